@@ -1,0 +1,130 @@
+"""Measure tinylm against its baselines, side by side in one run: ``python benchmarks/run.py``.
+
+Contenders take turns in several rounds; figures are medians, and the ratio of the best samples stands beside that of
+the medians. Nothing is downloaded. ``--only`` names groups, ``--quick`` is for trying the script out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import commands, models, weights
+from benchmarks.measure import Figures, Plan, Row
+
+GROUPS: dict[str, Callable[[Plan], Iterator[Row]]] = {
+    "startup": commands.startup,
+    "build": commands.build,
+    "validate": commands.validate,
+    "depth": commands.depth,
+    "memory": weights.memory,
+    "construction": weights.construction,
+    "forward": models.forward,
+    "generation": models.generation,
+}
+RESULTS = Path(__file__).resolve().parent / "results.json"
+PACKAGES = ("torch", "transformers", "typer", "pydantic", "rich", "ruamel.yaml")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the groups asked for and return the exit code."""
+    options = _parser().parse_args(arguments)
+    plan = Plan(options.rounds, options.quick)
+    load_before = os.getloadavg()[0]
+    rows: list[Row] = []
+    for group in options.only or GROUPS:
+        print(f"measuring {group} …", file=sys.stderr, flush=True)
+        rows += GROUPS[group](plan)
+    load = (load_before, os.getloadavg()[0])
+    options.output.write_text(json.dumps(_document(rows, plan, load), indent=2) + "\n", encoding="utf-8")
+    _print(rows, load)
+    missed = [row for row in rows if row.met is False]
+    return 1 if options.strict and missed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="benchmarks/run.py", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=GROUPS, metavar="GROUP", help=f"of {', '.join(GROUPS)}")
+    parser.add_argument("--rounds", type=_positive, help="turns of each contender (default: 3 to 21, by group)")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, smallest model, fewer files")
+    parser.add_argument("--output", type=Path, default=RESULTS, metavar="FILE", help="JSON (default: %(default)s)")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 when a target is missed")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not a positive number of rounds")
+    return value
+
+
+def _document(rows: Sequence[Row], plan: Plan, load: tuple[float, float]) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "platform": platform.platform(),
+            "cpus": os.cpu_count(),
+            "load_before": load[0],
+            "load_after": load[1],
+        },
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "quick": plan.quick,
+        "rows": [
+            {**asdict(row), "ratio": row.ratio, "ratio_of_mins": row.ratio_of_mins, "met": row.met} for row in rows
+        ],
+    }
+
+
+def _print(rows: Sequence[Row], load: tuple[float, float]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("measured", "against"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("median", "baseline", "ratio", "of mins", "target", "rounds"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("met", no_wrap=True)
+    for row in rows:
+        sign = "" if row.target is None else "≥" if row.target.at_least else "≤"
+        table.add_row(
+            row.name,
+            row.against,
+            _figure(row.measured, row.unit),
+            _figure(row.baseline, row.unit),
+            f"{row.ratio:.2f}" if row.baseline else "",
+            f"{row.ratio_of_mins:.2f}" if row.baseline else "",
+            f"{sign} {row.target.limit:g}" if row.target else "",
+            str(row.rounds),
+            {True: "yes", False: "NO", None: ""}[row.met],
+            style="red" if row.met is False else None,
+        )
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    console.print(table)
+    for row in rows:
+        if row.note:
+            console.print(f"{row.name}: {row.note}")
+    console.print(f"load average {load[0]:.2f} before, {load[1]:.2f} after, on {os.cpu_count()} processors")
+
+
+def _figure(figures: Figures | None, unit: str) -> str:
+    if figures is None:
+        return ""
+    if unit == "s":
+        return f"{figures.median:.2f} s" if figures.median >= 1 else f"{1000 * figures.median:.3g} ms"
+    return f"{figures.median:,.0f} {unit}".rstrip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

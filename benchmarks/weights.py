@@ -1,0 +1,69 @@
+"""What it takes to fill a model with its first weights: time, and memory at its peak."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from benchmarks.measure import Figures, Plan, Row, Sample, Target, call, race, run_process
+
+MIB = 1024**2
+
+_PREPARE = """
+import torch
+from tinylm_cli.config.loader import load_config
+from tinylm_cli.model import TinyTransformerLM
+
+config = load_config("base").config
+"""
+_BUILD = "model = TinyTransformerLM.from_config(config)\n"
+
+# ru_maxrss starts at what the parent had when it forked, so where the kernel keeps a mark of the process itself that is
+# read instead; both count KiB on Linux, and ru_maxrss bytes on macOS
+_REPORT = """
+import re, resource, sys
+from pathlib import Path
+
+status = Path("/proc/self/status")
+if status.exists():
+    print(int(re.search(r"VmHWM:\\s+(\\d+)", status.read_text())[1]) * 1024)
+else:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+"""
+
+
+def construction(plan: Plan) -> Iterator[Row]:
+    """Time building base against drawing as many normal numbers at one go."""
+    import torch
+
+    from tinylm_cli.config.loader import load_config
+    from tinylm_cli.model import TinyTransformerLM
+
+    rounds = plan.rounds_or(7)
+    config = load_config("base").config
+    count = sum(parameter.numel() for parameter in TinyTransformerLM.from_config(config, device="meta").parameters())
+    contenders = {
+        "build": call(lambda: TinyTransformerLM.from_config(config)),
+        "normal": call(lambda: torch.empty(count).normal_()),
+    }
+    figures = race(contenders, rounds)
+    yield Row("build base", f"{count:,} normals", "s", rounds, figures["build"], figures["normal"], Target(1.1))
+
+
+def memory(plan: Plan) -> Iterator[Row]:
+    """Measure the peak of a process that builds base against the same imports plus the bytes of its weights."""
+    from tinylm_cli.analysis.params import total_params
+    from tinylm_cli.analysis.table import tensor_table
+    from tinylm_cli.config.loader import load_config
+
+    rounds = plan.rounds_or(3)
+    weights = 4 * total_params(tensor_table(load_config("base").config)) / MIB
+    figures = race({"build": _peak(_PREPARE + _BUILD), "imports": _peak(_PREPARE)}, rounds)
+    imports = figures["imports"]
+    needed = Figures(imports.median + weights, imports.min + weights)
+    yield Row("peak memory, build base", "imports + weights", "MiB", rounds, figures["build"], needed, Target(1.1))
+
+
+def _peak(program: str) -> Sample:
+    """Return a sample of the most memory that ``python -c program`` ever holds, in MiB."""
+    return lambda: int(run_process(sys.executable, "-c", program + _REPORT)) / MIB

@@ -1,0 +1,152 @@
+"""Parameters in closed form: the course's table as it really is, published models, and sizes beyond any machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinylm_cli.analysis.params import Breakdown, analyse_params, total_params
+from tinylm_cli.analysis.table import tensor_table
+from tinylm_cli.config.loader import LoadedConfig, load_config
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.render.units import percentages
+
+
+def _loaded(**values: Any) -> LoadedConfig:
+    shape = {"vocab_size": 256, "d_model": 128, "n_heads": 4, "n_layers": 4, "d_ff": 512}
+    return LoadedConfig("drawn", "drawn.yaml", ModelConfig.model_validate({**shape, **values}), {})
+
+
+COURSE = [
+    # config, tied, untied, saved by tying, nominal, the true count beside it
+    ("tiny", 826_112, 858_880, 32_768, 500_000, 0.652),
+    ("small", 4_995_072, 5_251_072, 256_000, 5_000_000, -0.001),
+    ("medium", 40_389_632, 42_949_632, 2_560_000, 40_000_000, 0.010),
+    ("base", 92_736_000, 100_416_000, 7_680_000, 125_000_000, -0.258),
+]
+
+
+@pytest.mark.parametrize(("name", "tied", "untied", "saved", "nominal", "error"), COURSE)
+def test_the_course_table(name: str, tied: int, untied: int, saved: int, nominal: int, error: float) -> None:
+    model = analyse_params(load_config(name))
+    assert (model.total_params, model.untied_params, model.tied_saved_params) == (tied, untied, saved)
+    assert model.nominal_params == nominal
+    assert model.nominal_error == pytest.approx(error, abs=5e-4)
+    loose = analyse_params(load_config(name, ["tie_weights=false"]))
+    assert (loose.total_params, loose.untied_params, loose.tied_saved_params) == (untied, untied, 0)
+
+
+GPT2 = [
+    # Radford et al. 2019; counts of the published checkpoints, without their mask buffers
+    ("gpt2", 768, 12, 12, 124_439_808),
+    ("gpt2-medium", 1024, 24, 16, 354_823_168),
+    ("gpt2-large", 1280, 36, 20, 774_030_080),
+    ("gpt2-xl", 1600, 48, 25, 1_557_611_200),
+]
+
+
+@pytest.mark.parametrize(("name", "d_model", "n_layers", "n_heads", "count"), GPT2)
+def test_published_counts(name: str, d_model: int, n_layers: int, n_heads: int, count: int) -> None:
+    loaded = _loaded(
+        vocab_size=50_257,
+        d_model=d_model,
+        n_layers=n_layers,
+        n_heads=n_heads,
+        d_ff=4 * d_model,
+        max_len=1024,
+        position={"kind": "learned"},
+        feed_forward={"activation": "gelu_tanh"},
+    )
+    assert total_params(tensor_table(loaded.config)) == count, name
+
+
+def test_the_sum_by_hand() -> None:
+    v, d, layers, f = 1000, 256, 6, 1024
+    layer = 2 * 2 * d + 4 * (d * d + d) + (d * f + f) + (f * d + d)
+    assert analyse_params(load_config("small")).total_params == v * d + layers * layer + 2 * d
+
+
+def test_a_model_of_a_quadrillion_parameters_is_exact_and_as_quick() -> None:
+    shape = {"vocab_size": 10**6, "d_model": 2**18, "n_heads": 2**10, "n_layers": 1300, "d_ff": 2**20}
+    model = analyse_params(_loaded(**shape), by="tensor")
+    v, d, layers, f = shape["vocab_size"], shape["d_model"], shape["n_layers"], shape["d_ff"]
+    exact = v * d + layers * (4 * d + 4 * (d * d + d) + 2 * d * f + f + d) + 2 * d
+    assert model.total_params == exact > 10**15
+    assert model.weights_bytes == 4 * exact
+    assert len(model.parts) == 20
+
+
+def test_a_hundred_thousand_layers_take_no_more_rows() -> None:
+    model = analyse_params(_loaded(n_layers=100_000), by="layer")
+    assert [(part.name, part.count) for part in model.parts] == [
+        ("embedding.token_embedding.embedding.weight", 1),
+        ("blocks.{0..99999}", 100_000),
+        ("ln_f.weight", 1),
+        ("ln_f.bias", 1),
+        ("lm_head.weight", 1),
+    ]
+    one = analyse_params(_loaded(n_layers=1), by="layer").parts[1].params
+    assert model.parts[1].params == 100_000 * one
+
+
+@given(st.data(), st.sampled_from(["component", "layer", "tensor"]), st.booleans())
+def test_parts_sum_to_the_whole(
+    configs: st.SearchStrategy[ModelConfig], data: st.DataObject, by: Breakdown, expand: bool
+) -> None:
+    model = analyse_params(LoadedConfig("x", "x.yaml", data.draw(configs), {}), by=by, expand=expand)
+    for parts in (model.components, model.parts or model.components):
+        assert sum(part.params for part in parts) == model.total_params
+        assert sum(part.share for part in parts) == pytest.approx(1.0)
+        assert all(part.share == part.params / model.total_params for part in parts)
+        assert sum(float(text.removesuffix("%")) for text in percentages([p.share for p in parts])) == pytest.approx(
+            100
+        )
+    assert {part.name: part.count for part in model.components} == {part.name: 1 for part in model.components}
+
+
+@given(st.data())
+def test_expanded_rows_say_the_same_as_those_held_together(
+    configs: st.SearchStrategy[ModelConfig], data: st.DataObject
+) -> None:
+    config = data.draw(configs)
+    loaded = LoadedConfig("x", "x.yaml", config, {})
+    for by in ("layer", "tensor"):
+        together, apart = (analyse_params(loaded, by=by, expand=expand).parts for expand in (False, True))
+        assert sum(part.count for part in together) == len(apart)
+        assert {part.count for part in apart} == {1}
+        names = [part.name for part in apart]
+        assert len(set(names)) == len(names)
+        layers = [int(name.split(".")[1]) for name in names if name.startswith("blocks.")]
+        assert layers == sorted(layers)
+        assert set(layers) == set(range(config.n_layers))
+
+
+@given(st.data(), st.sampled_from([("float32", 4), ("bfloat16", 2), ("float64", 8)]))
+def test_the_ledger_of_tied_tensors(
+    configs: st.SearchStrategy[ModelConfig], data: st.DataObject, dtype: tuple[str, int]
+) -> None:
+    config = data.draw(configs)
+    model = analyse_params(LoadedConfig("x", "x.yaml", config, {}), dtype=dtype[0])
+    ledger, head = model.tied, config.vocab_size * config.d_model
+    assert ledger.saved_params == model.tied_saved_params == (head if config.tie_weights else 0)
+    assert ledger.naive_params - ledger.unique_params == ledger.saved_params
+    assert ledger.unique_params == model.total_params
+    assert ledger.naive_params == model.untied_params
+    assert ledger.saved_weights_bytes == ledger.saved_params * dtype[1]
+    assert ledger.saved_adam_bytes == ledger.saved_params * 8
+    assert model.weights_bytes == model.total_params * dtype[1]
+
+
+def test_a_tied_head_says_whose_table_it_reads() -> None:
+    head = analyse_params(load_config("tiny")).components[-1]
+    assert (head.name, head.params, head.share, head.tied_to) == ("lm_head", 0, 0.0, "token_embedding")
+    loose = analyse_params(load_config("tiny", ["tie_weights=false"])).components[-1]
+    assert (loose.params, loose.tied_to) == (32_768, None)
+
+
+def test_no_nominal_size_is_no_error() -> None:
+    model = analyse_params(_loaded())
+    assert (model.nominal_params, model.nominal_error) == (None, None)

@@ -1,0 +1,161 @@
+"""What the tests of the command line share: a toy config; the command here, started, and on a terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TINYLM = Path(sys.executable).parent / "tinylm"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+
+TOY = """\
+# A model small enough to read whole.
+vocab_size: 256
+d_model: 8
+n_heads: 2
+n_layers: 3
+d_ff: 16
+max_len: 32
+dropout: 0.0
+nominal_params: 4K
+"""
+
+_ASIDE = ("NO_COLOR", "FORCE_COLOR", "LINES", "TERMINAL_WIDTH", "LC_CTYPE", "LANG", "_TINYLM_COMPLETE")
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Compute on one thread, here and in child processes: models this small lose much by more."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        if "torch" in sys.modules:
+            import torch
+
+            torch.set_num_threads(1)
+        yield
+
+
+@pytest.fixture
+def tinylm(tinylm: Callable[..., Any]) -> Callable[..., Any]:
+    """Run the installed command, its models on one thread."""
+
+    def run(*arguments: str | Path, env: Mapping[str, str | None] | None = None, **how: Any) -> Any:
+        return tinylm(*arguments, env={"OMP_NUM_THREADS": "1", **(env or {})}, **how)
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the current folder, which holds nothing but ``toy.yaml``."""
+    (tmp_path / "toy.yaml").write_text(TOY, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def here(
+    folder: Path,  # noqa: ARG001 - for its effect
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., Result]:
+    """Run the command in this process, which costs no start: ``here("params", "--config", "toy.yaml", columns=60)``.
+
+    What surrounds the command (signals, closed streams, exit) is not exercised.
+    """
+    from tinylm_cli.cli.app import run as run_command
+
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    for name in _ASIDE:
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: str | Path, stdin: str | bytes = b"", columns: int = 80) -> Result:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        capsys.readouterr()
+        code = run_command(list(map(str, arguments)))
+        said = capsys.readouterr()
+        return Result(int(code), said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start the installed command and return the process, its streams as given to ``Popen``."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def begin(*arguments: str | Path, env: Mapping[str, str] | None = None, **streams: Any) -> subprocess.Popen[bytes]:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "OMP_NUM_THREADS") if name in os.environ}
+        process = subprocess.Popen(
+            [str(TINYLM), *map(str, arguments)],
+            cwd=folder,
+            env={**kept, "LC_ALL": "C.UTF-8", "COLUMNS": "80", **(env or {})},
+            **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
+        )
+        running.append(process)
+        return process
+
+    yield begin
+    for process in running:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def on_terminal(start: Callable[..., subprocess.Popen[bytes]]) -> Callable[..., Result]:
+    """Run the command with a terminal for output and error, and return what it showed there as ``out``."""
+
+    def run(*arguments: str | Path, columns: int = 80, env: Mapping[str, str] | None = None) -> Result:
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        environment = {"TERM": "xterm-256color", "COLUMNS": "", **(env or {})}
+        process = start(*arguments, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        shown = b"".join(iter(lambda: _read(ours), b""))
+        os.close(ours)
+        return Result(process.wait(timeout=60), shown.decode().replace("\r\n", "\n"), "")
+
+    return run
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # how Linux says that the other end was closed
+        return b""
+
+
+@pytest.fixture
+def golden_json(golden: Callable[[Path, str], None]) -> Callable[[str, str], None]:
+    """Compare a document with ``tests/golden/json/NAME.json``."""
+    return lambda name, text: golden(GOLDEN / "json" / f"{name}.json", text)
+
+
+@pytest.fixture
+def golden_text(golden: Callable[[Path, str], None]) -> Callable[[str, str], None]:
+    """Compare a page with ``tests/golden/text/NAME``."""
+    return lambda name, text: golden(GOLDEN / "text" / name, text)

@@ -1,0 +1,266 @@
+"""How the command ends, whatever its shell does to it: real processes with real pipes, signals and closed streams."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Start = Callable[..., subprocess.Popen[bytes]]
+
+TINYLM = Path(sys.executable).parent / "tinylm"
+MANY_ROWS = ("params", "--config", "tiny", "--by", "tensor", "--expand", "--set", "n_layers=300")
+WRONG = "vocab_size: 256\nd_model: 8\nn_heads: 3\nn_layers: 1\nd_ff: 16\n"
+
+
+def ended(process: subprocess.Popen[bytes]) -> tuple[int, str]:
+    """Return the status of a process, and what it said on its error stream."""
+    _, said = process.communicate(timeout=60)
+    return process.returncode, (said or b"").decode()
+
+
+def gone() -> int:
+    """Return the writing end of a pipe whose reader has gone."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+def catches_hangups(process: subprocess.Popen[bytes]) -> bool:
+    """Return whether our own code runs in a process: before it does, Ctrl-C is Python's business."""
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) & 1 << (signal.SIGHUP - 1))
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments"),
+    [
+        (0, ["params", "--config", "toy.yaml"]),
+        (0, ["--version"]),
+        (0, []),
+        (1, ["params", "--config", "wrong.yaml"]),
+        (2, ["params", "--config", "absent.yaml"]),
+        (2, ["params", "--nonsense"]),
+        (2, ["nonsense"]),
+    ],
+)
+def test_status_says_how_it_went(code: int, arguments: list[str], folder: Path, tinylm: Callable[..., Any]) -> None:
+    (folder / "wrong.yaml").write_text(WRONG, encoding="utf-8")
+    result = tinylm(*arguments)
+    assert result.code == code
+    assert bool(result.out) == (code == 0)
+    assert ("error" in result.err) == (code != 0)
+
+
+class TestClosedPipe:
+    def test_head_gets_its_line_and_nobody_complains(self, start: Start) -> None:
+        for arguments in (["params"], ["--help"], MANY_ROWS, [*MANY_ROWS, "--format", "json"]):
+            process = start(*arguments)
+            assert process.stdout is not None
+            assert process.stdout.readline()
+            process.stdout.close()
+            assert process.stderr is not None
+            said = process.stderr.read().decode()
+            assert process.wait(timeout=60) in ((141,) if "--expand" in arguments else (0, 141)), arguments
+            assert all(line.startswith("next: ") for line in said.splitlines()), said
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [["params"], ["--help"], ["list", "--help"], ["--version"], ["show"], ["list", "--format", "json"], MANY_ROWS],
+        ids=" ".join,
+    )
+    def test_a_reader_that_has_gone_is_a_quiet_141(self, arguments: list[str], start: Start) -> None:
+        assert ended(start(*arguments, stdout=gone())) == (141, "")
+
+    def test_a_failure_that_nobody_reads_keeps_its_status(self, start: Start) -> None:
+        assert ended(start("params", "--config", "absent", stderr=gone()))[0] == 2
+        assert ended(start("params", stdout=subprocess.DEVNULL, stderr=gone()))[0] == 0
+
+    def test_a_pipe_given_as_output_file_counts_as_well(self, start: Start) -> None:
+        writer = gone()
+        process = start(*MANY_ROWS, "--output", f"/dev/fd/{writer}", pass_fds=(writer,))
+        assert ended(process) == (141, "")
+
+
+class TestFullDisk:
+    @pytest.mark.parametrize(
+        "arguments",
+        [["params"], ["--help"], ["params", "--help"], ["--version"], ["show"], ["list", "--format", "json"]],
+        ids=" ".join,
+    )
+    def test_output_that_cannot_be_written_is_told_in_a_line(self, arguments: list[str], start: Start) -> None:
+        with Path("/dev/full").open("wb") as full:
+            process = start(*arguments, stdout=full)
+        assert ended(process) == (2, "error: cannot write the output: No space left on device\n")
+
+    def test_models_are_no_exception(self, start: Start) -> None:
+        with Path("/dev/full").open("wb") as full:
+            running = [
+                start(command, "--config", "toy.yaml", stdout=full) for command in ("build", "forward", "generate")
+            ]
+        for process in running:
+            assert ended(process) == (2, "error: cannot write the output: No space left on device\n")
+
+    def test_an_error_stream_that_is_full_changes_nothing(self, start: Start) -> None:
+        with Path("/dev/full").open("wb") as full:
+            assert start("params", stdout=subprocess.DEVNULL, stderr=full).wait(timeout=60) == 0
+            assert start("params", "--config", "absent", stderr=full).wait(timeout=60) == 2
+
+
+class TestClosedStreams:
+    """What the shell closes with ``<&-``, ``>&-`` and ``2>&-``."""
+
+    @staticmethod
+    def run(redirections: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        shell = ["bash", "-c", f'exec "$0" "$@" {redirections}', str(TINYLM), *arguments]
+        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1"}
+        return subprocess.run(shell, capture_output=True, text=True, timeout=60, env=environment, check=False)
+
+    @pytest.mark.parametrize("arguments", [["params"], ["--help"], ["--version"], ["show", "--format", "json"]])
+    @pytest.mark.usefixtures("folder")
+    def test_no_output_is_a_failure(self, arguments: list[str]) -> None:
+        done = self.run(">&-", *arguments)
+        assert (done.returncode, done.stderr) == (2, "error: cannot write the output: Bad file descriptor\n")
+        assert self.run(">&- 2>&-", *arguments).returncode == 2
+
+    @pytest.mark.usefixtures("folder")
+    def test_no_input_matters_to_those_who_read_it(self) -> None:
+        assert self.run("<&-", "params").returncode == 0
+        for arguments in (["params", "--config", "-"], ["forward", "--meta", "--tokens", "-"]):
+            done = self.run("<&-", *arguments)
+            assert done.returncode == 2
+            assert "standard input is closed" in done.stderr
+        done = self.run("<&-", "validate", "-", "tiny")
+        assert done.returncode == 2
+        assert "standard input is closed" in done.stdout
+
+    @pytest.mark.usefixtures("folder")
+    def test_no_error_stream_only_silences(self) -> None:
+        assert self.run("2>&-", "params").stdout == self.run("", "params").stdout
+        assert self.run("2>&-", "params", "--config", "absent").returncode == 2
+        assert self.run("2>&-", "nonsense").returncode == 2
+
+    def test_a_command_that_prints_nothing_needs_no_output(self, folder: Path) -> None:
+        assert self.run("<&- >&- 2>&-", "new", "mine").returncode == 0
+        assert (folder / "mine.yaml").is_file()
+
+    def test_no_file_takes_the_place_of_a_closed_stream(self, folder: Path) -> None:
+        """A warning written to number 2 must not end up in the weights."""
+        done = self.run("<&- 2>&-", "build", "--config", "toy.yaml", "--save", "model")
+        assert done.returncode == 0
+        assert self.run("", "forward", "--weights", "model").returncode == 0
+        assert sorted(path.name for path in folder.iterdir()) == ["model", "toy.yaml"]
+
+
+class TestInterrupt:
+    def test_ctrl_c_ends_quietly_at_any_moment(self, start: Start, folder: Path) -> None:
+        layers = ("--set", "n_layers=100000")
+        rows = ("params", "--config", "tiny", "--by", "tensor", "--expand", *layers)
+        endless = ("generate", "--config", "toy.yaml", "--max-new-tokens", "1000000")
+        waiting = [
+            (0.0, start(*rows, "--output", "rows.txt")),
+            (0.1, start("build", "--config", "base", "--set", "n_layers=24", "--save", "first")),
+            (0.5, start(*rows, "--format", "json")),
+            (0.6, start("check", "--config", "base")),
+            (1.0, start("build", "--config", "base", "--set", "n_layers=24", "--save", "second")),
+            (2.0, start(*endless)),
+            (4.0, start(*endless, "--output", "ids.txt")),
+        ]
+        processes = [process for _, process in waiting]
+        begun: dict[int, float] = {}
+        while waiting:
+            time.sleep(0.01)
+            for moment, process in tuple(waiting):
+                assert process.poll() is None, process.args
+                if process.pid not in begun and catches_hangups(process):
+                    begun[process.pid] = time.monotonic()
+                if process.pid in begun and time.monotonic() >= begun[process.pid] + moment:
+                    process.send_signal(signal.SIGINT)
+                    waiting.remove((moment, process))
+        for process in processes:
+            out, said = process.communicate(timeout=60)
+            assert (process.returncode, out, said) == (130, b"", b""), process.args
+        assert sorted(path.name for path in folder.iterdir()) == ["toy.yaml"]
+
+    @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+    def test_termination_leaves_nothing_half_written(
+        self, number: signal.Signals, status: int, start: Start, folder: Path
+    ) -> None:
+        process = start("build", "--config", "small", "--set", "n_layers=16", "--save", "model")
+        while not any(path.name.startswith(".model.") for path in folder.iterdir()) and process.poll() is None:
+            time.sleep(0.002)
+        process.send_signal(number)
+        code, said = ended(process)
+        left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+        whole = ["model", "model/config.yaml", "model/model.safetensors", "toy.yaml"]
+        assert (code, said, left) in [(status, "", ["toy.yaml"]), (status, "", whole)] or (code, left) == (0, whole)
+
+    def test_what_nohup_ignores_stays_ignored(self, start: Start) -> None:
+        rows = ("params", "--config", "tiny", "--by", "tensor", "--expand", "--set", "n_layers=1000")
+        process = start(
+            *rows, stdout=subprocess.DEVNULL, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        )
+        time.sleep(0.3)
+        process.send_signal(signal.SIGHUP)
+        assert ended(process)[0] == 0
+
+
+class TestUnexpectedError:
+    """A mistake of ours: told as such, in a line, with a way to see more."""
+
+    BROKEN = """
+import sys
+import tinylm_cli.analysis.params as broken
+def fail(*_, **__):
+    raise ZeroDivisionError("a \\x1b[31mred\\x1b[0m herring")
+broken.analyse_params = fail
+sys.argv = ["tinylm", *sys.argv[1:]]
+from tinylm_cli.__main__ import main
+main()
+"""
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", self.BROKEN, "params", "--config", "tiny", *arguments]
+        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "COLUMNS": "80"}
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
+
+    def test_it_is_a_line_and_a_hint(self) -> None:
+        done = self.run()
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == (
+            "error: unexpected ZeroDivisionError: a \\x1b[31mred\\x1b[0m herring\n"
+            "  = help: add --debug to see where; please report it\n"
+        )
+
+    @pytest.mark.parametrize("place", [["--debug"], ["--format", "json", "--debug"]])
+    def test_debug_shows_where_and_ends_the_same(self, place: list[str]) -> None:
+        done = self.run(*place)
+        assert done.returncode == 2
+        assert done.stderr.startswith("Traceback (most recent call last):\n")
+        assert 'File "<string>", line 5, in fail\n' in done.stderr
+        assert "\x1b" not in done.stderr
+        assert done.stderr.endswith("herring\n  = help: please report it\n")
+        assert bool(done.stdout) == ("json" in place)
+
+    def test_debug_before_the_command_is_the_same_word(self) -> None:
+        before = [sys.executable, "-c", self.BROKEN, "--debug", "params", "--config", "tiny"]
+        done = subprocess.run(before, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 2
+        assert "Traceback" in done.stderr
+
+    def test_a_folder_that_was_removed_is_not_taken_for_a_full_disk(self, tmp_path: Path) -> None:
+        command = f'mkdir "{tmp_path}/nowhere" && cd "{tmp_path}/nowhere" && rmdir "$PWD" && exec "{TINYLM}" '
+        assert subprocess.run(["bash", "-c", f"{command} params"], capture_output=True, check=False).returncode == 0
+        done = subprocess.run(
+            ["bash", "-c", f"{command} list --output out.txt"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2
+        assert "cannot write out.txt" in done.stderr

@@ -1,0 +1,192 @@
+"""What the command shows on the terminals and in the locales people have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinylm_cli.cli.app import COMMANDS
+
+Here = Callable[..., Any]
+
+BAD = Path(__file__).resolve().parents[1] / "bad"
+TORCH_FREE = [
+    ["list"],
+    ["params"],
+    ["params", "--config", "base"],
+    ["params", "--config", "base", "--set", "tie_weights=false"],
+    ["params", "--config", "base", "--by", "layer"],
+    ["params", "--config", "base", "--by", "tensor", "--set", "n_layers=100000"],
+    ["params", "--config", "base", "--set", "vocab_size=100000000", "--set", "d_model=1048576", "--set", "n_heads=8"],
+    ["show", "--origin"],
+    ["validate", "tiny", "toy.yaml", "several-mistakes.yaml", "line-very-long.yaml", "line-wide-characters.yaml"],
+    ["params", "--config", "absent"],
+    ["absent"],
+    ["params", "--by", "absent"],
+]
+MODEL = [
+    ["build", "--config", "toy.yaml"],
+    ["build", "--meta", "--expand"],
+    ["forward", "--config", "toy.yaml", "--expand"],
+    ["forward", "--meta", "--random", "4x128"],
+    ["generate", "--config", "toy.yaml"],
+    ["check", "--config", "toy.yaml"],
+]
+WIDTHS = {"40": 40, "60": 60, "80": 80, "120": 120, "200": 200, "0": 80, "-5": 80, "abc": 80, "99999999": 80, "": 80}
+
+
+@pytest.fixture
+def mistakes(folder: Path) -> None:
+    for name in ("several-mistakes.yaml", "line-very-long.yaml", "line-wide-characters.yaml"):
+        (folder / name).write_bytes((BAD / name).read_bytes())
+
+
+def too_wide(text: str, width: int) -> Iterator[str]:
+    """Yield the lines that stand out, but for a command to copy."""
+    yield from (line for line in text.splitlines() if len(line) > width and not line.startswith("next: "))
+
+
+class TestWidth:
+    @pytest.mark.usefixtures("mistakes")
+    @pytest.mark.parametrize("columns", WIDTHS)
+    def test_no_line_is_wider_than_the_terminal(self, columns: str, here: Here) -> None:
+        for arguments in TORCH_FREE:
+            result = here(*arguments, columns=columns)
+            assert not list(too_wide(result.out + result.err, WIDTHS[columns])), arguments
+
+    @pytest.mark.parametrize("columns", ["40", "60", "200"])
+    def test_models_keep_to_it_too(self, columns: str, here: Here) -> None:
+        for arguments in MODEL:
+            result = here(*arguments, columns=columns)
+            assert not list(too_wide(result.out + result.err, WIDTHS[columns])), arguments
+
+    @pytest.mark.parametrize("columns", ["60", "80", "120"])
+    def test_help_keeps_to_it_too(self, columns: str, here: Here) -> None:
+        for arguments in ([], *([command] for command in COMMANDS)):
+            assert not list(too_wide(here(*arguments, "--help", columns=columns).out, WIDTHS[columns])), arguments
+
+    def test_the_width_is_used(self, here: Here) -> None:
+        narrow, usual, wide = (here("params", columns=columns).out for columns in (40, 60, 80))
+        assert max(map(len, narrow.splitlines())) < max(map(len, usual.splitlines())) < max(map(len, wide.splitlines()))
+
+    def test_words_in_place_of_numbers_break_nothing(self, tinylm: Callable[..., Any]) -> None:
+        """Libraries would convert them: typer fails on TERMINAL_WIDTH, rich on COLUMNS."""
+        usual = tinylm("params")
+        for words in ({"TERMINAL_WIDTH": "abc", "LINES": "x", "COLUMNS": "abc"}, {"COLUMNS": "٣", "LINES": "0"}):
+            assert tinylm("params", env=words) == usual
+        for command in COMMANDS:
+            said = tinylm(command, "--help", env={"TERMINAL_WIDTH": "abc", "LINES": "x", "COLUMNS": "-5"})
+            assert (said.code, said.err) == (0, "")
+            assert said.out.startswith(f"Usage: tinylm {command} ")
+
+    def test_a_terminal_says_its_own_width(self, on_terminal: Here) -> None:
+        plain = {"NO_COLOR": "1"}
+        assert max(map(len, on_terminal("params", columns=60, env=plain).out.splitlines())) <= 60
+        assert max(map(len, on_terminal("params", columns=100, env=plain).out.splitlines())) > 60
+        assert max(map(len, on_terminal("params", columns=100, env={**plain, "COLUMNS": "60"}).out.splitlines())) <= 60
+        assert on_terminal("params", columns=0, env=plain).code == 0
+
+
+class TestColour:
+    @pytest.mark.parametrize(
+        ("environment", "coloured"),
+        [
+            ({}, False),
+            ({"FORCE_COLOR": "1"}, True),
+            ({"FORCE_COLOR": "0"}, False),
+            ({"FORCE_COLOR": ""}, False),
+            ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+            ({"FORCE_COLOR": "1", "NO_COLOR": ""}, True),
+            ({"FORCE_COLOR": "1", "TERM": "dumb"}, True),
+        ],
+    )
+    def test_a_pipe_is_coloured_only_by_force(
+        self, environment: dict[str, str], coloured: bool, here: Here, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        for arguments in (["params"], ["validate", "toy.yaml"], ["params", "--config", "absent"]):
+            result = here(*arguments)
+            assert ("\x1b[" in result.out + result.err) == coloured
+
+    @pytest.mark.parametrize(
+        ("environment", "coloured"),
+        [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)],
+    )
+    def test_a_terminal_is_coloured_unless_it_must_not_be(
+        self, environment: dict[str, str], coloured: bool, on_terminal: Here
+    ) -> None:
+        assert ("\x1b[" in on_terminal("params", env=environment).out) == coloured
+
+    def test_colour_adds_nothing_but_colour(self, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+        import re
+
+        for arguments in (["params"], ["show", "--origin"], ["params", "--config", "toy.yaml"]):
+            plain = here(*arguments)
+            monkeypatch.setenv("FORCE_COLOR", "1")
+            coloured = here(*arguments)
+            monkeypatch.delenv("FORCE_COLOR")
+            assert re.sub(r"\x1b\[[\d;]*m", "", coloured.out) == plain.out
+            assert re.sub(r"\x1b\[[\d;]*m", "", coloured.err) == plain.err
+
+    def test_documents_are_never_coloured(self, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        for arguments in (["schema"], ["params", "--format", "json"], ["params", "--format", "markdown"]):
+            assert "\x1b" not in here(*arguments).out
+        assert "\x1b" not in here("validate", "toy.yaml", "absent", "--format", "github").out
+
+
+class TestCharacters:
+    @pytest.mark.usefixtures("mistakes")
+    def test_the_c_locale_gets_ascii(self, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("LC_ALL", "C")
+        for arguments in [*TORCH_FREE, *MODEL, ["--help"], *([command, "--help"] for command in COMMANDS)]:
+            result = here(*arguments)
+            assert (result.out + result.err).isascii(), arguments
+        for format_ in ("json", "markdown"):
+            assert here("build", "--config", "toy.yaml", "--format", format_).out.isascii()
+
+    @pytest.mark.parametrize("encoding", ["ascii", "ascii:strict", "latin-1"])
+    def test_an_encoding_that_lacks_our_signs_fails_nothing(
+        self, encoding: str, tinylm: Callable[..., Any], folder: Path
+    ) -> None:
+        (folder / "größe☃.yaml").write_text("vocab_size: ☃\n", encoding="utf-8")
+        for arguments in (["params"], ["params", "--config", "größe☃.yaml"], ["build", "--help"]):
+            result = tinylm(*arguments, env={"PYTHONIOENCODING": encoding, "LC_ALL": None})
+            assert result.code == (1 if "größe☃.yaml" in arguments else 0)
+            assert (result.out + result.err).isascii()
+
+    def test_the_frame_of_a_tree_has_a_look_alike(self, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("LC_ALL", "C")
+        lines = here("build", "--config", "toy.yaml").out.splitlines()
+        assert any(line.startswith("|- embedding ") for line in lines)
+        assert any(line.startswith("`- lm_head -> token_embedding.embedding ") for line in lines)
+
+
+class TestProgress:
+    SLOW = ("build", "--config", "base", "--depth", "0")
+
+    def test_a_person_sees_that_work_goes_on(self, on_terminal: Here) -> None:
+        shown = on_terminal(*self.SLOW).out
+        assert "building base" in shown
+        assert shown.index("\x1b[?25l") < shown.rindex("\x1b[?25h"), "the cursor comes back"
+        dumb = on_terminal(*self.SLOW, env={"LC_ALL": "C", "NO_COLOR": "1"}).out
+        assert dumb.isascii()
+        assert "building base" in dumb
+
+    def test_a_pipe_does_not(self, tinylm: Callable[..., Any]) -> None:
+        assert tinylm(*self.SLOW).err == "next: tinylm forward --config base --tokens\n"
+
+    def test_what_is_quick_is_not_announced(self, on_terminal: Here) -> None:
+        assert "\x1b[?25l" not in on_terminal("params", "--config", "base").out
+
+    def test_a_name_is_no_markup(self, on_terminal: Here, folder: Path) -> None:
+        text = (folder / "toy.yaml").read_text(encoding="utf-8").replace("n_layers: 3", "n_layers: 2000")
+        (folder / "[red]\x1b]2;x[").write_text(text, encoding="utf-8")
+        shown = on_terminal("build", "--config", "./[red]\x1b]2;x[", "--depth", "0")
+        assert shown.code == 0
+        assert "building [red]\\x1b]2;x[" in shown.out
+        assert "\x1b]2;" not in shown.out

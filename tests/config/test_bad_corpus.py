@@ -1,0 +1,317 @@
+"""Every broken config in tests/bad/, diagnosed with the right code on the right line, and shown as its golden shows it.
+
+To add one: put the file in tests/bad/, its row in the table below, and run ``pytest --update-golden`` on this file;
+then read what it wrote as the person would who made that mistake.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinylm_cli.cli.validate import ValidateFormat, validate
+from tinylm_cli.config.codes import CODES
+from tinylm_cli.errors import Diagnostic, ExitCode
+from tinylm_cli.render.terminal import Terminal
+from tinylm_cli.render.text import to_text
+
+BAD = Path(__file__).resolve().parent.parent / "bad"
+
+# file  code@lines …; 2-5 stands for one on each of the lines, a code without lines for the document as a whole
+TABLE = """
+alias-as-key                  anchor@3 alias@7
+alias-bomb                    unknown-key@7-8 anchor@7-8 alias@8,8,8
+alias-of-itself               anchor@2 alias@3
+alias-undefined               alias@6
+alias-without-name            alias@3 yaml-syntax@3
+alias                         anchor@3 alias@6
+anchor-without-name           yaml-syntax@3
+anchor                        anchor@3
+arithmetic                    wrong-type@6
+bad-escape                    yaml-syntax@8
+bidi-in-key                   unknown-key@7
+bidi-in-value                 unknown-choice@8
+binary-number                 wrong-type@3
+block-field-at-top            unknown-key@7-10
+block-scalar-broken           yaml-syntax@3
+block-scalar                  wrong-type@5
+block-under-model             unknown-key@2
+boolean-numbers               wrong-type@7,9
+boolean-python                wrong-type@9
+both-rules                    odd-sinusoidal-width@3 heads-do-not-divide@4
+byte-order-mark-inside        missing-key@2,2,2 unknown-key@3
+byte-order-mark-then-mistake  wrong-type@1
+c1-control                    control-character@2
+choice-case                   unknown-choice@8,10
+choice-foreign                unknown-choice@8,10,12
+choice-null                   wrong-type@8
+choice-typo                   unknown-choice@8,10,12
+comma-decimal                 wrong-type@7
+comment-without-space         wrong-type@3
+complex-key                   key-not-a-name@7
+control-in-double-quotes      unknown-choice@8
+date                          wrong-type@5
+dedented-too-little           yaml-syntax@9
+directive-huge-version        yaml-syntax@1
+directive-malformed           yaml-syntax@1
+directive-tag                 tag@4
+directive-twice               yaml-syntax@2
+directive-without-document    yaml-syntax@1
+directive-yaml-1.1            wrong-type@6
+dotted-key-typo               unknown-key@7
+dotted-key                    unknown-key@7-8
+duplicate-block               duplicate-key@11
+duplicate-key-in-block        duplicate-key@10
+duplicate-key-quoted          duplicate-key@7
+duplicate-key-thrice          duplicate-key@8-9
+duplicate-key                 duplicate-key@7
+duplicate-on-one-line         duplicate-key@1
+empty                         empty-document
+equals-sign                   yaml-syntax@7
+escape-beyond-unicode         yaml-syntax@8
+escape-character              control-character@2
+escape-unfinished             yaml-syntax@8
+every-block-list              wrong-type@8,10,12,14
+every-block-null              wrong-type@7-10
+every-block-scalar            wrong-type@7-10
+every-field-1e400             wrong-type@2-7,9-10,12,14,17,19-20 not-finite@8,15
+every-field-boolean           wrong-type@2-8,10,12,14-15,19
+every-field-empty             wrong-type@2-9,12,14-15,17,19-20
+every-field-fraction          wrong-type@2-7,9-10,12,14,17,19-20 out-of-range@8,15
+every-field-infinite          wrong-type@2-7,9-10,12,14,17,19-20 not-finite@8,15
+every-field-list              wrong-type@2-10,12,14-15,17,19-20
+every-field-mapping           wrong-type@2-10,12,14-15,17,19-20
+every-field-nan               wrong-type@2-7,9-10,12,14,17,19-20 not-finite@8,15
+every-field-negative          out-of-range@2-8,10,15 wrong-type@9,12,14,17,19-20
+every-field-null              wrong-type@2-9,12,14-15,17,19-20
+every-field-quoted            wrong-type@2-10,12,14,16
+every-field-text              wrong-type@2-10,15,17,20 unknown-choice@12,14,19
+every-field-too-large         out-of-range@2-9,11
+every-field-zero              out-of-range@2-7,9,14 wrong-type@8,11,13,16,18-19
+first-line-indented           yaml-syntax@3
+float-200-digits              number-too-long@7
+float-for-integer             wrong-type@2-3,6
+flow-key                      key-not-a-name@7,7
+folded-scalar                 wrong-type@5
+foreign-gpt2                  unknown-key@3-11
+foreign-json                  unknown-key@1,1,1,1,1
+foreign-llama                 unknown-key@3-11
+foreign-nanogpt               missing-key@2 unknown-key@3-6,8
+foreign-type-for-kind         unknown-key@8,10
+fullwidth-digits              wrong-type@3
+heads-do-not-divide           heads-do-not-divide@4
+heads-exceed-width            heads-do-not-divide@4
+heads-prime-width             heads-do-not-divide@4
+hexadecimal-bad-digit         wrong-type@3
+indented-under-value          yaml-syntax@7
+integer-100000-digits         number-too-long@3
+integer-40-digits             out-of-range@3
+json-comment                  yaml-syntax@3
+json-double-comma             yaml-syntax@1
+json-missing-comma            yaml-syntax@3
+key-boolean                   unknown-key@7
+key-empty-quoted              unknown-key@7
+key-empty                     unknown-key@7
+key-null                      unknown-key@7
+key-number                    unknown-key@7
+key-very-long                 unknown-key@7
+key-wide-characters           unknown-key@7
+key-with-spaces               unknown-key@7
+line-combining-marks          unknown-key@1 wrong-type@1
+line-ends-cr                  wrong-type@3 out-of-range@5
+line-ends-crlf                wrong-type@3 out-of-range@5
+line-ends-mixed               wrong-type@6
+line-tabs                     wrong-type@1
+line-very-long                unknown-key@1 wrong-type@1 out-of-range@1
+line-wide-characters          unknown-key@1 unknown-choice@1 out-of-range@1
+list-dashes                   yaml-syntax@7
+list-on-key-line              yaml-syntax@3
+lone-question-mark            wrong-type@7
+markup-in-value               unknown-choice@8
+merge-conflict                yaml-syntax@5
+merge-key                     merge-key@8
+missing-all                   missing-key@2,2,2,2,2
+missing-and-misspelt          missing-key@2 unknown-key@5
+missing-colon                 yaml-syntax@7
+missing-one                   missing-key@2
+missing-space-everywhere      not-a-mapping@1
+missing-space                 yaml-syntax@7
+mistakes-in-block             unknown-choice@8 out-of-range@9 unknown-key@10
+nested-33-deep                too-deep@39
+nested-5000-deep              too-deep@1
+nested-braces-deep            too-deep@1
+no-break-space                yaml-syntax@7
+no-final-newline              wrong-type@5
+nominal-approximate           wrong-type@7
+nominal-float                 wrong-type@7
+nominal-lowercase             wrong-type@7
+nominal-space                 wrong-type@7
+nominal-too-large             wrong-type@7
+nominal-unit-unknown          wrong-type@7
+nominal-zero                  out-of-range@7
+not-utf8-in-value             not-utf8@4
+not-utf8-latin1               not-utf8@1
+not-utf8-surrogate            not-utf8@1
+not-utf8-truncated            not-utf8@6
+nul-byte                      control-character@3
+octal-bad-digit               wrong-type@3
+octal-old-style               heads-do-not-divide@4
+only-blank-lines              empty-document
+only-byte-order-mark          empty-document
+only-comments                 empty-document
+only-document-start           empty-document
+percent-suffix                wrong-type@7
+percent-value                 yaml-syntax@7
+python-dict                   not-a-mapping@1
+question-mark-value           yaml-syntax@3
+reserved-at-sign              yaml-syntax@3
+reserved-backtick             yaml-syntax@3
+root-empty-mapping            missing-key@1,1,1,1,1
+root-flow-list                not-a-mapping@1
+root-list                     not-a-mapping@1
+root-null                     empty-document
+root-number                   not-a-mapping@1
+root-text-lines               not-a-mapping@1
+root-text                     not-a-mapping@1
+rule-and-field                heads-do-not-divide@4 wrong-type@5
+rule-field-broken             wrong-type@4
+rule-on-one-line              heads-do-not-divide@1
+rule-on-one-long-line         heads-do-not-divide@1
+second-colon                  yaml-syntax@3
+second-document-empty         several-documents@6
+several-documents             several-documents@7
+several-mistakes              duplicate-key@4 unknown-key@5 out-of-range@6 wrong-type@7-8,12 unknown-choice@10 anchor@11
+sexagesimal                   wrong-type@5
+stray-brace                   yaml-syntax@7
+stray-bracket                 yaml-syntax@7
+tab-before-key                yaml-syntax@7
+tab-indent                    yaml-syntax@8
+tag-custom                    tag@3
+tag-int                       tag@3
+tag-malformed                 yaml-syntax@3
+tag-python-object             tag@3
+tag-str                       tag@3
+tag-unknown-handle            yaml-syntax@3
+template-value                wrong-type@3 key-not-a-name@3
+text-after-quote              yaml-syntax@8
+too-many-mistakes             unknown-key@6-55 too-many-mistakes
+too-many-values               too-many-values@2
+top-field-in-block            unknown-key@7
+trailing-comma                wrong-type@3
+trailing-semicolon            wrong-type@3
+two-fields-one-line           yaml-syntax@7
+typographic-minus             wrong-type@8
+typographic-quotes            unknown-choice@8
+unclosed-brace                yaml-syntax@8
+unclosed-bracket              yaml-syntax@8
+unclosed-double-quote         yaml-syntax@8
+unclosed-single-quote         yaml-syntax@8
+underscores                   wrong-type@2-3,6
+unit-suffix                   wrong-type@2,6-7
+unknown-block-typo            unknown-key@7
+unknown-block                 unknown-key@7
+unknown-key-case              unknown-key@6
+unknown-key-far               unknown-key@7
+unknown-key-hyphen            unknown-key@6
+unknown-key-in-block-typo     unknown-key@8
+unknown-key-in-block          unknown-key@9
+unknown-key-typo              unknown-key@6
+utf16-big-endian              not-utf8
+utf16-little-endian           not-utf8
+utf16-without-mark            not-utf8
+value-infinite                not-finite@7
+value-on-several-lines        wrong-type@6
+value-very-long               unknown-choice@8
+width-odd-default             odd-sinusoidal-width@3
+width-odd-named               odd-sinusoidal-width@3
+width-one                     odd-sinusoidal-width@3
+yaml11-booleans               wrong-type@7,9,11
+zero-width-in-key             unknown-key@7
+"""
+
+
+def _expected() -> dict[str, list[tuple[str, int | None]]]:
+    return {name: list(_places(words)) for name, *words in map(str.split, TABLE.strip().splitlines())}
+
+
+def _places(words: list[str]) -> Iterator[tuple[str, int | None]]:
+    for word in words:
+        code, _, lines = word.partition("@")
+        for stretch in lines.split(","):
+            first, _, last = stretch.partition("-")
+            yield from ((code, line) for line in range(int(first), int(last or first) + 1)) if first else [(code, None)]
+
+
+EXPECTED = _expected()
+
+
+@cache
+def _checked(name: str) -> tuple[tuple[Diagnostic, ...], str, int]:
+    """Return the diagnostics, the text and the exit code of ``tinylm validate NAME.yaml`` in its folder."""
+    outcome = validate([f"{name}.yaml"], None, ValidateFormat.text, None)
+    report: Any = outcome.report
+    return report.files[0].diagnostics, to_text(outcome.view().blocks, Terminal()), int(outcome.exit_code)
+
+
+@pytest.fixture(autouse=True)
+def _in_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(BAD)
+
+
+def test_the_table_and_the_folder_name_the_same_files() -> None:
+    assert sorted(EXPECTED) == sorted(path.stem for path in BAD.glob("*.yaml"))
+    assert sorted(EXPECTED) == sorted(path.stem for path in BAD.glob("*.txt"))
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_each_mistake_is_found_where_it_is(name: str, golden: Callable[[Path, str], None]) -> None:
+    diagnostics, text, exit_code = _checked(name)
+    assert exit_code == ExitCode.FAILED
+    found = [(mistake.code, mistake.span.line if mistake.span else None) for mistake in diagnostics]
+    assert sorted(found, key=str) == sorted(EXPECTED[name], key=str)
+    lines = [line for _, line in found if line is not None]
+    assert lines == sorted(lines), "mistakes come in the order of the file"
+    golden(BAD / f"{name}.txt", text)
+
+
+def test_the_corpus_is_varied() -> None:
+    kinds = {(tuple(sorted({code for code, _ in places})), name.split("-")[0]) for name, places in EXPECTED.items()}
+    assert len(kinds) >= 60
+    assert len(EXPECTED) >= 75
+
+
+def test_every_code_of_the_catalogue_is_produced() -> None:
+    assert {code for places in EXPECTED.values() for code, _ in places} == set(CODES)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_what_is_shown_is_inert_and_fits(name: str) -> None:
+    _, text, _ = _checked(name)
+    hidden = {c for c in text if c != "\n" and unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}}
+    assert not hidden
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_each_message_is_one_short_sentence_with_a_remedy(name: str) -> None:
+    for found in _checked(name)[0]:
+        assert found.help
+        assert found.message
+        assert "\n" not in found.message
+        assert len(found.message) < 160
+        assert not found.message.endswith((".", " "))
+
+
+def test_the_command_says_of_the_folder_what_it_says_of_each_file(tinylm: Callable[..., Any]) -> None:
+    result = tinylm("validate", ".", cwd=BAD)
+    each = [_checked(name)[1].rsplit("\n\n", 2) for name in sorted(EXPECTED, key="{}.yaml".format)]
+    assert result.code == ExitCode.FAILED
+    mistakes, table, summary = result.out.rsplit("\n\n", 2)
+    assert mistakes == "\n\n".join(mistakes for mistakes, _, _ in each)
+    assert [line.split() for line in table.splitlines()[1:]] == [part.splitlines()[1].split() for _, part, _ in each]
+    assert summary == f"{len(EXPECTED)} configs: {len(EXPECTED)} wrong.\n"

@@ -1,0 +1,138 @@
+"""The catalogue of diagnostics: complete, enforced, and documented with an example of each code."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tinylm_cli.config.codes import CODES, MOST_REPORTED, clip, diagnostic, refusal
+from tinylm_cli.config.loader import load_config
+from tinylm_cli.config.source import SET
+from tinylm_cli.errors import ConfigError, Diagnostic, Span
+from tinylm_cli.render.diagnostics import diagnostics_text
+from tinylm_cli.render.safe import visible
+from tinylm_cli.render.terminal import Terminal
+
+ROOT = Path(__file__).resolve().parents[2]
+BAD = ROOT / "tests" / "bad"
+
+EXAMPLES = {
+    "alias": "alias",
+    "anchor": "anchor",
+    "control-character": "nul-byte",
+    "duplicate-key": "duplicate-key",
+    "empty-document": "only-comments",
+    "heads-do-not-divide": "heads-do-not-divide",
+    "key-not-a-name": "complex-key",
+    "merge-key": "merge-key",
+    "missing-key": "missing-one",
+    "not-a-mapping": "root-text-lines",
+    "not-finite": "value-infinite",
+    "not-utf8": "not-utf8-latin1",
+    "number-too-long": "float-200-digits",
+    "odd-sinusoidal-width": "width-odd-named",
+    "out-of-range": "mistakes-in-block",
+    "several-documents": "second-document-empty",
+    "tag": "tag-python-object",
+    "too-deep": "nested-5000-deep",
+    "too-many-mistakes": "too-many-mistakes",
+    "too-many-values": "too-many-values",
+    "unknown-choice": "choice-case",
+    "unknown-key": "foreign-nanogpt",
+    "wrong-type": "yaml11-booleans",
+    "yaml-syntax": "missing-space",
+}
+"""The file of tests/bad/ that stands for each code."""
+
+_MOST_LINES = 14
+_LONGEST_LINE = 80
+
+
+def _page() -> str:
+    rows = "\n".join(f"| [`{code}`](#{code}) | {meaning} |" for code, meaning in CODES.items())
+    return (
+        "# Diagnostics\n\n"
+        "Generated from the catalogue and the broken configs of the tests; `pytest --update-golden` rewrites it.\n\n"
+        "What `tinylm` says of a config that is wrong: every mistake at once, each at its place, with a code that\n"
+        "stays the same from one version to the next and with what to write instead. The codes are in\n"
+        "`--format json` as `code` and in `--format github` as the title; a file that could not be read at all has\n"
+        "the title `unreadable` there.\n\n"
+        "| code | meaning |\n| --- | --- |\n" + rows + "\n\n" + "\n".join(map(_section, CODES))
+    )
+
+
+def _section(code: str) -> str:
+    path = BAD / f"{EXAMPLES[code]}.yaml"
+    with pytest.raises(ConfigError) as raised:
+        load_config(path.name)
+    found = next(each for each in raised.value.diagnostics if each.code == code)
+    config = "\n".join(_excerpt(path))
+    shown = diagnostics_text([found], Terminal())
+    return f"## {code}\n\n{CODES[code]}\n\n```yaml\n{config}\n```\n\n```text\n{shown}```\n"
+
+
+def _excerpt(path: Path) -> Iterator[str]:
+    lines = path.read_bytes().decode("utf-8", "backslashreplace").splitlines()
+    for line in lines[:_MOST_LINES]:
+        text = visible(line)
+        yield text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…"
+    if len(lines) > _MOST_LINES:
+        yield "…"
+
+
+def test_the_page_is_up_to_date(golden: Callable[[Path, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(BAD)
+    golden(ROOT / "docs" / "diagnostics.md", _page())
+
+
+def test_each_code_has_one_line_of_explanation_and_an_example() -> None:
+    assert list(CODES) == list(EXAMPLES) == sorted(CODES)
+    for code, meaning in CODES.items():
+        assert code == code.lower().replace(" ", "-")
+        assert meaning.endswith(".")
+        assert len(meaning) < 120
+
+
+def test_a_code_outside_the_catalogue_cannot_be_produced() -> None:
+    with pytest.raises(AssertionError, match="not in the catalogue"):
+        diagnostic("no-such-code", "…", "x.yaml")
+
+
+def test_config_makes_diagnostics_through_the_catalogue_alone() -> None:
+    made = {
+        path.name
+        for path in (ROOT / "tinylm_cli" / "config").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("Diagnostic", "ConfigError")
+    }
+    assert made == {"codes.py"}
+
+
+def _at(line: int, source: str = "x.yaml") -> Diagnostic:
+    return diagnostic("wrong-type", f"line {line}", source, Span(source, line, 1, 2, "…"))
+
+
+def test_a_refusal_is_in_the_order_of_the_file_then_the_command_line_then_what_has_no_place() -> None:
+    nowhere = diagnostic("heads-do-not-divide", "by default", "x.yaml")
+    found = refusal([nowhere, _at(1, SET), _at(7), _at(2)]).diagnostics
+    assert found == (_at(2), _at(7), _at(1, SET), nowhere)
+
+
+@pytest.mark.parametrize(
+    ("count", "last"), [(0, "line 49"), (1, "1 more mistake is not shown"), (2000, "2,000 more mistakes are not shown")]
+)
+def test_a_refusal_counts_what_it_does_not_show(count: int, last: str) -> None:
+    found = refusal(_at(line) for line in range(MOST_REPORTED + count)).diagnostics
+    assert len(found) == MOST_REPORTED + (count > 0)
+    assert found[-1].message == last
+
+
+def test_a_quotation_is_one_short_line() -> None:
+    assert clip("a\nb\r") == "a\\nb\\r"
+    assert clip("x" * 40) == "x" * 40
+    assert clip("x" * 41) == "x" * 39 + "…"

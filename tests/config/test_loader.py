@@ -1,0 +1,190 @@
+"""From a name to a config: presets, files, standard input, ``--set``, and where each value came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinylm_cli.config.dump import scalar, to_yaml
+from tinylm_cli.config.loader import LoadedConfig, load_config, parse_config
+from tinylm_cli.config.schema import ModelConfig, flatten
+from tinylm_cli.config.source import SET, STDIN, Source
+from tinylm_cli.errors import ConfigError, InputError, TinylmError, UsageError
+
+
+def _parse(text: str, *overrides: str) -> LoadedConfig:
+    return parse_config(Source("x.yaml", text), overrides)
+
+
+def test_a_preset_by_name() -> None:
+    loaded = load_config("small")
+    assert (loaded.name, loaded.source, loaded.config.d_model) == ("small", "small", 256)
+    span = loaded.origins["d_model"]
+    assert span is not None
+    assert span.source == "small"
+    assert loaded.origins["norm.eps"] is None
+
+
+def test_a_file_by_path(tmp_path: Path, minimal: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.yaml").write_text(minimal)
+    loaded = load_config(str(tmp_path / "mine.yaml"))
+    assert (loaded.name, loaded.source) == ("mine", str(tmp_path / "mine.yaml"))
+    monkeypatch.chdir(tmp_path)
+    assert load_config("mine.yaml").config == loaded.config
+
+
+def test_a_preset_comes_before_a_file_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tiny").write_text("nonsense")
+    monkeypatch.chdir(tmp_path)
+    assert load_config("tiny").config.d_model == 128
+    with pytest.raises(ConfigError):
+        load_config("./tiny")
+
+
+def test_json_is_yaml(minimal: str) -> None:
+    config = _parse('{"vocab_size": 256, "d_model": 128, "n_heads": 4, "n_layers": 4, "d_ff": 512}').config
+    assert config == _parse(minimal).config
+
+
+def test_standard_input_has_a_name() -> None:
+    assert parse_config(Source(STDIN, to_yaml(load_config("tiny").config))).name == "stdin"
+
+
+@pytest.mark.parametrize(
+    ("reference", "message", "help_"),
+    [
+        ("tinny", "no preset or file is called tinny", "did you mean tiny?"),
+        ("mni.yaml", "no preset or file is called mni.yaml", "did you mean mine.yaml?"),
+        ("zzz", "no preset or file is called zzz", "the presets are tiny, small, medium, base; a path names a file"),
+        ("zzz.yaml", "no such file: zzz.yaml", ""),
+        ("no/such.yaml", "no such file: no/such.yaml", ""),
+    ],
+)
+def test_a_name_of_nothing(
+    reference: str, message: str, help_: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as raised:
+        load_config(reference)
+    assert (raised.value.message, raised.value.help) == (message, help_)
+
+
+def test_origins_point_at_the_value(minimal: str) -> None:
+    loaded = _parse(minimal + "norm: {eps: 0.1}\n", "n_layers=7", "norm.kind=rmsnorm")
+    assert set(loaded.origins) == set(flatten(loaded.config.model_dump()))
+    places = {name: (s.source, s.line, s.column) for name, s in loaded.origins.items() if s is not None}
+    assert places == {
+        "vocab_size": ("x.yaml", 1, 13),
+        "d_model": ("x.yaml", 2, 10),
+        "n_heads": ("x.yaml", 3, 10),
+        "n_layers": (SET, 1, 10),
+        "d_ff": ("x.yaml", 5, 7),
+        "norm.eps": ("x.yaml", 6, 13),
+        "norm.kind": (SET, 1, 11),
+    }
+
+
+@given(st.data())
+def test_set_is_the_same_as_editing_the_file(
+    valid_values: st.SearchStrategy[dict[str, Any]], data: st.DataObject
+) -> None:
+    before = ModelConfig.model_validate(data.draw(valid_values))
+    after = ModelConfig.model_validate(data.draw(valid_values))
+    overrides = [f"{name}={scalar(value)}" for name, value in flatten(after.model_dump()).items()]
+    shuffled = data.draw(st.permutations(overrides))
+    assert _parse(to_yaml(before), *shuffled).config == after
+    assert _parse("", *shuffled).config == after
+
+
+@given(
+    st.sampled_from(["n_layers", "dropout", "tie_weights", "norm.eps", "norm.kind", "nominal_params", "x", "norm.x"]),
+    st.sampled_from(["1", "0.5", "true", "yes", "null", "'1'", "[1]", "{a: 1}", "125M", "rmsnorm", "-1", "1e400"]),
+)
+def test_set_is_refused_where_the_file_would_be(minimal: str, name: str, value: str) -> None:
+    block, _, last = name.rpartition(".")
+    line = f"{block}:\n  {last}: {value}\n" if block else f"{last}: {value}\n"
+    text = minimal.replace("n_layers: 4\n", "") if name == "n_layers" else minimal
+    assert _outcome(text + line) == _outcome(minimal, f"{name}={value}")
+
+
+def _outcome(text: str, *overrides: str) -> Any:
+    try:
+        return _parse(text, *overrides).config
+    except ConfigError as error:
+        return [(found.code, found.field, found.message) for found in error.diagnostics]
+
+
+def test_the_last_of_equal_options_wins(minimal: str) -> None:
+    assert _parse(minimal, "n_layers=2", "n_layers=3").config.n_layers == 3
+
+
+def test_set_mends_what_is_wrong_in_the_file(minimal: str) -> None:
+    assert _parse(minimal.replace("n_heads: 4", "n_heads: five"), "n_heads=8").config.n_heads == 8
+    assert _parse(minimal.replace("n_heads: 4\n", ""), "n_heads=8").config.n_heads == 8
+
+
+def test_set_leaves_the_rest_of_a_block(minimal: str) -> None:
+    config = _parse(minimal + "norm:\n  kind: rmsnorm\n", "norm.eps=0.01").config
+    assert (config.norm.kind, config.norm.eps) == ("rmsnorm", 0.01)
+
+
+def test_set_takes_a_whole_block(minimal: str) -> None:
+    assert _parse(minimal, "norm={kind: rmsnorm, eps: 0.01}").config.norm.kind == "rmsnorm"
+
+
+@pytest.mark.parametrize("override", ["n_layers", "=8", " = 8", "", "n\x1bl=8", "\udcff=1"])
+def test_what_is_no_option(override: str, minimal: str) -> None:
+    with pytest.raises(UsageError, match="expected key=value"):
+        _parse(minimal, override)
+
+
+@pytest.mark.parametrize(
+    ("override", "code"),
+    [
+        ("n_layers=", "wrong-type"),
+        ("n_layers=[", "yaml-syntax"),
+        ("n_layers=&a 1", "anchor"),
+        ("n_layers=!!int 1", "tag"),
+        ("n_layers=1\n--- 2", "several-documents"),
+        ("n_layers.x=1", "wrong-type"),
+        ("norm.eps.x=1", "wrong-type"),
+        ("optimizer.lr=1", "unknown-key"),
+        (".=1", "unknown-key"),
+        ("a." * 5000 + "b=1", "unknown-key"),
+        ("norm." * 5000 + "b=1", "unknown-key"),
+    ],
+)
+def test_a_wrong_option_is_a_diagnostic_of_its_own(override: str, code: str, minimal: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        _parse(minimal, override)
+    (found,) = raised.value.diagnostics
+    assert found.code == code
+    assert found.span is not None
+    assert found.span.source == SET
+
+
+@given(st.lists(st.text(max_size=12).map(lambda text: f"{text}={text}"), max_size=3))
+def test_any_option_is_taken_or_refused(minimal: str, overrides: list[str]) -> None:
+    try:
+        _parse(minimal, *overrides)
+    except TinylmError:
+        return
+
+
+def test_an_empty_file_is_a_start_for_options() -> None:
+    with pytest.raises(ConfigError, match="there is no config here"):
+        _parse("# nothing\n")
+    required = ["vocab_size=256", "d_model=128", "n_heads=4", "n_layers=4", "d_ff=512"]
+    assert _parse("# nothing\n", *required).config.d_model == 128
+
+
+def test_the_error_names_the_first_mistake_and_how_many_more() -> None:
+    with pytest.raises(ConfigError) as raised:
+        _parse("vocab_size: x\nd_model: 128\nn_heads: 4\nn_layers: 0\nd_ff: 512\n")
+    assert raised.value.message.startswith("x.yaml:1:13: vocab_size must be an integer")
+    assert raised.value.message.endswith("(and 1 more)")

@@ -1,0 +1,144 @@
+"""From what pydantic found to what a person can act on: each mistake once, at its place, in the words of the file."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinylm_cli.config.fields import fields
+from tinylm_cli.config.loader import parse_config
+from tinylm_cli.config.source import SET, Source
+from tinylm_cli.errors import ConfigError, Diagnostic
+
+REQUIRED = {"vocab_size": "256", "d_model": "128", "n_heads": "4", "n_layers": "4", "d_ff": "512"}
+
+
+def _found(text: str, *overrides: str) -> list[Diagnostic]:
+    with pytest.raises(ConfigError) as raised:
+        parse_config(Source("x.yaml", text), overrides)
+    return list(raised.value.diagnostics)
+
+
+def _config(**changes: str | None) -> str:
+    values: dict[str, str | None] = {**REQUIRED, **changes}
+    return "".join(f"{name}: {value}\n" for name, value in values.items() if value is not None)
+
+
+def _one(text: str, *overrides: str) -> Diagnostic:
+    (found,) = _found(text, *overrides)
+    return found
+
+
+def test_every_mistake_is_found_at_once() -> None:
+    text = _config(n_layers="0", d_ff="wide", n_heads=None) + "n_head: 4\nnorm:\n  kind: rms\n  eps: 2\nx: 1\n"
+    assert [(found.code, found.field) for found in _found(text)] == [
+        ("out-of-range", "n_layers"),
+        ("wrong-type", "d_ff"),
+        ("unknown-key", "n_head"),
+        ("unknown-choice", "norm.kind"),
+        ("out-of-range", "norm.eps"),
+        ("unknown-key", "x"),
+    ]
+
+
+def test_what_is_missing_is_said_once_for_each_field() -> None:
+    found = _found("dropout: 0.1\n")
+    assert [each.field for each in found] == list(REQUIRED)
+    assert {each.code for each in found} == {"missing-key"}
+    assert found[0].help == "add vocab_size: 256 (an integer from 1 to 100,000,000)"
+
+
+def test_a_misspelt_field_is_not_missing_too() -> None:
+    found = _one(_config(d_model=None) + "hidden_size: 128\n")
+    assert (found.code, found.help) == ("unknown-key", "did you mean d_model?")
+
+
+def test_fields_wrapped_in_a_block_are_not_missing_too() -> None:
+    found = _one("model:\n" + "".join(f"  {line}\n" for line in _config().splitlines()))
+    assert found.help == "write its fields at the top level, without model:"
+
+
+def test_a_block_is_never_taken_for_a_plain_field() -> None:
+    found = _found(_config() + "models:\n  size: 3\n")
+    assert found[0].help.startswith("the fields are ")
+    assert _one(_config() + "norms:\n  eps: 0.1\n").help == "did you mean norm?"
+
+
+@pytest.mark.parametrize(
+    ("line", "help_"),
+    [
+        ("norm: rms_norm", "write kind: rmsnorm on a line of its own, indented under norm:"),
+        ("position: 7", "write kind: sinusoidal on a line of its own, indented under position:"),
+        ("attention: false", "write bias: true on a line of its own, indented under attention:"),
+        ("feed_forward:", "write activation: gelu on a line of its own, indented under feed_forward:"),
+    ],
+)
+def test_a_block_given_as_a_value(line: str, help_: str) -> None:
+    found = _one(_config() + line + "\n")
+    assert (found.code, found.help) == ("wrong-type", help_)
+
+
+@pytest.mark.parametrize(
+    ("override", "help_"),
+    [
+        ("n_layers=many", "for example --set n_layers=4"),
+        ("n_layers=8.0", "write 8"),
+        ("norm=rmsnorm", "write --set norm.kind=rmsnorm"),
+        ("eps=1e-6", "did you mean norm.eps?"),
+        ("bias=false", "did you mean attention.bias or feed_forward.bias?"),
+        ("norm.esp=1", "did you mean norm.eps?"),
+        ("feed_forward.activation=swish", "did you mean silu?"),
+    ],
+)
+def test_on_the_command_line_the_remedy_is_an_option(override: str, help_: str) -> None:
+    found = _one(_config(), override)
+    assert found.help == help_
+    assert found.source == SET
+    assert found.span is not None
+    assert found.span.text == override
+
+
+def test_a_rule_points_at_what_the_file_names_and_says_what_is_a_default() -> None:
+    found = _one(_config(d_model="125", n_heads="5"))
+    assert found.code == "odd-sinusoidal-width"
+    assert found.message.endswith("; position.kind is sinusoidal by default")
+    assert (found.span and found.span.line, found.labels) == (2, ())
+
+
+def test_a_rule_labels_the_other_fields_it_ties() -> None:
+    found = _one(_config(n_heads="5"))
+    assert found.field == "n_heads"
+    assert [(label.span.line, label.text) for label in found.labels] == [(2, "d_model is 128")]
+
+
+def test_a_rule_between_the_file_and_the_command_line() -> None:
+    found = _one(_config(), "n_heads=5")
+    assert found.span is not None
+    assert (found.span.source, found.labels[0].span.source) == (SET, "x.yaml")
+
+
+def test_a_value_that_the_reader_spoke_of_is_not_spoken_of_again() -> None:
+    assert _one(_config(d_model="*width")).code == "alias"
+    assert _one(_config(d_model="!!str [128]")).code == "tag"
+    assert _one(_config(d_model="1" * 200)).code == "number-too-long"
+    assert [each.code for each in _found(_config(d_model="&a *b"))] != []
+
+
+@given(
+    st.sampled_from([name for name in fields() if "." not in name]),
+    st.sampled_from(
+        ["x", "[1]", "{a: 1}", "null", "1e400", ".nan", "-1", "'1'", "2.5", "yes", '"\\x1b"', "1_0", "10%"]
+    ),
+)
+def test_any_wrong_value_is_one_diagnostic_under_the_value(name: str, value: str) -> None:
+    text = _config() + (f"{name}: {value}\n" if name not in REQUIRED else "")
+    if name in REQUIRED:
+        text = _config(**{name: value})
+    try:
+        parse_config(Source("x.yaml", text))
+    except ConfigError as error:
+        (found,) = error.diagnostics
+        assert found.field == name
+        assert found.span is not None
+        assert found.span.text[found.span.column - 1 : found.span.end_column - 1] == value

@@ -1,0 +1,167 @@
+"""The schema in Python: strict about types, closed to unknown keys, and the same bounds and rules as a file's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from tinylm_cli.config.schema import BLOCKS, MAX_COUNT, Block, ModelConfig, flatten
+
+TINY = {"vocab_size": 256, "d_model": 128, "n_heads": 4, "n_layers": 4, "d_ff": 512}
+
+
+def _with(**changes: Any) -> ModelConfig:
+    return ModelConfig.model_validate({**TINY, **changes})
+
+
+def test_a_config_that_names_no_block_is_the_course_model() -> None:
+    config = ModelConfig(vocab_size=256, d_model=128, n_heads=4, n_layers=4, d_ff=512)
+    assert flatten(config.model_dump()) == {
+        **TINY,
+        "max_len": 1024,
+        "dropout": 0.1,
+        "tie_weights": True,
+        "position.kind": "sinusoidal",
+        "norm.kind": "layernorm",
+        "norm.eps": 1e-5,
+        "attention.bias": True,
+        "feed_forward.activation": "gelu",
+        "feed_forward.bias": True,
+        "nominal_params": None,
+    }
+    assert config.d_head == 32
+
+
+def test_a_config_cannot_be_changed() -> None:
+    config = _with()
+    with pytest.raises(ValidationError, match="frozen"):
+        config.d_model = 256  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="frozen"):
+        config.norm.eps = 0.1  # type: ignore[misc]
+    assert hash(config) == hash(_with())
+
+
+BOUNDS: dict[str, tuple[Any, Any, Any, Any]] = {
+    # field: too small, smallest, largest, too large
+    "vocab_size": (0, 1, 10**8, 10**8 + 1),
+    "n_layers": (0, 1, 10**5, 10**5 + 1),
+    "d_ff": (0, 1, 2**24, 2**24 + 1),
+    "max_len": (0, 1, 10**9, 10**9 + 1),
+    "dropout": (-1e-9, 0.0, 0.999999, 1.0),
+    "nominal_params": (0, 1, MAX_COUNT, MAX_COUNT + 1),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_bounds(name: str) -> None:
+    below, least, most, above = BOUNDS[name]
+    assert getattr(_with(**{name: least}), name) == least
+    assert getattr(_with(**{name: most}), name) == most
+    for outside in (below, above):
+        with pytest.raises(ValidationError, match=name):
+            _with(**{name: outside})
+
+
+def test_the_bounds_of_the_widths_and_of_eps() -> None:
+    wide = _with(d_model=2**20, n_heads=2**16)
+    assert wide.d_head == 16
+    for changes in ({"d_model": 2**20 + 2}, {"n_heads": 2**16 + 1}, {"norm": {"eps": 0}}, {"norm": {"eps": 0.11}}):
+        with pytest.raises(ValidationError):
+            _with(**changes)
+    assert _with(norm={"eps": 0.1}).norm.eps == 0.1
+
+
+@pytest.mark.parametrize("name", [*TINY, "max_len"])
+@pytest.mark.parametrize("value", [True, "8", 8.0, None, [8], {"n": 8}, float("nan"), float("inf")])
+def test_an_integer_is_an_integer(name: str, value: Any) -> None:
+    with pytest.raises(ValidationError, match=name):
+        _with(**{name: value})
+
+
+@pytest.mark.parametrize("value", [1, 0, "true", "yes", None, 1.0, []])
+def test_a_boolean_is_a_boolean(value: Any) -> None:
+    broken: list[dict[str, Any]] = [
+        {"tie_weights": value},
+        {"attention": {"bias": value}},
+        {"feed_forward": {"bias": value}},
+    ]
+    for changes in broken:
+        with pytest.raises(ValidationError):
+            _with(**changes)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), "0.1", True, None])
+def test_a_number_is_finite(value: Any) -> None:
+    for changes in ({"dropout": value}, {"norm": {"eps": value}}):
+        with pytest.raises(ValidationError):
+            _with(**changes)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_block_is_closed_and_all_defaults(block: str) -> None:
+    assert getattr(_with(**{block: {}}), block) == getattr(_with(), block)
+    values: tuple[Any, ...] = (None, [], "x", {"extra": 1})
+    for wrong in values:
+        with pytest.raises(ValidationError):
+            _with(**{block: wrong})
+
+
+def test_unknown_fields_are_refused() -> None:
+    with pytest.raises(ValidationError, match="n_embd"):
+        _with(n_embd=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("500K", 500_000), ("125M", 125_000_000), ("1.5B", 1_500_000_000), ("0.001K", 1), ("999999T", 999_999 * 10**12)],
+)
+def test_a_parameter_count_in_words(text: str, count: int) -> None:
+    assert _with(nominal_params=text).nominal_params == count
+
+
+@pytest.mark.parametrize("text", ["125m", "125 M", "M", "", "1.M", ".5M", "-1M", "1e3M", "1234567M", "125MM", "12５M"])
+def test_what_is_no_parameter_count(text: str) -> None:
+    with pytest.raises(ValidationError, match="nominal_params"):
+        _with(nominal_params=text)
+
+
+@given(st.integers(0, 999_999), st.integers(0, 999_999), st.sampled_from("KMBT"))
+def test_a_count_is_exact(whole: int, fraction: int, unit: str) -> None:
+    scale = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}[unit]
+    expected = (whole * 10**6 + fraction) * scale // 10**6
+    text = f"{whole}.{fraction:06d}{unit}"
+    if expected:
+        assert _with(nominal_params=text).nominal_params == expected
+    else:
+        with pytest.raises(ValidationError):
+            _with(nominal_params=text)
+
+
+def test_rules_hold_in_python_and_name_every_field_and_the_remedy() -> None:
+    with pytest.raises(ValidationError, match=r"d_model 130 is not divisible by n_heads 4.*write n_heads: 2 or 5"):
+        _with(d_model=130)
+    with pytest.raises(ValidationError, match="d_model 125 is odd"):
+        _with(d_model=125, n_heads=5)
+    assert _with(d_model=125, n_heads=5, position={"kind": "learned"}).d_head == 25
+
+
+def test_every_field_explains_itself() -> None:
+    owners: list[type[Block]] = [ModelConfig, *BLOCKS.values()]
+    for owner in owners:
+        for name, info in owner.model_fields.items():
+            assert info.description, name
+            assert info.description.endswith("."), name
+
+
+def test_flatten_goes_one_level_and_leaves_the_rest() -> None:
+    assert flatten({"a": 1, "norm": {"eps": 1, "x": {"y": 2}}, "other": {"z": 3}, "position": None}) == {
+        "a": 1,
+        "norm.eps": 1,
+        "norm.x": {"y": 2},
+        "other": {"z": 3},
+        "position": None,
+    }

@@ -1,0 +1,80 @@
+"""What every test may ask for: the real command in a real process, and golden files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TINYLM = Path(sys.executable).parent / "tinylm"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite golden files from the present output")
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a process ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+Golden = Callable[[Path, str], None]
+
+
+def clean_environment(extra: Mapping[str, str | None] | None = None) -> dict[str, str]:
+    """Return an environment that does not depend on whose machine this is; None in ``extra`` removes a variable."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    merged: dict[str, str | None] = {**kept, "LC_ALL": "C.UTF-8", "COLUMNS": "80", **(extra or {})}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+@pytest.fixture
+def tinylm(tmp_path: Path) -> Run:
+    """Run the installed command: ``tinylm("params", "--config", "small", stdin=…, env=…, cwd=…)``."""
+
+    def run(
+        *arguments: str | Path,
+        stdin: str | bytes = b"",
+        env: Mapping[str, str | None] | None = None,
+        cwd: Path | None = None,
+        timeout: float = 120,
+    ) -> Result:
+        command: Sequence[str] = [str(TINYLM), *map(str, arguments)]
+        done = subprocess.run(
+            command,
+            input=stdin.encode() if isinstance(stdin, str) else stdin,
+            capture_output=True,
+            env=clean_environment(env),
+            cwd=cwd or tmp_path,
+            timeout=timeout,
+            check=False,
+        )
+        out = done.stdout.decode("utf-8", "surrogateescape")
+        return Result(done.returncode, out, done.stderr.decode("utf-8", "surrogateescape"))
+
+    return run
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Compare text with a file; ``--update-golden`` rewrites it, and a file that is absent fails."""
+
+    def compare(path: Path, text: str) -> None:
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert path.is_file(), f"no golden file {path}: run pytest --update-golden and read what it wrote"
+        assert text == path.read_text(encoding="utf-8")
+
+    return compare

@@ -1,0 +1,47 @@
+"""docs/cli.md is what the commands say of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tinylm_cli.cli.app import COMMANDS
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
+
+HEAD = """# The command line
+
+Generated from the commands themselves; `pytest --update-golden` rewrites it.
+
+One grammar for all:
+`tinylm VERB [--config NAME|PATH|-] [--set key=value]… [--format text|json|markdown] [--output FILE]`.
+Standard output is data and standard error is talk.
+
+| exit code | meaning |
+| ---: | --- |
+| 0 | done |
+| 1 | the config was read and is wrong, or a check failed |
+| 2 | it could not be carried out: usage, unreadable input, too large for this machine, an internal error |
+| 130 | interrupted |
+| 141 | the reader of the output has gone |
+
+Colour follows the terminal, `NO_COLOR` and `FORCE_COLOR`; width follows the terminal and `COLUMNS`. Shell completion
+for commands, presets, field names and their values: `tinylm --install-completion`.
+"""
+
+
+def test_the_page_is_what_the_commands_say(tinylm: Callable[..., Any], golden: Callable[[Path, str], None]) -> None:
+    parts = [HEAD, _section("tinylm", tinylm("--help").out)]
+    parts += [_section(f"tinylm {name}", tinylm(name, "--help").out) for name in COMMANDS]
+    golden(PAGE, "\n".join(parts))
+
+
+def test_every_command_shows_worked_examples(tinylm: Callable[..., Any]) -> None:
+    for name in COMMANDS:
+        text = tinylm(name, "--help").out
+        assert f"Examples:\n    tinylm {name}" in text or "| tinylm" in text, name
+
+
+def _section(title: str, text: str) -> str:
+    return f"## {title}\n\n```text\n{text.rstrip()}\n```\n"

@@ -1,0 +1,100 @@
+"""docs/json.md is what the report classes say of themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tinylm_cli import errors
+from tinylm_cli.reports import SCHEMA_VERSION
+from tinylm_cli.reports.architecture import BuildReport
+from tinylm_cli.reports.check import CheckReport
+from tinylm_cli.reports.failure import FailureReport
+from tinylm_cli.reports.forward import ForwardReport
+from tinylm_cli.reports.generate import GenerateReport
+from tinylm_cli.reports.params import ParamsReport
+from tinylm_cli.reports.presets import PresetsReport, ShowReport
+from tinylm_cli.reports.validate import ValidateReport
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "json.md"
+
+REPORTS: dict[str, type] = {
+    "params": ParamsReport,
+    "build": BuildReport,
+    "forward": ForwardReport,
+    "generate": GenerateReport,
+    "check": CheckReport,
+    "validate": ValidateReport,
+    "list": PresetsReport,
+    "show": ShowReport,
+    "any command that fails": FailureReport,
+}
+
+HEAD = f"""# JSON
+
+Generated from the report classes; `pytest --update-golden` rewrites it.
+
+With `--format json`, standard output is one JSON document and nothing else: the report itself, raw integers, and
+`schema_version`, now {SCHEMA_VERSION}. Adding a field leaves the version; changing or removing one raises it. A figure
+that is not finite is `null`. A command that fails writes the document of a failure instead, and exits with its
+`exit_code`. `tinylm schema` is the exception: it prints a JSON Schema, which has its own form.
+"""
+
+
+def test_the_page_is_what_the_reports_say(golden: Callable[[Path, str], None]) -> None:
+    parts = [HEAD]
+    described: set[type] = set()
+    for command, report in REPORTS.items():
+        title = f"`tinylm {command} --format json`" if " " not in command else command.capitalize()
+        parts.append(f"## {title}\n")
+        parts += [_describe(kind) for kind in _reachable(report) if kind not in described]
+        described |= set(_reachable(report))
+    golden(PAGE, "\n".join(parts))
+
+
+def _reachable(kind: type) -> Iterator[type]:
+    """Yield a report class and the classes of its fields, each once."""
+    found = [kind]
+    for each in found:
+        for annotation in typing.get_type_hints(each).values():
+            found += [inner for inner in _classes(annotation) if inner not in found]
+    return iter(found)
+
+
+def _classes(annotation: Any) -> Iterator[type]:
+    if dataclasses.is_dataclass(annotation) or annotation in (errors.Diagnostic, errors.Span, errors.Label):
+        yield annotation
+    for inner in typing.get_args(annotation):
+        yield from _classes(inner)
+
+
+def _describe(kind: type) -> str:
+    summary, _, attributes = (kind.__doc__ or "").partition("Attributes:")
+    meanings = dict(re.findall(r"^ {8}(\w+): (.+?)(?=^ {8}\w|\Z)", attributes, re.MULTILINE | re.DOTALL))
+    names = [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else kind._fields  # type: ignore[attr-defined]
+    hints = typing.get_type_hints(kind)
+    lines = [f"### {kind.__name__}", "", " ".join(summary.split()).replace("``", "`"), ""]
+    lines += ["| field | type | meaning |", "| --- | --- | --- |"]
+    for name in names:
+        meaning = " ".join(meanings.get(name, "").split()).replace("``", "`").replace("|", "\\|")
+        lines.append(f"| `{name}` | {_type_words(hints[name])} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def _type_words(annotation: Any) -> str:
+    """Return a type as a reader of JSON would say it."""
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return "one of " + ", ".join(f"`{value}`" for value in inner)
+    if origin is tuple:
+        return f"list of {_type_words(inner[0])}"
+    if origin is dict:
+        return "object"
+    if type(None) in inner:
+        return " or ".join(_type_words(each) for each in inner if each is not type(None)) + " or null"
+    plain = {int: "integer", float: "number", str: "string", bool: "boolean", Any: "any value"}
+    return plain.get(annotation, getattr(annotation, "__name__", str(annotation)))

@@ -1,0 +1,37 @@
+"""What the tests of the laws share: a model under test that can be broken first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from tinylm_cli.analysis.params import total_params
+from tinylm_cli.analysis.proof import closed_form
+from tinylm_cli.analysis.table import tensor_table
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model import TinyTransformerLM
+from tinylm_cli.model.checks.context import ClosedForm, Context, sample_tokens
+
+
+def describe_config(config: ModelConfig) -> ClosedForm:
+    return ClosedForm(closed_form(config), total_params(tensor_table(config)))
+
+
+@pytest.fixture
+def form() -> Callable[[ModelConfig], ClosedForm]:
+    """Return a function that describes a config without building it."""
+    return describe_config
+
+
+@pytest.fixture
+def put_to_test(make_config: Callable[..., ModelConfig]) -> Callable[..., Context]:
+    """Return a function that builds a model, in evaluation mode, and what a law is tried on."""
+
+    def put(*, dtype: torch.dtype = torch.float32, drawn: bool = True, seed: int = 0, **fields: object) -> Context:
+        config = make_config(**fields)
+        model = TinyTransformerLM.from_config(config, seed=seed, dtype=dtype).eval()
+        return Context(model, seed, drawn, describe_config(config), sample_tokens(config, torch.device("cpu")))
+
+    return put

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from tinylm_cli.model import SelfAttention
+from tinylm_cli.model.cache import LayerCache
+from tinylm_cli.model.checks.causality import causality_gradient, causality_perturbation
+from tinylm_cli.model.checks.context import Context
+from tinylm_cli.model.checks.law import Check
+
+PutToTest = Callable[..., Context]
+Rule = Callable[[Tensor], Tensor]
+LetSee = Callable[[Rule], None]
+LAWS = [causality_gradient, causality_perturbation]
+
+
+@pytest.fixture
+def let_see(monkeypatch: pytest.MonkeyPatch) -> LetSee:
+    """Return a function that replaces the causal rule: it receives a square of ones and returns who may attend."""
+    original = SelfAttention.forward
+
+    def replace(rule: Rule) -> None:
+        def forward(
+            self: SelfAttention, x: Tensor, mask: Tensor | None = None, cache: LayerCache | None = None
+        ) -> Tensor:
+            assert mask is None
+            square = torch.ones(x.shape[1], x.shape[1])
+            return original(self, x, rule(square).bool(), cache)
+
+        monkeypatch.setattr(SelfAttention, "forward", forward)
+
+    return replace
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_a_causal_model_passes(put_to_test: PutToTest, law: Check, dtype: torch.dtype) -> None:
+    result = law(put_to_test(dtype=dtype))
+    assert (result.status, result.value) == ("pass", 0)
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+@pytest.mark.parametrize(
+    "rule",
+    [
+        pytest.param(lambda square: square, id="sees everything"),
+        pytest.param(lambda square: square.tril(1), id="sees the next token"),
+        pytest.param(lambda square: square.triu(), id="sees only what comes"),
+        pytest.param(
+            lambda square: square.tril().fill_diagonal_(1).index_fill(1, torch.tensor([11]), 1), id="the last"
+        ),
+    ],
+)
+def test_a_leak_is_found(put_to_test: PutToTest, let_see: LetSee, law: Check, rule: Rule) -> None:
+    let_see(rule)
+    result = law(put_to_test())
+    assert result.status == "fail"
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+def test_the_leak_is_measured(put_to_test: PutToTest, let_see: LetSee, law: Check) -> None:
+    let_see(lambda square: square)
+    result = law(put_to_test())
+    assert result.value is not None
+    assert result.limit is not None
+    assert result.value > 100 * result.limit
+    assert f"{result.value:.2g}" in result.figure
+
+
+@pytest.mark.parametrize(
+    ("law", "figure"),
+    [
+        (causality_gradient, "no gradient reaches the positions before"),
+        (causality_perturbation, "changing the first token changes no later logit"),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_attention_to_itself_alone_is_found(put_to_test: PutToTest, let_see: LetSee, law: Check, figure: str) -> None:
+    let_see(lambda square: torch.eye(len(square)))
+    result = law(put_to_test())
+    assert (result.status, result.figure) == ("fail", figure)
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+def test_weights_that_are_not_numbers_fail(put_to_test: PutToTest, law: Check) -> None:
+    context = put_to_test()
+    with torch.no_grad():
+        context.model.ln_f.weight[0] = torch.nan
+    assert law(context).status == "fail"
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+def test_one_position_has_no_later_one(put_to_test: PutToTest, law: Check) -> None:
+    result = law(put_to_test(max_len=1))
+    assert (result.status, result.figure) == ("skip", "with max_len 1 no position has a later one")
+
+
+def test_one_token_cannot_be_changed(put_to_test: PutToTest) -> None:
+    result = causality_perturbation(put_to_test(vocab_size=1))
+    assert (result.status, result.figure) == ("skip", "with vocab_size 1 there is no other token to change to")
+    assert causality_gradient(put_to_test(vocab_size=1)).status == "pass"
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+@pytest.mark.parametrize("max_len", [2, 3, 4])
+def test_the_shortest_sequences(put_to_test: PutToTest, let_see: LetSee, law: Check, max_len: int) -> None:
+    assert law(put_to_test(max_len=max_len)).status == "pass"
+    let_see(lambda square: square)
+    assert law(put_to_test(max_len=max_len)).status == "fail"
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+@pytest.mark.parametrize(("width", "kind"), [(1, "layernorm"), (2, "layernorm"), (1, "rmsnorm")])
+def test_a_model_too_narrow_to_respond_is_not_blamed(put_to_test: PutToTest, law: Check, width: int, kind: str) -> None:
+    context = put_to_test(d_model=width, n_heads=1, norm={"kind": kind}, position={"kind": "none"})
+    assert law(context).status == "pass"
+
+
+def test_the_model_keeps_no_hook_and_no_gradient(put_to_test: PutToTest) -> None:
+    context = put_to_test()
+    causality_gradient(context)
+    assert not context.model.embedding._forward_hooks
+    assert all(parameter.grad is None for parameter in context.model.parameters())

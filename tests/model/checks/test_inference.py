@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tinylm_cli.model.checks import inference
+from tinylm_cli.model.checks.context import Context
+from tinylm_cli.model.checks.inference import batch_invariance, cached_equals_uncached, logits_shape
+from tinylm_cli.model.generation import Step, decode
+
+PutToTest = Callable[..., Context]
+DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
+
+
+def alter_logits(context: Context, change: Callable[[Tensor], Tensor]) -> Context:
+    context.model.lm_head.register_forward_hook(lambda _module, _inputs, output: change(output))
+    return context
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_logits_of_a_sound_model(put_to_test: PutToTest, dtype: torch.dtype) -> None:
+    law = logits_shape(put_to_test(dtype=dtype))
+    assert (law.status, law.figure) == ("pass", "(2, 12) gives (2, 12, 23)")
+
+
+@pytest.mark.parametrize(
+    ("change", "figure"),
+    [
+        (lambda logits: logits[..., :-1], "(1, 1) gives (1, 1, 22), not (1, 1, 23)"),
+        (lambda logits: logits[:, -1], "(1, 1) gives (1, 23), not (1, 1, 23)"),
+        (lambda logits: logits.double(), "(1, 1) gives (1, 1, 23) in float64, and the weights are in float32"),
+        (lambda logits: logits.log(), None),
+    ],
+)
+def test_wrong_logits_are_found(put_to_test: PutToTest, change: Callable[[Tensor], Tensor], figure: str | None) -> None:
+    law = logits_shape(alter_logits(put_to_test(), change))
+    assert law.status == "fail"
+    assert law.figure == figure or (figure is None and law.figure.endswith("not finite"))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ["sinusoidal", "learned", "none"])
+@pytest.mark.parametrize("max_len", [1, 2, 12, 32, 33])
+def test_a_sound_cache(put_to_test: PutToTest, kind: str, max_len: int, dtype: torch.dtype) -> None:
+    law = cached_equals_uncached(put_to_test(position={"kind": kind}, max_len=max_len, dtype=dtype))
+    assert law.status == "pass"
+    if dtype == torch.float32:  # half precision may end the comparison at a near tie
+        assert ("past max_len" in law.figure) == (max_len <= 32)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        pytest.param(lambda keys, values: (keys, values * 1.01), id="values scaled"),
+        pytest.param(lambda keys, values: (keys.flip(2), values), id="keys in another order"),
+        pytest.param(lambda keys, values: (keys[:, :, :1], values[:, :, :1]), id="forgets all but the first"),
+        pytest.param(lambda keys, values: (keys.roll(1, 0), values.roll(1, 0)), id="sequences mixed up"),
+        pytest.param(lambda keys, values: (keys, values * (1 if len(keys) > 1 else 1.01)), id="alone only"),
+    ],
+)
+def test_a_cache_that_lies_is_found(
+    put_to_test: PutToTest,
+    monkeypatch: pytest.MonkeyPatch,
+    lie: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+) -> None:
+    attend = functional.scaled_dot_product_attention
+
+    def attend_to_lies(query: Tensor, keys: Tensor, values: Tensor, **options: object) -> Tensor:
+        if query.shape[2] < keys.shape[2]:  # some of the keys come from the cache
+            keys, values = lie(keys, values)
+        mixed: Tensor = attend(query, keys, values, **options)  # type: ignore[arg-type]
+        return mixed
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", attend_to_lies)
+    law = cached_equals_uncached(put_to_test(max_len=64))
+    assert law.status == "fail"
+    assert law.value is not None
+    assert law.limit is not None
+    assert law.value > law.limit
+
+
+def test_an_error_past_max_len_is_found(put_to_test: PutToTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode_wrongly(*arguments: object, use_cache: bool, **options: object) -> Iterator[Step]:
+        for number, step in enumerate(decode(*arguments, use_cache=use_cache, **options)):  # type: ignore[arg-type]
+            slid = 8 + number > 16
+            yield Step(step.tokens, step.logits + 0.01 * (use_cache and slid))
+
+    monkeypatch.setattr(inference, "decode", decode_wrongly)
+    assert cached_equals_uncached(put_to_test(max_len=64)).status == "pass"
+    assert cached_equals_uncached(put_to_test(max_len=16)).status == "fail"
+
+
+def test_near_ties_end_the_comparison(put_to_test: PutToTest) -> None:
+    context = put_to_test()
+    with torch.no_grad():
+        for parameter in context.model.ln_f.parameters():
+            parameter.zero_()  # so that all logits are equal
+    passes: list[int] = []
+    context.model.lm_head.register_forward_hook(
+        lambda _module, _inputs, output: output + 1e-9 * functional.one_hot(torch.tensor([len(passes)]), 23)
+    )
+    context.model.ln_f.register_forward_hook(lambda *_: passes.append(1))
+    law = cached_equals_uncached(context)
+    assert law.figure.startswith("2 steps")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_of_a_sound_model(put_to_test: PutToTest, dtype: torch.dtype) -> None:
+    assert batch_invariance(put_to_test(dtype=dtype)).status == "pass"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda logits: logits - logits.mean(0), id="centred over the batch"),
+        pytest.param(lambda logits: logits * (1 + len(logits)), id="scaled by its size"),
+        pytest.param(lambda logits: logits.cumsum(0), id="added up along it"),
+        pytest.param(lambda logits: logits * torch.nan, id="no numbers"),
+    ],
+)
+def test_rows_that_know_of_each_other_are_found(put_to_test: PutToTest, change: Callable[[Tensor], Tensor]) -> None:
+    assert batch_invariance(alter_logits(put_to_test(), change)).status == "fail"

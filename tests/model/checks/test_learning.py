@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tinylm_cli.errors import CapacityError
+from tinylm_cli.model import TinyTransformerLM
+from tinylm_cli.model.checks import context as context_module
+from tinylm_cli.model.checks.context import Context
+from tinylm_cli.model.checks.learning import gradients_finite, initial_loss, overfits_one_batch
+
+PutToTest = Callable[..., Context]
+DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
+
+
+def scale(model: TinyTransformerLM, factor: float) -> None:
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(factor)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("kind", ["sinusoidal", "learned", "none"])
+@pytest.mark.parametrize("seed", range(5))
+def test_new_weights_guess_evenly(put_to_test: PutToTest, tied: bool, kind: str, seed: int) -> None:
+    law = initial_loss(put_to_test(tie_weights=tied, position={"kind": kind}, seed=seed))
+    assert law.status == "pass"
+    assert law.figure.startswith("loss 3.1")
+    assert ("own token" in law.figure) == tied
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("width", [64, 256, 1024])
+def test_the_limit_is_close_to_what_is_expected(put_to_test: PutToTest, tied: bool, width: int) -> None:
+    fields = {"vocab_size": 4000, "n_layers": 1, "d_ff": 8, "position": {"kind": "learned"}}
+    law = initial_loss(put_to_test(d_model=width, tie_weights=tied, **fields))
+    assert law.value is not None
+    assert law.limit is not None
+    assert law.value == pytest.approx(0.0002 * width, rel=0.1)
+    assert law.value < law.limit < 2 * law.value + 0.02
+
+
+def test_what_a_tied_head_reads_off_its_input_is_told_apart(put_to_test: PutToTest) -> None:
+    law = initial_loss(put_to_test(d_model=512, position={"kind": "learned"}))
+    assert law.status == "pass"
+    shown = float(law.figure.partition(",")[0].removeprefix("loss "))
+    own = float(law.figure.rpartition(" ")[2])
+    assert own > 3
+    assert law.value is not None
+    assert shown == pytest.approx(math.log(23) + own + law.value, abs=2e-4)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("factor", [5.0, 50.0, math.nan])
+def test_other_initial_weights_are_found(put_to_test: PutToTest, tied: bool, factor: float) -> None:
+    context = put_to_test(vocab_size=1000, d_model=64, tie_weights=tied)
+    scale(context.model, factor)
+    assert initial_loss(context).status == "fail"
+
+
+def test_loaded_weights_may_know_something(put_to_test: PutToTest) -> None:
+    assert initial_loss(put_to_test(drawn=False)).status == "skip"
+
+
+def test_a_single_token_needs_no_guess(put_to_test: PutToTest) -> None:
+    assert initial_loss(put_to_test(vocab_size=1)).status == "skip"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_parameter_learns(put_to_test: PutToTest, dtype: torch.dtype) -> None:
+    law = gradients_finite(put_to_test(dtype=dtype, d_model=64))
+    assert law.status == "pass"
+    assert law.figure.startswith("51 tensors, ")
+
+
+def test_a_parameter_nobody_uses_is_found(put_to_test: PutToTest) -> None:
+    context = put_to_test()
+    context.model.register_parameter("idle", nn.Parameter(torch.zeros(3)))
+    law = gradients_finite(context)
+    assert (law.status, law.figure) == ("fail", "idle has no gradient")
+
+
+def test_a_detached_part_is_found(put_to_test: PutToTest) -> None:
+    context = put_to_test()
+    context.model.blocks[1].attention.register_forward_hook(  # type: ignore[union-attr]
+        lambda _module, _inputs, output: output.detach()
+    )
+    law = gradients_finite(context)
+    assert (law.status, law.figure) == ("fail", "blocks.1.ln_1.weight has no gradient")
+
+
+def test_a_part_that_is_multiplied_away_is_found(put_to_test: PutToTest) -> None:
+    context = put_to_test()
+    context.model.blocks[0].feed_forward.register_forward_hook(  # type: ignore[union-attr]
+        lambda _module, _inputs, output: 0 * output
+    )
+    law = gradients_finite(context)
+    assert (law.status, law.figure) == ("fail", "blocks.0.ln_2.weight has a gradient of zero everywhere")
+    assert gradients_finite(replace(context, drawn=False)).status == "pass"  # training may do that
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_is_found(put_to_test: PutToTest, bad: float) -> None:
+    context = put_to_test()
+    context.model.ln_f.weight.register_hook(lambda gradient: gradient * bad)  # type: ignore[no-untyped-call]
+    law = gradients_finite(context)
+    assert (law.status, law.figure) == ("fail", "ln_f.weight has a gradient that is not finite")
+
+
+def test_gradients_leave_nothing_behind(put_to_test: PutToTest) -> None:
+    context = put_to_test()
+    gradients_finite(context)
+    assert all(parameter.grad is None for parameter in context.model.parameters())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_batch_is_learnt(put_to_test: PutToTest, dtype: torch.dtype) -> None:
+    law = overfits_one_batch(put_to_test(dtype=dtype))
+    assert law.status == "pass"
+    assert law.value is not None
+    assert law.limit is not None
+    assert law.value < 0.95 * law.limit
+
+
+def test_the_model_under_test_learns_nothing(put_to_test: PutToTest) -> None:
+    context = put_to_test(dropout=0.5)
+    before = {name: value.clone() for name, value in context.model.state_dict().items()}
+    overfits_one_batch(context)
+    assert all(torch.equal(value, before[name]) for name, value in context.model.state_dict().items())
+    assert all(parameter.grad is None for parameter in context.model.parameters())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda gradient: -gradient, id="uphill"),
+        pytest.param(lambda gradient: 0 * gradient, id="nowhere"),
+        pytest.param(lambda gradient: gradient * torch.nan, id="not a number"),
+    ],
+)
+def test_a_wrong_direction_is_found(put_to_test: PutToTest, change: Callable[[Tensor], Tensor]) -> None:
+    class Steered(torch.autograd.Function):
+        @staticmethod
+        def forward(_context: object, logits: Tensor) -> Tensor:
+            return logits.clone()
+
+        @staticmethod
+        def backward(_context: object, *gradients: Tensor) -> Tensor:
+            return change(gradients[0])
+
+    context = put_to_test(norm={"kind": "rmsnorm"})
+    context.model.lm_head.register_forward_hook(
+        lambda _module, _inputs, output: Steered.apply(output)  # type: ignore[no-untyped-call]
+    )
+    assert overfits_one_batch(context).status == "fail"
+
+
+def test_logits_cut_from_the_graph_are_found(put_to_test: PutToTest) -> None:
+    context = put_to_test()
+    context.model.lm_head.register_forward_hook(lambda _module, _inputs, output: output.detach())
+    law = overfits_one_batch(context)
+    assert law.status == "fail"
+    assert law.figure.startswith("RuntimeError: ")
+
+
+def test_one_token_leaves_nothing_to_learn(put_to_test: PutToTest) -> None:
+    assert overfits_one_batch(put_to_test(vocab_size=1)).status == "skip"
+
+
+@pytest.mark.parametrize(("width", "kind"), [(1, "layernorm"), (2, "layernorm"), (1, "rmsnorm")])
+def test_a_model_too_narrow_to_tell_tokens_apart_need_not_learn(put_to_test: PutToTest, width: int, kind: str) -> None:
+    law = overfits_one_batch(put_to_test(d_model=width, n_heads=1, norm={"kind": kind}, position={"kind": "none"}))
+    assert (law.status, law.figure) == (
+        "skip", f"with d_model {width} the norms leave nothing to tell tokens apart by",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("dtype", "bytes_per_param"), [(torch.float32, 16), (torch.float64, 32), (torch.bfloat16, 18)])
+def test_a_machine_too_small_to_train_skips(
+    put_to_test: PutToTest, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, bytes_per_param: int
+) -> None:
+    asked: list[int] = []
+
+    def refuse(needed_bytes: int, what: str) -> None:
+        asked.append(needed_bytes)
+        raise CapacityError(f"{what} does not fit")
+
+    monkeypatch.setattr(context_module, "require_memory", refuse)
+    law = overfits_one_batch(put_to_test(dtype=dtype))
+    assert (law.status, asked) == ("skip", [7864 * bytes_per_param])
+    assert law.figure == "training a copy: weights, gradients and two moments does not fit"

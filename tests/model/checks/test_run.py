@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from tinylm_cli.config.loader import load_config
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model import TinyTransformerLM
+from tinylm_cli.model.checks import ClosedForm, run, run_checks
+from tinylm_cli.model.checks.run import laws
+from tinylm_cli.reports.check import CheckReport
+
+Make = Callable[..., ModelConfig]
+Form = Callable[[ModelConfig], ClosedForm]
+NAMES = [
+    "closed-form", "same-seed", "tied-identity", "logits-shape", "causality-gradient", "causality-perturbation",
+    "batch-invariance", "cached-equals-uncached", "initial-loss", "gradients-finite", "overfits-one-batch",
+]  # fmt: skip
+DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
+
+
+def failures(report: CheckReport) -> dict[str, str]:
+    return {law.name: law.figure for law in report.laws if law.status == "fail"}
+
+
+@pytest.fixture
+def check(form: Form) -> Callable[..., CheckReport]:
+    def tried(config: ModelConfig, **options: object) -> CheckReport:
+        return run_checks(config, name="mine", source="mine.yaml", closed_form=form(config), **options)  # type: ignore[arg-type]
+
+    return tried
+
+
+def test_the_report(make_config: Make, check: Callable[..., CheckReport]) -> None:
+    started: list[str] = []
+    report = check(make_config(), seed=7, on_start=started.append)
+    assert started == [law.name for law in report.laws] == NAMES
+    assert (report.name, report.source, report.seed, report.weights) == ("mine", "mine.yaml", 7, None)
+    assert (report.device, report.dtype) == ("cpu", "float32")
+    assert (report.passed, report.failed, report.skipped) == (11, 0, 0)
+    assert all(law.claim and law.figure for law in report.laws)
+
+
+def test_names_and_claims_are_short_and_differ(make_config: Make) -> None:
+    found = [*laws(make_config()), *laws(make_config(tie_weights=False))]
+    assert len({law.name for law in found}) == len({law.claim for law in found}) == 12
+    assert max(len(law.claim) for law in found) <= 100
+    assert max(len(law.name) for law in found) <= 24
+
+
+@pytest.mark.parametrize(
+    ("position", "norm", "tied"),
+    list(product(["sinusoidal", "learned", "none"], ["layernorm", "rmsnorm"], [True, False])),
+)
+def test_every_kind_of_model_keeps_every_law(
+    make_config: Make, check: Callable[..., CheckReport], position: str, norm: str, tied: bool
+) -> None:
+    for number, activation in enumerate(["gelu", "gelu_tanh", "relu", "silu"]):
+        report = check(
+            make_config(
+                n_layers=2, tie_weights=tied, position={"kind": position}, norm={"kind": norm},
+                attention={"bias": number < 2}, feed_forward={"bias": number % 2 == 0, "activation": activation},
+            ),
+            dtype=DTYPES[number],
+        )  # fmt: skip
+        assert failures(report) == {}
+        assert report.skipped == 0
+        assert ("untied" in {law.name for law in report.laws}) is not tied
+
+
+@given(
+    vocab_size=st.sampled_from([1, 2, 3, 17, 300]), heads=st.integers(1, 3), d_head=st.sampled_from([1, 2, 8]),
+    n_layers=st.integers(1, 3), d_ff=st.sampled_from([1, 2, 33]), max_len=st.sampled_from([1, 2, 3, 5, 40]),
+    tied=st.booleans(), bias=st.booleans(), seed=st.integers(0, 2**40), dtype=st.sampled_from(DTYPES),
+    position=st.sampled_from(["sinusoidal", "learned", "none"]), norm=st.sampled_from(["layernorm", "rmsnorm"]),
+    eps=st.sampled_from([1e-8, 1e-5, 0.1]), activation=st.sampled_from(["gelu", "gelu_tanh", "relu", "silu"]),
+)  # fmt: skip
+@settings(max_examples=30, deadline=None)
+def test_the_smallest_models_keep_every_law_that_applies(
+    vocab_size: int, heads: int, d_head: int, n_layers: int, d_ff: int, max_len: int, tied: bool, bias: bool,
+    seed: int, dtype: torch.dtype, position: str, norm: str, eps: float, activation: str,
+) -> None:  # fmt: skip
+    width = heads * d_head
+    config = ModelConfig.model_validate({
+        "vocab_size": vocab_size, "d_model": width, "n_heads": heads, "n_layers": n_layers, "d_ff": d_ff,
+        "max_len": max_len, "tie_weights": tied, "attention": {"bias": bias},
+        "position": {"kind": "none" if width % 2 and position == "sinusoidal" else position},
+        "norm": {"kind": norm, "eps": eps}, "feed_forward": {"bias": bias, "activation": activation},
+    })  # fmt: skip
+    model = TinyTransformerLM.from_config(config, device="meta")
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.named_parameters(remove_duplicate=False)}
+    form = ClosedForm(shapes, sum(tensor.numel() for tensor in model.parameters()))
+    report = run_checks(config, name="", source="", closed_form=form, seed=seed, dtype=dtype)
+    assert failures(report) == {}
+
+
+def test_a_loaded_model(make_config: Make, check: Callable[..., CheckReport]) -> None:
+    model = TinyTransformerLM.from_config(make_config(), seed=3, dtype=torch.bfloat16)
+    with torch.no_grad():
+        model.ln_f.weight.add_(1)
+    report = check(model.config, model=model, weights="folder")
+    assert (report.weights, report.dtype) == ("folder", "bfloat16")
+    assert failures(report) == {}
+    assert [law.name for law in report.laws if law.status == "skip"] == ["initial-loss"]
+
+
+def test_the_model_is_left_as_it_was(make_config: Make, check: Callable[..., CheckReport]) -> None:
+    model = TinyTransformerLM.from_config(make_config(dropout=0.5)).train()
+    model.blocks[1].eval()
+    modes = [module.training for module in model.modules()]
+    values = {name: value.clone() for name, value in model.state_dict().items()}
+    stream = torch.get_rng_state()
+    check(model.config, model=model)
+    assert [module.training for module in model.modules()] == modes
+    assert all(torch.equal(value, values[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not any(module._forward_hooks for module in model.modules())
+    assert torch.equal(torch.get_rng_state(), stream)
+
+
+@pytest.mark.parametrize(("small", "during"), [(10_000, 1), (100, 2)])
+def test_small_models_are_tried_on_one_thread(
+    make_config: Make, check: Callable[..., CheckReport], monkeypatch: pytest.MonkeyPatch, small: int, during: int
+) -> None:
+    monkeypatch.setattr(run, "SMALL_PARAMS", small)
+    threads: set[int] = set()
+    torch.set_num_threads(2)
+    try:
+        check(make_config(), on_start=lambda _: threads.add(torch.get_num_threads()))
+        assert threads == {during}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_laws_hold_where_gradients_are_off(make_config: Make, check: Callable[..., CheckReport]) -> None:
+    with torch.no_grad():
+        assert failures(check(make_config())) == {}
+
+
+def test_one_broken_law_does_not_hide_the_others(make_config: Make, check: Callable[..., CheckReport]) -> None:
+    model = TinyTransformerLM.from_config(make_config())
+    model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().clone())
+    report = check(model.config, model=model)
+    assert set(failures(report)) == {"closed-form", "tied-identity"}
+    assert (report.passed, report.failed, report.skipped) == (8, 2, 1)
+
+
+def test_broken_weights_are_told_and_do_not_stop_the_rest(make_config: Make, check: Callable[..., CheckReport]) -> None:
+    model = TinyTransformerLM.from_config(make_config())
+    with torch.no_grad():
+        model.ln_f.weight.fill_(torch.nan)
+    found = failures(check(model.config, model=model))
+    assert {"logits-shape", "causality-gradient", "batch-invariance", "cached-equals-uncached"} <= set(found)
+    assert {"closed-form", "tied-identity", "same-seed"}.isdisjoint(found)
+
+
+def test_meta_is_refused(make_config: Make, check: Callable[..., CheckReport]) -> None:
+    with pytest.raises(ValueError, match="no values to check"):
+        check(make_config(), device="meta")
+
+
+@pytest.mark.parametrize("name", ["tiny", "small"])
+def test_presets_keep_every_law(check: Callable[..., CheckReport], name: str) -> None:
+    report = check(load_config(name).config)
+    assert (report.passed, report.failed, report.skipped) == (11, 0, 0)

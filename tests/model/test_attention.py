@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.attention import SelfAttention
+
+Make = Callable[..., ModelConfig]
+Randomise = Callable[[nn.Module], nn.Module]
+
+
+def by_hand(attention: SelfAttention, x: Tensor, scores_added: Tensor) -> Tensor:
+    """Attend head by head and row by row; ``scores_added`` is (T, T)."""
+    out = torch.zeros_like(x)
+    q, k, v = attention.q_proj(x), attention.k_proj(x), attention.v_proj(x)
+    size = attention.d_head
+    for head in range(attention.n_heads):
+        part = slice(head * size, (head + 1) * size)
+        for batch in range(x.shape[0]):
+            scores = q[batch, :, part] @ k[batch, :, part].T / size**0.5 + scores_added
+            weights = scores.exp() / scores.exp().sum(-1, keepdim=True)
+            out[batch, :, part] = weights @ v[batch, :, part]
+    mapped: Tensor = attention.o_proj(out)
+    return mapped
+
+
+@pytest.fixture
+def attention(make_config: Make, randomised: Randomise) -> SelfAttention:
+    module = SelfAttention(make_config())
+    randomised(module)
+    return module
+
+
+def test_it_is_causal_by_default(attention: SelfAttention) -> None:
+    x = torch.randn(2, 6, 16)
+    causal = torch.full((6, 6), -torch.inf).triu(1)
+    torch.testing.assert_close(attention(x), by_hand(attention, x, causal))
+
+
+def test_a_mask_replaces_the_causal_rule(attention: SelfAttention) -> None:
+    x = torch.randn(2, 6, 16)
+    added = torch.randn(6, 6)
+    torch.testing.assert_close(attention(x, added[None, None]), by_hand(attention, x, added))
+
+
+def test_biases_are_optional(make_config: Make) -> None:
+    names = dict(SelfAttention(make_config(attention={"bias": False})).named_parameters()).keys()
+    assert names == {f"{part}_proj.weight" for part in "qkvo"}
+
+
+def test_attention_weights_are_dropped_while_training(make_config: Make, randomised: Randomise) -> None:
+    module = SelfAttention(make_config(dropout=0.5))
+    randomised(module)
+    x = torch.randn(1, 6, 16)
+    assert torch.equal(module.eval()(x), module(x))
+    assert not torch.equal(module.train()(x), module(x))

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.feed_forward import ACTIVATIONS, SHORT, FeedForward, exact_gelu
+
+FORMULAS: dict[str, Callable[[float], float]] = {
+    "gelu": lambda x: x * 0.5 * (1 + math.erf(x / math.sqrt(2))),
+    "gelu_tanh": lambda x: 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "relu": lambda x: max(x, 0.0),
+    "silu": lambda x: x / (1 + math.exp(-x)),
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_activations_are_their_formulas(name: str) -> None:
+    points = torch.linspace(-6, 6, 97)
+    expected = torch.tensor([FORMULAS[name](float(point)) for point in points])
+    torch.testing.assert_close(ACTIVATIONS[name](points), expected, atol=1e-6, rtol=1e-6)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("size", [1, SHORT - 1, SHORT, SHORT + 1])
+def test_exact_gelu_is_the_same_at_every_length(size: int) -> None:
+    x = torch.linspace(-8, 8, size)
+    torch.testing.assert_close(exact_gelu(x), functional.gelu(x), atol=1e-6, rtol=1e-6)
+    assert torch.equal(exact_gelu(x.bfloat16()), functional.gelu(x.bfloat16()))
+
+
+def test_exact_gelu_has_its_gradient() -> None:
+    assert torch.autograd.gradcheck(exact_gelu, torch.randn(6, dtype=torch.float64, requires_grad=True))
+    x = torch.randn(6, requires_grad=True)
+    torch.testing.assert_close(
+        torch.autograd.grad(exact_gelu(x).sum(), x), torch.autograd.grad(functional.gelu(x).sum(), x)
+    )
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_it_widens_and_narrows(
+    make_config: Callable[..., ModelConfig], randomised: Callable[[nn.Module], nn.Module], *, bias: bool
+) -> None:
+    module = FeedForward(make_config(feed_forward={"activation": "relu", "bias": bias}))
+    randomised(module)
+    x = torch.randn(2, 5, 16)
+    up, down = module.up_proj, module.down_proj
+    hidden = x @ up.weight.T + (up.bias if bias else 0)
+    expected = hidden.clamp(min=0) @ down.weight.T + (down.bias if bias else 0)
+    torch.testing.assert_close(module(x), expected)
+    assert (up.bias is None) is (not bias)

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import CapacityError, OutputError, WeightsError
+from tinylm_cli.model import TinyTransformerLM, weights
+from tinylm_cli.model.weights import load_model, save_model
+
+Make = Callable[..., ModelConfig]
+Randomise = Callable[[nn.Module], nn.Module]
+TOKENS = torch.randint(23, (2, 7), generator=torch.Generator().manual_seed(0))
+EMBEDDING = "embedding.token_embedding.embedding.weight"
+
+
+@pytest.fixture
+def model(make_config: Make, randomised: Randomise) -> TinyTransformerLM:
+    model = TinyTransformerLM.from_config(make_config())
+    randomised(model)
+    return model.eval()
+
+
+@pytest.fixture
+def folder(model: TinyTransformerLM, tmp_path: Path) -> Path:
+    save_model(model, tmp_path / "saved", config_text="d_model: 16\n")
+    return tmp_path / "saved"
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
+    """Change the tensors in a saved folder behind tinylm's back."""
+    tensors = {name: tensor.clone() for name, tensor in load_file(folder / "model.safetensors").items()}
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors")
+
+
+def test_a_folder_holds_the_weights_and_the_config_as_given(model: TinyTransformerLM, folder: Path) -> None:
+    assert names(folder) == ["config.yaml", "model.safetensors"]
+    assert (folder / "config.yaml").read_bytes() == b"d_model: 16\n"
+    with safe_open(folder / "model.safetensors", framework="pt") as file:
+        assert set(file.keys()) == {name for name, _ in model.named_parameters()}
+        assert "lm_head.weight" not in file.keys()  # noqa: SIM118 - not a mapping
+        assert file.metadata() == {"format": "pt"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("kind", ["sinusoidal", "learned", "none"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_what_is_loaded_is_what_was_saved(
+    make_config: Make, randomised: Randomise, tmp_path: Path, kind: str, dtype: torch.dtype, *, tied: bool
+) -> None:
+    config = make_config(position={"kind": kind}, tie_weights=tied)
+    model = TinyTransformerLM.from_config(config, dtype=dtype)
+    randomised(model)
+    save_model(model, tmp_path / "saved", config_text="")
+    for asked in (None, dtype):
+        loaded = load_model(config, tmp_path / "saved", dtype=asked)
+        assert torch.equal(loaded.eval()(TOKENS), model.eval()(TOKENS))
+        assert (loaded.lm_head.weight is loaded.embedding.token_embedding.embedding.weight) is tied
+        assert all(torch.equal(a, b) for a, b in zip(loaded.buffers(), model.buffers(), strict=True))
+        assert all(parameter.requires_grad for parameter in loaded.parameters())
+
+
+def test_loading_draws_nothing(model: TinyTransformerLM, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinylm_cli.model.initialise.fill", None)
+    load_model(model.config, folder)
+
+
+def test_a_loaded_model_trains_without_touching_the_file(model: TinyTransformerLM, folder: Path) -> None:
+    before = (folder / "model.safetensors").read_bytes()
+    loaded = load_model(model.config, folder)
+    loaded(TOKENS).sum().backward()
+    torch.optim.SGD(loaded.parameters(), lr=0.1).step()
+    assert not torch.equal(loaded.lm_head.weight, model.lm_head.weight)
+    assert (folder / "model.safetensors").read_bytes() == before
+
+
+def test_a_loaded_model_can_be_saved_over_itself(model: TinyTransformerLM, folder: Path) -> None:
+    loaded = load_model(model.config, folder)
+    save_model(loaded, folder, config_text="", overwrite=True)
+    assert torch.equal(loaded.eval()(TOKENS), model(TOKENS))
+    assert torch.equal(load_model(model.config, folder).eval()(TOKENS), model(TOKENS))
+
+
+def _remove(tensors: dict[str, Tensor]) -> None:
+    del tensors["ln_f.bias"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_remove, "ln_f.bias is missing"),
+        (lambda t: t.update(extra=torch.ones(1)), "extra is unexpected"),
+        (lambda t: t.update({"lm_head.weight": t[EMBEDDING].clone()}), "lm_head.weight is unexpected, as tie_weights"),
+        (lambda t: t.update({"ln_f.bias": torch.ones(15)}), r"ln_f.bias has shape \(15,\), not \(16,\)"),
+        (lambda t: t.update({"ln_f.bias": torch.ones(16).half()}), "ln_f.bias is float16, not float32"),
+        (lambda t: t.update({"ln_f.bias": torch.ones(16).int()}), "ln_f.bias is I32, not float32"),
+        (dict.clear, r"q_proj.bias is missing; .*; and \d+ more"),
+    ],
+)
+def test_a_file_of_another_model_is_refused(
+    model: TinyTransformerLM, folder: Path, change: Callable[[dict[str, Tensor]], object], message: str
+) -> None:
+    rewrite(folder, change)
+    with pytest.raises(WeightsError, match=f"does not hold this model: .*{message}"):
+        load_model(model.config, folder)
+
+
+def test_every_mismatch_is_listed_before_any_data_is_read(
+    model: TinyTransformerLM, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rewrite(folder, lambda t: (t.pop("ln_f.bias"), t.update(extra=torch.ones(1), another=torch.ones(1))))
+    monkeypatch.setattr(weights, "materialise", lambda *_, **__: pytest.fail("went on"))
+    with pytest.raises(WeightsError) as caught:
+        load_model(model.config, folder)
+    assert "ln_f.bias is missing" in caught.value.message
+    assert "extra is unexpected" in caught.value.message
+    assert "another is unexpected" in caught.value.message
+
+
+def test_a_file_of_integers_is_no_model(model: TinyTransformerLM, folder: Path) -> None:
+    rewrite(folder, lambda t: t.update({name: tensor.int() for name, tensor in t.items()}))
+    with pytest.raises(WeightsError, match="is I32, not float32"):
+        load_model(model.config, folder)
+
+
+def test_another_dtype_than_the_one_asked_for_is_a_mismatch(model: TinyTransformerLM, folder: Path) -> None:
+    with pytest.raises(WeightsError, match="is float32, not bfloat16"):
+        load_model(model.config, folder, dtype=torch.bfloat16)
+
+
+@pytest.mark.parametrize("size", [0, 4, 8, 100, -1])
+def test_a_truncated_file_is_refused(model: TinyTransformerLM, folder: Path, size: int) -> None:
+    path = folder / "model.safetensors"
+    os.truncate(path, size if size >= 0 else path.stat().st_size - 1)
+    with pytest.raises(WeightsError, match="is damaged or not a safetensors file"):
+        load_model(model.config, folder)
+
+
+class _Trap:
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return pytest.fail, ("unpickled",)
+
+
+def test_a_pickle_is_refused_unread(model: TinyTransformerLM, folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(pickle.dumps(_Trap()))
+    with pytest.raises(WeightsError, match="not a safetensors file"):
+        load_model(model.config, folder)
+
+
+def test_a_file_cut_short_meanwhile_is_seen(
+    model: TinyTransformerLM, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / "model.safetensors"
+    monkeypatch.setattr(weights, "materialise", lambda *_, **__: os.truncate(path, path.stat().st_size - 1))
+    monkeypatch.setattr(TinyTransformerLM, "from_config", lambda *_, **__: model)
+    with pytest.raises(WeightsError, match="was cut short"):
+        load_model(model.config, folder)
+
+
+def test_a_missing_file_is_named(model: TinyTransformerLM, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"absent.model\.safetensors does not exist"):
+        load_model(model.config, tmp_path / "absent")
+
+
+def test_a_folder_in_place_of_the_file_is_refused(model: TinyTransformerLM, folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").mkdir()
+    with pytest.raises(WeightsError):
+        load_model(model.config, folder)
+
+
+def test_capacity_is_checked_before_data_is_read(
+    model: TinyTransformerLM, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise CapacityError("no room")
+
+    monkeypatch.setattr("tinylm_cli.model.materialise.require_memory", refuse)
+    monkeypatch.setattr(weights, "_read_into", lambda *_: pytest.fail("went on"))
+    with pytest.raises(CapacityError, match="no room"):
+        load_model(model.config, folder)
+
+
+def test_a_model_on_meta_has_nothing_to_save(make_config: Make, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="on meta"):
+        save_model(TinyTransformerLM.from_config(make_config(), device="meta"), tmp_path / "saved", config_text="")
+    assert names(tmp_path) == []
+
+
+def test_what_the_file_format_cannot_write_is_said(
+    model: TinyTransformerLM, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (folder / "model.safetensors").read_bytes()
+
+    def fail(*_: object, **__: object) -> None:
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr(weights, "save_file", fail)
+    with pytest.raises(OutputError, match="No space left on device"):
+        save_model(model, folder, config_text="new", overwrite=True)
+    assert (folder / "model.safetensors").read_bytes() == before
+    assert names(folder.parent) == ["saved"]

@@ -1,0 +1,58 @@
+"""Blocks as text: spaced, wrapped, inert, and the same with colour as without."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Listing, Note, Table
+from tinylm_cli.render.cells import cell_len
+from tinylm_cli.render.lines import wrap
+from tinylm_cli.render.terminal import Terminal
+from tinylm_cli.render.text import to_text
+
+outside = st.text(alphabet="ab [/]宽\x1b\u202e:_\n", max_size=60)
+
+
+def _blocks(text: str) -> list[Block]:
+    table = Table((Column("h", shrink=True), Column("n", right=True)), ((Cell(text, "name"), "1"),))
+    return [Heading(text, text), Note(text, "bad"), Note(text), table, Listing(text)]
+
+
+def test_a_blank_line_between_blocks_but_not_between_notes() -> None:
+    blocks: list[Block] = [Heading("a", "b"), Note("c"), Note("d"), Listing("e\nf"), Heading("g")]
+    assert to_text(blocks, Terminal()) == "a  b\n\nc\nd\n\ne\nf\n\ng\n"
+
+
+@given(outside)
+def test_nothing_acts_and_colour_changes_no_word(text: str) -> None:
+    plain = to_text(_blocks(text), Terminal())
+    assert not {c for c in plain if c != "\n" and unicodedata.category(c) in {"Cc", "Cf", "Cs"}}
+    coloured = to_text(_blocks(text), Terminal(colour=True))
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
+
+
+@given(outside)
+def test_ascii_only_where_asked(text: str) -> None:
+    assert to_text(_blocks(text), Terminal(unicode=False)).isascii()
+
+
+@given(st.lists(st.text(alphabet="ab宽", min_size=1, max_size=9), min_size=1), st.integers(20, 60))
+def test_words_are_wrapped_by_cells(words: list[str], width: int) -> None:
+    lines = list(wrap(" ".join(words), width, indent="  ", first="> "))
+    assert all(cell_len(line) <= width for line in lines)
+    assert " ".join(line.removeprefix("> ").strip() for line in lines) == " ".join(words)
+    assert lines[0].startswith("> ")
+    assert all(line.startswith("  ") for line in lines[1:])
+
+
+def test_a_word_longer_than_the_line_stands_out_unbroken() -> None:
+    assert list(wrap(f"a {'b' * 30} c", 20)) == ["a", "b" * 30, "c"]
+
+
+def test_no_line_ends_in_blanks() -> None:
+    table = Table((Column("a"), Column("b")), (("x", ""), ("long", "y")))
+    assert not re.search(r" \n", to_text([table], Terminal()))

@@ -1,0 +1,131 @@
+"""Numbers into words: exact where they claim to be, and adding up where a reader would add."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinylm_cli.render.units import binary_bytes, compact, integer, percentages, shape, signed_percent
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (7, "7"),
+        (999, "999"),
+        (1000, "1K"),
+        (826_112, "826K"),
+        (999_499, "999K"),
+        (999_500, "1M"),
+        (4_995_072, "5M"),
+        (92_736_000, "92.7M"),
+        (124_439_808, "124M"),
+        (6_738_415_616, "6.74B"),
+        (10**12, "1T"),
+        (10**15, "1Q"),
+        (10**19, "10,000Q"),
+        (-1500, "-1.5K"),
+    ],
+)
+def test_three_digits_and_a_unit(value: int, text: str) -> None:
+    assert compact(value) == text
+
+
+@given(st.integers(1, 10**15))
+def test_three_digits_are_near(value: int) -> None:
+    text = compact(value)
+    match = re.fullmatch(r"([0-9.]{1,4})([KMBTQ]?)", text)
+    assert match, text
+    scale = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12, "Q": 10**15}[match[2]]
+    assert abs(float(match[1]) * scale - value) <= 0.005 * value
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.00 KiB"),
+        (10 * 1024, "10.0 KiB"),
+        (3_304_448, "3.15 MiB"),
+        (19_980_288, "19.1 MiB"),
+        (1023 * 1024**2, "1,023 MiB"),
+        (1024**3, "1.00 GiB"),
+        (1024**6 * 5000, "5,000 EiB"),
+    ],
+)
+def test_bytes_in_powers_of_1024(value: int, text: str) -> None:
+    assert binary_bytes(value) == text
+
+
+@given(st.integers(1, 10**24))
+def test_bytes_are_near_and_named_right(value: int) -> None:
+    number, unit = binary_bytes(value).split(" ")
+    scale = 1024 ** ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].index(unit)
+    assert abs(float(number.replace(",", "")) * scale - value) <= 0.006 * value
+
+
+def test_integers_are_exact() -> None:
+    assert integer(10**15) == "1,000,000,000,000,000"
+    assert integer(4_995_072) == "4,995,072"
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"), [(0.652, "+65.2%"), (-0.258, "−25.8%"), (0.0, "+0.0%"), (12.5, "+1,250.0%")]
+)
+def test_a_difference_has_its_sign(fraction: float, text: str) -> None:
+    assert signed_percent(fraction) == text
+
+
+def test_a_shape() -> None:
+    assert shape((256, 128)) == "256 × 128"
+    assert shape((8,)) == "8"
+    assert shape(()) == ""
+
+
+@st.composite
+def _shares(draw: st.DrawFn) -> list[float]:
+    """Draw parts of a whole, many of them equal as layers are."""
+    counts = draw(st.lists(st.tuples(st.integers(0, 10**9), st.integers(1, 12)), min_size=1, max_size=8))
+    parts = [size for size, times in counts for _ in range(times)]
+    total = sum(parts)
+    return [size / total if total else 0.0 for size in parts]
+
+
+@given(_shares(), st.sampled_from([0, 1, 2]))
+def test_percentages_add_up_to_the_printed_whole(shares: list[float], decimals: int) -> None:
+    printed = percentages(shares, decimals)
+    unit = 10**decimals
+    ticks = [round(float(text.removesuffix("%")) * unit) for text in printed]
+    assert sum(ticks) == round(sum(shares) * 100 * unit)
+    assert all(tick >= 0 for tick in ticks)
+    assert all(abs(tick - share * 100 * unit) <= 1.5 for tick, share in zip(ticks, shares, strict=True))
+
+
+@given(_shares())
+def test_the_largest_take_what_rounding_leaves_and_the_others_are_rounded(shares: list[float]) -> None:
+    nearest = [f"{round(share * 1000) / 10:.1f}%" for share in shares]
+    printed = percentages(shares)
+    changed = [i for i in range(len(shares)) if printed[i] != nearest[i]]
+    kept = [shares[i] for i in range(len(shares)) if i not in changed]
+    assert all(shares[i] >= max(kept, default=0.0) for i in changed)
+
+
+@given(_shares())
+def test_equal_shares_look_alike_but_for_the_largest(shares: list[float]) -> None:
+    texts: dict[float, set[str]] = {}
+    for share, text in zip(shares, percentages(shares), strict=True):
+        texts.setdefault(share, set()).add(text)
+    split = [share for share, different in texts.items() if len(different) > 1]
+    assert len(split) <= 1
+    assert Counter(len(different) for different in texts.values()).keys() <= {1, 2}
+
+
+def test_percentages_of_nothing() -> None:
+    assert percentages([]) == []
+    assert percentages([0.0, 0.0]) == ["0.0%", "0.0%"]

@@ -1,0 +1,100 @@
+"""Parameters of a config: folds over the tensor table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from tinylm_cli.analysis.dtypes import DTYPE_BYTES
+from tinylm_cli.analysis.table import COMPONENTS, TensorTable, tensor_table
+from tinylm_cli.config.loader import LoadedConfig
+from tinylm_cli.reports.params import ModelParams, PartParams, TiedLedger
+
+Breakdown = Literal["component", "layer", "tensor"]
+
+ADAM_BYTES_PER_PARAM = 8
+"""Adam keeps two float32 moments per parameter: Kingma and Ba 2015, https://arxiv.org/abs/1412.6980."""
+
+
+def total_params(table: TensorTable) -> int:
+    """Return the parameters of the model, a tied tensor counted once."""
+    return sum(section.repeats * tensor.params for section in table for tensor in section.tensors)
+
+
+def naive_params(table: TensorTable) -> int:
+    """Return the elements of all named tensors, a tied tensor counted as often as it is named."""
+    return sum(section.repeats * tensor.elements for section in table for tensor in section.tensors)
+
+
+def analyse_params(
+    loaded: LoadedConfig, *, by: Breakdown = "component", expand: bool = False, dtype: str = "float32"
+) -> ModelParams:
+    """Return the parameters of a config, broken down.
+
+    Args:
+        loaded: A validated config and its name.
+        by: ``component`` always comes; ``layer`` or ``tensor`` adds ``parts``.
+        expand: Write repeated layers out instead of holding them once.
+        dtype: A key of ``DTYPE_BYTES``, for the byte counts.
+    """
+    config = loaded.config
+    table = tensor_table(config)
+    total, naive = total_params(table), naive_params(table)
+    head = config.vocab_size * config.d_model
+    nominal = config.nominal_params
+    return ModelParams(
+        name=loaded.name,
+        source=loaded.source,
+        total_params=total,
+        untied_params=total + head if config.tie_weights else total,
+        tied_saved_params=head if config.tie_weights else 0,
+        nominal_params=nominal,
+        nominal_error=total / nominal - 1 if nominal else None,
+        weights_bytes=total * DTYPE_BYTES[dtype],
+        dtype=dtype,
+        components=tuple(_by_component(table, total)),
+        parts=tuple(_PARTS[by](table, total, expand)) if by in _PARTS else (),
+        tied=TiedLedger(
+            naive_params=naive,
+            unique_params=total,
+            saved_params=naive - total,
+            saved_weights_bytes=(naive - total) * DTYPE_BYTES[dtype],
+            saved_adam_bytes=(naive - total) * ADAM_BYTES_PER_PARAM,
+        ),
+    )
+
+
+def _by_component(table: TensorTable, total: int) -> Iterator[PartParams]:
+    for component in COMPONENTS:
+        found = [(section, t) for section in table for t in section.tensors if t.component == component]
+        if found:
+            params = sum(section.repeats * tensor.params for section, tensor in found)
+            owner = next((tensor.tied_to for _, tensor in found if tensor.tied_to), None)
+            tied_to = next((t.component for s in table for t in s.tensors if t.name == owner), None)
+            yield PartParams(component, 1, None, params, params / total, tied_to)
+
+
+def _by_layer(table: TensorTable, total: int, expand: bool) -> Iterator[PartParams]:  # noqa: FBT001
+    for section in table:
+        if section.layers is None:
+            for tensor in section.tensors:
+                yield PartParams(tensor.name, 1, None, tensor.params, tensor.params / total, tensor.tied_to)
+            continue
+        params = sum(tensor.params for tensor in section.tensors)
+        for layer in section.layers if expand else (None,):
+            count = 1 if expand else section.repeats
+            yield PartParams(section.prefix(layer), count, None, count * params, count * params / total, None)
+
+
+def _by_tensor(table: TensorTable, total: int, expand: bool) -> Iterator[PartParams]:  # noqa: FBT001
+    for section in table:
+        layers = section.layers if expand and section.layers is not None else (None,)
+        for layer in layers:
+            count = section.repeats if layer is None else 1
+            for tensor in section.tensors:
+                params = count * tensor.params
+                name = section.full_name(tensor, layer)
+                yield PartParams(name, count, tensor.shape, params, params / total, tensor.tied_to)
+
+
+_PARTS = {"layer": _by_layer, "tensor": _by_tensor}

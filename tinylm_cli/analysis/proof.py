@@ -1,0 +1,27 @@
+"""The closed form held against an instantiated module, name by name and shape by shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tinylm_cli.analysis.params import total_params
+from tinylm_cli.analysis.table import expand, tensor_table
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.reports.architecture import Proof
+
+
+def closed_form(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor by full name, tied ones included."""
+    return {name: tensor.shape for name, tensor in expand(tensor_table(config))}
+
+
+def prove(config: ModelConfig, instantiated: Mapping[str, tuple[int, ...]], instantiated_params: int) -> Proof:
+    """Compare the table of ``config`` with a module's tensors.
+
+    Args:
+        config: What the module was built from.
+        instantiated: Shape by name, of the module's parameters, tied ones under each of their names.
+        instantiated_params: Elements of the module's parameters, each storage counted once.
+    """
+    table = tensor_table(config)
+    return Proof.between(closed_form(config), total_params(table), instantiated, instantiated_params)

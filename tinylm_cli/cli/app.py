@@ -1,0 +1,125 @@
+"""The command line as a whole: which commands there are, and how every way of ending is told."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from tinylm_cli import __version__
+from tinylm_cli.cli.arguments import prepare, wants_json
+from tinylm_cli.cli.completion import VARIABLE, complete_for_bash, completes_for_bash
+from tinylm_cli.cli.outcome import Outcome, emit, is_output_failure, say, write_stdout
+from tinylm_cli.errors import ConfigError, ExitCode, TinylmError
+
+COMMANDS = ("build", "params", "forward", "generate", "check", "validate", "list", "show", "new", "schema")
+
+_FUNCTIONS = {"list": "list_"}
+
+
+def create_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
+    """Return the command line with the commands in ``names``, in that order."""
+    app = typer.Typer(
+        name="tinylm",
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"]},
+    )
+    app.callback(invoke_without_command=True)(_root)
+    for name in names:
+        module = importlib.import_module(f"tinylm_cli.cli.{name}")
+        app.command(name)(getattr(module, _FUNCTIONS.get(name, name)))
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; every error is told on standard error."""
+    arguments = prepare(arguments)
+    debug = "--debug" in arguments
+    try:
+        app = create_app(_needed(arguments))
+        if completes_for_bash():
+            return complete_for_bash(lambda: app(arguments, prog_name="tinylm", standalone_mode=False))
+        result = app(arguments, prog_name="tinylm", standalone_mode=False)
+        if isinstance(result, Outcome):
+            return emit(result)
+        return result if isinstance(result, int) else ExitCode.DONE
+    except TinylmError as error:
+        if debug:
+            _print_traceback()
+        _tell(error, json=wants_json(arguments))
+        return error.exit_code
+    except TyperException as error:
+        from tinylm_cli.cli.usage import explain
+
+        _tell(explain(error, arguments, COMMANDS), json=wants_json(arguments))
+        return ExitCode.UNABLE
+    except Exception as error:
+        if is_output_failure(error):
+            raise
+        if debug:
+            _print_traceback()
+        remedy = "please report it" if debug else "add --debug to see where; please report it"
+        _tell(TinylmError(f"unexpected {type(error).__name__}: {error}", help=remedy), json=wants_json(arguments))
+        return ExitCode.UNABLE
+
+
+def _needed(arguments: Sequence[str]) -> Sequence[str]:
+    """Return the one command that is called by its exact name, else all: building the others costs milliseconds."""
+    first = next((word for word in arguments if not word.startswith("-")), "")
+    return (first,) if first in COMMANDS and VARIABLE not in os.environ else COMMANDS
+
+
+def _tell(error: TinylmError, *, json: bool) -> None:
+    """Tell an error to people on standard error and, where JSON was asked for, to programs on standard output."""
+    from tinylm_cli.render.diagnostics import diagnostics_text, error_text
+    from tinylm_cli.render.terminal import terminal_of
+
+    terminal = terminal_of(sys.stderr)
+    if isinstance(error, ConfigError):
+        say(diagnostics_text(error.diagnostics, terminal))
+    else:
+        say(error_text(error.message, error.help, terminal))
+    if json:
+        from tinylm_cli.render.json import to_json
+        from tinylm_cli.reports.failure import FailureReport
+
+        write_stdout(to_json(FailureReport.of(error)))
+
+
+def _print_traceback() -> None:
+    import traceback
+
+    from tinylm_cli.render.safe import visible
+
+    say("".join(f"{visible(line)}\n" for line in traceback.format_exc().splitlines()))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tinylm {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback does the work
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001
+) -> None:
+    """See exactly what a transformer language model is, from its config, before anyone pays for it.
+
+    \b
+    Start with:
+      tinylm params                    true parameter counts
+      tinylm build --config small      a real architecture
+      tinylm forward --tokens 5,12,8   tokens passing through
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())

@@ -1,0 +1,45 @@
+"""What a person types, put in the form that the option parser takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+COURSE_TOKENS = "5,12,8"
+
+_NUMBERS = re.compile(r"-?\d[\d,]*")
+
+
+def prepare(arguments: Sequence[str]) -> list[str]:
+    """Return ``arguments`` with a bare ``--tokens`` given the course's tokens, spaced ids joined, ``--debug`` first.
+
+    ``--tokens 5 12 8`` is what the course's own text would suggest typing, and an option takes just one word.
+    """
+    prepared: list[str] = []
+    waiting = list(arguments)
+    while waiting:
+        word = waiting.pop(0)
+        if word == "--":
+            prepared += [word, *waiting]
+            break
+        prepared.append(word)
+        if word != "--tokens":
+            continue
+        ids = []
+        while waiting and _NUMBERS.fullmatch(waiting[0]):
+            ids.append(waiting.pop(0))
+        if ids:
+            prepared.append(" ".join(ids))
+        elif not waiting or (waiting[0].startswith("-") and waiting[0] != "-"):
+            prepared.append(COURSE_TOKENS)
+    if "--debug" in prepared:
+        prepared = ["--debug", *(word for word in prepared if word != "--debug")]
+    return prepared
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Return whether the command line asks for JSON, also when it is wrong in other ways."""
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    return any(
+        word in ("--format=json", "-fjson") or (word in ("--format", "-f") and next_ == "json") for word, next_ in pairs
+    )

@@ -1,0 +1,90 @@
+"""``tinylm build``: instantiate the model, show its architecture, prove its count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tinylm_cli.cli.model_options import (
+    DeviceOption,
+    DTypeOption,
+    MetaOption,
+    ModelConfigOption,
+    ModelRequest,
+    SeedOption,
+    WeightsOption,
+    requested_config,
+)
+from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, same_model
+from tinylm_cli.cli.outcome import Format, Outcome
+from tinylm_cli.errors import ExitCode, UsageError
+
+
+def build(
+    config: ModelConfigOption = None,
+    device: DeviceOption = "cpu",
+    dtype: DTypeOption = None,
+    seed: SeedOption = 0,
+    meta: MetaOption = False,
+    weights: WeightsOption = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write weights and config to a new folder.", show_default=False),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Let --save replace a folder it wrote before.")] = False,
+    expand: Annotated[bool, typer.Option("--expand", help="Show repeated blocks one by one.")] = False,
+    depth: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="How many levels of the tree to show.", show_default=False)
+    ] = None,
+    set_: SetOption = None,
+    format_: FormatOption = Format.text,
+    output: OutputOption = None,
+) -> Outcome:
+    """Build the real model and show its architecture.
+
+    Per part: shape, parameters and share. Then what tying saves, the size the model is known by beside the true one,
+    and the proof that the closed form and the instantiated module agree. Exits with 1 if they do not.
+
+    \b
+    Examples:
+      tinylm build --config small
+      tinylm build --config base --meta --expand
+      tinylm build --config tiny --seed 7 --save tiny-model
+    """
+    if meta and save is not None:
+        raise UsageError("--meta builds no weights, so there is nothing to --save", help="leave one of them out")
+    loaded = requested_config(config, set_ or (), weights)
+    request = ModelRequest(loaded, device, dtype, seed, meta, weights)
+    model = request.build()
+
+    from tinylm_cli.analysis.params import analyse_params
+    from tinylm_cli.analysis.proof import prove
+    from tinylm_cli.model.architecture import describe, instantiated, unique_params
+    from tinylm_cli.render.views.build import build_view
+    from tinylm_cli.reports.architecture import BuildReport
+
+    built_dtype = str(model.lm_head.weight.dtype).removeprefix("torch.")
+    proof = prove(loaded.config, instantiated(model), unique_params(model))
+    if save is not None and proof.holds:
+        from tinylm_cli.config.dump import to_yaml
+        from tinylm_cli.model.weights import save_model
+
+        save_model(model, save, config_text=to_yaml(loaded.config), overwrite=force)
+    report = BuildReport(
+        model=analyse_params(loaded, dtype=built_dtype),
+        device=str(model.lm_head.weight.device),
+        dtype=built_dtype,
+        seed=None if meta or weights is not None else seed,
+        weights=str(weights) if weights is not None and not meta else None,
+        saved_to=str(save) if save is not None and proof.holds else None,
+        architecture=describe(model, expand=expand),
+        proof=proof,
+    )
+    exit_code = ExitCode.DONE if proof.holds else ExitCode.FAILED
+    model_words = same_model(config, set_, weights) if report.saved_to is None else same_model(None, None, save)
+    return Outcome(
+        report, lambda: build_view(report, depth), format_, output, exit_code,
+        next_step=follow_up("params" if meta else "forward", model_words, "" if meta else "--tokens"),
+    )  # fmt: skip

@@ -1,0 +1,126 @@
+"""``tinylm forward``: watch tokens pass through the model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tinylm_cli.cli.arguments import COURSE_TOKENS
+from tinylm_cli.cli.model_options import (
+    DeviceOption,
+    DTypeOption,
+    MetaOption,
+    ModelConfigOption,
+    ModelRequest,
+    SeedOption,
+    WeightsOption,
+    requested_config,
+)
+from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, same_model
+from tinylm_cli.cli.outcome import Format, Outcome
+from tinylm_cli.cli.progress import working
+from tinylm_cli.cli.tokens import check_length, encode_text, parse_sizes, parse_tokens
+from tinylm_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from tinylm_cli.config.schema import ModelConfig
+
+TokensOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="IDS|@FILE|-", help=f"Ids with commas or spaces, a file, or standard input; bare: {COURSE_TOKENS}.",
+        show_default=False,
+    ),
+]  # fmt: skip
+TextOption = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="Read text as bytes, where vocab_size is 256.", show_default=False),
+]
+
+
+def forward(
+    config: ModelConfigOption = None,
+    tokens: TokensOption = None,
+    text: TextOption = None,
+    random: Annotated[
+        str | None, typer.Option(metavar="BxT", help="Random ids, to see shapes.", show_default=False)
+    ] = None,
+    top_k: Annotated[int, typer.Option(metavar="N", min=1, help="How many candidates for the next token to show.")] = 5,
+    expand: Annotated[bool, typer.Option("--expand", help="Show the stages inside every block.")] = False,
+    device: DeviceOption = "cpu",
+    dtype: DTypeOption = None,
+    seed: SeedOption = 0,
+    meta: MetaOption = False,
+    weights: WeightsOption = None,
+    set_: SetOption = None,
+    format_: FormatOption = Format.text,
+    output: OutputOption = None,
+) -> Outcome:
+    """Watch tokens pass through the model, stage by stage.
+
+    Each stage shows its true shape, mean and deviation. Then come the most probable next tokens, the loss beside that
+    of guessing evenly, and the time it took.
+
+    \b
+    Examples:
+      tinylm forward --tokens
+      tinylm forward --config small --tokens 5,12,8 --top-k 3
+      tinylm forward --text "Once upon a time" --expand
+      tinylm forward --config base --random 4x128
+      seq 0 99 | tinylm forward --tokens -
+    """
+    if sum(given is not None for given in (tokens, text, random)) > 1:
+        raise UsageError("--tokens, --text and --random exclude each other", help="leave one of them")
+    from tinylm_cli.analysis.memory import forward_bytes
+    from tinylm_cli.machine import require_memory
+
+    loaded = requested_config(config, set_ or (), weights)
+    batch_size, seq_len, ids = _input(loaded.config, tokens, text, random)
+    check_length(seq_len, loaded.config)
+    request = ModelRequest(loaded, device, dtype, seed, meta, weights)
+    if not meta:
+        require_memory(
+            forward_bytes(loaded.config, batch_size=batch_size, seq_len=seq_len, dtype=request.dtype_name),
+            f"a forward pass of {batch_size} × {seq_len} tokens",
+        )
+    model = request.build()
+
+    import torch
+
+    from tinylm_cli.model.forward import run_forward
+    from tinylm_cli.render.views.forward import forward_view
+
+    where = model.lm_head.weight.device
+    if ids:
+        batch = torch.tensor([ids], device=where)
+    else:
+        drawn = torch.randint(
+            loaded.config.vocab_size, (batch_size, seq_len), generator=torch.Generator().manual_seed(seed)
+        )
+        batch = drawn.to(where)
+    with working(f"running {loaded.name}"):
+        report = run_forward(
+            model,
+            batch,
+            name=loaded.name,
+            source=loaded.source,
+            untrained=weights is None,
+            top_k=0 if random else top_k,
+            echo_tokens=random is None,
+        )
+    return Outcome(
+        report, lambda: forward_view(report, expand=expand), format_, output,
+        next_step=follow_up("check", same_model(config, set_, weights)),
+    )  # fmt: skip
+
+
+def _input(
+    config: ModelConfig, tokens: str | None, text: str | None, random: str | None
+) -> tuple[int, int, tuple[int, ...]]:
+    """Return (B, T) and the ids, which are empty when they are to be drawn."""
+    if random is not None:
+        return (*parse_sizes(random), ())
+    given = COURSE_TOKENS if tokens is None else tokens
+    ids = encode_text(text, config) if text is not None else parse_tokens(given, config)
+    return 1, len(ids), ids

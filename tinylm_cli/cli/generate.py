@@ -1,0 +1,144 @@
+"""``tinylm generate``: let the model go on."""
+
+from __future__ import annotations
+
+import codecs
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tinylm_cli.cli.arguments import COURSE_TOKENS
+from tinylm_cli.cli.forward import TextOption, TokensOption
+from tinylm_cli.cli.model_options import (
+    DeviceOption,
+    DTypeOption,
+    ModelConfigOption,
+    ModelRequest,
+    SeedOption,
+    WeightsOption,
+    requested_config,
+)
+from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, same_model
+from tinylm_cli.cli.outcome import Format, Outcome, write_stdout
+from tinylm_cli.cli.tokens import BYTE_VOCAB_SIZE, encode_text, parse_tokens
+from tinylm_cli.errors import UsageError
+from tinylm_cli.render.safe import shown
+from tinylm_cli.render.terminal import Terminal, is_terminal, terminal_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def generate(
+    config: ModelConfigOption = None,
+    tokens: TokensOption = None,
+    text: TextOption = None,
+    max_new_tokens: Annotated[
+        int, typer.Option("--max-new-tokens", "-n", metavar="N", min=1, help="How many to add.")
+    ] = 20,
+    temperature: Annotated[
+        float, typer.Option(metavar="X", min=0, help="Spread of the choice; 0 takes the likeliest.")
+    ] = 1.0,
+    top_k: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Choose among the N likeliest only.", show_default=False)
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(metavar="P", help="Choose among the likeliest that make up P, 0 < P <= 1.", show_default=False),
+    ] = None,
+    stop_token: Annotated[int | None, typer.Option(metavar="ID", help="End after this id.", show_default=False)] = None,
+    device: DeviceOption = "cpu",
+    dtype: DTypeOption = None,
+    seed: SeedOption = 0,
+    weights: WeightsOption = None,
+    set_: SetOption = None,
+    format_: FormatOption = Format.text,
+    output: OutputOption = None,
+) -> Outcome:
+    """Let the model go on from a prompt.
+
+    One token after the other, with a key-value cache; on a terminal they appear as they come.
+
+    \b
+    Examples:
+      tinylm generate --tokens 5,12,8 --max-new-tokens 10
+      tinylm generate --text "Once" --temperature 0.8 --seed 1
+      tinylm generate --weights tiny-model --temperature 0
+    """
+    if tokens is not None and text is not None:
+        raise UsageError("--tokens and --text exclude each other", help="leave one of them")
+    if not math.isfinite(temperature):
+        raise UsageError(f"--temperature {temperature} is not a number", help="write 0 or more, for example 0.8")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise UsageError(f"--top-p {top_p} is not a share", help="write a number above 0 and up to 1")
+    loaded = requested_config(config, set_ or (), weights)
+    vocab_size = loaded.config.vocab_size
+    if stop_token is not None and not 0 <= stop_token < vocab_size:
+        raise UsageError(
+            f"--stop-token {stop_token} is outside the vocabulary of {vocab_size:,}",
+            help=f"ids go from 0 to {vocab_size - 1}",
+        )
+    given = COURSE_TOKENS if tokens is None else tokens
+    prompt = encode_text(text, loaded.config) if text is not None else parse_tokens(given, loaded.config)
+    model = ModelRequest(loaded, device, dtype, seed, weights=weights).build()
+
+    import torch
+
+    from tinylm_cli.render.text import to_text
+    from tinylm_cli.render.views.generate import generate_view, opening_view
+    from tinylm_cli.reports.generate import GenerateReport
+
+    live = format_ is Format.text and output is None and is_terminal(sys.stdout)
+    terminal = terminal_of(sys.stdout)
+    if live:
+        opening = opening_view(loaded.name, prompt, text, untrained=weights is None)
+        write_stdout(to_text(opening.blocks, terminal))
+    start = torch.tensor([prompt], device=model.lm_head.weight.device)
+    began = time.perf_counter()
+    steps = model.stream(start, max_new_tokens, temperature, top_k, top_p, seed, stop_token)
+    generated = _collect(steps, _live_writer(terminal, as_text=text is not None) if live else None)
+    seconds = time.perf_counter() - began
+    report = GenerateReport(
+        name=loaded.name,
+        source=loaded.source,
+        untrained=weights is None,
+        prompt=prompt,
+        generated=generated,
+        text=bytes((*prompt, *generated)).decode("utf-8", "replace") if vocab_size == BYTE_VOCAB_SIZE else None,
+        stopped="stop_token" if stop_token is not None and generated[-1] == stop_token else "length",
+        milliseconds=seconds * 1000,
+        tokens_per_second=len(generated) / seconds,
+    )
+    return Outcome(
+        report, lambda: generate_view(report, streamed=live, as_text=text is not None), format_, output,
+        next_step=follow_up("forward", same_model(config, set_, weights), "--tokens"),
+    )  # fmt: skip
+
+
+def _collect(steps: Iterable[Tensor], write: Callable[[int], None] | None) -> tuple[int, ...]:
+    generated = []
+    for step in steps:
+        token = int(step[0])
+        generated.append(token)
+        if write is not None:
+            write(token)
+    if write is not None:
+        write_stdout("\n")
+    return tuple(generated)
+
+
+def _live_writer(terminal: Terminal, *, as_text: bool) -> Callable[[int], None]:
+    """Return what writes a token the moment it comes: as part of a text, or as an id."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    separator = ""
+
+    def write(token: int) -> None:
+        nonlocal separator
+        write_stdout(shown(decoder.decode(bytes([token])), terminal) if as_text else f"{separator}{token}")
+        separator = " "
+
+    return write

@@ -1,0 +1,165 @@
+"""The options of commands that run a model, and how they become one. Imports torch only when a model is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tinylm_cli.cli.interrupts import interrupts_deferred
+from tinylm_cli.cli.options import DEFAULT_CONFIG, complete_config
+from tinylm_cli.cli.progress import working
+from tinylm_cli.errors import UnableError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from tinylm_cli.config.loader import LoadedConfig
+    from tinylm_cli.model import TinyTransformerLM
+
+
+MAX_SEED = 2**64 - 1
+
+
+class DType(StrEnum):
+    """Storage types of weights, by torch's names."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+    float64 = "float64"
+
+
+def _seed(value: int) -> int:
+    if value > MAX_SEED:
+        raise UsageError(f"--seed {value} is too large", help=f"seeds go up to {MAX_SEED:,}")
+    return value
+
+
+DeviceOption = Annotated[str, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1 or mps.")]
+DTypeOption = Annotated[
+    DType | None,
+    typer.Option("--dtype", help="Storage type of the weights; float32, or what --weights holds.", show_default=False),
+]
+SeedOption = Annotated[
+    int,
+    typer.Option(
+        metavar="N", min=0, callback=_seed, help="The same seed draws the same weights, on every device."
+    ),
+]  # fmt: skip
+MetaOption = Annotated[bool, typer.Option("--meta", help="Shapes only: allocate nothing, whatever the size.")]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Load weights, and the config unless one is given, that build --save wrote.",
+        show_default=False,
+    ),
+]  # fmt: skip
+
+
+ModelConfigOption = Annotated[
+    str | None,
+    typer.Option(
+        "--config", "-c", metavar="NAME|PATH|-",
+        help=f"A preset, a YAML file, or -; {DEFAULT_CONFIG}, unless --weights brings its own.",
+        autocompletion=complete_config, show_default=False,
+    ),
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ModelRequest:
+    """A model as the command line describes it."""
+
+    loaded: LoadedConfig
+    device: str = "cpu"
+    dtype: DType | None = None
+    seed: int = 0
+    meta: bool = False
+    weights: Path | None = None
+
+    @property
+    def dtype_name(self) -> str:
+        """Storage type before weights are read."""
+        return (self.dtype or DType.float32).value
+
+    def torch_device(self) -> torch.device:
+        """Return the device, once a tensor has been placed on it.
+
+        Raises:
+            UsageError: If it is not a device.
+            UnableError: If it is not in this machine.
+        """
+        _import_torch()
+        import torch
+
+        return torch.device("meta") if self.meta else _device(self.device)
+
+    def torch_dtype(self) -> torch.dtype:
+        """Return the storage type of new weights."""
+        import torch
+
+        dtype = getattr(torch, self.dtype_name)
+        assert isinstance(dtype, torch.dtype)
+        return dtype
+
+    def build(self) -> TinyTransformerLM:
+        """Instantiate the model, or load it.
+
+        Raises:
+            UsageError: If the device is not one.
+            UnableError: If the device is not in this machine.
+            CapacityError: If the model does not fit.
+            WeightsError: If the folder does not hold this model.
+        """
+        from tinylm_cli.analysis.memory import build_bytes
+        from tinylm_cli.machine import require_memory
+
+        if not self.meta and self.weights is None:
+            require_memory(build_bytes(self.loaded.config, self.dtype_name), f"building {self.loaded.name}")
+        with working(f"building {self.loaded.name}"):
+            device, dtype = self.torch_device(), self.torch_dtype()
+            if self.weights is not None and not self.meta:
+                from tinylm_cli.model.weights import load_model
+
+                wanted = dtype if self.dtype is not None else None
+                return load_model(self.loaded.config, self.weights, device=device, dtype=wanted)
+            from tinylm_cli.model import TinyTransformerLM
+
+            return TinyTransformerLM.from_config(self.loaded.config, seed=self.seed, device=device, dtype=dtype)
+
+
+def requested_config(config: str | None, overrides: Sequence[str], weights: Path | None) -> LoadedConfig:
+    """Load the config that is named, else the one saved beside the weights, else the default."""
+    from tinylm_cli.config.loader import load_config
+
+    if config is None and weights is not None:
+        config = str(weights / "config.yaml")
+    return load_config(config if config is not None else DEFAULT_CONFIG, overrides)
+
+
+def _import_torch() -> None:
+    with interrupts_deferred():
+        import torch  # noqa: F401
+
+        import tinylm_cli.model  # noqa: F401
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"{name} is not a device", help="write cpu, cuda, cuda:1 or mps") from error
+    if device.type == "meta":
+        raise UsageError("meta holds no values", help="to see shapes without them, use --meta")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
+        raise UnableError(f"this machine has no usable device {name}", help="leave --device out") from error
+    return device

@@ -1,0 +1,46 @@
+"""``tinylm new``: a commented YAML to start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tinylm_cli.cli.options import DEFAULT_CONFIG, ConfigOption, SetOption, follow_up, same_model
+from tinylm_cli.cli.outcome import talk, write_file
+from tinylm_cli.errors import UsageError
+from tinylm_cli.render.safe import visible
+
+
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the model; NAME.yaml is written.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    set_: SetOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Write a config with every field explained.
+
+    NAME.yaml is a preset written out, to change from there; an existing file is left alone without --force.
+
+    \b
+    Examples:
+      tinylm new mine
+      tinylm new mine --config base --set n_layers=6
+    """
+    from tinylm_cli.config.dump import to_commented_yaml
+    from tinylm_cli.config.loader import load_config
+    from tinylm_cli.config.presets import presets
+
+    path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
+    if not name.strip("./") or name.endswith("/"):
+        raise UsageError(f"{name} is not a name for a file", help="for example tinylm new mine")
+    loaded = load_config(config, set_ or ())
+    start = loaded.config.model_copy(update={"nominal_params": None})  # the size of another model
+    title = visible(f"{path.stem}: started from {loaded.name}.")  # a line break in a name must not end the comment
+    write_file(path, to_commented_yaml(start, title), overwrite=force)
+    talk(f"wrote {path}")
+    if path.stem in presets() and path.parent == Path():
+        talk(f"{path.stem} alone names the preset: write --config {path} for this file")
+    talk("for completion in your editor: tinylm schema --output tinylm.schema.json")
+    talk(f"next: {follow_up('params', same_model(str(path), None))}")

@@ -1,0 +1,76 @@
+"""The options that commands share: one grammar for all."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tinylm_cli.cli.outcome import Format
+
+DEFAULT_CONFIG = "tiny"
+
+
+def complete_config(incomplete: str) -> list[str]:
+    """Complete preset names, and the YAML files of the folder being typed."""
+    from tinylm_cli.config.presets import presets
+
+    folder, _, start = incomplete.rpartition("/")
+    paths = Path(folder or ("/" if incomplete.startswith("/") else ".")).glob(f"{start}*")
+    files = [str(path) + ("/" if path.is_dir() else "") for path in sorted(paths)]
+    wanted = [name for name in files if name.endswith(("/", ".yaml", ".yml"))]
+    return [name for name in presets() if name.startswith(incomplete)] + wanted
+
+
+def complete_set(incomplete: str) -> list[str]:
+    """Complete dotted field names, then the words a choice may take."""
+    from tinylm_cli.config.fields import fields
+
+    key, equals, value = incomplete.partition("=")
+    if not equals:
+        names = [name for name in fields() if name.startswith(key)]
+        if len(names) != 1 or not complete_set(f"{names[0]}="):
+            return [f"{name}=" for name in names]
+        key = names[0]
+    field = fields().get(key)
+    words = () if field is None else field.choices or (("true", "false") if field.wants == "true or false" else ())
+    return [f"{key}={word}" for word in words if word.startswith(value)]
+
+
+ConfigOption = Annotated[
+    str,
+    typer.Option(
+        "--config", "-c", metavar="NAME|PATH|-", help="A preset, a YAML file, or - for standard input.",
+        autocompletion=complete_config,
+    ),
+]  # fmt: skip
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a field, e.g. n_layers=8 or norm.kind=rmsnorm; may be repeated.",
+        autocompletion=complete_set, show_default=False,
+    ),
+]  # fmt: skip
+FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to write the report.")]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Write to a file, whole or not at all.", show_default=False),
+]
+
+
+def follow_up(command: str, model: str, more: str = "") -> str:
+    """Return the next command to run on ``model``, the words of ``same_model``; empty when there are none."""
+    return " ".join(word for word in ("tinylm", command, model, more) if word) if model else ""
+
+
+def same_model(config: str | None, overrides: Sequence[str] | None, weights: Path | None = None) -> str:
+    """Return the words that make another command take the same model; empty when it came from standard input."""
+    if config == "-":
+        return ""
+    if config is None and weights is None:
+        config = DEFAULT_CONFIG
+    given = [("--config", config), ("--weights", weights), *(("--set", override) for override in overrides or ())]
+    return shlex.join(word for name, value in given if value is not None for word in (name, str(value)))

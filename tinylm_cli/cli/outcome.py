@@ -1,0 +1,203 @@
+"""What a command hands back, and its one way out: text, JSON or markdown, to standard output or a file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import sys
+import tempfile
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tinylm_cli.errors import ExitCode, OutputError
+
+if TYPE_CHECKING:
+    from tinylm_cli.render.blocks import View
+
+
+class Format(StrEnum):
+    """How a report is written."""
+
+    text = "text"
+    json = "json"
+    markdown = "markdown"
+
+
+class Outcome(NamedTuple):
+    """A report and how to show it.
+
+    Attributes:
+        report: What JSON shows.
+        view: Makes what people see; called only when they do.
+        format: How to write it.
+        output: File to write to; None or ``-`` for standard output.
+        exit_code: What the process tells its caller.
+        document: Text that stands for the whole output in text format, for commands whose output is a file's content.
+        next_step: The command a person would want next; may be empty.
+    """
+
+    report: object
+    view: Callable[[], View]
+    format: Format
+    output: Path | None
+    exit_code: ExitCode = ExitCode.DONE
+    document: str | None = None
+    next_step: str = ""
+
+
+STDOUT = Path("-")
+
+_STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,4})")
+_TAKES_NO_MORE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
+
+
+def emit(outcome: Outcome) -> ExitCode:
+    """Write an outcome where it belongs, and the next step on standard error.
+
+    Raises:
+        OutputError: If the file cannot be written; what it held before is untouched.
+    """
+    if outcome.output == STDOUT:
+        outcome = outcome._replace(output=None)
+    if outcome.format is Format.json:
+        from tinylm_cli.render.json import to_json
+
+        text = to_json(outcome.report)
+    elif outcome.document is not None and outcome.format is Format.text:
+        text = outcome.document
+    else:
+        text = _lowered(outcome.view(), outcome)
+    if outcome.output is not None:
+        write_file(outcome.output, text)
+        talk(f"wrote {outcome.output}")
+    else:
+        write_stdout(text)
+    if outcome.next_step and outcome.format is Format.text:
+        talk(f"next: {outcome.next_step}")
+    return outcome.exit_code
+
+
+def write_stdout(text: str) -> None:
+    """Write to standard output at once; its encoding never fails it."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    sys.stdout.flush()
+
+
+def is_output_failure(error: Exception) -> bool:
+    """Return whether ``error`` says that a standard stream takes no more: its reader has gone, or the disk is full."""
+    return isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.errno in _TAKES_NO_MORE)
+
+
+def talk(text: str) -> None:
+    """Say one muted line on standard error, unbroken whatever its length: it may hold a command to copy."""
+    from tinylm_cli.render.blocks import Cell
+    from tinylm_cli.render.lines import line, paint
+    from tinylm_cli.render.safe import shown
+    from tinylm_cli.render.terminal import terminal_of
+
+    terminal = terminal_of(sys.stderr)
+    say(paint([line(Cell(shown(text, terminal), "muted"))], terminal))
+
+
+def say(text: str) -> None:
+    """Write to standard error; where that is closed or full there is nobody to tell."""
+    try:
+        encoding = sys.stderr.encoding or "utf-8"
+        sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        return
+
+
+def write_file(path: Path, text: str, *, overwrite: bool = True) -> None:
+    """Write a file whole or not at all.
+
+    A regular file is replaced by renaming a finished neighbour; a device, a pipe or ``/dev/stdout`` is written to
+    directly.
+
+    Raises:
+        OutputError: If it cannot be written, or exists and ``overwrite`` is False.
+        BrokenPipeError: If it is a pipe whose reader has gone.
+    """
+    data = text.encode("utf-8", "backslashreplace")
+    try:
+        stream = _descriptor(path)
+        target = Path(os.path.realpath(path))
+        mode = target.stat().st_mode if target.exists() else None
+        if mode is not None and stat.S_ISDIR(mode):
+            raise OutputError(f"{path} is a folder", help="name a file in it")
+        if stream is not None or (mode is not None and not stat.S_ISREG(mode)):
+            with open(os.dup(stream) if stream is not None else target, "wb") as file:  # noqa: PTH123 - it may be a number
+                file.write(data)
+            return
+        if mode is not None and overwrite and not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        _replace(target, data, mode, overwrite=overwrite)
+    except BrokenPipeError:
+        raise
+    except FileExistsError as error:
+        raise OutputError(f"{path} exists", help="choose another name, or add --force to replace it") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise OutputError(f"cannot write {path}: {reason}") from error
+
+
+def _descriptor(path: Path) -> int | None:
+    """Return which open stream ``path`` names: behind the name may be a regular file, but it is not ours to replace."""
+    name = os.path.abspath(path)  # noqa: PTH100 - resolving would follow the link to what is behind
+    numbered = _DESCRIPTOR.fullmatch(name)
+    return int(numbered[1]) if numbered else _STREAMS.get(name)
+
+
+def _replace(target: Path, data: bytes, mode: int | None, *, overwrite: bool) -> None:
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name[:40]}.", dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(stat.S_IMODE(mode) if mode is not None else 0o666 & ~_umask())
+        if not overwrite:
+            _claim(Path(temporary), target)
+        else:
+            Path(temporary).replace(target)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _claim(finished: Path, target: Path) -> None:
+    """Give ``finished`` the name ``target``; fails where the name is taken, even since anybody looked."""
+    try:
+        os.link(finished, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        finished.replace(target)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _lowered(view: View, outcome: Outcome) -> str:
+    from tinylm_cli.render.terminal import Terminal, terminal_of
+
+    surface = terminal_of(sys.stdout) if outcome.output is None else Terminal()
+    if outcome.format is Format.markdown:
+        from tinylm_cli.render.markdown import to_markdown
+        from tinylm_cli.render.safe import to_ascii
+
+        text = to_markdown(view.blocks)
+        return text if surface.unicode else to_ascii(text)
+    from tinylm_cli.render.text import to_text
+
+    return to_text(view.blocks, surface)

@@ -1,0 +1,59 @@
+"""``tinylm params``: where the parameters are."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, complete_config, follow_up, same_model
+from tinylm_cli.cli.outcome import Format, Outcome
+
+
+class By(StrEnum):
+    """How fine the breakdown is."""
+
+    component = "component"
+    layer = "layer"
+    tensor = "tensor"
+
+
+PresetsOrConfig = Annotated[
+    str | None,
+    typer.Option(
+        "--config", "-c", metavar="NAME|PATH|-", help="A preset, a YAML file, or -; without it, every preset.",
+        autocompletion=complete_config, show_default=False,
+    ),
+]  # fmt: skip
+
+
+def params(
+    config: PresetsOrConfig = None,
+    by: Annotated[By, typer.Option(help="How fine the breakdown is.")] = By.component,
+    expand: Annotated[bool, typer.Option("--expand", help="List repeated layers one by one.")] = False,
+    set_: SetOption = None,
+    format_: FormatOption = Format.text,
+    output: OutputOption = None,
+) -> Outcome:
+    """Count parameters in closed form.
+
+    Without --config, every preset in one table, the size it is known by beside the true one. With --config, the
+    breakdown of one model and what tying its weights saves.
+
+    \b
+    Examples:
+      tinylm params
+      tinylm params --config small
+      tinylm params --config small --by tensor --format json
+      tinylm params --config base --set tie_weights=false
+    """
+    from tinylm_cli.analysis.params import analyse_params
+    from tinylm_cli.config.loader import load_config, load_presets
+    from tinylm_cli.render.views.params import params_view
+    from tinylm_cli.reports.params import ParamsReport
+
+    loaded = [load_config(config, set_ or ())] if config is not None else load_presets(set_ or ())
+    report = ParamsReport(tuple(analyse_params(each, by=by.value, expand=expand) for each in loaded))
+    next_step = follow_up("build", same_model(config, set_)) if config is not None else "tinylm params --config small"
+    return Outcome(report, lambda: params_view(report), format_, output, next_step=next_step)

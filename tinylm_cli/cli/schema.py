@@ -1,0 +1,24 @@
+"""``tinylm schema``: the JSON Schema of a config."""
+
+from __future__ import annotations
+
+from tinylm_cli.cli.options import FormatOption, OutputOption
+from tinylm_cli.cli.outcome import Format, Outcome
+
+
+def schema(format_: FormatOption = Format.text, output: OutputOption = None) -> Outcome:
+    """Print the JSON Schema of a config.
+
+    For editors and other tools; as markdown, a table of the fields.
+
+    \b
+    Examples:
+      tinylm schema --output tinylm.schema.json
+      tinylm schema --format markdown
+    """
+    from tinylm_cli.config.json_schema import json_schema
+    from tinylm_cli.render.json import to_document
+    from tinylm_cli.render.views.presets import schema_view
+
+    written = Format.text if format_ is Format.json else format_  # the schema is itself a JSON document
+    return Outcome(None, schema_view, written, output, document=to_document(json_schema()))

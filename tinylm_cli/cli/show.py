@@ -1,0 +1,61 @@
+"""``tinylm show``: the resolved config, and where each value came from."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tinylm_cli.cli.options import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    FormatOption,
+    OutputOption,
+    SetOption,
+    follow_up,
+    same_model,
+)
+from tinylm_cli.cli.outcome import Format, Outcome
+
+
+def show(
+    config: ConfigOption = DEFAULT_CONFIG,
+    origin: Annotated[bool, typer.Option("--origin", help="Show where each value came from.")] = False,
+    set_: SetOption = None,
+    format_: FormatOption = Format.text,
+    output: OutputOption = None,
+) -> Outcome:
+    """Show a config with every default filled in.
+
+    As YAML that reads back as the same model, or with --origin beside the place each value came from.
+
+    \b
+    Examples:
+      tinylm show --config small
+      tinylm show --config small --origin
+      tinylm show --set norm.kind=rmsnorm --output mine.yaml
+    """
+    from tinylm_cli.config.dump import to_yaml
+    from tinylm_cli.config.loader import load_config
+    from tinylm_cli.config.schema import flatten
+    from tinylm_cli.render.views.presets import show_view
+    from tinylm_cli.reports.presets import Origin, ShowReport
+
+    loaded = load_config(config, set_ or ())
+    values = loaded.config.model_dump()
+    origins = tuple(
+        Origin(
+            field=name,
+            value=value,
+            source=span.source if (span := loaded.origins[name]) else "default",
+            line=span.line if span else None,
+            column=span.column if span else None,
+        )
+        for name, value in flatten(values).items()
+    )
+    report = ShowReport(loaded.name, loaded.source, values, origins)
+    text = to_yaml(loaded.config)
+    return Outcome(
+        report, lambda: show_view(report, text, origin=origin), format_, output,
+        document=None if origin else text, next_step=follow_up("params", same_model(config, set_)),
+    )  # fmt: skip

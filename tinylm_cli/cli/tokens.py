@@ -1,0 +1,113 @@
+"""Token ids as people give them: in a word, in a file, on standard input, as text, at random."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tinylm_cli.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from tinylm_cli.config.schema import ModelConfig
+
+BYTE_VOCAB_SIZE = 256
+MAX_INPUT_BYTES = 64 * 1024 * 1024
+
+_MOST_SHOWN = 20
+_SEPARATORS = re.compile(r"[,\s]+")
+_SIZES = re.compile(r"([1-9][0-9]{0,8})[x×]([1-9][0-9]{0,8})")
+
+
+def parse_tokens(given: str, config: ModelConfig) -> tuple[int, ...]:
+    """Return the ids in ``5,12,8`` or ``5 12 8``, in the file of ``@path``, or on standard input for ``-``.
+
+    Raises:
+        InputError: If the file or standard input cannot be read.
+        UsageError: If a word is not an id of the vocabulary, or there is none.
+    """
+    words = [word for word in _SEPARATORS.split(_read(given)) if word]
+    if not words:
+        raise UsageError("no tokens given", help="for example --tokens 5,12,8")
+    return tuple(_id(word, position, config.vocab_size) for position, word in enumerate(words))
+
+
+def encode_text(text: str, config: ModelConfig) -> tuple[int, ...]:
+    """Return the UTF-8 bytes of ``text`` as ids, for a vocabulary of bytes.
+
+    Raises:
+        UsageError: If the vocabulary is not of 256 bytes, or the text is empty.
+    """
+    if config.vocab_size != BYTE_VOCAB_SIZE:
+        raise UsageError(
+            f"--text reads bytes, and this vocabulary has {config.vocab_size:,} tokens, not 256",
+            help="give ids with --tokens, or use --config tiny",
+        )
+    if not text:
+        raise UsageError("the text is empty", help='for example --text "Once upon a time"')
+    return tuple(text.encode("utf-8", "surrogateescape"))
+
+
+def parse_sizes(given: str) -> tuple[int, int]:
+    """Return (B, T) from ``4x128``.
+
+    Raises:
+        UsageError: If it is anything else.
+    """
+    match = _SIZES.fullmatch(given)
+    if match is None:
+        raise UsageError(f"--random {given}: expected BxT, batch size and length", help="for example --random 4x128")
+    return int(match[1]), int(match[2])
+
+
+def check_length(length: int, config: ModelConfig) -> None:
+    """Refuse a sequence that the model cannot read at once.
+
+    Raises:
+        UsageError: If ``length`` is over ``max_len``.
+    """
+    if length > config.max_len:
+        raise UsageError(
+            f"{length:,} tokens are more than max_len {config.max_len:,}",
+            help=f"give fewer, or add --set max_len={length}",
+        )
+
+
+def _read(given: str) -> str:
+    if given == "-":
+        name = "standard input"
+        try:
+            if sys.stdin is None:
+                raise InputError("standard input is closed", help="pipe ids in, or give them after --tokens")
+            data = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
+        except OSError as error:
+            raise InputError(f"cannot read {name}: {error.strerror}") from error
+    elif given.startswith("@"):
+        name = given[1:]
+        try:
+            with Path(name).open("rb") as file:
+                data = file.read(MAX_INPUT_BYTES + 1)
+        except FileNotFoundError as error:
+            raise InputError(f"no such file: {name}") from error
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise InputError(f"cannot read {name}: {reason}") from error
+    else:
+        return given
+    if len(data) > MAX_INPUT_BYTES:
+        raise InputError(f"{name} is larger than {MAX_INPUT_BYTES // 1024**2} MiB")
+    return data.decode("utf-8", "replace")
+
+
+def _id(word: str, position: int, vocab_size: int) -> int:
+    place = f"token {position + 1}"
+    shown = word if len(word) <= _MOST_SHOWN else f"{word[:_MOST_SHOWN]}…"
+    if not re.fullmatch(r"-?[0-9]+", word):
+        raise UsageError(f"{place} is {shown}, not an integer", help="give ids such as 5,12,8")
+    digits = word.lstrip("0") or "0"
+    if len(digits) > len(str(vocab_size)) or not 0 <= int(digits) < vocab_size:
+        raise UsageError(
+            f"{place} is {shown}, outside the vocabulary of {vocab_size:,}", help=f"ids go from 0 to {vocab_size - 1}"
+        )
+    return int(digits)

@@ -1,0 +1,109 @@
+"""``tinylm validate``: every mistake of every config, at its place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tinylm_cli.cli.options import OutputOption, SetOption, complete_config, follow_up, same_model
+from tinylm_cli.cli.outcome import Format, Outcome
+from tinylm_cli.errors import ConfigError, ExitCode, InputError
+
+if TYPE_CHECKING:
+    from tinylm_cli.reports.validate import FileResult
+
+
+class ValidateFormat(StrEnum):
+    """How to write the report; github writes workflow commands that annotate a pull request."""
+
+    text = "text"
+    json = "json"
+    markdown = "markdown"
+    github = "github"
+
+
+def validate(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="Files, folders, presets, or -.", autocompletion=complete_config),
+    ],
+    set_: SetOption = None,
+    format_: Annotated[
+        ValidateFormat, typer.Option("--format", "-f", help="How to write the report.")
+    ] = ValidateFormat.text,
+    output: OutputOption = None,
+) -> Outcome:
+    """Show every mistake in configs, at its line.
+
+    Takes any number of files and folders, and ends with one summary. Exits with 1 when a config is wrong and with 2
+    when one cannot be read.
+
+    \b
+    Examples:
+      tinylm validate my.yaml
+      tinylm validate configs/ --format github
+      cat my.yaml | tinylm validate -
+    """
+    from tinylm_cli.render.diagnostics import github_text
+    from tinylm_cli.render.views.validate import validate_view
+    from tinylm_cli.reports.validate import ValidateReport
+
+    results = tuple(_check(path, set_ or ()) for path in _expand(files))
+    report = ValidateReport(
+        valid=sum(result.status == "valid" for result in results),
+        wrong=sum(result.status == "wrong" for result in results),
+        unreadable=sum(result.status == "unreadable" for result in results),
+        files=results,
+    )
+    exit_code = ExitCode.UNABLE if report.unreadable else ExitCode.FAILED if report.wrong else ExitCode.DONE
+    if format_ is ValidateFormat.github:
+        return Outcome(report, lambda: validate_view(report), Format.text, output, exit_code, github_text(report.files))
+    first = results[0].path if exit_code is ExitCode.DONE else "<stdin>"
+    next_step = follow_up("params", same_model("-" if first == "<stdin>" else first, set_))
+    return Outcome(report, lambda: validate_view(report), Format(format_.value), output, exit_code, next_step=next_step)
+
+
+def _expand(files: Iterable[str]) -> Iterator[str]:
+    """Yield what to check, in order and each file once: folders give the YAML files below them."""
+    from tinylm_cli.config.presets import presets
+
+    seen: set[str] = set()
+    for name in files:
+        folder = Path(name)
+        inside = [str(path) for path in _yaml_files(folder)] if folder.is_dir() else []
+        for path in inside or [name]:
+            file = path if path == "-" or path in presets() else os.path.realpath(path)
+            if file not in seen:
+                seen.add(file)
+                yield path
+
+
+def _yaml_files(folder: Path) -> list[Path]:
+    found = (path for pattern in ("*.yaml", "*.yml") for path in folder.rglob(pattern))
+    return sorted(
+        path
+        for path in found
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts) and not path.is_dir()
+    )
+
+
+def _check(path: str, overrides: Iterable[str]) -> FileResult:
+    from tinylm_cli.analysis.params import total_params
+    from tinylm_cli.analysis.table import tensor_table
+    from tinylm_cli.config.loader import load_config
+    from tinylm_cli.reports.validate import FileResult
+
+    try:
+        loaded = load_config(path, tuple(overrides))
+    except ConfigError as error:
+        return FileResult(error.diagnostics[0].source, "wrong", None, "", error.diagnostics)
+    except InputError as error:
+        return FileResult(
+            path, "unreadable", None, f"{error.message} ({error.help})" if error.help else error.message, ()
+        )
+    return FileResult(loaded.source, "valid", total_params(tensor_table(loaded.config)), "", ())

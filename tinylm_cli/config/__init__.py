@@ -1,0 +1,1 @@
+"""Configs: the schema, YAML with positions, presets, overrides, and diagnostics."""

@@ -1,0 +1,78 @@
+"""The catalogue of diagnostic codes, and the one place where diagnostics come to life."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tinylm_cli.config.source import SET
+from tinylm_cli.errors import ConfigError, Diagnostic, Label, Span
+
+MOST_REPORTED = 50
+
+_MOST_QUOTED = 40
+
+CODES = {
+    "alias": "An alias (`*name`): a config says every value where it belongs.",
+    "anchor": "An anchor (`&name`): a config says every value where it belongs.",
+    "control-character": "A character that YAML forbids, such as NUL or ESC.",
+    "duplicate-key": "A key that its block already has; YAML forbids it, and many readers drop one in silence.",
+    "empty-document": "Nothing but blank lines and comments.",
+    "heads-do-not-divide": "`d_model` is not a multiple of `n_heads`: no whole number of dimensions for each head.",
+    "key-not-a-name": "A list or a block in the place of a key.",
+    "merge-key": "A merge key (`<<`), which YAML 1.2 no longer has.",
+    "missing-key": "A required field is absent.",
+    "not-a-mapping": "The document is a list, a number or a text, not `key: value` lines.",
+    "not-finite": "A number field that is infinite or not a number.",
+    "not-utf8": "The bytes are not UTF-8 text.",
+    "number-too-long": "A number written with more characters than any quantity here can need.",
+    "odd-sinusoidal-width": "`d_model` is odd, and sinusoidal positions pair each sine with a cosine.",
+    "out-of-range": "A number outside the bounds of its field.",
+    "several-documents": "More than one YAML document in one file.",
+    "tag": "A tag (`!name`): the type of a value comes from the schema, and nothing here is ever executed.",
+    "too-deep": "Lists or blocks nested deeper than any config needs.",
+    "too-many-mistakes": f"The mistakes after the first {MOST_REPORTED} are counted, not shown.",
+    "too-many-values": "More keys and values than any config has: some 10,000.",
+    "unknown-choice": "A word that is not among those its field may take.",
+    "unknown-key": "A key that the schema does not have in this place.",
+    "wrong-type": "A value of another type than its field's: text for a number, a number for a block.",
+    "yaml-syntax": "Text that is not YAML.",
+}
+"""What each code stands for, in one line of markdown; ``docs/diagnostics.md`` adds an example of each."""
+
+
+def diagnostic(
+    code: str,
+    message: str,
+    source: str,
+    span: Span | None = None,
+    *,
+    field: str = "",
+    help: str = "",  # noqa: A002 - the word the user reads
+    labels: tuple[Label, ...] = (),
+) -> Diagnostic:
+    """Return a ``Diagnostic`` whose code is in the catalogue."""
+    assert code in CODES, f"{code} is not in the catalogue"
+    return Diagnostic(code, message, source, span, field, help, labels)
+
+
+def clip(text: str) -> str:
+    """Return ``text`` as a message can quote it: on one line, and short."""
+    text = text.replace("\n", "\\n").replace("\r", "\\r")
+    return text if len(text) <= _MOST_QUOTED else f"{text[: _MOST_QUOTED - 1]}…"
+
+
+def refusal(mistakes: Iterable[Diagnostic]) -> ConfigError:
+    """Return the error that carries ``mistakes``: at least one, in source order; at most 50, then how many more."""
+    ordered = sorted(mistakes, key=_place)
+    shown, hidden = ordered[:MOST_REPORTED], len(ordered) - MOST_REPORTED
+    if hidden > 0:
+        message = f"{hidden:,} more mistake{'s are' if hidden > 1 else ' is'} not shown"
+        help_ = "a model config is a page of YAML: is this one?"
+        shown.append(diagnostic("too-many-mistakes", message, shown[0].source, help=help_))
+    return ConfigError(tuple(shown))
+
+
+def _place(mistake: Diagnostic) -> tuple[bool, bool, int, int]:
+    """Sort by place: the file, then ``--set``, then what has no place."""
+    span = mistake.span
+    return (True, False, 0, 0) if span is None else (False, span.source == SET, span.line, span.column)

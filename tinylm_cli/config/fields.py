@@ -1,0 +1,92 @@
+"""What the schema says about each field, by dotted name: for messages, templates, completion and documentation."""
+
+from __future__ import annotations
+
+import types
+from functools import cache
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+
+from tinylm_cli.config.schema import BLOCKS, Block, ModelConfig
+
+Kind = Literal["integer", "number", "boolean", "choice", "count"]
+
+
+class Field(NamedTuple):
+    """One field of the schema.
+
+    Attributes:
+        name: Dotted name, e.g. ``norm.eps``.
+        kind: What its values are; a count is an integer that may be written ``125M``.
+        description: What it means, as users read it.
+        wants: The type and range in words, e.g. ``an integer from 1 to 65,536``.
+        required: True when a config must name it.
+        default: The value when it is absent; None for required fields and optional labels.
+        choices: The words it may take, empty when it is not a choice.
+        example: A value to show: the default, or the smallest preset's.
+    """
+
+    name: str
+    kind: Kind
+    description: str
+    wants: str
+    required: bool
+    default: Any
+    choices: tuple[str, ...]
+    example: Any
+
+
+@cache
+def fields() -> dict[str, Field]:
+    """Return every leaf field by dotted name, in the order of the schema."""
+    found: dict[str, Field] = {}
+    for name in ModelConfig.model_fields:
+        block = BLOCKS.get(name)
+        if block is None:
+            found[name] = _describe(ModelConfig, name, name)
+        else:
+            found.update(
+                {f"{name}.{inner}": _describe(block, inner, f"{name}.{inner}") for inner in block.model_fields}
+            )
+    return found
+
+
+def _describe(owner: type[Block], name: str, dotted: str) -> Field:
+    info = owner.model_fields[name]
+    kind = _kind(info.annotation)
+    choices = tuple(get_args(info.annotation)) if kind == "choice" else ()
+    default = None if info.is_required() else info.get_default(call_default_factory=True)
+    return Field(
+        name=dotted,
+        kind=kind,
+        description=info.description or "",
+        wants=_wants(kind, info.metadata, choices),
+        required=info.is_required(),
+        default=default,
+        choices=choices,
+        example=info.examples[0] if info.examples else default,
+    )
+
+
+def _kind(annotation: Any) -> Kind:
+    if get_origin(annotation) is Literal:
+        return "choice"
+    if get_origin(annotation) in (Union, types.UnionType):
+        return "count"
+    kinds: dict[Any, Kind] = {int: "integer", float: "number", bool: "boolean"}
+    return kinds[annotation]
+
+
+def _wants(kind: Kind, metadata: list[Any], choices: tuple[str, ...]) -> str:
+    if kind == "choice":
+        return "one of " + ", ".join(choices)
+    if kind == "count":
+        return "a count such as 125M or 124439808"
+    if kind == "boolean":
+        return "true or false"
+    bounds = {
+        bound: getattr(item, bound) for item in metadata for bound in ("gt", "ge", "lt", "le") if hasattr(item, bound)
+    }
+    if kind == "integer":
+        return f"an integer from {bounds['ge']:,} to {bounds['le']:,}"
+    low, to = (f"above {bounds['gt']:g}", ", up to") if "gt" in bounds else (f"from {bounds['ge']:g}", " to")
+    return f"a number {low}{to} " + (f"below {bounds['lt']:g}" if "lt" in bounds else f"{bounds['le']:g}")

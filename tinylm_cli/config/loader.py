@@ -1,0 +1,146 @@
+"""From what a person names (a preset, a file, stdin, ``--set``) to a validated config that knows where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from tinylm_cli.config.codes import diagnostic, refusal
+from tinylm_cli.config.presets import presets
+from tinylm_cli.config.schema import BLOCKS, ModelConfig, flatten
+from tinylm_cli.config.source import SET, STDIN, Source, read_source
+from tinylm_cli.config.yaml_reader import Entry, Node, read_yaml
+from tinylm_cli.errors import Diagnostic, InputError, Span, UsageError
+
+
+class LoadedConfig(NamedTuple):
+    """A valid config and where it came from.
+
+    Attributes:
+        name: What to call the model: the preset's name or the file's stem.
+        source: The preset's name, the path as given, or ``<stdin>``.
+        config: The validated config.
+        origins: For each dotted field, the place its value was written, or None for a default.
+    """
+
+    name: str
+    source: str
+    config: ModelConfig
+    origins: dict[str, Span | None]
+
+
+def load_config(reference: str, overrides: Sequence[str] = ()) -> LoadedConfig:
+    """Load a preset by name, a YAML file by path, or standard input by ``-``, with ``key=value`` overrides on top.
+
+    Raises:
+        ConfigError: If the text or an override is wrong; holds every mistake found.
+        InputError: If nothing can be read under that name.
+        UsageError: If an override is not ``key=value``.
+    """
+    preset = presets().get(reference)
+    source = read_source(_existing(reference) if preset is None else str(preset))
+    return parse_config(source if preset is None else Source(reference, source.text), overrides)
+
+
+def load_presets(overrides: Sequence[str] = ()) -> list[LoadedConfig]:
+    """Load every shipped config, in order."""
+    return [load_config(name, overrides) for name in presets()]
+
+
+def parse_config(source: Source, overrides: Sequence[str] = ()) -> LoadedConfig:
+    """Validate the text of a config; see ``load_config``."""
+    document = read_yaml(source)
+    mistakes = document.diagnostics
+    root = document.root
+    if root is None or (root.entries is None and root.scalar is None and root.items is None):
+        if not overrides:
+            raise refusal([*mistakes, _empty(source)])
+        root = Node(source.span(0, 0), entries={})
+    if root.entries is None:
+        from tinylm_cli.config.mistakes import not_a_mapping
+
+        raise refusal([*mistakes, not_a_mapping(root)])
+    for override in overrides:
+        _apply(override, root, mistakes)
+    config, found = _validate(root, source.name)
+    mistakes.extend(found)
+    if config is None or mistakes:
+        raise refusal(mistakes)
+    return LoadedConfig(_model_name(source.name), source.name, config, _origins(root, config))
+
+
+def _existing(reference: str) -> str:
+    """Return a path to read, or explain what else the name might have meant."""
+    if reference == "-" or "/" in reference or "\0" in reference or Path(reference).exists():
+        return reference
+    from tinylm_cli.config.guesses import suggest
+
+    nearby = [path.name for pattern in ("*.yaml", "*.yml") for path in Path().glob(pattern)]
+    meant = suggest(reference, [*presets(), *nearby])
+    known = ", ".join(presets())
+    if reference.endswith((".yaml", ".yml")) and meant is None:
+        raise InputError(f"no such file: {reference}")
+    raise InputError(
+        f"no preset or file is called {reference}",
+        help=f"did you mean {meant}?" if meant else f"the presets are {known}; a path names a file",
+    )
+
+
+def _apply(override: str, root: Node, mistakes: list[Diagnostic]) -> None:
+    """Write one ``key=value`` into the tree, its value read by the rules of YAML."""
+    key, equals, value = override.partition("=")
+    if not equals or not key.strip() or not key.isprintable():
+        raise UsageError(f"--set {override}: expected key=value", help="for example --set n_layers=8")
+    source = Source(SET, value, line_text=override, shift=len(key) + 1)
+    key_span = Span(SET, 1, 1, len(key) + 1, override)
+    document = read_yaml(source)
+    mistakes.extend(document.diagnostics)
+    node = document.root or Node(Span(SET, 1, len(key) + 2, len(key) + 3, override))
+    *blocks, last = key.strip().split(".", 2)  # no deeper than the schema, whatever the key
+    target = root
+    for block in blocks:
+        assert target.entries is not None
+        entry = target.entries.get(block)
+        if entry is None or (entry.value.entries is None and block not in BLOCKS):
+            entry = target.entries[block] = Entry(key_span, Node(key_span, entries={}))
+        if entry.value.entries is None:
+            return  # the file's own mistake about this block is reported in its place
+        target = entry.value
+    assert target.entries is not None
+    target.entries[last] = Entry(key_span, node)
+
+
+def _validate(root: Node, source: str) -> tuple[ModelConfig | None, list[Diagnostic]]:
+    """Check every field and every rule whose fields are sound."""
+    plain = root.plain()
+    try:
+        return ModelConfig.model_validate(plain), []
+    except ValidationError as error:
+        from tinylm_cli.config.mistakes import diagnose
+
+        return None, diagnose(error, root, plain, source)
+
+
+def _origins(root: Node, config: ModelConfig) -> dict[str, Span | None]:
+    origins: dict[str, Span | None] = {}
+    for name in flatten(config.model_dump()):
+        node: Node | None = root
+        for part in name.split("."):
+            entry = node.entries.get(part) if node is not None and node.entries is not None else None
+            node = entry.value if entry is not None else None
+        origins[name] = node.span if node is not None else None
+    return origins
+
+
+def _empty(source: Source) -> Diagnostic:
+    return diagnostic(
+        "empty-document", "there is no config here: nothing but blank lines and comments", source.name,
+        help="tinylm new NAME writes one to start from",
+    )  # fmt: skip
+
+
+def _model_name(source: str) -> str:
+    return "stdin" if source == STDIN else Path(source).stem

@@ -1,0 +1,208 @@
+"""From what pydantic found wrong to a diagnostic a person can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from tinylm_cli.config.codes import clip, diagnostic
+from tinylm_cli.config.dump import scalar
+from tinylm_cli.config.fields import Field, fields
+from tinylm_cli.config.guesses import suggest_choice, suggest_keys, suggest_value
+from tinylm_cli.config.rules import Problem, broken_rules
+from tinylm_cli.config.schema import BLOCKS, ModelConfig, flatten
+from tinylm_cli.config.source import SET
+from tinylm_cli.config.syntax import proposed_pair
+from tinylm_cli.config.yaml_reader import Entry, Node
+from tinylm_cli.errors import Diagnostic, Label
+
+_MOST_GUESSES = 50  # a near-match search costs a millisecond, and a hostile file can hold thousands of unknown keys
+
+
+def diagnose(error: ValidationError, root: Node, plain: dict[str, Any], source: str) -> list[Diagnostic]:
+    """Return a diagnostic for every field that is wrong, and for every broken rule whose fields are sound."""
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    wrong_fields = [detail for detail in details if detail["type"] != "fields_disagree"]
+    mistakes = diagnose_fields(wrong_fields, root, source)
+    values = _sound_values(plain, {".".join(map(str, detail["loc"])) for detail in wrong_fields})
+    return mistakes + [diagnose_rule(problem, root, values, source) for problem in broken_rules(values)]
+
+
+def diagnose_fields(errors: Iterable[ErrorDetails], root: Node, source: str) -> list[Diagnostic]:
+    """Turn pydantic's errors into diagnostics at their places in the tree, each mistake once."""
+    found: list[Diagnostic] = []
+    missing: list[str] = []
+    meant: set[str] = set()  # fields that an unknown key was probably meant to be: not missing, only misplaced
+    guesses = 0
+    for error in errors:
+        path = [str(part) for part in error["loc"]]
+        name = ".".join(path)
+        if error["type"] == "missing":
+            missing.append(name)
+            continue
+        entry = _find(root, path)
+        assert entry is not None, f"pydantic found fault with {name}, which the document does not have"
+        if error["type"] == "extra_forbidden":
+            guesses += 1
+            keys = _meant(path, entry) if guesses <= _MOST_GUESSES else ()
+            meant.update(keys)
+            found.append(_unknown(name, path, entry, keys))
+        elif not entry.value.reported:
+            found.append(_wrong_value(error["type"], name, entry.value))
+    return found + [_missing(name, root, source) for name in missing if name not in meant]
+
+
+def diagnose_rule(problem: Problem, root: Node, values: Mapping[str, Any], source: str) -> Diagnostic:
+    """Turn a broken rule into a diagnostic at its first field that the document names, labelling the others."""
+    places = {name: entry for name in problem.fields if (entry := _find(root, name.split("."))) is not None}
+    labels = [Label(entry.value.span, f"{name} is {values[name]}") for name, entry in places.items()]
+    defaults = [f"{name} is {values[name]} by default" for name in problem.fields if name not in places]
+    message = "; ".join([problem.message, *defaults])
+    if not places:
+        return diagnostic(problem.code, message, source, field=problem.fields[0], help=problem.help)
+    primary, entry = next(iter(places.items()))
+    span = entry.value.span
+    return diagnostic(
+        problem.code, message, span.source, span, field=primary, help=problem.help, labels=tuple(labels[1:])
+    )
+
+
+def not_a_mapping(root: Node) -> Diagnostic:
+    """Say that the whole document is not ``key: value`` lines."""
+    message = f"a config is a mapping of fields, and this is {_shown(root)}"
+    remedy = f"write one field a line, e.g. {proposed_pair(root.span.text) or 'd_model: 128'}"
+    return diagnostic("not-a-mapping", message, root.span.source, root.span, help=remedy)
+
+
+def _sound_values(plain: dict[str, Any], wrong: set[str]) -> dict[str, Any]:
+    """Return the value of every field that is valid on its own, defaults included."""
+    written = flatten(plain)
+    return {
+        name: written.get(name, field.default)
+        for name, field in fields().items()
+        if name not in wrong and name.partition(".")[0] not in wrong
+    }
+
+
+def _find(root: Node, path: list[str]) -> Entry | None:
+    """Return the entry at ``path``, or None where the document stops short."""
+    entry: Entry | None = None
+    node = root
+    for part in path:
+        entry = node.entries.get(part) if node.entries is not None else None
+        if entry is None:
+            return None
+        node = entry.value
+    return entry
+
+
+def _missing(name: str, root: Node, source: str) -> Diagnostic:
+    place = root.span._replace(text="") if root.span.source == source else None
+    field = fields()[name]
+    remedy = f"add {_example(field)} ({field.wants})"
+    return diagnostic("missing-key", f"{name} is missing", source, place, field=name, help=remedy)
+
+
+def _meant(path: list[str], entry: Entry) -> tuple[str, ...]:
+    """Return the fields meant by an unknown key: what it holds where it wraps fields, else those of a near name."""
+    *parents, key = path
+    inside = entry.value.entries
+    if inside is None or key in BLOCKS:
+        return suggest_keys(key, ".".join(parents))
+    wrapped = tuple(name for name in inside if name in ModelConfig.model_fields)
+    return wrapped or tuple(name for name in suggest_keys(key, ".".join(parents)) if name in BLOCKS)
+
+
+def _unknown(name: str, path: list[str], entry: Entry, meant: tuple[str, ...]) -> Diagnostic:
+    *parents, key = path
+    block = ".".join(parents)
+    where = f"in {block}" if block else "at the top level"
+    message = f"unknown key {clip(key) or 'with no name'} {where}"
+    if entry.value.entries is not None and meant and meant[0] in entry.value.entries:
+        remedy = f"write its fields at the top level, without {clip(key)}:"
+    elif meant:
+        remedy = "did you mean " + _places(meant, block, dotted=entry.key_span.source == SET)
+    else:
+        known = BLOCKS[block].model_fields if block in BLOCKS else ModelConfig.model_fields
+        remedy = "the fields are " + ", ".join(known)
+    return diagnostic("unknown-key", message, entry.key_span.source, entry.key_span, field=name, help=remedy)
+
+
+def _places(names: tuple[str, ...], block: str, *, dotted: bool) -> str:
+    """Say where fields belong, seen from inside ``block``: ``kind inside the position or the norm block?``."""
+    if dotted:
+        return f"{' or '.join(names)}?"
+    outer = [name.rpartition(".")[0] for name in names]
+    last = names[0].rpartition(".")[2]
+    if outer[0] == block:
+        return f"{last}?"
+    if not outer[0]:
+        return f"{last} at the top level?"
+    return f"{last} inside {' or '.join(f'the {each}' for each in outer)} block?"
+
+
+def _wrong_value(kind: str, name: str, node: Node) -> Diagnostic:
+    if name in BLOCKS:
+        message, remedy = f"{name} is a block of fields, not {_shown(node)}", _as_block(name, node)
+        return diagnostic("wrong-type", message, node.span.source, node.span, field=name, help=remedy)
+    field = fields()[name]
+    message = f"{name} must be {field.wants}, not {_shown(node)}"
+    return diagnostic(
+        _code(kind, node), message, node.span.source, node.span, field=name, help=_better_value(field, node)
+    )
+
+
+def _code(kind: str, node: Node) -> str:
+    if kind == "literal_error" and isinstance(node.scalar, str):
+        return "unknown-choice"
+    if kind == "finite_number":
+        return "not-finite"
+    return "out-of-range" if kind.startswith(("greater_than", "less_than")) else "wrong-type"
+
+
+def _better_value(field: Field, node: Node) -> str:
+    """Say what to write: what was most likely meant, else an example."""
+    if node.entries is None and node.items is None:
+        if field.choices and isinstance(node.scalar, str):
+            choice = suggest_choice(node.scalar, field.choices)
+            if choice is not None:
+                return f"did you mean {choice}?"
+        value = suggest_value(node.written, field)
+        if value is not None:
+            return f"write {value}"
+    if node.span.source == SET:
+        return f"for example --set {field.name}={_example_value(field)}"
+    return f"for example {_example(field)}"
+
+
+def _as_block(name: str, node: Node) -> str:
+    """Say how to write ``norm: rmsnorm`` as a block."""
+    first = fields()[f"{name}.{next(iter(BLOCKS[name].model_fields))}"]
+    meant = suggest_choice(node.written, first.choices) or scalar(first.example)
+    key = first.name.rpartition(".")[2]
+    if node.span.source == SET:
+        return f"write --set {first.name}={meant}"
+    return f"write {key}: {meant} on a line of its own, indented under {name}:"
+
+
+def _example(field: Field) -> str:
+    """Return a line that would be right, the key without its block."""
+    return f"{field.name.rpartition('.')[2]}: {_example_value(field)}"
+
+
+def _example_value(field: Field) -> str:
+    return "125M" if field.kind == "count" else scalar(field.example)
+
+
+def _shown(node: Node) -> str:
+    """Describe a value as a person would."""
+    if node.entries is not None:
+        return "a block of fields"
+    if node.items is not None:
+        return "a list"
+    if isinstance(node.scalar, str):
+        return f'the text "{clip(node.scalar)}"'
+    return clip(node.written) or "an empty value"

@@ -1,0 +1,134 @@
+"""Reading a config's text: a regular file or standard input, bounded, strict UTF-8; and pointing into it."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+from bisect import bisect_right
+from functools import cached_property
+
+from tinylm_cli.errors import ConfigError, InputError, Span
+
+MAX_BYTES = 256 * 1024
+STDIN = "<stdin>"
+SET = "--set"
+
+# of a line longer than this a diagnostic keeps only the neighbourhood
+_MOST_SHOWN = 240
+_SHOWN_BEFORE = 60
+
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_LINE_BREAK = re.compile(r"\r\n|\r|\n")
+
+
+class Source:
+    """The text of a config and the name a person knows it by.
+
+    Attributes:
+        name: Path as the user gave it, ``<stdin>``, or ``--set``.
+        text: The whole text, without a byte-order mark.
+        shift: Columns to add to every span, for a text that is the tail of a longer word.
+    """
+
+    def __init__(self, name: str, text: str, *, line_text: str | None = None, shift: int = 0) -> None:
+        self.name = name
+        self.text = text
+        self.shift = shift
+        self._line_text = line_text
+
+    @cached_property
+    def _lines(self) -> tuple[list[int], list[int]]:
+        """Where each line starts, and where it ends before its break."""
+        breaks = [match.span() for match in _LINE_BREAK.finditer(self.text)]
+        return [0, *(end for _, end in breaks)], [*(start for start, _ in breaks), len(self.text)]
+
+    def line_bounds(self, index: int) -> tuple[int, int]:
+        """Return where the line around ``text[index]`` starts and ends, its break left out."""
+        starts, ends = self._lines
+        line = bisect_right(starts, index) - 1
+        return starts[line], ends[line]
+
+    def span(self, start: int, end: int) -> Span:
+        """Return the part of ``text[start:end]`` on its first line, at least a column wide, with the text around it."""
+        starts, ends = self._lines
+        line = bisect_right(starts, start) - 1
+        line_start, line_end = starts[line], ends[line]
+        column = start - line_start + 1
+        end_column = max(min(end, line_end) - line_start + 1, column + 1)
+        if self._line_text is not None:
+            return Span(self.name, line + 1, column + self.shift, end_column + self.shift, self._line_text)
+        shown_from = max(line_start, start - _SHOWN_BEFORE) if line_end - line_start > _MOST_SHOWN else line_start
+        text = self.text[shown_from : min(line_end, shown_from + _MOST_SHOWN)]
+        return Span(self.name, line + 1, column, end_column, text, shown_from - line_start + 1)
+
+
+def read_source(reference: str) -> Source:
+    """Read ``-`` (standard input) or a regular file.
+
+    Raises:
+        InputError: If it cannot be opened, is not a regular file, or is larger than 256 KiB.
+        ConfigError: If it is not UTF-8.
+    """
+    if reference == "-":
+        name, data = STDIN, _read_stdin()
+    else:
+        name, data = reference, _read_file(reference)
+    if len(data) > MAX_BYTES:
+        raise InputError(f"{name} is larger than {MAX_BYTES // 1024} KiB", help="a model config is a page of YAML")
+    return Source(name, _decode(name, data))
+
+
+def _read_stdin() -> bytes:
+    if sys.stdin is None or sys.stdin.closed:
+        raise InputError("standard input is closed", help="pipe a config in, or name a file")
+    try:
+        return sys.stdin.buffer.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"cannot read standard input: {error.strerror}") from error
+
+
+def _read_file(reference: str) -> bytes:
+    try:
+        # non-blocking, so that a named pipe is refused instead of waited for
+        descriptor = os.open(reference, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError as error:
+        raise InputError(f"no such file: {reference}") from error
+    except OSError as error:
+        raise InputError(f"cannot open {reference}: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"not a path: {reference}") from error
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise InputError(f"{reference} is a folder, not a config", help=f"name a file in it: {reference}/….yaml")
+        if not stat.S_ISREG(mode):
+            raise InputError(f"{reference} is not a regular file", help="to read from a pipe, use --config -")
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"cannot read {reference}: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+
+
+def _decode(name: str, data: bytes) -> str:
+    start = data[:4]
+    if b"\0\0" in start:
+        raise _not_utf8(name, "this is UTF-32, not UTF-8")
+    if start.startswith(_UTF16_MARKS) or b"\0\0" in (start[:3:2], start[1:4:2]):
+        raise _not_utf8(name, "this is UTF-16, not UTF-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8-sig")
+        rest = data[error.start :].split(b"\n", 1)[0].decode("utf-8", "backslashreplace")
+        place = Source(name, before + rest).span(len(before), len(before) + len(r"\xff"))
+        raise _not_utf8(name, f"byte 0x{data[error.start]:02x} is not valid UTF-8", place) from error
+
+
+def _not_utf8(name: str, message: str, place: Span | None = None) -> ConfigError:
+    from tinylm_cli.config.codes import diagnostic, refusal
+
+    return refusal([diagnostic("not-utf8", message, name, place, help="save the file as UTF-8")])

@@ -1,0 +1,250 @@
+"""One YAML document into a tree of nodes that know where they stand.
+
+Works on ruamel.yaml's event stream rather than on its composed nodes: anchors, aliases, tags and depth are seen as they
+come, so nothing is ever expanded, and no recursion follows the depth of the input.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+from tinylm_cli.config.codes import clip, diagnostic, refusal
+from tinylm_cli.config.scalars import NumberTooLongError, Scalar, resolve_plain
+from tinylm_cli.config.source import Source
+from tinylm_cli.errors import Diagnostic, Label, Span
+
+MAX_DEPTH = 32
+MAX_EVENTS = 10_000
+
+# what YAML's c-printable leaves out: https://yaml.org/spec/1.2.2/#51-character-set
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_TAG = re.compile(r"!<[^>]*>|![^\s,\[\]{}]*")
+
+
+class Node:
+    """A value and its place; ``entries`` when it is a mapping, ``items`` when a sequence, else ``scalar``.
+
+    ``reported`` marks a value that a diagnostic already speaks of, so that no later check speaks of it again.
+    """
+
+    __slots__ = ("entries", "items", "quoted", "reported", "scalar", "span", "written")
+
+    def __init__(
+        self,
+        span: Span,
+        *,
+        written: str = "",
+        quoted: bool = False,
+        entries: dict[str, Entry] | None = None,
+        items: list[Node] | None = None,
+        reported: bool = False,
+    ) -> None:
+        self.span = span
+        self.scalar: Scalar = None
+        self.written = written
+        self.quoted = quoted
+        self.entries = entries
+        self.items = items
+        self.reported = reported
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether nothing at all was written in its place."""
+        return not (self.written or self.quoted or self.reported) and self.entries is None and self.items is None
+
+    def plain(self) -> Any:
+        """Return the value as Python data."""
+        if self.entries is not None:
+            return {key: entry.value.plain() for key, entry in self.entries.items()}
+        if self.items is not None:
+            return [item.plain() for item in self.items]
+        return self.scalar
+
+
+class Entry(NamedTuple):
+    """One ``key: value`` of a mapping."""
+
+    key_span: Span
+    value: Node
+
+
+class _Frame:
+    """A collection under construction, with the key that waits for its value."""
+
+    def __init__(self, node: Node, event: Any) -> None:
+        self.node = node
+        self.start: int = event.start_mark.index
+        self.flow = bool(event.flow_style)  # [ ] or { }, which end where they say; a block ends with its lines
+        self.key: str | None = None
+        self.key_span: Span | None = None
+        self.key_counts = True  # False: the pair is broken and its value is dropped
+
+
+class Document:
+    """The root node (None where the document is empty) and the mistakes found while reading it."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.root: Node | None = None
+        self.diagnostics: list[Diagnostic] = []
+
+
+def read_yaml(source: Source) -> Document:
+    """Read one YAML 1.2 document.
+
+    Duplicate keys, anchors, aliases, tags and merge keys are reported in ``diagnostics`` and reading goes on; what
+    makes the rest unreadable ends it.
+
+    Raises:
+        ConfigError: If the text is not YAML, is nested deeper than 32, holds several documents, or more than
+            some 10,000 keys and values.
+    """
+    bad = _FORBIDDEN.search(source.text)
+    if bad:
+        message = f"character U+{ord(bad.group()):04X} is not allowed in YAML"
+        help_ = "delete it, or write it as an escape in double quotes"
+        raise refusal([diagnostic("control-character", message, source.name, source.span(*bad.span()), help=help_)])
+    return _Builder(source).build()
+
+
+class _Builder:
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.document = Document(source)
+        self.stack: list[_Frame] = []
+        self.documents = 0
+
+    def build(self) -> Document:
+        from ruamel.yaml import YAML
+        from ruamel.yaml.error import YAMLError
+
+        try:
+            for number, event in enumerate(YAML(typ="safe", pure=True).parse(self.source.text)):
+                if number == MAX_EVENTS:
+                    remedy = "a model config is a page of YAML"
+                    self._fail("too-many-values", "more keys and values than any config has", event, remedy)
+                self._take(event)
+        # ValueError and OverflowError: ruamel leaves the digits of a directive or an escape to int() and chr()
+        except (YAMLError, ValueError, OverflowError) as error:
+            from tinylm_cli.config.syntax import syntax_error
+
+            self.document.diagnostics.append(syntax_error(error, self.source))
+            raise refusal(self.document.diagnostics) from error
+        return self.document
+
+    def _take(self, event: Any) -> None:
+        kind = type(event).__name__
+        if kind == "DocumentStartEvent":
+            self.documents += 1
+            if self.documents > 1:
+                self._fail("several-documents", "a second document starts here", event, "keep one per file")
+        elif kind == "MappingStartEvent":
+            self._open(event, Node(self._span(event), entries={}))
+        elif kind == "SequenceStartEvent":
+            self._open(event, Node(self._span(event), items=[]))
+        elif kind in ("MappingEndEvent", "SequenceEndEvent"):
+            self._close(event)
+        elif kind == "ScalarEvent":
+            self._scalar(event)
+        elif kind == "AliasEvent":
+            self._alias(event)
+
+    def _open(self, event: Any, node: Node) -> None:
+        self._refuse_decoration(event, node)
+        if len(self.stack) == MAX_DEPTH:
+            self._fail(
+                "too-deep",
+                f"nested deeper than {MAX_DEPTH} levels",
+                event,
+                "a config needs two levels: block and field",
+            )
+        self.stack.append(_Frame(node, event))
+
+    def _close(self, event: Any) -> None:
+        frame = self.stack.pop()
+        if frame.flow:
+            frame.node.span = self.source.span(frame.start, event.end_mark.index)
+        self._add(frame.node)
+
+    def _scalar(self, event: Any) -> None:
+        node = Node(self._span(event), written=event.value, quoted=event.style is not None)
+        self._refuse_decoration(event, node)
+        half = _SURROGATE.search(event.value)
+        if half:
+            message = f"U+{ord(half.group()):04X} is half a character"
+            self._report("control-character", message, node.span, "write the character itself")
+            node.reported = True
+        elif node.quoted:
+            node.scalar = event.value
+        else:
+            try:
+                node.scalar = resolve_plain(event.value)
+            except NumberTooLongError as error:
+                self._report("number-too-long", f"{error}", node.span, "write fewer digits")
+                node.reported = True
+        self._add(node)
+
+    def _alias(self, event: Any) -> None:
+        self._report(
+            "alias", f"alias {clip(f'*{event.anchor}')}: values cannot be shared", self._span(event), "write the value"
+        )
+        self._add(Node(self._span(event), reported=True))
+
+    def _add(self, node: Node) -> None:
+        """Put a finished node where it belongs: the root, a sequence's end, a mapping's key, or that key's value."""
+        if not self.stack:
+            self.document.root = node
+            return
+        frame = self.stack[-1]
+        if frame.node.items is not None:
+            frame.node.items.append(node)
+        elif frame.key is None:
+            self._key(frame, node)
+        else:
+            if frame.key_counts and frame.node.entries is not None and frame.key_span is not None:
+                if node.is_absent:
+                    node.span = frame.key_span
+                frame.node.entries[frame.key] = Entry(frame.key_span, node)
+            frame.key = None
+
+    def _key(self, frame: _Frame, node: Node) -> None:
+        entries = frame.node.entries or {}
+        frame.key, frame.key_span, frame.key_counts = node.written, node.span, not node.reported
+        if node.reported:
+            return
+        if node.entries is not None or node.items is not None:
+            self._report("key-not-a-name", "a key must be a name, not a collection", node.span, "write name: value")
+            frame.key_counts = False
+        elif node.written == "<<" and not node.quoted:
+            self._report("merge-key", "merge keys (<<) are not supported", node.span, "write the fields out")
+            frame.key_counts = False
+        elif node.written in entries:
+            first = entries[node.written].key_span
+            message = f"{clip(node.written)} is already set on line {first.line}"
+            self._report("duplicate-key", message, node.span, "keep one of them", Label(first, "first set here"))
+            frame.key_counts = False
+
+    def _refuse_decoration(self, event: Any, node: Node) -> None:
+        start = event.start_mark.index
+        if event.anchor is not None:
+            anchor = f"&{event.anchor}"
+            at = max(self.source.text.find(anchor, start), start)
+            span = self.source.span(at, at + len(anchor))
+            self._report("anchor", f"anchor {clip(anchor)}: values cannot be shared", span, "delete it")
+        if event.tag is not None:
+            tag = _TAG.search(self.source.text, start)
+            written, span = (tag.group(), self.source.span(*tag.span())) if tag else (str(event.tag), node.span)
+            self._report("tag", f"tag {clip(written)}: the type comes from the schema", span, "delete it")
+            node.reported = True
+
+    def _span(self, event: Any) -> Span:
+        return self.source.span(event.start_mark.index, event.end_mark.index)
+
+    def _report(self, code: str, message: str, span: Span, remedy: str, *labels: Label) -> None:
+        self.document.diagnostics.append(diagnostic(code, message, self.source.name, span, help=remedy, labels=labels))
+
+    def _fail(self, code: str, message: str, event: Any, remedy: str) -> None:
+        self._report(code, message, self._span(event), remedy)
+        raise refusal(self.document.diagnostics)

@@ -1,0 +1,151 @@
+"""What this machine has room for, read from the system rather than found out by being killed.
+
+Reading is by root path, so that ``memory_limits(Path("/some/tree"))`` reads ``/some/tree/proc/meminfo`` and so on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinylm_cli.errors import CapacityError
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_UNLIMITED = 1 << 60
+"""Limits from here up mean none: version 1 control groups write a number just below 2⁶³ for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLimit:
+    """One bound on what this process may still allocate.
+
+    Attributes:
+        name: What sets the bound, e.g. ``available RAM`` or ``container limit``.
+        available_bytes: What is left under it, >= 0.
+    """
+
+    name: str
+    available_bytes: int
+
+
+def memory_limits(root: Path = Path("/")) -> tuple[MemoryLimit, ...]:
+    """Return every bound known here on the memory this process may still take.
+
+    On Linux: RAM that can be had without swapping, the control groups (v2 and v1) of this process and of their parents,
+    with file cache that the kernel would give back counted as available, and the address-space and data-size resource
+    limits. Elsewhere: the RAM fitted, where the system tells.
+
+    Args:
+        root: Where ``proc`` and ``sys`` are found.
+
+    Returns:
+        The bounds, in no particular order; empty when the system tells nothing.
+    """
+    limits = (*_available_ram(root), *_control_groups(root), *_resource_limits(root))
+    return tuple(limits) or tuple(_fitted_ram())
+
+
+def require_memory(needed_bytes: int, what: str, *, root: Path = Path("/")) -> None:
+    """Refuse work that does not fit, before it allocates anything.
+
+    Args:
+        needed_bytes: Estimate of what the work will allocate.
+        what: The work, as the subject of a sentence: ``building 826,112 parameters in float32``.
+        root: As for :func:`memory_limits`.
+
+    Raises:
+        CapacityError: If the estimate is over the tightest bound; names both.
+    """
+    tightest = min(memory_limits(root), key=lambda limit: limit.available_bytes, default=None)
+    if tightest is not None and needed_bytes > tightest.available_bytes:
+        raise CapacityError(
+            f"{what} needs {format_bytes(needed_bytes)}, and only {format_bytes(tightest.available_bytes)} is left"
+            f" ({tightest.name})",
+            help="choose a smaller model or dtype, free some memory, or use --meta to go through it without weights",
+        )
+
+
+def format_bytes(count: int) -> str:
+    """Return ``count`` bytes in the largest binary unit that leaves at least 1, to one decimal: ``1.5 GiB``."""
+    power = min(max(count.bit_length() - 1, 0) // 10, len(_UNITS) - 1)
+    if power == 0:
+        return f"{count} B"
+    return f"{count / (1 << 10 * power):.1f} {_UNITS[power]}"
+
+
+def _available_ram(root: Path) -> Iterator[MemoryLimit]:
+    available = _fields(root / "proc/meminfo").get("MemAvailable")
+    if available is not None:
+        yield MemoryLimit("available RAM", available * 1024)
+
+
+def _control_groups(root: Path) -> Iterator[MemoryLimit]:
+    """Yield what is left in the memory control group of this process and in each of its ancestors.
+
+    A container often sees its own group at the top of the mount while the kernel names it by the host's path, so
+    folders of the path that are not there are passed over.
+    """
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            mount, files, cache = root / "sys/fs/cgroup", ("memory.max", "memory.current"), ""
+        elif "memory" in controllers.split(","):
+            files = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+            mount, cache = root / "sys/fs/cgroup/memory", "total_"
+        else:
+            continue
+        group = mount / path.strip("/")
+        while True:
+            limit, used = (_number(group / name) for name in files)
+            if limit is not None and used is not None and limit < _UNLIMITED:
+                stat = _fields(group / "memory.stat")
+                reclaimable = stat.get(f"{cache}active_file", 0) + stat.get(f"{cache}inactive_file", 0)
+                yield MemoryLimit("container limit", max(limit - used + reclaimable, 0))
+            if group == mount:
+                break
+            group = group.parent
+
+
+def _resource_limits(root: Path) -> Iterator[MemoryLimit]:
+    """Yield what is left under the soft limits that bound allocation, as the kernel counts towards each."""
+    status = _fields(root / "proc/self/status")
+    for line in _text(root / "proc/self/limits").splitlines():
+        for title, name, used in (
+            ("Max address space", "RLIMIT_AS", "VmSize"),
+            ("Max data size", "RLIMIT_DATA", "VmData"),
+        ):
+            if line.startswith(title) and used in status:
+                soft = line.removeprefix(title).split()[0]
+                if soft.isdigit():
+                    yield MemoryLimit(name, max(int(soft) - status[used] * 1024, 0))
+
+
+def _fitted_ram() -> Iterator[MemoryLimit]:
+    try:
+        yield MemoryLimit("fitted RAM", os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _number(path: Path) -> int | None:
+    text = _text(path).strip()
+    return int(text) if text.isdigit() else None
+
+
+def _fields(path: Path) -> dict[str, int]:
+    """Read ``name: 12 kB`` or ``name 12`` lines; what is not a number is left out."""
+    fields: dict[str, int] = {}
+    for line in _text(path).splitlines():
+        words = line.split()
+        if len(words) >= 2 and words[1].isdigit():
+            fields[words[0].removesuffix(":")] = int(words[1])
+    return fields

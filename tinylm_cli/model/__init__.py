@@ -1,0 +1,18 @@
+"""The PyTorch modules, one file for each block of a config, and what fills, saves, loads and runs them."""
+
+from tinylm_cli.model.attention import SelfAttention
+from tinylm_cli.model.block import TransformerBlock
+from tinylm_cli.model.cache import KVCache
+from tinylm_cli.model.embedding import TokenEmbedding, TransformerEmbedding
+from tinylm_cli.model.feed_forward import FeedForward
+from tinylm_cli.model.lm import TinyTransformerLM
+
+__all__ = [
+    "FeedForward",
+    "KVCache",
+    "SelfAttention",
+    "TinyTransformerLM",
+    "TokenEmbedding",
+    "TransformerBlock",
+    "TransformerEmbedding",
+]

@@ -1,0 +1,127 @@
+"""What a law is tried on: the model, what is known about it, and a batch of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.machine import require_memory
+from tinylm_cli.model.architecture import unique_params
+from tinylm_cli.model.lm import TinyTransformerLM
+from tinylm_cli.model.materialise import HOST_DEVICES
+
+BATCH = 2
+LENGTH = 16
+MOST_LOGITS = 1 << 24
+"""Logits of one batch, 64 MiB in float32: a very large vocabulary is tried on shorter sequences."""
+
+TOLERANCE = {torch.float64: 1e-13, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+"""How far apart two ways to compute the same logits may end up, over the largest of them: a few roundings in the half
+precisions, whose sums are taken in float32, and some hundred in the others."""
+
+WIDE = 64
+"""Dimensions from which the part that a new block adds is larger than half precision rounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedForm:
+    """A description of the model made without it.
+
+    Attributes:
+        shapes: Shape of each parameter by its full name, shared ones under each of their names.
+        total_params: Elements of all of them, shared ones counted once.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    total_params: int
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The model under test.
+
+    Attributes:
+        model: With storage, in evaluation mode.
+        seed: What new weights are drawn from.
+        drawn: Whether the model's were drawn from it; else they were loaded.
+        closed_form: What the model should consist of.
+        tokens: Ids (B, T), the same for every model with this vocabulary and max_len.
+    """
+
+    model: TinyTransformerLM
+    seed: int
+    drawn: bool
+    closed_form: ClosedForm
+    tokens: Tensor
+
+    @property
+    def config(self) -> ModelConfig:
+        """What the model is."""
+        return self.model.config
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Storage type of the weights."""
+        return self.model.lm_head.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.lm_head.weight.device
+
+    @property
+    def rigid(self) -> bool:
+        """Whether the norms leave a vector next to nothing to say.
+
+        LayerNorm maps every vector of 1 dimension to 0 and of 2 to ±(1, -1), RMSNorm of 1 to ±1.
+        """
+        return self.config.d_model <= (2 if self.config.norm.kind == "layernorm" else 1)
+
+    @property
+    def responsive(self) -> bool:
+        """Whether a change to a token must be felt by the tokens after it.
+
+        A new block adds to a vector about 0.02² · d_model of its size, which half precision rounds away in a narrow
+        model.
+        """
+        half = self.dtype.itemsize < torch.float32.itemsize
+        return not self.rigid and not (half and self.config.d_model < WIDE)
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        """Return the logits (B, T, V) of ids (B, T), without gradients."""
+        with torch.no_grad():
+            logits: Tensor = self.model(tokens)  # (B, T, V)
+        return logits
+
+    def tolerance(self, logits: Tensor) -> float:
+        """Return how far values computed in another way may be from ``logits``."""
+        return TOLERANCE[self.dtype] * largest(logits)
+
+    def require(self, bytes_per_param: int, what: str) -> None:
+        """Refuse work that allocates so much for each parameter, if it does not fit in this machine.
+
+        Raises:
+            CapacityError: Names what is needed and what is left.
+        """
+        if self.device.type in HOST_DEVICES:
+            require_memory(unique_params(self.model) * bytes_per_param, what)
+
+
+def sample_tokens(config: ModelConfig, device: torch.device) -> Tensor:
+    """Return ids (B, T), of a length that suits the model; no sequence repeats a single id if there are others."""
+    longest = max(MOST_LOGITS // (BATCH * config.vocab_size), 2)
+    shape = (BATCH, min(config.max_len, LENGTH, longest))
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    tokens = torch.randint(config.vocab_size, shape, generator=generator, device="cpu")  # (B, T)
+    tokens[:, 1:2] = (tokens[:, :1] + 1) % config.vocab_size
+    return tokens.to(device)
+
+
+def largest(*tensors: Tensor) -> float:
+    """Return the largest magnitude in ``tensors``, nan if one holds a nan, and 0 if all are empty."""
+    peaks = [tensor.detach().abs().amax().cpu().double() for tensor in tensors if tensor.numel()]
+    return float(torch.stack(peaks).amax()) if peaks else 0.0

@@ -1,0 +1,126 @@
+"""Learning: a new model guesses evenly, every parameter has a gradient, and following it helps."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tinylm_cli.model.checks.context import TOLERANCE, Context
+from tinylm_cli.model.checks.law import Outcome, law, skip, verdict
+from tinylm_cli.model.initialise import STD
+
+STEPS = 8
+LEARNING_RATE = 3e-3
+MANY = 64
+"""Units of which some surely answer: at worst, ReLU silences each with even odds."""
+
+
+@law("initial-loss", "new weights guess evenly: but for the token just read, the loss is near ln(vocab_size)")
+def initial_loss(context: Context) -> Outcome:
+    """Take the mean loss over every possible next token, which is at least ln V, and hold it against chance.
+
+    A hidden vector leaves the final norm no longer than √D, and the head's rows are Normal(0, 0.02²), so each logit is
+    normal with a variance of at most ``s = 0.02² · D``. The expected loss, E[ln Σ exp(logit)], is then at most
+    ``ln V + s/2`` (Jensen's inequality and the mean of a log-normal), and over a finite vocabulary it varies by about
+    ``√((e^s - 1) / V)``, of which six are allowed.
+
+    A tied head knows one row too well: part of the hidden vector is the row of the token just read, whose logit rises
+    with 0.02 · D. What this adds to the loss is shown, and kept out of the comparison.
+    """
+    if not context.drawn:
+        return skip("the weights were loaded, and only new ones are expected to guess evenly")
+    vocab_size = context.config.vocab_size
+    if vocab_size == 1:
+        return skip("with vocab_size 1 there is nothing to guess")
+    logits = context.logits(context.tokens).cpu().double()  # (B, T, V)
+    excess = _excess(logits)
+    figure = f"loss {math.log(vocab_size) + excess:.4f}, ln {vocab_size} = {math.log(vocab_size):.4f}"
+    if context.config.tie_weights:
+        others = torch.ones_like(logits, dtype=torch.bool).scatter(2, context.tokens[:, :, None].cpu(), value=False)
+        own = excess
+        excess = _excess(logits[others].view(*context.tokens.shape, vocab_size - 1))
+        figure += f", own token {own - excess:+.4f}"
+    variance = STD**2 * context.config.d_model
+    limit = variance / 2 + 6 * math.sqrt(math.expm1(variance) / vocab_size) + TOLERANCE[context.dtype]
+    return verdict(excess <= limit, figure, excess, limit)
+
+
+def _excess(logits: Tensor) -> float:
+    """Return how far the mean loss over every next token, by logits (B, T, V), is above ln V; never below 0."""
+    return float((logits.logsumexp(-1) - logits.mean(-1)).mean()) - math.log(logits.shape[-1])
+
+
+@law("gradients-finite", "every parameter has a finite gradient, and a nonzero one unless there is a reason")
+def gradients_finite(context: Context) -> Outcome:
+    """Differentiate a random mixture of all logits, so that no two cancel, with respect to every parameter.
+
+    Keys' biases are never expected to learn: they shift all scores of a query alike, which softmax ignores.
+    """
+    context.require(context.dtype.itemsize, "holding a gradient for every parameter")
+    names, parameters = zip(*context.model.named_parameters(), strict=True)
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    logits = context.model(context.tokens)  # (B, T, V)
+    mixture = torch.randn(logits.shape, generator=generator, device="cpu").to(logits)  # (B, T, V)
+    gradients = torch.autograd.grad(logits, parameters, mixture, allow_unused=True)
+    everything_learns = _everything_learns(context)
+    for name, gradient in zip(names, gradients, strict=True):
+        if gradient is None:
+            return verdict(False, f"{name} has no gradient")
+        if not gradient.isfinite().all():
+            return verdict(False, f"{name} has a gradient that is not finite")
+        if everything_learns and not name.endswith("k_proj.bias") and not gradient.any():
+            return verdict(False, f"{name} has a gradient of zero everywhere")
+    nonzero = sum(bool(gradient.any()) for gradient in gradients)
+    return verdict(True, f"{len(gradients)} tensors, {nonzero} with a nonzero gradient")
+
+
+@law("overfits-one-batch", "a few steps of Adam lower the loss on the batch they are taken on")
+def overfits_one_batch(context: Context) -> Outcome:
+    """Train a copy of the model, in float32 where its own dtype is narrower, as mixed-precision training does.
+
+    The targets are tokens of the other sequence, not those that follow, so that even max_len 1 leaves something to
+    learn. Adam moves every weight by about the learning rate, and so what a weight matrix puts out by about that times
+    its width: the wider the model, the smaller the rate. There is no weight decay, which would lower the loss of new
+    weights without learning anything.
+
+    References:
+        Kingma and Ba 2015 (Adam), https://arxiv.org/abs/1412.6980;
+        Micikevicius et al. 2018 (a float32 copy to train), https://arxiv.org/abs/1710.03740;
+        Yang et al. 2022 (rates by width), https://arxiv.org/abs/2203.03466
+    """
+    if context.config.vocab_size == 1:
+        return skip("with vocab_size 1 the loss is 0 from the start")
+    if context.rigid:
+        return skip(f"with d_model {context.config.d_model} the norms leave nothing to tell tokens apart by")
+    dtype = torch.promote_types(context.dtype, torch.float32)
+    held = 4 * dtype.itemsize + (context.dtype.itemsize if dtype != context.dtype else 0)
+    context.require(held, "training a copy: weights, gradients and two moments")
+    model = copy.deepcopy(context.model).to(dtype)
+    optimizer = torch.optim.Adam(model.parameters(), lr=min(LEARNING_RATE, 1 / context.config.d_model))
+    targets = context.tokens.flip(1).roll(1, 0)  # (B, T)
+    losses: list[float] = []
+    for _ in range(STEPS):
+        loss = functional.cross_entropy(model(context.tokens).flatten(0, 1), targets.flatten())  # ()
+        losses.append(loss.item())
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+    return verdict(
+        losses[-1] < losses[0], f"{losses[0]:.4f} to {losses[-1]:.4f} in {STEPS - 1} steps", losses[-1], losses[0]
+    )
+
+
+def _everything_learns(context: Context) -> bool:
+    """Return whether a gradient of zero is surely an error.
+
+    It is not where training may have silenced units, where there is nothing to tell positions apart by, where float16
+    rounds small gradients to zero, or where ReLU may have silenced every unit from the start.
+    """
+    config = context.config
+    varied = config.vocab_size > 1 and context.tokens.shape[1] > 1
+    answering = config.feed_forward.activation != "relu" or config.d_ff >= MANY
+    return context.drawn and context.responsive and varied and answering and context.dtype != torch.float16

@@ -1,0 +1,65 @@
+"""From token ids to the vectors the blocks work on."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.position import build_position
+from tinylm_cli.model.unfilled import Unfilled
+
+
+class EmbeddingTable(Unfilled, nn.Embedding):
+    """One row of weights per token id."""
+
+
+class TokenEmbedding(nn.Module):
+    """Look tokens up and scale them by √d_model.
+
+    The scale brings weights small enough for the head, which may share them, to the size of the positions added next.
+
+    Args:
+        vocab_size: Rows of the table.
+        d_model: Width of the table.
+
+    References:
+        Vaswani et al. 2017, section 3.4, https://arxiv.org/abs/1706.03762
+    """
+
+    def __init__(self, vocab_size: int, d_model: int) -> None:
+        super().__init__()
+        self.embedding = EmbeddingTable(vocab_size, d_model, device="meta", dtype=torch.float32)
+        self.scale = math.sqrt(d_model)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map ids (B, T) to scaled vectors (B, T, D)."""
+        vectors: Tensor = self.embedding(tokens)  # (B, T, D)
+        return vectors * self.scale  # (B, T, D)
+
+
+class TransformerEmbedding(nn.Module):
+    """Token embedding, plus positions, then dropout.
+
+    Args:
+        config: Uses vocab_size, d_model, max_len, dropout and position.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.token_embedding = TokenEmbedding(config.vocab_size, config.d_model)
+        self.positional_encoding = build_position(config)
+        self.dropout = config.dropout
+
+    def forward(self, tokens: Tensor, start: int = 0) -> Tensor:
+        """Embed ids (B, T) that stand at positions ``start`` to ``start + T``.
+
+        Returns:
+            Vectors (B, T, D).
+        """
+        x: Tensor = self.token_embedding(tokens)  # (B, T, D)
+        x = self.positional_encoding(x, start)  # (B, T, D)
+        return functional.dropout(x, self.dropout) if self.training else x  # (B, T, D)

@@ -1,0 +1,92 @@
+"""Writing a folder all at once: complete and on disk, or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from tinylm_cli.errors import OutputError
+
+
+def write_folder(
+    directory: Path, files: Iterable[str], write: Callable[[Path], None], *, overwrite: bool, needed_bytes: int
+) -> None:
+    """Fill a hidden folder beside ``directory``, then give it that name.
+
+    Args:
+        directory: The folder to write; its parent exists.
+        files: The names ``write`` writes. A folder with any other content is never replaced.
+        write: Receives the folder to write the files in.
+        overwrite: Whether a folder that holds such files is replaced.
+        needed_bytes: Estimate of their size.
+
+    Raises:
+        OutputError: If the folder may not be replaced, or anything on the way to it fails; what was there is intact.
+    """
+    target = Path(os.path.realpath(directory))
+    names = frozenset(files)
+    try:
+        occupied = _refuse_to_destroy(target, names, overwrite=overwrite)
+        free_bytes = shutil.disk_usage(target.parent).free
+        if needed_bytes > free_bytes:
+            raise OutputError(
+                f"cannot write {directory}: {needed_bytes:,} bytes do not fit in {free_bytes:,} free ones"
+            )
+        fresh = _sibling(target)
+        fresh.mkdir()
+        try:
+            write(fresh)
+            for path in (*(fresh / name for name in names), fresh):
+                _sync(path)
+            _put_in_place(fresh, target, occupied=occupied)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)  # already gone if all went well
+    except OSError as error:
+        raise OutputError(f"cannot write {directory}: {error.strerror or error}") from error
+
+
+def _refuse_to_destroy(target: Path, names: frozenset[str], *, overwrite: bool) -> bool:
+    """Return whether ``target`` holds files that may be replaced; raise if it holds anything that may not."""
+    if not target.exists():
+        return False
+    if not target.is_dir():
+        raise OutputError(f"{target} is a file", help="name a folder, new or empty")
+    found = sorted(target.iterdir())
+    if found and not overwrite:
+        raise OutputError(f"{target} is not empty", help="name another folder, or ask for this one to be overwritten")
+    for path in found:
+        if path.name not in names or not path.is_file():
+            raise OutputError(f"{target} also holds {path.name}, so it is not replaced", help="name another folder")
+    return bool(found)
+
+
+def _put_in_place(fresh: Path, target: Path, *, occupied: bool) -> None:
+    """Rename ``fresh`` to ``target``, which is absent, empty, or, if ``occupied``, moved aside and then removed."""
+    if not occupied:
+        fresh.rename(target)
+    else:
+        old = _sibling(target)
+        target.rename(old)
+        try:
+            fresh.rename(target)
+        except BaseException:
+            old.rename(target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    _sync(target.parent)
+
+
+def _sibling(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+
+
+def _sync(path: Path) -> None:
+    """Wait until ``path``, a file or a folder, is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,115 @@
+"""Decoding: one token after the other, each read with everything before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from tinylm_cli.machine import require_memory
+from tinylm_cli.model.cache import KVCache
+from tinylm_cli.model.evaluating import evaluating
+from tinylm_cli.model.mask import checked_tokens
+from tinylm_cli.model.sampling import Sampling, is_integer
+
+if TYPE_CHECKING:
+    from tinylm_cli.model.lm import TinyTransformerLM
+
+
+class Step(NamedTuple):
+    """One step of decoding: the tokens chosen (B,) and the logits (B, V) they were chosen from."""
+
+    tokens: Tensor
+    logits: Tensor
+
+
+def decode(
+    model: TinyTransformerLM,
+    start_tokens: Tensor,
+    max_new_tokens: int,
+    *,
+    sampling: Sampling,
+    stop_token: int | None = None,
+    use_cache: bool = True,
+) -> Iterator[Step]:
+    """Check the arguments, then return an iterator that decodes a step each time it is asked.
+
+    The logits of every step are those of ``model(tokens[:, -max_len:])[:, -1]`` in evaluation mode. While all tokens
+    fit in max_len, the keys and values of earlier ones are kept; after that the window slides, every token in it has a
+    new position, and each step reads the whole window.
+
+    Every submodule is in evaluation mode during a step only, and in the mode it was found in between steps.
+
+    Args:
+        model: The model, with storage.
+        start_tokens: Ids (B, T), T >= 1, of an integer dtype; T may be over max_len.
+        max_new_tokens: Steps to take, >= 0.
+        sampling: How each token is chosen.
+        stop_token: Ends a sequence: later tokens of it are the same, and decoding ends when all sequences have ended.
+        use_cache: Whether to keep keys and values; without, every step reads the whole window.
+
+    Raises:
+        ValueError: If start_tokens, max_new_tokens or stop_token do not fit the model, or it is on meta.
+        CapacityError: If the keys and values do not fit in this machine.
+    """
+    config = model.config
+    tokens = checked_tokens(start_tokens, vocab_size=config.vocab_size, max_len=None).long()  # (B, T)
+    if tokens.device.type == "meta" or model.lm_head.weight.device.type == "meta":
+        raise ValueError("a model on meta has no weights to decode with")
+    if not is_integer(max_new_tokens) or max_new_tokens < 0:
+        raise ValueError(f"max_new_tokens must be an integer >= 0, not {max_new_tokens!r}")
+    if stop_token is not None and (not is_integer(stop_token) or not 0 <= stop_token < config.vocab_size):
+        raise ValueError(f"stop_token must be an id in 0..{config.vocab_size - 1} or None, not {stop_token!r}")
+    capacity = min(tokens.shape[1] + max_new_tokens - 1, config.max_len)
+    cached = use_cache and max_new_tokens > 1 and tokens.shape[1] < config.max_len
+    cache = _new_cache(model, batch_size=tokens.shape[0], capacity=capacity) if cached else None
+    return _steps(model, tokens, max_new_tokens, sampling=sampling, stop_token=stop_token, cache=cache)
+
+
+def _steps(
+    model: TinyTransformerLM,
+    tokens: Tensor,
+    max_new_tokens: int,
+    *,
+    sampling: Sampling,
+    stop_token: int | None,
+    cache: KVCache | None,
+) -> Iterator[Step]:
+    max_len = model.config.max_len
+    modules = tuple(model.modules())
+    generator = sampling.generator(tokens.device)
+    ended = torch.zeros(tokens.shape[0], dtype=torch.bool, device=tokens.device)  # (B,)
+    window = [tokens[:, -max_len:]]  # pieces (B, t) that make up what the model sees
+    length = window[0].shape[1]
+    unread = window[0]  # (B, T), the part of the window that the cache does not hold
+    for _ in range(max_new_tokens):
+        with torch.inference_mode(), evaluating(modules):
+            hidden = model.hidden(unread, cache=cache)  # (B, T, D)
+            logits: Tensor = model.lm_head(hidden[:, -1])  # (B, V)
+        logits = logits.clone()  # (B, V), a tensor that autograd may use
+        chosen = sampling.choose(logits, generator)  # (B,)
+        if stop_token is not None:
+            chosen = chosen.masked_fill(ended, stop_token)  # (B,)
+            ended = ended | (chosen == stop_token)  # (B,)
+        yield Step(chosen, logits)
+        if stop_token is not None and bool(ended.all()):
+            return
+        window.append(chosen[:, None])  # (B, 1)
+        length += 1
+        if cache is not None and length <= max_len:
+            unread = window[-1]  # (B, 1)
+        else:  # no cache, or the window slides and what was read stands elsewhere now
+            cache = None
+            unread = torch.cat(window, dim=1)[:, -max_len:]  # (B, T)
+            window = [unread]
+
+
+def _new_cache(model: TinyTransformerLM, *, batch_size: int, capacity: int) -> KVCache:
+    weight = model.lm_head.weight
+    needed_bytes = KVCache.bytes_needed(model.config, batch_size=batch_size, capacity=capacity, dtype=weight.dtype)
+    if weight.device.type == "cpu":
+        require_memory(needed_bytes, f"keeping the keys and values of {batch_size} × {capacity} tokens")
+    with torch.inference_mode():
+        return KVCache(model.config, batch_size=batch_size, capacity=capacity, device=weight.device, dtype=weight.dtype)

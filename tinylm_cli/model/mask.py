@@ -1,0 +1,80 @@
+"""Checks on what callers give a model: token ids and attention masks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+INTEGER_DTYPES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+def checked_tokens(tokens: Tensor, *, vocab_size: int, max_len: int | None) -> Tensor:
+    """Return ``tokens`` as ids that an embedding can look up.
+
+    Ids are compared with the vocabulary on the CPU only: elsewhere the comparison would make the program wait for the
+    device, and on meta there are no ids to compare.
+
+    Args:
+        tokens: Ids (B, T), of a signed integer dtype or uint8.
+        vocab_size: Ids must be in 0..vocab_size - 1.
+        max_len: The largest T allowed; None for any.
+
+    Returns:
+        The ids, int64 or int32.
+
+    Raises:
+        ValueError: If the dtype, the rank, a size or an id does not fit.
+    """
+    if tokens.dtype not in INTEGER_DTYPES:
+        raise ValueError(f"tokens must be integer ids (B, T), int64 or int32, not {_dtype(tokens)}")
+    if tokens.dim() != 2:
+        raise ValueError(f"tokens must have shape (B, T), not {_shape(tokens)}")
+    if tokens.numel() == 0:
+        raise ValueError(f"tokens must hold at least one id, and their shape is {_shape(tokens)}")
+    if max_len is not None and tokens.shape[1] > max_len:
+        raise ValueError(f"tokens are {tokens.shape[1]} long, and max_len is {max_len}")
+    if tokens.device.type == "cpu":
+        lowest, highest = (int(bound) for bound in tokens.aminmax())
+        if lowest < 0 or highest >= vocab_size:
+            wrong = lowest if lowest < 0 else highest
+            raise ValueError(f"token id {wrong} is outside the vocabulary, 0..{vocab_size - 1}")
+    return tokens if tokens.dtype in (torch.int64, torch.int32) else tokens.long()
+
+
+def checked_mask(mask: Tensor, *, tokens: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return ``mask`` in the form attention takes, one rule for all heads.
+
+    Args:
+        mask: (T, T), (B, T, T) or (B, 1, T, T), rows asking and columns answering; boolean, True where a row may
+            attend, or floating, added to the scores before the softmax.
+        tokens: The ids (B, T) the mask is for.
+        dtype: The model's dtype, to which a floating mask is cast.
+
+    Returns:
+        (1, 1, T, T) or (B, 1, T, T).
+
+    Raises:
+        ValueError: If the dtype, the shape or the device does not fit.
+    """
+    if mask.dtype != torch.bool and not mask.is_floating_point():
+        raise ValueError(
+            f"mask must be boolean (True may attend) or floating (added to the scores), not {_dtype(mask)}"
+        )
+    batch, length = tokens.shape
+    square = (length, length)
+    if mask.shape not in (square, (batch, *square), (batch, 1, *square)):
+        expected = f"{square}, {(batch, *square)} or {(batch, 1, *square)}"
+        raise ValueError(f"mask must have shape {expected} for tokens {_shape(tokens)}, not {_shape(mask)}")
+    if mask.device != tokens.device:
+        raise ValueError(f"mask is on {mask.device} and tokens are on {tokens.device}")
+    if mask.dim() < 4:
+        mask = mask.reshape(-1, 1, *square)  # (B or 1, 1, T, T)
+    return mask if mask.dtype == torch.bool else mask.to(dtype)
+
+
+def _shape(tensor: Tensor) -> str:
+    return str(tuple(tensor.shape))
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

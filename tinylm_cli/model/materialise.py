@@ -1,0 +1,47 @@
+"""From a model on meta to one with storage, once it is known to fit."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from tinylm_cli.errors import CapacityError
+from tinylm_cli.machine import require_memory
+
+HOST_DEVICES = ("cpu", "mps")
+"""Devices whose tensors live in the machine's own memory."""
+
+
+def materialise(model: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None:
+    """Give every parameter and buffer of ``model`` unfilled storage on ``device``.
+
+    Args:
+        model: A model on meta, in float32.
+        device: Where the storage goes; meta only changes the dtype.
+        dtype: Floating type of the storage.
+
+    Raises:
+        CapacityError: If it does not fit in this machine, or the device refuses it.
+    """
+    if device.type in HOST_DEVICES:
+        check_capacity(model, dtype=dtype)
+    elif device.type == "meta" and dtype == torch.float32:
+        return
+    try:  # not empty_like, which takes torch through its slow Python path, and sympy, for each tensor on meta
+        model._apply(lambda tensor: torch.empty(tensor.shape, device=device, dtype=dtype))  # type: ignore[no-untyped-call]
+    except RuntimeError as error:  # torch's own out-of-memory errors on a device, and on the CPU, where it has none
+        if "memory" not in str(error):
+            raise
+        raise CapacityError(f"{device} refused the memory for the weights: {error}") from error
+
+
+def check_capacity(model: nn.Module, *, dtype: torch.dtype) -> None:
+    """Refuse storage for ``model`` in ``dtype`` that does not fit in this machine.
+
+    Raises:
+        CapacityError: Names what is needed and what is left.
+    """
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    buffers = sum(buffer.numel() for buffer in model.buffers())
+    name = str(dtype).removeprefix("torch.")
+    require_memory((parameters + buffers) * dtype.itemsize, f"holding {parameters:,} parameters in {name}")

@@ -1,0 +1,92 @@
+"""How a token knows where it stands: fixed sinusoids, a learned table, or nothing."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tinylm_cli.config.schema import ModelConfig
+
+BASE = 10_000.0
+CHUNK_ANGLES = 1 << 18
+"""Angles computed at once: 2 MiB in float64, so that filling a table needs no second one."""
+
+
+class SinusoidalPosition(nn.Module):
+    """Add a fixed sine or cosine to each dimension; no parameters.
+
+    ``table[t, 2i] = sin(t / 10000^(2i / d_model))`` and ``table[t, 2i + 1]`` its cosine. The table is a buffer that
+    checkpoints leave out, since :meth:`fill` rebuilds it.
+
+    Args:
+        max_len: Positions in the table.
+        d_model: Width of the table; even.
+
+    References:
+        Vaswani et al. 2017, section 3.5, https://arxiv.org/abs/1706.03762
+    """
+
+    table: Tensor
+
+    def __init__(self, max_len: int, d_model: int) -> None:
+        super().__init__()
+        table = torch.empty(max_len, d_model, device="meta", dtype=torch.float32)
+        self.register_buffer("table", table, persistent=False)
+
+    @torch.no_grad()
+    def fill(self) -> None:
+        """Write the table, each value computed in float64 and rounded once to the table's dtype."""
+        max_len, d_model = self.table.shape
+        exponents = torch.arange(0, d_model, 2, dtype=torch.float64, device="cpu") / d_model  # (D/2)
+        frequencies = BASE**-exponents  # (D/2)
+        rows = max(1, CHUNK_ANGLES // len(frequencies))
+        for start in range(0, max_len, rows):
+            positions = torch.arange(start, min(start + rows, max_len), dtype=torch.float64, device="cpu")
+            angles = torch.outer(positions, frequencies)  # (rows, D/2)
+            chunk = self.table[start : start + rows]  # (rows, D)
+            chunk[:, 0::2].copy_(angles.sin())
+            chunk[:, 1::2].copy_(angles.cos())
+
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        """Add to ``x`` (B, T, D) the rows of positions ``start`` to ``start + T``."""
+        return x + self.table.narrow(0, start, x.shape[1])  # (B, T, D)
+
+
+class LearnedPosition(nn.Module):
+    """Add a learned vector for each position.
+
+    Args:
+        max_len: Positions in the table.
+        d_model: Width of the table.
+
+    References:
+        Radford et al. 2019 (GPT-2), https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf
+    """
+
+    def __init__(self, max_len: int, d_model: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(max_len, d_model, device="meta", dtype=torch.float32))
+
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        """Add to ``x`` (B, T, D) the rows of positions ``start`` to ``start + T``."""
+        return x + self.weight.narrow(0, start, x.shape[1])  # (B, T, D)
+
+
+class NoPosition(nn.Module):
+    """Leave the embeddings as they are: order is known from the causal mask alone.
+
+    References:
+        Kazemnejad et al. 2023, https://arxiv.org/abs/2305.19466
+    """
+
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:  # noqa: ARG002 - every kind of position is called alike
+        """Return ``x`` (B, T, D)."""
+        return x
+
+
+def build_position(config: ModelConfig) -> SinusoidalPosition | LearnedPosition | NoPosition:
+    """Return the module, on meta, of the kind that ``config.position`` names."""
+    if config.position.kind == "none":
+        return NoPosition()
+    kind = LearnedPosition if config.position.kind == "learned" else SinusoidalPosition
+    return kind(config.max_len, config.d_model)

@@ -1,0 +1,96 @@
+"""How the next token is chosen from its logits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+GREEDY_BELOW = torch.finfo(torch.float32).tiny
+"""Temperatures under this are zero in float32."""
+
+MAX_SEED = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """The rule that turns logits into tokens.
+
+    Attributes:
+        temperature: Divides the logits, >= 0; at 0 the most likely token is taken.
+        top_k: Keep this many of the most likely tokens, >= 1; None, or more than there are, keeps all.
+        top_p: Of those, keep the fewest whose probabilities sum to at least this, 0 < top_p <= 1; None keeps all.
+        seed: Of a random stream of its own, 0..2⁶⁴ - 1; None draws from torch's global one.
+
+    Raises:
+        ValueError: If a value is out of its range or not a number.
+
+    References:
+        Fan et al. 2018 (top-k), https://arxiv.org/abs/1805.04833;
+        Holtzman et al. 2020 (top-p), https://arxiv.org/abs/1904.09751
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if not _is_real(self.temperature) or not math.isfinite(self.temperature) or self.temperature < 0:
+            raise ValueError(f"temperature must be a finite number >= 0, not {self.temperature!r}")
+        if self.top_k is not None and (not is_integer(self.top_k) or self.top_k < 1):
+            raise ValueError(f"top_k must be an integer >= 1 or None, not {self.top_k!r}")
+        if self.top_p is not None and (not _is_real(self.top_p) or not 0 < self.top_p <= 1):
+            raise ValueError(f"top_p must be a number over 0 and up to 1, or None, not {self.top_p!r}")
+        if self.seed is not None and (not is_integer(self.seed) or not 0 <= self.seed <= MAX_SEED):
+            raise ValueError(f"seed must be an integer in 0..{MAX_SEED} or None, not {self.seed!r}")
+
+    def generator(self, device: torch.device) -> torch.Generator | None:
+        """Return the random stream to draw from on ``device``; None for the global one."""
+        return None if self.seed is None else torch.Generator(device=device).manual_seed(self.seed)
+
+    def choose(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Choose one token for each sequence.
+
+        Args:
+            logits: (B, V), of any floating dtype; sampled in float32.
+            generator: The stream that :meth:`generator` returned.
+
+        Returns:
+            Ids (B,), int64.
+        """
+        if self.temperature < GREEDY_BELOW or self.top_k == 1:
+            return logits.argmax(-1)  # (B,)
+        logits = logits.float()  # (B, V)
+        scores = (logits - logits.amax(-1, keepdim=True)) / self.temperature  # (B, V), no overflow however cold
+        if self.top_k is None and self.top_p is None:
+            return _draw(scores.softmax(-1), generator)  # (B,)
+        size = scores.shape[-1]
+        scores, ids = scores.topk(min(self.top_k or size, size))  # (B, k), most likely first
+        probabilities = scores.softmax(-1)  # (B, k)
+        if self.top_p is not None:
+            before = probabilities.cumsum(-1) - probabilities  # (B, k), what the more likely ones sum to
+            probabilities = probabilities.masked_fill(before >= self.top_p, 0.0)  # (B, k)
+        chosen = _draw(probabilities, generator)  # (B,)
+        return ids.gather(-1, chosen[:, None])[:, 0]  # (B,)
+
+
+def is_integer(value: object) -> bool:
+    """Return whether ``value`` is an int that is not a bool."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _draw(weights: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return an index (B,) for each row of ``weights`` (B, k), with odds in proportion to them.
+
+    Each index waits for an exponential time at its own rate, and the first one wins. ``torch.multinomial`` does the
+    same, for up to 2²⁴ choices.
+    """
+    times = torch.empty_like(weights).exponential_(generator=generator)  # (B, k)
+    return (weights / times).argmax(-1)  # (B,)

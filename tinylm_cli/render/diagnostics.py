@@ -1,0 +1,168 @@
+"""Diagnostics as a compiler prints them, and as GitHub's workflow commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from tinylm_cli.errors import Diagnostic, Label, Span
+from tinylm_cli.render.blocks import Cell
+from tinylm_cli.render.cells import cell_len
+from tinylm_cli.render.lines import Line, line, paint, wrap
+from tinylm_cli.render.safe import shown, visible
+from tinylm_cli.render.terminal import Terminal
+from tinylm_cli.reports.validate import FileResult
+
+
+def diagnostics_text(diagnostics: Iterable[Diagnostic], terminal: Terminal) -> str:
+    """Return each diagnostic with its place, its source lines, carets and remedy, a blank line between them."""
+    lines: list[Line] = []
+    for diagnostic in diagnostics:
+        if lines:
+            lines.append([])
+        lines.extend(diagnostic_lines(diagnostic, terminal))
+    return paint(lines, terminal)
+
+
+def error_text(message: str, remedy: str, terminal: Terminal) -> str:
+    """Return ``error: message`` and, under it, what to do."""
+    lines = [*_headline("error", message, terminal), *_remedy("  ", remedy, terminal)]
+    return paint(lines, terminal)
+
+
+def github_text(files: Iterable[FileResult]) -> str:
+    """Return one ``::error`` workflow command per mistake, and one for each file that could not be read.
+
+    References:
+        https://docs.github.com/actions/reference/workflow-commands-for-github-actions
+    """
+    commands: list[str] = []
+    for file in files:
+        commands += [_github(diagnostic) for diagnostic in file.diagnostics]
+        if file.reason:
+            commands.append(_github(Diagnostic("unreadable", file.reason, file.path)))
+    return "".join(f"{command}\n" for command in commands)
+
+
+def diagnostic_lines(diagnostic: Diagnostic, terminal: Terminal) -> Iterator[Line]:
+    """Yield the lines of one diagnostic."""
+    yield from _headline(f"error[{diagnostic.code}]", diagnostic.message, terminal)
+    span = diagnostic.span
+    place = f"{diagnostic.source}:{span.line}:{span.column}" if span else diagnostic.source
+    marks = [Label(span, ""), *diagnostic.labels] if span and span.text else []
+    margin = " " * max((len(str(mark.span.line)) for mark in marks), default=1)
+    yield line(Cell(f"{margin}--> ", "muted"), Cell(shown(place, terminal), "name"))
+    yield from _excerpt(marks, diagnostic.source, margin, terminal)
+    yield from _remedy(f"{margin} ", diagnostic.help, terminal)
+
+
+def _headline(kind: str, message: str, terminal: Terminal) -> Iterator[Line]:
+    first, *others = wrap(f"{kind}: {shown(message, terminal)}", terminal.width, indent="  ")
+    yield line(Cell(first[: len(kind)], "bad"), Cell(first[len(kind) :], "strong"))
+    for words in others:
+        yield line(Cell(words, "strong"))
+
+
+def _remedy(margin: str, remedy: str, terminal: Terminal) -> Iterator[Line]:
+    if remedy:
+        lead = f"{margin}= help: "
+        for words in wrap(shown(remedy, terminal), terminal.width, indent=" " * len(lead), first=lead):
+            yield line(Cell(words, "good"))
+
+
+def _excerpt(marks: Iterable[Label], source: str, margin: str, terminal: Terminal) -> Iterator[Line]:
+    """Yield each source line once with its marks under it, and again where a mark needs another part of it."""
+    above: tuple[str, int, str] | None = None  # source, line number, text as shown
+    for mark in sorted(marks, key=lambda mark: (mark.span.source != source, mark.span.line)):
+        window = _window(mark.span, terminal.width - len(margin) - 3, terminal)
+        here = (mark.span.source, mark.span.line, window.text)
+        if here != above:
+            if above is not None and here[0] != above[0]:
+                yield line(Cell(f"{margin}::: ", "muted"), Cell(shown(here[0], terminal), "name"))
+            yield line(Cell(f"{mark.span.line:>{len(margin)}} | ", "muted"), window.text)
+        yield line(Cell(f"{margin} | ", "muted"), *_underline(mark, window, terminal))
+        above = here
+
+
+class _Window(NamedTuple):
+    """The part of a source line that fits, and which of its cells a span takes."""
+
+    text: str
+    start: int
+    width: int
+    room: int
+
+
+def _underline(mark: Label, window: _Window, terminal: Terminal) -> Iterator[Cell]:
+    """Draw carets under the cells of the span, or dashes and the label's text after them, before them if it must."""
+    if not mark.text:
+        yield Cell(" " * window.start)
+        yield Cell("^" * window.width, "bad")
+        return
+    text, dashes = shown(mark.text, terminal), "-" * window.width
+    after = window.room - window.start - window.width - 1
+    if cell_len(text) > after and cell_len(text) < window.start:
+        yield Cell(" " * (window.start - cell_len(text) - 1))
+        yield Cell(f"{text} {dashes}", "name")
+    else:
+        yield Cell(" " * window.start)
+        yield Cell(f"{dashes} {_first(_signs(text, terminal), after)}", "name")
+
+
+def _window(span: Span, room: int, terminal: Terminal) -> _Window:
+    """Return the part of the span's line that fits in ``room`` cells, with some of what stands before the span."""
+    offset = span.column - span.text_column
+    length = span.end_column - span.column
+    before, inside, after = span.text[:offset], span.text[offset : offset + length], span.text[offset + length :]
+    mark = "…" if terminal.unicode else "..."
+    head = shown(before, terminal)
+    if span.text_column > 1 or cell_len(head) > room * 2 // 3:
+        head = mark + _last(_signs(before, terminal), room // 3)
+    middle = _cut(inside, room - cell_len(head), mark, terminal)
+    tail = _cut(after, room - cell_len(head + middle), mark, terminal) if middle == shown(inside, terminal) else ""
+    return _Window(head + middle + tail, cell_len(head), max(cell_len(middle), 1), room)
+
+
+def _cut(text: str, room: int, mark: str, terminal: Terminal) -> str:
+    """Return ``text`` as shown, or as much of its beginning as leaves room for a mark that it goes on."""
+    whole = shown(text, terminal)
+    if cell_len(whole) <= room:
+        return whole
+    return _first(_signs(text, terminal), room - len(mark)) + mark if room >= len(mark) else ""
+
+
+def _signs(text: str, terminal: Terminal) -> list[str]:
+    """Return each character as shown: an escape is cut as a whole or not at all."""
+    return [shown(character, terminal) for character in text]
+
+
+def _first(signs: list[str], room: int) -> str:
+    """Return the longest beginning of ``signs`` that takes at most ``room`` cells."""
+    kept = signs[: max(room, 0)]
+    while kept and cell_len("".join(kept)) > room:
+        kept.pop()
+    return "".join(kept)
+
+
+def _last(signs: list[str], room: int) -> str:
+    """Return the longest end of ``signs`` that takes at most ``room`` cells."""
+    kept = signs[-room:]
+    while kept and cell_len("".join(kept)) > room:
+        kept.pop(0)
+    return "".join(kept)
+
+
+def _github(diagnostic: Diagnostic) -> str:
+    span = diagnostic.span
+    place = {"file": diagnostic.source}
+    if span:
+        place |= {"line": str(span.line), "col": str(span.column), "endColumn": str(span.end_column - 1)}
+    place["title"] = diagnostic.code
+    properties = ",".join(f"{key}={_escape(visible(value), in_property=True)}" for key, value in place.items())
+    text = f"{diagnostic.message}; {diagnostic.help}" if diagnostic.help else diagnostic.message
+    return f"::error {properties}::{_escape(visible(text))}"
+
+
+def _escape(text: str, *, in_property: bool = False) -> str:
+    text = text.replace("%", "%25")
+    return text.replace(":", "%3A").replace(",", "%2C") if in_property else text

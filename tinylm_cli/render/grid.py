@@ -1,0 +1,132 @@
+"""The geometry of a table in a terminal: which columns fit, how wide each is, what is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tinylm_cli.render.blocks import Bar, Branch, Cell, Column, Row
+from tinylm_cli.render.cells import cell_len, set_cell_size
+from tinylm_cli.render.safe import shown
+from tinylm_cli.render.terminal import Terminal
+
+_GAP = 2
+_BAR_WIDTH = 20
+_EIGHTHS = "▏▎▍▌▋▊▉"
+_MIN_SHRUNK = 16
+_OPTIONAL = 5
+_ALWAYS = 9
+
+
+class Grid:
+    """Rows laid out under columns, within the terminal's width; a column with nothing in it is left out.
+
+    Too wide, it drops columns whose ``keep`` is below 5, smallest first; then cuts ``shrink`` columns in the middle of
+    their cells; then drops those below 9.
+    """
+
+    def __init__(self, columns: Sequence[Column], rows: Sequence[Row], terminal: Terminal) -> None:
+        self.terminal = terminal
+        self.columns = list(columns)
+        self.rows = [list(row) for row in rows]
+        for row in self.rows:
+            assert len(row) == len(self.columns), f"{len(row)} cells under {len(self.columns)} columns"
+        self._largest = [
+            max((c.share for c in self._cells(i) if isinstance(c, Bar)), default=0.0) for i in self._indices
+        ]
+        self._text = [[self._shown(cell, i) for i, cell in enumerate(row)] for row in self.rows]
+        self._headers = [shown(column.header, terminal) for column in self.columns]
+        self._kept = [i for i in self._indices if not self._text or any(row[i].text for row in self._text)]
+        self._widths = [
+            max([cell_len(self._headers[i]), *(cell_len(cell.text) for cell in (row[i] for row in self._text))])
+            for i in self._indices
+        ]
+        self._fit()
+
+    @property
+    def has_headers(self) -> bool:
+        """Whether any column is named."""
+        return any(self._headers[i] for i in self._kept)
+
+    def header(self) -> Iterator[Cell]:
+        """Yield the pieces of the header line."""
+        yield from self._line([Cell(header) for header in self._headers])
+
+    def lines(self) -> Iterator[list[Cell]]:
+        """Yield the pieces of each row's line."""
+        for row in self._text:
+            yield list(self._line(row))
+
+    def rule(self) -> str:
+        """Return a rule as wide as the table."""
+        return ("─" if self.terminal.unicode else "-") * self._total()
+
+    @property
+    def _indices(self) -> list[int]:
+        return list(range(len(self.columns)))
+
+    def _cells(self, index: int) -> Iterator[str | Cell | Bar]:
+        return (row[index] for row in self.rows)
+
+    def _total(self) -> int:
+        return sum(self._widths[i] for i in self._kept) + _GAP * (len(self._kept) - 1)
+
+    def _fit(self) -> None:
+        self._drop(below=_OPTIONAL)
+        self._shrink()
+        self._drop(below=_ALWAYS)
+
+    def _drop(self, below: int) -> None:
+        while self._total() > self.terminal.width:
+            droppable = [i for i in self._kept if self.columns[i].keep < below]
+            if not droppable:
+                break
+            gone = min(droppable, key=lambda i: (self.columns[i].keep, -i))
+            self._kept = [i for i in self._kept if i != gone]
+
+    def _shrink(self) -> None:
+        for i in self._kept:
+            excess = self._total() - self.terminal.width
+            if excess > 0 and self.columns[i].shrink:
+                self._widths[i] = max(self._widths[i] - excess, min(_MIN_SHRUNK, self._widths[i]))
+
+    def _line(self, cells: Sequence[Cell]) -> Iterator[Cell]:
+        for position, i in enumerate(self._kept):
+            if position:
+                yield Cell(" " * _GAP)
+            text = self._cut(cells[i].text, self._widths[i])
+            padding = " " * (self._widths[i] - cell_len(text))
+            yield Cell(padding + text if self.columns[i].right else text + padding, cells[i].style)
+
+    def _cut(self, text: str, width: int) -> str:
+        if cell_len(text) <= width:
+            return text
+        mark = "…" if self.terminal.unicode else "..."
+        head = (width - len(mark)) // 3
+        tail = width - len(mark) - head
+        return set_cell_size(text, head) + mark + set_cell_size(text[::-1], tail)[::-1]
+
+    def _shown(self, cell: str | Cell | Bar, index: int) -> Cell:
+        if isinstance(cell, Bar):
+            return Cell(self._bar(cell.share / self._largest[index] if self._largest[index] else 0.0), "name")
+        if isinstance(cell, str):
+            return Cell(shown(cell, self.terminal))
+        return Cell(shown(cell.text, self.terminal), cell.style)
+
+    def _bar(self, fraction: float) -> str:
+        eighths = round(fraction * _BAR_WIDTH * 8)
+        if eighths == 0 and fraction > 0:
+            eighths = 1
+        if not self.terminal.unicode:
+            return "#" * max(round(fraction * _BAR_WIDTH), 1 if fraction > 0 else 0)
+        whole, rest = divmod(eighths, 8)
+        return "█" * whole + (_EIGHTHS[rest - 1] if rest else "")
+
+
+def tree_rows(branch: Branch, lead: str = "", here: str = "") -> Iterator[Row]:
+    """Yield a tree's rows from the root down, the first cell of each behind its guides."""
+    first, *others = branch.cells
+    label = first if isinstance(first, Cell) else Cell(str(first))
+    yield (Cell(here + label.text, label.style), *others)
+    for index, child in enumerate(branch.children):
+        last = index == len(branch.children) - 1
+        yield from tree_rows(child, lead + ("   " if last else "│  "), lead + ("└─ " if last else "├─ "))

@@ -1,0 +1,35 @@
+"""A report as one JSON document: its own fields, raw integers, and the version of their shape."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from tinylm_cli.reports import SCHEMA_VERSION
+
+
+def to_json(report: object) -> str:
+    """Return the document, ASCII only, with a final line break; a float that is not finite becomes null."""
+    return to_document({"schema_version": SCHEMA_VERSION, **plain(report)})
+
+
+def to_document(value: Any) -> str:
+    """Return plain data as JSON text that cannot carry a control character or a reordering mark."""
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
+def plain(value: Any) -> Any:
+    """Return dataclasses and named tuples as dictionaries and tuples as lists, all the way down."""
+    if is_dataclass(value):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return plain(value._asdict())
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

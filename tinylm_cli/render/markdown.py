@@ -1,0 +1,93 @@
+"""Blocks lowered to GitHub-flavoured markdown, to be pasted into a pull request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from tinylm_cli.render.blocks import (
+    Bar,
+    Block,
+    Branch,
+    Cell,
+    Column,
+    Heading,
+    Listing,
+    Mistake,
+    Note,
+    Row,
+    Style,
+    Table,
+    Tree,
+)
+from tinylm_cli.render.safe import visible
+
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~&])")
+_MARKS: dict[Style, str] = {"strong": "**", "bad": "**"}
+
+
+def to_markdown(blocks: Iterable[Block]) -> str:
+    """Return the blocks as markdown, with a final line break; text from outside cannot break out of its place."""
+    return "\n".join("".join(f"{line}\n" for line in _lower(block)) for block in blocks)
+
+
+def _lower(block: Block) -> Iterator[str]:
+    match block:
+        case Heading(text, detail):
+            yield f"### {_plain(text)}" + (f" ({_plain(detail)})" if detail else "")
+        case Note(text):
+            yield _plain(text)
+        case Listing(text, language):
+            fence = "`" * max(3, max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+            yield f"{fence}{language}"
+            yield from (visible(line) for line in text.splitlines())
+            yield fence
+        case Mistake(found):
+            place = f":{found.span.line}:{found.span.column}" if found.span else ""
+            remedy = f" ({_plain(found.help)})" if found.help else ""
+            yield f"- **{_plain(found.source)}{place}** {found.code}: {_plain(found.message)}{remedy}"
+        case Table(columns, rows, total):
+            yield from _table(columns, [*rows, *([_strong(total)] if total else [])])
+        case Tree(columns, root):
+            yield from _table(columns, list(_tree_rows(root, 0)))
+
+
+def _table(columns: tuple[Column, ...], rows: list[Row]) -> Iterator[str]:
+    drawn = [i for i in range(len(columns)) if not rows or any(_is_text(row[i]) for row in rows)]  # bars are not
+    yield _row(_plain(columns[i].header) for i in drawn)
+    yield _row("---:" if columns[i].right else "---" for i in drawn)
+    for row in rows:
+        yield _row(_cell(row[i]) for i in drawn)
+
+
+def _tree_rows(branch: Branch, depth: int) -> Iterator[Row]:
+    first, *others = branch.cells
+    label = first if isinstance(first, Cell) else Cell(str(first))
+    yield (Cell("\N{EM SPACE}" * depth + label.text, label.style), *others)
+    for child in branch.children:
+        yield from _tree_rows(child, depth + 1)
+
+
+def _strong(row: Row) -> Row:
+    return tuple(Cell(cell.text if isinstance(cell, Cell) else str(cell), "strong") for cell in row)
+
+
+def _is_text(cell: str | Cell | Bar) -> bool:
+    return not isinstance(cell, Bar) and bool(cell.text if isinstance(cell, Cell) else cell)
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(cell: str | Cell | Bar) -> str:
+    if isinstance(cell, Bar):
+        return ""
+    if isinstance(cell, str):
+        return _plain(cell)
+    mark = _MARKS.get(cell.style, "") if cell.text.strip() else ""
+    return f"{mark}{_plain(cell.text)}{mark}"
+
+
+def _plain(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", visible(text))

@@ -1,0 +1,67 @@
+"""Blocks lowered to text: aligned, cut to the width of the terminal, coloured by rich where there is colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from tinylm_cli.render.blocks import Block, Cell, Heading, Listing, Mistake, Note, Table, Tree
+from tinylm_cli.render.cells import cell_len
+from tinylm_cli.render.grid import Grid, tree_rows
+from tinylm_cli.render.lines import Line, line, paint, wrap
+from tinylm_cli.render.safe import shown
+from tinylm_cli.render.terminal import Terminal
+
+
+def to_text(blocks: Iterable[Block], terminal: Terminal) -> str:
+    """Return the blocks as lines of at most ``terminal.width`` columns, separated by blank lines.
+
+    Only a ``Listing``, which is to be copied as it is, and a word longer than the width may stand out.
+    """
+    lines: list[Line] = []
+    previous: Block | None = None
+    for block in blocks:
+        if previous is not None and not (isinstance(previous, Note) and isinstance(block, Note)):
+            lines.append([])
+        lines.extend(_lower(block, terminal))
+        previous = block
+    return paint(lines, terminal)
+
+
+def _lower(block: Block, terminal: Terminal) -> Iterator[Line]:
+    match block:
+        case Heading(text, detail):
+            yield from _heading(shown(text, terminal), shown(detail, terminal), terminal.width)
+        case Note(text, style):
+            for words in wrap(shown(text, terminal), terminal.width):
+                yield line(Cell(words, style))
+        case Listing(text):
+            for written in text.splitlines():
+                yield line(shown(written, terminal))
+        case Mistake(diagnostic):
+            from tinylm_cli.render.diagnostics import diagnostic_lines
+
+            yield from diagnostic_lines(diagnostic, terminal)
+        case Table(columns, rows, total):
+            yield from _draw(Grid(columns, [*rows, *([total] if total else [])], terminal), ruled=total is not None)
+        case Tree(columns, root):
+            yield from _draw(Grid(columns, list(tree_rows(root)), terminal), ruled=False)
+
+
+def _heading(text: str, detail: str, width: int) -> Iterator[Line]:
+    if detail and cell_len(text) + 2 + cell_len(detail) <= width:
+        yield line(Cell(text, "strong"), Cell(f"  {detail}", "muted"))
+        return
+    for words in wrap(text, width):
+        yield line(Cell(words, "strong"))
+    for words in wrap(detail, width) if detail else ():
+        yield line(Cell(words, "muted"))
+
+
+def _draw(grid: Grid, *, ruled: bool) -> Iterator[Line]:
+    if grid.has_headers:
+        yield line(*(Cell(piece.text, "muted") for piece in grid.header()))
+    last = len(grid.rows) - 1
+    for index, row in enumerate(grid.lines()):
+        if ruled and index == last:
+            yield line(Cell(grid.rule(), "muted"))
+        yield line(*row)

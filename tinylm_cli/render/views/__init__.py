@@ -1,0 +1,1 @@
+"""One view per report: which blocks show it, and what a person would want next."""

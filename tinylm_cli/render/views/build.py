@@ -1,0 +1,65 @@
+"""The screen of ``tinylm build``."""
+
+from __future__ import annotations
+
+from tinylm_cli.render.blocks import Block, Branch, Cell, Column, Heading, Note, Style, Tree, View
+from tinylm_cli.render.units import binary_bytes, integer, shape
+from tinylm_cli.render.views.params import ledger_blocks
+from tinylm_cli.reports.architecture import BuildReport, ModuleNode, Proof
+
+_MOST_DIFFERENCES = 10
+
+
+def build_view(report: BuildReport, depth: int | None) -> View:
+    """Show the tree down to ``depth`` levels below the root, the ledger, and the proof."""
+    model = report.model
+    detail = f"{binary_bytes(model.weights_bytes)} in {report.dtype} on {report.device}, {_origin(report)}"
+    blocks: list[Block] = [Heading(model.name, detail), _tree(report.architecture, depth), *ledger_blocks(model)]
+    blocks += _proof_notes(report.proof)
+    if report.saved_to:
+        blocks.append(Note(f"Saved to {report.saved_to}.", "good"))
+    return View(tuple(blocks))
+
+
+def _origin(report: BuildReport) -> str:
+    if report.weights:
+        return f"weights of {report.weights}"
+    return "shapes only" if report.seed is None else f"seed {report.seed}"
+
+
+def _tree(root: ModuleNode, depth: int | None) -> Tree:
+    columns = (
+        Column("module", shrink=True),
+        Column("shape", right=True, keep=4),
+        Column("parameters", right=True),
+        Column("share", right=True, keep=6),
+    )
+    return Tree(columns, _branch(root, depth))
+
+
+def _branch(node: ModuleNode, depth: int | None) -> Branch:
+    label, params, share = node.name, integer(node.params), f"{node.share * 100:.1f}%"
+    if node.tied_to:
+        label, params, share = f"{node.name} → {node.tied_to.partition('.')[2] or node.tied_to}", "tied", ""
+    elif node.count > 1:  # the sum stands one line up, and what stands below is one of them
+        label, params = f"{node.name} × {node.count}, each", integer(node.params // node.count)
+        share = f"{node.share / node.count * 100:.1f}%"
+    size = Cell(shape(node.shape) if node.shape else "", "muted")
+    deeper = None if depth is None else depth - 1
+    children = () if depth == 0 else tuple(_branch(child, deeper) for child in node.children)
+    tone: Style = "plain" if node.params else "muted"
+    return Branch((Cell(label, "name" if node.children else "plain"), size, Cell(params, tone), share), children)
+
+
+def _proof_notes(proof: Proof) -> list[Block]:
+    count = integer(proof.instantiated_params)
+    if proof.holds:
+        return [Note(f"✓ closed form = instantiated module: {count} parameters in {proof.tensors:,} tensors.", "good")]
+    notes: list[Block] = [
+        Note(f"✗ closed form {integer(proof.closed_form_params)} ≠ instantiated module {count} parameters.", "bad")
+    ]
+    shown = proof.differences[:_MOST_DIFFERENCES]
+    notes += [Note(difference, "bad") for difference in shown]
+    if len(proof.differences) > len(shown):
+        notes.append(Note(f"… and {len(proof.differences) - len(shown)} more.", "bad"))
+    return notes

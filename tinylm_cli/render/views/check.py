@@ -1,0 +1,31 @@
+"""The screen of ``tinylm check``."""
+
+from __future__ import annotations
+
+from tinylm_cli.render.blocks import Cell, Column, Heading, Note, Table, View
+from tinylm_cli.reports.check import CheckReport, Law
+
+_MARKS = {"pass": Cell("✓ pass", "good"), "fail": Cell("✗ fail", "bad"), "skip": Cell("· skip", "muted")}
+
+
+def check_view(report: CheckReport) -> View:
+    """Show every law with its figure, and how many held."""
+    weights = f"weights of {report.weights}" if report.weights else f"seed {report.seed}"
+    columns = (Column(""), Column("law"), Column("what holds", keep=1), Column("measured", shrink=True))
+    table = Table(
+        columns, tuple((_MARKS[law.status], Cell(law.name, "name"), law.claim, _figure(law)) for law in report.laws)
+    )
+    skipped = f", {report.skipped} skipped" if report.skipped else ""
+    verdict = (
+        Note(f"{report.failed} of {report.passed + report.failed} laws broken{skipped}.", "bad")
+        if report.failed
+        else Note(f"All {report.passed} laws hold{skipped}.", "good")
+    )
+    broken = [
+        Note(f"✗ {law.name}: {law.claim}; measured: {law.figure}", "bad") for law in report.laws if law.status == "fail"
+    ]
+    return View((Heading(report.name, f"{report.dtype} on {report.device}, {weights}"), table, *broken, verdict))
+
+
+def _figure(law: Law) -> Cell:
+    return Cell(law.figure, "bad" if law.status == "fail" else "muted" if law.status == "skip" else "plain")

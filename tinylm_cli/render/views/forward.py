@@ -1,0 +1,84 @@
+"""The screen of ``tinylm forward``."""
+
+from __future__ import annotations
+
+from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Table, View
+from tinylm_cli.render.units import integer, shape
+from tinylm_cli.reports.forward import Candidate, ForwardReport, Stage
+
+BYTE_VOCAB_SIZE = 256
+
+
+def forward_view(report: ForwardReport, *, expand: bool) -> View:
+    """Show the stages, the candidates, the loss and the time."""
+    weights = (
+        "shapes only" if report.device == "meta" else "untrained weights" if report.untrained else "loaded weights"
+    )
+    detail = f"{report.batch_size} × {report.seq_len} tokens, {weights}, {report.dtype} on {report.device}"
+    blocks: list[Block] = [Heading(report.name, detail), _stages(report.stages, expand=expand)]
+    if report.candidates:
+        blocks.append(_candidates(report))
+    blocks += _notes(report)
+    return View(tuple(blocks))
+
+
+def _stages(stages: tuple[Stage, ...], *, expand: bool) -> Table:
+    columns = (
+        Column("stage", shrink=True),
+        Column("what it does", keep=1),
+        Column("shape", right=True),
+        Column("mean", right=True, keep=3),
+        Column("std", right=True, keep=4),
+        Column("finite", keep=2),
+    )
+    return Table(columns, tuple(_stage(stage) for stage in stages if expand or not _in_a_block(stage)))
+
+
+def _in_a_block(stage: Stage) -> bool:
+    return stage.depth > 0 and stage.name.startswith("blocks.")
+
+
+def _stage(stage: Stage) -> Row:
+    finite = {None: Cell(""), True: Cell("✓", "good"), False: Cell("✗ not finite", "bad")}[stage.finite]
+    name = Cell("  " * stage.depth + stage.name, "name" if stage.depth == 0 else "plain")
+    return (name, Cell(stage.kind, "muted"), shape(stage.shape), _figure(stage.mean), _figure(stage.std), finite)
+
+
+def _candidates(report: ForwardReport) -> Table:
+    rows = tuple(
+        (
+            Cell(_token_words(candidate, report.vocab_size), "name"),
+            f"{candidate.probability * 100:.2f}%",
+            Bar(candidate.probability),
+        )
+        for candidate in report.candidates
+    )
+    return Table((Column("next token"), Column("probability", right=True), Column("", keep=1)), rows)
+
+
+def _token_words(candidate: Candidate, vocab_size: int) -> str:
+    """Return the id, and the character it is when tokens are bytes."""
+    if vocab_size != BYTE_VOCAB_SIZE:
+        return str(candidate.token)
+    return f"{candidate.token} {ascii(chr(candidate.token)) if candidate.token < 128 else ''}".rstrip()
+
+
+def _notes(report: ForwardReport) -> list[Note]:
+    notes = []
+    if any(stage.finite is False for stage in report.stages):
+        first = next(stage.name for stage in report.stages if stage.finite is False)
+        notes.append(Note(f"Values stop being finite at {first}.", "bad"))
+    if report.loss is not None:
+        notes.append(
+            Note(f"loss {report.loss:.3f} beside ln({integer(report.vocab_size)}) = {report.uniform_loss:.3f}")
+        )
+    if report.untrained and report.candidates:
+        notes.append(Note("The weights are untrained: every token is about as likely as any other.", "warn"))
+    if report.milliseconds is not None and report.tokens_per_second is not None:
+        speed = f"{report.milliseconds:.3g} ms a pass, {report.tokens_per_second:,.0f} tokens per second"
+        notes.append(Note(speed, "muted"))
+    return notes
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:z.3f}".replace("-", "−")

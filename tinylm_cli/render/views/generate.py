@@ -1,0 +1,32 @@
+"""The screen of ``tinylm generate``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tinylm_cli.render.blocks import Block, Heading, Note, View
+from tinylm_cli.render.units import counted
+from tinylm_cli.reports.generate import GenerateReport
+
+
+def opening_view(name: str, prompt: Sequence[int], text: str | None, *, untrained: bool) -> View:
+    """Show what the model is given, as ids or as ``text``, before anything follows."""
+    weights = "untrained weights" if untrained else "loaded weights"
+    given = " ".join(map(str, prompt)) if text is None else text
+    return View((Heading(name, f"{counted(len(prompt), 'token')} given, {weights}"), Note(given, "muted")))
+
+
+def generate_view(report: GenerateReport, *, streamed: bool, as_text: bool = False) -> View:
+    """Show the prompt and what followed; after streaming, which has shown them (``as_text`` or as ids), the rest."""
+    blocks: list[Block] = []
+    if not streamed:
+        blocks += opening_view(report.name, report.prompt, None, untrained=report.untrained).blocks
+        blocks.append(Note(" ".join(map(str, report.generated))))
+    if report.text is not None and not (streamed and as_text):
+        blocks.append(Note(f"as text: {report.text}"))
+    if report.untrained:
+        blocks.append(Note("The weights are untrained: this is noise, drawn by the rules of the real thing.", "warn"))
+    stopped = "at the stop token" if report.stopped == "stop_token" else "at the length asked for"
+    speed = f"{counted(len(report.generated), 'token')}, {stopped}, {report.tokens_per_second:,.0f} per second"
+    blocks.append(Note(speed, "muted"))
+    return View(tuple(blocks))

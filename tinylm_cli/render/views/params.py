@@ -1,0 +1,158 @@
+"""The screens of ``tinylm params``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Table, View
+from tinylm_cli.render.units import binary_bytes, compact, integer, percentages, shape, signed_percent
+from tinylm_cli.reports.params import ModelParams, ParamsReport, PartParams
+
+NOMINAL_TOLERANCE = 0.05
+"""A nominal size further than this from the true one is flagged: names are rounded, but not by more."""
+
+
+def params_view(report: ParamsReport) -> View:
+    """Show one model in depth, or several side by side."""
+    if len(report.models) == 1:
+        return View(tuple(_breakdown(report.models[0])))
+    return View(
+        (
+            Heading("Parameters of the presets", "a tied tensor counted once"),
+            _comparison(report.models),
+            *_flagged(report.models),
+        )
+    )
+
+
+def nominal_cell(model: ModelParams) -> Cell:
+    """Return how far the true count is from the nominal one, flagged when it is far."""
+    if model.nominal_error is None:
+        return Cell("")
+    far = abs(model.nominal_error) > NOMINAL_TOLERANCE
+    return Cell(signed_percent(model.nominal_error), "bad" if far else "good")
+
+
+def nominal_sentence(model: ModelParams) -> str:
+    """Return the nominal size against the true one in words."""
+    assert model.nominal_params is not None
+    assert model.nominal_error is not None
+    stated, error = compact(model.nominal_params), model.nominal_error
+    if abs(error) <= NOMINAL_TOLERANCE:
+        return f"stated as {stated}: right within {abs(error) * 100:.1f}%"
+    if error >= 1:
+        return f"stated as {stated}: the true count is {error + 1:,.1f} times that"
+    return f"stated as {stated}: the true count is {abs(error) * 100:.1f}% {'more' if error > 0 else 'less'}"
+
+
+def ledger_blocks(model: ModelParams) -> tuple[Block, ...]:
+    """Return what tying saves, and how the nominal size stands against the true one."""
+    blocks: list[Block] = []
+    ledger, width = model.tied, model.weights_bytes // model.total_params
+    if ledger.saved_params:
+        adam = ledger.saved_adam_bytes // ledger.saved_params
+        share = f"{ledger.saved_params / ledger.naive_params * 100:.1f}%"
+        counts = {"each tensor on its own": ledger.naive_params, "tied, stored once": ledger.unique_params}
+        rows: list[Row] = [
+            (Cell(label, "muted"), integer(count), binary_bytes(count * width), binary_bytes(count * adam), "")
+            for label, count in counts.items()
+        ]
+        saved = (ledger.saved_weights_bytes, ledger.saved_adam_bytes)
+        rows.append(
+            (
+                Cell("saved by tying", "good"),
+                integer(ledger.saved_params),
+                *map(binary_bytes, saved),
+                Cell(share, "good"),
+            )
+        )
+        columns = (
+            Column("tied weights", shrink=True),
+            Column("parameters", right=True),
+            Column(model.dtype, right=True, keep=3),
+            Column("Adam state", right=True, keep=1),
+            Column("", right=True, keep=2),
+        )
+        blocks.append(Table(columns, tuple(rows)))
+    else:
+        blocks.append(
+            Note("The head has a table of its own; tie_weights: true would share the token embedding's.", "muted")
+        )
+    if model.nominal_params is not None:
+        blocks.append(Note(f"{model.name} is {nominal_sentence(model)}.", nominal_cell(model).style))
+    return tuple(blocks)
+
+
+def _comparison(models: Sequence[ModelParams]) -> Table:
+    columns = (
+        Column("config", shrink=True),
+        Column("nominal", right=True),
+        Column("parameters", right=True),
+        Column("differs", right=True),
+        Column("untied", right=True, keep=2),
+        Column("tying saves", right=True, keep=3),
+        Column("weights", right=True, keep=1),
+    )
+    rows = tuple(
+        (
+            Cell(model.name, "name"),
+            compact(model.nominal_params) if model.nominal_params else "",
+            Cell(integer(model.total_params), "strong"),
+            nominal_cell(model),
+            integer(model.untied_params),
+            integer(model.tied_saved_params) if model.tied_saved_params else Cell("untied", "muted"),
+            binary_bytes(model.weights_bytes),
+        )
+        for model in models
+    )
+    return Table(columns, rows)
+
+
+def _flagged(models: Sequence[ModelParams]) -> list[Note]:
+    return [
+        Note(f"{model.name} is {nominal_sentence(model)}.", "warn")
+        for model in models
+        if model.nominal_error is not None and abs(model.nominal_error) > NOMINAL_TOLERANCE
+    ]
+
+
+def _breakdown(model: ModelParams) -> list[Block]:
+    detail = f"{compact(model.total_params)} parameters, {binary_bytes(model.weights_bytes)} in {model.dtype}"
+    parts = _parts(model.parts, model.total_params) if model.parts else _components(model)
+    return [Heading(model.name, detail), parts, *ledger_blocks(model)]
+
+
+def _components(model: ModelParams) -> Table:
+    shares = percentages([part.share for part in model.components])
+    rows = tuple(
+        (
+            Cell(part.name, "name"),
+            integer(part.params) if not part.tied_to else Cell("tied", "muted"),
+            "" if part.tied_to else share,
+            Bar(part.share) if not part.tied_to else Cell(f"to {part.tied_to}", "muted"),
+        )
+        for part, share in zip(model.components, shares, strict=True)
+    )
+    columns = (Column("component"), Column("parameters", right=True), Column("share", right=True), Column("", keep=1))
+    return Table(columns, rows, ("total", integer(model.total_params), "100.0%", ""))
+
+
+def _parts(parts: Sequence[PartParams], total: int) -> Table:
+    shares = percentages([part.share for part in parts], decimals=2)
+    with_shapes = any(part.shape for part in parts)
+    rows: list[Row] = []
+    for part, share in zip(parts, shares, strict=True):
+        size: Row = (Cell(shape(part.shape), "muted") if part.shape else "",) if with_shapes else ()
+        count = Cell(f"× {part.count}" if part.count > 1 else "", "muted")
+        params = Cell("tied", "muted") if part.tied_to else Cell(integer(part.params))
+        rows.append((Cell(part.name, "name"), *size, count, params, "" if part.tied_to else share, Bar(part.share)))
+    shape_column = (Column("shape", right=True, keep=3),) if with_shapes else ()
+    columns = (
+        Column("tensor" if with_shapes else "layer", shrink=True),
+        *shape_column,
+        Column("", keep=2),
+        Column("parameters", right=True),
+        Column("share", right=True, keep=6),
+        Column("", keep=1),
+    )
+    return Table(columns, tuple(rows), ("total", *(("",) if with_shapes else ()), "", integer(total), "100.00%", ""))

@@ -1,0 +1,64 @@
+"""The screens of ``tinylm list``, ``tinylm show`` and ``tinylm schema``."""
+
+from __future__ import annotations
+
+from tinylm_cli.config.dump import scalar
+from tinylm_cli.config.fields import fields
+from tinylm_cli.render.blocks import Cell, Column, Heading, Listing, Row, Table, View
+from tinylm_cli.render.units import compact, integer
+from tinylm_cli.reports.presets import Origin, PresetsReport, ShowReport
+
+
+def presets_view(report: PresetsReport) -> View:
+    """Show the presets as a table, smallest first."""
+    columns = (
+        Column("preset"),
+        Column("vocab_size", right=True, keep=3),
+        Column("d_model", right=True),
+        Column("n_heads", right=True, keep=2),
+        Column("n_layers", right=True),
+        Column("d_ff", right=True, keep=1),
+        Column("nominal", right=True, keep=4),
+        Column("parameters", right=True),
+    )
+    rows = tuple(
+        (
+            Cell(preset.name, "name"),
+            integer(preset.vocab_size),
+            integer(preset.d_model),
+            str(preset.n_heads),
+            str(preset.n_layers),
+            integer(preset.d_ff),
+            compact(preset.nominal_params) if preset.nominal_params else "",
+            Cell(integer(preset.total_params), "strong"),
+        )
+        for preset in report.presets
+    )
+    return View((Table(columns, rows),))
+
+
+def show_view(report: ShowReport, text: str, *, origin: bool) -> View:
+    """Show the config as YAML, or each value beside the place it came from."""
+    if not origin:
+        return View((Listing(text.rstrip("\n"), "yaml"),))
+    columns = (Column("field", shrink=True), Column("value"), Column("origin", shrink=True))
+    heading = Heading(report.name, "where each value comes from")
+    return View((heading, Table(columns, tuple(_origin_row(each) for each in report.origins))))
+
+
+def schema_view() -> View:
+    """Show the fields of a config as a table."""
+    columns = (Column("field"), Column("value"), Column("default"), Column("meaning"))
+    rows: list[Row] = []
+    for field in fields().values():
+        default = "required" if field.required else "" if field.default is None else scalar(field.default)
+        rows.append((Cell(field.name, "name"), field.wants, default, field.description))
+    return View((Heading("Fields of a config"), Table(columns, tuple(rows))))
+
+
+def _origin_row(origin: Origin) -> Row:
+    value = "" if origin.value is None else scalar(origin.value)
+    if origin.line is None:
+        return (Cell(origin.field, "name"), value, Cell("default", "muted"))
+    place = origin.source if origin.source == "--set" else f"{origin.source}:{origin.line}"
+    return (Cell(origin.field, "name"), Cell(value, "strong"), place)

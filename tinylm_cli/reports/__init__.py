@@ -1,0 +1,7 @@
+"""Reports: frozen dataclasses of raw integers, what every command computes before anything is shown.
+
+Units are in the names (``_params``, ``_bytes``). ``tinylm_cli.render.json`` writes these very
+fields; docs/json.md lists them.
+"""
+
+SCHEMA_VERSION = 1

@@ -1,0 +1,38 @@
+"""What a command that failed reports when JSON was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from tinylm_cli.errors import ConfigError, Diagnostic, TinylmError
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a command ended without its report.
+
+    Attributes:
+        message: What went wrong, in one line.
+        help: What to do about it; may be empty.
+        exit_code: The exit status of the process.
+        diagnostics: Every mistake found in the config; empty for other errors.
+    """
+
+    message: str
+    help: str
+    exit_code: int
+    diagnostics: tuple[Diagnostic, ...]
+
+
+@dataclass(frozen=True)
+class FailureReport:
+    """The failure, under a key that no other report has."""
+
+    error: Failure
+
+    @classmethod
+    def of(cls, error: TinylmError) -> Self:
+        """Return the report of an error."""
+        found = error.diagnostics if isinstance(error, ConfigError) else ()
+        return cls(Failure(error.message, error.help, int(error.exit_code), found))

@@ -1,0 +1,87 @@
+"""What ``tinylm params`` reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PartParams:
+    """One row of a breakdown.
+
+    Attributes:
+        name: A component (``attention``), a layer (``blocks.0``) or a tensor (``blocks.0.ln_1.weight``). Where
+            identical layers are held once, the index reads ``{0..5}``.
+        count: How many identical layers the row stands for.
+        shape: The tensor's shape, for a breakdown by tensor; else None.
+        params: Parameters of all ``count`` together; 0 for a tensor that is tied to another.
+        share: ``params`` over the model's total, 0 to 1.
+        tied_to: The tensor or component that holds these parameters, or None.
+    """
+
+    name: str
+    count: int
+    shape: tuple[int, ...] | None
+    params: int
+    share: float
+    tied_to: str | None
+
+
+@dataclass(frozen=True)
+class TiedLedger:
+    """What sharing tensors saves.
+
+    Attributes:
+        naive_params: Every tensor counted as if it stood alone.
+        unique_params: Each stored tensor counted once.
+        saved_params: The difference.
+        saved_weights_bytes: ``saved_params`` at the width of the weights' dtype.
+        saved_adam_bytes: Two float32 moments for each saved parameter (Kingma and Ba 2015,
+            https://arxiv.org/abs/1412.6980), which Adam then need not keep.
+    """
+
+    naive_params: int
+    unique_params: int
+    saved_params: int
+    saved_weights_bytes: int
+    saved_adam_bytes: int
+
+
+@dataclass(frozen=True)
+class ModelParams:
+    """The parameters of one model.
+
+    Attributes:
+        name: The preset's name or the file's stem.
+        source: Preset name, path as given, or ``<stdin>``.
+        total_params: Each stored tensor counted once.
+        untied_params: What the model would have with a head of its own.
+        tied_saved_params: What tying saves: ``untied_params - total_params``, 0 when untied.
+        nominal_params: The size the config says it is known by, or None.
+        nominal_error: ``total_params / nominal_params - 1``, or None.
+        weights_bytes: ``total_params`` in ``dtype``.
+        dtype: Storage type that the byte counts assume.
+        components: By component, largest structure first; shares sum to 1.
+        parts: By layer or by tensor, when asked for; else empty.
+        tied: The ledger of shared tensors.
+    """
+
+    name: str
+    source: str
+    total_params: int
+    untied_params: int
+    tied_saved_params: int
+    nominal_params: int | None
+    nominal_error: float | None
+    weights_bytes: int
+    dtype: str
+    components: tuple[PartParams, ...]
+    parts: tuple[PartParams, ...]
+    tied: TiedLedger
+
+
+@dataclass(frozen=True)
+class ParamsReport:
+    """Every model asked about, in order."""
+
+    models: tuple[ModelParams, ...]

@@ -1,0 +1,39 @@
+"""What ``tinylm validate`` reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tinylm_cli.errors import Diagnostic
+
+FileStatus = Literal["valid", "wrong", "unreadable"]
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """One config.
+
+    Attributes:
+        path: Path as given, or found in a folder that was; ``<stdin>`` for standard input.
+        status: ``valid``; ``wrong``, with diagnostics; or ``unreadable``, with a reason.
+        total_params: Parameters of a valid config, a tied tensor counted once; else None.
+        reason: Why it could not be read; else empty.
+        diagnostics: Every mistake, in the order of the file.
+    """
+
+    path: str
+    status: FileStatus
+    total_params: int | None
+    reason: str
+    diagnostics: tuple[Diagnostic, ...]
+
+
+@dataclass(frozen=True)
+class ValidateReport:
+    """Every config asked about, and how many ended how."""
+
+    valid: int
+    wrong: int
+    unreadable: int
+    files: tuple[FileResult, ...]

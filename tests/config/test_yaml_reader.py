@@ -38,6 +38,7 @@ def _codes(text: str) -> list[str]:
 @given(st.one_of(yamlish, st.text(max_size=60)), st.sampled_from([(), ("n_layers=2",), ("a.b.c.d=[",), ("norm=",)]))
 @example('"\\UFFFFFFFF', ())
 @example("%YAML 1." + "1" * 5000 + "\n--- {}", ())
+@example("%YAML 1.128\n--- {}", ())
 @example('"\\ud800": 1', ())
 def test_any_text_is_a_config_or_a_config_error(text: str, overrides: tuple[str, ...]) -> None:
     try:

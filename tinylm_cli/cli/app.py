@@ -40,7 +40,7 @@ def create_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; every error is told on standard error."""
     arguments = prepare(arguments)
-    debug = "--debug" in arguments
+    debug = arguments[:1] == ["--debug"]
     try:
         app = create_app(_needed(arguments))
         if completes_for_bash():

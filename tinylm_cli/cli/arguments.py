@@ -32,8 +32,9 @@ def prepare(arguments: Sequence[str]) -> list[str]:
             prepared.append(" ".join(ids))
         elif not waiting or (waiting[0].startswith("-") and waiting[0] != "-"):
             prepared.append(COURSE_TOKENS)
-    if "--debug" in prepared:
-        prepared = ["--debug", *(word for word in prepared if word != "--debug")]
+    options = prepared.index("--") if "--" in prepared else len(prepared)
+    if "--debug" in prepared[:options]:
+        prepared = ["--debug", *(word for word in prepared[:options] if word != "--debug"), *prepared[options:]]
     return prepared
 
 

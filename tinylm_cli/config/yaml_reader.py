@@ -7,6 +7,7 @@ come, so nothing is ever expanded, and no recursion follows the depth of the inp
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from tinylm_cli.config.codes import clip, diagnostic, refusal
@@ -117,22 +118,25 @@ class _Builder:
         self.documents = 0
 
     def build(self) -> Document:
+        for number, event in enumerate(self._events()):
+            if number == MAX_EVENTS:
+                remedy = "a model config is a page of YAML"
+                self._fail("too-many-values", "more keys and values than any config has", event, remedy)
+            self._take(event)
+        return self.document
+
+    def _events(self) -> Iterator[Any]:
         from ruamel.yaml import YAML
         from ruamel.yaml.error import YAMLError
 
         try:
-            for number, event in enumerate(YAML(typ="safe", pure=True).parse(self.source.text)):
-                if number == MAX_EVENTS:
-                    remedy = "a model config is a page of YAML"
-                    self._fail("too-many-values", "more keys and values than any config has", event, remedy)
-                self._take(event)
-        # ValueError and OverflowError: ruamel leaves the digits of a directive or an escape to int() and chr()
-        except (YAMLError, ValueError, OverflowError) as error:
+            yield from YAML(typ="safe", pure=True).parse(self.source.text)
+        # beside its own errors, ruamel asserts a known version and leaves digits of directives and escapes to int and chr
+        except (YAMLError, AssertionError, ValueError, OverflowError) as error:
             from tinylm_cli.config.syntax import syntax_error
 
             self.document.diagnostics.append(syntax_error(error, self.source))
             raise refusal(self.document.diagnostics) from error
-        return self.document
 
     def _take(self, event: Any) -> None:
         kind = type(event).__name__

@@ -133,7 +133,12 @@ def _components(model: ModelParams) -> Table:
         )
         for part, share in zip(model.components, shares, strict=True)
     )
-    columns = (Column("component"), Column("parameters", right=True), Column("share", right=True), Column("", keep=1))
+    columns = (
+        Column("component", shrink=True),
+        Column("parameters", right=True),
+        Column("share", right=True, keep=6),
+        Column("", keep=1),
+    )
     return Table(columns, rows, ("total", integer(model.total_params), "100.0%", ""))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tinylm_cli.render.blocks import Block, Cell, Column, Mistake, Note, Row, Style, Table, View
 from tinylm_cli.render.units import counted, integer
 from tinylm_cli.reports.validate import FileResult, ValidateReport
@@ -11,26 +13,35 @@ _TONES: dict[str, Style] = {"valid": "good", "wrong": "bad", "unreadable": "bad"
 
 
 def validate_view(report: ValidateReport) -> View:
-    """Show every mistake, then the files (when they are few), then one line that sums up."""
+    """Show every mistake, then the files (where there are several, and not too many), then one line that sums up."""
     blocks: list[Block] = [Mistake(diagnostic) for file in report.files for diagnostic in file.diagnostics]
     listed = [file for file in report.files if file.status != "valid" or len(report.files) <= _MOST_LISTED]
-    if listed:
+    if listed and len(report.files) > 1:
         columns = (Column("config", shrink=True), Column(""), Column("parameters", right=True, keep=4))
         blocks.append(Table(columns, tuple(_row(file) for file in listed)))
     blocks += [Note(f"{file.path}: {file.reason}", "bad") for file in report.files if file.reason]
     tone: Style = "good" if report.valid == len(report.files) else "bad"
-    blocks.append(Note(_summary(report), tone))
+    blocks += [Note(sentence, tone) for sentence in _summary(report)]
     return View(tuple(blocks))
 
 
 def _row(file: FileResult) -> Row:
-    count = len(file.diagnostics)
-    what = counted(count, "mistake") if count else file.status
     total = integer(file.total_params) if file.total_params is not None else ""
-    return (Cell(file.path, "name"), Cell(what, _TONES[file.status]), total)
+    return (Cell(file.path, "name"), Cell(_verdict(file), _TONES[file.status]), total)
 
 
-def _summary(report: ValidateReport) -> str:
-    counts = {"valid": report.valid, "wrong": report.wrong, "unreadable": report.unreadable}
-    said = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
-    return f"{counted(len(report.files), 'config')}: {said}."
+def _verdict(file: FileResult) -> str:
+    return counted(len(file.diagnostics), "mistake") if file.diagnostics else file.status
+
+
+def _summary(report: ValidateReport) -> Iterator[str]:
+    if len(report.files) > 1:
+        counts = {"valid": report.valid, "wrong": report.wrong, "unreadable": report.unreadable}
+        said = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
+        yield f"{counted(len(report.files), 'config')}: {said}."
+        return
+    only = report.files[0]
+    if only.total_params is not None:
+        yield f"{only.path} is valid: {counted(only.total_params, 'parameter')}."
+    elif only.diagnostics:
+        yield f"{only.path}: {_verdict(only)}."

@@ -10,9 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 TINYLM = Path(sys.executable).parent / "tinylm"
+
+# the same examples on every run: a gate that fails on some days only teaches people to press the button again
+settings.register_profile(
+    "tinylm", deadline=None, derandomize=True, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("tinylm")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,19 +1,13 @@
-"""What the analysis tests share: the same random examples every time, and a strategy for configs."""
+"""What the analysis tests share: a strategy for configs."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from tinylm_cli.config.schema import ModelConfig
-
-settings.register_profile(
-    "tinylm", deadline=None, derandomize=True, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("tinylm")
 
 
 @pytest.fixture(scope="session")

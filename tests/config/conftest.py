@@ -5,16 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from tinylm_cli.config.schema import BLOCKS
-
-# the same examples on every run: a gate that fails on some days only teaches people to press the button again
-settings.register_profile(
-    "tinylm", deadline=None, derandomize=True, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("tinylm")
 
 MINIMAL = "vocab_size: 256\nd_model: 128\nn_heads: 4\nn_layers: 4\nd_ff: 512\n"
 

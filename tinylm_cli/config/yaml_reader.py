@@ -131,7 +131,7 @@ class _Builder:
 
         try:
             yield from YAML(typ="safe", pure=True).parse(self.source.text)
-        # beside its own errors, ruamel asserts a known version and leaves digits of directives and escapes to int and chr
+        # beside its own errors, ruamel asserts known versions, and leaves the digits of some signs to int() and chr()
         except (YAMLError, AssertionError, ValueError, OverflowError) as error:
             from tinylm_cli.config.syntax import syntax_error
 

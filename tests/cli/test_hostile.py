@@ -1,0 +1,212 @@
+"""Text from outside comes out visible and inert, wherever it enters and whatever the format."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinylm_cli.cli.app import COMMANDS
+
+Here = Callable[..., Any]
+
+ESCAPES = "\x1b[31mred\x1b]0;title\x07\x9b2J"
+LINES = "one\ntwo\r\n::error::forged\u2028three"
+REORDERED = "gpj.\u202egol\u2066\u200b\u2069"
+MARKUP = "[bold red]x[/nope] `a` *b* <b>&amp;|~ %s %(x)s {0} {x!r} $(id) `id`"
+LONE = "lone\udc80\ud800".encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape")
+HOSTILE = {"escapes": ESCAPES, "lines": LINES, "reordered": REORDERED, "markup": MARKUP, "surrogates": LONE}
+
+# controls but the line feed, C1, bidi marks and isolates, zero width, separators, lone surrogates
+RAW = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+FORMATS = ("text", "json", "markdown")
+
+
+def assert_inert(result: Any) -> None:
+    for stream in (result.out, result.err):
+        assert not RAW.search(stream), ascii(RAW.findall(stream))
+        assert not any(line.startswith("::error::forged") for line in stream.splitlines())
+        assert "unexpected" not in stream
+
+
+@pytest.fixture(params=HOSTILE)
+def hostile(request: pytest.FixtureRequest) -> str:
+    return HOSTILE[request.param]
+
+
+class TestNames:
+    """Names of files reach every heading, message and next step."""
+
+    def test_a_config_by_a_hostile_name(self, hostile: str, here: Here, folder: Path) -> None:
+        (folder / f"{hostile.replace('/', '-')}.yaml").write_bytes((folder / "toy.yaml").read_bytes())
+        name = f"./{hostile.replace('/', '-')}.yaml"
+        for format_ in FORMATS:
+            for arguments in (
+                ["params"],
+                ["show"],
+                ["show", "--origin"],
+                ["build", "--meta"],
+                ["forward", "--meta"],
+                ["generate", "-n", "2"],
+            ):
+                result = here(*arguments, "--config", name, "--format", format_)
+                assert result.code == 0
+                assert_inert(result)
+        for format_ in (*FORMATS, "github"):
+            result = here("validate", name, ".", "--format", format_)
+            assert result.code == 0
+            assert_inert(result)
+
+    def test_a_wrong_config_by_a_hostile_name(self, hostile: str, here: Here, folder: Path) -> None:
+        name = f"./{hostile.replace('/', '-')}.yaml"
+        (folder / name).write_text("vocab_size: no\nd_modl: 3\n", encoding="utf-8")
+        for format_ in (*FORMATS, "github"):
+            for arguments in (["validate", name], ["validate", "."]):
+                result = here(*arguments, "--format", format_)
+                assert result.code == 1
+                assert_inert(result)
+        result = here("params", "--config", name)
+        assert result.code == 1
+        assert_inert(result)
+
+    def test_files_and_folders_that_are_not_there(self, hostile: str, here: Here) -> None:
+        for arguments in (
+            ["params", "--config", hostile],
+            ["params", "--config", f"{hostile}.yaml"],
+            ["validate", hostile],
+            ["validate", hostile, "--format", "github"],
+            ["validate", hostile, "--format", "markdown"],
+            ["forward", "--tokens", f"@{hostile}"],
+            ["forward", "--weights", hostile],
+            ["list", "--output", f"absent/{hostile}"],
+            ["build", "--config", "toy.yaml", "--save", f"absent/{hostile}"],
+            ["new", f"absent/{hostile}"],
+        ):
+            for format_ in ("text", "json"):
+                asked = [] if arguments[0] == "new" or "--format" in arguments else ["--format", format_]
+                result = here(*arguments, *asked)
+                assert result.code == 2, arguments
+                assert_inert(result)
+
+    def test_a_file_written_under_a_hostile_name(self, hostile: str, here: Here, folder: Path) -> None:
+        name = hostile.replace("/", "-")
+        result = here("list", "--output", name)
+        assert result.code == 0
+        assert_inert(result)
+        assert (folder / name).is_file()
+        assert_inert(here("build", "--config", "toy.yaml", "--save", f"{name}-model"))
+        assert_inert(here("forward", "--weights", f"{name}-model"))
+
+        result = here("new", name)
+        assert result.code == 0
+        assert_inert(result)
+        written = folder / (name if name.endswith(".yaml") else f"{name}.yaml")
+        assert here("validate", f"./{written.name}").code == 0, "a line break in the name does not end the comment"
+        assert not RAW.search(written.read_text(encoding="utf-8"))
+
+
+class TestWords:
+    def test_every_option_that_takes_a_word(self, hostile: str, here: Here) -> None:
+        for arguments in (
+            [hostile],
+            ["params", hostile],
+            ["params", f"--{hostile}"],
+            ["params", f"--{hostile}=1"],
+            ["params", "--by", hostile],
+            ["params", "--set", hostile],
+            ["params", "--set", f"{hostile}=1"],
+            ["params", "--set", f"n_layers={hostile}"],
+            ["params", "--set", f"norm.{hostile}={hostile}"],
+            ["build", "--device", hostile],
+            ["build", "--dtype", hostile],
+            ["build", "--seed", hostile],
+            ["forward", "--tokens", hostile],
+            ["forward", "--random", hostile],
+            ["generate", "--stop-token", hostile],
+        ):
+            for format_ in ("text", "json"):
+                result = here(*arguments, "--format", format_)
+                assert result.code in (1, 2), arguments
+                assert_inert(result)
+
+    def test_a_format_that_does_not_exist(self, hostile: str, here: Here) -> None:
+        result = here("list", "--format", hostile)
+        assert result.code == 2
+        assert_inert(result)
+
+    def test_a_prompt_and_what_it_becomes(self, hostile: str, here: Here) -> None:
+        for format_ in FORMATS:
+            for arguments in (
+                ["generate", "--text", hostile, "--seed", "3"],
+                ["forward", "--text", hostile, "--set", "max_len=256"],
+            ):
+                result = here(*arguments, "--format", format_)
+                assert result.code == 0
+                assert_inert(result)
+
+    def test_tokens_on_standard_input(self, hostile: str, here: Here) -> None:
+        data = hostile.encode("utf-8", "surrogateescape") + b"\xff\xfe\x00"
+        result = here("forward", "--meta", "--tokens", "-", stdin=data)
+        assert result.code == 2
+        assert_inert(result)
+
+
+class TestYaml:
+    """Keys, values and comments are quoted by diagnostics."""
+
+    @pytest.mark.parametrize("place", ["{}: 1", "vocab_size: {}", "norm: {{kind: {}}}", "vocab_size: 1 # {}", "? {}"])
+    def test_what_a_config_holds(self, hostile: str, place: str, here: Here) -> None:
+        for written in (hostile, json.dumps(hostile)):
+            text = place.format(written).encode("utf-8", "surrogateescape")
+            for format_ in (*FORMATS, "github"):
+                result = here("validate", "-", "--format", format_, stdin=text)
+                assert result.code == 1
+                assert_inert(result)
+            for arguments in (["params"], ["show", "--format", "json"]):
+                result = here(*arguments, "--config", "-", stdin=text)
+                assert result.code == 1
+                assert_inert(result)
+
+
+def test_nothing_is_lost_in_json(here: Here, folder: Path) -> None:
+    """JSON is ASCII with escapes, and reads back as the very name."""
+    name = f"./{ESCAPES}{REORDERED}.yaml"
+    (folder / name).write_bytes((folder / "toy.yaml").read_bytes())
+    result = here("params", "--config", name, "--format", "json")
+    assert result.out.isascii()
+    assert json.loads(result.out)["models"][0]["source"] == name
+
+
+def test_markdown_cannot_be_broken_out_of(here: Here, folder: Path) -> None:
+    name = f"./{MARKUP.replace('/', '-')}.yaml"
+    (folder / name).write_bytes((folder / "toy.yaml").read_bytes())
+    heading = here("params", "--config", name, "--format", "markdown").out.splitlines()[0]
+    assert not re.search(r"(?<!\\)[`*<>|\[\]&~]", heading)
+
+
+def test_a_real_process_is_given_bytes_that_are_no_text(tinylm: Callable[..., Any], folder: Path) -> None:
+    name = os.fsdecode(b"\xff\x1b[31m.yaml")
+    (folder / name).write_bytes((folder / "toy.yaml").read_bytes())
+    for arguments, code in ((["params", "--config", f"./{name}"], 0), (["params", "--config", "\udcff"], 2)):
+        result = tinylm(*arguments, cwd=folder)
+        assert result.code == code
+        assert_inert(result)
+
+
+def test_colour_is_the_only_escape(here: Here, folder: Path, hostile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"./{hostile.replace('/', '-')}.yaml"
+    (folder / name).write_bytes((folder / "toy.yaml").read_bytes())
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    for arguments in (["params", "--config", name], ["validate", name], ["validate", hostile], ["params", hostile]):
+        result = here(*arguments)
+        assert not RAW.search(re.sub(r"\x1b\[[\d;]*m", "", result.out + result.err))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_argument_is_a_format_string(command: str, here: Here) -> None:
+    assert_inert(here(command, "--%s%n{0}{x}", "%(x)s"))

@@ -1,0 +1,40 @@
+"""``tinylm list``: the shipped configs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Here = Callable[..., Any]
+Golden = Callable[[str, str], None]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
+    golden_text(f"list-{columns}.txt", here("list", columns=columns).out)
+
+
+def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None:
+    document = json.loads(here("list", "--format", "json").out)
+    for preset in document["presets"]:
+        path = Path(preset["path"])
+        assert path.is_file()
+        preset["path"] = path.name
+    golden_json("list", json.dumps(document, indent=2) + "\n")
+    golden_text("list.md", here("list", "--format", "markdown").out)
+
+
+def test_every_preset_is_there_and_can_be_used(here: Here) -> None:
+    presets = json.loads(here("list", "--format", "json").out)["presets"]
+    for preset in presets:
+        (model,) = json.loads(here("params", "--config", preset["name"], "--format", "json").out)["models"]
+        assert model["total_params"] == preset["total_params"]
+    assert here("validate", *(preset["path"] for preset in presets)).code == 0
+
+
+def test_the_next_step_is_named(here: Here) -> None:
+    assert here("list").err == "next: tinylm show --config small --origin\n"

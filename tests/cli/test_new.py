@@ -1,0 +1,123 @@
+"""``tinylm new``: a commented YAML to start from."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinylm_cli.config.fields import fields
+from tinylm_cli.config.loader import load_config
+
+Here = Callable[..., Any]
+
+
+@pytest.mark.parametrize("preset", ["tiny", "small", "medium", "base"])
+def test_it_writes_the_preset_with_every_field_explained(preset: str, here: Here, folder: Path) -> None:
+    result = here("new", "mine", "--config", preset)
+    assert (result.code, result.out) == (0, "")
+    text = (folder / "mine.yaml").read_text(encoding="utf-8")
+    written, meant = load_config("mine.yaml").config, load_config(preset).config
+    assert written == meant.model_copy(update={"nominal_params": None})
+    assert all(field.description in text for field in fields().values() if field.name != "nominal_params")
+    assert "yaml-language-server" in text.splitlines()[0]
+    assert here("validate", "mine.yaml").code == 0
+
+
+def test_the_file_as_it_is_written(here: Here, folder: Path, golden_text: Callable[[str, str], None]) -> None:
+    here("new", "mine")
+    golden_text("new.yaml", (folder / "mine.yaml").read_text(encoding="utf-8"))
+
+
+def test_it_tells_what_to_do_next(here: Here) -> None:
+    assert here("new", "my model").err == (
+        "wrote my model.yaml\n"
+        "for completion in your editor: tinylm schema --output tinylm.schema.json\n"
+        "next: tinylm params --config 'my model.yaml'\n"
+    )
+
+
+@pytest.mark.parametrize(("name", "file"), [("a.yaml", "a.yaml"), ("b.yml", "b.yml"), ("c.v2", "c.v2.yaml")])
+def test_the_name_may_have_its_ending(name: str, file: str, here: Here, folder: Path) -> None:
+    assert here("new", name).code == 0
+    assert (folder / file).is_file()
+
+
+def test_set_changes_what_is_written(here: Here) -> None:
+    assert here("new", "mine", "--set", "n_layers=9", "--set", "norm.kind=rmsnorm").code == 0
+    config = load_config("mine.yaml").config
+    assert (config.n_layers, config.norm.kind) == (9, "rmsnorm")
+
+
+def test_a_name_that_means_a_preset_is_pointed_out(here: Here) -> None:
+    result = here("new", "small")
+    assert "small alone names the preset: write --config small.yaml for this file\n" in result.err
+    assert "alone names" not in here("new", "mine").err
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "there/", "/"])
+def test_what_is_no_name_is_refused(name: str, here: Here, folder: Path) -> None:
+    result = here("new", name)
+    assert result.code == 2
+    assert "is not a name for a file" in result.err
+    assert [path.name for path in folder.iterdir()] == ["toy.yaml"]
+
+
+def test_a_wrong_config_writes_nothing(here: Here, folder: Path) -> None:
+    assert here("new", "mine", "--set", "n_heads=3").code == 1
+    assert not (folder / "mine.yaml").exists()
+
+
+class TestNothingIsOverwritten:
+    def test_unless_it_is_forced(self, here: Here, folder: Path) -> None:
+        before = (folder / "toy.yaml").read_text(encoding="utf-8")
+        result = here("new", "toy")
+        assert (result.code, result.out) == (2, "")
+        assert result.err == ("error: toy.yaml exists\n  = help: choose another name, or add --force to replace it\n")
+        assert (folder / "toy.yaml").read_text(encoding="utf-8") == before
+        assert here("new", "toy", "--force").code == 0
+        assert (folder / "toy.yaml").read_text(encoding="utf-8") != before
+
+    def test_nor_what_a_link_points_at(self, here: Here, folder: Path) -> None:
+        (folder / "link.yaml").symlink_to("toy.yaml")
+        assert here("new", "link").code == 2
+        (folder / "open.yaml").symlink_to("nothing.yaml")
+        assert here("new", "open").code == 0
+        assert (folder / "nothing.yaml").is_file()
+
+    def test_nor_when_many_come_at_once(
+        self, folder: Path, start: Callable[..., subprocess.Popen[bytes]], here: Here
+    ) -> None:
+        running = [start("new", "mine", "--set", f"n_layers={index + 1}") for index in range(4)]
+        codes = [process.wait(timeout=60) for process in running]
+        assert sorted(codes) == [0, 2, 2, 2]
+        assert load_config("mine.yaml").config.n_layers == codes.index(0) + 1
+        assert here("validate", "mine.yaml").code == 0
+        assert sorted(path.name for path in folder.iterdir()) == ["mine.yaml", "toy.yaml"]
+
+    def test_nor_when_threads_of_one_process_race(self, folder: Path) -> None:
+        from tinylm_cli.cli.outcome import write_file
+        from tinylm_cli.errors import OutputError
+
+        won: list[int] = []
+        together = threading.Barrier(8)
+
+        def write(index: int) -> None:
+            together.wait()
+            try:
+                write_file(Path("mine.yaml"), f"{index}\n" * 10_000, overwrite=False)
+                won.append(index)
+            except OutputError:
+                pass
+
+        threads = [threading.Thread(target=write, args=(index,)) for index in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(won) == 1
+        assert (folder / "mine.yaml").read_text(encoding="utf-8") == f"{won[0]}\n" * 10_000

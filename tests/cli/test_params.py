@@ -1,0 +1,124 @@
+"""``tinylm params``: its options, and what it shows."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Here = Callable[..., Any]
+Golden = Callable[[str, str], None]
+
+
+def models(result: Any) -> list[dict[str, Any]]:
+    """Return the models of a JSON report."""
+    assert result.code == 0
+    document = json.loads(result.out)
+    assert document["schema_version"] == 1
+    found: list[dict[str, Any]] = document["models"]
+    return found
+
+
+def test_small_in_json_has_the_figures_that_programs_rely_on(here: Here) -> None:
+    (small,) = models(here("params", "--config", "small", "--format", "json"))
+    assert small["name"] == "small"
+    assert small["total_params"] == 4_995_072
+    assert small["untied_params"] == 5_251_072
+    assert small["tied_saved_params"] == 256_000
+    assert small["nominal_params"] == 5_000_000
+    assert [component["name"] for component in small["components"]] == [
+        "token_embedding",
+        "attention",
+        "feed_forward",
+        "norm",
+        "lm_head",
+    ]
+    assert sum(component["params"] for component in small["components"]) == small["total_params"]
+    assert sum(component["share"] for component in small["components"]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
+    pages = (["params"], ["params", "--config", "toy.yaml"], ["params", "--config", "small", "--by", "tensor"])
+    shown = [f"$ tinylm {' '.join(page)}\n{here(*page, columns=columns).out}" for page in pages]
+    golden_text(f"params-{columns}.txt", "\n".join(shown))
+
+
+def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None:
+    golden_json("params", here("params", "--config", "toy.yaml", "--by", "layer", "--format", "json").out)
+    markdown = [here("params", *words, "--format", "markdown").out for words in ([], ["--config", "toy.yaml"])]
+    golden_text("params.md", "\n".join(markdown))
+
+
+def test_without_a_config_every_preset_is_counted(here: Here) -> None:
+    assert [model["name"] for model in models(here("params", "--format", "json"))] == [
+        "tiny",
+        "small",
+        "medium",
+        "base",
+    ]
+
+
+@pytest.mark.parametrize("option", ["--config", "-c"])
+@pytest.mark.parametrize("reference", ["toy.yaml", "./toy.yaml", "-", "tiny"])
+def test_config_names_the_model(option: str, reference: str, here: Here, folder: Path) -> None:
+    text = (folder / "toy.yaml").read_text(encoding="utf-8")
+    (model,) = models(here("params", option, reference, "-f", "json", stdin=text))
+    assert model["name"] == {"-": "stdin", "tiny": "tiny"}.get(reference, "toy")
+    assert model["source"] == {"-": "<stdin>"}.get(reference, reference)
+    assert model["total_params"] == (826_112 if reference == "tiny" else 3_864)
+
+
+def test_by_adds_a_breakdown(here: Here) -> None:
+    (model,) = models(here("params", "--config", "toy.yaml", "--format", "json"))
+    assert model["parts"] == []
+    for by, count in (("component", 0), ("layer", 5), ("tensor", 20)):
+        (model,) = models(here("params", "--config", "toy.yaml", "--by", by, "--format", "json"))
+        assert len(model["parts"]) == count
+        assert sum(part["params"] for part in model["parts"]) == (model["total_params"] if count else 0)
+
+
+def test_expand_writes_repeated_layers_out(here: Here) -> None:
+    for by, held, written in (("layer", 5, 7), ("tensor", 20, 52)):
+        (folded,) = models(here("params", "--config", "toy.yaml", "--by", by, "--format", "json"))
+        (spread,) = models(here("params", "--config", "toy.yaml", "--by", by, "--expand", "--format", "json"))
+        assert (len(folded["parts"]), len(spread["parts"])) == (held, written)
+        assert sum(part["params"] for part in spread["parts"]) == spread["total_params"]
+    assert "blocks.{0..2} " in here("params", "--config", "toy.yaml", "--by", "layer").out
+    assert "blocks.2 " in here("params", "--config", "toy.yaml", "--by", "layer", "--expand").out
+
+
+def test_set_changes_fields_and_may_be_repeated(here: Here) -> None:
+    changed = ["--set", "n_layers=6", "--set", "tie_weights=false", "--set", "norm.kind=rmsnorm"]
+    (usual,) = models(here("params", "--config", "toy.yaml", "--format", "json"))
+    (model,) = models(here("params", "--config", "toy.yaml", *changed, "--format", "json"))
+    assert model["total_params"] > 2 * usual["total_params"] - 256 * 8
+    assert (model["tied_saved_params"], usual["tied_saved_params"]) == (0, 2_048)
+    assert all(
+        model["untied_params"] == model["total_params"] for model in models(here("params", *changed, "-f", "json"))
+    )
+
+
+def test_a_nominal_size_is_judged(here: Here) -> None:
+    pages = {
+        "4K": "toy is stated as 4K: right within 3.4%.",
+        "5K": "toy is stated as 5K: the true count is 22.7% less.",
+        "3K": "toy is stated as 3K: the true count is 28.8% more.",
+        "1K": "toy is stated as 1K: the true count is 3.9 times that.",
+    }
+    for size, sentence in pages.items():
+        assert sentence in here("params", "--config", "toy.yaml", "--set", f"nominal_params={size}").out
+
+
+def test_the_largest_config_there_may_be_is_counted_in_a_blink(here: Here) -> None:
+    largest = ("vocab_size=100000000", "d_model=1048576", "n_heads=8", "n_layers=100000", "d_ff=16777216")
+    words = [word for field in largest for word in ("--set", field)]
+    began = time.perf_counter()
+    (model,) = models(here("params", *words, "--config", "base", "--by", "tensor", "--format", "json"))
+    assert time.perf_counter() - began < 1
+    assert model["total_params"] == 3_958_349_339_035_697_152
+    assert here("params", *words, "--config", "base").code == 0

@@ -1,0 +1,75 @@
+"""``tinylm show``: the resolved config, and where each value came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinylm_cli.config.loader import load_config
+
+Here = Callable[..., Any]
+Golden = Callable[[str, str], None]
+
+CHANGES = ("--set", "norm.kind=rmsnorm", "--set", "n_layers=5")
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
+    pages = (["show", "--config", "toy.yaml"], ["show", "--config", "toy.yaml", "--origin", *CHANGES])
+    shown = [f"$ tinylm {' '.join(page)}\n{here(*page, columns=columns).out}" for page in pages]
+    golden_text(f"show-{columns}.txt", "\n".join(shown))
+
+
+def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None:
+    golden_json("show", here("show", "--config", "toy.yaml", *CHANGES, "--format", "json").out)
+    pages = [here("show", "--config", "toy.yaml", *words, "--format", "markdown").out for words in ([], ["--origin"])]
+    golden_text("show.md", "\n".join(pages))
+
+
+@pytest.mark.parametrize("reference", ["tiny", "small", "medium", "base", "toy.yaml"])
+@pytest.mark.parametrize("changes", [(), CHANGES], ids=["as-it-is", "changed"])
+def test_what_it_shows_reads_back_as_the_same_model(
+    reference: str, changes: tuple[str, ...], here: Here, folder: Path
+) -> None:
+    shown = here("show", "--config", reference, *changes)
+    (folder / "again.yaml").write_text(shown.out, encoding="utf-8")
+    fields = [word for word in changes if word != "--set"]
+    assert load_config("again.yaml").config == load_config(reference, fields).config
+    assert here("show", "--config", "-", stdin=shown.out).out == shown.out
+
+
+def test_the_screen_and_a_file_and_json_say_the_same(here: Here, folder: Path) -> None:
+    here("show", "--config", "toy.yaml", "--output", "again.yaml")
+    assert (folder / "again.yaml").read_text(encoding="utf-8") == here("show", "--config", "toy.yaml").out
+    document = json.loads(here("show", "--config", "toy.yaml", "--format", "json").out)
+    assert document["config"] == load_config("again.yaml").config.model_dump()
+
+
+def test_tiny_is_what_it_shows_unasked(here: Here) -> None:
+    assert here("show").out == here("show", "--config", "tiny").out
+
+
+def test_origin_names_the_place_of_each_value(here: Here, folder: Path) -> None:
+    lines = here("show", "--config", "toy.yaml", "--origin", *CHANGES).out.splitlines()
+    places = {line.split()[0]: line.split()[-1] for line in lines[3:]}
+    assert places["vocab_size"] == "toy.yaml:2"
+    assert places["n_layers"] == places["norm.kind"] == "--set"
+    assert places["norm.eps"] == "default"
+    source = (folder / "toy.yaml").read_text(encoding="utf-8")
+    (folder / "toy.yaml").write_text("# one more line\n" + source, encoding="utf-8")
+    assert "toy.yaml:3\n" in here("show", "--config", "toy.yaml", "--origin").out
+    assert "<stdin>:2\n" in here("show", "--config", "-", "--origin", stdin=source).out
+    assert "toy.yaml:3" not in here("show", "--config", "toy.yaml").out
+
+
+def test_json_gives_line_and_column(here: Here) -> None:
+    document = json.loads(here("show", "--config", "toy.yaml", *CHANGES, "--format", "json").out)
+    origins = {origin["field"]: origin for origin in document["origins"]}
+    assert origins["d_model"] == {"field": "d_model", "value": 8, "source": "toy.yaml", "line": 3, "column": 10}
+    assert origins["max_len"]["source"] == "toy.yaml"
+    assert (origins["norm.eps"]["source"], origins["norm.eps"]["line"]) == ("default", None)
+    assert origins["n_layers"] == {"field": "n_layers", "value": 5, "source": "--set", "line": 1, "column": 10}

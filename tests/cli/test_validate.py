@@ -1,0 +1,147 @@
+"""``tinylm validate``: every mistake of every config, at its place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Here = Callable[..., Any]
+Golden = Callable[[str, str], None]
+
+WRONG = "vocab_size: 256\nd_modl: 8\nn_heads: 0\nn_layers: 1\nd_ff: 16\n"
+
+
+@pytest.fixture
+def many(folder: Path) -> Path:
+    """Return a folder of good and bad configs, at several depths."""
+    good = (folder / "toy.yaml").read_bytes()
+    (folder / "wrong.yaml").write_text(WRONG, encoding="utf-8")
+    (folder / "there" / "deeper").mkdir(parents=True)
+    (folder / "there" / "one.yml").write_bytes(good)
+    (folder / "there" / "deeper" / "two.yaml").write_bytes(good)
+    (folder / "there" / "notes.txt").write_text("no config\n", encoding="utf-8")
+    (folder / "there" / ".hidden").mkdir()
+    (folder / "there" / ".hidden" / "three.yaml").write_text("?", encoding="utf-8")
+    (folder / "there" / "odd.yaml").mkdir()
+    (folder / "empty").mkdir()
+    return folder
+
+
+def files(result: Any) -> dict[str, str]:
+    """Return the status of each file of a JSON report, by path."""
+    return {file["path"]: file["status"] for file in json.loads(result.out)["files"]}
+
+
+@pytest.mark.usefixtures("many")
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
+    pages = (["toy.yaml", "tiny"], ["wrong.yaml", "there", "absent.yaml"])
+    shown = [f"$ tinylm validate {' '.join(page)}\n{here('validate', *page, columns=columns).out}" for page in pages]
+    golden_text(f"validate-{columns}.txt", "\n".join(shown))
+
+
+@pytest.mark.usefixtures("many")
+def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None:
+    given = ("wrong.yaml", "there", "absent.yaml")
+    golden_json("validate", here("validate", *given, "--format", "json").out)
+    golden_text("validate.md", here("validate", *given, "--format", "markdown").out)
+    golden_text("validate.github", here("validate", *given, "--format", "github").out)
+
+
+@pytest.mark.usefixtures("many")
+@pytest.mark.parametrize(
+    ("given", "code", "counts"),
+    [
+        (["toy.yaml"], 0, (1, 0, 0)),
+        (["toy.yaml", "small", "there"], 0, (4, 0, 0)),
+        (["wrong.yaml"], 1, (0, 1, 0)),
+        (["toy.yaml", "wrong.yaml"], 1, (1, 1, 0)),
+        (["absent.yaml"], 2, (0, 0, 1)),
+        (["absent.yaml", "toy.yaml"], 2, (1, 0, 1)),
+        (["wrong.yaml", "absent.yaml", "toy.yaml"], 2, (1, 1, 1)),
+        (["empty", "toy.yaml"], 2, (1, 0, 1)),
+        (["."], 1, (3, 1, 0)),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_the_worst_decides(given: list[str], code: int, counts: tuple[int, int, int], here: Here) -> None:
+    for format_ in ("text", "json", "markdown", "github"):
+        assert here("validate", *given, "--format", format_).code == code
+    report = json.loads(here("validate", *given, "--format", "json").out)
+    assert (report["valid"], report["wrong"], report["unreadable"]) == counts
+    assert len(report["files"]) == sum(counts)
+    summary = here("validate", *given).out.splitlines()[-1]
+    assert summary.startswith(f"{sum(counts)} config")
+    for count, word in zip(counts, ("valid", "wrong", "unreadable"), strict=True):
+        assert (f"{count} {word}" in summary) == bool(count)
+
+
+def test_folders_give_their_yaml_in_order(many: Path, here: Here) -> None:
+    assert list(files(here("validate", "there", "--format", "json"))) == ["there/deeper/two.yaml", "there/one.yml"]
+    assert list(files(here("validate", f"{many}/there", "--format", "json")))[0] == f"{many}/there/deeper/two.yaml"
+
+
+@pytest.mark.usefixtures("many")
+def test_each_file_is_counted_once(here: Here, many: Path) -> None:
+    (many / "link.yaml").symlink_to("toy.yaml")
+    given = ("toy.yaml", "./toy.yaml", str(many / "toy.yaml"), "link.yaml", "there", "there/one.yml", "tiny", "tiny")
+    assert list(files(here("validate", *given, "--format", "json"))) == [
+        "toy.yaml",
+        "there/deeper/two.yaml",
+        "there/one.yml",
+        "tiny",
+    ]
+
+
+def test_standard_input_is_a_file_like_others(here: Here, folder: Path) -> None:
+    text = (folder / "toy.yaml").read_text(encoding="utf-8")
+    assert files(here("validate", "-", "--format", "json", stdin=text)) == {"<stdin>": "valid"}
+    assert files(here("validate", "-", "--format", "json", stdin=WRONG)) == {"<stdin>": "wrong"}
+    assert here("validate", "-", stdin=text).err == ""
+
+
+@pytest.mark.usefixtures("many")
+def test_every_mistake_of_a_file_is_shown_at_its_place(here: Here) -> None:
+    result = here("validate", "wrong.yaml")
+    for place, code in (("2:1", "unknown-key"), ("3:10", "out-of-range")):
+        assert f"error[{code}]: " in result.out
+        assert f" --> wrong.yaml:{place}\n" in result.out
+    assert result.err == "", "what was found is the output, not talk"
+
+
+@pytest.mark.usefixtures("many")
+def test_github_gets_workflow_commands_and_nothing_else(here: Here) -> None:
+    lines = here("validate", "wrong.yaml", "toy.yaml", "absent.yaml", "--format", "github").out.splitlines()
+    assert [line.partition("::")[2].split(" ")[0] for line in lines] == ["error"] * 3
+    assert lines[0].startswith("::error file=wrong.yaml,line=2,col=1,endColumn=6,title=unknown-key::unknown key d_modl")
+    assert lines[-1].startswith("::error file=absent.yaml,title=unreadable::")
+    assert here("validate", "toy.yaml", "--format", "github").out == ""
+
+
+@pytest.mark.usefixtures("many")
+def test_set_is_tried_on_each(here: Here) -> None:
+    assert here("validate", "toy.yaml", "there", "--set", "n_heads=3").code == 1
+    assert here("validate", "toy.yaml", "there", "--set", "n_heads=4").code == 0
+    assert here("validate", "toy.yaml", "--set", "n_heads").code == 2
+
+
+@pytest.mark.usefixtures("many")
+def test_the_next_step_is_for_what_is_right(here: Here) -> None:
+    assert here("validate", "toy.yaml", "tiny").err == "next: tinylm params --config toy.yaml\n"
+    assert here("validate", "toy.yaml", "wrong.yaml").err == ""
+    assert here("validate", "absent.yaml").err == ""
+
+
+def test_many_valid_files_are_only_counted(here: Here, folder: Path) -> None:
+    good = (folder / "toy.yaml").read_bytes()
+    for index in range(24):
+        (folder / f"{index:02}.yaml").write_bytes(good)
+    assert here("validate", ".").out == "25 configs: 25 valid.\n"
+    (folder / "07.yaml").write_text(WRONG, encoding="utf-8")
+    shown = here("validate", ".").out
+    assert shown.endswith("25 configs: 24 valid, 1 wrong.\n")
+    assert "08.yaml" not in shown

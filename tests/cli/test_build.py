@@ -1,0 +1,205 @@
+"""``tinylm build``: the real model, its options, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+Here = Callable[..., Any]
+Golden = Callable[[str, str], None]
+
+TOY = ("build", "--config", "toy.yaml")
+HUGE = ("--set", "n_layers=100000", "--set", "d_model=65536", "--set", "d_ff=262144")
+"""A model of 10¹⁵ parameters and more."""
+
+
+def report(result: Any) -> dict[str, Any]:
+    """Return a JSON report that says it went well."""
+    assert result.code == 0, result.err
+    document: dict[str, Any] = json.loads(result.out)
+    assert document["schema_version"] == 1
+    return document
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
+    pages = (["build", "--config", "toy.yaml"], ["build", "--meta", "--depth", "1"])
+    shown = [f"$ tinylm {' '.join(page)}\n{here(*page, columns=columns).out}" for page in pages]
+    golden_text(f"build-{columns}.txt", "\n".join(shown))
+
+
+def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None:
+    golden_json("build", here(*TOY, "--format", "json").out)
+    golden_text("build.md", here(*TOY, "--format", "markdown").out)
+
+
+def test_the_proof_is_part_of_the_report(here: Here) -> None:
+    proof = report(here(*TOY, "--format", "json"))["proof"]
+    assert proof == {"closed_form_params": 3864, "instantiated_params": 3864, "tensors": 52, "differences": []}
+
+
+def test_a_proof_that_fails_is_status_1_and_saves_nothing(
+    here: Here, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tinylm_cli.analysis.proof as proof
+
+    honest = proof.closed_form
+    monkeypatch.setattr(proof, "closed_form", lambda config: {**honest(config), "blocks.9.ln_1.weight": (8,)})
+    result = here(*TOY, "--save", "model")
+    assert result.code == 1
+    assert "✗ " in result.out
+    assert "blocks.9.ln_1.weight" in result.out
+    assert not (folder / "model").exists()
+    assert json.loads(here(*TOY, "--format", "json").out)["proof"]["differences"]
+
+
+class TestTree:
+    def test_expand_writes_repeated_blocks_out(self, here: Here) -> None:
+        assert "0..2 × 3, each" in here(*TOY).out
+        expanded = here(*TOY, "--expand").out
+        assert "0..2" not in expanded
+        assert expanded.count("q_proj") == 3
+
+    def test_depth_cuts_the_tree(self, here: Here) -> None:
+        lines = {depth: here(*TOY, "--depth", depth).out.count("─ ") for depth in ("0", "1", "2", "99")}
+        assert lines["0"] == 0
+        assert lines["1"] == 4
+        assert lines["1"] < lines["2"] < lines["99"] == here(*TOY).out.count("─ ")
+
+    def test_json_is_whole_whatever_is_shown(self, here: Here) -> None:
+        assert here(*TOY, "--depth", "0", "--format", "json").out == here(*TOY, "--format", "json").out
+
+
+class TestWeights:
+    def test_save_writes_what_weights_reads(self, here: Here, folder: Path) -> None:
+        saved = report(here(*TOY, "--set", "n_layers=2", "--seed", "7", "--save", "model", "--format", "json"))
+        assert saved["saved_to"] == "model"
+        assert sorted(path.name for path in (folder / "model").iterdir()) == ["config.yaml", "model.safetensors"]
+        loaded = report(here("build", "--weights", "model", "--format", "json"))
+        assert (loaded["weights"], loaded["seed"]) == ("model", None)
+        assert loaded["architecture"] == saved["architecture"], "the config comes with the weights"
+        assert here("forward", "--weights", "model").code == 0
+
+    def test_the_screen_says_where_it_went_and_what_comes_next(self, here: Here) -> None:
+        result = here(*TOY, "--save", "my model")
+        assert "Saved to my model.\n" in result.out
+        assert result.err == "next: tinylm forward --weights 'my model' --tokens\n"
+        assert "weights of my model" in here("build", "--weights", "my model").out
+
+    def test_an_existing_folder_is_kept_without_force(self, here: Here, folder: Path) -> None:
+        here(*TOY, "--save", "model")
+        before = (folder / "model" / "model.safetensors").read_bytes()
+        again = here(*TOY, "--seed", "1", "--save", "model")
+        assert (again.code, again.out) == (2, "")
+        assert (folder / "model" / "model.safetensors").read_bytes() == before
+        assert here(*TOY, "--seed", "1", "--save", "model", "--force").code == 0
+        assert (folder / "model" / "model.safetensors").read_bytes() != before
+
+    def test_force_never_removes_what_tinylm_did_not_write(self, here: Here, folder: Path) -> None:
+        here(*TOY, "--save", "model")
+        (folder / "model" / "thesis.tex").touch()
+        assert here(*TOY, "--save", "model", "--force").code == 2
+        assert (folder / "model" / "thesis.tex").exists()
+
+    def test_seed_draws_the_same_weights_each_time(self, here: Here, folder: Path) -> None:
+        for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
+            assert report(here(*TOY, "--seed", seed, "--save", name, "-f", "json"))["seed"] == int(seed)
+        a, b, c = ((folder / name / "model.safetensors").read_bytes() for name in "abc")
+        assert a == b != c
+        assert "seed 3\n" in here(*TOY, "--seed", "3").out
+
+    def test_dtype_is_what_is_stored(self, here: Here, folder: Path) -> None:
+        for dtype, width in (("float32", 4), ("bfloat16", 2), ("float16", 2), ("float64", 8)):
+            built = report(here(*TOY, "--dtype", dtype, "--save", dtype, "--format", "json"))
+            assert (built["dtype"], built["model"]["dtype"]) == (dtype, dtype)
+            assert built["model"]["weights_bytes"] == width * 3864
+            stored = load_file(folder / dtype / "model.safetensors")
+            assert {tensor.dtype for tensor in stored.values()} == {getattr(torch, dtype)}
+            assert report(here("build", "--weights", dtype, "--format", "json"))["dtype"] == dtype
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (["--weights", "absent"], "no such file: absent/config.yaml"),
+            (["--weights", "."], "no such file: config.yaml"),
+            (["--weights", "toy.yaml"], "toy.yaml"),
+            (["--config", "toy.yaml", "--weights", "absent"], "absent/model.safetensors does not exist"),
+            (["--config", "tiny", "--weights", "model"], "does not hold this model"),
+            (["--weights", "model", "--set", "n_layers=1"], "does not hold this model"),
+            (["--weights", "model", "--dtype", "bfloat16"], "is float32, not bfloat16"),
+        ],
+    )
+    def test_weights_that_do_not_fit_are_refused(self, arguments: list[str], told: str, here: Here) -> None:
+        here(*TOY, "--save", "model")
+        result = here("build", *arguments, columns=400)
+        assert (result.code, result.out) == (2, "")
+        assert told in result.err
+
+    @pytest.mark.parametrize("place", ["absent/model", "toy.yaml", "toy.yaml/model", "/proc/model"])
+    def test_a_place_that_cannot_be_written_is_refused(self, place: str, here: Here, folder: Path) -> None:
+        result = here(*TOY, "--save", place)
+        assert (result.code, result.out) == (2, "")
+        assert result.err.startswith("error: ")
+        assert [path.name for path in folder.iterdir()] == ["toy.yaml"]
+
+
+class TestDevice:
+    @pytest.mark.parametrize(
+        ("device", "told"),
+        [
+            ("abacus", "abacus is not a device"),
+            ("", " is not a device"),
+            ("cuda:x", "cuda:x is not a device"),
+            ("meta", "meta holds no values"),
+            ("cuda:99", "this machine has no usable device cuda:99"),
+            ("hpu", "this machine has no usable device hpu"),
+            ("privateuseone", "this machine has no usable device privateuseone"),
+        ],
+    )
+    def test_what_is_none_is_refused(self, device: str, told: str, here: Here) -> None:
+        result = here(*TOY, "--device", device)
+        assert (result.code, result.out) == (2, "")
+        assert result.err.startswith(f"error: {told}\n  = help: ")
+
+    def test_cpu_is_one(self, here: Here) -> None:
+        assert report(here(*TOY, "--device", "cpu", "--format", "json"))["device"] == "cpu"
+
+
+class TestSize:
+    def test_meta_allocates_nothing(self, here: Here) -> None:
+        built = report(here(*TOY, "--meta", "--format", "json"))
+        assert (built["device"], built["seed"]) == ("meta", None)
+        assert built["proof"] == report(here(*TOY, "--format", "json"))["proof"]
+        assert "on meta, shapes only\n" in here(*TOY, "--meta").out
+        assert here(*TOY, "--meta").err == "next: tinylm params --config toy.yaml\n"
+
+    def test_meta_has_nothing_to_save(self, here: Here, folder: Path) -> None:
+        result = here(*TOY, "--meta", "--save", "model")
+        assert result.code == 2
+        assert "nothing to --save" in result.err
+        assert not (folder / "model").exists()
+
+    def test_a_model_that_cannot_fit_is_refused_before_anything_is_built(self, here: Here) -> None:
+        began = time.perf_counter()
+        assert (
+            json.loads(here("params", "--config", "base", *HUGE, "-f", "json").out)["models"][0]["total_params"] > 1e15
+        )
+        result = here("build", "--config", "base", *HUGE)
+        assert time.perf_counter() - began < 2
+        assert (result.code, result.out) == (2, "")
+        assert result.err.startswith("error: building base needs ")
+        assert "--meta" in result.err
+
+    def test_a_model_of_many_terabytes_goes_through_meta(self, here: Here) -> None:
+        wide = ("--set", "d_model=65536", "--set", "d_ff=262144", "--set", "n_layers=64", "--set", "n_heads=64")
+        assert here("build", "--config", "base", *wide).code == 2
+        built = report(here("build", "--config", "base", *wide, "--meta", "--format", "json"))
+        assert built["model"]["weights_bytes"] > 10 * 1024**4
+        assert built["proof"]["instantiated_params"] == built["model"]["total_params"]

@@ -1,0 +1,40 @@
+"""Small models with nothing hidden behind zeros and ones, shared by the tests of the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model import TinyTransformerLM
+
+SMALL: dict[str, Any] = {
+    "vocab_size": 29,
+    "d_model": 24,
+    "n_heads": 3,
+    "n_layers": 3,
+    "d_ff": 56,
+    "max_len": 16,
+    "dropout": 0.0,
+}
+
+
+def build(seed: int = 1, **fields: Any) -> TinyTransformerLM:
+    """Return a small model whose biases and norm weights are as random as the rest."""
+    model = TinyTransformerLM.from_config(ModelConfig.model_validate(SMALL | fields))
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0.0, 0.3, generator=generator)
+    return model.eval()
+
+
+def ids(batch: int = 2, length: int = 9, seed: int = 0) -> Tensor:
+    return torch.randint(29, (batch, length), generator=torch.Generator().manual_seed(seed))
+
+
+def assert_same_logits(found: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() <= tolerance * expected.abs().max()

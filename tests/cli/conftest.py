@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import io
+import json
 import os
 import pty
 import struct
@@ -153,6 +154,20 @@ def _read(terminal: int) -> bytes:
 def golden_json(golden: Callable[[Path, str], None]) -> Callable[[str, str], None]:
     """Compare a document with ``tests/golden/json/NAME.json``."""
     return lambda name, text: golden(GOLDEN / "json" / f"{name}.json", text)
+
+
+@pytest.fixture
+def stable_json() -> Callable[[str], str]:
+    """Round what differs in its last digits from one machine to the next, and mask what was timed."""
+
+    def stable(text: str) -> str:
+        document = json.loads(text, parse_float=lambda digits: round(float(digits), 3) + 0.0)
+        for timed in ("milliseconds", "tokens_per_second"):
+            assert document[timed] > 0
+            document[timed] = "<timing>"
+        return json.dumps(document, indent=2) + "\n"
+
+    return stable
 
 
 @pytest.fixture

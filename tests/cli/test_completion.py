@@ -21,21 +21,16 @@ QUESTIONS = [
     (["params", "--config", ""], ["tiny", "small", "medium", "base", "there/", "toy.yaml"]),
     (["params", "--config", "s"], ["small"]),
     (["params", "--config", "=", "s"], ["small"]),
-    (["params", "--config", "to"], ["toy.yaml"]),
     (["build", "--config", "there/"], ["there/mine.yml"]),
     (["params", "--b"], ["--by"]),
-    (["params", "--by", "t"], ["tensor"]),
     (["params", "--by", "=", ""], ["component", "layer", "tensor"]),
     (["build", "--dtype", "bf"], ["bfloat16"]),
-    (["list", "--format", ""], ["text", "json", "markdown"]),
     (["validate", "--format", "g"], ["github"]),
     (["validate", "ti"], ["tiny"]),
     (["params", "--set", "n_"], ["n_heads=", "n_layers="]),
-    (["params", "--set", "norm."], ["norm.kind=", "norm.eps="]),
     (["params", "--set", "norm.k"], ["norm.kind=layernorm", "norm.kind=rmsnorm"]),
     (["params", "--set", "norm.kind", "="], ["layernorm", "rmsnorm"]),
-    (["params", "--set", "norm.kind", "=", "rm"], ["rmsnorm"]),
-    (["params", "--set", "tie_weights", "=", ""], ["true", "false"]),
+    (["params", "--set", "tie_weights", "=", "t"], ["true"]),
     (["params", "--set", "d_model", "=", "1"], []),
     (["params", "--set", "d_model=8", "--by", "la"], ["layer"]),
 ]
@@ -75,7 +70,7 @@ def test_bash_gets_what_takes_the_place_of_its_last_piece(files: Path) -> None:
 @pytest.mark.usefixtures("files")
 def test_zsh_and_fish_get_whole_words(tinylm: Callable[..., Any]) -> None:
     def zsh(line: str) -> str:
-        return tinylm(env={"_TINYLM_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": line}).out
+        return str(tinylm(env={"_TINYLM_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": line}).out)
 
     assert '"norm.kind=rmsnorm"' in zsh("tinylm params --set norm.kind=r")
     assert '"small"' in zsh("tinylm build --config ")

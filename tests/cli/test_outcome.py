@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import itertools
+import json
 import os
+import re
 import stat
 import subprocess
 from collections.abc import Callable
@@ -25,6 +28,49 @@ def test_a_file_gets_what_the_screen_would_show(format_: str, here: Here, folder
     assert (written.code, written.out) == (0, "")
     assert (folder / "out").read_text(encoding="utf-8") == shown.out
     assert written.err.startswith("wrote out\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["build", "--config", "toy.yaml"],
+        ["params", "--config", "toy.yaml"],
+        ["forward", "--config", "toy.yaml"],
+        ["generate", "--config", "toy.yaml"],
+        ["check", "--config", "toy.yaml"],
+        ["validate", "toy.yaml"],
+        ["validate", "toy.yaml", "absent", "--format", "github"],
+        ["list"],
+        ["show", "--config", "toy.yaml"],
+        ["schema"],
+    ],
+    ids=" ".join,
+)
+def test_every_report_can_go_to_a_file(arguments: list[str], here: Here, folder: Path) -> None:
+    formats = ["text", "json", "markdown"] if "github" not in arguments else ["github"]
+    for option, format_ in itertools.product(("--output", "-o"), formats):
+        result = here(*arguments, "--format", format_, option, f"out.{format_}")
+        assert result.code == (2 if "absent" in arguments else 0)
+        assert result.out == ""
+        assert result.err.startswith(f"wrote out.{format_}\n")
+        written = (folder / f"out.{format_}").read_text(encoding="utf-8")
+        assert written
+        assert written.endswith("\n")
+        if format_ == "json":
+            assert json.loads(written)
+
+
+@pytest.mark.parametrize("command", ["build", "params", "forward", "generate", "check", "show", "validate"])
+def test_every_command_that_takes_a_config_takes_changes(command: str, here: Here) -> None:
+    named = ["toy.yaml"] if command == "validate" else ["--config", "toy.yaml"]
+    usual = here(command, *named, "--format", "json")
+    changed = here(command, *named, "--set", "tie_weights=false", "--set", "norm.kind=rmsnorm", "--format", "json")
+    assert (usual.code, changed.code) == (0, 0)
+    assert without_timings(changed.out) != without_timings(usual.out)
+
+
+def without_timings(text: str) -> str:
+    return re.sub(r'"(milliseconds|tokens_per_second)": [\d.e+]+', "", text)
 
 
 def test_a_file_is_as_wide_as_a_page_whatever_the_terminal(here: Here, folder: Path) -> None:

@@ -17,6 +17,8 @@ Here = Callable[..., Any]
         # commands
         (["parms"], "no command is called parms", "did you mean params?"),
         (["--debug", "biuld"], "no command is called biuld", "did you mean build?"),
+        (["help"], "no command is called help", "did you mean --help?"),
+        (["version"], "no command is called version", "did you mean --version?"),
         (["Params"], "no command is called Params", "did you mean params?"),
         (
             ["xyzzy"],

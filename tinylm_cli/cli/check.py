@@ -39,6 +39,7 @@ def check(
     """
     loaded = requested_config(config, set_ or (), weights)
     request = ModelRequest(loaded, device, dtype, seed, weights=weights)
+    request.require_room()
     model = request.build() if weights is not None else None  # drawn weights are the checks' own to draw
 
     from tinylm_cli.analysis.params import total_params
@@ -66,5 +67,5 @@ def check(
     exit_code = ExitCode.FAILED if report.failed else ExitCode.DONE
     return Outcome(
         report, lambda: check_view(report), format_, output, exit_code,
-        next_step=follow_up("generate", same_model(config, set_, weights), "--tokens"),
+        next_step=follow_up("forward" if report.failed else "generate", same_model(config, set_, weights), "--tokens"),
     )  # fmt: skip

@@ -13,7 +13,7 @@ import typer
 from tinylm_cli.cli.interrupts import interrupts_deferred
 from tinylm_cli.cli.options import DEFAULT_CONFIG, complete_config
 from tinylm_cli.cli.progress import working
-from tinylm_cli.errors import UnableError, UsageError
+from tinylm_cli.errors import InputError, UnableError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -107,6 +107,18 @@ class ModelRequest:
         assert isinstance(dtype, torch.dtype)
         return dtype
 
+    def require_room(self) -> None:
+        """Refuse new weights that do not fit, before torch is imported.
+
+        Raises:
+            CapacityError: If they do not.
+        """
+        from tinylm_cli.analysis.memory import build_bytes
+        from tinylm_cli.machine import require_memory
+
+        if not self.meta and self.weights is None:
+            require_memory(build_bytes(self.loaded.config, self.dtype_name), f"building {self.loaded.name}")
+
     def build(self) -> TinyTransformerLM:
         """Instantiate the model, or load it.
 
@@ -116,11 +128,7 @@ class ModelRequest:
             CapacityError: If the model does not fit.
             WeightsError: If the folder does not hold this model.
         """
-        from tinylm_cli.analysis.memory import build_bytes
-        from tinylm_cli.machine import require_memory
-
-        if not self.meta and self.weights is None:
-            require_memory(build_bytes(self.loaded.config, self.dtype_name), f"building {self.loaded.name}")
+        self.require_room()
         with working(f"building {self.loaded.name}"):
             device, dtype = self.torch_device(), self.torch_dtype()
             if self.weights is not None and not self.meta:
@@ -137,9 +145,14 @@ def requested_config(config: str | None, overrides: Sequence[str], weights: Path
     """Load the config that is named, else the one saved beside the weights, else the default."""
     from tinylm_cli.config.loader import load_config
 
-    if config is None and weights is not None:
-        config = str(weights / "config.yaml")
-    return load_config(config if config is not None else DEFAULT_CONFIG, overrides)
+    if config is not None or weights is None:
+        return load_config(config if config is not None else DEFAULT_CONFIG, overrides)
+    saved = f"{weights}/config.yaml"
+    if not Path(saved).is_file():
+        raise InputError(
+            f"{weights} holds no config.yaml", help="name a folder that build --save wrote, or add --config"
+        )
+    return load_config(saved, overrides)._replace(name=weights.resolve().name)  # not that of every such file, config
 
 
 def _import_torch() -> None:

@@ -33,6 +33,8 @@ def explain(error: TyperException, arguments: Sequence[str], commands: Sequence[
         return UsageError(f"there is no option {option}", help=_meant_option(option, error, manual))
     if word is not None and not command:
         meant = suggest(word, commands)
+        if word in ("help", "version"):
+            meant = f"--{word}"
         remedy = f"did you mean {meant}?" if meant else f"the commands are {', '.join(commands)}"
         return UsageError(f"no command is called {word or 'nothing'}", help=remedy)
     if isinstance(error, typer.BadParameter):

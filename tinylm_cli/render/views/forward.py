@@ -75,7 +75,8 @@ def _notes(report: ForwardReport) -> list[Note]:
     if report.untrained and report.candidates:
         notes.append(Note("The weights are untrained: every token is about as likely as any other.", "warn"))
     if report.milliseconds is not None and report.tokens_per_second is not None:
-        speed = f"{report.milliseconds:.3g} ms a pass, {report.tokens_per_second:,.0f} tokens per second"
+        time = f"{report.milliseconds:.3g}" if report.milliseconds < 100 else f"{report.milliseconds:,.0f}"
+        speed = f"{time} ms a pass, {report.tokens_per_second:,.0f} tokens per second"
         notes.append(Note(speed, "muted"))
     return notes
 

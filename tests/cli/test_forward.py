@@ -1,0 +1,207 @@
+"""``tinylm forward``: ways to give tokens, and what a pass shows."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Here = Callable[..., Any]
+Golden = Callable[[str, str], None]
+
+TOY = ("forward", "--config", "toy.yaml")
+
+
+def report(result: Any) -> dict[str, Any]:
+    """Return a JSON report that says it went well."""
+    assert result.code == 0, result.err
+    document: dict[str, Any] = json.loads(result.out)
+    return document
+
+
+def test_documents(here: Here, golden_json: Golden, stable_json: Callable[[str], str]) -> None:
+    golden_json("forward", stable_json(here(*TOY, "--top-k", "2", "--format", "json").out))
+
+
+def test_the_screen_in_outline(here: Here) -> None:
+    page = here(*TOY, "--top-k", "3", columns=80)
+    lines = page.out.splitlines()
+    assert lines[0] == "toy  1 × 3 tokens, untrained weights, float32 on cpu"
+    blank = lines.index("", 3)
+    stages = [line.split()[0] for line in lines[2:blank] if not line.startswith("  ")]
+    assert stages == ["stage", "tokens", "embedding", "blocks.0", "blocks.1", "blocks.2", "ln_f", "lm_head"]
+    assert lines[blank + 1].split() == ["next", "token", "probability"]
+    assert lines[blank + 5] == ""
+    assert re.fullmatch(r"loss 5\.\d{3} beside ln\(256\) = 5\.545", lines[blank + 6])
+    assert lines[-1].endswith(" tokens per second")
+    assert page.err == "next: tinylm check --config toy.yaml\n"
+
+
+class TestTokens:
+    @pytest.mark.parametrize(
+        ("words", "ids"),
+        [
+            (["--tokens", "1,2,3"], [1, 2, 3]),
+            (["--tokens", "1 2 3"], [1, 2, 3]),
+            (["--tokens", "1, 2 ,3,"], [1, 2, 3]),
+            (["--tokens", "1", "2", "3"], [1, 2, 3]),
+            (["--tokens", "1,", "2", "3,4"], [1, 2, 3, 4]),
+            (["--tokens=1,2"], [1, 2]),
+            (["--tokens", "7"], [7]),
+            (["--tokens", "0", "255"], [0, 255]),
+            (["--tokens", "007"], [7]),
+            (["--tokens"], [5, 12, 8]),
+            ([], [5, 12, 8]),
+            (["--tokens", "--seed", "1"], [5, 12, 8]),
+            (["--tokens", "1", "2", "--seed", "1"], [1, 2]),
+            (["--tokens", "-"], [9, 8, 7]),
+            (["--tokens", "@ids.txt"], [4, 5, 6]),
+            (["--text", "Hé"], [72, 195, 169]),
+        ],
+        ids=lambda value: " ".join(map(str, value)),
+    )
+    def test_ways_to_give_them(self, words: list[str], ids: list[int], here: Here, folder: Path) -> None:
+        (folder / "ids.txt").write_text("4\n5,6\n", encoding="utf-8")
+        found = report(here("forward", *words, "--config", "toy.yaml", "--format", "json", stdin="9\n8\n7\n"))
+        assert found["tokens"] == [ids]
+        assert (found["batch_size"], found["seq_len"], found["vocab_size"]) == (1, len(ids), 256)
+
+    @pytest.mark.parametrize(
+        ("words", "message", "remedy"),
+        [
+            (["--tokens", ""], "no tokens given", "for example --tokens 5,12,8"),
+            (["--tokens", " , "], "no tokens given", "for example --tokens 5,12,8"),
+            (["--tokens", "-"], "no tokens given", "for example --tokens 5,12,8"),
+            (["--tokens", "-1"], "token 1 is -1, outside the vocabulary of 256", "ids go from 0 to 255"),
+            (["--tokens", "1", "-2"], "token 2 is -2, outside the vocabulary of 256", "ids go from 0 to 255"),
+            (["--tokens", "0,256"], "token 2 is 256, outside the vocabulary of 256", "ids go from 0 to 255"),
+            (
+                ["--tokens", str(10**30)],
+                "token 1 is 10000000000000000000…, outside the vocabulary of 256",
+                "ids go from 0 to 255",
+            ),
+            (["--tokens", "1.5"], "token 1 is 1.5, not an integer", "give ids such as 5,12,8"),
+            (["--tokens", "1e3"], "token 1 is 1e3, not an integer", "give ids such as 5,12,8"),
+            (["--tokens", "٣"], "token 1 is ٣, not an integer", "give ids such as 5,12,8"),
+            (["--tokens", "5;12"], "token 1 is 5;12, not an integer", "give ids such as 5,12,8"),
+            (["--tokens", "once upon"], "token 1 is once, not an integer", "give ids such as 5,12,8"),
+            (["--tokens", "@absent.txt"], "no such file: absent.txt", None),
+            (["--tokens", "@."], "cannot read .: Is a directory", None),
+            (
+                ["--tokens", "@long.txt"],
+                "33 tokens are more than max_len 32",
+                "give fewer, or add --set max_len=33",
+            ),
+            (["--text", ""], "the text is empty", 'for example --text "Once upon a time"'),
+            (["--tokens", "1", "--text", "a"], "--tokens, --text and --random exclude each other", "leave one of them"),
+            (["--tokens", "--random", "1x1"], "--tokens, --text and --random exclude each other", "leave one of them"),
+            (
+                ["--text", "a", "--set", "vocab_size=300"],
+                "--text reads bytes, and this vocabulary has 300 tokens, not 256",
+                "give ids with --tokens, or use --config tiny",
+            ),
+            (
+                ["--random", "4*8"],
+                "--random 4*8: expected BxT, batch size and length",
+                "for example --random 4x128",
+            ),
+            (["--random", "0x8"], "--random 0x8: expected BxT, batch size and length", "for example --random 4x128"),
+            (["--random", "1x33"], "33 tokens are more than max_len 32", "give fewer, or add --set max_len=33"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    )
+    def test_what_does_not_fit_is_told(
+        self, words: list[str], message: str, remedy: str | None, here: Here, folder: Path
+    ) -> None:
+        (folder / "long.txt").write_text("1 " * 33, encoding="utf-8")
+        result = here(*TOY, *words, columns=200)
+        assert (result.code, result.out) == (2, "")
+        assert result.err.splitlines() == [f"error: {message}", *([f"  = help: {remedy}"] if remedy else [])]
+
+    def test_too_much_standard_input_is_not_read(self, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tinylm_cli.cli.tokens.MAX_INPUT_BYTES", 1024)
+        result = here(*TOY, "--tokens", "-", stdin="1 " * 1024)
+        assert result.code == 2
+        assert result.err == "error: standard input is larger than 0 MiB\n"
+
+    @pytest.mark.parametrize("sign", ["x", "×"])
+    def test_random_draws_a_batch(self, sign: str, here: Here) -> None:
+        found = report(here(*TOY, "--random", f"4{sign}8", "--format", "json"))
+        assert (found["batch_size"], found["seq_len"], found["tokens"], found["candidates"]) == (4, 8, [], [])
+        assert [stage["shape"] for stage in found["stages"]][-1] == [4, 8, 256]
+        assert found["loss"] is not None
+
+    def test_what_random_draws_follows_the_seed(self, here: Here) -> None:
+        losses = [report(here(*TOY, "--random", "4x8", "--seed", s, "-f", "json"))["loss"] for s in ("1", "1", "2")]
+        assert losses[0] == losses[1] != losses[2]
+
+    def test_a_batch_that_does_not_fit_is_refused(self, here: Here) -> None:
+        result = here("forward", "--random", "999999999x1024")
+        assert result.code == 2
+        assert result.err.startswith("error: a forward pass of 999999999 × 1024 tokens needs ")
+        assert "--meta" in result.err
+
+
+class TestOptions:
+    def test_top_k_is_how_many_candidates(self, here: Here) -> None:
+        for count in (1, 5, 256, 1000):
+            candidates = report(here(*TOY, "--top-k", str(count), "--format", "json"))["candidates"]
+            assert len(candidates) == min(count, 256)
+            probabilities = [candidate["probability"] for candidate in candidates]
+            assert probabilities == sorted(probabilities, reverse=True)
+        assert len(report(here(*TOY, "--format", "json"))["candidates"]) == 5
+        assert here(*TOY, "--top-k", "0").code == 2
+
+    def test_expand_shows_the_stages_inside(self, here: Here) -> None:
+        assert "blocks.1.attention" not in here(*TOY).out
+        assert "blocks.1.attention" in here(*TOY, "--expand").out
+
+    def test_a_wide_screen_says_what_each_stage_does(self, here: Here) -> None:
+        assert "what it does" in here(*TOY, columns=120).out
+        assert "what it does" not in here(*TOY, columns=60).out
+
+    def test_meta_shows_shapes_only(self, here: Here) -> None:
+        found = report(here(*TOY, "--meta", "--format", "json"))
+        assert (found["device"], found["loss"], found["milliseconds"], found["candidates"]) == ("meta", None, None, [])
+        assert {stage["mean"] for stage in found["stages"]} == {None}
+        shapes = [stage["shape"] for stage in report(here(*TOY, "--format", "json"))["stages"]]
+        assert [stage["shape"] for stage in found["stages"]] == shapes
+        page = here(*TOY, "--meta").out
+        assert page.startswith("toy  1 × 3 tokens, shapes only, float32 on meta\n")
+        assert "mean" not in page, "a column with nothing in it is not drawn"
+
+    def test_a_model_far_too_large_passes_on_meta(self, here: Here) -> None:
+        wide = ("--set", "d_model=65536", "--set", "d_ff=262144", "--set", "n_heads=64")
+        assert here("forward", "--config", "base", *wide).code == 2
+        found = report(here("forward", "--config", "base", *wide, "--meta", "--random", "64x1024", "-f", "json"))
+        assert found["stages"][-1]["shape"] == [64, 1024, 10_000]
+
+    def test_dtype_and_seed_reach_the_model(self, here: Here) -> None:
+        usual = report(here(*TOY, "--format", "json"))
+        assert report(here(*TOY, "--dtype", "float64", "--format", "json"))["dtype"] == "float64"
+        assert "bfloat16 on cpu" in here(*TOY, "--dtype", "bfloat16").out
+        assert report(here(*TOY, "--seed", "0", "--format", "json"))["stages"] == usual["stages"]
+        assert report(here(*TOY, "--seed", "1", "--format", "json"))["stages"] != usual["stages"]
+
+    def test_weights_are_those_that_were_saved(self, here: Here) -> None:
+        here("build", "--config", "toy.yaml", "--seed", "5", "--save", "model")
+        saved = report(here("forward", "--weights", "model", "--format", "json"))
+        drawn = report(here(*TOY, "--seed", "5", "--format", "json"))
+        assert (saved["untrained"], drawn["untrained"]) == (False, True)
+        assert saved["stages"] == drawn["stages"]
+        page = here("forward", "--weights", "model")
+        assert "loaded weights" in page.out
+        assert "untrained" not in page.out
+        assert page.err == "next: tinylm check --weights model\n"
+
+    def test_loss_is_held_against_an_even_guess(self, here: Here) -> None:
+        found = report(here(*TOY, "--format", "json"))
+        assert found["uniform_loss"] == pytest.approx(math.log(256))
+        assert found["loss"] == pytest.approx(found["uniform_loss"], abs=0.2)
+        assert report(here(*TOY, "--tokens", "5", "--format", "json"))["loss"] is None
+        assert "loss" not in here(*TOY, "--tokens", "5").out

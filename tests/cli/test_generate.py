@@ -1,0 +1,168 @@
+"""``tinylm generate``: sampling from the command line."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Here = Callable[..., Any]
+Golden = Callable[[str, str], None]
+
+TOY = ("generate", "--config", "toy.yaml")
+
+
+def report(result: Any) -> dict[str, Any]:
+    """Return a JSON report that says it went well."""
+    assert result.code == 0, result.err
+    document: dict[str, Any] = json.loads(result.out)
+    return document
+
+
+def ids(here: Here, *words: str) -> list[int]:
+    """Return what followed the prompt."""
+    found: list[int] = report(here(*TOY, *words, "--format", "json"))["generated"]
+    return found
+
+
+def test_documents(here: Here, golden_json: Golden, stable_json: Callable[[str], str]) -> None:
+    golden_json("generate", stable_json(here(*TOY, "--temperature", "0", "-n", "4", "--format", "json").out))
+
+
+def test_the_screen_in_outline(here: Here) -> None:
+    page = here(*TOY, "--tokens", "72,105", "--temperature", "0", "-n", "3")
+    lines = page.out.splitlines()
+    assert lines[:3] == ["toy  2 tokens given, untrained weights", "", "72 105"]
+    assert re.fullmatch(r"\d+ \d+ \d+", lines[3])
+    assert lines[4].startswith("as text: Hi")
+    assert lines[5].startswith("The weights are untrained")
+    assert re.fullmatch(r"3 tokens, at the length asked for, [\d,]+ per second", lines[6])
+    assert page.err == "next: tinylm forward --config toy.yaml --tokens\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "count"), [([], 20), (["--max-new-tokens", "7"], 7), (["-n", "1"], 1), (["-n40"], 40)]
+)
+def test_as_many_as_were_asked_for(words: list[str], count: int, here: Here) -> None:
+    """Also past ``max_len``, which is 32."""
+    found = report(here(*TOY, *words, "--format", "json"))
+    assert (len(found["generated"]), found["stopped"]) == (count, "length")
+    assert all(0 <= token < 256 for token in found["generated"])
+
+
+def test_one_is_not_several(here: Here) -> None:
+    assert "1 token given," in here(*TOY, "--tokens", "9").out
+    assert "\n1 token, at the length asked for" in here(*TOY, "-n", "1").out
+
+
+@pytest.mark.parametrize(
+    ("words", "prompt"),
+    [([], [5, 12, 8]), (["--tokens"], [5, 12, 8]), (["--tokens", "1", "2"], [1, 2]), (["--text", "Hi"], [72, 105])],
+)
+def test_the_prompt(words: list[str], prompt: list[int], here: Here) -> None:
+    found = report(here("generate", *words, "--config", "toy.yaml", "--format", "json"))
+    assert found["prompt"] == prompt
+    assert found["text"] == bytes((*prompt, *found["generated"])).decode("utf-8", "replace")
+
+
+def test_a_prompt_longer_than_the_window_is_read_from_its_end(here: Here) -> None:
+    long = ",".join(["1"] * 40)
+    assert len(ids(here, "--tokens", long, "-n", "2")) == 2
+
+
+def test_text_is_for_bytes_only(here: Here) -> None:
+    found = report(here(*TOY, "--set", "vocab_size=300", "--format", "json"))
+    assert found["text"] is None
+    assert "as text" not in here(*TOY, "--set", "vocab_size=300").out
+
+
+class TestSampling:
+    def test_a_seed_repeats_itself(self, here: Here) -> None:
+        assert ids(here) == ids(here, "--seed", "0")
+        assert ids(here, "--seed", "3") == ids(here, "--seed", "3")
+        weights = ("--weights", "model")
+        here("build", "--config", "toy.yaml", "--save", "model")
+        draws = {tuple(report(here("generate", *weights, "--seed", s, "-f", "json"))["generated"]) for s in "0123"}
+        assert len(draws) == 4, "of the same weights"
+
+    def test_temperature_zero_takes_the_likeliest(self, here: Here) -> None:
+        greedy = ids(here, "--temperature", "0")
+        assert greedy == ids(here, "--top-k", "1") == ids(here, "--top-p", "1e-9")
+        assert greedy != ids(here)
+        (first,) = report(here("forward", "--config", "toy.yaml", "--top-k", "1", "--format", "json"))["candidates"]
+        assert greedy[0] == first["token"]
+
+    def test_temperature_spreads_the_choice(self, here: Here) -> None:
+        assert ids(here, "--temperature", "1e-4") == ids(here, "--temperature", "0")
+        assert ids(here, "--temperature", "1000") != ids(here, "--temperature", "1e-4")
+
+    def test_top_k_and_top_p_leave_only_likely_ones(self, here: Here) -> None:
+        best = report(here("forward", "--config", "toy.yaml", "--top-k", "3", "--format", "json"))["candidates"]
+        likeliest = [candidate["token"] for candidate in best]
+        drawn: dict[str, set[int]] = {"--top-k": set(), "--top-p": set()}
+        here("build", "--config", "toy.yaml", "--save", "model")
+        half = str(sum(candidate["probability"] for candidate in best) - 1e-6)
+        for option, value in (("--top-k", "3"), ("--top-p", half)):
+            for seed in range(12):
+                words = ("--weights", "model", "--temperature", "1", option, value, "--seed", str(seed), "-n", "1")
+                drawn[option] |= set(report(here("generate", *words, "--format", "json"))["generated"])
+            assert len(drawn[option]) > 1
+            assert drawn[option] <= set(likeliest)
+
+    def test_a_stop_token_ends_it(self, here: Here) -> None:
+        usual = ids(here)
+        found = report(here(*TOY, "--stop-token", str(usual[4]), "--format", "json"))
+        first = usual.index(usual[4])
+        assert found["generated"] == usual[: first + 1]
+        assert found["stopped"] == "stop_token"
+        assert "at the stop token" in here(*TOY, "--stop-token", str(usual[4])).out
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["--temperature", "nan"], "--temperature nan is not a number"),
+            (["--temperature", "inf"], "--temperature inf is not a number"),
+            (["--top-p", "0"], "--top-p 0.0 is not a share"),
+            (["--top-p", "1.01"], "--top-p 1.01 is not a share"),
+            (["--top-p", "nan"], "--top-p nan is not a share"),
+            (["--top-k", "0"], "--top-k 0: expected an integer >= 1"),
+            (["--stop-token", "256"], "--stop-token 256 is outside the vocabulary of 256"),
+            (["--stop-token", "-1"], "--stop-token -1 is outside the vocabulary of 256"),
+            (["--seed", str(2**64)], f"--seed {2**64} is too large"),
+            (["--tokens", "1", "--text", "a"], "--tokens and --text exclude each other"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    )
+    def test_what_makes_no_sense_is_refused(self, words: list[str], message: str, here: Here) -> None:
+        result = here(*TOY, *words)
+        assert (result.code, result.out) == (2, "")
+        assert result.err.splitlines()[0] == f"error: {message}"
+
+    def test_the_largest_seed_is_a_seed(self, here: Here) -> None:
+        for command in ("build", "forward", "generate"):
+            assert here(command, "--config", "toy.yaml", "--seed", str(2**64 - 1)).code == 0
+
+    def test_a_cold_and_a_hot_extreme_are_still_choices(self, here: Here) -> None:
+        for temperature in ("1e-300", "1e300"):
+            assert len(ids(here, "--temperature", temperature)) == 20
+
+
+class TestOnATerminal:
+    def test_ids_come_one_by_one_under_the_prompt(self, on_terminal: Here) -> None:
+        shown = on_terminal(*TOY, "-n", "4", env={"NO_COLOR": "1"})
+        page = shown.out[shown.out.index("toy  3 tokens given") :].splitlines()
+        assert page[:3] == ["toy  3 tokens given, untrained weights", "", "5 12 8"]
+        assert re.fullmatch(r"\d+ \d+ \d+ \d+", page[3])
+        assert page[4].startswith("as text: ")
+        assert page[-1] == "next: tinylm forward --config toy.yaml --tokens"
+
+    def test_text_comes_as_text(self, on_terminal: Here) -> None:
+        shown = on_terminal(*TOY, "--text", "Hi\x1b[31m", "-n", "4", env={"NO_COLOR": "1", "LC_ALL": "C"})
+        assert "\nHi\\x1b[31m\n" in shown.out
+        assert "as text" not in shown.out
+        page = shown.out[shown.out.index("toy  ") :]
+        assert page.isascii()
+        assert "\x1b" not in page

@@ -1,0 +1,161 @@
+"""Who may import whom, who may print, and what a command that runs no model must not load."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "tinylm_cli"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "machine": {"errors"},
+    "config": {"errors"},
+    "reports": {"errors", "config"},
+    "analysis": {"errors", "config", "reports"},
+    "model": {"errors", "config", "reports", "machine"},
+    "render": {"errors", "config", "reports"},
+    "cli": {"errors", "config", "reports", "machine", "analysis", "model", "render"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+"""What each room may import beside itself; the version in the package itself is everybody's."""
+
+HEAVY = {"torch", "safetensors", "numpy", "transformers"}
+
+
+def room(path: Path) -> str:
+    """Return the room a module lies in: a folder of the package, or the module itself."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool, bool]]:
+    """Yield each imported module, whether importing this one imports it, and whether only a type checker does."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    checked = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    for_types = {id(node) for block in checked for node in ast.walk(block)}
+    inside = {id(node) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for node in ast.walk(f)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: a relative import"
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            for name in names:
+                yield name, id(node) not in inside and id(node) not in for_types, id(node) in for_types
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=named)
+def test_a_room_imports_only_what_it_may(path: Path) -> None:
+    own = room(path)
+    for name, _, _ in imports(path):
+        package, _, rest = name.partition(".")
+        if package != "tinylm_cli" or not rest:
+            continue
+        other = rest.partition(".")[0]
+        assert other == own or other in MAY_IMPORT[own], f"{own} imports {name}"
+
+
+def test_every_room_has_its_rule() -> None:
+    assert {room(path) for path in MODULES} == MAY_IMPORT.keys()
+    for one in ("analysis", "model", "render"):
+        assert not {"analysis", "model", "render"} & MAY_IMPORT[one], "they never import each other"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=named)
+def test_torch_is_the_models_business(path: Path) -> None:
+    """The command line may import it, inside a function, once a model is wanted."""
+    for name, at_once, for_types in imports(path):
+        heavy = name.partition(".")[0] in HEAVY or name.startswith("tinylm_cli.model")
+        if heavy and room(path) != "model":
+            assert room(path) == "cli", f"{named(path)} imports {name}"
+            assert for_types or not at_once, f"{named(path)} imports {name} whatever the command"
+
+
+def _writes(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            if called in ("print", "sys.stdout.write", "sys.stderr.write", "typer.echo", "typer.secho"):
+                yield called
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("sys.stdout.buffer", "sys.stderr.buffer"):
+            yield ast.unparse(node)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=named)
+def test_only_the_command_line_writes(path: Path) -> None:
+    """Rendering returns text; whoever computes returns a report."""
+    if room(path) not in ("cli", "__main__"):
+        assert not list(_writes(path))
+
+
+COMMANDS = {
+    "--help": [],
+    "--version": [],
+    "list": [],
+    "params": ["--config", "toy.yaml", "--by", "tensor"],
+    "validate": ["toy.yaml", "wrong.yaml"],
+    "schema": ["--format", "markdown"],
+    "show": ["--config", "toy.yaml", "--origin"],
+    "new": ["mine"],
+    "build": ["--help"],
+    "generate": ["--tokens", "256"],
+    "forward": ["--random", "99999999x1024"],
+    "check": ["--config", "absent"],
+}
+"""What is answered without a model, some of it refused."""
+
+PROBE = """
+import os, sys
+sys.argv = ["tinylm", *sys.argv[1:]]
+def leave(code):
+    loaded = sorted(name for name in {unwanted!r} if name in sys.modules)
+    sys.stderr.flush()
+    os.write(2, ("LOADED " + " ".join(loaded)).encode())
+    end(code)
+end, os._exit = os._exit, leave
+from tinylm_cli.__main__ import main
+main()
+"""
+
+UNWANTED = [*sorted(HEAVY), "rich.console", "rich.markdown", "rich.table", "asyncio", "http", "ssl"]
+"""``rich.console`` costs as much as all of tinylm, and a pipe has no use for it."""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_runs_no_model_loads_no_torch(command: str, tmp_path: Path) -> None:
+    toy = "vocab_size: 256\nd_model: 8\nn_heads: 2\nn_layers: 3\nd_ff: 16\n"
+    (tmp_path / "toy.yaml").write_text(toy, encoding="utf-8")
+    (tmp_path / "wrong.yaml").write_text("d_model: many\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE.format(unwanted=UNWANTED), command, *COMMANDS[command]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={"LC_ALL": "C.UTF-8", "COLUMNS": "80"},
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr.endswith("LOADED "), done.stderr
+
+
+def test_the_package_itself_costs_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import tinylm_cli"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    loaded = [line.rpartition("|")[2].strip() for line in done.stderr.splitlines()]
+    assert loaded[-1] == "tinylm_cli"
+    assert not any(name.startswith(("pydantic", "typer", "torch", "rich")) for name in loaded)

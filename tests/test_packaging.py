@@ -1,0 +1,132 @@
+"""What is shipped: a wheel, a source archive and an editable install, each in an environment of its own."""
+
+from __future__ import annotations
+
+import email
+import json
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tinylm_cli import __version__
+
+ROOT = Path(__file__).resolve().parents[1]
+NAME = f"tinylm_cli-{__version__}"
+PRESETS = ("base", "medium", "small", "tiny")
+
+
+class Built(NamedTuple):
+    """A checkout, and what was built from it."""
+
+    checkout: Path
+    wheel: Path
+    sdist: Path
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """Run a command that must succeed, without a network, and return its output."""
+    environment = {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "LC_ALL": "C.UTF-8", "COLUMNS": "80"}
+    done = subprocess.run(
+        list(map(str, command)), cwd=cwd, capture_output=True, text=True, env=environment, timeout=300, check=False
+    )
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def install(what: Path, folder: Path, *how: str) -> Path:
+    """Install into a new environment that sees the dependencies of this one, and return its ``tinylm``."""
+    run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=ROOT)
+    python = folder / "bin" / "python"
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    pip = (sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-build-isolation")
+    run(*pip, *how, what, cwd=folder)
+    return folder / "bin" / "tinylm"
+
+
+def presets(tinylm: Path, elsewhere: Path) -> dict[str, dict[str, Any]]:
+    """Return what ``tinylm list`` finds, asked from another folder."""
+    elsewhere.mkdir(exist_ok=True)
+    found = json.loads(run(tinylm, "list", "--format", "json", cwd=elsewhere))["presets"]
+    return {preset["name"]: preset for preset in found}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Build as a release is built: the source archive from a checkout, and the wheel from that archive."""
+    checkout = tmp_path_factory.mktemp("checkout")
+    ignored = shutil.ignore_patterns(".*cache*", "__pycache__", ".venv", ".git", ".hypothesis", "dist")
+    shutil.copytree(ROOT, checkout, ignore=ignored, dirs_exist_ok=True)
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist", ".", cwd=checkout)
+    return Built(checkout, checkout / "dist" / f"{NAME}-py3-none-any.whl", checkout / "dist" / f"{NAME}.tar.gz")
+
+
+def test_the_wheel_holds_the_package_its_presets_and_nothing_else(built: Built) -> None:
+    with zipfile.ZipFile(built.wheel) as archive:
+        names = set(archive.namelist())
+        metadata = email.message_from_bytes(archive.read(f"{NAME}.dist-info/METADATA"))
+        commands = archive.read(f"{NAME}.dist-info/entry_points.txt").decode()
+    package = {str(path.relative_to(ROOT)) for path in (ROOT / "tinylm_cli").rglob("*.py")}
+    assert package | {"tinylm_cli/py.typed"} <= names
+    shipped = {f"tinylm_cli/configs/{name}.yaml" for name in PRESETS} | {"tinylm_cli/configs/tinylm.schema.json"}
+    assert {name for name in names if "configs" in name} == shipped
+    assert {name.split("/")[0] for name in names} == {"tinylm_cli", f"{NAME}.dist-info"}
+    assert f"{NAME}.dist-info/licenses/LICENSE" in names
+    assert (metadata["Name"], metadata["Version"], metadata["Requires-Python"]) == ("tinylm-cli", __version__, ">=3.11")
+    assert "tinylm = tinylm_cli.__main__:main" in commands
+    required = [line.split(";")[0] for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
+    assert {word.partition(">")[0].partition("<")[0].strip() for word in required} == {
+        "torch",
+        "typer",
+        "rich",
+        "pydantic",
+        "ruamel-yaml",
+        "safetensors",
+        "numpy",
+    }
+
+
+def test_the_source_archive_can_be_tested_and_documented(built: Built) -> None:
+    with tarfile.open(built.sdist) as archive:
+        names = {name.removeprefix(f"{NAME}/") for name in archive.getnames()}
+    for needed in ("pyproject.toml", "README.md", "LICENSE", "configs/tiny.yaml", "tests/test_packaging.py"):
+        assert needed in names
+    assert not [name for name in names if name.startswith((".venv", ".git/", "dist/")) or "__pycache__" in name]
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_an_installed_command_finds_its_presets_from_anywhere(kind: str, built: Built, tmp_path: Path) -> None:
+    tinylm = install(built.wheel if kind == "wheel" else built.sdist, tmp_path / "environment")
+    found = presets(tinylm, tmp_path / "elsewhere")
+    assert sorted(found) == list(PRESETS)
+    assert found["small"]["total_params"] == 4_995_072
+    for preset in found.values():
+        assert Path(preset["path"]).is_relative_to(tmp_path / "environment"), "and not those of some checkout"
+    assert run(tinylm, "--version", cwd=tmp_path) == f"tinylm {__version__}\n"
+    python = tmp_path / "environment" / "bin" / "python"
+    assert run(python, "-m", "tinylm_cli", "list", cwd=tmp_path) == run(tinylm, "list", cwd=tmp_path)
+
+
+def test_an_editable_install_follows_every_edit_of_a_preset(built: Built, tmp_path: Path) -> None:
+    tinylm = install(built.checkout, tmp_path / "environment", "--editable")
+    assert presets(tinylm, tmp_path / "elsewhere")["small"]["n_layers"] == 6
+    small = built.checkout / "configs" / "small.yaml"
+    before = small.read_text(encoding="utf-8")
+    try:
+        small.write_text(before.replace("n_layers: 6", "n_layers: 7"), encoding="utf-8")
+        (built.checkout / "configs" / "mine.yaml").write_text(before, encoding="utf-8")
+        found = presets(tinylm, tmp_path / "elsewhere")
+        assert found["small"]["n_layers"] == 7
+        assert found["mine"]["n_layers"] == 6
+        assert found["small"]["path"] == str(small)
+    finally:
+        small.write_text(before, encoding="utf-8")
+        (built.checkout / "configs" / "mine.yaml").unlink()
+    assert not list((tmp_path / "environment").rglob("small.yaml")), "there is no copy to go stale"

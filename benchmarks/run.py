@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import commands, models, weights
+from benchmarks.bystanders import CROWDED, Bystanders
 from benchmarks.measure import Figures, Plan, Row
 
 GROUPS: dict[str, Callable[[Plan], Iterator[Row]]] = {
@@ -42,14 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the groups asked for and return the exit code."""
     options = _parser().parse_args(arguments)
     plan = Plan(options.rounds, options.quick)
-    load_before = os.getloadavg()[0]
+    bystanders = Bystanders()
     rows: list[Row] = []
     for group in options.only or GROUPS:
         print(f"measuring {group} …", file=sys.stderr, flush=True)
         rows += GROUPS[group](plan)
-    load = (load_before, os.getloadavg()[0])
-    options.output.write_text(json.dumps(_document(rows, plan, load), indent=2) + "\n", encoding="utf-8")
-    _print(rows, load)
+    others = bystanders.share()
+    options.output.write_text(json.dumps(_document(rows, plan, others), indent=2) + "\n", encoding="utf-8")
+    _print(rows, others)
     missed = [row for row in rows if row.met is False]
     return 1 if options.strict and missed else 0
 
@@ -71,15 +72,14 @@ def _positive(text: str) -> int:
     return value
 
 
-def _document(rows: Sequence[Row], plan: Plan, load: tuple[float, float]) -> dict[str, Any]:
+def _document(rows: Sequence[Row], plan: Plan, others: float | None) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
             "platform": platform.platform(),
             "cpus": os.cpu_count(),
-            "load_before": load[0],
-            "load_after": load[1],
+            "others_share": others,
         },
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "quick": plan.quick,
@@ -89,7 +89,7 @@ def _document(rows: Sequence[Row], plan: Plan, load: tuple[float, float]) -> dic
     }
 
 
-def _print(rows: Sequence[Row], load: tuple[float, float]) -> None:
+def _print(rows: Sequence[Row], others: float | None) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("measured", "against"):
         table.add_column(heading, no_wrap=True)
@@ -115,7 +115,10 @@ def _print(rows: Sequence[Row], load: tuple[float, float]) -> None:
     for row in rows:
         if row.note:
             console.print(f"{row.name}: {row.note}")
-    console.print(f"load average {load[0]:.2f} before, {load[1]:.2f} after, on {os.cpu_count()} processors")
+    if others is not None:
+        console.print(f"Other work took {others:.0%} of the {os.cpu_count()} processors' time.")
+        if others > CROWDED:
+            console.print("Measure again when it is gone: threads that wait for each other lose more than their share.")
 
 
 def _figure(figures: Figures | None, unit: str) -> str:

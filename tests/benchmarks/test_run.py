@@ -25,6 +25,7 @@ def test_startup_runs_and_writes_json(tmp_path: Path) -> None:
     document = json.loads(output.read_text(encoding="utf-8"))
     assert document["schema_version"] == 1
     assert document["quick"] is True
+    assert 0 <= (document["machine"]["others_share"] or 0) <= 1
     rows = {(row["name"], row["against"]): row for row in document["rows"]}
     for command_line in ("tinylm --help", "tinylm params", "tinylm validate configs/tiny.yaml", "tinylm list"):
         row = rows[command_line, "imports"]

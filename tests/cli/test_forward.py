@@ -188,6 +188,9 @@ class TestOptions:
         assert report(here(*TOY, "--seed", "0", "--format", "json"))["stages"] == usual["stages"]
         assert report(here(*TOY, "--seed", "1", "--format", "json"))["stages"] != usual["stages"]
 
+    def test_a_device_that_is_not_there_is_refused(self, here: Here) -> None:
+        assert here(*TOY, "--device", "abacus").err.startswith("error: abacus is not a device\n")
+
     def test_weights_are_those_that_were_saved(self, here: Here) -> None:
         here("build", "--config", "toy.yaml", "--seed", "5", "--save", "model")
         saved = report(here("forward", "--weights", "model", "--format", "json"))

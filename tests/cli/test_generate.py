@@ -150,6 +150,13 @@ class TestSampling:
             assert len(ids(here, "--temperature", temperature)) == 20
 
 
+def test_device_and_dtype_reach_the_model(here: Here) -> None:
+    assert here(*TOY, "--device", "abacus").err.startswith("error: abacus is not a device\n")
+    here("build", "--config", "toy.yaml", "--save", "model")
+    assert here("generate", "--weights", "model", "--dtype", "float32").code == 0
+    assert here("generate", "--weights", "model", "--dtype", "float64").code == 2
+
+
 class TestOnATerminal:
     def test_ids_come_one_by_one_under_the_prompt(self, on_terminal: Here) -> None:
         shown = on_terminal(*TOY, "-n", "4", env={"NO_COLOR": "1"})

@@ -35,7 +35,7 @@ TokensOption = Annotated[
 ]  # fmt: skip
 TextOption = Annotated[
     str | None,
-    typer.Option(metavar="TEXT", help="Read text as bytes, where vocab_size is 256.", show_default=False),
+    typer.Option("--text", metavar="TEXT", help="Read text as bytes, where vocab_size is 256.", show_default=False),
 ]
 
 

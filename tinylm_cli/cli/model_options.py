@@ -40,7 +40,8 @@ def _seed(value: int) -> int:
     return value
 
 
-DeviceOption = Annotated[str, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1 or mps.")]
+# named, because typer 0.27 takes a metavar that spells the option's name for the option itself
+DeviceOption = Annotated[str, typer.Option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 or mps.")]
 DTypeOption = Annotated[
     DType | None,
     typer.Option("--dtype", help="Storage type of the weights; float32, or what --weights holds.", show_default=False),

@@ -73,7 +73,7 @@ def _notes(report: ForwardReport) -> list[Note]:
             Note(f"loss {report.loss:.3f} beside ln({integer(report.vocab_size)}) = {report.uniform_loss:.3f}")
         )
     if report.untrained and report.candidates:
-        notes.append(Note("The weights are untrained: every token is about as likely as any other.", "warn"))
+        notes.append(Note("The weights are untrained: these odds come from chance, not from learning.", "warn"))
     if report.milliseconds is not None and report.tokens_per_second is not None:
         time = f"{report.milliseconds:.3g}" if report.milliseconds < 100 else f"{report.milliseconds:,.0f}"
         speed = f"{time} ms a pass, {report.tokens_per_second:,.0f} tokens per second"

@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 @contextmanager
 def interrupts_deferred() -> Iterator[None]:
-    """Let an interrupt or a request to terminate wait until the block ends.
+    """Let an interrupt or a request to terminate wait until the block, which is short, ends.
 
     An exception in the middle of ``import torch`` may be swallowed there, or leave a module half made that the next
-    import trips over; either way the command would go on, or fail in words of its own.
+    import trips over; one between making a temporary file and remembering to remove it leaves the file.
     """
     if threading.current_thread() is not threading.main_thread():  # where Python never delivers signals
         yield
@@ -25,11 +27,14 @@ def interrupts_deferred() -> Iterator[None]:
     def remember(number: int, _frame: FrameType | None) -> None:
         came.append(number)
 
-    usual = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in _NUMBERS}
+    heeded = {number: handler for number, handler in handlers.items() if handler not in (signal.SIG_IGN, None)}
+    for number in heeded:
+        signal.signal(number, remember)
     try:
         yield
     finally:
-        for number, handler in usual.items():
+        for number, handler in heeded.items():
             signal.signal(number, handler)
         if came:
             os.kill(os.getpid(), came[0])

@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tinylm_cli.cli.interrupts import interrupts_deferred
 from tinylm_cli.errors import ExitCode, OutputError
 
 if TYPE_CHECKING:
@@ -138,7 +139,8 @@ def write_file(path: Path, text: str, *, overwrite: bool = True) -> None:
             return
         if mode is not None and overwrite and not os.access(target, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        _replace(target, data, mode, overwrite=overwrite)
+        with interrupts_deferred():
+            _replace(target, data, mode, overwrite=overwrite)
     except BrokenPipeError:
         raise
     except FileExistsError as error:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.fields import fields
-from tinylm_cli.config.schema import BLOCKS, ModelConfig
+from tinylm_cli.config.needs import first_unmet
+from tinylm_cli.config.schema import ModelConfig, flatten
 
 SCHEMA_LINE = "# yaml-language-server: $schema=./tinylm.schema.json"
 
 
 def to_yaml(config: ModelConfig) -> str:
-    """Return every field of ``config``, defaults included, in the order of the schema."""
+    """Return every field of ``config`` that means something there, defaults included, in the order of the schema."""
     return "".join(f"{line}\n" for line in _lines(config, commented=False))
 
 
 def to_commented_yaml(config: ModelConfig, title: str) -> str:
-    """Return every field with a comment that says what it means and what it may be: a file to start from."""
+    """Return the same fields, each with a comment that says what it means and may be: a file to start from."""
     head = [SCHEMA_LINE, "#", f"# {title}", ""]
     return "".join(f"{line}\n" for line in [*head, *_lines(config, commented=True)])
 
@@ -26,6 +28,8 @@ def scalar(value: Any) -> str:
     """Return a field's value as YAML writes it: a float as ``1.0e-5``, which YAML 1.1 does not take for text either."""
     if value is None:
         return "null"
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(scalar, value))}]"
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, float):
@@ -35,6 +39,7 @@ def scalar(value: Any) -> str:
 
 
 def _lines(config: ModelConfig, *, commented: bool) -> Iterator[str]:
+    flat = flatten(config.model_dump())
     for name, value in config.model_dump().items():
         if name in BLOCKS:
             if commented:
@@ -42,6 +47,8 @@ def _lines(config: ModelConfig, *, commented: bool) -> Iterator[str]:
                 yield f"# {ModelConfig.model_fields[name].description}"
             yield f"{name}:"
             for inner, inner_value in value.items():
+                if inner_value is None or first_unmet(f"{name}.{inner}", flat) is not None:
+                    continue
                 yield from _field(f"{name}.{inner}", inner, inner_value, "  ", commented=commented)
         elif value is not None:
             if commented and name == "nominal_params":

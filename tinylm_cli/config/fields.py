@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import types
 from functools import cache
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+from types import NoneType
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
-from tinylm_cli.config.schema import BLOCKS, Block, ModelConfig
+from tinylm_cli.config.blocks import BLOCKS, Block
+from tinylm_cli.config.schema import ModelConfig
 
-Kind = Literal["integer", "number", "boolean", "choice", "count"]
+Kind = Literal["integer", "number", "boolean", "choice", "count", "pattern", "numbers"]
 
 
 class Field(NamedTuple):
@@ -16,7 +17,8 @@ class Field(NamedTuple):
 
     Attributes:
         name: Dotted name, e.g. ``norm.eps``.
-        kind: What its values are; a count is an integer that may be written ``125M``.
+        kind: What its values are; a count is an integer that may be written ``125M``, a pattern a word of certain
+            letters, numbers a list.
         description: What it means, as users read it.
         wants: The type and range in words, e.g. ``an integer from 1 to 65,536``.
         required: True when a config must name it.
@@ -54,7 +56,7 @@ def _describe(owner: type[Block], name: str, dotted: str) -> Field:
     info = owner.model_fields[name]
     kind = _kind(info.annotation)
     choices = tuple(get_args(info.annotation)) if kind == "choice" else ()
-    default = None if info.is_required() else info.get_default(call_default_factory=True)
+    default = None if info.is_required() else info.default
     return Field(
         name=dotted,
         kind=kind,
@@ -68,12 +70,19 @@ def _describe(owner: type[Block], name: str, dotted: str) -> Field:
 
 
 def _kind(annotation: Any) -> Kind:
-    if get_origin(annotation) is Literal:
+    inner = _not_none(annotation)
+    if get_origin(inner) is Literal:
         return "choice"
-    if get_origin(annotation) in (Union, types.UnionType):
-        return "count"
-    kinds: dict[Any, Kind] = {int: "integer", float: "number", bool: "boolean"}
-    return kinds[annotation]
+    if get_origin(inner) is Annotated:
+        return "numbers" if get_origin(get_args(inner)[0]) is tuple else "count"
+    kinds: dict[Any, Kind] = {int: "integer", float: "number", bool: "boolean", str: "pattern"}
+    return kinds[inner]
+
+
+def _not_none(annotation: Any) -> Any:
+    """Return ``int`` for ``int | None``, and anything else as it is."""
+    choices = [choice for choice in get_args(annotation) if choice is not NoneType]
+    return choices[0] if NoneType in get_args(annotation) else annotation
 
 
 def _wants(kind: Kind, metadata: list[Any], choices: tuple[str, ...]) -> str:
@@ -83,6 +92,10 @@ def _wants(kind: Kind, metadata: list[Any], choices: tuple[str, ...]) -> str:
         return "a count such as 125M or 124439808"
     if kind == "boolean":
         return "true or false"
+    if kind == "pattern":
+        return "letters L and G, such as LLLLLG"
+    if kind == "numbers":
+        return "a list of numbers above 0"
     bounds = {
         bound: getattr(item, bound) for item in metadata for bound in ("gt", "ge", "lt", "le") if hasattr(item, bound)
     }

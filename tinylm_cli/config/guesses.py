@@ -11,9 +11,10 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.dump import scalar
 from tinylm_cli.config.fields import Field, fields
-from tinylm_cli.config.schema import BLOCKS, ModelConfig
+from tinylm_cli.config.schema import ModelConfig
 
 # What other tools call our fields; each was met in a published config.
 _OTHER_NAMES = {
@@ -124,7 +125,7 @@ def suggest_choice(wrong: str, choices: tuple[str, ...]) -> str | None:
 def suggest_value(written: str, field: Field) -> str | None:
     """Return what to write for a value of the wrong type: ``256`` for ``"256"`` or ``2.56e2``, ``true`` for ``yes``."""
     text = written.strip().partition("#")[0].rstrip(" ,;").casefold()
-    guess = _GUESSES[field.kind](text)
+    guess = _GUESSES[field.kind](text) if field.kind in _GUESSES else None
     return guess if guess is not None and _fits(field.name, guess) else None
 
 
@@ -152,12 +153,17 @@ def _guess_choice(text: str) -> str | None:
     return "none" if text in ("~", "null", "false") else None
 
 
+def _guess_pattern(text: str) -> str | None:
+    return text.upper()
+
+
 _GUESSES = {
     "boolean": _guess_boolean,
     "integer": _guess_integer,
     "number": _guess_number,
     "count": _guess_count,
     "choice": _guess_choice,
+    "pattern": _guess_pattern,
 }
 
 

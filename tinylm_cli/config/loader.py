@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
+from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.codes import diagnostic, refusal
 from tinylm_cli.config.presets import presets
-from tinylm_cli.config.schema import BLOCKS, ModelConfig, flatten
+from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.config.source import SET, STDIN, Source, read_source
 from tinylm_cli.config.yaml_reader import Entry, Node, read_yaml
 from tinylm_cli.errors import Diagnostic, InputError, Span, UsageError

@@ -8,12 +8,13 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.codes import clip, diagnostic
 from tinylm_cli.config.dump import scalar
 from tinylm_cli.config.fields import Field, fields
 from tinylm_cli.config.guesses import suggest_choice, suggest_keys, suggest_value
 from tinylm_cli.config.rules import Problem, broken_rules
-from tinylm_cli.config.schema import BLOCKS, ModelConfig, flatten
+from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.config.source import SET
 from tinylm_cli.config.syntax import proposed_pair
 from tinylm_cli.config.yaml_reader import Entry, Node
@@ -27,7 +28,7 @@ def diagnose(error: ValidationError, root: Node, plain: dict[str, Any], source: 
     details = error.errors(include_url=False, include_context=False, include_input=False)
     wrong_fields = [detail for detail in details if detail["type"] != "fields_disagree"]
     mistakes = diagnose_fields(wrong_fields, root, source)
-    values = _sound_values(plain, {".".join(map(str, detail["loc"])) for detail in wrong_fields})
+    values = _sound_values(plain, {_dotted(detail) for detail in wrong_fields})
     return mistakes + [diagnose_rule(problem, root, values, source) for problem in broken_rules(values)]
 
 
@@ -38,8 +39,8 @@ def diagnose_fields(errors: Iterable[ErrorDetails], root: Node, source: str) -> 
     meant: set[str] = set()  # fields that an unknown key was probably meant to be: not missing, only misplaced
     guesses = 0
     for error in errors:
-        path = [str(part) for part in error["loc"]]
-        name = ".".join(path)
+        name = _dotted(error)
+        path = name.split(".")
         if error["type"] == "missing":
             missing.append(name)
             continue
@@ -58,8 +59,8 @@ def diagnose_fields(errors: Iterable[ErrorDetails], root: Node, source: str) -> 
 def diagnose_rule(problem: Problem, root: Node, values: Mapping[str, Any], source: str) -> Diagnostic:
     """Turn a broken rule into a diagnostic at its first field that the document names, labelling the others."""
     places = {name: entry for name in problem.fields if (entry := _find(root, name.split("."))) is not None}
-    labels = [Label(entry.value.span, f"{name} is {values[name]}") for name, entry in places.items()]
-    defaults = [f"{name} is {values[name]} by default" for name in problem.fields if name not in places]
+    labels = [Label(entry.value.span, f"{name} is {scalar(values[name])}") for name, entry in places.items()]
+    defaults = [f"{name} is {_by_default(values[name])}" for name in problem.fields if name not in places]
     message = "; ".join([problem.message, *defaults])
     if not places:
         return diagnostic(problem.code, message, source, field=problem.fields[0], help=problem.help)
@@ -85,6 +86,15 @@ def _sound_values(plain: dict[str, Any], wrong: set[str]) -> dict[str, Any]:
         for name, field in fields().items()
         if name not in wrong and name.partition(".")[0] not in wrong
     }
+
+
+def _dotted(error: ErrorDetails) -> str:
+    """Return the field that is at fault; an item of a list is the list's mistake."""
+    return ".".join(part for part in error["loc"] if isinstance(part, str))
+
+
+def _by_default(value: Any) -> str:
+    return "absent" if value is None else f"{scalar(value)} by default"
 
 
 def _find(root: Node, path: list[str]) -> Entry | None:

@@ -1,22 +1,33 @@
-"""The schema of a model config: eight course fields, four architecture blocks, two labels.
+"""The schema of a model config: eight course fields, the blocks that vary between architectures, and a label.
 
-A config that names none of the blocks is exactly the course's model. Every description here is what a user reads in
-``tinylm schema``, ``tinylm new`` and an editor's tooltip, so each is written for that reader.
+A config that names none of the blocks is exactly the course's model.
 """
 
-from __future__ import annotations
+# no deferred annotations, as in config.blocks
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from tinylm_cli.config.rules import MAX_D_MODEL, MAX_N_HEADS, broken_rules
-
-PositionKind = Literal["sinusoidal", "learned", "none"]
-NormKind = Literal["layernorm", "rmsnorm"]
-Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
+from tinylm_cli.config.blocks import (
+    BLOCKS,
+    MAX_D_FF,
+    MAX_DIM,
+    MAX_LEN,
+    MAX_N_HEADS,
+    MAX_N_LAYERS,
+    Attention,
+    Block,
+    Embedding,
+    FeedForward,
+    Head,
+    Norm,
+    Position,
+    ResidualBlock,
+)
+from tinylm_cli.config.rules import broken_rules
 
 MAX_COUNT = 10**18
 _COUNT_UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
@@ -50,52 +61,6 @@ ParameterCount = Annotated[
 ]
 
 
-class Block(BaseModel):
-    """Base of every part of a config: frozen, strict about types, closed to unknown keys."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
-
-
-class Position(Block):
-    """How a token knows where it stands."""
-
-    kind: PositionKind = Field(
-        default="sinusoidal",
-        description="sinusoidal: fixed sines and cosines, no parameters; learned: a max_len × d_model table; none.",
-    )
-
-
-class Norm(Block):
-    """The normalisation before each sub-layer and before the head."""
-
-    kind: NormKind = Field(
-        default="layernorm",
-        description="layernorm: centres and scales, weight and bias; rmsnorm: scales only, weight without bias.",
-    )
-    eps: float = Field(
-        default=1e-5,
-        gt=0,
-        le=0.1,
-        description="Added to the variance so that a constant vector does not divide by zero.",
-    )
-
-
-class Attention(Block):
-    """Multi-head causal self-attention; each head works on d_head = d_model / n_heads dimensions."""
-
-    bias: bool = Field(default=True, description="Biases on the q, k, v and o projections.")
-
-
-class FeedForward(Block):
-    """The two-layer network applied to each position: d_model to d_ff, activation, back to d_model."""
-
-    activation: Activation = Field(
-        default="gelu",
-        description="gelu: the exact erf form; gelu_tanh: GPT-2's approximation; relu; silu: x times sigmoid(x).",
-    )
-    bias: bool = Field(default=True, description="Biases on both projections.")
-
-
 class ModelConfig(Block):
     """A decoder-only transformer language model.
 
@@ -112,22 +77,25 @@ class ModelConfig(Block):
     )
     d_model: int = Field(
         ge=1,
-        le=MAX_D_MODEL,
+        le=MAX_DIM,
         examples=[128],
         description="Width of the vector that carries each token through the model.",
     )
     n_heads: int = Field(
-        ge=1, le=MAX_N_HEADS, examples=[4], description="Attention heads per layer; must divide d_model."
+        ge=1,
+        le=MAX_N_HEADS,
+        examples=[4],
+        description="Attention heads per layer; must divide d_model unless attention.d_head is given.",
     )
-    n_layers: int = Field(ge=1, le=100_000, examples=[4], description="Transformer blocks, one after the other.")
+    n_layers: int = Field(ge=1, le=MAX_N_LAYERS, examples=[4], description="Transformer blocks, one after the other.")
     d_ff: int = Field(
         ge=1,
-        le=16_777_216,
+        le=MAX_D_FF,
         examples=[512],
         description="Hidden width of the feed-forward network; four times d_model is the usual choice.",
     )
     max_len: int = Field(
-        default=1024, ge=1, le=1_000_000_000, description="Longest sequence of tokens the model can read at once."
+        default=1024, ge=1, le=MAX_LEN, description="Longest sequence of tokens the model can read at once."
     )
     dropout: float = Field(
         default=0.1, ge=0, lt=1, description="Share of activations zeroed at random while training; 0 turns it off."
@@ -137,12 +105,19 @@ class ModelConfig(Block):
         description="Share one table between the token embedding and the head, saving vocab_size × d_model parameters.",
     )
 
-    position: Position = Field(default_factory=Position, description="How a token knows where it stands.")
-    norm: Norm = Field(default_factory=Norm, description="The normalisation before each sub-layer and before the head.")
-    attention: Attention = Field(default_factory=Attention, description="Multi-head causal self-attention.")
-    feed_forward: FeedForward = Field(
-        default_factory=FeedForward, description="The two-layer network applied to each position."
+    embedding: Embedding = Field(
+        default=Embedding(), description="From token ids to the vectors that the first block reads."
     )
+    position: Position = Field(default=Position(), description="How a token knows where it stands.")
+    norm: Norm = Field(default=Norm(), description="The normalisation of each sub-layer, and of what the head reads.")
+    attention: Attention = Field(default=Attention(), description="Causal self-attention.")
+    feed_forward: FeedForward = Field(
+        default=FeedForward(), description="The network applied to each position, or a mixture of experts."
+    )
+    block: ResidualBlock = Field(
+        default=ResidualBlock(), description="How attention and feed-forward join the stream through the layers."
+    )
+    head: Head = Field(default=Head(), description="From the last vectors to logits.")
 
     nominal_params: ParameterCount | None = Field(
         default=None, description="The size the model is known by, e.g. 125M; tinylm sets the true count beside it."
@@ -150,8 +125,34 @@ class ModelConfig(Block):
 
     @property
     def d_head(self) -> int:
-        """Dimensions per attention head."""
-        return self.d_model // self.n_heads
+        """Dimensions per head of queries and keys: in latent attention, those that rotate and those that do not."""
+        if self.attention.kind == "latent":
+            return self.attention.d_nope + self.attention.d_rope
+        return self.attention.d_head or self.d_model // self.n_heads
+
+    @property
+    def d_value(self) -> int:
+        """Dimensions per head of values."""
+        return self.attention.d_value if self.attention.kind == "latent" else self.d_head
+
+    @property
+    def n_kv_heads(self) -> int:
+        """Heads of keys and values."""
+        return self.attention.n_kv_heads or self.n_heads
+
+    @property
+    def d_expert(self) -> int:
+        """Hidden width of one expert."""
+        return self.feed_forward.d_expert or self.d_ff
+
+    def window(self, layer: int) -> int | None:
+        """Return how many positions, its own included, a token of ``layer`` sees; None for all before it."""
+        pattern = self.attention.window_pattern
+        return self.attention.window if pattern[layer % len(pattern)] == "L" else None
+
+    def has_experts(self, layer: int) -> bool:
+        """Return whether the feed-forward part of ``layer`` is a mixture of experts."""
+        return self.feed_forward.n_experts is not None and layer >= self.feed_forward.n_dense_layers
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
@@ -160,14 +161,6 @@ class ModelConfig(Block):
             text = "; ".join(f"{problem.message} ({problem.help})" for problem in problems)
             raise PydanticCustomError("fields_disagree", "{text}", {"text": text})
         return self
-
-
-BLOCKS: dict[str, type[Block]] = {
-    "position": Position,
-    "norm": Norm,
-    "attention": Attention,
-    "feed_forward": FeedForward,
-}
 
 
 def flatten(values: dict[str, Any]) -> dict[str, Any]:

@@ -119,8 +119,8 @@ class TinyTransformerLM(nn.Module):
 
         Args:
             tokens: Ids (B, T), T <= max_len, int64 or another integer dtype.
-            mask: Replaces the causal rule and every window: boolean (True may attend) or added to the
-                scores; (T, T), (B, T, T) or (B, 1, T, T). A row of a boolean mask that may attend to nothing gets zeros from attention.
+            mask: Replaces the causal rule and every window: boolean (True may attend) or added to the scores; (T, T),
+                (B, T, T) or (B, 1, T, T). A row of a boolean mask that may attend to nothing gets zeros from attention.
 
         Returns:
             Logits (B, T, V).

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -73,10 +74,15 @@ def test_a_single_token_needs_no_guess(put_to_test: PutToTest) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_parameter_learns(put_to_test: PutToTest, dtype: torch.dtype) -> None:
+def test_every_parameter_that_can_learn_has_a_gradient(put_to_test: PutToTest, dtype: torch.dtype) -> None:
     law = gradients_finite(put_to_test(dtype=dtype, d_model=64))
     assert law.status == "pass"
-    assert law.figure.startswith("51 tensors, ")
+    assert re.fullmatch(r"\d+ of 48 nonzero, 3 key biases softmax ignores", law.figure)
+
+
+def test_without_biases_every_parameter_is_expected_to_learn(put_to_test: PutToTest) -> None:
+    law = gradients_finite(put_to_test(d_model=64, attention={"bias": False}))
+    assert (law.status, law.figure) == ("pass", "39 of 39 nonzero")
 
 
 def test_a_parameter_nobody_uses_is_found(put_to_test: PutToTest) -> None:

@@ -7,7 +7,6 @@ by shard. Values are always drawn on the CPU in float32; a bfloat16 model holds 
 
 from __future__ import annotations
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -17,16 +16,13 @@ from tinylm_cli.model.experts import Router
 from tinylm_cli.model.norm import Norm
 from tinylm_cli.model.position import SinusoidalPosition
 from tinylm_cli.model.rotary import RotaryPosition
+from tinylm_cli.model.stream import stream
 
 STD = 0.02
 """Radford et al. 2018 (GPT), section 4.1, https://openai.com/research/language-unsupervised"""
 
 CHUNK = 1 << 15
 """Values drawn at once: 128 KiB, so that nothing is doubled when they are cast or copied to another device."""
-
-STATE_WORDS = 624
-STATE_OFFSET = 3
-"""The generator's words, and where they start in what torch gives as its state, both in units of 64 bits."""
 
 
 def initialise(model: nn.Module, *, seed: int) -> None:
@@ -79,21 +75,6 @@ def _constants(model: nn.Module) -> dict[str, float]:
         starts_at = module.starts_at if isinstance(module, Norm) else {"bias": 0.0}
         found.update({f"{path}.{name}": value for name, value in starts_at.items()})
     return found
-
-
-def stream(name: str, seed: int) -> torch.Generator:
-    """Return the random stream of the tensor ``name`` under ``seed``.
-
-    ``manual_seed`` keeps 32 bits on the CPU, few enough for two tensors of a deep model to share a stream: with 60,000
-    of them the odds are one in three. So the whole state of the Mersenne Twister is hashed from the key instead.
-    """
-    generator = torch.Generator(device="cpu").manual_seed(0)
-    digest = hashlib.shake_256(f"{seed}:{name}".encode()).digest(4 * STATE_WORDS)
-    words = torch.frombuffer(bytearray(digest), dtype=torch.int32).long() & 0xFFFFFFFF  # (624)
-    state = generator.get_state()
-    state.view(torch.int64)[STATE_OFFSET : STATE_OFFSET + STATE_WORDS] = words
-    generator.set_state(state)
-    return generator
 
 
 def _fill_normal(values: Tensor, generator: torch.Generator) -> None:

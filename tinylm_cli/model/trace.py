@@ -32,7 +32,7 @@ POSITIONS: dict[PositionKind, str] = {
 NORMS: dict[NormKind, str] = {"layernorm": "layer norm", "rmsnorm": "RMS norm"}
 
 
-def trace(model: TinyTransformerLM, tokens: Tensor) -> tuple[Stage, ...]:
+def traced_forward(model: TinyTransformerLM, tokens: Tensor) -> tuple[tuple[Stage, ...], Tensor]:
     """Run ``tokens`` through ``model`` and measure what comes out of each stage.
 
     The pass is a real one, in evaluation mode and without gradients; the model is left in the mode it was in.
@@ -42,17 +42,12 @@ def trace(model: TinyTransformerLM, tokens: Tensor) -> tuple[Stage, ...]:
         tokens: Ids (B, T) on the model's device, T <= max_len.
 
     Returns:
-        The stages in the order they ran: those inside the embedding or a block before the embedding or block itself.
+        The stages in the order they ran, those inside the embedding or a block before the embedding or block itself;
+        and the logits (B, T, V).
 
     Raises:
         ValueError: If the tokens do not fit the model.
     """
-    stages, _ = traced_forward(model, tokens)
-    return stages
-
-
-def traced_forward(model: TinyTransformerLM, tokens: Tensor) -> tuple[tuple[Stage, ...], Tensor]:
-    """Return the stages of :func:`trace`, and the logits (B, T, V) of the same run."""
     stages = [Stage("tokens", "token ids", 0, tuple(tokens.shape), None, None, None)]
 
     def watch(name: str, kind: str) -> None:

@@ -96,7 +96,7 @@ def generate(
     terminal = terminal_of(sys.stdout)
     if live:
         opening = opening_view(loaded.name, prompt, text, untrained=weights is None)
-        write_stdout(to_text(opening.blocks, terminal))
+        write_stdout(to_text(opening, terminal))
     start = torch.tensor([prompt], device=model.lm_head.weight.device)
     began = time.perf_counter()
     steps = model.stream(start, max_new_tokens, temperature, top_k, top_p, seed, stop_token)

@@ -98,7 +98,5 @@ class Mistake(NamedTuple):
 Block = Heading | Table | Tree | Note | Listing | Mistake
 
 
-class View(NamedTuple):
-    """What a command shows."""
-
-    blocks: tuple[Block, ...]
+View = tuple[Block, ...]
+"""What a command shows, from top to bottom."""

@@ -19,7 +19,7 @@ def counted(value: int, noun: str) -> str:
 
 
 def compact(value: int) -> str:
-    """Return three significant digits with K, M, B or T: ``4.995.072`` as ``5M``, ``826,112`` as ``826K``."""
+    """Return three significant digits with K, M, B or T: ``4,995,072`` as ``5M``, ``826,112`` as ``826K``."""
     scaled = float(value)
     for unit in _DECIMAL:
         if abs(scaled) < 999.5 or unit == _DECIMAL[-1]:

@@ -61,7 +61,7 @@ class ModelParams:
         nominal_error: ``total_params / nominal_params - 1``, or None.
         weights_bytes: ``total_params`` in ``dtype``.
         dtype: Storage type that the byte counts assume.
-        components: By component, largest structure first; shares sum to 1.
+        components: By component, in the order of the model, from the token embedding to the head; shares sum to 1.
         parts: By layer or by tensor, when asked for; else empty.
         tied: The ledger of shared tensors.
     """

@@ -18,7 +18,7 @@ def build_view(report: BuildReport, depth: int | None) -> View:
     blocks += _proof_notes(report.proof)
     if report.saved_to:
         blocks.append(Note(f"Saved to {report.saved_to}.", "good"))
-    return View(tuple(blocks))
+    return tuple(blocks)
 
 
 def _origin(report: BuildReport) -> str:

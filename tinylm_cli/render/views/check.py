@@ -24,7 +24,7 @@ def check_view(report: CheckReport) -> View:
     broken = [
         Note(f"✗ {law.name}: {law.claim}; measured: {law.figure}", "bad") for law in report.laws if law.status == "fail"
     ]
-    return View((Heading(report.name, f"{report.dtype} on {report.device}, {weights}"), table, *broken, verdict))
+    return Heading(report.name, f"{report.dtype} on {report.device}, {weights}"), table, *broken, verdict
 
 
 def _figure(law: Law) -> Cell:

@@ -19,7 +19,7 @@ def forward_view(report: ForwardReport, *, expand: bool) -> View:
     if report.candidates:
         blocks.append(_candidates(report))
     blocks += _notes(report)
-    return View(tuple(blocks))
+    return tuple(blocks)
 
 
 def _stages(stages: tuple[Stage, ...], *, expand: bool) -> Table:

@@ -15,13 +15,11 @@ NOMINAL_TOLERANCE = 0.05
 def params_view(report: ParamsReport) -> View:
     """Show one model in depth, or several side by side."""
     if len(report.models) == 1:
-        return View(tuple(_breakdown(report.models[0])))
-    return View(
-        (
-            Heading("Parameters of the presets", "a tied tensor counted once"),
-            _comparison(report.models),
-            *_flagged(report.models),
-        )
+        return tuple(_breakdown(report.models[0]))
+    return (
+        Heading("Parameters of the presets", "a tied tensor counted once"),
+        _comparison(report.models),
+        *_flagged(report.models),
     )
 
 

@@ -24,8 +24,9 @@ from tinylm_cli.cli.model_options import (
 )
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, same_model
 from tinylm_cli.cli.outcome import Format, Outcome, write_stdout
-from tinylm_cli.cli.tokens import BYTE_VOCAB_SIZE, encode_text, parse_tokens
+from tinylm_cli.cli.tokens import encode_text, parse_tokens
 from tinylm_cli.errors import UsageError
+from tinylm_cli.quantities import BYTE_VOCAB_SIZE
 from tinylm_cli.render.safe import shown
 from tinylm_cli.render.terminal import Terminal, is_terminal, terminal_of
 

@@ -14,15 +14,13 @@ from tinylm_cli.cli.interrupts import interrupts_deferred
 from tinylm_cli.cli.options import DEFAULT_CONFIG, complete_config
 from tinylm_cli.cli.progress import working
 from tinylm_cli.errors import InputError, UnableError, UsageError
+from tinylm_cli.quantities import MAX_SEED
 
 if TYPE_CHECKING:
     import torch
 
     from tinylm_cli.config.loader import LoadedConfig
     from tinylm_cli.model import TinyTransformerLM
-
-
-MAX_SEED = 2**64 - 1
 
 
 class DType(StrEnum):

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinylm_cli.errors import InputError, UsageError
+from tinylm_cli.quantities import BYTE_VOCAB_SIZE
 
 if TYPE_CHECKING:
     from tinylm_cli.config.schema import ModelConfig
 
-BYTE_VOCAB_SIZE = 256
 MAX_INPUT_BYTES = 64 * 1024 * 1024
 
 _MOST_SHOWN = 20

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_BINARY = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _DECIMAL = ("", "K", "M", "B", "T", "Q")
 
 
@@ -26,15 +25,6 @@ def compact(value: int) -> str:
             return f"{scaled:.3g}{unit}" if unit != _DECIMAL[-1] else f"{scaled:,.0f}{unit}"
         scaled /= 1000
     raise AssertionError
-
-
-def binary_bytes(value: int) -> str:
-    """Return bytes in powers of 1024 under their own names: ``19.1 MiB``."""
-    if value < 1024:
-        return f"{value} B"
-    exponent = min((value.bit_length() - 1) // 10, len(_BINARY))
-    scaled = value / 1024**exponent
-    return f"{scaled:,.{0 if scaled >= 1000 else 1 if scaled >= 10 else 2}f} {_BINARY[exponent - 1]}"
 
 
 def signed_percent(fraction: float) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tinylm_cli.quantities import binary_bytes
 from tinylm_cli.render.blocks import Block, Branch, Cell, Column, Heading, Note, Style, Tree, View
-from tinylm_cli.render.units import binary_bytes, integer, shape
+from tinylm_cli.render.units import integer, shape
 from tinylm_cli.render.views.params import ledger_blocks
 from tinylm_cli.reports.architecture import BuildReport, ModuleNode, Proof
 

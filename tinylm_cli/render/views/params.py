@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tinylm_cli.quantities import binary_bytes
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Table, View
-from tinylm_cli.render.units import binary_bytes, compact, integer, percentages, shape, signed_percent
+from tinylm_cli.render.units import compact, integer, percentages, shape, signed_percent
 from tinylm_cli.reports.params import ModelParams, ParamsReport, PartParams
 
 NOMINAL_TOLERANCE = 0.05

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.render.units import compact, integer, percentages, shape, signed_percent
+from tinylm_cli.render.units import compact, integer, percentages, shape, signed_percent, small_percent, stated_count
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,29 @@ def test_integers_are_exact() -> None:
 )
 def test_a_difference_has_its_sign(fraction: float, text: str) -> None:
     assert signed_percent(fraction) == text
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"),
+    [
+        (0.05, "5.0%"),
+        (0.000986, "0.1%"),
+        (0.0005, "0.1%"),
+        (0.00049, "0.05%"),
+        (4e-6, "0.0004%"),
+        (1e-12, "0.0000000001%"),
+    ],
+)
+def test_a_small_difference_never_reads_as_none(fraction: float, text: str) -> None:
+    assert small_percent(fraction) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(5_000_000, "5M"), (500_000, "500K"), (124_439_808, "124,439,808"), (1_234, "1,234"), (999, "999"), (7, "7")],
+)
+def test_a_stated_count_is_never_rounded(value: int, text: str) -> None:
+    assert stated_count(value) == text
 
 
 def test_a_shape() -> None:

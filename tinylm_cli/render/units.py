@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 _DECIMAL = ("", "K", "M", "B", "T", "Q")
@@ -25,6 +26,18 @@ def compact(value: int) -> str:
             return f"{scaled:.3g}{unit}" if unit != _DECIMAL[-1] else f"{scaled:,.0f}{unit}"
         scaled /= 1000
     raise AssertionError
+
+
+def stated_count(value: int) -> str:
+    """Return a count as a person states it: ``5M`` where that is all of it, else every digit."""
+    return compact(value) if value % 10 ** max(len(str(value)) - 3, 0) == 0 else integer(value)
+
+
+def small_percent(fraction: float) -> str:
+    """Return a share above 0 to one decimal, or to as many as it takes to show something: ``0.1%``, ``0.0004%``."""
+    percent = fraction * 100
+    decimals = 1 if percent >= 0.05 else -math.floor(math.log10(percent))
+    return f"{percent:.{decimals}f}%"
 
 
 def signed_percent(fraction: float) -> str:

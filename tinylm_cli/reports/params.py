@@ -35,15 +35,23 @@ class TiedLedger:
         naive_params: Every tensor counted as if it stood alone.
         unique_params: Each stored tensor counted once.
         saved_params: The difference.
-        saved_weights_bytes: ``saved_params`` at the width of the weights' dtype.
-        saved_adam_bytes: Two float32 moments for each saved parameter (Kingma and Ba 2015,
-            https://arxiv.org/abs/1412.6980), which Adam then need not keep.
+        naive_weights_bytes: ``naive_params`` at the width of the weights' dtype.
+        unique_weights_bytes: ``unique_params`` likewise.
+        saved_weights_bytes: ``saved_params`` likewise.
+        naive_adam_bytes: What Adam keeps for ``naive_params``: two float32 moments for each, whatever the dtype of the
+            weights (Kingma and Ba 2015, https://arxiv.org/abs/1412.6980).
+        unique_adam_bytes: What it keeps for ``unique_params``.
+        saved_adam_bytes: What it then need not keep.
     """
 
     naive_params: int
     unique_params: int
     saved_params: int
+    naive_weights_bytes: int
+    unique_weights_bytes: int
     saved_weights_bytes: int
+    naive_adam_bytes: int
+    unique_adam_bytes: int
     saved_adam_bytes: int
 
 

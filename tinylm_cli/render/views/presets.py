@@ -5,7 +5,7 @@ from __future__ import annotations
 from tinylm_cli.config.dump import scalar
 from tinylm_cli.config.fields import fields
 from tinylm_cli.render.blocks import Cell, Column, Heading, Listing, Row, Table, View
-from tinylm_cli.render.units import compact, integer
+from tinylm_cli.render.units import integer, stated_count
 from tinylm_cli.reports.presets import Origin, PresetsReport, ShowReport
 
 
@@ -29,7 +29,7 @@ def presets_view(report: PresetsReport) -> View:
             str(preset.n_heads),
             str(preset.n_layers),
             integer(preset.d_ff),
-            compact(preset.nominal_params) if preset.nominal_params else "",
+            stated_count(preset.nominal_params) if preset.nominal_params else "",
             Cell(integer(preset.total_params), "strong"),
         )
         for preset in report.presets

@@ -61,6 +61,9 @@ def test_standard_input_has_a_name() -> None:
         ("mni.yaml", "no preset or file is called mni.yaml", "did you mean mine.yaml?"),
         ("zzz", "no preset or file is called zzz", "the presets are tiny, small, medium, base; a path names a file"),
         ("zzz.yaml", "no such file: zzz.yaml", ""),
+        ("nosuch.yaml", "no such file: nosuch.yaml", ""),  # an ending alone is no likeness
+        ("tinny.yaml", "no preset or file is called tinny.yaml", "did you mean tiny?"),
+        ("", "the config has an empty name", "is a variable of the shell unset?"),
         ("no/such.yaml", "no such file: no/such.yaml", ""),
     ],
 )
@@ -177,7 +180,6 @@ def test_what_is_no_option(override: str, minimal: str) -> None:
         ("n_layers=[", "yaml-syntax"),
         ("n_layers=&a 1", "anchor"),
         ("n_layers=!!int 1", "tag"),
-        ("n_layers=1\n--- 2", "several-documents"),
         ("n_layers.x=1", "wrong-type"),
         ("norm.eps.x=1", "wrong-type"),
         ("optimizer.lr=1", "unknown-key"),

@@ -83,12 +83,14 @@ def parse_config(source: Source, overrides: Sequence[str] = ()) -> LoadedConfig:
 
 def _existing(reference: str) -> str:
     """Return a path to read, or explain what else the name might have meant."""
+    if not reference:
+        raise InputError("the config has an empty name", help="is a variable of the shell unset?")
     if reference == "-" or "/" in reference or "\0" in reference or Path(reference).exists():
         return reference
-    from tinylm_cli.config.guesses import suggest
+    from tinylm_cli.config.guesses import suggest_config
 
     nearby = [path.name for pattern in ("*.yaml", "*.yml") for path in Path().glob(pattern)]
-    meant = suggest(reference, [*presets(), *nearby])
+    meant = suggest_config(reference, [*presets(), *nearby])
     known = ", ".join(presets())
     if reference.endswith((".yaml", ".yml")) and meant is None:
         raise InputError(f"no such file: {reference}")
@@ -103,6 +105,10 @@ def _apply(override: str, root: Node, mistakes: list[Diagnostic]) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key.strip() or not key.isprintable():
         raise UsageError(f"--set {override}: expected key=value", help="for example --set n_layers=8")
+    if len(value.strip().splitlines()) > 1:
+        raise UsageError(
+            f"--set {key}: the value goes over several lines", help="write each field in a --set of its own"
+        )
     source = Source(SET, value, line_text=override, shift=len(key) + 1)
     key_span = Span(SET, 1, 1, len(key) + 1, override)
     document = read_yaml(source)

@@ -189,7 +189,8 @@ class TestWholeOrNotAtAll:
     ("output", "reason"),
     [
         ("there", "error: there is a folder\n  = help: name a file in it\n"),
-        ("", "error: . is a folder\n  = help: name a file in it\n"),
+        ("", "error: an empty word names no file or folder\n"),
+        (".", "error: . is a folder\n  = help: name a file in it\n"),
         ("absent/out", "error: cannot write absent/out: No such file or directory\n"),
         ("toy.yaml/out", "error: cannot write toy.yaml/out: Not a directory\n"),
         ("/proc/version", "error: cannot write /proc/version: No such file or directory\n"),
@@ -197,7 +198,7 @@ class TestWholeOrNotAtAll:
         ("/dev/fd/999", "error: cannot write /dev/fd/999: Bad file descriptor\n"),
         ("x" * 300, "error: cannot write"),
     ],
-    ids=["folder", "empty", "missing-folder", "under-a-file", "read-only", "full", "closed", "long"],
+    ids=["folder", "empty", "here", "missing-folder", "under-a-file", "read-only", "full", "closed", "long"],
 )
 def test_what_cannot_be_written_is_refused(output: str, reason: str, here: Here, folder: Path) -> None:
     (folder / "there").mkdir()

@@ -214,8 +214,8 @@ def _lowered(view: View, outcome: Outcome) -> str:
         from tinylm_cli.render.markdown import to_markdown
         from tinylm_cli.render.safe import to_ascii
 
-        text = to_markdown(view.blocks)
+        text = to_markdown(view)
         return text if surface.unicode else to_ascii(text)
     from tinylm_cli.render.text import to_text
 
-    return to_text(view.blocks, surface)
+    return to_text(view, surface)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tinylm_cli.cli.model_options import (
     DeviceOption,
     DTypeOption,
@@ -64,6 +66,8 @@ def check(
             model=model,
             on_start=lambda law: progress.say(f"checking {loaded.name}: {law}"),
         )
+    if weights is not None:
+        report = replace(report, seed=None)
     exit_code = ExitCode.FAILED if report.failed else ExitCode.DONE
     model_words = same_model(config, set_, weights)
     next_step = follow_up("forward" if report.failed else "generate", model_words, request.words(), "--tokens")

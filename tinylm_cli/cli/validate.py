@@ -75,7 +75,8 @@ def _expand(files: Iterable[str]) -> Iterator[str]:
     seen: set[str] = set()
     for name in files:
         folder = Path(name)
-        inside = [str(path) for path in _yaml_files(folder)] if folder.is_dir() else []
+        is_folder = name not in presets() and folder.is_dir()  # a preset comes first, as for --config
+        inside = [str(path) for path in _yaml_files(folder)] if is_folder else []
         for path in inside or [name]:
             file = path if path == "-" or path in presets() else os.path.realpath(path)
             if file not in seen:
@@ -101,9 +102,7 @@ def _check(path: str, overrides: Iterable[str]) -> FileResult:
     try:
         loaded = load_config(path, tuple(overrides))
     except ConfigError as error:
-        return FileResult(error.diagnostics[0].source, "wrong", None, "", error.diagnostics)
+        return FileResult(error.diagnostics[0].source, "wrong", None, "", "", error.diagnostics)
     except InputError as error:
-        return FileResult(
-            path, "unreadable", None, f"{error.message} ({error.help})" if error.help else error.message, ()
-        )
-    return FileResult(loaded.source, "valid", total_params(tensor_table(loaded.config)), "", ())
+        return FileResult(path, "unreadable", None, error.message, error.help, ())
+    return FileResult(loaded.source, "valid", total_params(tensor_table(loaded.config)), "", "", ())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tinylm_cli.errors import CapacityError
-from tinylm_cli.machine import format_bytes, memory_limits, require_memory
+from tinylm_cli.machine import memory_limits, require_memory
 
 MIB = 1 << 20
 
@@ -139,21 +139,6 @@ def test_work_that_does_not_fit_is_refused_in_words(tmp_path: Path) -> None:
     root = tree(tmp_path, {"proc/meminfo": "MemAvailable: 1536 kB\n"})
     with pytest.raises(CapacityError) as caught:
         require_memory(5 << 30, "building 7 parameters in float32", root=root)
-    message = "building 7 parameters in float32 needs 5.0 GiB, and only 1.5 MiB is left (available RAM)"
+    message = "building 7 parameters in float32 needs 5.00 GiB, and only 1.50 MiB is left (available RAM)"
     assert caught.value.message == message
     assert "--meta" in caught.value.help
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
-        (0, "0 B"),
-        (1023, "1023 B"),
-        (1024, "1.0 KiB"),
-        (353 * MIB + MIB // 2, "353.5 MiB"),
-        (1 << 30, "1.0 GiB"),
-        (1 << 80, "1048576.0 EiB"),
-    ],
-)
-def test_bytes_are_counted_in_powers_of_1024(count: int, text: str) -> None:
-    assert format_bytes(count) == text

@@ -4,7 +4,6 @@
 
     TinylmError
     ├── ConfigError        exit 1  the config was read and is wrong; carries every diagnostic found
-    ├── ProofError         exit 1  two counts that must agree do not
     └── UnableError        exit 2  the command could not be carried out
         ├── UsageError             the words on the command line do not fit
         ├── InputError             something named could not be read
@@ -109,12 +108,6 @@ class ConfigError(TinylmError):
         more = f" (and {len(diagnostics) - 1} more)" if len(diagnostics) > 1 else ""
         super().__init__(f"{place}: {first.message}{more}", help=first.help)
         self.diagnostics = diagnostics
-
-
-class ProofError(TinylmError):
-    """Two independent counts of the same model disagree."""
-
-    exit_code = ExitCode.FAILED
 
 
 class UnableError(TinylmError):

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinylm_cli.errors import CapacityError
+from tinylm_cli.quantities import binary_bytes
 
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _UNLIMITED = 1 << 60
 """Limits from here up mean none: version 1 control groups write a number just below 2⁶³ for it."""
 
@@ -61,18 +61,10 @@ def require_memory(needed_bytes: int, what: str, *, root: Path = Path("/")) -> N
     tightest = min(memory_limits(root), key=lambda limit: limit.available_bytes, default=None)
     if tightest is not None and needed_bytes > tightest.available_bytes:
         raise CapacityError(
-            f"{what} needs {format_bytes(needed_bytes)}, and only {format_bytes(tightest.available_bytes)} is left"
+            f"{what} needs {binary_bytes(needed_bytes)}, and only {binary_bytes(tightest.available_bytes)} is left"
             f" ({tightest.name})",
             help="choose a smaller model or dtype, free some memory, or use --meta to go through it without weights",
         )
-
-
-def format_bytes(count: int) -> str:
-    """Return ``count`` bytes in the largest binary unit that leaves at least 1, to one decimal: ``1.5 GiB``."""
-    power = min(max(count.bit_length() - 1, 0) // 10, len(_UNITS) - 1)
-    if power == 0:
-        return f"{count} B"
-    return f"{count / (1 << 10 * power):.1f} {_UNITS[power]}"
 
 
 def _available_ram(root: Path) -> Iterator[MemoryLimit]:

@@ -135,8 +135,10 @@ def test_the_ledger_of_tied_tensors(
     assert ledger.naive_params - ledger.unique_params == ledger.saved_params
     assert ledger.unique_params == model.total_params
     assert ledger.naive_params == model.untied_params
-    assert ledger.saved_weights_bytes == ledger.saved_params * dtype[1]
-    assert ledger.saved_adam_bytes == ledger.saved_params * 8
+    for kind in ("naive", "unique", "saved"):
+        params = getattr(ledger, f"{kind}_params")
+        assert getattr(ledger, f"{kind}_weights_bytes") == params * dtype[1]
+        assert getattr(ledger, f"{kind}_adam_bytes") == params * 8
     assert model.weights_bytes == model.total_params * dtype[1]
 
 

@@ -45,7 +45,7 @@ def test_the_course_model_tensor_by_tensor() -> None:
     assert [tensor[:3] for tensor in embedding.tensors] == [(TOKEN_EMBEDDING, (256, 128), "token_embedding")]
     assert layers.layers == range(4)
     assert [tensor[:3] for tensor in layers.tensors] == LAYER
-    assert list(head.tensors) == [
+    assert [tensor[:4] for tensor in head.tensors] == [
         ("ln_f.weight", (128,), "norm", None),
         ("ln_f.bias", (128,), "norm", None),
         ("lm_head.weight", (256, 128), "lm_head", TOKEN_EMBEDDING),

@@ -42,7 +42,7 @@ def test_documents(here: Here, golden_json: Golden) -> None:
 
 
 def test_the_screen_in_outline(here: Here) -> None:
-    page = here(*TOY)
+    page = here(*TOY, columns=120)
     lines = page.out.splitlines()
     assert lines[0] == "toy  float32 on cpu, seed 0"
     laws = lines[3 : lines.index("", 3)]
@@ -50,6 +50,17 @@ def test_the_screen_in_outline(here: Here) -> None:
     assert all(line.startswith("✓ pass  ") for line in laws)
     assert lines[-1] == f"All {len(laws)} laws hold."
     assert page.err == "next: tinylm generate --config toy.yaml --tokens\n"
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_no_figure_and_no_reason_is_cut(columns: int, here: Here) -> None:
+    changed = (*TOY, "--set", "max_len=1", "--dtype", "bfloat16")
+    laws = json.loads(here(*changed, "--format", "json").out)["laws"]
+    assert {law["status"] for law in laws} >= {"pass", "skip"}
+    page = here(*changed, columns=columns).out
+    assert "…" not in page
+    words = " ".join(page.split())
+    assert all(f"{law['name']} {law['figure']}" in words for law in laws)
 
 
 def test_markdown_says_what_each_law_claims(here: Here) -> None:

@@ -71,6 +71,17 @@ class TestTokens:
         assert found["tokens"] == [ids]
         assert (found["batch_size"], found["seq_len"], found["vocab_size"]) == (1, len(ids), 256)
 
+    @pytest.mark.parametrize("words", [[], ["--tokens"]])
+    @pytest.mark.parametrize(
+        ("vocab_size", "max_len", "ids"), [(7, 32, [5, 5, 1]), (1, 32, [0, 0, 0]), (13, 2, [5, 12])]
+    )
+    def test_those_of_the_course_are_made_to_fit(
+        self, words: list[str], vocab_size: int, max_len: int, ids: list[int], here: Here
+    ) -> None:
+        sizes = ("--set", f"vocab_size={vocab_size}", "--set", f"max_len={max_len}", "--format", "json")
+        assert report(here(*TOY, *words, *sizes))["tokens"] == [ids]
+        assert report(here("generate", "--config", "toy.yaml", *words, *sizes))["prompt"] == ids
+
     @pytest.mark.parametrize(
         ("words", "message", "remedy"),
         [
@@ -201,6 +212,19 @@ class TestOptions:
         assert "loaded weights" in page.out
         assert "untrained" not in page.out
         assert page.err == "next: tinylm check --weights model\n"
+
+    def test_the_next_command_is_run_alike(self, here: Here) -> None:
+        how = ("--seed", "3", "--dtype", "float64")
+        asked = "--dtype float64 --seed 3"
+        assert here(*TOY, *how).err == f"next: tinylm check --config toy.yaml {asked}\n"
+        assert here("check", "--config", "toy.yaml", *how).err.endswith(f" toy.yaml {asked} --tokens\n")
+        assert here("generate", "--config", "toy.yaml", *how).err.endswith(f" toy.yaml {asked} --tokens\n")
+        assert here("build", "--config", "toy.yaml", *how).err.endswith(f" toy.yaml {asked} --tokens\n")
+        meta = here(*TOY, *how, "--meta").err
+        assert meta == "next: tinylm build --config toy.yaml --dtype float64 --meta\n", "which is no check"
+        saved = here("build", "--config", "toy.yaml", *how, "--save", "model").err
+        assert saved == "next: tinylm forward --weights model --tokens\n", "which has its seed and its dtype"
+        assert here("check", "--weights", "model", *how).err.endswith(" --weights model --dtype float64 --tokens\n")
 
     def test_loss_is_held_against_an_even_guess(self, here: Here) -> None:
         found = report(here(*TOY, "--format", "json"))

@@ -123,8 +123,8 @@ class TestSampling:
     @pytest.mark.parametrize(
         ("words", "message"),
         [
-            (["--temperature", "nan"], "--temperature nan is not a number"),
-            (["--temperature", "inf"], "--temperature inf is not a number"),
+            (["--temperature", "nan"], "--temperature nan: expected a finite number >= 0"),
+            (["--temperature", "inf"], "--temperature inf: expected a finite number >= 0"),
             (["--top-p", "0"], "--top-p 0.0 is not a share"),
             (["--top-p", "1.01"], "--top-p 1.01 is not a share"),
             (["--top-p", "nan"], "--top-p nan is not a share"),

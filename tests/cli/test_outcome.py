@@ -9,13 +9,15 @@ import os
 import re
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tinylm_cli.cli.outcome import write_file
+from tinylm_cli.cli.app import run as run_command
+from tinylm_cli.cli.outcome import StreamError, write_file
 from tinylm_cli.errors import OutputError
 
 Here = Callable[..., Any]
@@ -187,7 +189,8 @@ class TestWholeOrNotAtAll:
     ("output", "reason"),
     [
         ("there", "error: there is a folder\n  = help: name a file in it\n"),
-        ("", "error: . is a folder\n  = help: name a file in it\n"),
+        ("", "error: an empty word names no file or folder\n"),
+        (".", "error: . is a folder\n  = help: name a file in it\n"),
         ("absent/out", "error: cannot write absent/out: No such file or directory\n"),
         ("toy.yaml/out", "error: cannot write toy.yaml/out: Not a directory\n"),
         ("/proc/version", "error: cannot write /proc/version: No such file or directory\n"),
@@ -195,7 +198,7 @@ class TestWholeOrNotAtAll:
         ("/dev/fd/999", "error: cannot write /dev/fd/999: Bad file descriptor\n"),
         ("x" * 300, "error: cannot write"),
     ],
-    ids=["folder", "empty", "missing-folder", "under-a-file", "read-only", "full", "closed", "long"],
+    ids=["folder", "empty", "here", "missing-folder", "under-a-file", "read-only", "full", "closed", "long"],
 )
 def test_what_cannot_be_written_is_refused(output: str, reason: str, here: Here, folder: Path) -> None:
     (folder / "there").mkdir()
@@ -228,3 +231,32 @@ class TestStreamsByName:
         process = start("list", "--output", "pipe")
         assert "small" in (folder / "pipe").read_text(encoding="utf-8")
         assert process.wait(timeout=60) == 0
+
+
+class TestWhoFailed:
+    """An error of the system is about standard output only where it came from writing to it."""
+
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT])
+    def test_what_fails_elsewhere_is_not_blamed_on_the_output(
+        self, number: int, here: Here, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr("tinylm_cli.analysis.params.analyse_params", fail)
+        result = here("build", "--config", "toy.yaml")
+        assert (result.code, result.out) == (2, "")
+        assert result.err.startswith("error: unexpected OSError: ")
+
+    @pytest.mark.parametrize(
+        "arguments", [["list"], ["--version"], ["--help"], ["list", "--help"], ["list", "--output", "-"]], ids=" ".join
+    )
+    def test_what_standard_output_refuses_goes_to_main(
+        self, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(_text: str) -> int:
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+
+        monkeypatch.setattr(sys.stdout, "write", fail)
+        with pytest.raises(StreamError, match="not connected"):
+            run_command(arguments)

@@ -109,9 +109,17 @@ def test_a_nominal_size_is_judged(here: Here) -> None:
         "5K": "toy is stated as 5K: the true count is 22.7% less.",
         "3K": "toy is stated as 3K: the true count is 28.8% more.",
         "1K": "toy is stated as 1K: the true count is 3.9 times that.",
+        "3864": "toy is stated as 3,864: exactly right.",
+        "3865": "toy is stated as 3,865: right within 0.03%.",
     }
     for size, sentence in pages.items():
         assert sentence in here("params", "--config", "toy.yaml", "--set", f"nominal_params={size}").out
+
+
+def test_a_changed_architecture_is_not_held_to_the_size_of_another(here: Here) -> None:
+    assert "stated as" not in here("params", "--config", "toy.yaml", "--set", "n_layers=6").out
+    assert "stated as" in here("params", "--config", "toy.yaml", "--set", "dropout=0.5").out
+    assert not {"nominal", "differs"} & set(here("params", "--set", "n_layers=7").out.split())
 
 
 def test_the_largest_config_there_may_be_is_counted_in_a_blink(here: Here) -> None:

@@ -18,6 +18,8 @@ Here = Callable[..., Any]
         (["parms"], "no command is called parms", "did you mean params?"),
         (["--debug", "biuld"], "no command is called biuld", "did you mean build?"),
         (["help"], "no command is called help", "did you mean --help?"),
+        (["help", "build"], "no command is called help", "did you mean tinylm build --help?"),
+        (["help", "parms"], "no command is called help", "did you mean --help?"),
         (["version"], "no command is called version", "did you mean --version?"),
         (["Params"], "no command is called Params", "did you mean params?"),
         (
@@ -64,16 +66,36 @@ Here = Callable[..., Any]
             "see tinylm generate --help",
         ),
         (["generate", "-n", "0"], "--max-new-tokens 0: expected an integer >= 1", "see tinylm generate --help"),
+        (["generate", "--temperature", "inf"], "--temperature inf: expected a finite number >= 0", "for example 0.8"),
+        (["generate", "--temperature", "nan"], "--temperature nan: expected a finite number >= 0", "for example 0.8"),
+        # options without what they are about
+        (["params", "--expand"], "--expand is about one model", "name it, for example with --config small"),
+        (["params", "--by", "layer"], "--by layer is about one model", "name it, for example with --config small"),
+        # empty words
+        (["params", "--config", ""], "the config has an empty name", "is a variable of the shell unset?"),
+        (["list", "-o", ""], "an empty word names no file or folder", "is a variable of the shell unset?"),
+        (["build", "--save", ""], "an empty word names no file or folder", "is a variable of the shell unset?"),
+        (["forward", "--weights="], "an empty word names no file or folder", "is a variable of the shell unset?"),
         # words too many and too few
         (["build", "small"], "build has no use for the word small", "did you mean --config small?"),
         (["list", "small"], "list has no use for the word small", "see tinylm list --help"),
-        (["list", "a", "b"], "list has no use for the word a b", "see tinylm list --help"),
+        (["list", "a", "b"], "list has no use for the words a b", "see tinylm list --help"),
+        (["new", "my", "own"], "new has no use for the word own", "quote what has spaces: tinylm new 'my own'"),
+        (["new", "a", "b;", "c"], "new has no use for the words b; c", "quote what has spaces: tinylm new 'a b; c'"),
+        (["new", "mine", "small"], "new has no use for the word small", "did you mean --config small?"),
+        (["forward", "--tokens=5", "12", "8"], "forward has no use for the words 12 8", "write --tokens 5,12,8"),
+        (["generate", "--tokens=5,", "12"], "generate has no use for the word 12", "write --tokens 5,12"),
         (["new"], "NAME is missing", "see tinylm new --help"),
         (["validate"], "FILE... is missing", "see tinylm validate --help"),
         # names and overrides
         (["params", "--config", "smal"], "no preset or file is called smal", "did you mean small?"),
         (["params", "--config", "toy.yml"], "no preset or file is called toy.yml", "did you mean toy.yaml?"),
         (["params", "--set", "n_layers"], "--set n_layers: expected key=value", "for example --set n_layers=8"),
+        (
+            ["params", "--set", "n_layers=5\nd_model: 6"],
+            "--set n_layers: the value goes over several lines",
+            "write each field in a --set of its own",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

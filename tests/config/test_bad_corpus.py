@@ -257,7 +257,7 @@ def _checked(name: str) -> tuple[tuple[Diagnostic, ...], str, int]:
     """Return the diagnostics, the text and the exit code of ``tinylm validate NAME.yaml`` in its folder."""
     outcome = validate([f"{name}.yaml"], None, ValidateFormat.text, None)
     report: Any = outcome.report
-    return report.files[0].diagnostics, to_text(outcome.view().blocks, Terminal()), int(outcome.exit_code)
+    return report.files[0].diagnostics, to_text(outcome.view(), Terminal()), int(outcome.exit_code)
 
 
 @pytest.fixture(autouse=True)

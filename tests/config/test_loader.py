@@ -61,6 +61,9 @@ def test_standard_input_has_a_name() -> None:
         ("mni.yaml", "no preset or file is called mni.yaml", "did you mean mine.yaml?"),
         ("zzz", "no preset or file is called zzz", "the presets are tiny, small, medium, base; a path names a file"),
         ("zzz.yaml", "no such file: zzz.yaml", ""),
+        ("nosuch.yaml", "no such file: nosuch.yaml", ""),  # an ending alone is no likeness
+        ("tinny.yaml", "no preset or file is called tinny.yaml", "did you mean tiny?"),
+        ("", "the config has an empty name", "is a variable of the shell unset?"),
         ("no/such.yaml", "no such file: no/such.yaml", ""),
     ],
 )
@@ -128,6 +131,33 @@ def test_set_mends_what_is_wrong_in_the_file(minimal: str) -> None:
     assert _parse(minimal.replace("n_heads: 4\n", ""), "n_heads=8").config.n_heads == 8
 
 
+@pytest.mark.parametrize(
+    ("overrides", "known_by"),
+    [
+        ([], 5_000_000),
+        (["dropout=0.5", "norm.eps=0.01", "feed_forward.activation=relu", "max_len=9"], 5_000_000),
+        (["n_layers=4", "tie_weights=true", "norm.kind=layernorm"], 5_000_000),  # as it was, or by default
+        (["n_layers=5"], None),
+        (["norm.kind=rmsnorm"], None),
+        (["position={kind: learned}"], None),
+        (["n_layers=5", "nominal_params=6M"], 6_000_000),
+        (["nominal_params=5M", "n_layers=5"], 5_000_000),
+    ],
+)
+def test_a_nominal_size_goes_with_the_architecture_it_was_stated_for(
+    minimal: str, overrides: list[str], known_by: int | None
+) -> None:
+    loaded = _parse(minimal + "nominal_params: 5M\n", *overrides)
+    assert loaded.config.nominal_params == known_by
+    assert (loaded.origins["nominal_params"] is None) == (known_by is None)
+
+
+def test_a_table_of_positions_makes_max_len_count(minimal: str) -> None:
+    text = minimal + "nominal_params: 5M\nposition: {kind: learned}\n"
+    assert _parse(text, "dropout=0").config.nominal_params == 5_000_000
+    assert _parse(text, "max_len=9").config.nominal_params is None
+
+
 def test_set_leaves_the_rest_of_a_block(minimal: str) -> None:
     config = _parse(minimal + "norm:\n  kind: rmsnorm\n", "norm.eps=0.01").config
     assert (config.norm.kind, config.norm.eps) == ("rmsnorm", 0.01)
@@ -150,7 +180,6 @@ def test_what_is_no_option(override: str, minimal: str) -> None:
         ("n_layers=[", "yaml-syntax"),
         ("n_layers=&a 1", "anchor"),
         ("n_layers=!!int 1", "tag"),
-        ("n_layers=1\n--- 2", "several-documents"),
         ("n_layers.x=1", "wrong-type"),
         ("norm.eps.x=1", "wrong-type"),
         ("optimizer.lr=1", "unknown-key"),

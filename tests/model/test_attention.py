@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention import SelfAttention
+from tinylm_cli.model.sight import Sight
 
 Make = Callable[..., ModelConfig]
 Randomise = Callable[[nn.Module], nn.Module]
+CAUSAL = Sight(is_causal=True)
 
 
 def by_hand(attention: SelfAttention, x: Tensor, scores_added: Tensor) -> Tensor:
@@ -18,7 +20,7 @@ def by_hand(attention: SelfAttention, x: Tensor, scores_added: Tensor) -> Tensor
     out = torch.zeros_like(x)
     q, k, v = attention.q_proj(x), attention.k_proj(x), attention.v_proj(x)
     size = attention.d_head
-    for head in range(attention.n_heads):
+    for head in range(x.shape[2] // size):
         part = slice(head * size, (head + 1) * size)
         for batch in range(x.shape[0]):
             scores = q[batch, :, part] @ k[batch, :, part].T / size**0.5 + scores_added
@@ -38,13 +40,13 @@ def attention(make_config: Make, randomised: Randomise) -> SelfAttention:
 def test_it_is_causal_by_default(attention: SelfAttention) -> None:
     x = torch.randn(2, 6, 16)
     causal = torch.full((6, 6), -torch.inf).triu(1)
-    torch.testing.assert_close(attention(x), by_hand(attention, x, causal))
+    torch.testing.assert_close(attention(x, CAUSAL), by_hand(attention, x, causal))
 
 
 def test_a_mask_replaces_the_causal_rule(attention: SelfAttention) -> None:
     x = torch.randn(2, 6, 16)
     added = torch.randn(6, 6)
-    torch.testing.assert_close(attention(x, added[None, None]), by_hand(attention, x, added))
+    torch.testing.assert_close(attention(x, Sight(added[None, None])), by_hand(attention, x, added))
 
 
 def test_biases_are_optional(make_config: Make) -> None:
@@ -56,5 +58,5 @@ def test_attention_weights_are_dropped_while_training(make_config: Make, randomi
     module = SelfAttention(make_config(dropout=0.5))
     randomised(module)
     x = torch.randn(1, 6, 16)
-    assert torch.equal(module.eval()(x), module(x))
-    assert not torch.equal(module.train()(x), module(x))
+    assert torch.equal(module.eval()(x, CAUSAL), module(x, CAUSAL))
+    assert not torch.equal(module.train()(x, CAUSAL), module(x, CAUSAL))

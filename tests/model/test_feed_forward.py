@@ -14,6 +14,7 @@ from tinylm_cli.model.feed_forward import ACTIVATIONS, SHORT, FeedForward, exact
 FORMULAS: dict[str, Callable[[float], float]] = {
     "gelu": lambda x: x * 0.5 * (1 + math.erf(x / math.sqrt(2))),
     "gelu_tanh": lambda x: 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "quick_gelu": lambda x: x / (1 + math.exp(-1.702 * x)),
     "relu": lambda x: max(x, 0.0),
     "silu": lambda x: x / (1 + math.exp(-x)),
 }
@@ -45,7 +46,7 @@ def test_exact_gelu_has_its_gradient() -> None:
 def test_it_widens_and_narrows(
     make_config: Callable[..., ModelConfig], randomised: Callable[[nn.Module], nn.Module], *, bias: bool
 ) -> None:
-    module = FeedForward(make_config(feed_forward={"activation": "relu", "bias": bias}))
+    module = FeedForward(make_config(feed_forward={"activation": "relu", "bias": bias}), 40)
     randomised(module)
     x = torch.randn(2, 5, 16)
     up, down = module.up_proj, module.down_proj

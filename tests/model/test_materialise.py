@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import nn
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import CapacityError
 from tinylm_cli.model import TinyTransformerLM
+from tinylm_cli.model.materialise import materialise
 
 Make = Callable[..., ModelConfig]
 
@@ -69,3 +71,29 @@ def test_a_refusal_by_the_allocator_is_a_capacity_error(make_config: Make, monke
     monkeypatch.setattr("tinylm_cli.model.materialise.require_memory", lambda *_: None)
     with pytest.raises(CapacityError, match="cpu refused the memory"):
         TinyTransformerLM.from_config(make_config(vocab_size=100_000_000, d_model=1_048_576))
+
+
+@pytest.mark.parametrize(
+    ("error", "refused"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"), True),
+        (MemoryError(), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (RuntimeError("Pinned memory is not supported here"), False),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_only_an_allocator_that_refuses_is_out_of_memory(
+    error: Exception, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = nn.Linear(2, 3, device="meta")
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torch, "empty", fail)
+    with pytest.raises(CapacityError if refused else RuntimeError) as caught:
+        materialise(module, device=torch.device("cpu"), dtype=torch.float32)
+    assert isinstance(caught.value, CapacityError) == refused

@@ -108,3 +108,12 @@ def test_narrow_logits_are_sampled_in_float32() -> None:
     sampling = Sampling(seed=0)
     rows = torch.zeros(1000, 300, dtype=torch.bfloat16)
     assert sampling.choose(rows, sampling.generator(rows.device)).bincount().count_nonzero() > 250
+
+
+def test_seeds_that_share_their_low_bits_are_different_seeds() -> None:
+    weights = torch.ones(1, 50_000)
+    draws = set()
+    for seed in (7, 7 + 2**32, 7 + 2**63):
+        sampling = Sampling(seed=seed)
+        draws.add(int(sampling.choose(weights, sampling.generator(weights.device))))
+    assert len(draws) == 3

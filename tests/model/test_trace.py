@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model import trace as trace_module
-from tinylm_cli.model.trace import moments, trace, traced_forward
+from tinylm_cli.model.trace import moments, traced_forward
 from tinylm_cli.reports.forward import Stage
 
 Make = Callable[..., ModelConfig]
@@ -25,6 +25,11 @@ def model(make_config: Make, randomised: Randomise) -> TinyTransformerLM:
     model = TinyTransformerLM.from_config(make_config(dropout=0.5, n_layers=2))
     randomised(model)
     return model
+
+
+def trace(model: TinyTransformerLM, tokens: Tensor) -> tuple[Stage, ...]:
+    stages, _ = traced_forward(model, tokens)
+    return stages
 
 
 def kinds(stages: tuple[Stage, ...]) -> dict[str, str]:

@@ -17,7 +17,7 @@ words = st.text(alphabet="ab 宽é─\u0301🙂\x1b", max_size=30)
 
 def _lines(grid: Grid) -> list[str]:
     header = ["".join(cell.text for cell in grid.header())] if grid.has_headers else []
-    return [*header, *("".join(cell.text for cell in row) for row in grid.lines())]
+    return [*header, *("".join(cell.text for cell in row) for lines in grid.lines() for row in lines)]
 
 
 def _row(*cells: str | Cell | Bar) -> Row:
@@ -33,6 +33,22 @@ def test_columns_are_aligned() -> None:
 def test_a_wide_character_takes_two_cells() -> None:
     grid = Grid((Column("n"), Column("x", right=True)), (_row("宽宽", "1"), _row("abcd", "22")), Terminal())
     assert _lines(grid) == ["n      x", "宽宽   1", "abcd  22"]
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (80, ["law  measured", "one  one two three four five six seven", "two  short"]),
+        (40, ["law  measured", "one  one two three four five six seven", "two  short"]),
+        (30, ["law  measured                 ", "one  one two three four five  ", "     six seven", "two  short"]),
+        (25, ["law", "one", "        one two three", "        four five six", "        seven", "two", "        short"]),
+    ],
+)
+def test_what_must_not_be_cut_is_wrapped_or_put_under_its_row(width: int, lines: list[str]) -> None:
+    columns = (Column("law"), Column("measured", wrap=True))
+    rows = (_row("one", "one two three four five six seven"), _row("two", "short"))
+    found = _lines(Grid(columns, rows, Terminal(width)))
+    assert [line.rstrip() for line in found] == [line.rstrip() for line in lines]
 
 
 def test_a_column_with_nothing_in_it_is_left_out() -> None:

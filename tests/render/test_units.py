@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.render.units import binary_bytes, compact, integer, percentages, shape, signed_percent
+from tinylm_cli.render.units import compact, integer, percentages, shape, signed_percent, small_percent, stated_count
 
 
 @pytest.mark.parametrize(
@@ -45,31 +45,6 @@ def test_three_digits_are_near(value: int) -> None:
     assert abs(float(match[1]) * scale - value) <= 0.005 * value
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0, "0 B"),
-        (1023, "1023 B"),
-        (1024, "1.00 KiB"),
-        (10 * 1024, "10.0 KiB"),
-        (3_304_448, "3.15 MiB"),
-        (19_980_288, "19.1 MiB"),
-        (1023 * 1024**2, "1,023 MiB"),
-        (1024**3, "1.00 GiB"),
-        (1024**6 * 5000, "5,000 EiB"),
-    ],
-)
-def test_bytes_in_powers_of_1024(value: int, text: str) -> None:
-    assert binary_bytes(value) == text
-
-
-@given(st.integers(1, 10**24))
-def test_bytes_are_near_and_named_right(value: int) -> None:
-    number, unit = binary_bytes(value).split(" ")
-    scale = 1024 ** ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].index(unit)
-    assert abs(float(number.replace(",", "")) * scale - value) <= 0.006 * value
-
-
 def test_integers_are_exact() -> None:
     assert integer(10**15) == "1,000,000,000,000,000"
     assert integer(4_995_072) == "4,995,072"
@@ -80,6 +55,29 @@ def test_integers_are_exact() -> None:
 )
 def test_a_difference_has_its_sign(fraction: float, text: str) -> None:
     assert signed_percent(fraction) == text
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"),
+    [
+        (0.05, "5.0%"),
+        (0.000986, "0.1%"),
+        (0.0005, "0.1%"),
+        (0.00049, "0.05%"),
+        (4e-6, "0.0004%"),
+        (1e-12, "0.0000000001%"),
+    ],
+)
+def test_a_small_difference_never_reads_as_none(fraction: float, text: str) -> None:
+    assert small_percent(fraction) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(5_000_000, "5M"), (500_000, "500K"), (124_439_808, "124,439,808"), (1_234, "1,234"), (999, "999"), (7, "7")],
+)
+def test_a_stated_count_is_never_rounded(value: int, text: str) -> None:
+    assert stated_count(value) == text
 
 
 def test_a_shape() -> None:

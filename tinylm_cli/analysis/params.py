@@ -54,13 +54,23 @@ def analyse_params(
         dtype=dtype,
         components=tuple(_by_component(table, total)),
         parts=tuple(_PARTS[by](table, total, expand)) if by in _PARTS else (),
-        tied=TiedLedger(
-            naive_params=naive,
-            unique_params=total,
-            saved_params=naive - total,
-            saved_weights_bytes=(naive - total) * DTYPE_BYTES[dtype],
-            saved_adam_bytes=(naive - total) * ADAM_BYTES_PER_PARAM,
-        ),
+        tied=_ledger(naive, total, DTYPE_BYTES[dtype]),
+    )
+
+
+def _ledger(naive: int, unique: int, width_bytes: int) -> TiedLedger:
+    """Return what sharing saves; ``width_bytes`` is that of one stored parameter."""
+    saved = naive - unique
+    return TiedLedger(
+        naive_params=naive,
+        unique_params=unique,
+        saved_params=saved,
+        naive_weights_bytes=naive * width_bytes,
+        unique_weights_bytes=unique * width_bytes,
+        saved_weights_bytes=saved * width_bytes,
+        naive_adam_bytes=naive * ADAM_BYTES_PER_PARAM,
+        unique_adam_bytes=unique * ADAM_BYTES_PER_PARAM,
+        saved_adam_bytes=saved * ADAM_BYTES_PER_PARAM,
     )
 
 

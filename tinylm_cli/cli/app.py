@@ -6,15 +6,16 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from tinylm_cli import __version__
 from tinylm_cli.cli.arguments import prepare, wants_json
 from tinylm_cli.cli.completion import VARIABLE, complete_for_bash, completes_for_bash
-from tinylm_cli.cli.outcome import Outcome, emit, is_output_failure, say, write_stdout
+from tinylm_cli.cli.outcome import Outcome, StreamError, emit, say, write_stdout, writing_to_stdout
 from tinylm_cli.errors import ConfigError, ExitCode, TinylmError
 
 COMMANDS = ("build", "params", "forward", "generate", "check", "validate", "list", "show", "new", "schema")
@@ -22,10 +23,27 @@ COMMANDS = ("build", "params", "forward", "generate", "check", "validate", "list
 _FUNCTIONS = {"list": "list_"}
 
 
+class _Command(TyperCommand):
+    """A command whose help, which typer prints while it reads the options, fails as all other output does."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with writing_to_stdout():
+            return super().parse_args(ctx, args)
+
+
+class _Group(TyperGroup):
+    """The same for the command line as a whole."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with writing_to_stdout():
+            return super().parse_args(ctx, args)
+
+
 def create_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
     """Return the command line with the commands in ``names``, in that order."""
     app = typer.Typer(
         name="tinylm",
+        cls=_Group,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["--help", "-h"]},
@@ -33,7 +51,7 @@ def create_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
     app.callback(invoke_without_command=True)(_root)
     for name in names:
         module = importlib.import_module(f"tinylm_cli.cli.{name}")
-        app.command(name)(getattr(module, _FUNCTIONS.get(name, name)))
+        app.command(name, cls=_Command)(getattr(module, _FUNCTIONS.get(name, name)))
     return app
 
 
@@ -59,9 +77,9 @@ def run(arguments: Sequence[str]) -> int:
 
         _tell(explain(error, arguments, COMMANDS), json=wants_json(arguments))
         return ExitCode.UNABLE
+    except (StreamError, BrokenPipeError):
+        raise  # there is nowhere left to tell it but what main has
     except Exception as error:
-        if is_output_failure(error):
-            raise
         if debug:
             _print_traceback()
         remedy = "please report it" if debug else "add --debug to see where; please report it"
@@ -102,7 +120,7 @@ def _print_traceback() -> None:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"tinylm {__version__}")
+        write_stdout(f"tinylm {__version__}\n")
         raise typer.Exit
 
 
@@ -122,4 +140,4 @@ def _root(
       tinylm forward --tokens 5,12,8   tokens passing through
     """
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        write_stdout(f"{context.get_help()}\n")

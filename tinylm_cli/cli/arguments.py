@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-COURSE_TOKENS = "5,12,8"
+BARE = "course"
+"""What a bare ``--tokens`` is given: the word for the tokens of the course."""
 
 _NUMBERS = re.compile(r"-?\d[\d,]*")
 
@@ -31,7 +32,7 @@ def prepare(arguments: Sequence[str]) -> list[str]:
         if ids:
             prepared.append(" ".join(ids))
         elif not waiting or (waiting[0].startswith("-") and waiting[0] != "-"):
-            prepared.append(COURSE_TOKENS)
+            prepared.append(BARE)
     options = prepared.index("--") if "--" in prepared else len(prepared)
     if "--debug" in prepared[:options]:
         prepared = ["--debug", *(word for word in prepared[:options] if word != "--debug"), *prepared[options:]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from tinylm_cli.cli.model_options import (
     WeightsOption,
     requested_config,
 )
-from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, same_model
+from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, path, same_model
 from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.errors import ExitCode, UsageError
 
@@ -31,7 +32,7 @@ def build(
     weights: WeightsOption = None,
     save: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write weights and config to a new folder.", show_default=False),
+        typer.Option(metavar="DIR", parser=path, help="Write weights and config to a new folder.", show_default=False),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Let --save replace a folder it wrote before.")] = False,
     expand: Annotated[bool, typer.Option("--expand", help="Show repeated blocks one by one.")] = False,
@@ -83,8 +84,10 @@ def build(
         proof=proof,
     )
     exit_code = ExitCode.DONE if proof.holds else ExitCode.FAILED
-    model_words = same_model(config, set_, weights) if report.saved_to is None else same_model(None, None, save)
-    return Outcome(
-        report, lambda: build_view(report, depth), format_, output, exit_code,
-        next_step=follow_up("params" if meta else "forward", model_words, "" if meta else "--tokens"),
-    )  # fmt: skip
+    model_words = same_model(config, set_, weights)
+    if report.saved_to is not None:  # the next command is about what was written
+        model_words, request = same_model(None, None, save), replace(request, weights=save, dtype=None)
+    next_step = (
+        follow_up("params", model_words) if meta else follow_up("forward", model_words, request.words(), "--tokens")
+    )
+    return Outcome(report, lambda: build_view(report, depth), format_, output, exit_code, next_step=next_step)

@@ -65,7 +65,6 @@ def check(
             on_start=lambda law: progress.say(f"checking {loaded.name}: {law}"),
         )
     exit_code = ExitCode.FAILED if report.failed else ExitCode.DONE
-    return Outcome(
-        report, lambda: check_view(report), format_, output, exit_code,
-        next_step=follow_up("forward" if report.failed else "generate", same_model(config, set_, weights), "--tokens"),
-    )  # fmt: skip
+    model_words = same_model(config, set_, weights)
+    next_step = follow_up("forward" if report.failed else "generate", model_words, request.words(), "--tokens")
+    return Outcome(report, lambda: check_view(report), format_, output, exit_code, next_step=next_step)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinylm_cli.cli.arguments import COURSE_TOKENS
 from tinylm_cli.cli.model_options import (
     DeviceOption,
     DTypeOption,
@@ -20,7 +19,7 @@ from tinylm_cli.cli.model_options import (
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, same_model
 from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.cli.progress import working
-from tinylm_cli.cli.tokens import check_length, encode_text, parse_sizes, parse_tokens
+from tinylm_cli.cli.tokens import check_length, parse_sizes, prompt_ids
 from tinylm_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 TokensOption = Annotated[
     str | None,
     typer.Option(
-        metavar="IDS|@FILE|-", help=f"Ids with commas or spaces, a file, or standard input; bare: {COURSE_TOKENS}.",
+        metavar="IDS|@FILE|-", help="Ids with commas or spaces, a file, or standard input; bare: 5,12,8, or what fits.",
         show_default=False,
     ),
 ]  # fmt: skip
@@ -46,7 +45,10 @@ def forward(
     random: Annotated[
         str | None, typer.Option(metavar="BxT", help="Random ids, to see shapes.", show_default=False)
     ] = None,
-    top_k: Annotated[int, typer.Option(metavar="N", min=1, help="How many candidates for the next token to show.")] = 5,
+    top_k: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, help="How many candidates for the next token to show; none with --random."),
+    ] = 5,
     expand: Annotated[bool, typer.Option("--expand", help="Show the stages inside every block.")] = False,
     device: DeviceOption = "cpu",
     dtype: DTypeOption = None,
@@ -111,7 +113,7 @@ def forward(
         )
     return Outcome(
         report, lambda: forward_view(report, expand=expand), format_, output,
-        next_step=follow_up("check", same_model(config, set_, weights)),
+        next_step=follow_up("build" if meta else "check", same_model(config, set_, weights), request.words(meta=meta)),
     )  # fmt: skip
 
 
@@ -121,6 +123,5 @@ def _input(
     """Return (B, T) and the ids, which are empty when they are to be drawn."""
     if random is not None:
         return (*parse_sizes(random), ())
-    given = COURSE_TOKENS if tokens is None else tokens
-    ids = encode_text(text, config) if text is not None else parse_tokens(given, config)
+    ids = prompt_ids(tokens, text, config)
     return 1, len(ids), ids

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinylm_cli.cli.arguments import COURSE_TOKENS
 from tinylm_cli.cli.forward import TextOption, TokensOption
 from tinylm_cli.cli.model_options import (
     DeviceOption,
@@ -24,8 +23,9 @@ from tinylm_cli.cli.model_options import (
 )
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, same_model
 from tinylm_cli.cli.outcome import Format, Outcome, write_stdout
-from tinylm_cli.cli.tokens import BYTE_VOCAB_SIZE, encode_text, parse_tokens
+from tinylm_cli.cli.tokens import prompt_ids
 from tinylm_cli.errors import UsageError
+from tinylm_cli.quantities import BYTE_VOCAB_SIZE
 from tinylm_cli.render.safe import shown
 from tinylm_cli.render.terminal import Terminal, is_terminal, terminal_of
 
@@ -41,7 +41,10 @@ def generate(
         int, typer.Option("--max-new-tokens", "-n", metavar="N", min=1, help="How many to add.")
     ] = 20,
     temperature: Annotated[
-        float, typer.Option(metavar="X", min=0, help="Spread of the choice; 0 takes the likeliest.")
+        float,
+        typer.Option(
+            metavar="X", min=0, help="Spread of the choice; 0 takes the likeliest, whatever --top-k and --top-p."
+        ),
     ] = 1.0,
     top_k: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Choose among the N likeliest only.", show_default=False)
@@ -72,7 +75,7 @@ def generate(
     if tokens is not None and text is not None:
         raise UsageError("--tokens and --text exclude each other", help="leave one of them")
     if not math.isfinite(temperature):
-        raise UsageError(f"--temperature {temperature} is not a number", help="write 0 or more, for example 0.8")
+        raise UsageError(f"--temperature {temperature}: expected a finite number >= 0", help="for example 0.8")
     if top_p is not None and not 0 < top_p <= 1:
         raise UsageError(f"--top-p {top_p} is not a share", help="write a number above 0 and up to 1")
     loaded = requested_config(config, set_ or (), weights)
@@ -82,9 +85,9 @@ def generate(
             f"--stop-token {stop_token} is outside the vocabulary of {vocab_size:,}",
             help=f"ids go from 0 to {vocab_size - 1}",
         )
-    given = COURSE_TOKENS if tokens is None else tokens
-    prompt = encode_text(text, loaded.config) if text is not None else parse_tokens(given, loaded.config)
-    model = ModelRequest(loaded, device, dtype, seed, weights=weights).build()
+    prompt = prompt_ids(tokens, text, loaded.config)
+    request = ModelRequest(loaded, device, dtype, seed, weights=weights)
+    model = request.build()
 
     import torch
 
@@ -96,7 +99,7 @@ def generate(
     terminal = terminal_of(sys.stdout)
     if live:
         opening = opening_view(loaded.name, prompt, text, untrained=weights is None)
-        write_stdout(to_text(opening.blocks, terminal))
+        write_stdout(to_text(opening, terminal))
     start = torch.tensor([prompt], device=model.lm_head.weight.device)
     began = time.perf_counter()
     steps = model.stream(start, max_new_tokens, temperature, top_k, top_p, seed, stop_token)
@@ -115,7 +118,7 @@ def generate(
     )
     return Outcome(
         report, lambda: generate_view(report, streamed=live, as_text=text is not None), format_, output,
-        next_step=follow_up("forward", same_model(config, set_, weights), "--tokens"),
+        next_step=follow_up("forward", same_model(config, set_, weights), request.words(), "--tokens"),
     )  # fmt: skip
 
 

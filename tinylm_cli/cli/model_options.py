@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,18 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tinylm_cli.cli.interrupts import interrupts_deferred
-from tinylm_cli.cli.options import DEFAULT_CONFIG, complete_config
+from tinylm_cli.cli.options import DEFAULT_CONFIG, complete_config, path
 from tinylm_cli.cli.progress import working
 from tinylm_cli.errors import InputError, UnableError, UsageError
+from tinylm_cli.quantities import MAX_SEED
 
 if TYPE_CHECKING:
     import torch
 
     from tinylm_cli.config.loader import LoadedConfig
     from tinylm_cli.model import TinyTransformerLM
-
-
-MAX_SEED = 2**64 - 1
 
 
 class DType(StrEnum):
@@ -49,14 +48,17 @@ DTypeOption = Annotated[
 SeedOption = Annotated[
     int,
     typer.Option(
-        metavar="N", min=0, callback=_seed, help="The same seed draws the same weights, on every device."
+        metavar="N", min=0, callback=_seed,
+        help="The same seed draws the same weights, unless --weights brings them, and the same random tokens.",
     ),
 ]  # fmt: skip
-MetaOption = Annotated[bool, typer.Option("--meta", help="Shapes only: allocate nothing, whatever the size.")]
+MetaOption = Annotated[
+    bool, typer.Option("--meta", help="Shapes only: no weights are allocated, and a layer costs about 50 KB.")
+]
 WeightsOption = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", help="Load weights, and the config unless one is given, that build --save wrote.",
+        metavar="DIR", parser=path, help="Load weights, and the config unless one is given, that build --save wrote.",
         show_default=False,
     ),
 ]  # fmt: skip
@@ -87,6 +89,21 @@ class ModelRequest:
     def dtype_name(self) -> str:
         """Storage type before weights are read."""
         return (self.dtype or DType.float32).value
+
+    def words(self, *, meta: bool = False) -> str:
+        """Return the options that make another command run it alike, as far as they were given.
+
+        Args:
+            meta: Whether that command takes ``--meta``.
+        """
+        seed = self.seed if self.weights is None and not self.meta else 0  # it draws nothing
+        given = [
+            ("--device", self.device, "cpu"),
+            ("--dtype", self.dtype, None),
+            ("--seed", seed, 0),
+        ]
+        words = [word for name, value, usual in given if value != usual for word in (name, str(value))]
+        return shlex.join([*words, *(["--meta"] if self.meta and meta else [])])
 
     def torch_device(self) -> torch.device:
         """Return the device, once a tensor has been placed on it.

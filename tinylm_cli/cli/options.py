@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from tinylm_cli.cli.outcome import Format
+from tinylm_cli.errors import UsageError
 
 DEFAULT_CONFIG = "tiny"
 
@@ -40,6 +41,17 @@ def complete_set(incomplete: str) -> list[str]:
     return [f"{key}={word}" for word in words if word.startswith(value)]
 
 
+def path(written: str) -> Path:
+    """Return the path of an option; an empty word, which ``Path`` takes for the current folder, names nothing.
+
+    Raises:
+        UsageError: If the word is empty.
+    """
+    if not written:
+        raise UsageError("an empty word names no file or folder", help="is a variable of the shell unset?")
+    return Path(written)
+
+
 ConfigOption = Annotated[
     str,
     typer.Option(
@@ -57,13 +69,15 @@ SetOption = Annotated[
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to write the report.")]
 OutputOption = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Write to a file, whole or not at all.", show_default=False),
+    typer.Option(
+        "--output", "-o", metavar="FILE", parser=path, help="Write to a file, whole or not at all.", show_default=False
+    ),
 ]
 
 
-def follow_up(command: str, model: str, more: str = "") -> str:
+def follow_up(command: str, model: str, *more: str) -> str:
     """Return the next command to run on ``model``, the words of ``same_model``; empty when there are none."""
-    return " ".join(word for word in ("tinylm", command, model, more) if word) if model else ""
+    return " ".join(words for words in ("tinylm", command, model, *more) if words) if model else ""
 
 
 def same_model(config: str | None, overrides: Sequence[str] | None, weights: Path | None = None) -> str:

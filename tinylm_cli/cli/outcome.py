@@ -8,7 +8,8 @@ import re
 import stat
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -50,11 +51,14 @@ class Outcome(NamedTuple):
     next_step: str = ""
 
 
+class StreamError(OSError):
+    """Standard output takes no more: the disk behind it is full, or it is closed."""
+
+
 STDOUT = Path("-")
 
 _STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,4})")
-_TAKES_NO_MORE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 
 
 def emit(outcome: Outcome) -> ExitCode:
@@ -84,15 +88,27 @@ def emit(outcome: Outcome) -> ExitCode:
 
 
 def write_stdout(text: str) -> None:
-    """Write to standard output at once; its encoding never fails it."""
+    """Write to standard output at once; its encoding never fails it.
+
+    Raises:
+        StreamError: If it takes no more.
+        BrokenPipeError: If its reader has gone.
+    """
     encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-    sys.stdout.flush()
+    with writing_to_stdout():
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
 
 
-def is_output_failure(error: Exception) -> bool:
-    """Return whether ``error`` says that a standard stream takes no more: its reader has gone, or the disk is full."""
-    return isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.errno in _TAKES_NO_MORE)
+@contextmanager
+def writing_to_stdout() -> Iterator[None]:
+    """Tell the failures of a block that does nothing with the system but write to standard output from all others."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StreamError(error.errno, error.strerror) from error
 
 
 def talk(text: str) -> None:
@@ -198,8 +214,8 @@ def _lowered(view: View, outcome: Outcome) -> str:
         from tinylm_cli.render.markdown import to_markdown
         from tinylm_cli.render.safe import to_ascii
 
-        text = to_markdown(view.blocks)
+        text = to_markdown(view)
         return text if surface.unicode else to_ascii(text)
     from tinylm_cli.render.text import to_text
 
-    return to_text(view.blocks, surface)
+    return to_text(view, surface)

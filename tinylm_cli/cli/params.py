@@ -9,6 +9,7 @@ import typer
 
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, complete_config, follow_up, same_model
 from tinylm_cli.cli.outcome import Format, Outcome
+from tinylm_cli.errors import UsageError
 
 
 class By(StrEnum):
@@ -30,8 +31,10 @@ PresetsOrConfig = Annotated[
 
 def params(
     config: PresetsOrConfig = None,
-    by: Annotated[By, typer.Option(help="How fine the breakdown is.")] = By.component,
-    expand: Annotated[bool, typer.Option("--expand", help="List repeated layers one by one.")] = False,
+    by: Annotated[By, typer.Option(help="How fine the breakdown of --config is.")] = By.component,
+    expand: Annotated[
+        bool, typer.Option("--expand", help="List repeated layers one by one, by layer or by tensor.")
+    ] = False,
     set_: SetOption = None,
     format_: FormatOption = Format.text,
     output: OutputOption = None,
@@ -48,6 +51,9 @@ def params(
       tinylm params --config small --by tensor --format json
       tinylm params --config base --set tie_weights=false
     """
+    if config is None and (expand or by is not By.component):
+        option = "--expand" if by is By.component else f"--by {by}"
+        raise UsageError(f"{option} is about one model", help="name it, for example with --config small")
     from tinylm_cli.analysis.params import analyse_params
     from tinylm_cli.config.loader import load_config, load_presets
     from tinylm_cli.render.views.params import params_view

@@ -7,17 +7,36 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tinylm_cli.cli.arguments import BARE
 from tinylm_cli.errors import InputError, UsageError
+from tinylm_cli.quantities import BYTE_VOCAB_SIZE
 
 if TYPE_CHECKING:
     from tinylm_cli.config.schema import ModelConfig
 
-BYTE_VOCAB_SIZE = 256
+COURSE_TOKENS = (5, 12, 8)
 MAX_INPUT_BYTES = 64 * 1024 * 1024
 
 _MOST_SHOWN = 20
 _SEPARATORS = re.compile(r"[,\s]+")
 _SIZES = re.compile(r"([1-9][0-9]{0,8})[x×]([1-9][0-9]{0,8})")
+
+
+def prompt_ids(tokens: str | None, text: str | None, config: ModelConfig) -> tuple[int, ...]:
+    """Return the ids that ``--tokens`` or ``--text`` gives, or where neither says any those of the course.
+
+    Raises:
+        InputError: If a file or standard input cannot be read.
+        UsageError: If what is given does not fit the vocabulary, or there is nothing in it.
+    """
+    if text is not None:
+        return encode_text(text, config)
+    return course_tokens(config) if tokens in (None, BARE) else parse_tokens(tokens, config)
+
+
+def course_tokens(config: ModelConfig) -> tuple[int, ...]:
+    """Return ``(5, 12, 8)``, each brought into the vocabulary, and no more of them than the model reads at once."""
+    return tuple(token % config.vocab_size for token in COURSE_TOKENS)[: config.max_len]
 
 
 def parse_tokens(given: str, config: ModelConfig) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from typer.exceptions import TyperException
 
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.guesses import suggest
+from tinylm_cli.config.presets import presets
 from tinylm_cli.errors import UsageError
 
 _REFUSED = re.compile(r"(?P<quote>['\"]?)(?P<value>.*)(?P=quote) is not ", re.DOTALL)
@@ -34,20 +36,38 @@ def explain(error: TyperException, arguments: Sequence[str], commands: Sequence[
     if word is not None and not command:
         meant = suggest(word, commands)
         if word in ("help", "version"):
-            meant = f"--{word}"
+            topic = next((each for each in arguments if each in commands), "") if word == "help" else ""
+            meant = f"tinylm {topic} --help" if topic else f"--{word}"
         remedy = f"did you mean {meant}?" if meant else f"the commands are {', '.join(commands)}"
         return UsageError(f"no command is called {word or 'nothing'}", help=remedy)
     if isinstance(error, typer.BadParameter):
         return _bad_value(error, manual)
     extra = _EXTRA.fullmatch(error.message)
     if extra:
-        takes_config = any("--config" in parameter.opts for parameter in _parameters(error))
-        remedy = f"did you mean --config {extra['words']}?" if takes_config and " " not in extra["words"] else manual
-        return UsageError(f"{command} has no use for the word {extra['words']}", help=remedy)
+        words = extra["words"]
+        noun = "words" if " " in words else "word"
+        return UsageError(
+            f"{command} has no use for the {noun} {words}", help=_meant_words(words, error, arguments) or manual
+        )
     if option is not None:  # it came without its value, or with one that it does not take
         wants = "no value" if "does not take" in error.message else "a value"
         return UsageError(f"{option} takes {wants}", help=manual)
     return UsageError(error.format_message(), help=manual)
+
+
+def _meant_words(words: str, error: Any, arguments: Sequence[str]) -> str:
+    """Say what words too many were probably meant to be: the rest of a list or of a name, or a config."""
+    begun = next((word.partition("=")[2] for word in arguments if word.startswith("--tokens=")), None)
+    if begun is not None and re.fullmatch(r"[\d, ]+", words):
+        return f"write --tokens {','.join(re.findall('[0-9]+', f'{begun} {words}'))}"
+    takes_config = any("--config" in parameter.opts for parameter in _parameters(error))
+    if takes_config and words in presets():
+        return f"did you mean --config {words}?"
+    named = next((parameter for parameter in _parameters(error) if parameter.param_type_name == "argument"), None)
+    if named is not None:
+        whole = shlex.quote(f"{error.ctx.params.get(named.name)} {words}")
+        return f"quote what has spaces: tinylm {error.ctx.command.name} {whole}"
+    return f"did you mean --config {words}?" if takes_config and " " not in words else ""
 
 
 def _meant_option(option: str, error: Any, manual: str) -> str:

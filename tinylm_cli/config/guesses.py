@@ -81,6 +81,10 @@ _BOOLEANS = {
     "n": "false",
     "0": "false",
 }
+_ENDING = re.compile(r"\.ya?ml$")
+_NEAR_STEM = 0.5
+_SCALED = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([kmb])")
+_SCALES = {"k": 10**3, "m": 10**6, "b": 10**9}
 _GROUPS = re.compile(r"[_' \u00a0\u202f](?=\d)")
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+")
 _MOST_EXACT = 1e15
@@ -91,6 +95,17 @@ def suggest(wrong: str, known: Iterable[str]) -> str | None:
     by_folded = {_folded(word): word for word in known}
     matches = difflib.get_close_matches(_folded(wrong[:64]), by_folded, n=1, cutoff=0.6)
     return by_folded[matches[0]] if matches else None
+
+
+def suggest_config(wrong: str, known: Iterable[str]) -> str | None:
+    """Return the preset or file most likely meant; an ending, which many share, is no likeness by itself."""
+    by_stem = {_stem(name): name for name in known}
+    stem = suggest(_stem(wrong), by_stem)
+    if stem is not None:
+        return by_stem[stem]
+    near = suggest(wrong, by_stem.values())
+    alike = near is not None and difflib.SequenceMatcher(None, _stem(wrong), _stem(near)).ratio() >= _NEAR_STEM
+    return near if alike else None
 
 
 def suggest_keys(wrong: str, block: str) -> tuple[str, ...]:
@@ -134,6 +149,10 @@ def _guess_boolean(text: str) -> str | None:
 
 
 def _guess_integer(text: str) -> str | None:
+    scaled = _SCALED.fullmatch(text)
+    if scaled:
+        number = float(scaled[1]) * _SCALES[scaled[2]]
+        return str(round(number)) if abs(number - round(number)) < 1e-6 else None  # 1.1 * 1000 is not 1100
     value = _number(text.replace(",", "") if _THOUSANDS.fullmatch(text) else text)
     return str(int(value)) if value is not None and value == int(value) else None
 
@@ -196,6 +215,10 @@ def _adapter(name: str) -> TypeAdapter[Any]:
 
 def _folded(word: str) -> str:
     return word.casefold().replace("-", "_")
+
+
+def _stem(name: str) -> str:
+    return _ENDING.sub("", name[:64].casefold())
 
 
 def _last(dotted: str) -> str:

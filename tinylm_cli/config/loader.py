@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.codes import diagnostic, refusal
+from tinylm_cli.config.fields import fields
 from tinylm_cli.config.presets import presets
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.config.source import SET, STDIN, Source, read_source
 from tinylm_cli.config.yaml_reader import Entry, Node, read_yaml
 from tinylm_cli.errors import Diagnostic, InputError, Span, UsageError
+
+_UNCOUNTED = frozenset({"dropout", "norm.eps", "feed_forward.activation", "nominal_params"})
+"""Fields that never change how many parameters there are; ``max_len`` does where positions are learned."""
 
 
 class LoadedConfig(NamedTuple):
@@ -23,7 +27,7 @@ class LoadedConfig(NamedTuple):
     Attributes:
         name: What to call the model: the preset's name or the file's stem.
         source: The preset's name, the path as given, or ``<stdin>``.
-        config: The validated config.
+        config: The validated config. The size a file states is left out when an override made it another model's.
         origins: For each dotted field, the place its value was written, or None for a default.
     """
 
@@ -64,23 +68,30 @@ def parse_config(source: Source, overrides: Sequence[str] = ()) -> LoadedConfig:
         from tinylm_cli.config.mistakes import not_a_mapping
 
         raise refusal([*mistakes, not_a_mapping(root)])
+    written = flatten(root.plain())
     for override in overrides:
         _apply(override, root, mistakes)
     config, found = _validate(root, source.name)
     mistakes.extend(found)
     if config is None or mistakes:
         raise refusal(mistakes)
+    if overrides and not _still_known_by_its_size(written, root, config):
+        assert root.entries is not None
+        root.entries.pop("nominal_params", None)
+        config = config.model_copy(update={"nominal_params": None})
     return LoadedConfig(_model_name(source.name), source.name, config, _origins(root, config))
 
 
 def _existing(reference: str) -> str:
     """Return a path to read, or explain what else the name might have meant."""
+    if not reference:
+        raise InputError("the config has an empty name", help="is a variable of the shell unset?")
     if reference == "-" or "/" in reference or "\0" in reference or Path(reference).exists():
         return reference
-    from tinylm_cli.config.guesses import suggest
+    from tinylm_cli.config.guesses import suggest_config
 
     nearby = [path.name for pattern in ("*.yaml", "*.yml") for path in Path().glob(pattern)]
-    meant = suggest(reference, [*presets(), *nearby])
+    meant = suggest_config(reference, [*presets(), *nearby])
     known = ", ".join(presets())
     if reference.endswith((".yaml", ".yml")) and meant is None:
         raise InputError(f"no such file: {reference}")
@@ -95,6 +106,10 @@ def _apply(override: str, root: Node, mistakes: list[Diagnostic]) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key.strip() or not key.isprintable():
         raise UsageError(f"--set {override}: expected key=value", help="for example --set n_layers=8")
+    if len(value.strip().splitlines()) > 1:
+        raise UsageError(
+            f"--set {key}: the value goes over several lines", help="write each field in a --set of its own"
+        )
     source = Source(SET, value, line_text=override, shift=len(key) + 1)
     key_span = Span(SET, 1, 1, len(key) + 1, override)
     document = read_yaml(source)
@@ -123,6 +138,26 @@ def _validate(root: Node, source: str) -> tuple[ModelConfig | None, list[Diagnos
         from tinylm_cli.config.mistakes import diagnose
 
         return None, diagnose(error, root, plain, source)
+
+
+def _still_known_by_its_size(written: dict[str, Any], root: Node, config: ModelConfig) -> bool:
+    """Return whether the nominal size in the tree is that of ``config``: itself an override, or no counted field is.
+
+    Args:
+        written: Dotted fields as the file has them, before any override.
+        root: The tree with the overrides in it.
+        config: The config it gives.
+    """
+    entry = root.entries.get("nominal_params") if root.entries is not None else None
+    if entry is None or entry.value.span.source == SET:
+        return True
+    uncounted = _UNCOUNTED if config.position.kind == "learned" else _UNCOUNTED | {"max_len"}
+    now = flatten(root.plain())
+    return all(
+        now.get(name, field.default) == written.get(name, field.default)
+        for name, field in fields().items()
+        if name not in uncounted
+    )
 
 
 def _origins(root: Node, config: ModelConfig) -> dict[str, Span | None]:

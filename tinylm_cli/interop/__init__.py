@@ -1,1 +1,1 @@
-"""Configs of other tools, read from files on this machine: nothing is fetched, and no code beside them is run."""
+"""Configs and weights of other libraries, from files on this machine: nothing is fetched, no code beside them is run."""

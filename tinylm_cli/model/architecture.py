@@ -9,19 +9,21 @@ from operator import itemgetter
 
 from torch import nn
 
+from tinylm_cli.model.norm import Norm
 from tinylm_cli.model.position import NoPosition, SinusoidalPosition
+from tinylm_cli.model.rotary import RotaryPosition
 from tinylm_cli.reports.architecture import ModuleNode
 
 Shape = tuple[int, ...]
 
-SHOWN_WITHOUT_PARAMETERS = (SinusoidalPosition, NoPosition)
-"""A learner looks for the positions, and learns from the 0 beside them."""
+SHOWN_WITHOUT_PARAMETERS = (SinusoidalPosition, RotaryPosition, NoPosition, Norm)
+"""A learner looks for the positions and the norms, and learns from a 0 beside them."""
 
 
 def describe(model: nn.Module, *, expand: bool = False) -> ModuleNode:
     """Return the tree of ``model`` as it stands, on any device.
 
-    Modules without parameters are left out, unless they are the positional encoding. In a ``ModuleList``, a run of
+    Modules without parameters are left out, unless they are positions or norms. In a ``ModuleList``, a run of
     siblings that agree in class, settings, parameters and parts is one node with a count. A module that does nothing
     but hold a single part is folded into it under a dotted name, such as ``token_embedding.embedding``.
 

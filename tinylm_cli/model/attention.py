@@ -1,67 +1,95 @@
-"""Multi-head causal self-attention."""
+"""Multi-head causal self-attention, its keys and values shared by groups of queries or not."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.attend import attend
 from tinylm_cli.model.cache import LayerCache
+from tinylm_cli.model.latent_attention import LatentAttention
 from tinylm_cli.model.linear import Linear
+from tinylm_cli.model.norm import build_norm
+from tinylm_cli.model.sight import Sight
 
 
 class SelfAttention(nn.Module):
     """Each head mixes the values of the positions it may see, weighted by softmax(q·k / √d_head).
 
     Args:
-        config: Uses d_model, n_heads, dropout (on the attention weights, while training) and attention.
+        config: Uses d_model, n_heads, dropout (on the attention weights, while training), norm (of queries and keys)
+            and attention.
 
     References:
-        Vaswani et al. 2017, section 3.2, https://arxiv.org/abs/1706.03762
+        Vaswani et al. 2017, section 3.2, https://arxiv.org/abs/1706.03762;
+        Henry et al. 2020 (norms on queries and keys), https://arxiv.org/abs/2010.04245
     """
+
+    sinks: nn.Parameter | None
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        bias = config.attention.bias
-        self.n_heads = config.n_heads
+        attention = config.attention
         self.d_head = config.d_head
         self.dropout = config.dropout
-        self.q_proj = Linear(config.d_model, config.d_model, bias=bias)
-        self.k_proj = Linear(config.d_model, config.d_model, bias=bias)
-        self.v_proj = Linear(config.d_model, config.d_model, bias=bias)
-        self.o_proj = Linear(config.d_model, config.d_model, bias=bias)
+        self.scale = attention.scale
+        self.softcap = attention.logit_softcap
+        d_query, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
+        self.q_proj = Linear(config.d_model, d_query, bias=attention.bias)
+        self.k_proj = Linear(config.d_model, d_kv, bias=attention.bias)
+        self.v_proj = Linear(config.d_model, d_kv, bias=attention.bias)
+        self.o_proj = Linear(d_query, config.d_model, bias=attention.has_out_bias)
+        self.norms_each_head = attention.qk_norm == "per_head"
+        self.q_norm = self.k_norm = None
+        if attention.qk_norm != "none":
+            self.q_norm = build_norm(config, self.d_head if self.norms_each_head else d_query)
+            self.k_norm = build_norm(config, self.d_head if self.norms_each_head else d_kv)
+        sinks = torch.empty(config.n_heads, device="meta", dtype=torch.float32)
+        self.register_parameter("sinks", nn.Parameter(sinks) if attention.sinks else None)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, cache: LayerCache | None = None) -> Tensor:
-        """Attend within ``x``, and to the positions in ``cache`` that came before it.
+    def forward(self, x: Tensor, sight: Sight, cache: LayerCache | None = None) -> Tensor:
+        """Attend within ``x``, or to the positions in ``cache`` that came before it.
 
         Args:
             x: Vectors (B, T, D).
-            mask: Replaces the causal rule: boolean (True may attend) or additive, broadcastable to (B, H, T, T).
+            sight: What they may see, and how positions enter.
             cache: Earlier positions, with room for those of ``x``.
 
         Returns:
             Vectors (B, T, D).
         """
-        batch, length, width = x.shape
-        q = self._split_heads(self.q_proj(x))  # (B, H, T, K)
-        k = self._split_heads(self.k_proj(x))  # (B, H, T, K)
-        v = self._split_heads(self.v_proj(x))  # (B, H, T, K)
+        q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)  # (B, T, H·K), (B, T, G·K), (B, T, G·K)
+        if self.q_norm is not None and self.k_norm is not None and not self.norms_each_head:
+            q, k = self.q_norm(q), self.k_norm(k)
+        q, k, v = (self._split_heads(each) for each in (q, k, v))  # (B, H, T, K), (B, G, T, K), (B, G, T, K)
+        if self.q_norm is not None and self.k_norm is not None and self.norms_each_head:
+            q, k = self.q_norm(q), self.k_norm(k)
+        if sight.rotation is not None:
+            q, k = sight.rotation.turn(q), sight.rotation.turn(k)
         if cache is not None:
-            k, v = cache.store(k, v)  # (B, H, S, K), S positions so far
-        mixed = functional.scaled_dot_product_attention(
+            k, v = cache.store(k, v)  # (B, G, S, K), S positions so far
+        mixed = attend(
             q,
             k,
             v,
-            attn_mask=mask,
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=mask is None and length > 1,
+            sight,
+            scale=self.scale,
+            dropout=self.dropout if self.training else 0.0,
+            softcap=self.softcap,
+            sinks=self.sinks,
         )  # (B, H, T, K)
-        out: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(batch, length, width))  # (B, T, D)
+        out: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(*x.shape[:2], -1))  # (B, T, D)
         return out
 
     def _split_heads(self, x: Tensor) -> Tensor:
-        """Turn (B, T, D) into (B, H, T, K)."""
-        batch, length, _ = x.shape
+        """Turn (B, T, H·K) into (B, H, T, K)."""
+        batch, length, width = x.shape
         if length == 1:  # decoding: one position is in the same order either way
-            return x.view(batch, self.n_heads, 1, self.d_head)
-        return x.view(batch, length, self.n_heads, self.d_head).transpose(1, 2)
+            return x.view(batch, width // self.d_head, 1, self.d_head)
+        return x.view(batch, length, -1, self.d_head).transpose(1, 2)
+
+
+def build_attention(config: ModelConfig) -> SelfAttention | LatentAttention:
+    """Return the module, on meta, of the kind that ``config.attention`` names."""
+    return LatentAttention(config) if config.attention.kind == "latent" else SelfAttention(config)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.norm import build_norm
 from tinylm_cli.model.position import build_position
 from tinylm_cli.model.unfilled import Unfilled
 
@@ -18,40 +19,42 @@ class EmbeddingTable(Unfilled, nn.Embedding):
 
 
 class TokenEmbedding(nn.Module):
-    """Look tokens up and scale them by √d_model.
+    """Look tokens up and scale them, by √d_model unless told otherwise.
 
     The scale brings weights small enough for the head, which may share them, to the size of the positions added next.
 
     Args:
         vocab_size: Rows of the table.
         d_model: Width of the table.
+        multiplier: The scale.
 
     References:
         Vaswani et al. 2017, section 3.4, https://arxiv.org/abs/1706.03762
     """
 
-    def __init__(self, vocab_size: int, d_model: int) -> None:
+    def __init__(self, vocab_size: int, d_model: int, multiplier: float | None = None) -> None:
         super().__init__()
         self.embedding = EmbeddingTable(vocab_size, d_model, device="meta", dtype=torch.float32)
-        self.scale = math.sqrt(d_model)
+        self.scale = math.sqrt(d_model) if multiplier is None else multiplier
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map ids (B, T) to scaled vectors (B, T, D)."""
         vectors: Tensor = self.embedding(tokens)  # (B, T, D)
-        return vectors * self.scale  # (B, T, D)
+        return vectors if self.scale == 1 else vectors * self.scale  # (B, T, D)
 
 
 class TransformerEmbedding(nn.Module):
-    """Token embedding, plus positions, then dropout.
+    """Token embedding, plus positions, perhaps a norm, then dropout.
 
     Args:
-        config: Uses vocab_size, d_model, max_len, dropout and position.
+        config: Uses vocab_size, d_model, max_len, dropout, embedding, position and norm.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.token_embedding = TokenEmbedding(config.vocab_size, config.d_model)
+        self.token_embedding = TokenEmbedding(config.vocab_size, config.d_model, config.embedding.multiplier)
         self.positional_encoding = build_position(config)
+        self.norm = build_norm(config) if config.embedding.norm else None
         self.dropout = config.dropout
 
     def forward(self, tokens: Tensor, start: int = 0) -> Tensor:
@@ -62,4 +65,6 @@ class TransformerEmbedding(nn.Module):
         """
         x: Tensor = self.token_embedding(tokens)  # (B, T, D)
         x = self.positional_encoding(x, start)  # (B, T, D)
+        if self.norm is not None:
+            x = self.norm(x)  # (B, T, D)
         return functional.dropout(x, self.dropout) if self.training else x  # (B, T, D)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -30,33 +31,76 @@ def exact_gelu(x: Tensor) -> Tensor:
     return torch.addcmul(half, half, torch.erf(x * math.sqrt(0.5)))
 
 
+def quick_gelu(x: Tensor) -> Tensor:
+    """Return ``x`` times sigmoid(1.702 x), of the same shape.
+
+    References:
+        Hendrycks and Gimpel 2016, section 2, https://arxiv.org/abs/1606.08415
+    """
+    return x * torch.sigmoid(1.702 * x)
+
+
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "gelu": exact_gelu,
     "gelu_tanh": partial(functional.gelu, approximate="tanh"),
+    "quick_gelu": quick_gelu,
     "relu": functional.relu,
     "silu": functional.silu,
 }
 
 
+class Between(NamedTuple):
+    """What happens between the projections: the activation, and the product with a second one where there is a gate.
+
+    Attributes:
+        activation: Applied to the gate, or to the only projection.
+        clamp: Bound on both projections; the plain one is then raised by 1.
+
+    References:
+        Shazeer 2020 (gated units), https://arxiv.org/abs/2002.05202;
+        OpenAI 2025 (bounds and the shift by 1), https://arxiv.org/abs/2508.10925
+    """
+
+    activation: Callable[[Tensor], Tensor]
+    clamp: float | None
+
+    def __call__(self, up: Tensor, gate: Tensor | None) -> Tensor:
+        """Return the hidden layer, of the shape of ``up``, from what the projections put out."""
+        if gate is None:
+            return self.activation(up)
+        if self.clamp is not None:
+            gate = gate.clamp(max=self.clamp)
+            up = up.clamp(-self.clamp, self.clamp) + 1
+        return self.activation(gate) * up
+
+
+def build_between(config: ModelConfig) -> Between:
+    """Return what ``config.feed_forward`` puts between the projections."""
+    return Between(ACTIVATIONS[config.feed_forward.activation], config.feed_forward.clamp)
+
+
 class FeedForward(nn.Module):
-    """Widen to d_ff, apply the activation, narrow back to d_model.
+    """Widen to F dimensions, apply the activation, narrow back to d_model.
 
     Args:
-        config: Uses d_model, d_ff and feed_forward.
+        config: Uses d_model and feed_forward.
+        width: F.
 
     References:
         Vaswani et al. 2017, section 3.3, https://arxiv.org/abs/1706.03762
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, width: int) -> None:
         super().__init__()
         bias = config.feed_forward.bias
-        self.up_proj = Linear(config.d_model, config.d_ff, bias=bias)
-        self.down_proj = Linear(config.d_ff, config.d_model, bias=bias)
-        self.activation = ACTIVATIONS[config.feed_forward.activation]
+        self.gate_proj = Linear(config.d_model, width, bias=bias) if config.feed_forward.gated else None
+        self.up_proj = Linear(config.d_model, width, bias=bias)
+        self.down_proj = Linear(width, config.d_model, bias=bias)
+        self.between = build_between(config)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``x`` (B, T, D) to (B, T, D)."""
-        hidden = self.activation(self.up_proj(x))  # (B, T, F)
-        out: Tensor = self.down_proj(hidden)  # (B, T, D)
+        """Map ``x`` (..., D) to (..., D)."""
+        gate = self.gate_proj(x) if self.gate_proj is not None else None  # (..., F)
+        hidden = self.between(self.up_proj(x), gate)  # (..., F)
+        out: Tensor = self.down_proj(hidden)  # (..., D)
         return out

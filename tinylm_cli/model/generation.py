@@ -38,7 +38,8 @@ def decode(
 
     The logits of every step are those of ``model(tokens[:, -max_len:])[:, -1]`` in evaluation mode. While all tokens
     fit in max_len, the keys and values of earlier ones are kept; after that the window slides, every token in it has a
-    new position, and each step reads the whole window.
+    new position, and each step reads the whole window. It also does where rotary positions stretch with the length: at
+    each step beyond the original length if dynamic, once if longrope.
 
     Every submodule is in evaluation mode during a step only, and in the mode it was found in between steps.
 
@@ -87,7 +88,7 @@ def _steps(
     for _ in range(max_new_tokens):
         with torch.inference_mode(), evaluating(modules):
             hidden = model.hidden(unread, cache=cache)  # (B, T, D)
-            logits: Tensor = model.lm_head(hidden[:, -1])  # (B, V)
+            logits = model.logits(hidden[:, -1])  # (B, V)
         logits = logits.clone()  # (B, V), a tensor that autograd may use
         chosen = sampling.choose(logits, generator)  # (B,)
         if stop_token is not None:
@@ -98,17 +99,22 @@ def _steps(
             return
         window.append(chosen[:, None])  # (B, 1)
         length += 1
-        if cache is not None and length <= max_len:
-            unread = window[-1]  # (B, 1)
-        else:  # no cache, or the window slides and what was read stands elsewhere now
+        if cache is not None and length > max_len:  # the window slides: what was read stands elsewhere now
             cache = None
+        if cache is not None and model.regime(length) == model.regime(length - 1):
+            unread = window[-1]  # (B, 1)
+        else:  # no cache, or one whose keys were turned in another way
             unread = torch.cat(window, dim=1)[:, -max_len:]  # (B, T)
             window = [unread]
+            if cache is not None:
+                cache.clear()
 
 
 def _new_cache(model: TinyTransformerLM, *, batch_size: int, capacity: int) -> KVCache:
     weight = model.lm_head.weight
-    needed_bytes = KVCache.bytes_needed(model.config, batch_size=batch_size, capacity=capacity, dtype=weight.dtype)
+    meta = torch.device("meta")
+    described = KVCache(model.config, batch_size=batch_size, capacity=capacity, device=meta, dtype=weight.dtype)
+    needed_bytes = described.nbytes
     if weight.device.type == "cpu":
         require_memory(needed_bytes, f"keeping the keys and values of {batch_size} × {capacity} tokens")
     with torch.inference_mode():

@@ -1,19 +1,22 @@
 """The values a new model starts with: the same for a seed whatever the device, the order or the number of threads.
 
-Normal(0, 0.02) for embeddings and linear weights, zeros for biases, ones for the weights of norms. Each tensor has a
+Normal(0, 0.02) for embeddings and linear weights, zeros for biases, ones for the factors of norms. Each tensor has a
 random stream of its own, keyed by the seed and the tensor's name, so tensors can be drawn in parallel, alone, or shard
 by shard. Values are always drawn on the CPU in float32; a bfloat16 model holds the rounded values of the float32 one.
 """
 
 from __future__ import annotations
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor, nn
 
+from tinylm_cli.model.experts import Router
+from tinylm_cli.model.norm import Norm
 from tinylm_cli.model.position import SinusoidalPosition
+from tinylm_cli.model.rotary import RotaryPosition
+from tinylm_cli.model.stream import stream
 
 STD = 0.02
 """Radford et al. 2018 (GPT), section 4.1, https://openai.com/research/language-unsupervised"""
@@ -21,13 +24,9 @@ STD = 0.02
 CHUNK = 1 << 15
 """Values drawn at once: 128 KiB, so that nothing is doubled when they are cast or copied to another device."""
 
-STATE_WORDS = 624
-STATE_OFFSET = 3
-"""The generator's words, and where they start in what torch gives as its state, both in units of 64 bits."""
-
 
 def initialise(model: nn.Module, *, seed: int) -> None:
-    """Fill every parameter of ``model``, and its table of sinusoids, in place.
+    """Fill every parameter of ``model``, and every buffer, in place.
 
     A tensor shared under several names is drawn once, by the name that ``named_parameters`` gives it.
 
@@ -36,49 +35,46 @@ def initialise(model: nn.Module, *, seed: int) -> None:
         seed: Any integer.
     """
     named = sorted(model.named_parameters(), key=lambda item: item[1].numel(), reverse=True)
+    constants = _constants(model)
     with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
-        tasks = [pool.submit(fill, parameter.detach(), name=name, seed=seed) for name, parameter in named]
-        tasks.append(pool.submit(fill_tables, model))
+        tasks = [
+            pool.submit(fill, parameter.detach(), name=name, seed=seed, constant=constants.get(name))
+            for name, parameter in named
+        ]
+        tasks.append(pool.submit(fill_buffers, model))
     for task in tasks:
         task.result()
 
 
-def fill_tables(model: nn.Module) -> None:
-    """Fill the table of sinusoids of ``model``, in place, if it has one; checkpoints leave it out."""
+def fill_buffers(model: nn.Module) -> None:
+    """Fill what ``model`` holds beside parameters, in place: tables of positions, corrections of routers."""
     for module in model.modules():
-        if isinstance(module, SinusoidalPosition):
+        if isinstance(module, SinusoidalPosition | RotaryPosition | Router):
             module.fill()
 
 
-def fill(tensor: Tensor, *, name: str, seed: int) -> None:
+def fill(tensor: Tensor, *, name: str, seed: int, constant: float | None = None) -> None:
     """Fill one parameter, detached, with its initial values.
 
     Args:
         tensor: The parameter's values, contiguous, of any floating dtype on any device.
-        name: Its full name in the model; one that ends in ``bias`` starts at zero.
+        name: Its full name in the model.
         seed: Any integer.
+        constant: What all values are; None draws them.
     """
-    if name.endswith("bias"):
-        tensor.zero_()
-    elif tensor.dim() == 1:  # the weight of a norm
-        tensor.fill_(1.0)
+    if constant is not None:
+        tensor.fill_(constant)
     else:
         _fill_normal(tensor.view(-1), stream(name, seed))
 
 
-def stream(name: str, seed: int) -> torch.Generator:
-    """Return the random stream of the tensor ``name`` under ``seed``.
-
-    ``manual_seed`` keeps 32 bits on the CPU, few enough for two tensors of a deep model to share a stream: with 60,000
-    of them the odds are one in three. So the whole state of the Mersenne Twister is hashed from the key instead.
-    """
-    generator = torch.Generator(device="cpu").manual_seed(0)
-    digest = hashlib.shake_256(f"{seed}:{name}".encode()).digest(4 * STATE_WORDS)
-    words = torch.frombuffer(bytearray(digest), dtype=torch.int32).long() & 0xFFFFFFFF  # (624)
-    state = generator.get_state()
-    state.view(torch.int64)[STATE_OFFSET : STATE_OFFSET + STATE_WORDS] = words
-    generator.set_state(state)
-    return generator
+def _constants(model: nn.Module) -> dict[str, float]:
+    """Return what the parameters that are not drawn start with, by full name: biases at zero, norms as they say."""
+    found: dict[str, float] = {}
+    for path, module in model.named_modules():
+        starts_at = module.starts_at if isinstance(module, Norm) else {"bias": 0.0}
+        found.update({f"{path}.{name}": value for name, value in starts_at.items()})
+    return found
 
 
 def _fill_normal(values: Tensor, generator: torch.Generator) -> None:

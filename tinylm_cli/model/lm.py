@@ -21,7 +21,9 @@ from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.mask import checked_mask, checked_tokens
 from tinylm_cli.model.materialise import materialise
 from tinylm_cli.model.norm import build_norm
+from tinylm_cli.model.rotary import RotaryPosition
 from tinylm_cli.model.sampling import Sampling
+from tinylm_cli.model.sight import look
 
 
 class TinyTransformerLM(nn.Module):
@@ -117,8 +119,8 @@ class TinyTransformerLM(nn.Module):
 
         Args:
             tokens: Ids (B, T), T <= max_len, int64 or another integer dtype.
-            mask: Replaces the causal rule: boolean (True may attend) or added to the scores; (T, T), (B, T, T) or
-                (B, 1, T, T). A row of a boolean mask that may attend to nothing gets zeros from attention.
+            mask: Replaces the causal rule and every window: boolean (True may attend) or added to the scores; (T, T),
+                (B, T, T) or (B, 1, T, T). A row of a boolean mask that may attend to nothing gets zeros from attention.
 
         Returns:
             Logits (B, T, V).
@@ -129,26 +131,37 @@ class TinyTransformerLM(nn.Module):
         tokens = checked_tokens(tokens, vocab_size=self.config.vocab_size, max_len=self.config.max_len)
         if mask is not None:
             mask = checked_mask(mask, tokens=tokens, dtype=self.lm_head.weight.dtype)
-        logits: Tensor = self.lm_head(self.hidden(tokens, mask))  # (B, T, V)
-        return logits
+        return self.logits(self.hidden(tokens, mask))  # (B, T, V)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Map vectors (..., D) that left the final norm to logits (..., V)."""
+        logits: Tensor = self.lm_head(hidden)  # (..., V)
+        cap = self.config.head.logit_softcap
+        return logits if cap is None else cap * torch.tanh(logits / cap)  # (..., V)
 
     def hidden(self, tokens: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
         """Return what the head reads, without checking the arguments.
 
         Args:
             tokens: Ids (B, T), int64 or int32.
-            mask: Replaces the causal rule; broadcastable to (B, H, T, T).
+            mask: Replaces the causal rule and every window; (B or 1, 1, T, T).
             cache: Positions read before ``tokens``, to which those of ``tokens`` are appended.
 
         Returns:
             Vectors (B, T, D) after the final norm.
         """
-        x = self.embedding(tokens, cache.length if cache else 0)  # (B, T, D)
-        layers = cache.extend(tokens.shape[1]) if cache else repeat(None)
-        for block, layer in zip(self.blocks, layers, strict=False):
-            x = block(x, mask, layer)  # (B, T, D)
+        start, length = cache.length if cache else 0, tokens.shape[1]
+        x = self.embedding(tokens, start)  # (B, T, D)
+        sights = look(self.config, self.rotary, start=start, length=length, device=x.device, dtype=x.dtype, mask=mask)
+        layers = cache.extend(length) if cache else repeat(None)
+        for block, sight, layer in zip(self.blocks, sights, layers, strict=False):
+            x = block(x, sight, layer)  # (B, T, D)
         out: Tensor = self.ln_f(x)  # (B, T, D)
         return out
+
+    def regime(self, length: int) -> int:
+        """Return which way positions are read in sequences of ``length``: what is kept is of use within one only."""
+        return self.rotary.regime(length) if self.rotary is not None else 0
 
     def generate(
         self,
@@ -209,9 +222,10 @@ class TinyTransformerLM(nn.Module):
         self.config = config
         with _collector_paused():
             self.embedding = TransformerEmbedding(config)
-            self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.n_layers))
+            self.rotary = RotaryPosition(config) if config.position.kind == "rope" else None
+            self.blocks = nn.ModuleList(TransformerBlock(config, layer) for layer in range(config.n_layers))
             self.ln_f = build_norm(config)
-            self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
+            self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.head.bias)
         self._tie()
         self.register_load_state_dict_post_hook(_tie_after_load)  # type: ignore[no-untyped-call]  # torch leaves it so
 

@@ -11,6 +11,9 @@ from tinylm_cli.machine import require_memory
 HOST_DEVICES = ("cpu", "mps")
 """Devices whose tensors live in the machine's own memory."""
 
+_REFUSALS = ("DefaultCPUAllocator", "MPS backend out of memory")
+"""How the allocators say it that have no exception of their own, and raise a bare RuntimeError."""
+
 
 def materialise(model: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None:
     """Give every parameter and buffer of ``model`` unfilled storage on ``device``.
@@ -29,10 +32,17 @@ def materialise(model: nn.Module, *, device: torch.device, dtype: torch.dtype) -
         return
     try:  # not empty_like, which takes torch through its slow Python path, and sympy, for each tensor on meta
         model._apply(lambda tensor: torch.empty(tensor.shape, device=device, dtype=dtype))  # type: ignore[no-untyped-call]
-    except RuntimeError as error:  # torch's own out-of-memory errors on a device, and on the CPU, where it has none
-        if "memory" not in str(error):
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
             raise
         raise CapacityError(f"{device} refused the memory for the weights: {error}") from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether ``error`` is an allocator's refusal, rather than a message in which memory is mentioned."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _REFUSALS)
 
 
 def check_capacity(model: nn.Module, *, dtype: torch.dtype) -> None:

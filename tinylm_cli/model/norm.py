@@ -1,36 +1,82 @@
-"""Normalisation of each token's vector: LayerNorm or RMSNorm."""
+"""Normalisation of vectors: LayerNorm or RMSNorm."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.unfilled import Unfilled
 
 
-class LayerNorm(Unfilled, nn.LayerNorm):
-    """Centre and scale each vector to unit variance, then apply a learned weight and bias.
+class Norm(nn.Module):
+    """What both kinds have in common.
+
+    Args:
+        width: Size of the last dimension.
+        eps: Added to the variance.
+        weight: Whether to learn a factor for each dimension.
+        bias: Whether to learn a shift for each dimension.
+        zero_centered: Whether the weight is kept as its difference from 1.
+
+    Attributes:
+        starts_at: What parameters of a new model are filled with, by name.
+    """
+
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
+    def __init__(self, width: int, *, eps: float, weight: bool, bias: bool, zero_centered: bool) -> None:
+        super().__init__()
+        self.shape = (width,)
+        self.eps = eps
+        self.zero_centered = zero_centered
+        self.starts_at = {"weight": 0.0 if zero_centered else 1.0, "bias": 0.0}
+        for name, wanted in (("weight", weight), ("bias", bias)):
+            values = torch.empty(width, device="meta", dtype=torch.float32)
+            self.register_parameter(name, nn.Parameter(values) if wanted else None)
+
+    def factors(self) -> Tensor | None:
+        """Return what each dimension is multiplied by, (D), or None."""
+        return 1 + self.weight if self.zero_centered and self.weight is not None else self.weight
+
+    def extra_repr(self) -> str:
+        """Say what the printed tree of modules does not show."""
+        return f"{self.shape[0]}, eps={self.eps}"
+
+
+class LayerNorm(Norm):
+    """Centre and scale each vector to unit variance, then apply weight and bias.
 
     References:
         Ba, Kiros and Hinton 2016, https://arxiv.org/abs/1607.06450
     """
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name nn.LayerNorm gives it
+    def forward(self, x: Tensor) -> Tensor:
         """Map (..., D) to (..., D)."""
-        return torch.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+        return torch.layer_norm(x, self.shape, self.factors(), self.bias, self.eps)
 
 
-class RMSNorm(Unfilled, nn.RMSNorm):
-    """Scale each vector by its root mean square, then apply a learned weight.
+class RMSNorm(Norm):
+    """Scale each vector by its root mean square, then apply the weight.
 
     References:
         Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467
     """
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., D) to (..., D)."""
+        return functional.rms_norm(x, self.shape, self.factors(), self.eps)
 
-def build_norm(config: ModelConfig) -> LayerNorm | RMSNorm:
-    """Return a norm over d_model, on meta, of the kind and eps that ``config.norm`` names."""
-    if config.norm.kind == "rmsnorm":
-        return RMSNorm(config.d_model, eps=config.norm.eps, device="meta", dtype=torch.float32)
-    return LayerNorm(config.d_model, eps=config.norm.eps, device="meta", dtype=torch.float32)
+
+def build_norm(config: ModelConfig, width: int | None = None) -> LayerNorm | RMSNorm:
+    """Return a norm over ``width`` (d_model when None) as ``config.norm`` describes it, on meta."""
+    norm = config.norm
+    kind = RMSNorm if norm.kind == "rmsnorm" else LayerNorm
+    return kind(
+        config.d_model if width is None else width,
+        eps=norm.eps,
+        weight=norm.weight,
+        bias=norm.has_bias,
+        zero_centered=norm.zero_centered,
+    )

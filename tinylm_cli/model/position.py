@@ -1,4 +1,7 @@
-"""How a token knows where it stands: fixed sinusoids, a learned table, or nothing."""
+"""Positions that are added to the embeddings: fixed sinusoids, a learned table, or nothing.
+
+Those that enter through attention are in :mod:`tinylm_cli.model.rotary` and :mod:`tinylm_cli.model.alibi`.
+"""
 
 from __future__ import annotations
 
@@ -58,22 +61,24 @@ class LearnedPosition(nn.Module):
     Args:
         max_len: Positions in the table.
         d_model: Width of the table.
+        offset: Rows of the table before that of the first position.
 
     References:
         Radford et al. 2019 (GPT-2), https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf
     """
 
-    def __init__(self, max_len: int, d_model: int) -> None:
+    def __init__(self, max_len: int, d_model: int, offset: int = 0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(max_len, d_model, device="meta", dtype=torch.float32))
+        self.offset = offset
+        self.weight = nn.Parameter(torch.empty(offset + max_len, d_model, device="meta", dtype=torch.float32))
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """Add to ``x`` (B, T, D) the rows of positions ``start`` to ``start + T``."""
-        return x + self.weight.narrow(0, start, x.shape[1])  # (B, T, D)
+        return x + self.weight.narrow(0, self.offset + start, x.shape[1])  # (B, T, D)
 
 
 class NoPosition(nn.Module):
-    """Leave the embeddings as they are: order is known from the causal mask alone.
+    """Leave the embeddings as they are: positions enter through attention, or order is known from the mask alone.
 
     References:
         Kazemnejad et al. 2023, https://arxiv.org/abs/2305.19466
@@ -85,8 +90,9 @@ class NoPosition(nn.Module):
 
 
 def build_position(config: ModelConfig) -> SinusoidalPosition | LearnedPosition | NoPosition:
-    """Return the module, on meta, of the kind that ``config.position`` names."""
-    if config.position.kind == "none":
-        return NoPosition()
-    kind = LearnedPosition if config.position.kind == "learned" else SinusoidalPosition
-    return kind(config.max_len, config.d_model)
+    """Return the module, on meta, that adds what ``config.position`` says."""
+    if config.position.kind == "learned":
+        return LearnedPosition(config.max_len, config.d_model, config.position.offset)
+    if config.position.kind == "sinusoidal":
+        return SinusoidalPosition(config.max_len, config.d_model)
+    return NoPosition()

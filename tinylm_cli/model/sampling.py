@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tinylm_cli.model.stream import stream
+
 GREEDY_BELOW = torch.finfo(torch.float32).tiny
 """Temperatures under this are zero in float32."""
 
@@ -48,8 +50,15 @@ class Sampling:
             raise ValueError(f"seed must be an integer in 0..{MAX_SEED} or None, not {self.seed!r}")
 
     def generator(self, device: torch.device) -> torch.Generator | None:
-        """Return the random stream to draw from on ``device``; None for the global one."""
-        return None if self.seed is None else torch.Generator(device=device).manual_seed(self.seed)
+        """Return the random stream to draw from on ``device``; None for the global one.
+
+        All 64 bits of the seed count on every device; the streams of different devices differ.
+        """
+        if self.seed is None:
+            return None
+        if device.type == "cpu":
+            return stream("sampling", self.seed)
+        return torch.Generator(device=device).manual_seed(self.seed)
 
     def choose(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
         """Choose one token for each sequence.

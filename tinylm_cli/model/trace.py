@@ -9,24 +9,30 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
-from tinylm_cli.model.block import TransformerBlock
+from tinylm_cli.config.blocks import NormKind, PositionKind
+from tinylm_cli.model.attention import SelfAttention
 from tinylm_cli.model.evaluating import evaluating
+from tinylm_cli.model.experts import ExpertFeedForward
+from tinylm_cli.model.feed_forward import FeedForward
+from tinylm_cli.model.latent_attention import LatentAttention
 from tinylm_cli.model.lm import TinyTransformerLM
-from tinylm_cli.model.norm import RMSNorm
-from tinylm_cli.model.position import LearnedPosition, NoPosition, SinusoidalPosition
+from tinylm_cli.model.norm import Norm
 from tinylm_cli.reports.forward import Stage
 
 CHUNK = 1 << 18
 """Values measured at once: 2 MiB in float64, so that measuring a large output does not copy it."""
 
-POSITIONS: dict[type[nn.Module], str] = {
-    SinusoidalPosition: "+ sinusoidal positions",
-    LearnedPosition: "+ learned positions",
-    NoPosition: "no positions added",
+POSITIONS: dict[PositionKind, str] = {
+    "sinusoidal": "+ sinusoidal positions",
+    "learned": "+ learned positions",
+    "rope": "no positions added: attention rotates",
+    "alibi": "no positions added: attention fades",
+    "none": "no positions added",
 }
+NORMS: dict[NormKind, str] = {"layernorm": "layer norm", "rmsnorm": "RMS norm"}
 
 
-def trace(model: TinyTransformerLM, tokens: Tensor) -> tuple[Stage, ...]:
+def traced_forward(model: TinyTransformerLM, tokens: Tensor) -> tuple[tuple[Stage, ...], Tensor]:
     """Run ``tokens`` through ``model`` and measure what comes out of each stage.
 
     The pass is a real one, in evaluation mode and without gradients; the model is left in the mode it was in.
@@ -36,17 +42,12 @@ def trace(model: TinyTransformerLM, tokens: Tensor) -> tuple[Stage, ...]:
         tokens: Ids (B, T) on the model's device, T <= max_len.
 
     Returns:
-        The stages in the order they ran: those inside the embedding or a block before the embedding or block itself.
+        The stages in the order they ran, those inside the embedding or a block before the embedding or block itself;
+        and the logits (B, T, V).
 
     Raises:
         ValueError: If the tokens do not fit the model.
     """
-    stages, _ = traced_forward(model, tokens)
-    return stages
-
-
-def traced_forward(model: TinyTransformerLM, tokens: Tensor) -> tuple[tuple[Stage, ...], Tensor]:
-    """Return the stages of :func:`trace`, and the logits (B, T, V) of the same run."""
     stages = [Stage("tokens", "token ids", 0, tuple(tokens.shape), None, None, None)]
 
     def watch(name: str, kind: str) -> None:
@@ -89,19 +90,29 @@ def moments(values: Tensor) -> tuple[float, float, bool] | tuple[None, None, Non
 
 def _watched(model: TinyTransformerLM) -> Iterator[tuple[str, str]]:
     """Yield the name of each module to watch, and what it does."""
-    yield "embedding.token_embedding", "token embedding × √d_model"
-    yield "embedding.positional_encoding", POSITIONS[type(model.embedding.positional_encoding)]
+    config = model.config
+    yield "embedding.token_embedding", f"token embedding{_scale(config.embedding.multiplier)}"
+    yield "embedding.positional_encoding", POSITIONS[config.position.kind]
+    if config.embedding.norm:
+        yield "embedding.norm", NORMS[config.norm.kind]
     yield "embedding", "what the blocks receive"
     for index, block in enumerate(model.blocks):
-        assert isinstance(block, TransformerBlock)
-        yield f"blocks.{index}.ln_1", _norm(block.ln_1)
-        yield f"blocks.{index}.attention", "self-attention"
-        yield f"blocks.{index}.ln_2", _norm(block.ln_2)
-        yield f"blocks.{index}.feed_forward", "feed-forward"
+        for name, part in block.named_children():
+            yield f"blocks.{index}.{name}", NORMS[config.norm.kind] if isinstance(part, Norm) else _sub_layer(part)
         yield f"blocks.{index}", f"block {index + 1} of {len(model.blocks)}"
-    yield "ln_f", f"final {_norm(model.ln_f)}"
-    yield "lm_head", "logits, by the tied table" if model.config.tie_weights else "logits"
+    yield "ln_f", f"final {NORMS[config.norm.kind]}"
+    yield "lm_head", "logits, by the tied table" if config.tie_weights else "logits"
 
 
-def _norm(module: nn.Module) -> str:
-    return "RMS norm" if isinstance(module, RMSNorm) else "layer norm"
+def _scale(multiplier: float | None) -> str:
+    return " × √d_model" if multiplier is None else "" if multiplier == 1 else f" × {multiplier:g}"
+
+
+def _sub_layer(module: nn.Module) -> str:
+    kinds: dict[type[nn.Module], str] = {
+        SelfAttention: "self-attention",
+        LatentAttention: "latent self-attention",
+        FeedForward: "feed-forward",
+        ExpertFeedForward: "mixture of experts",
+    }
+    return kinds[type(module)]

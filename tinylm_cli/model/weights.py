@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import OutputError, WeightsError
 from tinylm_cli.model.folder import write_folder
-from tinylm_cli.model.initialise import fill_tables
+from tinylm_cli.model.initialise import fill_buffers
 from tinylm_cli.model.lm import TinyTransformerLM
 from tinylm_cli.model.materialise import materialise
 
@@ -98,7 +98,7 @@ def load_model(
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
     except SafetensorError as error:
         raise WeightsError(f"{path} is damaged or not a safetensors file: {error}") from error
-    fill_tables(model)
+    fill_buffers(model)
     return model
 
 

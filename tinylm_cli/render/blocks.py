@@ -33,14 +33,16 @@ class Column(NamedTuple):
         header: Its heading; may be empty.
         right: True to align right, as numbers are.
         keep: How long to keep it when the width is short: columns below 5 go first, smallest number first; then
-            ``shrink`` columns are cut; then columns below 9 go; 9 never goes.
+            ``wrap`` columns are wrapped and ``shrink`` columns cut; then columns below 9 go; 9 never goes.
         shrink: True when its text may be cut in the middle, where names differ least.
+        wrap: True when its text is never cut: it goes over several lines or, where little room is left, under its row.
     """
 
     header: str
     right: bool = False
     keep: int = 9
     shrink: bool = False
+    wrap: bool = False
 
 
 Row = tuple["str | Cell | Bar", ...]
@@ -98,7 +100,5 @@ class Mistake(NamedTuple):
 Block = Heading | Table | Tree | Note | Listing | Mistake
 
 
-class View(NamedTuple):
-    """What a command shows."""
-
-    blocks: tuple[Block, ...]
+View = tuple[Block, ...]
+"""What a command shows, from top to bottom."""

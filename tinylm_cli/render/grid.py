@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
 from tinylm_cli.render.blocks import Bar, Branch, Cell, Column, Row
 from tinylm_cli.render.cells import cell_len, set_cell_size
+from tinylm_cli.render.lines import wrap
 from tinylm_cli.render.safe import shown
 from tinylm_cli.render.terminal import Terminal
 
@@ -13,6 +15,8 @@ _GAP = 2
 _BAR_WIDTH = 20
 _EIGHTHS = "▏▎▍▌▋▊▉"
 _MIN_SHRUNK = 16
+_MIN_WRAPPED = 24
+_LEAD = " " * 8
 _OPTIONAL = 5
 _ALWAYS = 9
 
@@ -20,8 +24,9 @@ _ALWAYS = 9
 class Grid:
     """Rows laid out under columns, within the terminal's width; a column with nothing in it is left out.
 
-    Too wide, it drops columns whose ``keep`` is below 5, smallest first; then cuts ``shrink`` columns in the middle of
-    their cells; then drops those below 9.
+    Too wide, it drops columns whose ``keep`` is below 5, smallest first; then wraps a ``wrap`` column, or puts it under
+    the rows where it would be too narrow to read; then cuts ``shrink`` columns in the middle of their cells; then
+    drops those below 9.
     """
 
     def __init__(self, columns: Sequence[Column], rows: Sequence[Row], terminal: Terminal) -> None:
@@ -40,6 +45,7 @@ class Grid:
             max([cell_len(self._headers[i]), *(cell_len(cell.text) for cell in (row[i] for row in self._text))])
             for i in self._indices
         ]
+        self._under: list[int] = []
         self._fit()
 
     @property
@@ -51,10 +57,15 @@ class Grid:
         """Yield the pieces of the header line."""
         yield from self._line([Cell(header) for header in self._headers])
 
-    def lines(self) -> Iterator[list[Cell]]:
-        """Yield the pieces of each row's line."""
+    def lines(self) -> Iterator[list[list[Cell]]]:
+        """Yield the lines of each row, as their pieces: one, and more where a cell is wrapped."""
         for row in self._text:
-            yield list(self._line(row))
+            cells = [list(self._pieces(cell, i)) for i, cell in enumerate(row)]
+            lines = [list(self._line(pieces)) for pieces in zip_longest(*cells, fillvalue=Cell(""))]
+            for i in self._under:
+                words = wrap(row[i].text, self.terminal.width - len(_LEAD)) if row[i].text else ()
+                lines += [[Cell(_LEAD), Cell(part, row[i].style)] for part in words]
+            yield lines
 
     def rule(self) -> str:
         """Return a rule as wide as the table."""
@@ -72,6 +83,7 @@ class Grid:
 
     def _fit(self) -> None:
         self._drop(below=_OPTIONAL)
+        self._wrap()
         self._shrink()
         self._drop(below=_ALWAYS)
 
@@ -82,6 +94,22 @@ class Grid:
                 break
             gone = min(droppable, key=lambda i: (self.columns[i].keep, -i))
             self._kept = [i for i in self._kept if i != gone]
+
+    def _wrap(self) -> None:
+        for i in [i for i in self._kept if self.columns[i].wrap]:
+            excess = self._total() - self.terminal.width
+            if excess > 0 and self._widths[i] - excess >= _MIN_WRAPPED:
+                self._widths[i] -= excess
+            elif excess > 0:
+                self._kept.remove(i)
+                self._under.append(i)
+
+    def _pieces(self, cell: Cell, index: int) -> Iterator[Cell]:
+        """Yield the lines of one cell."""
+        if self.columns[index].wrap and index in self._kept:
+            yield from (Cell(words, cell.style) for words in wrap(cell.text, self._widths[index]))
+        else:
+            yield cell
 
     def _shrink(self) -> None:
         for i in self._kept:

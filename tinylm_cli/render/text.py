@@ -61,7 +61,7 @@ def _draw(grid: Grid, *, ruled: bool) -> Iterator[Line]:
     if grid.has_headers:
         yield line(*(Cell(piece.text, "muted") for piece in grid.header()))
     last = len(grid.rows) - 1
-    for index, row in enumerate(grid.lines()):
+    for index, lines in enumerate(grid.lines()):
         if ruled and index == last:
             yield line(Cell(grid.rule(), "muted"))
-        yield line(*row)
+        yield from (line(*pieces) for pieces in lines)

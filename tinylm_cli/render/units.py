@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-_BINARY = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _DECIMAL = ("", "K", "M", "B", "T", "Q")
 
 
@@ -19,7 +19,7 @@ def counted(value: int, noun: str) -> str:
 
 
 def compact(value: int) -> str:
-    """Return three significant digits with K, M, B or T: ``4.995.072`` as ``5M``, ``826,112`` as ``826K``."""
+    """Return three significant digits with K, M, B or T: ``4,995,072`` as ``5M``, ``826,112`` as ``826K``."""
     scaled = float(value)
     for unit in _DECIMAL:
         if abs(scaled) < 999.5 or unit == _DECIMAL[-1]:
@@ -28,13 +28,16 @@ def compact(value: int) -> str:
     raise AssertionError
 
 
-def binary_bytes(value: int) -> str:
-    """Return bytes in powers of 1024 under their own names: ``19.1 MiB``."""
-    if value < 1024:
-        return f"{value} B"
-    exponent = min((value.bit_length() - 1) // 10, len(_BINARY))
-    scaled = value / 1024**exponent
-    return f"{scaled:,.{0 if scaled >= 1000 else 1 if scaled >= 10 else 2}f} {_BINARY[exponent - 1]}"
+def stated_count(value: int) -> str:
+    """Return a count as a person states it: ``5M`` where that is all of it, else every digit."""
+    return compact(value) if value % 10 ** max(len(str(value)) - 3, 0) == 0 else integer(value)
+
+
+def small_percent(fraction: float) -> str:
+    """Return a share above 0 to one decimal, or to as many as it takes to show something: ``0.1%``, ``0.0004%``."""
+    percent = fraction * 100
+    decimals = 1 if percent >= 0.05 else -math.floor(math.log10(percent))
+    return f"{percent:.{decimals}f}%"
 
 
 def signed_percent(fraction: float) -> str:

@@ -35,15 +35,23 @@ class TiedLedger:
         naive_params: Every tensor counted as if it stood alone.
         unique_params: Each stored tensor counted once.
         saved_params: The difference.
-        saved_weights_bytes: ``saved_params`` at the width of the weights' dtype.
-        saved_adam_bytes: Two float32 moments for each saved parameter (Kingma and Ba 2015,
-            https://arxiv.org/abs/1412.6980), which Adam then need not keep.
+        naive_weights_bytes: ``naive_params`` at the width of the weights' dtype.
+        unique_weights_bytes: ``unique_params`` likewise.
+        saved_weights_bytes: ``saved_params`` likewise.
+        naive_adam_bytes: What Adam keeps for ``naive_params``: two float32 moments for each, whatever the dtype of the
+            weights (Kingma and Ba 2015, https://arxiv.org/abs/1412.6980).
+        unique_adam_bytes: What it keeps for ``unique_params``.
+        saved_adam_bytes: What it then need not keep.
     """
 
     naive_params: int
     unique_params: int
     saved_params: int
+    naive_weights_bytes: int
+    unique_weights_bytes: int
     saved_weights_bytes: int
+    naive_adam_bytes: int
+    unique_adam_bytes: int
     saved_adam_bytes: int
 
 
@@ -61,7 +69,7 @@ class ModelParams:
         nominal_error: ``total_params / nominal_params - 1``, or None.
         weights_bytes: ``total_params`` in ``dtype``.
         dtype: Storage type that the byte counts assume.
-        components: By component, largest structure first; shares sum to 1.
+        components: By component, in the order of the model, from the token embedding to the head; shares sum to 1.
         parts: By layer or by tensor, when asked for; else empty.
         tied: The ledger of shared tensors.
     """

@@ -11,6 +11,7 @@ from tinylm_cli.model.cache import LayerCache
 from tinylm_cli.model.checks.causality import causality_gradient, causality_perturbation
 from tinylm_cli.model.checks.context import Context
 from tinylm_cli.model.checks.law import Check
+from tinylm_cli.model.sight import Sight
 
 PutToTest = Callable[..., Context]
 Rule = Callable[[Tensor], Tensor]
@@ -24,12 +25,10 @@ def let_see(monkeypatch: pytest.MonkeyPatch) -> LetSee:
     original = SelfAttention.forward
 
     def replace(rule: Rule) -> None:
-        def forward(
-            self: SelfAttention, x: Tensor, mask: Tensor | None = None, cache: LayerCache | None = None
-        ) -> Tensor:
-            assert mask is None
+        def forward(self: SelfAttention, x: Tensor, sight: Sight, cache: LayerCache | None = None) -> Tensor:
+            assert sight.mask is None
             square = torch.ones(x.shape[1], x.shape[1])
-            return original(self, x, rule(square).bool(), cache)
+            return original(self, x, Sight(rule(square).bool()), cache)
 
         monkeypatch.setattr(SelfAttention, "forward", forward)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.checks import context as context_module
 from tinylm_cli.model.checks.context import Context
 from tinylm_cli.model.checks.learning import gradients_finite, initial_loss, overfits_one_batch
+from tinylm_cli.model.initialise import STD
 
 PutToTest = Callable[..., Context]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
@@ -31,8 +33,8 @@ def scale(model: TinyTransformerLM, factor: float) -> None:
 def test_new_weights_guess_evenly(put_to_test: PutToTest, tied: bool, kind: str, seed: int) -> None:
     law = initial_loss(put_to_test(tie_weights=tied, position={"kind": kind}, seed=seed))
     assert law.status == "pass"
-    assert law.figure.startswith("loss 3.1")
-    assert ("own token" in law.figure) == tied
+    assert law.figure.startswith("ln 23 + 0.0")
+    assert ("own logit" in law.figure) == tied
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -46,14 +48,48 @@ def test_the_limit_is_close_to_what_is_expected(put_to_test: PutToTest, tied: bo
     assert law.value < law.limit < 2 * law.value + 0.02
 
 
-def test_what_a_tied_head_reads_off_its_input_is_told_apart(put_to_test: PutToTest) -> None:
-    law = initial_loss(put_to_test(d_model=512, position={"kind": "learned"}))
+def own_logits(figure: str) -> tuple[float, float]:
+    """Return the logit measured and the one expected."""
+    found = re.search(r"; own logit (-?[\d.]+), expected ([\d.]+)$", figure)
+    assert found is not None
+    return float(found[1]), float(found[2])
+
+
+@pytest.mark.parametrize(
+    ("width", "kind", "least"),
+    [(64, "none", 0.5), (512, "learned", 7.0), (512, "sinusoidal", 6.0), (4096, "sinusoidal", 55.0)],
+)
+def test_the_row_just_read_is_expected_in_a_tied_loss(
+    put_to_test: PutToTest, width: int, kind: str, least: float
+) -> None:
+    fields = {"n_layers": 1, "d_ff": 8, "vocab_size": 200, "position": {"kind": kind}}
+    law = initial_loss(put_to_test(d_model=width, **fields))
+    found, expected = own_logits(law.figure)
     assert law.status == "pass"
-    shown = float(law.figure.partition(",")[0].removeprefix("loss "))
-    own = float(law.figure.rpartition(" ")[2])
-    assert own > 3
+    assert found == pytest.approx(expected, rel=0.1)
+    assert least < expected < 1.02 * STD * width
+    if width == 4096:
+        assert float(law.figure.split()[3].rstrip(";")) > 50, "far from ln V, and the figure says why"
+
+
+@pytest.mark.parametrize("more", [40.0, -40.0])
+@pytest.mark.parametrize("kind", ["layernorm", "rmsnorm"])
+def test_a_tied_head_that_knows_its_row_too_well_is_found(put_to_test: PutToTest, kind: str, more: float) -> None:
+    context = put_to_test(vocab_size=1000, d_model=64, norm={"kind": kind})
+    rows = context.model.embedding.token_embedding.embedding.weight.detach()[context.tokens]
+    context.model.ln_f.register_forward_hook(lambda _module, _inputs, output: output + more * rows)
+    law = initial_loss(context)
+    assert law.status == "fail"
     assert law.value is not None
-    assert shown == pytest.approx(math.log(23) + own + law.value, abs=2e-4)
+    assert law.limit is not None
+    found, expected = own_logits(law.figure)
+    assert law.value == pytest.approx(abs(found - expected), abs=0.02)
+    assert law.value > law.limit
+
+
+def test_the_claim_promises_no_even_guess_where_tying_prevents_it() -> None:
+    assert "near" not in initial_loss.claim
+    assert "a tied row just read" in initial_loss.claim
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -73,10 +109,15 @@ def test_a_single_token_needs_no_guess(put_to_test: PutToTest) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_parameter_learns(put_to_test: PutToTest, dtype: torch.dtype) -> None:
+def test_every_parameter_that_can_learn_has_a_gradient(put_to_test: PutToTest, dtype: torch.dtype) -> None:
     law = gradients_finite(put_to_test(dtype=dtype, d_model=64))
     assert law.status == "pass"
-    assert law.figure.startswith("51 tensors, ")
+    assert re.fullmatch(r"\d+ of 48 nonzero, 3 key biases softmax ignores", law.figure)
+
+
+def test_without_biases_every_parameter_is_expected_to_learn(put_to_test: PutToTest) -> None:
+    law = gradients_finite(put_to_test(d_model=64, attention={"bias": False}))
+    assert (law.status, law.figure) == ("pass", "39 of 39 nonzero")
 
 
 def test_a_parameter_nobody_uses_is_found(put_to_test: PutToTest) -> None:

@@ -9,6 +9,7 @@ import torch
 
 from tinylm_cli.errors import CapacityError, OutputError
 from tinylm_cli.model.checks.context import Context
+from tinylm_cli.model.materialise import is_out_of_memory
 from tinylm_cli.reports.check import Law, Status
 
 
@@ -76,7 +77,7 @@ def _beyond_machine(error: Exception) -> str | None:
     message = _first_line(error)
     if isinstance(error, CapacityError | OutputError):
         return message
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error):
+    if is_out_of_memory(error):
         return f"out of memory: {message}"
     if "not implemented for '" in message:
         return f"an operation is missing here: {message}"

@@ -1,1 +1,1 @@
-"""One view per report: which blocks show it, and what a person would want next."""
+"""One view per report: which blocks show it, in which order, and what each says."""

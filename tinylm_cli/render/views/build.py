@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tinylm_cli.quantities import binary_bytes
 from tinylm_cli.render.blocks import Block, Branch, Cell, Column, Heading, Note, Style, Tree, View
-from tinylm_cli.render.units import binary_bytes, integer, shape
+from tinylm_cli.render.units import integer, shape
 from tinylm_cli.render.views.params import ledger_blocks
 from tinylm_cli.reports.architecture import BuildReport, ModuleNode, Proof
 
@@ -18,7 +19,7 @@ def build_view(report: BuildReport, depth: int | None) -> View:
     blocks += _proof_notes(report.proof)
     if report.saved_to:
         blocks.append(Note(f"Saved to {report.saved_to}.", "good"))
-    return View(tuple(blocks))
+    return tuple(blocks)
 
 
 def _origin(report: BuildReport) -> str:

@@ -11,7 +11,7 @@ _MARKS = {"pass": Cell("✓ pass", "good"), "fail": Cell("✗ fail", "bad"), "sk
 def check_view(report: CheckReport) -> View:
     """Show every law with its figure, and how many held."""
     weights = f"weights of {report.weights}" if report.weights else f"seed {report.seed}"
-    columns = (Column(""), Column("law"), Column("what holds", keep=1), Column("measured", keep=6, shrink=True))
+    columns = (Column(""), Column("law"), Column("what holds", keep=1), Column("measured", wrap=True))
     table = Table(
         columns, tuple((_MARKS[law.status], Cell(law.name, "name"), law.claim, _figure(law)) for law in report.laws)
     )
@@ -24,7 +24,7 @@ def check_view(report: CheckReport) -> View:
     broken = [
         Note(f"✗ {law.name}: {law.claim}; measured: {law.figure}", "bad") for law in report.laws if law.status == "fail"
     ]
-    return View((Heading(report.name, f"{report.dtype} on {report.device}, {weights}"), table, *broken, verdict))
+    return Heading(report.name, f"{report.dtype} on {report.device}, {weights}"), table, *broken, verdict
 
 
 def _figure(law: Law) -> Cell:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from tinylm_cli.quantities import BYTE_VOCAB_SIZE
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Table, View
 from tinylm_cli.render.units import integer, shape
 from tinylm_cli.reports.forward import Candidate, ForwardReport, Stage
-
-BYTE_VOCAB_SIZE = 256
 
 
 def forward_view(report: ForwardReport, *, expand: bool) -> View:
@@ -19,7 +18,7 @@ def forward_view(report: ForwardReport, *, expand: bool) -> View:
     if report.candidates:
         blocks.append(_candidates(report))
     blocks += _notes(report)
-    return View(tuple(blocks))
+    return tuple(blocks)
 
 
 def _stages(stages: tuple[Stage, ...], *, expand: bool) -> Table:

@@ -13,14 +13,14 @@ def opening_view(name: str, prompt: Sequence[int], text: str | None, *, untraine
     """Show what the model is given, as ids or as ``text``, before anything follows."""
     weights = "untrained weights" if untrained else "loaded weights"
     given = " ".join(map(str, prompt)) if text is None else text
-    return View((Heading(name, f"{counted(len(prompt), 'token')} given, {weights}"), Note(given, "muted")))
+    return Heading(name, f"{counted(len(prompt), 'token')} given, {weights}"), Note(given, "muted")
 
 
 def generate_view(report: GenerateReport, *, streamed: bool, as_text: bool = False) -> View:
     """Show the prompt and what followed; after streaming, which has shown them (``as_text`` or as ids), the rest."""
     blocks: list[Block] = []
     if not streamed:
-        blocks += opening_view(report.name, report.prompt, None, untrained=report.untrained).blocks
+        blocks += opening_view(report.name, report.prompt, None, untrained=report.untrained)
         blocks.append(Note(" ".join(map(str, report.generated))))
     if report.text is not None and not (streamed and as_text):
         blocks.append(Note(f"as text: {report.text}"))
@@ -29,4 +29,4 @@ def generate_view(report: GenerateReport, *, streamed: bool, as_text: bool = Fal
     stopped = "at the stop token" if report.stopped == "stop_token" else "at the length asked for"
     speed = f"{counted(len(report.generated), 'token')}, {stopped}, {report.tokens_per_second:,.0f} per second"
     blocks.append(Note(speed, "muted"))
-    return View(tuple(blocks))
+    return tuple(blocks)

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tinylm_cli.quantities import binary_bytes
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Table, View
-from tinylm_cli.render.units import binary_bytes, compact, integer, percentages, shape, signed_percent
+from tinylm_cli.render.units import (
+    compact,
+    integer,
+    percentages,
+    shape,
+    signed_percent,
+    small_percent,
+    stated_count,
+)
 from tinylm_cli.reports.params import ModelParams, ParamsReport, PartParams
 
 NOMINAL_TOLERANCE = 0.05
@@ -15,13 +24,11 @@ NOMINAL_TOLERANCE = 0.05
 def params_view(report: ParamsReport) -> View:
     """Show one model in depth, or several side by side."""
     if len(report.models) == 1:
-        return View(tuple(_breakdown(report.models[0])))
-    return View(
-        (
-            Heading("Parameters of the presets", "a tied tensor counted once"),
-            _comparison(report.models),
-            *_flagged(report.models),
-        )
+        return tuple(_breakdown(report.models[0]))
+    return (
+        Heading("Parameters of the presets", "a tied tensor counted once"),
+        _comparison(report.models),
+        *_flagged(report.models),
     )
 
 
@@ -29,6 +36,8 @@ def nominal_cell(model: ModelParams) -> Cell:
     """Return how far the true count is from the nominal one, flagged when it is far."""
     if model.nominal_error is None:
         return Cell("")
+    if model.nominal_error == 0:
+        return Cell("exact", "good")
     far = abs(model.nominal_error) > NOMINAL_TOLERANCE
     return Cell(signed_percent(model.nominal_error), "bad" if far else "good")
 
@@ -37,9 +46,11 @@ def nominal_sentence(model: ModelParams) -> str:
     """Return the nominal size against the true one in words."""
     assert model.nominal_params is not None
     assert model.nominal_error is not None
-    stated, error = compact(model.nominal_params), model.nominal_error
+    stated, error = stated_count(model.nominal_params), model.nominal_error
+    if error == 0:
+        return f"stated as {stated}: exactly right"
     if abs(error) <= NOMINAL_TOLERANCE:
-        return f"stated as {stated}: right within {abs(error) * 100:.1f}%"
+        return f"stated as {stated}: right within {small_percent(abs(error))}"
     if error >= 1:
         return f"stated as {stated}: the true count is {error + 1:,.1f} times that"
     return f"stated as {stated}: the true count is {abs(error) * 100:.1f}% {'more' if error > 0 else 'less'}"
@@ -48,32 +59,32 @@ def nominal_sentence(model: ModelParams) -> str:
 def ledger_blocks(model: ModelParams) -> tuple[Block, ...]:
     """Return what tying saves, and how the nominal size stands against the true one."""
     blocks: list[Block] = []
-    ledger, width = model.tied, model.weights_bytes // model.total_params
+    ledger = model.tied
     if ledger.saved_params:
-        adam = ledger.saved_adam_bytes // ledger.saved_params
         share = f"{ledger.saved_params / ledger.naive_params * 100:.1f}%"
-        counts = {"each tensor on its own": ledger.naive_params, "tied, stored once": ledger.unique_params}
-        rows: list[Row] = [
-            (Cell(label, "muted"), integer(count), binary_bytes(count * width), binary_bytes(count * adam), "")
-            for label, count in counts.items()
-        ]
-        saved = (ledger.saved_weights_bytes, ledger.saved_adam_bytes)
-        rows.append(
-            (
+        rows = (
+            _ledger_row(
+                Cell("each tensor on its own", "muted"),
+                (ledger.naive_params, ledger.naive_weights_bytes, ledger.naive_adam_bytes),
+            ),
+            _ledger_row(
+                Cell("tied, stored once", "muted"),
+                (ledger.unique_params, ledger.unique_weights_bytes, ledger.unique_adam_bytes),
+            ),
+            _ledger_row(
                 Cell("saved by tying", "good"),
-                integer(ledger.saved_params),
-                *map(binary_bytes, saved),
+                (ledger.saved_params, ledger.saved_weights_bytes, ledger.saved_adam_bytes),
                 Cell(share, "good"),
-            )
+            ),
         )
         columns = (
             Column("tied weights", shrink=True),
             Column("parameters", right=True),
             Column(model.dtype, right=True, keep=3),
-            Column("Adam state", right=True, keep=1),
+            Column("float32 Adam moments", right=True, keep=1),
             Column("", right=True, keep=2),
         )
-        blocks.append(Table(columns, tuple(rows)))
+        blocks.append(Table(columns, rows))
     else:
         blocks.append(
             Note("The head has a table of its own; tie_weights: true would share the token embedding's.", "muted")
@@ -81,6 +92,12 @@ def ledger_blocks(model: ModelParams) -> tuple[Block, ...]:
     if model.nominal_params is not None:
         blocks.append(Note(f"{model.name} is {nominal_sentence(model)}.", nominal_cell(model).style))
     return tuple(blocks)
+
+
+def _ledger_row(label: Cell, figures: tuple[int, int, int], share: Cell | str = "") -> Row:
+    """Return a row of the ledger; ``figures`` are parameters, their bytes, and those of Adam's moments."""
+    params, *sizes = figures
+    return (label, integer(params), *map(binary_bytes, sizes), share)
 
 
 def _comparison(models: Sequence[ModelParams]) -> Table:
@@ -96,7 +113,7 @@ def _comparison(models: Sequence[ModelParams]) -> Table:
     rows = tuple(
         (
             Cell(model.name, "name"),
-            compact(model.nominal_params) if model.nominal_params else "",
+            stated_count(model.nominal_params) if model.nominal_params else "",
             Cell(integer(model.total_params), "strong"),
             nominal_cell(model),
             integer(model.untied_params),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tinylm_cli.config.dump import scalar
 from tinylm_cli.config.fields import fields
 from tinylm_cli.render.blocks import Cell, Column, Heading, Listing, Row, Table, View
-from tinylm_cli.render.units import compact, integer
+from tinylm_cli.render.units import integer, stated_count
 from tinylm_cli.reports.presets import Origin, PresetsReport, ShowReport
 
 
@@ -29,21 +29,21 @@ def presets_view(report: PresetsReport) -> View:
             str(preset.n_heads),
             str(preset.n_layers),
             integer(preset.d_ff),
-            compact(preset.nominal_params) if preset.nominal_params else "",
+            stated_count(preset.nominal_params) if preset.nominal_params else "",
             Cell(integer(preset.total_params), "strong"),
         )
         for preset in report.presets
     )
-    return View((Table(columns, rows),))
+    return (Table(columns, rows),)
 
 
 def show_view(report: ShowReport, text: str, *, origin: bool) -> View:
     """Show the config as YAML, or each value beside the place it came from."""
     if not origin:
-        return View((Listing(text.rstrip("\n"), "yaml"),))
+        return (Listing(text.rstrip("\n"), "yaml"),)
     columns = (Column("field", shrink=True), Column("value"), Column("origin", shrink=True))
     heading = Heading(report.name, "where each value comes from")
-    return View((heading, Table(columns, tuple(_origin_row(each) for each in report.origins))))
+    return heading, Table(columns, tuple(_origin_row(each) for each in report.origins))
 
 
 def schema_view() -> View:
@@ -53,7 +53,7 @@ def schema_view() -> View:
     for field in fields().values():
         default = "required" if field.required else "" if field.default is None else scalar(field.default)
         rows.append((Cell(field.name, "name"), field.wants, default, field.description))
-    return View((Heading("Fields of a config"), Table(columns, tuple(rows))))
+    return Heading("Fields of a config"), Table(columns, tuple(rows))
 
 
 def _origin_row(origin: Origin) -> Row:

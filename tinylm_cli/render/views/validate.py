@@ -22,7 +22,7 @@ def validate_view(report: ValidateReport) -> View:
     blocks += [Note(f"{file.path}: {file.reason}", "bad") for file in report.files if file.reason]
     tone: Style = "good" if report.valid == len(report.files) else "bad"
     blocks += [Note(sentence, tone) for sentence in _summary(report)]
-    return View(tuple(blocks))
+    return tuple(blocks)
 
 
 def _row(file: FileResult) -> Row:

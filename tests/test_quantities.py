@@ -1,0 +1,34 @@
+"""Bytes in words, the same in every room."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinylm_cli.quantities import binary_bytes
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.00 KiB"),
+        (10 * 1024, "10.0 KiB"),
+        (3_304_448, "3.15 MiB"),
+        (19_980_288, "19.1 MiB"),
+        (1023 * 1024**2, "1,023 MiB"),
+        (1024**3, "1.00 GiB"),
+        (1024**6 * 5000, "5,000 EiB"),
+    ],
+)
+def test_bytes_in_powers_of_1024(value: int, text: str) -> None:
+    assert binary_bytes(value) == text
+
+
+@given(st.integers(1, 10**24))
+def test_bytes_are_near_and_named_right(value: int) -> None:
+    number, unit = binary_bytes(value).split(" ")
+    scale = 1024 ** ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].index(unit)
+    assert abs(float(number.replace(",", "")) * scale - value) <= 0.006 * value

@@ -1,0 +1,100 @@
+"""Multi-head latent attention: each token keeps one small vector that every head's key and value come from."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.attend import attend
+from tinylm_cli.model.cache import LatentCache
+from tinylm_cli.model.linear import Linear
+from tinylm_cli.model.norm import build_norm
+from tinylm_cli.model.sight import Sight
+
+
+class LatentAttention(nn.Module):
+    """Compress each token to kv_rank dimensions, and expand those to the keys and values of all heads.
+
+    Positions enter by d_rope more dimensions of each query, and of one key that all heads share. Decoding never expands
+    the tokens before: what makes keys of the small vectors is applied to the query instead, and what makes values of
+    them to their mixture, which is the same sum in another order.
+
+    Args:
+        config: Uses d_model, n_heads, dropout (on the attention weights, while training), norm and attention.
+
+    References:
+        DeepSeek-AI 2024 (DeepSeek-V2), section 2.1 and appendix C, https://arxiv.org/abs/2405.04434
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        attention = config.attention
+        self.n_heads = config.n_heads
+        self.d_nope, self.d_rope, self.d_value = attention.d_nope, attention.d_rope, attention.d_value
+        self.kv_rank = attention.kv_rank
+        self.dropout = config.dropout
+        self.scale = attention.scale if attention.scale is not None else config.d_head**-0.5
+        self.softcap = attention.logit_softcap
+        d_query = config.n_heads * config.d_head
+        if attention.q_rank is None:
+            self.q_proj = Linear(config.d_model, d_query, bias=False)
+        else:
+            self.q_a_proj = Linear(config.d_model, attention.q_rank, bias=attention.bias)
+            self.q_a_norm = build_norm(config, attention.q_rank)
+            self.q_b_proj = Linear(attention.q_rank, d_query, bias=False)
+        self.compresses_queries = attention.q_rank is not None
+        self.kv_a_proj = Linear(config.d_model, self.kv_rank + self.d_rope, bias=attention.bias)
+        self.kv_a_norm = build_norm(config, self.kv_rank)
+        self.kv_b_proj = Linear(self.kv_rank, config.n_heads * (self.d_nope + self.d_value), bias=False)
+        self.o_proj = Linear(config.n_heads * self.d_value, config.d_model, bias=attention.has_out_bias)
+
+    def forward(self, x: Tensor, sight: Sight, cache: LatentCache | None = None) -> Tensor:
+        """Attend within ``x``, or to the positions in ``cache`` that came before it.
+
+        Args:
+            x: Vectors (B, T, D).
+            sight: What they may see, and how positions enter.
+            cache: Earlier positions, with room for those of ``x``.
+
+        Returns:
+            Vectors (B, T, D).
+        """
+        assert sight.rotation is not None
+        batch, length, _ = x.shape
+        q = self.q_b_proj(self.q_a_norm(self.q_a_proj(x))) if self.compresses_queries else self.q_proj(x)
+        q = q.view(batch, length, self.n_heads, -1).transpose(1, 2)  # (B, H, T, N + R)
+        q_nope, q_rope = q.split((self.d_nope, self.d_rope), dim=-1)  # (B, H, T, N), (B, H, T, R)
+        q_rope = sight.rotation.turn(q_rope)
+        latent, k_rope = self.kv_a_proj(x).split((self.kv_rank, self.d_rope), dim=-1)  # (B, T, C), (B, T, R)
+        latent = self.kv_a_norm(latent)
+        k_rope = sight.rotation.turn(k_rope[:, None])[:, 0]  # (B, T, R)
+        if cache is not None:
+            latent, k_rope = cache.store(latent, k_rope)  # (B, S, C), (B, S, R)
+        if cache is not None and length == 1:
+            mixed = self._absorbed(q_nope, q_rope, latent, k_rope, sight)  # (B, H, T, V)
+        else:
+            mixed = self._expanded(q_nope, q_rope, latent, k_rope, sight)  # (B, H, T, V)
+        out: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(batch, length, -1))  # (B, T, D)
+        return out
+
+    def _expanded(self, q_nope: Tensor, q_rope: Tensor, latent: Tensor, k_rope: Tensor, sight: Sight) -> Tensor:
+        batch, length, _ = latent.shape
+        expanded = self.kv_b_proj(latent).view(batch, length, self.n_heads, -1).transpose(1, 2)  # (B, H, T, N + V)
+        k_nope, v = expanded.split((self.d_nope, self.d_value), dim=-1)  # (B, H, T, N), (B, H, T, V)
+        shared = k_rope[:, None].expand(-1, self.n_heads, -1, -1)  # (B, H, T, R)
+        q, k = torch.cat((q_nope, q_rope), dim=-1), torch.cat((k_nope, shared), dim=-1)  # (B, H, T, N + R) each
+        return self._attend(q, k, v, sight)  # (B, H, T, V)
+
+    def _absorbed(self, q_nope: Tensor, q_rope: Tensor, latent: Tensor, k_rope: Tensor, sight: Sight) -> Tensor:
+        weight = self.kv_b_proj.weight.view(self.n_heads, -1, self.kv_rank)  # (H, N + V, C)
+        to_keys, to_values = torch.split(weight, [self.d_nope, self.d_value], dim=1)  # (H, N, C), (H, V, C)
+        q = torch.cat((q_nope @ to_keys, q_rope), dim=-1)  # (B, H, T, C + R)
+        k = torch.cat((latent, k_rope), dim=-1)[:, None]  # (B, 1, S, C + R)
+        mixed = self._attend(q, k, latent[:, None], sight)  # (B, H, T, C)
+        out: Tensor = mixed @ to_values.transpose(1, 2)  # (B, H, T, V)
+        return out
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, sight: Sight) -> Tensor:
+        dropout = self.dropout if self.training else 0.0
+        return attend(q, k, v, sight, scale=self.scale, dropout=dropout, softcap=self.softcap)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+from tinylm_cli.analysis.conventions import counts
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.table import COMPONENTS, TensorTable, tensor_table
 from tinylm_cli.config.loader import LoadedConfig
@@ -42,10 +43,15 @@ def analyse_params(
     total, naive = total_params(table), naive_params(table)
     head = config.vocab_size * config.d_model
     nominal = config.nominal_params
+    sizes = counts(config, table)
+    by_convention = {count.convention: count.params for count in sizes}
     return ModelParams(
         name=loaded.name,
         source=loaded.source,
         total_params=total,
+        active_params=by_convention["active"],
+        embedding_params=total - by_convention["non-embedding"],
+        non_embedding_params=by_convention["non-embedding"],
         untied_params=total + head if config.tie_weights else total,
         tied_saved_params=head if config.tie_weights else 0,
         nominal_params=nominal,
@@ -55,6 +61,7 @@ def analyse_params(
         components=tuple(_by_component(table, total)),
         parts=tuple(_PARTS[by](table, total, expand)) if by in _PARTS else (),
         tied=_ledger(naive, total, DTYPE_BYTES[dtype]),
+        counts=sizes,
     )
 
 

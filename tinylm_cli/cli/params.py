@@ -20,6 +20,16 @@ class By(StrEnum):
     tensor = "tensor"
 
 
+class Convention(StrEnum):
+    """How parameters are counted."""
+
+    unique = "unique"
+    untied = "untied"
+    non_embedding = "non-embedding"
+    active = "active"
+    hub = "hub"
+
+
 PresetsOrConfig = Annotated[
     str | None,
     typer.Option(
@@ -35,6 +45,10 @@ def params(
     expand: Annotated[
         bool, typer.Option("--expand", help="List repeated layers one by one, by layer or by tensor.")
     ] = False,
+    convention: Annotated[
+        Convention | None,
+        typer.Option(help="Also count --config by another convention, and say what differs.", show_default=False),
+    ] = None,
     set_: SetOption = None,
     format_: FormatOption = Format.text,
     output: OutputOption = None,
@@ -50,9 +64,10 @@ def params(
       tinylm params --config small
       tinylm params --config small --by tensor --format json
       tinylm params --config base --set tie_weights=false
+      tinylm params --config gpt2 --convention hub
     """
-    if config is None and (expand or by is not By.component):
-        option = "--expand" if by is By.component else f"--by {by}"
+    if config is None and (expand or by is not By.component or convention is not None):
+        option = f"--by {by}" if by is not By.component else "--expand" if expand else f"--convention {convention}"
         raise UsageError(f"{option} is about one model", help="name it, for example with --config small")
     from tinylm_cli.analysis.params import analyse_params
     from tinylm_cli.config.loader import load_config, load_presets
@@ -62,4 +77,5 @@ def params(
     loaded = [load_config(config, set_ or ())] if config is not None else load_presets(set_ or ())
     report = ParamsReport(tuple(analyse_params(each, by=by.value, expand=expand) for each in loaded))
     next_step = follow_up("build", same_model(config, set_)) if config is not None else "tinylm params --config small"
-    return Outcome(report, lambda: params_view(report), format_, output, next_step=next_step)
+    counted = convention.value if convention is not None else None  # the words of reports.params.Convention
+    return Outcome(report, lambda: params_view(report, counted), format_, output, next_step=next_step)

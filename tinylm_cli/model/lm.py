@@ -152,7 +152,8 @@ class TinyTransformerLM(nn.Module):
         """
         start, length = cache.length if cache else 0, tokens.shape[1]
         x = self.embedding(tokens, start)  # (B, T, D)
-        sights = look(self.config, self.rotary, start=start, length=length, device=x.device, dtype=x.dtype, mask=mask)
+        position = self.embedding.positional_encoding
+        sights = look(self.config, position, start=start, length=length, device=x.device, dtype=x.dtype, mask=mask)
         layers = cache.extend(length) if cache else repeat(None)
         for block, sight, layer in zip(self.blocks, sights, layers, strict=False):
             x = block(x, sight, layer)  # (B, T, D)
@@ -161,7 +162,8 @@ class TinyTransformerLM(nn.Module):
 
     def regime(self, length: int) -> int:
         """Return which way positions are read in sequences of ``length``: what is kept is of use within one only."""
-        return self.rotary.regime(length) if self.rotary is not None else 0
+        position = self.embedding.positional_encoding
+        return position.regime(length) if isinstance(position, RotaryPosition) else 0
 
     def generate(
         self,
@@ -222,7 +224,6 @@ class TinyTransformerLM(nn.Module):
         self.config = config
         with _collector_paused():
             self.embedding = TransformerEmbedding(config)
-            self.rotary = RotaryPosition(config) if config.position.kind == "rope" else None
             self.blocks = nn.ModuleList(TransformerBlock(config, layer) for layer in range(config.n_layers))
             self.ln_f = build_norm(config)
             self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.head.bias)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.rotary import RotaryPosition
 
 BASE = 10_000.0
 CHUNK_ANGLES = 1 << 18
@@ -78,7 +79,7 @@ class LearnedPosition(nn.Module):
 
 
 class NoPosition(nn.Module):
-    """Leave the embeddings as they are: positions enter through attention, or order is known from the mask alone.
+    """Leave the embeddings as they are: order is known from the causal mask, or from how attention fades.
 
     References:
         Kazemnejad et al. 2023, https://arxiv.org/abs/2305.19466
@@ -89,8 +90,10 @@ class NoPosition(nn.Module):
         return x
 
 
-def build_position(config: ModelConfig) -> SinusoidalPosition | LearnedPosition | NoPosition:
-    """Return the module, on meta, that adds what ``config.position`` says."""
+def build_position(config: ModelConfig) -> SinusoidalPosition | LearnedPosition | RotaryPosition | NoPosition:
+    """Return the module, on meta, of the kind that ``config.position`` names."""
+    if config.position.kind == "rope":
+        return RotaryPosition(config)
     if config.position.kind == "learned":
         return LearnedPosition(config.max_len, config.d_model, config.position.offset)
     if config.position.kind == "sinusoidal":

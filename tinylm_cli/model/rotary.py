@@ -83,7 +83,11 @@ class RotaryPosition(nn.Module):
             return 0
         return length if self.position.scaling == "dynamic" else 1
 
-    def forward(self, start: int, length: int, *, local: bool, dtype: torch.dtype) -> Rotation:
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:  # noqa: ARG002 - every kind of position is called alike
+        """Return ``x`` (B, T, D): these positions enter through attention."""
+        return x
+
+    def rotation(self, start: int, length: int, *, local: bool, dtype: torch.dtype) -> Rotation:
         """Return the rotation of positions ``start`` to ``start + length``, for a layer with a window if ``local``."""
         device = self.frequencies.device
         regime = self.regime(start + length)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.alibi import distance_bias
@@ -29,7 +29,7 @@ class Sight(NamedTuple):
 
 def look(
     config: ModelConfig,
-    rotary: RotaryPosition | None,
+    position: nn.Module,
     *,
     start: int,
     length: int,
@@ -41,7 +41,7 @@ def look(
 
     Args:
         config: What the model is.
-        rotary: Its rotary positions, if it has them.
+        position: How its tokens know where they stand.
         start: Positions before those being read; over 0 only with a length of 1, which sees all that is cached.
         length: T, positions being read.
         device: Where masks are made.
@@ -51,7 +51,9 @@ def look(
     windows = [config.window(layer) for layer in range(config.n_layers)] if config.attention.window else [None]
     kinds: dict[int | None, Sight] = {}
     for window in set(windows):
-        rotation = rotary(start, length, local=window is not None, dtype=dtype) if rotary is not None else None
+        rotation = None
+        if isinstance(position, RotaryPosition):
+            rotation = position.rotation(start, length, local=window is not None, dtype=dtype)
         seen = _mask(config, window, start=start, length=length, device=device, dtype=dtype, mask=mask)
         kinds[window] = Sight(seen, seen is None and length > 1, rotation)
     if len(kinds) == 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,28 @@ class PartParams:
     params: int
     share: float
     tied_to: str | None
+
+
+Convention = Literal["unique", "untied", "non-embedding", "active", "hub"]
+
+
+@dataclass(frozen=True)
+class Count:
+    """The size of a model as one convention counts it.
+
+    Attributes:
+        convention: ``unique``: each stored tensor once; ``untied``: with a head of its own; ``non-embedding``: without
+            what grows with the vocabulary or with learned positions; ``active``: what one token uses; ``hub``: what
+            files hold, several rows where files differ.
+        params: The count.
+        difference_params: ``params`` less the unique count.
+        explanation: What makes the difference.
+    """
+
+    convention: Convention
+    params: int
+    difference_params: int
+    explanation: str
 
 
 @dataclass(frozen=True)
@@ -63,6 +86,9 @@ class ModelParams:
         name: The preset's name or the file's stem.
         source: Preset name, path as given, or ``<stdin>``.
         total_params: Each stored tensor counted once.
+        active_params: What one token uses: of experts, those it is sent to; ``total_params`` where there are none.
+        embedding_params: The token embedding and learned positions, and an untied head.
+        non_embedding_params: All others.
         untied_params: What the model would have with a head of its own.
         tied_saved_params: What tying saves: ``untied_params - total_params``, 0 when untied.
         nominal_params: The size the config says it is known by, or None.
@@ -72,11 +98,15 @@ class ModelParams:
         components: By component, in the order of the model, from the token embedding to the head; shares sum to 1.
         parts: By layer or by tensor, when asked for; else empty.
         tied: The ledger of shared tensors.
+        counts: The model's size by every convention, ``total_params`` being the unique one.
     """
 
     name: str
     source: str
     total_params: int
+    active_params: int
+    embedding_params: int
+    non_embedding_params: int
     untied_params: int
     tied_saved_params: int
     nominal_params: int | None
@@ -86,6 +116,7 @@ class ModelParams:
     components: tuple[PartParams, ...]
     parts: tuple[PartParams, ...]
     tied: TiedLedger
+    counts: tuple[Count, ...]
 
 
 @dataclass(frozen=True)

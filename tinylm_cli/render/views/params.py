@@ -21,10 +21,10 @@ NOMINAL_TOLERANCE = 0.05
 """A nominal size further than this from the true one is flagged: names are rounded, but not by more."""
 
 
-def params_view(report: ParamsReport) -> View:
-    """Show one model in depth, or several side by side."""
+def params_view(report: ParamsReport, convention: str | None = None) -> View:
+    """Show one model in depth, or several side by side; what ``convention`` makes of it, if one is asked about."""
     if len(report.models) == 1:
-        return tuple(_breakdown(report.models[0]))
+        return tuple(_breakdown(report.models[0], convention))
     return (
         Heading("Parameters of the presets", "a tied tensor counted once"),
         _comparison(report.models),
@@ -133,10 +133,37 @@ def _flagged(models: Sequence[ModelParams]) -> list[Note]:
     ]
 
 
-def _breakdown(model: ModelParams) -> list[Block]:
-    detail = f"{compact(model.total_params)} parameters, {binary_bytes(model.weights_bytes)} in {model.dtype}"
+def _breakdown(model: ModelParams, convention: str | None) -> list[Block]:
+    active = f" ({compact(model.active_params)} active)" if model.active_params != model.total_params else ""
+    detail = f"{compact(model.total_params)} parameters{active}, {binary_bytes(model.weights_bytes)} in {model.dtype}"
     parts = _parts(model.parts, model.total_params) if model.parts else _components(model)
-    return [Heading(model.name, detail), parts, *ledger_blocks(model)]
+    counted = (
+        Note("Counted by the convention unique: each stored tensor once. For others, --convention.", "muted")
+        if convention is None
+        else _counts(model, convention)
+    )
+    return [Heading(model.name, detail), parts, *ledger_blocks(model), counted]
+
+
+def _counts(model: ModelParams, convention: str) -> Table:
+    """Show the unique count, and those of a convention with what sets them apart."""
+    columns = (
+        Column("convention"),
+        Column("parameters", right=True),
+        Column("difference", right=True, keep=6),
+        Column("what is counted", wrap=True),
+    )
+    rows = tuple(
+        (
+            Cell(count.convention, "name"),
+            Cell(integer(count.params), "strong" if count.convention == convention else "plain"),
+            f"{count.difference_params:+,}".replace("-", "−") if count.difference_params else "",
+            count.explanation,
+        )
+        for count in model.counts
+        if count.convention in ("unique", convention)
+    )
+    return Table(columns, rows)
 
 
 def _components(model: ModelParams) -> Table:

@@ -1,0 +1,137 @@
+"""A folder of Hugging Face weights: one safetensors file, or several under an index."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tinylm_cli.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+MAX_INDEX_BYTES = 64 * 1024**2
+
+
+class StoredTensor(NamedTuple):
+    """What a file says of a tensor, before its data is touched.
+
+    Attributes:
+        file: The file that holds it.
+        shape: Its shape.
+        dtype: Its type, by the format's own name: ``F32``, ``BF16``.
+    """
+
+    file: Path
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class HubFolder:
+    """The tensors of a folder, by name; a tensor's data is read when it is asked for.
+
+    Args:
+        folder: Holds ``model.safetensors``, or an index and the files it names.
+
+    Attributes:
+        tensors: What there is.
+
+    Raises:
+        WeightsError: If there are no such files, or they are damaged, lie outside the folder or contradict the index.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.tensors: dict[str, StoredTensor] = {}
+        self._open: dict[Path, Any] = {}
+        for file, expected in self._files():
+            with _refusals(file):
+                names = self._described(file)
+            missing = expected - names.keys()
+            if missing:
+                raise WeightsError(f"{file} lacks {min(missing)}, which {INDEX} says it holds")
+            for name, tensor in names.items():
+                if name in self.tensors:
+                    raise WeightsError(f"{name} is in {self.tensors[name].file.name} and in {file.name}")
+                self.tensors[name] = tensor
+
+    def read(self, name: str) -> Tensor:
+        """Return a tensor, on the CPU.
+
+        Raises:
+            WeightsError: If its file no longer holds it.
+        """
+        file = self.tensors[name].file
+        with _refusals(file):
+            tensor: Tensor = self._handle(file).get_tensor(name)
+        return tensor
+
+    def _files(self) -> Iterator[tuple[Path, frozenset[str]]]:
+        """Yield each file, and the names that an index says it holds."""
+        index = self.folder / INDEX
+        if (self.folder / SINGLE).is_file():
+            yield self.folder / SINGLE, frozenset()
+        elif index.is_file():
+            held: dict[str, set[str]] = {}
+            for name, file in _weight_map(index).items():
+                if Path(file).name != file or file in ("", ".", ".."):
+                    raise WeightsError(f"{index} points outside its folder, at {file}")
+                held.setdefault(file, set()).add(name)
+            for file, names in sorted(held.items()):
+                yield self.folder / file, frozenset(names)
+        else:
+            pickled = any(self.folder.glob("*.bin"))
+            raise WeightsError(
+                f"{self.folder} holds neither {SINGLE} nor {INDEX}",
+                help="pickled weights are not read: convert them to safetensors" if pickled else "name a model folder",
+            )
+
+    def _described(self, file: Path) -> dict[str, StoredTensor]:
+        handle = self._handle(file)
+        found = {}
+        for name in handle.keys():  # noqa: SIM118 - not a mapping
+            piece = handle.get_slice(name)
+            found[name] = StoredTensor(file, tuple(piece.get_shape()), str(piece.get_dtype()))
+        return found
+
+    def _handle(self, file: Path) -> Any:
+        from safetensors import safe_open
+
+        if file not in self._open:
+            self._open[file] = safe_open(file, framework="pt", device="cpu")
+        return self._open[file]
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    try:
+        if index.stat().st_size > MAX_INDEX_BYTES:
+            raise WeightsError(f"{index} is larger than {MAX_INDEX_BYTES // 1024**2} MiB")
+        document = json.loads(index.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WeightsError(f"cannot read {index}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{index} is not JSON: {error}") from error
+    found = document.get("weight_map") if isinstance(document, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(file, str) for file in found.values()):
+        raise WeightsError(f"{index} has no weight_map from names to files")
+    return found
+
+
+@contextmanager
+def _refusals(file: Path) -> Iterator[None]:
+    """Turn what the library raises into errors that name the file."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise WeightsError(f"{file} does not exist") from error
+    except OSError as error:
+        raise WeightsError(f"cannot read {file}: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise WeightsError(f"{file} is damaged or not a safetensors file: {error}") from error

@@ -1,0 +1,142 @@
+"""Weights of a Hugging Face folder as those of a tinylm model, tensor by tensor."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import WeightsError
+from tinylm_cli.interop.hub_folder import HubFolder
+from tinylm_cli.interop.names import names_of
+from tinylm_cli.interop.pairs import Pair, pairs
+from tinylm_cli.model import TinyTransformerLM
+from tinylm_cli.model.stream_file import FORMAT_NAMES, Planned
+from tinylm_cli.model.weights import save_tensors, stored_tensors
+
+DTYPES = {name: dtype for dtype, name in FORMAT_NAMES.items()}
+
+DERIVED = re.compile(r"(^|\.)(rotary_emb\.inv_freq|attn\.(masked_)?bias|attention\.(masked_)?bias|embed_positions)$")
+"""Buffers that some files hold and every library works out again: causal masks and rotary frequencies."""
+
+MAX_PROBLEMS = 5
+
+
+class Source(NamedTuple):
+    """Where a tensor of ours comes from.
+
+    Attributes:
+        pair: The stored tensor that holds it, under the name the folder has for it.
+        position: Which of the tensors in it.
+    """
+
+    pair: Pair
+    position: int
+
+
+def import_weights(config: ModelConfig, family: str, folder: Path, target: Path, *, config_text: str) -> int:
+    """Convert the weights in ``folder`` and save them with their config, as ``tinylm build --save`` does.
+
+    Every name, shape and dtype is checked before anything is written, and one tensor at a time is held in memory.
+
+    Args:
+        config: What the model is.
+        family: What kind of folder it is, e.g. ``llama``.
+        folder: Holds safetensors files.
+        target: The folder to write, new.
+        config_text: The config as YAML, stored as it is.
+
+    Returns:
+        How many tensors the model has.
+
+    Raises:
+        WeightsError: If the folder does not hold the weights of this model.
+        OutputError: If the target exists or cannot be written.
+    """
+    stored = HubFolder(folder)
+    model = TinyTransformerLM.from_config(config, device="meta")
+    shapes = {name: tuple(tensor.shape) for name, tensor in stored_tensors(model).items()}
+    found = _renamed(list(pairs(config, names_of(family, config), shapes)), stored)
+    _check(found, stored, config=config)
+    dtype = _dtype(found, stored)
+    sources: dict[str, list[Source]] = {}
+    for pair in found:
+        for position, slot in enumerate(pair.ours):
+            sources.setdefault(slot.name, []).append(Source(pair, position))
+    planned = [
+        Planned(name, shape, dtype, partial(_made, sources[name], stored, config)) for name, shape in shapes.items()
+    ]
+    save_tensors(planned, target, config_text=config_text)
+    return len(planned)
+
+
+def _made(sources: list[Source], stored: HubFolder, config: ModelConfig) -> Tensor:
+    """Return a tensor of ours out of the stored ones that hold it, several for a stack of experts."""
+    parts = [_part(source, stored, config) for source in sources]
+    return parts[0] if sources[0].pair.ours[0].expert is None else torch.stack(parts)
+
+
+def _part(source: Source, stored: HubFolder, config: ModelConfig) -> Tensor:
+    pair = source.pair
+    shapes = [slot.shape for slot in pair.ours]
+    return pair.layout.split(stored.read(pair.stored), shapes, config)[source.position]
+
+
+def _renamed(expected: list[Pair], stored: HubFolder) -> list[Pair]:
+    """Return the pairs under the folder's names: files of a bare decoder leave out the first part of each."""
+    first = expected[0].stored.partition(".")[0] + "."
+    if any(name.startswith(first) for name in stored.tensors):
+        return expected
+    return [pair._replace(stored=pair.stored.removeprefix(first)) for pair in expected]
+
+
+def _check(expected: list[Pair], stored: HubFolder, *, config: ModelConfig) -> None:
+    """Refuse a folder whose tensors are not those expected, before any is read."""
+    problems = list(_problems(expected, stored, config))
+    if problems:
+        rest = len(problems) - MAX_PROBLEMS
+        listed = "; ".join(problems[:MAX_PROBLEMS]) + (f"; and {rest} more" if rest > 0 else "")
+        raise WeightsError(
+            f"{stored.folder} does not hold this model: {listed}", help="is config.json the model's own?"
+        )
+
+
+def _problems(expected: list[Pair], stored: HubFolder, config: ModelConfig) -> Iterator[str]:
+    for pair in expected:
+        tensor = stored.tensors.get(pair.stored)
+        if tensor is None:
+            yield f"{pair.stored} is missing"
+        elif tensor.shape != pair.stored_shape:
+            yield f"{pair.stored} has shape {tensor.shape}, not {pair.stored_shape}"
+        elif tensor.dtype not in DTYPES:
+            yield f"{pair.stored} is {tensor.dtype}, and weights are {', '.join(DTYPES)}"
+    known = {pair.stored for pair in expected}
+    for name in stored.tensors:
+        if name in known or DERIVED.search(name):
+            continue
+        if config.tie_weights and name in ("lm_head.weight", "embed_out.weight"):
+            embedding = expected[0].stored
+            if embedding in stored.tensors and not torch.equal(stored.read(name), stored.read(embedding)):
+                yield f"{name} differs from {embedding}, and the config ties them"
+            continue
+        yield f"{name} is unexpected"
+
+
+def _dtype(found: list[Pair], stored: HubFolder) -> torch.dtype:
+    """Return the dtype of the weights; what a router keeps beside them may have another."""
+    counts = Counter(stored.tensors[pair.stored].dtype for pair in found if not _is_correction(pair))
+    if len(counts) > 1:
+        kinds = ", ".join(f"{count:,} {dtype}" for dtype, count in counts.most_common())
+        raise WeightsError(f"{stored.folder} mixes types: {kinds}", help="convert them all to one")
+    return DTYPES[next(iter(counts))]
+
+
+def _is_correction(pair: Pair) -> bool:
+    return pair.ours[0].name.endswith("score_correction")

@@ -1,1 +1,1 @@
-"""Models of other libraries as tinylm's, and back: configs without torch, weights with it."""
+"""Configs and weights of other libraries, from files on this machine: nothing is fetched, no code beside them is run."""

@@ -1,0 +1,60 @@
+"""Falcon, in its two forms: the 7B, multi-query with one norm; and the 40B and 180B, the "new decoder architecture"."""
+
+from __future__ import annotations
+
+from tinylm_cli.interop.family import Family, Must, usual
+from tinylm_cli.interop.parts import rope
+from tinylm_cli.interop.reader import Reader
+
+
+def _inner_width(read: Reader) -> None:
+    """``ffn_hidden_size`` is four times the width unless it is given."""
+    given = read.integer("ffn_hidden_size", least=0)
+    key = "ffn_hidden_size" if read.has("ffn_hidden_size") else "hidden_size"
+    read.put("d_ff", 4 * (read.integer("hidden_size") or 1) if given is None else given, key)
+
+
+def _form(read: Reader) -> None:
+    """Heads of keys and values, and how the two sub-layers join, by form."""
+    new = read.flag("new_decoder_architecture") is True
+    parallel, norms = read.flag("parallel_attn") is True, read.integer("num_ln_in_parallel_attn")
+    multi_query, n_kv_heads = read.flag("multi_query") is True, read.integer("num_kv_heads")
+    if new:
+        read.put("attention.n_kv_heads", n_kv_heads, "num_kv_heads")
+        if not parallel:
+            read.unsupported("parallel_attn", "the new decoder architecture is always parallel")
+        read.put("block.parallel", True, "new_decoder_architecture")
+        read.put("block.shared_norm", norms == 1, "num_ln_in_parallel_attn", "new_decoder_architecture")
+        if norms not in (None, 1, 2):
+            read.unsupported("num_ln_in_parallel_attn", "there are 1 or 2 norms")
+        return
+    if multi_query:
+        read.put("attention.n_kv_heads", 1, "multi_query")
+    read.put("block.parallel", parallel, "parallel_attn")
+    if parallel:
+        read.put("block.shared_norm", True, "parallel_attn")
+        if norms not in (None, 1):
+            read.unsupported("num_ln_in_parallel_attn", "only the new decoder architecture has two")
+
+
+FALCON = Family(
+    model_type="falcon",
+    architecture="FalconForCausalLM",
+    title="Falcon",
+    always={"embedding.multiplier": 1.0, "position.kind": "rope"},
+    fields={
+        **usual(
+            vocab_size=65024, hidden_size=4544, num_hidden_layers=32, num_attention_heads=71,
+            max_position_embeddings=2048, hidden_dropout=0.0, layer_norm_epsilon=1e-5, tie_word_embeddings=True,
+        ),
+        "activation": ("feed_forward.activation", "gelu"),
+        "bias": ("attention.bias", "feed_forward.bias", False),
+    },
+    musts={
+        "alibi": Must((False,), "Falcon divides its ALiBi biases by √d_head and rounds them to bfloat16"),
+        "apply_residual_connection_post_layernorm": Must((False,), "each sum would start from the normed vector"),
+    },
+    defaults={"new_decoder_architecture": False, "parallel_attn": True, "multi_query": True},
+    compute=(_inner_width, _form, rope()),
+    aliases={"n_embed": "hidden_size"},
+)  # fmt: skip

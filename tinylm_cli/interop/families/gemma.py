@@ -1,0 +1,150 @@
+"""Gemma: token vectors times √d_model, norm weights kept around zero; 2 and 3 with norms on both sides and windows."""
+
+from __future__ import annotations
+
+from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
+from tinylm_cli.interop.parts import activation, d_head, reject_leftovers, rope, scaling, window_by_layer
+from tinylm_cli.interop.reader import Reader
+
+_GEMMA_LIKE = {**LLAMA_LIKE, "embedding.multiplier": None, "norm.zero_centered": True}
+_CAUSAL = {"use_bidirectional_attention": Must((False,), "every token would see those after it")}
+
+
+def _legacy_activation(read: Reader) -> None:
+    """The first configs said gelu and meant its tanh form."""
+    if read.word("hidden_act") == "gelu":
+        read.put("feed_forward.activation", "gelu_tanh", "hidden_act")
+    else:
+        activation(read, "hidden_act")
+
+
+def _query_scale(read: Reader) -> None:
+    """Scores are divided by √query_pre_attn_scalar; the width of a head is the usual one."""
+    scalar = read.integer("query_pre_attn_scalar")
+    if scalar is not None and scalar != d_head(read):
+        read.put("attention.scale", scalar**-0.5, "query_pre_attn_scalar")
+
+
+def _alternate(_: Reader, n_layers: int) -> tuple[str, str]:
+    return ("LG" * n_layers)[:n_layers], "sliding_window"
+
+
+GEMMA = Family(
+    model_type="gemma",
+    architecture="GemmaForCausalLM",
+    title="Gemma",
+    always=_GEMMA_LIKE,
+    fields=usual(
+        vocab_size=256000, hidden_size=3072, intermediate_size=24576, num_hidden_layers=28, num_attention_heads=16,
+        num_key_value_heads=16, head_dim=256, max_position_embeddings=8192, rms_norm_eps=1e-6,
+        tie_word_embeddings=True, attention_bias=False,
+    ),
+    musts={
+        **_CAUSAL,
+        "hidden_activation": Must(("gelu_pytorch_tanh",), "this family's code reads hidden_act"),
+    },
+    defaults={"hidden_act": "gelu_pytorch_tanh"},
+    compute=(_legacy_activation, rope()),
+)  # fmt: skip
+
+_SOFTCAPS = {
+    "attn_logit_softcapping": "attention.logit_softcap",
+    "final_logit_softcapping": "head.logit_softcap",
+}
+
+GEMMA2 = Family(
+    model_type="gemma2",
+    architecture="Gemma2ForCausalLM",
+    title="Gemma 2",
+    always={**_GEMMA_LIKE, "norm.placement": "sandwich"},
+    fields={
+        **usual(
+            vocab_size=256000, hidden_size=2304, intermediate_size=9216, num_hidden_layers=26, num_attention_heads=8,
+            num_key_value_heads=4, head_dim=256, hidden_activation="gelu_pytorch_tanh", max_position_embeddings=8192,
+            rms_norm_eps=1e-6, tie_word_embeddings=True, attention_bias=False,
+        ),
+        "attn_logit_softcapping": (_SOFTCAPS["attn_logit_softcapping"], 50.0),
+        "final_logit_softcapping": (_SOFTCAPS["final_logit_softcapping"], 30.0),
+    },
+    musts=_CAUSAL,
+    ignored=frozenset(["hidden_act"]),  # hidden_activation is what counts
+    defaults={"query_pre_attn_scalar": 256, "sliding_window": 4096},
+    compute=(_query_scale, rope(), window_by_layer(_alternate)),
+)  # fmt: skip
+
+
+def _every_nth_global(read: Reader, n_layers: int) -> tuple[str, str]:
+    step = min(read.integer("sliding_window_pattern") or 1, n_layers + 1)
+    return "".join("L" if (i + 1) % step else "G" for i in range(n_layers)), "sliding_window_pattern"
+
+
+def _two_ropes(read: Reader) -> None:
+    """Global layers rotate by ``full_attention`` or ``rope_theta``, local ones by ``sliding_attention``, unstretched."""
+    new, old = read.block("rope_parameters"), read.block("rope_scaling")
+    full = new.block("full_attention") if new is not None else None
+    local = new.block("sliding_attention") if new is not None else None
+    outside, outside_local = read.number("rope_theta", above=1), read.number("rope_local_base_freq", above=1)
+    theta = full.number("rope_theta", above=1) if full is not None else None
+    at = full if full is not None and theta is not None else read
+    at.put("position.theta", float(theta or outside or 1e6), "rope_theta")
+    if read.value("attention.window") is not None:
+        theta = local.number("rope_theta", above=1) if local is not None else None
+        at, key = (local, "rope_theta") if local is not None and theta is not None else (read, "rope_local_base_freq")
+        base = float(theta or outside_local or 1e4)
+        at.put("position.local_theta", base if base != read.value("position.theta") else None, key)
+        _local_is_plain(read, local)
+    for block in (full, old):  # rope_scaling is laid over full_attention
+        if block is not None:
+            block.understood.add("rope_theta")
+            scaling(read, block, {})
+            reject_leftovers(block)
+    if new is not None:
+        new.understood |= {"full_attention", "sliding_attention"}
+        reject_leftovers(new)
+
+
+def _local_is_plain(read: Reader, local: Reader | None) -> None:
+    if local is None:
+        return
+    key = "rope_type" if local.has("rope_type") or not local.has("type") else "type"
+    if (local.word(key) or "default") != "default":
+        local.unsupported(key, "layers with a window rotate unstretched")
+    local.understood |= {"rope_theta", "type", "rope_type"}
+    reject_leftovers(local)
+
+
+GEMMA3_TEXT = Family(
+    model_type="gemma3_text",
+    architecture="Gemma3ForCausalLM",
+    title="Gemma 3",
+    always={**_GEMMA_LIKE, "norm.placement": "sandwich", "attention.qk_norm": "per_head"},
+    fields={
+        **usual(
+            vocab_size=262208, hidden_size=2304, intermediate_size=9216, num_hidden_layers=26, num_attention_heads=8,
+            num_key_value_heads=4, head_dim=256, hidden_activation="gelu_pytorch_tanh", max_position_embeddings=131072,
+            rms_norm_eps=1e-6, tie_word_embeddings=True, attention_bias=False,
+        ),
+        "attn_logit_softcapping": (_SOFTCAPS["attn_logit_softcapping"], None),
+        "final_logit_softcapping": (_SOFTCAPS["final_logit_softcapping"], None),
+    },
+    musts=_CAUSAL,
+    ignored=frozenset(["hidden_act"]),
+    defaults={"query_pre_attn_scalar": 256, "sliding_window": 4096, "sliding_window_pattern": 6},
+    compute=(_query_scale, window_by_layer(_every_nth_global), _two_ropes),
+)  # fmt: skip
+
+GEMMA3 = Family(
+    model_type="gemma3",
+    architecture="Gemma3ForConditionalGeneration",
+    title="Gemma 3 with pictures, its language model",
+    always=GEMMA3_TEXT.always,
+    fields=GEMMA3_TEXT.fields,
+    musts=GEMMA3_TEXT.musts,
+    ignored=GEMMA3_TEXT.ignored,
+    defaults=GEMMA3_TEXT.defaults,
+    compute=GEMMA3_TEXT.compute,
+    inside="text_config",
+    outside=frozenset(
+        ["vision_config", "mm_tokens_per_image", "boi_token_index", "eoi_token_index", "image_token_index"]
+    ),
+)

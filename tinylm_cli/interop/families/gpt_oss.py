@@ -1,0 +1,54 @@
+"""gpt-oss: experts with biases and a bounded activation, sinks beside the scores, windows in every second layer."""
+
+from __future__ import annotations
+
+from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
+from tinylm_cli.interop.parts import rope, window_by_layer
+from tinylm_cli.interop.reader import Reader
+
+
+def _alternate(_: Reader, n_layers: int) -> tuple[str, str]:
+    return ("LG" * n_layers)[:n_layers], "sliding_window"
+
+
+GPT_OSS = Family(
+    model_type="gpt_oss",
+    architecture="GptOssForCausalLM",
+    title="gpt-oss",
+    always={
+        **LLAMA_LIKE,
+        "attention.sinks": True,
+        "feed_forward.activation": "quick_gelu",
+        "feed_forward.bias": True,
+        "feed_forward.router": "topk_softmax",
+        "feed_forward.router_bias": True,
+    },
+    fields={
+        **usual(
+            vocab_size=201088, hidden_size=2880, intermediate_size=2880, num_hidden_layers=36, num_attention_heads=64,
+            num_key_value_heads=8, head_dim=64, max_position_embeddings=131072, rms_norm_eps=1e-5,
+            tie_word_embeddings=False, attention_bias=True, num_experts_per_tok=4,
+        ),
+        "num_local_experts": ("feed_forward.n_experts", 128),
+        "swiglu_limit": ("feed_forward.clamp", 7.0),
+    },
+    musts={
+        "swiglu_alpha": Must((1.702,), "quick_gelu's slope is 1.702"),
+        "hidden_act": Must(("silu",), "this family's code has its own activation"),
+    },
+    ignored=frozenset(["experts_per_token", "initial_context_length"]),  # others' names for what stands beside them
+    defaults={"sliding_window": 128},
+    compute=(
+        rope(
+            theta=150_000.0,
+            default={
+                "position.scaling": "yarn",
+                "position.scaling_factor": 32.0,
+                "position.original_max_len": 4096,
+                "position.truncate": False,
+            },
+        ),
+        window_by_layer(_alternate),
+    ),
+    aliases={"num_experts": "num_local_experts"},
+)  # fmt: skip

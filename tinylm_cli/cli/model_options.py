@@ -161,7 +161,7 @@ class ModelRequest:
 
 def requested_config(config: str | None, overrides: Sequence[str], weights: Path | None) -> LoadedConfig:
     """Load the config that is named, else the one saved beside the weights, else the default."""
-    from tinylm_cli.config.loader import load_config
+    from tinylm_cli.interop.load import load_config
 
     if config is not None or weights is None:
         return load_config(config if config is not None else DEFAULT_CONFIG, overrides)

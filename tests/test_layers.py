@@ -21,9 +21,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"errors"},
     "reports": {"errors", "config"},
     "analysis": {"errors", "config", "reports"},
+    "interop": {"errors", "config", "reports"},
     "model": {"errors", "quantities", "config", "reports", "machine"},
     "render": {"errors", "quantities", "config", "reports"},
-    "cli": {"errors", "quantities", "config", "reports", "machine", "analysis", "model", "render"},
+    "cli": {"errors", "quantities", "config", "reports", "machine", "analysis", "interop", "model", "render"},
     "__main__": {"cli"},
     "__init__": set(),
 }

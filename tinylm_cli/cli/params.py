@@ -70,7 +70,8 @@ def params(
         option = f"--by {by}" if by is not By.component else "--expand" if expand else f"--convention {convention}"
         raise UsageError(f"{option} is about one model", help="name it, for example with --config small")
     from tinylm_cli.analysis.params import analyse_params
-    from tinylm_cli.config.loader import load_config, load_presets
+    from tinylm_cli.config.loader import load_presets
+    from tinylm_cli.interop.load import load_config
     from tinylm_cli.render.views.params import params_view
     from tinylm_cli.reports.params import ParamsReport
 

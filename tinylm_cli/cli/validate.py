@@ -96,7 +96,7 @@ def _yaml_files(folder: Path) -> list[Path]:
 def _check(path: str, overrides: Iterable[str]) -> FileResult:
     from tinylm_cli.analysis.params import total_params
     from tinylm_cli.analysis.table import tensor_table
-    from tinylm_cli.config.loader import load_config
+    from tinylm_cli.interop.load import load_config
     from tinylm_cli.reports.validate import FileResult
 
     try:

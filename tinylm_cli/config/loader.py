@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.codes import diagnostic, refusal
 from tinylm_cli.config.fields import fields
-from tinylm_cli.config.presets import presets
+from tinylm_cli.config.presets import presets, shipped
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.config.source import SET, STDIN, Source, read_source
 from tinylm_cli.config.yaml_reader import Entry, Node, read_yaml
@@ -25,7 +25,7 @@ class LoadedConfig(NamedTuple):
     """A valid config and where it came from.
 
     Attributes:
-        name: What to call the model: the preset's name or the file's stem.
+        name: What to call the model: the preset's name, or the file's stem.
         source: The preset's name, the path as given, or ``<stdin>``.
         config: The validated config. The size a file states is left out when an override made it another model's.
         origins: For each dotted field, the place its value was written, or None for a default.
@@ -38,20 +38,31 @@ class LoadedConfig(NamedTuple):
 
 
 def load_config(reference: str, overrides: Sequence[str] = ()) -> LoadedConfig:
-    """Load a preset by name, a YAML file by path, or standard input by ``-``, with ``key=value`` overrides on top.
+    """Load a shipped config by name, a YAML file by path, or standard input by ``-``, with overrides on top.
 
     Raises:
         ConfigError: If the text or an override is wrong; holds every mistake found.
         InputError: If nothing can be read under that name.
         UsageError: If an override is not ``key=value``.
     """
-    preset = presets().get(reference)
-    source = read_source(_existing(reference) if preset is None else str(preset))
-    return parse_config(source if preset is None else Source(reference, source.text), overrides)
+    return parse_config(read_reference(reference), overrides)
+
+
+def read_reference(reference: str) -> Source:
+    """Read the text of a shipped config by name, of a file by path, or of standard input by ``-``.
+
+    Raises:
+        ConfigError: If it is not UTF-8.
+        InputError: If nothing can be read under that name.
+    """
+    preset = shipped().get(reference)
+    if preset is None:
+        return read_source(_existing(reference))
+    return Source(reference, read_source(str(preset)).text)
 
 
 def load_presets(overrides: Sequence[str] = ()) -> list[LoadedConfig]:
-    """Load every shipped config, in order."""
+    """Load every preset, in order."""
     return [load_config(name, overrides) for name in presets()]
 
 
@@ -68,10 +79,29 @@ def parse_config(source: Source, overrides: Sequence[str] = ()) -> LoadedConfig:
         from tinylm_cli.config.mistakes import not_a_mapping
 
         raise refusal([*mistakes, not_a_mapping(root)])
+    return resolve_config(root, _model_name(source.name), source.name, mistakes, overrides)
+
+
+def resolve_config(
+    root: Node, name: str, source: str, mistakes: list[Diagnostic], overrides: Sequence[str] = ()
+) -> LoadedConfig:
+    """Validate a tree of fields, with overrides on top.
+
+    Args:
+        root: A mapping.
+        name: What to call the model.
+        source: What was read.
+        mistakes: What was found wrong with it so far.
+        overrides: Each ``key=value``.
+
+    Raises:
+        ConfigError: If anything is wrong; holds every mistake found.
+        UsageError: If an override is not ``key=value``.
+    """
     written = flatten(root.plain())
     for override in overrides:
         _apply(override, root, mistakes)
-    config, found = _validate(root, source.name)
+    config, found = _validate(root, source)
     mistakes.extend(found)
     if config is None or mistakes:
         raise refusal(mistakes)
@@ -79,7 +109,7 @@ def parse_config(source: Source, overrides: Sequence[str] = ()) -> LoadedConfig:
         assert root.entries is not None
         root.entries.pop("nominal_params", None)
         config = config.model_copy(update={"nominal_params": None})
-    return LoadedConfig(_model_name(source.name), source.name, config, _origins(root, config))
+    return LoadedConfig(name, source, config, _origins(root, config))
 
 
 def _existing(reference: str) -> str:
@@ -91,13 +121,13 @@ def _existing(reference: str) -> str:
     from tinylm_cli.config.guesses import suggest_config
 
     nearby = [path.name for pattern in ("*.yaml", "*.yml") for path in Path().glob(pattern)]
-    meant = suggest_config(reference, [*presets(), *nearby])
+    meant = suggest_config(reference, [*shipped(), *nearby])
     known = ", ".join(presets())
     if reference.endswith((".yaml", ".yml")) and meant is None:
         raise InputError(f"no such file: {reference}")
     raise InputError(
         f"no preset or file is called {reference}",
-        help=f"did you mean {meant}?" if meant else f"the presets are {known}; a path names a file",
+        help=f"did you mean {meant}?" if meant else f"the presets are {known}; tinylm list --gallery has more; a path names a file",
     )
 
 

@@ -18,7 +18,19 @@ def presets_folder() -> Path:
 
 @cache
 def presets() -> dict[str, Path]:
-    """Return the shipped configs by name, the course's four first and in its order."""
+    """Return the presets by name, the course's four first and in its order."""
     found = {path.stem: path for path in presets_folder().glob("*.yaml")}
     known = [name for name in PRESET_ORDER if name in found]
     return {name: found[name] for name in [*known, *sorted(found.keys() - known)]}
+
+
+@cache
+def gallery() -> dict[str, Path]:
+    """Return published models by name, in the order of the alphabet."""
+    return {path.stem: path for path in sorted((presets_folder() / "gallery").glob("*.yaml"))}
+
+
+@cache
+def shipped() -> dict[str, Path]:
+    """Return every config that ships, by the name that ``--config`` takes."""
+    return {**gallery(), **presets()}

@@ -10,6 +10,7 @@ from tinylm_cli.config.codes import clip, diagnostic
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.guesses import suggest
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.config.source import Source
 from tinylm_cli.config.yaml_reader import Node
 from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import FAMILIES
@@ -70,6 +71,15 @@ def map_config(root: Node, source: str) -> Mapped:
     _leftovers(read, found, ignored, frozenset())
     _leave_out_what_follows(read)
     return Mapped(found, tree(_in_order(read.fields), root.span, home), tuple(ignored), read.mistakes)
+
+
+def not_an_object(root: Node | None, source: Source) -> Diagnostic:
+    """Say that a document is not ``{"key": value, …}``."""
+    if root is None or (root.scalar is None and root.items is None):
+        message = "there is no config here: nothing at all"
+        return diagnostic("empty-document", message, source.name, help="a config.json is an object with a model_type")
+    message = f"a config.json is an object, and this is {'a list' if root.items is not None else 'a single value'}"
+    return diagnostic("not-a-mapping", message, source.name, root.span, help='it looks like {"model_type": "llama", …}')
 
 
 def _family(root: Node, source: str) -> Family | Diagnostic:

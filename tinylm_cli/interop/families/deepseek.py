@@ -20,7 +20,8 @@ _ATTENTION = {
 }
 
 _MUSTS = {
-    "attention_bias": Must((False,), "biases on half of the projections of latent attention have no field"),
+    # the norms inside latent attention: a config has one eps for all norms
+    "rms_norm_eps": Must((1e-6,), "this family's code keeps 1e-6 in the norms inside attention, whatever the others have"),
     "mlp_bias": Must((False,), "biases beside the experts and not in them have no field"),
     "moe_layer_freq": Must((1,), "only leading layers can be without experts"),
 }
@@ -93,7 +94,7 @@ DEEPSEEK_V2 = Family(
         **usual(
             vocab_size=102400, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32,
             hidden_act="silu", max_position_embeddings=2048, rms_norm_eps=1e-6, tie_word_embeddings=False,
-            moe_intermediate_size=1407, num_experts_per_tok=2,
+            attention_bias=False, moe_intermediate_size=1407, num_experts_per_tok=2,
         ),
         **_ATTENTION,
         "n_routed_experts": ("feed_forward.n_experts", 64),
@@ -126,7 +127,7 @@ DEEPSEEK_V3 = Family(
         **usual(
             vocab_size=129280, hidden_size=7168, intermediate_size=18432, num_hidden_layers=61, num_attention_heads=128,
             hidden_act="silu", max_position_embeddings=4096, rms_norm_eps=1e-6, tie_word_embeddings=False,
-            moe_intermediate_size=2048, num_experts_per_tok=8,
+            attention_bias=False, moe_intermediate_size=2048, num_experts_per_tok=8,
         ),
         **_ATTENTION,
         "n_routed_experts": ("feed_forward.n_experts", 256),

@@ -1,0 +1,106 @@
+"""One way to load a config, whoever wrote it: what every command calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tinylm_cli.config.codes import refusal
+from tinylm_cli.config.loader import LoadedConfig, parse_config, read_reference, resolve_config
+from tinylm_cli.config.presets import shipped
+from tinylm_cli.config.source import STDIN, Source, read_source
+from tinylm_cli.errors import InputError
+
+CONFIG_FILE = "config.json"
+
+
+class ImportedConfig(NamedTuple):
+    """A Hugging Face config as a valid config of tinylm's.
+
+    Attributes:
+        loaded: The config; its origins point into the JSON, at ``model_type`` for what the family implies.
+        family: Its ``model_type``.
+        title: What people call the family.
+        ignored: Keys that do not change the model, in the order of the file.
+    """
+
+    loaded: LoadedConfig
+    family: str
+    title: str
+    ignored: tuple[str, ...]
+
+
+def load_config(reference: str, overrides: Sequence[str] = ()) -> LoadedConfig:
+    """Load a config as tinylm writes them, or a Hugging Face config.json or the folder that holds one.
+
+    Whatever has ``d_model`` is tinylm's; else what is called ``*.json``, or names a ``model_type``, is not.
+
+    Raises:
+        ConfigError: If the text or an override is wrong; holds every mistake found.
+        InputError: If nothing can be read under that name.
+        UsageError: If an override is not ``key=value``.
+    """
+    source, expected = _read(reference)
+    if _may_be_foreign(source, expected=expected):
+        return _import(source, overrides).loaded
+    return parse_config(source, overrides)
+
+
+def import_config(reference: str, overrides: Sequence[str] = ()) -> ImportedConfig:
+    """Load a Hugging Face config; see ``load_config``.
+
+    Raises:
+        InputError: Also if it is a config of tinylm's.
+    """
+    source, expected = _read(reference)
+    if not _may_be_foreign(source, expected=expected):
+        parse_config(source, overrides)
+        raise InputError(f"{source.name} is a config of tinylm already", help="every command takes it as --config")
+    return _import(source, overrides)
+
+
+def is_model_folder(path: Path) -> bool:
+    """Return whether ``path`` is a folder that holds a config.json."""
+    return path.is_dir() and (path / CONFIG_FILE).is_file()
+
+
+def _read(reference: str) -> tuple[Source, bool]:
+    """Return the text, and whether it is called like a Hugging Face config."""
+    if reference in shipped() or reference == "-" or "\0" in reference:
+        return read_reference(reference), False
+    if is_model_folder(Path(reference)):
+        return read_source(str(Path(reference) / CONFIG_FILE)), True
+    return read_reference(reference), reference.endswith(".json")
+
+
+def _may_be_foreign(source: Source, *, expected: bool) -> bool:
+    if not expected and "model_type" not in source.text and "architectures" not in source.text:
+        return False
+    from tinylm_cli.interop.document import is_foreign
+
+    return is_foreign(source, expected=expected)
+
+
+def _import(source: Source, overrides: Sequence[str]) -> ImportedConfig:
+    from tinylm_cli.interop.document import read_json
+    from tinylm_cli.interop.mapping import map_config, not_an_object
+
+    document = read_json(source)
+    root = document.root
+    if root is None or root.entries is None:
+        raise refusal([*document.diagnostics, not_an_object(root, source)])
+    mapped = map_config(root, source.name)
+    mistakes = document.diagnostics + mapped.mistakes
+    if mapped.family is None:
+        raise refusal(mistakes)
+    loaded = resolve_config(mapped.root, _model_name(source.name), source.name, mistakes, overrides)
+    return ImportedConfig(loaded, mapped.family.model_type, mapped.family.title, mapped.ignored)
+
+
+def _model_name(source: str) -> str:
+    """Return the file's stem, but of a ``config.json`` its folder's name, since all are called that."""
+    if source == STDIN:
+        return "stdin"
+    path = Path(source)
+    return path.stem if path.name != CONFIG_FILE else path.resolve().parent.name or path.stem

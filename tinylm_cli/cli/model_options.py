@@ -163,7 +163,6 @@ class ModelRequest:
 
 
 def requested_config(config: str | None, overrides: Sequence[str], weights: Path | None) -> LoadedConfig:
-<<<<<<< HEAD
     """Load the config that is named, else the one saved beside the weights, else the default.
 
     Raises:
@@ -171,11 +170,7 @@ def requested_config(config: str | None, overrides: Sequence[str], weights: Path
         ConfigError: If the config is wrong.
         UsageError: If an override is not ``key=value``.
     """
-    from tinylm_cli.config.loader import load_config
-=======
-    """Load the config that is named, else the one saved beside the weights, else the default."""
     from tinylm_cli.interop.load import load_config
->>>>>>> work-c
 
     if weights is not None:
         _require_folder(weights)

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from tinylm_cli.config.schema import ModelConfig
 
 
-def folded(config: ModelConfig) -> ModelConfig | None:
-    """Return the config of an equal model with learned positions, token vectors as they are, and every bias.
+def equals(config: ModelConfig) -> Iterator[ModelConfig]:
+    """Yield configs of equal models, other than ``config`` itself, the least rewritten first.
 
-    The table of sinusoids becomes learned positions, and a model without positions gets a table of zeros; the factor on
-    token vectors goes into them, which then cannot be the head's as well; a bias that is absent becomes one of zeros.
-
-    Returns:
-        None if nothing of this would change the model, or if positions enter in another way.
+    The factor on token vectors goes into them, which then cannot be the head's as well. Beyond that, where positions
+    are added to the embeddings, a table of sinusoids becomes learned positions, and no positions a table of zeros; and
+    a bias that is absent becomes one of zeros.
     """
-    if config.position.kind not in ("sinusoidal", "none", "learned") or config.embedding.norm:
-        return None
     values = config.model_dump(exclude_unset=True)
-    scaled = config.embedding.multiplier != 1
-    changes: dict[str, Any] = {
-        "tie_weights": config.tie_weights and not scaled,
-        "embedding": {"multiplier": 1.0},
-        "position": {"kind": "learned"},
-        "attention": {**values.get("attention", {}), "bias": True, "out_bias": None},
-        "feed_forward": {**values.get("feed_forward", {}), "bias": True},
-    }
-    changed = ModelConfig.model_validate(values | changes)
-    return None if changed == config else changed
+    unscaled: dict[str, Any] = {"embedding": {**values.get("embedding", {}), "multiplier": 1.0}}
+    if config.embedding.multiplier != 1:
+        unscaled["tie_weights"] = False
+        yield ModelConfig.model_validate(values | unscaled)
+    if config.position.kind in ("sinusoidal", "learned", "none") and not config.embedding.norm:
+        learned: dict[str, Any] = {
+            "position": {"kind": "learned"},
+            "attention": {**values.get("attention", {}), "bias": True, "out_bias": None},
+            "feed_forward": {**values.get("feed_forward", {}), "bias": True},
+        }
+        rewritten = ModelConfig.model_validate(values | unscaled | learned)
+        if rewritten != config:
+            yield rewritten

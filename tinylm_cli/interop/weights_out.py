@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,12 +15,12 @@ from torch import Tensor
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import UnableError
 from tinylm_cli.interop.export import Expressed, express
-from tinylm_cli.interop.fold import folded
+from tinylm_cli.interop.fold import equals
 from tinylm_cli.interop.names import names_of
 from tinylm_cli.interop.pairs import Pair, Slot, pairs
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.folder import write_folder
-from tinylm_cli.model.position import SinusoidalPosition
+from tinylm_cli.model.position import LearnedPosition, SinusoidalPosition
 from tinylm_cli.model.state import stored_tensors
 from tinylm_cli.model.tensor_file import Planned, write_tensors
 
@@ -89,15 +90,11 @@ def _expressed(model: TinyTransformerLM) -> tuple[_Choice, Mapping[str, Callable
     }
     try:
         return _Choice(express(model.config), None), values
-    except UnableError as error:
-        equal = folded(model.config)
-        if equal is None:
-            raise
-        try:
-            choice = _Choice(express(equal), equal)
-        except UnableError:
-            raise error from None
-    return choice, values | _rewritten(model, equal)
+    except UnableError:
+        for equal in equals(model.config):
+            with suppress(UnableError):
+                return _Choice(express(equal), equal), values | _rewritten(model, equal)
+        raise
 
 
 def _rewritten(model: TinyTransformerLM, equal: ModelConfig) -> dict[str, Callable[[], Tensor]]:
@@ -114,6 +111,8 @@ def _rewritten(model: TinyTransformerLM, equal: ModelConfig) -> dict[str, Callab
     for name, described in _described(equal).items():
         if name == POSITIONS and isinstance(position, SinusoidalPosition):
             found[name] = partial(_as_is, position.table)
+        elif name == POSITIONS and isinstance(position, LearnedPosition):
+            found[name] = partial(_as_is, position.weight[position.offset :])
         elif name not in own and name not in found:  # a bias, or positions that say nothing
             found[name] = partial(torch.zeros, tuple(described.shape), dtype=dtype, device="cpu")
     return found

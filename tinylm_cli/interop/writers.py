@@ -122,7 +122,13 @@ def _stablelm(config: ModelConfig) -> Keys:
 def _qwen3_moe(config: ModelConfig) -> Keys:
     dense = list(range(config.feed_forward.n_dense_layers))
     windowed = {"use_sliding_window": config.attention.window is not None, **_window(config)}
-    return {**rope(config), **windowed, "mlp_only_layers": dense, "decoder_sparse_step": 1}
+    return {
+        **rope(config),
+        **windowed,
+        "num_experts": config.feed_forward.n_experts,
+        "mlp_only_layers": dense,
+        "decoder_sparse_step": 1,
+    }
 
 
 def _phi3(config: ModelConfig) -> Keys:

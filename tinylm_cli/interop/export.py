@@ -72,6 +72,9 @@ def hub_config(config: ModelConfig, family: Family) -> dict[str, Any]:
     values = meaning(config) | flatten(config.model_dump(include={"attention": {"d_head"}}))
     words = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
     document: dict[str, Any] = {"architectures": [family.architecture], "model_type": family.model_type}
+    document |= dict.fromkeys(
+        ("bos_token_id", "eos_token_id", "pad_token_id")
+    )  # the family's may not be in this vocabulary
     for key, (name, *_) in family.fields.items():
         value = values.get(name) if name != "attention.d_head" else config.d_head
         document[key] = words[str(value)] if name == "feed_forward.activation" else value

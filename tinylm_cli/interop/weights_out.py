@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.errors import UnableError
-from tinylm_cli.interop.export import Expressed, express
-from tinylm_cli.interop.fold import equals
+from tinylm_cli.interop.choice import Choice
 from tinylm_cli.interop.names import names_of
 from tinylm_cli.interop.pairs import Pair, Slot, pairs
 from tinylm_cli.model import TinyTransformerLM
@@ -27,46 +23,39 @@ from tinylm_cli.model.tensor_file import Planned, write_tensors
 EMBEDDING = "embedding.token_embedding.embedding.weight"
 POSITIONS = "embedding.positional_encoding.weight"
 
+Make = Callable[[], Tensor]
+"""Gives the values of a tensor when their turn has come."""
+
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
 
-class Exported(NamedTuple):
-    """What was written.
-
-    Attributes:
-        family: The family it is in.
-        folded: Whether the model was rewritten as an equal one first.
-        tensors: How many tensors the file holds.
-    """
-
-    family: str
-    folded: bool
-    tensors: int
-
-
-def export_model(model: TinyTransformerLM, directory: Path, *, overwrite: bool = False) -> Exported:
-    """Write ``config.json`` and ``model.safetensors`` for a model, in the family that expresses it.
+def export_model(model: TinyTransformerLM, choice: Choice, directory: Path, *, overwrite: bool = False) -> int:
+    """Write ``config.json`` and ``model.safetensors`` for a model.
 
     Args:
         model: The model, with storage.
+        choice: What :func:`tinylm_cli.interop.choice.choose` returns for its config.
         directory: The folder to write; its parent exists.
         overwrite: Whether a folder that holds such files, and nothing else, is replaced.
 
+    Returns:
+        How many tensors the file holds.
+
     Raises:
         ValueError: If the model is on meta.
-        UnableError: If no family expresses it; says why.
         OutputError: If the folder may not be replaced or cannot be written.
     """
     if model.lm_head.weight.is_meta:
         raise ValueError("a model on meta has no weights to export")
-    config, expressed, values = model.config, *_expressed(model)
-    if expressed.folded_config is not None:
-        config = expressed.folded_config
+    config = choice.config
+    values: dict[str, Make] = {name: partial(_as_is, tensor) for name, tensor in stored_tensors(model).items()}
+    if config != model.config:
+        values |= _rewritten(model, config)
     dtype = model.lm_head.weight.dtype
-    document = expressed.found.document | {"torch_dtype": str(dtype).removeprefix("torch.")}
+    document = choice.expressed.document | {"torch_dtype": str(dtype).removeprefix("torch.")}
     shapes = {name: tuple(tensor.shape) for name, tensor in _described(config).items()}
-    found = list(pairs(config, names_of(expressed.found.family, config), shapes))
+    found = pairs(config, names_of(choice.expressed.family, config), shapes)
     planned = [Planned(p.stored, p.stored_shape, dtype, partial(_joined, p, values, config)) for p in found]
 
     def write(folder: Path) -> None:
@@ -75,32 +64,13 @@ def export_model(model: TinyTransformerLM, directory: Path, *, overwrite: bool =
 
     needed_bytes = sum(tensor.nbytes for tensor in planned)
     write_folder(directory, (CONFIG_FILE, WEIGHTS_FILE), write, overwrite=overwrite, needed_bytes=needed_bytes)
-    return Exported(expressed.found.family, expressed.folded_config is not None, len(planned))
+    return len(planned)
 
 
-class _Choice(NamedTuple):
-    found: Expressed
-    folded_config: ModelConfig | None
-
-
-def _expressed(model: TinyTransformerLM) -> tuple[_Choice, Mapping[str, Callable[[], Tensor]]]:
-    """Return the family, and what gives each tensor of the model it expresses."""
-    values: dict[str, Callable[[], Tensor]] = {
-        name: partial(_as_is, tensor) for name, tensor in stored_tensors(model).items()
-    }
-    try:
-        return _Choice(express(model.config), None), values
-    except UnableError:
-        for equal in equals(model.config):
-            with suppress(UnableError):
-                return _Choice(express(equal), equal), values | _rewritten(model, equal)
-        raise
-
-
-def _rewritten(model: TinyTransformerLM, equal: ModelConfig) -> dict[str, Callable[[], Tensor]]:
+def _rewritten(model: TinyTransformerLM, equal: ModelConfig) -> dict[str, Make]:
     """Return what gives the tensors of the equal model that are not the model's own."""
     table = model.embedding.token_embedding
-    found: dict[str, Callable[[], Tensor]] = {}
+    found: dict[str, Make] = {}
     if table.scale != 1:
         found[EMBEDDING] = lambda: _as_is(table.embedding.weight) * table.scale
     if model.config.tie_weights and not equal.tie_weights:
@@ -112,7 +82,7 @@ def _rewritten(model: TinyTransformerLM, equal: ModelConfig) -> dict[str, Callab
         if name == POSITIONS and isinstance(position, SinusoidalPosition):
             found[name] = partial(_as_is, position.table)
         elif name == POSITIONS and isinstance(position, LearnedPosition):
-            found[name] = partial(_as_is, position.weight[position.offset :])
+            found[name] = partial(_as_is, position.weight[position.offset - equal.position.offset :])
         elif name not in own and name not in found:  # a bias, or positions that say nothing
             found[name] = partial(torch.zeros, tuple(described.shape), dtype=dtype, device="cpu")
     return found
@@ -126,10 +96,10 @@ def _as_is(tensor: Tensor) -> Tensor:
     return tensor.detach().cpu()
 
 
-def _joined(pair: Pair, values: Mapping[str, Callable[[], Tensor]], config: ModelConfig) -> Tensor:
+def _joined(pair: Pair, values: Mapping[str, Make], config: ModelConfig) -> Tensor:
     return pair.layout.join([_slot(slot, values) for slot in pair.ours], config)
 
 
-def _slot(slot: Slot, values: Mapping[str, Callable[[], Any]]) -> Tensor:
+def _slot(slot: Slot, values: Mapping[str, Make]) -> Tensor:
     whole: Tensor = values[slot.name]()
     return whole if slot.expert is None else whole[slot.expert]

@@ -14,11 +14,11 @@ from tinylm_cli.cli.model_options import (
     ModelRequest,
     SeedOption,
     WeightsOption,
-    requested_config,
 )
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption
 from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.cli.progress import working
+from tinylm_cli.cli.requested_config import requested_config
 
 
 class Target(StrEnum):

@@ -16,8 +16,8 @@ def list_(format_: FormatOption = Format.text, output: OutputOption = None) -> O
     """
     from tinylm_cli.analysis.params import total_params
     from tinylm_cli.analysis.table import tensor_table
-    from tinylm_cli.interop.load import load_config
     from tinylm_cli.config.presets import presets
+    from tinylm_cli.interop.load import load_config
     from tinylm_cli.render.views.presets import presets_view
     from tinylm_cli.reports.presets import Preset, PresetsReport
 

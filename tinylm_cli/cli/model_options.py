@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -14,7 +13,7 @@ import typer
 from tinylm_cli.cli.interrupts import interrupts_deferred
 from tinylm_cli.cli.options import DEFAULT_CONFIG, complete_config, path
 from tinylm_cli.cli.progress import working
-from tinylm_cli.errors import InputError, UnableError, UsageError
+from tinylm_cli.errors import UnableError, UsageError
 from tinylm_cli.quantities import MAX_SEED
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from tinylm_cli.model import TinyTransformerLM
 
 
-SAVED_FOLDER = "name a folder that build --save wrote"
 
 
 class DType(StrEnum):
@@ -160,34 +158,6 @@ class ModelRequest:
             from tinylm_cli.model import TinyTransformerLM
 
             return TinyTransformerLM.from_config(self.loaded.config, seed=self.seed, device=device, dtype=dtype)
-
-
-def requested_config(config: str | None, overrides: Sequence[str], weights: Path | None) -> LoadedConfig:
-    """Load the config that is named, else the one saved beside the weights, else the default.
-
-    Raises:
-        InputError: If the weights are not in a folder, or it holds no config and none is named.
-        ConfigError: If the config is wrong.
-        UsageError: If an override is not ``key=value``.
-    """
-    from tinylm_cli.interop.load import load_config
-
-    if weights is not None:
-        _require_folder(weights)
-    if config is not None or weights is None:
-        return load_config(config if config is not None else DEFAULT_CONFIG, overrides)
-    saved = f"{weights}/config.yaml"
-    if not Path(saved).is_file():
-        raise InputError(f"{weights} holds no config.yaml", help=f"{SAVED_FOLDER}, or add --config")
-    return load_config(saved, overrides)._replace(name=weights.resolve().name)  # not that of every such file, config
-
-
-def _require_folder(weights: Path) -> None:
-    if not weights.exists():
-        raise InputError(f"{weights} does not exist", help=f"{SAVED_FOLDER}: tinylm build --save {weights}")
-    if not weights.is_dir():
-        holder = f", for example {weights.parent}" if weights.name == "model.safetensors" else ""
-        raise InputError(f"{weights} is a file, and --weights takes the folder", help=f"{SAVED_FOLDER}{holder}")
 
 
 def _import_torch() -> None:

@@ -30,7 +30,7 @@ def new(
     """
     from tinylm_cli.config.dump import to_commented_yaml
     from tinylm_cli.interop.load import load_config
-    from tinylm_cli.config.presets import presets
+    from tinylm_cli.config.presets import shipped
 
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
     if not name.strip("./") or name.endswith("/"):
@@ -40,7 +40,7 @@ def new(
     title = visible(f"{path.stem}: started from {loaded.name}.")  # a line break in a name must not end the comment
     write_file(path, to_commented_yaml(start, title), overwrite=force)
     talk(f"wrote {path}")
-    if path.stem in presets() and path.parent == Path():
+    if path.stem in shipped() and path.parent == Path():
         talk(f"{path.stem} alone names the preset: write --config {path} for this file")
     talk("for completion in your editor: tinylm schema --output tinylm.schema.json")
     talk(f"next: {follow_up('params', same_model(str(path), None))}")

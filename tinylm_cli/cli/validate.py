@@ -69,15 +69,17 @@ def validate(
 
 
 def _expand(files: Iterable[str]) -> Iterator[str]:
-    """Yield what to check, in order and each file once: folders give the YAML files below them."""
-    from tinylm_cli.config.presets import presets
+    """Yield what to check, in order and each once: a folder that holds a config.json is one, others give their YAML."""
+    from tinylm_cli.config.presets import shipped
+    from tinylm_cli.interop.load import is_model_folder
 
     seen: set[str] = set()
     for name in files:
         folder = Path(name)
-        inside = [str(path) for path in _yaml_files(folder)] if folder.is_dir() else []
+        whole = is_model_folder(folder) or not folder.is_dir()
+        inside = [] if whole else [str(path) for path in _yaml_files(folder)]
         for path in inside or [name]:
-            file = path if path == "-" or path in presets() else os.path.realpath(path)
+            file = path if path == "-" or path in shipped() else os.path.realpath(path)
             if file not in seen:
                 seen.add(file)
                 yield path

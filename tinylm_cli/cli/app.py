@@ -18,9 +18,12 @@ from tinylm_cli.cli.completion import VARIABLE, complete_for_bash, completes_for
 from tinylm_cli.cli.outcome import Outcome, StreamError, emit, say, write_stdout, writing_to_stdout
 from tinylm_cli.errors import ConfigError, ExitCode, TinylmError
 
-COMMANDS = ("build", "params", "forward", "generate", "check", "export", "validate", "list", "show", "new", "schema")
+COMMANDS = (
+    "build", "params", "forward", "generate", "check", "validate", "list", "show", "new", "import", "export", "schema",
+)  # fmt: skip
 
-_FUNCTIONS = {"list": "list_"}
+_MODULES = {"import": "import_"}
+_FUNCTIONS = {"list": "list_", "import": "import_"}
 
 
 class _Command(TyperCommand):
@@ -50,7 +53,7 @@ def create_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(_root)
     for name in names:
-        module = importlib.import_module(f"tinylm_cli.cli.{name}")
+        module = importlib.import_module(f"tinylm_cli.cli.{_MODULES.get(name, name)}")
         app.command(name, cls=_Command)(getattr(module, _FUNCTIONS.get(name, name)))
     return app
 

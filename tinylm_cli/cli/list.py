@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from tinylm_cli.cli.options import FormatOption, OutputOption
 from tinylm_cli.cli.outcome import Format, Outcome
 
 
-def list_(format_: FormatOption = Format.text, output: OutputOption = None) -> Outcome:
+def list_(
+    published: Annotated[bool, typer.Option("--gallery", help="List published models instead of the presets.")] = False,
+    format_: FormatOption = Format.text,
+    output: OutputOption = None,
+) -> Outcome:
     """List the configs that ship with tinylm.
+
+    The presets, or published models; --config takes the name of either.
 
     \b
     Examples:
       tinylm list
+      tinylm list --gallery
       tinylm list --format json
     """
     from tinylm_cli.analysis.params import total_params
     from tinylm_cli.analysis.table import tensor_table
-    from tinylm_cli.config.presets import presets
+    from tinylm_cli.config.presets import gallery, presets
     from tinylm_cli.interop.load import load_config
     from tinylm_cli.render.views.presets import presets_view
     from tinylm_cli.reports.presets import Preset, PresetsReport
 
     found = []
-    for name, path in presets().items():
+    for name, path in (gallery() if published else presets()).items():
         config = load_config(name).config
         found.append(
             Preset(
@@ -39,5 +50,6 @@ def list_(format_: FormatOption = Format.text, output: OutputOption = None) -> O
         )
     report = PresetsReport(tuple(found))
     return Outcome(
-        report, lambda: presets_view(report), format_, output, next_step="tinylm show --config small --origin"
-    )
+        report, lambda: presets_view(report, "model" if published else "preset"), format_, output,
+        next_step=f"tinylm show --config {'llama-3-8b' if published else 'small'} --origin",
+    )  # fmt: skip

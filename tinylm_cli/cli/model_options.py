@@ -69,7 +69,7 @@ ModelConfigOption = Annotated[
     str | None,
     typer.Option(
         "--config", "-c", metavar="NAME|PATH|-",
-        help=f"A preset, a YAML file, or -; {DEFAULT_CONFIG}, unless --weights brings its own.",
+        help=f"A preset, a YAML file, a Hugging Face config.json or its folder, or -; {DEFAULT_CONFIG}, unless --weights brings its own.",
         autocompletion=complete_config, show_default=False,
     ),
 ]  # fmt: skip

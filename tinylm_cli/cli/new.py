@@ -29,7 +29,7 @@ def new(
       tinylm new mine --config base --set n_layers=6
     """
     from tinylm_cli.config.dump import to_commented_yaml
-    from tinylm_cli.config.presets import presets
+    from tinylm_cli.config.presets import shipped
     from tinylm_cli.interop.load import load_config
 
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
@@ -40,7 +40,7 @@ def new(
     title = visible(f"{path.stem}: started from {loaded.name}.")  # a line break in a name must not end the comment
     write_file(path, to_commented_yaml(start, title), overwrite=force)
     talk(f"wrote {path}")
-    if path.stem in presets() and path.parent == Path():
+    if path.stem in shipped() and path.parent == Path():
         talk(f"{path.stem} alone names the preset: write --config {path} for this file")
     talk("for completion in your editor: tinylm schema --output tinylm.schema.json")
     talk(f"next: {follow_up('params', same_model(str(path), None))}")

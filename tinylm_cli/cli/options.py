@@ -16,14 +16,14 @@ DEFAULT_CONFIG = "tiny"
 
 
 def complete_config(incomplete: str) -> list[str]:
-    """Complete preset names, and the YAML files of the folder being typed."""
-    from tinylm_cli.config.presets import presets
+    """Complete the names of presets and of the gallery, and the configs of the folder being typed."""
+    from tinylm_cli.config.presets import gallery, presets
 
     folder, _, start = incomplete.rpartition("/")
     paths = Path(folder or ("/" if incomplete.startswith("/") else ".")).glob(f"{start}*")
     files = [str(path) + ("/" if path.is_dir() else "") for path in sorted(paths)]
-    wanted = [name for name in files if name.endswith(("/", ".yaml", ".yml"))]
-    return [name for name in presets() if name.startswith(incomplete)] + wanted
+    wanted = [name for name in files if name.endswith(("/", ".yaml", ".yml", ".json"))]
+    return [name for name in (*presets(), *gallery()) if name.startswith(incomplete)] + wanted
 
 
 def complete_set(incomplete: str) -> list[str]:
@@ -55,7 +55,7 @@ def path(written: str) -> Path:
 ConfigOption = Annotated[
     str,
     typer.Option(
-        "--config", "-c", metavar="NAME|PATH|-", help="A preset, a YAML file, or - for standard input.",
+        "--config", "-c", metavar="NAME|PATH|-", help="A preset, a YAML file, a Hugging Face config.json or its folder, or - for standard input.",
         autocompletion=complete_config,
     ),
 ]  # fmt: skip

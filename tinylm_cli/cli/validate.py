@@ -69,16 +69,18 @@ def validate(
 
 
 def _expand(files: Iterable[str]) -> Iterator[str]:
-    """Yield what to check, in order and each file once: folders give the YAML files below them."""
-    from tinylm_cli.config.presets import presets
+    """Yield what to check, in order and each once: a folder that holds a config.json is one, others give their YAML."""
+    from tinylm_cli.config.presets import shipped
+    from tinylm_cli.interop.load import is_model_folder
 
     seen: set[str] = set()
     for name in files:
         folder = Path(name)
-        is_folder = name not in presets() and folder.is_dir()  # a preset comes first, as for --config
-        inside = [str(path) for path in _yaml_files(folder)] if is_folder else []
+        shown = name in shipped()  # a preset comes first, as for --config
+        whole = shown or is_model_folder(folder) or not folder.is_dir()
+        inside = [] if whole else [str(path) for path in _yaml_files(folder)]
         for path in inside or [name]:
-            file = path if path == "-" or path in presets() else os.path.realpath(path)
+            file = path if path == "-" or path in shipped() else os.path.realpath(path)
             if file not in seen:
                 seen.add(file)
                 yield path

@@ -24,6 +24,12 @@ def to_commented_yaml(config: ModelConfig, title: str) -> str:
     return "".join(f"{line}\n" for line in [*head, *_lines(config, commented=True)])
 
 
+def to_short_yaml(config: ModelConfig, title: str) -> str:
+    """Return what ``config`` requires or sets apart from the defaults, in the order of the schema, under a title."""
+    head = [SCHEMA_LINE, "#", *(f"# {line}" for line in title.splitlines()), ""]
+    return "".join(f"{line}\n" for line in [*head, *_short_lines(config)])
+
+
 def scalar(value: Any) -> str:
     """Return a field's value as YAML writes it: a float as ``1.0e-5``, which YAML 1.1 does not take for text either."""
     if value is None:
@@ -54,6 +60,22 @@ def _lines(config: ModelConfig, *, commented: bool) -> Iterator[str]:
             if commented and name == "nominal_params":
                 yield ""
             yield from _field(name, name, value, "", commented=commented)
+
+
+def _short_lines(config: ModelConfig) -> Iterator[str]:
+    described = fields()
+    for name, value in config.model_dump().items():
+        if name in BLOCKS:
+            inner = {key: each for key, each in value.items() if each != described[f"{name}.{key}"].default}
+            if inner:
+                yield ""
+                yield f"{name}:"
+            for key, each in inner.items():
+                yield f"  {key}: {scalar(each)}"
+        elif described[name].required or value != described[name].default:
+            if name == "nominal_params":
+                yield ""
+            yield f"{name}: {scalar(value)}"
 
 
 def _field(dotted: str, key: str, value: Any, indent: str, *, commented: bool) -> Iterator[str]:

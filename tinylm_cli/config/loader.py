@@ -127,7 +127,9 @@ def _existing(reference: str) -> str:
         raise InputError(f"no such file: {reference}")
     raise InputError(
         f"no preset or file is called {reference}",
-        help=f"did you mean {meant}?" if meant else f"the presets are {known}; tinylm list --gallery has more; a path names a file",
+        help=f"did you mean {meant}?"
+        if meant
+        else f"the presets are {known}; tinylm list --gallery has more; a path names a file",
     )
 
 

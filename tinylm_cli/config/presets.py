@@ -27,7 +27,8 @@ def presets() -> dict[str, Path]:
 @cache
 def gallery() -> dict[str, Path]:
     """Return published models by name, in the order of the alphabet."""
-    return {path.stem: path for path in sorted((presets_folder() / "gallery").glob("*.yaml"))}
+    found = {path.stem: path for path in (presets_folder() / "gallery").glob("*.yaml")}
+    return {name: found[name] for name in sorted(found)}
 
 
 @cache

@@ -62,7 +62,9 @@ def _require_json(source: Source) -> None:
     except json.JSONDecodeError as error:
         message = f"this is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
         span = source.span(error.pos, error.pos + 1)
-        raise refusal([diagnostic("json-syntax", message, source.name, span, help=_remedy(source.text, error))]) from error
+        raise refusal(
+            [diagnostic("json-syntax", message, source.name, span, help=_remedy(source.text, error))]
+        ) from error
     except (ValueError, RecursionError):
         return  # a number too long or a nest too deep: read_yaml says where
 

@@ -109,7 +109,9 @@ def _by_architecture(root: Node) -> str:
     for family in FAMILIES:
         stem = family.architecture.removesuffix("ForCausalLM").removesuffix("LMHeadModel")
         if family.architecture in names or any(isinstance(n, str) and n == f"{stem}Model" for n in names):
-            return f'{family.architecture} is of the family {family.model_type}: add "model_type": "{family.model_type}"'
+            return (
+                f'{family.architecture} is of the family {family.model_type}: add "model_type": "{family.model_type}"'
+            )
     return f'add "model_type": "llama", or another of {", ".join(sorted(family.model_type for family in FAMILIES))}'
 
 
@@ -171,7 +173,9 @@ def _leftovers(read: Reader, family: Family, ignored: list[str], also: frozenset
             continue
         guesses += 1
         meant = suggest(key, known) if guesses <= _MOST_GUESSES else None
-        what = f"did you mean {meant}?" if meant else f"{family.title} as transformers 5.23 knows it has no such setting"
+        what = (
+            f"did you mean {meant}?" if meant else f"{family.title} as transformers 5.23 knows it has no such setting"
+        )
         read.unknown(key, entry, what)
 
 
@@ -195,4 +199,3 @@ def _leave_out_what_follows(read: Reader) -> None:
 def _in_order(found: Mapping[str, Node]) -> dict[str, Node]:
     """Return fields in the order of the schema."""
     return {name: found[name] for name in [*fields(), *found] if name in found}
-

@@ -29,10 +29,12 @@ _SCALINGS = {
     "default": "none", "linear": "linear", "dynamic": "dynamic", "llama3": "llama3", "yarn": "yarn",
     "longrope": "longrope",
 }  # fmt: skip
-_SCALING_KEYS = (
-    "factor original_max_position_embeddings low_freq_factor high_freq_factor beta_fast beta_slow truncate"
-    " attention_factor mscale mscale_all_dim short_factor long_factor"
-).split()
+_SCALING_KEYS = frozenset(
+    [
+        "factor", "original_max_position_embeddings", "low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow",
+        "truncate", "attention_factor", "mscale", "mscale_all_dim", "short_factor", "long_factor",
+    ]
+)  # fmt: skip
 _LONGEST_PATTERN = 512
 
 
@@ -125,10 +127,10 @@ def scaling(read: Reader, block: Reader, renamed: dict[str, str]) -> None:
         meant = suggest(written, _SCALINGS)
         help_ = f"did you mean {meant}?" if meant else f"the types are {', '.join(_SCALINGS)}"
         block.unsupported(key, "tinylm has no such scaling of rotary positions", help_)
-        block.understood |= set(_SCALING_KEYS)
+        block.understood |= _SCALING_KEYS
         return
     if kind == "none":
-        block.understood |= set(_SCALING_KEYS)  # without effect, as in transformers
+        block.understood |= _SCALING_KEYS  # without effect, as in transformers
         return
     block.put("position.scaling", kind, key)
     longest = read.value("max_len")
@@ -170,7 +172,9 @@ def _llama3(block: Reader, _: float) -> None:
     for key in ("low_freq_factor", "high_freq_factor"):
         value = block.number(key, above=0)
         if value is None:
-            block.missing(key, "a scaling of type llama3 needs it", "low_freq_factor 1.0 and high_freq_factor 4.0 are usual")
+            block.missing(
+                key, "a scaling of type llama3 needs it", "low_freq_factor 1.0 and high_freq_factor 4.0 are usual"
+            )
         else:
             block.put(f"position.{key}", float(value), key)
 
@@ -185,7 +189,9 @@ def _yarn(block: Reader, factor: float) -> None:
     if given is not None:
         block.put("position.attention_factor", float(given), "attention_factor")
     elif own and whole:
-        block.put("position.attention_factor", _positive(mscale(factor, own) / (mscale(factor, whole) or 1.0)), "mscale")
+        block.put(
+            "position.attention_factor", _positive(mscale(factor, own) / (mscale(factor, whole) or 1.0)), "mscale"
+        )
 
 
 def _longrope(block: Reader, _: float) -> None:
@@ -194,7 +200,9 @@ def _longrope(block: Reader, _: float) -> None:
     for key, field in (("short_factor", "position.short_factors"), ("long_factor", "position.long_factors")):
         values = block.numbers(key)
         if values is None and not block.has(key):
-            block.missing(key, "a scaling of type longrope needs it", "it is a list of one number for each rotated pair")
+            block.missing(
+                key, "a scaling of type longrope needs it", "it is a list of one number for each rotated pair"
+            )
         block.put(field, None if values is None else [float(value) for value in values], key)
 
 

@@ -58,20 +58,20 @@ class Reader:
         """Return the value of an integer key."""
         value = self._scalar(key, "an integer", lambda value: type(value) is int)
         if isinstance(value, int) and not least <= value <= most:
-            return self._default_after(key, "out-of-range", f"must be an integer from {least:,} to {most:,}")
+            value = self._default_after(key, "out-of-range", f"must be an integer from {least:,} to {most:,}")
         return value if isinstance(value, int) else None
 
     def number(self, key: str, *, above: float = -math.inf) -> float | None:
         """Return the value of a key for any finite number."""
         value = self._scalar(key, "a number", lambda value: type(value) in (int, float))
-        if value is None or isinstance(value, str):
+        if not isinstance(value, int | float):
             return None
+        wants = f"above {above:g}, up to {_MOST:g}" if above > -math.inf else f"from {-_MOST:g} to {_MOST:g}"
         if not math.isfinite(value):
-            return self._default_after(key, "not-finite", "must be a finite number")
-        if not (above < value and abs(value) <= _MOST):
-            wants = f"above {above:g}, up to {_MOST:g}" if above > -math.inf else f"from {-_MOST:g} to {_MOST:g}"
-            return self._default_after(key, "out-of-range", f"must be a number {wants}")
-        return value
+            value = self._default_after(key, "not-finite", "must be a finite number")
+        elif not (above < value and abs(value) <= _MOST):
+            value = self._default_after(key, "out-of-range", f"must be a number {wants}")
+        return value if isinstance(value, int | float) else None
 
     def flag(self, key: str) -> bool | None:
         """Return the value of a key for true or false."""
@@ -142,7 +142,9 @@ class Reader:
             return
         self._bad.add(key)
         entry = self._entry(key)
-        message = f"{self._path}{key} {_shown(entry.value) if entry is not None else 'by default'} is not supported: {why}"
+        message = (
+            f"{self._path}{key} {_shown(entry.value) if entry is not None else 'by default'} is not supported: {why}"
+        )
         self._add("unsupported-setting", message, self.place(key), key, remedy)
 
     def missing(self, key: str, why: str, remedy: str) -> None:
@@ -199,7 +201,9 @@ class Reader:
         if entry is None or _is_null(entry.value):
             return None
         items = entry.value.items
-        if items is None or not all(item.items is None and item.entries is None and fits(item.scalar) for item in items):
+        if items is None or not all(
+            item.items is None and item.entries is None and fits(item.scalar) for item in items
+        ):
             self._report("wrong-type", key, f"must be {wants}", "")
             return None
         return [item.scalar for item in items]

@@ -21,14 +21,19 @@ _ATTENTION = {
 
 _MUSTS = {
     # the norms inside latent attention: a config has one eps for all norms
-    "rms_norm_eps": Must((1e-6,), "this family's code keeps 1e-6 in the norms inside attention, whatever the others have"),
+    "rms_norm_eps": Must(
+        (1e-6,), "this family's code keeps 1e-6 in the norms inside attention, whatever the others have"
+    ),
     "mlp_bias": Must((False,), "biases beside the experts and not in them have no field"),
     "moe_layer_freq": Must((1,), "only leading layers can be without experts"),
 }
 _IGNORED = frozenset(
-    # what the code works out from others, what trains, and the head that predicts a second token, which is not loaded
-    "head_dim qk_head_dim ep_size aux_loss_alpha seq_aux num_nextn_predict_layers num_mtp_layers".split()
-)
+    [
+        "head_dim", "qk_head_dim",  # worked out from others
+        "ep_size", "aux_loss_alpha", "seq_aux",  # training
+        "num_nextn_predict_layers", "num_mtp_layers",  # layers that guess a second token, which are not loaded
+    ]
+)  # fmt: skip
 
 
 def _score_scale(read: Reader) -> None:

@@ -9,10 +9,10 @@ from tinylm_cli.render.units import integer, stated_count
 from tinylm_cli.reports.presets import Origin, PresetsReport, ShowReport
 
 
-def presets_view(report: PresetsReport) -> View:
-    """Show the presets as a table, smallest first."""
+def presets_view(report: PresetsReport, what: str = "preset") -> View:
+    """Show shipped configs as a table, headed by ``what`` they are."""
     columns = (
-        Column("preset"),
+        Column(what),
         Column("vocab_size", right=True, keep=3),
         Column("d_model", right=True),
         Column("n_heads", right=True, keep=2),

@@ -1,0 +1,27 @@
+"""What ``tinylm import`` reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """A config of another library, as tinylm's.
+
+    Attributes:
+        name: The model's name.
+        source: Where it was read.
+        family: Its ``model_type``.
+        ignored: Keys that do not change the model, in the order of the file.
+        config: Every field, blocks as nested objects.
+        yaml: The config as ``tinylm import`` writes it.
+    """
+
+    name: str
+    source: str
+    family: str
+    ignored: tuple[str, ...]
+    config: dict[str, Any]
+    yaml: str

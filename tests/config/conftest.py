@@ -47,7 +47,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "head": draw(_some({"bias": st.booleans(), "logit_softcap": st.none() | NUMBERS})),
     }
     assert list(blocks) == list(BLOCKS)
-    course = {
+    course: dict[str, st.SearchStrategy[Any]] = {
         "max_len": st.integers(1, 10**9),
         "dropout": st.floats(min_value=0, max_value=1, exclude_max=True),
         "tie_weights": st.booleans(),
@@ -60,7 +60,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "n_layers": n_layers,
         "d_ff": draw(st.integers(1, 2**24)),
         **draw(_some(course)),
-        **{name: values for name, values in blocks.items() if values or draw(st.booleans())},
+        **{name: values for name, values in blocks.items() if values},
     }
 
 
@@ -75,12 +75,12 @@ def _position(draw: st.DrawFn, d_head: int, attention: dict[str, Any]) -> dict[s
     if kind != "rope":
         offset = {"offset": st.integers(0, 1024)} if kind == "learned" else {}
         return {"kind": kind, **draw(_some(offset))} if kind != "sinusoidal" or draw(st.booleans()) else {}
-    base = st.floats(min_value=1, max_value=1e12, exclude_min=True)
-    optional = {"theta": base, "pairing": st.sampled_from(["half", "adjacent"])}
+    base: st.SearchStrategy[Any] = st.floats(min_value=1, max_value=1e12, exclude_min=True)
+    optional: dict[str, st.SearchStrategy[Any]] = {"theta": base, "pairing": st.sampled_from(["half", "adjacent"])}
     if attention.get("window"):
         optional["local_theta"] = st.none() | base
     scaling = draw(st.sampled_from(["none", "linear", "dynamic", "llama3", "yarn", "longrope"]))
-    rotated, values = d_head, {"kind": kind, "scaling": scaling}
+    rotated, values = d_head, dict[str, Any](kind=kind, scaling=scaling)
     if not latent and d_head % 4 == 0 and draw(st.booleans()):
         rotated, values["rotary_fraction"] = d_head // 2, 0.5
     if scaling != "none":

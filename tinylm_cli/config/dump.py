@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
+from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.fields import Field, fields
 from tinylm_cli.config.needs import NEEDS, applies
 from tinylm_cli.config.schema import ModelConfig, flatten
@@ -60,9 +61,9 @@ def field_listings() -> Iterator[tuple[str, str]]:
 
     What is absent by default is there as a comment, with an example.
     """
-    for block, group in groupby(fields().values(), lambda field: _block(field.name)):
+    for block in ("", *BLOCKS):
         lines = [f"{block}:"] if block else []
-        for field in group:
+        for field in (field for field in fields().values() if _block(field.name) == block):
             indent, key = _place(field.name)
             absent = "# " if field.default is None and not field.required else ""
             default = [] if field.required or absent else [f"{scalar(field.default)} by default"]

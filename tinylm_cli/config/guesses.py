@@ -240,6 +240,12 @@ def suggest_keys(wrong: str, block: str) -> tuple[str, ...]:
     return tuple(name for name in fields() if _last(name) == near)
 
 
+def other_name(wrong: str) -> str | None:
+    """Return the field of ours that other tools call ``wrong``."""
+    name = _OTHER_NAMES.get(wrong.casefold())
+    return name if name in fields() else None
+
+
 def suggest_block(wrong: str) -> str | None:
     """Return the block another tool's name for a group of fields stands for, or the nearest block."""
     return _OTHER_BLOCKS.get(_folded(wrong)) or suggest(wrong, BLOCKS)
@@ -280,6 +286,12 @@ def suggest_value(written: str, field: Field) -> str | None:
     text = written.strip().partition("#")[0].rstrip(" ,;").casefold()
     guess = _GUESSES[field.kind](text) if field.kind in _GUESSES else None
     return guess if guess is not None and _fits(field.name, guess) else None
+
+
+def suggest_item(written: str, field: Field) -> str | None:
+    """Return what to write for one wrong number of a list of them."""
+    guess = _guess_number(written.strip().casefold())
+    return guess if guess is not None and _fits(field.name, guess, listed=True) else None
 
 
 def _guess_boolean(text: str) -> str | None:
@@ -330,12 +342,13 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) and abs(value) < _MOST_EXACT else None
 
 
-def _fits(name: str, written: str) -> bool:
+def _fits(name: str, written: str, *, listed: bool = False) -> bool:
     """Return whether the field takes what was guessed: a guess that is wrong again is worse than none."""
     from tinylm_cli.config.scalars import resolve_plain
 
     try:
-        _adapter(name).validate_python(resolve_plain(written))
+        value = resolve_plain(written)
+        _adapter(name).validate_python([value] if listed else value)
     except (ValidationError, ValueError):
         return False
     return True

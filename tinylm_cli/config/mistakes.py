@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,9 +16,11 @@ from tinylm_cli.config.guesses import (
     is_not_shape,
     means_nothing,
     nearest,
+    other_name,
     several_fields,
     suggest_block,
     suggest_choice,
+    suggest_item,
     suggest_keys,
     suggest_value,
 )
@@ -139,8 +141,8 @@ def _meant(path: list[str], entry: Entry) -> tuple[str, ...]:
     if inside is None or key in BLOCKS:
         return suggest_keys(key, ".".join(parents))
     wrapped = tuple(name for name in inside if name in ModelConfig.model_fields)
-    meant = None if wrapped or parents else suggest_block(key)
-    return (meant,) if meant else wrapped
+    meant = () if wrapped else (other_name(key), None if parents else suggest_block(key))
+    return wrapped or tuple(name for name in meant if name)[:1]
 
 
 def _unknown(name: str, path: list[str], entry: Entry, meant: tuple[str, ...]) -> Diagnostic:
@@ -174,15 +176,19 @@ def _known(key: str, block: str) -> str:
 def _places(names: tuple[str, ...], block: str, *, dotted: bool) -> str:
     """Say where fields belong, seen from inside ``block``: ``kind inside the position or the norm block?``."""
     if dotted:
-        return f"{' or '.join(names)}?"
+        return f"{_either(names)}?"
     outer = [name.rpartition(".")[0] for name in names]
     last = names[0].rpartition(".")[2]
     if outer[0] == block:
         return f"{last}?"
     if not outer[0]:
         return f"{last} at the top level?"
-    *others, final = outer
-    return f"{last} inside the {', '.join(others)}{' or ' if others else ''}{final} block?"
+    return f"{last} inside the {_either(outer)} block?"
+
+
+def _either(words: Sequence[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _wrong_value(kind: str, name: str, node: Node) -> Diagnostic:
@@ -202,7 +208,7 @@ def _wrong_item(kind: str, name: str, node: Node, index: int) -> Diagnostic:
     item, field = node.items[index], fields()[name]
     wants = field.wants.replace("a list of numbers", "a number")
     message = f"number {index + 1} of {name} must be {wants}, not {_shown(item)}"
-    value = suggest_value(item.written, field._replace(kind="number")) if item.scalar is not None else None
+    value = suggest_item(item.written, field) if item.scalar is not None else None
     remedy = f"write {value}" if value else f"for example {_example(field)}"
     return diagnostic(_code(kind, item), message, item.span.source, item.span, field=name, help=remedy)
 
@@ -231,7 +237,7 @@ def _better_value(field: Field, node: Node) -> str:
             return f"write {value}"
     example = f"--set {field.name}={_example_value(field)}" if on_command_line else _example(field)
     if field.default is None and not field.required and means_nothing(node.written):
-        return f"leave {field.name} out to do without, or write for example {example}"
+        return f"leave {field.name} out, or write for example {example}"
     return f"for example {example}"
 
 

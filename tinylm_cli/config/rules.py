@@ -108,18 +108,21 @@ def _rotary_needs_pairs(
     rotated = int(width * share)
     if kind != "rope" or width == 0 or (rotated % 2 == 0 and rotated > 0):
         return None  # a width of 0 is another rule's to tell
-    message = f"{rotated} of {width} dimensions per head would rotate, and rotation turns pairs of them"
-    names = ("attention.d_head",) if d_head is not None else ("d_model", "n_heads")
+    names: tuple[str, ...]
+    pairs = "rotation turns pairs of dimensions"
     if attention == "latent":
-        names = ("attention.d_rope",)
-        message = f"attention.d_rope {d_rope} is odd, and rotation turns pairs of dimensions"
+        names, message = ("attention.d_rope",), f"attention.d_rope {width} is odd, and {pairs}"
         remedy = f"write attention.d_rope: {_even_near(width)}"
     elif share < 1:
-        names = ("position.rotary_fraction", *names)
+        names = ("position.rotary_fraction", *(("attention.d_head",) if d_head else ("d_model", "n_heads")))
+        message = f"position.rotary_fraction {share:g} of {width} dimensions per head is {rotated}, and {pairs}"
         remedy = _fractions_near(width, rotated)
     elif d_head is not None:
+        names, message = ("attention.d_head",), f"attention.d_head {width} is odd, and {pairs}"
         remedy = f"write attention.d_head: {_even_near(width)}"
     else:
+        names = ("d_model", "n_heads")
+        message = f"d_model {d_model} / n_heads {n_heads} is {width}, an odd number, and {pairs}"
         widths = [even * n_heads for even in (width - 1, width + 1) if even and even * n_heads <= MAX_DIM]
         remedy = f"write d_model: {' or '.join(map(str, widths))}, or attention.d_head: {width + 1}"
     return Problem("odd-rotary-width", (*names, "position.kind"), message, remedy)

@@ -85,6 +85,8 @@ def test_required_fields_have_an_example_and_the_others_a_default_or_an_example(
             assert isinstance(field.example, int)
         elif field.default is None and name != "nominal_params":
             assert field.example is not None
+        elif name == "attention.window_pattern":
+            assert (field.default, field.example) == ("L", "LG")
         else:
             assert field.example == field.default
 

@@ -132,7 +132,7 @@ SAID: list[tuple[Values, str, str, str]] = [
     (
         {"attention.kind": "latent"},
         "contradiction",
-        "attention.kind latent rotates attention.d_rope dimensions of each head, and position.kind is sinusoidal",
+        "attention.kind latent needs positions that rotate attention.d_rope dimensions of each head",
         "write position.kind: rope, or attention.kind: multi_head",
     ),
     (
@@ -150,7 +150,7 @@ SAID: list[tuple[Values, str, str, str]] = [
     (
         {"block.parallel": True, "norm.placement": "post"},
         "contradiction",
-        "block.parallel true feeds both sub-layers from the norms before them, and norm.placement is post",
+        "block.parallel true feeds both sub-layers from norms before them, where norm.placement must be pre",
         "write norm.placement: pre, or leave block.parallel out",
     ),
     (

@@ -69,7 +69,8 @@ def field_listings() -> Iterator[tuple[str, str]]:
             default = [] if field.required or absent else [f"{scalar(field.default)} by default"]
             needs = [f"for {need.words}" for need in NEEDS.get(field.name, ())]
             lines += _comment(_explained(field, *(["required"] if field.required else default), *needs), indent, 60)
-            lines.append(f"{indent}{absent}{key}: {'125M' if field.kind == 'count' else scalar(field.example)}")
+            value = field.example if absent or field.required else field.default
+            lines.append(f"{indent}{absent}{key}: {'125M' if field.kind == 'count' else scalar(value)}")
         yield block, "\n".join(lines)
 
 

@@ -171,6 +171,10 @@ _OTHER_WORDS = {
     "leaky_relu": "",
     "mha": "multi_head",
     "mla": "latent",
+    "both": "sandwich",
+    "pre_ln": "pre",
+    "pre_norm": "pre",
+    "prenorm": "pre",
     "ntk": "dynamic",
     "relative": "",
     "relu2": "",
@@ -207,13 +211,15 @@ _BOOLEANS = {
 }
 _GROUPS = re.compile(r"[_' \u00a0\u202f](?=\d)")
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+")
+_UNITS = {"%": 0.01, "k": 1e3, "m": 1e6}
+_ELSEWHERE = 0.75  # how like a name of another block must be: there are many, and some are like anything
 _MOST_EXACT = 1e15
 
 
-def suggest(wrong: str, known: Iterable[str]) -> str | None:
+def suggest(wrong: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
     """Return the known word a person most likely meant by ``wrong``, if one is near enough."""
     by_folded = {_folded(word): word for word in known}
-    matches = difflib.get_close_matches(_folded(wrong[:64]), by_folded, n=1, cutoff=0.6)
+    matches = difflib.get_close_matches(_folded(wrong[:64]), by_folded, n=1, cutoff=likeness)
     return by_folded[matches[0]] if matches else None
 
 
@@ -234,7 +240,8 @@ def suggest_keys(wrong: str, block: str) -> tuple[str, ...]:
     if "." in wrong:
         near = suggest(wrong, fields())
         return (near,) if near else ()
-    near = suggest(wrong, {**dict.fromkeys(here), **dict.fromkeys(map(_last, fields()))})
+    anywhere = {**dict.fromkeys(here), **dict.fromkeys(map(_last, fields()))}
+    near = suggest(wrong, anywhere, _ELSEWHERE) or suggest(wrong, here)
     if near in here:
         return (f"{prefix}{near}",)
     return tuple(name for name in fields() if _last(name) == near)
@@ -304,9 +311,9 @@ def _guess_integer(text: str) -> str | None:
 
 
 def _guess_number(text: str) -> str | None:
-    percent = text.endswith("%")
-    value = _number(text.rstrip("% ").replace(",", "."))
-    return None if value is None else scalar(value / 100 if percent else value)
+    unit = next((unit for unit in _UNITS if text.endswith(unit)), "")
+    value = _number(text.removesuffix(unit).rstrip().replace(",", "."))
+    return None if value is None else scalar(float(f"{value * _UNITS.get(unit, 1.0):.15g}"))
 
 
 def _guess_count(text: str) -> str | None:

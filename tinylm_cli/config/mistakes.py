@@ -53,7 +53,7 @@ def diagnose_fields(errors: Iterable[ErrorDetails], root: Node, source: str) -> 
     guesses = 0
     for error in errors:
         name = _dotted(error)
-        path = name.split(".")
+        path = [part for part in error["loc"] if isinstance(part, str)]
         if error["type"] == "missing":
             missing.append(name)
             continue
@@ -78,7 +78,10 @@ def diagnose_rule(problem: Problem, root: Node, values: Mapping[str, Any], sourc
     """Turn a broken rule into a diagnostic at its first field that the document names, labelling the others."""
     places = {name: entry for name in problem.fields if (entry := _find(root, name.split("."))) is not None}
     labels = [Label(entry.value.span, f"{name} is {scalar(values[name])}") for name, entry in places.items()]
-    defaults = [f"{name} is {_by_default(values[name])}" for name in problem.fields if name not in places]
+    absent = [name for name in problem.fields if name not in places]
+    if problem.code in ("needs-field", "without-effect"):  # whose message says so
+        absent = [name for name in absent if values[name] is not None]
+    defaults = [f"{name} is {_by_default(values[name])}" for name in absent]
     message = "; ".join([problem.message, *defaults])
     if not places:
         return diagnostic(problem.code, message, source, field=problem.fields[0], help=problem.help)

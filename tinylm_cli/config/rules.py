@@ -213,7 +213,7 @@ def _latent_attention_rotates(attention: str, kind: str, fraction: float) -> Pro
             f"position.rotary_fraction {fraction:g} has no say in latent attention, where attention.d_rope rotates",
             "leave position.rotary_fraction out, or write attention.kind: multi_head",
         )
-    message = f"attention.kind latent rotates attention.d_rope dimensions of each head, and position.kind is {kind}"
+    message = "attention.kind latent needs positions that rotate attention.d_rope dimensions of each head"
     remedy = "write position.kind: rope, or attention.kind: multi_head"
     return Problem("contradiction", ("attention.kind", "position.kind"), message, remedy)
 
@@ -237,7 +237,7 @@ def _parallel_is_pre_norm(parallel: bool, placement: str) -> Problem | None:  # 
     return Problem(
         "contradiction",
         ("block.parallel", "norm.placement"),
-        f"block.parallel true feeds both sub-layers from the norms before them, and norm.placement is {placement}",
+        "block.parallel true feeds both sub-layers from norms before them, where norm.placement must be pre",
         "write norm.placement: pre, or leave block.parallel out",
     )
 

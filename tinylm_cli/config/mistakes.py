@@ -186,7 +186,7 @@ def _places(names: tuple[str, ...], block: str, *, dotted: bool) -> str:
         return f"{last}?"
     if not outer[0]:
         return f"{last} at the top level?"
-    return f"{last} inside the {_either(outer)} block?"
+    return f"{last} inside {'block' if outer == ['block'] else f'the {_either(outer)} block'}?"
 
 
 def _either(words: Sequence[str]) -> str:

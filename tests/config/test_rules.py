@@ -33,6 +33,10 @@ def test_heads() -> None:
 def test_odd_widths() -> None:
     assert "odd-sinusoidal-width" in _broken(d_model=5, n_heads=5)
     assert "odd-sinusoidal-width" not in _broken(d_model=5, n_heads=5, position__kind="learned")
+    remedies = {heads: _broken(d_model=195, n_heads=heads)["odd-sinusoidal-width"].help for heads in (1, 3, 4)}
+    assert remedies[1] == "write d_model: 194 or 196, or position.kind: learned"
+    assert remedies[3] == "write d_model: 192 or 198, or position.kind: learned", "which three heads divide"
+    assert remedies[4] == "write d_model: 192 or 196, or position.kind: learned"
 
 
 def test_a_rule_is_silent_where_a_field_of_its_own_is_unsound() -> None:
@@ -43,7 +47,7 @@ def test_a_rule_is_silent_where_a_field_of_its_own_is_unsound() -> None:
 
 def test_every_rule_names_fields_that_exist() -> None:
     for rule in RULES:
-        assert set(rule.fields) <= set(fields())
+        assert {*rule.fields, *rule.beside} <= set(fields())
 
 
 @given(st.integers(1, MAX_D_MODEL), st.integers(1, MAX_N_HEADS), st.sampled_from(["sinusoidal", "learned", "none"]))
@@ -56,7 +60,9 @@ def test_each_remedy_mends_the_rule_it_speaks_of(d_model: int, n_heads: int, kin
         assert proposals
         for name, value in proposals:
             mended = {**values, name: value}
-            assert problem.code not in {each.code for each in broken_rules(mended)}, (problem.help, name, value)
+            left = {each.code for each in broken_rules(mended)}
+            assert problem.code not in left, (problem.help, name, value)
+            assert name != "d_model" or not left, "a width that is proposed suits the heads and the positions"
             assert name != "d_model" or 1 <= int(str(value)) <= MAX_D_MODEL
             assert name != "n_heads" or 1 <= int(str(value)) <= MAX_N_HEADS
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from textwrap import wrap
 from typing import Any
 
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.schema import BLOCKS, ModelConfig
 
 SCHEMA_LINE = "# yaml-language-server: $schema=./tinylm.schema.json"
+
+
+MAX_WIDTH = 120
+"""Columns of the lines of a config to start from."""
 
 
 def to_yaml(config: ModelConfig) -> str:
@@ -39,7 +44,7 @@ def _lines(config: ModelConfig, *, commented: bool) -> Iterator[str]:
         if name in BLOCKS:
             if commented:
                 yield ""
-                yield f"# {ModelConfig.model_fields[name].description}"
+                yield from _comment(ModelConfig.model_fields[name].description or "", "")
             yield f"{name}:"
             for inner, inner_value in value.items():
                 yield from _field(f"{name}.{inner}", inner, inner_value, "  ", commented=commented)
@@ -52,5 +57,10 @@ def _lines(config: ModelConfig, *, commented: bool) -> Iterator[str]:
 def _field(dotted: str, key: str, value: Any, indent: str, *, commented: bool) -> Iterator[str]:
     if commented:
         field = fields()[dotted]
-        yield f"{indent}# {field.description}" + ("" if field.choices else f" ({field.wants})")
+        yield from _comment(field.description + ("" if field.choices else f" ({field.wants})"), indent)
     yield f"{indent}{key}: {scalar(value)}"
+
+
+def _comment(text: str, indent: str) -> list[str]:
+    lead = f"{indent}# "
+    return wrap(text, MAX_WIDTH, initial_indent=lead, subsequent_indent=lead, break_long_words=False)

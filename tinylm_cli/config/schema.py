@@ -61,7 +61,8 @@ class Position(Block):
 
     kind: PositionKind = Field(
         default="sinusoidal",
-        description="sinusoidal: fixed sines and cosines, no parameters; learned: a max_len × d_model table; none.",
+        description="sinusoidal: fixed sines and cosines, no parameters; learned: a max_len × d_model table; "
+        "none: nothing is added, and order shows through the causal mask alone.",
     )
 
 

@@ -34,3 +34,26 @@ def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: 
     head = config.d_model + 2 * config.vocab_size
     feed_forward = 2 * config.d_model + 2 * config.d_ff
     return batch_size * seq_len * max(head, feed_forward) * DTYPE_BYTES[dtype]
+
+
+def decode_bytes(config: ModelConfig, *, prompt_len: int, max_new_tokens: int, dtype: str) -> int:
+    """Return the bytes that decoding one sequence holds at its widest, beside the model.
+
+    Keys and values, ``2 · n_layers · S · d_model`` for the S positions that fit in max_len; and a pass over what is
+    read at once, the prompt or, where it and the new tokens do not fit, a window of max_len: its residual stream, its
+    norm, and the hidden layer of a feed-forward network before and after the activation; or twice the logits of the
+    last position, in float32.
+
+    Args:
+        config: A validated config.
+        prompt_len: Tokens given, >= 1.
+        max_new_tokens: Tokens to add, >= 1.
+        dtype: A key of ``DTYPE_BYTES``.
+    """
+    longest = prompt_len + max_new_tokens - 1
+    capacity = min(longest, config.max_len)
+    cached = max_new_tokens > 1 and prompt_len < config.max_len
+    read = prompt_len if cached and longest <= config.max_len else capacity
+    cache = 2 * config.n_layers * capacity * config.d_model * DTYPE_BYTES[dtype] if cached else 0
+    feed_forward = read * (2 * config.d_model + 2 * config.d_ff) * DTYPE_BYTES[dtype]
+    return cache + max(feed_forward, 2 * config.vocab_size * DTYPE_BYTES["float32"])

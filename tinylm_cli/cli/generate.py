@@ -84,7 +84,15 @@ def generate(
         )
     given = COURSE_TOKENS if tokens is None else tokens
     prompt = encode_text(text, loaded.config) if text is not None else parse_tokens(given, loaded.config)
-    model = ModelRequest(loaded, device, dtype, seed, weights=weights).build()
+    request = ModelRequest(loaded, device, dtype, seed, weights=weights)
+
+    from tinylm_cli.analysis.memory import decode_bytes
+
+    request.require_room(
+        decode_bytes(loaded.config, prompt_len=len(prompt), max_new_tokens=max_new_tokens, dtype=request.dtype_name),
+        f"decoding {min(len(prompt) + max_new_tokens - 1, loaded.config.max_len)} tokens",
+    )
+    model = request.build()
 
     import torch
 

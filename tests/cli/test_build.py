@@ -109,6 +109,13 @@ class TestWeights:
         assert here(*TOY, "--save", "model", "--force").code == 2
         assert (folder / "model" / "thesis.tex").exists()
 
+    def test_force_alone_has_nothing_to_replace(self, here: Here) -> None:
+        result = here(*TOY, "--force")
+        assert (result.code, result.out) == (2, "")
+        assert result.err == (
+            "error: --force is for --save, which is not given\n  = help: add --save DIR, or leave --force out\n"
+        )
+
     def test_seed_draws_the_same_weights_each_time(self, here: Here, folder: Path) -> None:
         for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
             assert report(here(*TOY, "--seed", seed, "--save", name, "-f", "json"))["seed"] == int(seed)

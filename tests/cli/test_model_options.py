@@ -41,6 +41,14 @@ def test_a_model_that_does_not_fit_is_refused_before_anything_is_built(
     assert ("--meta" in result.err) == HAVE_META[command]
 
 
+@pytest.mark.parametrize("command", ["build", "forward"])
+def test_shapes_alone_load_nothing(command: str, here: Here) -> None:
+    here("build", "--config", "toy.yaml", "--save", "model")
+    result = here(command, "--meta", "--weights", "model")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("error: --meta loads nothing, so --weights would have no effect\n  = help: leave one")
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -55,6 +55,8 @@ def build(
     """
     if meta and save is not None:
         raise UsageError("--meta builds no weights, so there is nothing to --save", help="leave one of them out")
+    if force and save is None:
+        raise UsageError("--force is for --save, which is not given", help="add --save DIR, or leave --force out")
     loaded = requested_config(config, set_ or (), weights)
     request = ModelRequest(loaded, device, dtype, seed, meta, weights)
     model = request.build()
@@ -77,7 +79,7 @@ def build(
         device=str(model.lm_head.weight.device),
         dtype=built_dtype,
         seed=None if meta or weights is not None else seed,
-        weights=str(weights) if weights is not None and not meta else None,
+        weights=str(weights) if weights is not None else None,
         saved_to=str(save) if save is not None and proof.holds else None,
         architecture=describe(model, expand=expand),
         proof=proof,

@@ -93,6 +93,11 @@ class ModelRequest:
     meta: bool | None = None
     weights: Path | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse options that exclude each other."""
+        if self.meta and self.weights is not None:
+            raise UsageError("--meta loads nothing, so --weights would have no effect", help="leave one of them out")
+
     @property
     def dtype_name(self) -> str:
         """Storage type before weights are read."""
@@ -174,7 +179,7 @@ class ModelRequest:
         self.require_room()
         with self._remedies(), working(f"building {self.loaded.name}"):
             device, dtype = self.torch_device(), self.torch_dtype()
-            if self.weights is not None and not self.meta:
+            if self.weights is not None:
                 from tinylm_cli.model.weights import load_model
 
                 wanted = dtype if self.dtype is not None else None

@@ -15,11 +15,13 @@ from tinylm_cli.cli.model_options import (
     ModelRequest,
     SeedOption,
     WeightsOption,
+    import_torch,
 )
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, same_model
 from tinylm_cli.cli.outcome import Format, Outcome
+from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.requested_config import requested_config
-from tinylm_cli.errors import ExitCode, UsageError
+from tinylm_cli.errors import ExitCode, OccupiedError, UsageError
 
 
 def build(
@@ -59,6 +61,10 @@ def build(
         raise UsageError("--force is for --save, which is not given", help="add --save DIR, or leave --force out")
     loaded = requested_config(config, set_ or (), weights)
     request = ModelRequest(loaded, device, dtype, seed, meta, weights)
+    request.require_room()
+    if save is not None:
+        with working(f"building {loaded.name}"):
+            _require_savable(save, force=force)
     model = request.build()
 
     from tinylm_cli.analysis.params import analyse_params
@@ -90,3 +96,19 @@ def build(
         report, lambda: build_view(report, depth), format_, output, exit_code,
         next_step=follow_up("params" if meta else "forward", model_words, "" if meta else "--tokens"),
     )  # fmt: skip
+
+
+def _require_savable(directory: Path, *, force: bool) -> None:
+    """Refuse a folder that cannot be saved to, before anything is built.
+
+    Raises:
+        OutputError: If it may not be replaced, or not without --force, or cannot be made.
+    """
+    import_torch()
+
+    from tinylm_cli.model.weights import require_savable
+
+    try:
+        require_savable(directory, overwrite=force)
+    except OccupiedError as error:
+        raise OccupiedError(error.message, help="name another folder, or add --force to replace it") from error

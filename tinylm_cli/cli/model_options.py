@@ -110,7 +110,7 @@ class ModelRequest:
             UsageError: If it is not a device.
             UnableError: If it is not in this machine.
         """
-        _import_torch()
+        import_torch()
         import torch
 
         return torch.device("meta") if self.meta else _device(self.device)
@@ -189,7 +189,8 @@ class ModelRequest:
             return TinyTransformerLM.from_config(self.loaded.config, seed=self.seed, device=device, dtype=dtype)
 
 
-def _import_torch() -> None:
+def import_torch() -> None:
+    """Import torch, and the modules that need it, as one step that an interrupt does not cut in two."""
     with interrupts_deferred():
         import torch  # noqa: F401
 

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import OutputError, WeightsError
-from tinylm_cli.model.folder import write_folder
+from tinylm_cli.model.folder import require_writable, write_folder
 from tinylm_cli.model.initialise import fill_tables
 from tinylm_cli.model.lm import TinyTransformerLM
 from tinylm_cli.model.materialise import materialise
@@ -25,8 +25,19 @@ from tinylm_cli.model.mismatch import Stored, matching_dtype
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.yaml"
+_FILES = (WEIGHTS_FILE, CONFIG_FILE)
 
 SAVED_FOLDER = "name a folder that tinylm saved a model to"
+
+
+def require_savable(directory: Path, *, overwrite: bool = False) -> None:
+    """Refuse a folder that :func:`save_model` would refuse, before there is a model to save.
+
+    Raises:
+        OccupiedError: If it holds a saved model, and only ``overwrite`` is missing.
+        OutputError: If it may not be replaced, or cannot be made.
+    """
+    require_writable(directory, _FILES, overwrite=overwrite)
 
 
 def save_model(model: TinyTransformerLM, directory: Path, *, config_text: str, overwrite: bool = False) -> None:
@@ -56,7 +67,7 @@ def save_model(model: TinyTransformerLM, directory: Path, *, config_text: str, o
             raise OutputError(f"cannot write {directory}: {error}") from error
 
     needed_bytes = sum(tensor.nbytes for tensor in tensors.values())
-    write_folder(directory, (WEIGHTS_FILE, CONFIG_FILE), write, overwrite=overwrite, needed_bytes=needed_bytes)
+    write_folder(directory, _FILES, write, overwrite=overwrite, needed_bytes=needed_bytes)
 
 
 def load_model(

@@ -34,3 +34,53 @@ def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: 
     head = config.d_model + 2 * config.vocab_size
     feed_forward = 2 * config.d_model + 2 * config.d_ff
     return batch_size * seq_len * max(head, feed_forward) * DTYPE_BYTES[dtype]
+
+
+def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> int:
+    """Return the bytes kept of the positions read, so that decoding does not read them again.
+
+    A layer keeps keys and values, ``2 · n_kv_heads · d_head`` numbers for each of ``min(seq_len, window)`` positions; or
+    in latent attention ``kv_rank + d_rope`` numbers for each.
+
+    Args:
+        config: A validated config.
+        batch_size: Sequences decoded together, >= 1.
+        seq_len: Positions read of each, >= 1.
+        dtype: A key of ``DTYPE_BYTES``.
+
+    References:
+        Ainslie et al. 2023 (groups), https://arxiv.org/abs/2305.13245;
+        DeepSeek-AI 2024 (latent attention), https://arxiv.org/abs/2405.04434;
+        Jiang et al. 2023 (a window's rolling buffer), https://arxiv.org/abs/2310.06825
+    """
+    attention, pattern = config.attention, config.attention.window_pattern
+    if attention.kind == "latent":
+        numbers, held = attention.kv_rank + attention.d_rope, config.n_layers * seq_len
+    else:
+        rounds, rest = divmod(config.n_layers, len(pattern))
+        local = rounds * pattern.count("L") + pattern[:rest].count("L") if attention.window is not None else 0
+        numbers = 2 * config.n_kv_heads * config.d_head
+        held = local * min(seq_len, attention.window or seq_len) + (config.n_layers - local) * seq_len
+    return batch_size * held * numbers * DTYPE_BYTES[dtype]
+
+
+def decode_bytes(config: ModelConfig, *, prompt_len: int, max_new_tokens: int, dtype: str) -> int:
+    """Return the bytes that decoding one sequence holds at its widest, beside the model.
+
+    What is kept of the positions that fit in max_len; and a pass over what is read at once, the prompt or, where it and the new tokens do not fit, a window of max_len: its residual stream, its
+    norm, and the hidden layer of a feed-forward network before and after the activation; or twice the logits of the
+    last position, in float32.
+
+    Args:
+        config: A validated config.
+        prompt_len: Tokens given, >= 1.
+        max_new_tokens: Tokens to add, >= 1.
+        dtype: A key of ``DTYPE_BYTES``.
+    """
+    longest = prompt_len + max_new_tokens - 1
+    capacity = min(longest, config.max_len)
+    cached = max_new_tokens > 1 and prompt_len < config.max_len
+    read = prompt_len if cached and longest <= config.max_len else capacity
+    cache = kv_cache_bytes(config, batch_size=1, seq_len=capacity, dtype=dtype) if cached else 0
+    feed_forward = read * (2 * config.d_model + 2 * config.d_ff) * DTYPE_BYTES[dtype]
+    return cache + max(feed_forward, 2 * config.vocab_size * DTYPE_BYTES["float32"])

@@ -29,8 +29,8 @@ def new(
       tinylm new mine --config base --set n_layers=6
     """
     from tinylm_cli.config.dump import to_commented_yaml
-    from tinylm_cli.interop.load import load_config
     from tinylm_cli.config.presets import shipped
+    from tinylm_cli.interop.load import load_config
 
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
     if not name.strip("./") or name.endswith("/"):

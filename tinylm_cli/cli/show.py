@@ -36,8 +36,8 @@ def show(
       tinylm show --set norm.kind=rmsnorm --output mine.yaml
     """
     from tinylm_cli.config.dump import to_yaml
-    from tinylm_cli.interop.load import load_config
     from tinylm_cli.config.schema import flatten
+    from tinylm_cli.interop.load import load_config
     from tinylm_cli.render.views.presets import show_view
     from tinylm_cli.reports.presets import Origin, ShowReport
 

@@ -149,6 +149,8 @@ class Reader:
 
     def missing(self, key: str, why: str, remedy: str) -> None:
         """Say that ``key`` is needed and absent."""
+        if key in self._bad:
+            return
         self._bad.add(key)
         self._add("missing-key", f"{self._path}{key} is missing: {why}", self._node.span._replace(text=""), key, remedy)
 

@@ -52,7 +52,12 @@ class Span(NamedTuple):
 
 
 class Label(NamedTuple):
-    """A second place that a diagnostic points at, with what stands there."""
+    """A second place that a diagnostic points at.
+
+    Attributes:
+        span: The place.
+        text: What stands there, in a few words.
+    """
 
     span: Span
     text: str

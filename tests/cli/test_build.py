@@ -128,13 +128,19 @@ class TestWeights:
     @pytest.mark.parametrize(
         ("arguments", "told"),
         [
-            (["--weights", "absent"], "absent holds no config.yaml"),
+            (["--weights", "absent"], "absent does not exist\n  = help: name a folder that build --save wrote"),
+            (["--weights", "model/model.safetensors"], "takes the folder\n  = help: name a folder that build --save"),
+            (["--weights", "model/model.safetensors"], " wrote, for example model\n"),
             (["--weights", "."], ". holds no config.yaml"),
-            (["--weights", "toy.yaml"], "toy.yaml holds no config.yaml"),
-            (["--config", "toy.yaml", "--weights", "absent"], "absent/model.safetensors does not exist"),
-            (["--config", "tiny", "--weights", "model"], "does not hold this model"),
-            (["--weights", "model", "--set", "n_layers=1"], "does not hold this model"),
-            (["--weights", "model", "--dtype", "bfloat16"], "is float32, not bfloat16"),
+            (["--weights", "toy.yaml"], "toy.yaml is a file, and --weights takes the folder"),
+            (["--config", "toy.yaml", "--weights", "absent"], "absent does not exist\n  = help: name a folder"),
+            (["--config", "toy.yaml", "--weights", "."], "model.safetensors does not exist\n  = help: name a folder"),
+            (["--config", "tiny", "--weights", "model"], "model are of another model: d_model is 8 there, not 128; n_"),
+            (["--weights", "model", "--set", "n_layers=1"], "model are of another model: n_layers is 3 there, not 1\n"),
+            (
+                ["--weights", "model", "--dtype", "bfloat16"],
+                "all 51 tensors are float32, not bfloat16\n  = help: use the dtype it was saved with",
+            ),
         ],
     )
     def test_weights_that_do_not_fit_are_refused(self, arguments: list[str], told: str, here: Here) -> None:

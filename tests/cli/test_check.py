@@ -91,6 +91,7 @@ def test_loaded_weights_are_checked_where_they_are(here: Here) -> None:
     here("build", "--config", "toy.yaml", "--dtype", "float64", "--save", "model")
     document = json.loads(here("check", "--weights", "model", "--format", "json").out)
     assert (document["dtype"], document["weights"], document["failed"]) == ("float64", "model", 0)
+    assert document["seed"] is None, "which is of new weights"
 
 
 def test_options_reach_the_model(here: Here) -> None:

@@ -172,6 +172,14 @@ class TestOptions:
         assert "blocks.1.attention" not in here(*TOY).out
         assert "blocks.1.attention" in here(*TOY, "--expand").out
 
+    def test_many_blocks_are_left_out_and_expand_or_json_has_them(self, here: Here) -> None:
+        deep = ("forward", "--config", "toy.yaml", "--set", "n_layers=100", "--meta")
+        named = [line.split("  ")[0] for line in here(*deep).out.splitlines() if "block" in line]
+        assert named == ["blocks.0", "blocks.1", "… 97 more blocks", "blocks.99"]
+        assert here(*deep, "--expand").out.count("\nblocks.") == 100
+        assert sum(stage["depth"] == 0 for stage in report(here(*deep, "--format", "json"))["stages"]) == 104
+        assert here(*deep[:-2], "n_layers=16", "--meta").out.count("\nblocks.") == 16
+
     def test_a_wide_screen_says_what_each_stage_does(self, here: Here) -> None:
         assert "what it does" in here(*TOY, columns=120).out
         assert "what it does" not in here(*TOY, columns=60).out

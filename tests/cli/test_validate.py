@@ -74,9 +74,10 @@ def test_the_worst_decides(given: list[str], code: int, counts: tuple[int, int, 
     report = json.loads(here("validate", *given, "--format", "json").out)
     assert (report["valid"], report["wrong"], report["unreadable"]) == counts
     assert len(report["files"]) == sum(counts)
-    summary = here("validate", *given).out.splitlines()[-1]
+    page = here("validate", *given).out
+    summary = page.splitlines()[-1]
     if len(report["files"]) == 1:
-        assert given[0] in summary
+        assert given[0] in (summary if code < 2 else page)
         return
     assert summary.startswith(f"{sum(counts)} configs: ")
     for count, word in zip(counts, ("valid", "wrong", "unreadable"), strict=True):
@@ -115,6 +116,23 @@ def test_every_mistake_of_a_file_is_shown_at_its_place(here: Here) -> None:
         assert f"error[{code}]: " in result.out
         assert f" --> wrong.yaml:{place}\n" in result.out
     assert result.err == "", "what was found is the output, not talk"
+
+
+def test_what_cannot_be_read_is_told_as_everywhere_else(here: Here) -> None:
+    told = here("params", "--config", "to.yaml").err
+    assert (
+        here("validate", "to.yaml").out
+        == told
+        == ("error: no preset or file is called to.yaml\n  = help: did you mean toy.yaml?\n")
+    )
+    assert here("validate", "no/such.yaml").out == "error: no such file: no/such.yaml\n"
+
+
+def test_a_preset_comes_before_a_folder_of_its_name(here: Here, folder: Path) -> None:
+    (folder / "tiny").mkdir()
+    (folder / "tiny" / "wrong.yaml").write_text(WRONG, encoding="utf-8")
+    assert files(here("validate", "tiny", "--format", "json")) == {"tiny": "valid"}
+    assert files(here("validate", "./tiny", "--format", "json")) == {"tiny/wrong.yaml": "wrong"}
 
 
 @pytest.mark.usefixtures("many")

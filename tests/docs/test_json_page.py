@@ -20,6 +20,8 @@ from tinylm_cli.reports.params import ParamsReport
 from tinylm_cli.reports.presets import PresetsReport, ShowReport
 from tinylm_cli.reports.validate import ValidateReport
 
+_JSON_WORDS = {"None": "null", "True": "true", "False": "false"}
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "json.md"
 
 REPORTS: dict[str, type] = {
@@ -81,6 +83,8 @@ def _describe(kind: type) -> str:
     lines += ["| field | type | meaning |", "| --- | --- | --- |"]
     for name in names:
         meaning = " ".join(meanings.get(name, "").split()).replace("``", "`").replace("|", "\\|")
+        assert meaning, f"{kind.__name__}.{name} has no meaning"
+        meaning = re.sub(r"\b(None|True|False)\b", lambda word: _JSON_WORDS[word[0]], meaning)
         lines.append(f"| `{name}` | {_type_words(hints[name])} | {meaning} |")
     return "\n".join(lines) + "\n"
 

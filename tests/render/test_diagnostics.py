@@ -179,8 +179,8 @@ def test_an_error_without_a_place() -> None:
 
 def test_workflow_commands() -> None:
     diagnostic = _at("a: 100%\n", 3, 7)._replace(message="100% wrong:\nbad", source="a,b:c%.yaml", help="write 1")
-    unread = FileResult("gone.yaml", "unreadable", None, "no such file: gone.yaml", ())
-    wrong = FileResult("a,b:c%.yaml", "wrong", None, "", (diagnostic, diagnostic._replace(span=None, help="")))
+    unread = FileResult("gone.yaml", "unreadable", None, "no such file: gone.yaml", "", ())
+    wrong = FileResult("a,b:c%.yaml", "wrong", None, "", "", (diagnostic, diagnostic._replace(span=None, help="")))
     assert github_text([wrong, unread]) == (
         "::error file=a%2Cb%3Ac%25.yaml,line=1,col=4,endColumn=7,title=wrong-type::100%25 wrong:\\nbad; write 1\n"
         "::error file=a%2Cb%3Ac%25.yaml,title=wrong-type::100%25 wrong:\\nbad\n"
@@ -191,7 +191,7 @@ def test_workflow_commands() -> None:
 @given(st.text(max_size=30))
 def test_a_workflow_command_is_one_line_and_one_command(text: str) -> None:
     diagnostic = Diagnostic("wrong-type", text, text)
-    output = github_text([FileResult(text, "wrong", None, "", (diagnostic,))])
+    output = github_text([FileResult(text, "wrong", None, "", "", (diagnostic,))])
     assert output.count("\n") == 1
     assert output.isprintable() or output[:-1].isprintable() or " " in output
     properties = output.removeprefix("::error ").partition("::")[0]

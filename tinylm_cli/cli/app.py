@@ -18,7 +18,9 @@ from tinylm_cli.cli.completion import VARIABLE, complete_for_bash, completes_for
 from tinylm_cli.cli.outcome import Outcome, StreamError, emit, say, write_stdout, writing_to_stdout
 from tinylm_cli.errors import ConfigError, ExitCode, TinylmError
 
-COMMANDS = ("build", "params", "forward", "generate", "check", "validate", "list", "show", "new", "import", "schema")
+COMMANDS = (
+    "build", "params", "forward", "generate", "check", "validate", "list", "show", "new", "import", "export", "schema",
+)  # fmt: skip
 
 _MODULES = {"import": "import_"}
 _FUNCTIONS = {"list": "list_", "import": "import_"}

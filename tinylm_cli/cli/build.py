@@ -16,10 +16,10 @@ from tinylm_cli.cli.model_options import (
     ModelRequest,
     SeedOption,
     WeightsOption,
-    requested_config,
 )
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, path, same_model
 from tinylm_cli.cli.outcome import Format, Outcome
+from tinylm_cli.cli.requested_config import requested_config
 from tinylm_cli.errors import ExitCode, UsageError
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tinylm_cli.cli.model_options import (
     DeviceOption,
     DTypeOption,
@@ -9,11 +11,11 @@ from tinylm_cli.cli.model_options import (
     ModelRequest,
     SeedOption,
     WeightsOption,
-    requested_config,
 )
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, same_model
 from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.cli.progress import working
+from tinylm_cli.cli.requested_config import requested_config
 from tinylm_cli.errors import ExitCode
 
 
@@ -64,6 +66,8 @@ def check(
             model=model,
             on_start=lambda law: progress.say(f"checking {loaded.name}: {law}"),
         )
+    if weights is not None:
+        report = replace(report, seed=None)
     exit_code = ExitCode.FAILED if report.failed else ExitCode.DONE
     model_words = same_model(config, set_, weights)
     next_step = follow_up("forward" if report.failed else "generate", model_words, request.words(), "--tokens")

@@ -14,11 +14,11 @@ from tinylm_cli.cli.model_options import (
     ModelRequest,
     SeedOption,
     WeightsOption,
-    requested_config,
 )
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, same_model
 from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.cli.progress import working
+from tinylm_cli.cli.requested_config import requested_config
 from tinylm_cli.cli.tokens import check_length, parse_sizes, prompt_ids
 from tinylm_cli.errors import UsageError
 

@@ -19,10 +19,10 @@ from tinylm_cli.cli.model_options import (
     ModelRequest,
     SeedOption,
     WeightsOption,
-    requested_config,
 )
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, same_model
 from tinylm_cli.cli.outcome import Format, Outcome, write_stdout
+from tinylm_cli.cli.requested_config import requested_config
 from tinylm_cli.cli.tokens import prompt_ids
 from tinylm_cli.errors import UsageError
 from tinylm_cli.quantities import BYTE_VOCAB_SIZE

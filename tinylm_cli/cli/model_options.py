@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -14,7 +13,7 @@ import typer
 from tinylm_cli.cli.interrupts import interrupts_deferred
 from tinylm_cli.cli.options import DEFAULT_CONFIG, complete_config, path
 from tinylm_cli.cli.progress import working
-from tinylm_cli.errors import InputError, UnableError, UsageError
+from tinylm_cli.errors import UnableError, UsageError
 from tinylm_cli.quantities import MAX_SEED
 
 if TYPE_CHECKING:
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
     from tinylm_cli.config.loader import LoadedConfig
     from tinylm_cli.model import TinyTransformerLM
+
+
 
 
 class DType(StrEnum):
@@ -160,20 +161,6 @@ class ModelRequest:
             from tinylm_cli.model import TinyTransformerLM
 
             return TinyTransformerLM.from_config(self.loaded.config, seed=self.seed, device=device, dtype=dtype)
-
-
-def requested_config(config: str | None, overrides: Sequence[str], weights: Path | None) -> LoadedConfig:
-    """Load the config that is named, else the one saved beside the weights, else the default."""
-    from tinylm_cli.interop.load import load_config
-
-    if config is not None or weights is None:
-        return load_config(config if config is not None else DEFAULT_CONFIG, overrides)
-    saved = f"{weights}/config.yaml"
-    if not Path(saved).is_file():
-        raise InputError(
-            f"{weights} holds no config.yaml", help="name a folder that build --save wrote, or add --config"
-        )
-    return load_config(saved, overrides)._replace(name=weights.resolve().name)  # not that of every such file, config
 
 
 def _import_torch() -> None:

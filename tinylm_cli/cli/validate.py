@@ -76,7 +76,8 @@ def _expand(files: Iterable[str]) -> Iterator[str]:
     seen: set[str] = set()
     for name in files:
         folder = Path(name)
-        whole = is_model_folder(folder) or not folder.is_dir()
+        shown = name in shipped()  # a preset comes first, as for --config
+        whole = shown or is_model_folder(folder) or not folder.is_dir()
         inside = [] if whole else [str(path) for path in _yaml_files(folder)]
         for path in inside or [name]:
             file = path if path == "-" or path in shipped() else os.path.realpath(path)
@@ -103,9 +104,7 @@ def _check(path: str, overrides: Iterable[str]) -> FileResult:
     try:
         loaded = load_config(path, tuple(overrides))
     except ConfigError as error:
-        return FileResult(error.diagnostics[0].source, "wrong", None, "", error.diagnostics)
+        return FileResult(error.diagnostics[0].source, "wrong", None, "", "", error.diagnostics)
     except InputError as error:
-        return FileResult(
-            path, "unreadable", None, f"{error.message} ({error.help})" if error.help else error.message, ()
-        )
-    return FileResult(loaded.source, "valid", total_params(tensor_table(loaded.config)), "", ())
+        return FileResult(path, "unreadable", None, error.message, error.help, ())
+    return FileResult(loaded.source, "valid", total_params(tensor_table(loaded.config)), "", "", ())

@@ -82,6 +82,7 @@ _BOOLEANS = {
     "0": "false",
 }
 _ENDING = re.compile(r"\.ya?ml$")
+_NEAR_NAME = 0.7  # names are chosen freely, so less likeness means nothing
 _NEAR_STEM = 0.5
 _SCALED = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([kmb])")
 _SCALES = {"k": 10**3, "m": 10**6, "b": 10**9}
@@ -100,9 +101,9 @@ def suggest(wrong: str, known: Iterable[str]) -> str | None:
 def suggest_config(wrong: str, known: Iterable[str]) -> str | None:
     """Return the preset or file most likely meant; an ending, which many share, is no likeness by itself."""
     by_stem = {_stem(name): name for name in known}
-    stem = suggest(_stem(wrong), by_stem)
-    if stem is not None:
-        return by_stem[stem]
+    stems = difflib.get_close_matches(_stem(wrong), by_stem, n=1, cutoff=_NEAR_NAME)
+    if stems:
+        return by_stem[stems[0]]
     near = suggest(wrong, by_stem.values())
     alike = near is not None and difflib.SequenceMatcher(None, _stem(wrong), _stem(near)).ratio() >= _NEAR_STEM
     return near if alike else None

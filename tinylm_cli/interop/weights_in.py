@@ -18,10 +18,9 @@ from tinylm_cli.interop.hub_folder import HubFolder
 from tinylm_cli.interop.names import names_of
 from tinylm_cli.interop.pairs import Pair, pairs
 from tinylm_cli.model import TinyTransformerLM
-from tinylm_cli.model.stream_file import FORMAT_NAMES, Planned
-from tinylm_cli.model.weights import save_tensors, stored_tensors
-
-DTYPES = {name: dtype for dtype, name in FORMAT_NAMES.items()}
+from tinylm_cli.model.state import stored_tensors
+from tinylm_cli.model.tensor_file import DTYPES, Planned
+from tinylm_cli.model.weights import save_tensors
 
 DERIVED = re.compile(r"(^|\.)(rotary_emb\.inv_freq|attn\.(masked_)?bias|attention\.(masked_)?bias|embed_positions)$")
 """Buffers that some files hold and every library works out again: causal masks and rotary frequencies."""

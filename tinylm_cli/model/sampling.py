@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from tinylm_cli.model.stream import stream
+from tinylm_cli.quantities import MAX_SEED
 
 GREEDY_BELOW = torch.finfo(torch.float32).tiny
 """Temperatures under this are zero in float32."""
-
-MAX_SEED = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)

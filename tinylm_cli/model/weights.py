@@ -6,29 +6,28 @@ A tied tensor is stored once, by the embedding's name. Nothing is ever unpickled
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterator
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.errors import OutputError, WeightsError
+from tinylm_cli.errors import WeightsError
 from tinylm_cli.model.folder import write_folder
 from tinylm_cli.model.initialise import fill_buffers
 from tinylm_cli.model.lm import TinyTransformerLM
 from tinylm_cli.model.materialise import materialise
+from tinylm_cli.model.mismatch import Stored, matching_dtype
+from tinylm_cli.model.state import stored_tensors
+from tinylm_cli.model.tensor_file import Planned, write_tensors
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.yaml"
 
-DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-"""The floating types of the file format, by the names it has for them."""
-
-MAX_PROBLEMS = 10
+SAVED_FOLDER = "name a folder that tinylm saved a model to"
 
 
 def save_model(model: TinyTransformerLM, directory: Path, *, config_text: str, overwrite: bool = False) -> None:
@@ -46,18 +45,31 @@ def save_model(model: TinyTransformerLM, directory: Path, *, config_text: str, o
         ValueError: If the model is on meta.
         OutputError: If the folder may not be replaced, or the system refuses something on the way.
     """
-    tensors = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    tensors = stored_tensors(model)
     if any(tensor.is_meta for tensor in tensors.values()):
         raise ValueError("a model on meta has no weights to save")
+    planned = [Planned(name, tuple(tensor.shape), tensor.dtype, tensor.cpu) for name, tensor in tensors.items()]
+    save_tensors(planned, directory, config_text=config_text, overwrite=overwrite)
+
+
+def save_tensors(tensors: Sequence[Planned], directory: Path, *, config_text: str, overwrite: bool = False) -> None:
+    """Write tensors, each made when its turn has come, as the weights of a model.
+
+    Args:
+        tensors: All that ``stored_tensors`` names of the model.
+        directory: As for :func:`save_model`.
+        config_text: Likewise.
+        overwrite: Likewise.
+
+    Raises:
+        OutputError: If the folder may not be replaced, or the system refuses something on the way.
+    """
 
     def write(folder: Path) -> None:
         (folder / CONFIG_FILE).write_text(config_text, encoding="utf-8", newline="\n")
-        try:
-            save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-        except SafetensorError as error:
-            raise OutputError(f"cannot write {directory}: {error}") from error
+        write_tensors(folder / WEIGHTS_FILE, tensors)
 
-    needed_bytes = sum(tensor.nbytes for tensor in tensors.values())
+    needed_bytes = sum(tensor.nbytes for tensor in tensors)
     write_folder(directory, (WEIGHTS_FILE, CONFIG_FILE), write, overwrite=overwrite, needed_bytes=needed_bytes)
 
 
@@ -80,82 +92,73 @@ def load_model(
         dtype: What the file must hold; None for any one floating type.
 
     Raises:
-        WeightsError: If the file cannot be read, or a name, shape or dtype is not the model's; names the first ten.
+        WeightsError: If the file cannot be read, or a name, shape or dtype is not the model's; says of each kind
+            of mismatch how many tensors it is about, and names the first.
         CapacityError: If the weights do not fit in this machine.
     """
     path = Path(directory) / WEIGHTS_FILE
     device = torch.device(device)
     model = TinyTransformerLM.from_config(config, device="meta")
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            dtype = _matching_dtype(file, model, path=path, dtype=dtype)
-        materialise(model, device=device, dtype=dtype)
-        if device.type != "meta":
-            _read_into(model, path)
+        with path.open("rb") as file:
+            with safe_open(path, framework="pt", device="cpu"):
+                pass  # the format's own reader refuses what is damaged
+            stored = _header(file, path)
+            dtype = matching_dtype(stored, model, path=path, dtype=dtype)
+            materialise(model, device=device, dtype=dtype)
+            if device.type != "meta":
+                fill_buffers(model)
+                _read_into(model, file, stored, path)
     except FileNotFoundError as error:
-        raise WeightsError(f"{path} does not exist", help="name a folder that tinylm saved a model to") from error
+        raise WeightsError(f"{path} does not exist", help=SAVED_FOLDER) from error
+    except NotADirectoryError as error:
+        raise WeightsError(f"{directory} is not a folder", help=SAVED_FOLDER) from error
+    except IsADirectoryError as error:
+        raise WeightsError(f"{path} is a folder, not a file", help=SAVED_FOLDER) from error
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
     except SafetensorError as error:
-        raise WeightsError(f"{path} is damaged or not a safetensors file: {error}") from error
-    fill_buffers(model)
+        raise _damaged(path, str(error)) from error
     return model
 
 
-def _read_into(model: TinyTransformerLM, path: Path) -> None:
-    """Fill each parameter from a file that is known to hold it.
+def _header(file: BinaryIO, path: Path) -> dict[str, Stored]:
+    """Return what the open file says it holds, read once: by the same words tensors are compared and then found.
+
+    Raises:
+        WeightsError: If it is not what it was a moment ago, when the format's own reader took it.
+    """
+    try:
+        size = int.from_bytes(file.read(8), "little")
+        if size > os.fstat(file.fileno()).st_size:
+            raise ValueError("its header is longer than the file")
+        header = json.loads(file.read(size))
+        start = file.tell()
+        return {
+            name: Stored(str(entry["dtype"]), tuple(map(int, entry["shape"])), start + int(entry["data_offsets"][0]))
+            for name, entry in header.items()
+            if name != "__metadata__"
+        }
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, why: str) -> WeightsError:
+    return WeightsError(
+        f"{path} is damaged or not a safetensors file: {why}", help="save the model again, or copy the file once more"
+    )
+
+
+def _read_into(model: TinyTransformerLM, file: BinaryIO, stored: Mapping[str, Stored], path: Path) -> None:
+    """Fill each stored tensor from an open file that is known to hold it.
 
     Not from the file's memory map: its pages would count as memory beside the parameters, its alignment would change
     the last bits of products, and a file cut short meanwhile would kill the process.
     """
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        data = file.tell()
-        for name, parameter in model.named_parameters():
-            values = parameter.detach()
-            host = values if values.device.type == "cpu" else torch.empty_like(values, device="cpu")
-            file.seek(data + header[name]["data_offsets"][0])
-            if file.readinto(host.view(-1).view(torch.uint8).numpy().data) != host.nbytes:
-                raise WeightsError(f"{path} was cut short while it was read")
-            if host is not values:
-                values.copy_(host)
-
-
-def _matching_dtype(file: Any, model: TinyTransformerLM, *, path: Path, dtype: torch.dtype | None) -> torch.dtype:
-    """Return the one dtype of the open file once every name, shape and dtype in it is the model's.
-
-    Raises:
-        WeightsError: Lists what is not.
-    """
-    slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    stored = {name: str(piece.get_dtype()) for name, piece in slices.items()}
-    usual, _ = Counter(stored.values()).most_common(1)[0] if stored else ("F32", 0)
-    expected_dtype = dtype or DTYPES.get(usual, torch.float32)
-    problems = list(_problems(slices, stored, model, dtype=expected_dtype))
-    if problems:
-        rest = len(problems) - MAX_PROBLEMS
-        listed = "; ".join(problems[:MAX_PROBLEMS]) + (f"; and {rest} more" if rest > 0 else "")
-        raise WeightsError(
-            f"{path} does not hold this model: {listed}", help="use the config and the dtype it was saved with"
-        )
-    return expected_dtype
-
-
-def _problems(
-    slices: dict[str, Any], stored: dict[str, str], model: TinyTransformerLM, *, dtype: torch.dtype
-) -> Iterator[str]:
-    expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    for name in expected:
-        if name not in slices:
-            yield f"{name} is missing"
-    for name, piece in slices.items():
-        if name not in expected:
-            shared = name == "lm_head.weight"
-            yield f"{name} is unexpected" + (", as tie_weights shares the embedding's" if shared else "")
-            continue
-        shape = tuple(piece.get_shape())
-        if shape != expected[name]:
-            yield f"{name} has shape {shape}, not {expected[name]}"
-        if DTYPES.get(stored[name]) != dtype:
-            found = str(DTYPES.get(stored[name], stored[name])).removeprefix("torch.")
-            yield f"{name} is {found}, not {str(dtype).removeprefix('torch.')}"
+    for name, values in stored_tensors(model).items():
+        host = values if values.device.type == "cpu" else torch.empty_like(values, device="cpu")
+        file.seek(stored[name].offset)
+        if file.readinto(host.view(-1).view(torch.uint8).numpy().data) != host.nbytes:  # type: ignore[attr-defined]
+            raise WeightsError(f"{path} was cut short while it was read", help="load it again once it is complete")
+        if host is not values:
+            values.copy_(host)

@@ -97,7 +97,14 @@ class Mistake(NamedTuple):
     diagnostic: Diagnostic
 
 
-Block = Heading | Table | Tree | Note | Listing | Mistake
+class Failure(NamedTuple):
+    """Something that could not be carried out, and what to do about it; ``help`` may be empty."""
+
+    message: str
+    help: str = ""
+
+
+Block = Heading | Table | Tree | Note | Listing | Mistake | Failure
 
 
 View = tuple[Block, ...]

@@ -26,8 +26,7 @@ def diagnostics_text(diagnostics: Iterable[Diagnostic], terminal: Terminal) -> s
 
 def error_text(message: str, remedy: str, terminal: Terminal) -> str:
     """Return ``error: message`` and, under it, what to do."""
-    lines = [*_headline("error", message, terminal), *_remedy("  ", remedy, terminal)]
-    return paint(lines, terminal)
+    return paint(error_lines(message, remedy, terminal), terminal)
 
 
 def github_text(files: Iterable[FileResult]) -> str:
@@ -40,8 +39,14 @@ def github_text(files: Iterable[FileResult]) -> str:
     for file in files:
         commands += [_github(diagnostic) for diagnostic in file.diagnostics]
         if file.reason:
-            commands.append(_github(Diagnostic("unreadable", file.reason, file.path)))
+            commands.append(_github(Diagnostic("unreadable", file.reason, file.path, help=file.help)))
     return "".join(f"{command}\n" for command in commands)
+
+
+def error_lines(message: str, remedy: str, terminal: Terminal) -> Iterator[Line]:
+    """Yield the lines of an error that has no place in a config."""
+    yield from _headline("error", message, terminal)
+    yield from _remedy("  ", remedy, terminal)
 
 
 def diagnostic_lines(diagnostic: Diagnostic, terminal: Terminal) -> Iterator[Line]:

@@ -11,6 +11,7 @@ from tinylm_cli.render.blocks import (
     Branch,
     Cell,
     Column,
+    Failure,
     Heading,
     Listing,
     Mistake,
@@ -46,6 +47,8 @@ def _lower(block: Block) -> Iterator[str]:
             place = f":{found.span.line}:{found.span.column}" if found.span else ""
             remedy = f" ({_plain(found.help)})" if found.help else ""
             yield f"- **{_plain(found.source)}{place}** {found.code}: {_plain(found.message)}{remedy}"
+        case Failure(message, remedy):
+            yield f"- **error** {_plain(message)}" + (f" ({_plain(remedy)})" if remedy else "")
         case Table(columns, rows, total):
             yield from _table(columns, [*rows, *([_strong(total)] if total else [])])
         case Tree(columns, root):

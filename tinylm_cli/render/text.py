@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tinylm_cli.render.blocks import Block, Cell, Heading, Listing, Mistake, Note, Table, Tree
+from tinylm_cli.render.blocks import Block, Cell, Failure, Heading, Listing, Mistake, Note, Table, Tree
 from tinylm_cli.render.cells import cell_len
 from tinylm_cli.render.grid import Grid, tree_rows
 from tinylm_cli.render.lines import Line, line, paint, wrap
@@ -41,6 +41,10 @@ def _lower(block: Block, terminal: Terminal) -> Iterator[Line]:
             from tinylm_cli.render.diagnostics import diagnostic_lines
 
             yield from diagnostic_lines(diagnostic, terminal)
+        case Failure(message, remedy):
+            from tinylm_cli.render.diagnostics import error_lines
+
+            yield from error_lines(message, remedy, terminal)
         case Table(columns, rows, total):
             yield from _draw(Grid(columns, [*rows, *([total] if total else [])], terminal), ruled=total is not None)
         case Tree(columns, root):

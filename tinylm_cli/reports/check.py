@@ -31,13 +31,26 @@ class Law:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """All laws of one model, in the order they were tried."""
+    """All laws of one model, in the order they were tried.
+
+    Attributes:
+        name: The model's name.
+        source: Where its config came from.
+        device: Where it was checked: ``cpu``, ``cuda:0``.
+        dtype: Storage type of its weights.
+        seed: What its weights were drawn from; None when they were loaded.
+        weights: Folder the weights were loaded from, or None.
+        passed: Laws that hold.
+        failed: Laws that are broken; the command exits with 1 when there are any.
+        skipped: Laws that do not apply, or that this machine cannot try.
+        laws: Each law and what was measured.
+    """
 
     name: str
     source: str
     device: str
     dtype: str
-    seed: int
+    seed: int | None
     weights: str | None
     passed: int
     failed: int

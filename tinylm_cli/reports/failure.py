@@ -27,7 +27,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class FailureReport:
-    """The failure, under a key that no other report has."""
+    """The failure, under a key that no other report has.
+
+    Attributes:
+        error: Why the command ended without its report.
+    """
 
     error: Failure
 

@@ -30,7 +30,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A token that may come next, and its probability after softmax."""
+    """A token that may come next.
+
+    Attributes:
+        token: Its id.
+        probability: How likely the model holds it to be, after softmax over the whole vocabulary, 0 to 1.
+    """
 
     token: int
     probability: float

@@ -121,6 +121,10 @@ class ModelParams:
 
 @dataclass(frozen=True)
 class ParamsReport:
-    """Every model asked about, in order."""
+    """Every model asked about.
+
+    Attributes:
+        models: One with ``--config``; without it every preset, in the order of ``tinylm list``.
+    """
 
     models: tuple[ModelParams, ...]

@@ -35,7 +35,11 @@ class Preset:
 
 @dataclass(frozen=True)
 class PresetsReport:
-    """Every shipped config, the course's first."""
+    """Every shipped config.
+
+    Attributes:
+        presets: The course's four first, in its order.
+    """
 
     presets: tuple[Preset, ...]
 

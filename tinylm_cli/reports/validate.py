@@ -19,6 +19,7 @@ class FileResult:
         status: ``valid``; ``wrong``, with diagnostics; or ``unreadable``, with a reason.
         total_params: Parameters of a valid config, a tied tensor counted once; else None.
         reason: Why it could not be read; else empty.
+        help: What to do about that; may be empty.
         diagnostics: Every mistake, in the order of the file.
     """
 
@@ -26,12 +27,20 @@ class FileResult:
     status: FileStatus
     total_params: int | None
     reason: str
+    help: str
     diagnostics: tuple[Diagnostic, ...]
 
 
 @dataclass(frozen=True)
 class ValidateReport:
-    """Every config asked about, and how many ended how."""
+    """Every config asked about, and how many ended how.
+
+    Attributes:
+        valid: Configs without a mistake.
+        wrong: Configs that were read and have mistakes.
+        unreadable: Configs that could not be read.
+        files: Each config, in the order given; a folder's in the order of their paths.
+    """
 
     valid: int
     wrong: int

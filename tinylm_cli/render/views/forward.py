@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tinylm_cli.quantities import BYTE_VOCAB_SIZE
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Table, View
 from tinylm_cli.render.units import integer, shape
 from tinylm_cli.reports.forward import Candidate, ForwardReport, Stage
+
+_MOST_BLOCKS = 16
+"""A model of more blocks has all but three of them left out, unless asked for."""
 
 
 def forward_view(report: ForwardReport, *, expand: bool) -> View:
@@ -30,7 +35,27 @@ def _stages(stages: tuple[Stage, ...], *, expand: bool) -> Table:
         Column("std", right=True, keep=4),
         Column("finite", keep=2),
     )
-    return Table(columns, tuple(_stage(stage) for stage in stages if expand or not _in_a_block(stage)))
+    return Table(columns, tuple(_stage(stage) for stage in stages) if expand else tuple(_outline(stages)))
+
+
+def _outline(stages: tuple[Stage, ...]) -> Iterator[Row]:
+    """Yield the stages around the blocks and the blocks themselves; of many, the first two and the last."""
+    blocks = [stage for stage in stages if stage.depth == 0 and stage.name.startswith("blocks.")]
+    left_out = blocks[2:-1] if len(blocks) > _MOST_BLOCKS else []
+    passed_over = set(map(id, left_out))
+    for stage in stages:
+        if left_out and stage is left_out[0]:
+            kind = f"blocks 3 to {len(blocks) - 1}; --expand lists them"
+            yield (
+                Cell(f"… {len(left_out):,} more blocks", "muted"),
+                Cell(kind, "muted"),
+                shape(stage.shape),
+                "",
+                "",
+                "",
+            )
+        if id(stage) not in passed_over and not _in_a_block(stage):
+            yield _stage(stage)
 
 
 def _in_a_block(stage: Stage) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tinylm_cli.render.blocks import Block, Cell, Column, Mistake, Note, Row, Style, Table, View
+from tinylm_cli.render.blocks import Block, Cell, Column, Failure, Mistake, Note, Row, Style, Table, View
 from tinylm_cli.render.units import counted, integer
 from tinylm_cli.reports.validate import FileResult, ValidateReport
 
@@ -14,15 +14,20 @@ _TONES: dict[str, Style] = {"valid": "good", "wrong": "bad", "unreadable": "bad"
 
 def validate_view(report: ValidateReport) -> View:
     """Show every mistake, then the files (where there are several, and not too many), then one line that sums up."""
-    blocks: list[Block] = [Mistake(diagnostic) for file in report.files for diagnostic in file.diagnostics]
+    blocks = [block for file in report.files for block in _found(file)]
     listed = [file for file in report.files if file.status != "valid" or len(report.files) <= _MOST_LISTED]
     if listed and len(report.files) > 1:
         columns = (Column("config", shrink=True), Column(""), Column("parameters", right=True, keep=4))
         blocks.append(Table(columns, tuple(_row(file) for file in listed)))
-    blocks += [Note(f"{file.path}: {file.reason}", "bad") for file in report.files if file.reason]
     tone: Style = "good" if report.valid == len(report.files) else "bad"
     blocks += [Note(sentence, tone) for sentence in _summary(report)]
     return tuple(blocks)
+
+
+def _found(file: FileResult) -> Iterator[Block]:
+    yield from map(Mistake, file.diagnostics)
+    if file.reason:
+        yield Failure(file.reason, file.help)
 
 
 def _row(file: FileResult) -> Row:

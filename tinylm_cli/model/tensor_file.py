@@ -13,13 +13,10 @@ from torch import Tensor
 
 ALIGNMENT = 8
 
-FORMAT_NAMES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-}
+DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """The floating types of the file format, by the names it has for them."""
+
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 class Planned(NamedTuple):
@@ -64,7 +61,7 @@ def write_tensors(path: Path, tensors: Iterable[Planned]) -> None:
     for tensor in planned:
         start, end = end, end + tensor.nbytes
         header[tensor.name] = {
-            "dtype": FORMAT_NAMES[tensor.dtype],
+            "dtype": _NAMES[tensor.dtype],
             "shape": list(tensor.shape),
             "data_offsets": [start, end],
         }

@@ -1,0 +1,80 @@
+"""Which config a command line asks for, and whether it is that of the weights it names. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tinylm_cli.cli.options import DEFAULT_CONFIG
+from tinylm_cli.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from tinylm_cli.config.loader import LoadedConfig
+    from tinylm_cli.config.schema import ModelConfig
+
+SAVED_FOLDER = "name a folder that build --save wrote"
+
+FREE_FIELDS = frozenset({"dropout", "nominal_params"})
+"""Fields that change nothing about what saved weights compute."""
+
+
+def requested_config(config: str | None, overrides: Sequence[str], weights: Path | None) -> LoadedConfig:
+    """Load the config that is named, else the one saved beside the weights, else the default.
+
+    Raises:
+        InputError: If the weights are not in a folder, or it holds no config and none is named.
+        ConfigError: If the config is wrong.
+        UsageError: If an override is not ``key=value``, or the config is not that of the weights.
+    """
+    from tinylm_cli.interop.load import load_config
+
+    if weights is None:
+        return load_config(DEFAULT_CONFIG if config is None else config, overrides)
+    _require_folder(weights)
+    saved = f"{weights}/config.yaml"
+    if not Path(saved).is_file():
+        if config is None:
+            raise InputError(f"{weights} holds no config.yaml", help=f"{SAVED_FOLDER}, or add --config")
+        return load_config(config, overrides)  # with nothing to compare it with but the shapes
+    kept = load_config(saved)
+    if config is None and not overrides:
+        loaded = kept
+    else:
+        loaded = load_config(saved if config is None else config, overrides)
+        _require_same_model(loaded.config, kept.config, weights)
+    return loaded if config is not None else loaded._replace(name=weights.resolve().name)  # not that of every such file
+
+
+def _require_folder(weights: Path) -> None:
+    if not weights.exists():
+        raise InputError(f"{weights} does not exist", help=f"{SAVED_FOLDER}: tinylm build --save {weights}")
+    if not weights.is_dir():
+        holder = f", for example {weights.parent}" if weights.name == "model.safetensors" else ""
+        raise InputError(f"{weights} is a file, and --weights takes the folder", help=f"{SAVED_FOLDER}{holder}")
+
+
+def _require_same_model(config: ModelConfig, kept: ModelConfig, weights: Path) -> None:
+    """Refuse a config under which saved weights would compute something else, though their shapes may fit."""
+    differences = list(_differences(config, kept))
+    if differences:
+        raise UsageError(
+            f"the weights in {weights} are of another model: {'; '.join(differences)}",
+            help="leave out --config and what --set changes of these, or name other weights",
+        )
+
+
+def _differences(config: ModelConfig, kept: ModelConfig) -> Iterator[str]:
+    """Yield each field that decides what is computed and differs, with both values.
+
+    ``max_len`` decides nothing where positions are not learned: it may be raised for longer sequences.
+    """
+    from tinylm_cli.config.dump import scalar
+    from tinylm_cli.config.schema import flatten
+
+    learned = "learned" in (config.position.kind, kept.position.kind)
+    free = FREE_FIELDS if learned else FREE_FIELDS | {"max_len"}
+    saved = flatten(kept.model_dump())
+    for name, value in flatten(config.model_dump()).items():
+        if name not in free and value != saved[name]:
+            yield f"{name} is {scalar(saved[name])} there, not {scalar(value)}"

@@ -1,0 +1,49 @@
+"""Which family a model is exported in, and as which equal model if not as itself."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import NamedTuple
+
+from tinylm_cli.config.dump import scalar
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import UnableError
+from tinylm_cli.interop.export import Expressed, express, meaning
+from tinylm_cli.interop.fold import equals
+
+
+class Choice(NamedTuple):
+    """How a model is exported.
+
+    Attributes:
+        config: The model itself, or an equal one.
+        expressed: That in the words of a family.
+        changes: How the equal model differs from the model: ``position.kind: sinusoidal → learned``; empty for itself.
+    """
+
+    config: ModelConfig
+    expressed: Expressed
+    changes: tuple[str, ...]
+
+
+def choose(config: ModelConfig) -> Choice:
+    """Return the first family that expresses the model, or an equal one, the least rewritten first.
+
+    Raises:
+        UnableError: If none does; says what the nearest family lacks.
+    """
+    try:
+        return Choice(config, express(config), ())
+    except UnableError:
+        for equal in equals(config):
+            with suppress(UnableError):
+                return Choice(equal, express(equal), tuple(_changes(meaning(config), meaning(equal))))
+        raise
+
+
+def _changes(before: dict[str, object], after: dict[str, object]) -> list[str]:
+    return [
+        f"{name}: {scalar(before[name])} → {scalar(after[name])}"
+        for name in after
+        if name in before and before[name] != after[name]
+    ]

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tinylm_cli.config.codes import CODES, MOST_REPORTED, clip, diagnostic, refusal
-from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.source import SET
 from tinylm_cli.errors import ConfigError, Diagnostic, Span
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.render.diagnostics import diagnostics_text
 from tinylm_cli.render.safe import visible
 from tinylm_cli.render.terminal import Terminal
@@ -26,6 +26,7 @@ EXAMPLES = {
     "duplicate-key": "duplicate-key",
     "empty-document": "only-comments",
     "heads-do-not-divide": "heads-do-not-divide",
+    "json-syntax": "hf-json-syntax",
     "key-not-a-name": "complex-key",
     "merge-key": "merge-key",
     "missing-key": "missing-one",
@@ -41,7 +42,10 @@ EXAMPLES = {
     "too-many-mistakes": "too-many-mistakes",
     "too-many-values": "too-many-values",
     "unknown-choice": "choice-case",
+    "unknown-family": "hf-unknown-family",
     "unknown-key": "foreign-nanogpt",
+    "unknown-setting": "hf-unknown-setting",
+    "unsupported-setting": "hf-unsupported-setting",
     "wrong-type": "yaml11-booleans",
     "yaml-syntax": "missing-space",
 }

@@ -1,4 +1,4 @@
-"""Every family: a config as it is found in the wild gives the right fields, and the count of transformers' own module."""
+"""Every family: a config as found in the wild gives the right fields, and the count of transformers' own module."""
 
 from __future__ import annotations
 
@@ -41,7 +41,6 @@ LLAMA: dict[str, Any] = {
     "dropout": 0.0,
     "block.parallel": False,
 }
-
 
 
 def _sharper(weight: float) -> float:
@@ -235,8 +234,8 @@ def test_the_tables_name_fields_that_exist(family: Any) -> None:
 
 
 GALLERY = {
-    "gpt2": "gpt2", "pythia-160m": "gpt_neox", "llama-2-7b": "llama-2", "llama-3.1-8b": "llama", "mistral-7b": "mistral",
-    "mixtral-8x7b": "mixtral", "qwen2.5-0.5b": "qwen2", "qwen3-0.6b": "qwen3", "qwen3-30b-a3b": "qwen3_moe",
+    "gpt2": "gpt2", "pythia-160m": "gpt_neox", "llama-2-7b": "llama-2", "llama-3.1-8b": "llama",
+    "mistral-7b": "mistral", "mixtral-8x7b": "mixtral", "qwen2.5-0.5b": "qwen2", "qwen3-0.6b": "qwen3", "qwen3-30b-a3b": "qwen3_moe",
     "gemma-2-2b": "gemma2", "gemma-3-1b": "gemma3_text", "olmo-2-7b": "olmo2", "deepseek-v2-lite": "deepseek_v2",
     "gpt-oss-20b": "gpt_oss",
 }  # fmt: skip

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from tinylm_cli.model import TinyTransformerLM
 
 
-
-
 class DType(StrEnum):
     """Storage types of weights, by torch's names."""
 

@@ -211,4 +211,6 @@ def _empty(source: Source) -> Diagnostic:
 
 
 def _model_name(source: str) -> str:
+    if source in shipped():  # names have dots: qwen3-0.6b
+        return source
     return "stdin" if source == STDIN else Path(source).stem

@@ -105,7 +105,7 @@ def test_json_that_yaml_would_refuse(tmp_path: Path) -> None:
     assert loaded.config.d_model == 64
     span = loaded.origins["d_model"]
     assert span is not None
-    assert (span.line, span.column) == (3, 18)
+    assert (span.line, span.column) == (3, 19)
 
 
 def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:

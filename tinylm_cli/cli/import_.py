@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tinylm_cli.cli.model_options import import_torch
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, same_model
 from tinylm_cli.cli.outcome import STDOUT, Format, Outcome, talk
+from tinylm_cli.cli.progress import working
+from tinylm_cli.errors import UsageError
 from tinylm_cli.render.safe import visible
+
+if TYPE_CHECKING:
+    from tinylm_cli.interop.load import ImportedConfig
 
 
 def import_(
     path: Annotated[str, typer.Argument(metavar="PATH", help="A config.json, the folder that holds it, or -.")],
+    weights: Annotated[
+        bool, typer.Option("--weights", help="Convert the weights too, into the new folder that --output names.")
+    ] = False,
     set_: SetOption = None,
     format_: FormatOption = Format.text,
     output: OutputOption = None,
@@ -22,19 +31,23 @@ def import_(
 
     With only what differs from the defaults. Reads files on this machine, fetches nothing, runs no code beside them.
     A setting that would change the model in a way no config can say is an error; keys that change no model are listed
-    on standard error.
+    on standard error. With --weights, the safetensors of the folder become those of a folder that --weights of other
+    commands takes: every name, shape and dtype is checked before anything is written.
 
     \b
     Examples:
       tinylm import models/llama-3-8b --output llama.yaml
       tinylm import config.json --format json
       tinylm import config.json --set n_layers=2
+      tinylm import models/llama-3-8b --weights --output llama
     """
     from tinylm_cli.config.dump import to_short_yaml
     from tinylm_cli.interop.load import import_config
     from tinylm_cli.render.views.imported import import_view
     from tinylm_cli.reports.imported import ImportReport
 
+    if weights and (output is None or output == STDOUT):
+        raise UsageError("--weights needs a folder to write", help=f"tinylm import {path} --weights --output DIR")
     found = import_config(path, set_ or ())
     loaded = found.loaded
     title = f"{loaded.name}: {found.title}, from a Hugging Face config.json of model_type {found.family}."
@@ -44,8 +57,26 @@ def import_(
     )  # fmt: skip
     if found.ignored and format_ is Format.text:
         talk(f"ignored, as no model depends on them: {', '.join(found.ignored)}")
+    if weights:
+        assert output is not None
+        count = _convert(found, path, output, text)
+        talk(f"wrote {count:,} tensors and config.yaml to {output}")
+        next_step = follow_up("check", same_model(None, None, output))
+        return Outcome(report, lambda: import_view(report), format_, None, document="", next_step=next_step)
     written: Path | None = None if output is None or output == STDOUT else output
     next_step = follow_up("params", same_model(str(written), None) if written else same_model(path, set_))
     return Outcome(
         report, lambda: import_view(report), format_, output, document=text, next_step=next_step
     )  # fmt: skip
+
+
+def _convert(found: ImportedConfig, path: str, output: Path, text: str) -> int:
+    """Convert the weights beside a config.json and return how many tensors the model has."""
+    folder = Path(path)
+    with working(f"converting {found.loaded.name}"):
+        import_torch()
+        from tinylm_cli.interop.weights_in import import_weights
+
+        return import_weights(
+            found.loaded.config, found.family, folder if folder.is_dir() else folder.parent, output, config_text=text
+        )

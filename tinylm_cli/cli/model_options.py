@@ -114,7 +114,7 @@ class ModelRequest:
             UsageError: If it is not a device.
             UnableError: If it is not in this machine.
         """
-        _import_torch()
+        import_torch()
         import torch
 
         return torch.device("meta") if self.meta else _device(self.device)
@@ -161,7 +161,8 @@ class ModelRequest:
             return TinyTransformerLM.from_config(self.loaded.config, seed=self.seed, device=device, dtype=dtype)
 
 
-def _import_torch() -> None:
+def import_torch() -> None:
+    """Import torch and the model room, whole even if an interrupt comes meanwhile."""
     with interrupts_deferred():
         import torch  # noqa: F401
 

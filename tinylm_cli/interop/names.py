@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import WeightsError
 from tinylm_cli.interop.layouts import (
     ALTERNATING,
     BY_GROUP,
@@ -245,7 +246,15 @@ FAMILIES: dict[str, Names] = {
 
 
 def names_of(family: str, config: ModelConfig) -> Names:
-    """Return the names of ``family``, of which Falcon has two sets: one for blocks with a norm for each sub-layer."""
+    """Return the names of ``family``, of which Falcon has two sets: one for blocks with a norm for each sub-layer.
+
+    Raises:
+        WeightsError: If only its configs are known.
+    """
+    if family not in FAMILIES:
+        raise WeightsError(
+            f"weights of {family} are not read", help="import its config alone, or the weights of its text model"
+        )
     if family == "falcon" and config.block.parallel and not config.block.shared_norm:
         return FALCON_TWO_NORMS
     return FAMILIES[family]

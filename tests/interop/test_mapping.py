@@ -52,7 +52,7 @@ def flat(path: str, *overrides: str) -> dict[str, Any]:
     return flatten(load_config(path, overrides).config.model_dump())
 
 
-UNSUPPORTED = [
+UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("gpt2", {"scale_attn_by_inverse_layer_idx": True}),
     ("gpt2", {"add_cross_attention": True}),
     ("gptj", {"rotary_dim": None}),

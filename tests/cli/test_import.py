@@ -25,7 +25,8 @@ def model(folder: Path) -> Path:
     return path
 
 
-def test_what_is_written_is_the_same_model(here: Here, model: Path) -> None:
+@pytest.mark.usefixtures("model")
+def test_what_is_written_is_the_same_model(here: Here) -> None:
     done = here("import", "my-qwen", "-o", "qwen.yaml")
     assert (done.code, done.out) == (0, "")
     told = done.err.splitlines()
@@ -34,7 +35,8 @@ def test_what_is_written_is_the_same_model(here: Here, model: Path) -> None:
     assert load_yaml("qwen.yaml").config == load_config("my-qwen").config
 
 
-def test_the_page_says_where_it_comes_from(here: Here, model: Path) -> None:
+@pytest.mark.usefixtures("model")
+def test_the_page_says_where_it_comes_from(here: Here) -> None:
     done = here("import", "my-qwen/config.json")
     assert done.out.splitlines()[2] == (
         "# my-qwen: Qwen2 and Qwen2.5, from a Hugging Face config.json of model_type qwen2."
@@ -42,7 +44,8 @@ def test_the_page_says_where_it_comes_from(here: Here, model: Path) -> None:
     assert done.err.endswith("next: tinylm params --config my-qwen/config.json\n")
 
 
-def test_the_document(here: Here, model: Path) -> None:
+@pytest.mark.usefixtures("model")
+def test_the_document(here: Here) -> None:
     done = here("import", "my-qwen", "--format", "json", "--set", "n_layers=2")
     document = json.loads(done.out)
     assert (document["name"], document["family"], document["source"]) == ("my-qwen", "qwen2", "my-qwen/config.json")
@@ -93,7 +96,7 @@ def test_every_command_takes_the_folder(here: Here, model: Path) -> None:
     assert json.loads(piped.out)["models"][0]["total_params"] == 494_032_768
 
 
-def test_a_config_of_tinylms_own_is_not_imported(here: Here, folder: Path) -> None:
+def test_a_config_of_tinylms_own_is_not_imported(here: Here) -> None:
     done = here("import", "tiny")
     assert (done.code, done.out) == (2, "")
     assert "tiny is a config of tinylm already" in done.err

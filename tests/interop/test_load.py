@@ -73,6 +73,13 @@ def test_a_folder_without_a_config_is_said_to_be_a_folder(tmp_path: Path) -> Non
         load_config(str(tmp_path))
 
 
+@pytest.mark.parametrize("reference", ["x" * 5000, "/x" * 5000, "a\0b", "", "nothing.json", "no/such/folder"])
+def test_a_name_of_nothing(reference: str) -> None:
+    for load in (load_config, import_config):
+        with pytest.raises(InputError):
+            load(reference)
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [

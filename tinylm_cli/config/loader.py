@@ -116,7 +116,7 @@ def _existing(reference: str) -> str:
     """Return a path to read, or explain what else the name might have meant."""
     if not reference:
         raise InputError("the config has an empty name", help="is a variable of the shell unset?")
-    if reference == "-" or "/" in reference or "\0" in reference or Path(reference).exists():
+    if reference == "-" or "/" in reference or "\0" in reference or _exists(reference):
         return reference
     from tinylm_cli.config.guesses import suggest_config
 
@@ -131,6 +131,13 @@ def _existing(reference: str) -> str:
         if meant
         else f"the presets are {known}; tinylm list --gallery has more; a path names a file",
     )
+
+
+def _exists(reference: str) -> bool:
+    try:
+        return Path(reference).exists()
+    except OSError:  # a name too long for any file
+        return False
 
 
 def _apply(override: str, root: Node, mistakes: list[Diagnostic]) -> None:

@@ -105,6 +105,7 @@ COMMANDS = {
     "--version": [],
     "list": [],
     "params": ["--config", "toy.yaml", "--by", "tensor"],
+    "import": ["hub", "--format", "markdown"],
     "validate": ["toy.yaml", "wrong.yaml"],
     "schema": ["--format", "markdown"],
     "show": ["--config", "toy.yaml", "--origin"],
@@ -138,6 +139,8 @@ def test_what_runs_no_model_loads_no_torch(command: str, tmp_path: Path) -> None
     toy = "vocab_size: 256\nd_model: 8\nn_heads: 2\nn_layers: 3\nd_ff: 16\n"
     (tmp_path / "toy.yaml").write_text(toy, encoding="utf-8")
     (tmp_path / "wrong.yaml").write_text("d_model: many\n", encoding="utf-8")
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-c", PROBE.format(unwanted=UNWANTED), command, *COMMANDS[command]],
         cwd=tmp_path,

@@ -20,6 +20,7 @@ from tinylm_cli import __version__
 ROOT = Path(__file__).resolve().parents[1]
 NAME = f"tinylm_cli-{__version__}"
 PRESETS = ("base", "medium", "small", "tiny")
+GALLERY = sorted(path.name for path in (ROOT / "configs" / "gallery").glob("*.yaml"))
 
 
 class Built(NamedTuple):
@@ -51,10 +52,10 @@ def install(what: Path, folder: Path, *how: str) -> Path:
     return folder / "bin" / "tinylm"
 
 
-def presets(tinylm: Path, elsewhere: Path) -> dict[str, dict[str, Any]]:
+def presets(tinylm: Path, elsewhere: Path, *which: str) -> dict[str, dict[str, Any]]:
     """Return what ``tinylm list`` finds, asked from another folder."""
     elsewhere.mkdir(exist_ok=True)
-    found = json.loads(run(tinylm, "list", "--format", "json", cwd=elsewhere))["presets"]
+    found = json.loads(run(tinylm, "list", *which, "--format", "json", cwd=elsewhere))["presets"]
     return {preset["name"]: preset for preset in found}
 
 
@@ -76,6 +77,7 @@ def test_the_wheel_holds_the_package_its_presets_and_nothing_else(built: Built) 
     package = {str(path.relative_to(ROOT)) for path in (ROOT / "tinylm_cli").rglob("*.py")}
     assert package | {"tinylm_cli/py.typed"} <= names
     shipped = {f"tinylm_cli/configs/{name}.yaml" for name in PRESETS} | {"tinylm_cli/configs/tinylm.schema.json"}
+    shipped |= {f"tinylm_cli/configs/gallery/{name}" for name in GALLERY}
     assert {name for name in names if "configs" in name} == shipped
     assert {name.split("/")[0] for name in names} == {"tinylm_cli", f"{NAME}.dist-info"}
     assert f"{NAME}.dist-info/licenses/LICENSE" in names
@@ -107,6 +109,9 @@ def test_an_installed_command_finds_its_presets_from_anywhere(kind: str, built: 
     found = presets(tinylm, tmp_path / "elsewhere")
     assert sorted(found) == list(PRESETS)
     assert found["small"]["total_params"] == 4_995_072
+    published = presets(tinylm, tmp_path / "elsewhere", "--gallery")
+    assert [f"{name}.yaml" for name in published] == sorted(GALLERY, key=lambda name: name.removesuffix(".yaml"))
+    found |= published
     for preset in found.values():
         assert Path(preset["path"]).is_relative_to(tmp_path / "environment"), "and not those of some checkout"
     assert run(tinylm, "--version", cwd=tmp_path) == f"tinylm {__version__}\n"

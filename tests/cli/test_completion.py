@@ -12,14 +12,17 @@ from typing import Any
 
 import pytest
 
+from tinylm_cli.config.presets import gallery
+
 BIN = Path(sys.executable).parent
 
 # pieces as bash breaks them: at spaces, and at "="
 QUESTIONS = [
     (["pa"], ["params"]),
     (["s"], ["show", "schema"]),
-    (["params", "--config", ""], ["tiny", "small", "medium", "base", "there/", "toy.yaml"]),
+    (["params", "--config", ""], ["tiny", "small", "medium", "base", *gallery(), "there/", "toy.yaml"]),
     (["params", "--config", "s"], ["small"]),
+    (["params", "--config", "llama-3"], ["llama-3-8b", "llama-3.1-8b"]),
     (["params", "--config", "=", "s"], ["small"]),
     (["build", "--config", "there/"], ["there/mine.yml"]),
     (["params", "--b"], ["--by"]),

@@ -36,5 +36,20 @@ def test_every_preset_is_there_and_can_be_used(here: Here) -> None:
     assert here("validate", *(preset["path"] for preset in presets)).code == 0
 
 
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_the_gallery_on_screen(columns: int, here: Here, golden_text: Golden) -> None:
+    golden_text(f"list-gallery-{columns}.txt", here("list", "--gallery", columns=columns).out)
+
+
+def test_the_gallery_states_what_is_true(here: Here) -> None:
+    models = json.loads(here("list", "--gallery", "--format", "json").out)["presets"]
+    assert {model["name"] for model in models} >= {"gpt2", "llama-3-8b", "deepseek-v2-lite"}
+    for model in models:
+        assert model["nominal_params"] == model["total_params"]
+        assert Path(model["path"]).is_file()
+    assert "exactly right" in here("params", "--config", "gemma-2-2b").out
+    assert here("list", "--gallery").err == "next: tinylm show --config llama-3-8b --origin\n"
+
+
 def test_the_next_step_is_named(here: Here) -> None:
     assert here("list").err == "next: tinylm show --config small --origin\n"

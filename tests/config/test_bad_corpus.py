@@ -143,6 +143,12 @@ head-unknown-key              unknown-key@8,9,10
 heads-do-not-divide           heads-do-not-divide@4
 heads-exceed-width            heads-do-not-divide@4
 heads-prime-width             heads-do-not-divide@4
+hf-json-syntax                json-syntax@4
+hf-several-mistakes           wrong-type@3-4,8-9 kv-heads-do-not-divide@6 unsupported-setting@7 missing-key@8
+hf-unknown-family             unknown-family@4
+hf-unknown-setting            unknown-setting@5-6
+hf-unsupported-setting        unsupported-setting@2
+hf-without-family             missing-key@1
 hexadecimal-bad-digit         wrong-type@3
 indented-under-value          yaml-syntax@7
 integer-100000-digits         number-too-long@3

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tinylm_cli.config.codes import CODES, MOST_REPORTED, clip, diagnostic, refusal
-from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.source import SET
 from tinylm_cli.errors import ConfigError, Diagnostic, Span
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.render.diagnostics import diagnostics_text
 from tinylm_cli.render.safe import visible
 from tinylm_cli.render.terminal import Terminal
@@ -28,6 +28,7 @@ EXAMPLES = {
     "empty-document": "only-comments",
     "expert-groups": "experts-groups-too-few",
     "heads-do-not-divide": "heads-do-not-divide",
+    "json-syntax": "hf-json-syntax",
     "key-not-a-name": "complex-key",
     "kv-heads-do-not-divide": "attention-kv-heads-uneven",
     "merge-key": "merge-key",
@@ -47,7 +48,10 @@ EXAMPLES = {
     "too-many-values": "too-many-values",
     "top-k-above-experts": "experts-top-k-above",
     "unknown-choice": "choice-case",
+    "unknown-family": "hf-unknown-family",
     "unknown-key": "foreign-nanogpt",
+    "unknown-setting": "hf-unknown-setting",
+    "unsupported-setting": "hf-unsupported-setting",
     "without-effect": "latent-fields-without-latent",
     "wrong-type": "yaml11-booleans",
     "yaml-syntax": "missing-space",

@@ -59,7 +59,11 @@ def test_standard_input_has_a_name() -> None:
     [
         ("tinny", "no preset or file is called tinny", "did you mean tiny?"),
         ("mni.yaml", "no preset or file is called mni.yaml", "did you mean mine.yaml?"),
-        ("zzz", "no preset or file is called zzz", "the presets are tiny, small, medium, base; a path names a file"),
+        (
+            "zzz",
+            "no preset or file is called zzz",
+            "the presets are tiny, small, medium, base; tinylm list --gallery has more; a path names a file",
+        ),
         ("zzz.yaml", "no such file: zzz.yaml", ""),
         ("nosuch.yaml", "no such file: nosuch.yaml", ""),  # an ending alone is no likeness
         ("tinny.yaml", "no preset or file is called tinny.yaml", "did you mean tiny?"),

@@ -16,6 +16,7 @@ from tinylm_cli.reports.check import CheckReport
 from tinylm_cli.reports.failure import FailureReport
 from tinylm_cli.reports.forward import ForwardReport
 from tinylm_cli.reports.generate import GenerateReport
+from tinylm_cli.reports.imported import ImportReport
 from tinylm_cli.reports.params import ParamsReport
 from tinylm_cli.reports.presets import PresetsReport, ShowReport
 from tinylm_cli.reports.validate import ValidateReport
@@ -33,6 +34,7 @@ REPORTS: dict[str, type] = {
     "validate": ValidateReport,
     "list": PresetsReport,
     "show": ShowReport,
+    "import": ImportReport,
     "any command that fails": FailureReport,
 }
 

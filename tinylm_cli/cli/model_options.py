@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from tinylm_cli.model import TinyTransformerLM
 
 
-
-
 class DType(StrEnum):
     """Storage types of weights, by torch's names."""
 
@@ -71,7 +69,10 @@ ModelConfigOption = Annotated[
     str | None,
     typer.Option(
         "--config", "-c", metavar="NAME|PATH|-",
-        help=f"A preset, a YAML file, a Hugging Face config.json or its folder, or -; {DEFAULT_CONFIG}, unless --weights brings its own.",
+        help=(
+            "A preset or published model, a YAML file, a folder with a config.json, or -;"
+            f" {DEFAULT_CONFIG}, unless --weights brings its own."
+        ),
         autocompletion=complete_config, show_default=False,
     ),
 ]  # fmt: skip

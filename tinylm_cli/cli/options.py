@@ -55,7 +55,8 @@ def path(written: str) -> Path:
 ConfigOption = Annotated[
     str,
     typer.Option(
-        "--config", "-c", metavar="NAME|PATH|-", help="A preset, a YAML file, a Hugging Face config.json or its folder, or - for standard input.",
+        "--config", "-c", metavar="NAME|PATH|-",
+        help="A preset or published model, a YAML file, a folder with a config.json, or - for standard input.",
         autocompletion=complete_config,
     ),
 ]  # fmt: skip

@@ -33,7 +33,8 @@ class Convention(StrEnum):
 PresetsOrConfig = Annotated[
     str | None,
     typer.Option(
-        "--config", "-c", metavar="NAME|PATH|-", help="A preset, a YAML file, a Hugging Face config.json or its folder, or -; without it, every preset.",
+        "--config", "-c", metavar="NAME|PATH|-",
+        help="A preset or published model, a YAML file, a folder with a config.json, or -; without it, every preset.",
         autocompletion=complete_config, show_default=False,
     ),
 ]  # fmt: skip

@@ -116,7 +116,7 @@ def _existing(reference: str) -> str:
     """Return a path to read, or explain what else the name might have meant."""
     if not reference:
         raise InputError("the config has an empty name", help="is a variable of the shell unset?")
-    if reference == "-" or "/" in reference or "\0" in reference or Path(reference).exists():
+    if reference == "-" or "/" in reference or "\0" in reference or _exists(reference):
         return reference
     from tinylm_cli.config.guesses import suggest_config
 
@@ -131,6 +131,13 @@ def _existing(reference: str) -> str:
         if meant
         else f"the presets are {known}; tinylm list --gallery has more; a path names a file",
     )
+
+
+def _exists(reference: str) -> bool:
+    try:
+        return Path(reference).exists()
+    except OSError:  # a name too long for any file
+        return False
 
 
 def _apply(override: str, root: Node, mistakes: list[Diagnostic]) -> None:
@@ -211,4 +218,6 @@ def _empty(source: Source) -> Diagnostic:
 
 
 def _model_name(source: str) -> str:
+    if source in shipped():  # names have dots: qwen3-0.6b
+        return source
     return "stdin" if source == STDIN else Path(source).stem

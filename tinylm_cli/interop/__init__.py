@@ -1,1 +1,1 @@
-"""Configs and weights of other libraries, from files on this machine: nothing is fetched, no code beside them is run."""
+"""Configs and weights of other libraries, from files on this machine: nothing is fetched, no code there is run."""

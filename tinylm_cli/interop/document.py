@@ -11,7 +11,7 @@ from tinylm_cli.config.yaml_reader import Document, Node, read_yaml
 from tinylm_cli.errors import ConfigError
 
 _NAMES_A_FAMILY = re.compile(r"\b(model_type|architectures)\b")
-_PAIR = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_PAIR = re.compile(r"(?<!\\)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
@@ -37,10 +37,9 @@ def read_json(source: Source) -> Document:
     Raises:
         ConfigError: If the text opens like JSON and is not, and for what ``read_yaml`` refuses.
     """
-    text = _as_yaml(source)
-    if text.text.lstrip().startswith(("{", "[")):
-        _require_json(text)
-    document = read_yaml(text)
+    if source.text.lstrip().startswith(("{", "[")):
+        _require_json(Source(source.name, source.text.replace("\t", " ")))
+    document = read_yaml(_as_yaml(source))
     if document.root is not None:
         _resolve_not_finite(document.root)
     return document

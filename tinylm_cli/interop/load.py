@@ -62,7 +62,10 @@ def import_config(reference: str, overrides: Sequence[str] = ()) -> ImportedConf
 
 def is_model_folder(path: Path) -> bool:
     """Return whether ``path`` is a folder that holds a config.json."""
-    return path.is_dir() and (path / CONFIG_FILE).is_file()
+    try:
+        return path.is_dir() and (path / CONFIG_FILE).is_file()
+    except OSError:  # a name too long, a folder that may not be looked into: whoever reads it says so
+        return False
 
 
 def _read(reference: str) -> tuple[Source, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -17,6 +18,9 @@ from tinylm_cli.interop.families import FAMILIES
 from tinylm_cli.interop.family import EVERYWHERE, HARMLESS, Family, Must
 from tinylm_cli.interop.parts import activation
 from tinylm_cli.interop.reader import Reader, tree
+
+_MOST_GUESSES = 20
+_NEAR = 0.85  # nearer than for tinylm's own keys: many of these end alike
 
 
 class Mapped(NamedTuple):
@@ -172,14 +176,9 @@ def _leftovers(read: Reader, family: Family, ignored: list[str], also: frozenset
                 ignored.append(key)
             continue
         guesses += 1
-        meant = suggest(key, known) if guesses <= _MOST_GUESSES else None
-        what = (
-            f"did you mean {meant}?" if meant else f"{family.title} as transformers 5.23 knows it has no such setting"
-        )
-        read.unknown(key, entry, what)
-
-
-_MOST_GUESSES = 20
+        near = difflib.get_close_matches(key[:64], known, n=1, cutoff=_NEAR) if guesses <= _MOST_GUESSES else []
+        unheard = f"{family.title}, as transformers 5.23 knows it, has no such setting"
+        read.unknown(key, entry, f"did you mean {near[0]}?" if near else unheard)
 
 
 def _leave_out_what_follows(read: Reader) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -145,10 +146,13 @@ class Reader:
         message = (
             f"{self._path}{key} {_shown(entry.value) if entry is not None else 'by default'} is not supported: {why}"
         )
+        remedy = remedy or "to see the rest of the model, change it in a copy of the file"
         self._add("unsupported-setting", message, self.place(key), key, remedy)
 
     def missing(self, key: str, why: str, remedy: str) -> None:
         """Say that ``key`` is needed and absent."""
+        if key in self._bad:
+            return
         self._bad.add(key)
         self._add("missing-key", f"{self._path}{key} is missing: {why}", self._node.span._replace(text=""), key, remedy)
 
@@ -204,7 +208,7 @@ class Reader:
         if items is None or not all(
             item.items is None and item.entries is None and fits(item.scalar) for item in items
         ):
-            self._report("wrong-type", key, f"must be {wants}", "")
+            self._report("wrong-type", key, f"must be {wants}", "write it in brackets: [ … ]")
             return None
         return [item.scalar for item in items]
 
@@ -216,9 +220,15 @@ class Reader:
         entry = self._entry(key)
         assert entry is not None
         written = entry.value.written
+        default = self._defaults.get(key)
         quoted = entry.value.quoted and code == "wrong-type" and written.replace(".", "", 1).isdigit()
-        self._report(code, key, problem, f"write {clip(written)} without quotes" if quoted else "")
-        return self._defaults.get(key)
+        example = (
+            f"for example {json.dumps(default)}, or leave it out"
+            if default is not None
+            else "leave it out for the family's default"
+        )
+        self._report(code, key, problem, f"write {clip(written)} without quotes" if quoted else example)
+        return default
 
     def _report(self, code: str, key: str, problem: str, remedy: str) -> None:
         entry = self._entry(key)

@@ -79,7 +79,7 @@ def _every_nth_global(read: Reader, n_layers: int) -> tuple[str, str]:
 
 
 def _two_ropes(read: Reader) -> None:
-    """Global layers rotate by ``full_attention`` or ``rope_theta``, local ones by ``sliding_attention``, unstretched."""
+    """Global layers turn by ``full_attention`` or ``rope_theta``, local ones unstretched by ``sliding_attention``."""
     new, old = read.block("rope_parameters"), read.block("rope_scaling")
     full = new.block("full_attention") if new is not None else None
     local = new.block("sliding_attention") if new is not None else None
@@ -92,7 +92,7 @@ def _two_ropes(read: Reader) -> None:
         at, key = (local, "rope_theta") if local is not None and theta is not None else (read, "rope_local_base_freq")
         base = float(theta or outside_local or 1e4)
         at.put("position.local_theta", base if base != read.value("position.theta") else None, key)
-        _local_is_plain(read, local)
+        _local_is_plain(local)
     for block in (full, old):  # rope_scaling is laid over full_attention
         if block is not None:
             block.understood.add("rope_theta")
@@ -103,7 +103,7 @@ def _two_ropes(read: Reader) -> None:
         reject_leftovers(new)
 
 
-def _local_is_plain(read: Reader, local: Reader | None) -> None:
+def _local_is_plain(local: Reader | None) -> None:
     if local is None:
         return
     key = "rope_type" if local.has("rope_type") or not local.has("type") else "type"

@@ -59,7 +59,11 @@ def _rotary_dims(read: Reader) -> None:
         read.unsupported("rotary_dim", "without it this family's code rotates by the whole model's width")
         return
     if rotated > width:
-        read.contradiction("rotary_dim", f"rotary_dim {rotated} is more than the {width} dimensions of a head", "")
+        read.contradiction(
+            "rotary_dim",
+            f"rotary_dim {rotated} is more than the {width} dimensions of a head",
+            f"write {width} or less",
+        )
         return
     share = rotated / width
     if int(width * share) < rotated:

@@ -64,7 +64,7 @@ def _experts(read: Reader) -> None:
     first = sorted(set(dense))
     if first != list(range(len(first))):
         read.unsupported("mlp_only_layers", "only leading layers can be without experts", "for example [0, 1]")
-        return
+        first = []
     if not n_experts or (isinstance(n_layers, int) and len(first) >= n_layers):
         for field in ("top_k", "d_expert", "router", "renormalise"):
             read.put(f"feed_forward.{field}", None)

@@ -1,0 +1,102 @@
+"""``tinylm import``: a config.json as YAML, and what was left out of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinylm_cli.config.loader import load_config as load_yaml
+from tinylm_cli.interop.load import load_config
+
+Here = Callable[..., Any]
+CONFIGS = Path(__file__).resolve().parents[1] / "interop" / "configs"
+
+
+@pytest.fixture
+def model(folder: Path) -> Path:
+    """Lay a model folder where commands run."""
+    path = folder / "my-qwen" / "config.json"
+    path.parent.mkdir()
+    path.write_bytes((CONFIGS / "qwen2.json").read_bytes())
+    return path
+
+
+@pytest.mark.usefixtures("model")
+def test_what_is_written_is_the_same_model(here: Here) -> None:
+    done = here("import", "my-qwen", "-o", "qwen.yaml")
+    assert (done.code, done.out) == (0, "")
+    told = done.err.splitlines()
+    assert told[0].startswith("ignored, as no model depends on them: architectures, attention_dropout, ")
+    assert told[1:] == ["wrote qwen.yaml", "next: tinylm params --config qwen.yaml"]
+    assert load_yaml("qwen.yaml").config == load_config("my-qwen").config
+
+
+@pytest.mark.usefixtures("model")
+def test_the_page_says_where_it_comes_from(here: Here) -> None:
+    done = here("import", "my-qwen/config.json")
+    assert done.out.splitlines()[2] == (
+        "# my-qwen: Qwen2 and Qwen2.5, from a Hugging Face config.json of model_type qwen2."
+    )
+    assert done.err.endswith("next: tinylm params --config my-qwen/config.json\n")
+
+
+@pytest.mark.usefixtures("model")
+def test_the_document(here: Here) -> None:
+    done = here("import", "my-qwen", "--format", "json", "--set", "n_layers=2")
+    document = json.loads(done.out)
+    assert (document["name"], document["family"], document["source"]) == ("my-qwen", "qwen2", "my-qwen/config.json")
+    assert document["config"]["n_layers"] == 2
+    assert "torch_dtype" in document["ignored"]
+    assert document["yaml"].startswith("# yaml-language-server")
+    assert "ignored" not in done.err
+
+
+def test_a_name_cannot_end_its_comment(here: Here, folder: Path) -> None:
+    path = folder / "a\nvocab_size: 1" / "config.json"
+    path.parent.mkdir()
+    path.write_bytes((CONFIGS / "gpt2.json").read_bytes())
+    done = here("import", str(path.parent))
+    assert "\nvocab_size: 1\n" not in done.out
+    assert done.out.count("vocab_size: ") == 2
+
+
+def test_mistakes_are_those_of_every_command(here: Here, model: Path) -> None:
+    model.write_text('{"model_type": "qwen2", "hidden_sise": 3}', encoding="utf-8")
+    said = {command: here(command, *words) for command, words in COMMANDS.items()}
+    for done in said.values():
+        assert done.code == 1
+        assert "unknown-setting" in done.out + done.err
+
+
+COMMANDS = {
+    "import": ["my-qwen"],
+    "params": ["--config", "my-qwen"],
+    "show": ["--config", "my-qwen/config.json"],
+    "validate": ["my-qwen"],
+    "new": ["mine", "--config", "my-qwen"],
+    "forward": ["--config", "my-qwen", "--tokens", "1"],
+    "build": ["--config", "my-qwen", "--meta"],
+    "check": ["--config", "my-qwen"],
+    "generate": ["--config", "my-qwen", "--tokens", "1"],
+}
+
+
+def test_every_command_takes_the_folder(here: Here, model: Path) -> None:
+    counted = json.loads(here("params", "--config", "my-qwen", "--format", "json").out)["models"]
+    assert [(each["name"], each["total_params"]) for each in counted] == [("my-qwen", 494_032_768)]
+    checked = json.loads(here("validate", "my-qwen", "--format", "json").out)
+    assert [(each["path"], each["status"]) for each in checked["files"]] == [("my-qwen/config.json", "valid")]
+    assert here("new", "mine", "--config", "my-qwen").code == 0
+    assert load_yaml("mine.yaml").config == load_config("my-qwen").config
+    piped = here("params", "--config", "-", "--format", "json", stdin=model.read_text(encoding="utf-8"))
+    assert json.loads(piped.out)["models"][0]["total_params"] == 494_032_768
+
+
+def test_a_config_of_tinylms_own_is_not_imported(here: Here) -> None:
+    done = here("import", "tiny")
+    assert (done.code, done.out) == (2, "")
+    assert "tiny is a config of tinylm already" in done.err

@@ -1,0 +1,255 @@
+"""Every family: a config as found in the wild gives the right fields, and the count of transformers' own module."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+import torch
+import transformers
+
+from tinylm_cli.analysis.params import total_params
+from tinylm_cli.analysis.table import tensor_table
+from tinylm_cli.config.fields import fields
+from tinylm_cli.config.presets import gallery
+from tinylm_cli.config.schema import ModelConfig, flatten
+from tinylm_cli.interop.families import FAMILIES
+from tinylm_cli.interop.family import HARMLESS
+from tinylm_cli.interop.load import ImportedConfig, import_config, load_config
+
+CONFIGS = Path(__file__).resolve().parent / "configs"
+NAMES = sorted(path.stem for path in CONFIGS.glob("*.json"))
+
+LLAMA: dict[str, Any] = {
+    "embedding.multiplier": 1.0,
+    "position.kind": "rope",
+    "position.pairing": "half",
+    "norm.kind": "rmsnorm",
+    "norm.placement": "pre",
+    "attention.bias": False,
+    "feed_forward.activation": "silu",
+    "feed_forward.gated": True,
+    "feed_forward.bias": False,
+    "tie_weights": False,
+    "dropout": 0.0,
+    "block.parallel": False,
+}
+
+
+def _sharper(weight: float) -> float:
+    return 0.1 * weight * math.log(40.0) + 1.0
+
+
+EXPECTED: dict[str, dict[str, Any]] = {
+    "gpt2": {
+        "vocab_size": 50257, "d_ff": 3072, "max_len": 1024, "dropout": 0.1, "tie_weights": True,
+        "embedding.multiplier": 1.0, "position.kind": "learned", "feed_forward.activation": "gelu_tanh",
+        "norm.kind": "layernorm", "norm.eps": 1e-5, "attention.bias": True, "attention.scale": None,
+    },
+    "gptj": {
+        "d_ff": 16384, "position.kind": "rope", "position.pairing": "adjacent", "position.rotary_fraction": 0.25,
+        "attention.bias": False, "feed_forward.bias": True, "block.parallel": True, "block.shared_norm": True,
+        "head.bias": True, "tie_weights": False,
+    },
+    "gpt_neox": {
+        "position.rotary_fraction": 0.25, "position.theta": 1e4, "block.parallel": True, "block.shared_norm": False,
+        "feed_forward.activation": "gelu", "attention.bias": True, "tie_weights": False, "dropout": 0.0,
+    },
+    "opt": {
+        "position.kind": "learned", "position.offset": 2, "max_len": 2048, "feed_forward.activation": "relu",
+        "tie_weights": True, "dropout": 0.1, "norm.eps": 1e-5,
+    },
+    "bloom": {
+        "d_model": 1024, "d_ff": 4096, "n_heads": 16, "n_layers": 24, "max_len": 2048, "position.kind": "alibi",
+        "embedding.norm": True, "feed_forward.activation": "gelu_tanh", "tie_weights": True,
+    },
+    "falcon": {
+        "d_ff": 18176, "attention.n_kv_heads": 1, "attention.bias": False, "feed_forward.bias": False,
+        "block.parallel": True, "block.shared_norm": True, "tie_weights": True, "position.kind": "rope",
+    },
+    "falcon-new": {
+        "d_ff": 32768, "attention.n_kv_heads": 8, "block.parallel": True, "block.shared_norm": False,
+    },
+    "llama-2": {**LLAMA, "attention.n_kv_heads": None, "norm.eps": 1e-5, "position.theta": 1e4, "max_len": 4096},
+    "llama": {
+        **LLAMA, "attention.n_kv_heads": 8, "position.theta": 5e5, "position.scaling": "llama3",
+        "position.scaling_factor": 8.0, "position.original_max_len": 8192, "position.low_freq_factor": 1.0,
+        "position.high_freq_factor": 4.0, "max_len": 131072, "attention.d_head": None,
+    },
+    "mistral": {**LLAMA, "attention.n_kv_heads": 8, "attention.window": 4096, "attention.window_pattern": "L"},
+    "mixtral": {
+        **LLAMA, "attention.window": None, "position.theta": 1e6, "feed_forward.n_experts": 8, "feed_forward.top_k": 2,
+        "feed_forward.router": "topk_softmax", "feed_forward.d_expert": None,
+    },
+    "qwen2": {
+        **LLAMA, "attention.bias": True, "attention.out_bias": False, "attention.window": None, "tie_weights": True,
+        "position.theta": 1e6, "norm.eps": 1e-6, "attention.n_kv_heads": 2,
+    },
+    "qwen3": {
+        **LLAMA, "attention.d_head": 128, "attention.qk_norm": "per_head", "tie_weights": True, "max_len": 40960,
+        "attention.n_kv_heads": 8,
+    },
+    "qwen3_moe": {
+        **LLAMA, "attention.d_head": 128, "attention.qk_norm": "per_head", "d_ff": 6144, "feed_forward.d_expert": 768,
+        "feed_forward.n_experts": 128, "feed_forward.top_k": 8, "feed_forward.router": "softmax",
+        "feed_forward.renormalise": True, "feed_forward.n_dense_layers": 0,
+    },
+    "olmo": {**LLAMA, "norm.kind": "layernorm", "norm.weight": False, "tie_weights": True, "norm.eps": 1e-5},
+    "olmo2": {**LLAMA, "norm.placement": "post", "attention.qk_norm": "full", "norm.eps": 1e-6, "position.theta": 5e5},
+    "olmoe": {
+        **LLAMA, "attention.qk_norm": "full", "feed_forward.n_experts": 64, "feed_forward.top_k": 8,
+        "feed_forward.router": "softmax", "feed_forward.renormalise": False, "d_ff": 1024,
+    },
+    "gemma": {
+        **LLAMA, "embedding.multiplier": None, "norm.zero_centered": True, "feed_forward.activation": "gelu_tanh",
+        "attention.n_kv_heads": 1, "attention.d_head": None, "tie_weights": True,
+    },
+    "gemma2": {
+        **LLAMA, "embedding.multiplier": None, "norm.zero_centered": True, "norm.placement": "sandwich",
+        "feed_forward.activation": "gelu_tanh", "attention.d_head": 256, "attention.window": 4096,
+        "attention.window_pattern": "LG", "attention.logit_softcap": 50.0, "head.logit_softcap": 30.0,
+        "attention.scale": None, "tie_weights": True,
+    },
+    "gemma3_text": {
+        **LLAMA, "embedding.multiplier": None, "norm.zero_centered": True, "norm.placement": "sandwich",
+        "feed_forward.activation": "gelu_tanh", "attention.qk_norm": "per_head", "attention.window": 512,
+        "attention.window_pattern": "LLLLLG", "position.theta": 1e6, "position.local_theta": 1e4,
+        "attention.logit_softcap": None, "head.logit_softcap": None, "tie_weights": True,
+    },
+    "gemma3": {
+        "d_model": 2560, "n_layers": 34, "n_heads": 8, "attention.n_kv_heads": 4, "vocab_size": 262208,
+        "attention.window": 1024, "attention.window_pattern": "LLLLLG", "position.scaling": "linear",
+        "position.scaling_factor": 8.0, "position.theta": 1e6, "position.local_theta": 1e4, "max_len": 131072,
+    },
+    "phi": {
+        "position.rotary_fraction": 0.4, "block.parallel": True, "block.shared_norm": True, "head.bias": True,
+        "feed_forward.activation": "gelu_tanh", "dropout": 0.1, "attention.bias": True, "norm.kind": "layernorm",
+    },
+    "phi3": {
+        **LLAMA, "position.scaling": "longrope", "position.original_max_len": 4096, "position.scaling_factor": 32.0,
+        "attention.window": 262144, "position.rotary_fraction": 1.0, "position.attention_factor": None,
+    },
+    "starcoder2": {
+        "norm.kind": "layernorm", "attention.n_kv_heads": 2, "attention.bias": True, "feed_forward.gated": False,
+        "feed_forward.activation": "gelu_tanh", "attention.window": 4096, "tie_weights": True, "dropout": 0.1,
+        "position.theta": 999999.4420358813,
+    },
+    "stablelm": {
+        **LLAMA, "norm.kind": "layernorm", "position.rotary_fraction": 0.25, "attention.bias": True,
+        "attention.out_bias": False,
+    },
+    "deepseek_v2": {
+        **LLAMA, "attention.kind": "latent", "position.pairing": "adjacent", "attention.kv_rank": 512,
+        "attention.q_rank": None, "feed_forward.n_experts": 64, "feed_forward.top_k": 6, "feed_forward.d_expert": 1408,
+        "feed_forward.n_shared_experts": 2, "feed_forward.n_dense_layers": 1, "feed_forward.router": "softmax",
+        "feed_forward.renormalise": False, "feed_forward.n_groups": 1, "position.scaling": "yarn",
+        "position.attention_factor": 1.0,
+        "attention.scale": 192**-0.5 * _sharper(0.707) * _sharper(0.707),
+    },
+    "deepseek_v3": {
+        **LLAMA, "attention.kind": "latent", "attention.q_rank": 1536, "feed_forward.router": "sigmoid",
+        "feed_forward.score_correction": True, "feed_forward.renormalise": True, "feed_forward.n_groups": 8,
+        "feed_forward.top_k_groups": 4, "feed_forward.n_dense_layers": 3, "feed_forward.routed_scale": 2.5,
+        "position.pairing": "adjacent", "attention.scale": 192**-0.5 * _sharper(1.0) * _sharper(1.0),
+    },
+    "gpt_oss": {
+        **LLAMA, "attention.bias": True, "attention.sinks": True, "attention.d_head": 64, "attention.window": 128,
+        "attention.window_pattern": "LG", "feed_forward.activation": "quick_gelu", "feed_forward.clamp": 7.0,
+        "feed_forward.bias": True, "feed_forward.router": "topk_softmax", "feed_forward.router_bias": True,
+        "feed_forward.n_experts": 32, "feed_forward.top_k": 4, "position.scaling": "yarn", "position.truncate": False,
+        "position.theta": 150000.0, "position.original_max_len": 4096, "position.scaling_factor": 32.0,
+    },
+}  # fmt: skip
+
+
+@cache
+def imported(name: str) -> ImportedConfig:
+    return import_config(str(CONFIGS / f"{name}.json"))
+
+
+def test_every_family_has_a_config_and_every_config_its_expectations() -> None:
+    assert {imported(name).family for name in NAMES} == {family.model_type for family in FAMILIES}
+    assert list(EXPECTED.keys() - NAMES) == list(NAMES - EXPECTED.keys()) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fields(name: str) -> None:
+    flat = flatten(imported(name).loaded.config.model_dump())
+    expected = EXPECTED[name]
+    assert {field: flat[field] for field in expected} == expected
+
+
+def transformers_params(model_type: str, settings: dict[str, Any]) -> int:
+    """Return the parameters of transformers' own module, built on meta, a shared tensor counted once."""
+    config = transformers.AutoConfig.for_model(model_type, **settings)
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+    return sum(tensor.numel() for tensor in model.parameters())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_are_those_of_transformers(name: str) -> None:
+    settings = json.loads((CONFIGS / f"{name}.json").read_text(encoding="utf-8"))
+    settings = settings.get("text_config", settings)
+    for key in ("quantization_config", "auto_map"):
+        settings.pop(key, None)
+    expected = transformers_params(settings.pop("model_type"), settings)
+    assert total_params(tensor_table(imported(name).loaded.config)) == expected
+
+
+DEFAULTED = sorted({family.model_type for family in FAMILIES} - {"deepseek_v2", "gemma3"})
+
+
+@pytest.mark.parametrize("family", DEFAULTED)
+def test_what_a_file_leaves_out_is_what_transformers_fills_in(family: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"model_type": family}), encoding="utf-8")
+    config = load_config(str(path)).config
+    assert total_params(tensor_table(config)) == transformers_params(family, {})
+    theirs = transformers.AutoConfig.for_model(family)
+    assert config.max_len == getattr(theirs, "max_position_embeddings", 2048)
+    assert config.tie_weights == theirs.tie_word_embeddings
+    assert _eps(theirs) in (None, config.norm.eps)
+
+
+def _eps(config: Any) -> float | None:
+    keys = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")
+    return next((getattr(config, key) for key in keys if hasattr(config, key)), None)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.model_type)
+def test_the_tables_name_fields_that_exist(family: Any) -> None:
+    names = {name for row in family.fields.values() for name in row[:-1]} | family.always.keys()
+    assert names <= fields().keys()
+    read = family.fields.keys() | family.musts.keys() | family.defaults.keys()
+    assert not read & (HARMLESS | family.ignored) - {"original_max_position_embeddings"}, "read, and said to be ignored"
+    assert set(family.aliases.values()) <= family.fields.keys() | family.defaults.keys() | {"num_experts"}
+
+
+GALLERY = {
+    "gpt2": "gpt2", "pythia-160m": "gpt_neox", "llama-2-7b": "llama-2", "llama-3.1-8b": "llama",
+    "mistral-7b": "mistral", "mixtral-8x7b": "mixtral", "qwen2.5-0.5b": "qwen2", "qwen3-0.6b": "qwen3",
+    "qwen3-30b-a3b": "qwen3_moe",
+    "gemma-2-2b": "gemma2", "gemma-3-1b": "gemma3_text", "olmo-2-7b": "olmo2", "deepseek-v2-lite": "deepseek_v2",
+    "gpt-oss-20b": "gpt_oss",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_the_gallery_says_what_the_published_config_says(name: str) -> None:
+    shown: ModelConfig = load_config(name).config
+    published = imported(GALLERY[name]).loaded.config
+    assert shown == published.model_copy(update={"nominal_params": shown.nominal_params})
+
+
+@pytest.mark.parametrize("name", gallery())
+def test_the_gallery_states_exact_counts(name: str) -> None:
+    config = load_config(name).config
+    assert config.nominal_params == total_params(tensor_table(config))

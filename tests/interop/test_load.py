@@ -1,0 +1,147 @@
+"""Whose config a reference names, and what a config.json may be that is none."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinylm_cli.config.presets import gallery, presets, shipped
+from tinylm_cli.errors import ConfigError, InputError
+from tinylm_cli.interop.load import import_config, load_config
+
+LLAMA: dict[str, Any] = {"model_type": "llama", "hidden_size": 64, "num_attention_heads": 4}
+
+
+def write(path: Path, content: Any) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return str(path)
+
+
+def codes(reference: str) -> list[str]:
+    with pytest.raises(ConfigError) as raised:
+        load_config(reference)
+    return [each.code for each in raised.value.diagnostics]
+
+
+def test_a_folder_its_file_and_standard_input_are_the_same_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "my-llama" / "config.json", LLAMA)
+    folder = load_config(str(tmp_path / "my-llama"))
+    assert (folder.name, folder.source) == ("my-llama", path)
+    assert load_config(path) == folder
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps(LLAMA).encode())))
+    piped = load_config("-")
+    assert (piped.name, piped.source, piped.config) == ("stdin", "<stdin>", folder.config)
+    assert load_config(write(tmp_path / "tiny-llama.json", LLAMA)).name == "tiny-llama"
+
+
+def test_a_folder_is_named_after_itself_from_within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "my-llama" / "config.json", LLAMA)
+    monkeypatch.chdir(tmp_path / "my-llama")
+    assert load_config(".").name == load_config("config.json").name == "my-llama"
+
+
+def test_a_yaml_that_names_a_family_is_read_as_one(tmp_path: Path) -> None:
+    text = "model_type: llama\nhidden_size: 64\nnum_attention_heads: 4\nrope_scaling: {type: linear, factor: 2.0}\n"
+    assert load_config(write(tmp_path / "x.yaml", text)).config.position.scaling == "linear"
+
+
+def test_what_has_a_d_model_is_tinylms_whatever_it_is_called(tmp_path: Path) -> None:
+    own = {"vocab_size": 8, "d_model": 8, "n_heads": 2, "n_layers": 1, "d_ff": 8}
+    assert load_config(write(tmp_path / "own.json", own)).config.d_model == 8
+    assert codes(write(tmp_path / "both.json", {**own, "model_type": "llama"})) == ["unknown-key"]
+    with pytest.raises(InputError, match="is a config of tinylm already"):
+        import_config(str(tmp_path / "own.json"))
+
+
+def test_names_of_shipped_configs_come_before_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "gpt2" / "config.json", LLAMA)
+    monkeypatch.chdir(tmp_path)
+    assert load_config("gpt2").config.d_model == 768
+    assert load_config("./gpt2").config.d_model == 64
+
+
+def test_a_folder_without_a_config_is_said_to_be_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder, not a config"):
+        load_config(str(tmp_path))
+
+
+@pytest.mark.parametrize("reference", ["x" * 5000, "/x" * 5000, "a\0b", "", "nothing.json", "no/such/folder"])
+def test_a_name_of_nothing(reference: str) -> None:
+    for load in (load_config, import_config):
+        with pytest.raises(InputError):
+            load(reference)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", "empty-document"),
+        ("null", "empty-document"),
+        ("[]", "not-a-mapping"),
+        ("3", "not-a-mapping"),
+        ('"llama"', "not-a-mapping"),
+        ("{}", "missing-key"),
+        ('{"model_type": null}', "missing-key"),
+        ('{"model_type": "llama",}', "json-syntax"),
+        ('{"model_type": "llama"', "json-syntax"),
+        ('{"model_type": "llama" "hidden_size": 3}', "json-syntax"),
+        ("{'model_type': 'llama'}", "json-syntax"),
+        ('{"model_type": "llama", "model_type": "gpt2"}', "duplicate-key"),
+        ("[" * 5000, "too-deep"),
+        ("[" * 5000 + "]" * 5000, "too-deep"),
+        ('{"model_type": "llama", "vocab_size": ' + "9" * 5000 + "}", "number-too-long"),
+        ('{"model_type": ["llama"]}', "wrong-type"),
+        ('{"a\\ud800": 1}', "control-character"),
+    ],
+)
+def test_a_file_that_is_no_config(text: str, code: str, tmp_path: Path) -> None:
+    assert code in codes(write(tmp_path / "x.json", text))
+
+
+def test_json_that_yaml_would_refuse(tmp_path: Path) -> None:
+    text = '{\n\t"model_type":"llama",\n\t\t"hidden_size"\t:\t64, "n": null, "prefix": "\\ud83d\\ude00"}\n'
+    loaded = load_config(write(tmp_path / "x.json", text))
+    assert loaded.config.d_model == 64
+    span = loaded.origins["d_model"]
+    assert span is not None
+    assert (span.line, span.column) == (3, 19)
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(LLAMA).encode())
+    assert load_config(str(tmp_path / "x.json")).config.d_model == 64
+
+
+def test_mistakes_in_file_and_overrides_come_together(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.json", {**LLAMA, "surprise": 1})
+    with pytest.raises(ConfigError) as raised:
+        load_config(path, ["n_layer=2"])
+    assert [each.code for each in raised.value.diagnostics] == ["unknown-setting", "unknown-key"]
+
+
+def test_the_gallery_is_addressed_like_the_presets() -> None:
+    assert list(presets()) == ["tiny", "small", "medium", "base"]
+    assert set(shipped()) == set(presets()) | set(gallery())
+    assert len(gallery()) >= 16
+    with pytest.raises(InputError) as raised:
+        load_config("llama3-8b")
+    assert raised.value.help == "did you mean llama-3-8b?"
+
+
+@pytest.mark.parametrize("name", gallery())
+def test_each_published_model_is_a_page(name: str) -> None:
+    lines = gallery()[name].read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "# yaml-language-server: $schema=../tinylm.schema.json"
+    assert (gallery()[name].parent / "../tinylm.schema.json").is_file()
+    assert len(lines) <= 25
+    assert max(map(len, lines)) <= 120
+    assert any("https://" in line for line in lines[:6])
+    assert load_config(name).name == name

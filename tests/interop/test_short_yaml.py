@@ -1,0 +1,67 @@
+"""A config written short reads back as the same config, whatever it is put together from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from tinylm_cli.config.blocks import BLOCKS
+from tinylm_cli.config.dump import SCHEMA_LINE, to_short_yaml
+from tinylm_cli.config.loader import parse_config
+from tinylm_cli.config.presets import shipped
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.config.source import Source
+from tinylm_cli.interop.load import load_config
+
+CONFIGS = sorted((Path(__file__).resolve().parent / "configs").glob("*.json"))
+MODELS = {name: load_config(name).config for name in [*shipped(), *map(str, CONFIGS)]}
+
+
+def _read(text: str) -> ModelConfig:
+    return parse_config(Source("x.yaml", text)).config
+
+
+@pytest.mark.parametrize("name", MODELS, ids=lambda name: Path(name).name)
+def test_every_model_reads_back(name: str) -> None:
+    assert _read(to_short_yaml(MODELS[name], "a title\nof two lines")) == MODELS[name]
+
+
+_PARTS = [config.model_dump() for config in MODELS.values()]
+
+
+@given(
+    st.sampled_from(_PARTS),
+    st.dictionaries(st.sampled_from(sorted(BLOCKS)), st.sampled_from(_PARTS), max_size=3),
+    st.fixed_dictionaries(
+        {}, optional={
+            "dropout": st.floats(0, 0.99), "max_len": st.integers(1, 10**9), "tie_weights": st.booleans(),
+            "nominal_params": st.integers(1, 10**18), "d_ff": st.integers(1, 10**6),
+        },
+    ),
+    st.fixed_dictionaries({}, optional={"eps": st.floats(1e-300, 0.1, exclude_min=True)}),
+)  # fmt: skip
+def test_every_mixture_of_models_reads_back(
+    base: dict[str, Any], blocks: dict[str, dict[str, Any]], fields: dict[str, Any], norm: dict[str, Any]
+) -> None:
+    values = {**base, **{name: other[name] for name, other in blocks.items()}, **fields}
+    values["norm"] = {**values["norm"], **norm}
+    try:
+        config = ModelConfig.model_validate(values)
+    except ValidationError:
+        assume(False)
+        raise
+    assert _read(to_short_yaml(config, "drawn")) == config
+
+
+def test_only_what_differs_is_written() -> None:
+    assert to_short_yaml(MODELS["gpt2"], "gpt2: a title") == (
+        f"{SCHEMA_LINE}\n#\n# gpt2: a title\n\n"
+        "vocab_size: 50257\nd_model: 768\nn_heads: 12\nn_layers: 12\nd_ff: 3072\n\n"
+        "embedding:\n  multiplier: 1.0\n\nposition:\n  kind: learned\n\n"
+        "feed_forward:\n  activation: gelu_tanh\n\nnominal_params: 124439808\n"
+    )

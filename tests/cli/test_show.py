@@ -66,6 +66,22 @@ def test_origin_names_the_place_of_each_value(here: Here, folder: Path) -> None:
     assert "toy.yaml:3" not in here("show", "--config", "toy.yaml").out
 
 
+def test_origin_names_the_fields_that_mean_something_and_no_others(here: Here) -> None:
+    def fields(*changes: str) -> set[str]:
+        words = [word for change in changes for word in ("--set", change)]
+        origins = json.loads(here("show", "--config", "toy.yaml", *words, "--format", "json").out)["origins"]
+        return {origin["field"] for origin in origins}
+
+    plain = fields()
+    assert "attention.n_kv_heads" not in plain
+    assert "position.theta" not in plain
+    assert fields("position.kind=rope") - plain == {
+        *("position.theta", "position.rotary_fraction", "position.pairing", "position.scaling"),
+    }
+    assert fields("attention.n_kv_heads=1") - plain == {"attention.n_kv_heads"}
+    assert plain - fields("position.kind=rope", "attention.kind=latent") == {"attention.qk_norm", "attention.sinks"}
+
+
 def test_json_gives_line_and_column(here: Here) -> None:
     document = json.loads(here("show", "--config", "toy.yaml", *CHANGES, "--format", "json").out)
     origins = {origin["field"]: origin for origin in document["origins"]}

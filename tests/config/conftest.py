@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from tinylm_cli.config.schema import BLOCKS
+from tinylm_cli.config.blocks import BLOCKS
 
 MINIMAL = "vocab_size: 256\nd_model: 128\nn_heads: 4\nn_layers: 4\nd_ff: 512\n"
 
@@ -20,39 +20,165 @@ def minimal() -> str:
 
 @pytest.fixture(scope="session")
 def valid_values() -> st.SearchStrategy[dict[str, Any]]:
-    """Draw valid configs as nested values, any optional field or block left out at times."""
-    kinds = {"position": ["sinusoidal", "learned", "none"], "norm": ["layernorm", "rmsnorm"]}
-    blocks: dict[str, dict[str, st.SearchStrategy[Any]]] = {
-        "position": {"kind": st.sampled_from(kinds["position"])},
-        "norm": {
-            "kind": st.sampled_from(kinds["norm"]),
-            "eps": st.floats(min_value=0, max_value=0.1, exclude_min=True, allow_subnormal=True),
-        },
-        "attention": {"bias": st.booleans()},
-        "feed_forward": {"activation": st.sampled_from(["gelu", "gelu_tanh", "relu", "silu"]), "bias": st.booleans()},
+    """Draw valid configs as nested values, over the whole schema, any optional field or block left out at times."""
+    return _configs()
+
+
+NUMBERS = st.floats(min_value=0, max_value=1e6, exclude_min=True, allow_subnormal=True)
+DIMS = st.integers(1, 2**20)
+
+
+@st.composite
+def _configs(draw: st.DrawFn) -> dict[str, Any]:
+    n_heads, d_head, n_layers = draw(st.integers(1, 512)), 2 * draw(st.integers(1, 64)), draw(st.integers(1, 10**5))
+    latent = draw(st.booleans())
+    head = {"d_rope": 2 * draw(st.integers(1, 64))} if latent else {}
+    if not latent and draw(st.booleans()):
+        head["d_head"] = 2 * draw(st.integers(1, 64))
+    norm = draw(_norm())
+    attention = draw(_latent() if latent else _multi_head(n_heads)) | head
+    blocks = {
+        "embedding": draw(_some({"multiplier": st.none() | NUMBERS, "norm": st.booleans()})),
+        "position": draw(_position(head.get("d_rope") or head.get("d_head") or d_head, attention)),
+        "norm": norm,
+        "attention": attention,
+        "feed_forward": draw(_feed_forward(n_layers)),
+        "block": draw(_block(norm.get("placement", "pre"))),
+        "head": draw(_some({"bias": st.booleans(), "logit_softcap": st.none() | NUMBERS})),
     }
-    assert set(blocks) == set(BLOCKS)
-    return _widths().flatmap(
-        lambda width: st.fixed_dictionaries(
+    assert list(blocks) == list(BLOCKS)
+    course: dict[str, st.SearchStrategy[Any]] = {
+        "max_len": st.integers(1, 10**9),
+        "dropout": st.floats(min_value=0, max_value=1, exclude_max=True),
+        "tie_weights": st.booleans(),
+        "nominal_params": st.none() | st.integers(1, 10**18),
+    }
+    return {
+        "vocab_size": draw(st.integers(1, 10**8)),
+        "d_model": n_heads * d_head,
+        "n_heads": n_heads,
+        "n_layers": n_layers,
+        "d_ff": draw(st.integers(1, 2**24)),
+        **draw(_some(course)),
+        **{name: values for name, values in blocks.items() if values},
+    }
+
+
+def _some(fields: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+@st.composite
+def _position(draw: st.DrawFn, d_head: int, attention: dict[str, Any]) -> dict[str, Any]:
+    latent = attention.get("kind") == "latent"
+    kind = "rope" if latent else draw(st.sampled_from(["sinusoidal", "learned", "rope", "alibi", "none"]))
+    if kind != "rope":
+        offset = {"offset": st.integers(0, 1024)} if kind == "learned" else {}
+        return {"kind": kind, **draw(_some(offset))} if kind != "sinusoidal" or draw(st.booleans()) else {}
+    base: st.SearchStrategy[Any] = st.floats(min_value=1, max_value=1e12, exclude_min=True)
+    optional: dict[str, st.SearchStrategy[Any]] = {"theta": base, "pairing": st.sampled_from(["half", "adjacent"])}
+    if attention.get("window"):
+        optional["local_theta"] = st.none() | base
+    scaling = draw(st.sampled_from(["none", "linear", "dynamic", "llama3", "yarn", "longrope"]))
+    rotated, values = d_head, dict[str, Any](kind=kind, scaling=scaling)
+    if not latent and d_head % 4 == 0 and draw(st.booleans()):
+        rotated, values["rotary_fraction"] = d_head // 2, 0.5
+    if scaling != "none":
+        optional["scaling_factor"] = st.floats(1, 1e6)
+    if scaling in ("dynamic", "llama3", "yarn", "longrope"):
+        values["original_max_len"] = draw(st.integers(1, 10**9))
+    if scaling in ("yarn", "longrope"):
+        optional["attention_factor"] = st.none() | NUMBERS
+    below, above = NUMBERS.filter(lambda n: n < 4), st.floats(33, 1e6)
+    if scaling == "llama3":
+        optional |= {"low_freq_factor": below, "high_freq_factor": above}
+    if scaling == "yarn":
+        optional |= {"beta_slow": below, "beta_fast": above, "truncate": st.booleans()}
+    if scaling == "longrope":
+        factor = st.floats(min_value=0, max_value=1e9, exclude_min=True) | st.integers(1, 9)
+        factors = st.lists(factor, min_size=rotated // 2, max_size=rotated // 2)
+        values |= {"short_factors": draw(factors), "long_factors": draw(factors)}
+    return values | draw(_some(optional))
+
+
+@st.composite
+def _norm(draw: st.DrawFn) -> dict[str, Any]:
+    values = draw(
+        _some(
             {
-                "vocab_size": st.integers(1, 10**8),
-                "d_model": st.just(width[0]),
-                "n_heads": st.just(width[1]),
-                "n_layers": st.integers(1, 10**5),
-                "d_ff": st.integers(1, 2**24),
-            },
-            optional={
-                "max_len": st.integers(1, 10**9),
-                "dropout": st.floats(min_value=0, max_value=1, exclude_max=True),
-                "tie_weights": st.booleans(),
-                "nominal_params": st.integers(1, 10**18),
-                **{name: st.fixed_dictionaries({}, optional=inner) for name, inner in blocks.items()},
-            },
+                "kind": st.sampled_from(["layernorm", "rmsnorm"]),
+                "eps": st.floats(min_value=0, max_value=0.1, exclude_min=True, allow_subnormal=True),
+                "placement": st.sampled_from(["pre", "post", "sandwich"]),
+                "weight": st.booleans(),
+            }
         )
     )
+    biased = values.get("kind", "layernorm") == "layernorm" and values.get("weight", True)
+    optional: dict[str, st.SearchStrategy[Any]] = {"bias": st.sampled_from([None, False, True] if biased else [False])}
+    if values.get("weight", True):
+        optional["zero_centered"] = st.booleans()
+    return values | draw(_some(optional))
 
 
-def _widths() -> st.SearchStrategy[tuple[int, int]]:
-    """Draw d_model and n_heads that fit each other, d_model even as sinusoidal positions want it."""
-    heads = st.integers(1, 512)
-    return st.tuples(heads, st.integers(1, 512)).map(lambda drawn: (2 * drawn[0] * drawn[1], drawn[0]))
+EITHER_ATTENTION: dict[str, st.SearchStrategy[Any]] = {
+    "bias": st.booleans(),
+    "out_bias": st.none() | st.booleans(),
+    "logit_softcap": st.none() | NUMBERS,
+    "scale": st.none() | NUMBERS,
+}
+
+
+@st.composite
+def _multi_head(draw: st.DrawFn, n_heads: int) -> dict[str, Any]:
+    divisors = [n for n in range(1, n_heads + 1) if n_heads % n == 0]
+    optional: dict[str, st.SearchStrategy[Any]] = {
+        **EITHER_ATTENTION,
+        "kind": st.just("multi_head"),
+        "n_kv_heads": st.none() | st.sampled_from(divisors),
+        "qk_norm": st.sampled_from(["none", "per_head", "full"]),
+        "sinks": st.booleans(),
+    }
+    values = draw(_some(optional))
+    if draw(st.booleans()):
+        values["window"] = draw(st.integers(1, 10**9))
+        values |= draw(_some({"window_pattern": st.from_regex(r"\A[LG]{0,6}L[LG]{0,6}\Z")}))
+    return values
+
+
+def _latent() -> st.SearchStrategy[dict[str, Any]]:
+    own = {"kv_rank": DIMS, "q_rank": st.none() | DIMS, "d_nope": DIMS, "d_value": DIMS}
+    return st.fixed_dictionaries({"kind": st.just("latent")}, optional={**EITHER_ATTENTION, **own})
+
+
+@st.composite
+def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
+    activations = ["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"]
+    values = draw(_some({"activation": st.sampled_from(activations), "gated": st.booleans(), "bias": st.booleans()}))
+    if values.get("gated"):
+        values |= draw(_some({"clamp": st.none() | NUMBERS}))
+    if draw(st.booleans()):
+        return values
+    n_groups, size = draw(st.integers(1, 16)), draw(st.integers(2, 4096))
+    groups = draw(st.integers(1, n_groups))
+    router = draw(st.sampled_from(["topk_softmax", "softmax", "sigmoid"]))
+    optional: dict[str, st.SearchStrategy[Any]] = {
+        "top_k": st.integers(1, size * groups),
+        "d_expert": st.none() | st.integers(1, 2**24),
+        "n_shared_experts": st.integers(0, 2**16),
+        "n_dense_layers": st.integers(0, n_layers - 1),
+        "router_bias": st.booleans(),
+        "routed_scale": NUMBERS,
+    }
+    if router != "topk_softmax":
+        optional["renormalise"] = st.booleans()
+    if router == "sigmoid":
+        optional["score_correction"] = st.booleans()
+    chosen = {"n_groups": n_groups, "top_k_groups": groups} if n_groups > 1 or draw(st.booleans()) else {}
+    return {**values, "n_experts": n_groups * size, "router": router, **chosen, **draw(_some(optional))}
+
+
+@st.composite
+def _block(draw: st.DrawFn, placement: str) -> dict[str, Any]:
+    parallel = placement == "pre" and draw(st.booleans())
+    optional = {"residual_multiplier": NUMBERS, **({"shared_norm": st.booleans()} if parallel else {})}
+    return ({"parallel": True} if parallel else {}) | draw(_some(optional))

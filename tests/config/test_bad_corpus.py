@@ -24,22 +24,35 @@ BAD = Path(__file__).resolve().parent.parent / "bad"
 
 # file  code@lines …; 2-5 stands for one on each of the lines, a code without lines for the document as a whole
 TABLE = """
+alias                         anchor@3 alias@6
 alias-as-key                  anchor@3 alias@7
 alias-bomb                    unknown-key@7-8 anchor@7-8 alias@8,8,8
 alias-of-itself               anchor@2 alias@3
 alias-undefined               alias@6
 alias-without-name            alias@3 yaml-syntax@3
-alias                         anchor@3 alias@6
-anchor-without-name           yaml-syntax@3
+alibi-with-theta              without-effect@10
 anchor                        anchor@3
+anchor-without-name           yaml-syntax@3
 arithmetic                    wrong-type@6
+attention-as-word             wrong-type@7
+attention-fields-at-top       unknown-key@7,8,9,10
+attention-kind-gqa            unknown-choice@8
+attention-kind-mla            unknown-choice@10
+attention-kind-mqa            unknown-choice@8
+attention-kv-heads-too-many   kv-heads-do-not-divide@8
+attention-kv-heads-uneven     kv-heads-do-not-divide@8
+attention-kv-heads-zero       out-of-range@8
+attention-qk-norm-true        wrong-type@8
+attention-scale-root          wrong-type@8
 bad-escape                    yaml-syntax@8
 bidi-in-key                   unknown-key@7
 bidi-in-value                 unknown-choice@8
 binary-number                 wrong-type@3
 block-field-at-top            unknown-key@7-10
-block-scalar-broken           yaml-syntax@3
+block-parallel-at-top         unknown-key@7,8
 block-scalar                  wrong-type@5
+block-scalar-broken           yaml-syntax@3
+block-shared-norm-alone       without-effect@8
 block-under-model             unknown-key@2
 boolean-numbers               wrong-type@7,9
 boolean-python                wrong-type@9
@@ -65,22 +78,23 @@ directive-twice               yaml-syntax@2
 directive-version             yaml-syntax@1
 directive-without-document    yaml-syntax@1
 directive-yaml-1.1            wrong-type@6
-dotted-key-typo               unknown-key@7
 dotted-key                    unknown-key@7-8
+dotted-key-typo               unknown-key@7
 duplicate-block               duplicate-key@11
+duplicate-key                 duplicate-key@7
 duplicate-key-in-block        duplicate-key@10
 duplicate-key-quoted          duplicate-key@7
 duplicate-key-thrice          duplicate-key@8-9
-duplicate-key                 duplicate-key@7
 duplicate-on-one-line         duplicate-key@1
+embedding-multiplier-word     wrong-type@8
 empty                         empty-document
 equals-sign                   yaml-syntax@7
 escape-beyond-unicode         yaml-syntax@8
 escape-character              control-character@2
 escape-unfinished             yaml-syntax@8
-every-block-list              wrong-type@8,10,12,14
-every-block-null              wrong-type@7-10
-every-block-scalar            wrong-type@7-10
+every-block-list              wrong-type@8,10,12,14,16,18,20
+every-block-null              wrong-type@7,8,9,10,11,12,13
+every-block-scalar            wrong-type@7,8,9,10,11,12,13
 every-field-1e400             wrong-type@2-7,9-10,12,14,17,19-20 not-finite@8,15
 every-field-boolean           wrong-type@2-8,10,12,14-15,19
 every-field-empty             wrong-type@2-9,12,14-15,17,19-20
@@ -95,17 +109,37 @@ every-field-quoted            wrong-type@2-10,12,14,16
 every-field-text              wrong-type@2-10,15,17,20 unknown-choice@12,14,19
 every-field-too-large         out-of-range@2-9,11
 every-field-zero              out-of-range@2-7,9,14 wrong-type@8,11,13,16,18-19
+experts-all-dense             contradiction@9
+experts-block-moe             unknown-key@7
+experts-groups-alone          without-effect@10
+experts-groups-too-few        expert-groups@9
+experts-groups-too-many       expert-groups@12
+experts-groups-uneven         expert-groups@11
+experts-renormalise-chosen    without-effect@9
+experts-router-noaux          unknown-choice@10
+experts-score-correction      without-effect@9
+experts-top-k-above           top-k-above-experts@9
+experts-top-k-default         top-k-above-experts@8
+experts-without-number        without-effect@8,9,10,11
+experts-zero                  out-of-range@8
+feed-forward-clamp-plain      without-effect@9
+feed-forward-geglu-inline     wrong-type@7
+feed-forward-swiglu           unknown-choice@8
 first-line-indented           yaml-syntax@3
 float-200-digits              number-too-long@7
 float-for-integer             wrong-type@2-3,6
 flow-key                      key-not-a-name@7,7
 folded-scalar                 wrong-type@5
+foreign-deepseek              unknown-key@11,12,13,14,16,17,18,19,20,21,22
+foreign-gemma                 unknown-key@9,11,12,13,14,15,17,19
 foreign-gpt2                  unknown-key@3-11
 foreign-json                  unknown-key@1,1,1,1,1
 foreign-llama                 unknown-key@3-11
+foreign-mixtral               unknown-key@2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18
 foreign-nanogpt               missing-key@2 unknown-key@3-6,8
 foreign-type-for-kind         unknown-key@8,10
 fullwidth-digits              wrong-type@3
+head-unknown-key              unknown-key@8,9,10
 heads-do-not-divide           heads-do-not-divide@4
 heads-exceed-width            heads-do-not-divide@4
 heads-prime-width             heads-do-not-divide@4
@@ -123,13 +157,19 @@ json-comment                  yaml-syntax@3
 json-double-comma             yaml-syntax@1
 json-missing-comma            yaml-syntax@3
 key-boolean                   unknown-key@7
-key-empty-quoted              unknown-key@7
 key-empty                     unknown-key@7
+key-empty-quoted              unknown-key@7
 key-null                      unknown-key@7
 key-number                    unknown-key@7
 key-very-long                 unknown-key@7
 key-wide-characters           unknown-key@7
 key-with-spaces               unknown-key@7
+latent-fields-without-latent  without-effect@10,11,12
+latent-odd-rope               odd-rotary-width@11
+latent-rotary-fraction        contradiction@9
+latent-with-kv-heads          without-effect@11,12
+latent-without-rope           contradiction@8
+learned-offset-in-rope        without-effect@9
 line-combining-marks          unknown-key@1 wrong-type@1
 line-ends-cr                  wrong-type@3 out-of-range@5
 line-ends-crlf                wrong-type@3 out-of-range@5
@@ -140,6 +180,10 @@ line-wide-characters          unknown-key@1 unknown-choice@1 out-of-range@1
 list-dashes                   yaml-syntax@7
 list-on-key-line              yaml-syntax@3
 lone-question-mark            wrong-type@7
+longrope-factors-quoted       wrong-type@11,12
+longrope-factors-scalar       wrong-type@11 out-of-range@12
+longrope-too-few-factors      contradiction@12
+longrope-without-factors      needs-field@9
 markup-in-value               unknown-choice@8
 merge-conflict                yaml-syntax@5
 merge-key                     merge-key@8
@@ -147,8 +191,8 @@ missing-all                   missing-key@2,2,2,2,2
 missing-and-misspelt          missing-key@2 unknown-key@5
 missing-colon                 yaml-syntax@7
 missing-one                   missing-key@2
-missing-space-everywhere      not-a-mapping@1
 missing-space                 yaml-syntax@7
+missing-space-everywhere      not-a-mapping@1
 mistakes-in-block             unknown-choice@8 out-of-range@9 unknown-key@10
 nested-33-deep                too-deep@39
 nested-5000-deep              too-deep@1
@@ -162,6 +206,10 @@ nominal-space                 wrong-type@7
 nominal-too-large             wrong-type@7
 nominal-unit-unknown          wrong-type@7
 nominal-zero                  out-of-range@7
+norm-bias-without-weight      contradiction@9 without-effect@10
+norm-placement-other          unknown-choice@8
+norm-placement-parallel       contradiction@10
+norm-rms-with-bias            contradiction@9
 not-utf8-in-value             not-utf8@4
 not-utf8-latin1               not-utf8@1
 not-utf8-surrogate            not-utf8@1
@@ -175,6 +223,9 @@ only-comments                 empty-document
 only-document-start           empty-document
 percent-suffix                wrong-type@7
 percent-value                 yaml-syntax@7
+position-kind-others          unknown-choice@8
+position-kind-relative        unknown-choice@8
+position-unknown-key          unknown-key@9
 python-dict                   not-a-mapping@1
 question-mark-value           yaml-syntax@3
 reserved-at-sign              yaml-syntax@3
@@ -184,8 +235,22 @@ root-flow-list                not-a-mapping@1
 root-list                     not-a-mapping@1
 root-null                     empty-document
 root-number                   not-a-mapping@1
-root-text-lines               not-a-mapping@1
 root-text                     not-a-mapping@1
+root-text-lines               not-a-mapping@1
+rope-fields-without-rope      without-effect@8,9
+rope-fraction-dimensions      out-of-range@9
+rope-fraction-odd             odd-rotary-width@9
+rope-fraction-percent         wrong-type@9
+rope-llama3-order             contradiction@12
+rope-odd-d-head               odd-rotary-width@10
+rope-odd-head                 odd-rotary-width@3
+rope-scaling-block            unknown-key@9
+rope-scaling-block-inside     wrong-type@10
+rope-scaling-other            unknown-choice@9
+rope-scaling-without-length   needs-field@10
+rope-theta-short              wrong-type@9
+rope-yarn-fields-in-llama3    without-effect@11,12
+rope-yarn-order               contradiction@12
 rule-and-field                heads-do-not-divide@4 wrong-type@5
 rule-field-broken             wrong-type@4
 rule-on-one-line              heads-do-not-divide@1
@@ -195,6 +260,7 @@ second-document-empty         several-documents@6
 several-documents             several-documents@7
 several-mistakes              duplicate-key@4 unknown-key@5 out-of-range@6 wrong-type@7-8,12 unknown-choice@10 anchor@11
 sexagesimal                   wrong-type@5
+softcap-zero                  out-of-range@8,10
 stray-brace                   yaml-syntax@7
 stray-bracket                 yaml-syntax@7
 tab-before-key                yaml-syntax@7
@@ -221,13 +287,13 @@ unclosed-double-quote         yaml-syntax@8
 unclosed-single-quote         yaml-syntax@8
 underscores                   wrong-type@2-3,6
 unit-suffix                   wrong-type@2,6-7
-unknown-block-typo            unknown-key@7
 unknown-block                 unknown-key@7
+unknown-block-typo            unknown-key@7
 unknown-key-case              unknown-key@6
 unknown-key-far               unknown-key@7
 unknown-key-hyphen            unknown-key@6
-unknown-key-in-block-typo     unknown-key@8
 unknown-key-in-block          unknown-key@9
+unknown-key-in-block-typo     unknown-key@8
 unknown-key-typo              unknown-key@6
 utf16-big-endian              not-utf8
 utf16-little-endian           not-utf8
@@ -238,6 +304,12 @@ value-very-long               unknown-choice@8
 width-odd-default             odd-sinusoidal-width@3
 width-odd-named               odd-sinusoidal-width@3
 width-one                     odd-sinusoidal-width@3
+window-none                   wrong-type@8
+window-pattern-all-global     contradiction@9
+window-pattern-list           wrong-type@9
+window-pattern-lowercase      wrong-type@9
+window-pattern-without-window without-effect@8
+window-pattern-words          wrong-type@9
 yaml11-booleans               wrong-type@7,9,11
 zero-width-in-key             unknown-key@7
 """

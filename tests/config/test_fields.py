@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tinylm_cli.config.fields import fields
+import re
+
+from pydantic import ValidationError
+
+from tinylm_cli.config.blocks import BLOCKS
+from tinylm_cli.config.fields import Field, fields
 from tinylm_cli.config.schema import ModelConfig, flatten
 
 
@@ -12,7 +17,8 @@ def test_every_leaf_of_a_config_is_a_field_in_the_same_order() -> None:
 
 
 def test_words_say_the_type_and_the_range() -> None:
-    assert {name: field.wants for name, field in fields().items()} == {
+    said = {name: field.wants for name, field in fields().items()}
+    expected = {
         "vocab_size": "an integer from 1 to 100,000,000",
         "d_model": "an integer from 1 to 1,048,576",
         "n_heads": "an integer from 1 to 65,536",
@@ -21,24 +27,73 @@ def test_words_say_the_type_and_the_range() -> None:
         "max_len": "an integer from 1 to 1,000,000,000",
         "dropout": "a number from 0 to below 1",
         "tie_weights": "true or false",
-        "position.kind": "one of sinusoidal, learned, none",
+        "embedding.multiplier": "a number above 0, up to 1,000,000",
+        "position.kind": "one of sinusoidal, learned, rope, alibi, none",
+        "position.offset": "an integer from 0 to 1,024",
+        "position.theta": "a number above 1, up to 1,000,000,000,000",
+        "position.rotary_fraction": "a number above 0, up to 1",
+        "position.pairing": "one of half, adjacent",
+        "position.scaling": "one of none, linear, dynamic, llama3, yarn, longrope",
+        "position.scaling_factor": "a number from 1 to 1,000,000",
+        "position.short_factors": "a list of numbers above 0, up to 1,000,000,000",
         "norm.kind": "one of layernorm, rmsnorm",
         "norm.eps": "a number above 0, up to 0.1",
-        "attention.bias": "true or false",
-        "feed_forward.activation": "one of gelu, gelu_tanh, relu, silu",
-        "feed_forward.bias": "true or false",
+        "norm.bias": "true or false",
+        "attention.n_kv_heads": "an integer from 1 to 65,536",
+        "attention.qk_norm": "one of none, per_head, full",
+        "attention.window_pattern": "letters L and G, such as LLLLLG",
+        "feed_forward.activation": "one of gelu, gelu_tanh, quick_gelu, relu, silu",
+        "feed_forward.n_shared_experts": "an integer from 0 to 65,536",
         "nominal_params": "a count such as 125M or 124439808",
     }
+    assert {name: said[name] for name in expected} == expected
 
 
-def test_required_fields_have_an_example_and_the_others_a_default() -> None:
+def test_words_hold_what_the_schema_checks() -> None:
+    for field in fields().values():
+        values: list[object] = [field.example] if field.example is not None else []
+        wants = field.wants.replace(",", "")
+        if field.kind in ("integer", "number"):
+            least, most = re.findall(r"[\d.]*\d", wants)
+            read = int if field.kind == "integer" else float
+            values += [] if "below" in wants else [read(most)]
+            values += [] if "above" in wants else [read(least)]
+            assert not _fits(field, read(most) + 1)
+            assert not _fits(field, read(least) - 1)
+        for value in values:
+            assert _fits(field, value), (field.name, value)
+
+
+def _fits(field: Field, value: object) -> bool:
+    owner = BLOCKS.get(field.name.rpartition(".")[0], ModelConfig)
+    last = field.name.rpartition(".")[2]
+    try:
+        owner.model_validate({**(REQUIRED if owner is ModelConfig else {}), last: value})
+    except ValidationError as error:
+        return all(found["type"] == "fields_disagree" for found in error.errors())
+    return True
+
+
+REQUIRED = {"vocab_size": 256, "d_model": 128, "n_heads": 4, "n_layers": 4, "d_ff": 512}
+
+
+def test_required_fields_have_an_example_and_the_others_a_default_or_an_example() -> None:
     for name, field in fields().items():
-        assert field.required == (name in {"vocab_size", "d_model", "n_heads", "n_layers", "d_ff"})
+        assert field.required == (name in REQUIRED)
         if field.required:
             assert field.default is None
             assert isinstance(field.example, int)
+        elif field.default is None and name != "nominal_params":
+            assert field.example is not None
+        elif name == "attention.window_pattern":
+            assert (field.default, field.example) == ("L", "LG")
         else:
             assert field.example == field.default
+
+
+def test_a_field_that_may_be_absent_says_so_in_its_description_or_by_what_it_is() -> None:
+    follows = {name for name, field in fields().items() if "when absent" in field.description}
+    assert follows <= {name for name, field in fields().items() if field.default is None}
 
 
 def test_only_choices_have_words_to_choose_from() -> None:
@@ -47,6 +102,7 @@ def test_only_choices_have_words_to_choose_from() -> None:
     }
     for field in fields().values():
         assert not field.choices or field.default in field.choices
+        assert all(choice == choice.lower() for choice in field.choices)
 
 
 def test_the_examples_make_a_valid_config() -> None:

@@ -6,10 +6,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.fields import fields
-from tinylm_cli.config.guesses import suggest, suggest_choice, suggest_keys, suggest_value
+from tinylm_cli.config.guesses import (
+    _NOT_SHAPE,
+    _OTHER_BLOCKS,
+    _OTHER_NAMES,
+    _OTHER_WORDS,
+    _SEVERAL,
+    nearest,
+    several_fields,
+    suggest,
+    suggest_block,
+    suggest_choice,
+    suggest_keys,
+    suggest_value,
+)
 from tinylm_cli.config.loader import parse_config
 from tinylm_cli.config.source import Source
+from tinylm_cli.errors import ConfigError
+
+MINIMAL = "vocab_size: 256\nd_model: 128\nn_heads: 4\nn_layers: 4\nd_ff: 512\n"
 
 
 @pytest.mark.parametrize(
@@ -21,7 +38,8 @@ from tinylm_cli.config.source import Source
         ("rms_norm_eps", "norm", ["norm.eps"]),
         ("type", "norm", ["norm.kind"]),
         ("type", "position", ["position.kind"]),
-        ("type", "attention", []),
+        ("type", "attention", ["attention.kind"]),
+        ("type", "head", []),
         ("d-model", "", ["d_model"]),
         ("D_MODEL", "", ["d_model"]),
         ("vocabsize", "", ["vocab_size"]),
@@ -30,18 +48,106 @@ from tinylm_cli.config.source import Source
         ("esp", "norm", ["norm.eps"]),
         ("activation", "", ["feed_forward.activation"]),
         ("activaton", "", ["feed_forward.activation"]),
-        ("bias", "", ["attention.bias", "feed_forward.bias"]),
-        ("bias", "norm", ["attention.bias", "feed_forward.bias"]),
+        ("bias", "", ["norm.bias", "attention.bias", "feed_forward.bias", "head.bias"]),
+        ("bias", "position", ["norm.bias", "attention.bias", "feed_forward.bias", "head.bias"]),
+        ("logit_softcap", "", ["attention.logit_softcap", "head.logit_softcap"]),
+        ("kind", "", ["position.kind", "norm.kind", "attention.kind"]),
+        ("window", "position", ["attention.window"]),
+        ("theta", "attention", ["position.theta"]),
+        ("n_kv_heds", "attention", ["attention.n_kv_heads"]),
+        ("normalise", "feed_forward", ["feed_forward.renormalise"]),
         ("n_heads", "attention", ["n_heads"]),
         ("norm.eps", "", ["norm.eps"]),
         ("norm.esp", "", ["norm.eps"]),
         ("favourite_colour", "", []),
+        ("true", "", []),
+        ("learning rate", "", []),
         ("", "", []),
         ("x" * 100_000, "", []),
     ],
 )
 def test_keys(wrong: str, block: str, meant: list[str]) -> None:
     assert list(suggest_keys(wrong, block)) == meant
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("num_key_value_heads", "attention.n_kv_heads"),
+        ("head_dim", "attention.d_head"),
+        ("rope_theta", "position.theta"),
+        ("rope_scaling", "position.scaling"),
+        ("rope_local_base_freq", "position.local_theta"),
+        ("original_max_position_embeddings", "position.original_max_len"),
+        ("partial_rotary_factor", "position.rotary_fraction"),
+        ("rotary_pct", "position.rotary_fraction"),
+        ("short_factor", "position.short_factors"),
+        ("sliding_window", "attention.window"),
+        ("layer_types", "attention.window_pattern"),
+        ("query_pre_attn_scalar", "attention.scale"),
+        ("attn_logit_softcapping", "attention.logit_softcap"),
+        ("final_logit_softcapping", "head.logit_softcap"),
+        ("kv_lora_rank", "attention.kv_rank"),
+        ("q_lora_rank", "attention.q_rank"),
+        ("qk_nope_head_dim", "attention.d_nope"),
+        ("qk_rope_head_dim", "attention.d_rope"),
+        ("v_head_dim", "attention.d_value"),
+        ("num_experts", "feed_forward.n_experts"),
+        ("num_local_experts", "feed_forward.n_experts"),
+        ("n_routed_experts", "feed_forward.n_experts"),
+        ("num_experts_per_tok", "feed_forward.top_k"),
+        ("moe_intermediate_size", "feed_forward.d_expert"),
+        ("n_shared_experts", "feed_forward.n_shared_experts"),
+        ("first_k_dense_replace", "feed_forward.n_dense_layers"),
+        ("norm_topk_prob", "feed_forward.renormalise"),
+        ("routed_scaling_factor", "feed_forward.routed_scale"),
+        ("scoring_func", "feed_forward.router"),
+        ("n_group", "feed_forward.n_groups"),
+        ("topk_group", "feed_forward.top_k_groups"),
+        ("swiglu_limit", "feed_forward.clamp"),
+        ("hidden_activation", "feed_forward.activation"),
+        ("rms_norm", "norm.kind"),
+        ("use_parallel_residual", "block.parallel"),
+        ("tie_word_embeddings", "tie_weights"),
+        ("n_query_groups", "attention.n_kv_heads"),
+    ],
+)
+def test_names_of_published_configs(name: str, meant: str) -> None:
+    assert suggest_keys(name, "") == (meant,)
+
+
+def test_another_tools_name_is_never_one_of_ours_and_means_one() -> None:
+    ours = {*fields(), *(name.rpartition(".")[2] for name in fields()), *BLOCKS}
+    assert not ours & {*_OTHER_NAMES, *_NOT_SHAPE}
+    assert set(_OTHER_NAMES.values()) <= {*fields(), "kind"}
+    assert set(_OTHER_BLOCKS.values()) <= set(BLOCKS)
+    words = {choice for field in fields().values() for choice in field.choices}
+    assert not words & set(_OTHER_WORDS)
+    assert {word for word in _OTHER_WORDS.values() if word} <= words
+
+
+def test_what_stands_for_several_fields_is_what_their_block_takes() -> None:
+    for (name, word), values in _SEVERAL.items():
+        assert word not in fields()[name].choices
+        assert several_fields(word.upper().replace("_", "-"), name) == values
+        block = name.rpartition(".")[0]
+        extra = [f"{block}.n_experts=4"] if "score_correction" in values else []
+        overrides = [f"{block}.{key}={value}" for key, value in values.items()]
+        parse_config(Source("x", MINIMAL), [*overrides, *extra])
+    assert several_fields("swiglu", "norm.kind") == {}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "block"),
+    [("mlp", "feed_forward"), ("MoE", "feed_forward"), ("self_attn", "attention"), ("norms", "norm")],
+)
+def test_blocks(wrong: str, block: str) -> None:
+    assert suggest_block(wrong) == block
+
+
+def test_the_nearest_few_are_in_the_order_they_are_known() -> None:
+    assert nearest("experts", ["window", "n_experts", "d_expert", "bias", "top_k"], 2) == ["n_experts", "d_expert"]
+    assert len(nearest("x" * 100_000, fields(), 3)) == 3
 
 
 @given(st.text(max_size=20), st.sampled_from(["", "norm", "attention"]))
@@ -59,7 +165,18 @@ def test_a_key_that_is_guessed_exists(wrong: str, block: str) -> None:
         ("gelu_new", "feed_forward.activation", "gelu_tanh"),
         ("GELU-tanh", "feed_forward.activation", "gelu_tanh"),
         ("swish", "feed_forward.activation", "silu"),
-        ("swiglu", "feed_forward.activation", None),
+        ("gelu_python", "feed_forward.activation", "gelu"),
+        ("elu", "feed_forward.activation", None),
+        ("rotary", "position.kind", "rope"),
+        ("RoPE", "position.kind", "rope"),
+        ("absolute", "position.kind", "learned"),
+        ("t5", "position.kind", None),
+        ("mla", "attention.kind", "latent"),
+        ("multihead", "attention.kind", "multi_head"),
+        ("pre_norm", "norm.placement", "pre"),
+        ("su", "position.scaling", "longrope"),
+        ("default", "position.scaling", "none"),
+        ("rms", "norm.kind", "rmsnorm"),
         ("gelu_new", "norm.kind", None),
         ("", "norm.kind", None),
     ],
@@ -106,6 +223,16 @@ def test_choices(wrong: str, name: str, meant: str | None) -> None:
         ("lots", "nominal_params", None),
         ("null", "position.kind", "none"),
         ("null", "norm.kind", None),
+        ("true", "attention.qk_norm", "per_head"),
+        ("false", "attention.qk_norm", "none"),
+        ("true", "norm.kind", None),
+        ("llg", "attention.window_pattern", "LLG"),
+        ("swa", "attention.window_pattern", None),
+        ("500k", "position.theta", "500000.0"),
+        ("1 M", "position.theta", "1000000.0"),
+        ("25%", "position.rotary_fraction", "0.25"),
+        ("500_000", "position.theta", "500000.0"),
+        ("1,5", "position.short_factors", None),
     ],
 )
 def test_values(written: str, name: str, meant: str | None) -> None:
@@ -115,9 +242,18 @@ def test_values(written: str, name: str, meant: str | None) -> None:
 @given(st.text(alphabet="0123456789.,_ eE+-%KMBTGkmb~;#xo'", max_size=12), st.sampled_from(sorted(fields())))
 def test_a_value_that_is_guessed_is_valid(written: str, name: str) -> None:
     guess = suggest_value(written, fields()[name])
-    if guess is not None and name not in ("d_model", "n_heads"):
-        line = f"{name}={guess}"
-        parse_config(Source("x", "vocab_size: 256\nd_model: 128\nn_heads: 4\nn_layers: 4\nd_ff: 512\n"), [line])
+    if guess is None:
+        return
+    codes = _codes(f"{name}={guess}")  # sound by itself, whatever rules tie it to others
+    assert not codes & {"wrong-type", "unknown-choice", "out-of-range", "not-finite"}
+
+
+def _codes(override: str) -> set[str]:
+    try:
+        parse_config(Source("x", MINIMAL), [override])
+    except ConfigError as error:
+        return {found.code for found in error.diagnostics}
+    return set()
 
 
 def test_the_nearest_word_is_suggested_whatever_its_case() -> None:

@@ -16,10 +16,11 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.json_schema import json_schema
 from tinylm_cli.config.presets import presets
-from tinylm_cli.config.schema import BLOCKS, ModelConfig
+from tinylm_cli.config.schema import ModelConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,8 +30,10 @@ ANYTHING = st.one_of(
     st.integers(-(10**20), 10**20),
     st.integers(-2, 2),
     st.floats(allow_nan=False, allow_infinity=False),
-    st.sampled_from(["", "8", "true", "125M", "1.5B", "125m", "M", "rmsnorm", "learned", "gelu"]),
+    st.sampled_from(["", "8", "true", "125M", "1.5B", "125m", "M", "rmsnorm", "learned", "gelu", "LG", "LG\n", "lg"]),
     st.lists(st.integers(), max_size=1),
+    st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.booleans() | st.just("1.0"), max_size=3),
+    st.lists(st.floats(0.5, 2), max_size=3),
     st.dictionaries(st.sampled_from(["kind", "eps", "x"]), st.integers(), max_size=1),
 )
 

@@ -3,41 +3,278 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from tinylm_cli.config.blocks import MAX_DIM, MAX_N_HEADS
 from tinylm_cli.config.codes import CODES
-from tinylm_cli.config.fields import fields
-from tinylm_cli.config.rules import MAX_D_MODEL, MAX_N_HEADS, RULES, Problem, broken_rules
+from tinylm_cli.config.fields import Field, fields
+from tinylm_cli.config.needs import NEEDS, applies, defaults, met_by
+from tinylm_cli.config.rules import RULES, Problem, broken_rules
+from tinylm_cli.config.schema import ModelConfig
 
-DEFAULTS = {name: field.example for name, field in fields().items()}
+Values = dict[str, Any]
+
+DEFAULTS: Values = {name: field.example if field.required else field.default for name, field in fields().items()}
+LATENT = {"attention.kind": "latent", "position.kind": "rope"}
+ROPE = {"position.kind": "rope"}
+EXPERTS = {"feed_forward.n_experts": 8}
+LONGROPE = {**ROPE, "position.scaling": "longrope", "position.original_max_len": 64}
 
 
-def _broken(**values: object) -> dict[str, Problem]:
-    named = {name.replace("__", "."): value for name, value in values.items()}
-    return {problem.code: problem for problem in broken_rules({**DEFAULTS, **named})}
+def _problems(changes: Values) -> list[Problem]:
+    return list(broken_rules({**DEFAULTS, **changes}))
+
+
+def _only(changes: Values) -> Problem:
+    (problem,) = _problems(changes)
+    return problem
 
 
 def test_the_defaults_break_no_rule() -> None:
-    assert _broken() == {}
+    assert _problems({}) == []
 
 
 def test_heads() -> None:
-    problem = _broken(d_model=128, n_heads=5)["heads-do-not-divide"]
+    problem = _only({"d_model": 128, "n_heads": 5})
     assert problem.message == "d_model 128 is not divisible by n_heads 5: 3 dimensions are left over"
     assert problem.help == "write n_heads: 4 or 8, or d_model: 120 or 130"
-    assert "larger than" in _broken(d_model=4, n_heads=8)["heads-do-not-divide"].message
+    assert "larger than" in _only({"d_model": 4, "n_heads": 8}).message
+    assert _problems({"d_model": 128, "n_heads": 5, "attention.d_head": 3}) == []
 
 
 def test_odd_widths() -> None:
-    assert "odd-sinusoidal-width" in _broken(d_model=5, n_heads=5)
-    assert "odd-sinusoidal-width" not in _broken(d_model=5, n_heads=5, position__kind="learned")
+    odd = {"d_model": 5, "n_heads": 5}
+    assert _only(odd).code == "odd-sinusoidal-width"
+    assert _problems({**odd, "position.kind": "learned"}) == []
+
+
+# what is written beside the defaults, the code, the message, the remedy
+SAID: list[tuple[Values, str, str, str]] = [
+    (
+        {"attention.n_kv_heads": 3, "n_heads": 32},
+        "kv-heads-do-not-divide",
+        "n_heads 32 is not a multiple of attention.n_kv_heads 3: groups would differ",
+        "write attention.n_kv_heads: 2 or 4, or leave attention.n_kv_heads out",
+    ),
+    (
+        {"attention.n_kv_heads": 8},
+        "kv-heads-do-not-divide",
+        "attention.n_kv_heads 8 is larger than n_heads 4",
+        "write attention.n_kv_heads: 4, or leave attention.n_kv_heads out",
+    ),
+    (
+        {**ROPE, "d_model": 132},
+        "odd-rotary-width",
+        "d_model 132 / n_heads 4 is 33, an odd number, and rotation turns pairs of dimensions",
+        "write d_model: 128 or 136, or attention.d_head: 34",
+    ),
+    (
+        {**ROPE, "attention.d_head": 65},
+        "odd-rotary-width",
+        "attention.d_head 65 is odd, and rotation turns pairs of dimensions",
+        "write attention.d_head: 64 or 66",
+    ),
+    (
+        {**ROPE, "attention.d_head": 80, "position.rotary_fraction": 0.42},
+        "odd-rotary-width",
+        "position.rotary_fraction 0.42 of 80 dimensions per head is 33, and rotation turns pairs of dimensions",
+        "write position.rotary_fraction: 0.4 or 0.43",
+    ),
+    (
+        {**ROPE, "position.rotary_fraction": 0.01},
+        "odd-rotary-width",
+        "position.rotary_fraction 0.01 of 32 dimensions per head is 0, and rotation turns pairs of dimensions",
+        "write position.rotary_fraction: 0.07",
+    ),
+    (
+        {**LATENT, "attention.d_rope": 63},
+        "odd-rotary-width",
+        "attention.d_rope 63 is odd, and rotation turns pairs of dimensions",
+        "write attention.d_rope: 62 or 64",
+    ),
+    (
+        {**EXPERTS, "feed_forward.top_k": 9},
+        "top-k-above-experts",
+        "feed_forward.top_k 9 is more than the 8 of feed_forward.n_experts",
+        "write feed_forward.top_k: 8, or feed_forward.n_experts: 9",
+    ),
+    (
+        {**EXPERTS, "feed_forward.n_groups": 3},
+        "expert-groups",
+        "feed_forward.n_experts 8 is not a multiple of feed_forward.n_groups 3",
+        "write feed_forward.n_groups: 2 or 4",
+    ),
+    (
+        {**EXPERTS, "feed_forward.n_groups": 4, "feed_forward.top_k_groups": 5},
+        "expert-groups",
+        "feed_forward.top_k_groups 5 is more than the 4 of feed_forward.n_groups",
+        "write feed_forward.top_k_groups: 4",
+    ),
+    (
+        {**EXPERTS, "feed_forward.n_groups": 4, "feed_forward.top_k": 5},
+        "expert-groups",
+        "feed_forward.top_k 5 is more than the 2 experts in 1 group of 2 that are chosen from",
+        "write feed_forward.top_k_groups: 3, or feed_forward.top_k: 2",
+    ),
+    (
+        {**EXPERTS, "feed_forward.n_dense_layers": 4},
+        "contradiction",
+        "feed_forward.n_dense_layers 4 leaves none of the 4 layers for the experts",
+        "write feed_forward.n_dense_layers: 3, or leave feed_forward.n_experts out",
+    ),
+    (
+        {"attention.kind": "latent"},
+        "contradiction",
+        "attention.kind latent needs positions that rotate attention.d_rope dimensions of each head",
+        "write position.kind: rope, or attention.kind: multi_head",
+    ),
+    (
+        {**LATENT, "position.rotary_fraction": 0.5},
+        "contradiction",
+        "position.rotary_fraction 0.5 has no say in latent attention, where attention.d_rope rotates",
+        "leave position.rotary_fraction out, or write attention.kind: multi_head",
+    ),
+    (
+        {"norm.bias": True, "norm.kind": "rmsnorm", "norm.weight": False},
+        "contradiction",
+        "norm.bias true does not go with norm.kind rmsnorm and norm.weight false",
+        "leave norm.bias out, or write norm.kind: layernorm and norm.weight: true",
+    ),
+    (
+        {"block.parallel": True, "norm.placement": "post"},
+        "contradiction",
+        "block.parallel true feeds both sub-layers from norms before them, where norm.placement must be pre",
+        "write norm.placement: pre, or leave block.parallel out",
+    ),
+    (
+        {"attention.window": 64, "attention.window_pattern": "GG"},
+        "contradiction",
+        "attention.window 64 is for local layers, and attention.window_pattern GG has no L",
+        "leave attention.window out, or write attention.window_pattern: LG",
+    ),
+    (
+        {**ROPE, "position.scaling": "yarn", "position.scaling_factor": 4.0, "max_len": 131072},
+        "needs-field",
+        "position.scaling yarn needs position.original_max_len, the length it stretches from",
+        "write position.original_max_len: 32768, or as many tokens as it was first trained on",
+    ),
+    (
+        {
+            **ROPE,
+            "position.scaling": "llama3",
+            "position.original_max_len": 8192,
+            "position.low_freq_factor": 4.0,
+        },
+        "contradiction",
+        "position.low_freq_factor 4 must be below position.high_freq_factor 4",
+        "write position.low_freq_factor: 1.0 and position.high_freq_factor: 4.0",
+    ),
+    (
+        {**ROPE, "position.scaling": "yarn", "position.original_max_len": 8192, "position.beta_slow": 40.0},
+        "contradiction",
+        "position.beta_slow 40 must be below position.beta_fast 32",
+        "write position.beta_slow: 1.0 and position.beta_fast: 32.0",
+    ),
+    (
+        LONGROPE,
+        "needs-field",
+        "position.scaling longrope needs position.short_factors and position.long_factors,"
+        " a number for each of 16 rotated pairs",
+        "write position.short_factors as a list of 16 numbers and position.long_factors as a list of 16 numbers",
+    ),
+    (
+        {**LONGROPE, "position.short_factors": (1.0,) * 16, "position.long_factors": (1.0,)},
+        "contradiction",
+        "position.long_factors has 1 number, and the 32 dimensions that rotate make 16 pairs",
+        "write position.long_factors as a list of 16 numbers",
+    ),
+    (
+        {"position.theta": 500_000.0},
+        "without-effect",
+        "position.theta has no effect: it is for position.kind rope",
+        "leave position.theta out, or write position.kind: rope",
+    ),
+    (
+        {"position.local_theta": 1e6},
+        "without-effect",
+        "position.local_theta has no effect: it is for position.kind rope and configs with attention.window",
+        "leave position.local_theta out, or write position.kind: rope and attention.window: 1024",
+    ),
+    (
+        {"position.low_freq_factor": 2.0},
+        "without-effect",
+        "position.low_freq_factor has no effect: it is for position.scaling llama3",
+        "leave position.low_freq_factor out, or write position.kind: rope and position.scaling: llama3",
+    ),
+    (
+        {**LATENT, "attention.n_kv_heads": 8},
+        "without-effect",
+        "attention.n_kv_heads has no effect: it is for attention.kind multi_head",
+        "leave attention.n_kv_heads out, or write attention.kind: multi_head",
+    ),
+    (
+        {"feed_forward.top_k_groups": 4},
+        "without-effect",
+        "feed_forward.top_k_groups has no effect: it is for configs with several feed_forward.n_groups",
+        "leave feed_forward.top_k_groups out, or write feed_forward.n_experts: 8 and feed_forward.n_groups: 8",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "code", "message", "help_"), SAID)
+def test_what_is_said(changes: Values, code: str, message: str, help_: str) -> None:
+    problem = _only(changes)
+    assert (problem.code, problem.message, problem.help) == (code, message, help_)
+
+
+def test_every_rule_is_among_what_is_said() -> None:
+    speaking = {rule for changes, *_ in SAID for rule in RULES if _check(rule.fields, rule.check, changes)}
+    silent = [rule for rule in RULES if rule not in speaking]
+    assert [rule.fields[0] for rule in silent] == ["n_heads", "d_model", "position.scaling"]
+    assert silent[-1].fields[1] == "position.short_factors"  # as position.long_factors, which is there
+
+
+def _check(names: tuple[str, ...], check: Any, changes: Values) -> object:
+    return check(*({**DEFAULTS, **changes}[name] for name in names))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {**LATENT, "attention.d_head": None, "d_model": 129, "n_heads": 7},
+        {**ROPE, "d_model": 129, "attention.d_head": 64},
+        {**EXPERTS, "feed_forward.n_groups": 4, "feed_forward.top_k_groups": 2, "feed_forward.top_k": 4},
+        {"norm.bias": False, "norm.kind": "rmsnorm"},
+        {"norm.bias": True},
+        {**ROPE, "position.scaling": "linear", "position.scaling_factor": 2.0},
+        {"feed_forward.top_k": 2, "position.scaling": "none", "position.theta": 10_000.0},  # as by default
+    ],
+)
+def test_what_is_sound(changes: Values) -> None:
+    assert _problems(changes) == []
+
+
+def test_one_fault_is_told_once() -> None:
+    indivisible = {**ROPE, "d_model": 127, "n_heads": 5}
+    assert [problem.code for problem in _problems(indivisible)] == ["heads-do-not-divide"]
+    too_many = {**EXPERTS, "feed_forward.n_groups": 4, "feed_forward.top_k": 99}
+    assert [problem.code for problem in _problems(too_many)] == ["top-k-above-experts"]
+    llama = {"position.scaling": "llama3", "position.original_max_len": 8, "position.low_freq_factor": 2.0}
+    assert [problem.fields[0] for problem in _problems(llama)] == ["position.scaling"]
 
 
 def test_a_rule_is_silent_where_a_field_of_its_own_is_unsound() -> None:
     values = {name: value for name, value in {**DEFAULTS, "d_model": 127}.items() if name != "n_heads"}
-    assert [problem.code for problem in broken_rules(values)] == ["odd-sinusoidal-width"]
+    assert list(broken_rules(values)) == []
+    unsure = {name: value for name, value in DEFAULTS.items() if name != "position.kind"}
+    assert list(broken_rules({**unsure, "position.theta": 5.0})) == []
     assert list(broken_rules({})) == []
 
 
@@ -46,24 +283,145 @@ def test_every_rule_names_fields_that_exist() -> None:
         assert set(rule.fields) <= set(fields())
 
 
-@given(st.integers(1, MAX_D_MODEL), st.integers(1, MAX_N_HEADS), st.sampled_from(["sinusoidal", "learned", "none"]))
-def test_each_remedy_mends_the_rule_it_speaks_of(d_model: int, n_heads: int, kind: str) -> None:
-    values = {**DEFAULTS, "d_model": d_model, "n_heads": n_heads, "position.kind": kind}
+def test_needs_name_fields_that_exist_and_what_they_ask_for_meets_them() -> None:
+    for name, needs in NEEDS.items():
+        assert name in defaults()
+        assert not applies(name, DEFAULTS) or name not in ("position.theta", "feed_forward.top_k")
+        mended = {**DEFAULTS, **{other: _value(text) for other, text in met_by(needs, {}).items()}}
+        assert applies(name, mended), name
+        for need in needs:
+            assert need.field in defaults()
+            assert need.met(_value(need.example))
+
+
+def _any_of(field: Field) -> st.SearchStrategy[Any]:
+    """Draw values that are sound by themselves, often the default and often small."""
+    bounds = {
+        word: float(number.replace(",", ""))
+        for word, number in re.findall(r"(from|to|above|below) ([\d.,]*\d)", field.wants)
+    }
+    strategies: dict[str, Any] = {
+        "boolean": st.booleans,
+        "choice": lambda: st.sampled_from(field.choices),
+        "count": lambda: st.integers(1, 10**18),
+        "pattern": lambda: st.text("LG", min_size=1, max_size=8),
+        "numbers": lambda: st.lists(st.floats(0.5, 64), max_size=40).map(tuple),
+        "integer": lambda: st.integers(int(bounds["from"]), 64) | st.integers(int(bounds["from"]), int(bounds["to"])),
+        "number": lambda: st.floats(
+            bounds.get("from", bounds.get("above")),
+            bounds.get("to", bounds.get("below")),
+            exclude_min="above" in bounds,
+            exclude_max="below" in bounds,
+        ),
+    }
+    drawn: st.SearchStrategy[Any] = strategies[field.kind]()
+    return drawn if field.required else drawn | st.just(field.default)
+
+
+ANY = {name: _any_of(field) for name, field in fields().items()}
+FEW = st.lists(st.sampled_from(sorted(ANY)), max_size=12, unique=True)
+
+
+@st.composite
+def _drawn(draw: st.DrawFn) -> Values:
+    """Draw a config whose fields are each sound, a few of them or whole blocks away from the default."""
+    changed = set(draw(FEW))
+    for start in draw(st.lists(st.sampled_from(["position.", "attention.", "feed_forward.", ""]), max_size=2)):
+        changed |= {name for name in ANY if name.startswith(start) and ("." in name) == bool(start)}
+    values = {**DEFAULTS, **{name: draw(ANY[name]) for name in sorted(changed)}}
+    contexts: list[Values] = [ROPE, LATENT, EXPERTS, LONGROPE]
+    for context in draw(st.lists(st.sampled_from(contexts), max_size=2)):
+        values |= context
+    return values
+
+
+@given(_drawn())
+def test_each_proposal_mends_the_fault_it_speaks_of(values: Values) -> None:
     for problem in broken_rules(values):
-        assert problem.code in CODES
-        assert set(problem.fields) <= set(fields())
-        proposals = _proposals(problem.help)
-        assert proposals
-        for name, value in proposals:
-            mended = {**values, name: value}
-            assert problem.code not in {each.code for each in broken_rules(mended)}, (problem.help, name, value)
-            assert name != "d_model" or 1 <= int(str(value)) <= MAX_D_MODEL
-            assert name != "n_heads" or 1 <= int(str(value)) <= MAX_N_HEADS
+        _assert_sound(problem)
+        proposals = list(_proposals(problem.help))
+        assert proposals, problem.help
+        for proposal in proposals:
+            mended = {**values, **proposal}
+            _assert_in_range(proposal)
+            left = {(each.code, each.fields) for each in broken_rules(mended)}
+            assert (problem.code, problem.fields) not in left, (problem, proposal)
 
 
-def _proposals(help_: str) -> list[tuple[str, int | str]]:
-    """Read ``write n_heads: 4 or 8, or d_model: 120`` as n_heads 4, n_heads 8, d_model 120."""
-    found: list[tuple[str, int | str]] = []
-    for name, values in re.findall(r"([a-z_.]+): ([^,]+)", help_.removeprefix("write ")):
-        found += [(name, int(value) if value.isdigit() else value) for value in values.split(" or ")]
-    return found
+@given(_drawn(), st.randoms(use_true_random=False))
+def test_who_follows_the_remedies_ends_with_a_valid_config(values: Values, random: Any) -> None:
+    for _ in range(100):
+        problem = next(broken_rules(values), None)
+        if problem is None:
+            break
+        proposals = list(_proposals(problem.help))
+        values = {**values, **random.choice(proposals)}
+    assert list(broken_rules(values)) == []
+    assert ModelConfig.model_validate(_nested(values))
+
+
+@given(st.integers(1, MAX_DIM), st.integers(1, MAX_N_HEADS), st.sampled_from(["sinusoidal", "learned", "rope"]))
+def test_widths_at_the_ends_of_their_ranges_are_mended_too(d_model: int, n_heads: int, kind: str) -> None:
+    for wide, heads in product((d_model, MAX_DIM, MAX_DIM - 1), (n_heads, 1, MAX_N_HEADS - 1)):
+        values = {**DEFAULTS, "d_model": wide, "n_heads": heads, "position.kind": kind}
+        for problem in broken_rules(values):
+            for proposal in _proposals(problem.help):
+                _assert_in_range(proposal)
+                left = {each.code for each in broken_rules({**values, **proposal})}
+                assert problem.code not in left, (problem, proposal)
+
+
+def _assert_sound(problem: Problem) -> None:
+    assert problem.code in CODES
+    assert set(problem.fields) <= set(fields())
+    assert problem.fields[0] in problem.message
+    assert len(set(problem.fields)) == len(problem.fields)
+
+
+def _assert_in_range(proposal: Values) -> None:
+    for name, value in proposal.items():
+        wrong = [found["loc"] for found in _errors(_nested({**DEFAULTS, name: value})) if found["loc"]]
+        assert wrong == [], (name, value)
+
+
+def _errors(values: Values) -> list[Any]:
+    try:
+        ModelConfig.model_validate(values)
+    except ValidationError as error:
+        return list(error.errors())
+    return []
+
+
+def _proposals(help_: str) -> Iterator[Values]:
+    """Read ``write n_heads: 4 or 8, or d_model: 120`` as n_heads 4, n_heads 8, d_model 120; and what is left out."""
+    for part in help_.split(", or "):
+        left_out = re.fullmatch(r"leave (\S+) out", part)
+        if left_out:
+            yield {left_out[1]: fields()[left_out[1]].default}
+            continue
+        pairs = [_assignments(each) for each in part.removeprefix("write ").split(" and ")]
+        for chosen in product(*pairs):
+            if chosen and all(chosen):
+                yield {name: value for name, value in chosen if name}
+
+
+def _assignments(text: str) -> list[tuple[str, Any]]:
+    numbers = re.fullmatch(r"(\S+) as a list of (\d+) numbers?", text)
+    if numbers:
+        return [(numbers[1], (1.0,) * int(numbers[2]))]
+    name, colon, values = text.partition(": ")
+    return [(name, _value(value)) for value in values.split(" or ")] if colon else []
+
+
+def _value(text: str) -> Any:
+    if text in ("true", "false"):
+        return text == "true"
+    return int(text) if text.isdigit() else float(text) if text[0].isdigit() else text
+
+
+def _nested(values: Values) -> Values:
+    nested: Values = {}
+    for name, value in values.items():
+        block, _, last = name.rpartition(".")
+        (nested.setdefault(block, {}) if block else nested)[last] = value
+    return nested

@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tinylm_cli.config.schema import BLOCKS, MAX_COUNT, Block, ModelConfig, flatten
+from tinylm_cli.config.blocks import BLOCKS, Attention, Block, Position
+from tinylm_cli.config.fields import fields
+from tinylm_cli.config.needs import applies
+from tinylm_cli.config.schema import MAX_COUNT, ModelConfig, flatten
 
 TINY = {"vocab_size": 256, "d_model": 128, "n_heads": 4, "n_layers": 4, "d_ff": 512}
 
@@ -20,7 +23,8 @@ def _with(**changes: Any) -> ModelConfig:
 
 def test_a_config_that_names_no_block_is_the_course_model() -> None:
     config = ModelConfig(vocab_size=256, d_model=128, n_heads=4, n_layers=4, d_ff=512)
-    assert flatten(config.model_dump()) == {
+    flat = flatten(config.model_dump())
+    course = {
         **TINY,
         "max_len": 1024,
         "dropout": 0.1,
@@ -28,12 +32,40 @@ def test_a_config_that_names_no_block_is_the_course_model() -> None:
         "position.kind": "sinusoidal",
         "norm.kind": "layernorm",
         "norm.eps": 1e-5,
+        "norm.placement": "pre",
+        "attention.kind": "multi_head",
         "attention.bias": True,
         "feed_forward.activation": "gelu",
         "feed_forward.bias": True,
-        "nominal_params": None,
     }
-    assert config.d_head == 32
+    assert {name: flat[name] for name in course} == course
+    others = {name: value for name, value in flat.items() if name not in course and applies(name, flat)}
+    on = {name: value for name, value in others.items() if value not in (None, False, 1.0, "none") or value is True}
+    assert on == {"norm.weight": True}
+    assert (config.d_head, config.d_value, config.n_kv_heads, config.d_expert) == (32, 32, 4, 512)
+    assert config.norm.has_bias
+    assert config.attention.has_out_bias
+    assert config.window(0) is None
+    assert not config.has_experts(0)
+
+
+def test_what_follows_from_other_fields() -> None:
+    grouped = _with(attention={"n_kv_heads": 2, "d_head": 64, "bias": False, "window": 8, "window_pattern": "LLG"})
+    assert (grouped.d_head, grouped.d_value, grouped.n_kv_heads) == (64, 64, 2)
+    assert not grouped.attention.has_out_bias
+    assert [grouped.window(layer) for layer in range(4)] == [8, 8, None, 8]
+    latent = _with(position={"kind": "rope"}, attention={"kind": "latent", "d_nope": 16, "d_rope": 8, "d_value": 24})
+    assert (latent.d_head, latent.d_value, latent.n_kv_heads) == (24, 24, 4)
+    experts = _with(feed_forward={"n_experts": 4, "d_expert": 32, "n_dense_layers": 1})
+    assert (experts.d_expert, [experts.has_experts(layer) for layer in range(3)]) == (32, [False, True, True])
+    biases = [
+        ({"kind": "rmsnorm"}, False),
+        ({"weight": False}, False),
+        ({"bias": False}, False),
+        ({"bias": True}, True),
+    ]
+    assert [_with(norm=norm).norm.has_bias for norm, _ in biases] == [has for _, has in biases]
+    assert _with(attention={"bias": False, "out_bias": True}).attention.has_out_bias
 
 
 def test_a_config_cannot_be_changed() -> None:
@@ -99,6 +131,50 @@ def test_a_number_is_finite(value: Any) -> None:
     for changes in ({"dropout": value}, {"norm": {"eps": value}}):
         with pytest.raises(ValidationError):
             _with(**changes)
+
+
+OPTIONAL = [name for name, field in fields().items() if field.default is None and not field.required]
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_an_optional_field_may_be_null(name: str) -> None:
+    block, _, last = name.rpartition(".")
+    assert _with(**({block: {last: None}} if block else {last: None})) == _with()
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, field in fields().items() if "." in name and field.default is not None]
+)
+def test_another_may_not(name: str) -> None:
+    block, _, last = name.rpartition(".")
+    with pytest.raises(ValidationError, match=last):
+        _with(**{block: {last: None}})
+
+
+@pytest.mark.parametrize("pattern", ["L", "G", "LG", "LLLLLG", "L" * 512])
+def test_a_pattern_of_windows(pattern: str) -> None:
+    assert Attention(window=8, window_pattern=pattern).window_pattern == pattern
+
+
+@pytest.mark.parametrize("pattern", ["", "lg", "LS", "L G", "LG\n", "L" * 513, 1, ["L", "G"], True])
+def test_what_is_no_pattern_of_windows(pattern: Any) -> None:
+    with pytest.raises(ValidationError, match="window_pattern"):
+        Attention(window=8, window_pattern=pattern)
+
+
+@pytest.mark.parametrize("factors", [[1.0, 2], (1.0,), [], [1e9]])
+def test_a_list_of_numbers(factors: Any) -> None:
+    read = Position(short_factors=factors).short_factors
+    assert read == tuple(factors)
+    assert all(type(each) is float for each in read or ())
+
+
+@pytest.mark.parametrize(
+    "factors", [["1.0"], [True], [None], [0], [-1.0], [2e9], [float("nan")], [[1.0]], "1.0", 1.0, {"a": 1.0}]
+)
+def test_what_is_no_list_of_numbers(factors: Any) -> None:
+    with pytest.raises(ValidationError, match="short_factors"):
+        Position(short_factors=factors)
 
 
 @pytest.mark.parametrize("block", BLOCKS)

@@ -10,6 +10,8 @@ from tinylm_cli.cli.app import COMMANDS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 
+WIDE = {"COLUMNS": "120"}  # a page has room, and at 80 most options take two lines
+
 HEAD = """# The command line
 
 Generated from the commands themselves; `pytest --update-golden` rewrites it.
@@ -32,8 +34,8 @@ for commands, presets, field names and their values: `tinylm --install-completio
 
 
 def test_the_page_is_what_the_commands_say(tinylm: Callable[..., Any], golden: Callable[[Path, str], None]) -> None:
-    parts = [HEAD, _section("tinylm", tinylm("--help").out)]
-    parts += [_section(f"tinylm {name}", tinylm(name, "--help").out) for name in COMMANDS]
+    parts = [HEAD, _section("tinylm", tinylm("--help", env=WIDE).out)]
+    parts += [_section(f"tinylm {name}", tinylm(name, "--help", env=WIDE).out) for name in COMMANDS]
     golden(PAGE, "\n".join(parts))
 
 

@@ -13,6 +13,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
+FAILING = {"tinylm validate wrong.yaml": 1}
+"""Examples that show what is wrong, with the exit code they end with; all others must end with 0."""
+
 _EXAMPLE = re.compile(
     r"(?<=^```console\n)\$ (?P<command>tinylm [^\n]*)\n(?P<output>.*?)(?=^```$)", re.MULTILINE | re.DOTALL
 )
@@ -48,11 +51,17 @@ def test_example_prints_what_the_page_shows(
     (tmp_path / "wrong.yaml").write_text((ROOT / "tests" / "docs" / "wrong.yaml").read_text(encoding="utf-8"))
     result = tinylm(*shlex.split(command)[1:])
     printed = result.out or result.err
+    assert result.code == FAILING.get(command, 0), result.err
     if request.config.getoption("--update-golden"):
         text = page.read_text(encoding="utf-8")
         page.write_text(text.replace(f"$ {command}\n{output}```", f"$ {command}\n{printed}```"), encoding="utf-8")
         return
     assert _stable(printed) == _stable(output)
+
+
+def test_the_readme_shows_the_config_it_finds_fault_with() -> None:
+    wrong = (ROOT / "tests" / "docs" / "wrong.yaml").read_text(encoding="utf-8")
+    assert f"```yaml\n{wrong}```" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_readme_shows_the_three_commands_a_person_came_for() -> None:

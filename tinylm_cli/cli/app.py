@@ -49,7 +49,7 @@ def create_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
         cls=_Group,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["--help", "-h"]},
+        context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 120},
     )
     app.callback(invoke_without_command=True)(_root)
     for name in names:

@@ -52,7 +52,7 @@ SeedOption = Annotated[
     ),
 ]  # fmt: skip
 MetaOption = Annotated[
-    bool, typer.Option("--meta", help="Shapes only: no weights are allocated, and a layer costs about 50 KB.")
+    bool, typer.Option("--meta", help="Shapes only: no weights are allocated, and a layer costs tens of KB.")
 ]
 WeightsOption = Annotated[
     Path | None,

@@ -19,9 +19,10 @@ def new(
     set_: SetOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
-    """Write a config with every field explained.
+    """Write a config to start from, each line explained.
 
-    NAME.yaml is a preset written out, to change from there; an existing file is left alone without --force.
+    NAME.yaml is a preset written out, to change from there, with the fields people turn first; tinylm schema
+    --format markdown explains them all. An existing file is left alone without --force.
 
     \b
     Examples:

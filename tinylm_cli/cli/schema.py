@@ -9,7 +9,7 @@ from tinylm_cli.cli.outcome import Format, Outcome
 def schema(format_: FormatOption = Format.text, output: OutputOption = None) -> Outcome:
     """Print the JSON Schema of a config.
 
-    For editors and other tools; as markdown, a table of the fields.
+    For editors and other tools; as markdown, every field explained.
 
     \b
     Examples:

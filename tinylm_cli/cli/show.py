@@ -35,14 +35,12 @@ def show(
       tinylm show --config small --origin
       tinylm show --set norm.kind=rmsnorm --output mine.yaml
     """
-    from tinylm_cli.config.dump import to_yaml
-    from tinylm_cli.config.schema import flatten
+    from tinylm_cli.config.dump import shown_fields, to_yaml
     from tinylm_cli.interop.load import load_config
     from tinylm_cli.render.views.presets import show_view
     from tinylm_cli.reports.presets import Origin, ShowReport
 
     loaded = load_config(config, set_ or ())
-    values = loaded.config.model_dump()
     origins = tuple(
         Origin(
             field=name,
@@ -51,9 +49,9 @@ def show(
             line=span.line if span else None,
             column=span.column if span else None,
         )
-        for name, value in flatten(values).items()
+        for name, value in shown_fields(loaded.config)
     )
-    report = ShowReport(loaded.name, loaded.source, values, origins)
+    report = ShowReport(loaded.name, loaded.source, loaded.config.model_dump(), origins)
     text = to_yaml(loaded.config)
     return Outcome(
         report, lambda: show_view(report, text, origin=origin), format_, output,

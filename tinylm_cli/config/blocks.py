@@ -177,6 +177,7 @@ class Attention(Block):
     window_pattern: str = Field(
         default="L",
         pattern=WINDOW_PATTERN,
+        examples=["LG"],
         description="Which layers are local (L) or global (G), repeated over the layers: L all, LG alternate.",
     )
     logit_softcap: float | None = Field(

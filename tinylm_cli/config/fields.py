@@ -61,7 +61,7 @@ def _describe(owner: type[Block], name: str, dotted: str) -> Field:
         name=dotted,
         kind=kind,
         description=info.description or "",
-        wants=_wants(kind, info.metadata, choices),
+        wants=_wants(kind, _item_bounds(info.annotation) if kind == "numbers" else info.metadata, choices),
         required=info.is_required(),
         default=default,
         choices=choices,
@@ -85,6 +85,13 @@ def _not_none(annotation: Any) -> Any:
     return choices[0] if NoneType in get_args(annotation) else annotation
 
 
+def _item_bounds(annotation: Any) -> list[Any]:
+    """Return the bounds of each number in a list of them."""
+    sequence, *_ = get_args(_not_none(annotation))
+    item, *_ = get_args(sequence)
+    return [bound for info in get_args(item)[1:] for bound in info.metadata]
+
+
 def _wants(kind: Kind, metadata: list[Any], choices: tuple[str, ...]) -> str:
     if kind == "choice":
         return "one of " + ", ".join(choices)
@@ -95,11 +102,17 @@ def _wants(kind: Kind, metadata: list[Any], choices: tuple[str, ...]) -> str:
     if kind == "pattern":
         return "letters L and G, such as LLLLLG"
     if kind == "numbers":
-        return "a list of numbers above 0"
+        return _wants("number", metadata, ()).replace("a number", "a list of numbers")
     bounds = {
         bound: getattr(item, bound) for item in metadata for bound in ("gt", "ge", "lt", "le") if hasattr(item, bound)
     }
     if kind == "integer":
         return f"an integer from {bounds['ge']:,} to {bounds['le']:,}"
-    low, to = (f"above {bounds['gt']:g}", ", up to") if "gt" in bounds else (f"from {bounds['ge']:g}", " to")
-    return f"a number {low}{to} " + (f"below {bounds['lt']:g}" if "lt" in bounds else f"{bounds['le']:g}")
+    low, to = (
+        (f"above {_bound(bounds['gt'])}", ", up to") if "gt" in bounds else (f"from {_bound(bounds['ge'])}", " to")
+    )
+    return f"a number {low}{to} " + (f"below {_bound(bounds['lt'])}" if "lt" in bounds else _bound(bounds["le"]))
+
+
+def _bound(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:g}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,7 +12,18 @@ from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.codes import clip, diagnostic
 from tinylm_cli.config.dump import scalar
 from tinylm_cli.config.fields import Field, fields
-from tinylm_cli.config.guesses import suggest_choice, suggest_keys, suggest_value
+from tinylm_cli.config.guesses import (
+    is_not_shape,
+    means_nothing,
+    nearest,
+    other_name,
+    several_fields,
+    suggest_block,
+    suggest_choice,
+    suggest_item,
+    suggest_keys,
+    suggest_value,
+)
 from tinylm_cli.config.rules import Problem, broken_rules
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.config.source import SET
@@ -20,6 +31,7 @@ from tinylm_cli.config.syntax import proposed_pair
 from tinylm_cli.config.yaml_reader import Entry, Node
 from tinylm_cli.errors import Diagnostic, Label
 
+_MOST_LISTED = 6
 _MOST_GUESSES = 50  # a near-match search costs a millisecond, and a hostile file can hold thousands of unknown keys
 
 
@@ -37,10 +49,11 @@ def diagnose_fields(errors: Iterable[ErrorDetails], root: Node, source: str) -> 
     found: list[Diagnostic] = []
     missing: list[str] = []
     meant: set[str] = set()  # fields that an unknown key was probably meant to be: not missing, only misplaced
+    wrong_lists: set[str] = set()  # what is wrong with one number of a list is mostly wrong with the others
     guesses = 0
     for error in errors:
         name = _dotted(error)
-        path = name.split(".")
+        path = [part for part in error["loc"] if isinstance(part, str)]
         if error["type"] == "missing":
             missing.append(name)
             continue
@@ -52,7 +65,12 @@ def diagnose_fields(errors: Iterable[ErrorDetails], root: Node, source: str) -> 
             meant.update(keys)
             found.append(_unknown(name, path, entry, keys))
         elif not entry.value.reported:
-            found.append(_wrong_value(error["type"], name, entry.value))
+            item = next((part for part in error["loc"] if isinstance(part, int)), None)
+            if item is None:
+                found.append(_wrong_value(error["type"], name, entry.value))
+            elif name not in wrong_lists:
+                wrong_lists.add(name)
+                found.append(_wrong_item(error["type"], name, entry.value, item))
     return found + [_missing(name, root, source) for name in missing if name not in meant]
 
 
@@ -60,7 +78,10 @@ def diagnose_rule(problem: Problem, root: Node, values: Mapping[str, Any], sourc
     """Turn a broken rule into a diagnostic at its first field that the document names, labelling the others."""
     places = {name: entry for name in problem.fields if (entry := _find(root, name.split("."))) is not None}
     labels = [Label(entry.value.span, f"{name} is {scalar(values[name])}") for name, entry in places.items()]
-    defaults = [f"{name} is {_by_default(values[name])}" for name in problem.fields if name not in places]
+    absent = [name for name in problem.fields if name not in places]
+    if problem.code in ("needs-field", "without-effect"):  # whose message says so
+        absent = [name for name in absent if values[name] is not None]
+    defaults = [f"{name} is {_by_default(values[name])}" for name in absent]
     message = "; ".join([problem.message, *defaults])
     if not places:
         return diagnostic(problem.code, message, source, field=problem.fields[0], help=problem.help)
@@ -123,7 +144,8 @@ def _meant(path: list[str], entry: Entry) -> tuple[str, ...]:
     if inside is None or key in BLOCKS:
         return suggest_keys(key, ".".join(parents))
     wrapped = tuple(name for name in inside if name in ModelConfig.model_fields)
-    return wrapped or tuple(name for name in suggest_keys(key, ".".join(parents)) if name in BLOCKS)
+    meant = () if wrapped else (other_name(key), None if parents else suggest_block(key))
+    return wrapped or tuple(name for name in meant if name)[:1]
 
 
 def _unknown(name: str, path: list[str], entry: Entry, meant: tuple[str, ...]) -> Diagnostic:
@@ -135,23 +157,41 @@ def _unknown(name: str, path: list[str], entry: Entry, meant: tuple[str, ...]) -
         remedy = f"write its fields at the top level, without {clip(key)}:"
     elif meant:
         remedy = "did you mean " + _places(meant, block, dotted=entry.key_span.source == SET)
+    elif is_not_shape(key):
+        remedy = "leave it out: a config here says only what the model is made of"
     else:
-        known = BLOCKS[block].model_fields if block in BLOCKS else ModelConfig.model_fields
-        remedy = "the fields are " + ", ".join(known)
+        remedy = _known(key, block)
     return diagnostic("unknown-key", message, entry.key_span.source, entry.key_span, field=name, help=remedy)
+
+
+def _known(key: str, block: str) -> str:
+    """Say what may stand in a block, or the likest of it where that is long."""
+    if block not in BLOCKS:
+        plain = [name for name in ModelConfig.model_fields if name not in BLOCKS]
+        return f"the fields are {', '.join(plain)}, and the blocks {', '.join(BLOCKS)}"
+    known = BLOCKS[block].model_fields
+    if len(known) <= _MOST_LISTED:
+        return "the fields are " + ", ".join(known)
+    likest = nearest(key, known, _MOST_LISTED)
+    return f"{block} has {len(known)} fields, such as {', '.join(likest)}: tinylm schema --format markdown"
 
 
 def _places(names: tuple[str, ...], block: str, *, dotted: bool) -> str:
     """Say where fields belong, seen from inside ``block``: ``kind inside the position or the norm block?``."""
     if dotted:
-        return f"{' or '.join(names)}?"
+        return f"{_either(names)}?"
     outer = [name.rpartition(".")[0] for name in names]
     last = names[0].rpartition(".")[2]
     if outer[0] == block:
         return f"{last}?"
     if not outer[0]:
         return f"{last} at the top level?"
-    return f"{last} inside {' or '.join(f'the {each}' for each in outer)} block?"
+    return f"{last} inside {'block' if outer == ['block'] else f'the {_either(outer)} block'}?"
+
+
+def _either(words: Sequence[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _wrong_value(kind: str, name: str, node: Node) -> Diagnostic:
@@ -165,6 +205,17 @@ def _wrong_value(kind: str, name: str, node: Node) -> Diagnostic:
     )
 
 
+def _wrong_item(kind: str, name: str, node: Node, index: int) -> Diagnostic:
+    """Point at the first wrong number of a list."""
+    assert node.items is not None
+    item, field = node.items[index], fields()[name]
+    wants = field.wants.replace("a list of numbers", "a number")
+    message = f"number {index + 1} of {name} must be {wants}, not {_shown(item)}"
+    value = suggest_item(item.written, field) if item.scalar is not None else None
+    remedy = f"write {value}" if value else f"for example {_example(field)}"
+    return diagnostic(_code(kind, item), message, item.span.source, item.span, field=name, help=remedy)
+
+
 def _code(kind: str, node: Node) -> str:
     if kind == "literal_error" and isinstance(node.scalar, str):
         return "unknown-choice"
@@ -175,7 +226,11 @@ def _code(kind: str, node: Node) -> str:
 
 def _better_value(field: Field, node: Node) -> str:
     """Say what to write: what was most likely meant, else an example."""
+    on_command_line = node.span.source == SET
     if node.entries is None and node.items is None:
+        several = several_fields(node.written, field.name) if isinstance(node.scalar, str) else {}
+        if several:
+            return _several(several, field.name, on_command_line=on_command_line)
         if field.choices and isinstance(node.scalar, str):
             choice = suggest_choice(node.scalar, field.choices)
             if choice is not None:
@@ -183,14 +238,27 @@ def _better_value(field: Field, node: Node) -> str:
         value = suggest_value(node.written, field)
         if value is not None:
             return f"write {value}"
-    if node.span.source == SET:
-        return f"for example --set {field.name}={_example_value(field)}"
-    return f"for example {_example(field)}"
+    example = f"--set {field.name}={_example_value(field)}" if on_command_line else _example(field)
+    if field.default is None and not field.required and means_nothing(node.written):
+        return f"leave {field.name} out, or write for example {example}"
+    return f"for example {example}"
+
+
+def _several(values: Mapping[str, str], name: str, *, on_command_line: bool) -> str:
+    """Say how to write what is several fields of one block."""
+    block = name.rpartition(".")[0]
+    if on_command_line:
+        return "write " + " ".join(f"--set {block}.{key}={value}" for key, value in values.items())
+    return "write " + ", and ".join(f"{key}: {value}" for key, value in values.items())
 
 
 def _as_block(name: str, node: Node) -> str:
     """Say how to write ``norm: rmsnorm`` as a block."""
     first = fields()[f"{name}.{next(iter(BLOCKS[name].model_fields))}"]
+    several = several_fields(node.written, first.name)
+    if several:
+        remedy = _several(several, first.name, on_command_line=node.span.source == SET)
+        return remedy if node.span.source == SET else f"{remedy}, on lines of their own, indented under {name}:"
     meant = suggest_choice(node.written, first.choices) or scalar(first.example)
     key = first.name.rpartition(".")[2]
     if node.span.source == SET:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -26,7 +26,12 @@ class Need(NamedTuple):
 
 
 def _one_of(field: str, *values: str) -> Need:
-    return Need(field, lambda value: value in values, f"{field} {' or '.join(values)}", values[0])
+    return Need(field, lambda value: value in values, f"{field} {_either(values)}", values[0])
+
+
+def _either(words: tuple[str, ...]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _given(field: str, example: str) -> Need:
@@ -38,7 +43,7 @@ def _true(field: str) -> Need:
 
 
 _ROPE = _one_of("position.kind", "rope")
-_STRETCHED = Need("position.scaling", lambda value: value != "none", "a position.scaling", "linear")
+_STRETCHED = Need("position.scaling", lambda value: value != "none", "configs with a position.scaling", "linear")
 _YARN = _one_of("position.scaling", "yarn")
 _LLAMA3 = _one_of("position.scaling", "llama3")
 _LONGROPE = _one_of("position.scaling", "longrope")
@@ -53,7 +58,7 @@ NEEDS: dict[str, tuple[Need, ...]] = {
     **dict.fromkeys(("position.theta", "position.rotary_fraction", "position.pairing", "position.scaling"), (_ROPE,)),
     "position.local_theta": (_ROPE, _WINDOW),
     "position.scaling_factor": (_STRETCHED,),
-    "position.original_max_len": (_one_of("position.scaling", "llama3", "yarn", "dynamic", "longrope"),),
+    "position.original_max_len": (_one_of("position.scaling", "dynamic", "llama3", "yarn", "longrope"),),
     **dict.fromkeys(("position.low_freq_factor", "position.high_freq_factor"), (_LLAMA3,)),
     **dict.fromkeys(("position.beta_fast", "position.beta_slow", "position.truncate"), (_YARN,)),
     "position.attention_factor": (_one_of("position.scaling", "yarn", "longrope"),),
@@ -90,15 +95,27 @@ NEEDS: dict[str, tuple[Need, ...]] = {
 """For each field that needs others, what it needs of them."""
 
 
-def unmet_need(name: str, values: Mapping[str, Any]) -> Need | None:
-    """Return the first need of ``name`` that ``values`` do not meet, where its value is not the default."""
-    return None if values[name] == defaults()[name] else first_unmet(name, values)
+def unmet_needs(name: str, values: Mapping[str, Any]) -> tuple[Need, ...]:
+    """Return the needs of ``name`` that ``values`` (dotted name to value) do not meet, where it is not the default."""
+    return () if values[name] == defaults()[name] else tuple(_unmet(name, values))
 
 
-def first_unmet(name: str, values: Mapping[str, Any]) -> Need | None:
-    """Return the first need of ``name`` that ``values`` (dotted name to value) do not meet; None when all are."""
-    needs = NEEDS.get(name, ())
-    return next((need for need in needs if need.field in values and not need.met(values[need.field])), None)
+def applies(name: str, values: Mapping[str, Any]) -> bool:
+    """Return whether ``name`` means something beside ``values`` (dotted name to value)."""
+    return not any(_unmet(name, values))
+
+
+def met_by(needs: Iterable[Need], values: Mapping[str, Any]) -> dict[str, str]:
+    """Return what to write, by dotted name, so that ``needs`` are met, and so are those of what is written."""
+    written: dict[str, str] = {}
+    for need in needs:
+        written |= met_by(_unmet(need.field, values), values)
+        written[need.field] = need.example
+    return written
+
+
+def _unmet(name: str, values: Mapping[str, Any]) -> Iterator[Need]:
+    return (need for need in NEEDS.get(name, ()) if need.field in values and not need.met(values[need.field]))
 
 
 @cache

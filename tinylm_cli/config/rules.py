@@ -7,11 +7,12 @@ built in Python and when a file is diagnosed with some of its other fields broke
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from math import isqrt
+from functools import partial
+from math import ceil, isqrt
 from typing import Any, NamedTuple
 
 from tinylm_cli.config.blocks import MAX_DIM, MAX_N_HEADS
-from tinylm_cli.config.needs import NEEDS, unmet_need
+from tinylm_cli.config.needs import NEEDS, met_by, unmet_needs
 
 
 class Problem(NamedTuple):
@@ -38,12 +39,13 @@ def broken_rules(values: Mapping[str, Any]) -> Iterator[Problem]:
             if problem is not None:
                 yield problem
     for name in NEEDS:
-        if name in values and (need := unmet_need(name, values)) is not None:
+        if name in values and (needs := unmet_needs(name, values)):
+            written = " and ".join(f"{field}: {value}" for field, value in met_by(needs, values).items())
             yield Problem(
                 "without-effect",
-                (name, need.field),
-                f"{name} has no effect: it is for {need.words}",
-                f"leave {name} out, or write {need.field}: {need.example}",
+                (name, *(need.field for need in needs)),
+                f"{name} has no effect: it is for {' and '.join(need.words for need in needs)}",
+                f"leave {name} out, or write {written}",
             )
 
 
@@ -67,16 +69,21 @@ def _heads_divide_model(n_heads: int, d_model: int, d_head: int | None, kind: st
     )
 
 
-def _kv_heads_divide_heads(n_kv_heads: int | None, n_heads: int) -> Problem | None:
-    if n_kv_heads is None or n_heads % n_kv_heads == 0:
+def _kv_heads_divide_heads(n_kv_heads: int | None, n_heads: int, attention: str) -> Problem | None:
+    if n_kv_heads is None or attention != "multi_head" or n_heads % n_kv_heads == 0:
         return None
     if n_kv_heads > n_heads:
         message = f"attention.n_kv_heads {n_kv_heads} is larger than n_heads {n_heads}"
-        remedy = f"write n_kv_heads: {n_heads}, or leave it out"
+        proposal = str(n_heads)
     else:
         message = f"n_heads {n_heads} is not a multiple of attention.n_kv_heads {n_kv_heads}: groups would differ"
-        remedy = f"write n_kv_heads: {_divisors_near(n_heads, n_kv_heads)}"
-    return Problem("kv-heads-do-not-divide", ("attention.n_kv_heads", "n_heads"), message, remedy)
+        proposal = _divisors_near(n_heads, n_kv_heads)
+    return Problem(
+        "kv-heads-do-not-divide",
+        ("attention.n_kv_heads", "n_heads"),
+        message,
+        f"write attention.n_kv_heads: {proposal}, or leave attention.n_kv_heads out",
+    )
 
 
 def _sinusoidal_needs_pairs(d_model: int, kind: str, n_heads: int) -> Problem | None:
@@ -96,29 +103,54 @@ def _sinusoidal_needs_pairs(d_model: int, kind: str, n_heads: int) -> Problem | 
 def _rotary_needs_pairs(
     kind: str, fraction: float, d_model: int, n_heads: int, d_head: int | None, attention: str, d_rope: int
 ) -> Problem | None:
-    if kind != "rope":
-        return None
+    width = _rotary_width(d_model, n_heads, d_head, attention, d_rope)
+    share = 1.0 if attention == "latent" else fraction
+    rotated = int(width * share)
+    if kind != "rope" or width == 0 or (rotated % 2 == 0 and rotated > 0):
+        return None  # a width of 0 is another rule's to tell
+    names: tuple[str, ...]
+    pairs = "rotation turns pairs of dimensions"
     if attention == "latent":
-        if d_rope % 2 == 0:
-            return None
-        message = f"attention.d_rope {d_rope} is odd, and rotation turns pairs of dimensions"
-        return Problem(
-            "odd-rotary-width", ("attention.d_rope", "position.kind"), message, f"write d_rope: {d_rope + 1}"
-        )
-    width = d_head or d_model // n_heads
-    rotated = int(width * fraction)
-    if rotated % 2 == 0 and rotated > 0:
-        return None
-    message = f"{rotated} of {width} dimensions per head would rotate, and rotation turns pairs of them"
-    names = ("attention.d_head",) if d_head is not None else ("d_model", "n_heads")
-    if fraction == 1:
-        remedy = (
-            f"write d_head: {width + 1}" if d_head is not None else "choose d_model and n_heads with an even quotient"
-        )
-        return Problem("odd-rotary-width", (*names, "position.kind"), message, remedy)
-    even = max(rotated // 2 * 2, 2)
-    remedy = f"write rotary_fraction: {min(even / width, 1.0):.6g}" if width >= 2 else "write position.kind: learned"
-    return Problem("odd-rotary-width", ("position.rotary_fraction", *names), message, remedy)
+        names, message = ("attention.d_rope",), f"attention.d_rope {width} is odd, and {pairs}"
+        remedy = f"write attention.d_rope: {_even_near(width)}"
+    elif share < 1:
+        names = ("position.rotary_fraction", *(("attention.d_head",) if d_head else ("d_model", "n_heads")))
+        message = f"position.rotary_fraction {share:g} of {width} dimensions per head is {rotated}, and {pairs}"
+        remedy = _fractions_near(width, rotated)
+    elif d_head is not None:
+        names, message = ("attention.d_head",), f"attention.d_head {width} is odd, and {pairs}"
+        remedy = f"write attention.d_head: {_even_near(width)}"
+    else:
+        names = ("d_model", "n_heads")
+        message = f"d_model {d_model} / n_heads {n_heads} is {width}, an odd number, and {pairs}"
+        widths = [even * n_heads for even in (width - 1, width + 1) if even and even * n_heads <= MAX_DIM]
+        remedy = f"write d_model: {' or '.join(map(str, widths))}, or attention.d_head: {width + 1}"
+    return Problem("odd-rotary-width", (*names, "position.kind"), message, remedy)
+
+
+def _rotary_width(d_model: int, n_heads: int, d_head: int | None, attention: str, d_rope: int) -> int:
+    """Return the dimensions of a head that rotation has to do with; 0 where heads do not divide the model."""
+    if attention == "latent":
+        return d_rope
+    return d_head or (0 if d_model % n_heads else d_model // n_heads)
+
+
+def _even_near(odd: int) -> str:
+    return " or ".join(str(even) for even in (odd - 1, odd + 1) if 0 < even <= MAX_DIM)
+
+
+def _fractions_near(width: int, rotated: int) -> str:
+    """Propose shares of ``width`` that are even numbers of dimensions, each with as few decimals as say it."""
+    shares: list[str] = []
+    for even in (rotated // 2 * 2, rotated // 2 * 2 + 2):
+        if not 0 < even <= width:
+            continue
+        for digits in range(1, 17):
+            share = ceil(even / width * 10**digits) / 10**digits
+            if int(width * share) == even and share <= 1:
+                shares.append(f"{share:.{digits}f}")
+                break
+    return f"write position.rotary_fraction: {' or '.join(shares)}" if shares else "write position.kind: learned"
 
 
 def _enough_experts(top_k: int, n_experts: int | None) -> Problem | None:
@@ -128,7 +160,7 @@ def _enough_experts(top_k: int, n_experts: int | None) -> Problem | None:
         "top-k-above-experts",
         ("feed_forward.top_k", "feed_forward.n_experts"),
         f"feed_forward.top_k {top_k} is more than the {n_experts} of feed_forward.n_experts",
-        f"write top_k: {n_experts}, or n_experts: {top_k}",
+        f"write feed_forward.top_k: {n_experts}, or feed_forward.n_experts: {top_k}",
     )
 
 
@@ -137,16 +169,26 @@ def _groups_hold_experts(n_groups: int, top_k_groups: int, n_experts: int | None
         return None
     fields = ("feed_forward.n_groups", "feed_forward.n_experts")
     if n_experts % n_groups:
-        message = f"feed_forward.n_experts {n_experts} is not a multiple of feed_forward.n_groups {n_groups}"
-        return Problem("expert-groups", fields, message, f"write n_groups: {_divisors_near(n_experts, n_groups)}")
+        return Problem(
+            "expert-groups",
+            fields,
+            f"feed_forward.n_experts {n_experts} is not a multiple of feed_forward.n_groups {n_groups}",
+            f"write feed_forward.n_groups: {_divisors_near(n_experts, n_groups)}",
+        )
     chosen = ("feed_forward.top_k_groups", "feed_forward.n_groups")
     if top_k_groups > n_groups:
         message = f"feed_forward.top_k_groups {top_k_groups} is more than the {n_groups} of feed_forward.n_groups"
-        return Problem("expert-groups", chosen, message, f"write top_k_groups: {n_groups}")
-    if top_k > n_experts // n_groups * top_k_groups:
-        held = n_experts // n_groups * top_k_groups
-        message = f"feed_forward.top_k {top_k} is more than the {held} experts of the groups chosen"
-        return Problem("expert-groups", ("feed_forward.top_k", *chosen), message, f"write top_k: {held}")
+        return Problem("expert-groups", chosen, message, f"write feed_forward.top_k_groups: {n_groups}")
+    size = n_experts // n_groups
+    held = size * top_k_groups
+    if held < top_k <= n_experts:
+        groups = f"{top_k_groups} group{'s' if top_k_groups > 1 else ''} of {size}"
+        return Problem(
+            "expert-groups",
+            ("feed_forward.top_k", *chosen),
+            f"feed_forward.top_k {top_k} is more than the {held} experts in {groups} that are chosen from",
+            f"write feed_forward.top_k_groups: {-(-top_k // size)}, or feed_forward.top_k: {held}",
+        )
     return None
 
 
@@ -155,9 +197,9 @@ def _dense_layers_exist(n_dense_layers: int, n_layers: int, n_experts: int | Non
         return None
     return Problem(
         "contradiction",
-        ("feed_forward.n_dense_layers", "n_layers"),
-        f"feed_forward.n_dense_layers {n_dense_layers} leaves no layer of the {n_layers} with experts",
-        f"write n_dense_layers: {n_layers - 1}, or leave n_experts out",
+        ("feed_forward.n_dense_layers", "n_layers", "feed_forward.n_experts"),
+        f"feed_forward.n_dense_layers {n_dense_layers} leaves none of the {n_layers} layers for the experts",
+        f"write feed_forward.n_dense_layers: {n_layers - 1}, or leave feed_forward.n_experts out",
     )
 
 
@@ -165,20 +207,28 @@ def _latent_attention_rotates(attention: str, kind: str, fraction: float) -> Pro
     if attention != "latent" or (kind == "rope" and fraction == 1):
         return None
     if kind == "rope":
-        message = "attention.kind latent says by d_rope what rotates, and position.rotary_fraction says it again"
         return Problem(
-            "contradiction", ("position.rotary_fraction", "attention.kind"), message, "leave rotary_fraction out"
+            "contradiction",
+            ("position.rotary_fraction", "attention.kind"),
+            f"position.rotary_fraction {fraction:g} has no say in latent attention, where attention.d_rope rotates",
+            "leave position.rotary_fraction out, or write attention.kind: multi_head",
         )
-    message = f"attention.kind latent rotates d_rope dimensions of each head, and position.kind is {kind}"
-    return Problem("contradiction", ("attention.kind", "position.kind"), message, "write position.kind: rope")
+    message = "attention.kind latent needs positions that rotate attention.d_rope dimensions of each head"
+    remedy = "write position.kind: rope, or attention.kind: multi_head"
+    return Problem("contradiction", ("attention.kind", "position.kind"), message, remedy)
 
 
 def _norm_bias_fits(bias: bool | None, kind: str, weight: bool) -> Problem | None:  # noqa: FBT001
     if not bias or (kind == "layernorm" and weight):
         return None
-    other = ("norm.kind", kind) if kind == "rmsnorm" else ("norm.weight", "false")
-    message = f"norm.bias true does not go with {other[0]} {other[1]}"
-    return Problem("contradiction", ("norm.bias", other[0]), message, "leave norm.bias out")
+    wrong = {"norm.kind": ("rmsnorm", "layernorm")} if kind == "rmsnorm" else {}
+    wrong |= {} if weight else {"norm.weight": ("false", "true")}
+    return Problem(
+        "contradiction",
+        ("norm.bias", *wrong),
+        f"norm.bias true does not go with {' and '.join(f'{name} {is_}' for name, (is_, _) in wrong.items())}",
+        f"leave norm.bias out, or write {' and '.join(f'{name}: {fits}' for name, (_, fits) in wrong.items())}",
+    )
 
 
 def _parallel_is_pre_norm(parallel: bool, placement: str) -> Problem | None:  # noqa: FBT001
@@ -187,52 +237,94 @@ def _parallel_is_pre_norm(parallel: bool, placement: str) -> Problem | None:  # 
     return Problem(
         "contradiction",
         ("block.parallel", "norm.placement"),
-        f"block.parallel true feeds both sub-layers from the norms before them, and norm.placement is {placement}",
-        "write norm.placement: pre, or leave parallel out",
+        "block.parallel true feeds both sub-layers from norms before them, where norm.placement must be pre",
+        "write norm.placement: pre, or leave block.parallel out",
     )
 
 
-def _scaling_has_its_length(scaling: str, original_max_len: int | None) -> Problem | None:
+def _window_has_a_layer(window: int | None, pattern: str) -> Problem | None:
+    if window is None or "L" in pattern:
+        return None
+    message = f"attention.window {window} is for local layers, and attention.window_pattern {pattern} has no L"
+    remedy = "leave attention.window out, or write attention.window_pattern: LG"
+    return Problem("contradiction", ("attention.window_pattern", "attention.window"), message, remedy)
+
+
+def _scaling_has_its_length(
+    scaling: str, original_max_len: int | None, scaling_factor: float, max_len: int
+) -> Problem | None:
     if original_max_len is not None or scaling in ("none", "linear"):
         return None
     return Problem(
         "needs-field",
         ("position.scaling", "position.original_max_len"),
         f"position.scaling {scaling} needs position.original_max_len, the length it stretches from",
-        "add original_max_len: 8192, or the model's own",
+        f"write position.original_max_len: {max(int(max_len / scaling_factor), 1)},"
+        " or as many tokens as it was first trained on",
     )
 
 
 def _wavelengths_are_ordered(low: float, high: float, scaling: str) -> Problem | None:
     if scaling != "llama3" or low < high:
         return None
-    message = f"position.low_freq_factor {low:g} must be below position.high_freq_factor {high:g}"
-    fields = ("position.low_freq_factor", "position.high_freq_factor")
-    return Problem("contradiction", fields, message, "write low_freq_factor: 1.0 and high_freq_factor: 4.0")
+    return Problem(
+        "contradiction",
+        ("position.low_freq_factor", "position.high_freq_factor"),
+        f"position.low_freq_factor {low:g} must be below position.high_freq_factor {high:g}",
+        "write position.low_freq_factor: 1.0 and position.high_freq_factor: 4.0",
+    )
+
+
+def _turns_are_ordered(slow: float, fast: float, scaling: str) -> Problem | None:
+    if scaling != "yarn" or slow < fast:
+        return None
+    return Problem(
+        "contradiction",
+        ("position.beta_slow", "position.beta_fast"),
+        f"position.beta_slow {slow:g} must be below position.beta_fast {fast:g}",
+        "write position.beta_slow: 1.0 and position.beta_fast: 32.0",
+    )
 
 
 def _longrope_has_its_factors(
-    scaling: str,
-    short: tuple[float, ...] | None,
-    long: tuple[float, ...] | None,
-    fraction: float,
-    d_model: int,
-    n_heads: int,
-    d_head: int | None,
-    attention: str,
-    d_rope: int,
+    scaling: str, short: tuple[float, ...] | None, long: tuple[float, ...] | None, fraction: float, *head: Any
 ) -> Problem | None:
-    if scaling != "longrope":
+    factors = {"position.short_factors": short, "position.long_factors": long}
+    missing = [name for name, given in factors.items() if given is None]
+    pairs = _pairs(fraction, *head)
+    if scaling != "longrope" or not missing or not pairs:
         return None
-    rotated = d_rope if attention == "latent" else int((d_head or d_model // n_heads) * fraction)
-    for name, factors in (("position.short_factors", short), ("position.long_factors", long)):
-        if factors is None:
-            message = f"position.scaling longrope needs {name}"
-            return Problem("needs-field", ("position.scaling", name), message, f"add a list of {rotated // 2} numbers")
-        if len(factors) != rotated // 2:
-            message = f"{name} has {len(factors)} numbers, and {rotated} rotated dimensions make {rotated // 2} pairs"
-            return Problem("contradiction", (name, "position.scaling"), message, f"give it {rotated // 2} numbers")
-    return None
+    return Problem(
+        "needs-field",
+        ("position.scaling", *missing),
+        f"position.scaling longrope needs {' and '.join(missing)}, a number for each of {pairs} rotated pairs",
+        f"write {' and '.join(f'{name} as a list of {_numbers(pairs)}' for name in missing)}",
+    )
+
+
+def _factors_fit(
+    name: str, scaling: str, factors: tuple[float, ...] | None, fraction: float, *head: Any
+) -> Problem | None:
+    pairs = _pairs(fraction, *head)
+    if scaling != "longrope" or factors is None or not pairs or len(factors) == pairs:
+        return None
+    return Problem(
+        "contradiction",
+        (name, "position.scaling"),
+        f"{name} has {_numbers(len(factors))}, and the {2 * pairs} dimensions that rotate make {pairs} pairs",
+        f"write {name} as a list of {_numbers(pairs)}",
+    )
+
+
+def _pairs(fraction: float, d_model: int, n_heads: int, d_head: int | None, attention: str, d_rope: int) -> int:
+    """Return how many pairs of dimensions rotate; 0 where their number is odd, which is another rule's to tell."""
+    width = _rotary_width(d_model, n_heads, d_head, attention, d_rope)
+    rotated = int(width * (1.0 if attention == "latent" else fraction))
+    return 0 if rotated % 2 else rotated // 2
+
+
+def _numbers(count: int) -> str:
+    return f"{count} number{'' if count == 1 else 's'}"
 
 
 def _divisors_near(whole: int, wanted: int) -> str:
@@ -247,7 +339,7 @@ _HEAD = ("d_model", "n_heads", "attention.d_head", "attention.kind", "attention.
 
 RULES = (
     Rule(("n_heads", "d_model", "attention.d_head", "attention.kind"), _heads_divide_model),
-    Rule(("attention.n_kv_heads", "n_heads"), _kv_heads_divide_heads),
+    Rule(("attention.n_kv_heads", "n_heads", "attention.kind"), _kv_heads_divide_heads),
     Rule(("d_model", "position.kind", "n_heads"), _sinusoidal_needs_pairs),
     Rule(("position.kind", "position.rotary_fraction", *_HEAD), _rotary_needs_pairs),
     Rule(("feed_forward.top_k", "feed_forward.n_experts"), _enough_experts),
@@ -259,16 +351,18 @@ RULES = (
     Rule(("attention.kind", "position.kind", "position.rotary_fraction"), _latent_attention_rotates),
     Rule(("norm.bias", "norm.kind", "norm.weight"), _norm_bias_fits),
     Rule(("block.parallel", "norm.placement"), _parallel_is_pre_norm),
-    Rule(("position.scaling", "position.original_max_len"), _scaling_has_its_length),
-    Rule(("position.low_freq_factor", "position.high_freq_factor", "position.scaling"), _wavelengths_are_ordered),
+    Rule(("attention.window", "attention.window_pattern"), _window_has_a_layer),
     Rule(
-        (
-            "position.scaling",
-            "position.short_factors",
-            "position.long_factors",
-            "position.rotary_fraction",
-            *_HEAD,
-        ),
+        ("position.scaling", "position.original_max_len", "position.scaling_factor", "max_len"), _scaling_has_its_length
+    ),
+    Rule(("position.low_freq_factor", "position.high_freq_factor", "position.scaling"), _wavelengths_are_ordered),
+    Rule(("position.beta_slow", "position.beta_fast", "position.scaling"), _turns_are_ordered),
+    Rule(
+        ("position.scaling", "position.short_factors", "position.long_factors", "position.rotary_fraction", *_HEAD),
         _longrope_has_its_factors,
+    ),
+    *(
+        Rule(("position.scaling", name, "position.rotary_fraction", *_HEAD), partial(_factors_fit, name))
+        for name in ("position.short_factors", "position.long_factors")
     ),
 )

@@ -7,7 +7,7 @@ import math
 from typing import Any, NamedTuple
 
 from tinylm_cli.config.dump import scalar
-from tinylm_cli.config.needs import first_unmet
+from tinylm_cli.config.needs import applies
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.config.source import Source
 from tinylm_cli.errors import ConfigError, UnableError
@@ -84,7 +84,7 @@ def hub_config(config: ModelConfig, family: Family) -> dict[str, Any]:
 def meaning(config: ModelConfig) -> dict[str, Any]:
     """Return what a config says, the same for all that describe one model: every field that applies, none left open."""
     values = flatten(config.model_dump())
-    applying = {name: value for name, value in values.items() if first_unmet(name, values) is None}
+    applying = {name: value for name, value in values.items() if applies(name, values)}
     feed_forward, attention = config.feed_forward, config.attention
     resolved = {
         "embedding.multiplier": math.sqrt(config.d_model)

@@ -71,7 +71,7 @@ class ShowReport:
         name: The model's name.
         source: Where it was read.
         config: Every field, blocks as nested objects.
-        origins: Where each value came from, in the order of the schema.
+        origins: Where each value that means something here came from, in the order of the schema.
     """
 
     name: str

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tinylm_cli.config.dump import scalar
-from tinylm_cli.config.fields import fields
+from tinylm_cli.config.dump import field_listings, scalar
 from tinylm_cli.render.blocks import Cell, Column, Heading, Listing, Row, Table, View
 from tinylm_cli.render.units import integer, stated_count
 from tinylm_cli.reports.presets import Origin, PresetsReport, ShowReport
@@ -47,13 +46,9 @@ def show_view(report: ShowReport, text: str, *, origin: bool) -> View:
 
 
 def schema_view() -> View:
-    """Show the fields of a config as a table."""
-    columns = (Column("field"), Column("value"), Column("default"), Column("meaning"))
-    rows: list[Row] = []
-    for field in fields().values():
-        default = "required" if field.required else "" if field.default is None else scalar(field.default)
-        rows.append((Cell(field.name, "name"), field.wants, default, field.description))
-    return Heading("Fields of a config"), Table(columns, tuple(rows))
+    """Show every field of a config as commented YAML, narrow enough for any terminal, a listing for each block."""
+    parts = ((Heading(block or "Fields of a config"), Listing(text, "yaml")) for block, text in field_listings())
+    return tuple(part for pair in parts for part in pair)
 
 
 def _origin_row(origin: Origin) -> Row:

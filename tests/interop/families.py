@@ -1,0 +1,336 @@
+"""Small random configs of every family, in transformers' own words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import strategies as st
+
+Keys = dict[str, Any]
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+
+VOCAB = 37
+MAX_LEN = 32
+WINDOW = 5
+
+
+def one_of(*values: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from(values)
+
+
+def sizes(draw: Draw) -> Keys:
+    """Draw what nearly all families call alike."""
+    groups, heads_each, width = draw(one_of(1, 2)), draw(one_of(1, 2)), draw(one_of(4, 8))
+    heads = groups * heads_each
+    return {
+        "vocab_size": VOCAB,
+        "hidden_size": heads * width,
+        "num_attention_heads": heads,
+        "num_key_value_heads": groups,
+        "num_hidden_layers": draw(one_of(1, 2, 3)),
+        "intermediate_size": draw(one_of(12, 24)),
+        "max_position_embeddings": MAX_LEN,
+        "tie_word_embeddings": draw(st.booleans()),
+        "bos_token_id": None,
+        "eos_token_id": None,
+        "pad_token_id": None,
+    }
+
+
+def alike_heads(draw: Draw) -> Keys:
+    keys = sizes(draw)
+    del keys["num_key_value_heads"]
+    return keys
+
+
+def rms(draw: Draw) -> Keys:
+    return {"rms_norm_eps": draw(one_of(1e-6, 1e-5, 1e-2))}
+
+
+def scaling(draw: Draw, *, dynamic: bool = False) -> Keys:
+    """Draw a way to stretch rotation, or none."""
+    theta = draw(one_of(100.0, 10_000.0))
+    kinds: list[Keys] = [
+        {"rope_type": "default"},
+        {"rope_type": "linear", "factor": 3.0},
+        {
+            "rope_type": "llama3",
+            "factor": 4.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 3.0,
+            "original_max_position_embeddings": 16,
+        },
+        {
+            "rope_type": "yarn",
+            "factor": 4.0,
+            "beta_fast": 16.0,
+            "beta_slow": 2.0,
+            "original_max_position_embeddings": 16,
+        },
+    ]
+    if dynamic:
+        kinds.append({"rope_type": "dynamic", "factor": 2.0})
+    return {"rope_parameters": {**draw(one_of(*kinds)), "rope_theta": theta}}
+
+
+def gpt2(draw: Draw) -> Keys:
+    heads = draw(one_of(1, 2, 4))
+    return {
+        "vocab_size": VOCAB,
+        "n_embd": heads * draw(one_of(4, 6)),
+        "n_head": heads,
+        "n_layer": draw(one_of(1, 2)),
+        "n_positions": MAX_LEN,
+        "n_inner": draw(one_of(None, 20)),
+        "activation_function": draw(one_of("gelu_new", "gelu", "relu", "silu", "quick_gelu")),
+        "scale_attn_weights": draw(st.booleans()),
+        "layer_norm_epsilon": draw(one_of(1e-5, 1e-2)),
+        "tie_word_embeddings": draw(st.booleans()),
+        "bos_token_id": None,
+        "eos_token_id": None,
+    }
+
+
+def gptj(draw: Draw) -> Keys:
+    keys = gpt2(draw) | {"rotary_dim": draw(one_of(2, 4)), "tie_word_embeddings": False, "scale_attn_weights": True}
+    return keys | {"n_embd": keys["n_head"] * 8}
+
+
+def gpt_neox(draw: Draw) -> Keys:
+    fraction = draw(one_of(0.5, 1.0))
+    keys = {"use_parallel_residual": draw(st.booleans()), "attention_bias": draw(st.booleans())}
+    stretched = scaling(draw)
+    stretched["rope_parameters"]["partial_rotary_factor"] = fraction
+    return alike_heads(draw) | keys | stretched
+
+
+def opt(draw: Draw) -> Keys:
+    keys = alike_heads(draw)
+    return keys | {"ffn_dim": keys.pop("intermediate_size"), "word_embed_proj_dim": keys["hidden_size"]}
+
+
+def bloom(draw: Draw) -> Keys:
+    heads = draw(one_of(1, 2, 3, 4, 6))
+    return {
+        "vocab_size": VOCAB,
+        "hidden_size": heads * 4,
+        "n_head": heads,
+        "n_layer": draw(one_of(1, 2)),
+        "seq_length": MAX_LEN,
+        "bos_token_id": None,
+        "eos_token_id": None,
+        "pad_token_id": None,
+    }
+
+
+def falcon(draw: Draw) -> Keys:
+    keys = sizes(draw)
+    groups = keys.pop("num_key_value_heads")
+    keys |= {"ffn_hidden_size": keys.pop("intermediate_size"), "bias": draw(st.booleans()), "alibi": False}
+    if draw(st.booleans()):
+        return keys | {
+            "new_decoder_architecture": True,
+            "num_kv_heads": groups,
+            "num_ln_in_parallel_attn": draw(one_of(1, 2)),
+        }
+    return keys | {"multi_query": draw(st.booleans()), "parallel_attn": draw(st.booleans())}
+
+
+def llama(draw: Draw) -> Keys:
+    biases = {"attention_bias": draw(st.booleans()), "mlp_bias": draw(st.booleans())}
+    return sizes(draw) | rms(draw) | scaling(draw, dynamic=True) | biases | {"head_dim": draw(one_of(None, 6))}
+
+
+def mistral(draw: Draw) -> Keys:
+    return sizes(draw) | rms(draw) | scaling(draw) | {"sliding_window": draw(one_of(None, WINDOW))}
+
+
+def mixtral(draw: Draw) -> Keys:
+    top_k = draw(one_of(1, 2))
+    return mistral(draw) | {"num_local_experts": draw(one_of(2, 4)), "num_experts_per_tok": top_k}
+
+
+def qwen2(draw: Draw) -> Keys:
+    windows = {"use_sliding_window": draw(st.booleans()), "sliding_window": WINDOW, "max_window_layers": 1}
+    return sizes(draw) | rms(draw) | scaling(draw) | windows
+
+
+def qwen3(draw: Draw) -> Keys:
+    return qwen2(draw) | {"head_dim": draw(one_of(4, 8)), "attention_bias": draw(st.booleans())}
+
+
+def qwen3_moe(draw: Draw) -> Keys:
+    return (
+        sizes(draw)
+        | rms(draw)
+        | {
+            "head_dim": 8,
+            "num_experts": 4,
+            "num_experts_per_tok": draw(one_of(1, 2, 4)),
+            "moe_intermediate_size": 10,
+            "norm_topk_prob": draw(st.booleans()),
+        }
+    )
+
+
+def olmo(draw: Draw) -> Keys:
+    return sizes(draw) | {"attention_bias": draw(st.booleans())}
+
+
+def olmo2(draw: Draw) -> Keys:
+    return sizes(draw) | rms(draw) | scaling(draw) | {"attention_bias": draw(st.booleans())}
+
+
+def olmoe(draw: Draw) -> Keys:
+    moe = {"num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": draw(st.booleans())}
+    return sizes(draw) | rms(draw) | moe
+
+
+def gemma(draw: Draw) -> Keys:
+    return sizes(draw) | rms(draw) | {"head_dim": draw(one_of(4, 10)), "attention_bias": draw(st.booleans())}
+
+
+def gemma2(draw: Draw) -> Keys:
+    return gemma(draw) | {
+        "sliding_window": WINDOW,
+        "query_pre_attn_scalar": draw(one_of(4, 9)),
+        "attn_logit_softcapping": draw(one_of(None, 2.0)),
+        "final_logit_softcapping": draw(one_of(None, 5.0)),
+    }
+
+
+def gemma3_text(draw: Draw) -> Keys:
+    layers = draw(one_of(2, 6, 7))
+    rope = {
+        "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+    }
+    keys = gemma(draw) | {"num_hidden_layers": layers, "sliding_window": WINDOW, "query_pre_attn_scalar": 7}
+    return keys | {"rope_parameters": rope}
+
+
+def phi(draw: Draw) -> Keys:
+    keys = sizes(draw) | {"qk_layernorm": draw(st.booleans()), "tie_word_embeddings": False}
+    return keys | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}}
+
+
+def phi3(draw: Draw) -> Keys:
+    keys = sizes(draw) | rms(draw) | {"sliding_window": draw(one_of(None, WINDOW))}
+    pairs = keys["hidden_size"] // keys["num_attention_heads"] // 2
+    if draw(st.booleans()):
+        keys["original_max_position_embeddings"] = 8
+        keys["rope_parameters"] = {
+            "rope_type": "longrope",
+            "rope_theta": 1e4,
+            "short_factor": [1.0 + 0.25 * i for i in range(pairs)],
+            "long_factor": [1.0 + 2.0 * i for i in range(pairs)],
+        }
+    return keys
+
+
+def starcoder2(draw: Draw) -> Keys:
+    window = draw(one_of(None, WINDOW))
+    return sizes(draw) | scaling(draw) | {"use_bias": draw(st.booleans()), "sliding_window": window}
+
+
+def stablelm(draw: Draw) -> Keys:
+    flags = {"use_parallel_residual": draw(st.booleans()), "use_qkv_bias": draw(st.booleans())}
+    fraction = {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}
+    return sizes(draw) | flags | {"rope_parameters": fraction}
+
+
+def _deepseek(draw: Draw) -> Keys:
+    keys = sizes(draw)
+    layers = draw(one_of(2, 3))
+    return keys | {
+        "num_hidden_layers": layers,
+        "num_key_value_heads": keys["num_attention_heads"],
+        "first_k_dense_replace": draw(one_of(0, 1)),
+        "q_lora_rank": draw(one_of(None, 10)),
+        "kv_lora_rank": 12,
+        "qk_nope_head_dim": 6,
+        "qk_rope_head_dim": 4,
+        "v_head_dim": draw(one_of(6, 10)),
+        "moe_intermediate_size": 10,
+        "n_routed_experts": 8,
+        "num_experts_per_tok": 3,
+        "n_shared_experts": draw(one_of(1, 2)),
+        "attention_bias": draw(st.booleans()),
+        "routed_scaling_factor": draw(one_of(1.0, 2.5)),
+    }
+
+
+def deepseek_v2(draw: Draw) -> Keys:
+    groups = draw(st.booleans())
+    method = "group_limited_greedy" if groups else "greedy"
+    return _deepseek(draw) | {"topk_method": method, "n_group": 4 if groups else 1, "topk_group": 2 if groups else 1}
+
+
+def deepseek_v3(draw: Draw) -> Keys:
+    stretched = {
+        "rope_type": "yarn",
+        "factor": 4.0,
+        "rope_theta": 1e4,
+        "original_max_position_embeddings": 16,
+        "mscale": 1.0,
+        "mscale_all_dim": draw(one_of(0.7, 1.0)),
+    }
+    rope = draw(one_of({"rope_type": "default", "rope_theta": 1e4}, stretched))
+    flags = {"norm_topk_prob": draw(st.booleans()), "rope_interleave": draw(st.booleans())}
+    return _deepseek(draw) | {"n_group": 4, "topk_group": 2, "rope_parameters": rope} | flags
+
+
+def gpt_oss(draw: Draw) -> Keys:
+    return (
+        sizes(draw)
+        | rms(draw)
+        | {
+            "head_dim": 8,
+            "sliding_window": WINDOW,
+            "num_local_experts": 4,
+            "num_experts_per_tok": draw(one_of(1, 2)),
+            "num_hidden_layers": draw(one_of(2, 3)),
+            "rope_parameters": {
+                "rope_type": "yarn",
+                "factor": 4.0,
+                "rope_theta": 1e4,
+                "original_max_position_embeddings": 16,
+                "truncate": False,
+            },
+        }
+    )
+
+
+FAMILIES: dict[str, Callable[[Draw], Keys]] = {
+    "bloom": bloom,
+    "deepseek_v2": deepseek_v2,
+    "deepseek_v3": deepseek_v3,
+    "falcon": falcon,
+    "gemma": gemma,
+    "gemma2": gemma2,
+    "gemma3_text": gemma3_text,
+    "gpt2": gpt2,
+    "gpt_neox": gpt_neox,
+    "gpt_oss": gpt_oss,
+    "gptj": gptj,
+    "llama": llama,
+    "mistral": mistral,
+    "mixtral": mixtral,
+    "olmo": olmo,
+    "olmo2": olmo2,
+    "olmoe": olmoe,
+    "opt": opt,
+    "phi": phi,
+    "phi3": phi3,
+    "qwen2": qwen2,
+    "qwen3": qwen3,
+    "qwen3_moe": qwen3_moe,
+    "stablelm": stablelm,
+    "starcoder2": starcoder2,
+}
+
+
+def configs(family: str) -> st.SearchStrategy[Keys]:
+    """Draw the keys of one config of a family."""
+    return st.composite(lambda draw: FAMILIES[family](draw))()

@@ -18,6 +18,8 @@ def test_each_branch_reads_a_normalised_copy_and_is_added(make_config: Make, ran
     block = TransformerBlock(make_config(), 0)
     randomised(block)
     x = torch.randn(2, 5, 16)
+    assert block.ln_1 is not None
+    assert block.ln_2 is not None
     middle = x + block.attention(block.ln_1(x), CAUSAL)
     torch.testing.assert_close(block(x, CAUSAL), middle + block.feed_forward(block.ln_2(middle)))
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tinylm_cli.analysis.memory import kv_cache_bytes
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import CapacityError
 from tinylm_cli.model import TinyTransformerLM
-from tinylm_cli.model.cache import KVCache
 from tinylm_cli.model.generation import Step, decode
 from tinylm_cli.model.sampling import Sampling
 
@@ -218,6 +218,6 @@ def test_what_does_not_fit_is_refused_before_a_step(
     with pytest.raises(CapacityError, match=f"decoding 2 × {longest} tokens"):
         model.stream(start(), steps)
     config = model.config
-    cache = KVCache.bytes_needed(config, batch_size=2, capacity=cached, dtype=torch.float32)
+    cache = kv_cache_bytes(config, batch_size=2, seq_len=cached, dtype="float32")
     wide = 2 * read * (2 * config.d_model + 2 * config.d_ff) * 4
     assert asked == [(cache + wide, f"decoding 2 × {longest} tokens", "cpu")]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -290,9 +291,9 @@ def test_what_the_file_format_cannot_write_is_said(
     before = (folder / "model.safetensors").read_bytes()
 
     def fail(*_: object, **__: object) -> None:
-        raise SafetensorError("I/O error: No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(weights, "save_file", fail)
+    monkeypatch.setattr(weights, "write_tensors", fail)
     with pytest.raises(OutputError, match="No space left on device"):
         save_model(model, folder, config_text="new", overwrite=True)
     assert (folder / "model.safetensors").read_bytes() == before

@@ -47,7 +47,7 @@ def export(
     \b
     Examples:
       tinylm export --to hf tiny-hf --weights tiny-model
-      tinylm export --to hf llama-hf --config llama.yaml --seed 7
+      tinylm export llama-hf --config llama.yaml
     """
     from tinylm_cli.interop.choice import choose
     from tinylm_cli.render.views.interop import export_view
@@ -57,7 +57,7 @@ def export(
     choice = choose(loaded.config)
     model = ModelRequest(loaded, "cpu", dtype, seed, weights=weights).build()
 
-    from tinylm_cli.interop.weights_out import export_model
+    from tinylm_cli.interop.weights.outgoing import export_model
 
     with working(f"exporting {loaded.name}"):
         tensors = export_model(model, choice, directory, overwrite=force)

@@ -75,7 +75,7 @@ def _convert(found: ImportedConfig, path: str, output: Path, text: str) -> int:
     folder = Path(path)
     with working(f"converting {found.loaded.name}"):
         import_torch()
-        from tinylm_cli.interop.weights_in import import_weights
+        from tinylm_cli.interop.weights.incoming import import_weights
 
         return import_weights(
             found.loaded.config, found.family, folder if folder.is_dir() else folder.parent, output, config_text=text

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from tinylm_cli.config.blocks import BLOCKS
+from tinylm_cli.config.blocks import BLOCKS, Position
 from tinylm_cli.config.codes import diagnostic, refusal
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.presets import presets, shipped
@@ -17,7 +17,16 @@ from tinylm_cli.config.source import SET, STDIN, Source, read_source
 from tinylm_cli.config.yaml_reader import Entry, Node, read_yaml
 from tinylm_cli.errors import Diagnostic, InputError, Span, UsageError
 
-_UNCOUNTED = frozenset({"dropout", "norm.eps", "feed_forward.activation", "nominal_params"})
+_UNCOUNTED = frozenset(
+    {
+        "dropout",
+        "nominal_params",
+        "norm.eps",
+        "feed_forward.activation",
+        *(f"position.{name}" for name in Position.model_fields if name not in ("kind", "offset")),
+        *("attention.window", "attention.window_pattern", "attention.logit_softcap", "head.logit_softcap"),
+    }
+)
 """Fields that never change how many parameters there are; ``max_len`` does where positions are learned."""
 
 

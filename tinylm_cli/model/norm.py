@@ -23,8 +23,8 @@ class Norm(nn.Module):
         starts_at: What parameters of a new model are filled with, by name.
     """
 
-    weight: nn.Parameter | None
-    bias: nn.Parameter | None
+    weight: nn.Parameter  # None where there is none, as torch's own layers have it
+    bias: nn.Parameter
 
     def __init__(self, width: int, *, eps: float, weight: bool, bias: bool, zero_centered: bool) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
-from tinylm_cli.interop.layouts import (
+from tinylm_cli.interop.weights.layouts import (
     ALTERNATING,
     BY_GROUP,
     CONCATENATED,

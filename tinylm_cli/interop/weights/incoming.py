@@ -14,9 +14,9 @@ from torch import Tensor
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
-from tinylm_cli.interop.hub_folder import HubFolder
-from tinylm_cli.interop.names import names_of
-from tinylm_cli.interop.pairs import Pair, pairs
+from tinylm_cli.interop.weights.hub_folder import HubFolder
+from tinylm_cli.interop.weights.names import names_of
+from tinylm_cli.interop.weights.pairs import Pair, pairs
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.state import stored_tensors
 from tinylm_cli.model.tensor_file import DTYPES, Planned

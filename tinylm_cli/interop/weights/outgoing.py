@@ -12,8 +12,8 @@ from torch import Tensor
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.choice import Choice
-from tinylm_cli.interop.names import names_of
-from tinylm_cli.interop.pairs import Pair, Slot, pairs
+from tinylm_cli.interop.weights.names import names_of
+from tinylm_cli.interop.weights.pairs import Pair, Slot, pairs
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.folder import write_folder
 from tinylm_cli.model.position import LearnedPosition, SinusoidalPosition

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.layouts import SAME, TRANSPOSED, Layout, Shape
-from tinylm_cli.interop.names import Names
+from tinylm_cli.interop.weights.layouts import SAME, TRANSPOSED, Layout, Shape
+from tinylm_cli.interop.weights.names import Names
 
 
 class Slot(NamedTuple):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -141,4 +142,11 @@ def test_work_that_does_not_fit_is_refused_in_words(tmp_path: Path) -> None:
         require_memory(5 << 30, "building 7 parameters in float32", root=root)
     message = "building 7 parameters in float32 needs 5.00 GiB, and only 1.50 MiB is left (available RAM)"
     assert caught.value.message == message
-    assert "--meta" in caught.value.help
+    assert caught.value.help == "choose a smaller model or dtype, or free some memory"
+
+
+@pytest.mark.parametrize(("device", "refused"), [("cpu", True), ("mps", True), ("cuda", False), ("meta", False)])
+def test_only_devices_that_live_in_this_memory_are_held_to_it(device: str, refused: bool, tmp_path: Path) -> None:
+    root = tree(tmp_path, {"proc/meminfo": "MemAvailable: 1 kB\n"})
+    with pytest.raises(CapacityError) if refused else nullcontext():
+        require_memory(1 << 20, "anything", device=device, root=root)

@@ -8,6 +8,7 @@
         ├── UsageError             the words on the command line do not fit
         ├── InputError             something named could not be read
         ├── OutputError            something could not be written
+        │   └── OccupiedError      something is there already, and may be replaced on request
         ├── CapacityError          the work does not fit in this machine
         └── WeightsError           a weights folder does not match its config
 
@@ -129,6 +130,10 @@ class InputError(UnableError):
 
 class OutputError(UnableError):
     """Something could not be written; what was there before is untouched."""
+
+
+class OccupiedError(OutputError):
+    """Something that may be replaced, on request, is where something is to be written."""
 
 
 class CapacityError(UnableError):

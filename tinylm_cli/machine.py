@@ -13,6 +13,9 @@ from pathlib import Path
 from tinylm_cli.errors import CapacityError
 from tinylm_cli.quantities import binary_bytes
 
+HOST_DEVICES = frozenset({"cpu", "mps"})
+"""Kinds of devices whose tensors live in the machine's own memory."""
+
 _UNLIMITED = 1 << 60
 """Limits from here up mean none: version 1 control groups write a number just below 2⁶³ for it."""
 
@@ -47,23 +50,26 @@ def memory_limits(root: Path = Path("/")) -> tuple[MemoryLimit, ...]:
     return tuple(limits) or tuple(_fitted_ram())
 
 
-def require_memory(needed_bytes: int, what: str, *, root: Path = Path("/")) -> None:
+def require_memory(needed_bytes: int, what: str, *, device: str = "cpu", root: Path = Path("/")) -> None:
     """Refuse work that does not fit, before it allocates anything.
 
     Args:
         needed_bytes: Estimate of what the work will allocate.
         what: The work, as the subject of a sentence: ``building 826,112 parameters in float32``.
+        device: Kind of device that allocates it; one with memory of its own is not looked into.
         root: As for :func:`memory_limits`.
 
     Raises:
         CapacityError: If the estimate is over the tightest bound; names both.
     """
+    if device not in HOST_DEVICES:
+        return
     tightest = min(memory_limits(root), key=lambda limit: limit.available_bytes, default=None)
     if tightest is not None and needed_bytes > tightest.available_bytes:
         raise CapacityError(
             f"{what} needs {binary_bytes(needed_bytes)}, and only {binary_bytes(tightest.available_bytes)} is left"
             f" ({tightest.name})",
-            help="choose a smaller model or dtype, free some memory, or use --meta to go through it without weights",
+            help="choose a smaller model or dtype, or free some memory",
         )
 
 

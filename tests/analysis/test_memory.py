@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tinylm_cli.analysis.memory import build_bytes, forward_bytes
+from tinylm_cli.analysis.memory import build_bytes, decode_bytes, forward_bytes
 from tinylm_cli.config.loader import load_config
 
 
@@ -31,3 +31,20 @@ def test_bytes_grow_with_the_tokens() -> None:
     assert forward_bytes(config, batch_size=3, seq_len=7, dtype="float32") == 21 * one
     huge = load_config("small", ["vocab_size=100000000"]).config
     assert forward_bytes(huge, batch_size=10**6, seq_len=10**9, dtype="float64") == 10**15 * (256 + 2 * 10**8) * 8
+
+
+@pytest.mark.parametrize(
+    ("prompt_len", "max_new_tokens", "kept", "read"),
+    [(3, 5, 7, 3), (3, 1, 0, 3), (1000, 100, 1024, 1024), (2000, 2, 0, 1024), (1000, 25, 1024, 1000)],
+)
+def test_decoding_takes_the_keys_and_values_and_a_pass(
+    prompt_len: int, max_new_tokens: int, kept: int, read: int
+) -> None:
+    tiny = load_config("tiny").config
+    found = decode_bytes(tiny, prompt_len=prompt_len, max_new_tokens=max_new_tokens, dtype="bfloat16")
+    assert found == 2 * 4 * kept * 128 * 2 + read * (2 * 128 + 2 * 512) * 2
+
+
+def test_a_large_vocabulary_is_what_a_short_prompt_costs() -> None:
+    wide = load_config("tiny", ["vocab_size=1000000"]).config
+    assert decode_bytes(wide, prompt_len=1, max_new_tokens=1, dtype="bfloat16") == 2 * 10**6 * 4

@@ -12,6 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tinylm_cli.model import TinyTransformerLM
+
 Here = Callable[..., Any]
 Golden = Callable[[str, str], None]
 
@@ -97,8 +99,9 @@ class TestWeights:
     def test_an_existing_folder_is_kept_without_force(self, here: Here, folder: Path) -> None:
         here(*TOY, "--save", "model")
         before = (folder / "model" / "model.safetensors").read_bytes()
-        again = here(*TOY, "--seed", "1", "--save", "model")
+        again = here(*TOY, "--seed", "1", "--save", "model", columns=400)
         assert (again.code, again.out) == (2, "")
+        assert again.err.endswith("model is not empty\n  = help: name another folder, or add --force to replace it\n")
         assert (folder / "model" / "model.safetensors").read_bytes() == before
         assert here(*TOY, "--seed", "1", "--save", "model", "--force").code == 0
         assert (folder / "model" / "model.safetensors").read_bytes() != before
@@ -108,6 +111,25 @@ class TestWeights:
         (folder / "model" / "thesis.tex").touch()
         assert here(*TOY, "--save", "model", "--force").code == 2
         assert (folder / "model" / "thesis.tex").exists()
+
+    @pytest.mark.parametrize("place", ["model", "full", "toy.yaml", "absent/model", "toy.yaml/model"])
+    def test_the_place_is_looked_at_before_anything_is_built(
+        self, place: str, here: Here, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        here(*TOY, "--save", "model")
+        (folder / "full").mkdir()
+        (folder / "full" / "thesis.tex").touch()
+        monkeypatch.setattr(TinyTransformerLM, "_assemble", lambda *_: pytest.fail("went on"))
+        result = here(*TOY, "--save", place, columns=400)
+        assert (result.code, result.out) == (2, "")
+        assert ("--force" in result.err) == (place == "model"), "which would not help elsewhere"
+
+    def test_force_alone_has_nothing_to_replace(self, here: Here) -> None:
+        result = here(*TOY, "--force")
+        assert (result.code, result.out) == (2, "")
+        assert result.err == (
+            "error: --force is for --save, which is not given\n  = help: add --save DIR, or leave --force out\n"
+        )
 
     def test_seed_draws_the_same_weights_each_time(self, here: Here, folder: Path) -> None:
         for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):

@@ -109,6 +109,7 @@ def test_a_model_that_does_not_fit_is_refused(here: Here) -> None:
     result = here("check", "--config", "base", "--set", "n_layers=100000")
     assert (result.code, result.out) == (2, "")
     assert result.err.startswith("error: building base needs ")
+    assert "--meta" not in result.err
 
 
 def test_the_caller_keeps_its_random_stream(here: Here) -> None:

@@ -31,6 +31,8 @@ Here = Callable[..., Any]
         # options
         (["params", "--confg", "small"], "there is no option --confg", "did you mean --config?"),
         (["build", "--wieghts", "x"], "there is no option --wieghts", "did you mean --weights?"),
+        (["check", "--meta"], "there is no option --meta", "tinylm build --meta shows a model without values"),
+        (["generate", "--meta"], "there is no option --meta", "tinylm build --meta shows a model without values"),
         (["--hlp"], "there is no option --hlp", "did you mean --help?"),
         (["params", "--xyzzy"], "there is no option --xyzzy", "see tinylm params --help"),
         (["params", "-z"], "there is no option -z", "see tinylm params --help"),

@@ -51,7 +51,7 @@ def imported(family: str, keys: dict[str, Any]) -> Iterator[tuple[Any, LoadedCon
 def random_model(family: str, keys: dict[str, Any]) -> Any:
     """Return a model of transformers whose norms and biases are as random as the rest."""
     config = transformers.AutoConfig.for_model(family, **keys)
-    config._attn_implementation = "eager"
+    config._attn_implementation = config._experts_implementation = "eager"  # theirs of experts wants widths of 16 bytes
     model = transformers.AutoModelForCausalLM.from_config(config).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -114,7 +114,7 @@ def test_out_and_in_and_out_again(family: str, data: st.DataObject) -> None:
         assert choice.changes == ()
         export_model(ours, choice, folder / "out")
         again, report = transformers.AutoModelForCausalLM.from_pretrained(
-            folder / "out", output_loading_info=True, attn_implementation="eager"
+            folder / "out", output_loading_info=True, attn_implementation="eager", experts_implementation="eager"
         )
         assert not any(report.values())
         tokens = ids()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import CapacityError
 from tinylm_cli.model import TinyTransformerLM
+from tinylm_cli.model.cache import KVCache
 from tinylm_cli.model.generation import Step, decode
 from tinylm_cli.model.sampling import Sampling
 
@@ -200,10 +201,23 @@ def test_wrong_arguments_are_refused_at_once(model: TinyTransformerLM, call: Cal
         call(model)
 
 
-def test_a_cache_that_does_not_fit_is_refused(model: TinyTransformerLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(needed_bytes: int, what: str) -> None:
-        raise CapacityError(f"{what}: {needed_bytes}")
+@pytest.mark.parametrize(
+    ("steps", "longest", "read", "cached"), [(5, 7, 3, 7), (1, 3, 3, 0), (100, 12, 12, 12), (10, 12, 3, 12)]
+)
+def test_what_does_not_fit_is_refused_before_a_step(
+    model: TinyTransformerLM, monkeypatch: pytest.MonkeyPatch, steps: int, longest: int, read: int, cached: int
+) -> None:
+    """A prompt that is read without a cache takes room as well."""
+    asked: list[tuple[int, str, str]] = []
+
+    def refuse(needed_bytes: int, what: str, *, device: str) -> None:
+        asked.append((needed_bytes, what, device))
+        raise CapacityError(what)
 
     monkeypatch.setattr("tinylm_cli.model.generation.require_memory", refuse)
-    with pytest.raises(CapacityError, match="keeping the keys and values of 2 × 7 tokens: 5376"):
-        model.stream(start(), 5)
+    with pytest.raises(CapacityError, match=f"decoding 2 × {longest} tokens"):
+        model.stream(start(), steps)
+    config = model.config
+    cache = KVCache.bytes_needed(config, batch_size=2, capacity=cached, dtype=torch.float32)
+    wide = 2 * read * (2 * config.d_model + 2 * config.d_ff) * 4
+    assert asked == [(cache + wide, f"decoding 2 × {longest} tokens", "cpu")]

@@ -44,7 +44,7 @@ def test_a_model_over_a_resource_limit_is_refused_before_it_is_allocated(limit: 
     assert message.startswith("holding 253,")
     assert limit in message
     assert "MiB is left" in message
-    assert "--meta" in help_
+    assert help_ == "choose a smaller model or dtype, or free some memory"
     assert int(grown_kib) < 20_000
 
 
@@ -68,7 +68,7 @@ def test_meta_takes_the_dtype_and_no_memory(make_config: Make, dtype: torch.dtyp
 
 
 def test_a_refusal_by_the_allocator_is_a_capacity_error(make_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tinylm_cli.model.materialise.require_memory", lambda *_: None)
+    monkeypatch.setattr("tinylm_cli.model.materialise.require_memory", lambda *_, **__: None)
     with pytest.raises(CapacityError, match="cpu refused the memory"):
         TinyTransformerLM.from_config(make_config(vocab_size=100_000_000, d_model=1_048_576))
 

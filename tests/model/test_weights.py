@@ -269,7 +269,7 @@ def test_a_folder_in_place_of_the_file_is_refused(model: TinyTransformerLM, fold
 def test_capacity_is_checked_before_data_is_read(
     model: TinyTransformerLM, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise CapacityError("no room")
 
     monkeypatch.setattr("tinylm_cli.model.materialise.require_memory", refuse)

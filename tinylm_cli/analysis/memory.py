@@ -9,21 +9,25 @@ from tinylm_cli.config.schema import ModelConfig
 
 
 def build_bytes(config: ModelConfig, dtype: str) -> int:
-    """Return the bytes that an instantiated model holds: its parameters and the table of sinusoidal positions.
+    """Return the bytes that an instantiated model holds: its parameters, sinusoids, and corrections of routers.
 
     Args:
         config: A validated config.
         dtype: A key of ``DTYPE_BYTES``.
     """
     buffer = config.max_len * config.d_model if config.position.kind == "sinusoidal" else 0
+    feed_forward = config.feed_forward
+    if feed_forward.score_correction and feed_forward.n_experts is not None:
+        buffer += feed_forward.n_experts * (config.n_layers - feed_forward.n_dense_layers)
     return (total_params(tensor_table(config)) + buffer) * DTYPE_BYTES[dtype]
 
 
 def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> int:
     """Return the bytes a forward pass without gradients holds at its widest, beside the model.
 
-    The widest moment is the head (the vector into it, the logits, and their log-softmax for the loss) or a feed-forward
-    network (the residual stream, its norm, and the hidden layer before and after the activation).
+    The widest moment is the head (the vector into it, the logits, and their log-softmax for the loss) or a layer: the
+    residual stream, its norm, and a feed-forward network's hidden layer before and after the activation, or scores
+    before and after the softmax where they are written out.
 
     Args:
         config: A validated config.
@@ -32,5 +36,63 @@ def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: 
         dtype: A key of ``DTYPE_BYTES``.
     """
     head = config.d_model + 2 * config.vocab_size
-    feed_forward = 2 * config.d_model + 2 * config.d_ff
-    return batch_size * seq_len * max(head, feed_forward) * DTYPE_BYTES[dtype]
+    return batch_size * seq_len * max(head, _layer_width(config, seq_len)) * DTYPE_BYTES[dtype]
+
+
+def _layer_width(config: ModelConfig, seq_len: int) -> int:
+    """Return the numbers that a layer holds for each of ``seq_len`` positions at its widest."""
+    experts = config.feed_forward.top_k * config.d_expert if config.feed_forward.n_experts is not None else 0
+    written_out = config.attention.logit_softcap is not None or config.attention.sinks
+    scores = config.n_heads * seq_len if written_out else 0
+    return 2 * config.d_model + 2 * max(config.d_ff, experts, scores)
+
+
+def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> int:
+    """Return the bytes kept of the positions read, so that decoding does not read them again.
+
+    A layer keeps keys and values, ``2 · n_kv_heads · d_head`` numbers for each of ``min(seq_len, window)`` positions;
+    or in latent attention ``kv_rank + d_rope`` numbers for each.
+
+    Args:
+        config: A validated config.
+        batch_size: Sequences decoded together, >= 1.
+        seq_len: Positions read of each, >= 1.
+        dtype: A key of ``DTYPE_BYTES``.
+
+    References:
+        Ainslie et al. 2023 (groups), https://arxiv.org/abs/2305.13245;
+        DeepSeek-AI 2024 (latent attention), https://arxiv.org/abs/2405.04434;
+        Jiang et al. 2023 (a window's rolling buffer), https://arxiv.org/abs/2310.06825
+    """
+    attention, pattern = config.attention, config.attention.window_pattern
+    if attention.kind == "latent":
+        numbers, held = attention.kv_rank + attention.d_rope, config.n_layers * seq_len
+    else:
+        rounds, rest = divmod(config.n_layers, len(pattern))
+        local = rounds * pattern.count("L") + pattern[:rest].count("L") if attention.window is not None else 0
+        numbers = 2 * config.n_kv_heads * config.d_head
+        held = local * min(seq_len, attention.window or seq_len) + (config.n_layers - local) * seq_len
+    return batch_size * held * numbers * DTYPE_BYTES[dtype]
+
+
+def decode_bytes(config: ModelConfig, *, prompt_len: int, max_new_tokens: int, dtype: str) -> int:
+    """Return the bytes that decoding one sequence holds at its widest, beside the model.
+
+    What is kept of the positions that fit in max_len; and a pass over what is read at once, the prompt or, where it and
+    the new tokens do not fit, a window of max_len: at its widest as in :func:`forward_bytes`, or twice the logits of
+    the last position, in float32.
+
+    Args:
+        config: A validated config.
+        prompt_len: Tokens given, >= 1.
+        max_new_tokens: Tokens to add, >= 1.
+        dtype: A key of ``DTYPE_BYTES``.
+    """
+    longest = prompt_len + max_new_tokens - 1
+    capacity = min(longest, config.max_len)
+    cached = max_new_tokens > 1 and prompt_len < config.max_len
+    read = prompt_len if cached and longest <= config.max_len else capacity
+    cache = kv_cache_bytes(config, batch_size=1, seq_len=capacity, dtype=dtype) if cached else 0
+    return cache + max(
+        read * _layer_width(config, read) * DTYPE_BYTES[dtype], 2 * config.vocab_size * DTYPE_BYTES["float32"]
+    )

@@ -16,11 +16,13 @@ from tinylm_cli.cli.model_options import (
     ModelRequest,
     SeedOption,
     WeightsOption,
+    import_torch,
 )
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, path, same_model
 from tinylm_cli.cli.outcome import Format, Outcome
+from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.requested_config import requested_config
-from tinylm_cli.errors import ExitCode, UsageError
+from tinylm_cli.errors import ExitCode, OccupiedError, UsageError
 
 
 def build(
@@ -56,8 +58,14 @@ def build(
     """
     if meta and save is not None:
         raise UsageError("--meta builds no weights, so there is nothing to --save", help="leave one of them out")
+    if force and save is None:
+        raise UsageError("--force is for --save, which is not given", help="add --save DIR, or leave --force out")
     loaded = requested_config(config, set_ or (), weights)
     request = ModelRequest(loaded, device, dtype, seed, meta, weights)
+    request.require_room()
+    if save is not None:
+        with working(f"building {loaded.name}"):
+            _require_savable(save, force=force)
     model = request.build()
 
     from tinylm_cli.analysis.params import analyse_params
@@ -78,7 +86,7 @@ def build(
         device=str(model.lm_head.weight.device),
         dtype=built_dtype,
         seed=None if meta or weights is not None else seed,
-        weights=str(weights) if weights is not None and not meta else None,
+        weights=str(weights) if weights is not None else None,
         saved_to=str(save) if save is not None and proof.holds else None,
         architecture=describe(model, expand=expand),
         proof=proof,
@@ -91,3 +99,19 @@ def build(
         follow_up("params", model_words) if meta else follow_up("forward", model_words, request.words(), "--tokens")
     )
     return Outcome(report, lambda: build_view(report, depth), format_, output, exit_code, next_step=next_step)
+
+
+def _require_savable(directory: Path, *, force: bool) -> None:
+    """Refuse a folder that cannot be saved to, before anything is built.
+
+    Raises:
+        OutputError: If it may not be replaced, or not without --force, or cannot be made.
+    """
+    import_torch()
+
+    from tinylm_cli.model.weights import require_savable
+
+    try:
+        require_savable(directory, overwrite=force)
+    except OccupiedError as error:
+        raise OccupiedError(error.message, help="name another folder, or add --force to replace it") from error

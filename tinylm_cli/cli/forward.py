@@ -75,17 +75,15 @@ def forward(
     if sum(given is not None for given in (tokens, text, random)) > 1:
         raise UsageError("--tokens, --text and --random exclude each other", help="leave one of them")
     from tinylm_cli.analysis.memory import forward_bytes
-    from tinylm_cli.machine import require_memory
 
     loaded = requested_config(config, set_ or (), weights)
     batch_size, seq_len, ids = _input(loaded.config, tokens, text, random)
     check_length(seq_len, loaded.config)
     request = ModelRequest(loaded, device, dtype, seed, meta, weights)
-    if not meta:
-        require_memory(
-            forward_bytes(loaded.config, batch_size=batch_size, seq_len=seq_len, dtype=request.dtype_name),
-            f"a forward pass of {batch_size} × {seq_len} tokens",
-        )
+    request.require_room(
+        forward_bytes(loaded.config, batch_size=batch_size, seq_len=seq_len, dtype=request.dtype_name),
+        f"a forward pass of {batch_size} × {seq_len} tokens",
+    )
     model = request.build()
 
     import torch

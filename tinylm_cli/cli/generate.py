@@ -87,6 +87,13 @@ def generate(
         )
     prompt = prompt_ids(tokens, text, loaded.config)
     request = ModelRequest(loaded, device, dtype, seed, weights=weights)
+
+    from tinylm_cli.analysis.memory import decode_bytes
+
+    request.require_room(
+        decode_bytes(loaded.config, prompt_len=len(prompt), max_new_tokens=max_new_tokens, dtype=request.dtype_name),
+        f"decoding {min(len(prompt) + max_new_tokens - 1, loaded.config.max_len)} tokens",
+    )
     model = request.build()
 
     import torch

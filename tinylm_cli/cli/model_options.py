@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +15,7 @@ import typer
 from tinylm_cli.cli.interrupts import interrupts_deferred
 from tinylm_cli.cli.options import DEFAULT_CONFIG, complete_config, path
 from tinylm_cli.cli.progress import working
-from tinylm_cli.errors import UnableError, UsageError
+from tinylm_cli.errors import CapacityError, UnableError, UsageError
 from tinylm_cli.quantities import MAX_SEED
 
 if TYPE_CHECKING:
@@ -78,14 +80,28 @@ ModelConfigOption = Annotated[
 
 @dataclass(frozen=True)
 class ModelRequest:
-    """A model as the command line describes it."""
+    """A model as the command line describes it.
+
+    Attributes:
+        loaded: Its config.
+        device: Where it goes, as typed.
+        dtype: Storage type; None for float32, or what the weights hold.
+        seed: What new weights are drawn from.
+        meta: Whether it is to have shapes only; None for a command that has no such option.
+        weights: The folder to load from.
+    """
 
     loaded: LoadedConfig
     device: str = "cpu"
     dtype: DType | None = None
     seed: int = 0
-    meta: bool = False
+    meta: bool | None = None
     weights: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse options that exclude each other."""
+        if self.meta and self.weights is not None:
+            raise UsageError("--meta loads nothing, so --weights would have no effect", help="leave one of them out")
 
     @property
     def dtype_name(self) -> str:
@@ -127,17 +143,49 @@ class ModelRequest:
         assert isinstance(dtype, torch.dtype)
         return dtype
 
-    def require_room(self) -> None:
-        """Refuse new weights that do not fit, before torch is imported.
+    def require_room(self, working_bytes: int = 0, work: str = "") -> None:
+        """Refuse a model, and work with it, that do not fit, before torch is imported or anything built.
+
+        Args:
+            working_bytes: What the work takes beside the model.
+            work: The work, as in "a forward pass of 2 × 8 tokens".
 
         Raises:
             CapacityError: If they do not.
         """
-        from tinylm_cli.analysis.memory import build_bytes
         from tinylm_cli.machine import require_memory
 
-        if not self.meta and self.weights is None:
-            require_memory(build_bytes(self.loaded.config, self.dtype_name), f"building {self.loaded.name}")
+        if self.meta:
+            return
+        device, name = self.device.partition(":")[0], self.loaded.name
+        with self._remedies():
+            if work:
+                require_memory(working_bytes, work, device=device)
+            require_memory(self._model_bytes(), f"building {name}", device=device)
+            if work:
+                require_memory(self._model_bytes() + working_bytes, f"building {name} and {work}", device=device)
+
+    def _model_bytes(self) -> int:
+        """Return what the model takes: by its config, or by the size of the file it is loaded from."""
+        from tinylm_cli.analysis.memory import build_bytes
+
+        if self.weights is None:
+            return build_bytes(self.loaded.config, self.dtype_name)
+        try:
+            return (self.weights / "model.safetensors").stat().st_size
+        except OSError:  # which loading tells in its own words
+            return 0
+
+    @contextmanager
+    def _remedies(self) -> Iterator[None]:
+        """Add to a refusal what can be done about it on this command line."""
+        try:
+            yield
+        except CapacityError as error:
+            if self.meta is None:
+                raise
+            remedy = f"{error.help}, or add --meta to go through it without weights"
+            raise CapacityError(error.message, help=remedy) from error
 
     def build(self) -> TinyTransformerLM:
         """Instantiate the model, or load it.
@@ -149,9 +197,9 @@ class ModelRequest:
             WeightsError: If the folder does not hold this model.
         """
         self.require_room()
-        with working(f"building {self.loaded.name}"):
+        with self._remedies(), working(f"building {self.loaded.name}"):
             device, dtype = self.torch_device(), self.torch_dtype()
-            if self.weights is not None and not self.meta:
+            if self.weights is not None:
                 from tinylm_cli.model.weights import load_model
 
                 wanted = dtype if self.dtype is not None else None
@@ -162,7 +210,7 @@ class ModelRequest:
 
 
 def import_torch() -> None:
-    """Import torch and the model room, whole even if an interrupt comes meanwhile."""
+    """Import torch, and the modules that need it, as one step that an interrupt does not cut in two."""
     with interrupts_deferred():
         import torch  # noqa: F401
 
@@ -177,7 +225,7 @@ def _device(name: str) -> torch.device:
     except RuntimeError as error:
         raise UsageError(f"{name} is not a device", help="write cpu, cuda, cuda:1 or mps") from error
     if device.type == "meta":
-        raise UsageError("meta holds no values", help="to see shapes without them, use --meta")
+        raise UsageError("meta holds no values", help="tinylm build --meta shows shapes without them")
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:

@@ -16,6 +16,9 @@ from tinylm_cli.config.presets import presets
 from tinylm_cli.errors import UsageError
 
 _REFUSED = re.compile(r"(?P<quote>['\"]?)(?P<value>.*)(?P=quote) is not ", re.DOTALL)
+ELSEWHERE = {"--meta": "tinylm build --meta shows a model without values"}
+"""Options that commands lack for a reason, and where to find them."""
+
 _EXTRA = re.compile(r"Got unexpected extra argument\(s\) \((?P<words>.*)\)", re.DOTALL)
 
 
@@ -71,6 +74,8 @@ def _meant_words(words: str, error: Any, arguments: Sequence[str]) -> str:
 
 
 def _meant_option(option: str, error: Any, manual: str) -> str:
+    if option in ELSEWHERE:
+        return ELSEWHERE[option]
     known = [name for parameter in _parameters(error) for name in parameter.opts if name.startswith("--")]
     near = suggest(option, known)
     if near is not None:

@@ -182,7 +182,7 @@ WRITERS: dict[str, Callable[[ModelConfig], Keys]] = {
     "opt": _opt,
     "bloom": lambda _: {},
     "falcon": _falcon,
-    "phi": _partial_rope,
+    "phi": lambda config: {**_partial_rope(config), "qk_layernorm": config.attention.qk_norm == "per_head"},
     "phi3": _phi3,
     "starcoder2": lambda config: {**rope(config), **_window(config)},
     "stablelm": _stablelm,

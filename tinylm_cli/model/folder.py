@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tinylm_cli.errors import OutputError
+from tinylm_cli.errors import OccupiedError, OutputError
+
+
+def require_writable(directory: Path, files: Iterable[str], *, overwrite: bool) -> None:
+    """Refuse a folder that :func:`write_folder` would refuse, before there is anything to write; arguments are its own.
+
+    Raises:
+        OccupiedError: If the folder may be replaced, and only ``overwrite`` is missing.
+        OutputError: If it may not be replaced, or cannot be made.
+    """
+    target = Path(os.path.realpath(directory))
+    try:
+        _refuse_to_destroy(target, frozenset(files), overwrite=overwrite)
+        if not target.parent.is_dir():
+            number = errno.ENOTDIR if target.parent.exists() else errno.ENOENT
+            raise OSError(number, os.strerror(number))
+    except OSError as error:
+        raise OutputError(f"cannot write {directory}: {error.strerror or error}") from error
 
 
 def write_folder(
@@ -24,7 +42,8 @@ def write_folder(
         needed_bytes: Estimate of their size.
 
     Raises:
-        OutputError: If the folder may not be replaced, or anything on the way to it fails; what was there is intact.
+        OccupiedError: If the folder may be replaced, and only ``overwrite`` is missing.
+        OutputError: If it may not be replaced, or anything on the way to it fails; what was there is intact.
     """
     target = Path(os.path.realpath(directory))
     names = frozenset(files)
@@ -55,11 +74,11 @@ def _refuse_to_destroy(target: Path, names: frozenset[str], *, overwrite: bool) 
     if not target.is_dir():
         raise OutputError(f"{target} is a file", help="name a folder, new or empty")
     found = sorted(target.iterdir())
-    if found and not overwrite:
-        raise OutputError(f"{target} is not empty", help="name another folder, or ask for this one to be overwritten")
     for path in found:
         if path.name not in names or not path.is_file():
-            raise OutputError(f"{target} also holds {path.name}, so it is not replaced", help="name another folder")
+            raise OutputError(f"{target} holds {path.name}, so it is not replaced", help="name another folder")
+    if found and not overwrite:
+        raise OccupiedError(f"{target} is not empty", help="name another folder, or allow this one to be replaced")
     return bool(found)
 
 

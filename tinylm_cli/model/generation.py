@@ -53,7 +53,7 @@ def decode(
 
     Raises:
         ValueError: If start_tokens, max_new_tokens or stop_token do not fit the model, or it is on meta.
-        CapacityError: If the keys and values do not fit in this machine.
+        CapacityError: If the keys and values, and a pass over as much as is read at once, do not fit in this machine.
     """
     config = model.config
     tokens = checked_tokens(start_tokens, vocab_size=config.vocab_size, max_len=None).long()  # (B, T)
@@ -63,8 +63,11 @@ def decode(
         raise ValueError(f"max_new_tokens must be an integer >= 0, not {max_new_tokens!r}")
     if stop_token is not None and (not is_integer(stop_token) or not 0 <= stop_token < config.vocab_size):
         raise ValueError(f"stop_token must be an id in 0..{config.vocab_size - 1} or None, not {stop_token!r}")
-    capacity = min(tokens.shape[1] + max_new_tokens - 1, config.max_len)
+    longest = max(tokens.shape[1] + max_new_tokens - 1, 1)
+    capacity = min(longest, config.max_len)
     cached = use_cache and max_new_tokens > 1 and tokens.shape[1] < config.max_len
+    read = tokens.shape[1] if cached and longest <= config.max_len else capacity
+    _require_room(model, batch_size=tokens.shape[0], read=read, capacity=capacity if cached else 0)
     cache = _new_cache(model, batch_size=tokens.shape[0], capacity=capacity) if cached else None
     return _steps(model, tokens, max_new_tokens, sampling=sampling, stop_token=stop_token, cache=cache)
 
@@ -110,12 +113,21 @@ def _steps(
                 cache.clear()
 
 
+def _require_room(model: TinyTransformerLM, *, batch_size: int, read: int, capacity: int) -> None:
+    """Refuse decoding that does not fit: a cache of ``capacity`` positions, and a pass over ``read`` at its widest.
+
+    That is the residual stream, its norm, and a feed-forward network's hidden layer before and after the activation,
+    or the logits of the last position, in float32 and twice: scaled by the temperature, and as probabilities.
+    """
+    config, weight = model.config, model.lm_head.weight
+    feed_forward = read * (2 * config.d_model + 2 * config.d_ff) * weight.dtype.itemsize
+    meta = torch.device("meta")
+    cache = KVCache(config, batch_size=batch_size, capacity=capacity, device=meta, dtype=weight.dtype).nbytes
+    widest = batch_size * max(feed_forward, 2 * config.vocab_size * torch.float32.itemsize)
+    require_memory(cache + widest, f"decoding {batch_size} × {max(read, capacity)} tokens", device=weight.device.type)
+
+
 def _new_cache(model: TinyTransformerLM, *, batch_size: int, capacity: int) -> KVCache:
     weight = model.lm_head.weight
-    meta = torch.device("meta")
-    described = KVCache(model.config, batch_size=batch_size, capacity=capacity, device=meta, dtype=weight.dtype)
-    needed_bytes = described.nbytes
-    if weight.device.type == "cpu":
-        require_memory(needed_bytes, f"keeping the keys and values of {batch_size} × {capacity} tokens")
     with torch.inference_mode():
         return KVCache(model.config, batch_size=batch_size, capacity=capacity, device=weight.device, dtype=weight.dtype)

@@ -8,9 +8,6 @@ from torch import nn
 from tinylm_cli.errors import CapacityError
 from tinylm_cli.machine import require_memory
 
-HOST_DEVICES = ("cpu", "mps")
-"""Devices whose tensors live in the machine's own memory."""
-
 _REFUSALS = ("DefaultCPUAllocator", "MPS backend out of memory")
 """How the allocators say it that have no exception of their own, and raise a bare RuntimeError."""
 
@@ -26,10 +23,9 @@ def materialise(model: nn.Module, *, device: torch.device, dtype: torch.dtype) -
     Raises:
         CapacityError: If it does not fit in this machine, or the device refuses it.
     """
-    if device.type in HOST_DEVICES:
-        check_capacity(model, dtype=dtype)
-    elif device.type == "meta" and dtype == torch.float32:
+    if device.type == "meta" and dtype == torch.float32:
         return
+    check_capacity(model, device=device, dtype=dtype)
     try:  # not empty_like, which takes torch through its slow Python path, and sympy, for each tensor on meta
         model._apply(lambda tensor: torch.empty(tensor.shape, device=device, dtype=dtype))  # type: ignore[no-untyped-call]
     except (RuntimeError, MemoryError) as error:
@@ -45,8 +41,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _REFUSALS)
 
 
-def check_capacity(model: nn.Module, *, dtype: torch.dtype) -> None:
-    """Refuse storage for ``model`` in ``dtype`` that does not fit in this machine.
+def check_capacity(model: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None:
+    """Refuse storage for ``model`` on ``device`` in ``dtype`` that does not fit in this machine.
 
     Raises:
         CapacityError: Names what is needed and what is left.
@@ -54,4 +50,5 @@ def check_capacity(model: nn.Module, *, dtype: torch.dtype) -> None:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     buffers = sum(buffer.numel() for buffer in model.buffers())
     name = str(dtype).removeprefix("torch.")
-    require_memory((parameters + buffers) * dtype.itemsize, f"holding {parameters:,} parameters in {name}")
+    needed_bytes = (parameters + buffers) * dtype.itemsize
+    require_memory(needed_bytes, f"holding {parameters:,} parameters in {name}", device=device.type)

@@ -228,7 +228,7 @@ def test_a_machine_too_small_to_train_skips(
 ) -> None:
     asked: list[int] = []
 
-    def refuse(needed_bytes: int, what: str) -> None:
+    def refuse(needed_bytes: int, what: str, **_: object) -> None:
         asked.append(needed_bytes)
         raise CapacityError(f"{what} does not fit")
 

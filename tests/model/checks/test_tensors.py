@@ -179,7 +179,7 @@ def test_a_machine_too_small_for_copies_skips(
 ) -> None:
     context = put_to_test()
 
-    def refuse(_needed_bytes: int, what: str) -> None:
+    def refuse(_needed_bytes: int, what: str, **_: object) -> None:
         raise CapacityError(f"{what} does not fit")
 
     monkeypatch.setattr(context_module, "require_memory", refuse)

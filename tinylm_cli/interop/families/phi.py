@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
 from tinylm_cli.interop.parts import rope, window
+from tinylm_cli.interop.reader import Reader
+
+
+def _query_key_norms(read: Reader) -> None:
+    """Queries and keys have norms of the width of a head where ``qk_layernorm`` is true."""
+    if read.flag("qk_layernorm") is True:
+        read.put("attention.qk_norm", "per_head", "qk_layernorm")
+
 
 PHI = Family(
     model_type="phi",
@@ -21,8 +29,7 @@ PHI = Family(
         num_key_value_heads=None, head_dim=None, hidden_act="gelu_new", max_position_embeddings=2048, resid_pdrop=0.0,
         layer_norm_eps=1e-5, tie_word_embeddings=False,
     ),
-    musts={"qk_layernorm": Must((False,), "norms on queries and keys would be LayerNorms with biases")},
-    compute=(rope(fraction=0.5),),
+    compute=(rope(fraction=0.5), _query_key_norms),
 )  # fmt: skip
 
 PHI3 = Family(

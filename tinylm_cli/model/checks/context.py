@@ -12,7 +12,6 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.machine import require_memory
 from tinylm_cli.model.architecture import unique_params
 from tinylm_cli.model.lm import TinyTransformerLM
-from tinylm_cli.model.materialise import HOST_DEVICES
 
 BATCH = 2
 LENGTH = 16
@@ -107,8 +106,7 @@ class Context:
         Raises:
             CapacityError: Names what is needed and what is left.
         """
-        if self.device.type in HOST_DEVICES:
-            require_memory(unique_params(self.model) * bytes_per_param, what)
+        require_memory(unique_params(self.model) * bytes_per_param, what, device=self.device.type)
 
 
 def sample_tokens(config: ModelConfig, device: torch.device) -> Tensor:

@@ -1,0 +1,66 @@
+"""Models too large for this machine: refused before anything is built, with the remedies of the command at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tinylm_cli.machine import MemoryLimit
+from tinylm_cli.model import TinyTransformerLM
+
+Here = Callable[..., Any]
+Allow = Callable[[int], None]
+
+HAVE_META = {"build": True, "forward": True, "generate": False, "check": False}
+
+
+@pytest.fixture
+def allow(here: Here, monkeypatch: pytest.MonkeyPatch) -> Allow:
+    """Return a function that leaves this machine so many bytes, and no model any chance to be assembled."""
+    here("build", "--config", "toy.yaml", "--save", "model")
+
+    def leave(available_bytes: int) -> None:
+        limits = (MemoryLimit("available RAM", available_bytes),)
+        monkeypatch.setattr("tinylm_cli.machine.memory_limits", lambda _root: limits)
+        monkeypatch.setattr(TinyTransformerLM, "_assemble", lambda *_: pytest.fail("went on"))
+
+    return leave
+
+
+@pytest.mark.parametrize("source", [["--config", "toy.yaml"], ["--weights", "model"]], ids=" ".join)
+@pytest.mark.parametrize("command", HAVE_META)
+def test_a_model_that_does_not_fit_is_refused_before_anything_is_built(
+    command: str, source: list[str], here: Here, allow: Allow
+) -> None:
+    allow(10_000)
+    result = here(command, *source, columns=200)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("error: building ")
+    assert ("--meta" in result.err) == HAVE_META[command]
+
+
+@pytest.mark.parametrize("command", ["build", "forward"])
+def test_shapes_alone_load_nothing(command: str, here: Here) -> None:
+    here("build", "--config", "toy.yaml", "--save", "model")
+    result = here(command, "--meta", "--weights", "model")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("error: --meta loads nothing, so --weights would have no effect\n  = help: leave one")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["forward", "--random", "1x4"], "building toy and a forward pass of 1 × 4 tokens needs "),
+        (["forward", "--random", "20x32"], "a forward pass of 20 × 32 tokens needs "),
+        (["generate", "-n", "10"], "building toy and decoding 12 tokens needs "),
+        (["generate", "-n", "1000"], "building toy and decoding 32 tokens needs "),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_a_command_does_with_the_model_counts(words: list[str], told: str, here: Here, allow: Allow) -> None:
+    allow(17_000)  # the model has 3,864 parameters and a table of 256 values
+    result = here(*words, "--config", "toy.yaml", columns=200)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(f"error: {told}")

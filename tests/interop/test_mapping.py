@@ -72,7 +72,6 @@ UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
     ("olmo", {"clip_qkv": 8.0}),
     ("olmoe", {"clip_qkv": 8.0}),
     ("gemma2", {"use_bidirectional_attention": True}),
-    ("phi", {"qk_layernorm": True}),
     ("stablelm", {"qk_layernorm": True}),
     ("starcoder2", {"norm_type": "rms_norm"}),
     ("deepseek_v2", {"scoring_func": "sigmoid"}),
@@ -284,6 +283,10 @@ def test_scores_that_are_not_divided(changed: Change) -> None:
 def test_each_number_of_rotated_dimensions_survives_as_a_share(rotated: int, changed: Change) -> None:
     config = load_config(changed("gptj", n_embd=192, n_head=2, rotary_dim=rotated)).config
     assert int(config.d_head * config.position.rotary_fraction) == rotated
+
+
+def test_norms_on_queries_and_keys_in_phi(changed: Change) -> None:
+    assert flat(changed("phi", qk_layernorm=True))["attention.qk_norm"] == "per_head"
 
 
 def test_a_falcon_without_parallel_parts_and_one_with_all_heads(changed: Change) -> None:

@@ -135,7 +135,7 @@ foreign-gemma                 unknown-key@9,11,12,13,14,15,17,19
 foreign-gpt2                  unknown-key@3-11
 foreign-json                  unknown-key@1,1,1,1,1
 foreign-llama                 unknown-key@3-11
-foreign-mixtral               unknown-key@2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18
+foreign-mixtral               missing-key@2
 foreign-nanogpt               missing-key@2 unknown-key@3-6,8
 foreign-type-for-kind         unknown-key@8,10
 fullwidth-digits              wrong-type@3

@@ -285,6 +285,10 @@ def test_each_number_of_rotated_dimensions_survives_as_a_share(rotated: int, cha
     assert int(config.d_head * config.position.rotary_fraction) == rotated
 
 
+def test_norms_on_queries_and_keys_in_phi(changed: Change) -> None:
+    assert flat(changed("phi", qk_layernorm=True))["attention.qk_norm"] == "per_head"
+
+
 def test_a_falcon_without_parallel_parts_and_one_with_all_heads(changed: Change) -> None:
     found = flat(changed("falcon", parallel_attn=False, multi_query=False, bias=True))
     assert not found["block.parallel"]

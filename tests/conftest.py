@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+# before torch is imported: on a busy machine, threads that spin while they wait take a hundred times as long
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 ROOT = Path(__file__).resolve().parent.parent
 TINYLM = Path(sys.executable).parent / "tinylm"
 

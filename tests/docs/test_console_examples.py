@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ def test_example_prints_what_the_page_shows(
     request: pytest.FixtureRequest,
 ) -> None:
     (tmp_path / "configs").symlink_to(ROOT / "configs")
+    shutil.copytree(ROOT / "tests" / "docs" / "qwen", tmp_path / "qwen")
     (tmp_path / "wrong.yaml").write_text((ROOT / "tests" / "docs" / "wrong.yaml").read_text(encoding="utf-8"))
     result = tinylm(*shlex.split(command)[1:])
     printed = result.out or result.err

@@ -36,6 +36,15 @@ EXAMPLES = 6
 LENGTH = 20
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """These models are too small to share out."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @contextmanager
 def imported(family: str, keys: dict[str, Any]) -> Iterator[tuple[Any, LoadedConfig, TinyTransformerLM, Path]]:
     """Yield a random model of transformers, its config as ours reads it, the model as ours, and the folders' parent."""

@@ -138,7 +138,7 @@ def _breakdown(model: ModelParams, convention: str | None) -> list[Block]:
     detail = f"{compact(model.total_params)} parameters{active}, {binary_bytes(model.weights_bytes)} in {model.dtype}"
     parts = _parts(model.parts, model.total_params) if model.parts else _components(model)
     counted = (
-        Note("Counted by the convention unique: each stored tensor once. For others, --convention.", "muted")
+        Note("Each stored tensor counts once; --convention counts as others do.", "muted")
         if convention is None
         else _counts(model, convention)
     )

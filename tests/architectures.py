@@ -1,0 +1,132 @@
+"""Small models of every architecture, drawn over all blocks: what the tests of several rooms build."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tinylm_cli.config.schema import ModelConfig
+
+one_of = st.sampled_from
+
+
+@st.composite
+def small_configs(draw: st.DrawFn) -> ModelConfig:
+    """Draw a valid config of a model small enough to run."""
+    latent = draw(st.booleans())
+    groups, heads_each = draw(one_of([1, 2])), draw(one_of([1, 2]))
+    heads, d_head = groups * heads_each, draw(one_of([4, 8]))
+    position = _position(draw, rope=latent, pairs=2 if latent else d_head // 2)
+    parallel = draw(st.booleans())
+    norm = {
+        "kind": draw(one_of(["layernorm", "rmsnorm"])),
+        "placement": "pre" if parallel else draw(one_of(["pre", "post", "sandwich"])),
+        "weight": draw(st.booleans()),
+    }
+    norm["zero_centered"] = norm["weight"] and draw(st.booleans())
+    return ModelConfig.model_validate(
+        {
+            "vocab_size": 29,
+            "d_model": 16,
+            "n_heads": heads,
+            "n_layers": draw(one_of([1, 2, 3])),
+            "d_ff": 20,
+            "max_len": 14,
+            "dropout": 0.0,
+            "tie_weights": draw(st.booleans()),
+            "embedding": {"multiplier": draw(one_of([None, 1.0])), "norm": draw(st.booleans())},
+            "position": position,
+            "norm": norm,
+            "attention": _latent(draw) if latent else _multi_head(draw, groups, d_head),
+            "feed_forward": _feed_forward(draw),
+            "block": {
+                "parallel": parallel,
+                "shared_norm": parallel and draw(st.booleans()),
+                "residual_multiplier": draw(one_of([1.0, 0.5])),
+            },
+            "head": {"bias": draw(st.booleans()), "logit_softcap": draw(one_of([None, 10.0]))},
+        }
+    )
+
+
+def _position(draw: st.DrawFn, *, rope: bool, pairs: int) -> dict[str, Any]:
+    kind = "rope" if rope else draw(one_of(["sinusoidal", "learned", "rope", "alibi", "none"]))
+    if kind == "learned":
+        return {"kind": kind, "offset": draw(one_of([0, 2]))}
+    if kind != "rope":
+        return {"kind": kind}
+    scaling: dict[str, Any] = draw(
+        one_of(
+            [
+                {},
+                {"scaling": "linear", "scaling_factor": 2.0},
+                {"scaling": "dynamic", "scaling_factor": 2.0, "original_max_len": 6},
+                {"scaling": "llama3", "scaling_factor": 4.0, "original_max_len": 6},
+                {"scaling": "yarn", "scaling_factor": 2.0, "original_max_len": 6},
+                {
+                    "scaling": "longrope",
+                    "scaling_factor": 2.0,
+                    "original_max_len": 6,
+                    "short_factors": [1.0 + i for i in range(pairs)],
+                    "long_factors": [2.0 + i for i in range(pairs)],
+                },
+            ]
+        )
+    )
+    return {"kind": kind, "theta": 100.0, "pairing": draw(one_of(["half", "adjacent"])), **scaling}
+
+
+def _multi_head(draw: st.DrawFn, groups: int, d_head: int) -> dict[str, Any]:
+    window: dict[str, Any] = draw(one_of([{}, {"window": 4}, {"window": 3, "window_pattern": "LG"}]))
+    return {
+        "n_kv_heads": groups,
+        "d_head": d_head,
+        "bias": draw(st.booleans()),
+        "out_bias": draw(one_of([None, True, False])),
+        "qk_norm": draw(one_of(["none", "per_head", "full"])),
+        "logit_softcap": draw(one_of([None, 5.0])),
+        "scale": draw(one_of([None, 0.3])),
+        "sinks": draw(st.booleans()),
+        **window,
+    }
+
+
+def _latent(draw: st.DrawFn) -> dict[str, Any]:
+    return {
+        "kind": "latent",
+        "kv_rank": 10,
+        "q_rank": draw(one_of([None, 6])),
+        "d_nope": 6,
+        "d_rope": 4,
+        "d_value": draw(one_of([6, 8])),
+        "bias": draw(st.booleans()),
+        "logit_softcap": draw(one_of([None, 5.0])),
+    }
+
+
+def _feed_forward(draw: st.DrawFn) -> dict[str, Any]:
+    gated = draw(st.booleans())
+    found: dict[str, Any] = {
+        "activation": draw(one_of(["gelu", "gelu_tanh", "quick_gelu", "silu"])),
+        "gated": gated,
+        "bias": draw(st.booleans()),
+        "clamp": draw(one_of([None, 7.0])) if gated else None,
+    }
+    if draw(st.booleans()):
+        return found
+    router = draw(one_of(["softmax", "topk_softmax", "sigmoid"]))
+    groups: dict[str, Any] = draw(one_of([{}, {"n_groups": 4, "top_k_groups": 2}]))
+    return {
+        **found,
+        **groups,
+        "n_experts": 8,
+        "top_k": draw(one_of([2, 3])),
+        "d_expert": draw(one_of([None, 12])),
+        "n_shared_experts": draw(one_of([0, 2])),
+        "router": router,
+        "router_bias": draw(st.booleans()),
+        "renormalise": router != "topk_softmax" and draw(st.booleans()),
+        "score_correction": router == "sigmoid" and draw(st.booleans()),
+        "routed_scale": draw(one_of([1.0, 2.5])),
+    }

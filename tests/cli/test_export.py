@@ -1,0 +1,114 @@
+"""``tinylm export`` and ``tinylm import --weights``, through the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run
+
+TOY = "vocab_size: 29\nd_model: 16\nn_heads: 2\nn_layers: 2\nd_ff: 24\nmax_len: 12\ndropout: 0.0\n"
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    (tmp_path / "toy.yaml").write_text(TOY, encoding="utf-8")
+    return tmp_path
+
+
+def test_the_courses_model_becomes_a_gpt2_and_comes_back(tinylm: Run, toy: Path) -> None:
+    done = tinylm("export", "--to", "hf", "out", "--config", "toy.yaml", "--format", "json")
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert (report["family"], report["to"], report["tensors"]) == ("gpt2", "hf", 29)
+    assert any(change.startswith("position.kind: sinusoidal") for change in report["rewritten"])
+    assert json.loads((toy / "out" / "config.json").read_text())["model_type"] == "gpt2"
+    back = tinylm("import", "out", "--weights", "--output", "back")
+    assert back.code == 0, back.err
+    assert sorted(path.name for path in (toy / "back").iterdir()) == ["config.yaml", "model.safetensors"]
+    again = tinylm("export", "again", "--weights", "back", "--format", "json")
+    assert json.loads(again.out)["rewritten"] == []
+    for name in ("config.json", "model.safetensors"):
+        assert (toy / "out" / name).read_bytes() == (toy / "again" / name).read_bytes()
+
+
+def test_what_no_family_expresses_is_refused_and_nothing_written(tinylm: Run, toy: Path) -> None:
+    done = tinylm("export", "out", "--config", "toy.yaml", "--set", "norm.kind=rmsnorm")
+    assert done.code == 2
+    assert "no family of Hugging Face expresses this model" in done.err
+    assert not (toy / "out").exists()
+
+
+def test_a_folder_in_use_is_kept_unless_forced(tinylm: Run, toy: Path) -> None:
+    assert tinylm("export", "out", "--config", "toy.yaml").code == 0
+    before = (toy / "out" / "model.safetensors").read_bytes()
+    refused = tinylm("export", "out", "--config", "toy.yaml", "--seed", "5")
+    assert refused.code == 2
+    assert "--force" in refused.err
+    assert (toy / "out" / "model.safetensors").read_bytes() == before
+    assert tinylm("export", "out", "--config", "toy.yaml", "--seed", "5", "--force").code == 0
+    assert (toy / "out" / "model.safetensors").read_bytes() != before
+
+
+def exported(tinylm: Run, toy: Path) -> Path:
+    assert tinylm("export", "hub", "--config", "toy.yaml").code == 0
+    return toy / "hub"
+
+
+def shard(folder: Path, where: dict[str, str]) -> None:
+    (folder / "model.safetensors").rename(folder / "model-00001.safetensors")
+    index = {"metadata": {}, "weight_map": where}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+@pytest.mark.parametrize("file", ["../model-00001.safetensors", "/etc/passwd", "sub/model.safetensors", ""])
+def test_an_index_cannot_point_outside_its_folder(tinylm: Run, toy: Path, file: str) -> None:
+    shard(exported(tinylm, toy), {"transformer.wte.weight": file})
+    done = tinylm("import", "hub", "--weights", "--output", "back")
+    assert done.code == 2
+    assert "points outside its folder" in done.err
+    assert not (toy / "back").exists()
+
+
+def test_shards_are_read_through_their_index(tinylm: Run, toy: Path) -> None:
+    whole = exported(tinylm, toy)
+    assert tinylm("import", "hub", "--weights", "--output", "one").code == 0
+    shard(whole, {"transformer.wte.weight": "model-00001.safetensors"})
+    done = tinylm("import", "hub", "--weights", "--output", "two")
+    assert done.code == 0, done.err
+    assert (toy / "one" / "model.safetensors").read_bytes() == (toy / "two" / "model.safetensors").read_bytes()
+
+
+def test_weights_of_another_model_are_told_before_anything_is_written(tinylm: Run, toy: Path) -> None:
+    folder = exported(tinylm, toy)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "n_layer": 3}), encoding="utf-8")
+    done = tinylm("import", "hub", "--weights", "--output", "back")
+    assert done.code == 2
+    assert "transformer.h.2" in done.err
+    assert not (toy / "back").exists()
+
+
+def test_damaged_missing_and_pickled_weights(tinylm: Run, toy: Path) -> None:
+    folder = exported(tinylm, toy)
+    data = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(data[:1000])
+    assert "damaged" in tinylm("import", "hub", "--weights", "--output", "back").err
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"")
+    done = tinylm("import", "hub", "--weights", "--output", "back")
+    assert done.code == 2
+    assert "pickled" in done.err
+    shutil.rmtree(folder)
+    assert tinylm("import", "hub", "--weights", "--output", "back").code == 2
+    assert not (toy / "back").exists()
+
+
+def test_weights_need_a_folder_to_go_to(tinylm: Run, toy: Path) -> None:
+    exported(tinylm, toy)
+    done = tinylm("import", "hub", "--weights")
+    assert done.code == 2
+    assert "--output" in done.err

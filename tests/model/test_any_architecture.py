@@ -1,0 +1,130 @@
+"""What holds for every model that a config can describe, tried on drawn ones."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from hypothesis import given, settings
+from torch import Tensor
+
+from tests.architectures import small_configs
+from tinylm_cli.analysis.memory import kv_cache_bytes
+from tinylm_cli.analysis.proof import closed_form, prove
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model import TinyTransformerLM
+from tinylm_cli.model.architecture import instantiated, unique_params
+from tinylm_cli.model.cache import KVCache
+from tinylm_cli.model.generation import decode
+from tinylm_cli.model.sampling import Sampling
+
+GREEDY = Sampling(temperature=0.0)
+
+
+def random_model(config: ModelConfig) -> TinyTransformerLM:
+    """Return a model whose norms, biases, sinks and corrections are as random as the rest."""
+    model = TinyTransformerLM.from_config(config).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0.0, 0.2, generator=generator)
+        for name, buffer in model.named_buffers():
+            if name.endswith("score_correction"):
+                buffer.uniform_(0.0, 0.3, generator=generator)
+    return model
+
+
+def ids(length: int) -> Tensor:
+    return torch.randint(29, (2, length), generator=torch.Generator().manual_seed(1))
+
+
+def near(found: Tensor, expected: Tensor) -> bool:
+    return float((found - expected).detach().abs().max()) <= 1e-5 * float(expected.detach().abs().max())
+
+
+@given(small_configs())
+def test_the_closed_form_is_the_module_name_by_name_and_in_order(config: ModelConfig) -> None:
+    model = TinyTransformerLM.from_config(config, device="meta")
+    assert prove(config, instantiated(model), unique_params(model)).holds
+    assert list(closed_form(config)) == list(instantiated(model))
+
+
+@given(small_configs())
+def test_shapes_on_meta_are_those_of_a_real_pass(config: ModelConfig) -> None:
+    model = TinyTransformerLM.from_config(config, device="meta")
+    assert model(torch.zeros(2, 5, dtype=torch.int64, device="meta")).shape == (2, 5, 29)
+
+
+@given(small_configs())
+@settings(max_examples=60)
+def test_decoding_with_a_cache_is_decoding_without(config: ModelConfig) -> None:
+    """From one token and from more than the window; past the length rotation was made for, and past max_len."""
+    model = random_model(config)
+    for read in (1, 5):
+        start = ids(read)
+        cached = decode(model, start, 16 - read, sampling=GREEDY)
+        uncached = decode(model, start, 16 - read, sampling=GREEDY, use_cache=False)
+        for ours, theirs in zip(cached, uncached, strict=True):
+            assert near(ours.logits, theirs.logits)
+            assert torch.equal(ours.tokens, theirs.tokens)
+
+
+@given(small_configs())
+@settings(max_examples=60)
+def test_no_token_sees_a_later_one(config: ModelConfig) -> None:
+    model = random_model(config)
+    tokens = ids(8)
+    changed = tokens.clone()
+    changed[:, 5:] = (changed[:, 5:] + 1) % 29
+    with torch.no_grad():
+        assert near(model(changed)[:, :5], model(tokens)[:, :5])
+
+
+@given(small_configs())
+@settings(max_examples=60)
+def test_a_causal_mask_is_the_causal_rule_where_there_is_no_window(config: ModelConfig) -> None:
+    model = random_model(config)
+    if config.attention.window is not None:
+        return
+    square = torch.ones(7, 7, dtype=torch.bool).tril()
+    added = torch.zeros(7, 7).masked_fill(~square, -torch.inf)
+    with torch.no_grad():
+        expected = model(ids(7))
+        for mask in (square, added):
+            assert near(model(ids(7), mask), expected)
+
+
+@given(small_configs())
+@settings(max_examples=40)
+def test_a_query_that_may_see_nothing_is_finite(config: ModelConfig) -> None:
+    mask = torch.ones(4, 4, dtype=torch.bool).tril()
+    mask[0] = False
+    with torch.no_grad():
+        assert random_model(config)(ids(4), mask).isfinite().all()
+
+
+@given(small_configs())
+def test_the_bytes_of_a_cache_are_what_the_formula_says(config: ModelConfig) -> None:
+    for capacity in (1, 3, 5, 14):
+        cache = KVCache(config, batch_size=3, capacity=capacity, device=torch.device("meta"), dtype=torch.bfloat16)
+        assert cache.nbytes == kv_cache_bytes(config, batch_size=3, seq_len=capacity, dtype="bfloat16")
+
+
+@given(small_configs())
+@settings(max_examples=30)
+def test_copies_and_casts_compute_the_same_function(config: ModelConfig) -> None:
+    model = random_model(config)
+    with torch.no_grad():
+        expected = model(ids(6))
+        assert torch.equal(copy.deepcopy(model)(ids(6)), expected)
+        assert near(copy.deepcopy(model).double()(ids(6)).float(), expected)
+
+
+@given(small_configs())
+@settings(max_examples=40)
+def test_every_parameter_has_a_gradient(config: ModelConfig) -> None:
+    model = random_model(config)
+    model(ids(8)).square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.experts import ExpertFeedForward, Router
+from tinylm_cli.model.feed_forward import FeedForward
+
+Make = Callable[..., ModelConfig]
+Randomise = Callable[[nn.Module], nn.Module]
+
+
+def make_experts(make_config: Make, randomised: Randomise, **fields: Any) -> ExpertFeedForward:
+    config = make_config(feed_forward={"n_experts": 4, "top_k": 2, "gated": True, "activation": "silu", **fields})
+    module = ExpertFeedForward(config)
+    randomised(module)
+    return module
+
+
+def one_expert(module: ExpertFeedForward, expert: int, x: Tensor, make_config: Make) -> Tensor:
+    """Return what an expert alone puts out: a plain gated network with its weights."""
+    alone = FeedForward(make_config(feed_forward={"gated": True, "activation": "silu"}), 40).to_empty(device="cpu")
+    experts = module.experts
+    with torch.no_grad():
+        for name in ("gate_proj", "up_proj", "down_proj"):
+            stacked, single = getattr(experts, name), getattr(alone, name)
+            single.weight.copy_(stacked.weight[expert])
+            single.bias.copy_(stacked.bias[expert])
+        out: Tensor = alone(x)
+    return out
+
+
+@pytest.mark.parametrize("length", [1, 7])
+@pytest.mark.parametrize("shared", [0, 2])
+def test_each_token_gets_the_weighted_sum_of_its_experts(
+    make_config: Make, randomised: Randomise, length: int, shared: int
+) -> None:
+    module = make_experts(make_config, randomised, n_shared_experts=shared)
+    x = torch.randn(2, length, 16)
+    flat = x.flatten(0, 1)
+    chosen, weights = module.router.choose(flat)
+    with torch.no_grad():
+        expected = torch.stack(
+            [
+                sum(
+                    (w * one_expert(module, int(e), row[None], make_config)[0] for e, w in zip(es, ws, strict=True)),
+                    start=torch.zeros(16),
+                )
+                for row, es, ws in zip(flat, chosen, weights, strict=True)
+            ]
+        ).view_as(x)
+        if module.shared_experts is not None:
+            expected = expected + module.shared_experts(x)
+        torch.testing.assert_close(module(x), expected, atol=1e-5, rtol=1e-5)
+
+
+def make_router(make_config: Make, scores: list[float], **fields: Any) -> tuple[Router, Tensor]:
+    """Return a router that gives a certain vector these scores."""
+    router = Router(make_config(feed_forward={"n_experts": len(scores), **fields})).to_empty(device="cpu")
+    x = torch.zeros(1, 16)
+    x[0, 0] = 1.0
+    with torch.no_grad():
+        router.weight.zero_()
+        router.weight[:, 0] = torch.tensor(scores)
+    router.fill()
+    return router, x
+
+
+def chosen(router: Router, x: Tensor) -> dict[int, float]:
+    with torch.no_grad():
+        ids, weights = router.choose(x)
+    return {int(i): float(w) for i, w in zip(ids[0], weights[0], strict=True)}
+
+
+SCORES = [1.0, 3.0, 2.0, 0.0]
+
+
+def test_softmax_over_those_chosen(make_config: Make) -> None:
+    found = chosen(*make_router(make_config, SCORES, router="topk_softmax"))
+    expected = torch.tensor([3.0, 2.0]).softmax(0).tolist()
+    assert found == pytest.approx({1: expected[0], 2: expected[1]})
+
+
+def test_softmax_over_all(make_config: Make) -> None:
+    expected = torch.tensor(SCORES).softmax(0)
+    found = chosen(*make_router(make_config, SCORES, router="softmax", routed_scale=2.5))
+    assert found == pytest.approx({1: 2.5 * float(expected[1]), 2: 2.5 * float(expected[2])})
+    renormalised = chosen(*make_router(make_config, SCORES, router="softmax", renormalise=True))
+    assert renormalised == pytest.approx(chosen(*make_router(make_config, SCORES, router="topk_softmax")))
+
+
+def test_a_correction_chooses_and_does_not_weigh(make_config: Make) -> None:
+    router, x = make_router(make_config, SCORES, router="sigmoid", score_correction=True)
+    assert set(chosen(router, x)) == {1, 2}
+    assert router.score_correction is not None
+    router.score_correction[3] = 1.0
+    sigmoid = torch.tensor(SCORES).sigmoid()
+    assert chosen(router, x) == pytest.approx({3: float(sigmoid[3]), 1: float(sigmoid[1])})
+
+
+def test_a_group_is_as_good_as_its_best_or_its_best_two(make_config: Make) -> None:
+    scores = [4.0, -9.0, -10.0, 3.0, 3.0, -10.0]
+    by_best = {"n_groups": 2, "top_k_groups": 1, "top_k": 2}
+    assert set(chosen(*make_router(make_config, scores, router="softmax", **by_best))) == {0, 1}
+    assert set(chosen(*make_router(make_config, scores, router="sigmoid", **by_best))) == {3, 4}
+
+
+def test_a_mixture_on_meta_has_the_shape_of_a_real_one(make_config: Make) -> None:
+    config = make_config(feed_forward={"n_experts": 4, "gated": True})
+    assert ExpertFeedForward(config)(torch.empty(2, 3, 16, device="meta")).shape == (2, 3, 16)

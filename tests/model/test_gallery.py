@@ -1,0 +1,45 @@
+"""Every published model that ships: closed form = module on meta = the count its publishers give."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tinylm_cli.analysis.proof import prove
+from tinylm_cli.config.loader import load_config
+from tinylm_cli.config.presets import gallery
+from tinylm_cli.model import TinyTransformerLM
+from tinylm_cli.model.architecture import instantiated, unique_params
+
+PUBLISHED = {
+    "gpt2": 124_439_808,
+    "gpt2-medium": 354_823_168,
+    "gpt2-large": 774_030_080,
+    "gpt2-xl": 1_557_611_200,
+    "pythia-160m": 162_322_944,
+    "llama-2-7b": 6_738_415_616,
+    "llama-3-8b": 8_030_261_248,
+    "mistral-7b": 7_241_732_096,
+    "qwen2.5-0.5b": 494_032_768,
+    "qwen3-0.6b": 596_049_920,
+    "gemma-2-2b": 2_614_341_888,
+    "phi-3-mini": 3_821_079_552,
+    "olmo-2-7b": 7_298_617_344,
+    "mixtral-8x7b": 46_702_792_704,
+    "qwen3-30b-a3b": 30_532_122_624,
+    "deepseek-v2-lite": 15_706_484_224,
+}
+
+
+def test_every_model_of_the_table_ships() -> None:
+    assert PUBLISHED.keys() <= gallery().keys()
+
+
+@pytest.mark.parametrize("name", gallery())
+def test_three_counts_are_one(name: str) -> None:
+    config = load_config(name).config
+    model = TinyTransformerLM.from_config(config, device="meta")
+    proof = prove(config, instantiated(model), unique_params(model))
+    assert proof.holds
+    assert proof.closed_form_params == config.nominal_params == PUBLISHED.get(name, config.nominal_params)
+    assert model(torch.zeros(1, 4, dtype=torch.int64, device="meta")).shape == (1, 4, config.vocab_size)

@@ -17,12 +17,13 @@ from tinylm_cli.cli.model_options import (
     SeedOption,
     WeightsOption,
     import_torch,
+    require_writable,
 )
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, path, same_model
 from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.requested_config import requested_config
-from tinylm_cli.errors import ExitCode, OccupiedError, UsageError
+from tinylm_cli.errors import ExitCode, UsageError
 
 
 def build(
@@ -65,7 +66,10 @@ def build(
     request.require_room()
     if save is not None:
         with working(f"building {loaded.name}"):
-            _require_savable(save, force=force)
+            import_torch()
+            from tinylm_cli.model.weights import FILES
+
+            require_writable(save, FILES, force=force)
     model = request.build()
 
     from tinylm_cli.analysis.params import analyse_params
@@ -99,19 +103,3 @@ def build(
         follow_up("params", model_words) if meta else follow_up("forward", model_words, request.words(), "--tokens")
     )
     return Outcome(report, lambda: build_view(report, depth), format_, output, exit_code, next_step=next_step)
-
-
-def _require_savable(directory: Path, *, force: bool) -> None:
-    """Refuse a folder that cannot be saved to, before anything is built.
-
-    Raises:
-        OutputError: If it may not be replaced, or not without --force, or cannot be made.
-    """
-    import_torch()
-
-    from tinylm_cli.model.weights import require_savable
-
-    try:
-        require_savable(directory, overwrite=force)
-    except OccupiedError as error:
-        raise OccupiedError(error.message, help="name another folder, or add --force to replace it") from error

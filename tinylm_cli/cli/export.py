@@ -14,6 +14,8 @@ from tinylm_cli.cli.model_options import (
     ModelRequest,
     SeedOption,
     WeightsOption,
+    import_torch,
+    require_writable,
 )
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption
 from tinylm_cli.cli.outcome import Format, Outcome
@@ -55,10 +57,12 @@ def export(
 
     loaded = requested_config(config, set_ or (), weights)
     choice = choose(loaded.config)
+    with working(f"exporting {loaded.name}"):
+        import_torch()
+        from tinylm_cli.interop.weights.outgoing import FILES, export_model
+
+        require_writable(directory, FILES, force=force)
     model = ModelRequest(loaded, "cpu", dtype, seed, weights=weights).build()
-
-    from tinylm_cli.interop.weights.outgoing import export_model
-
     with working(f"exporting {loaded.name}"):
         tensors = export_model(model, choice, directory, overwrite=force)
     report = ExportReport(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinylm_cli.cli.model_options import import_torch
+from tinylm_cli.cli.model_options import import_torch, require_writable
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, same_model
 from tinylm_cli.cli.outcome import STDOUT, Format, Outcome, talk
 from tinylm_cli.cli.progress import working
@@ -76,7 +76,9 @@ def _convert(found: ImportedConfig, path: str, output: Path, text: str) -> int:
     with working(f"converting {found.loaded.name}"):
         import_torch()
         from tinylm_cli.interop.weights.incoming import import_weights
+        from tinylm_cli.model.weights import FILES
 
+        require_writable(output, FILES, force=None)
         return import_weights(
             found.loaded.config, found.family, folder if folder.is_dir() else folder.parent, output, config_text=text
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,7 +15,7 @@ import typer
 from tinylm_cli.cli.interrupts import interrupts_deferred
 from tinylm_cli.cli.options import DEFAULT_CONFIG, complete_config, path
 from tinylm_cli.cli.progress import working
-from tinylm_cli.errors import CapacityError, UnableError, UsageError
+from tinylm_cli.errors import CapacityError, OccupiedError, UnableError, UsageError
 from tinylm_cli.quantities import MAX_SEED
 
 if TYPE_CHECKING:
@@ -231,3 +231,23 @@ def _device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         raise UnableError(f"this machine has no usable device {name}", help="leave --device out") from error
     return device
+
+
+def require_writable(directory: Path, files: Iterable[str], *, force: bool | None) -> None:
+    """Refuse a folder that cannot be written, before there is anything to write.
+
+    Args:
+        directory: The folder.
+        files: The names of the files that will be in it.
+        force: Whether --force was given; None for a command that has no such option.
+
+    Raises:
+        OutputError: If it may not be replaced, or not without --force, or cannot be made.
+    """
+    from tinylm_cli.model import folder
+
+    try:
+        folder.require_writable(directory, files, overwrite=bool(force))
+    except OccupiedError as error:
+        remedy = "name another folder" + ("" if force is None else ", or add --force to replace it")
+        raise OccupiedError(error.message, help=remedy) from error

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
-from tinylm_cli.model.folder import require_writable, write_folder
+from tinylm_cli.model.folder import write_folder
 from tinylm_cli.model.initialise import fill_buffers
 from tinylm_cli.model.lm import TinyTransformerLM
 from tinylm_cli.model.materialise import materialise
@@ -26,19 +26,9 @@ from tinylm_cli.model.tensor_file import Planned, write_tensors
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.yaml"
-_FILES = (WEIGHTS_FILE, CONFIG_FILE)
+FILES = (WEIGHTS_FILE, CONFIG_FILE)
 
 SAVED_FOLDER = "name a folder that tinylm saved a model to"
-
-
-def require_savable(directory: Path, *, overwrite: bool = False) -> None:
-    """Refuse a folder that :func:`save_model` would refuse, before there is a model to save.
-
-    Raises:
-        OccupiedError: If it holds a saved model, and only ``overwrite`` is missing.
-        OutputError: If it may not be replaced, or cannot be made.
-    """
-    require_writable(directory, _FILES, overwrite=overwrite)
 
 
 def save_model(model: TinyTransformerLM, directory: Path, *, config_text: str, overwrite: bool = False) -> None:
@@ -81,7 +71,7 @@ def save_tensors(tensors: Sequence[Planned], directory: Path, *, config_text: st
         write_tensors(folder / WEIGHTS_FILE, tensors)
 
     needed_bytes = sum(tensor.nbytes for tensor in tensors)
-    write_folder(directory, _FILES, write, overwrite=overwrite, needed_bytes=needed_bytes)
+    write_folder(directory, FILES, write, overwrite=overwrite, needed_bytes=needed_bytes)
 
 
 def load_model(

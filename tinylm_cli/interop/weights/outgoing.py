@@ -28,6 +28,7 @@ Make = Callable[[], Tensor]
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+FILES = (CONFIG_FILE, WEIGHTS_FILE)
 
 
 def export_model(model: TinyTransformerLM, choice: Choice, directory: Path, *, overwrite: bool = False) -> int:
@@ -63,7 +64,7 @@ def export_model(model: TinyTransformerLM, choice: Choice, directory: Path, *, o
         write_tensors(folder / WEIGHTS_FILE, planned)
 
     needed_bytes = sum(tensor.nbytes for tensor in planned)
-    write_folder(directory, (CONFIG_FILE, WEIGHTS_FILE), write, overwrite=overwrite, needed_bytes=needed_bytes)
+    write_folder(directory, FILES, write, overwrite=overwrite, needed_bytes=needed_bytes)
     return len(planned)
 
 

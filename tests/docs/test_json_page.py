@@ -13,6 +13,7 @@ from tinylm_cli import errors
 from tinylm_cli.reports import SCHEMA_VERSION
 from tinylm_cli.reports.architecture import BuildReport
 from tinylm_cli.reports.check import CheckReport
+from tinylm_cli.reports.exported import ExportReport
 from tinylm_cli.reports.failure import FailureReport
 from tinylm_cli.reports.forward import ForwardReport
 from tinylm_cli.reports.generate import GenerateReport
@@ -35,6 +36,7 @@ REPORTS: dict[str, type] = {
     "list": PresetsReport,
     "show": ShowReport,
     "import": ImportReport,
+    "export": ExportReport,
     "any command that fails": FailureReport,
 }
 

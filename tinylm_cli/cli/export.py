@@ -52,8 +52,8 @@ def export(
       tinylm export llama-hf --config llama.yaml
     """
     from tinylm_cli.interop.choice import choose
-    from tinylm_cli.render.views.interop import export_view
-    from tinylm_cli.reports.interop import ExportReport
+    from tinylm_cli.render.views.exported import export_view
+    from tinylm_cli.reports.exported import ExportReport
 
     loaded = requested_config(config, set_ or (), weights)
     choice = choose(loaded.config)

@@ -53,7 +53,8 @@ def import_(
     title = f"{loaded.name}: {found.title}, from a Hugging Face config.json of model_type {found.family}."
     text = to_short_yaml(loaded.config, visible(title))  # a line break in a name must not end the comment
     report = ImportReport(
-        loaded.name, loaded.source, found.family, found.ignored, loaded.config.model_dump(), text
+        loaded.name, loaded.source, found.family, found.ignored, loaded.config.model_dump(), text,
+        weights=str(output) if weights else None,
     )  # fmt: skip
     if found.ignored and format_ is Format.text:
         talk(f"ignored, as no model depends on them: {', '.join(found.ignored)}")

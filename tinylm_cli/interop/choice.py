@@ -5,10 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import NamedTuple
 
-from tinylm_cli.config.dump import scalar
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import UnableError
-from tinylm_cli.interop.export import Expressed, express, meaning
+from tinylm_cli.interop.export import Expressed, brief, express, meaning
 from tinylm_cli.interop.fold import equals
 
 
@@ -43,7 +42,7 @@ def choose(config: ModelConfig) -> Choice:
 
 def _changes(before: dict[str, object], after: dict[str, object]) -> list[str]:
     return [
-        f"{name}: {scalar(before[name])} → {scalar(after[name])}"
+        f"{name}: {brief(before[name])} → {brief(after[name])}"
         for name in after
         if name in before and before[name] != after[name]
     ]

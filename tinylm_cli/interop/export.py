@@ -59,7 +59,7 @@ def express(config: ModelConfig) -> Expressed:
             nearest = (model_type, differences)
     assert nearest is not None, "every config differs from gpt2's in something"
     family, differences = nearest
-    listed = ", ".join(f"{name} {scalar(wanted[name])}" for name in differences[:MOST_NAMED])
+    listed = ", ".join(f"{name} {brief(wanted[name])}" for name in differences[:MOST_NAMED])
     more = ", …" if len(differences) > MOST_NAMED else ""
     raise UnableError(
         f"no family of Hugging Face expresses this model; {family} comes nearest, and has no {listed}{more}",
@@ -103,6 +103,13 @@ def meaning(config: ModelConfig) -> dict[str, Any]:
     if attention.window is not None:
         kept["attention.window_pattern"] = tuple(config.window(layer) for layer in range(config.n_layers))
     return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
+
+
+def brief(value: Any) -> str:
+    """Return a value as a sentence can hold it: a number to six digits, a long list by its length."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return f"of {len(value)} layers" if isinstance(value, list) else scalar(value)
 
 
 def _read_back(document: dict[str, Any]) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ class ImportReport:
         ignored: Keys that do not change the model, in the order of the file.
         config: Every field, blocks as nested objects.
         yaml: The config as ``tinylm import`` writes it.
+        weights: Folder that the weights were written to, or None.
     """
 
     name: str
@@ -25,3 +26,4 @@ class ImportReport:
     ignored: tuple[str, ...]
     config: dict[str, Any]
     yaml: str
+    weights: str | None = None

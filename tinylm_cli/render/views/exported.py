@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tinylm_cli.render.blocks import Heading, Note, View
 from tinylm_cli.render.units import counted
-from tinylm_cli.reports.interop import ExportReport
+from tinylm_cli.reports.exported import ExportReport
 
 
 def export_view(report: ExportReport) -> View:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import NamedTuple
 
 from tinylm_cli.config.schema import ModelConfig
@@ -31,13 +30,14 @@ def choose(config: ModelConfig) -> Choice:
     Raises:
         UnableError: If none does; says what the nearest family lacks.
     """
-    try:
-        return Choice(config, express(config), ())
-    except UnableError:
-        for equal in equals(config):
-            with suppress(UnableError):
-                return Choice(equal, express(equal), tuple(_changes(meaning(config), meaning(equal))))
-        raise
+    refusal: UnableError | None = None
+    for candidate in (config, *equals(config)):
+        try:
+            return Choice(candidate, express(candidate), tuple(_changes(meaning(config), meaning(candidate))))
+        except UnableError as error:
+            refusal = error  # of the most rewritten, which lacks the least
+    assert refusal is not None
+    raise refusal
 
 
 def _changes(before: dict[str, object], after: dict[str, object]) -> list[str]:

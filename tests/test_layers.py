@@ -132,7 +132,7 @@ from tinylm_cli.__main__ import main
 main()
 """
 
-UNWANTED = [*sorted(HEAVY), "rich.console", "rich.markdown", "rich.table", "asyncio", "http", "ssl"]
+UNWANTED = [*sorted(HEAVY), "email", "rich.console", "rich.markdown", "rich.table", "asyncio", "http", "ssl"]
 """``rich.console`` costs as much as all of tinylm, and a pipe has no use for it."""
 
 

@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 import sys
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import NoReturn
 
 
@@ -18,6 +18,7 @@ def main() -> None:
         _prepare_signals()
         _prepare_streams()
         _prepare_environment()
+        _spare_pydantic_its_plugins()
         from tinylm_cli.cli.app import run
 
         gc.freeze()
@@ -64,6 +65,17 @@ def _prepare_environment() -> None:
         value = os.environ.get(name)
         if value is not None and not (value.isascii() and value.isdigit() and 0 < int(value[:6]) < 100_000):
             del os.environ[name]
+
+
+def _spare_pydantic_its_plugins() -> None:
+    """Tell pydantic that it has no plugins, which it would look for among all packages that are installed.
+
+    For that it imports importlib.metadata and all of email, a tenth of a short run; reading a config needs none. Should
+    pydantic come to look elsewhere, it will look again, and nothing else changes.
+    """
+    none = ModuleType("pydantic.plugin._loader")
+    none.__dict__["get_plugins"] = tuple
+    sys.modules.setdefault(none.__name__, none)
 
 
 def _on_terminate(number: int, _frame: FrameType | None) -> None:

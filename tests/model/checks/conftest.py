@@ -19,7 +19,7 @@ def describe_config(config: ModelConfig) -> ClosedForm:
     return ClosedForm(closed_form(config), total_params(tensor_table(config)))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def form() -> Callable[[ModelConfig], ClosedForm]:
     """Return a function that describes a config without building it."""
     return describe_config

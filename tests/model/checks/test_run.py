@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from tests.architectures import small_configs
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
@@ -29,7 +30,7 @@ def failures(report: CheckReport) -> dict[str, str]:
     return {law.name: law.figure for law in report.laws if law.status == "fail"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def check(form: Form) -> Callable[..., CheckReport]:
     def tried(config: ModelConfig, **options: object) -> CheckReport:
         return run_checks(config, name="mine", source="mine.yaml", closed_form=form(config), **options)  # type: ignore[arg-type]
@@ -170,3 +171,9 @@ def test_meta_is_refused(make_config: Make, check: Callable[..., CheckReport]) -
 def test_presets_keep_every_law(check: Callable[..., CheckReport], name: str) -> None:
     report = check(load_config(name).config)
     assert (report.passed, report.failed, report.skipped) == (11, 0, 0)
+
+
+@settings(max_examples=40)
+@given(config=small_configs())
+def test_every_architecture_keeps_every_law(check: Callable[..., CheckReport], config: ModelConfig) -> None:
+    assert failures(check(config)) == {}

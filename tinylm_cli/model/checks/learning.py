@@ -38,12 +38,12 @@ def initial_loss(context: Context) -> Outcome:
     vocab_size = context.config.vocab_size
     if vocab_size == 1:
         return skip("with vocab_size 1 there is nothing to guess")
-    logits, stream = _logits_and_stream(context)
+    logits, embedded, stream = _logits_and_streams(context)
     excess = _excess(logits)
     figure = f"ln {vocab_size} + {excess:.3f}"
     if context.config.tie_weights:
         read = context.tokens[:, :, None].cpu()  # (B, T, 1)
-        found, (expected, margin) = float(logits.gather(2, read).mean()), _own_token(context, stream)
+        found, (expected, margin) = float(logits.gather(2, read).mean()), _own_token(context, embedded, stream)
         figure += f"; own logit {found:.2f}, expected {expected:.2f}"
         if not abs(found - expected) <= margin:
             return verdict(False, figure, abs(found - expected), margin)
@@ -54,44 +54,46 @@ def initial_loss(context: Context) -> Outcome:
     return verdict(excess <= limit, figure, excess, limit)
 
 
-def _logits_and_stream(context: Context) -> tuple[Tensor, Tensor]:
-    """Return the logits (B, T, V) of the context's tokens and what the final norm read (B, T, D), both in float64."""
-    read: list[Tensor] = []
-    hook = context.model.ln_f.register_forward_pre_hook(lambda _module, inputs: read.append(inputs[0]))
+def _logits_and_streams(context: Context) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the logits (B, T, V) of the context's tokens, and what the blocks and the final norm read (B, T, D)."""
+    model, embedded, stream = context.model, list[Tensor](), list[Tensor]()
+    hooks = (
+        model.embedding.register_forward_hook(lambda _module, _inputs, output: embedded.append(output)),
+        model.ln_f.register_forward_pre_hook(lambda _module, inputs: stream.append(inputs[0])),
+    )
     try:
         logits = context.logits(context.tokens)  # (B, T, V)
     finally:
-        hook.remove()
-    return logits.cpu().double(), read[0].cpu().double()
+        for hook in hooks:
+            hook.remove()
+    return logits.cpu().double(), embedded[0].cpu().double(), stream[0].cpu().double()
 
 
-def _own_token(context: Context, stream: Tensor) -> tuple[float, float]:
+def _own_token(context: Context, embedded: Tensor, stream: Tensor) -> tuple[float, float]:
     """Return the mean logit that a new tied head gives to the token just read, and how far from it chance may lead.
 
-    What the final norm reads is ``√D · w + r``: the row w of the token just read, and what does not depend on it:
-    positions, and what the blocks have added through matrices drawn apart. The norm divides that by its spread σ, so
-    the row meets itself in the logit ``√D · |w|² / σ + r·w / σ``, where ``|w|²`` is ``s = 0.02² · D`` on average: about
-    1 in the preset tiny, and never much more than 0.02 · D, since σ is hardly below the spread of ``√D · w``.
+    What the final norm reads is ``e + r``: what the embedding made of the row w of the token just read, and what the
+    blocks have added through matrices drawn apart. The norm divides that by its spread σ, so the logit is
+    ``e·w / σ + r·w / σ``. In the course's model e is ``√D · w`` and positions, and the first term about 1 in the preset
+    tiny, never much more than 0.02 · D: a wide tied model starts with a loss far above ln V.
 
-    One logit strays by the spread of ``r·w / σ``, at most √s as r is hardly longer than σ √D, and by that of ``|w|²``,
-    √(2/D) of itself with a tail of 1/D. Six of the former, and as much of the latter as has the like odds, are allowed.
-    The mean strays less, by how many different rows are in it.
+    One logit strays by the spread of ``r·w / σ``, at most 0.02 · √D as r is hardly longer than σ √D. Six of that are
+    allowed, and of the mean less, by how many different rows are in it.
 
     Args:
         context: A new model with a tied head.
+        embedded: What its first block reads, (B, T, D).
         stream: What its final norm reads, (B, T, D).
-
-    References:
-        Laurent and Massart 2000, lemma 1 (the tail of a sum of squares), https://doi.org/10.1214/aos/1015957395
     """
-    norm, width = context.config.norm, context.config.d_model
-    mean_square = stream.var(-1, correction=0) if norm.kind == "layernorm" else stream.square().mean(-1)  # (B, T)
-    variance = STD**2 * width
-    expected = float((math.sqrt(width) * variance / (mean_square + norm.eps).sqrt()).mean())
+    norm, cap = context.config.norm, context.config.head.logit_softcap
+    if norm.kind == "layernorm":
+        embedded, stream = (x - x.mean(-1, keepdim=True) for x in (embedded, stream))  # (B, T, D) each
+    rows = context.model.lm_head.weight.detach().cpu().double()[context.tokens.cpu()]  # (B, T, D)
+    own = (embedded * rows).sum(-1) / (stream.square().mean(-1) + norm.eps).sqrt()  # (B, T)
+    expected = float((own if cap is None else cap * torch.tanh(own / cap)).mean())
     counts = Counter(context.tokens.flatten().tolist()).values()
     alike = math.hypot(*counts) / context.tokens.numel()  # 1/√n for n different tokens
-    relative = 6 * math.sqrt(2 / width) + 36 / width
-    return expected, alike * (6 * math.sqrt(variance) + expected * relative) + TOLERANCE[context.dtype] * expected
+    return expected, alike * 6 * STD * math.sqrt(context.config.d_model) + TOLERANCE[context.dtype] * abs(expected)
 
 
 def _excess(logits: Tensor) -> float:

@@ -9,11 +9,6 @@ from hypothesis import strategies as st
 from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.guesses import (
-    _NOT_SHAPE,
-    _OTHER_BLOCKS,
-    _OTHER_NAMES,
-    _OTHER_WORDS,
-    _SEVERAL,
     nearest,
     several_fields,
     suggest,
@@ -23,6 +18,7 @@ from tinylm_cli.config.guesses import (
     suggest_value,
 )
 from tinylm_cli.config.loader import parse_config
+from tinylm_cli.config.other_names import NOT_SHAPE, OTHER_BLOCKS, OTHER_NAMES, OTHER_WORDS, SEVERAL
 from tinylm_cli.config.source import Source
 from tinylm_cli.errors import ConfigError
 
@@ -118,16 +114,16 @@ def test_names_of_published_configs(name: str, meant: str) -> None:
 
 def test_another_tools_name_is_never_one_of_ours_and_means_one() -> None:
     ours = {*fields(), *(name.rpartition(".")[2] for name in fields()), *BLOCKS}
-    assert not ours & {*_OTHER_NAMES, *_NOT_SHAPE}
-    assert set(_OTHER_NAMES.values()) <= {*fields(), "kind"}
-    assert set(_OTHER_BLOCKS.values()) <= set(BLOCKS)
+    assert not ours & {*OTHER_NAMES, *NOT_SHAPE}
+    assert set(OTHER_NAMES.values()) <= {*fields(), "kind"}
+    assert set(OTHER_BLOCKS.values()) <= set(BLOCKS)
     words = {choice for field in fields().values() for choice in field.choices}
-    assert not words & set(_OTHER_WORDS)
-    assert {word for word in _OTHER_WORDS.values() if word} <= words
+    assert not words & set(OTHER_WORDS)
+    assert {word for word in OTHER_WORDS.values() if word} <= words
 
 
 def test_what_stands_for_several_fields_is_what_their_block_takes() -> None:
-    for (name, word), values in _SEVERAL.items():
+    for (name, word), values in SEVERAL.items():
         assert word not in fields()[name].choices
         assert several_fields(word.upper().replace("_", "-"), name) == values
         block = name.rpartition(".")[0]

@@ -14,190 +14,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.dump import scalar
 from tinylm_cli.config.fields import Field, fields
+from tinylm_cli.config.other_names import NOT_SHAPE, OTHER_BLOCKS, OTHER_NAMES, OTHER_WORDS, SEVERAL
 from tinylm_cli.config.schema import ModelConfig
 
-# What other tools call our fields; each was met in a published config.
-_OTHER_NAMES = {
-    "activation_fn": "feed_forward.activation",
-    "activation_function": "feed_forward.activation",
-    "attention_bias": "attention.bias",
-    "attention_dropout": "dropout",
-    "attention_multiplier": "attention.scale",
-    "attention_sinks": "attention.sinks",
-    "attn_bias": "attention.bias",
-    "attn_logit_softcapping": "attention.logit_softcap",
-    "block_size": "max_len",
-    "context_length": "max_len",
-    "context_size": "max_len",
-    "d_embed": "d_model",
-    "depth": "n_layers",
-    "dim": "d_model",
-    "dim_feedforward": "d_ff",
-    "emb_dim": "d_model",
-    "embd_pdrop": "dropout",
-    "embed_dim": "d_model",
-    "embedding_multiplier": "embedding.multiplier",
-    "experts_per_token": "feed_forward.top_k",
-    "factor": "position.scaling_factor",
-    "ffn_dim": "d_ff",
-    "ffn_hidden_size": "d_ff",
-    "final_logit_softcapping": "head.logit_softcap",
-    "first_k_dense_replace": "feed_forward.n_dense_layers",
-    "head_dim": "attention.d_head",
-    "hidden_act": "feed_forward.activation",
-    "hidden_activation": "feed_forward.activation",
-    "hidden_dim": "d_model",
-    "hidden_size": "d_model",
-    "intermediate_size": "d_ff",
-    "kv_lora_rank": "attention.kv_rank",
-    "layer_norm_eps": "norm.eps",
-    "layer_norm_epsilon": "norm.eps",
-    "layer_types": "attention.window_pattern",
-    "lm_head_bias": "head.bias",
-    "long_factor": "position.long_factors",
-    "max_position_embeddings": "max_len",
-    "max_seq_len": "max_len",
-    "max_seq_length": "max_len",
-    "mlp_bias": "feed_forward.bias",
-    "moe_intermediate_size": "feed_forward.d_expert",
-    "moe_top_k": "feed_forward.top_k",
-    "moe_topk": "feed_forward.top_k",
-    "multi_query": "attention.n_kv_heads",
-    "n_ctx": "max_len",
-    "n_embd": "d_model",
-    "n_group": "feed_forward.n_groups",
-    "n_head": "n_heads",
-    "n_inner": "d_ff",
-    "n_kv_head": "attention.n_kv_heads",
-    "n_layer": "n_layers",
-    "n_positions": "max_len",
-    "n_query_groups": "attention.n_kv_heads",
-    "n_routed_experts": "feed_forward.n_experts",
-    "nhead": "n_heads",
-    "norm_eps": "norm.eps",
-    "norm_first": "norm.placement",
-    "norm_topk_prob": "feed_forward.renormalise",
-    "num_attention_heads": "n_heads",
-    "num_experts": "feed_forward.n_experts",
-    "num_experts_per_tok": "feed_forward.top_k",
-    "num_experts_per_token": "feed_forward.top_k",
-    "num_heads": "n_heads",
-    "num_hidden_layers": "n_layers",
-    "num_key_value_heads": "attention.n_kv_heads",
-    "num_kv_heads": "attention.n_kv_heads",
-    "num_layers": "n_layers",
-    "num_local_experts": "feed_forward.n_experts",
-    "num_query_groups": "attention.n_kv_heads",
-    "num_shared_experts": "feed_forward.n_shared_experts",
-    "o_bias": "attention.out_bias",
-    "original_max_position_embeddings": "position.original_max_len",
-    "parallel_attn": "block.parallel",
-    "parallel_residual": "block.parallel",
-    "partial_rotary_factor": "position.rotary_fraction",
-    "position_embedding_type": "position.kind",
-    "positional_encoding": "position.kind",
-    "q_lora_rank": "attention.q_rank",
-    "qk_nope_head_dim": "attention.d_nope",
-    "qk_rope_head_dim": "attention.d_rope",
-    "qkv_bias": "attention.bias",
-    "query_pre_attn_scalar": "attention.scale",
-    "resid_pdrop": "dropout",
-    "rms_norm": "norm.kind",
-    "rms_norm_eps": "norm.eps",
-    "rope_base": "position.theta",
-    "rope_local_base_freq": "position.local_theta",
-    "rope_scaling": "position.scaling",
-    "rope_theta": "position.theta",
-    "rope_type": "position.scaling",
-    "rotary_dim": "position.rotary_fraction",
-    "rotary_emb_base": "position.theta",
-    "rotary_pct": "position.rotary_fraction",
-    "routed_scaling_factor": "feed_forward.routed_scale",
-    "scoring_func": "feed_forward.router",
-    "seq_len": "max_len",
-    "seq_length": "max_len",
-    "short_factor": "position.short_factors",
-    "sliding_window": "attention.window",
-    "sliding_window_pattern": "attention.window_pattern",
-    "swiglu_limit": "feed_forward.clamp",
-    "tie_embeddings": "tie_weights",
-    "tie_word_embeddings": "tie_weights",
-    "topk_group": "feed_forward.top_k_groups",
-    "type": "kind",
-    "use_parallel_residual": "block.parallel",
-    "use_qk_norm": "attention.qk_norm",
-    "v_head_dim": "attention.d_value",
-    "weight_tying": "tie_weights",
-}
-_OTHER_BLOCKS = {
-    "attn": "attention",
-    "embeddings": "embedding",
-    "ffn": "feed_forward",
-    "layer_norm": "norm",
-    "layernorm": "norm",
-    "lm_head": "head",
-    "mlp": "feed_forward",
-    "moe": "feed_forward",
-    "normalization": "norm",
-    "pos_emb": "position",
-    "positional_encoding": "position",
-    "rms_norm": "norm",
-    "rmsnorm": "norm",
-    "rope": "position",
-    "rope_parameters": "position",
-    "self_attention": "attention",
-    "self_attn": "attention",
-}
-# What published configs hold beside a model's shape.
-_NOT_SHAPE = frozenset(
-    {
-        *("architectures", "attn_implementation", "auto_map", "aux_loss_alpha", "bos_token_id", "compile", "device"),
-        *("dtype", "eos_token_id", "initializer_range", "model_type", "output_router_logits", "pad_token_id"),
-        *("pretraining_tp", "router_aux_loss_coef", "seq_aux", "torch_dtype", "transformers_version", "use_cache"),
-    }
-)
-# What other tools call our choices; empty for what looks like one of ours and is another thing.
-_OTHER_WORDS = {
-    "absolute": "learned",
-    "batchnorm": "",
-    "default": "none",
-    "elu": "",
-    "gelu_fast": "gelu_tanh",
-    "gelu_new": "gelu_tanh",
-    "gelu_python": "gelu",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "groupnorm": "",
-    "layernorm1p": "",
-    "leaky_relu": "",
-    "mha": "multi_head",
-    "mla": "latent",
-    "both": "sandwich",
-    "pre_ln": "pre",
-    "pre_norm": "pre",
-    "prenorm": "pre",
-    "ntk": "dynamic",
-    "relative": "",
-    "relu2": "",
-    "rms": "rmsnorm",
-    "rotary": "rope",
-    "sincos": "sinusoidal",
-    "su": "longrope",
-    "swish": "silu",
-    "t5": "",
-}
-# Words that stand for several fields of ours.
-_SEVERAL = {
-    ("feed_forward.activation", "swiglu"): {"activation": "silu", "gated": "true"},
-    ("feed_forward.activation", "geglu"): {"activation": "gelu", "gated": "true"},
-    ("feed_forward.activation", "reglu"): {"activation": "relu", "gated": "true"},
-    ("feed_forward.activation", "glu"): {"activation": "silu", "gated": "true"},
-    ("attention.kind", "gqa"): {"n_kv_heads": "2", "kind": "multi_head"},
-    ("attention.kind", "grouped_query"): {"n_kv_heads": "2", "kind": "multi_head"},
-    ("attention.kind", "mqa"): {"n_kv_heads": "1", "kind": "multi_head"},
-    ("attention.kind", "multi_query"): {"n_kv_heads": "1", "kind": "multi_head"},
-    ("attention.kind", "sliding_window"): {"window": "1024", "kind": "multi_head"},
-    ("feed_forward.router", "noaux_tc"): {"router": "sigmoid", "score_correction": "true"},
-}
 _NOTHING = frozenset({"0", "0.0", "-1", "none", "false", "off", "no", "~"})
 _BOOLEANS = {
     "yes": "true",
@@ -248,7 +67,7 @@ def suggest_keys(wrong: str, block: str) -> tuple[str, ...]:
         return (wrong,)
     here = tuple(BLOCKS[block].model_fields if block else ModelConfig.model_fields)
     prefix = f"{block}." if block else ""
-    alias = _OTHER_NAMES.get(wrong.casefold(), "")
+    alias = OTHER_NAMES.get(wrong.casefold(), "")
     if alias in fields():
         return (alias,)
     if alias in here:
@@ -265,13 +84,13 @@ def suggest_keys(wrong: str, block: str) -> tuple[str, ...]:
 
 def other_name(wrong: str) -> str | None:
     """Return the field of ours that other tools call ``wrong``."""
-    name = _OTHER_NAMES.get(wrong.casefold())
+    name = OTHER_NAMES.get(wrong.casefold())
     return name if name in fields() else None
 
 
 def suggest_block(wrong: str) -> str | None:
     """Return the block another tool's name for a group of fields stands for, or the nearest block."""
-    return _OTHER_BLOCKS.get(_folded(wrong)) or suggest(wrong, BLOCKS)
+    return OTHER_BLOCKS.get(_folded(wrong)) or suggest(wrong, BLOCKS)
 
 
 def nearest(wrong: str, known: Iterable[str], count: int) -> list[str]:
@@ -285,7 +104,7 @@ def nearest(wrong: str, known: Iterable[str], count: int) -> list[str]:
 
 def is_not_shape(key: str) -> bool:
     """Return whether published configs hold ``key`` for something other than what a model is made of."""
-    return key.casefold() in _NOT_SHAPE
+    return key.casefold() in NOT_SHAPE
 
 
 def means_nothing(written: str) -> bool:
@@ -295,12 +114,12 @@ def means_nothing(written: str) -> bool:
 
 def several_fields(wrong: str, name: str) -> dict[str, str]:
     """Return what ``wrong`` stands for as values of several fields of its block, as ``swiglu`` does; else nothing."""
-    return _SEVERAL.get((name, _folded(wrong)), {})
+    return SEVERAL.get((name, _folded(wrong)), {})
 
 
 def suggest_choice(wrong: str, choices: tuple[str, ...]) -> str | None:
     """Return the choice meant by ``wrong``: by another tool's name for it, or the nearest."""
-    other = _OTHER_WORDS.get(_folded(wrong))
+    other = OTHER_WORDS.get(_folded(wrong))
     return suggest(wrong, choices) if other is None else other if other in choices else None
 
 

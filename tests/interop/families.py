@@ -147,8 +147,9 @@ def mistral(draw: Draw) -> Keys:
 
 
 def mixtral(draw: Draw) -> Keys:
-    top_k = draw(one_of(1, 2))
-    return mistral(draw) | {"num_local_experts": draw(one_of(2, 4)), "num_experts_per_tok": top_k}
+    keys = mistral(draw) | {"num_local_experts": draw(one_of(2, 4)), "num_experts_per_tok": draw(one_of(1, 2))}
+    # without it, some versions of transformers multiply None when they stretch the rotation
+    return keys | {"head_dim": keys["hidden_size"] // keys["num_attention_heads"]}
 
 
 def qwen2(draw: Draw) -> Keys:

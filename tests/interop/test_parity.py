@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import tempfile
 from collections.abc import Iterator
@@ -72,6 +73,14 @@ def random_model(family: str, keys: dict[str, Any]) -> Any:
     return model
 
 
+def read_on(theirs: Any, tokens: Tensor, kept: Any) -> tuple[Tensor, Any]:
+    """Return the logits of the next tokens, and what transformers keeps of them, by either of its names for that."""
+    accepted = inspect.signature(theirs.forward).parameters
+    name = "cache" if "cache" in accepted else "past_key_values"
+    out = theirs(tokens, use_cache=True, **{name: kept})
+    return out.logits, getattr(out, name)
+
+
 def ids(length: int = LENGTH) -> Tensor:
     return torch.randint(VOCAB, (2, length), generator=torch.Generator().manual_seed(1))
 
@@ -102,10 +111,11 @@ def test_decoding_with_a_cache(family: str, data: st.DataObject) -> None:
         unread = read
         whole = loaded.config.position.scaling in ("dynamic", "longrope")  # theirs keeps keys turned in another way
         for step in decode(ours, read, 12, sampling=Sampling(temperature=0.0)):
-            given_ = read if whole else unread
-            out = theirs(given_, past_key_values=None if whole else kept, use_cache=not whole)
-            kept = None if whole else out.past_key_values
-            assert_near(step.logits, out.logits[:, -1])
+            if whole:
+                logits = theirs(read, use_cache=False).logits
+            else:
+                logits, kept = read_on(theirs, unread, kept)
+            assert_near(step.logits, logits[:, -1])
             unread = step.tokens[:, None]
             read = torch.cat((read, unread), dim=1)
 

@@ -46,6 +46,7 @@ Here = Callable[..., Any]
         (["params", "--by", "tensr"], "--by tensr: expected component, layer or tensor", "did you mean tensor?"),
         (["params", "--by=Layers"], "--by Layers: expected component, layer or tensor", "did you mean layer?"),
         (["list", "-f", "jsn"], "--format jsn: expected text, json or markdown", "did you mean json?"),
+        (["export", "x", "--to", "gguf"], "--to gguf: expected hf", "see tinylm export --help"),
         (
             ["validate", "--format", "gihub", "tiny"],
             "--format gihub: expected text, json, markdown or github",

@@ -103,7 +103,7 @@ def _bad_value(error: typer.BadParameter, manual: str) -> UsageError:
 def _wanted(kind: Any, choices: Iterable[str]) -> str:
     if choices:
         *others, last = choices
-        return f"{', '.join(others)} or {last}"
+        return f"{', '.join(others)} or {last}" if others else last
     noun = "an integer" if kind.name.startswith("int") else "a number"
     low = getattr(kind, "min", None)
     return noun if low is None else f"{noun} >= {low}"

@@ -7,7 +7,6 @@ import os
 import re
 import stat
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -174,6 +173,8 @@ def _descriptor(path: Path) -> int | None:
 
 
 def _replace(target: Path, data: bytes, mode: int | None, *, overwrite: bool) -> None:
+    import tempfile  # and with it random, which only a file that is written needs
+
     descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name[:40]}.", dir=target.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:

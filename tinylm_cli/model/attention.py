@@ -60,11 +60,13 @@ class SelfAttention(nn.Module):
             Vectors (B, T, D).
         """
         q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)  # (B, T, H·K), (B, T, G·K), (B, T, G·K)
-        if self.q_norm is not None and self.k_norm is not None and not self.norms_each_head:
-            q, k = self.q_norm(q), self.k_norm(k)
-        q, k, v = (self._split_heads(each) for each in (q, k, v))  # (B, H, T, K), (B, G, T, K), (B, G, T, K)
-        if self.q_norm is not None and self.k_norm is not None and self.norms_each_head:
-            q, k = self.q_norm(q), self.k_norm(k)
+        q_norm, k_norm = self.q_norm, self.k_norm
+        if q_norm is not None and k_norm is not None and not self.norms_each_head:
+            q, k = q_norm(q), k_norm(k)
+        q = self._split_heads(q)  # (B, H, T, K)
+        k, v = self._split_heads(k), self._split_heads(v)  # (B, G, T, K), (B, G, T, K)
+        if q_norm is not None and k_norm is not None and self.norms_each_head:
+            q, k = q_norm(q), k_norm(k)
         if sight.rotation is not None:
             q, k = sight.rotation.turn(q), sight.rotation.turn(k)
         if cache is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tinylm_cli.config.schema import ModelConfig
 
@@ -36,10 +35,6 @@ class Norm(nn.Module):
             values = torch.empty(width, device="meta", dtype=torch.float32)
             self.register_parameter(name, nn.Parameter(values) if wanted else None)
 
-    def factors(self) -> Tensor | None:
-        """Return what each dimension is multiplied by, (D), or None."""
-        return 1 + self.weight if self.zero_centered and self.weight is not None else self.weight
-
     def extra_repr(self) -> str:
         """Say what the printed tree of modules does not show."""
         return f"{self.shape[0]}, eps={self.eps}"
@@ -54,7 +49,8 @@ class LayerNorm(Norm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., D) to (..., D)."""
-        return torch.layer_norm(x, self.shape, self.factors(), self.bias, self.eps)
+        factors = 1 + self.weight if self.zero_centered else self.weight  # (D)
+        return torch.layer_norm(x, self.shape, factors, self.bias, self.eps)
 
 
 class RMSNorm(Norm):
@@ -66,7 +62,8 @@ class RMSNorm(Norm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., D) to (..., D)."""
-        return functional.rms_norm(x, self.shape, self.factors(), self.eps)
+        factors = 1 + self.weight if self.zero_centered else self.weight  # (D)
+        return torch.rms_norm(x, self.shape, factors, self.eps)
 
 
 def build_norm(config: ModelConfig, width: int | None = None) -> LayerNorm | RMSNorm:

@@ -112,3 +112,13 @@ def test_weights_need_a_folder_to_go_to(tinylm: Run, toy: Path) -> None:
     done = tinylm("import", "hub", "--weights")
     assert done.code == 2
     assert "--output" in done.err
+
+
+@pytest.mark.parametrize("theirs", ['{"model_type": "gpt2"}', "not JSON", "[]"])
+def test_a_model_of_somebodys_own_is_never_replaced(tinylm: Run, toy: Path, theirs: str) -> None:
+    (toy / "hub").mkdir()
+    (toy / "hub" / "config.json").write_text(theirs, encoding="utf-8")
+    done = tinylm("export", "hub", "--config", "toy.yaml", "--force")
+    assert done.code == 2
+    assert "was not exported by tinylm" in done.err
+    assert (toy / "hub" / "config.json").read_text(encoding="utf-8") == theirs

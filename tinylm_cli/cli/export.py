@@ -59,8 +59,9 @@ def export(
     choice = choose(loaded.config)
     with working(f"exporting {loaded.name}"):
         import_torch()
-        from tinylm_cli.interop.weights.outgoing import FILES, export_model
+        from tinylm_cli.interop.weights.outgoing import FILES, export_model, require_own
 
+        require_own(directory)
         require_writable(directory, FILES, force=force)
     model = ModelRequest(loaded, "cpu", dtype, seed, weights=weights).build()
     with working(f"exporting {loaded.name}"):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import OutputError
 from tinylm_cli.interop.choice import Choice
 from tinylm_cli.interop.weights.names import names_of
 from tinylm_cli.interop.weights.pairs import Pair, Slot, pairs
@@ -23,12 +24,31 @@ from tinylm_cli.model.tensor_file import Planned, write_tensors
 EMBEDDING = "embedding.token_embedding.embedding.weight"
 POSITIONS = "embedding.positional_encoding.weight"
 
+MARK = {"_exported_by": "tinylm"}
+"""What tells a folder that was exported from a model of somebody's own, which is never replaced."""
+
 Make = Callable[[], Tensor]
 """Gives the values of a tensor when their turn has come."""
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 FILES = (CONFIG_FILE, WEIGHTS_FILE)
+
+
+def require_own(directory: Path) -> None:
+    """Refuse to replace a folder whose config.json says nothing of having been exported.
+
+    Raises:
+        OutputError: If there is such a file.
+    """
+    try:
+        document = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict) or not MARK.items() <= document.items():
+        raise OutputError(f"{directory} holds a model that was not exported by tinylm", help="name another folder")
 
 
 def export_model(model: TinyTransformerLM, choice: Choice, directory: Path, *, overwrite: bool = False) -> int:
@@ -54,7 +74,7 @@ def export_model(model: TinyTransformerLM, choice: Choice, directory: Path, *, o
     if config != model.config:
         values |= _rewritten(model, config)
     dtype = model.lm_head.weight.dtype
-    document = choice.expressed.document | {"torch_dtype": str(dtype).removeprefix("torch.")}
+    document = MARK | choice.expressed.document | {"torch_dtype": str(dtype).removeprefix("torch.")}
     shapes = {name: tuple(tensor.shape) for name, tensor in _described(config).items()}
     found = pairs(config, names_of(choice.expressed.family, config), shapes)
     planned = [Planned(p.stored, p.stored_shape, dtype, partial(_joined, p, values, config)) for p in found]

@@ -41,10 +41,17 @@ def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: 
 
 def _layer_width(config: ModelConfig, seq_len: int) -> int:
     """Return the numbers that a layer holds for each of ``seq_len`` positions at its widest."""
-    experts = config.feed_forward.top_k * config.d_expert if config.feed_forward.n_experts is not None else 0
-    written_out = config.attention.logit_softcap is not None or config.attention.sinks
-    scores = config.n_heads * seq_len if written_out else 0
-    return 2 * config.d_model + 2 * max(config.d_ff, experts, scores)
+    feed_forward, attention = config.feed_forward, config.attention
+    hidden = (4 if feed_forward.gated else 2) * config.d_ff
+    experts = 0
+    if feed_forward.n_experts is not None:
+        sent = feed_forward.top_k * (3 * config.d_model + 3 * config.d_expert)
+        experts = sent + 4 * feed_forward.n_shared_experts * config.d_expert
+    fading = 3 * config.n_heads * seq_len if config.position.kind == "alibi" else 0
+    written_out = attention.logit_softcap is not None or attention.sinks
+    scores = (4 * config.n_heads * seq_len if written_out else 0) + fading
+    banded = seq_len if attention.window is not None and attention.window < seq_len else 0
+    return 2 * config.d_model + banded + max(hidden, experts, scores)
 
 
 def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> int:

@@ -48,6 +48,8 @@ def import_(
 
     if weights and (output is None or output == STDOUT):
         raise UsageError("--weights needs a folder to write", help=f"tinylm import {path} --weights --output DIR")
+    if weights and path == "-":
+        raise UsageError("--weights needs the folder that holds them", help="name it instead of standard input")
     found = import_config(path, set_ or ())
     loaded = found.loaded
     title = f"{loaded.name}: {found.title}, from a Hugging Face config.json of model_type {found.family}."

@@ -61,13 +61,16 @@ def attend(
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     scores = _masked(scores, sight)  # (B, H, T, S)
+    wide = torch.promote_types(scores.dtype, torch.float32)
     if sinks is not None:
         column = sinks.view(1, -1, 1, 1).expand(*scores.shape[:-1], 1)  # (B, H, T, 1)
-        weights = torch.cat((scores, column), dim=-1).float().softmax(-1)[..., :-1]  # (B, H, T, S)
+        weights = torch.cat((scores, column), dim=-1).to(wide).softmax(-1)[..., :-1]  # (B, H, T, S)
     else:
-        weights = scores.float().softmax(-1)  # (B, H, T, S)
-        if sight.mask is not None:  # a query that may see nothing
-            weights = weights.masked_fill(scores.isneginf().all(-1, keepdim=True), 0.0)
+        if sight.mask is None:
+            weights = scores.to(wide).softmax(-1)  # (B, H, T, S)
+        else:  # a query that may see nothing must have neither weights nor a gradient that is no number
+            nothing = scores.isneginf().all(-1, keepdim=True)  # (B, H, T, 1)
+            weights = scores.masked_fill(nothing, 0.0).to(wide).softmax(-1).masked_fill(nothing, 0.0)
     weights = functional.dropout(weights.to(q.dtype), dropout) if dropout else weights.to(q.dtype)
     return weights @ v  # (B, H, T, V)
 

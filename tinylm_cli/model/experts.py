@@ -53,7 +53,8 @@ class Router(Linear):
         Returns:
             Their indices (N, k) and weights (N, k), in the dtype of ``x``.
         """
-        scores = self(x).float()  # (N, E)
+        scores = self(x)  # (N, E)
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
         if self.kind == "softmax":
             scores = scores.softmax(-1)
         elif self.kind == "sigmoid":

@@ -131,7 +131,7 @@ def attention_factor(position: Position) -> float:
         return position.attention_factor
     if position.scaling == "yarn":
         return 0.1 * math.log(position.scaling_factor) + 1.0
-    if position.scaling == "longrope" and position.scaling_factor > 1:
+    if position.scaling == "longrope" and position.scaling_factor > 1 and (position.original_max_len or 1) > 1:
         assert position.original_max_len is not None
         return math.sqrt(1 + math.log(position.scaling_factor) / math.log(position.original_max_len))
     return 1.0

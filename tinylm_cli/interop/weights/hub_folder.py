@@ -103,6 +103,8 @@ class HubFolder:
         from safetensors import safe_open
 
         if file not in self._open:
+            if not file.is_file():  # a pipe would be waited for
+                raise WeightsError(f"{file} does not exist or is not a regular file")
             self._open[file] = safe_open(file, framework="pt", device="cpu")
         return self._open[file]
 

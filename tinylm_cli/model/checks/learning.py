@@ -170,9 +170,14 @@ def _everything_learns(context: Context) -> bool:
     """Return whether a gradient of zero is surely an error.
 
     It is not where training may have silenced units, where there is nothing to tell positions apart by, where float16
-    rounds small gradients to zero, or where ReLU may have silenced every unit from the start.
+    rounds small gradients to zero, where ReLU may have silenced every unit from the start, or where a router has a
+    single weight to give, which is 1 whatever it scores.
     """
     config = context.config
     varied = config.vocab_size > 1 and context.tokens.shape[1] > 1
     answering = config.feed_forward.activation != "relu" or config.d_ff >= MANY
-    return context.drawn and context.responsive and varied and answering and context.dtype != torch.float16
+    feed_forward = config.feed_forward
+    shares = feed_forward.router == "topk_softmax" or feed_forward.renormalise or feed_forward.n_experts == 1
+    weighing = feed_forward.n_experts is None or not shares or min(feed_forward.top_k, feed_forward.n_experts) > 1
+    learns = varied and answering and weighing and context.dtype != torch.float16
+    return context.drawn and context.responsive and learns

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.flops import decode_flops, forward_flops, train_flops
 from tinylm_cli.analysis.memory import kv_cache_bytes
-from tinylm_cli.analysis.params import active_params, non_embedding_params, total_params
+from tinylm_cli.analysis.params import active_params, non_embedding_params, total_params, weights_bytes
 from tinylm_cli.analysis.table import tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.figures import Unit
@@ -64,10 +63,6 @@ def _kv_cache(config: ModelConfig, given: Conditions) -> int:
     return kv_cache_bytes(config, batch_size=given.batch_size, seq_len=given.length(config), dtype=given.dtype)
 
 
-def _weights(config: ModelConfig, given: Conditions) -> int:
-    return total_params(tensor_table(config)) * DTYPE_BYTES[given.dtype]
-
-
 FIGURES: dict[str, Figure] = {
     figure.name: figure
     for figure in (
@@ -86,7 +81,7 @@ FIGURES: dict[str, Figure] = {
             "parameters outside the vocabulary's tables and learned positions",
             lambda c, _: non_embedding_params(tensor_table(c)),
         ),
-        Figure("weights_bytes", "bytes", "the weights", _weights),
+        Figure("weights_bytes", "bytes", "the weights", lambda c, given: weights_bytes(tensor_table(c), given.dtype)),
         Figure("kv_cache_bytes", "bytes", "keys and values kept while decoding", _kv_cache),
         Figure("forward_flops_per_token", "flops", "a forward pass, for each token", _per_token(forward_flops)),
         Figure("train_flops_per_token", "flops", "a training step, for each token", _per_token(train_flops)),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed._tools.mem_tracker import MemTracker
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -51,3 +53,24 @@ def saved_bytes(model: TinyTransformerLM, batch_size: int, seq_len: int, *, math
     with hooks, written_out(math):
         loss_of(model.train(), tokens, targets)
     return sum(storage.nbytes() for storage in kept.values())
+
+
+def peak_bytes(
+    model: TinyTransformerLM, make_optimizer: MakeOptimizer, batch_size: int, seq_len: int, *, math: bool = False
+) -> int:
+    """Return the most bytes of tensors alive at once in the second of two training steps, which has moments to update.
+
+    Counted by torch's own tracker: parameters, buffers, gradients, optimizer, activations, and what is computed with.
+    """
+    tokens, targets = ids(model.config, batch_size, seq_len)
+    optimizer = make_optimizer(model.train())
+    tracker = MemTracker()
+    tracker.track_external(model, optimizer, tokens, targets)
+    with warnings.catch_warnings(), tracker, written_out(math):
+        warnings.simplefilter("ignore")  # of hooks on a model whose output needs no gradient
+        for _ in range(2):
+            loss_of(model, tokens, targets).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            tracker.reset_mod_stats()
+    return sum(int(device["Total"]) for device in tracker.get_tracker_snapshot("peak").values())

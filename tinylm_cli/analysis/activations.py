@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
@@ -62,11 +62,11 @@ def activation_bytes(
     """
     check_sizes(config, batch_size=batch_size, seq_len=seq_len)
     run = Pass(config, batch_size, seq_len, DTYPE_BYTES[dtype], attention_kernel, device)
-    sorts = _sorts(config, seq_len)
+    found = sorts(config, seq_len, config.n_layers)
     layers = tuple(
-        _layer(block(run, first), _name(sort, sorts), count, recompute) for sort, (first, count) in sorts.items()
+        _layer(once(block(run, first)), _name(sort, found), count, recompute) for sort, (first, count) in found.items()
     )
-    outside = _parts(_once((*embedding(run), *position(run, _windows(config)), *head(run))))
+    outside = _parts(once((*before(run), *head(run))))
     kept = sum(part.kept_bytes for part in outside) + sum(layer.count * layer.layer_bytes for layer in layers)
     again = max(layer.recomputed_bytes for layer in layers)
     return Activations(
@@ -103,7 +103,9 @@ def module_kernel(config: ModelConfig, *, seq_len: int, device: Device = "cuda")
         return "math"
     if device == "cpu":
         return "math" if config.dropout or config.d_value != config.d_head else "flash"
-    masked = config.position.kind == "alibi" or any(sort.window is not None for sort in _sorts(config, seq_len))
+    masked = config.position.kind == "alibi" or any(
+        sort.window is not None for sort in sorts(config, seq_len, config.n_layers)
+    )
     return "math" if masked and config.n_kv_heads != config.n_heads else "flash"
 
 
@@ -124,12 +126,12 @@ def check_sizes(config: ModelConfig, *, batch_size: int, seq_len: int) -> None:
         )
 
 
-def _sorts(config: ModelConfig, seq_len: int) -> dict[Sort, tuple[int, int]]:
-    """Return the first layer of each sort and how many there are, in the order of the first layers."""
+def sorts(config: ModelConfig, seq_len: int, n_layers: int) -> dict[Sort, tuple[int, int]]:
+    """Return the first layer of each sort among the first ``n_layers``, and how many of them there are."""
     dense = config.feed_forward.n_dense_layers if config.feed_forward.n_experts is not None else 0
     period = len(config.attention.window_pattern)
     found: dict[Sort, tuple[int, int]] = {}
-    for layers in (range(dense), range(dense, config.n_layers)):
+    for layers in (range(min(dense, n_layers)), range(dense, n_layers)):
         for layer in layers[:period]:
             window = config.window(layer)
             seen = window if window is not None and window < seq_len else None
@@ -139,8 +141,30 @@ def _sorts(config: ModelConfig, seq_len: int) -> dict[Sort, tuple[int, int]]:
     return found
 
 
-def _windows(config: ModelConfig) -> set[int | None]:
-    return {config.window(layer) for layer in range(min(config.n_layers, len(config.attention.window_pattern)))}
+def before(run: Pass) -> tuple[Kept, ...]:
+    """Return what is kept before the first layer: by the embedding, and of positions for all layers."""
+    pattern = range(min(run.config.n_layers, len(run.config.attention.window_pattern)))
+    return (*embedding(run), *position(run, {run.config.window(layer) for layer in pattern}))
+
+
+def stays(kept: Kept, recompute: Recompute) -> bool:
+    """Return whether a layer's tensor is kept rather than computed again."""
+    if recompute == "full":
+        return kept.name == "input"
+    return recompute == "none" or not kept.core
+
+
+def once(kept: Iterable[Kept]) -> tuple[Kept, ...]:
+    """Return each tensor once, where it is first named."""
+    found: dict[str, Kept] = {}
+    for one in kept:
+        assert found.setdefault(one.name, one) == one, f"two tensors are named {one.name}"
+    return tuple(found.values())
+
+
+def held_bytes(kept: Iterable[Kept]) -> int:
+    """Return the bytes of tensors together."""
+    return sum(one.nbytes for one in kept)
 
 
 def _name(sort: Sort, sorts: Iterable[Sort]) -> str:
@@ -153,42 +177,19 @@ def _name(sort: Sort, sorts: Iterable[Sort]) -> str:
     return ", ".join(words)
 
 
-def _layer(kept: Iterable[Kept], name: str, count: int, recompute: Recompute) -> LayerActivations:
+def _layer(tensors: tuple[Kept, ...], name: str, count: int, recompute: Recompute) -> LayerActivations:
     """Return what a layer keeps; what it computes again is what it would keep otherwise."""
-    tensors = _once(kept)
-    held = tuple(one for one in tensors if _stays(one, recompute))
-    all_bytes, held_bytes = (sum(one.nbytes for one in ones) for ones in (tensors, held))
-    return LayerActivations(name, count, held_bytes, all_bytes - held_bytes, _parts(held))
-
-
-def _stays(kept: Kept, recompute: Recompute) -> bool:
-    if recompute == "full":
-        return kept.name == "input"
-    return recompute == "none" or not kept.core
-
-
-def _once(kept: Iterable[Kept]) -> tuple[Kept, ...]:
-    """Return each tensor once, where it is first named."""
-    found: dict[str, Kept] = {}
-    for one in kept:
-        assert found.setdefault(one.name, one) == one, f"two tensors are named {one.name}"
-    return tuple(found.values())
+    held = tuple(one for one in tensors if stays(one, recompute))
+    return LayerActivations(name, count, held_bytes(held), held_bytes(tensors) - held_bytes(held), _parts(held))
 
 
 def _parts(kept: Iterable[Kept]) -> tuple[KeptPart, ...]:
     """Return the tensors summed by part, in the order in which parts first come."""
     tensors = tuple(kept)
-    return tuple(_part(name, [one for one in tensors if one.part == name]) for name in _names(tensors))
+    names = dict.fromkeys(one.part for one in tensors)
+    return tuple(_part(name, [one for one in tensors if one.part == name]) for name in names)
 
 
-def _names(kept: Iterable[Kept]) -> Iterator[str]:
-    yield from dict.fromkeys(one.part for one in kept)
-
-
-def _part(name: str, kept: Iterable[Kept]) -> KeptPart:
-    tensors = tuple(kept)
-
-    def total(*divided: str) -> int:
-        return sum(one.nbytes for one in tensors if one.divided in divided)
-
-    return KeptPart(name, total("tensor", "sequence", "none"), total("tensor"), total("sequence"))
+def _part(name: str, kept: list[Kept]) -> KeptPart:
+    by = {divided: held_bytes(one for one in kept if one.divided == divided) for divided in ("tensor", "sequence")}
+    return KeptPart(name, held_bytes(kept), by["tensor"], by["sequence"])

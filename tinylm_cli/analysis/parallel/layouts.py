@@ -1,0 +1,81 @@
+"""Ways to divide training among GPUs: which come out even, and all there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tinylm_cli.analysis.parallel.job import Job, Machine
+from tinylm_cli.reports.plan import Layout
+
+LARGEST_TENSOR_PARALLEL = 8
+"""Beyond a usual node, tensor parallelism waits for the network (Narayanan et al. 2021, section 3.2)."""
+
+
+class Uneven(NamedTuple):
+    """A way in which a layout does not come out even.
+
+    Attributes:
+        field: The field of the layout.
+        message: What does not divide what.
+        help: Values that would.
+    """
+
+    field: str
+    message: str
+    help: str
+
+
+def uneven(job: Job, layout: Layout) -> tuple[Uneven, ...]:
+    """Return everything that ``layout`` does not divide evenly, in the order of its fields."""
+    return tuple(_uneven(job, layout))
+
+
+def layouts(job: Job, gpus: int, machine: Machine, tokens_per_step: int | None = None) -> Iterator[Layout]:
+    """Yield every layout of ``gpus`` GPUs that is tried."""
+    config = job.config
+    most_tensor = min(machine.gpus_per_node, LARGEST_TENSOR_PARALLEL, config.n_heads)
+    for tensor in _divisors(gpus, most_tensor):
+        for pipeline in _divisors(gpus // tensor, config.n_layers):
+            for context in _divisors(gpus // tensor // pipeline, max(job.seq_len // 2, 1)):
+                data = gpus // tensor // pipeline // context
+                micro_batches = _micro_batches(job, data, pipeline, tokens_per_step)
+                for expert in _divisors(data * context, config.feed_forward.n_experts or 1):
+                    for zero in (0, 1, 2, 3) if data * context > 1 else (0,):
+                        if pipeline == 1 or zero < 2:  # gradients and weights would be gathered for every micro-batch
+                            yield Layout(data, tensor, pipeline, context, expert, zero, micro_batches)
+
+
+def _micro_batches(job: Job, data: int, pipeline: int, tokens_per_step: int | None) -> int:
+    if tokens_per_step is None:
+        return 4 * (pipeline - 1) or 1
+    return max(round(tokens_per_step / (data * job.batch_size * job.seq_len)), 1)
+
+
+def _uneven(job: Job, layout: Layout) -> Iterator[Uneven]:
+    config, feed_forward = job.config, job.config.feed_forward
+    wholes = [("tensor", "n_heads", config.n_heads), ("tensor", "d_ff", config.d_ff)]
+    if config.attention.kind != "latent":
+        wholes.insert(1, ("tensor", "n_kv_heads", config.n_kv_heads))
+    if feed_forward.n_experts is not None:
+        wholes += [("tensor", "d_expert", config.d_expert), ("expert", "n_experts", feed_forward.n_experts)]
+    wholes += [("pipeline", "n_layers", config.n_layers), ("context", "seq_len", job.seq_len)]
+    for field, name, whole in wholes:
+        ways = getattr(layout, field)
+        if whole % ways:
+            near = ", ".join(map(str, [n for n in _divisors(whole, whole) if n <= 4 * ways][-4:]))
+            yield Uneven(
+                field, f"{field} parallelism {ways} does not divide {name} {whole}", f"divisors near it: {near}"
+            )
+    replicas = layout.data * layout.context
+    if layout.expert > 1 and feed_forward.n_experts is None:
+        yield Uneven("expert", f"expert parallelism {layout.expert} and no experts", "leave it out")
+    elif replicas % layout.expert:
+        message = (
+            f"expert parallelism {layout.expert} does not divide the {replicas} GPUs of data and context parallelism"
+        )
+        yield Uneven("expert", message, "experts are divided among replicas")
+
+
+def _divisors(whole: int, most: int) -> list[int]:
+    return [n for n in range(1, min(whole, most) + 1) if whole % n == 0]

@@ -15,11 +15,12 @@ def build_bytes(config: ModelConfig, dtype: str) -> int:
         config: A validated config.
         dtype: A key of ``DTYPE_BYTES``.
     """
-    buffer = config.max_len * config.d_model if config.position.kind == "sinusoidal" else 0
-    feed_forward = config.feed_forward
+    sinusoids = config.max_len * config.d_model if config.position.kind == "sinusoidal" else 0
+    feed_forward, corrections = config.feed_forward, 0
     if feed_forward.score_correction and feed_forward.n_experts is not None:
-        buffer += feed_forward.n_experts * (config.n_layers - feed_forward.n_dense_layers)
-    return (total_params(tensor_table(config)) + buffer) * DTYPE_BYTES[dtype]
+        corrections = feed_forward.n_experts * (config.n_layers - feed_forward.n_dense_layers)
+    held = (total_params(tensor_table(config)) + sinusoids) * DTYPE_BYTES[dtype]
+    return held + corrections * DTYPE_BYTES["float32"]  # which they stay in
 
 
 def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from tinylm_cli.interop.weights.hub_folder import HubFolder
 from tinylm_cli.interop.weights.names import names_of
 from tinylm_cli.interop.weights.pairs import Pair, pairs
 from tinylm_cli.model import TinyTransformerLM
-from tinylm_cli.model.state import stored_tensors
+from tinylm_cli.model.state import own_dtypes, stored_tensors
 from tinylm_cli.model.tensor_file import DTYPES, Planned
 from tinylm_cli.model.weights import save_tensors
 
@@ -63,14 +63,16 @@ def import_weights(config: ModelConfig, family: str, folder: Path, target: Path,
     model = TinyTransformerLM.from_config(config, device="meta")
     shapes = {name: tuple(tensor.shape) for name, tensor in stored_tensors(model).items()}
     found = _renamed(list(pairs(config, names_of(family, config), shapes)), stored)
-    _check(found, stored, config=config)
-    dtype = _dtype(found, stored)
+    own = own_dtypes(model)
+    _check(found, stored, own, config=config)
+    dtype = _dtype(found, stored, own)
     sources: dict[str, list[Source]] = {}
     for pair in found:
         for position, slot in enumerate(pair.ours):
             sources.setdefault(slot.name, []).append(Source(pair, position))
     planned = [
-        Planned(name, shape, dtype, partial(_made, sources[name], stored, config)) for name, shape in shapes.items()
+        Planned(name, shape, own.get(name, dtype), partial(_made, sources[name], stored, config))
+        for name, shape in shapes.items()
     ]
     save_tensors(planned, target, config_text=config_text)
     return len(planned)
@@ -96,9 +98,9 @@ def _renamed(expected: list[Pair], stored: HubFolder) -> list[Pair]:
     return [pair._replace(stored=pair.stored.removeprefix(first)) for pair in expected]
 
 
-def _check(expected: list[Pair], stored: HubFolder, *, config: ModelConfig) -> None:
+def _check(expected: list[Pair], stored: HubFolder, own: Mapping[str, torch.dtype], *, config: ModelConfig) -> None:
     """Refuse a folder whose tensors are not those expected, before any is read."""
-    problems = list(_problems(expected, stored, config))
+    problems = list(_problems(expected, stored, own, config))
     if problems:
         rest = len(problems) - MAX_PROBLEMS
         listed = "; ".join(problems[:MAX_PROBLEMS]) + (f"; and {rest} more" if rest > 0 else "")
@@ -107,7 +109,9 @@ def _check(expected: list[Pair], stored: HubFolder, *, config: ModelConfig) -> N
         )
 
 
-def _problems(expected: list[Pair], stored: HubFolder, config: ModelConfig) -> Iterator[str]:
+def _problems(
+    expected: list[Pair], stored: HubFolder, own: Mapping[str, torch.dtype], config: ModelConfig
+) -> Iterator[str]:
     for pair in expected:
         tensor = stored.tensors.get(pair.stored)
         if tensor is None:
@@ -116,6 +120,8 @@ def _problems(expected: list[Pair], stored: HubFolder, config: ModelConfig) -> I
             yield f"{pair.stored} has shape {tensor.shape}, not {pair.stored_shape}"
         elif tensor.dtype not in DTYPES:
             yield f"{pair.stored} is {tensor.dtype}, and weights are {', '.join(DTYPES)}"
+        elif pair.ours[0].name in own and tensor.dtype == "F64":
+            yield f"{pair.stored} is F64, and what a router adds to its scores is kept in F32"
     known = {pair.stored for pair in expected}
     for name in stored.tensors:
         if name in known or DERIVED.search(name):
@@ -128,14 +134,10 @@ def _problems(expected: list[Pair], stored: HubFolder, config: ModelConfig) -> I
         yield f"{name} is unexpected"
 
 
-def _dtype(found: list[Pair], stored: HubFolder) -> torch.dtype:
+def _dtype(found: list[Pair], stored: HubFolder, own: Mapping[str, torch.dtype]) -> torch.dtype:
     """Return the dtype of the weights; what a router keeps beside them may have another."""
-    counts = Counter(stored.tensors[pair.stored].dtype for pair in found if not _is_correction(pair))
+    counts = Counter(stored.tensors[pair.stored].dtype for pair in found if pair.ours[0].name not in own)
     if len(counts) > 1:
         kinds = ", ".join(f"{count:,} {dtype}" for dtype, count in counts.most_common())
         raise WeightsError(f"{stored.folder} mixes types: {kinds}", help="convert them all to one")
     return DTYPES[next(iter(counts))]
-
-
-def _is_correction(pair: Pair) -> bool:
-    return pair.ours[0].name.endswith("score_correction")

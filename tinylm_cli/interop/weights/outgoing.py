@@ -18,7 +18,7 @@ from tinylm_cli.interop.weights.pairs import Pair, Slot, pairs
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.folder import write_folder
 from tinylm_cli.model.position import LearnedPosition, SinusoidalPosition
-from tinylm_cli.model.state import stored_tensors
+from tinylm_cli.model.state import own_dtypes, stored_tensors
 from tinylm_cli.model.tensor_file import Planned, write_tensors
 
 EMBEDDING = "embedding.token_embedding.embedding.weight"
@@ -77,7 +77,11 @@ def export_model(model: TinyTransformerLM, choice: Choice, directory: Path, *, o
     document = MARK | choice.expressed.document | {"torch_dtype": str(dtype).removeprefix("torch.")}
     shapes = {name: tuple(tensor.shape) for name, tensor in _described(config).items()}
     found = pairs(config, names_of(choice.expressed.family, config), shapes)
-    planned = [Planned(p.stored, p.stored_shape, dtype, partial(_joined, p, values, config)) for p in found]
+    own = own_dtypes(model)
+    planned = [
+        Planned(p.stored, p.stored_shape, own.get(p.ours[0].name, dtype), partial(_joined, p, values, config))
+        for p in found
+    ]
 
     def write(folder: Path) -> None:
         (folder / CONFIG_FILE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8", newline="\n")

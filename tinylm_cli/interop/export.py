@@ -16,7 +16,6 @@ from tinylm_cli.interop.families import FAMILIES
 from tinylm_cli.interop.family import Family
 from tinylm_cli.interop.mapping import map_config
 from tinylm_cli.interop.parts import ACTIVATIONS
-from tinylm_cli.interop.writers import WRITERS
 
 MOST_NAMED = 3
 UNCOUNTED = ("nominal_params",)
@@ -45,24 +44,25 @@ def express(config: ModelConfig) -> Expressed:
         UnableError: If no family does; names the one that comes nearest, and what it cannot say.
     """
     wanted = meaning(config)
-    by_type = {family.model_type: family for family in FAMILIES}
     nearest: tuple[str, list[str]] | None = None
-    for model_type in WRITERS:
-        document = hub_config(config, by_type[model_type])
+    for family in FAMILIES:
+        if family.write is None:
+            continue
+        document = hub_config(config, family)
         found = _read_back(document)
         if found is None:
             continue
-        differences = [name for name in wanted if wanted[name] != found.get(name)]
+        differences = [field for field in wanted if wanted[field] != found.get(field)]
         if not differences:
-            return Expressed(model_type, document)
+            return Expressed(family.model_type, document)
         if nearest is None or len(differences) < len(nearest[1]):
-            nearest = (model_type, differences)
+            nearest = (family.model_type, differences)
     assert nearest is not None, "every config differs from gpt2's in something"
-    family, differences = nearest
-    listed = ", ".join(f"{name} {brief(wanted[name])}" for name in differences[:MOST_NAMED])
+    name, differences = nearest
+    listed = ", ".join(f"{field} {brief(wanted[field])}" for field in differences[:MOST_NAMED])
     more = ", …" if len(differences) > MOST_NAMED else ""
     raise UnableError(
-        f"no family of Hugging Face expresses this model; {family} comes nearest, and has no {listed}{more}",
+        f"no family of Hugging Face expresses this model; {name} comes nearest, and has no {listed}{more}",
         help="change what it has no word for with --set, if weights allow",
     )
 
@@ -78,7 +78,9 @@ def hub_config(config: ModelConfig, family: Family) -> dict[str, Any]:
     for key, (name, *_) in family.fields.items():
         value = values.get(name) if name != "attention.d_head" else config.d_head
         document[key] = words[str(value)] if name == "feed_forward.activation" else value
-    return document | WRITERS[family.model_type](config)
+    for keys in family.write or ():
+        document |= keys(config)
+    return document
 
 
 def meaning(config: ModelConfig) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What it takes to describe a family of models: one table from its keys to tinylm's fields."""
+"""What it takes to describe a family of models: what its keys say, what its tensors are called, what it writes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import WeightsError
+from tinylm_cli.interop.names import Names
 from tinylm_cli.interop.reader import Reader
 
 
@@ -38,6 +41,8 @@ class Family:
         aliases: Other spellings of keys.
         inside: The key whose object holds the language model, where it is a part of something larger.
         outside: Keys beside ``inside`` that do not change the language model.
+        names: What its tensors are called, or what tells that from a config; None where only configs are read.
+        write: What its config.json says beyond ``fields``, in order; None where no model is exported as one of it.
     """
 
     model_type: str
@@ -52,6 +57,21 @@ class Family:
     aliases: Mapping[str, str] = field(default_factory=dict)
     inside: str = ""
     outside: frozenset[str] = frozenset()
+    names: Names | Callable[[ModelConfig], Names] | None = None
+    write: tuple[Callable[[ModelConfig], Mapping[str, Any]], ...] | None = None
+
+    def names_for(self, config: ModelConfig) -> Names:
+        """Return what the tensors of a model are called.
+
+        Raises:
+            WeightsError: If only the family's configs are read.
+        """
+        if self.names is None:
+            raise WeightsError(
+                f"weights of {self.model_type} are not read",
+                help="import its config alone, or the weights of its text model",
+            )
+        return self.names if isinstance(self.names, Names) else self.names(config)
 
 
 USUAL = {

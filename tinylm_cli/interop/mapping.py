@@ -14,7 +14,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.yaml_reader import Node
 from tinylm_cli.errors import Diagnostic
-from tinylm_cli.interop.families import FAMILIES
+from tinylm_cli.interop.families import BY_TYPE, FAMILIES
 from tinylm_cli.interop.family import EVERYWHERE, HARMLESS, Family, Must
 from tinylm_cli.interop.parts import activation
 from tinylm_cli.interop.reader import Reader, tree
@@ -89,19 +89,18 @@ def not_an_object(root: Node | None, source: Source) -> Diagnostic:
 def _family(root: Node, source: str) -> Family | Diagnostic:
     assert root.entries is not None
     named = root.entries.get("model_type")
-    known = {family.model_type: family for family in FAMILIES}
     if named is None or (named.value.scalar is None and named.value.entries is None and named.value.items is None):
         place = root.span._replace(text="")
         message = "model_type is missing: it names the family of the model"
         return diagnostic("missing-key", message, source, place, field="model_type", help=_by_architecture(root))
     value = named.value
-    if isinstance(value.scalar, str) and value.scalar in known:
-        return known[value.scalar]
+    if isinstance(value.scalar, str) and value.scalar in BY_TYPE:
+        return BY_TYPE[value.scalar]
     if not isinstance(value.scalar, str):
         message = "model_type must be the name of a family, in quotes"
         return diagnostic("wrong-type", message, source, value.span, field="model_type", help='for example "llama"')
-    meant = suggest(value.scalar, known)
-    families = f"the families are {', '.join(sorted(known))}"
+    meant = suggest(value.scalar, BY_TYPE)
+    families = f"the families are {', '.join(sorted(BY_TYPE))}"
     message = f"no family is called {clip(value.scalar) or 'nothing'}"
     help_ = f"did you mean {meant}? {families}" if meant else families
     return diagnostic("unknown-family", message, source, value.span, field="model_type", help=help_)
@@ -116,7 +115,7 @@ def _by_architecture(root: Node) -> str:
             return (
                 f'{family.architecture} is of the family {family.model_type}: add "model_type": "{family.model_type}"'
             )
-    return f'add "model_type": "llama", or another of {", ".join(sorted(family.model_type for family in FAMILIES))}'
+    return f'add "model_type": "llama", or another of {", ".join(sorted(BY_TYPE))}'
 
 
 def _transfer(read: Reader, key: str, names: list[str]) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
+from tinylm_cli.interop.names import EXPERT_NAMES, mlp
 from tinylm_cli.interop.parts import mscale, rope
 from tinylm_cli.interop.reader import Reader
+from tinylm_cli.interop.writers import Keys, rope_keys
 
 _LATENT: dict[str, Any] = {**LLAMA_LIKE, "attention.kind": "latent", "position.pairing": "adjacent"}
 
@@ -90,6 +93,34 @@ def _top_k(read: Reader) -> None:
         read.missing("num_experts_per_tok", "it has no default in this family", 'for example "num_experts_per_tok": 6')
 
 
+_NAMES = EXPERT_NAMES.but(
+    layer={
+        **{f"attention.{part}_proj": f"self_attn.{part}_proj" for part in ("q_a", "q_b", "kv_b")},
+        "attention.kv_a_proj": "self_attn.kv_a_proj_with_mqa",
+        "attention.q_a_norm": "self_attn.q_a_layernorm",
+        "attention.kv_a_norm": "self_attn.kv_a_layernorm",
+        **mlp("feed_forward.shared_experts", "mlp.shared_experts"),
+    }
+)._replace(exact={"feed_forward.router.score_correction": "mlp.gate.e_score_correction_bias"})
+
+
+def _keys(config: ModelConfig) -> Keys:
+    feed_forward = config.feed_forward
+    return {
+        **rope_keys(config),
+        "num_key_value_heads": config.n_heads,
+        "first_k_dense_replace": feed_forward.n_dense_layers,
+        "n_group": feed_forward.n_groups,
+        "topk_group": feed_forward.top_k_groups,
+        "moe_layer_freq": 1,
+    }
+
+
+def _method(config: ModelConfig) -> Keys:
+    method = "greedy" if config.feed_forward.n_groups == 1 else "group_limited_greedy"
+    return {"topk_method": method}
+
+
 DEEPSEEK_V2 = Family(
     model_type="deepseek_v2",
     architecture="DeepseekV2ForCausalLM",
@@ -114,6 +145,8 @@ DEEPSEEK_V2 = Family(
     ignored=_IGNORED,
     compute=(_top_k, _heads, rope(), _score_scale, _experts("greedy", "group_limited_greedy")),
     aliases={"num_experts": "n_routed_experts"},
+    names=_NAMES,
+    write=(_keys, _method),
 )  # fmt: skip
 
 
@@ -121,6 +154,10 @@ def _pairing(read: Reader) -> None:
     """Dimensions that turn together lie side by side, unless ``rope_interleave`` is false."""
     if read.flag("rope_interleave") is False:
         read.put("position.pairing", "half", "rope_interleave")
+
+
+def _interleave(config: ModelConfig) -> Keys:
+    return {"rope_interleave": config.position.pairing == "adjacent"}
 
 
 DEEPSEEK_V3 = Family(
@@ -145,4 +182,6 @@ DEEPSEEK_V3 = Family(
     defaults={"first_k_dense_replace": 3, "n_group": 8, "topk_group": 4},
     compute=(_heads, rope(), _score_scale, _pairing, _experts("noaux_tc")),
     aliases={"num_local_experts": "n_routed_experts"},
+    names=_NAMES,
+    write=(_keys, _interleave),
 )  # fmt: skip

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
+from tinylm_cli.interop.families import BY_TYPE
 from tinylm_cli.interop.weights.hub_folder import HubFolder
-from tinylm_cli.interop.weights.names import names_of
 from tinylm_cli.interop.weights.pairs import Pair, pairs
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.state import own_dtypes, stored_tensors
@@ -62,7 +62,7 @@ def import_weights(config: ModelConfig, family: str, folder: Path, target: Path,
     stored = HubFolder(folder)
     model = TinyTransformerLM.from_config(config, device="meta")
     shapes = {name: tuple(tensor.shape) for name, tensor in stored_tensors(model).items()}
-    found = _renamed(list(pairs(config, names_of(family, config), shapes)), stored)
+    found = _renamed(list(pairs(config, BY_TYPE[family].names_for(config), shapes)), stored)
     own = own_dtypes(model)
     _check(found, stored, own, config=config)
     dtype = _dtype(found, stored, own)

@@ -13,7 +13,7 @@ from torch import Tensor
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import OutputError
 from tinylm_cli.interop.choice import Choice
-from tinylm_cli.interop.weights.names import names_of
+from tinylm_cli.interop.families import BY_TYPE
 from tinylm_cli.interop.weights.pairs import Pair, Slot, pairs
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.folder import write_folder
@@ -76,7 +76,7 @@ def export_model(model: TinyTransformerLM, choice: Choice, directory: Path, *, o
     dtype = model.lm_head.weight.dtype
     document = MARK | choice.expressed.document | {"torch_dtype": str(dtype).removeprefix("torch.")}
     shapes = {name: tuple(tensor.shape) for name, tensor in _described(config).items()}
-    found = pairs(config, names_of(choice.expressed.family, config), shapes)
+    found = pairs(config, BY_TYPE[choice.expressed.family].names_for(config), shapes)
     own = own_dtypes(model)
     planned = [
         Planned(p.stored, p.stored_shape, own.get(p.ours[0].name, dtype), partial(_joined, p, values, config))

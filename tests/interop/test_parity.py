@@ -126,8 +126,6 @@ def test_decoding_with_a_cache(family: str, data: st.DataObject) -> None:
 def test_out_and_in_and_out_again(family: str, data: st.DataObject) -> None:
     """What is exported loads without a missing or an unexpected tensor, and comes back to the bit."""
     keys = data.draw(configs(family))
-    if "mscale" in keys.get("rope_parameters", {}):  # folded into a scale that the family has no word for
-        keys["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e4}
     with imported(family, keys) as (theirs, loaded, ours, folder), torch.no_grad():
         choice = choose(loaded.config)
         assert choice.changes == ()

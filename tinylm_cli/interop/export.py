@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from typing import Any, NamedTuple
 
 from tinylm_cli.config.dump import scalar
@@ -18,6 +19,7 @@ from tinylm_cli.interop.mapping import map_config
 from tinylm_cli.interop.parts import ACTIVATIONS
 
 MOST_NAMED = 3
+_ROUNDING = 4 * sys.float_info.epsilon
 UNCOUNTED = ("nominal_params",)
 """Fields that a config.json has no word for, and that change no model."""
 
@@ -52,7 +54,7 @@ def express(config: ModelConfig) -> Expressed:
         found = _read_back(document)
         if found is None:
             continue
-        differences = [field for field in wanted if wanted[field] != found.get(field)]
+        differences = [field for field in wanted if not _same(wanted[field], found.get(field))]
         if not differences:
             return Expressed(family.model_type, document)
         if nearest is None or len(differences) < len(nearest[1]):
@@ -112,6 +114,13 @@ def brief(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return f"of {len(value)} layers" if isinstance(value, list) else scalar(value)
+
+
+def _same(wanted: Any, found: Any) -> bool:
+    """Return whether two values are one: a number that a family writes as another is worked out again by rounding."""
+    if isinstance(wanted, float) and isinstance(found, float):
+        return math.isclose(wanted, found, rel_tol=_ROUNDING, abs_tol=0.0)
+    return bool(wanted == found)
 
 
 def _read_back(document: dict[str, Any]) -> dict[str, Any] | None:

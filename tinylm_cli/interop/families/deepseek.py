@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +39,8 @@ _IGNORED = frozenset(
         "num_nextn_predict_layers", "num_mtp_layers",  # layers that guess a second token, which are not loaded
     ]
 )  # fmt: skip
+_DIGITS = 17
+_STEPS = 16
 
 
 def _score_scale(read: Reader) -> None:
@@ -47,10 +51,14 @@ def _score_scale(read: Reader) -> None:
     weight, factor = block.number("mscale_all_dim"), read.value("position.scaling_factor")
     if not weight or not isinstance(factor, float):
         return
-    sharper = mscale(factor, weight)
     widths = [read.value("attention.d_nope"), read.value("attention.d_rope")]
-    if sharper != 1 and all(isinstance(width, int) and width > 0 for width in widths):
-        read.put("attention.scale", sum(widths) ** -0.5 * sharper * sharper, "rope_scaling", "rope_parameters")
+    if mscale(factor, weight) != 1 and all(isinstance(width, int) and width > 0 for width in widths):
+        read.put("attention.scale", _scale(sum(widths), factor, weight), "rope_scaling", "rope_parameters")
+
+
+def _scale(d_head: int, factor: float, weight: float) -> float:
+    sharper = mscale(factor, weight)
+    return float(d_head**-0.5 * sharper * sharper)
 
 
 def _heads(read: Reader) -> None:
@@ -104,10 +112,38 @@ _NAMES = EXPERT_NAMES.but(
 )._replace(exact={"feed_forward.router.score_correction": "mlp.gate.e_score_correction_bias"})
 
 
+def _stretched(config: ModelConfig) -> Keys:
+    """Return rotary positions, and by ``mscale_all_dim`` a scale of the scores that is not 1/√d_head.
+
+    ``mscale`` then says what factor the rotation itself has; one that it cannot say to the bit is written as it is.
+    """
+    keys, factor, scale = rope_keys(config), config.position.scaling_factor, config.attention.scale
+    if scale is None or config.position.scaling != "yarn" or factor <= 1:
+        return keys
+    per_weight = mscale(factor) - 1.0
+    sharper = math.sqrt(scale / config.d_head**-0.5)
+    whole = _weight((sharper - 1.0) / per_weight, scale, lambda weight: _scale(config.d_head, factor, weight))
+    scaling: Keys = {**keys["rope_scaling"], "mscale_all_dim": whole}
+    on_rotation = config.position.attention_factor
+    if on_rotation is not None and (all_dim := mscale(factor, whole)) > 0:
+        own = _weight((on_rotation * all_dim - 1.0) / per_weight, on_rotation, lambda w: mscale(factor, w) / all_dim)
+        if own != 0 and mscale(factor, own) / all_dim == on_rotation:
+            scaling["mscale"] = own
+            del scaling["attention_factor"]
+    return {**keys, "rope_scaling": scaling}
+
+
+def _weight(estimate: float, wanted: float, read: Callable[[float], float]) -> float:
+    """Return the number near ``estimate`` that is read as ``wanted``, or as near to it as can be; the shortest such."""
+    rounded = [round(estimate, digits) for digits in range(1, _DIGITS)]
+    beside = [estimate * (1.0 + steps * sys.float_info.epsilon) for steps in range(-_STEPS, _STEPS + 1)]
+    return min([*rounded, *beside], key=lambda weight: abs(read(weight) - wanted))
+
+
 def _keys(config: ModelConfig) -> Keys:
     feed_forward = config.feed_forward
     return {
-        **rope_keys(config),
+        **_stretched(config),
         "num_key_value_heads": config.n_heads,
         "first_k_dense_replace": feed_forward.n_dense_layers,
         "n_group": feed_forward.n_groups,

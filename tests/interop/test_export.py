@@ -7,13 +7,17 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.config.source import Source
+from tinylm_cli.errors import UnableError
+from tinylm_cli.interop.choice import choose
 from tinylm_cli.interop.document import read_json
-from tinylm_cli.interop.export import express
+from tinylm_cli.interop.export import express, hub_config
+from tinylm_cli.interop.families import BY_TYPE
 from tinylm_cli.interop.mapping import map_config
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
@@ -42,9 +46,7 @@ def test_a_sharpened_scale_is_written_so_that_it_is_read_the_same(
 ) -> None:
     config = stretched(family, factor=factor, mscale_all_dim=whole, mscale=own)
     assert config.attention.scale is not None
-    found = express(config)
-    again = read(found.document)
-    assert found.family == family
+    again = read(hub_config(config, BY_TYPE[family]))
     assert again.position == config.position
     assert again.attention.scale is not None
     assert math.isclose(again.attention.scale, config.attention.scale, rel_tol=1e-15)
@@ -66,7 +68,38 @@ def test_a_scale_of_ones_own_is_written_too(scale: float, on_rotation: float | N
     attention = config.attention.model_copy(update={"scale": scale})
     position = config.position.model_copy(update={"attention_factor": on_rotation})
     config = config.model_copy(update={"attention": attention, "position": position})
-    again = read(express(config).document)
+    again = read(hub_config(config, BY_TYPE["deepseek_v3"]))
     assert again.attention.scale is not None
     assert math.isclose(again.attention.scale, scale, rel_tol=1e-15)
     assert again.position == config.position
+
+
+def changed(family: str, **fields: Any) -> ModelConfig:
+    """Return the config of a family with dotted fields changed."""
+    values = read(json.loads((CONFIGS / f"{family}.json").read_text(encoding="utf-8"))).model_dump(exclude_unset=True)
+    for name, value in fields.items():
+        block, _, last = name.rpartition("__")
+        (values.setdefault(block, {}) if block else values)[last] = value
+    return ModelConfig.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    ("family", "fields", "nearest", "lacks"),
+    [
+        ("deepseek_v2", {"norm__kind": "layernorm"}, "deepseek_v2", "and has no norm.kind layernorm"),
+        ("deepseek_v2", {"feed_forward__router": "sigmoid"}, "deepseek_v3", "feed_forward.score_correction false"),
+        ("deepseek_v2", {"feed_forward__router": "topk_softmax"}, "deepseek_v2", "feed_forward.router topk_softmax"),
+        ("deepseek_v3", {"norm__eps": 1e-5}, "deepseek_v3", "where rms_norm_eps 1e-05 is not supported"),
+        ("mixtral", {"feed_forward__router": "sigmoid"}, "mixtral", "and has no feed_forward.router sigmoid"),
+        ("qwen3_moe", {"attention__qk_norm": "none", "norm__bias": None}, "qwen3_moe", "attention.qk_norm none"),
+        ("olmoe", {"feed_forward__n_shared_experts": 1}, "olmoe", "feed_forward.n_shared_experts 1"),
+        ("bloom", {"norm__kind": "rmsnorm"}, "bloom", "norm.kind rmsnorm"),
+    ],
+)
+def test_the_nearest_family_is_one_of_the_same_kinds_of_parts(
+    family: str, fields: dict[str, Any], nearest: str, lacks: str
+) -> None:
+    with pytest.raises(UnableError) as raised:
+        choose(changed(family, **fields))
+    assert f"; {nearest} comes nearest, " in raised.value.message
+    assert lacks in raised.value.message

@@ -19,6 +19,9 @@ from tinylm_cli.interop.mapping import map_config
 from tinylm_cli.interop.parts import ACTIVATIONS
 
 MOST_NAMED = 3
+WEIGHTY = ("attention.kind", "feed_forward.n_experts", "feed_forward.router", "position.kind")
+"""Fields that make a family what it is, the weightiest first."""
+
 _ROUNDING = 4 * sys.float_info.epsilon
 UNCOUNTED = ("nominal_params",)
 """Fields that a config.json has no word for, and that change no model."""
@@ -46,27 +49,55 @@ def express(config: ModelConfig) -> Expressed:
         UnableError: If no family does; names the one that comes nearest, and what it cannot say.
     """
     wanted = meaning(config)
-    nearest: tuple[str, list[str]] | None = None
+    nearest: _Near | None = None
     for family in FAMILIES:
         if family.write is None:
             continue
         document = hub_config(config, family)
-        found = _read_back(document)
+        found, complaints = _read_back(document)
         if found is None:
             continue
         differences = [field for field in wanted if not _same(wanted[field], found.get(field))]
-        if not differences:
+        if not differences and not complaints:
             return Expressed(family.model_type, document)
-        if nearest is None or len(differences) < len(nearest[1]):
-            nearest = (family.model_type, differences)
-    assert nearest is not None, "every config differs from gpt2's in something"
-    name, differences = nearest
-    listed = ", ".join(f"{field} {brief(wanted[field])}" for field in differences[:MOST_NAMED])
-    more = ", …" if len(differences) > MOST_NAMED else ""
+        near = _Near(family.model_type, sorted(differences, key=_weightiest_first), complaints)
+        if nearest is None or near.distance < nearest.distance:
+            nearest = near
+    assert nearest is not None, "every config can be said as a gpt2's, if not without loss"
     raise UnableError(
-        f"no family of Hugging Face expresses this model; {name} comes nearest, and has no {listed}{more}",
+        f"no family of Hugging Face expresses this model; {nearest.family} comes nearest, {nearest.lacks(wanted)}",
         help="change what it has no word for with --set, if weights allow",
     )
+
+
+class _Near(NamedTuple):
+    """A family that almost expresses a model.
+
+    Attributes:
+        family: Its ``model_type``.
+        differences: Fields that it says otherwise, the weightiest first.
+        complaints: What it does not take of what it says alike.
+    """
+
+    family: str
+    differences: list[str]
+    complaints: list[str]
+
+    @property
+    def distance(self) -> tuple[bool | int, ...]:
+        """How far it is: another kind of part is further than any number of other fields."""
+        kinds = (kind in self.differences for kind in WEIGHTY)
+        return (*kinds, len(self.differences) + len(self.complaints))
+
+    def lacks(self, wanted: dict[str, Any]) -> str:
+        """Return what it has no word for, after its name."""
+        listed = ", ".join(f"{field} {brief(wanted[field])}" for field in self.differences[:MOST_NAMED])
+        more = ", …" if len(self.differences) > MOST_NAMED else ""
+        return f"and has no {listed}{more}" if self.differences else f"where {self.complaints[0]}"
+
+
+def _weightiest_first(field: str) -> int:
+    return WEIGHTY.index(field) if field in WEIGHTY else len(WEIGHTY)
 
 
 def hub_config(config: ModelConfig, family: Family) -> dict[str, Any]:
@@ -123,13 +154,14 @@ def _same(wanted: Any, found: Any) -> bool:
     return bool(wanted == found)
 
 
-def _read_back(document: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what a config.json says; None where it contradicts itself."""
+def _read_back(document: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return what a config.json says, None where it contradicts itself; and what of it is not supported."""
     source = Source("config.json", json.dumps(document))
     try:
         root = read_json(source).root
         assert root is not None
         mapped = map_config(root, source.name)
-        return None if mapped.mistakes else meaning(ModelConfig.model_validate(mapped.root.plain()))
+        found = meaning(ModelConfig.model_validate(mapped.root.plain()))
+        return found, [mistake.message for mistake in mapped.mistakes]
     except (ConfigError, ValueError):
-        return None
+        return None, []

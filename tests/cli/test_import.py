@@ -100,3 +100,14 @@ def test_a_config_of_tinylms_own_is_not_imported(here: Here) -> None:
     done = here("import", "tiny")
     assert (done.code, done.out) == (2, "")
     assert "tiny is a config of tinylm already" in done.err
+
+
+def test_sizes_left_to_the_family_are_told(here: Here, folder: Path) -> None:
+    (folder / "bare.json").write_text('{"model_type": "mistral", "hidden_size": 512}', encoding="utf-8")
+    told = "assumed, as mistral has it where the file says nothing: vocab_size 32,000, n_heads 32, n_layers 32, "
+    assert here("import", "bare.json").err.startswith(told)
+    assert here("import", "bare.json", "--set", "n_heads=16").err.startswith(told.replace("n_heads 32, ", ""))
+    document = json.loads(here("import", "bare.json", "--format", "json").out)
+    assert document["assumed"]["n_layers"] == 32
+    assert "d_model" not in document["assumed"]
+    assert "\nAssumed, as mistral" in here("import", "bare.json", "--format", "markdown").out

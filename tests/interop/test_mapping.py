@@ -124,15 +124,15 @@ def test_null_and_bookkeeping_are_ignored_and_listed(changed: Change) -> None:
         ({"hidden_size": None}, "wrong-type", "not null"),
         ({"hidden_size": [4096]}, "wrong-type", "not a list"),
         ({"hidden_size": 10**15}, "out-of-range", "must be an integer from 0 to 1,000,000,000,000"),
-        ({"hidden_size": 10**10}, "out-of-range", "d_model must be an integer from 1 to 1,048,576"),
+        ({"hidden_size": 10**10}, "out-of-range", "hidden_size must be an integer from 1 to 1,048,576"),
         ({"rms_norm_eps": float("nan")}, "not-finite", "must be a finite number, not NaN"),
-        ({"rms_norm_eps": 10.0}, "out-of-range", "norm.eps must be a number"),
+        ({"rms_norm_eps": 10.0}, "out-of-range", "rms_norm_eps must be a number"),
         ({"rope_theta": float("inf")}, "not-finite", "not Infinity"),
         ({"rope_theta": -1}, "out-of-range", "must be a number above 1"),
         ({"tie_word_embeddings": "false"}, "wrong-type", "must be true or false"),
         ({"hidden_act": 3}, "wrong-type", "must be text"),
         ({"rope_scaling": "yarn"}, "wrong-type", "must be an object"),
-        ({"num_key_value_heads": 5}, "kv-heads-do-not-divide", "attention.n_kv_heads 5"),
+        ({"num_key_value_heads": 5}, "kv-heads-do-not-divide", "num_key_value_heads 5"),
         ({"num_attention_heads": 0}, "out-of-range", "n_heads must be an integer from 1"),
     ],
 )
@@ -216,7 +216,7 @@ def test_rotary_positions_in_either_form(keys: dict[str, Any], expected: dict[st
         ({"rope_type": "linear", "factor": 2.0, "extra": 1}, "rope_scaling.extra", "unknown-setting"),
         ({"rope_type": "mrope", "factor": 2.0}, "rope_scaling.rope_type", "unsupported-setting"),
         ({"rope_type": "linear", "factor": 0}, "rope_scaling.factor", "out-of-range"),
-        ({"rope_type": "linear", "factor": 0.5}, "position.scaling_factor", "out-of-range"),
+        ({"rope_type": "linear", "factor": 0.5}, "rope_scaling.factor", "out-of-range"),
     ],
 )
 def test_a_stretch_that_is_wrong(block: dict[str, Any], field: str, code: str, changed: Change) -> None:
@@ -433,3 +433,57 @@ def test_no_json_object_is_worse_than_a_refusal(body: dict[str, Any], tmp_path_f
     path.write_text(json.dumps(body), encoding="utf-8")
     with contextlib.suppress(ConfigError):
         load_config(str(path))
+
+
+TOLD: list[tuple[str, dict[str, Any], tuple[str, ...], str, str]] = [
+    ("llama", {"hidden_size": 4100}, (), "hidden_size 4100 is not divisible by num_attention_heads 32", "hidden_size"),
+    ("gpt2", {"n_embd": 770}, (), "n_embd 770 is not divisible by n_head 12", "n_head: 11 or 14"),
+    ("gpt2", {"n_embd": ..., "hidden_size": 770}, (), "hidden_size 770 is not divisible by n_head 12", "hidden_size"),
+    ("gemma3", {"text_config": {"num_hidden_layers": 0}}, (), "text_config.num_hidden_layers must be", "num_hidden"),
+    ("llama", {}, ("n_heads=31",), "hidden_size 4096 is not divisible by n_heads 31", "n_heads: 16 or 32"),
+    (
+        "llama",
+        {"hidden_size": 4100},
+        ("d_model=4097",),
+        "d_model 4097 is not divisible by num_attention_heads",
+        "d_mod",
+    ),
+    ("falcon", {"multi_query": True}, ("attention.n_kv_heads=2",), "is not a multiple of attention.n_kv_heads 2", "1"),
+    ("gptj", {"rotary_dim": 63}, (), "position.rotary_fraction 0.246094 of 256 dimensions per head is 63", "0.2"),
+]
+
+
+@pytest.mark.parametrize(("family", "keys", "overrides", "message", "remedy"), TOLD)
+def test_a_mistake_is_told_in_the_words_of_whoever_made_it(
+    family: str, keys: dict[str, Any], overrides: tuple[str, ...], message: str, remedy: str, changed: Change
+) -> None:
+    """In the file's keys, in ours for what a ``--set`` says, and for what no one key says."""
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed(family, **keys), overrides)
+    found = raised.value.diagnostics
+    assert any(message in each.message and remedy in each.help for each in found), found
+
+
+def test_sizes_that_the_file_leaves_out_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"model_type": "opt", "hidden_size": 64, "vocab_size": null, "ffn_dim": 99}', encoding="utf-8")
+    with pytest.raises(ConfigError):
+        import_config(str(path))
+    path.write_text('{"model_type": "opt", "hidden_size": 48, "ffn_dim": 99}', encoding="utf-8")
+    assumed = {"vocab_size": 50272, "n_heads": 12, "n_layers": 12, "max_len": 2048}
+    assert import_config(str(path)).assumed == assumed
+    del assumed["n_layers"]
+    assert import_config(str(path), ["n_layers=3"]).assumed == assumed
+
+
+@pytest.mark.parametrize("name", [path.stem for path in CONFIGS.glob("*.json")])
+def test_what_a_file_says_is_not_assumed(name: str) -> None:
+    """Published configs say their sizes, and what is taken from the family is what is not among their keys."""
+    path = CONFIGS / f"{name}.json"
+    found = import_config(str(path))
+    assert not {"n_layers", "d_model"} & found.assumed.keys()
+    body = json.loads(path.read_text(encoding="utf-8"))
+    body = body.get("text_config", body)
+    (family,) = [each for each in FAMILIES if each.model_type == found.family]
+    said = {names[0] for key, (*names, _) in family.fields.items() if body.get(key) is not None}
+    assert not said & found.assumed.keys()

@@ -30,9 +30,10 @@ def import_(
     """Write a Hugging Face config as a tinylm YAML.
 
     With only what differs from the defaults. Reads files on this machine, fetches nothing, runs no code beside them.
-    A setting that would change the model in a way no config can say is an error; keys that change no model are listed
-    on standard error. With --weights, the safetensors of the folder become those of a folder that --weights of other
-    commands takes: every name, shape and dtype is checked before anything is written.
+    A setting that would change the model in a way no config can say is an error; sizes that the file leaves to its
+    family, and keys that change no model, are listed on standard error. With --weights, the safetensors of the folder
+    become those of a folder that --weights of other commands takes: every name, shape and dtype is checked before
+    anything is written.
 
     \b
     Examples:
@@ -43,7 +44,7 @@ def import_(
     """
     from tinylm_cli.config.dump import to_short_yaml
     from tinylm_cli.interop.load import import_config
-    from tinylm_cli.render.views.imported import import_view
+    from tinylm_cli.render.views.imported import assumed_note, ignored_note, import_view
     from tinylm_cli.reports.imported import ImportReport
 
     if weights and (output is None or output == STDOUT):
@@ -55,11 +56,12 @@ def import_(
     title = f"{loaded.name}: {found.title}, from a Hugging Face config.json of model_type {found.family}."
     text = to_short_yaml(loaded.config, visible(title))  # a line break in a name must not end the comment
     report = ImportReport(
-        loaded.name, loaded.source, found.family, found.ignored, loaded.config.model_dump(), text,
+        loaded.name, loaded.source, found.family, found.ignored, found.assumed, loaded.config.model_dump(), text,
         weights=str(output) if weights else None,
     )  # fmt: skip
-    if found.ignored and format_ is Format.text:
-        talk(f"ignored, as no model depends on them: {', '.join(found.ignored)}")
+    if format_ is Format.text:
+        for note in filter(None, (assumed_note(report), ignored_note(report))):
+            talk(note)
     if weights:
         assert output is not None
         count = _convert(found, path, output, text)

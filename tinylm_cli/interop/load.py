@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tinylm_cli.config.codes import refusal
 from tinylm_cli.config.loader import LoadedConfig, parse_config, read_reference, resolve_config
 from tinylm_cli.config.presets import shipped
-from tinylm_cli.config.source import STDIN, Source, read_source
+from tinylm_cli.config.source import SET, STDIN, Source, read_source
 from tinylm_cli.errors import InputError
 
 CONFIG_FILE = "config.json"
@@ -23,12 +23,14 @@ class ImportedConfig(NamedTuple):
         family: Its ``model_type``.
         title: What people call the family.
         ignored: Keys that do not change the model, in the order of the file.
+        assumed: Sizes that neither the file nor an override says, by dotted field, as the family has them by default.
     """
 
     loaded: LoadedConfig
     family: str
     title: str
     ignored: tuple[str, ...]
+    assumed: dict[str, int]
 
 
 def load_config(reference: str, overrides: Sequence[str] = ()) -> LoadedConfig:
@@ -97,8 +99,10 @@ def _import(source: Source, overrides: Sequence[str]) -> ImportedConfig:
     mistakes = document.diagnostics + mapped.mistakes
     if mapped.family is None:
         raise refusal(mistakes)
-    loaded = resolve_config(mapped.root, _model_name(source.name), source.name, mistakes, overrides)
-    return ImportedConfig(loaded, mapped.family.model_type, mapped.family.title, mapped.ignored)
+    loaded = resolve_config(mapped.root, _model_name(source.name), source.name, mistakes, overrides, mapped.keys)
+    overridden = {name for name, span in loaded.origins.items() if span is not None and span.source == SET}
+    assumed = {name: size for name, size in mapped.assumed.items() if name not in overridden}
+    return ImportedConfig(loaded, mapped.family.model_type, mapped.family.title, mapped.ignored, assumed)
 
 
 def _model_name(source: str) -> str:

@@ -13,7 +13,7 @@ from tinylm_cli.config.guesses import suggest
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.yaml_reader import Node
-from tinylm_cli.errors import Diagnostic
+from tinylm_cli.errors import Diagnostic, Span
 from tinylm_cli.interop.families import BY_TYPE, FAMILIES
 from tinylm_cli.interop.family import EVERYWHERE, HARMLESS, Family, Must
 from tinylm_cli.interop.parts import activation
@@ -30,12 +30,16 @@ class Mapped(NamedTuple):
         family: Its family; None where that is not known, with a mistake that says so.
         root: The same model as the tree of a tinylm config.
         ignored: Keys that do not change the model, in the order of the file.
+        assumed: Sizes that the file does not say, by dotted field, as the family has them by default.
+        keys: The key that says a field, by dotted field.
         mistakes: What is wrong with it, or cannot be said in a tinylm config.
     """
 
     family: Family | None
     root: Node
     ignored: tuple[str, ...]
+    assumed: dict[str, int]
+    keys: dict[str, str]
     mistakes: list[Diagnostic]
 
 
@@ -43,7 +47,7 @@ def map_config(root: Node, source: str) -> Mapped:
     """Translate the tree of a config.json; its root is an object."""
     found = _family(root, source)
     if isinstance(found, Diagnostic):
-        return Mapped(None, root, (), [found])
+        return Mapped(None, root, (), {}, {}, [found])
     assert root.entries is not None
     named = root.entries.get("model_type")
     home = named.value.span if named is not None else root.span
@@ -59,22 +63,26 @@ def map_config(root: Node, source: str) -> Mapped:
         _leftovers(outer, found, ignored, found.outside)
         node = root.entries[found.inside].value if inner is not None else Node(root.span, entries={})
     defaults = {key: row[-1] for key, row in found.fields.items()} | dict(found.defaults)
-    read = Reader(node, source, home, defaults, aliases=found.aliases, path=f"{found.inside}." if found.inside else "")
+    path = f"{found.inside}." if found.inside else ""
+    read = Reader(node, source, home, defaults, aliases=found.aliases, path=path)
     read.mistakes.extend(mistakes)
+    read.keys.update({names[0]: f"{path}{key}" for key, (*names, _) in found.fields.items()})
     for field, value in found.always.items():
         read.put(field, value)
     for key, (*names, _) in found.fields.items():
         _transfer(read, key, names)
     if tied is not None:
-        tied.fields = read.fields
+        tied.fields, tied.keys = read.fields, read.keys
         _transfer(tied, "tie_word_embeddings", ["tie_weights"])
         read.mistakes.extend(each for each in tied.mistakes if each not in read.mistakes)
     for compute in found.compute:
         compute(read)
     _check_musts(read, {**EVERYWHERE, **found.musts})
     _leftovers(read, found, ignored, frozenset())
+    assumed = _assumed(read, found, home)
     _leave_out_what_follows(read)
-    return Mapped(found, tree(_in_order(read.fields), root.span, home), tuple(ignored), read.mistakes)
+    whole = tree(_in_order(read.fields), root.span, home)
+    return Mapped(found, whole, tuple(ignored), assumed, read.keys, read.mistakes)
 
 
 def not_an_object(root: Node | None, source: Source) -> Diagnostic:
@@ -178,6 +186,19 @@ def _leftovers(read: Reader, family: Family, ignored: list[str], also: frozenset
         near = difflib.get_close_matches(key[:64], known, n=1, cutoff=_NEAR) if guesses <= _MOST_GUESSES else []
         unheard = f"{family.title}, as transformers 5.23 knows it, has no such setting"
         read.unknown(key, entry, f"did you mean {near[0]}?" if near else unheard)
+
+
+def _assumed(read: Reader, family: Family, home: Span) -> dict[str, int]:
+    """Return the sizes that no key of the file says: those whose place is that of the family's name."""
+    return {
+        name: node.scalar
+        for name, node in _in_order(read.fields).items()
+        if node.span == home and name not in family.always and isinstance(node.scalar, int) and _is_size(name)
+    }
+
+
+def _is_size(name: str) -> bool:
+    return fields()[name].kind == "integer"
 
 
 def _leave_out_what_follows(read: Reader) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -83,5 +84,49 @@ def test_a_correction_of_double_precision_would_lose_bits_and_is_refused(tmp_pat
     held[STORED] = held[STORED].double()
     save_file(held, tmp_path / "hub/model.safetensors")
     with pytest.raises(WeightsError, match=r"e_score_correction_bias is F64, .* kept in F32"):
+        converted(tmp_path / "hub")
+    assert not (tmp_path / "ours").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda head: head.to(torch.float8_e4m3fn), "lm_head.weight is F8_E4M3 and transformer.wte.weight F32"),
+        (lambda head: head.bfloat16(), "lm_head.weight is BF16 and transformer.wte.weight F32"),
+        (lambda head: head.int(), "lm_head.weight is I32 and transformer.wte.weight F32"),
+        (lambda head: head + 1, "lm_head.weight differs from transformer.wte.weight"),
+        (lambda head: head[:-1], "lm_head.weight differs from transformer.wte.weight"),
+        (lambda head: head.clone(), ""),
+    ],
+)
+def test_a_tied_head_that_is_stored_again_is_the_same_to_the_bit(
+    tmp_path: Path, change: Callable[[Tensor], Tensor], told: str
+) -> None:
+    config = ModelConfig.model_validate(
+        {
+            "vocab_size": 11, "d_model": 8, "n_heads": 2, "n_layers": 1, "d_ff": 12, "max_len": 16,
+            "embedding": {"multiplier": 1.0}, "position": {"kind": "learned"},
+            "feed_forward": {"activation": "gelu_tanh"},
+        }
+    )  # fmt: skip
+    folder = tmp_path / "hub"
+    export_model(TinyTransformerLM.from_config(config), choose(config), folder)
+    held = load_file(folder / "model.safetensors")
+    held["lm_head.weight"] = change(held["transformer.wte.weight"]).clone()
+    save_file(held, folder / "model.safetensors")
+    if not told:
+        assert load_model(config, converted(folder)).config.tie_weights
+        return
+    with pytest.raises(WeightsError, match=told):
+        converted(folder)
+    assert not (tmp_path / "ours").exists()
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.int8, torch.bool])
+def test_weights_of_a_type_that_is_not_read_are_refused_by_name(tmp_path: Path, dtype: torch.dtype) -> None:
+    held = exported(tmp_path / "hub", torch.float32, FINE)
+    held["lm_head.weight"] = held["lm_head.weight"].to(dtype)
+    save_file(held, tmp_path / "hub/model.safetensors")
+    with pytest.raises(WeightsError, match=r"lm_head.weight is \w+, and weights are F64, F32, F16, BF16"):
         converted(tmp_path / "hub")
     assert not (tmp_path / "ours").exists()

@@ -25,6 +25,9 @@ from tinylm_cli.model.weights import save_tensors
 DERIVED = re.compile(r"(^|\.)(rotary_emb\.inv_freq|attn\.(masked_)?bias|attention\.(masked_)?bias|embed_positions)$")
 """Buffers that some files hold and every library works out again: causal masks and rotary frequencies."""
 
+HEADS = ("lm_head.weight", "embed_out.weight")
+"""What a head is called where a file holds it again beside the table that it is tied to."""
+
 MAX_PROBLEMS = 5
 
 
@@ -126,12 +129,25 @@ def _problems(
     for name in stored.tensors:
         if name in known or DERIVED.search(name):
             continue
-        if config.tie_weights and name in ("lm_head.weight", "embed_out.weight"):
-            embedding = expected[0].stored
-            if embedding in stored.tensors and not torch.equal(stored.read(name), stored.read(embedding)):
-                yield f"{name} differs from {embedding}, and the config ties them"
+        if config.tie_weights and name in HEADS:
+            yield from _other_head(name, expected[0].stored, stored)
             continue
         yield f"{name} is unexpected"
+
+
+def _other_head(name: str, embedding: str, stored: HubFolder) -> Iterator[str]:
+    """Yield how a head that is stored beside the table it is tied to differs from it, bit by bit."""
+    head, table = stored.tensors[name], stored.tensors.get(embedding)
+    if table is None or table.dtype not in DTYPES:
+        return  # told of the table
+    if head.dtype != table.dtype:
+        yield f"{name} is {head.dtype} and {embedding} {table.dtype}, and the config ties them"
+    elif head.shape != table.shape or not torch.equal(_bits(stored.read(name)), _bits(stored.read(embedding))):
+        yield f"{name} differs from {embedding}, and the config ties them"
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    return tensor.view(torch.uint8)
 
 
 def _dtype(found: list[Pair], stored: HubFolder, own: Mapping[str, torch.dtype]) -> torch.dtype:

@@ -121,6 +121,16 @@ def test_copies_and_casts_compute_the_same_function(config: ModelConfig) -> None
 
 
 @given(small_configs())
+@settings(max_examples=30)
+def test_weights_assigned_to_a_model_on_meta_compute_the_same_function(config: ModelConfig) -> None:
+    model = random_model(config)
+    other = TinyTransformerLM.from_config(config, device="meta").eval()
+    other.load_state_dict(model.state_dict(), assign=True)
+    with torch.no_grad():
+        assert torch.equal(other(ids(6)), model(ids(6)))
+
+
+@given(small_configs())
 @settings(max_examples=40)
 def test_every_parameter_has_a_gradient(config: ModelConfig) -> None:
     model = random_model(config)

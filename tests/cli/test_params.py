@@ -130,3 +130,18 @@ def test_the_largest_config_there_may_be_is_counted_in_a_blink(here: Here) -> No
     assert time.perf_counter() - began < 1
     assert model["total_params"] == 3_958_349_339_035_697_152
     assert here("params", *words, "--config", "base").code == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        ("unique", ["unique"]),
+        ("non-embedding", ["unique", "non-embedding"]),
+        ("hub", ["unique", "hub", "hub-tied-head", "hub-masks"]),
+    ],
+)
+def test_a_convention_is_shown_beside_the_count_of_unique_tensors(asked: str, shown: list[str], here: Here) -> None:
+    for columns in (60, 80, 120):
+        lines = here("params", "--config", "gpt2", "--convention", asked, columns=columns).out.splitlines()
+        table = lines[next(i for i, line in enumerate(lines) if line.startswith("convention ")) + 1 :]
+        assert [line.split()[0] for line in table if line and line[0] != " "] == shown

@@ -146,7 +146,7 @@ def _breakdown(model: ModelParams, convention: str | None) -> list[Block]:
 
 
 def _counts(model: ModelParams, convention: str) -> Table:
-    """Show the unique count, and those of a convention with what sets them apart."""
+    """Show the unique count, and those of a convention or group of them with what sets each apart."""
     columns = (
         Column("convention"),
         Column("parameters", right=True),
@@ -156,12 +156,12 @@ def _counts(model: ModelParams, convention: str) -> Table:
     rows = tuple(
         (
             Cell(count.convention, "name"),
-            Cell(integer(count.params), "strong" if count.convention == convention else "plain"),
+            Cell(integer(count.params), "plain" if count.convention == "unique" else "strong"),
             f"{count.difference_params:+,}".replace("-", "−") if count.difference_params else "",
             count.explanation,
         )
         for count in model.counts
-        if count.convention in ("unique", convention)
+        if count.convention in ("unique", convention) or count.convention.startswith(f"{convention}-")
     )
     return Table(columns, rows)
 

@@ -107,6 +107,7 @@ COMMANDS = {
     "--version": [],
     "list": [],
     "params": ["--config", "toy.yaml", "--by", "tensor"],
+    "estimate": ["--config", "toy.yaml", "--by", "layer"],
     "import": ["hub", "--format", "markdown"],
     "validate": ["toy.yaml", "wrong.yaml"],
     "schema": ["--format", "markdown"],

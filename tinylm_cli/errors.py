@@ -4,6 +4,7 @@
 
     TinylmError
     ├── ConfigError        exit 1  the config was read and is wrong; carries every diagnostic found
+    ├── AnalysisError      exit 1  a config is asked for what it cannot do, as a sequence over its max_len
     └── UnableError        exit 2  the command could not be carried out
         ├── UsageError             the words on the command line do not fit
         ├── InputError             something named could not be read
@@ -114,6 +115,12 @@ class ConfigError(TinylmError):
         more = f" (and {len(diagnostics) - 1} more)" if len(diagnostics) > 1 else ""
         super().__init__(f"{place}: {first.message}{more}", help=first.help)
         self.diagnostics = diagnostics
+
+
+class AnalysisError(TinylmError):
+    """A sound config is asked for what it cannot do: a sequence over its max_len, an uneven split."""
+
+    exit_code = ExitCode.FAILED
 
 
 class UnableError(TinylmError):

@@ -13,6 +13,7 @@ from tinylm_cli import errors
 from tinylm_cli.reports import SCHEMA_VERSION
 from tinylm_cli.reports.architecture import BuildReport
 from tinylm_cli.reports.check import CheckReport
+from tinylm_cli.reports.estimate import EstimateReport
 from tinylm_cli.reports.exported import ExportReport
 from tinylm_cli.reports.failure import FailureReport
 from tinylm_cli.reports.forward import ForwardReport
@@ -28,6 +29,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "json.md"
 
 REPORTS: dict[str, type] = {
     "params": ParamsReport,
+    "estimate": EstimateReport,
     "build": BuildReport,
     "forward": ForwardReport,
     "generate": GenerateReport,

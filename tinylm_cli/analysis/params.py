@@ -7,9 +7,12 @@ from typing import Literal
 
 from tinylm_cli.analysis.conventions import counts
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
-from tinylm_cli.analysis.table import COMPONENTS, TensorTable, tensor_table
+from tinylm_cli.analysis.table import COMPONENTS, Component, TensorTable, tensor_table
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.reports.params import ModelParams, PartParams, TiedLedger
+
+VOCABULARY: tuple[Component, ...] = ("token_embedding", "position", "lm_head")
+"""Components that grow with the vocabulary or with the longest sequence, and that stand outside the layers."""
 
 Breakdown = Literal["component", "layer", "tensor"]
 
@@ -20,6 +23,26 @@ ADAM_BYTES_PER_PARAM = 8
 def total_params(table: TensorTable) -> int:
     """Return the parameters of the model, a tied tensor counted once."""
     return sum(section.repeats * tensor.params for section in table for tensor in section.tensors)
+
+
+def active_params(table: TensorTable) -> int:
+    """Return the parameters that one token uses: of experts, those it is sent to."""
+    return sum(section.repeats * tensor.active_params for section in table for tensor in section.tensors)
+
+
+def non_embedding_params(table: TensorTable) -> int:
+    """Return the parameters outside the token embedding, learned positions and an untied head, as scaling laws count.
+
+    References:
+        Kaplan et al. 2020, section 2.1, https://arxiv.org/abs/2001.08361
+    """
+    vocabulary = sum(t.params for section in table for t in section.tensors if t.component in VOCABULARY)
+    return total_params(table) - vocabulary
+
+
+def weights_bytes(table: TensorTable, dtype: str) -> int:
+    """Return the bytes of the stored parameters in ``dtype``, a key of ``DTYPE_BYTES``."""
+    return total_params(table) * DTYPE_BYTES[dtype]
 
 
 def naive_params(table: TensorTable) -> int:
@@ -56,7 +79,7 @@ def analyse_params(
         tied_saved_params=head if config.tie_weights else 0,
         nominal_params=nominal,
         nominal_error=total / nominal - 1 if nominal else None,
-        weights_bytes=total * DTYPE_BYTES[dtype],
+        weights_bytes=weights_bytes(table, dtype),
         dtype=dtype,
         components=tuple(_by_component(table, total)),
         parts=tuple(_PARTS[by](table, total, expand)) if by in _PARTS else (),

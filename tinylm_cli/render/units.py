@@ -28,6 +28,16 @@ def compact(value: int) -> str:
     raise AssertionError
 
 
+def flops(value: float) -> str:
+    """Return operations to three digits: ``17.2 GFLOP``."""
+    scaled = float(value)
+    for unit in ("", "K", "M", "G", "T", "P", "E", "Z"):
+        if scaled < 999.5:
+            return f"{scaled:.{0 if scaled >= 99.95 else 1 if scaled >= 9.995 else 2}f} {unit}FLOP"
+        scaled /= 1000
+    return f"{scaled:,.0f} YFLOP"
+
+
 def stated_count(value: int) -> str:
     """Return a count as a person states it: ``5M`` where that is all of it, else every digit."""
     return compact(value) if value % 10 ** max(len(str(value)) - 3, 0) == 0 else integer(value)

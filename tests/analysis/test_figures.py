@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+
+from tests.architectures import small_configs
+from tinylm_cli.analysis.figures import FIGURES, Conditions, figure
+from tinylm_cli.analysis.params import analyse_params
+from tinylm_cli.config.loader import LoadedConfig
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.load import load_config
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_name_ends_in_its_unit(name: str) -> None:
+    assert name.endswith((f"_{FIGURES[name].unit}", f"_{FIGURES[name].unit}_per_token"))
+
+
+@given(config=small_configs())
+def test_every_figure_is_a_count_and_agrees_with_the_report_of_that_name(config: ModelConfig) -> None:
+    report = analyse_params(LoadedConfig("drawn", "drawn", config, {}), dtype="bfloat16")
+    for name in FIGURES:
+        value = figure(name, config)
+        assert type(value) is int
+        assert value >= 0
+        if hasattr(report, name):
+            assert value == getattr(report, name)
+
+
+def test_what_is_assumed_decides() -> None:
+    config = load_config("llama-3-8b").config
+    assert figure("weights_bytes", config) == 2 * 8_030_261_248
+    assert figure("weights_bytes", config, Conditions(dtype="float32")) == 4 * 8_030_261_248
+    assert figure("kv_cache_bytes", config, Conditions(batch_size=3, seq_len=100)) == 3 * 100 * 32 * 2 * 8 * 128 * 2
+    assert figure("decode_flops_per_token", config, Conditions(seq_len=1)) < figure("decode_flops_per_token", config)

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.architectures import small_configs
+from tinylm_cli.analysis.flops import (
+    analyse_flops,
+    decode_flops,
+    forward_flops,
+    prefill_flops,
+    train_flops,
+    visible_pairs,
+)
+from tinylm_cli.analysis.layers import kinds
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import AnalysisError
+from tinylm_cli.interop.load import load_config
+
+
+def test_tiny_by_hand() -> None:
+    """Four layers of 12 D² weights, the head, and T(T + 1)/2 pairs of 2 × 2 × D operations each."""
+    tokens, width, vocab, layers = 8, 128, 256, 4
+    weights = layers * 12 * width**2 + vocab * width
+    pairs = tokens * (tokens + 1) // 2
+    expected = 2 * tokens * weights + layers * 2 * 2 * pairs * width
+    assert forward_flops(load_config("tiny").config, batch_size=1, seq_len=tokens) == expected
+
+
+@given(length=st.integers(1, 60), window=st.one_of(st.none(), st.integers(1, 80)))
+def test_pairs_are_those_a_mask_allows(length: int, window: int | None) -> None:
+    allowed = sum(1 for q in range(length) for k in range(q + 1) if window is None or q - k < window)
+    assert visible_pairs(length, window) == allowed
+
+
+@given(
+    pattern=st.text("LG", min_size=1, max_size=7),
+    start=st.integers(0, 20),
+    count=st.integers(0, 40),
+    window=st.one_of(st.none(), st.just(3)),
+)
+def test_kinds_count_layers_as_the_config_has_them(pattern: str, start: int, count: int, window: int | None) -> None:
+    config = ModelConfig.model_construct(
+        **load_config("tiny").config.model_dump() | {"n_layers": 60},
+    )
+    attention = load_config("tiny").config.attention.model_copy(update={"window": window, "window_pattern": pattern})
+    config = config.model_copy(update={"attention": attention})
+    layers = range(start, start + count)
+    found = {kind.window: kind.repeats for kind in kinds(config, layers)}
+    seen = [config.window(layer) for layer in layers]
+    assert found == {each: seen.count(each) for each in set(seen)}
+
+
+@given(config=small_configs(), length=st.integers(1, 14), batch=st.integers(1, 5))
+def test_parts_make_the_whole(config: ModelConfig, length: int, batch: int) -> None:
+    report = analyse_flops(config, batch_size=batch, seq_len=length, recompute="full")
+    assert sum(part.forward_flops for part in report.components) == report.forward_flops
+    assert sum(part.forward_flops for part in report.layers) == report.forward_flops
+    assert report.train_flops == report.forward_flops + report.backward_flops + report.recompute_flops
+    assert report.forward_flops == batch * forward_flops(config, batch_size=1, seq_len=length)
+    again = [train_flops(config, batch_size=batch, seq_len=length, recompute=r) for r in ("none", "selective", "full")]
+    assert again == sorted(again)
+    head = next(part.forward_flops for part in report.components if part.name == "lm_head")
+    assert again[2] - again[0] == report.forward_flops - head, "all but the head is computed again"
+    scores = next(part.forward_flops for part in report.components if part.name == "attention_scores")
+    assert again[1] - again[0] == scores
+
+
+@given(config=small_configs(), length=st.integers(1, 14))
+def test_a_mask_never_adds_work(config: ModelConfig, length: int) -> None:
+    causal = forward_flops(config, batch_size=1, seq_len=length)
+    assert causal <= forward_flops(config, batch_size=1, seq_len=length, attention="full")
+    assert prefill_flops(config, batch_size=1, seq_len=length) <= causal
+
+
+@given(config=small_configs().filter(lambda config: config.attention.kind == "multi_head"))
+def test_decoding_every_token_costs_one_causal_pass(config: ModelConfig) -> None:
+    decoded = sum(decode_flops(config, context_len=length) for length in range(1, config.max_len + 1))
+    assert decoded == forward_flops(config, batch_size=1, seq_len=config.max_len)
+
+
+def test_ten_thousand_layers_are_held_as_few() -> None:
+    config = load_config("gemma-2-2b", ["n_layers=10000"]).config
+    report = analyse_flops(config, batch_size=1, seq_len=8192)
+    assert [part.count for part in report.layers] == [5000, 5000, 1]
+
+
+@pytest.mark.parametrize("length", [0, 1025, -1])
+def test_a_length_that_cannot_be_is_refused(length: int) -> None:
+    config = load_config("tiny").config
+    asked: tuple[Callable[[], int], ...] = (
+        lambda: forward_flops(config, batch_size=1, seq_len=length),
+        lambda: train_flops(config, batch_size=1, seq_len=length),
+        lambda: decode_flops(config, context_len=length),
+    )
+    for refused in asked:
+        with pytest.raises(AnalysisError, match=rf"{length} is outside 1..1024"):
+            refused()

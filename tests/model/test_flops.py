@@ -1,0 +1,74 @@
+"""The closed form of a model's operations against torch's own counter, on the instantiated module."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from torch.utils.flop_counter import FlopCounterMode
+
+from tests.architectures import small_configs
+from tinylm_cli.analysis.flops import analyse_flops, decode_flops, forward_flops, prefill_flops, train_flops
+from tinylm_cli.config.presets import shipped
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.load import load_config
+from tinylm_cli.model import TinyTransformerLM
+from tinylm_cli.model.cache import KVCache
+
+META = torch.device("meta")
+
+
+def without_dropout(config: ModelConfig) -> ModelConfig:
+    return config.model_copy(update={"dropout": 0.0})
+
+
+def counted(model: TinyTransformerLM, batch_size: int, seq_len: int, *, backward: bool = False) -> int:
+    tokens = torch.zeros(batch_size, seq_len, dtype=torch.long, device=META)
+    with FlopCounterMode(display=False) as counter:
+        logits = model(tokens)
+        if backward:
+            logits.sum().backward()
+    return int(counter.get_total_flops())
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_published_model_costs_what_torch_counts(name: str) -> None:
+    config = without_dropout(load_config(name).config)
+    seq_len = min(48, config.max_len)
+    model = TinyTransformerLM.from_config(config, device="meta")
+    forward = forward_flops(config, batch_size=2, seq_len=seq_len, attention="full")
+    assert forward == counted(model, 2, seq_len)
+    trained = train_flops(config, batch_size=2, seq_len=seq_len, attention="full")
+    assert trained == counted(model, 2, seq_len, backward=True)
+    by_part = analyse_flops(config, batch_size=2, seq_len=seq_len, attention="full")
+    assert by_part.forward_flops == forward == sum(part.forward_flops for part in by_part.components)
+    assert forward == sum(part.forward_flops for part in by_part.layers)
+
+
+@settings(max_examples=40, deadline=None)
+@given(config=small_configs())
+def test_any_model_costs_what_torch_counts(config: ModelConfig) -> None:
+    config = without_dropout(config)
+    seq_len = min(7, config.max_len)
+    model = TinyTransformerLM.from_config(config, device="meta")
+    assert forward_flops(config, batch_size=3, seq_len=seq_len, attention="full") == counted(model, 3, seq_len)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_one_more_token_costs_what_torch_counts(name: str) -> None:
+    """Decoding reads what is cached; of latent attention, without expanding it."""
+    config = without_dropout(load_config(name).config)
+    config = config.model_copy(update={"n_layers": min(config.n_layers, 6)})  # a whole pattern of windows
+    model = TinyTransformerLM.from_config(config, device="meta").eval()
+    cache = KVCache(config, batch_size=1, capacity=40, device=META, dtype=torch.float32)
+    read, new = (torch.zeros(1, count, dtype=torch.long, device=META) for count in (39, 1))
+    with torch.no_grad():
+        with FlopCounterMode(display=False) as prefill:
+            model.logits(model.hidden(read, cache=cache)[:, -1])
+        with FlopCounterMode(display=False) as decode:
+            model.logits(model.hidden(new, cache=cache))
+    assert decode.get_total_flops() == decode_flops(config, context_len=40)
+    spare = forward_flops(config, batch_size=1, seq_len=39, attention="full") - forward_flops(
+        config, batch_size=1, seq_len=39
+    )
+    assert prefill.get_total_flops() - spare == prefill_flops(config, batch_size=1, seq_len=39)

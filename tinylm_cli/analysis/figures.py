@@ -1,0 +1,106 @@
+"""Every figure of a model that can be named: in an assertion, a budget, a comparison, a target.
+
+One table of names; a figure is computed when it is asked for, by the module that owns its formula.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tinylm_cli.analysis.flops import decode_flops, forward_flops, train_flops
+from tinylm_cli.analysis.memory import kv_cache_bytes
+from tinylm_cli.analysis.params import active_params, non_embedding_params, total_params, weights_bytes
+from tinylm_cli.analysis.table import tensor_table
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.reports.figures import Unit
+
+
+class Conditions(NamedTuple):
+    """What figures that depend on more than the config assume.
+
+    Attributes:
+        batch_size: Sequences at once, >= 1.
+        seq_len: Tokens in each; the config's max_len when None.
+        dtype: What weights, activations and caches are stored in: a key of ``DTYPE_BYTES``.
+    """
+
+    batch_size: int = 1
+    seq_len: int | None = None
+    dtype: str = "bfloat16"
+
+    def length(self, config: ModelConfig) -> int:
+        """Return the tokens in each sequence."""
+        return config.max_len if self.seq_len is None else self.seq_len
+
+
+class Figure(NamedTuple):
+    """A figure that has a name.
+
+    Attributes:
+        name: What it is called in JSON and on the command line; ends in its unit.
+        unit: What it counts.
+        meaning: What it is, in a few words.
+        compute: Works it out.
+    """
+
+    name: str
+    unit: Unit
+    meaning: str
+    compute: Callable[[ModelConfig, Conditions], int]
+
+
+def _per_sequence(flops: Callable[..., int]) -> Callable[[ModelConfig, Conditions], int]:
+    return lambda config, given: flops(config, batch_size=1, seq_len=given.length(config))
+
+
+def _per_token(flops: Callable[..., int]) -> Callable[[ModelConfig, Conditions], int]:
+    """Return the mean over the tokens of a sequence, rounded to a whole operation."""
+    return lambda config, given: round(_per_sequence(flops)(config, given) / given.length(config))
+
+
+def _kv_cache(config: ModelConfig, given: Conditions) -> int:
+    return kv_cache_bytes(config, batch_size=given.batch_size, seq_len=given.length(config), dtype=given.dtype)
+
+
+FIGURES: dict[str, Figure] = {
+    figure.name: figure
+    for figure in (
+        Figure(
+            "total_params",
+            "params",
+            "parameters, a tied tensor counted once",
+            lambda c, _: total_params(tensor_table(c)),
+        ),
+        Figure(
+            "active_params", "params", "parameters that one token uses", lambda c, _: active_params(tensor_table(c))
+        ),
+        Figure(
+            "non_embedding_params",
+            "params",
+            "parameters outside the vocabulary's tables and learned positions",
+            lambda c, _: non_embedding_params(tensor_table(c)),
+        ),
+        Figure("weights_bytes", "bytes", "the weights", lambda c, given: weights_bytes(tensor_table(c), given.dtype)),
+        Figure("kv_cache_bytes", "bytes", "keys and values kept while decoding", _kv_cache),
+        Figure("forward_flops_per_token", "flops", "a forward pass, for each token", _per_token(forward_flops)),
+        Figure("train_flops_per_token", "flops", "a training step, for each token", _per_token(train_flops)),
+        Figure(
+            "decode_flops_per_token",
+            "flops",
+            "decoding one more token of a sequence",
+            lambda c, given: decode_flops(c, context_len=given.length(c)),
+        ),
+    )
+}
+"""Every figure by name, in the order in which they are shown."""
+
+
+def figure(name: str, config: ModelConfig, given: Conditions = Conditions()) -> int:  # noqa: B008 - immutable
+    """Return a figure of a config by name.
+
+    Raises:
+        KeyError: If no figure is called that.
+        AnalysisError: If the config cannot do what ``given`` asks for.
+    """
+    return FIGURES[name].compute(config, given)

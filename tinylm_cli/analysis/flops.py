@@ -1,0 +1,263 @@
+"""Floating-point operations of a config: a fold over the tensor table, and the products of attention that have none.
+
+Only matrix products are counted, a multiplication and an addition as two. Norms, activations, softmax and rotation are
+left out, as torch's FlopCounterMode and every published count leave them out: they are a small share of the arithmetic,
+and their time is that of reading memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from tinylm_cli.analysis.layers import kinds
+from tinylm_cli.analysis.params import active_params
+from tinylm_cli.analysis.table import Section, Tensor, tensor_table
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import AnalysisError
+from tinylm_cli.reports.flops import COMPONENTS, AttentionCount, FlopsComponent, ModelFlops, PartFlops, Recompute
+
+BACKWARD = 2
+"""Products of a backward pass for each of the forward one: one gives the gradient of its input, one of its weight.
+
+References:
+    Kaplan et al. 2020, section 2.1, https://arxiv.org/abs/2001.08361
+"""
+
+_LOOKED_UP = ("token_embedding", "position")
+"""Tables whose rows are looked up: no product."""
+
+Pairs = Callable[[int | None], int]
+"""From a window to the pairs of a query and a key that are compared, in one sequence."""
+
+
+class Product(NamedTuple):
+    """A matrix product of one layer, or as many as there are heads or experts.
+
+    Attributes:
+        name: The module that holds the weight; ``attention.scores`` and ``attention.mix`` have none.
+        component: The part of the model it belongs to.
+        flops: Operations for one sequence.
+    """
+
+    name: str
+    component: FlopsComponent
+    flops: int
+
+
+class Stretch(NamedTuple):
+    """Products that stand outside the layers, or that are the same in each of ``repeats`` layers."""
+
+    name: str
+    repeats: int
+    products: tuple[Product, ...]
+
+    @property
+    def flops(self) -> int:
+        """Operations of all ``repeats`` together, for one sequence."""
+        return self.repeats * sum(product.flops for product in self.products)
+
+
+def forward_flops(config: ModelConfig, *, batch_size: int, seq_len: int, attention: AttentionCount = "causal") -> int:
+    """Return the operations of one pass over ``batch_size`` sequences.
+
+    Args:
+        config: A validated config.
+        batch_size: B, >= 1.
+        seq_len: T, 1..max_len.
+        attention: ``full`` counts all T² pairs, as a kernel that knows no mask computes them, and as torch's counter
+            does; ``causal`` only those that a query may see.
+
+    Raises:
+        AnalysisError: If seq_len is outside 1..max_len.
+    """
+    return batch_size * sum(stretch.flops for stretch in stretches(config, seq_len=seq_len, attention=attention))
+
+
+def decode_flops(config: ModelConfig, *, context_len: int) -> int:
+    """Return the operations of decoding one token of one sequence.
+
+    Latent attention is computed on the small vectors as they are: what expands them is applied to the query and to the
+    mixture instead, which costs as much for one token as expanding one vector.
+
+    Args:
+        config: A validated config.
+        context_len: Positions attended to, the token's own included, 1..max_len.
+
+    Raises:
+        AnalysisError: If context_len is outside 1..max_len.
+
+    References:
+        DeepSeek-AI 2024, section 2.1.2, https://arxiv.org/abs/2405.04434
+    """
+    _require_length(config, context_len, "context_len")
+    found = _stretches(config, 1, lambda window: min(context_len, window or context_len), absorbed=True)
+    return sum(stretch.flops for stretch in found)
+
+
+def prefill_flops(config: ModelConfig, *, batch_size: int, seq_len: int) -> int:
+    """Return the operations of reading prompts and predicting one token after each: the head reads one vector of each.
+
+    Raises:
+        AnalysisError: If seq_len is outside 1..max_len.
+    """
+    found = list(stretches(config, seq_len=seq_len))
+    head = sum(p.flops for stretch in found for p in stretch.products if p.component == "lm_head")
+    return batch_size * (sum(stretch.flops for stretch in found) - head + head // seq_len)
+
+
+def train_flops(
+    config: ModelConfig,
+    *,
+    batch_size: int,
+    seq_len: int,
+    attention: AttentionCount = "causal",
+    recompute: Recompute = "none",
+) -> int:
+    """Return the operations of a training step: forward, backward, and what is computed again for it.
+
+    Raises:
+        AnalysisError: If seq_len is outside 1..max_len.
+    """
+    found = list(stretches(config, seq_len=seq_len, attention=attention))
+    forward = sum(stretch.flops for stretch in found)
+    return batch_size * ((1 + BACKWARD) * forward + sum(_recomputed(stretch, recompute) for stretch in found))
+
+
+def analyse_flops(
+    config: ModelConfig,
+    *,
+    batch_size: int,
+    seq_len: int,
+    attention: AttentionCount = "causal",
+    recompute: Recompute = "none",
+) -> ModelFlops:
+    """Return the operations of a pass and of a training step, by component and by layer.
+
+    Args:
+        config: A validated config.
+        batch_size: B, sequences in a step, >= 1.
+        seq_len: T, tokens in each, 1..max_len.
+        attention: Which pairs count, as for :func:`forward_flops`.
+        recompute: What the backward pass computes again: ``selective`` the scores of attention and their mixture,
+            ``full`` every layer. What a fused attention kernel computes again inside its own backward pass is never
+            counted.
+
+    Raises:
+        AnalysisError: If seq_len is outside 1..max_len.
+
+    References:
+        Korthikanti et al. 2022 (recomputation), https://arxiv.org/abs/2205.05198;
+        Dao et al. 2022 (fused attention), https://arxiv.org/abs/2205.14135;
+        Kaplan et al. 2020 (6N), https://arxiv.org/abs/2001.08361
+    """
+    found = list(stretches(config, seq_len=seq_len, attention=attention))
+    tokens = batch_size * seq_len
+    forward = batch_size * sum(stretch.flops for stretch in found)
+    again = batch_size * sum(_recomputed(stretch, recompute) for stretch in found)
+    train = (1 + BACKWARD) * forward + again
+    active = active_params(tensor_table(config))
+    return ModelFlops(
+        batch_size=batch_size,
+        seq_len=seq_len,
+        attention=attention,
+        recompute=recompute,
+        forward_flops=forward,
+        backward_flops=BACKWARD * forward,
+        recompute_flops=again,
+        train_flops=train,
+        forward_flops_per_token=forward / tokens,
+        train_flops_per_token=train / tokens,
+        six_n_flops_per_token=6 * active,
+        six_n_ratio=train / (6 * active * tokens),
+        decode_flops_per_token=decode_flops(config, context_len=seq_len),
+        components=tuple(_by_component(found, batch_size, forward)),
+        layers=tuple(
+            PartFlops(each.name, each.repeats, batch_size * each.flops, batch_size * each.flops / forward)
+            for each in found
+            if each.products
+        ),
+    )
+
+
+def stretches(config: ModelConfig, *, seq_len: int, attention: AttentionCount = "causal") -> Iterator[Stretch]:
+    """Yield every product of one sequence's way through the model, alike layers held once.
+
+    Raises:
+        AnalysisError: If seq_len is outside 1..max_len.
+    """
+    _require_length(config, seq_len, "seq_len")
+    pairs: Pairs = (lambda _: seq_len**2) if attention == "full" else (lambda window: visible_pairs(seq_len, window))
+    return _stretches(config, seq_len, pairs, absorbed=False)
+
+
+def visible_pairs(seq_len: int, window: int | None) -> int:
+    """Return how many pairs of a query and a key at or before it, within the window, one sequence has.
+
+    ``Σ min(t, window)`` over t = 1..seq_len.
+    """
+    reach = min(seq_len, window or seq_len)
+    return reach * (reach + 1) // 2 + (seq_len - reach) * reach
+
+
+def _stretches(config: ModelConfig, tokens: int, pairs: Pairs, *, absorbed: bool) -> Iterator[Stretch]:
+    for section in tensor_table(config):
+        products = tuple(_of_weights(section, tokens))
+        if section.layers is None:
+            yield Stretch(products[0].name if products else section.tensors[0].name, 1, products)
+            continue
+        found = list(kinds(config, section.layers))
+        for kind in found:
+            which = "" if len(found) == 1 else f" window {kind.window}" if kind.window else " global"
+            core = _of_attention(config, pairs(kind.window), absorbed=absorbed)
+            yield Stretch(section.prefix() + which, kind.repeats, (*products, *core))
+
+
+def _of_weights(section: Section, tokens: int) -> Iterator[Product]:
+    """Yield the product of each matrix with every token's vector; of stacked ones, with those of tokens sent there."""
+    for tensor in section.tensors:
+        if _is_matrix(tensor):
+            name = tensor.name.removesuffix(".weight")
+            used = (
+                tensor.elements if tensor.per_token is None else tensor.elements // tensor.shape[0] * tensor.per_token
+            )
+            component: FlopsComponent = tensor.component  # type: ignore[assignment]  # those looked up are passed over
+            yield Product(name, component, 2 * tokens * used)
+
+
+def _is_matrix(tensor: Tensor) -> bool:
+    return tensor.name.endswith(".weight") and len(tensor.shape) > 1 and tensor.component not in _LOOKED_UP
+
+
+def _of_attention(config: ModelConfig, pairs: int, *, absorbed: bool) -> Iterator[Product]:
+    """Yield queries times keys, and weights times values; each head of queries has its own, however keys are shared."""
+    width, width_value = config.d_head, config.d_value
+    if absorbed and config.attention.kind == "latent":
+        width, width_value = config.attention.kv_rank + config.attention.d_rope, config.attention.kv_rank
+    yield Product("attention.scores", "attention_scores", 2 * config.n_heads * pairs * width)
+    yield Product("attention.mix", "attention_scores", 2 * config.n_heads * pairs * width_value)
+
+
+def _recomputed(stretch: Stretch, recompute: Recompute) -> int:
+    """Return the operations of one sequence that a backward pass does again."""
+    if recompute == "none" or not any(p.component == "attention_scores" for p in stretch.products):
+        return 0
+    wanted = (p.flops for p in stretch.products if recompute == "full" or p.component == "attention_scores")
+    return stretch.repeats * sum(wanted)
+
+
+def _by_component(found: list[Stretch], batch_size: int, total: int) -> Iterator[PartFlops]:
+    for component in COMPONENTS:
+        flops = batch_size * sum(
+            each.repeats * product.flops
+            for each in found
+            for product in each.products
+            if product.component == component
+        )
+        if flops:
+            yield PartFlops(component, 1, flops, flops / total)
+
+
+def _require_length(config: ModelConfig, length: int, name: str) -> None:
+    if not 1 <= length <= config.max_len:
+        raise AnalysisError(f"{name} {length} is outside 1..{config.max_len}, the config's max_len")

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm_cli.config.loader import LoadedConfig, resolve_config
 from tinylm_cli.config.schema import flatten
 from tinylm_cli.config.source import Source
-from tinylm_cli.errors import ConfigError
+from tinylm_cli.errors import ConfigError, Diagnostic
 from tinylm_cli.interop.document import read_json
-from tinylm_cli.interop.families import FAMILIES
+from tinylm_cli.interop.families import BY_TYPE, FAMILIES
 from tinylm_cli.interop.load import import_config, load_config
 from tinylm_cli.interop.mapping import map_config
 
@@ -163,7 +164,7 @@ def test_an_unknown_family_names_those_there_are(changed: Change) -> None:
         load_config(changed("llama", model_type="lama"))
     (found,) = raised.value.diagnostics
     assert found.code == "unknown-family"
-    assert found.help.startswith("did you mean llama? the families are bloom, deepseek_v2, ")
+    assert found.help.startswith("did you mean llama? the families read are bloom, deepseek_v2, ")
     assert refused(changed("llama", model_type=3))[0][0] == "wrong-type"
 
 
@@ -487,3 +488,55 @@ def test_what_a_file_says_is_not_assumed(name: str) -> None:
     (family,) = [each for each in FAMILIES if each.model_type == found.family]
     said = {names[0] for key, (*names, _) in family.fields.items() if body.get(key) is not None}
     assert not said & found.assumed.keys()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["llama4", "qwen2_moe", "qwen3_next", "gemma3n", "mistral3", "glm4", "cohere", "mamba", "olmo3", "gpt_neo", "qwen"],
+)
+def test_a_family_that_is_real_and_not_read_is_no_misspelling(name: str, changed: Change) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("llama", model_type=name))
+    (found,) = raised.value.diagnostics
+    assert (found.code, found.message) == ("unknown-family", f"{name} is a family that tinylm does not read")
+    assert found.help.startswith("the families read are bloom, deepseek_v2, ")
+
+
+def test_no_family_of_transformers_is_taken_for_one_that_is_read() -> None:
+    known = set(transformers.CONFIG_MAPPING.keys()) - BY_TYPE.keys()
+    assert len(known) > 100
+    for name in known:
+        found = _told(json.dumps({"model_type": name}))
+        assert not found.help.startswith("did you mean"), name
+        assert "famil" in found.message
+
+
+@pytest.mark.parametrize(
+    ("keys", "meant"),
+    [
+        ({"model_type": "lama"}, "llama"),
+        ({"model_type": "qwen-3"}, "qwen3"),
+        ({"model_type": "gtp2"}, "gpt2"),
+        ({"model_type": "llama5"}, None),
+        ({"model_type": "mistrel", "vision_config": {}}, None),
+        ({"model_type": "gemma-3", "vision_config": {}, "text_config": {}}, "gemma3"),
+        ({"model_type": "falcon_", "mamba_d_state": 256}, None),
+    ],
+)
+def test_a_guess_is_for_misspellings_alone(keys: dict[str, Any], meant: str | None) -> None:
+    """Another number is another family, and so are keys that the family has not."""
+    found = _told(json.dumps(keys))
+    assert found.message.startswith("no family that tinylm reads is called ")
+    assert found.help.startswith(f"did you mean {meant}? " if meant else "the families read are ")
+
+
+def test_without_a_family_the_class_tells_that_it_is_not_read() -> None:
+    found = _told(json.dumps({"architectures": ["MambaForCausalLM"], "hidden_size": 8}))
+    assert found.help.startswith("MambaForCausalLM is of no family that tinylm reads; those are bloom, ")
+
+
+def _told(text: str) -> Diagnostic:
+    root = read_json(Source("config.json", text)).root
+    assert root is not None
+    (found,) = map_config(root, "config.json").mistakes
+    return found

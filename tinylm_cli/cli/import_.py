@@ -16,6 +16,7 @@ from tinylm_cli.render.safe import visible
 
 if TYPE_CHECKING:
     from tinylm_cli.interop.load import ImportedConfig
+    from tinylm_cli.interop.weights.incoming import Converted
 
 
 def import_(
@@ -64,8 +65,11 @@ def import_(
             talk(note)
     if weights:
         assert output is not None
-        count = _convert(found, path, output, text)
-        talk(f"wrote {count:,} tensors and config.yaml to {output}")
+        converted = _convert(found, path, output, text)
+        if converted.left_out:
+            parts = sorted({name.removeprefix("model.").partition(".")[0] for name in converted.left_out})
+            talk(f"left out {len(converted.left_out):,} tensors of {' and '.join(parts)}: not the language model's")
+        talk(f"wrote {converted.tensors:,} tensors and config.yaml to {output}")
         next_step = follow_up("check", same_model(None, None, output))
         return Outcome(report, lambda: import_view(report), format_, None, document="", next_step=next_step)
     written: Path | None = None if output is None or output == STDOUT else output
@@ -75,8 +79,8 @@ def import_(
     )  # fmt: skip
 
 
-def _convert(found: ImportedConfig, path: str, output: Path, text: str) -> int:
-    """Convert the weights beside a config.json and return how many tensors the model has."""
+def _convert(found: ImportedConfig, path: str, output: Path, text: str) -> Converted:
+    """Convert the weights beside a config.json."""
     folder = Path(path)
     with working(f"converting {found.loaded.name}"):
         import_torch()

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.errors import WeightsError
 from tinylm_cli.interop.names import Names
 from tinylm_cli.interop.reader import Reader
 
@@ -34,6 +33,7 @@ class Family:
         title: What people call it.
         always: tinylm fields that are the same in every model of the family.
         fields: From a key to one or several tinylm fields, and last the value that its absence stands for.
+        names: What its tensors are called, or what tells that from a config.
         musts: Keys with one acceptable value.
         ignored: Keys of this family that do not change the model, beside those of ``HARMLESS``.
         defaults: What the absence of other keys stands for, for ``compute``.
@@ -41,7 +41,6 @@ class Family:
         aliases: Other spellings of keys.
         inside: The key whose object holds the language model, where it is a part of something larger.
         outside: Keys beside ``inside`` that do not change the language model.
-        names: What its tensors are called, or what tells that from a config; None where only configs are read.
         write: What its config.json says beyond ``fields``, in order; None where no model is exported as one of it.
     """
 
@@ -50,6 +49,7 @@ class Family:
     title: str
     always: Mapping[str, Any]
     fields: Mapping[str, tuple[Any, ...]]
+    names: Names | Callable[[ModelConfig], Names]
     musts: Mapping[str, Must] = field(default_factory=dict)
     ignored: frozenset[str] = frozenset()
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -57,20 +57,10 @@ class Family:
     aliases: Mapping[str, str] = field(default_factory=dict)
     inside: str = ""
     outside: frozenset[str] = frozenset()
-    names: Names | Callable[[ModelConfig], Names] | None = None
     write: tuple[Callable[[ModelConfig], Mapping[str, Any]], ...] | None = None
 
     def names_for(self, config: ModelConfig) -> Names:
-        """Return what the tensors of a model are called.
-
-        Raises:
-            WeightsError: If only the family's configs are read.
-        """
-        if self.names is None:
-            raise WeightsError(
-                f"weights of {self.model_type} are not read",
-                help="import its config alone, or the weights of its text model",
-            )
+        """Return what the tensors of a model are called."""
         return self.names if isinstance(self.names, Names) else self.names(config)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from tinylm_cli.config.blocks import BLOCKS
@@ -18,8 +19,10 @@ from tinylm_cli.interop.families import BY_TYPE, FAMILIES
 from tinylm_cli.interop.family import EVERYWHERE, HARMLESS, Family, Must
 from tinylm_cli.interop.parts import activation
 from tinylm_cli.interop.reader import Reader, tree
+from tinylm_cli.interop.unread import SIGNS, UNREAD
 
 _MOST_GUESSES = 20
+_NEAR_FAMILY = 0.75
 _NEAR = 0.85  # nearer than for tinylm's own keys: many of these end alike
 
 
@@ -107,11 +110,33 @@ def _family(root: Node, source: str) -> Family | Diagnostic:
     if not isinstance(value.scalar, str):
         message = "model_type must be the name of a family, in quotes"
         return diagnostic("wrong-type", message, source, value.span, field="model_type", help='for example "llama"')
-    meant = suggest(value.scalar, BY_TYPE)
-    families = f"the families are {', '.join(sorted(BY_TYPE))}"
-    message = f"no family is called {clip(value.scalar) or 'nothing'}"
-    help_ = f"did you mean {meant}? {families}" if meant else families
+    return _unknown_family(value, root.entries.keys(), source)
+
+
+def _unknown_family(value: Node, keys: Collection[str], source: str) -> Diagnostic:
+    """Say that a family is not read; one that is real, or has keys of its own, is not taken for another misspelt."""
+    name = str(value.scalar)
+    help_ = f"the families read are {', '.join(sorted(BY_TYPE))}"
+    if name in UNREAD:
+        message = f"{name} is a family that tinylm does not read"
+    else:
+        message = f"no family that tinylm reads is called {clip(name) or 'nothing'}"
+        meant = _misspelt(name, keys)
+        help_ = f"did you mean {meant}? {help_}" if meant else help_
     return diagnostic("unknown-family", message, source, value.span, field="model_type", help=help_)
+
+
+def _misspelt(name: str, keys: Collection[str]) -> str | None:
+    """Return the family that was meant: letters may be wrong, and another number is another family."""
+    meant = suggest(name, BY_TYPE, _NEAR_FAMILY)
+    if meant is None or _numbers(name) != _numbers(meant):
+        return None
+    family = BY_TYPE[meant]
+    return None if (SIGNS & set(keys)) - family.outside - {family.inside} else meant
+
+
+def _numbers(name: str) -> list[str]:
+    return re.findall(r"[0-9]+", name)
 
 
 def _by_architecture(root: Node) -> str:
@@ -123,6 +148,9 @@ def _by_architecture(root: Node) -> str:
             return (
                 f'{family.architecture} is of the family {family.model_type}: add "model_type": "{family.model_type}"'
             )
+    named = next((name for name in names if isinstance(name, str)), None)
+    if named is not None:
+        return f"{clip(named)} is of no family that tinylm reads; those are {', '.join(sorted(BY_TYPE))}"
     return f'add "model_type": "llama", or another of {", ".join(sorted(BY_TYPE))}'
 
 

@@ -52,6 +52,9 @@ class Names(NamedTuple):
         exact: Tensors of a layer by their whole names, for those whose names follow no rule.
         stacked: Tensors of a layer that are stored for all experts at once, and how.
         transposed: Whether the matrices of a layer are stored (in, out).
+        roots: Other beginnings of names, in files where the model is a part of something larger: each a table from a
+            beginning to what stands in its place.
+        skipped: Beginnings of the names of the other parts, which are left out.
     """
 
     outside: dict[str, str]
@@ -62,6 +65,8 @@ class Names(NamedTuple):
     exact: dict[str, str] = {}  # noqa: RUF012
     stacked: tuple[tuple[tuple[str, ...], str, Lie], ...] = ()
     transposed: bool = False
+    roots: tuple[dict[str, str], ...] = ()
+    skipped: tuple[str, ...] = ()
 
     def but(self, *, outside: dict[str, str] | None = None, layer: dict[str, str] | None = None) -> Names:
         """Return the names of a family that differs in some modules."""

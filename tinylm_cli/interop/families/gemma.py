@@ -169,6 +169,15 @@ GEMMA3 = Family(
     ignored=GEMMA3_TEXT.ignored,
     defaults=GEMMA3_TEXT.defaults,
     compute=GEMMA3_TEXT.compute,
+    names=_NAMES._replace(
+        roots=(
+            {"model.": "language_model.model.", "lm_head.": "language_model.lm_head."},
+            {"model.": "model.language_model."},
+        ),
+        skipped=tuple(
+            f"{root}{part}." for root in ("", "model.") for part in ("vision_tower", "multi_modal_projector")
+        ),
+    ),
     inside="text_config",
     outside=frozenset(
         ["vision_config", "mm_tokens_per_image", "boi_token_index", "eoi_token_index", "image_token_index"]

@@ -29,6 +29,8 @@ QUESTIONS = [
     (["params", "--by", "=", ""], ["component", "layer", "tensor"]),
     (["build", "--dtype", "bf"], ["bfloat16"]),
     (["validate", "--format", "g"], ["github"]),
+    (["params", "--format", ""], ["text", "json", "markdown", "csv", "latex"]),
+    (["generate", "--format", ""], ["text", "json", "markdown"]),
     (["validate", "ti"], ["tiny"]),
     (["params", "--set", "n_"], ["n_heads=", "n_layers="]),
     (["params", "--set", "norm.k"], ["norm.kind=layernorm", "norm.kind=rmsnorm"]),

@@ -25,6 +25,7 @@ HOSTILE = {"escapes": ESCAPES, "lines": LINES, "reordered": REORDERED, "markup":
 # controls but the line feed, C1, bidi marks and isolates, zero width, separators, lone surrogates
 RAW = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 FORMATS = ("text", "json", "markdown")
+TABLES = ("csv", "latex")
 
 
 def assert_inert(result: Any) -> None:
@@ -57,6 +58,12 @@ class TestNames:
                 result = here(*arguments, "--config", name, "--format", format_)
                 assert result.code == 0
                 assert_inert(result)
+        for format_ in TABLES:
+            for arguments in (["params"], ["show", "--origin"], ["build", "--meta"], ["forward", "--meta"]):
+                result = here(*arguments, "--config", name, "--format", format_)
+                assert result.code == 0
+                assert_inert(result)
+                assert format_ == "csv" or result.out.isascii()
         for format_ in (*FORMATS, "github"):
             result = here("validate", name, ".", "--format", format_)
             assert result.code == 0

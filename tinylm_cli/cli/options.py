@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tinylm_cli.cli.outcome import Format
+from tinylm_cli.cli.outcome import Format, PageFormat
 from tinylm_cli.errors import UsageError
 
 DEFAULT_CONFIG = "tiny"
@@ -68,6 +68,7 @@ SetOption = Annotated[
     ),
 ]  # fmt: skip
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to write the report.")]
+PageFormatOption = Annotated[PageFormat, typer.Option("--format", "-f", help="How to write the report.")]
 OutputOption = Annotated[
     Path | None,
     typer.Option(

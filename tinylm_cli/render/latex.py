@@ -84,8 +84,8 @@ _JOINED = frozenset("-',")
 
 def to_latex(blocks: Iterable[Block]) -> str:
     """Return the blocks as LaTeX to be put into a ``table``, with a final line break."""
-    parts = [_PACKAGE, *("\n".join(_lower(block)) for block in drawn(blocks))]
-    return "".join(f"{part}\n" for part in parts)
+    parts = [[_PACKAGE], *(list(_lower(block)) for block in drawn(blocks))]
+    return "\n".join("".join(f"{line}\n" for line in part) for part in parts)
 
 
 def _lower(block: Block) -> Iterator[str]:

@@ -107,6 +107,7 @@ COMMANDS = {
     "--version": [],
     "list": [],
     "params": ["--config", "toy.yaml", "--by", "tensor"],
+    "compare": ["toy.yaml", "tiny", "@n_layers=8"],
     "import": ["hub", "--format", "markdown"],
     "validate": ["toy.yaml", "wrong.yaml"],
     "schema": ["--format", "markdown"],

@@ -69,6 +69,19 @@ class TestNames:
             assert result.code == 0
             assert_inert(result)
 
+    def test_what_is_compared_by_a_hostile_name(self, hostile: str, here: Here, folder: Path) -> None:
+        name = f"./{hostile.replace('/', '-')}.yaml"
+        (folder / name).write_bytes((folder / "toy.yaml").read_bytes())
+        for format_ in (*FORMATS, *TABLES):
+            for models, code in (([name, "@n_layers=5", name], 0), (["tiny", name], 0), (["tiny", hostile], 2)):
+                result = here("compare", *models, "--format", format_)
+                assert result.code == code
+                assert_inert(result)
+        for wrong in (f"@n_layers={hostile}", f"@{hostile}=1"):
+            result = here("compare", name, wrong)
+            assert result.code in (1, 2)
+            assert_inert(result)
+
     def test_a_wrong_config_by_a_hostile_name(self, hostile: str, here: Here, folder: Path) -> None:
         name = f"./{hostile.replace('/', '-')}.yaml"
         (folder / name).write_text("vocab_size: no\nd_modl: 3\n", encoding="utf-8")

@@ -13,6 +13,7 @@ from tinylm_cli import errors
 from tinylm_cli.reports import SCHEMA_VERSION
 from tinylm_cli.reports.architecture import BuildReport
 from tinylm_cli.reports.check import CheckReport
+from tinylm_cli.reports.compare import CompareReport
 from tinylm_cli.reports.exported import ExportReport
 from tinylm_cli.reports.failure import FailureReport
 from tinylm_cli.reports.forward import ForwardReport
@@ -28,6 +29,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "json.md"
 
 REPORTS: dict[str, type] = {
     "params": ParamsReport,
+    "compare": CompareReport,
     "build": BuildReport,
     "forward": ForwardReport,
     "generate": GenerateReport,

@@ -41,6 +41,12 @@ def complete_set(incomplete: str) -> list[str]:
     return [f"{key}={word}" for word in words if word.startswith(value)]
 
 
+def complete_variant(incomplete: str) -> list[str]:
+    """Complete a config, and after ``@`` a change to it."""
+    model, at, change = incomplete.rpartition("@")
+    return [f"{model}{at}{word}" for word in complete_set(change)] if at else complete_config(incomplete)
+
+
 def path(written: str) -> Path:
     """Return the path of an option; an empty word, which ``Path`` takes for the current folder, names nothing.
 

@@ -31,12 +31,11 @@ def _signed(value: int, words: str) -> Quantity:
 
 def ratio(value: float) -> Quantity:
     """Return ``×1.32`` to three digits, or to as many as it takes to tell it from 1: ``×1.0004``."""
+    if value in (0, 1):
+        return Quantity(f"×{value:.0f}", value)
     beside = abs(value - 1)
-    decimals = 2 - math.floor(math.log10(value)) if value else 0
-    if 0 < beside < 0.005:
-        decimals = -math.floor(math.log10(beside))
-    digits = f"{value:,.{max(decimals, 0)}f}"
-    return Quantity(f"×{digits.rstrip('0').rstrip('.') if '.' in digits else digits}", value)
+    decimals = -math.floor(math.log10(beside)) if beside < 0.005 else max(2 - math.floor(math.log10(value)), 0)
+    return Quantity(f"×{value:,.{decimals}f}", value)
 
 
 def fixed(value: float, decimals: int) -> Quantity:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tinylm_cli.cli.model_options import import_torch, require_writable
-from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, same_model
-from tinylm_cli.cli.outcome import STDOUT, Format, Outcome, talk
+from tinylm_cli.cli.options import OutputOption, PageFormatOption, SetOption, follow_up, same_model
+from tinylm_cli.cli.outcome import STDOUT, Format, Outcome, PageFormat, talk
 from tinylm_cli.cli.progress import working
 from tinylm_cli.errors import UsageError
 from tinylm_cli.render.safe import visible
@@ -25,7 +25,7 @@ def import_(
         bool, typer.Option("--weights", help="Convert the weights too, into the new folder that --output names.")
     ] = False,
     set_: SetOption = None,
-    format_: FormatOption = Format.text,
+    format_: PageFormatOption = PageFormat.text,
     output: OutputOption = None,
 ) -> Outcome:
     """Write a Hugging Face config as a tinylm YAML.
@@ -60,7 +60,7 @@ def import_(
         loaded.name, loaded.source, found.family, found.ignored, found.assumed, loaded.config.model_dump(), text,
         weights=str(output) if weights else None,
     )  # fmt: skip
-    if format_ is Format.text:
+    if format_ is PageFormat.text:
         for note in filter(None, (assumed_note(report), ignored_note(report))):
             talk(note)
     if weights:
@@ -71,11 +71,11 @@ def import_(
             talk(f"left out {len(converted.left_out):,} tensors of {' and '.join(parts)}: not the language model's")
         talk(f"wrote {converted.tensors:,} tensors and config.yaml to {output}")
         next_step = follow_up("check", same_model(None, None, output))
-        return Outcome(report, lambda: import_view(report), format_, None, document="", next_step=next_step)
+        return Outcome(report, lambda: import_view(report), Format(format_), None, document="", next_step=next_step)
     written: Path | None = None if output is None or output == STDOUT else output
     next_step = follow_up("params", same_model(str(written), None) if written else same_model(path, set_))
     return Outcome(
-        report, lambda: import_view(report), format_, output, document=text, next_step=next_step
+        report, lambda: import_view(report), Format(format_), output, document=text, next_step=next_step
     )  # fmt: skip
 
 

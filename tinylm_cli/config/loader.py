@@ -88,7 +88,7 @@ def parse_config(source: Source, overrides: Sequence[str] = ()) -> LoadedConfig:
         from tinylm_cli.config.mistakes import not_a_mapping
 
         raise refusal([*mistakes, not_a_mapping(root)])
-    return resolve_config(root, _model_name(source.name), source.name, mistakes, overrides)
+    return resolve_config(root, _model_name(source.path), source.name, mistakes, overrides)
 
 
 def resolve_config(

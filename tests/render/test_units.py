@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tinylm_cli.render.units import (
     compact,
-    flops,
     fixed,
+    flops,
     integer,
     percent,
     percentages,

@@ -25,7 +25,8 @@ def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None
         assert path.is_file()
         preset["path"] = path.name
     golden_json("list", json.dumps(document, indent=2) + "\n")
-    golden_text("list.md", here("list", "--format", "markdown").out)
+    for format_, ending in (("markdown", "md"), ("csv", "csv"), ("latex", "tex")):
+        golden_text(f"list.{ending}", here("list", "--format", format_).out)
 
 
 def test_every_preset_is_there_and_can_be_used(here: Here) -> None:

@@ -13,6 +13,7 @@ from tinylm_cli import errors
 from tinylm_cli.reports import SCHEMA_VERSION
 from tinylm_cli.reports.architecture import BuildReport
 from tinylm_cli.reports.check import CheckReport
+from tinylm_cli.reports.compare import CompareReport
 from tinylm_cli.reports.estimate import EstimateReport
 from tinylm_cli.reports.exported import ExportReport
 from tinylm_cli.reports.failure import FailureReport
@@ -30,6 +31,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "json.md"
 REPORTS: dict[str, type] = {
     "params": ParamsReport,
     "estimate": EstimateReport,
+    "compare": CompareReport,
     "build": BuildReport,
     "forward": ForwardReport,
     "generate": GenerateReport,

@@ -9,7 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.render.units import compact, integer, percentages, shape, signed_percent, small_percent, stated_count
+from tinylm_cli.render.units import (
+    compact,
+    fixed,
+    flops,
+    integer,
+    percent,
+    percentages,
+    ratio,
+    shape,
+    signed_bytes,
+    signed_flops,
+    signed_integer,
+    signed_percent,
+    small_percent,
+    stated_count,
+)
 
 
 @pytest.mark.parametrize(
@@ -127,3 +142,71 @@ def test_equal_shares_look_alike_but_for_the_largest(shares: list[float]) -> Non
 def test_percentages_of_nothing() -> None:
     assert percentages([]) == []
     assert percentages([0.0, 0.0]) == ["0.0%", "0.0%"]
+
+
+@pytest.mark.parametrize(
+    ("value", "count", "size"),
+    [(0, "0", "0 B"), (1_579_520, "+1,579,520", "+1.51 MiB"), (-12, "−12", "−12 B"), (-(2**40), "", "−1.00 TiB")],
+)
+def test_differences_have_a_sign_unless_there_is_none(value: int, count: str, size: str) -> None:
+    assert signed_integer(value) == (count or f"−{2**40:,}")
+    assert signed_bytes(value) == size
+    assert signed_integer(value).value == signed_bytes(value).value == value
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0.00 FLOP"),
+        (17, "17.0 FLOP"),
+        (999, "999 FLOP"),
+        (9_996, "10.0 KFLOP"),
+        (51_512_344_576, "51.5 GFLOP"),
+        (999_499_999_999, "999 GFLOP"),
+        (999_500_000_000, "1.00 TFLOP"),
+        (10**27, "1,000 YFLOP"),
+    ],
+)
+def test_operations_have_three_digits(value: int, text: str) -> None:
+    assert flops(value) == text
+    assert flops(value).value == value
+    assert signed_flops(-value) == (f"−{text}" if value else text)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.0, "×1"),
+        (1.3162, "×1.32"),
+        (2.0, "×2.00"),
+        (0.5, "×0.500"),
+        (1.0004, "×1.0004"),
+        (0.99996, "×0.99996"),
+        (1.004, "×1.004"),
+        (12.345, "×12.3"),
+        (999.7, "×1,000"),
+        (1000.4, "×1,000"),
+        (1e-6, "×0.00000100"),
+        (0.0, "×0"),
+    ],
+)
+def test_a_ratio_is_told_from_one(value: float, text: str) -> None:
+    assert ratio(value) == text
+
+
+@given(st.floats(1e-9, 1e12))
+def test_only_one_is_shown_as_one(value: float) -> None:
+    assert (ratio(value) == "×1") == (value == 1)
+
+
+def test_words_of_a_table_keep_their_number() -> None:
+    kept = {
+        integer(4_995_072): 4_995_072,
+        stated_count(5_000_000): 5_000_000,
+        percent(0.05125): 0.05125,
+        signed_percent(-0.258): -0.258,
+        fixed(-1e-9, 3): -1e-9,
+        percentages([0.3333, 0.6667])[1]: 0.6667,
+    }
+    assert {words: words.value for words in kept} == kept
+    assert fixed(-1e-9, 3) == "0.000"

@@ -28,6 +28,7 @@ from tinylm_cli.config.rules import Problem, broken_rules
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.config.source import SET
 from tinylm_cli.config.syntax import proposed_pair
+from tinylm_cli.config.their_words import in_their_words
 from tinylm_cli.config.yaml_reader import Entry, Node
 from tinylm_cli.errors import Diagnostic, Label
 
@@ -35,13 +36,20 @@ _MOST_LISTED = 6
 _MOST_GUESSES = 50  # a near-match search costs a millisecond, and a hostile file can hold thousands of unknown keys
 
 
-def diagnose(error: ValidationError, root: Node, plain: dict[str, Any], source: str) -> list[Diagnostic]:
-    """Return a diagnostic for every field that is wrong, and for every broken rule whose fields are sound."""
+def diagnose(
+    error: ValidationError, root: Node, plain: dict[str, Any], source: str, keys: Mapping[str, str]
+) -> list[Diagnostic]:
+    """Return a diagnostic for every field that is wrong, and for every broken rule whose fields are sound.
+
+    ``keys`` are the words that the file has for our fields; a field that a ``--set`` names keeps its own.
+    """
     details = error.errors(include_url=False, include_context=False, include_input=False)
     wrong_fields = [detail for detail in details if detail["type"] != "fields_disagree"]
     mistakes = diagnose_fields(wrong_fields, root, source)
     values = _sound_values(plain, {_dotted(detail) for detail in wrong_fields})
-    return mistakes + [diagnose_rule(problem, root, values, source) for problem in broken_rules(values)]
+    mistakes += [diagnose_rule(problem, root, values, source) for problem in broken_rules(values)]
+    theirs = {name: key for name, key in keys.items() if not _is_overridden(name, root)}
+    return [in_their_words(mistake, theirs) for mistake in mistakes]
 
 
 def diagnose_fields(errors: Iterable[ErrorDetails], root: Node, source: str) -> list[Diagnostic]:
@@ -107,6 +115,11 @@ def _sound_values(plain: dict[str, Any], wrong: set[str]) -> dict[str, Any]:
         for name, field in fields().items()
         if name not in wrong and name.partition(".")[0] not in wrong
     }
+
+
+def _is_overridden(name: str, root: Node) -> bool:
+    entry = _find(root, name.split("."))
+    return entry is not None and entry.value.span.source == SET
 
 
 def _dotted(error: ErrorDetails) -> str:

@@ -1,4 +1,4 @@
-"""What the schema says about each field, by dotted name: for messages, templates, completion and documentation."""
+"""What a schema says about each field, by dotted name: for messages, templates, completion and documentation."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from functools import cache
 from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
-from tinylm_cli.config.blocks import BLOCKS, Block
+from tinylm_cli.config.blocks import Block
 from tinylm_cli.config.schema import ModelConfig
 
 Kind = Literal["integer", "number", "boolean", "choice", "count", "pattern", "numbers"]
 
 
 class Field(NamedTuple):
-    """One field of the schema.
+    """One field of a schema.
 
     Attributes:
+        owner: The class that declares it.
         name: Dotted name, e.g. ``norm.eps``.
         kind: What its values are; a count is an integer that may be written ``125M``, a pattern a word of certain
             letters, numbers a list.
@@ -27,6 +28,7 @@ class Field(NamedTuple):
         example: A value to show: the default, or the smallest preset's.
     """
 
+    owner: type[Block]
     name: str
     kind: Kind
     description: str
@@ -37,14 +39,54 @@ class Field(NamedTuple):
     example: Any
 
 
-@cache
+class Schema(NamedTuple):
+    """What one mapping of a document may hold.
+
+    Attributes:
+        root: The class of the mapping: its fields, and its blocks of fields.
+        within: Dotted name of the place where the mapping stands; empty where it is the whole document.
+    """
+
+    root: type[Block]
+    within: str = ""
+
+    @property
+    def blocks(self) -> dict[str, type[Block]]:
+        """Its blocks by name, in order."""
+        return _blocks(self.root)
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """Its leaf fields by dotted name, in order."""
+        return _leaves(self.root)
+
+    def here(self, name: str) -> str:
+        """Return the dotted name, from the top of the document, of a field that is ``name`` in the mapping."""
+        return f"{self.within}.{name}" if self.within else name
+
+
+MODEL = Schema(ModelConfig)
+"""The schema of a model config."""
+
+
 def fields() -> dict[str, Field]:
-    """Return every leaf field by dotted name, in the order of the schema."""
+    """Return every leaf field of a model config by dotted name, in the order of the schema."""
+    return MODEL.fields
+
+
+@cache
+def _blocks(root: type[Block]) -> dict[str, type[Block]]:
+    inner = {name: info.annotation for name, info in root.model_fields.items()}
+    return {name: kind for name, kind in inner.items() if isinstance(kind, type) and issubclass(kind, Block)}
+
+
+@cache
+def _leaves(root: type[Block]) -> dict[str, Field]:
     found: dict[str, Field] = {}
-    for name in ModelConfig.model_fields:
-        block = BLOCKS.get(name)
+    for name in root.model_fields:
+        block = _blocks(root).get(name)
         if block is None:
-            found[name] = _describe(ModelConfig, name, name)
+            found[name] = _describe(root, name, name)
         else:
             found.update(
                 {f"{name}.{inner}": _describe(block, inner, f"{name}.{inner}") for inner in block.model_fields}
@@ -58,6 +100,7 @@ def _describe(owner: type[Block], name: str, dotted: str) -> Field:
     choices = tuple(get_args(info.annotation)) if kind == "choice" else ()
     default = None if info.is_required() else info.default
     return Field(
+        owner=owner,
         name=dotted,
         kind=kind,
         description=info.description or "",

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from functools import cache
 from types import NoneType
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, cast, get_args, get_origin
 
-from tinylm_cli.config.blocks import Block
+from pydantic.fields import FieldInfo
+
+from tinylm_cli.config.blocks import Block, Said
 from tinylm_cli.config.schema import ModelConfig
 
-Kind = Literal["integer", "number", "boolean", "choice", "count", "pattern", "numbers"]
+Kind = Literal[
+    "integer",
+    "number",
+    "boolean",
+    "choice",
+    "count",
+    "pattern",
+    "numbers",
+    "size",
+    "rate",
+    "flop_rate",
+    "text",
+    "names",
+]
 
 
 class Field(NamedTuple):
@@ -18,8 +33,8 @@ class Field(NamedTuple):
     Attributes:
         owner: The class that declares it.
         name: Dotted name, e.g. ``norm.eps``.
-        kind: What its values are; a count is an integer that may be written ``125M``, a pattern a word of certain
-            letters, numbers a list.
+        kind: What its values are; a count is an integer that may be written ``125M``, a size or a rate one that may
+            be written ``80 GB`` or ``3.35 TB/s``, a pattern a word of certain letters, numbers and names lists.
         description: What it means, as users read it.
         wants: The type and range in words, e.g. ``an integer from 1 to 65,536``.
         required: True when a config must name it.
@@ -96,7 +111,8 @@ def _leaves(root: type[Block]) -> dict[str, Field]:
 
 def _describe(owner: type[Block], name: str, dotted: str) -> Field:
     info = owner.model_fields[name]
-    kind = _kind(info.annotation)
+    said = next((each for each in (*info.metadata, *_annotations(info.annotation)) if isinstance(each, Said)), None)
+    kind: Kind = cast("Kind", said.kind) if said else _kind(info.annotation)
     choices = tuple(get_args(info.annotation)) if kind == "choice" else ()
     default = None if info.is_required() else info.default
     return Field(
@@ -104,7 +120,7 @@ def _describe(owner: type[Block], name: str, dotted: str) -> Field:
         name=dotted,
         kind=kind,
         description=info.description or "",
-        wants=_wants(kind, _item_bounds(info.annotation) if kind == "numbers" else info.metadata, choices),
+        wants=said.wants if said else _wants(kind, _bounds(info, kind), choices),
         required=info.is_required(),
         default=default,
         choices=choices,
@@ -117,7 +133,7 @@ def _kind(annotation: Any) -> Kind:
     if get_origin(inner) is Literal:
         return "choice"
     if get_origin(inner) is Annotated:
-        return "numbers" if get_origin(get_args(inner)[0]) is tuple else "count"
+        return "numbers"
     kinds: dict[Any, Kind] = {int: "integer", float: "number", bool: "boolean", str: "pattern"}
     return kinds[inner]
 
@@ -128,9 +144,17 @@ def _not_none(annotation: Any) -> Any:
     return choices[0] if NoneType in get_args(annotation) else annotation
 
 
-def _item_bounds(annotation: Any) -> list[Any]:
-    """Return the bounds of each number in a list of them."""
-    sequence, *_ = get_args(_not_none(annotation))
+def _annotations(annotation: Any) -> tuple[Any, ...]:
+    """Return what stands beside the type in ``Annotated[…] | None``."""
+    inner = _not_none(annotation)
+    return get_args(inner)[1:] if get_origin(inner) is Annotated else ()
+
+
+def _bounds(info: FieldInfo, kind: Kind) -> list[Any]:
+    """Return the bounds of a number, or of each number in a list of them."""
+    if kind != "numbers":
+        return info.metadata
+    sequence, *_ = get_args(_not_none(info.annotation))
     item, *_ = get_args(sequence)
     return [bound for info in get_args(item)[1:] for bound in info.metadata]
 
@@ -138,8 +162,6 @@ def _item_bounds(annotation: Any) -> list[Any]:
 def _wants(kind: Kind, metadata: list[Any], choices: tuple[str, ...]) -> str:
     if kind == "choice":
         return "one of " + ", ".join(choices)
-    if kind == "count":
-        return "a count such as 125M or 124439808"
     if kind == "boolean":
         return "true or false"
     if kind == "pattern":

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from tinylm_cli.config.blocks import Block
 from tinylm_cli.config.dump import scalar
 from tinylm_cli.config.fields import MODEL, Field, Schema, fields
+from tinylm_cli.config.measures import suggest_measure
 from tinylm_cli.config.other_names import NOT_SHAPE, OTHER_BLOCKS, OTHER_NAMES, OTHER_WORDS, SEVERAL
 
 _NOTHING = frozenset({"0", "0.0", "-1", "none", "false", "off", "no", "~"})
@@ -171,6 +172,18 @@ def _guess_pattern(text: str) -> str | None:
     return text.upper()
 
 
+def _guess_size(text: str) -> str | None:
+    return suggest_measure(text, "size")
+
+
+def _guess_rate(text: str) -> str | None:
+    return suggest_measure(text, "rate")
+
+
+def _guess_flop_rate(text: str) -> str | None:
+    return suggest_measure(text, "flop_rate")
+
+
 _GUESSES = {
     "boolean": _guess_boolean,
     "integer": _guess_integer,
@@ -178,6 +191,9 @@ _GUESSES = {
     "count": _guess_count,
     "choice": _guess_choice,
     "pattern": _guess_pattern,
+    "size": _guess_size,
+    "rate": _guess_rate,
+    "flop_rate": _guess_flop_rate,
 }
 
 

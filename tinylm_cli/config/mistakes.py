@@ -95,9 +95,20 @@ def diagnose_rule(problem: Problem, root: Node, values: Mapping[str, Any], sourc
 
 def not_a_mapping(root: Node) -> Diagnostic:
     """Say that the whole document is not ``key: value`` lines."""
-    message = f"a config is a mapping of fields, and this is {_shown(root)}"
+    message = f"a config is a mapping of fields, and this is {shown(root)}"
     remedy = f"write one field a line, e.g. {proposed_pair(root.span.text) or 'd_model: 128'}"
     return diagnostic("not-a-mapping", message, root.span.source, root.span, help=remedy)
+
+
+def shown(node: Node) -> str:
+    """Describe a value as a person would."""
+    if node.entries is not None:
+        return "a block of fields"
+    if node.items is not None:
+        return "a list"
+    if isinstance(node.scalar, str):
+        return f'the text "{clip(node.scalar)}"'
+    return clip(node.written) or "an empty value"
 
 
 def _sound_values(plain: dict[str, Any], wrong: set[str]) -> dict[str, Any]:
@@ -133,9 +144,11 @@ def _find(root: Node, path: list[str]) -> Entry | None:
 
 def _missing(name: str, root: Node, source: str, schema: Schema) -> Diagnostic:
     place = root.span._replace(text="") if root.span.source == source else None
-    field, name = schema.fields[name], schema.here(name)
-    remedy = f"add {_example(field)} ({field.wants})"
-    return diagnostic("missing-key", f"{name} is missing", source, place, field=name, help=remedy)
+    field = schema.fields.get(name) or _first(name, schema)
+    block = f" indented under {name}:" if name in schema.blocks else ""
+    remedy = f"add {_example(field)}{block} ({field.wants})"
+    where = schema.here(name)
+    return diagnostic("missing-key", f"{where} is missing", source, place, field=where, help=remedy)
 
 
 def _meant(path: list[str], entry: Entry, schema: Schema) -> tuple[str, ...]:
@@ -201,10 +214,10 @@ def _either(words: Sequence[str]) -> str:
 def _wrong_value(kind: str, name: str, node: Node, schema: Schema) -> Diagnostic:
     place = schema.here(name)
     if name in schema.blocks:
-        message, remedy = f"{place} is a block of fields, not {_shown(node)}", _as_block(name, node, schema)
+        message, remedy = f"{place} is a block of fields, not {shown(node)}", _as_block(name, node, schema)
         return diagnostic("wrong-type", message, node.span.source, node.span, field=place, help=remedy)
     field = schema.fields[name]
-    message = f"{place} must be {field.wants}, not {_shown(node)}"
+    message = f"{place} must be {field.wants}, not {shown(node)}"
     return diagnostic(
         _code(kind, node), message, node.span.source, node.span, field=place, help=_better_value(field, node)
     )
@@ -216,7 +229,7 @@ def _wrong_item(kind: str, name: str, node: Node, index: int, schema: Schema) ->
     item, field, place = node.items[index], schema.fields[name], schema.here(name)
     what = "number" if field.kind == "numbers" else "name"
     wants = field.wants.replace(f"a list of {what}s", f"a {what}")
-    message = f"{what} {index + 1} of {place} must be {wants}, not {_shown(item)}"
+    message = f"{what} {index + 1} of {place} must be {wants}, not {shown(item)}"
     value = suggest_item(item.written, field) if item.scalar is not None else None
     remedy = f"write {value}" if value else f"for example {_example(field)}"
     return diagnostic(_code(kind, item), message, item.span.source, item.span, field=place, help=remedy)
@@ -260,7 +273,7 @@ def _several(values: Mapping[str, str], name: str, *, on_command_line: bool) -> 
 
 def _as_block(name: str, node: Node, schema: Schema) -> str:
     """Say how to write ``norm: rmsnorm`` as a block."""
-    first = schema.fields[f"{name}.{next(iter(schema.blocks[name].model_fields))}"]
+    first = _first(name, schema)
     several = several_fields(node.written, first.name)
     if several:
         remedy = _several(several, first.name, on_command_line=node.span.source == SET)
@@ -272,6 +285,11 @@ def _as_block(name: str, node: Node, schema: Schema) -> str:
     return f"write {key}: {meant} on a line of its own, indented under {name}:"
 
 
+def _first(block: str, schema: Schema) -> Field:
+    """Return the field that a block begins with."""
+    return schema.fields[f"{block}.{next(iter(schema.blocks[block].model_fields))}"]
+
+
 def _example(field: Field) -> str:
     """Return a line that would be right, the key without its block."""
     return f"{field.name.rpartition('.')[2]}: {_example_value(field)}"
@@ -279,14 +297,3 @@ def _example(field: Field) -> str:
 
 def _example_value(field: Field) -> str:
     return "125M" if field.kind == "count" else scalar(field.example)
-
-
-def _shown(node: Node) -> str:
-    """Describe a value as a person would."""
-    if node.entries is not None:
-        return "a block of fields"
-    if node.items is not None:
-        return "a list"
-    if isinstance(node.scalar, str):
-        return f'the text "{clip(node.scalar)}"'
-    return clip(node.written) or "an empty value"

@@ -88,11 +88,11 @@ def duration(seconds: float) -> str:
     return f"{scaled.removesuffix('.0')} {unit.removesuffix('s') if scaled == '1.0' else unit}"
 
 
-def per_second(value: float, noun: str) -> str:
-    """Return ``1,001 tokens/s``, ``12.3 tokens/s``, ``2.04M tokens/s``."""
+def three_digits(value: float) -> str:
+    """Return three significant digits, whole above 100 and with K, M or B above 100,000: ``0.0213``, ``12.3``, ``61,604``, ``2.04M``."""
     if value >= 99_950:
-        return f"{compact(round(value))} {noun}/s"
-    return f"{value:,.0f} {noun}/s" if value >= 99.95 else f"{_three_digits(value)} {noun}/s"
+        return compact(round(value))
+    return f"{value:,.0f}" if value >= 99.95 else _three_digits(value)
 
 
 def dollars(value: float) -> str:

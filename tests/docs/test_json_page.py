@@ -19,6 +19,7 @@ from tinylm_cli.reports.exported import ExportReport
 from tinylm_cli.reports.failure import FailureReport
 from tinylm_cli.reports.forward import ForwardReport
 from tinylm_cli.reports.generate import GenerateReport
+from tinylm_cli.reports.hardware import HardwareReport
 from tinylm_cli.reports.imported import ImportReport
 from tinylm_cli.reports.params import ParamsReport
 from tinylm_cli.reports.presets import PresetsReport, ShowReport
@@ -38,6 +39,7 @@ REPORTS: dict[str, type] = {
     "check": CheckReport,
     "validate": ValidateReport,
     "list": PresetsReport,
+    "list --hardware": HardwareReport,
     "show": ShowReport,
     "import": ImportReport,
     "export": ExportReport,
@@ -59,7 +61,7 @@ def test_the_page_is_what_the_reports_say(golden: Callable[[Path, str], None]) -
     parts = [HEAD]
     described: set[type] = set()
     for command, report in REPORTS.items():
-        title = f"`tinylm {command} --format json`" if " " not in command else command.capitalize()
+        title = f"`tinylm {command} --format json`" if not command.startswith("any ") else command.capitalize()
         parts.append(f"## {title}\n")
         parts += [_describe(kind) for kind in _reachable(report) if kind not in described]
         described |= set(_reachable(report))

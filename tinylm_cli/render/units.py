@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from tinylm_cli.quantities import Quantity, binary_bytes
 
 _DECIMAL = ("", "K", "M", "B", "T", "Q")
+_PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
+_BRIEF = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_LONG = ((365.25 * 86_400, "years"), (86_400, "days"), (3_600, "hours"), (60, "minutes"))
 
 
 def integer(value: int) -> Quantity:
@@ -113,3 +116,48 @@ def percentages(shares: Sequence[float], decimals: int = 1) -> list[Quantity]:
 def shape(dimensions: Sequence[int]) -> str:
     """Return ``256 × 128``."""
     return " × ".join(map(str, dimensions))
+
+
+def prefixed(value: float, unit: str) -> str:
+    """Return three significant digits under a decimal prefix: ``80 GB``, ``3.35 TB/s``, ``989 TFLOP/s``."""
+    scaled = float(value)
+    for prefix in _PREFIXES:
+        if abs(scaled) < 999.5 or prefix == _PREFIXES[-1]:
+            return f"{_three_digits(scaled)} {prefix}{unit}"
+        scaled /= 1000
+    raise AssertionError
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the largest unit that it fills: ``41 ms``, ``2.5 minutes``, ``3.2 days``."""
+    if seconds < 0.9995 * 60:
+        size, unit = next(((size, unit) for size, unit in _BRIEF if seconds >= 0.9995 * size), _BRIEF[-1])
+        return f"{_three_digits(seconds / size)} {unit}" if seconds else "0 s"
+    size, unit = next((size, unit) for size, unit in _LONG if seconds >= 0.9995 * size)
+    scaled = f"{seconds / size:,.{0 if seconds / size >= 99.95 else 1}f}"
+    return f"{scaled.removesuffix('.0')} {unit.removesuffix('s') if scaled == '1.0' else unit}"
+
+
+def three_digits(value: float) -> str:
+    """Return three significant digits, whole above 100 and with K, M or B above 100,000: ``0.0213``, ``12.3``, ``61,604``, ``2.04M``."""
+    if value >= 99_950:
+        return compact(round(value))
+    return f"{value:,.0f}" if value >= 99.95 else _three_digits(value)
+
+
+def dollars(value: float) -> str:
+    """Return ``$0.042``, ``$12.30``, ``$1,234``, ``$1.23M``."""
+    if value >= 999_500:
+        return f"${compact(round(value))}"
+    if value >= 99.995:
+        return f"${value:,.0f}"
+    return f"${value:.2f}" if value >= 0.995 or not value else f"${_three_digits(value)}"
+
+
+def _three_digits(value: float) -> str:
+    """Return three significant digits without an exponent or idle zeros, more before the point."""
+    if not value:
+        return "0"
+    decimals = max(2 - math.floor(math.log10(abs(value))), 0)
+    text = f"{value:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

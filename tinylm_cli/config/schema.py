@@ -35,16 +35,26 @@ _COUNT_UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 _COUNT_PATTERN = r"^[0-9]{1,6}(\.[0-9]{1,6})?[KMBT]$"
 
 
+def count_words(written: str) -> int | None:
+    """Return the count that ``"500K"``, ``"1.5B"`` or plain digits stand for; None where they stand for none."""
+    if written.isascii() and written.isdigit() and len(written) <= len(str(MAX_COUNT)):
+        return int(written)
+    if not re.fullmatch(_COUNT_PATTERN.strip("^$"), written):
+        return None
+    whole, _, fraction = written[:-1].partition(".")
+    return int(whole + fraction) * _COUNT_UNITS[written[-1]] // 10 ** len(fraction)
+
+
 def _parse_count(value: object) -> object:
     """Turn ``"500K"`` or ``"1.5B"`` into an integer; leave everything else for the integer check that follows."""
     if not isinstance(value, str):
         return value
-    if not re.fullmatch(_COUNT_PATTERN.strip("^$"), value):
+    found = count_words(value) if not value.isdigit() else None
+    if found is None:
         raise PydanticCustomError(
             "count_format", "not a parameter count: expected an integer, or a number with K, M, B or T"
         )
-    whole, _, fraction = value[:-1].partition(".")
-    return int(whole + fraction) * _COUNT_UNITS[value[-1]] // 10 ** len(fraction)
+    return found
 
 
 ParameterCount = Annotated[

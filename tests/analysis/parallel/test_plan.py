@@ -132,11 +132,11 @@ def test_what_does_not_fit_says_what_would() -> None:
     ("name", "layout", "message"),
     [
         ("llama-3-8b", Layout(tensor=3), "tensor parallelism 3 does not divide n_heads 32"),
-        ("llama-3-8b", Layout(tensor=16), "tensor parallelism 16 does not divide n_kv_heads 8"),
+        ("llama-3-8b", Layout(tensor=16), "tensor parallelism 16 does not divide attention.n_kv_heads 8"),
         ("llama-3-8b", Layout(pipeline=5), "pipeline parallelism 5 does not divide n_layers 32"),
         ("llama-3-8b", Layout(context=3), "context parallelism 3 does not divide seq_len 2048"),
-        ("llama-3-8b", Layout(data=2, expert=2), "expert parallelism 2 and no experts"),
-        ("mixtral-8x7b", Layout(data=3, expert=3), "expert parallelism 3 does not divide n_experts 8"),
+        ("llama-3-8b", Layout(data=2, expert=2), "expert parallelism 2 divides experts, and there are none"),
+        ("mixtral-8x7b", Layout(data=3, expert=3), "expert parallelism 3 does not divide feed_forward.n_experts 8"),
         ("mixtral-8x7b", Layout(data=2, expert=4), "does not divide the 2 GPUs"),
     ],
 )

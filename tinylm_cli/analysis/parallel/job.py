@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tinylm_cli.analysis.training import HALF
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.reports.memory import Optimizer, Recompute
+from tinylm_cli.reports.memory import AttentionKernel, Optimizer, Recompute
 
 
 class Machine(NamedTuple):
@@ -15,7 +15,7 @@ class Machine(NamedTuple):
     Attributes:
         capacity_bytes: Memory of each.
         peak_flops_per_second: Of each, in the type that is computed in.
-        utilization: Share of that which training reaches beside waiting and traffic, above 0, up to 1.
+        utilisation: Share of that which training reaches beside waiting and traffic, above 0, up to 1.
         link_bytes_per_second: From a GPU to others of its node.
         network_bytes_per_second: From a GPU to other nodes.
         gpus_per_node: How many the link joins.
@@ -23,7 +23,7 @@ class Machine(NamedTuple):
 
     capacity_bytes: int
     peak_flops_per_second: int
-    utilization: float
+    utilisation: float
     link_bytes_per_second: int
     network_bytes_per_second: int
     gpus_per_node: int
@@ -41,6 +41,7 @@ class Job(NamedTuple):
         recompute: What the backward pass computes again.
         grad_dtype: Type that gradients are kept in.
         master_weights: Whether there is a float32 copy of the weights.
+        kernel: How attention is computed.
     """
 
     config: ModelConfig
@@ -51,6 +52,7 @@ class Job(NamedTuple):
     recompute: Recompute = "none"
     grad_dtype: str | None = None
     master_weights: bool | None = None
+    kernel: AttentionKernel = "flash"
 
     @property
     def has_copy(self) -> bool:

@@ -17,11 +17,13 @@ class Uneven(NamedTuple):
 
     Attributes:
         field: The field of the layout.
+        config_field: The dotted field of the config that it does not divide, ``seq_len``, or nothing.
         message: What does not divide what.
         help: Values that would.
     """
 
     field: str
+    config_field: str
     message: str
     help: str
 
@@ -54,27 +56,28 @@ def _micro_batches(job: Job, data: int, pipeline: int, tokens_per_step: int | No
 
 def _uneven(job: Job, layout: Layout) -> Iterator[Uneven]:
     config, feed_forward = job.config, job.config.feed_forward
-    wholes = [("tensor", "n_heads", config.n_heads), ("tensor", "d_ff", config.d_ff)]
+    wholes = [("tensor", "n_heads", config.n_heads)]
     if config.attention.kind != "latent":
-        wholes.insert(1, ("tensor", "n_kv_heads", config.n_kv_heads))
+        wholes.append(("tensor", "attention.n_kv_heads", config.n_kv_heads))
+    wholes.append(("tensor", "d_ff", config.d_ff))
     if feed_forward.n_experts is not None:
-        wholes += [("tensor", "d_expert", config.d_expert), ("expert", "n_experts", feed_forward.n_experts)]
+        wholes.append(("tensor", "feed_forward.d_expert", config.d_expert))
     wholes += [("pipeline", "n_layers", config.n_layers), ("context", "seq_len", job.seq_len)]
+    if feed_forward.n_experts is not None:
+        wholes.append(("expert", "feed_forward.n_experts", feed_forward.n_experts))
     for field, name, whole in wholes:
         ways = getattr(layout, field)
         if whole % ways:
             near = ", ".join(map(str, [n for n in _divisors(whole, whole) if n <= 4 * ways][-4:]))
-            yield Uneven(
-                field, f"{field} parallelism {ways} does not divide {name} {whole}", f"divisors near it: {near}"
-            )
+            message = f"{field} parallelism {ways} does not divide {name} {whole}"
+            yield Uneven(field, name, message, f"divisors near it: {near}")
     replicas = layout.data * layout.context
     if layout.expert > 1 and feed_forward.n_experts is None:
-        yield Uneven("expert", f"expert parallelism {layout.expert} and no experts", "leave it out")
+        message = f"expert parallelism {layout.expert} divides experts, and there are none"
+        yield Uneven("expert", "feed_forward.n_experts", message, "leave it out")
     elif replicas % layout.expert:
-        message = (
-            f"expert parallelism {layout.expert} does not divide the {replicas} GPUs of data and context parallelism"
-        )
-        yield Uneven("expert", message, "experts are divided among replicas")
+        message = f"expert parallelism {layout.expert} does not divide the {replicas} GPUs of data × context parallelism"
+        yield Uneven("expert", "", message, "experts are divided among those")
 
 
 def _divisors(whole: int, most: int) -> list[int]:

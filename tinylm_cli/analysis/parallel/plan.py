@@ -77,6 +77,7 @@ def _evaluated(job: Job, layout: Layout, machine: Machine | None) -> Plan:
         batch_size=job.batch_size,
         seq_len=job.seq_len // layout.context,
         dtype=job.dtype,
+        attention_kernel=job.kernel,
         recompute=job.recompute,
     )
     stages = {Likeness.of(job, layout, stage): stage for stage in reversed(range(layout.pipeline))}
@@ -112,7 +113,7 @@ def _traffic(job: Job, layout: Layout, stages: list[int]) -> tuple[Traffic, ...]
 def _step_seconds(job: Job, layout: Layout, machine: Machine, sent: tuple[Traffic, ...], bubble: float) -> float:
     flops = train_flops(job.config, batch_size=job.batch_size, seq_len=job.seq_len, recompute=job.recompute)
     each = flops * layout.micro_batches / (layout.tensor * layout.pipeline * layout.context)
-    computing = each / (machine.peak_flops_per_second * machine.utilization) / (1 - bubble)
+    computing = each / (machine.peak_flops_per_second * machine.utilisation) / (1 - bubble)
     return computing + sum(
         one.sent_bytes
         / (machine.link_bytes_per_second if one.reach <= machine.gpus_per_node else machine.network_bytes_per_second)

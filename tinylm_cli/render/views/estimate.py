@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from tinylm_cli.quantities import binary_bytes
-from tinylm_cli.render.blocks import Column, Heading, Table, View
+from tinylm_cli.render.blocks import Heading, View
 from tinylm_cli.render.units import compact, counted, integer
 from tinylm_cli.render.views.flops import flops_blocks
+from tinylm_cli.render.views.memory import inference_memory_blocks, training_memory_blocks
+from tinylm_cli.render.views.plan import plan_blocks, ranking_blocks
+from tinylm_cli.render.views.time import compute_optimum_blocks, serving_time_blocks, training_time_blocks
 from tinylm_cli.reports.estimate import EstimateReport
 
 
@@ -13,13 +15,18 @@ def estimate_view(report: EstimateReport, by: str) -> View:
     """Show what a model costs, its operations by ``component`` or by ``layer``."""
     active = f" ({compact(report.active_params)} active)" if report.active_params != report.total_params else ""
     step = f"{counted(report.flops.batch_size, 'sequence')} of {integer(report.flops.seq_len)} tokens"
-    heading = Heading(report.name, f"{compact(report.total_params)} parameters{active}, {step}")
-    return (heading, *flops_blocks(report.flops, by), _memory(report))
-
-
-def _memory(report: EstimateReport) -> Table:
-    rows = (
-        ("weights", binary_bytes(report.weights_bytes)),
-        ("keys and values kept while decoding", binary_bytes(report.kv_cache_bytes)),
-    )
-    return Table((Column("memory"), Column(report.dtype, right=True)), rows)
+    blocks = [
+        Heading(report.name, f"{compact(report.total_params)} parameters{active}, {step}"),
+        *flops_blocks(report.flops, by),
+        *training_memory_blocks(report.training),
+    ]
+    if report.plan is not None:
+        blocks += [*ranking_blocks(report.alternatives)] if report.alternatives else []
+        blocks += plan_blocks(report.plan, report.accelerator)
+    blocks += inference_memory_blocks(report.inference)
+    if report.training_time is not None:
+        blocks += training_time_blocks(report.training_time)
+    blocks += compute_optimum_blocks(report.optimum)
+    if report.serving_time is not None:
+        blocks += serving_time_blocks(report.serving_time)
+    return tuple(blocks)

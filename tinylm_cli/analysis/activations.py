@@ -63,9 +63,7 @@ def activation_bytes(
     check_sizes(config, batch_size=batch_size, seq_len=seq_len)
     run = Pass(config, batch_size, seq_len, DTYPE_BYTES[dtype], attention_kernel, device)
     found = sorts(config, seq_len, config.n_layers)
-    layers = tuple(
-        _layer(once(block(run, first)), _name(sort, found), count, recompute) for sort, (first, count) in found.items()
-    )
+    layers = tuple(_layer(run, first, _name(sort, found), count, recompute) for sort, (first, count) in found.items())
     outside = _parts(once((*before(run), *head(run))))
     kept = sum(part.kept_bytes for part in outside) + sum(layer.count * layer.layer_bytes for layer in layers)
     again = max(layer.recomputed_bytes for layer in layers)
@@ -147,11 +145,20 @@ def before(run: Pass) -> tuple[Kept, ...]:
     return (*embedding(run), *position(run, {run.config.window(layer) for layer in pattern}))
 
 
-def stays(kept: Kept, recompute: Recompute) -> bool:
-    """Return whether a layer's tensor is kept rather than computed again."""
-    if recompute == "full":
-        return kept.name == "input"
-    return recompute == "none" or not kept.core
+def kept_by_layer(run: Pass, layer: int, recompute: Recompute) -> tuple[Kept, ...]:
+    """Return the tensors that a layer keeps; before recomputed scores stand queries, keys and values as projected."""
+    if recompute == "selective":
+        return tuple(one for one in once(block(run._replace(kernel="flash"), layer)) if not one.core)
+    tensors = once(block(run, layer))
+    return tensors if recompute == "none" else tuple(one for one in tensors if one.name == "input")
+
+
+def recomputed_by_layer(run: Pass, layer: int, recompute: Recompute) -> tuple[Kept, ...]:
+    """Return the tensors that a layer computes again."""
+    if recompute == "none":
+        return ()
+    tensors = once(block(run, layer))
+    return tuple(one for one in tensors if (one.core if recompute == "selective" else one.name != "input"))
 
 
 def once(kept: Iterable[Kept]) -> tuple[Kept, ...]:
@@ -177,10 +184,9 @@ def _name(sort: Sort, sorts: Iterable[Sort]) -> str:
     return ", ".join(words)
 
 
-def _layer(tensors: tuple[Kept, ...], name: str, count: int, recompute: Recompute) -> LayerActivations:
-    """Return what a layer keeps; what it computes again is what it would keep otherwise."""
-    held = tuple(one for one in tensors if stays(one, recompute))
-    return LayerActivations(name, count, held_bytes(held), held_bytes(tensors) - held_bytes(held), _parts(held))
+def _layer(run: Pass, layer: int, name: str, count: int, recompute: Recompute) -> LayerActivations:
+    kept, again = kept_by_layer(run, layer, recompute), recomputed_by_layer(run, layer, recompute)
+    return LayerActivations(name, count, held_bytes(kept), held_bytes(again), _parts(kept))
 
 
 def _parts(kept: Iterable[Kept]) -> tuple[KeptPart, ...]:

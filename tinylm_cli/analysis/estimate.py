@@ -81,22 +81,34 @@ def estimate(loaded: LoadedConfig, asked: Request) -> EstimateReport:
     budget = asked.budget_tokens or OPTIMAL_TOKENS_PER_PARAM * active
     ranked = _plans(config, asked)
     accelerator = asked.accelerator
-    sizes = {"batch_size": asked.batch_size, "seq_len": asked.seq_len}
     return EstimateReport(
         name=loaded.name,
         source=loaded.source,
         total_params=total_params(table),
         active_params=active,
-        flops=analyse_flops(config, **sizes, attention=asked.attention, recompute=asked.recompute),
+        flops=analyse_flops(
+            config,
+            batch_size=asked.batch_size,
+            seq_len=asked.seq_len,
+            attention=asked.attention,
+            recompute=asked.recompute,
+        ),
         training=training_memory(
             config,
-            **sizes,
+            batch_size=asked.batch_size,
+            seq_len=asked.seq_len,
             dtype=asked.dtype,
             optimizer=asked.optimizer,
             attention_kernel=asked.kernel,
             recompute=asked.recompute,
         ),
-        inference=inference_memory(config, **sizes, dtype=asked.dtype, quantization=asked.quantization),
+        inference=inference_memory(
+            config,
+            batch_size=asked.batch_size,
+            seq_len=asked.seq_len,
+            dtype=asked.dtype,
+            quantization=asked.quantization,
+        ),
         accelerator=accelerator.name if accelerator is not None else None,
         capacity_bytes=accelerator.capacity_bytes if accelerator is not None else None,
         plan=ranked[0] if ranked else None,
@@ -153,9 +165,7 @@ def _machine(asked: Request) -> Machine | None:
 
 def _serving_time(config: ModelConfig, asked: Request, accelerator: Accelerator) -> ServingTime:
     cache = kv_cache_bytes(config, batch_size=1, seq_len=asked.seq_len, dtype=asked.dtype)
-    step = DecodingStep(
-        decoding_weights(config, asked.dtype), decode_flops(config, context_len=asked.seq_len), cache
-    )
+    step = DecodingStep(decoding_weights(config, asked.dtype), decode_flops(config, context_len=asked.seq_len), cache)
     return serving_time(
         accelerator,
         dtype=asked.dtype,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tinylm_cli.analysis.activations import before, held_bytes, once, sorts, stays
-from tinylm_cli.analysis.saved import Kept, Pass, block, head
+from tinylm_cli.analysis.activations import before, held_bytes, kept_by_layer, once, sorts
+from tinylm_cli.analysis.saved import Pass, block, head
 from tinylm_cli.analysis.table import Section, TensorTable
 from tinylm_cli.reports.memory import MomentMemory, Recompute
 
@@ -53,7 +53,7 @@ def _layer(
     """Yield the two widest moments of one layer's backward pass: in its feed-forward part, and in its attention."""
     config, kept = run.config, once(block(run, layer))
     stream = run.tokens * config.d_model * run.width
-    again = kept if recompute == "full" else tuple(one for one in kept if stays(one, recompute))
+    again = kept if recompute == "full" else kept_by_layer(run, layer, recompute)
     down, hidden = _feed_forward_work(run, layer)
     yield MomentMemory("backward", gradients + down * grad_width, held + held_bytes(again), stream + hidden)
     section = next(s for s in table if s.layers is not None and layer in s.layers)
@@ -104,12 +104,8 @@ def _ends(run: Pass) -> Iterable[int]:
 
 def _kept_by(run: Pass, n_layers: int, recompute: Recompute) -> int:
     """Return what the first ``n_layers`` keep."""
-
-    def kept(layer: int) -> Iterable[Kept]:
-        return (one for one in once(block(run, layer)) if stays(one, recompute))
-
     found = sorts(run.config, run.seq_len, n_layers)
-    return sum(count * held_bytes(kept(first)) for first, count in found.values())
+    return sum(count * held_bytes(kept_by_layer(run, first, recompute)) for first, count in found.values())
 
 
 def _params(sections: Iterable[Section]) -> int:

@@ -11,8 +11,8 @@ from tinylm_cli.reports.memory import Optimizer
 COUNTER_BYTES = 4
 """Torch counts the steps of each tensor in a float32 of its own."""
 
-BLOCK = 256
-"""Elements of an 8-bit moment that share one float32 constant, in bitsandbytes; 2048 in the paper."""
+BLOCK = 2048
+"""Elements of an 8-bit moment that share one float32 constant."""
 
 LEAST_8BIT = 4096
 """Tensors with fewer elements keep their moments in float32, as bitsandbytes has it."""

@@ -260,9 +260,9 @@ def _attend(run: Pass, layer: int, *, kv_heads: int, d_value: int, stored_value:
         written_out = config.attention.logit_softcap is not None or config.attention.sinks
         own = run.width if written_out else run.wide
         in_place = 1 in (run.batch_size, heads) and own == run.width  # else values are copied side by side
-        yield _heads(run, "q", heads, config.d_head, own)
-        yield _heads(run, "k", heads, config.d_head, own)
-        yield _heads(run, "v", heads, stored_value if in_place else d_value, own)
+        yield _heads(run, "q scaled", heads, config.d_head, own)._replace(core=True)
+        yield _heads(run, "k scaled", heads, config.d_head, own)._replace(core=True)
+        yield _heads(run, "v weighed", heads, stored_value if in_place else d_value, own)._replace(core=True)
         yield from _own_scores(run, banded=banded) if written_out else _torch_scores(run)
     yield _heads(run, "mixed", heads, d_value)
 

@@ -106,7 +106,7 @@ def training_memory(
         optimizer_bytes=state,
         activations=kept,
         logits_spike_bytes=spike,
-        total_bytes=resident + gradients + kept.total_bytes + spike,
+        total_bytes=resident + gradients + max(moment.activations_bytes + moment.working_bytes for moment in found),
         peak_bytes=resident + _held(peak),
         peak_moment=peak.name,
         parts=parts_of(named),
@@ -127,8 +127,8 @@ def _held(moment: MomentMemory) -> int:
 def _step_bytes(table: TensorTable, optimizer: Optimizer, device: Device, width: int) -> int:
     """Return what the optimizer computes with, beside what it keeps.
 
-    One kernel that updates everything needs nothing. On the CPU torch goes from tensor to tensor: it holds a root and
-    a quotient of one, and until the second is there the quotient of the tensor before.
+    One kernel that updates everything needs nothing. On the CPU torch goes from tensor to tensor: AdamW holds a root
+    and a quotient of one, Adafactor an estimate, and each the last of the tensor before until its own is there.
     """
     if device == "cuda" or optimizer in ("sgd", "sgd_momentum"):
         return 0
@@ -136,4 +136,5 @@ def _step_bytes(table: TensorTable, optimizer: Optimizer, device: Device, width:
     for section in table:
         once = [tensor.params for tensor in section.tensors if tensor.params]
         sizes += once * min(section.repeats, 2)
-    return max(previous + 2 * size for previous, size in pairwise(sizes)) * width
+    copies = 1 if optimizer == "adafactor" else 2
+    return max(previous + copies * size for previous, size in pairwise(sizes)) * width

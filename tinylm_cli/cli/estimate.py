@@ -81,7 +81,7 @@ def _tokens(written: str) -> int:
     from tinylm_cli.config.schema import count_words
 
     found = count_words(written)
-    if found is None:
+    if not found:
         raise UsageError(f"--budget-tokens {written}: expected a number of tokens", help="for example 15B or 1.4T")
     return found
 
@@ -114,7 +114,8 @@ def estimate(
     plan: Annotated[
         str | None,
         typer.Option(
-            metavar="PLAN", help="How work is divided, e.g. tp=8,pp=2,zero=1; or auto, which ranks all that fit.",
+            metavar="PLAN",
+            help="How work is divided, e.g. tp=8,pp=2,zero=1; or auto, which ranks all that fit.",
             show_default=False,
         ),
     ] = None,
@@ -173,9 +174,7 @@ def estimate(
     return Outcome(report, lambda: estimate_view(report, by.value), format_, output, next_step=next_step)
 
 
-def _require_effect(
-    *, gpu: str | None, gpus: int, plan: str | None, hardware: str | None, price: float | None
-) -> None:
+def _require_effect(*, gpu: str | None, gpus: int, plan: str | None, hardware: str | None, price: float | None) -> None:
     """Refuse options that say nothing without another."""
     if gpu is None:
         for option, given in (("--hardware", hardware), ("--price", price)):

@@ -42,7 +42,7 @@ def count_words(written: str) -> int | None:
     if not re.fullmatch(_COUNT_PATTERN.strip("^$"), written):
         return None
     whole, _, fraction = written[:-1].partition(".")
-    return int(whole + fraction) * _COUNT_UNITS[written[-1]] // 10 ** len(fraction)
+    return int(whole + fraction) * _COUNT_UNITS[written[-1]] // int(10 ** len(fraction))
 
 
 def _parse_count(value: object) -> object:

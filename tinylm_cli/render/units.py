@@ -139,7 +139,7 @@ def duration(seconds: float) -> str:
 
 
 def three_digits(value: float) -> str:
-    """Return three significant digits, whole above 100 and with K, M or B above 100,000: ``0.0213``, ``12.3``, ``61,604``, ``2.04M``."""
+    """Return three significant digits, all above 100, and with K, M or B above 100,000: ``61,604``, ``2.04M``."""
     if value >= 99_950:
         return compact(round(value))
     return f"{value:,.0f}" if value >= 99.95 else _three_digits(value)

@@ -18,8 +18,8 @@ class KeptPart:
     """What one part of a layer, or of what stands outside the layers, keeps for the backward pass.
 
     Attributes:
-        name: ``residual``, ``norm``, ``attention``, ``router``, ``experts``, ``feed_forward``, ``dropout``; outside the
-            layers ``embedding``, ``position``, ``ln_f``, ``lm_head``, ``loss``.
+        name: ``residual``, ``norm``, ``attention``, ``router``, ``experts``, ``shared experts``, ``feed_forward``,
+            ``dropout``; outside the layers ``embedding``, ``position``, ``ln_f``, ``lm_head``, ``loss``.
         kept_bytes: All of it.
         tensor_parallel_bytes: Of these, what tensor parallelism divides: heads and hidden layers.
         sequence_parallel_bytes: What only sequence parallelism divides: the residual stream, norms, dropout masks.
@@ -103,7 +103,8 @@ class MomentMemory:
 
     Attributes:
         name: ``loss``: the derivative of the logits is computed, and every activation is held; ``head gradient``: that
-            of the head's weights; ``backward``: somewhere in a layer; ``embedding gradient``: the last gradient is added; ``optimizer step``.
+            of the head's weights; ``backward``: somewhere in a layer; ``embedding gradient``: the last one is added;
+            ``optimizer step``.
         gradients_bytes: Gradients of parameters that are there by then.
         activations_bytes: Activations that are still there, or there again.
         working_bytes: What is computed with and dropped at once: derivatives of activations, the optimizer's own.
@@ -131,7 +132,7 @@ class TrainingMemory:
         optimizer_bytes: What the optimizer keeps from step to step.
         activations: What autograd keeps, by layer.
         logits_spike_bytes: Logits, their log-softmax and the derivatives of both, where the loss is computed.
-        total_bytes: All parts at once, as when gradients stay from pass to pass to be accumulated.
+        total_bytes: The peak where gradients stay from pass to pass, as they do when they are accumulated.
         peak_bytes: The most that is held at one moment of a step that starts without gradients.
         peak_moment: That moment.
         parts: What makes up ``peak_bytes``.

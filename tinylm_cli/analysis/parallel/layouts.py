@@ -11,6 +11,9 @@ from tinylm_cli.reports.plan import Layout
 LARGEST_TENSOR_PARALLEL = 8
 """Beyond a usual node, tensor parallelism waits for the network (Narayanan et al. 2021, section 3.2)."""
 
+PASSES_PER_STEP = 4
+"""Sequences of ``batch_size`` that a GPU on its own would read before an update, where layouts are ranked."""
+
 
 class Uneven(NamedTuple):
     """A way in which a layout does not come out even.
@@ -33,25 +36,19 @@ def uneven(job: Job, layout: Layout) -> tuple[Uneven, ...]:
     return tuple(_uneven(job, layout))
 
 
-def layouts(job: Job, gpus: int, machine: Machine, tokens_per_step: int | None = None) -> Iterator[Layout]:
-    """Yield every layout of ``gpus`` GPUs that is tried."""
+def layouts(job: Job, gpus: int, machine: Machine) -> Iterator[Layout]:
+    """Yield every layout of ``gpus`` GPUs that is tried, all reading as many tokens before an update."""
     config = job.config
     most_tensor = min(machine.gpus_per_node, LARGEST_TENSOR_PARALLEL, config.n_heads)
     for tensor in _divisors(gpus, most_tensor):
         for pipeline in _divisors(gpus // tensor, config.n_layers):
             for context in _divisors(gpus // tensor // pipeline, max(job.seq_len // 2, 1)):
                 data = gpus // tensor // pipeline // context
-                micro_batches = _micro_batches(job, data, pipeline, tokens_per_step)
+                micro_batches = PASSES_PER_STEP * gpus // data
                 for expert in _divisors(data * context, config.feed_forward.n_experts or 1):
                     for zero in (0, 1, 2, 3) if data * context > 1 else (0,):
                         if pipeline == 1 or zero < 2:  # gradients and weights would be gathered for every micro-batch
                             yield Layout(data, tensor, pipeline, context, expert, zero, micro_batches)
-
-
-def _micro_batches(job: Job, data: int, pipeline: int, tokens_per_step: int | None) -> int:
-    if tokens_per_step is None:
-        return 4 * (pipeline - 1) or 1
-    return max(round(tokens_per_step / (data * job.batch_size * job.seq_len)), 1)
 
 
 def _uneven(job: Job, layout: Layout) -> Iterator[Uneven]:
@@ -76,7 +73,7 @@ def _uneven(job: Job, layout: Layout) -> Iterator[Uneven]:
         message = f"expert parallelism {layout.expert} divides experts, and there are none"
         yield Uneven("expert", "feed_forward.n_experts", message, "leave it out")
     elif replicas % layout.expert:
-        message = f"expert parallelism {layout.expert} does not divide the {replicas} GPUs of data × context parallelism"
+        message = f"expert parallelism {layout.expert} does not divide the {replicas} GPUs of data × context"
         yield Uneven("expert", "", message, "experts are divided among those")
 
 

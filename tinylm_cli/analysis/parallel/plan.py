@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tinylm_cli.analysis.activations import activation_bytes, check_sizes
+from tinylm_cli.analysis.activations import check_sizes
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.flops import train_flops
 from tinylm_cli.analysis.parallel.job import Job, Machine
@@ -13,6 +13,7 @@ from tinylm_cli.analysis.parallel.layouts import layouts, uneven
 from tinylm_cli.analysis.parallel.sharding import stage_table
 from tinylm_cli.analysis.parallel.stage import Likeness, stage_memory
 from tinylm_cli.analysis.parallel.traffic import Sent, traffic
+from tinylm_cli.analysis.training import training_memory
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.plan import Layout, Plan, Traffic, ZeroStage
 
@@ -45,22 +46,21 @@ def plan(job: Job, layout: Layout, machine: Machine | None = None) -> Plan:
     return replace(found, remedies=tuple(_remedies(job, layout, machine)))
 
 
-def plans(job: Job, gpus: int, machine: Machine, *, tokens_per_step: int | None = None) -> tuple[Plan, ...]:
+def plans(job: Job, gpus: int, machine: Machine) -> tuple[Plan, ...]:
     """Return every layout of ``gpus`` GPUs that comes out even and fits, the quickest for each token first.
 
     All ways to write the number as a product of data, tensor, pipeline and context parallelism are tried, with every
-    ZeRO stage, and with experts divided every way that their number allows; tensor parallelism within a node.
+    ZeRO stage, and with experts divided every way that their number allows; tensor parallelism within a node. All read
+    as many tokens between updates: what ``PASSES_PER_STEP`` passes of every GPU would read.
 
     Args:
         job: What is trained; a pass of each replica reads ``batch_size`` sequences.
         gpus: How many there are.
         machine: What they are.
-        tokens_per_step: Tokens between updates, which decides how many micro-batches there are; None for as many as
-            keep a pipeline's waiting to a fifth.
     """
     fitting = [
         found
-        for layout in layouts(job, gpus, machine, tokens_per_step)
+        for layout in layouts(job, gpus, machine)
         if not uneven(job, layout) and (found := _evaluated(job, layout, machine)).fits
     ]
     return tuple(sorted(fitting, key=_cost))
@@ -72,16 +72,19 @@ def _cost(found: Plan) -> tuple[float, int]:
 
 
 def _evaluated(job: Job, layout: Layout, machine: Machine | None) -> Plan:
-    kept = activation_bytes(
+    whole = training_memory(
         job.config,
         batch_size=job.batch_size,
         seq_len=job.seq_len // layout.context,
         dtype=job.dtype,
+        optimizer=job.optimizer,
+        grad_dtype=job.grad_dtype,
+        master_weights=job.master_weights,
         attention_kernel=job.kernel,
         recompute=job.recompute,
     )
     stages = {Likeness.of(job, layout, stage): stage for stage in reversed(range(layout.pipeline))}
-    held = [stage_memory(job, layout, stage, kept) for stage in stages.values()]
+    held = [stage_memory(job, layout, stage, whole) for stage in stages.values()]
     fullest = max(held, key=lambda each: each.total_bytes)
     sent = _traffic(job, layout, list(stages.values()))
     bubble = (layout.pipeline - 1) / (layout.pipeline - 1 + layout.micro_batches)

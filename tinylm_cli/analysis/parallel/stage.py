@@ -13,7 +13,7 @@ from tinylm_cli.analysis.parallel.sharding import is_routed, stage_layers, stage
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.table import Section, TensorTable, tensor_table
 from tinylm_cli.analysis.training import parts_of
-from tinylm_cli.reports.memory import Activations, KeptPart
+from tinylm_cli.reports.memory import Activations, KeptPart, TrainingMemory
 from tinylm_cli.reports.plan import Layout, StageMemory
 
 
@@ -45,8 +45,8 @@ def _layers_by_sort(job: Job, layout: Layout, stage: int) -> dict[Sort, int]:
     return {sort: count - before.get(sort, (0, 0))[1] for sort, (_, count) in through.items()}
 
 
-def stage_memory(job: Job, layout: Layout, stage: int, kept: Activations) -> StageMemory:
-    """Return what a GPU of ``stage`` holds, ``kept`` being what autograd keeps of its part of each sequence."""
+def stage_memory(job: Job, layout: Layout, stage: int, whole: TrainingMemory) -> StageMemory:
+    """Return what a GPU of ``stage`` holds, ``whole`` being what one GPU without others would hold."""
     table = stage_table(job.config, layout, stage)
     under_way = (
         layout.micro_batches if layout.schedule == "gpipe" else min(layout.pipeline - stage, layout.micro_batches)
@@ -68,37 +68,36 @@ def stage_memory(job: Job, layout: Layout, stage: int, kept: Activations) -> Sta
     weights += (
         build_bytes(job.config, job.dtype) - total_params(tensor_table(job.config)) * width
     )  # tables of positions
-    activations, again, spike = _activations(job, layout, stage, kept)
     named = {
         "weights": weights,
         "master weights": master,
         "optimizer state": state,
         "gradients": gradients,
         "gathered layers": gathered,
-        "activations": under_way * activations + again,
-        "logits": spike,
+        "activations": under_way * _activations(job, layout, stage, whole.activations),
+        "working memory": _working(layout, stage, whole),
     }
     return StageMemory(stage, total_params(table), under_way, sum(named.values()), parts_of(named))
 
 
-def _activations(job: Job, layout: Layout, stage: int, kept: Activations) -> tuple[int, int, int]:
-    """Return what one micro-batch keeps on a GPU, what it computes again, and what the loss takes besides."""
+def _activations(job: Job, layout: Layout, stage: int, kept: Activations) -> int:
+    """Return what one micro-batch keeps on a GPU for its backward pass."""
     counts = _layers_by_sort(job, layout, stage)
-    names = sorts(job.config, kept.seq_len, job.config.n_layers)
-    held, again = 0, 0
-    for sort, layer in zip(names, kept.layers, strict=True):
-        if counts.get(sort):
-            held += counts[sort] * sum(_on_one_gpu(part, layout) for part in layer.parts)
-            again = max(again, layer.recomputed_bytes // layout.tensor)
+    held = 0
+    for sort, layer in zip(sorts(job.config, kept.seq_len, job.config.n_layers), kept.layers, strict=True):
+        held += counts.get(sort, 0) * sum(_on_one_gpu(part, layout) for part in layer.parts)
     is_first, is_last = stage == 0, stage == layout.pipeline - 1
     for part in kept.outside:
         if is_last if part.name in ("ln_f", "lm_head", "loss") else is_first or part.name == "position":
             held += _on_one_gpu(part, layout)
-    if not is_last:
-        return held, again, 0
-    width = DTYPE_BYTES[job.dtype]
-    logits = kept.batch_size * kept.seq_len * -(-job.config.vocab_size // layout.tensor)
-    return held, again, logits * (2 * width + 2 * max(width, 4))
+    return held
+
+
+def _working(layout: Layout, stage: int, whole: TrainingMemory) -> int:
+    """Return what a backward pass holds beside what was kept: where it begins in the last stage, else in a layer."""
+    is_last = stage == layout.pipeline - 1
+    held = [m.activations_bytes + m.working_bytes for m in whole.moments if is_last or m.name == "backward"]
+    return max(max(held) - whole.activations.kept_bytes, 0) // layout.tensor
 
 
 def _on_one_gpu(part: KeptPart, layout: Layout) -> int:

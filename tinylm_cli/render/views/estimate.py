@@ -5,7 +5,7 @@ from __future__ import annotations
 from tinylm_cli.render.blocks import Heading, View
 from tinylm_cli.render.units import compact, counted, integer
 from tinylm_cli.render.views.flops import flops_blocks
-from tinylm_cli.render.views.memory import inference_memory_blocks, training_memory_blocks
+from tinylm_cli.render.views.memory import activations_blocks, inference_memory_blocks, training_memory_blocks
 from tinylm_cli.render.views.plan import plan_blocks, ranking_blocks
 from tinylm_cli.render.views.time import compute_optimum_blocks, serving_time_blocks, training_time_blocks
 from tinylm_cli.reports.estimate import EstimateReport
@@ -18,12 +18,14 @@ def estimate_view(report: EstimateReport, by: str) -> View:
     blocks = [
         Heading(report.name, f"{compact(report.total_params)} parameters{active}, {step}"),
         *flops_blocks(report.flops, by),
-        *training_memory_blocks(report.training),
+        *training_memory_blocks(report.training, report.capacity_bytes, report.accelerator),
     ]
+    if by == "layer":
+        blocks += activations_blocks(report.training.activations)
     if report.plan is not None:
         blocks += [*ranking_blocks(report.alternatives)] if report.alternatives else []
         blocks += plan_blocks(report.plan, report.accelerator)
-    blocks += inference_memory_blocks(report.inference)
+    blocks += inference_memory_blocks(report.inference, report.capacity_bytes, report.accelerator)
     if report.training_time is not None:
         blocks += training_time_blocks(report.training_time)
     blocks += compute_optimum_blocks(report.optimum)

@@ -34,7 +34,7 @@ def _forward(parts: Sequence[PartFlops], by: str, total: int) -> Table:
     columns = (
         Column(by, shrink=True),
         Column("", keep=2),
-        Column("forward pass", right=True),
+        Column("forward pass", right=True, key="forward_flops"),
         Column("share", right=True, keep=6),
         Column("", keep=1),
     )

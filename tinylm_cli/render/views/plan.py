@@ -5,32 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinylm_cli.quantities import Quantity, binary_bytes
-from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Stack, StackBar, Table
-from tinylm_cli.render.units import compact, counted, duration, integer, percent, prefixed
-from tinylm_cli.reports.memory import MemoryPart
+from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table
+from tinylm_cli.render.units import compact, counted, duration, integer, percent, three_digits
+from tinylm_cli.render.views.memory import memory_stack
 from tinylm_cli.reports.plan import Layout, Plan
 
 MOST_RANKED = 10
+
+_PESSIMISTIC = "Times take arithmetic at the stated share of the peak, then traffic, then waiting: nothing overlaps."
 
 _WORDS = {"data": "dp", "tensor": "tp", "pipeline": "pp", "context": "cp", "expert": "ep"}
 
 
 def plan_blocks(plan: Plan, accelerator: str | None) -> tuple[Block, ...]:
     """Return how work is divided, what the fullest GPU holds, what it sends, and whether it fits."""
+    fullest = plan.fullest
     gpus = f"{integer(plan.gpus)} × {accelerator}" if accelerator else counted(plan.gpus, "GPU")
     blocks: list[Block] = [
-        Heading(f"Training on {gpus}", f"{layout_words(plan.layout)}; {integer(plan.tokens_per_step)} tokens a step"),
-        memory_stack("memory of each GPU", plan.fullest.parts, plan.fullest.total_bytes, plan.capacity_bytes, accelerator),
+        Heading(f"Plan for {gpus}", f"{layout_words(plan.layout)}; {integer(plan.tokens_per_step)} tokens a step"),
+        memory_stack("memory of each GPU", fullest.parts, fullest.total_bytes, plan.capacity_bytes, accelerator),
     ]
     if plan.layout.pipeline > 1:
-        blocks.append(
-            Note(
-                f"Stage {plan.fullest.stage} of {plan.layout.pipeline} holds most, with"
-                f" {counted(plan.fullest.in_flight, 'micro-batch')[: None if plan.fullest.in_flight == 1 else -1]}"
-                f"{'es' if plan.fullest.in_flight != 1 else ''} under way; stages wait {percent(plan.bubble)} of a step.",
-                "muted",
-            )
-        )
+        under_way = f"{fullest.in_flight} micro-batch{'' if fullest.in_flight == 1 else 'es'}"
+        stage = f"Stage {fullest.stage} of 0..{plan.layout.pipeline - 1} holds most, {under_way} at once"
+        blocks.append(Note(f"{stage}; stages wait {percent(plan.bubble)} of a step.", "muted"))
     if plan.traffic:
         blocks.append(_traffic(plan))
     blocks += _verdict(plan, accelerator)
@@ -54,19 +52,6 @@ def ranking_blocks(plans: Sequence[Plan]) -> tuple[Block, ...]:
     found = f"{counted(len(plans), 'layout')} fit{'s' if len(plans) == 1 else ''}, the quickest first"
     notes = [Note(f"{integer(more)} more fit.", "muted")] if more else []
     return (Heading("Layouts", found), Table(columns, rows), *notes)
-
-
-def memory_stack(
-    title: str, parts: Sequence[MemoryPart], total_bytes: int, capacity_bytes: int | None, accelerator: str | None
-) -> Stack:
-    """Return parts of memory as a bar, beside what a GPU has room for."""
-    return Stack(
-        title,
-        tuple(part.name for part in parts),
-        (StackBar("", tuple(binary_bytes(part.part_bytes) for part in parts), binary_bytes(total_bytes)),),
-        limit=binary_bytes(capacity_bytes) if capacity_bytes is not None else None,
-        limit_name=accelerator or "",
-    )
 
 
 def layout_words(layout: Layout) -> str:
@@ -99,8 +84,9 @@ def _verdict(plan: Plan, accelerator: str | None) -> list[Block]:
         return []
     if plan.fits:
         spare = binary_bytes(plan.capacity_bytes - plan.fullest.total_bytes)
-        speed = prefixed(plan.tokens_per_step / plan.step_seconds, "tokens/s")
-        return [Note(f"It fits, with {spare} to spare: {duration(plan.step_seconds)} a step, {speed}.", "good")]
+        speed = three_digits(plan.tokens_per_step / plan.step_seconds)
+        fits = f"It fits, with {spare} to spare: {duration(plan.step_seconds)} a step, {speed} tokens/s."
+        return [Note(fits, "good"), Note(_PESSIMISTIC, "muted")]
     over = binary_bytes(plan.fullest.total_bytes - plan.capacity_bytes)
     what = f"It does not fit in {accelerator}: {over} too much."
     would = f" What would: {'; or '.join(plan.remedies)}." if plan.remedies else " No single change makes it fit."

@@ -68,15 +68,19 @@ def _feed_forward_work(run: Pass, layer: int) -> tuple[int, int]:
     """Return the parameters of the gradients that come first, and the bytes of the derivatives beside them.
 
     Of a product both factors' derivatives stand beside that of the product. Each expert's weights are a slice of a
-    stack, and torch makes the gradient of a slice as large as the stack before it adds it to those before.
+    stack, and torch makes the gradient of a slice as large as the stack before it adds it to those before; by then the
+    outputs of the experts are gone. With many tokens and small experts those outputs' derivatives are wider.
     """
     config, settings = run.config, run.config.feed_forward
     if not config.has_experts(layer):
         return config.d_ff * config.d_model, run.tokens * config.d_ff * run.width * (2 if settings.gated else 1)
     assert settings.n_experts is not None
     stack = settings.n_experts * config.d_model * config.d_expert
+    stacks = 3 if settings.gated else 2
     sent = run.tokens * settings.top_k * config.d_model * run.width
-    return (3 if settings.gated else 2) * stack, 2 * stack * run.width - sent
+    if (stacks + 2) * stack * run.width < 3 * sent:
+        return 0, 2 * sent
+    return stacks * stack, 2 * stack * run.width - sent
 
 
 def _attention_work(run: Pass) -> int:

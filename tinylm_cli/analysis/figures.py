@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tinylm_cli.analysis.flops import decode_flops, forward_flops, train_flops
-from tinylm_cli.analysis.memory import kv_cache_bytes
+from tinylm_cli.analysis.memory import decode_read_bytes, kv_cache_bytes
 from tinylm_cli.analysis.params import active_params, non_embedding_params, total_params, weights_bytes
 from tinylm_cli.analysis.table import tensor_table
 from tinylm_cli.config.schema import ModelConfig
@@ -90,6 +90,12 @@ FIGURES: dict[str, Figure] = {
             "flops",
             "decoding one more token of a sequence",
             lambda c, given: decode_flops(c, context_len=given.length(c)),
+        ),
+        Figure(
+            "decode_read_bytes_per_token",
+            "bytes",
+            "read to decode one more token of a sequence: weights once, and what is kept",
+            lambda c, given: decode_read_bytes(c, context_len=given.length(c), dtype=given.dtype),
         ),
     )
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tinylm_cli.analysis.memory import build_bytes, decode_bytes, decode_read_bytes, forward_bytes
+from tinylm_cli.analysis.memory import build_bytes, decode_bytes, forward_bytes
 from tinylm_cli.config.loader import load_config
 
 
@@ -16,6 +16,14 @@ def test_building_takes_the_parameters_and_the_sinusoids(dtype: str, width: int)
     assert build_bytes(learned, dtype) == (826_112 + 1024 * 128) * width
     none = load_config("tiny", ["position.kind=none"]).config
     assert build_bytes(none, dtype) == 826_112 * width
+
+
+def test_corrections_of_routers_take_four_bytes_whatever_the_weights_take() -> None:
+    experts = ["feed_forward.n_experts=8", "feed_forward.router=sigmoid", "feed_forward.n_dense_layers=1"]
+    plain = load_config("tiny", experts).config
+    corrected = load_config("tiny", [*experts, "feed_forward.score_correction=true"]).config
+    for dtype in ("float32", "bfloat16", "float64"):
+        assert build_bytes(corrected, dtype) - build_bytes(plain, dtype) == 3 * 8 * 4
 
 
 def test_a_forward_pass_is_widest_at_the_head_or_in_a_feed_forward_network() -> None:
@@ -48,24 +56,3 @@ def test_decoding_takes_the_keys_and_values_and_a_pass(
 def test_a_large_vocabulary_is_what_a_short_prompt_costs() -> None:
     wide = load_config("tiny", ["vocab_size=1000000"]).config
     assert decode_bytes(wide, prompt_len=1, max_new_tokens=1, dtype="bfloat16") == 2 * 10**6 * 4
-
-
-class TestReadWhileDecoding:
-    def test_of_llama_by_hand(self) -> None:
-        """Every weight but the embedding's, of which one row is read; and keys and values of 100 positions."""
-        config = load_config("llama-3-8b").config
-        weights = 8_030_261_248 - 128_256 * 4096 + 4096
-        kept = 100 * 32 * 2 * 8 * 128
-        assert decode_read_bytes(config, context_len=100, dtype="bfloat16") == 2 * (weights + kept)
-
-    def test_a_tied_table_is_read_whole_by_the_head(self) -> None:
-        config = load_config("gpt2").config
-        weights = 124_439_808 - 1024 * 768 + 768 + 768
-        kept = 1024 * 12 * 2 * 768
-        assert decode_read_bytes(config, context_len=1024, dtype="float32") == 4 * (weights + kept)
-
-    def test_of_experts_those_that_a_token_is_sent_to(self) -> None:
-        config = load_config("mixtral-8x7b").config
-        weights = 12_879_925_248 - 32_000 * 4096 + 4096
-        kept = 32 * 2 * 8 * 128
-        assert decode_read_bytes(config, context_len=1, dtype="bfloat16") == 2 * (weights + kept)

@@ -13,12 +13,14 @@ from tinylm_cli import errors
 from tinylm_cli.reports import SCHEMA_VERSION
 from tinylm_cli.reports.architecture import BuildReport
 from tinylm_cli.reports.check import CheckReport
+from tinylm_cli.reports.compare import CompareReport
 from tinylm_cli.reports.design import DesignReport, SweepReport
 from tinylm_cli.reports.estimate import EstimateReport
 from tinylm_cli.reports.exported import ExportReport
 from tinylm_cli.reports.failure import FailureReport
 from tinylm_cli.reports.forward import ForwardReport
 from tinylm_cli.reports.generate import GenerateReport
+from tinylm_cli.reports.hardware import HardwareReport
 from tinylm_cli.reports.imported import ImportReport
 from tinylm_cli.reports.params import ParamsReport
 from tinylm_cli.reports.presets import PresetsReport, ShowReport
@@ -33,12 +35,14 @@ REPORTS: dict[str, type] = {
     "estimate": EstimateReport,
     "design": DesignReport,
     "design --vary": SweepReport,
+    "compare": CompareReport,
     "build": BuildReport,
     "forward": ForwardReport,
     "generate": GenerateReport,
     "check": CheckReport,
     "validate": ValidateReport,
     "list": PresetsReport,
+    "list --hardware": HardwareReport,
     "show": ShowReport,
     "import": ImportReport,
     "export": ExportReport,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.table import Tensor, tensor_table
+from tinylm_cli.analysis.table import score_corrections, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 
 
@@ -15,11 +15,9 @@ def build_bytes(config: ModelConfig, dtype: str) -> int:
         config: A validated config.
         dtype: A key of ``DTYPE_BYTES``.
     """
-    buffer = config.max_len * config.d_model if config.position.kind == "sinusoidal" else 0
-    feed_forward = config.feed_forward
-    if feed_forward.score_correction and feed_forward.n_experts is not None:
-        buffer += feed_forward.n_experts * (config.n_layers - feed_forward.n_dense_layers)
-    return (total_params(tensor_table(config)) + buffer) * DTYPE_BYTES[dtype]
+    sinusoids = config.max_len * config.d_model if config.position.kind == "sinusoidal" else 0
+    held = (total_params(tensor_table(config)) + sinusoids) * DTYPE_BYTES[dtype]
+    return held + score_corrections(config) * DTYPE_BYTES["float32"]  # which they stay in
 
 
 def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> int:
@@ -103,30 +101,3 @@ def decode_bytes(config: ModelConfig, *, prompt_len: int, max_new_tokens: int, d
     return cache + max(
         read * _layer_width(config, read) * DTYPE_BYTES[dtype], 2 * config.vocab_size * DTYPE_BYTES["float32"]
     )
-
-
-def decode_read_bytes(config: ModelConfig, *, context_len: int, dtype: str) -> int:
-    """Return the bytes read to decode one token of one sequence: what bounds its time, as little is computed for each.
-
-    Each weight that the token is multiplied with, once; a row of each table that is looked up; and what is kept of the
-    positions read.
-
-    Args:
-        config: A validated config.
-        context_len: Positions read, >= 1.
-        dtype: A key of ``DTYPE_BYTES``.
-
-    References:
-        Pope et al. 2022, section 2, https://arxiv.org/abs/2211.05102
-    """
-    numbers = sum(
-        section.repeats * _read_once(tensor) for section in tensor_table(config) for tensor in section.tensors
-    )
-    return numbers * DTYPE_BYTES[dtype] + kv_cache_bytes(config, batch_size=1, seq_len=context_len, dtype=dtype)
-
-
-def _read_once(tensor: Tensor) -> int:
-    """Return the numbers of a tensor that one token needs, whether or not it has them of its own."""
-    if tensor.component in ("token_embedding", "position"):
-        return tensor.shape[1] if len(tensor.shape) > 1 else tensor.elements
-    return tensor.elements if tensor.per_token is None else tensor.elements // tensor.shape[0] * tensor.per_token

@@ -6,7 +6,7 @@ written for that reader. A default is the course's model; None stands for what t
 
 # no deferred annotations: pydantic would compile and evaluate each of them again, a tenth of a torch-free start
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,6 +30,18 @@ MAX_N_EXPERTS = 65_536
 WINDOW_PATTERN = r"^[LG]{1,512}$"
 
 Factors = Annotated[tuple[Annotated[float, Field(gt=0, le=1e9)], ...], Field(strict=False, max_length=MAX_DIM)]
+
+
+class Said(NamedTuple):
+    """Beside the type of a field, how to speak of it where the type alone does not tell.
+
+    Attributes:
+        kind: What its values are, of the kinds in ``config.fields``.
+        wants: The same in words, with an example or a range.
+    """
+
+    kind: str
+    wants: str
 
 
 class Block(BaseModel):

@@ -26,6 +26,7 @@ from tinylm_cli.config.blocks import (
     Norm,
     Position,
     ResidualBlock,
+    Said,
 )
 from tinylm_cli.config.rules import broken_rules
 
@@ -50,6 +51,7 @@ ParameterCount = Annotated[
     int,
     Field(ge=1, le=MAX_COUNT),
     BeforeValidator(_parse_count),
+    Said("count", "a count such as 125M or 124439808"),
     WithJsonSchema(
         {
             "anyOf": [

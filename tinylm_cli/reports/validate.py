@@ -12,7 +12,7 @@ FileStatus = Literal["valid", "wrong", "unreadable"]
 
 @dataclass(frozen=True)
 class FileResult:
-    """One config.
+    """One config, or one file of accelerators.
 
     Attributes:
         path: Path as given, or found in a folder that was; ``<stdin>`` for standard input.
@@ -21,6 +21,7 @@ class FileResult:
         reason: Why it could not be read; else empty.
         help: What to do about that; may be empty.
         diagnostics: Every mistake, in the order of the file.
+        accelerators: How many a valid file of accelerators holds; None for a config.
     """
 
     path: str
@@ -29,6 +30,7 @@ class FileResult:
     reason: str
     help: str
     diagnostics: tuple[Diagnostic, ...]
+    accelerators: int | None = None
 
 
 @dataclass(frozen=True)

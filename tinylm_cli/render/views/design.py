@@ -74,7 +74,7 @@ def _found(report: DesignReport) -> Iterator[Block]:
         yield from (Note(obstacle_sentence(each), "warn") for each in report.obstacles)
         return
     columns = (
-        Column("", right=True),
+        Column("#", right=True),
         Column("d_model × layers"),
         Column("heads", right=True, keep=4),
         Column("d_ff", right=True, keep=6),

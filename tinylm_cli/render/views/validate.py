@@ -48,5 +48,7 @@ def _summary(report: ValidateReport) -> Iterator[str]:
     only = report.files[0]
     if only.total_params is not None:
         yield f"{only.path} is valid: {counted(only.total_params, 'parameter')}."
+    elif only.accelerators is not None:
+        yield f"{only.path} is valid: {counted(only.accelerators, 'accelerator')}."
     elif only.diagnostics:
         yield f"{only.path}: {_verdict(only)}."

@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import commands, models, weights
+from benchmarks import commands, models, search, weights
 from benchmarks.bystanders import CROWDED, Bystanders
 from benchmarks.measure import Figures, Plan, Row
 
@@ -30,6 +30,7 @@ GROUPS: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "build": commands.build,
     "validate": commands.validate,
     "depth": commands.depth,
+    "design": search.design,
     "memory": weights.memory,
     "construction": weights.construction,
     "forward": models.forward,

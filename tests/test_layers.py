@@ -108,6 +108,7 @@ COMMANDS = {
     "list": [],
     "params": ["--config", "toy.yaml", "--by", "tensor"],
     "estimate": ["--config", "toy.yaml", "--by", "layer"],
+    "design": ["--params", "1M"],
     "compare": ["toy.yaml", "tiny", "@n_layers=8"],
     "import": ["hub", "--format", "markdown"],
     "validate": ["toy.yaml", "wrong.yaml"],

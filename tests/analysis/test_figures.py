@@ -33,3 +33,22 @@ def test_what_is_assumed_decides() -> None:
     assert figure("weights_bytes", config, Conditions(dtype="float32")) == 4 * 8_030_261_248
     assert figure("kv_cache_bytes", config, Conditions(batch_size=3, seq_len=100)) == 3 * 100 * 32 * 2 * 8 * 128 * 2
     assert figure("decode_flops_per_token", config, Conditions(seq_len=1)) < figure("decode_flops_per_token", config)
+
+
+class TestReadWhileDecoding:
+    def test_of_llama_by_hand(self) -> None:
+        """Every weight but the embedding's; and keys and values of 100 positions."""
+        config = load_config("llama-3-8b").config
+        weights, kept = 8_030_261_248 - 128_256 * 4096, 100 * 32 * 2 * 8 * 128
+        given = Conditions(seq_len=100, batch_size=7)
+        assert figure("decode_read_bytes_per_token", config, given) == 2 * (weights + kept)
+
+    def test_a_tied_table_is_read_whole_by_the_head(self) -> None:
+        config = load_config("gpt2").config
+        weights, kept = 124_439_808 - 1024 * 768, 1024 * 12 * 2 * 768
+        assert figure("decode_read_bytes_per_token", config, Conditions(dtype="float32")) == 4 * (weights + kept)
+
+    def test_of_experts_those_that_a_token_is_sent_to(self) -> None:
+        config = load_config("mixtral-8x7b").config
+        weights, kept = 12_879_925_248 - 32_000 * 4096, 32 * 2 * 8 * 128
+        assert figure("decode_read_bytes_per_token", config, Conditions(seq_len=1)) == 2 * (weights + kept)

@@ -14,6 +14,7 @@ from tinylm_cli.reports import SCHEMA_VERSION
 from tinylm_cli.reports.architecture import BuildReport
 from tinylm_cli.reports.check import CheckReport
 from tinylm_cli.reports.compare import CompareReport
+from tinylm_cli.reports.design import DesignReport, SweepReport
 from tinylm_cli.reports.estimate import EstimateReport
 from tinylm_cli.reports.exported import ExportReport
 from tinylm_cli.reports.failure import FailureReport
@@ -32,6 +33,8 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "json.md"
 REPORTS: dict[str, type] = {
     "params": ParamsReport,
     "estimate": EstimateReport,
+    "design": DesignReport,
+    "design --vary": SweepReport,
     "compare": CompareReport,
     "build": BuildReport,
     "forward": ForwardReport,

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from tinylm_cli.analysis.flops import decode_flops, forward_flops, train_flops
 from tinylm_cli.analysis.memory import kv_cache_bytes
 from tinylm_cli.analysis.params import active_params, non_embedding_params, total_params, weights_bytes
+from tinylm_cli.analysis.roofline import decoding_weights
 from tinylm_cli.analysis.table import tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.figures import Unit
@@ -63,6 +64,13 @@ def _kv_cache(config: ModelConfig, given: Conditions) -> int:
     return kv_cache_bytes(config, batch_size=given.batch_size, seq_len=given.length(config), dtype=given.dtype)
 
 
+def _decode_read(config: ModelConfig, given: Conditions) -> int:
+    """Return the weights that one token needs, and the cache of one sequence: what bounds the time of decoding it."""
+    weights = decoding_weights(config, given.dtype)
+    read = weights.dense_bytes + weights.expert_bytes // weights.n_experts * weights.top_k
+    return read + kv_cache_bytes(config, batch_size=1, seq_len=given.length(config), dtype=given.dtype)
+
+
 FIGURES: dict[str, Figure] = {
     figure.name: figure
     for figure in (
@@ -90,6 +98,12 @@ FIGURES: dict[str, Figure] = {
             "flops",
             "decoding one more token of a sequence",
             lambda c, given: decode_flops(c, context_len=given.length(c)),
+        ),
+        Figure(
+            "decode_read_bytes_per_token",
+            "bytes",
+            "read to decode one more token of a sequence: weights once, and what is kept",
+            _decode_read,
         ),
     )
 }

@@ -47,6 +47,8 @@ def to_commented_yaml(config: ModelConfig, title: str) -> str:
     shown = [name for name in chosen if flat[name] is not None and applies(name, flat)]
     lines = [SCHEMA_LINE, "#", f"# {title}", ""]
     for block, names in groupby(shown, _block):
+        if not block and lines[-1]:
+            lines.append("")
         if block:
             lines += ["", *_comment(ModelConfig.model_fields[block].description or "", "", _COLUMNS), f"{block}:"]
         for name in names:

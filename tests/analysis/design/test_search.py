@@ -1,0 +1,103 @@
+"""The search finds what trying out every config of the grid finds: nothing less, nothing else."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinylm_cli.analysis.design.families import FAMILIES
+from tinylm_cli.analysis.design.grid import GRID, Grid
+from tinylm_cli.analysis.design.search import Bound, search
+from tinylm_cli.analysis.design.space import MEASURES, Shape, Space
+from tinylm_cli.analysis.figures import FIGURES, Conditions
+from tinylm_cli.analysis.params import total_params
+from tinylm_cli.analysis.table import tensor_table
+
+SMALL = Grid(
+    d_models=(range(128, 257, 64), range(384, 513, 128)),
+    n_layers=range(2, 13),
+    aspects=(32, 128),
+    d_ff_steps=((0, 128), (384, 512)),
+)
+Model = tuple[Shape, int]
+
+
+def small(family: str) -> Space:
+    return Space(FAMILIES[family], 500, 6000, tie_weights=False, given=Conditions(seq_len=5000), grid=SMALL)
+
+
+@cache
+def tried(family: str) -> dict[Model, dict[str, int]]:
+    """Return the figures of every model of the small grid, counted by its own tensors, none passed over.
+
+    The grid is spelled out anew: by what it says, not by the ranges that the search makes of it.
+    """
+    space, template, found = small(family), FAMILIES[family], {}
+    for d_head, d_model in product(template.d_heads, (128, 192, 256, 384, 512)):
+        step = 128 if d_model < 384 else 512
+        d_ffs = [n for n in range(step, 8 * d_model + 1, step) if _between(n / d_model, template.d_ff_ratios)]
+        depths = [n for n in range(2, 13) if 32 <= d_model / n <= 128]
+        for n_heads in template.heads(d_model, d_head):
+            groups = [group for group in template.groups if n_heads % group == 0]
+            for group, d_ff, n_layers in product(groups, d_ffs, depths):
+                shape = Shape(d_head, d_model, n_heads, n_heads // group, d_ff)
+                config = space.config(shape, n_layers)
+                figures = {name: FIGURES[name].compute(config, space.given) for name in MEASURES}
+                assert figures["total_params"] == total_params(tensor_table(config))
+                found[shape, n_layers] = figures
+    return found
+
+
+def _between(value: float, bounds: tuple[float, float]) -> bool:
+    return bounds[0] <= value <= bounds[1]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_grid_is_what_is_counted(family: str) -> None:
+    assert small(family).count() == len(tried(family)) > 20
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_nothing_is_left_out_and_nothing_else_is_found(family: str) -> None:
+    space, models = small(family), tried(family)
+
+    @given(data=st.data())
+    @settings(max_examples=25)
+    def holds(data: st.DataObject) -> None:
+        bounds = []
+        for name in data.draw(st.lists(st.sampled_from(list(MEASURES)), unique=True, max_size=3)):
+            values = sorted({figures[name] for figures in models.values()})
+            some = st.sampled_from(values).flatmap(lambda value: st.integers(value - 1, value + 1))
+            least = data.draw(st.one_of(st.just(0), some))
+            bounds.append(Bound(name, max(least, 0), data.draw(st.one_of(st.none(), some))))
+        found = {
+            (each.shape, n_layers): {name: form.at(n_layers) for name, form in zip(MEASURES, each.forms, strict=True)}
+            for each in search(space, bounds, list(MEASURES))
+            for n_layers in each.depths
+        }
+        kept = {
+            model: figures
+            for model, figures in models.items()
+            if all(bound.distance(figures[bound.figure]) == 0 for bound in bounds)
+        }
+        assert found == kept
+
+    holds()
+
+
+def test_depths_and_widths_keep_to_their_ratios() -> None:
+    for d_model in (width for widths in GRID.d_models for width in widths):
+        for n_layers in GRID.depths(d_model):
+            assert 16 <= d_model / n_layers <= 256
+        for d_ff in GRID.d_ffs(d_model, (2.0, 4.0)):
+            assert 2 <= d_ff / d_model <= 4
+            assert d_ff % 64 == 0
+
+
+def test_a_width_of_no_depth_has_no_models() -> None:
+    assert not Grid(aspects=(16, 20)).depths(16384)
+    assert not Grid(n_layers=range(2, 3)).depths(16384)

@@ -1,0 +1,185 @@
+"""``tinylm design``: from targets to configs, and what varying a field does."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinylm_cli.analysis.design.families import FAMILIES
+from tinylm_cli.analysis.figures import figure
+from tinylm_cli.cli.design import Family
+from tinylm_cli.config.blocks import MAX_LEN
+from tinylm_cli.config.loader import load_config
+from tinylm_cli.config.schema import ModelConfig
+
+Here = Callable[..., Any]
+Golden = Callable[[str, str], None]
+
+PAGES = (
+    ["--params", "125M"],
+    ["--params", "47B", "--family", "mixtral", "--top", "3"],
+    ["--max-weights-bytes", "16GB", "--family", "llama", "--front", "--top", "4"],
+    ["--params", "8B", "--family", "llama", "--max-kv-bytes", "64MiB", "--max-flops-per-token", "20G"],
+    ["--config", "small", "--vary", "n_layers=4..24:4"],
+    ["--config", "small", "--vary", "n_layers=4,8", "--vary", "d_model=256,500,512"],
+)
+IMPOSSIBLE = 3
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
+    shown = []
+    for index, page in enumerate(PAGES):
+        result = here("design", *page, columns=columns)
+        assert result.code == (1 if index == IMPOSSIBLE else 0)
+        assert max(map(len, result.out.splitlines())) <= columns
+        shown.append(f"$ tinylm design {' '.join(page)}\n{result.out}")
+    golden_text(f"design-{columns}.txt", "\n".join(shown))
+
+
+def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None:
+    golden_json("design", here("design", *PAGES[1], "--format", "json").out)
+    golden_json("design-vary", here("design", *PAGES[5], "--format", "json").out)
+    golden_text("design.md", "\n".join(here("design", *page, "--format", "markdown").out for page in PAGES))
+
+
+def test_the_families_are_those_there_are() -> None:
+    assert [each.value for each in Family] == list(FAMILIES)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_written_is_valid_builds_and_meets_its_target(family: str, here: Here, folder: Path) -> None:
+    words = ["--params", "1.2B", "--family", family, "--vocab-size", "32000", "--max-kv-bytes", "8GiB"]
+    result = here("design", *words, "--output", "mine.yaml")
+    assert (result.code, result.out) == (0, "")
+    assert here("validate", "mine.yaml").code == 0
+    config = load_config("mine.yaml").config
+    assert abs(figure("total_params", config) / 1.2e9 - 1) <= 0.02
+    assert figure("kv_cache_bytes", config) <= 2**33
+    built = here("build", "--config", "mine.yaml", "--meta")
+    assert built.code == 0
+    assert "✓ closed form = instantiated module" in built.out
+    again = re.search(r"^# .* of (tinylm design .*)$", (folder / "mine.yaml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert again is not None
+    assert here(*shlex.split(again[1])[1:], "--pick", "1").out == (folder / "mine.yaml").read_text(encoding="utf-8")
+
+
+def test_pick_writes_another(here: Here) -> None:
+    report = json.loads(here("design", "--params", "125M", "--top", "12", "--format", "json").out)
+    for rank in (1, 12):
+        text = here("design", "--params", "125M", "--pick", str(rank), "-o", "-").out
+        wanted = ModelConfig.model_validate({**report["designs"][rank - 1]["config"], "nominal_params": 125_000_000})
+        assert f", rank {rank} of tinylm design --params 125M\n" in text
+        Path("picked.yaml").write_text(text, encoding="utf-8")
+        assert load_config("picked.yaml").config == wanted
+
+
+def test_the_size_asked_for_is_the_vocabulary_length_and_head(here: Here) -> None:
+    words = ["--vocab-size", "777", "--max-len", "99", "--no-tie", "--params", "50M", "--family", "gpt2", "--pick", "1"]
+    Path("mine.yaml").write_text(here("design", *words).out, encoding="utf-8")
+    config = load_config("mine.yaml").config
+    assert (config.vocab_size, config.max_len, config.tie_weights) == (777, 99, False)
+
+
+def test_the_next_step_is_the_same_search_written_down(here: Here) -> None:
+    words = (
+        "--params 2B --max-flops-per-token 9B --max-kv-bytes 3GiB --max-weights-bytes 9GB --tolerance 0.05"
+        " --family llama --vocab-size 5000 --max-len 4000 --tie --seq-len 300 --dtype float32"
+    )
+    said = here("design", *words.split()).err
+    assert said == f"next: tinylm design {words} --output llama.yaml\n"
+    assert here(*said.removeprefix("next: tinylm ").split()).err == (
+        "wrote llama.yaml\nnext: tinylm build --config llama.yaml --meta\n"
+    )
+
+
+def test_nothing_found_fails_and_writes_nothing(here: Here, folder: Path) -> None:
+    result = here("design", "--params", "900T")
+    assert result.code == 1
+    assert "nearest is a model of 16384 × 128" in " ".join(result.out.split())
+    report = json.loads(here("design", "--params", "900T", "--format", "json").out)
+    assert (report["designs"], report["matches"]) == ([], 0)
+    assert report["obstacles"][0]["alone"] is True
+    written = here("design", "--params", "900T", "-o", "mine.yaml")
+    assert (written.code, written.out) == (1, "")
+    assert "nearest is a model" in " ".join(written.err.split())
+    assert not (folder / "mine.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("", "there is nothing to aim at"),
+        ("--params 8Q", "--params 8Q: expected a count such as 125M"),
+        ("--params 0", "--params 0: expected more than 0"),
+        ("--max-kv-bytes 1GiG", "--max-kv-bytes 1GiG: expected a size such as 1GiB"),
+        ("--max-flops-per-token many", "--max-flops-per-token many: expected operations"),
+        ("--params 1M --family llamma", "did you mean llama?"),
+        ("--params 1M --tolerance 2", "--tolerance 2"),
+        ("--params 1M --tolerance nan", "--tolerance nan: expected a share from 0 to 1"),
+        ("--params 125M --pick 5000", "--pick 5000: there is no such rank"),
+        ("--params 125M --seq-len 4096", "--seq-len 4096 is longer than max_len 1024"),
+        ("--params 125M --set n_layers=3", "--set changes a --config that is varied"),
+        ("--config small", "a --config is here to be varied"),
+        ("--vary n_layers=4", "--vary needs a --config"),
+        ("--config - --vary n_layers=4", "--vary reads its config many times"),
+        ("--config small --vary n_layers=4 --params 1M", "--vary has no targets"),
+        ("--config small --vary n_layers=4 --family llama", "--vary has no targets"),
+        ("--config small --vary n_layers=4 --figure total_param", "did you mean total_params?"),
+        ("--config absent --vary n_layers=4", "no preset or file is called absent"),
+    ],
+)
+def test_what_does_not_fit_is_told(words: str, says: str, here: Here) -> None:
+    result = here("design", *words.split())
+    assert (result.code, result.out) == (2, "")
+    assert says in " ".join(result.err.split())
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize("option", ["--vocab-size", "--max-len", "--top", "--pick"])
+@pytest.mark.parametrize("value", ["0", "-1", "99999999999", "x"])
+def test_sizes_that_are_none(option: str, value: str, here: Here) -> None:
+    result = here("design", "--params", "125M", option, value)
+    assert (result.code, result.out) == (2, "")
+
+
+def test_the_longest_sequence_is_that_of_configs(here: Here) -> None:
+    assert here("design", "--params", "1B", "--max-len", str(MAX_LEN), "--top", "1").code == 0
+
+
+class TestVary:
+    def test_figures_of_each(self, here: Here) -> None:
+        words = ["--config", "toy.yaml", "--vary", "n_layers=1..3", "--set", "d_ff=32", "--seq-len", "7"]
+        report = json.loads(here("design", *words, "--format", "json").out)
+        totals = [each["figures"]["total_params"] for each in report["variants"]]
+        assert totals == [
+            figure("total_params", load_config("toy.yaml", [f"n_layers={n}", "d_ff=32"]).config) for n in (1, 2, 3)
+        ]
+
+    def test_the_figure_to_draw(self, here: Here) -> None:
+        drawn = here("design", "--config", "small", "--vary", "n_layers=4,8", "--figure", "kv_cache_bytes").out
+        assert re.search(r"4 +4.00 MiB +█{10}\n +8 +8.00 MiB +█{20}\n", drawn)
+
+    def test_a_wrong_config_is_diagnosed(self, here: Here) -> None:
+        result = here("design", "--config", "small", "--set", "n_heads=7", "--vary", "n_layers=4,8")
+        assert result.code == 1
+        assert "heads-do-not-divide" in result.err
+        too_long = here("design", "--config", "small", "--vary", "n_layers=4,8", "--seq-len", "9999")
+        assert too_long.code == 1
+        assert "--seq-len 9999 is longer than max_len 1024" in " ".join(too_long.err.split())
+
+    def test_many_reasons_are_counted(self, here: Here) -> None:
+        out = here("design", "--config", "small", "--vary", "d_model=101..109", "--vary", "n_heads=7,11").out
+        assert "more are invalid: --format json says why." in out
+
+    def test_values_from_outside_are_inert(self, here: Here) -> None:
+        result = here("design", "--config", "small", "--vary", "norm.kind=\x1b[31m,[/nope],rmsnorm")
+        assert result.code == 0
+        assert "\x1b" not in result.out
+        assert "[/nope]" in result.out

@@ -1,0 +1,1 @@
+"""From targets to configs: a stated grid of shapes, searched whole in closed form, and the best of what is found."""

@@ -1,0 +1,68 @@
+"""What ``--vary`` is given: a field, and the values it takes one after the other."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from tinylm_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from tinylm_cli.reports.design import Varied
+
+MOST_VARIANTS = 1000
+_RANGE = re.compile(r"([0-9]{1,12})\.\.([0-9]{1,12})(?::([0-9]{1,12}))?")
+_EXAMPLE = "for example --vary n_layers=4..24:4 or --vary norm.kind=layernorm,rmsnorm"
+
+
+def parse_vary(written: list[str]) -> tuple[Varied, ...]:
+    """Return the fields to vary and their values.
+
+    ``4..24:4`` is 4, 8, … up to 24; ``a,b`` is a, then b.
+
+    Raises:
+        UsageError: If it is neither, a field comes twice or has no name, or there are too many combinations.
+    """
+    from tinylm_cli.reports.design import Varied
+
+    if len(written) > 2:
+        raise UsageError("--vary takes one field or two", help="leave the others out, or fix them with --set")
+    varied = tuple(Varied(*_parse(each)) for each in written)
+    if len({each.field for each in varied}) < len(varied):
+        raise UsageError(f"--vary is given {varied[0].field} twice", help="write all its values in one")
+    count = 1
+    for each in varied:
+        count *= len(each.values)
+    if count > MOST_VARIANTS:
+        raise UsageError(
+            f"--vary makes {count:,} configs, and {MOST_VARIANTS:,} are the most", help="take larger steps"
+        )
+    return varied
+
+
+def _parse(written: str) -> tuple[str, tuple[str, ...]]:
+    field, equals, values = written.partition("=")
+    if not equals or not field.strip() or not field.isprintable() or not values.strip():
+        raise UsageError(f"--vary {written}: expected field=values", help=_EXAMPLE)
+    from tinylm_cli.config.fields import fields
+
+    if field not in fields():
+        from tinylm_cli.config.guesses import suggest
+
+        meant = suggest(field, fields())
+        raise UsageError(
+            f"--vary {written}: no field is called {field}",
+            help=f"did you mean {meant}?" if meant else "tinylm schema --format markdown lists them all",
+        )
+    found = _RANGE.fullmatch(values.strip())
+    if found is None:
+        each = tuple(value.strip() for value in values.split(","))
+        if not all(each) or ".." in values:
+            raise UsageError(f"--vary {written}: expected a range or a list", help=_EXAMPLE)
+        return field, each
+    first, last, step = int(found[1]), int(found[2]), int(found[3] or 1)
+    if step == 0 or last < first:
+        raise UsageError(f"--vary {written}: the range holds nothing", help=_EXAMPLE)
+    if (last - first) // step >= MOST_VARIANTS:
+        raise UsageError(f"--vary {written}: {MOST_VARIANTS:,} values are the most", help="take larger steps")
+    return field, tuple(map(str, range(first, last + 1, step)))

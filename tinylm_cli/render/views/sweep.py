@@ -1,0 +1,120 @@
+"""The screen of ``tinylm design --vary``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tinylm_cli.quantities import binary_bytes
+from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Table, View
+from tinylm_cli.render.units import compact, flops, integer
+from tinylm_cli.render.views.design import quantity
+from tinylm_cli.reports.design import SweepReport, Variant
+from tinylm_cli.reports.figures import Unit
+
+_WIDEST_GRID = 8
+_MOST_NAMED = 3
+_MOST_REASONS = 5
+
+
+def sweep_view(report: SweepReport, figure: str) -> View:
+    """Show each variant's figures, one of them drawn, and what is wrong with those that are no configs."""
+    fields = " and ".join(each.field for each in report.varied)
+    return (
+        Heading(f"{report.name} by {fields}", f"{len(report.variants)} configs, bytes in {report.dtype}"),
+        _table(report),
+        *_drawn(report, figure),
+        *_invalid(report),
+    )
+
+
+def _table(report: SweepReport) -> Table:
+    columns = (
+        *(Column(each.field, right=True) for each in report.varied),
+        Column("parameters", right=True),
+        Column("active", right=True, keep=3),
+        Column("FLOPs a token", right=True, keep=6),
+        Column("KV cache", right=True, keep=4),
+        Column("weights", right=True, keep=2),
+    )
+    return Table(columns, tuple(_row(each) for each in report.variants))
+
+
+def _row(variant: Variant) -> tuple[str | Cell, ...]:
+    values = tuple(Cell(value, "name") for value in variant.values)
+    if variant.figures is None:
+        return (*values, Cell("invalid", "bad"), "", "", "", "")
+    figures = variant.figures
+    total, active = figures["total_params"], figures["active_params"]
+    return (
+        *values,
+        Cell(integer(total), "strong"),
+        compact(active) if active != total else "",
+        flops(figures["forward_flops_per_token"]),
+        binary_bytes(figures["kv_cache_bytes"]),
+        binary_bytes(figures["weights_bytes"]),
+    )
+
+
+def _drawn(report: SweepReport, figure: str) -> tuple[Block, ...]:
+    """Draw a figure: a bar for each value, or a grid for two fields."""
+    unit: Unit = "params" if "params" in figure else "flops" if "flops" in figure else "bytes"
+    if len(report.varied) == 2 and len(report.varied[1].values) <= _WIDEST_GRID:
+        return (Note(f"{figure}:"), _crossed(report, figure, unit))
+    most = max((each.figures[figure] for each in report.variants if each.figures), default=0) or 1
+    rows = tuple(
+        (Cell(", ".join(each.values), "name"), quantity(each.figures[figure], unit), Bar(each.figures[figure] / most))
+        for each in report.variants
+        if each.figures is not None
+    )
+    columns = (
+        Column(", ".join(each.field for each in report.varied), right=True),
+        Column(figure, right=True),
+        Column(""),
+    )
+    return (Table(columns, rows),) if rows else ()
+
+
+def _crossed(report: SweepReport, figure: str, unit: Unit) -> Table:
+    """Return one field's values down, the other's across, in few digits."""
+    down, across = report.varied
+    found = {each.values: each.figures for each in report.variants}
+    columns = (
+        Column(f"{down.field} \\ {across.field}"),
+        *(Column(value, right=True, keep=8) for value in across.values),
+    )
+    rows = []
+    for value in down.values:
+        cells = [found[value, other] for other in across.values]
+        rows.append(
+            (Cell(value, "name"), *(_short(cell[figure], unit) if cell else Cell("–", "muted") for cell in cells))
+        )
+    return Table(columns, tuple(rows))
+
+
+def _short(value: int, unit: Unit) -> str:
+    return compact(value) if unit == "params" else quantity(value, unit)
+
+
+def _invalid(report: SweepReport) -> Iterator[Note]:
+    """Yield what is wrong with variants that are no configs, those of one reason together."""
+    by_reason: dict[str, list[tuple[str, ...]]] = {}
+    for variant in report.variants:
+        if variant.invalid:
+            by_reason.setdefault(variant.invalid, []).append(variant.values)
+    for reason, found in list(by_reason.items())[:_MOST_REASONS]:
+        yield Note(f"{_named([each.field for each in report.varied], found)}: {reason}.", "warn")
+    left = sum(map(len, list(by_reason.values())[_MOST_REASONS:]))
+    if left:
+        yield Note(f"{left} more are invalid: --format json says why.", "warn")
+
+
+def _named(fields: Sequence[str], found: Sequence[tuple[str, ...]]) -> str:
+    """Return which variants these are: by the field whose value all share, if there is one."""
+    shared = [len(set(column)) == 1 for column in zip(*found, strict=True)]
+    kept = [alike or not any(shared) for alike in shared]
+    named = dict.fromkeys(
+        ", ".join(f"{field} {value}" for field, value, keep in zip(fields, values, kept, strict=True) if keep)
+        for values in found
+    )
+    more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+    return "; ".join(list(named)[:_MOST_NAMED]) + more

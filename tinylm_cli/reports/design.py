@@ -1,0 +1,195 @@
+"""What ``tinylm design`` reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tinylm_cli.reports.figures import Unit
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a figure must be.
+
+    Attributes:
+        figure: Its name.
+        unit: What it counts.
+        wanted: What was asked for: a value to come near, or the most that is allowed.
+        tolerance: How far from it the figure may be, as a share of it; null where ``wanted`` is the most allowed.
+        least: The smallest value that will do.
+        most: The greatest.
+        chosen: Whether it was asked for; false for the most parameters that what was asked for leaves room for.
+    """
+
+    figure: str
+    unit: Unit
+    wanted: int
+    tolerance: float | None
+    least: int
+    most: int
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One size of the grid.
+
+    Attributes:
+        name: The size, or the proportion.
+        values: What it may be, in words.
+        source: Where the choice comes from.
+    """
+
+    name: str
+    values: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The shape of a model.
+
+    Attributes:
+        d_model: Width.
+        n_layers: Depth.
+        n_heads: Heads of queries.
+        n_kv_heads: Heads of keys and values.
+        d_head: Dimensions per head.
+        d_ff: Hidden width of the feed-forward network, or of one expert.
+    """
+
+    d_model: int
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_head: int
+    d_ff: int
+
+
+@dataclass(frozen=True)
+class Design:
+    """A model that keeps to every aim.
+
+    Attributes:
+        rank: Its place, from 1.
+        sizes: Its shape.
+        figures: Its figures by name, among them all that there are aims for.
+        error: How far it is from what was wanted, signed, as a share of it; the farthest where several were wanted.
+        on_front: Whether no other match has at least its parameters for no more of the operations, the cache and the
+            bytes read for a token, and is better in one of them.
+        config: It as a config, defaults filled in.
+    """
+
+    rank: int
+    sizes: Sizes
+    figures: dict[str, int]
+    error: float
+    on_front: bool
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """An aim that nothing meets, by itself or beside others.
+
+    Attributes:
+        aim: The aim.
+        alone: Whether nothing in the grid meets it even by itself.
+        nearest: The value of its figure that comes nearest: alone among all models; else, of what was wanted, among
+            those within the limits, and of a limit, among those with what was wanted.
+        sizes: A model with that value.
+    """
+
+    aim: Aim
+    alone: bool
+    nearest: int
+    sizes: Sizes
+
+
+@dataclass(frozen=True)
+class DesignReport:
+    """The models of a grid that keep to every aim, the best first.
+
+    Attributes:
+        family: The template.
+        title: What it is.
+        source: Where its shape was published.
+        vocab_size: Tokens, of every candidate.
+        max_len: Longest sequence, likewise.
+        tie_weights: Whether the head shares the embedding's table, likewise.
+        seq_len: Tokens in a sequence that figures assume.
+        dtype: Storage type that they assume.
+        aims: What was asked for.
+        axes: The grid.
+        candidates: How many models the grid has.
+        matches: How many of them keep to every aim.
+        front: How many of those are on the front.
+        designs: The best of them.
+        obstacles: What is in the way, where none does.
+    """
+
+    family: str
+    title: str
+    source: str
+    vocab_size: int
+    max_len: int
+    tie_weights: bool
+    seq_len: int
+    dtype: str
+    aims: tuple[Aim, ...]
+    axes: tuple[Axis, ...]
+    candidates: int
+    matches: int
+    front: int
+    designs: tuple[Design, ...]
+    obstacles: tuple[Obstacle, ...]
+
+
+@dataclass(frozen=True)
+class Varied:
+    """A field that is varied.
+
+    Attributes:
+        field: Its dotted name.
+        values: What it is set to, as written.
+    """
+
+    field: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A config with some fields set.
+
+    Attributes:
+        values: What each varied field is set to, as written.
+        figures: Its figures by name; null where the combination is no valid config.
+        invalid: What is wrong with it; empty where nothing is.
+    """
+
+    values: tuple[str, ...]
+    figures: dict[str, int] | None
+    invalid: str
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """What one or two fields of a config do to its figures.
+
+    Attributes:
+        name: The config's name.
+        source: Preset name, path as given, or ``<stdin>``.
+        dtype: Storage type that the byte counts assume.
+        seq_len: Tokens in a sequence that figures assume; null for each variant's max_len.
+        varied: The fields, and their values.
+        variants: Every combination, the last field's values changing fastest.
+    """
+
+    name: str
+    source: str
+    dtype: str
+    seq_len: int | None
+    varied: tuple[Varied, ...]
+    variants: tuple[Variant, ...]

@@ -102,7 +102,9 @@ def estimate(
     recompute: Annotated[
         Recompute, typer.Option(help="What the backward pass computes again: nothing, attention's scores, all layers.")
     ] = Recompute.none,
-    optimizer: Annotated[Optimizer, typer.Option(help="What updates the weights.")] = Optimizer.adamw,
+    optimizer: Annotated[
+        Optimizer, typer.Option(metavar="NAME", help=f"What updates the weights: {', '.join(Optimizer)}.")
+    ] = Optimizer.adamw,
     quantize: Annotated[
         Quantization, typer.Option(help="What weights are rounded to when the model runs.")
     ] = Quantization.none,

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from tests.architectures import small_configs
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.architecture import describe, instantiated, unique_params
 from tinylm_cli.reports.architecture import ModuleNode
@@ -138,7 +140,7 @@ def test_any_module_can_be_described() -> None:
         "  0 Linear (3, 2) 9",
         "  2 Linear (1, 3) 3",
     ]
-    assert describe(nn.ReLU()) == ModuleNode("ReLU", "ReLU", 1, None, 0, 0.0, None, ())
+    assert describe(nn.ReLU()) == ModuleNode("ReLU", "ReLU", 1, None, 0, 0.0, None, {}, ())
 
 
 @given(
@@ -162,6 +164,32 @@ def test_parts_add_up_to_the_whole(
             own = sum(child.params for child in node.children)
             assert own * node.count == node.params
         assert node.share == node.params / tree.params
+
+
+@given(config=small_configs(), expand=st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_parts_of_every_architecture_add_up(config: ModelConfig, expand: bool) -> None:
+    model = TinyTransformerLM.from_config(config, device="meta")
+    tree = describe(model, expand=expand)
+    assert tree.params == unique_params(model)
+    for _, node in walk(tree):
+        beside = () if node.shape is not None or not node.children else node.children
+        if beside:
+            assert sum(child.params for child in beside) * node.count == node.params, node.name
+
+
+def test_what_shapes_do_not_show_is_told() -> None:
+    found = {}
+    for name in ("gpt-oss-20b", "deepseek-v2-lite", "tiny"):
+        config = load_config(name).config.model_copy(update={"n_layers": 2})
+        tree = describe(TinyTransformerLM.from_config(config, device="meta"))
+        found[name] = {node.name: (node.settings, node.shape) for _, node in walk(tree)}
+    assert found["gpt-oss-20b"]["attention"][0] == {"n_heads": 64, "n_kv_heads": 8}
+    assert found["gpt-oss-20b"]["feed_forward"][0] == {"n_experts": 32, "top_k": 4}
+    assert found["gpt-oss-20b"]["sinks"] == ({}, (64,))
+    assert found["deepseek-v2-lite"]["attention"][0] == {"n_heads": 16, "kv_rank": 512}
+    assert found["tiny"]["attention"][0] == {"n_heads": 4}
+    assert found["tiny"]["feed_forward"][0] == {}
 
 
 def test_instantiated_names_a_shared_tensor_twice(make_config: Make) -> None:

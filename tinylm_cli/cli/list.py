@@ -34,7 +34,7 @@ def list_(
 
 
 def _configs(format_: Format, output: OutputOption, *, published: bool) -> Outcome:
-    from tinylm_cli.analysis.params import total_params
+    from tinylm_cli.analysis.params import active_params, total_params
     from tinylm_cli.analysis.table import tensor_table
     from tinylm_cli.config.presets import gallery, presets
     from tinylm_cli.interop.load import load_config
@@ -44,6 +44,7 @@ def _configs(format_: Format, output: OutputOption, *, published: bool) -> Outco
     found = []
     for name, path in (gallery() if published else presets()).items():
         config = load_config(name).config
+        table = tensor_table(config)
         found.append(
             Preset(
                 name=name,
@@ -54,7 +55,9 @@ def _configs(format_: Format, output: OutputOption, *, published: bool) -> Outco
                 n_layers=config.n_layers,
                 d_ff=config.d_ff,
                 nominal_params=config.nominal_params,
-                total_params=total_params(tensor_table(config)),
+                max_len=config.max_len,
+                total_params=total_params(table),
+                active_params=active_params(table),
             )
         )
     report = PresetsReport(tuple(found))

@@ -9,6 +9,9 @@ from operator import itemgetter
 
 from torch import nn
 
+from tinylm_cli.model.attention import SelfAttention
+from tinylm_cli.model.experts import ExpertFeedForward
+from tinylm_cli.model.latent_attention import LatentAttention
 from tinylm_cli.model.norm import Norm
 from tinylm_cli.model.position import NoPosition, SinusoidalPosition
 from tinylm_cli.model.rotary import RotaryPosition
@@ -60,7 +63,8 @@ class _Part:
         is_list: Whether its parts are siblings in a ``ModuleList``.
         wraps: Whether it does nothing but hold a single part.
         visible: Whether it belongs in the tree.
-        children: Name and part of each visible child.
+        settings: What its shapes do not show, by the names of the config.
+        children: Name and part of each parameter that stands beside its parts, and of each visible child.
     """
 
     kind: str
@@ -70,6 +74,7 @@ class _Part:
     is_list: bool
     wraps: bool
     visible: bool
+    settings: tuple[tuple[str, int], ...]
     children: tuple[tuple[str, _Part], ...]
 
 
@@ -109,7 +114,10 @@ def _part(
     tensors: tuple[tuple[str, Shape, int, str | None], ...],
     children: tuple[tuple[str, _Part], ...],
 ) -> _Part:
-    shown = tuple((name, part) for name, part in children if part.visible)
+    beside = tuple(
+        (name, _parameter(shape, n, owner)) for name, shape, n, owner in tensors if name not in ("weight", "bias")
+    )
+    shown = beside + tuple((name, part) for name, part in children if part.visible)
     is_list = isinstance(module, nn.ModuleList)
     return _Part(
         kind=type(module).__name__,
@@ -119,8 +127,39 @@ def _part(
         is_list=is_list,
         wraps=not tensors and not is_list and len(shown) == 1 and not shown[0][1].is_list,
         visible=bool(tensors or shown) or isinstance(module, SHOWN_WITHOUT_PARAMETERS),
+        settings=tuple(_shown_settings(module)),
         children=shown,
     )
+
+
+def _parameter(shape: Shape, elements: int, owner: str | None) -> _Part:
+    """Return the part for a parameter that is not a module's only weight or bias, such as attention's sinks."""
+    return _Part(
+        kind="Parameter",
+        shape=shape,
+        params=elements if owner is None else 0,
+        tied_to=owner,
+        is_list=False,
+        wraps=False,
+        visible=True,
+        settings=(),
+        children=(),
+    )
+
+
+def _shown_settings(module: nn.Module) -> Iterator[tuple[str, int]]:
+    """Yield what a reader of the tree wants to know of a module and cannot see in shapes."""
+    if isinstance(module, SelfAttention):
+        n_heads, n_kv_heads = (proj.out_features // module.d_head for proj in (module.q_proj, module.k_proj))
+        yield "n_heads", n_heads
+        if n_kv_heads != n_heads:
+            yield "n_kv_heads", n_kv_heads
+    elif isinstance(module, LatentAttention):
+        yield "n_heads", module.n_heads
+        yield "kv_rank", module.kv_rank
+    elif isinstance(module, ExpertFeedForward):
+        yield "n_experts", module.experts.n_experts
+        yield "top_k", module.router.top_k
 
 
 def _settings(module: nn.Module) -> Iterator[tuple[str, str]]:
@@ -140,6 +179,7 @@ def _node(name: str, part: _Part, *, total: int, expand: bool, count: int = 1) -
         params=params,
         share=params / total if total else 0.0,
         tied_to=part.tied_to,
+        settings=dict(part.settings),
         children=tuple(_children(part, total=total, expand=expand)),
     )
 

@@ -22,6 +22,8 @@ class ModuleNode:
         params: Parameters of all ``count`` together, tied tensors counted where they are owned.
         share: ``params`` over the model's total, 0 to 1.
         tied_to: Name of the module that owns its weight, or None.
+        settings: What its shapes do not show, by the names of the config: ``n_heads``, ``n_kv_heads`` where they are
+            fewer, ``kv_rank``; ``n_experts`` and ``top_k``.
         children: Its parts; for a run, those of one sibling.
     """
 
@@ -32,6 +34,7 @@ class ModuleNode:
     params: int
     share: float
     tied_to: str | None
+    settings: Mapping[str, int]
     children: tuple[ModuleNode, ...]
 
 

@@ -19,7 +19,9 @@ class Preset:
         n_layers: Blocks.
         d_ff: F.
         nominal_params: The size it is known by, or None.
+        max_len: Longest sequence it reads.
         total_params: The true count, a tied tensor counted once.
+        active_params: What one token uses: of experts, those it is sent to.
     """
 
     name: str
@@ -30,7 +32,9 @@ class Preset:
     n_layers: int
     d_ff: int
     nominal_params: int | None
+    max_len: int
     total_params: int
+    active_params: int
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tinylm_cli.quantities import Quantity, binary_bytes
 from tinylm_cli.render.blocks import Block, Branch, Cell, Column, Heading, Note, Style, Tree, View
-from tinylm_cli.render.units import integer, percent, shape
+from tinylm_cli.render.units import compact, integer, percent, shape
 from tinylm_cli.render.views.params import ledger_blocks
 from tinylm_cli.reports.architecture import BuildReport, ModuleNode, Proof
 
 _MOST_DIFFERENCES = 10
 
+_SETTINGS = {"n_heads": "{} heads", "n_kv_heads": "{} kv", "kv_rank": "latent"}
+
 
 def build_view(report: BuildReport, depth: int | None) -> View:
     """Show the tree down to ``depth`` levels below the root, the ledger, and the proof."""
     model = report.model
-    detail = f"{binary_bytes(model.weights_bytes)} in {report.dtype} on {report.device}, {_origin(report)}"
+    active = f"{compact(model.active_params)} active, " if model.active_params != model.total_params else ""
+    detail = f"{active}{binary_bytes(model.weights_bytes)} in {report.dtype} on {report.device}, {_origin(report)}"
     blocks: list[Block] = [Heading(model.name, detail), _tree(report.architecture, depth), *ledger_blocks(model)]
     blocks += _proof_notes(report.proof)
     if report.saved_to:
@@ -39,7 +44,7 @@ def _tree(root: ModuleNode, depth: int | None) -> Tree:
 
 
 def _branch(node: ModuleNode, depth: int | None) -> Branch:
-    label, params, share = node.name, integer(node.params), percent(node.share)
+    label, params, share = node.name + _settings(node.settings), integer(node.params), percent(node.share)
     if node.tied_to:
         label = f"{node.name} → {node.tied_to.partition('.')[2] or node.tied_to}"
         params, share = Quantity("tied", 0), Quantity("", 0)
@@ -51,6 +56,14 @@ def _branch(node: ModuleNode, depth: int | None) -> Branch:
     children = () if depth == 0 else tuple(_branch(child, deeper) for child in node.children)
     tone: Style = "plain" if node.params else "muted"
     return Branch((Cell(label, "name" if node.children else "plain"), size, Cell(params, tone), share), children)
+
+
+def _settings(settings: Mapping[str, int]) -> str:
+    """Return what a module's shapes do not show, to stand behind its name: `` (32 heads, 8 kv)``, `` (2 of 8)``."""
+    words = [_SETTINGS[name].format(value) for name, value in settings.items() if name in _SETTINGS]
+    if "n_experts" in settings:
+        words.append(f"{settings['top_k']} of {settings['n_experts']}")
+    return f" ({', '.join(words)})" if words else ""
 
 
 def _proof_notes(proof: Proof) -> list[Block]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from tinylm_cli.config.dump import field_listings, scalar
+from tinylm_cli.quantities import Quantity
 from tinylm_cli.render.blocks import Cell, Column, Heading, Listing, Row, Table, View
 from tinylm_cli.render.units import integer, stated_count
-from tinylm_cli.reports.presets import Origin, PresetsReport, ShowReport
+from tinylm_cli.reports.presets import Origin, Preset, PresetsReport, ShowReport
 
 
 def presets_view(report: PresetsReport, what: str = "preset") -> View:
@@ -17,8 +18,10 @@ def presets_view(report: PresetsReport, what: str = "preset") -> View:
         Column("n_heads", right=True, keep=2),
         Column("n_layers", right=True),
         Column("d_ff", right=True, keep=1),
+        Column("max_len", right=True, keep=3),
         Column("nominal", right=True, keep=4, key="nominal_params"),
         Column("parameters", right=True, key="total_params"),
+        Column("active", right=True, keep=4, key="active_params"),
     )
     rows = tuple(
         (
@@ -28,12 +31,28 @@ def presets_view(report: PresetsReport, what: str = "preset") -> View:
             integer(preset.n_heads),
             integer(preset.n_layers),
             integer(preset.d_ff),
-            stated_count(preset.nominal_params) if preset.nominal_params else "",
+            integer(preset.max_len),
+            _nominal(preset),
             Cell(integer(preset.total_params), "strong"),
+            _active(preset),
         )
         for preset in report.presets
     )
     return (Table(columns, rows),)
+
+
+def _nominal(preset: Preset) -> str:
+    """Return the size a model is known by, where that is not its size."""
+    nominal = preset.nominal_params
+    if nominal is None:
+        return ""
+    return stated_count(nominal) if nominal != preset.total_params else Quantity("", nominal)
+
+
+def _active(preset: Preset) -> str:
+    """Return what a token uses, where that is not everything."""
+    words = integer(preset.active_params)
+    return words if preset.active_params != preset.total_params else Quantity("", preset.active_params)
 
 
 def show_view(report: ShowReport, text: str, *, origin: bool) -> View:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from functools import cache
 from types import NoneType
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, cast, get_args, get_origin
 
+from tinylm_cli.config.amounts import Said
 from tinylm_cli.config.blocks import BLOCKS, Block
 from tinylm_cli.config.schema import ModelConfig
 
-Kind = Literal["integer", "number", "boolean", "choice", "count", "pattern", "numbers"]
+Kind = Literal["integer", "number", "boolean", "choice", "count", "pattern", "numbers", "size", "flops"]
 
 
 class Field(NamedTuple):
@@ -17,8 +18,8 @@ class Field(NamedTuple):
 
     Attributes:
         name: Dotted name, e.g. ``norm.eps``.
-        kind: What its values are; a count is an integer that may be written ``125M``, a pattern a word of certain
-            letters, numbers a list.
+        kind: What its values are; a count, a size and flops are integers that may be written ``125M``, ``24GiB`` and
+            ``2.5G``, a pattern a word of certain letters, numbers a list.
         description: What it means, as users read it.
         wants: The type and range in words, e.g. ``an integer from 1 to 65,536``.
         required: True when a config must name it.
@@ -54,14 +55,17 @@ def fields() -> dict[str, Field]:
 
 def _describe(owner: type[Block], name: str, dotted: str) -> Field:
     info = owner.model_fields[name]
-    kind = _kind(info.annotation)
-    choices = tuple(get_args(info.annotation)) if kind == "choice" else ()
+    said = next((each for each in _annotations(info.annotation) if isinstance(each, Said)), None)
+    kind: Kind = cast("Kind", said.kind) if said else _kind(info.annotation)
+    choices = tuple(get_args(_not_none(info.annotation))) if kind == "choice" else ()
     default = None if info.is_required() else info.default
     return Field(
         name=dotted,
         kind=kind,
         description=info.description or "",
-        wants=_wants(kind, _item_bounds(info.annotation) if kind == "numbers" else info.metadata, choices),
+        wants=said.wants
+        if said
+        else _wants(kind, _item_bounds(info.annotation) if kind == "numbers" else info.metadata, choices),
         required=info.is_required(),
         default=default,
         choices=choices,
@@ -74,7 +78,7 @@ def _kind(annotation: Any) -> Kind:
     if get_origin(inner) is Literal:
         return "choice"
     if get_origin(inner) is Annotated:
-        return "numbers" if get_origin(get_args(inner)[0]) is tuple else "count"
+        return "numbers"
     kinds: dict[Any, Kind] = {int: "integer", float: "number", bool: "boolean", str: "pattern"}
     return kinds[inner]
 
@@ -83,6 +87,12 @@ def _not_none(annotation: Any) -> Any:
     """Return ``int`` for ``int | None``, and anything else as it is."""
     choices = [choice for choice in get_args(annotation) if choice is not NoneType]
     return choices[0] if NoneType in get_args(annotation) else annotation
+
+
+def _annotations(annotation: Any) -> tuple[Any, ...]:
+    """Return what stands beside the type in ``Annotated[…] | None``."""
+    inner = _not_none(annotation)
+    return get_args(inner)[1:] if get_origin(inner) is Annotated else ()
 
 
 def _item_bounds(annotation: Any) -> list[Any]:
@@ -95,8 +105,6 @@ def _item_bounds(annotation: Any) -> list[Any]:
 def _wants(kind: Kind, metadata: list[Any], choices: tuple[str, ...]) -> str:
     if kind == "choice":
         return "one of " + ", ".join(choices)
-    if kind == "count":
-        return "a count such as 125M or 124439808"
     if kind == "boolean":
         return "true or false"
     if kind == "pattern":

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from tinylm_cli.config.dump import scalar
 from tinylm_cli.config.needs import applies
-from tinylm_cli.config.schema import ModelConfig, flatten
+from tinylm_cli.config.schema import LABELS, ModelConfig, flatten
 from tinylm_cli.config.source import Source
 from tinylm_cli.errors import ConfigError, UnableError
 from tinylm_cli.interop.document import read_json
@@ -19,8 +19,6 @@ from tinylm_cli.interop.parts import ACTIVATIONS
 from tinylm_cli.interop.writers import WRITERS
 
 MOST_NAMED = 3
-UNCOUNTED = ("nominal_params",)
-"""Fields that a config.json has no word for, and that change no model."""
 
 
 class Expressed(NamedTuple):
@@ -99,7 +97,7 @@ def meaning(config: ModelConfig) -> dict[str, Any]:
         "feed_forward.top_k": feed_forward.top_k,
         "position.local_theta": config.position.local_theta or config.position.theta,
     }
-    kept = {name: resolved.get(name, value) for name, value in applying.items() if name not in UNCOUNTED}
+    kept = {name: resolved.get(name, value) for name, value in applying.items() if name not in LABELS}
     if attention.window is not None:
         kept["attention.window_pattern"] = tuple(config.window(layer) for layer in range(config.n_layers))
     return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}

@@ -1,0 +1,117 @@
+"""Amounts as people write them, ``130M`` parameters, ``24GiB``, ``2.5G`` operations, into whole numbers and back."""
+
+# no deferred annotations, as in config.blocks
+
+import re
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+AmountKind = Literal["count", "size", "flops"]
+
+MAX_AMOUNT = 10**21
+MAX_COUNT = 10**18
+
+_THOUSANDS = (10**3, 10**6, 10**9, 10**12, 10**15)
+
+UNITS: dict[AmountKind, dict[str, int]] = {
+    "count": dict(zip("KMBT", _THOUSANDS, strict=False)),
+    "size": {
+        "B": 1,
+        **dict(zip(("kB", "MB", "GB", "TB", "PB"), _THOUSANDS, strict=True)),
+        **{unit: 1024**power for power, unit in enumerate(("KiB", "MiB", "GiB", "TiB", "PiB"), 1)},
+    },
+    "flops": dict(zip("KMGTP", _THOUSANDS, strict=True)),
+}
+"""What one of each unit is; GB is 1000³ bytes, GiB 1024³."""
+
+_NUMBER = r"[0-9]{1,6}(\.[0-9]{1,6})?"
+_PATTERNS: dict[AmountKind, str] = {
+    "count": f"{_NUMBER}[KMBT]",
+    "size": f"{_NUMBER} ?([kMGTP]?B|[KMGTP]iB)",
+    "flops": f"{_NUMBER} ?[KMGTP]",
+}
+
+
+class Said(NamedTuple):
+    """Beside the type of a field, how to speak of it where the type alone does not tell.
+
+    Attributes:
+        kind: What its values are, of the kinds in ``config.fields``.
+        wants: The same in words, with an example or a range.
+    """
+
+    kind: str
+    wants: str
+
+
+def read_amount(text: str, kind: AmountKind) -> int | float | None:
+    """Return what ``24GiB`` is in single ones: a float where that is no whole number; None where it is no amount."""
+    if not re.fullmatch(_PATTERNS[kind], text):
+        return None
+    unit = text.lstrip("0123456789. ")
+    whole, _, fraction = text.removesuffix(unit).rstrip().partition(".")
+    scaled = int(whole + fraction) * UNITS[kind][unit]
+    scale: int = 10 ** len(fraction)
+    return scaled / scale if scaled % scale else scaled // scale
+
+
+def stated(value: int, kind: AmountKind) -> str:
+    """Return an amount as a person states it where that is all of it, ``80M`` or ``24GiB``; else every digit."""
+    fitting = [(unit, one) for unit, one in UNITS[kind].items() if 1 < one <= value < 1024 * one]
+    exact = [f"{value * 10 // one / 10:g}{unit}" for unit, one in fitting if value * 10 % one == 0]
+    return min(exact, key=len, default=f"{value:,}")
+
+
+def rounded_up(value: int, kind: AmountKind) -> str:
+    """Return the least amount of three digits that is at least ``value``: ``92.8M``."""
+    unit, one = max(((u, one) for u, one in UNITS[kind].items() if one <= value), key=lambda u: u[1], default=("", 1))
+    digits = len(str(value // one))
+    tenths = 10 ** max(3 - digits, 0)
+    least = -(-value * tenths // one)
+    return f"{least / tenths:.15g}{unit}"
+
+
+def _reader(kind: AmountKind) -> BeforeValidator:
+    """Return what turns text into an integer, and leaves everything else for the integer check that follows."""
+
+    def read(value: object) -> object:
+        if isinstance(value, float) and kind == "flops" and value.is_integer():
+            return int(value)  # 2.5e9, as papers write it
+        if not isinstance(value, str):
+            return value
+        amount = read_amount(value, kind)
+        if amount is None:
+            raise PydanticCustomError("amount_format", "not an amount: expected an integer, or a number and its unit")
+        return int(amount)
+
+    return BeforeValidator(read)
+
+
+def _in_editors(kind: AmountKind, most: int) -> WithJsonSchema:
+    number = {"type": "integer", "minimum": 1, "maximum": most}
+    return WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": f"^{_PATTERNS[kind]}$"}]})
+
+
+ParameterCount = Annotated[
+    int,
+    Field(ge=1, le=MAX_COUNT),
+    _reader("count"),
+    Said("count", "a count such as 125M or 124439808"),
+    _in_editors("count", MAX_COUNT),
+]
+Size = Annotated[
+    int,
+    Field(ge=1, le=MAX_AMOUNT),
+    _reader("size"),
+    Said("size", "a size such as 24GiB or 80GB"),
+    _in_editors("size", MAX_AMOUNT),
+]
+FlopCount = Annotated[
+    int,
+    Field(ge=1, le=MAX_AMOUNT),
+    _reader("flops"),
+    Said("flops", "a number of operations such as 2.5G or 2.5e9"),
+    _in_editors("flops", MAX_AMOUNT),
+]

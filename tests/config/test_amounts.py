@@ -17,6 +17,7 @@ from tinylm_cli.config.amounts import (
     ParameterCount,
     Size,
     read_amount,
+    rounded,
     rounded_up,
     stated,
 )
@@ -100,18 +101,19 @@ def test_what_is_rounded_up_is_enough_and_hardly_more(kind: AmountKind, value: i
 
 
 @pytest.mark.parametrize(
-    ("kind", "value", "exact", "enough"),
+    ("kind", "value", "exact", "near", "enough"),
     [
-        ("count", 80_000_000, "80M", "80M"),
-        ("count", 92_736_000, "92,736,000", "92.8M"),
-        ("count", 826_112, "826,112", "827K"),
-        ("count", 12, "12", "12"),
-        ("size", 24 * 1024**3, "24GiB", "24GiB"),
-        ("size", 80 * 10**9, "80GB", "74.6GiB"),
-        ("size", 1000, "1kB", "1kB"),
-        ("size", 37_748_737, "37,748,737", "36.1MiB"),
-        ("flops", 2_500_000_000, "2.5G", "2.5G"),
+        ("count", 80_000_000, "80M", "80M", "80M"),
+        ("count", 92_736_000, "92,736,000", "92.7M", "92.8M"),
+        ("count", 826_112, "826,112", "826K", "827K"),
+        ("count", 12, "12", "12", "12"),
+        ("count", 1_255_000, "1,255,000", "1.26M", "1.26M"),
+        ("size", 24 * 1024**3, "24GiB", "24GiB", "24GiB"),
+        ("size", 80 * 10**9, "80GB", "74.5GiB", "74.6GiB"),
+        ("size", 1000, "1kB", "1kB", "1kB"),
+        ("size", 37_748_737, "37,748,737", "36MiB", "36.1MiB"),
+        ("flops", 2_500_000_000, "2.5G", "2.5G", "2.5G"),
     ],
 )
-def test_words(kind: AmountKind, value: int, exact: str, enough: str) -> None:
-    assert (stated(value, kind), rounded_up(value, kind)) == (exact, enough)
+def test_words(kind: AmountKind, value: int, exact: str, near: str, enough: str) -> None:
+    assert (stated(value, kind), rounded(value, kind), rounded_up(value, kind)) == (exact, near, enough)

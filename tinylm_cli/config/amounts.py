@@ -64,13 +64,23 @@ def stated(value: int, kind: AmountKind) -> str:
     return min(exact, key=len, default=f"{value:,}")
 
 
+def rounded(value: int, kind: AmountKind) -> str:
+    """Return the nearest amount of three digits: ``92.7M``."""
+    unit, one, scale = _three_digits(value, kind)
+    return f"{(2 * value * scale + one) // (2 * one) / scale:.15g}{unit}"
+
+
 def rounded_up(value: int, kind: AmountKind) -> str:
     """Return the least amount of three digits that is at least ``value``: ``92.8M``."""
-    unit, one = max(((u, one) for u, one in UNITS[kind].items() if one <= value), key=lambda u: u[1], default=("", 1))
-    digits = len(str(value // one))
-    tenths = 10 ** max(3 - digits, 0)
-    least = -(-value * tenths // one)
-    return f"{least / tenths:.15g}{unit}"
+    unit, one, scale = _three_digits(value, kind)
+    return f"{-(-value * scale // one) / scale:.15g}{unit}"
+
+
+def _three_digits(value: int, kind: AmountKind) -> tuple[str, int, int]:
+    """Return the largest unit in ``value``, what one is, and by what to scale it so that three digits are whole."""
+    fitting = [(unit, one) for unit, one in UNITS[kind].items() if one <= value]
+    unit, one = max(fitting, key=lambda each: each[1], default=("", 1))
+    return unit, one, 10 ** max(3 - len(str(value // one)), 0)
 
 
 def _reader(kind: AmountKind) -> BeforeValidator:

@@ -298,7 +298,11 @@ class Budget(Block):
         default=None, examples=["2.5G"], description="Most operations of a forward pass, for each of its tokens."
     )
     nominal_tolerance: float | None = Field(
-        default=None, ge=0, le=1, examples=[0.05], description="How far from nominal_params the true count may be."
+        default=None,
+        ge=0,
+        le=1,
+        examples=[0.05],
+        description="Share of nominal_params by which the true count may differ.",
     )
     batch_size: int | None = Field(
         default=None, ge=1, le=MAX_BATCH_SIZE, examples=[8], description="Sequences at once; 1 when absent."

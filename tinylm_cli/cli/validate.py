@@ -65,7 +65,7 @@ def validate(
     Examples:
       tinylm validate my.yaml
       tinylm validate configs/ --format github
-      tinylm validate my.yaml --assert 'total_params < 130M' --assert 'kv_cache_bytes <= 24GiB'
+      tinylm validate my.yaml --assert 'total_params < 130M'
       cat my.yaml | tinylm validate -
     """
     from tinylm_cli.analysis.claims import ASSERTABLE

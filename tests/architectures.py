@@ -16,8 +16,9 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
     """Draw a valid config of a model small enough to run."""
     latent = draw(st.booleans())
     groups, heads_each = draw(one_of([1, 2])), draw(one_of([1, 2]))
-    heads, d_head = groups * heads_each, draw(one_of([4, 8]))
-    position = _position(draw, rope=latent, pairs=2 if latent else d_head // 2)
+    heads, d_head = groups * heads_each, draw(one_of([1, 4, 8]))
+    d_rope = draw(one_of([2, 4]))
+    position = _position(draw, rope=latent, pairs=d_rope // 2 if latent else d_head // 2)
     parallel = draw(st.booleans())
     norm = {
         "kind": draw(one_of(["layernorm", "rmsnorm"])),
@@ -25,12 +26,13 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
         "weight": draw(st.booleans()),
     }
     norm["zero_centered"] = norm["weight"] and draw(st.booleans())
+    n_layers = draw(one_of([1, 2, 3]))
     return ModelConfig.model_validate(
         {
             "vocab_size": 29,
             "d_model": 16,
             "n_heads": heads,
-            "n_layers": draw(one_of([1, 2, 3])),
+            "n_layers": n_layers,
             "d_ff": 20,
             "max_len": 14,
             "dropout": 0.0,
@@ -38,20 +40,22 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
             "embedding": {"multiplier": draw(one_of([None, 1.0])), "norm": draw(st.booleans())},
             "position": position,
             "norm": norm,
-            "attention": _latent(draw) if latent else _multi_head(draw, groups, d_head),
-            "feed_forward": _feed_forward(draw),
+            "attention": _latent(draw, d_rope) if latent else _multi_head(draw, groups, d_head),
+            "feed_forward": _feed_forward(draw, n_layers),
             "block": {
                 "parallel": parallel,
                 "shared_norm": parallel and draw(st.booleans()),
                 "residual_multiplier": draw(one_of([1.0, 0.5])),
             },
-            "head": {"bias": draw(st.booleans()), "logit_softcap": draw(one_of([None, 10.0]))},
+            "head": {"bias": draw(st.booleans()), "logit_softcap": draw(one_of([None, 10.0, 1e-3]))},
         }
     )
 
 
 def _position(draw: st.DrawFn, *, rope: bool, pairs: int) -> dict[str, Any]:
-    kind = "rope" if rope else draw(one_of(["sinusoidal", "learned", "rope", "alibi", "none"]))
+    """Draw positions; without ``pairs`` of dimensions in a head, some that do not rotate."""
+    kinds = ["sinusoidal", "learned", "alibi", "none", *(["rope"] if pairs else [])]
+    kind = "rope" if rope else draw(one_of(kinds))
     if kind == "learned":
         return {"kind": kind, "offset": draw(one_of([0, 2]))}
     if kind != "rope":
@@ -78,34 +82,44 @@ def _position(draw: st.DrawFn, *, rope: bool, pairs: int) -> dict[str, Any]:
 
 
 def _multi_head(draw: st.DrawFn, groups: int, d_head: int) -> dict[str, Any]:
-    window: dict[str, Any] = draw(one_of([{}, {"window": 4}, {"window": 3, "window_pattern": "LG"}]))
+    window: dict[str, Any] = draw(
+        one_of(
+            [
+                {},
+                {"window": 4},
+                {"window": 1},
+                {"window": 1, "window_pattern": "GL"},
+                {"window": 3, "window_pattern": "LG"},
+            ]
+        )
+    )
     return {
         "n_kv_heads": groups,
         "d_head": d_head,
         "bias": draw(st.booleans()),
         "out_bias": draw(one_of([None, True, False])),
         "qk_norm": draw(one_of(["none", "per_head", "full"])),
-        "logit_softcap": draw(one_of([None, 5.0])),
+        "logit_softcap": draw(one_of([None, 5.0, 1e-3])),
         "scale": draw(one_of([None, 0.3])),
         "sinks": draw(st.booleans()),
         **window,
     }
 
 
-def _latent(draw: st.DrawFn) -> dict[str, Any]:
+def _latent(draw: st.DrawFn, d_rope: int) -> dict[str, Any]:
     return {
         "kind": "latent",
-        "kv_rank": 10,
-        "q_rank": draw(one_of([None, 6])),
-        "d_nope": 6,
-        "d_rope": 4,
-        "d_value": draw(one_of([6, 8])),
+        "kv_rank": draw(one_of([1, 10])),
+        "q_rank": draw(one_of([None, 1, 6])),
+        "d_nope": draw(one_of([1, 6])),
+        "d_rope": d_rope,
+        "d_value": draw(one_of([1, 6, 8])),
         "bias": draw(st.booleans()),
-        "logit_softcap": draw(one_of([None, 5.0])),
+        "logit_softcap": draw(one_of([None, 5.0, 1e-3])),
     }
 
 
-def _feed_forward(draw: st.DrawFn) -> dict[str, Any]:
+def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
     gated = draw(st.booleans())
     found: dict[str, Any] = {
         "activation": draw(one_of(["gelu", "gelu_tanh", "quick_gelu", "silu"])),
@@ -121,9 +135,10 @@ def _feed_forward(draw: st.DrawFn) -> dict[str, Any]:
         **found,
         **groups,
         "n_experts": 8,
-        "top_k": draw(one_of([2, 3])),
+        "top_k": draw(one_of([1, 2, 3])),
         "d_expert": draw(one_of([None, 12])),
         "n_shared_experts": draw(one_of([0, 2])),
+        "n_dense_layers": draw(st.integers(0, n_layers - 1)),
         "router": router,
         "router_bias": draw(st.booleans()),
         "renormalise": router != "topk_softmax" and draw(st.booleans()),

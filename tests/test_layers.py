@@ -107,6 +107,8 @@ COMMANDS = {
     "--version": [],
     "list": [],
     "params": ["--config", "toy.yaml", "--by", "tensor"],
+    "estimate": ["--config", "toy.yaml", "--by", "layer"],
+    "compare": ["toy.yaml", "tiny", "@n_layers=8"],
     "import": ["hub", "--format", "markdown"],
     "validate": ["toy.yaml", "wrong.yaml"],
     "schema": ["--format", "markdown"],

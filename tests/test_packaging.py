@@ -78,6 +78,7 @@ def test_the_wheel_holds_the_package_its_presets_and_nothing_else(built: Built) 
     assert package | {"tinylm_cli/py.typed"} <= names
     shipped = {f"tinylm_cli/configs/{name}.yaml" for name in PRESETS} | {"tinylm_cli/configs/tinylm.schema.json"}
     shipped |= {f"tinylm_cli/configs/gallery/{name}" for name in GALLERY}
+    shipped |= {"tinylm_cli/configs/hardware/accelerators.yaml"}
     assert {name for name in names if "configs" in name} == shipped
     assert {name.split("/")[0] for name in names} == {"tinylm_cli", f"{NAME}.dist-info"}
     assert f"{NAME}.dist-info/licenses/LICENSE" in names
@@ -112,6 +113,8 @@ def test_an_installed_command_finds_its_presets_from_anywhere(kind: str, built: 
     published = presets(tinylm, tmp_path / "elsewhere", "--gallery")
     assert [f"{name}.yaml" for name in published] == sorted(GALLERY, key=lambda name: name.removesuffix(".yaml"))
     found |= published
+    hardware = json.loads(run(tinylm, "list", "--hardware", "--format", "json", cwd=tmp_path))["accelerators"]
+    assert "h100-sxm" in {accelerator["name"] for accelerator in hardware}
     for preset in found.values():
         assert Path(preset["path"]).is_relative_to(tmp_path / "environment"), "and not those of some checkout"
     assert run(tinylm, "--version", cwd=tmp_path) == f"tinylm {__version__}\n"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.quantities import binary_bytes
+from tinylm_cli.quantities import Quantity, binary_bytes
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,15 @@ from tinylm_cli.quantities import binary_bytes
 )
 def test_bytes_in_powers_of_1024(value: int, text: str) -> None:
     assert binary_bytes(value) == text
+    assert binary_bytes(value).value == value
+
+
+def test_a_quantity_is_its_words_until_somebody_asks_for_the_number() -> None:
+    quantity = Quantity("19.1 MiB", 19_980_288)
+    assert quantity == "19.1 MiB"
+    assert f"{quantity} in all" == "19.1 MiB in all"
+    assert not isinstance(f"{quantity}", Quantity)
+    assert quantity.value == 19_980_288
 
 
 @given(st.integers(1, 10**24))

@@ -118,7 +118,7 @@ class ConfigError(TinylmError):
 
 
 class AnalysisError(TinylmError):
-    """A sound config is asked for what it cannot do: a sequence over its max_len, an uneven split."""
+    """A sound config is asked for what it cannot do: a sequence over its max_len, a split with a rest."""
 
     exit_code = ExitCode.FAILED
 

@@ -1,6 +1,11 @@
-"""Quantities that several rooms share and that belong to none: two limits, and bytes in words. Imports nothing."""
+"""Quantities that several rooms share and that belong to none: two limits, numbers in words, bytes in words.
+
+Imports nothing of the package.
+"""
 
 from __future__ import annotations
+
+from typing import Self
 
 MAX_SEED = 2**64 - 1
 """The largest seed that a torch generator takes."""
@@ -11,10 +16,28 @@ BYTE_VOCAB_SIZE = 256
 _BINARY = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
-def binary_bytes(value: int) -> str:
+class Quantity(str):
+    """A number in words that keeps the number: people are shown ``19.1 MiB``, a program is given 19980288.
+
+    Attributes:
+        value: What the words stand for, unrounded; a share is a fraction of 1.
+    """
+
+    __slots__ = ("value",)
+    value: float  # or int, or bool, which are floats to a type checker
+
+    def __new__(cls, words: str, value: float) -> Self:
+        """Return ``words``, standing for ``value``."""
+        quantity = super().__new__(cls, words)
+        quantity.value = value
+        return quantity
+
+
+def binary_bytes(value: int) -> Quantity:
     """Return bytes in powers of 1024 under their own names: ``19.1 MiB``."""
     if value < 1024:
-        return f"{value} B"
+        return Quantity(f"{value} B", value)
     exponent = min((value.bit_length() - 1) // 10, len(_BINARY))
     scaled = value / 1024**exponent
-    return f"{scaled:,.{0 if scaled >= 1000 else 1 if scaled >= 10 else 2}f} {_BINARY[exponent - 1]}"
+    digits = f"{scaled:,.{0 if scaled >= 1000 else 1 if scaled >= 10 else 2}f}"
+    return Quantity(f"{digits} {_BINARY[exponent - 1]}", value)

@@ -18,6 +18,14 @@ def test_building_takes_the_parameters_and_the_sinusoids(dtype: str, width: int)
     assert build_bytes(none, dtype) == 826_112 * width
 
 
+def test_corrections_of_routers_take_four_bytes_whatever_the_weights_take() -> None:
+    experts = ["feed_forward.n_experts=8", "feed_forward.router=sigmoid", "feed_forward.n_dense_layers=1"]
+    plain = load_config("tiny", experts).config
+    corrected = load_config("tiny", [*experts, "feed_forward.score_correction=true"]).config
+    for dtype in ("float32", "bfloat16", "float64"):
+        assert build_bytes(corrected, dtype) - build_bytes(plain, dtype) == 3 * 8 * 4
+
+
 def test_a_forward_pass_is_widest_at_the_head_or_in_a_feed_forward_network() -> None:
     base = load_config("base").config
     assert forward_bytes(base, batch_size=2, seq_len=10, dtype="float32") == 20 * (768 + 2 * 10_000) * 4

@@ -39,7 +39,8 @@ def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
 
 def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None:
     golden_json("build", here(*TOY, "--format", "json").out)
-    golden_text("build.md", here(*TOY, "--format", "markdown").out)
+    for format_, ending in (("markdown", "md"), ("csv", "csv"), ("latex", "tex")):
+        golden_text(f"build.{ending}", here(*TOY, "--format", format_).out)
 
 
 def test_the_proof_is_part_of_the_report(here: Here) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,13 @@ def test_documents(here: Here, golden_json: Golden) -> None:
         law["value"] = None if law["value"] is None else "<measured>"
         law["limit"] = "<of the machine's precision>" if law["limit"] else law["limit"]
     golden_json("check", json.dumps(document, indent=2) + "\n")
+
+
+def test_csv_names_each_law_and_how_it_went(here: Here) -> None:
+    rows = list(csv.DictReader(here(*TOY, "--format", "csv").out.splitlines()))
+    assert list(rows[0]) == ["status", "name", "claim", "figure"]
+    assert {row["status"] for row in rows} == {"pass"}
+    assert all(row["claim"] and row["figure"] for row in rows)
 
 
 def test_the_screen_in_outline(here: Here) -> None:

@@ -16,7 +16,7 @@ from tinylm_cli.config.presets import gallery
 
 BIN = Path(sys.executable).parent
 
-# pieces as bash breaks them: at spaces, and at "="
+# pieces as bash breaks them: at spaces, and at "=" and "@"
 QUESTIONS = [
     (["pa"], ["params"]),
     (["s"], ["show", "schema"]),
@@ -29,7 +29,12 @@ QUESTIONS = [
     (["params", "--by", "=", ""], ["component", "layer", "tensor"]),
     (["build", "--dtype", "bf"], ["bfloat16"]),
     (["validate", "--format", "g"], ["github"]),
+    (["params", "--format", ""], ["text", "json", "markdown", "csv", "latex"]),
+    (["generate", "--format", ""], ["text", "json", "markdown"]),
     (["validate", "ti"], ["tiny"]),
+    (["compare", "tiny", "sm"], ["small"]),
+    (["compare", "tiny", "@", "n_l"], ["n_layers="]),
+    (["compare", "tiny", "@", "norm.kind", "=", "r"], ["rmsnorm"]),
     (["params", "--set", "n_"], ["n_heads=", "n_layers="]),
     (["params", "--set", "norm.k"], ["norm.kind=layernorm", "norm.kind=rmsnorm"]),
     (["params", "--set", "norm.kind", "="], ["layernorm", "rmsnorm"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import re
@@ -26,6 +27,16 @@ def report(result: Any) -> dict[str, Any]:
 
 def test_documents(here: Here, golden_json: Golden, stable_json: Callable[[str], str]) -> None:
     golden_json("forward", stable_json(here(*TOY, "--top-k", "2", "--format", "json").out))
+
+
+def test_csv_has_the_figures_of_json_to_the_last_digit(here: Here) -> None:
+    stages = json.loads(here(*TOY, "--format", "json").out)["stages"]
+    rows = list(csv.DictReader(here(*TOY, "--expand", "--format", "csv").out.splitlines()))
+    assert list(rows[0]) == ["name", "kind", "shape", "mean", "std", "finite"]
+    assert [row["name"] for row in rows] == [stage["name"] for stage in stages]
+    assert [row["mean"] for row in rows[1:]] == [str(stage["mean"]) for stage in stages[1:]]
+    assert {row["finite"] for row in rows[1:]} == {"true"}
+    assert "\\begin{tabular}{llrrrl}" in here(*TOY, "--format", "latex").out
 
 
 def test_the_screen_in_outline(here: Here) -> None:

@@ -25,6 +25,7 @@ HOSTILE = {"escapes": ESCAPES, "lines": LINES, "reordered": REORDERED, "markup":
 # controls but the line feed, C1, bidi marks and isolates, zero width, separators, lone surrogates
 RAW = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 FORMATS = ("text", "json", "markdown")
+TABLES = ("csv", "latex")
 
 
 def assert_inert(result: Any) -> None:
@@ -57,9 +58,28 @@ class TestNames:
                 result = here(*arguments, "--config", name, "--format", format_)
                 assert result.code == 0
                 assert_inert(result)
+        for format_ in TABLES:
+            for arguments in (["params"], ["show", "--origin"], ["build", "--meta"], ["forward", "--meta"]):
+                result = here(*arguments, "--config", name, "--format", format_)
+                assert result.code == 0
+                assert_inert(result)
+                assert format_ == "csv" or result.out.isascii()
         for format_ in (*FORMATS, "github"):
             result = here("validate", name, ".", "--format", format_)
             assert result.code == 0
+            assert_inert(result)
+
+    def test_what_is_compared_by_a_hostile_name(self, hostile: str, here: Here, folder: Path) -> None:
+        name = f"./{hostile.replace('/', '-')}.yaml"
+        (folder / name).write_bytes((folder / "toy.yaml").read_bytes())
+        for format_ in (*FORMATS, *TABLES):
+            for models, code in (([name, "@n_layers=5", name], 0), (["tiny", name], 0), (["tiny", hostile], 2)):
+                result = here("compare", *models, "--format", format_)
+                assert result.code == code
+                assert_inert(result)
+        for wrong in (f"@n_layers={hostile}", f"@{hostile}=1"):
+            result = here("compare", name, wrong)
+            assert result.code in (1, 2)
             assert_inert(result)
 
     def test_a_wrong_config_by_a_hostile_name(self, hostile: str, here: Here, folder: Path) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from tinylm_cli.config.loader import load_config as load_yaml
 from tinylm_cli.interop.load import load_config
@@ -100,3 +102,36 @@ def test_a_config_of_tinylms_own_is_not_imported(here: Here) -> None:
     done = here("import", "tiny")
     assert (done.code, done.out) == (2, "")
     assert "tiny is a config of tinylm already" in done.err
+
+
+def test_sizes_left_to_the_family_are_told(here: Here, folder: Path) -> None:
+    (folder / "bare.json").write_text('{"model_type": "mistral", "hidden_size": 512}', encoding="utf-8")
+    told = "assumed, as mistral has it where the file says nothing: vocab_size 32,000, n_heads 32, n_layers 32, "
+    assert here("import", "bare.json").err.startswith(told)
+    assert here("import", "bare.json", "--set", "n_heads=16").err.startswith(told.replace("n_heads 32, ", ""))
+    document = json.loads(here("import", "bare.json", "--format", "json").out)
+    assert document["assumed"]["n_layers"] == 32
+    assert "d_model" not in document["assumed"]
+    assert "\nAssumed, as mistral" in here("import", "bare.json", "--format", "markdown").out
+
+
+def test_what_is_left_out_of_the_weights_is_counted(here: Here, folder: Path) -> None:
+    gemma = {
+        "vocab_size": 11, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "head_dim": 4,
+        "num_key_value_heads": 1, "intermediate_size": 12, "max_position_embeddings": 16, "sliding_window": 4,
+    }  # fmt: skip
+    (folder / "plain").mkdir()
+    (folder / "plain/config.json").write_text(json.dumps({"model_type": "gemma3_text", **gemma}), encoding="utf-8")
+    assert here("export", "both", "--config", "plain").code == 0
+    document = {"model_type": "gemma3", "text_config": gemma, "vision_config": {}}
+    (folder / "both/config.json").write_text(json.dumps(document), encoding="utf-8")
+    held = {f"language_model.{name}": tensor for name, tensor in load_file("both/model.safetensors").items()}
+    seeing = {f"vision_tower.{i}": torch.zeros(1) for i in range(3)} | {"multi_modal_projector.w": torch.zeros(1)}
+    save_file(held | seeing, "both/model.safetensors")
+    done = here("import", "both", "--weights", "-o", "ours")
+    assert done.code == 0, done.err
+    told = "left out 4 tensors of multi_modal_projector and vision_tower: not the language model's\n"
+    assert told + "wrote 15 tensors and config.yaml to ours\n" in done.err
+    save_file(held | seeing | {"audio_tower.w": torch.zeros(1)}, "both/model.safetensors")
+    assert "audio_tower.w is unexpected" in here("import", "both", "--weights", "-o", "other").err
+    assert not Path("other").exists()

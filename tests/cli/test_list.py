@@ -25,7 +25,8 @@ def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None
         assert path.is_file()
         preset["path"] = path.name
     golden_json("list", json.dumps(document, indent=2) + "\n")
-    golden_text("list.md", here("list", "--format", "markdown").out)
+    for format_, ending in (("markdown", "md"), ("csv", "csv"), ("latex", "tex")):
+        golden_text(f"list.{ending}", here("list", "--format", format_).out)
 
 
 def test_every_preset_is_there_and_can_be_used(here: Here) -> None:
@@ -49,6 +50,24 @@ def test_the_gallery_states_what_is_true(here: Here) -> None:
         assert Path(model["path"]).is_file()
     assert "exactly right" in here("params", "--config", "gemma-2-2b").out
     assert here("list", "--gallery").err == "next: tinylm show --config llama-3-8b --origin\n"
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_accelerators_on_screen(columns: int, here: Here, golden_text: Golden) -> None:
+    shown = here("list", "--hardware", columns=columns).out
+    assert all(len(line) <= columns for line in shown.splitlines())
+    golden_text(f"list-hardware-{columns}.txt", shown)
+
+
+def test_accelerators_as_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None:
+    golden_json("list-hardware", here("list", "--hardware", "--format", "json").out)
+    golden_text("list-hardware.md", here("list", "--hardware", "--format", "markdown").out)
+
+
+def test_one_list_at_a_time(here: Here) -> None:
+    asked = here("list", "--hardware", "--gallery")
+    assert (asked.code, asked.out) == (2, "")
+    assert "ask for one at a time" in asked.err
 
 
 def test_the_next_step_is_named(here: Here) -> None:

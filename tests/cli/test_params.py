@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import time
 from collections.abc import Callable
@@ -52,6 +53,23 @@ def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None
     golden_json("params", here("params", "--config", "toy.yaml", "--by", "layer", "--format", "json").out)
     markdown = [here("params", *words, "--format", "markdown").out for words in ([], ["--config", "toy.yaml"])]
     golden_text("params.md", "\n".join(markdown))
+    pages: list[list[str]] = [[], ["--config", "toy.yaml"], ["--config", "toy.yaml", "--by", "tensor"]]
+    for format_, ending in (("csv", "csv"), ("latex", "tex")):
+        golden_text(f"params.{ending}", "\n".join(here("params", *page, "--format", format_).out for page in pages))
+
+
+def test_csv_holds_what_was_asked_for(here: Here) -> None:
+    """By component, or by convention; what ties save besides is said to be left out."""
+    result = here("params", "--config", "toy.yaml", "--format", "csv")
+    assert result.out.splitlines()[0] == "name,params,share,tied_to"
+    assert result.err == "csv has room for one table, not for 1 more; --format json has it all\n"
+    for convention, difference in (("untied", 2_048), ("non-embedding", -2_048)):
+        result = here("params", "--config", "toy.yaml", "--convention", convention, "--format", "csv")
+        header, unique, other = csv.reader(result.out.splitlines())
+        assert header == ["convention", "params", "difference_params", "explanation"]
+        assert unique[:3] == ["unique", "3864", "0"]
+        assert other[:3] == [convention, str(3864 + difference), str(difference)]
+    assert here("params", "--format", "csv").err == ""
 
 
 def test_without_a_config_every_preset_is_counted(here: Here) -> None:
@@ -130,3 +148,18 @@ def test_the_largest_config_there_may_be_is_counted_in_a_blink(here: Here) -> No
     assert time.perf_counter() - began < 1
     assert model["total_params"] == 3_958_349_339_035_697_152
     assert here("params", *words, "--config", "base").code == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        ("unique", ["unique"]),
+        ("non-embedding", ["unique", "non-embedding"]),
+        ("hub", ["unique", "hub", "hub-tied-head", "hub-masks"]),
+    ],
+)
+def test_a_convention_is_shown_beside_the_count_of_unique_tensors(asked: str, shown: list[str], here: Here) -> None:
+    for columns in (60, 80, 120):
+        lines = here("params", "--config", "gpt2", "--convention", asked, columns=columns).out.splitlines()
+        table = lines[next(i for i, line in enumerate(lines) if line.startswith("convention ")) + 1 :]
+        assert [line.split()[0] for line in table if line and line[0] != " "] == shown

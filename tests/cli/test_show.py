@@ -28,6 +28,17 @@ def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None
     golden_json("show", here("show", "--config", "toy.yaml", *CHANGES, "--format", "json").out)
     pages = [here("show", "--config", "toy.yaml", *words, "--format", "markdown").out for words in ([], ["--origin"])]
     golden_text("show.md", "\n".join(pages))
+    for format_, ending in (("csv", "csv"), ("latex", "tex")):
+        page = here("show", "--config", "toy.yaml", *CHANGES, "--origin", "--format", format_)
+        golden_text(f"show.{ending}", page.out)
+
+
+@pytest.mark.parametrize("format_", ["csv", "latex"])
+def test_a_config_is_no_table(format_: str, here: Here) -> None:
+    result = here("show", "--config", "toy.yaml", "--format", format_)
+    assert (result.code, result.out) == (2, "")
+    assert f"--format {format_} is for tables, and a config is none" in result.err
+    assert "add --origin" in result.err
 
 
 @pytest.mark.parametrize("reference", ["tiny", "small", "medium", "base", "toy.yaml"])

@@ -15,6 +15,8 @@ Here = Callable[..., Any]
 BAD = Path(__file__).resolve().parents[1] / "bad"
 TORCH_FREE = [
     ["list"],
+    ["compare", "small", "medium", "toy.yaml", "@n_layers=8@norm.kind=rmsnorm@tie_weights=false", "mixtral-8x7b"],
+    ["compare", "toy.yaml", "--set", "attention.n_kv_heads=1"],
     ["params"],
     ["params", "--config", "base"],
     ["params", "--config", "base", "--set", "tie_weights=false"],
@@ -134,7 +136,7 @@ class TestColour:
 
     def test_documents_are_never_coloured(self, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("FORCE_COLOR", "1")
-        for arguments in (["schema"], ["params", "--format", "json"], ["params", "--format", "markdown"]):
+        for arguments in (["schema"], *(["params", "--format", each] for each in ("json", "markdown", "csv", "latex"))):
             assert "\x1b" not in here(*arguments).out
         assert "\x1b" not in here("validate", "toy.yaml", "absent", "--format", "github").out
 
@@ -146,7 +148,7 @@ class TestCharacters:
         for arguments in [*TORCH_FREE, *MODEL, ["--help"], *([command, "--help"] for command in COMMANDS)]:
             result = here(*arguments)
             assert (result.out + result.err).isascii(), arguments
-        for format_ in ("json", "markdown"):
+        for format_ in ("json", "markdown", "csv", "latex"):
             assert here("build", "--config", "toy.yaml", "--format", format_).out.isascii()
 
     @pytest.mark.parametrize("encoding", ["ascii", "ascii:strict", "latin-1"])

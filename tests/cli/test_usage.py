@@ -25,8 +25,8 @@ Here = Callable[..., Any]
         (
             ["xyzzy"],
             "no command is called xyzzy",
-            "the commands are build, params, forward, generate, check, validate, list, show, new, import, export,"
-            " schema",
+            "the commands are build, params, estimate, compare, forward, generate, check, validate, list, show, new,"
+            " import, export, schema",
         ),
         ([""], "no command is called nothing", None),
         # options
@@ -45,7 +45,12 @@ Here = Callable[..., Any]
         # values
         (["params", "--by", "tensr"], "--by tensr: expected component, layer or tensor", "did you mean tensor?"),
         (["params", "--by=Layers"], "--by Layers: expected component, layer or tensor", "did you mean layer?"),
-        (["list", "-f", "jsn"], "--format jsn: expected text, json or markdown", "did you mean json?"),
+        (["list", "-f", "jsn"], "--format jsn: expected text, json, markdown, csv or latex", "did you mean json?"),
+        (["generate", "-f", "csv"], "--format csv: expected text, json or markdown", "see tinylm generate --help"),
+        (["export", "x", "-f", "latex"], "--format latex: expected text, json or markdown", None),
+        (["import", "x", "-f", "csv"], "--format csv: expected text, json or markdown", None),
+        (["schema", "-f", "csv"], "--format csv: expected text, json or markdown", None),
+        (["validate", "x", "-f", "csv"], "--format csv: expected text, json, markdown or github", None),
         (["export", "x", "--to", "gguf"], "--to gguf: expected hf", "see tinylm export --help"),
         (
             ["validate", "--format", "gihub", "tiny"],

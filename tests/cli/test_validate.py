@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -256,3 +257,27 @@ def test_a_mistake_comes_before_any_budget(here: Here, folder: Path) -> None:
 def test_figures_are_completed() -> None:
     assert complete_assert("tot") == ["total_params"]
     assert {"kv_cache_bytes", "nominal_error"} < set(complete_assert(""))
+
+
+def test_accelerators_are_checked_as_what_they_are(folder: Path, here: Here) -> None:
+    (folder / "gpus").mkdir()
+    right = (Path(__file__).resolve().parents[2] / "configs" / "hardware" / "accelerators.yaml").read_text("utf-8")
+    path = folder / "gpus" / "mine.yaml"
+    path.write_text(right, encoding="utf-8")
+    checked = here("validate", "gpus/mine.yaml")
+    assert (checked.code, checked.err) == (0, "")
+    assert re.fullmatch(r"gpus/mine.yaml is valid: [0-9]{2} accelerators.\n", checked.out)
+    (file,) = json.loads(here("validate", "gpus", "--format", "json").out)["files"]
+    assert (file["status"], file["total_params"], file["diagnostics"]) == ("valid", None, [])
+    assert file["accelerators"] == right.count("  title: ")
+    path.write_text(right.replace("memory_bytes: 80 GB", "memory_bytes: 80gb"), encoding="utf-8")
+    checked = here("validate", "gpus", "toy.yaml")
+    assert checked.code == 1
+    assert "h100-sxm.memory_bytes must be a size" in checked.out
+    assert checked.out.endswith("2 configs: 1 valid, 1 wrong.\n")
+    path.write_bytes(b"mine: \xff\n")
+    assert "not-utf8" in here("validate", "gpus").out
+
+
+def test_what_ships_is_valid_together(here: Here) -> None:
+    assert here("validate", Path(__file__).resolve().parents[2] / "configs").code == 0

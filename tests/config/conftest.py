@@ -32,6 +32,7 @@ BUDGET: dict[str, st.SearchStrategy[Any]] = {
     "max_params": st.none() | st.integers(1, 10**18) | st.just("130M"),
     "max_active_params": st.none() | st.integers(1, 10**18),
     "max_kv_bytes": st.none() | st.integers(1, 10**21) | st.sampled_from(["24GiB", "80 GB", "1.5TiB"]),
+    "max_train_bytes_per_gpu": st.none() | st.integers(1, 10**21),
     "max_flops_per_token": st.none() | st.integers(1, 10**21) | st.sampled_from(["2.5G", 2.5e9]),
     "batch_size": st.none() | st.integers(1, 10**9),
     "dtype": st.sampled_from([None, "float32", "bfloat16", "float16", "float64"]),

@@ -7,13 +7,23 @@ import re
 from pydantic import ValidationError
 
 from tinylm_cli.config.blocks import BLOCKS
-from tinylm_cli.config.fields import Field, fields
+from tinylm_cli.config.fields import MODEL, Field, Schema, fields
 from tinylm_cli.config.schema import ModelConfig, flatten
 
 
 def test_every_leaf_of_a_config_is_a_field_in_the_same_order() -> None:
     config = ModelConfig(vocab_size=256, d_model=128, n_heads=4, n_layers=4, d_ff=512)
     assert list(fields()) == list(flatten(config.model_dump()))
+
+
+def test_the_blocks_of_a_schema_are_found_in_its_class() -> None:
+    assert list(MODEL.blocks.items()) == list(BLOCKS.items())
+    assert MODEL.fields is fields()
+
+
+def test_a_field_is_called_by_its_place_in_the_document() -> None:
+    assert MODEL.here("norm.eps") == "norm.eps"
+    assert Schema(ModelConfig, "mine").here("norm.eps") == "mine.norm.eps"
 
 
 def test_words_say_the_type_and_the_range() -> None:

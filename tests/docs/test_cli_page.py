@@ -17,8 +17,15 @@ HEAD = """# The command line
 Generated from the commands themselves; `pytest --update-golden` rewrites it.
 
 One grammar for all:
-`tinylm VERB [--config NAME|PATH|-] [--set key=value]… [--format text|json|markdown] [--output FILE]`.
-Standard output is data and standard error is talk.
+`tinylm VERB [--config NAME|PATH|-] [--set key=value]… [--format text|json|markdown|csv|latex] [--output FILE]`.
+Standard output is data and standard error is talk. Wherever a config is named, `REV:PATH` is a file as git has it:
+`HEAD~1:configs/small.yaml`, `:PATH` as it is staged, `REV:./PATH` from the current folder. A file of that very name
+comes first.
+
+Commands that show a table write it as CSV and as LaTeX too. CSV is one table, the one that was asked for: a header of
+the names that JSON has, exact numbers (bytes, not MiB; shares of 1, not percent), no sum at the end, and for a tree the
+depth of each row. A text that a spreadsheet would take for a formula gets an apostrophe in front. LaTeX is a `tabular`
+for the package booktabs, in ASCII, with what else there is to say in comments.
 
 | exit code | meaning |
 | ---: | --- |

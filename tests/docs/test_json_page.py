@@ -13,10 +13,13 @@ from tinylm_cli import errors
 from tinylm_cli.reports import SCHEMA_VERSION
 from tinylm_cli.reports.architecture import BuildReport
 from tinylm_cli.reports.check import CheckReport
+from tinylm_cli.reports.compare import CompareReport
+from tinylm_cli.reports.estimate import EstimateReport
 from tinylm_cli.reports.exported import ExportReport
 from tinylm_cli.reports.failure import FailureReport
 from tinylm_cli.reports.forward import ForwardReport
 from tinylm_cli.reports.generate import GenerateReport
+from tinylm_cli.reports.hardware import HardwareReport
 from tinylm_cli.reports.imported import ImportReport
 from tinylm_cli.reports.params import ParamsReport
 from tinylm_cli.reports.presets import PresetsReport, ShowReport
@@ -28,12 +31,15 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "json.md"
 
 REPORTS: dict[str, type] = {
     "params": ParamsReport,
+    "estimate": EstimateReport,
+    "compare": CompareReport,
     "build": BuildReport,
     "forward": ForwardReport,
     "generate": GenerateReport,
     "check": CheckReport,
     "validate": ValidateReport,
     "list": PresetsReport,
+    "list --hardware": HardwareReport,
     "show": ShowReport,
     "import": ImportReport,
     "export": ExportReport,
@@ -55,7 +61,7 @@ def test_the_page_is_what_the_reports_say(golden: Callable[[Path, str], None]) -
     parts = [HEAD]
     described: set[type] = set()
     for command, report in REPORTS.items():
-        title = f"`tinylm {command} --format json`" if " " not in command else command.capitalize()
+        title = f"`tinylm {command} --format json`" if not command.startswith("any ") else command.capitalize()
         parts.append(f"## {title}\n")
         parts += [_describe(kind) for kind in _reachable(report) if kind not in described]
         described |= set(_reachable(report))

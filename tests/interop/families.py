@@ -262,24 +262,28 @@ def _deepseek(draw: Draw) -> Keys:
     }
 
 
-def deepseek_v2(draw: Draw) -> Keys:
-    groups = draw(st.booleans())
-    method = "group_limited_greedy" if groups else "greedy"
-    return _deepseek(draw) | {"topk_method": method, "n_group": 4 if groups else 1, "topk_group": 2 if groups else 1}
-
-
-def deepseek_v3(draw: Draw) -> Keys:
+def _sharpened(draw: Draw) -> Keys:
     stretched = {
         "rope_type": "yarn",
         "factor": 4.0,
         "rope_theta": 1e4,
         "original_max_position_embeddings": 16,
-        "mscale": 1.0,
-        "mscale_all_dim": draw(one_of(0.7, 1.0)),
+        "mscale": draw(one_of(0.707, 1.0)),
+        "mscale_all_dim": draw(one_of(0.707, 1.0)),
     }
-    rope = draw(one_of({"rope_type": "default", "rope_theta": 1e4}, stretched))
+    return {"rope_parameters": draw(one_of({"rope_type": "default", "rope_theta": 1e4}, stretched))}
+
+
+def deepseek_v2(draw: Draw) -> Keys:
+    groups = draw(st.booleans())
+    method = "group_limited_greedy" if groups else "greedy"
+    chosen = {"topk_method": method, "n_group": 4 if groups else 1, "topk_group": 2 if groups else 1}
+    return _deepseek(draw) | _sharpened(draw) | chosen
+
+
+def deepseek_v3(draw: Draw) -> Keys:
     flags = {"norm_topk_prob": draw(st.booleans()), "rope_interleave": draw(st.booleans())}
-    return _deepseek(draw) | {"n_group": 4, "topk_group": 2, "rope_parameters": rope} | flags
+    return _deepseek(draw) | {"n_group": 4, "topk_group": 2} | _sharpened(draw) | flags
 
 
 def gpt_oss(draw: Draw) -> Keys:

@@ -1,10 +1,110 @@
-"""A model in the words of a family: what a config says beside the model is no part of it."""
+"""A model in the words of a family says the same when it is read again, or is refused with what is missing."""
 
 from __future__ import annotations
 
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.config.source import Source
+from tinylm_cli.errors import UnableError
 from tinylm_cli.interop.choice import choose
-from tinylm_cli.interop.export import express
+from tinylm_cli.interop.document import read_json
+from tinylm_cli.interop.export import express, hub_config
+from tinylm_cli.interop.families import BY_TYPE
 from tinylm_cli.interop.load import load_config
+from tinylm_cli.interop.mapping import map_config
+
+CONFIGS = Path(__file__).resolve().parent / "configs"
+
+
+def read(document: dict[str, Any]) -> ModelConfig:
+    root = read_json(Source("config.json", json.dumps(document))).root
+    assert root is not None
+    mapped = map_config(root, "config.json")
+    assert not mapped.mistakes
+    return ModelConfig.model_validate(mapped.root.plain())
+
+
+def stretched(family: str, **scaling: Any) -> ModelConfig:
+    keys = json.loads((CONFIGS / f"{family}.json").read_text(encoding="utf-8"))
+    yarn = {"type": "yarn", "factor": 40.0, "original_max_position_embeddings": 4096}
+    return read({**keys, "rope_scaling": {**yarn, **scaling}})
+
+
+weights = st.floats(0.05, 4.0)
+
+
+@given(st.sampled_from(["deepseek_v2", "deepseek_v3"]), st.floats(1.01, 1e3), weights, st.none() | weights)
+def test_a_sharpened_scale_is_written_so_that_it_is_read_the_same(
+    family: str, factor: float, whole: float, own: float | None
+) -> None:
+    config = stretched(family, factor=factor, mscale_all_dim=whole, mscale=own)
+    assert config.attention.scale is not None
+    again = read(hub_config(config, BY_TYPE[family]))
+    assert again.position == config.position
+    assert again.attention.scale is not None
+    assert math.isclose(again.attention.scale, config.attention.scale, rel_tol=1e-15)
+    assert again.model_copy(update={"attention": config.attention}) == config
+
+
+def test_published_weights_of_a_scale_come_out_as_they_went_in() -> None:
+    for family, weight in (("deepseek_v2", 0.707), ("deepseek_v3", 1.0)):
+        config = stretched(family, mscale=weight, mscale_all_dim=weight)
+        found = express(config).document["rope_scaling"]
+        assert (found["mscale"], found["mscale_all_dim"]) == (weight, weight)
+        assert "attention_factor" not in found
+        assert read(express(config).document) == config
+
+
+@given(st.floats(0.01, 3.0), st.none() | st.floats(0.1, 3.0))
+def test_a_scale_of_ones_own_is_written_too(scale: float, on_rotation: float | None) -> None:
+    config = stretched("deepseek_v3")
+    attention = config.attention.model_copy(update={"scale": scale})
+    position = config.position.model_copy(update={"attention_factor": on_rotation})
+    config = config.model_copy(update={"attention": attention, "position": position})
+    again = read(hub_config(config, BY_TYPE["deepseek_v3"]))
+    assert again.attention.scale is not None
+    assert math.isclose(again.attention.scale, scale, rel_tol=1e-15)
+    assert again.position == config.position
+
+
+def changed(family: str, **fields: Any) -> ModelConfig:
+    """Return the config of a family with dotted fields changed."""
+    values = read(json.loads((CONFIGS / f"{family}.json").read_text(encoding="utf-8"))).model_dump(exclude_unset=True)
+    for name, value in fields.items():
+        block, _, last = name.rpartition("__")
+        (values.setdefault(block, {}) if block else values)[last] = value
+    return ModelConfig.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    ("family", "fields", "nearest", "lacks"),
+    [
+        ("deepseek_v2", {"norm__kind": "layernorm"}, "deepseek_v2", "and has no norm.kind layernorm"),
+        ("deepseek_v2", {"feed_forward__router": "sigmoid"}, "deepseek_v3", "feed_forward.score_correction false"),
+        ("deepseek_v2", {"feed_forward__router": "topk_softmax"}, "deepseek_v2", "feed_forward.router topk_softmax"),
+        ("deepseek_v3", {"norm__eps": 1e-5}, "deepseek_v3", "where rms_norm_eps 1e-05 is not supported"),
+        ("mixtral", {"feed_forward__router": "sigmoid"}, "mixtral", "and has no feed_forward.router sigmoid"),
+        ("qwen3_moe", {"attention__qk_norm": "none", "norm__bias": None}, "qwen3_moe", "attention.qk_norm none"),
+        ("olmoe", {"feed_forward__n_shared_experts": 1}, "olmoe", "feed_forward.n_shared_experts 1"),
+        ("bloom", {"norm__kind": "rmsnorm"}, "bloom", "norm.kind rmsnorm"),
+    ],
+)
+def test_the_nearest_family_is_one_of_the_same_kinds_of_parts(
+    family: str, fields: dict[str, Any], nearest: str, lacks: str
+) -> None:
+    with pytest.raises(UnableError) as raised:
+        choose(changed(family, **fields))
+    assert f"; {nearest} comes nearest, " in raised.value.message
+    assert lacks in raised.value.message
+
 
 BUDGET = ("budget.max_params=1K", "budget.seq_len=8", "budget.nominal_tolerance=0.01")
 

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm_cli.config.loader import LoadedConfig, resolve_config
 from tinylm_cli.config.schema import flatten
 from tinylm_cli.config.source import Source
-from tinylm_cli.errors import ConfigError
+from tinylm_cli.errors import ConfigError, Diagnostic
 from tinylm_cli.interop.document import read_json
-from tinylm_cli.interop.families import FAMILIES
+from tinylm_cli.interop.families import BY_TYPE, FAMILIES
 from tinylm_cli.interop.load import import_config, load_config
 from tinylm_cli.interop.mapping import map_config
 
@@ -124,15 +125,15 @@ def test_null_and_bookkeeping_are_ignored_and_listed(changed: Change) -> None:
         ({"hidden_size": None}, "wrong-type", "not null"),
         ({"hidden_size": [4096]}, "wrong-type", "not a list"),
         ({"hidden_size": 10**15}, "out-of-range", "must be an integer from 0 to 1,000,000,000,000"),
-        ({"hidden_size": 10**10}, "out-of-range", "d_model must be an integer from 1 to 1,048,576"),
+        ({"hidden_size": 10**10}, "out-of-range", "hidden_size must be an integer from 1 to 1,048,576"),
         ({"rms_norm_eps": float("nan")}, "not-finite", "must be a finite number, not NaN"),
-        ({"rms_norm_eps": 10.0}, "out-of-range", "norm.eps must be a number"),
+        ({"rms_norm_eps": 10.0}, "out-of-range", "rms_norm_eps must be a number"),
         ({"rope_theta": float("inf")}, "not-finite", "not Infinity"),
         ({"rope_theta": -1}, "out-of-range", "must be a number above 1"),
         ({"tie_word_embeddings": "false"}, "wrong-type", "must be true or false"),
         ({"hidden_act": 3}, "wrong-type", "must be text"),
         ({"rope_scaling": "yarn"}, "wrong-type", "must be an object"),
-        ({"num_key_value_heads": 5}, "kv-heads-do-not-divide", "attention.n_kv_heads 5"),
+        ({"num_key_value_heads": 5}, "kv-heads-do-not-divide", "num_key_value_heads 5"),
         ({"num_attention_heads": 0}, "out-of-range", "n_heads must be an integer from 1"),
     ],
 )
@@ -163,7 +164,7 @@ def test_an_unknown_family_names_those_there_are(changed: Change) -> None:
         load_config(changed("llama", model_type="lama"))
     (found,) = raised.value.diagnostics
     assert found.code == "unknown-family"
-    assert found.help.startswith("did you mean llama? the families are bloom, deepseek_v2, ")
+    assert found.help.startswith("did you mean llama? the families read are bloom, deepseek_v2, ")
     assert refused(changed("llama", model_type=3))[0][0] == "wrong-type"
 
 
@@ -216,7 +217,7 @@ def test_rotary_positions_in_either_form(keys: dict[str, Any], expected: dict[st
         ({"rope_type": "linear", "factor": 2.0, "extra": 1}, "rope_scaling.extra", "unknown-setting"),
         ({"rope_type": "mrope", "factor": 2.0}, "rope_scaling.rope_type", "unsupported-setting"),
         ({"rope_type": "linear", "factor": 0}, "rope_scaling.factor", "out-of-range"),
-        ({"rope_type": "linear", "factor": 0.5}, "position.scaling_factor", "out-of-range"),
+        ({"rope_type": "linear", "factor": 0.5}, "rope_scaling.factor", "out-of-range"),
     ],
 )
 def test_a_stretch_that_is_wrong(block: dict[str, Any], field: str, code: str, changed: Change) -> None:
@@ -433,3 +434,109 @@ def test_no_json_object_is_worse_than_a_refusal(body: dict[str, Any], tmp_path_f
     path.write_text(json.dumps(body), encoding="utf-8")
     with contextlib.suppress(ConfigError):
         load_config(str(path))
+
+
+TOLD: list[tuple[str, dict[str, Any], tuple[str, ...], str, str]] = [
+    ("llama", {"hidden_size": 4100}, (), "hidden_size 4100 is not divisible by num_attention_heads 32", "hidden_size"),
+    ("gpt2", {"n_embd": 770}, (), "n_embd 770 is not divisible by n_head 12", "n_head: 11 or 14"),
+    ("gpt2", {"n_embd": ..., "hidden_size": 770}, (), "hidden_size 770 is not divisible by n_head 12", "hidden_size"),
+    ("gemma3", {"text_config": {"num_hidden_layers": 0}}, (), "text_config.num_hidden_layers must be", "num_hidden"),
+    ("llama", {}, ("n_heads=31",), "hidden_size 4096 is not divisible by n_heads 31", "n_heads: 16 or 32"),
+    (
+        "llama",
+        {"hidden_size": 4100},
+        ("d_model=4097",),
+        "d_model 4097 is not divisible by num_attention_heads",
+        "d_mod",
+    ),
+    ("falcon", {"multi_query": True}, ("attention.n_kv_heads=2",), "is not a multiple of attention.n_kv_heads 2", "1"),
+    ("gptj", {"rotary_dim": 63}, (), "position.rotary_fraction 0.246094 of 256 dimensions per head is 63", "0.2"),
+]
+
+
+@pytest.mark.parametrize(("family", "keys", "overrides", "message", "remedy"), TOLD)
+def test_a_mistake_is_told_in_the_words_of_whoever_made_it(
+    family: str, keys: dict[str, Any], overrides: tuple[str, ...], message: str, remedy: str, changed: Change
+) -> None:
+    """In the file's keys, in ours for what a ``--set`` says, and for what no one key says."""
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed(family, **keys), overrides)
+    found = raised.value.diagnostics
+    assert any(message in each.message and remedy in each.help for each in found), found
+
+
+def test_sizes_that_the_file_leaves_out_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"model_type": "opt", "hidden_size": 64, "vocab_size": null, "ffn_dim": 99}', encoding="utf-8")
+    with pytest.raises(ConfigError):
+        import_config(str(path))
+    path.write_text('{"model_type": "opt", "hidden_size": 48, "ffn_dim": 99}', encoding="utf-8")
+    assumed = {"vocab_size": 50272, "n_heads": 12, "n_layers": 12, "max_len": 2048}
+    assert import_config(str(path)).assumed == assumed
+    del assumed["n_layers"]
+    assert import_config(str(path), ["n_layers=3"]).assumed == assumed
+
+
+@pytest.mark.parametrize("name", [path.stem for path in CONFIGS.glob("*.json")])
+def test_what_a_file_says_is_not_assumed(name: str) -> None:
+    """Published configs say their sizes, and what is taken from the family is what is not among their keys."""
+    path = CONFIGS / f"{name}.json"
+    found = import_config(str(path))
+    assert not {"n_layers", "d_model"} & found.assumed.keys()
+    body = json.loads(path.read_text(encoding="utf-8"))
+    body = body.get("text_config", body)
+    (family,) = [each for each in FAMILIES if each.model_type == found.family]
+    said = {names[0] for key, (*names, _) in family.fields.items() if body.get(key) is not None}
+    assert not said & found.assumed.keys()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["llama4", "qwen2_moe", "qwen3_next", "gemma3n", "mistral3", "glm4", "cohere", "mamba", "olmo3", "gpt_neo", "qwen"],
+)
+def test_a_family_that_is_real_and_not_read_is_no_misspelling(name: str, changed: Change) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("llama", model_type=name))
+    (found,) = raised.value.diagnostics
+    assert (found.code, found.message) == ("unknown-family", f"{name} is a family that tinylm does not read")
+    assert found.help.startswith("the families read are bloom, deepseek_v2, ")
+
+
+def test_no_family_of_transformers_is_taken_for_one_that_is_read() -> None:
+    known = set(transformers.CONFIG_MAPPING.keys()) - BY_TYPE.keys()
+    assert len(known) > 100
+    for name in known:
+        found = _told(json.dumps({"model_type": name}))
+        assert not found.help.startswith("did you mean"), name
+        assert "famil" in found.message
+
+
+@pytest.mark.parametrize(
+    ("keys", "meant"),
+    [
+        ({"model_type": "lama"}, "llama"),
+        ({"model_type": "qwen-3"}, "qwen3"),
+        ({"model_type": "gtp2"}, "gpt2"),
+        ({"model_type": "llama5"}, None),
+        ({"model_type": "mistrel", "vision_config": {}}, None),
+        ({"model_type": "gemma-3", "vision_config": {}, "text_config": {}}, "gemma3"),
+        ({"model_type": "falcon_", "mamba_d_state": 256}, None),
+    ],
+)
+def test_a_guess_is_for_misspellings_alone(keys: dict[str, Any], meant: str | None) -> None:
+    """Another number is another family, and so are keys that the family has not."""
+    found = _told(json.dumps(keys))
+    assert found.message.startswith("no family that tinylm reads is called ")
+    assert found.help.startswith(f"did you mean {meant}? " if meant else "the families read are ")
+
+
+def test_without_a_family_the_class_tells_that_it_is_not_read() -> None:
+    found = _told(json.dumps({"architectures": ["MambaForCausalLM"], "hidden_size": 8}))
+    assert found.help.startswith("MambaForCausalLM is of no family that tinylm reads; those are bloom, ")
+
+
+def _told(text: str) -> Diagnostic:
+    root = read_json(Source("config.json", text)).root
+    assert root is not None
+    (found,) = map_config(root, "config.json").mistakes
+    return found

@@ -39,7 +39,8 @@ def ids(length: int) -> Tensor:
 
 
 def near(found: Tensor, expected: Tensor) -> bool:
-    return float((found - expected).detach().abs().max()) <= 1e-5 * float(expected.detach().abs().max())
+    """Whether logits differ by rounding: those that a soft-cap keeps below 1 were about as large as that before it."""
+    return float((found - expected).detach().abs().max()) <= 1e-5 * max(float(expected.detach().abs().max()), 1.0)
 
 
 @given(small_configs())
@@ -66,7 +67,10 @@ def test_decoding_with_a_cache_is_decoding_without(config: ModelConfig) -> None:
         uncached = decode(model, start, 16 - read, sampling=GREEDY, use_cache=False)
         for ours, theirs in zip(cached, uncached, strict=True):
             assert near(ours.logits, theirs.logits)
-            assert torch.equal(ours.tokens, theirs.tokens)
+            best = theirs.logits.amax(-1)
+            assert near(theirs.logits.gather(-1, ours.tokens[:, None])[:, 0], best)
+            if not torch.equal(ours.tokens, theirs.tokens):  # the best two are equal but for rounding
+                break
 
 
 @given(small_configs())
@@ -118,6 +122,16 @@ def test_copies_and_casts_compute_the_same_function(config: ModelConfig) -> None
         expected = model(ids(6))
         assert torch.equal(copy.deepcopy(model)(ids(6)), expected)
         assert near(copy.deepcopy(model).double()(ids(6)).float(), expected)
+
+
+@given(small_configs())
+@settings(max_examples=30)
+def test_weights_assigned_to_a_model_on_meta_compute_the_same_function(config: ModelConfig) -> None:
+    model = random_model(config)
+    other = TinyTransformerLM.from_config(config, device="meta").eval()
+    other.load_state_dict(model.state_dict(), assign=True)
+    with torch.no_grad():
+        assert torch.equal(other(ids(6)), model(ids(6)))
 
 
 @given(small_configs())

@@ -103,6 +103,23 @@ def test_a_correction_chooses_and_does_not_weigh(make_config: Make) -> None:
     assert chosen(router, x) == pytest.approx({3: float(sigmoid[3]), 1: float(sigmoid[1])})
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_a_correction_stays_in_float32_to_the_bit(make_config: Make, dtype: torch.dtype) -> None:
+    router, _ = make_router(make_config, SCORES, router="sigmoid", score_correction=True)
+    assert router.score_correction is not None
+    router.score_correction.copy_(torch.tensor([0.1, 1 / 3, -2e-9, 7.0]))
+    before = router.score_correction.clone()
+    router.to(dtype)
+    assert router.weight.dtype == dtype
+    assert torch.equal(router.score_correction, before)
+    choices, weights = router.choose(torch.ones(1, router.in_features, dtype=dtype))
+    assert (choices.shape, weights.dtype) == ((1, router.top_k), dtype)
+    router.to("meta", torch.float16)
+    assert (router.score_correction.dtype, router.score_correction.is_meta) == (torch.float32, True)
+    router.to_empty(device="cpu").to(dtype)
+    assert (router.score_correction.dtype, router.score_correction.is_meta) == (torch.float32, False)
+
+
 def test_a_group_is_as_good_as_its_best_or_its_best_two(make_config: Make) -> None:
     scores = [4.0, -9.0, -10.0, 3.0, 3.0, -10.0]
     by_best = {"n_groups": 2, "top_k_groups": 1, "top_k": 2}

@@ -180,6 +180,32 @@ def test_an_untied_model_stays_untied(make_config: Make) -> None:
         assert not is_tied(live)
 
 
+@pytest.mark.parametrize("kind", ["sinusoidal", "learned", "rope", "alibi", "none"])
+@pytest.mark.parametrize("tie_weights", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_weights_assigned_to_a_model_on_meta_bring_its_tables_along(
+    kind: str, tie_weights: bool, dtype: torch.dtype, make_config: Make
+) -> None:
+    config = make_config(tie_weights=tie_weights, position={"kind": kind})
+    model = TinyTransformerLM.from_config(config, dtype=dtype).eval()
+    other = TinyTransformerLM.from_config(config, device="meta").eval()
+    other.load_state_dict(model.state_dict(), assign=True)
+    assert not any(buffer.is_meta for buffer in other.buffers())
+    assert {buffer.dtype for buffer in other.buffers()} == {buffer.dtype for buffer in model.buffers()}
+    assert is_tied(other) == tie_weights
+    tokens = torch.tensor([[1, 2, 3], [4, 5, 6]])
+    with torch.no_grad():
+        assert torch.equal(other(tokens), model(tokens))
+    assert torch.equal(other.generate(tokens, 3, temperature=0.0), model.generate(tokens, 3, temperature=0.0))
+
+
+def test_an_embedding_that_is_loaded_alone_has_its_table(make_config: Make) -> None:
+    model, other = (TinyTransformerLM.from_config(make_config(), device=device) for device in ("cpu", "meta"))
+    other.embedding.load_state_dict(model.embedding.state_dict(), assign=True)
+    tokens = torch.tensor([[1, 2, 3]])
+    assert torch.equal(other.embedding(tokens), model.embedding(tokens))
+
+
 def test_both_ends_of_a_tie_train_one_tensor(tied: TinyTransformerLM) -> None:
     tied(torch.tensor([[1, 2]])).sum().backward()
     grad = tied.embedding.token_embedding.embedding.weight.grad

@@ -51,6 +51,12 @@ def test_what_must_not_be_cut_is_wrapped_or_put_under_its_row(width: int, lines:
     assert [line.rstrip() for line in found] == [line.rstrip() for line in lines]
 
 
+def test_of_columns_that_may_be_cut_the_longest_is() -> None:
+    columns = (Column("name", shrink=True), Column("source", shrink=True))
+    (line,) = _lines(Grid(columns, (_row("a" * 20, "b" * 40),), Terminal(50)))[1:]
+    assert line == "a" * 20 + "  " + "b" * 9 + "…" + "b" * 18
+
+
 def test_a_column_with_nothing_in_it_is_left_out() -> None:
     grid = Grid((Column("a"), Column("b"), Column("c")), (_row("1", "", "3"), _row("4", "", "6")), Terminal())
     assert _lines(grid) == ["a  c", "1  3", "4  6"]

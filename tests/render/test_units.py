@@ -9,7 +9,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.render.units import compact, integer, percentages, shape, signed_percent, small_percent, stated_count
+from tinylm_cli.render.units import (
+    compact,
+    dollars,
+    duration,
+    fixed,
+    flops,
+    integer,
+    percent,
+    percentages,
+    prefixed,
+    ratio,
+    shape,
+    signed_bytes,
+    signed_flops,
+    signed_integer,
+    signed_percent,
+    small_percent,
+    stated_count,
+    three_digits,
+)
 
 
 @pytest.mark.parametrize(
@@ -127,3 +146,158 @@ def test_equal_shares_look_alike_but_for_the_largest(shares: list[float]) -> Non
 def test_percentages_of_nothing() -> None:
     assert percentages([]) == []
     assert percentages([0.0, 0.0]) == ["0.0%", "0.0%"]
+
+
+@pytest.mark.parametrize(
+    ("value", "count", "size"),
+    [(0, "0", "0 B"), (1_579_520, "+1,579,520", "+1.51 MiB"), (-12, "−12", "−12 B"), (-(2**40), "", "−1.00 TiB")],
+)
+def test_differences_have_a_sign_unless_there_is_none(value: int, count: str, size: str) -> None:
+    assert signed_integer(value) == (count or f"−{2**40:,}")
+    assert signed_bytes(value) == size
+    assert signed_integer(value).value == signed_bytes(value).value == value
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0, "B", "0 B"),
+        (80_000_000_000, "B", "80 GB"),
+        (141_000_000_000, "B", "141 GB"),
+        (3_350_000_000_000, "B/s", "3.35 TB/s"),
+        (999_400_000_000_000, "FLOP/s", "999 TFLOP/s"),
+        (999_600_000_000_000, "FLOP/s", "1 PFLOP/s"),
+        (0.617, "FLOP", "0.617 FLOP"),
+        (7.23e23, "FLOP", "723 ZFLOP"),
+        (7.23e30, "FLOP", "7,230,000 YFLOP"),
+    ],
+)
+def test_three_digits_under_a_prefix(value: float, unit: str, text: str) -> None:
+    assert prefixed(value, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (3.2e-10, "0.32 ns"),
+        (41e-9, "41 ns"),
+        (0.0000415, "41.5 µs"),
+        (0.00464, "4.64 ms"),
+        (0.9996, "1 s"),
+        (59.9, "59.9 s"),
+        (60, "1 minute"),
+        (150, "2.5 minutes"),
+        (3600, "1 hour"),
+        (5400, "1.5 hours"),
+        (86_400, "1 day"),
+        (3.2 * 86_400, "3.2 days"),
+        (364 * 86_400, "364 days"),
+        (1.5 * 365.25 * 86_400, "1.5 years"),
+        (2e6 * 365.25 * 86_400, "2,000,000 years"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+_SECONDS = {
+    "ns": 1e-9, "µs": 1e-6, "ms": 1e-3, "s": 1, "minute": 60, "hour": 3600, "day": 86_400, "year": 365.25 * 86_400,
+}  # fmt: skip
+
+
+@given(st.floats(1e-9, 1e15))
+def test_a_duration_is_near_what_it_stands_for(seconds: float) -> None:
+    number, unit = duration(seconds).split(" ")
+    said = float(number.replace(",", "")) * _SECONDS.get(unit, _SECONDS.get(unit.removesuffix("s"), 0))
+    assert said == pytest.approx(seconds, rel=0.051)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0.00 FLOP"),
+        (17, "17.0 FLOP"),
+        (999, "999 FLOP"),
+        (9_996, "10.0 KFLOP"),
+        (51_512_344_576, "51.5 GFLOP"),
+        (999_499_999_999, "999 GFLOP"),
+        (999_500_000_000, "1.00 TFLOP"),
+        (10**27, "1,000 YFLOP"),
+    ],
+)
+def test_operations_have_three_digits(value: int, text: str) -> None:
+    assert flops(value) == text
+    assert flops(value).value == value
+    assert signed_flops(-value) == (f"−{text}" if value else text)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0213, "0.0213"),
+        (52.46, "52.5"),
+        (99.96, "100"),
+        (61_604.3, "61,604"),
+        (99_960, "100K"),
+        (8_410_000, "8.41M"),
+    ],
+)
+def test_measured_figures(value: float, text: str) -> None:
+    assert three_digits(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.0, "×1"),
+        (1.3162, "×1.32"),
+        (2.0, "×2.00"),
+        (0.5, "×0.500"),
+        (1.0004, "×1.0004"),
+        (0.99996, "×0.99996"),
+        (1.004, "×1.004"),
+        (12.345, "×12.3"),
+        (999.7, "×1,000"),
+        (1000.4, "×1,000"),
+        (1e-6, "×0.00000100"),
+        (0.0, "×0"),
+    ],
+)
+def test_a_ratio_is_told_from_one(value: float, text: str) -> None:
+    assert ratio(value) == text
+
+
+@given(st.floats(1e-9, 1e12))
+def test_only_one_is_shown_as_one(value: float) -> None:
+    assert (ratio(value) == "×1") == (value == 1)
+
+
+def test_words_of_a_table_keep_their_number() -> None:
+    kept = {
+        integer(4_995_072): 4_995_072,
+        stated_count(5_000_000): 5_000_000,
+        percent(0.05125): 0.05125,
+        signed_percent(-0.258): -0.258,
+        fixed(-1e-9, 3): -1e-9,
+        percentages([0.3333, 0.6667])[1]: 0.6667,
+    }
+    assert {words: words.value for words in kept} == kept
+    assert fixed(-1e-9, 3) == "0.000"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "$0.00"),
+        (0.0042, "$0.0042"),
+        (0.999, "$1.00"),
+        (2.5, "$2.50"),
+        (99.99, "$99.99"),
+        (1_234.4, "$1,234"),
+        (999_600, "$1M"),
+        (1_268_168, "$1.27M"),
+    ],
+)
+def test_prices(value: float, text: str) -> None:
+    assert dollars(value) == text

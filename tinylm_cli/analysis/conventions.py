@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from tinylm_cli.analysis.table import Component, TensorTable
+from tinylm_cli.analysis.table import Component, TensorTable, score_corrections
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.params import Convention, Count
 
@@ -26,44 +26,50 @@ def counts(config: ModelConfig, table: TensorTable) -> tuple[Count, ...]:
     found = [Count("unique", unique, 0, "each stored tensor once, a tied one too")]
     found += [
         Count(name, unique + difference, difference, why)
-        for name, of in _CONVENTIONS.items()
-        for difference, why in of(config, table)
+        for of in (_untied, _non_embedding, _active, _hub)
+        for name, difference, why in of(config, table)
     ]
     return tuple(found)
 
 
-def _untied(config: ModelConfig, _: TensorTable) -> Iterator[tuple[int, str]]:
+_Counted = Iterator[tuple[Convention, int, str]]
+"""Each convention's name, what it adds to the unique count, and why."""
+
+
+def _untied(config: ModelConfig, _: TensorTable) -> _Counted:
     if config.tie_weights:
-        yield config.vocab_size * config.d_model, "a head of its own added, as without tie_weights"
+        yield "untied", config.vocab_size * config.d_model, "a head of its own added, as without tie_weights"
     else:
-        yield 0, "the head has a table of its own"
+        yield "untied", 0, "the head has a table of its own"
 
 
-def _non_embedding(_: ModelConfig, table: TensorTable) -> Iterator[tuple[int, str]]:
+def _non_embedding(_: ModelConfig, table: TensorTable) -> _Counted:
     vocabulary = sum(t.params for section in table for t in section.tensors if t.component in _VOCABULARY)
-    yield -vocabulary, "without the token embedding, learned positions and the head, as scaling laws count"
+    why = "without the token embedding, learned positions and the head, as scaling laws count"
+    yield "non-embedding", -vocabulary, why
 
 
-def _active(_: ModelConfig, table: TensorTable) -> Iterator[tuple[int, str]]:
+def _active(_: ModelConfig, table: TensorTable) -> _Counted:
     idle = sum(section.repeats * (t.params - t.active_params) for section in table for t in section.tensors)
-    yield -idle, "without the experts that a token is not sent to" if idle else "no experts: a token uses all"
+    why = "without the experts that a token is not sent to" if idle else "no experts: a token uses all"
+    yield "active", -idle, why
 
 
-def _hub(config: ModelConfig, _: TensorTable) -> Iterator[tuple[int, str]]:
-    """Hubs count what files hold, which may be more than parameters."""
-    yield 0, "what files hold, where that is parameters alone"
+def _hub(config: ModelConfig, _: TensorTable) -> _Counted:
+    """Hubs count what files hold: more than parameters where a program saved tables it could have worked out again."""
+    layers, corrections = config.n_layers, score_corrections(config)
+    if corrections:
+        shifts = f"{config.feed_forward.n_experts} corrections of each router, kept though never trained"
+        yield "hub", corrections, f"what files hold: the parameters, and {shifts}"
+    else:
+        yield "hub", 0, "what files hold: the parameters alone"
     if config.tie_weights:
-        yield config.vocab_size * config.d_model, "what files hold, where the tied head is stored again"
+        table = config.vocab_size * config.d_model
+        yield "hub-tied-head", corrections + table, "files in which the tied head is stored again"
     if config.position.kind == "rope" and config.attention.kind == "multi_head":
         pairs = int(config.d_head * config.position.rotary_fraction) // 2
-        yield config.n_layers * pairs, "what files hold, where each layer keeps its rotary frequencies"
+        why = f"files in which each layer keeps its rotary frequencies, {layers} × {pairs}"
+        yield "hub-rotary", corrections + layers * pairs, why
     if config.position.kind == "learned":
-        yield config.n_layers * config.max_len**2, "what files hold, where each layer keeps its causal mask"
-
-
-_CONVENTIONS: dict[Convention, Callable[[ModelConfig, TensorTable], Iterator[tuple[int, str]]]] = {
-    "untied": _untied,
-    "non-embedding": _non_embedding,
-    "active": _active,
-    "hub": _hub,
-}
+        why = f"files in which each layer keeps its causal mask, {layers} × {config.max_len}²"
+        yield "hub-masks", corrections + layers * config.max_len**2, why

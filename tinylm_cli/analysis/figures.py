@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.flops import decode_flops, forward_flops, train_flops
 from tinylm_cli.analysis.memory import kv_cache_bytes
-from tinylm_cli.analysis.params import active_params, non_embedding_params, total_params
+from tinylm_cli.analysis.params import active_params, non_embedding_params, total_params, weights_bytes
 from tinylm_cli.analysis.table import tensor_table
+from tinylm_cli.analysis.training import training_memory
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.figures import Unit
 
@@ -64,8 +64,9 @@ def _kv_cache(config: ModelConfig, given: Conditions) -> int:
     return kv_cache_bytes(config, batch_size=given.batch_size, seq_len=given.length(config), dtype=given.dtype)
 
 
-def _weights(config: ModelConfig, given: Conditions) -> int:
-    return total_params(tensor_table(config)) * DTYPE_BYTES[given.dtype]
+def _train_peak(config: ModelConfig, given: Conditions) -> int:
+    length = given.length(config)
+    return training_memory(config, batch_size=given.batch_size, seq_len=length, dtype=given.dtype).peak_bytes
 
 
 FIGURES: dict[str, Figure] = {
@@ -86,8 +87,9 @@ FIGURES: dict[str, Figure] = {
             "parameters outside the vocabulary's tables and learned positions",
             lambda c, _: non_embedding_params(tensor_table(c)),
         ),
-        Figure("weights_bytes", "bytes", "the weights", _weights),
+        Figure("weights_bytes", "bytes", "the weights", lambda c, given: weights_bytes(tensor_table(c), given.dtype)),
         Figure("kv_cache_bytes", "bytes", "keys and values kept while decoding", _kv_cache),
+        Figure("train_peak_bytes", "bytes", "the most one GPU holds to train the whole model, with AdamW", _train_peak),
         Figure("forward_flops_per_token", "flops", "a forward pass, for each token", _per_token(forward_flops)),
         Figure("train_flops_per_token", "flops", "a training step, for each token", _per_token(train_flops)),
         Figure(

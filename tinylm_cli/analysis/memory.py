@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.table import tensor_table
+from tinylm_cli.analysis.table import score_corrections, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 
 
@@ -15,11 +15,9 @@ def build_bytes(config: ModelConfig, dtype: str) -> int:
         config: A validated config.
         dtype: A key of ``DTYPE_BYTES``.
     """
-    buffer = config.max_len * config.d_model if config.position.kind == "sinusoidal" else 0
-    feed_forward = config.feed_forward
-    if feed_forward.score_correction and feed_forward.n_experts is not None:
-        buffer += feed_forward.n_experts * (config.n_layers - feed_forward.n_dense_layers)
-    return (total_params(tensor_table(config)) + buffer) * DTYPE_BYTES[dtype]
+    sinusoids = config.max_len * config.d_model if config.position.kind == "sinusoidal" else 0
+    held = (total_params(tensor_table(config)) + sinusoids) * DTYPE_BYTES[dtype]
+    return held + score_corrections(config) * DTYPE_BYTES["float32"]  # which they stay in
 
 
 def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> int:

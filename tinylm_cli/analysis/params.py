@@ -40,6 +40,11 @@ def non_embedding_params(table: TensorTable) -> int:
     return total_params(table) - vocabulary
 
 
+def weights_bytes(table: TensorTable, dtype: str) -> int:
+    """Return the bytes of the stored parameters in ``dtype``, a key of ``DTYPE_BYTES``."""
+    return total_params(table) * DTYPE_BYTES[dtype]
+
+
 def naive_params(table: TensorTable) -> int:
     """Return the elements of all named tensors, a tied tensor counted as often as it is named."""
     return sum(section.repeats * tensor.elements for section in table for tensor in section.tensors)
@@ -74,7 +79,7 @@ def analyse_params(
         tied_saved_params=head if config.tie_weights else 0,
         nominal_params=nominal,
         nominal_error=total / nominal - 1 if nominal else None,
-        weights_bytes=total * DTYPE_BYTES[dtype],
+        weights_bytes=weights_bytes(table, dtype),
         dtype=dtype,
         components=tuple(_by_component(table, total)),
         parts=tuple(_PARTS[by](table, total, expand)) if by in _PARTS else (),

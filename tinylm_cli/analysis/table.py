@@ -134,6 +134,18 @@ def expand(table: TensorTable) -> Iterator[tuple[str, Tensor]]:
                 yield section.full_name(tensor, layer), tensor
 
 
+def score_corrections(config: ModelConfig) -> int:
+    """Return how many numbers files keep beside parameters: shifts of the experts' scores that are never trained.
+
+    References:
+        DeepSeek-AI 2024 (DeepSeek-V3), section 2.1.2, https://arxiv.org/abs/2412.19437
+    """
+    feed_forward = config.feed_forward
+    if feed_forward.n_experts is None or not feed_forward.score_correction:
+        return 0
+    return feed_forward.n_experts * (config.n_layers - feed_forward.n_dense_layers)
+
+
 def _linear(name: str, d_in: int, d_out: int, component: Component, *, bias: bool) -> Iterator[Tensor]:
     yield Tensor(f"{name}.weight", (d_out, d_in), component)
     if bias:

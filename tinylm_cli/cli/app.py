@@ -19,7 +19,8 @@ from tinylm_cli.cli.outcome import Outcome, StreamError, emit, say, write_stdout
 from tinylm_cli.errors import ConfigError, ExitCode, TinylmError
 
 COMMANDS = (
-    "build", "params", "forward", "generate", "check", "validate", "list", "show", "new", "import", "export", "schema",
+    "build", "params", "estimate", "compare", "forward", "generate", "check", "validate", "list", "show", "new",
+    "import", "export", "schema",
 )  # fmt: skip
 
 _MODULES = {"import": "import_"}

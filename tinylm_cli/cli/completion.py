@@ -1,4 +1,7 @@
-"""What bash needs beyond typer's completion: it breaks words at ``=``, so ``--set norm.kind=rms`` comes in three."""
+"""What bash needs beyond typer's completion: it breaks words at ``=`` and ``@``.
+
+``--set norm.kind=rms`` comes as four, and ``compare small@n_lay`` as well.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from collections.abc import Callable
 from tinylm_cli.cli.outcome import write_stdout
 
 VARIABLE = "_TINYLM_COMPLETE"
+
+_BREAKS = ("=", "@")
 
 
 def completes_for_bash() -> bool:
@@ -31,8 +36,8 @@ def complete_for_bash(answer: Callable[[], object]) -> int:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
         answer()
-    given, equals, _ = words[-1].rpartition("=")
-    broken_off = given + equals if len(words) < len(pieces) else ""
+    last = max(words[-1].rfind(sign) for sign in _BREAKS)
+    broken_off = words[-1][: last + 1] if len(words) < len(pieces) else ""
     write_stdout("".join(f"{line.removeprefix(broken_off)}\n" for line in printed.getvalue().splitlines()))
     return 0
 
@@ -40,7 +45,7 @@ def complete_for_bash(answer: Callable[[], object]) -> int:
 def _joined(pieces: list[str]) -> list[str]:
     words: list[str] = []
     for piece in pieces:
-        if words and (piece == "=" or words[-1].endswith("=")):
+        if words and (piece in _BREAKS or words[-1].endswith(_BREAKS)):
             words[-1] += piece
         else:
             words.append(piece)

@@ -17,8 +17,8 @@ from tinylm_cli.cli.model_options import (
     import_torch,
     require_writable,
 )
-from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption
-from tinylm_cli.cli.outcome import Format, Outcome
+from tinylm_cli.cli.options import OutputOption, PageFormatOption, SetOption
+from tinylm_cli.cli.outcome import Format, Outcome, PageFormat
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.requested_config import requested_config
 
@@ -38,7 +38,7 @@ def export(
     weights: WeightsOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a folder it wrote before.")] = False,
     set_: SetOption = None,
-    format_: FormatOption = Format.text,
+    format_: PageFormatOption = PageFormat.text,
     output: OutputOption = None,
 ) -> Outcome:
     """Write a model as a folder that another library loads.
@@ -74,4 +74,4 @@ def export(
         directory=str(directory),
         tensors=tensors,
     )
-    return Outcome(report, lambda: export_view(report), format_, output, next_step=f"tinylm import {directory}")
+    return Outcome(report, lambda: export_view(report), Format(format_), output, next_step=f"tinylm import {directory}")

@@ -20,8 +20,8 @@ from tinylm_cli.cli.model_options import (
     SeedOption,
     WeightsOption,
 )
-from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, same_model
-from tinylm_cli.cli.outcome import Format, Outcome, write_stdout
+from tinylm_cli.cli.options import OutputOption, PageFormatOption, SetOption, follow_up, same_model
+from tinylm_cli.cli.outcome import Format, Outcome, PageFormat, write_stdout
 from tinylm_cli.cli.requested_config import requested_config
 from tinylm_cli.cli.tokens import prompt_ids
 from tinylm_cli.errors import UsageError
@@ -59,7 +59,7 @@ def generate(
     seed: SeedOption = 0,
     weights: WeightsOption = None,
     set_: SetOption = None,
-    format_: FormatOption = Format.text,
+    format_: PageFormatOption = PageFormat.text,
     output: OutputOption = None,
 ) -> Outcome:
     """Let the model go on from a prompt.
@@ -102,7 +102,7 @@ def generate(
     from tinylm_cli.render.views.generate import generate_view, opening_view
     from tinylm_cli.reports.generate import GenerateReport
 
-    live = format_ is Format.text and output is None and is_terminal(sys.stdout)
+    live = format_ is PageFormat.text and output is None and is_terminal(sys.stdout)
     terminal = terminal_of(sys.stdout)
     if live:
         opening = opening_view(loaded.name, prompt, text, untrained=weights is None)
@@ -124,7 +124,7 @@ def generate(
         tokens_per_second=len(generated) / seconds,
     )
     return Outcome(
-        report, lambda: generate_view(report, streamed=live, as_text=text is not None), format_, output,
+        report, lambda: generate_view(report, streamed=live, as_text=text is not None), Format(format_), output,
         next_step=follow_up("forward", same_model(config, set_, weights), request.words(), "--tokens"),
     )  # fmt: skip
 

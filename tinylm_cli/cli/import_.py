@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tinylm_cli.cli.model_options import import_torch, require_writable
-from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, same_model
-from tinylm_cli.cli.outcome import STDOUT, Format, Outcome, talk
+from tinylm_cli.cli.options import OutputOption, PageFormatOption, SetOption, follow_up, same_model
+from tinylm_cli.cli.outcome import STDOUT, Format, Outcome, PageFormat, talk
 from tinylm_cli.cli.progress import working
 from tinylm_cli.errors import UsageError
 from tinylm_cli.render.safe import visible
 
 if TYPE_CHECKING:
     from tinylm_cli.interop.load import ImportedConfig
+    from tinylm_cli.interop.weights.incoming import Converted
 
 
 def import_(
@@ -24,15 +25,16 @@ def import_(
         bool, typer.Option("--weights", help="Convert the weights too, into the new folder that --output names.")
     ] = False,
     set_: SetOption = None,
-    format_: FormatOption = Format.text,
+    format_: PageFormatOption = PageFormat.text,
     output: OutputOption = None,
 ) -> Outcome:
     """Write a Hugging Face config as a tinylm YAML.
 
     With only what differs from the defaults. Reads files on this machine, fetches nothing, runs no code beside them.
-    A setting that would change the model in a way no config can say is an error; keys that change no model are listed
-    on standard error. With --weights, the safetensors of the folder become those of a folder that --weights of other
-    commands takes: every name, shape and dtype is checked before anything is written.
+    A setting that would change the model in a way no config can say is an error; sizes that the file leaves to its
+    family, and keys that change no model, are listed on standard error. With --weights, the safetensors of the folder
+    become those of a folder that --weights of other commands takes: every name, shape and dtype is checked before
+    anything is written.
 
     \b
     Examples:
@@ -43,7 +45,7 @@ def import_(
     """
     from tinylm_cli.config.dump import to_short_yaml
     from tinylm_cli.interop.load import import_config
-    from tinylm_cli.render.views.imported import import_view
+    from tinylm_cli.render.views.imported import assumed_note, ignored_note, import_view
     from tinylm_cli.reports.imported import ImportReport
 
     if weights and (output is None or output == STDOUT):
@@ -55,26 +57,30 @@ def import_(
     title = f"{loaded.name}: {found.title}, from a Hugging Face config.json of model_type {found.family}."
     text = to_short_yaml(loaded.config, visible(title))  # a line break in a name must not end the comment
     report = ImportReport(
-        loaded.name, loaded.source, found.family, found.ignored, loaded.config.model_dump(), text,
+        loaded.name, loaded.source, found.family, found.ignored, found.assumed, loaded.config.model_dump(), text,
         weights=str(output) if weights else None,
     )  # fmt: skip
-    if found.ignored and format_ is Format.text:
-        talk(f"ignored, as no model depends on them: {', '.join(found.ignored)}")
+    if format_ is PageFormat.text:
+        for note in filter(None, (assumed_note(report), ignored_note(report))):
+            talk(note)
     if weights:
         assert output is not None
-        count = _convert(found, path, output, text)
-        talk(f"wrote {count:,} tensors and config.yaml to {output}")
+        converted = _convert(found, path, output, text)
+        if converted.left_out:
+            parts = sorted({name.removeprefix("model.").partition(".")[0] for name in converted.left_out})
+            talk(f"left out {len(converted.left_out):,} tensors of {' and '.join(parts)}: not the language model's")
+        talk(f"wrote {converted.tensors:,} tensors and config.yaml to {output}")
         next_step = follow_up("check", same_model(None, None, output))
-        return Outcome(report, lambda: import_view(report), format_, None, document="", next_step=next_step)
+        return Outcome(report, lambda: import_view(report), Format(format_), None, document="", next_step=next_step)
     written: Path | None = None if output is None or output == STDOUT else output
     next_step = follow_up("params", same_model(str(written), None) if written else same_model(path, set_))
     return Outcome(
-        report, lambda: import_view(report), format_, output, document=text, next_step=next_step
+        report, lambda: import_view(report), Format(format_), output, document=text, next_step=next_step
     )  # fmt: skip
 
 
-def _convert(found: ImportedConfig, path: str, output: Path, text: str) -> int:
-    """Convert the weights beside a config.json and return how many tensors the model has."""
+def _convert(found: ImportedConfig, path: str, output: Path, text: str) -> Converted:
+    """Convert the weights beside a config.json."""
     folder = Path(path)
     with working(f"converting {found.loaded.name}"):
         import_torch()

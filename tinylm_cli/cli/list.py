@@ -1,4 +1,4 @@
-"""``tinylm list``: the shipped configs."""
+"""``tinylm list``: the shipped configs, and the accelerators whose figures ship."""
 
 from __future__ import annotations
 
@@ -8,23 +8,32 @@ import typer
 
 from tinylm_cli.cli.options import FormatOption, OutputOption
 from tinylm_cli.cli.outcome import Format, Outcome
+from tinylm_cli.errors import UsageError
 
 
 def list_(
     published: Annotated[bool, typer.Option("--gallery", help="List published models instead of the presets.")] = False,
+    hardware: Annotated[bool, typer.Option("--hardware", help="List accelerators instead, with their peaks.")] = False,
     format_: FormatOption = Format.text,
     output: OutputOption = None,
 ) -> Outcome:
-    """List the configs that ship with tinylm.
+    """List what ships with tinylm.
 
-    The presets, or published models; --config takes the name of either.
+    The presets, or published models, which --config takes by name; or accelerators.
 
     \b
     Examples:
       tinylm list
       tinylm list --gallery
+      tinylm list --hardware
       tinylm list --format json
     """
+    if published and hardware:
+        raise UsageError("--gallery and --hardware are two lists", help="ask for one at a time")
+    return _hardware(format_, output) if hardware else _configs(format_, output, published=published)
+
+
+def _configs(format_: Format, output: OutputOption, *, published: bool) -> Outcome:
     from tinylm_cli.analysis.params import total_params
     from tinylm_cli.analysis.table import tensor_table
     from tinylm_cli.config.presets import gallery, presets
@@ -53,3 +62,31 @@ def list_(
         report, lambda: presets_view(report, "model" if published else "preset"), format_, output,
         next_step=f"tinylm show --config {'llama-3-8b' if published else 'small'} --origin",
     )  # fmt: skip
+
+
+def _hardware(format_: Format, output: OutputOption) -> Outcome:
+    from tinylm_cli.config.hardware import load_accelerators
+    from tinylm_cli.render.views.hardware import hardware_view
+    from tinylm_cli.reports.hardware import AcceleratorFigures, HardwareReport
+
+    found = (
+        AcceleratorFigures(
+            name=each.name,
+            title=each.title,
+            aliases=each.aliases,
+            memory_bytes=each.memory_bytes,
+            usable_memory_bytes=each.capacity_bytes,
+            memory_bytes_per_second=each.memory_bytes_per_second,
+            peak_flops_per_second=each.peaks,
+            link=each.link,
+            link_bytes_per_second=each.link_bytes_per_second,
+            gpus_per_node=each.gpus_per_node,
+            network=each.network,
+            network_bytes_per_second=each.network_bytes_per_second,
+            source=each.source,
+            date=each.date,
+        )
+        for each in load_accelerators().values()
+    )
+    report = HardwareReport(tuple(found))
+    return Outcome(report, lambda: hardware_view(report), format_, output)

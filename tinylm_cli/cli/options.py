@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tinylm_cli.cli.outcome import Format
+from tinylm_cli.cli.outcome import Format, PageFormat
 from tinylm_cli.errors import UsageError
 
 DEFAULT_CONFIG = "tiny"
@@ -41,6 +41,12 @@ def complete_set(incomplete: str) -> list[str]:
     return [f"{key}={word}" for word in words if word.startswith(value)]
 
 
+def complete_variant(incomplete: str) -> list[str]:
+    """Complete a config, and after ``@`` a change to it."""
+    model, at, change = incomplete.rpartition("@")
+    return [f"{model}{at}{word}" for word in complete_set(change)] if at else complete_config(incomplete)
+
+
 def path(written: str) -> Path:
     """Return the path of an option; an empty word, which ``Path`` takes for the current folder, names nothing.
 
@@ -68,6 +74,7 @@ SetOption = Annotated[
     ),
 ]  # fmt: skip
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to write the report.")]
+PageFormatOption = Annotated[PageFormat, typer.Option("--format", "-f", help="How to write the report.")]
 OutputOption = Annotated[
     Path | None,
     typer.Option(

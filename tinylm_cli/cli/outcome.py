@@ -1,4 +1,4 @@
-"""What a command hands back, and its one way out: text, JSON or markdown, to standard output or a file."""
+"""What a command hands back, and its one way out: in one of the formats, to standard output or a file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,17 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """How a report is written."""
+    """How a report is written; csv and latex are for commands whose report is a table."""
+
+    text = "text"
+    json = "json"
+    markdown = "markdown"
+    csv = "csv"
+    latex = "latex"
+
+
+class PageFormat(StrEnum):
+    """How a report is written that has no table."""
 
     text = "text"
     json = "json"
@@ -211,12 +221,22 @@ def _lowered(view: View, outcome: Outcome) -> str:
     from tinylm_cli.render.terminal import Terminal, terminal_of
 
     surface = terminal_of(sys.stdout) if outcome.output is None else Terminal()
-    if outcome.format is Format.markdown:
-        from tinylm_cli.render.markdown import to_markdown
-        from tinylm_cli.render.safe import to_ascii
+    match outcome.format:
+        case Format.markdown:
+            from tinylm_cli.render.markdown import to_markdown as lower
+        case Format.csv:
+            from tinylm_cli.render.csv import left_out
+            from tinylm_cli.render.csv import to_csv as lower
 
-        text = to_markdown(view)
-        return text if surface.unicode else to_ascii(text)
-    from tinylm_cli.render.text import to_text
+            if count := left_out(view):
+                talk(f"csv has room for one table, not for {count} more; --format json has it all")
+        case Format.latex:
+            from tinylm_cli.render.latex import to_latex as lower
+        case _:
+            from tinylm_cli.render.text import to_text
 
-    return to_text(view, surface)
+            return to_text(view, surface)
+    from tinylm_cli.render.safe import to_ascii
+
+    text = lower(view)
+    return text if surface.unicode else to_ascii(text)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tinylm_cli.cli.options import FormatOption, OutputOption
-from tinylm_cli.cli.outcome import Format, Outcome
+from tinylm_cli.cli.options import OutputOption, PageFormatOption
+from tinylm_cli.cli.outcome import Format, Outcome, PageFormat
 
 
-def schema(format_: FormatOption = Format.text, output: OutputOption = None) -> Outcome:
+def schema(format_: PageFormatOption = PageFormat.text, output: OutputOption = None) -> Outcome:
     """Print the JSON Schema of a config.
 
     For editors and other tools; as markdown, every field explained.
@@ -20,5 +20,5 @@ def schema(format_: FormatOption = Format.text, output: OutputOption = None) -> 
     from tinylm_cli.render.json import to_document
     from tinylm_cli.render.views.presets import schema_view
 
-    written = Format.text if format_ is Format.json else format_  # the schema is itself a JSON document
+    written = Format.text if format_ is PageFormat.json else Format(format_)  # the schema is itself a JSON document
     return Outcome(None, schema_view, written, output, document=to_document(json_schema()))

@@ -16,6 +16,7 @@ from tinylm_cli.cli.options import (
     same_model,
 )
 from tinylm_cli.cli.outcome import Format, Outcome
+from tinylm_cli.errors import UsageError
 
 
 def show(
@@ -40,6 +41,8 @@ def show(
     from tinylm_cli.render.views.presets import show_view
     from tinylm_cli.reports.presets import Origin, ShowReport
 
+    if format_ in (Format.csv, Format.latex) and not origin:
+        raise UsageError(f"--format {format_} is for tables, and a config is none", help="add --origin for a table")
     loaded = load_config(config, set_ or ())
     origins = tuple(
         Origin(

@@ -58,8 +58,8 @@ def validate(
 ) -> Outcome:
     """Show every mistake in configs, at its line; hold them to their budgets.
 
-    Takes any number of files and folders, and ends with one summary. Exits with 1 when a config is wrong, over its
-    budget or against an --assert, and with 2 when one cannot be read.
+    Takes any number of files and folders, also files of accelerators, and ends with one summary. Exits with 1 when one
+    is wrong, over its budget or against an --assert, and with 2 when one cannot be read.
 
     \b
     Examples:
@@ -87,8 +87,9 @@ def validate(
     exit_code = ExitCode.UNABLE if report.unreadable else ExitCode.FAILED if failed else ExitCode.DONE
     if format_ is ValidateFormat.github:
         return Outcome(report, lambda: validate_view(report), Format.text, output, exit_code, github_text(report.files))
-    first = results[0].path if exit_code is ExitCode.DONE else "<stdin>"
-    next_step = follow_up("params", same_model("-" if first == "<stdin>" else first, set_))
+    models = [result.path for result in results if result.total_params is not None and result.path != "<stdin>"]
+    model = models[0] if exit_code is ExitCode.DONE and models else "-"
+    next_step = follow_up("params", same_model(model, set_))
     return Outcome(report, lambda: validate_view(report), Format(format_.value), output, exit_code, next_step=next_step)
 
 
@@ -129,7 +130,9 @@ def _check(path: str, overrides: Iterable[str], asserted: Iterable[Claim]) -> Fi
     try:
         loaded = load_config(path, tuple(overrides))
     except ConfigError as error:
-        return FileResult(error.diagnostics[0].source, "wrong", None, "", "", error.diagnostics)
+        return _check_hardware(path) or FileResult(
+            error.diagnostics[0].source, "wrong", None, "", "", error.diagnostics
+        )
     except InputError as error:
         return FileResult(path, "unreadable", None, error.message, error.help, ())
     claims = (*budget_claims(loaded.config), *asserted)
@@ -137,3 +140,21 @@ def _check(path: str, overrides: Iterable[str], asserted: Iterable[Claim]) -> Fi
     broken = tuple(failures(loaded, claims, measured))
     total = total_params(tensor_table(loaded.config))
     return FileResult(loaded.source, "failed" if broken else "valid", total, "", "", broken, measured)
+
+
+def _check_hardware(path: str) -> FileResult | None:
+    """Return how a file fares as one of accelerators; None where it is none."""
+    from tinylm_cli.config.hardware import is_hardware, parse_accelerators
+    from tinylm_cli.config.presets import shipped
+    from tinylm_cli.config.source import read_source
+    from tinylm_cli.reports.validate import FileResult
+
+    if path == "-" or path in shipped() or not Path(path).is_file():
+        return None
+    try:
+        source = read_source(path)
+        if not is_hardware(source):
+            return None
+        return FileResult(path, "valid", None, "", "", (), accelerators=len(parse_accelerators(source)))
+    except ConfigError as error:
+        return FileResult(path, "wrong", None, "", "", error.diagnostics)

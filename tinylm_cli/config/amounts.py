@@ -57,6 +57,14 @@ def read_amount(text: str, kind: AmountKind) -> int | float | None:
     return scaled / scale if scaled % scale else scaled // scale
 
 
+def count_words(written: str) -> int | None:
+    """Return the count that ``500K``, ``1.5B`` or plain digits stand for; None where they stand for none."""
+    if written.isascii() and written.isdigit() and len(written) <= len(str(MAX_COUNT)):
+        return int(written)
+    amount = read_amount(written, "count")
+    return None if amount is None else int(amount)
+
+
 def stated(value: int, kind: AmountKind) -> str:
     """Return an amount as a person states it where that is all of it, ``80M`` or ``24GiB``; else every digit."""
     fitting = [(unit, one) for unit, one in UNITS[kind].items() if 1 < one <= value < 1024 * one]

@@ -294,6 +294,9 @@ class Budget(Block):
     max_kv_bytes: Size | None = Field(
         default=None, examples=["24GiB"], description="Most that keys and values take while decoding; GB is 1000³."
     )
+    max_train_bytes_per_gpu: Size | None = Field(
+        default=None, examples=["80GB"], description="Most that one GPU holds to train the whole model, with AdamW."
+    )
     max_flops_per_token: FlopCount | None = Field(
         default=None, examples=["2.5G"], description="Most operations of a forward pass, for each of its tokens."
     )

@@ -1,4 +1,4 @@
-"""What the schema says about each field, by dotted name: for messages, templates, completion and documentation."""
+"""What a schema says about each field, by dotted name: for messages, templates, completion and documentation."""
 
 from __future__ import annotations
 
@@ -6,20 +6,37 @@ from functools import cache
 from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, cast, get_args, get_origin
 
+from pydantic.fields import FieldInfo
+
 from tinylm_cli.config.amounts import Said
-from tinylm_cli.config.blocks import BLOCKS, Block
+from tinylm_cli.config.blocks import Block
 from tinylm_cli.config.schema import ModelConfig
 
-Kind = Literal["integer", "number", "boolean", "choice", "count", "pattern", "numbers", "size", "flops"]
+Kind = Literal[
+    "integer",
+    "number",
+    "boolean",
+    "choice",
+    "count",
+    "size",
+    "flops",
+    "pattern",
+    "numbers",
+    "rate",
+    "flop_rate",
+    "text",
+    "names",
+]
 
 
 class Field(NamedTuple):
-    """One field of the schema.
+    """One field of a schema.
 
     Attributes:
+        owner: The class that declares it.
         name: Dotted name, e.g. ``norm.eps``.
-        kind: What its values are; a count, a size and flops are integers that may be written ``125M``, ``24GiB`` and
-            ``2.5G``, a pattern a word of certain letters, numbers a list.
+        kind: What its values are; a count, a size, flops or a rate is an integer that may be written ``125M``,
+            ``24GiB``, ``2.5G`` or ``3.35 TB/s``, a pattern a word of certain letters, numbers and names lists.
         description: What it means, as users read it.
         wants: The type and range in words, e.g. ``an integer from 1 to 65,536``.
         required: True when a config must name it.
@@ -28,6 +45,7 @@ class Field(NamedTuple):
         example: A value to show: the default, or the smallest preset's.
     """
 
+    owner: type[Block]
     name: str
     kind: Kind
     description: str
@@ -38,14 +56,54 @@ class Field(NamedTuple):
     example: Any
 
 
-@cache
+class Schema(NamedTuple):
+    """What one mapping of a document may hold.
+
+    Attributes:
+        root: The class of the mapping: its fields, and its blocks of fields.
+        within: Dotted name of the place where the mapping stands; empty where it is the whole document.
+    """
+
+    root: type[Block]
+    within: str = ""
+
+    @property
+    def blocks(self) -> dict[str, type[Block]]:
+        """Its blocks by name, in order."""
+        return _blocks(self.root)
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """Its leaf fields by dotted name, in order."""
+        return _leaves(self.root)
+
+    def here(self, name: str) -> str:
+        """Return the dotted name, from the top of the document, of a field that is ``name`` in the mapping."""
+        return f"{self.within}.{name}" if self.within else name
+
+
+MODEL = Schema(ModelConfig)
+"""The schema of a model config."""
+
+
 def fields() -> dict[str, Field]:
-    """Return every leaf field by dotted name, in the order of the schema."""
+    """Return every leaf field of a model config by dotted name, in the order of the schema."""
+    return MODEL.fields
+
+
+@cache
+def _blocks(root: type[Block]) -> dict[str, type[Block]]:
+    inner = {name: info.annotation for name, info in root.model_fields.items()}
+    return {name: kind for name, kind in inner.items() if isinstance(kind, type) and issubclass(kind, Block)}
+
+
+@cache
+def _leaves(root: type[Block]) -> dict[str, Field]:
     found: dict[str, Field] = {}
-    for name in ModelConfig.model_fields:
-        block = BLOCKS.get(name)
+    for name in root.model_fields:
+        block = _blocks(root).get(name)
         if block is None:
-            found[name] = _describe(ModelConfig, name, name)
+            found[name] = _describe(root, name, name)
         else:
             found.update(
                 {f"{name}.{inner}": _describe(block, inner, f"{name}.{inner}") for inner in block.model_fields}
@@ -55,17 +113,16 @@ def fields() -> dict[str, Field]:
 
 def _describe(owner: type[Block], name: str, dotted: str) -> Field:
     info = owner.model_fields[name]
-    said = next((each for each in _annotations(info.annotation) if isinstance(each, Said)), None)
+    said = next((each for each in (*info.metadata, *_annotations(info.annotation)) if isinstance(each, Said)), None)
     kind: Kind = cast("Kind", said.kind) if said else _kind(info.annotation)
     choices = tuple(get_args(_not_none(info.annotation))) if kind == "choice" else ()
     default = None if info.is_required() else info.default
     return Field(
+        owner=owner,
         name=dotted,
         kind=kind,
         description=info.description or "",
-        wants=said.wants
-        if said
-        else _wants(kind, _item_bounds(info.annotation) if kind == "numbers" else info.metadata, choices),
+        wants=said.wants if said else _wants(kind, _bounds(info, kind), choices),
         required=info.is_required(),
         default=default,
         choices=choices,
@@ -95,9 +152,11 @@ def _annotations(annotation: Any) -> tuple[Any, ...]:
     return get_args(inner)[1:] if get_origin(inner) is Annotated else ()
 
 
-def _item_bounds(annotation: Any) -> list[Any]:
-    """Return the bounds of each number in a list of them."""
-    sequence, *_ = get_args(_not_none(annotation))
+def _bounds(info: FieldInfo, kind: Kind) -> list[Any]:
+    """Return the bounds of a number, or of each number in a list of them."""
+    if kind != "numbers":
+        return info.metadata
+    sequence, *_ = get_args(_not_none(info.annotation))
     item, *_ = get_args(sequence)
     return [bound for info in get_args(item)[1:] for bound in info.metadata]
 

@@ -12,11 +12,12 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from tinylm_cli.config.amounts import UNITS
-from tinylm_cli.config.blocks import BLOCKS
+from tinylm_cli.config.blocks import Block
 from tinylm_cli.config.dump import scalar
-from tinylm_cli.config.fields import Field, fields
+from tinylm_cli.config.fields import MODEL, Field, Schema, fields
+from tinylm_cli.config.measures import suggest_measure
 from tinylm_cli.config.other_names import NOT_SHAPE, OTHER_BLOCKS, OTHER_NAMES, OTHER_WORDS, SEVERAL
-from tinylm_cli.config.schema import LABELS, ModelConfig
+from tinylm_cli.config.schema import LABELS
 
 _NOTHING = frozenset({"0", "0.0", "-1", "none", "false", "off", "no", "~"})
 _BOOLEANS = {
@@ -60,42 +61,44 @@ def suggest_config(wrong: str, known: Iterable[str]) -> str | None:
     return near if alike else None
 
 
-def suggest_keys(wrong: str, block: str) -> tuple[str, ...]:
+def suggest_keys(wrong: str, block: str, schema: Schema = MODEL) -> tuple[str, ...]:
     """Return the dotted names of the fields meant by an unknown key ``wrong`` in ``block`` (empty for the top level).
 
     Several when a name stands in several blocks, none when nothing is near.
     """
-    if wrong in fields():
+    known = schema.fields
+    if wrong in known:
         return (wrong,)
-    here = tuple(BLOCKS[block].model_fields if block else ModelConfig.model_fields)
-    if is_not_shape(wrong) and wrong not in here:
+    here = tuple((schema.blocks[block] if block else schema.root).model_fields)
+    if schema is MODEL and is_not_shape(wrong) and wrong not in here:
         return ()
     prefix = f"{block}." if block else ""
     alias = OTHER_NAMES.get(wrong.casefold(), "")
-    if alias in fields():
+    if alias in known:
         return (alias,)
     if alias in here:
         return (prefix + alias,)
     if "." in wrong:
-        near = suggest(wrong, fields())
+        near = suggest(wrong, known)
         return (near,) if near else ()
-    elsewhere = (_last(name) for name in fields() if name not in LABELS or _last(name) == wrong)
+    elsewhere = (_last(name) for name in known if schema is not MODEL or name not in LABELS or _last(name) == wrong)
     anywhere = {**dict.fromkeys(here), **dict.fromkeys(elsewhere)}
     near = suggest(wrong, anywhere, _ELSEWHERE) or suggest(wrong, here)
     if near in here:
         return (f"{prefix}{near}",)
-    return tuple(name for name in fields() if _last(name) == near)
+    return tuple(name for name in known if _last(name) == near)
 
 
-def other_name(wrong: str) -> str | None:
+def other_name(wrong: str, schema: Schema = MODEL) -> str | None:
     """Return the field of ours that other tools call ``wrong``."""
     name = OTHER_NAMES.get(wrong.casefold())
-    return name if name in fields() else None
+    return name if name in schema.fields else None
 
 
-def suggest_block(wrong: str) -> str | None:
+def suggest_block(wrong: str, schema: Schema = MODEL) -> str | None:
     """Return the block another tool's name for a group of fields stands for, or the nearest block."""
-    return OTHER_BLOCKS.get(_folded(wrong)) or suggest(wrong, BLOCKS)
+    other = OTHER_BLOCKS.get(_folded(wrong))
+    return other if other in schema.blocks else suggest(wrong, schema.blocks)
 
 
 def nearest(wrong: str, known: Iterable[str], count: int) -> list[str]:
@@ -132,13 +135,13 @@ def suggest_value(written: str, field: Field) -> str | None:
     """Return what to write for a value of the wrong type: ``256`` for ``"256"`` or ``2.56e2``, ``true`` for ``yes``."""
     text = written.strip().partition("#")[0].rstrip(" ,;").casefold()
     guess = _GUESSES[field.kind](text) if field.kind in _GUESSES else None
-    return guess if guess is not None and _fits(field.name, guess) else None
+    return guess if guess is not None and _fits(field, guess) else None
 
 
 def suggest_item(written: str, field: Field) -> str | None:
     """Return what to write for one wrong number of a list of them."""
     guess = _guess_number(written.strip().casefold())
-    return guess if guess is not None and _fits(field.name, guess, listed=True) else None
+    return guess if guess is not None and _fits(field, guess, listed=True) else None
 
 
 def _guess_boolean(text: str) -> str | None:
@@ -162,7 +165,7 @@ def _guess_number(text: str) -> str | None:
 
 def _guess_count(text: str) -> str | None:
     short = text.lstrip("~≈ ").replace(" ", "").upper().replace("G", "B")
-    return short if _fits("nominal_params", short) else _guess_integer(text)
+    return short if _fits(fields()["nominal_params"], short) else _guess_integer(text)
 
 
 def _guess_size(text: str) -> str | None:
@@ -188,6 +191,14 @@ def _guess_pattern(text: str) -> str | None:
     return text.upper()
 
 
+def _guess_rate(text: str) -> str | None:
+    return suggest_measure(text, "rate")
+
+
+def _guess_flop_rate(text: str) -> str | None:
+    return suggest_measure(text, "flop_rate")
+
+
 _GUESSES = {
     "boolean": _guess_boolean,
     "integer": _guess_integer,
@@ -197,6 +208,8 @@ _GUESSES = {
     "flops": _guess_flops,
     "choice": _guess_choice,
     "pattern": _guess_pattern,
+    "rate": _guess_rate,
+    "flop_rate": _guess_flop_rate,
 }
 
 
@@ -208,22 +221,21 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) and abs(value) < _MOST_EXACT else None
 
 
-def _fits(name: str, written: str, *, listed: bool = False) -> bool:
+def _fits(field: Field, written: str, *, listed: bool = False) -> bool:
     """Return whether the field takes what was guessed: a guess that is wrong again is worse than none."""
     from tinylm_cli.config.scalars import resolve_plain
 
     try:
         value = resolve_plain(written)
-        _adapter(name).validate_python([value] if listed else value)
+        _adapter(field.owner, _last(field.name)).validate_python([value] if listed else value)
     except (ValidationError, ValueError):
         return False
     return True
 
 
 @cache
-def _adapter(name: str) -> TypeAdapter[Any]:
-    block, _, last = name.rpartition(".")
-    info = (BLOCKS[block] if block else ModelConfig).model_fields[last]
+def _adapter(owner: type[Block], name: str) -> TypeAdapter[Any]:
+    info = owner.model_fields[name]
     annotated: Any = Annotated[info.annotation, name, *info.metadata]
     return TypeAdapter(annotated, config=ConfigDict(strict=True, allow_inf_nan=False))
 

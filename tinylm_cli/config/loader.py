@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,11 +89,16 @@ def parse_config(source: Source, overrides: Sequence[str] = ()) -> LoadedConfig:
         from tinylm_cli.config.mistakes import not_a_mapping
 
         raise refusal([*mistakes, not_a_mapping(root)])
-    return resolve_config(root, _model_name(source.name), source.name, mistakes, overrides)
+    return resolve_config(root, _model_name(source.path), source.name, mistakes, overrides)
 
 
 def resolve_config(
-    root: Node, name: str, source: str, mistakes: list[Diagnostic], overrides: Sequence[str] = ()
+    root: Node,
+    name: str,
+    source: str,
+    mistakes: list[Diagnostic],
+    overrides: Sequence[str] = (),
+    keys: Mapping[str, str] | None = None,
 ) -> LoadedConfig:
     """Validate a tree of fields, with overrides on top.
 
@@ -103,6 +108,7 @@ def resolve_config(
         source: What was read.
         mistakes: What was found wrong with it so far.
         overrides: Each ``key=value``.
+        keys: What the file calls our fields, by dotted name, where those are not its own words.
 
     Raises:
         ConfigError: If anything is wrong; holds every mistake found.
@@ -111,7 +117,7 @@ def resolve_config(
     written = flatten(root.plain())
     for override in overrides:
         _apply(override, root, mistakes)
-    config, found = _validate(root, source)
+    config, found = _validate(root, source, keys or {})
     mistakes.extend(found)
     if config is None or mistakes:
         raise refusal(mistakes)
@@ -176,7 +182,7 @@ def _apply(override: str, root: Node, mistakes: list[Diagnostic]) -> None:
     target.entries[last] = Entry(key_span, node)
 
 
-def _validate(root: Node, source: str) -> tuple[ModelConfig | None, list[Diagnostic]]:
+def _validate(root: Node, source: str, keys: Mapping[str, str]) -> tuple[ModelConfig | None, list[Diagnostic]]:
     """Check every field and every rule whose fields are sound."""
     plain = root.plain()
     try:
@@ -184,7 +190,7 @@ def _validate(root: Node, source: str) -> tuple[ModelConfig | None, list[Diagnos
     except ValidationError as error:
         from tinylm_cli.config.mistakes import diagnose
 
-        return None, diagnose(error, root, plain, source)
+        return None, diagnose(error, root, plain, source, keys)
 
 
 def _still_known_by_its_size(written: dict[str, Any], root: Node, config: ModelConfig) -> bool:

@@ -8,10 +8,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.codes import clip, diagnostic
 from tinylm_cli.config.dump import scalar
-from tinylm_cli.config.fields import Field, fields
+from tinylm_cli.config.fields import MODEL, Field, Schema, fields
 from tinylm_cli.config.guesses import (
     is_not_shape,
     means_nothing,
@@ -25,9 +24,10 @@ from tinylm_cli.config.guesses import (
     suggest_value,
 )
 from tinylm_cli.config.rules import Problem, broken_rules
-from tinylm_cli.config.schema import ModelConfig, flatten
+from tinylm_cli.config.schema import flatten
 from tinylm_cli.config.source import SET
 from tinylm_cli.config.syntax import proposed_pair
+from tinylm_cli.config.their_words import in_their_words
 from tinylm_cli.config.yaml_reader import Entry, Node
 from tinylm_cli.errors import Diagnostic, Label
 
@@ -35,17 +35,26 @@ _MOST_LISTED = 6
 _MOST_GUESSES = 50  # a near-match search costs a millisecond, and a hostile file can hold thousands of unknown keys
 
 
-def diagnose(error: ValidationError, root: Node, plain: dict[str, Any], source: str) -> list[Diagnostic]:
-    """Return a diagnostic for every field that is wrong, and for every broken rule whose fields are sound."""
+def diagnose(
+    error: ValidationError, root: Node, plain: dict[str, Any], source: str, keys: Mapping[str, str]
+) -> list[Diagnostic]:
+    """Return a diagnostic for every field that is wrong, and for every broken rule whose fields are sound.
+
+    ``keys`` are the words that the file has for our fields; a field that a ``--set`` names keeps its own.
+    """
     details = error.errors(include_url=False, include_context=False, include_input=False)
     wrong_fields = [detail for detail in details if detail["type"] != "fields_disagree"]
     mistakes = diagnose_fields(wrong_fields, root, source)
     values = _sound_values(plain, {_dotted(detail) for detail in wrong_fields})
-    return mistakes + [diagnose_rule(problem, root, values, source) for problem in broken_rules(values)]
+    mistakes += [diagnose_rule(problem, root, values, source) for problem in broken_rules(values)]
+    theirs = {name: key for name, key in keys.items() if not _is_overridden(name, root)}
+    return [in_their_words(mistake, theirs) for mistake in mistakes]
 
 
-def diagnose_fields(errors: Iterable[ErrorDetails], root: Node, source: str) -> list[Diagnostic]:
-    """Turn pydantic's errors into diagnostics at their places in the tree, each mistake once."""
+def diagnose_fields(
+    errors: Iterable[ErrorDetails], root: Node, source: str, schema: Schema = MODEL
+) -> list[Diagnostic]:
+    """Turn pydantic's errors about the mapping ``root`` into diagnostics at their places, each mistake once."""
     found: list[Diagnostic] = []
     missing: list[str] = []
     meant: set[str] = set()  # fields that an unknown key was probably meant to be: not missing, only misplaced
@@ -61,17 +70,17 @@ def diagnose_fields(errors: Iterable[ErrorDetails], root: Node, source: str) -> 
         assert entry is not None, f"pydantic found fault with {name}, which the document does not have"
         if error["type"] == "extra_forbidden":
             guesses += 1
-            keys = _meant(path, entry) if guesses <= _MOST_GUESSES else ()
+            keys = _meant(path, entry, schema) if guesses <= _MOST_GUESSES else ()
             meant.update(keys)
-            found.append(_unknown(name, path, entry, keys))
+            found.append(_unknown(path, entry, keys, schema))
         elif not entry.value.reported:
             item = next((part for part in error["loc"] if isinstance(part, int)), None)
             if item is None:
-                found.append(_wrong_value(error["type"], name, entry.value))
+                found.append(_wrong_value(error["type"], name, entry.value, schema))
             elif name not in wrong_lists:
                 wrong_lists.add(name)
-                found.append(_wrong_item(error["type"], name, entry.value, item))
-    return found + [_missing(name, root, source) for name in missing if name not in meant]
+                found.append(_wrong_item(error["type"], name, entry.value, item, schema))
+    return found + [_missing(name, root, source, schema) for name in missing if name not in meant]
 
 
 def diagnose_rule(problem: Problem, root: Node, values: Mapping[str, Any], source: str) -> Diagnostic:
@@ -94,9 +103,20 @@ def diagnose_rule(problem: Problem, root: Node, values: Mapping[str, Any], sourc
 
 def not_a_mapping(root: Node) -> Diagnostic:
     """Say that the whole document is not ``key: value`` lines."""
-    message = f"a config is a mapping of fields, and this is {_shown(root)}"
+    message = f"a config is a mapping of fields, and this is {shown(root)}"
     remedy = f"write one field a line, e.g. {proposed_pair(root.span.text) or 'd_model: 128'}"
     return diagnostic("not-a-mapping", message, root.span.source, root.span, help=remedy)
+
+
+def shown(node: Node) -> str:
+    """Describe a value as a person would."""
+    if node.entries is not None:
+        return "a block of fields"
+    if node.items is not None:
+        return "a list"
+    if isinstance(node.scalar, str):
+        return f'the text "{clip(node.scalar)}"'
+    return clip(node.written) or "an empty value"
 
 
 def _sound_values(plain: dict[str, Any], wrong: set[str]) -> dict[str, Any]:
@@ -107,6 +127,11 @@ def _sound_values(plain: dict[str, Any], wrong: set[str]) -> dict[str, Any]:
         for name, field in fields().items()
         if name not in wrong and name.partition(".")[0] not in wrong
     }
+
+
+def _is_overridden(name: str, root: Node) -> bool:
+    entry = _find(root, name.split("."))
+    return entry is not None and entry.value.span.source == SET
 
 
 def _dotted(error: ErrorDetails) -> str:
@@ -130,53 +155,58 @@ def _find(root: Node, path: list[str]) -> Entry | None:
     return entry
 
 
-def _missing(name: str, root: Node, source: str) -> Diagnostic:
+def _missing(name: str, root: Node, source: str, schema: Schema) -> Diagnostic:
     place = root.span._replace(text="") if root.span.source == source else None
-    field = fields()[name]
-    remedy = f"add {_example(field)} ({field.wants})"
-    return diagnostic("missing-key", f"{name} is missing", source, place, field=name, help=remedy)
+    field = schema.fields.get(name) or _first(name, schema)
+    block = f" indented under {name}:" if name in schema.blocks else ""
+    remedy = f"add {_example(field)}{block} ({field.wants})"
+    where = schema.here(name)
+    return diagnostic("missing-key", f"{where} is missing", source, place, field=where, help=remedy)
 
 
-def _meant(path: list[str], entry: Entry) -> tuple[str, ...]:
+def _meant(path: list[str], entry: Entry, schema: Schema) -> tuple[str, ...]:
     """Return the fields meant by an unknown key: what it holds where it wraps fields, else those of a near name."""
     *parents, key = path
     inside = entry.value.entries
-    if inside is None or key in BLOCKS:
-        return suggest_keys(key, ".".join(parents))
-    wrapped = tuple(name for name in inside if name in ModelConfig.model_fields)
-    meant = () if wrapped else (other_name(key), None if parents else suggest_block(key))
+    if inside is None or key in schema.blocks:
+        return suggest_keys(key, ".".join(parents), schema)
+    wrapped = tuple(name for name in inside if name in schema.root.model_fields)
+    meant = () if wrapped else (other_name(key, schema), None if parents else suggest_block(key, schema))
     return wrapped or tuple(name for name in meant if name)[:1]
 
 
-def _unknown(name: str, path: list[str], entry: Entry, meant: tuple[str, ...]) -> Diagnostic:
+def _unknown(path: list[str], entry: Entry, meant: tuple[str, ...], schema: Schema) -> Diagnostic:
     *parents, key = path
     block = ".".join(parents)
-    where = f"in {block}" if block else "at the top level"
+    top = f"at the top level of {schema.within}" if schema.within else "at the top level"
+    where = f"in {schema.here(block)}" if block else top
     message = f"unknown key {clip(key) or 'with no name'} {where}"
     if entry.value.entries is not None and meant and meant[0] in entry.value.entries:
-        remedy = f"write its fields at the top level, without {clip(key)}:"
+        remedy = f"write its fields {top}, without {clip(key)}:"
     elif meant:
-        remedy = "did you mean " + _places(meant, block, dotted=entry.key_span.source == SET)
-    elif is_not_shape(key):
+        remedy = "did you mean " + _places(meant, block, top, dotted=entry.key_span.source == SET)
+    elif schema is MODEL and is_not_shape(key):
         remedy = "leave it out: a config here says only what the model is made of"
     else:
-        remedy = _known(key, block)
+        remedy = _known(key, block, schema)
+    name = schema.here(".".join(path))
     return diagnostic("unknown-key", message, entry.key_span.source, entry.key_span, field=name, help=remedy)
 
 
-def _known(key: str, block: str) -> str:
+def _known(key: str, block: str, schema: Schema) -> str:
     """Say what may stand in a block, or the likest of it where that is long."""
-    if block not in BLOCKS:
-        plain = [name for name in ModelConfig.model_fields if name not in BLOCKS]
-        return f"the fields are {', '.join(plain)}, and the blocks {', '.join(BLOCKS)}"
-    known = BLOCKS[block].model_fields
+    if block not in schema.blocks:
+        plain = [name for name in schema.root.model_fields if name not in schema.blocks]
+        blocks = f"the block{'s' if len(schema.blocks) > 1 else ''} {', '.join(schema.blocks)}"
+        return f"the fields are {', '.join(plain)}, and {blocks}"
+    known = schema.blocks[block].model_fields
     if len(known) <= _MOST_LISTED:
         return "the fields are " + ", ".join(known)
     likest = nearest(key, known, _MOST_LISTED)
     return f"{block} has {len(known)} fields, such as {', '.join(likest)}: tinylm schema --format markdown"
 
 
-def _places(names: tuple[str, ...], block: str, *, dotted: bool) -> str:
+def _places(names: tuple[str, ...], block: str, top: str, *, dotted: bool) -> str:
     """Say where fields belong, seen from inside ``block``: ``kind inside the position or the norm block?``."""
     if dotted:
         return f"{_either(names)}?"
@@ -185,7 +215,7 @@ def _places(names: tuple[str, ...], block: str, *, dotted: bool) -> str:
     if outer[0] == block:
         return f"{last}?"
     if not outer[0]:
-        return f"{last} at the top level?"
+        return f"{last} {top}?"
     return f"{last} inside {'block' if outer == ['block'] else f'the {_either(outer)} block'}?"
 
 
@@ -194,26 +224,28 @@ def _either(words: Sequence[str]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def _wrong_value(kind: str, name: str, node: Node) -> Diagnostic:
-    if name in BLOCKS:
-        message, remedy = f"{name} is a block of fields, not {_shown(node)}", _as_block(name, node)
-        return diagnostic("wrong-type", message, node.span.source, node.span, field=name, help=remedy)
-    field = fields()[name]
-    message = f"{name} must be {field.wants}, not {_shown(node)}"
+def _wrong_value(kind: str, name: str, node: Node, schema: Schema) -> Diagnostic:
+    place = schema.here(name)
+    if name in schema.blocks:
+        message, remedy = f"{place} is a block of fields, not {shown(node)}", _as_block(name, node, schema)
+        return diagnostic("wrong-type", message, node.span.source, node.span, field=place, help=remedy)
+    field = schema.fields[name]
+    message = f"{place} must be {field.wants}, not {shown(node)}"
     return diagnostic(
-        _code(kind, node), message, node.span.source, node.span, field=name, help=_better_value(field, node)
+        _code(kind, node), message, node.span.source, node.span, field=place, help=_better_value(field, node)
     )
 
 
-def _wrong_item(kind: str, name: str, node: Node, index: int) -> Diagnostic:
-    """Point at the first wrong number of a list."""
+def _wrong_item(kind: str, name: str, node: Node, index: int, schema: Schema) -> Diagnostic:
+    """Point at the first wrong item of a list."""
     assert node.items is not None
-    item, field = node.items[index], fields()[name]
-    wants = field.wants.replace("a list of numbers", "a number")
-    message = f"number {index + 1} of {name} must be {wants}, not {_shown(item)}"
+    item, field, place = node.items[index], schema.fields[name], schema.here(name)
+    what = "number" if field.kind == "numbers" else "name"
+    wants = field.wants.replace(f"a list of {what}s", f"a {what}")
+    message = f"{what} {index + 1} of {place} must be {wants}, not {shown(item)}"
     value = suggest_item(item.written, field) if item.scalar is not None else None
     remedy = f"write {value}" if value else f"for example {_example(field)}"
-    return diagnostic(_code(kind, item), message, item.span.source, item.span, field=name, help=remedy)
+    return diagnostic(_code(kind, item), message, item.span.source, item.span, field=place, help=remedy)
 
 
 def _code(kind: str, node: Node) -> str:
@@ -252,9 +284,9 @@ def _several(values: Mapping[str, str], name: str, *, on_command_line: bool) -> 
     return "write " + ", and ".join(f"{key}: {value}" for key, value in values.items())
 
 
-def _as_block(name: str, node: Node) -> str:
+def _as_block(name: str, node: Node, schema: Schema) -> str:
     """Say how to write ``norm: rmsnorm`` as a block."""
-    first = fields()[f"{name}.{next(iter(BLOCKS[name].model_fields))}"]
+    first = _first(name, schema)
     several = several_fields(node.written, first.name)
     if several:
         remedy = _several(several, first.name, on_command_line=node.span.source == SET)
@@ -266,17 +298,11 @@ def _as_block(name: str, node: Node) -> str:
     return f"write {key}: {meant} on a line of its own, indented under {name}:"
 
 
+def _first(block: str, schema: Schema) -> Field:
+    """Return the field that a block begins with."""
+    return schema.fields[f"{block}.{next(iter(schema.blocks[block].model_fields))}"]
+
+
 def _example(field: Field) -> str:
     """Return a line that would be right, the key without its block."""
     return f"{field.name.rpartition('.')[2]}: {scalar(field.example)}"
-
-
-def _shown(node: Node) -> str:
-    """Describe a value as a person would."""
-    if node.entries is not None:
-        return "a block of fields"
-    if node.items is not None:
-        return "a list"
-    if isinstance(node.scalar, str):
-        return f'the text "{clip(node.scalar)}"'
-    return clip(node.written) or "an empty value"

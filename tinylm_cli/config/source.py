@@ -29,12 +29,16 @@ class Source:
     Attributes:
         name: Path as the user gave it, ``<stdin>``, or ``--set``.
         text: The whole text, without a byte-order mark.
+        path: What of the name is a path: all of it, but for a file in a revision of git.
         shift: Columns to add to every span, for a text that is the tail of a longer word.
     """
 
-    def __init__(self, name: str, text: str, *, line_text: str | None = None, shift: int = 0) -> None:
+    def __init__(
+        self, name: str, text: str, *, path: str | None = None, line_text: str | None = None, shift: int = 0
+    ) -> None:
         self.name = name
         self.text = text
+        self.path = name if path is None else path
         self.shift = shift
         self._line_text = line_text
 
@@ -75,9 +79,19 @@ def read_source(reference: str) -> Source:
         name, data = STDIN, _read_stdin()
     else:
         name, data = reference, _read_file(reference)
+    return source_of(name, data)
+
+
+def source_of(name: str, data: bytes, *, path: str | None = None) -> Source:
+    """Return the text of what was read under a name, which has ``path`` in it or is one.
+
+    Raises:
+        InputError: If it is larger than 256 KiB.
+        ConfigError: If it is not UTF-8.
+    """
     if len(data) > MAX_BYTES:
         raise InputError(f"{name} is larger than {MAX_BYTES // 1024} KiB", help="a model config is a page of YAML")
-    return Source(name, _decode(name, data))
+    return Source(name, _decode(name, data), path=path)
 
 
 def _read_stdin() -> bytes:

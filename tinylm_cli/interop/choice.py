@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from tinylm_cli.config.meaning import meaning
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import UnableError
-from tinylm_cli.interop.export import Expressed, brief, express, meaning
+from tinylm_cli.interop.export import Expressed, brief, express
 from tinylm_cli.interop.fold import equals
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from typing import Any, NamedTuple
 
 from tinylm_cli.config.dump import scalar
-from tinylm_cli.config.needs import applies
-from tinylm_cli.config.schema import LABELS, ModelConfig, flatten
+from tinylm_cli.config.meaning import meaning
+from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.config.source import Source
 from tinylm_cli.errors import ConfigError, UnableError
 from tinylm_cli.interop.document import read_json
@@ -16,9 +17,12 @@ from tinylm_cli.interop.families import FAMILIES
 from tinylm_cli.interop.family import Family
 from tinylm_cli.interop.mapping import map_config
 from tinylm_cli.interop.parts import ACTIVATIONS
-from tinylm_cli.interop.writers import WRITERS
 
 MOST_NAMED = 3
+WEIGHTY = ("attention.kind", "feed_forward.n_experts", "feed_forward.router", "position.kind")
+"""Fields that make a family what it is, the weightiest first."""
+
+_ROUNDING = 4 * sys.float_info.epsilon
 
 
 class Expressed(NamedTuple):
@@ -43,26 +47,55 @@ def express(config: ModelConfig) -> Expressed:
         UnableError: If no family does; names the one that comes nearest, and what it cannot say.
     """
     wanted = meaning(config)
-    by_type = {family.model_type: family for family in FAMILIES}
-    nearest: tuple[str, list[str]] | None = None
-    for model_type in WRITERS:
-        document = hub_config(config, by_type[model_type])
-        found = _read_back(document)
+    nearest: _Near | None = None
+    for family in FAMILIES:
+        if family.write is None:
+            continue
+        document = hub_config(config, family)
+        found, complaints = _read_back(document)
         if found is None:
             continue
-        differences = [name for name in wanted if wanted[name] != found.get(name)]
-        if not differences:
-            return Expressed(model_type, document)
-        if nearest is None or len(differences) < len(nearest[1]):
-            nearest = (model_type, differences)
-    assert nearest is not None, "every config differs from gpt2's in something"
-    family, differences = nearest
-    listed = ", ".join(f"{name} {brief(wanted[name])}" for name in differences[:MOST_NAMED])
-    more = ", …" if len(differences) > MOST_NAMED else ""
+        differences = [field for field in wanted if not _same(wanted[field], found.get(field))]
+        if not differences and not complaints:
+            return Expressed(family.model_type, document)
+        near = _Near(family.model_type, sorted(differences, key=_weightiest_first), complaints)
+        if nearest is None or near.distance < nearest.distance:
+            nearest = near
+    assert nearest is not None, "every config can be said as a gpt2's, if not without loss"
     raise UnableError(
-        f"no family of Hugging Face expresses this model; {family} comes nearest, and has no {listed}{more}",
+        f"no family of Hugging Face expresses this model; {nearest.family} comes nearest, {nearest.lacks(wanted)}",
         help="change what it has no word for with --set, if weights allow",
     )
+
+
+class _Near(NamedTuple):
+    """A family that almost expresses a model.
+
+    Attributes:
+        family: Its ``model_type``.
+        differences: Fields that it says otherwise, the weightiest first.
+        complaints: What it does not take of what it says alike.
+    """
+
+    family: str
+    differences: list[str]
+    complaints: list[str]
+
+    @property
+    def distance(self) -> tuple[bool | int, ...]:
+        """How far it is: another kind of part is further than any number of other fields."""
+        kinds = (kind in self.differences for kind in WEIGHTY)
+        return (*kinds, len(self.differences) + len(self.complaints))
+
+    def lacks(self, wanted: dict[str, Any]) -> str:
+        """Return what it has no word for, after its name."""
+        listed = ", ".join(f"{field} {brief(wanted[field])}" for field in self.differences[:MOST_NAMED])
+        more = ", …" if len(self.differences) > MOST_NAMED else ""
+        return f"and has no {listed}{more}" if self.differences else f"where {self.complaints[0]}"
+
+
+def _weightiest_first(field: str) -> int:
+    return WEIGHTY.index(field) if field in WEIGHTY else len(WEIGHTY)
 
 
 def hub_config(config: ModelConfig, family: Family) -> dict[str, Any]:
@@ -76,31 +109,9 @@ def hub_config(config: ModelConfig, family: Family) -> dict[str, Any]:
     for key, (name, *_) in family.fields.items():
         value = values.get(name) if name != "attention.d_head" else config.d_head
         document[key] = words[str(value)] if name == "feed_forward.activation" else value
-    return document | WRITERS[family.model_type](config)
-
-
-def meaning(config: ModelConfig) -> dict[str, Any]:
-    """Return what a config says, the same for all that describe one model: every field that applies, none left open."""
-    values = flatten(config.model_dump())
-    applying = {name: value for name, value in values.items() if applies(name, values)}
-    feed_forward, attention = config.feed_forward, config.attention
-    resolved = {
-        "embedding.multiplier": math.sqrt(config.d_model)
-        if config.embedding.multiplier is None
-        else config.embedding.multiplier,
-        "norm.bias": config.norm.has_bias,
-        "attention.n_kv_heads": config.n_kv_heads,
-        "attention.d_head": config.d_head,
-        "attention.out_bias": attention.has_out_bias,
-        "attention.scale": config.d_head**-0.5 if attention.scale is None else attention.scale,
-        "feed_forward.d_expert": config.d_expert,
-        "feed_forward.top_k": feed_forward.top_k,
-        "position.local_theta": config.position.local_theta or config.position.theta,
-    }
-    kept = {name: resolved.get(name, value) for name, value in applying.items() if name not in LABELS}
-    if attention.window is not None:
-        kept["attention.window_pattern"] = tuple(config.window(layer) for layer in range(config.n_layers))
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
+    for keys in family.write or ():
+        document |= keys(config)
+    return document
 
 
 def brief(value: Any) -> str:
@@ -110,13 +121,21 @@ def brief(value: Any) -> str:
     return f"of {len(value)} layers" if isinstance(value, list) else scalar(value)
 
 
-def _read_back(document: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what a config.json says; None where it contradicts itself."""
+def _same(wanted: Any, found: Any) -> bool:
+    """Return whether two values are one: a number that a family writes as another is worked out again by rounding."""
+    if isinstance(wanted, float) and isinstance(found, float):
+        return math.isclose(wanted, found, rel_tol=_ROUNDING, abs_tol=0.0)
+    return bool(wanted == found)
+
+
+def _read_back(document: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return what a config.json says, None where it contradicts itself; and what of it is not supported."""
     source = Source("config.json", json.dumps(document))
     try:
         root = read_json(source).root
         assert root is not None
         mapped = map_config(root, source.name)
-        return None if mapped.mistakes else meaning(ModelConfig.model_validate(mapped.root.plain()))
+        found = meaning(ModelConfig.model_validate(mapped.root.plain()))
+        return found, [mistake.message for mistake in mapped.mistakes]
     except (ConfigError, ValueError):
-        return None
+        return None, []

@@ -1,4 +1,4 @@
-"""What it takes to describe a family of models: one table from its keys to tinylm's fields."""
+"""What it takes to describe a family of models: what its keys say, what its tensors are called, what it writes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.names import Names
 from tinylm_cli.interop.reader import Reader
 
 
@@ -31,6 +33,7 @@ class Family:
         title: What people call it.
         always: tinylm fields that are the same in every model of the family.
         fields: From a key to one or several tinylm fields, and last the value that its absence stands for.
+        names: What its tensors are called, or what tells that from a config.
         musts: Keys with one acceptable value.
         ignored: Keys of this family that do not change the model, beside those of ``HARMLESS``.
         defaults: What the absence of other keys stands for, for ``compute``.
@@ -38,6 +41,7 @@ class Family:
         aliases: Other spellings of keys.
         inside: The key whose object holds the language model, where it is a part of something larger.
         outside: Keys beside ``inside`` that do not change the language model.
+        write: What its config.json says beyond ``fields``, in order; None where no model is exported as one of it.
     """
 
     model_type: str
@@ -45,6 +49,7 @@ class Family:
     title: str
     always: Mapping[str, Any]
     fields: Mapping[str, tuple[Any, ...]]
+    names: Names | Callable[[ModelConfig], Names]
     musts: Mapping[str, Must] = field(default_factory=dict)
     ignored: frozenset[str] = frozenset()
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -52,6 +57,11 @@ class Family:
     aliases: Mapping[str, str] = field(default_factory=dict)
     inside: str = ""
     outside: frozenset[str] = frozenset()
+    write: tuple[Callable[[ModelConfig], Mapping[str, Any]], ...] | None = None
+
+    def names_for(self, config: ModelConfig) -> Names:
+        """Return what the tensors of a model are called."""
+        return self.names if isinstance(self.names, Names) else self.names(config)
 
 
 USUAL = {

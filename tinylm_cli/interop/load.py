@@ -9,10 +9,22 @@ from typing import NamedTuple
 from tinylm_cli.config.codes import refusal
 from tinylm_cli.config.loader import LoadedConfig, parse_config, read_reference, resolve_config
 from tinylm_cli.config.presets import shipped
-from tinylm_cli.config.source import STDIN, Source, read_source
+from tinylm_cli.config.source import SET, STDIN, Source, read_source
 from tinylm_cli.errors import InputError
 
 CONFIG_FILE = "config.json"
+
+
+class WrittenConfig(NamedTuple):
+    """The text of a config, before anything is made of it.
+
+    Attributes:
+        source: The text, and where it was read.
+        as_json: Whether it is called like a Hugging Face config.
+    """
+
+    source: Source
+    as_json: bool
 
 
 class ImportedConfig(NamedTuple):
@@ -23,12 +35,14 @@ class ImportedConfig(NamedTuple):
         family: Its ``model_type``.
         title: What people call the family.
         ignored: Keys that do not change the model, in the order of the file.
+        assumed: Sizes that neither the file nor an override says, by dotted field, as the family has them by default.
     """
 
     loaded: LoadedConfig
     family: str
     title: str
     ignored: tuple[str, ...]
+    assumed: dict[str, int]
 
 
 def load_config(reference: str, overrides: Sequence[str] = ()) -> LoadedConfig:
@@ -41,10 +55,34 @@ def load_config(reference: str, overrides: Sequence[str] = ()) -> LoadedConfig:
         InputError: If nothing can be read under that name.
         UsageError: If an override is not ``key=value``.
     """
-    source, expected = _read(reference)
-    if _may_be_foreign(source, expected=expected):
-        return _import(source, overrides).loaded
-    return parse_config(source, overrides)
+    return parse_written(read_written(reference), overrides)
+
+
+def read_written(reference: str) -> WrittenConfig:
+    """Read a config, to be parsed once or several times: a shipped one, a file, a folder's, stdin, or a revision's.
+
+    Raises:
+        ConfigError: If it is not UTF-8.
+        InputError: If nothing can be read under that name.
+    """
+    if reference in shipped() or reference == "-" or "\0" in reference:
+        return WrittenConfig(read_reference(reference), as_json=False)
+    if is_model_folder(Path(reference)):
+        return WrittenConfig(read_source(str(Path(reference) / CONFIG_FILE)), as_json=True)
+    if ":" in reference:
+        from tinylm_cli.config.revision import names_revision, read_revision
+
+        if names_revision(reference):
+            source = read_revision(reference, CONFIG_FILE)
+            return WrittenConfig(source, source.name.endswith(".json"))
+    return WrittenConfig(read_reference(reference), reference.endswith(".json"))
+
+
+def parse_written(written: WrittenConfig, overrides: Sequence[str] = ()) -> LoadedConfig:
+    """Validate the text of a config; see ``load_config``."""
+    if _may_be_foreign(*written):
+        return _import(written.source, overrides).loaded
+    return parse_config(written.source, overrides)
 
 
 def import_config(reference: str, overrides: Sequence[str] = ()) -> ImportedConfig:
@@ -53,8 +91,9 @@ def import_config(reference: str, overrides: Sequence[str] = ()) -> ImportedConf
     Raises:
         InputError: Also if it is a config of tinylm's.
     """
-    source, expected = _read(reference)
-    if not _may_be_foreign(source, expected=expected):
+    written = read_written(reference)
+    source = written.source
+    if not _may_be_foreign(*written):
         parse_config(source, overrides)
         raise InputError(f"{source.name} is a config of tinylm already", help="every command takes it as --config")
     return _import(source, overrides)
@@ -68,16 +107,7 @@ def is_model_folder(path: Path) -> bool:
         return False
 
 
-def _read(reference: str) -> tuple[Source, bool]:
-    """Return the text, and whether it is called like a Hugging Face config."""
-    if reference in shipped() or reference == "-" or "\0" in reference:
-        return read_reference(reference), False
-    if is_model_folder(Path(reference)):
-        return read_source(str(Path(reference) / CONFIG_FILE)), True
-    return read_reference(reference), reference.endswith(".json")
-
-
-def _may_be_foreign(source: Source, *, expected: bool) -> bool:
+def _may_be_foreign(source: Source, expected: bool) -> bool:  # noqa: FBT001 - a WrittenConfig spread out
     if not expected and "model_type" not in source.text and "architectures" not in source.text:
         return False
     from tinylm_cli.interop.document import is_foreign
@@ -97,8 +127,10 @@ def _import(source: Source, overrides: Sequence[str]) -> ImportedConfig:
     mistakes = document.diagnostics + mapped.mistakes
     if mapped.family is None:
         raise refusal(mistakes)
-    loaded = resolve_config(mapped.root, _model_name(source.name), source.name, mistakes, overrides)
-    return ImportedConfig(loaded, mapped.family.model_type, mapped.family.title, mapped.ignored)
+    loaded = resolve_config(mapped.root, _model_name(source.path), source.name, mistakes, overrides, mapped.keys)
+    overridden = {name for name, span in loaded.origins.items() if span is not None and span.source == SET}
+    assumed = {name: size for name, size in mapped.assumed.items() if name not in overridden}
+    return ImportedConfig(loaded, mapped.family.model_type, mapped.family.title, mapped.ignored, assumed)
 
 
 def _model_name(source: str) -> str:

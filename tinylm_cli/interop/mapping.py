@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from tinylm_cli.config.blocks import BLOCKS
@@ -13,13 +14,15 @@ from tinylm_cli.config.guesses import suggest
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.yaml_reader import Node
-from tinylm_cli.errors import Diagnostic
-from tinylm_cli.interop.families import FAMILIES
+from tinylm_cli.errors import Diagnostic, Span
+from tinylm_cli.interop.families import BY_TYPE, FAMILIES
 from tinylm_cli.interop.family import EVERYWHERE, HARMLESS, Family, Must
 from tinylm_cli.interop.parts import activation
 from tinylm_cli.interop.reader import Reader, tree
+from tinylm_cli.interop.unread import SIGNS, UNREAD
 
 _MOST_GUESSES = 20
+_NEAR_FAMILY = 0.75
 _NEAR = 0.85  # nearer than for tinylm's own keys: many of these end alike
 
 
@@ -30,12 +33,16 @@ class Mapped(NamedTuple):
         family: Its family; None where that is not known, with a mistake that says so.
         root: The same model as the tree of a tinylm config.
         ignored: Keys that do not change the model, in the order of the file.
+        assumed: Sizes that the file does not say, by dotted field, as the family has them by default.
+        keys: The key that says a field, by dotted field.
         mistakes: What is wrong with it, or cannot be said in a tinylm config.
     """
 
     family: Family | None
     root: Node
     ignored: tuple[str, ...]
+    assumed: dict[str, int]
+    keys: dict[str, str]
     mistakes: list[Diagnostic]
 
 
@@ -43,7 +50,7 @@ def map_config(root: Node, source: str) -> Mapped:
     """Translate the tree of a config.json; its root is an object."""
     found = _family(root, source)
     if isinstance(found, Diagnostic):
-        return Mapped(None, root, (), [found])
+        return Mapped(None, root, (), {}, {}, [found])
     assert root.entries is not None
     named = root.entries.get("model_type")
     home = named.value.span if named is not None else root.span
@@ -59,22 +66,26 @@ def map_config(root: Node, source: str) -> Mapped:
         _leftovers(outer, found, ignored, found.outside)
         node = root.entries[found.inside].value if inner is not None else Node(root.span, entries={})
     defaults = {key: row[-1] for key, row in found.fields.items()} | dict(found.defaults)
-    read = Reader(node, source, home, defaults, aliases=found.aliases, path=f"{found.inside}." if found.inside else "")
+    path = f"{found.inside}." if found.inside else ""
+    read = Reader(node, source, home, defaults, aliases=found.aliases, path=path)
     read.mistakes.extend(mistakes)
+    read.keys.update({names[0]: f"{path}{key}" for key, (*names, _) in found.fields.items()})
     for field, value in found.always.items():
         read.put(field, value)
     for key, (*names, _) in found.fields.items():
         _transfer(read, key, names)
     if tied is not None:
-        tied.fields = read.fields
+        tied.fields, tied.keys = read.fields, read.keys
         _transfer(tied, "tie_word_embeddings", ["tie_weights"])
         read.mistakes.extend(each for each in tied.mistakes if each not in read.mistakes)
     for compute in found.compute:
         compute(read)
     _check_musts(read, {**EVERYWHERE, **found.musts})
     _leftovers(read, found, ignored, frozenset())
+    assumed = _assumed(read, found, home)
     _leave_out_what_follows(read)
-    return Mapped(found, tree(_in_order(read.fields), root.span, home), tuple(ignored), read.mistakes)
+    whole = tree(_in_order(read.fields), root.span, home)
+    return Mapped(found, whole, tuple(ignored), assumed, read.keys, read.mistakes)
 
 
 def not_an_object(root: Node | None, source: Source) -> Diagnostic:
@@ -89,22 +100,43 @@ def not_an_object(root: Node | None, source: Source) -> Diagnostic:
 def _family(root: Node, source: str) -> Family | Diagnostic:
     assert root.entries is not None
     named = root.entries.get("model_type")
-    known = {family.model_type: family for family in FAMILIES}
     if named is None or (named.value.scalar is None and named.value.entries is None and named.value.items is None):
         place = root.span._replace(text="")
         message = "model_type is missing: it names the family of the model"
         return diagnostic("missing-key", message, source, place, field="model_type", help=_by_architecture(root))
     value = named.value
-    if isinstance(value.scalar, str) and value.scalar in known:
-        return known[value.scalar]
+    if isinstance(value.scalar, str) and value.scalar in BY_TYPE:
+        return BY_TYPE[value.scalar]
     if not isinstance(value.scalar, str):
         message = "model_type must be the name of a family, in quotes"
         return diagnostic("wrong-type", message, source, value.span, field="model_type", help='for example "llama"')
-    meant = suggest(value.scalar, known)
-    families = f"the families are {', '.join(sorted(known))}"
-    message = f"no family is called {clip(value.scalar) or 'nothing'}"
-    help_ = f"did you mean {meant}? {families}" if meant else families
+    return _unknown_family(value, root.entries.keys(), source)
+
+
+def _unknown_family(value: Node, keys: Collection[str], source: str) -> Diagnostic:
+    """Say that a family is not read; one that is real, or has keys of its own, is not taken for another misspelt."""
+    name = str(value.scalar)
+    help_ = f"the families read are {', '.join(sorted(BY_TYPE))}"
+    if name in UNREAD:
+        message = f"{name} is a family that tinylm does not read"
+    else:
+        message = f"no family that tinylm reads is called {clip(name) or 'nothing'}"
+        meant = _misspelt(name, keys)
+        help_ = f"did you mean {meant}? {help_}" if meant else help_
     return diagnostic("unknown-family", message, source, value.span, field="model_type", help=help_)
+
+
+def _misspelt(name: str, keys: Collection[str]) -> str | None:
+    """Return the family that was meant: letters may be wrong, and another number is another family."""
+    meant = suggest(name, BY_TYPE, _NEAR_FAMILY)
+    if meant is None or _numbers(name) != _numbers(meant):
+        return None
+    family = BY_TYPE[meant]
+    return None if (SIGNS & set(keys)) - family.outside - {family.inside} else meant
+
+
+def _numbers(name: str) -> list[str]:
+    return re.findall(r"[0-9]+", name)
 
 
 def _by_architecture(root: Node) -> str:
@@ -116,7 +148,10 @@ def _by_architecture(root: Node) -> str:
             return (
                 f'{family.architecture} is of the family {family.model_type}: add "model_type": "{family.model_type}"'
             )
-    return f'add "model_type": "llama", or another of {", ".join(sorted(family.model_type for family in FAMILIES))}'
+    named = next((name for name in names if isinstance(name, str)), None)
+    if named is not None:
+        return f"{clip(named)} is of no family that tinylm reads; those are {', '.join(sorted(BY_TYPE))}"
+    return f'add "model_type": "llama", or another of {", ".join(sorted(BY_TYPE))}'
 
 
 def _transfer(read: Reader, key: str, names: list[str]) -> None:
@@ -179,6 +214,19 @@ def _leftovers(read: Reader, family: Family, ignored: list[str], also: frozenset
         near = difflib.get_close_matches(key[:64], known, n=1, cutoff=_NEAR) if guesses <= _MOST_GUESSES else []
         unheard = f"{family.title}, as transformers 5.23 knows it, has no such setting"
         read.unknown(key, entry, f"did you mean {near[0]}?" if near else unheard)
+
+
+def _assumed(read: Reader, family: Family, home: Span) -> dict[str, int]:
+    """Return the sizes that no key of the file says: those whose place is that of the family's name."""
+    return {
+        name: node.scalar
+        for name, node in _in_order(read.fields).items()
+        if node.span == home and name not in family.always and isinstance(node.scalar, int) and _is_size(name)
+    }
+
+
+def _is_size(name: str) -> bool:
+    return fields()[name].kind == "integer"
 
 
 def _leave_out_what_follows(read: Reader) -> None:

@@ -23,6 +23,7 @@ class Reader:
 
     Attributes:
         fields: What has been put into the config, by dotted tinylm field.
+        keys: The key that says a field, by dotted tinylm field, where what it says is the field's own value.
         mistakes: What has been found wrong.
         understood: Keys that have been read.
     """
@@ -48,6 +49,7 @@ class Reader:
         self._bad: set[str] = set()
         self.understood: set[str] = set()
         self.fields: dict[str, Node] = outer.fields if outer is not None else {}
+        self.keys: dict[str, str] = outer.keys if outer is not None else {}
         self.mistakes: list[Diagnostic] = outer.mistakes if outer is not None else []
 
     def has(self, key: str) -> bool:
@@ -115,8 +117,13 @@ class Reader:
 
         None leaves the field out. A value worked out from a key that is wrong is not judged again.
         """
+        key = next((key for key in keys if self._entry(key) is not None), keys[0] if keys else None)
         node = Node(self.place(*keys))
         node.reported = any(key in self._bad for key in keys)
+        if key is not None and (node.reported or self._says(key, value)):
+            self.keys[field] = f"{self._path}{self.name_of(key)}"
+        elif value is not None:
+            self.keys.pop(field, None)
         if value is None and not node.reported:
             self.fields.pop(field, None)
             return
@@ -183,6 +190,11 @@ class Reader:
         self.mistakes.append(
             diagnostic("unknown-setting", message, self._source, entry.key_span, field=self._path + key, help=remedy)
         )
+
+    def _says(self, key: str, value: Any) -> bool:
+        """Return whether ``value`` is what stands under ``key``, or what its absence stands for."""
+        said = self.value_of(key) if self.has(key) else self._defaults.get(key)
+        return bool(said == value) and isinstance(said, bool) == isinstance(value, bool)
 
     def _entry(self, key: str) -> Entry | None:
         self.understood.add(key)

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.norm import build_norm
-from tinylm_cli.model.position import build_position
+from tinylm_cli.model.position import SinusoidalPosition, build_position
+from tinylm_cli.model.rotary import RotaryPosition
 from tinylm_cli.model.unfilled import Unfilled
 
 
@@ -56,6 +57,7 @@ class TransformerEmbedding(nn.Module):
         self.positional_encoding = build_position(config)
         self.norm = build_norm(config) if config.embedding.norm else None
         self.dropout = config.dropout
+        self.register_load_state_dict_post_hook(_place_after_load)  # type: ignore[no-untyped-call]  # torch leaves it so
 
     def forward(self, tokens: Tensor, start: int = 0) -> Tensor:
         """Embed ids (B, T) that stand at positions ``start`` to ``start + T``.
@@ -68,3 +70,10 @@ class TransformerEmbedding(nn.Module):
         if self.norm is not None:
             x = self.norm(x)  # (B, T, D)
         return functional.dropout(x, self.dropout) if self.training else x  # (B, T, D)
+
+
+def _place_after_load(embedding: nn.Module, _: object) -> None:
+    """Follow the weights that ``load_state_dict(assign=True)`` puts elsewhere, with tables that no state holds."""
+    assert isinstance(embedding, TransformerEmbedding)
+    if isinstance(embedding.positional_encoding, SinusoidalPosition | RotaryPosition):
+        embedding.positional_encoding.place(embedding.token_embedding.embedding.weight)

@@ -47,6 +47,16 @@ class Router(Linear):
         if self.score_correction is not None:
             self.score_correction.zero_()
 
+    def _apply(self, fn: object, recurse: bool = True) -> Router:  # noqa: FBT001, FBT002 - torch's
+        """Move with the model, and keep the correction in float32: it weighs experts whose scores are nearly alike."""
+        exact = self.score_correction
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it so
+        moved = self.score_correction
+        if exact is not None and moved is not None and moved.dtype != exact.dtype:
+            empty = exact.is_meta  # torch refuses to move what holds no values
+            self.score_correction = torch.empty_like(exact, device=moved.device) if empty else exact.to(moved.device)
+        return self
+
     def choose(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Choose experts for vectors ``x`` (N, D).
 

@@ -14,7 +14,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
 from tinylm_cli.model.architecture import Shape
 from tinylm_cli.model.lm import TinyTransformerLM
-from tinylm_cli.model.state import stored_tensors
+from tinylm_cli.model.state import own_dtypes, stored_tensors
 from tinylm_cli.model.tensor_file import DTYPES
 
 MOST_NAMED = 3
@@ -44,7 +44,7 @@ class Stored(NamedTuple):
 def matching_dtype(
     stored: Mapping[str, Stored], model: TinyTransformerLM, *, path: Path, dtype: torch.dtype | None
 ) -> torch.dtype:
-    """Return the one dtype of a file's tensors once every name, shape and dtype among them is the model's.
+    """Return the dtype of a file's parameters once every name, shape and dtype in it is the model's.
 
     Args:
         stored: What the file holds, by name.
@@ -58,8 +58,10 @@ def matching_dtype(
     usual, _ = Counter(tensor.dtype for tensor in stored.values()).most_common(1)[0] if stored else ("F32", 0)
     wanted = dtype or DTYPES.get(usual, torch.float32)
     expected = {name: tuple(tensor.shape) for name, tensor in stored_tensors(model).items()}
+    own = own_dtypes(model)
+    types = {name: own.get(name, wanted) for name in expected}
     other_tensors = [*_names(stored, expected, model.config), *_shapes(stored, expected, model.config)]
-    other_dtypes = list(_dtypes({name: stored[name].dtype for name in expected if name in stored}, wanted))
+    other_dtypes = list(_dtypes({name: stored[name].dtype for name in expected if name in stored}, types))
     if other_tensors or other_dtypes:
         what = "config" if not other_dtypes else "config and the dtype" if other_tensors else "dtype"
         raise WeightsError(
@@ -103,13 +105,13 @@ def _shapes(stored: Mapping[str, Stored], expected: Mapping[str, Shape], config:
     yield f"{every}{len(other)} tensors have other shapes{cause}: first {other[0]} has {first}"
 
 
-def _dtypes(dtypes: Mapping[str, str], wanted: torch.dtype) -> Iterator[str]:
-    others: dict[str, list[str]] = {}
+def _dtypes(dtypes: Mapping[str, str], wanted: Mapping[str, torch.dtype]) -> Iterator[str]:
+    others: dict[tuple[str, torch.dtype], list[str]] = {}
     for name, dtype in dtypes.items():
-        if DTYPES.get(dtype) != wanted:
-            others.setdefault(dtype, []).append(name)
-    for dtype, names in others.items():
-        found, expected = (str(one).removeprefix("torch.") for one in (DTYPES.get(dtype, dtype), wanted))
+        if DTYPES.get(dtype) != wanted[name]:
+            others.setdefault((dtype, wanted[name]), []).append(name)
+    for (dtype, fits), names in others.items():
+        found, expected = (str(one).removeprefix("torch.") for one in (DTYPES.get(dtype, dtype), fits))
         listed = "" if len(names) == len(dtypes) else _listed(names)
         yield f"{_count(names, dtypes)} {found}, not {expected}{listed}"
 

@@ -51,6 +51,13 @@ class SinusoidalPosition(nn.Module):
             chunk[:, 0::2].copy_(angles.sin())
             chunk[:, 1::2].copy_(angles.cos())
 
+    def place(self, like: Tensor) -> None:
+        """Write the table anew on the device and in the dtype of ``like``, unless it is there already."""
+        if (self.table.device, self.table.dtype) != (like.device, like.dtype):
+            self.table = torch.empty(self.table.shape, device=like.device, dtype=like.dtype)
+            if not like.is_meta:
+                self.fill()
+
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """Add to ``x`` (B, T, D) the rows of positions ``start`` to ``start + T``."""
         return x + self.table.narrow(0, start, x.shape[1])  # (B, T, D)

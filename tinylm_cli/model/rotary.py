@@ -71,10 +71,14 @@ class RotaryPosition(nn.Module):
     def _apply(self, fn: object, recurse: bool = True) -> RotaryPosition:  # noqa: FBT001, FBT002 - torch's
         """Move with the model, and stay in float32: half precision would be wrong by whole turns."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it so
-        self.frequencies = torch.empty(self.rotated // 2, device=self.frequencies.device, dtype=torch.float32)
-        if not self.frequencies.is_meta:
-            self.fill()
+        self.place(self.frequencies)
         return self
+
+    def place(self, like: Tensor) -> None:
+        """Write the frequencies anew, in float32, on the device of ``like``."""
+        self.frequencies = torch.empty(self.rotated // 2, device=like.device, dtype=torch.float32)
+        if not like.is_meta:
+            self.fill()
 
     def regime(self, length: int) -> int:
         """Return which frequencies sequences of ``length`` are read with: those of equal regimes are the same."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -10,6 +11,14 @@ def stored_tensors(model: nn.Module) -> dict[str, Tensor]:
 
     Tables that can be worked out again are not among them.
     """
+    return {name: parameter.detach() for name, parameter in model.named_parameters()} | _stored_buffers(model)
+
+
+def own_dtypes(model: nn.Module) -> dict[str, torch.dtype]:
+    """Return the type of each of them that does not follow the model's: of the buffers."""
+    return {name: buffer.dtype for name, buffer in _stored_buffers(model).items()}
+
+
+def _stored_buffers(model: nn.Module) -> dict[str, Tensor]:
     kept = model.state_dict()
-    buffers = {name: buffer for name, buffer in model.named_buffers() if name in kept}
-    return {name: parameter.detach() for name, parameter in model.named_parameters()} | buffers
+    return {name: buffer for name, buffer in model.named_buffers() if name in kept}

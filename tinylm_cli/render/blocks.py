@@ -1,23 +1,35 @@
 """The few kinds of blocks that every output is made of.
 
-A view builds blocks from a report; ``text`` and ``markdown`` lower them. Strings here may come from outside: lowering,
-and nothing before it, makes them safe.
+A view builds blocks from a report; ``text``, ``markdown``, ``csv`` and ``latex`` lower them. Strings here may come from
+outside: lowering, and nothing before it, makes them safe. A string that is a ``Quantity`` is a number to a program.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from tinylm_cli.errors import Diagnostic
+from tinylm_cli.quantities import Quantity
 
-Style = Literal["plain", "strong", "muted", "good", "bad", "warn", "name"]
+Style = Literal[
+    "plain", "strong", "muted", "good", "bad", "warn", "name", "hue-1", "hue-2", "hue-3", "hue-4", "hue-5", "hue-6"
+]
+"""What a piece of text means; the hues only tell neighbours apart."""
 
 
 class Cell(NamedTuple):
-    """A piece of text with a meaning that colour may show."""
+    """A piece of text with a meaning that colour may show.
+
+    Attributes:
+        text: What people are shown; as a ``Quantity``, a number to a program.
+        style: What it means.
+        key: What CSV says instead, the word that JSON has for it; the text when empty.
+    """
 
     text: str
     style: Style = "plain"
+    key: str = ""
 
 
 class Bar(NamedTuple):
@@ -36,6 +48,8 @@ class Column(NamedTuple):
             ``wrap`` columns are wrapped and ``shrink`` columns cut; then columns below 9 go; 9 never goes.
         shrink: True when its text may be cut in the middle, where names differ least.
         wrap: True when its text is never cut: it goes over several lines or, where little room is left, under its row.
+        key: What CSV calls it, the name that JSON has for it; the heading when empty. A column with neither is there
+            for the eye, and not in CSV.
     """
 
     header: str
@@ -43,6 +57,7 @@ class Column(NamedTuple):
     keep: int = 9
     shrink: bool = False
     wrap: bool = False
+    key: str = ""
 
 
 Row = tuple["str | Cell | Bar", ...]
@@ -56,11 +71,19 @@ class Heading(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Rows under columns; ``total`` is a last row set apart."""
+    """Rows under columns; one without rows is shown to nobody but a program, which is told the columns.
+
+    Attributes:
+        columns: What the rows hold.
+        rows: A cell for each column.
+        total: A last row set apart; CSV, whose readers sum for themselves, leaves it out.
+        main: True where a view has several tables and this is what was asked for: CSV has room for one.
+    """
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     total: Row | None = None
+    main: bool = False
 
 
 class Branch(NamedTuple):
@@ -75,6 +98,40 @@ class Tree(NamedTuple):
 
     columns: tuple[Column, ...]
     root: Branch
+
+
+class StackBar(NamedTuple):
+    """One bar of a ``Stack``.
+
+    Attributes:
+        name: What it is of; empty where the stack is of one thing.
+        amounts: One for each part, >= 0.
+        whole: Their sum in words; its value is the length of the bar.
+    """
+
+    name: str
+    amounts: tuple[Quantity, ...]
+    whole: Quantity
+
+
+class Stack(NamedTuple):
+    """Bars of the same parts laid end to end, one above the other on one scale, and a legend under them.
+
+    Attributes:
+        title: What the parts are parts of: ``memory``.
+        parts: Their names, in the order in which they are laid.
+        bars: One or more.
+        unit: What the values of the amounts are, in the word that names of JSON end in: ``bytes``, ``flops``.
+        limit: Where to draw a mark that bars should stay left of; None for no mark.
+        limit_name: What sets the limit.
+    """
+
+    title: str
+    parts: tuple[str, ...]
+    bars: tuple[StackBar, ...]
+    unit: str = "bytes"
+    limit: Quantity | None = None
+    limit_name: str = ""
 
 
 class Note(NamedTuple):
@@ -104,8 +161,13 @@ class Failure(NamedTuple):
     help: str = ""
 
 
-Block = Heading | Table | Tree | Note | Listing | Mistake | Failure
+Block = Heading | Table | Tree | Stack | Note | Listing | Mistake | Failure
 
 
 View = tuple[Block, ...]
 """What a command shows, from top to bottom."""
+
+
+def drawn(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Yield the blocks that people are shown: a table without rows has nothing to show."""
+    return (block for block in blocks if not isinstance(block, Table) or block.rows)

@@ -112,7 +112,7 @@ class Grid:
             yield cell
 
     def _shrink(self) -> None:
-        for i in self._kept:
+        for i in sorted(self._kept, key=lambda i: -self._widths[i]):  # the longest spares most
             excess = self._total() - self.terminal.width
             if excess > 0 and self.columns[i].shrink:
                 self._widths[i] = max(self._widths[i] - excess, min(_MIN_SHRUNK, self._widths[i]))

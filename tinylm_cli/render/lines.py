@@ -21,6 +21,12 @@ _STYLES: dict[Style, str] = {
     "bad": "bold red",
     "warn": "yellow",
     "name": "cyan",
+    "hue-1": "blue",
+    "hue-2": "yellow",
+    "hue-3": "magenta",
+    "hue-4": "cyan",
+    "hue-5": "green",
+    "hue-6": "white",
 }
 
 

@@ -17,11 +17,14 @@ from tinylm_cli.render.blocks import (
     Mistake,
     Note,
     Row,
+    Stack,
     Style,
     Table,
     Tree,
+    drawn,
 )
 from tinylm_cli.render.safe import visible
+from tinylm_cli.render.stack import legend
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&])")
 _MARKS: dict[Style, str] = {"strong": "**", "bad": "**"}
@@ -29,7 +32,7 @@ _MARKS: dict[Style, str] = {"strong": "**", "bad": "**"}
 
 def to_markdown(blocks: Iterable[Block]) -> str:
     """Return the blocks as markdown, with a final line break; text from outside cannot break out of its place."""
-    return "\n".join("".join(f"{line}\n" for line in _lower(block)) for block in blocks)
+    return "\n".join("".join(f"{line}\n" for line in _lower(block)) for block in drawn(blocks))
 
 
 def _lower(block: Block) -> Iterator[str]:
@@ -53,14 +56,16 @@ def _lower(block: Block) -> Iterator[str]:
             yield from _table(columns, [*rows, *([_strong(total)] if total else [])])
         case Tree(columns, root):
             yield from _table(columns, list(_tree_rows(root, 0)))
+        case Stack():
+            yield from _lower(legend(block))
 
 
 def _table(columns: tuple[Column, ...], rows: list[Row]) -> Iterator[str]:
-    drawn = [i for i in range(len(columns)) if not rows or any(_is_text(row[i]) for row in rows)]  # bars are not
-    yield _row(_plain(columns[i].header) for i in drawn)
-    yield _row("---:" if columns[i].right else "---" for i in drawn)
+    filled = [i for i in range(len(columns)) if any(_is_text(row[i]) for row in rows)]  # bars are not
+    yield _row(_plain(columns[i].header) for i in filled)
+    yield _row("---:" if columns[i].right else "---" for i in filled)
     for row in rows:
-        yield _row(_cell(row[i]) for i in drawn)
+        yield _row(_cell(row[i]) for i in filled)
 
 
 def _tree_rows(branch: Branch, depth: int) -> Iterator[Row]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tinylm_cli.render.blocks import Block, Cell, Failure, Heading, Listing, Mistake, Note, Table, Tree
+from tinylm_cli.render.blocks import Block, Cell, Failure, Heading, Listing, Mistake, Note, Stack, Table, Tree, drawn
 from tinylm_cli.render.cells import cell_len
 from tinylm_cli.render.grid import Grid, tree_rows
 from tinylm_cli.render.lines import Line, line, paint, wrap
 from tinylm_cli.render.safe import shown
+from tinylm_cli.render.stack import bar_lines, legend
 from tinylm_cli.render.terminal import Terminal
 
 
@@ -19,7 +20,7 @@ def to_text(blocks: Iterable[Block], terminal: Terminal) -> str:
     """
     lines: list[Line] = []
     previous: Block | None = None
-    for block in blocks:
+    for block in drawn(blocks):
         if previous is not None and not (isinstance(previous, Note) and isinstance(block, Note)):
             lines.append([])
         lines.extend(_lower(block, terminal))
@@ -49,6 +50,9 @@ def _lower(block: Block, terminal: Terminal) -> Iterator[Line]:
             yield from _draw(Grid(columns, [*rows, *([total] if total else [])], terminal), ruled=total is not None)
         case Tree(columns, root):
             yield from _draw(Grid(columns, list(tree_rows(root)), terminal), ruled=False)
+        case Stack():
+            keys = yield from bar_lines(block, terminal)
+            yield from _lower(legend(block, keys), terminal)
 
 
 def _heading(text: str, detail: str, width: int) -> Iterator[Line]:

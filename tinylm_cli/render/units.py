@@ -1,16 +1,54 @@
-"""Numbers into words: the one place where an exact integer is rounded."""
+"""Numbers into words: the one place where an exact integer is rounded. What may stand in a table keeps its number."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+from tinylm_cli.quantities import Quantity, binary_bytes
+
 _DECIMAL = ("", "K", "M", "B", "T", "Q")
+_PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
+_BRIEF = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_LONG = ((365.25 * 86_400, "years"), (86_400, "days"), (3_600, "hours"), (60, "minutes"))
 
 
-def integer(value: int) -> str:
+def integer(value: int) -> Quantity:
     """Return ``4,995,072``."""
-    return f"{value:,}"
+    return Quantity(f"{value:,}", value)
+
+
+def signed_integer(value: int) -> Quantity:
+    """Return ``+1,579,520``, ``−12`` or ``0``."""
+    return _signed(value, f"{abs(value):,}")
+
+
+def signed_bytes(value: int) -> Quantity:
+    """Return ``+6.03 MiB``, ``−12 B`` or ``0 B``."""
+    return _signed(value, binary_bytes(abs(value)))
+
+
+def signed_flops(value: int) -> Quantity:
+    """Return ``+1.50 GFLOP`` or ``−12.0 FLOP``."""
+    return _signed(value, flops(abs(value)))
+
+
+def _signed(value: int, words: str) -> Quantity:
+    return Quantity(f"{'+' if value > 0 else '−' if value < 0 else ''}{words}", value)
+
+
+def ratio(value: float) -> Quantity:
+    """Return ``×1.32`` to three digits, or to as many as it takes to tell it from 1: ``×1.0004``."""
+    if value in (0, 1):
+        return Quantity(f"×{value:.0f}", value)
+    beside = abs(value - 1)
+    decimals = -math.floor(math.log10(beside)) if beside < 0.005 else max(2 - math.floor(math.log10(value)), 0)
+    return Quantity(f"×{value:,.{decimals}f}", value)
+
+
+def fixed(value: float, decimals: int) -> Quantity:
+    """Return a number to so many decimals, never as ``−0``: ``0.025``."""
+    return Quantity(f"{value:z.{decimals}f}".replace("-", "−"), value)
 
 
 def counted(value: int, noun: str) -> str:
@@ -28,9 +66,19 @@ def compact(value: int) -> str:
     raise AssertionError
 
 
-def stated_count(value: int) -> str:
+def flops(value: float) -> Quantity:
+    """Return operations to three digits: ``17.2 GFLOP``."""
+    scaled = float(value)
+    for unit in ("", "K", "M", "G", "T", "P", "E", "Z"):
+        if scaled < 999.5:
+            return Quantity(f"{scaled:.{0 if scaled >= 99.95 else 1 if scaled >= 9.995 else 2}f} {unit}FLOP", value)
+        scaled /= 1000
+    return Quantity(f"{scaled:,.0f} YFLOP", value)
+
+
+def stated_count(value: int) -> Quantity:
     """Return a count as a person states it: ``5M`` where that is all of it, else every digit."""
-    return compact(value) if value % 10 ** max(len(str(value)) - 3, 0) == 0 else integer(value)
+    return Quantity(compact(value), value) if value % 10 ** max(len(str(value)) - 3, 0) == 0 else integer(value)
 
 
 def small_percent(fraction: float) -> str:
@@ -40,12 +88,17 @@ def small_percent(fraction: float) -> str:
     return f"{percent:.{decimals}f}%"
 
 
-def signed_percent(fraction: float) -> str:
+def percent(fraction: float, decimals: int = 1) -> Quantity:
+    """Return ``5.1%``."""
+    return Quantity(f"{fraction * 100:.{decimals}f}%", fraction)
+
+
+def signed_percent(fraction: float) -> Quantity:
     """Return ``+65.2%``; what would round to nothing keeps a sign of life as ``+0.0%``."""
-    return f"{fraction * 100:+,.1f}%".replace("-", "−")
+    return Quantity(f"{fraction * 100:+,.1f}%".replace("-", "−"), fraction)
 
 
-def percentages(shares: Sequence[float], decimals: int = 1) -> list[str]:
+def percentages(shares: Sequence[float], decimals: int = 1) -> list[Quantity]:
     """Return each share in percent such that the printed figures add up to the printed whole.
 
     Each is rounded to nearest, so that equal shares look alike; what rounding leaves over goes to the largest shares,
@@ -57,9 +110,54 @@ def percentages(shares: Sequence[float], decimals: int = 1) -> list[str]:
     step = 1 if left_over > 0 else -1
     for index in sorted(range(len(shares)), key=lambda i: -shares[i])[: abs(left_over)]:
         ticks[index] += step
-    return [f"{tick / 10**decimals:.{decimals}f}%" for tick in ticks]
+    return [Quantity(f"{tick / 10**decimals:.{decimals}f}%", share) for tick, share in zip(ticks, shares, strict=True)]
 
 
 def shape(dimensions: Sequence[int]) -> str:
     """Return ``256 × 128``."""
     return " × ".join(map(str, dimensions))
+
+
+def prefixed(value: float, unit: str) -> str:
+    """Return three significant digits under a decimal prefix: ``80 GB``, ``3.35 TB/s``, ``989 TFLOP/s``."""
+    scaled = float(value)
+    for prefix in _PREFIXES:
+        if abs(scaled) < 999.5 or prefix == _PREFIXES[-1]:
+            return f"{_three_digits(scaled)} {prefix}{unit}"
+        scaled /= 1000
+    raise AssertionError
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the largest unit that it fills: ``41 ms``, ``2.5 minutes``, ``3.2 days``."""
+    if seconds < 0.9995 * 60:
+        size, unit = next(((size, unit) for size, unit in _BRIEF if seconds >= 0.9995 * size), _BRIEF[-1])
+        return f"{_three_digits(seconds / size)} {unit}" if seconds else "0 s"
+    size, unit = next((size, unit) for size, unit in _LONG if seconds >= 0.9995 * size)
+    scaled = f"{seconds / size:,.{0 if seconds / size >= 99.95 else 1}f}"
+    return f"{scaled.removesuffix('.0')} {unit.removesuffix('s') if scaled == '1.0' else unit}"
+
+
+def three_digits(value: float) -> str:
+    """Return three significant digits, all above 100, and with K, M or B above 100,000: ``61,604``, ``2.04M``."""
+    if value >= 99_950:
+        return compact(round(value))
+    return f"{value:,.0f}" if value >= 99.95 else _three_digits(value)
+
+
+def dollars(value: float) -> str:
+    """Return ``$0.042``, ``$12.30``, ``$1,234``, ``$1.23M``."""
+    if value >= 999_500:
+        return f"${compact(round(value))}"
+    if value >= 99.995:
+        return f"${value:,.0f}"
+    return f"${value:.2f}" if value >= 0.995 or not value else f"${_three_digits(value)}"
+
+
+def _three_digits(value: float) -> str:
+    """Return three significant digits without an exponent or idle zeros, more before the point."""
+    if not value:
+        return "0"
+    decimals = max(2 - math.floor(math.log10(abs(value))), 0)
+    text = f"{value:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -15,6 +15,7 @@ class ImportReport:
         source: Where it was read.
         family: Its ``model_type``.
         ignored: Keys that do not change the model, in the order of the file.
+        assumed: Sizes that the file does not say, by dotted field, as the family has them by default.
         config: Every field, blocks as nested objects.
         yaml: The config as ``tinylm import`` writes it.
         weights: Folder that the weights were written to, or None.
@@ -24,6 +25,7 @@ class ImportReport:
     source: str
     family: str
     ignored: tuple[str, ...]
+    assumed: dict[str, int]
     config: dict[str, Any]
     yaml: str
     weights: str | None = None

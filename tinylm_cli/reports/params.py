@@ -28,7 +28,7 @@ class PartParams:
     tied_to: str | None
 
 
-Convention = Literal["unique", "untied", "non-embedding", "active", "hub"]
+Convention = Literal["unique", "untied", "non-embedding", "active", "hub", "hub-tied-head", "hub-rotary", "hub-masks"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Count:
     Attributes:
         convention: ``unique``: each stored tensor once; ``untied``: with a head of its own; ``non-embedding``: without
             what grows with the vocabulary or with learned positions; ``active``: what one token uses; ``hub``: what
-            files hold, several rows where files differ.
+            files hold, the corrections of routers too; and what they hold where the program that wrote them added the
+            tied head again (``hub-tied-head``), rotary frequencies (``hub-rotary``) or causal masks (``hub-masks``).
         params: The count.
         difference_params: ``params`` less the unique count.
         explanation: What makes the difference.

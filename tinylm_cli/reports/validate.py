@@ -38,7 +38,7 @@ class Assertion:
 
 @dataclass(frozen=True)
 class FileResult:
-    """One config.
+    """One config, or one file of accelerators.
 
     Attributes:
         path: Path as given, or found in a folder that was; ``<stdin>`` for standard input.
@@ -49,6 +49,7 @@ class FileResult:
         help: What to do about that; may be empty.
         diagnostics: Every mistake, in the order of the file, or every assertion that does not hold.
         assertions: What was held against a sound config: its budget, then each ``--assert``.
+        accelerators: How many a valid file of accelerators holds; None for a config.
     """
 
     path: str
@@ -58,6 +59,7 @@ class FileResult:
     help: str
     diagnostics: tuple[Diagnostic, ...]
     assertions: tuple[Assertion, ...] = ()
+    accelerators: int | None = None
 
 
 @dataclass(frozen=True)

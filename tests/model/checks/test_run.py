@@ -174,6 +174,49 @@ def test_presets_keep_every_law(check: Callable[..., CheckReport], name: str) ->
 
 
 @settings(max_examples=40)
-@given(config=small_configs())
-def test_every_architecture_keeps_every_law(check: Callable[..., CheckReport], config: ModelConfig) -> None:
-    assert failures(check(config)) == {}
+@given(config=small_configs(), dtype=st.sampled_from(DTYPES))
+def test_every_architecture_keeps_every_law(
+    check: Callable[..., CheckReport], config: ModelConfig, dtype: torch.dtype
+) -> None:
+    assert failures(check(config, dtype=dtype)) == {}
+
+
+LATENT = {"kind": "latent", "kv_rank": 8, "d_nope": 6, "d_rope": 2, "d_value": 6}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"attention": {"logit_softcap": 50.0}, "head": {"logit_softcap": 30.0}},
+        {"attention": {"logit_softcap": 50.0, "qk_norm": "per_head"}, "norm": {"kind": "rmsnorm"}},
+        {"attention": {"d_head": 1}},
+        {"attention": LATENT, "position": {"kind": "rope"}},
+        {"attention": {"window": 2, "window_pattern": "LG"}},
+    ],
+    ids=["caps", "norms of heads", "one dimension a head", "latent", "windows"],
+)
+def test_ordinary_models_are_spared_no_law(
+    make_config: Make, check: Callable[..., CheckReport], fields: dict[str, object]
+) -> None:
+    report = check(make_config(**fields))
+    assert failures(report) == {}
+    assert report.skipped == 0
+    gradients = next(law.figure for law in report.laws if law.name == "gradients-finite")
+    learning, parameters = gradients.split(" nonzero")[0].split(" of ")
+    assert learning == parameters
+
+
+def test_what_a_low_soft_cap_hides_is_left_open(make_config: Make, check: Callable[..., CheckReport]) -> None:
+    config = make_config(head={"logit_softcap": 1e-3})
+    flat = "head.logit_softcap 0.001 is flat where new logits lie"
+    blind = "head.logit_softcap 0.001 keeps logits closer together than bfloat16 rounds them"
+    skipped = {law.name: law.figure for law in check(config).laws if law.status == "skip"}
+    assert skipped == {"overfits-one-batch": flat}
+    rounded = check(config, dtype=torch.bfloat16)
+    assert failures(rounded) == {}
+    assert {law.name: law.figure for law in rounded.laws if law.status == "skip"} == {
+        "causality-perturbation": blind,
+        "batch-invariance": blind,
+        "cached-equals-uncached": blind,
+        "overfits-one-batch": flat,
+    }

@@ -1,4 +1,4 @@
-"""The families of models whose configs tinylm reads: one table each, beside those it is near to.
+"""The families of models that tinylm reads and writes: one record each, beside those it is near to.
 
 What a key means, and what its absence stands for, is what transformers 5.23 does with it: the configuration and the
 modeling file of the family there.
@@ -22,6 +22,10 @@ from tinylm_cli.interop.families.starcoder import STARCODER2
 from tinylm_cli.interop.family import Family
 
 FAMILIES: tuple[Family, ...] = (
-    GPT2, GPTJ, GPT_NEOX, OPT, BLOOM, FALCON, LLAMA, MISTRAL, MIXTRAL, QWEN2, QWEN3, QWEN3_MOE, OLMO, OLMO2, OLMOE,
-    GEMMA, GEMMA2, GEMMA3, GEMMA3_TEXT, PHI, PHI3, STARCODER2, STABLELM, DEEPSEEK_V2, DEEPSEEK_V3, GPT_OSS,
+    GPT2, LLAMA, MISTRAL, QWEN2, QWEN3, GEMMA, GEMMA2, GEMMA3_TEXT, GEMMA3, MIXTRAL, QWEN3_MOE, OLMO, OLMO2, OLMOE,
+    GPT_NEOX, GPTJ, OPT, BLOOM, FALCON, PHI, PHI3, STARCODER2, STABLELM, DEEPSEEK_V2, DEEPSEEK_V3, GPT_OSS,
 )  # fmt: skip
+"""In the order in which a model is tried to be exported as one of them."""
+
+BY_TYPE = {family.model_type: family for family in FAMILIES}
+"""Each by its ``model_type``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tinylm_cli.interop.family import Family, Must, usual
+from tinylm_cli.interop.names import BLOOM_NAMES
 from tinylm_cli.interop.reader import Reader
 
 
@@ -40,4 +41,6 @@ BLOOM = Family(
     ),
     compute=(_inner_width,),
     aliases={"n_embed": "hidden_size", "num_attention_heads": "n_head", "num_hidden_layers": "n_layer"},
+    names=BLOOM_NAMES,
+    write=(),
 )  # fmt: skip

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
+from tinylm_cli.interop.names import EXPERT_NAMES, mlp
 from tinylm_cli.interop.parts import mscale, rope
 from tinylm_cli.interop.reader import Reader
+from tinylm_cli.interop.writers import Keys, rope_keys
 
 _LATENT: dict[str, Any] = {**LLAMA_LIKE, "attention.kind": "latent", "position.pairing": "adjacent"}
 
@@ -34,6 +39,8 @@ _IGNORED = frozenset(
         "num_nextn_predict_layers", "num_mtp_layers",  # layers that guess a second token, which are not loaded
     ]
 )  # fmt: skip
+_DIGITS = 17
+_STEPS = 16
 
 
 def _score_scale(read: Reader) -> None:
@@ -44,10 +51,14 @@ def _score_scale(read: Reader) -> None:
     weight, factor = block.number("mscale_all_dim"), read.value("position.scaling_factor")
     if not weight or not isinstance(factor, float):
         return
-    sharper = mscale(factor, weight)
     widths = [read.value("attention.d_nope"), read.value("attention.d_rope")]
-    if sharper != 1 and all(isinstance(width, int) and width > 0 for width in widths):
-        read.put("attention.scale", sum(widths) ** -0.5 * sharper * sharper, "rope_scaling", "rope_parameters")
+    if mscale(factor, weight) != 1 and all(isinstance(width, int) and width > 0 for width in widths):
+        read.put("attention.scale", _scale(sum(widths), factor, weight), "rope_scaling", "rope_parameters")
+
+
+def _scale(d_head: int, factor: float, weight: float) -> float:
+    sharper = mscale(factor, weight)
+    return float(d_head**-0.5 * sharper * sharper)
 
 
 def _heads(read: Reader) -> None:
@@ -90,6 +101,62 @@ def _top_k(read: Reader) -> None:
         read.missing("num_experts_per_tok", "it has no default in this family", 'for example "num_experts_per_tok": 6')
 
 
+_NAMES = EXPERT_NAMES.but(
+    layer={
+        **{f"attention.{part}_proj": f"self_attn.{part}_proj" for part in ("q_a", "q_b", "kv_b")},
+        "attention.kv_a_proj": "self_attn.kv_a_proj_with_mqa",
+        "attention.q_a_norm": "self_attn.q_a_layernorm",
+        "attention.kv_a_norm": "self_attn.kv_a_layernorm",
+        **mlp("feed_forward.shared_experts", "mlp.shared_experts"),
+    }
+)._replace(exact={"feed_forward.router.score_correction": "mlp.gate.e_score_correction_bias"})
+
+
+def _stretched(config: ModelConfig) -> Keys:
+    """Return rotary positions, and by ``mscale_all_dim`` a scale of the scores that is not 1/√d_head.
+
+    ``mscale`` then says what factor the rotation itself has; one that it cannot say to the bit is written as it is.
+    """
+    keys, factor, scale = rope_keys(config), config.position.scaling_factor, config.attention.scale
+    if scale is None or config.position.scaling != "yarn" or factor <= 1:
+        return keys
+    per_weight = mscale(factor) - 1.0
+    sharper = math.sqrt(scale / config.d_head**-0.5)
+    whole = _weight((sharper - 1.0) / per_weight, scale, lambda weight: _scale(config.d_head, factor, weight))
+    scaling: Keys = {**keys["rope_scaling"], "mscale_all_dim": whole}
+    on_rotation = config.position.attention_factor
+    if on_rotation is not None and (all_dim := mscale(factor, whole)) > 0:
+        own = _weight((on_rotation * all_dim - 1.0) / per_weight, on_rotation, lambda w: mscale(factor, w) / all_dim)
+        if own != 0 and mscale(factor, own) / all_dim == on_rotation:
+            scaling["mscale"] = own
+            del scaling["attention_factor"]
+    return {**keys, "rope_scaling": scaling}
+
+
+def _weight(estimate: float, wanted: float, read: Callable[[float], float]) -> float:
+    """Return the number near ``estimate`` that is read as ``wanted``, or as near to it as can be; the shortest such."""
+    rounded = [round(estimate, digits) for digits in range(1, _DIGITS)]
+    beside = [estimate * (1.0 + steps * sys.float_info.epsilon) for steps in range(-_STEPS, _STEPS + 1)]
+    return min([*rounded, *beside], key=lambda weight: abs(read(weight) - wanted))
+
+
+def _keys(config: ModelConfig) -> Keys:
+    feed_forward = config.feed_forward
+    return {
+        **_stretched(config),
+        "num_key_value_heads": config.n_heads,
+        "first_k_dense_replace": feed_forward.n_dense_layers,
+        "n_group": feed_forward.n_groups,
+        "topk_group": feed_forward.top_k_groups,
+        "moe_layer_freq": 1,
+    }
+
+
+def _method(config: ModelConfig) -> Keys:
+    method = "greedy" if config.feed_forward.n_groups == 1 else "group_limited_greedy"
+    return {"topk_method": method}
+
+
 DEEPSEEK_V2 = Family(
     model_type="deepseek_v2",
     architecture="DeepseekV2ForCausalLM",
@@ -114,6 +181,8 @@ DEEPSEEK_V2 = Family(
     ignored=_IGNORED,
     compute=(_top_k, _heads, rope(), _score_scale, _experts("greedy", "group_limited_greedy")),
     aliases={"num_experts": "n_routed_experts"},
+    names=_NAMES,
+    write=(_keys, _method),
 )  # fmt: skip
 
 
@@ -121,6 +190,10 @@ def _pairing(read: Reader) -> None:
     """Dimensions that turn together lie side by side, unless ``rope_interleave`` is false."""
     if read.flag("rope_interleave") is False:
         read.put("position.pairing", "half", "rope_interleave")
+
+
+def _interleave(config: ModelConfig) -> Keys:
+    return {"rope_interleave": config.position.pairing == "adjacent"}
 
 
 DEEPSEEK_V3 = Family(
@@ -145,4 +218,6 @@ DEEPSEEK_V3 = Family(
     defaults={"first_k_dense_replace": 3, "n_group": 8, "topk_group": 4},
     compute=(_heads, rope(), _score_scale, _pairing, _experts("noaux_tc")),
     aliases={"num_local_experts": "n_routed_experts"},
+    names=_NAMES,
+    write=(_keys, _interleave),
 )  # fmt: skip

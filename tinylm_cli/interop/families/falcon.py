@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import Family, Must, usual
+from tinylm_cli.interop.names import BLOOM_NAMES, Names
 from tinylm_cli.interop.parts import rope
 from tinylm_cli.interop.reader import Reader
+from tinylm_cli.interop.writers import Keys, rope_keys
 
 
 def _inner_width(read: Reader) -> None:
@@ -37,6 +40,28 @@ def _form(read: Reader) -> None:
             read.unsupported("num_ln_in_parallel_attn", "only the new decoder architecture has two")
 
 
+_TWO_NORMS = BLOOM_NAMES.but(layer={"ln_1": "ln_attn", "ln_2": "ln_mlp"})
+
+
+def _names(config: ModelConfig) -> Names:
+    """Blocks with a norm for each part have other names for them."""
+    return _TWO_NORMS if config.block.parallel and not config.block.shared_norm else BLOOM_NAMES
+
+
+def _keys(config: ModelConfig) -> Keys:
+    new = config.block.parallel and (not config.block.shared_norm or config.n_kv_heads not in (1, config.n_heads))
+    return {
+        **rope_keys(config),
+        "alibi": False,
+        "ffn_hidden_size": config.d_ff,
+        "new_decoder_architecture": new,
+        "parallel_attn": config.block.parallel,
+        "multi_query": config.n_kv_heads == 1 and not new,
+        "num_kv_heads": config.n_kv_heads,
+        "num_ln_in_parallel_attn": (1 if config.block.shared_norm else 2) if new else None,
+    }
+
+
 FALCON = Family(
     model_type="falcon",
     architecture="FalconForCausalLM",
@@ -57,4 +82,6 @@ FALCON = Family(
     defaults={"new_decoder_architecture": False, "parallel_attn": True, "multi_query": True},
     compute=(_inner_width, _form, rope()),
     aliases={"n_embed": "hidden_size"},
+    names=_names,
+    write=(_keys,),
 )  # fmt: skip

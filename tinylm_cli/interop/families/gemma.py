@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
+from tinylm_cli.interop.names import LLAMA_NAMES, POST_NORM_NAMES
 from tinylm_cli.interop.parts import activation, d_head, reject_leftovers, rope, scaling, window_by_layer
 from tinylm_cli.interop.reader import Reader
+from tinylm_cli.interop.writers import Keys, rope_keys, windows_keys
 
 _GEMMA_LIKE = {**LLAMA_LIKE, "embedding.multiplier": None, "norm.zero_centered": True}
 _CAUSAL = {"use_bidirectional_attention": Must((False,), "every token would see those after it")}
@@ -29,6 +32,10 @@ def _alternate(_: Reader, n_layers: int) -> tuple[str, str]:
     return ("LG" * n_layers)[:n_layers], "sliding_window"
 
 
+def _activation_keys(_: ModelConfig) -> Keys:
+    return {"hidden_act": "gelu_pytorch_tanh", "hidden_activation": "gelu_pytorch_tanh"}
+
+
 GEMMA = Family(
     model_type="gemma",
     architecture="GemmaForCausalLM",
@@ -45,12 +52,22 @@ GEMMA = Family(
     },
     defaults={"hidden_act": "gelu_pytorch_tanh"},
     compute=(_legacy_activation, rope()),
+    names=LLAMA_NAMES,
+    write=(_activation_keys, rope_keys),
 )  # fmt: skip
 
 _SOFTCAPS = {
     "attn_logit_softcapping": "attention.logit_softcap",
     "final_logit_softcapping": "head.logit_softcap",
 }
+
+_NAMES = POST_NORM_NAMES.but(layer={"ln_2": "pre_feedforward_layernorm"})
+
+
+def _query_scale_keys(config: ModelConfig) -> Keys:
+    scale = config.attention.scale
+    return {"query_pre_attn_scalar": config.d_head if scale is None else round(scale**-2)}
+
 
 GEMMA2 = Family(
     model_type="gemma2",
@@ -70,6 +87,8 @@ GEMMA2 = Family(
     ignored=frozenset(["hidden_act"]),  # hidden_activation is what counts
     defaults={"query_pre_attn_scalar": 256, "sliding_window": 4096},
     compute=(_query_scale, rope(), window_by_layer(_alternate)),
+    names=_NAMES,
+    write=(_query_scale_keys, rope_keys, windows_keys),
 )  # fmt: skip
 
 
@@ -113,6 +132,11 @@ def _local_is_plain(local: Reader | None) -> None:
     reject_leftovers(local)
 
 
+def _local_base(config: ModelConfig) -> Keys:
+    local = config.position.local_theta
+    return {"rope_local_base_freq": config.position.theta if local is None else local}
+
+
 GEMMA3_TEXT = Family(
     model_type="gemma3_text",
     architecture="Gemma3ForCausalLM",
@@ -131,6 +155,8 @@ GEMMA3_TEXT = Family(
     ignored=frozenset(["hidden_act"]),
     defaults={"query_pre_attn_scalar": 256, "sliding_window": 4096, "sliding_window_pattern": 6},
     compute=(_query_scale, window_by_layer(_every_nth_global), _two_ropes),
+    names=_NAMES,
+    write=(_query_scale_keys, rope_keys, windows_keys, _local_base),
 )  # fmt: skip
 
 GEMMA3 = Family(
@@ -143,6 +169,15 @@ GEMMA3 = Family(
     ignored=GEMMA3_TEXT.ignored,
     defaults=GEMMA3_TEXT.defaults,
     compute=GEMMA3_TEXT.compute,
+    names=_NAMES._replace(
+        roots=(
+            {"model.": "language_model.model.", "lm_head.": "language_model.lm_head."},
+            {"model.": "model.language_model."},
+        ),
+        skipped=tuple(
+            f"{root}{part}." for root in ("", "model.") for part in ("vision_tower", "multi_modal_projector")
+        ),
+    ),
     inside="text_config",
     outside=frozenset(
         ["vision_config", "mm_tokens_per_image", "boi_token_index", "eoi_token_index", "image_token_index"]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import Family, Must, usual
+from tinylm_cli.interop.names import DENSE, EMBEDDING, QKV, Fused, Lie, Names
 from tinylm_cli.interop.parts import d_head, rope
 from tinylm_cli.interop.reader import Reader
+from tinylm_cli.interop.writers import Keys, scaling_keys
 
 _GPT_NAMES = {
     "hidden_size": "n_embd",
@@ -26,6 +29,30 @@ def _score_scale(read: Reader) -> None:
     """Scores are not divided by √d_head where ``scale_attn_weights`` is false."""
     if read.flag("scale_attn_weights") is False:
         read.put("attention.scale", 1.0, "scale_attn_weights")
+
+
+_GPT2_NAMES = Names(
+    outside={
+        EMBEDDING: "transformer.wte",
+        "embedding.positional_encoding": "transformer.wpe",
+        "ln_f": "transformer.ln_f",
+        "lm_head": "lm_head",
+    },
+    prefix="transformer.h.{i}.",
+    layer={
+        "ln_1": "ln_1",
+        "attention.o_proj": "attn.c_proj",
+        "ln_2": "ln_2",
+        "feed_forward.up_proj": "mlp.c_fc",
+        "feed_forward.down_proj": "mlp.c_proj",
+    },
+    fused=(Fused(QKV, "attn.c_attn", Lie.concatenated_transposed, Lie.concatenated),),
+    transposed=True,
+)
+
+
+def _gpt2_keys(config: ModelConfig) -> Keys:
+    return {"n_inner": config.d_ff, "scale_attn_weights": config.attention.scale != 1}
 
 
 GPT2 = Family(
@@ -48,6 +75,8 @@ GPT2 = Family(
     ignored=frozenset(["n_ctx", "reorder_and_upcast_attn"]),  # the second orders the same sums differently
     compute=(_inner_width, _score_scale),
     aliases=_GPT_NAMES,
+    names=_GPT2_NAMES,
+    write=(_gpt2_keys,),
 )
 
 
@@ -69,6 +98,23 @@ def _rotary_dims(read: Reader) -> None:
     if int(width * share) < rotated:
         share = math.nextafter(share, 1.0)
     read.put("position.rotary_fraction", share, "rotary_dim")
+
+
+_GPTJ_NAMES = Names(
+    outside={EMBEDDING: "transformer.wte", "ln_f": "transformer.ln_f", "lm_head": "lm_head"},
+    prefix="transformer.h.{i}.",
+    layer={
+        "ln_1": "ln_1",
+        **{f"attention.{part}_proj": f"attn.{part}_proj" for part in "qkv"},
+        "attention.o_proj": "attn.out_proj",
+        "feed_forward.up_proj": "mlp.fc_in",
+        "feed_forward.down_proj": "mlp.fc_out",
+    },
+)
+
+
+def _gptj_keys(config: ModelConfig) -> Keys:
+    return {"n_inner": config.d_ff, "rotary_dim": int(config.d_head * config.position.rotary_fraction)}
 
 
 GPTJ = Family(
@@ -101,7 +147,30 @@ GPTJ = Family(
     defaults={"rotary_dim": 64},
     compute=(_inner_width, _rotary_dims),
     aliases=_GPT_NAMES,
+    names=_GPTJ_NAMES,
+    write=(_gptj_keys,),
 )
+
+
+_GPT_NEOX_NAMES = Names(
+    outside={EMBEDDING: "gpt_neox.embed_in", "ln_f": "gpt_neox.final_layer_norm", "lm_head": "embed_out"},
+    prefix="gpt_neox.layers.{i}.",
+    layer={
+        "ln_1": "input_layernorm",
+        "attention.o_proj": "attention.dense",
+        "ln_2": "post_attention_layernorm",
+        **DENSE,
+    },
+    fused=(Fused(QKV, "attention.query_key_value", Lie.by_group, Lie.by_group),),
+)
+
+
+def _gpt_neox_keys(config: ModelConfig) -> Keys:
+    return {
+        "rotary_emb_base": config.position.theta,
+        "rotary_pct": config.position.rotary_fraction,
+        "rope_scaling": scaling_keys(config),
+    }
 
 
 GPT_NEOX = Family(
@@ -118,4 +187,6 @@ GPT_NEOX = Family(
         "use_parallel_residual": ("block.parallel", True),
     },
     compute=(rope(theta_key="rotary_emb_base", fraction=0.25, fraction_key="rotary_pct"),),
+    names=_GPT_NEOX_NAMES,
+    write=(_gpt_neox_keys,),
 )  # fmt: skip

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
+from tinylm_cli.interop.names import LLAMA_NAMES, Lie
 from tinylm_cli.interop.parts import rope, window_by_layer
 from tinylm_cli.interop.reader import Reader
+from tinylm_cli.interop.writers import rope_keys, windows_keys
 
 
 def _alternate(_: Reader, n_layers: int) -> tuple[str, str]:
     return ("LG" * n_layers)[:n_layers], "sliding_window"
+
+
+_NAMES = LLAMA_NAMES.but(layer={"feed_forward.router": "mlp.router"})._replace(
+    exact={"attention.sinks": "self_attn.sinks"},
+    stacked=tuple(
+        (tuple(f"feed_forward.experts.{part}.{kind}" for part in parts), f"mlp.experts.{stored}{suffix}", layout)
+        for parts, stored, of_weight in (
+            (("gate_proj", "up_proj"), "gate_up_proj", Lie.alternating),
+            (("down_proj",), "down_proj", Lie.transposed),
+        )
+        for kind, suffix, layout in (
+            ("weight", "", of_weight),
+            ("bias", "_bias", Lie.same if of_weight is Lie.transposed else of_weight),
+        )
+    ),
+)
 
 
 GPT_OSS = Family(
@@ -51,4 +69,6 @@ GPT_OSS = Family(
         window_by_layer(_alternate),
     ),
     aliases={"num_experts": "num_local_experts"},
+    names=_NAMES,
+    write=(rope_keys, windows_keys),
 )  # fmt: skip

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, usual
+from tinylm_cli.interop.names import LLAMA_NAMES
 from tinylm_cli.interop.parts import rope, window
+from tinylm_cli.interop.writers import rope_keys, window_keys
 
 LLAMA = Family(
     model_type="llama",
@@ -16,6 +18,8 @@ LLAMA = Family(
         tie_word_embeddings=False, attention_bias=False, mlp_bias=False,
     ),
     compute=(rope(),),
+    names=LLAMA_NAMES,
+    write=(rope_keys,),
 )  # fmt: skip
 
 MISTRAL = Family(
@@ -30,7 +34,18 @@ MISTRAL = Family(
     ),
     defaults={"sliding_window": 4096},
     compute=(rope(), window),
+    names=LLAMA_NAMES,
+    write=(rope_keys, window_keys),
 )  # fmt: skip
+
+_MIXTRAL_NAMES = LLAMA_NAMES.but(layer={"feed_forward.router": "block_sparse_moe.gate"})._replace(
+    experts={
+        "feed_forward.experts.gate_proj": "block_sparse_moe.experts.{e}.w1",
+        "feed_forward.experts.up_proj": "block_sparse_moe.experts.{e}.w3",
+        "feed_forward.experts.down_proj": "block_sparse_moe.experts.{e}.w2",
+    }
+)
+
 
 MIXTRAL = Family(
     model_type="mixtral",
@@ -48,4 +63,6 @@ MIXTRAL = Family(
     ignored=frozenset(["router_jitter_noise"]),  # while training
     compute=(rope(theta=1e6), window),
     aliases={"num_experts": "num_local_experts"},
+    names=_MIXTRAL_NAMES,
+    write=(rope_keys, window_keys),
 )  # fmt: skip

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
+from tinylm_cli.interop.names import EXPERT_NAMES, LLAMA_NAMES, POST_NORM_NAMES
 from tinylm_cli.interop.parts import rope
+from tinylm_cli.interop.writers import rope_keys
 
 _CLIPPED = Must((), "clipping queries, keys and values at a bound has no field")
 
@@ -19,6 +21,8 @@ OLMO = Family(
     ),
     musts={"clip_qkv": _CLIPPED},
     compute=(rope(),),
+    names=LLAMA_NAMES,
+    write=(rope_keys,),
 )  # fmt: skip
 
 OLMO2 = Family(
@@ -32,6 +36,8 @@ OLMO2 = Family(
         tie_word_embeddings=False, attention_bias=False,
     ),
     compute=(rope(),),
+    names=POST_NORM_NAMES,
+    write=(rope_keys,),
 )  # fmt: skip
 
 OLMOE = Family(
@@ -51,4 +57,6 @@ OLMOE = Family(
     musts={"clip_qkv": _CLIPPED},
     compute=(rope(),),
     aliases={"num_local_experts": "num_experts"},
+    names=EXPERT_NAMES,
+    write=(rope_keys,),
 )  # fmt: skip

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import Family, Must, usual
+from tinylm_cli.interop.names import EMBEDDING, PROJECTIONS, Names
 from tinylm_cli.interop.reader import Reader
+from tinylm_cli.interop.writers import Keys
 
 
 def _embedding_width(read: Reader) -> None:
@@ -11,6 +14,29 @@ def _embedding_width(read: Reader) -> None:
     width = read.integer("word_embed_proj_dim")
     if width is not None and width != read.value("d_model"):
         read.unsupported("word_embed_proj_dim", "token vectors narrower than the model need projections in and out")
+
+
+_NAMES = Names(
+    outside={
+        EMBEDDING: "model.decoder.embed_tokens",
+        "embedding.positional_encoding": "model.decoder.embed_positions",
+        "ln_f": "model.decoder.final_layer_norm",
+        "lm_head": "lm_head",
+    },
+    prefix="model.decoder.layers.{i}.",
+    layer={
+        **PROJECTIONS,
+        "attention.o_proj": "self_attn.out_proj",
+        "ln_1": "self_attn_layer_norm",
+        "ln_2": "final_layer_norm",
+        "feed_forward.up_proj": "fc1",
+        "feed_forward.down_proj": "fc2",
+    },
+)
+
+
+def _keys(config: ModelConfig) -> Keys:
+    return {"word_embed_proj_dim": config.d_model, "do_layer_norm_before": True}
 
 
 OPT = Family(
@@ -34,4 +60,6 @@ OPT = Family(
         "_remove_final_layer_norm": Must((False,), "there would be no norm before the head"),
     },
     compute=(_embedding_width,),
+    names=_NAMES,
+    write=(_keys,),
 )  # fmt: skip

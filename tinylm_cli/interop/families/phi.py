@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
+from tinylm_cli.interop.names import LLAMA_NAMES, QKV, Fused, Lie
 from tinylm_cli.interop.parts import rope, window
 from tinylm_cli.interop.reader import Reader
+from tinylm_cli.interop.writers import Keys, partial_rope_keys, window_keys
 
 
 def _query_key_norms(read: Reader) -> None:
     """Queries and keys have norms of the width of a head where ``qk_layernorm`` is true."""
     if read.flag("qk_layernorm") is True:
         read.put("attention.qk_norm", "per_head", "qk_layernorm")
+
+
+_PHI_NAMES = LLAMA_NAMES.but(
+    outside={"ln_f": "model.final_layernorm"},
+    layer={
+        "attention.o_proj": "self_attn.dense",
+        "attention.q_norm": "self_attn.q_layernorm",
+        "attention.k_norm": "self_attn.k_layernorm",
+        "feed_forward.up_proj": "mlp.fc1",
+        "feed_forward.down_proj": "mlp.fc2",
+    },
+)
+
+
+def _query_key_norm_keys(config: ModelConfig) -> Keys:
+    return {"qk_layernorm": config.attention.qk_norm == "per_head"}
 
 
 PHI = Family(
@@ -30,7 +49,25 @@ PHI = Family(
         layer_norm_eps=1e-5, tie_word_embeddings=False,
     ),
     compute=(rope(fraction=0.5), _query_key_norms),
+    names=_PHI_NAMES,
+    write=(partial_rope_keys, _query_key_norm_keys),
 )  # fmt: skip
+
+_PHI3_NAMES = LLAMA_NAMES._replace(
+    layer={ours: stored for ours, stored in LLAMA_NAMES.layer.items() if "_norm" not in ours},
+    fused=(
+        Fused(QKV, "self_attn.qkv_proj", Lie.concatenated, Lie.concatenated),
+        Fused(
+            ("feed_forward.gate_proj", "feed_forward.up_proj"), "mlp.gate_up_proj", Lie.concatenated, Lie.concatenated
+        ),
+    ),
+)
+
+
+def _original_length(config: ModelConfig) -> Keys:
+    original = config.position.original_max_len
+    return {} if original is None else {"original_max_position_embeddings": original}
+
 
 PHI3 = Family(
     model_type="phi3",
@@ -49,4 +86,6 @@ PHI3 = Family(
     ignored=frozenset(["original_max_position_embeddings"]),  # read only where positions are stretched
     defaults={"original_max_position_embeddings": 4096, "sliding_window": None},
     compute=(rope(fraction=1.0, renamed={"su": "longrope", "yarn": "longrope"}), window),
+    names=_PHI3_NAMES,
+    write=(partial_rope_keys, window_keys, _original_length),
 )  # fmt: skip

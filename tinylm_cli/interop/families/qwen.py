@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
+from tinylm_cli.interop.names import EXPERT_NAMES, LLAMA_NAMES
 from tinylm_cli.interop.parts import rope, window_by_layer
 from tinylm_cli.interop.reader import Reader
+from tinylm_cli.interop.writers import Keys, layer_types, rope_keys, window_keys, windows_keys
 
 
 def _upper_layers(read: Reader, n_layers: int) -> tuple[str, str] | None:
@@ -18,6 +21,19 @@ def _upper_layers(read: Reader, n_layers: int) -> tuple[str, str] | None:
 
 _WINDOWS = {"use_sliding_window": False, "sliding_window": 4096, "max_window_layers": 28}
 
+
+def _switched_windows(config: ModelConfig) -> Keys:
+    """Return windows as Qwen has them: turned on by a key of their own, from some layer up."""
+    if config.attention.window is None:
+        return {"use_sliding_window": False}
+    types = layer_types(config)
+    return {
+        "use_sliding_window": True,
+        "max_window_layers": types.index("sliding_attention"),
+        **windows_keys(config),
+    }
+
+
 QWEN2 = Family(
     model_type="qwen2",
     architecture="Qwen2ForCausalLM",
@@ -30,6 +46,8 @@ QWEN2 = Family(
     ),
     defaults=_WINDOWS,
     compute=(rope(), window_by_layer(_upper_layers)),
+    names=LLAMA_NAMES,
+    write=(rope_keys, _switched_windows),
 )  # fmt: skip
 
 QWEN3 = Family(
@@ -44,6 +62,8 @@ QWEN3 = Family(
     ),
     defaults=_WINDOWS,
     compute=(rope(), window_by_layer(_upper_layers)),
+    names=LLAMA_NAMES,
+    write=(rope_keys, _switched_windows),
 )  # fmt: skip
 
 
@@ -74,6 +94,17 @@ def _experts(read: Reader) -> None:
         read.put("feed_forward.n_dense_layers", len(first), "mlp_only_layers")
 
 
+def _expert_keys(config: ModelConfig) -> Keys:
+    dense = list(range(config.feed_forward.n_dense_layers))
+    windowed = {"use_sliding_window": config.attention.window is not None, **window_keys(config)}
+    return {
+        **windowed,
+        "num_experts": config.feed_forward.n_experts,
+        "mlp_only_layers": dense,
+        "decoder_sparse_step": 1,
+    }
+
+
 QWEN3_MOE = Family(
     model_type="qwen3_moe",
     architecture="Qwen3MoeForCausalLM",
@@ -91,4 +122,6 @@ QWEN3_MOE = Family(
     defaults={"use_sliding_window": False, "sliding_window": 4096, "num_experts": 128, "decoder_sparse_step": 1},
     compute=(rope(), _window_everywhere, _experts),
     aliases={"num_local_experts": "num_experts"},
+    names=EXPERT_NAMES,
+    write=(rope_keys, _expert_keys),
 )  # fmt: skip

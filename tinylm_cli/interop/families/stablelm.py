@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
+from tinylm_cli.interop.names import LLAMA_NAMES
 from tinylm_cli.interop.parts import rope
 from tinylm_cli.interop.reader import Reader
+from tinylm_cli.interop.writers import Keys, partial_rope_keys
 
 
 def _parallel(read: Reader) -> None:
@@ -12,6 +15,10 @@ def _parallel(read: Reader) -> None:
     parallel = read.flag("use_parallel_residual") is True
     read.put("block.parallel", parallel, "use_parallel_residual")
     read.put("block.shared_norm", parallel, "use_parallel_residual")
+
+
+def _parallel_keys(config: ModelConfig) -> Keys:
+    return {"use_parallel_residual": config.block.parallel}
 
 
 STABLELM = Family(
@@ -30,4 +37,6 @@ STABLELM = Family(
     musts={"qk_layernorm": Must((False,), "norms on queries and keys would have weights of their own for each head")},
     defaults={"use_parallel_residual": False},
     compute=(rope(fraction=0.25), _parallel),
+    names=LLAMA_NAMES,
+    write=(partial_rope_keys, _parallel_keys),
 )  # fmt: skip

@@ -103,10 +103,21 @@ class HubFolder:
         from safetensors import safe_open
 
         if file not in self._open:
+            if not _is_text(str(file)):
+                raise WeightsError(f"cannot read {file}: its name is not Unicode text", help="rename it")
             if not file.is_file():  # a pipe would be waited for
                 raise WeightsError(f"{file} does not exist or is not a regular file")
             self._open[file] = safe_open(file, framework="pt", device="cpu")
         return self._open[file]
+
+
+def _is_text(name: str) -> bool:
+    """Return whether a name can be written as UTF-8: JSON may hold halves of characters, and a system any bytes."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _weight_map(index: Path) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -14,16 +14,20 @@ from torch import Tensor
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
+from tinylm_cli.interop.families import BY_TYPE
+from tinylm_cli.interop.names import Names
 from tinylm_cli.interop.weights.hub_folder import HubFolder
-from tinylm_cli.interop.weights.names import names_of
 from tinylm_cli.interop.weights.pairs import Pair, pairs
 from tinylm_cli.model import TinyTransformerLM
-from tinylm_cli.model.state import stored_tensors
+from tinylm_cli.model.state import own_dtypes, stored_tensors
 from tinylm_cli.model.tensor_file import DTYPES, Planned
 from tinylm_cli.model.weights import save_tensors
 
 DERIVED = re.compile(r"(^|\.)(rotary_emb\.inv_freq|attn\.(masked_)?bias|attention\.(masked_)?bias|embed_positions)$")
 """Buffers that some files hold and every library works out again: causal masks and rotary frequencies."""
+
+HEADS = ("lm_head.weight", "embed_out.weight", "language_model.lm_head.weight")
+"""What a head is called where a file holds it again beside the table that it is tied to."""
 
 MAX_PROBLEMS = 5
 
@@ -40,7 +44,19 @@ class Source(NamedTuple):
     position: int
 
 
-def import_weights(config: ModelConfig, family: str, folder: Path, target: Path, *, config_text: str) -> int:
+class Converted(NamedTuple):
+    """What became of a folder's tensors.
+
+    Attributes:
+        tensors: How many the model has.
+        left_out: Names of those of other parts, which are not the language model's.
+    """
+
+    tensors: int
+    left_out: tuple[str, ...]
+
+
+def import_weights(config: ModelConfig, family: str, folder: Path, target: Path, *, config_text: str) -> Converted:
     """Convert the weights in ``folder`` and save them with their config, as ``tinylm build --save`` does.
 
     Every name, shape and dtype is checked before anything is written, and one tensor at a time is held in memory.
@@ -52,9 +68,6 @@ def import_weights(config: ModelConfig, family: str, folder: Path, target: Path,
         target: The folder to write, new.
         config_text: The config as YAML, stored as it is.
 
-    Returns:
-        How many tensors the model has.
-
     Raises:
         WeightsError: If the folder does not hold the weights of this model.
         OutputError: If the target exists or cannot be written.
@@ -62,18 +75,22 @@ def import_weights(config: ModelConfig, family: str, folder: Path, target: Path,
     stored = HubFolder(folder)
     model = TinyTransformerLM.from_config(config, device="meta")
     shapes = {name: tuple(tensor.shape) for name, tensor in stored_tensors(model).items()}
-    found = _renamed(list(pairs(config, names_of(family, config), shapes)), stored)
-    _check(found, stored, config=config)
-    dtype = _dtype(found, stored)
+    names = BY_TYPE[family].names_for(config)
+    found = _renamed(list(pairs(config, names, shapes)), names, stored)
+    own = own_dtypes(model)
+    left_out = tuple(name for name in stored.tensors if names.skipped and name.startswith(names.skipped))
+    _check(found, stored, own, left_out, config=config)
+    dtype = _dtype(found, stored, own)
     sources: dict[str, list[Source]] = {}
     for pair in found:
         for position, slot in enumerate(pair.ours):
             sources.setdefault(slot.name, []).append(Source(pair, position))
     planned = [
-        Planned(name, shape, dtype, partial(_made, sources[name], stored, config)) for name, shape in shapes.items()
+        Planned(name, shape, own.get(name, dtype), partial(_made, sources[name], stored, config))
+        for name, shape in shapes.items()
     ]
     save_tensors(planned, target, config_text=config_text)
-    return len(planned)
+    return Converted(len(planned), left_out)
 
 
 def _made(sources: list[Source], stored: HubFolder, config: ModelConfig) -> Tensor:
@@ -88,17 +105,36 @@ def _part(source: Source, stored: HubFolder, config: ModelConfig) -> Tensor:
     return pair.layout.split(stored.read(pair.stored), shapes, config)[source.position]
 
 
-def _renamed(expected: list[Pair], stored: HubFolder) -> list[Pair]:
-    """Return the pairs under the folder's names: files of a bare decoder leave out the first part of each."""
+def _renamed(expected: list[Pair], names: Names, stored: HubFolder) -> list[Pair]:
+    """Return the pairs under the folder's names.
+
+    Files of something larger have another beginning in the place of the first part of each; those of a bare decoder
+    leave it out.
+    """
+    for root in names.roots:
+        renamed = [pair._replace(stored=_beginning(pair.stored, root)) for pair in expected]
+        if renamed[0].stored in stored.tensors:
+            return renamed
     first = expected[0].stored.partition(".")[0] + "."
     if any(name.startswith(first) for name in stored.tensors):
         return expected
     return [pair._replace(stored=pair.stored.removeprefix(first)) for pair in expected]
 
 
-def _check(expected: list[Pair], stored: HubFolder, *, config: ModelConfig) -> None:
+def _beginning(name: str, root: Mapping[str, str]) -> str:
+    return next((theirs + name.removeprefix(ours) for ours, theirs in root.items() if name.startswith(ours)), name)
+
+
+def _check(
+    expected: list[Pair],
+    stored: HubFolder,
+    own: Mapping[str, torch.dtype],
+    left_out: Sequence[str],
+    *,
+    config: ModelConfig,
+) -> None:
     """Refuse a folder whose tensors are not those expected, before any is read."""
-    problems = list(_problems(expected, stored, config))
+    problems = list(_problems(expected, stored, own, left_out, config))
     if problems:
         rest = len(problems) - MAX_PROBLEMS
         listed = "; ".join(problems[:MAX_PROBLEMS]) + (f"; and {rest} more" if rest > 0 else "")
@@ -107,7 +143,13 @@ def _check(expected: list[Pair], stored: HubFolder, *, config: ModelConfig) -> N
         )
 
 
-def _problems(expected: list[Pair], stored: HubFolder, config: ModelConfig) -> Iterator[str]:
+def _problems(
+    expected: list[Pair],
+    stored: HubFolder,
+    own: Mapping[str, torch.dtype],
+    left_out: Sequence[str],
+    config: ModelConfig,
+) -> Iterator[str]:
     for pair in expected:
         tensor = stored.tensors.get(pair.stored)
         if tensor is None:
@@ -116,26 +158,37 @@ def _problems(expected: list[Pair], stored: HubFolder, config: ModelConfig) -> I
             yield f"{pair.stored} has shape {tensor.shape}, not {pair.stored_shape}"
         elif tensor.dtype not in DTYPES:
             yield f"{pair.stored} is {tensor.dtype}, and weights are {', '.join(DTYPES)}"
-    known = {pair.stored for pair in expected}
+        elif pair.ours[0].name in own and tensor.dtype == "F64":
+            yield f"{pair.stored} is F64, and what a router adds to its scores is kept in F32"
+    known = {pair.stored for pair in expected} | set(left_out)
     for name in stored.tensors:
         if name in known or DERIVED.search(name):
             continue
-        if config.tie_weights and name in ("lm_head.weight", "embed_out.weight"):
-            embedding = expected[0].stored
-            if embedding in stored.tensors and not torch.equal(stored.read(name), stored.read(embedding)):
-                yield f"{name} differs from {embedding}, and the config ties them"
+        if config.tie_weights and name in HEADS:
+            yield from _other_head(name, expected[0].stored, stored)
             continue
         yield f"{name} is unexpected"
 
 
-def _dtype(found: list[Pair], stored: HubFolder) -> torch.dtype:
+def _other_head(name: str, embedding: str, stored: HubFolder) -> Iterator[str]:
+    """Yield how a head that is stored beside the table it is tied to differs from it, bit by bit."""
+    head, table = stored.tensors[name], stored.tensors.get(embedding)
+    if table is None or table.dtype not in DTYPES:
+        return  # told of the table
+    if head.dtype != table.dtype:
+        yield f"{name} is {head.dtype} and {embedding} {table.dtype}, and the config ties them"
+    elif head.shape != table.shape or not torch.equal(_bits(stored.read(name)), _bits(stored.read(embedding))):
+        yield f"{name} differs from {embedding}, and the config ties them"
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    return tensor.view(torch.uint8)
+
+
+def _dtype(found: list[Pair], stored: HubFolder, own: Mapping[str, torch.dtype]) -> torch.dtype:
     """Return the dtype of the weights; what a router keeps beside them may have another."""
-    counts = Counter(stored.tensors[pair.stored].dtype for pair in found if not _is_correction(pair))
+    counts = Counter(stored.tensors[pair.stored].dtype for pair in found if pair.ours[0].name not in own)
     if len(counts) > 1:
         kinds = ", ".join(f"{count:,} {dtype}" for dtype, count in counts.most_common())
         raise WeightsError(f"{stored.folder} mixes types: {kinds}", help="convert them all to one")
     return DTYPES[next(iter(counts))]
-
-
-def _is_correction(pair: Pair) -> bool:
-    return pair.ours[0].name.endswith("score_correction")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
+
+import torch
+from torch import Tensor
 
 from tinylm_cli.config.schema import ModelConfig
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from tinylm_cli.interop.names import Lie
 
 Shape = tuple[int, ...]
 
@@ -80,8 +81,6 @@ class Concatenated:
 
     def join(self, ours: Sequence[Tensor], config: ModelConfig) -> Tensor:  # noqa: ARG002
         """Return the parts in one."""
-        import torch
-
         whole = torch.cat(tuple(ours))
         return whole.t() if self.transposed else whole
 
@@ -95,16 +94,12 @@ class ByGroup:
 
     def split(self, stored: Tensor, shapes: Sequence[Shape], config: ModelConfig) -> tuple[Tensor, ...]:
         """Return queries, keys and values, each head by head."""
-        import torch
-
         groups = torch.unflatten(stored, 0, (config.n_kv_heads, -1, config.d_head))  # (G, H/G + 2, K, ...)
         parts = (groups[:, :-2], groups[:, -2:-1], groups[:, -1:])
         return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
 
     def join(self, ours: Sequence[Tensor], config: ModelConfig) -> Tensor:
         """Return them group by group."""
-        import torch
-
         heads = [torch.unflatten(part, 0, (config.n_kv_heads, -1, config.d_head)) for part in ours]  # (G, h, K, ...)
         return torch.cat(heads, dim=1).flatten(0, 2)
 
@@ -124,15 +119,15 @@ class Alternating:
 
     def join(self, ours: Sequence[Tensor], config: ModelConfig) -> Tensor:  # noqa: ARG002
         """Return both in one."""
-        import torch
-
         parts = [part.transpose(1, 2) if part.dim() == 3 else part for part in ours]
         return torch.stack(parts, dim=-1).flatten(-2)
 
 
-SAME = Same()
-TRANSPOSED = Transposed()
-CONCATENATED = Concatenated()
-CONCATENATED_TRANSPOSED = Concatenated(transposed=True)
-BY_GROUP = ByGroup()
-ALTERNATING = Alternating()
+LAYOUTS: dict[Lie, Layout] = {
+    Lie.same: Same(),
+    Lie.transposed: Transposed(),
+    Lie.concatenated: Concatenated(),
+    Lie.concatenated_transposed: Concatenated(transposed=True),
+    Lie.by_group: ByGroup(),
+    Lie.alternating: Alternating(),
+}

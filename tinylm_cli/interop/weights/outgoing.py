@@ -13,12 +13,12 @@ from torch import Tensor
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import OutputError
 from tinylm_cli.interop.choice import Choice
-from tinylm_cli.interop.weights.names import names_of
+from tinylm_cli.interop.families import BY_TYPE
 from tinylm_cli.interop.weights.pairs import Pair, Slot, pairs
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.folder import write_folder
 from tinylm_cli.model.position import LearnedPosition, SinusoidalPosition
-from tinylm_cli.model.state import stored_tensors
+from tinylm_cli.model.state import own_dtypes, stored_tensors
 from tinylm_cli.model.tensor_file import Planned, write_tensors
 
 EMBEDDING = "embedding.token_embedding.embedding.weight"
@@ -76,8 +76,12 @@ def export_model(model: TinyTransformerLM, choice: Choice, directory: Path, *, o
     dtype = model.lm_head.weight.dtype
     document = MARK | choice.expressed.document | {"torch_dtype": str(dtype).removeprefix("torch.")}
     shapes = {name: tuple(tensor.shape) for name, tensor in _described(config).items()}
-    found = pairs(config, names_of(choice.expressed.family, config), shapes)
-    planned = [Planned(p.stored, p.stored_shape, dtype, partial(_joined, p, values, config)) for p in found]
+    found = pairs(config, BY_TYPE[choice.expressed.family].names_for(config), shapes)
+    own = own_dtypes(model)
+    planned = [
+        Planned(p.stored, p.stored_shape, own.get(p.ours[0].name, dtype), partial(_joined, p, values, config))
+        for p in found
+    ]
 
     def write(folder: Path) -> None:
         (folder / CONFIG_FILE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8", newline="\n")

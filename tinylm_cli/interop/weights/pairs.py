@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.weights.layouts import SAME, TRANSPOSED, Layout, Shape
-from tinylm_cli.interop.weights.names import Names
+from tinylm_cli.interop.names import Lie, Names
+from tinylm_cli.interop.weights.layouts import LAYOUTS, Layout, Shape
 
 
 class Slot(NamedTuple):
@@ -52,35 +52,37 @@ def pairs(config: ModelConfig, names: Names, shapes: Mapping[str, Shape]) -> Ite
         shapes: Shape of each tensor of ours by full name; a tied one under its first name only.
     """
     for ours, stored in names.outside.items():
-        yield from _module(ours, stored, shapes, SAME)
+        yield from _module(ours, stored, shapes, Lie.same)
     for layer in range(config.n_layers):
         block, prefix = f"blocks.{layer}.", names.prefix.format(i=layer)
         for ours, stored in names.layer.items():
             fused = any(ours in each.ours for each in names.fused)
             if not fused:
-                yield from _module(block + ours, prefix + stored, shapes, TRANSPOSED if names.transposed else SAME)
+                yield from _module(
+                    block + ours, prefix + stored, shapes, Lie.transposed if names.transposed else Lie.same
+                )
         for fused_modules in names.fused:
-            for kind, layout in (("weight", fused_modules.weight), ("bias", fused_modules.bias)):
+            for kind, lie in (("weight", fused_modules.weight), ("bias", fused_modules.bias)):
                 found = [f"{block}{ours}.{kind}" for ours in fused_modules.ours]
-                yield from _whole(found, f"{prefix}{fused_modules.stored}.{kind}", shapes, layout)
+                yield from _whole(found, f"{prefix}{fused_modules.stored}.{kind}", shapes, lie)
         for ours, stored in names.exact.items():
-            yield from _whole([block + ours], prefix + stored, shapes, SAME)
-        for several, stored, layout in names.stacked:
-            yield from _whole([block + ours for ours in several], prefix + stored, shapes, layout)
+            yield from _whole([block + ours], prefix + stored, shapes, Lie.same)
+        for several, stored, lie in names.stacked:
+            yield from _whole([block + ours for ours in several], prefix + stored, shapes, lie)
         for ours, stored in names.experts.items():
             yield from _of_each_expert(block + ours, prefix + stored, shapes)
 
 
-def _module(ours: str, stored: str, shapes: Mapping[str, Shape], layout: Layout) -> Iterator[Pair]:
+def _module(ours: str, stored: str, shapes: Mapping[str, Shape], lie: Lie) -> Iterator[Pair]:
     for kind in ("weight", "bias"):
         name = f"{ours}.{kind}"
         flat = len(shapes.get(name, ())) < 2
-        yield from _whole([name], f"{stored}.{kind}", shapes, SAME if flat else layout)
+        yield from _whole([name], f"{stored}.{kind}", shapes, Lie.same if flat else lie)
 
 
-def _whole(ours: list[str], stored: str, shapes: Mapping[str, Shape], layout: Layout) -> Iterator[Pair]:
+def _whole(ours: list[str], stored: str, shapes: Mapping[str, Shape], lie: Lie) -> Iterator[Pair]:
     if all(name in shapes for name in ours):
-        yield Pair(stored, tuple(Slot(name, None, shapes[name]) for name in ours), layout)
+        yield Pair(stored, tuple(Slot(name, None, shapes[name]) for name in ours), LAYOUTS[lie])
 
 
 def _of_each_expert(ours: str, stored: str, shapes: Mapping[str, Shape]) -> Iterator[Pair]:
@@ -89,4 +91,4 @@ def _of_each_expert(ours: str, stored: str, shapes: Mapping[str, Shape]) -> Iter
         if name in shapes:
             experts, *rest = shapes[name]
             for expert in range(experts):
-                yield Pair(f"{stored.format(e=expert)}.{kind}", (Slot(name, expert, tuple(rest)),), SAME)
+                yield Pair(f"{stored.format(e=expert)}.{kind}", (Slot(name, expert, tuple(rest)),), LAYOUTS[Lie.same])

@@ -48,7 +48,9 @@ def causality_perturbation(context: Context) -> Outcome:
         changed = tokens.clone()
         changed[:, position + 1 :] = (changed[:, position + 1 :] + 1) % vocab_size
         leaks.append((context.logits(changed) - logits)[:, : position + 1])
-    leak, limit = largest(*leaks), context.tolerance(logits)
+    leak, limit = largest(*leaks), context.tolerance(largest(logits))
+    if reason := context.blind(limit):
+        return skip(reason)
     changed = tokens.clone()
     changed[:, 0] = (changed[:, 0] + 1) % vocab_size
     influence = largest((context.logits(changed) - logits)[:, 1:])

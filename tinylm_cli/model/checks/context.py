@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.machine import require_memory
 from tinylm_cli.model.architecture import unique_params
+from tinylm_cli.model.initialise import STD
 from tinylm_cli.model.lm import TinyTransformerLM
 
 BATCH = 2
@@ -74,11 +76,24 @@ class Context:
 
     @property
     def rigid(self) -> bool:
-        """Whether the norms leave a vector next to nothing to say.
+        """Whether the norms leave a vector next to nothing to say."""
+        return self.is_rigid(self.config.d_model)
+
+    def is_rigid(self, width: int) -> bool:
+        """Return whether a norm over so many dimensions gives much the same whatever it reads.
 
         LayerNorm maps every vector of 1 dimension to 0 and of 2 to ±(1, -1), RMSNorm of 1 to ±1.
         """
-        return self.config.d_model <= (2 if self.config.norm.kind == "layernorm" else 1)
+        return width <= (2 if self.config.norm.kind == "layernorm" else 1)
+
+    @property
+    def squashed(self) -> bool:
+        """Whether the head's soft-cap is below the spread of new logits, 0.02 · √d_model, where tanh is all but flat.
+
+        What the model makes of its tokens then hardly reaches the logits, and no slope leads back.
+        """
+        cap = self.config.head.logit_softcap
+        return cap is not None and cap < STD * math.sqrt(self.config.d_model)
 
     @property
     def responsive(self) -> bool:
@@ -87,10 +102,12 @@ class Context:
         A new block adds to a vector about 0.02² · d_model of its size, which half precision rounds away in a narrow
         model.
         """
+        config, attention = self.config, self.config.attention
         half = self.dtype.itemsize < torch.float32.itemsize
-        if all(self.config.window(layer) == 1 for layer in range(self.config.n_layers)):  # each sees itself alone
+        if all(config.window(layer) == 1 for layer in range(config.n_layers)):  # each sees itself alone
             return False
-        return not self.rigid and not (half and self.config.d_model < WIDE)
+        mute = attention.kind == "latent" and self.is_rigid(attention.kv_rank)  # values come from one such vector
+        return not self.rigid and not mute and not self.squashed and not (half and config.d_model < WIDE)
 
     def logits(self, tokens: Tensor) -> Tensor:
         """Return the logits (B, T, V) of ids (B, T), without gradients."""
@@ -98,9 +115,23 @@ class Context:
             logits: Tensor = self.model(tokens)  # (B, T, V)
         return logits
 
-    def tolerance(self, logits: Tensor) -> float:
-        """Return how far values computed in another way may be from ``logits``."""
-        return TOLERANCE[self.dtype] * largest(logits)
+    def tolerance(self, largest_logit: float) -> float:
+        """Return how far logits computed in another way may be, the largest of which is as given.
+
+        Under a soft-cap what counts is how large they are before it: it keeps differences as they are near 0.
+        """
+        if self.config.head.logit_softcap is not None:
+            with torch.no_grad():
+                largest_logit = largest(self.model.lm_head(self.model.hidden(self.tokens)))
+        return TOLERANCE[self.dtype] * largest_logit
+
+    def blind(self, limit: float) -> str | None:
+        """Return why logits within ``limit`` of each other say nothing, or None where they do."""
+        cap = self.config.head.logit_softcap
+        if cap is None or limit < cap:
+            return None
+        name = str(self.dtype).removeprefix("torch.")
+        return f"head.logit_softcap {cap:g} keeps logits closer together than {name} rounds them"
 
     def require(self, bytes_per_param: int, what: str) -> None:
         """Refuse work that allocates so much for each parameter, if it does not fit in this machine.

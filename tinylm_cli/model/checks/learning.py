@@ -148,6 +148,8 @@ def overfits_one_batch(context: Context) -> Outcome:
         return skip("with vocab_size 1 the loss is 0 from the start")
     if context.rigid:
         return skip(f"with d_model {context.config.d_model} the norms leave nothing to tell tokens apart by")
+    if context.squashed:
+        return skip(f"head.logit_softcap {context.config.head.logit_softcap:g} is flat where new logits lie")
     dtype = torch.promote_types(context.dtype, torch.float32)
     held = 4 * dtype.itemsize + (context.dtype.itemsize if dtype != context.dtype else 0)
     context.require(held, "training a copy: weights, gradients and two moments")
@@ -170,14 +172,35 @@ def _everything_learns(context: Context) -> bool:
     """Return whether a gradient of zero is surely an error.
 
     It is not where training may have silenced units, where there is nothing to tell positions apart by, where float16
-    rounds small gradients to zero, where ReLU may have silenced every unit from the start, or where a router has a
-    single weight to give, which is 1 whatever it scores.
+    rounds small gradients to zero, where ReLU may have silenced every unit from the start, where a router has a single
+    weight to give, which is 1 whatever it scores, or where attention has nothing to choose by.
     """
-    config = context.config
+    config, feed_forward = context.config, context.config.feed_forward
     varied = config.vocab_size > 1 and context.tokens.shape[1] > 1
-    answering = config.feed_forward.activation != "relu" or config.d_ff >= MANY
-    feed_forward = config.feed_forward
+    answering = feed_forward.activation != "relu" or config.d_ff >= MANY
     shares = feed_forward.router == "topk_softmax" or feed_forward.renormalise or feed_forward.n_experts == 1
     weighing = feed_forward.n_experts is None or not shares or min(feed_forward.top_k, feed_forward.n_experts) > 1
-    learns = varied and answering and weighing and context.dtype != torch.float16
+    learns = varied and answering and weighing and _attention_chooses(context) and context.dtype != torch.float16
     return context.drawn and context.responsive and learns
+
+
+def _attention_chooses(context: Context) -> bool:
+    """Return whether scores answer to queries and keys: the norms let them through, and so do windows and soft-caps.
+
+    A token that sees itself alone has one weight to give. New scores spread by about 0.02² · d_model · √d_head times
+    their scale, and by √d_head times it where queries and keys are normalised: under a soft-cap lower than that, tanh
+    may be flat to the last bit.
+    """
+    config, attention = context.config, context.config.attention
+    normalised = attention.qk_norm != "none"
+    if attention.kind == "latent":
+        widths = [attention.kv_rank, *([attention.q_rank] if attention.q_rank is not None else [])]
+    else:
+        heads = config.n_kv_heads if attention.qk_norm == "full" else 1
+        widths = [heads * config.d_head] if normalised else []
+    rigid = any(context.is_rigid(width) for width in widths)
+    alone = any(config.window(layer) == 1 for layer in range(config.n_layers)) and not attention.sinks
+    scale = config.d_head**-0.5 if attention.scale is None else attention.scale
+    spread = scale * math.sqrt(config.d_head) * (1.0 if normalised else STD**2 * config.d_model)
+    capped = attention.logit_softcap is not None and attention.logit_softcap < spread
+    return not rigid and not alone and not capped

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tinylm_cli.quantities import binary_bytes
+from tinylm_cli.quantities import Quantity, binary_bytes
 from tinylm_cli.render.blocks import Block, Branch, Cell, Column, Heading, Note, Style, Tree, View
-from tinylm_cli.render.units import integer, shape
+from tinylm_cli.render.units import integer, percent, shape
 from tinylm_cli.render.views.params import ledger_blocks
 from tinylm_cli.reports.architecture import BuildReport, ModuleNode, Proof
 
@@ -32,19 +32,20 @@ def _tree(root: ModuleNode, depth: int | None) -> Tree:
     columns = (
         Column("module", shrink=True),
         Column("shape", right=True, keep=4),
-        Column("parameters", right=True),
+        Column("parameters", right=True, key="params"),
         Column("share", right=True, keep=6),
     )
     return Tree(columns, _branch(root, depth))
 
 
 def _branch(node: ModuleNode, depth: int | None) -> Branch:
-    label, params, share = node.name, integer(node.params), f"{node.share * 100:.1f}%"
+    label, params, share = node.name, integer(node.params), percent(node.share)
     if node.tied_to:
-        label, params, share = f"{node.name} → {node.tied_to.partition('.')[2] or node.tied_to}", "tied", ""
+        label = f"{node.name} → {node.tied_to.partition('.')[2] or node.tied_to}"
+        params, share = Quantity("tied", 0), Quantity("", 0)
     elif node.count > 1:  # the sum stands one line up, and what stands below is one of them
         label, params = f"{node.name} × {node.count}, each", integer(node.params // node.count)
-        share = f"{node.share / node.count * 100:.1f}%"
+        share = percent(node.share / node.count)
     size = Cell(shape(node.shape) if node.shape else "", "muted")
     deeper = None if depth is None else depth - 1
     children = () if depth == 0 else tuple(_branch(child, deeper) for child in node.children)

@@ -5,13 +5,22 @@ from __future__ import annotations
 from tinylm_cli.render.blocks import Cell, Column, Heading, Note, Table, View
 from tinylm_cli.reports.check import CheckReport, Law
 
-_MARKS = {"pass": Cell("✓ pass", "good"), "fail": Cell("✗ fail", "bad"), "skip": Cell("· skip", "muted")}
+_MARKS = {
+    "pass": Cell("✓ pass", "good", "pass"),
+    "fail": Cell("✗ fail", "bad", "fail"),
+    "skip": Cell("· skip", "muted", "skip"),
+}
 
 
 def check_view(report: CheckReport) -> View:
     """Show every law with its figure, and how many held."""
     weights = f"weights of {report.weights}" if report.weights else f"seed {report.seed}"
-    columns = (Column(""), Column("law"), Column("what holds", keep=1), Column("measured", wrap=True))
+    columns = (
+        Column("", key="status"),
+        Column("law", key="name"),
+        Column("what holds", keep=1, key="claim"),
+        Column("measured", wrap=True, key="figure"),
+    )
     table = Table(
         columns, tuple((_MARKS[law.status], Cell(law.name, "name"), law.claim, _figure(law)) for law in report.laws)
     )

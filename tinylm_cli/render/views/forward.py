@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tinylm_cli.quantities import BYTE_VOCAB_SIZE
+from tinylm_cli.quantities import BYTE_VOCAB_SIZE, Quantity
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Table, View
-from tinylm_cli.render.units import integer, shape
+from tinylm_cli.render.units import fixed, integer, percent, shape
 from tinylm_cli.reports.forward import Candidate, ForwardReport, Stage
 
 _MOST_BLOCKS = 16
 """A model of more blocks has all but three of them left out, unless asked for."""
+
+_FINITE = {
+    None: Cell(""),
+    True: Cell(Quantity("✓", value=True), "good"),
+    False: Cell(Quantity("✗ not finite", value=False), "bad"),
+}
 
 
 def forward_view(report: ForwardReport, *, expand: bool) -> View:
@@ -28,8 +34,8 @@ def forward_view(report: ForwardReport, *, expand: bool) -> View:
 
 def _stages(stages: tuple[Stage, ...], *, expand: bool) -> Table:
     columns = (
-        Column("stage", shrink=True),
-        Column("what it does", keep=1),
+        Column("stage", shrink=True, key="name"),
+        Column("what it does", keep=1, key="kind"),
         Column("shape", right=True),
         Column("mean", right=True, keep=3),
         Column("std", right=True, keep=4),
@@ -63,8 +69,8 @@ def _in_a_block(stage: Stage) -> bool:
 
 
 def _stage(stage: Stage) -> Row:
-    finite = {None: Cell(""), True: Cell("✓", "good"), False: Cell("✗ not finite", "bad")}[stage.finite]
-    name = Cell("  " * stage.depth + stage.name, "name" if stage.depth == 0 else "plain")
+    finite = _FINITE[stage.finite]
+    name = Cell("  " * stage.depth + stage.name, "name" if stage.depth == 0 else "plain", stage.name)
     return (name, Cell(stage.kind, "muted"), shape(stage.shape), _figure(stage.mean), _figure(stage.std), finite)
 
 
@@ -72,12 +78,12 @@ def _candidates(report: ForwardReport) -> Table:
     rows = tuple(
         (
             Cell(_token_words(candidate, report.vocab_size), "name"),
-            f"{candidate.probability * 100:.2f}%",
+            percent(candidate.probability, 2),
             Bar(candidate.probability),
         )
         for candidate in report.candidates
     )
-    return Table((Column("next token"), Column("probability", right=True), Column("", keep=1)), rows)
+    return Table((Column("next token", key="token"), Column("probability", right=True), Column("", keep=1)), rows)
 
 
 def _token_words(candidate: Candidate, vocab_size: int) -> str:
@@ -106,4 +112,4 @@ def _notes(report: ForwardReport) -> list[Note]:
 
 
 def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:z.3f}".replace("-", "−")
+    return "" if value is None else fixed(value, 3)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tinylm_cli.quantities import binary_bytes
+from tinylm_cli.quantities import Quantity, binary_bytes
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Table, View
 from tinylm_cli.render.units import (
     compact,
     integer,
     percentages,
     shape,
+    signed_integer,
     signed_percent,
     small_percent,
     stated_count,
@@ -19,6 +20,8 @@ from tinylm_cli.reports.params import ModelParams, ParamsReport, PartParams
 
 NOMINAL_TOLERANCE = 0.05
 """A nominal size further than this from the true one is flagged: names are rounded, but not by more."""
+
+_TIED = Cell(Quantity("tied", 0), "muted")
 
 
 def params_view(report: ParamsReport, convention: str | None = None) -> View:
@@ -37,7 +40,7 @@ def nominal_cell(model: ModelParams) -> Cell:
     if model.nominal_error is None:
         return Cell("")
     if model.nominal_error == 0:
-        return Cell("exact", "good")
+        return Cell(Quantity("exact", 0), "good")
     far = abs(model.nominal_error) > NOMINAL_TOLERANCE
     return Cell(signed_percent(model.nominal_error), "bad" if far else "good")
 
@@ -102,13 +105,13 @@ def _ledger_row(label: Cell, figures: tuple[int, int, int], share: Cell | str = 
 
 def _comparison(models: Sequence[ModelParams]) -> Table:
     columns = (
-        Column("config", shrink=True),
-        Column("nominal", right=True),
-        Column("parameters", right=True),
-        Column("differs", right=True),
-        Column("untied", right=True, keep=2),
-        Column("tying saves", right=True, keep=3),
-        Column("weights", right=True, keep=1),
+        Column("config", shrink=True, key="name"),
+        Column("nominal", right=True, key="nominal_params"),
+        Column("parameters", right=True, key="total_params"),
+        Column("differs", right=True, key="nominal_error"),
+        Column("untied", right=True, keep=2, key="untied_params"),
+        Column("tying saves", right=True, keep=3, key="tied_saved_params"),
+        Column("weights", right=True, keep=1, key="weights_bytes"),
     )
     rows = tuple(
         (
@@ -117,7 +120,7 @@ def _comparison(models: Sequence[ModelParams]) -> Table:
             Cell(integer(model.total_params), "strong"),
             nominal_cell(model),
             integer(model.untied_params),
-            integer(model.tied_saved_params) if model.tied_saved_params else Cell("untied", "muted"),
+            integer(model.tied_saved_params) if model.tied_saved_params else Cell(Quantity("untied", 0), "muted"),
             binary_bytes(model.weights_bytes),
         )
         for model in models
@@ -146,24 +149,24 @@ def _breakdown(model: ModelParams, convention: str | None) -> list[Block]:
 
 
 def _counts(model: ModelParams, convention: str) -> Table:
-    """Show the unique count, and those of a convention with what sets them apart."""
+    """Show the unique count, and those of a convention or group of them with what sets each apart."""
     columns = (
         Column("convention"),
-        Column("parameters", right=True),
-        Column("difference", right=True, keep=6),
-        Column("what is counted", wrap=True),
+        Column("parameters", right=True, key="params"),
+        Column("difference", right=True, keep=6, key="difference_params"),
+        Column("what is counted", wrap=True, key="explanation"),
     )
     rows = tuple(
         (
             Cell(count.convention, "name"),
-            Cell(integer(count.params), "strong" if count.convention == convention else "plain"),
-            f"{count.difference_params:+,}".replace("-", "−") if count.difference_params else "",
+            Cell(integer(count.params), "plain" if count.convention == "unique" else "strong"),
+            signed_integer(count.difference_params) if count.difference_params else Quantity("", 0),
             count.explanation,
         )
         for count in model.counts
-        if count.convention in ("unique", convention)
+        if count.convention in ("unique", convention) or count.convention.startswith(f"{convention}-")
     )
-    return Table(columns, rows)
+    return Table(columns, rows, main=True)
 
 
 def _components(model: ModelParams) -> Table:
@@ -171,17 +174,17 @@ def _components(model: ModelParams) -> Table:
     rows = tuple(
         (
             Cell(part.name, "name"),
-            integer(part.params) if not part.tied_to else Cell("tied", "muted"),
+            integer(part.params) if not part.tied_to else _TIED,
             "" if part.tied_to else share,
-            Bar(part.share) if not part.tied_to else Cell(f"to {part.tied_to}", "muted"),
+            Bar(part.share) if not part.tied_to else Cell(f"to {part.tied_to}", "muted", part.tied_to),
         )
         for part, share in zip(model.components, shares, strict=True)
     )
     columns = (
-        Column("component", shrink=True),
-        Column("parameters", right=True),
+        Column("component", shrink=True, key="name"),
+        Column("parameters", right=True, key="params"),
         Column("share", right=True, keep=6),
-        Column("", keep=1),
+        Column("", keep=1, key="tied_to"),
     )
     return Table(columns, rows, ("total", integer(model.total_params), "100.0%", ""))
 
@@ -192,15 +195,15 @@ def _parts(parts: Sequence[PartParams], total: int) -> Table:
     rows: list[Row] = []
     for part, share in zip(parts, shares, strict=True):
         size: Row = (Cell(shape(part.shape), "muted") if part.shape else "",) if with_shapes else ()
-        count = Cell(f"× {part.count}" if part.count > 1 else "", "muted")
-        params = Cell("tied", "muted") if part.tied_to else Cell(integer(part.params))
+        count = Cell(Quantity(f"× {part.count}" if part.count > 1 else "", part.count), "muted")
+        params = _TIED if part.tied_to else Cell(integer(part.params))
         rows.append((Cell(part.name, "name"), *size, count, params, "" if part.tied_to else share, Bar(part.share)))
     shape_column = (Column("shape", right=True, keep=3),) if with_shapes else ()
     columns = (
-        Column("tensor" if with_shapes else "layer", shrink=True),
+        Column("tensor" if with_shapes else "layer", shrink=True, key="name"),
         *shape_column,
-        Column("", keep=2),
-        Column("parameters", right=True),
+        Column("", keep=2, key="count"),
+        Column("parameters", right=True, key="params"),
         Column("share", right=True, keep=6),
         Column("", keep=1),
     )

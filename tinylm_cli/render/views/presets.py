@@ -11,22 +11,22 @@ from tinylm_cli.reports.presets import Origin, PresetsReport, ShowReport
 def presets_view(report: PresetsReport, what: str = "preset") -> View:
     """Show shipped configs as a table, headed by ``what`` they are."""
     columns = (
-        Column(what),
+        Column(what, key="name"),
         Column("vocab_size", right=True, keep=3),
         Column("d_model", right=True),
         Column("n_heads", right=True, keep=2),
         Column("n_layers", right=True),
         Column("d_ff", right=True, keep=1),
-        Column("nominal", right=True, keep=4),
-        Column("parameters", right=True),
+        Column("nominal", right=True, keep=4, key="nominal_params"),
+        Column("parameters", right=True, key="total_params"),
     )
     rows = tuple(
         (
             Cell(preset.name, "name"),
             integer(preset.vocab_size),
             integer(preset.d_model),
-            str(preset.n_heads),
-            str(preset.n_layers),
+            integer(preset.n_heads),
+            integer(preset.n_layers),
             integer(preset.d_ff),
             stated_count(preset.nominal_params) if preset.nominal_params else "",
             Cell(integer(preset.total_params), "strong"),

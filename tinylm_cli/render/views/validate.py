@@ -74,5 +74,7 @@ def _summary(report: ValidateReport) -> Iterator[str]:
     elif only.total_params is not None:
         held = f", {counted(len(only.assertions), 'check')} passed" if only.assertions else ""
         yield f"{only.path} is valid: {counted(only.total_params, 'parameter')}{held}."
+    elif only.accelerators is not None:
+        yield f"{only.path} is valid: {counted(only.accelerators, 'accelerator')}."
     elif only.diagnostics:
         yield f"{only.path}: {_verdict(only)}."

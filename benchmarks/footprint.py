@@ -1,0 +1,140 @@
+"""What a training step of the real model holds, measured by torch itself: the tensors autograd keeps, and the peak."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed._tools.mem_tracker import MemTracker
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint
+
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model import TinyTransformerLM
+from tinylm_cli.reports.memory import Optimizer
+
+MakeOptimizer = Callable[[nn.Module], tuple[torch.optim.Optimizer, ...]]
+
+
+def ids(config: ModelConfig, batch_size: int, seq_len: int, device: str = "cpu") -> tuple[Tensor, Tensor]:
+    """Return tokens and targets (B, T), each in a storage of its own."""
+    generator = torch.Generator().manual_seed(0)
+    tokens, targets = torch.randint(config.vocab_size, (2, batch_size, seq_len), generator=generator)
+    return tokens.clone().to(device), targets.clone().to(device)
+
+
+def loss_of(model: nn.Module, tokens: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean cross-entropy, computed in float32 at least."""
+    logits = model(tokens).flatten(0, 1)
+    return functional.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), targets.flatten())
+
+
+def written_out(math: bool) -> Any:  # noqa: FBT001
+    """Return a context in which torch's attention writes its scores out, or one that leaves the choice to torch."""
+    return sdpa_kernel(SDPBackend.MATH) if math else nullcontext()
+
+
+def saved_bytes(model: TinyTransformerLM, batch_size: int, seq_len: int, *, math: bool = False) -> int:
+    """Return the bytes of the storages that autograd keeps for a backward pass, parameters and buffers aside."""
+    own = {tensor.untyped_storage().data_ptr() for tensor in [*model.parameters(), *model.buffers()]}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()  # held, so that no later one gets its address
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    tokens, targets = ids(model.config, batch_size, seq_len)
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with hooks, written_out(math):
+        loss_of(model.train(), tokens, targets)
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+def peak_bytes(
+    model: TinyTransformerLM,
+    make_optimizer: MakeOptimizer,
+    batch_size: int,
+    seq_len: int,
+    *,
+    math: bool = False,
+    recompute: bool = False,
+) -> int:
+    """Return the most bytes of tensors alive at once in the second of two training steps, which has moments to update.
+
+    Counted by torch's own tracker: parameters, buffers, gradients, optimizer, activations, and what is computed with.
+    """
+    tokens, targets = ids(model.config, batch_size, seq_len)
+    steps = Steps(model, make_optimizer, recompute=recompute)
+    tracker = MemTracker()
+    tracker.track_external(model, *steps.optimizers, tokens, targets)
+    with warnings.catch_warnings(), tracker, written_out(math):
+        warnings.simplefilter("ignore")  # of hooks on a model whose output needs no gradient
+        for _ in range(2):
+            steps.take(tokens, targets)
+            tracker.reset_mod_stats()
+    return sum(int(device["Total"]) for device in tracker.get_tracker_snapshot("peak").values())
+
+
+def cuda_peak_bytes(
+    model: TinyTransformerLM, make_optimizer: MakeOptimizer, batch_size: int, seq_len: int, *, recompute: bool = False
+) -> int:
+    """Return the most bytes that CUDA's allocator had given out at once in the second of two training steps."""
+    tokens, targets = ids(model.config, batch_size, seq_len, "cuda")
+    steps = Steps(model, make_optimizer, recompute=recompute)
+    steps.take(tokens, targets)
+    torch.cuda.reset_peak_memory_stats()
+    steps.take(tokens, targets)
+    return torch.cuda.max_memory_allocated()
+
+
+class Steps:
+    """Training steps of a model, each layer recomputed in its backward pass or not.
+
+    Args:
+        model: What is trained.
+        make_optimizer: Returns what updates it; several optimizers where no single one takes every parameter.
+        recompute: Whether a layer keeps its input alone.
+    """
+
+    def __init__(self, model: TinyTransformerLM, make_optimizer: MakeOptimizer, *, recompute: bool) -> None:
+        self.model = model.train()
+        self.optimizers = make_optimizer(model)
+        if recompute:
+            for block in model.blocks:
+                block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+
+    def take(self, tokens: Tensor, targets: Tensor) -> None:
+        """Update the model once."""
+        torch.autograd.backward(loss_of(self.model, tokens, targets))
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+
+
+def _adamw(model: nn.Module) -> tuple[torch.optim.Optimizer, ...]:
+    fused = next(model.parameters()).is_cuda
+    return (torch.optim.AdamW(model.parameters(), fused=fused),)
+
+
+def _muon(model: nn.Module) -> tuple[torch.optim.Optimizer, ...]:
+    hidden = [p for name, p in model.named_parameters() if p.dim() > 1 and name.startswith("blocks.")]
+    others = [p for name, p in model.named_parameters() if p.dim() < 2 or not name.startswith("blocks.")]
+    return torch.optim.Muon(hidden), torch.optim.AdamW(others)
+
+
+OPTIMIZERS: dict[Optimizer, MakeOptimizer] = {
+    "adamw": _adamw,
+    "adafactor": lambda model: (torch.optim.Adafactor(model.parameters()),),
+    "sgd": lambda model: (torch.optim.SGD(model.parameters()),),
+    "sgd_momentum": lambda model: (torch.optim.SGD(model.parameters(), momentum=0.9),),
+    **({"muon": _muon} if hasattr(torch.optim, "Muon") else {}),
+}
+"""Torch's own optimizers, by our names; those of 8 bits are not among them, nor is Muon before torch 2.9."""

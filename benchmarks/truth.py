@@ -1,0 +1,182 @@
+"""Hold the memory that tinylm predicts against what torch measures: ``python benchmarks/truth.py``.
+
+Tensors that autograd keeps are counted by its hooks; the peak of a training step by torch's own tracker, and by CUDA's
+allocator where a GPU is at hand. Writes the table into docs/truth.md; nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+
+from benchmarks.footprint import OPTIMIZERS, cuda_peak_bytes, peak_bytes, saved_bytes
+from benchmarks.scaled import scaled_down
+from tinylm_cli.analysis.activations import activation_bytes, module_kernel
+from tinylm_cli.analysis.training import training_memory
+from tinylm_cli.config.loader import load_config
+from tinylm_cli.config.presets import gallery, presets
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model import TinyTransformerLM
+from tinylm_cli.reports.memory import Device, Optimizer, Recompute
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "truth.md"
+SAVED_LIMIT, PEAK_LIMIT = 0.02, 0.05
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class Row(NamedTuple):
+    """One figure, predicted and measured.
+
+    Attributes:
+        what: ``saved`` or ``peak``.
+        model: The model's name, and what was changed.
+        detail: Batch, length, type, and whatever else sets it apart.
+        predicted_bytes: By the closed form.
+        measured_bytes: By torch.
+    """
+
+    what: str
+    model: str
+    detail: str
+    predicted_bytes: int
+    measured_bytes: int
+
+    @property
+    def error(self) -> float:
+        """By how much the prediction is off, as a share of what was measured."""
+        return self.predicted_bytes / self.measured_bytes - 1
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is within its bound."""
+        return abs(self.error) <= (SAVED_LIMIT if self.what == "saved" else PEAK_LIMIT)
+
+
+def saved_row(model: str, config: ModelConfig, batch_size: int, seq_len: int, dtype: str) -> Row:
+    """Compare what autograd keeps on the CPU."""
+    kernel = module_kernel(config, seq_len=seq_len, device="cpu")
+    found = activation_bytes(
+        config, batch_size=batch_size, seq_len=seq_len, dtype=dtype, attention_kernel=kernel, device="cpu"
+    )
+    built = TinyTransformerLM.from_config(config, dtype=DTYPES[dtype])
+    detail = f"{batch_size} × {seq_len}, {dtype}, {kernel}"
+    return Row("saved", model, detail, found.kept_bytes, saved_bytes(built, batch_size, seq_len))
+
+
+def peak_row(
+    model: str,
+    config: ModelConfig,
+    batch_size: int,
+    seq_len: int,
+    dtype: str,
+    *,
+    optimizer: Optimizer = "adamw",
+    recompute: Recompute = "none",
+    device: Device = "cpu",
+) -> Row:
+    """Compare the peak of a training step."""
+    kernel = module_kernel(config, seq_len=seq_len, device=device)
+    found = training_memory(
+        config,
+        batch_size=batch_size,
+        seq_len=seq_len,
+        dtype=dtype,
+        optimizer=optimizer,
+        master_weights=False,
+        attention_kernel=kernel,
+        recompute=recompute,
+        device=device,
+    )
+    built = TinyTransformerLM.from_config(config, dtype=DTYPES[dtype], device=device)
+    measure = cuda_peak_bytes if device == "cuda" else peak_bytes
+    measured = measure(built, OPTIMIZERS[optimizer], batch_size, seq_len, recompute=recompute == "full")
+    again = ", full recompute" if recompute == "full" else ""
+    where = ", cuda" if device == "cuda" else ""
+    detail = f"{batch_size} × {seq_len}, {dtype}, {kernel}, {optimizer}{again}{where}: {found.peak_moment}"
+    return Row("peak", model, detail, found.peak_bytes, measured)
+
+
+def rows(*, quick: bool = False) -> Iterator[Row]:
+    """Yield every comparison; a few small ones when ``quick``."""
+    small = {name: load_config(name).config for name in (("tiny",) if quick else ("tiny", "small"))}
+    scaled = {f"{name}, scaled down": scaled_down(load_config(name).config, width=128) for name in gallery()}
+    chosen = {name: scaled[name] for name in list(scaled)[:2]} if quick else scaled
+    for name, config in small.items():
+        for dropout in (0.0, 0.1):
+            changed = config.model_copy(update={"dropout": dropout})
+            for dtype in DTYPES:
+                yield saved_row(f"{name}, dropout {dropout:g}", changed, 4, 128, dtype)
+                yield peak_row(f"{name}, dropout {dropout:g}", changed, 4, 128, dtype)
+    for name, config in chosen.items():
+        yield saved_row(name, config, 4, 64, "float32")
+        yield saved_row(name, config, 4, 64, "bfloat16")
+        yield peak_row(name, config, 4, 64, "float32")
+        yield peak_row(name, config, 1, 16, "float32")
+    for optimizer in OPTIMIZERS:
+        yield peak_row("tiny", small["tiny"], 1, 32, "float32", optimizer=optimizer)
+    yield peak_row("tiny", small["tiny"], 4, 128, "float32", recompute="full")
+    if torch.cuda.is_available():
+        for name in presets():
+            yield peak_row(name, load_config(name).config, 4, 1024, "bfloat16", device="cuda")
+
+
+def page(found: Sequence[Row]) -> str:
+    """Return the text of docs/truth.md."""
+    worst = {what: max(abs(row.error) for row in found if row.what == what) for what in ("saved", "peak")}
+    exact = sum(row.predicted_bytes == row.measured_bytes for row in found if row.what == "saved")
+    saved = sum(row.what == "saved" for row in found)
+    head = f"""# Memory: predicted and measured
+
+Written by [`benchmarks/truth.py`](../benchmarks/truth.py), which anyone can run: torch {torch.__version__}, Python
+{platform.python_version()}, {_device()}. *Saved* are the tensors that autograd keeps for the backward pass, counted by
+its own hooks on the real module; *peak* is the most that a training step holds at once, counted by torch's
+`MemTracker`, the optimizer stepping, and the moment of the peak beside it. Published architectures are scaled down:
+the same parts, 128 wide. [costs.md](costs.md#memory) explains what is predicted.
+
+Of {saved} figures of saved tensors {exact} are equal to the byte, the worst is off by {worst["saved"]:.2%}; the worst
+peak of {len(found) - saved} is off by {worst["peak"]:.2%}. The bounds are {SAVED_LIMIT:.0%} and {PEAK_LIMIT:.0%}.
+
+| figure | model | pass | predicted bytes | measured bytes | error |
+| --- | --- | --- | ---: | ---: | ---: |
+"""
+    return head + "".join(f"{_line(row)}\n" for row in found)
+
+
+def _line(row: Row) -> str:
+    error = "exact" if row.predicted_bytes == row.measured_bytes else f"{row.error:+.2%}".replace("-", "−")
+    cells = (row.what, row.model, row.detail, f"{row.predicted_bytes:,}", f"{row.measured_bytes:,}", error)
+    return f"| {' | '.join(cells)} |"
+
+
+def _device() -> str:
+    if not torch.cuda.is_available():
+        return "on a CPU, no GPU being at hand"
+    name: Any = torch.cuda.get_device_name()
+    return f"on a CPU and on {name}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, write the page, and return 1 where a figure is out of its bound."""
+    parser = argparse.ArgumentParser(prog="benchmarks/truth.py", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a few small models, for trying the script out")
+    parser.add_argument("--output", type=Path, default=PAGE, metavar="FILE", help="Markdown (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    found = []
+    for row in rows(quick=options.quick):
+        print(f"{row.error:+8.2%}  {row.what}  {row.model}: {row.detail}", file=sys.stderr)
+        found.append(row)
+    options.output.write_text(page(found), encoding="utf-8")
+    return 0 if all(row.holds for row in found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from math import prod
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.architectures import small_configs
+from tinylm_cli.analysis.parallel.job import Job, Machine
+from tinylm_cli.analysis.parallel.layouts import layouts, uneven
+from tinylm_cli.analysis.parallel.plan import plan, plans
+from tinylm_cli.analysis.training import training_memory
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import AnalysisError
+from tinylm_cli.interop.load import load_config
+from tinylm_cli.reports.memory import Optimizer, Recompute
+from tinylm_cli.reports.plan import Layout, ZeroStage
+
+GIB = 1024**3
+NODE = Machine(79 * GIB, 989 * 10**12, 0.4, 450 * 10**9, 50 * 10**9, 8)
+
+
+def job(name: str, *, batch_size: int = 1, seq_len: int = 2048, recompute: Recompute = "none") -> Job:
+    return Job(load_config(name).config, batch_size, seq_len, recompute=recompute)
+
+
+def parts(found: Job, layout: Layout) -> dict[str, int]:
+    return {part.name: part.part_bytes for part in plan(found, layout).fullest.parts}
+
+
+@given(
+    config=small_configs(),
+    optimizer=st.sampled_from(["adamw", "sgd", "adafactor", "muon", "adamw_8bit"]),
+    recompute=st.sampled_from(["none", "selective", "full"]),
+)
+def test_one_gpu_holds_what_the_model_takes_whole(
+    config: ModelConfig, optimizer: Optimizer, recompute: Recompute
+) -> None:
+    alone = plan(Job(config, 2, 9, optimizer=optimizer, recompute=recompute), Layout())
+    whole = training_memory(config, batch_size=2, seq_len=9, dtype="bfloat16", optimizer=optimizer, recompute=recompute)
+    assert alone.fullest.total_bytes == whole.total_bytes
+    assert alone.traffic == ()
+    assert alone.bubble == 0
+
+
+@pytest.mark.parametrize(("zero", "ways"), [(0, (1, 1, 1)), (1, (1, 1, 64)), (2, (1, 64, 64)), (3, (64, 64, 64))])
+def test_zero_divides_as_its_paper_says(zero: ZeroStage, ways: tuple[int, int, int]) -> None:
+    """Figure 1 there: 2 + 2 + 12 bytes a parameter, and which of them 64 replicas divide."""
+    found = parts(job("llama-3-8b"), Layout(data=64, zero=zero))
+    weights, gradients, optimizer = (width * 8_030_261_248 / n for width, n in zip((2, 2, 12), ways, strict=True))
+    assert found["weights"] == pytest.approx(weights, rel=1e-6)
+    assert found["gradients"] == pytest.approx(gradients, rel=1e-6)
+    assert found["master weights"] + found["optimizer state"] == pytest.approx(optimizer, rel=1e-6)
+    assert ("gathered layers" in found) is (zero == 3)
+
+
+@pytest.mark.parametrize(("zero", "widths"), [(0, 4), (1, 4), (2, 4), (3, 6)])
+def test_zero_sends_as_its_paper_says(zero: ZeroStage, widths: int) -> None:
+    """Section 7 there: twice the parameters in 2 bytes for all stages but the last, and three times for that."""
+    (sent,) = plan(job("llama-3-8b"), Layout(data=64, zero=zero)).traffic
+    assert sent.name == "data"
+    assert sent.sent_bytes == 8_030_261_248 * widths * 63 // 64
+
+
+def test_sequence_parallelism_divides_all_activations_of_a_layer() -> None:
+    """Korthikanti et al. 2022, equation 4: what one GPU keeps is the whole over t."""
+    found = job("llama-3-8b")
+    one, eight = (parts(found, Layout(tensor=tensor))["activations"] for tensor in (1, 8))
+    assert eight == pytest.approx(one / 8, rel=0.02), "tables of positions are not divided"
+
+
+def test_a_pipeline_holds_as_many_passes_as_its_schedule_says() -> None:
+    found = job("llama-2-7b")
+    first = plan(found, Layout(pipeline=4, micro_batches=16)).fullest
+    assert (first.stage, first.in_flight) == (0, 4)
+    assert plan(found, Layout(pipeline=4, micro_batches=16, schedule="gpipe")).fullest.in_flight == 16
+    assert plan(found, Layout(pipeline=4, micro_batches=2)).fullest.in_flight == 2
+    assert plan(found, Layout(pipeline=4, micro_batches=12)).bubble == 3 / 15
+
+
+def test_tensor_parallelism_sends_as_its_paper_says() -> None:
+    """Korthikanti et al. 2022, section 4.2.2: as four all-reduces of the stream in each layer, forward and backward."""
+    (sent,) = plan(job("llama-3-8b"), Layout(tensor=8)).traffic
+    stream = 2048 * 4096 * 2
+    assert sent.sent_bytes == 32 * 4 * 2 * stream * 7 // 8
+
+
+def test_experts_and_context_send_what_leaves_a_gpu() -> None:
+    found = plan(job("mixtral-8x7b"), Layout(data=8, expert=8)).traffic
+    stream = 2048 * 4096 * 2
+    assert {one.name: one.sent_bytes for one in found}["expert"] == 32 * 2 * 2 * 2 * stream * 7 // 8
+    ring = plan(job("llama-3-8b"), Layout(context=4)).traffic
+    kept = 512 * 8 * 256 * 2
+    assert {one.name: one.sent_bytes for one in ring}["context"] == 32 * 3 * 3 * kept
+
+
+@given(config=small_configs(), data=st.integers(1, 4), zero=st.sampled_from([0, 1, 2]))
+def test_more_replicas_never_hold_more(config: ModelConfig, data: int, zero: ZeroStage) -> None:
+    found = Job(config, 1, 8)
+    fewer, more = (plan(found, Layout(data=n, zero=zero)).fullest.total_bytes for n in (data, 2 * data))
+    assert more <= fewer
+
+
+def test_every_plan_fits_uses_all_gpus_and_comes_out_even() -> None:
+    found = job("llama-3-8b")
+    ranked = plans(found, 16, NODE)
+    assert ranked
+    for each in ranked:
+        layout = each.layout
+        assert each.fits
+        assert prod((layout.data, layout.tensor, layout.pipeline, layout.context)) == layout.gpus == 16
+        assert not uneven(found, layout)
+    costs = [each.step_seconds / each.tokens_per_step for each in ranked if each.step_seconds]
+    assert costs == sorted(costs)
+    tried = {(each.data, each.tensor, each.pipeline, each.context) for each in layouts(found, 16, NODE)}
+    ways = [1, 2, 4, 8, 16]
+    assert tried == {
+        (d, t, p, c) for d in ways for t in ways for p in ways for c in ways if d * t * p * c == 16 and t <= 8
+    }
+
+
+def test_what_does_not_fit_says_what_would() -> None:
+    found = plan(job("llama-3-8b", seq_len=8192), Layout(data=8), NODE)
+    assert found.fits is False
+    assert found.remedies
+    assert "zero=2" in found.remedies or "zero=3" in found.remedies
+    assert plan(job("llama-3-8b", recompute="full"), Layout(data=8, zero=3), NODE).remedies == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "message"),
+    [
+        ("llama-3-8b", Layout(tensor=3), "tensor parallelism 3 does not divide n_heads 32"),
+        ("llama-3-8b", Layout(tensor=16), "tensor parallelism 16 does not divide attention.n_kv_heads 8"),
+        ("llama-3-8b", Layout(pipeline=5), "pipeline parallelism 5 does not divide n_layers 32"),
+        ("llama-3-8b", Layout(context=3), "context parallelism 3 does not divide seq_len 2048"),
+        ("llama-3-8b", Layout(data=2, expert=2), "expert parallelism 2 divides experts, and there are none"),
+        ("mixtral-8x7b", Layout(data=3, expert=3), "expert parallelism 3 does not divide feed_forward.n_experts 8"),
+        ("mixtral-8x7b", Layout(data=2, expert=4), "does not divide the 2 GPUs"),
+    ],
+)
+def test_what_does_not_come_out_even_is_refused(name: str, layout: Layout, message: str) -> None:
+    with pytest.raises(AnalysisError, match=message):
+        plan(job(name), layout)

@@ -1,0 +1,128 @@
+"""Activations in closed form: what papers say of them, how they divide, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from tests.architectures import small_configs
+from tinylm_cli.analysis.activations import activation_bytes, module_kernel
+from tinylm_cli.config.loader import load_config
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import AnalysisError
+from tinylm_cli.reports.memory import LayerActivations
+
+GPT: dict[str, Any] = {
+    "vocab_size": 1000,
+    "d_model": 768,
+    "n_heads": 12,
+    "n_layers": 12,
+    "d_ff": 4 * 768,
+    "dropout": 0.1,
+    "max_len": 1024,
+}
+
+
+def one_layer(config: ModelConfig, **asked: Any) -> LayerActivations:
+    usual: dict[str, Any] = {"batch_size": 3, "seq_len": 512, "dtype": "bfloat16"}
+    (layer,) = activation_bytes(config, **usual | asked).layers
+    return layer
+
+
+def test_a_gpt_layer_is_the_34_bytes_of_korthikanti_and_its_statistics() -> None:
+    """``sbh · 34`` in 16 bits without scores; beside it four statistics and a number for each head in 32 bits."""
+    tokens, width, heads = 3 * 512, 768, 12
+    config = ModelConfig.model_validate(GPT)
+    flash = one_layer(config)
+    assert flash.layer_bytes == tokens * (34 * width + 4 * 4 + 4 * heads)
+    selective = one_layer(config, attention_kernel="math", recompute="selective")
+    assert one_layer(config, recompute="selective").layer_bytes == tokens * (34 * width + 4 * 4)
+    full = one_layer(config, recompute="full")
+    assert full.layer_bytes == tokens * 2 * width
+    assert full.recomputed_bytes == flash.layer_bytes - full.layer_bytes
+    assert selective.layer_bytes == tokens * (34 * width + 4 * 4)
+    assert selective.recomputed_bytes > 512 * 3 * 512 * heads * 9  # scores in 32 bits twice, and a mask
+
+
+def test_tensor_parallelism_divides_24_of_the_34_and_sequence_parallelism_the_rest() -> None:
+    tokens, width, heads = 3 * 512, 768, 12
+    parts = one_layer(ModelConfig.model_validate(GPT)).parts
+    assert sum(part.tensor_parallel_bytes for part in parts) == tokens * (24 * width + 4 * heads)
+    assert sum(part.sequence_parallel_bytes for part in parts) == tokens * (10 * width + 4 * 4)
+
+
+@given(small_configs())
+@settings(max_examples=60)
+def test_parts_sum_to_the_whole_and_less_is_kept_the_more_is_recomputed(config: ModelConfig) -> None:
+    for kernel in ("flash", "math"):
+        kept = []
+        for recompute in ("none", "selective", "full"):
+            found = activation_bytes(
+                config,
+                batch_size=2,
+                seq_len=9,
+                dtype="bfloat16",
+                attention_kernel=kernel,
+                recompute=recompute,
+            )
+            outside = sum(part.kept_bytes for part in found.outside)
+            assert found.kept_bytes == outside + sum(layer.count * layer.layer_bytes for layer in found.layers)
+            assert found.total_bytes == found.kept_bytes + found.recomputed_bytes
+            assert sum(layer.count for layer in found.layers) == config.n_layers
+            for layer in found.layers:
+                assert sum(part.kept_bytes for part in layer.parts) == layer.layer_bytes
+                for part in layer.parts:
+                    divided = part.tensor_parallel_bytes + part.sequence_parallel_bytes
+                    assert 0 <= divided <= part.kept_bytes
+            kept.append(found.kept_bytes)
+        assert kept[0] > kept[2]
+        assert kept[1] >= kept[2]
+        assert kept[0] > kept[1] or kernel == "math"  # which does not keep values beside the keys they lie with
+
+
+def test_sorts_of_layers_are_counted_and_named() -> None:
+    def names(name: str) -> list[tuple[str, int]]:
+        found = activation_bytes(load_config(name).config, batch_size=1, seq_len=8192, dtype="bfloat16")
+        return [(layer.name, layer.count) for layer in found.layers]
+
+    assert names("gemma-2-2b") == [("blocks, window 4096", 13), ("blocks, full attention", 13)]
+    assert names("gemma-3-1b") == [("blocks, window 512", 22), ("blocks, full attention", 4)]
+    assert names("deepseek-v2-lite") == [("blocks, dense", 1), ("blocks, experts", 26)]
+    assert names("llama-3-8b") == [("blocks", 32)]
+
+
+def test_a_hundred_thousand_layers_cost_what_one_does() -> None:
+    one, many = (
+        activation_bytes(load_config("tiny", [f"n_layers={n}"]).config, batch_size=1, seq_len=9, dtype="float32")
+        for n in (1, 100_000)
+    )
+    assert many.layers[0].layer_bytes == one.layers[0].layer_bytes
+    assert many.kept_bytes == one.kept_bytes + 99_999 * one.layers[0].layer_bytes
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "kernel"),
+    [
+        ("llama-3-8b", "cuda", "flash"),
+        ("mistral-7b", "cuda", "math"),  # groups and a band
+        ("mistral-7b", "cpu", "flash"),
+        ("gemma-2-2b", "cuda", "math"),
+        ("gpt-oss-20b", "cuda", "math"),
+        ("gpt2", "cuda", "flash"),
+        ("gpt2", "cpu", "math"),  # dropout
+        ("deepseek-v2-lite", "cpu", "math"),
+    ],
+)
+def test_the_kernel_that_the_module_takes(name: str, device: Any, kernel: str) -> None:
+    config = load_config(name).config
+    assert module_kernel(config, seq_len=min(8192, config.max_len), device=device) == kernel
+
+
+@pytest.mark.parametrize(("batch_size", "seq_len"), [(0, 1), (1, 0), (1, 1025), (-1, 5)])
+def test_a_pass_that_the_model_cannot_make_is_refused(batch_size: int, seq_len: int) -> None:
+    with pytest.raises(AnalysisError, match=r"batch_size|outside 1\.\.1,024") as refused:
+        activation_bytes(load_config("tiny").config, batch_size=batch_size, seq_len=seq_len, dtype="float32")
+    assert refused.value.help
+    assert refused.value.exit_code == 1

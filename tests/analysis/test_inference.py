@@ -1,0 +1,83 @@
+"""Inference memory: rounded weights, the cache, and what fits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.architectures import small_configs
+from tinylm_cli.analysis.inference import inference_memory, largest_batch, longest_context
+from tinylm_cli.analysis.memory import kv_cache_bytes
+from tinylm_cli.analysis.quantized import quantized_weights
+from tinylm_cli.config.loader import load_config
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import AnalysisError
+
+PER_LAYER = 4 * 128 * 128 + 2 * 512 * 128
+"""Linear weights of a layer of tiny; rows are 4 · 128 + 512 of 128 inputs, and 128 of 512."""
+
+
+def test_int8_keeps_a_scale_for_each_output() -> None:
+    found, rounded = quantized_weights(load_config("tiny").config, dtype="float16", quantization="int8")
+    scales = 4 * (4 * 128 + 512 + 128) * 2
+    others = 826_112 + 1024 * 128 - 4 * PER_LAYER
+    assert (found, rounded) == (4 * PER_LAYER + scales + 2 * others, 4 * PER_LAYER)
+
+
+@pytest.mark.parametrize("group_size", [128, 100, 64])
+def test_int4_keeps_a_scale_and_half_a_byte_for_each_group(group_size: int) -> None:
+    narrow, wide = (-(-inputs // group_size) for inputs in (128, 512))
+    extra = 4 * ((4 * 128 + 512) * (2 * narrow + -(-narrow // 2)) + 128 * (2 * wide + -(-wide // 2)))
+    others = 826_112 + 1024 * 128 - 4 * PER_LAYER
+    found, _ = quantized_weights(
+        load_config("tiny").config, dtype="float16", quantization="int4", group_size=group_size
+    )
+    assert found == 4 * PER_LAYER // 2 + extra + 2 * others
+
+
+def test_a_tied_head_that_is_rounded_has_a_table_of_its_own() -> None:
+    for tied in ("true", "false"):
+        config = load_config("tiny", [f"tie_weights={tied}"]).config
+        plain, _ = quantized_weights(config, dtype="float16", quantization="int8")
+        headed, rounded = quantized_weights(config, dtype="float16", quantization="int8", with_head=True)
+        assert headed - plain == 256 * (128 + 2) - (0 if tied == "true" else 256 * 128 * 2)
+        assert rounded == 4 * PER_LAYER + 256 * 128
+
+
+def test_experts_are_rounded_and_their_router_is_not() -> None:
+    config = load_config("mixtral-8x7b").config
+    _, rounded = quantized_weights(config, dtype="bfloat16", quantization="int4")
+    assert rounded == 46_702_792_704 - 2 * 32000 * 4096 - 65 * 4096 - 32 * 8 * 4096
+
+
+@given(small_configs(), st.integers(1, 5), st.integers(1, 14))
+@settings(max_examples=60)
+def test_parts_sum_to_the_whole(config: ModelConfig, batch_size: int, seq_len: int) -> None:
+    found = inference_memory(config, batch_size=batch_size, seq_len=seq_len, dtype="bfloat16", quantization="int8")
+    assert found.total_bytes == sum(part.part_bytes for part in found.parts)
+    cache = kv_cache_bytes(config, batch_size=batch_size, seq_len=seq_len, dtype="bfloat16")
+    assert found.total_bytes == found.weights_bytes + cache + max(found.prefill_bytes, found.decode_bytes)
+
+
+@given(small_configs(), st.integers(0, 2_000_000))
+@settings(max_examples=60)
+def test_what_fits_fits_and_one_more_does_not(config: ModelConfig, available: int) -> None:
+    def takes(**asked: Any) -> int:
+        return inference_memory(config, dtype="float32", **asked).total_bytes
+
+    batch = largest_batch(config, available_bytes=available, seq_len=5, dtype="float32")
+    assert batch == 0 or takes(batch_size=batch, seq_len=5) <= available
+    assert takes(batch_size=batch + 1, seq_len=5) > available
+    length = longest_context(config, available_bytes=available, batch_size=2, dtype="float32")
+    assert length == 0 or takes(batch_size=2, seq_len=length) <= available
+    assert length == config.max_len or takes(batch_size=2, seq_len=length + 1) > available
+
+
+@pytest.mark.parametrize("wrong", [{"seq_len": 1025}, {"batch_size": 0}, {"group_size": 0}])
+def test_what_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    asked: dict[str, Any] = {"batch_size": 1, "seq_len": 9, "dtype": "float16"}
+    with pytest.raises(AnalysisError):
+        inference_memory(load_config("tiny").config, **asked | wrong)

@@ -1,0 +1,243 @@
+"""Time from work: rooflines that hold whatever the machine and the model."""
+
+from __future__ import annotations
+
+import dataclasses
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinylm_cli.analysis.params import total_params
+from tinylm_cli.analysis.roofline import (
+    TYPICAL_UTILISATION,
+    DecodingStep,
+    Weights,
+    compute_optimum,
+    decoding_weights,
+    peak_flops,
+    serving_time,
+    training_time,
+)
+from tinylm_cli.analysis.table import tensor_table
+from tinylm_cli.config.hardware import load_accelerators, load_hardware
+from tinylm_cli.config.loader import load_config
+from tinylm_cli.errors import UsageError
+from tinylm_cli.reports.time import ServingTime
+
+H100 = load_hardware("h100-sxm")
+
+accelerators = st.sampled_from(list(load_accelerators().values()))
+flops = st.integers(1, 10**15)
+sizes = st.integers(1, 10**13)
+
+
+@st.composite
+def _weights(draw: st.DrawFn) -> Weights:
+    if draw(st.booleans()):
+        return Weights(draw(sizes))
+    n_experts = draw(st.integers(1, 512))
+    return Weights(draw(sizes), draw(sizes), n_experts, draw(st.integers(1, n_experts)))
+
+
+steps = st.builds(DecodingStep, _weights(), flops, st.integers(0, 10**11))
+
+
+def serve(step: DecodingStep, *, batch_size: int = 1, n_gpus: int = 1, **changes: Any) -> ServingTime:
+    given = {
+        "dtype": "float16",
+        "prompt_tokens": 512,
+        "prefill_flops": 512 * batch_size * step.flops_per_sequence,
+        "prefill_cache_bytes": 0,
+        "context_tokens": 1024,
+    }
+    on = changes.pop("accelerator", H100)
+    return serving_time(on, batch_size=batch_size, n_gpus=n_gpus, step=step, **{**given, **changes})
+
+
+def test_training_by_hand() -> None:
+    time = training_time(
+        H100,
+        n_gpus=8,
+        dtype="bfloat16",
+        train_flops_per_token=6 * 10**9,
+        budget_tokens=20 * 10**9,
+        usd_per_gpu_hour=2.0,
+    )
+    assert time.train_flops == 120 * 10**18
+    assert time.seconds == pytest.approx(120e18 / (8 * 989.4e12 * 0.4))
+    assert time.gpu_hours == pytest.approx(time.seconds * 8 / 3600)
+    assert time.usd == pytest.approx(2 * time.gpu_hours)
+    assert time.tokens_per_second == pytest.approx(20e9 / time.seconds)
+    assert (time.utilisation, TYPICAL_UTILISATION) == (0.4, 0.4)
+    assert (time.accelerator, time.peak_flops_per_second) == ("h100-sxm", 989_400_000_000_000)
+
+
+def test_a_published_run_takes_about_as_long_as_it_took() -> None:
+    """Llama 3.1 405B, 15.6T tokens, by its model card took 30.84 million H100 hours, restarts and all."""
+    time = training_time(
+        H100, n_gpus=16_384, dtype="bfloat16", train_flops_per_token=6 * 405 * 10**9, budget_tokens=156 * 10**11
+    )
+    assert time.train_flops == pytest.approx(3.8e25, rel=0.01), "as the paper says"
+    assert 0.8 * 30.84e6 < time.gpu_hours < 30.84e6
+    assert time.usd is None
+
+
+@given(accelerators, st.integers(1, 10**5), st.integers(1, 100), flops, st.integers(1, 10**14), st.floats(0.01, 1))
+def test_more_gpus_are_never_slower_and_cost_the_same_hours(
+    on: Any, n_gpus: int, more: int, per_token: int, tokens: int, utilisation: float
+) -> None:
+    def time(n: int) -> Any:
+        return training_time(
+            on, n_gpus=n, dtype="float16", train_flops_per_token=per_token, budget_tokens=tokens,
+            utilisation=utilisation,
+        )  # fmt: skip
+
+    few, many = time(n_gpus), time(n_gpus + more)
+    assert many.seconds < few.seconds
+    assert many.tokens_per_second > few.tokens_per_second
+    assert many.gpu_hours == few.gpu_hours
+    assert few.seconds * few.tokens_per_second == pytest.approx(tokens)
+
+
+@given(flops, st.integers(1, 10**14), st.floats(0.01, 0.99))
+def test_a_higher_utilisation_is_faster(per_token: int, tokens: int, utilisation: float) -> None:
+    given = {"n_gpus": 4, "dtype": "float16", "train_flops_per_token": per_token, "budget_tokens": tokens}
+    slow = training_time(H100, **given, utilisation=utilisation)  # type: ignore[arg-type]
+    fast = training_time(H100, **given, utilisation=1.0)  # type: ignore[arg-type]
+    assert fast.seconds == pytest.approx(slow.seconds * utilisation)
+
+
+def test_a_type_that_the_hardware_lacks_is_refused_with_those_it_has() -> None:
+    with pytest.raises(UsageError, match="v100-16gb does not multiply bfloat16") as raised:
+        peak_flops(load_hardware("v100"), "bfloat16")
+    assert raised.value.help == "it has float32, float16"
+    with pytest.raises(UsageError, match="h100-sxm does not multiply float64"):
+        peak_flops(H100, "float64")
+
+
+def test_serving_by_hand() -> None:
+    step = DecodingStep(Weights(16 * 10**9), 16 * 10**9, 128 * 10**6)
+    time = serve(step, batch_size=4, prefill_flops=10**14, prefill_cache_bytes=10**9, dtype="bfloat16")
+    assert time.prefill.seconds == time.prefill.compute_seconds == pytest.approx(1e14 / 989.4e12)
+    assert time.prefill.moved_bytes == 17 * 10**9
+    assert time.prefill_tokens_per_second == pytest.approx(4 * 512 / time.prefill.seconds)
+    assert time.decode.moved_bytes == 16 * 10**9 + 4 * 128 * 10**6
+    assert time.decode.seconds == time.decode.memory_seconds == pytest.approx(16.512e9 / 3.35e12)
+    assert (time.prefill.bound, time.decode.bound) == ("compute", "memory")
+    assert time.balance_flops_per_byte == pytest.approx(295.3, abs=0.1)
+    assert time.decode_tokens_per_second == 4 * time.sequence_tokens_per_second
+    # weights · balance / (FLOPs - cache · balance) has no positive value here
+    assert time.compute_bound_batch_size is None
+    without = serve(step._replace(cache_bytes_per_sequence=0), dtype="bfloat16")
+    assert without.compute_bound_batch_size == 296, "the balance, at one FLOP a byte and sequence"
+
+
+@given(steps, st.integers(1, 4096), st.integers(1, 64), accelerators)
+def test_a_pass_takes_the_longer_of_its_two_and_says_which(
+    step: DecodingStep, batch: int, n_gpus: int, on: Any
+) -> None:
+    time = serve(step, batch_size=batch, n_gpus=n_gpus, accelerator=on)
+    for each in (time.prefill, time.decode):
+        assert each.seconds == max(each.compute_seconds, each.memory_seconds)
+        assert each.seconds == getattr(each, f"{each.bound}_seconds") or each.compute_seconds == pytest.approx(
+            each.memory_seconds
+        )
+        above = Fraction(each.flops, each.moved_bytes) >= Fraction(
+            time.peak_flops_per_second, time.memory_bytes_per_second
+        )
+        assert each.bound == ("compute" if above else "memory")
+
+
+@given(steps, st.integers(1, 4096), st.integers(0, 10**9), st.integers(0, 10**9))
+def test_decoding_never_gets_faster_with_context(step: DecodingStep, batch: int, cache: int, work: int) -> None:
+    longer = step._replace(
+        cache_bytes_per_sequence=step.cache_bytes_per_sequence + cache,
+        flops_per_sequence=step.flops_per_sequence + work,
+    )
+    assert serve(longer, batch_size=batch).decode.seconds >= serve(step, batch_size=batch).decode.seconds
+
+
+@given(steps, st.integers(1, 4096), st.integers(1, 64))
+def test_a_larger_batch_is_slower_a_step_and_no_slower_a_token(step: DecodingStep, batch: int, more: int) -> None:
+    small, large = serve(step, batch_size=batch), serve(step, batch_size=batch + more)
+    assert large.decode.seconds >= small.decode.seconds
+    if step.weights.dense_bytes > 10**6:  # beyond what rounding bytes of experts can turn
+        assert large.decode_tokens_per_second >= small.decode_tokens_per_second * (1 - 1e-6)
+
+
+@given(steps, st.integers(1, 4096), st.integers(1, 63))
+def test_more_gpus_never_serve_slower(step: DecodingStep, batch: int, more: int) -> None:
+    few, many = serve(step, batch_size=batch), serve(step, batch_size=batch, n_gpus=1 + more)
+    assert many.decode.seconds < few.decode.seconds
+    assert many.prefill.seconds < few.prefill.seconds
+    assert many.compute_bound_batch_size == few.compute_bound_batch_size
+
+
+@given(steps, accelerators)
+def test_the_turning_point_is_where_the_label_turns(step: DecodingStep, on: Any) -> None:
+    turn = serve(step, accelerator=on).compute_bound_batch_size
+    if turn is None:
+        assert serve(step, batch_size=10**9, accelerator=on).decode.bound == "memory"
+        return
+    assert serve(step, batch_size=turn, accelerator=on).decode.bound == "compute"
+    if turn > 1:
+        assert serve(step, batch_size=turn - 1, accelerator=on).decode.bound == "memory"
+
+
+@given(_weights(), st.integers(1, 10**4))
+def test_a_batch_reads_between_its_share_and_all_of_the_experts(weights: Weights, tokens: int) -> None:
+    read = weights.read_bytes(tokens) - weights.dense_bytes
+    assert weights.read_bytes(tokens) <= weights.read_bytes(tokens + 1)
+    assert read <= weights.expert_bytes
+    assert read <= tokens * weights.expert_bytes * weights.top_k / weights.n_experts + 1
+    spared = (1 - Fraction(weights.top_k, weights.n_experts)) ** tokens
+    assert read == pytest.approx(float(weights.expert_bytes * (1 - spared)), rel=1e-9, abs=1)
+
+
+def test_one_token_reads_the_experts_it_is_sent_to() -> None:
+    assert Weights(5, 800, 8, 2).read_bytes(1) == 5 + 200
+    assert Weights(5, 800, 8, 2).read_bytes(2) == 5 + 350, "two tokens meet 3.5 of 8 on average"
+    assert Weights(5, 800, 8, 8).read_bytes(1) == 805
+
+
+@pytest.mark.parametrize(
+    ("name", "looked_up"),
+    [
+        ("tiny", 0),  # the head reads the table that is looked up
+        ("gpt2", 1024 * 768),
+        ("llama-3-8b", 128_256 * 4096),
+        ("mixtral-8x7b", 32_000 * 4096),
+        ("qwen3-30b-a3b", 151_936 * 2048),
+        ("deepseek-v2-lite", 102_400 * 2048),
+    ],
+)
+def test_decoding_reads_all_but_the_tables_it_looks_up(name: str, looked_up: int) -> None:
+    config = load_config(name).config
+    weights = decoding_weights(config, "bfloat16")
+    assert weights.dense_bytes + weights.expert_bytes == 2 * (total_params(tensor_table(config)) - looked_up)
+    one_token = sum(
+        section.repeats * tensor.active_params for section in tensor_table(config) for tensor in section.tensors
+    )
+    assert weights.read_bytes(1) == 2 * (one_token - looked_up)
+    assert bool(weights.expert_bytes) == (config.feed_forward.n_experts is not None)
+
+
+def test_the_budget_of_chinchilla_itself() -> None:
+    optimum = compute_optimum(70 * 10**9, 1_400 * 10**9)
+    assert optimum.optimal_tokens == optimum.budget_tokens
+    assert optimum.optimal_ratio == 1
+    assert optimum.compute_flops == pytest.approx(5.88e23)
+    assert (optimum.compute_optimal_params, optimum.compute_optimal_tokens) == (70 * 10**9, 1_400 * 10**9)
+
+
+@given(st.integers(1, 10**13), st.integers(1, 10**15))
+def test_the_optimum_spends_the_same_compute(params: int, tokens: int) -> None:
+    optimum = compute_optimum(params, tokens)
+    best = optimum.compute_optimal_params
+    assert 120 * best**2 <= optimum.compute_flops < 120 * (best + 1) ** 2
+    assert (optimum.optimal_ratio > 1) == (tokens > 20 * params)
+    assert best >= params or optimum.optimal_ratio < 1
+    assert dataclasses.is_dataclass(optimum)

@@ -1,0 +1,135 @@
+"""``tinylm compare``: what it takes, what it shows, and how it ends."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Here = Callable[..., Any]
+Golden = Callable[[str, str], None]
+
+PAGES = (
+    ["toy.yaml", "--set", "n_layers=8", "--set", "norm.kind=rmsnorm"],
+    ["toy.yaml", "@n_layers=4", "tiny"],
+    ["llama-3-8b", "mixtral-8x7b", "--dtype", "bfloat16", "--seq-len", "8192"],
+    ["toy.yaml", "@dropout=0.0"],
+)
+
+
+def report(result: Any) -> dict[str, Any]:
+    assert result.code == 0, result.err
+    document: dict[str, Any] = json.loads(result.out)
+    return document
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
+    shown = [f"$ tinylm compare {' '.join(page)}\n{here('compare', *page, columns=columns).out}" for page in PAGES]
+    golden_text(f"compare-{columns}.txt", "\n".join(shown))
+
+
+def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None:
+    golden_json("compare", here("compare", *PAGES[1], "--format", "json").out)
+    for format_, ending in (("markdown", "md"), ("csv", "csv"), ("latex", "tex")):
+        golden_text(f"compare.{ending}", "\n".join(here("compare", *page, "--format", format_).out for page in PAGES))
+
+
+def test_csv_is_exact_and_has_its_header_without_a_difference(here: Here) -> None:
+    rows = list(csv.DictReader(here("compare", "small", "@n_layers=8", "--format", "csv").out.splitlines()))
+    assert rows[0] == {
+        "name": "total_params",
+        "small": "4995072",
+        "n_layers=8": "6574592",
+        "n_layers=8 change": "1579520",
+        "n_layers=8 ratio": "1.3162156621566217",
+    }
+    same = here("compare", "small", "tiny", "--set", "vocab_size=9", "--format", "csv")
+    assert same.out.startswith("name,small,tiny,")
+    nothing = here("compare", "small", "small", "--format", "csv")
+    assert (nothing.out, nothing.err) == ("name,small,small (2),small (2) change,small (2) ratio\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["tiny", "tiny"], 0),
+        (["tiny", "tiny", "--exit-code"], 0),
+        (["tiny", "small"], 0),
+        (["tiny", "small", "--exit-code"], 1),
+        (["tiny", "@dropout=0.0", "--exit-code"], 1),
+        (["tiny", "@max_len=1024", "--exit-code"], 0),
+        (["tiny", "absent", "--exit-code"], 2),
+        (["tiny", "HEAD:absent.yaml", "--exit-code"], 2),
+        (["tiny", "--exit-code"], 2),
+        (["tiny", "@n_layers=0"], 1),
+        (["tiny", "small", "--seq-len", "1025"], 2),
+        ([], 2),
+    ],
+    ids=str,
+)
+def test_how_it_ends(arguments: list[str], code: int, here: Here) -> None:
+    for format_ in ("text", "json"):
+        assert here("compare", *arguments, "--format", format_).code == code
+
+
+def test_no_difference_is_said(here: Here) -> None:
+    assert here("compare", "toy.yaml", "toy.yaml").out == "toy.yaml → toy.yaml (2)\n\nNo differences.\n"
+    document = report(here("compare", "toy.yaml", "toy.yaml", "--format", "json"))
+    assert (document["same"], document["fields"], document["figures"]) == (True, [], [])
+
+
+def test_a_length_beyond_a_model_is_refused_with_the_longest_that_is_not(here: Here) -> None:
+    result = here("compare", "tiny", "toy.yaml", "--seq-len", "33")
+    assert "--seq-len 33 is over the max_len of toy, which is 32" in result.err
+    assert "ask for 32 or less" in result.err
+
+
+def test_standard_input_is_read_once_for_all_that_name_it(here: Here, folder: Path) -> None:
+    text = (folder / "toy.yaml").read_text(encoding="utf-8")
+    document = report(here("compare", "-", "@n_layers=5", "@d_ff=8", "--format", "json", stdin=text))
+    assert [model["source"] for model in document["models"]] == ["<stdin>"] * 3
+    assert [field["values"] for field in document["fields"]] == [[3, 5, 3], [16, 16, 8]]
+    assert here("compare", "tiny", "-", stdin=text).err == "", "no command can name it again"
+
+
+def test_revisions_of_a_file_are_told_apart(here: Here, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    identity = ("-c", "user.name=x", "-c", "user.email=x@example.com")
+    for words in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "-m", "one"]):
+        subprocess.run(["git", *words], check=True, capture_output=True)
+    file = folder / "toy.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace("n_layers: 3", "n_layers: 4"), encoding="utf-8")
+    result = here("compare", "HEAD:toy.yaml", "toy.yaml")
+    assert result.out.startswith("HEAD:toy.yaml → toy.yaml  1 field and ")
+    assert result.err == "next: tinylm params --config toy.yaml\n"
+
+
+@pytest.mark.parametrize("reference", ["qwen", "qwen/config.json", "qwen3-0.6b"])
+def test_a_hub_config_is_a_model_like_others(reference: str, here: Here, folder: Path) -> None:
+    (folder / "qwen").mkdir()
+    hub = Path(__file__).resolve().parents[1] / "docs" / "qwen" / "config.json"
+    (folder / "qwen" / "config.json").write_bytes(hub.read_bytes())
+    assert report(here("compare", "qwen3-0.6b", reference, "--format", "json"))["same"]
+
+
+def test_a_long_list_is_shown_by_its_length(here: Here) -> None:
+    factors = f"[{', '.join(['1.5'] * 16)}]"
+    changed = ["position.kind=rope", "position.scaling=longrope", "position.original_max_len=64"]
+    words = [word for each in changed for word in ("--set", each)]
+    lists = [f"position.short_factors={factors}", f"position.long_factors={factors}"]
+    result = here("compare", "tiny", *words, *(word for each in lists for word in ("--set", each)))
+    assert result.code == 0, result.err
+    assert "16 numbers" in result.out
+
+
+def test_the_next_step_repeats_the_last_model(here: Here) -> None:
+    assert here("compare", "tiny", "--set", "n_layers=8").err == "next: tinylm params --config tiny --set n_layers=8\n"
+    assert here("compare", "tiny", "small", "--set", "n_layers=8").err == (
+        "next: tinylm params --config small --set n_layers=8\n"
+    )

@@ -1,0 +1,208 @@
+"""Accelerators: the table that ships, files of a person's own, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tinylm_cli.config.hardware import (
+    PEAK_DTYPES,
+    AcceleratorEntry,
+    is_hardware,
+    load_accelerators,
+    load_hardware,
+    parse_accelerators,
+)
+from tinylm_cli.config.presets import shipped
+from tinylm_cli.config.source import MAX_BYTES, Source, read_source
+from tinylm_cli.errors import ConfigError, InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLE = ROOT / "configs" / "hardware" / "accelerators.yaml"
+
+MINE = """\
+workbench:
+  title: The GPU under my desk
+  aliases: [mine]
+  memory_bytes: 48 GB
+  memory_bytes_per_second: 1 TB/s
+  peak_flops_per_second:
+    float32: 50 TFLOP/s
+    bfloat16: 200 TFLOP/s
+  link_bytes_per_second: 32 GB/s
+  gpus_per_node: 1
+  network_bytes_per_second: 1 Gb/s
+"""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("rtx-4090", "rtx-5090", "v100-16gb", "t4", "a10g", "l4", "l40s", "a100-40gb", "a100-80gb"),
+        *("h100-pcie", "h100-sxm", "h200", "b200", "gb200", "mi250x", "mi300x", "mi325x", "mi355x"),
+    ],
+)
+def test_what_people_run_on_is_there(name: str) -> None:
+    assert load_hardware(name).name == name
+
+
+@pytest.mark.parametrize("name", load_accelerators())
+def test_each_entry_is_whole_and_hangs_together(name: str) -> None:
+    each = load_accelerators()[name]
+    assert each.name == name == name.lower()
+    assert each.title.startswith(("NVIDIA ", "AMD "))
+    assert each.link
+    assert each.network
+    assert re.fullmatch(r"https://\S+", each.source or "")
+    assert re.fullmatch(r"20[0-9]{2}-(0[1-9]|1[0-2])", each.date or "")
+    # a datasheet's GB is a GB or a GiB, and a few hundredths of it are not the program's
+    assert each.usable_memory_bytes is not None
+    assert 0.9 * each.memory_bytes < each.usable_memory_bytes < each.memory_bytes * 1.0738
+    # links of a node are faster than what joins nodes, and slower than the memory
+    assert each.network_bytes_per_second < each.link_bytes_per_second < each.memory_bytes_per_second
+
+
+@pytest.mark.parametrize("name", load_accelerators())
+def test_each_halving_of_the_width_doubles_the_peak(name: str) -> None:
+    """A sparse figure among dense ones would stand out as a factor of four."""
+    peaks = load_accelerators()[name].peaks
+    assert list(peaks) == [dtype for dtype in PEAK_DTYPES if dtype in peaks]
+    assert {"float32", "float16"} <= peaks.keys()
+    assert peaks.get("bfloat16", peaks["float16"]) == peaks["float16"]
+    if "tf32" in peaks:
+        assert peaks["float16"] / peaks["tf32"] == pytest.approx(2, rel=0.03)
+    if "float8" in peaks:
+        assert peaks["float8"] / peaks["float16"] == pytest.approx(2, rel=0.03)
+    if "int8" in peaks:
+        ratio = peaks["int8"] / peaks["float16"]
+        consumer, old = name.startswith("rtx"), name == "mi250x"
+        assert ratio == pytest.approx(4 if consumer else 1 if old else 2, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("name", "bfloat16", "bandwidth"),
+    [
+        ("a100-80gb", 312e12, 2.039e12),
+        ("h100-sxm", 989.4e12, 3.35e12),
+        ("h200", 989.4e12, 4.8e12),
+        ("b200", 2250e12, 7.7e12),
+        ("mi300x", 1307.4e12, 5.3e12),
+        ("mi355x", 256 * 2.4e9 * 4096, 8e12),  # compute units, clock, operations of one in a cycle
+        ("rtx-4090", 128 * 2.52e9 * 512, 384 / 8 * 21e9),  # likewise; bytes of the bus, transfers
+    ],
+)
+def test_figures_as_published(name: str, bfloat16: float, bandwidth: float) -> None:
+    each = load_hardware(name)
+    assert each.peaks["bfloat16"] == pytest.approx(bfloat16, rel=1e-3)
+    assert each.memory_bytes_per_second == pytest.approx(bandwidth, rel=1e-6)
+
+
+def test_no_two_have_a_name_in_common() -> None:
+    table = load_accelerators()
+    names = [*table, *(alias for each in table.values() for alias in each.aliases)]
+    assert len(set(names)) == len(names)
+
+
+def test_the_table_is_no_preset_and_reads_in_one_go() -> None:
+    assert "accelerators" not in shipped()
+    assert TABLE.stat().st_size < MAX_BYTES / 8
+    assert is_hardware(read_source(str(TABLE)))
+    assert not any(is_hardware(read_source(str(path))) for path in shipped().values())
+
+
+@pytest.mark.parametrize(("said", "name"), [("H100", "h100-sxm"), ("Mi300X", "mi300x"), ("a100", "a100-80gb")])
+def test_capitals_do_not_matter_and_short_names_do(said: str, name: str) -> None:
+    assert load_hardware(said).name == name
+
+
+def test_an_unknown_name_is_told_what_it_may_have_meant_and_all_there_are() -> None:
+    with pytest.raises(InputError, match=r"no GPU is called h10$") as raised:
+        load_hardware("h10")
+    assert raised.value.help.startswith("did you mean h100? the names are ")
+    assert all(name in raised.value.help for name in load_accelerators())
+    with pytest.raises(InputError, match="no GPU is called quantum") as raised:
+        load_hardware("quantum")
+    assert "did you mean" not in raised.value.help
+
+
+def test_a_file_adds_to_the_table_and_goes_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(MINE + MINE.replace("workbench", "H100-SXM").replace("mine", "h100"), encoding="utf-8")
+    mine = load_hardware("MINE", str(path))
+    assert (mine.name, mine.memory_bytes, mine.link, mine.source) == ("workbench", 48 * 10**9, None, None)
+    assert mine.capacity_bytes == mine.memory_bytes
+    assert mine.peaks == {"float32": 50 * 10**12, "bfloat16": 200 * 10**12}
+    assert load_hardware("h100", str(path)).title == "The GPU under my desk"
+    assert load_hardware("h200", str(path)).title.startswith("NVIDIA")
+    assert load_hardware("h100").title.startswith("NVIDIA"), "and the table itself is as it was"
+
+
+def test_what_a_program_finds_goes_before_what_the_datasheet_says() -> None:
+    each = load_hardware("h200")
+    assert each.capacity_bytes == each.usable_memory_bytes != each.memory_bytes
+
+
+WRONG = [
+    ("memory_bytes: 48 GB", "memory_bytes: 48gb", "wrong-type@4:17", "write 48GB"),
+    ("memory_bytes: 48 GB", "memory_bytes: 48 pounds", "wrong-type@4:17", "for example memory_bytes: 80 GB"),
+    ("memory_bytes: 48 GB", "memory_bytes: 0", "out-of-range@4:17", "for example memory_bytes: 80 GB"),
+    ("memory_bytes: 48 GB", "memry_bytes: 48 GB", "unknown-key@4:3", "did you mean memory_bytes?"),
+    ("  memory_bytes: 48 GB\n", "", "missing-key@1:1", "add memory_bytes: 80 GB (a size such as 24GiB or 80GB)"),
+    ("bfloat16: 200 TFLOP/s", "bfloat16: 200 TFLOPS", "wrong-type@8:15", "write 200 TFLOP/s"),
+    ("bfloat16", "bfloat61", "unknown-key@8:5", "did you mean bfloat16?"),
+    ("bfloat16: 200 TFLOP/s", "title: x", "unknown-key@8:5", "did you mean title at the top level of workbench?"),
+    ("bfloat16: 200 TFLOP/s", "colour: red", "unknown-key@8:5", "the fields are float32, tf32, float16"),
+    ("gpus_per_node: 1", "gpus_per_node: 1.0", "wrong-type@10:18", "write 1"),
+    ("gpus_per_node: 1", "gpus_per_node: 0", "out-of-range@10:18", "for example gpus_per_node: 8"),
+    ("gpus_per_node: 1", "colour: red\n  gpus_per_node: 1", "unknown-key@10:3", "and the block peak_flops_per_second"),
+    ("aliases: [mine]", "aliases: [mine, The GPU]", "wrong-type@3:19", "for example aliases: [h100]"),
+    ("aliases: [mine]", "aliases: mine", "wrong-type@3:12", "for example aliases: [h100]"),
+    ("title: The GPU under my desk", "title: 7", "wrong-type@2:10", "for example title: NVIDIA H100 SXM5 80 GB"),
+    ("1 Gb/s\n", "1 Gb/s\n  date: tomorrow\n", "wrong-type@12:9", "for example date: 2026-11"),
+    ("1 Gb/s\n", "1 Gb/s\nWorkbench: {}\n", "duplicate-key@12:1", "keep one of them"),
+    ("1 Gb/s\n", "1 Gb/s\nother: 80 GB\n", "wrong-type@12:8", "write its fields on lines of their own"),
+    ("1 Gb/s\n", "1 Gb/s\nother: *workbench\n", "alias@12:8", "write the value"),
+    (MINE, "", "empty-document", "tinylm list --hardware"),
+    (MINE, "# nothing\n", "empty-document", "tinylm list --hardware"),
+    (MINE, "- workbench\n", "not-a-mapping@1:1", "write the name of a GPU"),
+    (MINE, "workbench: [\n", "yaml-syntax@1:12", "write one"),
+]
+
+
+@pytest.mark.parametrize(("right", "wrong", "place", "help_"), WRONG)
+def test_a_mistake_is_found_where_it_is_with_its_remedy(right: str, wrong: str, place: str, help_: str) -> None:
+    assert right in MINE
+    with pytest.raises(ConfigError) as raised:
+        parse_accelerators(Source("mine.yaml", MINE.replace(right, wrong, 1)))
+    (found,) = raised.value.diagnostics
+    at = f"@{found.span.line}:{found.span.column}" if found.span else ""
+    assert found.code + at == place
+    assert help_ in found.help
+
+
+def test_a_block_that_is_missing_is_named_with_what_it_begins_with() -> None:
+    text = re.sub(r"  peak_flops.*?(?=  link)", "", MINE, flags=re.DOTALL)
+    with pytest.raises(ConfigError) as raised:
+        parse_accelerators(Source("mine.yaml", text))
+    (found,) = raised.value.diagnostics
+    assert found.message == "workbench.peak_flops_per_second is missing"
+    assert found.help.startswith("add float32: 66.9 TFLOP/s indented under peak_flops_per_second:")
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    text = MINE.replace("48 GB", "much").replace("gpus_per_node: 1", "gpus_per_node: one") + "other: {title: x}\n"
+    with pytest.raises(ConfigError) as raised:
+        parse_accelerators(Source("mine.yaml", text))
+    fields = [found.field for found in raised.value.diagnostics]
+    assert fields[:2] == ["workbench.memory_bytes", "workbench.gpus_per_node"]
+    required = [name for name, info in AcceleratorEntry.model_fields.items() if info.is_required() and name != "title"]
+    assert fields[2:] == [f"other.{name}" for name in required]
+
+
+def test_a_broken_file_is_still_known_for_what_it_is() -> None:
+    assert is_hardware(Source("x", "mine:\n  memory_bytes: much\n"))
+    assert not is_hardware(Source("x", "vocab_size: 256\nattention: {bias: false}\n"))
+    assert not is_hardware(Source("x", ""))
+    assert not is_hardware(Source("x", "[1, 2]\n"))

@@ -1,0 +1,78 @@
+"""The worked examples of docs/costs.md are what the formulas give."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from tinylm_cli.analysis.flops import analyse_flops, stretches
+from tinylm_cli.analysis.training import training_memory
+from tinylm_cli.interop.load import load_config
+from tinylm_cli.render.units import flops
+from tinylm_cli.reports.memory import TrainingMemory
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "costs.md").read_text(encoding="utf-8")
+
+
+def example(title: str) -> str:
+    """Return the text under a heading, on one line."""
+    (found,) = re.findall(rf"^### {re.escape(title)}\n(.*?)(?=^#|\Z)", PAGE, flags=re.MULTILINE | re.DOTALL)
+    return " ".join(found.split())
+
+
+def test_operations_by_hand() -> None:
+    config = load_config("llama-3-8b").config
+    text = example("By hand: Llama 3 8B at 8,192 tokens")
+    products = {p.name: p.flops for stretch in stretches(config, seq_len=8192) for p in stretch.products}
+    weights = {name: count // (2 * 8192) for name, count in products.items()}
+    attention = sum(count for name, count in weights.items() if name.endswith("proj") and "attention" in name)
+    feed_forward = sum(count for name, count in weights.items() if "feed_forward" in name)
+    pairs = products["attention.scores"] + products["attention.mix"]
+    report = analyse_flops(config, batch_size=1, seq_len=8192)
+    multiplied = 32 * (attention + feed_forward) + weights["lm_head"]
+    for figure in (
+        *(
+            f"{count:,}"
+            for count in (attention + feed_forward, attention, feed_forward, weights["lm_head"], multiplied)
+        ),
+        flops(2 * multiplied),
+        flops(32 * pairs / 8192),
+        flops(report.forward_flops_per_token),
+        flops(report.train_flops_per_token),
+        f"where 6N says {flops(report.six_n_flops_per_token).removesuffix(' GFLOP')}.",
+    ):
+        assert figure in text, figure
+
+
+def figures() -> dict[str, int]:
+    """Return the last cell of each row of the memory example, by its first."""
+    example = PAGE.partition("## Memory")[2].partition("\n## ")[0].partition("**Worked example.**")[2]
+    rows = re.findall(r"^\| \**([^|*]+?)\** \|[^|]*\| \**([\d,]+)\** \|$", example, re.MULTILINE)
+    return {name: int(value.replace(",", "")) for name, value in rows}
+
+
+def gpt2(**asked: Any) -> TrainingMemory:
+    return training_memory(load_config("gpt2").config, batch_size=8, seq_len=1024, dtype="bfloat16", **asked)
+
+
+def test_the_memory_of_gpt2() -> None:
+    found = gpt2()
+    kept = found.activations
+    outside = {part.name: part.kept_bytes for part in kept.outside}
+    (layer,) = kept.layers
+    assert figures() == {
+        "one layer": layer.layer_bytes,
+        "all layers": layer.count * layer.layer_bytes,
+        "embedding": outside["embedding"],
+        "final norm and head": outside["ln_f"] + outside["lm_head"],
+        "loss": outside["loss"],
+        "activations": kept.kept_bytes,
+        "weights": found.weights_bytes,
+        "master weights, AdamW": found.master_bytes + found.optimizer_bytes,
+        "the logits' derivatives": found.moments[0].working_bytes,
+        "peak, at the loss": found.peak_bytes,
+    }
+    assert found.peak_moment == "loss"
+    full = gpt2(recompute="full")
+    assert f"{full.activations.kept_bytes:,} bytes and the peak to {full.peak_bytes:,}" in " ".join(PAGE.split())

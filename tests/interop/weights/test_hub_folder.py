@@ -1,0 +1,106 @@
+"""A folder of somebody else's: whatever it holds is read, or refused with its cause."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save, save_file
+
+from tinylm_cli.errors import WeightsError
+from tinylm_cli.interop.weights.hub_folder import INDEX, SINGLE, HubFolder
+
+WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3), "b.c": torch.zeros(0), "d": torch.tensor(1.5, dtype=torch.bfloat16)}
+DATA = save(WEIGHTS)
+
+
+@contextlib.contextmanager
+def folder(**files: bytes) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        for file, data in files.items():
+            (Path(name) / file).write_bytes(data)
+        yield Path(name)
+
+
+def index(weight_map: Any) -> bytes:
+    return json.dumps({"weight_map": weight_map}).encode("utf-8")
+
+
+def opened(path: Path) -> HubFolder | None:
+    """Return what the folder holds; None where that is refused on purpose."""
+    with contextlib.suppress(WeightsError):
+        return HubFolder(path)
+    return None
+
+
+def test_one_file_and_several_hold_the_same(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    save_file(WEIGHTS, tmp_path / "one" / SINGLE)
+    for name, tensor in WEIGHTS.items():
+        save_file({name: tensor}, tmp_path / "two" / f"{name}.safetensors")
+    (tmp_path / "two" / INDEX).write_bytes(index({name: f"{name}.safetensors" for name in WEIGHTS}))
+    for kind in ("one", "two"):
+        found = HubFolder(tmp_path / kind)
+        assert found.tensors.keys() == WEIGHTS.keys()
+        assert all(torch.equal(found.read(name), tensor) for name, tensor in WEIGHTS.items())
+
+
+words = st.text(st.characters(), max_size=12)  # surrogates and NUL among them
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(json_values)
+def test_any_json_in_the_place_of_an_index_is_refused(document: Any) -> None:
+    with folder(**{INDEX: json.dumps(document).encode()}) as path:
+        assert opened(path) is None
+
+
+@given(st.dictionaries(words | st.sampled_from(list(WEIGHTS)), words | st.just("m.safetensors"), max_size=4))
+def test_any_names_in_an_index_are_found_or_refused(weight_map: dict[str, str]) -> None:
+    with folder(**{INDEX: index(weight_map), "m.safetensors": DATA}) as path:
+        found = opened(path)
+        sound = set(weight_map.values()) <= {"m.safetensors"} and weight_map.keys() <= WEIGHTS.keys()
+        assert (found is not None) is sound
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_of_an_index_are_refused(data: bytes) -> None:
+    with folder(**{INDEX: data}) as path:
+        assert opened(path) is None
+
+
+@given(st.data())
+def test_a_file_with_bytes_changed_is_read_or_refused(data: st.DataObject) -> None:
+    changed = bytearray(DATA)
+    for _ in range(data.draw(st.integers(1, 4))):
+        changed[data.draw(st.integers(0, len(DATA) - 1))] = data.draw(st.integers(0, 255))
+    end = data.draw(st.integers(0, len(DATA)) | st.just(len(DATA)))
+    with folder(**{SINGLE: bytes(changed[:end])}) as path:
+        found = opened(path)
+        for name, tensor in ({} if found is None else found.tensors).items():
+            assert isinstance(tensor.dtype, str)
+            assert all(isinstance(size, int) for size in tensor.shape), name
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_file_whose_name_is_no_text(tmp_path: Path) -> None:
+    name = os.fsdecode(b"\x80.safetensors")
+    (tmp_path / name).write_bytes(DATA)
+    (tmp_path / INDEX).write_bytes(index({"a": name}))
+    with pytest.raises(WeightsError, match="its name is not Unicode text"):
+        HubFolder(tmp_path)

@@ -1,0 +1,86 @@
+"""What autograd keeps of the real model, against the closed form: equal to the byte, for every architecture."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.footprint import saved_bytes
+from benchmarks.scaled import scaled_down
+from tests.architectures import small_configs
+from tinylm_cli.analysis.activations import activation_bytes, module_kernel
+from tinylm_cli.config.loader import load_config
+from tinylm_cli.config.presets import gallery
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model import TinyTransformerLM
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+
+
+def both(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str, math: bool) -> tuple[int, int]:
+    """Return the bytes predicted and measured."""
+    kernel = "math" if math else module_kernel(config, seq_len=seq_len, device="cpu")
+    predicted = activation_bytes(
+        config, batch_size=batch_size, seq_len=seq_len, dtype=dtype, attention_kernel=kernel, device="cpu"
+    )
+    model = TinyTransformerLM.from_config(config, dtype=DTYPES[dtype])
+    return predicted.kept_bytes, saved_bytes(model, batch_size, seq_len, math=math)
+
+
+@given(small_configs(), st.sampled_from([1, 2]), st.sampled_from(["float64", "bfloat16"]), st.booleans(), st.booleans())
+@settings(max_examples=120)
+def test_any_architecture(config: ModelConfig, batch_size: int, dtype: str, math: bool, drops: bool) -> None:
+    """In types in which no activation takes another way for small sizes."""
+    config = config.model_copy(update={"dropout": 0.1 if drops else 0.0})
+    predicted, measured = both(config, batch_size=batch_size, seq_len=8, dtype=dtype, math=math)
+    assert predicted == measured
+
+
+@pytest.mark.parametrize("math", [False, True])
+@pytest.mark.parametrize("name", gallery())
+def test_the_gallery_scaled_down(name: str, math: bool) -> None:
+    config = scaled_down(load_config(name).config)
+    for dtype in ("float32", "bfloat16"):
+        predicted, measured = both(config, batch_size=2, seq_len=48, dtype=dtype, math=math)
+        assert predicted == measured
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.parametrize("name", ["tiny", "small", "medium", "base"])
+def test_the_presets(name: str, dropout: float) -> None:
+    config = load_config(name, ["n_layers=2", f"dropout={dropout}"]).config
+    predicted, measured = both(config, batch_size=2, seq_len=33, dtype="float32", math=False)
+    assert predicted == measured
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_latent_attention_by_a_fused_kernel_keeps_the_storage_of_values(batch_size: int) -> None:
+    config = load_config("tiny", ["dropout=0.0", "position.kind=rope"]).config
+    latent = {"kind": "latent", "kv_rank": 24, "d_nope": 12, "d_rope": 4, "d_value": 16}
+    config = ModelConfig.model_validate(config.model_dump(exclude_defaults=True) | {"attention": latent})
+    assert module_kernel(config, seq_len=40, device="cpu") == "flash"
+    predicted, measured = both(config, batch_size=batch_size, seq_len=40, dtype="float32", math=False)
+    assert predicted == measured
+
+
+def test_relu_partial_rotation_and_a_single_token() -> None:
+    changes = ["dropout=0.0", "feed_forward.activation=relu", "position.kind=rope", "position.rotary_fraction=0.5"]
+    for gated in ("true", "false"):
+        config = load_config("tiny", [*changes, f"feed_forward.gated={gated}"]).config
+        for seq_len in (1, 17):
+            predicted, measured = both(config, batch_size=3, seq_len=seq_len, dtype="float32", math=False)
+            assert predicted == measured
+
+
+def test_experts_keep_the_same_however_tokens_are_spread() -> None:
+    """Most tokens to one expert, or evenly: each choice of an expert costs the same."""
+    config = scaled_down(load_config("qwen3-30b-a3b").config)
+    predicted, measured = both(config, batch_size=2, seq_len=48, dtype="float32", math=False)
+    model = TinyTransformerLM.from_config(config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("router.weight"):
+                parameter.zero_()  # ties go to the first experts
+    assert predicted == measured == saved_bytes(model, 2, 48)

@@ -1,0 +1,96 @@
+"""CSV: one table, numbers as they are, and nothing that a spreadsheet would run."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinylm_cli.quantities import Quantity, binary_bytes
+from tinylm_cli.render.blocks import Bar, Branch, Cell, Column, Heading, Note, Row, Table, Tree
+from tinylm_cli.render.csv import left_out, to_csv
+from tinylm_cli.render.safe import visible
+from tinylm_cli.render.units import fixed, integer, percent
+
+
+def read(text: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text, newline=""), strict=True))
+
+
+def cell(value: str | Cell | Bar) -> str:
+    """Return what a reader finds in a cell."""
+    return read(to_csv([Table((Column("a"),), ((value,),))]))[1][0]
+
+
+def test_a_number_is_written_as_it_is_and_words_as_they_are() -> None:
+    columns = (Column("part", key="name"), Column("weights", right=True, key="weights_bytes"), Column("share"))
+    rows: tuple[Row, ...] = ((Cell("a, b", "name"), binary_bytes(19_980_288), percent(1 / 3)),)
+    text = to_csv([Heading("x"), Note("y"), Table(columns, rows, ("total", "19.1 MiB", "100%"))])
+    assert text == 'name,weights_bytes,share\n"a, b",19980288,0.3333333333333333\n'
+
+
+@pytest.mark.parametrize(
+    ("said", "written"),
+    [
+        (integer(-4_995_072), "-4995072"),
+        (integer(10**30), "1" + "0" * 30),
+        (fixed(0.02538215775182567, 3), "0.02538215775182567"),
+        (Quantity("✓", value=True), "true"),
+        (Quantity("✗ not finite", value=False), "false"),
+        (Quantity("∞", float("inf")), ""),
+        (Quantity("?", float("nan")), ""),
+        (Cell(Quantity("tied", 0), "muted"), "0"),
+        (Cell("✓ pass", "good", "pass"), "pass"),
+        (Bar(0.5), ""),
+        ("", ""),
+    ],
+)
+def test_what_a_cell_becomes(said: str | Cell | Bar, written: str) -> None:
+    assert cell(said) == written
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", " =1", "＝1", "=cmd|' /C calc'!A0"])
+def test_no_text_begins_a_formula(text: str) -> None:
+    assert cell(text) == f"'{text}"
+    assert read(to_csv([Table((Column(text),), (("x",),))]))[0] == [f"'{text}"]
+
+
+@given(st.text())
+def test_a_text_comes_back_visible_and_in_its_cell(text: str) -> None:
+    found = read(to_csv([Table((Column("a"), Column("b")), ((text, "x"),))]))
+    assert [len(row) for row in found] == [2, 2]
+    assert found[1][0].removeprefix("'") == visible(text).removeprefix("'")
+    assert found[1][0].lstrip()[:1] not in tuple("=+-@＝＋－＠")
+
+
+def test_a_column_for_the_eye_is_left_out_and_an_empty_one_is_not() -> None:
+    columns = (Column("name"), Column(""), Column("", key="tied_to"), Column("nominal"))
+    assert to_csv([Table(columns, (("a", Bar(0.5), "b", ""),))]) == "name,tied_to,nominal\na,b,\n"
+
+
+def test_a_tree_has_the_depth_of_each_row() -> None:
+    tree = Tree((Column("module"), Column("n")), Branch(("root", integer(2)), (Branch((Cell("leaf"), integer(1000))),)))
+    assert to_csv([tree]) == "depth,module,n\n0,root,2\n1,leaf,1000\n"
+
+
+def test_there_is_one_table_the_main_one_or_the_first() -> None:
+    first, main = (Table((Column(name),), (("1",),), main=name == "main") for name in ("first", "main"))
+    assert to_csv([first, first]) == "first\n1\n"
+    assert to_csv([first, main, first]) == "main\n1\n"
+    assert left_out([first, Note("x"), main]) == 1
+    assert left_out([first]) == 0
+
+
+def test_a_table_without_rows_still_names_its_columns() -> None:
+    empty = Table((Column("a"), Column("b")), ())
+    assert to_csv([empty]) == "a,b\n"
+    assert left_out([empty._replace(main=True), Table((Column("c"),), (("1",),))]) == 1
+    assert left_out([Table((Column("c"),), (("1",),)), empty]) == 0
+
+
+def test_a_view_without_a_table_is_not_asked() -> None:
+    with pytest.raises(AssertionError, match="without a table"):
+        to_csv([Note("x")])

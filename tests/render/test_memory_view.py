@@ -1,0 +1,47 @@
+"""The screens of memory: every part, the peak's moment in words, nothing wider than the terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from tinylm_cli.analysis.inference import inference_memory
+from tinylm_cli.analysis.training import training_memory
+from tinylm_cli.config.loader import load_config
+from tinylm_cli.render.blocks import View
+from tinylm_cli.render.cells import cell_len
+from tinylm_cli.render.markdown import to_markdown
+from tinylm_cli.render.terminal import Terminal
+from tinylm_cli.render.text import to_text
+from tinylm_cli.render.views.memory import activations_blocks, inference_memory_blocks, training_memory_blocks
+
+
+def screens(name: str) -> View:
+    config = load_config(name).config
+    training = training_memory(config, batch_size=2, seq_len=1024, dtype="bfloat16", recompute="selective")
+    running = inference_memory(config, batch_size=2, seq_len=1024, dtype="bfloat16", quantization="int4")
+    return (
+        *training_memory_blocks(training),
+        *activations_blocks(training.activations),
+        *inference_memory_blocks(running),
+    )
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+@pytest.mark.parametrize("name", ["tiny", "deepseek-v2-lite", "gemma-3-1b"])
+def test_nothing_is_wider_than_the_terminal(name: str, width: int) -> None:
+    text = to_text(screens(name), Terminal(width))
+    assert all(cell_len(line) <= width for line in text.splitlines())
+
+
+def test_what_is_said() -> None:
+    text = to_text(screens("tiny"), Terminal(100))
+    for words in (
+        "Training memory",
+        "2 sequences of 1,024 tokens in bfloat16",
+        "The peak is when the loss is differentiated: every activation is held.",
+        "one layer of blocks",
+        "optimizer state",
+        "786,432 weights are rounded to int4 in groups of 128.",
+    ):
+        assert words in text
+    assert "| weights |" in to_markdown(screens("tiny"))

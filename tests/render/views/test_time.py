@@ -1,0 +1,83 @@
+"""How long training and serving take, on the screen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tinylm_cli.analysis.roofline import DecodingStep, Weights, compute_optimum, serving_time, training_time
+from tinylm_cli.config.hardware import load_hardware
+from tinylm_cli.render.blocks import View
+from tinylm_cli.render.markdown import to_markdown
+from tinylm_cli.render.terminal import Terminal
+from tinylm_cli.render.text import to_text
+from tinylm_cli.render.views.time import compute_optimum_blocks, serving_time_blocks, training_time_blocks
+
+H100 = load_hardware("h100")
+
+
+def serving(*, cache_bytes: int = 0, batch_size: int = 1, n_gpus: int = 1) -> View:
+    step = DecodingStep(Weights(16 * 10**9), 16 * 10**9, cache_bytes)
+    return serving_time_blocks(
+        serving_time(
+            H100, dtype="bfloat16", batch_size=batch_size, prompt_tokens=100, prefill_flops=100 * 16 * 10**9,
+            prefill_cache_bytes=0, context_tokens=200, step=step, n_gpus=n_gpus,
+        )
+    )  # fmt: skip
+
+
+def training(**changes: Any) -> View:
+    given = {"n_gpus": 8, "dtype": "bfloat16", "train_flops_per_token": 6 * 10**9, "budget_tokens": 20 * 10**9}
+    return training_time_blocks(training_time(H100, **{**given, **changes}))
+
+
+def words(view: View) -> str:
+    return " ".join(to_text(view, Terminal(width=120)).split())
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_all_of_it_fits(width: int) -> None:
+    optimum = compute_optimum_blocks(compute_optimum(10**9, 10**12))
+    for view in (training(usd_per_gpu_hour=2.0), serving(batch_size=64, n_gpus=8), optimum):
+        shown = to_text(view, Terminal(width=width))
+        assert all(len(line) <= width for line in shown.splitlines())
+        assert "…" not in shown
+        assert to_markdown(view)
+
+
+def test_a_price_is_shown_where_one_is_given() -> None:
+    assert "cost" not in words(training())
+    hours = 120e18 / (989.4e12 * 0.4) / 3600
+    assert f"cost ${2 * hours:,.0f} at $2.00 a GPU hour" in words(training(usd_per_gpu_hour=2.0))
+
+
+def test_the_assumed_share_of_the_peak_is_said() -> None:
+    assert "at 25% of 989 TFLOP/s bfloat16" in words(training(utilisation=0.25))
+
+
+def test_what_bounds_decoding_is_said() -> None:
+    assert "Decoding is bound by compute from a batch of 296, if that fits." in words(serving())
+    assert "At 200 tokens of context every batch is bound by memory" in words(serving(cache_bytes=10**8))
+
+
+def test_what_one_sequence_gets_and_what_is_not_counted_are_said_where_they_differ() -> None:
+    assert "Each sequence" not in words(serving())
+    assert "Each sequence gets at most 209 tokens/s." in words(serving(batch_size=8))
+    assert "is not counted" not in words(serving())
+    assert "What the GPUs say to each other is not counted." in words(serving(n_gpus=2))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "verdict"),
+    [
+        (20 * 10**9, "20B are about that."),
+        (10**9, "1B are 5% of that."),
+        (10**12, "1T are 50 times as many."),
+        (10**13, "10T are 500 times as many."),
+    ],
+)
+def test_a_budget_beside_the_optimal_one(tokens: int, verdict: str) -> None:
+    shown = words(compute_optimum_blocks(compute_optimum(10**9, tokens)))
+    assert "Compute-optimal for 1B parameters: 20B tokens, 20 a parameter (Hoffmann et al. 2022" in shown
+    assert verdict in shown

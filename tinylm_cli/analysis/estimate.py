@@ -1,0 +1,178 @@
+"""Everything that a model costs, put together from the modules that own each formula."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tinylm_cli.analysis.flops import analyse_flops, decode_flops, prefill_flops, train_flops
+from tinylm_cli.analysis.inference import inference_memory
+from tinylm_cli.analysis.memory import kv_cache_bytes
+from tinylm_cli.analysis.parallel.job import Job, Machine
+from tinylm_cli.analysis.parallel.plan import plan, plans
+from tinylm_cli.analysis.params import active_params, total_params
+from tinylm_cli.analysis.roofline import (
+    OPTIMAL_TOKENS_PER_PARAM,
+    TYPICAL_UTILISATION,
+    DecodingStep,
+    compute_optimum,
+    decoding_weights,
+    peak_flops,
+    serving_time,
+    training_time,
+)
+from tinylm_cli.analysis.table import tensor_table
+from tinylm_cli.analysis.training import training_memory
+from tinylm_cli.config.hardware import Accelerator
+from tinylm_cli.config.loader import LoadedConfig
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import AnalysisError
+from tinylm_cli.reports.estimate import EstimateReport
+from tinylm_cli.reports.flops import AttentionCount
+from tinylm_cli.reports.memory import AttentionKernel, Optimizer, Quantization, Recompute
+from tinylm_cli.reports.plan import Layout, Plan
+from tinylm_cli.reports.time import ServingTime
+
+
+class Request(NamedTuple):
+    """What a model is to do, and on what.
+
+    Attributes:
+        batch_size: Sequences in one pass.
+        seq_len: Tokens in each.
+        dtype: Type of weights and activations.
+        attention: Which pairs of a query and a key count as operations.
+        kernel: How attention is computed.
+        recompute: What the backward pass computes again.
+        optimizer: What updates the weights.
+        quantization: What weights are rounded to when the model runs.
+        accelerator: The GPU, or None.
+        gpus: How many train the model.
+        layout: How the work is divided among them; None for the quickest way there is.
+        utilisation: Share of the peak that training reaches.
+        usd_per_gpu_hour: What an hour of one costs, if known.
+        budget_tokens: Tokens to train on; the compute-optimal number when None.
+    """
+
+    batch_size: int
+    seq_len: int
+    dtype: str = "bfloat16"
+    attention: AttentionCount = "causal"
+    kernel: AttentionKernel = "flash"
+    recompute: Recompute = "none"
+    optimizer: Optimizer = "adamw"
+    quantization: Quantization = "none"
+    accelerator: Accelerator | None = None
+    gpus: int = 1
+    layout: Layout | None = None
+    utilisation: float = TYPICAL_UTILISATION
+    usd_per_gpu_hour: float | None = None
+    budget_tokens: int | None = None
+
+
+def estimate(loaded: LoadedConfig, asked: Request) -> EstimateReport:
+    """Return what the model costs.
+
+    Raises:
+        AnalysisError: If a size is out of range, the layout does not come out even, or no layout fits.
+        UsageError: If the hardware does not multiply the type.
+    """
+    config, table = loaded.config, tensor_table(loaded.config)
+    active = active_params(table)
+    budget = asked.budget_tokens or OPTIMAL_TOKENS_PER_PARAM * active
+    ranked = _plans(config, asked)
+    accelerator = asked.accelerator
+    return EstimateReport(
+        name=loaded.name,
+        source=loaded.source,
+        total_params=total_params(table),
+        active_params=active,
+        flops=analyse_flops(
+            config,
+            batch_size=asked.batch_size,
+            seq_len=asked.seq_len,
+            attention=asked.attention,
+            recompute=asked.recompute,
+        ),
+        training=training_memory(
+            config,
+            batch_size=asked.batch_size,
+            seq_len=asked.seq_len,
+            dtype=asked.dtype,
+            optimizer=asked.optimizer,
+            attention_kernel=asked.kernel,
+            recompute=asked.recompute,
+        ),
+        inference=inference_memory(
+            config,
+            batch_size=asked.batch_size,
+            seq_len=asked.seq_len,
+            dtype=asked.dtype,
+            quantization=asked.quantization,
+        ),
+        accelerator=accelerator.name if accelerator is not None else None,
+        capacity_bytes=accelerator.capacity_bytes if accelerator is not None else None,
+        plan=ranked[0] if ranked else None,
+        alternatives=ranked if asked.layout is None else (),
+        training_time=None
+        if accelerator is None
+        else training_time(
+            accelerator,
+            n_gpus=asked.gpus,
+            dtype=asked.dtype,
+            train_flops_per_token=round(train_flops(config, batch_size=1, seq_len=asked.seq_len) / asked.seq_len),
+            budget_tokens=budget,
+            utilisation=asked.utilisation,
+            usd_per_gpu_hour=asked.usd_per_gpu_hour,
+        ),
+        optimum=compute_optimum(active, budget),
+        serving_time=_serving_time(config, asked, accelerator) if accelerator is not None else None,
+    )
+
+
+def _plans(config: ModelConfig, asked: Request) -> tuple[Plan, ...]:
+    """Return the plan that was asked for, or all that fit, the quickest first; none for a single GPU."""
+    if asked.gpus == 1:
+        return ()
+    job = Job(
+        config, asked.batch_size, asked.seq_len, asked.dtype, asked.optimizer, asked.recompute, kernel=asked.kernel
+    )
+    machine = _machine(asked)
+    if asked.layout is not None:
+        return (plan(job, asked.layout, machine),)
+    assert machine is not None, "which layout is quickest depends on the GPU"
+    found = plans(job, asked.gpus, machine)
+    if not found:
+        raise AnalysisError(
+            f"no way to divide the work among {asked.gpus} GPUs fits in the memory of each",
+            help="add GPUs, or give --recompute full, a smaller --batch-size or a shorter --seq-len",
+        )
+    return found
+
+
+def _machine(asked: Request) -> Machine | None:
+    accelerator = asked.accelerator
+    if accelerator is None:
+        return None
+    return Machine(
+        accelerator.capacity_bytes,
+        peak_flops(accelerator, asked.dtype),
+        asked.utilisation,
+        accelerator.link_bytes_per_second,
+        accelerator.network_bytes_per_second,
+        accelerator.gpus_per_node,
+    )
+
+
+def _serving_time(config: ModelConfig, asked: Request, accelerator: Accelerator) -> ServingTime:
+    cache = kv_cache_bytes(config, batch_size=1, seq_len=asked.seq_len, dtype=asked.dtype)
+    step = DecodingStep(decoding_weights(config, asked.dtype), decode_flops(config, context_len=asked.seq_len), cache)
+    return serving_time(
+        accelerator,
+        dtype=asked.dtype,
+        batch_size=asked.batch_size,
+        prompt_tokens=asked.seq_len,
+        prefill_flops=prefill_flops(config, batch_size=asked.batch_size, seq_len=asked.seq_len),
+        prefill_cache_bytes=asked.batch_size * cache,
+        context_tokens=asked.seq_len,
+        step=step,
+    )

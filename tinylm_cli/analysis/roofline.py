@@ -1,0 +1,285 @@
+"""Time from work: FLOPs at a peak, bytes at a bandwidth, and the longer of the two.
+
+A roofline is a bound: no kernel is faster, and most are slower. Training is therefore given at a stated share of the
+peak, and serving as the least time there can be.
+
+References:
+    Williams, Waterman and Patterson 2009, the roofline, https://doi.org/10.1145/1498765.1498785
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from tinylm_cli.analysis.dtypes import DTYPE_BYTES
+from tinylm_cli.analysis.table import TOKEN_EMBEDDING, tensor_table
+from tinylm_cli.config.hardware import Accelerator
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import UsageError
+from tinylm_cli.reports.time import ComputeOptimum, PassTime, ServingTime, TrainingTime
+
+TYPICAL_UTILISATION = 0.40
+"""Llama 3 405B ran at 38 to 43% of 8,192 to 16,384 H100s in bfloat16 (Grattafiori et al. 2024, table 4,
+https://arxiv.org/abs/2407.21783), PaLM 540B at 46.2% of 6,144 TPU v4, which is where the measure was defined (Chowdhery
+et al. 2022, section 4.1, https://arxiv.org/abs/2204.02311). Small models and slow links stay below."""
+
+OPTIMAL_TOKENS_PER_PARAM = 20
+"""Hoffmann et al. 2022, https://arxiv.org/abs/2203.15556: by approach 1 parameters and tokens both grow as C^0.50
+(table 2), from 8.0B tokens for 400M to 21.2T for 1T (table 3). Approach 2 has nearly the same exponents, 0.49 and 0.51;
+approach 3, 0.46 and 0.54, asks for more tokens the larger the model, and is left aside."""
+
+
+class Weights(NamedTuple):
+    """Bytes of weights that a decoding step may read.
+
+    Attributes:
+        dense_bytes: Read whatever the token.
+        expert_bytes: Of all routed experts together.
+        n_experts: Routed experts of a layer.
+        top_k: How many of them a token is sent to.
+    """
+
+    dense_bytes: int
+    expert_bytes: int = 0
+    n_experts: int = 1
+    top_k: int = 1
+
+    def read_bytes(self, tokens: int) -> int:
+        """Return the bytes read, on average, by a pass over ``tokens`` whose experts are chosen evenly and apart.
+
+        An expert is spared when no token is sent to it, by chance ``(1 - top_k / n_experts) ** tokens``.
+        """
+        if self.top_k >= self.n_experts:
+            return self.dense_bytes + self.expert_bytes
+        hit = -math.expm1(tokens * math.log1p(-self.top_k / self.n_experts))
+        return self.dense_bytes + round(self.expert_bytes * hit)
+
+
+class DecodingStep(NamedTuple):
+    """What a decoding step takes.
+
+    Attributes:
+        weights: Read once for the whole batch.
+        flops_per_sequence: Of the one token of one sequence.
+        cache_bytes_per_sequence: Keys and values read and written for it.
+    """
+
+    weights: Weights
+    flops_per_sequence: int
+    cache_bytes_per_sequence: int
+
+    def flops(self, batch_size: int) -> int:
+        """Return the FLOPs of a step over ``batch_size`` sequences."""
+        return batch_size * self.flops_per_sequence
+
+    def moved_bytes(self, batch_size: int) -> int:
+        """Return the bytes that a step over ``batch_size`` sequences moves."""
+        return self.weights.read_bytes(batch_size) + batch_size * self.cache_bytes_per_sequence
+
+
+class _Machine(NamedTuple):
+    """Accelerators that share work evenly and without a word to each other."""
+
+    flops_per_second: int
+    bytes_per_second: int
+
+    def time(self, flops: int, moved_bytes: int) -> PassTime:
+        compute, memory = flops / self.flops_per_second, moved_bytes / self.bytes_per_second
+        return PassTime(
+            flops=flops,
+            moved_bytes=moved_bytes,
+            compute_seconds=compute,
+            memory_seconds=memory,
+            seconds=max(compute, memory),
+            bound="compute" if self.is_bound_by_compute(flops, moved_bytes) else "memory",
+            intensity_flops_per_byte=flops / moved_bytes,
+        )
+
+    def is_bound_by_compute(self, flops: int, moved_bytes: int) -> bool:
+        return flops * self.bytes_per_second >= moved_bytes * self.flops_per_second
+
+
+def decoding_weights(config: ModelConfig, dtype: str) -> Weights:
+    """Return the weights that decoding reads, all stored in ``dtype``.
+
+    A table that is looked up is not read whole: the token embedding, unless the head is tied to it, and positions.
+
+    Args:
+        config: A validated config.
+        dtype: A key of ``DTYPE_BYTES``.
+    """
+    dense = experts = 0
+    for section in tensor_table(config):
+        for tensor in section.tensors:
+            looked_up = tensor.component in ("token_embedding", "position")
+            if looked_up and not (tensor.name == TOKEN_EMBEDDING and config.tie_weights):
+                continue
+            params = section.repeats * tensor.params
+            dense, experts = (dense + params, experts) if tensor.per_token is None else (dense, experts + params)
+    size, n_experts = DTYPE_BYTES[dtype], config.feed_forward.n_experts
+    if n_experts is None:
+        return Weights(dense * size)
+    return Weights(dense * size, experts * size, n_experts, config.feed_forward.top_k)
+
+
+def peak_flops(accelerator: Accelerator, dtype: str) -> int:
+    """Return the dense peak of one accelerator for matrices of ``dtype``, in FLOPs per second.
+
+    Raises:
+        UsageError: If the hardware does not multiply that type.
+    """
+    peaks = accelerator.peaks
+    if dtype not in peaks:
+        raise UsageError(f"{accelerator.name} does not multiply {dtype}", help=f"it has {', '.join(peaks)}")
+    return peaks[dtype]
+
+
+def training_time(
+    accelerator: Accelerator,
+    *,
+    n_gpus: int,
+    dtype: str,
+    train_flops_per_token: int,
+    budget_tokens: int,
+    utilisation: float = TYPICAL_UTILISATION,
+    usd_per_gpu_hour: float | None = None,
+) -> TrainingTime:
+    """Return how long ``budget_tokens`` take and cost.
+
+    ``seconds = train_flops_per_token · budget_tokens / (n_gpus · peak · utilisation)``.
+
+    Args:
+        accelerator: What it runs on.
+        n_gpus: How many, >= 1.
+        dtype: What matrices are multiplied in.
+        train_flops_per_token: The model's own, three times its forward pass; no recomputation, by the definition of
+            utilisation.
+        budget_tokens: Tokens to train on, >= 1.
+        utilisation: Share of the peak, above 0 and up to 1.
+        usd_per_gpu_hour: What an hour of one GPU costs, if that is known.
+
+    Raises:
+        UsageError: If the hardware does not multiply ``dtype``.
+    """
+    peak = peak_flops(accelerator, dtype)
+    flops = train_flops_per_token * budget_tokens
+    rate = n_gpus * peak * utilisation
+    seconds = flops / rate
+    gpu_hours = flops / (peak * utilisation) / 3600
+    return TrainingTime(
+        accelerator=accelerator.name,
+        n_gpus=n_gpus,
+        dtype=dtype,
+        peak_flops_per_second=peak,
+        utilisation=utilisation,
+        train_flops_per_token=train_flops_per_token,
+        budget_tokens=budget_tokens,
+        train_flops=flops,
+        tokens_per_second=rate / train_flops_per_token,
+        seconds=seconds,
+        gpu_hours=gpu_hours,
+        usd_per_gpu_hour=usd_per_gpu_hour,
+        usd=None if usd_per_gpu_hour is None else gpu_hours * usd_per_gpu_hour,
+    )
+
+
+def serving_time(
+    accelerator: Accelerator,
+    *,
+    dtype: str,
+    batch_size: int,
+    prompt_tokens: int,
+    prefill_flops: int,
+    prefill_cache_bytes: int,
+    context_tokens: int,
+    step: DecodingStep,
+    n_gpus: int = 1,
+) -> ServingTime:
+    """Return the least time of reading prompts and of one decoding step after them.
+
+    A pass takes ``max(flops / peak, bytes / bandwidth)``. Reading prompts moves every weight it needs once and writes
+    the cache; activations are taken to stay on the chip.
+
+    Args:
+        accelerator: What it runs on.
+        dtype: What matrices are multiplied in.
+        batch_size: Sequences at once, >= 1.
+        prompt_tokens: Tokens of each prompt, >= 1.
+        prefill_flops: Of one pass over all prompts.
+        prefill_cache_bytes: Keys and values it writes, for all prompts.
+        context_tokens: Tokens seen by the one decoded, itself included, >= 1.
+        step: What decoding it takes.
+        n_gpus: How many share the work evenly, >= 1; what they say to each other is not counted.
+
+    Raises:
+        UsageError: If the hardware does not multiply ``dtype``.
+    """
+    machine = _Machine(n_gpus * peak_flops(accelerator, dtype), n_gpus * accelerator.memory_bytes_per_second)
+    read = step.weights.read_bytes(batch_size * prompt_tokens)
+    prefill = machine.time(prefill_flops, read + prefill_cache_bytes)
+    decode = machine.time(step.flops(batch_size), step.moved_bytes(batch_size))
+    return ServingTime(
+        accelerator=accelerator.name,
+        n_gpus=n_gpus,
+        dtype=dtype,
+        peak_flops_per_second=machine.flops_per_second,
+        memory_bytes_per_second=machine.bytes_per_second,
+        balance_flops_per_byte=machine.flops_per_second / machine.bytes_per_second,
+        batch_size=batch_size,
+        prompt_tokens=prompt_tokens,
+        context_tokens=context_tokens,
+        prefill=prefill,
+        prefill_tokens_per_second=batch_size * prompt_tokens / prefill.seconds,
+        decode=decode,
+        decode_tokens_per_second=batch_size / decode.seconds,
+        sequence_tokens_per_second=1 / decode.seconds,
+        compute_bound_batch_size=_compute_bound_batch(step, machine),
+    )
+
+
+def compute_optimum(params: int, budget_tokens: int) -> ComputeOptimum:
+    """Return where a budget of tokens stands beside the compute-optimal one.
+
+    With 20 tokens a parameter, and training taken as ``6 · params · tokens`` FLOPs, a budget of C FLOPs is spent best
+    on ``√(C / 120)`` parameters.
+
+    Args:
+        params: Parameters, embeddings included as in the paper (Pearce and Song 2024,
+            https://arxiv.org/abs/2406.12907); of experts those a token uses, on which the paper has nothing to say.
+        budget_tokens: Tokens to train on, >= 1.
+
+    References:
+        Hoffmann et al. 2022, https://arxiv.org/abs/2203.15556
+    """
+    flops = 6 * params * budget_tokens
+    optimal_tokens = OPTIMAL_TOKENS_PER_PARAM * params
+    optimal_params = math.isqrt(flops // (6 * OPTIMAL_TOKENS_PER_PARAM))
+    return ComputeOptimum(
+        params=params,
+        budget_tokens=budget_tokens,
+        tokens_per_param=budget_tokens / params,
+        optimal_tokens=optimal_tokens,
+        optimal_ratio=budget_tokens / optimal_tokens,
+        compute_flops=flops,
+        compute_optimal_params=optimal_params,
+        compute_optimal_tokens=OPTIMAL_TOKENS_PER_PARAM * optimal_params,
+    )
+
+
+def _compute_bound_batch(step: DecodingStep, machine: _Machine) -> int | None:
+    """Return the least batch that is bound by compute: what weights cost each sequence only falls as it grows."""
+    # what compute takes of a sequence beyond its own cache, both in FLOPs · bytes / second
+    margin = step.flops_per_sequence * machine.bytes_per_second
+    margin -= step.cache_bytes_per_sequence * machine.flops_per_second
+    if margin <= 0:
+        return None
+    weights = step.weights.dense_bytes + step.weights.expert_bytes
+    low, high = 1, max(-(-weights * machine.flops_per_second // margin), 1)
+    while low < high:
+        middle = (low + high) // 2
+        if machine.is_bound_by_compute(step.flops(middle), step.moved_bytes(middle)):
+            high = middle
+        else:
+            low = middle + 1
+    return low

@@ -1,0 +1,112 @@
+"""Models as a comparison names them: a config, or a config with changes, ``small@n_layers=8@norm.kind=rmsnorm``."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from tinylm_cli.errors import ConfigError, Diagnostic, UsageError
+
+if TYPE_CHECKING:
+    from tinylm_cli.config.loader import LoadedConfig
+
+_CHANGE = re.compile(r"@(?=[A-Za-z_]+(?:\.[A-Za-z_]+)*=)")
+
+
+class Variant(NamedTuple):
+    """A config, and what is changed on top of it.
+
+    Attributes:
+        reference: What ``--config`` takes.
+        changes: Each ``key=value``.
+        shared: Those that every other model has as well; they come first.
+    """
+
+    reference: str
+    changes: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
+
+    @property
+    def all_changes(self) -> tuple[str, ...]:
+        """Every ``key=value``, in the order in which they are made."""
+        return (*self.shared, *self.changes)
+
+
+def parse_variants(words: Sequence[str], overrides: Sequence[str]) -> list[Variant]:
+    """Return the models that are named.
+
+    ``A@key=value`` is A with that change, and ``@key=value`` the first model with it. Overrides are made to every model
+    where there are several; a single one is held against itself with them.
+
+    Raises:
+        UsageError: If that leaves nothing to compare.
+    """
+    first, *others = words
+    base = _parse(first, Variant(""))
+    if not base.reference:
+        raise UsageError(f"{first} changes no model", help=f"name the model it changes: small{first}")
+    if others:
+        return [each._replace(shared=tuple(overrides)) for each in (base, *(_parse(word, base) for word in others))]
+    if not overrides:
+        raise UsageError(
+            f"there is nothing to compare {first} with",
+            help=f"name another model, or a change: tinylm compare {first} --set n_layers=8",
+        )
+    return [base, Variant(base.reference, (*base.changes, *overrides))]
+
+
+def load_variants(variants: Sequence[Variant]) -> list[LoadedConfig]:
+    """Load each model, under a name that no other has; what several share is read once.
+
+    Raises:
+        ConfigError: If configs or changes are wrong; holds every mistake of all of them.
+        InputError: If one cannot be read.
+        UsageError: If a change is not ``key=value``.
+    """
+    from tinylm_cli.interop.load import parse_written, read_written
+
+    written = {reference: read_written(reference) for reference in dict.fromkeys(each.reference for each in variants)}
+    loaded: list[LoadedConfig] = []
+    mistakes: list[Diagnostic] = []
+    for variant in variants:
+        try:
+            loaded.append(parse_written(written[variant.reference], variant.all_changes))
+        except ConfigError as error:
+            mistakes += error.diagnostics
+    if mistakes:
+        raise ConfigError(tuple(dict.fromkeys(mistakes)))
+    names = _names(variants, [each.name for each in loaded])
+    return [each._replace(name=name) for each, name in zip(loaded, names, strict=True)]
+
+
+def _parse(word: str, base: Variant) -> Variant:
+    from tinylm_cli.config.presets import shipped
+
+    if word in shipped() or os.path.lexists(word):
+        return Variant(word)
+    reference, *changes = _CHANGE.split(word)
+    return Variant(reference, tuple(changes)) if reference else Variant(base.reference, (*base.changes, *changes))
+
+
+def _names(variants: Sequence[Variant], short: Sequence[str]) -> list[str]:
+    """Return names as short as they can be and still differ.
+
+    A model by its own name and its changes, and by the changes alone where it is the first model with more of them;
+    where that leaves two alike, by what was typed; and where that is alike, with a number.
+    """
+    first, names = variants[0], []
+    for variant, name in zip(variants, short, strict=True):
+        more = variant.changes[len(first.changes) :]
+        is_first_with_more = more and variant[:2] == (first.reference, (*first.changes, *more))
+        names.append(", ".join(more if is_first_with_more else (name, *variant.changes)))
+    typed = [", ".join((variant.reference, *variant.changes)) for variant in variants]
+    names = [full if names.count(name) > 1 else name for name, full in zip(names, typed, strict=True)]
+    seen: Counter[str] = Counter()
+    for index, name in enumerate(names):
+        seen[name] += 1
+        if seen[name] > 1:
+            names[index] = f"{name} ({seen[name]})"
+    return names

@@ -1,0 +1,200 @@
+"""Accelerators: what one may be, the table that ships, and files of a person's own on top of it."""
+
+# no deferred annotations, as in config.blocks
+
+from functools import cache
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, ValidationError
+
+from tinylm_cli.config.amounts import Said, Size
+from tinylm_cli.config.blocks import Block
+from tinylm_cli.config.codes import clip, diagnostic, refusal
+from tinylm_cli.config.measures import FlopRate, Rate
+from tinylm_cli.config.presets import presets_folder
+from tinylm_cli.config.source import Source, read_source
+from tinylm_cli.config.yaml_reader import Entry, Node, read_yaml
+from tinylm_cli.errors import Diagnostic, InputError, Label
+
+PeakDType = Literal["float32", "tf32", "float16", "bfloat16", "float8", "int8"]
+"""What matrices may be made of: storage types, and float32 multiplied as TF32."""
+
+PEAK_DTYPES: tuple[PeakDType, ...] = get_args(PeakDType)
+
+Line = Annotated[str, Field(min_length=1, max_length=300), Said("text", "text")]
+Names = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")], ...],
+    Field(strict=False, max_length=16),
+    Said("names", "a list of names of small letters, digits, dots and dashes"),
+]
+Month = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}(-[0-9]{2})?$"), Said("text", "a date such as 2026-11")]
+
+
+class PeakFlops(Block):
+    """Floating-point (for int8: integer) operations per second of dense matrix products, a multiply-add being 2."""
+
+    float32: FlopRate = Field(examples=["66.9 TFLOP/s"], description="Without TF32.")
+    tf32: FlopRate | None = Field(default=None, examples=["494.7 TFLOP/s"], description="float32 rounded to 19 bits.")
+    float16: FlopRate | None = Field(default=None, examples=["989.4 TFLOP/s"], description="Summed in float32.")
+    bfloat16: FlopRate | None = Field(default=None, examples=["989.4 TFLOP/s"], description="Summed in float32.")
+    float8: FlopRate | None = Field(default=None, examples=["1978.9 TFLOP/s"], description="Summed in float32.")
+    int8: FlopRate | None = Field(default=None, examples=["1978.9 TOP/s"], description="Summed in int32.")
+
+
+class AcceleratorEntry(Block):
+    """What a file says of one accelerator, as one device to torch; its name is the key it stands under."""
+
+    title: Line = Field(examples=["NVIDIA H100 SXM5 80 GB"], description="What its maker calls it.")
+    aliases: Names = Field(default=(), examples=[("h100",)], description="Other names for it.")
+    memory_bytes: Size = Field(examples=["80 GB"], description="What its datasheet says.")
+    usable_memory_bytes: Size | None = Field(
+        default=None, examples=["79.1 GiB"], description="What a program finds; memory_bytes when absent."
+    )
+    memory_bytes_per_second: Rate = Field(examples=["3.35 TB/s"], description="Between its memory and its cores.")
+    peak_flops_per_second: PeakFlops = Field(description="Dense peaks by what is multiplied.")
+    link: Line | None = Field(default=None, examples=["NVLink 4"], description="What joins the GPUs of a node.")
+    link_bytes_per_second: Rate = Field(
+        examples=["450 GB/s"], description="From one GPU to the others of its node, in one direction."
+    )
+    gpus_per_node: int = Field(ge=1, le=1_000_000, examples=[8], description="GPUs that the link joins.")
+    network: Line | None = Field(
+        default=None, examples=["a 400 Gb/s port for each GPU"], description="What joins nodes."
+    )
+    network_bytes_per_second: Rate = Field(
+        examples=["400 Gb/s"], description="From one GPU to other nodes, in one direction, all its node's GPUs sending."
+    )
+    source: Line | None = Field(
+        default=None, examples=["https://www.nvidia.com/en-us/data-center/h100/"], description="Its datasheet."
+    )
+    date: Month | None = Field(
+        default=None, examples=["2026-11"], description="When its figures were last checked against the source."
+    )
+
+
+class Accelerator(AcceleratorEntry):
+    """An accelerator and its name."""
+
+    name: str
+
+    @property
+    def capacity_bytes(self) -> int:
+        """Bytes of memory to reckon with: those a program finds, where they are known."""
+        return self.usable_memory_bytes or self.memory_bytes
+
+    @property
+    def peaks(self) -> dict[str, int]:
+        """Dense operations per second by what is multiplied, without what the hardware does not multiply."""
+        known = ((dtype, getattr(self.peak_flops_per_second, dtype)) for dtype in PEAK_DTYPES)
+        return {dtype: flops for dtype, flops in known if flops is not None}
+
+
+def load_hardware(name: str, file: str | None = None) -> Accelerator:
+    """Return the accelerator called ``name``, whatever its capitals, from the table that ships or from ``file``.
+
+    Args:
+        name: A name or an alias.
+        file: A file of the person's own, or ``-``; what it names goes before what ships.
+
+    Raises:
+        ConfigError: If the file is wrong; holds every mistake found.
+        InputError: If the file cannot be read, or no accelerator has that name.
+    """
+    table = load_accelerators(file)
+    aliases = {alias: each for each in table.values() for alias in each.aliases}
+    found = table.get(name.casefold()) or aliases.get(name.casefold())
+    if found is None:
+        from tinylm_cli.config.guesses import suggest
+
+        meant = suggest(name, [*table, *aliases])
+        known = f"the names are {', '.join(table)}; --hardware FILE adds your own"
+        remedy = f"did you mean {meant}? {known}" if meant else known
+        raise InputError(f"no GPU is called {clip(name) or 'by an empty name'}", help=remedy)
+    return found
+
+
+def load_accelerators(file: str | None = None) -> dict[str, Accelerator]:
+    """Return every accelerator by its name in small letters: those that ship, then those of ``file``.
+
+    Raises:
+        ConfigError: If the file is wrong; holds every mistake found.
+        InputError: If the file cannot be read.
+    """
+    return {**_shipped(), **(parse_accelerators(read_source(file)) if file is not None else {})}
+
+
+def is_hardware(source: Source) -> bool:
+    """Return whether a text, right or wrong, describes accelerators: it has blocks with fields of theirs.
+
+    Raises:
+        ConfigError: If it is no YAML.
+    """
+    root = read_yaml(source).root
+    blocks = (entry.value.entries or {} for entry in (root.entries or {} if root else {}).values())
+    return any(block.keys() & AcceleratorEntry.model_fields.keys() for block in blocks)
+
+
+def parse_accelerators(source: Source) -> dict[str, Accelerator]:
+    """Validate the text of a hardware file.
+
+    Raises:
+        ConfigError: If anything is wrong; holds every mistake found.
+    """
+    document = read_yaml(source)
+    root, mistakes = document.root, document.diagnostics
+    if root is None or root.entries is None:
+        raise refusal([*mistakes, _not_a_table(root, source)])
+    found: dict[str, Accelerator] = {}
+    places: dict[str, Entry] = {}
+    for name, entry in root.entries.items():
+        key = name.casefold()
+        if key in places:
+            mistakes.append(_duplicate(name, entry, places[key]))
+            continue
+        places[key] = entry
+        try:
+            valid = AcceleratorEntry.model_validate(entry.value.plain())
+            found[key] = Accelerator(name=name, **dict(valid))
+        except ValidationError as error:
+            mistakes += _diagnose(error, name, entry, source)
+    if mistakes:
+        raise refusal(mistakes)
+    return found
+
+
+@cache
+def _shipped() -> dict[str, Accelerator]:
+    return parse_accelerators(read_source(str(presets_folder() / "hardware" / "accelerators.yaml")))
+
+
+def _diagnose(error: ValidationError, name: str, entry: Entry, source: Source) -> list[Diagnostic]:
+    from tinylm_cli.config.fields import Schema
+    from tinylm_cli.config.mistakes import diagnose_fields, shown
+
+    node, title = entry.value, clip(name)
+    if node.reported:
+        return []
+    if node.entries is None:
+        message = f"{title} must be a block of fields, not {shown(node)}"
+        remedy = "write its fields on lines of their own, indented under its name: title, memory_bytes, …"
+        return [diagnostic("wrong-type", message, node.span.source, node.span, field=name, help=remedy)]
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    place = Node(entry.key_span, entries=node.entries)  # a field that is missing is missing under its name
+    return diagnose_fields(details, place, source.name, Schema(AcceleratorEntry, title))
+
+
+def _duplicate(name: str, entry: Entry, first: Entry) -> Diagnostic:
+    place = entry.key_span
+    message = f"{clip(name)} is already set on line {first.key_span.line}: capitals do not tell names apart"
+    labels = (Label(first.key_span, "first set here"),)
+    return diagnostic("duplicate-key", message, place.source, place, field=name, help="keep one of them", labels=labels)
+
+
+def _not_a_table(root: Node | None, source: Source) -> Diagnostic:
+    if root is None or root.is_absent:
+        message, place = "there is no hardware here: nothing but blank lines and comments", None
+        return diagnostic("empty-document", message, source.name, place, help="tinylm list --hardware shows what fits")
+    from tinylm_cli.config.mistakes import shown
+
+    message = f"hardware is a mapping of GPUs by name, and this is {shown(root)}"
+    remedy = "write the name of a GPU, a colon, and its fields indented under it"
+    return diagnostic("not-a-mapping", message, root.span.source, root.span, help=remedy)

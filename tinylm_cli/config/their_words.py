@@ -1,0 +1,42 @@
+"""A diagnostic in the words of the file it is about, where another library's keys stand for our fields."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from tinylm_cli.config.fields import fields
+from tinylm_cli.errors import Diagnostic
+
+
+def in_their_words(mistake: Diagnostic, keys: Mapping[str, str]) -> Diagnostic:
+    """Return ``mistake`` with the keys that a file has for our fields.
+
+    What may be left out of a config of ours is null there: the absence of a key stands for a default of its own.
+
+    Args:
+        mistake: In our words.
+        keys: By dotted field, the key that says it.
+    """
+    if not keys:
+        return mistake
+    names = "|".join(re.escape(name) for name in sorted(keys, key=len, reverse=True))
+    name = re.compile(rf"(?<![\w.])({names})(?![\w])(?!\.\w)")
+    optional = re.compile(rf"(or )?leave ({names}) out(?![\w])")
+
+    def said(text: str) -> str:
+        return name.sub(lambda found: keys[found[1]], text)
+
+    def null(found: re.Match[str]) -> str:
+        field = fields()[found[2]]
+        nullable = not field.required and field.default is None
+        return f"{found[1] or 'write '}{field.name}: null" if nullable else found[0]
+
+    last = mistake.field.rpartition(".")[2]
+    help_ = optional.sub(null, mistake.help)
+    if mistake.field in keys:  # whose own example is without its block
+        help_ = re.sub(rf"(?<![\w.]){re.escape(last)}(?=: )", mistake.field, help_)
+    labels = tuple(label._replace(text=said(label.text)) for label in mistake.labels)
+    return mistake._replace(
+        message=said(mistake.message), help=said(help_), labels=labels, field=keys.get(mistake.field, mistake.field)
+    )

@@ -1,0 +1,177 @@
+"""Blocks lowered to LaTeX: a ``tabular`` of booktabs for each table, and all else as comments.
+
+The text is ASCII whatever a name holds, so that every engine and every encoding of the document takes it.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator
+
+from tinylm_cli.render.blocks import (
+    Bar,
+    Block,
+    Branch,
+    Cell,
+    Column,
+    Failure,
+    Heading,
+    Listing,
+    Mistake,
+    Note,
+    Row,
+    Stack,
+    Table,
+    Tree,
+    drawn,
+)
+from tinylm_cli.render.safe import to_ascii, visible
+from tinylm_cli.render.stack import legend
+
+_PACKAGE = r"% \usepackage{booktabs}"
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
+    "[": "{[}",  # after \\ it would begin a length, and a star there mean something too
+    "]": "{]}",
+    "*": "{*}",
+    '"': "''",
+}
+_OURS = {
+    "×": r"$\times$",
+    "−": "$-$",
+    "…": r"\ldots{}",
+    "—": "---",
+    "–": "--",
+    "·": r"$\cdot$",
+    "≠": r"$\neq$",
+    "≈": r"$\approx$",
+    "√": r"$\surd$",
+    "→": r"$\rightarrow$",
+    "✓": r"$\surd$",
+    "✗": r"$\times$",
+    "Δ": r"$\Delta$",
+    "\N{NO-BREAK SPACE}": "~",
+}
+_ACCENTS = {
+    "\N{COMBINING GRAVE ACCENT}": "`",
+    "\N{COMBINING ACUTE ACCENT}": "'",
+    "\N{COMBINING CIRCUMFLEX ACCENT}": "^",
+    "\N{COMBINING TILDE}": "~",
+    "\N{COMBINING DIAERESIS}": '"',
+    "\N{COMBINING RING ABOVE}": "r ",
+    "\N{COMBINING CEDILLA}": "c ",
+    "\N{COMBINING CARON}": "v ",
+}
+_LETTERS = {"ß": r"\ss{}", "æ": r"\ae{}", "Æ": r"\AE{}", "ø": r"\o{}", "Ø": r"\O{}", "ł": r"\l{}", "Ł": r"\L{}"}
+_WRITTEN = _SPECIAL | _OURS | _LETTERS
+_JOINED = frozenset("-',")
+"""Signs of which TeX makes two in a row one: a dash, a quotation mark."""
+
+
+def to_latex(blocks: Iterable[Block]) -> str:
+    """Return the blocks as LaTeX to be put into a ``table``, with a final line break."""
+    parts = [[_PACKAGE], *(list(_lower(block)) for block in drawn(blocks))]
+    return "\n".join("".join(f"{line}\n" for line in part) for part in parts)
+
+
+def _lower(block: Block) -> Iterator[str]:
+    match block:
+        case Heading(text, detail):
+            yield _comment(f"{text}: {detail}" if detail else text)
+        case Note(text):
+            yield _comment(text)
+        case Listing(text):
+            yield from map(_comment, text.splitlines())
+        case Mistake(found):
+            yield _comment(f"{found.source}: {found.code}: {found.message}")
+        case Failure(message):
+            yield _comment(f"error: {message}")
+        case Table(columns, rows, total):
+            yield from _tabular(columns, rows, total)
+        case Tree(columns, root):
+            yield from _tabular(columns, tuple(_tree_rows(root)), None, list(_depths(root, 0)))
+        case Stack():
+            yield from _lower(legend(block))
+
+
+def _comment(text: str) -> str:
+    return f"% {to_ascii(visible(text))}".rstrip()
+
+
+def _tabular(
+    columns: tuple[Column, ...], rows: tuple[Row, ...], total: Row | None, depths: list[int] | None = None
+) -> Iterator[str]:
+    """Yield the lines of a table; in a tree, the first cell of each row is moved in by its depth."""
+    filled = [i for i in range(len(columns)) if any(_text(row[i]) for row in rows)]
+    yield rf"\begin{{tabular}}{{{''.join('r' if columns[i].right else 'l' for i in filled)}}}"
+    yield r"  \toprule"
+    yield _row(latex(columns[i].header) for i in filled)
+    yield r"  \midrule"
+    for row, depth in zip(rows, depths or [0] * len(rows), strict=True):
+        indent = rf"\hspace*{{{depth}em}}" if depth else ""
+        yield _row((indent if i == 0 else "") + _cell(row[i]) for i in filled)
+    if total is not None:
+        yield r"  \midrule"
+        yield _row(_cell(total[i]) for i in filled)
+    yield r"  \bottomrule"
+    yield r"\end{tabular}"
+
+
+def _tree_rows(branch: Branch) -> Iterator[Row]:
+    yield branch.cells
+    for child in branch.children:
+        yield from _tree_rows(child)
+
+
+def _depths(branch: Branch, depth: int) -> Iterator[int]:
+    yield depth
+    for child in branch.children:
+        yield from _depths(child, depth + 1)
+
+
+def _row(cells: Iterable[str]) -> str:
+    return rf"  {' & '.join(cells)} \\"
+
+
+def _cell(cell: str | Cell | Bar) -> str:
+    text = latex(_text(cell))
+    return rf"\textbf{{{text}}}" if text and isinstance(cell, Cell) and cell.style in ("strong", "bad") else text
+
+
+def _text(cell: str | Cell | Bar) -> str:
+    return "" if isinstance(cell, Bar) else cell.text if isinstance(cell, Cell) else cell
+
+
+def latex(text: str) -> str:
+    """Return ``text`` as LaTeX that prints it: in ASCII, accents by name, and by its escape what fonts lack."""
+    safe = visible(text)
+    pairs = zip(safe, ["", *safe], strict=False)
+    return "".join(_written(c) if c != before or c not in _JOINED else "{}" + c for c, before in pairs)
+
+
+def _written(character: str) -> str:
+    if character in _WRITTEN:
+        return _WRITTEN[character]
+    return character if character.isascii() else _beyond_ascii(character)
+
+
+def _beyond_ascii(character: str) -> str:
+    letter, *marks = list(unicodedata.normalize("NFD", character))
+    if len(marks) == 1 and letter.isascii() and marks[0] in _ACCENTS:
+        dotless = rf"\{letter}" if letter in "ij" and _ACCENTS[marks[0]] != "c " else letter
+        return rf"\{_ACCENTS[marks[0]]}{{{dotless}}}"
+    return "".join(map(_written, to_ascii(character)))

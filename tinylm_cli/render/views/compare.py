@@ -1,0 +1,95 @@
+"""The screen of ``tinylm compare``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tinylm_cli.config.dump import scalar
+from tinylm_cli.quantities import Quantity, binary_bytes
+from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table, View
+from tinylm_cli.render.units import counted, flops, integer, ratio, signed_bytes, signed_flops, signed_integer
+from tinylm_cli.reports.compare import CompareReport, FieldDifference, FigureDifference
+from tinylm_cli.reports.figures import Unit
+
+_WORDS: dict[Unit, tuple[Callable[[int], Quantity], Callable[[int], Quantity]]] = {
+    "params": (integer, signed_integer),
+    "bytes": (binary_bytes, signed_bytes),
+    "flops": (flops, signed_flops),
+}
+"""How a figure and how a change of it is written, by what it counts."""
+
+_MOST_LISTED = 4
+"""A list of more numbers than this is shown by their count."""
+
+
+def compare_view(report: CompareReport) -> View:
+    """Show the fields that differ, then the figures, each beside that of the first model."""
+    base, *others = (model.name for model in report.models)
+    title = f"{base} → {others[0]}" if len(others) == 1 else f"{base} beside {', '.join(others)}"
+    if report.same:
+        return Heading(title), _figures(report), Note("No differences.", "good")
+    found = [
+        counted(len(differences), noun)
+        for differences, noun in ((report.fields, "field"), (report.figures, "figure"))
+        if differences
+    ]
+    verb = "differs" if len(report.fields) + len(report.figures) == 1 else "differ"
+    blocks: list[Block] = [Heading(title, f"{' and '.join(found)} {verb}"), _fields(report), _figures(report)]
+    return tuple(blocks + list(_assumed(report)))
+
+
+def _fields(report: CompareReport) -> Table:
+    columns = (Column("field", shrink=True), *_model_columns(report))
+    return Table(columns, tuple(_field(difference) for difference in report.fields))
+
+
+def _field(difference: FieldDifference) -> Row:
+    return (Cell(difference.field, "name"), *map(_value, difference.values))
+
+
+def _value(value: Any) -> Cell:
+    if value is None:
+        return Cell("—", "muted")
+    return Cell(f"{len(value)} numbers" if isinstance(value, list) and len(value) > _MOST_LISTED else scalar(value))
+
+
+def _figures(report: CompareReport) -> Table:
+    base, *others = _model_columns(report)
+    columns = [Column("figure", shrink=True, key="name"), base]
+    for column in others:
+        columns += [
+            column,
+            Column("change", right=True, keep=4, key=f"{column.header} change"),
+            Column("ratio", right=True, keep=6, key=f"{column.header} ratio"),
+        ]
+    return Table(tuple(columns), tuple(_figure(difference) for difference in report.figures), main=True)
+
+
+def _figure(difference: FigureDifference) -> Row:
+    words, signed = _WORDS[difference.unit]
+    base, *others = zip(difference.values, difference.differences, difference.ratios, strict=True)
+    row: list[str | Cell] = [Cell(difference.name, "name"), words(base[0])]
+    for value, change, times in others:
+        row += [
+            Cell(words(value), "plain" if change else "muted"),
+            signed(change) if change else Quantity("", 0),
+            "" if times is None else ratio(times) if change else Quantity("", 1),
+        ]
+    return tuple(row)
+
+
+def _model_columns(report: CompareReport) -> tuple[Column, ...]:
+    """Return a column for each model; of many, those that do not fit are left out from the right."""
+    return tuple(
+        Column(model.name, right=True, shrink=True, keep=max(9 - index, 7)) for index, model in enumerate(report.models)
+    )
+
+
+def _assumed(report: CompareReport) -> Iterator[Note]:
+    names = {difference.name for difference in report.figures}
+    length = "max_len tokens" if report.seq_len is None else counted(report.seq_len, "token")
+    if "weights_bytes" in names or "kv_cache_bytes" in names:
+        yield Note(f"Bytes in {report.dtype}.", "muted")
+    if "kv_cache_bytes" in names or any(difference.unit == "flops" for difference in report.figures):
+        yield Note(f"Caches and operations are those of one sequence of {length}.", "muted")

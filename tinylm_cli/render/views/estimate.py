@@ -1,0 +1,34 @@
+"""The screen of ``tinylm estimate``."""
+
+from __future__ import annotations
+
+from tinylm_cli.render.blocks import Heading, View
+from tinylm_cli.render.units import compact, counted, integer
+from tinylm_cli.render.views.flops import flops_blocks
+from tinylm_cli.render.views.memory import activations_blocks, inference_memory_blocks, training_memory_blocks
+from tinylm_cli.render.views.plan import plan_blocks, ranking_blocks
+from tinylm_cli.render.views.time import compute_optimum_blocks, serving_time_blocks, training_time_blocks
+from tinylm_cli.reports.estimate import EstimateReport
+
+
+def estimate_view(report: EstimateReport, by: str) -> View:
+    """Show what a model costs, its operations by ``component`` or by ``layer``."""
+    active = f" ({compact(report.active_params)} active)" if report.active_params != report.total_params else ""
+    step = f"{counted(report.flops.batch_size, 'sequence')} of {integer(report.flops.seq_len)} tokens"
+    blocks = [
+        Heading(report.name, f"{compact(report.total_params)} parameters{active}, {step}"),
+        *flops_blocks(report.flops, by),
+        *training_memory_blocks(report.training, report.capacity_bytes, report.accelerator),
+    ]
+    if by == "layer":
+        blocks += activations_blocks(report.training.activations)
+    if report.plan is not None:
+        blocks += [*ranking_blocks(report.alternatives)] if report.alternatives else []
+        blocks += plan_blocks(report.plan, report.accelerator)
+    blocks += inference_memory_blocks(report.inference, report.capacity_bytes, report.accelerator)
+    if report.training_time is not None:
+        blocks += training_time_blocks(report.training_time)
+    blocks += compute_optimum_blocks(report.optimum)
+    if report.serving_time is not None:
+        blocks += serving_time_blocks(report.serving_time)
+    return tuple(blocks)

@@ -1,0 +1,49 @@
+"""The screen of ``tinylm list --hardware``."""
+
+from __future__ import annotations
+
+from tinylm_cli.quantities import binary_bytes
+from tinylm_cli.render.blocks import Cell, Column, Heading, Note, Row, Table, View
+from tinylm_cli.render.units import prefixed
+from tinylm_cli.reports.hardware import HardwareReport
+
+_SHOWN = (("float32", 4), ("float16", 9), ("bfloat16", 9), ("float8", 9))
+"""The types with a column, and how long each is kept."""
+
+
+def hardware_view(report: HardwareReport) -> View:
+    """Show accelerators as a table."""
+    columns = (
+        Column("GPU"),
+        Column("memory", right=True),
+        Column("usable", right=True, keep=3),
+        Column("bandwidth", right=True),
+        *(Column(dtype, right=True, keep=keep) for dtype, keep in _SHOWN),
+        Column("link", right=True, keep=2),
+        Column("network", right=True, keep=1),
+    )
+    rows: tuple[Row, ...] = tuple(
+        (
+            Cell(each.name, "name"),
+            prefixed(each.memory_bytes, "B"),
+            binary_bytes(each.usable_memory_bytes),
+            prefixed(each.memory_bytes_per_second, "B/s"),
+            *(_teraflops(each.peak_flops_per_second.get(dtype)) for dtype, _ in _SHOWN),
+            prefixed(each.link_bytes_per_second, "B/s"),
+            prefixed(each.network_bytes_per_second, "B/s"),
+        )
+        for each in report.accelerators
+    )
+    return (
+        Heading("Accelerators", "peaks in TFLOP/s, dense"),
+        Table(columns, rows),
+        Note(
+            "usable is what a program finds; links and networks are one GPU's, in one direction."
+            " --format json has all of it, with sources.",
+            "muted",
+        ),
+    )
+
+
+def _teraflops(flops_per_second: int | None) -> str:
+    return "" if flops_per_second is None else f"{flops_per_second / 1e12:,.1f}"

@@ -1,0 +1,121 @@
+"""Memory of training and inference: what stands beside what, and when it is most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tinylm_cli.quantities import binary_bytes
+from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Stack, StackBar, Table
+from tinylm_cli.render.units import counted, integer, percentages
+from tinylm_cli.reports.memory import Activations, InferenceMemory, KeptPart, MemoryPart, TrainingMemory
+
+MOMENTS = {
+    "loss": "when the loss is differentiated: every activation is held",
+    "head gradient": "when the gradient of the head is made",
+    "backward": "inside a layer's backward pass",
+    "embedding gradient": "when the embedding's gradient is added, the last of all",
+    "optimizer step": "when the optimizer updates the weights: all gradients are held",
+}
+
+
+def training_memory_blocks(
+    report: TrainingMemory, capacity_bytes: int | None = None, accelerator: str | None = None
+) -> tuple[Block, ...]:
+    """Show what training holds at its peak, part by part, and what activations are made of."""
+    detail = (
+        f"{binary_bytes(report.peak_bytes)} at the peak, {_pass(report.batch_size, report.seq_len)} in {report.dtype}"
+    )
+    kept = report.activations
+    notes = [Note(f"The peak is {MOMENTS[report.peak_moment]}.")]
+    if report.total_bytes > report.peak_bytes:
+        held = binary_bytes(report.total_bytes)
+        notes.append(Note(f"Gradients kept from pass to pass, to accumulate them, make it up to {held}.", "muted"))
+    if kept.recomputed_bytes:
+        again = binary_bytes(kept.recomputed_bytes)
+        notes.append(Note(f"Up to {again} of a layer is computed again in its backward pass.", "muted"))
+    stack = memory_stack("held at the peak", report.parts, report.peak_bytes, capacity_bytes, accelerator)
+    return (Heading("Training memory", detail), stack, *notes)
+
+
+def activations_blocks(report: Activations) -> tuple[Block, ...]:
+    """Show what is kept for the backward pass, by layer and part."""
+    detail = f"{binary_bytes(report.kept_bytes)}, attention by the {report.attention_kernel} kernel"
+    rows: list[Row] = []
+    shares = percentages([size / report.kept_bytes for _, _, size in _sections(report)])
+    for (name, count, size), share in zip(_sections(report), shares, strict=True):
+        times = Cell(f"× {integer(count)}" if count > 1 else "", "muted")
+        rows.append((Cell(name, "name"), times, binary_bytes(size), share, Bar(size / report.kept_bytes)))
+    columns = (
+        Column("kept by", shrink=True),
+        Column("", keep=2),
+        Column("bytes", right=True),
+        Column("share", right=True, keep=6),
+        Column("", keep=1),
+    )
+    whole = Table(columns, tuple(rows), ("total", "", binary_bytes(report.kept_bytes), "100.0%", ""))
+    return (Heading("Activations", detail), whole, *(_one_layer(layer.name, layer.parts) for layer in report.layers))
+
+
+def inference_memory_blocks(
+    report: InferenceMemory, capacity_bytes: int | None = None, accelerator: str | None = None
+) -> tuple[Block, ...]:
+    """Show what running holds, part by part."""
+    detail = f"{binary_bytes(report.total_bytes)}, {_pass(report.batch_size, report.seq_len)} in {report.dtype}"
+    notes = [
+        Note(
+            f"A pass over the prompt works in {binary_bytes(report.prefill_bytes)}, a step of decoding in"
+            f" {binary_bytes(report.decode_bytes)}.",
+            "muted",
+        )
+    ]
+    if report.quantization != "none":
+        groups = f" in groups of {report.group_size}" if report.quantization == "int4" else ""
+        rounded = f"{integer(report.quantized_params)} weights are rounded to {report.quantization}{groups}."
+        notes.append(Note(rounded, "muted"))
+    stack = memory_stack("held", report.parts, report.total_bytes, capacity_bytes, accelerator)
+    return (Heading("Inference memory", detail), stack, *notes)
+
+
+def _pass(batch_size: int, seq_len: int) -> str:
+    return f"{counted(batch_size, 'sequence')} of {counted(seq_len, 'token')}"
+
+
+def memory_stack(
+    title: str, parts: Sequence[MemoryPart], total_bytes: int, capacity_bytes: int | None, accelerator: str | None
+) -> Stack:
+    """Return parts of memory as a bar, beside what a GPU has room for."""
+    return Stack(
+        title,
+        tuple(part.name for part in parts),
+        (StackBar("", tuple(binary_bytes(part.part_bytes) for part in parts), binary_bytes(total_bytes)),),
+        limit=binary_bytes(capacity_bytes) if capacity_bytes is not None else None,
+        limit_name=accelerator or "",
+    )
+
+
+def _sections(report: Activations) -> Iterable[tuple[str, int, int]]:
+    """Return name, count and bytes of what is kept: around the layers, and by each sort of them."""
+    first = [part for part in report.outside if part.name in ("embedding", "position")]
+    yield from ((part.name, 1, part.kept_bytes) for part in first)
+    yield from ((layer.name, layer.count, layer.count * layer.layer_bytes) for layer in report.layers)
+    yield from ((part.name, 1, part.kept_bytes) for part in report.outside if part not in first)
+
+
+def _one_layer(name: str, parts: Sequence[KeptPart]) -> Table:
+    total = sum(part.kept_bytes for part in parts)
+    rows = tuple(
+        (
+            Cell(part.name, "name"),
+            binary_bytes(part.kept_bytes),
+            binary_bytes(part.tensor_parallel_bytes),
+            binary_bytes(part.sequence_parallel_bytes),
+        )
+        for part in parts
+    )
+    columns = (
+        Column(f"one layer of {name}", shrink=True),
+        Column("bytes", right=True),
+        Column("tensor parallelism divides", right=True, keep=3),
+        Column("sequence parallelism too", right=True, keep=2),
+    )
+    return Table(columns, rows, ("total", binary_bytes(total), "", ""))

@@ -1,0 +1,107 @@
+"""Training spread over GPUs: what each holds and sends, and the ways there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tinylm_cli.quantities import Quantity, binary_bytes
+from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table
+from tinylm_cli.render.units import compact, counted, duration, integer, percent, three_digits
+from tinylm_cli.render.views.memory import memory_stack
+from tinylm_cli.reports.plan import Layout, Plan
+
+MOST_RANKED = 10
+
+_PESSIMISTIC = "Times take arithmetic at the stated share of the peak, then traffic, then waiting: nothing overlaps."
+
+_WORDS = {"data": "dp", "tensor": "tp", "pipeline": "pp", "context": "cp", "expert": "ep"}
+
+
+def plan_blocks(plan: Plan, accelerator: str | None) -> tuple[Block, ...]:
+    """Return how work is divided, what the fullest GPU holds, what it sends, and whether it fits."""
+    fullest = plan.fullest
+    gpus = f"{integer(plan.gpus)} × {accelerator}" if accelerator else counted(plan.gpus, "GPU")
+    blocks: list[Block] = [
+        Heading(f"Plan for {gpus}", f"{layout_words(plan.layout)}; {integer(plan.tokens_per_step)} tokens a step"),
+        memory_stack("memory of each GPU", fullest.parts, fullest.total_bytes, plan.capacity_bytes, accelerator),
+    ]
+    if plan.layout.pipeline > 1:
+        under_way = f"{fullest.in_flight} micro-batch{'' if fullest.in_flight == 1 else 'es'}"
+        stage = f"Stage {fullest.stage} of 0..{plan.layout.pipeline - 1} holds most, {under_way} at once"
+        blocks.append(Note(f"{stage}; stages wait {percent(plan.bubble)} of a step.", "muted"))
+    if plan.traffic:
+        blocks.append(_traffic(plan))
+    blocks += _verdict(plan, accelerator)
+    return tuple(blocks)
+
+
+def ranking_blocks(plans: Sequence[Plan]) -> tuple[Block, ...]:
+    """Return the quickest of the layouts that fit."""
+    shown = plans[:MOST_RANKED]
+    columns = (
+        Column("", right=True, key="rank"),
+        *(Column(short, right=True) for short in _WORDS.values()),
+        Column("zero", right=True),
+        Column("memory", right=True, key="memory_bytes"),
+        Column("tokens/s", right=True, key="tokens_per_second"),
+        Column("waiting", right=True, keep=3, key="bubble"),
+        Column("sent a step", right=True, keep=2, key="sent_bytes"),
+    )
+    rows = tuple(_ranked(rank, each) for rank, each in enumerate(shown, 1))
+    more = len(plans) - len(shown)
+    found = f"{counted(len(plans), 'layout')} fit{'s' if len(plans) == 1 else ''}, the quickest first"
+    notes = [Note(f"{integer(more)} more fit.", "muted")] if more else []
+    return (Heading("Layouts", found), Table(columns, rows), *notes)
+
+
+def layout_words(layout: Layout) -> str:
+    """Return ``dp 2 × tp 8, ZeRO 1``."""
+    ways = [f"{short} {getattr(layout, field)}" for field, short in _WORDS.items() if field != "expert"]
+    used = [word for word in ways if not word.endswith(" 1")] or ["dp 1"]
+    more = [f"ep {layout.expert}"] if layout.expert > 1 else []
+    more += [f"ZeRO {layout.zero}"] if layout.zero else []
+    if layout.micro_batches > 1:
+        more.append(f"{layout.micro_batches} micro-batches" + (f" ({layout.schedule})" if layout.pipeline > 1 else ""))
+    return ", ".join([" × ".join(used), *more])
+
+
+def _traffic(plan: Plan) -> Table:
+    rows: tuple[Row, ...] = tuple(
+        (Cell(each.name, "name"), binary_bytes(each.sent_bytes), integer(each.reach), Cell(each.what, "muted"))
+        for each in plan.traffic
+    )
+    columns = (
+        Column("each GPU sends", key="parallelism"),
+        Column("in a step", right=True, key="sent_bytes"),
+        Column("among", right=True, keep=3, key="reach"),
+        Column("", wrap=True, key="what"),
+    )
+    return Table(columns, rows)
+
+
+def _verdict(plan: Plan, accelerator: str | None) -> list[Block]:
+    if plan.fits is None or plan.capacity_bytes is None or plan.step_seconds is None:
+        return []
+    if plan.fits:
+        spare = binary_bytes(plan.capacity_bytes - plan.fullest.total_bytes)
+        speed = three_digits(plan.tokens_per_step / plan.step_seconds)
+        fits = f"It fits, with {spare} to spare: {duration(plan.step_seconds)} a step, {speed} tokens/s."
+        return [Note(fits, "good"), Note(_PESSIMISTIC, "muted")]
+    over = binary_bytes(plan.fullest.total_bytes - plan.capacity_bytes)
+    what = f"It does not fit in {accelerator}: {over} too much."
+    would = f" What would: {'; or '.join(plan.remedies)}." if plan.remedies else " No single change makes it fit."
+    return [Note(what + would, "bad")]
+
+
+def _ranked(rank: int, plan: Plan) -> Row:
+    assert plan.step_seconds is not None
+    speed = plan.tokens_per_step / plan.step_seconds
+    return (
+        Cell(str(rank), "muted"),
+        *(integer(getattr(plan.layout, field)) for field in _WORDS),
+        integer(plan.layout.zero),
+        binary_bytes(plan.fullest.total_bytes),
+        Quantity(compact(round(speed)), speed),
+        percent(plan.bubble) if plan.bubble else Quantity("", 0.0),
+        binary_bytes(sum(each.sent_bytes for each in plan.traffic)),
+    )

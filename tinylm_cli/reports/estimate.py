@@ -1,0 +1,47 @@
+"""What ``tinylm estimate`` reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tinylm_cli.reports.flops import ModelFlops
+from tinylm_cli.reports.memory import InferenceMemory, TrainingMemory
+from tinylm_cli.reports.plan import Plan
+from tinylm_cli.reports.time import ComputeOptimum, ServingTime, TrainingTime
+
+
+@dataclass(frozen=True)
+class EstimateReport:
+    """What a model costs, before any of it is spent.
+
+    Attributes:
+        name: The preset's name or the file's stem.
+        source: Preset name, path as given, or ``<stdin>``.
+        total_params: Each stored tensor counted once.
+        active_params: What one token uses: of experts, those it is sent to.
+        flops: What a pass and a training step compute.
+        training: What one GPU that holds the whole model holds while it trains.
+        inference: What it holds while the model runs.
+        accelerator: The named GPU; None without one.
+        capacity_bytes: Its memory, as far as programs find it; None without one.
+        plan: Training spread over several GPUs; None for one.
+        alternatives: With ``--plan auto``, every layout that fits, the quickest first, ``plan`` being the first.
+        training_time: How long the budget of tokens takes on the named GPUs; None without them.
+        optimum: The budget of tokens beside the one that spends its compute best.
+        serving_time: The least time of reading prompts and of decoding on one of them; None without them.
+    """
+
+    name: str
+    source: str
+    total_params: int
+    active_params: int
+    flops: ModelFlops
+    training: TrainingMemory
+    inference: InferenceMemory
+    accelerator: str | None
+    capacity_bytes: int | None
+    plan: Plan | None
+    alternatives: tuple[Plan, ...]
+    training_time: TrainingTime | None
+    optimum: ComputeOptimum
+    serving_time: ServingTime | None

@@ -1,0 +1,113 @@
+"""How training is spread over GPUs, and what each then holds and sends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tinylm_cli.reports.memory import MemoryPart
+
+Schedule = Literal["1f1b", "gpipe"]
+ZeroStage = Literal[0, 1, 2, 3]
+Collective = Literal["data", "tensor", "pipeline", "context", "expert"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How many ways the work is divided; the product of all ways but ``expert`` is the number of GPUs.
+
+    Attributes:
+        data: Replicas that read different sequences.
+        tensor: Ways that heads, hidden layers and the vocabulary are divided, and by sequence parallelism all else.
+        pipeline: Stages of consecutive layers.
+        context: Ways that each sequence is divided.
+        expert: Ways that experts are divided, among the GPUs of ``data`` and ``context``.
+        zero: What replicas divide among them: 1 optimizer state, 2 gradients too, 3 weights too (FSDP).
+        micro_batches: Passes of ``batch_size`` sequences before each update.
+        schedule: Order of these in a pipeline: ``1f1b``: as few under way as it takes; ``gpipe``: all at once.
+    """
+
+    data: int = 1
+    tensor: int = 1
+    pipeline: int = 1
+    context: int = 1
+    expert: int = 1
+    zero: ZeroStage = 0
+    micro_batches: int = 1
+    schedule: Schedule = "1f1b"
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs it takes."""
+        return self.data * self.tensor * self.pipeline * self.context
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What each GPU sends for one kind of parallelism.
+
+    Attributes:
+        name: Which kind.
+        sent_bytes: Bytes that the GPU which sends most sends in one step.
+        reach: GPUs among which the traffic goes, counted from the first to the last of a group: within a node while
+            that is at most its GPUs.
+        what: What is sent, in a few words.
+    """
+
+    name: Collective
+    sent_bytes: int
+    reach: int
+    what: str
+
+
+@dataclass(frozen=True)
+class StageMemory:
+    """What a GPU of one pipeline stage holds.
+
+    Attributes:
+        stage: Which stage, from 0.
+        params: Parameters it computes with, before ZeRO divides them.
+        in_flight: Micro-batches whose activations it holds at once.
+        total_bytes: All it holds.
+        parts: What makes that up.
+    """
+
+    stage: int
+    params: int
+    in_flight: int
+    total_bytes: int
+    parts: tuple[MemoryPart, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A layout and what follows from it.
+
+    Attributes:
+        layout: How the work is divided.
+        gpus: How many GPUs it takes.
+        batch_size: Sequences in one pass of one replica.
+        seq_len: Tokens in each.
+        tokens_per_step: Tokens read before each update, by all replicas.
+        fullest: What a GPU of the stage that holds most holds.
+        bubble: Share of a step that a stage waits for others: (pipeline - 1) over (pipeline - 1 + micro_batches).
+        traffic: What a GPU sends in a step, for each kind that sends anything.
+        capacity_bytes: What the named GPU has room for; None without one.
+        fits: Whether ``fullest`` is within that; None without a GPU.
+        step_seconds: Time of a step on the named GPU: arithmetic at the stated utilisation, waiting, and traffic, one
+            after the other; None without a GPU.
+        remedies: What would make it fit, the smallest change first; empty where it fits.
+    """
+
+    layout: Layout
+    gpus: int
+    batch_size: int
+    seq_len: int
+    tokens_per_step: int
+    fullest: StageMemory
+    bubble: float
+    traffic: tuple[Traffic, ...]
+    capacity_bytes: int | None
+    fits: bool | None
+    step_seconds: float | None
+    remedies: tuple[str, ...]

@@ -89,7 +89,7 @@ def test_the_size_asked_for_is_the_vocabulary_length_and_head(here: Here) -> Non
 
 def test_the_next_step_is_the_same_search_written_down(here: Here) -> None:
     words = (
-        "--params 2B --max-flops-per-token 9B --max-kv-bytes 3GiB --max-weights-bytes 9GB --tolerance 0.05"
+        "--params 2B --max-flops-per-token 9G --max-kv-bytes 3GiB --max-weights-bytes 9GB --tolerance 0.05"
         " --family llama --vocab-size 5000 --max-len 4000 --tie --seq-len 300 --dtype float32"
     )
     said = here("design", *words.split()).err
@@ -118,8 +118,8 @@ def test_nothing_found_fails_and_writes_nothing(here: Here, folder: Path) -> Non
         ("", "there is nothing to aim at"),
         ("--params 8Q", "--params 8Q: expected a count such as 125M"),
         ("--params 0", "--params 0: expected more than 0"),
-        ("--max-kv-bytes 1GiG", "--max-kv-bytes 1GiG: expected a size such as 1GiB"),
-        ("--max-flops-per-token many", "--max-flops-per-token many: expected operations"),
+        ("--max-kv-bytes 1GiG", "--max-kv-bytes 1GiG: expected a size such as 24GiB"),
+        ("--max-flops-per-token many", "--max-flops-per-token many: expected a number of operations"),
         ("--params 1M --family llamma", "did you mean llama?"),
         ("--params 1M --tolerance 2", "--tolerance 2"),
         ("--params 1M --tolerance nan", "--tolerance nan: expected a share from 0 to 1"),

@@ -60,6 +60,14 @@ def test_set_changes_what_is_written(here: Here) -> None:
     assert (config.n_layers, config.norm.kind) == (9, "rmsnorm")
 
 
+def test_a_budget_is_written_and_a_tolerance_about_another_size_is_not(here: Here, folder: Path) -> None:
+    changes = ("budget.max_params=1M", "budget.nominal_tolerance=0.1", "nominal_params=800K")
+    assert here("new", "mine", *(word for change in changes for word in ("--set", change))).code == 0
+    assert "budget:\n  # Most parameters, a tied" in (folder / "mine.yaml").read_text(encoding="utf-8")
+    budget = load_config("mine.yaml").config.budget
+    assert (budget.max_params, budget.nominal_tolerance) == (1_000_000, None)
+
+
 def test_fields_far_from_the_course_are_written_where_they_are_used(here: Here, folder: Path) -> None:
     changes = ("position.kind=rope", "position.theta=5e5", "attention.n_kv_heads=2", "feed_forward.n_experts=8")
     assert here("new", "mine", *(word for change in changes for word in ("--set", change))).code == 0

@@ -44,7 +44,9 @@ def test_every_field_that_differs_is_named(here: Here) -> None:
     assert "n_heads is 2 there, not 4; norm.eps is 1.0e-5 there, not 0.1; attention.bias is true there" in result.err
 
 
-@pytest.mark.parametrize("change", ["dropout=0.3", "nominal_params=9K", "max_len=64", "n_heads=2"])
+@pytest.mark.parametrize(
+    "change", ["dropout=0.3", "nominal_params=9K", "budget.max_params=1K", "max_len=64", "n_heads=2"]
+)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_changes_nothing_may_differ(command: str, change: str, here: Here) -> None:
     assert here(command, "--weights", "model", "--set", change).code == 0

@@ -60,6 +60,12 @@ def test_the_screen_and_a_file_and_json_say_the_same(here: Here, folder: Path) -
     assert document["config"] == load_config("again.yaml").config.model_dump()
 
 
+def test_a_budget_is_shown_where_there_is_one(here: Here) -> None:
+    assert "budget" not in here("show", "--config", "toy.yaml").out
+    shown = here("show", "--config", "toy.yaml", "--set", "budget.max_kv_bytes=1.5GiB", "--set", "budget.seq_len=9")
+    assert shown.out.endswith("nominal_params: 4000\nbudget:\n  max_kv_bytes: 1610612736\n  seq_len: 9\n")
+
+
 def test_tiny_is_what_it_shows_unasked(here: Here) -> None:
     assert here("show").out == here("show", "--config", "tiny").out
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tinylm_cli.cli.validate import complete_assert
 
 Here = Callable[..., Any]
 Golden = Callable[[str, str], None]
@@ -74,6 +77,7 @@ def test_the_worst_decides(given: list[str], code: int, counts: tuple[int, int, 
         assert here("validate", *given, "--format", format_).code == code
     report = json.loads(here("validate", *given, "--format", "json").out)
     assert (report["valid"], report["wrong"], report["unreadable"]) == counts
+    assert report["failed"] == 0
     assert len(report["files"]) == sum(counts)
     page = here("validate", *given).out
     summary = page.splitlines()[-1]
@@ -168,6 +172,91 @@ def test_many_valid_files_are_only_counted(here: Here, folder: Path) -> None:
     shown = here("validate", ".").out
     assert shown.endswith("25 configs: 24 valid, 1 wrong.\n")
     assert "08.yaml" not in shown
+
+
+HELD = """\
+# A model and what it may cost.
+vocab_size: 256
+d_model: 8
+n_heads: 2
+n_layers: 3
+d_ff: 16
+max_len: 32
+nominal_params: 4K
+budget:
+  max_params: 3K
+  max_kv_bytes: 8KiB
+  nominal_tolerance: 0.05
+"""
+ASKED = ("--assert", "total_params < 5K", "--assert", "kv_cache_bytes<=2KiB")
+
+
+@pytest.fixture
+def held(folder: Path) -> Path:
+    """Return a folder with a config over its budget, ``held.yaml``."""
+    (folder / "held.yaml").write_text(HELD, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.usefixtures("held")
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_screens_of_budgets(columns: int, here: Here, golden_text: Golden) -> None:
+    pages = (
+        ["held.yaml"],
+        ["toy.yaml", "held.yaml", *ASKED],
+        ["toy.yaml", *ASKED[:2]],
+        ["toy.yaml", "--assert", "total_parms < 5K", "--assert", "total_params < 5k"],
+    )
+    results = [(page, here("validate", *page, columns=columns)) for page in pages]
+    shown = [f"$ tinylm validate {shlex.join(page)}\n{result.out or result.err}" for page, result in results]
+    golden_text(f"validate-budget-{columns}.txt", "\n".join(shown))
+    assert [result.code for _, result in results] == [1, 1, 0, 1]
+
+
+@pytest.mark.usefixtures("held")
+def test_documents_of_budgets(here: Here, golden_json: Golden, golden_text: Golden) -> None:
+    given = ("held.yaml", "toy.yaml", *ASKED)
+    golden_json("validate-budget", here("validate", *given, "--format", "json").out)
+    golden_text("validate-budget.md", here("validate", *given, "--format", "markdown").out)
+    golden_text("validate-budget.github", here("validate", *given, "--format", "github").out)
+
+
+@pytest.mark.usefixtures("held")
+def test_a_budget_is_a_check_and_no_mistake_of_the_config(here: Here) -> None:
+    assert here("validate", "held.yaml").code == 1
+    for command in ("params", "show", "build", "forward"):
+        assert here(command, "--config", "held.yaml").code == 0
+    assert here("validate", "held.yaml", "--set", "budget.max_params=4K").code == 0
+    assert here("validate", "held.yaml", "--set", "n_layers=1").code == 0
+
+
+@pytest.mark.usefixtures("held")
+def test_every_file_is_held_to_each_assertion(here: Here) -> None:
+    result = json.loads(here("validate", "held.yaml", "toy.yaml", "tiny", *ASKED, "--format", "json").out)
+    counts = {file["path"]: [check["holds"] for check in file["assertions"]] for file in result["files"]}
+    assert counts == {"held.yaml": [False, True, True, True, False], "toy.yaml": [True, False], "tiny": [False, False]}
+    assert (result["valid"], result["failed"]) == (0, 3)
+    assert {found["source"] for file in result["files"] for found in file["diagnostics"]} == set(counts)
+
+
+@pytest.mark.usefixtures("held")
+def test_a_wrong_assertion_is_told_once_and_nothing_is_checked(here: Here) -> None:
+    told = here("validate", "held.yaml", "toy.yaml", "--assert", "params < 1", "--format", "json")
+    assert told.code == 1
+    (found,) = json.loads(told.out)["error"]["diagnostics"]
+    assert (found["code"], found["source"]) == ("unknown-figure", "--assert")
+    assert told.err.count("error[") == 1
+
+
+def test_a_mistake_comes_before_any_budget(here: Here, folder: Path) -> None:
+    (folder / "wrong.yaml").write_text(HELD.replace("d_ff: 16", "d_ff: no"), encoding="utf-8")
+    result = json.loads(here("validate", "wrong.yaml", *ASKED, "--format", "json").out)
+    assert (result["wrong"], result["failed"], result["files"][0]["assertions"]) == (1, 0, [])
+
+
+def test_figures_are_completed() -> None:
+    assert complete_assert("tot") == ["total_params"]
+    assert {"kv_cache_bytes", "nominal_error"} < set(complete_assert(""))
 
 
 def test_accelerators_are_checked_as_what_they_are(folder: Path, here: Here) -> None:

@@ -28,6 +28,17 @@ NUMBERS = st.floats(min_value=0, max_value=1e6, exclude_min=True, allow_subnorma
 DIMS = st.integers(1, 2**20)
 
 
+BUDGET: dict[str, st.SearchStrategy[Any]] = {
+    "max_params": st.none() | st.integers(1, 10**18) | st.just("130M"),
+    "max_active_params": st.none() | st.integers(1, 10**18),
+    "max_kv_bytes": st.none() | st.integers(1, 10**21) | st.sampled_from(["24GiB", "80 GB", "1.5TiB"]),
+    "max_train_bytes_per_gpu": st.none() | st.integers(1, 10**21),
+    "max_flops_per_token": st.none() | st.integers(1, 10**21) | st.sampled_from(["2.5G", 2.5e9]),
+    "batch_size": st.none() | st.integers(1, 10**9),
+    "dtype": st.sampled_from([None, "float32", "bfloat16", "float16", "float64"]),
+}
+
+
 @st.composite
 def _configs(draw: st.DrawFn) -> dict[str, Any]:
     n_heads, d_head, n_layers = draw(st.integers(1, 512)), 2 * draw(st.integers(1, 64)), draw(st.integers(1, 10**5))
@@ -45,6 +56,7 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "feed_forward": draw(_feed_forward(n_layers)),
         "block": draw(_block(norm.get("placement", "pre"))),
         "head": draw(_some({"bias": st.booleans(), "logit_softcap": st.none() | NUMBERS})),
+        "budget": draw(_some(BUDGET)),
     }
     assert list(blocks) == list(BLOCKS)
     course: dict[str, st.SearchStrategy[Any]] = {
@@ -53,14 +65,18 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "tie_weights": st.booleans(),
         "nominal_params": st.none() | st.integers(1, 10**18),
     }
+    values = draw(_some(course))
+    if values.get("nominal_params"):
+        blocks["budget"] |= draw(_some({"nominal_tolerance": st.floats(0, 1)}))
+    blocks["budget"] |= draw(_some({"seq_len": st.none() | st.integers(1, values.get("max_len", 1024))}))
     return {
         "vocab_size": draw(st.integers(1, 10**8)),
         "d_model": n_heads * d_head,
         "n_heads": n_heads,
         "n_layers": n_layers,
         "d_ff": draw(st.integers(1, 2**24)),
-        **draw(_some(course)),
-        **{name: values for name, values in blocks.items() if values},
+        **values,
+        **{name: block for name, block in blocks.items() if block},
     }
 
 

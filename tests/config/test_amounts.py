@@ -1,37 +1,129 @@
-"""Amounts as people write them."""
+"""Amounts as people write them: exact, GB never GiB, and back into words."""
 
 from __future__ import annotations
+
+import re
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
-from tinylm_cli.config.amounts import EXPECTED, MAX_AMOUNT, AmountKind, parse_amount
+from tinylm_cli.config.amounts import (
+    EXPECTED,
+    MAX_AMOUNT,
+    UNITS,
+    AmountKind,
+    FlopCount,
+    ParameterCount,
+    Size,
+    parse_amount,
+    read_amount,
+    rounded,
+    rounded_up,
+    stated,
+)
+
+TYPES: dict[AmountKind, Any] = {"count": ParameterCount, "size": Size, "flops": FlopCount}
+KINDS = st.sampled_from(list(UNITS))
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "amount"),
+    ("kind", "written", "meant"),
     [
-        ("125M", "count", 125_000_000),
-        ("1.5B", "count", 1_500_000_000),
-        ("124439808", "count", 124_439_808),
-        (" 8 B ", "count", 8_000_000_000),
-        ("1GiB", "bytes", 2**30),
-        ("1.5 GiB", "bytes", 3 * 2**29),
-        ("16GB", "bytes", 16 * 10**9),
-        ("512", "bytes", 512),
-        ("1B", "bytes", 1),
-        ("250M", "flops", 250_000_000),
-        ("1.5 GFLOP", "flops", 1_500_000_000),
-        ("2B", "flops", 2 * 10**9),
+        ("count", "500K", 500_000),
+        ("count", "1.1M", 1_100_000),
+        ("count", "1.000001B", 1_000_001_000),
+        ("count", "2T", 2 * 10**12),
+        ("size", "24GiB", 24 * 1024**3),
+        ("size", "24GB", 24 * 1000**3),
+        ("size", "80 GB", 80 * 1000**3),
+        ("size", "1.5KiB", 1536),
+        ("size", "4kB", 4000),
+        ("size", "512B", 512),
+        ("size", "2TiB", 2 * 1024**4),
+        ("flops", "2.5G", 2_500_000_000),
+        ("flops", "1 P", 10**15),
     ],
 )
-def test_what_an_amount_is(text: str, kind: AmountKind, amount: int) -> None:
-    assert parse_amount(text, kind) == amount
+def test_an_amount_is_what_its_unit_says(kind: AmountKind, written: str, meant: int) -> None:
+    assert read_amount(written, kind) == meant
+    assert TypeAdapter(TYPES[kind]).validate_python(written, strict=True) == meant
+
+
+@pytest.mark.parametrize(
+    ("kind", "written"),
+    [
+        *(("count", written) for written in ("125m", "125 M", "125MB", "~125M", "M", "1e3M", "125", "1234567M", "5G")),
+        *(("size", written) for written in ("24G", "24Gi", "24gib", "24GIB", "24Gb", "24  GB", "-1GB", "1,5GB", "GB")),
+        *(("flops", written) for written in ("2.5B", "2.5g", "2.5GFLOP", "2.G", ".5G", "2.5e9", "")),
+    ],
+)
+def test_what_could_be_taken_for_another_amount_is_none(kind: AmountKind, written: str) -> None:
+    assert read_amount(written, kind) is None
+    with pytest.raises(ValidationError):
+        TypeAdapter(TYPES[kind]).validate_python(written, strict=True)
+
+
+def test_a_fraction_of_one_stays_one_and_a_limit_is_whole() -> None:
+    assert read_amount("0.1KiB", "size") == 102.4
+    assert TypeAdapter(Size).validate_python("0.1KiB", strict=True) == 102
+
+
+def test_operations_may_be_written_with_an_exponent_and_nothing_else_may() -> None:
+    assert TypeAdapter(FlopCount).validate_python(2.5e9, strict=True) == 2_500_000_000
+    for kind, value in ((FlopCount, 2.5), (FlopCount, True), (Size, 2e9), (ParameterCount, 2e9), (Size, 0)):
+        with pytest.raises(ValidationError):
+            TypeAdapter(kind).validate_python(value, strict=True)
+
+
+@given(KINDS, st.data(), st.integers(0, 999_999), st.integers(0, 6))
+def test_every_unit_is_read_exactly(kind: AmountKind, data: st.DataObject, digits: int, decimals: int) -> None:
+    unit, one = data.draw(st.sampled_from(list(UNITS[kind].items())))
+    written = f"{digits / 10**decimals:.{decimals}f}"
+    amount = read_amount(f"{written}{unit}", kind)
+    assert amount is not None
+    assert amount * 10**decimals == pytest.approx(digits * one, rel=1e-15)
+    if digits * one % 10**decimals == 0:
+        assert amount == digits * one // 10**decimals
+
+
+@given(KINDS, st.integers(1, 10**18))
+def test_what_is_stated_is_the_amount(kind: AmountKind, value: int) -> None:
+    words = stated(value, kind)
+    assert (int(words.replace(",", "")) if re.fullmatch(r"[\d,]+", words) else read_amount(words, kind)) == value
+
+
+@given(KINDS, st.integers(1, 10**17))
+def test_what_is_rounded_up_is_enough_and_hardly_more(kind: AmountKind, value: int) -> None:
+    words = rounded_up(value, kind)
+    enough = int(words) if words.isdigit() else read_amount(words, kind)
+    assert enough is not None
+    assert value <= enough <= value * 1.011 + 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "exact", "near", "enough"),
+    [
+        ("count", 80_000_000, "80M", "80M", "80M"),
+        ("count", 92_736_000, "92,736,000", "92.7M", "92.8M"),
+        ("count", 826_112, "826,112", "826K", "827K"),
+        ("count", 12, "12", "12", "12"),
+        ("count", 1_255_000, "1,255,000", "1.26M", "1.26M"),
+        ("size", 24 * 1024**3, "24GiB", "24GiB", "24GiB"),
+        ("size", 80 * 10**9, "80GB", "74.5GiB", "74.6GiB"),
+        ("size", 1000, "1kB", "1kB", "1kB"),
+        ("size", 37_748_737, "37,748,737", "36MiB", "36.1MiB"),
+        ("flops", 2_500_000_000, "2.5G", "2.5G", "2.5G"),
+    ],
+)
+def test_words(kind: AmountKind, value: int, exact: str, near: str, enough: str) -> None:
+    assert (stated(value, kind), rounded(value, kind), rounded_up(value, kind)) == (exact, near, enough)
 
 
 @pytest.mark.parametrize("text", ["", "M", "-1", "1e9", "0x10", "1,000", "125m", "1 M B", "nan", "٣M", "1.M", "5GiB5"])
-@pytest.mark.parametrize("kind", EXPECTED)
+@pytest.mark.parametrize("kind", UNITS)
 def test_what_is_none_says_what_is_expected(text: str, kind: AmountKind) -> None:
     with pytest.raises(ValueError, match="expected") as raised:
         parse_amount(text, kind)
@@ -39,12 +131,14 @@ def test_what_is_none_says_what_is_expected(text: str, kind: AmountKind) -> None
 
 
 def test_what_is_nothing_or_more_than_anything() -> None:
-    with pytest.raises(ValueError, match="more than 0"):
-        parse_amount("0M", "count")
-    with pytest.raises(ValueError, match="larger than anything"):
-        parse_amount("9" * 24 + "T", "count")
+    for nothing in ("0", "0M", "0.000000M"):
+        with pytest.raises(ValueError, match="more than 0"):
+            parse_amount(nothing, "count")
+    for anything in ("9" * 30, "9" * 5000):
+        with pytest.raises(ValueError, match="larger than anything"):
+            parse_amount(anything, "count")
 
 
-@given(st.integers(1, MAX_AMOUNT - 1), st.sampled_from(list(EXPECTED)))
-def test_a_whole_number_is_itself(amount: int, kind: AmountKind) -> None:
+@given(KINDS, st.integers(1, MAX_AMOUNT))
+def test_plain_digits_are_themselves(kind: AmountKind, amount: int) -> None:
     assert parse_amount(str(amount), kind) == amount

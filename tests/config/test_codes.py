@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tinylm_cli.cli.validate import validate
 from tinylm_cli.config.codes import CODES, MOST_REPORTED, clip, diagnostic, refusal
 from tinylm_cli.config.source import SET
 from tinylm_cli.errors import ConfigError, Diagnostic, Span
-from tinylm_cli.interop.load import load_config
 from tinylm_cli.render.diagnostics import diagnostics_text
 from tinylm_cli.render.safe import visible
 from tinylm_cli.render.terminal import Terminal
@@ -22,11 +24,13 @@ BAD = ROOT / "tests" / "bad"
 EXAMPLES = {
     "alias": "alias",
     "anchor": "anchor",
+    "assertion-syntax": "total_params =< 130M",
     "contradiction": "norm-rms-with-bias",
     "control-character": "nul-byte",
     "duplicate-key": "duplicate-key",
     "empty-document": "only-comments",
     "expert-groups": "experts-groups-too-few",
+    "failed-assertion": "total_params < 800K",
     "heads-do-not-divide": "heads-do-not-divide",
     "json-syntax": "hf-json-syntax",
     "key-not-a-name": "complex-key",
@@ -41,6 +45,7 @@ EXAMPLES = {
     "odd-rotary-width": "rope-odd-head",
     "odd-sinusoidal-width": "width-odd-named",
     "out-of-range": "mistakes-in-block",
+    "over-budget": "budget-over",
     "several-documents": "second-document-empty",
     "tag": "tag-python-object",
     "too-deep": "nested-5000-deep",
@@ -49,6 +54,7 @@ EXAMPLES = {
     "top-k-above-experts": "experts-top-k-above",
     "unknown-choice": "choice-case",
     "unknown-family": "hf-unknown-family",
+    "unknown-figure": "total_parms < 130M",
     "unknown-key": "foreign-nanogpt",
     "unknown-setting": "hf-unknown-setting",
     "unsupported-setting": "hf-unsupported-setting",
@@ -56,7 +62,10 @@ EXAMPLES = {
     "wrong-type": "yaml11-booleans",
     "yaml-syntax": "missing-space",
 }
-"""The file of tests/bad/ that stands for each code."""
+"""What stands for each code: a file of tests/bad/, or what is asserted of the preset tiny."""
+
+ASSERTED = {"assertion-syntax", "failed-assertion", "unknown-figure"}
+"""Codes that speak of the command line alone."""
 
 _MOST_LINES = 14
 _LONGEST_LINE = 80
@@ -76,13 +85,22 @@ def _page() -> str:
 
 
 def _section(code: str) -> str:
-    path = BAD / f"{EXAMPLES[code]}.yaml"
-    with pytest.raises(ConfigError) as raised:
-        load_config(path.name)
-    found = next(each for each in raised.value.diagnostics if each.code == code)
-    config = "\n".join(_excerpt(path))
-    shown = diagnostics_text([found], Terminal())
-    return f"## {code}\n\n{CODES[code]}\n\n```yaml\n{config}\n```\n\n```text\n{shown}```\n"
+    example = EXAMPLES[code]
+    if code in ASSERTED:
+        found, asked = _found("tiny", example), f"```bash\ntinylm validate tiny --assert {shlex.quote(example)}\n```"
+    else:
+        found, lines = _found(f"{example}.yaml"), "\n".join(_excerpt(BAD / f"{example}.yaml"))
+        asked = f"```yaml\n{lines}\n```"
+    shown = diagnostics_text([next(each for each in found if each.code == code)], Terminal())
+    return f"## {code}\n\n{CODES[code]}\n\n{asked}\n\n```text\n{shown}```\n"
+
+
+def _found(config: str, *asserted: str) -> tuple[Diagnostic, ...]:
+    try:
+        report: Any = validate([config], list(asserted)).report
+    except ConfigError as error:
+        return error.diagnostics
+    return tuple(report.files[0].diagnostics)
 
 
 def _excerpt(path: Path) -> Iterator[str]:

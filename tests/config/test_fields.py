@@ -55,6 +55,11 @@ def test_words_say_the_type_and_the_range() -> None:
         "feed_forward.activation": "one of gelu, gelu_tanh, quick_gelu, relu, silu",
         "feed_forward.n_shared_experts": "an integer from 0 to 65,536",
         "nominal_params": "a count such as 125M or 124439808",
+        "budget.max_params": "a count such as 125M or 124439808",
+        "budget.max_kv_bytes": "a size such as 24GiB or 80GB",
+        "budget.max_flops_per_token": "a number of operations such as 2.5G or 2.5e9",
+        "budget.nominal_tolerance": "a number from 0 to 1",
+        "budget.dtype": "one of float32, bfloat16, float16, float64",
     }
     assert {name: said[name] for name in expected} == expected
 
@@ -93,7 +98,7 @@ def test_required_fields_have_an_example_and_the_others_a_default_or_an_example(
         if field.required:
             assert field.default is None
             assert isinstance(field.example, int)
-        elif field.default is None and name != "nominal_params":
+        elif field.default is None:
             assert field.example is not None
         elif name == "attention.window_pattern":
             assert (field.default, field.example) == ("L", "LG")
@@ -111,7 +116,7 @@ def test_only_choices_have_words_to_choose_from() -> None:
         name for name, field in fields().items() if field.kind == "choice"
     }
     for field in fields().values():
-        assert not field.choices or field.default in field.choices
+        assert not field.choices or field.default in (*field.choices, None)
         assert all(choice == choice.lower() for choice in field.choices)
 
 

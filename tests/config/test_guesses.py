@@ -19,6 +19,7 @@ from tinylm_cli.config.guesses import (
 )
 from tinylm_cli.config.loader import parse_config
 from tinylm_cli.config.other_names import NOT_SHAPE, OTHER_BLOCKS, OTHER_NAMES, OTHER_WORDS, SEVERAL
+from tinylm_cli.config.schema import LABELS
 from tinylm_cli.config.source import Source
 from tinylm_cli.errors import ConfigError
 
@@ -55,6 +56,10 @@ MINIMAL = "vocab_size: 256\nd_model: 128\nn_heads: 4\nn_layers: 4\nd_ff: 512\n"
         ("n_heads", "attention", ["n_heads"]),
         ("norm.eps", "", ["norm.eps"]),
         ("norm.esp", "", ["norm.eps"]),
+        ("max_params", "", ["budget.max_params"]),
+        ("max_parameters", "budget", ["budget.max_params"]),
+        ("dtype", "", []),
+        ("dtyp", "budget", ["budget.dtype"]),
         ("favourite_colour", "", []),
         ("true", "", []),
         ("learning rate", "", []),
@@ -114,7 +119,9 @@ def test_names_of_published_configs(name: str, meant: str) -> None:
 
 def test_another_tools_name_is_never_one_of_ours_and_means_one() -> None:
     ours = {*fields(), *(name.rpartition(".")[2] for name in fields()), *BLOCKS}
-    assert not ours & {*OTHER_NAMES, *NOT_SHAPE}
+    run_time = {"seq_len", "dtype"}  # which a budget has too, and others write where they mean the model
+    assert ours & {*OTHER_NAMES, *NOT_SHAPE} == run_time
+    assert {f"budget.{name}" for name in run_time} <= LABELS
     assert set(OTHER_NAMES.values()) <= {*fields(), "kind"}
     assert set(OTHER_BLOCKS.values()) <= set(BLOCKS)
     words = {choice for field in fields().values() for choice in field.choices}
@@ -213,6 +220,16 @@ def test_choices(wrong: str, name: str, meant: str | None) -> None:
         ("1", "tie_weights", "true"),
         ("banana", "tie_weights", None),
         ("125m", "nominal_params", "125M"),
+        ("130 m", "budget.max_params", "130M"),
+        ("24gib", "budget.max_kv_bytes", "24GiB"),
+        ("80 gb", "budget.max_kv_bytes", "80GB"),
+        ("80 gigabytes", "budget.max_kv_bytes", None),
+        ("512 kbytes", "budget.max_kv_bytes", "512kB"),
+        ("24g", "budget.max_kv_bytes", None),
+        ("24_000", "budget.max_kv_bytes", "24000"),
+        ("2.5 gflops", "budget.max_flops_per_token", "2.5G"),
+        ("2.5b", "budget.max_flops_per_token", "2.5G"),
+        ("5%", "budget.nominal_tolerance", "0.05"),
         ("~1.5 b", "nominal_params", "1.5B"),
         ("7G", "nominal_params", "7B"),
         ("1.25e8", "nominal_params", "125000000"),

@@ -145,11 +145,11 @@ def test_what_a_program_finds_goes_before_what_the_datasheet_says() -> None:
 
 
 WRONG = [
-    ("memory_bytes: 48 GB", "memory_bytes: 48gb", "wrong-type@4:17", "write 48 GB"),
+    ("memory_bytes: 48 GB", "memory_bytes: 48gb", "wrong-type@4:17", "write 48GB"),
     ("memory_bytes: 48 GB", "memory_bytes: 48 pounds", "wrong-type@4:17", "for example memory_bytes: 80 GB"),
     ("memory_bytes: 48 GB", "memory_bytes: 0", "out-of-range@4:17", "for example memory_bytes: 80 GB"),
     ("memory_bytes: 48 GB", "memry_bytes: 48 GB", "unknown-key@4:3", "did you mean memory_bytes?"),
-    ("  memory_bytes: 48 GB\n", "", "missing-key@1:1", "add memory_bytes: 80 GB (a size such as 80 GB or 79.1 GiB)"),
+    ("  memory_bytes: 48 GB\n", "", "missing-key@1:1", "add memory_bytes: 80 GB (a size such as 24GiB or 80GB)"),
     ("bfloat16: 200 TFLOP/s", "bfloat16: 200 TFLOPS", "wrong-type@8:15", "write 200 TFLOP/s"),
     ("bfloat16", "bfloat61", "unknown-key@8:5", "did you mean bfloat16?"),
     ("bfloat16: 200 TFLOP/s", "title: x", "unknown-key@8:5", "did you mean title at the top level of workbench?"),

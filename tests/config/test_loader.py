@@ -146,6 +146,7 @@ def test_set_mends_what_is_wrong_in_the_file(minimal: str) -> None:
         (["position={kind: learned}"], None),
         (["n_layers=5", "nominal_params=6M"], 6_000_000),
         (["nominal_params=5M", "n_layers=5"], 5_000_000),
+        (["budget.max_params=6M", "budget.seq_len=9"], 5_000_000),
     ],
 )
 def test_a_nominal_size_goes_with_the_architecture_it_was_stated_for(
@@ -160,6 +161,16 @@ def test_a_table_of_positions_makes_max_len_count(minimal: str) -> None:
     text = minimal + "nominal_params: 5M\nposition: {kind: learned}\n"
     assert _parse(text, "dropout=0").config.nominal_params == 5_000_000
     assert _parse(text, "max_len=9").config.nominal_params is None
+
+
+def test_a_tolerance_goes_with_the_size_it_is_about(minimal: str) -> None:
+    text = minimal + "nominal_params: 5M\nbudget: {max_params: 6M, nominal_tolerance: 0.1}\n"
+    assert _parse(text, "dropout=0").config.budget.nominal_tolerance == 0.1
+    loaded = _parse(text, "n_layers=5")
+    assert (loaded.config.budget.nominal_tolerance, loaded.origins["budget.nominal_tolerance"]) == (None, None)
+    assert loaded.config.budget.max_params == 6_000_000
+    assert ModelConfig.model_validate(loaded.config.model_dump()) == loaded.config
+    assert _parse(text, "n_layers=5", "nominal_params=6M").config.budget.nominal_tolerance == 0.1
 
 
 def test_set_leaves_the_rest_of_a_block(minimal: str) -> None:

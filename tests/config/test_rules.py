@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tinylm_cli.config.amounts import read_amount
 from tinylm_cli.config.blocks import MAX_DIM, MAX_N_HEADS
 from tinylm_cli.config.codes import CODES
 from tinylm_cli.config.fields import Field, fields
@@ -225,6 +226,18 @@ SAID: list[tuple[Values, str, str, str]] = [
         "feed_forward.top_k_groups has no effect: it is for configs with several feed_forward.n_groups",
         "leave feed_forward.top_k_groups out, or write feed_forward.n_experts: 8 and feed_forward.n_groups: 8",
     ),
+    (
+        {"budget.seq_len": 2048},
+        "contradiction",
+        "budget.seq_len 2048 is more than max_len 1024, the longest sequence the model can read",
+        "write budget.seq_len: 1024, or max_len: 2048",
+    ),
+    (
+        {"budget.nominal_tolerance": 0.05},
+        "without-effect",
+        "budget.nominal_tolerance has no effect: it is for configs with nominal_params",
+        "leave budget.nominal_tolerance out, or write nominal_params: 125M",
+    ),
 ]
 
 
@@ -290,7 +303,7 @@ def test_needs_name_fields_that_exist_and_what_they_ask_for_meets_them() -> None
         mended = {**DEFAULTS, **{other: _value(text) for other, text in met_by(needs, {}).items()}}
         assert applies(name, mended), name
         for need in needs:
-            assert need.field in defaults()
+            assert need.field in fields()
             assert need.met(_value(need.example))
 
 
@@ -303,7 +316,7 @@ def _any_of(field: Field) -> st.SearchStrategy[Any]:
     strategies: dict[str, Any] = {
         "boolean": st.booleans,
         "choice": lambda: st.sampled_from(field.choices),
-        "count": lambda: st.integers(1, 10**18),
+        **dict.fromkeys(("count", "size", "flops"), lambda: st.integers(1, 10**18)),
         "pattern": lambda: st.text("LG", min_size=1, max_size=8),
         "numbers": lambda: st.lists(st.floats(0.5, 64), max_size=40).map(tuple),
         "integer": lambda: st.integers(int(bounds["from"]), 64) | st.integers(int(bounds["from"]), int(bounds["to"])),
@@ -326,7 +339,9 @@ FEW = st.lists(st.sampled_from(sorted(ANY)), max_size=12, unique=True)
 def _drawn(draw: st.DrawFn) -> Values:
     """Draw a config whose fields are each sound, a few of them or whole blocks away from the default."""
     changed = set(draw(FEW))
-    for start in draw(st.lists(st.sampled_from(["position.", "attention.", "feed_forward.", ""]), max_size=2)):
+    for start in draw(
+        st.lists(st.sampled_from(["position.", "attention.", "feed_forward.", "budget.", ""]), max_size=2)
+    ):
         changed |= {name for name in ANY if name.startswith(start) and ("." in name) == bool(start)}
     values = {**DEFAULTS, **{name: draw(ANY[name]) for name in sorted(changed)}}
     contexts: list[Values] = [ROPE, LATENT, EXPERTS, LONGROPE]
@@ -416,7 +431,8 @@ def _assignments(text: str) -> list[tuple[str, Any]]:
 def _value(text: str) -> Any:
     if text in ("true", "false"):
         return text == "true"
-    return int(text) if text.isdigit() else float(text) if text[0].isdigit() else text
+    amount = read_amount(text, "count")
+    return amount or (int(text) if text.isdigit() else float(text) if text[0].isdigit() else text)
 
 
 def _nested(values: Values) -> Values:

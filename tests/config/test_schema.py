@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tinylm_cli.config.amounts import MAX_COUNT
 from tinylm_cli.config.blocks import BLOCKS, Attention, Block, Position
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.needs import applies
-from tinylm_cli.config.schema import MAX_COUNT, ModelConfig, flatten
+from tinylm_cli.config.schema import ModelConfig, flatten
 
 TINY = {"vocab_size": 256, "d_model": 128, "n_heads": 4, "n_layers": 4, "d_ff": 512}
 

@@ -30,7 +30,7 @@ for the package booktabs, in ASCII, with what else there is to say in comments.
 | exit code | meaning |
 | ---: | --- |
 | 0 | done |
-| 1 | the config was read and is wrong, or a check failed |
+| 1 | the config was read and is wrong, or a check, a budget or an assertion failed |
 | 2 | it could not be carried out: usage, unreadable input, too large for this machine, an internal error |
 | 130 | interrupted |
 | 141 | the reader of the output has gone |

@@ -14,7 +14,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
-FAILING = {"tinylm validate wrong.yaml": 1}
+FAILING = {
+    "tinylm validate wrong.yaml": 1,
+    "tinylm validate grown.yaml --assert 'train_flops_per_token < 1G'": 1,
+}
 """Examples that show what is wrong, with the exit code they end with; all others must end with 0."""
 
 _EXAMPLE = re.compile(
@@ -50,7 +53,8 @@ def test_example_prints_what_the_page_shows(
 ) -> None:
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     shutil.copytree(ROOT / "tests" / "docs" / "qwen", tmp_path / "qwen")
-    (tmp_path / "wrong.yaml").write_text((ROOT / "tests" / "docs" / "wrong.yaml").read_text(encoding="utf-8"))
+    for config in (ROOT / "tests" / "docs").glob("*.yaml"):
+        shutil.copy(config, tmp_path)
     result = tinylm(*shlex.split(command)[1:])
     printed = result.out or result.err
     assert result.code == FAILING.get(command, 0), result.err
@@ -61,9 +65,10 @@ def test_example_prints_what_the_page_shows(
     assert _stable(printed) == _stable(output)
 
 
-def test_the_readme_shows_the_config_it_finds_fault_with() -> None:
-    wrong = (ROOT / "tests" / "docs" / "wrong.yaml").read_text(encoding="utf-8")
-    assert f"```yaml\n{wrong}```" in (ROOT / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["wrong.yaml", "grown.yaml"])
+def test_the_readme_shows_the_configs_it_finds_fault_with(name: str) -> None:
+    config = (ROOT / "tests" / "docs" / name).read_text(encoding="utf-8")
+    assert f"```yaml\n{config}```" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_readme_shows_the_three_commands_a_person_came_for() -> None:

@@ -18,6 +18,7 @@ from tinylm_cli.interop.choice import choose
 from tinylm_cli.interop.document import read_json
 from tinylm_cli.interop.export import express, hub_config
 from tinylm_cli.interop.families import BY_TYPE
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.interop.mapping import map_config
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
@@ -103,3 +104,12 @@ def test_the_nearest_family_is_one_of_the_same_kinds_of_parts(
         choose(changed(family, **fields))
     assert f"; {nearest} comes nearest, " in raised.value.message
     assert lacks in raised.value.message
+
+
+BUDGET = ("budget.max_params=1K", "budget.seq_len=8", "budget.nominal_tolerance=0.01")
+
+
+def test_a_budget_is_no_part_of_the_model() -> None:
+    assert express(load_config("gpt2", BUDGET).config) == express(load_config("gpt2").config)
+    plain, held = (choose(load_config("tiny", changes).config) for changes in ((), BUDGET))
+    assert (held.expressed, held.changes) == (plain.expressed, plain.changes)

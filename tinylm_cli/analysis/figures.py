@@ -13,6 +13,7 @@ from tinylm_cli.analysis.memory import kv_cache_bytes
 from tinylm_cli.analysis.params import active_params, non_embedding_params, total_params, weights_bytes
 from tinylm_cli.analysis.roofline import decoding_weights
 from tinylm_cli.analysis.table import tensor_table
+from tinylm_cli.analysis.training import training_memory
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.figures import Unit
 
@@ -71,6 +72,11 @@ def _decode_read(config: ModelConfig, given: Conditions) -> int:
     return read + kv_cache_bytes(config, batch_size=1, seq_len=given.length(config), dtype=given.dtype)
 
 
+def _train_peak(config: ModelConfig, given: Conditions) -> int:
+    length = given.length(config)
+    return training_memory(config, batch_size=given.batch_size, seq_len=length, dtype=given.dtype).peak_bytes
+
+
 FIGURES: dict[str, Figure] = {
     figure.name: figure
     for figure in (
@@ -91,6 +97,7 @@ FIGURES: dict[str, Figure] = {
         ),
         Figure("weights_bytes", "bytes", "the weights", lambda c, given: weights_bytes(tensor_table(c), given.dtype)),
         Figure("kv_cache_bytes", "bytes", "keys and values kept while decoding", _kv_cache),
+        Figure("train_peak_bytes", "bytes", "the most one GPU holds to train the whole model, with AdamW", _train_peak),
         Figure("forward_flops_per_token", "flops", "a forward pass, for each token", _per_token(forward_flops)),
         Figure("train_flops_per_token", "flops", "a training step, for each token", _per_token(train_flops)),
         Figure(

@@ -55,7 +55,7 @@ def _share(value: float) -> float:
 
 
 def _option(option: str, kind: AmountKind, words: str) -> typer.models.OptionInfo:
-    metavar = {"count": "COUNT", "bytes": "SIZE", "flops": "FLOPS"}[kind]
+    metavar = {"count": "COUNT", "size": "SIZE", "flops": "FLOPS"}[kind]
     found: typer.models.OptionInfo = typer.Option(
         option, metavar=metavar, parser=_amount(option, kind), help=words, show_default=False
     )
@@ -75,9 +75,9 @@ def design(
         int | None, _option("--max-flops-per-token", "flops", "Most operations of a forward pass for each token.")
     ] = None,
     max_kv_bytes: Annotated[
-        int | None, _option("--max-kv-bytes", "bytes", "Most bytes of keys and values kept of a sequence.")
+        int | None, _option("--max-kv-bytes", "size", "Most bytes of keys and values kept of a sequence.")
     ] = None,
-    max_weights_bytes: Annotated[int | None, _option("--max-weights-bytes", "bytes", "Most bytes of weights.")] = None,
+    max_weights_bytes: Annotated[int | None, _option("--max-weights-bytes", "size", "Most bytes of weights.")] = None,
     family: Annotated[
         Family, typer.Option(metavar="NAME", help=f"What kind of model: {', '.join(Family)}.")
     ] = Family.course,

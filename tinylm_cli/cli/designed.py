@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tinylm_cli.cli.options import follow_up, same_model
 from tinylm_cli.cli.outcome import STDOUT, Format, Outcome
-from tinylm_cli.config.amounts import AmountKind, parse_amount
+from tinylm_cli.config.amounts import stated
 from tinylm_cli.errors import AnalysisError, ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -69,18 +69,9 @@ def _words(report: DesignReport) -> str:
 
 def _typed(value: int, unit: Unit) -> str:
     """Return an amount as a person would type it: ``125M`` and ``1GiB`` where that is all of it."""
-    from tinylm_cli.quantities import binary_bytes
-    from tinylm_cli.render.units import compact
+    from tinylm_cli.reports.figures import AMOUNT_KINDS
 
-    kind: AmountKind = "bytes" if unit == "bytes" else "count"
-    shorter = (binary_bytes(value).replace(".00", "").replace(" ", ""), f"{value / 10**9:g}GB")
-    for word in shorter if unit == "bytes" else (compact(value),):
-        try:
-            if parse_amount(word, kind) == value:
-                return word
-        except ValueError:  # in units that nobody types
-            continue
-    return str(value)
+    return stated(value, AMOUNT_KINDS[unit]).replace(",", "")
 
 
 def _picked(report: DesignReport, pick: int | None) -> Design:

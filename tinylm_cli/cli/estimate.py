@@ -78,12 +78,12 @@ AUTO = "auto"
 
 
 def _tokens(written: str) -> int:
-    from tinylm_cli.config.schema import count_words
+    from tinylm_cli.config.amounts import parse_amount
 
-    found = count_words(written)
-    if not found:
-        raise UsageError(f"--budget-tokens {written}: expected a number of tokens", help="for example 15B or 1.4T")
-    return found
+    try:
+        return parse_amount(written, "count")
+    except ValueError as error:
+        raise UsageError(f"--budget-tokens {written}: {error}", help="for example 15B or 1.4T") from error
 
 
 def estimate(

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 SAVED_FOLDER = "name a folder that build --save wrote"
 
-FREE_FIELDS = frozenset({"dropout", "nominal_params"})
-"""Fields that change nothing about what saved weights compute."""
-
 
 def requested_config(config: str | None, overrides: Sequence[str], weights: Path | None) -> LoadedConfig:
     """Load the config that is named, else the one saved beside the weights, else the default.
@@ -70,10 +67,10 @@ def _differences(config: ModelConfig, kept: ModelConfig) -> Iterator[str]:
     ``max_len`` decides nothing where positions are not learned: it may be raised for longer sequences.
     """
     from tinylm_cli.config.dump import scalar
-    from tinylm_cli.config.schema import flatten
+    from tinylm_cli.config.schema import LABELS, flatten
 
     learned = "learned" in (config.position.kind, kept.position.kind)
-    free = FREE_FIELDS if learned else FREE_FIELDS | {"max_len"}
+    free = LABELS | {"dropout"} | (set() if learned else {"max_len"})
     saved = flatten(kept.model_dump())
     for name, value in flatten(config.model_dump()).items():
         if name not in free and value != saved[name]:

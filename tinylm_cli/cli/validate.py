@@ -15,6 +15,7 @@ from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.errors import ConfigError, ExitCode, InputError
 
 if TYPE_CHECKING:
+    from tinylm_cli.config.assertion import Claim
     from tinylm_cli.reports.validate import FileResult
 
 
@@ -27,40 +28,63 @@ class ValidateFormat(StrEnum):
     github = "github"
 
 
+def complete_assert(incomplete: str) -> list[str]:
+    """Complete the name of a figure."""
+    from tinylm_cli.analysis.claims import ASSERTABLE
+
+    return [name for name in ASSERTABLE if name.startswith(incomplete)]
+
+
 def validate(
     files: Annotated[
         list[str],
         typer.Argument(metavar="FILE...", help="Files, folders, presets, or -.", autocompletion=complete_config),
     ],
+    assert_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--assert",
+            metavar="FIGURE<BOUND",
+            autocompletion=complete_assert,
+            show_default=False,
+            help="Require of each config, e.g. 'total_params < 130M'; may be repeated.",
+        ),
+    ] = None,
     set_: SetOption = None,
     format_: Annotated[
         ValidateFormat, typer.Option("--format", "-f", help="How to write the report.")
     ] = ValidateFormat.text,
     output: OutputOption = None,
 ) -> Outcome:
-    """Show every mistake in configs, at its line.
+    """Show every mistake in configs, at its line; hold them to their budgets.
 
     Takes any number of files and folders, also files of accelerators, and ends with one summary. Exits with 1 when one
-    is wrong and with 2 when one cannot be read.
+    is wrong, over its budget or against an --assert, and with 2 when one cannot be read.
 
     \b
     Examples:
       tinylm validate my.yaml
       tinylm validate configs/ --format github
+      tinylm validate my.yaml --assert 'total_params < 130M'
       cat my.yaml | tinylm validate -
     """
+    from tinylm_cli.analysis.claims import ASSERTABLE
+    from tinylm_cli.config.assertion import read_assertions
     from tinylm_cli.render.diagnostics import github_text
     from tinylm_cli.render.views.validate import validate_view
     from tinylm_cli.reports.validate import ValidateReport
 
-    results = tuple(_check(path, set_ or ()) for path in _expand(files))
+    asserted = read_assertions(assert_ or (), ASSERTABLE)
+    results = tuple(_check(path, set_ or (), asserted) for path in _expand(files))
     report = ValidateReport(
         valid=sum(result.status == "valid" for result in results),
+        failed=sum(result.status == "failed" for result in results),
         wrong=sum(result.status == "wrong" for result in results),
         unreadable=sum(result.status == "unreadable" for result in results),
         files=results,
     )
-    exit_code = ExitCode.UNABLE if report.unreadable else ExitCode.FAILED if report.wrong else ExitCode.DONE
+    failed = report.failed or report.wrong
+    exit_code = ExitCode.UNABLE if report.unreadable else ExitCode.FAILED if failed else ExitCode.DONE
     if format_ is ValidateFormat.github:
         return Outcome(report, lambda: validate_view(report), Format.text, output, exit_code, github_text(report.files))
     models = [result.path for result in results if result.total_params is not None and result.path != "<stdin>"]
@@ -96,7 +120,8 @@ def _yaml_files(folder: Path) -> list[Path]:
     )
 
 
-def _check(path: str, overrides: Iterable[str]) -> FileResult:
+def _check(path: str, overrides: Iterable[str], asserted: Iterable[Claim]) -> FileResult:
+    from tinylm_cli.analysis.claims import budget_claims, failures, measure
     from tinylm_cli.analysis.params import total_params
     from tinylm_cli.analysis.table import tensor_table
     from tinylm_cli.interop.load import load_config
@@ -110,7 +135,11 @@ def _check(path: str, overrides: Iterable[str]) -> FileResult:
         )
     except InputError as error:
         return FileResult(path, "unreadable", None, error.message, error.help, ())
-    return FileResult(loaded.source, "valid", total_params(tensor_table(loaded.config)), "", "", ())
+    claims = (*budget_claims(loaded.config), *asserted)
+    measured = tuple(measure(loaded.config, claim) for claim in claims)
+    broken = tuple(failures(loaded, claims, measured))
+    total = total_params(tensor_table(loaded.config))
+    return FileResult(loaded.source, "failed" if broken else "valid", total, "", "", broken, measured)
 
 
 def _check_hardware(path: str) -> FileResult | None:

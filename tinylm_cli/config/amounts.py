@@ -1,45 +1,152 @@
-"""Amounts as people write them on a command line, ``125M``, ``1.5GiB``, ``250 GFLOP``, into whole numbers."""
+"""Amounts as people write them, ``130M`` parameters, ``24GiB``, ``2.5G`` operations, into whole numbers and back."""
 
-from __future__ import annotations
+# no deferred annotations, as in config.blocks
 
 import re
-from typing import Literal
+from typing import Annotated, Literal, NamedTuple
 
-AmountKind = Literal["count", "bytes", "flops"]
+from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
-MAX_AMOUNT = 10**24
+AmountKind = Literal["count", "size", "flops"]
 
-_NUMBER = re.compile(r"([0-9]{1,24})(?:\.([0-9]{1,6}))?")
-_DECIMAL = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
-_COUNTS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
-_UNITS: dict[AmountKind, dict[str, int]] = {
-    "count": _COUNTS,
-    "bytes": {
-        "": 1,
-        **{f"{prefix}B": scale for prefix, scale in _DECIMAL.items()},
-        **{f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGTP", 1)},
+MAX_AMOUNT = 10**21
+MAX_COUNT = 10**18
+
+_THOUSANDS = (10**3, 10**6, 10**9, 10**12, 10**15)
+
+UNITS: dict[AmountKind, dict[str, int]] = {
+    "count": dict(zip("KMBT", _THOUSANDS, strict=False)),
+    "size": {
+        "B": 1,
+        **dict(zip(("kB", "MB", "GB", "TB", "PB"), _THOUSANDS, strict=True)),
+        **{unit: 1024**power for power, unit in enumerate(("KiB", "MiB", "GiB", "TiB", "PiB"), 1)},
     },
-    "flops": {**_COUNTS, **_DECIMAL, **{f"{prefix}FLOP": scale for prefix, scale in _DECIMAL.items()}},
+    "flops": dict(zip("KMGTP", _THOUSANDS, strict=True)),
 }
+"""What one of each unit is; GB is 1000³ bytes, GiB 1024³."""
+
+_NUMBER = r"[0-9]{1,6}(\.[0-9]{1,6})?"
+_PATTERNS: dict[AmountKind, str] = {
+    "count": f"{_NUMBER}[KMBT]",
+    "size": f"{_NUMBER} ?([kMGTP]?B|[KMGTP]iB)",
+    "flops": f"{_NUMBER} ?[KMGTP]",
+}
+
+
 EXPECTED: dict[AmountKind, str] = {
     "count": "a count such as 125M or 124439808",
-    "bytes": "a size such as 1GiB, 16GB or 1073741824",
-    "flops": "operations such as 250M, 1.5G or 1500000000",
+    "size": "a size such as 24GiB or 80GB",
+    "flops": "a number of operations such as 2.5G or 2.5e9",
 }
+"""What a person is asked for where there is no amount."""
+
+
+class Said(NamedTuple):
+    """Beside the type of a field, how to speak of it where the type alone does not tell.
+
+    Attributes:
+        kind: What its values are, of the kinds in ``config.fields``.
+        wants: The same in words, with an example or a range.
+    """
+
+    kind: str
+    wants: str
+
+
+def read_amount(text: str, kind: AmountKind) -> int | float | None:
+    """Return what ``24GiB`` is in single ones: a float where that is no whole number; None where it is no amount."""
+    if not re.fullmatch(_PATTERNS[kind], text):
+        return None
+    unit = text.lstrip("0123456789. ")
+    whole, _, fraction = text.removesuffix(unit).rstrip().partition(".")
+    scaled = int(whole + fraction) * UNITS[kind][unit]
+    scale: int = 10 ** len(fraction)
+    return scaled / scale if scaled % scale else scaled // scale
 
 
 def parse_amount(text: str, kind: AmountKind) -> int:
-    """Return an amount as a whole number; GiB is 1024³ and GB 1000³.
+    """Return an amount typed on a command line, with a unit or as plain digits, as a whole number.
 
     Raises:
         ValueError: If it is none, is not above 0, or is larger than anything here; says what was expected.
     """
-    number = _NUMBER.match(text.strip())
-    scale = _UNITS[kind].get(text.strip()[number.end() :].strip()) if number else None
-    if number is None or scale is None:
+    if text.isascii() and text.isdigit():
+        amount: int | float | None = int(text) if len(text) <= len(str(MAX_AMOUNT)) else MAX_AMOUNT + 1
+    else:
+        amount = read_amount(text, kind)
+    if amount is None:
         raise ValueError(f"expected {EXPECTED[kind]}")
-    whole, fraction = number[1], number[2] or ""
-    amount: int = int(whole + fraction) * scale // 10 ** len(fraction)
-    if not 0 < amount <= MAX_AMOUNT:
-        raise ValueError("expected more than 0" if amount == 0 else "larger than anything here")
-    return amount
+    if not 1 <= amount <= MAX_AMOUNT:
+        raise ValueError("expected more than 0" if amount < 1 else "larger than anything here")
+    return int(amount)
+
+
+def stated(value: int, kind: AmountKind) -> str:
+    """Return an amount as a person states it where that is all of it, ``80M`` or ``24GiB``; else every digit."""
+    fitting = [(unit, one) for unit, one in UNITS[kind].items() if 1 < one <= value < 1024 * one]
+    exact = [f"{value * 10 // one / 10:g}{unit}" for unit, one in fitting if value * 10 % one == 0]
+    return min(exact, key=len, default=f"{value:,}")
+
+
+def rounded(value: int, kind: AmountKind) -> str:
+    """Return the nearest amount of three digits: ``92.7M``."""
+    unit, one, scale = _three_digits(value, kind)
+    return f"{(2 * value * scale + one) // (2 * one) / scale:.15g}{unit}"
+
+
+def rounded_up(value: int, kind: AmountKind) -> str:
+    """Return the least amount of three digits that is at least ``value``: ``92.8M``."""
+    unit, one, scale = _three_digits(value, kind)
+    return f"{-(-value * scale // one) / scale:.15g}{unit}"
+
+
+def _three_digits(value: int, kind: AmountKind) -> tuple[str, int, int]:
+    """Return the largest unit in ``value``, what one is, and by what to scale it so that three digits are whole."""
+    fitting = [(unit, one) for unit, one in UNITS[kind].items() if one <= value]
+    unit, one = max(fitting, key=lambda each: each[1], default=("", 1))
+    return unit, one, 10 ** max(3 - len(str(value // one)), 0)
+
+
+def _reader(kind: AmountKind) -> BeforeValidator:
+    """Return what turns text into an integer, and leaves everything else for the integer check that follows."""
+
+    def read(value: object) -> object:
+        if isinstance(value, float) and kind == "flops" and value.is_integer():
+            return int(value)  # 2.5e9, as papers write it
+        if not isinstance(value, str):
+            return value
+        amount = read_amount(value, kind)
+        if amount is None:
+            raise PydanticCustomError("amount_format", "not an amount: expected an integer, or a number and its unit")
+        return int(amount)
+
+    return BeforeValidator(read)
+
+
+def _in_editors(kind: AmountKind, most: int) -> WithJsonSchema:
+    number = {"type": "integer", "minimum": 1, "maximum": most}
+    return WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": f"^{_PATTERNS[kind]}$"}]})
+
+
+ParameterCount = Annotated[
+    int,
+    Field(ge=1, le=MAX_COUNT),
+    _reader("count"),
+    Said("count", EXPECTED["count"]),
+    _in_editors("count", MAX_COUNT),
+]
+Size = Annotated[
+    int,
+    Field(ge=1, le=MAX_AMOUNT),
+    _reader("size"),
+    Said("size", EXPECTED["size"]),
+    _in_editors("size", MAX_AMOUNT),
+]
+FlopCount = Annotated[
+    int,
+    Field(ge=1, le=MAX_AMOUNT),
+    _reader("flops"),
+    Said("flops", EXPECTED["flops"]),
+    _in_editors("flops", MAX_AMOUNT),
+]

@@ -64,15 +64,18 @@ def field_listings() -> Iterator[tuple[str, str]]:
     What is absent by default is there as a comment, with an example.
     """
     for block in ("", *BLOCKS):
-        lines = [f"{block}:"] if block else []
-        for field in (field for field in fields().values() if _block(field.name) == block):
+        lines: list[str] = []
+        described = [field for field in fields().values() if _block(field.name) == block]
+        if block:
+            lines.append(f"{block}:" if any(field.default is not None for field in described) else f"# {block}:")
+        for field in described:
             indent, key = _place(field.name)
             absent = "# " if field.default is None and not field.required else ""
             default = [] if field.required or absent else [f"{scalar(field.default)} by default"]
             needs = [f"for {need.words}" for need in NEEDS.get(field.name, ())]
             lines += _comment(_explained(field, *(["required"] if field.required else default), *needs), indent, 60)
             value = field.example if absent or field.required else field.default
-            lines.append(f"{indent}{absent}{key}: {'125M' if field.kind == 'count' else scalar(value)}")
+            lines.append(f"{indent}{absent}{key}: {scalar(value)}")
         yield block, "\n".join(lines)
 
 

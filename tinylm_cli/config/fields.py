@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, NamedTuple, cast, get_args, get_orig
 
 from pydantic.fields import FieldInfo
 
-from tinylm_cli.config.blocks import Block, Said
+from tinylm_cli.config.amounts import Said
+from tinylm_cli.config.blocks import Block
 from tinylm_cli.config.schema import ModelConfig
 
 Kind = Literal[
@@ -17,9 +18,10 @@ Kind = Literal[
     "boolean",
     "choice",
     "count",
+    "size",
+    "flops",
     "pattern",
     "numbers",
-    "size",
     "rate",
     "flop_rate",
     "text",
@@ -33,8 +35,8 @@ class Field(NamedTuple):
     Attributes:
         owner: The class that declares it.
         name: Dotted name, e.g. ``norm.eps``.
-        kind: What its values are; a count is an integer that may be written ``125M``, a size or a rate one that may
-            be written ``80 GB`` or ``3.35 TB/s``, a pattern a word of certain letters, numbers and names lists.
+        kind: What its values are; a count, a size, flops or a rate is an integer that may be written ``125M``,
+            ``24GiB``, ``2.5G`` or ``3.35 TB/s``, a pattern a word of certain letters, numbers and names lists.
         description: What it means, as users read it.
         wants: The type and range in words, e.g. ``an integer from 1 to 65,536``.
         required: True when a config must name it.
@@ -113,7 +115,7 @@ def _describe(owner: type[Block], name: str, dotted: str) -> Field:
     info = owner.model_fields[name]
     said = next((each for each in (*info.metadata, *_annotations(info.annotation)) if isinstance(each, Said)), None)
     kind: Kind = cast("Kind", said.kind) if said else _kind(info.annotation)
-    choices = tuple(get_args(info.annotation)) if kind == "choice" else ()
+    choices = tuple(get_args(_not_none(info.annotation))) if kind == "choice" else ()
     default = None if info.is_required() else info.default
     return Field(
         owner=owner,

@@ -11,11 +11,13 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from tinylm_cli.config.amounts import UNITS
 from tinylm_cli.config.blocks import Block
 from tinylm_cli.config.dump import scalar
 from tinylm_cli.config.fields import MODEL, Field, Schema, fields
 from tinylm_cli.config.measures import suggest_measure
 from tinylm_cli.config.other_names import NOT_SHAPE, OTHER_BLOCKS, OTHER_NAMES, OTHER_WORDS, SEVERAL
+from tinylm_cli.config.schema import LABELS
 
 _NOTHING = frozenset({"0", "0.0", "-1", "none", "false", "off", "no", "~"})
 _BOOLEANS = {
@@ -32,6 +34,7 @@ _ENDING = re.compile(r"\.ya?ml$")
 _NEAR_NAME = 0.7  # names are chosen freely, so less likeness means nothing
 _NEAR_STEM = 0.5
 _SCALED = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([kmb])")
+_AMOUNT = re.compile(r"(?P<number>[0-9]{1,6}(?:\.[0-9]{1,6})?)\s*(?P<unit>[a-z ]+)")
 _SCALES = {"k": 10**3, "m": 10**6, "b": 10**9}
 _GROUPS = re.compile(r"[_' \u00a0\u202f](?=\d)")
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+")
@@ -67,6 +70,8 @@ def suggest_keys(wrong: str, block: str, schema: Schema = MODEL) -> tuple[str, .
     if wrong in known:
         return (wrong,)
     here = tuple((schema.blocks[block] if block else schema.root).model_fields)
+    if schema is MODEL and is_not_shape(wrong) and wrong not in here:
+        return ()
     prefix = f"{block}." if block else ""
     alias = OTHER_NAMES.get(wrong.casefold(), "")
     if alias in known:
@@ -76,7 +81,8 @@ def suggest_keys(wrong: str, block: str, schema: Schema = MODEL) -> tuple[str, .
     if "." in wrong:
         near = suggest(wrong, known)
         return (near,) if near else ()
-    anywhere = {**dict.fromkeys(here), **dict.fromkeys(map(_last, known))}
+    elsewhere = (_last(name) for name in known if schema is not MODEL or name not in LABELS or _last(name) == wrong)
+    anywhere = {**dict.fromkeys(here), **dict.fromkeys(elsewhere)}
     near = suggest(wrong, anywhere, _ELSEWHERE) or suggest(wrong, here)
     if near in here:
         return (f"{prefix}{near}",)
@@ -162,6 +168,19 @@ def _guess_count(text: str) -> str | None:
     return short if _fits(fields()["nominal_params"], short) else _guess_integer(text)
 
 
+def _guess_size(text: str) -> str | None:
+    amount = _AMOUNT.fullmatch(text)
+    units = {unit.casefold(): unit for unit in UNITS["size"]}
+    unit = units.get(amount["unit"].removesuffix("ytes").removesuffix("yte")) if amount else None
+    return f"{amount['number']}{unit}" if amount and unit else _guess_integer(text)
+
+
+def _guess_flops(text: str) -> str | None:
+    amount = _AMOUNT.fullmatch(text)
+    unit = re.sub(r"flops?$", "", amount["unit"]).strip().upper().replace("B", "G") if amount else ""
+    return f"{amount['number']}{unit}" if amount and unit in UNITS["flops"] else _guess_integer(text)
+
+
 def _guess_choice(text: str) -> str | None:
     if text in ("~", "null", "false", "no", "off"):
         return "none"
@@ -170,10 +189,6 @@ def _guess_choice(text: str) -> str | None:
 
 def _guess_pattern(text: str) -> str | None:
     return text.upper()
-
-
-def _guess_size(text: str) -> str | None:
-    return suggest_measure(text, "size")
 
 
 def _guess_rate(text: str) -> str | None:
@@ -189,9 +204,10 @@ _GUESSES = {
     "integer": _guess_integer,
     "number": _guess_number,
     "count": _guess_count,
+    "size": _guess_size,
+    "flops": _guess_flops,
     "choice": _guess_choice,
     "pattern": _guess_pattern,
-    "size": _guess_size,
     "rate": _guess_rate,
     "flop_rate": _guess_flop_rate,
 }

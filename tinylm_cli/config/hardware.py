@@ -7,9 +7,10 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, ValidationError
 
-from tinylm_cli.config.blocks import Block, Said
+from tinylm_cli.config.amounts import Said, Size
+from tinylm_cli.config.blocks import Block
 from tinylm_cli.config.codes import clip, diagnostic, refusal
-from tinylm_cli.config.measures import FlopRate, Rate, Size
+from tinylm_cli.config.measures import FlopRate, Rate
 from tinylm_cli.config.presets import presets_folder
 from tinylm_cli.config.source import Source, read_source
 from tinylm_cli.config.yaml_reader import Entry, Node, read_yaml

@@ -12,15 +12,15 @@ from tinylm_cli.config.blocks import BLOCKS, Position
 from tinylm_cli.config.codes import diagnostic, refusal
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.presets import presets, shipped
-from tinylm_cli.config.schema import ModelConfig, flatten
+from tinylm_cli.config.schema import LABELS, ModelConfig, flatten
 from tinylm_cli.config.source import SET, STDIN, Source, read_source
 from tinylm_cli.config.yaml_reader import Entry, Node, read_yaml
 from tinylm_cli.errors import Diagnostic, InputError, Span, UsageError
 
 _UNCOUNTED = frozenset(
     {
+        *LABELS,
         "dropout",
-        "nominal_params",
         "norm.eps",
         "feed_forward.activation",
         *(f"position.{name}" for name in Position.model_fields if name not in ("kind", "offset")),
@@ -36,7 +36,8 @@ class LoadedConfig(NamedTuple):
     Attributes:
         name: What to call the model: the preset's name, or the file's stem.
         source: The preset's name, the path as given, or ``<stdin>``.
-        config: The validated config. The size a file states is left out when an override made it another model's.
+        config: The validated config. The size a file states is left out when an override made it another model's, and
+            with it the budget's tolerance.
         origins: For each dotted field, the place its value was written, or None for a default.
     """
 
@@ -121,9 +122,7 @@ def resolve_config(
     if config is None or mistakes:
         raise refusal(mistakes)
     if overrides and not _still_known_by_its_size(written, root, config):
-        assert root.entries is not None
-        root.entries.pop("nominal_params", None)
-        config = config.model_copy(update={"nominal_params": None})
+        config = _without_its_size(config, root)
     return LoadedConfig(name, source, config, _origins(root, config))
 
 
@@ -212,6 +211,17 @@ def _still_known_by_its_size(written: dict[str, Any], root: Node, config: ModelC
         for name, field in fields().items()
         if name not in uncounted
     )
+
+
+def _without_its_size(config: ModelConfig, root: Node) -> ModelConfig:
+    """Take the nominal size, and how near it the true count must be, out of the tree and the config."""
+    assert root.entries is not None
+    root.entries.pop("nominal_params", None)
+    budget = root.entries.get("budget")
+    if budget is not None and budget.value.entries is not None:
+        budget.value.entries.pop("nominal_tolerance", None)
+    left = config.budget.model_copy(update={"nominal_tolerance": None})
+    return config.model_copy(update={"nominal_params": None, "budget": left})
 
 
 def _origins(root: Node, config: ModelConfig) -> dict[str, Span | None]:

@@ -6,10 +6,7 @@ import math
 from typing import Any
 
 from tinylm_cli.config.needs import applies
-from tinylm_cli.config.schema import ModelConfig, flatten
-
-LABELS = ("nominal_params",)
-"""Fields that change no model."""
+from tinylm_cli.config.schema import LABELS, ModelConfig, flatten
 
 
 def meaning(config: ModelConfig) -> dict[str, Any]:

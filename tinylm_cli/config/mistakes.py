@@ -270,7 +270,7 @@ def _better_value(field: Field, node: Node) -> str:
         value = suggest_value(node.written, field)
         if value is not None:
             return f"write {value}"
-    example = f"--set {field.name}={_example_value(field)}" if on_command_line else _example(field)
+    example = f"--set {field.name}={scalar(field.example)}" if on_command_line else _example(field)
     if field.default is None and not field.required and means_nothing(node.written):
         return f"leave {field.name} out, or write for example {example}"
     return f"for example {example}"
@@ -305,8 +305,4 @@ def _first(block: str, schema: Schema) -> Field:
 
 def _example(field: Field) -> str:
     """Return a line that would be right, the key without its block."""
-    return f"{field.name.rpartition('.')[2]}: {_example_value(field)}"
-
-
-def _example_value(field: Field) -> str:
-    return "125M" if field.kind == "count" else scalar(field.example)
+    return f"{field.name.rpartition('.')[2]}: {scalar(field.example)}"

@@ -91,6 +91,7 @@ NEEDS: dict[str, tuple[Need, ...]] = {
     "feed_forward.score_correction": (_EXPERTS, _one_of("feed_forward.router", "sigmoid")),
     "feed_forward.top_k_groups": (_GROUPS,),
     "block.shared_norm": (_true("block.parallel"),),
+    "budget.nominal_tolerance": (_given("nominal_params", "125M"),),
 }
 """For each field that needs others, what it needs of them."""
 

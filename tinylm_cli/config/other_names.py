@@ -145,6 +145,9 @@ NOT_SHAPE = frozenset(
 OTHER_WORDS = {
     "absolute": "learned",
     "batchnorm": "",
+    "bf16": "bfloat16",
+    "fp16": "float16",
+    "fp32": "float32",
     "default": "none",
     "elu": "",
     "gelu_fast": "gelu_tanh",

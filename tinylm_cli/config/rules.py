@@ -316,6 +316,14 @@ def _factors_fit(
     )
 
 
+def _budget_is_within_reach(seq_len: int | None, max_len: int) -> Problem | None:
+    if seq_len is None or seq_len <= max_len:
+        return None
+    message = f"budget.seq_len {seq_len} is more than max_len {max_len}, the longest sequence the model can read"
+    remedy = f"write budget.seq_len: {max_len}, or max_len: {seq_len}"
+    return Problem("contradiction", ("budget.seq_len", "max_len"), message, remedy)
+
+
 def _pairs(fraction: float, d_model: int, n_heads: int, d_head: int | None, attention: str, d_rope: int) -> int:
     """Return how many pairs of dimensions rotate; 0 where their number is odd, which is another rule's to tell."""
     width = _rotary_width(d_model, n_heads, d_head, attention, d_rope)
@@ -365,4 +373,5 @@ RULES = (
         Rule(("position.scaling", name, "position.rotary_fraction", *_HEAD), partial(_factors_fit, name))
         for name in ("position.short_factors", "position.long_factors")
     ),
+    Rule(("budget.seq_len", "max_len"), _budget_is_within_reach),
 )

@@ -1,16 +1,16 @@
-"""The schema of a model config: eight course fields, the blocks that vary between architectures, and a label.
+"""The schema of a model config: eight course fields, the blocks that vary between architectures, a label and a budget.
 
 A config that names none of the blocks is exactly the course's model.
 """
 
 # no deferred annotations, as in config.blocks
 
-import re
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from tinylm_cli.config.amounts import ParameterCount
 from tinylm_cli.config.blocks import (
     BLOCKS,
     MAX_D_FF,
@@ -20,57 +20,18 @@ from tinylm_cli.config.blocks import (
     MAX_N_LAYERS,
     Attention,
     Block,
+    Budget,
     Embedding,
     FeedForward,
     Head,
     Norm,
     Position,
     ResidualBlock,
-    Said,
 )
 from tinylm_cli.config.rules import broken_rules
 
-MAX_COUNT = 10**18
-_COUNT_UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
-_COUNT_PATTERN = r"^[0-9]{1,6}(\.[0-9]{1,6})?[KMBT]$"
-
-
-def count_words(written: str) -> int | None:
-    """Return the count that ``"500K"``, ``"1.5B"`` or plain digits stand for; None where they stand for none."""
-    if written.isascii() and written.isdigit() and len(written) <= len(str(MAX_COUNT)):
-        return int(written)
-    if not re.fullmatch(_COUNT_PATTERN.strip("^$"), written):
-        return None
-    whole, _, fraction = written[:-1].partition(".")
-    return int(whole + fraction) * _COUNT_UNITS[written[-1]] // int(10 ** len(fraction))
-
-
-def _parse_count(value: object) -> object:
-    """Turn ``"500K"`` or ``"1.5B"`` into an integer; leave everything else for the integer check that follows."""
-    if not isinstance(value, str):
-        return value
-    found = count_words(value) if not value.isdigit() else None
-    if found is None:
-        raise PydanticCustomError(
-            "count_format", "not a parameter count: expected an integer, or a number with K, M, B or T"
-        )
-    return found
-
-
-ParameterCount = Annotated[
-    int,
-    Field(ge=1, le=MAX_COUNT),
-    BeforeValidator(_parse_count),
-    Said("count", "a count such as 125M or 124439808"),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 1, "maximum": MAX_COUNT},
-                {"type": "string", "pattern": _COUNT_PATTERN},
-            ]
-        }
-    ),
-]
+LABELS = frozenset({"nominal_params", *(f"budget.{name}" for name in Budget.model_fields)})
+"""Fields that change no model: what it is known by, and what it is held to."""
 
 
 class ModelConfig(Block):
@@ -132,7 +93,12 @@ class ModelConfig(Block):
     head: Head = Field(default=Head(), description="From the last vectors to logits.")
 
     nominal_params: ParameterCount | None = Field(
-        default=None, description="The size the model is known by, e.g. 125M; tinylm sets the true count beside it."
+        default=None,
+        examples=["125M"],
+        description="The size the model is known by, e.g. 125M; tinylm sets the true count beside it.",
+    )
+    budget: Budget = Field(
+        default=Budget(), description="What the model may cost, as tinylm validate holds it to; changes no model."
     )
 
     @property

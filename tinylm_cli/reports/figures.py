@@ -4,4 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from tinylm_cli.config.amounts import AmountKind
+
 Unit = Literal["params", "bytes", "flops"]
+
+AMOUNT_KINDS: dict[Unit, AmountKind] = {"params": "count", "bytes": "size", "flops": "flops"}
+"""How people write what figures count."""

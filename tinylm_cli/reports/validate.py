@@ -7,7 +7,33 @@ from typing import Literal
 
 from tinylm_cli.errors import Diagnostic
 
-FileStatus = Literal["valid", "wrong", "unreadable"]
+FileStatus = Literal["valid", "failed", "wrong", "unreadable"]
+FigureUnit = Literal["params", "bytes", "flops", "share"]
+
+
+@dataclass(frozen=True)
+class Assertion:
+    """What was to hold of one figure of a config.
+
+    Attributes:
+        origin: Who asked: ``--assert``, or the budget's field, e.g. ``budget.max_params``.
+        text: What was asked, e.g. ``total_params < 130M``.
+        figure: Name of the figure.
+        unit: What the figure counts; ``share`` for nominal_error.
+        value: The figure; nominal_error without its sign, and None where the config states no nominal_params.
+        relation: How it was to stand to ``bound``: ``<``, ``<=``, ``>``, ``>=``, ``==`` or ``!=``.
+        bound: What it was held to; None where that is a figure without a value.
+        holds: Whether it does.
+    """
+
+    origin: str
+    text: str
+    figure: str
+    unit: FigureUnit
+    value: int | float | None
+    relation: str
+    bound: int | float | None
+    holds: bool
 
 
 @dataclass(frozen=True)
@@ -16,11 +42,13 @@ class FileResult:
 
     Attributes:
         path: Path as given, or found in a folder that was; ``<stdin>`` for standard input.
-        status: ``valid``; ``wrong``, with diagnostics; or ``unreadable``, with a reason.
-        total_params: Parameters of a valid config, a tied tensor counted once; else None.
+        status: ``valid``; ``failed``, sound and against its budget or an assertion; ``wrong``, with mistakes; or
+            ``unreadable``, with a reason.
+        total_params: Parameters of a sound config, a tied tensor counted once; else None.
         reason: Why it could not be read; else empty.
         help: What to do about that; may be empty.
-        diagnostics: Every mistake, in the order of the file.
+        diagnostics: Every mistake, in the order of the file, or every assertion that does not hold.
+        assertions: What was held against a sound config: its budget, then each ``--assert``.
         accelerators: How many a valid file of accelerators holds; None for a config.
     """
 
@@ -30,6 +58,7 @@ class FileResult:
     reason: str
     help: str
     diagnostics: tuple[Diagnostic, ...]
+    assertions: tuple[Assertion, ...] = ()
     accelerators: int | None = None
 
 
@@ -38,13 +67,15 @@ class ValidateReport:
     """Every config asked about, and how many ended how.
 
     Attributes:
-        valid: Configs without a mistake.
+        valid: Configs without a mistake, within their budgets, of which every assertion holds.
+        failed: Sound configs over their budgets, or of which an assertion does not hold.
         wrong: Configs that were read and have mistakes.
         unreadable: Configs that could not be read.
         files: Each config, in the order given; a folder's in the order of their paths.
     """
 
     valid: int
+    failed: int
     wrong: int
     unreadable: int
     files: tuple[FileResult, ...]

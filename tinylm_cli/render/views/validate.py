@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tinylm_cli.render.blocks import Block, Cell, Column, Failure, Mistake, Note, Row, Style, Table, View
-from tinylm_cli.render.units import counted, integer
-from tinylm_cli.reports.validate import FileResult, ValidateReport
+from tinylm_cli.render.units import counted, integer, small_percent
+from tinylm_cli.reports.validate import Assertion, FileResult, ValidateReport
 
 _MOST_LISTED = 20
-_TONES: dict[str, Style] = {"valid": "good", "wrong": "bad", "unreadable": "bad"}
+_TONES: dict[str, Style] = {"valid": "good", "failed": "bad", "wrong": "bad", "unreadable": "bad"}
+_MARKS = {True: Cell("✓ pass", "good"), False: Cell("✗ fail", "bad")}
 
 
 def validate_view(report: ValidateReport) -> View:
-    """Show every mistake, then the files (where there are several, and not too many), then one line that sums up."""
+    """Show every mistake, then what was held against one file, or several files if not too many, then a summary."""
     blocks = [block for file in report.files for block in _found(file)]
+    if len(report.files) == 1 and report.files[0].assertions:
+        blocks.append(_assertions(report.files[0]))
     listed = [file for file in report.files if file.status != "valid" or len(report.files) <= _MOST_LISTED]
     if listed and len(report.files) > 1:
         columns = (Column("config", shrink=True), Column(""), Column("parameters", right=True, keep=4))
@@ -30,24 +33,47 @@ def _found(file: FileResult) -> Iterator[Block]:
         yield Failure(file.reason, file.help)
 
 
+def _assertions(file: FileResult) -> Table:
+    columns = (Column(""), Column("what must hold", shrink=True), Column("found", right=True))
+    return Table(columns, tuple((_MARKS[each.holds], each.text, _value(each)) for each in file.assertions))
+
+
+def _value(found: Assertion) -> str:
+    if found.value is None:
+        return "unknown"
+    if found.unit == "share":
+        return small_percent(found.value) if found.value else "0%"
+    return integer(int(found.value))
+
+
 def _row(file: FileResult) -> Row:
     total = integer(file.total_params) if file.total_params is not None else ""
     return (Cell(file.path, "name"), Cell(_verdict(file), _TONES[file.status]), total)
 
 
 def _verdict(file: FileResult) -> str:
+    if file.status == "failed":
+        return f"fails {len(file.diagnostics)} of {counted(len(file.assertions), 'check')}"
     return counted(len(file.diagnostics), "mistake") if file.diagnostics else file.status
 
 
 def _summary(report: ValidateReport) -> Iterator[str]:
     if len(report.files) > 1:
-        counts = {"valid": report.valid, "wrong": report.wrong, "unreadable": report.unreadable}
+        counts = {
+            "valid": report.valid,
+            "failed": report.failed,
+            "wrong": report.wrong,
+            "unreadable": report.unreadable,
+        }
         said = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
         yield f"{counted(len(report.files), 'config')}: {said}."
         return
     only = report.files[0]
-    if only.total_params is not None:
-        yield f"{only.path} is valid: {counted(only.total_params, 'parameter')}."
+    if only.status == "failed":
+        yield f"{only.path} {_verdict(only)}."
+    elif only.total_params is not None:
+        held = f", {counted(len(only.assertions), 'check')} passed" if only.assertions else ""
+        yield f"{only.path} is valid: {counted(only.total_params, 'parameter')}{held}."
     elif only.accelerators is not None:
         yield f"{only.path} is valid: {counted(only.accelerators, 'accelerator')}."
     elif only.diagnostics:

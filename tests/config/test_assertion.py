@@ -1,0 +1,121 @@
+"""What ``--assert`` is given: read exactly, or told what is wrong at its place in the word."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinylm_cli.config.assertion import ASSERT, RELATIONS, Claim, FigureKind, read_assertions
+from tinylm_cli.config.codes import CODES
+from tinylm_cli.errors import ConfigError, Diagnostic
+
+KINDS: dict[str, FigureKind] = {
+    "total_params": "count",
+    "active_params": "count",
+    "kv_cache_bytes": "size",
+    "train_flops_per_token": "flops",
+    "nominal_error": "share",
+}
+
+
+def _mistake(text: str) -> Diagnostic:
+    with pytest.raises(ConfigError) as raised:
+        read_assertions([text], KINDS)
+    (found,) = raised.value.diagnostics
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "figure", "relation", "bound"),
+    [
+        ("total_params < 130M", "total_params", "<", 130_000_000),
+        ("total_params<=130M", "total_params", "<=", 130_000_000),
+        ("  total_params \t>=\n 7  ", "total_params", ">=", 7),
+        ("total_params == 1e6", "total_params", "==", 1_000_000),
+        ("active_params < total_params", "active_params", "<", "total_params"),
+        ("kv_cache_bytes < 24GiB", "kv_cache_bytes", "<", 24 * 1024**3),
+        ("kv_cache_bytes < 80 GB", "kv_cache_bytes", "<", 80 * 1000**3),
+        ("kv_cache_bytes > 0.1KiB", "kv_cache_bytes", ">", 102.4),
+        ("train_flops_per_token != 2.5G", "train_flops_per_token", "!=", 2_500_000_000),
+        ("nominal_error <= 5%", "nominal_error", "<=", 0.05),
+        ("nominal_error <= 0.05", "nominal_error", "<=", 0.05),
+    ],
+)
+def test_what_is_asserted(text: str, figure: str, relation: str, bound: float | str) -> None:
+    (claim,) = read_assertions([text], KINDS)
+    assert claim == Claim(ASSERT, text, figure, relation, bound)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "at", "message", "help_"),
+    [
+        ("", "assertion-syntax", (1, 2), "nothing is asserted", "for example total_params < 130M"),
+        (
+            "total_params", "assertion-syntax", (1, 13), "no relation stands after total_params",
+            "for example 'total_params < 130M', in quotes: to a shell < and > are files",
+        ),
+        (
+            "total_params 130M", "assertion-syntax", (14, 18), "no relation stands after total_params",
+            "for example 'total_params < 130M', in quotes: to a shell < and > are files",
+        ),
+        ("total_params = 1M", "assertion-syntax", (14, 15), "= is no relation", "write =="),
+        ("total_params ≤ 1M", "assertion-syntax", (14, 15), "≤ is no relation", "write <="),
+        ("total_params <<< 1M", "assertion-syntax", (14, 17), "<<< is no relation",
+         "the relations are <, <=, >, >=, ==, !="),
+        ("total_params <", "assertion-syntax", (14, 15), "no bound stands after <", "for example total_params < 130M"),
+        ("130M > total_params", "assertion-syntax", (1, 5), "an assertion begins with a figure, not with 130M",
+         "write total_params < 130M"),
+        ("kv_cache_bytes < 8GiB and total_params < 1M", "assertion-syntax", (18, 44),
+         "an assertion is one figure, one relation and one bound", "write each in an --assert of its own"),
+        ("total_parms < 130M", "unknown-figure", (1, 12), "no figure is called total_parms",
+         f"did you mean total_params? The figures are {', '.join(KINDS)}"),
+        ("height < 2", "unknown-figure", (1, 7), "no figure is called height", f"the figures are {', '.join(KINDS)}"),
+        ("active_params < totl_params", "unknown-figure", (17, 28), "no figure is called totl_params",
+         f"did you mean total_params? The figures are {', '.join(KINDS)}"),
+        ("total_params < kv_cache_bytes", "wrong-type", (16, 30),
+         "total_params and kv_cache_bytes count different things", "for example total_params < 130M"),
+        ("total_params < 130m", "wrong-type", (16, 20),
+         "total_params is held to a count such as 125M or 124439808, not to 130m", "write 130M"),
+        ("kv_cache_bytes < 24G", "wrong-type", (18, 21),
+         "kv_cache_bytes is held to a size such as 24GiB or 80GB, not to 24G", "for example kv_cache_bytes < 24GiB"),
+        ("nominal_error < .nan", "wrong-type", (17, 21),
+         "nominal_error is held to a share such as 0.05 or 5%, not to .nan", "for example nominal_error < 0.05"),
+        (f"total_params < {'9' * 200}", "wrong-type", (16, 216),
+         f"total_params is held to a count such as 125M or 124439808, not to {'9' * 39}…",
+         "for example total_params < 130M"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_at_its_place(
+    text: str, code: str, at: tuple[int, int], message: str, help_: str
+) -> None:
+    found = _mistake(text)
+    assert (found.code, found.message, found.help) == (code, message, help_)
+    assert found.span is not None
+    assert (found.source, found.span.source, found.span.text) == (ASSERT, ASSERT, text)
+    assert (found.span.column, found.span.end_column) == at
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as raised:
+        read_assertions(["total_parms < 1", "total_params < 1M", "total_params = 1"], KINDS)
+    assert {found.code for found in raised.value.diagnostics} == {"unknown-figure", "assertion-syntax"}
+
+
+@given(
+    st.text(max_size=30)
+    | st.lists(st.sampled_from([*KINDS, *RELATIONS, "130M", "24GiB", "5%", " ", "=", "and", "\0", "\n"])).map("".join)
+)
+def test_any_text_is_a_claim_or_a_mistake_with_a_remedy(text: str) -> None:
+    try:
+        (claim,) = read_assertions([text], KINDS)
+    except ConfigError as error:
+        (found,) = error.diagnostics
+        assert found.code in CODES
+        assert found.help
+        assert found.span is not None
+        assert 1 <= found.span.column < found.span.end_column
+    else:
+        assert claim.figure in KINDS
+        assert claim.relation in RELATIONS
+        assert claim.bound in KINDS if isinstance(claim.bound, str) else claim.bound == claim.bound

@@ -1,0 +1,107 @@
+"""docs/ci.md and the hook: what they tell a CI job to run does run, and fails when it should."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tinylm_cli.analysis.claims import ASSERTABLE
+from tinylm_cli.analysis.figures import FIGURES
+from tinylm_cli.config.blocks import Budget
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+
+_FILES = dict(re.findall(r"<!-- file: (.+?) -->\n```yaml\n(.*?)```", PAGE, re.DOTALL))
+
+# https://pre-commit.com/#new-hooks
+HOOK_KEYS = {
+    *("id", "name", "entry", "language", "files", "exclude", "types", "types_or", "exclude_types", "always_run"),
+    *("fail_fast", "verbose", "pass_filenames", "require_serial", "description", "language_version"),
+    *("minimum_pre_commit_version", "args", "stages"),
+}
+
+
+def _read(text: str) -> Any:
+    return YAML(typ="safe", pure=True).load(text)
+
+
+def _hook() -> dict[str, Any]:
+    (hook,) = _read((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+    return dict(hook)
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    """Return a repository that holds the page's config."""
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "agreed.yaml").write_text(_FILES["agreed.yaml"], encoding="utf-8")
+    return tmp_path
+
+
+def _break(scratch: Path) -> None:
+    path = scratch / "configs" / "agreed.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("n_layers: 12", "n_layers: 20"), encoding="utf-8")
+
+
+def test_the_page_holds_the_files_it_speaks_of() -> None:
+    assert list(_FILES) == [
+        "agreed.yaml",
+        ".github/workflows/configs.yml",
+        ".pre-commit-config.yaml",
+        ".pre-commit-config.yaml, local",
+    ]
+    assert _FILES["agreed.yaml"] == (ROOT / "tests" / "docs" / "agreed.yaml").read_text(encoding="utf-8")
+
+
+def test_the_workflow_runs_and_annotates_what_is_over_its_budget(scratch: Path, tinylm: Callable[..., Any]) -> None:
+    workflow = YAML(pure=True).load(_FILES[".github/workflows/configs.yml"])
+    steps = workflow["jobs"]["validate"]["steps"]
+    assert [step["uses"].partition("@")[0] for step in steps if "uses" in step] == [
+        "actions/checkout",
+        "actions/setup-python",
+    ]
+    commands = [shlex.split(step["run"]) for step in steps if "run" in step]
+    assert [command[0] for command in commands] == ["pip", "pip", "tinylm"]
+    good = tinylm(*commands[-1][1:], cwd=scratch)
+    assert (good.code, good.out) == (0, "")
+    _break(scratch)
+    bad = tinylm(*commands[-1][1:], cwd=scratch)
+    assert bad.code == 1
+    titles = re.findall(r"^::error file=configs/agreed\.yaml,.*?title=([a-z-]+)::", bad.out, re.MULTILINE)
+    assert sorted(titles) == sorted(["over-budget"] * 4 + ["failed-assertion"])
+    assert "::error file=configs/agreed.yaml,line=9,col=15,endColumn=18,title=over-budget::total_params" in bad.out
+
+
+def test_the_hook_runs_on_the_configs_and_on_nothing_else(scratch: Path, tinylm: Callable[..., Any]) -> None:
+    hook = _hook()
+    assert set(hook) <= HOOK_KEYS
+    assert {"id", "name", "entry", "language"} <= set(hook)
+    (used,) = _read(_FILES[".pre-commit-config.yaml"])["repos"][0]["hooks"]
+    assert used["id"] == hook["id"]
+    names = ["configs/agreed.yaml", "models/configs/big.yml", "docs/configs.yaml", "myconfigs/other.yaml"]
+    chosen = [name for name in names if re.search(hook["files"], name)]
+    assert (chosen, hook["types"]) == (names[:2], ["yaml"])
+    command = [*shlex.split(hook["entry"]), *used["args"], "configs/agreed.yaml"]
+    assert command[0] == "tinylm"
+    assert tinylm(*command[1:], cwd=scratch).code == 0
+    _break(scratch)
+    assert tinylm(*command[1:], cwd=scratch).code == 1
+
+
+def test_the_local_hook_is_the_same_in_another_environment() -> None:
+    (local,) = _read(_FILES[".pre-commit-config.yaml, local"])["repos"][0]["hooks"]
+    assert local == {name: value for name, value in _hook().items() if name != "description"} | {"language": "system"}
+
+
+def test_every_limit_and_every_figure_is_told() -> None:
+    assert set(_read(_FILES["agreed.yaml"])["budget"]) == set(Budget.model_fields)
+    told = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", PAGE, re.MULTILINE))
+    assert list(told) == list(ASSERTABLE)
+    assert {name: known.meaning for name, known in FIGURES.items()}.items() <= told.items()

@@ -13,6 +13,7 @@ from tests.architectures import small_configs
 from tinylm_cli.analysis.claims import ASSERTABLE, LIMITS, budget_claims, failures, fitting_layers, measure
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.figures import FIGURES, Conditions, figure
+from tinylm_cli.analysis.training import training_memory
 from tinylm_cli.config.assertion import ASSERT, RELATIONS, Claim, read_assertions
 from tinylm_cli.config.blocks import Budget, DType
 from tinylm_cli.config.loader import LoadedConfig
@@ -57,6 +58,16 @@ def test_figures_are_measured_at_what_the_budget_says() -> None:
     assert measure(load_config("base").config, claim).value == 2 * 12 * 768 * 1024 * 2
     changes = ("budget.batch_size=3", "budget.seq_len=10", "budget.dtype=float32")
     assert measure(load_config("base", changes).config, claim).value == 3 * 2 * 12 * 768 * 10 * 4
+
+
+def test_a_budget_of_training_is_held_to_the_peak_of_that_training() -> None:
+    loaded = load_config("tiny", ("budget.max_train_bytes_per_gpu=1MB", "budget.batch_size=3", "budget.seq_len=10"))
+    (claim,) = budget_claims(loaded.config)
+    peak = training_memory(loaded.config, batch_size=3, seq_len=10, dtype="bfloat16").peak_bytes
+    assert (claim.text, measure(loaded.config, claim).value) == ("train_peak_bytes <= 1MB", peak)
+    (told,) = _failures(loaded, claim)
+    assert told.message.startswith(f"train_peak_bytes {peak:,} ")
+    assert "is over budget.max_train_bytes_per_gpu 1MB by" in told.message
 
 
 def test_a_nominal_error_is_a_distance_either_way_and_unknown_without_a_size() -> None:

@@ -193,12 +193,21 @@ def gemma(draw: Draw) -> Keys:
 
 
 def gemma2(draw: Draw) -> Keys:
-    return gemma(draw) | {
-        "sliding_window": WINDOW,
-        "query_pre_attn_scalar": draw(one_of(4, 9)),
-        "attn_logit_softcapping": draw(one_of(None, 2.0)),
-        "final_logit_softcapping": draw(one_of(None, 5.0)),
-    }
+    return (
+        gemma(draw)
+        | {
+            "sliding_window": WINDOW,
+            "query_pre_attn_scalar": draw(one_of(4, 9)),
+            "attn_logit_softcapping": draw(one_of(None, 2.0)),
+            "final_logit_softcapping": draw(one_of(None, 5.0)),
+        }
+        | _windowless(draw)
+    )
+
+
+def _windowless(draw: Draw) -> Keys:
+    """Return what takes the windows away, or nothing."""
+    return {"layer_types": ["full_attention"] * 2, "num_hidden_layers": 2} if draw(st.booleans()) else {}
 
 
 def gemma3_text(draw: Draw) -> Keys:
@@ -208,7 +217,8 @@ def gemma3_text(draw: Draw) -> Keys:
         "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
     }
     keys = gemma(draw) | {"num_hidden_layers": layers, "sliding_window": WINDOW, "query_pre_attn_scalar": 7}
-    return keys | {"rope_parameters": rope}
+    caps = {"attn_logit_softcapping": draw(one_of(None, 2.0)), "final_logit_softcapping": draw(one_of(None, 5.0))}
+    return keys | {"rope_parameters": rope} | caps
 
 
 def phi(draw: Draw) -> Keys:
@@ -247,7 +257,7 @@ def _deepseek(draw: Draw) -> Keys:
     return keys | {
         "num_hidden_layers": layers,
         "num_key_value_heads": keys["num_attention_heads"],
-        "first_k_dense_replace": draw(one_of(0, 1)),
+        "first_k_dense_replace": draw(one_of(0, 1, layers)),
         "q_lora_rank": draw(one_of(None, 10)),
         "kv_lora_rank": 12,
         "qk_nope_head_dim": 6,
@@ -287,6 +297,13 @@ def deepseek_v3(draw: Draw) -> Keys:
 
 
 def gpt_oss(draw: Draw) -> Keys:
+    stretched = {
+        "rope_type": "yarn",
+        "factor": 4.0,
+        "rope_theta": 1e4,
+        "original_max_position_embeddings": 16,
+        "truncate": False,
+    }
     return (
         sizes(draw)
         | rms(draw)
@@ -296,15 +313,9 @@ def gpt_oss(draw: Draw) -> Keys:
             "num_local_experts": 4,
             "num_experts_per_tok": draw(one_of(1, 2)),
             "num_hidden_layers": draw(one_of(2, 3)),
-            "rope_parameters": {
-                "rope_type": "yarn",
-                "factor": 4.0,
-                "rope_theta": 1e4,
-                "original_max_position_embeddings": 16,
-                "truncate": False,
-            },
+            "rope_parameters": draw(one_of(stretched, {"rope_type": "default", "rope_theta": 1e4})),
         }
-    )
+    ) | _windowless(draw)
 
 
 FAMILIES: dict[str, Callable[[Draw], Keys]] = {

@@ -450,7 +450,9 @@ TOLD: list[tuple[str, dict[str, Any], tuple[str, ...], str, str]] = [
         "d_mod",
     ),
     ("falcon", {"multi_query": True}, ("attention.n_kv_heads=2",), "is not a multiple of attention.n_kv_heads 2", "1"),
-    ("gptj", {"rotary_dim": 63}, (), "position.rotary_fraction 0.246094 of 256 dimensions per head is 63", "0.2"),
+    ("gptj", {"rotary_dim": 63}, (), "rotary_dim 63 is odd", "write 62 or 64"),
+    ("llama", {}, ("hidden_size=3",), "unknown key hidden_size", "did you mean d_model?"),
+    ("llama", {}, ("n_layer=3",), "unknown key n_layer", "did you mean n_layers?"),
 ]
 
 

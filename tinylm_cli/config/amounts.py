@@ -37,7 +37,7 @@ _PATTERNS: dict[AmountKind, str] = {
 EXPECTED: dict[AmountKind, str] = {
     "count": "a count such as 125M or 124439808",
     "size": "a size such as 24GiB or 80GB",
-    "flops": "a number of operations such as 2.5G or 2.5e9",
+    "flops": "a number of operations such as 2.5G",
 }
 """What a person is asked for where there is no amount."""
 
@@ -147,6 +147,6 @@ FlopCount = Annotated[
     int,
     Field(ge=1, le=MAX_AMOUNT),
     _reader("flops"),
-    Said("flops", EXPECTED["flops"]),
+    Said("flops", f"{EXPECTED['flops']} or 2.5e9"),
     _in_editors("flops", MAX_AMOUNT),
 ]

@@ -48,7 +48,12 @@ def diagnose(
     values = _sound_values(plain, {_dotted(detail) for detail in wrong_fields})
     mistakes += [diagnose_rule(problem, root, values, source) for problem in broken_rules(values)]
     theirs = {name: key for name, key in keys.items() if not _is_overridden(name, root)}
-    return [in_their_words(mistake, theirs) for mistake in mistakes]
+    return [mistake if _is_no_name_of_ours(mistake) else in_their_words(mistake, theirs) for mistake in mistakes]
+
+
+def _is_no_name_of_ours(mistake: Diagnostic) -> bool:
+    """Return whether a ``--set`` names no field: only our names help there."""
+    return mistake.code == "unknown-key" and mistake.span is not None and mistake.span.source == SET
 
 
 def diagnose_fields(

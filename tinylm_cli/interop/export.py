@@ -22,6 +22,8 @@ MOST_NAMED = 3
 WEIGHTY = ("attention.kind", "feed_forward.n_experts", "feed_forward.router", "position.kind")
 """Fields that make a family what it is, the weightiest first."""
 
+_WORDS = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
+
 _ROUNDING = 4 * sys.float_info.epsilon
 
 
@@ -101,17 +103,21 @@ def _weightiest_first(field: str) -> int:
 def hub_config(config: ModelConfig, family: Family) -> dict[str, Any]:
     """Return the config.json of a model as one of ``family``, whether or not that says all of it."""
     values = meaning(config) | flatten(config.model_dump(include={"attention": {"d_head"}}))
-    words = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
     document: dict[str, Any] = {"architectures": [family.architecture], "model_type": family.model_type}
     document |= dict.fromkeys(
         ("bos_token_id", "eos_token_id", "pad_token_id")
     )  # the family's may not be in this vocabulary
     for key, (name, *_) in family.fields.items():
         value = values.get(name) if name != "attention.d_head" else config.d_head
-        document[key] = words[str(value)] if name == "feed_forward.activation" else value
+        document[key] = _word(str(value), family.fields[key][-1]) if name == "feed_forward.activation" else value
     for keys in family.write or ():
         document |= keys(config)
     return document
+
+
+def _word(activation: str, usual: Any) -> str:
+    """Return what a family calls an activation: its usual word for it, as others are computed another way."""
+    return str(usual) if ACTIVATIONS.get(str(usual)) == activation else _WORDS[activation]
 
 
 def brief(value: Any) -> str:

@@ -212,7 +212,7 @@ def _leftovers(read: Reader, family: Family, ignored: list[str], also: frozenset
             continue
         guesses += 1
         near = difflib.get_close_matches(key[:64], known, n=1, cutoff=_NEAR) if guesses <= _MOST_GUESSES else []
-        unheard = f"{family.title}, as transformers 5.23 knows it, has no such setting"
+        unheard = f"{family.title}, as transformers 5.24 knows it, has no such setting"
         read.unknown(key, entry, f"did you mean {near[0]}?" if near else unheard)
 
 

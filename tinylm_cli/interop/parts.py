@@ -81,7 +81,7 @@ def rope(
         default: The family's scaling where a config has no block at all.
 
     References:
-        ``RotaryEmbeddingConfigMixin`` and the functions of ``ROPE_INIT_FUNCTIONS`` in transformers 5.23.
+        ``RotaryEmbeddingConfigMixin`` and the functions of ``ROPE_INIT_FUNCTIONS`` in transformers 5.24.
     """
 
     def compute(read: Reader) -> None:
@@ -257,6 +257,11 @@ def window_by_layer(pattern: Callable[[Reader, int], tuple[str, str] | None]) ->
         put_windows(read, letters, key, width)
 
     return compute
+
+
+def alternate(_: Reader, n_layers: int) -> tuple[str, str]:
+    """Give every second layer a window, from the first."""
+    return ("LG" * n_layers)[:n_layers], "sliding_window"
 
 
 def put_windows(read: Reader, letters: str, key: str, width: int | None) -> None:

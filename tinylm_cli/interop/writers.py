@@ -51,5 +51,5 @@ def layer_types(config: ModelConfig) -> list[str]:
 
 
 def windows_keys(config: ModelConfig) -> Keys:
-    """Return the window, and which layers have it."""
-    return {"sliding_window": config.attention.window, "layer_types": layer_types(config)}
+    """Return the window, a number even where no layer has one, and which layers have it."""
+    return {"sliding_window": config.attention.window or config.max_len, "layer_types": layer_types(config)}

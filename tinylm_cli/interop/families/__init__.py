@@ -1,6 +1,6 @@
 """The families of models that tinylm reads and writes: one record each, beside those it is near to.
 
-What a key means, and what its absence stands for, is what transformers 5.23 does with it: the configuration and the
+What a key means, and what its absence stands for, is what transformers 5.24 does with it: the configuration and the
 modeling file of the family there.
 """
 

@@ -140,8 +140,21 @@ def _weight(estimate: float, wanted: float, read: Callable[[float], float]) -> f
     return min([*rounded, *beside], key=lambda weight: abs(read(weight) - wanted))
 
 
+_IDLE: Keys = {
+    "first_k_dense_replace": 0,
+    "n_routed_experts": 1,
+    "n_shared_experts": 1,
+    "num_experts_per_tok": 1,
+    "moe_intermediate_size": 1,
+    "routed_scaling_factor": 1.0,
+    "norm_topk_prob": False,
+}
+"""What must be said of experts where no layer has any; the first is the number of layers."""
+
+
 def _keys(config: ModelConfig) -> Keys:
     feed_forward = config.feed_forward
+    idle = {} if feed_forward.n_experts is not None else {**_IDLE, "first_k_dense_replace": config.n_layers}
     return {
         **_stretched(config),
         "num_key_value_heads": config.n_heads,
@@ -149,6 +162,7 @@ def _keys(config: ModelConfig) -> Keys:
         "n_group": feed_forward.n_groups,
         "topk_group": feed_forward.top_k_groups,
         "moe_layer_freq": 1,
+        **idle,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
 from tinylm_cli.interop.names import LLAMA_NAMES, POST_NORM_NAMES
-from tinylm_cli.interop.parts import activation, d_head, reject_leftovers, rope, scaling, window_by_layer
+from tinylm_cli.interop.parts import activation, alternate, d_head, reject_leftovers, rope, scaling, window_by_layer
 from tinylm_cli.interop.reader import Reader
 from tinylm_cli.interop.writers import Keys, rope_keys, windows_keys
 
@@ -26,10 +26,6 @@ def _query_scale(read: Reader) -> None:
     scalar = read.integer("query_pre_attn_scalar")
     if scalar is not None and scalar != d_head(read):
         read.put("attention.scale", scalar**-0.5, "query_pre_attn_scalar")
-
-
-def _alternate(_: Reader, n_layers: int) -> tuple[str, str]:
-    return ("LG" * n_layers)[:n_layers], "sliding_window"
 
 
 def _activation_keys(_: ModelConfig) -> Keys:
@@ -56,11 +52,6 @@ GEMMA = Family(
     write=(_activation_keys, rope_keys),
 )  # fmt: skip
 
-_SOFTCAPS = {
-    "attn_logit_softcapping": "attention.logit_softcap",
-    "final_logit_softcapping": "head.logit_softcap",
-}
-
 _NAMES = POST_NORM_NAMES.but(layer={"ln_2": "pre_feedforward_layernorm"})
 
 
@@ -80,13 +71,14 @@ GEMMA2 = Family(
             num_key_value_heads=4, head_dim=256, hidden_activation="gelu_pytorch_tanh", max_position_embeddings=8192,
             rms_norm_eps=1e-6, tie_word_embeddings=True, attention_bias=False,
         ),
-        "attn_logit_softcapping": (_SOFTCAPS["attn_logit_softcapping"], 50.0),
-        "final_logit_softcapping": (_SOFTCAPS["final_logit_softcapping"], 30.0),
+        "attn_logit_softcapping": ("attention.logit_softcap", 50.0),
+        "final_logit_softcapping": ("head.logit_softcap", 30.0),
     },
     musts=_CAUSAL,
     ignored=frozenset(["hidden_act"]),  # hidden_activation is what counts
     defaults={"query_pre_attn_scalar": 256, "sliding_window": 4096},
-    compute=(_query_scale, rope(), window_by_layer(_alternate)),
+    compute=(_query_scale, rope(), window_by_layer(alternate)),
+    aliases={"sliding_window_size": "sliding_window"},
     names=_NAMES,
     write=(_query_scale_keys, rope_keys, windows_keys),
 )  # fmt: skip
@@ -148,11 +140,10 @@ GEMMA3_TEXT = Family(
             num_key_value_heads=4, head_dim=256, hidden_activation="gelu_pytorch_tanh", max_position_embeddings=131072,
             rms_norm_eps=1e-6, tie_word_embeddings=True, attention_bias=False,
         ),
-        "attn_logit_softcapping": (_SOFTCAPS["attn_logit_softcapping"], None),
-        "final_logit_softcapping": (_SOFTCAPS["final_logit_softcapping"], None),
+        "final_logit_softcapping": ("head.logit_softcap", None),
     },
     musts=_CAUSAL,
-    ignored=frozenset(["hidden_act"]),
+    ignored=frozenset(["hidden_act", "attn_logit_softcapping"]),  # this family's code does not cap scores
     defaults={"query_pre_attn_scalar": 256, "sliding_window": 4096, "sliding_window_pattern": 6},
     compute=(_query_scale, window_by_layer(_every_nth_global), _two_ropes),
     names=_NAMES,

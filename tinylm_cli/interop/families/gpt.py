@@ -87,6 +87,11 @@ def _rotary_dims(read: Reader) -> None:
     if rotated is None:
         read.unsupported("rotary_dim", "without it this family's code rotates by the whole model's width")
         return
+    if rotated % 2:
+        near = f"{rotated - 1} or {rotated + 1}" if rotated < width else str(rotated - 1)
+        message = f"rotary_dim {rotated} is odd, and dimensions rotate in pairs"
+        read.contradiction("rotary_dim", message, f"write {near}")
+        return
     if rotated > width:
         read.contradiction(
             "rotary_dim",

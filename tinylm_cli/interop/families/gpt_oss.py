@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
 from tinylm_cli.interop.names import LLAMA_NAMES, Lie
-from tinylm_cli.interop.parts import rope, window_by_layer
-from tinylm_cli.interop.reader import Reader
-from tinylm_cli.interop.writers import rope_keys, windows_keys
+from tinylm_cli.interop.parts import alternate, rope, window_by_layer
+from tinylm_cli.interop.writers import Keys, rope_keys, windows_keys
 
 
-def _alternate(_: Reader, n_layers: int) -> tuple[str, str]:
-    return ("LG" * n_layers)[:n_layers], "sliding_window"
+def _rotation(config: ModelConfig) -> Keys:
+    """Return rotary positions; this family takes the absence of a stretch for its own."""
+    keys = rope_keys(config)
+    return {**keys, "rope_scaling": keys["rope_scaling"] or {"rope_type": "default"}}
 
 
 _NAMES = LLAMA_NAMES.but(layer={"feed_forward.router": "mlp.router"})._replace(
@@ -66,9 +68,9 @@ GPT_OSS = Family(
                 "position.truncate": False,
             },
         ),
-        window_by_layer(_alternate),
+        window_by_layer(alternate),
     ),
     aliases={"num_experts": "num_local_experts"},
     names=_NAMES,
-    write=(rope_keys, windows_keys),
+    write=(_rotation, windows_keys),
 )  # fmt: skip

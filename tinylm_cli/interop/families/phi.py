@@ -82,6 +82,9 @@ PHI3 = Family(
     musts={
         "attention_bias": Must((False,), "this family's code has no biases"),
         "mlp_bias": Must((False,), "this family's code has no biases"),
+        "lm_head_bias": Must((False,), "this family's code has no biases"),
+        "full_attn_mod": Must((1,), "this family's code has no layers of another kind"),
+        "interpolate_factor": Must((1,), "this family's code does not interpolate"),
     },
     ignored=frozenset(["original_max_position_embeddings"]),  # read only where positions are stretched
     defaults={"original_max_position_embeddings": 4096, "sliding_window": None},

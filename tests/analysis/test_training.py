@@ -25,7 +25,8 @@ def test_mixed_precision_takes_sixteen_bytes_a_parameter() -> None:
     found = ask("llama-3-8b")
     counters = 4 * LLAMA_TENSORS
     held = found.weights_bytes + found.master_bytes + found.gradients_bytes + found.optimizer_bytes
-    assert held == 16 * LLAMA_PARAMS + counters
+    frequencies = 4 * 64
+    assert held == 16 * LLAMA_PARAMS + counters + frequencies
     assert ask("llama-3-8b", grad_dtype="float32").gradients_bytes == 4 * LLAMA_PARAMS
     pure = ask("llama-3-8b", master_weights=False)
     assert pure.master_bytes == 0

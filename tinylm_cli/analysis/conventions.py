@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tinylm_cli.analysis.table import Component, TensorTable, score_corrections
+from tinylm_cli.analysis.table import Component, TensorTable, rotary_pairs, score_corrections
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.params import Convention, Count
 
@@ -67,7 +67,7 @@ def _hub(config: ModelConfig, _: TensorTable) -> _Counted:
         table = config.vocab_size * config.d_model
         yield "hub-tied-head", corrections + table, "files in which the tied head is stored again"
     if config.position.kind == "rope" and config.attention.kind == "multi_head":
-        pairs = int(config.d_head * config.position.rotary_fraction) // 2
+        pairs = rotary_pairs(config)
         why = f"files in which each layer keeps its rotary frequencies, {layers} × {pairs}"
         yield "hub-rotary", corrections + layers * pairs, why
     if config.position.kind == "learned":

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.table import score_corrections, tensor_table
+from tinylm_cli.analysis.table import rotary_pairs, score_corrections, tensor_table
+from tinylm_cli.analysis.widest import FLOAT32, INT64, SLACK, layers_bytes, step_bytes
 from tinylm_cli.config.schema import ModelConfig
+
+MEASURED_AT_ONCE = 1 << 18
+"""Numbers of a stage's output that are measured together."""
 
 
 def build_bytes(config: ModelConfig, dtype: str) -> int:
-    """Return the bytes that an instantiated model holds: its parameters, sinusoids, and corrections of routers.
+    """Return the bytes that an instantiated model holds: parameters, tables of positions, and corrections of routers.
+
+    Rotary frequencies, one for each pair of dimensions that rotates, and corrections are in float32, whatever the
+    weights are in.
 
     Args:
         config: A validated config.
@@ -17,15 +24,15 @@ def build_bytes(config: ModelConfig, dtype: str) -> int:
     """
     sinusoids = config.max_len * config.d_model if config.position.kind == "sinusoidal" else 0
     held = (total_params(tensor_table(config)) + sinusoids) * DTYPE_BYTES[dtype]
-    return held + score_corrections(config) * DTYPE_BYTES["float32"]  # which they stay in
+    return held + (rotary_pairs(config) + score_corrections(config)) * DTYPE_BYTES["float32"]
 
 
 def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> int:
     """Return the bytes a forward pass without gradients holds at its widest, beside the model.
 
-    The widest moment is the head (the vector into it, the logits, and their log-softmax for the loss) or a layer: the
-    residual stream, its norm, and a feed-forward network's hidden layer before and after the activation, or scores
-    before and after the softmax where they are written out.
+    The widest moment is in a layer, or at the head: the vectors into it, the logits, those before a soft-cap and its
+    tanh; or the logits and one sequence of them as log-probabilities, in float32 or wider, for the loss. What comes out
+    of each stage is also measured in float64, a chunk at a time.
 
     Args:
         config: A validated config.
@@ -33,23 +40,22 @@ def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: 
         seq_len: T, tokens in each.
         dtype: A key of ``DTYPE_BYTES``.
     """
-    head = config.d_model + 2 * config.vocab_size
-    return batch_size * seq_len * max(head, _layer_width(config, seq_len)) * DTYPE_BYTES[dtype]
+    width, rows = DTYPE_BYTES[dtype], batch_size * seq_len
+    wide = max(width, FLOAT32)
+    logits = rows * config.vocab_size
+    capped = 3 if config.head.logit_softcap is not None else 1
+    head = width * (rows * config.d_model + capped * logits)
+    measured = width * (rows * config.d_model + logits) + _measuring_bytes(logits)
+    cast = wide if width < wide else 0
+    loss = width * logits + seq_len * config.vocab_size * (cast + wide)
+    layers = layers_bytes(config, batch_size=batch_size, seq_len=seq_len, width=width)
+    between = 5 * width * rows * config.d_model + _measuring_bytes(rows * config.d_model)
+    return SLACK + max(layers, between, head, measured, loss)
 
 
-def _layer_width(config: ModelConfig, seq_len: int) -> int:
-    """Return the numbers that a layer holds for each of ``seq_len`` positions at its widest."""
-    feed_forward, attention = config.feed_forward, config.attention
-    hidden = (4 if feed_forward.gated else 2) * config.d_ff
-    experts = 0
-    if feed_forward.n_experts is not None:
-        sent = feed_forward.top_k * (3 * config.d_model + 3 * config.d_expert)
-        experts = sent + 4 * feed_forward.n_shared_experts * config.d_expert
-    fading = 3 * config.n_heads * seq_len if config.position.kind == "alibi" else 0
-    written_out = attention.logit_softcap is not None or attention.sinks
-    scores = (4 * config.n_heads * seq_len if written_out else 0) + fading
-    banded = seq_len if attention.window is not None and attention.window < seq_len else 0
-    return 2 * config.d_model + banded + max(hidden, experts, scores)
+def _measuring_bytes(numbers: int) -> int:
+    """Return what it takes to measure so many: a chunk in float64, its magnitudes, and whether they are finite."""
+    return min(numbers, MEASURED_AT_ONCE) * 3 * DTYPE_BYTES["float64"]
 
 
 def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> int:
@@ -83,9 +89,9 @@ def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype:
 def decode_bytes(config: ModelConfig, *, prompt_len: int, max_new_tokens: int, dtype: str) -> int:
     """Return the bytes that decoding one sequence holds at its widest, beside the model.
 
-    What is kept of the positions that fit in max_len; and a pass over what is read at once, the prompt or, where it and
-    the new tokens do not fit, a window of max_len: at its widest as in :func:`forward_bytes`, or twice the logits of
-    the last position, in float32.
+    What is kept of the positions that fit in max_len; and the widest of a pass over what is read at once (the prompt
+    or, where it and the new tokens do not fit, a window of max_len), a step with all that is kept, and the choice of a
+    token: logits as the model has them, twice, and in float32 scaled, sorted beside their ids, as odds and as drawn.
 
     Args:
         config: A validated config.
@@ -98,6 +104,9 @@ def decode_bytes(config: ModelConfig, *, prompt_len: int, max_new_tokens: int, d
     cached = max_new_tokens > 1 and prompt_len < config.max_len
     read = prompt_len if cached and longest <= config.max_len else capacity
     cache = kv_cache_bytes(config, batch_size=1, seq_len=capacity, dtype=dtype) if cached else 0
-    return cache + max(
-        read * _layer_width(config, read) * DTYPE_BYTES[dtype], 2 * config.vocab_size * DTYPE_BYTES["float32"]
-    )
+    width = DTYPE_BYTES[dtype]
+    layers = layers_bytes(config, batch_size=1, seq_len=read, width=width)
+    step = step_bytes(config, seq_len=capacity, width=width) if cached else 0
+    cast = 0 if width == FLOAT32 else FLOAT32
+    choice = config.vocab_size * (2 * width + cast + 5 * FLOAT32 + INT64)
+    return SLACK + cache + max(layers, step, choice)

@@ -146,6 +146,15 @@ def score_corrections(config: ModelConfig) -> int:
     return feed_forward.n_experts * (config.n_layers - feed_forward.n_dense_layers)
 
 
+def rotary_pairs(config: ModelConfig) -> int:
+    """Return how many pairs of dimensions of each head rotate, each at a frequency of its own; 0 where none does."""
+    if config.position.kind != "rope":
+        return 0
+    if config.attention.kind == "latent":
+        return config.attention.d_rope // 2
+    return int(config.d_head * config.position.rotary_fraction) // 2
+
+
 def _linear(name: str, d_in: int, d_out: int, component: Component, *, bias: bool) -> Iterator[Tensor]:
     yield Tensor(f"{name}.weight", (d_out, d_in), component)
     if bias:

@@ -13,13 +13,16 @@ from tinylm_cli.model import TinyTransformerLM
 Here = Callable[..., Any]
 Allow = Callable[[int], None]
 
+WIDE = ("--config", "toy.yaml", "--set", "d_model=64", "--set", "d_ff=256")
+"""The toy, wide enough that what a pass of it takes is less than its weights."""
+
 HAVE_META = {"build": True, "forward": True, "generate": False, "check": False}
 
 
 @pytest.fixture
 def allow(here: Here, monkeypatch: pytest.MonkeyPatch) -> Allow:
     """Return a function that leaves this machine so many bytes, and no model any chance to be assembled."""
-    here("build", "--config", "toy.yaml", "--save", "model")
+    here("build", *WIDE, "--save", "model")
 
     def leave(available_bytes: int) -> None:
         limits = (MemoryLimit("available RAM", available_bytes),)
@@ -29,12 +32,12 @@ def allow(here: Here, monkeypatch: pytest.MonkeyPatch) -> Allow:
     return leave
 
 
-@pytest.mark.parametrize("source", [["--config", "toy.yaml"], ["--weights", "model"]], ids=" ".join)
+@pytest.mark.parametrize("source", [WIDE, ("--weights", "model")], ids=" ".join)
 @pytest.mark.parametrize("command", HAVE_META)
 def test_a_model_that_does_not_fit_is_refused_before_anything_is_built(
-    command: str, source: list[str], here: Here, allow: Allow
+    command: str, source: tuple[str, ...], here: Here, allow: Allow
 ) -> None:
-    allow(10_000)
+    allow(300_000)
     result = here(command, *source, columns=200)
     assert (result.code, result.out) == (2, "")
     assert result.err.startswith("error: building ")
@@ -60,7 +63,7 @@ def test_shapes_alone_load_nothing(command: str, here: Here) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_a_command_does_with_the_model_counts(words: list[str], told: str, here: Here, allow: Allow) -> None:
-    allow(17_000)  # the model has 3,864 parameters and a table of 256 values
-    result = here(*words, "--config", "toy.yaml", columns=200)
+    allow(680_000)  # the model has 166,464 parameters and a table of 2,048 values
+    result = here(*words, *WIDE, columns=200)
     assert (result.code, result.out) == (2, "")
     assert result.err.startswith(f"error: {told}")

@@ -16,6 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "interrupts": set(),
     "quantities": set(),
     "machine": {"errors", "quantities"},
     "config": {"errors"},
@@ -23,9 +24,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis": {"errors", "config", "reports"},
     "interop": {"errors", "config", "reports"},
     "interop/weights": {"errors", "config", "reports", "interop", "model"},
-    "model": {"errors", "quantities", "config", "reports", "machine"},
+    "model": {"errors", "interrupts", "quantities", "config", "reports", "machine"},
     "render": {"errors", "quantities", "config", "reports"},
-    "cli": {"errors", "quantities", "config", "reports", "machine", "analysis", "interop", "model", "render"},
+    "cli": {
+        "errors",
+        "interrupts",
+        "quantities",
+        "config",
+        "reports",
+        "machine",
+        "analysis",
+        "interop",
+        "model",
+        "render",
+    },
     "__main__": {"cli"},
     "__init__": set(),
 }

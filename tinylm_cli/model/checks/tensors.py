@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from tinylm_cli.config.dump import to_yaml
+from tinylm_cli.interrupts import interrupts_deferred
 from tinylm_cli.model.architecture import instantiated, unique_params
 from tinylm_cli.model.checks.context import Context
 from tinylm_cli.model.checks.law import Outcome, law, skip, verdict
@@ -96,10 +97,14 @@ def _lives(context: Context) -> Iterator[tuple[str, TinyTransformerLM]]:
     dtype = torch.float16 if context.dtype == torch.bfloat16 else torch.bfloat16
     yield f"in {str(dtype).removeprefix('torch.')}", model.to(dtype)
     yield "on meta", model.to("meta")
-    with tempfile.TemporaryDirectory(prefix="tinylm-") as parent:
+    yield "saved and loaded", _reloaded(context)
+
+
+def _reloaded(context: Context) -> TinyTransformerLM:
+    with interrupts_deferred() as heeded, tempfile.TemporaryDirectory(prefix="tinylm-") as parent, heeded():
         folder = Path(parent) / "model"
         save_model(context.model, folder, config_text=to_yaml(context.config))
-        yield "saved and loaded", load_model(context.config, folder, device=context.device)
+        return load_model(context.config, folder, device=context.device)
 
 
 def _build(context: Context, seed: int) -> TinyTransformerLM:

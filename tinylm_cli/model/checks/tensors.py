@@ -19,6 +19,7 @@ from tinylm_cli.model.checks.context import Context
 from tinylm_cli.model.checks.law import Outcome, law, skip, verdict
 from tinylm_cli.model.lm import TinyTransformerLM
 from tinylm_cli.model.weights import load_model, save_model
+from tinylm_cli.quantities import counted
 from tinylm_cli.reports.architecture import Proof
 
 COMPARABLE = 4
@@ -32,7 +33,7 @@ def closed_form(context: Context) -> Outcome:
     proof = Proof.between(
         expected.shapes, expected.total_params, instantiated(context.model), unique_params(context.model)
     )
-    figure = f"{proof.tensors} tensors, {proof.instantiated_params:,} parameters"
+    figure = f"{counted(proof.tensors, 'tensor')}, {counted(proof.instantiated_params, 'parameter')}"
     if proof.differences:
         figure = proof.differences[0]
     elif not proof.holds:
@@ -85,7 +86,9 @@ def same_seed(context: Context) -> Outcome:
     for name in comparable:
         if torch.equal(first[name], other[name]):
             return verdict(False, f"{name} is the same for seeds {context.seed} and {context.seed + 1}")
-    return verdict(True, f"{len(first)} tensors repeated, {len(comparable)} others by another seed")
+    return verdict(
+        True, f"{counted(len(first), 'tensor')} repeated, {counted(len(comparable), 'other')} by another seed"
+    )
 
 
 def _lives(context: Context) -> Iterator[tuple[str, TinyTransformerLM]]:

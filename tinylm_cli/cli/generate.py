@@ -24,7 +24,7 @@ from tinylm_cli.cli.outcome import Format, Outcome, PageFormat, write_stdout
 from tinylm_cli.cli.requested_config import requested_config
 from tinylm_cli.cli.tokens import prompt_ids
 from tinylm_cli.errors import UsageError
-from tinylm_cli.quantities import BYTE_VOCAB_SIZE
+from tinylm_cli.quantities import BYTE_VOCAB_SIZE, counted
 from tinylm_cli.render.safe import shown
 from tinylm_cli.render.terminal import Terminal, is_terminal, terminal_of
 
@@ -91,7 +91,7 @@ def generate(
 
     request.require_room(
         decode_bytes(loaded.config, prompt_len=len(prompt), max_new_tokens=max_new_tokens, dtype=request.dtype_name),
-        f"decoding {min(len(prompt) + max_new_tokens - 1, loaded.config.max_len)} tokens",
+        f"decoding {counted(min(len(prompt) + max_new_tokens - 1, loaded.config.max_len), 'token')}",
     )
     model = request.build()
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tinylm_cli.config.dump import scalar
-from tinylm_cli.quantities import Quantity, binary_bytes
+from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table, View
-from tinylm_cli.render.units import counted, flops, integer, ratio, signed_bytes, signed_flops, signed_integer
+from tinylm_cli.render.units import flops, integer, ratio, signed_bytes, signed_flops, signed_integer
 from tinylm_cli.reports.compare import CompareReport, FieldDifference, FigureDifference
 from tinylm_cli.reports.figures import Unit
 

@@ -10,7 +10,7 @@ from tinylm_cli.analysis.memory import build_bytes
 from tinylm_cli.analysis.moments import moments
 from tinylm_cli.analysis.optimizers import optimizer_bytes
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.saved import Pass
+from tinylm_cli.analysis.saved.kept import Pass
 from tinylm_cli.analysis.table import TensorTable, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tinylm_cli.analysis.activations import Sort, sorts
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
+from tinylm_cli.analysis.layers import Sort, sorts
 from tinylm_cli.analysis.memory import build_bytes
 from tinylm_cli.analysis.optimizers import optimizer_bytes
 from tinylm_cli.analysis.parallel.job import Job

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 
 from tinylm_cli.analysis.kernels import writes_scores
 from tinylm_cli.analysis.layers import runs, sorts
+from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.saved.kept import Pass, held_bytes, once
 from tinylm_cli.analysis.saved.model import before_layers, block, head, kept_by_layer
-from tinylm_cli.analysis.table import Section, TensorTable
+from tinylm_cli.analysis.table import TensorTable
 from tinylm_cli.reports.memory import MomentMemory, Recompute
 
 _FEED_FORWARD = ("feed_forward", "experts", "router")
@@ -37,14 +38,14 @@ def moments(
     yield MomentMemory("loss", 0, everything, 2 * logits * run.wide)
     probabilities = held_bytes(one for one in late if one.part == "loss")
     table_params = config.vocab_size * config.d_model
-    head_grads = _params(table[-1:]) + (table_params if config.tie_weights else 0)
+    head_grads = total_params(table[-1:]) + (table_params if config.tie_weights else 0)
     yield MomentMemory("head gradient", head_grads * grad_width, everything - probabilities, logits * width + stream)
     for layer in _ends(run):
         behind = head_grads + _params_after(table, layer)
         held = early + _kept_by(run, layer, recompute)
         yield from _layer(run, table, layer, recompute, behind * grad_width, held, grad_width)
     second = 2 * table_params * width if config.tie_weights else 0
-    gradients = _params(table) * grad_width
+    gradients = total_params(table) * grad_width
     yield MomentMemory("embedding gradient", gradients, early, second + stream)
     yield MomentMemory("optimizer step", gradients, 0, step_bytes)
 
@@ -110,10 +111,6 @@ def _kept_by(run: Pass, n_layers: int, recompute: Recompute) -> int:
     """Return what the first ``n_layers`` keep."""
     found = sorts(run.config, run.seq_len, n_layers)
     return sum(count * held_bytes(kept_by_layer(run, first, recompute)) for first, count in found.values())
-
-
-def _params(sections: Iterable[Section]) -> int:
-    return sum(section.repeats * tensor.params for section in sections for tensor in section.tensors)
 
 
 def _params_after(table: TensorTable, layer: int) -> int:

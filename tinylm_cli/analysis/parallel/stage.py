@@ -11,8 +11,8 @@ from tinylm_cli.analysis.optimizers import optimizer_bytes
 from tinylm_cli.analysis.parallel.job import Job
 from tinylm_cli.analysis.parallel.sharding import is_routed, stage_layers, stage_table
 from tinylm_cli.analysis.params import total_params
+from tinylm_cli.analysis.parts import parts_of
 from tinylm_cli.analysis.table import Section, TensorTable, tensor_table
-from tinylm_cli.analysis.training import parts_of
 from tinylm_cli.reports.memory import Activations, KeptPart, TrainingMemory
 from tinylm_cli.reports.plan import Layout, StageMemory
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tinylm_cli.analysis.activations import before, held_bytes, kept_by_layer, once, sorts
-from tinylm_cli.analysis.saved import Pass, block, head
-from tinylm_cli.analysis.table import Section, TensorTable
+from tinylm_cli.analysis.kernels import writes_scores
+from tinylm_cli.analysis.layers import runs, sorts
+from tinylm_cli.analysis.params import total_params
+from tinylm_cli.analysis.saved.kept import Pass, held_bytes, once
+from tinylm_cli.analysis.saved.model import before_layers, block, head, kept_by_layer
+from tinylm_cli.analysis.table import TensorTable
 from tinylm_cli.reports.memory import MomentMemory, Recompute
 
 _FEED_FORWARD = ("feed_forward", "experts", "router")
@@ -29,20 +32,20 @@ def moments(
     """
     config, width = run.config, run.width
     logits, stream = run.tokens * config.vocab_size, run.tokens * config.d_model * width
-    early, late = held_bytes(once(before(run))), once(head(run))
+    early, late = held_bytes(once(before_layers(run))), once(head(run))
     layers = _kept_by(run, config.n_layers, recompute)
     everything = early + layers + held_bytes(late)
     yield MomentMemory("loss", 0, everything, 2 * logits * run.wide)
     probabilities = held_bytes(one for one in late if one.part == "loss")
     table_params = config.vocab_size * config.d_model
-    head_grads = _params(table[-1:]) + (table_params if config.tie_weights else 0)
+    head_grads = total_params(table[-1:]) + (table_params if config.tie_weights else 0)
     yield MomentMemory("head gradient", head_grads * grad_width, everything - probabilities, logits * width + stream)
     for layer in _ends(run):
         behind = head_grads + _params_after(table, layer)
         held = early + _kept_by(run, layer, recompute)
         yield from _layer(run, table, layer, recompute, behind * grad_width, held, grad_width)
     second = 2 * table_params * width if config.tie_weights else 0
-    gradients = _params(table) * grad_width
+    gradients = total_params(table) * grad_width
     yield MomentMemory("embedding gradient", gradients, early, second + stream)
     yield MomentMemory("optimizer step", gradients, 0, step_bytes)
 
@@ -92,7 +95,7 @@ def _attention_work(run: Pass) -> int:
         if config.dropout:  # its output is gone when the second derivative comes
             derivatives = scores * run.wide
         else:
-            rounded = run.wide > run.width and (config.attention.logit_softcap is not None or config.attention.sinks)
+            rounded = run.wide > run.width and writes_scores(config)
             derivatives = scores * (2 * run.wide - (run.width if rounded else 0))
         return derivatives + run.tokens * heads * config.d_value * run.wide
     vectors = (heads + kv_heads) * (config.d_head + config.d_value)
@@ -100,20 +103,14 @@ def _attention_work(run: Pass) -> int:
 
 
 def _ends(run: Pass) -> Iterable[int]:
-    """Return the last and the first layer, and those at which layers with experts begin."""
-    config = run.config
-    dense = config.feed_forward.n_dense_layers if config.feed_forward.n_experts is not None else 0
-    return sorted({0, config.n_layers - 1, *((dense - 1, dense) if dense else ())}, reverse=True)
+    """Return the layers at which runs of the same tensors begin and end, the last one first."""
+    return sorted({end for layers in runs(run.config) for end in (layers[0], layers[-1])}, reverse=True)
 
 
 def _kept_by(run: Pass, n_layers: int, recompute: Recompute) -> int:
     """Return what the first ``n_layers`` keep."""
     found = sorts(run.config, run.seq_len, n_layers)
     return sum(count * held_bytes(kept_by_layer(run, first, recompute)) for first, count in found.values())
-
-
-def _params(sections: Iterable[Section]) -> int:
-    return sum(section.repeats * tensor.params for section in sections for tensor in section.tensors)
 
 
 def _params_after(table: TensorTable, layer: int) -> int:

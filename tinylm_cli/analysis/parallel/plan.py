@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tinylm_cli.analysis.activations import check_sizes
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.flops import train_flops
 from tinylm_cli.analysis.parallel.job import Job, Machine
@@ -13,6 +12,7 @@ from tinylm_cli.analysis.parallel.layouts import layouts, uneven
 from tinylm_cli.analysis.parallel.sharding import stage_table
 from tinylm_cli.analysis.parallel.stage import Likeness, stage_memory
 from tinylm_cli.analysis.parallel.traffic import Sent, traffic
+from tinylm_cli.analysis.sizes import check_sizes
 from tinylm_cli.analysis.training import training_memory
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.plan import Layout, Plan, Traffic, ZeroStage

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tinylm_cli.analysis.activations import Sort, sorts
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
+from tinylm_cli.analysis.layers import Sort, sorts
 from tinylm_cli.analysis.memory import build_bytes
 from tinylm_cli.analysis.optimizers import optimizer_bytes
 from tinylm_cli.analysis.parallel.job import Job
 from tinylm_cli.analysis.parallel.sharding import is_routed, stage_layers, stage_table
 from tinylm_cli.analysis.params import total_params
+from tinylm_cli.analysis.parts import parts_of
 from tinylm_cli.analysis.table import Section, TensorTable, tensor_table
-from tinylm_cli.analysis.training import parts_of
 from tinylm_cli.reports.memory import Activations, KeptPart, TrainingMemory
 from tinylm_cli.reports.plan import Layout, StageMemory
 

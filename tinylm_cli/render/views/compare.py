@@ -22,6 +22,9 @@ _WORDS: dict[Unit, tuple[Callable[[int], Quantity], Callable[[int], Quantity]]] 
 _MOST_LISTED = 4
 """A list of more numbers than this is shown by their count."""
 
+_OF_A_SEQUENCE = {"kv_cache_bytes", "train_bytes_per_gpu", "serve_bytes"}
+"""Bytes that its length decides."""
+
 
 def compare_view(report: CompareReport) -> View:
     """Show the fields that differ, then the figures, each beside that of the first model."""
@@ -89,7 +92,7 @@ def _model_columns(report: CompareReport) -> tuple[Column, ...]:
 def _assumed(report: CompareReport) -> Iterator[Note]:
     names = {difference.name for difference in report.figures}
     length = "max_len tokens" if report.seq_len is None else counted(report.seq_len, "token")
-    if "weights_bytes" in names or "kv_cache_bytes" in names:
+    if any(difference.unit == "bytes" for difference in report.figures):
         yield Note(f"Bytes in {report.dtype}.", "muted")
-    if "kv_cache_bytes" in names or any(difference.unit == "flops" for difference in report.figures):
-        yield Note(f"Caches and operations are those of one sequence of {length}.", "muted")
+    if any(difference.unit == "flops" for difference in report.figures) or names & _OF_A_SEQUENCE:
+        yield Note(f"Caches, memory and operations are those of one sequence of {length}.", "muted")

@@ -65,7 +65,7 @@ def _uneven(job: Job, layout: Layout) -> Iterator[Uneven]:
     for field, name, whole in wholes:
         ways = getattr(layout, field)
         if whole % ways:
-            near = ", ".join(map(str, [n for n in _divisors(whole, whole) if n <= 4 * ways][-4:]))
+            near = ", ".join(map(str, _divisors(whole, 4 * ways)[-4:]))
             message = f"{field} parallelism {ways} does not divide {name} {whole}"
             yield Uneven(field, name, message, f"divisors near it: {near}")
     replicas = layout.data * layout.context

@@ -28,6 +28,8 @@ def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
         ["estimate", "--config", "gemma-2-2b", "--by", "layer", "--attention", "full"],
         ["estimate", "--config", "llama-3-8b", "--gpu", "h100", "--gpus", "16", "--price", "2"],
         ["estimate", "--config", "llama-3-8b", "--gpus", "8", "--plan", "pp=8,mb=16"],
+        ["estimate", "--config", "llama-3-8b", "--gpu", "h100", "--gpus", "4", "--plan", "zero=1", "--batch-size", "2"],
+        ["estimate", "--config", "gemma-2-2b", "--gpu", "t4", "--dtype", "float16", "--gpus", "2"],
     )
     shown = [f"$ tinylm {' '.join(page)}\n{here(*page, columns=columns).out}" for page in pages]
     assert all(len(line) <= columns for page in shown for line in page.splitlines()[1:])
@@ -143,7 +145,6 @@ def test_a_type_that_a_gpu_does_not_multiply_is_told_with_those_it_does(here: He
         (["--budget-tokens", "many"], 1, "--budget-tokens many"),
         (["--budget-tokens", "0"], 1, "--budget-tokens 0"),
         (["--utilisation", "2"], 2, "--utilisation 2"),
-        (["--config", "llama-3-8b", "--gpu", "t4", "--dtype", "float16", "--gpus", "2"], 1, "no way to divide"),
     ],
 )
 def test_what_does_not_fit_is_refused(words: list[str], code: int, said: str, here: Here) -> None:
@@ -153,13 +154,56 @@ def test_what_does_not_fit_is_refused(words: list[str], code: int, said: str, he
     assert "Traceback" not in result.err
 
 
-def test_a_plan_is_reported_with_what_would_make_it_fit(here: Here) -> None:
-    words = ["--config", "llama-3-8b", "--gpu", "h100", "--gpus", "8", "--plan", "zero=0", "--seq-len", "512"]
+SHORT_OF_MEMORY = (
+    "llama-3-8b --gpu h100 --gpus 8 --plan zero=0 --seq-len 512",
+    "llama-3-8b --gpu h100 --gpus 8 --plan tp=2,zero=1 --batch-size 16",
+    "llama-3-8b --gpu h100 --gpus 8 --plan tp=4,pp=2,mb=4,schedule=gpipe --batch-size 8",
+    "llama-3.1-8b --gpu h100 --gpus 8 --batch-size 8",
+    "llama-3-8b --gpu t4 --dtype float16 --gpus 2",
+    "mixtral-8x7b --gpu h100",
+    "gpt2 --gpu rtx-4090 --batch-size 64",
+    "gpt2 --gpu t4 --dtype float32 --batch-size 64 --optimizer sgd --recompute full",
+)
+
+
+@pytest.mark.parametrize("words", SHORT_OF_MEMORY)
+def test_what_makes_it_fit_does_when_it_is_added_to_the_command(words: str, here: Here) -> None:
+    asked = ["estimate", "--format", "json", "--config", *words.split()]
+    told = report(here(*asked))
+    short = [fit for fit in ("training_fit", "inference_fit") if not told[fit]["fits"]]
+    assert "training_fit" in short
+    for fit in short:
+        assert told[fit]["needed_bytes"] > told[fit]["capacity_bytes"] == told["capacity_bytes"]
+        assert told[fit]["remedies"]
+        for remedy in told[fit]["remedies"]:
+            changed = report(here(*asked, *remedy["options"].split()))
+            assert changed[fit]["fits"], remedy["options"]
+            assert changed[fit]["remedies"] == []
+            assert remedy["needed_bytes"] <= remedy["capacity_bytes"] == changed["capacity_bytes"]
+            if not changed["alternatives"]:
+                assert changed[fit]["needed_bytes"] == remedy["needed_bytes"]
+
+
+def test_the_nearest_layout_is_shown_where_none_fits(here: Here) -> None:
+    words = ["--config", "llama-3-8b", "--gpu", "t4", "--dtype", "float16", "--gpus", "2"]
     told = report(here("estimate", *words, "--format", "json"))
-    assert told["plan"]["fits"] is False
-    assert told["plan"]["fullest"]["total_bytes"] > told["capacity_bytes"] == told["plan"]["capacity_bytes"]
-    assert told["plan"]["remedies"]
-    assert told["alternatives"] == []
+    assert (told["plan"]["fits"], told["alternatives"], told["layouts_tried"]) == (False, [], 10)
+    assert told["plan"]["fullest"]["total_bytes"] == told["training_fit"]["needed_bytes"]
+    shown = here("estimate", *words)
+    assert "None of 10 layouts fits in t4. This one comes nearest: 72.7 GiB too much." in shown.out
+    assert "--gpus 16" in shown.out
+    assert "Inference memory" in shown.out
+    assert shown.code == 0
+
+
+def test_what_fits_needs_no_change(here: Here) -> None:
+    told = report(here("estimate", "--config", "gpt2", "--gpu", "h100", "--format", "json"))
+    for fit in ("training_fit", "inference_fit"):
+        assert told[fit]["fits"]
+        assert told[fit]["remedies"] == []
+    assert "makes it fit" not in here("estimate", "--config", "gpt2", "--gpu", "h100").out
+    unknown = report(here("estimate", "--config", "gpt2", "--format", "json"))
+    assert (unknown["training_fit"], unknown["inference_fit"], unknown["layouts_tried"]) == (None, None, None)
 
 
 def test_the_quickest_plan_is_taken_where_none_is_given(here: Here) -> None:

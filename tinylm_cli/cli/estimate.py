@@ -158,7 +158,7 @@ def estimate(
     loaded = mistakes.read(load_config, config, set_ or ())
     length = mistakes.read(fitting_length, loaded, seq_len) if loaded is not None else None
     layout = mistakes.read(_layout, loaded, length, plan=plan, gpus=gpus, gpu=gpu)
-    accelerator = mistakes.read(_accelerator, gpu, hardware, dtype.value) if gpu is not None else None
+    accelerator, accelerators = mistakes.read(_accelerators, gpu, hardware, dtype.value) or (None, ())
     tokens = (
         mistakes.read(read_amount, "--budget-tokens", budget_tokens, "count", "15B")
         if budget_tokens is not None
@@ -177,6 +177,7 @@ def estimate(
         optimizer=optimizer.value,
         quantization=quantize.value,
         accelerator=accelerator,
+        accelerators=accelerators,
         gpus=gpus,
         layout=layout,
         utilisation=utilisation,
@@ -200,12 +201,18 @@ def _require_effect(*, gpu: str | None, gpus: int, plan: str | None, hardware: s
         raise UsageError("--plan auto ranks by time", help="name the GPU, for example with --gpu h100-sxm")
 
 
-def _accelerator(gpu: str, hardware: str | None, dtype: str) -> Accelerator:
-    from tinylm_cli.config.hardware import load_hardware
+def _accelerators(
+    gpu: str | None, hardware: str | None, dtype: str
+) -> tuple[Accelerator | None, tuple[Accelerator, ...]]:
+    """Return the GPU that is named, and all there are."""
+    if gpu is None:
+        return None, ()
+    from tinylm_cli.config.hardware import find_accelerator, load_accelerators
 
-    found = load_hardware(gpu, hardware)
+    table = load_accelerators(hardware)
+    found = find_accelerator(table, gpu)
     require_multiplied(found, dtype, gpu)
-    return found
+    return found, tuple(table.values())
 
 
 def _layout(

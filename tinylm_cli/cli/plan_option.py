@@ -11,23 +11,14 @@ from tinylm_cli.config.codes import clip, diagnostic, refusal
 from tinylm_cli.config.guesses import suggest
 from tinylm_cli.config.source import option_span
 from tinylm_cli.errors import Diagnostic, Label, Span
-from tinylm_cli.reports.plan import Layout
+from tinylm_cli.reports.plan import WORDS, Layout
 
 if TYPE_CHECKING:
     from tinylm_cli.config.loader import LoadedConfig
 
 OPTION = "--plan"
 
-FIELDS = {
-    "dp": "data",
-    "tp": "tensor",
-    "pp": "pipeline",
-    "cp": "context",
-    "ep": "expert",
-    "zero": "zero",
-    "mb": "micro_batches",
-    "schedule": "schedule",
-}
+FIELDS = {word: field for field, word in WORDS.items()}
 """What a plan may say, and the field of a layout that each word is."""
 
 _WAYS = ("data", "tensor", "pipeline", "context")

@@ -48,6 +48,7 @@ _GPT2_NAMES = Names(
     },
     fused=(Fused(QKV, "attn.c_attn", Lie.concatenated_transposed, Lie.concatenated),),
     transposed=True,
+    derived=("attn.bias", "attn.masked_bias"),
 )
 
 
@@ -115,6 +116,7 @@ _GPTJ_NAMES = Names(
         "feed_forward.up_proj": "mlp.fc_in",
         "feed_forward.down_proj": "mlp.fc_out",
     },
+    derived=("attn.bias", "attn.masked_bias", "attn.embed_positions"),
 )
 
 
@@ -167,6 +169,7 @@ _GPT_NEOX_NAMES = Names(
         **DENSE,
     },
     fused=(Fused(QKV, "attention.query_key_value", Lie.by_group, Lie.by_group),),
+    derived=("attention.bias", "attention.masked_bias", "rotary_emb.inv_freq"),
 )
 
 

@@ -42,13 +42,13 @@ def written_out(math: bool) -> Any:  # noqa: FBT001
 
 def saved_bytes(model: TinyTransformerLM, batch_size: int, seq_len: int, *, math: bool = False) -> int:
     """Return the bytes of the storages that autograd keeps for a backward pass, parameters and buffers aside."""
-    own = {tensor.untyped_storage().data_ptr() for tensor in [*model.parameters(), *model.buffers()]}
+    own = {tensor.untyped_storage()._cdata for tensor in [*model.parameters(), *model.buffers()]}
     kept: dict[int, torch.UntypedStorage] = {}
 
     def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()  # held, so that no later one gets its address
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage
+        storage = tensor.untyped_storage()  # held, so that no later one takes its identity
+        if storage._cdata not in own:
+            kept[storage._cdata] = storage
         return tensor
 
     tokens, targets = ids(model.config, batch_size, seq_len)

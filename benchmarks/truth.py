@@ -1,7 +1,8 @@
 """Hold the memory that tinylm predicts against what torch measures: ``python benchmarks/truth.py``.
 
 Tensors that autograd keeps are counted by its hooks; the peak of a training step by torch's own tracker, and by CUDA's
-allocator where a GPU is at hand. Writes the table into docs/truth.md; nothing is downloaded.
+allocator where a GPU is at hand. Published models are measured at their own size, hollow. Writes the table into
+docs/truth.md; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import platform
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +21,7 @@ if __name__ == "__main__":
 import torch
 
 from benchmarks.footprint import OPTIMIZERS, cuda_peak_bytes, peak_bytes, saved_bytes
+from benchmarks.hollow import hollow_model
 from benchmarks.scaled import scaled_down
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.kernels import module_kernel
@@ -30,6 +33,8 @@ from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.reports.memory import Device, Optimizer, Recompute
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "truth.md"
+LENGTH = 1024
+"""Tokens in a sequence of a published model."""
 SAVED_LIMIT, PEAK_LIMIT = 0.02, 0.05
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -62,15 +67,26 @@ class Row(NamedTuple):
         return abs(self.error) <= (SAVED_LIMIT if self.what == "saved" else PEAK_LIMIT)
 
 
-def saved_row(model: str, config: ModelConfig, batch_size: int, seq_len: int, dtype: str) -> Row:
+def built(
+    config: ModelConfig, dtype: str, device: Device, *, hollow: bool
+) -> AbstractContextManager[TinyTransformerLM]:
+    """Return the model to measure: with numbers in it, or of a size that no machine at hand could hold."""
+    if hollow:
+        return hollow_model(config, DTYPES[dtype])
+    return nullcontext(TinyTransformerLM.from_config(config, dtype=DTYPES[dtype], device=device))
+
+
+def saved_row(
+    model: str, config: ModelConfig, batch_size: int, seq_len: int, dtype: str, *, hollow: bool = False
+) -> Row:
     """Compare what autograd keeps on the CPU."""
     kernel = module_kernel(config, seq_len=seq_len, device="cpu")
     found = activation_bytes(
         config, batch_size=batch_size, seq_len=seq_len, dtype=dtype, attention_kernel=kernel, device="cpu"
     )
-    built = TinyTransformerLM.from_config(config, dtype=DTYPES[dtype])
-    detail = f"{batch_size} × {seq_len}, {dtype}, {kernel}"
-    return Row("saved", model, detail, found.kept_bytes, saved_bytes(built, batch_size, seq_len))
+    with built(config, dtype, "cpu", hollow=hollow) as made:
+        measured = saved_bytes(made, batch_size, seq_len)
+    return Row("saved", model, f"{batch_size} × {seq_len}, {dtype}, {kernel}", found.kept_bytes, measured)
 
 
 def peak_row(
@@ -83,6 +99,7 @@ def peak_row(
     optimizer: Optimizer = "adamw",
     recompute: Recompute = "none",
     device: Device = "cpu",
+    hollow: bool = False,
 ) -> Row:
     """Compare the peak of a training step."""
     kernel = module_kernel(config, seq_len=seq_len, device=device)
@@ -97,9 +114,9 @@ def peak_row(
         recompute=recompute,
         device=device,
     )
-    built = TinyTransformerLM.from_config(config, dtype=DTYPES[dtype], device=device)
     measure = cuda_peak_bytes if device == "cuda" else peak_bytes
-    measured = measure(built, OPTIMIZERS[optimizer], batch_size, seq_len, recompute=recompute == "full")
+    with built(config, dtype, device, hollow=hollow) as made:
+        measured = measure(made, OPTIMIZERS[optimizer], batch_size, seq_len, recompute=recompute == "full")
     again = ", full recompute" if recompute == "full" else ""
     where = ", cuda" if device == "cuda" else ""
     detail = f"{batch_size} × {seq_len}, {dtype}, {kernel}, {optimizer}{again}{where}: {found.peak_moment}"
@@ -109,7 +126,9 @@ def peak_row(
 def rows(*, quick: bool = False) -> Iterator[Row]:
     """Yield every comparison; a few small ones when ``quick``."""
     small = {name: load_config(name).config for name in (("tiny",) if quick else ("tiny", "small"))}
-    scaled = {f"{name}, scaled down": scaled_down(load_config(name).config, width=128) for name in gallery()}
+    published = {name: load_config(name).config for name in gallery()}
+    dense = {name: config for name, config in published.items() if config.feed_forward.n_experts is None}
+    scaled = {f"{name}, scaled down": scaled_down(config, width=128) for name, config in published.items()}
     chosen = {name: scaled[name] for name in list(scaled)[:2]} if quick else scaled
     for name, config in small.items():
         for dropout in (0.0, 0.1):
@@ -117,6 +136,10 @@ def rows(*, quick: bool = False) -> Iterator[Row]:
             for dtype in DTYPES:
                 yield saved_row(f"{name}, dropout {dropout:g}", changed, 4, 128, dtype)
                 yield peak_row(f"{name}, dropout {dropout:g}", changed, 4, 128, dtype)
+    for name, config in ({"pythia-160m": dense["pythia-160m"]} if quick else dense).items():
+        length = min(config.max_len, LENGTH)
+        yield saved_row(name, config, 1, length, "bfloat16", hollow=True)
+        yield peak_row(name, config, 1, length, "bfloat16", hollow=True)
     for name, config in chosen.items():
         yield saved_row(name, config, 4, 64, "float32")
         yield saved_row(name, config, 4, 64, "bfloat16")
@@ -140,8 +163,10 @@ def page(found: Sequence[Row]) -> str:
 Written by [`benchmarks/truth.py`](../benchmarks/truth.py), which anyone can run: torch {torch.__version__}, Python
 {platform.python_version()}, {_device()}. *Saved* are the tensors that autograd keeps for the backward pass, counted by
 its own hooks on the real module; *peak* is the most that a training step holds at once, counted by torch's
-`MemTracker`, the optimizer stepping, and the moment of the peak beside it. Published architectures are scaled down:
-the same parts, 128 wide. [costs.md](costs.md#memory) explains what is predicted.
+`MemTracker`, the optimizer stepping, and the moment of the peak beside it. Published models without experts are
+measured whole, their tensors hollow: torch runs every operation as on the CPU, and allocates none of the bytes it
+counts. Each architecture is measured scaled down too, 128 wide and with numbers in it. [costs.md](costs.md#memory)
+explains what is predicted.
 
 Of {saved} figures of saved tensors {exact} are equal to the byte, the worst is off by {worst["saved"]:.2%}; the worst
 peak of {len(found) - saved} is off by {worst["peak"]:.2%}. The bounds are {SAVED_LIMIT:.0%} and {PEAK_LIMIT:.0%}.

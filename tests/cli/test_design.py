@@ -122,7 +122,7 @@ def test_nothing_found_fails_and_writes_nothing(here: Here, folder: Path) -> Non
         ("--max-flops-per-token many", "--max-flops-per-token many: expected a number of operations"),
         ("--params 1M --family llamma", "did you mean llama?"),
         ("--params 1M --tolerance 2", "--tolerance 2"),
-        ("--params 1M --tolerance nan", "--tolerance nan: expected a share from 0 to 1"),
+        ("--params 1M --tolerance nan", "--tolerance nan: expected a number from 0 to 1"),
         ("--params 125M --pick 5000", "--pick 5000: there is no such rank"),
         ("--params 125M --seq-len 4096", "--seq-len 4096 is longer than max_len 1024"),
         ("--params 125M --set n_layers=3", "--set changes a --config that is varied"),

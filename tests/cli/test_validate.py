@@ -270,7 +270,7 @@ def test_accelerators_are_checked_as_what_they_are(folder: Path, here: Here) -> 
     (file,) = json.loads(here("validate", "gpus", "--format", "json").out)["files"]
     assert (file["status"], file["total_params"], file["diagnostics"]) == ("valid", None, [])
     assert file["accelerators"] == right.count("  title: ")
-    path.write_text(right.replace("memory_bytes: 80 GB", "memory_bytes: 80gb"), encoding="utf-8")
+    path.write_text(right.replace("memory_bytes: 80 GiB", "memory_bytes: 80gb"), encoding="utf-8")
     checked = here("validate", "gpus", "toy.yaml")
     assert checked.code == 1
     assert "h100-sxm.memory_bytes must be a size" in checked.out

@@ -53,12 +53,13 @@ def moments(
 def _layer(
     run: Pass, table: TensorTable, layer: int, recompute: Recompute, gradients: int, held: int, grad_width: int
 ) -> Iterator[MomentMemory]:
-    """Yield the two widest moments of one layer's backward pass: in its feed-forward part, and in its attention."""
+    """Yield the widest moments of one layer's backward pass: in its feed-forward part, and in its attention."""
     config, kept = run.config, once(block(run, layer))
     stream = run.tokens * config.d_model * run.width
     again = kept if recompute == "full" else kept_by_layer(run, layer, recompute)
-    down, hidden = _feed_forward_work(run, layer)
-    yield MomentMemory("backward", gradients + down * grad_width, held + held_bytes(again), stream + hidden)
+    for down, gone, hidden in _feed_forward_work(run, layer):
+        there = held + held_bytes(again) - gone
+        yield MomentMemory("backward", gradients + down * grad_width, there, stream + hidden)
     section = next(s for s in table if s.layers is not None and layer in s.layers)
     done = sum(t.params for t in section.tensors if t.component in _FEED_FORWARD)
     last = max(index for index, one in enumerate(kept) if one.part == "attention")
@@ -67,23 +68,24 @@ def _layer(
     yield MomentMemory("backward", gradients + done * grad_width, held + left, stream + _attention_work(run))
 
 
-def _feed_forward_work(run: Pass, layer: int) -> tuple[int, int]:
-    """Return the parameters of the gradients that come first, and the bytes of the derivatives beside them.
+def _feed_forward_work(run: Pass, layer: int) -> Iterator[tuple[int, int, int]]:
+    """Yield, for each moment that may be the widest, what is there of the part's backward pass.
 
-    Of a product both factors' derivatives stand beside that of the product. Each expert's weights are a slice of a
-    stack, and torch makes the gradient of a slice as large as the stack before it adds it to those before; by then the
-    outputs of the experts are gone. With many tokens and small experts those outputs' derivatives are wider.
+    That is the parameters of the gradients that come first, the bytes of activations that are gone by then, and those
+    of the derivatives beside them. Of a product both factors' derivatives stand beside that of the product. Each
+    expert's weights are a slice of a stack, and torch makes the gradient of a slice as large as the stack before it
+    adds it to those before; by then the outputs of the experts are gone. With many tokens and small experts those
+    outputs' derivatives are wider.
     """
     config, settings = run.config, run.config.feed_forward
     if not config.has_experts(layer):
-        return config.d_ff * config.d_model, run.tokens * config.d_ff * run.width * (2 if settings.gated else 1)
+        yield config.d_ff * config.d_model, 0, run.tokens * config.d_ff * run.width * (2 if settings.gated else 1)
+        return
     assert settings.n_experts is not None
     stack = settings.n_experts * config.d_model * config.d_expert
-    stacks = 3 if settings.gated else 2
     sent = run.tokens * settings.top_k * config.d_model * run.width
-    if (stacks + 2) * stack * run.width < 3 * sent:
-        return 0, 2 * sent
-    return stacks * stack, 2 * stack * run.width - sent
+    yield 0, 0, 2 * sent
+    yield (3 if settings.gated else 2) * stack, sent, 2 * stack * run.width
 
 
 def _attention_work(run: Pass) -> int:

@@ -28,7 +28,7 @@ def compare(
     dtype: Annotated[DType, typer.Option("--dtype", help="Storage type for the byte counts.")] = DType.float32,
     seq_len: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Tokens in the cache that is counted; else max_len.", show_default=False),
+        typer.Option(metavar="N", min=1, help="Tokens in the sequence costed; else max_len.", show_default=False),
     ] = None,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 when there are differences.")] = False,
     set_: SetOption = None,
@@ -37,9 +37,9 @@ def compare(
 ) -> Outcome:
     """Show what differs between models, and nothing else.
 
-    Fields of the config once defaults are filled in, then parameters, bytes of weights and of the key-value cache, each
-    beside that of the first model. With a single model, --set makes the other one; with several, it changes them all.
-    --format markdown writes it to be pasted into a pull request.
+    Fields of the config once defaults are filled in, then parameters, bytes of weights, of the key-value cache, to
+    train and to serve, and operations, each beside that of the first model. With a single model, --set makes the other
+    one; with several, it changes them all. --format markdown writes it to be pasted into a pull request.
 
     \b
     Examples:

@@ -17,6 +17,7 @@ from tinylm_cli.cli.options import (
     SetOption,
     complete_config,
     complete_set,
+    number,
 )
 from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.config.amounts import AmountKind, parse_amount
@@ -48,12 +49,6 @@ def _amount(option: str, kind: AmountKind) -> Callable[[str], int]:
     return parse
 
 
-def _share(value: float) -> float:
-    if value != value:  # not a number, which no bound refuses
-        raise UsageError("--tolerance nan: expected a share from 0 to 1", help="for example --tolerance 0.02")
-    return value
-
-
 def _option(option: str, kind: AmountKind, words: str) -> typer.models.OptionInfo:
     metavar = {"count": "COUNT", "size": "SIZE", "flops": "FLOPS"}[kind]
     found: typer.models.OptionInfo = typer.Option(
@@ -69,7 +64,11 @@ def design(
     ] = None,
     tolerance: Annotated[
         float,
-        typer.Option(metavar="SHARE", min=0, max=1, callback=_share, help="How far from those a model may be."),
+        typer.Option(
+            metavar="SHARE",
+            parser=number("--tolerance", least=0, most=1, example="0.02"),
+            help="How far from those a model may be.",
+        ),
     ] = TOLERANCE,
     max_flops_per_token: Annotated[
         int | None, _option("--max-flops-per-token", "flops", "Most operations of a forward pass for each token.")

@@ -15,6 +15,7 @@ from tinylm_cli.cli.options import (
     OutputOption,
     SetOption,
     follow_up,
+    number,
     same_model,
 )
 from tinylm_cli.cli.outcome import Format, Outcome
@@ -129,10 +130,21 @@ def estimate(
         typer.Option(metavar="COUNT", help="Tokens to train on; 20 a parameter when absent.", show_default=False),
     ] = None,
     utilisation: Annotated[
-        float, typer.Option(metavar="SHARE", min=0.001, max=1, help="Share of the GPU's peak that training reaches.")
+        float,
+        typer.Option(
+            metavar="SHARE",
+            parser=number("--utilisation", least=0.001, most=1, example="0.4"),
+            help="Share of the GPU's peak that training reaches.",
+        ),
     ] = 0.4,
     price: Annotated[
-        float | None, typer.Option(metavar="USD", min=0, help="What a GPU costs an hour.", show_default=False)
+        float | None,
+        typer.Option(
+            metavar="USD",
+            parser=number("--price", least=0, most=1_000_000, example="2.50"),
+            help="What a GPU costs an hour.",
+            show_default=False,
+        ),
     ] = None,
     set_: SetOption = None,
     format_: FormatOption = Format.text,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from tinylm_cli.config.source import SET
 from tinylm_cli.errors import ConfigError, Diagnostic, Label, Span
+from tinylm_cli.quantities import counted
 
 MOST_REPORTED = 50
 
@@ -81,7 +82,7 @@ def refusal(mistakes: Iterable[Diagnostic]) -> ConfigError:
     ordered = sorted(mistakes, key=_place)
     shown, hidden = ordered[:MOST_REPORTED], len(ordered) - MOST_REPORTED
     if hidden > 0:
-        message = f"{hidden:,} more mistake{'s are' if hidden > 1 else ' is'} not shown"
+        message = f"{counted(hidden, 'more mistake')} {'are' if hidden > 1 else 'is'} not shown"
         help_ = "a model config is a page of YAML: is this one?"
         shown.append(diagnostic("too-many-mistakes", message, shown[0].source, help=help_))
     return ConfigError(tuple(shown))

@@ -21,6 +21,9 @@ PeakDType = Literal["float32", "tf32", "float16", "bfloat16", "float8", "int8"]
 
 PEAK_DTYPES: tuple[PeakDType, ...] = get_args(PeakDType)
 
+CONTEXT_BYTES = 512 * 2**20
+"""What the driver and its kernels take of a GPU before a program has its first tensor: about half a GiB."""
+
 Line = Annotated[str, Field(min_length=1, max_length=300), Said("text", "text")]
 Names = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")], ...],
@@ -46,7 +49,7 @@ class AcceleratorEntry(Block):
 
     title: Line = Field(examples=["NVIDIA H100 SXM5 80 GB"], description="What its maker calls it.")
     aliases: Names = Field(default=(), examples=[("h100",)], description="Other names for it.")
-    memory_bytes: Size = Field(examples=["80 GB"], description="What its datasheet says.")
+    memory_bytes: Size = Field(examples=["80 GiB"], description="What is on the board.")
     usable_memory_bytes: Size | None = Field(
         default=None, examples=["79.1 GiB"], description="What a program finds; memory_bytes when absent."
     )
@@ -78,8 +81,8 @@ class Accelerator(AcceleratorEntry):
 
     @property
     def capacity_bytes(self) -> int:
-        """Bytes of memory to reckon with: those a program finds, where they are known."""
-        return self.usable_memory_bytes or self.memory_bytes
+        """Bytes that tensors may take: what a program finds, where that is known, but for the driver's context."""
+        return max((self.usable_memory_bytes or self.memory_bytes) - CONTEXT_BYTES, 0)
 
     @property
     def peaks(self) -> dict[str, int]:

@@ -9,6 +9,7 @@ from typing import Any
 from tinylm_cli.config.blocks import MAX_N_LAYERS
 from tinylm_cli.config.guesses import suggest
 from tinylm_cli.interop.reader import Reader
+from tinylm_cli.quantities import counted
 
 ACTIVATIONS = {
     "gelu": "gelu",
@@ -288,7 +289,7 @@ def _letters(read: Reader, names: Sequence[str], n_layers: int) -> str:
         read.unsupported("layer_types", f"tinylm has no {other[:40]} layers", f"the types are {' and '.join(kinds)}")
         return ""
     if len(names) != n_layers:
-        message = f"layer_types names {len(names):,} layers, and there are {n_layers:,}"
+        message = f"layer_types names {counted(len(names), 'layer')}, and n_layers is {n_layers:,}"
         read.contradiction("layer_types", message, "name one type for each layer")
         return ""
     return "".join(kinds[name] for name in names)

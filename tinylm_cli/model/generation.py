@@ -13,6 +13,7 @@ from tinylm_cli.model.cache import KVCache
 from tinylm_cli.model.evaluating import evaluating
 from tinylm_cli.model.mask import checked_tokens
 from tinylm_cli.model.sampling import Sampling, is_integer
+from tinylm_cli.quantities import counted
 
 if TYPE_CHECKING:
     from tinylm_cli.model.lm import TinyTransformerLM
@@ -124,7 +125,9 @@ def _require_room(model: TinyTransformerLM, *, batch_size: int, read: int, capac
     meta = torch.device("meta")
     cache = KVCache(config, batch_size=batch_size, capacity=capacity, device=meta, dtype=weight.dtype).nbytes
     widest = batch_size * max(feed_forward, 2 * config.vocab_size * torch.float32.itemsize)
-    require_memory(cache + widest, f"decoding {batch_size} × {max(read, capacity)} tokens", device=weight.device.type)
+    require_memory(
+        cache + widest, f"decoding {batch_size:,} × {counted(max(read, capacity), 'token')}", device=weight.device.type
+    )
 
 
 def _new_cache(model: TinyTransformerLM, *, batch_size: int, capacity: int) -> KVCache:

@@ -52,11 +52,6 @@ def fixed(value: float, decimals: int) -> Quantity:
     return Quantity(f"{value:z.{decimals}f}".replace("-", "−"), value)
 
 
-def counted(value: int, noun: str) -> str:
-    """Return ``1 token``, ``1,024 tokens``."""
-    return f"{value:,} {noun}" if value == 1 else f"{value:,} {noun}s"
-
-
 def compact(value: int) -> str:
     """Return three significant digits with K, M, B or T: ``4,995,072`` as ``5M``, ``826,112`` as ``826K``."""
     scaled, unit = _scaled(value, _DECIMAL)

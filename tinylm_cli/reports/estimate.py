@@ -23,7 +23,7 @@ class EstimateReport:
         training: What one GPU that holds the whole model holds while it trains.
         inference: What it holds while the model runs.
         accelerator: The named GPU; None without one.
-        capacity_bytes: Its memory, as far as programs find it; None without one.
+        capacity_bytes: What tensors may take of its memory; None without one.
         plan: Training spread over several GPUs; None for one.
         alternatives: With ``--plan auto``, every layout that fits, the quickest first, ``plan`` being the first.
         training_time: How long the budget of tokens takes on the named GPUs; None without them.

@@ -96,7 +96,7 @@ def _rotary_dims(read: Reader) -> None:
     if rotated > width:
         read.contradiction(
             "rotary_dim",
-            f"rotary_dim {rotated} is more than the {width} dimensions of a head",
+            f"rotary_dim {rotated} is more than the width of a head, {width}",
             f"write {width} or less",
         )
         return

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tinylm_cli.quantities import Quantity, binary_bytes
+from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table
-from tinylm_cli.render.units import compact, counted, duration, integer, percent, three_digits
+from tinylm_cli.render.units import compact, duration, integer, percent, three_digits
 from tinylm_cli.render.views.memory import memory_stack
 from tinylm_cli.reports.plan import Layout, Plan
 
@@ -22,7 +22,7 @@ def plan_blocks(plan: Plan, accelerator: str | None) -> tuple[Block, ...]:
     fullest = plan.fullest
     gpus = f"{integer(plan.gpus)} × {accelerator}" if accelerator else counted(plan.gpus, "GPU")
     blocks: list[Block] = [
-        Heading(f"Plan for {gpus}", f"{layout_words(plan.layout)}; {integer(plan.tokens_per_step)} tokens a step"),
+        Heading(f"Plan for {gpus}", f"{layout_words(plan.layout)}; {counted(plan.tokens_per_step, 'token')} a step"),
         memory_stack("memory of each GPU", fullest.parts, fullest.total_bytes, plan.capacity_bytes, accelerator),
     ]
     if plan.layout.pipeline > 1:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tinylm_cli.quantities import counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Note, Row, Table
-from tinylm_cli.render.units import compact, counted, dollars, duration, flops, integer, prefixed, three_digits
+from tinylm_cli.render.units import compact, dollars, duration, flops, integer, prefixed, three_digits
 from tinylm_cli.reports.time import ComputeOptimum, PassTime, ServingTime, TrainingTime
 
 

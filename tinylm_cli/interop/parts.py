@@ -1,4 +1,4 @@
-"""What several families work out alike: activations, rotary positions and their stretching, windows."""
+"""What several families work out alike: activations, widths, rotary positions and their stretching, windows."""
 
 from __future__ import annotations
 
@@ -60,6 +60,16 @@ def d_head(read: Reader) -> int:
     if isinstance(explicit, int):
         return max(explicit, 1)
     return max(width // n_heads, 1) if isinstance(width, int) and isinstance(n_heads, int) and n_heads > 0 else 1
+
+
+def inner_width(key: str, width_key: str = "hidden_size") -> Callable[[Reader], None]:
+    """Return what reads d_ff from ``key``, four times the width where that is absent or null."""
+
+    def compute(read: Reader) -> None:
+        width, inner = read.integer(width_key), read.integer(key, least=0)
+        read.put("d_ff", 4 * (width or 1) if inner is None else inner, key if read.has(key) else width_key)
+
+    return compute
 
 
 def rope(

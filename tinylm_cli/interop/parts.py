@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinylm_cli.config.blocks import MAX_N_LAYERS
+from tinylm_cli.config.block import MAX_N_LAYERS
 from tinylm_cli.config.guesses import suggest
 from tinylm_cli.interop.reader import Reader
 from tinylm_cli.quantities import counted

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from tinylm_cli.cli.conditions import require_length
 from tinylm_cli.cli.model_options import DType
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, complete_variant, follow_up, same_model
 from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.cli.variants import load_variants, parse_variants
-from tinylm_cli.errors import ExitCode, UsageError
+from tinylm_cli.errors import ExitCode
 
 
 def compare(
@@ -54,12 +55,8 @@ def compare(
 
     variants = parse_variants(models, set_ or ())
     loaded = load_variants(variants)
-    for each in loaded:
-        if seq_len is not None and seq_len > each.config.max_len:
-            raise UsageError(
-                f"--seq-len {seq_len:,} is over the max_len of {each.name}, which is {each.config.max_len:,}",
-                help=f"ask for {min(model.config.max_len for model in loaded)} or less",
-            )
+    if seq_len is not None:
+        require_length(loaded, seq_len, f"add @max_len={seq_len} to the name of each such model")
     changed = [(model, variant.all_changes) for model, variant in zip(loaded, variants, strict=True)]
     report = compare_models(changed, dtype=dtype.value, seq_len=seq_len)
     last = variants[-1]

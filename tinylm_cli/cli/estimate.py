@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinylm_cli.cli.conditions import BatchSizeOption, SeqLenOption, Storage, StorageOption, fitting_length
+from tinylm_cli.cli.conditions import (
+    BatchSizeOption,
+    SeqLenOption,
+    Storage,
+    StorageOption,
+    fitting_length,
+    read_amount,
+    require_multiplied,
+)
+from tinylm_cli.cli.gathered import Gathered
 from tinylm_cli.cli.options import (
     DEFAULT_CONFIG,
     ConfigOption,
@@ -22,7 +31,7 @@ from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from tinylm_cli.analysis.estimate import Request
+    from tinylm_cli.config.hardware import Accelerator
     from tinylm_cli.config.loader import LoadedConfig
     from tinylm_cli.reports.plan import Layout
 
@@ -76,15 +85,6 @@ class Quantization(StrEnum):
 
 
 AUTO = "auto"
-
-
-def _tokens(written: str) -> int:
-    from tinylm_cli.config.amounts import parse_amount
-
-    try:
-        return parse_amount(written, "count")
-    except ValueError as error:
-        raise UsageError(f"--budget-tokens {written}: {error}", help="for example 15B or 1.4T") from error
 
 
 def estimate(
@@ -162,28 +162,41 @@ def estimate(
     """  # fmt: skip
     from tinylm_cli.analysis.estimate import Request
     from tinylm_cli.analysis.estimate import estimate as estimated
-    from tinylm_cli.config.hardware import load_hardware
     from tinylm_cli.interop.load import load_config
     from tinylm_cli.render.views.estimate import estimate_view
 
     _require_effect(gpu=gpu, gpus=gpus, plan=plan, hardware=hardware, price=price)
-    loaded = load_config(config, set_ or ())
+    mistakes = Gathered()
+    loaded = mistakes.read(load_config, config, set_ or ())
+    length = mistakes.read(fitting_length, loaded, seq_len) if loaded is not None else None
+    layout = mistakes.read(_layout, loaded, length, plan=plan, gpus=gpus, gpu=gpu)
+    accelerator, accelerators = mistakes.read(_accelerators, gpu, hardware, dtype.value) or (None, ())
+    tokens = (
+        mistakes.read(read_amount, "--budget-tokens", budget_tokens, "count", "15B")
+        if budget_tokens is not None
+        else None
+    )
+    mistakes.settle()
+    assert loaded is not None
+    assert length is not None
     asked = Request(
         batch_size=batch_size,
-        seq_len=fitting_length(loaded, seq_len),
+        seq_len=length,
         dtype=dtype.value,
         attention=attention.value,
         kernel=kernel.value,
         recompute=recompute.value,
         optimizer=optimizer.value,
         quantization=quantize.value,
-        accelerator=load_hardware(gpu, hardware) if gpu is not None else None,
+        accelerator=accelerator,
+        accelerators=accelerators,
         gpus=gpus,
+        layout=layout,
         utilisation=utilisation,
         usd_per_gpu_hour=price,
-        budget_tokens=_tokens(budget_tokens) if budget_tokens is not None else None,
+        budget_tokens=tokens,
     )
-    report = estimated(loaded, asked._replace(layout=_layout(loaded, asked, plan)))
+    report = estimated(loaded, asked)
     next_step = follow_up("params", same_model(config, set_))
     return Outcome(report, lambda: estimate_view(report, by.value), format_, output, next_step=next_step)
 
@@ -200,16 +213,27 @@ def _require_effect(*, gpu: str | None, gpus: int, plan: str | None, hardware: s
         raise UsageError("--plan auto ranks by time", help="name the GPU, for example with --gpu h100-sxm")
 
 
-def _layout(loaded: LoadedConfig, asked: Request, plan: str | None) -> Layout | None:
+def _accelerators(
+    gpu: str | None, hardware: str | None, dtype: str
+) -> tuple[Accelerator | None, tuple[Accelerator, ...]]:
+    """Return the GPU that is named, and all there are."""
+    if gpu is None:
+        return None, ()
+    from tinylm_cli.config.hardware import find_accelerator, load_accelerators
+
+    table = load_accelerators(hardware)
+    found = find_accelerator(table, gpu)
+    require_multiplied(found, dtype, gpu)
+    return found, tuple(table.values())
+
+
+def _layout(
+    loaded: LoadedConfig | None, seq_len: int | None, *, plan: str | None, gpus: int, gpu: str | None
+) -> Layout | None:
     """Return the layout that is asked for: replicas that divide all they can where no plan is and no GPU is known."""
-    if plan == AUTO or asked.gpus == 1 or (plan is None and asked.accelerator is not None):
+    if plan == AUTO or gpus == 1 or (plan is None and gpu is not None):
         return None
-    from tinylm_cli.analysis.parallel.job import Job
-    from tinylm_cli.cli.plan_option import read_layout, require_even
+    from tinylm_cli.cli.plan_option import read_layout
     from tinylm_cli.reports.plan import Layout
 
-    if plan is None:
-        return Layout(data=asked.gpus, zero=3)
-    layout = read_layout(plan, asked.gpus)
-    require_even(loaded, Job(loaded.config, asked.batch_size, asked.seq_len), layout, plan)
-    return layout
+    return Layout(data=gpus, zero=3) if plan is None else read_layout(plan, gpus, loaded, seq_len)

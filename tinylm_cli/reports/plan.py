@@ -11,6 +11,18 @@ Schedule = Literal["1f1b", "gpipe"]
 ZeroStage = Literal[0, 1, 2, 3]
 Collective = Literal["data", "tensor", "pipeline", "context", "expert"]
 
+WORDS = {
+    "data": "dp",
+    "tensor": "tp",
+    "pipeline": "pp",
+    "context": "cp",
+    "expert": "ep",
+    "zero": "zero",
+    "micro_batches": "mb",
+    "schedule": "schedule",
+}
+"""The word that a plan has for each field of a layout."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -40,6 +52,13 @@ class Layout:
     def gpus(self) -> int:
         """How many GPUs it takes."""
         return self.data * self.tensor * self.pipeline * self.context
+
+    @property
+    def typed(self) -> str:
+        """What ``--plan`` takes: all that is not as by default; ``dp``, which is worked out, only where that is all."""
+        chosen = {field: getattr(self, field) for field in WORDS if getattr(self, field) != getattr(Layout(), field)}
+        data = chosen.pop("data", 1)
+        return ",".join(f"{WORDS[field]}={value}" for field, value in (chosen or {"data": data}).items())
 
 
 @dataclass(frozen=True)
@@ -96,7 +115,6 @@ class Plan:
         fits: Whether ``fullest`` is within that; None without a GPU.
         step_seconds: Time of a step on the named GPU: arithmetic at the stated utilisation, waiting, and traffic, one
             after the other; None without a GPU.
-        remedies: What would make it fit, the smallest change first; empty where it fits.
     """
 
     layout: Layout
@@ -110,4 +128,3 @@ class Plan:
     capacity_bytes: int | None
     fits: bool | None
     step_seconds: float | None
-    remedies: tuple[str, ...]

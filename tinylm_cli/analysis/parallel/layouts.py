@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tinylm_cli.analysis.parallel.job import Job, Machine
+from tinylm_cli.analysis.parallel.job import Job
 from tinylm_cli.reports.plan import Layout
 
 LARGEST_TENSOR_PARALLEL = 8
@@ -36,10 +36,14 @@ def uneven(job: Job, layout: Layout) -> tuple[Uneven, ...]:
     return tuple(_uneven(job, layout))
 
 
-def layouts(job: Job, gpus: int, machine: Machine) -> Iterator[Layout]:
-    """Yield every layout of ``gpus`` GPUs that is tried, all reading as many tokens before an update."""
+def layouts(job: Job, gpus: int, gpus_per_node: int) -> Iterator[Layout]:
+    """Yield every layout of ``gpus`` GPUs that is tried and comes out even, all reading as many tokens a step."""
+    return (layout for layout in _layouts(job, gpus, gpus_per_node) if not uneven(job, layout))
+
+
+def _layouts(job: Job, gpus: int, gpus_per_node: int) -> Iterator[Layout]:
     config = job.config
-    most_tensor = min(machine.gpus_per_node, LARGEST_TENSOR_PARALLEL, config.n_heads)
+    most_tensor = min(gpus_per_node, LARGEST_TENSOR_PARALLEL, config.n_heads)
     for tensor in _divisors(gpus, most_tensor):
         for pipeline in _divisors(gpus // tensor, config.n_layers):
             for context in _divisors(gpus // tensor // pipeline, max(job.seq_len // 2, 1)):
@@ -65,7 +69,7 @@ def _uneven(job: Job, layout: Layout) -> Iterator[Uneven]:
     for field, name, whole in wholes:
         ways = getattr(layout, field)
         if whole % ways:
-            near = ", ".join(map(str, [n for n in _divisors(whole, whole) if n <= 4 * ways][-4:]))
+            near = ", ".join(map(str, _divisors(whole, 4 * ways)[-4:]))
             message = f"{field} parallelism {ways} does not divide {name} {whole}"
             yield Uneven(field, name, message, f"divisors near it: {near}")
     replicas = layout.data * layout.context

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from functools import lru_cache
+from typing import NamedTuple
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.flops import train_flops
 from tinylm_cli.analysis.parallel.job import Job, Machine
 from tinylm_cli.analysis.parallel.layouts import layouts, uneven
 from tinylm_cli.analysis.parallel.sharding import stage_table
-from tinylm_cli.analysis.parallel.stage import Likeness, stage_memory
+from tinylm_cli.analysis.parallel.stage import different_stages, fullest_stage
 from tinylm_cli.analysis.parallel.traffic import Sent, traffic
 from tinylm_cli.analysis.sizes import check_sizes
-from tinylm_cli.analysis.training import training_memory
 from tinylm_cli.errors import AnalysisError
-from tinylm_cli.reports.plan import Layout, Plan, Traffic, ZeroStage
+from tinylm_cli.reports.plan import Layout, Plan, Traffic
 
 
 def plan(job: Job, layout: Layout, machine: Machine | None = None) -> Plan:
@@ -40,14 +39,25 @@ def plan(job: Job, layout: Layout, machine: Machine | None = None) -> Plan:
     check_sizes(job.config, batch_size=job.batch_size, seq_len=job.seq_len)
     for wrong in uneven(job, layout):
         raise AnalysisError(wrong.message, help=wrong.help)
-    found = _evaluated(job, layout, machine)
-    if found.fits is not False or machine is None:
-        return found
-    return replace(found, remedies=tuple(_remedies(job, layout, machine)))
+    return _evaluated(job, layout, machine)
 
 
-def plans(job: Job, gpus: int, machine: Machine) -> tuple[Plan, ...]:
-    """Return every layout of ``gpus`` GPUs that comes out even and fits, the quickest for each token first.
+class Plans(NamedTuple):
+    """What follows from every layout of a number of GPUs that comes out even.
+
+    Attributes:
+        fitting: Those that fit, the quickest for each token first.
+        nearest: The one that holds least.
+        tried: How many there are.
+    """
+
+    fitting: tuple[Plan, ...]
+    nearest: Plan
+    tried: int
+
+
+def plans(job: Job, gpus: int, machine: Machine) -> Plans:
+    """Return what follows from every layout of ``gpus`` GPUs that comes out even.
 
     All ways to write the number as a product of data, tensor, pipeline and context parallelism are tried, with every
     ZeRO stage, and with experts divided every way that their number allows; tensor parallelism within a node. All read
@@ -58,12 +68,31 @@ def plans(job: Job, gpus: int, machine: Machine) -> tuple[Plan, ...]:
         gpus: How many there are.
         machine: What they are.
     """
-    fitting = [
-        found
-        for layout in layouts(job, gpus, machine)
-        if not uneven(job, layout) and (found := _evaluated(job, layout, machine)).fits
-    ]
-    return tuple(sorted(fitting, key=_cost))
+    found = [_evaluated(job, layout, machine) for layout in layouts(job, gpus, machine.gpus_per_node)]
+    found.sort(key=_cost)
+    nearest = min(found, key=lambda each: each.fullest.total_bytes)
+    return Plans(tuple(each for each in found if each.fits), nearest, len(found))
+
+
+def planned_bytes(job: Job, layout: Layout) -> int:
+    """Return what the fullest GPU of a layout that comes out even holds."""
+    return fullest_stage(job, layout).total_bytes
+
+
+@lru_cache(maxsize=1024)
+def least_planned_bytes(job: Job, gpus: int, gpus_per_node: int) -> int:
+    """Return what the fullest GPU holds in the layout of :func:`plans` that holds least.
+
+    Args:
+        job: What is trained.
+        gpus: How many there are.
+        gpus_per_node: How many a link joins.
+    """
+    return min(
+        planned_bytes(job, layout)
+        for layout in layouts(job, gpus, gpus_per_node)
+        if layout.zero >= (2 if layout.pipeline == 1 else 1) or layout.data * layout.context == 1  # less holds more
+    )
 
 
 def _cost(found: Plan) -> tuple[float, int]:
@@ -72,21 +101,8 @@ def _cost(found: Plan) -> tuple[float, int]:
 
 
 def _evaluated(job: Job, layout: Layout, machine: Machine | None) -> Plan:
-    whole = training_memory(
-        job.config,
-        batch_size=job.batch_size,
-        seq_len=job.seq_len // layout.context,
-        dtype=job.dtype,
-        optimizer=job.optimizer,
-        grad_dtype=job.grad_dtype,
-        master_weights=job.master_weights,
-        attention_kernel=job.kernel,
-        recompute=job.recompute,
-    )
-    stages = {Likeness.of(job, layout, stage): stage for stage in reversed(range(layout.pipeline))}
-    held = [stage_memory(job, layout, stage, whole) for stage in stages.values()]
-    fullest = max(held, key=lambda each: each.total_bytes)
-    sent = _traffic(job, layout, list(stages.values()))
+    fullest = fullest_stage(job, layout)
+    sent = _traffic(job, layout)
     bubble = (layout.pipeline - 1) / (layout.pipeline - 1 + layout.micro_batches)
     tokens = layout.data * layout.micro_batches * job.batch_size * job.seq_len
     return Plan(
@@ -101,15 +117,16 @@ def _evaluated(job: Job, layout: Layout, machine: Machine | None) -> Plan:
         capacity_bytes=None if machine is None else machine.capacity_bytes,
         fits=None if machine is None else fullest.total_bytes <= machine.capacity_bytes,
         step_seconds=None if machine is None else _step_seconds(job, layout, machine, sent, bubble),
-        remedies=(),
     )
 
 
-def _traffic(job: Job, layout: Layout, stages: list[int]) -> tuple[Traffic, ...]:
+def _traffic(job: Job, layout: Layout) -> tuple[Traffic, ...]:
     """Return what the stage that sends most sends."""
     width, grad_width = DTYPE_BYTES[job.dtype], DTYPE_BYTES[job.grad_dtype or job.dtype]
     given = Sent(job.config, job.batch_size, job.seq_len, width, grad_width, job.recompute)
-    sent = [traffic(given, layout, stage, stage_table(job.config, layout, stage)) for stage in stages]
+    sent = [
+        traffic(given, layout, stage, stage_table(job.config, layout, stage)) for stage in different_stages(job, layout)
+    ]
     return max(sent, key=lambda each: sum(one.sent_bytes for one in each))
 
 
@@ -122,28 +139,3 @@ def _step_seconds(job: Job, layout: Layout, machine: Machine, sent: tuple[Traffi
         / (machine.link_bytes_per_second if one.reach <= machine.gpus_per_node else machine.network_bytes_per_second)
         for one in sent
     )
-
-
-def _remedies(job: Job, layout: Layout, machine: Machine) -> Iterator[str]:
-    """Yield changes, of one thing each, that make a layout fit."""
-    zero: ZeroStage
-    for zero in (1, 2, 3):
-        allowed = zero > layout.zero and layout.data * layout.context > 1 and (layout.pipeline == 1 or zero < 2)
-        if allowed and _fits(job, replace(layout, zero=zero), machine):
-            yield f"zero={zero}"
-            break
-    for recompute in ("selective", "full"):
-        if job.recompute == "none" and _fits(job._replace(recompute=recompute), layout, machine):
-            yield f"--recompute {recompute}"
-            break
-    smaller = (size for size in (job.batch_size // 2, 1) if 0 < size < job.batch_size)
-    yield from (f"--batch-size {size}" for size in smaller if _fits(job._replace(batch_size=size), layout, machine))
-    for tensor in (2, 4, 8):
-        wider = replace(layout, tensor=tensor * layout.tensor, data=layout.data // tensor)
-        if layout.data % tensor == 0 and not uneven(job, wider) and _fits(job, wider, machine):
-            yield f"tp={wider.tensor}"
-            break
-
-
-def _fits(job: Job, layout: Layout, machine: Machine) -> bool:
-    return _evaluated(job, layout, machine).fits is True

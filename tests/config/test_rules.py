@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tinylm_cli.config.amounts import read_amount
-from tinylm_cli.config.blocks import MAX_DIM, MAX_N_HEADS
+from tinylm_cli.config.block import MAX_DIM, MAX_N_HEADS
 from tinylm_cli.config.codes import CODES
 from tinylm_cli.config.fields import Field, fields
 from tinylm_cli.config.needs import NEEDS, applies, defaults, met_by

@@ -10,8 +10,8 @@ from typing import Any
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
 from tinylm_cli.interop.names import EXPERT_NAMES, mlp
-from tinylm_cli.interop.parts import mscale, rope
 from tinylm_cli.interop.reader import Reader
+from tinylm_cli.interop.rotation import mscale, rope
 from tinylm_cli.interop.writers import Keys, rope_keys
 
 _LATENT: dict[str, Any] = {**LLAMA_LIKE, "attention.kind": "latent", "position.pairing": "adjacent"}

@@ -325,7 +325,10 @@ def test_the_language_model_inside_a_larger_one(changed: Change) -> None:
 
 
 def test_overrides_come_on_top_and_what_follows_follows(changed: Change) -> None:
-    loaded = load_config(changed("llama-2"), ["n_heads=16", "norm.kind=layernorm", "position.scaling=linear"])
+    loaded = load_config(
+        changed("llama-2"),
+        ["n_heads=16", "norm.kind=layernorm", "position.scaling=linear", "position.scaling_factor=2.0"],
+    )
     assert (loaded.config.n_kv_heads, loaded.config.d_head, loaded.config.norm.kind) == (16, 256, "layernorm")
     origin = loaded.origins["norm.kind"]
     assert origin is not None

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 MAX_DIM = 1_048_576
 MAX_N_HEADS = 65_536
 MAX_LEN = 1_000_000_000
+MAX_FACTOR = 1e6
 MAX_N_LAYERS = 100_000
 MAX_D_FF = 16_777_216
 MAX_N_EXPERTS = 65_536

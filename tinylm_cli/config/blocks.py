@@ -10,7 +10,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tinylm_cli.config.block import MAX_D_FF, MAX_DIM, MAX_LEN, MAX_N_EXPERTS, MAX_N_HEADS, MAX_N_LAYERS, Block
+from tinylm_cli.config.block import (
+    MAX_D_FF,
+    MAX_DIM,
+    MAX_FACTOR,
+    MAX_LEN,
+    MAX_N_EXPERTS,
+    MAX_N_HEADS,
+    MAX_N_LAYERS,
+    Block,
+)
 from tinylm_cli.config.budget import Budget
 
 PositionKind = Literal["sinusoidal", "learned", "rope", "alibi", "none"]
@@ -68,7 +77,13 @@ class Position(Block):
         description="Which dimensions rotate together: half: i and i + half of them; adjacent: 2i and 2i + 1.",
     )
     scaling: Scaling = Field(default="none", description="How rotation stretches to lengths beyond original_max_len.")
-    scaling_factor: float = Field(default=1.0, ge=1, le=1e6, description="How many times longer the stretch makes it.")
+    scaling_factor: float | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_FACTOR,
+        examples=[8.0],
+        description="How many times longer the stretch makes it; longrope: only for the rotation's factor.",
+    )
     original_max_len: int | None = Field(
         default=None, ge=1, le=MAX_LEN, examples=[8192], description="Longest sequence the model was first trained on."
     )
@@ -102,6 +117,11 @@ class Position(Block):
         examples=[(1.0, 4.0)],
         description="longrope: one divisor for each rotated pair, beyond original_max_len.",
     )
+
+    @property
+    def stretch(self) -> float:
+        """How many times longer the stretch makes a sequence."""
+        return 1.0 if self.scaling_factor is None else self.scaling_factor
 
 
 class Norm(Block):

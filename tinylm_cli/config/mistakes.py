@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -46,7 +46,7 @@ def diagnose(
     details = error.errors(include_url=False, include_context=False, include_input=False)
     wrong_fields = [detail for detail in details if detail["type"] != "fields_disagree"]
     mistakes = diagnose_fields(wrong_fields, root, source)
-    values = _sound_values(plain, {_dotted(detail) for detail in wrong_fields})
+    values = _sound_values(plain, {*map(_dotted, wrong_fields), *_reported(root)})
     mistakes += [diagnose_rule(problem, root, values, source) for problem in broken_rules(values)]
     theirs = {name: key for name, key in keys.items() if not _is_overridden(name, root)}
     return [mistake if _is_no_name_of_ours(mistake) else in_their_words(mistake, theirs) for mistake in mistakes]
@@ -146,6 +146,14 @@ def _sound_values(plain: dict[str, Any], wrong: set[str]) -> dict[str, Any]:
         for name, field in fields().items()
         if name not in wrong and name.partition(".")[0] not in wrong
     }
+
+
+def _reported(root: Node) -> Iterator[str]:
+    """Yield the dotted fields whose value is spoken of already: what stands for it is nobody's word."""
+    for name in fields():
+        entry = _find(root, name.split("."))
+        if entry is not None and entry.value.reported:
+            yield name
 
 
 def _is_overridden(name: str, root: Node) -> bool:

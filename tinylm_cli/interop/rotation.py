@@ -119,11 +119,11 @@ def _original_length(read: Reader, block: Reader, kind: str, longest: int) -> in
 
 def _factor(block: Reader, kind: str, longest: int, original: int) -> float:
     factor = block.number("factor", above=0)
-    if factor is None:
-        if kind not in ("yarn", "longrope"):
-            block.missing("factor", f"a scaling of type {kind} needs it", 'add "factor": 8.0, or the model\'s own')
-            return 1.0
+    if factor is None and kind in ("yarn", "longrope"):
         factor = max(longest / original, 1.0)
+    elif factor is None:
+        block.missing("factor", f"a scaling of type {kind} needs it", 'add "factor": 8.0, or the model\'s own')
+        factor = 1.0
     block.put("position.scaling_factor", float(factor), "factor")
     return float(factor)
 

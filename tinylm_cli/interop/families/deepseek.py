@@ -117,7 +117,7 @@ def _stretched(config: ModelConfig) -> Keys:
 
     ``mscale`` then says what factor the rotation itself has; one that it cannot say to the bit is written as it is.
     """
-    keys, factor, scale = rope_keys(config), config.position.scaling_factor, config.attention.scale
+    keys, factor, scale = rope_keys(config), config.position.stretch, config.attention.scale
     if scale is None or config.position.scaling != "yarn" or factor <= 1:
         return keys
     per_weight = mscale(factor) - 1.0

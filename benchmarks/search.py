@@ -20,7 +20,7 @@ def design(plan: Plan) -> Iterator[Row]:
     rounds = plan.rounds_or(7)
     for family, params in SIZES.items():
         template = FAMILIES[family]
-        space = Space(template, template.vocab_size, template.max_len, template.tie_weights)
+        space = Space(template, template.config.vocab_size, template.config.max_len, template.config.tie_weights)
         goals = (Goal("total_params", params, 0.02),)
 
         def whole(space: Space = space, goals: tuple[Goal, ...] = goals) -> object:

@@ -176,11 +176,12 @@ def design(
     if not goals:
         raise UsageError("there is nothing to aim at", help="for example tinylm design --params 125M")
     template = FAMILIES[family.value]
-    length = max_len or template.max_len
+    member = template.config
+    length = max_len or member.max_len
     if seq_len is not None and seq_len > length:
         raise UsageError(f"--seq-len {seq_len} is longer than max_len {length}", help=f"add --max-len {seq_len}")
-    tied = template.tie_weights if tie is None else tie
-    space = Space(template, vocab_size or template.vocab_size, length, tied, given)
+    tied = member.tie_weights if tie is None else tie
+    space = Space(template, vocab_size or member.vocab_size, length, tied, given)
     report = analyse_design(space, goals, top=max(top, pick or 1), tolerance=tolerance, front_only=front)
     return designed_outcome(report, pick, format_, output)
 

@@ -51,16 +51,16 @@ def _words(report: DesignReport) -> str:
     """Return the options that make the same search, however they were typed."""
     from tinylm_cli.analysis.design.families import FAMILIES
 
-    template = FAMILIES[report.family]
+    member = FAMILIES[report.family].config
     words = [f"{_OPTIONS[aim.figure]} {_typed(aim.wanted, aim.unit)}" for aim in report.aims if aim.chosen]
     tolerance = next((aim.tolerance for aim in report.aims if aim.tolerance is not None), TOLERANCE)
     tie = "--tie" if report.tie_weights else "--no-tie"
     given = (
         (f"--tolerance {tolerance:g}", tolerance != TOLERANCE),
         (f"--family {report.family}", report.family != "course"),
-        (f"--vocab-size {report.vocab_size}", report.vocab_size != template.vocab_size),
-        (f"--max-len {report.max_len}", report.max_len != template.max_len),
-        (tie, report.tie_weights != template.tie_weights),
+        (f"--vocab-size {report.vocab_size}", report.vocab_size != member.vocab_size),
+        (f"--max-len {report.max_len}", report.max_len != member.max_len),
+        (tie, report.tie_weights != member.tie_weights),
         (f"--seq-len {report.seq_len}", report.seq_len != report.max_len),
         (f"--dtype {report.dtype}", report.dtype != "bfloat16"),
     )

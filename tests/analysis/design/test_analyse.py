@@ -27,7 +27,7 @@ PUBLISHED = {
 
 def space_of(family: str) -> Space:
     template = FAMILIES[family]
-    return Space(template, template.vocab_size, template.max_len, template.tie_weights)
+    return Space(template, template.config.vocab_size, template.config.max_len, template.config.tie_weights)
 
 
 def found(family: str, *goals: Goal, top: int = 10, front_only: bool = False) -> DesignReport:

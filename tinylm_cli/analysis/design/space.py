@@ -93,9 +93,9 @@ class Space:
         """Return a model as a config; sizes that follow from others are left to follow."""
         grouped = shape.n_kv_heads != shape.n_heads
         spans = shape.n_heads * shape.d_head == shape.d_model
-        fixed = self.family.fixed
+        member = self.family.config.model_dump(exclude={"nominal_params", "budget"})
         values: dict[str, Any] = {
-            **fixed,
+            **member,
             "vocab_size": self.vocab_size,
             "d_model": shape.d_model,
             "n_heads": shape.n_heads,
@@ -104,10 +104,11 @@ class Space:
             "max_len": self.max_len,
             "tie_weights": self.tie_weights,
             "attention": {
-                **fixed.get("attention", {}),
+                **member["attention"],
                 "n_kv_heads": shape.n_kv_heads if grouped else None,
                 "d_head": None if spans else shape.d_head,
             },
+            "feed_forward": {**member["feed_forward"], "d_expert": None},
         }
         return ModelConfig.model_validate(values)
 
@@ -123,8 +124,8 @@ class Space:
         def config(d_model: int, n_heads: int, n_kv_heads: int, d_ff: int, n_layers: int) -> ModelConfig:
             return self.config(Shape(d_head, d_model, n_heads, n_kv_heads, d_ff), n_layers)
 
-        attention = self.family.fixed.get("attention", {})
-        period = len(attention.get("window_pattern", "L")) if "window" in attention else 1
+        attention = self.family.config.attention
+        period = len(attention.window_pattern) if attention.window is not None else 1
         found = []
         for name in names:
             whole = MEASURES[name]

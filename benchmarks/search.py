@@ -13,8 +13,9 @@ SIZES = {"course": 125_000_000, "llama": 8_000_000_000, "gemma2": 2_600_000_000}
 
 def design(plan: Plan) -> Iterator[Row]:
     """Time a search from first to last, closed forms, ranking and front included."""
-    from tinylm_cli.analysis.design.analyse import Goal, analyse_design
+    from tinylm_cli.analysis.design.analyse import analyse_design
     from tinylm_cli.analysis.design.families import FAMILIES
+    from tinylm_cli.analysis.design.goals import Goal
     from tinylm_cli.analysis.design.space import Space
 
     rounds = plan.rounds_or(7)

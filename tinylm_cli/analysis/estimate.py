@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple
 
-from tinylm_cli.analysis.flops import analyse_flops, decode_flops, prefill_flops, train_flops
+from tinylm_cli.analysis.flops import analyse_flops, prefill_flops, train_flops
 from tinylm_cli.analysis.inference import inference_memory
-from tinylm_cli.analysis.memory import kv_cache_bytes
 from tinylm_cli.analysis.parallel.job import Job, Machine
 from tinylm_cli.analysis.parallel.plan import Plans, least_planned_bytes, plan, planned_bytes, plans
 from tinylm_cli.analysis.params import active_params, total_params
@@ -16,9 +15,8 @@ from tinylm_cli.analysis.remedies import Need, inference_remedies, training_reme
 from tinylm_cli.analysis.roofline import (
     OPTIMAL_TOKENS_PER_PARAM,
     TYPICAL_UTILISATION,
-    DecodingStep,
     compute_optimum,
-    decoding_weights,
+    decoding_step,
     peak_flops,
     serving_time,
     training_time,
@@ -217,15 +215,14 @@ def _machine(asked: Request) -> Machine | None:
 
 
 def _serving_time(config: ModelConfig, asked: Request, accelerator: Accelerator) -> ServingTime:
-    cache = kv_cache_bytes(config, batch_size=1, seq_len=asked.seq_len, dtype=asked.dtype)
-    step = DecodingStep(decoding_weights(config, asked.dtype), decode_flops(config, context_len=asked.seq_len), cache)
+    step = decoding_step(config, context_tokens=asked.seq_len, dtype=asked.dtype)
     return serving_time(
         accelerator,
         dtype=asked.dtype,
         batch_size=asked.batch_size,
         prompt_tokens=asked.seq_len,
         prefill_flops=prefill_flops(config, batch_size=asked.batch_size, seq_len=asked.seq_len),
-        prefill_cache_bytes=asked.batch_size * cache,
+        prefill_cache_bytes=asked.batch_size * step.cache_bytes_per_sequence,
         context_tokens=asked.seq_len,
         step=step,
     )

@@ -13,7 +13,14 @@ _FEED_FORWARD = ("feed_forward", "experts", "router")
 
 
 def moments(
-    run: Pass, table: TensorTable, *, recompute: Recompute, grad_width: int, step_bytes: int
+    run: Pass,
+    table: TensorTable,
+    *,
+    recompute: Recompute,
+    grad_width: int,
+    step_bytes: int,
+    layers: range | None = None,
+    expert_ways: int = 1,
 ) -> Iterator[MomentMemory]:
     """Yield every moment at which a step may hold the most, in the order of the step.
 
@@ -22,39 +29,53 @@ def moments(
 
     Args:
         run: The pass.
-        table: The model's tensors.
+        table: The tensors of ``layers``, and of what stands before the first and after the last.
         recompute: What is computed again.
         grad_width: Bytes of an element of the gradients kept.
         step_bytes: What the optimizer computes with.
+        layers: Those of a pipeline stage, which begins at the embedding or ends at the loss if they do; all when None.
+        expert_ways: Ways that each layer's experts are divided.
     """
     config, width = run.config, run.width
+    layers = range(config.n_layers) if layers is None else layers
+    is_first, is_last = layers.start == 0, layers.stop == config.n_layers
     logits, stream = run.tokens * config.vocab_size, run.tokens * config.d_model * width
-    early, late = held_bytes(once(before(run))), once(head(run))
-    layers = _kept_by(run, config.n_layers, recompute)
-    everything = early + layers + held_bytes(late)
-    yield MomentMemory("loss", 0, everything, 2 * logits * run.wide)
-    probabilities = held_bytes(one for one in late if one.part == "loss")
+    early = held_bytes(one for one in once(before(run)) if is_first or one.part == "position")
     table_params = config.vocab_size * config.d_model
-    head_grads = _params(table[-1:]) + (table_params if config.tie_weights else 0)
-    yield MomentMemory("head gradient", head_grads * grad_width, everything - probabilities, logits * width + stream)
-    for layer in _ends(run):
+    head_grads = 0
+    if is_last:
+        late = once(head(run))
+        everything = early + _kept_by(run, layers, recompute) + held_bytes(late)
+        yield MomentMemory("loss", 0, everything, 2 * logits * run.wide)
+        left = everything - held_bytes(one for one in late if one.part == "loss")
+        head_grads = _params(table[-1:]) + (table_params if config.tie_weights else 0)
+        yield MomentMemory("head gradient", head_grads * grad_width, left, logits * width + stream)
+    for layer in _ends(run, layers):
         behind = head_grads + _params_after(table, layer)
-        held = early + _kept_by(run, layer, recompute)
-        yield from _layer(run, table, layer, recompute, behind * grad_width, held, grad_width)
-    second = 2 * table_params * width if config.tie_weights else 0
+        held = early + _kept_by(run, range(layers.start, layer), recompute)
+        yield from _layer(run, table, layer, recompute, behind * grad_width, held, grad_width, expert_ways)
     gradients = _params(table) * grad_width
-    yield MomentMemory("embedding gradient", gradients, early, second + stream)
+    if is_first:
+        second = 2 * table_params * width if config.tie_weights and is_last else 0
+        yield MomentMemory("embedding gradient", gradients, early, second + stream)
     yield MomentMemory("optimizer step", gradients, 0, step_bytes)
 
 
 def _layer(
-    run: Pass, table: TensorTable, layer: int, recompute: Recompute, gradients: int, held: int, grad_width: int
+    run: Pass,
+    table: TensorTable,
+    layer: int,
+    recompute: Recompute,
+    gradients: int,
+    held: int,
+    grad_width: int,
+    expert_ways: int,
 ) -> Iterator[MomentMemory]:
     """Yield the two widest moments of one layer's backward pass: in its feed-forward part, and in its attention."""
     config, kept = run.config, once(block(run, layer))
     stream = run.tokens * config.d_model * run.width
     again = kept if recompute == "full" else kept_by_layer(run, layer, recompute)
-    down, hidden = _feed_forward_work(run, layer)
+    down, hidden = _feed_forward_work(run, layer, expert_ways)
     yield MomentMemory("backward", gradients + down * grad_width, held + held_bytes(again), stream + hidden)
     section = next(s for s in table if s.layers is not None and layer in s.layers)
     done = sum(t.params for t in section.tensors if t.component in _FEED_FORWARD)
@@ -64,7 +85,7 @@ def _layer(
     yield MomentMemory("backward", gradients + done * grad_width, held + left, stream + _attention_work(run))
 
 
-def _feed_forward_work(run: Pass, layer: int) -> tuple[int, int]:
+def _feed_forward_work(run: Pass, layer: int, expert_ways: int) -> tuple[int, int]:
     """Return the parameters of the gradients that come first, and the bytes of the derivatives beside them.
 
     Of a product both factors' derivatives stand beside that of the product. Each expert's weights are a slice of a
@@ -75,7 +96,7 @@ def _feed_forward_work(run: Pass, layer: int) -> tuple[int, int]:
     if not config.has_experts(layer):
         return config.d_ff * config.d_model, run.tokens * config.d_ff * run.width * (2 if settings.gated else 1)
     assert settings.n_experts is not None
-    stack = settings.n_experts * config.d_model * config.d_expert
+    stack = settings.n_experts // expert_ways * config.d_model * config.d_expert
     stacks = 3 if settings.gated else 2
     sent = run.tokens * settings.top_k * config.d_model * run.width
     if (stacks + 2) * stack * run.width < 3 * sent:
@@ -99,17 +120,21 @@ def _attention_work(run: Pass) -> int:
     return run.tokens * vectors * run.width
 
 
-def _ends(run: Pass) -> Iterable[int]:
-    """Return the last and the first layer, and those at which layers with experts begin."""
+def _ends(run: Pass, layers: range) -> Iterable[int]:
+    """Return the last and the first of some layers, and those at which layers with experts begin."""
     config = run.config
     dense = config.feed_forward.n_dense_layers if config.feed_forward.n_experts is not None else 0
-    return sorted({0, config.n_layers - 1, *((dense - 1, dense) if dense else ())}, reverse=True)
+    ends = {layers[0], layers[-1], *((dense - 1, dense) if dense else ())}
+    return sorted((layer for layer in ends if layer in layers), reverse=True)
 
 
-def _kept_by(run: Pass, n_layers: int, recompute: Recompute) -> int:
-    """Return what the first ``n_layers`` keep."""
-    found = sorts(run.config, run.seq_len, n_layers)
-    return sum(count * held_bytes(kept_by_layer(run, first, recompute)) for first, count in found.values())
+def _kept_by(run: Pass, layers: range, recompute: Recompute) -> int:
+    """Return what some consecutive layers keep."""
+    before_them, through = (sorts(run.config, run.seq_len, end) for end in (layers.start, layers.stop))
+    return sum(
+        (count - before_them.get(sort, (0, 0))[1]) * held_bytes(kept_by_layer(run, first, recompute))
+        for sort, (first, count) in through.items()
+    )
 
 
 def _params(sections: Iterable[Section]) -> int:

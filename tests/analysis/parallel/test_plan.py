@@ -143,3 +143,9 @@ def test_what_does_not_fit_says_what_would() -> None:
 def test_what_does_not_come_out_even_is_refused(name: str, layout: Layout, message: str) -> None:
     with pytest.raises(AnalysisError, match=message):
         plan(job(name), layout)
+
+
+def test_a_hidden_layer_that_no_layer_has_need_not_be_divided() -> None:
+    config = load_config("qwen3-30b-a3b", ["d_ff=6145"]).config
+    assert not list(uneven(Job(config, 1, 64), Layout(tensor=2)))
+    assert list(uneven(Job(load_config("llama-3-8b", ["d_ff=6145"]).config, 1, 64), Layout(tensor=2)))

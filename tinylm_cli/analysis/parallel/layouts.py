@@ -56,7 +56,8 @@ def _uneven(job: Job, layout: Layout) -> Iterator[Uneven]:
     wholes = [("tensor", "n_heads", config.n_heads)]
     if config.attention.kind != "latent":
         wholes.append(("tensor", "attention.n_kv_heads", config.n_kv_heads))
-    wholes.append(("tensor", "d_ff", config.d_ff))
+    if not config.has_experts(0):
+        wholes.append(("tensor", "d_ff", config.d_ff))
     if feed_forward.n_experts is not None:
         wholes.append(("tensor", "feed_forward.d_expert", config.d_expert))
     wholes += [("pipeline", "n_layers", config.n_layers), ("context", "seq_len", job.seq_len)]

@@ -13,7 +13,6 @@ from tinylm_cli.analysis.parallel.layouts import layouts, uneven
 from tinylm_cli.analysis.parallel.sharding import stage_table
 from tinylm_cli.analysis.parallel.stage import Likeness, stage_memory
 from tinylm_cli.analysis.parallel.traffic import Sent, traffic
-from tinylm_cli.analysis.training import training_memory
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.plan import Layout, Plan, Traffic, ZeroStage
 
@@ -72,19 +71,8 @@ def _cost(found: Plan) -> tuple[float, int]:
 
 
 def _evaluated(job: Job, layout: Layout, machine: Machine | None) -> Plan:
-    whole = training_memory(
-        job.config,
-        batch_size=job.batch_size,
-        seq_len=job.seq_len // layout.context,
-        dtype=job.dtype,
-        optimizer=job.optimizer,
-        grad_dtype=job.grad_dtype,
-        master_weights=job.master_weights,
-        attention_kernel=job.kernel,
-        recompute=job.recompute,
-    )
     stages = {Likeness.of(job, layout, stage): stage for stage in reversed(range(layout.pipeline))}
-    held = [stage_memory(job, layout, stage, whole) for stage in stages.values()]
+    held = [stage_memory(job, layout, stage) for stage in stages.values()]
     fullest = max(held, key=lambda each: each.total_bytes)
     sent = _traffic(job, layout, list(stages.values()))
     bubble = (layout.pipeline - 1) / (layout.pipeline - 1 + layout.micro_batches)

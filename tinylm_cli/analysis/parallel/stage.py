@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
-from tinylm_cli.analysis.activations import Sort, sorts
+from tinylm_cli.analysis.activations import Sort, activation_bytes, sorts
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.memory import build_bytes
+from tinylm_cli.analysis.moments import moments
 from tinylm_cli.analysis.optimizers import optimizer_bytes
 from tinylm_cli.analysis.parallel.job import Job
 from tinylm_cli.analysis.parallel.sharding import is_routed, stage_layers, stage_table
 from tinylm_cli.analysis.params import total_params
+from tinylm_cli.analysis.saved import Pass
 from tinylm_cli.analysis.table import Section, TensorTable, tensor_table
 from tinylm_cli.analysis.training import parts_of
-from tinylm_cli.reports.memory import Activations, KeptPart, TrainingMemory
+from tinylm_cli.reports.memory import Activations, KeptPart
 from tinylm_cli.reports.plan import Layout, StageMemory
 
 
@@ -45,8 +48,8 @@ def _layers_by_sort(job: Job, layout: Layout, stage: int) -> dict[Sort, int]:
     return {sort: count - before.get(sort, (0, 0))[1] for sort, (_, count) in through.items()}
 
 
-def stage_memory(job: Job, layout: Layout, stage: int, whole: TrainingMemory) -> StageMemory:
-    """Return what a GPU of ``stage`` holds, ``whole`` being what one GPU without others would hold."""
+def stage_memory(job: Job, layout: Layout, stage: int) -> StageMemory:
+    """Return what a GPU of ``stage`` holds."""
     table = stage_table(job.config, layout, stage)
     under_way = (
         layout.micro_batches if layout.schedule == "gpipe" else min(layout.pipeline - stage, layout.micro_batches)
@@ -74,15 +77,18 @@ def stage_memory(job: Job, layout: Layout, stage: int, whole: TrainingMemory) ->
         "optimizer state": state,
         "gradients": gradients,
         "gathered layers": gathered,
-        "activations": under_way * _activations(job, layout, stage, whole.activations),
-        "working memory": _working(layout, stage, whole),
+        "activations": under_way * _activations(job, layout, stage),
+        "working memory": _working(
+            job, Layout(pipeline=layout.pipeline, context=layout.context, expert=layout.expert), stage
+        )
+        // layout.tensor,
     }
     return StageMemory(stage, total_params(table), under_way, sum(named.values()), parts_of(named))
 
 
-def _activations(job: Job, layout: Layout, stage: int, kept: Activations) -> int:
+def _activations(job: Job, layout: Layout, stage: int) -> int:
     """Return what one micro-batch keeps on a GPU for its backward pass."""
-    counts = _layers_by_sort(job, layout, stage)
+    counts, kept = _layers_by_sort(job, layout, stage), _kept(job, layout.context)
     held = 0
     for sort, layer in zip(sorts(job.config, kept.seq_len, job.config.n_layers), kept.layers, strict=True):
         held += counts.get(sort, 0) * sum(_on_one_gpu(part, layout) for part in layer.parts)
@@ -93,11 +99,41 @@ def _activations(job: Job, layout: Layout, stage: int, kept: Activations) -> int
     return held
 
 
-def _working(layout: Layout, stage: int, whole: TrainingMemory) -> int:
-    """Return what a backward pass holds beside what was kept: where it begins in the last stage, else in a layer."""
-    is_last = stage == layout.pipeline - 1
-    held = [m.activations_bytes + m.working_bytes for m in whole.moments if is_last or m.name == "backward"]
-    return max(max(held) - whole.activations.kept_bytes, 0) // layout.tensor
+@lru_cache(maxsize=256)  # layouts by the thousand differ in what does not matter to this
+def _kept(job: Job, context: int) -> Activations:
+    """Return what the whole model keeps of one micro-batch."""
+    return activation_bytes(
+        job.config,
+        batch_size=job.batch_size,
+        seq_len=job.seq_len // context,
+        dtype=job.dtype,
+        attention_kernel=job.kernel,
+        recompute=job.recompute,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _working(job: Job, layout: Layout, stage: int) -> int:
+    """Return what a backward pass through a stage holds at its widest beside what the stage kept, in whole tensors.
+
+    Args:
+        job: What is trained.
+        layout: Stages, and ways that sequences and experts are divided; nothing else of it matters here.
+        stage: Which stage.
+    """
+    width = DTYPE_BYTES[job.dtype]
+    run = Pass(job.config, job.batch_size, job.seq_len // layout.context, width, job.kernel, "cuda")
+    found = moments(
+        run,
+        stage_table(job.config, Layout(pipeline=layout.pipeline), stage),
+        recompute=job.recompute,
+        grad_width=DTYPE_BYTES[job.grad_dtype or job.dtype],
+        step_bytes=0,
+        layers=stage_layers(job.config, layout, stage),
+        expert_ways=layout.expert,
+    )
+    widest = max(moment.activations_bytes + moment.working_bytes for moment in found)
+    return max(widest - _activations(job, layout, stage), 0)
 
 
 def _on_one_gpu(part: KeptPart, layout: Layout) -> int:

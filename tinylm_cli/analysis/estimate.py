@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tinylm_cli.analysis.flops import analyse_flops, decode_flops, prefill_flops, train_flops
 from tinylm_cli.analysis.inference import inference_memory
 from tinylm_cli.analysis.memory import kv_cache_bytes
-from tinylm_cli.analysis.parallel.job import Job, Machine
+from tinylm_cli.analysis.parallel.job import KERNEL_EFFICIENCY, Job, Machine
 from tinylm_cli.analysis.parallel.plan import plan, plans
 from tinylm_cli.analysis.params import active_params, total_params
 from tinylm_cli.analysis.roofline import (
@@ -48,7 +48,9 @@ class Request(NamedTuple):
         accelerator: The GPU, or None.
         gpus: How many train the model.
         layout: How the work is divided among them; None for the quickest way there is.
-        utilisation: Share of the peak that training reaches.
+        global_batch: Sequences between updates, where layouts are ranked; about 4M tokens when None.
+        kernel_efficiency: Share of the peak that each of several GPUs reaches while it computes.
+        utilisation: Share of the peak that training on one GPU reaches; what it is on several follows from the plan.
         usd_per_gpu_hour: What an hour of one costs, if known.
         budget_tokens: Tokens to train on; the compute-optimal number when None.
     """
@@ -64,6 +66,8 @@ class Request(NamedTuple):
     accelerator: Accelerator | None = None
     gpus: int = 1
     layout: Layout | None = None
+    global_batch: int | None = None
+    kernel_efficiency: float = KERNEL_EFFICIENCY
     utilisation: float = TYPICAL_UTILISATION
     usd_per_gpu_hour: float | None = None
     budget_tokens: int | None = None
@@ -121,7 +125,7 @@ def estimate(loaded: LoadedConfig, asked: Request) -> EstimateReport:
             dtype=asked.dtype,
             train_flops_per_token=round(train_flops(config, batch_size=1, seq_len=asked.seq_len) / asked.seq_len),
             budget_tokens=budget,
-            utilisation=asked.utilisation,
+            utilisation=asked.utilisation if not ranked or ranked[0].utilisation is None else ranked[0].utilisation,
             usd_per_gpu_hour=asked.usd_per_gpu_hour,
         ),
         optimum=compute_optimum(active, budget),
@@ -140,7 +144,7 @@ def _plans(config: ModelConfig, asked: Request) -> tuple[Plan, ...]:
     if asked.layout is not None:
         return (plan(job, asked.layout, machine),)
     assert machine is not None, "which layout is quickest depends on the GPU"
-    found = plans(job, asked.gpus, machine)
+    found = plans(job, asked.gpus, machine, asked.global_batch)
     if not found:
         raise AnalysisError(
             f"no way to divide the work among {asked.gpus} GPUs fits in the memory of each",
@@ -156,8 +160,9 @@ def _machine(asked: Request) -> Machine | None:
     return Machine(
         accelerator.capacity_bytes,
         peak_flops(accelerator, asked.dtype),
-        asked.utilisation,
+        asked.kernel_efficiency,
         accelerator.link_bytes_per_second,
+        accelerator.one_peer_bytes_per_second,
         accelerator.network_bytes_per_second,
         accelerator.gpus_per_node,
     )

@@ -128,9 +128,35 @@ def estimate(
         str | None,
         typer.Option(metavar="COUNT", help="Tokens to train on; 20 a parameter when absent.", show_default=False),
     ] = None,
+    global_batch: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Sequences that all GPUs read between updates; about 4M tokens when absent.",
+            show_default=False,
+        ),
+    ] = None,
+    kernel_efficiency: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            min=0.001,
+            max=1,
+            help="Share of its peak that each of several GPUs reaches while it computes; 0.55 when absent.",
+            show_default=False,
+        ),
+    ] = None,
     utilisation: Annotated[
-        float, typer.Option(metavar="SHARE", min=0.001, max=1, help="Share of the GPU's peak that training reaches.")
-    ] = 0.4,
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            min=0.001,
+            max=1,
+            help="Share of its peak that training on one GPU reaches; 0.4 when absent.",
+            show_default=False,
+        ),
+    ] = None,
     price: Annotated[
         float | None, typer.Option(metavar="USD", min=0, help="What a GPU costs an hour.", show_default=False)
     ] = None,
@@ -150,11 +176,14 @@ def estimate(
     """  # fmt: skip
     from tinylm_cli.analysis.estimate import Request
     from tinylm_cli.analysis.estimate import estimate as estimated
+    from tinylm_cli.analysis.parallel.job import KERNEL_EFFICIENCY
+    from tinylm_cli.analysis.roofline import TYPICAL_UTILISATION
     from tinylm_cli.config.hardware import load_hardware
     from tinylm_cli.interop.load import load_config
     from tinylm_cli.render.views.estimate import estimate_view
 
     _require_effect(gpu=gpu, gpus=gpus, plan=plan, hardware=hardware, price=price)
+    _require_part(gpu, gpus, utilisation=utilisation, kernel_efficiency=kernel_efficiency, global_batch=global_batch)
     loaded = load_config(config, set_ or ())
     asked = Request(
         batch_size=batch_size,
@@ -167,7 +196,9 @@ def estimate(
         quantization=quantize.value,
         accelerator=load_hardware(gpu, hardware) if gpu is not None else None,
         gpus=gpus,
-        utilisation=utilisation,
+        global_batch=global_batch,
+        kernel_efficiency=kernel_efficiency or KERNEL_EFFICIENCY,
+        utilisation=utilisation or TYPICAL_UTILISATION,
         usd_per_gpu_hour=price,
         budget_tokens=_tokens(budget_tokens) if budget_tokens is not None else None,
     )
@@ -188,16 +219,46 @@ def _require_effect(*, gpu: str | None, gpus: int, plan: str | None, hardware: s
         raise UsageError("--plan auto ranks by time", help="name the GPU, for example with --gpu h100-sxm")
 
 
+def _require_part(
+    gpu: str | None,
+    gpus: int,
+    *,
+    utilisation: float | None,
+    kernel_efficiency: float | None,
+    global_batch: int | None,
+) -> None:
+    """Refuse what one GPU is asked that only several have, and the other way round."""
+    if gpu is None:
+        for option, given in (("--utilisation", utilisation), ("--kernel-efficiency", kernel_efficiency)):
+            if given is not None:
+                raise UsageError(f"{option} is about a GPU", help="name it, for example with --gpu h100-sxm")
+    if gpus > 1 and utilisation is not None:
+        message = f"--utilisation is what comes out of a plan for {gpus} GPUs"
+        raise UsageError(message, help="give --kernel-efficiency, what each of them reaches while it computes")
+    if gpus == 1 and kernel_efficiency is not None:
+        message = "--kernel-efficiency is for plans, which add traffic and waiting"
+        raise UsageError(message, help="give --utilisation for one GPU, or --gpus 8")
+    if gpus == 1 and global_batch is not None:
+        raise UsageError("--global-batch is read by several GPUs", help="say how many, for example with --gpus 8")
+
+
 def _layout(loaded: LoadedConfig, asked: Request, plan: str | None) -> Layout | None:
     """Return the layout that is asked for: replicas that divide all they can where no plan is and no GPU is known."""
     if plan == AUTO or asked.gpus == 1 or (plan is None and asked.accelerator is not None):
         return None
     from tinylm_cli.analysis.parallel.job import Job
-    from tinylm_cli.cli.plan_option import read_layout, require_even
+    from tinylm_cli.analysis.parallel.layouts import sequences_per_step
+    from tinylm_cli.cli.plan_option import read_layout, require_even, with_micro_batches
     from tinylm_cli.reports.plan import Layout
 
-    if plan is None:
-        return Layout(data=asked.gpus, zero=3)
-    layout = read_layout(plan, asked.gpus)
-    require_even(loaded, Job(loaded.config, asked.batch_size, asked.seq_len), layout, plan)
+    job = Job(loaded.config, asked.batch_size, asked.seq_len)
+    layout = with_micro_batches(
+        Layout(data=asked.gpus, zero=3) if plan is None else read_layout(plan, asked.gpus),
+        plan or "",
+        batch_size=asked.batch_size,
+        sequences=asked.global_batch or sequences_per_step(job, asked.gpus),
+        global_batch=asked.global_batch,
+    )
+    if plan is not None:
+        require_even(loaded, job, layout, plan)
     return layout

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tinylm_cli.config.codes import clip, diagnostic, refusal
 from tinylm_cli.config.guesses import suggest
 from tinylm_cli.config.source import Source
-from tinylm_cli.errors import Diagnostic, Label, Span
+from tinylm_cli.errors import Diagnostic, Label, Span, UsageError
 from tinylm_cli.reports.plan import Layout
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ FIELDS = {
     "zero": "zero",
     "mb": "micro_batches",
     "schedule": "schedule",
+    "vp": "virtual",
 }
 """What a plan may say, and the field of a layout that each word is."""
 
@@ -76,6 +77,35 @@ def read_layout(written: str, gpus: int) -> Layout:
     if mistakes:
         raise refusal(mistakes)
     return layout
+
+
+def with_micro_batches(
+    layout: Layout, written: str, *, batch_size: int, sequences: int, global_batch: int | None
+) -> Layout:
+    """Return a layout that reads ``sequences`` between updates, unless the plan says its ``mb``.
+
+    Args:
+        layout: What the plan says.
+        written: The plan.
+        batch_size: Sequences in one pass of a replica.
+        sequences: Sequences in a step where the plan does not say.
+        global_batch: Those asked for, or None.
+
+    Raises:
+        UsageError: If replicas do not share what is asked for evenly, or the plan says otherwise.
+    """
+    at_once = layout.data * batch_size
+    if "mb" in (word.partition("=")[0] for word, _ in _words(written)):
+        if global_batch is not None and global_batch != at_once * layout.micro_batches:
+            product = f"mb {layout.micro_batches} × dp {layout.data} × --batch-size {batch_size}"
+            message = f"--global-batch {global_batch} is not {product}, {at_once * layout.micro_batches} sequences"
+            raise UsageError(message, help="leave mb out: it is worked out")
+        return layout
+    if sequences % at_once:
+        nearest = at_once * max(round(sequences / at_once), 1)
+        message = f"--global-batch {sequences} is no multiple of dp {layout.data} × --batch-size {batch_size}"
+        raise UsageError(message, help=f"for example --global-batch {nearest}")
+    return replace(layout, micro_batches=sequences // at_once)
 
 
 def require_even(loaded: LoadedConfig, job: Job, layout: Layout, written: str) -> None:

@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tinylm_cli.analysis.activations import check_sizes
-from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.flops import train_flops
 from tinylm_cli.analysis.parallel.job import Job, Machine
-from tinylm_cli.analysis.parallel.layouts import layouts, uneven
-from tinylm_cli.analysis.parallel.sharding import stage_table
+from tinylm_cli.analysis.parallel.layouts import layouts, sequences_per_step, uneven
 from tinylm_cli.analysis.parallel.stage import Likeness, stage_memory
-from tinylm_cli.analysis.parallel.traffic import Sent, traffic
+from tinylm_cli.analysis.parallel.step import Stage, balance, step_seconds
+from tinylm_cli.analysis.parallel.traffic import traffic
 from tinylm_cli.errors import AnalysisError
-from tinylm_cli.reports.plan import Layout, Plan, Traffic, ZeroStage
+from tinylm_cli.reports.plan import Layout, Plan, ZeroStage
 
 
 def plan(job: Job, layout: Layout, machine: Machine | None = None) -> Plan:
@@ -45,24 +44,32 @@ def plan(job: Job, layout: Layout, machine: Machine | None = None) -> Plan:
     return replace(found, remedies=tuple(_remedies(job, layout, machine)))
 
 
-def plans(job: Job, gpus: int, machine: Machine) -> tuple[Plan, ...]:
-    """Return every layout of ``gpus`` GPUs that comes out even and fits, the quickest for each token first.
+def plans(job: Job, gpus: int, machine: Machine, sequences: int | None = None) -> tuple[Plan, ...]:
+    """Return the layouts of ``gpus`` GPUs that come out even and fit, the quickest for each token first.
 
-    All ways to write the number as a product of data, tensor, pipeline and context parallelism are tried, with every
-    ZeRO stage, and with experts divided every way that their number allows; tensor parallelism within a node. All read
-    as many tokens between updates: what ``PASSES_PER_STEP`` passes of every GPU would read.
+    Those of :func:`layouts` are tried. Of layouts that differ in ZeRO alone, one that is no quicker than another and
+    holds as much or more is left out.
 
     Args:
         job: What is trained; a pass of each replica reads ``batch_size`` sequences.
         gpus: How many there are.
         machine: What they are.
+        sequences: Read before each update; :func:`sequences_per_step` when None.
     """
-    fitting = [
-        found
-        for layout in layouts(job, gpus, machine)
-        if not uneven(job, layout) and (found := _evaluated(job, layout, machine)).fits
-    ]
+    found: dict[Layout, list[Plan]] = {}
+    for layout in layouts(job, gpus, machine, sequences or sequences_per_step(job, gpus)):
+        each = _evaluated(job, layout, machine)
+        if each.fits:
+            found.setdefault(replace(layout, zero=0), []).append(each)
+    fitting = [each for alike in found.values() for each in alike if not any(_beats(one, each) for one in alike)]
     return tuple(sorted(fitting, key=_cost))
+
+
+def _beats(one: Plan, other: Plan) -> bool:
+    """Return whether a plan is at least as quick as another and holds less, or as much by less of ZeRO."""
+    if _cost(one)[0] > _cost(other)[0]:
+        return False
+    return (one.fullest.total_bytes, one.layout.zero) < (other.fullest.total_bytes, other.layout.zero)
 
 
 def _cost(found: Plan) -> tuple[float, int]:
@@ -71,12 +78,15 @@ def _cost(found: Plan) -> tuple[float, int]:
 
 
 def _evaluated(job: Job, layout: Layout, machine: Machine | None) -> Plan:
-    stages = {Likeness.of(job, layout, stage): stage for stage in reversed(range(layout.pipeline))}
-    held = [stage_memory(job, layout, stage) for stage in stages.values()]
-    fullest = max(held, key=lambda each: each.total_bytes)
-    sent = _traffic(job, layout, list(stages.values()))
-    bubble = (layout.pipeline - 1) / (layout.pipeline - 1 + layout.micro_batches)
+    alike: dict[Likeness, list[int]] = {}
+    for stage in range(layout.pipeline):
+        alike.setdefault(Likeness.of(job, layout, stage), []).append(stage)
+    stages = tuple(Stage(found[0], len(found), traffic(job, layout, found[0], machine)) for found in alike.values())
+    fullest = max((stage_memory(job, layout, stage.first) for stage in stages), key=lambda each: each.total_bytes)
+    sent = max((stage.sent for stage in stages), key=lambda each: sum(one.sent_bytes for one in each))
     tokens = layout.data * layout.micro_batches * job.batch_size * job.seq_len
+    even = balance(job, layout, stages)
+    seconds = None if machine is None else step_seconds(job, layout, machine, stages)
     return Plan(
         layout=layout,
         gpus=layout.gpus,
@@ -84,32 +94,23 @@ def _evaluated(job: Job, layout: Layout, machine: Machine | None) -> Plan:
         seq_len=job.seq_len,
         tokens_per_step=tokens,
         fullest=fullest,
-        bubble=bubble,
+        bubble=even.bubble,
+        slowest_stage=even.slowest_stage,
+        imbalance=even.imbalance,
         traffic=sent,
         capacity_bytes=None if machine is None else machine.capacity_bytes,
         fits=None if machine is None else fullest.total_bytes <= machine.capacity_bytes,
-        step_seconds=None if machine is None else _step_seconds(job, layout, machine, sent, bubble),
+        step_seconds=seconds,
+        kernel_efficiency=None if machine is None else machine.kernel_efficiency,
+        utilisation=None if machine is None or seconds is None else _utilisation(job, tokens, layout, machine, seconds),
         remedies=(),
     )
 
 
-def _traffic(job: Job, layout: Layout, stages: list[int]) -> tuple[Traffic, ...]:
-    """Return what the stage that sends most sends."""
-    width, grad_width = DTYPE_BYTES[job.dtype], DTYPE_BYTES[job.grad_dtype or job.dtype]
-    given = Sent(job.config, job.batch_size, job.seq_len, width, grad_width, job.recompute)
-    sent = [traffic(given, layout, stage, stage_table(job.config, layout, stage)) for stage in stages]
-    return max(sent, key=lambda each: sum(one.sent_bytes for one in each))
-
-
-def _step_seconds(job: Job, layout: Layout, machine: Machine, sent: tuple[Traffic, ...], bubble: float) -> float:
-    flops = train_flops(job.config, batch_size=job.batch_size, seq_len=job.seq_len, recompute=job.recompute)
-    each = flops * layout.micro_batches / (layout.tensor * layout.pipeline * layout.context)
-    computing = each / (machine.peak_flops_per_second * machine.utilisation) / (1 - bubble)
-    return computing + sum(
-        one.sent_bytes
-        / (machine.link_bytes_per_second if one.reach <= machine.gpus_per_node else machine.network_bytes_per_second)
-        for one in sent
-    )
+def _utilisation(job: Job, tokens: int, layout: Layout, machine: Machine, seconds: float) -> float:
+    """Return the share of the peak that goes into the model's own FLOPs."""
+    flops = train_flops(job.config, batch_size=1, seq_len=job.seq_len) * tokens // job.seq_len
+    return flops / (layout.gpus * machine.peak_flops_per_second * seconds)
 
 
 def _remedies(job: Job, layout: Layout, machine: Machine) -> Iterator[str]:

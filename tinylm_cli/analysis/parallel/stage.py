@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
+from math import ceil
 from typing import NamedTuple
 
 from tinylm_cli.analysis.activations import Sort, activation_bytes, sorts
@@ -18,6 +20,8 @@ from tinylm_cli.analysis.table import Section, TensorTable, tensor_table
 from tinylm_cli.analysis.training import parts_of
 from tinylm_cli.reports.memory import Activations, KeptPart
 from tinylm_cli.reports.plan import Layout, StageMemory
+
+_AT_THE_END = ("ln_f", "lm_head", "loss")
 
 
 class Likeness(NamedTuple):
@@ -51,9 +55,7 @@ def _layers_by_sort(job: Job, layout: Layout, stage: int) -> dict[Sort, int]:
 def stage_memory(job: Job, layout: Layout, stage: int) -> StageMemory:
     """Return what a GPU of ``stage`` holds."""
     table = stage_table(job.config, layout, stage)
-    under_way = (
-        layout.micro_batches if layout.schedule == "gpipe" else min(layout.pipeline - stage, layout.micro_batches)
-    )
+    under_way, heads = _under_way(layout, stage)
     width, grad_width = DTYPE_BYTES[job.dtype], DTYPE_BYTES[job.grad_dtype or job.dtype]
     moments = 4 if job.has_copy else width
     weights = master = gradients = gathered = 0
@@ -77,7 +79,9 @@ def stage_memory(job: Job, layout: Layout, stage: int) -> StageMemory:
         "optimizer state": state,
         "gradients": gradients,
         "gathered layers": gathered,
-        "activations": under_way * _activations(job, layout, stage),
+        "activations": round(under_way * _in_layers(job, layout, stage))
+        + heads * _at_the_end(job, layout, stage)
+        + ceil(under_way) * _at_the_start(job, layout, stage),
         "working memory": _working(
             job, Layout(pipeline=layout.pipeline, context=layout.context, expert=layout.expert), stage
         )
@@ -86,17 +90,48 @@ def stage_memory(job: Job, layout: Layout, stage: int) -> StageMemory:
     return StageMemory(stage, total_params(table), under_way, sum(named.values()), parts_of(named))
 
 
+def _under_way(layout: Layout, stage: int) -> tuple[float, int]:
+    """Return how many micro-batches a stage holds at once in its layers, and how many at the loss.
+
+    With ``1f1b`` as many as there are stages to come; where c chunks of each stage take turns, stage s of p has
+    ``2 · (p - s - 1) + (c - 1) · p + 1`` micro-batches in one of them each, and only the last chunk ends at the loss.
+
+    References:
+        Narayanan et al. 2021, section 2.2, https://arxiv.org/abs/2104.04473;
+        Korthikanti et al. 2022, section 4.2.3, https://arxiv.org/abs/2205.05198
+    """
+    if layout.schedule == "gpipe":
+        return layout.micro_batches, layout.micro_batches
+    to_come, chunks = layout.pipeline - stage, layout.virtual
+    if chunks == 1:
+        return min(to_come, layout.micro_batches), 1
+    chunks_held = 2 * (to_come - 1) + (chunks - 1) * layout.pipeline + 1
+    return min(chunks_held / chunks, layout.micro_batches), 1
+
+
 def _activations(job: Job, layout: Layout, stage: int) -> int:
     """Return what one micro-batch keeps on a GPU for its backward pass."""
+    return sum(found(job, layout, stage) for found in (_at_the_start, _in_layers, _at_the_end))
+
+
+def _in_layers(job: Job, layout: Layout, stage: int) -> int:
     counts, kept = _layers_by_sort(job, layout, stage), _kept(job, layout.context)
-    held = 0
-    for sort, layer in zip(sorts(job.config, kept.seq_len, job.config.n_layers), kept.layers, strict=True):
-        held += counts.get(sort, 0) * sum(_on_one_gpu(part, layout) for part in layer.parts)
-    is_first, is_last = stage == 0, stage == layout.pipeline - 1
-    for part in kept.outside:
-        if is_last if part.name in ("ln_f", "lm_head", "loss") else is_first or part.name == "position":
-            held += _on_one_gpu(part, layout)
-    return held
+    return sum(
+        counts.get(sort, 0) * sum(_on_one_gpu(part, layout) for part in layer.parts)
+        for sort, layer in zip(sorts(job.config, kept.seq_len, job.config.n_layers), kept.layers, strict=True)
+    )
+
+
+def _at_the_start(job: Job, layout: Layout, stage: int) -> int:
+    """Return what the embedding keeps, in the first stage, and tables of positions, in every one."""
+    outside = (part for part in _kept(job, layout.context).outside if part.name not in _AT_THE_END)
+    return sum(_on_one_gpu(part, layout) for part in outside if stage == 0 or part.name == "position")
+
+
+def _at_the_end(job: Job, layout: Layout, stage: int) -> int:
+    """Return what the final norm, the head and the loss keep, in the last stage."""
+    outside = (part for part in _kept(job, layout.context).outside if part.name in _AT_THE_END)
+    return sum(_on_one_gpu(part, layout) for part in outside) if stage == layout.pipeline - 1 else 0
 
 
 @lru_cache(maxsize=256)  # layouts by the thousand differ in what does not matter to this
@@ -112,6 +147,11 @@ def _kept(job: Job, context: int) -> Activations:
     )
 
 
+def _undivided(layout: Layout) -> Layout:
+    """Return what of a layout decides how many and how large the tensors are that a stage works on."""
+    return Layout(pipeline=layout.pipeline, context=layout.context, expert=layout.expert, virtual=layout.virtual)
+
+
 @lru_cache(maxsize=4096)
 def _working(job: Job, layout: Layout, stage: int) -> int:
     """Return what a backward pass through a stage holds at its widest beside what the stage kept, in whole tensors.
@@ -125,7 +165,7 @@ def _working(job: Job, layout: Layout, stage: int) -> int:
     run = Pass(job.config, job.batch_size, job.seq_len // layout.context, width, job.kernel, "cuda")
     found = moments(
         run,
-        stage_table(job.config, Layout(pipeline=layout.pipeline), stage),
+        stage_table(job.config, replace(layout, expert=1), stage),
         recompute=job.recompute,
         grad_width=DTYPE_BYTES[job.grad_dtype or job.dtype],
         step_bytes=0,

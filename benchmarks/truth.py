@@ -23,7 +23,8 @@ import torch
 from benchmarks.footprint import OPTIMIZERS, cuda_peak_bytes, peak_bytes, saved_bytes
 from benchmarks.hollow import hollow_model
 from benchmarks.scaled import scaled_down
-from tinylm_cli.analysis.activations import activation_bytes, module_kernel
+from tinylm_cli.analysis.activations import activation_bytes
+from tinylm_cli.analysis.kernels import module_kernel
 from tinylm_cli.analysis.training import training_memory
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.presets import gallery, presets

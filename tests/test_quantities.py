@@ -1,4 +1,4 @@
-"""Bytes in words, the same in every room."""
+"""Bytes and plurals in words, the same in every room."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.quantities import Quantity, binary_bytes
+from tinylm_cli.quantities import Quantity, binary_bytes, counted
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,8 @@ def test_bytes_are_near_and_named_right(value: int) -> None:
     number, unit = binary_bytes(value).split(" ")
     scale = 1024 ** ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].index(unit)
     assert abs(float(number.replace(",", "")) * scale - value) <= 0.006 * value
+
+
+@pytest.mark.parametrize(("value", "text"), [(0, "0 layers"), (1, "1 layer"), (2, "2 layers"), (1024, "1,024 layers")])
+def test_one_is_not_many(value: int, text: str) -> None:
+    assert counted(value, "layer") == text

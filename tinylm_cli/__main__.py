@@ -23,8 +23,11 @@ def main() -> None:
 
         gc.freeze()
         gc.enable()
-        exit_code = run(sys.argv[1:])
-        sys.stdout.flush()
+        try:
+            exit_code = run(sys.argv[1:])
+            sys.stdout.flush()
+        finally:
+            _ignore_signals()
     except KeyboardInterrupt:
         exit_code = 130
     except BrokenPipeError:
@@ -43,6 +46,13 @@ def _prepare_signals() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores it, and so do we then
             signal.signal(number, _on_terminate)
+
+
+def _ignore_signals() -> None:
+    """Let nothing interrupt the end, which is near: Ctrl-C is often pressed twice."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _prepare_streams() -> None:

@@ -1,4 +1,4 @@
-"""Quantities that several rooms share and that belong to none: two limits, numbers in words, bytes in words.
+"""Quantities that several rooms share and that belong to none: two limits, numbers in words, bytes in words, plurals.
 
 Imports nothing of the package.
 """
@@ -41,3 +41,8 @@ def binary_bytes(value: int) -> Quantity:
     scaled = value / 1024**exponent
     digits = f"{scaled:,.{0 if scaled >= 1000 else 1 if scaled >= 10 else 2}f}"
     return Quantity(f"{digits} {_BINARY[exponent - 1]}", value)
+
+
+def counted(value: int, noun: str) -> str:
+    """Return ``1 token``, ``1,024 tokens``; of several words the last is the noun."""
+    return f"{value:,} {noun}" if value == 1 else f"{value:,} {noun}s"

@@ -64,9 +64,9 @@ def test_a_budget_of_training_is_held_to_the_peak_of_that_training() -> None:
     loaded = load_config("tiny", ("budget.max_train_bytes_per_gpu=1MB", "budget.batch_size=3", "budget.seq_len=10"))
     (claim,) = budget_claims(loaded.config)
     peak = training_memory(loaded.config, batch_size=3, seq_len=10, dtype="bfloat16").peak_bytes
-    assert (claim.text, measure(loaded.config, claim).value) == ("train_peak_bytes <= 1MB", peak)
+    assert (claim.text, measure(loaded.config, claim).value) == ("train_bytes_per_gpu <= 1MB", peak)
     (told,) = _failures(loaded, claim)
-    assert told.message.startswith(f"train_peak_bytes {peak:,} ")
+    assert told.message.startswith(f"train_bytes_per_gpu {peak:,} ")
     assert "is over budget.max_train_bytes_per_gpu 1MB by" in told.message
 
 

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm_cli.analysis.compare import compare
+from tinylm_cli.analysis.inference import inference_memory
 from tinylm_cli.analysis.memory import kv_cache_bytes
 from tinylm_cli.analysis.params import analyse_params
+from tinylm_cli.analysis.training import training_memory
 from tinylm_cli.config.loader import LoadedConfig, load_config
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.compare import CompareReport, FigureDifference
@@ -101,7 +103,21 @@ def test_bytes_are_of_the_dtype_and_the_length_that_are_asked_for() -> None:
     longer = loaded("c", max_len=2048)
     assert figures(compare([one, longer]))["kv_cache_bytes"].ratios == (1.0, 2.0)
     assert fields(compare([one, longer], seq_len=7)) == {"max_len": (1024, 2048)}
-    assert not compare([one, longer], seq_len=7).figures
+    table = (0, 1024 * 64 * 4)  # of positions: the model holds it whole
+    at_seven = figures(compare([one, longer], seq_len=7))
+    assert {name: each.differences for name, each in at_seven.items()} == dict.fromkeys(
+        ("train_bytes_per_gpu", "serve_bytes"), table
+    )
+
+
+def test_memory_to_train_and_to_serve_is_that_of_the_estimate() -> None:
+    models = [loaded("a"), loaded("b", n_layers=7)]
+    found = figures(compare(models, dtype="bfloat16", seq_len=100))
+    given: dict[str, Any] = {"batch_size": 1, "seq_len": 100, "dtype": "bfloat16"}
+    configs = [model.config for model, _ in models]
+    train = tuple(training_memory(config, **given).peak_bytes for config in configs)
+    assert found["train_bytes_per_gpu"].values == train
+    assert found["serve_bytes"].values == tuple(inference_memory(config, **given).total_bytes for config in configs)
 
 
 @given(st.data())

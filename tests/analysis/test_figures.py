@@ -13,7 +13,7 @@ from tinylm_cli.interop.load import load_config
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_name_ends_in_its_unit(name: str) -> None:
-    assert name.endswith((f"_{FIGURES[name].unit}", f"_{FIGURES[name].unit}_per_token"))
+    assert name.endswith(tuple(f"_{FIGURES[name].unit}{of}" for of in ("", "_per_gpu", "_per_token")))
 
 
 @given(config=small_configs())

@@ -113,7 +113,7 @@ def test_a_higher_utilisation_is_faster(per_token: int, tokens: int, utilisation
 def test_a_type_that_the_hardware_lacks_is_refused_with_those_it_has() -> None:
     with pytest.raises(UsageError, match="v100-16gb does not multiply bfloat16") as raised:
         peak_flops(load_hardware("v100"), "bfloat16")
-    assert raised.value.help == "it has float32, float16"
+    assert raised.value.help == "give --dtype float32 or float16"
     with pytest.raises(UsageError, match="h100-sxm does not multiply float64"):
         peak_flops(H100, "float64")
 

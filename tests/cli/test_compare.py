@@ -68,7 +68,7 @@ def test_csv_is_exact_and_has_its_header_without_a_difference(here: Here) -> Non
         (["tiny", "HEAD:absent.yaml", "--exit-code"], 2),
         (["tiny", "--exit-code"], 2),
         (["tiny", "@n_layers=0"], 1),
-        (["tiny", "small", "--seq-len", "1025"], 2),
+        (["tiny", "small", "--seq-len", "1025"], 1),
         ([], 2),
     ],
     ids=str,
@@ -84,10 +84,15 @@ def test_no_difference_is_said(here: Here) -> None:
     assert (document["same"], document["fields"], document["figures"]) == (True, [], [])
 
 
-def test_a_length_beyond_a_model_is_refused_with_the_longest_that_is_not(here: Here) -> None:
-    result = here("compare", "tiny", "toy.yaml", "--seq-len", "33")
-    assert "--seq-len 33 is over the max_len of toy, which is 32" in result.err
-    assert "ask for 32 or less" in result.err
+def test_a_length_beyond_some_models_is_told_at_each_of_their_places(here: Here) -> None:
+    result = here("compare", "tiny", "toy.yaml", "toy.yaml@max_len=16", "--seq-len", "33")
+    assert "--seq-len 33 is longer than max_len 32 of toy and 16 of toy, max_len=16" in " ".join(result.err.split())
+    assert "1 | --seq-len 33" in result.err
+    assert "7 | max_len: 32" in result.err
+    assert "1 | max_len=16" in result.err
+    assert "1024" not in result.err
+    assert "write --seq-len 16 or less, or add @max_len=33 to the name" in " ".join(result.err.split())
+    assert here("compare", "tiny", "toy.yaml@max_len=33", "--seq-len", "33").code == 0
 
 
 def test_standard_input_is_read_once_for_all_that_name_it(here: Here, folder: Path) -> None:

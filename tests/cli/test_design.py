@@ -116,22 +116,16 @@ def test_nothing_found_fails_and_writes_nothing(here: Here, folder: Path) -> Non
     ("words", "says"),
     [
         ("", "there is nothing to aim at"),
-        ("--params 8Q", "--params 8Q: expected a count such as 125M"),
-        ("--params 0", "--params 0: expected more than 0"),
-        ("--max-kv-bytes 1GiG", "--max-kv-bytes 1GiG: expected a size such as 24GiB"),
-        ("--max-flops-per-token many", "--max-flops-per-token many: expected a number of operations"),
         ("--params 1M --family llamma", "did you mean llama?"),
         ("--params 1M --tolerance 2", "--tolerance 2"),
-        ("--params 1M --tolerance nan", "--tolerance nan: expected a share from 0 to 1"),
+        ("--params 1M --tolerance nan", "--tolerance nan: expected a number from 0 to 1"),
         ("--params 125M --pick 5000", "--pick 5000: there is no such rank"),
-        ("--params 125M --seq-len 4096", "--seq-len 4096 is longer than max_len 1024"),
         ("--params 125M --set n_layers=3", "--set changes a --config that is varied"),
         ("--config small", "a --config is here to be varied"),
         ("--vary n_layers=4", "--vary needs a --config"),
         ("--config - --vary n_layers=4", "--vary reads its config many times"),
         ("--config small --vary n_layers=4 --params 1M", "--vary has no targets"),
         ("--config small --vary n_layers=4 --family llama", "--vary has no targets"),
-        ("--config small --vary n_layers=4 --figure total_param", "did you mean total_params?"),
         ("--config absent --vary n_layers=4", "no preset or file is called absent"),
     ],
 )
@@ -140,6 +134,26 @@ def test_what_does_not_fit_is_told(words: str, says: str, here: Here) -> None:
     assert (result.code, result.out) == (2, "")
     assert says in " ".join(result.err.split())
     assert "Traceback" not in result.err
+
+
+def test_everything_wrong_with_what_is_asked_is_told_at_once(here: Here) -> None:
+    limits = ("--max-kv-bytes", "4gib", "--max-flops-per-token", "0")
+    result = here("design", "--params", "8Q", *limits, "--seq-len", "4096")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.count("error[") == 4
+    for says in (
+        "error[wrong-type]: --params 8Q: expected a count such as 125M",
+        "error[wrong-type]: --max-kv-bytes 4gib: expected a size such as 24GiB",
+        "did you mean 4GiB?",
+        "error[out-of-range]: --max-flops-per-token 0: expected more than 0",
+        "error[contradiction]: --seq-len 4096 is longer than max_len 1024 of the family course",
+        "or add --max-len 4096",
+    ):
+        assert says in " ".join(result.err.split())
+    short = here("design", "--params", "1M", "--max-len", "64", "--seq-len", "99").err
+    assert "1 | --max-len 64" in short
+    assert "or write --max-len 99" in short
+    assert here("design", "--params", "1M", "--seq-len", str(MAX_LEN + 1)).err.endswith("--seq-len 1024 or less\n")
 
 
 @pytest.mark.parametrize("option", ["--vocab-size", "--max-len", "--top", "--pick"])
@@ -170,9 +184,16 @@ class TestVary:
         result = here("design", "--config", "small", "--set", "n_heads=7", "--vary", "n_layers=4,8")
         assert result.code == 1
         assert "heads-do-not-divide" in result.err
-        too_long = here("design", "--config", "small", "--vary", "n_layers=4,8", "--seq-len", "9999")
-        assert too_long.code == 1
-        assert "--seq-len 9999 is longer than max_len 1024" in " ".join(too_long.err.split())
+
+    def test_conditions_are_diagnosed_all_at_once(self, here: Here) -> None:
+        asked = ("--vary", "n_layers=4,8", "--seq-len", "9999", "--figure", "total_param")
+        result = here("design", "--config", "small", *asked)
+        assert result.code == 1
+        said = " ".join(result.err.split())
+        assert "error[contradiction]: --seq-len 9999 is longer than max_len 1024 of small" in said
+        assert "error[unknown-figure]: no figure is called total_param" in said
+        assert "did you mean total_params?" in said
+        assert here("design", "--config", "small", "--set", "n_heads=7", *asked).err.count("error[") == 2
 
     def test_many_reasons_are_counted(self, here: Here) -> None:
         out = here("design", "--config", "small", "--vary", "d_model=101..109", "--vary", "n_heads=7,11").out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,8 @@ def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
         ["estimate", "--config", "gemma-2-2b", "--by", "layer", "--attention", "full"],
         ["estimate", "--config", "llama-3-8b", "--gpu", "h100", "--gpus", "16", "--price", "2"],
         ["estimate", "--config", "llama-3-8b", "--gpus", "8", "--plan", "pp=8,mb=16"],
+        ["estimate", "--config", "llama-3-8b", "--gpu", "h100", "--gpus", "4", "--plan", "zero=1", "--batch-size", "2"],
+        ["estimate", "--config", "gemma-2-2b", "--gpu", "t4", "--dtype", "float16", "--gpus", "2"],
     )
     shown = [f"$ tinylm {' '.join(page)}\n{here(*page, columns=columns).out}" for page in pages]
     assert all(len(line) <= columns for page in shown for line in page.splitlines()[1:])
@@ -64,6 +67,57 @@ def test_a_sequence_too_long_is_told_at_both_places(here: Here) -> None:
     assert "--set max_len=10" in result.err
 
 
+def test_everything_wrong_with_what_is_asked_is_told_at_once(here: Here) -> None:
+    words = "--gpu h100sxm --seq-len 99999999 --gpus 8 --plan tp=3,foo=2 --budget-tokens 15b"
+    result = here("estimate", *words.split())
+    assert (result.code, result.out) == (1, "")
+    said = " ".join(result.err.split())
+    for says in (
+        "error[contradiction]: --seq-len 99999999 is longer than max_len 1024 of tiny",
+        "error[contradiction]: tp 3 is 3 GPUs, and 8 is no multiple of that",
+        "write --gpus 9, or change the plan",
+        "tensor parallelism 3 does not divide n_heads 4",
+        "tensor parallelism 3 does not divide d_ff 512",
+        "error[unknown-key]: a plan has no foo=2 --> --plan:1:13",
+        "error[unknown-gpu]: no GPU is called h100sxm --> --gpu:1:7",
+        "did you mean h100-sxm?",
+        "error[wrong-type]: --budget-tokens 15b: expected a count",
+        "did you mean 15B?",
+    ):
+        assert says in said
+    document = json.loads(here("estimate", *words.split(), "--format", "json").out)
+    assert len(document["error"]["diagnostics"]) == result.err.count("error[") == 8
+
+
+def test_what_is_asked_is_read_beside_a_config_and_a_table_of_gpus_that_are_wrong(here: Here, folder: Path) -> None:
+    (folder / "gpus.yaml").write_text("mine:\n  titel: A GPU\n", encoding="utf-8")
+    words = "--set n_heads=3 --gpu mine --hardware gpus.yaml --gpus 6 --plan tp=4,cp=x --seq-len 9999999"
+    result = here("estimate", *words.split())
+    assert result.code == 1
+    for place in ("--set:1:9", "gpus.yaml:2:3", "--plan:1:16"):
+        assert f"--> {place}\n" in result.err
+    assert "tp 4 is 4 GPUs, and 6 is no multiple of that" in result.err
+    assert "--seq-len" not in result.err, "nothing is known of the longest sequence"
+
+
+def test_what_the_sequence_and_the_replicas_decide_is_told_once_they_are_sure(here: Here) -> None:
+    def said(*words: str) -> str:
+        return str(here("estimate", "--gpus", "8", *words).err)
+
+    assert "context parallelism 8 does not divide seq_len 12" in said("--plan", "cp=8", "--seq-len", "12")
+    assert "context parallelism" not in said("--plan", "cp=8", "--seq-len", "99999")
+    mixtral = ("--config", "mixtral-8x7b", "--seq-len", "64")
+    assert "does not divide the 2 GPUs of data" in said(*mixtral, "--plan", "tp=4,ep=4")
+    assert "GPUs of data" not in said(*mixtral, "--plan", "tp=4,ep=4,foo=1")
+
+
+def test_a_type_that_a_gpu_does_not_multiply_is_told_with_those_it_does(here: Here) -> None:
+    said = here("estimate", "--gpu", "V100").err
+    assert "1 | --gpu V100" in said
+    assert "1 | --dtype bfloat16" in said
+    assert "write --dtype float16 or float32, or name another GPU" in " ".join(said.split())
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
@@ -73,8 +127,8 @@ def test_a_sequence_too_long_is_told_at_both_places(here: Here) -> None:
         (["--recompute", "ful"], 2, "did you mean full?"),
         (["--config", "llama-3-8"], 2, "did you mean llama-3-8b?"),
         (["--set", "n_heads=3"], 1, "n_heads 3"),
-        (["--gpu", "h1000"], 2, "did you mean h100"),
-        (["--gpu", "t4"], 2, "t4 does not multiply bfloat16"),
+        (["--gpu", "h1000"], 1, "did you mean h100"),
+        (["--gpu", "t4"], 1, "t4 does not multiply bfloat16"),
         (["--price", "2"], 2, "--price is about a GPU"),
         (["--hardware", "mine.yaml"], 2, "--hardware is about a GPU"),
         (["--gpu", "h100", "--hardware", "absent.yaml"], 2, "no such file"),
@@ -88,10 +142,9 @@ def test_a_sequence_too_long_is_told_at_both_places(here: Here) -> None:
         (["--gpus", "4", "--plan", "tp=0"], 1, "not 0"),
         (["--gpus", "4", "--plan", ""], 1, "a plan has no"),
         (["--gpus", "3", "--plan", "tp=3"], 1, "tensor parallelism 3 does not divide n_heads 4"),
-        (["--budget-tokens", "many"], 2, "--budget-tokens many"),
-        (["--budget-tokens", "0"], 2, "--budget-tokens 0"),
+        (["--budget-tokens", "many"], 1, "--budget-tokens many"),
+        (["--budget-tokens", "0"], 1, "--budget-tokens 0"),
         (["--utilisation", "2"], 2, "--utilisation 2"),
-        (["--config", "llama-3-8b", "--gpu", "t4", "--dtype", "float16", "--gpus", "2"], 1, "no way to divide"),
     ],
 )
 def test_what_does_not_fit_is_refused(words: list[str], code: int, said: str, here: Here) -> None:
@@ -101,13 +154,56 @@ def test_what_does_not_fit_is_refused(words: list[str], code: int, said: str, he
     assert "Traceback" not in result.err
 
 
-def test_a_plan_is_reported_with_what_would_make_it_fit(here: Here) -> None:
-    words = ["--config", "llama-3-8b", "--gpu", "h100", "--gpus", "8", "--plan", "zero=0", "--seq-len", "512"]
+SHORT_OF_MEMORY = (
+    "llama-3-8b --gpu h100 --gpus 8 --plan zero=0 --seq-len 512",
+    "llama-3-8b --gpu h100 --gpus 8 --plan tp=2,zero=1 --batch-size 16",
+    "llama-3-8b --gpu h100 --gpus 8 --plan tp=4,pp=2,mb=4,schedule=gpipe --batch-size 8",
+    "llama-3.1-8b --gpu h100 --gpus 8 --batch-size 8",
+    "llama-3-8b --gpu t4 --dtype float16 --gpus 2",
+    "mixtral-8x7b --gpu h100",
+    "gpt2 --gpu rtx-4090 --batch-size 64",
+    "gpt2 --gpu t4 --dtype float32 --batch-size 64 --optimizer sgd --recompute full",
+)
+
+
+@pytest.mark.parametrize("words", SHORT_OF_MEMORY)
+def test_what_makes_it_fit_does_when_it_is_added_to_the_command(words: str, here: Here) -> None:
+    asked = ["estimate", "--format", "json", "--config", *words.split()]
+    told = report(here(*asked))
+    short = [fit for fit in ("training_fit", "inference_fit") if not told[fit]["fits"]]
+    assert "training_fit" in short
+    for fit in short:
+        assert told[fit]["needed_bytes"] > told[fit]["capacity_bytes"] == told["capacity_bytes"]
+        assert told[fit]["remedies"]
+        for remedy in told[fit]["remedies"]:
+            changed = report(here(*asked, *remedy["options"].split()))
+            assert changed[fit]["fits"], remedy["options"]
+            assert changed[fit]["remedies"] == []
+            assert remedy["needed_bytes"] <= remedy["capacity_bytes"] == changed["capacity_bytes"]
+            if not changed["alternatives"]:
+                assert changed[fit]["needed_bytes"] == remedy["needed_bytes"]
+
+
+def test_the_nearest_layout_is_shown_where_none_fits(here: Here) -> None:
+    words = ["--config", "llama-3-8b", "--gpu", "t4", "--dtype", "float16", "--gpus", "2"]
     told = report(here("estimate", *words, "--format", "json"))
-    assert told["plan"]["fits"] is False
-    assert told["plan"]["fullest"]["total_bytes"] > told["capacity_bytes"] == told["plan"]["capacity_bytes"]
-    assert told["plan"]["remedies"]
-    assert told["alternatives"] == []
+    assert (told["plan"]["fits"], told["alternatives"], told["layouts_tried"]) == (False, [], 10)
+    assert told["plan"]["fullest"]["total_bytes"] == told["training_fit"]["needed_bytes"]
+    shown = here("estimate", *words)
+    assert "None of 10 layouts fits in t4. This one comes nearest: 73.2 GiB too much." in shown.out
+    assert "--gpus 16" in shown.out
+    assert "Inference memory" in shown.out
+    assert shown.code == 0
+
+
+def test_what_fits_needs_no_change(here: Here) -> None:
+    told = report(here("estimate", "--config", "gpt2", "--gpu", "h100", "--format", "json"))
+    for fit in ("training_fit", "inference_fit"):
+        assert told[fit]["fits"]
+        assert told[fit]["remedies"] == []
+    assert "makes it fit" not in here("estimate", "--config", "gpt2", "--gpu", "h100").out
+    unknown = report(here("estimate", "--config", "gpt2", "--format", "json"))
+    assert (unknown["training_fit"], unknown["inference_fit"], unknown["layouts_tried"]) == (None, None, None)
 
 
 def test_the_quickest_plan_is_taken_where_none_is_given(here: Here) -> None:

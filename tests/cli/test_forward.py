@@ -165,7 +165,7 @@ class TestTokens:
     def test_a_batch_that_does_not_fit_is_refused(self, here: Here) -> None:
         result = here("forward", "--random", "999999999x1024")
         assert result.code == 2
-        assert result.err.startswith("error: a forward pass of 999999999 × 1024 tokens needs ")
+        assert result.err.startswith("error: a forward pass of 999,999,999 × 1,024 tokens needs ")
         assert "--meta" in result.err
 
 

@@ -201,6 +201,24 @@ class TestInterrupt:
         whole = ["model", "model/config.yaml", "model/model.safetensors", "toy.yaml"]
         assert (code, said, left) in [(status, "", ["toy.yaml"]), (status, "", whole)] or (code, left) == (0, whole)
 
+    @pytest.mark.parametrize(("number", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+    def test_one_that_is_sent_twice_ends_as_quietly(self, number: str, status: int) -> None:
+        program = f"""
+import os, signal, sys
+import tinylm_cli.__main__ as command
+import tinylm_cli.cli.app as app
+def interrupted(_):
+    os.kill(os.getpid(), signal.{number})
+leave = command._leave
+def hurried(code):
+    os.kill(os.getpid(), signal.{number})
+    leave(code)
+app.run, command._leave = interrupted, hurried
+command.main()
+"""
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
+
     def test_what_nohup_ignores_stays_ignored(self, start: Start) -> None:
         rows = ("params", "--config", "tiny", "--by", "tensor", "--expand", "--set", "n_layers=1000")
         process = start(

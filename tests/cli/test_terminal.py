@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -196,3 +197,25 @@ class TestProgress:
         assert shown.code == 0
         assert "building [red]\\x1b]2;x[" in shown.out
         assert "\x1b]2;" not in shown.out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("build",),
+        ("forward", "--tokens", "1"),
+        ("generate", "--tokens", "1", "--max-new-tokens", "1"),
+        ("check",),
+        ("estimate", "--gpu", "h100-sxm", "--gpus", "1"),
+        ("params",),
+        ("compare", "toy.yaml", "@d_ff=1"),
+        ("design", "--vary", "n_layers=1"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_one_of_a_kind_is_not_plural(command: tuple[str, ...], here: Callable[..., Any], folder: Path) -> None:
+    (folder / "toy.yaml").write_text("{vocab_size: 3, d_model: 4, n_heads: 1, n_layers: 1, d_ff: 2, max_len: 1}")
+    config = () if command[0] == "compare" else ("--config", "toy.yaml")
+    done = here(*command, *config)
+    assert done.code == 0, done.err
+    assert not re.findall(r"(?<![\w.,])1 [a-z]+s\b", done.out + done.err)

@@ -71,12 +71,35 @@ Here = Callable[..., Any]
         (["generate", "--top-p", "x"], "--top-p x: expected a number", "see tinylm generate --help"),
         (
             ["generate", "--temperature", "-1"],
-            "--temperature -1.0: expected a number >= 0",
-            "see tinylm generate --help",
+            "--temperature -1: expected a finite number >= 0",
+            "for example --temperature 0.8",
         ),
         (["generate", "-n", "0"], "--max-new-tokens 0: expected an integer >= 1", "see tinylm generate --help"),
-        (["generate", "--temperature", "inf"], "--temperature inf: expected a finite number >= 0", "for example 0.8"),
-        (["generate", "--temperature", "nan"], "--temperature nan: expected a finite number >= 0", "for example 0.8"),
+        (
+            ["generate", "--temperature", "inf"],
+            "--temperature inf: expected a finite number >= 0",
+            "for example --temperature 0.8",
+        ),
+        (
+            ["generate", "--temperature", "nan"],
+            "--temperature nan: expected a finite number >= 0",
+            "for example --temperature 0.8",
+        ),
+        (
+            ["estimate", "--utilisation", "nan"],
+            "--utilisation nan: expected a number from 0.001 to 1",
+            "for example --utilisation 0.4",
+        ),
+        (
+            ["estimate", "--price", "1e300"],
+            "--price 1e300: expected a number from 0 to 1,000,000",
+            "for example --price 2.50",
+        ),
+        (
+            ["estimate", "--price", "inf"],
+            "--price inf: expected a number from 0 to 1,000,000",
+            "for example --price 2.50",
+        ),
         # options without what they are about
         (["params", "--expand"], "--expand is about one model", "name it, for example with --config small"),
         (["params", "--by", "layer"], "--by layer is about one model", "name it, for example with --config small"),

@@ -248,6 +248,13 @@ def test_a_wrong_assertion_is_told_once_and_nothing_is_checked(here: Here) -> No
     assert told.err.count("error[") == 1
 
 
+def test_a_wrong_assertion_is_told_beside_what_is_wrong_with_files(here: Here, folder: Path) -> None:
+    (folder / "wrong.yaml").write_text(HELD.replace("d_ff: 16", "d_ff: no"), encoding="utf-8")
+    told = here("validate", "wrong.yaml", "toy.yaml", "--assert", "params < 1")
+    assert (told.code, told.out) == (1, "")
+    assert ["unknown-figure" in told.err, "--> wrong.yaml:" in told.err, told.err.count("error[")] == [True, True, 2]
+
+
 def test_a_mistake_comes_before_any_budget(here: Here, folder: Path) -> None:
     (folder / "wrong.yaml").write_text(HELD.replace("d_ff: 16", "d_ff: no"), encoding="utf-8")
     result = json.loads(here("validate", "wrong.yaml", *ASKED, "--format", "json").out)
@@ -270,7 +277,7 @@ def test_accelerators_are_checked_as_what_they_are(folder: Path, here: Here) -> 
     (file,) = json.loads(here("validate", "gpus", "--format", "json").out)["files"]
     assert (file["status"], file["total_params"], file["diagnostics"]) == ("valid", None, [])
     assert file["accelerators"] == right.count("  title: ")
-    path.write_text(right.replace("memory_bytes: 80 GB", "memory_bytes: 80gb"), encoding="utf-8")
+    path.write_text(right.replace("memory_bytes: 80 GiB", "memory_bytes: 80gb"), encoding="utf-8")
     checked = here("validate", "gpus", "toy.yaml")
     assert checked.code == 1
     assert "h100-sxm.memory_bytes must be a size" in checked.out

@@ -421,9 +421,9 @@ def _proposals(help_: str) -> Iterator[Values]:
 
 
 def _assignments(text: str) -> list[tuple[str, Any]]:
-    numbers = re.fullmatch(r"(\S+) as a list of (\d+) numbers?", text)
+    numbers = re.fullmatch(r"(\S+) as a list of ([\d,]+) numbers?", text)
     if numbers:
-        return [(numbers[1], (1.0,) * int(numbers[2]))]
+        return [(numbers[1], (1.0,) * int(numbers[2].replace(",", "")))]
     name, colon, values = text.partition(": ")
     return [(name, _value(value)) for value in values.split(" or ")] if colon else []
 

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -136,6 +137,41 @@ def test_after_a_failure_the_old_folder_is_intact(
         put(saved, overwrite=True)
     assert contents(saved) == {"a": "old"}
     assert names(saved.parent) == ["saved"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(Path, "mkdir"), (Path, "rename"), (os, "fsync"), (shutil, "rmtree"), (os, "unlink")],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_interrupt_at_any_step_leaves_one_whole_folder(
+    owner: object, name: str, when: str, fails: bool, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one after another: while it is written, put in place, and cleaned up after."""
+    original = getattr(owner, name)
+
+    def interrupted(*arguments: Any, **how: Any) -> Any:
+        if when == "before":
+            os.kill(os.getpid(), signal.SIGINT)
+        result = original(*arguments, **how)
+        if when == "after":
+            os.kill(os.getpid(), signal.SIGINT)
+        return result
+
+    def writer(folder: Path) -> None:
+        write(folder)
+        if fails:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(owner, name, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        put(saved, overwrite=True, writer=writer)
+    monkeypatch.undo()
+    assert names(saved.parent) == ["saved"]
+    assert contents(saved) in ({"a": "old"}, {"a": "new", "b": "new"})
+    assert (contents(saved) == {"a": "old"}) == (fails or name in ("mkdir", "fsync"))
 
 
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])

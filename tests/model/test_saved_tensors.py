@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from benchmarks.footprint import saved_bytes
 from benchmarks.scaled import scaled_down
 from tests.architectures import small_configs
-from tinylm_cli.analysis.activations import activation_bytes, module_kernel
+from tinylm_cli.analysis.activations import activation_bytes
+from tinylm_cli.analysis.kernels import module_kernel
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.presets import gallery
 from tinylm_cli.config.schema import ModelConfig

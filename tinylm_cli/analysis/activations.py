@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
-from tinylm_cli.analysis.saved import Kept, Pass, block, embedding, head, position
+from tinylm_cli.analysis.layers import Sort, sorts
+from tinylm_cli.analysis.saved.kept import Kept, Pass, held_bytes, once
+from tinylm_cli.analysis.saved.model import before_layers, head, kept_by_layer, recomputed_by_layer
+from tinylm_cli.analysis.sizes import check_sizes
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.memory import Activations, AttentionKernel, Device, KeptPart, LayerActivations, Recompute
-
-
-class Sort(NamedTuple):
-    """What sets the layers of one sort apart from others in what they keep.
-
-    Attributes:
-        window: Positions that they see, where that is less than the sequence; else None.
-        has_experts: Whether they hold a mixture of experts.
-    """
-
-    window: int | None
-    has_experts: bool
 
 
 def activation_bytes(
@@ -49,7 +38,8 @@ def activation_bytes(
         batch_size: B, sequences in the pass, >= 1.
         seq_len: T, tokens in each, 1..max_len.
         dtype: A key of ``DTYPE_BYTES``.
-        attention_kernel: ``flash`` or ``math``; :func:`module_kernel` says which one the model takes.
+        attention_kernel: ``flash`` or ``math``; :func:`~tinylm_cli.analysis.kernels.module_kernel` says which one the
+            model takes.
         recompute: What the backward pass computes again.
         device: Whose kernels run.
 
@@ -64,7 +54,7 @@ def activation_bytes(
     run = Pass(config, batch_size, seq_len, DTYPE_BYTES[dtype], attention_kernel, device)
     found = sorts(config, seq_len, config.n_layers)
     layers = tuple(_layer(run, first, _name(sort, found), count, recompute) for sort, (first, count) in found.items())
-    outside = _parts(once((*before(run), *head(run))))
+    outside = _parts(once((*before_layers(run), *head(run))))
     kept = sum(part.kept_bytes for part in outside) + sum(layer.count * layer.layer_bytes for layer in layers)
     again = max(layer.recomputed_bytes for layer in layers)
     return Activations(
@@ -80,98 +70,6 @@ def activation_bytes(
         outside=outside,
         layers=layers,
     )
-
-
-def module_kernel(config: ModelConfig, *, seq_len: int, device: Device = "cuda") -> AttentionKernel:
-    """Return how tinylm's model computes attention while it trains.
-
-    Soft-capped scores and those beside a sink are written out. Torch's fused kernels want values as wide as queries
-    and keys, and on the CPU no dropout; on CUDA the one that takes a mask (a band, or fading) takes no groups.
-
-    Args:
-        config: A validated config.
-        seq_len: T.
-        device: Whose kernels run.
-
-    References:
-        https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html
-    """
-    attention = config.attention
-    if attention.logit_softcap is not None or attention.sinks:
-        return "math"
-    if device == "cpu":
-        return "math" if config.dropout or config.d_value != config.d_head else "flash"
-    masked = config.position.kind == "alibi" or any(
-        sort.window is not None for sort in sorts(config, seq_len, config.n_layers)
-    )
-    return "math" if masked and config.n_kv_heads != config.n_heads else "flash"
-
-
-def check_sizes(config: ModelConfig, *, batch_size: int, seq_len: int) -> None:
-    """Refuse a pass that the model cannot make.
-
-    Raises:
-        AnalysisError: If batch_size is below 1, or seq_len outside 1..max_len.
-    """
-    if batch_size < 1:
-        raise AnalysisError(f"batch_size {batch_size} is less than one sequence", help="give a batch_size of 1 or more")
-    if not 1 <= seq_len <= config.max_len:
-        raise AnalysisError(
-            f"seq_len {seq_len:,} is outside 1..{config.max_len:,}: the model's max_len is {config.max_len:,}",
-            help=f"give a seq_len of at most {config.max_len:,}, or --set max_len={seq_len}"
-            if seq_len > 0
-            else "give a seq_len of 1 or more",
-        )
-
-
-def sorts(config: ModelConfig, seq_len: int, n_layers: int) -> dict[Sort, tuple[int, int]]:
-    """Return the first layer of each sort among the first ``n_layers``, and how many of them there are."""
-    dense = config.feed_forward.n_dense_layers if config.feed_forward.n_experts is not None else 0
-    period = len(config.attention.window_pattern)
-    found: dict[Sort, tuple[int, int]] = {}
-    for layers in (range(min(dense, n_layers)), range(dense, n_layers)):
-        for layer in layers[:period]:
-            window = config.window(layer)
-            seen = window if window is not None and window < seq_len else None
-            sort = Sort(seen, config.has_experts(layer))
-            first, count = found.get(sort, (layer, 0))
-            found[sort] = (first, count + len(layers[layer - layers.start :: period]))
-    return found
-
-
-def before(run: Pass) -> tuple[Kept, ...]:
-    """Return what is kept before the first layer: by the embedding, and of positions for all layers."""
-    pattern = range(min(run.config.n_layers, len(run.config.attention.window_pattern)))
-    return (*embedding(run), *position(run, {run.config.window(layer) for layer in pattern}))
-
-
-def kept_by_layer(run: Pass, layer: int, recompute: Recompute) -> tuple[Kept, ...]:
-    """Return the tensors that a layer keeps; before recomputed scores stand queries, keys and values as projected."""
-    if recompute == "selective":
-        return tuple(one for one in once(block(run._replace(kernel="flash"), layer)) if not one.core)
-    tensors = once(block(run, layer))
-    return tensors if recompute == "none" else tuple(one for one in tensors if one.name == "input")
-
-
-def recomputed_by_layer(run: Pass, layer: int, recompute: Recompute) -> tuple[Kept, ...]:
-    """Return the tensors that a layer computes again."""
-    if recompute == "none":
-        return ()
-    tensors = once(block(run, layer))
-    return tuple(one for one in tensors if (one.core if recompute == "selective" else one.name != "input"))
-
-
-def once(kept: Iterable[Kept]) -> tuple[Kept, ...]:
-    """Return each tensor once, where it is first named."""
-    found: dict[str, Kept] = {}
-    for one in kept:
-        assert found.setdefault(one.name, one) == one, f"two tensors are named {one.name}"
-    return tuple(found.values())
-
-
-def held_bytes(kept: Iterable[Kept]) -> int:
-    """Return the bytes of tensors together."""
-    return sum(one.nbytes for one in kept)
 
 
 def _name(sort: Sort, sorts: Iterable[Sort]) -> str:

@@ -20,7 +20,7 @@ LIMITS = {
     "max_params": "total_params",
     "max_active_params": "active_params",
     "max_kv_bytes": "kv_cache_bytes",
-    "max_train_bytes_per_gpu": "train_peak_bytes",
+    "max_train_bytes_per_gpu": "train_bytes_per_gpu",
     "max_flops_per_token": "forward_flops_per_token",
 }
 """The figure that each limit of a budget is on."""

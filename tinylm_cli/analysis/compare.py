@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from tinylm_cli.analysis.figures import Conditions, figure
-from tinylm_cli.analysis.memory import kv_cache_bytes
+from tinylm_cli.analysis.figures import FIGURES, Conditions, figure
 from tinylm_cli.analysis.params import analyse_params
 from tinylm_cli.analysis.table import COMPONENTS, Component
 from tinylm_cli.config.loader import LoadedConfig
@@ -49,14 +48,16 @@ _FIGURES = (
     _Figure("non_embedding_params", "params", lambda model: model.params.non_embedding_params),
     *(_Figure(f"{name}_params", "params", _component(name)) for name in COMPONENTS),
     _Figure("weights_bytes", "bytes", lambda model: model.params.weights_bytes),
-    _Figure(
-        "kv_cache_bytes",
-        "bytes",
-        lambda model: kv_cache_bytes(model.config, batch_size=1, seq_len=model.seq_len, dtype=model.dtype),
-    ),
     *(
-        _Figure(name, "flops", _named(name))
-        for name in ("forward_flops_per_token", "train_flops_per_token", "decode_flops_per_token")
+        _Figure(name, FIGURES[name].unit, _named(name))
+        for name in (
+            "kv_cache_bytes",
+            "train_bytes_per_gpu",
+            "serve_bytes",
+            "forward_flops_per_token",
+            "train_flops_per_token",
+            "decode_flops_per_token",
+        )
     ),
 )
 
@@ -71,7 +72,7 @@ def compare(
     Args:
         models: Configs by names that differ, each with what was changed on top of what was read.
         dtype: A key of ``DTYPE_BYTES``, for the byte counts.
-        seq_len: Tokens in the sequence whose cache is counted, at most the max_len of each; None for that.
+        seq_len: Tokens in the sequence that is cached, computed and trained on, at most each max_len; None for that.
     """
     loaded = [each for each, _ in models]
     fields = tuple(_fields([each.config for each in loaded]))

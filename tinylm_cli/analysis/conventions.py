@@ -4,58 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tinylm_cli.analysis.table import Component, TensorTable, rotary_pairs, score_corrections
+from tinylm_cli.analysis.table import rotary_pairs, score_corrections
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.params import Convention, Count
 
-_VOCABULARY: tuple[Component, ...] = ("token_embedding", "position", "lm_head")
 
-
-def counts(config: ModelConfig, table: TensorTable) -> tuple[Count, ...]:
+def counts(config: ModelConfig, *, unique: int, non_embedding: int, active: int) -> tuple[Count, ...]:
     """Return every count that a person may meet for this model, that of unique tensors first.
 
     Args:
         config: What the model is.
-        table: Its tensors.
+        unique: Its parameters, a tied tensor counted once.
+        non_embedding: Those outside the token embedding, learned positions and the head.
+        active: Those that one token uses.
 
     References:
         Kaplan et al. 2020 (non-embedding parameters), section 2.1, https://arxiv.org/abs/2001.08361;
         Jiang et al. 2024 (active parameters), https://arxiv.org/abs/2401.04088
     """
-    unique = sum(section.repeats * tensor.params for section in table for tensor in section.tensors)
-    found = [Count("unique", unique, 0, "each stored tensor once, a tied one too")]
-    found += [
-        Count(name, unique + difference, difference, why)
-        for of in (_untied, _non_embedding, _active, _hub)
-        for name, difference, why in of(config, table)
-    ]
-    return tuple(found)
+    second_table = config.vocab_size * config.d_model if config.tie_weights else 0
+    untied = "a head of its own added, as without tie_weights" if second_table else "the head has a table of its own"
+    vocabulary = "without the token embedding, learned positions and the head, as scaling laws count"
+    routed = "no experts: a token uses all" if active == unique else "without the experts that a token is not sent to"
+    differences: tuple[_Difference, ...] = (
+        ("unique", 0, "each stored tensor once, a tied one too"),
+        ("untied", second_table, untied),
+        ("non-embedding", non_embedding - unique, vocabulary),
+        ("active", active - unique, routed),
+        *_hub(config),
+    )
+    return tuple(Count(name, unique + difference, difference, why) for name, difference, why in differences)
 
 
-_Counted = Iterator[tuple[Convention, int, str]]
-"""Each convention's name, what it adds to the unique count, and why."""
+_Difference = tuple[Convention, int, str]
+"""A convention's name, what it adds to the unique count, and why."""
 
 
-def _untied(config: ModelConfig, _: TensorTable) -> _Counted:
-    if config.tie_weights:
-        yield "untied", config.vocab_size * config.d_model, "a head of its own added, as without tie_weights"
-    else:
-        yield "untied", 0, "the head has a table of its own"
-
-
-def _non_embedding(_: ModelConfig, table: TensorTable) -> _Counted:
-    vocabulary = sum(t.params for section in table for t in section.tensors if t.component in _VOCABULARY)
-    why = "without the token embedding, learned positions and the head, as scaling laws count"
-    yield "non-embedding", -vocabulary, why
-
-
-def _active(_: ModelConfig, table: TensorTable) -> _Counted:
-    idle = sum(section.repeats * (t.params - t.active_params) for section in table for t in section.tensors)
-    why = "without the experts that a token is not sent to" if idle else "no experts: a token uses all"
-    yield "active", -idle, why
-
-
-def _hub(config: ModelConfig, _: TensorTable) -> _Counted:
+def _hub(config: ModelConfig) -> Iterator[_Difference]:
     """Hubs count what files hold: more than parameters where a program saved tables it could have worked out again."""
     layers, corrections = config.n_layers, score_corrections(config)
     if corrections:

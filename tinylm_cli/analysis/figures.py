@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tinylm_cli.analysis.flops import decode_flops, forward_flops, train_flops
+from tinylm_cli.analysis.inference import inference_memory
 from tinylm_cli.analysis.memory import kv_cache_bytes
 from tinylm_cli.analysis.params import active_params, non_embedding_params, total_params, weights_bytes
 from tinylm_cli.analysis.roofline import decoding_weights
@@ -72,9 +73,14 @@ def _decode_read(config: ModelConfig, given: Conditions) -> int:
     return read + kv_cache_bytes(config, batch_size=1, seq_len=given.length(config), dtype=given.dtype)
 
 
-def _train_peak(config: ModelConfig, given: Conditions) -> int:
+def _train_bytes(config: ModelConfig, given: Conditions) -> int:
     length = given.length(config)
     return training_memory(config, batch_size=given.batch_size, seq_len=length, dtype=given.dtype).peak_bytes
+
+
+def _serve_bytes(config: ModelConfig, given: Conditions) -> int:
+    length = given.length(config)
+    return inference_memory(config, batch_size=given.batch_size, seq_len=length, dtype=given.dtype).total_bytes
 
 
 FIGURES: dict[str, Figure] = {
@@ -97,7 +103,12 @@ FIGURES: dict[str, Figure] = {
         ),
         Figure("weights_bytes", "bytes", "the weights", lambda c, given: weights_bytes(tensor_table(c), given.dtype)),
         Figure("kv_cache_bytes", "bytes", "keys and values kept while decoding", _kv_cache),
-        Figure("train_peak_bytes", "bytes", "the most one GPU holds to train the whole model, with AdamW", _train_peak),
+        Figure(
+            "train_bytes_per_gpu", "bytes", "the most one GPU holds to train the whole model, with AdamW", _train_bytes
+        ),
+        Figure(
+            "serve_bytes", "bytes", "weights, keys and values, and the widest pass that reads or decodes", _serve_bytes
+        ),
         Figure("forward_flops_per_token", "flops", "a forward pass, for each token", _per_token(forward_flops)),
         Figure("train_flops_per_token", "flops", "a training step, for each token", _per_token(train_flops)),
         Figure(

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from tinylm_cli.analysis.layers import kinds
+from tinylm_cli.analysis.layers import sorts_among
 from tinylm_cli.analysis.params import active_params
+from tinylm_cli.analysis.sizes import check_length
 from tinylm_cli.analysis.table import Section, Tensor, TensorTable, tensor_table
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.flops import COMPONENTS, AttentionCount, FlopsComponent, ModelFlops, PartFlops, Recompute
 
 BACKWARD = 2
@@ -90,7 +90,7 @@ def decode_flops(config: ModelConfig, *, context_len: int) -> int:
     References:
         DeepSeek-AI 2024, section 2.1.2, https://arxiv.org/abs/2405.04434
     """
-    _require_length(config, context_len, "context_len")
+    check_length(config, context_len, "context_len")
     found = _stretches(config, 1, lambda window: min(context_len, window or context_len), absorbed=True)
     return sum(stretch.flops for stretch in found)
 
@@ -197,7 +197,7 @@ def stretches(
     Raises:
         AnalysisError: If seq_len is outside 1..max_len.
     """
-    _require_length(config, seq_len, "seq_len")
+    check_length(config, seq_len, "seq_len")
     pairs: Pairs = (lambda _: seq_len**2) if attention == "full" else (lambda window: visible_pairs(seq_len, window))
     return _stretches(config, seq_len, pairs, absorbed=False, table=table)
 
@@ -219,11 +219,11 @@ def _stretches(
         if section.layers is None:
             yield Stretch(products[0].name if products else section.tensors[0].name, 1, products)
             continue
-        found = list(kinds(config, section.layers))
-        for kind in found:
-            which = "" if len(found) == 1 else f" window {kind.window}" if kind.window else " global"
-            core = _of_attention(config, pairs(kind.window), absorbed=absorbed)
-            yield Stretch(section.prefix() + which, kind.repeats, (*products, *core))
+        found = [(sort.window, count) for sort, (_, count) in sorts_among(config, None, section.layers).items()]
+        for window, count in found:
+            which = "" if len(found) == 1 else f" window {window}" if window else " global"
+            core = _of_attention(config, pairs(window), absorbed=absorbed)
+            yield Stretch(section.prefix() + which, count, (*products, *core))
 
 
 def _of_weights(section: Section, tokens: int) -> Iterator[Product]:
@@ -269,8 +269,3 @@ def _by_component(found: list[Stretch], batch_size: int, total: int) -> Iterator
         )
         if flops:
             yield PartFlops(component, 1, flops, flops / total)
-
-
-def _require_length(config: ModelConfig, length: int, name: str) -> None:
-    if not 1 <= length <= config.max_len:
-        raise AnalysisError(f"{name} {length} is outside 1..{config.max_len}, the config's max_len")

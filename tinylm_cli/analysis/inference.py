@@ -6,11 +6,11 @@ from bisect import bisect_left
 from collections.abc import Callable
 from functools import partial
 
-from tinylm_cli.analysis.activations import check_sizes
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.memory import decode_bytes, kv_cache_bytes
+from tinylm_cli.analysis.parts import parts_of
 from tinylm_cli.analysis.quantized import quantized_weights
-from tinylm_cli.analysis.training import parts_of
+from tinylm_cli.analysis.sizes import check_sizes
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.memory import InferenceMemory, Quantization

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
+from tinylm_cli.analysis.layers import sorts
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.table import rotary_pairs, score_corrections, tensor_table
 from tinylm_cli.analysis.widest import FLOAT32, INT64, SLACK, layers_bytes, step_bytes
@@ -75,14 +76,10 @@ def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype:
         DeepSeek-AI 2024 (latent attention), https://arxiv.org/abs/2405.04434;
         Jiang et al. 2023 (a window's rolling buffer), https://arxiv.org/abs/2310.06825
     """
-    attention, pattern = config.attention, config.attention.window_pattern
-    if attention.kind == "latent":
-        numbers, held = attention.kv_rank + attention.d_rope, config.n_layers * seq_len
-    else:
-        rounds, rest = divmod(config.n_layers, len(pattern))
-        local = rounds * pattern.count("L") + pattern[:rest].count("L") if attention.window is not None else 0
-        numbers = 2 * config.n_kv_heads * config.d_head
-        held = local * min(seq_len, attention.window or seq_len) + (config.n_layers - local) * seq_len
+    attention = config.attention
+    latent = attention.kind == "latent"
+    numbers = attention.kv_rank + attention.d_rope if latent else 2 * config.n_kv_heads * config.d_head
+    held = sum(count * (sort.window or seq_len) for sort, (_, count) in sorts(config, seq_len, config.n_layers).items())
     return batch_size * held * numbers * DTYPE_BYTES[dtype]
 
 

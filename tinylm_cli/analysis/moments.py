@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tinylm_cli.analysis.activations import before, held_bytes, kept_by_layer, once, sorts
-from tinylm_cli.analysis.saved import Pass, block, head
-from tinylm_cli.analysis.table import Section, TensorTable
+from tinylm_cli.analysis.kernels import writes_scores
+from tinylm_cli.analysis.layers import runs, sorts_among
+from tinylm_cli.analysis.params import total_params
+from tinylm_cli.analysis.saved.kept import Pass, held_bytes, once
+from tinylm_cli.analysis.saved.model import before_layers, block, head, kept_by_layer
+from tinylm_cli.analysis.table import TensorTable
 from tinylm_cli.reports.memory import MomentMemory, Recompute
 
 _FEED_FORWARD = ("feed_forward", "experts", "router")
@@ -40,7 +43,7 @@ def moments(
     layers = range(config.n_layers) if layers is None else layers
     is_first, is_last = layers.start == 0, layers.stop == config.n_layers
     logits, stream = run.tokens * config.vocab_size, run.tokens * config.d_model * width
-    early = held_bytes(one for one in once(before(run)) if is_first or one.part == "position")
+    early = held_bytes(one for one in once(before_layers(run)) if is_first or one.part == "position")
     table_params = config.vocab_size * config.d_model
     head_grads = 0
     if is_last:
@@ -48,13 +51,13 @@ def moments(
         everything = early + _kept_by(run, layers, recompute) + held_bytes(late)
         yield MomentMemory("loss", 0, everything, 2 * logits * run.wide)
         left = everything - held_bytes(one for one in late if one.part == "loss")
-        head_grads = _params(table[-1:]) + (table_params if config.tie_weights else 0)
+        head_grads = total_params(table[-1:]) + (table_params if config.tie_weights else 0)
         yield MomentMemory("head gradient", head_grads * grad_width, left, logits * width + stream)
     for layer in _ends(run, layers):
         behind = head_grads + _params_after(table, layer)
         held = early + _kept_by(run, range(layers.start, layer), recompute)
         yield from _layer(run, table, layer, recompute, behind * grad_width, held, grad_width, expert_ways)
-    gradients = _params(table) * grad_width
+    gradients = total_params(table) * grad_width
     if is_first:
         second = 2 * table_params * width if config.tie_weights and is_last else 0
         yield MomentMemory("embedding gradient", gradients, early, second + stream)
@@ -71,12 +74,13 @@ def _layer(
     grad_width: int,
     expert_ways: int,
 ) -> Iterator[MomentMemory]:
-    """Yield the two widest moments of one layer's backward pass: in its feed-forward part, and in its attention."""
+    """Yield the widest moments of one layer's backward pass: in its feed-forward part, and in its attention."""
     config, kept = run.config, once(block(run, layer))
     stream = run.tokens * config.d_model * run.width
     again = kept if recompute == "full" else kept_by_layer(run, layer, recompute)
-    down, hidden = _feed_forward_work(run, layer, expert_ways)
-    yield MomentMemory("backward", gradients + down * grad_width, held + held_bytes(again), stream + hidden)
+    for down, gone, hidden in _feed_forward_work(run, layer, expert_ways):
+        there = held + held_bytes(again) - gone
+        yield MomentMemory("backward", gradients + down * grad_width, there, stream + hidden)
     section = next(s for s in table if s.layers is not None and layer in s.layers)
     done = sum(t.params for t in section.tensors if t.component in _FEED_FORWARD)
     last = max(index for index, one in enumerate(kept) if one.part == "attention")
@@ -85,23 +89,24 @@ def _layer(
     yield MomentMemory("backward", gradients + done * grad_width, held + left, stream + _attention_work(run))
 
 
-def _feed_forward_work(run: Pass, layer: int, expert_ways: int) -> tuple[int, int]:
-    """Return the parameters of the gradients that come first, and the bytes of the derivatives beside them.
+def _feed_forward_work(run: Pass, layer: int, expert_ways: int) -> Iterator[tuple[int, int, int]]:
+    """Yield, for each moment that may be the widest, what is there of the part's backward pass.
 
-    Of a product both factors' derivatives stand beside that of the product. Each expert's weights are a slice of a
-    stack, and torch makes the gradient of a slice as large as the stack before it adds it to those before; by then the
-    outputs of the experts are gone. With many tokens and small experts those outputs' derivatives are wider.
+    That is the parameters of the gradients that come first, the bytes of activations that are gone by then, and those
+    of the derivatives beside them. Of a product both factors' derivatives stand beside that of the product. Each
+    expert's weights are a slice of a stack, and torch makes the gradient of a slice as large as the stack before it
+    adds it to those before; by then the outputs of the experts are gone. With many tokens and small experts those
+    outputs' derivatives are wider.
     """
     config, settings = run.config, run.config.feed_forward
     if not config.has_experts(layer):
-        return config.d_ff * config.d_model, run.tokens * config.d_ff * run.width * (2 if settings.gated else 1)
+        yield config.d_ff * config.d_model, 0, run.tokens * config.d_ff * run.width * (2 if settings.gated else 1)
+        return
     assert settings.n_experts is not None
     stack = settings.n_experts // expert_ways * config.d_model * config.d_expert
-    stacks = 3 if settings.gated else 2
     sent = run.tokens * settings.top_k * config.d_model * run.width
-    if (stacks + 2) * stack * run.width < 3 * sent:
-        return 0, 2 * sent
-    return stacks * stack, 2 * stack * run.width - sent
+    yield 0, 0, 2 * sent
+    yield (3 if settings.gated else 2) * stack, sent, 2 * stack * run.width
 
 
 def _attention_work(run: Pass) -> int:
@@ -113,7 +118,7 @@ def _attention_work(run: Pass) -> int:
         if config.dropout:  # its output is gone when the second derivative comes
             derivatives = scores * run.wide
         else:
-            rounded = run.wide > run.width and (config.attention.logit_softcap is not None or config.attention.sinks)
+            rounded = run.wide > run.width and writes_scores(config)
             derivatives = scores * (2 * run.wide - (run.width if rounded else 0))
         return derivatives + run.tokens * heads * config.d_value * run.wide
     vectors = (heads + kv_heads) * (config.d_head + config.d_value)
@@ -121,24 +126,15 @@ def _attention_work(run: Pass) -> int:
 
 
 def _ends(run: Pass, layers: range) -> Iterable[int]:
-    """Return the last and the first of some layers, and those at which layers with experts begin."""
-    config = run.config
-    dense = config.feed_forward.n_dense_layers if config.feed_forward.n_experts is not None else 0
-    ends = {layers[0], layers[-1], *((dense - 1, dense) if dense else ())}
-    return sorted((layer for layer in ends if layer in layers), reverse=True)
+    """Return those of some layers at which runs of the same tensors begin and end, the last one first."""
+    within = (range(max(each.start, layers.start), min(each.stop, layers.stop)) for each in runs(run.config))
+    return sorted({end for each in within if each for end in (each[0], each[-1])}, reverse=True)
 
 
 def _kept_by(run: Pass, layers: range, recompute: Recompute) -> int:
     """Return what some consecutive layers keep."""
-    before_them, through = (sorts(run.config, run.seq_len, end) for end in (layers.start, layers.stop))
-    return sum(
-        (count - before_them.get(sort, (0, 0))[1]) * held_bytes(kept_by_layer(run, first, recompute))
-        for sort, (first, count) in through.items()
-    )
-
-
-def _params(sections: Iterable[Section]) -> int:
-    return sum(section.repeats * tensor.params for section in sections for tensor in section.tensors)
+    found = sorts_among(run.config, run.seq_len, layers)
+    return sum(count * held_bytes(kept_by_layer(run, first, recompute)) for first, count in found.values())
 
 
 def _params_after(table: TensorTable, layer: int) -> int:

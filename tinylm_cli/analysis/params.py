@@ -66,15 +66,14 @@ def analyse_params(
     total, naive = total_params(table), naive_params(table)
     head = config.vocab_size * config.d_model
     nominal = config.nominal_params
-    sizes = counts(config, table)
-    by_convention = {count.convention: count.params for count in sizes}
+    active, non_embedding = active_params(table), non_embedding_params(table)
     return ModelParams(
         name=loaded.name,
         source=loaded.source,
         total_params=total,
-        active_params=by_convention["active"],
-        embedding_params=total - by_convention["non-embedding"],
-        non_embedding_params=by_convention["non-embedding"],
+        active_params=active,
+        embedding_params=total - non_embedding,
+        non_embedding_params=non_embedding,
         untied_params=total + head if config.tie_weights else total,
         tied_saved_params=head if config.tie_weights else 0,
         nominal_params=nominal,
@@ -84,7 +83,7 @@ def analyse_params(
         components=tuple(_by_component(table, total)),
         parts=tuple(_PARTS[by](table, total, expand)) if by in _PARTS else (),
         tied=_ledger(naive, total, DTYPE_BYTES[dtype]),
-        counts=sizes,
+        counts=counts(config, unique=total, non_embedding=non_embedding, active=active),
     )
 
 

@@ -131,7 +131,8 @@ def peak_flops(accelerator: Accelerator, dtype: str) -> int:
     """
     peaks = accelerator.peaks
     if dtype not in peaks:
-        raise UsageError(f"{accelerator.name} does not multiply {dtype}", help=f"it has {', '.join(peaks)}")
+        known = [name for name in peaks if name in DTYPE_BYTES]
+        raise UsageError(f"{accelerator.name} does not multiply {dtype}", help=f"give --dtype {' or '.join(known)}")
     return peaks[dtype]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from math import prod
 from typing import Literal, NamedTuple, get_args
 
+from tinylm_cli.analysis.layers import runs
 from tinylm_cli.config.schema import ModelConfig
 
 Component = Literal["token_embedding", "position", "attention", "feed_forward", "router", "experts", "norm", "lm_head"]
@@ -95,17 +96,9 @@ def tensor_table(config: ModelConfig) -> TensorTable:
         head.append(Tensor("lm_head.bias", (v,), "lm_head"))
     return (
         Section(tuple(embedding)),
-        *(Section(tuple(_layer(config, layers[0])), layers) for layers in _runs(config)),
+        *(Section(tuple(_layer(config, layers[0])), layers) for layers in runs(config)),
         Section((*_norm("ln_f", config, d), *head)),
     )
-
-
-def _runs(config: ModelConfig) -> Iterator[range]:
-    """Yield the runs of layers that are alike: leading dense ones, then those with experts."""
-    dense = config.feed_forward.n_dense_layers if config.feed_forward.n_experts is not None else 0
-    for layers in (range(dense), range(dense, config.n_layers)):
-        if layers:
-            yield layers
 
 
 def _layer(config: ModelConfig, layer: int) -> Iterator[Tensor]:

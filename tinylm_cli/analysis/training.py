@@ -5,25 +5,23 @@ from __future__ import annotations
 from itertools import pairwise
 
 from tinylm_cli.analysis.activations import activation_bytes
-from tinylm_cli.analysis.dtypes import DTYPE_BYTES
+from tinylm_cli.analysis.dtypes import DTYPE_BYTES, HALF
 from tinylm_cli.analysis.memory import build_bytes
 from tinylm_cli.analysis.moments import moments
 from tinylm_cli.analysis.optimizers import optimizer_bytes
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.saved import Pass
+from tinylm_cli.analysis.parts import parts_of
+from tinylm_cli.analysis.saved.kept import Pass
 from tinylm_cli.analysis.table import TensorTable, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import (
     AttentionKernel,
     Device,
-    MemoryPart,
     MomentMemory,
     Optimizer,
     Recompute,
     TrainingMemory,
 )
-
-HALF = ("bfloat16", "float16")
 
 
 def training_memory(
@@ -112,12 +110,6 @@ def training_memory(
         parts=parts_of(named),
         moments=found,
     )
-
-
-def parts_of(named: dict[str, int]) -> tuple[MemoryPart, ...]:
-    """Return the parts that are there, each with its share of their sum."""
-    total = sum(named.values())
-    return tuple(MemoryPart(name, size, size / total) for name, size in named.items() if size)
 
 
 def _held(moment: MomentMemory) -> int:

@@ -6,6 +6,7 @@ for the kernels that torch has on the CPU: attention by blocks, which never writ
 
 from __future__ import annotations
 
+from tinylm_cli.analysis.kernels import writes_scores
 from tinylm_cli.analysis.table import rotary_pairs
 from tinylm_cli.config.schema import ModelConfig
 
@@ -43,10 +44,10 @@ def step_bytes(config: ModelConfig, *, seq_len: int, width: int) -> int:
     if attention.kind == "latent":
         key = attention.kv_rank + attention.d_rope
         widened = (key + attention.kv_rank) * wide if width < wide else 0
-        each = key * (width + wide) + widened + heads * (_written_out(width) if _writes_out(config) else 2 * wide)
+        each = key * (width + wide) + widened + heads * (_written_out(width) if writes_scores(config) else 2 * wide)
         absorbed = heads * key * (2 * width + 2 * wide)
     else:
-        each = _repeated(config) * width + (heads * _written_out(width) if _writes_out(config) else 0)
+        each = _repeated(config) * width + (heads * _written_out(width) if writes_scores(config) else 0)
         absorbed = 0
     one = max(_attention(config, 1, width) + absorbed, _feed_forward(config, width))
     return one + seq_len * (each + fading)
@@ -76,7 +77,7 @@ def _added_mask(config: ModelConfig, seq_len: int, width: int) -> int:
     """Return the bytes of what each attention turns its band, or the causal rule, into before it applies it."""
     window = config.attention.window
     banded = config.position.kind != "alibi" and window is not None and window < seq_len
-    if _writes_out(config):
+    if writes_scores(config):
         return 2 * seq_len * seq_len
     if config.attention.kind == "latent":
         return seq_len * seq_len * (1 + 2 * max(width, FLOAT32))
@@ -94,7 +95,7 @@ def _attention(config: ModelConfig, seq_len: int, width: int) -> int:
     turned = d_query + d_kv + max(d_query, d_kv) if config.position.kind == "rope" else 0
     entering = max(turned, d_query + d_kv if config.attention.qk_norm != "none" else 0)
     mixing = d_query + max(d_query, config.d_model)
-    scores = config.n_heads * seq_len * _written_out(width) if _writes_out(config) else 0
+    scores = config.n_heads * seq_len * _written_out(width) if writes_scores(config) else 0
     moment = max(width * entering, width * _repeated(config) + max(scores, width * mixing))
     return width * (2 * config.d_model + d_query + 2 * d_kv) + moment
 
@@ -111,7 +112,7 @@ def _latent_attention(config: ModelConfig, seq_len: int, width: int) -> int:
     expanded = heads * attention.d_nope + d_values
     held = 2 * config.d_model + 3 * d_query + heads * attention.d_rope + small + expanded
     widened = (2 * d_query + d_values) * wide if width < wide else 0
-    scores = heads * seq_len * (_written_out(width) if _writes_out(config) else 2 * wide)
+    scores = heads * seq_len * (_written_out(width) if writes_scores(config) else 2 * wide)
     return width * held + widened + 2 * d_query * wide + scores
 
 
@@ -147,12 +148,7 @@ def _hidden(config: ModelConfig) -> int:
 def _repeated(config: ModelConfig) -> int:
     """Return the numbers of each position's keys and values written out for every head of queries that shares them."""
     shared = config.n_kv_heads < config.n_heads
-    return 2 * config.n_heads * config.d_head if shared and _writes_out(config) else 0
-
-
-def _writes_out(config: ModelConfig) -> bool:
-    """Whether scores are capped or have a sink beside them, which attention by blocks does not know."""
-    return config.attention.logit_softcap is not None or config.attention.sinks
+    return 2 * config.n_heads * config.d_head if shared and writes_scores(config) else 0
 
 
 def _written_out(width: int) -> int:

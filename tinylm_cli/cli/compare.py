@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from tinylm_cli.cli.conditions import require_length
 from tinylm_cli.cli.model_options import DType
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, complete_variant, follow_up, same_model
 from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.cli.variants import load_variants, parse_variants
-from tinylm_cli.errors import ExitCode, UsageError
+from tinylm_cli.errors import ExitCode
 
 
 def compare(
@@ -28,7 +29,7 @@ def compare(
     dtype: Annotated[DType, typer.Option("--dtype", help="Storage type for the byte counts.")] = DType.float32,
     seq_len: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Tokens in the cache that is counted; else max_len.", show_default=False),
+        typer.Option(metavar="N", min=1, help="Tokens in the sequence costed; else max_len.", show_default=False),
     ] = None,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 when there are differences.")] = False,
     set_: SetOption = None,
@@ -37,9 +38,9 @@ def compare(
 ) -> Outcome:
     """Show what differs between models, and nothing else.
 
-    Fields of the config once defaults are filled in, then parameters, bytes of weights and of the key-value cache, each
-    beside that of the first model. With a single model, --set makes the other one; with several, it changes them all.
-    --format markdown writes it to be pasted into a pull request.
+    Fields of the config once defaults are filled in, then parameters, bytes of weights, of the key-value cache, to
+    train and to serve, and operations, each beside that of the first model. With a single model, --set makes the other
+    one; with several, it changes them all. --format markdown writes it to be pasted into a pull request.
 
     \b
     Examples:
@@ -54,12 +55,8 @@ def compare(
 
     variants = parse_variants(models, set_ or ())
     loaded = load_variants(variants)
-    for each in loaded:
-        if seq_len is not None and seq_len > each.config.max_len:
-            raise UsageError(
-                f"--seq-len {seq_len:,} is over the max_len of {each.name}, which is {each.config.max_len:,}",
-                help=f"ask for {min(model.config.max_len for model in loaded)} or less",
-            )
+    if seq_len is not None:
+        require_length(loaded, seq_len, f"add @max_len={seq_len} to the name of each such model")
     changed = [(model, variant.all_changes) for model, variant in zip(loaded, variants, strict=True)]
     report = compare_models(changed, dtype=dtype.value, seq_len=seq_len)
     last = variants[-1]

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinylm_cli.cli.conditions import SeqLenOption, Storage, StorageOption, fitting_length
-from tinylm_cli.cli.designed import TOLERANCE, designed_outcome
+from tinylm_cli.cli.conditions import (
+    SeqLenOption,
+    Storage,
+    StorageOption,
+    fitting_length,
+    read_amount,
+    require_figure,
+    too_long,
+)
+from tinylm_cli.cli.designed import OPTIONS, TOLERANCE, designed_outcome
+from tinylm_cli.cli.gathered import Gathered
 from tinylm_cli.cli.options import (
     FormatOption,
     OutputOption,
     SetOption,
     complete_config,
     complete_set,
+    number,
 )
 from tinylm_cli.cli.outcome import Format, Outcome
-from tinylm_cli.config.amounts import AmountKind, parse_amount
-from tinylm_cli.errors import UsageError
+from tinylm_cli.config.amounts import AmountKind
+from tinylm_cli.config.source import option_span
+from tinylm_cli.errors import Label, UsageError
 
 if TYPE_CHECKING:
     from tinylm_cli.analysis.figures import Conditions
@@ -38,46 +48,32 @@ class Family(StrEnum):
     qwen3_moe = "qwen3-moe"
 
 
-def _amount(option: str, kind: AmountKind) -> Callable[[str], int]:
-    def parse(written: str) -> int:
-        try:
-            return parse_amount(written, kind)
-        except ValueError as error:
-            raise UsageError(f"{option} {written}: {error}", help="see tinylm design --help") from error
-
-    return parse
-
-
-def _share(value: float) -> float:
-    if value != value:  # not a number, which no bound refuses
-        raise UsageError("--tolerance nan: expected a share from 0 to 1", help="for example --tolerance 0.02")
-    return value
-
-
 def _option(option: str, kind: AmountKind, words: str) -> typer.models.OptionInfo:
     metavar = {"count": "COUNT", "size": "SIZE", "flops": "FLOPS"}[kind]
-    found: typer.models.OptionInfo = typer.Option(
-        option, metavar=metavar, parser=_amount(option, kind), help=words, show_default=False
-    )
+    found: typer.models.OptionInfo = typer.Option(option, metavar=metavar, help=words, show_default=False)
     return found
 
 
 def design(
-    params: Annotated[int | None, _option("--params", "count", "Parameters to come near, such as 125M.")] = None,
+    params: Annotated[str | None, _option("--params", "count", "Parameters to come near, such as 125M.")] = None,
     active_params: Annotated[
-        int | None, _option("--active-params", "count", "Parameters that a token uses, to come near.")
+        str | None, _option("--active-params", "count", "Parameters that a token uses, to come near.")
     ] = None,
     tolerance: Annotated[
         float,
-        typer.Option(metavar="SHARE", min=0, max=1, callback=_share, help="How far from those a model may be."),
+        typer.Option(
+            metavar="SHARE",
+            parser=number("--tolerance", least=0, most=1, example="0.02"),
+            help="How far from those a model may be.",
+        ),
     ] = TOLERANCE,
     max_flops_per_token: Annotated[
-        int | None, _option("--max-flops-per-token", "flops", "Most operations of a forward pass for each token.")
+        str | None, _option("--max-flops-per-token", "flops", "Most operations of a forward pass for each token.")
     ] = None,
     max_kv_bytes: Annotated[
-        int | None, _option("--max-kv-bytes", "size", "Most bytes of keys and values kept of a sequence.")
+        str | None, _option("--max-kv-bytes", "size", "Most bytes of keys and values kept of a sequence.")
     ] = None,
-    max_weights_bytes: Annotated[int | None, _option("--max-weights-bytes", "size", "Most bytes of weights.")] = None,
+    max_weights_bytes: Annotated[str | None, _option("--max-weights-bytes", "size", "Most bytes of weights.")] = None,
     family: Annotated[
         Family, typer.Option(metavar="NAME", help=f"What kind of model: {', '.join(Family)}.")
     ] = Family.course,
@@ -147,21 +143,21 @@ def design(
     from tinylm_cli.analysis.design.space import Space
     from tinylm_cli.analysis.figures import Conditions
 
-    goals = [
-        Goal(name, wanted, share)
-        for name, wanted, share in (
+    targets = [
+        (name, written, share)
+        for name, written, share in (
             ("total_params", params, tolerance),
             ("active_params", active_params, tolerance),
             ("forward_flops_per_token", max_flops_per_token, None),
             ("kv_cache_bytes", max_kv_bytes, None),
             ("weights_bytes", max_weights_bytes, None),
         )
-        if wanted is not None
+        if written is not None
     ]
     given = Conditions(seq_len=seq_len, dtype=dtype.value)
     if vary or config is not None:
         if (
-            goals
+            targets
             or pick is not None
             or front
             or vocab_size
@@ -173,16 +169,37 @@ def design(
         return _vary(config, vary or [], set_ or [], figure, given, format_, output)
     if set_:
         raise UsageError("--set changes a --config that is varied", help="write a design with -o, and change that")
-    if not goals:
+    if not targets:
         raise UsageError("there is nothing to aim at", help="for example tinylm design --params 125M")
     template = FAMILIES[family.value]
     length = max_len or template.max_len
-    if seq_len is not None and seq_len > length:
-        raise UsageError(f"--seq-len {seq_len} is longer than max_len {length}", help=f"add --max-len {seq_len}")
+    mistakes = Gathered()
+    wanted = [mistakes.read(read_amount, OPTIONS[name], written, _kind(name)) for name, written, _ in targets]
+    mistakes.read(_require_length, seq_len, family, max_len, length)
+    mistakes.settle()
+    goals = [
+        Goal(name, each, share) for (name, _, share), each in zip(targets, wanted, strict=True) if each is not None
+    ]
     tied = template.tie_weights if tie is None else tie
     space = Space(template, vocab_size or template.vocab_size, length, tied, given)
     report = analyse_design(space, goals, top=max(top, pick or 1), tolerance=tolerance, front_only=front)
     return designed_outcome(report, pick, format_, output)
+
+
+def _kind(name: str) -> AmountKind:
+    from tinylm_cli.analysis.figures import FIGURES
+    from tinylm_cli.reports.figures import AMOUNT_KINDS
+
+    return AMOUNT_KINDS[FIGURES[name].unit]
+
+
+def _require_length(seq_len: int | None, family: Family, max_len: int | None, longest: int) -> None:
+    """Refuse a length that no design reads, which is the family's unless ``max_len`` is given."""
+    if seq_len is not None and seq_len > longest:
+        place = option_span("--max-len", str(max_len))
+        labels = (Label(place, f"max_len is {max_len}"),) if max_len is not None else ()
+        which = str(longest) if max_len is not None else f"{longest} of the family {family}"
+        raise too_long(seq_len, which, longest, f"{'write' if max_len else 'add'} --max-len {seq_len}", labels)
 
 
 def _vary(
@@ -207,16 +224,12 @@ def _vary(
         )
     if config == "-":
         raise UsageError("--vary reads its config many times", help="name a file instead of standard input")
-    if figure not in FIGURES:
-        from tinylm_cli.config.guesses import suggest
-
-        meant = suggest(figure, FIGURES)
-        raise UsageError(
-            f"no figure is called {figure}",
-            help=f"did you mean {meant}?" if meant else f"the figures are {', '.join(FIGURES)}",
-        )
     varied = parse_vary(vary)
-    if given.seq_len is not None and not any(each.field == "max_len" for each in varied):
-        fitting_length(load_config(config, overrides), given.seq_len)
+    mistakes = Gathered()
+    loaded = mistakes.read(load_config, config, overrides)
+    if loaded is not None and not any(each.field == "max_len" for each in varied):
+        mistakes.read(fitting_length, loaded, given.seq_len)
+    mistakes.read(require_figure, figure, FIGURES)
+    mistakes.settle()
     report = sweep(lambda values: load_config(config, [*overrides, *values]), varied, given)
     return Outcome(report, lambda: sweep_view(report, figure), format_, output)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TOLERANCE = 0.02
 """Sizes are known by two digits or three."""
 
-_OPTIONS = {
+OPTIONS = {
     "total_params": "--params",
     "active_params": "--active-params",
     "forward_flops_per_token": "--max-flops-per-token",
@@ -52,7 +52,7 @@ def _words(report: DesignReport) -> str:
     from tinylm_cli.analysis.design.families import FAMILIES
 
     template = FAMILIES[report.family]
-    words = [f"{_OPTIONS[aim.figure]} {_typed(aim.wanted, aim.unit)}" for aim in report.aims if aim.chosen]
+    words = [f"{OPTIONS[aim.figure]} {_typed(aim.wanted, aim.unit)}" for aim in report.aims if aim.chosen]
     tolerance = next((aim.tolerance for aim in report.aims if aim.tolerance is not None), TOLERANCE)
     tie = "--tie" if report.tie_weights else "--no-tie"
     given = (

@@ -21,6 +21,7 @@ from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.requested_config import requested_config
 from tinylm_cli.cli.tokens import check_length, parse_sizes, prompt_ids
 from tinylm_cli.errors import UsageError
+from tinylm_cli.quantities import counted
 
 if TYPE_CHECKING:
     from tinylm_cli.config.schema import ModelConfig
@@ -82,7 +83,7 @@ def forward(
     request = ModelRequest(loaded, device, dtype, seed, meta, weights)
     request.require_room(
         forward_bytes(loaded.config, batch_size=batch_size, seq_len=seq_len, dtype=request.dtype_name),
-        f"a forward pass of {batch_size} × {seq_len} tokens",
+        f"a forward pass of {batch_size:,} × {counted(seq_len, 'token')}",
     )
     model = request.build()
 

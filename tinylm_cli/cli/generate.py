@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import math
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -20,12 +19,12 @@ from tinylm_cli.cli.model_options import (
     SeedOption,
     WeightsOption,
 )
-from tinylm_cli.cli.options import OutputOption, PageFormatOption, SetOption, follow_up, same_model
+from tinylm_cli.cli.options import OutputOption, PageFormatOption, SetOption, follow_up, number, same_model
 from tinylm_cli.cli.outcome import Format, Outcome, PageFormat, write_stdout
 from tinylm_cli.cli.requested_config import requested_config
 from tinylm_cli.cli.tokens import prompt_ids
 from tinylm_cli.errors import UsageError
-from tinylm_cli.quantities import BYTE_VOCAB_SIZE
+from tinylm_cli.quantities import BYTE_VOCAB_SIZE, counted
 from tinylm_cli.render.safe import shown
 from tinylm_cli.render.terminal import Terminal, is_terminal, terminal_of
 
@@ -43,7 +42,9 @@ def generate(
     temperature: Annotated[
         float,
         typer.Option(
-            metavar="X", min=0, help="Spread of the choice; 0 takes the likeliest, whatever --top-k and --top-p."
+            metavar="X",
+            parser=number("--temperature", least=0, example="0.8"),
+            help="Spread of the choice; 0 takes the likeliest, whatever --top-k and --top-p.",
         ),
     ] = 1.0,
     top_k: Annotated[
@@ -74,8 +75,6 @@ def generate(
     """
     if tokens is not None and text is not None:
         raise UsageError("--tokens and --text exclude each other", help="leave one of them")
-    if not math.isfinite(temperature):
-        raise UsageError(f"--temperature {temperature}: expected a finite number >= 0", help="for example 0.8")
     if top_p is not None and not 0 < top_p <= 1:
         raise UsageError(f"--top-p {top_p} is not a share", help="write a number above 0 and up to 1")
     loaded = requested_config(config, set_ or (), weights)
@@ -92,7 +91,7 @@ def generate(
 
     request.require_room(
         decode_bytes(loaded.config, prompt_len=len(prompt), max_new_tokens=max_new_tokens, dtype=request.dtype_name),
-        f"decoding {min(len(prompt) + max_new_tokens - 1, loaded.config.max_len)} tokens",
+        f"decoding {counted(min(len(prompt) + max_new_tokens - 1, loaded.config.max_len), 'token')}",
     )
     model = request.build()
 

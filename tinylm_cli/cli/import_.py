@@ -12,6 +12,7 @@ from tinylm_cli.cli.options import OutputOption, PageFormatOption, SetOption, fo
 from tinylm_cli.cli.outcome import STDOUT, Format, Outcome, PageFormat, talk
 from tinylm_cli.cli.progress import working
 from tinylm_cli.errors import UsageError
+from tinylm_cli.quantities import counted
 from tinylm_cli.render.safe import visible
 
 if TYPE_CHECKING:
@@ -68,8 +69,9 @@ def import_(
         converted = _convert(found, path, output, text)
         if converted.left_out:
             parts = sorted({name.removeprefix("model.").partition(".")[0] for name in converted.left_out})
-            talk(f"left out {len(converted.left_out):,} tensors of {' and '.join(parts)}: not the language model's")
-        talk(f"wrote {converted.tensors:,} tensors and config.yaml to {output}")
+            count = counted(len(converted.left_out), "tensor")
+            talk(f"left out {count} of {' and '.join(parts)}: not the language model's")
+        talk(f"wrote {counted(converted.tensors, 'tensor')} and config.yaml to {output}")
         next_step = follow_up("check", same_model(None, None, output))
         return Outcome(report, lambda: import_view(report), Format(format_), None, document="", next_step=next_step)
     written: Path | None = None if output is None or output == STDOUT else output

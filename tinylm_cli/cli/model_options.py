@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinylm_cli.cli.interrupts import interrupts_deferred
 from tinylm_cli.cli.options import DEFAULT_CONFIG, complete_config, path
 from tinylm_cli.cli.progress import working
 from tinylm_cli.errors import CapacityError, OccupiedError, UnableError, UsageError
+from tinylm_cli.interrupts import interrupts_deferred
 from tinylm_cli.quantities import MAX_SEED
 
 if TYPE_CHECKING:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shlex
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -56,6 +58,29 @@ def path(written: str) -> Path:
     if not written:
         raise UsageError("an empty word names no file or folder", help="is a variable of the shell unset?")
     return Path(written)
+
+
+def number(option: str, *, least: float, most: float | None = None, example: str) -> Callable[[str], float]:
+    """Return what reads the number of an option; a range of the parser's own would let NaN through.
+
+    Args:
+        option: Its name.
+        least: The smallest that it takes.
+        most: The greatest; None for any that is finite.
+        example: One that it takes.
+    """
+
+    def parse(written: str) -> float:
+        try:
+            value = float(written)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= (sys.float_info.max if most is None else most):
+            wanted = f"finite number >= {least:g}" if most is None else f"number from {least:g} to {most:,.10g}"
+            raise UsageError(f"{option} {written}: expected a {wanted}", help=f"for example {option} {example}")
+        return value
+
+    return parse
 
 
 ConfigOption = Annotated[

@@ -13,8 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tinylm_cli.cli.interrupts import interrupts_deferred
 from tinylm_cli.errors import ExitCode, OutputError
+from tinylm_cli.interrupts import interrupts_deferred
 
 if TYPE_CHECKING:
     from tinylm_cli.render.blocks import View

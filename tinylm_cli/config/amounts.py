@@ -85,7 +85,7 @@ def parse_amount(text: str, kind: AmountKind) -> int:
 def stated(value: int, kind: AmountKind) -> str:
     """Return an amount as a person states it where that is all of it, ``80M`` or ``24GiB``; else every digit."""
     fitting = [(unit, one) for unit, one in UNITS[kind].items() if 1 < one <= value < 1024 * one]
-    exact = [f"{value * 10 // one / 10:g}{unit}" for unit, one in fitting if value * 10 % one == 0]
+    exact = [f"{value * 100 // one / 100:.15g}{unit}" for unit, one in fitting if value * 100 % one == 0]
     return min(exact, key=len, default=f"{value:,}")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from tinylm_cli.config.source import SET
 from tinylm_cli.errors import ConfigError, Diagnostic, Label, Span
+from tinylm_cli.quantities import counted
 
 MOST_REPORTED = 50
 
@@ -44,7 +45,8 @@ CODES = {
     "top-k-above-experts": "More experts are to be chosen for each token than there are.",
     "unknown-choice": "A word that is not among those its field may take.",
     "unknown-family": "A Hugging Face config whose `model_type` is not among those tinylm reads.",
-    "unknown-figure": "An `--assert` about a figure that there is not.",
+    "unknown-figure": "A figure that there is not, in an `--assert` or after `--figure`.",
+    "unknown-gpu": "A GPU that neither the table that ships nor the file of `--hardware` has.",
     "unknown-key": "A key that the schema does not have in this place.",
     "unknown-setting": "A key of a Hugging Face config that may change the model, in a way tinylm does not know.",
     "unsupported-setting": "A setting of a Hugging Face config that no config of tinylm can say.",
@@ -81,7 +83,7 @@ def refusal(mistakes: Iterable[Diagnostic]) -> ConfigError:
     ordered = sorted(mistakes, key=_place)
     shown, hidden = ordered[:MOST_REPORTED], len(ordered) - MOST_REPORTED
     if hidden > 0:
-        message = f"{hidden:,} more mistake{'s are' if hidden > 1 else ' is'} not shown"
+        message = f"{counted(hidden, 'more mistake')} {'are' if hidden > 1 else 'is'} not shown"
         help_ = "a model config is a page of YAML: is this one?"
         shown.append(diagnostic("too-many-mistakes", message, shown[0].source, help=help_))
     return ConfigError(tuple(shown))

@@ -12,14 +12,19 @@ from tinylm_cli.config.blocks import Block
 from tinylm_cli.config.codes import clip, diagnostic, refusal
 from tinylm_cli.config.measures import FlopRate, Rate
 from tinylm_cli.config.presets import presets_folder
-from tinylm_cli.config.source import Source, read_source
+from tinylm_cli.config.source import Source, option_span, read_source
 from tinylm_cli.config.yaml_reader import Entry, Node, read_yaml
-from tinylm_cli.errors import Diagnostic, InputError, Label
+from tinylm_cli.errors import Diagnostic, Label
+
+GPU = "--gpu"
 
 PeakDType = Literal["float32", "tf32", "float16", "bfloat16", "float8", "int8"]
 """What matrices may be made of: storage types, and float32 multiplied as TF32."""
 
 PEAK_DTYPES: tuple[PeakDType, ...] = get_args(PeakDType)
+
+CONTEXT_BYTES = 512 * 2**20
+"""What the driver and its kernels take of a GPU before a program has its first tensor: about half a GiB."""
 
 Line = Annotated[str, Field(min_length=1, max_length=300), Said("text", "text")]
 Names = Annotated[
@@ -46,7 +51,7 @@ class AcceleratorEntry(Block):
 
     title: Line = Field(examples=["NVIDIA H100 SXM5 80 GB"], description="What its maker calls it.")
     aliases: Names = Field(default=(), examples=[("h100",)], description="Other names for it.")
-    memory_bytes: Size = Field(examples=["80 GB"], description="What its datasheet says.")
+    memory_bytes: Size = Field(examples=["80 GiB"], description="What is on the board.")
     usable_memory_bytes: Size | None = Field(
         default=None, examples=["79.1 GiB"], description="What a program finds; memory_bytes when absent."
     )
@@ -83,8 +88,8 @@ class Accelerator(AcceleratorEntry):
 
     @property
     def capacity_bytes(self) -> int:
-        """Bytes of memory to reckon with: those a program finds, where they are known."""
-        return self.usable_memory_bytes or self.memory_bytes
+        """Bytes that tensors may take: what a program finds, where that is known, but for the driver's context."""
+        return max((self.usable_memory_bytes or self.memory_bytes) - CONTEXT_BYTES, 0)
 
     @property
     def one_peer_bytes_per_second(self) -> int:
@@ -99,17 +104,29 @@ class Accelerator(AcceleratorEntry):
 
 
 def load_hardware(name: str, file: str | None = None) -> Accelerator:
-    """Return the accelerator called ``name``, whatever its capitals, from the table that ships or from ``file``.
+    """Return the accelerator called ``name`` from the table that ships or from ``file``.
 
     Args:
-        name: A name or an alias.
-        file: A file of the person's own, or ``-``; what it names goes before what ships.
+        name: As for :func:`find_accelerator`.
+        file: As for :func:`load_accelerators`.
 
     Raises:
-        ConfigError: If the file is wrong; holds every mistake found.
-        InputError: If the file cannot be read, or no accelerator has that name.
+        ConfigError: If the file is wrong, or no accelerator has that name; holds every mistake found.
+        InputError: If the file cannot be read.
     """
-    table = load_accelerators(file)
+    return find_accelerator(load_accelerators(file), name)
+
+
+def find_accelerator(table: dict[str, Accelerator], name: str) -> Accelerator:
+    """Return the accelerator called ``name``, whatever its capitals.
+
+    Args:
+        table: What there is, as :func:`load_accelerators` returns it.
+        name: A name or an alias, as ``--gpu`` was given it.
+
+    Raises:
+        ConfigError: If no accelerator has that name.
+    """
     aliases = {alias: each for each in table.values() for alias in each.aliases}
     found = table.get(name.casefold()) or aliases.get(name.casefold())
     if found is None:
@@ -117,13 +134,17 @@ def load_hardware(name: str, file: str | None = None) -> Accelerator:
 
         meant = suggest(name, [*table, *aliases])
         known = f"the names are {', '.join(table)}; --hardware FILE adds your own"
-        remedy = f"did you mean {meant}? {known}" if meant else known
-        raise InputError(f"no GPU is called {clip(name) or 'by an empty name'}", help=remedy)
+        remedy = f"did you mean {meant}? {known[0].upper()}{known[1:]}" if meant else known
+        message = f"no GPU is called {clip(name) or 'by an empty name'}"
+        raise refusal([diagnostic("unknown-gpu", message, GPU, option_span(GPU, name), help=remedy)])
     return found
 
 
 def load_accelerators(file: str | None = None) -> dict[str, Accelerator]:
     """Return every accelerator by its name in small letters: those that ship, then those of ``file``.
+
+    Args:
+        file: A file of the person's own, or ``-``; what it names goes before what ships.
 
     Raises:
         ConfigError: If the file is wrong; holds every mistake found.

@@ -1,4 +1,4 @@
-"""What several families work out alike: activations, rotary positions and their stretching, windows."""
+"""What several families work out alike: activations, widths, rotary positions and their stretching, windows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from tinylm_cli.config.blocks import MAX_N_LAYERS
 from tinylm_cli.config.guesses import suggest
 from tinylm_cli.interop.reader import Reader
+from tinylm_cli.quantities import counted
 
 ACTIVATIONS = {
     "gelu": "gelu",
@@ -59,6 +60,16 @@ def d_head(read: Reader) -> int:
     if isinstance(explicit, int):
         return max(explicit, 1)
     return max(width // n_heads, 1) if isinstance(width, int) and isinstance(n_heads, int) and n_heads > 0 else 1
+
+
+def inner_width(key: str, width_key: str = "hidden_size") -> Callable[[Reader], None]:
+    """Return what reads d_ff from ``key``, four times the width where that is absent or null."""
+
+    def compute(read: Reader) -> None:
+        width, inner = read.integer(width_key), read.integer(key, least=0)
+        read.put("d_ff", 4 * (width or 1) if inner is None else inner, key if read.has(key) else width_key)
+
+    return compute
 
 
 def rope(
@@ -288,7 +299,7 @@ def _letters(read: Reader, names: Sequence[str], n_layers: int) -> str:
         read.unsupported("layer_types", f"tinylm has no {other[:40]} layers", f"the types are {' and '.join(kinds)}")
         return ""
     if len(names) != n_layers:
-        message = f"layer_types names {len(names):,} layers, and there are {n_layers:,}"
+        message = f"layer_types names {counted(len(names), 'layer')}, and n_layers is {n_layers:,}"
         read.contradiction("layer_types", message, "name one type for each layer")
         return ""
     return "".join(kinds[name] for name in names)

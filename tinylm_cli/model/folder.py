@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tinylm_cli.errors import OccupiedError, OutputError
+from tinylm_cli.interrupts import interrupts_deferred
 
 
 def require_writable(directory: Path, files: Iterable[str], *, overwrite: bool) -> None:
@@ -34,6 +35,8 @@ def write_folder(
 ) -> None:
     """Fill a hidden folder beside ``directory``, then give it that name.
 
+    An interrupt ends the writing; making the folder, putting it in place and removing it are not cut in two.
+
     Args:
         directory: The folder to write; its parent exists.
         files: The names ``write`` writes. A folder with any other content is never replaced.
@@ -55,14 +58,16 @@ def write_folder(
                 f"cannot write {directory}: {needed_bytes:,} bytes do not fit in {free_bytes:,} free ones"
             )
         fresh = _sibling(target)
-        fresh.mkdir()
-        try:
-            write(fresh)
-            for path in (*(fresh / name for name in names), fresh):
-                _sync(path)
-            _put_in_place(fresh, target, occupied=occupied)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)  # already gone if all went well
+        with interrupts_deferred() as heeded:
+            fresh.mkdir()
+            try:
+                with heeded():
+                    write(fresh)
+                    for path in (*(fresh / name for name in names), fresh):
+                        _sync(path)
+                _put_in_place(fresh, target, occupied=occupied)
+            finally:
+                shutil.rmtree(fresh, ignore_errors=True)  # already gone if all went well
     except OSError as error:
         raise OutputError(f"cannot write {directory}: {error.strerror or error}") from error
 

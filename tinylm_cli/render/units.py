@@ -9,6 +9,7 @@ from tinylm_cli.quantities import Quantity, binary_bytes
 
 _DECIMAL = ("", "K", "M", "B", "T", "Q")
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
+_OPERATIONS = ("", "K", *_PREFIXES[2:])
 _BRIEF = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _LONG = ((365.25 * 86_400, "years"), (86_400, "days"), (3_600, "hours"), (60, "minutes"))
 
@@ -51,29 +52,16 @@ def fixed(value: float, decimals: int) -> Quantity:
     return Quantity(f"{value:z.{decimals}f}".replace("-", "−"), value)
 
 
-def counted(value: int, noun: str) -> str:
-    """Return ``1 token``, ``1,024 tokens``."""
-    return f"{value:,} {noun}" if value == 1 else f"{value:,} {noun}s"
-
-
 def compact(value: int) -> str:
     """Return three significant digits with K, M, B or T: ``4,995,072`` as ``5M``, ``826,112`` as ``826K``."""
-    scaled = float(value)
-    for unit in _DECIMAL:
-        if abs(scaled) < 999.5 or unit == _DECIMAL[-1]:
-            return f"{scaled:.3g}{unit}" if unit != _DECIMAL[-1] else f"{scaled:,.0f}{unit}"
-        scaled /= 1000
-    raise AssertionError
+    scaled, unit = _scaled(value, _DECIMAL)
+    return f"{scaled:.3g}{unit}" if unit != _DECIMAL[-1] else f"{scaled:,.0f}{unit}"
 
 
 def flops(value: float) -> Quantity:
     """Return operations to three digits: ``17.2 GFLOP``."""
-    scaled = float(value)
-    for unit in ("", "K", "M", "G", "T", "P", "E", "Z"):
-        if scaled < 999.5:
-            return Quantity(f"{scaled:.{0 if scaled >= 99.95 else 1 if scaled >= 9.995 else 2}f} {unit}FLOP", value)
-        scaled /= 1000
-    return Quantity(f"{scaled:,.0f} YFLOP", value)
+    scaled, prefix = _scaled(value, _OPERATIONS)
+    return Quantity(f"{scaled:,.{0 if scaled >= 99.95 else 1 if scaled >= 9.995 else 2}f} {prefix}FLOP", value)
 
 
 def stated_count(value: int) -> Quantity:
@@ -120,12 +108,18 @@ def shape(dimensions: Sequence[int]) -> str:
 
 def prefixed(value: float, unit: str) -> str:
     """Return three significant digits under a decimal prefix: ``80 GB``, ``3.35 TB/s``, ``989 TFLOP/s``."""
+    scaled, prefix = _scaled(value, _PREFIXES)
+    return f"{_three_digits(scaled)} {prefix}{unit}"
+
+
+def _scaled(value: float, prefixes: Sequence[str]) -> tuple[float, str]:
+    """Return ``value`` under the first prefix that makes it less than 999.5, or else under the last."""
     scaled = float(value)
-    for prefix in _PREFIXES:
-        if abs(scaled) < 999.5 or prefix == _PREFIXES[-1]:
-            return f"{_three_digits(scaled)} {prefix}{unit}"
+    for prefix in prefixes[:-1]:
+        if abs(scaled) < 999.5:
+            return scaled, prefix
         scaled /= 1000
-    raise AssertionError
+    return scaled, prefixes[-1]
 
 
 def duration(seconds: float) -> str:

@@ -63,7 +63,7 @@ class CompareReport:
         models: In the order given; the others are held against the first.
         same: Whether nothing differs.
         dtype: Storage type that the byte counts assume.
-        seq_len: Tokens in the sequence whose cache is counted; None for each model's max_len.
+        seq_len: Tokens in the sequence that is cached, computed and trained on; None for each model's max_len.
         fields: Fields of the config that differ, in the order of the schema.
         figures: Figures that differ.
     """

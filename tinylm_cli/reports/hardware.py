@@ -14,7 +14,7 @@ class AcceleratorFigures:
         title: What its maker calls it.
         aliases: Other names for it.
         memory_bytes: What its datasheet says.
-        usable_memory_bytes: What a program finds; ``memory_bytes`` where that is not known.
+        usable_memory_bytes: What tensors may take: what a program finds, but for the driver's context.
         memory_bytes_per_second: Between its memory and its cores.
         peak_flops_per_second: Dense peaks by what is multiplied: ``float32``, ``tf32``, ``float16``, ``bfloat16``,
             ``float8``, ``int8``; what the hardware does not multiply is absent.

@@ -11,6 +11,19 @@ Schedule = Literal["1f1b", "gpipe"]
 ZeroStage = Literal[0, 1, 2, 3]
 Collective = Literal["data", "expert data", "embedding", "tensor", "pipeline", "context", "expert"]
 
+WORDS = {
+    "data": "dp",
+    "tensor": "tp",
+    "pipeline": "pp",
+    "context": "cp",
+    "expert": "ep",
+    "zero": "zero",
+    "micro_batches": "mb",
+    "schedule": "schedule",
+    "virtual": "vp",
+}
+"""The word that a plan has for each field of a layout."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -42,6 +55,13 @@ class Layout:
     def gpus(self) -> int:
         """How many GPUs it takes."""
         return self.data * self.tensor * self.pipeline * self.context
+
+    @property
+    def typed(self) -> str:
+        """What ``--plan`` takes: all that is not as by default; ``dp``, which is worked out, only where that is all."""
+        chosen = {field: getattr(self, field) for field in WORDS if getattr(self, field) != getattr(Layout(), field)}
+        data = chosen.pop("data", 1)
+        return ",".join(f"{WORDS[field]}={value}" for field, value in (chosen or {"data": data}).items())
 
 
 @dataclass(frozen=True)
@@ -107,7 +127,6 @@ class Plan:
         kernel_efficiency: Share of the peak that a GPU is taken to reach while it computes; None without a GPU.
         utilisation: Share of the peak that goes into the model's own FLOPs, recomputation not counted (MFU): what comes
             out; None without a GPU.
-        remedies: What would make it fit, the smallest change first; empty where it fits.
     """
 
     layout: Layout
@@ -125,4 +144,3 @@ class Plan:
     step_seconds: float | None
     kernel_efficiency: float | None
     utilisation: float | None
-    remedies: tuple[str, ...]

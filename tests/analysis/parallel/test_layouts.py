@@ -15,7 +15,7 @@ LLAMA = Job(load_config("llama-3-8b").config, 1, 2048)
 
 
 def test_every_way_to_write_the_number_as_a_product_is_tried() -> None:
-    tried = [(each.data, each.tensor, each.pipeline, each.context, each.zero) for each in layouts(LLAMA, 16, NODE, 64)]
+    tried = [(each.data, each.tensor, each.pipeline, each.context, each.zero) for each in layouts(LLAMA, 16, 8, 64)]
     ways = [1, 2, 4, 8, 16]
     assert len(tried) == len(set(tried))
     assert set(tried) == {
@@ -26,7 +26,7 @@ def test_every_way_to_write_the_number_as_a_product_is_tried() -> None:
 
 
 def test_all_that_are_tried_read_as_much_between_updates() -> None:
-    found = list(layouts(LLAMA, 16, NODE, 24))
+    found = list(layouts(LLAMA, 16, 8, 24))
     assert {each.data * each.micro_batches for each in found} == {24}
     assert max(each.data for each in found) == 8, "16 replicas do not share 24 sequences"
 
@@ -41,7 +41,7 @@ def test_a_step_has_about_four_million_tokens_and_a_pass_of_every_gpu(gpus: int,
 
 def test_experts_are_divided_every_way_that_their_number_allows() -> None:
     mixtral = Job(load_config("mixtral-8x7b").config, 1, 2048)
-    assert {each.expert for each in layouts(mixtral, 48, NODE, 48)} == {1, 2, 4, 8}
+    assert {each.expert for each in layouts(mixtral, 48, 8, 48)} == {1, 2, 4, 8}
 
 
 def test_a_plan_that_another_zero_beats_is_left_out() -> None:
@@ -50,9 +50,9 @@ def test_a_plan_that_another_zero_beats_is_left_out() -> None:
     GPT-2's table alone, gathered whole, is more than ZeRO 3 saves among four.
     """
     small = Job(load_config("gpt2").config, 1, 1024)
-    many = {(each.layout.data, each.layout.zero) for each in plans(small, 4, NODE) if each.layout.pipeline == 1}
+    many = {(each.layout.data, each.layout.zero) for each in plans(small, 4, NODE).fitting if each.layout.pipeline == 1}
     assert {zero for data, zero in many if data > 1} == {1, 2}
-    once = [each.layout.zero for each in plans(small, 4, NODE, 4) if each.layout.data == 4]
+    once = [each.layout.zero for each in plans(small, 4, NODE, 4).fitting if each.layout.data == 4]
     assert once == [2]
 
 
@@ -60,7 +60,7 @@ def test_a_plan_that_another_zero_beats_is_left_out() -> None:
 def test_however_many_gpus_there_are_the_search_is_short(gpus: int) -> None:
     """What is tried divides the model as well as the number, so the model bounds it."""
     job = Job(load_config("qwen3-30b-a3b").config, 1, 40960)
-    assert 0 < len(list(layouts(job, gpus, NODE, sequences_per_step(job, gpus)))) < 10_000
+    assert 0 < len(list(layouts(job, gpus, 8, sequences_per_step(job, gpus)))) < 10_000
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tinylm_cli.analysis.training import HALF
+from tinylm_cli.analysis.dtypes import HALF
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import AttentionKernel, Optimizer, Recompute
 

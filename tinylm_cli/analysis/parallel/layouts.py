@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import gcd
 from typing import NamedTuple
 
-from tinylm_cli.analysis.parallel.job import Job, Machine
+from tinylm_cli.analysis.parallel.job import Job
 from tinylm_cli.analysis.parallel.sharding import missing_layers
 from tinylm_cli.reports.plan import Layout
 
@@ -53,7 +53,7 @@ def sequences_per_step(job: Job, gpus: int) -> int:
     return at_once * -(-TOKENS_PER_STEP // (at_once * job.seq_len))
 
 
-def layouts(job: Job, gpus: int, machine: Machine, sequences: int) -> Iterator[Layout]:
+def layouts(job: Job, gpus: int, gpus_per_node: int, sequences: int) -> Iterator[Layout]:
     """Yield every layout of ``gpus`` GPUs that is tried, all reading ``sequences`` before an update.
 
     All ways to write the number as a product of data, tensor, pipeline and context parallelism that come out even, with
@@ -61,7 +61,7 @@ def layouts(job: Job, gpus: int, machine: Machine, sequences: int) -> Iterator[L
     stages in one piece.
     """
     config = job.config
-    most_tensor = min(machine.gpus_per_node, LARGEST_TENSOR_PARALLEL)
+    most_tensor = min(gpus_per_node, LARGEST_TENSOR_PARALLEL)
     for tensor in _divisors(gcd(gpus, config.n_heads), most_tensor):
         for pipeline in _divisors(gpus // tensor, config.n_layers):
             for context in _divisors(gcd(gpus // tensor // pipeline, job.seq_len), max(job.seq_len // 2, 1)):
@@ -91,7 +91,7 @@ def _uneven(job: Job, layout: Layout) -> Iterator[Uneven]:
     for field, name, whole in wholes:
         ways = getattr(layout, field)
         if whole % ways:
-            near = ", ".join(map(str, [n for n in _divisors(whole, whole) if n <= 4 * ways][-4:]))
+            near = ", ".join(map(str, _divisors(whole, 4 * ways)[-4:]))
             message = f"{field} parallelism {ways} does not divide {name} {whole}"
             yield Uneven(field, name, message, f"divisors near it: {near}")
     yield from _uneven_stages(job, layout)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
+from typing import NamedTuple
 
-from tinylm_cli.analysis.activations import check_sizes
 from tinylm_cli.analysis.flops import train_flops
 from tinylm_cli.analysis.parallel.job import Job, Machine
 from tinylm_cli.analysis.parallel.layouts import layouts, sequences_per_step, uneven
-from tinylm_cli.analysis.parallel.stage import Likeness, stage_memory
+from tinylm_cli.analysis.parallel.stage import different_stages, fullest_stage
 from tinylm_cli.analysis.parallel.step import Stage, balance, step_seconds
 from tinylm_cli.analysis.parallel.traffic import traffic
+from tinylm_cli.analysis.sizes import check_sizes
 from tinylm_cli.errors import AnalysisError
-from tinylm_cli.reports.plan import Layout, Plan, ZeroStage
+from tinylm_cli.reports.plan import Layout, Plan
 
 
 def plan(job: Job, layout: Layout, machine: Machine | None = None) -> Plan:
@@ -38,31 +39,56 @@ def plan(job: Job, layout: Layout, machine: Machine | None = None) -> Plan:
     check_sizes(job.config, batch_size=job.batch_size, seq_len=job.seq_len)
     for wrong in uneven(job, layout):
         raise AnalysisError(wrong.message, help=wrong.help)
-    found = _evaluated(job, layout, machine)
-    if found.fits is not False or machine is None:
-        return found
-    return replace(found, remedies=tuple(_remedies(job, layout, machine)))
+    return _evaluated(job, layout, machine)
 
 
-def plans(job: Job, gpus: int, machine: Machine, sequences: int | None = None) -> tuple[Plan, ...]:
-    """Return the layouts of ``gpus`` GPUs that come out even and fit, the quickest for each token first.
+class Plans(NamedTuple):
+    """What follows from every layout of a number of GPUs that comes out even.
 
-    Those of :func:`layouts` are tried. Of layouts that differ in ZeRO alone, one that is no quicker than another and
-    holds as much or more is left out.
+    Attributes:
+        fitting: Those that fit, the quickest for each token first.
+        nearest: The one that holds least.
+        tried: How many there are.
+    """
+
+    fitting: tuple[Plan, ...]
+    nearest: Plan
+    tried: int
+
+
+def plans(job: Job, gpus: int, machine: Machine, sequences: int | None = None) -> Plans:
+    """Return what follows from every layout of ``gpus`` GPUs that is tried, as :func:`layouts` says.
+
+    Of layouts that fit and differ in ZeRO alone, one that is no quicker than another and holds more is left out.
 
     Args:
         job: What is trained; a pass of each replica reads ``batch_size`` sequences.
         gpus: How many there are.
         machine: What they are.
         sequences: Read before each update; :func:`sequences_per_step` when None.
+
+    Raises:
+        AnalysisError: If no layout comes out even with so many sequences.
     """
-    found: dict[Layout, list[Plan]] = {}
-    for layout in layouts(job, gpus, machine, sequences or sequences_per_step(job, gpus)):
-        each = _evaluated(job, layout, machine)
+    found = [_evaluated(job, layout, machine) for layout in _tried(job, gpus, machine.gpus_per_node, sequences)]
+    found.sort(key=_cost)
+    nearest = min(found, key=lambda each: each.fullest.total_bytes)
+    alike: dict[Layout, list[Plan]] = {}
+    for each in found:
         if each.fits:
-            found.setdefault(replace(layout, zero=0), []).append(each)
-    fitting = [each for alike in found.values() for each in alike if not any(_beats(one, each) for one in alike)]
-    return tuple(sorted(fitting, key=_cost))
+            alike.setdefault(replace(each.layout, zero=0), []).append(each)
+    fitting = (each for each in found if each.fits)
+    best = (each for each in fitting if not any(_beats(one, each) for one in alike[replace(each.layout, zero=0)]))
+    return Plans(tuple(best), nearest, len(found))
+
+
+def _tried(job: Job, gpus: int, gpus_per_node: int, sequences: int | None) -> tuple[Layout, ...]:
+    found = tuple(layouts(job, gpus, gpus_per_node, sequences or sequences_per_step(job, gpus)))
+    if not found:
+        message = f"no way to divide the work among {gpus:,} GPUs comes out even with {sequences:,} sequences a step"
+        fair = job.batch_size * gpus
+        raise AnalysisError(message, help=f"for example --global-batch {fair * max(round((sequences or 0) / fair), 1)}")
+    return found
 
 
 def _beats(one: Plan, other: Plan) -> bool:
@@ -72,17 +98,41 @@ def _beats(one: Plan, other: Plan) -> bool:
     return (one.fullest.total_bytes, one.layout.zero) < (other.fullest.total_bytes, other.layout.zero)
 
 
+def planned_bytes(job: Job, layout: Layout) -> int:
+    """Return what the fullest GPU of a layout that comes out even holds."""
+    return fullest_stage(job, layout).total_bytes
+
+
+@lru_cache(maxsize=1024)
+def least_planned_bytes(job: Job, gpus: int, gpus_per_node: int, sequences: int | None = None) -> int:
+    """Return what the fullest GPU holds in the layout of :func:`plans` that holds least.
+
+    Args:
+        job: What is trained.
+        gpus: How many there are.
+        gpus_per_node: How many a link joins.
+        sequences: As for :func:`plans`.
+
+    Raises:
+        AnalysisError: Likewise.
+    """
+    return min(
+        planned_bytes(job, layout)
+        for layout in _tried(job, gpus, gpus_per_node, sequences)
+        if layout.zero >= 2 or layout.data * layout.context == 1  # less holds more
+    )
+
+
 def _cost(found: Plan) -> tuple[float, int]:
     assert found.step_seconds is not None
     return found.step_seconds / found.tokens_per_step, found.fullest.total_bytes
 
 
 def _evaluated(job: Job, layout: Layout, machine: Machine | None) -> Plan:
-    alike: dict[Likeness, list[int]] = {}
-    for stage in range(layout.pipeline):
-        alike.setdefault(Likeness.of(job, layout, stage), []).append(stage)
-    stages = tuple(Stage(found[0], len(found), traffic(job, layout, found[0], machine)) for found in alike.values())
-    fullest = max((stage_memory(job, layout, stage.first) for stage in stages), key=lambda each: each.total_bytes)
+    fullest = fullest_stage(job, layout)
+    stages = tuple(
+        Stage(first, alike, traffic(job, layout, first, machine)) for first, alike in different_stages(job, layout)
+    )
     sent = max((stage.sent for stage in stages), key=lambda each: sum(one.sent_bytes for one in each))
     tokens = layout.data * layout.micro_batches * job.batch_size * job.seq_len
     even = balance(job, layout, stages)
@@ -103,7 +153,6 @@ def _evaluated(job: Job, layout: Layout, machine: Machine | None) -> Plan:
         step_seconds=seconds,
         kernel_efficiency=None if machine is None else machine.kernel_efficiency,
         utilisation=None if machine is None or seconds is None else _utilisation(job, tokens, layout, machine, seconds),
-        remedies=(),
     )
 
 
@@ -111,28 +160,3 @@ def _utilisation(job: Job, tokens: int, layout: Layout, machine: Machine, second
     """Return the share of the peak that goes into the model's own FLOPs."""
     flops = train_flops(job.config, batch_size=1, seq_len=job.seq_len) * tokens // job.seq_len
     return flops / (layout.gpus * machine.peak_flops_per_second * seconds)
-
-
-def _remedies(job: Job, layout: Layout, machine: Machine) -> Iterator[str]:
-    """Yield changes, of one thing each, that make a layout fit."""
-    zero: ZeroStage
-    for zero in (1, 2, 3):
-        allowed = zero > layout.zero and layout.data * layout.context > 1 and (layout.pipeline == 1 or zero < 2)
-        if allowed and _fits(job, replace(layout, zero=zero), machine):
-            yield f"zero={zero}"
-            break
-    for recompute in ("selective", "full"):
-        if job.recompute == "none" and _fits(job._replace(recompute=recompute), layout, machine):
-            yield f"--recompute {recompute}"
-            break
-    smaller = (size for size in (job.batch_size // 2, 1) if 0 < size < job.batch_size)
-    yield from (f"--batch-size {size}" for size in smaller if _fits(job._replace(batch_size=size), layout, machine))
-    for tensor in (2, 4, 8):
-        wider = replace(layout, tensor=tensor * layout.tensor, data=layout.data // tensor)
-        if layout.data % tensor == 0 and not uneven(job, wider) and _fits(job, wider, machine):
-            yield f"tp={wider.tensor}"
-            break
-
-
-def _fits(job: Job, layout: Layout, machine: Machine) -> bool:
-    return _evaluated(job, layout, machine).fits is True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tinylm_cli.config.rules.rule import Problem, Rule, divisors_near
+from tinylm_cli.quantities import counted
 
 
 def _enough_experts(top_k: int, n_experts: int | None) -> Problem | None:
@@ -34,11 +35,11 @@ def _groups_hold_experts(n_groups: int, top_k_groups: int, n_experts: int | None
     size = n_experts // n_groups
     held = size * top_k_groups
     if held < top_k <= n_experts:
-        groups = f"{top_k_groups} group{'s' if top_k_groups > 1 else ''} of {size}"
+        groups = f"{counted(top_k_groups, 'group')} of {size}"
         return Problem(
             "expert-groups",
             ("feed_forward.top_k", *chosen),
-            f"feed_forward.top_k {top_k} is more than the {held} experts in {groups} that are chosen from",
+            f"feed_forward.top_k {top_k} is more than the {counted(held, 'expert')} in {groups} that are chosen from",
             f"write feed_forward.top_k_groups: {-(-top_k // size)}, or feed_forward.top_k: {held}",
         )
     return None
@@ -50,7 +51,7 @@ def _dense_layers_exist(n_dense_layers: int, n_layers: int, n_experts: int | Non
     return Problem(
         "contradiction",
         ("feed_forward.n_dense_layers", "n_layers", "feed_forward.n_experts"),
-        f"feed_forward.n_dense_layers {n_dense_layers} leaves none of the {n_layers} layers for the experts",
+        f"feed_forward.n_dense_layers {n_dense_layers} leaves none of the {counted(n_layers, 'layer')} for the experts",
         f"write feed_forward.n_dense_layers: {n_layers - 1}, or leave feed_forward.n_experts out",
     )
 

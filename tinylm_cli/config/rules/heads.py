@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tinylm_cli.config.blocks import MAX_DIM
 from tinylm_cli.config.rules.rule import Problem, Rule, divisors_near
+from tinylm_cli.quantities import counted
 
 
 def _heads_divide_model(n_heads: int, d_model: int, d_head: int | None, kind: str) -> Problem | None:
@@ -13,7 +14,8 @@ def _heads_divide_model(n_heads: int, d_model: int, d_head: int | None, kind: st
     if n_heads > d_model:
         message = f"n_heads {n_heads} is larger than d_model {d_model}: each head needs at least one dimension"
     else:
-        message = f"d_model {d_model} is not divisible by n_heads {n_heads}: {remainder} dimensions are left over"
+        left = f"{counted(remainder, 'dimension')} {'is' if remainder == 1 else 'are'}"
+        message = f"d_model {d_model} is not divisible by n_heads {n_heads}: {left} left over"
     heads = f"n_heads: {divisors_near(d_model, n_heads)}"
     step = n_heads if n_heads % 2 == 0 else 2 * n_heads  # even widths suit every kind of position
     multiples = (max(d_model // step * step, step), (d_model // step + 1) * step)

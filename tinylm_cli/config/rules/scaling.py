@@ -7,6 +7,7 @@ from typing import Any
 
 from tinylm_cli.config.rules.pairs import HEAD, pairs
 from tinylm_cli.config.rules.rule import Problem, Rule
+from tinylm_cli.quantities import counted
 
 
 def _scaling_has_its_length(
@@ -53,11 +54,12 @@ def _longrope_has_its_factors(
     n_pairs = pairs(fraction, *head)
     if scaling != "longrope" or not missing or not n_pairs:
         return None
+    wanted = counted(n_pairs, "number")
     return Problem(
         "needs-field",
         ("position.scaling", *missing),
         f"position.scaling longrope needs {' and '.join(missing)}, a number for each of {n_pairs} rotated pairs",
-        f"write {' and '.join(f'{name} as a list of {_numbers(n_pairs)}' for name in missing)}",
+        f"write {' and '.join(f'{name} as a list of {wanted}' for name in missing)}",
     )
 
 
@@ -67,16 +69,13 @@ def _factors_fit(
     n_pairs = pairs(fraction, *head)
     if scaling != "longrope" or factors is None or not n_pairs or len(factors) == n_pairs:
         return None
+    turning = f"the {2 * n_pairs} dimensions that rotate make {counted(n_pairs, 'pair')}"
     return Problem(
         "contradiction",
         (name, "position.scaling"),
-        f"{name} has {_numbers(len(factors))}, and the {2 * n_pairs} dimensions that rotate make {n_pairs} pairs",
-        f"write {name} as a list of {_numbers(n_pairs)}",
+        f"{name} has {counted(len(factors), 'number')}, and {turning}",
+        f"write {name} as a list of {counted(n_pairs, 'number')}",
     )
-
-
-def _numbers(count: int) -> str:
-    return f"{count} number{'' if count == 1 else 's'}"
 
 
 RULES = (

@@ -8,6 +8,7 @@ from tinylm_cli.model.checks.context import Context, largest
 from tinylm_cli.model.checks.law import Outcome, law, skip, verdict, within
 from tinylm_cli.model.generation import decode
 from tinylm_cli.model.sampling import Sampling
+from tinylm_cli.quantities import counted
 
 GREEDY = Sampling(temperature=0.0)
 STEPS = 8
@@ -54,7 +55,9 @@ def cached_equals_uncached(context: Context) -> Outcome:
     limit = context.tolerance(largest(torch.tensor(peaks)))
     if reason := context.blind(limit):
         return skip(reason)
-    return within(largest(torch.tensor(differences)), limit, f"{len(differences)} steps{slid}, largest difference")
+    return within(
+        largest(torch.tensor(differences)), limit, f"{counted(len(differences), 'step')}{slid}, largest difference"
+    )
 
 
 @law("batch-invariance", "a sequence has the same logits alone as in a batch")

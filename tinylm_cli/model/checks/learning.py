@@ -126,7 +126,7 @@ def gradients_finite(context: Context) -> Outcome:
         bool(gradient.any()) for name, gradient in zip(names, gradients, strict=True) if not name.endswith(KEY_BIAS)
     ]
     unable = len(names) - len(able)
-    ignored = f", {unable} key biases softmax ignores" if unable else ""
+    ignored = f", {unable} key bias{'' if unable == 1 else 'es'} softmax ignores" if unable else ""
     return verdict(True, f"{sum(able)} of {len(able)} nonzero{ignored}")
 
 

@@ -13,11 +13,13 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from tinylm_cli.config.dump import to_yaml
+from tinylm_cli.interrupts import interrupts_deferred
 from tinylm_cli.model.architecture import instantiated, unique_params
 from tinylm_cli.model.checks.context import Context
 from tinylm_cli.model.checks.law import Outcome, law, skip, verdict
 from tinylm_cli.model.lm import TinyTransformerLM
 from tinylm_cli.model.weights import load_model, save_model
+from tinylm_cli.quantities import counted
 from tinylm_cli.reports.architecture import Proof
 
 COMPARABLE = 4
@@ -31,7 +33,7 @@ def closed_form(context: Context) -> Outcome:
     proof = Proof.between(
         expected.shapes, expected.total_params, instantiated(context.model), unique_params(context.model)
     )
-    figure = f"{proof.tensors} tensors, {proof.instantiated_params:,} parameters"
+    figure = f"{counted(proof.tensors, 'tensor')}, {counted(proof.instantiated_params, 'parameter')}"
     if proof.differences:
         figure = proof.differences[0]
     elif not proof.holds:
@@ -84,7 +86,9 @@ def same_seed(context: Context) -> Outcome:
     for name in comparable:
         if torch.equal(first[name], other[name]):
             return verdict(False, f"{name} is the same for seeds {context.seed} and {context.seed + 1}")
-    return verdict(True, f"{len(first)} tensors repeated, {len(comparable)} others by another seed")
+    return verdict(
+        True, f"{counted(len(first), 'tensor')} repeated, {counted(len(comparable), 'other')} by another seed"
+    )
 
 
 def _lives(context: Context) -> Iterator[tuple[str, TinyTransformerLM]]:
@@ -96,10 +100,14 @@ def _lives(context: Context) -> Iterator[tuple[str, TinyTransformerLM]]:
     dtype = torch.float16 if context.dtype == torch.bfloat16 else torch.bfloat16
     yield f"in {str(dtype).removeprefix('torch.')}", model.to(dtype)
     yield "on meta", model.to("meta")
-    with tempfile.TemporaryDirectory(prefix="tinylm-") as parent:
+    yield "saved and loaded", _reloaded(context)
+
+
+def _reloaded(context: Context) -> TinyTransformerLM:
+    with interrupts_deferred() as heeded, tempfile.TemporaryDirectory(prefix="tinylm-") as parent, heeded():
         folder = Path(parent) / "model"
         save_model(context.model, folder, config_text=to_yaml(context.config))
-        yield "saved and loaded", load_model(context.config, folder, device=context.device)
+        return load_model(context.config, folder, device=context.device)
 
 
 def _build(context: Context, seed: int) -> TinyTransformerLM:

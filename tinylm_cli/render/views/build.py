@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from tinylm_cli.quantities import Quantity, binary_bytes
+from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Branch, Cell, Column, Heading, Note, Style, Tree, View
 from tinylm_cli.render.units import compact, integer, percent, shape
 from tinylm_cli.render.views.params import ledger_blocks
@@ -12,7 +12,11 @@ from tinylm_cli.reports.architecture import BuildReport, ModuleNode, Proof
 
 _MOST_DIFFERENCES = 10
 
-_SETTINGS = {"n_heads": "{} heads", "n_kv_heads": "{} kv", "kv_rank": "latent"}
+_SETTINGS: Mapping[str, Callable[[int], str]] = {
+    "n_heads": lambda count: counted(count, "head"),
+    "n_kv_heads": "{} kv".format,
+    "kv_rank": lambda _: "latent",
+}
 
 
 def build_view(report: BuildReport, depth: int | None) -> View:
@@ -60,7 +64,7 @@ def _branch(node: ModuleNode, depth: int | None) -> Branch:
 
 def _settings(settings: Mapping[str, int]) -> str:
     """Return what a module's shapes do not show, to stand behind its name: `` (32 heads, 8 kv)``, `` (2 of 8)``."""
-    words = [_SETTINGS[name].format(value) for name, value in settings.items() if name in _SETTINGS]
+    words = [_SETTINGS[name](value) for name, value in settings.items() if name in _SETTINGS]
     if "n_experts" in settings:
         words.append(f"{settings['top_k']} of {settings['n_experts']}")
     return f" ({', '.join(words)})" if words else ""
@@ -69,7 +73,8 @@ def _settings(settings: Mapping[str, int]) -> str:
 def _proof_notes(proof: Proof) -> list[Block]:
     count = integer(proof.instantiated_params)
     if proof.holds:
-        return [Note(f"✓ closed form = instantiated module: {count} parameters in {proof.tensors:,} tensors.", "good")]
+        held = f"{count} parameters in {counted(proof.tensors, 'tensor')}"
+        return [Note(f"✓ closed form = instantiated module: {held}.", "good")]
     notes: list[Block] = [
         Note(f"✗ closed form {integer(proof.closed_form_params)} ≠ instantiated module {count} parameters.", "bad")
     ]

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tinylm_cli.config.dump import scalar
-from tinylm_cli.quantities import Quantity, binary_bytes
+from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table, View
-from tinylm_cli.render.units import counted, flops, integer, ratio, signed_bytes, signed_flops, signed_integer
+from tinylm_cli.render.units import flops, integer, ratio, signed_bytes, signed_flops, signed_integer
 from tinylm_cli.reports.compare import CompareReport, FieldDifference, FigureDifference
 from tinylm_cli.reports.figures import Unit
 
@@ -21,6 +21,9 @@ _WORDS: dict[Unit, tuple[Callable[[int], Quantity], Callable[[int], Quantity]]] 
 
 _MOST_LISTED = 4
 """A list of more numbers than this is shown by their count."""
+
+_OF_A_SEQUENCE = {"kv_cache_bytes", "train_bytes_per_gpu", "serve_bytes"}
+"""Bytes that its length decides."""
 
 
 def compare_view(report: CompareReport) -> View:
@@ -89,7 +92,7 @@ def _model_columns(report: CompareReport) -> tuple[Column, ...]:
 def _assumed(report: CompareReport) -> Iterator[Note]:
     names = {difference.name for difference in report.figures}
     length = "max_len tokens" if report.seq_len is None else counted(report.seq_len, "token")
-    if "weights_bytes" in names or "kv_cache_bytes" in names:
+    if any(difference.unit == "bytes" for difference in report.figures):
         yield Note(f"Bytes in {report.dtype}.", "muted")
-    if "kv_cache_bytes" in names or any(difference.unit == "flops" for difference in report.figures):
-        yield Note(f"Caches and operations are those of one sequence of {length}.", "muted")
+    if any(difference.unit == "flops" for difference in report.figures) or names & _OF_A_SEQUENCE:
+        yield Note(f"Caches, memory and operations are those of one sequence of {length}.", "muted")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tinylm_cli.quantities import binary_bytes
+from tinylm_cli.quantities import binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table, View
-from tinylm_cli.render.units import compact, counted, flops, integer, signed_percent, stated_count
+from tinylm_cli.render.units import compact, flops, integer, signed_percent, stated_count
 from tinylm_cli.reports.design import Aim, Axis, Design, DesignReport, Obstacle, Sizes
 from tinylm_cli.reports.figures import Unit
 

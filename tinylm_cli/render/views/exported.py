@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tinylm_cli.quantities import counted
 from tinylm_cli.render.blocks import Heading, Note, View
-from tinylm_cli.render.units import counted
 from tinylm_cli.reports.exported import ExportReport
 
 

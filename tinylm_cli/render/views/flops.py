@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tinylm_cli.quantities import counted
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Note, Row, Table
 from tinylm_cli.render.units import flops, percentages
 from tinylm_cli.reports.flops import ModelFlops, PartFlops
@@ -59,7 +60,7 @@ def _per_token(report: ModelFlops) -> Table:
         (
             "decoding",
             flops(report.decode_flops_per_token),
-            Cell(f"one more token after {report.seq_len - 1:,} others", "muted"),
+            Cell(f"one more token after {counted(report.seq_len - 1, 'other')}", "muted"),
         ),
     ]
     return Table((Column("each token"), Column("operations", right=True), Column("", wrap=True)), tuple(rows))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tinylm_cli.quantities import BYTE_VOCAB_SIZE, Quantity
+from tinylm_cli.quantities import BYTE_VOCAB_SIZE, Quantity, counted
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Table, View
 from tinylm_cli.render.units import fixed, integer, percent, shape
 from tinylm_cli.reports.forward import Candidate, ForwardReport, Stage
@@ -24,7 +24,7 @@ def forward_view(report: ForwardReport, *, expand: bool) -> View:
     weights = (
         "shapes only" if report.device == "meta" else "untrained weights" if report.untrained else "loaded weights"
     )
-    detail = f"{report.batch_size} × {report.seq_len} tokens, {weights}, {report.dtype} on {report.device}"
+    detail = f"{report.batch_size:,} × {counted(report.seq_len, 'token')}, {weights}, {report.dtype} on {report.device}"
     blocks: list[Block] = [Heading(report.name, detail), _stages(report.stages, expand=expand)]
     if report.candidates:
         blocks.append(_candidates(report))

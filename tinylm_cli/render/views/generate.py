@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tinylm_cli.quantities import counted
 from tinylm_cli.render.blocks import Block, Heading, Note, View
-from tinylm_cli.render.units import counted
 from tinylm_cli.reports.generate import GenerateReport
 
 

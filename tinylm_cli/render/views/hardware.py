@@ -25,7 +25,7 @@ def hardware_view(report: HardwareReport) -> View:
     rows: tuple[Row, ...] = tuple(
         (
             Cell(each.name, "name"),
-            prefixed(each.memory_bytes, "B"),
+            binary_bytes(each.memory_bytes),
             binary_bytes(each.usable_memory_bytes),
             prefixed(each.memory_bytes_per_second, "B/s"),
             *(_teraflops(each.peak_flops_per_second.get(dtype)) for dtype, _ in _SHOWN),
@@ -38,8 +38,8 @@ def hardware_view(report: HardwareReport) -> View:
         Heading("Accelerators", "peaks in TFLOP/s, dense"),
         Table(columns, rows),
         Note(
-            "usable is what a program finds; links and networks are one GPU's, in one direction."
-            " --format json has all of it, with sources.",
+            "usable is what tensors may take: what a program finds, but for the driver's context."
+            " A link or a network, in a wide terminal, is one GPU's, in one direction. --format json adds sources.",
             "muted",
         ),
     )

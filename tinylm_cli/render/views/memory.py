@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tinylm_cli.quantities import binary_bytes
+from tinylm_cli.quantities import binary_bytes, counted
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Stack, StackBar, Table
-from tinylm_cli.render.units import counted, integer, percentages
+from tinylm_cli.render.units import integer, percentages
 from tinylm_cli.reports.memory import Activations, InferenceMemory, KeptPart, MemoryPart, TrainingMemory
 
 MOMENTS = {

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tinylm_cli.quantities import Quantity, binary_bytes
+from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table
-from tinylm_cli.render.units import compact, counted, duration, integer, percent, three_digits
+from tinylm_cli.render.units import compact, duration, integer, percent, three_digits
 from tinylm_cli.render.views.memory import memory_stack
-from tinylm_cli.reports.plan import Layout, Plan
+from tinylm_cli.reports.plan import WORDS, Layout, Plan
 
 MOST_RANKED = 10
 
 UNEVEN = 1.1
 """A stage that computes as many times the mean is worth a word."""
 
-_WORDS = {"data": "dp", "tensor": "tp", "pipeline": "pp", "context": "cp", "expert": "ep"}
+_WORDS = {field: WORDS[field] for field in ("data", "tensor", "pipeline", "context", "expert")}
 
 
 def plan_blocks(plan: Plan, accelerator: str | None) -> tuple[Block, ...]:
-    """Return how work is divided, what the fullest GPU holds, what it sends, and whether it fits."""
+    """Return how work is divided, what the fullest GPU holds, what it sends, and how it does where it fits."""
     fullest = plan.fullest
     gpus = f"{integer(plan.gpus)} × {accelerator}" if accelerator else counted(plan.gpus, "GPU")
     blocks: list[Block] = [
@@ -30,7 +30,7 @@ def plan_blocks(plan: Plan, accelerator: str | None) -> tuple[Block, ...]:
         blocks += _stages(plan)
     if plan.traffic:
         blocks.append(_traffic(plan))
-    blocks += _verdict(plan, accelerator)
+    blocks += _verdict(plan)
     return tuple(blocks)
 
 
@@ -106,24 +106,19 @@ def _traffic(plan: Plan) -> Table:
     return Table(columns, rows)
 
 
-def _verdict(plan: Plan, accelerator: str | None) -> list[Block]:
-    if plan.fits is None or plan.capacity_bytes is None or plan.step_seconds is None:
+def _verdict(plan: Plan) -> list[Block]:
+    if not plan.fits or plan.capacity_bytes is None or plan.step_seconds is None:
         return []
-    if plan.fits:
-        spare = binary_bytes(plan.capacity_bytes - plan.fullest.total_bytes)
-        speed = three_digits(plan.tokens_per_step / plan.step_seconds)
-        assert plan.utilisation is not None
-        assert plan.kernel_efficiency is not None
-        pace = f"{duration(plan.step_seconds)} a step, {speed} tokens/s, {percent(plan.utilisation)} of the peak (MFU)"
-        how = f"Times take kernels at {percent(plan.kernel_efficiency, 0)} of the peak, then traffic, then waiting:"
-        return [
-            Note(f"It fits, with {spare} to spare: {pace}.", "good"),
-            Note(f"{how} nothing overlaps.", "muted"),
-        ]
-    over = binary_bytes(plan.fullest.total_bytes - plan.capacity_bytes)
-    what = f"It does not fit in {accelerator}: {over} too much."
-    would = f" What would: {'; or '.join(plan.remedies)}." if plan.remedies else " No single change makes it fit."
-    return [Note(what + would, "bad")]
+    assert plan.utilisation is not None
+    assert plan.kernel_efficiency is not None
+    spare = binary_bytes(plan.capacity_bytes - plan.fullest.total_bytes)
+    speed = three_digits(plan.tokens_per_step / plan.step_seconds)
+    pace = f"{duration(plan.step_seconds)} a step, {speed} tokens/s, {percent(plan.utilisation)} of the peak (MFU)"
+    how = f"Times take kernels at {percent(plan.kernel_efficiency, 0)} of the peak, then traffic, then waiting:"
+    return [
+        Note(f"It fits, with {spare} to spare: {pace}.", "good"),
+        Note(f"{how} nothing overlaps.", "muted"),
+    ]
 
 
 def _ranked(rank: int, plan: Plan) -> Row:

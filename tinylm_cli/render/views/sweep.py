@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tinylm_cli.quantities import binary_bytes
+from tinylm_cli.quantities import binary_bytes, counted
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Table, View
 from tinylm_cli.render.units import compact, flops, integer
 from tinylm_cli.render.views.design import quantity
@@ -20,7 +20,7 @@ def sweep_view(report: SweepReport, figure: str) -> View:
     """Show each variant's figures, one of them drawn, and what is wrong with those that are no configs."""
     fields = " and ".join(each.field for each in report.varied)
     return (
-        Heading(f"{report.name} by {fields}", f"{len(report.variants)} configs, bytes in {report.dtype}"),
+        Heading(f"{report.name} by {fields}", f"{counted(len(report.variants), 'config')}, bytes in {report.dtype}"),
         _table(report),
         *_drawn(report, figure),
         *_invalid(report),

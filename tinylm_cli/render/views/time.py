@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tinylm_cli.quantities import counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Note, Row, Table
-from tinylm_cli.render.units import compact, counted, dollars, duration, integer, prefixed, three_digits
+from tinylm_cli.render.units import compact, dollars, duration, flops, integer, prefixed, three_digits
 from tinylm_cli.reports.time import ComputeOptimum, PassTime, ServingTime, TrainingTime
 
 _ASSUMED = "The share of the peak is an assumption: large runs report 38 to 46%."
@@ -19,7 +20,7 @@ def training_time_blocks(time: TrainingTime, kernel_efficiency: float | None = N
     peak = prefixed(time.peak_flops_per_second, "FLOP/s")
     share = f"{time.utilisation * 100:.3g}%"
     rows: list[Row] = [
-        ("tokens", compact(time.budget_tokens), f"{prefixed(time.train_flops_per_token, 'FLOP')} each"),
+        ("tokens", compact(time.budget_tokens), f"{flops(time.train_flops_per_token)} each"),
         ("speed", f"{three_digits(time.tokens_per_second)} tokens/s", f"at {share} of {peak} {time.dtype}"),
         ("time", Cell(duration(time.seconds), "strong"), ""),
         ("GPU hours", _hours(time.gpu_hours), ""),
@@ -103,7 +104,7 @@ def _pass_row(name: str, each: PassTime, tokens_per_second: float) -> Row:
         Cell(duration(each.seconds), "strong"),
         three_digits(tokens_per_second),
         Cell(each.bound, "good" if each.bound == "compute" else "warn"),
-        prefixed(each.flops, "FLOP"),
+        flops(each.flops),
         prefixed(each.moved_bytes, "B"),
         three_digits(each.intensity_flops_per_byte),
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tinylm_cli.quantities import counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Failure, Mistake, Note, Row, Style, Table, View
-from tinylm_cli.render.units import counted, integer, small_percent
+from tinylm_cli.render.units import integer, small_percent
 from tinylm_cli.reports.validate import Assertion, FileResult, ValidateReport
 
 _MOST_LISTED = 20

@@ -1,0 +1,171 @@
+"""Work that an interrupt must not cut in two."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tinylm_cli.cli import outcome
+from tinylm_cli.interrupts import interrupts_deferred
+
+
+@pytest.fixture(autouse=True)
+def handlers_restored() -> Iterator[None]:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+def test_an_interrupt_waits_for_the_end_of_the_block() -> None:
+    reached: list[str] = []
+
+    def work() -> None:
+        with interrupts_deferred():
+            os.kill(os.getpid(), signal.SIGINT)
+            reached.append("the end")
+        reached.append("what follows")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert reached == ["the end"]
+
+
+def test_it_is_not_lost_where_the_block_fails() -> None:
+    def work() -> None:
+        with interrupts_deferred():
+            os.kill(os.getpid(), signal.SIGINT)
+            raise ImportError("half made")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+
+
+def test_a_part_may_heed_them_at_once() -> None:
+    reached: list[str] = []
+
+    def work() -> None:
+        with interrupts_deferred() as heeded:
+            os.kill(os.getpid(), signal.SIGINT)
+            reached.append("deferred")
+            try:
+                with heeded():
+                    reached.append("heeded")
+            finally:
+                os.kill(os.getpid(), signal.SIGINT)  # somebody is impatient
+                reached.append("cleaned up")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert reached == ["deferred", "cleaned up"]
+
+
+def test_after_the_first_that_is_heeded_others_wait() -> None:
+    """At every step out of the part, and not only once its end is reached."""
+    reached: list[str] = []
+
+    def work() -> None:
+        with interrupts_deferred() as heeded:
+            try:
+                with heeded():
+                    try:
+                        os.kill(os.getpid(), signal.SIGINT)
+                    finally:
+                        os.kill(os.getpid(), signal.SIGINT)
+                        reached.append("on the way out")
+            finally:
+                reached.append("the end")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert reached == ["on the way out", "the end"]
+
+
+def test_a_handler_that_goes_on_is_called_each_time() -> None:
+    came: list[int] = []
+    before = signal.signal(signal.SIGHUP, lambda number, _: came.append(number))
+    try:
+        with interrupts_deferred() as heeded:
+            with heeded():
+                os.kill(os.getpid(), signal.SIGHUP)
+                os.kill(os.getpid(), signal.SIGHUP)
+                assert len(came) == 2
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert len(came) == 2
+        assert len(came) == 3
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_blocks_nest() -> None:
+    reached: list[str] = []
+
+    def work() -> None:
+        with interrupts_deferred() as outer:
+            with interrupts_deferred() as inner, inner():
+                os.kill(os.getpid(), signal.SIGINT)
+                reached.append("deferred by the outer one")
+            with outer(), interrupts_deferred() as inner, inner():
+                reached.append("not reached")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert reached == ["deferred by the outer one"]
+
+
+def test_the_systems_own_way_ends_the_process_where_it_is_heeded() -> None:
+    program = """
+import os, signal
+from tinylm_cli.interrupts import interrupts_deferred
+with interrupts_deferred() as heeded:
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("deferred", flush=True)
+    with heeded():
+        print("not reached", flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (-signal.SIGTERM, "deferred\n")
+
+
+def test_what_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interrupts_deferred():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_thread_has_no_signals_to_defer() -> None:
+    done: list[bool] = []
+
+    def work() -> None:
+        with interrupts_deferred():
+            done.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == [True]
+
+
+def test_a_file_that_is_being_written_is_finished_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync = os.fsync
+
+    def interrupted(descriptor: int) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        outcome.write_file(tmp_path / "out", "whole\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out").read_text(encoding="utf-8") == "whole\n"

@@ -1,0 +1,79 @@
+"""A tensor that is kept, the pass that keeps it, and the sum of several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.reports.memory import AttentionKernel, Device
+
+INDEX_BYTES = 8
+"""Token ids, targets, and the places that tokens are sent to and fetched from are 64-bit integers."""
+
+Divided = Literal["tensor", "sequence", "none"]
+
+
+class Kept(NamedTuple):
+    """A tensor that is kept.
+
+    Attributes:
+        name: Unique within a layer, or within what stands outside the layers.
+        part: The part of the model whose backward pass needs it.
+        nbytes: Its bytes.
+        divided: Whether tensor parallelism divides it, or sequence parallelism alone, or neither.
+        core: Whether it lies between queries, keys and values and their mixture: what selective recomputation drops.
+    """
+
+    name: str
+    part: str
+    nbytes: int
+    divided: Divided
+    core: bool = False
+
+
+class Pass(NamedTuple):
+    """One forward pass.
+
+    Attributes:
+        config: The model.
+        batch_size: B.
+        seq_len: T.
+        width: Bytes of an element of weights and activations.
+        kernel: How attention is computed.
+        device: Whose kernels run.
+    """
+
+    config: ModelConfig
+    batch_size: int
+    seq_len: int
+    width: int
+    kernel: AttentionKernel
+    device: Device
+
+    @property
+    def tokens(self) -> int:
+        """B · T."""
+        return self.batch_size * self.seq_len
+
+    @property
+    def wide(self) -> int:
+        """Bytes of an element of what is computed in float32 at least."""
+        return max(self.width, 4)
+
+    def mask_width(self, width: int) -> int:
+        """Bytes of an element of a dropout mask over elements of ``width`` bytes: a boolean, or on the CPU a factor."""
+        return 1 if self.device == "cuda" else width
+
+
+def once(kept: Iterable[Kept]) -> tuple[Kept, ...]:
+    """Return each tensor once, where it is first named."""
+    found: dict[str, Kept] = {}
+    for one in kept:
+        assert found.setdefault(one.name, one) == one, f"two tensors are named {one.name}"
+    return tuple(found.values())
+
+
+def held_bytes(kept: Iterable[Kept]) -> int:
+    """Return the bytes of tensors together."""
+    return sum(one.nbytes for one in kept)

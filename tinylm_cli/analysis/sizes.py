@@ -1,0 +1,32 @@
+"""Passes that a model cannot make, refused."""
+
+from __future__ import annotations
+
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import AnalysisError
+
+
+def check_sizes(config: ModelConfig, *, batch_size: int, seq_len: int) -> None:
+    """Refuse a pass of less than one sequence, or of sequences that the model does not take.
+
+    Raises:
+        AnalysisError: If batch_size is below 1, or seq_len outside 1..max_len.
+    """
+    if batch_size < 1:
+        raise AnalysisError(f"batch_size {batch_size} is less than one sequence", help="give a batch_size of 1 or more")
+    check_length(config, seq_len, "seq_len")
+
+
+def check_length(config: ModelConfig, length: int, name: str) -> None:
+    """Refuse a sequence that the model does not take, ``name`` being what its length is called.
+
+    Raises:
+        AnalysisError: If it is outside 1..max_len.
+    """
+    if not 1 <= length <= config.max_len:
+        raise AnalysisError(
+            f"{name} {length:,} is outside 1..{config.max_len:,}: the model's max_len is {config.max_len:,}",
+            help=f"give a {name} of at most {config.max_len:,}, or --set max_len={length}"
+            if length > 0
+            else f"give a {name} of 1 or more",
+        )

@@ -114,7 +114,7 @@ def _attention_work(run: Pass) -> int:
     config = run.config
     heads, kv_heads = config.n_heads, config.n_heads if config.attention.kind == "latent" else config.n_kv_heads
     if run.kernel == "math":
-        scores = run.batch_size * heads * run.seq_len**2
+        scores = run.batch_size * heads * run.seq_len * run.keys
         if config.dropout:  # its output is gone when the second derivative comes
             derivatives = scores * run.wide
         else:
@@ -133,7 +133,7 @@ def _ends(run: Pass, layers: range) -> Iterable[int]:
 
 def _kept_by(run: Pass, layers: range, recompute: Recompute) -> int:
     """Return what some consecutive layers keep."""
-    found = sorts_among(run.config, run.seq_len, layers)
+    found = sorts_among(run.config, run.keys, layers)
     return sum(count * held_bytes(kept_by_layer(run, first, recompute)) for first, count in found.values())
 
 

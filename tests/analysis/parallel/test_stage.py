@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.parallel.job import Job
 from tinylm_cli.analysis.parallel.stage import stage_memory
 from tinylm_cli.interop.load import load_config
-from tinylm_cli.reports.memory import Recompute
+from tinylm_cli.reports.memory import AttentionKernel, Recompute
 from tinylm_cli.reports.plan import Layout
 
-LLAMA = load_config("llama-3-8b").config
+LLAMA, GEMMA = load_config("llama-3-8b").config, load_config("gemma-2-2b").config
 TOKENS = 2048
 STREAM = 2 * 4096
 LAYER = 7 * STREAM + 2 * 2 * 1024 + 4 * 32 + 2 * 4 + 4 * 2 * 14336
@@ -46,3 +47,25 @@ def test_what_experts_work_on_is_divided_among_them(ways: int) -> None:
     found = held(job, Layout(data=8, expert=ways, pipeline=2, micro_batches=2), 0)["working memory"]
     sent = 64 * 2 * STREAM
     assert found == 2 * 2 * (8 // ways) * 4096 * 14336 - sent + 64 * STREAM
+
+
+@pytest.mark.parametrize("name", ["llama-3-8b", "gemma-2-2b", "gpt-oss-20b"])
+@pytest.mark.parametrize("kernel", ["flash", "math"])
+def test_queries_of_a_part_meet_the_keys_of_the_whole(name: str, kernel: AttentionKernel) -> None:
+    """Of a quarter of the queries the scores with all keys are a quarter of all, as is what else there is of each."""
+    job = Job(load_config(name).config, 1, 8192, kernel=kernel)
+    whole, quarter = (held(job, Layout(pipeline=2, context=context), 0) for context in (1, 4))
+    assert whole["activations"] == pytest.approx(4 * quarter["activations"], rel=1e-4), "but for norms' weights"
+    if job.config.feed_forward.n_experts is None:  # the gradient of a stack is not of a sequence
+        assert whole["working memory"] == pytest.approx(4 * quarter["working memory"], rel=1e-4)
+
+
+def test_windows_are_as_wide_as_ever_however_a_sequence_is_divided() -> None:
+    """Every second layer of Gemma 2 sees 4,096 positions of 8,192, and all see the whole of 1,024."""
+
+    def layers(context: int) -> dict[str, int]:
+        found = activation_bytes(GEMMA, batch_size=1, seq_len=1024, dtype="bfloat16", context=context).layers
+        return {each.name: each.count for each in found}
+
+    assert layers(8) == {"blocks, window 4096": 13, "blocks, full attention": 13}
+    assert layers(1) == {"blocks": 26}

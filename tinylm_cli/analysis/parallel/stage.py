@@ -180,15 +180,16 @@ def _kept(job: Job, context: int) -> Activations:
         dtype=job.dtype,
         attention_kernel=job.kernel,
         recompute=job.recompute,
+        context=context,
     )
 
 
 def _activations(job: Job, layout: Layout, stage: int, kept: Activations) -> tuple[int, int, int]:
     """Return what a stage keeps before its layers, in them, and after them."""
-    counts = _layers_by_sort(job.config, kept.seq_len, stage_layers(job.config, layout, stage))
+    counts = _layers_by_sort(job.config, job.seq_len, stage_layers(job.config, layout, stage))
     layers = sum(
         counts.get(sort, 0) * sum(_on_one_gpu(part, layout) for part in layer.parts)
-        for sort, layer in zip(sorts(job.config, kept.seq_len, job.config.n_layers), kept.layers, strict=True)
+        for sort, layer in zip(sorts(job.config, job.seq_len, job.config.n_layers), kept.layers, strict=True)
     )
     start = end = 0
     for part in kept.outside:
@@ -209,7 +210,9 @@ def _working(job: Job, layout: Layout, stage: int) -> int:
         stage: Which stage.
     """
     width = DTYPE_BYTES[job.dtype]
-    run = Pass(job.config, job.batch_size, job.seq_len // layout.context, width, job.kernel, "cuda")
+    run = Pass(
+        job.config, job.batch_size, job.seq_len // layout.context, width, job.kernel, "cuda", context=layout.context
+    )
     found = moments(
         run,
         stage_table(job.config, replace(layout, expert=1), stage),

@@ -119,7 +119,7 @@ class Plan:
             last to return, and for the slowest stage; (pipeline - 1) / (pipeline - 1 + micro_batches) of even ones.
         slowest_stage: The stage that computes most.
         imbalance: What that one computes over what the mean stage does, 1 where they are even.
-        traffic: What a GPU of the stage that sends most sends in a step, for each kind that sends anything.
+        traffic: For each kind that sends anything, what a GPU of the stage that sends most of it sends in a step.
         capacity_bytes: What the named GPU has room for; None without one.
         fits: Whether ``fullest`` is within that; None without a GPU.
         step_seconds: Time of a step on the named GPU: arithmetic at the kernel efficiency, waiting, and traffic, one

@@ -35,7 +35,7 @@ class ComputeOptimum:
 
 @dataclass(frozen=True)
 class TrainingTime:
-    """How long a budget of tokens takes on some accelerators at a stated utilisation, and what it costs.
+    """How long a budget of tokens takes on some accelerators at some utilisation, and what it costs.
 
     Attributes:
         accelerator: Its name.

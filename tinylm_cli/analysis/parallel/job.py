@@ -11,8 +11,8 @@ from tinylm_cli.reports.memory import AttentionKernel, Optimizer, Recompute
 KERNEL_EFFICIENCY = 0.55
 """Share of the dense peak that a GPU reaches while it computes a layer, all that is no matrix product included. With it
 plans come out at what Llama 3 405B reached on H100s, traffic and waiting being counted on their own (Grattafiori et al.
-2024, table 4, https://arxiv.org/abs/2407.21783); the published runs held against plans in docs/costs.md ask for 0.49 to
-0.73, the wider the model the more."""
+2024, table 4, https://arxiv.org/abs/2407.21783); the published runs held against plans in docs/costs.md ask for 0.47 to
+0.72, the wider the model the more."""
 
 
 class Machine(NamedTuple):

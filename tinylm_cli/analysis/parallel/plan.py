@@ -14,7 +14,7 @@ from tinylm_cli.analysis.parallel.step import Stage, balance, step_seconds
 from tinylm_cli.analysis.parallel.traffic import traffic
 from tinylm_cli.analysis.sizes import check_sizes
 from tinylm_cli.errors import AnalysisError
-from tinylm_cli.reports.plan import Layout, Plan
+from tinylm_cli.reports.plan import Layout, Plan, Traffic
 
 
 def plan(job: Job, layout: Layout, machine: Machine | None = None) -> Plan:
@@ -133,7 +133,9 @@ def _evaluated(job: Job, layout: Layout, machine: Machine | None) -> Plan:
     stages = tuple(
         Stage(first, alike, traffic(job, layout, first, machine)) for first, alike in different_stages(job, layout)
     )
-    sent = max((stage.sent for stage in stages), key=lambda each: sum(one.sent_bytes for one in each))
+    most: dict[str, Traffic] = {}
+    for sent in (one for stage in stages for one in stage.sent):
+        most[sent.name] = max(most.get(sent.name, sent), sent, key=lambda each: each.sent_bytes)
     tokens = layout.data * layout.micro_batches * job.batch_size * job.seq_len
     even = balance(job, layout, stages)
     seconds = None if machine is None else step_seconds(job, layout, machine, stages)
@@ -147,7 +149,7 @@ def _evaluated(job: Job, layout: Layout, machine: Machine | None) -> Plan:
         bubble=even.bubble,
         slowest_stage=even.slowest_stage,
         imbalance=even.imbalance,
-        traffic=sent,
+        traffic=tuple(most.values()),
         capacity_bytes=None if machine is None else machine.capacity_bytes,
         fits=None if machine is None else fullest.total_bytes <= machine.capacity_bytes,
         step_seconds=seconds,

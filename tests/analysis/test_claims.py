@@ -15,7 +15,7 @@ from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.figures import FIGURES, Conditions, figure
 from tinylm_cli.analysis.training import training_memory
 from tinylm_cli.config.assertion import ASSERT, RELATIONS, Claim, read_assertions
-from tinylm_cli.config.blocks import Budget, DType
+from tinylm_cli.config.budget import Budget, DType
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import Diagnostic

@@ -89,6 +89,17 @@ def test_everything_wrong_with_what_is_asked_is_told_at_once(here: Here) -> None
     assert len(document["error"]["diagnostics"]) == result.err.count("error[") == 8
 
 
+def test_a_shell_sees_mistakes_on_one_stream_and_a_report_on_the_other(tinylm: Here) -> None:
+    wrong = tinylm("estimate", "--gpu", "h100sxm", "--gpus", "8", "--plan", "tp=3,\x1b[31m=2", "--budget-tokens", "15X")
+    assert (wrong.code, wrong.out) == (1, "")
+    assert wrong.err.count("error[") == 7
+    assert "\x1b" not in wrong.err
+    short = tinylm("estimate", "--config", "llama-3.1-8b", "--gpu", "rtx-4090", "--gpus", "2")
+    assert (short.code, short.err) == (0, "next: tinylm params --config llama-3.1-8b\n")
+    assert "This one comes nearest" in short.out
+    assert "what makes it fit" in short.out
+
+
 def test_what_is_asked_is_read_beside_a_config_and_a_table_of_gpus_that_are_wrong(here: Here, folder: Path) -> None:
     (folder / "gpus.yaml").write_text("mine:\n  titel: A GPU\n", encoding="utf-8")
     words = "--set n_heads=3 --gpu mine --hardware gpus.yaml --gpus 6 --plan tp=4,cp=x --seq-len 9999999"

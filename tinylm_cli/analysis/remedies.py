@@ -192,7 +192,7 @@ def _words(asked: Request, changed: Request, changes: _Changes) -> Iterator[tupl
 def _layout_words(before: Layout | None, after: Layout | None) -> Iterator[tuple[str, str]]:
     if after is not None:
         shared = before is not None and before.zero != after.zero
-        what = f"{_SHARED[after.zero]} divided" if shared else "more replicas"
+        what = f"replicas divide {_SHARED[after.zero]}" if shared else "more replicas"
         yield f"--plan {after.typed}", what
     elif before is not None:
         yield "--plan auto", "another layout"

@@ -69,7 +69,7 @@ def require_length(models: Sequence[LoadedConfig], seq_len: int, remedy: str) ->
 
 def too_long(seq_len: int, which: str, longest: int, remedy: str, labels: Iterable[Label] = ()) -> ConfigError:
     """Return the error of a length beyond ``which`` max_len, of which the least is ``longest``."""
-    from tinylm_cli.config.blocks import MAX_LEN
+    from tinylm_cli.config.block import MAX_LEN
     from tinylm_cli.config.codes import diagnostic, refusal
 
     less = f"write --seq-len {longest} or less"

@@ -172,7 +172,8 @@ def estimate(
 ) -> Outcome:
     """Work out what training and running a model takes, in closed form.
 
-    Operations are those of matrix products, a multiplication and an addition counted as two.
+    Operations are those of matrix products, a multiplication and an addition counted as two. With --gpu, what does not
+    fit in it is shown with the changes that make it fit.
 
     \b
     Examples:

@@ -124,29 +124,13 @@ def _reader(kind: AmountKind) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-def _in_editors(kind: AmountKind, most: int) -> WithJsonSchema:
+def _as_amount(kind: AmountKind, most: int, wants: str) -> tuple[object, ...]:
+    """Return what makes an integer field one that takes an amount: from 1 to ``most``, in files and in editors."""
     number = {"type": "integer", "minimum": 1, "maximum": most}
-    return WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": f"^{_PATTERNS[kind]}$"}]})
+    in_editors = WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": f"^{_PATTERNS[kind]}$"}]})
+    return Field(ge=1, le=most), _reader(kind), Said(kind, wants), in_editors
 
 
-ParameterCount = Annotated[
-    int,
-    Field(ge=1, le=MAX_COUNT),
-    _reader("count"),
-    Said("count", EXPECTED["count"]),
-    _in_editors("count", MAX_COUNT),
-]
-Size = Annotated[
-    int,
-    Field(ge=1, le=MAX_AMOUNT),
-    _reader("size"),
-    Said("size", EXPECTED["size"]),
-    _in_editors("size", MAX_AMOUNT),
-]
-FlopCount = Annotated[
-    int,
-    Field(ge=1, le=MAX_AMOUNT),
-    _reader("flops"),
-    Said("flops", f"{EXPECTED['flops']} or 2.5e9"),
-    _in_editors("flops", MAX_AMOUNT),
-]
+ParameterCount = Annotated[int, *_as_amount("count", MAX_COUNT, EXPECTED["count"])]
+Size = Annotated[int, *_as_amount("size", MAX_AMOUNT, EXPECTED["size"])]
+FlopCount = Annotated[int, *_as_amount("flops", MAX_AMOUNT, f"{EXPECTED['flops']} or 2.5e9")]

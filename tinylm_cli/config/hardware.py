@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, ValidationError
 
 from tinylm_cli.config.amounts import Said, Size
-from tinylm_cli.config.blocks import Block
+from tinylm_cli.config.block import Block
 from tinylm_cli.config.codes import clip, diagnostic, refusal
 from tinylm_cli.config.measures import FlopRate, Rate
 from tinylm_cli.config.presets import presets_folder

@@ -7,8 +7,9 @@ import math
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import Family, Must, usual
 from tinylm_cli.interop.names import DENSE, EMBEDDING, QKV, Fused, Lie, Names
-from tinylm_cli.interop.parts import d_head, inner_width, rope
+from tinylm_cli.interop.parts import d_head, inner_width
 from tinylm_cli.interop.reader import Reader
+from tinylm_cli.interop.rotation import rope
 from tinylm_cli.interop.writers import Keys, scaling_keys
 
 _GPT_NAMES = {

@@ -49,6 +49,22 @@ class Converted(NamedTuple):
     left_out: tuple[str, ...]
 
 
+class _Fitting(NamedTuple):
+    """How the tensors of a folder are those of a model.
+
+    Attributes:
+        shapes: The model's, by name.
+        pairs: Which stored tensor holds which of them, under the names that the folder has.
+        own: Types of those that do not follow the model's.
+        left_out: Names of stored tensors of other parts.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    pairs: list[Pair]
+    own: Mapping[str, torch.dtype]
+    left_out: tuple[str, ...]
+
+
 def import_weights(config: ModelConfig, family: str, folder: Path, target: Path, *, config_text: str) -> Converted:
     """Convert the weights in ``folder`` and save them with their config, as ``tinylm build --save`` does.
 
@@ -66,6 +82,31 @@ def import_weights(config: ModelConfig, family: str, folder: Path, target: Path,
         OutputError: If the target exists or cannot be written.
     """
     stored = HubFolder(folder)
+    fits = _fitting(config, family, stored)
+    dtype = _dtype(fits.pairs, stored, fits.own)
+    sources: dict[str, list[Source]] = {}
+    for pair in fits.pairs:
+        for position, slot in enumerate(pair.ours):
+            sources.setdefault(slot.name, []).append(Source(pair, position))
+    planned = [
+        Planned(name, shape, fits.own.get(name, dtype), partial(_made, sources[name], stored, config))
+        for name, shape in fits.shapes.items()
+    ]
+    save_tensors(planned, target, config_text=config_text)
+    return Converted(len(planned), fits.left_out)
+
+
+def require_weights(config: ModelConfig, family: str, folder: Path) -> None:
+    """Refuse a folder that does not hold the weights of a model; arguments are those of :func:`import_weights`.
+
+    Raises:
+        WeightsError: If a name, a shape or a type is not the model's.
+    """
+    _fitting(config, family, HubFolder(folder))
+
+
+def _fitting(config: ModelConfig, family: str, stored: HubFolder) -> _Fitting:
+    """Match a folder with a model, by names, shapes and types alone."""
     model = TinyTransformerLM.from_config(config, device="meta")
     shapes = {name: tuple(tensor.shape) for name, tensor in stored_tensors(model).items()}
     names = BY_TYPE[family].names_for(config)
@@ -73,17 +114,7 @@ def import_weights(config: ModelConfig, family: str, folder: Path, target: Path,
     own = own_dtypes(model)
     left_out = tuple(name for name in stored.tensors if names.skipped and name.startswith(names.skipped))
     _check(found, stored, own, left_out, names=names, tied=config.tie_weights)
-    dtype = _dtype(found, stored, own)
-    sources: dict[str, list[Source]] = {}
-    for pair in found:
-        for position, slot in enumerate(pair.ours):
-            sources.setdefault(slot.name, []).append(Source(pair, position))
-    planned = [
-        Planned(name, shape, own.get(name, dtype), partial(_made, sources[name], stored, config))
-        for name, shape in shapes.items()
-    ]
-    save_tensors(planned, target, config_text=config_text)
-    return Converted(len(planned), left_out)
+    return _Fitting(shapes, found, own, left_out)
 
 
 def _made(sources: list[Source], stored: HubFolder, config: ModelConfig) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tinylm_cli.config.dump import scalar
+from tinylm_cli.config.dump import short_scalar
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table, View
 from tinylm_cli.render.units import flops, integer, ratio, signed_bytes, signed_flops, signed_integer
@@ -18,9 +18,6 @@ _WORDS: dict[Unit, tuple[Callable[[int], Quantity], Callable[[int], Quantity]]] 
     "flops": (flops, signed_flops),
 }
 """How a figure and how a change of it is written, by what it counts."""
-
-_MOST_LISTED = 4
-"""A list of more numbers than this is shown by their count."""
 
 _OF_A_SEQUENCE = {"kv_cache_bytes", "train_bytes_per_gpu", "serve_bytes"}
 """Bytes that its length decides."""
@@ -54,7 +51,7 @@ def _field(difference: FieldDifference) -> Row:
 def _value(value: Any) -> Cell:
     if value is None:
         return Cell("—", "muted")
-    return Cell(f"{len(value)} numbers" if isinstance(value, list) and len(value) > _MOST_LISTED else scalar(value))
+    return Cell(short_scalar(value))
 
 
 def _figures(report: CompareReport) -> Table:

@@ -34,7 +34,8 @@ def estimate_view(report: EstimateReport, by: str) -> View:
     blocks += inference_memory_blocks(report.inference, report.capacity_bytes, report.accelerator)
     blocks += fit_blocks(report.inference_fit, report.accelerator)
     if report.training_time is not None:
-        blocks += training_time_blocks(report.training_time)
+        efficiency = report.plan.kernel_efficiency if report.plan is not None else None
+        blocks += training_time_blocks(report.training_time, efficiency)
     blocks += compute_optimum_blocks(report.optimum)
     if report.serving_time is not None:
         blocks += serving_time_blocks(report.serving_time)

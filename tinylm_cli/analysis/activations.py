@@ -37,9 +37,9 @@ def activation_bytes(
     """Return what tinylm's model keeps for its backward pass, each storage once and parameters not at all.
 
     Everything is in ``dtype`` but for what torch computes wider: statistics, softmax written out, the router and the
-    loss. A fused kernel keeps queries, keys, values, their mixture and one number for each query and head; it is
-    given a band of ``seq_len²`` where a window is shorter than the sequence. Of the two devices, CUDA keeps dropout
-    masks as one byte an element, and fuses RMSNorm.
+    loss. A fused kernel keeps queries, keys, values, their mixture and one number for each query and head; torch's is
+    given a band of ``seq_len²`` besides where a window is shorter than the sequence, and its mixture is copied where
+    heads lie apart. Of the two devices, CUDA keeps dropout masks as one byte an element, and fuses RMSNorm.
 
     ``selective`` recomputes what lies between queries, keys and values and their mixture; ``full`` keeps of each layer
     its input alone.
@@ -49,7 +49,7 @@ def activation_bytes(
         batch_size: B, sequences in the pass, >= 1.
         seq_len: T, tokens in each, 1..max_len.
         dtype: A key of ``DTYPE_BYTES``.
-        attention_kernel: ``flash`` or ``math``; :func:`module_kernel` says which one the model takes.
+        attention_kernel: How attention is computed; ``sdpa`` is how tinylm's own model does it.
         recompute: What the backward pass computes again.
         device: Whose kernels run.
 
@@ -80,31 +80,6 @@ def activation_bytes(
         outside=outside,
         layers=layers,
     )
-
-
-def module_kernel(config: ModelConfig, *, seq_len: int, device: Device = "cuda") -> AttentionKernel:
-    """Return how tinylm's model computes attention while it trains.
-
-    Soft-capped scores and those beside a sink are written out. Torch's fused kernels want values as wide as queries
-    and keys, and on the CPU no dropout; on CUDA the one that takes a mask (a band, or fading) takes no groups.
-
-    Args:
-        config: A validated config.
-        seq_len: T.
-        device: Whose kernels run.
-
-    References:
-        https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html
-    """
-    attention = config.attention
-    if attention.logit_softcap is not None or attention.sinks:
-        return "math"
-    if device == "cpu":
-        return "math" if config.dropout or config.d_value != config.d_head else "flash"
-    masked = config.position.kind == "alibi" or any(
-        sort.window is not None for sort in sorts(config, seq_len, config.n_layers)
-    )
-    return "math" if masked and config.n_kv_heads != config.n_heads else "flash"
 
 
 def check_sizes(config: ModelConfig, *, batch_size: int, seq_len: int) -> None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from tinylm_cli.analysis.flops import analyse_flops, decode_flops, prefill_flops, train_flops
 from tinylm_cli.analysis.inference import inference_memory
+from tinylm_cli.analysis.kernels import own_attention
 from tinylm_cli.analysis.memory import kv_cache_bytes
 from tinylm_cli.analysis.parallel.job import Job, Machine
 from tinylm_cli.analysis.parallel.plan import plan, plans
@@ -108,7 +109,9 @@ def estimate(loaded: LoadedConfig, asked: Request) -> EstimateReport:
             seq_len=asked.seq_len,
             dtype=asked.dtype,
             quantization=asked.quantization,
+            attention_kernel=asked.kernel,
         ),
+        own_attention=own_attention(config, seq_len=asked.seq_len),
         accelerator=accelerator.name if accelerator is not None else None,
         capacity_bytes=accelerator.capacity_bytes if accelerator is not None else None,
         plan=ranked[0] if ranked else None,

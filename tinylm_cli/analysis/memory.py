@@ -107,6 +107,10 @@ def decode_bytes(config: ModelConfig, *, prompt_len: int, max_new_tokens: int, d
     width = DTYPE_BYTES[dtype]
     layers = layers_bytes(config, batch_size=1, seq_len=read, width=width)
     step = step_bytes(config, seq_len=capacity, width=width) if cached else 0
+    return SLACK + cache + max(layers, step, choice_bytes(config, width))
+
+
+def choice_bytes(config: ModelConfig, width: int) -> int:
+    """Return the bytes that choosing one token takes, from its logits on."""
     cast = 0 if width == FLOAT32 else FLOAT32
-    choice = config.vocab_size * (2 * width + cast + 5 * FLOAT32 + INT64)
-    return SLACK + cache + max(layers, step, choice)
+    return config.vocab_size * (2 * width + cast + 5 * FLOAT32 + INT64)

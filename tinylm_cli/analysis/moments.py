@@ -59,9 +59,10 @@ def _layer(
     section = next(s for s in table if s.layers is not None and layer in s.layers)
     done = sum(t.params for t in section.tensors if t.component in _FEED_FORWARD)
     last = max(index for index, one in enumerate(kept) if one.part == "attention")
-    read = (one.name == "mixed" and run.kernel == "math" for one in kept)  # by the output projection alone
+    written = run.writes_scores(layer)
+    read = (one.name == "mixed" and written for one in kept)  # by the output projection alone
     left = sum(one.nbytes for one, gone in zip(kept[: last + 1], read, strict=False) if not gone)
-    yield MomentMemory("backward", gradients + done * grad_width, held + left, stream + _attention_work(run))
+    yield MomentMemory("backward", gradients + done * grad_width, held + left, stream + _attention_work(run, layer))
 
 
 def _feed_forward_work(run: Pass, layer: int) -> tuple[int, int]:
@@ -83,27 +84,39 @@ def _feed_forward_work(run: Pass, layer: int) -> tuple[int, int]:
     return stacks * stack, 2 * stack * run.width - sent
 
 
-def _attention_work(run: Pass) -> int:
-    """Return the bytes of derivatives beside each other: of queries, keys, values and mixture, or of scores."""
+def _attention_work(run: Pass, layer: int) -> int:
+    """Return the bytes of derivatives beside each other: of queries, keys, values and mixture, or of scores.
+
+    CUDA's flash kernel adds up the queries' in float32, with one number for each query and head, and makes the keys'
+    and values' for every head of queries before it sums those that share them (Dao 2023, ``mha_bwd`` of
+    https://github.com/Dao-AILab/flash-attention/blob/main/csrc/flash_attn/flash_api.cpp).
+    """
     config = run.config
     heads, kv_heads = config.n_heads, config.n_heads if config.attention.kind == "latent" else config.n_kv_heads
-    if run.kernel == "math":
+    if run.writes_scores(layer):
         scores = run.batch_size * heads * run.seq_len**2
         if config.dropout:  # its output is gone when the second derivative comes
             derivatives = scores * run.wide
         else:
-            rounded = run.wide > run.width and (config.attention.logit_softcap is not None or config.attention.sinks)
+            rounded = run.wide > run.width and run.way(layer) == "own"
             derivatives = scores * (2 * run.wide - (run.width if rounded else 0))
         return derivatives + run.tokens * heads * config.d_value * run.wide
-    vectors = (heads + kv_heads) * (config.d_head + config.d_value)
-    return run.tokens * vectors * run.width
+    each = config.d_head + config.d_value
+    vectors = (heads + kv_heads) * each * run.width
+    if run.device == "cuda":
+        vectors += heads * (config.d_head + 1) * run.wide + (heads * each * run.width if kv_heads < heads else 0)
+    return run.tokens * vectors
 
 
 def _ends(run: Pass) -> Iterable[int]:
-    """Return the last and the first layer, and those at which layers with experts begin."""
-    config = run.config
+    """Return the last and the first layer of each sort, the last first; sorts go round within a pattern."""
+    config, period = run.config, len(run.config.attention.window_pattern)
     dense = config.feed_forward.n_dense_layers if config.feed_forward.n_experts is not None else 0
-    return sorted({0, config.n_layers - 1, *((dense - 1, dense) if dense else ())}, reverse=True)
+    ends: set[int] = set()
+    for layers in (range(min(dense, config.n_layers)), range(dense, config.n_layers)):
+        ends.update({run.banded(layer): layer for layer in reversed(layers[:period])}.values())
+        ends.update({run.banded(layer): layer for layer in layers[-period:]}.values())
+    return sorted(ends, reverse=True)
 
 
 def _kept_by(run: Pass, n_layers: int, recompute: Recompute) -> int:

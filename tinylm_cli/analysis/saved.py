@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+from tinylm_cli.analysis.kernels import Way, attention_way
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import AttentionKernel, Device
 
@@ -66,6 +67,19 @@ class Pass(NamedTuple):
         """Bytes of an element of what is computed in float32 at least."""
         return max(self.width, 4)
 
+    def banded(self, layer: int) -> bool:
+        """Whether a layer's window is shorter than the sequence."""
+        return (self.config.window(layer) or self.seq_len) < self.seq_len
+
+    def way(self, layer: int) -> Way:
+        """How a layer's attention is computed."""
+        drops = self.config.dropout > 0
+        return attention_way(self.config, self.kernel, device=self.device, banded=self.banded(layer), dropout=drops)
+
+    def writes_scores(self, layer: int) -> bool:
+        """Whether a layer's scores are written out."""
+        return self.way(layer) in ("math", "own")
+
     def mask_width(self, width: int) -> int:
         """Bytes of an element of a dropout mask over elements of ``width`` bytes: a boolean, or on the CPU a factor."""
         return 1 if self.device == "cuda" else width
@@ -95,7 +109,7 @@ def position(run: Pass, windows: set[int | None]) -> Iterator[Kept]:
         if config.position.kind == "rope":
             rotated = config.attention.d_rope if config.attention.kind == "latent" else rotated_dims(config)
             yield Kept(f"rotation {window}", "position", length * rotated * run.width, "none")
-        if config.position.kind == "alibi" and run.kernel == "flash":
+        if config.position.kind == "alibi" and run.way(0) == "fused":
             bias = config.n_heads * length**2 * run.width
             yield Kept(f"fading {window}", "position", bias, "tensor")
 
@@ -245,32 +259,30 @@ def _attend(run: Pass, layer: int, *, kv_heads: int, d_value: int, stored_value:
         stored_value: Dimensions of the storage that values lie in.
     """
     config, heads, length = run.config, run.config.n_heads, run.seq_len
-    window = config.window(layer)
-    banded = window is not None and window < length
-    if run.kernel == "flash":
+    way = run.way(layer)
+    if way in ("flash", "fused"):
         yield _heads(run, "q", heads, config.d_head)
         yield _heads(run, "k", kv_heads, config.d_head)
         yield _heads(run, "v", kv_heads, stored_value)
         yield _core("log-sum-exp", run.tokens * heads * run.wide)
-        if heads > 1 and length > 1 and _heads_apart(run):
+        if way == "fused" and heads > 1 and length > 1 and _heads_apart(run):
             yield _heads(run, "mixed, heads apart", heads, d_value)._replace(core=True)
-        if banded and config.position.kind != "alibi":
+        if way == "fused" and run.banded(layer) and config.position.kind != "alibi":
             yield _core("band", length**2 * run.width, "none")
     else:
-        written_out = config.attention.logit_softcap is not None or config.attention.sinks
-        own = run.width if written_out else run.wide
+        own = run.width if way == "own" else run.wide
         in_place = 1 in (run.batch_size, heads) and own == run.width  # else values are copied side by side
         yield _heads(run, "q scaled", heads, config.d_head, own)._replace(core=True)
         yield _heads(run, "k scaled", heads, config.d_head, own)._replace(core=True)
         yield _heads(run, "v weighed", heads, stored_value if in_place else d_value, own)._replace(core=True)
-        yield from _own_scores(run, banded=banded) if written_out else _torch_scores(run)
+        yield from _own_scores(run, banded=run.banded(layer)) if way == "own" else _torch_scores(run)
     yield _heads(run, "mixed", heads, d_value)
 
 
 def _heads_apart(run: Pass) -> bool:
     """Return whether queries lie head by head in memory.
 
-    A fused kernel puts its mixture out as queries lie. Those of a projection lie token by token, as the output
+    Torch's fused kernels put their mixture out as queries lie. Those of a projection lie token by token, as the output
     projection reads the mixture; what rotation and norms of each head put out does not, and the mixture is copied.
     """
     return run.config.position.kind == "rope" or run.config.attention.qk_norm == "per_head"

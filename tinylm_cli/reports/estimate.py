@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tinylm_cli.reports.flops import ModelFlops
-from tinylm_cli.reports.memory import InferenceMemory, TrainingMemory
+from tinylm_cli.reports.memory import InferenceMemory, OwnAttention, TrainingMemory
 from tinylm_cli.reports.plan import Plan
 from tinylm_cli.reports.time import ComputeOptimum, ServingTime, TrainingTime
 
@@ -22,6 +22,7 @@ class EstimateReport:
         flops: What a pass and a training step compute.
         training: What one GPU that holds the whole model holds while it trains.
         inference: What it holds while the model runs.
+        own_attention: What tinylm's own model keeps of attention beyond a flash kernel; None where nothing.
         accelerator: The named GPU; None without one.
         capacity_bytes: Its memory, as far as programs find it; None without one.
         plan: Training spread over several GPUs; None for one.
@@ -38,6 +39,7 @@ class EstimateReport:
     flops: ModelFlops
     training: TrainingMemory
     inference: InferenceMemory
+    own_attention: OwnAttention | None
     accelerator: str | None
     capacity_bytes: int | None
     plan: Plan | None

@@ -58,6 +58,20 @@ def test_the_whole_square_costs_more_than_what_is_seen(here: Here) -> None:
     assert causal < full
 
 
+def test_a_kernel_is_that_of_training_and_of_inference_and_said_of_both(here: Here) -> None:
+    words = ["estimate", "--config", "gemma-2-2b", "--attention-kernel"]
+    told = {kernel: report(here(*words, kernel, "--format", "json")) for kernel in ("flash", "sdpa", "math")}
+    for kernel, each in told.items():
+        assert each["training"]["activations"]["attention_kernel"] == each["inference"]["attention_kernel"] == kernel
+    for purpose, size in (("training", "peak_bytes"), ("inference", "prefill_bytes")):
+        flash, own, written = (told[kernel][purpose][size] for kernel in ("flash", "sdpa", "math"))
+        assert flash < own == written
+    screen = " ".join(here(*words, "flash").out.split())
+    assert "tinylm's own model keeps scores (soft-caps), as --attention-kernel sdpa counts." in screen
+    assert "attention by flash" in screen
+    assert "tinylm's own model keeps" not in here(*words, "sdpa").out
+
+
 def test_a_sequence_too_long_is_told_at_both_places(here: Here) -> None:
     result = here("estimate", "--config", "toy.yaml", "--set", "max_len=9", "--seq-len", "10")
     assert result.code == 1

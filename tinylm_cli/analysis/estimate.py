@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from tinylm_cli.analysis.flops import analyse_flops, prefill_flops, train_flops
 from tinylm_cli.analysis.inference import inference_memory
+from tinylm_cli.analysis.kernels import own_attention
 from tinylm_cli.analysis.parallel.job import KERNEL_EFFICIENCY, Job, Machine
 from tinylm_cli.analysis.parallel.layouts import sequences_per_step
 from tinylm_cli.analysis.parallel.plan import Plans, least_planned_bytes, plan, planned_bytes, plans
@@ -117,6 +118,7 @@ def estimate(loaded: LoadedConfig, asked: Request) -> EstimateReport:
         ),
         training=training,
         inference=inference,
+        own_attention=own_attention(config, seq_len=asked.seq_len),
         accelerator=accelerator.name if accelerator is not None else None,
         capacity_bytes=accelerator.capacity_bytes if accelerator is not None else None,
         training_fit=_fit(asked, needed, training_remedies, partial(training_need, config)),

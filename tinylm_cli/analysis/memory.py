@@ -6,7 +6,7 @@ from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.layers import sorts
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.table import rotary_pairs, score_corrections, tensor_table
-from tinylm_cli.analysis.widest import FLOAT32, INT64, SLACK, layers_moments, step_bytes
+from tinylm_cli.analysis.widest import FLOAT32, INT64, SLACK, layers_moments, step_moments
 from tinylm_cli.config.schema import ModelConfig
 
 MEASURED_AT_ONCE = 1 << 18
@@ -83,24 +83,6 @@ def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype:
     return batch_size * held * numbers * DTYPE_BYTES[dtype]
 
 
-def reading_moments(config: ModelConfig, *, seq_len: int, dtype: str) -> tuple[int, ...]:
-    """Return the bytes that reading one sequence and choosing a token holds, at each moment that may be its widest.
-
-    Beside the model and what is kept: in a layer; or at the choice, logits as the model has them, twice, and in float32
-    scaled, sorted beside their ids, as odds and as drawn.
-
-    Args:
-        config: A validated config.
-        seq_len: Tokens read at once, >= 1.
-        dtype: A key of ``DTYPE_BYTES``.
-    """
-    width = DTYPE_BYTES[dtype]
-    cast = 0 if width == FLOAT32 else FLOAT32
-    choice = config.vocab_size * (2 * width + cast + 5 * FLOAT32 + INT64)
-    layers = layers_moments(config, batch_size=1, seq_len=seq_len, width=width)
-    return tuple(SLACK + each for each in (*layers, choice))
-
-
 def decode_bytes(config: ModelConfig, *, prompt_len: int, max_new_tokens: int, dtype: str) -> int:
     """Return the bytes that decoding one sequence holds at its widest, beside the model.
 
@@ -119,5 +101,16 @@ def decode_bytes(config: ModelConfig, *, prompt_len: int, max_new_tokens: int, d
     cached = max_new_tokens > 1 and prompt_len < config.max_len
     read = prompt_len if cached and longest <= config.max_len else capacity
     cache = kv_cache_bytes(config, batch_size=1, seq_len=capacity, dtype=dtype) if cached else 0
-    step = step_bytes(config, seq_len=capacity, width=DTYPE_BYTES[dtype]) if cached else 0
-    return cache + max(*reading_moments(config, seq_len=read, dtype=dtype), SLACK + step)
+    width = DTYPE_BYTES[dtype]
+    layers = layers_moments(config, batch_size=1, seq_len=read, width=width)
+    step = step_moments(config, seq_len=capacity, width=width) if cached else ()
+    return SLACK + cache + max(*layers, *step, choice_bytes(config, width))
+
+
+def choice_bytes(config: ModelConfig, width: int) -> int:
+    """Return the bytes that choosing one token takes, from its logits on.
+
+    Logits as the model has them, twice, and in float32 scaled, sorted beside their ids, as odds and as drawn.
+    """
+    cast = 0 if width == FLOAT32 else FLOAT32
+    return config.vocab_size * (2 * width + cast + 5 * FLOAT32 + INT64)

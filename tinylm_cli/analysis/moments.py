@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tinylm_cli.analysis.kernels import writes_scores
 from tinylm_cli.analysis.layers import runs, sorts_among
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.saved.kept import Pass, held_bytes, once
@@ -84,9 +83,10 @@ def _layer(
     section = next(s for s in table if s.layers is not None and layer in s.layers)
     done = sum(t.params for t in section.tensors if t.component in _FEED_FORWARD)
     last = max(index for index, one in enumerate(kept) if one.part == "attention")
-    read = (one.name == "mixed" and run.kernel == "math" for one in kept)  # by the output projection alone
+    written = run.writes_scores(layer)
+    read = (one.name == "mixed" and written for one in kept)  # by the output projection alone
     left = sum(one.nbytes for one, gone in zip(kept[: last + 1], read, strict=False) if not gone)
-    yield MomentMemory("backward", gradients + done * grad_width, held + left, stream + _attention_work(run))
+    yield MomentMemory("backward", gradients + done * grad_width, held + left, stream + _attention_work(run, layer))
 
 
 def _feed_forward_work(run: Pass, layer: int, expert_ways: int) -> Iterator[tuple[int, int, int]]:
@@ -109,26 +109,42 @@ def _feed_forward_work(run: Pass, layer: int, expert_ways: int) -> Iterator[tupl
     yield (3 if settings.gated else 2) * stack, sent, 2 * stack * run.width
 
 
-def _attention_work(run: Pass) -> int:
-    """Return the bytes of derivatives beside each other: of queries, keys, values and mixture, or of scores."""
+def _attention_work(run: Pass, layer: int) -> int:
+    """Return the bytes of derivatives beside each other: of queries, keys, values and mixture, or of scores.
+
+    CUDA's flash kernel adds up the queries' in float32, with one number for each query and head, and makes the keys'
+    and values' for every head of queries before it sums those that share them (Dao 2023, ``mha_bwd`` of
+    https://github.com/Dao-AILab/flash-attention/blob/main/csrc/flash_attn/flash_api.cpp).
+    """
     config = run.config
     heads, kv_heads = config.n_heads, config.n_heads if config.attention.kind == "latent" else config.n_kv_heads
-    if run.kernel == "math":
+    if run.writes_scores(layer):
         scores = run.batch_size * heads * run.seq_len * run.keys
         if config.dropout:  # its output is gone when the second derivative comes
             derivatives = scores * run.wide
         else:
-            rounded = run.wide > run.width and writes_scores(config)
+            rounded = run.wide > run.width and run.way(layer) == "own"
             derivatives = scores * (2 * run.wide - (run.width if rounded else 0))
         return derivatives + run.tokens * heads * config.d_value * run.wide
-    vectors = (heads + kv_heads) * (config.d_head + config.d_value)
-    return run.tokens * vectors * run.width
+    each = config.d_head + config.d_value
+    vectors = (heads + kv_heads) * each * run.width
+    if run.device == "cuda":
+        vectors += heads * (config.d_head + 1) * run.wide + (heads * each * run.width if kv_heads < heads else 0)
+    return run.tokens * vectors
 
 
 def _ends(run: Pass, layers: range) -> Iterable[int]:
-    """Return those of some layers at which runs of the same tensors begin and end, the last one first."""
-    within = (range(max(each.start, layers.start), min(each.stop, layers.stop)) for each in runs(run.config))
-    return sorted({end for each in within if each for end in (each[0], each[-1])}, reverse=True)
+    """Return the first and the last of each sort among some consecutive layers, the last one first.
+
+    Sorts go round within a pattern.
+    """
+    period = len(run.config.attention.window_pattern)
+    ends: set[int] = set()
+    for each in runs(run.config):
+        within = range(max(each.start, layers.start), min(each.stop, layers.stop))
+        ends.update({run.banded(layer): layer for layer in reversed(within[:period])}.values())
+        ends.update({run.banded(layer): layer for layer in within[-period:]}.values())
+    return sorted(ends, reverse=True)
 
 
 def _kept_by(run: Pass, layers: range, recompute: Recompute) -> int:

@@ -54,6 +54,7 @@ class Kernel(StrEnum):
     """How attention is computed."""
 
     flash = "flash"
+    sdpa = "sdpa"
     math = "math"
 
 
@@ -98,7 +99,11 @@ def estimate(
     ] = Attention.causal,
     dtype: StorageOption = Storage.bfloat16,
     kernel: Annotated[
-        Kernel, typer.Option("--attention-kernel", help="Whether attention's scores are written out.")
+        Kernel,
+        typer.Option(
+            "--attention-kernel",
+            help="Attention as a flash kernel computes it, as torch does for tinylm's own model, or all written out.",
+        ),
     ] = Kernel.flash,
     recompute: Annotated[
         Recompute, typer.Option(help="What the backward pass computes again: nothing, attention's scores, all layers.")

@@ -20,7 +20,7 @@ def estimate_view(report: EstimateReport, by: str) -> View:
     blocks = [
         Heading(report.name, f"{compact(report.total_params)} parameters{active}, {step}"),
         *flops_blocks(report.flops, by),
-        *training_memory_blocks(report.training, report.capacity_bytes, report.accelerator),
+        *training_memory_blocks(report.training, report.capacity_bytes, report.accelerator, report.own_attention),
     ]
     if report.plan is None:
         blocks += fit_blocks(report.training_fit, report.accelerator)

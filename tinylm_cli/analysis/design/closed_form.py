@@ -45,7 +45,7 @@ class ClosedForm(NamedTuple):
         """Return the form with its next size given."""
         half = len(self.phases[0]) // 2
         return ClosedForm(
-            tuple([a + size * b for a, b in zip(form[:half], form[half:], strict=True)] for form in self.phases)
+            tuple([[a + size * b for a, b in zip(form[:half], form[half:], strict=True)] for form in self.phases])
         )
 
     def at(self, n_layers: int) -> int:

@@ -35,6 +35,7 @@ def _table(report: SweepReport) -> Table:
         Column("FLOPs a token", right=True, keep=6),
         Column("KV cache", right=True, keep=4),
         Column("weights", right=True, keep=2),
+        Column("to train", right=True, keep=3),
     )
     return Table(columns, tuple(_row(each) for each in report.variants))
 
@@ -42,7 +43,7 @@ def _table(report: SweepReport) -> Table:
 def _row(variant: Variant) -> tuple[str | Cell, ...]:
     values = tuple(Cell(value, "name") for value in variant.values)
     if variant.figures is None:
-        return (*values, Cell("invalid", "bad"), "", "", "", "")
+        return (*values, Cell("invalid", "bad"), "", "", "", "", "")
     figures = variant.figures
     total, active = figures["total_params"], figures["active_params"]
     return (
@@ -52,6 +53,7 @@ def _row(variant: Variant) -> tuple[str | Cell, ...]:
         flops(figures["forward_flops_per_token"]),
         binary_bytes(figures["kv_cache_bytes"]),
         binary_bytes(figures["weights_bytes"]),
+        binary_bytes(figures["train_bytes_per_gpu"]),
     )
 
 

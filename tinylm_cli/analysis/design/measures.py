@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import NamedTuple
 
-from tinylm_cli.analysis.design.closed_form import Form, Value, closed_forms
+from tinylm_cli.analysis.design.closed_form import Form, Heads, Value, closed_forms
 from tinylm_cli.analysis.design.space import Shape, Space
 from tinylm_cli.analysis.figures import FIGURES, training
 from tinylm_cli.analysis.flops import forward_flops
@@ -32,14 +32,14 @@ class Measure(NamedTuple):
     made: Callable[[Space], Made] = lambda _: max
 
 
-def forms(space: Space, names: Sequence[str], d_head: int, *, one_head: bool) -> list[Form]:
+def forms(space: Space, names: Sequence[str], d_head: int, *, heads: Heads) -> list[Form]:
     """Return figures in closed form, over all sizes but ``d_head``.
 
     Args:
         space: What is searched.
         names: Keys of ``MEASURES``.
         d_head: Dimensions per head.
-        one_head: For models of a single head; else for those of two or more.
+        heads: Which models they hold for.
     """
 
     @cache  # one config serves all figures
@@ -50,7 +50,7 @@ def forms(space: Space, names: Sequence[str], d_head: int, *, one_head: bool) ->
     for name in names:
         measure = MEASURES[name]
         sums = partial(_sums, measure, space, config)
-        found.append(Form(closed_forms(sums, period=space.period, one_head=one_head), measure.made(space)).lean())
+        found.append(Form(closed_forms(sums, period=space.period, heads=heads), measure.made(space)).lean())
     return found
 
 

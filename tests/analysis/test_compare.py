@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinylm_cli.analysis.cache import kv_cache_bytes
 from tinylm_cli.analysis.compare import compare
-from tinylm_cli.analysis.memory import kv_cache_bytes
 from tinylm_cli.analysis.params import analyse_params
 from tinylm_cli.config.loader import LoadedConfig, load_config
 from tinylm_cli.config.schema import ModelConfig

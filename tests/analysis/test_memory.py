@@ -10,7 +10,8 @@ from hypothesis import given, settings
 
 from tests.architectures import small_configs
 from tests.measured import peak_bytes
-from tinylm_cli.analysis.memory import build_bytes, decode_bytes, forward_bytes, kv_cache_bytes
+from tinylm_cli.analysis.cache import kv_cache_bytes
+from tinylm_cli.analysis.memory import build_bytes, decode_bytes, forward_bytes
 from tinylm_cli.analysis.widest import SLACK
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tinylm_cli.analysis.memory import kv_cache_bytes
+from tinylm_cli.analysis.cache import kv_cache_bytes
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.roofline import DecodingStep, compute_optimum, decoding_weights, serving_time, training_time
 from tinylm_cli.analysis.table import tensor_table

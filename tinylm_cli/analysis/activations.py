@@ -9,7 +9,15 @@ from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.saved import Kept, Pass, block, embedding, head, position
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
-from tinylm_cli.reports.memory import Activations, AttentionKernel, Device, KeptPart, LayerActivations, Recompute
+from tinylm_cli.reports.memory import (
+    Activations,
+    AttentionKernel,
+    Device,
+    KeptPart,
+    LayerActivations,
+    ModuleKernel,
+    Recompute,
+)
 
 
 class Sort(NamedTuple):
@@ -83,7 +91,25 @@ def activation_bytes(
 
 
 def module_kernel(config: ModelConfig, *, seq_len: int, device: Device = "cuda") -> AttentionKernel:
-    """Return how tinylm's model computes attention while it trains.
+    """Return how tinylm's model computes attention while it trains: ``math`` where :func:`why_math` has a reason."""
+    return "math" if why_math(config, seq_len=seq_len, device=device) else "flash"
+
+
+def module_kernels(config: ModelConfig, *, seq_len: int) -> tuple[ModuleKernel, ...]:
+    """Return how tinylm's model computes attention on each device while it trains, and why not by a fused kernel."""
+    devices: tuple[Device, ...] = ("cuda", "cpu")
+    return tuple(
+        ModuleKernel(
+            device,
+            module_kernel(config, seq_len=seq_len, device=device),
+            why_math(config, seq_len=seq_len, device=device),
+        )
+        for device in devices
+    )
+
+
+def why_math(config: ModelConfig, *, seq_len: int, device: Device = "cuda") -> str:
+    """Return why tinylm's model writes scores out while it trains, in a few words; empty where it does not.
 
     Soft-capped scores and those beside a sink are written out. Torch's fused kernels want values as wide as queries
     and keys, and on the CPU no dropout; on CUDA the one that takes a mask (a band, or fading) takes no groups.
@@ -97,14 +123,18 @@ def module_kernel(config: ModelConfig, *, seq_len: int, device: Device = "cuda")
         https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html
     """
     attention = config.attention
-    if attention.logit_softcap is not None or attention.sinks:
-        return "math"
+    if attention.logit_softcap is not None:
+        return "scores are soft-capped"
+    if attention.sinks:
+        return "sinks stand beside scores"
+    if device == "cpu" and config.dropout:
+        return "dropout"
     if device == "cpu":
-        return "math" if config.dropout or config.d_value != config.d_head else "flash"
+        return "values are not as wide as queries" if config.d_value != config.d_head else ""
     masked = config.position.kind == "alibi" or any(
         sort.window is not None for sort in sorts(config, seq_len, config.n_layers)
     )
-    return "math" if masked and config.n_kv_heads != config.n_heads else "flash"
+    return "keys are grouped under a mask" if masked and config.n_kv_heads != config.n_heads else ""
 
 
 def check_sizes(config: ModelConfig, *, batch_size: int, seq_len: int) -> None:

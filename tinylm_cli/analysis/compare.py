@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from tinylm_cli.analysis.cache import kv_cache_bytes
 from tinylm_cli.analysis.figures import Conditions, figure
-from tinylm_cli.analysis.memory import kv_cache_bytes
 from tinylm_cli.analysis.params import analyse_params
 from tinylm_cli.analysis.table import COMPONENTS, Component
 from tinylm_cli.config.loader import LoadedConfig

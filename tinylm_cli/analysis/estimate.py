@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tinylm_cli.analysis.flops import analyse_flops, decode_flops, prefill_flops, train_flops
-from tinylm_cli.analysis.inference import inference_memory
-from tinylm_cli.analysis.memory import kv_cache_bytes
+from tinylm_cli.analysis.activations import module_kernels
+from tinylm_cli.analysis.cache import cache_shape
+from tinylm_cli.analysis.flops import analyse_flops, prefill_flops, train_flops
+from tinylm_cli.analysis.inference import PREFILL_TOKENS, Serving, inference_memory
 from tinylm_cli.analysis.parallel.job import Job, Machine
 from tinylm_cli.analysis.parallel.plan import plan, plans
 from tinylm_cli.analysis.params import active_params, total_params
+from tinylm_cli.analysis.quantized import AS_THEY_ARE, Rounding
 from tinylm_cli.analysis.roofline import (
     OPTIMAL_TOKENS_PER_PARAM,
     TYPICAL_UTILISATION,
-    DecodingStep,
     compute_optimum,
-    decoding_weights,
     peak_flops,
     serving_time,
     training_time,
 )
+from tinylm_cli.analysis.serving import decoding_step, default_batch_sizes, default_seq_lens, serving_grid
 from tinylm_cli.analysis.table import tensor_table
 from tinylm_cli.analysis.training import training_memory
 from tinylm_cli.config.hardware import Accelerator
@@ -28,7 +29,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.estimate import EstimateReport
 from tinylm_cli.reports.flops import AttentionCount
-from tinylm_cli.reports.memory import AttentionKernel, Optimizer, Quantization, Recompute
+from tinylm_cli.reports.memory import AttentionKernel, Optimizer, Recompute
 from tinylm_cli.reports.plan import Layout, Plan
 from tinylm_cli.reports.time import ServingTime
 
@@ -44,7 +45,13 @@ class Request(NamedTuple):
         kernel: How attention is computed.
         recompute: What the backward pass computes again.
         optimizer: What updates the weights.
-        quantization: What weights are rounded to when the model runs.
+        grad_dtype: Type that gradients are kept in; ``dtype`` when None.
+        master_weights: Whether a float32 copy of the weights is updated; when None, in half precision.
+        rounding: How weights are rounded when the model runs.
+        cache_dtype: Type of the cache; ``dtype`` when None.
+        prefill_tokens: The most tokens of a prompt that are read in one pass.
+        serve_batch_sizes: Batches that serving is shown for; the usual ones when empty.
+        serve_seq_lens: Lengths that it is shown for; the usual ones when empty.
         accelerator: The GPU, or None.
         gpus: How many train the model.
         layout: How the work is divided among them; None for the quickest way there is.
@@ -60,13 +67,24 @@ class Request(NamedTuple):
     kernel: AttentionKernel = "flash"
     recompute: Recompute = "none"
     optimizer: Optimizer = "adamw"
-    quantization: Quantization = "none"
+    grad_dtype: str | None = None
+    master_weights: bool | None = None
+    rounding: Rounding = AS_THEY_ARE
+    cache_dtype: str | None = None
+    prefill_tokens: int = PREFILL_TOKENS
+    serve_batch_sizes: tuple[int, ...] = ()
+    serve_seq_lens: tuple[int, ...] = ()
     accelerator: Accelerator | None = None
     gpus: int = 1
     layout: Layout | None = None
     utilisation: float = TYPICAL_UTILISATION
     usd_per_gpu_hour: float | None = None
     budget_tokens: int | None = None
+
+    @property
+    def serving(self) -> Serving:
+        """How the model is run."""
+        return Serving(self.dtype, self.cache_dtype, self.rounding, self.kernel, self.prefill_tokens)
 
 
 def estimate(loaded: LoadedConfig, asked: Request) -> EstimateReport:
@@ -99,15 +117,20 @@ def estimate(loaded: LoadedConfig, asked: Request) -> EstimateReport:
             seq_len=asked.seq_len,
             dtype=asked.dtype,
             optimizer=asked.optimizer,
+            grad_dtype=asked.grad_dtype,
+            master_weights=asked.master_weights,
             attention_kernel=asked.kernel,
             recompute=asked.recompute,
         ),
-        inference=inference_memory(
+        module_kernels=module_kernels(config, seq_len=asked.seq_len),
+        inference=inference_memory(config, asked.serving, batch_size=asked.batch_size, seq_len=asked.seq_len),
+        cache=cache_shape(config, asked.serving.kept_dtype),
+        serving=serving_grid(
             config,
-            batch_size=asked.batch_size,
-            seq_len=asked.seq_len,
-            dtype=asked.dtype,
-            quantization=asked.quantization,
+            asked.serving,
+            batch_sizes=asked.serve_batch_sizes or default_batch_sizes(asked.batch_size),
+            seq_lens=asked.serve_seq_lens or default_seq_lens(config.max_len, asked.seq_len),
+            accelerator=accelerator,
         ),
         accelerator=accelerator.name if accelerator is not None else None,
         capacity_bytes=accelerator.capacity_bytes if accelerator is not None else None,
@@ -125,6 +148,7 @@ def estimate(loaded: LoadedConfig, asked: Request) -> EstimateReport:
             usd_per_gpu_hour=asked.usd_per_gpu_hour,
         ),
         optimum=compute_optimum(active, budget),
+        budget_is_given=asked.budget_tokens is not None,
         serving_time=_serving_time(config, asked, accelerator) if accelerator is not None else None,
     )
 
@@ -134,7 +158,15 @@ def _plans(config: ModelConfig, asked: Request) -> tuple[Plan, ...]:
     if asked.gpus == 1:
         return ()
     job = Job(
-        config, asked.batch_size, asked.seq_len, asked.dtype, asked.optimizer, asked.recompute, kernel=asked.kernel
+        config,
+        asked.batch_size,
+        asked.seq_len,
+        asked.dtype,
+        asked.optimizer,
+        asked.recompute,
+        asked.grad_dtype,
+        asked.master_weights,
+        asked.kernel,
     )
     machine = _machine(asked)
     if asked.layout is not None:
@@ -164,15 +196,14 @@ def _machine(asked: Request) -> Machine | None:
 
 
 def _serving_time(config: ModelConfig, asked: Request, accelerator: Accelerator) -> ServingTime:
-    cache = kv_cache_bytes(config, batch_size=1, seq_len=asked.seq_len, dtype=asked.dtype)
-    step = DecodingStep(decoding_weights(config, asked.dtype), decode_flops(config, context_len=asked.seq_len), cache)
+    step = decoding_step(config, asked.serving, seq_len=asked.seq_len)
     return serving_time(
         accelerator,
         dtype=asked.dtype,
         batch_size=asked.batch_size,
         prompt_tokens=asked.seq_len,
         prefill_flops=prefill_flops(config, batch_size=asked.batch_size, seq_len=asked.seq_len),
-        prefill_cache_bytes=asked.batch_size * cache,
+        prefill_cache_bytes=asked.batch_size * step.cache_bytes_per_sequence,
         context_tokens=asked.seq_len,
         step=step,
     )

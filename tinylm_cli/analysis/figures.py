@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tinylm_cli.analysis.cache import kv_cache_bytes
 from tinylm_cli.analysis.flops import decode_flops, forward_flops, train_flops
-from tinylm_cli.analysis.memory import kv_cache_bytes
 from tinylm_cli.analysis.params import active_params, non_embedding_params, total_params, weights_bytes
 from tinylm_cli.analysis.roofline import decoding_weights
 from tinylm_cli.analysis.table import tensor_table

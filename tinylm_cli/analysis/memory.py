@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tinylm_cli.analysis.cache import kv_cache_bytes
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.table import rotary_pairs, score_corrections, tensor_table
@@ -56,34 +57,6 @@ def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: 
 def _measuring_bytes(numbers: int) -> int:
     """Return what it takes to measure so many: a chunk in float64, its magnitudes, and whether they are finite."""
     return min(numbers, MEASURED_AT_ONCE) * 3 * DTYPE_BYTES["float64"]
-
-
-def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> int:
-    """Return the bytes kept of the positions read, so that decoding does not read them again.
-
-    A layer keeps keys and values, ``2 · n_kv_heads · d_head`` numbers for each of ``min(seq_len, window)`` positions;
-    or in latent attention ``kv_rank + d_rope`` numbers for each.
-
-    Args:
-        config: A validated config.
-        batch_size: Sequences decoded together, >= 1.
-        seq_len: Positions read of each, >= 1.
-        dtype: A key of ``DTYPE_BYTES``.
-
-    References:
-        Ainslie et al. 2023 (groups), https://arxiv.org/abs/2305.13245;
-        DeepSeek-AI 2024 (latent attention), https://arxiv.org/abs/2405.04434;
-        Jiang et al. 2023 (a window's rolling buffer), https://arxiv.org/abs/2310.06825
-    """
-    attention, pattern = config.attention, config.attention.window_pattern
-    if attention.kind == "latent":
-        numbers, held = attention.kv_rank + attention.d_rope, config.n_layers * seq_len
-    else:
-        rounds, rest = divmod(config.n_layers, len(pattern))
-        local = rounds * pattern.count("L") + pattern[:rest].count("L") if attention.window is not None else 0
-        numbers = 2 * config.n_kv_heads * config.d_head
-        held = local * min(seq_len, attention.window or seq_len) + (config.n_layers - local) * seq_len
-    return batch_size * held * numbers * DTYPE_BYTES[dtype]
 
 
 def decode_bytes(config: ModelConfig, *, prompt_len: int, max_new_tokens: int, dtype: str) -> int:

@@ -13,7 +13,8 @@ import math
 from typing import NamedTuple
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
-from tinylm_cli.analysis.table import TOKEN_EMBEDDING, tensor_table
+from tinylm_cli.analysis.quantized import AS_THEY_ARE, Rounding, stored_bytes
+from tinylm_cli.analysis.table import TOKEN_EMBEDDING, Tensor, tensor_table
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import UsageError
@@ -100,27 +101,32 @@ class _Machine(NamedTuple):
         return flops * self.bytes_per_second >= moved_bytes * self.flops_per_second
 
 
-def decoding_weights(config: ModelConfig, dtype: str) -> Weights:
-    """Return the weights that decoding reads, all stored in ``dtype``.
+def decoding_weights(config: ModelConfig, dtype: str, rounding: Rounding = AS_THEY_ARE) -> Weights:
+    """Return the weights that decoding reads, as they are stored.
 
-    A table that is looked up is not read whole: the token embedding, unless the head is tied to it, and positions.
+    A table that is looked up is not read whole: the token embedding, unless the head reads it too, and positions.
 
     Args:
         config: A validated config.
-        dtype: A key of ``DTYPE_BYTES``.
+        dtype: A key of ``DTYPE_BYTES``, of what is not rounded.
+        rounding: What is rounded, and how.
     """
     dense = experts = 0
     for section in tensor_table(config):
         for tensor in section.tensors:
-            looked_up = tensor.component in ("token_embedding", "position")
-            if looked_up and not (tensor.name == TOKEN_EMBEDDING and config.tie_weights):
+            if _is_looked_up(tensor, config, rounding):
                 continue
-            params = section.repeats * tensor.params
-            dense, experts = (dense + params, experts) if tensor.per_token is None else (dense, experts + params)
-    size, n_experts = DTYPE_BYTES[dtype], config.feed_forward.n_experts
-    if n_experts is None:
-        return Weights(dense * size)
-    return Weights(dense * size, experts * size, n_experts, config.feed_forward.top_k)
+            size = section.repeats * stored_bytes(tensor, DTYPE_BYTES[dtype], rounding)
+            dense, experts = (dense + size, experts) if tensor.per_token is None else (dense, experts + size)
+    if config.feed_forward.n_experts is None:
+        return Weights(dense)
+    return Weights(dense, experts, config.feed_forward.n_experts, config.feed_forward.top_k)
+
+
+def _is_looked_up(tensor: Tensor, config: ModelConfig, rounding: Rounding) -> bool:
+    if tensor.name == TOKEN_EMBEDDING and config.tie_weights:
+        return rounding.rounds_head
+    return tensor.component in ("token_embedding", "position")
 
 
 def peak_flops(accelerator: Accelerator, dtype: str) -> int:
@@ -236,6 +242,16 @@ def serving_time(
         sequence_tokens_per_second=1 / decode.seconds,
         compute_bound_batch_size=_compute_bound_batch(step, machine),
     )
+
+
+def decoding_time(accelerator: Accelerator, *, dtype: str, step: DecodingStep, batch_size: int) -> PassTime:
+    """Return the least time in which one accelerator decodes a token of each of ``batch_size`` sequences.
+
+    Raises:
+        UsageError: If the hardware does not multiply ``dtype``.
+    """
+    machine = _Machine(peak_flops(accelerator, dtype), accelerator.memory_bytes_per_second)
+    return machine.time(step.flops(batch_size), step.moved_bytes(batch_size))
 
 
 def compute_optimum(params: int, budget_tokens: int) -> ComputeOptimum:

@@ -15,7 +15,7 @@ SLACK = 1 << 16
 FLOAT32, INT64 = 4, 8
 
 
-def layers_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, width: int) -> int:
+def layers_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, width: int, fused: bool = False) -> int:
     """Return the bytes that a pass without gradients holds at its widest before the head.
 
     Args:
@@ -23,10 +23,13 @@ def layers_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, width: i
         batch_size: B, sequences at once.
         seq_len: T, tokens in each.
         width: Bytes of a number.
+        fused: Whether a kernel computes all of attention and writes out neither scores nor what hides some of them;
+            else it is tinylm's own model, on the CPU.
     """
     rows = batch_size * seq_len
-    seen, looking = _sight(config, seq_len, width)
-    attention = rows * _attention(config, seq_len, width) + _added_mask(config, seq_len, width)
+    seen, looking = _sight(config, seq_len, width, fused=fused)
+    mask = 0 if fused else _added_mask(config, seq_len, width)
+    attention = rows * _attention(config, seq_len, width, fused=fused) + mask
     return max(rows * 2 * config.d_model * width + looking, seen + max(attention, rows * _feed_forward(config, width)))
 
 
@@ -52,13 +55,13 @@ def step_bytes(config: ModelConfig, *, seq_len: int, width: int) -> int:
     return one + seq_len * (each + fading)
 
 
-def _sight(config: ModelConfig, seq_len: int, width: int) -> tuple[int, int]:
+def _sight(config: ModelConfig, seq_len: int, width: int, *, fused: bool) -> tuple[int, int]:
     """Return the bytes of what all layers of a pass look through, and of the moment when the last of it is made.
 
     Tables of the rotation; a band of booleans for each window; and the fading of every head with distance, which is
     made in float32.
     """
-    square = seq_len * seq_len
+    square = 0 if fused else seq_len * seq_len
     windowed = config.attention.window is not None and config.attention.window < seq_len
     kinds = 1 + (config.attention.window is not None and "G" in config.attention.window_pattern)
     tables, table = 0, 0
@@ -83,23 +86,25 @@ def _added_mask(config: ModelConfig, seq_len: int, width: int) -> int:
     return seq_len * seq_len * width if banded else 0
 
 
-def _attention(config: ModelConfig, seq_len: int, width: int) -> int:
+def _attention(config: ModelConfig, seq_len: int, width: int, *, fused: bool = False) -> int:
     """Return the bytes that attention holds for each of ``seq_len`` positions at its widest.
 
     The stream and its norm; queries, keys and values; and then their norms or rotation, or scores, or what is mixed.
     """
     if config.attention.kind == "latent":
-        return _latent_attention(config, seq_len, width)
+        return _latent_attention(config, seq_len, width, fused=fused)
     d_query, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
     turned = d_query + d_kv + max(d_query, d_kv) if config.position.kind == "rope" else 0
     entering = max(turned, d_query + d_kv if config.attention.qk_norm != "none" else 0)
     mixing = d_query + max(d_query, config.d_model)
-    scores = config.n_heads * seq_len * _written_out(width) if _writes_out(config) else 0
-    moment = max(width * entering, width * _repeated(config) + max(scores, width * mixing))
+    scores, repeated = 0, 0
+    if _writes_out(config) and not fused:
+        scores, repeated = config.n_heads * seq_len * _written_out(width), _repeated(config)
+    moment = max(width * entering, width * repeated + max(scores, width * mixing))
     return width * (2 * config.d_model + d_query + 2 * d_kv) + moment
 
 
-def _latent_attention(config: ModelConfig, seq_len: int, width: int) -> int:
+def _latent_attention(config: ModelConfig, seq_len: int, width: int, *, fused: bool) -> int:
     """Return the same for latent attention, which writes its scores out, in float32 or wider.
 
     Queries and keys have other widths than values, which attention by blocks does not take: all three are widened, and
@@ -110,6 +115,8 @@ def _latent_attention(config: ModelConfig, seq_len: int, width: int) -> int:
     small = 2 * (attention.kv_rank + attention.d_rope) + (attention.q_rank or 0)
     expanded = heads * attention.d_nope + d_values
     held = 2 * config.d_model + 3 * d_query + heads * attention.d_rope + small + expanded
+    if fused:
+        return width * (held + d_query)
     widened = (2 * d_query + d_values) * wide if width < wide else 0
     scores = heads * seq_len * (_written_out(width) if _writes_out(config) else 2 * wide)
     return width * held + widened + 2 * d_query * wide + scores

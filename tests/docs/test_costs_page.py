@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tinylm_cli.analysis.cache import cache_shape, kv_cache_bytes
 from tinylm_cli.analysis.flops import analyse_flops, stretches
 from tinylm_cli.analysis.training import training_memory
 from tinylm_cli.interop.load import load_config
@@ -43,6 +44,17 @@ def test_operations_by_hand() -> None:
         f"where 6N says {flops(report.six_n_flops_per_token).removesuffix(' GFLOP')}.",
     ):
         assert figure in text, figure
+
+
+def test_caches_by_hand() -> None:
+    text = example("By hand: three caches at 8,192 tokens")
+    for name in ("llama-3-8b", "gemma-2-2b", "deepseek-v2-lite"):
+        config = load_config(name).config
+        assert f"{kv_cache_bytes(config, batch_size=1, seq_len=8192, dtype='bfloat16'):,}" in text, name
+    llama, deepseek = (cache_shape(load_config(name).config, "bfloat16") for name in ("llama-3-8b", "deepseek-v2-lite"))
+    assert f"{llama.token_bytes:,} bytes a token" in text
+    assert f"{llama.multi_head_token_bytes:,} a token" in text
+    assert f"{deepseek.token_bytes:,} bytes a token" in text
 
 
 def figures() -> dict[str, int]:

@@ -36,7 +36,10 @@ def _training() -> View:
     mantissa, _, exponent = f"{time.train_flops:.2e}".partition("e+")
     assert f"{mantissa}·10{exponent.translate(str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹'))} FLOPs" in _words()
     assert f"take {time.seconds:,.0f} seconds" in _words()
-    return (*training_time_blocks(time), *compute_optimum_blocks(compute_optimum(PARAMS, time.budget_tokens)))
+    return (
+        *training_time_blocks(time),
+        *compute_optimum_blocks(compute_optimum(PARAMS, time.budget_tokens), budget_is_given=True),
+    )
 
 
 def _serving() -> View:

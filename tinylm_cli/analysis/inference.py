@@ -17,7 +17,11 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import AttentionKernel, InferenceMemory
 
 PREFILL_TOKENS = 8192
-"""What TensorRT-LLM takes for ``max_num_tokens`` unless told, https://nvidia.github.io/TensorRT-LLM/performance/."""
+"""What TensorRT-LLM takes for ``max_num_tokens`` unless told otherwise.
+
+References:
+    https://nvidia.github.io/TensorRT-LLM/performance/performance-tuning-guide/tuning-max-batch-size-and-max-num-tokens.html
+"""
 
 
 class Serving(NamedTuple):

@@ -127,7 +127,7 @@ def _read(option: str, written: str) -> list[_Listed]:
         if value:
             found.append(_Listed(value, span))
         else:
-            wants = f"{option} is a list of integers from 1 on, and not of {clip(word) or 'nothing'}"
+            wants = f"{option} lists integers from 1 on, not {clip(word) or 'nothing'}"
             mistakes.append(diagnostic("wrong-type", wants, option, span, help=f"for example {option} 1,8,64"))
     if len(found) > MOST_LISTED:
         wants = f"{option} has {len(found)} numbers, and {MOST_LISTED} at most"

@@ -5,8 +5,14 @@ from __future__ import annotations
 from tinylm_cli.render.blocks import Heading, View
 from tinylm_cli.render.units import compact, counted, integer
 from tinylm_cli.render.views.flops import flops_blocks
-from tinylm_cli.render.views.memory import activations_blocks, inference_memory_blocks, training_memory_blocks
+from tinylm_cli.render.views.memory import (
+    activations_blocks,
+    inference_memory_blocks,
+    kernel_blocks,
+    training_memory_blocks,
+)
 from tinylm_cli.render.views.plan import plan_blocks, ranking_blocks
+from tinylm_cli.render.views.serving import serving_grid_blocks
 from tinylm_cli.render.views.time import compute_optimum_blocks, serving_time_blocks, training_time_blocks
 from tinylm_cli.reports.estimate import EstimateReport
 
@@ -19,16 +25,19 @@ def estimate_view(report: EstimateReport, by: str) -> View:
         Heading(report.name, f"{compact(report.total_params)} parameters{active}, {step}"),
         *flops_blocks(report.flops, by),
         *training_memory_blocks(report.training, report.capacity_bytes, report.accelerator),
+        *kernel_blocks(report.training.activations.attention_kernel, report.module_kernels),
     ]
     if by == "layer":
         blocks += activations_blocks(report.training.activations)
     if report.plan is not None:
         blocks += [*ranking_blocks(report.alternatives)] if report.alternatives else []
         blocks += plan_blocks(report.plan, report.accelerator)
-    blocks += inference_memory_blocks(report.inference, report.capacity_bytes, report.accelerator)
     if report.training_time is not None:
         blocks += training_time_blocks(report.training_time)
-    blocks += compute_optimum_blocks(report.optimum)
+    if report.training_time is not None or report.budget_is_given:
+        blocks += compute_optimum_blocks(report.optimum, budget_is_given=report.budget_is_given)
+    blocks += inference_memory_blocks(report.inference, report.capacity_bytes, report.accelerator)
+    blocks += serving_grid_blocks(report.serving, report.cache, report.capacity_bytes, report.accelerator)
     if report.serving_time is not None:
         blocks += serving_time_blocks(report.serving_time)
     return tuple(blocks)

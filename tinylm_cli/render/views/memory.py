@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from tinylm_cli.quantities import binary_bytes
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Stack, StackBar, Table
 from tinylm_cli.render.units import counted, integer, percentages
-from tinylm_cli.reports.memory import Activations, InferenceMemory, KeptPart, MemoryPart, TrainingMemory
+from tinylm_cli.reports.memory import Activations, InferenceMemory, KeptPart, MemoryPart, ModuleKernel, TrainingMemory
 
 MOMENTS = {
     "loss": "when the loss is differentiated: every activation is held",
@@ -37,6 +37,17 @@ def training_memory_blocks(
     return (Heading("Training memory", detail), stack, *notes)
 
 
+def kernel_blocks(assumed: str, taken: Sequence[ModuleKernel]) -> tuple[Note, ...]:
+    """Say where tinylm's own model would write out scores that are taken not to be."""
+    differing = [each for each in taken if each.kernel == "math"] if assumed == "flash" else []
+    if not differing:
+        return ()
+    where = " and ".join(f"{each.device} ({each.reason})" for each in differing)
+    if len({each.reason for each in differing}) == 1 and len(differing) > 1:
+        where = f"{' and '.join(each.device for each in differing)} ({differing[0].reason})"
+    return (Note(f"tinylm's own model writes scores out on {where}: --attention-kernel math counts them.", "muted"),)
+
+
 def activations_blocks(report: Activations) -> tuple[Block, ...]:
     """Show what is kept for the backward pass, by layer and part."""
     detail = f"{binary_bytes(report.kept_bytes)}, attention by the {report.attention_kernel} kernel"
@@ -61,16 +72,13 @@ def inference_memory_blocks(
 ) -> tuple[Block, ...]:
     """Show what running holds, part by part."""
     detail = f"{binary_bytes(report.total_bytes)}, {_pass(report.batch_size, report.seq_len)} in {report.dtype}"
-    notes = [
-        Note(
-            f"A pass over the prompt works in {binary_bytes(report.prefill_bytes)}, a step of decoding in"
-            f" {binary_bytes(report.decode_bytes)}.",
-            "muted",
-        )
-    ]
+    piece = "a prompt" if report.seq_len <= report.prefill_tokens else f"{integer(report.prefill_tokens)} tokens of one"
+    prefill, decode = binary_bytes(report.prefill_bytes), binary_bytes(report.decode_bytes)
+    notes = [Note(f"Reading {piece} works in {prefill}, a step of decoding in {decode}.", "muted")]
     if report.quantization != "none":
         groups = f" in groups of {report.group_size}" if report.quantization == "int4" else ""
-        rounded = f"{integer(report.quantized_params)} weights are rounded to {report.quantization}{groups}."
+        rounded = f"{integer(report.quantized_params)} weights are rounded to {report.quantization}{groups}"
+        rounded += f"; products are in {report.dtype}."
         notes.append(Note(rounded, "muted"))
     stack = memory_stack("held", report.parts, report.total_bytes, capacity_bytes, accelerator)
     return (Heading("Inference memory", detail), stack, *notes)

@@ -125,7 +125,7 @@ def estimate(
     Examples:
       tinylm estimate --config llama-3-8b
       tinylm estimate --config base --gpu rtx-4090
-      tinylm estimate --config llama-3-8b --gpu rtx-4090 --quantize int4
+      tinylm estimate --config qwen3-0.6b --quantize int4
       tinylm estimate --config llama-3-8b --gpu h100 --gpus 64
     """  # fmt: skip
     from tinylm_cli.analysis.estimate import Request

@@ -38,12 +38,12 @@ PrefillTokensOption = Annotated[
 ]
 ServeBatchOption = Annotated[
     str | None,
-    typer.Option(SERVE_BATCH, metavar="B,B,…", help="Batches to show running for, e.g. 1,8,64.", show_default=False),
+    typer.Option(SERVE_BATCH, metavar="B,B,...", help="Batches to show running for, e.g. 1,8,64.", show_default=False),
 ]
 ServeLenOption = Annotated[
     str | None,
     typer.Option(
-        SERVE_LEN, metavar="T,T,…", help="Lengths to show running for, e.g. 4k,32k; k is 1,024.", show_default=False
+        SERVE_LEN, metavar="T,T,...", help="Lengths to show running for, e.g. 4k,32k; k is 1,024.", show_default=False
     ),
 ]
 

@@ -72,7 +72,11 @@ def inference_memory_blocks(
 ) -> tuple[Block, ...]:
     """Show what running holds, part by part."""
     detail = f"{binary_bytes(report.total_bytes)}, {_pass(report.batch_size, report.seq_len)} in {report.dtype}"
-    piece = "a prompt" if report.seq_len <= report.prefill_tokens else f"{integer(report.prefill_tokens)} tokens of one"
+    piece = (
+        "a prompt"
+        if report.seq_len <= report.prefill_tokens
+        else f"{integer(report.prefill_tokens)} tokens of a prompt"
+    )
     prefill, decode = binary_bytes(report.prefill_bytes), binary_bytes(report.decode_bytes)
     notes = [Note(f"Reading {piece} works in {prefill}, a step of decoding in {decode}.", "muted")]
     if report.quantization != "none":

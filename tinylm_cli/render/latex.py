@@ -64,6 +64,7 @@ _OURS = {
     "✓": r"$\surd$",
     "✗": r"$\times$",
     "Δ": r"$\Delta$",
+    "µ": r"$\mu$",
     "\N{NO-BREAK SPACE}": "~",
 }
 _ACCENTS = {

@@ -23,7 +23,7 @@ H100 = load_hardware("h100")
 FIELDS = {
     "--recompute": "recompute",
     "--optimizer": "optimizer",
-    "--quantize": "quantization",
+    "--quantize": "rounding",
     "--batch-size": "batch_size",
     "--seq-len": "seq_len",
     "--gpus": "gpus",
@@ -39,6 +39,8 @@ def changes(options: str, gpus: int, accelerators: dict[str, Accelerator]) -> di
     found |= {field: int(value) for field, value in found.items() if value.isdigit()}
     if "accelerator" in found:
         found["accelerator"] = accelerators[found["accelerator"]]
+    if "rounding" in found:
+        found["rounding"] = Rounding(found["rounding"])
     if "layout" in found:
         named = found["layout"] != "auto"
         found["layout"] = read_layout(found["layout"], found.get("gpus", gpus), None, None) if named else None

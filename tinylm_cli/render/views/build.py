@@ -16,6 +16,7 @@ _SETTINGS: Mapping[str, Callable[[int], str]] = {
     "n_heads": lambda count: counted(count, "head"),
     "n_kv_heads": "{} kv".format,
     "kv_rank": lambda _: "latent",
+    "window": lambda positions: f"window {integer(positions)}",
 }
 
 
@@ -53,7 +54,8 @@ def _branch(node: ModuleNode, depth: int | None) -> Branch:
         label = f"{node.name} → {node.tied_to.partition('.')[2] or node.tied_to}"
         params, share = Quantity("tied", 0), Quantity("", 0)
     elif node.count > 1:  # the sum stands one line up, and what stands below is one of them
-        label, params = f"{node.name} × {node.count}, each", integer(node.params // node.count)
+        label = f"{node.name} × {node.count}, each{_settings(node.settings)}"
+        params = integer(node.params // node.count)
         share = percent(node.share / node.count)
     size = Cell(shape(node.shape) if node.shape else "", "muted")
     deeper = None if depth is None else depth - 1

@@ -39,6 +39,10 @@ def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
 def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None:
     golden_json("estimate", here("estimate", "--config", "toy.yaml", "--format", "json").out)
     golden_text("estimate.md", here("estimate", "--config", "toy.yaml", "--format", "markdown").out)
+    words = ["estimate", "--config", "toy.yaml", "--gpu", "h100", "--gpus", "4", "--plan", "auto", "--format"]
+    tables = ("flops", "flops_per_token", "training_memory", "layouts", "plan", "traffic", "training_time")
+    golden_text("estimate.csv", "\n".join(here(*words, "csv", "--table", table).out for table in tables))
+    golden_text("estimate.tex", here(*words, "latex").out)
 
 
 def test_a_step_is_as_long_as_the_model_reads_unless_told(here: Here) -> None:

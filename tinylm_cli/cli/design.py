@@ -23,6 +23,7 @@ from tinylm_cli.cli.options import (
     FormatOption,
     OutputOption,
     SetOption,
+    TableOption,
     complete_config,
     complete_set,
     number,
@@ -120,6 +121,7 @@ def design(
     dtype: StorageOption = Storage.bfloat16,
     set_: SetOption = None,
     format_: FormatOption = Format.text,
+    table: TableOption = None,
     output: OutputOption = None,
 ) -> Outcome:
     """Find the models that meet a target, the best first.
@@ -166,7 +168,7 @@ def design(
             or family is not Family.course
         ):
             raise UsageError("--vary has no targets", help="leave out either --vary or what a design should meet")
-        return _vary(config, vary or [], set_ or [], figure, given, format_, output)
+        return _vary(config, vary or [], set_ or [], figure, given, format_, output)._replace(table=table)
     if set_:
         raise UsageError("--set changes a --config that is varied", help="write a design with -o, and change that")
     if not targets:
@@ -183,7 +185,7 @@ def design(
     tied = template.tie_weights if tie is None else tie
     space = Space(template, vocab_size or template.vocab_size, length, tied, given)
     report = analyse_design(space, goals, top=max(top, pick or 1), tolerance=tolerance, front_only=front)
-    return designed_outcome(report, pick, format_, output)
+    return designed_outcome(report, pick, format_, output)._replace(table=table)
 
 
 def _kind(name: str) -> AmountKind:

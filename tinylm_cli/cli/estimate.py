@@ -23,6 +23,7 @@ from tinylm_cli.cli.options import (
     FormatOption,
     OutputOption,
     SetOption,
+    TableOption,
     follow_up,
     number,
     same_model,
@@ -148,6 +149,7 @@ def estimate(
     ] = None,
     set_: SetOption = None,
     format_: FormatOption = Format.text,
+    table: TableOption = None,
     output: OutputOption = None,
 ) -> Outcome:
     """Work out what training and running a model takes, in closed form.
@@ -199,7 +201,10 @@ def estimate(
     )
     report = estimated(loaded, asked)
     next_step = follow_up("params", same_model(config, set_))
-    return Outcome(report, lambda: estimate_view(report, by.value), format_, output, next_step=next_step)
+    every = format_ is Format.csv  # a program is given all layouts, as they are in JSON
+    return Outcome(
+        report, lambda: estimate_view(report, by.value, every=every), format_, output, next_step=next_step, table=table
+    )
 
 
 def _require_effect(*, gpu: str | None, gpus: int, plan: str | None, hardware: str | None, price: float | None) -> None:

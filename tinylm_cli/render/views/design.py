@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tinylm_cli.quantities import binary_bytes, counted
+from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table, View
-from tinylm_cli.render.units import compact, flops, integer, signed_percent, stated_count
+from tinylm_cli.render.units import compact, flops, integer, signed_percent, stated_count, unseen
 from tinylm_cli.reports.design import Aim, Axis, Design, DesignReport, Obstacle, Sizes
 from tinylm_cli.reports.figures import Unit
 
@@ -18,6 +18,24 @@ LIMITS = {
     "weights_bytes": "of weights",
 }
 """What is said of a figure after its value."""
+
+_SIZES = ("d_model", "n_layers", "n_heads", "n_kv_heads", "d_head")
+"""Sizes that share columns on the screen, and have their own in CSV."""
+
+_COLUMNS = (
+    Column("#", right=True, key="rank"),
+    Column("d_model × layers", key=None),
+    Column("heads", right=True, keep=4, key=None),
+    *(Column("", key=size) for size in _SIZES),
+    Column("d_ff", right=True, keep=6),
+    Column("parameters", right=True, key="total_params"),
+    Column("differs", right=True, keep=5, key="error"),
+    Column("active", right=True, keep=3, key="active_params"),
+    Column("FLOPs a token", right=True, keep=4, key="forward_flops_per_token"),
+    Column("KV cache", right=True, keep=4, key="kv_cache_bytes"),
+    Column("read a token", right=True, keep=2, key="decode_read_bytes_per_token"),
+    Column("front", keep=1, key="on_front"),
+)
 
 
 def design_view(report: DesignReport) -> View:
@@ -70,23 +88,12 @@ def _counts(report: DesignReport) -> str:
 
 def _found(report: DesignReport) -> Iterator[Block]:
     if not report.designs:
+        yield Table(_COLUMNS, (), name="designs")
         yield Note(f"Nothing in the grid of {report.family} meets all of this.", "bad")
         yield from (Note(obstacle_sentence(each), "warn") for each in report.obstacles)
         return
-    columns = (
-        Column("#", right=True),
-        Column("d_model × layers"),
-        Column("heads", right=True, keep=4),
-        Column("d_ff", right=True, keep=6),
-        Column("parameters", right=True),
-        Column("differs", right=True, keep=5),
-        Column("active", right=True, keep=3),
-        Column("FLOPs a token", right=True, keep=4),
-        Column("KV cache", right=True, keep=4),
-        Column("read a token", right=True, keep=2),
-        Column("front", keep=1),
-    )
-    yield Table(columns, tuple(_row(each, report) for each in report.designs))
+    rows = tuple(_row(each, report) for each in report.designs)
+    yield Table(_COLUMNS, rows, name="designs", caption="Designs")
     yield Note(
         "First what is nearest in whole percents; then sizes that hardware likes; then the proportions of the family.",
         "muted",
@@ -104,17 +111,18 @@ def _row(design: Design, report: DesignReport) -> Row:
     grouped = f"/{sizes.n_kv_heads}" if sizes.n_kv_heads != sizes.n_heads else ""
     differs = any(aim.chosen and aim.tolerance is not None for aim in report.aims)
     return (
-        Cell(str(design.rank), "muted"),
+        Cell(integer(design.rank), "muted"),
         Cell(f"{sizes.d_model} × {sizes.n_layers}", "name"),
         f"{sizes.n_heads}{grouped}",
-        str(sizes.d_ff),
+        *(unseen(getattr(sizes, size)) for size in _SIZES),
+        Quantity(str(sizes.d_ff), sizes.d_ff),
         Cell(integer(total), "strong"),
-        signed_percent(design.error) if differs else "",
-        compact(active) if active != total else "",
+        signed_percent(design.error) if differs else unseen(design.error),
+        compact(active) if active != total else unseen(active),
         flops(figures["forward_flops_per_token"]),
         binary_bytes(figures["kv_cache_bytes"]),
         binary_bytes(figures["decode_read_bytes_per_token"]),
-        Cell("✓", "good") if design.on_front else "",
+        Cell(Quantity("✓" if design.on_front else "", design.on_front), "good"),
     )
 
 
@@ -127,8 +135,9 @@ def _assumed(report: DesignReport) -> str:
 
 
 def _grid(axes: tuple[Axis, ...]) -> Table:
-    columns = (Column("grid"), Column("", wrap=True))
-    return Table(columns, tuple((Cell(axis.name, "name"), axis.values) for axis in axes))
+    columns = (Column("grid", key="name"), Column("", wrap=True, key="values"), Column("", key="source"))
+    rows = tuple((Cell(axis.name, "name"), axis.values, Cell("", key=axis.source)) for axis in axes)
+    return Table(columns, rows, name="grid", caption="The grid that was searched")
 
 
 def _shape(sizes: Sizes) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tinylm_cli.quantities import counted
+from tinylm_cli.quantities import Quantity, counted
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Note, Row, Table
 from tinylm_cli.render.units import flops, percentages
 from tinylm_cli.reports.flops import ModelFlops, PartFlops
@@ -25,7 +25,7 @@ def _forward(parts: Sequence[PartFlops], by: str, total: int) -> Table:
     rows: list[Row] = [
         (
             Cell(part.name, "name"),
-            Cell(f"× {part.count}" if part.count > 1 else "", "muted"),
+            Cell(Quantity(f"× {part.count}" if part.count > 1 else "", part.count), "muted"),
             flops(part.forward_flops),
             share,
             Bar(part.share),
@@ -33,34 +33,44 @@ def _forward(parts: Sequence[PartFlops], by: str, total: int) -> Table:
         for part, share in zip(parts, percentages([part.share for part in parts]), strict=True)
     ]
     columns = (
-        Column(by, shrink=True),
-        Column("", keep=2),
+        Column(by, shrink=True, key="name"),
+        Column("", right=True, keep=2, key="count"),
         Column("forward pass", right=True, key="forward_flops"),
         Column("share", right=True, keep=6),
         Column("", keep=1),
     )
-    return Table(columns, tuple(rows), ("total", "", flops(total), "100.0%", ""))
+    total_row = ("total", "", flops(total), "100.0%", "")
+    return Table(columns, tuple(rows), total_row, name="flops", caption=f"Operations of a forward pass by {by}")
 
 
 def _per_token(report: ModelFlops) -> Table:
     again = report.recompute_flops / (report.batch_size * report.seq_len)
     trained = f"forward, {flops(again)} of it again, and backward" if again else "forward and backward"
     rows: list[Row] = [
-        ("forward", flops(report.forward_flops_per_token), Cell("mean over the sequence", "muted")),
         (
-            Cell("training", "strong"),
+            Cell("forward", key="forward_flops_per_token"),
+            flops(report.forward_flops_per_token),
+            Cell("mean over the sequence", "muted"),
+        ),
+        (
+            Cell("training", "strong", "train_flops_per_token"),
             Cell(flops(report.train_flops_per_token), "strong"),
             Cell(f"{trained}, which is twice forward", "muted"),
         ),
         (
-            "6N",
+            Cell("6N", key="six_n_flops_per_token"),
             flops(report.six_n_flops_per_token),
             Cell(f"the usual estimate of training; the truth is {report.six_n_ratio:.2f} times that", "muted"),
         ),
         (
-            "decoding",
+            Cell("decoding", key="decode_flops_per_token"),
             flops(report.decode_flops_per_token),
             Cell(f"one more token after {counted(report.seq_len - 1, 'other')}", "muted"),
         ),
     ]
-    return Table((Column("each token"), Column("operations", right=True), Column("", wrap=True)), tuple(rows))
+    columns = (
+        Column("each token", key="figure"),
+        Column("operations", right=True, key="value"),
+        Column("", wrap=True),
+    )
+    return Table(columns, tuple(rows), name="flops_per_token", caption="Operations for each token")

@@ -12,6 +12,7 @@ from tests.architectures import small_configs
 from tinylm_cli.analysis.inference import inference_memory, largest_batch, longest_context
 from tinylm_cli.analysis.memory import kv_cache_bytes
 from tinylm_cli.analysis.quantized import quantized_weights
+from tinylm_cli.analysis.widest import SLACK
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
@@ -60,6 +61,31 @@ def test_parts_sum_to_the_whole(config: ModelConfig, batch_size: int, seq_len: i
     assert found.total_bytes == sum(part.part_bytes for part in found.parts)
     cache = kv_cache_bytes(config, batch_size=batch_size, seq_len=seq_len, dtype="bfloat16")
     assert found.total_bytes == found.weights_bytes + cache + max(found.prefill_bytes, found.decode_bytes)
+
+
+@pytest.mark.parametrize("name", ["deepseek-v2-lite", "gemma-2-2b", "gpt-oss-20b", "mistral-7b", "llama-3-8b"])
+def test_a_flash_kernel_works_in_what_grows_with_tokens(name: str) -> None:
+    """Neither scores nor masks: twice the tokens take twice the bytes at most, and decoding next to none."""
+    config = load_config(name, ["max_len=163840"]).config
+    asked: dict[str, Any] = {"batch_size": 1, "dtype": "bfloat16"}
+    half, whole = (inference_memory(config, seq_len=length, **asked) for length in (81920, 163840))
+    assert half.prefill_bytes < whole.prefill_bytes <= 2 * half.prefill_bytes
+    assert whole.decode_bytes < 2**24
+    written = inference_memory(config, seq_len=163840, **asked, attention_kernel="math")
+    assert written.prefill_bytes > config.n_heads * 163840**2 * 4
+    assert written.cache_bytes == whole.cache_bytes
+
+
+def test_latent_attention_over_a_long_context_fits_one_gpu() -> None:
+    """Weights of 15.7 billion parameters, 576 numbers a token and layer, and one pass over 163,840 tokens."""
+    config = load_config("deepseek-v2-lite").config
+    found = inference_memory(config, batch_size=1, seq_len=163840, dtype="bfloat16")
+    assert found.cache_bytes == 27 * 163840 * 576 * 2
+    stream = 4 * 2048  # before and after attention, what that added, its norm
+    dense = 4 * 10944 + 2048  # the first layer's gate, before and after it opens, up, their product; what it adds
+    rotation = 2 * 32
+    assert found.prefill_bytes == 163840 * 2 * (stream + dense + rotation) + SLACK
+    assert found.total_bytes < 51 * 2**30
 
 
 @given(small_configs(), st.integers(0, 2_000_000))

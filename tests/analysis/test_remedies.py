@@ -13,7 +13,7 @@ from tests.architectures import small_configs
 from tinylm_cli.analysis.estimate import Request, inference_need, training_need
 from tinylm_cli.analysis.remedies import Need, inference_remedies, training_remedies
 from tinylm_cli.cli.plan_option import read_layout
-from tinylm_cli.config.hardware import Accelerator, load_hardware
+from tinylm_cli.config.hardware import CONTEXT_BYTES, Accelerator, load_hardware
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.plan import Layout, ZeroStage
 
@@ -46,7 +46,8 @@ def changes(options: str, gpus: int, accelerators: dict[str, Accelerator]) -> di
 
 def small_gpu(capacity_bytes: int, name: str = "small") -> Accelerator:
     """Return a GPU of so little memory that small models do not fit."""
-    return H100.model_copy(update={"name": name, "memory_bytes": capacity_bytes, "usable_memory_bytes": None})
+    memory = capacity_bytes + CONTEXT_BYTES
+    return H100.model_copy(update={"name": name, "memory_bytes": memory, "usable_memory_bytes": None})
 
 
 @settings(max_examples=30)
@@ -129,8 +130,10 @@ def test_running_is_offered_rounded_weights_and_no_more_gpus() -> None:
     assert offered(rounded) == ["--batch-size 1", "--seq-len 8", "--gpu small"]
 
 
-@pytest.mark.parametrize(("pipeline", "zeros"), [(1, ["zero=1", "zero=2", "zero=3"]), (2, ["pp=2,zero=1"])])
-def test_replicas_share_more_as_far_as_their_pipeline_allows(pipeline: int, zeros: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("pipeline", "zeros"), [(1, ["zero=1", "zero=2", "zero=3"]), (2, ["pp=2,zero=1", "pp=2,zero=2", "pp=2,zero=3"])]
+)
+def test_replicas_share_more_in_a_pipeline_too(pipeline: int, zeros: list[str]) -> None:
     tried: list[str] = []
 
     def need(asked: Request) -> int:

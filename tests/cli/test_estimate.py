@@ -62,6 +62,20 @@ def test_the_whole_square_costs_more_than_what_is_seen(here: Here) -> None:
     assert causal < full
 
 
+def test_a_kernel_is_that_of_training_and_of_inference_and_said_of_both(here: Here) -> None:
+    words = ["estimate", "--config", "gemma-2-2b", "--attention-kernel"]
+    told = {kernel: report(here(*words, kernel, "--format", "json")) for kernel in ("flash", "sdpa", "math")}
+    for kernel, each in told.items():
+        assert each["training"]["activations"]["attention_kernel"] == each["inference"]["attention_kernel"] == kernel
+    for purpose, size in (("training", "peak_bytes"), ("inference", "prefill_bytes")):
+        flash, own, written = (told[kernel][purpose][size] for kernel in ("flash", "sdpa", "math"))
+        assert flash < own == written
+    screen = " ".join(here(*words, "flash").out.split())
+    assert "tinylm's own model keeps scores (soft-caps), as --attention-kernel sdpa counts." in screen
+    assert "attention by flash" in screen
+    assert "tinylm's own model keeps" not in here(*words, "sdpa").out
+
+
 def test_a_sequence_too_long_is_told_at_both_places(here: Here) -> None:
     result = here("estimate", "--config", "toy.yaml", "--set", "max_len=9", "--seq-len", "10")
     assert result.code == 1
@@ -159,6 +173,16 @@ def test_a_type_that_a_gpu_does_not_multiply_is_told_with_those_it_does(here: He
         (["--gpus", "3", "--plan", "tp=3"], 1, "tensor parallelism 3 does not divide n_heads 4"),
         (["--budget-tokens", "many"], 1, "--budget-tokens many"),
         (["--budget-tokens", "0"], 1, "--budget-tokens 0"),
+        (["--utilisation", "0.5"], 2, "--utilisation is about a GPU"),
+        (["--kernel-efficiency", "0.5"], 2, "--kernel-efficiency is about a GPU"),
+        (["--gpu", "h100", "--kernel-efficiency", "0.5"], 2, "give --utilisation for one GPU"),
+        (["--gpu", "h100", "--gpus", "8", "--utilisation", "0.5"], 2, "give --kernel-efficiency"),
+        (["--global-batch", "8"], 2, "--global-batch is read by several GPUs"),
+        (["--gpus", "4", "--plan", "tp=2", "--global-batch", "3"], 1, "for example --global-batch 4"),
+        (["--gpus", "4", "--plan", "tp=2,mb=3", "--global-batch", "4"], 1, "leave mb out of the plan"),
+        (["--gpus", "4", "--plan", "pp=2,vp=2,mb=3"], 1, "for example mb=4"),
+        (["--gpus", "4", "--plan", "pp=2,vp=2", "--global-batch", "6"], 1, "for example mb=4"),
+        (["--gpu", "h100", "--gpus", "5", "--global-batch", "7"], 1, "for example --global-batch 5"),
         (["--utilisation", "2"], 2, "--utilisation 2"),
     ],
 )
@@ -205,7 +229,7 @@ def test_the_nearest_layout_is_shown_where_none_fits(here: Here) -> None:
     assert (told["plan"]["fits"], told["alternatives"], told["layouts_tried"]) == (False, [], 10)
     assert told["plan"]["fullest"]["total_bytes"] == told["training_fit"]["needed_bytes"]
     shown = here("estimate", *words)
-    assert "None of 10 layouts fits in t4. This one comes nearest: 72.7 GiB too much." in shown.out
+    assert "None of 10 layouts fits in t4. This one comes nearest: 73.2 GiB too much." in shown.out
     assert "--gpus 16" in shown.out
     assert "Inference memory" in shown.out
     assert shown.code == 0
@@ -226,6 +250,42 @@ def test_the_quickest_plan_is_taken_where_none_is_given(here: Here) -> None:
     assert told["plan"] == told["alternatives"][0]
     assert all(plan["fits"] for plan in told["alternatives"])
     assert {plan["tokens_per_step"] for plan in told["alternatives"]} == {told["plan"]["tokens_per_step"]}
+
+
+@pytest.mark.parametrize("plan", ["tp=2,zero=1", "pp=4,zero=1", "zero=3", "auto"])
+def test_days_and_cost_are_those_of_the_plan(plan: str, here: Here) -> None:
+    words = ["--config", "llama-3-8b", "--seq-len", "4096", "--gpu", "h100", "--gpus", "16", "--price", "2"]
+    told = report(here("estimate", *words, "--plan", plan, "--format", "json"))
+    made, time = told["plan"], told["training_time"]
+    speed = made["tokens_per_step"] / made["step_seconds"]
+    assert time["tokens_per_second"] == pytest.approx(speed)
+    assert time["seconds"] == pytest.approx(time["budget_tokens"] / speed)
+    assert time["usd"] == pytest.approx(2 * 16 * time["seconds"] / 3600)
+    assert time["utilisation"] == made["utilisation"] < made["kernel_efficiency"] == 0.55
+    slower = report(here("estimate", *words, "--plan", plan, "--kernel-efficiency", "0.3", "--format", "json"))
+    assert slower["training_time"]["usd"] > 1.5 * time["usd"]
+
+
+def test_what_is_computed_again_is_paid_for(here: Here) -> None:
+    words = ["--config", "llama-3-8b", "--seq-len", "4096", "--gpu", "h100", "--gpus", "16", "--plan", "zero=3"]
+    none, full = (
+        report(here("estimate", *words, "--recompute", how, "--format", "json"))["training_time"]["seconds"]
+        for how in ("none", "full")
+    )
+    assert 1.2 < full / none < 4 / 3
+
+
+def test_a_global_batch_is_shared_by_replicas_and_micro_batches(here: Here) -> None:
+    def batches(*words: str) -> tuple[int, int]:
+        told = report(here("estimate", "--config", "llama-3-8b", "--gpus", "8", *words, "--format", "json"))["plan"]
+        return told["layout"]["micro_batches"], told["tokens_per_step"]
+
+    assert batches("--plan", "tp=2", "--global-batch", "64", "--batch-size", "2") == (8, 64 * 8192)
+    assert batches("--plan", "tp=2,mb=3") == (3, 12 * 8192)
+    assert batches("--plan", "tp=2,mb=3", "--global-batch", "12") == (3, 12 * 8192)
+    assert batches("--plan", "tp=2") == (128, 2**22)
+    assert batches() == (64, 2**22)
+    assert batches("--gpu", "h100", "--global-batch", "24")[1] == 24 * 8192
 
 
 def test_a_budget_and_a_price_make_a_bill(here: Here) -> None:

@@ -63,6 +63,9 @@ def test_each_entry_is_whole_and_hangs_together(name: str) -> None:
     assert 0.9 * each.memory_bytes < each.usable_memory_bytes < each.memory_bytes
     # links of a node are faster than what joins nodes, and slower than the memory
     assert each.network_bytes_per_second < each.link_bytes_per_second < each.memory_bytes_per_second
+    assert each.one_peer_bytes_per_second in (each.link_bytes_per_second, each.peer_bytes_per_second)
+    if each.peer_bytes_per_second is not None:  # a link for each pair, and all of them at once
+        assert each.peer_bytes_per_second < each.link_bytes_per_second <= 7 * each.peer_bytes_per_second
 
 
 @pytest.mark.parametrize("name", load_accelerators())

@@ -9,15 +9,19 @@ from typing import Any
 
 from tinylm_cli.analysis.estimate import Request, estimate
 from tinylm_cli.analysis.flops import analyse_flops, stretches
+from tinylm_cli.analysis.inference import inference_memory
+from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.remedies import LENGTHS, MOST_GPUS
+from tinylm_cli.analysis.table import tensor_table
 from tinylm_cli.analysis.training import training_memory
 from tinylm_cli.config.hardware import load_accelerators
 from tinylm_cli.interop.load import load_config
+from tinylm_cli.quantities import binary_bytes
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.render.text import to_text
 from tinylm_cli.render.units import flops
 from tinylm_cli.render.views.fit import fit_blocks
-from tinylm_cli.reports.memory import TrainingMemory
+from tinylm_cli.reports.memory import AttentionKernel, TrainingMemory
 from tinylm_cli.reports.plan import Layout
 
 PATH = Path(__file__).resolve().parents[2] / "docs" / "costs.md"
@@ -100,3 +104,29 @@ def test_the_memory_of_gpt2() -> None:
     assert found.peak_moment == "loss"
     full = gpt2(recompute="full")
     assert f"{full.activations.kept_bytes:,} bytes and the peak to {full.peak_bytes:,}" in " ".join(PAGE.split())
+
+
+def test_what_kernels_and_steps_make_of_published_models() -> None:
+    text = " ".join(PAGE.split())
+    gemma = load_config("gemma-2-2b").config
+    asked: dict[str, Any] = {"batch_size": 1, "seq_len": 8192, "dtype": "bfloat16"}
+    kernels: tuple[AttentionKernel, ...] = ("flash", "sdpa", "math")
+    flash, sdpa, written = (
+        binary_bytes(training_memory(gemma, **asked, attention_kernel=kernel).peak_bytes) for kernel in kernels
+    )
+    assert f"trains in {flash} with `flash`, and in {sdpa} with either of the others." in text
+    assert sdpa == written
+    root = 4 * total_params(tensor_table(load_config("llama-3-8b").config))
+    assert f"{binary_bytes(root)} for Llama 3 8B." in text
+
+
+def test_latent_attention_over_a_long_context() -> None:
+    text = " ".join(PAGE.split())
+    config = load_config("deepseek-v2-lite").config
+    asked: dict[str, Any] = {"batch_size": 1, "seq_len": config.max_len, "dtype": "bfloat16"}
+    flash = inference_memory(config, **asked)
+    written = inference_memory(config, **asked, attention_kernel="math")
+    weights, cache, vectors = map(binary_bytes, (flash.weights_bytes, flash.cache_bytes, flash.prefill_bytes))
+    assert f"reads {config.max_len:,} tokens in {weights} of weights, {cache} of cache and {vectors} of vectors" in text
+    assert f"{flash.prefill_bytes // (2 * config.max_len):,} numbers a token" in text
+    assert f"would take {binary_bytes(written.prefill_bytes)}." in text

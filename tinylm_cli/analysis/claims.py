@@ -115,7 +115,7 @@ def _value(config: ModelConfig, name: str) -> int | float | None:
     if name != NOMINAL_ERROR:
         return figure(name, config, _conditions(config))
     nominal = config.nominal_params
-    return None if nominal is None else abs(figure("total_params", config) / nominal - 1)
+    return None if nominal is None else abs(figure("total_params", config) - nominal) / nominal
 
 
 def _conditions(config: ModelConfig) -> Conditions:

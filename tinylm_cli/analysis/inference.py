@@ -7,13 +7,15 @@ from collections.abc import Callable
 from functools import partial
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
-from tinylm_cli.analysis.memory import decode_bytes, kv_cache_bytes
+from tinylm_cli.analysis.kernels import Way, attention_way, has_band
+from tinylm_cli.analysis.memory import build_bytes, choice_bytes, kv_cache_bytes
 from tinylm_cli.analysis.parts import parts_of
 from tinylm_cli.analysis.quantized import quantized_weights
 from tinylm_cli.analysis.sizes import check_sizes
+from tinylm_cli.analysis.widest import SLACK, layers_moments, step_moments
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
-from tinylm_cli.reports.memory import InferenceMemory, Quantization
+from tinylm_cli.reports.memory import AttentionKernel, Device, InferenceMemory, Quantization
 
 
 def inference_memory(
@@ -25,11 +27,13 @@ def inference_memory(
     quantization: Quantization = "none",
     group_size: int = 128,
     quantize_head: bool = False,
+    attention_kernel: AttentionKernel = "flash",
+    device: Device = "cuda",
 ) -> InferenceMemory:
     """Return what one GPU that holds the whole model holds while it runs it.
 
     The cache is in ``dtype`` and has room for ``seq_len`` tokens of each sequence; a rounded weight is multiplied as it
-    is. A pass is counted at its widest, as for :func:`decode_bytes`: over all tokens at once when they are first read,
+    is. A pass is counted at its widest : over all tokens at once when they are first read,
     the head reading the last of each sequence alone; and over one of each sequence while decoding.
 
     Args:
@@ -40,6 +44,8 @@ def inference_memory(
         quantization: What linear weights are rounded to.
         group_size: int4: inputs that share a scale and a zero.
         quantize_head: Whether the head is rounded too.
+        attention_kernel: How attention is computed; ``sdpa`` is how tinylm's own model does it.
+        device: Whose kernels run.
 
     Raises:
         AnalysisError: If batch_size, seq_len or group_size is out of range.
@@ -54,9 +60,8 @@ def inference_memory(
         config, dtype=dtype, quantization=quantization, group_size=group_size, with_head=quantize_head
     )
     cache = kv_cache_bytes(config, batch_size=batch_size, seq_len=seq_len, dtype=dtype)
-    prefill = batch_size * decode_bytes(config, prompt_len=seq_len, max_new_tokens=1, dtype=dtype)
-    decode = batch_size * (
-        decode_bytes(config, prompt_len=1, max_new_tokens=1, dtype=dtype) + _row_bytes(config, seq_len, dtype)
+    prefill, decode = (
+        max(moments) for moments in _passes(config, batch_size, seq_len, dtype, attention_kernel, device)
     )
     named = {"weights": weights, "cache": cache, "working memory": max(prefill, decode)}
     return InferenceMemory(
@@ -65,6 +70,7 @@ def inference_memory(
         dtype=dtype,
         quantization=quantization,
         group_size=group_size,
+        attention_kernel=attention_kernel,
         weights_bytes=weights,
         quantized_params=rounded,
         cache_bytes=cache,
@@ -72,6 +78,17 @@ def inference_memory(
         decode_bytes=decode,
         total_bytes=sum(named.values()),
         parts=parts_of(named),
+    )
+
+
+def serving_moments(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> tuple[int, ...]:
+    """Return what one GPU holds of a model that is not rounded, at each moment that may be the one when it is most.
+
+    The largest is the ``total_bytes`` of :func:`inference_memory`, whose arguments these are.
+    """
+    held = build_bytes(config, dtype) + kv_cache_bytes(config, batch_size=batch_size, seq_len=seq_len, dtype=dtype)
+    return tuple(
+        held + each for moments in _passes(config, batch_size, seq_len, dtype, "flash", "cuda") for each in moments
     )
 
 
@@ -126,14 +143,17 @@ def _most(fits: Callable[[int], bool], limit: int) -> int:
     return bisect_left(range(high // 2 + 1, min(high, limit + 1)), x=True, key=lambda n: not fits(n)) + high // 2
 
 
-def _row_bytes(config: ModelConfig, seq_len: int, dtype: str) -> int:
-    """Return what one token's attention to ``seq_len`` cached ones computes with, where its scores are written out.
-
-    Scores before and after the softmax, and keys and values repeated for each query's head; or how scores fade.
-    """
-    attention, width = config.attention, DTYPE_BYTES[dtype]
-    row = config.n_heads * seq_len
-    if attention.logit_softcap is not None or attention.sinks:
-        repeats = config.n_kv_heads != config.n_heads and attention.kind == "multi_head"
-        return row * (2 * max(width, DTYPE_BYTES["float32"]) + (2 * config.d_head * width if repeats else 0))
-    return row * DTYPE_BYTES["float32"] if config.position.kind == "alibi" else 0
+def _passes(
+    config: ModelConfig, batch_size: int, seq_len: int, dtype: str, kernel: AttentionKernel, device: Device
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return what each moment of a pass over all tokens computes with, and of one over a token of each sequence."""
+    width = DTYPE_BYTES[dtype]
+    read: Way | None = None
+    one: Way | None = None
+    if device == "cuda" or kernel != "sdpa":  # else in the ways of tinylm's own model on the CPU
+        read = attention_way(config, kernel, device=device, banded=has_band(config, seq_len))
+        one = attention_way(config, kernel, device=device, banded=False)
+    layers = layers_moments(config, batch_size=batch_size, seq_len=seq_len, width=width, way=read)
+    step = (batch_size * each for each in step_moments(config, seq_len=seq_len, width=width, way=one))
+    choice = batch_size * choice_bytes(config, width)
+    return tuple(SLACK + each for each in (*layers, choice)), tuple(SLACK + each for each in (*step, choice))

@@ -11,6 +11,7 @@ from math import lcm
 from operator import or_
 from typing import TYPE_CHECKING, Any
 
+from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.fit import Remedy
 from tinylm_cli.reports.memory import Quantization, Recompute
 from tinylm_cli.reports.plan import Layout, ZeroStage
@@ -114,7 +115,10 @@ class _Trials:
     def _fits(self, changes: _Changes) -> bool:
         asked = self._asked._replace(**changes)
         assert asked.accelerator is not None
-        return self._need(asked) <= asked.accelerator.capacity_bytes
+        try:
+            return self._need(asked) <= asked.accelerator.capacity_bytes
+        except AnalysisError:  # a global batch that does not come out even
+            return False
 
     def _remedy(self, changes: _Changes) -> Remedy:
         changed = self._asked._replace(**changes)
@@ -125,11 +129,10 @@ class _Trials:
 
 
 def _more_shared(layout: Layout | None) -> Iterator[Layout]:
-    """Yield a layout whose replicas divide more among them; in a pipeline only the optimizer, as in ``layouts``."""
+    """Yield a layout whose replicas divide more among them."""
     stages: tuple[ZeroStage, ...] = (1, 2, 3)
     if layout is not None and layout.data * layout.context > 1:
-        allowed = stages if layout.pipeline == 1 else stages[:1]
-        yield from (replace(layout, zero=zero) for zero in allowed if zero > layout.zero)
+        yield from (replace(layout, zero=zero) for zero in stages if zero > layout.zero)
 
 
 def _lengths(asked: Request) -> range:

@@ -85,7 +85,7 @@ def too_long(seq_len: int, which: str, longest: int, remedy: str, labels: Iterab
     return refusal([mistake])
 
 
-def read_amount(option: str, written: str, kind: AmountKind, example: str = "") -> int:
+def read_amount(option: str, written: str, kind: AmountKind, example: str = "", *, most: int | None = None) -> int:
     """Return the amount that an option was given, ``15B`` or ``24GiB``.
 
     Args:
@@ -93,18 +93,19 @@ def read_amount(option: str, written: str, kind: AmountKind, example: str = "") 
         written: What was typed.
         kind: What is counted.
         example: What a person might mean, where nothing is near what was typed; a usual amount of the kind if empty.
+        most: The largest that is taken; that of a config when None.
 
     Raises:
         ConfigError: If it is no amount, or out of range.
     """
-    from tinylm_cli.config.amounts import EXPECTED, parse_amount
+    from tinylm_cli.config.amounts import EXPECTED, MAX_AMOUNT, parse_amount
     from tinylm_cli.config.assertion import FIELD_OF
     from tinylm_cli.config.codes import clip, diagnostic, refusal
     from tinylm_cli.config.fields import fields
     from tinylm_cli.config.guesses import suggest_value
 
     try:
-        return parse_amount(written, kind)
+        return parse_amount(written, kind, most=MAX_AMOUNT if most is None else most)
     except ValueError as error:
         field = fields()[FIELD_OF[kind]]
         meant = suggest_value(written, field)

@@ -55,6 +55,7 @@ class Kernel(StrEnum):
     """How attention is computed."""
 
     flash = "flash"
+    sdpa = "sdpa"
     math = "math"
 
 
@@ -99,7 +100,11 @@ def estimate(
     ] = Attention.causal,
     dtype: StorageOption = Storage.bfloat16,
     kernel: Annotated[
-        Kernel, typer.Option("--attention-kernel", help="Whether attention's scores are written out.")
+        Kernel,
+        typer.Option(
+            "--attention-kernel",
+            help="Attention as a flash kernel computes it, as torch does for tinylm's own model, or all written out.",
+        ),
     ] = Kernel.flash,
     recompute: Annotated[
         Recompute, typer.Option(help="What the backward pass computes again: nothing, attention's scores, all layers.")
@@ -130,14 +135,34 @@ def estimate(
         str | None,
         typer.Option(metavar="COUNT", help="Tokens to train on; 20 a parameter when absent.", show_default=False),
     ] = None,
+    global_batch: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=10**9,
+            help="Sequences that all GPUs read between updates; about 4M tokens when absent.",
+            show_default=False,
+        ),
+    ] = None,
+    kernel_efficiency: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            parser=number("--kernel-efficiency", least=0.001, most=1, example="0.55"),
+            help="Share of its peak that each of several GPUs reaches while it computes; 0.55 when absent.",
+            show_default=False,
+        ),
+    ] = None,
     utilisation: Annotated[
-        float,
+        float | None,
         typer.Option(
             metavar="SHARE",
             parser=number("--utilisation", least=0.001, most=1, example="0.4"),
-            help="Share of the GPU's peak that training reaches.",
+            help="Share of its peak that training on one GPU reaches; 0.4 when absent.",
+            show_default=False,
         ),
-    ] = 0.4,
+    ] = None,
     price: Annotated[
         float | None,
         typer.Option(
@@ -165,14 +190,20 @@ def estimate(
     """  # fmt: skip
     from tinylm_cli.analysis.estimate import Request
     from tinylm_cli.analysis.estimate import estimate as estimated
+    from tinylm_cli.analysis.parallel.job import KERNEL_EFFICIENCY
+    from tinylm_cli.analysis.roofline import TYPICAL_UTILISATION
+    from tinylm_cli.cli.plan_option import require_shared, says_micro_batches
     from tinylm_cli.interop.load import load_config
     from tinylm_cli.render.views.estimate import estimate_view
 
     _require_effect(gpu=gpu, gpus=gpus, plan=plan, hardware=hardware, price=price)
+    _require_part(gpu, gpus, utilisation=utilisation, kernel_efficiency=kernel_efficiency, global_batch=global_batch)
     mistakes = Gathered()
     loaded = mistakes.read(load_config, config, set_ or ())
     length = mistakes.read(fitting_length, loaded, seq_len) if loaded is not None else None
     layout = mistakes.read(_layout, loaded, length, plan=plan, gpus=gpus, gpu=gpu)
+    if layout is not None and global_batch is not None:
+        mistakes.read(require_shared, layout, plan, batch_size=batch_size, global_batch=global_batch)
     accelerator, accelerators = mistakes.read(_accelerators, gpu, hardware, dtype.value) or (None, ())
     tokens = (
         mistakes.read(read_amount, "--budget-tokens", budget_tokens, "count", "15B")
@@ -195,7 +226,10 @@ def estimate(
         accelerators=accelerators,
         gpus=gpus,
         layout=layout,
-        utilisation=utilisation,
+        global_batch=global_batch,
+        splits_batch=plan is None or not says_micro_batches(plan),
+        kernel_efficiency=kernel_efficiency or KERNEL_EFFICIENCY,
+        utilisation=utilisation or TYPICAL_UTILISATION,
         usd_per_gpu_hour=price,
         budget_tokens=tokens,
     )
@@ -217,6 +251,29 @@ def _require_effect(*, gpu: str | None, gpus: int, plan: str | None, hardware: s
         raise UsageError("--plan divides work among GPUs", help="say how many, for example with --gpus 8")
     if plan == AUTO and gpu is None:
         raise UsageError("--plan auto ranks by time", help="name the GPU, for example with --gpu h100-sxm")
+
+
+def _require_part(
+    gpu: str | None,
+    gpus: int,
+    *,
+    utilisation: float | None,
+    kernel_efficiency: float | None,
+    global_batch: int | None,
+) -> None:
+    """Refuse what one GPU is asked that only several have, and the other way round."""
+    if gpu is None:
+        for option, given in (("--utilisation", utilisation), ("--kernel-efficiency", kernel_efficiency)):
+            if given is not None:
+                raise UsageError(f"{option} is about a GPU", help="name it, for example with --gpu h100-sxm")
+    if gpus > 1 and utilisation is not None:
+        message = f"--utilisation is what comes out of a plan for {gpus} GPUs"
+        raise UsageError(message, help="give --kernel-efficiency, what each of them reaches while it computes")
+    if gpus == 1 and kernel_efficiency is not None:
+        message = "--kernel-efficiency is for plans, which add traffic and waiting"
+        raise UsageError(message, help="give --utilisation for one GPU, or say how many with --gpus")
+    if gpus == 1 and global_batch is not None:
+        raise UsageError("--global-batch is read by several GPUs", help="say how many, for example with --gpus 8")
 
 
 def _accelerators(

@@ -86,6 +86,39 @@ def read_layout(written: str, gpus: int, loaded: LoadedConfig | None, seq_len: i
     return layout
 
 
+def says_micro_batches(written: str) -> bool:
+    """Return whether a plan says how many micro-batches there are between updates."""
+    return any(FIELDS.get(word.key) == "micro_batches" for word in _words(written))
+
+
+def require_shared(layout: Layout, written: str | None, *, batch_size: int, global_batch: int) -> None:
+    """Refuse a global batch that replicas do not share evenly, or that a plan which says its ``mb`` does not make.
+
+    Args:
+        layout: What the plan says.
+        written: The plan as typed, if one was.
+        batch_size: Sequences in one pass of a replica.
+        global_batch: Sequences between updates.
+
+    Raises:
+        ConfigError: If so; points at the option and at the plan.
+    """
+    option, product = "--global-batch", f"dp {layout.data} × --batch-size {batch_size}"
+    at_once = layout.data * batch_size
+    if written is not None and says_micro_batches(written):
+        made = at_once * layout.micro_batches
+        message = f"{product} × mb {layout.micro_batches} is {made} sequences a step, and {global_batch} are asked for"
+        remedy, wrong = "leave mb out of the plan: it is worked out", made != global_batch
+    else:
+        message = f"{option} {global_batch} is no multiple of {product}"
+        remedy = f"for example {option} {at_once * max(round(global_batch / at_once), 1)}"
+        wrong = global_batch % at_once != 0
+    if wrong:
+        labels = () if written is None else (Label(option_span(OPTION, written), "the plan"),)
+        where = option_span(option, str(global_batch))
+        raise refusal([diagnostic("contradiction", message, option, where, help=remedy, labels=labels)])
+
+
 def _words(written: str) -> Iterator[_Word]:
     start = 0
     for word in written.split(","):
@@ -158,6 +191,8 @@ def _uneven(
 
     for wrong in uneven(Job(loaded.config, 1, seq_len or layout.context), layout):
         if not sure and not wrong.config_field:
+            continue
+        if wrong.field == "virtual" and "micro_batches" not in given:  # these are not known yet
             continue
         yield diagnostic(
             "contradiction",

@@ -59,7 +59,12 @@ class AcceleratorEntry(Block):
     peak_flops_per_second: PeakFlops = Field(description="Dense peaks by what is multiplied.")
     link: Line | None = Field(default=None, examples=["NVLink 4"], description="What joins the GPUs of a node.")
     link_bytes_per_second: Rate = Field(
-        examples=["450 GB/s"], description="From one GPU to the others of its node, in one direction."
+        examples=["450 GB/s"], description="From one GPU to all others of its node together, in one direction."
+    )
+    peer_bytes_per_second: Rate | None = Field(
+        default=None,
+        examples=["64 GB/s"],
+        description="From one GPU to one other; as the link when absent, as through a switch.",
     )
     gpus_per_node: int = Field(ge=1, le=1_000_000, examples=[8], description="GPUs that the link joins.")
     network: Line | None = Field(
@@ -85,6 +90,11 @@ class Accelerator(AcceleratorEntry):
     def capacity_bytes(self) -> int:
         """Bytes that tensors may take: what a program finds, where that is known, but for the driver's context."""
         return max((self.usable_memory_bytes or self.memory_bytes) - CONTEXT_BYTES, 0)
+
+    @property
+    def one_peer_bytes_per_second(self) -> int:
+        """Bytes that one GPU sends to one other of its node in a second: all of its link, where a switch joins them."""
+        return self.peer_bytes_per_second or self.link_bytes_per_second
 
     @property
     def peaks(self) -> dict[str, int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tinylm_cli.reports.fit import Fit
 from tinylm_cli.reports.flops import ModelFlops
-from tinylm_cli.reports.memory import InferenceMemory, TrainingMemory
+from tinylm_cli.reports.memory import InferenceMemory, OwnAttention, TrainingMemory
 from tinylm_cli.reports.plan import Plan
 from tinylm_cli.reports.time import ComputeOptimum, ServingTime, TrainingTime
 
@@ -23,6 +23,7 @@ class EstimateReport:
         flops: What a pass and a training step compute.
         training: What one GPU that holds the whole model holds while it trains.
         inference: What it holds while the model runs.
+        own_attention: What tinylm's own model keeps of attention beyond a flash kernel; None where nothing.
         accelerator: The named GPU; None without one.
         capacity_bytes: What tensors may take of its memory; None without one.
         training_fit: Whether training fits in the GPU, spread as ``plan`` says, at its peak where there is one GPU;
@@ -44,6 +45,7 @@ class EstimateReport:
     flops: ModelFlops
     training: TrainingMemory
     inference: InferenceMemory
+    own_attention: OwnAttention | None
     accelerator: str | None
     capacity_bytes: int | None
     training_fit: Fit | None

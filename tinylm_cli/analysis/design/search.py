@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from functools import cache, partial
 from typing import NamedTuple
 
-from tinylm_cli.analysis.design.closed_form import ClosedForm
+from tinylm_cli.analysis.design.closed_form import Form, Value
+from tinylm_cli.analysis.design.measures import forms
 from tinylm_cli.analysis.design.space import Shape, Space
 
 
@@ -20,18 +22,35 @@ class Bound(NamedTuple):
     """
 
     figure: str
-    least: int = 0
-    most: int | None = None
+    least: Value = 0
+    most: Value | None = None
 
-    def distance(self, value: int) -> int:
+    def distance(self, value: Value) -> Value:
         """Return how far a value is from the bound; 0 where it keeps to it."""
         return max(self.least - value, 0 if self.most is None else value - self.most, 0)
 
-    def within(self, form: ClosedForm, depths: range) -> range:
-        """Return those of ``depths`` that keep to the bound: neighbours, as the figure never falls with depth."""
-        first = bisect_left(depths, self.least, key=form.at)
-        last = len(depths) if self.most is None else bisect_right(depths, self.most, lo=first, key=form.at)
-        return depths[first:last]
+    def shallow(self, form: Form, depths: range) -> range:
+        """Return the first of ``depths``, up to where the figure, which never falls with depth, is too large.
+
+        Looked for from the deepest on, in steps that double: where the search comes from a narrower shape, it is near.
+        """
+        if self.most is None or not depths or form.at(depths[-1]) <= self.most:
+            return depths
+        too_deep, step = len(depths) - 1, 1
+        while too_deep:
+            nearer = max(too_deep - step, 0)
+            if form.at(depths[nearer]) <= self.most:
+                return depths[: bisect_right(depths, self.most, lo=nearer + 1, hi=too_deep, key=form.at)]
+            too_deep, step = nearer, 2 * step
+        return depths[:0]
+
+    def deep(self, form: Form, depths: range) -> range:
+        """Return the last of ``depths``, from where the figure is large enough."""
+        return depths[bisect_left(depths, self.least, key=form.at) :] if self.least > 0 else depths
+
+    def wide(self, form: Form, d_ffs: range, deepest: int) -> range:
+        """Return the last of ``d_ffs``, from where the figure of the deepest is large enough."""
+        return d_ffs[bisect_left(d_ffs, self.least, key=lambda d_ff: form.fix(d_ff).at(deepest)) :]
 
 
 class Found(NamedTuple):
@@ -45,42 +64,43 @@ class Found(NamedTuple):
 
     shape: Shape
     depths: range
-    forms: tuple[ClosedForm, ...]
+    forms: tuple[Form, ...]
 
 
 def search(space: Space, bounds: Sequence[Bound], figures: Sequence[str] = ()) -> Iterator[Found]:
     """Yield every shape of the space that keeps to all bounds at some depth, with all of those depths.
 
-    No depth is tried out: the bounds of a figure are looked up in its values, which are in order. Shapes are passed
-    over together only where the smallest of them is too large for a bound or the largest too small; figures never fall
-    as a size grows, so those in between are as well.
+    No depth is tried out: the bounds of a figure are looked up in its values, which are in order. A wider feed-forward
+    part leaves no depth that a narrower one has too many of, so from each to the next the depths that are shallow
+    enough only end earlier; where none is left, none is for what is wider. Those so narrow that not even the deepest is
+    large enough are passed over together. Figures never fall as a size grows, and nothing else is relied upon.
 
     Args:
         space: What to search.
         bounds: What must hold.
         figures: Keys of ``MEASURES`` to bring along.
     """
+    names = [*(bound.figure for bound in bounds), *figures]
     for d_head in space.family.d_heads:
-        made = space.forms([*(bound.figure for bound in bounds), *figures], d_head)
-        whole, more = made[: len(bounds)], made[len(bounds) :]
+        made = cache(partial(forms, space, names, d_head))
         for d_model, n_heads in space.bodies(d_head):
             depths, d_ffs = space.grid.depths(d_model), space.d_ffs(d_model)
-            forms = [form.fix(d_model).fix(n_heads) for form in whole]
+            fixed = [form.fix(d_model).fix(n_heads) for form in made(one_head=n_heads == 1)]
             for n_kv_heads in space.family.kv_heads(n_heads):
-                here = [form.fix(n_kv_heads) for form in forms]
-                if not all(map(_reaches, bounds, here, [d_ffs] * len(here), [depths] * len(here))):
-                    continue
-                others = [form.fix(d_model).fix(n_heads).fix(n_kv_heads) for form in more]
-                for d_ff in d_ffs:
-                    fit = depths
-                    for bound, form in zip(bounds, here, strict=True):
-                        fit = bound.within(form.fix(d_ff), fit)
+                here = [form.fix(n_kv_heads).lean() for form in fixed[: len(bounds)]]
+                others = [form.fix(n_kv_heads).lean() for form in fixed[len(bounds) :]]
+                wide, left = d_ffs, depths
+                for bound, form in zip(bounds, here, strict=True):
+                    wide = bound.wide(form, wide, depths[-1])
+                for d_ff in wide:
+                    there = [form.fix(d_ff) for form in here]
+                    for bound, form in zip(bounds, there, strict=True):
+                        left = bound.shallow(form, left)
+                    if not left:
+                        break
+                    fit = left
+                    for bound, form in zip(bounds, there, strict=True):
+                        fit = bound.deep(form, fit)
                     if fit:
                         shape = Shape(d_head, d_model, n_heads, n_kv_heads, d_ff)
-                        yield Found(shape, fit, tuple(form.fix(d_ff) for form in others))
-
-
-def _reaches(bound: Bound, form: ClosedForm, d_ffs: range, depths: range) -> bool:
-    """Return whether some value between the smallest shape's and the largest's keeps to the bound."""
-    smallest, largest = form.fix(d_ffs[0]).at(depths[0]), form.fix(d_ffs[-1]).at(depths[-1])
-    return largest >= bound.least and (bound.most is None or smallest <= bound.most)
+                        yield Found(shape, fit, tuple([form.fix(d_ff) for form in others]))

@@ -20,7 +20,7 @@ def estimate_view(report: EstimateReport, by: str, *, every: bool = False) -> Vi
     blocks = [
         Heading(report.name, f"{compact(report.total_params)} parameters{active}, {step}"),
         *flops_blocks(report.flops, by),
-        *training_memory_blocks(report.training, report.capacity_bytes, report.accelerator),
+        *training_memory_blocks(report.training, report.capacity_bytes, report.accelerator, report.own_attention),
     ]
     if report.plan is None:
         blocks += fit_blocks(report.training_fit, report.accelerator)
@@ -34,7 +34,8 @@ def estimate_view(report: EstimateReport, by: str, *, every: bool = False) -> Vi
     blocks += inference_memory_blocks(report.inference, report.capacity_bytes, report.accelerator)
     blocks += fit_blocks(report.inference_fit, report.accelerator, name="inference_fit")
     if report.training_time is not None:
-        blocks += training_time_blocks(report.training_time)
+        efficiency = report.plan.kernel_efficiency if report.plan is not None else None
+        blocks += training_time_blocks(report.training_time, efficiency)
     blocks += compute_optimum_blocks(report.optimum)
     if report.serving_time is not None:
         blocks += serving_time_blocks(report.serving_time)

@@ -7,7 +7,14 @@ from collections.abc import Iterable, Sequence
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Stack, StackBar, Table
 from tinylm_cli.render.units import integer, percentages
-from tinylm_cli.reports.memory import Activations, InferenceMemory, KeptPart, MemoryPart, TrainingMemory
+from tinylm_cli.reports.memory import (
+    Activations,
+    InferenceMemory,
+    KeptPart,
+    MemoryPart,
+    OwnAttention,
+    TrainingMemory,
+)
 
 MOMENTS = {
     "loss": "when the loss is differentiated: every activation is held",
@@ -18,8 +25,18 @@ MOMENTS = {
 }
 
 
+ATTENTION = {
+    "flash": "Attention by a flash kernel, which keeps neither scores nor masks.",
+    "sdpa": "Attention as in tinylm's own model: by torch's kernels, where it has one.",
+    "math": "Attention with all scores written out.",
+}
+
+
 def training_memory_blocks(
-    report: TrainingMemory, capacity_bytes: int | None = None, accelerator: str | None = None
+    report: TrainingMemory,
+    capacity_bytes: int | None = None,
+    accelerator: str | None = None,
+    own_attention: OwnAttention | None = None,
 ) -> tuple[Block, ...]:
     """Show what training holds at its peak, part by part, and what activations are made of."""
     detail = (
@@ -27,6 +44,14 @@ def training_memory_blocks(
     )
     kept = report.activations
     notes = [Note(f"The peak is {MOMENTS[report.peak_moment]}.")]
+    attention = ATTENTION[kept.attention_kernel]
+    if own_attention is not None and kept.attention_kernel == "flash":
+        reasons = " and ".join(own_attention.because)
+        attention += f" tinylm's own model keeps {own_attention.keeps} ({reasons}), as --attention-kernel sdpa counts."
+    notes.append(Note(attention, "muted"))
+    if report.foreach_peak_bytes > report.peak_bytes:
+        foreach = binary_bytes(report.foreach_peak_bytes)
+        notes.append(Note(f"AdamW steps fused; by torch's default on CUDA, foreach, the peak is {foreach}.", "muted"))
     if report.total_bytes > report.peak_bytes:
         held = binary_bytes(report.total_bytes)
         notes.append(Note(f"Gradients kept from pass to pass, to accumulate them, make it up to {held}.", "muted"))
@@ -40,7 +65,7 @@ def training_memory_blocks(
 
 def activations_blocks(report: Activations) -> tuple[Block, ...]:
     """Show what is kept for the backward pass, by layer and part."""
-    detail = f"{binary_bytes(report.kept_bytes)}, attention by the {report.attention_kernel} kernel"
+    detail = f"{binary_bytes(report.kept_bytes)}, attention by {report.attention_kernel}"
     rows: list[Row] = []
     shares = percentages([size / report.kept_bytes for _, _, size in _sections(report)])
     for (name, count, size), share in zip(_sections(report), shares, strict=True):
@@ -69,8 +94,8 @@ def inference_memory_blocks(
     detail = f"{binary_bytes(report.total_bytes)}, {_pass(report.batch_size, report.seq_len)} in {report.dtype}"
     notes = [
         Note(
-            f"A pass over the prompt works in {binary_bytes(report.prefill_bytes)}, a step of decoding in"
-            f" {binary_bytes(report.decode_bytes)}.",
+            f"All of the prompt in one pass works in {binary_bytes(report.prefill_bytes)}, a step of decoding in"
+            f" {binary_bytes(report.decode_bytes)}, attention by {report.attention_kernel}.",
             "muted",
         )
     ]

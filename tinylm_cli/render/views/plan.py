@@ -12,7 +12,8 @@ from tinylm_cli.reports.plan import WORDS, Layout, Plan
 
 MOST_RANKED = 10
 
-_PESSIMISTIC = "Times take arithmetic at the stated share of the peak, then traffic, then waiting: nothing overlaps."
+UNEVEN = 1.1
+"""A stage that computes as many times the mean is worth a word."""
 
 _WORDS = {field: WORDS[field] for field in ("data", "tensor", "pipeline", "context", "expert")}
 
@@ -22,15 +23,13 @@ def plan_blocks(plan: Plan, accelerator: str | None) -> tuple[Block, ...]:
     fullest = plan.fullest
     gpus = f"{integer(plan.gpus)} × {accelerator}" if accelerator else counted(plan.gpus, "GPU")
     blocks: list[Block] = [
-        Heading(f"Plan for {gpus}", f"{layout_words(plan.layout)}; {counted(plan.tokens_per_step, 'token')} a step"),
+        Heading(f"Plan for {gpus}", f"{layout_words(plan.layout)}; {_step_words(plan)}"),
         memory_stack(
             "memory of each GPU", fullest.parts, fullest.total_bytes, plan.capacity_bytes, accelerator
         )._replace(name="plan", caption="Memory of each GPU"),
     ]
     if plan.layout.pipeline > 1:
-        under_way = f"{fullest.in_flight} micro-batch{'' if fullest.in_flight == 1 else 'es'}"
-        stage = f"Stage {fullest.stage} of 0..{plan.layout.pipeline - 1} holds most, {under_way} at once"
-        blocks.append(Note(f"{stage}; stages wait {percent(plan.bubble)} of a step.", "muted"))
+        blocks += _stages(plan)
     if plan.traffic:
         blocks.append(_traffic(plan))
     blocks += _verdict(plan)
@@ -46,17 +45,38 @@ def ranking_blocks(plans: Sequence[Plan], *, every: bool = False) -> tuple[Block
         Column("zero", right=True),
         Column("", key="micro_batches"),
         Column("", key="schedule"),
+        Column("", key="virtual"),
         Column("memory", right=True, key="total_bytes"),
         Column("", key="step_seconds"),
         Column("tokens/s", right=True, key="tokens_per_second"),
+        Column("MFU", right=True, keep=4, key="utilisation"),
         Column("waiting", right=True, keep=3, key="bubble"),
         Column("sent a step", right=True, keep=2, key="sent_bytes"),
     )
     rows = tuple(_ranked(rank, each) for rank, each in enumerate(shown, 1))
     more = len(plans) - len(shown)
     found = f"{counted(len(plans), 'layout')} fit{'s' if len(plans) == 1 else ''}, the quickest first"
+    found += f"; each reads {_step_words(plans[0])}"
     notes = [Note(f"{integer(more)} more fit.", "muted")] if more else []
     return (Heading("Layouts", found), Table(columns, rows, name="layouts", caption="Layouts that fit"), *notes)
+
+
+def _step_words(plan: Plan) -> str:
+    sequences = plan.tokens_per_step // plan.seq_len
+    return f"{counted(sequences, 'sequence')} a step, {integer(plan.tokens_per_step)} tokens"
+
+
+def _stages(plan: Plan) -> list[Block]:
+    """Return which stage holds most and which computes most, and what of a step is spent waiting."""
+    fullest, last = plan.fullest, plan.layout.pipeline - 1
+    under_way = f"{fullest.in_flight:.3g} micro-batch{'' if fullest.in_flight == 1 else 'es'}"
+    words = f"Stage {fullest.stage} of 0..{last} holds most, {under_way} at once; stages wait {percent(plan.bubble)}"
+    notes: list[Block] = [Note(f"{words} of a step.", "muted")]
+    if plan.imbalance >= UNEVEN:
+        slowest = f"Stage {plan.slowest_stage} of 0..{last} computes {plan.imbalance:.2f} times the mean"
+        why = ", the head being there: fewer stages feel it less." if plan.slowest_stage == last else "."
+        notes.append(Note(f"{slowest}, and all others wait for it{why}", "warn"))
+    return notes
 
 
 def layout_words(layout: Layout) -> str:
@@ -66,19 +86,27 @@ def layout_words(layout: Layout) -> str:
     more = [f"ep {layout.expert}"] if layout.expert > 1 else []
     more += [f"ZeRO {layout.zero}"] if layout.zero else []
     if layout.micro_batches > 1:
-        more.append(f"{layout.micro_batches} micro-batches" + (f" ({layout.schedule})" if layout.pipeline > 1 else ""))
+        order = f"{layout.schedule}, {layout.virtual} chunks" if layout.virtual > 1 else layout.schedule
+        more.append(f"{integer(layout.micro_batches)} micro-batches" + (f" ({order})" if layout.pipeline > 1 else ""))
     return ", ".join([" × ".join(used), *more])
 
 
 def _traffic(plan: Plan) -> Table:
     rows: tuple[Row, ...] = tuple(
-        (Cell(each.name, "name"), binary_bytes(each.sent_bytes), integer(each.reach), Cell(each.what, "muted"))
+        (
+            Cell(each.name, "name"),
+            binary_bytes(each.sent_bytes),
+            "" if each.seconds is None else duration(each.seconds),
+            integer(each.members),
+            Cell(each.what, "muted"),
+        )
         for each in plan.traffic
     )
     columns = (
         Column("each GPU sends", key="name"),
         Column("in a step", right=True, key="sent_bytes"),
-        Column("among", right=True, keep=3, key="reach"),
+        Column("takes", right=True, key="seconds"),
+        Column("among", right=True, keep=3, key="members"),
         Column("", wrap=True, key="what"),
     )
     return Table(columns, rows, name="traffic", caption="What each GPU sends in a step")
@@ -87,10 +115,16 @@ def _traffic(plan: Plan) -> Table:
 def _verdict(plan: Plan) -> list[Block]:
     if not plan.fits or plan.capacity_bytes is None or plan.step_seconds is None:
         return []
+    assert plan.utilisation is not None
+    assert plan.kernel_efficiency is not None
     spare = binary_bytes(plan.capacity_bytes - plan.fullest.total_bytes)
     speed = three_digits(plan.tokens_per_step / plan.step_seconds)
-    fits = f"It fits, with {spare} to spare: {duration(plan.step_seconds)} a step, {speed} tokens/s."
-    return [Note(fits, "good"), Note(_PESSIMISTIC, "muted")]
+    pace = f"{duration(plan.step_seconds)} a step, {speed} tokens/s, {percent(plan.utilisation)} of the peak (MFU)"
+    how = f"Times take kernels at {percent(plan.kernel_efficiency, 0)} of the peak, then traffic, then waiting:"
+    return [
+        Note(f"It fits, with {spare} to spare: {pace}.", "good"),
+        Note(f"{how} nothing overlaps.", "muted"),
+    ]
 
 
 def _ranked(rank: int, plan: Plan) -> Row:
@@ -102,9 +136,11 @@ def _ranked(rank: int, plan: Plan) -> Row:
         integer(plan.layout.zero),
         unseen(plan.layout.micro_batches),
         Cell("", key=plan.layout.schedule),
+        unseen(plan.layout.virtual),
         binary_bytes(plan.fullest.total_bytes),
         unseen(plan.step_seconds),
         Quantity(compact(round(speed)), speed),
+        percent(plan.utilisation or 0.0),
         percent(plan.bubble) if plan.bubble else Quantity("", 0.0),
         binary_bytes(sum(each.sent_bytes for each in plan.traffic)),
     )

@@ -12,7 +12,10 @@ from tinylm_cli.render.views.design import quantity
 from tinylm_cli.reports.design import SweepReport, Variant
 from tinylm_cli.reports.figures import Unit
 
-_SHOWN = ("total_params", "active_params", "forward_flops_per_token", "kv_cache_bytes", "weights_bytes")
+_SHOWN = (
+    *("total_params", "active_params", "forward_flops_per_token", "kv_cache_bytes", "weights_bytes"),
+    "train_bytes_per_gpu",
+)
 _WIDEST_GRID = 8
 _MOST_NAMED = 3
 _MOST_REASONS = 5
@@ -37,6 +40,7 @@ def _table(report: SweepReport) -> Table:
         Column("FLOPs a token", right=True, keep=6, key="forward_flops_per_token"),
         Column("KV cache", right=True, keep=4, key="kv_cache_bytes"),
         Column("weights", right=True, keep=2, key="weights_bytes"),
+        Column("to train", right=True, keep=3, key="train_bytes_per_gpu"),
         *(Column("", key=figure) for figure in _unshown(report)),
         Column("", key="invalid"),
     )
@@ -64,6 +68,7 @@ def _row(variant: Variant, unshown: Sequence[str]) -> tuple[str | Cell, ...]:
         flops(figures["forward_flops_per_token"]),
         binary_bytes(figures["kv_cache_bytes"]),
         binary_bytes(figures["weights_bytes"]),
+        binary_bytes(figures["train_bytes_per_gpu"]),
         *(unseen(figures[figure]) for figure in unshown),
         "",
     )
@@ -85,7 +90,7 @@ def _drawn(report: SweepReport, figure: str) -> tuple[Block, ...]:
         Column(figure, right=True),
         Column(""),
     )
-    return (Table(columns, rows),) if rows else ()
+    return (Table(columns, rows, caption=figure),) if rows else ()
 
 
 def _crossed(report: SweepReport, figure: str, unit: Unit) -> Table:
@@ -102,7 +107,7 @@ def _crossed(report: SweepReport, figure: str, unit: Unit) -> Table:
         rows.append(
             (Cell(value, "name"), *(_short(cell[figure], unit) if cell else Cell("–", "muted") for cell in cells))
         )
-    return Table(columns, tuple(rows))
+    return Table(columns, tuple(rows), caption=figure)
 
 
 def _short(value: int, unit: Unit) -> str:

@@ -13,8 +13,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tests.architectures import small_configs
 from tests.measured import peak_bytes
-from tinylm_cli.analysis.inference import inference_memory
-from tinylm_cli.analysis.memory import build_bytes, decode_bytes, forward_bytes, kv_cache_bytes
+from tinylm_cli.analysis.cache import kv_cache_bytes
+from tinylm_cli.analysis.inference import Serving, inference_memory
+from tinylm_cli.analysis.memory import build_bytes, decode_bytes, forward_bytes
 from tinylm_cli.analysis.widest import SLACK
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
@@ -122,16 +123,18 @@ def test_decoding_takes_a_little_less_than_the_estimate(
 @pytest.mark.parametrize("dtype", DTYPES, ids=named)
 @pytest.mark.parametrize("kernel", ["sdpa", "math"])
 def test_running_takes_a_little_less_than_the_estimate(name: str, dtype: torch.dtype, kernel: Any) -> None:
-    """The prompt in one pass, and one more token of each sequence, whichever kernels torch takes."""
+    """One prompt in one pass, and one more token of each sequence, whichever kernels torch takes."""
     config, batch_size, seq_len = config_of(name), 2, 200
     model = TinyTransformerLM.from_config(config, dtype=dtype).eval()
     cache = KVCache(config, batch_size=batch_size, capacity=seq_len, device=torch.device("cpu"), dtype=dtype)
     tokens = torch.randint(300, (batch_size, seq_len), generator=torch.Generator().manual_seed(0))
+    alone = KVCache(config, batch_size=1, capacity=seq_len, device=torch.device("cpu"), dtype=dtype)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH) if kernel == "math" else nullcontext():
-        parts = (tokens[:, :-1], tokens[:, -1:])
-        prefill, decode = [peak_bytes(partial(one_more, model, read, cache)) for read in parts]
-    asked: dict[str, Any] = {"batch_size": batch_size, "seq_len": seq_len, "dtype": named(dtype)}
-    found = inference_memory(config, **asked, attention_kernel=kernel, device="cpu")
+        one_more(model, tokens[:, :-1], cache)
+        passes = ((tokens[:1, :-1], alone), (tokens[:, -1:], cache))
+        prefill, decode = [peak_bytes(partial(one_more, model, read, kept)) for read, kept in passes]
+    serving = Serving(named(dtype), kernel=kernel, device="cpu")
+    found = inference_memory(config, serving, batch_size=batch_size, seq_len=seq_len)
     assert prefill <= found.prefill_bytes <= FACTOR * prefill + SLACK
     assert decode <= found.decode_bytes <= FACTOR * decode + SLACK
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tinylm_cli.analysis.inference import PREFILL_TOKENS
+
 Here = Callable[..., Any]
 Golden = Callable[[str, str], None]
 
@@ -30,6 +32,11 @@ def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
         ["estimate", "--config", "llama-3-8b", "--gpus", "8", "--plan", "pp=8,mb=16"],
         ["estimate", "--config", "llama-3-8b", "--gpu", "h100", "--gpus", "4", "--plan", "zero=1", "--batch-size", "2"],
         ["estimate", "--config", "gemma-2-2b", "--gpu", "t4", "--dtype", "float16", "--gpus", "2"],
+        ["estimate", "--config", "gemma-2-2b", "--gpu", "rtx-4090", "--quantize", "int4", "--cache-dtype", "int8"],
+        [
+            *("estimate", "--config", "gpt2", "--gpu", "t4", "--dtype", "float16"),
+            *("--serve-batch", "1,2k", "--serve-len", "1,8,64,512,1k"),
+        ],
     )
     shown = [f"$ tinylm {' '.join(page)}\n{here(*page, columns=columns).out}" for page in pages]
     assert all(len(line) <= columns for page in shown for line in page.splitlines()[1:])
@@ -183,6 +190,15 @@ def test_a_type_that_a_gpu_does_not_multiply_is_told_with_those_it_does(here: He
         (["--gpus", "4", "--plan", "pp=2,vp=2,mb=3"], 1, "for example mb=4"),
         (["--gpus", "4", "--plan", "pp=2,vp=2", "--global-batch", "6"], 1, "for example mb=4"),
         (["--gpu", "h100", "--gpus", "5", "--global-batch", "7"], 1, "for example --global-batch 5"),
+        (["--quantize", "int3"], 2, "expected none, int8, float8 or int4"),
+        (["--quantize", "int8", "--group-size", "64"], 2, "--group-size is of int4's groups"),
+        (["--quantize-head"], 2, "--quantize-head rounds as --quantize does"),
+        (["--dtype", "float32", "--no-master-weights"], 2, "--no-master-weights is about weights in 16 bits"),
+        (["--cache-dtype", "int4"], 2, "expected bfloat16, float16, float32"),
+        (["--serve-batch", "1,x,0"], 1, "not x"),
+        (["--serve-batch", ""], 1, "not nothing"),
+        (["--serve-batch", ",".join("1" * 17)], 1, "17 numbers, and 16 at most"),
+        (["--serve-len", "1k,2k"], 1, "--serve-len 2048 is longer than max_len 1024"),
         (["--utilisation", "2"], 2, "--utilisation 2"),
     ],
 )
@@ -294,3 +310,56 @@ def test_a_budget_and_a_price_make_a_bill(here: Here) -> None:
     assert told["budget_tokens"] == 1_500_000_000
     assert told["usd"] == pytest.approx(2 * told["gpu_hours"])
     assert told["seconds"] == pytest.approx(told["train_flops"] / (989.4e12 * 0.5), rel=0.01)
+
+
+def test_serving_is_shown_for_what_is_asked(here: Here) -> None:
+    words = ["--config", "llama-3-8b", "--serve-batch", "8,1", "--serve-len", "2k,512,2048"]
+    told = report(here("estimate", *words, "--format", "json"))["serving"]
+    assert (told["batch_sizes"], told["seq_lens"]) == ([1, 8], [512, 2048])
+    asked = [(1, 512), (1, 2048), (8, 512), (8, 2048)]
+    assert [(cell["batch_size"], cell["seq_len"]) for cell in told["cells"]] == asked
+    assert all(cell["fits"] is None and cell["decode"] is None for cell in told["cells"])
+    usual = report(here("estimate", "--seq-len", "100", "--batch-size", "3", "--format", "json"))
+    assert usual["serving"]["seq_lens"] == [64, 100, 256, 1024]
+    assert usual["serving"]["batch_sizes"] == [1, 3, 4, 16, 64, 256]
+    assert usual["inference"]["prefill_tokens"] == PREFILL_TOKENS
+
+
+def test_rounded_weights_and_a_small_cache_are_what_decoding_reads(here: Here) -> None:
+    words = ["estimate", "--config", "llama-3-8b", "--gpu", "h100", "--format", "json"]
+    plain = report(here(*words))
+    small = report(here(*words, "--quantize", "int4", "--group-size", "64", "--cache-dtype", "float8"))
+    assert small["inference"]["cache_bytes"] * 2 == plain["inference"]["cache_bytes"]
+    embedding, angles = 2 * 128_256 * 4096, 4 * 64
+    for told in (plain, small):
+        read = told["inference"]["weights_bytes"] - embedding - angles + told["inference"]["cache_bytes"]
+        assert told["serving_time"]["decode"]["moved_bytes"] == read
+
+
+def test_gradients_and_master_weights_are_in_memory_and_in_plans(here: Here) -> None:
+    words = ["estimate", "--gpus", "2", "--plan", "zero=0", "--format", "json"]
+    plain, wide = (report(here(*words, *more)) for more in ((), ("--grad-dtype", "float32", "--no-master-weights")))
+    params = plain["total_params"]
+    assert (plain["training"]["gradients_bytes"], wide["training"]["gradients_bytes"]) == (2 * params, 4 * params)
+    assert (plain["training"]["master_bytes"], wide["training"]["master_bytes"]) == (4 * params, 0)
+    named = {part["name"]: part["part_bytes"] for part in wide["plan"]["fullest"]["parts"]}
+    assert named["gradients"] == 4 * params
+    assert "master weights" not in named
+
+
+def test_scores_that_tinylm_writes_out_are_told_of(here: Here) -> None:
+    assert "cuda and cpu (scores are soft-capped)" in " ".join(here("estimate", "--config", "gemma-2-2b").out.split())
+    assert "writes scores out on cpu (dropout)" in " ".join(here("estimate", "--config", "gpt2").out.split())
+    for words in (["--config", "llama-3-8b"], ["--config", "gemma-2-2b", "--attention-kernel", "math"]):
+        assert "writes scores out" not in here("estimate", *words).out
+
+
+def test_recomputing_stands_beside_what_it_adds_to(here: Here) -> None:
+    out = here("estimate", "--config", "llama-3-8b", "--recompute", "full", columns=100).out
+    assert "recomputing" in out
+    assert "of what it is without" in out
+    assert "recomputing" not in here("estimate", "--config", "llama-3-8b", columns=100).out
+
+
+def test_the_table_of_csv_is_operations_by_component(here: Here) -> None:
+    assert here("estimate", "--format", "csv").out.splitlines()[0] == "name,forward_flops,share"

@@ -33,7 +33,7 @@ A report of several tables has others beside the main one. `--table NAME` writes
 | command | tables |
 | --- | --- |
 | `params` | `models` of all presets; of one `components`, `layers` or `tensors` by `--by`, `tied`, `counts` |
-| `estimate` | `flops`, `flops_per_token`, `training_memory`, `inference_memory` |
+| `estimate` | `flops`, `flops_per_token`, `training_memory`, `inference_memory`, `serving` |
 | `estimate --by layer` | `activations`, `layer_activations`, and `layer_activations_2` where layers differ |
 | `estimate --gpu` | `training_time`, `serving_time`; where memory is short `training_fit`, `inference_fit` |
 | `estimate --gpus` | `layouts`, `plan`, `traffic` |

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tinylm_cli.analysis.cache import kv_cache_bytes
 from tinylm_cli.analysis.flops import decode_flops, forward_flops, stretches, train_flops
-from tinylm_cli.analysis.memory import kv_cache_bytes
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.roofline import decoding_weights, peak_flops
 from tinylm_cli.analysis.table import tensor_table

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tinylm_cli.quantities import binary_bytes
-from tinylm_cli.render.blocks import Branch, Column, Heading, Note, Stack, StackBar, Table, Tree
+from tinylm_cli.render.blocks import Branch, Column, Heading, Note, Stack, StackBar, Table, Tree, View, drawn
+from tinylm_cli.render.csv import to_csv
 from tinylm_cli.render.tables import alone, main, named, others
+from tinylm_cli.render.units import unseen
 
 A = (Column("a"),)
 FIRST = Table(A, (("1",),), name="first")
@@ -48,6 +50,11 @@ def test_one_alone_keeps_the_first_heading_and_the_one_right_above() -> None:
         alone(view, "none")
 
 
-def test_a_name_is_given_once() -> None:
-    with pytest.raises(AssertionError, match="two tables"):
-        named((FIRST, FIRST))
+def test_parts_of_one_name_are_one_table_of_which_a_program_is_given_the_first() -> None:
+    whole = Table((Column("", key="a"),), ((unseen(1),),), name="parts")
+    parts = [Table(A, ((word,),), name="parts") for word in ("1", "2")]
+    view: View = (Heading("small"), whole, *parts, Note("x"), FIRST)
+    assert named(view) == {"parts": whole, "first": FIRST}
+    assert alone(view, "parts") == (Heading("small"), whole, *parts)
+    assert to_csv(view) == "a\n1\n"
+    assert list(drawn(alone(view, "parts"))) == [Heading("small"), *parts]

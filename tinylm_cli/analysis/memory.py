@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tinylm_cli.analysis.cache import kv_cache_bytes
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
-from tinylm_cli.analysis.layers import sorts
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.table import rotary_pairs, score_corrections, tensor_table
 from tinylm_cli.analysis.widest import FLOAT32, INT64, SLACK, layers_moments, step_moments
@@ -57,30 +57,6 @@ def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: 
 def _measuring_bytes(numbers: int) -> int:
     """Return what it takes to measure so many: a chunk in float64, its magnitudes, and whether they are finite."""
     return min(numbers, MEASURED_AT_ONCE) * 3 * DTYPE_BYTES["float64"]
-
-
-def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> int:
-    """Return the bytes kept of the positions read, so that decoding does not read them again.
-
-    A layer keeps keys and values, ``2 · n_kv_heads · d_head`` numbers for each of ``min(seq_len, window)`` positions;
-    or in latent attention ``kv_rank + d_rope`` numbers for each.
-
-    Args:
-        config: A validated config.
-        batch_size: Sequences decoded together, >= 1.
-        seq_len: Positions read of each, >= 1.
-        dtype: A key of ``DTYPE_BYTES``.
-
-    References:
-        Ainslie et al. 2023 (groups), https://arxiv.org/abs/2305.13245;
-        DeepSeek-AI 2024 (latent attention), https://arxiv.org/abs/2405.04434;
-        Jiang et al. 2023 (a window's rolling buffer), https://arxiv.org/abs/2310.06825
-    """
-    attention = config.attention
-    latent = attention.kind == "latent"
-    numbers = attention.kv_rank + attention.d_rope if latent else 2 * config.n_kv_heads * config.d_head
-    held = sum(count * (sort.window or seq_len) for sort, (_, count) in sorts(config, seq_len, config.n_layers).items())
-    return batch_size * held * numbers * DTYPE_BYTES[dtype]
 
 
 def decode_bytes(config: ModelConfig, *, prompt_len: int, max_new_tokens: int, dtype: str) -> int:

@@ -136,14 +136,15 @@ def _attention_work(run: Pass, layer: int) -> int:
 def _ends(run: Pass, layers: range) -> Iterable[int]:
     """Return the first and the last of each sort among some consecutive layers, the last one first.
 
-    Sorts go round within a pattern.
+    Sorts go round within a pattern; a flash kernel does not tell them apart.
     """
+    flash = run.kernel == "flash"
     period = len(run.config.attention.window_pattern)
     ends: set[int] = set()
     for each in runs(run.config):
         within = range(max(each.start, layers.start), min(each.stop, layers.stop))
-        ends.update({run.banded(layer): layer for layer in reversed(within[:period])}.values())
-        ends.update({run.banded(layer): layer for layer in within[-period:]}.values())
+        ends.update({run.banded(layer) and not flash: layer for layer in reversed(within[:period])}.values())
+        ends.update({run.banded(layer) and not flash: layer for layer in within[-period:]}.values())
     return sorted(ends, reverse=True)
 
 

@@ -21,7 +21,7 @@ MOST_SPLITS, SPLIT = 128, 128
 
 
 def layers_moments(
-    config: ModelConfig, *, batch_size: int, seq_len: int, width: int, way: Way | None = None
+    config: ModelConfig, *, batch_size: int, seq_len: int, width: int, way: Way | None = None, keys: int | None = None
 ) -> tuple[int, ...]:
     """Return the bytes that a pass without gradients holds before the head, at each moment that may be its widest.
 
@@ -31,13 +31,16 @@ def layers_moments(
         seq_len: T, tokens in each.
         width: Bytes of a number.
         way: How attention is computed; as by tinylm's own model on the CPU when None.
+        keys: Positions that those are compared with, themselves the last of them; ``seq_len`` when None.
     """
-    rows, way = batch_size * seq_len, way or _own_way(config)
-    seen, looking = _sight(config, seq_len, width, way)
-    mask = _added_mask(config, seq_len, width, way)
+    rows, way, keys = batch_size * seq_len, way or _own_way(config), keys or seq_len
+    seen, looking = _sight(config, seq_len, keys, width, way)
+    mask = _added_mask(config, seq_len, keys, width, way)
+    copied = batch_size * keys * _copied(config, width, way)
     return (
         rows * 2 * config.d_model * width + looking,
-        *(seen + mask + rows * each for each in _attention(config, seq_len, width, way)),
+        *(seen + mask + rows * each for each in _entering(config, width)),
+        *(seen + mask + copied + rows * each for each in _attention(config, keys, width, way)),
         *(seen + rows * each for each in _feed_forward(config, width)),
     )
 
@@ -64,8 +67,9 @@ def step_moments(config: ModelConfig, *, seq_len: int, width: int, way: Way | No
     mixed = attention.kv_rank if attention.kind == "latent" else config.d_value
     pieces = min(MOST_SPLITS, -(-seq_len // SPLIT)) if way == "flash" else 0
     looking = seq_len * (each + fading) + pieces * heads * (mixed + 1) * FLOAT32
-    attending = (one + absorbed for one in _attention(config, 1, width, way))
-    return tuple(looking + one for one in (*attending, *_feed_forward(config, width)))
+    copied = _copied(config, width, way)
+    attending = (copied + one + absorbed for one in _attention(config, 1, width, way))
+    return tuple(looking + one for one in (*_entering(config, width), *attending, *_feed_forward(config, width)))
 
 
 def _own_way(config: ModelConfig) -> Way:
@@ -75,14 +79,14 @@ def _own_way(config: ModelConfig) -> Way:
     return "math" if config.attention.kind == "latent" else "fused"
 
 
-def _sight(config: ModelConfig, seq_len: int, width: int, way: Way) -> tuple[int, int]:
+def _sight(config: ModelConfig, seq_len: int, keys: int, width: int, way: Way) -> tuple[int, int]:
     """Return the bytes of what all layers of a pass look through, and of the moment when the last of it is made.
 
     Tables of the rotation; a band of booleans for each window; and the fading of every head with distance, which is
     made in float32. A flash kernel works out both as it goes.
     """
-    square = seq_len * seq_len
-    windowed = way != "flash" and config.attention.window is not None and config.attention.window < seq_len
+    square = seq_len * keys
+    windowed = way != "flash" and config.attention.window is not None and config.attention.window < keys
     kinds = 1 + (config.attention.window is not None and "G" in config.attention.window_pattern)
     tables, table = 0, 0
     if config.position.kind == "rope":
@@ -95,36 +99,46 @@ def _sight(config: ModelConfig, seq_len: int, width: int, way: Way) -> tuple[int
     return tables + (square if windowed else 0), tables + table + (3 * square if windowed else 0)
 
 
-def _added_mask(config: ModelConfig, seq_len: int, width: int, way: Way) -> int:
+def _added_mask(config: ModelConfig, seq_len: int, keys: int, width: int, way: Way) -> int:
     """Return the bytes of what each attention turns its band, or the causal rule, into before it applies it."""
     window = config.attention.window
-    banded = config.position.kind != "alibi" and window is not None and window < seq_len
+    banded = config.position.kind != "alibi" and window is not None and window < keys
     each = {"flash": 0, "own": 2, "math": 1 + 2 * max(width, FLOAT32), "fused": width if banded else 0}
-    return seq_len * seq_len * each[way]
+    return seq_len * keys * each[way]
 
 
-def _attention(config: ModelConfig, seq_len: int, width: int, way: Way) -> tuple[int, ...]:
-    """Return the bytes that attention holds for each of ``seq_len`` positions at moments of which one is its widest.
+def _projected(config: ModelConfig) -> tuple[int, int, int]:
+    """Return the numbers of a position's query, of its key, and of these beside its value, the stream and its norm."""
+    d_query, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
+    return d_query, d_kv, 2 * config.d_model + d_query + 2 * d_kv
 
-    The stream and its norm; queries, keys and values; and then their norms or rotation, or scores, or what is mixed.
+
+def _entering(config: ModelConfig, width: int) -> tuple[int, ...]:
+    """Return the bytes that attention holds for each position while queries and keys are normed or rotated."""
+    if config.attention.kind == "latent":
+        return ()
+    d_query, d_kv, held = _projected(config)
+    if config.position.kind == "rope":
+        return (width * (held + 2 * d_query + d_kv),)
+    return (width * (held + d_query + d_kv),) if config.attention.qk_norm != "none" else ()
+
+
+def _attention(config: ModelConfig, keys: int, width: int, way: Way) -> tuple[int, ...]:
+    """Return the bytes that attention holds for each position at moments of which one is its widest.
+
+    The stream and its norm; queries, keys and values; and then scores, of ``keys`` positions, or what is mixed.
     """
     if config.attention.kind == "latent":
-        return _latent_attention(config, seq_len, width, way)
-    d_query, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
-    held = width * (2 * config.d_model + d_query + 2 * d_kv)
-    copied = held + _copied(config, width, way)
-    moments = [copied + width * (d_query + mixed) for mixed in (d_query, config.d_model)]
-    if config.position.kind == "rope":
-        moments.append(held + width * (2 * d_query + d_kv))
-    elif config.attention.qk_norm != "none":
-        moments.append(held + width * (d_query + d_kv))
+        return _latent_attention(config, keys, width, way)
+    d_query, _, held = _projected(config)
+    moments = [width * (held + d_query + mixed) for mixed in (d_query, config.d_model)]
     if way in ("math", "own"):
         widened = _widened(width) * d_query if way == "math" else 0
-        moments.append(copied + config.n_heads * seq_len * _scores(width, way) + widened)
+        moments.append(width * held + config.n_heads * keys * _scores(width, way) + widened)
     return tuple(moments)
 
 
-def _latent_attention(config: ModelConfig, seq_len: int, width: int, way: Way) -> tuple[int, ...]:
+def _latent_attention(config: ModelConfig, keys: int, width: int, way: Way) -> tuple[int, ...]:
     """Return the same for latent attention, which on the CPU writes its scores out, in float32 or wider.
 
     Queries and keys have other widths than values, which attention by blocks does not take there: all three are
@@ -138,7 +152,7 @@ def _latent_attention(config: ModelConfig, seq_len: int, width: int, way: Way) -
     if way in ("flash", "fused"):
         return tuple(width * (held + d_values + mixed) for mixed in (d_values, config.d_model))
     widened = (2 * d_query + d_values) * wide if width < wide else 0
-    return (width * held + widened + 2 * d_query * wide + heads * seq_len * _scores(width, way),)
+    return (width * held + widened + 2 * d_query * wide + heads * keys * _scores(width, way),)
 
 
 def _feed_forward(config: ModelConfig, width: int) -> tuple[int, ...]:
@@ -177,7 +191,7 @@ def _copied(config: ModelConfig, width: int, way: Way) -> int:
 
     Where scores are, for every head of queries that shares them; and by torch widened and scaled.
     """
-    if way in ("flash", "fused"):
+    if way in ("flash", "fused") or config.attention.kind == "latent":
         return 0
     numbers = config.n_heads * config.d_head
     repeated = 2 * numbers * width if config.n_kv_heads < config.n_heads else 0

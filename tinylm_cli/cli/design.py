@@ -47,7 +47,6 @@ from tinylm_cli.cli.design_options import (
     require_effect,
 )
 from tinylm_cli.cli.designed import OPTIONS, designed_outcome
-from tinylm_cli.cli.estimate import Optimizer, Recompute
 from tinylm_cli.cli.gathered import Gathered
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, TableOption
 from tinylm_cli.cli.outcome import Format, Outcome
@@ -89,8 +88,8 @@ def design(
     batch_size: BatchSizeOption = 1,
     seq_len: SeqLenOption = None,
     dtype: StorageOption = Storage.bfloat16,
-    optimizer: OptimizerOption = Optimizer.adamw,
-    recompute: RecomputeOption = Recompute.none,
+    optimizer: OptimizerOption = "adamw",
+    recompute: RecomputeOption = "none",
     set_: SetOption = None,
     format_: FormatOption = Format.text,
     table: TableOption = None,
@@ -115,7 +114,7 @@ def design(
     """
     from tinylm_cli.analysis.figures import Conditions
 
-    given = Conditions(batch_size, seq_len, dtype.value, optimizer.value, recompute.value)
+    given = Conditions(batch_size, seq_len, dtype.value, optimizer, recompute)
     amounts = {
         "total_params": params,
         "active_params": active_params,

@@ -7,6 +7,7 @@ outside: lowering, and nothing before it, makes them safe. A string that is a ``
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Literal, NamedTuple
 
 from tinylm_cli.errors import Diagnostic
@@ -79,7 +80,8 @@ class Table(NamedTuple):
         rows: A cell for each column.
         total: A last row set apart; CSV, whose readers sum for themselves, leaves it out.
         main: True where a view has several tables and this is what was asked for: CSV has room for one.
-        name: What ``--table`` takes; empty where it only draws what another table says.
+        name: What ``--table`` takes; empty where it only draws what another table says. Tables of one name are one,
+            drawn in parts, of which a program is given the first.
         caption: What it shows, in a document; what the heading says when empty.
     """
 
@@ -180,5 +182,9 @@ View = tuple[Block, ...]
 
 
 def drawn(blocks: Iterable[Block]) -> Iterator[Block]:
-    """Yield the blocks that people are shown: a table without rows has nothing to show."""
-    return (block for block in blocks if not isinstance(block, Table) or block.rows)
+    """Yield the blocks that people are shown: a table without rows, or without a word in them, has nothing to show."""
+    return (block for block in blocks if not isinstance(block, Table) or any(map(_shows, chain(*block.rows))))
+
+
+def _shows(cell: str | Cell | Bar) -> bool:
+    return isinstance(cell, Bar) or bool(cell.text if isinstance(cell, Cell) else cell)

@@ -91,14 +91,17 @@ def to_latex(blocks: Iterable[Block]) -> str:
     """Return the blocks as LaTeX for the body of a paper, with a final line break.
 
     A caption says what the table shows, then what the first heading is about, and what it adds, or what the heading
-    right above the table does; a label is made of the first heading and the table's name.
+    right above the table does; a label, for the first part of a table, is made of the first heading and its name.
     """
     shown = list(drawn(blocks))
     first = next((block for block in shown if isinstance(block, Heading)), Heading(""))
-    parts = [[_PACKAGE]]
+    parts, labelled = [[_PACKAGE]], {""}
     for above, block in zip([first, *shown], shown, strict=False):
         if isinstance(block, Table | Tree | Stack):
-            parts.append(list(_table(block, first.text, (above if isinstance(above, Heading) else first).detail)))
+            label = "" if block.name in labelled else _label(first.text, block.name)
+            labelled.add(block.name)
+            detail = (above if isinstance(above, Heading) else first).detail
+            parts.append(list(_table(block, _caption(block.caption, first.text, detail), label)))
         else:
             parts.append(list(_lower(block)))
     return "\n".join("".join(f"{line}\n" for line in part) for part in parts)
@@ -124,15 +127,21 @@ def _lower(block: Block) -> Iterator[str]:
             yield from _lower(legend(block))
 
 
-def _table(block: Table | Tree | Stack, subject: str, detail: str) -> Iterator[str]:
+def _caption(what: str, subject: str, detail: str) -> str:
+    about = ", ".join(words for words in (subject, detail) if words)
+    return ". ".join(words for words in (what, about) if words)
+
+
+def _label(subject: str, name: str) -> str:
+    return _UNLABELLED.sub("-", f"{subject}-{name}".lower()).strip("-")
+
+
+def _table(block: Table | Tree | Stack, caption: str, label: str) -> Iterator[str]:
     yield r"\begin{table}[htbp]"
     yield r"  \centering"
-    about = ", ".join(words for words in (subject, detail) if words)
-    said = ". ".join(words for words in (block.caption, about) if words)
-    if said:
-        yield rf"  \caption{{{latex(said)}.}}"
-    if block.name:
-        label = _UNLABELLED.sub("-", f"{subject}-{block.name}".lower()).strip("-")
+    if caption:
+        yield rf"  \caption{{{latex(caption)}.}}"
+    if label:
         yield rf"  \label{{tab:{label}}}"
     yield from (f"  {line}" for line in _lower(block))
     yield r"\end{table}"

@@ -6,12 +6,11 @@ from tinylm_cli.render.blocks import Heading, Stack, Table, Tree, View
 
 
 def named(view: View) -> dict[str, Table | Tree | Stack]:
-    """Return the tables that have a name, in order; one without is there for the eye, and says nothing new."""
+    """Return what a program is given of each name, in order; what has none says nothing new."""
     found: dict[str, Table | Tree | Stack] = {}
     for block in view:
         if isinstance(block, Table | Tree | Stack) and block.name:
-            assert block.name not in found, f"two tables are called {block.name}"
-            found[block.name] = block
+            found.setdefault(block.name, block)
     return found
 
 
@@ -33,7 +32,7 @@ def others(view: View) -> list[str]:
 
 
 def alone(view: View, name: str) -> View:
-    """Return one table, below the first heading of the view and the one that stands right above the table.
+    """Return the parts of one table, below the first heading of the view and the one that stands right above the table.
 
     Raises:
         KeyError: If no table is called that.
@@ -41,4 +40,8 @@ def alone(view: View, name: str) -> View:
     table = named(view)[name]
     place = view.index(table)
     headings = [index for index, block in enumerate(view[:place]) if isinstance(block, Heading)]
-    return (*(view[index] for index in headings if index in (headings[0], place - 1)), table)
+    above = [view[index] for index in headings if index in (headings[0], place - 1)]
+    return (
+        *above,
+        *(block for block in view[place:] if isinstance(block, Table | Tree | Stack) and block.name == name),
+    )

@@ -9,7 +9,7 @@ AttentionKernel = Literal["flash", "sdpa", "math"]
 Recompute = Literal["none", "selective", "full"]
 Device = Literal["cuda", "cpu"]
 Optimizer = Literal["adamw", "adamw_8bit", "adafactor", "muon", "sgd", "sgd_momentum"]
-Quantization = Literal["none", "int8", "int4"]
+Quantization = Literal["none", "int8", "float8", "int4"]
 Moment = Literal["loss", "head gradient", "backward", "embedding gradient", "optimizer step"]
 
 
@@ -181,29 +181,36 @@ class InferenceMemory:
     Attributes:
         batch_size: Sequences at once.
         seq_len: Tokens kept of each.
-        dtype: Type of activations, the cache, and weights that are not quantised.
+        dtype: Type of activations, and of weights that are not rounded.
+        cache_dtype: Type of the cache.
+        attention_kernel: ``flash``: scores are never written out; ``math``: they are.
+        prefill_tokens: The most tokens of a prompt that are read in one pass.
         quantization: What linear weights are rounded to.
         group_size: int4: weights that share a scale and a zero.
         attention_kernel: As for ``Activations``.
         weights_bytes: All weights, scales and zeros.
         quantized_params: Weights that are rounded.
         cache_bytes: Keys and values, or what latent attention keeps.
-        prefill_bytes: The most one pass over all tokens holds beside weights and cache; logits of the last token alone.
+        prefill_bytes: The most a pass over one prompt, or a piece of it, holds beside weights and cache.
         decode_bytes: The same for a pass over one token of each sequence.
-        total_bytes: Weights, cache and the larger of the two passes.
+        working_bytes: The larger of the two.
+        total_bytes: Weights, cache and working memory.
         parts: What makes up ``total_bytes``.
     """
 
     batch_size: int
     seq_len: int
     dtype: str
+    cache_dtype: str
+    attention_kernel: AttentionKernel
+    prefill_tokens: int
     quantization: Quantization
     group_size: int
-    attention_kernel: AttentionKernel
     weights_bytes: int
     quantized_params: int
     cache_bytes: int
     prefill_bytes: int
     decode_bytes: int
+    working_bytes: int
     total_bytes: int
     parts: tuple[MemoryPart, ...]

@@ -14,10 +14,9 @@ from tinylm_cli.reports.plan import Layout
 LLAMA, GEMMA = load_config("llama-3-8b").config, load_config("gemma-2-2b").config
 TOKENS = 2048
 STREAM = 2 * 4096
-LAYER = 7 * STREAM + 2 * 2 * 1024 + 4 * 32 + 2 * 4 + 4 * 2 * 14336
-"""Bytes that one token leaves in a layer: seven vectors (its input, after either norm, between, queries, the mixture as
-the kernel gives it and as the projection reads it), keys and values, a number for each head, two statistics, and four
-of the hidden layer."""
+LAYER = 6 * STREAM + 2 * 2 * 1024 + 4 * 32 + 2 * 4 + 4 * 2 * 14336
+"""Bytes that one token leaves in a layer: six vectors (its input, after either norm, between, queries, their mixture),
+keys and values, a number for each head, two statistics, and four of the hidden layer."""
 
 
 def held(job: Job, layout: Layout, stage: int) -> dict[str, int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from typing import NamedTuple
 
-from tinylm_cli.analysis.design.closed_form import Form, Value
+from tinylm_cli.analysis.design.closed_form import Form, Value, heads_of
 from tinylm_cli.analysis.design.measures import forms
 from tinylm_cli.analysis.design.space import Shape, Space
 
@@ -85,10 +85,10 @@ def search(space: Space, bounds: Sequence[Bound], figures: Sequence[str] = ()) -
         made = cache(partial(forms, space, names, d_head))
         for d_model, n_heads in space.bodies(d_head):
             depths, d_ffs = space.grid.depths(d_model), space.d_ffs(d_model)
-            fixed = [form.fix(d_model).fix(n_heads) for form in made(one_head=n_heads == 1)]
             for n_kv_heads in space.family.kv_heads(n_heads):
-                here = [form.fix(n_kv_heads).lean() for form in fixed[: len(bounds)]]
-                others = [form.fix(n_kv_heads).lean() for form in fixed[len(bounds) :]]
+                general = made(heads=heads_of(n_heads, n_kv_heads))
+                fixed = [form.fix(d_model).fix(n_heads).fix(n_kv_heads).lean() for form in general]
+                here, others = fixed[: len(bounds)], fixed[len(bounds) :]
                 wide, left = d_ffs, depths
                 for bound, form in zip(bounds, here, strict=True):
                     wide = bound.wide(form, wide, depths[-1])

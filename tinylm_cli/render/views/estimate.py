@@ -7,8 +7,13 @@ from tinylm_cli.render.blocks import Heading, View
 from tinylm_cli.render.units import compact
 from tinylm_cli.render.views.fit import fit_blocks
 from tinylm_cli.render.views.flops import flops_blocks
-from tinylm_cli.render.views.memory import activations_blocks, inference_memory_blocks, training_memory_blocks
+from tinylm_cli.render.views.memory import (
+    activations_blocks,
+    inference_memory_blocks,
+    training_memory_blocks,
+)
 from tinylm_cli.render.views.plan import plan_blocks, ranking_blocks
+from tinylm_cli.render.views.serving import serving_grid_blocks
 from tinylm_cli.render.views.time import compute_optimum_blocks, serving_time_blocks, training_time_blocks
 from tinylm_cli.reports.estimate import EstimateReport
 
@@ -31,12 +36,14 @@ def estimate_view(report: EstimateReport, by: str, *, every: bool = False) -> Vi
         blocks += plan_blocks(report.plan, report.accelerator)
         searched = None if report.alternatives else report.layouts_tried
         blocks += fit_blocks(report.training_fit, report.accelerator, searched)
-    blocks += inference_memory_blocks(report.inference, report.capacity_bytes, report.accelerator)
-    blocks += fit_blocks(report.inference_fit, report.accelerator, name="inference_fit")
     if report.training_time is not None:
         efficiency = report.plan.kernel_efficiency if report.plan is not None else None
         blocks += training_time_blocks(report.training_time, efficiency)
-    blocks += compute_optimum_blocks(report.optimum)
+    if report.training_time is not None or report.budget_is_given:
+        blocks += compute_optimum_blocks(report.optimum, budget_is_given=report.budget_is_given)
+    blocks += inference_memory_blocks(report.inference, report.capacity_bytes, report.accelerator)
+    blocks += fit_blocks(report.inference_fit, report.accelerator, name="inference_fit")
+    blocks += serving_grid_blocks(report.serving, report.cache, report.capacity_bytes, report.accelerator)
     if report.serving_time is not None:
         blocks += serving_time_blocks(report.serving_time)
     return tuple(blocks)

@@ -92,16 +92,17 @@ def inference_memory_blocks(
 ) -> tuple[Block, ...]:
     """Show what running holds, part by part."""
     detail = f"{binary_bytes(report.total_bytes)}, {_pass(report.batch_size, report.seq_len)} in {report.dtype}"
-    notes = [
-        Note(
-            f"All of the prompt in one pass works in {binary_bytes(report.prefill_bytes)}, a step of decoding in"
-            f" {binary_bytes(report.decode_bytes)}, attention by {report.attention_kernel}.",
-            "muted",
-        )
-    ]
+    piece = (
+        "a prompt"
+        if report.seq_len <= report.prefill_tokens
+        else f"{integer(report.prefill_tokens)} tokens of a prompt"
+    )
+    prefill, decode = binary_bytes(report.prefill_bytes), binary_bytes(report.decode_bytes)
+    notes = [Note(f"Reading {piece} works in {prefill}, a step of decoding in {decode}.", "muted")]
     if report.quantization != "none":
         groups = f" in groups of {report.group_size}" if report.quantization == "int4" else ""
-        rounded = f"{integer(report.quantized_params)} weights are rounded to {report.quantization}{groups}."
+        rounded = f"{integer(report.quantized_params)} weights are rounded to {report.quantization}{groups}"
+        rounded += f"; products are in {report.dtype}."
         notes.append(Note(rounded, "muted"))
     stack = memory_stack("held", report.parts, report.total_bytes, capacity_bytes, accelerator)
     stack = stack._replace(name="inference_memory", caption="Memory of inference")

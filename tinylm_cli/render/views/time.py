@@ -49,23 +49,21 @@ def training_time_blocks(time: TrainingTime, kernel_efficiency: float | None = N
     return (table, Note(f"{why} {share} of it (MFU) with traffic, waiting and what is computed again.", "muted"))
 
 
-def compute_optimum_blocks(optimum: ComputeOptimum) -> tuple[Block, ...]:
-    """Return where a budget of tokens stands beside the compute-optimal one."""
-    ratio = optimum.optimal_ratio
+def compute_optimum_blocks(optimum: ComputeOptimum, *, budget_is_given: bool) -> tuple[Block, ...]:
+    """Return where a budget of tokens stands beside the compute-optimal one, which it is unless it is given."""
+    tokens = "20 a parameter (Hoffmann et al. 2022)"
+    if not budget_is_given:
+        words = f"{compact(optimum.optimal_tokens)} tokens are compute-optimal, {tokens}; a model that is served much"
+        return (Note(f"{words} is worth more: --budget-tokens."),)
+    given, ratio = compact(optimum.budget_tokens), optimum.optimal_ratio
     if 0.95 <= ratio <= 1.05:
-        verdict = "about that"
-    else:
-        verdict = f"{_times(ratio)} as many" if ratio > 1 else f"{ratio * 100:.2g}% of that"
+        return (Note(f"{given} tokens are about compute-optimal, {tokens}."),)
+    beside = f"{_times(ratio)}" if ratio > 1 else f"{ratio * 100:.2g}% of"
+    best = f"{compact(optimum.compute_optimal_params)} parameters on {compact(optimum.compute_optimal_tokens)} tokens"
     return (
         Note(
-            f"Compute-optimal for {compact(optimum.params)} parameters: {compact(optimum.optimal_tokens)} tokens,"
-            f" 20 a parameter (Hoffmann et al. 2022, approaches 1 and 2). {compact(optimum.budget_tokens)} are"
-            f" {verdict}."
-        ),
-        Note(
-            f"The same compute is spent best on {compact(optimum.compute_optimal_params)} parameters and"
-            f" {compact(optimum.compute_optimal_tokens)} tokens; a model that is served much is worth more tokens.",
-            "muted",
+            f"{given} tokens are {beside} the compute-optimal {compact(optimum.optimal_tokens)}, {tokens};"
+            f" the same compute would best train {best}."
         ),
     )
 

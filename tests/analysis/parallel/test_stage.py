@@ -41,10 +41,10 @@ def test_the_last_stage_works_on_logits() -> None:
 
 @pytest.mark.parametrize("ways", [1, 2, 4, 8])
 def test_what_experts_work_on_is_divided_among_them(ways: int) -> None:
-    """Mixtral: the gradients of the experts at home are put together to that of their stack, once what they kept is gone.
+    """Mixtral: the gradients of the experts at home are put together to that of their stack, what they kept being gone.
 
-    They kept, for each of two places of a token: what was sent, what came out, plain and weighted, and four of the hidden
-    layer. Beside the stack stand the stream's derivative and that of what was sent.
+    They kept, for each of two places of a token: what was sent, what came out, plain and weighted, and four of the
+    hidden layer. Beside the stack stand the stream's derivative and that of what was sent.
     """
     job = Job(load_config("mixtral-8x7b").config, 1, 64)
     found = held(job, Layout(data=8, expert=ways, pipeline=2, micro_batches=2), 0)["working memory"]

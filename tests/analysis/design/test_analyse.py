@@ -22,6 +22,7 @@ from tinylm_cli.analysis.design.goals import (
     compute_goal,
     memory_goal,
 )
+from tinylm_cli.analysis.design.members import Member
 from tinylm_cli.analysis.design.rank import front
 from tinylm_cli.analysis.design.space import Space
 from tinylm_cli.analysis.design.written import written
@@ -32,7 +33,7 @@ from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
-from tinylm_cli.reports.design import Design, DesignReport, Purpose
+from tinylm_cli.reports.design import Design, DesignReport, Purpose, Sizes
 from tinylm_cli.reports.memory import Optimizer
 
 PUBLISHED = {
@@ -83,15 +84,43 @@ def test_each_design_has_the_figures_that_are_told_of_it(family: str) -> None:
         assert written(design, report) == config.model_copy(update={"nominal_params": 3 * 10**9, "budget": asked})
 
 
-def test_the_order_is_the_one_that_is_documented() -> None:
-    designs = found("course", Goal("total_params", 125_000_000, 0.02), top=1000).designs
+@pytest.mark.parametrize(("family", "params"), [("course", 125_000_000), ("gpt2", 500_000_000)])
+def test_the_order_is_the_one_that_is_documented(family: str, params: int) -> None:
+    """Written out again from docs/design.md, on what is reported of each design."""
+
+    def factors(one: float, other: float) -> float:
+        return abs(math.log2(one / other))
+
+    designs = found(family, Goal("total_params", params, 0.02), top=400).designs
+    small, large = near = _members_around(family, params)
     keys = []
     for design in designs:
-        sizes = design.sizes
-        ragged = (sizes.d_model % 128 != 0) + (sizes.d_ff % 128 != 0) + sizes.n_kv_heads % 2
-        keys.append((int(abs(design.error) * 100), ragged))
+        size = design.sizes
+        total = design.figures["total_params"]
+        share = 0 if small is large else math.log(total / small.params) / math.log(large.params / small.params)
+        low, high = map(_proportions, near)
+        usual = [a ** (1 - share) * b**share for a, b in zip(low, high, strict=True)]
+        strange = sum(map(factors, _proportions(size), usual))
+        wasted = sum(
+            factors(math.ceil(each / step) * step, each)
+            for each, step in ((size.d_model, 128), (size.d_ff, 128), (size.n_kv_heads, 2))
+        )
+        distance = abs(design.error)
+        keys.append((int(distance * 100), round(strange + wasted, 6), distance, size.n_layers))
     assert keys == sorted(keys)
-    assert len(set(keys)) > 3
+    assert len({key[:2] for key in keys}) > 50
+    assert len({key[0] for key in keys}) == 2
+
+
+def _proportions(of: Sizes | Member) -> tuple[float, ...]:
+    span = of.n_heads * of.d_head / of.d_model
+    return of.d_model / of.n_layers, of.d_ff / of.d_model, of.d_head, of.n_heads / of.n_kv_heads, span
+
+
+def _members_around(family: str, params: int) -> tuple[Member, Member]:
+    members = FAMILIES[family].members
+    smaller = [each for each in members if each.params <= params]
+    return smaller[-1], next((each for each in members if each.params > params), smaller[-1])
 
 
 def test_limits_alone_ask_for_the_most_parameters_within_them() -> None:

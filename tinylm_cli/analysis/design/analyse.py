@@ -66,7 +66,7 @@ def analyse_design(
     over = measures_of_front(space)
     candidates = list(_candidates(space, aims, wanted, over)) if wanted else []
     best = front([of_front(each, over) for each in candidates])
-    order = enumerate(ranked(candidates, space.family.usual), 1)
+    order = enumerate(ranked(candidates, space.family), 1)
     told = ((rank, each, of_front(each, over) in best) for rank, each in order)
     shown = [one for one in told if one[2] or not front_only][:top]
     accelerator = space.accelerator

@@ -1,31 +1,14 @@
-"""Families of models: each is a published member, and which of its sizes and proportions the grid varies."""
+"""Families of models: each is a published member, the sizes it was published in, and its part of the grid."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
+from tinylm_cli.analysis.design import members
+from tinylm_cli.analysis.design.members import Member
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
-
-
-class Usual(NamedTuple):
-    """The proportions of a well-known member: to what ranking compares.
-
-    Attributes:
-        aspect: d_model / n_layers.
-        d_ff_ratio: d_ff / d_model, of one expert where there are experts.
-        d_head: Dimensions per head.
-        group: Heads of queries that share one of keys and values.
-        span: n_heads · d_head / d_model.
-    """
-
-    aspect: float
-    d_ff_ratio: float
-    d_head: int
-    group: float
-    span: float
 
 
 @dataclass(frozen=True)
@@ -38,6 +21,7 @@ class Family:
             vocabulary, longest sequence and tying are theirs unless others are asked for.
         title: What it is, in a few words.
         source: Where its shape was published.
+        members: The sizes that the family was published in, from small to large: to their proportions ranking compares.
         d_heads: Dimensions per head to choose from.
         groups: How many heads of queries may share one of keys and values.
         d_ff_ratios: Least and greatest d_ff / d_model: around 4 for a plain network (Vaswani et al. 2017,
@@ -52,6 +36,7 @@ class Family:
     member: str
     title: str
     source: str
+    members: tuple[Member, ...]
     d_heads: tuple[int, ...] = (64, 128)
     groups: tuple[int, ...] = (1,)
     d_ff_ratios: tuple[float, float] = (2.0, 4.0)
@@ -62,18 +47,6 @@ class Family:
     def config(self) -> ModelConfig:
         """The member."""
         return load_config(self.member).config
-
-    @cached_property
-    def usual(self) -> Usual:
-        """The member's proportions."""
-        config = self.config
-        return Usual(
-            aspect=config.d_model / config.n_layers,
-            d_ff_ratio=config.d_expert / config.d_model,
-            d_head=config.d_head,
-            group=config.n_heads / config.n_kv_heads,
-            span=config.n_heads * config.d_head / config.d_model,
-        )
 
     def heads(self, d_model: int, d_head: int) -> tuple[int, ...]:
         """Return how many heads of ``d_head`` dimensions a model of a width may have; perhaps none."""
@@ -95,6 +68,7 @@ FAMILIES: dict[str, Family] = {
             member="base",
             title="The course's model: sinusoidal positions, LayerNorm, GELU",
             source="Vaswani et al. 2017, https://arxiv.org/abs/1706.03762",
+            members=members.COURSE,
             d_ff_ratios=(3.0, 5.0),
         ),
         Family(
@@ -102,6 +76,7 @@ FAMILIES: dict[str, Family] = {
             member="gpt2",
             title="GPT-2: learned positions, LayerNorm, GELU",
             source="Radford et al. 2019, https://huggingface.co/openai-community/gpt2",
+            members=members.GPT2,
             d_ff_ratios=(3.0, 5.0),
         ),
         Family(
@@ -109,14 +84,17 @@ FAMILIES: dict[str, Family] = {
             member="llama-3-8b",
             title="Llama 3: rotary positions, RMSNorm, SwiGLU, grouped queries",
             source="Grattafiori et al. 2024, https://arxiv.org/abs/2407.21783",
-            groups=(1, 4, 8, 16),
+            members=members.LLAMA,
+            groups=(1, 3, 4, 8, 16),
         ),
         Family(
             "qwen3",
             member="qwen3-0.6b",
             title="Qwen3: Llama's parts, norms on queries and keys, heads as wide as they like",
             source="Qwen Team 2025, https://arxiv.org/abs/2505.09388",
-            groups=(2, 4, 8),
+            members=members.QWEN3,
+            groups=(2, 4, 5, 8),
+            d_ff_ratios=(2.0, 5.0),
             spans=(1.0, 1.5, 2.0),
         ),
         Family(
@@ -124,6 +102,7 @@ FAMILIES: dict[str, Family] = {
             member="gemma-2-2b",
             title="Gemma 2: norms on both sides, GeGLU, a window of 4,096 in every second layer, soft caps",
             source="Gemma Team 2024, https://arxiv.org/abs/2408.00118",
+            members=members.GEMMA2,
             d_heads=(64, 128, 256),
             groups=(2, 4),
             d_ff_ratios=(2.0, 8.0),
@@ -134,13 +113,15 @@ FAMILIES: dict[str, Family] = {
             member="mixtral-8x7b",
             title="Mixtral: Mistral's parts, 8 experts a layer, 2 for each token",
             source="Jiang et al. 2024, https://arxiv.org/abs/2401.04088",
-            groups=(1, 4, 8),
+            members=members.MIXTRAL,
+            groups=(1, 4, 6, 8),
         ),
         Family(
             "qwen3-moe",
             member="qwen3-30b-a3b",
             title="Qwen3 with 128 small experts a layer, 8 for each token",
             source="Qwen Team 2025, https://arxiv.org/abs/2505.09388",
+            members=members.QWEN3_MOE,
             groups=(4, 8, 16),
             d_ff_ratios=(0.25, 0.5),
             spans=(1.0, 1.5, 2.0),

@@ -7,15 +7,16 @@ from math import log2
 from typing import NamedTuple
 
 from tinylm_cli.analysis.design.closed_form import Value
-from tinylm_cli.analysis.design.families import Usual
+from tinylm_cli.analysis.design.families import Family
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS
+from tinylm_cli.analysis.design.members import proportions, usual
 from tinylm_cli.analysis.design.space import Shape, Space
 
 CLOSE = 0.01
 """The step in which distances from what was wanted are told apart: a hundredth of a size decides nothing."""
 
 TILE = 128
-"""Sizes that are multiples of it fill the tiles of a matrix product.
+"""What the sizes of matrix products are rounded up to: a tile that is not full takes as long as one that is.
 
 References:
     NVIDIA 2023, Matrix Multiplication Background User's Guide, "Tile Quantization"
@@ -28,7 +29,7 @@ class Candidate(NamedTuple):
     Attributes:
         shape: Its sizes but for depth.
         n_layers: Its depth.
-        figures: Those that ranking and the front need, by name.
+        figures: Those that ranking and the front need, by name, ``total_params`` among them.
         error: The distance from what was wanted, signed, as a share of it.
     """
 
@@ -38,15 +39,15 @@ class Candidate(NamedTuple):
     error: float
 
 
-def ranked(candidates: Iterable[Candidate], usual: Usual) -> list[Candidate]:
+def ranked(candidates: Iterable[Candidate], family: Family) -> list[Candidate]:
     """Return candidates in order.
 
-    First by whole hundredths that they are from what was wanted; then by what hardware would mind, a d_model or a d_ff
-    that is no multiple of 128, and an odd number of heads of keys and values, which two GPUs cannot share (Shoeybi et
-    al. 2019, https://arxiv.org/abs/1909.08053); then by how far their proportions are from the family's, in factors of
-    two added up; then by the distance itself.
+    First by whole hundredths that they are from what was wanted, so that within one all are equal. Then by factors of
+    two added up: how far their proportions are from those usual in the family at their size, and what hardware wastes,
+    where a d_model or a d_ff is rounded up to a multiple of 128, and heads of keys and values to an even number, as two
+    GPUs cannot share an odd one (Shoeybi et al. 2019, https://arxiv.org/abs/1909.08053). Then by the distance itself.
     """
-    return sorted(candidates, key=lambda each: _key(each, usual))
+    return sorted(candidates, key=lambda each: _key(each, family))
 
 
 def measures_of_front(space: Space) -> tuple[str, ...]:
@@ -76,20 +77,14 @@ def of_front(candidate: Candidate, over: Sequence[str]) -> tuple[Value, ...]:
     return tuple(candidate.figures[name] for name in over)
 
 
-def _key(candidate: Candidate, usual: Usual) -> tuple[object, ...]:
-    shape, distance = candidate.shape, abs(candidate.error)
-    minded = sum(size % TILE != 0 for size in (shape.d_model, shape.d_ff)) + shape.n_kv_heads % 2
-    return int(distance / CLOSE), minded, _strangeness(candidate, usual), distance, candidate.n_layers, shape
+def _key(candidate: Candidate, family: Family) -> tuple[object, ...]:
+    shape, n_layers, distance = candidate.shape, candidate.n_layers, abs(candidate.error)
+    own = proportions(shape.d_model, n_layers, shape.n_heads, shape.n_kv_heads, shape.d_head, shape.d_ff)
+    strange = own.distance(usual(family.members, candidate.figures["total_params"]))
+    wasted = _rounded_up(shape.d_model, TILE) + _rounded_up(shape.d_ff, TILE) + _rounded_up(shape.n_kv_heads, 2)
+    return int(distance / CLOSE), round(strange + wasted, 9), distance, n_layers, shape
 
 
-def _strangeness(candidate: Candidate, usual: Usual) -> float:
-    """Return how far a model's proportions are from the usual ones, in factors of two."""
-    shape = candidate.shape
-    proportions = (
-        (shape.d_model / candidate.n_layers, usual.aspect),
-        (shape.d_ff / shape.d_model, usual.d_ff_ratio),
-        (shape.d_head, usual.d_head),
-        (shape.n_heads / shape.n_kv_heads, usual.group),
-        (shape.n_heads * shape.d_head / shape.d_model, usual.span),
-    )
-    return round(sum(abs(log2(is_ / expected)) for is_, expected in proportions), 9)
+def _rounded_up(size: int, step: int) -> float:
+    """Return how much larger a size becomes as a multiple of ``step``, in factors of two."""
+    return log2(-(-size // step) * step / size)

@@ -117,7 +117,8 @@ def _found(report: DesignReport) -> Iterator[Block]:
     rows = tuple(_row(each, report) for each in report.designs)
     yield Table(_COLUMNS, rows, name="designs", caption="Designs")
     yield Note(
-        "First what is nearest in whole percents; then sizes that hardware likes; then the proportions of the family.",
+        "Nearest first, where all within 1% count as equal; then by the proportions usual at that size and what"
+        " hardware wastes.",
         "muted",
     )
     speed = "reading" if report.accelerator is None else "time to decode"

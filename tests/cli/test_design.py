@@ -123,6 +123,66 @@ def test_pick_writes_another(here: Here) -> None:
         assert load_config("picked.yaml").config == wanted
 
 
+def test_a_config_is_replaced_only_with_force(here: Here, folder: Path) -> None:
+    words = ("design", "--params", "125M", "-o", "mine.yaml")
+    assert here(*words).code == 0
+    first = (folder / "mine.yaml").read_text(encoding="utf-8")
+    again = here(*words, "--pick", "2")
+    assert (again.code, again.out) == (2, "")
+    assert "mine.yaml exists" in again.err
+    assert "add --force to replace it" in " ".join(again.err.split())
+    assert (folder / "mine.yaml").read_text(encoding="utf-8") == first
+    assert here(*words, "--pick", "2", "--force").code == 0
+    assert (folder / "mine.yaml").read_text(encoding="utf-8") != first
+    for _ in range(2):  # a report is what it is, and replaced as everywhere
+        assert here("design", "--params", "125M", "-f", "json", "-o", "report.json").code == 0
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+@pytest.mark.parametrize(
+    ("words", "heading"),
+    [
+        ("--params 8B --max-kv-bytes 1GiB", "KV cache"),
+        ("--max-weights-bytes 15GB", "weights"),
+        ("--max-serve-bytes 15GB", "to serve"),
+        ("--max-train-bytes-per-gpu 80GB", "to train"),
+        ("--params 8B --max-flops-per-token 18G", "FLOPs a token"),
+        ("--max-kv-bytes 1GiB --max-weights-bytes 15GB", "KV cache"),
+        ("--gpu l4 --for serving --min-decode-tokens-per-second 20", "decodes"),
+    ],
+)
+def test_what_is_aimed_at_is_shown(words: str, heading: str, columns: int, here: Here) -> None:
+    shown = here("design", "--family", "llama", *words.split(), "--front", "--top", "3", columns=columns).out
+    assert re.search(rf"^ *#  .*{heading}", shown, re.MULTILINE)
+    assert len(re.findall(r"^ *\d+  ✓  \d+ × \d+", shown, re.MULTILINE)) == 3
+    assert "marked ✓" in shown
+
+
+def test_a_mark_is_spoken_of_only_where_it_is_seen(here: Here) -> None:
+    marked = {count: here("design", "--params", "125M", "--top", count).out for count in ("3", "213")}
+    assert "✓" not in marked["3"]
+    assert "On the front, listed by --front: 13" in marked["3"]
+    assert "On the front, marked ✓ and listed by" in marked["213"]
+    assert marked["213"].count("✓") == 1 + 13
+
+
+@pytest.mark.parametrize(
+    ("words", "echoed"),
+    [
+        ("--max-weights-bytes 15GB", "at most 15 GB of weights"),
+        ("--max-weights-bytes 1.5GiB", "at most 1.5 GiB of weights"),
+        ("--max-weights-bytes 123456789", "at most 123,456,789 B of weights"),
+        ("--max-flops-per-token 2.5e9", "at most 2.5 GFLOP a token"),
+        ("--params 1e9", "1B parameters ± 2%"),
+        ("--params 1000T", "1000T parameters ± 2%"),
+        ("--params 125M --tolerance 5%", "125M parameters ± 5%"),
+        ("--params 124439808", "124,439,808 parameters ± 2%"),
+    ],
+)
+def test_a_limit_is_echoed_as_it_is_typed(words: str, echoed: str, here: Here) -> None:
+    assert f"course: {echoed}" in " ".join(here("design", *words.split(), "--top", "1").out.split())
+
+
 def test_the_size_asked_for_is_the_vocabulary_length_and_head(here: Here) -> None:
     words = ["--vocab-size", "777", "--max-len", "99", "--no-tie", "--params", "50M", "--family", "gpt2", "--pick", "1"]
     Path("mine.yaml").write_text(here("design", *words).out, encoding="utf-8")
@@ -182,12 +242,21 @@ def test_nothing_found_fails_and_writes_nothing(here: Here, folder: Path) -> Non
     [
         ("", "there is nothing to aim at"),
         ("--params 1M --family llamma", "did you mean llama?"),
-        ("--params 1M --tolerance 2", "--tolerance 2"),
+        ("--params 1M --tolerance 2", "--tolerance 2: expected a number from 0 to 1"),
+        ("--params 1M --tolerance 101%", "--tolerance 101%: expected a number from 0 to 1"),
         ("--params 1M --tolerance nan", "--tolerance nan: expected a number from 0 to 1"),
         ("--params 125M --pick 5000", "--pick 5000: there is no such rank"),
         ("--params 125M --hardware mine.yaml", "--hardware is about a GPU"),
         ("--params 125M --for serving", "--for is about a GPU"),
         ("--params 125M --min-decode-tokens-per-second 5", "--min-decode-tokens-per-second is about a GPU"),
+        ("--params 125M --utilisation 0.4", "--utilisation is about a GPU"),
+        ("--params 125M --figure kv_cache_bytes", "--figure is what --vary draws"),
+        ("--params 125M --pick 3 -f csv", "--pick writes a design as YAML, and --format asks for a report"),
+        ("--params 125M --pick 3 -f markdown -o out.md", "--pick writes a design as YAML"),
+        ("--params 125M --force", "--force lets -o replace a config, and none is written"),
+        ("--params 125M -f csv -o out.csv --force", "--force lets -o replace a config, and none is written"),
+        ("--params 125M --pick 8 --front", "--pick 8: another beats that one, and --front leaves it out"),
+        ("--params 125M --pick 214 --front", "there is no such rank among the 213 designs found"),
         ("--gpu l4 --min-decode-tokens-per-second 0", "expected more than 0"),
         ("--gpu l4 --min-decode-tokens-per-second nan", "expected more than 0"),
         ("--gpu l4 --optimizer adamw_8bit", "its memory grows unevenly"),
@@ -199,7 +268,11 @@ def test_nothing_found_fails_and_writes_nothing(here: Here, folder: Path) -> Non
         ("--vary n_layers=4", "--vary needs a --config"),
         ("--config - --vary n_layers=4", "--vary reads its config many times"),
         ("--config small --vary n_layers=4 --params 1M", "--vary has no targets"),
-        ("--config small --vary n_layers=4 --family llama", "--vary has no targets"),
+        ("--config small --vary n_layers=4 --family llama", "--vary has no targets, and no use for --family"),
+        ("--config small --vary n_layers=4 --family course", "--vary has no targets, and no use for --family"),
+        ("--config small --vary n_layers=4 --top 1 --tolerance 0.5", "no use for --tolerance, --top"),
+        ("--config small --vary n_layers=4 --utilisation 0.4", "no use for --utilisation"),
+        ("--config small --vary n_layers=4 --set n_layers=5", "--set n_layers=5 has no effect: --vary sets n_layers"),
         ("--config absent --vary n_layers=4", "no preset or file is called absent"),
     ],
 )
@@ -271,6 +344,19 @@ class TestVary:
     def test_the_figure_to_draw(self, here: Here) -> None:
         drawn = here("design", "--config", "small", "--vary", "n_layers=4,8", "--figure", "kv_cache_bytes").out
         assert re.search(r"4 +4.00 MiB +█{10}\n +8 +8.00 MiB +█{20}\n", drawn)
+
+    def test_a_program_is_told_the_figure_and_its_unit(self, here: Here) -> None:
+        words = ("design", "--config", "small", "--vary", "n_layers=4,8", "--format", "json")
+        for figure_, unit in (("kv_cache_bytes", "bytes"), ("decode_flops_per_token", "flops")):
+            report = json.loads(here(*words, "--figure", figure_).out)
+            assert (report["figure"], report["unit"]) == (figure_, unit)
+        assert json.loads(here(*words).out)["figure"] == "total_params"
+
+    def test_it_fails_where_nothing_is_a_config(self, here: Here) -> None:
+        result = here("design", "--config", "small", "--vary", "n_layers=1.5,x")
+        assert result.code == 1
+        assert result.out.count("invalid") >= 2
+        assert here("design", "--config", "small", "--vary", "n_layers=1.5,2").code == 0
 
     def test_a_wrong_config_is_diagnosed(self, here: Here) -> None:
         result = here("design", "--config", "small", "--set", "n_heads=7", "--vary", "n_layers=4,8")

@@ -151,10 +151,10 @@ def test_plain_digits_are_themselves(kind: AmountKind, amount: int) -> None:
     ("text", "value"),
     [("1e21", 10**21), ("2.5e9", 2_500_000_000), ("3.8e+25", 38 * 10**24), ("123456.5e1", 1_234_565), ("1e0", 1)],
 )
-def test_operations_may_have_an_exponent(text: str, value: int) -> None:
-    assert parse_amount(text, "flops", most=MAX_COMPUTE) == value
-    with pytest.raises(ValueError, match="expected a count"):
-        parse_amount(text, "count")
+def test_what_is_no_size_may_have_an_exponent(text: str, value: int) -> None:
+    assert parse_amount(text, "flops", most=MAX_COMPUTE) == parse_amount(text, "count", most=MAX_COMPUTE) == value
+    with pytest.raises(ValueError, match="expected a size"):
+        parse_amount(text, "size")
 
 
 @given(st.integers(1, MAX_COMPUTE))

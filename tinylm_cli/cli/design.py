@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+
+import typer
 
 from tinylm_cli.cli.conditions import (
     BatchSizeOption,
@@ -21,6 +24,7 @@ from tinylm_cli.cli.design_options import (
     Family,
     FamilyOption,
     FigureOption,
+    ForceOption,
     FrontOption,
     GpuOption,
     HardwareOption,
@@ -45,21 +49,28 @@ from tinylm_cli.cli.design_options import (
     VaryOption,
     VocabSizeOption,
     require_effect,
+    require_varied,
+    typed,
 )
-from tinylm_cli.cli.designed import OPTIONS, designed_outcome
+from tinylm_cli.cli.designed import designed_outcome, is_config
 from tinylm_cli.cli.gathered import Gathered
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, TableOption
 from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.cli.vary import varied_outcome
 from tinylm_cli.config.source import option_span
 from tinylm_cli.errors import Label, UsageError
+from tinylm_cli.reports.design import AIMS
 
 if TYPE_CHECKING:
+    from tinylm_cli.analysis.design.analyse import Plan
+    from tinylm_cli.analysis.design.goals import Goal
+    from tinylm_cli.analysis.design.space import Space
     from tinylm_cli.config.amounts import AmountKind
     from tinylm_cli.config.hardware import Accelerator
 
 
 def design(
+    context: typer.Context,
     params: ParamsOption = None,
     active_params: ActiveParamsOption = None,
     compute: ComputeOption = None,
@@ -82,9 +93,10 @@ def design(
     top: TopOption = 10,
     front: FrontOption = False,
     pick: PickOption = None,
+    force: ForceOption = False,
     config: VaryConfigOption = None,
     vary: VaryOption = None,
-    figure: FigureOption = "total_params",
+    figure: FigureOption = None,
     batch_size: BatchSizeOption = 1,
     seq_len: SeqLenOption = None,
     dtype: StorageOption = Storage.bfloat16,
@@ -99,8 +111,8 @@ def design(
 
     Searches every shape of a stated grid, none left out, for those near a number of parameters and within limits; with
     limits alone, for the largest within them; with --gpu, for those that fit there. With -o or --pick, one of them is
-    written as a config instead of the table. Exits with 1 where there is none, and says what is in the way.
-    docs/design.md explains grid and ranking.
+    written as a config instead of the table; an existing file is left alone without --force. Exits with 1 where there
+    is none, and says what is in the way. docs/design.md explains grid and ranking.
 
     With --vary, shows what one field or two of an existing config do to its figures.
 
@@ -115,65 +127,89 @@ def design(
     from tinylm_cli.analysis.figures import Conditions
 
     given = Conditions(batch_size, seq_len, dtype.value, optimizer, recompute)
-    amounts = {
-        "total_params": params,
-        "active_params": active_params,
-        "forward_flops_per_token": max_flops_per_token,
-        "kv_cache_bytes": max_kv_bytes,
-        "weights_bytes": max_weights_bytes,
-        "train_bytes_per_gpu": max_train_bytes_per_gpu,
-        "serve_bytes": max_serve_bytes,
-    }
-    aims = (*amounts.values(), min_decode_tokens_per_second, compute, gpu)
     if vary or config is not None:
-        shaped = (pick, vocab_size, max_len, tie, budget_tokens, purpose, hardware)
-        if any(each is not None for each in (*aims, *shaped)) or front or family is not Family.course:
-            raise UsageError("--vary has no targets", help="leave out either --vary or what a design should meet")
+        require_varied(typed(context))
         return varied_outcome(config, vary or [], set_ or [], figure, given, format_, output)._replace(table=table)
-    if set_:
-        raise UsageError("--set changes a --config that is varied", help="write a design with -o, and change that")
-    if all(aim is None for aim in aims):
-        raise UsageError("there is nothing to aim at", help="for example tinylm design --params 125M")
-    sized = params is not None or active_params is not None
-    require_effect(compute, budget_tokens, sized, gpu, hardware, purpose, min_decode_tokens_per_second, optimizer)
+    require_effect(typed(context), as_config=is_config(pick, format_, output))
+    if optimizer == "adamw_8bit":
+        raise UsageError(
+            "--optimizer adamw_8bit keeps small tensors in another way, so that its memory grows unevenly",
+            help="search with another; then tinylm estimate --optimizer adamw_8bit tells what one takes",
+        )
 
-    from tinylm_cli.analysis.design.analyse import Plan, analyse_design
+    from tinylm_cli.analysis.design.analyse import analyse_design
     from tinylm_cli.analysis.design.families import FAMILIES
-    from tinylm_cli.analysis.design.goals import Goal, compute_budget, compute_goal, memory_goal
     from tinylm_cli.analysis.design.space import Space
 
     template = FAMILIES[family.value]
     member = template.config
     length = max_len or member.max_len
+    sizes = (params, active_params)
+    limits = (max_flops_per_token, max_kv_bytes, max_weights_bytes, max_train_bytes_per_gpu, max_serve_bytes)
     mistakes = Gathered()
-    wanted = {
-        name: mistakes.read(read_amount, OPTIONS[name], written, _kind(name))
-        for name, written in amounts.items()
-        if written is not None
-    }
+    wanted = mistakes.read(_amounts, (*sizes, *limits))
     spent = mistakes.read(_compute, compute, budget_tokens)
     mistakes.read(_require_length, seq_len, family, max_len, length)
     accelerator = mistakes.read(_accelerator, gpu, hardware, dtype)
     mistakes.settle()
+    assert wanted is not None, "else there were mistakes"
 
     tied = member.tie_weights if tie is None else tie
     space = Space(template, vocab_size or member.vocab_size, length, tied, given, accelerator=accelerator)
-    goals = [
-        Goal(name, each, tolerance if name in ("total_params", "active_params") else None)
-        for name, each in (*wanted.items(), ("decode_tokens_per_second", min_decode_tokens_per_second))
-        if each is not None
-    ]
-    plan = Plan(utilisation=utilisation)
+    to_fit = None if accelerator is None else purpose or Purpose.training
+    goals, plan = _goals(space, wanted, min_decode_tokens_per_second, tolerance, spent, to_fit, utilisation)
+    report = analyse_design(space, goals, top=max(top, pick or 1), tolerance=tolerance, front_only=front, plan=plan)
+    outcome = designed_outcome(report, pick, hardware, format_, output, front_only=front, force=force)
+    return outcome._replace(table=table)
+
+
+def _goals(
+    space: Space,
+    wanted: Mapping[str, int],
+    speed: float | None,
+    tolerance: float,
+    spent: tuple[int, int | None] | None,
+    to_fit: Purpose | None,
+    utilisation: float,
+) -> tuple[list[Goal], Plan]:
+    """Return what is asked of a model's figures, and what the model is for.
+
+    Args:
+        space: What is searched.
+        wanted: What was asked for of each figure.
+        speed: The least that decoding should reach.
+        tolerance: How far from a size a model may be.
+        spent: Operations of a training and, where they are given, its tokens.
+        to_fit: What has to fit in the memory of the space's GPU, if it has one.
+        utilisation: Share of the GPU's peak that training reaches.
+    """
+    from tinylm_cli.analysis.design.analyse import Plan
+    from tinylm_cli.analysis.design.goals import DECODE_RATE, Goal, compute_budget, compute_goal, memory_goal
+
+    near = ("total_params", "active_params")
+    goals = [Goal(name, each, tolerance if name in near else None) for name, each in wanted.items()]
+    budget = None
+    if speed is not None:
+        goals.append(Goal(DECODE_RATE, speed))
     if spent is not None:
         budget = compute_budget(*spent)
-        plan = plan._replace(compute=budget)
-        goals.append(compute_goal(budget, template, tolerance))
-    if accelerator is not None:
-        to_fit = purpose or Purpose.training
-        plan = plan._replace(purpose=to_fit.value)
-        goals.append(memory_goal(accelerator, to_fit.value))
-    report = analyse_design(space, goals, top=max(top, pick or 1), tolerance=tolerance, front_only=front, plan=plan)
-    return designed_outcome(report, pick, hardware, format_, output)._replace(table=table)
+        goals.append(compute_goal(budget, space.family, tolerance))
+    if space.accelerator is not None and to_fit is not None:
+        goals.append(memory_goal(space.accelerator, to_fit.value))
+    return goals, Plan(None if to_fit is None else to_fit.value, utilisation, budget)
+
+
+def _amounts(written: Sequence[str | None]) -> dict[str, int]:
+    """Return the amounts that were asked for, by figure; ``written`` are those of ``AIMS`` in order, but for speed."""
+    mistakes = Gathered()
+    pairs = zip(AIMS.items(), written, strict=False)
+    found = {
+        name: mistakes.read(read_amount, asked.option, amount, _kind(name))
+        for (name, asked), amount in pairs
+        if amount is not None
+    }
+    mistakes.settle()
+    return {name: amount for name, amount in found.items() if amount is not None}
 
 
 def _kind(name: str) -> AmountKind:

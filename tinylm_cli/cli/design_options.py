@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 from tinylm_cli.cli.options import complete_config, complete_set, number
 from tinylm_cli.config.amounts import AmountKind
 from tinylm_cli.errors import UsageError
+from tinylm_cli.reports.design import AIMS
 from tinylm_cli.reports.memory import Optimizer, Recompute
 
 TOLERANCE = 0.02
@@ -137,44 +139,77 @@ VaryOption = Annotated[
         autocompletion=complete_set, show_default=False,
     ),
 ]  # fmt: skip
-FigureOption = Annotated[str, typer.Option(metavar="NAME", help="The figure that --vary draws.")]
+FigureOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The figure that --vary draws.  [default: total_params]")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Let -o replace a config.")]
+
+_VARIED = frozenset(
+    {
+        *("config", "vary", "set_", "figure", "batch_size", "seq_len", "dtype", "optimizer", "recompute"),
+        *("format_", "table", "output"),
+    }
+)
+"""The parameters that ``--vary`` reads."""
+
+_OF_GPU = ("hardware", "purpose", "min_decode_tokens_per_second", "utilisation")
+"""The parameters that say nothing without a GPU."""
+
+_AIMING = frozenset(asked.option.removeprefix("--").replace("-", "_") for asked in AIMS.values()) | {"compute", "gpu"}
+"""The parameters that a design can be made of."""
 
 
-def require_effect(
-    compute: str | None,
-    budget_tokens: str | None,
-    sized: bool,
-    gpu: str | None,
-    hardware: str | None,
-    purpose: Purpose | None,
-    speed: float | None,
-    optimizer: Optimizer,
-) -> None:
-    """Refuse options that say nothing without another, or that say two things.
+def typed(context: typer.Context) -> dict[str, str]:
+    """Return the options that stand on the command line, each by the name of its parameter."""
+    found = {}
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            found[parameter.name or ""] = parameter.opts[0]
+    return found
+
+
+def require_varied(asked: Mapping[str, str]) -> None:
+    """Refuse options that say nothing where fields are varied.
 
     Args:
-        compute: ``--compute``.
-        budget_tokens: ``--budget-tokens``.
-        sized: Whether the size is given, by ``--params`` or ``--active-params``.
-        gpu: ``--gpu``.
-        hardware: ``--hardware``.
-        purpose: ``--for``.
-        speed: ``--min-decode-tokens-per-second``.
-        optimizer: ``--optimizer``.
+        asked: What :func:`typed` found.
 
     Raises:
         UsageError: If there are any.
     """
-    about_gpu = {"--hardware": hardware, "--for": purpose, "--min-decode-tokens-per-second": speed}
-    for option, value in about_gpu.items():
-        if value is not None and gpu is None:
-            raise UsageError(f"{option} is about a GPU", help="name it, for example with --gpu rtx-4090")
-    if budget_tokens is not None and compute is None:
-        raise UsageError("--budget-tokens are what --compute is spent on", help="say how much, such as --compute 1e21")
-    if compute is not None and sized:
-        raise UsageError("--compute finds the size of the model, and the size is given", help="leave out one of them")
-    if optimizer == "adamw_8bit":
+    idle = [option for name, option in asked.items() if name not in _VARIED]
+    if idle:
         raise UsageError(
-            "--optimizer adamw_8bit keeps small tensors in another way, so that its memory grows unevenly",
-            help="search with another; then tinylm estimate --optimizer adamw_8bit tells what one takes",
+            f"--vary has no targets, and no use for {', '.join(idle)}",
+            help="leave out either --vary or what a design should meet",
         )
+
+
+def require_effect(asked: Mapping[str, str], *, as_config: bool) -> None:
+    """Refuse options that say nothing without another, or that say two things.
+
+    Args:
+        asked: What :func:`typed` found.
+        as_config: Whether a config is written, and not the table.
+
+    Raises:
+        UsageError: If there are any.
+    """
+    if "set_" in asked:
+        raise UsageError("--set changes a --config that is varied", help="write a design with -o, and change that")
+    if "figure" in asked:
+        raise UsageError("--figure is what --vary draws", help="leave it out: every design has all figures in JSON")
+    if not asked.keys() & _AIMING:
+        raise UsageError("there is nothing to aim at", help="for example tinylm design --params 125M")
+    for name in _OF_GPU:
+        if name in asked and "gpu" not in asked:
+            raise UsageError(f"{asked[name]} is about a GPU", help="name it, for example with --gpu rtx-4090")
+    if "budget_tokens" in asked and "compute" not in asked:
+        raise UsageError("--budget-tokens are what --compute is spent on", help="say how much, such as --compute 1e21")
+    if "compute" in asked and asked.keys() & {"params", "active_params"}:
+        raise UsageError("--compute finds the size of the model, and the size is given", help="leave out one of them")
+    if "pick" in asked and not as_config:
+        raise UsageError("--pick writes a design as YAML, and --format asks for a report", help="leave out one of them")
+    if "force" in asked and not (as_config and "output" in asked):
+        raise UsageError("--force lets -o replace a config, and none is written", help="name it, such as -o mine.yaml")

@@ -15,37 +15,53 @@ from tinylm_cli.errors import AnalysisError, ExitCode, UsageError
 if TYPE_CHECKING:
     from tinylm_cli.reports.design import Aim, Design, DesignReport
 
-OPTIONS = {
-    "total_params": "--params",
-    "active_params": "--active-params",
-    "forward_flops_per_token": "--max-flops-per-token",
-    "kv_cache_bytes": "--max-kv-bytes",
-    "weights_bytes": "--max-weights-bytes",
-    "train_bytes_per_gpu": "--max-train-bytes-per-gpu",
-    "serve_bytes": "--max-serve-bytes",
-    "decode_tokens_per_second": "--min-decode-tokens-per-second",
-}
-"""The option that aims at each figure."""
+
+def is_config(pick: int | None, format_: Format, output: Path | None) -> bool:
+    """Return whether one of the designs is written as a config, and not the table."""
+    return format_ is Format.text and (pick is not None or output is not None)
 
 
 def designed_outcome(
-    report: DesignReport, pick: int | None, hardware: str | None, format_: Format, output: Path | None
+    report: DesignReport,
+    pick: int | None,
+    hardware: str | None,
+    format_: Format,
+    output: Path | None,
+    *,
+    front_only: bool,
+    force: bool,
 ) -> Outcome:
-    """Return the table; or, where one of the designs is asked for, that one as YAML."""
-    from tinylm_cli.render.views.design import design_view, obstacle_sentence
+    """Return the table; or, where one of the designs is asked for, that one as YAML.
 
-    as_config = format_ is Format.text and (pick is not None or output is not None)
+    Args:
+        report: What was found.
+        pick: The rank of the one to write.
+        hardware: The file in which the GPU is described.
+        format_: How to write it.
+        output: Where to.
+        front_only: Whether the report leaves out those that another beats.
+        force: Whether a config may replace a file.
+
+    Raises:
+        AnalysisError: If a config is asked for, and none was found.
+        UsageError: If there is no such rank.
+    """
+    from tinylm_cli.render.views.aims import obstacles_words
+    from tinylm_cli.render.views.design import design_view
+
+    as_config = is_config(pick, format_, output)
     if not report.designs:
         if as_config:
-            sentences = " ".join(map(obstacle_sentence, report.obstacles, [report] * len(report.obstacles)))
-            raise AnalysisError(f"no {report.family} of the grid meets all of this", help=sentences)
+            words = " ".join(obstacles_words(report))
+            raise AnalysisError(f"no {report.family} of the grid meets all of this", help=words)
         return Outcome(report, lambda: design_view(report), format_, output, exit_code=ExitCode.FAILED)
     if not as_config:
         again = f"tinylm design {_words(report, hardware)} --output {report.family}.yaml"
         return Outcome(report, lambda: design_view(report), format_, output, next_step=again)
     named = output is not None and output != STDOUT
     return Outcome(
-        report, lambda: design_view(report), format_, output, document=_yaml(report, _picked(report, pick), hardware),
+        report, lambda: design_view(report), format_, output, overwrite=force,
+        document=_yaml(report, _picked(report, pick, front_only=front_only), hardware),
         next_step=follow_up("build", same_model(str(output), None), "--meta") if named else "",
     )  # fmt: skip
 
@@ -54,9 +70,10 @@ def _words(report: DesignReport, hardware: str | None) -> str:
     """Return the options that make the same search, however they were typed."""
     from tinylm_cli.analysis.design.families import FAMILIES
     from tinylm_cli.analysis.roofline import TYPICAL_UTILISATION
+    from tinylm_cli.reports.design import AIMS
 
     member = FAMILIES[report.family].config
-    words = [f"{OPTIONS[aim.figure]} {_typed(aim)}" for aim in report.aims if aim.origin == "asked"]
+    words = [f"{AIMS[aim.figure].option} {_typed(aim)}" for aim in report.aims if aim.origin == "asked"]
     if report.compute is not None:
         words.append(f"--compute {scientific(report.compute.compute_flops)}")
         if report.compute.budget_tokens is not None:
@@ -92,13 +109,16 @@ def _typed(aim: Aim) -> str:
     return stated(int(aim.wanted), AMOUNT_KINDS[aim.unit]).replace(",", "")
 
 
-def _picked(report: DesignReport, pick: int | None) -> Design:
+def _picked(report: DesignReport, pick: int | None, *, front_only: bool) -> Design:
     """Return the design to write: that of a rank, or the first shown."""
     found = next((each for each in report.designs if pick is None or each.rank == pick), None)
-    if found is None:
-        few = ", ".join(str(each.rank) for each in report.designs[:5])
-        raise UsageError(f"--pick {pick}: there is no such rank among the designs found", help=f"for example {few}")
-    return found
+    if found is not None:
+        return found
+    assert pick is not None, "the first is always there"
+    few = f"for example {', '.join(str(each.rank) for each in report.designs[:5])}"
+    if front_only and pick <= report.matches:
+        raise UsageError(f"--pick {pick}: another beats that one, and --front leaves it out", help=few)
+    raise UsageError(f"--pick {pick}: there is no such rank among the {report.matches:,} designs found", help=few)
 
 
 def _yaml(report: DesignReport, chosen: Design, hardware: str | None) -> str:

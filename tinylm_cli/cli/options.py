@@ -66,13 +66,15 @@ def number(option: str, *, least: float, most: float | None = None, example: str
     Args:
         option: Its name.
         least: The smallest that it takes.
-        most: The greatest; None for any that is finite.
+        most: The greatest; None for any that is finite. Where it is 1 the number is a share, and may be in percent.
         example: One that it takes.
     """
 
-    def parse(written: str) -> float:
+    def parse(written: str | float) -> float:
+        text = str(written)  # a default is a number already
+        percent = most == 1 and text.endswith("%")
         try:
-            value = float(written)
+            value = float(f"{float(text[:-1]) / 100:.15g}" if percent else text)
         except ValueError:
             value = math.nan
         if not least <= value <= (sys.float_info.max if most is None else most):

@@ -50,6 +50,7 @@ class Outcome(NamedTuple):
         document: Text that stands for the whole output in text format, for commands whose output is a file's content.
         next_step: The command a person would want next; may be empty.
         table: The one table to write, by name; None for all that the format has room for.
+        overwrite: Whether the file may be replaced.
     """
 
     report: object
@@ -60,6 +61,7 @@ class Outcome(NamedTuple):
     document: str | None = None
     next_step: str = ""
     table: str | None = None
+    overwrite: bool = True
 
 
 class StreamError(OSError):
@@ -86,7 +88,7 @@ def emit(outcome: Outcome) -> ExitCode:
     """Write an outcome where it belongs, and the next step on standard error.
 
     Raises:
-        OutputError: If the file cannot be written; what it held before is untouched.
+        OutputError: If the file cannot be written, or may not be replaced; what it held before is untouched.
         UsageError: If the view has no table of the name that is asked for.
     """
     if outcome.output == STDOUT:
@@ -101,7 +103,7 @@ def emit(outcome: Outcome) -> ExitCode:
         view = outcome.view()
         text = _lowered(view if outcome.table is None else _one_table(view, outcome.table), outcome)
     if outcome.output is not None:
-        write_file(outcome.output, text)
+        write_file(outcome.output, text, overwrite=outcome.overwrite)
         talk(f"wrote {outcome.output}")
     else:
         write_stdout(text)

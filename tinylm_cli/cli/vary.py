@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tinylm_cli.cli.conditions import fitting_length, require_figure
 from tinylm_cli.cli.gathered import Gathered
 from tinylm_cli.cli.outcome import Format, Outcome
-from tinylm_cli.errors import UsageError
+from tinylm_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from tinylm_cli.analysis.figures import Conditions
@@ -24,24 +24,24 @@ def varied_outcome(
     config: str | None,
     vary: list[str],
     overrides: list[str],
-    figure: str,
+    figure: str | None,
     given: Conditions,
     format_: Format,
     output: Path | None,
 ) -> Outcome:
-    """Return what values of one field or two do to the figures of a config.
+    """Return what values of one field or two do to the figures of a config; it fails where none makes a valid one.
 
     Args:
         config: Where it is read from.
         vary: What ``--vary`` was given.
         overrides: What is set before anything is varied.
-        figure: The figure that is drawn.
+        figure: The figure that is drawn; total_params when None.
         given: What figures assume.
         format_: How to write it.
         output: Where to.
 
     Raises:
-        UsageError: If there is nothing to vary.
+        UsageError: If there is nothing to vary, or a field is set too.
         ConfigError: If the config is wrong as it is, reads no such length, or there is no such figure.
     """
     from tinylm_cli.analysis.design.sweep import sweep
@@ -57,14 +57,18 @@ def varied_outcome(
     if config == "-":
         raise UsageError("--vary reads its config many times", help="name a file instead of standard input")
     varied = parse_vary(vary)
+    _require_unset(varied, overrides)
+    figure = figure or "total_params"
     mistakes = Gathered()
     loaded = mistakes.read(load_config, config, overrides)
     if loaded is not None and not any(each.field == "max_len" for each in varied):
         mistakes.read(fitting_length, loaded, given.seq_len)
     mistakes.read(require_figure, figure, FIGURES)
     mistakes.settle()
-    report = sweep(lambda values: load_config(config, [*overrides, *values]), varied, given)
-    return Outcome(report, lambda: sweep_view(report, figure), format_, output)
+    report = sweep(lambda values: load_config(config, [*overrides, *values]), varied, given, figure)
+    found = any(each.figures is not None for each in report.variants)
+    code = ExitCode.DONE if found else ExitCode.FAILED
+    return Outcome(report, lambda: sweep_view(report), format_, output, exit_code=code)
 
 
 def parse_vary(written: list[str]) -> tuple[Varied, ...]:
@@ -90,6 +94,14 @@ def parse_vary(written: list[str]) -> tuple[Varied, ...]:
             f"--vary makes {count:,} configs, and {MOST_VARIANTS:,} are the most", help="take larger steps"
         )
     return varied
+
+
+def _require_unset(varied: tuple[Varied, ...], overrides: list[str]) -> None:
+    """Refuse a value of a field that takes others."""
+    for override in overrides:
+        field = override.partition("=")[0].strip()
+        if any(each.field == field for each in varied):
+            raise UsageError(f"--set {override} has no effect: --vary sets {field}", help="leave out one of them")
 
 
 def _parse(written: str) -> tuple[str, tuple[str, ...]]:

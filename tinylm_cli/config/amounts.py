@@ -70,12 +70,12 @@ def read_amount(text: str, kind: AmountKind) -> int | float | None:
 def parse_amount(text: str, kind: AmountKind, *, most: int = MAX_AMOUNT) -> int:
     """Return an amount typed on a command line, with a unit or as plain digits, as a whole number.
 
-    Operations may have an exponent, ``2.5e9``.
+    Counts and operations may have an exponent, ``2.5e9``.
 
     Raises:
         ValueError: If it is none, is not above 0, or is above ``most``; says what was expected.
     """
-    power = _POWER.fullmatch(text) if kind == "flops" else None
+    power = _POWER.fullmatch(text) if kind != "size" else None
     amount: int | float | None
     if power is not None:
         whole, fraction, exponent = power[1], power[2] or "", int(power[3])

@@ -3,13 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from tinylm_cli.reports.figures import Unit
 from tinylm_cli.reports.memory import Optimizer, Recompute
 
 AimUnit = Literal["params", "bytes", "flops", "tokens_per_second"]
 Origin = Literal["asked", "gpu", "compute", "room"]
 Purpose = Literal["training", "serving"]
+
+
+class Asked(NamedTuple):
+    """How a figure is aimed at.
+
+    Attributes:
+        option: The option that asks for it.
+        words: What is said of it after its value.
+    """
+
+    option: str
+    words: str
+
+
+AIMS: dict[str, Asked] = {
+    "total_params": Asked("--params", "parameters"),
+    "active_params": Asked("--active-params", "active parameters"),
+    "forward_flops_per_token": Asked("--max-flops-per-token", "a token"),
+    "kv_cache_bytes": Asked("--max-kv-bytes", "of keys and values"),
+    "weights_bytes": Asked("--max-weights-bytes", "of weights"),
+    "train_bytes_per_gpu": Asked("--max-train-bytes-per-gpu", "to train"),
+    "serve_bytes": Asked("--max-serve-bytes", "to serve"),
+    "decode_tokens_per_second": Asked("--min-decode-tokens-per-second", "decoded"),
+}
+"""Every figure that can be aimed at."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +185,7 @@ class DesignReport:
         purpose: What has to fit there, or null.
         utilisation: Share of its peak that training reaches, or null.
         compute: What the training may compute, or null.
+        n_experts: Experts in each layer, of every candidate; null without, where every parameter is active.
         aims: What was asked for.
         axes: The grid.
         candidates: How many models the grid has.
@@ -184,6 +211,7 @@ class DesignReport:
     purpose: Purpose | None
     utilisation: float | None
     compute: ComputeBudget | None
+    n_experts: int | None
     aims: tuple[Aim, ...]
     axes: tuple[Axis, ...]
     candidates: int
@@ -233,6 +261,8 @@ class SweepReport:
         seq_len: Tokens in each; null for each variant's max_len.
         optimizer: What updates the weights in training.
         recompute: What its backward pass computes again.
+        figure: The figure that is looked at.
+        unit: What it counts.
         varied: The fields, and their values.
         variants: Every combination, the last field's values changing fastest.
     """
@@ -244,5 +274,7 @@ class SweepReport:
     seq_len: int | None
     optimizer: Optimizer
     recompute: Recompute
+    figure: str
+    unit: Unit
     varied: tuple[Varied, ...]
     variants: tuple[Variant, ...]

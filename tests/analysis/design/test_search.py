@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinylm_cli.analysis.design.families import FAMILIES
+from tinylm_cli.analysis.design.families import FAMILIES, Family
 from tinylm_cli.analysis.design.grid import GRID, Grid
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS, MEASURES, measured
 from tinylm_cli.analysis.design.search import Bound, search
@@ -44,7 +44,7 @@ def tried(family: str) -> dict[Model, dict[str, float]]:
         step = 128 if d_model < 384 else 512
         d_ffs = [n for n in range(step, 8 * d_model + 1, step) if _between(n / d_model, template.d_ff_ratios)]
         depths = [n for n in range(2, 13) if 32 <= d_model / n <= 128]
-        for n_heads in template.heads(d_model, d_head):
+        for n_heads in _heads(template, d_model / d_head):
             groups = [group for group in template.groups if n_heads % group == 0]
             for group, d_ff, n_layers in product(groups, d_ffs, depths):
                 shape = Shape(d_head, d_model, n_heads, n_heads // group, d_ff)
@@ -53,6 +53,17 @@ def tried(family: str) -> dict[Model, dict[str, float]]:
                 assert figures["total_params"] == total_params(tensor_table(config))
                 found[shape, n_layers] = figures
     return found
+
+
+def _heads(template: Family, fitting: float) -> list[int]:
+    """Return the numbers of heads a width may have, where ``fitting`` of them would span it."""
+    if not template.spans:
+        return [int(fitting)] if fitting.is_integer() else []
+    steps = range(1, 100)
+    nearest = [
+        min(steps, key=lambda k: (abs(span * fitting / template.heads_step - k), k % 2)) for span in template.spans
+    ]
+    return [template.heads_step * k for k in sorted(set(nearest))]
 
 
 def _between(value: float, bounds: tuple[float, float]) -> bool:

@@ -87,6 +87,7 @@ def analyse_design(
         purpose=plan.purpose,
         utilisation=None if accelerator is None else plan.utilisation,
         compute=plan.compute,
+        n_experts=space.family.config.feed_forward.n_experts,
         aims=tuple(aims),
         axes=tuple(axes(space.grid, space.family)),
         candidates=space.count(),

@@ -14,13 +14,14 @@ Load = Callable[[Sequence[str]], LoadedConfig]
 """Loads the config to vary, with overrides ``key=value`` on top."""
 
 
-def sweep(load: Load, varied: Sequence[Varied], given: Conditions) -> SweepReport:
+def sweep(load: Load, varied: Sequence[Varied], given: Conditions, figure: str = "total_params") -> SweepReport:
     """Return the figures of every combination of values; one that is no valid config says why instead.
 
     Args:
         load: Where the config comes from.
         varied: The fields and what each is set to.
         given: What figures assume.
+        figure: The one to look at, a key of ``FIGURES``.
 
     Raises:
         ConfigError: If the config is wrong as it is, before anything is varied.
@@ -34,6 +35,8 @@ def sweep(load: Load, varied: Sequence[Varied], given: Conditions) -> SweepRepor
         seq_len=given.seq_len,
         optimizer=given.optimizer,
         recompute=given.recompute,
+        figure=figure,
+        unit=FIGURES[figure].unit,
         varied=tuple(varied),
         variants=tuple(_variant(load, varied, values, given) for values in product(*(each.values for each in varied))),
     )

@@ -7,44 +7,37 @@ from collections.abc import Iterator
 from tinylm_cli.config.amounts import scientific
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table, View
-from tinylm_cli.render.units import compact, flops, integer, signed_percent, stated_count, three_digits, unseen
-from tinylm_cli.reports.design import Aim, Axis, ComputeBudget, Design, DesignReport, Obstacle, Sizes
-from tinylm_cli.reports.figures import Unit
-
-LIMITS = {
-    "total_params": "parameters",
-    "active_params": "active parameters",
-    "forward_flops_per_token": "a token",
-    "kv_cache_bytes": "of keys and values",
-    "weights_bytes": "of weights",
-    "train_bytes_per_gpu": "to train",
-    "serve_bytes": "to serve",
-    "decode_tokens_per_second": "decoded",
-}
-"""What is said of a figure after its value."""
+from tinylm_cli.render.units import compact, flops, integer, signed_percent, three_digits, unseen
+from tinylm_cli.render.views.aims import aims_words, obstacles_words
+from tinylm_cli.reports.design import AIMS, Aim, Axis, ComputeBudget, Design, DesignReport
 
 _SIZES = ("d_model", "n_layers", "n_heads", "n_kv_heads", "d_head")
 """Sizes that share columns on the screen, and have their own in CSV."""
 
 _COLUMNS = (
     Column("#", right=True, key="rank"),
+    Column("", key="on_front"),
     Column("d_model × layers", key=None),
-    Column("heads", right=True, keep=9, key=None),
+    Column("heads", right=True, keep=7, key=None),
     *(Column("", key=size) for size in _SIZES),
-    Column("d_ff", right=True, keep=9),
+    Column("d_ff", right=True, keep=7),
     Column("parameters", right=True, key="total_params"),
     Column("differs", right=True, keep=6, key="error"),
     Column("active", right=True, keep=3, key="active_params"),
     Column("tokens", right=True, keep=7, key="budget_tokens"),
-    Column("to train", right=True, keep=8, key="train_bytes_per_gpu"),
-    Column("to serve", right=True, keep=8, key="serve_bytes"),
+    Column("weights", right=True, keep=7, key="weights_bytes"),
+    Column("to train", right=True, keep=7, key="train_bytes_per_gpu"),
+    Column("to serve", right=True, keep=7, key="serve_bytes"),
     Column("decodes", right=True, keep=7, key="decode_tokens_per_second"),
     Column("trains on", right=True, keep=5, key="train_tokens_per_second"),
     Column("FLOPs a token", right=True, keep=4, key="forward_flops_per_token"),
     Column("KV cache", right=True, keep=4, key="kv_cache_bytes"),
     Column("read a token", right=True, keep=2, key="decode_read_bytes_per_token"),
-    Column("front", keep=1, key="on_front"),
 )
+
+
+_AIMED_AT = 8
+"""What columns of figures that were aimed at are kept as: all others go first."""
 
 
 def design_view(report: DesignReport) -> View:
@@ -57,51 +50,6 @@ def design_view(report: DesignReport) -> View:
     )
 
 
-def aims_words(report: DesignReport) -> str:
-    """Return what was asked for, and what followed from it."""
-    return ", ".join(_aim_words(aim, report) for aim in report.aims)
-
-
-def obstacle_sentence(obstacle: Obstacle, report: DesignReport) -> str:
-    """Return what is in the way of a design, and what comes nearest."""
-    aim, nearest = obstacle.aim, _quantity(obstacle.nearest, obstacle.aim)
-    model = f"a model of {_shape(obstacle.sizes)} with {nearest}"
-    what, asked = LIMITS[aim.figure], _aim_words(aim, report)
-    best = "least" if aim.most is not None else "most"
-    if aim.tolerance is None and obstacle.alone:
-        return f"Nothing in the grid keeps to {asked}: the {best} is {model}."
-    if aim.tolerance is None:
-        return f"In the way is {asked}: with all that is wanted, the {best} is {model}."
-    if obstacle.alone:
-        return f"Nothing in the grid has {asked}: nearest is {model}."
-    return f"Within the limits, nearest to {stated_count(int(aim.wanted))} {what} is {model}."
-
-
-def quantity(value: int, unit: Unit) -> str:
-    """Return a figure in the words of its unit."""
-    return {"params": integer, "bytes": binary_bytes, "flops": flops}[unit](value)
-
-
-def _quantity(value: float, aim: Aim) -> str:
-    if aim.unit == "tokens_per_second":
-        return f"{three_digits(value)} tokens/s"
-    return quantity(int(value), aim.unit)
-
-
-def _aim_words(aim: Aim, report: DesignReport) -> str:
-    what = LIMITS[aim.figure]
-    if aim.tolerance is None:
-        limit = stated_count(int(aim.wanted)) if aim.unit == "params" else _quantity(aim.wanted, aim)
-        where = f" on {report.accelerator}" if aim.origin == "gpu" else ""
-        return f"at {'least' if aim.most is None else 'most'} {limit} {what}{where}"
-    share = f"{aim.tolerance * 100:g}%"
-    if aim.origin == "room":
-        return f"within {share} of the most there is room for, {compact(int(aim.wanted))}"
-    if aim.origin == "compute":
-        return f"{compact(int(aim.wanted))} {what} ± {share}"
-    return f"{stated_count(int(aim.wanted))} {what} ± {share}"
-
-
 def _counts(report: DesignReport) -> str:
     return f"{integer(report.matches)} of {integer(report.candidates)} candidates"
 
@@ -109,23 +57,32 @@ def _counts(report: DesignReport) -> str:
 def _found(report: DesignReport) -> Iterator[Block]:
     if report.compute is not None:
         yield Note(_spent(report.compute, report.aims))
+    columns = _columns(report)
     if not report.designs:
-        yield Table(_COLUMNS, (), name="designs")
+        yield Table(columns, (), name="designs")
         yield Note(f"Nothing in the grid of {report.family} meets all of this.", "bad")
-        yield from (Note(obstacle_sentence(each, report), "warn") for each in report.obstacles)
+        yield from (Note(words, "warn") for words in obstacles_words(report))
         return
     rows = tuple(_row(each, report) for each in report.designs)
-    yield Table(_COLUMNS, rows, name="designs", caption="Designs")
+    yield Table(columns, rows, name="designs", caption="Designs")
     yield Note(
         "Nearest first, where all within 1% count as equal; then by the proportions usual at that size and what"
         " hardware wastes.",
         "muted",
     )
     speed = "reading" if report.accelerator is None else "time to decode"
+    marked = "marked ✓ and " if any(each.on_front for each in report.designs) else ""
     yield Note(
-        f"On the front, marked ✓ and listed by --front: {integer(report.front)} that no other beats in parameters,"
+        f"On the front, {marked}listed by --front: {integer(report.front)} that no other beats in parameters,"
         f" computing, cache and {speed}. None of these says how well a model learns.",
         "muted",
+    )
+
+
+def _columns(report: DesignReport) -> tuple[Column, ...]:
+    aimed = {aim.figure for aim in report.aims}
+    return tuple(
+        column._replace(keep=max(column.keep, _AIMED_AT)) if column.key in aimed else column for column in _COLUMNS
     )
 
 
@@ -137,14 +94,13 @@ def _row(design: Design, report: DesignReport) -> Row:
     limited = {aim.figure for aim in report.aims}
 
     def memory(figure: str) -> str:
-        if figure not in figures:
-            return ""
         return binary_bytes(figures[figure]) if figure in limited else unseen(figures[figure])
 
     read = figures["decode_read_bytes_per_token"]
 
     return (
         Cell(integer(design.rank), "muted"),
+        Cell(Quantity("✓" if design.on_front else "", design.on_front), "good"),
         Cell(f"{sizes.d_model} × {sizes.n_layers}", "name"),
         f"{sizes.n_heads}{grouped}",
         *(unseen(getattr(sizes, size)) for size in _SIZES),
@@ -153,6 +109,7 @@ def _row(design: Design, report: DesignReport) -> Row:
         signed_percent(design.error) if differs else unseen(design.error),
         compact(active) if active != total else unseen(active),
         "" if design.budget_tokens is None else compact(design.budget_tokens),
+        memory("weights_bytes"),
         memory("train_bytes_per_gpu"),
         memory("serve_bytes"),
         _speed(design.decode_tokens_per_second),
@@ -160,7 +117,6 @@ def _row(design: Design, report: DesignReport) -> Row:
         flops(figures["forward_flops_per_token"]),
         binary_bytes(figures["kv_cache_bytes"]),
         binary_bytes(read) if report.accelerator is None else unseen(read),
-        Cell(Quantity("✓" if design.on_front else "", design.on_front), "good"),
     )
 
 
@@ -172,7 +128,7 @@ def _speed(tokens_per_second: float | None) -> str:
 
 def _spent(compute: ComputeBudget, aims: tuple[Aim, ...]) -> str:
     """Return what compute makes of the size of a model, and by which rule."""
-    size = next(f"{compact(compute.params)} {LIMITS[aim.figure]}" for aim in aims if aim.origin == "compute")
+    size = next(f"{compact(compute.params)} {AIMS[aim.figure].words}" for aim in aims if aim.origin == "compute")
     amount = f"{scientific(compute.compute_flops)} FLOPs, 6 for each parameter and token,"
     ratio = f"{three_digits(compute.tokens_per_param)} a parameter"
     if compute.budget_tokens is None:
@@ -214,7 +170,3 @@ def _grid(axes: tuple[Axis, ...]) -> Table:
     columns = (Column("grid", key="name"), Column("", wrap=True, key="values"), Column("", key="source"))
     rows = tuple((Cell(axis.name, "name"), axis.values, Cell("", key=axis.source)) for axis in axes)
     return Table(columns, rows, name="grid", caption="The grid that was searched")
-
-
-def _shape(sizes: Sizes) -> str:
-    return f"{sizes.d_model} × {sizes.n_layers}"

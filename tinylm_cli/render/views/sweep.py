@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Table, View
 from tinylm_cli.render.units import compact, flops, integer, unseen
-from tinylm_cli.render.views.design import quantity
+from tinylm_cli.render.views.aims import quantity
 from tinylm_cli.reports.design import SweepReport, Variant
 from tinylm_cli.reports.figures import Unit
 
@@ -21,13 +21,13 @@ _MOST_NAMED = 3
 _MOST_REASONS = 5
 
 
-def sweep_view(report: SweepReport, figure: str) -> View:
+def sweep_view(report: SweepReport) -> View:
     """Show each variant's figures, one of them drawn, and what is wrong with those that are no configs."""
     fields = " and ".join(each.field for each in report.varied)
     return (
         Heading(f"{report.name} by {fields}", f"{counted(len(report.variants), 'config')}, bytes in {report.dtype}"),
         _table(report),
-        *_drawn(report, figure),
+        *_drawn(report),
         *_invalid(report),
     )
 
@@ -74,11 +74,11 @@ def _row(variant: Variant, unshown: Sequence[str]) -> tuple[str | Cell, ...]:
     )
 
 
-def _drawn(report: SweepReport, figure: str) -> tuple[Block, ...]:
+def _drawn(report: SweepReport) -> tuple[Block, ...]:
     """Draw a figure: a bar for each value, or a grid for two fields."""
-    unit: Unit = "params" if "params" in figure else "flops" if "flops" in figure else "bytes"
+    figure, unit = report.figure, report.unit
     if len(report.varied) == 2 and len(report.varied[1].values) <= _WIDEST_GRID:
-        return (Note(f"{figure}:"), _crossed(report, figure, unit))
+        return (Note(f"{figure}:"), _crossed(report))
     most = max((each.figures[figure] for each in report.variants if each.figures), default=0) or 1
     rows = tuple(
         (Cell(", ".join(each.values), "name"), quantity(each.figures[figure], unit), Bar(each.figures[figure] / most))
@@ -93,7 +93,7 @@ def _drawn(report: SweepReport, figure: str) -> tuple[Block, ...]:
     return (Table(columns, rows, caption=figure),) if rows else ()
 
 
-def _crossed(report: SweepReport, figure: str, unit: Unit) -> Table:
+def _crossed(report: SweepReport) -> Table:
     """Return one field's values down, the other's across, in few digits."""
     down, across = report.varied
     found = {each.values: each.figures for each in report.variants}
@@ -105,9 +105,12 @@ def _crossed(report: SweepReport, figure: str, unit: Unit) -> Table:
     for value in down.values:
         cells = [found[value, other] for other in across.values]
         rows.append(
-            (Cell(value, "name"), *(_short(cell[figure], unit) if cell else Cell("–", "muted") for cell in cells))
+            (
+                Cell(value, "name"),
+                *(_short(cell[report.figure], report.unit) if cell else Cell("–", "muted") for cell in cells),
+            )
         )
-    return Table(columns, tuple(rows), caption=figure)
+    return Table(columns, tuple(rows), caption=report.figure)
 
 
 def _short(value: int, unit: Unit) -> str:

@@ -46,6 +46,10 @@ def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
 def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None:
     golden_json("estimate", here("estimate", "--config", "toy.yaml", "--format", "json").out)
     golden_text("estimate.md", here("estimate", "--config", "toy.yaml", "--format", "markdown").out)
+    words = ["estimate", "--config", "toy.yaml", "--gpu", "h100", "--gpus", "4", "--plan", "auto", "--format"]
+    tables = ("flops", "flops_per_token", "training_memory", "layouts", "plan", "traffic", "training_time")
+    golden_text("estimate.csv", "\n".join(here(*words, "csv", "--table", table).out for table in tables))
+    golden_text("estimate.tex", here(*words, "latex").out)
 
 
 def test_a_step_is_as_long_as_the_model_reads_unless_told(here: Here) -> None:
@@ -350,4 +354,4 @@ def test_recomputing_stands_beside_what_it_adds_to(here: Here) -> None:
 
 
 def test_the_table_of_csv_is_operations_by_component(here: Here) -> None:
-    assert here("estimate", "--format", "csv").out.splitlines()[0] == "part,flops,share"
+    assert here("estimate", "--format", "csv").out.splitlines()[0] == "name,forward_flops,share"

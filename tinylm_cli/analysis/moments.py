@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from tinylm_cli.analysis.layers import runs, sorts_among
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.saved.kept import Pass, held_bytes, once
+from tinylm_cli.analysis.saved.kept import Kept, Pass, held_bytes, once
 from tinylm_cli.analysis.saved.model import before_layers, block, head, kept_by_layer
 from tinylm_cli.analysis.table import TensorTable
 from tinylm_cli.reports.memory import MomentMemory, Recompute
@@ -77,9 +77,12 @@ def _layer(
     config, kept = run.config, once(block(run, layer))
     stream = run.tokens * config.d_model * run.width
     again = kept if recompute == "full" else kept_by_layer(run, layer, recompute)
-    for down, gone, hidden in _feed_forward_work(run, layer, expert_ways):
-        there = held + held_bytes(again) - gone
-        yield MomentMemory("backward", gradients + down * grad_width, there, stream + hidden)
+    if config.has_experts(layer):
+        yield from _experts(run, kept, gradients, held + held_bytes(again), grad_width, expert_ways)
+    else:
+        hidden = run.tokens * config.d_ff * run.width * (2 if config.feed_forward.gated else 1)
+        down = config.d_ff * config.d_model
+        yield MomentMemory("backward", gradients + down * grad_width, held + held_bytes(again), stream + hidden)
     section = next(s for s in table if s.layers is not None and layer in s.layers)
     done = sum(t.params for t in section.tensors if t.component in _FEED_FORWARD)
     last = max(index for index, one in enumerate(kept) if one.part == "attention")
@@ -89,24 +92,26 @@ def _layer(
     yield MomentMemory("backward", gradients + done * grad_width, held + left, stream + _attention_work(run, layer))
 
 
-def _feed_forward_work(run: Pass, layer: int, expert_ways: int) -> Iterator[tuple[int, int, int]]:
-    """Yield, for each moment that may be the widest, what is there of the part's backward pass.
+def _experts(
+    run: Pass, kept: tuple[Kept, ...], gradients: int, held: int, grad_width: int, ways: int
+) -> Iterator[MomentMemory]:
+    """Yield the moments of a mixture that may be its widest: at its end, and at its beginning.
 
-    That is the parameters of the gradients that come first, the bytes of activations that are gone by then, and those
-    of the derivatives beside them. Of a product both factors' derivatives stand beside that of the product. Each
-    expert's weights are a slice of a stack, and torch makes the gradient of a slice as large as the stack before it
-    adds it to those before; by then the outputs of the experts are gone. With many tokens and small experts those
-    outputs' derivatives are wider.
+    At the end what the experts put out has two derivatives, before and after it is weighted. At the beginning what they
+    kept is gone and each weight has its gradient: the derivatives of what was sent to them are put together, then the
+    gradients of the experts to that of a stack, one stack after the other.
     """
     config, settings = run.config, run.config.feed_forward
-    if not config.has_experts(layer):
-        yield config.d_ff * config.d_model, 0, run.tokens * config.d_ff * run.width * (2 if settings.gated else 1)
-        return
     assert settings.n_experts is not None
-    stack = settings.n_experts // expert_ways * config.d_model * config.d_expert
-    sent = run.tokens * settings.top_k * config.d_model * run.width
-    yield 0, 0, 2 * sent
-    yield (3 if settings.gated else 2) * stack, sent, 2 * stack * run.width
+    stream = run.tokens * config.d_model * run.width
+    sent = settings.top_k * stream
+    stack, stacks = settings.n_experts // ways * config.d_model * config.d_expert, 3 if settings.gated else 2
+    shared = stacks * settings.n_shared_experts * config.d_model * config.d_expert
+    gone = held_bytes(one for one in kept if one.part in ("experts", "shared experts"))
+    yield MomentMemory("backward", gradients, held, stream + 2 * sent)
+    done = gradients + (stacks * stack + shared) * grad_width
+    yield MomentMemory("backward", done, held - gone, stream + 2 * sent)
+    yield MomentMemory("backward", done, held - gone, 2 * stream + stack * run.width)
 
 
 def _attention_work(run: Pass, layer: int) -> int:

@@ -8,7 +8,15 @@ import typer
 
 from tinylm_cli.cli.conditions import require_length
 from tinylm_cli.cli.model_options import DType
-from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, complete_variant, follow_up, same_model
+from tinylm_cli.cli.options import (
+    FormatOption,
+    OutputOption,
+    SetOption,
+    TableOption,
+    complete_variant,
+    follow_up,
+    same_model,
+)
 from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.cli.variants import load_variants, parse_variants
 from tinylm_cli.errors import ExitCode
@@ -34,6 +42,7 @@ def compare(
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 when there are differences.")] = False,
     set_: SetOption = None,
     format_: FormatOption = Format.text,
+    table: TableOption = None,
     output: OutputOption = None,
 ) -> Outcome:
     """Show what differs between models, and nothing else.
@@ -64,5 +73,5 @@ def compare(
     failed = exit_code and not report.same
     return Outcome(
         report, lambda: compare_view(report), format_, output, ExitCode.FAILED if failed else ExitCode.DONE,
-        next_step=next_step,
+        next_step=next_step, table=table,
     )  # fmt: skip

@@ -22,6 +22,7 @@ from tinylm_cli.cli.options import (
     FormatOption,
     OutputOption,
     SetOption,
+    TableOption,
     follow_up,
     number,
     same_model,
@@ -151,6 +152,7 @@ def estimate(
     ] = None,
     set_: SetOption = None,
     format_: FormatOption = Format.text,
+    table: TableOption = None,
     output: OutputOption = None,
 ) -> Outcome:
     """Work out what training and running a model takes, in closed form.
@@ -224,7 +226,10 @@ def estimate(
     )
     report = estimated(loaded, asked)
     next_step = follow_up("params", same_model(config, set_))
-    return Outcome(report, lambda: estimate_view(report, by), format_, output, next_step=next_step)
+    every = format_ is Format.csv  # a program is given all layouts, as they are in JSON
+    return Outcome(
+        report, lambda: estimate_view(report, by, every=every), format_, output, next_step=next_step, table=table
+    )
 
 
 def _require_effect(*, gpu: str | None, gpus: int, plan: str | None, hardware: str | None, price: float | None) -> None:

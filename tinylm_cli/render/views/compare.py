@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tinylm_cli.config.dump import short_scalar
+from tinylm_cli.config.dump import scalar, short_scalar
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table, View
-from tinylm_cli.render.units import flops, integer, ratio, signed_bytes, signed_flops, signed_integer
+from tinylm_cli.render.units import flops, integer, ratio, signed_bytes, signed_flops, signed_integer, unseen
 from tinylm_cli.reports.compare import CompareReport, FieldDifference, FigureDifference
 from tinylm_cli.reports.figures import Unit
 
@@ -41,7 +42,8 @@ def compare_view(report: CompareReport) -> View:
 
 def _fields(report: CompareReport) -> Table:
     columns = (Column("field", shrink=True), *_model_columns(report))
-    return Table(columns, tuple(_field(difference) for difference in report.fields))
+    rows = tuple(_field(difference) for difference in report.fields)
+    return Table(columns, rows, name="fields", caption="Fields that differ")
 
 
 def _field(difference: FieldDifference) -> Row:
@@ -50,31 +52,38 @@ def _field(difference: FieldDifference) -> Row:
 
 def _value(value: Any) -> Cell:
     if value is None:
-        return Cell("—", "muted")
-    return Cell(short_scalar(value))
+        return Cell(Quantity("—", math.nan), "muted")
+    words = short_scalar(value)
+    return Cell(Quantity(words, value) if isinstance(value, int | float) else words, key=_whole(value))
+
+
+def _whole(value: Any) -> str:
+    """Return what CSV has of a value that the screen may shorten; nothing of a number, which keeps itself."""
+    return scalar(value) if isinstance(value, list | tuple) else ""
 
 
 def _figures(report: CompareReport) -> Table:
     base, *others = _model_columns(report)
-    columns = [Column("figure", shrink=True, key="name"), base]
+    columns = [Column("figure", shrink=True, key="name"), Column("", key="unit"), base]
     for column in others:
         columns += [
             column,
-            Column("change", right=True, keep=4, key=f"{column.header} change"),
-            Column("ratio", right=True, keep=6, key=f"{column.header} ratio"),
+            Column("change", right=True, keep=4, key=f"differences.{column.header}"),
+            Column("ratio", right=True, keep=6, key=f"ratios.{column.header}"),
         ]
-    return Table(tuple(columns), tuple(_figure(difference) for difference in report.figures), main=True)
+    rows = tuple(_figure(difference) for difference in report.figures)
+    return Table(tuple(columns), rows, main=True, name="figures", caption="Figures that differ")
 
 
 def _figure(difference: FigureDifference) -> Row:
     words, signed = _WORDS[difference.unit]
     base, *others = zip(difference.values, difference.differences, difference.ratios, strict=True)
-    row: list[str | Cell] = [Cell(difference.name, "name"), words(base[0])]
+    row: list[str | Cell] = [Cell(difference.name, "name"), Cell("", key=difference.unit), words(base[0])]
     for value, change, times in others:
         row += [
             Cell(words(value), "plain" if change else "muted"),
-            signed(change) if change else Quantity("", 0),
-            "" if times is None else ratio(times) if change else Quantity("", 1),
+            signed(change) if change else unseen(0),
+            "" if times is None else ratio(times) if change else unseen(times),
         ]
     return tuple(row)
 
@@ -82,7 +91,8 @@ def _figure(difference: FigureDifference) -> Row:
 def _model_columns(report: CompareReport) -> tuple[Column, ...]:
     """Return a column for each model; of many, those that do not fit are left out from the right."""
     return tuple(
-        Column(model.name, right=True, shrink=True, keep=max(9 - index, 7)) for index, model in enumerate(report.models)
+        Column(model.name, right=True, shrink=True, keep=max(9 - index, 7), key=f"values.{model.name}")
+        for index, model in enumerate(report.models)
     )
 
 

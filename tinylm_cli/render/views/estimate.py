@@ -18,8 +18,8 @@ from tinylm_cli.render.views.time import compute_optimum_blocks, serving_time_bl
 from tinylm_cli.reports.estimate import EstimateReport
 
 
-def estimate_view(report: EstimateReport, by: str) -> View:
-    """Show what a model costs, its operations by ``component`` or by ``layer``."""
+def estimate_view(report: EstimateReport, by: str, *, every: bool = False) -> View:
+    """Show what a model costs, its operations by ``component`` or by ``layer``; of layouts the first, or ``every``."""
     active = f" ({compact(report.active_params)} active)" if report.active_params != report.total_params else ""
     step = f"{counted(report.flops.batch_size, 'sequence')} of {counted(report.flops.seq_len, 'token')}"
     blocks = [
@@ -32,7 +32,7 @@ def estimate_view(report: EstimateReport, by: str) -> View:
     if by == "layer":
         blocks += activations_blocks(report.training.activations)
     if report.plan is not None:
-        blocks += [*ranking_blocks(report.alternatives)] if report.alternatives else []
+        blocks += [*ranking_blocks(report.alternatives, every=every)] if report.alternatives else []
         blocks += plan_blocks(report.plan, report.accelerator)
         searched = None if report.alternatives else report.layouts_tried
         blocks += fit_blocks(report.training_fit, report.accelerator, searched)
@@ -42,7 +42,7 @@ def estimate_view(report: EstimateReport, by: str) -> View:
     if report.training_time is not None or report.budget_is_given:
         blocks += compute_optimum_blocks(report.optimum, budget_is_given=report.budget_is_given)
     blocks += inference_memory_blocks(report.inference, report.capacity_bytes, report.accelerator)
-    blocks += fit_blocks(report.inference_fit, report.accelerator)
+    blocks += fit_blocks(report.inference_fit, report.accelerator, name="inference_fit")
     blocks += serving_grid_blocks(report.serving, report.cache, report.capacity_bytes, report.accelerator)
     if report.serving_time is not None:
         blocks += serving_time_blocks(report.serving_time)

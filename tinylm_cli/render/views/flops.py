@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tinylm_cli.quantities import Quantity
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Note, Row, Stack, StackBar, Style, Table
 from tinylm_cli.render.units import flops, percentages
 from tinylm_cli.reports.flops import ModelFlops
@@ -21,7 +22,9 @@ def flops_blocks(report: ModelFlops, by: str) -> tuple[Block, ...]:
 def _components(report: ModelFlops) -> Stack:
     whole = flops(report.forward_flops)
     bar = StackBar("", tuple(flops(part.forward_flops) for part in report.components), whole)
-    return Stack("forward pass", tuple(part.name for part in report.components), (bar,), unit="flops")
+    parts = tuple(part.name for part in report.components)
+    caption = "Operations of a forward pass by component"
+    return Stack("forward pass", parts, (bar,), key="forward_flops", name="flops", caption=caption)
 
 
 def _layers(report: ModelFlops) -> Table:
@@ -29,7 +32,7 @@ def _layers(report: ModelFlops) -> Table:
     rows: list[Row] = [
         (
             Cell(part.name, "name"),
-            Cell(f"× {part.count}" if part.count > 1 else "", "muted"),
+            Cell(Quantity(f"× {part.count}" if part.count > 1 else "", part.count), "muted"),
             flops(part.forward_flops),
             share,
             Bar(part.share),
@@ -37,45 +40,54 @@ def _layers(report: ModelFlops) -> Table:
         for part, share in zip(report.layers, shares, strict=True)
     ]
     columns = (
-        Column("layer", shrink=True),
-        Column("", keep=2),
+        Column("layer", shrink=True, key="name"),
+        Column("", right=True, keep=2, key="count"),
         Column("forward pass", right=True, key="forward_flops"),
         Column("share", right=True, keep=6),
         Column("", keep=1),
     )
-    return Table(columns, tuple(rows), ("total", "", flops(report.forward_flops), "100.0%", ""))
+    total = ("total", "", flops(report.forward_flops), "100.0%", "")
+    return Table(columns, tuple(rows), total, name="flops", caption="Operations of a forward pass by layer")
 
 
 def _per_token(report: ModelFlops) -> Table:
     tokens = report.batch_size * report.seq_len
     rows: list[Row] = [
-        _row("forward", report.forward_flops_per_token, report.forward_flops, "mean over the sequence"),
-        _row("backward", report.backward_flops / tokens, report.backward_flops, "twice forward"),
+        _row("forward", "forward", report.forward_flops_per_token, report.forward_flops, "mean over the sequence"),
+        _row("backward", "backward", report.backward_flops / tokens, report.backward_flops, "twice forward"),
     ]
     if report.recompute_flops:
         again = "layers, forward once more" if report.recompute == "full" else "attention's scores once more"
-        rows.append(_row("recomputing", report.recompute_flops / tokens, report.recompute_flops, again))
+        rows.append(_row("recomputing", "recompute", report.recompute_flops / tokens, report.recompute_flops, again))
     how = f"×{report.train_flops / (report.train_flops - report.recompute_flops):.2f} of what it is without"
     rows += [
-        _row("training", report.train_flops_per_token, report.train_flops, how if report.recompute_flops else ""),
+        _row(
+            "training",
+            "train",
+            report.train_flops_per_token,
+            report.train_flops,
+            how if report.recompute_flops else "",
+        ),
         _row(
             "6N",
+            "six_n",
             report.six_n_flops_per_token,
             report.six_n_flops_per_token * tokens,
             f"the usual estimate; training is ×{report.six_n_ratio:.2f}",
         ),
-        _row("decoding", report.decode_flops_per_token, None, f"a token after {report.seq_len - 1:,} others"),
+        _row("decoding", "decode", report.decode_flops_per_token, None, f"a token after {report.seq_len - 1:,} others"),
     ]
     columns = (
-        Column("operations"),
+        Column("operations", key="of"),
         Column("a token", right=True, key="flops_per_token"),
-        Column("a step", right=True, key="step_flops"),
+        Column("a step", right=True, key="flops"),
         Column("", keep=3),
     )
-    return Table(columns, tuple(rows))
+    return Table(columns, tuple(rows), name="flops_per_token", caption="Operations for each token and in a step")
 
 
-def _row(name: str, token: float, step: int | None, how: str) -> Row:
+def _row(name: str, key: str, token: float, step: int | None, how: str) -> Row:
+    """Return a row of operations; ``key`` is what JSON has before ``_flops``."""
     style: Style = "strong" if name == "training" else "plain"
     whole = flops(step) if step is not None else ""
-    return (Cell(name, style), Cell(flops(token), style), Cell(whole, style), Cell(how, "muted"))
+    return (Cell(name, style, key), Cell(flops(token), style), Cell(whole, style), Cell(how, "muted"))

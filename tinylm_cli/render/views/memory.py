@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tinylm_cli.quantities import binary_bytes, counted
+from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Stack, StackBar, Table
 from tinylm_cli.render.units import integer, percentages
 from tinylm_cli.reports.memory import (
@@ -59,6 +59,7 @@ def training_memory_blocks(
         again = binary_bytes(kept.recomputed_bytes)
         notes.append(Note(f"Up to {again} of a layer is computed again in its backward pass.", "muted"))
     stack = memory_stack("held at the peak", report.parts, report.peak_bytes, capacity_bytes, accelerator)
+    stack = stack._replace(name="training_memory", caption="Memory of training at its peak")
     return (Heading("Training memory", detail), stack, *notes)
 
 
@@ -68,17 +69,22 @@ def activations_blocks(report: Activations) -> tuple[Block, ...]:
     rows: list[Row] = []
     shares = percentages([size / report.kept_bytes for _, _, size in _sections(report)])
     for (name, count, size), share in zip(_sections(report), shares, strict=True):
-        times = Cell(f"× {integer(count)}" if count > 1 else "", "muted")
+        times = Cell(Quantity(f"× {integer(count)}" if count > 1 else "", count), "muted")
         rows.append((Cell(name, "name"), times, binary_bytes(size), share, Bar(size / report.kept_bytes)))
     columns = (
-        Column("kept by", shrink=True),
-        Column("", keep=2),
-        Column("bytes", right=True),
+        Column("kept by", shrink=True, key="name"),
+        Column("", right=True, keep=2, key="count"),
+        Column("bytes", right=True, key="kept_bytes"),
         Column("share", right=True, keep=6),
         Column("", keep=1),
     )
-    whole = Table(columns, tuple(rows), ("total", "", binary_bytes(report.kept_bytes), "100.0%", ""))
-    return (Heading("Activations", detail), whole, *(_one_layer(layer.name, layer.parts) for layer in report.layers))
+    total = ("total", "", binary_bytes(report.kept_bytes), "100.0%", "")
+    whole = Table(columns, tuple(rows), total, name="activations", caption="What is kept for the backward pass")
+    one_of_each = (
+        _one_layer(layer.name, layer.parts)._replace(name="layer_activations" + (f"_{sort}" if sort > 1 else ""))
+        for sort, layer in enumerate(report.layers, 1)
+    )
+    return (Heading("Activations", detail), whole, *one_of_each)
 
 
 def inference_memory_blocks(
@@ -99,6 +105,7 @@ def inference_memory_blocks(
         rounded += f"; products are in {report.dtype}."
         notes.append(Note(rounded, "muted"))
     stack = memory_stack("held", report.parts, report.total_bytes, capacity_bytes, accelerator)
+    stack = stack._replace(name="inference_memory", caption="Memory of inference")
     return (Heading("Inference memory", detail), stack, *notes)
 
 
@@ -139,9 +146,10 @@ def _one_layer(name: str, parts: Sequence[KeptPart]) -> Table:
         for part in parts
     )
     columns = (
-        Column(f"one layer of {name}", shrink=True),
-        Column("bytes", right=True),
-        Column("tensor parallelism divides", right=True, keep=3),
-        Column("sequence parallelism too", right=True, keep=2),
+        Column(f"one layer of {name}", shrink=True, key="name"),
+        Column("bytes", right=True, key="kept_bytes"),
+        Column("tensor parallelism divides", right=True, keep=3, key="tensor_parallel_bytes"),
+        Column("sequence parallelism too", right=True, keep=2, key="sequence_parallel_bytes"),
     )
-    return Table(columns, rows, ("total", binary_bytes(total), "", ""))
+    caption = f"What one layer of {name} keeps for the backward pass"
+    return Table(columns, rows, ("total", binary_bytes(total), "", ""), caption=caption)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table
-from tinylm_cli.render.units import integer, three_digits
+from tinylm_cli.render.units import integer, three_digits, unseen
 from tinylm_cli.reports.serving import CacheShape, ServingCell, ServingGrid
 
 _ABREAST = 4
@@ -20,6 +20,7 @@ def serving_grid_blocks(
     pad = "  " if any(cell.fits is False for cell in grid.cells) else ""
     blocks: list[Block] = [
         Heading("Serving", "memory by sequences at once and tokens of each"),
+        _cells(grid),
         *_tables(grid, "batch", lambda cell: _memory(cell, pad), pad),
         Note(cache_words(cache)),
     ]
@@ -75,7 +76,22 @@ def _tables(
         largest = grid.largest_batch_sizes if pad is not None else ()
         most = [_most(each, pad or "") for each in largest[lengths.start : lengths.stop]]
         total: Row | None = ("largest", *most, *([""] if longest else [])) if most else None
-        yield Table(columns, tuple(rows), total)
+        caption = f"{'Memory' if pad is not None else 'Tokens decoded a second'} by batch and length"
+        yield Table(columns, tuple(rows), total, name="serving", caption=caption)
+
+
+def _cells(grid: ServingGrid) -> Table:
+    """Return the grid as a program takes it, a row for each cell and no word."""
+    names = ("batch_size", "seq_len", "cache_bytes", "working_bytes", "total_bytes", "fits", "decode_tokens_per_second")
+    columns = (*(Column("", key=name) for name in names), Column("", key="seconds"), Column("", key="bound"))
+    rows = tuple(
+        (
+            *("" if (value := getattr(cell, name)) is None else unseen(value) for name in names),
+            *(("", "") if cell.decode is None else (unseen(cell.decode.seconds), Cell("", key=cell.decode.bound))),
+        )
+        for cell in grid.cells
+    )
+    return Table(columns, rows, name="serving")
 
 
 def _most(value: int, pad: str = "") -> Cell:

@@ -67,6 +67,8 @@ def test_csv_is_exact_and_has_its_header_without_a_difference(here: Here) -> Non
         (["tiny", "absent", "--exit-code"], 2),
         (["tiny", "HEAD:absent.yaml", "--exit-code"], 2),
         (["tiny", "--exit-code"], 2),
+        (["tiny", "", "--exit-code"], 2),
+        (["", "tiny", "--exit-code"], 2),
         (["tiny", "@n_layers=0"], 1),
         (["tiny", "small", "--seq-len", "1025"], 2),
         ([], 2),

@@ -133,6 +133,13 @@ def test_what_cannot_be_read_is_told_as_everywhere_else(here: Here) -> None:
     assert here("validate", "no/such.yaml").out == "error: no such file: no/such.yaml\n"
 
 
+@pytest.mark.parametrize("words", [[""], ["toy.yaml", ""]], ids=str)
+def test_an_unset_variable_is_not_the_current_folder(words: list[str], here: Here) -> None:
+    result = here("validate", *words)
+    assert (result.code, result.out) == (2, "")
+    assert result.err == ("error: an empty word names no file or folder\n  = help: is a variable of the shell unset?\n")
+
+
 def test_a_preset_comes_before_a_folder_of_its_name(here: Here, folder: Path) -> None:
     (folder / "tiny").mkdir()
     (folder / "tiny" / "wrong.yaml").write_text(WRONG, encoding="utf-8")

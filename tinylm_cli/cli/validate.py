@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinylm_cli.cli.options import OutputOption, SetOption, complete_config, follow_up, same_model
+from tinylm_cli.cli.options import OutputOption, SetOption, complete_config, follow_up, naming, same_model
 from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.errors import ConfigError, ExitCode, InputError
 
@@ -94,12 +94,16 @@ def validate(
 
 
 def _expand(files: Iterable[str]) -> Iterator[str]:
-    """Yield what to check, in order and each once: a folder that holds a config.json is one, others give their YAML."""
+    """Yield what to check, in order and each once: a folder that holds a config.json is one, others give their YAML.
+
+    Raises:
+        UsageError: If a word is empty.
+    """
     from tinylm_cli.config.presets import shipped
     from tinylm_cli.interop.load import is_model_folder
 
     seen: set[str] = set()
-    for name in files:
+    for name in map(naming, files):
         folder = Path(name)
         shown = name in shipped()  # a preset comes first, as for --config
         whole = shown or is_model_folder(folder) or not folder.is_dir()

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from tinylm_cli.cli.options import naming
 from tinylm_cli.errors import ConfigError, Diagnostic, UsageError
 
 if TYPE_CHECKING:
@@ -42,9 +43,9 @@ def parse_variants(words: Sequence[str], overrides: Sequence[str]) -> list[Varia
     where there are several; a single one is held against itself with them.
 
     Raises:
-        UsageError: If that leaves nothing to compare.
+        UsageError: If a word is empty, or that leaves nothing to compare.
     """
-    first, *others = words
+    first, *others = map(naming, words)
     base = _parse(first, Variant(""))
     if not base.reference:
         raise UsageError(f"{first} changes no model", help=f"name the model it changes: small{first}")

@@ -21,6 +21,8 @@ PAGES = (
     ["toy.yaml", "@dropout=0.0"],
 )
 
+KINDS = ("field", "figure")
+
 
 def report(result: Any) -> dict[str, Any]:
     assert result.code == 0, result.err
@@ -32,6 +34,19 @@ def report(result: Any) -> dict[str, Any]:
 def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
     shown = [f"$ tinylm compare {' '.join(page)}\n{here('compare', *page, columns=columns).out}" for page in PAGES]
     golden_text(f"compare-{columns}.txt", "\n".join(shown))
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_many_models_are_all_shown_beside_the_first(columns: int, here: Here) -> None:
+    models = ["tiny", "small", "medium", "base", "gpt2", "llama-3-8b", "qwen3-0.6b", "mistral-7b"]
+    page = here("compare", *models, columns=columns).out
+    assert max(map(len, page.splitlines())) <= columns
+    assert "…" not in page
+    heads = {kind: [line.split() for line in page.splitlines() if line.startswith(f"{kind} ")] for kind in KINDS}
+    for kind, lines in heads.items():
+        assert [word for line in lines for word in line[2:]] == models[1:]
+        assert all(line[:2] == [kind, "tiny"] for line in lines)
+    assert "11.3137" in page, "√128"
 
 
 def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None:

@@ -50,6 +50,8 @@ class Column(NamedTuple):
         wrap: True when its text is never cut: it goes over several lines or, where little room is left, under its row.
         key: What CSV calls it, the name that JSON has for it; the heading when empty. A column with neither is there
             for the eye, and not in CSV.
+        group: Above 0 where a wide table may go over several, one under another: columns of one number, from 1 up, stay
+            side by side, and those of group 0 stand before each.
     """
 
     header: str
@@ -58,6 +60,7 @@ class Column(NamedTuple):
     shrink: bool = False
     wrap: bool = False
     key: str = ""
+    group: int = 0
 
 
 Row = tuple["str | Cell | Bar", ...]

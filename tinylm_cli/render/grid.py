@@ -11,7 +11,9 @@ from tinylm_cli.render.lines import wrap
 from tinylm_cli.render.safe import shown
 from tinylm_cli.render.terminal import Terminal
 
-_GAP = 2
+GAP = 2
+"""Cells between two columns."""
+
 _BAR_WIDTH = 20
 _EIGHTHS = "▏▎▍▌▋▊▉"
 _MIN_SHRUNK = 16
@@ -49,6 +51,11 @@ class Grid:
         self._fit()
 
     @property
+    def widths(self) -> dict[int, int]:
+        """The width of each column that is shown, by its index."""
+        return {i: self._widths[i] for i in self._kept}
+
+    @property
     def has_headers(self) -> bool:
         """Whether any column is named."""
         return any(self._headers[i] for i in self._kept)
@@ -79,7 +86,7 @@ class Grid:
         return (row[index] for row in self.rows)
 
     def _total(self) -> int:
-        return sum(self._widths[i] for i in self._kept) + _GAP * (len(self._kept) - 1)
+        return sum(self._widths[i] for i in self._kept) + GAP * (len(self._kept) - 1)
 
     def _fit(self) -> None:
         self._drop(below=_OPTIONAL)
@@ -120,7 +127,7 @@ class Grid:
     def _line(self, cells: Sequence[Cell]) -> Iterator[Cell]:
         for position, i in enumerate(self._kept):
             if position:
-                yield Cell(" " * _GAP)
+                yield Cell(" " * GAP)
             text = self._cut(cells[i].text, self._widths[i])
             padding = " " * (self._widths[i] - cell_len(text))
             yield Cell(padding + text if self.columns[i].right else text + padding, cells[i].style)

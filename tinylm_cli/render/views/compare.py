@@ -48,7 +48,18 @@ def _fields(report: CompareReport) -> Table:
 
 
 def _field(difference: FieldDifference) -> Row:
-    return (Cell(difference.field, "name"), *map(_value, difference.values))
+    base, *others = map(_value, _short(difference.values))
+    return (
+        Cell(difference.field, "name"),
+        base,
+        *(Cell(each.text, "muted") if each.text == base.text else each for each in others),
+    )
+
+
+def _short(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return numbers to six digits, such as √d_model, unless that makes different ones alike."""
+    short = tuple(float(f"{value:.6g}") if isinstance(value, float) else value for value in values)
+    return short if [short.count(each) for each in short] == [values.count(each) for each in values] else values
 
 
 def _value(value: Any) -> Cell:
@@ -63,8 +74,8 @@ def _figures(report: CompareReport) -> Table:
     for column in others:
         columns += [
             column,
-            Column("change", right=True, keep=4, key=f"{column.header} change"),
-            Column("ratio", right=True, keep=6, key=f"{column.header} ratio"),
+            Column("change", right=True, keep=4, key=f"{column.header} change", group=column.group),
+            Column("ratio", right=True, keep=6, key=f"{column.header} ratio", group=column.group),
         ]
     return Table(tuple(columns), tuple(_figure(difference) for difference in report.figures), main=True)
 
@@ -83,10 +94,8 @@ def _figure(difference: FigureDifference) -> Row:
 
 
 def _model_columns(report: CompareReport) -> tuple[Column, ...]:
-    """Return a column for each model; of many, those that do not fit are left out from the right."""
-    return tuple(
-        Column(model.name, right=True, shrink=True, keep=max(9 - index, 7)) for index, model in enumerate(report.models)
-    )
+    """Return a column for each model; many go under one another, each time beside the first."""
+    return tuple(Column(model.name, right=True, shrink=True, group=index) for index, model in enumerate(report.models))
 
 
 def _assumed(report: CompareReport) -> Iterator[Note]:

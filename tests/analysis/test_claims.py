@@ -15,7 +15,7 @@ from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.figures import FIGURES, Conditions, figure
 from tinylm_cli.analysis.training import training_memory
 from tinylm_cli.config.assertion import ASSERT, RELATIONS, Claim, read_assertions
-from tinylm_cli.config.blocks import Budget, DType
+from tinylm_cli.config.blocks import MAX_N_LAYERS, Budget, DType
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import Diagnostic
@@ -156,7 +156,8 @@ def test_layers_that_fit_fit_and_those_nearer_do_not(
     claim = Claim(ASSERT, "", name, relation, figure(name, config.model_copy(update={"n_layers": layers})))
     fitting = fitting_layers(config, [claim])
     if fitting is None:
-        assert measure(config, claim).holds or (relation == "<" and layers == dense + 1)
+        ends = [config, *(config.model_copy(update={"n_layers": n}) for n in (dense + 1, MAX_N_LAYERS))]
+        assert measure(config, claim).holds or not any(measure(each, claim).holds for each in ends)
         return
     nearer = fitting + (1 if fitting < config.n_layers else -1)
     holds = [measure(config.model_copy(update={"n_layers": n}), claim).holds for n in (fitting, nearer)]

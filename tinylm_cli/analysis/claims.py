@@ -91,7 +91,7 @@ def failures(loaded: LoadedConfig, claims: Sequence[Claim], measured: Iterable[A
 def fitting_layers(config: ModelConfig, claims: Sequence[Claim]) -> int | None:
     """Return the n_layers nearest to the config's with which every claim holds; None where there is none other.
 
-    Every figure of ``FIGURES`` grows with the layers, so that the most and the least are found by halving.
+    No figure of ``FIGURES`` falls while layers are added, so that the most and the least are found by halving.
     """
     first = config.feed_forward.n_dense_layers + 1 if config.feed_forward.n_experts is not None else 1
     choices = range(first, MAX_N_LAYERS + 1)

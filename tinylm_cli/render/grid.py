@@ -17,6 +17,7 @@ GAP = 2
 _BAR_WIDTH = 20
 _EIGHTHS = "▏▎▍▌▋▊▉"
 _MIN_SHRUNK = 16
+_LEAST_SHRUNK = 8
 _MIN_WRAPPED = 24
 _LEAD = " " * 8
 _OPTIONAL = 5
@@ -28,7 +29,7 @@ class Grid:
 
     Too wide, it drops columns whose ``keep`` is below 5, smallest first; then wraps a ``wrap`` column, or puts it under
     the rows where it would be too narrow to read; then cuts ``shrink`` columns in the middle of their cells; then
-    drops those below 9.
+    drops those below 9; then cuts shorter still.
     """
 
     def __init__(self, columns: Sequence[Column], rows: Sequence[Row], terminal: Terminal) -> None:
@@ -91,8 +92,9 @@ class Grid:
     def _fit(self) -> None:
         self._drop(below=_OPTIONAL)
         self._wrap()
-        self._shrink()
+        self._shrink(_MIN_SHRUNK)
         self._drop(below=_ALWAYS)
+        self._shrink(_LEAST_SHRUNK)
 
     def _drop(self, below: int) -> None:
         while self._total() > self.terminal.width:
@@ -118,11 +120,11 @@ class Grid:
         else:
             yield cell
 
-    def _shrink(self) -> None:
+    def _shrink(self, least: int) -> None:
         for i in sorted(self._kept, key=lambda i: -self._widths[i]):  # the longest spares most
             excess = self._total() - self.terminal.width
             if excess > 0 and self.columns[i].shrink:
-                self._widths[i] = max(self._widths[i] - excess, min(_MIN_SHRUNK, self._widths[i]))
+                self._widths[i] = max(self._widths[i] - excess, min(least, self._widths[i]))
 
     def _line(self, cells: Sequence[Cell]) -> Iterator[Cell]:
         for position, i in enumerate(self._kept):

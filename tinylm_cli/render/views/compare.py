@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tinylm_cli.config.amounts import UNITS, stated
 from tinylm_cli.config.dump import scalar
+from tinylm_cli.config.fields import fields
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table, View
 from tinylm_cli.render.units import flops, integer, ratio, signed_bytes, signed_flops, signed_integer
@@ -21,9 +23,6 @@ _WORDS: dict[Unit, tuple[Callable[[int], Quantity], Callable[[int], Quantity]]] 
 
 _MOST_LISTED = 4
 """A list of more numbers than this is shown by their count."""
-
-_OF_A_SEQUENCE = {"kv_cache_bytes", "train_bytes_per_gpu", "serve_bytes"}
-"""Bytes that its length decides."""
 
 
 def compare_view(report: CompareReport) -> View:
@@ -48,7 +47,7 @@ def _fields(report: CompareReport) -> Table:
 
 
 def _field(difference: FieldDifference) -> Row:
-    base, *others = map(_value, _short(difference.values))
+    base, *others = (_value(difference.field, value) for value in _short(difference.values))
     return (
         Cell(difference.field, "name"),
         base,
@@ -62,10 +61,13 @@ def _short(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return short if [short.count(each) for each in short] == [values.count(each) for each in values] else values
 
 
-def _value(value: Any) -> Cell:
+def _value(field: str, value: Any) -> Cell:
     if value is None:
         return Cell("—", "muted")
-    return Cell(f"{len(value)} numbers" if isinstance(value, list) and len(value) > _MOST_LISTED else scalar(value))
+    if isinstance(value, list) and len(value) > _MOST_LISTED:
+        return Cell(f"{len(value)} numbers")
+    kind = fields()[field].kind
+    return Cell(stated(value, kind) if kind in UNITS else scalar(value))
 
 
 def _figures(report: CompareReport) -> Table:
@@ -99,9 +101,10 @@ def _model_columns(report: CompareReport) -> tuple[Column, ...]:
 
 
 def _assumed(report: CompareReport) -> Iterator[Note]:
-    names = {difference.name for difference in report.figures}
-    length = "max_len tokens" if report.seq_len is None else counted(report.seq_len, "token")
-    if any(difference.unit == "bytes" for difference in report.figures):
-        yield Note(f"Bytes in {report.dtype}.", "muted")
-    if any(difference.unit == "flops" for difference in report.figures) or names & _OF_A_SEQUENCE:
-        yield Note(f"Caches, memory and operations are those of one sequence of {length}.", "muted")
+    """Say what figures assume, the same for all: comparing models at lengths of their own would compare lengths."""
+    if all(difference.unit == "params" for difference in report.figures):
+        return
+    lengths = {model.max_len for model in report.models}
+    smallest = ", the smallest max_len," if len(lengths) > 1 and report.seq_len == min(lengths) else ""
+    sequences = f"{counted(report.batch_size, 'sequence')} of {counted(report.seq_len, 'token')}"
+    yield Note(f"Figures are for {sequences}{smallest} in {report.dtype}.", "muted")

@@ -143,7 +143,7 @@ def test_revisions_of_a_file_are_told_apart(here: Here, folder: Path, monkeypatc
     file = folder / "toy.yaml"
     file.write_text(file.read_text(encoding="utf-8").replace("n_layers: 3", "n_layers: 4"), encoding="utf-8")
     result = here("compare", "HEAD:toy.yaml", "toy.yaml")
-    assert result.out.startswith("HEAD:toy.yaml → toy.yaml  1 field and ")
+    assert result.out.startswith("HEAD:toy → toy  1 field and ")
     assert result.err == "next: tinylm params --config toy.yaml\n"
 
 

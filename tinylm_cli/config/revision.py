@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 
 from tinylm_cli.config.source import MAX_BYTES, Source, source_of
@@ -11,11 +12,19 @@ from tinylm_cli.errors import InputError
 _QUIET = {"LC_ALL": "C", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
 """Words that we can read, nothing fetched, nothing written, nothing asked."""
 
+_PARTS = re.compile(r"(?P<revision>(:[0-3])?(\{[^}]*\}|[^:])*):(?P<path>.*)", re.DOTALL)
+
 
 def names_revision(reference: str) -> bool:
     """Return whether ``reference`` is a path in a revision: it has a colon, and no file of that name is there."""
     revision, colon, _ = reference.partition(":")
     return bool(colon) and not revision.startswith(("/", ".", "-", "~")) and not os.path.lexists(reference)
+
+
+def split_revision(reference: str) -> tuple[str, str]:
+    """Return the revision and the path that a reference names; a colon in braces, as of ``@{12:00}``, parts nothing."""
+    parts = _PARTS.fullmatch(reference)
+    return (parts["revision"], parts["path"]) if parts else (reference, "")
 
 
 def read_revision(reference: str, config_file: str) -> Source:
@@ -32,7 +41,7 @@ def read_revision(reference: str, config_file: str) -> Source:
     """
     if _git(reference, "-t").strip() == b"tree":
         reference += config_file if reference.endswith((":", "/")) else f"/{config_file}"
-    return source_of(reference, _git(reference, "blob"), path=reference.rpartition(":")[2])
+    return source_of(reference, _git(reference, "blob"), path=split_revision(reference)[1])
 
 
 def _git(reference: str, what: str) -> bytes:

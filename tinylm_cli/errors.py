@@ -7,6 +7,7 @@
     ├── AnalysisError      exit 1  a config is asked for what it cannot do, as a sequence over its max_len
     └── UnableError        exit 2  the command could not be carried out
         ├── UsageError             the words on the command line do not fit
+        │   └── OptionError        what an option was given cannot be read; carries every diagnostic found
         ├── InputError             something named could not be read
         ├── OutputError            something could not be written
         │   └── OccupiedError      something is there already, and may be replaced on request
@@ -94,9 +95,11 @@ class TinylmError(Exception):
         message: What went wrong, in one line.
         help: What to do about it; may be empty.
         exit_code: The exit status of a command that ends with this error.
+        diagnostics: Every mistake found, in source order; none for an error without a place.
     """
 
     exit_code = ExitCode.UNABLE
+    diagnostics: tuple[Diagnostic, ...] = ()
 
     def __init__(self, message: str, *, help: str = "") -> None:  # noqa: A002 - the word the user reads
         super().__init__(message)
@@ -105,15 +108,12 @@ class TinylmError(Exception):
 
 
 class ConfigError(TinylmError):
-    """A config that was read and is wrong; ``diagnostics`` holds every mistake found, in source order."""
+    """A config that was read and is wrong."""
 
     exit_code = ExitCode.FAILED
 
     def __init__(self, diagnostics: tuple[Diagnostic, ...]) -> None:
-        first = diagnostics[0]
-        place = f"{first.source}:{first.span.line}:{first.span.column}" if first.span else first.source
-        more = f" (and {len(diagnostics) - 1} more)" if len(diagnostics) > 1 else ""
-        super().__init__(f"{place}: {first.message}{more}", help=first.help)
+        super().__init__(_told(diagnostics), help=diagnostics[0].help)
         self.diagnostics = diagnostics
 
 
@@ -129,6 +129,14 @@ class UnableError(TinylmError):
 
 class UsageError(UnableError):
     """The words on the command line do not fit."""
+
+
+class OptionError(UsageError):
+    """What an option was given cannot be read; shown with carets, as a config's mistakes are."""
+
+    def __init__(self, diagnostics: tuple[Diagnostic, ...]) -> None:
+        super().__init__(_told(diagnostics), help=diagnostics[0].help)
+        self.diagnostics = diagnostics
 
 
 class InputError(UnableError):
@@ -149,3 +157,11 @@ class CapacityError(UnableError):
 
 class WeightsError(UnableError):
     """A weights folder is unreadable or does not match its config."""
+
+
+def _told(diagnostics: tuple[Diagnostic, ...]) -> str:
+    """Return the first of several mistakes and its place, and how many more there are."""
+    first = diagnostics[0]
+    place = f"{first.source}:{first.span.line}:{first.span.column}" if first.span else first.source
+    more = f" (and {len(diagnostics) - 1} more)" if len(diagnostics) > 1 else ""
+    return f"{place}: {first.message}{more}"

@@ -85,6 +85,7 @@ def test_csv_is_exact_and_has_its_header_without_a_difference(here: Here) -> Non
         (["tiny", "", "--exit-code"], 2),
         (["", "tiny", "--exit-code"], 2),
         (["tiny", "@n_layers=0"], 1),
+        (["tiny", "@n_layers=0", "--exit-code"], 2),
         (["tiny", "small", "--seq-len", "1025"], 2),
         ([], 2),
     ],
@@ -93,6 +94,12 @@ def test_csv_is_exact_and_has_its_header_without_a_difference(here: Here) -> Non
 def test_how_it_ends(arguments: list[str], code: int, here: Here) -> None:
     for format_ in ("text", "json"):
         assert here("compare", *arguments, "--format", format_).code == code
+
+
+def test_the_process_ends_with_what_a_job_asks_for(tinylm: Callable[..., Any], folder: Path) -> None:
+    (folder / "wrong.yaml").write_text("d_model: 3\n", encoding="utf-8")
+    for words, code in ((["tiny"], 0), (["small"], 1), (["wrong.yaml"], 2), (["absent.yaml"], 2), ([""], 2)):
+        assert tinylm("compare", "tiny", *words, "--exit-code", cwd=folder).code == code
 
 
 def test_no_difference_is_said(here: Here) -> None:

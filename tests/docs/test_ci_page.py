@@ -70,13 +70,26 @@ def test_the_workflow_runs_and_annotates_what_is_over_its_budget(scratch: Path, 
     commands = [shlex.split(step["run"]) for step in steps if "run" in step]
     assert [command[0] for command in commands] == ["pip", "pip", "tinylm"]
     good = tinylm(*commands[-1][1:], cwd=scratch)
-    assert (good.code, good.out) == (0, "")
+    assert (good.code, good.out) == (0, "1 config: 1 valid.\n")
     _break(scratch)
     bad = tinylm(*commands[-1][1:], cwd=scratch)
     assert bad.code == 1
     titles = re.findall(r"^::error file=configs/agreed\.yaml,.*?title=([a-z-]+)::", bad.out, re.MULTILINE)
     assert sorted(titles) == sorted(["over-budget"] * 4 + ["failed-assertion"])
     assert "::error file=configs/agreed.yaml,line=9,col=15,endColumn=18,title=over-budget::total_params" in bad.out
+
+
+def test_every_exit_code_of_the_page_is_one_that_a_process_ends_with(scratch: Path, tinylm: Callable[..., Any]) -> None:
+    told = [int(code) for code in re.findall(r"^\| ([0-9]) \| ", PAGE, re.MULTILINE)]
+    _break(scratch)
+    runs: dict[int, list[list[str]]] = {
+        0: [["validate", "tiny"], ["compare", "tiny", "tiny", "--exit-code"]],
+        1: [["validate", "configs"], ["validate", "tiny", "--assert", "total_params < 1"]],
+        2: [["validate", "absent.yaml"], ["validate", ""], ["validate", "tiny", "--assert", "params < 1"]],
+    }
+    assert told == list(runs)
+    for code, commands in runs.items():
+        assert [tinylm(*words, cwd=scratch).code for words in commands] == [code] * len(commands)
 
 
 def test_the_hook_runs_on_the_configs_and_on_nothing_else(scratch: Path, tinylm: Callable[..., Any]) -> None:

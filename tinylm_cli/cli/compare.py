@@ -10,7 +10,7 @@ from tinylm_cli.cli.conditions import Storage
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, complete_variant, follow_up, same_model
 from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.cli.variants import load_variants, parse_variants
-from tinylm_cli.errors import ExitCode, UsageError
+from tinylm_cli.errors import ConfigError, ExitCode, UsageError
 
 
 def compare(
@@ -52,7 +52,9 @@ def compare(
             help="What numbers are stored in; what the budgets say alike when absent, or bfloat16.",
         ),
     ] = None,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 when there are differences.")] = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with 1 when they differ, 2 when that cannot be told.")
+    ] = False,
     set_: SetOption = None,
     format_: FormatOption = Format.text,
     output: OutputOption = None,
@@ -77,7 +79,12 @@ def compare(
     from tinylm_cli.render.views.compare import compare_view
 
     variants = parse_variants(models, set_ or ())
-    loaded = load_variants(variants)
+    try:
+        loaded = load_variants(variants)
+    except ConfigError as error:
+        if exit_code:  # 1 is the answer that they differ, as it is to diff
+            error.exit_code = ExitCode.UNABLE
+        raise
     for each in loaded:
         if seq_len is not None and seq_len > each.config.max_len:
             raise UsageError(

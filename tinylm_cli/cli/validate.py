@@ -71,7 +71,7 @@ def validate(
     from tinylm_cli.analysis.claims import ASSERTABLE
     from tinylm_cli.config.assertion import read_assertions
     from tinylm_cli.render.diagnostics import github_text
-    from tinylm_cli.render.views.validate import validate_view
+    from tinylm_cli.render.views.validate import tally, validate_view
     from tinylm_cli.reports.validate import ValidateReport
 
     asserted = read_assertions(assert_ or (), ASSERTABLE)
@@ -86,7 +86,8 @@ def validate(
     failed = report.failed or report.wrong
     exit_code = ExitCode.UNABLE if report.unreadable else ExitCode.FAILED if failed else ExitCode.DONE
     if format_ is ValidateFormat.github:
-        return Outcome(report, lambda: validate_view(report), Format.text, output, exit_code, github_text(report.files))
+        commands = github_text(report.files, tally(report))
+        return Outcome(report, lambda: validate_view(report), Format.text, output, exit_code, commands)
     models = [result.path for result in results if result.total_params is not None and result.path != "<stdin>"]
     model = models[0] if exit_code is ExitCode.DONE and models else "-"
     next_step = follow_up("params", same_model(model, set_))

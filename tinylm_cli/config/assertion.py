@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from tinylm_cli.config.amounts import AmountKind, read_amount
-from tinylm_cli.config.codes import clip, diagnostic, refusal
+from tinylm_cli.config.codes import clip, diagnostic, reported
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.guesses import suggest, suggest_value
 from tinylm_cli.config.scalars import NumberTooLongError, resolve_plain
 from tinylm_cli.config.source import Source
-from tinylm_cli.errors import Diagnostic
+from tinylm_cli.errors import Diagnostic, OptionError
 
 ASSERT = "--assert"
 
@@ -70,12 +70,12 @@ def read_assertions(texts: Iterable[str], kinds: Mapping[str, FigureKind]) -> tu
         kinds: What the values of each known figure are.
 
     Raises:
-        ConfigError: If any is wrong; holds a mistake for each that is.
+        OptionError: If any is wrong; holds a mistake for each that is.
     """
     read = [_read(text, kinds) for text in texts]
     mistakes = [each for each in read if isinstance(each, Diagnostic)]
     if mistakes:
-        raise refusal(mistakes)
+        raise OptionError(reported(mistakes))
     return tuple(each for each in read if isinstance(each, Claim))
 
 

@@ -78,14 +78,19 @@ def clip(text: str) -> str:
 
 
 def refusal(mistakes: Iterable[Diagnostic]) -> ConfigError:
-    """Return the error that carries ``mistakes``: at least one, in source order; at most 50, then how many more."""
+    """Return the error that carries the mistakes of a config: at least one."""
+    return ConfigError(reported(mistakes))
+
+
+def reported(mistakes: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """Return mistakes in source order; at most 50, then how many more there are."""
     ordered = sorted(mistakes, key=_place)
     shown, hidden = ordered[:MOST_REPORTED], len(ordered) - MOST_REPORTED
     if hidden > 0:
         message = f"{counted(hidden, 'more mistake')} {'are' if hidden > 1 else 'is'} not shown"
         help_ = "a model config is a page of YAML: is this one?"
         shown.append(diagnostic("too-many-mistakes", message, shown[0].source, help=help_))
-    return ConfigError(tuple(shown))
+    return tuple(shown)
 
 
 def _place(mistake: Diagnostic) -> tuple[bool, bool, int, int]:

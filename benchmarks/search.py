@@ -13,14 +13,15 @@ SIZES = {"course": 125_000_000, "llama": 8_000_000_000, "gemma2": 2_600_000_000}
 
 def design(plan: Plan) -> Iterator[Row]:
     """Time a search from first to last, closed forms, ranking and front included."""
-    from tinylm_cli.analysis.design.analyse import Goal, analyse_design
+    from tinylm_cli.analysis.design.analyse import analyse_design
     from tinylm_cli.analysis.design.families import FAMILIES
+    from tinylm_cli.analysis.design.goals import Goal
     from tinylm_cli.analysis.design.space import Space
 
     rounds = plan.rounds_or(7)
     for family, params in SIZES.items():
         template = FAMILIES[family]
-        space = Space(template, template.vocab_size, template.max_len, template.tie_weights)
+        space = Space(template, template.config.vocab_size, template.config.max_len, template.config.tie_weights)
         goals = (Goal("total_params", params, 0.02),)
 
         def whole(space: Space = space, goals: tuple[Goal, ...] = goals) -> object:

@@ -119,7 +119,7 @@ COMMANDS = {
     "--version": [],
     "list": [],
     "params": ["--config", "toy.yaml", "--by", "tensor"],
-    "estimate": ["--config", "toy.yaml", "--by", "layer"],
+    "estimate": ["--config", "llama-3-8b", "--by", "layer", "--gpu", "h100", "--gpus", "2"],
     "design": ["--params", "1M"],
     "compare": ["toy.yaml", "tiny", "@n_layers=8"],
     "import": ["hub", "--format", "markdown"],

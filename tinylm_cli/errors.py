@@ -4,10 +4,10 @@
 
     TinylmError
     ├── ConfigError        exit 1  the config was read and is wrong; carries every diagnostic found
+    │                      exit 2  where an option is what is wrong
     ├── AnalysisError      exit 1  a config is asked for what it cannot do, as a sequence over its max_len
     └── UnableError        exit 2  the command could not be carried out
         ├── UsageError             the words on the command line do not fit
-        │   └── OptionError        what an option was given cannot be read; carries every diagnostic found
         ├── InputError             something named could not be read
         ├── OutputError            something could not be written
         │   └── OccupiedError      something is there already, and may be replaced on request
@@ -87,6 +87,11 @@ class Diagnostic(NamedTuple):
     help: str = ""
     labels: tuple[Label, ...] = ()
 
+    @property
+    def is_usage(self) -> bool:
+        """Whether an option is wrong whatever the config, of which ``--set`` is part and ``field`` would name one."""
+        return self.source.startswith("--") and self.source != "--set" and not self.field
+
 
 class TinylmError(Exception):
     """Base of every error tinylm raises on purpose.
@@ -108,13 +113,18 @@ class TinylmError(Exception):
 
 
 class ConfigError(TinylmError):
-    """A config that was read and is wrong."""
+    """A config that was read and is wrong; or an option that is, which exits with 2 and is told the same way."""
 
     exit_code = ExitCode.FAILED
 
     def __init__(self, diagnostics: tuple[Diagnostic, ...]) -> None:
-        super().__init__(_told(diagnostics), help=diagnostics[0].help)
+        first = diagnostics[0]
+        place = f"{first.source}:{first.span.line}:{first.span.column}" if first.span else first.source
+        more = f" (and {len(diagnostics) - 1} more)" if len(diagnostics) > 1 else ""
+        super().__init__(f"{place}: {first.message}{more}", help=first.help)
         self.diagnostics = diagnostics
+        if any(each.is_usage for each in diagnostics):
+            self.exit_code = ExitCode.UNABLE
 
 
 class AnalysisError(TinylmError):
@@ -129,14 +139,6 @@ class UnableError(TinylmError):
 
 class UsageError(UnableError):
     """The words on the command line do not fit."""
-
-
-class OptionError(UsageError):
-    """What an option was given cannot be read; shown with carets, as a config's mistakes are."""
-
-    def __init__(self, diagnostics: tuple[Diagnostic, ...]) -> None:
-        super().__init__(_told(diagnostics), help=diagnostics[0].help)
-        self.diagnostics = diagnostics
 
 
 class InputError(UnableError):
@@ -157,11 +159,3 @@ class CapacityError(UnableError):
 
 class WeightsError(UnableError):
     """A weights folder is unreadable or does not match its config."""
-
-
-def _told(diagnostics: tuple[Diagnostic, ...]) -> str:
-    """Return the first of several mistakes and its place, and how many more there are."""
-    first = diagnostics[0]
-    place = f"{first.source}:{first.span.line}:{first.span.column}" if first.span else first.source
-    more = f" (and {len(diagnostics) - 1} more)" if len(diagnostics) > 1 else ""
-    return f"{place}: {first.message}{more}"

@@ -15,7 +15,8 @@ from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.figures import FIGURES, Conditions, figure
 from tinylm_cli.analysis.training import training_memory
 from tinylm_cli.config.assertion import ASSERT, RELATIONS, Claim, read_assertions
-from tinylm_cli.config.blocks import MAX_N_LAYERS, Budget, DType
+from tinylm_cli.config.block import MAX_N_LAYERS
+from tinylm_cli.config.budget import Budget, DType
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import Diagnostic
@@ -34,7 +35,8 @@ def test_every_limit_of_a_budget_is_on_a_figure_and_every_condition_is_one_of_fi
     limits = {name for name in Budget.model_fields if name.startswith("max_")}
     assert limits == set(LIMITS)
     assert set(LIMITS.values()) <= set(FIGURES)
-    assert set(Budget.model_fields) - limits - {"nominal_tolerance"} == set(Conditions._fields)
+    held_to_adamw = {"optimizer", "recompute"}  # a budget names neither: the defaults hold
+    assert set(Budget.model_fields) - limits - {"nominal_tolerance"} == set(Conditions._fields) - held_to_adamw
     assert set(typing.get_args(DType)) == set(DTYPE_BYTES)
 
 
@@ -169,3 +171,16 @@ def test_messages_are_short_whatever_was_asserted() -> None:
     (found,) = _failures(load_config("tiny"), *_claims(f"total_params{' ' * 500}< 1"))
     assert re.match("total_params +… does not hold", found.message)
     assert len(found.message) < 160
+
+
+@pytest.mark.parametrize(("tolerance", "share"), [(0.02, 50), (0.1, 10), (0.0, None)])
+def test_a_size_at_the_very_edge_of_its_tolerance_holds(tolerance: float, share: int | None) -> None:
+    total = figure("total_params", load_config("llama-3-8b").config)
+    nominal = next(
+        n for n in range(int(total / (1 + tolerance)) - 2, total + 1) if n + (n // share if share else 0) == total
+    )
+    config = load_config("llama-3-8b", (f"nominal_params={nominal}", f"budget.nominal_tolerance={tolerance}")).config
+    (claim,) = budget_claims(config)
+    assert measure(config, claim).holds
+    beyond = config.model_copy(update={"nominal_params": nominal - 2})
+    assert not measure(beyond, claim).holds

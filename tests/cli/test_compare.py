@@ -86,7 +86,8 @@ def test_csv_is_exact_and_has_its_header_without_a_difference(here: Here) -> Non
         (["", "tiny", "--exit-code"], 2),
         (["tiny", "@n_layers=0"], 1),
         (["tiny", "@n_layers=0", "--exit-code"], 2),
-        (["tiny", "small", "--seq-len", "1025"], 2),
+        (["tiny", "small", "--seq-len", "1025"], 1),
+        (["tiny", "small", "--seq-len", "1025", "--exit-code"], 2),
         ([], 2),
     ],
     ids=str,
@@ -108,10 +109,15 @@ def test_no_difference_is_said(here: Here) -> None:
     assert (document["same"], document["fields"], document["figures"]) == (True, [], [])
 
 
-def test_a_length_beyond_a_model_is_refused_with_the_longest_that_is_not(here: Here) -> None:
-    result = here("compare", "tiny", "toy.yaml", "--seq-len", "33")
-    assert "--seq-len 33 is over the max_len of toy, which is 32" in result.err
-    assert "ask for 32 or less" in result.err
+def test_a_length_beyond_some_models_is_told_at_each_of_their_places(here: Here) -> None:
+    result = here("compare", "tiny", "toy.yaml", "toy.yaml@max_len=16", "--seq-len", "33")
+    assert "--seq-len 33 is longer than max_len 32 of toy and 16 of toy@max_len=16" in " ".join(result.err.split())
+    assert "1 | --seq-len 33" in result.err
+    assert "7 | max_len: 32" in result.err
+    assert "1 | max_len=16" in result.err
+    assert "1024" not in result.err
+    assert "write --seq-len 16 or less, or add @max_len=33 to the name" in " ".join(result.err.split())
+    assert here("compare", "tiny", "toy.yaml@max_len=33", "--seq-len", "33").code == 0
 
 
 def test_figures_are_those_that_budgets_share_unless_others_are_asked_for(here: Here, folder: Path) -> None:
@@ -162,14 +168,14 @@ def test_a_hub_config_is_a_model_like_others(reference: str, here: Here, folder:
     assert report(here("compare", "qwen3-0.6b", reference, "--format", "json"))["same"]
 
 
-def test_a_long_list_is_shown_by_its_length(here: Here) -> None:
+def test_a_long_list_is_shown_by_its_ends(here: Here) -> None:
     factors = f"[{', '.join(['1.5'] * 16)}]"
     changed = ["position.kind=rope", "position.scaling=longrope", "position.original_max_len=64"]
     words = [word for each in changed for word in ("--set", each)]
     lists = [f"position.short_factors={factors}", f"position.long_factors={factors}"]
     result = here("compare", "tiny", *words, *(word for each in lists for word in ("--set", each)))
     assert result.code == 0, result.err
-    assert "16 numbers" in result.out
+    assert "[1.5, 1.5, …, 1.5] (16)" in result.out
 
 
 def test_the_next_step_repeats_the_last_model(here: Here) -> None:

@@ -13,12 +13,13 @@ import pytest
 
 from tinylm_cli.analysis.design.families import FAMILIES
 from tinylm_cli.analysis.figures import figure
-from tinylm_cli.cli.design import Family
-from tinylm_cli.config.blocks import MAX_LEN
+from tinylm_cli.cli.design_options import Family
+from tinylm_cli.config.block import MAX_LEN
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
 
 Here = Callable[..., Any]
+Run = Callable[..., Any]
 Golden = Callable[[str, str], None]
 
 PAGES = (
@@ -26,10 +27,16 @@ PAGES = (
     ["--params", "47B", "--family", "mixtral", "--top", "3"],
     ["--max-weights-bytes", "16GB", "--family", "llama", "--front", "--top", "4"],
     ["--params", "8B", "--family", "llama", "--max-kv-bytes", "64MiB", "--max-flops-per-token", "20G"],
+    ["--gpu", "rtx-4090", "--family", "llama", "--seq-len", "2048", "--top", "4"],
+    ["--gpu", "l4", "--for", "serving", "--family", "qwen3-moe", "--batch-size", "8", "--seq-len", "999", "--top", "2"],
+    ["--params", "1.3B", "--family", "llama", "--gpu", "l4", "--min-decode-tokens-per-second", "900"],
+    ["--compute", "1e21", "--family", "llama", "--top", "3"],
+    ["--compute", "1e21", "--budget-tokens", "100B", "--family", "mixtral", "--top", "3"],
     ["--config", "small", "--vary", "n_layers=4..24:4"],
     ["--config", "small", "--vary", "n_layers=4,8", "--vary", "d_model=256,500,512"],
 )
-IMPOSSIBLE = 3
+IMPOSSIBLE = (3, 6)
+VARIED = 10
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
@@ -37,7 +44,7 @@ def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
     shown = []
     for index, page in enumerate(PAGES):
         result = here("design", *page, columns=columns)
-        assert result.code == (1 if index == IMPOSSIBLE else 0)
+        assert result.code == (1 if index in IMPOSSIBLE else 0)
         assert max(map(len, result.out.splitlines())) <= columns
         shown.append(f"$ tinylm design {' '.join(page)}\n{result.out}")
     golden_text(f"design-{columns}.txt", "\n".join(shown))
@@ -45,7 +52,8 @@ def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
 
 def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None:
     golden_json("design", here("design", *PAGES[1], "--format", "json").out)
-    golden_json("design-vary", here("design", *PAGES[5], "--format", "json").out)
+    golden_json("design-gpu", here("design", *PAGES[5], "--format", "json").out)
+    golden_json("design-vary", here("design", *PAGES[VARIED], "--format", "json").out)
     golden_text("design.md", "\n".join(here("design", *page, "--format", "markdown").out for page in PAGES))
 
 
@@ -70,11 +78,45 @@ def test_what_is_written_is_valid_builds_and_meets_its_target(family: str, here:
     assert here(*shlex.split(again[1])[1:], "--pick", "1").out == (folder / "mine.yaml").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("words", "claims"),
+    [
+        ("--gpu rtx-4090 --family llama --seq-len 1024 --batch-size 2", {"train_bytes_per_gpu"}),
+        ("--gpu l4 --for serving --family gemma2 --min-decode-tokens-per-second 40 --max-kv-bytes 2GiB",
+         {"kv_cache_bytes"}),
+        ("--max-train-bytes-per-gpu 24GiB --max-serve-bytes 3GB --family gpt2 --dtype float32",
+         {"train_bytes_per_gpu"}),
+        ("--active-params 500M --family mixtral --max-flops-per-token 2G",
+         {"active_params", "forward_flops_per_token"}),
+        ("--params 1.25B --gpu h100 --utilisation 0.5 --recompute full --optimizer muon", {"nominal_error"}),
+        ("--compute 2.5e20 --family qwen3", set()),
+        ("--compute 1e20 --budget-tokens 30B --tolerance 0.01", set()),
+    ],
+)  # fmt: skip
+def test_what_is_written_holds_itself_to_what_was_asked(
+    words: str, claims: set[str], tinylm: Run, tmp_path: Path
+) -> None:
+    """Each by a process of its own: written, validated with its budget, built without weights, and found again."""
+    written = tinylm("design", *words.split(), "-o", "mine.yaml")
+    assert (written.code, written.out) == (0, "")
+    checked = json.loads(tinylm("validate", "mine.yaml", "--format", "json").out)
+    assertions = checked["files"][0]["assertions"]
+    assert {each["figure"] for each in assertions} == claims
+    assert all(each["holds"] for each in assertions)
+    built = tinylm("build", "--config", "mine.yaml", "--meta")
+    assert "✓ closed form = instantiated module" in built.out
+    text = (tmp_path / "mine.yaml").read_text(encoding="utf-8")
+    again = re.search(r"^# .* of (tinylm design .*)$", text, re.MULTILINE)
+    assert again is not None
+    assert tinylm(*shlex.split(again[1])[1:], "--pick", "1").out == text
+
+
 def test_pick_writes_another(here: Here) -> None:
     report = json.loads(here("design", "--params", "125M", "--top", "12", "--format", "json").out)
     for rank in (1, 12):
         text = here("design", "--params", "125M", "--pick", str(rank), "-o", "-").out
-        wanted = ModelConfig.model_validate({**report["designs"][rank - 1]["config"], "nominal_params": 125_000_000})
+        labels = {"nominal_params": 125_000_000, "budget": {"nominal_tolerance": 0.02}}
+        wanted = ModelConfig.model_validate({**report["designs"][rank - 1]["config"], **labels})
         assert f", rank {rank} of tinylm design --params 125M\n" in text
         Path("picked.yaml").write_text(text, encoding="utf-8")
         assert load_config("picked.yaml").config == wanted
@@ -99,6 +141,28 @@ def test_the_next_step_is_the_same_search_written_down(here: Here) -> None:
     )
 
 
+def test_the_next_step_names_what_the_model_is_for(here: Here, folder: Path) -> None:
+    (folder / "my gpus.yaml").write_text(MINE, encoding="utf-8")
+    words = (
+        "--max-train-bytes-per-gpu 30GB --max-serve-bytes 8GiB --min-decode-tokens-per-second 12.5 --compute 2.5e20"
+        " --budget-tokens 30B --gpu mine --hardware 'my gpus.yaml' --for serving --utilisation 0.3 --batch-size 2"
+        " --optimizer adafactor --recompute selective"
+    )
+    said = here("design", *shlex.split(words)).err
+    assert said == f"next: tinylm design {words} --output course.yaml\n"
+
+
+MINE = """mine:
+  title: My own
+  memory_bytes: 96 GB
+  memory_bytes_per_second: 1 TB/s
+  peak_flops_per_second: {float32: 50 TFLOP/s, bfloat16: 200 TFLOP/s}
+  link_bytes_per_second: 64 GB/s
+  gpus_per_node: 1
+  network_bytes_per_second: 1 GB/s
+"""
+
+
 def test_nothing_found_fails_and_writes_nothing(here: Here, folder: Path) -> None:
     result = here("design", "--params", "900T")
     assert result.code == 1
@@ -116,22 +180,25 @@ def test_nothing_found_fails_and_writes_nothing(here: Here, folder: Path) -> Non
     ("words", "says"),
     [
         ("", "there is nothing to aim at"),
-        ("--params 8Q", "--params 8Q: expected a count such as 125M"),
-        ("--params 0", "--params 0: expected more than 0"),
-        ("--max-kv-bytes 1GiG", "--max-kv-bytes 1GiG: expected a size such as 24GiB"),
-        ("--max-flops-per-token many", "--max-flops-per-token many: expected a number of operations"),
         ("--params 1M --family llamma", "did you mean llama?"),
         ("--params 1M --tolerance 2", "--tolerance 2"),
         ("--params 1M --tolerance nan", "--tolerance nan: expected a number from 0 to 1"),
         ("--params 125M --pick 5000", "--pick 5000: there is no such rank"),
-        ("--params 125M --seq-len 4096", "--seq-len 4096 is longer than max_len 1024"),
+        ("--params 125M --hardware mine.yaml", "--hardware is about a GPU"),
+        ("--params 125M --for serving", "--for is about a GPU"),
+        ("--params 125M --min-decode-tokens-per-second 5", "--min-decode-tokens-per-second is about a GPU"),
+        ("--gpu l4 --min-decode-tokens-per-second 0", "expected more than 0"),
+        ("--gpu l4 --min-decode-tokens-per-second nan", "expected more than 0"),
+        ("--gpu l4 --optimizer adamw_8bit", "its memory grows unevenly"),
+        ("--params 125M --compute 1e21", "--compute finds the size of the model, and the size is given"),
+        ("--params 125M --budget-tokens 1B", "--budget-tokens are what --compute is spent on"),
+        ("--config small --vary n_layers=4 --gpu l4", "--vary has no targets"),
         ("--params 125M --set n_layers=3", "--set changes a --config that is varied"),
         ("--config small", "a --config is here to be varied"),
         ("--vary n_layers=4", "--vary needs a --config"),
         ("--config - --vary n_layers=4", "--vary reads its config many times"),
         ("--config small --vary n_layers=4 --params 1M", "--vary has no targets"),
         ("--config small --vary n_layers=4 --family llama", "--vary has no targets"),
-        ("--config small --vary n_layers=4 --figure total_param", "did you mean total_params?"),
         ("--config absent --vary n_layers=4", "no preset or file is called absent"),
     ],
 )
@@ -140,6 +207,44 @@ def test_what_does_not_fit_is_told(words: str, says: str, here: Here) -> None:
     assert (result.code, result.out) == (2, "")
     assert says in " ".join(result.err.split())
     assert "Traceback" not in result.err
+
+
+def test_everything_wrong_with_what_is_asked_is_told_at_once(here: Here) -> None:
+    limits = ("--max-kv-bytes", "4gib", "--max-flops-per-token", "0")
+    result = here("design", "--params", "8Q", *limits, "--seq-len", "4096", "--gpu", "l4", "--dtype", "float64")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.count("error[") == 5
+    for says in (
+        "error[wrong-type]: --params 8Q: expected a count such as 125M",
+        "error[wrong-type]: --max-kv-bytes 4gib: expected a size such as 24GiB",
+        "did you mean 4GiB?",
+        "error[out-of-range]: --max-flops-per-token 0: expected more than 0",
+        "error[contradiction]: --seq-len 4096 is longer than max_len 1024 of the family course",
+        "or add --max-len 4096",
+        "error[contradiction]: l4 does not multiply float64",
+    ):
+        assert says in " ".join(result.err.split())
+    short = here("design", "--params", "1M", "--max-len", "64", "--seq-len", "99").err
+    assert "1 | --max-len 64" in short
+    assert "or write --max-len 99" in short
+    assert here("design", "--params", "1M", "--seq-len", str(MAX_LEN + 1)).err.endswith("--seq-len 1024 or less\n")
+
+
+@pytest.mark.parametrize(
+    ("compute", "says"),
+    [("1e31", "--compute 1e31: larger than anything here"), ("1e", "--compute 1e: expected a number of operations")],
+)
+def test_a_compute_that_is_none(here: Here, compute: str, says: str) -> None:
+    result = here("design", "--compute", compute)
+    assert result.code == 2
+    assert says in " ".join(result.err.split())
+
+
+def test_a_gpu_that_there_is_not(here: Here) -> None:
+    result = here("design", "--gpu", "rtx-4091")
+    assert result.code
+    assert result.out == ""
+    assert "did you mean rtx-4090?" in " ".join(result.err.split())
 
 
 @pytest.mark.parametrize("option", ["--vocab-size", "--max-len", "--top", "--pick"])
@@ -170,9 +275,16 @@ class TestVary:
         result = here("design", "--config", "small", "--set", "n_heads=7", "--vary", "n_layers=4,8")
         assert result.code == 1
         assert "heads-do-not-divide" in result.err
-        too_long = here("design", "--config", "small", "--vary", "n_layers=4,8", "--seq-len", "9999")
-        assert too_long.code == 1
-        assert "--seq-len 9999 is longer than max_len 1024" in " ".join(too_long.err.split())
+
+    def test_conditions_are_diagnosed_all_at_once(self, here: Here) -> None:
+        asked = ("--vary", "n_layers=4,8", "--seq-len", "9999", "--figure", "total_param")
+        result = here("design", "--config", "small", *asked)
+        assert result.code == 2
+        said = " ".join(result.err.split())
+        assert "error[contradiction]: --seq-len 9999 is longer than max_len 1024 of small" in said
+        assert "error[unknown-figure]: no figure is called total_param" in said
+        assert "did you mean total_params?" in said
+        assert here("design", "--config", "small", "--set", "n_heads=7", *asked).err.count("error[") == 2
 
     def test_many_reasons_are_counted(self, here: Here) -> None:
         out = here("design", "--config", "small", "--vary", "d_model=101..109", "--vary", "n_heads=7,11").out

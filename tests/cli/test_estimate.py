@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,8 @@ def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
         ["estimate", "--config", "gemma-2-2b", "--by", "layer", "--attention", "full"],
         ["estimate", "--config", "llama-3-8b", "--gpu", "h100", "--gpus", "16", "--price", "2"],
         ["estimate", "--config", "llama-3-8b", "--gpus", "8", "--plan", "pp=8,mb=16"],
+        ["estimate", "--config", "llama-3-8b", "--gpu", "h100", "--gpus", "4", "--plan", "zero=1", "--batch-size", "2"],
+        ["estimate", "--config", "gemma-2-2b", "--gpu", "t4", "--dtype", "float16", "--gpus", "2"],
     )
     shown = [f"$ tinylm {' '.join(page)}\n{here(*page, columns=columns).out}" for page in pages]
     assert all(len(line) <= columns for page in shown for line in page.splitlines()[1:])
@@ -64,6 +67,68 @@ def test_a_sequence_too_long_is_told_at_both_places(here: Here) -> None:
     assert "--set max_len=10" in result.err
 
 
+def test_everything_wrong_with_what_is_asked_is_told_at_once(here: Here) -> None:
+    words = "--gpu h100sxm --seq-len 99999999 --gpus 8 --plan tp=3,foo=2 --budget-tokens 15b"
+    result = here("estimate", *words.split())
+    assert (result.code, result.out) == (2, "")
+    said = " ".join(result.err.split())
+    for says in (
+        "error[contradiction]: --seq-len 99999999 is longer than max_len 1024 of tiny",
+        "error[contradiction]: tp 3 is 3 GPUs, and 8 is no multiple of that",
+        "write --gpus 9, or change the plan",
+        "tensor parallelism 3 does not divide n_heads 4",
+        "tensor parallelism 3 does not divide d_ff 512",
+        "error[unknown-key]: a plan has no foo=2 --> --plan:1:13",
+        "error[unknown-gpu]: no GPU is called h100sxm --> --gpu:1:7",
+        "did you mean h100-sxm?",
+        "error[wrong-type]: --budget-tokens 15b: expected a count",
+        "did you mean 15B?",
+    ):
+        assert says in said
+    document = json.loads(here("estimate", *words.split(), "--format", "json").out)
+    assert len(document["error"]["diagnostics"]) == result.err.count("error[") == 8
+
+
+def test_a_shell_sees_mistakes_on_one_stream_and_a_report_on_the_other(tinylm: Here) -> None:
+    wrong = tinylm("estimate", "--gpu", "h100sxm", "--gpus", "8", "--plan", "tp=3,\x1b[31m=2", "--budget-tokens", "15X")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert wrong.err.count("error[") == 7
+    assert "\x1b" not in wrong.err
+    short = tinylm("estimate", "--config", "llama-3.1-8b", "--gpu", "rtx-4090", "--gpus", "2")
+    assert (short.code, short.err) == (0, "next: tinylm params --config llama-3.1-8b\n")
+    assert "This one comes nearest" in short.out
+    assert "what makes it fit" in short.out
+
+
+def test_what_is_asked_is_read_beside_a_config_and_a_table_of_gpus_that_are_wrong(here: Here, folder: Path) -> None:
+    (folder / "gpus.yaml").write_text("mine:\n  titel: A GPU\n", encoding="utf-8")
+    words = "--set n_heads=3 --gpu mine --hardware gpus.yaml --gpus 6 --plan tp=4,cp=x --seq-len 9999999"
+    result = here("estimate", *words.split())
+    assert result.code == 2
+    for place in ("--set:1:9", "gpus.yaml:2:3", "--plan:1:16"):
+        assert f"--> {place}\n" in result.err
+    assert "tp 4 is 4 GPUs, and 6 is no multiple of that" in result.err
+    assert "--seq-len" not in result.err, "nothing is known of the longest sequence"
+
+
+def test_what_the_sequence_and_the_replicas_decide_is_told_once_they_are_sure(here: Here) -> None:
+    def said(*words: str) -> str:
+        return str(here("estimate", "--gpus", "8", *words).err)
+
+    assert "context parallelism 8 does not divide seq_len 12" in said("--plan", "cp=8", "--seq-len", "12")
+    assert "context parallelism" not in said("--plan", "cp=8", "--seq-len", "99999")
+    mixtral = ("--config", "mixtral-8x7b", "--seq-len", "64")
+    assert "does not divide the 2 GPUs of data" in said(*mixtral, "--plan", "tp=4,ep=4")
+    assert "GPUs of data" not in said(*mixtral, "--plan", "tp=4,ep=4,foo=1")
+
+
+def test_a_type_that_a_gpu_does_not_multiply_is_told_with_those_it_does(here: Here) -> None:
+    said = here("estimate", "--gpu", "V100").err
+    assert "1 | --gpu V100" in said
+    assert "1 | --dtype bfloat16" in said
+    assert "write --dtype float16 or float32, or name another GPU" in " ".join(said.split())
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
@@ -81,17 +146,26 @@ def test_a_sequence_too_long_is_told_at_both_places(here: Here) -> None:
         (["--plan", "tp=2"], 2, "--plan divides work among GPUs"),
         (["--gpus", "4", "--plan", "auto"], 2, "--plan auto ranks by time"),
         (["--gpus", "0"], 2, "--gpus 0"),
-        (["--gpus", "4", "--plan", "tp=8"], 1, "is 8 GPUs, and there are 4"),
-        (["--gpus", "4", "--plan", "tp=2,tp=2"], 1, "tp is given twice"),
-        (["--gpus", "4", "--plan", "zero=4"], 1, "zero is one of 0, 1, 2, 3"),
-        (["--gpus", "4", "--plan", "tp=x,qq"], 1, "tp must be an integer"),
-        (["--gpus", "4", "--plan", "tp=0"], 1, "not 0"),
-        (["--gpus", "4", "--plan", ""], 1, "a plan has no"),
+        (["--gpus", "4", "--plan", "tp=8"], 2, "is 8 GPUs, and there are 4"),
+        (["--gpus", "4", "--plan", "tp=2,tp=2"], 2, "tp is given twice"),
+        (["--gpus", "4", "--plan", "zero=4"], 2, "zero is one of 0, 1, 2, 3"),
+        (["--gpus", "4", "--plan", "tp=x,qq"], 2, "tp must be an integer"),
+        (["--gpus", "4", "--plan", "tp=0"], 2, "not 0"),
+        (["--gpus", "4", "--plan", ""], 2, "a plan has no"),
         (["--gpus", "3", "--plan", "tp=3"], 1, "tensor parallelism 3 does not divide n_heads 4"),
         (["--budget-tokens", "many"], 2, "--budget-tokens many"),
         (["--budget-tokens", "0"], 2, "--budget-tokens 0"),
+        (["--utilisation", "0.5"], 2, "--utilisation is about a GPU"),
+        (["--kernel-efficiency", "0.5"], 2, "--kernel-efficiency is about a GPU"),
+        (["--gpu", "h100", "--kernel-efficiency", "0.5"], 2, "give --utilisation for one GPU"),
+        (["--gpu", "h100", "--gpus", "8", "--utilisation", "0.5"], 2, "give --kernel-efficiency"),
+        (["--global-batch", "8"], 2, "--global-batch is read by several GPUs"),
+        (["--gpus", "4", "--plan", "tp=2", "--global-batch", "3"], 2, "for example --global-batch 4"),
+        (["--gpus", "4", "--plan", "tp=2,mb=3", "--global-batch", "4"], 2, "leave mb out of the plan"),
+        (["--gpus", "4", "--plan", "pp=2,vp=2,mb=3"], 2, "for example mb=4"),
+        (["--gpus", "4", "--plan", "pp=2,vp=2", "--global-batch", "6"], 1, "for example mb=4"),
+        (["--gpu", "h100", "--gpus", "5", "--global-batch", "7"], 1, "for example --global-batch 5"),
         (["--utilisation", "2"], 2, "--utilisation 2"),
-        (["--config", "llama-3-8b", "--gpu", "t4", "--dtype", "float16", "--gpus", "2"], 1, "no way to divide"),
     ],
 )
 def test_what_does_not_fit_is_refused(words: list[str], code: int, said: str, here: Here) -> None:
@@ -101,13 +175,56 @@ def test_what_does_not_fit_is_refused(words: list[str], code: int, said: str, he
     assert "Traceback" not in result.err
 
 
-def test_a_plan_is_reported_with_what_would_make_it_fit(here: Here) -> None:
-    words = ["--config", "llama-3-8b", "--gpu", "h100", "--gpus", "8", "--plan", "zero=0", "--seq-len", "512"]
+SHORT_OF_MEMORY = (
+    "llama-3-8b --gpu h100 --gpus 8 --plan zero=0 --seq-len 512",
+    "llama-3-8b --gpu h100 --gpus 8 --plan tp=2,zero=1 --batch-size 16",
+    "llama-3-8b --gpu h100 --gpus 8 --plan tp=4,pp=2,mb=4,schedule=gpipe --batch-size 8",
+    "llama-3.1-8b --gpu h100 --gpus 8 --batch-size 8",
+    "llama-3-8b --gpu t4 --dtype float16 --gpus 2",
+    "mixtral-8x7b --gpu h100",
+    "gpt2 --gpu rtx-4090 --batch-size 64",
+    "gpt2 --gpu t4 --dtype float32 --batch-size 64 --optimizer sgd --recompute full",
+)
+
+
+@pytest.mark.parametrize("words", SHORT_OF_MEMORY)
+def test_what_makes_it_fit_does_when_it_is_added_to_the_command(words: str, here: Here) -> None:
+    asked = ["estimate", "--format", "json", "--config", *words.split()]
+    told = report(here(*asked))
+    short = [fit for fit in ("training_fit", "inference_fit") if not told[fit]["fits"]]
+    assert "training_fit" in short
+    for fit in short:
+        assert told[fit]["needed_bytes"] > told[fit]["capacity_bytes"] == told["capacity_bytes"]
+        assert told[fit]["remedies"]
+        for remedy in told[fit]["remedies"]:
+            changed = report(here(*asked, *remedy["options"].split()))
+            assert changed[fit]["fits"], remedy["options"]
+            assert changed[fit]["remedies"] == []
+            assert remedy["needed_bytes"] <= remedy["capacity_bytes"] == changed["capacity_bytes"]
+            if not changed["alternatives"]:
+                assert changed[fit]["needed_bytes"] == remedy["needed_bytes"]
+
+
+def test_the_nearest_layout_is_shown_where_none_fits(here: Here) -> None:
+    words = ["--config", "llama-3-8b", "--gpu", "t4", "--dtype", "float16", "--gpus", "2"]
     told = report(here("estimate", *words, "--format", "json"))
-    assert told["plan"]["fits"] is False
-    assert told["plan"]["fullest"]["total_bytes"] > told["capacity_bytes"] == told["plan"]["capacity_bytes"]
-    assert told["plan"]["remedies"]
-    assert told["alternatives"] == []
+    assert (told["plan"]["fits"], told["alternatives"], told["layouts_tried"]) == (False, [], 10)
+    assert told["plan"]["fullest"]["total_bytes"] == told["training_fit"]["needed_bytes"]
+    shown = here("estimate", *words)
+    assert "None of 10 layouts fits in t4. This one comes nearest: 73.2 GiB too much." in shown.out
+    assert "--gpus 16" in shown.out
+    assert "Inference memory" in shown.out
+    assert shown.code == 0
+
+
+def test_what_fits_needs_no_change(here: Here) -> None:
+    told = report(here("estimate", "--config", "gpt2", "--gpu", "h100", "--format", "json"))
+    for fit in ("training_fit", "inference_fit"):
+        assert told[fit]["fits"]
+        assert told[fit]["remedies"] == []
+    assert "makes it fit" not in here("estimate", "--config", "gpt2", "--gpu", "h100").out
+    unknown = report(here("estimate", "--config", "gpt2", "--format", "json"))
+    assert (unknown["training_fit"], unknown["inference_fit"], unknown["layouts_tried"]) == (None, None, None)
 
 
 def test_the_quickest_plan_is_taken_where_none_is_given(here: Here) -> None:
@@ -115,6 +232,42 @@ def test_the_quickest_plan_is_taken_where_none_is_given(here: Here) -> None:
     assert told["plan"] == told["alternatives"][0]
     assert all(plan["fits"] for plan in told["alternatives"])
     assert {plan["tokens_per_step"] for plan in told["alternatives"]} == {told["plan"]["tokens_per_step"]}
+
+
+@pytest.mark.parametrize("plan", ["tp=2,zero=1", "pp=4,zero=1", "zero=3", "auto"])
+def test_days_and_cost_are_those_of_the_plan(plan: str, here: Here) -> None:
+    words = ["--config", "llama-3-8b", "--seq-len", "4096", "--gpu", "h100", "--gpus", "16", "--price", "2"]
+    told = report(here("estimate", *words, "--plan", plan, "--format", "json"))
+    made, time = told["plan"], told["training_time"]
+    speed = made["tokens_per_step"] / made["step_seconds"]
+    assert time["tokens_per_second"] == pytest.approx(speed)
+    assert time["seconds"] == pytest.approx(time["budget_tokens"] / speed)
+    assert time["usd"] == pytest.approx(2 * 16 * time["seconds"] / 3600)
+    assert time["utilisation"] == made["utilisation"] < made["kernel_efficiency"] == 0.55
+    slower = report(here("estimate", *words, "--plan", plan, "--kernel-efficiency", "0.3", "--format", "json"))
+    assert slower["training_time"]["usd"] > 1.5 * time["usd"]
+
+
+def test_what_is_computed_again_is_paid_for(here: Here) -> None:
+    words = ["--config", "llama-3-8b", "--seq-len", "4096", "--gpu", "h100", "--gpus", "16", "--plan", "zero=3"]
+    none, full = (
+        report(here("estimate", *words, "--recompute", how, "--format", "json"))["training_time"]["seconds"]
+        for how in ("none", "full")
+    )
+    assert 1.2 < full / none < 4 / 3
+
+
+def test_a_global_batch_is_shared_by_replicas_and_micro_batches(here: Here) -> None:
+    def batches(*words: str) -> tuple[int, int]:
+        told = report(here("estimate", "--config", "llama-3-8b", "--gpus", "8", *words, "--format", "json"))["plan"]
+        return told["layout"]["micro_batches"], told["tokens_per_step"]
+
+    assert batches("--plan", "tp=2", "--global-batch", "64", "--batch-size", "2") == (8, 64 * 8192)
+    assert batches("--plan", "tp=2,mb=3") == (3, 12 * 8192)
+    assert batches("--plan", "tp=2,mb=3", "--global-batch", "12") == (3, 12 * 8192)
+    assert batches("--plan", "tp=2") == (128, 2**22)
+    assert batches() == (64, 2**22)
+    assert batches("--gpu", "h100", "--global-batch", "24")[1] == 24 * 8192
 
 
 def test_a_budget_and_a_price_make_a_bill(here: Here) -> None:

@@ -261,6 +261,13 @@ def test_a_wrong_assertion_is_told_once_and_nothing_is_checked(here: Here) -> No
     assert here("validate", "", "-fgithub").out.startswith("::error::an empty word names no file")
 
 
+def test_a_wrong_assertion_is_told_beside_what_is_wrong_with_files(here: Here, folder: Path) -> None:
+    (folder / "wrong.yaml").write_text(HELD.replace("d_ff: 16", "d_ff: no"), encoding="utf-8")
+    told = here("validate", "wrong.yaml", "toy.yaml", "--assert", "params < 1")
+    assert (told.code, told.out) == (2, "")
+    assert ["unknown-figure" in told.err, "--> wrong.yaml:" in told.err, told.err.count("error[")] == [True, True, 2]
+
+
 def test_a_mistake_comes_before_any_budget(here: Here, folder: Path) -> None:
     (folder / "wrong.yaml").write_text(HELD.replace("d_ff: 16", "d_ff: no"), encoding="utf-8")
     result = json.loads(here("validate", "wrong.yaml", *ASKED, "--format", "json").out)

@@ -99,8 +99,10 @@ def _position(draw: st.DrawFn, d_head: int, attention: dict[str, Any]) -> dict[s
     rotated, values = d_head, dict[str, Any](kind=kind, scaling=scaling)
     if not latent and d_head % 4 == 0 and draw(st.booleans()):
         rotated, values["rotary_fraction"] = d_head // 2, 0.5
-    if scaling != "none":
-        optional["scaling_factor"] = st.floats(1, 1e6)
+    if scaling in ("linear", "dynamic", "llama3", "yarn"):
+        values["scaling_factor"] = draw(st.floats(1, 1e6))
+    if scaling == "longrope":
+        optional["scaling_factor"] = st.none() | st.floats(1, 1e6)
     if scaling in ("dynamic", "llama3", "yarn", "longrope"):
         values["original_max_len"] = draw(st.integers(1, 10**9))
     if scaling in ("yarn", "longrope"):

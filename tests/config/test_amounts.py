@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from tinylm_cli.config.amounts import (
     EXPECTED,
     MAX_AMOUNT,
+    MAX_COMPUTE,
     UNITS,
     AmountKind,
     FlopCount,
@@ -22,6 +23,7 @@ from tinylm_cli.config.amounts import (
     read_amount,
     rounded,
     rounded_up,
+    scientific,
     stated,
 )
 
@@ -123,7 +125,7 @@ def test_words(kind: AmountKind, value: int, exact: str, near: str, enough: str)
     assert (stated(value, kind), rounded(value, kind), rounded_up(value, kind)) == (exact, near, enough)
 
 
-@pytest.mark.parametrize("text", ["", "M", "-1", "1e9", "0x10", "1,000", "125m", "1 M B", "nan", "٣M", "1.M", "5GiB5"])
+@pytest.mark.parametrize("text", ["", "M", "-1", "1e", "0x10", "1,000", "125m", "1 M B", "nan", "٣M", "1.M", "5GiB5"])
 @pytest.mark.parametrize("kind", UNITS)
 def test_what_is_none_says_what_is_expected(text: str, kind: AmountKind) -> None:
     with pytest.raises(ValueError, match="expected") as raised:
@@ -143,3 +145,23 @@ def test_what_is_nothing_or_more_than_anything() -> None:
 @given(KINDS, st.integers(1, MAX_AMOUNT))
 def test_plain_digits_are_themselves(kind: AmountKind, amount: int) -> None:
     assert parse_amount(str(amount), kind) == amount
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e21", 10**21), ("2.5e9", 2_500_000_000), ("3.8e+25", 38 * 10**24), ("123456.5e1", 1_234_565), ("1e0", 1)],
+)
+def test_operations_may_have_an_exponent(text: str, value: int) -> None:
+    assert parse_amount(text, "flops", most=MAX_COMPUTE) == value
+    with pytest.raises(ValueError, match="expected a count"):
+        parse_amount(text, "count")
+
+
+@given(st.integers(1, MAX_COMPUTE))
+def test_an_exponent_is_used_where_it_says_all(value: int) -> None:
+    assert parse_amount(scientific(value), "flops", most=MAX_COMPUTE) == value
+
+
+def test_scientific() -> None:
+    amounts = (10**21, 25 * 10**19, 999_999, 1_000_000, 123_456_789)
+    assert [scientific(each) for each in amounts] == ["1e21", "2.5e20", "999999", "1e6", "123456789"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tinylm_cli.config.assertion import ASSERT, RELATIONS, Claim, FigureKind, read_assertions
 from tinylm_cli.config.codes import CODES
-from tinylm_cli.errors import Diagnostic, OptionError
+from tinylm_cli.errors import ConfigError, Diagnostic
 
 KINDS: dict[str, FigureKind] = {
     "total_params": "count",
@@ -20,7 +20,7 @@ KINDS: dict[str, FigureKind] = {
 
 
 def _mistake(text: str) -> Diagnostic:
-    with pytest.raises(OptionError) as raised:
+    with pytest.raises(ConfigError) as raised:
         read_assertions([text], KINDS)
     (found,) = raised.value.diagnostics
     return found
@@ -97,7 +97,7 @@ def test_what_is_wrong_is_told_at_its_place(
 
 
 def test_all_mistakes_are_told_at_once() -> None:
-    with pytest.raises(OptionError) as raised:
+    with pytest.raises(ConfigError) as raised:
         read_assertions(["total_parms < 1", "total_params < 1M", "total_params = 1"], KINDS)
     assert {found.code for found in raised.value.diagnostics} == {"unknown-figure", "assertion-syntax"}
 
@@ -109,7 +109,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 def test_any_text_is_a_claim_or_a_mistake_with_a_remedy(text: str) -> None:
     try:
         (claim,) = read_assertions([text], KINDS)
-    except OptionError as error:
+    except ConfigError as error:
         (found,) = error.diagnostics
         assert found.code in CODES
         assert found.help

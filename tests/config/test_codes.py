@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tinylm_cli.cli.estimate import estimate
 from tinylm_cli.cli.validate import validate
 from tinylm_cli.config.codes import CODES, MOST_REPORTED, clip, diagnostic, refusal
 from tinylm_cli.config.source import SET
@@ -55,6 +56,7 @@ EXAMPLES = {
     "unknown-choice": "choice-case",
     "unknown-family": "hf-unknown-family",
     "unknown-figure": "total_parms < 130M",
+    "unknown-gpu": "h100sxm",
     "unknown-key": "foreign-nanogpt",
     "unknown-setting": "hf-unknown-setting",
     "unsupported-setting": "hf-unsupported-setting",
@@ -62,10 +64,16 @@ EXAMPLES = {
     "wrong-type": "yaml11-booleans",
     "yaml-syntax": "missing-space",
 }
-"""What stands for each code: a file of tests/bad/, or what is asserted of the preset tiny."""
+"""What stands for each code: a file of tests/bad/, or what an option is given."""
 
-ASSERTED = {"assertion-syntax", "failed-assertion", "unknown-figure"}
-"""Codes that speak of the command line alone."""
+ASKED: dict[str, tuple[Callable[..., Any], str]] = {
+    **dict.fromkeys(
+        ("assertion-syntax", "failed-assertion", "unknown-figure"),
+        (lambda asserted: validate(["tiny"], [asserted]), "tinylm validate tiny --assert"),
+    ),
+    "unknown-gpu": (lambda gpu: estimate(gpu=gpu), "tinylm estimate --gpu"),
+}
+"""Codes that speak of the command line alone: the command, and how it is typed before its option's value."""
 
 _MOST_LINES = 14
 _LONGEST_LINE = 80
@@ -86,18 +94,19 @@ def _page() -> str:
 
 def _section(code: str) -> str:
     example = EXAMPLES[code]
-    if code in ASSERTED:
-        found, asked = _found("tiny", example), f"```bash\ntinylm validate tiny --assert {shlex.quote(example)}\n```"
+    if code in ASKED:
+        command, typed = ASKED[code]
+        found, asked = _found(command, example), f"```bash\n{typed} {shlex.quote(example)}\n```"
     else:
-        found, lines = _found(f"{example}.yaml"), "\n".join(_excerpt(BAD / f"{example}.yaml"))
+        found, lines = _found(validate, [f"{example}.yaml"]), "\n".join(_excerpt(BAD / f"{example}.yaml"))
         asked = f"```yaml\n{lines}\n```"
     shown = diagnostics_text([next(each for each in found if each.code == code)], Terminal())
     return f"## {code}\n\n{CODES[code]}\n\n{asked}\n\n```text\n{shown}```\n"
 
 
-def _found(config: str, *asserted: str) -> tuple[Diagnostic, ...]:
+def _found(command: Callable[..., Any], asked: object) -> tuple[Diagnostic, ...]:
     try:
-        report: Any = validate([config], list(asserted)).report
+        report: Any = command(asked).report
     except ConfigError as error:
         return error.diagnostics
     return tuple(report.files[0].diagnostics)

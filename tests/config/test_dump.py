@@ -84,9 +84,13 @@ def test_every_field_that_means_something_is_written_in_the_order_of_the_schema(
 
 
 def test_what_a_field_makes_meaningful_is_written_with_it() -> None:
-    rope = to_yaml(load_config("tiny", ["position.kind=rope", "position.scaling=linear"]).config)
+    rope = to_yaml(
+        load_config(
+            "tiny", [f"position.{each}" for each in ("kind=rope", "scaling=linear", "scaling_factor=2.0")]
+        ).config
+    )
     position = "position:\n  kind: rope\n  theta: 10000.0\n  rotary_fraction: 1.0\n  pairing: half\n  scaling: linear\n"
-    assert f"{position}  scaling_factor: 1.0\nnorm:" in rope
+    assert f"{position}  scaling_factor: 2.0\nnorm:" in rope
     experts = to_yaml(load_config("tiny", ["feed_forward.n_experts=8"]).config)
     assert "  n_experts: 8\n  top_k: 2\n  n_shared_experts: 0\n" in experts
     assert "renormalise" not in experts

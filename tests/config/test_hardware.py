@@ -18,7 +18,7 @@ from tinylm_cli.config.hardware import (
 )
 from tinylm_cli.config.presets import shipped
 from tinylm_cli.config.source import MAX_BYTES, Source, read_source
-from tinylm_cli.errors import ConfigError, InputError
+from tinylm_cli.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = ROOT / "configs" / "hardware" / "accelerators.yaml"
@@ -63,6 +63,9 @@ def test_each_entry_is_whole_and_hangs_together(name: str) -> None:
     assert 0.9 * each.memory_bytes < each.usable_memory_bytes < each.memory_bytes
     # links of a node are faster than what joins nodes, and slower than the memory
     assert each.network_bytes_per_second < each.link_bytes_per_second < each.memory_bytes_per_second
+    assert each.one_peer_bytes_per_second in (each.link_bytes_per_second, each.peer_bytes_per_second)
+    if each.peer_bytes_per_second is not None:  # a link for each pair, and all of them at once
+        assert each.peer_bytes_per_second < each.link_bytes_per_second <= 7 * each.peer_bytes_per_second
 
 
 @pytest.mark.parametrize("name", load_accelerators())
@@ -119,11 +122,15 @@ def test_capitals_do_not_matter_and_short_names_do(said: str, name: str) -> None
 
 
 def test_an_unknown_name_is_told_what_it_may_have_meant_and_all_there_are() -> None:
-    with pytest.raises(InputError, match=r"no GPU is called h10$") as raised:
+    with pytest.raises(ConfigError, match=r"no GPU is called h10$") as raised:
         load_hardware("h10")
-    assert raised.value.help.startswith("did you mean h100? the names are ")
-    assert all(name in raised.value.help for name in load_accelerators())
-    with pytest.raises(InputError, match="no GPU is called quantum") as raised:
+    (mistake,) = raised.value.diagnostics
+    assert (mistake.code, mistake.source) == ("unknown-gpu", "--gpu")
+    assert mistake.span is not None
+    assert (mistake.span.text, mistake.span.column, mistake.span.end_column) == ("--gpu h10", 7, 10)
+    assert mistake.help.startswith("did you mean h100? The names are ")
+    assert all(name in mistake.help for name in load_accelerators())
+    with pytest.raises(ConfigError, match="no GPU is called quantum") as raised:
         load_hardware("quantum")
     assert "did you mean" not in raised.value.help
 

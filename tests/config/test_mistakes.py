@@ -152,7 +152,7 @@ def test_of_a_long_block_the_likest_fields_are_named() -> None:
         ("[1.0, '2.5', '3']", "wrong-type", '2: the text "2.5"', "write 2.5"),
         ("[1.0, 50%]", "wrong-type", '2: the text "50%"', "write 0.5"),
         ("[0]", "out-of-range", "1: 0", "for example long_factors: [1.0, 4.0]"),
-        ("[1.0, [2.0]]", "wrong-type", "2: a list", "for example long_factors: [1.0, 4.0]"),
+        ("[1.0, [2.0]]", "wrong-type", "2: [2.0]", "for example long_factors: [1.0, 4.0]"),
         ("[.inf]", "not-finite", "1: .inf", "for example long_factors: [1.0, 4.0]"),
         ("[1.0, null]", "wrong-type", "2: null", "for example long_factors: [1.0, 4.0]"),
     ],

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tinylm_cli.config.amounts import read_amount
-from tinylm_cli.config.blocks import MAX_DIM, MAX_N_HEADS
+from tinylm_cli.config.block import MAX_DIM, MAX_N_HEADS
 from tinylm_cli.config.codes import CODES
 from tinylm_cli.config.fields import Field, fields
 from tinylm_cli.config.needs import NEEDS, applies, defaults, met_by
@@ -161,6 +161,18 @@ SAID: list[tuple[Values, str, str, str]] = [
         "leave attention.window out, or write attention.window_pattern: LG",
     ),
     (
+        {**ROPE, "position.scaling": "linear"},
+        "needs-field",
+        "position.scaling linear needs position.scaling_factor, how many times longer it makes sequences",
+        "write position.scaling_factor: 8, or position.scaling: none",
+    ),
+    (
+        {**ROPE, "position.scaling": "llama3", "position.original_max_len": 8192, "max_len": 131072},
+        "needs-field",
+        "position.scaling llama3 needs position.scaling_factor, how many times longer it makes sequences",
+        "write position.scaling_factor: 16, or position.scaling: none",
+    ),
+    (
         {**ROPE, "position.scaling": "yarn", "position.scaling_factor": 4.0, "max_len": 131072},
         "needs-field",
         "position.scaling yarn needs position.original_max_len, the length it stretches from",
@@ -170,6 +182,7 @@ SAID: list[tuple[Values, str, str, str]] = [
         {
             **ROPE,
             "position.scaling": "llama3",
+            "position.scaling_factor": 8.0,
             "position.original_max_len": 8192,
             "position.low_freq_factor": 4.0,
         },
@@ -178,7 +191,13 @@ SAID: list[tuple[Values, str, str, str]] = [
         "write position.low_freq_factor: 1.0 and position.high_freq_factor: 4.0",
     ),
     (
-        {**ROPE, "position.scaling": "yarn", "position.original_max_len": 8192, "position.beta_slow": 40.0},
+        {
+            **ROPE,
+            "position.scaling": "yarn",
+            "position.scaling_factor": 8.0,
+            "position.original_max_len": 8192,
+            "position.beta_slow": 40.0,
+        },
         "contradiction",
         "position.beta_slow 40 must be below position.beta_fast 32",
         "write position.beta_slow: 1.0 and position.beta_fast: 32.0",
@@ -267,6 +286,7 @@ def _check(names: tuple[str, ...], check: Any, changes: Values) -> object:
         {"norm.bias": False, "norm.kind": "rmsnorm"},
         {"norm.bias": True},
         {**ROPE, "position.scaling": "linear", "position.scaling_factor": 2.0},
+        {**ROPE, "position.scaling": "linear", "position.scaling_factor": 1.0},  # which does nothing, and says so
         {"feed_forward.top_k": 2, "position.scaling": "none", "position.theta": 10_000.0},  # as by default
     ],
 )
@@ -281,6 +301,7 @@ def test_one_fault_is_told_once() -> None:
     assert [problem.code for problem in _problems(too_many)] == ["top-k-above-experts"]
     llama = {"position.scaling": "llama3", "position.original_max_len": 8, "position.low_freq_factor": 2.0}
     assert [problem.fields[0] for problem in _problems(llama)] == ["position.scaling"]
+    assert [problem.code for problem in _problems({"position.scaling": "llama3"})] == ["without-effect"]
 
 
 def test_a_rule_is_silent_where_a_field_of_its_own_is_unsound() -> None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tinylm_cli.config.amounts import MAX_COUNT
-from tinylm_cli.config.blocks import BLOCKS, Attention, Block, Position
+from tinylm_cli.config.block import Block
+from tinylm_cli.config.blocks import BLOCKS, Attention, Position
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.needs import applies
 from tinylm_cli.config.schema import ModelConfig, flatten

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tinylm_cli.analysis.estimate import Request, estimate
 from tinylm_cli.analysis.flops import analyse_flops, stretches
+from tinylm_cli.analysis.remedies import LENGTHS, MOST_GPUS
 from tinylm_cli.analysis.training import training_memory
+from tinylm_cli.config.hardware import load_accelerators
 from tinylm_cli.interop.load import load_config
+from tinylm_cli.render.terminal import Terminal
+from tinylm_cli.render.text import to_text
 from tinylm_cli.render.units import flops
+from tinylm_cli.render.views.fit import fit_blocks
 from tinylm_cli.reports.memory import TrainingMemory
+from tinylm_cli.reports.plan import Layout
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "costs.md").read_text(encoding="utf-8")
+PATH = Path(__file__).resolve().parents[2] / "docs" / "costs.md"
+PAGE = PATH.read_text(encoding="utf-8")
+ZERO_1 = Layout(data=8, zero=1)
 
 
 def example(title: str) -> str:
@@ -43,6 +53,20 @@ def test_operations_by_hand() -> None:
         f"where 6N says {flops(report.six_n_flops_per_token).removesuffix(' GFLOP')}.",
     ):
         assert figure in text, figure
+
+
+def test_what_makes_a_plan_fit(golden: Callable[[Path, str], None]) -> None:
+    loaded, accelerators = load_config("llama-3-8b"), load_accelerators()
+    h100 = accelerators["h100-sxm"]
+    found = estimate(
+        loaded, Request(1, 8192, accelerator=h100, accelerators=tuple(accelerators.values()), gpus=8, layout=ZERO_1)
+    )
+    example = re.compile(r"(?<=<!-- fit -->\n```text\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
+    assert len(example.findall(PAGE)) == 1
+    shown = to_text(fit_blocks(found.training_fit, h100.name), Terminal(width=80))
+    golden(PATH, example.sub(lambda _: shown, PATH.read_text(encoding="utf-8")))
+    assert f"up to {MOST_GPUS:,}, and twice" in PAGE
+    assert f"at most a {LENGTHS}th of the length" in PAGE
 
 
 def figures() -> dict[str, int]:

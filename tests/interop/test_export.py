@@ -95,6 +95,13 @@ def changed(family: str, **fields: Any) -> ModelConfig:
         ("qwen3_moe", {"attention__qk_norm": "none", "norm__bias": None}, "qwen3_moe", "attention.qk_norm none"),
         ("olmoe", {"feed_forward__n_shared_experts": 1}, "olmoe", "feed_forward.n_shared_experts 1"),
         ("bloom", {"norm__kind": "rmsnorm"}, "bloom", "norm.kind rmsnorm"),
+        ("gpt2", {"attention__window": 8}, "gpt2", "and has no attention.window 8"),
+        (
+            "gpt2",
+            {"attention__window": 8, "attention__window_pattern": "LG"},
+            "gpt2",
+            "and has no attention.window 8, attention.window_pattern LG",
+        ),
     ],
 )
 def test_the_nearest_family_is_one_of_the_same_kinds_of_parts(
@@ -104,6 +111,7 @@ def test_the_nearest_family_is_one_of_the_same_kinds_of_parts(
         choose(changed(family, **fields))
     assert f"; {nearest} comes nearest, " in raised.value.message
     assert lacks in raised.value.message
+    assert ("attention.window_pattern" in raised.value.message) == ("attention__window_pattern" in fields)
 
 
 BUDGET = ("budget.max_params=1K", "budget.seq_len=8", "budget.nominal_tolerance=0.01")

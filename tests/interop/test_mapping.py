@@ -123,7 +123,7 @@ def test_null_and_bookkeeping_are_ignored_and_listed(changed: Change) -> None:
         ({"hidden_size": 4096.5}, "wrong-type", "must be an integer, not 4096.5"),
         ({"hidden_size": True}, "wrong-type", "must be an integer, not true"),
         ({"hidden_size": None}, "wrong-type", "not null"),
-        ({"hidden_size": [4096]}, "wrong-type", "not a list"),
+        ({"hidden_size": [4096]}, "wrong-type", "not [4096]"),
         ({"hidden_size": 10**15}, "out-of-range", "must be an integer from 0 to 1,000,000,000,000"),
         ({"hidden_size": 10**10}, "out-of-range", "hidden_size must be an integer from 1 to 1,048,576"),
         ({"rms_norm_eps": float("nan")}, "not-finite", "must be a finite number, not NaN"),
@@ -325,7 +325,10 @@ def test_the_language_model_inside_a_larger_one(changed: Change) -> None:
 
 
 def test_overrides_come_on_top_and_what_follows_follows(changed: Change) -> None:
-    loaded = load_config(changed("llama-2"), ["n_heads=16", "norm.kind=layernorm", "position.scaling=linear"])
+    loaded = load_config(
+        changed("llama-2"),
+        ["n_heads=16", "norm.kind=layernorm", "position.scaling=linear", "position.scaling_factor=2.0"],
+    )
     assert (loaded.config.n_kv_heads, loaded.config.d_head, loaded.config.norm.kind) == (16, 256, "layernorm")
     origin = loaded.origins["norm.kind"]
     assert origin is not None

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm_cli.config.source import Source
-from tinylm_cli.errors import Diagnostic, Label, OptionError, Span, UsageError
+from tinylm_cli.errors import ConfigError, Diagnostic, Label, Span, UsageError
 from tinylm_cli.render.cells import cell_len
 from tinylm_cli.render.diagnostics import diagnostics_text, error_text, github_failure, github_text
 from tinylm_cli.render.safe import shown
@@ -196,7 +196,7 @@ def test_workflow_commands() -> None:
 def test_a_workflow_command_about_an_option_names_no_file_and_no_line() -> None:
     at_option = Span("--set", 1, 3, 4, "a=1")
     asked = Diagnostic("unknown-figure", "no such figure", "--assert", at_option._replace(source="--assert"))
-    assert github_failure(OptionError((asked, asked))) == "::error title=unknown-figure::no such figure\n" * 2
+    assert github_failure(ConfigError((asked, asked))) == "::error title=unknown-figure::no such figure\n" * 2
     assert github_failure(UsageError("50%\nof it", help="all")) == "::error::50%25\\nof it; all\n"
     changed = FileResult("a.yaml", "wrong", None, "", "", (Diagnostic("wrong-type", "bad", "a.yaml", at_option),))
     assert github_text([changed], "").splitlines()[0] == "::error file=a.yaml,title=wrong-type::bad"

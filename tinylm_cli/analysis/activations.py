@@ -22,6 +22,7 @@ def activation_bytes(
     attention_kernel: AttentionKernel = "flash",
     recompute: Recompute = "none",
     device: Device = "cuda",
+    context: int = 1,
 ) -> Activations:
     """Return what tinylm's model keeps for its backward pass, each storage once and parameters not at all.
 
@@ -42,6 +43,8 @@ def activation_bytes(
             model takes.
         recompute: What the backward pass computes again.
         device: Whose kernels run.
+        context: Ways that sequences are divided, ``seq_len`` being what is here of each: its queries meet the keys of
+            all, and its windows are as wide as ever.
 
     Raises:
         AnalysisError: If batch_size or seq_len is out of range.
@@ -51,8 +54,8 @@ def activation_bytes(
         Dao 2023 (FlashAttention-2), https://arxiv.org/abs/2307.08691
     """
     check_sizes(config, batch_size=batch_size, seq_len=seq_len)
-    run = Pass(config, batch_size, seq_len, DTYPE_BYTES[dtype], attention_kernel, device)
-    found = sorts(config, seq_len, config.n_layers)
+    run = Pass(config, batch_size, seq_len, DTYPE_BYTES[dtype], attention_kernel, device, context)
+    found = sorts(config, run.keys, config.n_layers)
     layers = tuple(_layer(run, first, _name(sort, found), count, recompute) for sort, (first, count) in found.items())
     outside = _parts(once((*before_layers(run), *head(run))))
     kept = sum(part.kept_bytes for part in outside) + sum(layer.count * layer.layer_bytes for layer in layers)

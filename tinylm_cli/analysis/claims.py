@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from tinylm_cli.analysis.figures import FIGURES, Conditions, figure
 from tinylm_cli.config.amounts import AmountKind, rounded, rounded_up, stated
 from tinylm_cli.config.assertion import ASSERT, RELATIONS, Claim, FigureKind
-from tinylm_cli.config.blocks import MAX_N_LAYERS
+from tinylm_cli.config.block import MAX_N_LAYERS
 from tinylm_cli.config.codes import clip, diagnostic
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
@@ -115,7 +115,7 @@ def _value(config: ModelConfig, name: str) -> int | float | None:
     if name != NOMINAL_ERROR:
         return figure(name, config, _conditions(config))
     nominal = config.nominal_params
-    return None if nominal is None else abs(figure("total_params", config) / nominal - 1)
+    return None if nominal is None else abs(figure("total_params", config) - nominal) / nominal
 
 
 def _conditions(config: ModelConfig) -> Conditions:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
-from tinylm_cli.analysis.flops import analyse_flops, decode_flops, prefill_flops, train_flops
+from tinylm_cli.analysis.flops import analyse_flops, prefill_flops, train_flops
 from tinylm_cli.analysis.inference import inference_memory
-from tinylm_cli.analysis.memory import kv_cache_bytes
-from tinylm_cli.analysis.parallel.job import Job, Machine
-from tinylm_cli.analysis.parallel.plan import plan, plans
+from tinylm_cli.analysis.parallel.job import KERNEL_EFFICIENCY, Job, Machine
+from tinylm_cli.analysis.parallel.layouts import sequences_per_step
+from tinylm_cli.analysis.parallel.plan import Plans, least_planned_bytes, plan, planned_bytes, plans
 from tinylm_cli.analysis.params import active_params, total_params
+from tinylm_cli.analysis.remedies import Need, inference_remedies, training_remedies
 from tinylm_cli.analysis.roofline import (
     OPTIMAL_TOKENS_PER_PARAM,
     TYPICAL_UTILISATION,
-    DecodingStep,
     compute_optimum,
-    decoding_weights,
+    decoding_step,
     peak_flops,
     serving_time,
     training_time,
@@ -27,9 +30,17 @@ from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.estimate import EstimateReport
+from tinylm_cli.reports.fit import Fit, Remedy
 from tinylm_cli.reports.flops import AttentionCount
-from tinylm_cli.reports.memory import AttentionKernel, Optimizer, Quantization, Recompute
-from tinylm_cli.reports.plan import Layout, Plan
+from tinylm_cli.reports.memory import (
+    AttentionKernel,
+    InferenceMemory,
+    Optimizer,
+    Quantization,
+    Recompute,
+    TrainingMemory,
+)
+from tinylm_cli.reports.plan import Layout
 from tinylm_cli.reports.time import ServingTime
 
 
@@ -46,9 +57,13 @@ class Request(NamedTuple):
         optimizer: What updates the weights.
         quantization: What weights are rounded to when the model runs.
         accelerator: The GPU, or None.
+        accelerators: Others there are: larger ones are named where that one is too small.
         gpus: How many train the model.
         layout: How the work is divided among them; None for the quickest way there is.
-        utilisation: Share of the peak that training reaches.
+        global_batch: Sequences that all of them read between updates; about 4M tokens when None.
+        splits_batch: Whether the micro-batches of ``layout`` follow from that, whatever it says itself.
+        kernel_efficiency: Share of the peak that each of several GPUs reaches while it computes.
+        utilisation: Share of the peak that training on one GPU reaches; on several it follows from the plan.
         usd_per_gpu_hour: What an hour of one costs, if known.
         budget_tokens: Tokens to train on; the compute-optimal number when None.
     """
@@ -62,8 +77,12 @@ class Request(NamedTuple):
     optimizer: Optimizer = "adamw"
     quantization: Quantization = "none"
     accelerator: Accelerator | None = None
+    accelerators: tuple[Accelerator, ...] = ()
     gpus: int = 1
     layout: Layout | None = None
+    global_batch: int | None = None
+    splits_batch: bool = False
+    kernel_efficiency: float = KERNEL_EFFICIENCY
     utilisation: float = TYPICAL_UTILISATION
     usd_per_gpu_hour: float | None = None
     budget_tokens: int | None = None
@@ -73,13 +92,16 @@ def estimate(loaded: LoadedConfig, asked: Request) -> EstimateReport:
     """Return what the model costs.
 
     Raises:
-        AnalysisError: If a size is out of range, the layout does not come out even, or no layout fits.
+        AnalysisError: If a size is out of range, or the layout does not come out even.
         UsageError: If the hardware does not multiply the type.
     """
     config, table = loaded.config, tensor_table(loaded.config)
     active = active_params(table)
     budget = asked.budget_tokens or OPTIMAL_TOKENS_PER_PARAM * active
-    ranked = _plans(config, asked)
+    found = _plans(config, asked)
+    chosen = (found.fitting or (found.nearest,))[0] if found is not None else None
+    training, inference = _training(config, asked), _inference(config, asked)
+    needed = chosen.fullest.total_bytes if chosen is not None else training.peak_bytes
     accelerator = asked.accelerator
     return EstimateReport(
         name=loaded.name,
@@ -93,26 +115,15 @@ def estimate(loaded: LoadedConfig, asked: Request) -> EstimateReport:
             attention=asked.attention,
             recompute=asked.recompute,
         ),
-        training=training_memory(
-            config,
-            batch_size=asked.batch_size,
-            seq_len=asked.seq_len,
-            dtype=asked.dtype,
-            optimizer=asked.optimizer,
-            attention_kernel=asked.kernel,
-            recompute=asked.recompute,
-        ),
-        inference=inference_memory(
-            config,
-            batch_size=asked.batch_size,
-            seq_len=asked.seq_len,
-            dtype=asked.dtype,
-            quantization=asked.quantization,
-        ),
+        training=training,
+        inference=inference,
         accelerator=accelerator.name if accelerator is not None else None,
         capacity_bytes=accelerator.capacity_bytes if accelerator is not None else None,
-        plan=ranked[0] if ranked else None,
-        alternatives=ranked if asked.layout is None else (),
+        training_fit=_fit(asked, needed, training_remedies, partial(training_need, config)),
+        inference_fit=_fit(asked, inference.total_bytes, inference_remedies, partial(inference_need, config)),
+        plan=chosen,
+        layouts_tried=found.tried if found is not None and asked.layout is None else None,
+        alternatives=found.fitting if found is not None and asked.layout is None else (),
         training_time=None
         if accelerator is None
         else training_time(
@@ -121,7 +132,7 @@ def estimate(loaded: LoadedConfig, asked: Request) -> EstimateReport:
             dtype=asked.dtype,
             train_flops_per_token=round(train_flops(config, batch_size=1, seq_len=asked.seq_len) / asked.seq_len),
             budget_tokens=budget,
-            utilisation=asked.utilisation,
+            utilisation=chosen.utilisation if chosen is not None and chosen.utilisation else asked.utilisation,
             usd_per_gpu_hour=asked.usd_per_gpu_hour,
         ),
         optimum=compute_optimum(active, budget),
@@ -129,24 +140,85 @@ def estimate(loaded: LoadedConfig, asked: Request) -> EstimateReport:
     )
 
 
-def _plans(config: ModelConfig, asked: Request) -> tuple[Plan, ...]:
-    """Return the plan that was asked for, or all that fit, the quickest first; none for a single GPU."""
+def _training(config: ModelConfig, asked: Request) -> TrainingMemory:
+    return training_memory(
+        config,
+        batch_size=asked.batch_size,
+        seq_len=asked.seq_len,
+        dtype=asked.dtype,
+        optimizer=asked.optimizer,
+        attention_kernel=asked.kernel,
+        recompute=asked.recompute,
+    )
+
+
+def _inference(config: ModelConfig, asked: Request) -> InferenceMemory:
+    return inference_memory(
+        config,
+        batch_size=asked.batch_size,
+        seq_len=asked.seq_len,
+        dtype=asked.dtype,
+        quantization=asked.quantization,
+    )
+
+
+def _plans(config: ModelConfig, asked: Request) -> Plans | None:
+    """Return the plan that was asked for, or every one there is; None for a single GPU."""
     if asked.gpus == 1:
-        return ()
-    job = Job(
+        return None
+    job, machine = _job(config, asked), _machine(asked)
+    if asked.layout is not None:
+        named = plan(job, _named(job, asked.layout, asked), machine)
+        return Plans((named,) if named.fits else (), named, 1)
+    assert machine is not None, "which layout is quickest depends on the GPU"
+    return plans(job, asked.gpus, machine, asked.global_batch)
+
+
+def training_need(config: ModelConfig, asked: Request) -> int:
+    """Return what the fullest GPU holds to train as asked; where no layout is named, in the one that holds least.
+
+    Raises:
+        AnalysisError: If a size is out of range, or the global batch does not come out even.
+    """
+    if asked.gpus == 1:
+        return _training(config, asked).peak_bytes
+    job = _job(config, asked)
+    if asked.layout is not None:
+        return planned_bytes(job, _named(job, asked.layout, asked))
+    assert asked.accelerator is not None, "which layouts there are depends on the GPU"
+    return least_planned_bytes(job, asked.gpus, asked.accelerator.gpus_per_node, asked.global_batch)
+
+
+def _named(job: Job, layout: Layout, asked: Request) -> Layout:
+    """Return the layout that was asked for, with as many micro-batches as the global batch has."""
+    if not asked.splits_batch:
+        return layout
+    sequences = asked.global_batch or sequences_per_step(job, layout.gpus)
+    micro_batches, left = divmod(sequences, layout.data * job.batch_size)
+    if left:
+        message = f"{sequences:,} sequences are no multiple of {layout.data} replicas × {job.batch_size} sequences"
+        raise AnalysisError(message, help="give another global batch")
+    return replace(layout, micro_batches=micro_batches)
+
+
+def inference_need(config: ModelConfig, asked: Request) -> int:
+    """Return what one GPU holds while the model runs as it is asked to."""
+    return _inference(config, asked).total_bytes
+
+
+def _fit(asked: Request, needed: int, remedies: Callable[[Request, Need], Iterable[Remedy]], need: Need) -> Fit | None:
+    """Return how what is needed stands to the memory of the GPU, and what would make it fit; None without one."""
+    if asked.accelerator is None:
+        return None
+    capacity = asked.accelerator.capacity_bytes
+    fits = needed <= capacity
+    return Fit(needed, capacity, fits, () if fits else tuple(remedies(asked, need)))
+
+
+def _job(config: ModelConfig, asked: Request) -> Job:
+    return Job(
         config, asked.batch_size, asked.seq_len, asked.dtype, asked.optimizer, asked.recompute, kernel=asked.kernel
     )
-    machine = _machine(asked)
-    if asked.layout is not None:
-        return (plan(job, asked.layout, machine),)
-    assert machine is not None, "which layout is quickest depends on the GPU"
-    found = plans(job, asked.gpus, machine)
-    if not found:
-        raise AnalysisError(
-            f"no way to divide the work among {asked.gpus} GPUs fits in the memory of each",
-            help="add GPUs, or give --recompute full, a smaller --batch-size or a shorter --seq-len",
-        )
-    return found
 
 
 def _machine(asked: Request) -> Machine | None:
@@ -156,23 +228,23 @@ def _machine(asked: Request) -> Machine | None:
     return Machine(
         accelerator.capacity_bytes,
         peak_flops(accelerator, asked.dtype),
-        asked.utilisation,
+        asked.kernel_efficiency,
         accelerator.link_bytes_per_second,
+        accelerator.one_peer_bytes_per_second,
         accelerator.network_bytes_per_second,
         accelerator.gpus_per_node,
     )
 
 
 def _serving_time(config: ModelConfig, asked: Request, accelerator: Accelerator) -> ServingTime:
-    cache = kv_cache_bytes(config, batch_size=1, seq_len=asked.seq_len, dtype=asked.dtype)
-    step = DecodingStep(decoding_weights(config, asked.dtype), decode_flops(config, context_len=asked.seq_len), cache)
+    step = decoding_step(config, context_tokens=asked.seq_len, dtype=asked.dtype)
     return serving_time(
         accelerator,
         dtype=asked.dtype,
         batch_size=asked.batch_size,
         prompt_tokens=asked.seq_len,
         prefill_flops=prefill_flops(config, batch_size=asked.batch_size, seq_len=asked.seq_len),
-        prefill_cache_bytes=asked.batch_size * cache,
+        prefill_cache_bytes=asked.batch_size * step.cache_bytes_per_sequence,
         context_tokens=asked.seq_len,
         step=step,
     )

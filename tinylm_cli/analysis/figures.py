@@ -23,6 +23,7 @@ from tinylm_cli.analysis.table import COMPONENTS, Component, tensor_table
 from tinylm_cli.analysis.training import training_memory
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.figures import Unit
+from tinylm_cli.reports.memory import Optimizer, Recompute, TrainingMemory
 
 
 class Conditions(NamedTuple):
@@ -32,11 +33,15 @@ class Conditions(NamedTuple):
         batch_size: Sequences at once, >= 1.
         seq_len: Tokens in each; the config's max_len when None.
         dtype: What weights, activations and caches are stored in: a key of ``DTYPE_BYTES``.
+        optimizer: What updates the weights.
+        recompute: What the backward pass computes again.
     """
 
     batch_size: int = 1
     seq_len: int | None = None
     dtype: str = "bfloat16"
+    optimizer: Optimizer = "adamw"
+    recompute: Recompute = "none"
 
     def length(self, config: ModelConfig) -> int:
         """Return the tokens in each sequence."""
@@ -89,9 +94,16 @@ def _decode_read(config: ModelConfig, given: Conditions) -> int:
     return read + kv_cache_bytes(config, batch_size=1, seq_len=given.length(config), dtype=given.dtype)
 
 
-def _train_bytes(config: ModelConfig, given: Conditions) -> int:
-    length = given.length(config)
-    return training_memory(config, batch_size=given.batch_size, seq_len=length, dtype=given.dtype).peak_bytes
+def training(config: ModelConfig, given: Conditions) -> TrainingMemory:
+    """Return what one GPU holds to train the whole model."""
+    return training_memory(
+        config,
+        batch_size=given.batch_size,
+        seq_len=given.length(config),
+        dtype=given.dtype,
+        optimizer=given.optimizer,
+        recompute=given.recompute,
+    )
 
 
 def _serve_bytes(config: ModelConfig, given: Conditions) -> int:
@@ -122,7 +134,10 @@ FIGURES: dict[str, Figure] = {
         Figure("weights_bytes", "bytes", "the weights", lambda c, given: weights_bytes(tensor_table(c), given.dtype)),
         Figure("kv_cache_bytes", "bytes", "keys and values kept while decoding", _kv_cache),
         Figure(
-            "train_bytes_per_gpu", "bytes", "the most one GPU holds to train the whole model, with AdamW", _train_bytes
+            "train_bytes_per_gpu",
+            "bytes",
+            "the most one GPU holds to train the whole model, with AdamW",
+            lambda c, given: training(c, given).peak_bytes,
         ),
         Figure(
             "serve_bytes", "bytes", "weights, keys and values, and the widest pass that reads or decodes", _serve_bytes

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from tinylm_cli.analysis.layers import sorts
+from tinylm_cli.analysis.layers import sorts_among
 from tinylm_cli.analysis.params import active_params
 from tinylm_cli.analysis.sizes import check_length
-from tinylm_cli.analysis.table import Section, Tensor, tensor_table
+from tinylm_cli.analysis.table import Section, Tensor, TensorTable, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.flops import COMPONENTS, AttentionCount, FlopsComponent, ModelFlops, PartFlops, Recompute
 
@@ -113,13 +113,22 @@ def train_flops(
     seq_len: int,
     attention: AttentionCount = "causal",
     recompute: Recompute = "none",
+    table: TensorTable | None = None,
 ) -> int:
     """Return the operations of a training step: forward, backward, and what is computed again for it.
+
+    Args:
+        config: A validated config.
+        batch_size: B, >= 1.
+        seq_len: T, 1..max_len.
+        attention: Which pairs count, as for :func:`forward_flops`.
+        recompute: What the backward pass computes again, as for :func:`analyse_flops`.
+        table: The tensors of a part of the model, such as a pipeline stage; of all of it when None.
 
     Raises:
         AnalysisError: If seq_len is outside 1..max_len.
     """
-    found = list(stretches(config, seq_len=seq_len, attention=attention))
+    found = list(stretches(config, seq_len=seq_len, attention=attention, table=table))
     forward = sum(stretch.flops for stretch in found)
     return batch_size * ((1 + BACKWARD) * forward + sum(_recomputed(stretch, recompute) for stretch in found))
 
@@ -180,15 +189,17 @@ def analyse_flops(
     )
 
 
-def stretches(config: ModelConfig, *, seq_len: int, attention: AttentionCount = "causal") -> Iterator[Stretch]:
-    """Yield every product of one sequence's way through the model, alike layers held once.
+def stretches(
+    config: ModelConfig, *, seq_len: int, attention: AttentionCount = "causal", table: TensorTable | None = None
+) -> Iterator[Stretch]:
+    """Yield every product of one sequence's way through the model or the part in ``table``, alike layers held once.
 
     Raises:
         AnalysisError: If seq_len is outside 1..max_len.
     """
     check_length(config, seq_len, "seq_len")
     pairs: Pairs = (lambda _: seq_len**2) if attention == "full" else (lambda window: visible_pairs(seq_len, window))
-    return _stretches(config, seq_len, pairs, absorbed=False)
+    return _stretches(config, seq_len, pairs, absorbed=False, table=table)
 
 
 def visible_pairs(seq_len: int, window: int | None) -> int:
@@ -200,14 +211,15 @@ def visible_pairs(seq_len: int, window: int | None) -> int:
     return reach * (reach + 1) // 2 + (seq_len - reach) * reach
 
 
-def _stretches(config: ModelConfig, tokens: int, pairs: Pairs, *, absorbed: bool) -> Iterator[Stretch]:
-    alike = sorts(config, None, config.n_layers)
-    for section in tensor_table(config):
+def _stretches(
+    config: ModelConfig, tokens: int, pairs: Pairs, *, absorbed: bool, table: TensorTable | None = None
+) -> Iterator[Stretch]:
+    for section in tensor_table(config) if table is None else table:
         products = tuple(_of_weights(section, tokens))
         if section.layers is None:
             yield Stretch(products[0].name if products else section.tensors[0].name, 1, products)
             continue
-        found = [(sort.window, count) for sort, (first, count) in alike.items() if first in section.layers]
+        found = [(sort.window, count) for sort, (_, count) in sorts_among(config, None, section.layers).items()]
         for window, count in found:
             which = "" if len(found) == 1 else f" window {window}" if window else " global"
             core = _of_attention(config, pairs(window), absorbed=absorbed)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
-from tinylm_cli.analysis.memory import decode_bytes, kv_cache_bytes
+from tinylm_cli.analysis.memory import build_bytes, kv_cache_bytes, reading_moments
 from tinylm_cli.analysis.parts import parts_of
 from tinylm_cli.analysis.quantized import quantized_weights
 from tinylm_cli.analysis.sizes import check_sizes
@@ -29,7 +29,7 @@ def inference_memory(
     """Return what one GPU that holds the whole model holds while it runs it.
 
     The cache is in ``dtype`` and has room for ``seq_len`` tokens of each sequence; a rounded weight is multiplied as it
-    is. A pass is counted at its widest, as for :func:`decode_bytes`: over all tokens at once when they are first read,
+    is. A pass is counted at its widest of :func:`reading_moments`: over all tokens at once when they are first read,
     the head reading the last of each sequence alone; and over one of each sequence while decoding.
 
     Args:
@@ -54,10 +54,7 @@ def inference_memory(
         config, dtype=dtype, quantization=quantization, group_size=group_size, with_head=quantize_head
     )
     cache = kv_cache_bytes(config, batch_size=batch_size, seq_len=seq_len, dtype=dtype)
-    prefill = batch_size * decode_bytes(config, prompt_len=seq_len, max_new_tokens=1, dtype=dtype)
-    decode = batch_size * (
-        decode_bytes(config, prompt_len=1, max_new_tokens=1, dtype=dtype) + _row_bytes(config, seq_len, dtype)
-    )
+    prefill, decode = (max(moments) for moments in _passes(config, batch_size, seq_len, dtype))
     named = {"weights": weights, "cache": cache, "working memory": max(prefill, decode)}
     return InferenceMemory(
         batch_size=batch_size,
@@ -73,6 +70,15 @@ def inference_memory(
         total_bytes=sum(named.values()),
         parts=parts_of(named),
     )
+
+
+def serving_moments(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> tuple[int, ...]:
+    """Return what one GPU holds of a model that is not rounded, at each moment that may be the one when it is most.
+
+    The largest is the ``total_bytes`` of :func:`inference_memory`, whose arguments these are.
+    """
+    held = build_bytes(config, dtype) + kv_cache_bytes(config, batch_size=batch_size, seq_len=seq_len, dtype=dtype)
+    return tuple(held + each for moments in _passes(config, batch_size, seq_len, dtype) for each in moments)
 
 
 def largest_batch(
@@ -124,6 +130,13 @@ def _most(fits: Callable[[int], bool], limit: int) -> int:
     while high <= limit and fits(high):
         high *= 2
     return bisect_left(range(high // 2 + 1, min(high, limit + 1)), x=True, key=lambda n: not fits(n)) + high // 2
+
+
+def _passes(config: ModelConfig, batch_size: int, seq_len: int, dtype: str) -> Iterator[tuple[int, ...]]:
+    """Yield what each moment of a pass over all tokens computes with, and of one over a token of each sequence."""
+    yield tuple(batch_size * each for each in reading_moments(config, seq_len=seq_len, dtype=dtype))
+    row = _row_bytes(config, seq_len, dtype)
+    yield tuple(batch_size * (each + row) for each in reading_moments(config, seq_len=1, dtype=dtype))
 
 
 def _row_bytes(config: ModelConfig, seq_len: int, dtype: str) -> int:

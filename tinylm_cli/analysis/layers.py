@@ -51,14 +51,19 @@ def sorts(config: ModelConfig, seq_len: int | None, n_layers: int) -> dict[Sort,
         seq_len: T; a window that holds all of it is none. None for a sequence longer than any window.
         n_layers: How many layers to sort, 0..``config.n_layers``.
     """
+    return sorts_among(config, seq_len, range(n_layers))
+
+
+def sorts_among(config: ModelConfig, seq_len: int | None, layers: range) -> dict[Sort, Alike]:
+    """Return the sorts among consecutive layers, as :func:`sorts` does."""
     period = len(config.attention.window_pattern)
     found: dict[Sort, Alike] = {}
     for run in runs(config):
-        layers = range(run.start, min(run.stop, n_layers))
-        for layer in layers[:period]:
+        within = range(max(run.start, layers.start), min(run.stop, layers.stop))
+        for layer in within[:period]:
             window = config.window(layer)
             hides = window is not None and (seq_len is None or window < seq_len)
             sort = Sort(window if hides else None, config.has_experts(layer))
             first, repeats = found.get(sort, (layer, 0))
-            found[sort] = Alike(first, repeats + len(layers[layer - run.start :: period]))
+            found[sort] = Alike(first, repeats + len(within[layer - within.start :: period]))
     return found

@@ -6,7 +6,7 @@ from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.layers import sorts
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.table import rotary_pairs, score_corrections, tensor_table
-from tinylm_cli.analysis.widest import FLOAT32, INT64, SLACK, layers_bytes, step_bytes
+from tinylm_cli.analysis.widest import FLOAT32, INT64, SLACK, layers_moments, step_bytes
 from tinylm_cli.config.schema import ModelConfig
 
 MEASURED_AT_ONCE = 1 << 18
@@ -49,9 +49,9 @@ def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: 
     measured = width * (rows * config.d_model + logits) + _measuring_bytes(logits)
     cast = wide if width < wide else 0
     loss = width * logits + seq_len * config.vocab_size * (cast + wide)
-    layers = layers_bytes(config, batch_size=batch_size, seq_len=seq_len, width=width)
+    layers = layers_moments(config, batch_size=batch_size, seq_len=seq_len, width=width)
     between = 5 * width * rows * config.d_model + _measuring_bytes(rows * config.d_model)
-    return SLACK + max(layers, between, head, measured, loss)
+    return SLACK + max(*layers, between, head, measured, loss)
 
 
 def _measuring_bytes(numbers: int) -> int:
@@ -83,12 +83,30 @@ def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype:
     return batch_size * held * numbers * DTYPE_BYTES[dtype]
 
 
+def reading_moments(config: ModelConfig, *, seq_len: int, dtype: str) -> tuple[int, ...]:
+    """Return the bytes that reading one sequence and choosing a token holds, at each moment that may be its widest.
+
+    Beside the model and what is kept: in a layer; or at the choice, logits as the model has them, twice, and in float32
+    scaled, sorted beside their ids, as odds and as drawn.
+
+    Args:
+        config: A validated config.
+        seq_len: Tokens read at once, >= 1.
+        dtype: A key of ``DTYPE_BYTES``.
+    """
+    width = DTYPE_BYTES[dtype]
+    cast = 0 if width == FLOAT32 else FLOAT32
+    choice = config.vocab_size * (2 * width + cast + 5 * FLOAT32 + INT64)
+    layers = layers_moments(config, batch_size=1, seq_len=seq_len, width=width)
+    return tuple(SLACK + each for each in (*layers, choice))
+
+
 def decode_bytes(config: ModelConfig, *, prompt_len: int, max_new_tokens: int, dtype: str) -> int:
     """Return the bytes that decoding one sequence holds at its widest, beside the model.
 
     What is kept of the positions that fit in max_len; and the widest of a pass over what is read at once (the prompt
     or, where it and the new tokens do not fit, a window of max_len), a step with all that is kept, and the choice of a
-    token: logits as the model has them, twice, and in float32 scaled, sorted beside their ids, as odds and as drawn.
+    token.
 
     Args:
         config: A validated config.
@@ -101,9 +119,5 @@ def decode_bytes(config: ModelConfig, *, prompt_len: int, max_new_tokens: int, d
     cached = max_new_tokens > 1 and prompt_len < config.max_len
     read = prompt_len if cached and longest <= config.max_len else capacity
     cache = kv_cache_bytes(config, batch_size=1, seq_len=capacity, dtype=dtype) if cached else 0
-    width = DTYPE_BYTES[dtype]
-    layers = layers_bytes(config, batch_size=1, seq_len=read, width=width)
-    step = step_bytes(config, seq_len=capacity, width=width) if cached else 0
-    cast = 0 if width == FLOAT32 else FLOAT32
-    choice = config.vocab_size * (2 * width + cast + 5 * FLOAT32 + INT64)
-    return SLACK + cache + max(layers, step, choice)
+    step = step_bytes(config, seq_len=capacity, width=DTYPE_BYTES[dtype]) if cached else 0
+    return cache + max(*reading_moments(config, seq_len=read, dtype=dtype), SLACK + step)

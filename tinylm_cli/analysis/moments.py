@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from tinylm_cli.analysis.kernels import writes_scores
-from tinylm_cli.analysis.layers import runs, sorts
+from tinylm_cli.analysis.layers import runs, sorts_among
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.saved.kept import Pass, held_bytes, once
 from tinylm_cli.analysis.saved.model import before_layers, block, head, kept_by_layer
@@ -16,7 +16,14 @@ _FEED_FORWARD = ("feed_forward", "experts", "router")
 
 
 def moments(
-    run: Pass, table: TensorTable, *, recompute: Recompute, grad_width: int, step_bytes: int
+    run: Pass,
+    table: TensorTable,
+    *,
+    recompute: Recompute,
+    grad_width: int,
+    step_bytes: int,
+    layers: range | None = None,
+    expert_ways: int = 1,
 ) -> Iterator[MomentMemory]:
     """Yield every moment at which a step may hold the most, in the order of the step.
 
@@ -25,39 +32,53 @@ def moments(
 
     Args:
         run: The pass.
-        table: The model's tensors.
+        table: The tensors of ``layers``, and of what stands before the first and after the last.
         recompute: What is computed again.
         grad_width: Bytes of an element of the gradients kept.
         step_bytes: What the optimizer computes with.
+        layers: Those of a pipeline stage, which begins at the embedding or ends at the loss if they do; all when None.
+        expert_ways: Ways that each layer's experts are divided.
     """
     config, width = run.config, run.width
+    layers = range(config.n_layers) if layers is None else layers
+    is_first, is_last = layers.start == 0, layers.stop == config.n_layers
     logits, stream = run.tokens * config.vocab_size, run.tokens * config.d_model * width
-    early, late = held_bytes(once(before_layers(run))), once(head(run))
-    layers = _kept_by(run, config.n_layers, recompute)
-    everything = early + layers + held_bytes(late)
-    yield MomentMemory("loss", 0, everything, 2 * logits * run.wide)
-    probabilities = held_bytes(one for one in late if one.part == "loss")
+    early = held_bytes(one for one in once(before_layers(run)) if is_first or one.part == "position")
     table_params = config.vocab_size * config.d_model
-    head_grads = total_params(table[-1:]) + (table_params if config.tie_weights else 0)
-    yield MomentMemory("head gradient", head_grads * grad_width, everything - probabilities, logits * width + stream)
-    for layer in _ends(run):
+    head_grads = 0
+    if is_last:
+        late = once(head(run))
+        everything = early + _kept_by(run, layers, recompute) + held_bytes(late)
+        yield MomentMemory("loss", 0, everything, 2 * logits * run.wide)
+        left = everything - held_bytes(one for one in late if one.part == "loss")
+        head_grads = total_params(table[-1:]) + (table_params if config.tie_weights else 0)
+        yield MomentMemory("head gradient", head_grads * grad_width, left, logits * width + stream)
+    for layer in _ends(run, layers):
         behind = head_grads + _params_after(table, layer)
-        held = early + _kept_by(run, layer, recompute)
-        yield from _layer(run, table, layer, recompute, behind * grad_width, held, grad_width)
-    second = 2 * table_params * width if config.tie_weights else 0
+        held = early + _kept_by(run, range(layers.start, layer), recompute)
+        yield from _layer(run, table, layer, recompute, behind * grad_width, held, grad_width, expert_ways)
     gradients = total_params(table) * grad_width
-    yield MomentMemory("embedding gradient", gradients, early, second + stream)
+    if is_first:
+        second = 2 * table_params * width if config.tie_weights and is_last else 0
+        yield MomentMemory("embedding gradient", gradients, early, second + stream)
     yield MomentMemory("optimizer step", gradients, 0, step_bytes)
 
 
 def _layer(
-    run: Pass, table: TensorTable, layer: int, recompute: Recompute, gradients: int, held: int, grad_width: int
+    run: Pass,
+    table: TensorTable,
+    layer: int,
+    recompute: Recompute,
+    gradients: int,
+    held: int,
+    grad_width: int,
+    expert_ways: int,
 ) -> Iterator[MomentMemory]:
     """Yield the widest moments of one layer's backward pass: in its feed-forward part, and in its attention."""
     config, kept = run.config, once(block(run, layer))
     stream = run.tokens * config.d_model * run.width
     again = kept if recompute == "full" else kept_by_layer(run, layer, recompute)
-    for down, gone, hidden in _feed_forward_work(run, layer):
+    for down, gone, hidden in _feed_forward_work(run, layer, expert_ways):
         there = held + held_bytes(again) - gone
         yield MomentMemory("backward", gradients + down * grad_width, there, stream + hidden)
     section = next(s for s in table if s.layers is not None and layer in s.layers)
@@ -68,7 +89,7 @@ def _layer(
     yield MomentMemory("backward", gradients + done * grad_width, held + left, stream + _attention_work(run))
 
 
-def _feed_forward_work(run: Pass, layer: int) -> Iterator[tuple[int, int, int]]:
+def _feed_forward_work(run: Pass, layer: int, expert_ways: int) -> Iterator[tuple[int, int, int]]:
     """Yield, for each moment that may be the widest, what is there of the part's backward pass.
 
     That is the parameters of the gradients that come first, the bytes of activations that are gone by then, and those
@@ -82,7 +103,7 @@ def _feed_forward_work(run: Pass, layer: int) -> Iterator[tuple[int, int, int]]:
         yield config.d_ff * config.d_model, 0, run.tokens * config.d_ff * run.width * (2 if settings.gated else 1)
         return
     assert settings.n_experts is not None
-    stack = settings.n_experts * config.d_model * config.d_expert
+    stack = settings.n_experts // expert_ways * config.d_model * config.d_expert
     sent = run.tokens * settings.top_k * config.d_model * run.width
     yield 0, 0, 2 * sent
     yield (3 if settings.gated else 2) * stack, sent, 2 * stack * run.width
@@ -93,7 +114,7 @@ def _attention_work(run: Pass) -> int:
     config = run.config
     heads, kv_heads = config.n_heads, config.n_heads if config.attention.kind == "latent" else config.n_kv_heads
     if run.kernel == "math":
-        scores = run.batch_size * heads * run.seq_len**2
+        scores = run.batch_size * heads * run.seq_len * run.keys
         if config.dropout:  # its output is gone when the second derivative comes
             derivatives = scores * run.wide
         else:
@@ -104,14 +125,15 @@ def _attention_work(run: Pass) -> int:
     return run.tokens * vectors * run.width
 
 
-def _ends(run: Pass) -> Iterable[int]:
-    """Return the layers at which runs of the same tensors begin and end, the last one first."""
-    return sorted({end for layers in runs(run.config) for end in (layers[0], layers[-1])}, reverse=True)
+def _ends(run: Pass, layers: range) -> Iterable[int]:
+    """Return those of some layers at which runs of the same tensors begin and end, the last one first."""
+    within = (range(max(each.start, layers.start), min(each.stop, layers.stop)) for each in runs(run.config))
+    return sorted({end for each in within if each for end in (each[0], each[-1])}, reverse=True)
 
 
-def _kept_by(run: Pass, n_layers: int, recompute: Recompute) -> int:
-    """Return what the first ``n_layers`` keep."""
-    found = sorts(run.config, run.seq_len, n_layers)
+def _kept_by(run: Pass, layers: range, recompute: Recompute) -> int:
+    """Return what some consecutive layers keep."""
+    found = sorts_among(run.config, run.keys, layers)
     return sum(count * held_bytes(kept_by_layer(run, first, recompute)) for first, count in found.values())
 
 

@@ -10,9 +10,12 @@ References:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
+from tinylm_cli.analysis.flops import decode_flops
+from tinylm_cli.analysis.memory import kv_cache_bytes
 from tinylm_cli.analysis.table import TOKEN_EMBEDDING, tensor_table
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
@@ -123,6 +126,30 @@ def decoding_weights(config: ModelConfig, dtype: str) -> Weights:
     return Weights(dense * size, experts * size, n_experts, config.feed_forward.top_k)
 
 
+def decoding_step(config: ModelConfig, *, context_tokens: int, dtype: str) -> DecodingStep:
+    """Return what decoding one token of a sequence takes.
+
+    Args:
+        config: A validated config.
+        context_tokens: Tokens seen by it, itself included, 1..max_len.
+        dtype: A key of ``DTYPE_BYTES``, of weights and cache.
+    """
+    cache = kv_cache_bytes(config, batch_size=1, seq_len=context_tokens, dtype=dtype)
+    return DecodingStep(decoding_weights(config, dtype), decode_flops(config, context_len=context_tokens), cache)
+
+
+def decoding_clock(
+    accelerator: Accelerator, *, dtype: str, batch_size: int, n_gpus: int = 1
+) -> Callable[[DecodingStep], PassTime]:
+    """Return what tells the least time of a decoding step; the arguments are those of :func:`serving_time`.
+
+    Raises:
+        UsageError: If the hardware does not multiply ``dtype``.
+    """
+    machine = _machine(accelerator, dtype, n_gpus)
+    return lambda step: machine.time(step.flops(batch_size), step.moved_bytes(batch_size))
+
+
 def peak_flops(accelerator: Accelerator, dtype: str) -> int:
     """Return the dense peak of one accelerator for matrices of ``dtype``, in FLOPs per second.
 
@@ -216,10 +243,10 @@ def serving_time(
     Raises:
         UsageError: If the hardware does not multiply ``dtype``.
     """
-    machine = _Machine(n_gpus * peak_flops(accelerator, dtype), n_gpus * accelerator.memory_bytes_per_second)
+    machine = _machine(accelerator, dtype, n_gpus)
     read = step.weights.read_bytes(batch_size * prompt_tokens)
     prefill = machine.time(prefill_flops, read + prefill_cache_bytes)
-    decode = machine.time(step.flops(batch_size), step.moved_bytes(batch_size))
+    decode = decoding_clock(accelerator, dtype=dtype, batch_size=batch_size, n_gpus=n_gpus)(step)
     return ServingTime(
         accelerator=accelerator.name,
         n_gpus=n_gpus,
@@ -266,6 +293,10 @@ def compute_optimum(params: int, budget_tokens: int) -> ComputeOptimum:
         compute_optimal_params=optimal_params,
         compute_optimal_tokens=OPTIMAL_TOKENS_PER_PARAM * optimal_params,
     )
+
+
+def _machine(accelerator: Accelerator, dtype: str, n_gpus: int) -> _Machine:
+    return _Machine(n_gpus * peak_flops(accelerator, dtype), n_gpus * accelerator.memory_bytes_per_second)
 
 
 def _compute_bound_batch(step: DecodingStep, machine: _Machine) -> int | None:

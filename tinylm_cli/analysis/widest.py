@@ -1,7 +1,8 @@
 """What the layers hold while they compute, in bytes: an upper bound that follows the module's own steps.
 
-Each function adds up the tensors that are alive at one moment; the widest moment of a pass is what it needs. Counted
-for the kernels that torch has on the CPU: attention by blocks, which never writes the scores out, wherever it can.
+Each function adds up the tensors that are alive at one moment, or at each of several; the widest moment of a pass is
+what it needs. Counted for the kernels that torch has on the CPU: attention by blocks, which never writes the scores
+out, wherever it can.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ SLACK = 1 << 16
 FLOAT32, INT64 = 4, 8
 
 
-def layers_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, width: int) -> int:
-    """Return the bytes that a pass without gradients holds at its widest before the head.
+def layers_moments(config: ModelConfig, *, batch_size: int, seq_len: int, width: int) -> tuple[int, ...]:
+    """Return the bytes that a pass without gradients holds before the head, at each moment that may be its widest.
 
     Args:
         config: A validated config.
@@ -27,8 +28,12 @@ def layers_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, width: i
     """
     rows = batch_size * seq_len
     seen, looking = _sight(config, seq_len, width)
-    attention = rows * _attention(config, seq_len, width) + _added_mask(config, seq_len, width)
-    return max(rows * 2 * config.d_model * width + looking, seen + max(attention, rows * _feed_forward(config, width)))
+    mask = _added_mask(config, seq_len, width)
+    return (
+        rows * 2 * config.d_model * width + looking,
+        *(seen + mask + rows * each for each in _attention(config, seq_len, width)),
+        *(seen + rows * each for each in _feed_forward(config, width)),
+    )
 
 
 def step_bytes(config: ModelConfig, *, seq_len: int, width: int) -> int:
@@ -49,7 +54,7 @@ def step_bytes(config: ModelConfig, *, seq_len: int, width: int) -> int:
     else:
         each = _repeated(config) * width + (heads * _written_out(width) if writes_scores(config) else 0)
         absorbed = 0
-    one = max(_attention(config, 1, width) + absorbed, _feed_forward(config, width))
+    one = max(max(_attention(config, 1, width)) + absorbed, *_feed_forward(config, width))
     return one + seq_len * (each + fading)
 
 
@@ -84,20 +89,24 @@ def _added_mask(config: ModelConfig, seq_len: int, width: int) -> int:
     return seq_len * seq_len * width if banded else 0
 
 
-def _attention(config: ModelConfig, seq_len: int, width: int) -> int:
-    """Return the bytes that attention holds for each of ``seq_len`` positions at its widest.
+def _attention(config: ModelConfig, seq_len: int, width: int) -> tuple[int, ...]:
+    """Return the bytes that attention holds for each of ``seq_len`` positions at moments of which one is its widest.
 
     The stream and its norm; queries, keys and values; and then their norms or rotation, or scores, or what is mixed.
     """
     if config.attention.kind == "latent":
-        return _latent_attention(config, seq_len, width)
+        return (_latent_attention(config, seq_len, width),)
     d_query, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
-    turned = d_query + d_kv + max(d_query, d_kv) if config.position.kind == "rope" else 0
-    entering = max(turned, d_query + d_kv if config.attention.qk_norm != "none" else 0)
-    mixing = d_query + max(d_query, config.d_model)
-    scores = config.n_heads * seq_len * _written_out(width) if writes_scores(config) else 0
-    moment = max(width * entering, width * _repeated(config) + max(scores, width * mixing))
-    return width * (2 * config.d_model + d_query + 2 * d_kv) + moment
+    held = width * (2 * config.d_model + d_query + 2 * d_kv)
+    repeated = held + width * _repeated(config)
+    moments = [repeated + width * (d_query + mixed) for mixed in (d_query, config.d_model)]
+    if config.position.kind == "rope":
+        moments.append(held + width * (2 * d_query + d_kv))
+    elif config.attention.qk_norm != "none":
+        moments.append(held + width * (d_query + d_kv))
+    if writes_scores(config):
+        moments.append(repeated + config.n_heads * seq_len * _written_out(width))
+    return tuple(moments)
 
 
 def _latent_attention(config: ModelConfig, seq_len: int, width: int) -> int:
@@ -116,8 +125,8 @@ def _latent_attention(config: ModelConfig, seq_len: int, width: int) -> int:
     return width * held + widened + 2 * d_query * wide + scores
 
 
-def _feed_forward(config: ModelConfig, width: int) -> int:
-    """Return the bytes that a feed-forward network holds for each position at its widest, in any layer.
+def _feed_forward(config: ModelConfig, width: int) -> tuple[int, ...]:
+    """Return the bytes that a feed-forward network holds for each position, at moments of which one is its widest.
 
     The stream before and after attention, what that added, its norm; and the hidden layer, or what experts take and
     put out: at worst, one of them is sent every token.
@@ -126,15 +135,17 @@ def _feed_forward(config: ModelConfig, width: int) -> int:
     stream, hidden = 4 * d * width, _hidden(config) * width
     dense = hidden * config.d_ff + d * width
     if feed_forward.n_experts is None:
-        return stream + dense
+        return (stream + dense,)
     top_k, wide = feed_forward.top_k, max(width, FLOAT32)
     routing = feed_forward.n_experts * (width + 4 * wide)
     indices = top_k * (4 * INT64 + wide + width)
     one = (2 * top_k + 1) * d * width + hidden * config.d_expert
     summed = (3 * top_k + 2) * d * width
     shared = 2 * d * width + hidden * feed_forward.n_shared_experts * config.d_expert
-    mixture = max(routing, indices + max(one, summed), shared)
-    return stream + max(mixture, dense if feed_forward.n_dense_layers else 0)
+    moments = [routing, indices + one, indices + summed, shared]
+    if feed_forward.n_dense_layers:
+        moments.append(dense)
+    return tuple(stream + each for each in moments)
 
 
 def _hidden(config: ModelConfig) -> int:

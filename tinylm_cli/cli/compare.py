@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from tinylm_cli.cli.conditions import Storage
+from tinylm_cli.cli.conditions import Storage, require_length
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, complete_variant, follow_up, same_model
 from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.cli.variants import load_variants, parse_variants
-from tinylm_cli.errors import ConfigError, ExitCode, UsageError
+from tinylm_cli.errors import ConfigError, ExitCode
 
 
 def compare(
@@ -81,16 +81,12 @@ def compare(
     variants = parse_variants(models, set_ or ())
     try:
         loaded = load_variants(variants)
+        if seq_len is not None:
+            require_length(loaded, seq_len, f"add @max_len={seq_len} to the name of each such model")
     except ConfigError as error:
         if exit_code:  # 1 is the answer that they differ, as it is to diff
             error.exit_code = ExitCode.UNABLE
         raise
-    for each in loaded:
-        if seq_len is not None and seq_len > each.config.max_len:
-            raise UsageError(
-                f"--seq-len {seq_len:,} is over the max_len of {each.name}, which is {each.config.max_len:,}",
-                help=f"ask for {min(model.config.max_len for model in loaded)} or less",
-            )
     changed = [(model, variant.all_changes) for model, variant in zip(loaded, variants, strict=True)]
     shared = shared_conditions([each.config for each in loaded])
     given = shared._replace(

@@ -1,15 +1,20 @@
-"""The options that say under what conditions a model is costed, and what of them does not fit its config."""
+"""The options that say under what conditions a model is costed, and what of them is wrong."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tinylm_cli.config.source import option_span
+
 if TYPE_CHECKING:
+    from tinylm_cli.config.amounts import AmountKind
+    from tinylm_cli.config.hardware import Accelerator
     from tinylm_cli.config.loader import LoadedConfig
-    from tinylm_cli.errors import Span
+    from tinylm_cli.errors import ConfigError, Label
 
 BatchSizeOption = Annotated[int, typer.Option(metavar="B", min=1, max=10**9, help="Sequences at once.")]
 SeqLenOption = Annotated[
@@ -36,28 +41,112 @@ def fitting_length(loaded: LoadedConfig, seq_len: int | None) -> int:
     Raises:
         ConfigError: If the model reads no such length; points at the option and, where it is written, at max_len.
     """
-    longest = loaded.config.max_len
-    if seq_len is None or seq_len <= longest:
-        return seq_len or longest
-    from tinylm_cli.config.codes import diagnostic, refusal
+    if seq_len is not None:
+        require_length([loaded], seq_len, f"add --set max_len={seq_len}")
+    return seq_len or loaded.config.max_len
+
+
+def require_length(models: Sequence[LoadedConfig], seq_len: int, remedy: str) -> None:
+    """Refuse a length that is longer than the max_len of one of ``models``.
+
+    Args:
+        models: What the sequences are for.
+        seq_len: Tokens in each.
+        remedy: What to do other than to ask for less.
+
+    Raises:
+        ConfigError: If a model reads no such length; points at the option and, where they are written, at each max_len.
+    """
     from tinylm_cli.errors import Label
 
-    written = loaded.origins.get("max_len")
+    short = [each for each in models if each.config.max_len < seq_len]
+    if short:
+        which = " and ".join(dict.fromkeys(f"{each.config.max_len} of {each.name}" for each in short))
+        written = [(each.origins.get("max_len"), f"max_len is {each.config.max_len}") for each in short]
+        labels = dict.fromkeys(Label(span, text) for span, text in written if span is not None)
+        raise too_long(seq_len, which, min(each.config.max_len for each in short), remedy, labels)
+
+
+def too_long(seq_len: int, which: str, longest: int, remedy: str, labels: Iterable[Label] = ()) -> ConfigError:
+    """Return the error of a length beyond ``which`` max_len, of which the least is ``longest``."""
+    from tinylm_cli.config.block import MAX_LEN
+    from tinylm_cli.config.codes import diagnostic, refusal
+
+    less = f"write --seq-len {longest} or less"
     mistake = diagnostic(
         "contradiction",
-        f"--seq-len {seq_len} is longer than max_len {longest}",
+        f"--seq-len {seq_len} is longer than max_len {which}",
         "--seq-len",
         option_span("--seq-len", str(seq_len)),
         field="max_len",
-        help=f"write --seq-len {longest} or less, or add --set max_len={seq_len}",
-        labels=(Label(written, f"max_len is {longest}"),) if written is not None else (),
+        help=f"{less}, or {remedy}" if seq_len <= MAX_LEN else less,
+        labels=tuple(labels),
+    )
+    return refusal([mistake])
+
+
+def read_amount(option: str, written: str, kind: AmountKind, example: str = "", *, most: int | None = None) -> int:
+    """Return the amount that an option was given, ``15B`` or ``24GiB``.
+
+    Args:
+        option: Its name.
+        written: What was typed.
+        kind: What is counted.
+        example: What a person might mean, where nothing is near what was typed; a usual amount of the kind if empty.
+        most: The largest that is taken; that of a config when None.
+
+    Raises:
+        ConfigError: If it is no amount, or out of range.
+    """
+    from tinylm_cli.config.amounts import EXPECTED, MAX_AMOUNT, parse_amount
+    from tinylm_cli.config.assertion import FIELD_OF
+    from tinylm_cli.config.codes import clip, diagnostic, refusal
+    from tinylm_cli.config.fields import fields
+    from tinylm_cli.config.guesses import suggest_value
+
+    try:
+        return parse_amount(written, kind, most=MAX_AMOUNT if most is None else most)
+    except ValueError as error:
+        field = fields()[FIELD_OF[kind]]
+        meant = suggest_value(written, field)
+        code = "wrong-type" if EXPECTED[kind] in str(error) else "out-of-range"
+        message = f"{option} {clip(written)}: {error}"
+        remedy = f"did you mean {meant}?" if meant else f"for example {option} {example or field.example}"
+        raise refusal([diagnostic(code, message, option, option_span(option, written), help=remedy)]) from error
+
+
+def require_figure(name: str, known: Collection[str]) -> None:
+    """Refuse the name of a figure that is not ``known``.
+
+    Raises:
+        ConfigError: If it is not; points at ``--figure``.
+    """
+    from tinylm_cli.config.assertion import unknown_figure
+    from tinylm_cli.config.codes import refusal
+
+    if name not in known:
+        raise refusal([unknown_figure(name, known, option_span("--figure", name))])
+
+
+def require_multiplied(accelerator: Accelerator, dtype: str, gpu: str) -> None:
+    """Refuse a type that an accelerator, typed as ``gpu``, does not multiply.
+
+    Raises:
+        ConfigError: If it does not; points at both options.
+    """
+    if dtype in accelerator.peaks:
+        return
+    from tinylm_cli.config.codes import diagnostic, refusal
+    from tinylm_cli.config.hardware import GPU
+    from tinylm_cli.errors import Label
+
+    known = " or ".join(each for each in Storage if each in accelerator.peaks)
+    mistake = diagnostic(
+        "contradiction",
+        f"{accelerator.name} does not multiply {dtype}",
+        GPU,
+        option_span(GPU, gpu),
+        help=f"write --dtype {known}, or name another GPU: tinylm list --hardware shows what each multiplies",
+        labels=(Label(option_span("--dtype", dtype), f"{dtype} is asked for"),),
     )
     raise refusal([mistake])
-
-
-def option_span(option: str, value: str) -> Span:
-    """Return the place of an option's value, as a person may have typed it."""
-    from tinylm_cli.errors import Span
-
-    text = f"{option} {value}"
-    return Span(option, 1, len(option) + 2, len(text) + 1, text)

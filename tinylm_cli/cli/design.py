@@ -2,125 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from tinylm_cli.cli.conditions import SeqLenOption, Storage, StorageOption, fitting_length
-from tinylm_cli.cli.designed import TOLERANCE, designed_outcome
-from tinylm_cli.cli.options import (
-    FormatOption,
-    OutputOption,
-    SetOption,
-    complete_config,
-    complete_set,
-    number,
+from tinylm_cli.cli.conditions import (
+    BatchSizeOption,
+    SeqLenOption,
+    Storage,
+    StorageOption,
+    read_amount,
+    require_multiplied,
+    too_long,
 )
+from tinylm_cli.cli.design_options import (
+    TOLERANCE,
+    ActiveParamsOption,
+    BudgetTokensOption,
+    ComputeOption,
+    Family,
+    FamilyOption,
+    FigureOption,
+    FrontOption,
+    GpuOption,
+    HardwareOption,
+    MaxFlopsOption,
+    MaxKvOption,
+    MaxLenOption,
+    MaxServeOption,
+    MaxTrainOption,
+    MaxWeightsOption,
+    MinDecodeOption,
+    OptimizerOption,
+    ParamsOption,
+    PickOption,
+    Purpose,
+    PurposeOption,
+    RecomputeOption,
+    TieOption,
+    ToleranceOption,
+    TopOption,
+    UtilisationOption,
+    VaryConfigOption,
+    VaryOption,
+    VocabSizeOption,
+    require_effect,
+)
+from tinylm_cli.cli.designed import OPTIONS, designed_outcome
+from tinylm_cli.cli.estimate import Optimizer, Recompute
+from tinylm_cli.cli.gathered import Gathered
+from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption
 from tinylm_cli.cli.outcome import Format, Outcome
-from tinylm_cli.config.amounts import AmountKind, parse_amount
-from tinylm_cli.errors import UsageError
+from tinylm_cli.cli.vary import varied_outcome
+from tinylm_cli.config.source import option_span
+from tinylm_cli.errors import Label, UsageError
 
 if TYPE_CHECKING:
-    from tinylm_cli.analysis.figures import Conditions
-
-
-class Family(StrEnum):
-    """Templates; their names are those of ``analysis.design.families``."""
-
-    course = "course"
-    gpt2 = "gpt2"
-    llama = "llama"
-    qwen3 = "qwen3"
-    gemma2 = "gemma2"
-    mixtral = "mixtral"
-    qwen3_moe = "qwen3-moe"
-
-
-def _amount(option: str, kind: AmountKind) -> Callable[[str], int]:
-    def parse(written: str) -> int:
-        try:
-            return parse_amount(written, kind)
-        except ValueError as error:
-            raise UsageError(f"{option} {written}: {error}", help="see tinylm design --help") from error
-
-    return parse
-
-
-def _option(option: str, kind: AmountKind, words: str) -> typer.models.OptionInfo:
-    metavar = {"count": "COUNT", "size": "SIZE", "flops": "FLOPS"}[kind]
-    found: typer.models.OptionInfo = typer.Option(
-        option, metavar=metavar, parser=_amount(option, kind), help=words, show_default=False
-    )
-    return found
+    from tinylm_cli.config.amounts import AmountKind
+    from tinylm_cli.config.hardware import Accelerator
 
 
 def design(
-    params: Annotated[int | None, _option("--params", "count", "Parameters to come near, such as 125M.")] = None,
-    active_params: Annotated[
-        int | None, _option("--active-params", "count", "Parameters that a token uses, to come near.")
-    ] = None,
-    tolerance: Annotated[
-        float,
-        typer.Option(
-            metavar="SHARE",
-            parser=number("--tolerance", least=0, most=1, example="0.02"),
-            help="How far from those a model may be.",
-        ),
-    ] = TOLERANCE,
-    max_flops_per_token: Annotated[
-        int | None, _option("--max-flops-per-token", "flops", "Most operations of a forward pass for each token.")
-    ] = None,
-    max_kv_bytes: Annotated[
-        int | None, _option("--max-kv-bytes", "size", "Most bytes of keys and values kept of a sequence.")
-    ] = None,
-    max_weights_bytes: Annotated[int | None, _option("--max-weights-bytes", "size", "Most bytes of weights.")] = None,
-    family: Annotated[
-        Family, typer.Option(metavar="NAME", help=f"What kind of model: {', '.join(Family)}.")
-    ] = Family.course,
-    vocab_size: Annotated[
-        int | None,
-        typer.Option(metavar="V", min=1, max=10**8, help="Tokens; the family's if absent.", show_default=False),
-    ] = None,
-    max_len: Annotated[
-        int | None,
-        typer.Option(metavar="T", min=1, max=10**9, help="Longest sequence, likewise.", show_default=False),
-    ] = None,
-    tie: Annotated[
-        bool | None, typer.Option("--tie/--no-tie", help="Share the embedding's table, likewise.", show_default=False)
-    ] = None,
-    top: Annotated[int, typer.Option(metavar="N", min=1, max=10_000, help="How many to show.")] = 10,
-    front: Annotated[bool, typer.Option("--front", help="Show only those that no other match beats.")] = False,
-    pick: Annotated[
-        int | None,
-        typer.Option(metavar="RANK", min=1, max=10_000, help="Write that one as YAML; 1 with -o.", show_default=False),
-    ] = None,
-    config: Annotated[
-        str | None,
-        typer.Option(
-            "--config",
-            "-c",
-            metavar="NAME|PATH",
-            help="The config that --vary varies.",
-            autocompletion=complete_config,
-            show_default=False,
-        ),
-    ] = None,
-    vary: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--vary",
-            metavar="KEY=VALUES",
-            help="Try values of a field, 4..24:4 or 4,8,12; of two, if given twice.",
-            autocompletion=complete_set,
-            show_default=False,
-        ),
-    ] = None,
-    figure: Annotated[str, typer.Option(metavar="NAME", help="The figure that --vary draws.")] = "total_params",
+    params: ParamsOption = None,
+    active_params: ActiveParamsOption = None,
+    compute: ComputeOption = None,
+    budget_tokens: BudgetTokensOption = None,
+    tolerance: ToleranceOption = TOLERANCE,
+    max_flops_per_token: MaxFlopsOption = None,
+    max_kv_bytes: MaxKvOption = None,
+    max_weights_bytes: MaxWeightsOption = None,
+    max_train_bytes_per_gpu: MaxTrainOption = None,
+    max_serve_bytes: MaxServeOption = None,
+    min_decode_tokens_per_second: MinDecodeOption = None,
+    gpu: GpuOption = None,
+    purpose: PurposeOption = None,
+    hardware: HardwareOption = None,
+    utilisation: UtilisationOption = 0.4,
+    family: FamilyOption = Family.course,
+    vocab_size: VocabSizeOption = None,
+    max_len: MaxLenOption = None,
+    tie: TieOption = None,
+    top: TopOption = 10,
+    front: FrontOption = False,
+    pick: PickOption = None,
+    config: VaryConfigOption = None,
+    vary: VaryOption = None,
+    figure: FigureOption = "total_params",
+    batch_size: BatchSizeOption = 1,
     seq_len: SeqLenOption = None,
     dtype: StorageOption = Storage.bfloat16,
+    optimizer: OptimizerOption = Optimizer.adamw,
+    recompute: RecomputeOption = Recompute.none,
     set_: SetOption = None,
     format_: FormatOption = Format.text,
     output: OutputOption = None,
@@ -128,94 +98,119 @@ def design(
     """Find the models that meet a target, the best first.
 
     Searches every shape of a stated grid, none left out, for those near a number of parameters and within limits; with
-    limits alone, for the largest within them. With -o or --pick, one of them is written as a config instead of the
-    table. Exits with 1 where there is none, and says what is in the way. docs/design.md explains grid and ranking.
+    limits alone, for the largest within them; with --gpu, for those that fit there. With -o or --pick, one of them is
+    written as a config instead of the table. Exits with 1 where there is none, and says what is in the way.
+    docs/design.md explains grid and ranking.
 
     With --vary, shows what one field or two of an existing config do to its figures.
 
     \b
     Examples:
       tinylm design --params 125M
-      tinylm design --params 8B --max-kv-bytes 4GiB
-      tinylm design --family llama --max-weights-bytes 16GB
-      tinylm design --params 125M -o mine.yaml
+      tinylm design --gpu rtx-4090 --family llama --seq-len 2048
+      tinylm design --gpu h100 --for serving --min-decode-tokens-per-second 100
+      tinylm design --compute 1e21 -o mine.yaml
       tinylm design --config small --vary n_layers=4..24:4
     """
-    from tinylm_cli.analysis.design.analyse import Goal, analyse_design
-    from tinylm_cli.analysis.design.families import FAMILIES
-    from tinylm_cli.analysis.design.space import Space
     from tinylm_cli.analysis.figures import Conditions
 
-    goals = [
-        Goal(name, wanted, share)
-        for name, wanted, share in (
-            ("total_params", params, tolerance),
-            ("active_params", active_params, tolerance),
-            ("forward_flops_per_token", max_flops_per_token, None),
-            ("kv_cache_bytes", max_kv_bytes, None),
-            ("weights_bytes", max_weights_bytes, None),
-        )
-        if wanted is not None
-    ]
-    given = Conditions(seq_len=seq_len, dtype=dtype.value)
+    given = Conditions(batch_size, seq_len, dtype.value, optimizer.value, recompute.value)
+    amounts = {
+        "total_params": params,
+        "active_params": active_params,
+        "forward_flops_per_token": max_flops_per_token,
+        "kv_cache_bytes": max_kv_bytes,
+        "weights_bytes": max_weights_bytes,
+        "train_bytes_per_gpu": max_train_bytes_per_gpu,
+        "serve_bytes": max_serve_bytes,
+    }
+    aims = (*amounts.values(), min_decode_tokens_per_second, compute, gpu)
     if vary or config is not None:
-        if (
-            goals
-            or pick is not None
-            or front
-            or vocab_size
-            or max_len
-            or tie is not None
-            or family is not Family.course
-        ):
+        shaped = (pick, vocab_size, max_len, tie, budget_tokens, purpose, hardware)
+        if any(each is not None for each in (*aims, *shaped)) or front or family is not Family.course:
             raise UsageError("--vary has no targets", help="leave out either --vary or what a design should meet")
-        return _vary(config, vary or [], set_ or [], figure, given, format_, output)
+        return varied_outcome(config, vary or [], set_ or [], figure, given, format_, output)
     if set_:
         raise UsageError("--set changes a --config that is varied", help="write a design with -o, and change that")
-    if not goals:
+    if all(aim is None for aim in aims):
         raise UsageError("there is nothing to aim at", help="for example tinylm design --params 125M")
+    sized = params is not None or active_params is not None
+    require_effect(compute, budget_tokens, sized, gpu, hardware, purpose, min_decode_tokens_per_second, optimizer)
+
+    from tinylm_cli.analysis.design.analyse import Plan, analyse_design
+    from tinylm_cli.analysis.design.families import FAMILIES
+    from tinylm_cli.analysis.design.goals import Goal, compute_budget, compute_goal, memory_goal
+    from tinylm_cli.analysis.design.space import Space
+
     template = FAMILIES[family.value]
-    length = max_len or template.max_len
-    if seq_len is not None and seq_len > length:
-        raise UsageError(f"--seq-len {seq_len} is longer than max_len {length}", help=f"add --max-len {seq_len}")
-    tied = template.tie_weights if tie is None else tie
-    space = Space(template, vocab_size or template.vocab_size, length, tied, given)
-    report = analyse_design(space, goals, top=max(top, pick or 1), tolerance=tolerance, front_only=front)
-    return designed_outcome(report, pick, format_, output)
+    member = template.config
+    length = max_len or member.max_len
+    mistakes = Gathered()
+    wanted = {
+        name: mistakes.read(read_amount, OPTIONS[name], written, _kind(name))
+        for name, written in amounts.items()
+        if written is not None
+    }
+    spent = mistakes.read(_compute, compute, budget_tokens)
+    mistakes.read(_require_length, seq_len, family, max_len, length)
+    accelerator = mistakes.read(_accelerator, gpu, hardware, dtype)
+    mistakes.settle()
+
+    tied = member.tie_weights if tie is None else tie
+    space = Space(template, vocab_size or member.vocab_size, length, tied, given, accelerator=accelerator)
+    goals = [
+        Goal(name, each, tolerance if name in ("total_params", "active_params") else None)
+        for name, each in (*wanted.items(), ("decode_tokens_per_second", min_decode_tokens_per_second))
+        if each is not None
+    ]
+    plan = Plan(utilisation=utilisation)
+    if spent is not None:
+        budget = compute_budget(*spent)
+        plan = plan._replace(compute=budget)
+        goals.append(compute_goal(budget, template, tolerance))
+    if accelerator is not None:
+        to_fit = purpose or Purpose.training
+        plan = plan._replace(purpose=to_fit.value)
+        goals.append(memory_goal(accelerator, to_fit.value))
+    report = analyse_design(space, goals, top=max(top, pick or 1), tolerance=tolerance, front_only=front, plan=plan)
+    return designed_outcome(report, pick, hardware, format_, output)
 
 
-def _vary(
-    config: str | None,
-    vary: list[str],
-    overrides: list[str],
-    figure: str,
-    given: Conditions,
-    format_: Format,
-    output: Path | None,
-) -> Outcome:
-    from tinylm_cli.analysis.design.sweep import sweep
+def _kind(name: str) -> AmountKind:
     from tinylm_cli.analysis.figures import FIGURES
-    from tinylm_cli.cli.vary import parse_vary
-    from tinylm_cli.interop.load import load_config
-    from tinylm_cli.render.views.sweep import sweep_view
+    from tinylm_cli.reports.figures import AMOUNT_KINDS
 
-    if config is None or not vary:
-        raise UsageError(
-            "--vary needs a --config to vary" if vary else "a --config is here to be varied",
-            help="for example tinylm design --config small --vary n_layers=4..24:4",
-        )
-    if config == "-":
-        raise UsageError("--vary reads its config many times", help="name a file instead of standard input")
-    if figure not in FIGURES:
-        from tinylm_cli.config.guesses import suggest
+    return AMOUNT_KINDS[FIGURES[name].unit]
 
-        meant = suggest(figure, FIGURES)
-        raise UsageError(
-            f"no figure is called {figure}",
-            help=f"did you mean {meant}?" if meant else f"the figures are {', '.join(FIGURES)}",
-        )
-    varied = parse_vary(vary)
-    if given.seq_len is not None and not any(each.field == "max_len" for each in varied):
-        fitting_length(load_config(config, overrides), given.seq_len)
-    report = sweep(lambda values: load_config(config, [*overrides, *values]), varied, given)
-    return Outcome(report, lambda: sweep_view(report, figure), format_, output)
+
+def _compute(compute: str | None, budget_tokens: str | None) -> tuple[int, int | None] | None:
+    """Return the operations of a training and, where they are given, its tokens."""
+    if compute is None:
+        return None
+    from tinylm_cli.config.amounts import MAX_COMPUTE
+
+    mistakes = Gathered()
+    flops = mistakes.read(read_amount, "--compute", compute, "flops", "1e21", most=MAX_COMPUTE)
+    tokens = mistakes.read(read_amount, "--budget-tokens", budget_tokens, "count", "15B") if budget_tokens else None
+    mistakes.settle()
+    assert flops is not None
+    return flops, tokens
+
+
+def _accelerator(gpu: str | None, hardware: str | None, dtype: Storage) -> Accelerator | None:
+    if gpu is None:
+        return None
+    from tinylm_cli.config.hardware import load_hardware
+
+    found = load_hardware(gpu, hardware)
+    require_multiplied(found, dtype.value, gpu)
+    return found
+
+
+def _require_length(seq_len: int | None, family: Family, max_len: int | None, longest: int) -> None:
+    """Refuse a length that no design reads, which is the family's unless ``max_len`` is given."""
+    if seq_len is not None and seq_len > longest:
+        place = option_span("--max-len", str(max_len))
+        labels = (Label(place, f"max_len is {max_len}"),) if max_len is not None else ()
+        which = str(longest) if max_len is not None else f"{longest} of the family {family}"
+        raise too_long(seq_len, which, longest, f"{'write' if max_len else 'add'} --max-len {seq_len}", labels)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,9 +11,9 @@ import typer
 
 from tinylm_cli.cli.model_options import import_torch, require_writable
 from tinylm_cli.cli.options import OutputOption, PageFormatOption, SetOption, follow_up, same_model
-from tinylm_cli.cli.outcome import STDOUT, Format, Outcome, PageFormat, talk
+from tinylm_cli.cli.outcome import STDOUT, Format, Outcome, PageFormat, note, talk
 from tinylm_cli.cli.progress import working
-from tinylm_cli.errors import UsageError
+from tinylm_cli.errors import ConfigError, UsageError, WeightsError
 from tinylm_cli.quantities import counted
 from tinylm_cli.render.safe import visible
 
@@ -62,15 +64,15 @@ def import_(
         weights=str(output) if weights else None,
     )  # fmt: skip
     if format_ is PageFormat.text:
-        for note in filter(None, (assumed_note(report), ignored_note(report))):
-            talk(note)
+        for aside in filter(None, (assumed_note(report), ignored_note(report))):
+            note(aside)
     if weights:
         assert output is not None
-        converted = _convert(found, path, output, text)
+        converted = _convert(found, path, output, text, set_ or ())
         if converted.left_out:
             parts = sorted({name.removeprefix("model.").partition(".")[0] for name in converted.left_out})
             count = counted(len(converted.left_out), "tensor")
-            talk(f"left out {count} of {' and '.join(parts)}: not the language model's")
+            note(f"left out {count} of {' and '.join(parts)}: not the language model's")
         talk(f"wrote {counted(converted.tensors, 'tensor')} and config.yaml to {output}")
         next_step = follow_up("check", same_model(None, None, output))
         return Outcome(report, lambda: import_view(report), Format(format_), None, document="", next_step=next_step)
@@ -81,15 +83,34 @@ def import_(
     )  # fmt: skip
 
 
-def _convert(found: ImportedConfig, path: str, output: Path, text: str) -> Converted:
+def _convert(found: ImportedConfig, path: str, output: Path, text: str, overrides: Sequence[str]) -> Converted:
     """Convert the weights beside a config.json."""
-    folder = Path(path)
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
     with working(f"converting {found.loaded.name}"):
         import_torch()
         from tinylm_cli.interop.weights.incoming import import_weights
         from tinylm_cli.model.weights import FILES
 
         require_writable(output, FILES, force=None)
-        return import_weights(
-            found.loaded.config, found.family, folder if folder.is_dir() else folder.parent, output, config_text=text
-        )
+        try:
+            return import_weights(found.loaded.config, found.family, folder, output, config_text=text)
+        except WeightsError as error:
+            if not overrides or not _holds_what_is_written(path, folder):
+                raise
+            blamed = " ".join(f"--set {shlex.quote(override)}" for override in overrides)
+            raise WeightsError(
+                error.message, help=f"the weights are those of config.json as it is: leave out {blamed}"
+            ) from error
+
+
+def _holds_what_is_written(path: str, folder: Path) -> bool:
+    """Return whether the weights are those of the config.json as it is, without overrides."""
+    from tinylm_cli.interop.load import import_config
+    from tinylm_cli.interop.weights.incoming import require_weights
+
+    try:
+        written = import_config(path)
+        require_weights(written.loaded.config, written.family, folder)
+    except (ConfigError, WeightsError):
+        return False
+    return True

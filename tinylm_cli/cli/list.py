@@ -83,6 +83,7 @@ def _hardware(format_: Format, output: OutputOption) -> Outcome:
             peak_flops_per_second=each.peaks,
             link=each.link,
             link_bytes_per_second=each.link_bytes_per_second,
+            peer_bytes_per_second=each.one_peer_bytes_per_second,
             gpus_per_node=each.gpus_per_node,
             network=each.network,
             network_bytes_per_second=each.network_bytes_per_second,

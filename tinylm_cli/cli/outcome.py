@@ -131,6 +131,15 @@ def talk(text: str) -> None:
     say(paint([line(Cell(shown(text, terminal), "muted"))], terminal))
 
 
+def note(text: str) -> None:
+    """Say a muted sentence on standard error, wrapped to its width: nothing in it is to be copied as it is."""
+    from tinylm_cli.render.blocks import Note
+    from tinylm_cli.render.terminal import terminal_of
+    from tinylm_cli.render.text import to_text
+
+    say(to_text([Note(text, "muted")], terminal_of(sys.stderr)))
+
+
 def say(text: str) -> None:
     """Write to standard error; where that is closed or full there is nobody to tell."""
     try:

@@ -4,123 +4,209 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinylm_cli.config.codes import clip, diagnostic, refusal
 from tinylm_cli.config.guesses import suggest
-from tinylm_cli.config.source import Source
+from tinylm_cli.config.source import option_span
 from tinylm_cli.errors import Diagnostic, Label, Span
-from tinylm_cli.reports.plan import Layout
+from tinylm_cli.reports.plan import WORDS, Layout
 
 if TYPE_CHECKING:
-    from tinylm_cli.analysis.parallel.job import Job
     from tinylm_cli.config.loader import LoadedConfig
 
 OPTION = "--plan"
 
-FIELDS = {
-    "dp": "data",
-    "tp": "tensor",
-    "pp": "pipeline",
-    "cp": "context",
-    "ep": "expert",
-    "zero": "zero",
-    "mb": "micro_batches",
-    "schedule": "schedule",
-}
+FIELDS = {word: field for field, word in WORDS.items()}
 """What a plan may say, and the field of a layout that each word is."""
+
+_WAYS = ("data", "tensor", "pipeline", "context")
+"""Fields whose product is the number of GPUs."""
 
 _LARGEST = 1_000_000
 _CHOICES: dict[str, tuple[str, ...]] = {"zero": ("0", "1", "2", "3"), "schedule": ("1f1b", "gpipe")}
 
 
-def read_layout(written: str, gpus: int) -> Layout:
+class _Word(NamedTuple):
+    """One ``key=value`` of a plan, and where it stands in what was typed."""
+
+    text: str
+    start: int
+    written: str
+
+    @property
+    def key(self) -> str:
+        return self.text.partition("=")[0]
+
+    @property
+    def value(self) -> str:
+        return self.text.partition("=")[2]
+
+    @property
+    def span(self) -> Span:
+        return option_span(OPTION, self.written, self.start, self.start + len(self.text))
+
+    @property
+    def value_span(self) -> Span:
+        return option_span(OPTION, self.written, self.start + len(self.key) + 1, self.start + len(self.text))
+
+
+def read_layout(written: str, gpus: int, loaded: LoadedConfig | None, seq_len: int | None) -> Layout:
     """Return the layout that ``tp=8,pp=2,zero=1`` describes; ``dp`` is what is left of the GPUs unless it is given.
 
+    Args:
+        written: What was typed.
+        gpus: How many there are.
+        loaded: The model; None where its config is wrong, and nothing can be said of what divides it.
+        seq_len: Tokens in a sequence; likewise.
+
     Raises:
-        ConfigError: If it is wrong; holds every mistake found, each at its place.
+        ConfigError: If it is wrong, or the model does not allow it; holds every mistake found, each at its place.
     """
-    source = Source(OPTION, written, line_text=f"{OPTION} {written}", shift=len(OPTION) + 1)
     mistakes: list[Diagnostic] = []
-    given: dict[str, Any] = {}
-    for word, start in _words(written):
-        key, equals, value = word.partition("=")
-        at = source.span(start, start + max(len(word), 1))
-        value_at = source.span(start + len(key) + 1, start + len(word)) if equals else at
-        if key not in FIELDS or not equals:
-            meant = suggest(key, [*FIELDS, *FIELDS.values()])
-            remedy = f"did you mean {_short(meant)}?" if meant else "for example tp=8,pp=2,zero=1"
-            mistakes.append(diagnostic("unknown-key", f"a plan has no {clip(word)}", OPTION, at, help=remedy))
-        elif FIELDS[key] in given:
-            mistakes.append(diagnostic("duplicate-key", f"{key} is given twice", OPTION, at, help="keep one of them"))
-        elif key in _CHOICES and value not in _CHOICES[key]:
-            wants = ", ".join(_CHOICES[key])
-            mistakes.append(diagnostic("unknown-choice", f"{key} is one of {wants}", OPTION, value_at, field=key))
-        elif key != "schedule" and not (value.isascii() and value.isdigit() and 0 <= int(value[:9]) <= _LARGEST):
-            wants = f"{key} must be an integer from 1 to {_LARGEST:,}, not {clip(value) or 'nothing'}"
-            mistakes.append(diagnostic("wrong-type", wants, OPTION, value_at, help=f"for example {key}=2"))
-        elif key not in _CHOICES and int(value) == 0:
-            wants = f"{key} must be an integer from 1 to {_LARGEST:,}, not 0"
-            mistakes.append(diagnostic("out-of-range", wants, OPTION, value_at, help=f"for example {key}=2"))
+    given: dict[str, _Word] = {}
+    for word in _words(written):
+        mistake = _mistake(word, given)
+        if mistake is None:
+            given[FIELDS[word.key]] = word
         else:
-            given[FIELDS[key]] = value if key == "schedule" else int(value)
-    layout = Layout(**given)
-    if not mistakes and "data" not in given:
-        rest = replace(layout, data=1).gpus
-        layout = replace(layout, data=max(gpus // rest, 1))
-    if not mistakes and layout.gpus != gpus:
-        product = " × ".join(f"{short} {getattr(layout, field)}" for short, field in list(FIELDS.items())[:4])
-        message = f"{product} is {layout.gpus} GPUs, and there are {gpus}"
-        whole = source.span(0, len(written))
-        mistakes.append(diagnostic("contradiction", message, OPTION, whole, help="dp is worked out if it is left out"))
+            mistakes.append(mistake)
+    values: dict[str, Any] = {
+        field: word.value if field == "schedule" else int(word.value) for field, word in given.items()
+    }
+    mistakes += _miscounted(values, written, gpus, sure=not mistakes)
+    layout = Layout(**values)
+    if "data" not in given:
+        layout = replace(layout, data=max(gpus // replace(layout, data=1).gpus, 1))
+    if loaded is not None:
+        mistakes += _uneven(loaded, layout, seq_len, given, written, sure=not mistakes)
     if mistakes:
         raise refusal(mistakes)
     return layout
 
 
-def require_even(loaded: LoadedConfig, job: Job, layout: Layout, written: str) -> None:
-    """Refuse a layout that the model does not allow.
+def says_micro_batches(written: str) -> bool:
+    """Return whether a plan says how many micro-batches there are between updates."""
+    return any(FIELDS.get(word.key) == "micro_batches" for word in _words(written))
+
+
+def require_shared(layout: Layout, written: str | None, *, batch_size: int, global_batch: int) -> None:
+    """Refuse a global batch that replicas do not share evenly, or that a plan which says its ``mb`` does not make.
+
+    Args:
+        layout: What the plan says.
+        written: The plan as typed, if one was.
+        batch_size: Sequences in one pass of a replica.
+        global_batch: Sequences between updates.
 
     Raises:
-        ConfigError: Holds each way in which it does not come out even, at the word of the plan and of the config.
+        ConfigError: If so; points at the option and at the plan.
     """
+    option, product = "--global-batch", f"dp {layout.data} × --batch-size {batch_size}"
+    at_once = layout.data * batch_size
+    if written is not None and says_micro_batches(written):
+        made = at_once * layout.micro_batches
+        message = f"{product} × mb {layout.micro_batches} is {made} sequences a step, and {global_batch} are asked for"
+        remedy, wrong = "leave mb out of the plan: it is worked out", made != global_batch
+    else:
+        message = f"{option} {global_batch} is no multiple of {product}"
+        remedy = f"for example {option} {at_once * max(round(global_batch / at_once), 1)}"
+        wrong = global_batch % at_once != 0
+    if wrong:
+        labels = () if written is None else (Label(option_span(OPTION, written), "the plan"),)
+        where = option_span(option, str(global_batch))
+        raise refusal([diagnostic("contradiction", message, option, where, help=remedy, labels=labels)])
+
+
+def _words(written: str) -> Iterator[_Word]:
+    start = 0
+    for word in written.split(","):
+        yield _Word(word.strip(), start + len(word) - len(word.lstrip()), written)
+        start += len(word) + 1
+
+
+def _mistake(word: _Word, given: dict[str, _Word]) -> Diagnostic | None:
+    """Return what is wrong with a word by itself, or beside those ``given`` before it."""
+    key, value = word.key, word.value
+    if key not in FIELDS or "=" not in word.text:
+        meant = suggest(key, [*FIELDS, *FIELDS.values()])
+        remedy = (
+            f"did you mean {_short(meant)}?"
+            if meant
+            else f"its words are {', '.join(FIELDS)}: for example tp=8,pp=2,zero=1"
+        )
+        return diagnostic("unknown-key", f"a plan has no {clip(word.text)}", OPTION, word.span, help=remedy)
+    if FIELDS[key] in given:
+        label = Label(given[FIELDS[key]].span, "first given here")
+        message = f"{key} is given twice"
+        return diagnostic("duplicate-key", message, OPTION, word.span, help="keep one of them", labels=(label,))
+    if key in _CHOICES:
+        if value in _CHOICES[key]:
+            return None
+        message = f"{key} is one of {', '.join(_CHOICES[key])}"
+        remedy = f"for example {key}={_CHOICES[key][-1]}"
+        return diagnostic("unknown-choice", message, OPTION, word.value_span, help=remedy)
+    is_number = value.isascii() and value.isdigit()
+    if is_number and len(value) < 9 and 0 < int(value) <= _LARGEST:
+        return None
+    wants = f"{key} must be an integer from 1 to {_LARGEST:,}, not {clip(value) or 'nothing'}"
+    code = "out-of-range" if is_number else "wrong-type"
+    return diagnostic(code, wants, OPTION, word.value_span, help=f"for example {key}=2")
+
+
+def _miscounted(values: dict[str, Any], written: str, gpus: int, *, sure: bool) -> Iterator[Diagnostic]:
+    """Yield that what is given takes another number of GPUs than there are.
+
+    Args:
+        values: Fields of the layout that are given.
+        written: What was typed.
+        gpus: How many there are.
+        sure: Whether all that was typed is among ``values``.
+    """
+    ways = {short: values[field] for short, field in FIELDS.items() if field in _WAYS and field in values}
+    taken = prod(ways.values())
+    if gpus % taken == 0 and ("dp" not in ways or taken == gpus or not sure):
+        return
+    product = f"{' × '.join(f'{short} {value}' for short, value in ways.items())} is {taken} GPUs"
+    there = f"there are {gpus}" if taken > gpus or "dp" in ways else f"{gpus} is no multiple of that"
+    remedy = "dp is worked out if it is left out"
+    if "dp" not in ways:
+        remedy = f"write --gpus {taken * -(-gpus // taken)}, or change the plan: {remedy}"
+    labels = (Label(option_span("--gpus", str(gpus)), "GPUs there are"),)
+    whole = option_span(OPTION, written)
+    yield diagnostic("contradiction", f"{product}, and {there}", OPTION, whole, help=remedy, labels=labels)
+
+
+def _uneven(
+    loaded: LoadedConfig, layout: Layout, seq_len: int | None, given: dict[str, _Word], written: str, *, sure: bool
+) -> Iterator[Diagnostic]:
+    """Yield each way in which the model does not allow a layout, at the word of the plan and of the config.
+
+    Where not all of the layout is ``sure``, only what it divides of the config is told; and of the sequence nothing
+    where its length is not known.
+    """
+    from tinylm_cli.analysis.parallel.job import Job
     from tinylm_cli.analysis.parallel.layouts import uneven
 
-    source = Source(OPTION, written, line_text=f"{OPTION} {written}", shift=len(OPTION) + 1)
-    mistakes = [
-        diagnostic(
+    for wrong in uneven(Job(loaded.config, 1, seq_len or layout.context), layout):
+        if not sure and not wrong.config_field:
+            continue
+        if wrong.field == "virtual" and "micro_batches" not in given:  # these are not known yet
+            continue
+        yield diagnostic(
             "contradiction",
             wrong.message,
             OPTION,
-            _place(wrong.field, written, source),
+            given[wrong.field].span if wrong.field in given else option_span(OPTION, written),
             field=wrong.config_field,
             help=wrong.help,
             labels=_labels(loaded, wrong.config_field),
         )
-        for wrong in uneven(job, layout)
-    ]
-    if mistakes:
-        raise refusal(mistakes)
-
-
-def _words(written: str) -> Iterator[tuple[str, int]]:
-    start = 0
-    for word in written.split(","):
-        yield word.strip(), start + len(word) - len(word.lstrip())
-        start += len(word) + 1
 
 
 def _short(name: str) -> str:
     return next((short for short, field in FIELDS.items() if name in (short, field)), name)
-
-
-def _place(field: str, written: str, source: Source) -> Span:
-    found = (
-        source.span(start, start + len(word))
-        for word, start in _words(written)
-        if FIELDS.get(word.partition("=")[0]) == field
-    )
-    return next(found, source.span(0, len(written)))
 
 
 def _labels(loaded: LoadedConfig, field: str) -> tuple[Label, ...]:

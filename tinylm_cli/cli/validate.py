@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tinylm_cli.cli.gathered import Gathered
 from tinylm_cli.cli.options import OutputOption, SetOption, complete_config, follow_up, naming, same_model
 from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.errors import ConfigError, ExitCode, InputError
@@ -74,8 +75,12 @@ def validate(
     from tinylm_cli.render.views.validate import tally, validate_view
     from tinylm_cli.reports.validate import ValidateReport
 
-    asserted = read_assertions(assert_ or (), ASSERTABLE)
+    mistakes = Gathered()
+    asserted = mistakes.read(read_assertions, assert_ or (), ASSERTABLE) or ()
     results = tuple(_check(path, set_ or (), asserted) for path in _expand(files))
+    if mistakes:
+        mistakes.add(mistake for result in results if result.status == "wrong" for mistake in result.diagnostics)
+        mistakes.settle()
     report = ValidateReport(
         valid=sum(result.status == "valid" for result in results),
         failed=sum(result.status == "failed" for result in results),

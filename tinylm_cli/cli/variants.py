@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from tinylm_cli.cli.gathered import Gathered
 from tinylm_cli.cli.options import naming
-from tinylm_cli.errors import ConfigError, Diagnostic, UsageError
+from tinylm_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from tinylm_cli.config.loader import LoadedConfig
@@ -76,15 +77,10 @@ def load_variants(variants: Sequence[Variant]) -> list[LoadedConfig]:
     from tinylm_cli.interop.load import parse_written, read_written
 
     written = {reference: read_written(reference) for reference in dict.fromkeys(each.reference for each in variants)}
-    loaded: list[LoadedConfig] = []
-    mistakes: list[Diagnostic] = []
-    for variant in variants:
-        try:
-            loaded.append(parse_written(written[variant.reference], variant.all_changes))
-        except ConfigError as error:
-            mistakes += error.diagnostics
-    if mistakes:
-        raise ConfigError(tuple(dict.fromkeys(mistakes)))
+    mistakes = Gathered()
+    read = [mistakes.read(parse_written, written[each.reference], each.all_changes) for each in variants]
+    mistakes.settle()
+    loaded = [each for each in read if each is not None]
     names = _names(variants, [each.name for each in loaded])
     return [each._replace(name=name) for each, name in zip(loaded, names, strict=True)]
 

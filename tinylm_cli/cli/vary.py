@@ -1,18 +1,70 @@
-"""What ``--vary`` is given: a field, and the values it takes one after the other."""
+"""``tinylm design --vary``: a field, the values it takes one after the other, and what they do."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tinylm_cli.cli.conditions import fitting_length, require_figure
+from tinylm_cli.cli.gathered import Gathered
+from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from tinylm_cli.analysis.figures import Conditions
     from tinylm_cli.reports.design import Varied
 
 MOST_VARIANTS = 1000
 _RANGE = re.compile(r"([0-9]{1,12})\.\.([0-9]{1,12})(?::([0-9]{1,12}))?")
 _EXAMPLE = "for example --vary n_layers=4..24:4 or --vary norm.kind=layernorm,rmsnorm"
+
+
+def varied_outcome(
+    config: str | None,
+    vary: list[str],
+    overrides: list[str],
+    figure: str,
+    given: Conditions,
+    format_: Format,
+    output: Path | None,
+) -> Outcome:
+    """Return what values of one field or two do to the figures of a config.
+
+    Args:
+        config: Where it is read from.
+        vary: What ``--vary`` was given.
+        overrides: What is set before anything is varied.
+        figure: The figure that is drawn.
+        given: What figures assume.
+        format_: How to write it.
+        output: Where to.
+
+    Raises:
+        UsageError: If there is nothing to vary.
+        ConfigError: If the config is wrong as it is, reads no such length, or there is no such figure.
+    """
+    from tinylm_cli.analysis.design.sweep import sweep
+    from tinylm_cli.analysis.figures import FIGURES
+    from tinylm_cli.interop.load import load_config
+    from tinylm_cli.render.views.sweep import sweep_view
+
+    if config is None or not vary:
+        raise UsageError(
+            "--vary needs a --config to vary" if vary else "a --config is here to be varied",
+            help="for example tinylm design --config small --vary n_layers=4..24:4",
+        )
+    if config == "-":
+        raise UsageError("--vary reads its config many times", help="name a file instead of standard input")
+    varied = parse_vary(vary)
+    mistakes = Gathered()
+    loaded = mistakes.read(load_config, config, overrides)
+    if loaded is not None and not any(each.field == "max_len" for each in varied):
+        mistakes.read(fitting_length, loaded, given.seq_len)
+    mistakes.read(require_figure, figure, FIGURES)
+    mistakes.settle()
+    report = sweep(lambda values: load_config(config, [*overrides, *values]), varied, given)
+    return Outcome(report, lambda: sweep_view(report, figure), format_, output)
 
 
 def parse_vary(written: list[str]) -> tuple[Varied, ...]:

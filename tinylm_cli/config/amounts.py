@@ -12,6 +12,8 @@ AmountKind = Literal["count", "size", "flops"]
 
 MAX_AMOUNT = 10**21
 MAX_COUNT = 10**18
+MAX_COMPUTE = 10**30
+"""A whole training takes more operations than all that a config can say: Llama 3 405B took 3.8e25."""
 
 _THOUSANDS = (10**3, 10**6, 10**9, 10**12, 10**15)
 
@@ -32,12 +34,12 @@ _PATTERNS: dict[AmountKind, str] = {
     "size": f"{_NUMBER} ?([kMGTP]?B|[KMGTP]iB)",
     "flops": f"{_NUMBER} ?[KMGTP]",
 }
-
+_POWER = re.compile(r"([0-9]{1,6})(?:\.([0-9]{1,6}))?e\+?([0-9]{1,2})")
 
 EXPECTED: dict[AmountKind, str] = {
     "count": "a count such as 125M or 124439808",
     "size": "a size such as 24GiB or 80GB",
-    "flops": "a number of operations such as 2.5G",
+    "flops": "a number of operations such as 2.5G or 2.5e9",
 }
 """What a person is asked for where there is no amount."""
 
@@ -65,19 +67,26 @@ def read_amount(text: str, kind: AmountKind) -> int | float | None:
     return scaled / scale if scaled % scale else scaled // scale
 
 
-def parse_amount(text: str, kind: AmountKind) -> int:
+def parse_amount(text: str, kind: AmountKind, *, most: int = MAX_AMOUNT) -> int:
     """Return an amount typed on a command line, with a unit or as plain digits, as a whole number.
 
+    Operations may have an exponent, ``2.5e9``.
+
     Raises:
-        ValueError: If it is none, is not above 0, or is larger than anything here; says what was expected.
+        ValueError: If it is none, is not above 0, or is above ``most``; says what was expected.
     """
-    if text.isascii() and text.isdigit():
-        amount: int | float | None = int(text) if len(text) <= len(str(MAX_AMOUNT)) else MAX_AMOUNT + 1
+    power = _POWER.fullmatch(text) if kind == "flops" else None
+    amount: int | float | None
+    if power is not None:
+        whole, fraction, exponent = power[1], power[2] or "", int(power[3])
+        amount = int(whole + fraction) * 10**exponent // 10 ** len(fraction)
+    elif text.isascii() and text.isdigit():
+        amount = int(text) if len(text) <= len(str(most)) else most + 1
     else:
         amount = read_amount(text, kind)
     if amount is None:
         raise ValueError(f"expected {EXPECTED[kind]}")
-    if not 1 <= amount <= MAX_AMOUNT:
+    if not 1 <= amount <= most:
         raise ValueError("expected more than 0" if amount < 1 else "larger than anything here")
     return int(amount)
 
@@ -87,6 +96,15 @@ def stated(value: int, kind: AmountKind) -> str:
     fitting = [(unit, one) for unit, one in UNITS[kind].items() if 1 < one <= value < 1024 * one]
     exact = [f"{value * 100 // one / 100:.15g}{unit}" for unit, one in fitting if value * 100 % one == 0]
     return min(exact, key=len, default=f"{value:,}")
+
+
+def scientific(value: int) -> str:
+    """Return operations with an exponent where that is all of it, ``1e21``; else every digit."""
+    digits = str(value).rstrip("0")
+    exponent = len(str(value)) - 1
+    if len(digits) > 7 or exponent < 6:
+        return str(value)
+    return f"{digits[0]}{'.' if digits[1:] else ''}{digits[1:]}e{exponent}"
 
 
 def rounded(value: int, kind: AmountKind) -> str:
@@ -124,29 +142,13 @@ def _reader(kind: AmountKind) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-def _in_editors(kind: AmountKind, most: int) -> WithJsonSchema:
+def _as_amount(kind: AmountKind, most: int, wants: str) -> tuple[object, ...]:
+    """Return what makes an integer field one that takes an amount: from 1 to ``most``, in files and in editors."""
     number = {"type": "integer", "minimum": 1, "maximum": most}
-    return WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": f"^{_PATTERNS[kind]}$"}]})
+    in_editors = WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": f"^{_PATTERNS[kind]}$"}]})
+    return Field(ge=1, le=most), _reader(kind), Said(kind, wants), in_editors
 
 
-ParameterCount = Annotated[
-    int,
-    Field(ge=1, le=MAX_COUNT),
-    _reader("count"),
-    Said("count", EXPECTED["count"]),
-    _in_editors("count", MAX_COUNT),
-]
-Size = Annotated[
-    int,
-    Field(ge=1, le=MAX_AMOUNT),
-    _reader("size"),
-    Said("size", EXPECTED["size"]),
-    _in_editors("size", MAX_AMOUNT),
-]
-FlopCount = Annotated[
-    int,
-    Field(ge=1, le=MAX_AMOUNT),
-    _reader("flops"),
-    Said("flops", f"{EXPECTED['flops']} or 2.5e9"),
-    _in_editors("flops", MAX_AMOUNT),
-]
+ParameterCount = Annotated[int, *_as_amount("count", MAX_COUNT, EXPECTED["count"])]
+Size = Annotated[int, *_as_amount("size", MAX_AMOUNT, EXPECTED["size"])]
+FlopCount = Annotated[int, *_as_amount("flops", MAX_AMOUNT, EXPECTED["flops"])]

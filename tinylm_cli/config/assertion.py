@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from tinylm_cli.config.amounts import AmountKind, read_amount
-from tinylm_cli.config.codes import clip, diagnostic, reported
+from tinylm_cli.config.codes import clip, diagnostic, refusal
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.guesses import suggest, suggest_value
 from tinylm_cli.config.scalars import NumberTooLongError, resolve_plain
 from tinylm_cli.config.source import Source
-from tinylm_cli.errors import Diagnostic, OptionError
+from tinylm_cli.errors import Diagnostic, Span
 
 ASSERT = "--assert"
 
@@ -35,7 +35,7 @@ _SWAPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 _SIGNS = "<>=!≤≥≠"
 _PARTS = re.compile(rf"\s*(?P<figure>[^\s{_SIGNS}]*)\s*(?P<relation>[{_SIGNS}]*)\s*(?P<bound>.*)", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_]\w*")
-_FIELDS: dict[FigureKind, str] = {
+FIELD_OF: dict[FigureKind, str] = {
     "count": "budget.max_params",
     "size": "budget.max_kv_bytes",
     "flops": "budget.max_flops_per_token",
@@ -70,12 +70,12 @@ def read_assertions(texts: Iterable[str], kinds: Mapping[str, FigureKind]) -> tu
         kinds: What the values of each known figure are.
 
     Raises:
-        OptionError: If any is wrong; holds a mistake for each that is.
+        ConfigError: If any is wrong; holds a mistake for each that is.
     """
     read = [_read(text, kinds) for text in texts]
     mistakes = [each for each in read if isinstance(each, Diagnostic)]
     if mistakes:
-        raise OptionError(reported(mistakes))
+        raise refusal(mistakes)
     return tuple(each for each in read if isinstance(each, Claim))
 
 
@@ -94,7 +94,7 @@ def _read(text: str, kinds: Mapping[str, FigureKind]) -> Claim | Diagnostic:
         message = f"an assertion begins with a figure, not with {clip(figure) or relation}"
         return mistake("assertion-syntax", message, "figure", f"write {bound} {_SWAPPED[relation]} {clip(figure)}")
     if figure not in kinds:
-        return mistake("unknown-figure", f"no figure is called {clip(figure)}", "figure", _known(figure, kinds))
+        return unknown_figure(figure, kinds, source.span(*parts.span("figure")))
     example = _example(figure, kinds)
     if not relation:
         message = f"no relation stands after {figure}"
@@ -118,8 +118,8 @@ def _read(text: str, kinds: Mapping[str, FigureKind]) -> Claim | Diagnostic:
         message = "an assertion is one figure, one relation and one bound"
         return mistake("assertion-syntax", message, "bound", f"write each in an {ASSERT} of its own")
     if _NAME.fullmatch(bound):
-        return mistake("unknown-figure", f"no figure is called {clip(bound)}", "bound", _known(bound, kinds))
-    field = fields()[_FIELDS[kinds[figure]]]
+        return unknown_figure(bound, kinds, source.span(*parts.span("bound")))
+    field = fields()[FIELD_OF[kinds[figure]]]
     meant = suggest_value(bound, field)
     wants = "a share such as 0.05 or 5%" if kinds[figure] == "share" else field.wants
     message = f"{figure} is held to {wants}, not to {clip(bound)}"
@@ -141,11 +141,14 @@ def _number(text: str, kind: FigureKind) -> int | float | None:
     return value / 100 if percent else value
 
 
-def _known(wrong: str, kinds: Mapping[str, FigureKind]) -> str:
-    meant = suggest(wrong, kinds)
-    listed = f"the figures are {', '.join(kinds)}"
-    return f"did you mean {meant}? {listed[0].upper()}{listed[1:]}" if meant else listed
+def unknown_figure(wrong: str, known: Iterable[str], place: Span) -> Diagnostic:
+    """Return that no figure among ``known`` is called ``wrong``, and which may be meant."""
+    names = tuple(known)
+    meant = suggest(wrong, names)
+    listed = f"the figures are {', '.join(names)}"
+    remedy = f"did you mean {meant}? {listed[0].upper()}{listed[1:]}" if meant else listed
+    return diagnostic("unknown-figure", f"no figure is called {clip(wrong)}", place.source, place, help=remedy)
 
 
 def _example(figure: str, kinds: Mapping[str, FigureKind]) -> str:
-    return f"{figure} < {fields()[_FIELDS[kinds[figure]]].example}"
+    return f"{figure} < {fields()[FIELD_OF[kinds[figure]]].example}"

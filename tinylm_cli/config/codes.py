@@ -45,7 +45,8 @@ CODES = {
     "top-k-above-experts": "More experts are to be chosen for each token than there are.",
     "unknown-choice": "A word that is not among those its field may take.",
     "unknown-family": "A Hugging Face config whose `model_type` is not among those tinylm reads.",
-    "unknown-figure": "An `--assert` about a figure that there is not.",
+    "unknown-figure": "A figure that there is not, in an `--assert` or after `--figure`.",
+    "unknown-gpu": "A GPU that neither the table that ships nor the file of `--hardware` has.",
     "unknown-key": "A key that the schema does not have in this place.",
     "unknown-setting": "A key of a Hugging Face config that may change the model, in a way tinylm does not know.",
     "unsupported-setting": "A setting of a Hugging Face config that no config of tinylm can say.",
@@ -78,19 +79,14 @@ def clip(text: str) -> str:
 
 
 def refusal(mistakes: Iterable[Diagnostic]) -> ConfigError:
-    """Return the error that carries the mistakes of a config: at least one."""
-    return ConfigError(reported(mistakes))
-
-
-def reported(mistakes: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """Return mistakes in source order; at most 50, then how many more there are."""
+    """Return the error that carries ``mistakes``: at least one, in source order; at most 50, then how many more."""
     ordered = sorted(mistakes, key=_place)
     shown, hidden = ordered[:MOST_REPORTED], len(ordered) - MOST_REPORTED
     if hidden > 0:
         message = f"{counted(hidden, 'more mistake')} {'are' if hidden > 1 else 'is'} not shown"
         help_ = "a model config is a page of YAML: is this one?"
         shown.append(diagnostic("too-many-mistakes", message, shown[0].source, help=help_))
-    return tuple(shown)
+    return ConfigError(tuple(shown))
 
 
 def _place(mistake: Diagnostic) -> tuple[bool, bool, int, int]:

@@ -14,6 +14,7 @@ from tinylm_cli.config.schema import ModelConfig, flatten
 SCHEMA_LINE = "# yaml-language-server: $schema=./tinylm.schema.json"
 
 _COLUMNS = 80
+_MOST_LISTED = 4
 _FIRST = frozenset(
     {
         *("vocab_size", "d_model", "n_heads", "n_layers", "d_ff", "max_len", "dropout", "tie_weights"),
@@ -97,6 +98,14 @@ def scalar(value: Any) -> str:
         return str(value)
     digits, e, exponent = repr(value).partition("e")
     return f"{digits}{'' if '.' in digits else '.0'}e{int(exponent):+d}" if e else digits
+
+
+def short_scalar(value: Any) -> str:
+    """Return the same on little room: of a long list its ends, and how many there are."""
+    if not isinstance(value, tuple | list) or len(value) <= _MOST_LISTED:
+        return scalar(value)
+    first, second, *_, last = map(scalar, value)
+    return f"[{first}, {second}, …, {last}] ({len(value):,})"
 
 
 def shown_fields(config: ModelConfig) -> Iterator[tuple[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from tinylm_cli.config.amounts import UNITS
-from tinylm_cli.config.blocks import Block
+from tinylm_cli.config.block import Block
 from tinylm_cli.config.dump import scalar
 from tinylm_cli.config.fields import MODEL, Field, Schema, fields
 from tinylm_cli.config.measures import suggest_measure

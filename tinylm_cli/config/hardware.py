@@ -8,13 +8,15 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, ValidationError
 
 from tinylm_cli.config.amounts import Said, Size
-from tinylm_cli.config.blocks import Block
+from tinylm_cli.config.block import Block
 from tinylm_cli.config.codes import clip, diagnostic, refusal
 from tinylm_cli.config.measures import FlopRate, Rate
 from tinylm_cli.config.presets import presets_folder
-from tinylm_cli.config.source import Source, read_source
+from tinylm_cli.config.source import Source, option_span, read_source
 from tinylm_cli.config.yaml_reader import Entry, Node, read_yaml
-from tinylm_cli.errors import Diagnostic, InputError, Label
+from tinylm_cli.errors import Diagnostic, Label
+
+GPU = "--gpu"
 
 PeakDType = Literal["float32", "tf32", "float16", "bfloat16", "float8", "int8"]
 """What matrices may be made of: storage types, and float32 multiplied as TF32."""
@@ -57,7 +59,12 @@ class AcceleratorEntry(Block):
     peak_flops_per_second: PeakFlops = Field(description="Dense peaks by what is multiplied.")
     link: Line | None = Field(default=None, examples=["NVLink 4"], description="What joins the GPUs of a node.")
     link_bytes_per_second: Rate = Field(
-        examples=["450 GB/s"], description="From one GPU to the others of its node, in one direction."
+        examples=["450 GB/s"], description="From one GPU to all others of its node together, in one direction."
+    )
+    peer_bytes_per_second: Rate | None = Field(
+        default=None,
+        examples=["64 GB/s"],
+        description="From one GPU to one other; as the link when absent, as through a switch.",
     )
     gpus_per_node: int = Field(ge=1, le=1_000_000, examples=[8], description="GPUs that the link joins.")
     network: Line | None = Field(
@@ -85,6 +92,11 @@ class Accelerator(AcceleratorEntry):
         return max((self.usable_memory_bytes or self.memory_bytes) - CONTEXT_BYTES, 0)
 
     @property
+    def one_peer_bytes_per_second(self) -> int:
+        """Bytes that one GPU sends to one other of its node in a second: all of its link, where a switch joins them."""
+        return self.peer_bytes_per_second or self.link_bytes_per_second
+
+    @property
     def peaks(self) -> dict[str, int]:
         """Dense operations per second by what is multiplied, without what the hardware does not multiply."""
         known = ((dtype, getattr(self.peak_flops_per_second, dtype)) for dtype in PEAK_DTYPES)
@@ -92,17 +104,29 @@ class Accelerator(AcceleratorEntry):
 
 
 def load_hardware(name: str, file: str | None = None) -> Accelerator:
-    """Return the accelerator called ``name``, whatever its capitals, from the table that ships or from ``file``.
+    """Return the accelerator called ``name`` from the table that ships or from ``file``.
 
     Args:
-        name: A name or an alias.
-        file: A file of the person's own, or ``-``; what it names goes before what ships.
+        name: As for :func:`find_accelerator`.
+        file: As for :func:`load_accelerators`.
 
     Raises:
-        ConfigError: If the file is wrong; holds every mistake found.
-        InputError: If the file cannot be read, or no accelerator has that name.
+        ConfigError: If the file is wrong, or no accelerator has that name; holds every mistake found.
+        InputError: If the file cannot be read.
     """
-    table = load_accelerators(file)
+    return find_accelerator(load_accelerators(file), name)
+
+
+def find_accelerator(table: dict[str, Accelerator], name: str) -> Accelerator:
+    """Return the accelerator called ``name``, whatever its capitals.
+
+    Args:
+        table: What there is, as :func:`load_accelerators` returns it.
+        name: A name or an alias, as ``--gpu`` was given it.
+
+    Raises:
+        ConfigError: If no accelerator has that name.
+    """
     aliases = {alias: each for each in table.values() for alias in each.aliases}
     found = table.get(name.casefold()) or aliases.get(name.casefold())
     if found is None:
@@ -110,13 +134,17 @@ def load_hardware(name: str, file: str | None = None) -> Accelerator:
 
         meant = suggest(name, [*table, *aliases])
         known = f"the names are {', '.join(table)}; --hardware FILE adds your own"
-        remedy = f"did you mean {meant}? {known}" if meant else known
-        raise InputError(f"no GPU is called {clip(name) or 'by an empty name'}", help=remedy)
+        remedy = f"did you mean {meant}? {known[0].upper()}{known[1:]}" if meant else known
+        message = f"no GPU is called {clip(name) or 'by an empty name'}"
+        raise refusal([diagnostic("unknown-gpu", message, GPU, option_span(GPU, name), help=remedy)])
     return found
 
 
 def load_accelerators(file: str | None = None) -> dict[str, Accelerator]:
     """Return every accelerator by its name in small letters: those that ship, then those of ``file``.
+
+    Args:
+        file: A file of the person's own, or ``-``; what it names goes before what ships.
 
     Raises:
         ConfigError: If the file is wrong; holds every mistake found.

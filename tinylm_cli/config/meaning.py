@@ -25,6 +25,7 @@ def meaning(config: ModelConfig) -> dict[str, Any]:
         "attention.scale": config.d_head**-0.5 if attention.scale is None else attention.scale,
         "feed_forward.d_expert": config.d_expert,
         "feed_forward.top_k": feed_forward.top_k,
+        "position.scaling_factor": config.position.stretch,
         "position.local_theta": config.position.local_theta or config.position.theta,
     }
     kept = {name: resolved.get(name, value) for name, value in applying.items() if name not in LABELS}

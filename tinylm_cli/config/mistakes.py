@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -32,6 +32,7 @@ from tinylm_cli.config.yaml_reader import Entry, Node
 from tinylm_cli.errors import Diagnostic, Label
 
 _MOST_LISTED = 6
+_MOST_ITEMS = 20
 _MOST_GUESSES = 50  # a near-match search costs a millisecond, and a hostile file can hold thousands of unknown keys
 
 
@@ -45,7 +46,7 @@ def diagnose(
     details = error.errors(include_url=False, include_context=False, include_input=False)
     wrong_fields = [detail for detail in details if detail["type"] != "fields_disagree"]
     mistakes = diagnose_fields(wrong_fields, root, source)
-    values = _sound_values(plain, {_dotted(detail) for detail in wrong_fields})
+    values = _sound_values(plain, {*map(_dotted, wrong_fields), *_reported(root)})
     mistakes += [diagnose_rule(problem, root, values, source) for problem in broken_rules(values)]
     theirs = {name: key for name, key in keys.items() if not _is_overridden(name, root)}
     return [mistake if _is_no_name_of_ours(mistake) else in_their_words(mistake, theirs) for mistake in mistakes]
@@ -108,7 +109,7 @@ def diagnose_rule(problem: Problem, root: Node, values: Mapping[str, Any], sourc
 
 def not_a_mapping(root: Node) -> Diagnostic:
     """Say that the whole document is not ``key: value`` lines."""
-    message = f"a config is a mapping of fields, and this is {shown(root)}"
+    message = f"a config is a mapping of fields, and this is {shown(root) if root.items is None else 'a list'}"
     remedy = f"write one field a line, e.g. {proposed_pair(root.span.text) or 'd_model: 128'}"
     return diagnostic("not-a-mapping", message, root.span.source, root.span, help=remedy)
 
@@ -118,10 +119,23 @@ def shown(node: Node) -> str:
     if node.entries is not None:
         return "a block of fields"
     if node.items is not None:
-        return "a list"
+        return clip_items(node.items)
     if isinstance(node.scalar, str):
         return f'the text "{clip(node.scalar)}"'
     return clip(node.written) or "an empty value"
+
+
+def clip_items(items: Sequence[Node]) -> str:
+    """Return a list as a message can quote it: what it begins with, on one line."""
+    return f"[{clip(', '.join(map(_item, items[:_MOST_ITEMS])))}]"
+
+
+def _item(node: Node) -> str:
+    if node.entries is not None:
+        return "{…}"
+    if node.items is not None:
+        return "[…]"
+    return f'"{node.written}"' if node.quoted else node.written or "null"
 
 
 def _sound_values(plain: dict[str, Any], wrong: set[str]) -> dict[str, Any]:
@@ -132,6 +146,14 @@ def _sound_values(plain: dict[str, Any], wrong: set[str]) -> dict[str, Any]:
         for name, field in fields().items()
         if name not in wrong and name.partition(".")[0] not in wrong
     }
+
+
+def _reported(root: Node) -> Iterator[str]:
+    """Yield the dotted fields whose value is spoken of already: what stands for it is nobody's word."""
+    for name in fields():
+        entry = _find(root, name.split("."))
+        if entry is not None and entry.value.reported:
+            yield name
 
 
 def _is_overridden(name: str, root: Node) -> bool:

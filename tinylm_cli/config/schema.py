@@ -11,23 +11,9 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tinylm_cli.config.amounts import ParameterCount
-from tinylm_cli.config.blocks import (
-    BLOCKS,
-    MAX_D_FF,
-    MAX_DIM,
-    MAX_LEN,
-    MAX_N_HEADS,
-    MAX_N_LAYERS,
-    Attention,
-    Block,
-    Budget,
-    Embedding,
-    FeedForward,
-    Head,
-    Norm,
-    Position,
-    ResidualBlock,
-)
+from tinylm_cli.config.block import MAX_D_FF, MAX_DIM, MAX_LEN, MAX_N_HEADS, MAX_N_LAYERS, Block
+from tinylm_cli.config.blocks import BLOCKS, Attention, Embedding, FeedForward, Head, Norm, Position, ResidualBlock
+from tinylm_cli.config.budget import Budget
 from tinylm_cli.config.rules import broken_rules
 
 LABELS = frozenset({"nominal_params", *(f"budget.{name}" for name in Budget.model_fields)})

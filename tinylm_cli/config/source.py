@@ -68,6 +68,13 @@ class Source:
         return Span(self.name, line + 1, column, end_column, text, shown_from - line_start + 1)
 
 
+def option_span(option: str, value: str, start: int = 0, end: int | None = None) -> Span:
+    """Return the place of ``value[start:end]``, at least a column wide, as a person may have typed the option."""
+    before = len(option) + 2  # the option, a space, and columns count from 1
+    last = len(value) if end is None else end
+    return Span(option, 1, before + start, before + max(last, start + 1), f"{option} {value}")
+
+
 def read_source(reference: str) -> Source:
     """Read ``-`` (standard input) or a regular file.
 

@@ -10,6 +10,9 @@ from tinylm_cli.config.source import Source
 from tinylm_cli.config.yaml_reader import Document, Node, read_yaml
 from tinylm_cli.errors import ConfigError
 
+CONFIG_FILE = "config.json"
+"""What the config of a Hugging Face folder is called."""
+
 _NAMES_A_FAMILY = re.compile(r"\b(model_type|architectures)\b")
 _PAIR = re.compile(r"(?<!\\)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}

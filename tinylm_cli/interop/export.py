@@ -7,8 +7,9 @@ import math
 import sys
 from typing import Any, NamedTuple
 
-from tinylm_cli.config.dump import scalar
+from tinylm_cli.config.dump import short_scalar
 from tinylm_cli.config.meaning import meaning
+from tinylm_cli.config.needs import defaults
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.config.source import Source
 from tinylm_cli.errors import ConfigError, UnableError
@@ -21,6 +22,8 @@ from tinylm_cli.interop.parts import ACTIVATIONS
 MOST_NAMED = 3
 WEIGHTY = ("attention.kind", "feed_forward.n_experts", "feed_forward.router", "position.kind")
 """Fields that make a family what it is, the weightiest first."""
+
+WINDOW, PATTERN = "attention.window", "attention.window_pattern"
 
 _WORDS = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
 
@@ -65,7 +68,7 @@ def express(config: ModelConfig) -> Expressed:
             nearest = near
     assert nearest is not None, "every config can be said as a gpt2's, if not without loss"
     raise UnableError(
-        f"no family of Hugging Face expresses this model; {nearest.family} comes nearest, {nearest.lacks(wanted)}",
+        f"no family of Hugging Face expresses this model; {nearest.family} comes nearest, {nearest.lacks(config)}",
         help="change what it has no word for with --set, if weights allow",
     )
 
@@ -89,11 +92,19 @@ class _Near(NamedTuple):
         kinds = (kind in self.differences for kind in WEIGHTY)
         return (*kinds, len(self.differences) + len(self.complaints))
 
-    def lacks(self, wanted: dict[str, Any]) -> str:
-        """Return what it has no word for, after its name."""
-        listed = ", ".join(f"{field} {brief(wanted[field])}" for field in self.differences[:MOST_NAMED])
-        more = ", …" if len(self.differences) > MOST_NAMED else ""
-        return f"and has no {listed}{more}" if self.differences else f"where {self.complaints[0]}"
+    def lacks(self, config: ModelConfig) -> str:
+        """Return what it has no word for of the model, after its name."""
+        said = meaning(config) | {PATTERN: config.attention.window_pattern}
+        fields = list(dict.fromkeys(_as_written(field, config) for field in self.differences))
+        listed = ", ".join(f"{field} {brief(said[field])}" for field in fields[:MOST_NAMED])
+        more = ", …" if len(fields) > MOST_NAMED else ""
+        return f"and has no {listed}{more}" if fields else f"where {self.complaints[0]}"
+
+
+def _as_written(field: str, config: ModelConfig) -> str:
+    """Return the field in which a difference is written: with no pattern of its own a window is every layer's."""
+    everywhere = config.attention.window_pattern == defaults()[PATTERN]
+    return WINDOW if field == PATTERN and everywhere else field
 
 
 def _weightiest_first(field: str) -> int:
@@ -121,10 +132,8 @@ def _word(activation: str, usual: Any) -> str:
 
 
 def brief(value: Any) -> str:
-    """Return a value as a sentence can hold it: a number to six digits, a long list by its length."""
-    if isinstance(value, float):
-        return f"{value:g}"
-    return f"of {len(value)} layers" if isinstance(value, list) else scalar(value)
+    """Return a value as a sentence can hold it: a number to six digits, a long list by its ends."""
+    return f"{value:g}" if isinstance(value, float) else short_scalar(value)
 
 
 def _same(wanted: Any, found: Any) -> bool:

@@ -11,8 +11,7 @@ from tinylm_cli.config.loader import LoadedConfig, parse_config, read_reference,
 from tinylm_cli.config.presets import shipped
 from tinylm_cli.config.source import SET, STDIN, Source, read_source
 from tinylm_cli.errors import InputError
-
-CONFIG_FILE = "config.json"
+from tinylm_cli.interop.document import CONFIG_FILE, is_foreign, read_json
 
 
 class WrittenConfig(NamedTuple):
@@ -80,7 +79,7 @@ def read_written(reference: str) -> WrittenConfig:
 
 def parse_written(written: WrittenConfig, overrides: Sequence[str] = ()) -> LoadedConfig:
     """Validate the text of a config; see ``load_config``."""
-    if _may_be_foreign(*written):
+    if is_foreign(written.source, expected=written.as_json):
         return _import(written.source, overrides).loaded
     return parse_config(written.source, overrides)
 
@@ -93,7 +92,7 @@ def import_config(reference: str, overrides: Sequence[str] = ()) -> ImportedConf
     """
     written = read_written(reference)
     source = written.source
-    if not _may_be_foreign(*written):
+    if not is_foreign(written.source, expected=written.as_json):
         parse_config(source, overrides)
         raise InputError(f"{source.name} is a config of tinylm already", help="every command takes it as --config")
     return _import(source, overrides)
@@ -107,16 +106,7 @@ def is_model_folder(path: Path) -> bool:
         return False
 
 
-def _may_be_foreign(source: Source, expected: bool) -> bool:  # noqa: FBT001 - a WrittenConfig spread out
-    if not expected and "model_type" not in source.text and "architectures" not in source.text:
-        return False
-    from tinylm_cli.interop.document import is_foreign
-
-    return is_foreign(source, expected=expected)
-
-
 def _import(source: Source, overrides: Sequence[str]) -> ImportedConfig:
-    from tinylm_cli.interop.document import read_json
     from tinylm_cli.interop.mapping import map_config, not_an_object
 
     document = read_json(source)

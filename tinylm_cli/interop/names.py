@@ -55,6 +55,8 @@ class Names(NamedTuple):
         roots: Other beginnings of names, in files where the model is a part of something larger: each a table from a
             beginning to what stands in its place.
         skipped: Beginnings of the names of the other parts, which are left out.
+        derived: Ends of the names of buffers that some files hold and every library works out again: causal masks and
+            rotary frequencies.
     """
 
     outside: dict[str, str]
@@ -67,10 +69,26 @@ class Names(NamedTuple):
     transposed: bool = False
     roots: tuple[dict[str, str], ...] = ()
     skipped: tuple[str, ...] = ()
+    derived: tuple[str, ...] = ("rotary_emb.inv_freq",)
+
+    @property
+    def heads(self) -> frozenset[str]:
+        """What the head is called, where a file holds it again beside the table that it is tied to."""
+        head = f"{self.outside['lm_head']}.weight"
+        return frozenset([head, *(under(root, head) for root in self.roots)])
+
+    def is_derived(self, name: str) -> bool:
+        """Return whether ``name`` is that of a buffer that is worked out again."""
+        return any(f".{name}".endswith(f".{end}") for end in self.derived)
 
     def but(self, *, outside: dict[str, str] | None = None, layer: dict[str, str] | None = None) -> Names:
         """Return the names of a family that differs in some modules."""
         return self._replace(outside=self.outside | (outside or {}), layer=self.layer | (layer or {}))
+
+
+def under(root: dict[str, str], name: str) -> str:
+    """Return ``name`` in a file whose names begin as ``root`` says."""
+    return next((theirs + name.removeprefix(ours) for ours, theirs in root.items() if name.startswith(ours)), name)
 
 
 def mlp(ours: str, stored: str) -> dict[str, str]:

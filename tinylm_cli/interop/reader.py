@@ -9,6 +9,7 @@ from typing import Any
 
 from tinylm_cli.config.codes import clip, diagnostic
 from tinylm_cli.config.dump import scalar
+from tinylm_cli.config.mistakes import clip_items
 from tinylm_cli.config.yaml_reader import Entry, Node
 from tinylm_cli.errors import Diagnostic, Span
 
@@ -285,5 +286,5 @@ def _shown(node: Node) -> str:
     if node.entries is not None:
         return "an object"
     if node.items is not None:
-        return "a list"
+        return clip_items(node.items)
     return f'"{clip(node.written)}"' if node.quoted else clip(node.written) or "null"

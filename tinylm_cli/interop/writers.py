@@ -20,7 +20,7 @@ def scaling_keys(config: ModelConfig) -> Keys | None:
     position = config.position
     if position.scaling == "none":
         return None
-    keys: Keys = {"rope_type": position.scaling, "factor": position.scaling_factor}
+    keys: Keys = {"rope_type": position.scaling, "factor": position.stretch}
     if position.scaling in ("llama3", "yarn", "longrope"):
         keys["original_max_position_embeddings"] = position.original_max_len
     if position.scaling == "llama3":

@@ -54,7 +54,7 @@ def decode(
 
     Raises:
         ValueError: If start_tokens, max_new_tokens or stop_token do not fit the model, or it is on meta.
-        CapacityError: If the keys and values, and a pass over as much as is read at once, do not fit in this machine.
+        CapacityError: If the keys and values do not fit in this machine.
     """
     config = model.config
     tokens = checked_tokens(start_tokens, vocab_size=config.vocab_size, max_len=None).long()  # (B, T)
@@ -67,8 +67,6 @@ def decode(
     longest = max(tokens.shape[1] + max_new_tokens - 1, 1)
     capacity = min(longest, config.max_len)
     cached = use_cache and max_new_tokens > 1 and tokens.shape[1] < config.max_len
-    read = tokens.shape[1] if cached and longest <= config.max_len else capacity
-    _require_room(model, batch_size=tokens.shape[0], read=read, capacity=capacity if cached else 0)
     cache = _new_cache(model, batch_size=tokens.shape[0], capacity=capacity) if cached else None
     return _steps(model, tokens, max_new_tokens, sampling=sampling, stop_token=stop_token, cache=cache)
 
@@ -114,23 +112,12 @@ def _steps(
                 cache.clear()
 
 
-def _require_room(model: TinyTransformerLM, *, batch_size: int, read: int, capacity: int) -> None:
-    """Refuse decoding that does not fit: a cache of ``capacity`` positions, and a pass over ``read`` at its widest.
-
-    That is the residual stream, its norm, and a feed-forward network's hidden layer before and after the activation,
-    or the logits of the last position, in float32 and twice: scaled by the temperature, and as probabilities.
-    """
-    config, weight = model.config, model.lm_head.weight
-    feed_forward = read * (2 * config.d_model + 2 * config.d_ff) * weight.dtype.itemsize
-    meta = torch.device("meta")
-    cache = KVCache(config, batch_size=batch_size, capacity=capacity, device=meta, dtype=weight.dtype).nbytes
-    widest = batch_size * max(feed_forward, 2 * config.vocab_size * torch.float32.itemsize)
-    require_memory(
-        cache + widest, f"decoding {batch_size:,} × {counted(max(read, capacity), 'token')}", device=weight.device.type
-    )
-
-
 def _new_cache(model: TinyTransformerLM, *, batch_size: int, capacity: int) -> KVCache:
-    weight = model.lm_head.weight
+    """Return a cache of ``capacity`` positions, having refused one that does not fit."""
+    config, weight = model.config, model.lm_head.weight
+    meta = torch.device("meta")
+    needed_bytes = KVCache(config, batch_size=batch_size, capacity=capacity, device=meta, dtype=weight.dtype).nbytes
+    work = f"decoding {batch_size:,} × {counted(capacity, 'token')}"
+    require_memory(needed_bytes, work, device=weight.device.type)
     with torch.inference_mode():
-        return KVCache(model.config, batch_size=batch_size, capacity=capacity, device=weight.device, dtype=weight.dtype)
+        return KVCache(config, batch_size=batch_size, capacity=capacity, device=weight.device, dtype=weight.dtype)

@@ -113,7 +113,7 @@ class RotaryPosition(nn.Module):
             return _unscaled(_dynamic_theta(position, rotated, regime), rotated)
         frequencies = _unscaled(position.theta, rotated)  # (R/2)
         if position.scaling == "linear":
-            return frequencies / position.scaling_factor
+            return frequencies / position.stretch
         if position.scaling == "llama3":
             return _llama3(frequencies, position)
         if position.scaling == "yarn":
@@ -134,10 +134,10 @@ def attention_factor(position: Position) -> float:
     if position.attention_factor is not None:
         return position.attention_factor
     if position.scaling == "yarn":
-        return 0.1 * math.log(position.scaling_factor) + 1.0
-    if position.scaling == "longrope" and position.scaling_factor > 1 and (position.original_max_len or 1) > 1:
+        return 0.1 * math.log(position.stretch) + 1.0
+    if position.scaling == "longrope" and position.stretch > 1 and (position.original_max_len or 1) > 1:
         assert position.original_max_len is not None
-        return math.sqrt(1 + math.log(position.scaling_factor) / math.log(position.original_max_len))
+        return math.sqrt(1 + math.log(position.stretch) / math.log(position.original_max_len))
     return 1.0
 
 
@@ -153,7 +153,7 @@ def _dynamic_theta(position: Position, rotated: int, length: int) -> float:
         Peng et al. 2023, section 3.3 and appendix A.2, https://arxiv.org/abs/2309.00071
     """
     assert position.original_max_len is not None
-    stretch = position.scaling_factor * length / position.original_max_len - (position.scaling_factor - 1)
+    stretch = position.stretch * length / position.original_max_len - (position.stretch - 1)
     return float(position.theta * stretch ** (rotated / (rotated - 2)))
 
 
@@ -167,7 +167,7 @@ def _llama3(frequencies: Tensor, position: Position) -> Tensor:
     low, high = position.low_freq_factor, position.high_freq_factor
     turns = position.original_max_len * frequencies / (2 * math.pi)  # (R/2), over the original length
     kept = ((turns - low) / (high - low)).clamp(0.0, 1.0)  # (R/2), 1 for short wavelengths
-    return frequencies * (kept + (1 - kept) / position.scaling_factor)
+    return frequencies * (kept + (1 - kept) / position.stretch)
 
 
 def _yarn(frequencies: Tensor, position: Position, rotated: int) -> Tensor:
@@ -183,7 +183,7 @@ def _yarn(frequencies: Tensor, position: Position, rotated: int) -> Tensor:
     width = last - first or 0.001
     pairs = torch.arange(rotated // 2, dtype=torch.float64, device="cpu")  # (R/2)
     stretched = ((pairs - first) / width).clamp(0.0, 1.0)  # (R/2)
-    return frequencies * (1 - stretched + stretched / position.scaling_factor)
+    return frequencies * (1 - stretched + stretched / position.stretch)
 
 
 def _pair_that_turns(turns: float, position: Position, rotated: int) -> float:

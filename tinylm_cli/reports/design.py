@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from tinylm_cli.reports.figures import Unit
+from tinylm_cli.reports.memory import Optimizer, Recompute
+
+AimUnit = Literal["params", "bytes", "flops", "tokens_per_second"]
+Origin = Literal["asked", "gpu", "compute", "room"]
+Purpose = Literal["training", "serving"]
 
 
 @dataclass(frozen=True)
@@ -15,20 +19,41 @@ class Aim:
     Attributes:
         figure: Its name.
         unit: What it counts.
-        wanted: What was asked for: a value to come near, or the most that is allowed.
-        tolerance: How far from it the figure may be, as a share of it; null where ``wanted`` is the most allowed.
+        wanted: What was asked for: a value to come near, or the most that is allowed, or of a speed the least.
+        tolerance: How far from it the figure may be, as a share of it; null where ``wanted`` is a limit.
         least: The smallest value that will do.
-        most: The greatest.
-        chosen: Whether it was asked for; false for the most parameters that what was asked for leaves room for.
+        most: The greatest; null for any.
+        origin: Why: ``asked`` for by itself; ``gpu``: its memory; ``compute``: what that is spent on; ``room``: the
+            most parameters that the limits leave room for.
     """
 
     figure: str
-    unit: Unit
-    wanted: int
+    unit: AimUnit
+    wanted: float
     tolerance: float | None
-    least: int
-    most: int
-    chosen: bool
+    least: float
+    most: float | None
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class ComputeBudget:
+    """What a whole training may compute, and the size of model that this makes.
+
+    Attributes:
+        compute_flops: C, operations of the training, 6 for each parameter and token.
+        budget_tokens: D, tokens to train on, if they were given; else null.
+        params: ``C / 6D`` where tokens were given, else the compute-optimal ``√(C / 120)``; of experts those a token
+            uses.
+        tokens: What such a model is trained on.
+        tokens_per_param: The same for each of its parameters; 20 is compute-optimal.
+    """
+
+    compute_flops: int
+    budget_tokens: int | None
+    params: int
+    tokens: int
+    tokens_per_param: float
 
 
 @dataclass(frozen=True)
@@ -77,7 +102,10 @@ class Design:
         figures: Its figures by name, among them all that there are aims for.
         error: How far it is from what was wanted, signed, as a share of it; the farthest where several were wanted.
         on_front: Whether no other match has at least its parameters for no more of the operations, the cache and the
-            bytes read for a token, and is better in one of them.
+            time of a decoding step (without a GPU, the bytes read for a token), and is better in one of them.
+        decode_tokens_per_second: Most that the GPU decodes of the whole batch; null without one.
+        train_tokens_per_second: What it trains on at the stated utilisation; null without one.
+        budget_tokens: What the compute budget trains it on; null without one.
         config: It as a config, defaults filled in.
     """
 
@@ -86,6 +114,9 @@ class Design:
     figures: dict[str, int]
     error: float
     on_front: bool
+    decode_tokens_per_second: float | None
+    train_tokens_per_second: float | None
+    budget_tokens: int | None
     config: dict[str, Any]
 
 
@@ -103,7 +134,7 @@ class Obstacle:
 
     aim: Aim
     alone: bool
-    nearest: int
+    nearest: float
     sizes: Sizes
 
 
@@ -118,8 +149,16 @@ class DesignReport:
         vocab_size: Tokens, of every candidate.
         max_len: Longest sequence, likewise.
         tie_weights: Whether the head shares the embedding's table, likewise.
-        seq_len: Tokens in a sequence that figures assume.
+        batch_size: Sequences at once that figures assume.
+        seq_len: Tokens in each.
         dtype: Storage type that they assume.
+        optimizer: What updates the weights in training.
+        recompute: What its backward pass computes again.
+        accelerator: The GPU; null when none was named.
+        capacity_bytes: Its memory, or null.
+        purpose: What has to fit there, or null.
+        utilisation: Share of its peak that training reaches, or null.
+        compute: What the training may compute, or null.
         aims: What was asked for.
         axes: The grid.
         candidates: How many models the grid has.
@@ -135,8 +174,16 @@ class DesignReport:
     vocab_size: int
     max_len: int
     tie_weights: bool
+    batch_size: int
     seq_len: int
     dtype: str
+    optimizer: Optimizer
+    recompute: Recompute
+    accelerator: str | None
+    capacity_bytes: int | None
+    purpose: Purpose | None
+    utilisation: float | None
+    compute: ComputeBudget | None
     aims: tuple[Aim, ...]
     axes: tuple[Axis, ...]
     candidates: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tinylm_cli.reports.fit import Fit
 from tinylm_cli.reports.flops import ModelFlops
 from tinylm_cli.reports.memory import InferenceMemory, TrainingMemory
 from tinylm_cli.reports.plan import Plan
@@ -24,8 +25,13 @@ class EstimateReport:
         inference: What it holds while the model runs.
         accelerator: The named GPU; None without one.
         capacity_bytes: What tensors may take of its memory; None without one.
-        plan: Training spread over several GPUs; None for one.
-        alternatives: With ``--plan auto``, every layout that fits, the quickest first, ``plan`` being the first.
+        training_fit: Whether training fits in the GPU, spread as ``plan`` says, at its peak where there is one GPU;
+            None without a named one.
+        inference_fit: Likewise for the model as it runs on one GPU.
+        plan: Training spread over several GPUs; None for one. Where layouts are searched and none fits, the one that
+            holds least.
+        layouts_tried: How many layouts were searched; None where one is named, and for one GPU.
+        alternatives: Of those, every one that fits, the quickest first, ``plan`` being the first.
         training_time: How long the budget of tokens takes on the named GPUs; None without them.
         optimum: The budget of tokens beside the one that spends its compute best.
         serving_time: The least time of reading prompts and of decoding on one of them; None without them.
@@ -40,7 +46,10 @@ class EstimateReport:
     inference: InferenceMemory
     accelerator: str | None
     capacity_bytes: int | None
+    training_fit: Fit | None
+    inference_fit: Fit | None
     plan: Plan | None
+    layouts_tried: int | None
     alternatives: tuple[Plan, ...]
     training_time: TrainingTime | None
     optimum: ComputeOptimum

@@ -19,7 +19,8 @@ class AcceleratorFigures:
         peak_flops_per_second: Dense peaks by what is multiplied: ``float32``, ``tf32``, ``float16``, ``bfloat16``,
             ``float8``, ``int8``; what the hardware does not multiply is absent.
         link: What joins the GPUs of a node, or None.
-        link_bytes_per_second: From one GPU to the others of its node, in one direction.
+        link_bytes_per_second: From one GPU to all others of its node together, in one direction.
+        peer_bytes_per_second: From one GPU to one other of its node; less than the link where each pair has its own.
         gpus_per_node: GPUs that the link joins.
         network: What joins nodes in a usual cluster, or None.
         network_bytes_per_second: From one GPU to other nodes, in one direction, while all of its node send.
@@ -36,6 +37,7 @@ class AcceleratorFigures:
     peak_flops_per_second: dict[str, int]
     link: str | None
     link_bytes_per_second: int
+    peer_bytes_per_second: int
     gpus_per_node: int
     network: str | None
     network_bytes_per_second: int

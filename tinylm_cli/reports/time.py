@@ -35,14 +35,15 @@ class ComputeOptimum:
 
 @dataclass(frozen=True)
 class TrainingTime:
-    """How long a budget of tokens takes on some accelerators at a stated utilisation, and what it costs.
+    """How long a budget of tokens takes on some accelerators at some utilisation, and what it costs.
 
     Attributes:
         accelerator: Its name.
         n_gpus: How many.
         dtype: What matrices are multiplied in.
         peak_flops_per_second: The dense peak of one, for ``dtype``.
-        utilisation: Share of the peak that goes into the model's own FLOPs, recomputation not counted (MFU).
+        utilisation: Share of the peak that goes into the model's own FLOPs, recomputation not counted (MFU): what the
+            plan comes to where there is one, else the stated share.
         train_flops_per_token: Forward and backward, averaged over a sequence.
         budget_tokens: Tokens to train on.
         train_flops: ``train_flops_per_token · budget_tokens``.

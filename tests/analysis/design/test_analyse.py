@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.analysis.design.analyse import Goal, analyse_design, designed
+from tinylm_cli.analysis.claims import budget_claims, measure
+from tinylm_cli.analysis.design.analyse import Plan, analyse_design
 from tinylm_cli.analysis.design.families import FAMILIES
+from tinylm_cli.analysis.design.goals import (
+    DECODE_RATE,
+    FITS,
+    Goal,
+    bound_of,
+    compute_budget,
+    compute_goal,
+    memory_goal,
+)
 from tinylm_cli.analysis.design.rank import front
 from tinylm_cli.analysis.design.space import Space
-from tinylm_cli.analysis.figures import figure
+from tinylm_cli.analysis.design.written import written
+from tinylm_cli.analysis.estimate import Request, estimate
+from tinylm_cli.analysis.figures import Conditions, figure
+from tinylm_cli.config.budget import Budget
+from tinylm_cli.config.hardware import load_hardware
+from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
-from tinylm_cli.reports.design import DesignReport
+from tinylm_cli.reports.design import Design, DesignReport, Purpose
+from tinylm_cli.reports.memory import Optimizer
 
 PUBLISHED = {
     "gpt2": "gpt2",
@@ -27,7 +47,7 @@ PUBLISHED = {
 
 def space_of(family: str) -> Space:
     template = FAMILIES[family]
-    return Space(template, template.vocab_size, template.max_len, template.tie_weights)
+    return Space(template, template.config.vocab_size, template.config.max_len, template.config.tie_weights)
 
 
 def found(family: str, *goals: Goal, top: int = 10, front_only: bool = False) -> DesignReport:
@@ -57,9 +77,10 @@ def test_each_design_has_the_figures_that_are_told_of_it(family: str) -> None:
         assert design.rank == rank
         config = ModelConfig.model_validate(design.config)
         assert {name: figure(name, config) for name in design.figures} == design.figures
-        assert all(aim.least <= design.figures[aim.figure] <= aim.most for aim in report.aims)
+        assert all(aim.least <= design.figures[aim.figure] <= (aim.most or 0) for aim in report.aims)
         assert design.error == pytest.approx(design.figures["total_params"] / 3e9 - 1)
-        assert designed(design, report.aims) == config.model_copy(update={"nominal_params": 3 * 10**9})
+        asked = Budget(nominal_tolerance=0.02, max_kv_bytes=2**34)
+        assert written(design, report) == config.model_copy(update={"nominal_params": 3 * 10**9, "budget": asked})
 
 
 def test_the_order_is_the_one_that_is_documented() -> None:
@@ -75,10 +96,12 @@ def test_the_order_is_the_one_that_is_documented() -> None:
 
 def test_limits_alone_ask_for_the_most_parameters_within_them() -> None:
     report = found("llama", Goal("kv_cache_bytes", 2**30), Goal("weights_bytes", 16 * 10**9))
-    (most,) = [aim for aim in report.aims if not aim.chosen]
+    (most,) = [aim for aim in report.aims if aim.origin == "room"]
     assert 0.95 * 8e9 < most.wanted <= 8e9
     assert all(0.98 * most.wanted <= each.figures["total_params"] <= most.wanted for each in report.designs)
-    assert designed(report.designs[0], report.aims).nominal_params is None
+    config = written(report.designs[0], report)
+    assert config.nominal_params is None
+    assert config.budget == Budget(max_kv_bytes=2**30)
 
 
 def test_active_parameters_are_a_target_of_their_own() -> None:
@@ -97,11 +120,141 @@ def test_the_front_is_what_no_other_beats(figures: list[tuple[int, ...]]) -> Non
 
 
 def test_only_the_front_when_that_is_asked_for() -> None:
-    goal = Goal("total_params", 8 * 10**9, 0.02)
+    goal = Goal("total_params", 8 * 10**9, 0.002)
     report = found("llama", goal, top=1000, front_only=True)
     assert 0 < len(report.designs) == report.front < report.matches
     whole = found("llama", goal, top=10**6)
     assert report.designs == tuple(each for each in whole.designs if each.on_front)
+
+
+class TestGpu:
+    """What fits there, and how fast it is, is what an estimate says of it."""
+
+    @staticmethod
+    def found(purpose: Purpose, *goals: Goal, gpu: str = "rtx-4090", **conditions: Any) -> tuple[Space, DesignReport]:
+        accelerator = load_hardware(gpu)
+        given = Conditions(**conditions)
+        space = replace(space_of("llama"), given=given, accelerator=accelerator)
+        asked = [*goals, memory_goal(accelerator, purpose)]
+        return space, analyse_design(space, asked, top=5, tolerance=0.02, plan=Plan(purpose, utilisation=0.3))
+
+    @pytest.mark.parametrize("recompute", ["none", "full"])
+    @pytest.mark.parametrize(("purpose", "fits"), FITS.items())
+    def test_the_largest_that_fits(self, purpose: Purpose, fits: str, recompute: str) -> None:
+        space, report = self.found(purpose, batch_size=4, seq_len=1024, recompute=recompute)
+        capacity = load_hardware("rtx-4090").capacity_bytes
+        assert (report.accelerator, report.capacity_bytes, report.purpose) == ("rtx-4090", capacity, purpose)
+        for design in report.designs:
+            config = ModelConfig.model_validate(design.config)
+            asked = Request(4, 1024, recompute=space.given.recompute, accelerator=space.accelerator, utilisation=0.3)
+            costs = estimate(LoadedConfig("one", "one", config, {}), asked)
+            assert costs.serving_time is not None
+            assert costs.training_time is not None
+            held = {"training": costs.training.peak_bytes, "serving": costs.inference.total_bytes}[purpose]
+            assert 0.9 * capacity < held == design.figures[fits] <= capacity
+            assert design.decode_tokens_per_second == costs.serving_time.decode_tokens_per_second
+            assert design.train_tokens_per_second == costs.training_time.tokens_per_second
+
+    def test_a_floor_of_speed_is_kept_to(self) -> None:
+        _, without = self.found("serving", batch_size=8, seq_len=2048)
+        slow = max(each.decode_tokens_per_second or 0 for each in without.designs)
+        _, report = self.found("serving", Goal(DECODE_RATE, 5 * slow), batch_size=8, seq_len=2048)
+        speeds = [each.decode_tokens_per_second or 0 for each in report.designs]
+        assert min(speeds) >= 5 * slow
+        assert min(speeds) < 5.5 * slow, "the largest there are hardly go faster"
+
+    def test_a_floor_that_nothing_reaches_names_the_fastest(self) -> None:
+        _, report = self.found("serving", Goal(DECODE_RATE, 1e9), Goal("total_params", 10**9, 0.02), seq_len=128)
+        (obstacle,) = report.obstacles
+        assert (obstacle.aim.figure, obstacle.aim.most, obstacle.alone) == (DECODE_RATE, None, True)
+        assert 1000 < obstacle.nearest < 1e9
+        again = Goal(DECODE_RATE, obstacle.nearest)
+        assert self.found("serving", again, seq_len=128)[1].matches
+        assert not self.found("serving", Goal(DECODE_RATE, obstacle.nearest * 1.0001), seq_len=128)[1].matches
+
+    def test_what_does_not_fit_names_the_least_there_is(self) -> None:
+        _, report = self.found("training", Goal("total_params", 8 * 10**9, 0.02), seq_len=1024)
+        size, memory = report.obstacles
+        assert (size.aim.figure, memory.aim.figure) == ("total_params", "train_bytes_per_gpu")
+        assert memory.nearest > load_hardware("rtx-4090").capacity_bytes
+        assert not memory.alone
+
+    def test_the_front_is_over_the_time_of_a_step(self) -> None:
+        _, report = self.found("serving", gpu="h100-sxm", seq_len=1024, batch_size=512)
+        marked = [each for each in report.designs if each.on_front]
+        assert report.front > 0
+        for each in report.designs:
+            faster = [other for other in marked if _beats(other, each)]
+            assert not (faster and each.on_front)
+
+
+def _beats(other: Design, one: Design) -> bool:
+    def costs(each: Design) -> tuple[float, ...]:
+        speed = -(each.decode_tokens_per_second or 0)
+        figures = each.figures
+        return -figures["total_params"], figures["forward_flops_per_token"], figures["kv_cache_bytes"], speed
+
+    return costs(other) != costs(one) and all(a <= b for a, b in zip(costs(other), costs(one), strict=True))
+
+
+class TestCompute:
+    def test_is_spent_on_twenty_tokens_a_parameter(self) -> None:
+        budget = compute_budget(10**21, None)
+        assert budget.params == 2_886_751_345
+        assert budget.tokens_per_param == pytest.approx(20)
+        assert budget.tokens == pytest.approx(20 * budget.params)
+        assert 0.999 < 6 * budget.params * budget.tokens / 10**21 <= 1
+
+    def test_or_on_the_tokens_that_are_given(self) -> None:
+        budget = compute_budget(6 * 10**20, 10**11)
+        assert (budget.params, budget.tokens, budget.tokens_per_param) == (10**9, 10**11, 100)
+        assert compute_budget(5, 10).params == 1
+
+    @pytest.mark.parametrize(("family", "name"), [("llama", "total_params"), ("mixtral", "active_params")])
+    def test_aims_at_the_size_that_a_token_uses(self, family: str, name: str) -> None:
+        space, budget = space_of(family), compute_budget(10**21, None)
+        goals = [compute_goal(budget, space.family, 0.01)]
+        report = analyse_design(space, goals, top=5, tolerance=0.01, plan=Plan(compute=budget))
+        assert report.compute == budget
+        assert [(aim.figure, aim.origin) for aim in report.aims] == [(name, "compute")]
+        for design in report.designs:
+            active = design.figures["active_params"]
+            assert abs(active / budget.params - 1) <= 0.01
+            assert design.budget_tokens == 10**21 // (6 * active)
+            assert written(design, report).nominal_params is None
+
+
+@given(st.integers(1, 10**6), st.floats(1e-6, 1e12))
+def test_the_longest_step_that_is_fast_enough(batch_size: int, rate: float) -> None:
+    seconds = bound_of(Goal(DECODE_RATE, rate).aim(), batch_size).most
+    assert seconds is not None
+    assert batch_size / seconds >= rate > batch_size / math.nextafter(seconds, math.inf)
+
+
+class TestWritten:
+    """What is written down holds of the model, measured as validation measures it."""
+
+    @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+    def test_limits_and_conditions(self, optimizer: Optimizer) -> None:
+        given = Conditions(batch_size=2, seq_len=512, dtype="float32", optimizer=optimizer)
+        space = replace(space_of("llama"), given=given)
+        goals = [Goal("active_params", 10**9, 0.02), Goal("train_bytes_per_gpu", 2**35), Goal("serve_bytes", 2**34)]
+        report = analyse_design(space, goals, top=3, tolerance=0.02)
+        for design in report.designs:
+            config = written(design, report)
+            plain = optimizer == "adamw"
+            memory = Budget(max_train_bytes_per_gpu=2**35, batch_size=2, seq_len=512, dtype="float32")
+            expected = memory if plain else Budget()
+            assert config.budget == expected.model_copy(update={"max_active_params": 1_020_000_000})
+            assert all(measure(config, claim).holds for claim in budget_claims(config))
+
+    def test_the_memory_of_the_gpu_is_a_limit_too(self) -> None:
+        gpu = load_hardware("l4")
+        space = replace(space_of("llama"), given=Conditions(seq_len=256), accelerator=gpu)
+        goals = [Goal("train_bytes_per_gpu", 10**12), memory_goal(gpu, "training")]
+        report = analyse_design(space, goals, top=1, tolerance=0.02, plan=Plan("training"))
+        budget = written(report.designs[0], report).budget
+        assert budget == Budget(max_train_bytes_per_gpu=gpu.capacity_bytes, seq_len=256)
 
 
 class TestNothingFound:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 
 from tinylm_cli.errors import WeightsError
-from tinylm_cli.interop.weights.hub_folder import INDEX, SINGLE, HubFolder
+from tinylm_cli.interop.weights.hub_folder import INDEX, WEIGHTS_FILE, HubFolder
 
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3), "b.c": torch.zeros(0), "d": torch.tensor(1.5, dtype=torch.bfloat16)}
 DATA = save(WEIGHTS)
@@ -46,7 +46,7 @@ def opened(path: Path) -> HubFolder | None:
 def test_one_file_and_several_hold_the_same(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
-    save_file(WEIGHTS, tmp_path / "one" / SINGLE)
+    save_file(WEIGHTS, tmp_path / "one" / WEIGHTS_FILE)
     for name, tensor in WEIGHTS.items():
         save_file({name: tensor}, tmp_path / "two" / f"{name}.safetensors")
     (tmp_path / "two" / INDEX).write_bytes(index({name: f"{name}.safetensors" for name in WEIGHTS}))
@@ -90,7 +90,7 @@ def test_a_file_with_bytes_changed_is_read_or_refused(data: st.DataObject) -> No
     for _ in range(data.draw(st.integers(1, 4))):
         changed[data.draw(st.integers(0, len(DATA) - 1))] = data.draw(st.integers(0, 255))
     end = data.draw(st.integers(0, len(DATA)) | st.just(len(DATA)))
-    with folder(**{SINGLE: bytes(changed[:end])}) as path:
+    with folder(**{WEIGHTS_FILE: bytes(changed[:end])}) as path:
         found = opened(path)
         for name, tensor in ({} if found is None else found.tensors).items():
             assert isinstance(tensor.dtype, str)

@@ -36,6 +36,15 @@ SIGMOID = ModelConfig.model_validate(
 )  # fmt: skip
 """A model that DeepSeek V3 has the words for."""
 
+GPT2 = ModelConfig.model_validate(
+    {
+        "vocab_size": 11, "d_model": 8, "n_heads": 2, "n_layers": 1, "d_ff": 12, "max_len": 16,
+        "embedding": {"multiplier": 1.0}, "position": {"kind": "learned"},
+        "feed_forward": {"activation": "gelu_tanh"},
+    }
+)  # fmt: skip
+"""A model that GPT-2 has the words for; its head is tied."""
+
 
 def exported(folder: Path, dtype: torch.dtype, correction: Tensor) -> dict[str, Tensor]:
     """Export a model with a correction, and return what the file then holds."""
@@ -102,24 +111,30 @@ def test_a_correction_of_double_precision_would_lose_bits_and_is_refused(tmp_pat
 def test_a_tied_head_that_is_stored_again_is_the_same_to_the_bit(
     tmp_path: Path, change: Callable[[Tensor], Tensor], told: str
 ) -> None:
-    config = ModelConfig.model_validate(
-        {
-            "vocab_size": 11, "d_model": 8, "n_heads": 2, "n_layers": 1, "d_ff": 12, "max_len": 16,
-            "embedding": {"multiplier": 1.0}, "position": {"kind": "learned"},
-            "feed_forward": {"activation": "gelu_tanh"},
-        }
-    )  # fmt: skip
     folder = tmp_path / "hub"
-    export_model(TinyTransformerLM.from_config(config), choose(config), folder)
+    export_model(TinyTransformerLM.from_config(GPT2), choose(GPT2), folder)
     held = load_file(folder / "model.safetensors")
     held["lm_head.weight"] = change(held["transformer.wte.weight"]).clone()
     save_file(held, folder / "model.safetensors")
     if not told:
-        assert load_model(config, converted(folder)).config.tie_weights
+        assert load_model(GPT2, converted(folder)).config.tie_weights
         return
     with pytest.raises(WeightsError, match=told):
         converted(folder)
     assert not (tmp_path / "ours").exists()
+
+
+def test_masks_that_old_files_hold_are_passed_over(tmp_path: Path) -> None:
+    model = TinyTransformerLM.from_config(GPT2)
+    export_model(model, choose(GPT2), tmp_path / "hub")
+    held = load_file(tmp_path / "hub/model.safetensors")
+    held |= {"transformer.h.0.attn.bias": torch.ones(1, 1, 16, 16), "transformer.h.0.attn.masked_bias": torch.ones(())}
+    save_file(held, tmp_path / "hub/model.safetensors")
+    ours = load_model(GPT2, converted(tmp_path / "hub"))
+    assert all(map(torch.equal, ours.state_dict().values(), model.state_dict().values()))
+    save_file(held | {"transformer.h.0.mask": torch.ones(())}, tmp_path / "hub/model.safetensors")
+    with pytest.raises(WeightsError, match=r"transformer\.h\.0\.mask is unexpected"):
+        converted(tmp_path / "hub")
 
 
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.int8, torch.bool])

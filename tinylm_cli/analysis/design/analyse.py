@@ -3,35 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from typing import NamedTuple
 
 from tinylm_cli.analysis.design.axes import axes
+from tinylm_cli.analysis.design.goals import DECODE_RATE, Goal, bound_of, trained_tokens
+from tinylm_cli.analysis.design.measures import DECODE_SECONDS, measured
 from tinylm_cli.analysis.design.nearest import Miss, in_the_way
-from tinylm_cli.analysis.design.rank import Candidate, front, of_front, ranked
-from tinylm_cli.analysis.design.search import Bound, search
-from tinylm_cli.analysis.design.space import MEASURES, Shape, Space
+from tinylm_cli.analysis.design.rank import Candidate, front, measures_of_front, of_front, ranked
+from tinylm_cli.analysis.design.search import search
+from tinylm_cli.analysis.design.space import Shape, Space
 from tinylm_cli.analysis.figures import FIGURES
-from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.reports.design import Aim, Design, DesignReport, Obstacle, Sizes
+from tinylm_cli.analysis.roofline import TYPICAL_UTILISATION, training_time
+from tinylm_cli.reports.design import Aim, ComputeBudget, Design, DesignReport, Obstacle, Purpose, Sizes
+
+SHOWN = (
+    *("total_params", "active_params", "forward_flops_per_token", "train_flops_per_token"),
+    *("kv_cache_bytes", "decode_read_bytes_per_token", "weights_bytes", "train_bytes_per_gpu", "serve_bytes"),
+)
+"""The figures that are told of each design."""
 
 
-class Goal(NamedTuple):
-    """What is asked of a figure.
+class Plan(NamedTuple):
+    """What a model is for, beside its goals.
 
     Attributes:
-        figure: A key of ``MEASURES``.
-        wanted: A value to come near, or the most that is allowed.
-        tolerance: How far the figure may be from it, as a share of it; None where ``wanted`` is the most allowed.
+        purpose: What has to fit in the memory of the space's GPU, if it has one.
+        utilisation: Share of that GPU's peak that training reaches.
+        compute: What training may compute, if that is limited.
     """
 
-    figure: str
-    wanted: int
-    tolerance: float | None = None
+    purpose: Purpose | None = None
+    utilisation: float = TYPICAL_UTILISATION
+    compute: ComputeBudget | None = None
 
 
 def analyse_design(
-    space: Space, goals: Sequence[Goal], *, top: int, tolerance: float, front_only: bool = False
+    space: Space,
+    goals: Sequence[Goal],
+    *,
+    top: int,
+    tolerance: float,
+    front_only: bool = False,
+    plan: Plan = Plan(),  # noqa: B008 - immutable
 ) -> DesignReport:
     """Return the models of a space that meet every goal, the best first.
 
@@ -41,15 +54,22 @@ def analyse_design(
         top: How many models to return at most.
         tolerance: How far below the most parameters a model may be, where that is what is wanted.
         front_only: Leave out those that another beats.
+        plan: What the model is for.
+
+    Raises:
+        UsageError: If the space's GPU does not multiply its type.
     """
-    aims = [_aim(goal) for goal in goals]
+    aims = [goal.aim() for goal in goals]
     if all(aim.tolerance is None for aim in aims):
         aims += _largest(space, aims, tolerance)
     wanted = [aim for aim in aims if aim.tolerance is not None]
-    candidates = list(_candidates(space, aims, wanted)) if wanted else []
-    best = front([of_front(each) for each in candidates])
-    order = ranked(candidates, space.family.usual)
-    shown = [(rank, each) for rank, each in enumerate(order, 1) if not front_only or of_front(each) in best][:top]
+    over = measures_of_front(space)
+    candidates = list(_candidates(space, aims, wanted, over)) if wanted else []
+    best = front([of_front(each, over) for each in candidates])
+    order = enumerate(ranked(candidates, space.family.usual), 1)
+    told = ((rank, each, of_front(each, over) in best) for rank, each in order)
+    shown = [one for one in told if one[2] or not front_only][:top]
+    accelerator = space.accelerator
     return DesignReport(
         family=space.family.name,
         title=space.family.title,
@@ -57,74 +77,86 @@ def analyse_design(
         vocab_size=space.vocab_size,
         max_len=space.max_len,
         tie_weights=space.tie_weights,
+        batch_size=space.given.batch_size,
         seq_len=space.seq_len,
         dtype=space.given.dtype,
+        optimizer=space.given.optimizer,
+        recompute=space.given.recompute,
+        accelerator=None if accelerator is None else accelerator.name,
+        capacity_bytes=None if accelerator is None else accelerator.capacity_bytes,
+        purpose=plan.purpose,
+        utilisation=None if accelerator is None else plan.utilisation,
+        compute=plan.compute,
         aims=tuple(aims),
         axes=tuple(axes(space.grid, space.family)),
         candidates=space.count(),
         matches=len(candidates),
-        front=sum(of_front(each) in best for each in candidates),
-        designs=tuple(
-            Design(
-                rank=rank,
-                sizes=_sizes(each.shape, each.n_layers),
-                figures=each.figures,
-                error=each.error,
-                on_front=of_front(each) in best,
-                config=space.config(each.shape, each.n_layers).model_dump(),
-            )
-            for rank, each in shown
-        ),
+        front=sum(of_front(each, over) in best for each in candidates),
+        designs=tuple(_design(space, plan, rank, each, on_front=marked) for rank, each, marked in shown),
         obstacles=() if candidates else tuple(_obstacles(space, aims)),
     )
-
-
-def designed(design: Design, aims: Sequence[Aim]) -> ModelConfig:
-    """Return a design as a config, known by the size that was asked for, if one was."""
-    stated = next((aim.wanted for aim in aims if aim.figure == "total_params" and aim.chosen), None)
-    return ModelConfig.model_validate({**design.config, "nominal_params": stated})
-
-
-def _aim(goal: Goal) -> Aim:
-    figure, wanted, tolerance = goal
-    margin = _margin(wanted, tolerance or 0)
-    least = 0 if tolerance is None else wanted - margin
-    return Aim(figure, FIGURES[figure].unit, wanted, tolerance, least, wanted + margin, chosen=True)
-
-
-def _margin(wanted: int, tolerance: float) -> int:
-    return int(wanted * Fraction(str(tolerance)))
 
 
 def _largest(space: Space, limits: Sequence[Aim], tolerance: float) -> Iterator[Aim]:
     """Yield as an aim the most parameters that limits leave room for; nothing where they leave none."""
     name = "total_params"
-    most = max((f.forms[0].at(f.depths[-1]) for f in search(space, _bounds(limits), [name])), default=None)
+    bounds = [bound_of(aim, space.given.batch_size) for aim in limits]
+    most = max((found.forms[0].at(found.depths[-1]) for found in search(space, bounds, [name])), default=None)
     if most is not None:
-        yield Aim(name, FIGURES[name].unit, most, tolerance, most - _margin(most, tolerance), most, chosen=False)
+        yield Goal(name, most, tolerance, "room").aim()
 
 
-def _bounds(aims: Sequence[Aim]) -> list[Bound]:
-    return [Bound(aim.figure, aim.least, aim.most) for aim in aims]
-
-
-def _candidates(space: Space, aims: Sequence[Aim], wanted: Sequence[Aim]) -> Iterator[Candidate]:
-    for found in search(space, _bounds(aims), list(MEASURES)):
+def _candidates(space: Space, aims: Sequence[Aim], wanted: Sequence[Aim], over: Sequence[str]) -> Iterator[Candidate]:
+    names = list(dict.fromkeys((*over, *(aim.figure for aim in wanted))))
+    for found in search(space, [bound_of(aim, space.given.batch_size) for aim in aims], names):
         for n_layers in found.depths:
-            figures = {name: form.at(n_layers) for name, form in zip(MEASURES, found.forms, strict=True)}
+            figures = {name: form.at(n_layers) for name, form in zip(names, found.forms, strict=True)}
             error = max((figures[aim.figure] / aim.wanted - 1 for aim in wanted), key=abs)
             yield Candidate(found.shape, n_layers, figures, error)
 
 
+def _design(space: Space, plan: Plan, rank: int, candidate: Candidate, *, on_front: bool) -> Design:
+    """Return a match as a design, every figure computed from its config anew."""
+    config = space.config(candidate.shape, candidate.n_layers)
+    figures = {name: FIGURES[name].compute(config, space.given) for name in SHOWN}
+    for name, value in candidate.figures.items():
+        assert measured(name, space, config) == value, f"{name} in closed form is another"
+    decoded = trained = tokens = None
+    if plan.compute is not None:
+        tokens = trained_tokens(plan.compute.compute_flops, figures["active_params"])
+    if space.accelerator is not None:
+        decoded = space.given.batch_size / candidate.figures[DECODE_SECONDS]
+        trained = training_time(
+            space.accelerator,
+            n_gpus=1,
+            dtype=space.given.dtype,
+            train_flops_per_token=figures["train_flops_per_token"],
+            budget_tokens=1,
+            utilisation=plan.utilisation,
+        ).tokens_per_second
+    return Design(
+        rank=rank,
+        sizes=_sizes(candidate.shape, candidate.n_layers),
+        figures=figures,
+        error=candidate.error,
+        on_front=on_front,
+        decode_tokens_per_second=decoded,
+        train_tokens_per_second=trained,
+        budget_tokens=tokens,
+        config=config.model_dump(),
+    )
+
+
 def _obstacles(space: Space, aims: Sequence[Aim]) -> Iterator[Obstacle]:
-    by_bound = dict(zip(_bounds(aims), aims, strict=True))
+    by_bound = {bound_of(aim, space.given.batch_size): aim for aim in aims}
     wanted = [bound for bound, aim in by_bound.items() if aim.tolerance is not None]
     for miss in in_the_way(space, wanted, [bound for bound in by_bound if bound not in wanted]):
-        yield _obstacle(miss, by_bound[miss.bound])
+        yield _obstacle(miss, by_bound[miss.bound], space.given.batch_size)
 
 
-def _obstacle(miss: Miss, aim: Aim) -> Obstacle:
-    return Obstacle(aim, miss.alone, miss.value, _sizes(miss.shape, miss.n_layers))
+def _obstacle(miss: Miss, aim: Aim, batch_size: int) -> Obstacle:
+    nearest = batch_size / miss.value if aim.figure == DECODE_RATE else miss.value
+    return Obstacle(aim, miss.alone, nearest, _sizes(miss.shape, miss.n_layers))
 
 
 def _sizes(shape: Shape, n_layers: int) -> Sizes:

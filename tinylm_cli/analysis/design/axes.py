@@ -20,9 +20,8 @@ _DAO = "Dao 2023, https://arxiv.org/abs/2307.08691: attention kernels are tuned 
 
 def axes(grid: Grid, family: Family) -> Iterator[Axis]:
     """Yield what each size of the grid may be."""
-    feed_forward = family.fixed.get("feed_forward", {})
     low, high = family.d_ff_ratios
-    ratio_source = _DAI if high < 1 else _SHAZEER if feed_forward.get("gated") else _VASWANI
+    ratio_source = _DAI if high < 1 else _SHAZEER if family.config.feed_forward.gated else _VASWANI
     yield Axis("d_model", ", ".join(_steps(widths) for widths in grid.d_models), _NVIDIA)
     yield Axis("n_layers", f"{grid.n_layers.start} to {grid.n_layers.stop - 1}", _LEVINE)
     yield Axis("d_model / n_layers", f"{grid.aspects[0]} to {grid.aspects[1]}", _KAPLAN)

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from tinylm_cli.analysis.design.closed_form import Value
 from tinylm_cli.analysis.design.search import Bound, search
 from tinylm_cli.analysis.design.space import Shape, Space
 
@@ -24,7 +25,7 @@ class Miss(NamedTuple):
 
     bound: Bound
     alone: bool
-    value: int
+    value: Value
     shape: Shape
     n_layers: int
 

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from math import log2
 from typing import NamedTuple
 
+from tinylm_cli.analysis.design.closed_form import Value
 from tinylm_cli.analysis.design.families import Usual
-from tinylm_cli.analysis.design.space import Shape
+from tinylm_cli.analysis.design.measures import DECODE_SECONDS
+from tinylm_cli.analysis.design.space import Shape, Space
 
 CLOSE = 0.01
 """The step in which distances from what was wanted are told apart: a hundredth of a size decides nothing."""
@@ -19,9 +21,6 @@ References:
     NVIDIA 2023, Matrix Multiplication Background User's Guide, "Tile Quantization"
 """
 
-FRONT = ("total_params", "forward_flops_per_token", "kv_cache_bytes", "decode_read_bytes_per_token")
-"""What the front is over: more of the first, less of the others."""
-
 
 class Candidate(NamedTuple):
     """A model that keeps to every bound.
@@ -29,13 +28,13 @@ class Candidate(NamedTuple):
     Attributes:
         shape: Its sizes but for depth.
         n_layers: Its depth.
-        figures: By name.
+        figures: Those that ranking and the front need, by name.
         error: The distance from what was wanted, signed, as a share of it.
     """
 
     shape: Shape
     n_layers: int
-    figures: dict[str, int]
+    figures: dict[str, Value]
     error: float
 
 
@@ -50,22 +49,31 @@ def ranked(candidates: Iterable[Candidate], usual: Usual) -> list[Candidate]:
     return sorted(candidates, key=lambda each: _key(each, usual))
 
 
-def front(figures: Sequence[tuple[int, ...]]) -> set[tuple[int, ...]]:
-    """Return those of ``figures``, one value for each of ``FRONT``, that no other beats.
+def measures_of_front(space: Space) -> tuple[str, ...]:
+    """Return what the front is over: more of the first, less of the others.
+
+    How fast a model decodes is told by the time of a step where the GPU is known, else by the bytes that are read.
+    """
+    speed = "decode_read_bytes_per_token" if space.accelerator is None else DECODE_SECONDS
+    return "total_params", "forward_flops_per_token", "kv_cache_bytes", speed
+
+
+def front(figures: Sequence[tuple[Value, ...]]) -> set[tuple[Value, ...]]:
+    """Return those of ``figures``, one value for each measure of the front, that no other beats.
 
     One beats another that is better in one figure and worse in none.
     """
-    kept: list[tuple[int, ...]] = []
+    kept: list[tuple[Value, ...]] = []
     for candidate in sorted(set(figures), key=lambda values: (-values[0], *values[1:])):
-        _, flops, cache, read = candidate
-        if not any(f <= flops and c <= cache and r <= read for _, f, c, r in kept):
+        _, flops, cache, speed = candidate
+        if not any(f <= flops and c <= cache and s <= speed for _, f, c, s in kept):
             kept.append(candidate)
     return set(kept)
 
 
-def of_front(candidate: Candidate) -> tuple[int, ...]:
+def of_front(candidate: Candidate, over: Sequence[str]) -> tuple[Value, ...]:
     """Return the figures that the front is over."""
-    return tuple(candidate.figures[name] for name in FRONT)
+    return tuple(candidate.figures[name] for name in over)
 
 
 def _key(candidate: Candidate, usual: Usual) -> tuple[object, ...]:

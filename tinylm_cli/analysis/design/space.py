@@ -1,38 +1,16 @@
-"""Every model that is searched: a family over a grid, for a vocabulary and a length; and its figures in closed form."""
+"""Every model that is searched: a family over a grid, for a vocabulary and a length."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, partial
 from typing import Any, NamedTuple
 
-from tinylm_cli.analysis.design.closed_form import ClosedForm, closed_form
 from tinylm_cli.analysis.design.families import Family
 from tinylm_cli.analysis.design.grid import GRID, Grid
-from tinylm_cli.analysis.figures import FIGURES, Conditions
-from tinylm_cli.analysis.flops import forward_flops
+from tinylm_cli.analysis.figures import Conditions
+from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
-
-Whole = Callable[[ModelConfig, Conditions], int]
-
-
-def _forward_flops(config: ModelConfig, given: Conditions) -> int:
-    return forward_flops(config, batch_size=1, seq_len=given.length(config))
-
-
-MEASURES: dict[str, Whole | None] = {
-    "total_params": None,
-    "active_params": None,
-    "forward_flops_per_token": _forward_flops,
-    "kv_cache_bytes": None,
-    "decode_read_bytes_per_token": None,
-    "weights_bytes": None,
-}
-"""The figures that can be a target, and that are told of each design: names of ``FIGURES``.
-
-A mean over the tokens of a sequence is rounded, so for such a one the sum that it is the mean of stands here.
-"""
 
 
 class Shape(NamedTuple):
@@ -56,6 +34,7 @@ class Space:
         tie_weights: Whether the head shares the embedding's table.
         given: What figures assume.
         grid: The sizes.
+        accelerator: The GPU, where one is named.
     """
 
     family: Family
@@ -64,11 +43,18 @@ class Space:
     tie_weights: bool
     given: Conditions = Conditions()  # noqa: RUF009 - immutable
     grid: Grid = GRID
+    accelerator: Accelerator | None = None
 
     @property
     def seq_len(self) -> int:
         """Tokens in a sequence that figures assume."""
         return self.max_len if self.given.seq_len is None else self.given.seq_len
+
+    @property
+    def period(self) -> int:
+        """Length of the pattern that layers follow."""
+        attention = self.family.config.attention
+        return len(attention.window_pattern) if attention.window is not None else 1
 
     def bodies(self, d_head: int) -> Iterator[tuple[int, int]]:
         """Yield d_model and n_heads of all that have a depth."""
@@ -93,9 +79,9 @@ class Space:
         """Return a model as a config; sizes that follow from others are left to follow."""
         grouped = shape.n_kv_heads != shape.n_heads
         spans = shape.n_heads * shape.d_head == shape.d_model
-        fixed = self.family.fixed
+        member = self.family.config.model_dump(exclude={"nominal_params", "budget"})
         values: dict[str, Any] = {
-            **fixed,
+            **member,
             "vocab_size": self.vocab_size,
             "d_model": shape.d_model,
             "n_heads": shape.n_heads,
@@ -104,34 +90,10 @@ class Space:
             "max_len": self.max_len,
             "tie_weights": self.tie_weights,
             "attention": {
-                **fixed.get("attention", {}),
+                **member["attention"],
                 "n_kv_heads": shape.n_kv_heads if grouped else None,
                 "d_head": None if spans else shape.d_head,
             },
+            "feed_forward": {**member["feed_forward"], "d_expert": None},
         }
         return ModelConfig.model_validate(values)
-
-    def forms(self, names: Sequence[str], d_head: int) -> list[ClosedForm]:
-        """Return figures as polynomials of all sizes but ``d_head``.
-
-        Args:
-            names: Keys of ``MEASURES``.
-            d_head: Dimensions per head.
-        """
-
-        @cache  # one config serves all figures
-        def config(d_model: int, n_heads: int, n_kv_heads: int, d_ff: int, n_layers: int) -> ModelConfig:
-            return self.config(Shape(d_head, d_model, n_heads, n_kv_heads, d_ff), n_layers)
-
-        attention = self.family.fixed.get("attention", {})
-        period = len(attention.get("window_pattern", "L")) if "window" in attention else 1
-        found = []
-        for name in names:
-            whole = MEASURES[name]
-            compute = partial(_computed, whole or FIGURES[name].compute, config, self.given)
-            found.append(closed_form(compute, period=period, tokens=self.seq_len if whole else None))
-        return found
-
-
-def _computed(compute: Whole, config: Callable[..., ModelConfig], given: Conditions, *sizes: int) -> int:
-    return compute(config(*sizes), given)

@@ -8,6 +8,12 @@ from tinylm_cli.analysis.dtypes import HALF
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import AttentionKernel, Optimizer, Recompute
 
+KERNEL_EFFICIENCY = 0.55
+"""Share of the dense peak that a GPU reaches while it computes a layer, all that is no matrix product included. With it
+plans come out at what Llama 3 405B reached on H100s, traffic and waiting being counted on their own (Grattafiori et al.
+2024, table 4, https://arxiv.org/abs/2407.21783); the published runs held against plans in docs/costs.md ask for 0.47 to
+0.72, the wider the model the more."""
+
 
 class Machine(NamedTuple):
     """What is known of the GPUs.
@@ -15,16 +21,18 @@ class Machine(NamedTuple):
     Attributes:
         capacity_bytes: Memory of each.
         peak_flops_per_second: Of each, in the type that is computed in.
-        utilisation: Share of that which training reaches beside waiting and traffic, above 0, up to 1.
-        link_bytes_per_second: From a GPU to others of its node.
-        network_bytes_per_second: From a GPU to other nodes.
+        kernel_efficiency: Share of that which a GPU reaches while it computes, above 0, up to 1.
+        link_bytes_per_second: From a GPU to all others of its node together.
+        peer_bytes_per_second: From a GPU to one other of its node.
+        network_bytes_per_second: From a GPU to other nodes, all GPUs of its node sending.
         gpus_per_node: How many the link joins.
     """
 
     capacity_bytes: int
     peak_flops_per_second: int
-    utilisation: float
+    kernel_efficiency: float
     link_bytes_per_second: int
+    peer_bytes_per_second: int
     network_bytes_per_second: int
     gpus_per_node: int
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from math import gcd
 from typing import NamedTuple
 
-from tinylm_cli.analysis.parallel.job import Job, Machine
+from tinylm_cli.analysis.parallel.job import Job
+from tinylm_cli.analysis.parallel.sharding import missing_layers
 from tinylm_cli.reports.plan import Layout
 
 LARGEST_TENSOR_PARALLEL = 8
 """Beyond a usual node, tensor parallelism waits for the network (Narayanan et al. 2021, section 3.2)."""
 
-PASSES_PER_STEP = 4
-"""Sequences of ``batch_size`` that a GPU on its own would read before an update, where layouts are ranked."""
+MOST_MISSING = 2
+"""The first stage and the last may each have one layer less than the others."""
+
+TOKENS_PER_STEP = 2**22
+"""About 4M tokens between updates, unless the number of sequences is given: as Llama 3 405B began with (Grattafiori et
+al. 2024, section 3.4.1, https://arxiv.org/abs/2407.21783); GPT-3 had 3.2M (Brown et al. 2020, table 2.1,
+https://arxiv.org/abs/2005.14165)."""
 
 
 class Uneven(NamedTuple):
@@ -36,19 +44,36 @@ def uneven(job: Job, layout: Layout) -> tuple[Uneven, ...]:
     return tuple(_uneven(job, layout))
 
 
-def layouts(job: Job, gpus: int, machine: Machine) -> Iterator[Layout]:
-    """Yield every layout of ``gpus`` GPUs that is tried, all reading as many tokens before an update."""
+def sequences_per_step(job: Job, gpus: int) -> int:
+    """Return how many sequences are read before an update where nobody says: ``TOKENS_PER_STEP``, or a little more.
+
+    The least multiple of what one pass of every GPU reads, so that every number of replicas divides it.
+    """
+    at_once = job.batch_size * gpus
+    return at_once * -(-TOKENS_PER_STEP // (at_once * job.seq_len))
+
+
+def layouts(job: Job, gpus: int, gpus_per_node: int, sequences: int) -> Iterator[Layout]:
+    """Yield every layout of ``gpus`` GPUs that is tried, all reading ``sequences`` before an update.
+
+    All ways to write the number as a product of data, tensor, pipeline and context parallelism that come out even, with
+    every ZeRO stage, and with experts divided every way that their number allows; tensor parallelism within a node, and
+    stages in one piece.
+    """
     config = job.config
-    most_tensor = min(machine.gpus_per_node, LARGEST_TENSOR_PARALLEL, config.n_heads)
-    for tensor in _divisors(gpus, most_tensor):
+    most_tensor = min(gpus_per_node, LARGEST_TENSOR_PARALLEL)
+    for tensor in _divisors(gcd(gpus, config.n_heads), most_tensor):
         for pipeline in _divisors(gpus // tensor, config.n_layers):
-            for context in _divisors(gpus // tensor // pipeline, max(job.seq_len // 2, 1)):
+            for context in _divisors(gcd(gpus // tensor // pipeline, job.seq_len), max(job.seq_len // 2, 1)):
                 data = gpus // tensor // pipeline // context
-                micro_batches = PASSES_PER_STEP * gpus // data
-                for expert in _divisors(data * context, config.feed_forward.n_experts or 1):
-                    for zero in (0, 1, 2, 3) if data * context > 1 else (0,):
-                        if pipeline == 1 or zero < 2:  # gradients and weights would be gathered for every micro-batch
-                            yield Layout(data, tensor, pipeline, context, expert, zero, micro_batches)
+                micro_batches, left = divmod(sequences, data * job.batch_size)
+                if left:
+                    continue
+                shared = data * context
+                for expert in _divisors(gcd(shared, config.feed_forward.n_experts or 1), shared):
+                    layout = Layout(data, tensor, pipeline, context, expert, 0, micro_batches)
+                    if not uneven(job, layout):
+                        yield from (replace(layout, zero=zero) for zero in ((0, 1, 2, 3) if shared > 1 else (0,)))
 
 
 def _uneven(job: Job, layout: Layout) -> Iterator[Uneven]:
@@ -56,18 +81,20 @@ def _uneven(job: Job, layout: Layout) -> Iterator[Uneven]:
     wholes = [("tensor", "n_heads", config.n_heads)]
     if config.attention.kind != "latent":
         wholes.append(("tensor", "attention.n_kv_heads", config.n_kv_heads))
-    wholes.append(("tensor", "d_ff", config.d_ff))
+    if not config.has_experts(0):
+        wholes.append(("tensor", "d_ff", config.d_ff))
     if feed_forward.n_experts is not None:
         wholes.append(("tensor", "feed_forward.d_expert", config.d_expert))
-    wholes += [("pipeline", "n_layers", config.n_layers), ("context", "seq_len", job.seq_len)]
+    wholes.append(("context", "seq_len", job.seq_len))
     if feed_forward.n_experts is not None:
         wholes.append(("expert", "feed_forward.n_experts", feed_forward.n_experts))
     for field, name, whole in wholes:
         ways = getattr(layout, field)
         if whole % ways:
-            near = ", ".join(map(str, [n for n in _divisors(whole, whole) if n <= 4 * ways][-4:]))
+            near = ", ".join(map(str, _divisors(whole, 4 * ways)[-4:]))
             message = f"{field} parallelism {ways} does not divide {name} {whole}"
             yield Uneven(field, name, message, f"divisors near it: {near}")
+    yield from _uneven_stages(job, layout)
     replicas = layout.data * layout.context
     if layout.expert > 1 and feed_forward.n_experts is None:
         message = f"expert parallelism {layout.expert} divides experts, and there are none"
@@ -75,6 +102,20 @@ def _uneven(job: Job, layout: Layout) -> Iterator[Uneven]:
     elif replicas % layout.expert:
         message = f"expert parallelism {layout.expert} does not divide the {replicas} GPUs of data × context"
         yield Uneven("expert", "", message, "experts are divided among those")
+
+
+def _uneven_stages(job: Job, layout: Layout) -> Iterator[Uneven]:
+    layers, stages, chunks = job.config.n_layers, layout.pipeline, layout.virtual
+    if missing_layers(job.config, layout) > MOST_MISSING or stages > layers:
+        what = f"pipeline parallelism {stages}" + (f" in {chunks} chunks a stage" if chunks > 1 else "")
+        near = [n for n in range(1, min(layers // chunks, 4 * stages) + 1) if -layers % (n * chunks) <= MOST_MISSING]
+        remedy = f"stages near it: {', '.join(map(str, near[-4:]))}; the first and the last may have one layer less"
+        yield Uneven("pipeline", "n_layers", f"{what} does not divide n_layers {layers}", remedy)
+    if chunks > 1 and (stages == 1 or layout.schedule == "gpipe"):
+        yield Uneven("virtual", "", "chunks take turns in a 1f1b pipeline alone", "give pp=2 or more, and no gpipe")
+    elif chunks > 1 and layout.micro_batches % stages:
+        message = f"chunks take turns by {stages} micro-batches, which do not divide {layout.micro_batches}"
+        yield Uneven("virtual", "", message, f"for example mb={stages * -(-layout.micro_batches // stages)}")
 
 
 def _divisors(whole: int, most: int) -> list[int]:

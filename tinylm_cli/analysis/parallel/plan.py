@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
+from typing import NamedTuple
 
-from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.flops import train_flops
 from tinylm_cli.analysis.parallel.job import Job, Machine
-from tinylm_cli.analysis.parallel.layouts import layouts, uneven
-from tinylm_cli.analysis.parallel.sharding import stage_table
-from tinylm_cli.analysis.parallel.stage import Likeness, stage_memory
-from tinylm_cli.analysis.parallel.traffic import Sent, traffic
+from tinylm_cli.analysis.parallel.layouts import layouts, sequences_per_step, uneven
+from tinylm_cli.analysis.parallel.stage import different_stages, fullest_stage
+from tinylm_cli.analysis.parallel.step import Stage, balance, step_seconds
+from tinylm_cli.analysis.parallel.traffic import traffic
 from tinylm_cli.analysis.sizes import check_sizes
-from tinylm_cli.analysis.training import training_memory
 from tinylm_cli.errors import AnalysisError
-from tinylm_cli.reports.plan import Layout, Plan, Traffic, ZeroStage
+from tinylm_cli.reports.plan import Layout, Plan, Traffic
 
 
 def plan(job: Job, layout: Layout, machine: Machine | None = None) -> Plan:
@@ -40,30 +39,88 @@ def plan(job: Job, layout: Layout, machine: Machine | None = None) -> Plan:
     check_sizes(job.config, batch_size=job.batch_size, seq_len=job.seq_len)
     for wrong in uneven(job, layout):
         raise AnalysisError(wrong.message, help=wrong.help)
-    found = _evaluated(job, layout, machine)
-    if found.fits is not False or machine is None:
-        return found
-    return replace(found, remedies=tuple(_remedies(job, layout, machine)))
+    return _evaluated(job, layout, machine)
 
 
-def plans(job: Job, gpus: int, machine: Machine) -> tuple[Plan, ...]:
-    """Return every layout of ``gpus`` GPUs that comes out even and fits, the quickest for each token first.
+class Plans(NamedTuple):
+    """What follows from every layout of a number of GPUs that comes out even.
 
-    All ways to write the number as a product of data, tensor, pipeline and context parallelism are tried, with every
-    ZeRO stage, and with experts divided every way that their number allows; tensor parallelism within a node. All read
-    as many tokens between updates: what ``PASSES_PER_STEP`` passes of every GPU would read.
+    Attributes:
+        fitting: Those that fit, the quickest for each token first.
+        nearest: The one that holds least.
+        tried: How many there are.
+    """
+
+    fitting: tuple[Plan, ...]
+    nearest: Plan
+    tried: int
+
+
+def plans(job: Job, gpus: int, machine: Machine, sequences: int | None = None) -> Plans:
+    """Return what follows from every layout of ``gpus`` GPUs that is tried, as :func:`layouts` says.
+
+    Of layouts that fit and differ in ZeRO alone, one that is no quicker than another and holds more is left out.
 
     Args:
         job: What is trained; a pass of each replica reads ``batch_size`` sequences.
         gpus: How many there are.
         machine: What they are.
+        sequences: Read before each update; :func:`sequences_per_step` when None.
+
+    Raises:
+        AnalysisError: If no layout comes out even with so many sequences.
     """
-    fitting = [
-        found
-        for layout in layouts(job, gpus, machine)
-        if not uneven(job, layout) and (found := _evaluated(job, layout, machine)).fits
-    ]
-    return tuple(sorted(fitting, key=_cost))
+    found = [_evaluated(job, layout, machine) for layout in _tried(job, gpus, machine.gpus_per_node, sequences)]
+    found.sort(key=_cost)
+    nearest = min(found, key=lambda each: each.fullest.total_bytes)
+    alike: dict[Layout, list[Plan]] = {}
+    for each in found:
+        if each.fits:
+            alike.setdefault(replace(each.layout, zero=0), []).append(each)
+    fitting = (each for each in found if each.fits)
+    best = (each for each in fitting if not any(_beats(one, each) for one in alike[replace(each.layout, zero=0)]))
+    return Plans(tuple(best), nearest, len(found))
+
+
+def _tried(job: Job, gpus: int, gpus_per_node: int, sequences: int | None) -> tuple[Layout, ...]:
+    found = tuple(layouts(job, gpus, gpus_per_node, sequences or sequences_per_step(job, gpus)))
+    if not found:
+        message = f"no way to divide the work among {gpus:,} GPUs comes out even with {sequences:,} sequences a step"
+        fair = job.batch_size * gpus
+        raise AnalysisError(message, help=f"for example --global-batch {fair * max(round((sequences or 0) / fair), 1)}")
+    return found
+
+
+def _beats(one: Plan, other: Plan) -> bool:
+    """Return whether a plan is at least as quick as another and holds less, or as much by less of ZeRO."""
+    if _cost(one)[0] > _cost(other)[0]:
+        return False
+    return (one.fullest.total_bytes, one.layout.zero) < (other.fullest.total_bytes, other.layout.zero)
+
+
+def planned_bytes(job: Job, layout: Layout) -> int:
+    """Return what the fullest GPU of a layout that comes out even holds."""
+    return fullest_stage(job, layout).total_bytes
+
+
+@lru_cache(maxsize=1024)
+def least_planned_bytes(job: Job, gpus: int, gpus_per_node: int, sequences: int | None = None) -> int:
+    """Return what the fullest GPU holds in the layout of :func:`plans` that holds least.
+
+    Args:
+        job: What is trained.
+        gpus: How many there are.
+        gpus_per_node: How many a link joins.
+        sequences: As for :func:`plans`.
+
+    Raises:
+        AnalysisError: Likewise.
+    """
+    return min(
+        planned_bytes(job, layout)
+        for layout in _tried(job, gpus, gpus_per_node, sequences)
+        if layout.zero >= 2 or layout.data * layout.context == 1  # less holds more
+    )
 
 
 def _cost(found: Plan) -> tuple[float, int]:
@@ -72,23 +129,16 @@ def _cost(found: Plan) -> tuple[float, int]:
 
 
 def _evaluated(job: Job, layout: Layout, machine: Machine | None) -> Plan:
-    whole = training_memory(
-        job.config,
-        batch_size=job.batch_size,
-        seq_len=job.seq_len // layout.context,
-        dtype=job.dtype,
-        optimizer=job.optimizer,
-        grad_dtype=job.grad_dtype,
-        master_weights=job.master_weights,
-        attention_kernel=job.kernel,
-        recompute=job.recompute,
+    fullest = fullest_stage(job, layout)
+    stages = tuple(
+        Stage(first, alike, traffic(job, layout, first, machine)) for first, alike in different_stages(job, layout)
     )
-    stages = {Likeness.of(job, layout, stage): stage for stage in reversed(range(layout.pipeline))}
-    held = [stage_memory(job, layout, stage, whole) for stage in stages.values()]
-    fullest = max(held, key=lambda each: each.total_bytes)
-    sent = _traffic(job, layout, list(stages.values()))
-    bubble = (layout.pipeline - 1) / (layout.pipeline - 1 + layout.micro_batches)
+    most: dict[str, Traffic] = {}
+    for sent in (one for stage in stages for one in stage.sent):
+        most[sent.name] = max(most.get(sent.name, sent), sent, key=lambda each: each.sent_bytes)
     tokens = layout.data * layout.micro_batches * job.batch_size * job.seq_len
+    even = balance(job, layout, stages)
+    seconds = None if machine is None else step_seconds(job, layout, machine, stages)
     return Plan(
         layout=layout,
         gpus=layout.gpus,
@@ -96,54 +146,19 @@ def _evaluated(job: Job, layout: Layout, machine: Machine | None) -> Plan:
         seq_len=job.seq_len,
         tokens_per_step=tokens,
         fullest=fullest,
-        bubble=bubble,
-        traffic=sent,
+        bubble=even.bubble,
+        slowest_stage=even.slowest_stage,
+        imbalance=even.imbalance,
+        traffic=tuple(most.values()),
         capacity_bytes=None if machine is None else machine.capacity_bytes,
         fits=None if machine is None else fullest.total_bytes <= machine.capacity_bytes,
-        step_seconds=None if machine is None else _step_seconds(job, layout, machine, sent, bubble),
-        remedies=(),
+        step_seconds=seconds,
+        kernel_efficiency=None if machine is None else machine.kernel_efficiency,
+        utilisation=None if machine is None or seconds is None else _utilisation(job, tokens, layout, machine, seconds),
     )
 
 
-def _traffic(job: Job, layout: Layout, stages: list[int]) -> tuple[Traffic, ...]:
-    """Return what the stage that sends most sends."""
-    width, grad_width = DTYPE_BYTES[job.dtype], DTYPE_BYTES[job.grad_dtype or job.dtype]
-    given = Sent(job.config, job.batch_size, job.seq_len, width, grad_width, job.recompute)
-    sent = [traffic(given, layout, stage, stage_table(job.config, layout, stage)) for stage in stages]
-    return max(sent, key=lambda each: sum(one.sent_bytes for one in each))
-
-
-def _step_seconds(job: Job, layout: Layout, machine: Machine, sent: tuple[Traffic, ...], bubble: float) -> float:
-    flops = train_flops(job.config, batch_size=job.batch_size, seq_len=job.seq_len, recompute=job.recompute)
-    each = flops * layout.micro_batches / (layout.tensor * layout.pipeline * layout.context)
-    computing = each / (machine.peak_flops_per_second * machine.utilisation) / (1 - bubble)
-    return computing + sum(
-        one.sent_bytes
-        / (machine.link_bytes_per_second if one.reach <= machine.gpus_per_node else machine.network_bytes_per_second)
-        for one in sent
-    )
-
-
-def _remedies(job: Job, layout: Layout, machine: Machine) -> Iterator[str]:
-    """Yield changes, of one thing each, that make a layout fit."""
-    zero: ZeroStage
-    for zero in (1, 2, 3):
-        allowed = zero > layout.zero and layout.data * layout.context > 1 and (layout.pipeline == 1 or zero < 2)
-        if allowed and _fits(job, replace(layout, zero=zero), machine):
-            yield f"zero={zero}"
-            break
-    for recompute in ("selective", "full"):
-        if job.recompute == "none" and _fits(job._replace(recompute=recompute), layout, machine):
-            yield f"--recompute {recompute}"
-            break
-    smaller = (size for size in (job.batch_size // 2, 1) if 0 < size < job.batch_size)
-    yield from (f"--batch-size {size}" for size in smaller if _fits(job._replace(batch_size=size), layout, machine))
-    for tensor in (2, 4, 8):
-        wider = replace(layout, tensor=tensor * layout.tensor, data=layout.data // tensor)
-        if layout.data % tensor == 0 and not uneven(job, wider) and _fits(job, wider, machine):
-            yield f"tp={wider.tensor}"
-            break
-
-
-def _fits(job: Job, layout: Layout, machine: Machine) -> bool:
-    return _evaluated(job, layout, machine).fits is True
+def _utilisation(job: Job, tokens: int, layout: Layout, machine: Machine, seconds: float) -> float:
+    """Return the share of the peak that goes into the model's own FLOPs."""
+    flops = train_flops(job.config, batch_size=1, seq_len=job.seq_len) * tokens // job.seq_len
+    return flops / (layout.gpus * machine.peak_flops_per_second * seconds)

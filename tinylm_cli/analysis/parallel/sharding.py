@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from tinylm_cli.analysis.table import Section, Tensor, TensorTable, tensor_table
 from tinylm_cli.config.schema import ModelConfig
@@ -15,10 +16,24 @@ _BY_COLUMN = ("o_proj", "down_proj")
 """Modules whose weight is divided along its last: each GPU reads what it has made, and the results are added up."""
 
 
+def missing_layers(config: ModelConfig, layout: Layout) -> int:
+    """Return how many layers more would fill every chunk of every stage alike: what a layout may have is 0, 1 or 2."""
+    return -config.n_layers % (layout.pipeline * layout.virtual)
+
+
 def stage_layers(config: ModelConfig, layout: Layout, stage: int) -> range:
-    """Return the layers of a pipeline stage."""
-    each = config.n_layers // layout.pipeline
-    return range(stage * each, (stage + 1) * each)
+    """Return the layers of a pipeline stage; cut in chunks or not, there are as many.
+
+    Where one layer is missing, the last stage has one less than the others, for it has the head; where two are, the
+    first has one less as well, as of the 126 layers of Llama 3 405B.
+
+    References:
+        Grattafiori et al. 2024, section 3.3.2, https://arxiv.org/abs/2407.21783
+    """
+    missing = missing_layers(config, layout)
+    each, ahead = (config.n_layers + missing) // layout.pipeline, missing // 2
+    start = stage * each - ahead
+    return range(max(start, 0), min(start + each, config.n_layers))
 
 
 def stage_table(config: ModelConfig, layout: Layout, stage: int) -> TensorTable:
@@ -38,6 +53,20 @@ def stage_table(config: ModelConfig, layout: Layout, stage: int) -> TensorTable:
         Narayanan et al. 2021, https://arxiv.org/abs/2104.04473
     """
     return tuple(_sections(config, layout, stage))
+
+
+def stage_params(config: ModelConfig, layout: Layout, stage: int) -> tuple[int, int]:
+    """Return the parameters that a GPU of ``stage`` computes with: of experts, and of all else before them."""
+    divided = Layout(
+        tensor=layout.tensor, pipeline=layout.pipeline, virtual=layout.virtual, expert=layout.expert
+    )  # all that matters here
+    return _stage_params(config, divided, stage)
+
+
+@lru_cache(maxsize=4096)
+def _stage_params(config: ModelConfig, layout: Layout, stage: int) -> tuple[int, int]:
+    found = [(is_routed(t), s.repeats * t.params) for s in stage_table(config, layout, stage) for t in s.tensors]
+    return sum(n for routed, n in found if not routed), sum(n for routed, n in found if routed)
 
 
 def _sections(config: ModelConfig, layout: Layout, stage: int) -> Iterator[Section]:

@@ -55,7 +55,7 @@ def _attend(run: Pass, layer: int, *, kv_heads: int, d_value: int, stored_value:
     """
     config, heads, length = run.config, run.config.n_heads, run.seq_len
     window = config.window(layer)
-    banded = window is not None and window < length
+    banded = window is not None and window < run.keys
     if run.kernel == "flash":
         yield _heads(run, "q", heads, config.d_head)
         yield _heads(run, "k", kv_heads, config.d_head)
@@ -64,7 +64,7 @@ def _attend(run: Pass, layer: int, *, kv_heads: int, d_value: int, stored_value:
         if heads > 1 and length > 1 and _heads_apart(run):
             yield _heads(run, "mixed, heads apart", heads, d_value)._replace(core=True)
         if banded and config.position.kind != "alibi":
-            yield _core("band", length**2 * run.width, "none")
+            yield _core("band", length * run.keys * run.width, "none")
     else:
         own = run.width if writes_scores(config) else run.wide
         in_place = 1 in (run.batch_size, heads) and own == run.width  # else values are copied side by side
@@ -86,7 +86,7 @@ def _heads_apart(run: Pass) -> bool:
 
 def _torch_scores(run: Pass) -> Iterator[Kept]:
     """Yield what torch's own attention keeps of scores: in float32 at least, the weights and what dropout leaves."""
-    scores = run.batch_size * run.config.n_heads * run.seq_len**2
+    scores = run.batch_size * run.config.n_heads * run.seq_len * run.keys
     yield _core("weights", scores * run.wide)
     if run.config.dropout:
         yield _core("weights mask", scores * run.mask_width(run.wide))
@@ -97,12 +97,12 @@ def _own_scores(run: Pass, *, banded: bool) -> Iterator[Kept]:
     """Yield what soft-capped scores, and those beside a sink, keep: tinylm's model writes each step out."""
     config, length = run.config, run.seq_len
     rows = run.batch_size * config.n_heads * length
-    scores = rows * length
+    scores = rows * run.keys
     fades, sinks = config.position.kind == "alibi", config.attention.sinks
     if config.attention.logit_softcap is not None:
         yield _core("tanh", scores * run.width)
     if not fades and length > 1:
-        yield _core("unseen", length**2, "none")
+        yield _core("unseen", length * run.keys, "none")
     yield _core("weights", (scores + rows if sinks else scores) * run.wide)
     masked = (fades or banded) and not sinks
     if masked:

@@ -42,6 +42,7 @@ class Pass(NamedTuple):
         width: Bytes of an element of weights and activations.
         kernel: How attention is computed.
         device: Whose kernels run.
+        context: Ways that sequences are divided, T being what is here of each.
     """
 
     config: ModelConfig
@@ -50,6 +51,12 @@ class Pass(NamedTuple):
     width: int
     kernel: AttentionKernel
     device: Device
+    context: int = 1
+
+    @property
+    def keys(self) -> int:
+        """Positions that a query may meet: those of the whole sequence, however it is divided."""
+        return self.seq_len * self.context
 
     @property
     def tokens(self) -> int:

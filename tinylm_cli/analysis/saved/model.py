@@ -43,7 +43,7 @@ def position(run: Pass, windows: set[int | None]) -> Iterator[Kept]:
             rotated = length * 2 * rotary_pairs(config)
             yield Kept(f"rotation {window}", "position", rotated * run.width, "none")
         if config.position.kind == "alibi" and run.kernel == "flash":
-            bias = config.n_heads * length**2 * run.width
+            bias = config.n_heads * length * run.keys * run.width
             yield Kept(f"fading {window}", "position", bias, "tensor")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import ceil
 
-from tinylm_cli.config.blocks import MAX_DIM
+from tinylm_cli.config.block import MAX_DIM
 from tinylm_cli.config.rules.rule import Problem, Rule
 
 HEAD = ("d_model", "n_heads", "attention.d_head", "attention.kind", "attention.d_rope")

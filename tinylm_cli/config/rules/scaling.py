@@ -5,21 +5,36 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from tinylm_cli.config.block import MAX_FACTOR
 from tinylm_cli.config.rules.pairs import HEAD, pairs
 from tinylm_cli.config.rules.rule import Problem, Rule
 from tinylm_cli.quantities import counted
 
 
-def _scaling_has_its_length(
-    scaling: str, original_max_len: int | None, scaling_factor: float, max_len: int
+def _scaling_has_its_factor(
+    kind: str, scaling: str, scaling_factor: float | None, original_max_len: int | None, max_len: int
 ) -> Problem | None:
-    if original_max_len is not None or scaling in ("none", "linear"):
+    if kind != "rope" or scaling_factor is not None or scaling in ("none", "longrope"):
+        return None
+    factor = max(max_len / original_max_len, 1.0) if original_max_len is not None else 8.0
+    return Problem(
+        "needs-field",
+        ("position.scaling", "position.scaling_factor"),
+        f"position.scaling {scaling} needs position.scaling_factor, how many times longer it makes sequences",
+        f"write position.scaling_factor: {min(factor, MAX_FACTOR):g}, or position.scaling: none",
+    )
+
+
+def _scaling_has_its_length(
+    kind: str, scaling: str, original_max_len: int | None, scaling_factor: float | None, max_len: int
+) -> Problem | None:
+    if kind != "rope" or original_max_len is not None or scaling in ("none", "linear"):
         return None
     return Problem(
         "needs-field",
         ("position.scaling", "position.original_max_len"),
         f"position.scaling {scaling} needs position.original_max_len, the length it stretches from",
-        f"write position.original_max_len: {max(int(max_len / scaling_factor), 1)},"
+        f"write position.original_max_len: {max(int(max_len / (scaling_factor or 1.0)), 1)},"
         " or as many tokens as it was first trained on",
     )
 
@@ -80,7 +95,12 @@ def _factors_fit(
 
 RULES = (
     Rule(
-        ("position.scaling", "position.original_max_len", "position.scaling_factor", "max_len"), _scaling_has_its_length
+        ("position.kind", "position.scaling", "position.scaling_factor", "position.original_max_len", "max_len"),
+        _scaling_has_its_factor,
+    ),
+    Rule(
+        ("position.kind", "position.scaling", "position.original_max_len", "position.scaling_factor", "max_len"),
+        _scaling_has_its_length,
     ),
     Rule(("position.low_freq_factor", "position.high_freq_factor", "position.scaling"), _wavelengths_are_ordered),
     Rule(("position.beta_slow", "position.beta_fast", "position.scaling"), _turns_are_ordered),

@@ -10,8 +10,8 @@ from typing import Any
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
 from tinylm_cli.interop.names import EXPERT_NAMES, mlp
-from tinylm_cli.interop.parts import mscale, rope
 from tinylm_cli.interop.reader import Reader
+from tinylm_cli.interop.rotation import mscale, rope
 from tinylm_cli.interop.writers import Keys, rope_keys
 
 _LATENT: dict[str, Any] = {**LLAMA_LIKE, "attention.kind": "latent", "position.pairing": "adjacent"}
@@ -117,7 +117,7 @@ def _stretched(config: ModelConfig) -> Keys:
 
     ``mscale`` then says what factor the rotation itself has; one that it cannot say to the bit is written as it is.
     """
-    keys, factor, scale = rope_keys(config), config.position.scaling_factor, config.attention.scale
+    keys, factor, scale = rope_keys(config), config.position.stretch, config.attention.scale
     if scale is None or config.position.scaling != "yarn" or factor <= 1:
         return keys
     per_weight = mscale(factor) - 1.0

@@ -5,16 +5,10 @@ from __future__ import annotations
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import Family, Must, usual
 from tinylm_cli.interop.names import BLOOM_NAMES, Names
-from tinylm_cli.interop.parts import rope
+from tinylm_cli.interop.parts import inner_width
 from tinylm_cli.interop.reader import Reader
+from tinylm_cli.interop.rotation import rope
 from tinylm_cli.interop.writers import Keys, rope_keys
-
-
-def _inner_width(read: Reader) -> None:
-    """``ffn_hidden_size`` is four times the width unless it is given."""
-    given = read.integer("ffn_hidden_size", least=0)
-    key = "ffn_hidden_size" if read.has("ffn_hidden_size") else "hidden_size"
-    read.put("d_ff", 4 * (read.integer("hidden_size") or 1) if given is None else given, key)
 
 
 def _form(read: Reader) -> None:
@@ -80,7 +74,7 @@ FALCON = Family(
         "apply_residual_connection_post_layernorm": Must((False,), "each sum would start from the normed vector"),
     },
     defaults={"new_decoder_architecture": False, "parallel_attn": True, "multi_query": True},
-    compute=(_inner_width, _form, rope()),
+    compute=(inner_width("ffn_hidden_size"), _form, rope()),
     aliases={"n_embed": "hidden_size"},
     names=_names,
     write=(_keys,),

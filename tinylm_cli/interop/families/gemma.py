@@ -5,8 +5,10 @@ from __future__ import annotations
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
 from tinylm_cli.interop.names import LLAMA_NAMES, POST_NORM_NAMES
-from tinylm_cli.interop.parts import activation, alternate, d_head, reject_leftovers, rope, scaling, window_by_layer
+from tinylm_cli.interop.parts import activation, d_head
 from tinylm_cli.interop.reader import Reader
+from tinylm_cli.interop.rotation import reject_leftovers, rope, scaling
+from tinylm_cli.interop.windows import alternate, window_by_layer
 from tinylm_cli.interop.writers import Keys, rope_keys, windows_keys
 
 _GEMMA_LIKE = {**LLAMA_LIKE, "embedding.multiplier": None, "norm.zero_centered": True}

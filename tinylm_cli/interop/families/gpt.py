@@ -7,8 +7,9 @@ import math
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import Family, Must, usual
 from tinylm_cli.interop.names import DENSE, EMBEDDING, QKV, Fused, Lie, Names
-from tinylm_cli.interop.parts import d_head, rope
+from tinylm_cli.interop.parts import d_head, inner_width
 from tinylm_cli.interop.reader import Reader
+from tinylm_cli.interop.rotation import rope
 from tinylm_cli.interop.writers import Keys, scaling_keys
 
 _GPT_NAMES = {
@@ -19,10 +20,7 @@ _GPT_NAMES = {
 }
 
 
-def _inner_width(read: Reader) -> None:
-    """``n_inner`` is four times the width unless it is given."""
-    width, inner = read.integer("n_embd"), read.integer("n_inner", least=0)
-    read.put("d_ff", 4 * (width or 1) if inner is None else inner, "n_inner" if read.has("n_inner") else "n_embd")
+_inner_width = inner_width("n_inner", "n_embd")
 
 
 def _score_scale(read: Reader) -> None:
@@ -48,6 +46,7 @@ _GPT2_NAMES = Names(
     },
     fused=(Fused(QKV, "attn.c_attn", Lie.concatenated_transposed, Lie.concatenated),),
     transposed=True,
+    derived=("attn.bias", "attn.masked_bias"),
 )
 
 
@@ -115,6 +114,7 @@ _GPTJ_NAMES = Names(
         "feed_forward.up_proj": "mlp.fc_in",
         "feed_forward.down_proj": "mlp.fc_out",
     },
+    derived=("attn.bias", "attn.masked_bias", "attn.embed_positions"),
 )
 
 
@@ -167,6 +167,7 @@ _GPT_NEOX_NAMES = Names(
         **DENSE,
     },
     fused=(Fused(QKV, "attention.query_key_value", Lie.by_group, Lie.by_group),),
+    derived=("attention.bias", "attention.masked_bias", "rotary_emb.inv_freq"),
 )
 
 

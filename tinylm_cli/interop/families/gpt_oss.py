@@ -5,7 +5,8 @@ from __future__ import annotations
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
 from tinylm_cli.interop.names import LLAMA_NAMES, Lie
-from tinylm_cli.interop.parts import alternate, rope, window_by_layer
+from tinylm_cli.interop.rotation import rope
+from tinylm_cli.interop.windows import alternate, window_by_layer
 from tinylm_cli.interop.writers import Keys, rope_keys, windows_keys
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
 from tinylm_cli.interop.names import EXPERT_NAMES, LLAMA_NAMES, POST_NORM_NAMES
-from tinylm_cli.interop.parts import rope
+from tinylm_cli.interop.rotation import rope
 from tinylm_cli.interop.writers import rope_keys
 
 _CLIPPED = Must((), "clipping queries, keys and values at a bound has no field")

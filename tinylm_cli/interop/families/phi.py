@@ -5,8 +5,9 @@ from __future__ import annotations
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
 from tinylm_cli.interop.names import LLAMA_NAMES, QKV, Fused, Lie
-from tinylm_cli.interop.parts import rope, window
 from tinylm_cli.interop.reader import Reader
+from tinylm_cli.interop.rotation import rope
+from tinylm_cli.interop.windows import window
 from tinylm_cli.interop.writers import Keys, partial_rope_keys, window_keys
 
 

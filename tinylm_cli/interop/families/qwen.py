@@ -5,8 +5,9 @@ from __future__ import annotations
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
 from tinylm_cli.interop.names import EXPERT_NAMES, LLAMA_NAMES
-from tinylm_cli.interop.parts import rope, window_by_layer
 from tinylm_cli.interop.reader import Reader
+from tinylm_cli.interop.rotation import rope
+from tinylm_cli.interop.windows import window_by_layer
 from tinylm_cli.interop.writers import Keys, layer_types, rope_keys, window_keys, windows_keys
 
 

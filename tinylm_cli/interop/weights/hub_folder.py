@@ -13,7 +13,7 @@ from tinylm_cli.errors import WeightsError
 if TYPE_CHECKING:
     from torch import Tensor
 
-SINGLE = "model.safetensors"
+WEIGHTS_FILE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 MAX_INDEX_BYTES = 64 * 1024**2
 
@@ -74,8 +74,8 @@ class HubFolder:
     def _files(self) -> Iterator[tuple[Path, frozenset[str]]]:
         """Yield each file, and the names that an index says it holds."""
         index = self.folder / INDEX
-        if (self.folder / SINGLE).is_file():
-            yield self.folder / SINGLE, frozenset()
+        if (self.folder / WEIGHTS_FILE).is_file():
+            yield self.folder / WEIGHTS_FILE, frozenset()
         elif index.is_file():
             held: dict[str, set[str]] = {}
             for name, file in _weight_map(index).items():
@@ -87,7 +87,7 @@ class HubFolder:
         else:
             pickled = any(self.folder.glob("*.bin"))
             raise WeightsError(
-                f"{self.folder} holds neither {SINGLE} nor {INDEX}",
+                f"{self.folder} holds neither {WEIGHTS_FILE} nor {INDEX}",
                 help="pickled weights are not read: convert them to safetensors" if pickled else "name a model folder",
             )
 

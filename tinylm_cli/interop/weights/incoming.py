@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -15,19 +14,13 @@ from torch import Tensor
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
 from tinylm_cli.interop.families import BY_TYPE
-from tinylm_cli.interop.names import Names
+from tinylm_cli.interop.names import Names, under
 from tinylm_cli.interop.weights.hub_folder import HubFolder
 from tinylm_cli.interop.weights.pairs import Pair, pairs
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.state import own_dtypes, stored_tensors
 from tinylm_cli.model.tensor_file import DTYPES, Planned
 from tinylm_cli.model.weights import save_tensors
-
-DERIVED = re.compile(r"(^|\.)(rotary_emb\.inv_freq|attn\.(masked_)?bias|attention\.(masked_)?bias|embed_positions)$")
-"""Buffers that some files hold and every library works out again: causal masks and rotary frequencies."""
-
-HEADS = ("lm_head.weight", "embed_out.weight", "language_model.lm_head.weight")
-"""What a head is called where a file holds it again beside the table that it is tied to."""
 
 MAX_PROBLEMS = 5
 
@@ -56,6 +49,22 @@ class Converted(NamedTuple):
     left_out: tuple[str, ...]
 
 
+class _Fitting(NamedTuple):
+    """How the tensors of a folder are those of a model.
+
+    Attributes:
+        shapes: The model's, by name.
+        pairs: Which stored tensor holds which of them, under the names that the folder has.
+        own: Types of those that do not follow the model's.
+        left_out: Names of stored tensors of other parts.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    pairs: list[Pair]
+    own: Mapping[str, torch.dtype]
+    left_out: tuple[str, ...]
+
+
 def import_weights(config: ModelConfig, family: str, folder: Path, target: Path, *, config_text: str) -> Converted:
     """Convert the weights in ``folder`` and save them with their config, as ``tinylm build --save`` does.
 
@@ -73,24 +82,39 @@ def import_weights(config: ModelConfig, family: str, folder: Path, target: Path,
         OutputError: If the target exists or cannot be written.
     """
     stored = HubFolder(folder)
+    fits = _fitting(config, family, stored)
+    dtype = _dtype(fits.pairs, stored, fits.own)
+    sources: dict[str, list[Source]] = {}
+    for pair in fits.pairs:
+        for position, slot in enumerate(pair.ours):
+            sources.setdefault(slot.name, []).append(Source(pair, position))
+    planned = [
+        Planned(name, shape, fits.own.get(name, dtype), partial(_made, sources[name], stored, config))
+        for name, shape in fits.shapes.items()
+    ]
+    save_tensors(planned, target, config_text=config_text)
+    return Converted(len(planned), fits.left_out)
+
+
+def require_weights(config: ModelConfig, family: str, folder: Path) -> None:
+    """Refuse a folder that does not hold the weights of a model; arguments are those of :func:`import_weights`.
+
+    Raises:
+        WeightsError: If a name, a shape or a type is not the model's.
+    """
+    _fitting(config, family, HubFolder(folder))
+
+
+def _fitting(config: ModelConfig, family: str, stored: HubFolder) -> _Fitting:
+    """Match a folder with a model, by names, shapes and types alone."""
     model = TinyTransformerLM.from_config(config, device="meta")
     shapes = {name: tuple(tensor.shape) for name, tensor in stored_tensors(model).items()}
     names = BY_TYPE[family].names_for(config)
     found = _renamed(list(pairs(config, names, shapes)), names, stored)
     own = own_dtypes(model)
     left_out = tuple(name for name in stored.tensors if names.skipped and name.startswith(names.skipped))
-    _check(found, stored, own, left_out, config=config)
-    dtype = _dtype(found, stored, own)
-    sources: dict[str, list[Source]] = {}
-    for pair in found:
-        for position, slot in enumerate(pair.ours):
-            sources.setdefault(slot.name, []).append(Source(pair, position))
-    planned = [
-        Planned(name, shape, own.get(name, dtype), partial(_made, sources[name], stored, config))
-        for name, shape in shapes.items()
-    ]
-    save_tensors(planned, target, config_text=config_text)
-    return Converted(len(planned), left_out)
+    _check(found, stored, own, left_out, names=names, tied=config.tie_weights)
+    return _Fitting(shapes, found, own, left_out)
 
 
 def _made(sources: list[Source], stored: HubFolder, config: ModelConfig) -> Tensor:
@@ -112,7 +136,7 @@ def _renamed(expected: list[Pair], names: Names, stored: HubFolder) -> list[Pair
     leave it out.
     """
     for root in names.roots:
-        renamed = [pair._replace(stored=_beginning(pair.stored, root)) for pair in expected]
+        renamed = [pair._replace(stored=under(root, pair.stored)) for pair in expected]
         if renamed[0].stored in stored.tensors:
             return renamed
     first = expected[0].stored.partition(".")[0] + "."
@@ -121,20 +145,17 @@ def _renamed(expected: list[Pair], names: Names, stored: HubFolder) -> list[Pair
     return [pair._replace(stored=pair.stored.removeprefix(first)) for pair in expected]
 
 
-def _beginning(name: str, root: Mapping[str, str]) -> str:
-    return next((theirs + name.removeprefix(ours) for ours, theirs in root.items() if name.startswith(ours)), name)
-
-
 def _check(
     expected: list[Pair],
     stored: HubFolder,
     own: Mapping[str, torch.dtype],
     left_out: Sequence[str],
     *,
-    config: ModelConfig,
+    names: Names,
+    tied: bool,
 ) -> None:
     """Refuse a folder whose tensors are not those expected, before any is read."""
-    problems = list(_problems(expected, stored, own, left_out, config))
+    problems = list(_problems(expected, stored, own, left_out, names=names, tied=tied))
     if problems:
         rest = len(problems) - MAX_PROBLEMS
         listed = "; ".join(problems[:MAX_PROBLEMS]) + (f"; and {rest} more" if rest > 0 else "")
@@ -148,7 +169,9 @@ def _problems(
     stored: HubFolder,
     own: Mapping[str, torch.dtype],
     left_out: Sequence[str],
-    config: ModelConfig,
+    *,
+    names: Names,
+    tied: bool,
 ) -> Iterator[str]:
     for pair in expected:
         tensor = stored.tensors.get(pair.stored)
@@ -162,9 +185,9 @@ def _problems(
             yield f"{pair.stored} is F64, and what a router adds to its scores is kept in F32"
     known = {pair.stored for pair in expected} | set(left_out)
     for name in stored.tensors:
-        if name in known or DERIVED.search(name):
+        if name in known or names.is_derived(name):
             continue
-        if config.tie_weights and name in HEADS:
+        if tied and name in names.heads:
             yield from _other_head(name, expected[0].stored, stored)
             continue
         yield f"{name} is unexpected"

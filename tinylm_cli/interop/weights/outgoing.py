@@ -13,7 +13,9 @@ from torch import Tensor
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import OutputError
 from tinylm_cli.interop.choice import Choice
+from tinylm_cli.interop.document import CONFIG_FILE
 from tinylm_cli.interop.families import BY_TYPE
+from tinylm_cli.interop.weights.hub_folder import WEIGHTS_FILE
 from tinylm_cli.interop.weights.pairs import Pair, Slot, pairs
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.folder import write_folder
@@ -30,8 +32,6 @@ MARK = {"_exported_by": "tinylm"}
 Make = Callable[[], Tensor]
 """Gives the values of a tensor when their turn has come."""
 
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
 FILES = (CONFIG_FILE, WEIGHTS_FILE)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tinylm_cli.config.amounts import UNITS, stated
-from tinylm_cli.config.dump import scalar
+from tinylm_cli.config.dump import short_scalar
 from tinylm_cli.config.fields import fields
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table, View
@@ -20,9 +20,6 @@ _WORDS: dict[Unit, tuple[Callable[[int], Quantity], Callable[[int], Quantity]]] 
     "flops": (flops, signed_flops),
 }
 """How a figure and how a change of it is written, by what it counts."""
-
-_MOST_LISTED = 4
-"""A list of more numbers than this is shown by their count."""
 
 
 def compare_view(report: CompareReport) -> View:
@@ -64,10 +61,8 @@ def _short(values: tuple[Any, ...]) -> tuple[Any, ...]:
 def _value(field: str, value: Any) -> Cell:
     if value is None:
         return Cell("—", "muted")
-    if isinstance(value, list) and len(value) > _MOST_LISTED:
-        return Cell(f"{len(value)} numbers")
     kind = fields()[field].kind
-    return Cell(stated(value, kind) if kind in UNITS else scalar(value))
+    return Cell(stated(value, kind) if kind in UNITS else short_scalar(value))
 
 
 def _figures(report: CompareReport) -> Table:

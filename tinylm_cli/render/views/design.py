@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tinylm_cli.quantities import binary_bytes, counted
+from tinylm_cli.config.amounts import scientific
+from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table, View
-from tinylm_cli.render.units import compact, flops, integer, signed_percent, stated_count
-from tinylm_cli.reports.design import Aim, Axis, Design, DesignReport, Obstacle, Sizes
+from tinylm_cli.render.units import compact, flops, integer, signed_percent, stated_count, three_digits
+from tinylm_cli.reports.design import Aim, Axis, ComputeBudget, Design, DesignReport, Obstacle, Sizes
 from tinylm_cli.reports.figures import Unit
 
 LIMITS = {
@@ -16,6 +17,9 @@ LIMITS = {
     "forward_flops_per_token": "a token",
     "kv_cache_bytes": "of keys and values",
     "weights_bytes": "of weights",
+    "train_bytes_per_gpu": "to train",
+    "serve_bytes": "to serve",
+    "decode_tokens_per_second": "decoded",
 }
 """What is said of a figure after its value."""
 
@@ -25,28 +29,29 @@ def design_view(report: DesignReport) -> View:
     return (
         Heading(f"{report.family}: {aims_words(report)}", _counts(report)),
         *_found(report),
-        Note(_assumed(report), "muted"),
+        *(Note(words, "muted") for words in _assumed(report)),
         _grid(report.axes),
     )
 
 
 def aims_words(report: DesignReport) -> str:
     """Return what was asked for, and what followed from it."""
-    return ", ".join(_aim_words(aim) for aim in report.aims)
+    return ", ".join(_aim_words(aim, report) for aim in report.aims)
 
 
-def obstacle_sentence(obstacle: Obstacle) -> str:
+def obstacle_sentence(obstacle: Obstacle, report: DesignReport) -> str:
     """Return what is in the way of a design, and what comes nearest."""
-    aim, nearest = obstacle.aim, quantity(obstacle.nearest, obstacle.aim.unit)
+    aim, nearest = obstacle.aim, _quantity(obstacle.nearest, obstacle.aim)
     model = f"a model of {_shape(obstacle.sizes)} with {nearest}"
-    what = LIMITS[aim.figure]
+    what, asked = LIMITS[aim.figure], _aim_words(aim, report)
+    best = "least" if aim.most is not None else "most"
     if aim.tolerance is None and obstacle.alone:
-        return f"Nothing in the grid keeps to {_aim_words(aim)}: the least is {model}."
+        return f"Nothing in the grid keeps to {asked}: the {best} is {model}."
     if aim.tolerance is None:
-        return f"In the way is {_aim_words(aim)}: with all that is wanted, the least is {model}."
+        return f"In the way is {asked}: with all that is wanted, the {best} is {model}."
     if obstacle.alone:
-        return f"Nothing in the grid has {_aim_words(aim)}: nearest is {model}."
-    return f"Within the limits, nearest to {stated_count(aim.wanted)} {what} is {model}."
+        return f"Nothing in the grid has {asked}: nearest is {model}."
+    return f"Within the limits, nearest to {stated_count(int(aim.wanted))} {what} is {model}."
 
 
 def quantity(value: int, unit: Unit) -> str:
@@ -54,14 +59,24 @@ def quantity(value: int, unit: Unit) -> str:
     return {"params": integer, "bytes": binary_bytes, "flops": flops}[unit](value)
 
 
-def _aim_words(aim: Aim) -> str:
+def _quantity(value: float, aim: Aim) -> str:
+    if aim.unit == "tokens_per_second":
+        return f"{three_digits(value)} tokens/s"
+    return quantity(int(value), aim.unit)
+
+
+def _aim_words(aim: Aim, report: DesignReport) -> str:
     what = LIMITS[aim.figure]
     if aim.tolerance is None:
-        limit = stated_count(aim.wanted) if aim.unit == "params" else quantity(aim.wanted, aim.unit)
-        return f"at most {limit} {what}"
-    if not aim.chosen:
-        return f"within {aim.tolerance * 100:g}% of the most there is room for, {compact(aim.wanted)}"
-    return f"{stated_count(aim.wanted)} {what} ± {aim.tolerance * 100:g}%"
+        limit = stated_count(int(aim.wanted)) if aim.unit == "params" else _quantity(aim.wanted, aim)
+        where = f" on {report.accelerator}" if aim.origin == "gpu" else ""
+        return f"at {'least' if aim.most is None else 'most'} {limit} {what}{where}"
+    share = f"{aim.tolerance * 100:g}%"
+    if aim.origin == "room":
+        return f"within {share} of the most there is room for, {compact(int(aim.wanted))}"
+    if aim.origin == "compute":
+        return f"{compact(int(aim.wanted))} {what} ± {share}"
+    return f"{stated_count(int(aim.wanted))} {what} ± {share}"
 
 
 def _counts(report: DesignReport) -> str:
@@ -69,18 +84,25 @@ def _counts(report: DesignReport) -> str:
 
 
 def _found(report: DesignReport) -> Iterator[Block]:
+    if report.compute is not None:
+        yield Note(_spent(report.compute, report.aims))
     if not report.designs:
         yield Note(f"Nothing in the grid of {report.family} meets all of this.", "bad")
-        yield from (Note(obstacle_sentence(each), "warn") for each in report.obstacles)
+        yield from (Note(obstacle_sentence(each, report), "warn") for each in report.obstacles)
         return
     columns = (
         Column("#", right=True),
         Column("d_model × layers"),
-        Column("heads", right=True, keep=4),
-        Column("d_ff", right=True, keep=6),
+        Column("heads", right=True, keep=9),
+        Column("d_ff", right=True, keep=9),
         Column("parameters", right=True),
-        Column("differs", right=True, keep=5),
+        Column("differs", right=True, keep=6),
         Column("active", right=True, keep=3),
+        Column("tokens", right=True, keep=7),
+        Column("to train", right=True, keep=8),
+        Column("to serve", right=True, keep=8),
+        Column("decodes", right=True, keep=7),
+        Column("trains on", right=True, keep=5),
         Column("FLOPs a token", right=True, keep=4),
         Column("KV cache", right=True, keep=4),
         Column("read a token", right=True, keep=2),
@@ -91,9 +113,10 @@ def _found(report: DesignReport) -> Iterator[Block]:
         "First what is nearest in whole percents; then sizes that hardware likes; then the proportions of the family.",
         "muted",
     )
+    speed = "reading" if report.accelerator is None else "time to decode"
     yield Note(
         f"On the front, marked ✓ and listed by --front: {integer(report.front)} that no other beats in parameters,"
-        " computing, cache and reading. None of these says how well a model learns.",
+        f" computing, cache and {speed}. None of these says how well a model learns.",
         "muted",
     )
 
@@ -102,7 +125,12 @@ def _row(design: Design, report: DesignReport) -> Row:
     sizes, figures = design.sizes, design.figures
     total, active = figures["total_params"], figures["active_params"]
     grouped = f"/{sizes.n_kv_heads}" if sizes.n_kv_heads != sizes.n_heads else ""
-    differs = any(aim.chosen and aim.tolerance is not None for aim in report.aims)
+    differs = any(aim.origin in ("asked", "compute") and aim.tolerance is not None for aim in report.aims)
+    limited = {aim.figure for aim in report.aims}
+
+    def memory(figure: str) -> str:
+        return binary_bytes(figures[figure]) if figure in limited else ""
+
     return (
         Cell(str(design.rank), "muted"),
         Cell(f"{sizes.d_model} × {sizes.n_layers}", "name"),
@@ -111,19 +139,62 @@ def _row(design: Design, report: DesignReport) -> Row:
         Cell(integer(total), "strong"),
         signed_percent(design.error) if differs else "",
         compact(active) if active != total else "",
+        "" if design.budget_tokens is None else compact(design.budget_tokens),
+        memory("train_bytes_per_gpu"),
+        memory("serve_bytes"),
+        _speed(design.decode_tokens_per_second),
+        _speed(design.train_tokens_per_second),
         flops(figures["forward_flops_per_token"]),
         binary_bytes(figures["kv_cache_bytes"]),
-        binary_bytes(figures["decode_read_bytes_per_token"]),
+        binary_bytes(figures["decode_read_bytes_per_token"]) if report.accelerator is None else "",
         Cell("✓", "good") if design.on_front else "",
     )
 
 
-def _assumed(report: DesignReport) -> str:
-    head = "a tied head" if report.tie_weights else "a head of its own"
+def _speed(tokens_per_second: float | None) -> str:
+    if tokens_per_second is None:
+        return ""
+    return Quantity(f"{three_digits(tokens_per_second)}/s", tokens_per_second)
+
+
+def _spent(compute: ComputeBudget, aims: tuple[Aim, ...]) -> str:
+    """Return what compute makes of the size of a model, and by which rule."""
+    size = next(f"{compact(compute.params)} {LIMITS[aim.figure]}" for aim in aims if aim.origin == "compute")
+    amount = f"{scientific(compute.compute_flops)} FLOPs, 6 for each parameter and token,"
+    ratio = f"{three_digits(compute.tokens_per_param)} a parameter"
+    if compute.budget_tokens is None:
+        return (
+            f"{amount} are spent best on {size} and {compact(compute.tokens)} tokens, {ratio}"
+            " (Hoffmann et al. 2022, approaches 1 and 2)."
+        )
     return (
-        f"{report.title}; {counted(report.vocab_size, 'token')}, max_len {integer(report.max_len)}, {head}."
-        f" Figures are for a sequence of {counted(report.seq_len, 'token')} in {report.dtype}."
+        f"{amount} train {size} on the {compact(compute.tokens)} tokens asked for: {ratio}, where 20 is"
+        " compute-optimal (Hoffmann et al. 2022)."
     )
+
+
+def _assumed(report: DesignReport) -> Iterator[str]:
+    """Yield what all that is shown takes for granted."""
+    head = "a tied head" if report.tie_weights else "a head of its own"
+    yield (
+        f"{report.title}; {counted(report.vocab_size, 'token')}, max_len {integer(report.max_len)}, {head}."
+        f" Figures are for {_sequences(report)} in {report.dtype}."
+    )
+    if any(aim.figure == "train_bytes_per_gpu" for aim in report.aims):
+        again = {"none": "nothing", "selective": "attention", "full": "every layer"}[report.recompute]
+        yield f"Training is by {report.optimizer}, and computes {again} again."
+    if report.accelerator is not None and report.utilisation is not None:
+        yield (
+            f"Speeds are in tokens: decoding is bound by what {report.accelerator} can do at most; training takes"
+            f" {report.utilisation * 100:g}% of its peak."
+        )
+
+
+def _sequences(report: DesignReport) -> str:
+    tokens = counted(report.seq_len, "token")
+    if report.batch_size == 1:
+        return f"a sequence of {tokens}"
+    return f"{counted(report.batch_size, 'sequence')} of {tokens}"
 
 
 def _grid(axes: tuple[Axis, ...]) -> Table:

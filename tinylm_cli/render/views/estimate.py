@@ -5,6 +5,7 @@ from __future__ import annotations
 from tinylm_cli.quantities import counted
 from tinylm_cli.render.blocks import Heading, View
 from tinylm_cli.render.units import compact
+from tinylm_cli.render.views.fit import fit_blocks
 from tinylm_cli.render.views.flops import flops_blocks
 from tinylm_cli.render.views.memory import activations_blocks, inference_memory_blocks, training_memory_blocks
 from tinylm_cli.render.views.plan import plan_blocks, ranking_blocks
@@ -21,14 +22,20 @@ def estimate_view(report: EstimateReport, by: str) -> View:
         *flops_blocks(report.flops, by),
         *training_memory_blocks(report.training, report.capacity_bytes, report.accelerator),
     ]
+    if report.plan is None:
+        blocks += fit_blocks(report.training_fit, report.accelerator)
     if by == "layer":
         blocks += activations_blocks(report.training.activations)
     if report.plan is not None:
         blocks += [*ranking_blocks(report.alternatives)] if report.alternatives else []
         blocks += plan_blocks(report.plan, report.accelerator)
+        searched = None if report.alternatives else report.layouts_tried
+        blocks += fit_blocks(report.training_fit, report.accelerator, searched)
     blocks += inference_memory_blocks(report.inference, report.capacity_bytes, report.accelerator)
+    blocks += fit_blocks(report.inference_fit, report.accelerator)
     if report.training_time is not None:
-        blocks += training_time_blocks(report.training_time)
+        efficiency = report.plan.kernel_efficiency if report.plan is not None else None
+        blocks += training_time_blocks(report.training_time, efficiency)
     blocks += compute_optimum_blocks(report.optimum)
     if report.serving_time is not None:
         blocks += serving_time_blocks(report.serving_time)

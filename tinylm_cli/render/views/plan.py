@@ -8,30 +8,29 @@ from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table
 from tinylm_cli.render.units import compact, duration, integer, percent, three_digits
 from tinylm_cli.render.views.memory import memory_stack
-from tinylm_cli.reports.plan import Layout, Plan
+from tinylm_cli.reports.plan import WORDS, Layout, Plan
 
 MOST_RANKED = 10
 
-_PESSIMISTIC = "Times take arithmetic at the stated share of the peak, then traffic, then waiting: nothing overlaps."
+UNEVEN = 1.1
+"""A stage that computes as many times the mean is worth a word."""
 
-_WORDS = {"data": "dp", "tensor": "tp", "pipeline": "pp", "context": "cp", "expert": "ep"}
+_WORDS = {field: WORDS[field] for field in ("data", "tensor", "pipeline", "context", "expert")}
 
 
 def plan_blocks(plan: Plan, accelerator: str | None) -> tuple[Block, ...]:
-    """Return how work is divided, what the fullest GPU holds, what it sends, and whether it fits."""
+    """Return how work is divided, what the fullest GPU holds, what it sends, and how it does where it fits."""
     fullest = plan.fullest
     gpus = f"{integer(plan.gpus)} × {accelerator}" if accelerator else counted(plan.gpus, "GPU")
     blocks: list[Block] = [
-        Heading(f"Plan for {gpus}", f"{layout_words(plan.layout)}; {counted(plan.tokens_per_step, 'token')} a step"),
+        Heading(f"Plan for {gpus}", f"{layout_words(plan.layout)}; {_step_words(plan)}"),
         memory_stack("memory of each GPU", fullest.parts, fullest.total_bytes, plan.capacity_bytes, accelerator),
     ]
     if plan.layout.pipeline > 1:
-        under_way = f"{fullest.in_flight} micro-batch{'' if fullest.in_flight == 1 else 'es'}"
-        stage = f"Stage {fullest.stage} of 0..{plan.layout.pipeline - 1} holds most, {under_way} at once"
-        blocks.append(Note(f"{stage}; stages wait {percent(plan.bubble)} of a step.", "muted"))
+        blocks += _stages(plan)
     if plan.traffic:
         blocks.append(_traffic(plan))
-    blocks += _verdict(plan, accelerator)
+    blocks += _verdict(plan)
     return tuple(blocks)
 
 
@@ -44,14 +43,34 @@ def ranking_blocks(plans: Sequence[Plan]) -> tuple[Block, ...]:
         Column("zero", right=True),
         Column("memory", right=True, key="memory_bytes"),
         Column("tokens/s", right=True, key="tokens_per_second"),
+        Column("MFU", right=True, keep=4, key="utilisation"),
         Column("waiting", right=True, keep=3, key="bubble"),
         Column("sent a step", right=True, keep=2, key="sent_bytes"),
     )
     rows = tuple(_ranked(rank, each) for rank, each in enumerate(shown, 1))
     more = len(plans) - len(shown)
     found = f"{counted(len(plans), 'layout')} fit{'s' if len(plans) == 1 else ''}, the quickest first"
+    found += f"; each reads {_step_words(plans[0])}"
     notes = [Note(f"{integer(more)} more fit.", "muted")] if more else []
     return (Heading("Layouts", found), Table(columns, rows), *notes)
+
+
+def _step_words(plan: Plan) -> str:
+    sequences = plan.tokens_per_step // plan.seq_len
+    return f"{counted(sequences, 'sequence')} a step, {integer(plan.tokens_per_step)} tokens"
+
+
+def _stages(plan: Plan) -> list[Block]:
+    """Return which stage holds most and which computes most, and what of a step is spent waiting."""
+    fullest, last = plan.fullest, plan.layout.pipeline - 1
+    under_way = f"{fullest.in_flight:.3g} micro-batch{'' if fullest.in_flight == 1 else 'es'}"
+    words = f"Stage {fullest.stage} of 0..{last} holds most, {under_way} at once; stages wait {percent(plan.bubble)}"
+    notes: list[Block] = [Note(f"{words} of a step.", "muted")]
+    if plan.imbalance >= UNEVEN:
+        slowest = f"Stage {plan.slowest_stage} of 0..{last} computes {plan.imbalance:.2f} times the mean"
+        why = ", the head being there: fewer stages feel it less." if plan.slowest_stage == last else "."
+        notes.append(Note(f"{slowest}, and all others wait for it{why}", "warn"))
+    return notes
 
 
 def layout_words(layout: Layout) -> str:
@@ -61,36 +80,45 @@ def layout_words(layout: Layout) -> str:
     more = [f"ep {layout.expert}"] if layout.expert > 1 else []
     more += [f"ZeRO {layout.zero}"] if layout.zero else []
     if layout.micro_batches > 1:
-        more.append(f"{layout.micro_batches} micro-batches" + (f" ({layout.schedule})" if layout.pipeline > 1 else ""))
+        order = f"{layout.schedule}, {layout.virtual} chunks" if layout.virtual > 1 else layout.schedule
+        more.append(f"{integer(layout.micro_batches)} micro-batches" + (f" ({order})" if layout.pipeline > 1 else ""))
     return ", ".join([" × ".join(used), *more])
 
 
 def _traffic(plan: Plan) -> Table:
     rows: tuple[Row, ...] = tuple(
-        (Cell(each.name, "name"), binary_bytes(each.sent_bytes), integer(each.reach), Cell(each.what, "muted"))
+        (
+            Cell(each.name, "name"),
+            binary_bytes(each.sent_bytes),
+            "" if each.seconds is None else duration(each.seconds),
+            integer(each.members),
+            Cell(each.what, "muted"),
+        )
         for each in plan.traffic
     )
     columns = (
         Column("each GPU sends", key="parallelism"),
         Column("in a step", right=True, key="sent_bytes"),
-        Column("among", right=True, keep=3, key="reach"),
+        Column("takes", right=True, key="seconds"),
+        Column("among", right=True, keep=3, key="members"),
         Column("", wrap=True, key="what"),
     )
     return Table(columns, rows)
 
 
-def _verdict(plan: Plan, accelerator: str | None) -> list[Block]:
-    if plan.fits is None or plan.capacity_bytes is None or plan.step_seconds is None:
+def _verdict(plan: Plan) -> list[Block]:
+    if not plan.fits or plan.capacity_bytes is None or plan.step_seconds is None:
         return []
-    if plan.fits:
-        spare = binary_bytes(plan.capacity_bytes - plan.fullest.total_bytes)
-        speed = three_digits(plan.tokens_per_step / plan.step_seconds)
-        fits = f"It fits, with {spare} to spare: {duration(plan.step_seconds)} a step, {speed} tokens/s."
-        return [Note(fits, "good"), Note(_PESSIMISTIC, "muted")]
-    over = binary_bytes(plan.fullest.total_bytes - plan.capacity_bytes)
-    what = f"It does not fit in {accelerator}: {over} too much."
-    would = f" What would: {'; or '.join(plan.remedies)}." if plan.remedies else " No single change makes it fit."
-    return [Note(what + would, "bad")]
+    assert plan.utilisation is not None
+    assert plan.kernel_efficiency is not None
+    spare = binary_bytes(plan.capacity_bytes - plan.fullest.total_bytes)
+    speed = three_digits(plan.tokens_per_step / plan.step_seconds)
+    pace = f"{duration(plan.step_seconds)} a step, {speed} tokens/s, {percent(plan.utilisation)} of the peak (MFU)"
+    how = f"Times take kernels at {percent(plan.kernel_efficiency, 0)} of the peak, then traffic, then waiting:"
+    return [
+        Note(f"It fits, with {spare} to spare: {pace}.", "good"),
+        Note(f"{how} nothing overlaps.", "muted"),
+    ]
 
 
 def _ranked(rank: int, plan: Plan) -> Row:
@@ -102,6 +130,7 @@ def _ranked(rank: int, plan: Plan) -> Row:
         integer(plan.layout.zero),
         binary_bytes(plan.fullest.total_bytes),
         Quantity(compact(round(speed)), speed),
+        percent(plan.utilisation or 0.0),
         percent(plan.bubble) if plan.bubble else Quantity("", 0.0),
         binary_bytes(sum(each.sent_bytes for each in plan.traffic)),
     )

@@ -7,9 +7,16 @@ from tinylm_cli.render.blocks import Block, Cell, Column, Note, Row, Table
 from tinylm_cli.render.units import compact, dollars, duration, flops, integer, prefixed, three_digits
 from tinylm_cli.reports.time import ComputeOptimum, PassTime, ServingTime, TrainingTime
 
+_ASSUMED = "The share of the peak is an assumption: large runs report 38 to 46%."
 
-def training_time_blocks(time: TrainingTime) -> tuple[Block, ...]:
-    """Return the time and the cost of a budget of tokens."""
+
+def training_time_blocks(time: TrainingTime, kernel_efficiency: float | None = None) -> tuple[Block, ...]:
+    """Return the time and the cost of a budget of tokens.
+
+    Args:
+        time: What is shown.
+        kernel_efficiency: What the plan whose speed it is takes kernels to reach; None where no plan made it.
+    """
     peak = prefixed(time.peak_flops_per_second, "FLOP/s")
     share = f"{time.utilisation * 100:.3g}%"
     rows: list[Row] = [
@@ -26,7 +33,12 @@ def training_time_blocks(time: TrainingTime) -> tuple[Block, ...]:
         Column("", keep=3),
     )
     table = Table(columns, tuple((Cell(str(name), "name"), value, _muted(how)) for name, value, how in rows))
-    return (table, Note("The share of the peak is an assumption: large runs report 38 to 46%.", "muted"))
+    if kernel_efficiency is None:
+        return (table, Note(_ASSUMED, "muted"))
+    why = (
+        f"The speed is the plan's: {kernel_efficiency * 100:.3g}% of the peak while a GPU computes, an assumption, and"
+    )
+    return (table, Note(f"{why} {share} of it (MFU) with traffic, waiting and what is computed again.", "muted"))
 
 
 def compute_optimum_blocks(optimum: ComputeOptimum) -> tuple[Block, ...]:

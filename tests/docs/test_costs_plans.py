@@ -1,0 +1,160 @@
+"""The published runs that docs/costs.md holds plans against are what plans say of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from tinylm_cli.analysis.parallel.job import KERNEL_EFFICIENCY, Job, Machine
+from tinylm_cli.analysis.parallel.plan import plan
+from tinylm_cli.analysis.roofline import peak_flops
+from tinylm_cli.config.hardware import load_hardware
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.load import load_config
+from tinylm_cli.render.views.plan import layout_words
+from tinylm_cli.reports.memory import Recompute
+from tinylm_cli.reports.plan import Layout, Plan
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "costs.md"
+
+Measure = Literal["MFU", "s a step", "tokens/s a GPU"]
+
+
+class Run(NamedTuple):
+    """A run whose speed is published.
+
+    Attributes:
+        name: What was trained.
+        gpu: On what.
+        job: How a micro-batch goes.
+        layout: How it was divided.
+        published: Its speed.
+        measure: What that is.
+    """
+
+    name: str
+    gpu: str
+    job: Job
+    layout: Layout
+    published: float
+    measure: Measure
+
+    def at(self, kernel_efficiency: float) -> Plan:
+        gpu = load_hardware(self.gpu)
+        links = (gpu.link_bytes_per_second, gpu.one_peer_bytes_per_second, gpu.network_bytes_per_second)
+        peak = peak_flops(gpu, "bfloat16")
+        return plan(self.job, self.layout, Machine(gpu.capacity_bytes, peak, kernel_efficiency, *links, 8))
+
+    def speed(self, found: Plan) -> float:
+        """Return the plan's speed in the measure that is published."""
+        assert found.step_seconds is not None
+        assert found.utilisation is not None
+        if self.measure == "s a step":
+            return found.step_seconds
+        if self.measure == "MFU":
+            return found.utilisation
+        return found.tokens_per_step / found.step_seconds / found.gpus
+
+    @property
+    def off(self) -> float:
+        """By how much the plan is quicker than the run was."""
+        times = self.speed(self.at(KERNEL_EFFICIENCY)) / self.published
+        return (1 / times if self.measure == "s a step" else times) - 1
+
+    @property
+    def needed_efficiency(self) -> float:
+        """The kernel efficiency with which the plan is as quick as the run: a step is arithmetic by it, and a rest."""
+        one, half = (self.at(share).step_seconds for share in (1.0, 0.5))
+        assert one is not None
+        assert half is not None
+        arithmetic, now = half - one, self.at(KERNEL_EFFICIENCY).step_seconds
+        assert now is not None
+        return arithmetic / (now * (1 + self.off) - (one - arithmetic))
+
+
+def llama(*overrides: str) -> ModelConfig:
+    return load_config("llama-3-8b", overrides).config
+
+
+def gpt(layers: int, width: int, heads: int, batch_size: int = 1, recompute: Recompute = "selective") -> Job:
+    """Return a GPT of Korthikanti et al. 2022, table 3."""
+    sizes = [f"n_layers={layers}", f"d_model={width}", f"n_heads={heads}", f"d_ff={4 * width}"]
+    config = load_config("gpt2", [*sizes, "vocab_size=51200", "max_len=2048"]).config
+    return Job(config, batch_size, 2048, recompute=recompute, kernel="math")
+
+
+LARGEST = llama(
+    "n_layers=126", "d_model=16384", "n_heads=128", "attention.n_kv_heads=8", "d_ff=53248", "max_len=131072"
+)
+RUNS = (
+    Run("Llama 3 405B", "h100-sxm", Job(LARGEST, 1, 8192), Layout(64, 8, 16, 1, 1, 1, 32, virtual=8), 0.43, "MFU"),
+    Run("Llama 3 405B", "h100-sxm", Job(LARGEST, 1, 8192), Layout(128, 8, 16, 1, 1, 1, 16, virtual=8), 0.41, "MFU"),
+    Run("Llama 3 405B", "h100-sxm", Job(LARGEST, 1, 131072), Layout(8, 8, 16, 16, 1, 1, 16, virtual=8), 0.38, "MFU"),
+    Run("Llama 3 8B", "a100-80gb", Job(llama(), 1, 8192, recompute="selective"), Layout(64, zero=3), 2973,
+        "tokens/s a GPU"),
+    Run("GPT 22B", "a100-80gb", gpt(48, 6144, 64, 4), Layout(1, 8), 1.10, "s a step"),
+    Run("GPT 175B", "a100-80gb", gpt(96, 12288, 96), Layout(1, 8, 8, micro_batches=64, virtual=3), 13.75, "s a step"),
+    Run("GPT 530B", "a100-80gb", gpt(105, 20480, 128), Layout(1, 8, 35, micro_batches=280, virtual=3), 37.83,
+        "s a step"),
+    Run("GPT 1T", "a100-80gb", gpt(128, 25600, 160), Layout(1, 8, 64, micro_batches=512), 71.49, "s a step"),
+)  # fmt: skip
+
+
+def test_plans_beside_published_runs(golden: Callable[[Path, str], None]) -> None:
+    head = (
+        f"| run | GPUs | layout | published | at {KERNEL_EFFICIENCY:.0%} | quicker by | would take |",
+        "| --- | ---: | --- | ---: | ---: | ---: | ---: |",
+    )
+    table = "\n".join([*head, *map(_line, RUNS)]) + "\n"
+    page = PAGE.read_text(encoding="utf-8")
+    example = re.compile(r"(?<=<!-- published -->\n\n).*?(?=\n\n)", re.DOTALL)
+    assert len(example.findall(page)) == 1
+    golden(PAGE, example.sub(lambda _: table.rstrip("\n"), page))
+
+
+def test_the_default_is_what_the_largest_published_runs_take() -> None:
+    needed = [run.needed_efficiency for run in RUNS]
+    largest = [run.needed_efficiency for run in RUNS if run.job.config is LARGEST]
+    assert abs(sum(largest) / len(largest) - KERNEL_EFFICIENCY) < 0.02
+    assert f"{min(needed):.0%} to {max(needed):.0%}" in _words()
+    for run in RUNS:
+        assert abs(run.speed(run.at(run.needed_efficiency)) / run.published - 1) < 1e-6
+
+
+def test_replicas_over_more_nodes_lose_as_little_as_was_measured() -> None:
+    """torchtitan, Llama 3.1 8B with FSDP, two sequences a GPU: 6,667 tokens/s each on 8 GPUs, 6,514 on 128."""
+    job = Job(llama(), 2, 8192, recompute="selective")
+    few, many = (Run("", "h100-sxm", job, Layout(gpus, zero=3), 1, "tokens/s a GPU") for gpus in (8, 128))
+    above = few.speed(few.at(KERNEL_EFFICIENCY)) / 6667 - 1
+    assert f"whose plan says {above:.0%} more" in _words()
+    lost = 1 - many.speed(many.at(0.4)) / few.speed(few.at(0.4))
+    measured = 1 - 6514 / 6667
+    assert 0.4 * measured < lost < measured, "what overlaps, and what ports do not reach"
+    assert f"lose {lost:.1%} there and {measured:.1%} in fact" in _words()
+
+
+def _line(run: Run) -> str:
+    at_default = run.speed(run.at(KERNEL_EFFICIENCY))
+    name = f"{run.name}, {run.job.seq_len:,} tokens"
+    cells = (
+        name,
+        f"{run.layout.gpus:,} × {run.gpu}",
+        layout_words(run.layout),
+        _measured(run.published, run.measure),
+        _measured(at_default, run.measure),
+        f"{round(run.off, 2) + 0.0:+.0%}".replace("-", "−"),
+        f"{run.needed_efficiency:.0%}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _measured(speed: float, measure: Measure) -> str:
+    if measure == "MFU":
+        return f"{speed:.0%} MFU"
+    return f"{speed:,.0f} {measure}" if speed >= 100 else f"{speed:,.2f} {measure}"
+
+
+def _words() -> str:
+    return " ".join(PAGE.read_text(encoding="utf-8").split())

@@ -1,0 +1,45 @@
+"""What to change where memory is short."""
+
+from __future__ import annotations
+
+from tinylm_cli.quantities import binary_bytes
+from tinylm_cli.render.blocks import Block, Cell, Column, Note, Row, Table
+from tinylm_cli.render.units import integer
+from tinylm_cli.reports.fit import Fit, Remedy
+
+
+def fit_blocks(fit: Fit | None, accelerator: str | None, layouts_tried: int | None = None) -> tuple[Block, ...]:
+    """Return by how much something does not fit, and what would make it fit; nothing where it fits.
+
+    Args:
+        fit: What is held, and what there is room for.
+        accelerator: The GPU.
+        layouts_tried: Of how many layouts this is the one that comes nearest; None where it was named.
+    """
+    if fit is None or fit.fits:
+        return ()
+    over = binary_bytes(fit.needed_bytes - fit.capacity_bytes)
+    sentence = f"It does not fit in {accelerator}: {over} too much."
+    if layouts_tried is not None:
+        none = (
+            "The only layout does not fit" if layouts_tried == 1 else f"None of {integer(layouts_tried)} layouts fits"
+        )
+        sentence = f"{none} in {accelerator}. This one comes nearest: {over} too much."
+    if not fit.remedies:
+        return (Note(f"{sentence} No change that was tried makes it fit.", "bad"),)
+    columns = (
+        Column("what makes it fit", key="options"),
+        Column("then held", right=True, key="needed_bytes"),
+        Column("to spare", right=True, keep=3, key="spare_bytes"),
+        Column("", wrap=True, key="what"),
+    )
+    return (Note(sentence, "bad"), Table(columns, tuple(map(_row, fit.remedies))))
+
+
+def _row(remedy: Remedy) -> Row:
+    return (
+        Cell(remedy.options, "name"),
+        binary_bytes(remedy.needed_bytes),
+        binary_bytes(remedy.capacity_bytes - remedy.needed_bytes),
+        Cell(remedy.what, "muted"),
+    )

@@ -124,6 +124,11 @@ def _adamw(model: nn.Module) -> tuple[torch.optim.Optimizer, ...]:
     return (torch.optim.AdamW(model.parameters(), fused=fused),)
 
 
+def foreach_adamw(model: nn.Module) -> tuple[torch.optim.Optimizer, ...]:
+    """Return AdamW as torch takes it on CUDA unless told otherwise: step by step for all tensors together."""
+    return (torch.optim.AdamW(model.parameters(), foreach=True),)
+
+
 def _muon(model: nn.Module) -> tuple[torch.optim.Optimizer, ...]:
     hidden = [p for name, p in model.named_parameters() if p.dim() > 1 and name.startswith("blocks.")]
     others = [p for name, p in model.named_parameters() if p.dim() < 2 or not name.startswith("blocks.")]

@@ -12,7 +12,7 @@ from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
-from tinylm_cli.reports.memory import LayerActivations
+from tinylm_cli.reports.memory import AttentionKernel, LayerActivations
 
 GPT: dict[str, Any] = {
     "vocab_size": 1000,
@@ -56,7 +56,8 @@ def test_tensor_parallelism_divides_24_of_the_34_and_sequence_parallelism_the_re
 @given(small_configs())
 @settings(max_examples=60)
 def test_parts_sum_to_the_whole_and_less_is_kept_the_more_is_recomputed(config: ModelConfig) -> None:
-    for kernel in ("flash", "math"):
+    kernel: AttentionKernel
+    for kernel in ("flash", "sdpa", "math"):
         kept = []
         for recompute in ("none", "selective", "full"):
             found = activation_bytes(
@@ -79,7 +80,7 @@ def test_parts_sum_to_the_whole_and_less_is_kept_the_more_is_recomputed(config: 
             kept.append(found.kept_bytes)
         assert kept[0] > kept[2]
         assert kept[1] >= kept[2]
-        assert kept[0] > kept[1] or kernel == "math"  # which does not keep values beside the keys they lie with
+        assert kept[0] > kept[1] or kernel != "flash"  # which does not keep values beside the keys they lie with
 
 
 def test_sorts_of_layers_are_counted_and_named() -> None:
@@ -100,6 +101,27 @@ def test_a_hundred_thousand_layers_cost_what_one_does() -> None:
     )
     assert many.layers[0].layer_bytes == one.layers[0].layer_bytes
     assert many.kept_bytes == one.kept_bytes + 99_999 * one.layers[0].layer_bytes
+
+
+@pytest.mark.parametrize("name", ["mistral-7b", "gemma-2-2b", "gpt-oss-20b", "deepseek-v2-lite", "llama-3-8b"])
+def test_a_flash_kernel_keeps_what_grows_with_tokens_and_nothing_that_grows_with_their_square(name: str) -> None:
+    """Queries, keys, values, their mixture, and a number for each query and head."""
+    config = load_config(name, ["max_len=16384"]).config
+    short, long, longest = (
+        activation_bytes(config, batch_size=1, seq_len=length, dtype="bfloat16") for length in (4096, 8192, 16384)
+    )
+    assert longest.kept_bytes - long.kept_bytes == 2 * (long.kept_bytes - short.kept_bytes)
+    parts = {part.name: part.kept_bytes for part in long.layers[-1].parts}
+    if config.attention.kind == "multi_head":
+        vectors = 2 * config.n_heads * config.d_head + 2 * config.n_kv_heads * config.d_head
+        assert parts["attention"] == 8192 * (2 * vectors + 4 * config.n_heads)
+
+
+def test_torch_is_given_a_band_where_a_window_is_shorter_and_copies_what_lies_head_by_head() -> None:
+    config = load_config("mistral-7b", ["attention.n_kv_heads=32"]).config
+    asked: dict[str, Any] = {"batch_size": 1, "seq_len": 8192, "dtype": "bfloat16"}
+    flash, torch_own = (one_layer(config, **asked, attention_kernel=kernel) for kernel in ("flash", "sdpa"))
+    assert torch_own.layer_bytes - flash.layer_bytes == 2 * 8192**2 + 2 * 8192 * 4096
 
 
 @pytest.mark.parametrize(("batch_size", "seq_len"), [(0, 1), (1, 0), (1, 1025), (-1, 5)])

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinylm_cli.analysis.cache import kv_cache_bytes
 from tinylm_cli.analysis.compare import compare, shared_conditions
 from tinylm_cli.analysis.figures import FIGURES, Conditions, figure
-from tinylm_cli.analysis.inference import inference_memory
-from tinylm_cli.analysis.memory import kv_cache_bytes
+from tinylm_cli.analysis.inference import Serving, inference_memory
 from tinylm_cli.analysis.params import analyse_params
 from tinylm_cli.analysis.table import COMPONENTS
 from tinylm_cli.analysis.training import training_memory
@@ -152,7 +152,9 @@ def test_memory_to_train_and_to_serve_is_that_of_the_estimate() -> None:
     configs = [model.config for model, _ in models]
     train = tuple(training_memory(config, **given).peak_bytes for config in configs)
     assert found["train_bytes_per_gpu"].values == train
-    assert found["serve_bytes"].values == tuple(inference_memory(config, **given).total_bytes for config in configs)
+    assert found["serve_bytes"].values == tuple(
+        inference_memory(config, Serving("bfloat16"), batch_size=1, seq_len=100).total_bytes for config in configs
+    )
 
 
 @given(st.data())

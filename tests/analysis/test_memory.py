@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tests.architectures import small_configs
 from tests.measured import peak_bytes
-from tinylm_cli.analysis.memory import build_bytes, decode_bytes, forward_bytes, kv_cache_bytes
+from tinylm_cli.analysis.cache import kv_cache_bytes
+from tinylm_cli.analysis.inference import Serving, inference_memory
+from tinylm_cli.analysis.memory import build_bytes, decode_bytes, forward_bytes
 from tinylm_cli.analysis.widest import SLACK
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.cache import KVCache
 from tinylm_cli.model.forward import run_forward
+from tinylm_cli.model.sampling import Sampling
 
 FACTOR = 1.6
 """How far above the measured peak an estimate may lie, beside the slack."""
@@ -111,6 +117,31 @@ def test_decoding_takes_a_little_less_than_the_estimate(
     peak = peak_bytes(lambda: model.generate(prompt, max_new_tokens, top_p=0.9))
     estimate = decode_bytes(config, prompt_len=prompt_len, max_new_tokens=max_new_tokens, dtype=named(dtype))
     assert peak <= estimate <= FACTOR * peak + SLACK
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=named)
+@pytest.mark.parametrize("kernel", ["sdpa", "math"])
+def test_running_takes_a_little_less_than_the_estimate(name: str, dtype: torch.dtype, kernel: Any) -> None:
+    """One prompt in one pass, and one more token of each sequence, whichever kernels torch takes."""
+    config, batch_size, seq_len = config_of(name), 2, 200
+    model = TinyTransformerLM.from_config(config, dtype=dtype).eval()
+    cache = KVCache(config, batch_size=batch_size, capacity=seq_len, device=torch.device("cpu"), dtype=dtype)
+    tokens = torch.randint(300, (batch_size, seq_len), generator=torch.Generator().manual_seed(0))
+    alone = KVCache(config, batch_size=1, capacity=seq_len, device=torch.device("cpu"), dtype=dtype)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH) if kernel == "math" else nullcontext():
+        one_more(model, tokens[:, :-1], cache)
+        passes = ((tokens[:1, :-1], alone), (tokens[:, -1:], cache))
+        prefill, decode = [peak_bytes(partial(one_more, model, read, kept)) for read, kept in passes]
+    serving = Serving(named(dtype), kernel=kernel, device="cpu")
+    found = inference_memory(config, serving, batch_size=batch_size, seq_len=seq_len)
+    assert prefill <= found.prefill_bytes <= FACTOR * prefill + SLACK
+    assert decode <= found.decode_bytes <= FACTOR * decode + SLACK
+
+
+def one_more(model: TinyTransformerLM, tokens: torch.Tensor, cache: KVCache) -> torch.Tensor:
+    logits = model.logits(model.hidden(tokens, cache=cache)[:, -1])
+    return Sampling(top_p=0.9).choose(logits, None)
 
 
 @pytest.mark.parametrize(

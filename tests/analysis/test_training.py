@@ -59,6 +59,17 @@ def test_the_peak_moves_from_the_optimizer_to_the_loss_as_tokens_grow() -> None:
     assert many.logits_spike_bytes == 64 * 1024 * 1000 * (2 + 4 + 4 + 2)
 
 
+def test_a_step_for_all_tensors_at_once_holds_another_moment() -> None:
+    """By foreach, as torch does on CUDA unless told otherwise; at a peak elsewhere it may hide."""
+    found = ask("llama-3-8b", seq_len=8)
+    step = next(moment for moment in found.moments if moment.name == "optimizer step")
+    held = found.weights_bytes + found.master_bytes + found.optimizer_bytes + step.gradients_bytes
+    assert found.foreach_peak_bytes == pytest.approx(held + 4 * LLAMA_PARAMS, rel=1e-6)
+    assert found.foreach_peak_bytes > found.peak_bytes
+    hidden = ask("llama-3-8b", seq_len=8, optimizer="sgd_momentum")
+    assert hidden.foreach_peak_bytes == hidden.peak_bytes
+
+
 def test_recomputing_lowers_the_peak() -> None:
     peaks = [ask("llama-3-8b", seq_len=8192, recompute=kind).peak_bytes for kind in ("none", "selective", "full")]
     assert peaks == sorted(peaks, reverse=True)

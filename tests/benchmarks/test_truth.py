@@ -7,7 +7,7 @@ import re
 import pytest
 
 from benchmarks.scaled import scaled_down
-from benchmarks.truth import PAGE, PEAK_LIMIT, SAVED_LIMIT, Row, page, peak_row, saved_row
+from benchmarks.truth import PAGE, PEAK_LIMIT, SAVED_LIMIT, Row, foreach_row, page, peak_row, saved_row
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.presets import gallery
 
@@ -35,6 +35,13 @@ def test_the_peak_inside_a_layer_by_scores_written_out_and_by_recomputed_layers(
     assert scores.holds
     assert again.holds
     assert again.detail.endswith("backward")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_peak_of_a_step_for_all_tensors_at_once(dtype: str) -> None:
+    """AdamW by ``foreach`` holds the root of every second moment beside the gradients."""
+    row = foreach_row("tiny", load_config("tiny", ["n_layers=2"]).config, 1, 16, dtype)
+    assert abs(row.error) < 0.001
 
 
 def test_the_peak_of_a_mixture_of_experts() -> None:

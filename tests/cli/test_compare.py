@@ -59,15 +59,17 @@ def test_csv_is_exact_and_has_its_header_without_a_difference(here: Here) -> Non
     rows = list(csv.DictReader(here("compare", "small", "@n_layers=8", "--format", "csv").out.splitlines()))
     assert rows[0] == {
         "name": "total_params",
-        "small": "4995072",
-        "n_layers=8": "6574592",
-        "n_layers=8 change": "1579520",
-        "n_layers=8 ratio": "1.3162156621566217",
+        "unit": "params",
+        "values.small": "4995072",
+        "values.n_layers=8": "6574592",
+        "differences.n_layers=8": "1579520",
+        "ratios.n_layers=8": "1.3162156621566217",
     }
     same = here("compare", "small", "tiny", "--set", "vocab_size=9", "--format", "csv")
-    assert same.out.startswith("name,small,tiny,")
+    assert same.out.startswith("name,unit,values.small,values.tiny,")
     nothing = here("compare", "small", "small", "--format", "csv")
-    assert (nothing.out, nothing.err) == ("name,small,small (2),small (2) change,small (2) ratio\n", "")
+    header = "name,unit,values.small,values.small (2),differences.small (2),ratios.small (2)\n"
+    assert (nothing.out, nothing.err) == (header, "")
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,8 @@ def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None
     golden_json("design", here("design", *PAGES[1], "--format", "json").out)
     golden_json("design-gpu", here("design", *PAGES[5], "--format", "json").out)
     golden_json("design-vary", here("design", *PAGES[VARIED], "--format", "json").out)
-    golden_text("design.md", "\n".join(here("design", *page, "--format", "markdown").out for page in PAGES))
+    for format_, ending in (("markdown", "md"), ("csv", "csv"), ("latex", "tex")):
+        golden_text(f"design.{ending}", "\n".join(here("design", *page, "--format", format_).out for page in PAGES))
 
 
 def test_the_families_are_those_there_are() -> None:

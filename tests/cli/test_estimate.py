@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tinylm_cli.analysis.inference import PREFILL_TOKENS
+
 Here = Callable[..., Any]
 Golden = Callable[[str, str], None]
 
@@ -30,6 +32,11 @@ def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
         ["estimate", "--config", "llama-3-8b", "--gpus", "8", "--plan", "pp=8,mb=16"],
         ["estimate", "--config", "llama-3-8b", "--gpu", "h100", "--gpus", "4", "--plan", "zero=1", "--batch-size", "2"],
         ["estimate", "--config", "gemma-2-2b", "--gpu", "t4", "--dtype", "float16", "--gpus", "2"],
+        ["estimate", "--config", "gemma-2-2b", "--gpu", "rtx-4090", "--quantize", "int4", "--cache-dtype", "int8"],
+        [
+            *("estimate", "--config", "gpt2", "--gpu", "t4", "--dtype", "float16"),
+            *("--serve-batch", "1,2k", "--serve-len", "1,8,64,512,1k"),
+        ],
     )
     shown = [f"$ tinylm {' '.join(page)}\n{here(*page, columns=columns).out}" for page in pages]
     assert all(len(line) <= columns for page in shown for line in page.splitlines()[1:])
@@ -39,6 +46,10 @@ def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
 def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None:
     golden_json("estimate", here("estimate", "--config", "toy.yaml", "--format", "json").out)
     golden_text("estimate.md", here("estimate", "--config", "toy.yaml", "--format", "markdown").out)
+    words = ["estimate", "--config", "toy.yaml", "--gpu", "h100", "--gpus", "4", "--plan", "auto", "--format"]
+    tables = ("flops", "flops_per_token", "training_memory", "layouts", "plan", "traffic", "training_time")
+    golden_text("estimate.csv", "\n".join(here(*words, "csv", "--table", table).out for table in tables))
+    golden_text("estimate.tex", here(*words, "latex").out)
 
 
 def test_a_step_is_as_long_as_the_model_reads_unless_told(here: Here) -> None:
@@ -56,6 +67,19 @@ def test_the_whole_square_costs_more_than_what_is_seen(here: Here) -> None:
         for attention in ("causal", "full")
     )
     assert causal < full
+
+
+def test_a_kernel_is_that_of_training_and_of_inference_and_said_of_both(here: Here) -> None:
+    words = ["estimate", "--config", "gemma-2-2b", "--attention-kernel"]
+    told = {kernel: report(here(*words, kernel, "--format", "json")) for kernel in ("flash", "sdpa", "math")}
+    for kernel, each in told.items():
+        assert each["training"]["activations"]["attention_kernel"] == each["inference"]["attention_kernel"] == kernel
+    for purpose, size in (("training", "peak_bytes"), ("inference", "prefill_bytes")):
+        flash, own, written = (told[kernel][purpose][size] for kernel in ("flash", "sdpa", "math"))
+        assert flash < own == written
+    screen = " ".join(here(*words, "flash").out.split())
+    assert "tinylm's own model keeps scores (soft-caps), as --attention-kernel sdpa counts." in screen
+    assert "tinylm's own model keeps" not in here(*words, "sdpa").out
 
 
 def test_a_sequence_too_long_is_told_at_both_places(here: Here) -> None:
@@ -165,6 +189,15 @@ def test_a_type_that_a_gpu_does_not_multiply_is_told_with_those_it_does(here: He
         (["--gpus", "4", "--plan", "pp=2,vp=2,mb=3"], 2, "for example mb=4"),
         (["--gpus", "4", "--plan", "pp=2,vp=2", "--global-batch", "6"], 1, "for example mb=4"),
         (["--gpu", "h100", "--gpus", "5", "--global-batch", "7"], 1, "for example --global-batch 5"),
+        (["--quantize", "int3"], 2, "expected none, int8, float8 or int4"),
+        (["--quantize", "int8", "--group-size", "64"], 2, "--group-size is of int4's groups"),
+        (["--quantize-head"], 2, "--quantize-head rounds as --quantize does"),
+        (["--dtype", "float32", "--no-master-weights"], 2, "--no-master-weights is about weights in 16 bits"),
+        (["--cache-dtype", "int4"], 2, "expected bfloat16, float16, float32"),
+        (["--serve-batch", "1,x,0"], 1, "not x"),
+        (["--serve-batch", ""], 1, "not nothing"),
+        (["--serve-batch", ",".join("1" * 17)], 1, "17 numbers, and 16 at most"),
+        (["--serve-len", "1k,2k"], 1, "--serve-len 2048 is longer than max_len 1024"),
         (["--utilisation", "2"], 2, "--utilisation 2"),
     ],
 )
@@ -211,7 +244,7 @@ def test_the_nearest_layout_is_shown_where_none_fits(here: Here) -> None:
     assert (told["plan"]["fits"], told["alternatives"], told["layouts_tried"]) == (False, [], 10)
     assert told["plan"]["fullest"]["total_bytes"] == told["training_fit"]["needed_bytes"]
     shown = here("estimate", *words)
-    assert "None of 10 layouts fits in t4. This one comes nearest: 73.2 GiB too much." in shown.out
+    assert "None of 10 layouts fits in t4. This one comes nearest: 72.2 GiB too much." in shown.out
     assert "--gpus 16" in shown.out
     assert "Inference memory" in shown.out
     assert shown.code == 0
@@ -276,3 +309,49 @@ def test_a_budget_and_a_price_make_a_bill(here: Here) -> None:
     assert told["budget_tokens"] == 1_500_000_000
     assert told["usd"] == pytest.approx(2 * told["gpu_hours"])
     assert told["seconds"] == pytest.approx(told["train_flops"] / (989.4e12 * 0.5), rel=0.01)
+
+
+def test_serving_is_shown_for_what_is_asked(here: Here) -> None:
+    words = ["--config", "llama-3-8b", "--serve-batch", "8,1", "--serve-len", "2k,512,2048"]
+    told = report(here("estimate", *words, "--format", "json"))["serving"]
+    assert (told["batch_sizes"], told["seq_lens"]) == ([1, 8], [512, 2048])
+    asked = [(1, 512), (1, 2048), (8, 512), (8, 2048)]
+    assert [(cell["batch_size"], cell["seq_len"]) for cell in told["cells"]] == asked
+    assert all(cell["fits"] is None and cell["decode"] is None for cell in told["cells"])
+    usual = report(here("estimate", "--seq-len", "100", "--batch-size", "3", "--format", "json"))
+    assert usual["serving"]["seq_lens"] == [64, 100, 256, 1024]
+    assert usual["serving"]["batch_sizes"] == [1, 3, 4, 16, 64, 256]
+    assert usual["inference"]["prefill_tokens"] == PREFILL_TOKENS
+
+
+def test_rounded_weights_and_a_small_cache_are_what_decoding_reads(here: Here) -> None:
+    words = ["estimate", "--config", "llama-3-8b", "--gpu", "h100", "--format", "json"]
+    plain = report(here(*words))
+    small = report(here(*words, "--quantize", "int4", "--group-size", "64", "--cache-dtype", "float8"))
+    assert small["inference"]["cache_bytes"] * 2 == plain["inference"]["cache_bytes"]
+    embedding, angles = 2 * 128_256 * 4096, 4 * 64
+    for told in (plain, small):
+        read = told["inference"]["weights_bytes"] - embedding - angles + told["inference"]["cache_bytes"]
+        assert told["serving_time"]["decode"]["moved_bytes"] == read
+
+
+def test_gradients_and_master_weights_are_in_memory_and_in_plans(here: Here) -> None:
+    words = ["estimate", "--gpus", "2", "--plan", "zero=0", "--format", "json"]
+    plain, wide = (report(here(*words, *more)) for more in ((), ("--grad-dtype", "float32", "--no-master-weights")))
+    params = plain["total_params"]
+    assert (plain["training"]["gradients_bytes"], wide["training"]["gradients_bytes"]) == (2 * params, 4 * params)
+    assert (plain["training"]["master_bytes"], wide["training"]["master_bytes"]) == (4 * params, 0)
+    named = {part["name"]: part["part_bytes"] for part in wide["plan"]["fullest"]["parts"]}
+    assert named["gradients"] == 4 * params
+    assert "master weights" not in named
+
+
+def test_recomputing_stands_beside_what_it_adds_to(here: Here) -> None:
+    out = here("estimate", "--config", "llama-3-8b", "--recompute", "full", columns=100).out
+    assert "recomputing" in out
+    assert "of what it is without" in out
+    assert "recomputing" not in here("estimate", "--config", "llama-3-8b", columns=100).out
+
+
+def test_the_table_of_csv_is_operations_by_component(here: Here) -> None:
+    assert here("estimate", "--format", "csv").out.splitlines()[0] == "name,forward_flops,share"

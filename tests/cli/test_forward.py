@@ -25,13 +25,15 @@ def report(result: Any) -> dict[str, Any]:
     return document
 
 
-def test_documents(here: Here, golden_json: Golden, stable_json: Callable[[str], str]) -> None:
+def test_documents(here: Here, golden_json: Golden, golden_text: Golden, stable_json: Callable[[str], str]) -> None:
     golden_json("forward", stable_json(here(*TOY, "--top-k", "2", "--format", "json").out))
+    for format_, ending in (("csv", "csv"), ("latex", "tex")):
+        golden_text(f"forward.{ending}", here(*TOY, "--meta", "--format", format_).out)
 
 
 def test_csv_has_the_figures_of_json_to_the_last_digit(here: Here) -> None:
     stages = json.loads(here(*TOY, "--format", "json").out)["stages"]
-    rows = list(csv.DictReader(here(*TOY, "--expand", "--format", "csv").out.splitlines()))
+    rows = list(csv.DictReader(here(*TOY, "--format", "csv").out.splitlines()))
     assert list(rows[0]) == ["name", "kind", "shape", "mean", "std", "finite"]
     assert [row["name"] for row in rows] == [stage["name"] for stage in stages]
     assert [row["mean"] for row in rows[1:]] == [str(stage["mean"]) for stage in stages[1:]]

@@ -61,7 +61,8 @@ def test_accelerators_on_screen(columns: int, here: Here, golden_text: Golden) -
 
 def test_accelerators_as_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None:
     golden_json("list-hardware", here("list", "--hardware", "--format", "json").out)
-    golden_text("list-hardware.md", here("list", "--hardware", "--format", "markdown").out)
+    for format_, ending in (("markdown", "md"), ("csv", "csv"), ("latex", "tex")):
+        golden_text(f"list-hardware.{ending}", here("list", "--hardware", "--format", format_).out)
 
 
 def test_one_list_at_a_time(here: Here) -> None:

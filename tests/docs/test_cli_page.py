@@ -22,10 +22,25 @@ Standard output is data and standard error is talk. Wherever a config is named, 
 `HEAD~1:configs/small.yaml`, `:PATH` as it is staged, `REV:./PATH` from the current folder. A file of that very name
 comes first.
 
-Commands that show a table write it as CSV and as LaTeX too. CSV is one table, the one that was asked for: a header of
-the names that JSON has, exact numbers (bytes, not MiB; shares of 1, not percent), no sum at the end, and for a tree the
-depth of each row. A text that a spreadsheet would take for a formula gets an apostrophe in front. LaTeX is a `tabular`
-for the package booktabs, in ASCII, with what else there is to say in comments.
+Commands that show tables write them as CSV and as LaTeX too. CSV is one table, the one that was asked for: a header of
+the names that JSON has, exact numbers (bytes, not MiB; shares of 1, not percent), every row, no sum at the end, and for
+a tree the depth of each row. Where JSON has objects in a row, a column is called by the path: `values.small`. A text
+that a spreadsheet would take for a formula gets an apostrophe in front. LaTeX has a `table` for each, with a caption, a
+label and the rules of the package booktabs, in ASCII, and what else there is to say in comments.
+
+A report of several tables has others beside the main one. `--table NAME` writes one alone, as CSV, LaTeX or markdown:
+
+| command | tables |
+| --- | --- |
+| `params` | `models` of all presets; of one `components`, `layers` or `tensors` by `--by`, `tied`, `counts` |
+| `estimate` | `flops`, `flops_per_token`, `training_memory`, `inference_memory`, `serving` |
+| `estimate --by layer` | `activations`, `layer_activations`, and `layer_activations_2` where layers differ |
+| `estimate --gpu` | `training_time`, `serving_time`; where memory is short `training_fit`, `inference_fit` |
+| `estimate --gpus` | `layouts`, `plan`, `traffic` |
+| `compare` | `figures`, `fields` |
+| `design` | `designs`, `grid`; with `--vary` `variants` |
+| `build` | `architecture`, `tied` |
+| `forward` | `stages`, `candidates` |
 
 | exit code | meaning |
 | ---: | --- |

@@ -7,17 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tinylm_cli.analysis.cache import cache_shape, kv_cache_bytes
 from tinylm_cli.analysis.estimate import Request, estimate
 from tinylm_cli.analysis.flops import analyse_flops, stretches
+from tinylm_cli.analysis.inference import Serving, inference_memory
+from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.remedies import LENGTHS, MOST_GPUS
+from tinylm_cli.analysis.table import tensor_table
 from tinylm_cli.analysis.training import training_memory
 from tinylm_cli.config.hardware import load_accelerators
 from tinylm_cli.interop.load import load_config
+from tinylm_cli.quantities import binary_bytes
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.render.text import to_text
 from tinylm_cli.render.units import flops
 from tinylm_cli.render.views.fit import fit_blocks
-from tinylm_cli.reports.memory import TrainingMemory
+from tinylm_cli.reports.memory import AttentionKernel, TrainingMemory
 from tinylm_cli.reports.plan import Layout
 
 PATH = Path(__file__).resolve().parents[2] / "docs" / "costs.md"
@@ -69,6 +74,17 @@ def test_what_makes_a_plan_fit(golden: Callable[[Path, str], None]) -> None:
     assert f"at most a {LENGTHS}th of the length" in PAGE
 
 
+def test_caches_by_hand() -> None:
+    text = example("By hand: three caches at 8,192 tokens")
+    for name in ("llama-3-8b", "gemma-2-2b", "deepseek-v2-lite"):
+        config = load_config(name).config
+        assert f"{kv_cache_bytes(config, batch_size=1, seq_len=8192, dtype='bfloat16'):,}" in text, name
+    llama, deepseek = (cache_shape(load_config(name).config, "bfloat16") for name in ("llama-3-8b", "deepseek-v2-lite"))
+    assert f"{llama.token_bytes:,} bytes a token" in text
+    assert f"{llama.multi_head_token_bytes:,} a token" in text
+    assert f"{deepseek.token_bytes:,} bytes a token" in text
+
+
 def figures() -> dict[str, int]:
     """Return the last cell of each row of the memory example, by its first."""
     example = PAGE.partition("## Memory")[2].partition("\n## ")[0].partition("**Worked example.**")[2]
@@ -100,3 +116,31 @@ def test_the_memory_of_gpt2() -> None:
     assert found.peak_moment == "loss"
     full = gpt2(recompute="full")
     assert f"{full.activations.kept_bytes:,} bytes and the peak to {full.peak_bytes:,}" in " ".join(PAGE.split())
+
+
+def test_what_kernels_and_steps_make_of_published_models() -> None:
+    text = " ".join(PAGE.split())
+    gemma = load_config("gemma-2-2b").config
+    asked: dict[str, Any] = {"batch_size": 1, "seq_len": 8192, "dtype": "bfloat16"}
+    kernels: tuple[AttentionKernel, ...] = ("flash", "sdpa", "math")
+    flash, sdpa, written = (
+        binary_bytes(training_memory(gemma, **asked, attention_kernel=kernel).peak_bytes) for kernel in kernels
+    )
+    assert f"trains in {flash} with `flash`, and in {sdpa} with either of the others." in text
+    assert sdpa == written
+    root = 4 * total_params(tensor_table(load_config("llama-3-8b").config))
+    assert f"{binary_bytes(root)} for Llama 3 8B." in text
+
+
+def test_latent_attention_over_a_long_context() -> None:
+    text = " ".join(PAGE.split())
+    config = load_config("deepseek-v2-lite").config
+    serving = Serving(prefill_tokens=config.max_len)
+    flash, written = (
+        inference_memory(config, serving._replace(kernel=kernel), batch_size=1, seq_len=config.max_len)
+        for kernel in ("flash", "math")
+    )
+    weights, cache, vectors = map(binary_bytes, (flash.weights_bytes, flash.cache_bytes, flash.prefill_bytes))
+    assert f"reads {config.max_len:,} tokens in {weights} of weights, {cache} of cache and {vectors} of vectors" in text
+    assert f"{flash.prefill_bytes // (2 * config.max_len):,} numbers a token" in text
+    assert f"would take {binary_bytes(written.prefill_bytes)}." in text

@@ -1,74 +1,77 @@
-"""The worked examples of time in docs/costs.md are what the formulas give."""
+"""The worked examples of time in docs/costs.md are what the formulas give, and what the command beside them prints."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from tinylm_cli.analysis.memory import kv_cache_bytes
+from tinylm_cli.analysis.cache import kv_cache_bytes
+from tinylm_cli.analysis.flops import decode_flops, forward_flops, stretches, train_flops
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.roofline import DecodingStep, compute_optimum, decoding_weights, serving_time, training_time
+from tinylm_cli.analysis.roofline import decoding_weights, peak_flops
 from tinylm_cli.analysis.table import tensor_table
 from tinylm_cli.config.hardware import load_hardware, parse_accelerators
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.source import Source
-from tinylm_cli.render.blocks import View
-from tinylm_cli.render.terminal import Terminal
-from tinylm_cli.render.text import to_text
-from tinylm_cli.render.views.time import compute_optimum_blocks, serving_time_blocks, training_time_blocks
+from tinylm_cli.render.units import flops
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "costs.md"
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "costs.md").read_text(encoding="utf-8")
+WORDS = " ".join(PAGE.split())
+SCREEN = PAGE.partition("$ tinylm estimate --config qwen3-0.6b ")[2].partition("```")[0]
 
-CONFIG = load_config("llama-3-8b").config
-PARAMS = total_params(tensor_table(CONFIG))
-H100 = load_hardware("h100-sxm")
-
-
-def _training() -> View:
-    time = training_time(
-        H100, n_gpus=1024, dtype="bfloat16", train_flops_per_token=6 * PARAMS, budget_tokens=15 * 10**12,
-        usd_per_gpu_hour=2.5,
-    )  # fmt: skip
-    assert f"{PARAMS:,} parameters" in _words()
-    mantissa, _, exponent = f"{time.train_flops:.2e}".partition("e+")
-    assert f"{mantissa}·10{exponent.translate(str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹'))} FLOPs" in _words()
-    assert f"take {time.seconds:,.0f} seconds" in _words()
-    return (*training_time_blocks(time), *compute_optimum_blocks(compute_optimum(PARAMS, time.budget_tokens)))
+CONFIG = load_config("qwen3-0.6b").config
+LENGTH, TOKENS, UTILISATION = 4096, 12 * 10**9, 0.4
+PEAK, BANDWIDTH = 989.4e12, 3.35e12
 
 
-def _serving() -> View:
-    def cache(tokens: int) -> int:
-        return kv_cache_bytes(CONFIG, batch_size=1, seq_len=tokens, dtype="bfloat16")
+def test_training_by_hand() -> None:
+    products = {p.name: p.flops for stretch in stretches(CONFIG, seq_len=LENGTH) for p in stretch.products}
+    weights = {name: count // (2 * LENGTH) for name, count in products.items()}
+    attention = sum(count for name, count in weights.items() if name.endswith("proj") and "attention" in name)
+    feed_forward = sum(count for name, count in weights.items() if "feed_forward" in name)
+    multiplied = CONFIG.n_layers * (attention + feed_forward) + weights["lm_head"]
+    pairs = 2 * 16 * (128 + 128) * CONFIG.n_layers * (LENGTH + 1) // 2
+    forward = forward_flops(CONFIG, batch_size=1, seq_len=LENGTH) // LENGTH
+    trained = train_flops(CONFIG, batch_size=1, seq_len=LENGTH) // LENGTH
+    assert (2 * multiplied + pairs, 3 * forward) == (forward, trained)
+    for count in (attention, feed_forward, weights["lm_head"], multiplied, forward, trained):
+        assert f"{count:,}" in WORDS
+    six_n = 6 * total_params(tensor_table(CONFIG))
+    assert f"where 6N says {flops(six_n)}." in WORDS
+    mantissa, _, exponent = f"{trained * TOKENS:.2e}".partition("e+")
+    assert f"{mantissa}·10{exponent.translate(str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹'))} FLOPs" in WORDS
+    seconds = trained * TOKENS / (PEAK * UTILISATION)
+    assert f"in {seconds:,.0f} seconds, {seconds / 3600:.0f} GPU hours" in WORDS
+    for pattern in (
+        rf"tokens +12B +{re.escape(flops(trained))} each",
+        rf"{TOKENS / seconds:,.0f} tokens/s +at 40% of 989 TFLOP/s",
+        rf"GPU hours +{seconds / 3600:.0f}\n",
+        rf"cost +\${seconds / 3600 * 2.5:.0f} ",
+    ):
+        assert re.search(pattern, SCREEN), pattern
 
-    step = DecodingStep(decoding_weights(CONFIG, "bfloat16"), 2 * PARAMS, cache(4096))
-    for figure in (step.weights.dense_bytes, cache(1), cache(4096), step.flops_per_sequence):
-        assert f"{figure:,}" in _words()
-    time = serving_time(
-        H100, dtype="bfloat16", batch_size=1, prompt_tokens=2048, prefill_flops=2048 * step.flops_per_sequence,
-        prefill_cache_bytes=cache(2048), context_tokens=4096, step=step,
-    )  # fmt: skip
-    assert f"take {time.decode.memory_seconds * 1e3:.2f} ms for that" in _words()
-    assert f"the FLOPs take {time.decode.compute_seconds * 1e6:.0f} µs" in _words()
-    return serving_time_blocks(time)
+
+def test_serving_by_hand() -> None:
+    weights = 2 * total_params(tensor_table(CONFIG))
+    assert decoding_weights(CONFIG, "bfloat16").dense_bytes == weights
+    one, cache = (kv_cache_bytes(CONFIG, batch_size=1, seq_len=n, dtype="bfloat16") for n in (1, LENGTH))
+    operations = decode_flops(CONFIG, context_len=LENGTH)
+    for figure in (weights // 2, weights, one, operations):
+        assert f"{figure:,}" in WORDS
+    assert f"{weights:,} + {cache:,} bytes" in WORDS
+    memory, compute = (weights + cache) / BANDWIDTH, operations / PEAK
+    intensity = operations / (weights + cache)
+    assert f"take {memory * 1e6:.0f} µs for that, and the FLOPs {compute * 1e6:.2f} µs" in WORDS
+    assert f"at {intensity:.2f} FLOPs a byte where the machine has {PEAK / BANDWIDTH:.0f}." in WORDS
+    assert re.search(rf"decode 1 × 1 at 4,096 +{memory * 1e6:.0f} µs .* {intensity:.2f}\n", SCREEN)
 
 
-@pytest.mark.parametrize(("name", "view"), [("training", _training), ("serving", _serving)])
-def test_an_example_is_what_the_formulas_give(
-    name: str, view: Callable[[], View], golden: Callable[[Path, str], None]
-) -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    example = re.compile(rf"(?<=<!-- {name} -->\n```text\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
-    assert len(example.findall(page)) == 1
-    golden(PAGE, example.sub(to_text(view(), Terminal(width=80)), page))
+def test_the_machine_of_the_examples() -> None:
+    machine = load_hardware("h100-sxm")
+    assert peak_flops(machine, "bfloat16") == PEAK
+    assert machine.memory_bytes_per_second == BANDWIDTH
 
 
 def test_the_file_of_ones_own_is_valid() -> None:
-    (example,) = re.findall(r"```yaml\n(workbench:.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (example,) = re.findall(r"```yaml\n(workbench:.*?)```", PAGE, re.DOTALL)
     assert list(parse_accelerators(Source("mine.yaml", example))) == ["workbench"]
-
-
-def _words() -> str:
-    return " ".join(PAGE.read_text(encoding="utf-8").split())

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from torch import Tensor
 
 from tests.architectures import small_configs
-from tinylm_cli.analysis.memory import kv_cache_bytes
+from tinylm_cli.analysis.cache import kv_cache_bytes
 from tinylm_cli.analysis.proof import closed_form, prove
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM

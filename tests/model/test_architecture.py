@@ -98,7 +98,30 @@ def test_layers_that_differ_stand_apart(make_config: Make) -> None:
     model = meta(make_config(n_layers=6))
     model.blocks[3] = meta(make_config(d_ff=41)).blocks[0]
     names = [child.name for child in dict(walk(describe(model)))["blocks"].children]
-    assert names == ["0..2", "3", "4..5"]
+    assert names == ["0..2, 4..5", "3"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "n_layers", "expected"),
+    [
+        ("L", 4, {"0..3": {"window": 2}}),
+        ("LG", 4, {"0, 2": {"window": 2}, "1, 3": {}}),
+        ("LG", 10, {"0, 2, …, 8": {"window": 2}, "1, 3, …, 9": {}}),
+        ("LLLLLG", 26, {"0..4, 6..10, …, 24..25": {"window": 2}, "5, 11, …, 23": {}}),
+        ("GL", 1, {"0": {}}),
+    ],
+)
+def test_local_layers_are_told_from_global_ones(
+    pattern: str, n_layers: int, expected: dict[str, dict[str, int]], make_config: Make
+) -> None:
+    config = make_config(n_layers=n_layers, attention={"window": 2, "window_pattern": pattern})
+    model = meta(config)
+    blocks = dict(walk(describe(model)))["blocks"]
+    assert {child.name: child.settings for child in blocks.children} == expected
+    assert sum(child.count for child in blocks.children) == n_layers
+    expanded = dict(walk(describe(model, expand=True)))["blocks"].children
+    assert [child.settings.get("window") for child in expanded] == [config.window(layer) for layer in range(n_layers)]
+    assert ("window=2" in str(model)) == ("L" in pattern[:n_layers])
 
 
 @pytest.mark.parametrize("change", [{"dropout": 0.5}, {"n_heads": 2}, {"norm": {"eps": 0.1}}])

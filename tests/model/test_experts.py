@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.experts import ExpertFeedForward, Router
@@ -130,3 +131,36 @@ def test_a_group_is_as_good_as_its_best_or_its_best_two(make_config: Make) -> No
 def test_a_mixture_on_meta_has_the_shape_of_a_real_one(make_config: Make) -> None:
     config = make_config(feed_forward={"n_experts": 4, "gated": True})
     assert ExpertFeedForward(config)(torch.empty(2, 3, 16, device="meta")).shape == (2, 3, 16)
+
+
+class _Large(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it so
+    """Counts the tensors of at least ``elements`` that operations make."""
+
+    def __init__(self, elements: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.elements, self.count = elements, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.count += isinstance(out, Tensor) and out.numel() >= self.elements
+        return out
+
+
+@pytest.mark.parametrize("n_experts", [4, 32])
+def test_gradients_of_a_stack_are_put_together_once(n_experts: int, make_config: Make, randomised: Randomise) -> None:
+    """The gradient of one expert is as large as the stack where it is a slice of it."""
+    module = make_experts(make_config, randomised, n_experts=n_experts)
+    x = torch.randn(1, 64, 16)
+    loss = module(x).square().sum()
+    with _Large(module.experts.up_proj.weight.numel()) as made:
+        loss.backward()
+    assert made.count == 6  # each of three, and what it is handed over as
+    assert all(parameter.grad is not None for parameter in module.parameters())
+
+
+def test_an_expert_that_no_token_is_sent_to_has_a_gradient_of_zero(make_config: Make, randomised: Randomise) -> None:
+    module = make_experts(make_config, randomised, n_experts=32, top_k=1)
+    module(torch.randn(1, 3, 16)).square().sum().backward()
+    gradient = module.experts.down_proj.weight.grad
+    assert gradient is not None
+    assert sum(bool(one.any()) for one in gradient) in (1, 2, 3)

@@ -15,6 +15,8 @@ from tinylm_cli.interop.load import load_config
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.cache import KVCache
 
+WINDOWED = [name for name in shipped() if load_config(name).config.attention.window is not None]
+
 META = torch.device("meta")
 
 
@@ -72,3 +74,32 @@ def test_one_more_token_costs_what_torch_counts(name: str) -> None:
         config, batch_size=1, seq_len=39
     )
     assert prefill.get_total_flops() - spare == prefill_flops(config, batch_size=1, seq_len=39)
+
+
+def test_published_models_have_windows_of_several_sizes() -> None:
+    assert {load_config(name).config.attention.window for name in WINDOWED} >= {128, 512, 4096}
+
+
+@pytest.mark.parametrize("name", WINDOWED)
+def test_one_more_token_beyond_the_window_costs_what_torch_counts(name: str) -> None:
+    """A token meets as many positions as its layer's window holds; of others, all that were read."""
+    config = without_dropout(load_config(name).config)
+    assert config.attention.window is not None
+    context_len = config.attention.window + 100
+    assert context_len <= config.max_len
+    config = config.model_copy(update={"n_layers": len(config.attention.window_pattern)})
+    model = TinyTransformerLM.from_config(config, device="meta").eval()
+    cache = KVCache(config, batch_size=1, capacity=context_len, device=META, dtype=torch.float32)
+    read, new = (torch.zeros(1, count, dtype=torch.long, device=META) for count in (context_len - 1, 1))
+    with torch.no_grad():
+        model.hidden(read, cache=cache)
+        with FlopCounterMode(display=False) as decode:
+            model.logits(model.hidden(new, cache=cache))
+    found = decode_flops(config, context_len=context_len)
+    assert decode.get_total_flops() == found
+    assert found < decode_flops(unlimited(config), context_len=context_len)
+
+
+def unlimited(config: ModelConfig) -> ModelConfig:
+    """Return the same model without windows."""
+    return config.model_copy(update={"attention": config.attention.model_copy(update={"window": None})})

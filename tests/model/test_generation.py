@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tinylm_cli.analysis.memory import kv_cache_bytes
+from tinylm_cli.analysis.cache import kv_cache_bytes
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import CapacityError
 from tinylm_cli.model import TinyTransformerLM

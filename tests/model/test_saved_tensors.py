@@ -11,7 +11,7 @@ from benchmarks.footprint import saved_bytes
 from benchmarks.scaled import scaled_down
 from tests.architectures import small_configs
 from tinylm_cli.analysis.activations import activation_bytes
-from tinylm_cli.analysis.kernels import module_kernel
+from tinylm_cli.analysis.kernels import attention_way
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.presets import gallery
 from tinylm_cli.config.schema import ModelConfig
@@ -22,9 +22,13 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch
 
 def both(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str, math: bool) -> tuple[int, int]:
     """Return the bytes predicted and measured."""
-    kernel = "math" if math else module_kernel(config, seq_len=seq_len, device="cpu")
     predicted = activation_bytes(
-        config, batch_size=batch_size, seq_len=seq_len, dtype=dtype, attention_kernel=kernel, device="cpu"
+        config,
+        batch_size=batch_size,
+        seq_len=seq_len,
+        dtype=dtype,
+        attention_kernel="math" if math else "sdpa",
+        device="cpu",
     )
     model = TinyTransformerLM.from_config(config, dtype=DTYPES[dtype])
     return predicted.kept_bytes, saved_bytes(model, batch_size, seq_len, math=math)
@@ -61,7 +65,7 @@ def test_latent_attention_by_a_fused_kernel_keeps_the_storage_of_values(batch_si
     config = load_config("tiny", ["dropout=0.0", "position.kind=rope"]).config
     latent = {"kind": "latent", "kv_rank": 24, "d_nope": 12, "d_rope": 4, "d_value": 16}
     config = ModelConfig.model_validate(config.model_dump(exclude_defaults=True) | {"attention": latent})
-    assert module_kernel(config, seq_len=40, device="cpu") == "flash"
+    assert attention_way(config, "sdpa", device="cpu", banded=False) == "fused"
     predicted, measured = both(config, batch_size=batch_size, seq_len=40, dtype="float32", math=False)
     assert predicted == measured
 

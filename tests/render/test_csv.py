@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 
 from tinylm_cli.quantities import Quantity, binary_bytes
 from tinylm_cli.render.blocks import Bar, Branch, Cell, Column, Heading, Note, Row, Table, Tree
-from tinylm_cli.render.csv import left_out, to_csv
+from tinylm_cli.render.csv import to_csv
+from tinylm_cli.render.markdown import to_markdown
 from tinylm_cli.render.safe import visible
-from tinylm_cli.render.units import fixed, integer, percent
+from tinylm_cli.render.terminal import Terminal
+from tinylm_cli.render.text import to_text
+from tinylm_cli.render.units import fixed, integer, percent, unseen
 
 
 def read(text: str) -> list[list[str]]:
@@ -67,8 +70,15 @@ def test_a_text_comes_back_visible_and_in_its_cell(text: str) -> None:
 
 
 def test_a_column_for_the_eye_is_left_out_and_an_empty_one_is_not() -> None:
-    columns = (Column("name"), Column(""), Column("", key="tied_to"), Column("nominal"))
-    assert to_csv([Table(columns, (("a", Bar(0.5), "b", ""),))]) == "name,tied_to,nominal\na,b,\n"
+    columns = (Column("name"), Column(""), Column("", key="tied_to"), Column("nominal"), Column("a × b", key=None))
+    assert to_csv([Table(columns, (("a", Bar(0.5), "b", "", "2 × 3"),))]) == "name,tied_to,nominal\na,b,\n"
+
+
+def test_a_column_without_a_word_is_there_for_a_program_alone() -> None:
+    table = Table((Column("sizes", key=None), Column("", key="d_model")), (("2 × 3", unseen(2)),))
+    assert to_csv([table]) == "d_model\n2\n"
+    assert to_text([table], Terminal(width=80)) == "sizes\n2 × 3\n"
+    assert "d" not in to_markdown([table]).replace("sizes", "")
 
 
 def test_a_tree_has_the_depth_of_each_row() -> None:
@@ -80,15 +90,11 @@ def test_there_is_one_table_the_main_one_or_the_first() -> None:
     first, main = (Table((Column(name),), (("1",),), main=name == "main") for name in ("first", "main"))
     assert to_csv([first, first]) == "first\n1\n"
     assert to_csv([first, main, first]) == "main\n1\n"
-    assert left_out([first, Note("x"), main]) == 1
-    assert left_out([first]) == 0
 
 
 def test_a_table_without_rows_still_names_its_columns() -> None:
     empty = Table((Column("a"), Column("b")), ())
     assert to_csv([empty]) == "a,b\n"
-    assert left_out([empty._replace(main=True), Table((Column("c"),), (("1",),))]) == 1
-    assert left_out([Table((Column("c"),), (("1",),)), empty]) == 0
 
 
 def test_a_view_without_a_table_is_not_asked() -> None:

@@ -81,21 +81,27 @@ def test_how_a_text_is_written(text: str, written: str) -> None:
     assert latex(text) == written
 
 
-def test_a_table_is_a_tabular_of_booktabs() -> None:
+def test_a_table_has_a_caption_a_label_and_the_rules_of_booktabs() -> None:
     columns = (Column("part_a"), Column("size", right=True), Column(""))
     table = Table(columns, (("x & y", Cell(binary_bytes(2048), "strong"), Bar(0.5)),), ("total", "2.00 KiB", ""))
+    table = table._replace(name="held_parts", caption="What is held")
     assert to_latex([Heading("small", "a 100% view"), table, Note("a\nnote")]) == (
         "% \\usepackage{booktabs}\n\n"
         "% small: a 100% view\n\n"
-        "\\begin{tabular}{lr}\n"
-        "  \\toprule\n"
-        "  part\\_a & size \\\\\n"
-        "  \\midrule\n"
-        "  x \\& y & \\textbf{2.00 KiB} \\\\\n"
-        "  \\midrule\n"
-        "  total & 2.00 KiB \\\\\n"
-        "  \\bottomrule\n"
-        "\\end{tabular}\n\n"
+        "\\begin{table}[htbp]\n"
+        "  \\centering\n"
+        "  \\caption{What is held. small, a 100\\% view.}\n"
+        "  \\label{tab:small-held-parts}\n"
+        "  \\begin{tabular}{lr}\n"
+        "    \\toprule\n"
+        "    part\\_a & size \\\\\n"
+        "    \\midrule\n"
+        "    x \\& y & \\textbf{2.00 KiB} \\\\\n"
+        "    \\midrule\n"
+        "    total & 2.00 KiB \\\\\n"
+        "    \\bottomrule\n"
+        "  \\end{tabular}\n"
+        "\\end{table}\n\n"
         "% a\\nnote\n"
     )
 
@@ -103,12 +109,32 @@ def test_a_table_is_a_tabular_of_booktabs() -> None:
 def test_a_tree_is_moved_in_by_its_depth() -> None:
     leaf = Branch((Cell("leaf"), "1"))
     tree = Tree((Column("module"), Column("n", right=True)), Branch(("root", "2"), (Branch(("in", "1"), (leaf,)),)))
-    rows = to_latex([tree]).splitlines()[6:9]
-    assert rows == [r"  root & 2 \\", r"  \hspace*{1em}in & 1 \\", r"  \hspace*{2em}leaf & 1 \\"]
+    rows = to_latex([tree]).splitlines()[8:11]
+    assert rows == [r"    root & 2 \\", r"    \hspace*{1em}in & 1 \\", r"    \hspace*{2em}leaf & 1 \\"]
+
+
+def captions(*blocks: Block) -> list[str]:
+    return re.findall(r"\\caption\{(.*)\}", to_latex(blocks))
+
+
+def test_a_caption_takes_its_detail_from_the_heading_right_above_and_else_from_the_first() -> None:
+    table = Table((Column("a"),), (("1",),), caption="Parts")
+    first, second = Heading("small", "5M parameters"), Heading("Memory", "19.1 MiB")
+    found = captions(first, table, second, table, Note("x"), table)
+    assert found == ["Parts. small, 5M parameters.", "Parts. small, 19.1 MiB.", "Parts. small, 5M parameters."]
+    assert captions(table) == ["Parts."]
+    assert captions(first, table._replace(caption="")) == ["small, 5M parameters."]
+    assert captions(table._replace(caption="")) == []
+
+
+def test_a_column_of_sentences_has_a_width() -> None:
+    columns = (Column("n", right=True), Column("what", wrap=True))
+    assert r"\begin{tabular}{rp{0.4\linewidth}}" in to_latex([Table(columns, (("1", "words"),))])
 
 
 def blocks(text: str) -> list[Block]:
     table = Table((Column(text), Column("n", right=True)), ((text, Cell(text, "bad")), ("x", "1")), (text, "1"))
+    table = table._replace(name="parts", caption=text)
     return [
         Heading(text, text),
         table,
@@ -126,9 +152,9 @@ def test_what_is_no_table_is_a_comment(text: str) -> None:
     for line in to_latex(blocks(text)).splitlines():
         assert line.isascii()
         assert line.isprintable()
-        inside = inside or line.startswith(r"\begin{tabular}")
+        inside = inside or line == r"\begin{table}[htbp]"
         assert inside or line.startswith("%") or not line
-        inside = inside and line != r"\end{tabular}"
+        inside = inside and line != r"\end{table}"
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no TeX")

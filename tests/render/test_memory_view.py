@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tinylm_cli.analysis.inference import inference_memory
+from tinylm_cli.analysis.inference import Serving, inference_memory
+from tinylm_cli.analysis.quantized import Rounding
 from tinylm_cli.analysis.training import training_memory
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.render.blocks import View
@@ -18,7 +19,7 @@ from tinylm_cli.render.views.memory import activations_blocks, inference_memory_
 def screens(name: str) -> View:
     config = load_config(name).config
     training = training_memory(config, batch_size=2, seq_len=1024, dtype="bfloat16", recompute="selective")
-    running = inference_memory(config, batch_size=2, seq_len=1024, dtype="bfloat16", quantization="int4")
+    running = inference_memory(config, Serving(rounding=Rounding("int4")), batch_size=2, seq_len=1024)
     return (
         *training_memory_blocks(training),
         *activations_blocks(training.activations),
@@ -41,7 +42,7 @@ def test_what_is_said() -> None:
         "The peak is when the loss is differentiated: every activation is held.",
         "one layer of blocks",
         "optimizer state",
-        "786,432 weights are rounded to int4 in groups of 128.",
+        "786,432 weights are rounded to int4 in groups of 128; products are in bfloat16.",
     ):
         assert words in text
     assert "| weights |" in to_markdown(screens("tiny"))

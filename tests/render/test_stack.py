@@ -62,9 +62,9 @@ def test_documents_hold_the_legend() -> None:
         "| --- | ---: | ---: |",
         "| weights | 14.9 GiB | 12.0% |",
     ]
-    assert to_csv([ONE]).splitlines()[:2] == ["part,bytes,share", f"weights,{int(14.9 * GIB)},0.12033597157045413"]
+    assert to_csv([ONE]).splitlines()[:2] == ["name,part_bytes,share", f"weights,{int(14.9 * GIB)},0.12033597157045413"]
     header, *_, last = to_csv([SEVERAL]).splitlines()
-    assert header == "part,stage 0 bytes,stage 1 bytes,stage 7 bytes"
+    assert header == "name,part_bytes.stage 0,part_bytes.stage 1,part_bytes.stage 7"
     assert last == "buffers,536870912,536870912,536870912"
 
 

@@ -27,9 +27,9 @@ def activation_bytes(
     """Return what tinylm's model keeps for its backward pass, each storage once and parameters not at all.
 
     Everything is in ``dtype`` but for what torch computes wider: statistics, softmax written out, the router and the
-    loss. A fused kernel keeps queries, keys, values, their mixture and one number for each query and head; it is
-    given a band of ``seq_len²`` where a window is shorter than the sequence. Of the two devices, CUDA keeps dropout
-    masks as one byte an element, and fuses RMSNorm.
+    loss. A fused kernel keeps queries, keys, values, their mixture and one number for each query and head; torch's is
+    given a band of ``seq_len²`` besides where a window is shorter than the sequence, and its mixture is copied where
+    heads lie apart. Of the two devices, CUDA keeps dropout masks as one byte an element, and fuses RMSNorm.
 
     ``selective`` recomputes what lies between queries, keys and values and their mixture; ``full`` keeps of each layer
     its input alone.
@@ -39,8 +39,7 @@ def activation_bytes(
         batch_size: B, sequences in the pass, >= 1.
         seq_len: T, tokens in each, 1..max_len.
         dtype: A key of ``DTYPE_BYTES``.
-        attention_kernel: ``flash`` or ``math``; :func:`~tinylm_cli.analysis.kernels.module_kernel` says which one the
-            model takes.
+        attention_kernel: How attention is computed; ``sdpa`` is how tinylm's own model does it.
         recompute: What the backward pass computes again.
         device: Whose kernels run.
         context: Ways that sequences are divided, ``seq_len`` being what is here of each: its queries meet the keys of

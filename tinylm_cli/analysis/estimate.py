@@ -7,22 +7,25 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
+from tinylm_cli.analysis.cache import cache_shape
 from tinylm_cli.analysis.flops import analyse_flops, prefill_flops, train_flops
-from tinylm_cli.analysis.inference import inference_memory
+from tinylm_cli.analysis.inference import PREFILL_TOKENS, Serving, inference_memory
+from tinylm_cli.analysis.kernels import own_attention
 from tinylm_cli.analysis.parallel.job import KERNEL_EFFICIENCY, Job, Machine
 from tinylm_cli.analysis.parallel.layouts import sequences_per_step
 from tinylm_cli.analysis.parallel.plan import Plans, least_planned_bytes, plan, planned_bytes, plans
 from tinylm_cli.analysis.params import active_params, total_params
+from tinylm_cli.analysis.quantized import AS_THEY_ARE, Rounding
 from tinylm_cli.analysis.remedies import Need, inference_remedies, training_remedies
 from tinylm_cli.analysis.roofline import (
     OPTIMAL_TOKENS_PER_PARAM,
     TYPICAL_UTILISATION,
     compute_optimum,
-    decoding_step,
     peak_flops,
     serving_time,
     training_time,
 )
+from tinylm_cli.analysis.serving import decoding_step, default_batch_sizes, default_seq_lens, serving_grid
 from tinylm_cli.analysis.table import tensor_table
 from tinylm_cli.analysis.training import training_memory
 from tinylm_cli.config.hardware import Accelerator
@@ -32,14 +35,7 @@ from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.estimate import EstimateReport
 from tinylm_cli.reports.fit import Fit, Remedy
 from tinylm_cli.reports.flops import AttentionCount
-from tinylm_cli.reports.memory import (
-    AttentionKernel,
-    InferenceMemory,
-    Optimizer,
-    Quantization,
-    Recompute,
-    TrainingMemory,
-)
+from tinylm_cli.reports.memory import AttentionKernel, InferenceMemory, Optimizer, Recompute, TrainingMemory
 from tinylm_cli.reports.plan import Layout
 from tinylm_cli.reports.time import ServingTime
 
@@ -55,7 +51,13 @@ class Request(NamedTuple):
         kernel: How attention is computed.
         recompute: What the backward pass computes again.
         optimizer: What updates the weights.
-        quantization: What weights are rounded to when the model runs.
+        grad_dtype: Type that gradients are kept in; ``dtype`` when None.
+        master_weights: Whether a float32 copy of the weights is updated; when None, in half precision.
+        rounding: How weights are rounded when the model runs.
+        cache_dtype: Type of the cache; ``dtype`` when None.
+        prefill_tokens: The most tokens of a prompt that are read in one pass.
+        serve_batch_sizes: Batches that serving is shown for; the usual ones when empty.
+        serve_seq_lens: Lengths that it is shown for; the usual ones when empty.
         accelerator: The GPU, or None.
         accelerators: Others there are: larger ones are named where that one is too small.
         gpus: How many train the model.
@@ -75,7 +77,13 @@ class Request(NamedTuple):
     kernel: AttentionKernel = "flash"
     recompute: Recompute = "none"
     optimizer: Optimizer = "adamw"
-    quantization: Quantization = "none"
+    grad_dtype: str | None = None
+    master_weights: bool | None = None
+    rounding: Rounding = AS_THEY_ARE
+    cache_dtype: str | None = None
+    prefill_tokens: int = PREFILL_TOKENS
+    serve_batch_sizes: tuple[int, ...] = ()
+    serve_seq_lens: tuple[int, ...] = ()
     accelerator: Accelerator | None = None
     accelerators: tuple[Accelerator, ...] = ()
     gpus: int = 1
@@ -86,6 +94,11 @@ class Request(NamedTuple):
     utilisation: float = TYPICAL_UTILISATION
     usd_per_gpu_hour: float | None = None
     budget_tokens: int | None = None
+
+    @property
+    def serving(self) -> Serving:
+        """How the model is run."""
+        return Serving(self.dtype, self.cache_dtype, self.rounding, self.kernel, prefill_tokens=self.prefill_tokens)
 
 
 def estimate(loaded: LoadedConfig, asked: Request) -> EstimateReport:
@@ -117,6 +130,15 @@ def estimate(loaded: LoadedConfig, asked: Request) -> EstimateReport:
         ),
         training=training,
         inference=inference,
+        own_attention=own_attention(config, seq_len=asked.seq_len),
+        cache=cache_shape(config, asked.serving.kept_dtype),
+        serving=serving_grid(
+            config,
+            asked.serving,
+            batch_sizes=asked.serve_batch_sizes or default_batch_sizes(asked.batch_size),
+            seq_lens=asked.serve_seq_lens or default_seq_lens(config.max_len, asked.seq_len),
+            accelerator=accelerator,
+        ),
         accelerator=accelerator.name if accelerator is not None else None,
         capacity_bytes=accelerator.capacity_bytes if accelerator is not None else None,
         training_fit=_fit(asked, needed, training_remedies, partial(training_need, config)),
@@ -136,6 +158,7 @@ def estimate(loaded: LoadedConfig, asked: Request) -> EstimateReport:
             usd_per_gpu_hour=asked.usd_per_gpu_hour,
         ),
         optimum=compute_optimum(active, budget),
+        budget_is_given=asked.budget_tokens is not None,
         serving_time=_serving_time(config, asked, accelerator) if accelerator is not None else None,
     )
 
@@ -147,19 +170,15 @@ def _training(config: ModelConfig, asked: Request) -> TrainingMemory:
         seq_len=asked.seq_len,
         dtype=asked.dtype,
         optimizer=asked.optimizer,
+        grad_dtype=asked.grad_dtype,
+        master_weights=asked.master_weights,
         attention_kernel=asked.kernel,
         recompute=asked.recompute,
     )
 
 
 def _inference(config: ModelConfig, asked: Request) -> InferenceMemory:
-    return inference_memory(
-        config,
-        batch_size=asked.batch_size,
-        seq_len=asked.seq_len,
-        dtype=asked.dtype,
-        quantization=asked.quantization,
-    )
+    return inference_memory(config, asked.serving, batch_size=asked.batch_size, seq_len=asked.seq_len)
 
 
 def _plans(config: ModelConfig, asked: Request) -> Plans | None:
@@ -217,7 +236,15 @@ def _fit(asked: Request, needed: int, remedies: Callable[[Request, Need], Iterab
 
 def _job(config: ModelConfig, asked: Request) -> Job:
     return Job(
-        config, asked.batch_size, asked.seq_len, asked.dtype, asked.optimizer, asked.recompute, kernel=asked.kernel
+        config,
+        asked.batch_size,
+        asked.seq_len,
+        asked.dtype,
+        asked.optimizer,
+        asked.recompute,
+        asked.grad_dtype,
+        asked.master_weights,
+        asked.kernel,
     )
 
 
@@ -237,7 +264,7 @@ def _machine(asked: Request) -> Machine | None:
 
 
 def _serving_time(config: ModelConfig, asked: Request, accelerator: Accelerator) -> ServingTime:
-    step = decoding_step(config, context_tokens=asked.seq_len, dtype=asked.dtype)
+    step = decoding_step(config, asked.serving, seq_len=asked.seq_len)
     return serving_time(
         accelerator,
         dtype=asked.dtype,

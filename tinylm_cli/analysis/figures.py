@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tinylm_cli.analysis.cache import kv_cache_bytes
 from tinylm_cli.analysis.flops import decode_flops, forward_flops, train_flops
-from tinylm_cli.analysis.inference import inference_memory
-from tinylm_cli.analysis.memory import kv_cache_bytes
+from tinylm_cli.analysis.inference import Serving, inference_memory
 from tinylm_cli.analysis.params import (
     active_params,
     component_params,
@@ -108,7 +108,7 @@ def training(config: ModelConfig, given: Conditions) -> TrainingMemory:
 
 def _serve_bytes(config: ModelConfig, given: Conditions) -> int:
     length = given.length(config)
-    return inference_memory(config, batch_size=given.batch_size, seq_len=length, dtype=given.dtype).total_bytes
+    return inference_memory(config, Serving(given.dtype), batch_size=given.batch_size, seq_len=length).total_bytes
 
 
 FIGURES: dict[str, Figure] = {

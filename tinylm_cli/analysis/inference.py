@@ -3,122 +3,137 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
+from typing import NamedTuple
 
+from tinylm_cli.analysis.cache import kv_cache_bytes
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
-from tinylm_cli.analysis.memory import build_bytes, kv_cache_bytes, reading_moments
+from tinylm_cli.analysis.kernels import Way, attention_way, has_band
+from tinylm_cli.analysis.memory import choice_bytes
 from tinylm_cli.analysis.parts import parts_of
-from tinylm_cli.analysis.quantized import quantized_weights
+from tinylm_cli.analysis.quantized import AS_THEY_ARE, Rounding, quantized_weights
 from tinylm_cli.analysis.sizes import check_sizes
+from tinylm_cli.analysis.widest import SLACK, layers_moments, step_moments
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.errors import AnalysisError
-from tinylm_cli.reports.memory import InferenceMemory, Quantization
+from tinylm_cli.reports.memory import AttentionKernel, Device, InferenceMemory
+
+PREFILL_TOKENS = 8192
+"""What TensorRT-LLM takes for ``max_num_tokens`` unless told otherwise.
+
+References:
+    https://nvidia.github.io/TensorRT-LLM/performance/performance-tuning-guide/tuning-max-batch-size-and-max-num-tokens.html
+"""
 
 
-def inference_memory(
-    config: ModelConfig,
-    *,
-    batch_size: int,
-    seq_len: int,
-    dtype: str,
-    quantization: Quantization = "none",
-    group_size: int = 128,
-    quantize_head: bool = False,
-) -> InferenceMemory:
+class Serving(NamedTuple):
+    """How a model is run.
+
+    Attributes:
+        dtype: A key of ``DTYPE_BYTES``, of activations and of weights that are not rounded.
+        cache_dtype: Type of the cache, as for :func:`kv_cache_bytes`; ``dtype`` when None.
+        rounding: How weights are rounded; a rounded one is multiplied as it is.
+        kernel: How attention is computed; ``sdpa`` is how tinylm's own model does it.
+        device: Whose kernels run.
+        prefill_tokens: The most tokens of a prompt that are read in one pass, >= 1.
+    """
+
+    dtype: str = "bfloat16"
+    cache_dtype: str | None = None
+    rounding: Rounding = AS_THEY_ARE
+    kernel: AttentionKernel = "flash"
+    device: Device = "cuda"
+    prefill_tokens: int = PREFILL_TOKENS
+
+    @property
+    def kept_dtype(self) -> str:
+        """The type of the cache."""
+        return self.cache_dtype or self.dtype
+
+    def kept_bytes(self, config: ModelConfig, *, batch_size: int, seq_len: int) -> int:
+        """Return the bytes of the cache."""
+        return kv_cache_bytes(config, batch_size=batch_size, seq_len=seq_len, dtype=self.kept_dtype)
+
+
+def inference_memory(config: ModelConfig, serving: Serving, *, batch_size: int, seq_len: int) -> InferenceMemory:
     """Return what one GPU that holds the whole model holds while it runs it.
 
-    The cache is in ``dtype`` and has room for ``seq_len`` tokens of each sequence; a rounded weight is multiplied as it
-    is. A pass is counted at its widest of :func:`reading_moments`: over all tokens at once when they are first read,
-    the head reading the last of each sequence alone; and over one of each sequence while decoding.
+    The cache has room for ``seq_len`` tokens of each sequence. Prompts are read one after the other, in pieces of at
+    most ``prefill_tokens`` (chunked prefill, as servers do it), the head reading the last token alone; decoding reads
+    one token of each sequence. Each pass is counted at its widest.
 
     Args:
         config: A validated config.
+        serving: How it is run.
         batch_size: B, sequences at once, >= 1.
         seq_len: Tokens kept of each, 1..max_len.
-        dtype: A key of ``DTYPE_BYTES``.
-        quantization: What linear weights are rounded to.
-        group_size: int4: inputs that share a scale and a zero.
-        quantize_head: Whether the head is rounded too.
 
     Raises:
-        AnalysisError: If batch_size, seq_len or group_size is out of range.
+        AnalysisError: If batch_size, seq_len or the size of groups is out of range.
 
     References:
-        Pope et al. 2022, https://arxiv.org/abs/2211.05102
+        Pope et al. 2022, https://arxiv.org/abs/2211.05102;
+        Agrawal et al. 2023 (chunked prefill), https://arxiv.org/abs/2308.16369
     """
     check_sizes(config, batch_size=batch_size, seq_len=seq_len)
-    if group_size < 1:
-        raise AnalysisError(f"group_size {group_size} is less than one weight", help="give a group_size such as 128")
-    weights, rounded = quantized_weights(
-        config, dtype=dtype, quantization=quantization, group_size=group_size, with_head=quantize_head
-    )
-    cache = kv_cache_bytes(config, batch_size=batch_size, seq_len=seq_len, dtype=dtype)
-    prefill, decode = (max(moments) for moments in _passes(config, batch_size, seq_len, dtype))
+    weights, rounded = quantized_weights(config, serving.dtype, serving.rounding)
+    cache = serving.kept_bytes(config, batch_size=batch_size, seq_len=seq_len)
+    prefill, decode = map(max, _passes(config, serving, batch_size, seq_len))
     named = {"weights": weights, "cache": cache, "working memory": max(prefill, decode)}
     return InferenceMemory(
         batch_size=batch_size,
         seq_len=seq_len,
-        dtype=dtype,
-        quantization=quantization,
-        group_size=group_size,
+        dtype=serving.dtype,
+        cache_dtype=serving.kept_dtype,
+        attention_kernel=serving.kernel,
+        prefill_tokens=serving.prefill_tokens,
+        quantization=serving.rounding.quantization,
+        group_size=serving.rounding.group_size,
         weights_bytes=weights,
         quantized_params=rounded,
         cache_bytes=cache,
         prefill_bytes=prefill,
         decode_bytes=decode,
+        working_bytes=max(prefill, decode),
         total_bytes=sum(named.values()),
         parts=parts_of(named),
     )
 
 
-def serving_moments(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> tuple[int, ...]:
-    """Return what one GPU holds of a model that is not rounded, at each moment that may be the one when it is most.
+def serving_moments(config: ModelConfig, serving: Serving, *, batch_size: int, seq_len: int) -> tuple[int, ...]:
+    """Return what one GPU holds at each moment that may be the one when it is most.
 
     The largest is the ``total_bytes`` of :func:`inference_memory`, whose arguments these are.
     """
-    held = build_bytes(config, dtype) + kv_cache_bytes(config, batch_size=batch_size, seq_len=seq_len, dtype=dtype)
-    return tuple(held + each for moments in _passes(config, batch_size, seq_len, dtype) for each in moments)
+    weights, _ = quantized_weights(config, serving.dtype, serving.rounding)
+    held = weights + serving.kept_bytes(config, batch_size=batch_size, seq_len=seq_len)
+    prefill, decode = _passes(config, serving, batch_size, seq_len)
+    return tuple(held + each for each in (*prefill, *decode))
 
 
-def largest_batch(
-    config: ModelConfig,
-    *,
-    available_bytes: int,
-    seq_len: int,
-    dtype: str,
-    quantization: Quantization = "none",
-    group_size: int = 128,
-) -> int:
+def largest_batch(config: ModelConfig, serving: Serving, *, available_bytes: int, seq_len: int) -> int:
     """Return how many sequences of ``seq_len`` fit in ``available_bytes`` at once; 0 when not even one does.
 
     Raises:
-        AnalysisError: As for :func:`inference_memory`, whose other arguments these are.
+        AnalysisError: As for :func:`inference_memory`.
     """
-    ask = partial(
-        inference_memory, config, seq_len=seq_len, dtype=dtype, quantization=quantization, group_size=group_size
-    )
-    return _most(lambda batch_size: ask(batch_size=batch_size).total_bytes <= available_bytes, available_bytes + 1)
+
+    def fits(batch_size: int) -> bool:
+        return inference_memory(config, serving, batch_size=batch_size, seq_len=seq_len).total_bytes <= available_bytes
+
+    return _most(fits, available_bytes + 1)
 
 
-def longest_context(
-    config: ModelConfig,
-    *,
-    available_bytes: int,
-    batch_size: int,
-    dtype: str,
-    quantization: Quantization = "none",
-    group_size: int = 128,
-) -> int:
+def longest_context(config: ModelConfig, serving: Serving, *, available_bytes: int, batch_size: int) -> int:
     """Return the most tokens, up to max_len, that fit of each of ``batch_size`` sequences; 0 when not even one does.
 
     Raises:
-        AnalysisError: As for :func:`inference_memory`, whose other arguments these are.
+        AnalysisError: As for :func:`inference_memory`.
     """
-    ask = partial(
-        inference_memory, config, batch_size=batch_size, dtype=dtype, quantization=quantization, group_size=group_size
-    )
-    return _most(lambda seq_len: ask(seq_len=seq_len).total_bytes <= available_bytes, config.max_len)
+
+    def fits(seq_len: int) -> bool:
+        return inference_memory(config, serving, batch_size=batch_size, seq_len=seq_len).total_bytes <= available_bytes
+
+    return _most(fits, config.max_len)
 
 
 def _most(fits: Callable[[int], bool], limit: int) -> int:
@@ -132,21 +147,20 @@ def _most(fits: Callable[[int], bool], limit: int) -> int:
     return bisect_left(range(high // 2 + 1, min(high, limit + 1)), x=True, key=lambda n: not fits(n)) + high // 2
 
 
-def _passes(config: ModelConfig, batch_size: int, seq_len: int, dtype: str) -> Iterator[tuple[int, ...]]:
-    """Yield what each moment of a pass over all tokens computes with, and of one over a token of each sequence."""
-    yield tuple(batch_size * each for each in reading_moments(config, seq_len=seq_len, dtype=dtype))
-    row = _row_bytes(config, seq_len, dtype)
-    yield tuple(batch_size * (each + row) for each in reading_moments(config, seq_len=1, dtype=dtype))
-
-
-def _row_bytes(config: ModelConfig, seq_len: int, dtype: str) -> int:
-    """Return what one token's attention to ``seq_len`` cached ones computes with, where its scores are written out.
-
-    Scores before and after the softmax, and keys and values repeated for each query's head; or how scores fade.
-    """
-    attention, width = config.attention, DTYPE_BYTES[dtype]
-    row = config.n_heads * seq_len
-    if attention.logit_softcap is not None or attention.sinks:
-        repeats = config.n_kv_heads != config.n_heads and attention.kind == "multi_head"
-        return row * (2 * max(width, DTYPE_BYTES["float32"]) + (2 * config.d_head * width if repeats else 0))
-    return row * DTYPE_BYTES["float32"] if config.position.kind == "alibi" else 0
+def _passes(
+    config: ModelConfig, serving: Serving, batch_size: int, seq_len: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return what each moment of a pass over the last piece of a prompt works in, and of one over a token of each."""
+    kernel, device, width = serving.kernel, serving.device, DTYPE_BYTES[serving.dtype]
+    read: Way | None = None
+    one: Way | None = None
+    if device == "cuda" or kernel != "sdpa":  # else in the ways of tinylm's own model on the CPU
+        read = attention_way(config, kernel, device=device, banded=has_band(config, seq_len))
+        one = attention_way(config, kernel, device=device, banded=False)
+    piece = min(seq_len, serving.prefill_tokens)
+    layers = layers_moments(config, batch_size=1, seq_len=piece, width=width, way=read, keys=seq_len)
+    step = step_moments(config, seq_len=seq_len, width=width, way=one)
+    choice = choice_bytes(config, width)
+    return tuple(SLACK + each for each in (*layers, choice)), tuple(
+        SLACK + batch_size * each for each in (*step, choice)
+    )

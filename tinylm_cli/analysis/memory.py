@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from tinylm_cli.analysis.cache import kv_cache_bytes
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
-from tinylm_cli.analysis.layers import sorts
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.table import rotary_pairs, score_corrections, tensor_table
-from tinylm_cli.analysis.widest import FLOAT32, INT64, SLACK, layers_moments, step_bytes
+from tinylm_cli.analysis.widest import FLOAT32, INT64, SLACK, layers_moments, step_moments
 from tinylm_cli.config.schema import ModelConfig
 
 MEASURED_AT_ONCE = 1 << 18
@@ -59,48 +59,6 @@ def _measuring_bytes(numbers: int) -> int:
     return min(numbers, MEASURED_AT_ONCE) * 3 * DTYPE_BYTES["float64"]
 
 
-def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> int:
-    """Return the bytes kept of the positions read, so that decoding does not read them again.
-
-    A layer keeps keys and values, ``2 · n_kv_heads · d_head`` numbers for each of ``min(seq_len, window)`` positions;
-    or in latent attention ``kv_rank + d_rope`` numbers for each.
-
-    Args:
-        config: A validated config.
-        batch_size: Sequences decoded together, >= 1.
-        seq_len: Positions read of each, >= 1.
-        dtype: A key of ``DTYPE_BYTES``.
-
-    References:
-        Ainslie et al. 2023 (groups), https://arxiv.org/abs/2305.13245;
-        DeepSeek-AI 2024 (latent attention), https://arxiv.org/abs/2405.04434;
-        Jiang et al. 2023 (a window's rolling buffer), https://arxiv.org/abs/2310.06825
-    """
-    attention = config.attention
-    latent = attention.kind == "latent"
-    numbers = attention.kv_rank + attention.d_rope if latent else 2 * config.n_kv_heads * config.d_head
-    held = sum(count * (sort.window or seq_len) for sort, (_, count) in sorts(config, seq_len, config.n_layers).items())
-    return batch_size * held * numbers * DTYPE_BYTES[dtype]
-
-
-def reading_moments(config: ModelConfig, *, seq_len: int, dtype: str) -> tuple[int, ...]:
-    """Return the bytes that reading one sequence and choosing a token holds, at each moment that may be its widest.
-
-    Beside the model and what is kept: in a layer; or at the choice, logits as the model has them, twice, and in float32
-    scaled, sorted beside their ids, as odds and as drawn.
-
-    Args:
-        config: A validated config.
-        seq_len: Tokens read at once, >= 1.
-        dtype: A key of ``DTYPE_BYTES``.
-    """
-    width = DTYPE_BYTES[dtype]
-    cast = 0 if width == FLOAT32 else FLOAT32
-    choice = config.vocab_size * (2 * width + cast + 5 * FLOAT32 + INT64)
-    layers = layers_moments(config, batch_size=1, seq_len=seq_len, width=width)
-    return tuple(SLACK + each for each in (*layers, choice))
-
-
 def decode_bytes(config: ModelConfig, *, prompt_len: int, max_new_tokens: int, dtype: str) -> int:
     """Return the bytes that decoding one sequence holds at its widest, beside the model.
 
@@ -119,5 +77,16 @@ def decode_bytes(config: ModelConfig, *, prompt_len: int, max_new_tokens: int, d
     cached = max_new_tokens > 1 and prompt_len < config.max_len
     read = prompt_len if cached and longest <= config.max_len else capacity
     cache = kv_cache_bytes(config, batch_size=1, seq_len=capacity, dtype=dtype) if cached else 0
-    step = step_bytes(config, seq_len=capacity, width=DTYPE_BYTES[dtype]) if cached else 0
-    return cache + max(*reading_moments(config, seq_len=read, dtype=dtype), SLACK + step)
+    width = DTYPE_BYTES[dtype]
+    layers = layers_moments(config, batch_size=1, seq_len=read, width=width)
+    step = step_moments(config, seq_len=capacity, width=width) if cached else ()
+    return SLACK + cache + max(*layers, *step, choice_bytes(config, width))
+
+
+def choice_bytes(config: ModelConfig, width: int) -> int:
+    """Return the bytes that choosing one token takes, from its logits on.
+
+    Logits as the model has them, twice, and in float32 scaled, sorted beside their ids, as odds and as drawn.
+    """
+    cast = 0 if width == FLOAT32 else FLOAT32
+    return config.vocab_size * (2 * width + cast + 5 * FLOAT32 + INT64)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tinylm_cli.analysis.kernels import writes_scores
 from tinylm_cli.analysis.layers import runs, sorts_among
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.saved.kept import Pass, held_bytes, once
+from tinylm_cli.analysis.saved.kept import Kept, Pass, held_bytes, once
 from tinylm_cli.analysis.saved.model import before_layers, block, head, kept_by_layer
 from tinylm_cli.analysis.table import TensorTable
 from tinylm_cli.reports.memory import MomentMemory, Recompute
@@ -78,57 +77,80 @@ def _layer(
     config, kept = run.config, once(block(run, layer))
     stream = run.tokens * config.d_model * run.width
     again = kept if recompute == "full" else kept_by_layer(run, layer, recompute)
-    for down, gone, hidden in _feed_forward_work(run, layer, expert_ways):
-        there = held + held_bytes(again) - gone
-        yield MomentMemory("backward", gradients + down * grad_width, there, stream + hidden)
+    if config.has_experts(layer):
+        yield from _experts(run, kept, gradients, held + held_bytes(again), grad_width, expert_ways)
+    else:
+        hidden = run.tokens * config.d_ff * run.width * (2 if config.feed_forward.gated else 1)
+        down = config.d_ff * config.d_model
+        yield MomentMemory("backward", gradients + down * grad_width, held + held_bytes(again), stream + hidden)
     section = next(s for s in table if s.layers is not None and layer in s.layers)
     done = sum(t.params for t in section.tensors if t.component in _FEED_FORWARD)
     last = max(index for index, one in enumerate(kept) if one.part == "attention")
-    read = (one.name == "mixed" and run.kernel == "math" for one in kept)  # by the output projection alone
+    written = run.writes_scores(layer)
+    read = (one.name == "mixed" and written for one in kept)  # by the output projection alone
     left = sum(one.nbytes for one, gone in zip(kept[: last + 1], read, strict=False) if not gone)
-    yield MomentMemory("backward", gradients + done * grad_width, held + left, stream + _attention_work(run))
+    yield MomentMemory("backward", gradients + done * grad_width, held + left, stream + _attention_work(run, layer))
 
 
-def _feed_forward_work(run: Pass, layer: int, expert_ways: int) -> Iterator[tuple[int, int, int]]:
-    """Yield, for each moment that may be the widest, what is there of the part's backward pass.
+def _experts(
+    run: Pass, kept: tuple[Kept, ...], gradients: int, held: int, grad_width: int, ways: int
+) -> Iterator[MomentMemory]:
+    """Yield the moments of a mixture that may be its widest: at its end, and at its beginning.
 
-    That is the parameters of the gradients that come first, the bytes of activations that are gone by then, and those
-    of the derivatives beside them. Of a product both factors' derivatives stand beside that of the product. Each
-    expert's weights are a slice of a stack, and torch makes the gradient of a slice as large as the stack before it
-    adds it to those before; by then the outputs of the experts are gone. With many tokens and small experts those
-    outputs' derivatives are wider.
+    At the end what the experts put out has two derivatives, before and after it is weighted. At the beginning what they
+    kept is gone and each weight has its gradient: the derivatives of what was sent to them are put together, then the
+    gradients of the experts to that of a stack, one stack after the other.
     """
     config, settings = run.config, run.config.feed_forward
-    if not config.has_experts(layer):
-        yield config.d_ff * config.d_model, 0, run.tokens * config.d_ff * run.width * (2 if settings.gated else 1)
-        return
     assert settings.n_experts is not None
-    stack = settings.n_experts // expert_ways * config.d_model * config.d_expert
-    sent = run.tokens * settings.top_k * config.d_model * run.width
-    yield 0, 0, 2 * sent
-    yield (3 if settings.gated else 2) * stack, sent, 2 * stack * run.width
+    stream = run.tokens * config.d_model * run.width
+    sent = settings.top_k * stream
+    stack, stacks = settings.n_experts // ways * config.d_model * config.d_expert, 3 if settings.gated else 2
+    shared = stacks * settings.n_shared_experts * config.d_model * config.d_expert
+    gone = held_bytes(one for one in kept if one.part in ("experts", "shared experts"))
+    yield MomentMemory("backward", gradients, held, stream + 2 * sent)
+    done = gradients + (stacks * stack + shared) * grad_width
+    yield MomentMemory("backward", done, held - gone, stream + 2 * sent)
+    yield MomentMemory("backward", done, held - gone, 2 * stream + stack * run.width)
 
 
-def _attention_work(run: Pass) -> int:
-    """Return the bytes of derivatives beside each other: of queries, keys, values and mixture, or of scores."""
+def _attention_work(run: Pass, layer: int) -> int:
+    """Return the bytes of derivatives beside each other: of queries, keys, values and mixture, or of scores.
+
+    CUDA's flash kernel adds up the queries' in float32, with one number for each query and head, and makes the keys'
+    and values' for every head of queries before it sums those that share them (Dao 2023, ``mha_bwd`` of
+    https://github.com/Dao-AILab/flash-attention/blob/main/csrc/flash_attn/flash_api.cpp).
+    """
     config = run.config
     heads, kv_heads = config.n_heads, config.n_heads if config.attention.kind == "latent" else config.n_kv_heads
-    if run.kernel == "math":
+    if run.writes_scores(layer):
         scores = run.batch_size * heads * run.seq_len * run.keys
         if config.dropout:  # its output is gone when the second derivative comes
             derivatives = scores * run.wide
         else:
-            rounded = run.wide > run.width and writes_scores(config)
+            rounded = run.wide > run.width and run.way(layer) == "own"
             derivatives = scores * (2 * run.wide - (run.width if rounded else 0))
         return derivatives + run.tokens * heads * config.d_value * run.wide
-    vectors = (heads + kv_heads) * (config.d_head + config.d_value)
-    return run.tokens * vectors * run.width
+    each = config.d_head + config.d_value
+    vectors = (heads + kv_heads) * each * run.width
+    if run.device == "cuda":
+        vectors += heads * (config.d_head + 1) * run.wide + (heads * each * run.width if kv_heads < heads else 0)
+    return run.tokens * vectors
 
 
 def _ends(run: Pass, layers: range) -> Iterable[int]:
-    """Return those of some layers at which runs of the same tensors begin and end, the last one first."""
-    within = (range(max(each.start, layers.start), min(each.stop, layers.stop)) for each in runs(run.config))
-    return sorted({end for each in within if each for end in (each[0], each[-1])}, reverse=True)
+    """Return the first and the last of each sort among some consecutive layers, the last one first.
+
+    Sorts go round within a pattern; a flash kernel does not tell them apart.
+    """
+    flash = run.kernel == "flash"
+    period = len(run.config.attention.window_pattern)
+    ends: set[int] = set()
+    for each in runs(run.config):
+        within = range(max(each.start, layers.start), min(each.stop, layers.stop))
+        ends.update({run.banded(layer) and not flash: layer for layer in reversed(within[:period])}.values())
+        ends.update({run.banded(layer) and not flash: layer for layer in within[-period:]}.values())
+    return sorted(ends, reverse=True)
 
 
 def _kept_by(run: Pass, layers: range, recompute: Recompute) -> int:

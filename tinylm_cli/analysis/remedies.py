@@ -65,8 +65,14 @@ def inference_remedies(asked: Request, need: Need) -> Iterator[Remedy]:
         need: Tells what a GPU holds to run the model.
     """
     trials = _Trials(asked, need)
-    more: dict[Quantization, tuple[Quantization, ...]] = {"none": ("int8", "int4"), "int8": ("int4",)}
-    rounded: list[_Changes] = [{"quantization": how} for how in more.get(asked.quantization, ())]
+    more: dict[Quantization, tuple[Quantization, ...]] = {
+        "none": ("int8", "int4"),
+        "int8": ("int4",),
+        "float8": ("int4",),
+    }
+    rounded: list[_Changes] = [
+        {"rounding": asked.rounding._replace(quantization=how)} for how in more.get(asked.rounding.quantization, ())
+    ]
     yield from trials.first(rounded)
     yield from trials.together(rounded[-1:])
     yield from trials.first(_larger_gpus(asked))
@@ -171,8 +177,8 @@ def _words(asked: Request, changed: Request, changes: _Changes) -> Iterator[tupl
                 yield f"--recompute {changed.recompute}", f"{again} computed again"
             case "optimizer":
                 yield f"--optimizer {changed.optimizer}", "moments in 8 bits"
-            case "quantization":
-                yield f"--quantize {changed.quantization}", "weights rounded"
+            case "rounding":
+                yield f"--quantize {changed.rounding.quantization}", "weights rounded"
             case "batch_size":
                 yield f"--batch-size {changed.batch_size}", f"the most that fit, of {asked.batch_size:,}"
             case "seq_len":

@@ -14,9 +14,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
-from tinylm_cli.analysis.flops import decode_flops
-from tinylm_cli.analysis.memory import kv_cache_bytes
-from tinylm_cli.analysis.table import TOKEN_EMBEDDING, tensor_table
+from tinylm_cli.analysis.quantized import AS_THEY_ARE, Rounding, stored_bytes
+from tinylm_cli.analysis.table import TOKEN_EMBEDDING, Tensor, tensor_table
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import UsageError
@@ -103,39 +102,32 @@ class _Machine(NamedTuple):
         return flops * self.bytes_per_second >= moved_bytes * self.flops_per_second
 
 
-def decoding_weights(config: ModelConfig, dtype: str) -> Weights:
-    """Return the weights that decoding reads, all stored in ``dtype``.
+def decoding_weights(config: ModelConfig, dtype: str, rounding: Rounding = AS_THEY_ARE) -> Weights:
+    """Return the weights that decoding reads, as they are stored.
 
-    A table that is looked up is not read whole: the token embedding, unless the head is tied to it, and positions.
+    A table that is looked up is not read whole: the token embedding, unless the head reads it too, and positions.
 
     Args:
         config: A validated config.
-        dtype: A key of ``DTYPE_BYTES``.
+        dtype: A key of ``DTYPE_BYTES``, of what is not rounded.
+        rounding: What is rounded, and how.
     """
     dense = experts = 0
     for section in tensor_table(config):
         for tensor in section.tensors:
-            looked_up = tensor.component in ("token_embedding", "position")
-            if looked_up and not (tensor.name == TOKEN_EMBEDDING and config.tie_weights):
+            if _is_looked_up(tensor, config, rounding):
                 continue
-            params = section.repeats * tensor.params
-            dense, experts = (dense + params, experts) if tensor.per_token is None else (dense, experts + params)
-    size, n_experts = DTYPE_BYTES[dtype], config.feed_forward.n_experts
-    if n_experts is None:
-        return Weights(dense * size)
-    return Weights(dense * size, experts * size, n_experts, config.feed_forward.top_k)
+            size = section.repeats * stored_bytes(tensor, DTYPE_BYTES[dtype], rounding)
+            dense, experts = (dense + size, experts) if tensor.per_token is None else (dense, experts + size)
+    if config.feed_forward.n_experts is None:
+        return Weights(dense)
+    return Weights(dense, experts, config.feed_forward.n_experts, config.feed_forward.top_k)
 
 
-def decoding_step(config: ModelConfig, *, context_tokens: int, dtype: str) -> DecodingStep:
-    """Return what decoding one token of a sequence takes.
-
-    Args:
-        config: A validated config.
-        context_tokens: Tokens seen by it, itself included, 1..max_len.
-        dtype: A key of ``DTYPE_BYTES``, of weights and cache.
-    """
-    cache = kv_cache_bytes(config, batch_size=1, seq_len=context_tokens, dtype=dtype)
-    return DecodingStep(decoding_weights(config, dtype), decode_flops(config, context_len=context_tokens), cache)
+def _is_looked_up(tensor: Tensor, config: ModelConfig, rounding: Rounding) -> bool:
+    if tensor.name == TOKEN_EMBEDDING and config.tie_weights:
+        return rounding.rounds_head
+    return tensor.component in ("token_embedding", "position")
 
 
 def decoding_clock(

@@ -15,7 +15,7 @@ from typer.exceptions import TyperException
 from tinylm_cli import __version__
 from tinylm_cli.cli.arguments import prepare, wanted_format
 from tinylm_cli.cli.completion import VARIABLE, complete_for_bash, completes_for_bash
-from tinylm_cli.cli.outcome import Outcome, StreamError, emit, say, write_stdout, writing_to_stdout
+from tinylm_cli.cli.outcome import Outcome, StreamError, emit, require_tables, say, write_stdout, writing_to_stdout
 from tinylm_cli.errors import ExitCode, TinylmError
 
 COMMANDS = (
@@ -28,11 +28,18 @@ _FUNCTIONS = {"list": "list_", "import": "import_"}
 
 
 class _Command(TyperCommand):
-    """A command whose help, which typer prints while it reads the options, fails as all other output does."""
+    """A command whose help, which typer prints while it reads the options, fails as all other output does.
+
+    What options say against each other in every command is refused before any of it is carried out.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         with writing_to_stdout():
             return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        require_tables(ctx.params.get("format_"), ctx.params.get("table"))
+        return super().invoke(ctx)
 
 
 class _Group(TyperGroup):

@@ -19,7 +19,7 @@ from tinylm_cli.cli.model_options import (
     import_torch,
     require_writable,
 )
-from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, path, same_model
+from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, TableOption, follow_up, path, same_model
 from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.requested_config import requested_config
@@ -44,6 +44,7 @@ def build(
     ] = None,
     set_: SetOption = None,
     format_: FormatOption = Format.text,
+    table: TableOption = None,
     output: OutputOption = None,
 ) -> Outcome:
     """Build the real model and show its architecture.
@@ -102,4 +103,6 @@ def build(
     next_step = (
         follow_up("params", model_words) if meta else follow_up("forward", model_words, request.words(), "--tokens")
     )
-    return Outcome(report, lambda: build_view(report, depth), format_, output, exit_code, next_step=next_step)
+    return Outcome(
+        report, lambda: build_view(report, depth), format_, output, exit_code, next_step=next_step, table=table
+    )

@@ -7,7 +7,15 @@ from typing import Annotated
 import typer
 
 from tinylm_cli.cli.conditions import Storage, require_length
-from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, complete_variant, follow_up, same_model
+from tinylm_cli.cli.options import (
+    FormatOption,
+    OutputOption,
+    SetOption,
+    TableOption,
+    complete_variant,
+    follow_up,
+    same_model,
+)
 from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.cli.variants import load_variants, parse_variants
 from tinylm_cli.errors import ConfigError, ExitCode
@@ -57,6 +65,7 @@ def compare(
     ] = False,
     set_: SetOption = None,
     format_: FormatOption = Format.text,
+    table: TableOption = None,
     output: OutputOption = None,
 ) -> Outcome:
     """Show what differs between models, and nothing else.
@@ -100,5 +109,5 @@ def compare(
     failed = exit_code and not report.same
     return Outcome(
         report, lambda: compare_view(report), format_, output, ExitCode.FAILED if failed else ExitCode.DONE,
-        next_step=next_step,
+        next_step=next_step, table=table,
     )  # fmt: skip

@@ -47,9 +47,8 @@ from tinylm_cli.cli.design_options import (
     require_effect,
 )
 from tinylm_cli.cli.designed import OPTIONS, designed_outcome
-from tinylm_cli.cli.estimate import Optimizer, Recompute
 from tinylm_cli.cli.gathered import Gathered
-from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption
+from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, TableOption
 from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.cli.vary import varied_outcome
 from tinylm_cli.config.source import option_span
@@ -89,10 +88,11 @@ def design(
     batch_size: BatchSizeOption = 1,
     seq_len: SeqLenOption = None,
     dtype: StorageOption = Storage.bfloat16,
-    optimizer: OptimizerOption = Optimizer.adamw,
-    recompute: RecomputeOption = Recompute.none,
+    optimizer: OptimizerOption = "adamw",
+    recompute: RecomputeOption = "none",
     set_: SetOption = None,
     format_: FormatOption = Format.text,
+    table: TableOption = None,
     output: OutputOption = None,
 ) -> Outcome:
     """Find the models that meet a target, the best first.
@@ -114,7 +114,7 @@ def design(
     """
     from tinylm_cli.analysis.figures import Conditions
 
-    given = Conditions(batch_size, seq_len, dtype.value, optimizer.value, recompute.value)
+    given = Conditions(batch_size, seq_len, dtype.value, optimizer, recompute)
     amounts = {
         "total_params": params,
         "active_params": active_params,
@@ -129,7 +129,7 @@ def design(
         shaped = (pick, vocab_size, max_len, tie, budget_tokens, purpose, hardware)
         if any(each is not None for each in (*aims, *shaped)) or front or family is not Family.course:
             raise UsageError("--vary has no targets", help="leave out either --vary or what a design should meet")
-        return varied_outcome(config, vary or [], set_ or [], figure, given, format_, output)
+        return varied_outcome(config, vary or [], set_ or [], figure, given, format_, output)._replace(table=table)
     if set_:
         raise UsageError("--set changes a --config that is varied", help="write a design with -o, and change that")
     if all(aim is None for aim in aims):
@@ -173,7 +173,7 @@ def design(
         plan = plan._replace(purpose=to_fit.value)
         goals.append(memory_goal(accelerator, to_fit.value))
     report = analyse_design(space, goals, top=max(top, pick or 1), tolerance=tolerance, front_only=front, plan=plan)
-    return designed_outcome(report, pick, hardware, format_, output)
+    return designed_outcome(report, pick, hardware, format_, output)._replace(table=table)
 
 
 def _kind(name: str) -> AmountKind:

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from tinylm_cli.cli.estimate import Optimizer, Recompute
 from tinylm_cli.cli.options import complete_config, complete_set, number
 from tinylm_cli.config.amounts import AmountKind
 from tinylm_cli.errors import UsageError
+from tinylm_cli.reports.memory import Optimizer, Recompute
 
 TOLERANCE = 0.02
 """Sizes are known by two digits or three."""
@@ -173,7 +173,7 @@ def require_effect(
         raise UsageError("--budget-tokens are what --compute is spent on", help="say how much, such as --compute 1e21")
     if compute is not None and sized:
         raise UsageError("--compute finds the size of the model, and the size is given", help="leave out one of them")
-    if optimizer is Optimizer.adamw_8bit:
+    if optimizer == "adamw_8bit":
         raise UsageError(
             "--optimizer adamw_8bit keeps small tensors in another way, so that its memory grows unevenly",
             help="search with another; then tinylm estimate --optimizer adamw_8bit tells what one takes",

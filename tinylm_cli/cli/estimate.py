@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
@@ -23,12 +22,27 @@ from tinylm_cli.cli.options import (
     FormatOption,
     OutputOption,
     SetOption,
+    TableOption,
     follow_up,
     number,
     same_model,
 )
 from tinylm_cli.cli.outcome import Format, Outcome
+from tinylm_cli.cli.serve_options import (
+    CacheDtypeOption,
+    GroupSizeOption,
+    PrefillTokensOption,
+    QuantizeHeadOption,
+    QuantizeOption,
+    ServeBatchOption,
+    ServeLenOption,
+    rounding,
+    serve_batch_sizes,
+    serve_seq_lens,
+)
 from tinylm_cli.errors import UsageError
+from tinylm_cli.reports.flops import AttentionCount
+from tinylm_cli.reports.memory import AttentionKernel, Optimizer, Recompute
 
 if TYPE_CHECKING:
     from tinylm_cli.config.hardware import Accelerator
@@ -36,54 +50,7 @@ if TYPE_CHECKING:
     from tinylm_cli.reports.plan import Layout
 
 
-class By(StrEnum):
-    """How operations are broken down."""
-
-    component = "component"
-    layer = "layer"
-
-
-class Attention(StrEnum):
-    """Which pairs of a query and a key are counted."""
-
-    causal = "causal"
-    full = "full"
-
-
-class Kernel(StrEnum):
-    """How attention is computed."""
-
-    flash = "flash"
-    math = "math"
-
-
-class Recompute(StrEnum):
-    """What the backward pass computes again instead of keeping it."""
-
-    none = "none"
-    selective = "selective"
-    full = "full"
-
-
-class Optimizer(StrEnum):
-    """What updates the weights."""
-
-    adamw = "adamw"
-    adamw_8bit = "adamw_8bit"
-    adafactor = "adafactor"
-    muon = "muon"
-    sgd = "sgd"
-    sgd_momentum = "sgd_momentum"
-
-
-class Quantization(StrEnum):
-    """What weights are rounded to when the model runs."""
-
-    none = "none"
-    int8 = "int8"
-    int4 = "int4"
-
-
+By = Literal["component", "layer"]
 AUTO = "auto"
 
 
@@ -91,24 +58,41 @@ def estimate(
     config: ConfigOption = DEFAULT_CONFIG,
     batch_size: BatchSizeOption = 1,
     seq_len: SeqLenOption = None,
-    by: Annotated[By, typer.Option(help="How operations are broken down.")] = By.component,
+    by: Annotated[By, typer.Option(help="How operations are broken down.")] = "component",
     attention: Annotated[
-        Attention,
+        AttentionCount,
         typer.Option(help="Count the pairs a query may see, or the full square that a plain kernel computes."),
-    ] = Attention.causal,
+    ] = "causal",
     dtype: StorageOption = Storage.bfloat16,
     kernel: Annotated[
-        Kernel, typer.Option("--attention-kernel", help="Whether attention's scores are written out.")
-    ] = Kernel.flash,
+        AttentionKernel,
+        typer.Option(
+            "--attention-kernel",
+            help="Attention as a flash kernel computes it, as torch does for tinylm's own model, or all written out.",
+        ),
+    ] = "flash",
     recompute: Annotated[
         Recompute, typer.Option(help="What the backward pass computes again: nothing, attention's scores, all layers.")
-    ] = Recompute.none,
+    ] = "none",
     optimizer: Annotated[
-        Optimizer, typer.Option(metavar="NAME", help=f"What updates the weights: {', '.join(Optimizer)}.")
-    ] = Optimizer.adamw,
-    quantize: Annotated[
-        Quantization, typer.Option(help="What weights are rounded to when the model runs.")
-    ] = Quantization.none,
+        Optimizer, typer.Option(metavar="NAME", help=f"What updates the weights: {', '.join(get_args(Optimizer))}.")
+    ] = "adamw",
+    grad_dtype: Annotated[
+        Storage | None, typer.Option(metavar="NAME", help="What gradients are kept in; --dtype when absent.")
+    ] = None,
+    master_weights: Annotated[
+        bool | None,
+        typer.Option(
+            "--master-weights/--no-master-weights", help="Update a float32 copy of the weights; in 16 bits when absent."
+        ),
+    ] = None,
+    quantize: QuantizeOption = "none",
+    group_size: GroupSizeOption = None,
+    quantize_head: QuantizeHeadOption = False,
+    cache_dtype: CacheDtypeOption = None,
+    prefill_tokens: PrefillTokensOption = 8192,
+    serve_batch: ServeBatchOption = None,
+    serve_len: ServeLenOption = None,
     gpu: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The GPU, as tinylm list --hardware names it.", show_default=False),
@@ -168,6 +152,7 @@ def estimate(
     ] = None,
     set_: SetOption = None,
     format_: FormatOption = Format.text,
+    table: TableOption = None,
     output: OutputOption = None,
 ) -> Outcome:
     """Work out what training and running a model takes, in closed form.
@@ -179,6 +164,7 @@ def estimate(
     Examples:
       tinylm estimate --config llama-3-8b
       tinylm estimate --config base --gpu rtx-4090
+      tinylm estimate --config qwen3-0.6b --quantize int4
       tinylm estimate --config llama-3-8b --gpu h100 --gpus 64
     """  # fmt: skip
     from tinylm_cli.analysis.estimate import Request
@@ -191,12 +177,18 @@ def estimate(
 
     _require_effect(gpu=gpu, gpus=gpus, plan=plan, hardware=hardware, price=price)
     _require_part(gpu, gpus, utilisation=utilisation, kernel_efficiency=kernel_efficiency, global_batch=global_batch)
+    if master_weights is not None and dtype.value not in ("bfloat16", "float16"):
+        word = "--master-weights" if master_weights else "--no-master-weights"
+        raise UsageError(f"{word} is about weights in 16 bits", help=f"leave it out beside --dtype {dtype.value}")
+    rounded = rounding(quantize, group_size, head=quantize_head)
     mistakes = Gathered()
     loaded = mistakes.read(load_config, config, set_ or ())
     length = mistakes.read(fitting_length, loaded, seq_len) if loaded is not None else None
     layout = mistakes.read(_layout, loaded, length, plan=plan, gpus=gpus, gpu=gpu)
     if layout is not None and global_batch is not None:
         mistakes.read(require_shared, layout, plan, batch_size=batch_size, global_batch=global_batch)
+    batches = mistakes.read(serve_batch_sizes, serve_batch)
+    lengths = mistakes.read(serve_seq_lens, loaded, serve_len) if loaded is not None else None
     accelerator, accelerators = mistakes.read(_accelerators, gpu, hardware, dtype.value) or (None, ())
     tokens = (
         mistakes.read(read_amount, "--budget-tokens", budget_tokens, "count", "15B")
@@ -210,11 +202,17 @@ def estimate(
         batch_size=batch_size,
         seq_len=length,
         dtype=dtype.value,
-        attention=attention.value,
-        kernel=kernel.value,
-        recompute=recompute.value,
-        optimizer=optimizer.value,
-        quantization=quantize.value,
+        attention=attention,
+        kernel=kernel,
+        recompute=recompute,
+        optimizer=optimizer,
+        grad_dtype=grad_dtype.value if grad_dtype is not None else None,
+        master_weights=master_weights,
+        rounding=rounded,
+        cache_dtype=cache_dtype,
+        prefill_tokens=prefill_tokens,
+        serve_batch_sizes=batches or (),
+        serve_seq_lens=lengths or (),
         accelerator=accelerator,
         accelerators=accelerators,
         gpus=gpus,
@@ -228,7 +226,10 @@ def estimate(
     )
     report = estimated(loaded, asked)
     next_step = follow_up("params", same_model(config, set_))
-    return Outcome(report, lambda: estimate_view(report, by.value), format_, output, next_step=next_step)
+    every = format_ is Format.csv  # a program is given all layouts, as they are in JSON
+    return Outcome(
+        report, lambda: estimate_view(report, by, every=every), format_, output, next_step=next_step, table=table
+    )
 
 
 def _require_effect(*, gpu: str | None, gpus: int, plan: str | None, hardware: str | None, price: float | None) -> None:

@@ -15,7 +15,7 @@ from tinylm_cli.cli.model_options import (
     SeedOption,
     WeightsOption,
 )
-from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, same_model
+from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, TableOption, follow_up, same_model
 from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.requested_config import requested_config
@@ -58,6 +58,7 @@ def forward(
     weights: WeightsOption = None,
     set_: SetOption = None,
     format_: FormatOption = Format.text,
+    table: TableOption = None,
     output: OutputOption = None,
 ) -> Outcome:
     """Watch tokens pass through the model, stage by stage.
@@ -110,8 +111,9 @@ def forward(
             top_k=0 if random else top_k,
             echo_tokens=random is None,
         )
+    every = expand or format_ is Format.csv  # a program is given every stage, as it is in JSON
     return Outcome(
-        report, lambda: forward_view(report, expand=expand), format_, output,
+        report, lambda: forward_view(report, expand=every), format_, output, table=table,
         next_step=follow_up("build" if meta else "check", same_model(config, set_, weights), request.words(meta=meta)),
     )  # fmt: skip
 

@@ -109,6 +109,12 @@ SetOption = Annotated[
 ]  # fmt: skip
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to write the report.")]
 PageFormatOption = Annotated[PageFormat, typer.Option("--format", "-f", help="How to write the report.")]
+TableOption = Annotated[
+    str | None,
+    typer.Option(
+        "--table", metavar="NAME", help="Write that table alone, as csv, latex or markdown.", show_default=False
+    ),
+]
 OutputOption = Annotated[
     Path | None,
     typer.Option(

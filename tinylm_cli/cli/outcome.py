@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tinylm_cli.errors import ExitCode, OutputError
+from tinylm_cli.errors import ExitCode, OutputError, UsageError
 from tinylm_cli.interrupts import interrupts_deferred
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Outcome(NamedTuple):
         exit_code: What the process tells its caller.
         document: Text that stands for the whole output in text format, for commands whose output is a file's content.
         next_step: The command a person would want next; may be empty.
+        table: The one table to write, by name; None for all that the format has room for.
     """
 
     report: object
@@ -58,6 +59,7 @@ class Outcome(NamedTuple):
     exit_code: ExitCode = ExitCode.DONE
     document: str | None = None
     next_step: str = ""
+    table: str | None = None
 
 
 class StreamError(OSError):
@@ -70,11 +72,22 @@ _STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,4})")
 
 
+def require_tables(format_: str | None, table: str | None) -> None:
+    """Refuse to pick one table where the format is no such thing.
+
+    Raises:
+        UsageError: If a table is named and the format writes the report whole.
+    """
+    if table is not None and format_ in (Format.text, Format.json):
+        raise UsageError(f"--table is for csv, latex and markdown, not for {format_}", help="add --format csv")
+
+
 def emit(outcome: Outcome) -> ExitCode:
     """Write an outcome where it belongs, and the next step on standard error.
 
     Raises:
         OutputError: If the file cannot be written; what it held before is untouched.
+        UsageError: If the view has no table of the name that is asked for.
     """
     if outcome.output == STDOUT:
         outcome = outcome._replace(output=None)
@@ -85,7 +98,8 @@ def emit(outcome: Outcome) -> ExitCode:
     elif outcome.document is not None and outcome.format is Format.text:
         text = outcome.document
     else:
-        text = _lowered(outcome.view(), outcome)
+        view = outcome.view()
+        text = _lowered(view if outcome.table is None else _one_table(view, outcome.table), outcome)
     if outcome.output is not None:
         write_file(outcome.output, text)
         talk(f"wrote {outcome.output}")
@@ -226,6 +240,21 @@ def _umask() -> int:
     return mask
 
 
+def _one_table(view: View, name: str) -> View:
+    from tinylm_cli.render.tables import alone, named
+
+    names = list(named(view))
+    if name in names:
+        return alone(view, name)
+    from tinylm_cli.config.guesses import suggest
+
+    meant = suggest(name, names)
+    listed = f"the tables are {', '.join(names)}" if len(names) > 1 else f"the only table is {names[0]}"
+    raise UsageError(
+        f"--table {name}: there is no such table here", help=f"did you mean {meant}? {listed}" if meant else listed
+    )
+
+
 def _lowered(view: View, outcome: Outcome) -> str:
     from tinylm_cli.render.terminal import Terminal, terminal_of
 
@@ -234,11 +263,11 @@ def _lowered(view: View, outcome: Outcome) -> str:
         case Format.markdown:
             from tinylm_cli.render.markdown import to_markdown as lower
         case Format.csv:
-            from tinylm_cli.render.csv import left_out
             from tinylm_cli.render.csv import to_csv as lower
+            from tinylm_cli.render.tables import others
 
-            if count := left_out(view):
-                talk(f"csv has room for one table, not for {count} more; --format json has it all")
+            if names := others(view):
+                note(f"CSV has room for one table; --table picks another: {', '.join(names)}.")
         case Format.latex:
             from tinylm_cli.render.latex import to_latex as lower
         case _:

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, complete_config, follow_up, same_model
+from tinylm_cli.cli.options import (
+    FormatOption,
+    OutputOption,
+    SetOption,
+    TableOption,
+    complete_config,
+    follow_up,
+    same_model,
+)
 from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.errors import UsageError
 
@@ -52,6 +60,7 @@ def params(
     ] = None,
     set_: SetOption = None,
     format_: FormatOption = Format.text,
+    table: TableOption = None,
     output: OutputOption = None,
 ) -> Outcome:
     """Count parameters in closed form.
@@ -80,4 +89,4 @@ def params(
     report = ParamsReport(tuple(analyse_params(each, by=by.value, expand=expand) for each in loaded))
     next_step = follow_up("build", same_model(config, set_)) if config is not None else "tinylm params --config small"
     counted = convention.value if convention is not None else None  # the words of reports.params.Convention
-    return Outcome(report, lambda: params_view(report, counted), format_, output, next_step=next_step)
+    return Outcome(report, lambda: params_view(report, counted), format_, output, next_step=next_step, table=table)

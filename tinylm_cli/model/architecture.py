@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 
 from torch import nn
 
 from tinylm_cli.model.attention import SelfAttention
+from tinylm_cli.model.block import TransformerBlock
 from tinylm_cli.model.experts import ExpertFeedForward
 from tinylm_cli.model.latent_attention import LatentAttention
 from tinylm_cli.model.norm import Norm
@@ -19,6 +18,8 @@ from tinylm_cli.reports.architecture import ModuleNode
 
 Shape = tuple[int, ...]
 
+MOST_RANGES = 3
+
 SHOWN_WITHOUT_PARAMETERS = (SinusoidalPosition, RotaryPosition, NoPosition, Norm)
 """A learner looks for the positions and the norms, and learns from a 0 beside them."""
 
@@ -26,13 +27,13 @@ SHOWN_WITHOUT_PARAMETERS = (SinusoidalPosition, RotaryPosition, NoPosition, Norm
 def describe(model: nn.Module, *, expand: bool = False) -> ModuleNode:
     """Return the tree of ``model`` as it stands, on any device.
 
-    Modules without parameters are left out, unless they are positions or norms. In a ``ModuleList``, a run of
-    siblings that agree in class, settings, parameters and parts is one node with a count. A module that does nothing
-    but hold a single part is folded into it under a dotted name, such as ``token_embedding.embedding``.
+    Modules without parameters are left out, unless they are positions or norms. In a ``ModuleList``, siblings that
+    agree in class, settings, parameters and parts are one node with a count, wherever they stand. A module that does
+    nothing but hold a single part is folded into it under a dotted name, such as ``token_embedding.embedding``.
 
     Args:
         model: The module at the root.
-        expand: Whether to give each sibling of a run a node of its own.
+        expand: Whether to give each of such siblings a node of its own.
 
     Returns:
         The root's node. ``params`` counts a parameter that several modules share at the first that holds it.
@@ -157,6 +158,8 @@ def _shown_settings(module: nn.Module) -> Iterator[tuple[str, int]]:
     elif isinstance(module, LatentAttention):
         yield "n_heads", module.n_heads
         yield "kv_rank", module.kv_rank
+    elif isinstance(module, TransformerBlock) and module.window is not None:
+        yield "window", module.window
     elif isinstance(module, ExpertFeedForward):
         yield "n_experts", module.experts.n_experts
         yield "top_k", module.router.top_k
@@ -195,7 +198,20 @@ def _children(parent: _Part, *, total: int, expand: bool) -> Iterator[ModuleNode
         for name, part in parent.children:
             yield _node(name, part, total=total, expand=expand)
     else:
-        for part, group in groupby(parent.children, key=itemgetter(1)):
-            names = [name for name, _ in group]
-            name = names[0] if len(names) == 1 else f"{names[0]}..{names[-1]}"
-            yield _node(name, part, total=total, expand=expand, count=len(names))
+        alike: dict[_Part, list[int]] = {}
+        for name, part in parent.children:
+            alike.setdefault(part, []).append(int(name))
+        for part, places in alike.items():
+            yield _node(_ranges(places), part, total=total, expand=expand, count=len(places))
+
+
+def _ranges(places: list[int]) -> str:
+    """Return ascending numbers in words, of many stretches the first two and the last: ``0..4, 6..10, …, 24..25``."""
+    stretches: list[list[int]] = []
+    for place in places:
+        if stretches and place == stretches[-1][-1] + 1:
+            stretches[-1].append(place)
+        else:
+            stretches.append([place])
+    words = [str(one[0]) if len(one) == 1 else f"{one[0]}..{one[-1]}" for one in stretches]
+    return ", ".join(words if len(words) <= MOST_RANGES else [*words[: MOST_RANGES - 1], "…", words[-1]])

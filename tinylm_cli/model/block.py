@@ -23,6 +23,9 @@ class TransformerBlock(nn.Module):
         config: Uses every field but vocab_size, max_len, tie_weights, embedding and head.
         layer: Which block it is, from 0.
 
+    Attributes:
+        window: Positions that its attention sees, or None for all before each; what it is given as sight follows that.
+
     References:
         Xiong et al. 2020 (pre-norm), https://arxiv.org/abs/2002.04745;
         OLMo Team 2024 (norms after), https://arxiv.org/abs/2501.00656;
@@ -39,6 +42,7 @@ class TransformerBlock(nn.Module):
         self.ln_2 = build_norm(config) if before and not config.block.shared_norm else None
         self.feed_forward = build_feed_forward(config, layer)
         self.post_ln_2 = build_norm(config) if after else None
+        self.window = config.window(layer)
         self.parallel = config.block.parallel
         self.shared_norm = config.block.shared_norm
         self.multiplier = config.block.residual_multiplier
@@ -54,6 +58,10 @@ class TransformerBlock(nn.Module):
             normed = x if self.ln_2 is None else self.ln_2(x)  # (B, T, D)
         thought = self._branch(self.feed_forward(normed), self.post_ln_2)  # (B, T, D)
         return x + attended + thought if self.parallel else x + thought
+
+    def extra_repr(self) -> str:
+        """Say what the printed tree of modules does not show."""
+        return "" if self.window is None else f"window={self.window}"
 
     def _branch(self, x: Tensor, norm: nn.Module | None) -> Tensor:
         """Return what a sub-layer that put out ``x`` adds to the stream."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,6 +14,10 @@ from tinylm_cli.model.linear import Linear
 
 TINY = 1e-20
 """Keeps weights that are all zero from being divided by zero."""
+
+
+Map = Callable[[Tensor, int], Tensor]
+"""Maps vectors (n, in) to (n, out) by the expert of a number."""
 
 
 class Router(Linear):
@@ -109,9 +115,18 @@ class ExpertLinear(nn.Module):
         values = torch.empty(shape, device="meta", dtype=torch.float32)
         self.register_parameter("bias", nn.Parameter(values) if bias else None)
 
-    def forward(self, x: Tensor, expert: int) -> Tensor:
-        """Map ``x`` (n, in) to (n, out) by one expert."""
-        return functional.linear(x, self.weight[expert], None if self.bias is None else self.bias[expert])
+    def one_by_one(self) -> Map:
+        """Return what maps vectors by one expert after the other.
+
+        Where gradients are wanted the stacks are taken apart at once, so that those of all experts are put together
+        once: the gradient of a single slice is as large as its stack. Elsewhere taking only what is used is quicker.
+        """
+        apart = torch.is_grad_enabled()
+        weights = self.weight.unbind(0) if apart else self.weight  # E × (out, in)
+        if self.bias is None:
+            return lambda x, expert: functional.linear(x, weights[expert])
+        biases = self.bias.unbind(0) if apart else self.bias  # E × (out)
+        return lambda x, expert: functional.linear(x, weights[expert], biases[expert])
 
     def of_each(self, x: Tensor, experts: Tensor) -> Tensor:
         """Map ``x`` (n, in) to (n, out), each row by the expert (n) beside it, by copying the weights of each."""
@@ -149,6 +164,7 @@ class Experts(nn.Module):
             (N, D).
         """
         top_k = chosen.shape[1]
+        one_by_one = self._one_by_one()  # first, so that gradients are put together last: all else is gone by then
         order = chosen.flatten().argsort(stable=True)  # (N·k), tokens of one expert side by side
         rows = order // top_k  # (N·k)
         sent = x[rows]  # (N·k, D)
@@ -157,14 +173,19 @@ class Experts(nn.Module):
         else:
             counts = torch.bincount(chosen.flatten(), minlength=self.n_experts).tolist()
             parts = enumerate(torch.split(sent, counts))
-            put_out = torch.cat([self._of_one(part, expert) for expert, part in parts if len(part)])  # (N·k, D)
+            put_out = torch.cat([one_by_one(part, expert) for expert, part in parts if len(part)])  # (N·k, D)
         weighted = put_out * weights.flatten()[order, None]  # (N·k, D)
         return torch.zeros_like(x).index_add(0, rows, weighted)  # (N, D)
 
-    def _of_one(self, x: Tensor, expert: int) -> Tensor:
-        gate = self.gate_proj(x, expert) if self.gate_proj is not None else None  # (n, F)
-        out: Tensor = self.down_proj(self.between(self.up_proj(x, expert), gate), expert)  # (n, D)
-        return out
+    def _one_by_one(self) -> Map:
+        gate = self.gate_proj.one_by_one() if self.gate_proj is not None else None
+        up, down = self.up_proj.one_by_one(), self.down_proj.one_by_one()
+
+        def of_one(x: Tensor, expert: int) -> Tensor:
+            gated = gate(x, expert) if gate is not None else None  # (n, F)
+            return down(self.between(up(x, expert), gated), expert)  # (n, D)
+
+        return of_one
 
     def _of_each(self, x: Tensor, experts: Tensor) -> Tensor:
         gate = self.gate_proj.of_each(x, experts) if self.gate_proj is not None else None  # (n, F)

@@ -89,12 +89,15 @@ class LatentAttention(nn.Module):
     def _absorbed(self, q_nope: Tensor, q_rope: Tensor, latent: Tensor, k_rope: Tensor, sight: Sight) -> Tensor:
         weight = self.kv_b_proj.weight.view(self.n_heads, -1, self.kv_rank)  # (H, N + V, C)
         to_keys, to_values = torch.split(weight, [self.d_nope, self.d_value], dim=1)  # (H, N, C), (H, V, C)
-        q = torch.cat((q_nope @ to_keys, q_rope), dim=-1)  # (B, H, 1, C + R)
+        q_nope = (q_nope[:, :, 0].transpose(0, 1) @ to_keys).transpose(0, 1)[
+            :, :, None
+        ]  # (B, H, 1, C), no weight copied
+        q = torch.cat((q_nope, q_rope), dim=-1)  # (B, H, 1, C + R)
         k = torch.cat((latent, k_rope), dim=-1)[:, None]  # (B, 1, S, C + R)
         q = q.transpose(1, 2)  # (B, 1, H, C + R), heads in the place of positions: all read the same keys
         mixed = self._attend(q, k, latent[:, None], sight).transpose(1, 2)  # (B, H, 1, C)
-        out: Tensor = mixed @ to_values.transpose(1, 2)  # (B, H, T, V)
-        return out
+        out = mixed[:, :, 0].transpose(0, 1) @ to_values.transpose(1, 2)  # (H, B, V)
+        return out.transpose(0, 1)[:, :, None]  # (B, H, 1, V)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, sight: Sight) -> Tensor:
         dropout = self.dropout if self.training else 0.0

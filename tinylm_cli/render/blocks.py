@@ -7,6 +7,7 @@ outside: lowering, and nothing before it, makes them safe. A string that is a ``
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Literal, NamedTuple
 
 from tinylm_cli.errors import Diagnostic
@@ -48,8 +49,9 @@ class Column(NamedTuple):
             ``wrap`` columns are wrapped and ``shrink`` columns cut; then columns below 9 go; 9 never goes.
         shrink: True when its text may be cut in the middle, where names differ least.
         wrap: True when its text is never cut: it goes over several lines or, where little room is left, under its row.
-        key: What CSV calls it, the name that JSON has for it; the heading when empty. A column with neither is there
-            for the eye, and not in CSV.
+        key: What CSV calls it, the name that JSON has for it, with dots the path to it; the heading when empty. A
+            column with neither, or with None, is there for the eye, and not in CSV. One without a word in its heading
+            and its cells is there for CSV, and seen nowhere.
         group: Above 0 where a wide table may go over several, one under another: columns of one number, from 1 up, stay
             side by side, and those of group 0 stand before each.
     """
@@ -59,7 +61,7 @@ class Column(NamedTuple):
     keep: int = 9
     shrink: bool = False
     wrap: bool = False
-    key: str = ""
+    key: str | None = ""
     group: int = 0
 
 
@@ -81,12 +83,17 @@ class Table(NamedTuple):
         rows: A cell for each column.
         total: A last row set apart; CSV, whose readers sum for themselves, leaves it out.
         main: True where a view has several tables and this is what was asked for: CSV has room for one.
+        name: What ``--table`` takes; empty where it only draws what another table says. Tables of one name are one,
+            drawn in parts, of which a program is given the first.
+        caption: What it shows, in a document; what the heading says when empty.
     """
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     total: Row | None = None
     main: bool = False
+    name: str = ""
+    caption: str = ""
 
 
 class Branch(NamedTuple):
@@ -97,10 +104,12 @@ class Branch(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """A table whose first column is drawn as a tree."""
+    """A table whose first column is drawn as a tree; ``name`` and ``caption`` are those of a ``Table``."""
 
     columns: tuple[Column, ...]
     root: Branch
+    name: str = ""
+    caption: str = ""
 
 
 class StackBar(NamedTuple):
@@ -124,17 +133,21 @@ class Stack(NamedTuple):
         title: What the parts are parts of: ``memory``.
         parts: Their names, in the order in which they are laid.
         bars: One or more.
-        unit: What the values of the amounts are, in the word that names of JSON end in: ``bytes``, ``flops``.
+        key: What JSON calls an amount.
         limit: Where to draw a mark that bars should stay left of; None for no mark.
         limit_name: What sets the limit.
+        name: As that of a ``Table``.
+        caption: Likewise.
     """
 
     title: str
     parts: tuple[str, ...]
     bars: tuple[StackBar, ...]
-    unit: str = "bytes"
+    key: str = "part_bytes"
     limit: Quantity | None = None
     limit_name: str = ""
+    name: str = ""
+    caption: str = ""
 
 
 class Note(NamedTuple):
@@ -172,5 +185,9 @@ View = tuple[Block, ...]
 
 
 def drawn(blocks: Iterable[Block]) -> Iterator[Block]:
-    """Yield the blocks that people are shown: a table without rows has nothing to show."""
-    return (block for block in blocks if not isinstance(block, Table) or block.rows)
+    """Yield the blocks that people are shown: a table without rows, or without a word in them, has nothing to show."""
+    return (block for block in blocks if not isinstance(block, Table) or any(map(_shows, chain(*block.rows))))
+
+
+def _shows(cell: str | Cell | Bar) -> bool:
+    return isinstance(cell, Bar) or bool(cell.text if isinstance(cell, Cell) else cell)

@@ -15,6 +15,7 @@ from tinylm_cli.quantities import Quantity
 from tinylm_cli.render.blocks import Bar, Block, Branch, Cell, Column, Row, Stack, Table, Tree
 from tinylm_cli.render.safe import visible
 from tinylm_cli.render.stack import legend
+from tinylm_cli.render.tables import main
 
 # what a spreadsheet takes for the beginning of a formula, also in the width of Asian letters:
 # https://owasp.org/www-community/attacks/CSV_Injection
@@ -26,26 +27,13 @@ def to_csv(blocks: Iterable[Block]) -> str:
 
     A text that a spreadsheet would run as a formula gets an apostrophe in front; numbers do not.
     """
-    table, _ = _main_and_others(blocks)
-    named = [(index, column.key or column.header) for index, column in enumerate(table.columns)]
+    table = _as_table(main(tuple(blocks)))
+    named = [(index, _named(column)) for index, column in enumerate(table.columns)]
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow([_text(name) for _, name in named if name])
     writer.writerows([_value(row[index]) for index, name in named if name] for row in table.rows)
     return written.getvalue()
-
-
-def left_out(blocks: Iterable[Block]) -> int:
-    """Return how many tables of a view have something in them that its CSV has no room for."""
-    _, others = _main_and_others(blocks)
-    return sum(bool(table.rows) for table in others)
-
-
-def _main_and_others(blocks: Iterable[Block]) -> tuple[Table, list[Table]]:
-    tables = [_as_table(block) for block in blocks if isinstance(block, Table | Tree | Stack)]
-    assert tables, "a command without a table does not offer CSV"
-    main = next((index for index, table in enumerate(tables) if table.main), 0)
-    return tables.pop(main), tables
 
 
 def _as_table(block: Table | Tree | Stack) -> Table:
@@ -62,6 +50,10 @@ def _tree_rows(branch: Branch, depth: int) -> Iterator[Row]:
     yield (Quantity(str(depth), depth), *branch.cells)
     for child in branch.children:
         yield from _tree_rows(child, depth + 1)
+
+
+def _named(column: Column) -> str:
+    return "" if column.key is None else column.key or column.header
 
 
 def _value(cell: str | Cell | Bar) -> str:

@@ -1,10 +1,11 @@
-"""Blocks lowered to LaTeX: a ``tabular`` of booktabs for each table, and all else as comments.
+"""Blocks lowered to LaTeX: a ``table`` with its caption for each table, and all else as comments.
 
 The text is ASCII whatever a name holds, so that every engine and every encoding of the document takes it.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
@@ -52,6 +53,8 @@ _SPECIAL = {
 }
 _OURS = {
     "×": r"$\times$",
+    "±": r"$\pm$",
+    "µ": r"$\mu$",
     "−": "$-$",
     "…": r"\ldots{}",
     "—": "---",
@@ -80,11 +83,27 @@ _LETTERS = {"ß": r"\ss{}", "æ": r"\ae{}", "Æ": r"\AE{}", "ø": r"\o{}", "Ø":
 _WRITTEN = _SPECIAL | _OURS | _LETTERS
 _JOINED = frozenset("-',")
 """Signs of which TeX makes two in a row one: a dash, a quotation mark."""
+_UNLABELLED = re.compile("[^a-z0-9]+")
+_LONG_TEXT = r"p{0.4\linewidth}"
 
 
 def to_latex(blocks: Iterable[Block]) -> str:
-    """Return the blocks as LaTeX to be put into a ``table``, with a final line break."""
-    parts = [[_PACKAGE], *(list(_lower(block)) for block in drawn(blocks))]
+    """Return the blocks as LaTeX for the body of a paper, with a final line break.
+
+    A caption says what the table shows, then what the first heading is about, and what it adds, or what the heading
+    right above the table does; a label, for the first part of a table, is made of the first heading and its name.
+    """
+    shown = list(drawn(blocks))
+    first = next((block for block in shown if isinstance(block, Heading)), Heading(""))
+    parts, labelled = [[_PACKAGE]], {""}
+    for above, block in zip([first, *shown], shown, strict=False):
+        if isinstance(block, Table | Tree | Stack):
+            label = "" if block.name in labelled else _label(first.text, block.name)
+            labelled.add(block.name)
+            detail = (above if isinstance(above, Heading) else first).detail
+            parts.append(list(_table(block, _caption(block.caption, first.text, detail), label)))
+        else:
+            parts.append(list(_lower(block)))
     return "\n".join("".join(f"{line}\n" for line in part) for part in parts)
 
 
@@ -108,6 +127,26 @@ def _lower(block: Block) -> Iterator[str]:
             yield from _lower(legend(block))
 
 
+def _caption(what: str, subject: str, detail: str) -> str:
+    about = ", ".join(words for words in (subject, detail) if words)
+    return ". ".join(words for words in (what, about) if words)
+
+
+def _label(subject: str, name: str) -> str:
+    return _UNLABELLED.sub("-", f"{subject}-{name}".lower()).strip("-")
+
+
+def _table(block: Table | Tree | Stack, caption: str, label: str) -> Iterator[str]:
+    yield r"\begin{table}[htbp]"
+    yield r"  \centering"
+    if caption:
+        yield rf"  \caption{{{latex(caption)}.}}"
+    if label:
+        yield rf"  \label{{tab:{label}}}"
+    yield from (f"  {line}" for line in _lower(block))
+    yield r"\end{table}"
+
+
 def _comment(text: str) -> str:
     return f"% {to_ascii(visible(text))}".rstrip()
 
@@ -117,7 +156,7 @@ def _tabular(
 ) -> Iterator[str]:
     """Yield the lines of a table; in a tree, the first cell of each row is moved in by its depth."""
     filled = [i for i in range(len(columns)) if any(_text(row[i]) for row in rows)]
-    yield rf"\begin{{tabular}}{{{''.join('r' if columns[i].right else 'l' for i in filled)}}}"
+    yield rf"\begin{{tabular}}{{{''.join(_alignment(columns[i]) for i in filled)}}}"
     yield r"  \toprule"
     yield _row(latex(columns[i].header) for i in filled)
     yield r"  \midrule"
@@ -129,6 +168,10 @@ def _tabular(
         yield _row(_cell(total[i]) for i in filled)
     yield r"  \bottomrule"
     yield r"\end{tabular}"
+
+
+def _alignment(column: Column) -> str:
+    return "r" if column.right else _LONG_TEXT if column.wrap else "l"
 
 
 def _tree_rows(branch: Branch) -> Iterator[Row]:

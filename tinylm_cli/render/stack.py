@@ -63,11 +63,13 @@ def legend(stack: Stack, keys: Sequence[Cell] | None = None) -> Table:
     """
     several = len(stack.bars) > 1
     amounts = [
-        Column(bar.name if several else "", right=True, keep=6 if index else 9, key=f"{bar.name} {stack.unit}".strip())
+        Column(
+            bar.name if several else "", right=True, keep=6 if index else 9, key=f"{stack.key}.{bar.name}".rstrip(".")
+        )
         for index, bar in enumerate(stack.bars)
     ]
     share = () if several else (Column("share", right=True, keep=6),)
-    columns = (*(() if keys is None else (Column(""),)), Column(stack.title, shrink=True, key="part"), *amounts, *share)
+    columns = (*(() if keys is None else (Column(""),)), Column(stack.title, shrink=True, key="name"), *amounts, *share)
     shares = [] if several else _shares(stack.bars[0])
     rows: list[Row] = []
     for part, name in enumerate(stack.parts):
@@ -75,7 +77,8 @@ def legend(stack: Stack, keys: Sequence[Cell] | None = None) -> Table:
         rows.append((*key, Cell(name, "name"), *(bar.amounts[part] for bar in stack.bars), *shares[part : part + 1]))
     blank = () if keys is None else ("",)
     whole = () if several else ("100.0%" if stack.bars[0].whole.value else "",)
-    return Table(columns, tuple(rows), (*blank, "total", *(bar.whole for bar in stack.bars), *whole))
+    total = (*blank, "total", *(bar.whole for bar in stack.bars), *whole)
+    return Table(columns, tuple(rows), total, name=stack.name, caption=stack.caption)
 
 
 def _shares(bar: StackBar) -> Sequence[str]:

@@ -52,10 +52,10 @@ def fixed(value: float, decimals: int) -> Quantity:
     return Quantity(f"{value:z.{decimals}f}".replace("-", "−"), value)
 
 
-def compact(value: int) -> str:
+def compact(value: int) -> Quantity:
     """Return three significant digits with K, M, B or T: ``4,995,072`` as ``5M``, ``826,112`` as ``826K``."""
     scaled, unit = _scaled(value, _DECIMAL)
-    return f"{scaled:.3g}{unit}" if unit != _DECIMAL[-1] else f"{scaled:,.0f}{unit}"
+    return Quantity(f"{scaled:.3g}{unit}" if unit != _DECIMAL[-1] else f"{scaled:,.0f}{unit}", value)
 
 
 def flops(value: float) -> Quantity:
@@ -69,11 +69,11 @@ def stated_count(value: int) -> Quantity:
     return Quantity(compact(value), value) if value % 10 ** max(len(str(value)) - 3, 0) == 0 else integer(value)
 
 
-def small_percent(fraction: float) -> str:
+def small_percent(fraction: float) -> Quantity:
     """Return a share above 0 to one decimal, or to as many as it takes to show something: ``0.1%``, ``0.0004%``."""
     percent = fraction * 100
     decimals = 1 if percent >= 0.05 else -math.floor(math.log10(percent))
-    return f"{percent:.{decimals}f}%"
+    return Quantity(f"{percent:.{decimals}f}%", fraction)
 
 
 def percent(fraction: float, decimals: int = 1) -> Quantity:
@@ -101,15 +101,20 @@ def percentages(shares: Sequence[float], decimals: int = 1) -> list[Quantity]:
     return [Quantity(f"{tick / 10**decimals:.{decimals}f}%", share) for tick, share in zip(ticks, shares, strict=True)]
 
 
+def unseen(value: float) -> Quantity:
+    """Return a number without a word: in CSV alone."""
+    return Quantity("", value)
+
+
 def shape(dimensions: Sequence[int]) -> str:
     """Return ``256 × 128``."""
     return " × ".join(map(str, dimensions))
 
 
-def prefixed(value: float, unit: str) -> str:
+def prefixed(value: float, unit: str) -> Quantity:
     """Return three significant digits under a decimal prefix: ``80 GB``, ``3.35 TB/s``, ``989 TFLOP/s``."""
     scaled, prefix = _scaled(value, _PREFIXES)
-    return f"{_three_digits(scaled)} {prefix}{unit}"
+    return Quantity(f"{_three_digits(scaled)} {prefix}{unit}", value)
 
 
 def _scaled(value: float, prefixes: Sequence[str]) -> tuple[float, str]:
@@ -122,30 +127,30 @@ def _scaled(value: float, prefixes: Sequence[str]) -> tuple[float, str]:
     return scaled, prefixes[-1]
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float) -> Quantity:
     """Return a time in the largest unit that it fills: ``41 ms``, ``2.5 minutes``, ``3.2 days``."""
     if seconds < 0.9995 * 60:
         size, unit = next(((size, unit) for size, unit in _BRIEF if seconds >= 0.9995 * size), _BRIEF[-1])
-        return f"{_three_digits(seconds / size)} {unit}" if seconds else "0 s"
+        return Quantity(f"{_three_digits(seconds / size)} {unit}" if seconds else "0 s", seconds)
     size, unit = next((size, unit) for size, unit in _LONG if seconds >= 0.9995 * size)
     scaled = f"{seconds / size:,.{0 if seconds / size >= 99.95 else 1}f}"
-    return f"{scaled.removesuffix('.0')} {unit.removesuffix('s') if scaled == '1.0' else unit}"
+    return Quantity(f"{scaled.removesuffix('.0')} {unit.removesuffix('s') if scaled == '1.0' else unit}", seconds)
 
 
-def three_digits(value: float) -> str:
+def three_digits(value: float) -> Quantity:
     """Return three significant digits, all above 100, and with K, M or B above 100,000: ``61,604``, ``2.04M``."""
     if value >= 99_950:
-        return compact(round(value))
-    return f"{value:,.0f}" if value >= 99.95 else _three_digits(value)
+        return Quantity(compact(round(value)), value)
+    return Quantity(f"{value:,.0f}" if value >= 99.95 else _three_digits(value), value)
 
 
-def dollars(value: float) -> str:
+def dollars(value: float) -> Quantity:
     """Return ``$0.042``, ``$12.30``, ``$1,234``, ``$1.23M``."""
     if value >= 999_500:
-        return f"${compact(round(value))}"
+        return Quantity(f"${compact(round(value))}", value)
     if value >= 99.995:
-        return f"${value:,.0f}"
-    return f"${value:.2f}" if value >= 0.995 or not value else f"${_three_digits(value)}"
+        return Quantity(f"${value:,.0f}", value)
+    return Quantity(f"${value:.2f}" if value >= 0.995 or not value else f"${_three_digits(value)}", value)
 
 
 def _three_digits(value: float) -> str:

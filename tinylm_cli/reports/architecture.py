@@ -11,11 +11,11 @@ from tinylm_cli.reports.params import ModelParams
 
 @dataclass(frozen=True)
 class ModuleNode:
-    """A module of the instantiated model, or a run of identical ones.
+    """A module of the instantiated model, or several identical ones.
 
     Attributes:
-        name: Attribute name in its parent, or dotted where a module that only holds this one is folded into it; for a
-            run, e.g. ``0..5``; the class name at the root.
+        name: Attribute name in its parent, or dotted where a module that only holds this one is folded into it; for
+            several, their places, e.g. ``0..5`` or ``0, 2, …, 24``; the class name at the root.
         kind: Class name.
         count: How many identical siblings the node stands for.
         shape: Shape of its weight when it holds one itself, else None.
@@ -23,8 +23,8 @@ class ModuleNode:
         share: ``params`` over the model's total, 0 to 1.
         tied_to: Name of the module that owns its weight, or None.
         settings: What its shapes do not show, by the names of the config: ``n_heads``, ``n_kv_heads`` where they are
-            fewer, ``kv_rank``; ``n_experts`` and ``top_k``.
-        children: Its parts; for a run, those of one sibling.
+            fewer, ``kv_rank``; ``n_experts`` and ``top_k``; ``window`` of a block that has one.
+        children: Its parts; for several, those of one of them.
     """
 
     name: str

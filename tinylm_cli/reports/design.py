@@ -229,7 +229,10 @@ class SweepReport:
         name: The config's name.
         source: Preset name, path as given, or ``<stdin>``.
         dtype: Storage type that the byte counts assume.
-        seq_len: Tokens in a sequence that figures assume; null for each variant's max_len.
+        batch_size: Sequences at once that figures assume.
+        seq_len: Tokens in each; null for each variant's max_len.
+        optimizer: What updates the weights in training.
+        recompute: What its backward pass computes again.
         varied: The fields, and their values.
         variants: Every combination, the last field's values changing fastest.
     """
@@ -237,6 +240,9 @@ class SweepReport:
     name: str
     source: str
     dtype: str
+    batch_size: int
     seq_len: int | None
+    optimizer: Optimizer
+    recompute: Recompute
     varied: tuple[Varied, ...]
     variants: tuple[Variant, ...]

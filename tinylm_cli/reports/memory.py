@@ -5,12 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-AttentionKernel = Literal["flash", "math"]
+AttentionKernel = Literal["flash", "sdpa", "math"]
 Recompute = Literal["none", "selective", "full"]
 Device = Literal["cuda", "cpu"]
 Optimizer = Literal["adamw", "adamw_8bit", "adafactor", "muon", "sgd", "sgd_momentum"]
-Quantization = Literal["none", "int8", "int4"]
+Quantization = Literal["none", "int8", "float8", "int4"]
 Moment = Literal["loss", "head gradient", "backward", "embedding gradient", "optimizer step"]
+
+
+@dataclass(frozen=True)
+class OwnAttention:
+    """What tinylm's own model keeps of attention on CUDA that a flash kernel does not.
+
+    Attributes:
+        keeps: ``scores``, of every query and key; ``masks``, which torch is given to add.
+        because: What of the config asks for it: ``soft-caps``, ``sinks``, ``windows``, ``ALiBi``, ``grouped keys``.
+    """
+
+    keeps: Literal["scores", "masks"]
+    because: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -59,7 +72,8 @@ class Activations:
         batch_size: Sequences in the pass.
         seq_len: Tokens in each.
         dtype: Type of weights and activations.
-        attention_kernel: ``flash``: scores are never written out; ``math``: they are.
+        attention_kernel: ``flash``: neither scores nor masks are written out; ``sdpa``: what torch does on the device,
+            given masks, and scores where it has no kernel; ``math``: all scores are written out.
         recompute: What the backward pass computes again.
         device: Whose kernels run.
         kept_bytes: Held at the end of the forward pass.
@@ -135,6 +149,8 @@ class TrainingMemory:
         total_bytes: The peak where gradients stay from pass to pass, as they do when they are accumulated.
         peak_bytes: The most that is held at one moment of a step that starts without gradients.
         peak_moment: That moment.
+        foreach_peak_bytes: AdamW: the peak where its step is torch's default on CUDA, ``foreach``, which holds the root
+            of every second moment at once; else as ``peak_bytes``, which is of a fused step there.
         parts: What makes up ``peak_bytes``.
         moments: What is held at each moment.
     """
@@ -153,6 +169,7 @@ class TrainingMemory:
     total_bytes: int
     peak_bytes: int
     peak_moment: Moment
+    foreach_peak_bytes: int
     parts: tuple[MemoryPart, ...]
     moments: tuple[MomentMemory, ...]
 
@@ -164,21 +181,29 @@ class InferenceMemory:
     Attributes:
         batch_size: Sequences at once.
         seq_len: Tokens kept of each.
-        dtype: Type of activations, the cache, and weights that are not quantised.
+        dtype: Type of activations, and of weights that are not rounded.
+        cache_dtype: Type of the cache.
+        attention_kernel: ``flash``: scores are never written out; ``math``: they are.
+        prefill_tokens: The most tokens of a prompt that are read in one pass.
         quantization: What linear weights are rounded to.
         group_size: int4: weights that share a scale and a zero.
+        attention_kernel: As for ``Activations``.
         weights_bytes: All weights, scales and zeros.
         quantized_params: Weights that are rounded.
         cache_bytes: Keys and values, or what latent attention keeps.
-        prefill_bytes: The most a pass over all tokens holds beside weights and cache; logits of the last token alone.
+        prefill_bytes: The most a pass over one prompt, or a piece of it, holds beside weights and cache.
         decode_bytes: The same for a pass over one token of each sequence.
-        total_bytes: Weights, cache and the larger of the two passes.
+        working_bytes: The larger of the two.
+        total_bytes: Weights, cache and working memory.
         parts: What makes up ``total_bytes``.
     """
 
     batch_size: int
     seq_len: int
     dtype: str
+    cache_dtype: str
+    attention_kernel: AttentionKernel
+    prefill_tokens: int
     quantization: Quantization
     group_size: int
     weights_bytes: int
@@ -186,5 +211,6 @@ class InferenceMemory:
     cache_bytes: int
     prefill_bytes: int
     decode_bytes: int
+    working_bytes: int
     total_bytes: int
     parts: tuple[MemoryPart, ...]

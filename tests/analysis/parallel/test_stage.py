@@ -14,10 +14,9 @@ from tinylm_cli.reports.plan import Layout
 LLAMA, GEMMA = load_config("llama-3-8b").config, load_config("gemma-2-2b").config
 TOKENS = 2048
 STREAM = 2 * 4096
-LAYER = 7 * STREAM + 2 * 2 * 1024 + 4 * 32 + 2 * 4 + 4 * 2 * 14336
-"""Bytes that one token leaves in a layer: seven vectors (its input, after either norm, between, queries, the mixture as
-the kernel gives it and as the projection reads it), keys and values, a number for each head, two statistics, and four
-of the hidden layer."""
+LAYER = 6 * STREAM + 2 * 2 * 1024 + 4 * 32 + 2 * 4 + 4 * 2 * 14336
+"""Bytes that one token leaves in a layer: six vectors (its input, after either norm, between, queries, their mixture),
+keys and values, a number for each head, two statistics, and four of the hidden layer."""
 
 
 def held(job: Job, layout: Layout, stage: int) -> dict[str, int]:
@@ -42,11 +41,15 @@ def test_the_last_stage_works_on_logits() -> None:
 
 @pytest.mark.parametrize("ways", [1, 2, 4, 8])
 def test_what_experts_work_on_is_divided_among_them(ways: int) -> None:
-    """Mixtral: the gradient of a stack of experts comes as large as the stack of those at home, twice at once."""
+    """Mixtral: the gradients of the experts at home are put together to that of their stack, what they kept being gone.
+
+    They kept, for each of two places of a token: what was sent, what came out, plain and weighted, and four of the
+    hidden layer. Beside the stack stand the stream's derivative and that of what was sent.
+    """
     job = Job(load_config("mixtral-8x7b").config, 1, 64)
     found = held(job, Layout(data=8, expert=ways, pipeline=2, micro_batches=2), 0)["working memory"]
-    sent = 64 * 2 * STREAM
-    assert found == 2 * 2 * (8 // ways) * 4096 * 14336 - sent + 64 * STREAM
+    kept = 64 * 2 * (3 * STREAM + 4 * 2 * 14336)
+    assert found == 2 * (8 // ways) * 4096 * 14336 + 2 * 64 * STREAM - kept
 
 
 @pytest.mark.parametrize("name", ["llama-3-8b", "gemma-2-2b", "gpt-oss-20b"])

@@ -38,7 +38,7 @@ def words(view: View) -> str:
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_all_of_it_fits(width: int) -> None:
-    optimum = compute_optimum_blocks(compute_optimum(10**9, 10**12))
+    optimum = compute_optimum_blocks(compute_optimum(10**9, 10**12), budget_is_given=True)
     for view in (training(usd_per_gpu_hour=2.0), serving(batch_size=64, n_gpus=8), optimum):
         shown = to_text(view, Terminal(width=width))
         assert all(len(line) <= width for line in shown.splitlines())
@@ -71,13 +71,17 @@ def test_what_one_sequence_gets_and_what_is_not_counted_are_said_where_they_diff
 @pytest.mark.parametrize(
     ("tokens", "verdict"),
     [
-        (20 * 10**9, "20B are about that."),
-        (10**9, "1B are 5% of that."),
-        (10**12, "1T are 50 times as many."),
-        (10**13, "10T are 500 times as many."),
+        (20 * 10**9, "20B tokens are about compute-optimal, 20 a parameter (Hoffmann et al. 2022)."),
+        (10**9, "1B tokens are 5% of the compute-optimal 20B, 20 a parameter"),
+        (10**12, "1T tokens are 50 times the compute-optimal 20B"),
+        (10**13, "10T tokens are 500 times the compute-optimal 20B"),
     ],
 )
 def test_a_budget_beside_the_optimal_one(tokens: int, verdict: str) -> None:
-    shown = words(compute_optimum_blocks(compute_optimum(10**9, tokens)))
-    assert "Compute-optimal for 1B parameters: 20B tokens, 20 a parameter (Hoffmann et al. 2022" in shown
-    assert verdict in shown
+    assert verdict in words(compute_optimum_blocks(compute_optimum(10**9, tokens), budget_is_given=True))
+
+
+def test_a_budget_that_nobody_gave_is_not_judged() -> None:
+    shown = words(compute_optimum_blocks(compute_optimum(10**9, 20 * 10**9), budget_is_given=False))
+    assert shown.startswith("20B tokens are compute-optimal, 20 a parameter (Hoffmann et al. 2022); a model")
+    assert "about" not in shown

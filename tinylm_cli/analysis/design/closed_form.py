@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 Value = float
 """A count, a whole number and exact; or a time, in seconds."""
@@ -22,13 +22,30 @@ Evaluate = Callable[..., tuple[int, ...]]
 FIRST_DEPTH = 2
 """From which n_layers on forms hold: the first layer of one is also its last, and is not counted twice."""
 
-_SEVERAL_HEADS = ((2, 4), (4, 8), (1, 2), (1, 2))
-_ONE_HEAD = ((2, 4), (1, 1), (1, 1), (1, 2))
+Heads = Literal["shared", "own", "one"]
+"""Whether queries share heads of keys and values, or have one each, so that n_kv_heads says nothing new; or there is a
+single head. From one to the next figures may step."""
+
+_PAIRS: dict[Heads, Sequence[tuple[int, int]]] = {
+    "shared": ((2, 4), (4, 8), (1, 2), (1, 2)),
+    "own": ((2, 4), (2, 4), (1, 1), (1, 2)),
+    "one": ((2, 4), (1, 1), (1, 1), (1, 2)),
+}
 """Two values of all but n_layers that are valid together: even widths, heads that others share; one where none vary."""
 
-_ELSEWHERE = (3 * 64, 12, 6, 5 * 64)
-_ELSEWHERE_ONE_HEAD = (3 * 64, 1, 1, 5 * 64)
+_ELSEWHERE: dict[Heads, tuple[int, ...]] = {
+    "shared": (3 * 64, 12, 6, 5 * 64),
+    "own": (3 * 64, 12, 1, 5 * 64),
+    "one": (3 * 64, 1, 1, 5 * 64),
+}
 """Values that are none of these, where the polynomial is compared with the figure."""
+
+
+def heads_of(n_heads: int, n_kv_heads: int) -> Heads:
+    """Return which forms hold for so many heads."""
+    if n_heads == 1:
+        return "one"
+    return "own" if n_kv_heads == n_heads else "shared"
 
 
 class ClosedForm(NamedTuple):
@@ -45,7 +62,7 @@ class ClosedForm(NamedTuple):
         """Return the form with its next size given."""
         half = len(self.phases[0]) // 2
         return ClosedForm(
-            tuple([a + size * b for a, b in zip(form[:half], form[half:], strict=True)] for form in self.phases)
+            tuple([[a + size * b for a, b in zip(form[:half], form[half:], strict=True)] for form in self.phases])
         )
 
     def at(self, n_layers: int) -> int:
@@ -90,16 +107,19 @@ class Form(NamedTuple):
         return Form(tuple(kept), self.made)
 
 
-def closed_forms(evaluate: Evaluate, *, period: int = 1, one_head: bool = False) -> tuple[ClosedForm, ...]:
+def closed_forms(evaluate: Evaluate, *, period: int = 1, heads: Heads = "shared") -> tuple[ClosedForm, ...]:
     """Return the polynomials that the sums of ``evaluate`` are.
 
     Args:
         evaluate: Gives the sums.
         period: Length of the pattern that layers follow.
-        one_head: Settle them for a single head, over whose number they may step; else for two or more.
+        heads: Which models they are settled for.
+
+    Raises:
+        ArithmeticError: If a sum is no such polynomial, or falls as a size grows: it cannot be searched by.
     """
-    evaluate = cache(evaluate)
-    pairs, elsewhere = (_ONE_HEAD, _ELSEWHERE_ONE_HEAD) if one_head else (_SEVERAL_HEADS, _ELSEWHERE)
+    evaluate = cache(_each_its_own(evaluate) if heads == "own" else evaluate)
+    pairs, elsewhere = _PAIRS[heads], _ELSEWHERE[heads]
     depth = FIRST_DEPTH + 3 * period
     found = []
     for part, expected in enumerate(evaluate(*elsewhere, depth)):
@@ -107,10 +127,17 @@ def closed_forms(evaluate: Evaluate, *, period: int = 1, one_head: bool = False)
         there = form
         for size in elsewhere:
             there = there.fix(size)
-        assert there.at(depth) == expected, "a size enters more than once"
-        assert all(coefficient >= 0 for phase in form.phases for coefficient in phase), "a figure falls as a size grows"
+        if there.at(depth) != expected:
+            raise ArithmeticError("a size enters more than once")
+        if any(coefficient < 0 for phase in form.phases for coefficient in phase):
+            raise ArithmeticError("a figure falls as a size grows")
         found.append(form)
     return tuple(found)
+
+
+def _each_its_own(evaluate: Evaluate) -> Evaluate:
+    """Return the sums of configs whose every head of queries has one of keys and values."""
+    return lambda d_model, n_heads, _, *others: evaluate(d_model, n_heads, n_heads, *others)
 
 
 def _phase(evaluate: Evaluate, pairs: Sequence[tuple[int, int]], part: int, phase: int, period: int) -> list[int]:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import NamedTuple
 
-from tinylm_cli.analysis.design.closed_form import Form, Value, closed_forms
+from tinylm_cli.analysis.design.closed_form import Form, Heads, Value, closed_forms
 from tinylm_cli.analysis.design.space import Shape, Space
 from tinylm_cli.analysis.figures import FIGURES, training
 from tinylm_cli.analysis.flops import forward_flops
-from tinylm_cli.analysis.inference import serving_moments
-from tinylm_cli.analysis.roofline import DecodingStep, Weights, decoding_clock, decoding_step
+from tinylm_cli.analysis.inference import Serving, serving_moments
+from tinylm_cli.analysis.roofline import DecodingStep, Weights, decoding_clock
+from tinylm_cli.analysis.serving import decoding_step
 from tinylm_cli.config.schema import ModelConfig
 
 DECODE_SECONDS = "decode_step_seconds"
@@ -32,14 +33,14 @@ class Measure(NamedTuple):
     made: Callable[[Space], Made] = lambda _: max
 
 
-def forms(space: Space, names: Sequence[str], d_head: int, *, one_head: bool) -> list[Form]:
+def forms(space: Space, names: Sequence[str], d_head: int, *, heads: Heads) -> list[Form]:
     """Return figures in closed form, over all sizes but ``d_head``.
 
     Args:
         space: What is searched.
         names: Keys of ``MEASURES``.
         d_head: Dimensions per head.
-        one_head: For models of a single head; else for those of two or more.
+        heads: Which models they hold for.
     """
 
     @cache  # one config serves all figures
@@ -50,14 +51,14 @@ def forms(space: Space, names: Sequence[str], d_head: int, *, one_head: bool) ->
     for name in names:
         measure = MEASURES[name]
         sums = partial(_sums, measure, space, config)
-        found.append(Form(closed_forms(sums, period=space.period, one_head=one_head), measure.made(space)).lean())
+        found.append(Form(closed_forms(sums, period=space.period, heads=heads), measure.made(space)).lean())
     return found
 
 
 def measured(name: str, space: Space, config: ModelConfig) -> Value:
     """Return a measure of a config, without closed forms."""
     if name == DECODE_SECONDS:
-        return _clock(space)(decoding_step(config, context_tokens=space.seq_len, dtype=space.given.dtype))
+        return _clock(space)(decoding_step(config, Serving(space.given.dtype), seq_len=space.seq_len))
     return FIGURES[name].compute(config, space.given)
 
 
@@ -86,11 +87,11 @@ def _training_moments(config: ModelConfig, space: Space) -> tuple[int, ...]:
 
 def _serving_moments(config: ModelConfig, space: Space) -> tuple[int, ...]:
     given = space.given
-    return serving_moments(config, batch_size=given.batch_size, seq_len=space.seq_len, dtype=given.dtype)
+    return serving_moments(config, Serving(given.dtype), batch_size=given.batch_size, seq_len=space.seq_len)
 
 
 def _decoding(config: ModelConfig, space: Space) -> tuple[int, ...]:
-    step = decoding_step(config, context_tokens=space.seq_len, dtype=space.given.dtype)
+    step = decoding_step(config, Serving(space.given.dtype), seq_len=space.seq_len)
     weights = step.weights
     return step.flops_per_sequence, step.cache_bytes_per_sequence, weights.dense_bytes, weights.expert_bytes
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from typing import NamedTuple
 
-from tinylm_cli.analysis.design.closed_form import Form, Value
+from tinylm_cli.analysis.design.closed_form import Form, Value, heads_of
 from tinylm_cli.analysis.design.measures import forms
 from tinylm_cli.analysis.design.space import Shape, Space
 
@@ -29,22 +29,28 @@ class Bound(NamedTuple):
         """Return how far a value is from the bound; 0 where it keeps to it."""
         return max(self.least - value, 0 if self.most is None else value - self.most, 0)
 
-    def reached(self, form: Form, d_ffs: range, depths: range) -> range:
-        """Return those of ``d_ffs`` that may keep to the bound at one of ``depths``: also neighbours."""
-        return self._kept(d_ffs, lambda d_ff: form.fix(d_ff).at(depths[-1]), lambda d_ff: form.fix(d_ff).at(depths[0]))
+    def shallow(self, form: Form, depths: range) -> range:
+        """Return the first of ``depths``, up to where the figure, which never falls with depth, is too large.
 
-    def within(self, form: Form, depths: range) -> range:
-        """Return those of ``depths`` that keep to the bound: neighbours, as the figure never falls with depth."""
-        return self._kept(depths, form.at, form.at)
+        Looked for from the deepest on, in steps that double: where the search comes from a narrower shape, it is near.
+        """
+        if self.most is None or not depths or form.at(depths[-1]) <= self.most:
+            return depths
+        too_deep, step = len(depths) - 1, 1
+        while too_deep:
+            nearer = max(too_deep - step, 0)
+            if form.at(depths[nearer]) <= self.most:
+                return depths[: bisect_right(depths, self.most, lo=nearer + 1, hi=too_deep, key=form.at)]
+            too_deep, step = nearer, 2 * step
+        return depths[:0]
 
-    def _kept(self, sizes: range, largest: Callable[[int], Value], smallest: Callable[[int], Value]) -> range:
-        """Return the sizes whose largest figure is large enough and whose smallest is small enough."""
-        first, last = 0, len(sizes)
-        if self.least > 0:
-            first = bisect_left(sizes, self.least, key=largest)
-        if self.most is not None and first < last and smallest(sizes[-1]) > self.most:
-            last = bisect_right(sizes, self.most, lo=first, key=smallest)
-        return sizes[first:last]
+    def deep(self, form: Form, depths: range) -> range:
+        """Return the last of ``depths``, from where the figure is large enough."""
+        return depths[bisect_left(depths, self.least, key=form.at) :] if self.least > 0 else depths
+
+    def wide(self, form: Form, d_ffs: range, deepest: int) -> range:
+        """Return the last of ``d_ffs``, from where the figure of the deepest is large enough."""
+        return d_ffs[bisect_left(d_ffs, self.least, key=lambda d_ff: form.fix(d_ff).at(deepest)) :]
 
 
 class Found(NamedTuple):
@@ -64,9 +70,10 @@ class Found(NamedTuple):
 def search(space: Space, bounds: Sequence[Bound], figures: Sequence[str] = ()) -> Iterator[Found]:
     """Yield every shape of the space that keeps to all bounds at some depth, with all of those depths.
 
-    No depth is tried out: the bounds of a figure are looked up in its values, which are in order. Widths of the
-    feed-forward part are passed over together only where the shallowest of one is too large for a bound, and so of all
-    that are wider, or the deepest too small, and so of all that are narrower: figures never fall as a size grows.
+    No depth is tried out: the bounds of a figure are looked up in its values, which are in order. A wider feed-forward
+    part leaves no depth that a narrower one has too many of, so from each to the next the depths that are shallow
+    enough only end earlier; where none is left, none is for what is wider. Those so narrow that not even the deepest is
+    large enough are passed over together. Figures never fall as a size grows, and nothing else is relied upon.
 
     Args:
         space: What to search.
@@ -78,17 +85,22 @@ def search(space: Space, bounds: Sequence[Bound], figures: Sequence[str] = ()) -
         made = cache(partial(forms, space, names, d_head))
         for d_model, n_heads in space.bodies(d_head):
             depths, d_ffs = space.grid.depths(d_model), space.d_ffs(d_model)
-            fixed = [form.fix(d_model).fix(n_heads) for form in made(one_head=n_heads == 1)]
             for n_kv_heads in space.family.kv_heads(n_heads):
-                here = [form.fix(n_kv_heads).lean() for form in fixed[: len(bounds)]]
-                reached = d_ffs
+                general = made(heads=heads_of(n_heads, n_kv_heads))
+                fixed = [form.fix(d_model).fix(n_heads).fix(n_kv_heads).lean() for form in general]
+                here, others = fixed[: len(bounds)], fixed[len(bounds) :]
+                wide, left = d_ffs, depths
                 for bound, form in zip(bounds, here, strict=True):
-                    reached = bound.reached(form, reached, depths)
-                others = [form.fix(n_kv_heads).lean() for form in fixed[len(bounds) :]]
-                for d_ff in reached:
-                    fit = depths
-                    for bound, form in zip(bounds, here, strict=True):
-                        fit = bound.within(form.fix(d_ff), fit)
+                    wide = bound.wide(form, wide, depths[-1])
+                for d_ff in wide:
+                    there = [form.fix(d_ff) for form in here]
+                    for bound, form in zip(bounds, there, strict=True):
+                        left = bound.shallow(form, left)
+                    if not left:
+                        break
+                    fit = left
+                    for bound, form in zip(bounds, there, strict=True):
+                        fit = bound.deep(form, fit)
                     if fit:
                         shape = Shape(d_head, d_model, n_heads, n_kv_heads, d_ff)
-                        yield Found(shape, fit, tuple(form.fix(d_ff) for form in others))
+                        yield Found(shape, fit, tuple([form.fix(d_ff) for form in others]))

@@ -30,7 +30,10 @@ def sweep(load: Load, varied: Sequence[Varied], given: Conditions) -> SweepRepor
         name=loaded.name,
         source=loaded.source,
         dtype=given.dtype,
+        batch_size=given.batch_size,
         seq_len=given.seq_len,
+        optimizer=given.optimizer,
+        recompute=given.recompute,
         varied=tuple(varied),
         variants=tuple(_variant(load, varied, values, given) for values in product(*(each.values for each in varied))),
     )

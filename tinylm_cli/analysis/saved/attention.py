@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tinylm_cli.analysis.kernels import writes_scores
 from tinylm_cli.analysis.saved.kept import Divided, Kept, Pass
 from tinylm_cli.analysis.saved.norm import norm
 
@@ -54,31 +53,30 @@ def _attend(run: Pass, layer: int, *, kv_heads: int, d_value: int, stored_value:
         stored_value: Dimensions of the storage that values lie in.
     """
     config, heads, length = run.config, run.config.n_heads, run.seq_len
-    window = config.window(layer)
-    banded = window is not None and window < run.keys
-    if run.kernel == "flash":
+    way = run.way(layer)
+    if way in ("flash", "fused"):
         yield _heads(run, "q", heads, config.d_head)
         yield _heads(run, "k", kv_heads, config.d_head)
         yield _heads(run, "v", kv_heads, stored_value)
         yield _core("log-sum-exp", run.tokens * heads * run.wide)
-        if heads > 1 and length > 1 and _heads_apart(run):
+        if way == "fused" and heads > 1 and length > 1 and _heads_apart(run):
             yield _heads(run, "mixed, heads apart", heads, d_value)._replace(core=True)
-        if banded and config.position.kind != "alibi":
+        if way == "fused" and run.banded(layer) and config.position.kind != "alibi":
             yield _core("band", length * run.keys * run.width, "none")
     else:
-        own = run.width if writes_scores(config) else run.wide
+        own = run.width if way == "own" else run.wide
         in_place = 1 in (run.batch_size, heads) and own == run.width  # else values are copied side by side
         yield _heads(run, "q scaled", heads, config.d_head, own)._replace(core=True)
         yield _heads(run, "k scaled", heads, config.d_head, own)._replace(core=True)
         yield _heads(run, "v weighed", heads, stored_value if in_place else d_value, own)._replace(core=True)
-        yield from _own_scores(run, banded=banded) if writes_scores(config) else _torch_scores(run)
+        yield from _own_scores(run, banded=run.banded(layer)) if way == "own" else _torch_scores(run)
     yield _heads(run, "mixed", heads, d_value)
 
 
 def _heads_apart(run: Pass) -> bool:
     """Return whether queries lie head by head in memory.
 
-    A fused kernel puts its mixture out as queries lie. Those of a projection lie token by token, as the output
+    Torch's fused kernels put their mixture out as queries lie. Those of a projection lie token by token, as the output
     projection reads the mixture; what rotation and norms of each head put out does not, and the mixture is copied.
     """
     return run.config.position.kind == "rope" or run.config.attention.qk_norm == "per_head"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
+from tinylm_cli.analysis.kernels import Way, attention_way
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import AttentionKernel, Device
 
@@ -67,6 +68,19 @@ class Pass(NamedTuple):
     def wide(self) -> int:
         """Bytes of an element of what is computed in float32 at least."""
         return max(self.width, 4)
+
+    def banded(self, layer: int) -> bool:
+        """Whether a layer's window is shorter than the sequence."""
+        return (self.config.window(layer) or self.keys) < self.keys
+
+    def way(self, layer: int) -> Way:
+        """How a layer's attention is computed."""
+        drops = self.config.dropout > 0
+        return attention_way(self.config, self.kernel, device=self.device, banded=self.banded(layer), dropout=drops)
+
+    def writes_scores(self, layer: int) -> bool:
+        """Whether a layer's scores are written out."""
+        return self.way(layer) in ("math", "own")
 
     def mask_width(self, width: int) -> int:
         """Bytes of an element of a dropout mask over elements of ``width`` bytes: a boolean, or on the CPU a factor."""

@@ -42,7 +42,7 @@ def position(run: Pass, windows: set[int | None]) -> Iterator[Kept]:
         if config.position.kind == "rope":
             rotated = length * 2 * rotary_pairs(config)
             yield Kept(f"rotation {window}", "position", rotated * run.width, "none")
-        if config.position.kind == "alibi" and run.kernel == "flash":
+        if config.position.kind == "alibi" and run.way(0) == "fused":
             bias = config.n_heads * length * run.keys * run.width
             yield Kept(f"fading {window}", "position", bias, "tensor")
 

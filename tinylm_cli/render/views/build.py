@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Branch, Cell, Column, Heading, Note, Style, Tree, View
-from tinylm_cli.render.units import compact, integer, percent, shape
+from tinylm_cli.render.units import compact, integer, percent, shape, unseen
 from tinylm_cli.render.views.params import ledger_blocks
 from tinylm_cli.reports.architecture import BuildReport, ModuleNode, Proof
 
@@ -16,6 +16,7 @@ _SETTINGS: Mapping[str, Callable[[int], str]] = {
     "n_heads": lambda count: counted(count, "head"),
     "n_kv_heads": "{} kv".format,
     "kv_rank": lambda _: "latent",
+    "window": lambda positions: f"window {integer(positions)}",
 }
 
 
@@ -39,27 +40,32 @@ def _origin(report: BuildReport) -> str:
 
 def _tree(root: ModuleNode, depth: int | None) -> Tree:
     columns = (
-        Column("module", shrink=True),
+        Column("module", shrink=True, key="name"),
+        Column("", key="count"),
         Column("shape", right=True, keep=4),
         Column("parameters", right=True, key="params"),
         Column("share", right=True, keep=6),
+        Column("", key="tied_to"),
     )
-    return Tree(columns, _branch(root, depth))
+    return Tree(columns, _branch(root, depth), name="architecture", caption="The architecture, module by module")
 
 
 def _branch(node: ModuleNode, depth: int | None) -> Branch:
     label, params, share = node.name + _settings(node.settings), integer(node.params), percent(node.share)
     if node.tied_to:
         label = f"{node.name} → {node.tied_to.partition('.')[2] or node.tied_to}"
-        params, share = Quantity("tied", 0), Quantity("", 0)
+        params, share = Quantity("tied", node.params), unseen(node.share)
     elif node.count > 1:  # the sum stands one line up, and what stands below is one of them
-        label, params = f"{node.name} × {node.count}, each", integer(node.params // node.count)
-        share = percent(node.share / node.count)
-    size = Cell(shape(node.shape) if node.shape else "", "muted")
+        label = f"{node.name} × {node.count}, each{_settings(node.settings)}"
+        params = Quantity(integer(node.params // node.count), node.params)
+        share = Quantity(percent(node.share / node.count), node.share)
+    size = Cell(shape(node.shape), "muted", str(list(node.shape))) if node.shape else ""
     deeper = None if depth is None else depth - 1
     children = () if depth == 0 else tuple(_branch(child, deeper) for child in node.children)
     tone: Style = "plain" if node.params else "muted"
-    return Branch((Cell(label, "name" if node.children else "plain"), size, Cell(params, tone), share), children)
+    module = Cell(label, "name" if node.children else "plain", node.name)
+    tied_to = Cell("", key=node.tied_to or "")
+    return Branch((module, unseen(node.count), size, Cell(params, tone), share, tied_to), children)
 
 
 def _settings(settings: Mapping[str, int]) -> str:

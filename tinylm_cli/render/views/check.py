@@ -21,9 +21,8 @@ def check_view(report: CheckReport) -> View:
         Column("what holds", keep=1, key="claim"),
         Column("measured", wrap=True, key="figure"),
     )
-    table = Table(
-        columns, tuple((_MARKS[law.status], Cell(law.name, "name"), law.claim, _figure(law)) for law in report.laws)
-    )
+    rows = tuple((_MARKS[law.status], Cell(law.name, "name"), law.claim, _figure(law)) for law in report.laws)
+    table = Table(columns, rows, name="laws", caption="Laws that the model is held to")
     skipped = f", {report.skipped} skipped" if report.skipped else ""
     verdict = (
         Note(f"{report.failed} of {report.passed + report.failed} laws broken{skipped}.", "bad")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from tinylm_cli.config.amounts import UNITS, stated
-from tinylm_cli.config.dump import short_scalar
+from tinylm_cli.config.dump import scalar, short_scalar
 from tinylm_cli.config.fields import fields
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table, View
-from tinylm_cli.render.units import flops, integer, ratio, signed_bytes, signed_flops, signed_integer
+from tinylm_cli.render.units import flops, integer, ratio, signed_bytes, signed_flops, signed_integer, unseen
 from tinylm_cli.reports.compare import CompareReport, FieldDifference, FigureDifference
 from tinylm_cli.reports.figures import Unit
 
@@ -40,15 +41,17 @@ def compare_view(report: CompareReport) -> View:
 
 def _fields(report: CompareReport) -> Table:
     columns = (Column("field", shrink=True), *_model_columns(report))
-    return Table(columns, tuple(_field(difference) for difference in report.fields))
+    rows = tuple(_field(difference) for difference in report.fields)
+    return Table(columns, rows, name="fields", caption="Fields that differ")
 
 
 def _field(difference: FieldDifference) -> Row:
-    base, *others = (_value(difference.field, value) for value in _short(difference.values))
+    values = zip(difference.values, _short(difference.values), strict=True)
+    base, *others = (_value(difference.field, value, short) for value, short in values)
     return (
         Cell(difference.field, "name"),
         base,
-        *(Cell(each.text, "muted") if each.text == base.text else each for each in others),
+        *(each._replace(style="muted") if each.text == base.text else each for each in others),
     )
 
 
@@ -58,41 +61,51 @@ def _short(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return short if [short.count(each) for each in short] == [values.count(each) for each in values] else values
 
 
-def _value(field: str, value: Any) -> Cell:
+def _value(field: str, value: Any, short: Any) -> Cell:
     if value is None:
-        return Cell("—", "muted")
+        return Cell(Quantity("—", math.nan), "muted")
     kind = fields()[field].kind
-    return Cell(stated(value, kind) if kind in UNITS else short_scalar(value))
+    words = stated(value, kind) if kind in UNITS else short_scalar(short)
+    return Cell(Quantity(words, value) if isinstance(value, int | float) else words, key=_whole(value))
+
+
+def _whole(value: Any) -> str:
+    """Return what CSV has of a value that the screen may shorten; nothing of a number, which keeps itself."""
+    return scalar(value) if isinstance(value, list | tuple) else ""
 
 
 def _figures(report: CompareReport) -> Table:
     base, *others = _model_columns(report)
-    columns = [Column("figure", shrink=True, key="name"), base]
+    columns = [Column("figure", shrink=True, key="name"), Column("", key="unit"), base]
     for column in others:
         columns += [
             column,
-            Column("change", right=True, keep=4, key=f"{column.header} change", group=column.group),
-            Column("ratio", right=True, keep=6, key=f"{column.header} ratio", group=column.group),
+            Column("change", right=True, keep=4, key=f"differences.{column.header}", group=column.group),
+            Column("ratio", right=True, keep=6, key=f"ratios.{column.header}", group=column.group),
         ]
-    return Table(tuple(columns), tuple(_figure(difference) for difference in report.figures), main=True)
+    rows = tuple(_figure(difference) for difference in report.figures)
+    return Table(tuple(columns), rows, main=True, name="figures", caption="Figures that differ")
 
 
 def _figure(difference: FigureDifference) -> Row:
     words, signed = _WORDS[difference.unit]
     base, *others = zip(difference.values, difference.differences, difference.ratios, strict=True)
-    row: list[str | Cell] = [Cell(difference.name, "name"), words(base[0])]
+    row: list[str | Cell] = [Cell(difference.name, "name"), Cell("", key=difference.unit), words(base[0])]
     for value, change, times in others:
         row += [
             Cell(words(value), "plain" if change else "muted"),
-            signed(change) if change else Quantity("", 0),
-            "" if times is None else ratio(times) if change else Quantity("", 1),
+            signed(change) if change else unseen(0),
+            "" if times is None else ratio(times) if change else unseen(times),
         ]
     return tuple(row)
 
 
 def _model_columns(report: CompareReport) -> tuple[Column, ...]:
     """Return a column for each model; many go under one another, each time beside the first."""
-    return tuple(Column(model.name, right=True, shrink=True, group=index) for index, model in enumerate(report.models))
+    return tuple(
+        Column(model.name, right=True, shrink=True, key=f"values.{model.name}", group=index)
+        for index, model in enumerate(report.models)
+    )
 
 
 def _assumed(report: CompareReport) -> Iterator[Note]:

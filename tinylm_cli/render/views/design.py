@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tinylm_cli.config.amounts import scientific
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table, View
-from tinylm_cli.render.units import compact, flops, integer, signed_percent, stated_count, three_digits
+from tinylm_cli.render.units import compact, flops, integer, signed_percent, stated_count, three_digits, unseen
 from tinylm_cli.reports.design import Aim, Axis, ComputeBudget, Design, DesignReport, Obstacle, Sizes
 from tinylm_cli.reports.figures import Unit
 
@@ -22,6 +22,29 @@ LIMITS = {
     "decode_tokens_per_second": "decoded",
 }
 """What is said of a figure after its value."""
+
+_SIZES = ("d_model", "n_layers", "n_heads", "n_kv_heads", "d_head")
+"""Sizes that share columns on the screen, and have their own in CSV."""
+
+_COLUMNS = (
+    Column("#", right=True, key="rank"),
+    Column("d_model × layers", key=None),
+    Column("heads", right=True, keep=9, key=None),
+    *(Column("", key=size) for size in _SIZES),
+    Column("d_ff", right=True, keep=9),
+    Column("parameters", right=True, key="total_params"),
+    Column("differs", right=True, keep=6, key="error"),
+    Column("active", right=True, keep=3, key="active_params"),
+    Column("tokens", right=True, keep=7, key="budget_tokens"),
+    Column("to train", right=True, keep=8, key="train_bytes_per_gpu"),
+    Column("to serve", right=True, keep=8, key="serve_bytes"),
+    Column("decodes", right=True, keep=7, key="decode_tokens_per_second"),
+    Column("trains on", right=True, keep=5, key="train_tokens_per_second"),
+    Column("FLOPs a token", right=True, keep=4, key="forward_flops_per_token"),
+    Column("KV cache", right=True, keep=4, key="kv_cache_bytes"),
+    Column("read a token", right=True, keep=2, key="decode_read_bytes_per_token"),
+    Column("front", keep=1, key="on_front"),
+)
 
 
 def design_view(report: DesignReport) -> View:
@@ -87,28 +110,12 @@ def _found(report: DesignReport) -> Iterator[Block]:
     if report.compute is not None:
         yield Note(_spent(report.compute, report.aims))
     if not report.designs:
+        yield Table(_COLUMNS, (), name="designs")
         yield Note(f"Nothing in the grid of {report.family} meets all of this.", "bad")
         yield from (Note(obstacle_sentence(each, report), "warn") for each in report.obstacles)
         return
-    columns = (
-        Column("#", right=True),
-        Column("d_model × layers"),
-        Column("heads", right=True, keep=9),
-        Column("d_ff", right=True, keep=9),
-        Column("parameters", right=True),
-        Column("differs", right=True, keep=6),
-        Column("active", right=True, keep=3),
-        Column("tokens", right=True, keep=7),
-        Column("to train", right=True, keep=8),
-        Column("to serve", right=True, keep=8),
-        Column("decodes", right=True, keep=7),
-        Column("trains on", right=True, keep=5),
-        Column("FLOPs a token", right=True, keep=4),
-        Column("KV cache", right=True, keep=4),
-        Column("read a token", right=True, keep=2),
-        Column("front", keep=1),
-    )
-    yield Table(columns, tuple(_row(each, report) for each in report.designs))
+    rows = tuple(_row(each, report) for each in report.designs)
+    yield Table(_COLUMNS, rows, name="designs", caption="Designs")
     yield Note(
         "First what is nearest in whole percents; then sizes that hardware likes; then the proportions of the family.",
         "muted",
@@ -129,16 +136,21 @@ def _row(design: Design, report: DesignReport) -> Row:
     limited = {aim.figure for aim in report.aims}
 
     def memory(figure: str) -> str:
-        return binary_bytes(figures[figure]) if figure in limited else ""
+        if figure not in figures:
+            return ""
+        return binary_bytes(figures[figure]) if figure in limited else unseen(figures[figure])
+
+    read = figures["decode_read_bytes_per_token"]
 
     return (
-        Cell(str(design.rank), "muted"),
+        Cell(integer(design.rank), "muted"),
         Cell(f"{sizes.d_model} × {sizes.n_layers}", "name"),
         f"{sizes.n_heads}{grouped}",
-        str(sizes.d_ff),
+        *(unseen(getattr(sizes, size)) for size in _SIZES),
+        Quantity(str(sizes.d_ff), sizes.d_ff),
         Cell(integer(total), "strong"),
-        signed_percent(design.error) if differs else "",
-        compact(active) if active != total else "",
+        signed_percent(design.error) if differs else unseen(design.error),
+        compact(active) if active != total else unseen(active),
         "" if design.budget_tokens is None else compact(design.budget_tokens),
         memory("train_bytes_per_gpu"),
         memory("serve_bytes"),
@@ -146,8 +158,8 @@ def _row(design: Design, report: DesignReport) -> Row:
         _speed(design.train_tokens_per_second),
         flops(figures["forward_flops_per_token"]),
         binary_bytes(figures["kv_cache_bytes"]),
-        binary_bytes(figures["decode_read_bytes_per_token"]) if report.accelerator is None else "",
-        Cell("✓", "good") if design.on_front else "",
+        binary_bytes(read) if report.accelerator is None else unseen(read),
+        Cell(Quantity("✓" if design.on_front else "", design.on_front), "good"),
     )
 
 
@@ -198,8 +210,9 @@ def _sequences(report: DesignReport) -> str:
 
 
 def _grid(axes: tuple[Axis, ...]) -> Table:
-    columns = (Column("grid"), Column("", wrap=True))
-    return Table(columns, tuple((Cell(axis.name, "name"), axis.values) for axis in axes))
+    columns = (Column("grid", key="name"), Column("", wrap=True, key="values"), Column("", key="source"))
+    rows = tuple((Cell(axis.name, "name"), axis.values, Cell("", key=axis.source)) for axis in axes)
+    return Table(columns, rows, name="grid", caption="The grid that was searched")
 
 
 def _shape(sizes: Sizes) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from tinylm_cli.quantities import counted
-from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Note, Row, Table
+from tinylm_cli.quantities import Quantity
+from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Note, Row, Stack, StackBar, Style, Table
 from tinylm_cli.render.units import flops, percentages
-from tinylm_cli.reports.flops import ModelFlops, PartFlops
+from tinylm_cli.reports.flops import ModelFlops
 
 _PAIRS = {
     "causal": "Attention counts the pairs that a query may see.",
@@ -17,50 +15,79 @@ _PAIRS = {
 
 def flops_blocks(report: ModelFlops, by: str) -> tuple[Block, ...]:
     """Return where the operations of a forward pass are, what a token takes, and how they were counted."""
-    parts = report.components if by == "component" else report.layers
-    return (_forward(parts, by, report.forward_flops), _per_token(report), Note(_PAIRS[report.attention], "muted"))
+    forward = _components(report) if by == "component" else _layers(report)
+    return (forward, _per_token(report), Note(_PAIRS[report.attention], "muted"))
 
 
-def _forward(parts: Sequence[PartFlops], by: str, total: int) -> Table:
+def _components(report: ModelFlops) -> Stack:
+    whole = flops(report.forward_flops)
+    bar = StackBar("", tuple(flops(part.forward_flops) for part in report.components), whole)
+    parts = tuple(part.name for part in report.components)
+    caption = "Operations of a forward pass by component"
+    return Stack("forward pass", parts, (bar,), key="forward_flops", name="flops", caption=caption)
+
+
+def _layers(report: ModelFlops) -> Table:
+    shares = percentages([part.share for part in report.layers])
     rows: list[Row] = [
         (
             Cell(part.name, "name"),
-            Cell(f"× {part.count}" if part.count > 1 else "", "muted"),
+            Cell(Quantity(f"× {part.count}" if part.count > 1 else "", part.count), "muted"),
             flops(part.forward_flops),
             share,
             Bar(part.share),
         )
-        for part, share in zip(parts, percentages([part.share for part in parts]), strict=True)
+        for part, share in zip(report.layers, shares, strict=True)
     ]
     columns = (
-        Column(by, shrink=True),
-        Column("", keep=2),
+        Column("layer", shrink=True, key="name"),
+        Column("", right=True, keep=2, key="count"),
         Column("forward pass", right=True, key="forward_flops"),
         Column("share", right=True, keep=6),
         Column("", keep=1),
     )
-    return Table(columns, tuple(rows), ("total", "", flops(total), "100.0%", ""))
+    total = ("total", "", flops(report.forward_flops), "100.0%", "")
+    return Table(columns, tuple(rows), total, name="flops", caption="Operations of a forward pass by layer")
 
 
 def _per_token(report: ModelFlops) -> Table:
-    again = report.recompute_flops / (report.batch_size * report.seq_len)
-    trained = f"forward, {flops(again)} of it again, and backward" if again else "forward and backward"
+    tokens = report.batch_size * report.seq_len
     rows: list[Row] = [
-        ("forward", flops(report.forward_flops_per_token), Cell("mean over the sequence", "muted")),
-        (
-            Cell("training", "strong"),
-            Cell(flops(report.train_flops_per_token), "strong"),
-            Cell(f"{trained}, which is twice forward", "muted"),
-        ),
-        (
-            "6N",
-            flops(report.six_n_flops_per_token),
-            Cell(f"the usual estimate of training; the truth is {report.six_n_ratio:.2f} times that", "muted"),
-        ),
-        (
-            "decoding",
-            flops(report.decode_flops_per_token),
-            Cell(f"one more token after {counted(report.seq_len - 1, 'other')}", "muted"),
-        ),
+        _row("forward", "forward", report.forward_flops_per_token, report.forward_flops, "mean over the sequence"),
+        _row("backward", "backward", report.backward_flops / tokens, report.backward_flops, "twice forward"),
     ]
-    return Table((Column("each token"), Column("operations", right=True), Column("", wrap=True)), tuple(rows))
+    if report.recompute_flops:
+        again = "layers, forward once more" if report.recompute == "full" else "attention's scores once more"
+        rows.append(_row("recomputing", "recompute", report.recompute_flops / tokens, report.recompute_flops, again))
+    how = f"×{report.train_flops / (report.train_flops - report.recompute_flops):.2f} of what it is without"
+    rows += [
+        _row(
+            "training",
+            "train",
+            report.train_flops_per_token,
+            report.train_flops,
+            how if report.recompute_flops else "",
+        ),
+        _row(
+            "6N",
+            "six_n",
+            report.six_n_flops_per_token,
+            report.six_n_flops_per_token * tokens,
+            f"the usual estimate; training is ×{report.six_n_ratio:.2f}",
+        ),
+        _row("decoding", "decode", report.decode_flops_per_token, None, f"a token after {report.seq_len - 1:,} others"),
+    ]
+    columns = (
+        Column("operations", key="of"),
+        Column("a token", right=True, key="flops_per_token"),
+        Column("a step", right=True, key="flops"),
+        Column("", keep=3),
+    )
+    return Table(columns, tuple(rows), name="flops_per_token", caption="Operations for each token and in a step")
+
+
+def _row(name: str, key: str, token: float, step: int | None, how: str) -> Row:
+    """Return a row of operations; ``key`` is what JSON has before ``_flops``."""
+    style: Style = "strong" if name == "training" else "plain"
+    whole = flops(step) if step is not None else ""
+    return (Cell(name, style, key), Cell(flops(token), style), Cell(whole, style), Cell(how, "muted"))

@@ -41,7 +41,8 @@ def _stages(stages: tuple[Stage, ...], *, expand: bool) -> Table:
         Column("std", right=True, keep=4),
         Column("finite", keep=2),
     )
-    return Table(columns, tuple(_stage(stage) for stage in stages) if expand else tuple(_outline(stages)))
+    rows = tuple(_stage(stage) for stage in stages) if expand else tuple(_outline(stages))
+    return Table(columns, rows, name="stages", caption="Tokens passing through, stage by stage")
 
 
 def _outline(stages: tuple[Stage, ...]) -> Iterator[Row]:
@@ -71,19 +72,22 @@ def _in_a_block(stage: Stage) -> bool:
 def _stage(stage: Stage) -> Row:
     finite = _FINITE[stage.finite]
     name = Cell("  " * stage.depth + stage.name, "name" if stage.depth == 0 else "plain", stage.name)
-    return (name, Cell(stage.kind, "muted"), shape(stage.shape), _figure(stage.mean), _figure(stage.std), finite)
+    size = Cell(shape(stage.shape), key=str(list(stage.shape)))
+    return (name, Cell(stage.kind, "muted"), size, _figure(stage.mean), _figure(stage.std), finite)
 
 
 def _candidates(report: ForwardReport) -> Table:
     rows = tuple(
         (
-            Cell(_token_words(candidate, report.vocab_size), "name"),
+            Cell(_token_words(candidate, report.vocab_size), "name", str(candidate.token)),
             percent(candidate.probability, 2),
             Bar(candidate.probability),
         )
         for candidate in report.candidates
     )
-    return Table((Column("next token", key="token"), Column("probability", right=True), Column("", keep=1)), rows)
+    ids = report.vocab_size != BYTE_VOCAB_SIZE
+    columns = (Column("next token", right=ids, key="token"), Column("probability", right=True), Column("", keep=1))
+    return Table(columns, rows, name="candidates", caption="The most probable next tokens")
 
 
 def _token_words(candidate: Candidate, vocab_size: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinylm_cli.quantities import binary_bytes
+from tinylm_cli.quantities import Quantity, binary_bytes
 from tinylm_cli.render.blocks import Cell, Column, Heading, Note, Row, Table, View
 from tinylm_cli.render.units import prefixed
 from tinylm_cli.reports.hardware import HardwareReport
@@ -14,13 +14,13 @@ _SHOWN = (("float32", 4), ("float16", 9), ("bfloat16", 9), ("float8", 9))
 def hardware_view(report: HardwareReport) -> View:
     """Show accelerators as a table."""
     columns = (
-        Column("GPU"),
-        Column("memory", right=True),
-        Column("usable", right=True, keep=3),
-        Column("bandwidth", right=True),
-        *(Column(dtype, right=True, keep=keep) for dtype, keep in _SHOWN),
-        Column("link", right=True, keep=2),
-        Column("network", right=True, keep=1),
+        Column("GPU", key="name"),
+        Column("memory", right=True, key="memory_bytes"),
+        Column("usable", right=True, keep=3, key="usable_memory_bytes"),
+        Column("bandwidth", right=True, key="memory_bytes_per_second"),
+        *(Column(dtype, right=True, keep=keep, key=f"peak_flops_per_second.{dtype}") for dtype, keep in _SHOWN),
+        Column("link", right=True, keep=2, key="link_bytes_per_second"),
+        Column("network", right=True, keep=1, key="network_bytes_per_second"),
     )
     rows: tuple[Row, ...] = tuple(
         (
@@ -36,7 +36,7 @@ def hardware_view(report: HardwareReport) -> View:
     )
     return (
         Heading("Accelerators", "peaks in TFLOP/s, dense"),
-        Table(columns, rows),
+        Table(columns, rows, name="hardware"),
         Note(
             "usable is what tensors may take: what a program finds, but for the driver's context."
             " A link or a network, in a wide terminal, is one GPU's, in one direction. --format json adds sources.",
@@ -46,4 +46,4 @@ def hardware_view(report: HardwareReport) -> View:
 
 
 def _teraflops(flops_per_second: int | None) -> str:
-    return "" if flops_per_second is None else f"{flops_per_second / 1e12:,.1f}"
+    return "" if flops_per_second is None else Quantity(f"{flops_per_second / 1e12:,.1f}", flops_per_second)

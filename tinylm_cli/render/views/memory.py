@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tinylm_cli.quantities import binary_bytes, counted
+from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Stack, StackBar, Table
 from tinylm_cli.render.units import integer, percentages
-from tinylm_cli.reports.memory import Activations, InferenceMemory, KeptPart, MemoryPart, TrainingMemory
+from tinylm_cli.reports.memory import (
+    Activations,
+    InferenceMemory,
+    KeptPart,
+    MemoryPart,
+    OwnAttention,
+    TrainingMemory,
+)
 
 MOMENTS = {
     "loss": "when the loss is differentiated: every activation is held",
@@ -18,8 +25,18 @@ MOMENTS = {
 }
 
 
+ATTENTION = {
+    "flash": "Attention by a flash kernel, which keeps neither scores nor masks.",
+    "sdpa": "Attention as in tinylm's own model: by torch's kernels, where it has one.",
+    "math": "Attention with all scores written out.",
+}
+
+
 def training_memory_blocks(
-    report: TrainingMemory, capacity_bytes: int | None = None, accelerator: str | None = None
+    report: TrainingMemory,
+    capacity_bytes: int | None = None,
+    accelerator: str | None = None,
+    own_attention: OwnAttention | None = None,
 ) -> tuple[Block, ...]:
     """Show what training holds at its peak, part by part, and what activations are made of."""
     detail = (
@@ -27,6 +44,14 @@ def training_memory_blocks(
     )
     kept = report.activations
     notes = [Note(f"The peak is {MOMENTS[report.peak_moment]}.")]
+    attention = ATTENTION[kept.attention_kernel]
+    if own_attention is not None and kept.attention_kernel == "flash":
+        reasons = " and ".join(own_attention.because)
+        attention += f" tinylm's own model keeps {own_attention.keeps} ({reasons}), as --attention-kernel sdpa counts."
+    notes.append(Note(attention, "muted"))
+    if report.foreach_peak_bytes > report.peak_bytes:
+        foreach = binary_bytes(report.foreach_peak_bytes)
+        notes.append(Note(f"AdamW steps fused; by torch's default on CUDA, foreach, the peak is {foreach}.", "muted"))
     if report.total_bytes > report.peak_bytes:
         held = binary_bytes(report.total_bytes)
         notes.append(Note(f"Gradients kept from pass to pass, to accumulate them, make it up to {held}.", "muted"))
@@ -34,26 +59,32 @@ def training_memory_blocks(
         again = binary_bytes(kept.recomputed_bytes)
         notes.append(Note(f"Up to {again} of a layer is computed again in its backward pass.", "muted"))
     stack = memory_stack("held at the peak", report.parts, report.peak_bytes, capacity_bytes, accelerator)
+    stack = stack._replace(name="training_memory", caption="Memory of training at its peak")
     return (Heading("Training memory", detail), stack, *notes)
 
 
 def activations_blocks(report: Activations) -> tuple[Block, ...]:
     """Show what is kept for the backward pass, by layer and part."""
-    detail = f"{binary_bytes(report.kept_bytes)}, attention by the {report.attention_kernel} kernel"
+    detail = f"{binary_bytes(report.kept_bytes)}, attention by {report.attention_kernel}"
     rows: list[Row] = []
     shares = percentages([size / report.kept_bytes for _, _, size in _sections(report)])
     for (name, count, size), share in zip(_sections(report), shares, strict=True):
-        times = Cell(f"× {integer(count)}" if count > 1 else "", "muted")
+        times = Cell(Quantity(f"× {integer(count)}" if count > 1 else "", count), "muted")
         rows.append((Cell(name, "name"), times, binary_bytes(size), share, Bar(size / report.kept_bytes)))
     columns = (
-        Column("kept by", shrink=True),
-        Column("", keep=2),
-        Column("bytes", right=True),
+        Column("kept by", shrink=True, key="name"),
+        Column("", right=True, keep=2, key="count"),
+        Column("bytes", right=True, key="kept_bytes"),
         Column("share", right=True, keep=6),
         Column("", keep=1),
     )
-    whole = Table(columns, tuple(rows), ("total", "", binary_bytes(report.kept_bytes), "100.0%", ""))
-    return (Heading("Activations", detail), whole, *(_one_layer(layer.name, layer.parts) for layer in report.layers))
+    total = ("total", "", binary_bytes(report.kept_bytes), "100.0%", "")
+    whole = Table(columns, tuple(rows), total, name="activations", caption="What is kept for the backward pass")
+    one_of_each = (
+        _one_layer(layer.name, layer.parts)._replace(name="layer_activations" + (f"_{sort}" if sort > 1 else ""))
+        for sort, layer in enumerate(report.layers, 1)
+    )
+    return (Heading("Activations", detail), whole, *one_of_each)
 
 
 def inference_memory_blocks(
@@ -61,18 +92,20 @@ def inference_memory_blocks(
 ) -> tuple[Block, ...]:
     """Show what running holds, part by part."""
     detail = f"{binary_bytes(report.total_bytes)}, {_pass(report.batch_size, report.seq_len)} in {report.dtype}"
-    notes = [
-        Note(
-            f"A pass over the prompt works in {binary_bytes(report.prefill_bytes)}, a step of decoding in"
-            f" {binary_bytes(report.decode_bytes)}.",
-            "muted",
-        )
-    ]
+    piece = (
+        "a prompt"
+        if report.seq_len <= report.prefill_tokens
+        else f"{integer(report.prefill_tokens)} tokens of a prompt"
+    )
+    prefill, decode = binary_bytes(report.prefill_bytes), binary_bytes(report.decode_bytes)
+    notes = [Note(f"Reading {piece} works in {prefill}, a step of decoding in {decode}.", "muted")]
     if report.quantization != "none":
         groups = f" in groups of {report.group_size}" if report.quantization == "int4" else ""
-        rounded = f"{integer(report.quantized_params)} weights are rounded to {report.quantization}{groups}."
+        rounded = f"{integer(report.quantized_params)} weights are rounded to {report.quantization}{groups}"
+        rounded += f"; products are in {report.dtype}."
         notes.append(Note(rounded, "muted"))
     stack = memory_stack("held", report.parts, report.total_bytes, capacity_bytes, accelerator)
+    stack = stack._replace(name="inference_memory", caption="Memory of inference")
     return (Heading("Inference memory", detail), stack, *notes)
 
 
@@ -113,9 +146,10 @@ def _one_layer(name: str, parts: Sequence[KeptPart]) -> Table:
         for part in parts
     )
     columns = (
-        Column(f"one layer of {name}", shrink=True),
-        Column("bytes", right=True),
-        Column("tensor parallelism divides", right=True, keep=3),
-        Column("sequence parallelism too", right=True, keep=2),
+        Column(f"one layer of {name}", shrink=True, key="name"),
+        Column("bytes", right=True, key="kept_bytes"),
+        Column("tensor parallelism divides", right=True, keep=3, key="tensor_parallel_bytes"),
+        Column("sequence parallelism too", right=True, keep=2, key="sequence_parallel_bytes"),
     )
-    return Table(columns, rows, ("total", binary_bytes(total), "", ""))
+    caption = f"What one layer of {name} keeps for the backward pass"
+    return Table(columns, rows, ("total", binary_bytes(total), "", ""), caption=caption)

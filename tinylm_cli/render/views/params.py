@@ -15,6 +15,7 @@ from tinylm_cli.render.units import (
     signed_percent,
     small_percent,
     stated_count,
+    unseen,
 )
 from tinylm_cli.reports.params import ModelParams, ParamsReport, PartParams
 
@@ -67,27 +68,27 @@ def ledger_blocks(model: ModelParams) -> tuple[Block, ...]:
         share = f"{ledger.saved_params / ledger.naive_params * 100:.1f}%"
         rows = (
             _ledger_row(
-                Cell("each tensor on its own", "muted"),
+                Cell("each tensor on its own", "muted", "naive"),
                 (ledger.naive_params, ledger.naive_weights_bytes, ledger.naive_adam_bytes),
             ),
             _ledger_row(
-                Cell("tied, stored once", "muted"),
+                Cell("tied, stored once", "muted", "unique"),
                 (ledger.unique_params, ledger.unique_weights_bytes, ledger.unique_adam_bytes),
             ),
             _ledger_row(
-                Cell("saved by tying", "good"),
+                Cell("saved by tying", "good", "saved"),
                 (ledger.saved_params, ledger.saved_weights_bytes, ledger.saved_adam_bytes),
                 Cell(share, "good"),
             ),
         )
         columns = (
-            Column("tied weights", shrink=True),
-            Column("parameters", right=True),
-            Column(model.dtype, right=True, keep=3),
-            Column("float32 Adam moments", right=True, keep=1),
+            Column("tied weights", shrink=True, key="tied"),
+            Column("parameters", right=True, key="params"),
+            Column(model.dtype, right=True, keep=3, key="weights_bytes"),
+            Column("float32 Adam moments", right=True, keep=1, key="adam_bytes"),
             Column("", right=True, keep=2),
         )
-        blocks.append(Table(columns, rows))
+        blocks.append(Table(columns, rows, name="tied", caption="What tying saves"))
     else:
         blocks.append(
             Note("The head has a table of its own; tie_weights: true would share the token embedding's.", "muted")
@@ -125,7 +126,7 @@ def _comparison(models: Sequence[ModelParams]) -> Table:
         )
         for model in models
     )
-    return Table(columns, rows)
+    return Table(columns, rows, name="models")
 
 
 def _flagged(models: Sequence[ModelParams]) -> list[Note]:
@@ -160,13 +161,13 @@ def _counts(model: ModelParams, convention: str) -> Table:
         (
             Cell(count.convention, "name"),
             Cell(integer(count.params), "plain" if count.convention == "unique" else "strong"),
-            signed_integer(count.difference_params) if count.difference_params else Quantity("", 0),
+            signed_integer(count.difference_params) if count.difference_params else unseen(0),
             count.explanation,
         )
         for count in model.counts
         if count.convention in ("unique", convention) or count.convention.startswith(f"{convention}-")
     )
-    return Table(columns, rows, main=True)
+    return Table(columns, rows, main=True, name="counts", caption="Parameters by convention")
 
 
 def _components(model: ModelParams) -> Table:
@@ -175,7 +176,7 @@ def _components(model: ModelParams) -> Table:
         (
             Cell(part.name, "name"),
             integer(part.params) if not part.tied_to else _TIED,
-            "" if part.tied_to else share,
+            unseen(part.share) if part.tied_to else share,
             Bar(part.share) if not part.tied_to else Cell(f"to {part.tied_to}", "muted", part.tied_to),
         )
         for part, share in zip(model.components, shares, strict=True)
@@ -186,7 +187,8 @@ def _components(model: ModelParams) -> Table:
         Column("share", right=True, keep=6),
         Column("", keep=1, key="tied_to"),
     )
-    return Table(columns, rows, ("total", integer(model.total_params), "100.0%", ""))
+    total = ("total", integer(model.total_params), "100.0%", "")
+    return Table(columns, rows, total, name="components", caption="Parameters by component")
 
 
 def _parts(parts: Sequence[PartParams], total: int) -> Table:
@@ -194,17 +196,23 @@ def _parts(parts: Sequence[PartParams], total: int) -> Table:
     with_shapes = any(part.shape for part in parts)
     rows: list[Row] = []
     for part, share in zip(parts, shares, strict=True):
-        size: Row = (Cell(shape(part.shape), "muted") if part.shape else "",) if with_shapes else ()
+        dimensions = Cell(shape(part.shape), "muted", str(list(part.shape))) if part.shape else ""
+        size: Row = (dimensions,) if with_shapes else ()
         count = Cell(Quantity(f"× {part.count}" if part.count > 1 else "", part.count), "muted")
         params = _TIED if part.tied_to else Cell(integer(part.params))
-        rows.append((Cell(part.name, "name"), *size, count, params, "" if part.tied_to else share, Bar(part.share)))
+        fraction = unseen(part.share) if part.tied_to else share
+        tied_to = Cell("", key=part.tied_to or "")
+        rows.append((Cell(part.name, "name"), *size, count, params, fraction, Bar(part.share), tied_to))
     shape_column = (Column("shape", right=True, keep=3),) if with_shapes else ()
     columns = (
         Column("tensor" if with_shapes else "layer", shrink=True, key="name"),
         *shape_column,
-        Column("", keep=2, key="count"),
+        Column("", right=True, keep=2, key="count"),
         Column("parameters", right=True, key="params"),
         Column("share", right=True, keep=6),
         Column("", keep=1),
+        Column("", key="tied_to"),
     )
-    return Table(columns, tuple(rows), ("total", *(("",) if with_shapes else ()), "", integer(total), "100.00%", ""))
+    whole = ("total", *(("",) if with_shapes else ()), "", integer(total), "100.00%", "", "")
+    what = "tensor" if with_shapes else "layer"
+    return Table(columns, tuple(rows), whole, name=f"{what}s", caption=f"Parameters by {what}")

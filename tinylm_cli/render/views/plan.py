@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table
-from tinylm_cli.render.units import compact, duration, integer, percent, three_digits
+from tinylm_cli.render.units import compact, duration, integer, percent, three_digits, unseen
 from tinylm_cli.render.views.memory import memory_stack
 from tinylm_cli.reports.plan import WORDS, Layout, Plan
 
@@ -24,7 +24,9 @@ def plan_blocks(plan: Plan, accelerator: str | None) -> tuple[Block, ...]:
     gpus = f"{integer(plan.gpus)} × {accelerator}" if accelerator else counted(plan.gpus, "GPU")
     blocks: list[Block] = [
         Heading(f"Plan for {gpus}", f"{layout_words(plan.layout)}; {_step_words(plan)}"),
-        memory_stack("memory of each GPU", fullest.parts, fullest.total_bytes, plan.capacity_bytes, accelerator),
+        memory_stack(
+            "memory of each GPU", fullest.parts, fullest.total_bytes, plan.capacity_bytes, accelerator
+        )._replace(name="plan", caption="Memory of each GPU"),
     ]
     if plan.layout.pipeline > 1:
         blocks += _stages(plan)
@@ -34,14 +36,18 @@ def plan_blocks(plan: Plan, accelerator: str | None) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-def ranking_blocks(plans: Sequence[Plan]) -> tuple[Block, ...]:
-    """Return the quickest of the layouts that fit."""
-    shown = plans[:MOST_RANKED]
+def ranking_blocks(plans: Sequence[Plan], *, every: bool = False) -> tuple[Block, ...]:
+    """Return the quickest of the layouts that fit, or ``every`` one."""
+    shown = plans if every else plans[:MOST_RANKED]
     columns = (
         Column("", right=True, key="rank"),
-        *(Column(short, right=True) for short in _WORDS.values()),
+        *(Column(short, right=True, key=field) for field, short in _WORDS.items()),
         Column("zero", right=True),
-        Column("memory", right=True, key="memory_bytes"),
+        Column("", key="micro_batches"),
+        Column("", key="schedule"),
+        Column("", key="virtual"),
+        Column("memory", right=True, key="total_bytes"),
+        Column("", key="step_seconds"),
         Column("tokens/s", right=True, key="tokens_per_second"),
         Column("MFU", right=True, keep=4, key="utilisation"),
         Column("waiting", right=True, keep=3, key="bubble"),
@@ -52,7 +58,7 @@ def ranking_blocks(plans: Sequence[Plan]) -> tuple[Block, ...]:
     found = f"{counted(len(plans), 'layout')} fit{'s' if len(plans) == 1 else ''}, the quickest first"
     found += f"; each reads {_step_words(plans[0])}"
     notes = [Note(f"{integer(more)} more fit.", "muted")] if more else []
-    return (Heading("Layouts", found), Table(columns, rows), *notes)
+    return (Heading("Layouts", found), Table(columns, rows, name="layouts", caption="Layouts that fit"), *notes)
 
 
 def _step_words(plan: Plan) -> str:
@@ -97,13 +103,13 @@ def _traffic(plan: Plan) -> Table:
         for each in plan.traffic
     )
     columns = (
-        Column("each GPU sends", key="parallelism"),
+        Column("each GPU sends", key="name"),
         Column("in a step", right=True, key="sent_bytes"),
         Column("takes", right=True, key="seconds"),
         Column("among", right=True, keep=3, key="members"),
         Column("", wrap=True, key="what"),
     )
-    return Table(columns, rows)
+    return Table(columns, rows, name="traffic", caption="What each GPU sends in a step")
 
 
 def _verdict(plan: Plan) -> list[Block]:
@@ -125,10 +131,14 @@ def _ranked(rank: int, plan: Plan) -> Row:
     assert plan.step_seconds is not None
     speed = plan.tokens_per_step / plan.step_seconds
     return (
-        Cell(str(rank), "muted"),
+        Cell(integer(rank), "muted"),
         *(integer(getattr(plan.layout, field)) for field in _WORDS),
         integer(plan.layout.zero),
+        unseen(plan.layout.micro_batches),
+        Cell("", key=plan.layout.schedule),
+        unseen(plan.layout.virtual),
         binary_bytes(plan.fullest.total_bytes),
+        unseen(plan.step_seconds),
         Quantity(compact(round(speed)), speed),
         percent(plan.utilisation or 0.0),
         percent(plan.bubble) if plan.bubble else Quantity("", 0.0),

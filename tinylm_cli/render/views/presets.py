@@ -5,7 +5,7 @@ from __future__ import annotations
 from tinylm_cli.config.dump import field_listings, scalar
 from tinylm_cli.quantities import Quantity
 from tinylm_cli.render.blocks import Cell, Column, Heading, Listing, Row, Table, View
-from tinylm_cli.render.units import integer, stated_count
+from tinylm_cli.render.units import integer, stated_count, unseen
 from tinylm_cli.reports.presets import Origin, Preset, PresetsReport, ShowReport
 
 
@@ -38,7 +38,7 @@ def presets_view(report: PresetsReport, what: str = "preset") -> View:
         )
         for preset in report.presets
     )
-    return (Table(columns, rows),)
+    return (Table(columns, rows, name="presets", caption=f"Every {what}"),)
 
 
 def _nominal(preset: Preset) -> str:
@@ -46,22 +46,28 @@ def _nominal(preset: Preset) -> str:
     nominal = preset.nominal_params
     if nominal is None:
         return ""
-    return stated_count(nominal) if nominal != preset.total_params else Quantity("", nominal)
+    return stated_count(nominal) if nominal != preset.total_params else unseen(nominal)
 
 
 def _active(preset: Preset) -> str:
     """Return what a token uses, where that is not everything."""
     words = integer(preset.active_params)
-    return words if preset.active_params != preset.total_params else Quantity("", preset.active_params)
+    return words if preset.active_params != preset.total_params else unseen(preset.active_params)
 
 
 def show_view(report: ShowReport, text: str, *, origin: bool) -> View:
     """Show the config as YAML, or each value beside the place it came from."""
     if not origin:
         return (Listing(text.rstrip("\n"), "yaml"),)
-    columns = (Column("field", shrink=True), Column("value"), Column("origin", shrink=True))
+    columns = (
+        Column("field", shrink=True),
+        Column("value"),
+        Column("origin", shrink=True, key=None),
+        *(Column("", key=name) for name in ("source", "line", "column")),
+    )
     heading = Heading(report.name, "where each value comes from")
-    return heading, Table(columns, tuple(_origin_row(each) for each in report.origins))
+    rows = tuple(_origin_row(each) for each in report.origins)
+    return heading, Table(columns, rows, name="origins", caption="The config, field by field")
 
 
 def schema_view() -> View:
@@ -71,8 +77,10 @@ def schema_view() -> View:
 
 
 def _origin_row(origin: Origin) -> Row:
-    value = "" if origin.value is None else scalar(origin.value)
-    if origin.line is None:
-        return (Cell(origin.field, "name"), value, Cell("default", "muted"))
+    words = "" if origin.value is None else scalar(origin.value)
+    value = Quantity(words, origin.value) if isinstance(origin.value, int | float) else words
+    if origin.line is None or origin.column is None:
+        return (Cell(origin.field, "name"), value, Cell("default", "muted"), Cell("", key="default"), "", "")
     place = origin.source if origin.source == "--set" else f"{origin.source}:{origin.line}"
-    return (Cell(origin.field, "name"), Cell(value, "strong"), place)
+    written = (Cell("", key=origin.source), unseen(origin.line), unseen(origin.column))
+    return (Cell(origin.field, "name"), Cell(value, "strong"), place, *written)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
-from tinylm_cli.quantities import binary_bytes, counted
+from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Table, View
-from tinylm_cli.render.units import compact, flops, integer
+from tinylm_cli.render.units import compact, flops, integer, unseen
 from tinylm_cli.render.views.design import quantity
 from tinylm_cli.reports.design import SweepReport, Variant
 from tinylm_cli.reports.figures import Unit
 
+_SHOWN = (
+    *("total_params", "active_params", "forward_flops_per_token", "kv_cache_bytes", "weights_bytes"),
+    "train_bytes_per_gpu",
+)
 _WIDEST_GRID = 8
 _MOST_NAMED = 3
 _MOST_REASONS = 5
@@ -30,28 +35,42 @@ def sweep_view(report: SweepReport, figure: str) -> View:
 def _table(report: SweepReport) -> Table:
     columns = (
         *(Column(each.field, right=True) for each in report.varied),
-        Column("parameters", right=True),
-        Column("active", right=True, keep=3),
-        Column("FLOPs a token", right=True, keep=6),
-        Column("KV cache", right=True, keep=4),
-        Column("weights", right=True, keep=2),
+        Column("parameters", right=True, key="total_params"),
+        Column("active", right=True, keep=3, key="active_params"),
+        Column("FLOPs a token", right=True, keep=6, key="forward_flops_per_token"),
+        Column("KV cache", right=True, keep=4, key="kv_cache_bytes"),
+        Column("weights", right=True, keep=2, key="weights_bytes"),
+        Column("to train", right=True, keep=3, key="train_bytes_per_gpu"),
+        *(Column("", key=figure) for figure in _unshown(report)),
+        Column("", key="invalid"),
     )
-    return Table(columns, tuple(_row(each) for each in report.variants))
+    rows = tuple(_row(each, _unshown(report)) for each in report.variants)
+    return Table(columns, rows, name="variants", caption="Figures of each config")
 
 
-def _row(variant: Variant) -> tuple[str | Cell, ...]:
+def _unshown(report: SweepReport) -> list[str]:
+    """Return the figures that have no column on the screen."""
+    figures = next((each.figures for each in report.variants if each.figures), {})
+    return [figure for figure in figures if figure not in _SHOWN]
+
+
+def _row(variant: Variant, unshown: Sequence[str]) -> tuple[str | Cell, ...]:
     values = tuple(Cell(value, "name") for value in variant.values)
     if variant.figures is None:
-        return (*values, Cell("invalid", "bad"), "", "", "", "")
+        nothing = [""] * (len(_SHOWN) - 1 + len(unshown))
+        return (*values, Cell(Quantity("invalid", math.nan), "bad"), *nothing, Cell("", key=variant.invalid))
     figures = variant.figures
     total, active = figures["total_params"], figures["active_params"]
     return (
         *values,
         Cell(integer(total), "strong"),
-        compact(active) if active != total else "",
+        compact(active) if active != total else unseen(active),
         flops(figures["forward_flops_per_token"]),
         binary_bytes(figures["kv_cache_bytes"]),
         binary_bytes(figures["weights_bytes"]),
+        binary_bytes(figures["train_bytes_per_gpu"]),
+        *(unseen(figures[figure]) for figure in unshown),
+        "",
     )
 
 
@@ -71,7 +90,7 @@ def _drawn(report: SweepReport, figure: str) -> tuple[Block, ...]:
         Column(figure, right=True),
         Column(""),
     )
-    return (Table(columns, rows),) if rows else ()
+    return (Table(columns, rows, caption=figure),) if rows else ()
 
 
 def _crossed(report: SweepReport, figure: str, unit: Unit) -> Table:
@@ -88,7 +107,7 @@ def _crossed(report: SweepReport, figure: str, unit: Unit) -> Table:
         rows.append(
             (Cell(value, "name"), *(_short(cell[figure], unit) if cell else Cell("–", "muted") for cell in cells))
         )
-    return Table(columns, tuple(rows))
+    return Table(columns, tuple(rows), caption=figure)
 
 
 def _short(value: int, unit: Unit) -> str:

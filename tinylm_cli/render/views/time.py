@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinylm_cli.quantities import counted
+from tinylm_cli.quantities import Quantity, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Note, Row, Table
 from tinylm_cli.render.units import compact, dollars, duration, flops, integer, prefixed, three_digits
 from tinylm_cli.reports.time import ComputeOptimum, PassTime, ServingTime, TrainingTime
@@ -17,22 +17,30 @@ def training_time_blocks(time: TrainingTime, kernel_efficiency: float | None = N
         time: What is shown.
         kernel_efficiency: What the plan whose speed it is takes kernels to reach; None where no plan made it.
     """
+    machine = _machine(time.n_gpus, time.accelerator)
     peak = prefixed(time.peak_flops_per_second, "FLOP/s")
     share = f"{time.utilisation * 100:.3g}%"
+    speed = Quantity(f"{three_digits(time.tokens_per_second)} tokens/s", time.tokens_per_second)
     rows: list[Row] = [
-        ("tokens", compact(time.budget_tokens), f"{flops(time.train_flops_per_token)} each"),
-        ("speed", f"{three_digits(time.tokens_per_second)} tokens/s", f"at {share} of {peak} {time.dtype}"),
-        ("time", Cell(duration(time.seconds), "strong"), ""),
-        ("GPU hours", _hours(time.gpu_hours), ""),
+        (
+            Cell("tokens", "name", "budget_tokens"),
+            compact(time.budget_tokens),
+            f"{flops(time.train_flops_per_token)} each",
+        ),
+        (Cell("speed", "name", "tokens_per_second"), speed, f"at {share} of {peak} {time.dtype}"),
+        (Cell("time", "name", "seconds"), Cell(duration(time.seconds), "strong"), ""),
+        (Cell("GPU hours", "name", "gpu_hours"), _hours(time.gpu_hours), ""),
     ]
     if time.usd is not None and time.usd_per_gpu_hour is not None:
-        rows.append(("cost", Cell(dollars(time.usd), "strong"), f"at {dollars(time.usd_per_gpu_hour)} a GPU hour"))
+        price = f"at {dollars(time.usd_per_gpu_hour)} a GPU hour"
+        rows.append((Cell("cost", "name", "usd"), Cell(dollars(time.usd), "strong"), price))
     columns = (
-        Column(f"training on {_machine(time.n_gpus, time.accelerator)}", shrink=True),
-        Column("", right=True),
+        Column(f"training on {machine}", shrink=True, key="figure"),
+        Column("", right=True, key="value"),
         Column("", keep=3),
     )
-    table = Table(columns, tuple((Cell(str(name), "name"), value, _muted(how)) for name, value, how in rows))
+    muted = tuple((name, value, _muted(how)) for name, value, how in rows)
+    table = Table(columns, muted, name="training_time", caption=f"Time of training on {machine}")
     if kernel_efficiency is None:
         return (table, Note(_ASSUMED, "muted"))
     why = (
@@ -41,43 +49,42 @@ def training_time_blocks(time: TrainingTime, kernel_efficiency: float | None = N
     return (table, Note(f"{why} {share} of it (MFU) with traffic, waiting and what is computed again.", "muted"))
 
 
-def compute_optimum_blocks(optimum: ComputeOptimum) -> tuple[Block, ...]:
-    """Return where a budget of tokens stands beside the compute-optimal one."""
-    ratio = optimum.optimal_ratio
+def compute_optimum_blocks(optimum: ComputeOptimum, *, budget_is_given: bool) -> tuple[Block, ...]:
+    """Return where a budget of tokens stands beside the compute-optimal one, which it is unless it is given."""
+    tokens = "20 a parameter (Hoffmann et al. 2022)"
+    if not budget_is_given:
+        words = f"{compact(optimum.optimal_tokens)} tokens are compute-optimal, {tokens}; a model that is served much"
+        return (Note(f"{words} is worth more: --budget-tokens."),)
+    given, ratio = compact(optimum.budget_tokens), optimum.optimal_ratio
     if 0.95 <= ratio <= 1.05:
-        verdict = "about that"
-    else:
-        verdict = f"{_times(ratio)} as many" if ratio > 1 else f"{ratio * 100:.2g}% of that"
+        return (Note(f"{given} tokens are about compute-optimal, {tokens}."),)
+    beside = f"{_times(ratio)}" if ratio > 1 else f"{ratio * 100:.2g}% of"
+    best = f"{compact(optimum.compute_optimal_params)} parameters on {compact(optimum.compute_optimal_tokens)} tokens"
     return (
         Note(
-            f"Compute-optimal for {compact(optimum.params)} parameters: {compact(optimum.optimal_tokens)} tokens,"
-            f" 20 a parameter (Hoffmann et al. 2022, approaches 1 and 2). {compact(optimum.budget_tokens)} are"
-            f" {verdict}."
-        ),
-        Note(
-            f"The same compute is spent best on {compact(optimum.compute_optimal_params)} parameters and"
-            f" {compact(optimum.compute_optimal_tokens)} tokens; a model that is served much is worth more tokens.",
-            "muted",
+            f"{given} tokens are {beside} the compute-optimal {compact(optimum.optimal_tokens)}, {tokens};"
+            f" the same compute would best train {best}."
         ),
     )
 
 
 def serving_time_blocks(time: ServingTime) -> tuple[Block, ...]:
     """Return the least time of a first pass and of a decoding step, and what bounds each."""
+    machine = _machine(time.n_gpus, time.accelerator)
     columns = (
-        Column(f"serving on {_machine(time.n_gpus, time.accelerator)}", shrink=True),
-        Column("least time", right=True),
-        Column("tokens/s", right=True),
-        Column("bound by"),
-        Column("FLOPs", right=True, keep=2),
-        Column("bytes", right=True, keep=3),
-        Column("FLOPs/byte", right=True, keep=4),
+        Column(f"serving on {machine}", shrink=True, key="pass"),
+        Column("least time", right=True, key="seconds"),
+        Column("tokens/s", right=True, key="tokens_per_second"),
+        Column("bound by", key="bound"),
+        Column("FLOPs", right=True, keep=2, key="flops"),
+        Column("bytes", right=True, keep=3, key="moved_bytes"),
+        Column("FLOPs/byte", right=True, keep=4, key="intensity_flops_per_byte"),
     )
     prompts = f"prefill {_by(time.batch_size, time.prompt_tokens)}"
     step = f"decode {_by(time.batch_size, 1)} at {integer(time.context_tokens)}"
     rows = (
-        _pass_row(prompts, time.prefill, time.prefill_tokens_per_second),
-        _pass_row(step, time.decode, time.decode_tokens_per_second),
+        _pass_row(Cell(prompts, "name", "prefill"), time.prefill, time.prefill_tokens_per_second),
+        _pass_row(Cell(step, "name", "decode"), time.decode, time.decode_tokens_per_second),
     )
     notes = [
         f"The machine has {time.balance_flops_per_byte:,.0f} FLOPs to a byte of bandwidth in {time.dtype};"
@@ -88,7 +95,8 @@ def serving_time_blocks(time: ServingTime) -> tuple[Block, ...]:
         notes.insert(0, f"Each sequence gets at most {three_digits(time.sequence_tokens_per_second)} tokens/s.")
     if time.n_gpus > 1:
         notes.append("What the GPUs say to each other is not counted.")
-    return (Table(columns, rows), *(Note(note, "muted") for note in notes))
+    table = Table(columns, rows, name="serving_time", caption=f"Least time of serving on {machine}")
+    return (table, *(Note(note, "muted") for note in notes))
 
 
 def _turning_point(time: ServingTime) -> str:
@@ -98,9 +106,9 @@ def _turning_point(time: ServingTime) -> str:
     return f"Decoding is bound by compute from a batch of {integer(batch)}, if that fits."
 
 
-def _pass_row(name: str, each: PassTime, tokens_per_second: float) -> Row:
+def _pass_row(name: Cell, each: PassTime, tokens_per_second: float) -> Row:
     return (
-        Cell(name, "name"),
+        name,
         Cell(duration(each.seconds), "strong"),
         three_digits(tokens_per_second),
         Cell(each.bound, "good" if each.bound == "compute" else "warn"),
@@ -118,8 +126,8 @@ def _by(batch_size: int, tokens: int) -> str:
     return f"{integer(batch_size)} × {integer(tokens)}"
 
 
-def _hours(hours: float) -> str:
-    return f"{hours:,.0f}" if hours >= 99.95 else f"{hours:.3g}"
+def _hours(hours: float) -> Quantity:
+    return Quantity(f"{hours:,.0f}" if hours >= 99.95 else f"{hours:.3g}", hours)
 
 
 def _times(ratio: float) -> str:

@@ -1,0 +1,60 @@
+"""Serving over batch and length, on the screen."""
+
+from __future__ import annotations
+
+import pytest
+
+from tinylm_cli.analysis.cache import cache_shape
+from tinylm_cli.analysis.inference import Serving
+from tinylm_cli.analysis.serving import serving_grid
+from tinylm_cli.config.hardware import Accelerator, load_hardware
+from tinylm_cli.config.loader import load_config
+from tinylm_cli.render.terminal import Terminal
+from tinylm_cli.render.text import to_text
+from tinylm_cli.render.views.serving import serving_grid_blocks
+
+H100 = load_hardware("h100-sxm")
+
+
+def screen(name: str, width: int = 80, on: Accelerator | None = H100, lengths: tuple[int, ...] = (512, 8192)) -> str:
+    config = load_config(name).config
+    grid = serving_grid(config, Serving(), batch_sizes=(1, 4096), seq_lens=lengths, accelerator=on)
+    where = (on.capacity_bytes, on.name) if on is not None else (None, None)
+    return to_text(serving_grid_blocks(grid, cache_shape(config, "bfloat16"), *where), Terminal(width))
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("name", ["llama-3-8b", "gemma-2-2b", "deepseek-v2-lite"])
+def test_every_length_is_there_at_every_width(name: str, width: int) -> None:
+    shown = screen(name, width, lengths=(1, 10, 100, 1000, 8000, 8192))
+    assert all(len(line) <= width for line in shown.splitlines())
+    for length in ("1 ", "10", "100", "1,000", "8,000", "8,192"):
+        assert length in shown
+
+
+def test_what_does_not_fit_is_marked_and_what_does_is_not() -> None:
+    shown = screen("llama-3-8b")
+    assert "15.1 GiB  " in shown
+    assert "GiB ✗" in shown
+    assert "What is marked ✗ is more than the 79.1 GiB of h100-sxm" in shown
+    assert "largest 959" in " ".join(shown.split())
+    assert "✗" not in screen("llama-3-8b", on=None)
+    assert "✗" not in screen("tiny", lengths=(64,))
+
+
+def test_each_kind_of_cache_has_its_words() -> None:
+    for name, words in (
+        ("gpt2", "keys and values of 12 heads."),
+        ("llama-3-8b", "keys and values of 8 heads for 32 of queries; 32 of each would take 512.0 KiB, 4 times that."),
+        ("gemma-2-2b", "13 of 26 layers keep the last 4,096 tokens alone."),
+        ("mistral-7b", "All layers keep the last 4,096 tokens alone."),
+        ("deepseek-v2-lite", "a latent vector of 512 and a rotating key of 64; 16 of each would take"),
+    ):
+        assert words in " ".join(screen(name, on=None, lengths=(512,)).split())
+
+
+def test_what_bounds_decoding_is_marked_where_it_differs() -> None:
+    mixed = " ".join(screen("tiny", lengths=(1, 1024)).split())
+    assert "c is bound by compute, all else by memory." in mixed
+    assert "M c" in mixed
+    assert "each is bound by memory." in screen("llama-3-8b")

@@ -1,0 +1,112 @@
+"""Serving over batch and length, as part of a screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from tinylm_cli.quantities import Quantity, binary_bytes, counted
+from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table
+from tinylm_cli.render.units import integer, three_digits, unseen
+from tinylm_cli.reports.serving import CacheShape, ServingCell, ServingGrid
+
+_ABREAST = 4
+"""Lengths beside each other: as many as 60 columns have room for."""
+
+
+def serving_grid_blocks(
+    grid: ServingGrid, cache: CacheShape, capacity_bytes: int | None = None, accelerator: str | None = None
+) -> tuple[Block, ...]:
+    """Show what each batch of each length holds and, on a GPU, what fits and how fast it decodes."""
+    pad = "  " if any(cell.fits is False for cell in grid.cells) else ""
+    blocks: list[Block] = [
+        Heading("Serving", "memory by sequences at once and tokens of each"),
+        _cells(grid),
+        *_tables(grid, "batch", lambda cell: _memory(cell, pad), pad),
+        Note(cache_words(cache)),
+    ]
+    if capacity_bytes is None or accelerator is None:
+        return tuple(blocks)
+    if pad:
+        room = f"{binary_bytes(capacity_bytes)} of {accelerator}"
+        blocks.append(Note(f"What is marked ✗ is more than the {room}; one GPU holds it all.", "warn"))
+    running = [cell.decode.bound for cell in grid.cells if cell.fits and cell.decode is not None]
+    if running:
+        mixed = len(set(running)) > 1
+        blocks += _tables(grid, "tokens/s", lambda cell: _speed(cell, marked=mixed))
+        bound = "c is bound by compute, all else by memory." if mixed else f"each is bound by {running[0]}."
+        blocks.append(Note(f"All sequences of a batch together, in the least time; {bound}", "muted"))
+    return tuple(blocks)
+
+
+def cache_words(cache: CacheShape) -> str:
+    """Return what kind of cache a model has, and what a token adds to it."""
+    if cache.kind == "latent":
+        kept = f"a latent vector of {cache.kv_rank} and a rotating key of {cache.d_rope}"
+    elif cache.kind == "multi-head":
+        kept = f"keys and values of {counted(cache.n_heads, 'head')}"
+    else:
+        kept = f"keys and values of {counted(cache.n_kv_heads or 0, 'head')} for {cache.n_heads} of queries"
+    words = f"A token's cache is {binary_bytes(cache.token_bytes)} in {cache.dtype}: {kept}"
+    if cache.kind != "multi-head":
+        plain, times = binary_bytes(cache.multi_head_token_bytes), f"{cache.multi_head_ratio:.3g}"
+        words += f"; {cache.n_heads} of each would take {plain}, {times} times that"
+    if not cache.windowed_layers:
+        return f"{words}."
+    which = "All" if cache.windowed_layers == cache.n_layers else f"{cache.windowed_layers} of {cache.n_layers}"
+    return f"{words}. {which} layers keep the last {integer(cache.window or 0)} tokens alone."
+
+
+def _tables(
+    grid: ServingGrid, title: str, shown: Callable[[ServingCell], Cell], pad: str | None = None
+) -> Iterator[Table]:
+    """Yield the grid, its lengths a few at a time; with what to pad figures with, the most that fit of either too."""
+    width = len(grid.seq_lens)
+    for first in range(0, width, _ABREAST):
+        lengths = range(first, min(first + _ABREAST, width))
+        longest = grid.longest_seq_lens if pad is not None and lengths[-1] == width - 1 else ()
+        columns = (
+            Column(title, right=True),
+            *(Column(integer(grid.seq_lens[index]), right=True) for index in lengths),
+            *([Column("longest", right=True, keep=4)] if longest else []),
+        )
+        rows: list[Row] = []
+        for number, batch in enumerate(grid.batch_sizes):
+            row = [shown(grid.cells[number * width + index]) for index in lengths]
+            rows.append((Cell(integer(batch), "name"), *row, *([_most(longest[number])] if longest else [])))
+        largest = grid.largest_batch_sizes if pad is not None else ()
+        most = [_most(each, pad or "") for each in largest[lengths.start : lengths.stop]]
+        total: Row | None = ("largest", *most, *([""] if longest else [])) if most else None
+        caption = f"{'Memory' if pad is not None else 'Tokens decoded a second'} by batch and length"
+        yield Table(columns, tuple(rows), total, name="serving", caption=caption)
+
+
+def _cells(grid: ServingGrid) -> Table:
+    """Return the grid as a program takes it, a row for each cell and no word."""
+    names = ("batch_size", "seq_len", "cache_bytes", "working_bytes", "total_bytes", "fits", "decode_tokens_per_second")
+    columns = (*(Column("", key=name) for name in names), Column("", key="seconds"), Column("", key="bound"))
+    rows = tuple(
+        (
+            *("" if (value := getattr(cell, name)) is None else unseen(value) for name in names),
+            *(("", "") if cell.decode is None else (unseen(cell.decode.seconds), Cell("", key=cell.decode.bound))),
+        )
+        for cell in grid.cells
+    )
+    return Table(columns, rows, name="serving")
+
+
+def _most(value: int, pad: str = "") -> Cell:
+    return Cell(Quantity(integer(value) + pad, value)) if value else Cell(Quantity(f"none{pad}", 0), "bad")
+
+
+def _memory(cell: ServingCell, pad: str) -> Cell:
+    words = binary_bytes(cell.total_bytes)
+    if cell.fits is False:
+        return Cell(Quantity(f"{words} ✗", cell.total_bytes), "bad")
+    return Cell(Quantity(words + pad, cell.total_bytes))
+
+
+def _speed(cell: ServingCell, *, marked: bool) -> Cell:
+    if not cell.fits or cell.decode is None or cell.decode_tokens_per_second is None:
+        return Cell("–", "muted")
+    mark = "" if not marked else " c" if cell.decode.bound == "compute" else "  "
+    return Cell(Quantity(three_digits(cell.decode_tokens_per_second) + mark, cell.decode_tokens_per_second))

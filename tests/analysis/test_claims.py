@@ -105,7 +105,8 @@ def test_a_nominal_error_is_a_distance_either_way_and_unknown_without_a_size() -
         ),
         (
             "kv_cache_bytes < 1kB",
-            "kv_cache_bytes < 1kB does not hold: kv_cache_bytes is 37,748,736 (36MiB), over by 37,747,736 (3,774,774%)",
+            "kv_cache_bytes < 1kB does not hold:"
+            " kv_cache_bytes is 37,748,736 (37.7MB), over by 37,747,736 (3,774,774%)",
             "",
         ),
         (

@@ -49,15 +49,24 @@ def complete_variant(incomplete: str) -> list[str]:
     return [f"{model}{at}{word}" for word in complete_set(change)] if at else complete_config(incomplete)
 
 
-def path(written: str) -> Path:
-    """Return the path of an option; an empty word, which ``Path`` takes for the current folder, names nothing.
+def naming(word: str) -> str:
+    """Return a word that names something; an empty one, which ``Path`` takes for the current folder, does not.
 
     Raises:
         UsageError: If the word is empty.
     """
-    if not written:
+    if not word:
         raise UsageError("an empty word names no file or folder", help="is a variable of the shell unset?")
-    return Path(written)
+    return word
+
+
+def path(written: str) -> Path:
+    """Return the path of an option.
+
+    Raises:
+        UsageError: If the word is empty.
+    """
+    return Path(naming(written))
 
 
 def number(option: str, *, least: float, most: float | None = None, example: str) -> Callable[[str], float]:

@@ -147,7 +147,7 @@ def _mistake(word: _Word, given: dict[str, _Word]) -> Diagnostic | None:
             return None
         message = f"{key} is one of {', '.join(_CHOICES[key])}"
         remedy = f"for example {key}={_CHOICES[key][-1]}"
-        return diagnostic("unknown-choice", message, OPTION, word.value_span, field=key, help=remedy)
+        return diagnostic("unknown-choice", message, OPTION, word.value_span, help=remedy)
     is_number = value.isascii() and value.isdigit()
     if is_number and len(value) < 9 and 0 < int(value) <= _LARGEST:
         return None

@@ -1,0 +1,39 @@
+"""A table too wide for the terminal as several, one under another: nothing that was asked for is left out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+
+from tinylm_cli.render.blocks import Column, Row
+from tinylm_cli.render.grid import GAP, Grid
+from tinylm_cli.render.terminal import Terminal
+
+_ALWAYS = 9
+
+
+def spread(columns: Sequence[Column], rows: Sequence[Row], terminal: Terminal) -> Iterator[Grid]:
+    """Yield the grids that a table takes: one, or as few as hold every group of its columns.
+
+    Each begins with the columns of no group. What may be left out of a group is shown as far as it costs no further
+    grid, and alike in all of them.
+    """
+    whole = Grid(columns, rows, terminal._replace(width=sys.maxsize)).widths
+    fewest = _parts(columns, whole, terminal.width, _ALWAYS)
+    levels = sorted({column.keep for column in columns if column.group})
+    fitting = (_parts(columns, whole, terminal.width, least) for least in levels)
+    for part in next((parts for parts in fitting if len(parts) == len(fewest)), fewest):
+        yield Grid([columns[i] for i in part], [tuple(row[i] for i in part) for row in rows], terminal)
+
+
+def _parts(columns: Sequence[Column], widths: Mapping[int, int], room: int, least: int) -> list[list[int]]:
+    """Return which columns go side by side, of the groups those kept at least so long."""
+    repeated = [i for i, column in enumerate(columns) if not column.group]
+    parts = [list(repeated)]
+    for group in sorted({column.group for column in columns} - {0}):
+        members = [i for i, column in enumerate(columns) if column.group == group and column.keep >= least]
+        shown = [widths[i] for i in (*parts[-1], *members) if i in widths]
+        if parts[-1] != repeated and sum(shown) + GAP * (len(shown) - 1) > room:
+            parts.append(list(repeated))
+        parts[-1] += members
+    return parts

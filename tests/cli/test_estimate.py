@@ -175,7 +175,7 @@ def test_a_type_that_a_gpu_does_not_multiply_is_told_with_those_it_does(here: He
         (["--gpus", "4", "--plan", "zero=4"], 2, "zero is one of 0, 1, 2, 3"),
         (["--gpus", "4", "--plan", "tp=x,qq"], 2, "tp must be an integer"),
         (["--gpus", "4", "--plan", "tp=0"], 2, "not 0"),
-        (["--gpus", "4", "--plan", ""], 2, "a plan has no"),
+        (["--gpus", "4", "--plan", ""], 2, "a word of the plan is empty"),
         (["--gpus", "3", "--plan", "tp=3"], 1, "tensor parallelism 3 does not divide n_heads 4"),
         (["--budget-tokens", "many"], 2, "--budget-tokens many"),
         (["--budget-tokens", "0"], 2, "--budget-tokens 0"),

@@ -152,7 +152,9 @@ def estimate(loaded: LoadedConfig, asked: Request) -> EstimateReport:
             accelerator,
             n_gpus=asked.gpus,
             dtype=asked.dtype,
-            train_flops_per_token=round(train_flops(config, batch_size=1, seq_len=asked.seq_len) / asked.seq_len),
+            train_flops_per_token=round(
+                train_flops(config, batch_size=1, seq_len=asked.seq_len, attention=asked.attention) / asked.seq_len
+            ),
             budget_tokens=budget,
             utilisation=chosen.utilisation if chosen is not None and chosen.utilisation else asked.utilisation,
             usd_per_gpu_hour=asked.usd_per_gpu_hour,

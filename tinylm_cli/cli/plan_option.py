@@ -136,7 +136,8 @@ def _mistake(word: _Word, given: dict[str, _Word]) -> Diagnostic | None:
             if meant
             else f"its words are {', '.join(FIELDS)}: for example tp=8,pp=2,zero=1"
         )
-        return diagnostic("unknown-key", f"a plan has no {clip(word.text)}", OPTION, word.span, help=remedy)
+        said = f"a plan has no {clip(word.text)}" if word.text else "a word of the plan is empty"
+        return diagnostic("unknown-key", said, OPTION, word.span, help=remedy)
     if FIELDS[key] in given:
         label = Label(given[FIELDS[key]].span, "first given here")
         message = f"{key} is given twice"

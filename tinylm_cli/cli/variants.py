@@ -91,6 +91,8 @@ def _parse(word: str, base: Variant) -> Variant:
     if word in shipped() or os.path.lexists(word) or word.endswith(_FILE):
         return Variant(word)
     reference, *changes = _CHANGE.split(word)
+    if reference.startswith("@") and ":" not in reference:  # @:FILE is a revision's, as git has it
+        raise UsageError(f"{word}: expected @key=value", help="for example @n_layers=8")
     return Variant(reference, tuple(changes)) if reference else Variant(base.reference, (*base.changes, *changes))
 
 

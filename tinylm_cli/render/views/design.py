@@ -29,9 +29,9 @@ _SIZES = ("d_model", "n_layers", "n_heads", "n_kv_heads", "d_head")
 _COLUMNS = (
     Column("#", right=True, key="rank"),
     Column("d_model × layers", key=None),
-    Column("heads", right=True, keep=9, key=None),
+    Column("heads", right=True, keep=8, key=None),
     *(Column("", key=size) for size in _SIZES),
-    Column("d_ff", right=True, keep=9),
+    Column("d_ff", right=True, keep=8),
     Column("parameters", right=True, key="total_params"),
     Column("differs", right=True, keep=6, key="error"),
     Column("active", right=True, keep=3, key="active_params"),

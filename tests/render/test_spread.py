@@ -48,6 +48,16 @@ def test_what_costs_no_table_more_is_shown_in_all_of_them() -> None:
     assert [part[0].count("ratio") for part in parts] == [2, 2]
 
 
+def test_a_column_is_in_all_tables_or_in_none_however_wide_each_is() -> None:
+    columns = [Column("name"), Column("base", right=True)]
+    row: list[str | Cell] = ["first", "b" * 8]
+    for group, value in ((1, "v" * 30), (2, "v" * 8)):
+        columns += [Column(f"v{group}", group=group), Column("change", keep=4, group=group)]
+        row += [value, "+1"]
+    parts = tables(to_text([Table(tuple(columns), (tuple(row),))], Terminal(width=50)))
+    assert [part[0].split() for part in parts] == [["name", "base", "v1"], ["name", "base", "v2"]]
+
+
 @given(st.integers(0, 12), st.integers(5, 19), st.integers(47, 200))
 def test_nothing_that_always_stays_is_left_out(groups: int, widths: int, width: int) -> None:
     parts = tables(to_text([table(groups, widths=widths)], Terminal(width=width)))

@@ -16,11 +16,15 @@ GAP = 2
 
 _BAR_WIDTH = 20
 _EIGHTHS = "▏▎▍▌▋▊▉"
-_MIN_SHRUNK = 16
+MIN_SHRUNK = 16
+"""Cells that are left of a column that is cut, while there are others to leave out."""
+
 _LEAST_SHRUNK = 8
 _MIN_WRAPPED = 24
 _LEAD = " " * 8
-_OPTIONAL = 5
+OPTIONAL = 5
+"""Columns kept less long than this go before any is cut."""
+
 _ALWAYS = 9
 
 
@@ -90,9 +94,9 @@ class Grid:
         return sum(self._widths[i] for i in self._kept) + GAP * (len(self._kept) - 1)
 
     def _fit(self) -> None:
-        self._drop(below=_OPTIONAL)
+        self._drop(below=OPTIONAL)
         self._wrap()
-        self._shrink(_MIN_SHRUNK)
+        self._shrink(MIN_SHRUNK)
         self._drop(below=_ALWAYS)
         self._shrink(_LEAST_SHRUNK)
 

@@ -4,6 +4,7 @@
 
     TinylmError
     ├── ConfigError        exit 1  the config was read and is wrong; carries every diagnostic found
+    │                      exit 2  where an option is what is wrong
     ├── AnalysisError      exit 1  a config is asked for what it cannot do, as a sequence over its max_len
     └── UnableError        exit 2  the command could not be carried out
         ├── UsageError             the words on the command line do not fit
@@ -86,6 +87,11 @@ class Diagnostic(NamedTuple):
     help: str = ""
     labels: tuple[Label, ...] = ()
 
+    @property
+    def is_usage(self) -> bool:
+        """Whether an option is wrong whatever the config, of which ``--set`` is part and ``field`` would name one."""
+        return self.source.startswith("--") and self.source != "--set" and not self.field
+
 
 class TinylmError(Exception):
     """Base of every error tinylm raises on purpose.
@@ -94,9 +100,11 @@ class TinylmError(Exception):
         message: What went wrong, in one line.
         help: What to do about it; may be empty.
         exit_code: The exit status of a command that ends with this error.
+        diagnostics: Every mistake found, in source order; none for an error without a place.
     """
 
     exit_code = ExitCode.UNABLE
+    diagnostics: tuple[Diagnostic, ...] = ()
 
     def __init__(self, message: str, *, help: str = "") -> None:  # noqa: A002 - the word the user reads
         super().__init__(message)
@@ -105,7 +113,7 @@ class TinylmError(Exception):
 
 
 class ConfigError(TinylmError):
-    """A config that was read and is wrong; ``diagnostics`` holds every mistake found, in source order."""
+    """A config that was read and is wrong; or an option that is, which exits with 2 and is told the same way."""
 
     exit_code = ExitCode.FAILED
 
@@ -115,6 +123,8 @@ class ConfigError(TinylmError):
         more = f" (and {len(diagnostics) - 1} more)" if len(diagnostics) > 1 else ""
         super().__init__(f"{place}: {first.message}{more}", help=first.help)
         self.diagnostics = diagnostics
+        if any(each.is_usage for each in diagnostics):
+            self.exit_code = ExitCode.UNABLE
 
 
 class AnalysisError(TinylmError):

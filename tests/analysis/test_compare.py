@@ -10,18 +10,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm_cli.analysis.cache import kv_cache_bytes
-from tinylm_cli.analysis.compare import compare
+from tinylm_cli.analysis.compare import compare, shared_conditions
+from tinylm_cli.analysis.figures import FIGURES, Conditions, figure
 from tinylm_cli.analysis.inference import Serving, inference_memory
 from tinylm_cli.analysis.params import analyse_params
+from tinylm_cli.analysis.table import COMPONENTS
 from tinylm_cli.analysis.training import training_memory
 from tinylm_cli.config.loader import LoadedConfig, load_config
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.compare import CompareReport, FigureDifference
 
+Compared = tuple[LoadedConfig, tuple[str, ...]]
+
 SHAPE = {"vocab_size": 256, "d_model": 64, "n_heads": 4, "n_layers": 4, "d_ff": 128}
 
 
-def loaded(name: str, **values: Any) -> tuple[LoadedConfig, tuple[str, ...]]:
+def compared(*models: Compared, **given: Any) -> CompareReport:
+    return compare(models, Conditions(**given))
+
+
+def loaded(name: str, **values: Any) -> Compared:
     return LoadedConfig(name, f"{name}.yaml", ModelConfig.model_validate({**SHAPE, **values}), {}), ()
 
 
@@ -34,15 +42,15 @@ def figures(report: CompareReport) -> dict[str, FigureDifference]:
 
 
 def test_two_more_layers_of_small_by_hand() -> None:
-    report = compare([(load_config("small"), ()), (load_config("small", ["n_layers=8"]), ("n_layers=8",))])
+    report = compared((load_config("small"), ()), (load_config("small", ["n_layers=8"]), ("n_layers=8",)))
     layer = 4 * 256 + 4 * (256 * 256 + 256) + 2 * 256 * 1024 + 1024 + 256
     assert fields(report) == {"n_layers": (6, 8)}
     total = figures(report)["total_params"]
     assert total.values == (4_995_072, 4_995_072 + 2 * layer)
     assert total.differences == (0, 2 * layer)
     assert total.ratios == (1.0, (4_995_072 + 2 * layer) / 4_995_072)
-    assert figures(report)["kv_cache_bytes"].values == (2 * 6 * 256 * 1024 * 4, 2 * 8 * 256 * 1024 * 4)
-    assert figures(report)["weights_bytes"].differences == (0, 8 * layer)
+    assert figures(report)["kv_cache_bytes"].values == (2 * 6 * 256 * 1024 * 2, 2 * 8 * 256 * 1024 * 2)
+    assert figures(report)["weights_bytes"].differences == (0, 4 * layer)
     assert "embedding_params" not in figures(report)
     assert report.models[1].changes == ("n_layers=8",)
 
@@ -60,30 +68,30 @@ def test_two_more_layers_of_small_by_hand() -> None:
     ids=str,
 )
 def test_a_default_written_out_is_no_difference(written: Mapping[str, Any]) -> None:
-    report = compare([loaded("a"), loaded("b", **written)])
+    report = compared(loaded("a"), loaded("b", **written))
     assert report.same
     assert (report.fields, report.figures) == ((), ())
 
 
 def test_what_follows_from_another_field_is_not_told_again() -> None:
-    assert fields(compare([loaded("a"), loaded("b", n_heads=8)])) == {"n_heads": (4, 8)}
-    assert fields(compare([loaded("a"), loaded("b", n_heads=8, attention={"d_head": 16})])) == {"n_heads": (4, 8)}
+    assert fields(compared(loaded("a"), loaded("b", n_heads=8))) == {"n_heads": (4, 8)}
+    assert fields(compared(loaded("a"), loaded("b", n_heads=8, attention={"d_head": 16}))) == {"n_heads": (4, 8)}
 
 
 def test_a_value_that_is_open_is_filled_in_and_one_without_meaning_is_not() -> None:
     grouped = loaded("b", attention={"n_kv_heads": 2, "window": 8, "window_pattern": "LG"})
-    assert fields(compare([loaded("a"), grouped])) == {
+    assert fields(compared(loaded("a"), grouped)) == {
         "attention.n_kv_heads": (4, 2),
         "attention.window": (None, 8),
         "attention.window_pattern": (None, "LG"),
     }
     twice = loaded("c", attention={"n_kv_heads": 2, "window": 8, "window_pattern": "LGLG"})
-    assert compare([grouped, twice]).same
+    assert compared(grouped, twice).same
 
 
 def test_components_that_one_side_lacks_count_nothing_there() -> None:
     experts = loaded("b", tie_weights=False, feed_forward={"n_experts": 4})
-    report = compare([loaded("a"), experts])
+    report = compared(loaded("a"), experts)
     found = figures(report)
     for name in ("lm_head_params", "experts_params", "router_params"):
         assert found[name].values[0] == 0
@@ -91,28 +99,55 @@ def test_components_that_one_side_lacks_count_nothing_there() -> None:
         assert found[name].values[1] == found[name].differences[1] > 0
     assert found["feed_forward_params"].values[1] == 0
     assert found["active_params"].values[1] < found["total_params"].values[1]
-    assert "active_params" not in figures(compare([loaded("a"), loaded("c", n_layers=5)]))
+    assert "active_params" not in figures(compared(loaded("a"), loaded("c", n_layers=5)))
 
 
 def test_bytes_are_of_the_dtype_and_the_length_that_are_asked_for() -> None:
     one, two = loaded("a"), loaded("b", attention={"n_kv_heads": 1})
     for dtype, width in (("float32", 4), ("bfloat16", 2)):
-        report = compare([one, two], dtype=dtype, seq_len=100)
+        report = compared(one, two, dtype=dtype, seq_len=100)
         assert figures(report)["kv_cache_bytes"].values == (2 * 4 * 64 * 100 * width, 2 * 4 * 16 * 100 * width)
-        assert (report.dtype, report.seq_len) == (dtype, 100)
-    longer = loaded("c", max_len=2048)
-    assert figures(compare([one, longer]))["kv_cache_bytes"].ratios == (1.0, 2.0)
-    assert fields(compare([one, longer], seq_len=7)) == {"max_len": (1024, 2048)}
-    table = (0, 1024 * 64 * 4)  # of positions: the model holds it whole
-    at_seven = figures(compare([one, longer], seq_len=7))
-    assert {name: each.differences for name, each in at_seven.items()} == dict.fromkeys(
+        assert (report.batch_size, report.seq_len, report.dtype) == (1, 100, dtype)
+    assert figures(compared(one, two, batch_size=3))["kv_cache_bytes"].values == (3 * 2 * 4 * 64 * 1024 * 2, 786432)
+
+
+def test_figures_of_models_that_read_more_and_less_are_of_a_length_that_all_read() -> None:
+    one, longer = loaded("a"), loaded("c", max_len=2048)
+    report = compared(one, longer)
+    assert (report.seq_len, [model.max_len for model in report.models]) == (1024, [1024, 2048])
+    assert fields(report) == {"max_len": (1024, 2048)}
+    table = (0, 1024 * 64 * 2)  # of positions: the model holds it whole
+    assert {name: each.differences for name, each in figures(report).items()} == dict.fromkeys(
         ("train_bytes_per_gpu", "serve_bytes"), table
     )
+    assert compared(longer, one).seq_len == 1024
+
+
+def test_conditions_are_those_of_all_budgets_else_the_ones_that_any_figure_assumes() -> None:
+    def shared(*budgets: dict[str, Any], **values: Any) -> Conditions:
+        models = [loaded("a", budget=budgets[0]), *(loaded("b", budget=each, **values) for each in budgets[1:])]
+        return shared_conditions([model.config for model, _ in models])
+
+    stated: dict[str, Any] = {"batch_size": 64, "seq_len": 10, "dtype": "float32"}
+    assert shared(stated, stated) == Conditions(**stated)
+    assert shared({}, {}) == Conditions(seq_len=1024)
+    assert shared({}, {}, max_len=64) == Conditions(seq_len=64)
+    assert shared(stated, {}) == Conditions(seq_len=1024)
+    assert shared(stated, {**stated, "batch_size": 8, "seq_len": 9}, max_len=64) == Conditions(1, 64, "float32")
+
+
+def test_what_a_budget_says_is_a_field_like_others_and_its_defaults_are_none() -> None:
+    held = loaded("b", budget={"max_params": "130M", "batch_size": 64, "dtype": "bfloat16", "seq_len": 1024})
+    assert fields(compared(loaded("a"), held)) == {
+        "budget.max_params": (None, 130_000_000),
+        "budget.batch_size": (1, 64),
+    }
+    assert not compared(held, loaded("c", budget={"max_params": 130_000_001, "batch_size": 64})).same
 
 
 def test_memory_to_train_and_to_serve_is_that_of_the_estimate() -> None:
     models = [loaded("a"), loaded("b", n_layers=7)]
-    found = figures(compare(models, dtype="bfloat16", seq_len=100))
+    found = figures(compared(*models, seq_len=100))
     given: dict[str, Any] = {"batch_size": 1, "seq_len": 100, "dtype": "bfloat16"}
     configs = [model.config for model, _ in models]
     train = tuple(training_memory(config, **given).peak_bytes for config in configs)
@@ -128,9 +163,10 @@ def test_any_models_are_told_apart_by_all_that_differs(
 ) -> None:
     drawn = [data.draw(configs) for _ in range(3)]
     models = [LoadedConfig(name, name, config, {}) for name, config in zip("abc", drawn, strict=True)]
-    report = compare([(model, ()) for model in models])
-    params = [analyse_params(model) for model in models]
-    caches = [kv_cache_bytes(c, batch_size=1, seq_len=c.max_len, dtype="float32") for c in drawn]
+    report = compared(*((model, ()) for model in models))
+    params = [analyse_params(model, dtype="bfloat16") for model in models]
+    shortest = min(config.max_len for config in drawn)
+    caches = [kv_cache_bytes(c, batch_size=1, seq_len=shortest, dtype="bfloat16") for c in drawn]
     found = figures(report)
     for name, values in (
         ("total_params", [each.total_params for each in params]),
@@ -140,14 +176,14 @@ def test_any_models_are_told_apart_by_all_that_differs(
     ):
         assert (name in found) == (len(set(values)) > 1)
         assert name not in found or list(found[name].values) == values
-    parts = [difference for difference in report.figures if difference.name.split("_params")[0] in _COMPONENTS]
+    for name in FIGURES:
+        told = tuple(figure(name, config, Conditions(seq_len=shortest)) for config in drawn)
+        assert name not in found or found[name].values == told
+    parts = [difference for difference in report.figures if difference.name.split("_params")[0] in COMPONENTS]
     if "total_params" in found:
         totals = found["total_params"]
         assert [sum(part.differences[i] for part in parts) for i in range(3)] == list(totals.differences)
     assert all(len(set(difference.values)) > 1 for difference in report.figures)
     assert report.same == (not report.fields and not report.figures)
     assert report.fields or not report.figures, "figures follow from fields"
-    assert compare([(models[0], ()), (models[0]._replace(name="x"), ())]).same
-
-
-_COMPONENTS = ("token_embedding", "position", "attention", "feed_forward", "router", "experts", "norm", "lm_head")
+    assert compared((models[0], ()), (models[0]._replace(name="x"), ())).same

@@ -6,13 +6,14 @@ from hypothesis import given
 from tests.architectures import small_configs
 from tinylm_cli.analysis.figures import FIGURES, Conditions, figure
 from tinylm_cli.analysis.params import analyse_params
+from tinylm_cli.analysis.table import COMPONENTS
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_name_ends_in_its_unit(name: str) -> None:
+def test_a_name_says_its_unit_and_after_it_of_what(name: str) -> None:
     assert name.endswith(tuple(f"_{FIGURES[name].unit}{of}" for of in ("", "_per_gpu", "_per_token")))
 
 
@@ -25,6 +26,9 @@ def test_every_figure_is_a_count_and_agrees_with_the_report_of_that_name(config:
         assert value >= 0
         if hasattr(report, name):
             assert value == getattr(report, name)
+    parts = {f"{part.name}_params": part.params for part in report.components}
+    assert {name: figure(name, config) for name in parts} == parts
+    assert sum(figure(f"{name}_params", config) for name in COMPONENTS) == report.total_params
 
 
 def test_what_is_assumed_decides() -> None:

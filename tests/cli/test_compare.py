@@ -21,6 +21,8 @@ PAGES = (
     ["toy.yaml", "@dropout=0.0"],
 )
 
+KINDS = ("field", "figure")
+
 
 def report(result: Any) -> dict[str, Any]:
     assert result.code == 0, result.err
@@ -32,6 +34,19 @@ def report(result: Any) -> dict[str, Any]:
 def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
     shown = [f"$ tinylm compare {' '.join(page)}\n{here('compare', *page, columns=columns).out}" for page in PAGES]
     golden_text(f"compare-{columns}.txt", "\n".join(shown))
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_many_models_are_all_shown_beside_the_first(columns: int, here: Here) -> None:
+    models = ["tiny", "small", "medium", "base", "gpt2", "llama-3-8b", "qwen3-0.6b", "mistral-7b"]
+    page = here("compare", *models, columns=columns).out
+    assert max(map(len, page.splitlines())) <= columns
+    assert columns < 80 or "…" not in page
+    heads = {kind: [line.split() for line in page.splitlines() if line.startswith(f"{kind} ")] for kind in KINDS}
+    for kind, lines in heads.items():
+        assert [word for line in lines for word in line[2:] if word != "ratio"] == models[1:]
+        assert all(line[:2] == [kind, "tiny"] for line in lines)
+    assert "11.3137" in page, "√128"
 
 
 def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None:
@@ -69,8 +84,12 @@ def test_csv_is_exact_and_has_its_header_without_a_difference(here: Here) -> Non
         (["tiny", "absent", "--exit-code"], 2),
         (["tiny", "HEAD:absent.yaml", "--exit-code"], 2),
         (["tiny", "--exit-code"], 2),
+        (["tiny", "", "--exit-code"], 2),
+        (["", "tiny", "--exit-code"], 2),
         (["tiny", "@n_layers=0"], 1),
+        (["tiny", "@n_layers=0", "--exit-code"], 2),
         (["tiny", "small", "--seq-len", "1025"], 1),
+        (["tiny", "small", "--seq-len", "1025", "--exit-code"], 2),
         ([], 2),
     ],
     ids=str,
@@ -78,6 +97,12 @@ def test_csv_is_exact_and_has_its_header_without_a_difference(here: Here) -> Non
 def test_how_it_ends(arguments: list[str], code: int, here: Here) -> None:
     for format_ in ("text", "json"):
         assert here("compare", *arguments, "--format", format_).code == code
+
+
+def test_the_process_ends_with_what_a_job_asks_for(tinylm: Callable[..., Any], folder: Path) -> None:
+    (folder / "wrong.yaml").write_text("d_model: 3\n", encoding="utf-8")
+    for words, code in ((["tiny"], 0), (["small"], 1), (["wrong.yaml"], 2), (["absent.yaml"], 2), ([""], 2)):
+        assert tinylm("compare", "tiny", *words, "--exit-code", cwd=folder).code == code
 
 
 def test_no_difference_is_said(here: Here) -> None:
@@ -88,13 +113,33 @@ def test_no_difference_is_said(here: Here) -> None:
 
 def test_a_length_beyond_some_models_is_told_at_each_of_their_places(here: Here) -> None:
     result = here("compare", "tiny", "toy.yaml", "toy.yaml@max_len=16", "--seq-len", "33")
-    assert "--seq-len 33 is longer than max_len 32 of toy and 16 of toy, max_len=16" in " ".join(result.err.split())
+    assert "--seq-len 33 is longer than max_len 32 of toy and 16 of toy@max_len=16" in " ".join(result.err.split())
     assert "1 | --seq-len 33" in result.err
     assert "7 | max_len: 32" in result.err
     assert "1 | max_len=16" in result.err
     assert "1024" not in result.err
     assert "write --seq-len 16 or less, or add @max_len=33 to the name" in " ".join(result.err.split())
     assert here("compare", "tiny", "toy.yaml@max_len=33", "--seq-len", "33").code == 0
+
+
+def test_figures_are_those_that_budgets_share_unless_others_are_asked_for(here: Here, folder: Path) -> None:
+    text = (folder / "toy.yaml").read_text(encoding="utf-8")
+    for name, layers in (("one", 3), ("two", 4)):
+        held = text.replace("n_layers: 3", f"n_layers: {layers}") + "budget: {batch_size: 8, seq_len: 16}\n"
+        (folder / f"{name}.yaml").write_text(held, encoding="utf-8")
+    said = "Figures are for 8 sequences of 16 tokens in bfloat16.\n"
+    assert here("compare", "one.yaml", "two.yaml").out.endswith(said)
+    asked = ("--batch-size", "2", "--seq-len", "32", "--dtype", "float32")
+    assert "for 2 sequences of 32 tokens in float32." in here("compare", "one.yaml", "two.yaml", *asked).out
+    assert "for 1 sequence of 32 tokens, the smallest max_len, in" in here("compare", "one.yaml", "tiny").out
+
+
+def test_a_limit_that_was_raised_is_a_difference(here: Here, folder: Path) -> None:
+    text = (folder / "toy.yaml").read_text(encoding="utf-8")
+    (folder / "held.yaml").write_text(f"{text}budget: {{max_params: 4M}}\n", encoding="utf-8")
+    result = here("compare", "held.yaml", "@budget.max_params=5M", "--exit-code")
+    assert result.code == 1
+    assert "budget.max_params    4M                    5M\n" in result.out
 
 
 def test_standard_input_is_read_once_for_all_that_name_it(here: Here, folder: Path) -> None:
@@ -113,7 +158,7 @@ def test_revisions_of_a_file_are_told_apart(here: Here, folder: Path, monkeypatc
     file = folder / "toy.yaml"
     file.write_text(file.read_text(encoding="utf-8").replace("n_layers: 3", "n_layers: 4"), encoding="utf-8")
     result = here("compare", "HEAD:toy.yaml", "toy.yaml")
-    assert result.out.startswith("HEAD:toy.yaml → toy.yaml  1 field and ")
+    assert result.out.startswith("HEAD:toy → toy  1 field and ")
     assert result.err == "next: tinylm params --config toy.yaml\n"
 
 

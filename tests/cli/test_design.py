@@ -286,7 +286,7 @@ def test_what_does_not_fit_is_told(words: str, says: str, here: Here) -> None:
 def test_everything_wrong_with_what_is_asked_is_told_at_once(here: Here) -> None:
     limits = ("--max-kv-bytes", "4gib", "--max-flops-per-token", "0")
     result = here("design", "--params", "8Q", *limits, "--seq-len", "4096", "--gpu", "l4", "--dtype", "float64")
-    assert (result.code, result.out) == (1, "")
+    assert (result.code, result.out) == (2, "")
     assert result.err.count("error[") == 5
     for says in (
         "error[wrong-type]: --params 8Q: expected a count such as 125M",
@@ -310,7 +310,7 @@ def test_everything_wrong_with_what_is_asked_is_told_at_once(here: Here) -> None
 )
 def test_a_compute_that_is_none(here: Here, compute: str, says: str) -> None:
     result = here("design", "--compute", compute)
-    assert result.code == 1
+    assert result.code == 2
     assert says in " ".join(result.err.split())
 
 
@@ -366,7 +366,7 @@ class TestVary:
     def test_conditions_are_diagnosed_all_at_once(self, here: Here) -> None:
         asked = ("--vary", "n_layers=4,8", "--seq-len", "9999", "--figure", "total_param")
         result = here("design", "--config", "small", *asked)
-        assert result.code == 1
+        assert result.code == 2
         said = " ".join(result.err.split())
         assert "error[contradiction]: --seq-len 9999 is longer than max_len 1024 of small" in said
         assert "error[unknown-figure]: no figure is called total_param" in said

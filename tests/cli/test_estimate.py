@@ -94,7 +94,7 @@ def test_a_sequence_too_long_is_told_at_both_places(here: Here) -> None:
 def test_everything_wrong_with_what_is_asked_is_told_at_once(here: Here) -> None:
     words = "--gpu h100sxm --seq-len 99999999 --gpus 8 --plan tp=3,foo=2 --budget-tokens 15b"
     result = here("estimate", *words.split())
-    assert (result.code, result.out) == (1, "")
+    assert (result.code, result.out) == (2, "")
     said = " ".join(result.err.split())
     for says in (
         "error[contradiction]: --seq-len 99999999 is longer than max_len 1024 of tiny",
@@ -115,7 +115,7 @@ def test_everything_wrong_with_what_is_asked_is_told_at_once(here: Here) -> None
 
 def test_a_shell_sees_mistakes_on_one_stream_and_a_report_on_the_other(tinylm: Here) -> None:
     wrong = tinylm("estimate", "--gpu", "h100sxm", "--gpus", "8", "--plan", "tp=3,\x1b[31m=2", "--budget-tokens", "15X")
-    assert (wrong.code, wrong.out) == (1, "")
+    assert (wrong.code, wrong.out) == (2, "")
     assert wrong.err.count("error[") == 7
     assert "\x1b" not in wrong.err
     short = tinylm("estimate", "--config", "llama-3.1-8b", "--gpu", "rtx-4090", "--gpus", "2")
@@ -128,7 +128,7 @@ def test_what_is_asked_is_read_beside_a_config_and_a_table_of_gpus_that_are_wron
     (folder / "gpus.yaml").write_text("mine:\n  titel: A GPU\n", encoding="utf-8")
     words = "--set n_heads=3 --gpu mine --hardware gpus.yaml --gpus 6 --plan tp=4,cp=x --seq-len 9999999"
     result = here("estimate", *words.split())
-    assert result.code == 1
+    assert result.code == 2
     for place in ("--set:1:9", "gpus.yaml:2:3", "--plan:1:16"):
         assert f"--> {place}\n" in result.err
     assert "tp 4 is 4 GPUs, and 6 is no multiple of that" in result.err
@@ -162,31 +162,31 @@ def test_a_type_that_a_gpu_does_not_multiply_is_told_with_those_it_does(here: He
         (["--recompute", "ful"], 2, "did you mean full?"),
         (["--config", "llama-3-8"], 2, "did you mean llama-3-8b?"),
         (["--set", "n_heads=3"], 1, "n_heads 3"),
-        (["--gpu", "h1000"], 1, "did you mean h100"),
-        (["--gpu", "t4"], 1, "t4 does not multiply bfloat16"),
+        (["--gpu", "h1000"], 2, "did you mean h100"),
+        (["--gpu", "t4"], 2, "t4 does not multiply bfloat16"),
         (["--price", "2"], 2, "--price is about a GPU"),
         (["--hardware", "mine.yaml"], 2, "--hardware is about a GPU"),
         (["--gpu", "h100", "--hardware", "absent.yaml"], 2, "no such file"),
         (["--plan", "tp=2"], 2, "--plan divides work among GPUs"),
         (["--gpus", "4", "--plan", "auto"], 2, "--plan auto ranks by time"),
         (["--gpus", "0"], 2, "--gpus 0"),
-        (["--gpus", "4", "--plan", "tp=8"], 1, "is 8 GPUs, and there are 4"),
-        (["--gpus", "4", "--plan", "tp=2,tp=2"], 1, "tp is given twice"),
-        (["--gpus", "4", "--plan", "zero=4"], 1, "zero is one of 0, 1, 2, 3"),
-        (["--gpus", "4", "--plan", "tp=x,qq"], 1, "tp must be an integer"),
-        (["--gpus", "4", "--plan", "tp=0"], 1, "not 0"),
-        (["--gpus", "4", "--plan", ""], 1, "a plan has no"),
+        (["--gpus", "4", "--plan", "tp=8"], 2, "is 8 GPUs, and there are 4"),
+        (["--gpus", "4", "--plan", "tp=2,tp=2"], 2, "tp is given twice"),
+        (["--gpus", "4", "--plan", "zero=4"], 2, "zero is one of 0, 1, 2, 3"),
+        (["--gpus", "4", "--plan", "tp=x,qq"], 2, "tp must be an integer"),
+        (["--gpus", "4", "--plan", "tp=0"], 2, "not 0"),
+        (["--gpus", "4", "--plan", ""], 2, "a word of the plan is empty"),
         (["--gpus", "3", "--plan", "tp=3"], 1, "tensor parallelism 3 does not divide n_heads 4"),
-        (["--budget-tokens", "many"], 1, "--budget-tokens many"),
-        (["--budget-tokens", "0"], 1, "--budget-tokens 0"),
+        (["--budget-tokens", "many"], 2, "--budget-tokens many"),
+        (["--budget-tokens", "0"], 2, "--budget-tokens 0"),
         (["--utilisation", "0.5"], 2, "--utilisation is about a GPU"),
         (["--kernel-efficiency", "0.5"], 2, "--kernel-efficiency is about a GPU"),
         (["--gpu", "h100", "--kernel-efficiency", "0.5"], 2, "give --utilisation for one GPU"),
         (["--gpu", "h100", "--gpus", "8", "--utilisation", "0.5"], 2, "give --kernel-efficiency"),
         (["--global-batch", "8"], 2, "--global-batch is read by several GPUs"),
-        (["--gpus", "4", "--plan", "tp=2", "--global-batch", "3"], 1, "for example --global-batch 4"),
-        (["--gpus", "4", "--plan", "tp=2,mb=3", "--global-batch", "4"], 1, "leave mb out of the plan"),
-        (["--gpus", "4", "--plan", "pp=2,vp=2,mb=3"], 1, "for example mb=4"),
+        (["--gpus", "4", "--plan", "tp=2", "--global-batch", "3"], 2, "for example --global-batch 4"),
+        (["--gpus", "4", "--plan", "tp=2,mb=3", "--global-batch", "4"], 2, "leave mb out of the plan"),
+        (["--gpus", "4", "--plan", "pp=2,vp=2,mb=3"], 2, "for example mb=4"),
         (["--gpus", "4", "--plan", "pp=2,vp=2", "--global-batch", "6"], 1, "for example mb=4"),
         (["--gpu", "h100", "--gpus", "5", "--global-batch", "7"], 1, "for example --global-batch 5"),
         (["--quantize", "int3"], 2, "expected none, int8, float8 or int4"),
@@ -194,9 +194,9 @@ def test_a_type_that_a_gpu_does_not_multiply_is_told_with_those_it_does(here: He
         (["--quantize-head"], 2, "--quantize-head rounds as --quantize does"),
         (["--dtype", "float32", "--no-master-weights"], 2, "--no-master-weights is about weights in 16 bits"),
         (["--cache-dtype", "int4"], 2, "expected bfloat16, float16, float32"),
-        (["--serve-batch", "1,x,0"], 1, "not x"),
-        (["--serve-batch", ""], 1, "not nothing"),
-        (["--serve-batch", ",".join("1" * 17)], 1, "17 numbers, and 16 at most"),
+        (["--serve-batch", "1,x,0"], 2, "not x"),
+        (["--serve-batch", ""], 2, "not nothing"),
+        (["--serve-batch", ",".join("1" * 17)], 2, "17 numbers, and 16 at most"),
         (["--serve-len", "1k,2k"], 1, "--serve-len 2048 is longer than max_len 1024"),
         (["--utilisation", "2"], 2, "--utilisation 2"),
     ],

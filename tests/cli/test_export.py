@@ -122,3 +122,9 @@ def test_a_model_of_somebodys_own_is_never_replaced(tinylm: Run, toy: Path, thei
     assert done.code == 2
     assert "was not exported by tinylm" in done.err
     assert (toy / "hub" / "config.json").read_text(encoding="utf-8") == theirs
+
+
+def test_a_file_in_the_place_of_the_folder_is_told_as_one(tinylm: Run, toy: Path) -> None:
+    done = tinylm("export", "toy.yaml", "--config", "toy.yaml", "--force")
+    assert (done.code, done.out) == (2, "")
+    assert f"{toy.resolve() / 'toy.yaml'} is a file" in " ".join(done.err.split())

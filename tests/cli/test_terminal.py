@@ -16,7 +16,7 @@ Here = Callable[..., Any]
 BAD = Path(__file__).resolve().parents[1] / "bad"
 TORCH_FREE = [
     ["list"],
-    ["compare", "small", "medium", "toy.yaml", "@n_layers=8@norm.kind=rmsnorm@tie_weights=false", "mixtral-8x7b"],
+    ["compare", "small", "medium", "toy.yaml", "@n_layers=8@tie_weights=false", "mixtral-8x7b"],
     ["compare", "toy.yaml", "--set", "attention.n_kv_heads=1"],
     ["params"],
     ["params", "--config", "base"],

@@ -133,6 +133,13 @@ def test_what_cannot_be_read_is_told_as_everywhere_else(here: Here) -> None:
     assert here("validate", "no/such.yaml").out == "error: no such file: no/such.yaml\n"
 
 
+@pytest.mark.parametrize("words", [[""], ["toy.yaml", ""]], ids=str)
+def test_an_unset_variable_is_not_the_current_folder(words: list[str], here: Here) -> None:
+    result = here("validate", *words)
+    assert (result.code, result.out) == (2, "")
+    assert result.err == ("error: an empty word names no file or folder\n  = help: is a variable of the shell unset?\n")
+
+
 def test_a_preset_comes_before_a_folder_of_its_name(here: Here, folder: Path) -> None:
     (folder / "tiny").mkdir()
     (folder / "tiny" / "wrong.yaml").write_text(WRONG, encoding="utf-8")
@@ -141,12 +148,14 @@ def test_a_preset_comes_before_a_folder_of_its_name(here: Here, folder: Path) ->
 
 
 @pytest.mark.usefixtures("many")
-def test_github_gets_workflow_commands_and_nothing_else(here: Here) -> None:
-    lines = here("validate", "wrong.yaml", "toy.yaml", "absent.yaml", "--format", "github").out.splitlines()
+def test_github_gets_workflow_commands_and_a_line_of_summary(here: Here) -> None:
+    given = ("wrong.yaml", "toy.yaml", "absent.yaml")
+    *lines, summary = here("validate", *given, "--format", "github").out.splitlines()
+    assert summary == "3 configs: 1 valid, 1 wrong, 1 unreadable."
     assert [line.partition("::")[2].split(" ")[0] for line in lines] == ["error"] * 3
     assert lines[0].startswith("::error file=wrong.yaml,line=2,col=1,endColumn=6,title=unknown-key::unknown key d_modl")
     assert lines[-1].startswith("::error file=absent.yaml,title=unreadable::")
-    assert here("validate", "toy.yaml", "--format", "github").out == ""
+    assert here("validate", "toy.yaml", "--format", "github").out == "1 config: 1 valid.\n"
 
 
 @pytest.mark.usefixtures("many")
@@ -210,7 +219,7 @@ def test_screens_of_budgets(columns: int, here: Here, golden_text: Golden) -> No
     results = [(page, here("validate", *page, columns=columns)) for page in pages]
     shown = [f"$ tinylm validate {shlex.join(page)}\n{result.out or result.err}" for page, result in results]
     golden_text(f"validate-budget-{columns}.txt", "\n".join(shown))
-    assert [result.code for _, result in results] == [1, 1, 0, 1]
+    assert [result.code for _, result in results] == [1, 1, 0, 2]
 
 
 @pytest.mark.usefixtures("held")
@@ -242,16 +251,20 @@ def test_every_file_is_held_to_each_assertion(here: Here) -> None:
 @pytest.mark.usefixtures("held")
 def test_a_wrong_assertion_is_told_once_and_nothing_is_checked(here: Here) -> None:
     told = here("validate", "held.yaml", "toy.yaml", "--assert", "params < 1", "--format", "json")
-    assert told.code == 1
+    assert told.code == 2
     (found,) = json.loads(told.out)["error"]["diagnostics"]
     assert (found["code"], found["source"]) == ("unknown-figure", "--assert")
     assert told.err.count("error[") == 1
+    annotated = here("validate", "held.yaml", "--assert", "params < 1", "--format", "github")
+    assert (annotated.code, annotated.err) == (2, told.err)
+    assert annotated.out.startswith("::error title=unknown-figure::no figure is called params; ")
+    assert here("validate", "", "-fgithub").out.startswith("::error::an empty word names no file")
 
 
 def test_a_wrong_assertion_is_told_beside_what_is_wrong_with_files(here: Here, folder: Path) -> None:
     (folder / "wrong.yaml").write_text(HELD.replace("d_ff: 16", "d_ff: no"), encoding="utf-8")
     told = here("validate", "wrong.yaml", "toy.yaml", "--assert", "params < 1")
-    assert (told.code, told.out) == (1, "")
+    assert (told.code, told.out) == (2, "")
     assert ["unknown-figure" in told.err, "--> wrong.yaml:" in told.err, told.err.count("error[")] == [True, True, 2]
 
 

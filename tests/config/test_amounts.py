@@ -18,9 +18,11 @@ from tinylm_cli.config.amounts import (
     AmountKind,
     FlopCount,
     ParameterCount,
+    Share,
     Size,
     parse_amount,
     read_amount,
+    read_share,
     rounded,
     rounded_up,
     scientific,
@@ -38,6 +40,7 @@ KINDS = st.sampled_from(list(UNITS))
         ("count", "1.1M", 1_100_000),
         ("count", "1.000001B", 1_000_001_000),
         ("count", "2T", 2 * 10**12),
+        ("count", "130 M", 130_000_000),
         ("size", "24GiB", 24 * 1024**3),
         ("size", "24GB", 24 * 1000**3),
         ("size", "80 GB", 80 * 1000**3),
@@ -57,7 +60,7 @@ def test_an_amount_is_what_its_unit_says(kind: AmountKind, written: str, meant: 
 @pytest.mark.parametrize(
     ("kind", "written"),
     [
-        *(("count", written) for written in ("125m", "125 M", "125MB", "~125M", "M", "1e3M", "125", "1234567M", "5G")),
+        *(("count", written) for written in ("125m", "125  M", "125MB", "~125M", "M", "1e3M", "125", "1234567M", "5G")),
         *(("size", written) for written in ("24G", "24Gi", "24gib", "24GIB", "24Gb", "24  GB", "-1GB", "1,5GB", "GB")),
         *(("flops", written) for written in ("2.5B", "2.5g", "2.5GFLOP", "2.G", ".5G", "2.5e9", "")),
     ],
@@ -95,6 +98,30 @@ def test_every_unit_is_read_exactly(kind: AmountKind, data: st.DataObject, digit
 def test_what_is_stated_is_the_amount(kind: AmountKind, value: int) -> None:
     words = stated(value, kind)
     assert (int(words.replace(",", "")) if re.fullmatch(r"[\d,]+", words) else read_amount(words, kind)) == value
+
+
+@pytest.mark.parametrize(
+    ("like", "near", "enough"),
+    [("MB", "138MB", "138MB"), ("GiB", "131MiB", "132MiB"), ("B", "138MB", "138MB"), ("gpu", "131MiB", "132MiB")],
+)
+def test_sizes_are_counted_as_what_they_stand_beside(like: str, near: str, enough: str) -> None:
+    assert (rounded(137_851_280, "size", like), rounded_up(137_851_280, "size", like)) == (near, enough)
+
+
+@pytest.mark.parametrize(
+    ("written", "share"),
+    [("5%", 0.05), ("5 %", 0.05), ("0.05", 0.05), ("12.5%", 0.125), ("0", 0), ("33%", 0.33), ("5 percent", None),
+     ("-5%", None), ("%", None), (".5", None), ("1e-2", None), ("nan", None), ("", None)],
+)  # fmt: skip
+def test_a_share_is_a_number_or_in_percent(written: str, share: float | None) -> None:
+    assert read_share(written) == share
+    if written.endswith("%"):
+        adapter: TypeAdapter[float] = TypeAdapter(Share)
+        if share is None:
+            with pytest.raises(ValidationError):
+                adapter.validate_python(written, strict=True)
+        else:
+            assert adapter.validate_python(written, strict=True) == share
 
 
 @given(KINDS, st.integers(1, 10**17))

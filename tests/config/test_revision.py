@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tinylm_cli.config.revision import names_revision
+from tinylm_cli.config.revision import names_revision, split_revision
 from tinylm_cli.config.source import MAX_BYTES
 from tinylm_cli.errors import ConfigError, InputError
 from tinylm_cli.interop.load import load_config
@@ -37,6 +37,8 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "hub").mkdir()
     (folder / "hub" / "config.json").write_bytes(HUB.read_bytes())
     (folder / "wrong.yaml").write_text("d_model: 3\n", encoding="utf-8")
+    for link, target in (("link", "configs/mine.yaml"), ("dangling", "nowhere"), ("outside", "../outside")):
+        (folder / f"{link}.yaml").symlink_to(target)
     (folder / "large.yaml").write_text("x" * (MAX_BYTES + 1), encoding="utf-8")
     for layers, then in ((1, ("commit", "--quiet", "-m", "one")), (2, ("commit", "--quiet", "-m", "two")), (3, ())):
         file.write_text(CONFIG.format(layers), encoding="utf-8")
@@ -72,7 +74,7 @@ def test_paths_are_from_the_top_or_from_here(repository: Path, monkeypatch: pyte
     assert load_config("HEAD:./mine.yaml").config.n_layers == 2
     with pytest.raises(InputError, match=r"'mine\.yaml' does not exist in 'HEAD'") as caught:
         load_config("HEAD:mine.yaml")
-    assert "begin with ./" in caught.value.help
+    assert caught.value.help == "paths are from the top of the repository: did you mean HEAD:./mine.yaml?"
 
 
 @pytest.mark.parametrize("reference", ["HEAD:hub/config.json", "HEAD:hub", "HEAD:hub/"])
@@ -94,22 +96,73 @@ def test_what_is_no_revision(reference: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reference", "reason"),
+    ("reference", "reason", "remedy"),
     [
-        ("HEAD~9:configs/mine.yaml", "invalid object name 'HEAD~9'"),
-        ("nowhere:configs/mine.yaml", "invalid object name 'nowhere'"),
-        ("HEAD:absent.yaml", r"path 'absent\.yaml' does not exist in 'HEAD'"),
-        ("HEAD:configs", r"path 'configs/config\.json' does not exist"),
-        ("HEAD:", r"path 'config\.json' does not exist"),
-        ("HEAD:large.yaml", "larger than 256 KiB"),
-        ("a\nb:c", "cannot read a\nb:c from git"),
-        ("a\ud800:c", "not a path"),
+        ("HEAD~9:configs/mine.yaml", "invalid object name 'HEAD~9'", "and no file here has that name"),
+        ("nowhere:configs/mine.yaml", "invalid object name 'nowhere'", "and no file here has that name"),
+        (
+            "HEAD:absent.yaml",
+            r"path 'absent\.yaml' does not exist in 'HEAD'",
+            "paths are from the top of the repository",
+        ),
+        ("HEAD:new.yaml", r"path 'new\.yaml' exists on disk, but not in 'HEAD'", "git log --follow -- new.yaml tells"),
+        (":new.yaml", r"path 'new\.yaml' exists on disk, but not in the index", "it is newer, or had another name"),
+        ("HEAD:inner/a.yaml", "exists on disk, but not in 'HEAD'", "inner is a repository of its own"),
+        ("HEAD:configs", "HEAD:configs is a folder without a config.json", "name a file in it"),
+        ("HEAD:", "HEAD: is a folder without a config.json", "name a file in it"),
+        ("HEAD:dangling.yaml", "is a symbolic link to nothing in the repository", "name a file in it"),
+        ("HEAD:outside.yaml", "is a symbolic link to nothing in the repository", "name a file in it"),
+        (":link.yaml", ":link.yaml is a symbolic link", "name what it points to"),
+        ("HEAD:large.yaml", "larger than 256 KiB", "a model config is a page of YAML"),
+        ("a\nb:c", "cannot read a\nb:c from git", "and no file here has that name"),
+        ("a\ud800:c", "not a path", ""),
     ],
 )
-def test_what_cannot_be_read_is_said(reference: str, reason: str) -> None:
+def test_what_cannot_be_read_is_said(reference: str, reason: str, remedy: str, repository: Path) -> None:
+    (repository / "new.yaml").write_text(CONFIG.format(1), encoding="utf-8")
+    (repository / "inner" / ".git").mkdir(parents=True)
+    (repository / "inner" / "a.yaml").write_text(CONFIG.format(1), encoding="utf-8")
     with pytest.raises(InputError, match=reason) as caught:
         load_config(reference)
-    assert caught.value.help or "path" in reason
+    assert remedy in caught.value.help
+    assert bool(remedy) == bool(caught.value.help)
+
+
+def test_a_symbolic_link_is_what_it_points_to() -> None:
+    loaded = load_config("HEAD:link.yaml")
+    assert (loaded.name, loaded.config.n_layers) == ("link", 2)
+
+
+@pytest.mark.parametrize(
+    ("reference", "parts"),
+    [
+        ("HEAD:a:b.yaml", ("HEAD", "a:b.yaml")),
+        ("HEAD@{12:00}:a.yaml", ("HEAD@{12:00}", "a.yaml")),
+        ("HEAD:{a:b}.yaml", ("HEAD", "{a:b}.yaml")),
+        (":a.yaml", ("", "a.yaml")),
+        (":1:a.yaml", (":1", "a.yaml")),
+    ],
+)
+def test_a_reference_is_a_revision_and_a_path(reference: str, parts: tuple[str, str]) -> None:
+    assert split_revision(reference) == parts
+
+
+def test_a_clone_that_lacks_a_branch_says_where_it_is(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As checked out by a job: one commit, and no branch but its own."""
+    git("branch", "release/one")
+    here = f"file://{repository}"
+    git("clone", "--quiet", here, str(tmp_path / "whole"))
+    git("clone", "--quiet", "--depth=1", here, str(tmp_path / "shallow"))
+    for clone, remedy in (
+        ("whole", "did you mean origin/release/one:configs/mine.yaml?"),
+        ("shallow", "this clone is shallow: git fetch --unshallow, or fetch-depth: 0 for actions/checkout"),
+    ):
+        monkeypatch.chdir(tmp_path / clone)
+        with pytest.raises(InputError, match="invalid object name 'release/one'") as caught:
+            load_config("release/one:configs/mine.yaml")
+        assert caught.value.help.startswith(remedy)
 
 
 def test_a_wrong_config_is_placed_in_its_revision() -> None:

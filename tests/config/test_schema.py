@@ -201,7 +201,7 @@ def test_a_parameter_count_in_words(text: str, count: int) -> None:
     assert _with(nominal_params=text).nominal_params == count
 
 
-@pytest.mark.parametrize("text", ["125m", "125 M", "M", "", "1.M", ".5M", "-1M", "1e3M", "1234567M", "125MM", "12５M"])
+@pytest.mark.parametrize("text", ["125m", "125  M", "M", "", "1.M", ".5M", "-1M", "1e3M", "1234567M", "125MM", "12５M"])
 def test_what_is_no_parameter_count(text: str) -> None:
     with pytest.raises(ValidationError, match="nominal_params"):
         _with(nominal_params=text)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from tests.conftest import TINYLM, clean_environment
 from tinylm_cli.analysis.claims import ASSERTABLE
 from tinylm_cli.analysis.figures import FIGURES
 from tinylm_cli.config.budget import Budget
@@ -54,6 +57,7 @@ def test_the_page_holds_the_files_it_speaks_of() -> None:
     assert list(_FILES) == [
         "agreed.yaml",
         ".github/workflows/configs.yml",
+        ".github/workflows/compare.yml",
         ".pre-commit-config.yaml",
         ".pre-commit-config.yaml, local",
     ]
@@ -70,13 +74,51 @@ def test_the_workflow_runs_and_annotates_what_is_over_its_budget(scratch: Path, 
     commands = [shlex.split(step["run"]) for step in steps if "run" in step]
     assert [command[0] for command in commands] == ["pip", "pip", "tinylm"]
     good = tinylm(*commands[-1][1:], cwd=scratch)
-    assert (good.code, good.out) == (0, "")
+    assert (good.code, good.out) == (0, "1 config: 1 valid.\n")
     _break(scratch)
     bad = tinylm(*commands[-1][1:], cwd=scratch)
     assert bad.code == 1
     titles = re.findall(r"^::error file=configs/agreed\.yaml,.*?title=([a-z-]+)::", bad.out, re.MULTILINE)
     assert sorted(titles) == sorted(["over-budget"] * 4 + ["failed-assertion"])
     assert "::error file=configs/agreed.yaml,line=9,col=15,endColumn=18,title=over-budget::total_params" in bad.out
+
+
+def test_the_job_that_compares_writes_what_a_branch_changes_to_the_summary(scratch: Path, tmp_path: Path) -> None:
+    """In a clone as actions/checkout leaves it: the commit alone is checked out, and branches are the remote's."""
+    workflow = YAML(pure=True).load(_FILES[".github/workflows/compare.yml"])
+    checkout, *_, compared = workflow["jobs"]["compare"]["steps"]
+    assert (checkout["uses"].partition("@")[0], checkout["with"]["fetch-depth"]) == ("actions/checkout", 0)
+    path = f"{TINYLM.parent}{os.pathsep}{os.environ['PATH']}"
+    environment = clean_environment({"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull})
+    environment |= {"GITHUB_BASE_REF": "main", "GITHUB_STEP_SUMMARY": "summary.md"}
+
+    def run(command: str, cwd: Path) -> None:
+        subprocess.run(["bash", "-euc", command], cwd=cwd, env=environment, check=True, capture_output=True)
+
+    commit = "git add . && git -c user.name=x -c user.email=x@example.com commit -qm x"
+    run(f"git init -q -b main && {commit} && git checkout -qb branch", scratch)
+    _break(scratch)
+    run(commit, scratch)
+    job = tmp_path / "job"
+    run(f"git clone -q -b branch . {job} && cd {job} && git checkout -q --detach", scratch)
+    run(compared["run"], job)
+    summary = (job / "summary.md").read_text(encoding="utf-8")
+    assert "### origin/main:agreed → agreed (1 field and 13 figures differ)\n" in summary
+    assert "\n| n\\_layers | 12 | 20 |\n" in summary
+    assert "Figures are for 64 sequences of 1,024 tokens in bfloat16.\n" in summary
+
+
+def test_every_exit_code_of_the_page_is_one_that_a_process_ends_with(scratch: Path, tinylm: Callable[..., Any]) -> None:
+    told = [int(code) for code in re.findall(r"^\| ([0-9]) \| ", PAGE, re.MULTILINE)]
+    _break(scratch)
+    runs: dict[int, list[list[str]]] = {
+        0: [["validate", "tiny"], ["compare", "tiny", "tiny", "--exit-code"]],
+        1: [["validate", "configs"], ["validate", "tiny", "--assert", "total_params < 1"]],
+        2: [["validate", "absent.yaml"], ["validate", ""], ["validate", "tiny", "--assert", "params < 1"]],
+    }
+    assert told == list(runs)
+    for code, commands in runs.items():
+        assert [tinylm(*words, cwd=scratch).code for words in commands] == [code] * len(commands)
 
 
 def test_the_hook_runs_on_the_configs_and_on_nothing_else(scratch: Path, tinylm: Callable[..., Any]) -> None:

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm_cli.config.source import Source
-from tinylm_cli.errors import Diagnostic, Label, Span
+from tinylm_cli.errors import ConfigError, Diagnostic, Label, Span, UsageError
 from tinylm_cli.render.cells import cell_len
-from tinylm_cli.render.diagnostics import diagnostics_text, error_text, github_text
+from tinylm_cli.render.diagnostics import diagnostics_text, error_text, github_failure, github_text
 from tinylm_cli.render.safe import shown
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.reports.validate import FileResult
@@ -178,20 +178,34 @@ def test_an_error_without_a_place() -> None:
 
 
 def test_workflow_commands() -> None:
-    diagnostic = _at("a: 100%\n", 3, 7)._replace(message="100% wrong:\nbad", source="a,b:c%.yaml", help="write 1")
+    found = _at("a: 100%\n", 3, 7)
+    assert found.span is not None
+    name = "a,b:c%.yaml"
+    span = found.span._replace(source=name)
+    diagnostic = found._replace(message="100% wrong:\nbad", source=name, span=span, help="write 1")
     unread = FileResult("gone.yaml", "unreadable", None, "no such file: gone.yaml", "", ())
     wrong = FileResult("a,b:c%.yaml", "wrong", None, "", "", (diagnostic, diagnostic._replace(span=None, help="")))
-    assert github_text([wrong, unread]) == (
+    assert github_text([wrong, unread], "2 configs.") == (
         "::error file=a%2Cb%3Ac%25.yaml,line=1,col=4,endColumn=7,title=wrong-type::100%25 wrong:\\nbad; write 1\n"
         "::error file=a%2Cb%3Ac%25.yaml,title=wrong-type::100%25 wrong:\\nbad\n"
         "::error file=gone.yaml,title=unreadable::no such file: gone.yaml\n"
+        "2 configs.\n"
     )
+
+
+def test_a_workflow_command_about_an_option_names_no_file_and_no_line() -> None:
+    at_option = Span("--set", 1, 3, 4, "a=1")
+    asked = Diagnostic("unknown-figure", "no such figure", "--assert", at_option._replace(source="--assert"))
+    assert github_failure(ConfigError((asked, asked))) == "::error title=unknown-figure::no such figure\n" * 2
+    assert github_failure(UsageError("50%\nof it", help="all")) == "::error::50%25\\nof it; all\n"
+    changed = FileResult("a.yaml", "wrong", None, "", "", (Diagnostic("wrong-type", "bad", "a.yaml", at_option),))
+    assert github_text([changed], "").splitlines()[0] == "::error file=a.yaml,title=wrong-type::bad"
 
 
 @given(st.text(max_size=30))
 def test_a_workflow_command_is_one_line_and_one_command(text: str) -> None:
     diagnostic = Diagnostic("wrong-type", text, text)
-    output = github_text([FileResult(text, "wrong", None, "", "", (diagnostic,))])
+    output = github_text([FileResult(text, "wrong", None, "", "", (diagnostic,))], "").removesuffix("\n")
     assert output.count("\n") == 1
     assert output.isprintable() or output[:-1].isprintable() or " " in output
     properties = output.removeprefix("::error ").partition("::")[0]

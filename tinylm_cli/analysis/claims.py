@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from string import ascii_letters
 
 from tinylm_cli.analysis.figures import FIGURES, Conditions, figure
 from tinylm_cli.config.amounts import AmountKind, rounded, rounded_up, stated
@@ -91,7 +92,7 @@ def failures(loaded: LoadedConfig, claims: Sequence[Claim], measured: Iterable[A
 def fitting_layers(config: ModelConfig, claims: Sequence[Claim]) -> int | None:
     """Return the n_layers nearest to the config's with which every claim holds; None where there is none other.
 
-    Every figure of ``FIGURES`` grows with the layers, so that the most and the least are found by halving.
+    No figure of ``FIGURES`` falls while layers are added, so that the most and the least are found by halving.
     """
     first = config.feed_forward.n_dense_layers + 1 if config.feed_forward.n_experts is not None else 1
     choices = range(first, MAX_N_LAYERS + 1)
@@ -153,7 +154,12 @@ def _words(value: float, found: Assertion) -> str:
     """Return a figure in digits; bytes, which are long, in their unit too."""
     if found.unit == "share":
         return _percent(value)
-    return f"{value:,}" + (f" ({rounded(int(value), 'size')})" if found.unit == "bytes" else "")
+    return f"{value:,}" + (f" ({rounded(int(value), 'size', _unit(found.text))})" if found.unit == "bytes" else "")
+
+
+def _unit(text: str) -> str:
+    """Return the letters that a claim ends in: of an amount, its unit."""
+    return text.rstrip()[len(text.rstrip().rstrip(ascii_letters)) :]
 
 
 def _percent(share: float | None) -> str:
@@ -175,7 +181,8 @@ def _other_remedy(found: Assertion, config: ModelConfig) -> str:
         return ""
     assert found.value is not None
     field = found.origin.rpartition(".")[2]
-    return f"no n_layers alone would fit: this model takes {field}: {rounded_up(int(found.value), _kind(found.figure))}"
+    least = rounded_up(int(found.value), _kind(found.figure), _unit(found.text))
+    return f"no n_layers alone would fit: this model takes {field}: {least}"
 
 
 def _kind(name: str) -> AmountKind:

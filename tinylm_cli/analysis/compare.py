@@ -2,96 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from tinylm_cli.analysis.figures import FIGURES, Conditions, figure
-from tinylm_cli.analysis.params import analyse_params
-from tinylm_cli.analysis.table import COMPONENTS, Component
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.meaning import meaning
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.reports.compare import ComparedModel, CompareReport, FieldDifference, FigureDifference
-from tinylm_cli.reports.figures import Unit
-from tinylm_cli.reports.params import ModelParams
 
 
-class _Measured(NamedTuple):
-    """A model, and under what its bytes are counted."""
-
-    config: ModelConfig
-    params: ModelParams
-    seq_len: int
-    dtype: str
-
-
-class _Figure(NamedTuple):
-    """A figure that models are compared by: its name in JSON, its unit, and how it is read off a model."""
-
-    name: str
-    unit: Unit
-    of: Callable[[_Measured], int]
-
-
-def _component(name: Component) -> Callable[[_Measured], int]:
-    return lambda model: sum(part.params for part in model.params.components if part.name == name)
-
-
-def _named(name: str) -> Callable[[_Measured], int]:
-    return lambda model: figure(name, model.config, Conditions(seq_len=model.seq_len, dtype=model.dtype))
-
-
-_FIGURES = (
-    _Figure("total_params", "params", lambda model: model.params.total_params),
-    _Figure("active_params", "params", lambda model: model.params.active_params),
-    _Figure("embedding_params", "params", lambda model: model.params.embedding_params),
-    _Figure("non_embedding_params", "params", lambda model: model.params.non_embedding_params),
-    *(_Figure(f"{name}_params", "params", _component(name)) for name in COMPONENTS),
-    _Figure("weights_bytes", "bytes", lambda model: model.params.weights_bytes),
-    *(
-        _Figure(name, FIGURES[name].unit, _named(name))
-        for name in (
-            "kv_cache_bytes",
-            "train_bytes_per_gpu",
-            "serve_bytes",
-            "forward_flops_per_token",
-            "train_flops_per_token",
-            "decode_flops_per_token",
-        )
-    ),
-)
-
-
-def compare(
-    models: Sequence[tuple[LoadedConfig, tuple[str, ...]]], *, dtype: str = "float32", seq_len: int | None = None
-) -> CompareReport:
+def compare(models: Sequence[tuple[LoadedConfig, tuple[str, ...]]], given: Conditions) -> CompareReport:
     """Return what differs between two models or more.
 
     A default written out is no difference, and nor is the size a model is known by.
 
     Args:
         models: Configs by names that differ, each with what was changed on top of what was read.
-        dtype: A key of ``DTYPE_BYTES``, for the byte counts.
-        seq_len: Tokens in the sequence that is cached, computed and trained on, at most each max_len; None for that.
+        given: What the figures of all of them assume; :func:`shared_conditions` where nothing else is asked for.
+
+    Raises:
+        AnalysisError: If a model cannot do what ``given`` asks for.
     """
-    loaded = [each for each, _ in models]
-    fields = tuple(_fields([each.config for each in loaded]))
-    figures = tuple(
-        _figures(
-            [
-                _Measured(each.config, analyse_params(each, dtype=dtype), seq_len or each.config.max_len, dtype)
-                for each in loaded
-            ]
-        )
-    )
+    configs = [each.config for each, _ in models]
+    length = given.seq_len or min(config.max_len for config in configs)
+    fields = tuple(_fields(configs))
+    figures = tuple(_figures(configs, given._replace(seq_len=length)))
     return CompareReport(
-        models=tuple(ComparedModel(each.name, each.source, changes) for each, changes in models),
+        models=tuple(ComparedModel(each.name, each.source, changes, each.config.max_len) for each, changes in models),
         same=not fields and not figures,
-        dtype=dtype,
-        seq_len=seq_len,
+        batch_size=given.batch_size,
+        seq_len=length,
+        dtype=given.dtype,
         fields=fields,
         figures=figures,
     )
+
+
+def shared_conditions(configs: Sequence[ModelConfig]) -> Conditions:
+    """Return what the budgets of all configs say alike, so that figures are those that each is held to.
+
+    Where one says nothing or another thing, what is common to all: one sequence as long as the smallest ``max_len``.
+    """
+    budgets = [config.budget.model_dump(include=set(Conditions._fields)) for config in configs]
+    alike = {name: value for name, value in budgets[0].items() if _all_alike([each[name] for each in budgets])}
+    stated = {name: value for name, value in alike.items() if value is not None}
+    return Conditions(**{"seq_len": min(config.max_len for config in configs), **stated})
 
 
 def _fields(configs: Sequence[ModelConfig]) -> Iterator[FieldDifference]:
@@ -100,7 +56,7 @@ def _fields(configs: Sequence[ModelConfig]) -> Iterator[FieldDifference]:
     What only follows from another field, as the size of a head from their number, is not a difference of its own.
     """
     written = [flatten(config.model_dump()) for config in configs]
-    meant = [meaning(config) for config in configs]
+    meant = [{**meaning(config), **_budget(config)} for config in configs]
     for field in written[0]:
         says = [each.get(field) for each in meant]
         if not _all_alike([each[field] for each in written]) and not _all_alike(says):
@@ -109,20 +65,29 @@ def _fields(configs: Sequence[ModelConfig]) -> Iterator[FieldDifference]:
             yield FieldDifference(field, tuple(says))
 
 
-def _figures(models: Sequence[_Measured]) -> Iterator[FigureDifference]:
-    all_active = all(model.params.active_params == model.params.total_params for model in models)
-    for each in _FIGURES:
-        values = tuple(each.of(model) for model in models)
-        if _all_alike(values) or (each.name == "active_params" and all_active):
-            continue
-        base = values[0]
-        yield FigureDifference(
-            name=each.name,
-            unit=each.unit,
-            values=values,
-            differences=tuple(value - base for value in values),
-            ratios=tuple(value / base if base else None for value in values),
-        )
+def _budget(config: ModelConfig) -> dict[str, Any]:
+    """Return what a config is held to, and at what; what its budget leaves open is filled in."""
+    assumed = Conditions(seq_len=config.max_len)._asdict()
+    return {
+        f"budget.{name}": assumed.get(name) if value is None else value
+        for name, value in config.budget.model_dump().items()
+    }
+
+
+def _figures(configs: Sequence[ModelConfig], given: Conditions) -> Iterator[FigureDifference]:
+    found = {name: tuple(figure(name, config, given) for config in configs) for name in FIGURES}
+    if found["active_params"] == found["total_params"]:
+        del found["active_params"]
+    for name, values in found.items():
+        if not _all_alike(values):
+            base = values[0]
+            yield FigureDifference(
+                name=name,
+                unit=FIGURES[name].unit,
+                values=values,
+                differences=tuple(value - base for value in values),
+                ratios=tuple(value / base if base else None for value in values),
+            )
 
 
 def _all_alike(values: Sequence[object]) -> bool:

@@ -11,9 +11,15 @@ from typing import NamedTuple
 from tinylm_cli.analysis.cache import kv_cache_bytes
 from tinylm_cli.analysis.flops import decode_flops, forward_flops, train_flops
 from tinylm_cli.analysis.inference import Serving, inference_memory
-from tinylm_cli.analysis.params import active_params, non_embedding_params, total_params, weights_bytes
+from tinylm_cli.analysis.params import (
+    active_params,
+    component_params,
+    non_embedding_params,
+    total_params,
+    weights_bytes,
+)
 from tinylm_cli.analysis.roofline import decoding_weights
-from tinylm_cli.analysis.table import tensor_table
+from tinylm_cli.analysis.table import COMPONENTS, Component, tensor_table
 from tinylm_cli.analysis.training import training_memory
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.figures import Unit
@@ -46,7 +52,7 @@ class Figure(NamedTuple):
     """A figure that has a name.
 
     Attributes:
-        name: What it is called in JSON and on the command line; ends in its unit.
+        name: What it is called in JSON and on the command line; says its unit, and after it of what: ``_per_token``.
         unit: What it counts.
         meaning: What it is, in a few words.
         compute: Works it out.
@@ -56,6 +62,16 @@ class Figure(NamedTuple):
     unit: Unit
     meaning: str
     compute: Callable[[ModelConfig, Conditions], int]
+
+
+def _embedding(config: ModelConfig, _: Conditions) -> int:
+    table = tensor_table(config)
+    return total_params(table) - non_embedding_params(table)
+
+
+def _component(name: Component) -> Figure:
+    meaning = f"parameters of the component {name}"
+    return Figure(f"{name}_params", "params", meaning, lambda c, _: component_params(tensor_table(c), name))
 
 
 def _per_sequence(flops: Callable[..., int]) -> Callable[[ModelConfig, Conditions], int]:
@@ -107,12 +123,14 @@ FIGURES: dict[str, Figure] = {
         Figure(
             "active_params", "params", "parameters that one token uses", lambda c, _: active_params(tensor_table(c))
         ),
+        Figure("embedding_params", "params", "parameters of the vocabulary's tables and learned positions", _embedding),
         Figure(
             "non_embedding_params",
             "params",
             "parameters outside the vocabulary's tables and learned positions",
             lambda c, _: non_embedding_params(tensor_table(c)),
         ),
+        *map(_component, COMPONENTS),
         Figure("weights_bytes", "bytes", "the weights", lambda c, given: weights_bytes(tensor_table(c), given.dtype)),
         Figure("kv_cache_bytes", "bytes", "keys and values kept while decoding", _kv_cache),
         Figure(

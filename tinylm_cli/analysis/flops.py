@@ -178,7 +178,7 @@ def analyse_flops(
         forward_flops_per_token=forward / tokens,
         train_flops_per_token=train / tokens,
         six_n_flops_per_token=6 * active,
-        six_n_ratio=train / (6 * active * tokens),
+        six_n_ratio=(train - again) / (6 * active * tokens),
         decode_flops_per_token=decode_flops(config, context_len=seq_len),
         components=tuple(_by_component(found, batch_size, forward)),
         layers=tuple(

@@ -40,6 +40,11 @@ def non_embedding_params(table: TensorTable) -> int:
     return total_params(table) - vocabulary
 
 
+def component_params(table: TensorTable, component: Component) -> int:
+    """Return the parameters of one component, a tied tensor counted where it is stored."""
+    return sum(section.repeats * t.params for section in table for t in section.tensors if t.component == component)
+
+
 def weights_bytes(table: TensorTable, dtype: str) -> int:
     """Return the bytes of the stored parameters in ``dtype``, a key of ``DTYPE_BYTES``."""
     return total_params(table) * DTYPE_BYTES[dtype]
@@ -105,10 +110,10 @@ def _ledger(naive: int, unique: int, width_bytes: int) -> TiedLedger:
 
 def _by_component(table: TensorTable, total: int) -> Iterator[PartParams]:
     for component in COMPONENTS:
-        found = [(section, t) for section in table for t in section.tensors if t.component == component]
+        found = [t for section in table for t in section.tensors if t.component == component]
         if found:
-            params = sum(section.repeats * tensor.params for section, tensor in found)
-            owner = next((tensor.tied_to for _, tensor in found if tensor.tied_to), None)
+            params = component_params(table, component)
+            owner = next((tensor.tied_to for tensor in found if tensor.tied_to), None)
             tied_to = next((t.component for s in table for t in s.tensors if t.name == owner), None)
             yield PartParams(component, 1, None, params, params / total, tied_to)
 

@@ -13,10 +13,10 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from tinylm_cli import __version__
-from tinylm_cli.cli.arguments import prepare, wants_json
+from tinylm_cli.cli.arguments import prepare, wanted_format
 from tinylm_cli.cli.completion import VARIABLE, complete_for_bash, completes_for_bash
 from tinylm_cli.cli.outcome import Outcome, StreamError, emit, require_tables, say, write_stdout, writing_to_stdout
-from tinylm_cli.errors import ConfigError, ExitCode, TinylmError
+from tinylm_cli.errors import ExitCode, TinylmError
 
 COMMANDS = (
     "build", "params", "estimate", "compare", "design", "forward", "generate", "check", "validate", "list", "show",
@@ -81,12 +81,12 @@ def run(arguments: Sequence[str]) -> int:
     except TinylmError as error:
         if debug:
             _print_traceback()
-        _tell(error, json=wants_json(arguments))
+        _tell(error, format_=wanted_format(arguments))
         return error.exit_code
     except TyperException as error:
         from tinylm_cli.cli.usage import explain
 
-        _tell(explain(error, arguments, COMMANDS), json=wants_json(arguments))
+        _tell(explain(error, arguments, COMMANDS), format_=wanted_format(arguments))
         return ExitCode.UNABLE
     except (StreamError, BrokenPipeError):
         raise  # there is nowhere left to tell it but what main has
@@ -94,7 +94,7 @@ def run(arguments: Sequence[str]) -> int:
         if debug:
             _print_traceback()
         remedy = "please report it" if debug else "add --debug to see where; please report it"
-        _tell(TinylmError(f"unexpected {type(error).__name__}: {error}", help=remedy), json=wants_json(arguments))
+        _tell(TinylmError(f"unexpected {type(error).__name__}: {error}", help=remedy), format_=wanted_format(arguments))
         return ExitCode.UNABLE
 
 
@@ -104,21 +104,23 @@ def _needed(arguments: Sequence[str]) -> Sequence[str]:
     return (first,) if first in COMMANDS and VARIABLE not in os.environ else COMMANDS
 
 
-def _tell(error: TinylmError, *, json: bool) -> None:
-    """Tell an error to people on standard error and, where JSON was asked for, to programs on standard output."""
-    from tinylm_cli.render.diagnostics import diagnostics_text, error_text
+def _tell(error: TinylmError, *, format_: str) -> None:
+    """Tell an error to people on standard error and, in a format for them, to programs on standard output."""
+    from tinylm_cli.render.diagnostics import diagnostics_text, error_text, github_failure
     from tinylm_cli.render.terminal import terminal_of
 
     terminal = terminal_of(sys.stderr)
-    if isinstance(error, ConfigError):
+    if error.diagnostics:
         say(diagnostics_text(error.diagnostics, terminal))
     else:
         say(error_text(error.message, error.help, terminal))
-    if json:
+    if format_ == "json":
         from tinylm_cli.render.json import to_json
         from tinylm_cli.reports.failure import FailureReport
 
         write_stdout(to_json(FailureReport.of(error)))
+    elif format_ == "github":
+        write_stdout(github_failure(error))
 
 
 def _print_traceback() -> None:

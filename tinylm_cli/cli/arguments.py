@@ -8,6 +8,7 @@ from collections.abc import Sequence
 BARE = "course"
 """What a bare ``--tokens`` is given: the word for the tokens of the course."""
 
+_FORMAT = re.compile(r"--format(=|$)|-f")
 _NUMBERS = re.compile(r"-?\d[\d,]*")
 
 
@@ -39,9 +40,11 @@ def prepare(arguments: Sequence[str]) -> list[str]:
     return prepared
 
 
-def wants_json(arguments: Sequence[str]) -> bool:
-    """Return whether the command line asks for JSON, also when it is wrong in other ways."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
-    return any(
-        word in ("--format=json", "-fjson") or (word in ("--format", "-f") and next_ == "json") for word, next_ in pairs
-    )
+def wanted_format(arguments: Sequence[str]) -> str:
+    """Return the word given to ``--format``, also where the command line is wrong in other ways; else nothing."""
+    given = [
+        next_ if word in ("--format", "-f") else _FORMAT.sub("", word)
+        for word, next_ in zip(arguments, [*arguments[1:], ""], strict=True)
+        if _FORMAT.match(word)
+    ]
+    return given[-1] if given else ""

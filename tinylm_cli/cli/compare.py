@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tinylm_cli.cli.conditions import require_length
-from tinylm_cli.cli.model_options import DType
+from tinylm_cli.cli.conditions import Storage, require_length
 from tinylm_cli.cli.options import (
     FormatOption,
     OutputOption,
@@ -19,7 +18,7 @@ from tinylm_cli.cli.options import (
 )
 from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.cli.variants import load_variants, parse_variants
-from tinylm_cli.errors import ExitCode
+from tinylm_cli.errors import ConfigError, ExitCode
 
 
 def compare(
@@ -34,12 +33,36 @@ def compare(
             autocompletion=complete_variant,
         ),
     ],
-    dtype: Annotated[DType, typer.Option("--dtype", help="Storage type for the byte counts.")] = DType.float32,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="B",
+            min=1,
+            max=10**9,
+            show_default=False,
+            help="Sequences at once; what the budgets say alike when absent, or 1.",
+        ),
+    ] = None,
     seq_len: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Tokens in the sequence costed; else max_len.", show_default=False),
+        typer.Option(
+            metavar="T",
+            min=1,
+            show_default=False,
+            help="Tokens in each; what the budgets say alike when absent, or the smallest max_len.",
+        ),
     ] = None,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 when there are differences.")] = False,
+    dtype: Annotated[
+        Storage | None,
+        typer.Option(
+            "--dtype",
+            show_default=False,
+            help="What numbers are stored in; what the budgets say alike when absent, or bfloat16.",
+        ),
+    ] = None,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with 1 when they differ, 2 when that cannot be told.")
+    ] = False,
     set_: SetOption = None,
     format_: FormatOption = Format.text,
     table: TableOption = None,
@@ -49,7 +72,8 @@ def compare(
 
     Fields of the config once defaults are filled in, then parameters, bytes of weights, of the key-value cache, to
     train and to serve, and operations, each beside that of the first model. With a single model, --set makes the other
-    one; with several, it changes them all. --format markdown writes it to be pasted into a pull request.
+    one; with several, it changes them all. The figures of all assume the same, and say what. --format markdown writes
+    it to be pasted into a pull request.
 
     \b
     Examples:
@@ -60,14 +84,26 @@ def compare(
       tinylm compare old.yaml new.yaml --exit-code
     """
     from tinylm_cli.analysis.compare import compare as compare_models
+    from tinylm_cli.analysis.compare import shared_conditions
     from tinylm_cli.render.views.compare import compare_view
 
     variants = parse_variants(models, set_ or ())
-    loaded = load_variants(variants)
-    if seq_len is not None:
-        require_length(loaded, seq_len, f"add @max_len={seq_len} to the name of each such model")
+    try:
+        loaded = load_variants(variants)
+        if seq_len is not None:
+            require_length(loaded, seq_len, f"add @max_len={seq_len} to the name of each such model")
+    except ConfigError as error:
+        if exit_code:  # 1 is the answer that they differ, as it is to diff
+            error.exit_code = ExitCode.UNABLE
+        raise
     changed = [(model, variant.all_changes) for model, variant in zip(loaded, variants, strict=True)]
-    report = compare_models(changed, dtype=dtype.value, seq_len=seq_len)
+    shared = shared_conditions([each.config for each in loaded])
+    given = shared._replace(
+        batch_size=batch_size or shared.batch_size,
+        seq_len=seq_len or shared.seq_len,
+        dtype=dtype.value if dtype else shared.dtype,
+    )
+    report = compare_models(changed, given)
     last = variants[-1]
     next_step = follow_up("params", same_model(last.reference, last.all_changes))
     failed = exit_code and not report.same

@@ -119,8 +119,8 @@ def design(
     \b
     Examples:
       tinylm design --params 125M
-      tinylm design --gpu rtx-4090 --family llama --seq-len 2048
-      tinylm design --gpu h100 --for serving --min-decode-tokens-per-second 100
+      tinylm design --gpu rtx-4090 --family llama
+      tinylm design --gpu h100 --for serving --family qwen3
       tinylm design --compute 1e21 -o mine.yaml
       tinylm design --config small --vary n_layers=4..24:4
     """

@@ -35,7 +35,7 @@ def new(
 
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
     if not name.strip("./") or name.endswith("/"):
-        raise UsageError(f"{name} is not a name for a file", help="for example tinylm new mine")
+        raise UsageError(f"{name or 'an empty word'} is not a name for a file", help="for example tinylm new mine")
     loaded = load_config(config, set_ or ())
     start = loaded.config.model_copy(update={"nominal_params": None})  # the size of another model
     title = visible(f"{path.stem}: started from {loaded.name}.")  # a line break in a name must not end the comment

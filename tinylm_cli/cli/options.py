@@ -49,15 +49,24 @@ def complete_variant(incomplete: str) -> list[str]:
     return [f"{model}{at}{word}" for word in complete_set(change)] if at else complete_config(incomplete)
 
 
-def path(written: str) -> Path:
-    """Return the path of an option; an empty word, which ``Path`` takes for the current folder, names nothing.
+def naming(word: str) -> str:
+    """Return a word that names something; an empty one, which ``Path`` takes for the current folder, does not.
 
     Raises:
         UsageError: If the word is empty.
     """
-    if not written:
+    if not word:
         raise UsageError("an empty word names no file or folder", help="is a variable of the shell unset?")
-    return Path(written)
+    return word
+
+
+def path(written: str) -> Path:
+    """Return the path of an option.
+
+    Raises:
+        UsageError: If the word is empty.
+    """
+    return Path(naming(written))
 
 
 def number(option: str, *, least: float, most: float | None = None, example: str) -> Callable[[str], float]:
@@ -72,17 +81,27 @@ def number(option: str, *, least: float, most: float | None = None, example: str
 
     def parse(written: str | float) -> float:
         text = str(written)  # a default is a number already
-        percent = most == 1 and text.endswith("%")
-        try:
-            value = float(f"{float(text[:-1]) / 100:.15g}" if percent else text)
-        except ValueError:
-            value = math.nan
+        value = _percent(text) if most == 1 and text.endswith("%") else _float(text)
         if not least <= value <= (sys.float_info.max if most is None else most):
             wanted = f"finite number >= {least:g}" if most is None else f"number from {least:g} to {most:,.10g}"
             raise UsageError(f"{option} {written}: expected a {wanted}", help=f"for example {option} {example}")
         return value
 
     return parse
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _percent(text: str) -> float:
+    from tinylm_cli.config.amounts import read_share
+
+    share = read_share(text)
+    return math.nan if share is None else share
 
 
 ConfigOption = Annotated[

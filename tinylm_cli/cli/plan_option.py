@@ -136,7 +136,8 @@ def _mistake(word: _Word, given: dict[str, _Word]) -> Diagnostic | None:
             if meant
             else f"its words are {', '.join(FIELDS)}: for example tp=8,pp=2,zero=1"
         )
-        return diagnostic("unknown-key", f"a plan has no {clip(word.text)}", OPTION, word.span, help=remedy)
+        said = f"a plan has no {clip(word.text)}" if word.text else "a word of the plan is empty"
+        return diagnostic("unknown-key", said, OPTION, word.span, help=remedy)
     if FIELDS[key] in given:
         label = Label(given[FIELDS[key]].span, "first given here")
         message = f"{key} is given twice"
@@ -146,7 +147,7 @@ def _mistake(word: _Word, given: dict[str, _Word]) -> Diagnostic | None:
             return None
         message = f"{key} is one of {', '.join(_CHOICES[key])}"
         remedy = f"for example {key}={_CHOICES[key][-1]}"
-        return diagnostic("unknown-choice", message, OPTION, word.value_span, field=key, help=remedy)
+        return diagnostic("unknown-choice", message, OPTION, word.value_span, help=remedy)
     is_number = value.isascii() and value.isdigit()
     if is_number and len(value) < 9 and 0 < int(value) <= _LARGEST:
         return None

@@ -105,7 +105,9 @@ def _wanted(kind: Any, choices: Iterable[str]) -> str:
         *others, last = choices
         return f"{', '.join(others)} or {last}" if others else last
     noun = "an integer" if kind.name.startswith("int") else "a number"
-    low = getattr(kind, "min", None)
+    low, high = getattr(kind, "min", None), getattr(kind, "max", None)
+    if low is not None and high is not None:
+        return f"{noun} from {low:,} to {high:,}"
     return noun if low is None else f"{noun} >= {low}"
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tinylm_cli.cli.gathered import Gathered
-from tinylm_cli.cli.options import OutputOption, SetOption, complete_config, follow_up, same_model
+from tinylm_cli.cli.options import OutputOption, SetOption, complete_config, follow_up, naming, same_model
 from tinylm_cli.cli.outcome import Format, Outcome
 from tinylm_cli.errors import ConfigError, ExitCode, InputError
 
@@ -72,7 +72,7 @@ def validate(
     from tinylm_cli.analysis.claims import ASSERTABLE
     from tinylm_cli.config.assertion import read_assertions
     from tinylm_cli.render.diagnostics import github_text
-    from tinylm_cli.render.views.validate import validate_view
+    from tinylm_cli.render.views.validate import tally, validate_view
     from tinylm_cli.reports.validate import ValidateReport
 
     mistakes = Gathered()
@@ -91,7 +91,8 @@ def validate(
     failed = report.failed or report.wrong
     exit_code = ExitCode.UNABLE if report.unreadable else ExitCode.FAILED if failed else ExitCode.DONE
     if format_ is ValidateFormat.github:
-        return Outcome(report, lambda: validate_view(report), Format.text, output, exit_code, github_text(report.files))
+        commands = github_text(report.files, tally(report))
+        return Outcome(report, lambda: validate_view(report), Format.text, output, exit_code, commands)
     models = [result.path for result in results if result.total_params is not None and result.path != "<stdin>"]
     model = models[0] if exit_code is ExitCode.DONE and models else "-"
     next_step = follow_up("params", same_model(model, set_))
@@ -99,12 +100,16 @@ def validate(
 
 
 def _expand(files: Iterable[str]) -> Iterator[str]:
-    """Yield what to check, in order and each once: a folder that holds a config.json is one, others give their YAML."""
+    """Yield what to check, in order and each once: a folder that holds a config.json is one, others give their YAML.
+
+    Raises:
+        UsageError: If a word is empty.
+    """
     from tinylm_cli.config.presets import shipped
     from tinylm_cli.interop.load import is_model_folder
 
     seen: set[str] = set()
-    for name in files:
+    for name in map(naming, files):
         folder = Path(name)
         shown = name in shipped()  # a preset comes first, as for --config
         whole = shown or is_model_folder(folder) or not folder.is_dir()

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tinylm_cli.cli.gathered import Gathered
+from tinylm_cli.cli.options import naming
 from tinylm_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from tinylm_cli.config.loader import LoadedConfig
 
 _CHANGE = re.compile(r"@(?=[A-Za-z_]+(?:\.[A-Za-z_]+)*=)")
+_FILE = (".yaml", ".yml", ".json")
+"""Endings that no value of a change has: an ``@`` before one belongs to the file's name."""
 
 
 class Variant(NamedTuple):
@@ -43,18 +47,21 @@ def parse_variants(words: Sequence[str], overrides: Sequence[str]) -> list[Varia
     where there are several; a single one is held against itself with them.
 
     Raises:
-        UsageError: If that leaves nothing to compare.
+        UsageError: If a word is empty, or that leaves nothing to compare.
     """
-    first, *others = words
+    first, *others = map(naming, words)
     base = _parse(first, Variant(""))
     if not base.reference:
         raise UsageError(f"{first} changes no model", help=f"name the model it changes: small{first}")
     if others:
         return [each._replace(shared=tuple(overrides)) for each in (base, *(_parse(word, base) for word in others))]
     if not overrides:
+        changed = "".join(f"@{change}" for change in base.changes)
+        another = "what it is a change of" if changed else "another model, or a change"
+        suggested = (base.reference, changed) if changed else (base.reference, "--set", "n_layers=8")
         raise UsageError(
             f"there is nothing to compare {first} with",
-            help=f"name another model, or a change: tinylm compare {first} --set n_layers=8",
+            help=f"name {another}: {shlex.join(('tinylm', 'compare', *suggested))}",
         )
     return [base, Variant(base.reference, (*base.changes, *overrides))]
 
@@ -81,24 +88,32 @@ def load_variants(variants: Sequence[Variant]) -> list[LoadedConfig]:
 def _parse(word: str, base: Variant) -> Variant:
     from tinylm_cli.config.presets import shipped
 
-    if word in shipped() or os.path.lexists(word):
+    if word in shipped() or os.path.lexists(word) or word.endswith(_FILE):
         return Variant(word)
     reference, *changes = _CHANGE.split(word)
+    if reference.startswith("@") and ":" not in reference:  # @:FILE is a revision's, as git has it
+        raise UsageError(f"{word}: expected @key=value", help="for example @n_layers=8")
     return Variant(reference, tuple(changes)) if reference else Variant(base.reference, (*base.changes, *changes))
 
 
 def _names(variants: Sequence[Variant], short: Sequence[str]) -> list[str]:
     """Return names as short as they can be and still differ.
 
-    A model by its own name and its changes, and by the changes alone where it is the first model with more of them;
-    where that leaves two alike, by what was typed; and where that is alike, with a number.
+    A model by its own name, after its revision if it has one, and its changes; by the changes alone where it is the
+    first model with more of them. Where that leaves two files or two models alike, as typed; where that is alike, with
+    a number.
     """
-    first, names = variants[0], []
-    for variant, name in zip(variants, short, strict=True):
+    first = variants[0]
+    called = {each.reference: _called(each.reference, name) for each, name in zip(variants, short, strict=True)}
+    shared = {name for name, count in Counter(called.values()).items() if count > 1}
+    names = []
+    for variant in variants:
+        name = called[variant.reference]
         more = variant.changes[len(first.changes) :]
         is_first_with_more = more and variant[:2] == (first.reference, (*first.changes, *more))
-        names.append(", ".join(more if is_first_with_more else (name, *variant.changes)))
-    typed = [", ".join((variant.reference, *variant.changes)) for variant in variants]
+        model = variant.reference if name in shared else name
+        names.append("@".join(more if is_first_with_more else (model, *variant.changes)))
+    typed = ["@".join((variant.reference, *variant.changes)) for variant in variants]
     names = [full if names.count(name) > 1 else name for name, full in zip(names, typed, strict=True)]
     seen: Counter[str] = Counter()
     for index, name in enumerate(names):
@@ -106,3 +121,9 @@ def _names(variants: Sequence[Variant], short: Sequence[str]) -> list[str]:
         if seen[name] > 1:
             names[index] = f"{name} ({seen[name]})"
     return names
+
+
+def _called(reference: str, name: str) -> str:
+    from tinylm_cli.config.revision import names_revision, split_revision
+
+    return f"{split_revision(reference)[0]}:{name}" if names_revision(reference) else name

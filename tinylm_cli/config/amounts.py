@@ -30,10 +30,11 @@ UNITS: dict[AmountKind, dict[str, int]] = {
 
 _NUMBER = r"[0-9]{1,6}(\.[0-9]{1,6})?"
 _PATTERNS: dict[AmountKind, str] = {
-    "count": f"{_NUMBER}[KMBT]",
+    "count": f"{_NUMBER} ?[KMBT]",
     "size": f"{_NUMBER} ?([kMGTP]?B|[KMGTP]iB)",
     "flops": f"{_NUMBER} ?[KMGTP]",
 }
+_SHARE = rf"{_NUMBER} ?%"
 _POWER = re.compile(r"([0-9]{1,6})(?:\.([0-9]{1,6}))?e\+?([0-9]{1,2})")
 
 EXPECTED: dict[AmountKind, str] = {
@@ -65,6 +66,13 @@ def read_amount(text: str, kind: AmountKind) -> int | float | None:
     scaled = int(whole + fraction) * UNITS[kind][unit]
     scale: int = 10 ** len(fraction)
     return scaled / scale if scaled % scale else scaled // scale
+
+
+def read_share(text: str) -> float | None:
+    """Return what ``5%`` or ``0.05`` is of one; None where it is neither."""
+    if re.fullmatch(_SHARE, text):
+        return float(f"{float(text.removesuffix('%')) / 100:.15g}")
+    return float(text) if re.fullmatch(_NUMBER, text) else None
 
 
 def parse_amount(text: str, kind: AmountKind, *, most: int = MAX_AMOUNT) -> int:
@@ -107,21 +115,24 @@ def scientific(value: int) -> str:
     return f"{digits[0]}{'.' if digits[1:] else ''}{digits[1:]}e{exponent}"
 
 
-def rounded(value: int, kind: AmountKind) -> str:
-    """Return the nearest amount of three digits: ``92.7M``."""
-    unit, one, scale = _three_digits(value, kind)
+def rounded(value: int, kind: AmountKind, like: str = "") -> str:
+    """Return the nearest amount of three digits, ``92.7M``; beside ``like``, in the units of 1000 or of 1024 it has."""
+    unit, one, scale = _three_digits(value, kind, like)
     return f"{(2 * value * scale + one) // (2 * one) / scale:.15g}{unit}"
 
 
-def rounded_up(value: int, kind: AmountKind) -> str:
-    """Return the least amount of three digits that is at least ``value``: ``92.8M``."""
-    unit, one, scale = _three_digits(value, kind)
+def rounded_up(value: int, kind: AmountKind, like: str = "") -> str:
+    """Return the least amount of three digits that is at least ``value``, ``92.8M``; ``like`` as in :func:`rounded`."""
+    unit, one, scale = _three_digits(value, kind, like)
     return f"{-(-value * scale // one) / scale:.15g}{unit}"
 
 
-def _three_digits(value: int, kind: AmountKind) -> tuple[str, int, int]:
+def _three_digits(value: int, kind: AmountKind, like: str) -> tuple[str, int, int]:
     """Return the largest unit in ``value``, what one is, and by what to scale it so that three digits are whole."""
-    fitting = [(unit, one) for unit, one in UNITS[kind].items() if one <= value]
+    units = UNITS[kind]
+    if like.endswith("B") and kind == "size":
+        units = {unit: one for unit, one in units.items() if unit == "B" or ("i" in unit) == ("i" in like)}
+    fitting = [(unit, one) for unit, one in units.items() if one <= value]
     unit, one = max(fitting, key=lambda each: each[1], default=("", 1))
     return unit, one, 10 ** max(3 - len(str(value // one)), 0)
 
@@ -152,3 +163,23 @@ def _as_amount(kind: AmountKind, most: int, wants: str) -> tuple[object, ...]:
 ParameterCount = Annotated[int, *_as_amount("count", MAX_COUNT, EXPECTED["count"])]
 Size = Annotated[int, *_as_amount("size", MAX_AMOUNT, EXPECTED["size"])]
 FlopCount = Annotated[int, *_as_amount("flops", MAX_AMOUNT, EXPECTED["flops"])]
+
+
+def _read_share(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    share = read_share(value) if value.endswith("%") else None
+    if share is None:
+        raise PydanticCustomError("amount_format", "not a share: expected a number, or one in percent")
+    return share
+
+
+Share = Annotated[
+    float,
+    Field(ge=0, le=1),
+    BeforeValidator(_read_share),
+    Said("share", "a share such as 0.05 or 5%"),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": f"^{_SHARE}$"}]}
+    ),
+]

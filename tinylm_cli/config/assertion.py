@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
-from tinylm_cli.config.amounts import AmountKind, read_amount
+from tinylm_cli.config.amounts import AmountKind, parse_amount, read_amount, read_share
 from tinylm_cli.config.codes import clip, diagnostic, refusal
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.guesses import suggest, suggest_value
-from tinylm_cli.config.scalars import NumberTooLongError, resolve_plain
 from tinylm_cli.config.source import Source
-from tinylm_cli.errors import Diagnostic, Span
+from tinylm_cli.errors import ConfigError, Diagnostic, Span
 
 ASSERT = "--assert"
 
@@ -35,6 +33,8 @@ _SWAPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 _SIGNS = "<>=!≤≥≠"
 _PARTS = re.compile(rf"\s*(?P<figure>[^\s{_SIGNS}]*)\s*(?P<relation>[{_SIGNS}]*)\s*(?P<bound>.*)", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_]\w*")
+_EXAMPLE = "total_params < 130M"
+_ONE = "an assertion is one figure, one relation and one bound"
 FIELD_OF: dict[FigureKind, str] = {
     "count": "budget.max_params",
     "size": "budget.max_kv_bytes",
@@ -72,73 +72,116 @@ def read_assertions(texts: Iterable[str], kinds: Mapping[str, FigureKind]) -> tu
     Raises:
         ConfigError: If any is wrong; holds a mistake for each that is.
     """
-    read = [_read(text, kinds) for text in texts]
-    mistakes = [each for each in read if isinstance(each, Diagnostic)]
+    claims: list[Claim] = []
+    mistakes: list[Diagnostic] = []
+    for text in texts:
+        try:
+            claims.append(_read(_Words.of(text), kinds))
+        except ConfigError as error:
+            mistakes += error.diagnostics
     if mistakes:
         raise refusal(mistakes)
-    return tuple(each for each in read if isinstance(each, Claim))
+    return tuple(claims)
 
 
-def _read(text: str, kinds: Mapping[str, FigureKind]) -> Claim | Diagnostic:
-    parts = _PARTS.fullmatch(text.rstrip())
-    assert parts is not None, "each part may be empty, and the last is anything"
-    source = Source(ASSERT, text)
-    figure, relation, bound = parts.groups()
+class _Words(NamedTuple):
+    """An assertion in its three parts, any of which may be empty, and where each stands."""
 
-    def mistake(code: str, message: str, part: str, remedy: str) -> Diagnostic:
-        return diagnostic(code, message, ASSERT, source.span(*parts.span(part)), help=remedy)
+    text: str
+    figure: str
+    relation: str
+    bound: str
+    places: dict[str, Span]
 
-    if not text.strip():
-        return mistake("assertion-syntax", "nothing is asserted", "figure", "for example total_params < 130M")
-    if figure not in kinds and bound in kinds and relation in RELATIONS:
-        message = f"an assertion begins with a figure, not with {clip(figure) or relation}"
-        return mistake("assertion-syntax", message, "figure", f"write {bound} {_SWAPPED[relation]} {clip(figure)}")
-    if figure not in kinds:
-        return unknown_figure(figure, kinds, source.span(*parts.span("figure")))
-    example = _example(figure, kinds)
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Return the parts of what was typed."""
+        parts = _PARTS.fullmatch(text.rstrip())
+        assert parts is not None, "each part may be empty, and the last is anything"
+        source = Source(ASSERT, text)
+        places = {name: source.span(*parts.span(name)) for name in parts.groupdict()}
+        return cls(text, parts["figure"], parts["relation"], parts["bound"], places)
+
+    def wrong(self, code: str, message: str, part: str, remedy: str) -> ConfigError:
+        """Return the error of one of the parts."""
+        return refusal([diagnostic(code, message, ASSERT, self.places[part], help=remedy)])
+
+
+def _read(words: _Words, kinds: Mapping[str, FigureKind]) -> Claim:
+    _require_figure(words, kinds)
+    _require_relation(words, kinds)
+    return Claim(ASSERT, words.text, words.figure, words.relation, _bound(words, kinds))
+
+
+def _require_figure(words: _Words, kinds: Mapping[str, FigureKind]) -> None:
+    figure, relation, bound = words.figure, words.relation, words.bound
+    if figure in kinds:
+        return
+    if not words.text.strip():
+        raise words.wrong("assertion-syntax", "nothing is asserted", "figure", f"for example {_EXAMPLE}")
+    if not figure:
+        message = f"no figure stands before {clip(relation)}"
+        raise words.wrong("assertion-syntax", message, "relation", f"for example {_EXAMPLE}")
+    between = _Words.of(bound)
+    inner, second, upper = between.figure, between.relation, between.bound
+    if inner in kinds and {relation, second or relation} <= RELATIONS.keys():
+        swapped = f"{inner} {_SWAPPED[relation]} {clip(figure)}"
+        if not second:
+            message = f"an assertion begins with a figure, not with {clip(figure)}"
+            raise words.wrong("assertion-syntax", message, "figure", f"write {swapped}")
+        remedy = f"write two: {ASSERT} '{swapped}' {ASSERT} '{inner} {second} {clip(upper)}'"
+        raise words.wrong("assertion-syntax", _ONE, "figure", remedy)
+    raise refusal([unknown_figure(figure, kinds, words.places["figure"])])
+
+
+def _require_relation(words: _Words, kinds: Mapping[str, FigureKind]) -> None:
+    relation, example = words.relation, _example(words.figure, kinds)
     if not relation:
-        message = f"no relation stands after {figure}"
+        message = f"no relation stands after {words.figure}"
         remedy = f"for example '{example}', in quotes: to a shell < and > are files"
-        return mistake("assertion-syntax", message, "bound" if bound else "figure", remedy)
+        raise words.wrong("assertion-syntax", message, "bound" if words.bound else "figure", remedy)
     if relation not in RELATIONS:
         meant = _MEANT.get(relation)
         remedy = f"write {meant}" if meant else f"the relations are {', '.join(RELATIONS)}"
-        return mistake("assertion-syntax", f"{relation} is no relation", "relation", remedy)
-    if not bound:
-        return mistake("assertion-syntax", f"no bound stands after {relation}", "relation", f"for example {example}")
+        raise words.wrong("assertion-syntax", f"{relation} is no relation", "relation", remedy)
+    if not words.bound:
+        message = f"no bound stands after {relation}"
+        raise words.wrong("assertion-syntax", message, "relation", f"for example {example}")
+
+
+def _bound(words: _Words, kinds: Mapping[str, FigureKind]) -> int | float | str:
+    """Return what the figure is held to: another of its kind, or a number."""
+    figure, bound, example = words.figure, words.bound, _example(words.figure, kinds)
+    kind = kinds[figure]
     if bound in kinds:
-        if kinds[bound] != kinds[figure]:
+        if kinds[bound] != kind:
             message = f"{figure} and {bound} count different things"
-            return mistake("wrong-type", message, "bound", f"for example {example}")
-        return Claim(ASSERT, text, figure, relation, bound)
-    value = _number(bound, kinds[figure])
+            raise words.wrong("wrong-type", message, "bound", f"for example {example}")
+        return bound
+    value = _number(bound, kind)
     if value is not None:
-        return Claim(ASSERT, text, figure, relation, value)
+        return value
     if re.search(rf"[{_SIGNS}]|\s(and|or|&|\|)", bound):
-        message = "an assertion is one figure, one relation and one bound"
-        return mistake("assertion-syntax", message, "bound", f"write each in an {ASSERT} of its own")
+        raise words.wrong("assertion-syntax", _ONE, "bound", f"write each in an {ASSERT} of its own")
     if _NAME.fullmatch(bound):
-        return unknown_figure(bound, kinds, source.span(*parts.span("bound")))
-    field = fields()[FIELD_OF[kinds[figure]]]
+        raise refusal([unknown_figure(bound, kinds, words.places["bound"])])
+    field = fields()[FIELD_OF[kind]]
     meant = suggest_value(bound, field)
-    wants = "a share such as 0.05 or 5%" if kinds[figure] == "share" else field.wants
-    message = f"{figure} is held to {wants}, not to {clip(bound)}"
-    return mistake("wrong-type", message, "bound", f"write {meant}" if meant else f"for example {example}")
+    message = f"{figure} is held to {field.wants}, not to {clip(bound)}"
+    raise words.wrong("wrong-type", message, "bound", f"write {meant}" if meant else f"for example {example}")
 
 
 def _number(text: str, kind: FigureKind) -> int | float | None:
-    """Return a bound as a number; None where it is none of this kind."""
-    amount = read_amount(text, kind) if kind != "share" else None
-    if amount is not None:
-        return amount
-    percent = kind == "share" and text.endswith("%")
+    """Return a bound as a number, 0 or more; None where it is none of this kind."""
+    if kind == "share":
+        return read_share(text)
+    if text == "0":
+        return 0
+    amount = read_amount(text, kind)
     try:
-        value = resolve_plain(text.removesuffix("%").rstrip() if percent else text)
-    except NumberTooLongError:
+        return parse_amount(text, kind) if amount is None else amount
+    except ValueError:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return value / 100 if percent else value
 
 
 def unknown_figure(wrong: str, known: Iterable[str], place: Span) -> Diagnostic:

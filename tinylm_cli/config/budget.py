@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tinylm_cli.config.amounts import FlopCount, ParameterCount, Size
+from tinylm_cli.config.amounts import FlopCount, ParameterCount, Share, Size
 from tinylm_cli.config.block import MAX_BATCH_SIZE, MAX_LEN, Block
 
 DType = Literal["float32", "bfloat16", "float16", "float64"]
@@ -30,12 +30,8 @@ class Budget(Block):
     max_flops_per_token: FlopCount | None = Field(
         default=None, examples=["2.5G"], description="Most operations of a forward pass, for each of its tokens."
     )
-    nominal_tolerance: float | None = Field(
-        default=None,
-        ge=0,
-        le=1,
-        examples=[0.05],
-        description="Share of nominal_params by which the true count may differ.",
+    nominal_tolerance: Share | None = Field(
+        default=None, examples=[0.05], description="Share of nominal_params by which the true count may differ."
     )
     batch_size: int | None = Field(
         default=None, ge=1, le=MAX_BATCH_SIZE, examples=[8], description="Sequences at once; 1 when absent."

@@ -20,6 +20,7 @@ Kind = Literal[
     "count",
     "size",
     "flops",
+    "share",
     "pattern",
     "numbers",
     "rate",
@@ -36,7 +37,8 @@ class Field(NamedTuple):
         owner: The class that declares it.
         name: Dotted name, e.g. ``norm.eps``.
         kind: What its values are; a count, a size, flops or a rate is an integer that may be written ``125M``,
-            ``24GiB``, ``2.5G`` or ``3.35 TB/s``, a pattern a word of certain letters, numbers and names lists.
+            ``24GiB``, ``2.5G`` or ``3.35 TB/s``, a share a number that may be ``5%``, a pattern a word of certain
+            letters, numbers and names lists.
         description: What it means, as users read it.
         wants: The type and range in words, e.g. ``an integer from 1 to 65,536``.
         required: True when a config must name it.

@@ -203,6 +203,7 @@ _GUESSES = {
     "boolean": _guess_boolean,
     "integer": _guess_integer,
     "number": _guess_number,
+    "share": _guess_number,
     "count": _guess_count,
     "size": _guess_size,
     "flops": _guess_flops,

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
 
 from tinylm_cli.config.source import MAX_BYTES, Source, source_of
 from tinylm_cli.errors import InputError
 
 _QUIET = {"LC_ALL": "C", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
 """Words that we can read, nothing fetched, nothing written, nothing asked."""
+
+_OBJECT = re.compile(r"(?P<name>[0-9a-f]{40,64}) (?P<kind>blob|tree) [0-9]+\n")
+_PARTS = re.compile(r"(?P<revision>(:[0-3])?(\{[^}]*\}|[^:])*):(?P<path>.*)", re.DOTALL)
 
 
 def names_revision(reference: str) -> bool:
@@ -18,8 +26,14 @@ def names_revision(reference: str) -> bool:
     return bool(colon) and not revision.startswith(("/", ".", "-", "~")) and not os.path.lexists(reference)
 
 
+def split_revision(reference: str) -> tuple[str, str]:
+    """Return the revision and the path that a reference names; a colon in braces, as of ``@{12:00}``, parts nothing."""
+    parts = _PARTS.fullmatch(reference)
+    return (parts["revision"], parts["path"]) if parts else (reference, "")
+
+
 def read_revision(reference: str, config_file: str) -> Source:
-    """Read a file as git has it; of a folder, its ``config_file``.
+    """Read a file as git has it, a symbolic link as what it points to; of a folder, its ``config_file``.
 
     Paths are from the top of the repository, or from the current folder where they begin with ``./``.
 
@@ -30,46 +44,111 @@ def read_revision(reference: str, config_file: str) -> Source:
     References:
         https://git-scm.com/docs/gitrevisions
     """
-    if _git(reference, "-t").strip() == b"tree":
-        reference += config_file if reference.endswith((":", "/")) else f"/{config_file}"
-    return source_of(reference, _git(reference, "blob"), path=reference.rpartition(":")[2])
+    try:
+        os.fsencode(reference)
+    except UnicodeEncodeError as error:
+        raise InputError(f"not a path: {reference}") from error
+    if shutil.which("git") is None:
+        raise InputError(f"no such file: {reference}", help="to read it from git, git must be installed")
+    kind, name = _object(reference)
+    if kind == "tree":
+        folder, reference = (
+            reference,
+            reference + (config_file if reference.endswith((":", "/")) else f"/{config_file}"),
+        )
+        _, name = _object(reference, folder)
+    return source_of(reference, _git("cat-file", "blob", name).data, path=split_revision(reference)[1])
 
 
-def _git(reference: str, what: str) -> bytes:
-    """Return what ``git cat-file`` says of an object, no more of it than shows that it is too large.
+class _Answer(NamedTuple):
+    """What git wrote, and its reason where it failed."""
 
-    The reference cannot be taken for an option: ``names_revision`` refuses what begins like one.
+    done: bool
+    data: bytes
+    said: str
+
+
+def _object(reference: str, folder: str = "") -> tuple[str, str]:
+    """Return the kind and the name of what git has there, behind any symbolic links.
+
+    Args:
+        reference: What to look for.
+        folder: The folder that was asked for, where this is the config in it.
     """
-    command = ["git", "cat-file", what, reference]
+    revision, path = split_revision(reference)
+    if not revision.strip(":0123"):  # staged, where git follows no links
+        where = f":(literal){path}" if path.startswith("./") else f":(top,literal){path}"
+        if _git("ls-files", "--stage", "--", where).data.startswith(b"120000 "):
+            raise InputError(f"{reference} is a symbolic link", help="name what it points to")
+    asked = "" if "\n" in reference else reference  # each line is a question
+    found = _git("cat-file", "--batch-check", "--follow-symlinks", asked=asked).data.decode("utf-8", "replace")
+    known = _OBJECT.match(found)
+    if known:
+        return known["kind"], known["name"]
+    if found.startswith(("symlink ", "dangling ", "loop ", "notdir ")):
+        raise InputError(f"{reference} is a symbolic link to nothing in the repository", help="name a file in it")
+    raise _refusal(reference, folder, _git("cat-file", "-t", reference).said)
+
+
+def _git(*words: str, asked: str = "") -> _Answer:
+    """Return what git says, no more of it than shows that a file is too large.
+
+    No word can be taken for an option: ``names_revision`` refuses what begins like one.
+    """
     try:
         process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
+            ["git", *words],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, **_QUIET},
         )
-    except ValueError as error:  # a sign that no argument can hold
-        raise InputError(f"not a path: {reference}") from error
     except OSError as error:
-        raise InputError(f"no such file: {reference}", help="to read it from git, git must be installed") from error
+        raise InputError(f"cannot run git: {error.strerror}") from error
     with process:
+        assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
+        with suppress(BrokenPipeError):  # it ends without reading where there is no repository
+            process.stdin.write(os.fsencode(f"{asked}\n") if asked else b"")
+        with suppress(BrokenPipeError):
+            process.stdin.close()
         data = process.stdout.read(MAX_BYTES + 1)
         process.stdout.close()
         said = process.stderr.read().decode("utf-8", "replace")
-    if process.returncode != 0 and len(data) <= MAX_BYTES:
-        raise _refusal(reference, said)
-    return data
+    return _Answer(process.returncode == 0, data, said)
 
 
-def _refusal(reference: str, said: str) -> InputError:
-    """Return git's own reason, which is its first line."""
+def _refusal(reference: str, folder: str, said: str) -> InputError:
+    """Return git's own reason, which is its first line, and what may be meant."""
     reason = next(iter(said.splitlines()), "it gives no reason").removeprefix("fatal: ")
-    help_ = (
-        "paths are from the top of the repository; from this folder they begin with ./"
-        if "does not exist in" in reason or "exists on disk" in reason
-        else "and no file here has that name"
-    )
-    return InputError(f"cannot read {reference} from git: {reason}", help=help_)
+    revision, path = split_revision(reference)
+    if folder:
+        return InputError(f"{folder} is a folder without a config.json", help="name a file in it")
+    remedy = "and no file here has that name"
+    if reason.startswith("path "):
+        remedy = _meant_path(revision, path)
+    elif "not a git repository" not in reason and revision:
+        remedy = _meant_revision(revision, path) or remedy
+    return InputError(f"cannot read {reference} from git: {reason}", help=remedy)
+
+
+def _meant_path(revision: str, path: str) -> str:
+    top = Path(_git("rev-parse", "--show-toplevel").data.decode("utf-8", "surrogateescape").rstrip("\n"))
+    if _git("cat-file", "-e", f"{revision}:./{path}").done:
+        return f"paths are from the top of the repository: did you mean {revision}:./{path}?"
+    inner = next((str(each) for each in Path(path).parents if each.name and (top / each / ".git").exists()), "")
+    if inner:
+        return f"{inner} is a repository of its own: from there, name a revision of it"
+    if (top / path).exists():
+        return f"it is newer, or had another name there: git log --follow -- {path} tells"
+    return "paths are from the top of the repository; from this folder they begin with ./"
+
+
+def _meant_revision(revision: str, path: str) -> str:
+    """Say where a revision may be that this clone lacks: a job's checkout has one commit, and no branch but its own."""
+    if _git("rev-parse", "--verify", "--quiet", f"refs/remotes/origin/{revision}").done:
+        return f"did you mean origin/{revision}:{path}?"
+    if _git("rev-parse", "--is-shallow-repository").data.strip() == b"true":
+        return "this clone is shallow: git fetch --unshallow, or fetch-depth: 0 for actions/checkout, brings the rest"
+    return ""

@@ -52,6 +52,8 @@ class Column(NamedTuple):
         key: What CSV calls it, the name that JSON has for it, with dots the path to it; the heading when empty. A
             column with neither, or with None, is there for the eye, and not in CSV. One without a word in its heading
             and its cells is there for CSV, and seen nowhere.
+        group: Above 0 where a wide table may go over several, one under another: columns of one number, from 1 up, stay
+            side by side, and those of group 0 stand before each.
     """
 
     header: str
@@ -60,6 +62,7 @@ class Column(NamedTuple):
     shrink: bool = False
     wrap: bool = False
     key: str | None = ""
+    group: int = 0
 
 
 Row = tuple["str | Cell | Bar", ...]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from tinylm_cli.errors import Diagnostic, Label, Span
+from tinylm_cli.config.assertion import ASSERT
+from tinylm_cli.config.source import SET
+from tinylm_cli.errors import Diagnostic, Label, Span, TinylmError
 from tinylm_cli.render.blocks import Cell
 from tinylm_cli.render.cells import cell_len
 from tinylm_cli.render.lines import Line, line, paint, wrap
@@ -29,18 +31,29 @@ def error_text(message: str, remedy: str, terminal: Terminal) -> str:
     return paint(error_lines(message, remedy, terminal), terminal)
 
 
-def github_text(files: Iterable[FileResult]) -> str:
-    """Return one ``::error`` workflow command per mistake, and one for each file that could not be read.
+def github_text(files: Iterable[FileResult], summary: str) -> str:
+    """Return one ``::error`` workflow command per mistake, one for each file that could not be read, and a summary.
+
+    Args:
+        files: What was found.
+        summary: A line for the log; a name at its beginning could pass for a command.
 
     References:
         https://docs.github.com/actions/reference/workflow-commands-for-github-actions
     """
-    commands: list[str] = []
+    lines: list[str] = []
     for file in files:
-        commands += [_github(diagnostic) for diagnostic in file.diagnostics]
+        lines += [_github(diagnostic) for diagnostic in file.diagnostics]
         if file.reason:
-            commands.append(_github(Diagnostic("unreadable", file.reason, file.path, help=file.help)))
-    return "".join(f"{command}\n" for command in commands)
+            lines.append(_github(Diagnostic("unreadable", file.reason, file.path, help=file.help)))
+    return "".join(f"{line}\n" for line in [*lines, summary])
+
+
+def github_failure(error: TinylmError) -> str:
+    """Return an ``::error`` for what ended a command before it had looked at any file."""
+    if error.diagnostics:
+        return "".join(f"{_github(each)}\n" for each in error.diagnostics)
+    return f"::error::{_github_text(error.message, error.help)}\n"
 
 
 def error_lines(message: str, remedy: str, terminal: Terminal) -> Iterator[Line]:
@@ -159,13 +172,16 @@ def _last(signs: list[str], room: int) -> str:
 
 def _github(diagnostic: Diagnostic) -> str:
     span = diagnostic.span
-    place = {"file": diagnostic.source}
-    if span:
+    place = {} if diagnostic.source in (ASSERT, SET) else {"file": diagnostic.source}
+    if place and span and span.source == diagnostic.source:
         place |= {"line": str(span.line), "col": str(span.column), "endColumn": str(span.end_column - 1)}
     place["title"] = diagnostic.code
     properties = ",".join(f"{key}={_escape(visible(value), in_property=True)}" for key, value in place.items())
-    text = f"{diagnostic.message}; {diagnostic.help}" if diagnostic.help else diagnostic.message
-    return f"::error {properties}::{_escape(visible(text))}"
+    return f"::error {properties}::{_github_text(diagnostic.message, diagnostic.help)}"
+
+
+def _github_text(message: str, remedy: str) -> str:
+    return _escape(visible(f"{message}; {remedy}" if remedy else message))
 
 
 def _escape(text: str, *, in_property: bool = False) -> str:

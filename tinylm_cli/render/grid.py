@@ -11,13 +11,20 @@ from tinylm_cli.render.lines import wrap
 from tinylm_cli.render.safe import shown
 from tinylm_cli.render.terminal import Terminal
 
-_GAP = 2
+GAP = 2
+"""Cells between two columns."""
+
 _BAR_WIDTH = 20
 _EIGHTHS = "▏▎▍▌▋▊▉"
-_MIN_SHRUNK = 16
+MIN_SHRUNK = 16
+"""Cells that are left of a column that is cut, while there are others to leave out."""
+
+_LEAST_SHRUNK = 8
 _MIN_WRAPPED = 24
 _LEAD = " " * 8
-_OPTIONAL = 5
+OPTIONAL = 5
+"""Columns kept less long than this go before any is cut."""
+
 _ALWAYS = 9
 
 
@@ -26,7 +33,7 @@ class Grid:
 
     Too wide, it drops columns whose ``keep`` is below 5, smallest first; then wraps a ``wrap`` column, or puts it under
     the rows where it would be too narrow to read; then cuts ``shrink`` columns in the middle of their cells; then
-    drops those below 9.
+    drops those below 9; then cuts shorter still.
     """
 
     def __init__(self, columns: Sequence[Column], rows: Sequence[Row], terminal: Terminal) -> None:
@@ -47,6 +54,11 @@ class Grid:
         ]
         self._under: list[int] = []
         self._fit()
+
+    @property
+    def widths(self) -> dict[int, int]:
+        """The width of each column that is shown, by its index."""
+        return {i: self._widths[i] for i in self._kept}
 
     @property
     def has_headers(self) -> bool:
@@ -79,13 +91,14 @@ class Grid:
         return (row[index] for row in self.rows)
 
     def _total(self) -> int:
-        return sum(self._widths[i] for i in self._kept) + _GAP * (len(self._kept) - 1)
+        return sum(self._widths[i] for i in self._kept) + GAP * (len(self._kept) - 1)
 
     def _fit(self) -> None:
-        self._drop(below=_OPTIONAL)
+        self._drop(below=OPTIONAL)
         self._wrap()
-        self._shrink()
+        self._shrink(MIN_SHRUNK)
         self._drop(below=_ALWAYS)
+        self._shrink(_LEAST_SHRUNK)
 
     def _drop(self, below: int) -> None:
         while self._total() > self.terminal.width:
@@ -111,16 +124,16 @@ class Grid:
         else:
             yield cell
 
-    def _shrink(self) -> None:
+    def _shrink(self, least: int) -> None:
         for i in sorted(self._kept, key=lambda i: -self._widths[i]):  # the longest spares most
             excess = self._total() - self.terminal.width
             if excess > 0 and self.columns[i].shrink:
-                self._widths[i] = max(self._widths[i] - excess, min(_MIN_SHRUNK, self._widths[i]))
+                self._widths[i] = max(self._widths[i] - excess, min(least, self._widths[i]))
 
     def _line(self, cells: Sequence[Cell]) -> Iterator[Cell]:
         for position, i in enumerate(self._kept):
             if position:
-                yield Cell(" " * _GAP)
+                yield Cell(" " * GAP)
             text = self._cut(cells[i].text, self._widths[i])
             padding = " " * (self._widths[i] - cell_len(text))
             yield Cell(padding + text if self.columns[i].right else text + padding, cells[i].style)

@@ -9,6 +9,7 @@ from tinylm_cli.render.cells import cell_len
 from tinylm_cli.render.grid import Grid, tree_rows
 from tinylm_cli.render.lines import Line, line, paint, wrap
 from tinylm_cli.render.safe import shown
+from tinylm_cli.render.spread import spread
 from tinylm_cli.render.stack import bar_lines, legend
 from tinylm_cli.render.terminal import Terminal
 
@@ -47,7 +48,9 @@ def _lower(block: Block, terminal: Terminal) -> Iterator[Line]:
 
             yield from error_lines(message, remedy, terminal)
         case Table(columns, rows, total):
-            yield from _draw(Grid(columns, [*rows, *([total] if total else [])], terminal), ruled=total is not None)
+            for position, grid in enumerate(spread(columns, [*rows, *([total] if total else [])], terminal)):
+                yield from [[]] if position else []
+                yield from _draw(grid, ruled=total is not None)
         case Tree(columns, root):
             yield from _draw(Grid(columns, list(tree_rows(root)), terminal), ruled=False)
         case Stack():

@@ -16,11 +16,13 @@ class ComparedModel:
         name: What it is called here, unlike any other.
         source: Where its config was read.
         changes: What was changed on top, each ``key=value``.
+        max_len: The most tokens that it reads.
     """
 
     name: str
     source: str
     changes: tuple[str, ...]
+    max_len: int
 
 
 @dataclass(frozen=True)
@@ -62,15 +64,17 @@ class CompareReport:
     Attributes:
         models: In the order given; the others are held against the first.
         same: Whether nothing differs.
-        dtype: Storage type that the byte counts assume.
-        seq_len: Tokens in the sequence that is cached, computed and trained on; None for each model's max_len.
+        batch_size: Sequences that figures assume, the same for all models.
+        seq_len: Tokens in each.
+        dtype: What weights, activations and caches are stored in.
         fields: Fields of the config that differ, in the order of the schema.
         figures: Figures that differ.
     """
 
     models: tuple[ComparedModel, ...]
     same: bool
+    batch_size: int
+    seq_len: int
     dtype: str
-    seq_len: int | None
     fields: tuple[FieldDifference, ...]
     figures: tuple[FigureDifference, ...]

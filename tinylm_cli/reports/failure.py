@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from tinylm_cli.errors import ConfigError, Diagnostic, TinylmError
+from tinylm_cli.errors import Diagnostic, TinylmError
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Failure:
         message: What went wrong, in one line.
         help: What to do about it; may be empty.
         exit_code: The exit status of the process.
-        diagnostics: Every mistake found in the config; empty for other errors.
+        diagnostics: Every mistake found in the config or in an option; empty for other errors.
     """
 
     message: str
@@ -38,5 +38,4 @@ class FailureReport:
     @classmethod
     def of(cls, error: TinylmError) -> Self:
         """Return the report of an error."""
-        found = error.diagnostics if isinstance(error, ConfigError) else ()
-        return cls(Failure(error.message, error.help, int(error.exit_code), found))
+        return cls(Failure(error.message, error.help, int(error.exit_code), error.diagnostics))

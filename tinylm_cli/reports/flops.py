@@ -46,7 +46,7 @@ class ModelFlops:
         forward_flops_per_token: ``forward_flops`` over the tokens of the step.
         train_flops_per_token: ``train_flops`` over the tokens of the step.
         six_n_flops_per_token: Six times the active parameters, the usual estimate of ``train_flops_per_token``.
-        six_n_ratio: ``train_flops_per_token`` over ``six_n_flops_per_token``.
+        six_n_ratio: ``train_flops_per_token``, without what is computed again, over ``six_n_flops_per_token``.
         decode_flops_per_token: Generating one more token after ``seq_len - 1`` others, what came before being cached.
         components: By component, in the order of the model.
         layers: By layer, alike ones held once, and the head.

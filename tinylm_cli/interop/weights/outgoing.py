@@ -43,7 +43,7 @@ def require_own(directory: Path) -> None:
     """
     try:
         document = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # whoever is to write there says what is wrong with that
         return
     except (OSError, ValueError, RecursionError):
         document = None

@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tinylm_cli.config.amounts import UNITS, stated
 from tinylm_cli.config.dump import scalar, short_scalar
+from tinylm_cli.config.fields import fields
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table, View
 from tinylm_cli.render.units import flops, integer, ratio, signed_bytes, signed_flops, signed_integer, unseen
@@ -19,9 +21,6 @@ _WORDS: dict[Unit, tuple[Callable[[int], Quantity], Callable[[int], Quantity]]] 
     "flops": (flops, signed_flops),
 }
 """How a figure and how a change of it is written, by what it counts."""
-
-_OF_A_SEQUENCE = {"kv_cache_bytes", "train_bytes_per_gpu", "serve_bytes"}
-"""Bytes that its length decides."""
 
 
 def compare_view(report: CompareReport) -> View:
@@ -47,13 +46,26 @@ def _fields(report: CompareReport) -> Table:
 
 
 def _field(difference: FieldDifference) -> Row:
-    return (Cell(difference.field, "name"), *map(_value, difference.values))
+    values = zip(difference.values, _short(difference.values), strict=True)
+    base, *others = (_value(difference.field, value, short) for value, short in values)
+    return (
+        Cell(difference.field, "name"),
+        base,
+        *(each._replace(style="muted") if each.text == base.text else each for each in others),
+    )
 
 
-def _value(value: Any) -> Cell:
+def _short(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return numbers to six digits, such as √d_model, unless that makes different ones alike."""
+    short = tuple(float(f"{value:.6g}") if isinstance(value, float) else value for value in values)
+    return short if [short.count(each) for each in short] == [values.count(each) for each in values] else values
+
+
+def _value(field: str, value: Any, short: Any) -> Cell:
     if value is None:
         return Cell(Quantity("—", math.nan), "muted")
-    words = short_scalar(value)
+    kind = fields()[field].kind
+    words = stated(value, kind) if kind in UNITS else short_scalar(short)
     return Cell(Quantity(words, value) if isinstance(value, int | float) else words, key=_whole(value))
 
 
@@ -68,8 +80,8 @@ def _figures(report: CompareReport) -> Table:
     for column in others:
         columns += [
             column,
-            Column("change", right=True, keep=4, key=f"differences.{column.header}"),
-            Column("ratio", right=True, keep=6, key=f"ratios.{column.header}"),
+            Column("change", right=True, keep=4, key=f"differences.{column.header}", group=column.group),
+            Column("ratio", right=True, keep=6, key=f"ratios.{column.header}", group=column.group),
         ]
     rows = tuple(_figure(difference) for difference in report.figures)
     return Table(tuple(columns), rows, main=True, name="figures", caption="Figures that differ")
@@ -89,17 +101,18 @@ def _figure(difference: FigureDifference) -> Row:
 
 
 def _model_columns(report: CompareReport) -> tuple[Column, ...]:
-    """Return a column for each model; of many, those that do not fit are left out from the right."""
+    """Return a column for each model; many go under one another, each time beside the first."""
     return tuple(
-        Column(model.name, right=True, shrink=True, keep=max(9 - index, 7), key=f"values.{model.name}")
+        Column(model.name, right=True, shrink=True, key=f"values.{model.name}", group=index)
         for index, model in enumerate(report.models)
     )
 
 
 def _assumed(report: CompareReport) -> Iterator[Note]:
-    names = {difference.name for difference in report.figures}
-    length = "max_len tokens" if report.seq_len is None else counted(report.seq_len, "token")
-    if any(difference.unit == "bytes" for difference in report.figures):
-        yield Note(f"Bytes in {report.dtype}.", "muted")
-    if any(difference.unit == "flops" for difference in report.figures) or names & _OF_A_SEQUENCE:
-        yield Note(f"Caches, memory and operations are those of one sequence of {length}.", "muted")
+    """Say what figures assume, the same for all: comparing models at lengths of their own would compare lengths."""
+    if all(difference.unit == "params" for difference in report.figures):
+        return
+    lengths = {model.max_len for model in report.models}
+    smallest = ", the smallest max_len," if len(lengths) > 1 and report.seq_len == min(lengths) else ""
+    sequences = f"{counted(report.batch_size, 'sequence')} of {counted(report.seq_len, 'token')}"
+    yield Note(f"Figures are for {sequences}{smallest} in {report.dtype}.", "muted")

@@ -73,7 +73,7 @@ def _per_token(report: ModelFlops) -> Table:
             "six_n",
             report.six_n_flops_per_token,
             report.six_n_flops_per_token * tokens,
-            f"the usual estimate; training is ×{report.six_n_ratio:.2f}",
+            f"the usual estimate; both passes are ×{report.six_n_ratio:.2f}",
         ),
         _row("decoding", "decode", report.decode_flops_per_token, None, f"a token after {report.seq_len - 1:,} others"),
     ]

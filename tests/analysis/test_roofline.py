@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from fractions import Fraction
 from typing import Any
 
@@ -15,7 +14,6 @@ from tinylm_cli.analysis.roofline import (
     TYPICAL_UTILISATION,
     DecodingStep,
     Weights,
-    compute_optimum,
     decoding_weights,
     peak_flops,
     serving_time,
@@ -223,21 +221,3 @@ def test_decoding_reads_all_but_the_tables_it_looks_up(name: str, looked_up: int
     )
     assert weights.read_bytes(1) == 2 * (one_token - looked_up)
     assert bool(weights.expert_bytes) == (config.feed_forward.n_experts is not None)
-
-
-def test_the_budget_of_chinchilla_itself() -> None:
-    optimum = compute_optimum(70 * 10**9, 1_400 * 10**9)
-    assert optimum.optimal_tokens == optimum.budget_tokens
-    assert optimum.optimal_ratio == 1
-    assert optimum.compute_flops == pytest.approx(5.88e23)
-    assert (optimum.compute_optimal_params, optimum.compute_optimal_tokens) == (70 * 10**9, 1_400 * 10**9)
-
-
-@given(st.integers(1, 10**13), st.integers(1, 10**15))
-def test_the_optimum_spends_the_same_compute(params: int, tokens: int) -> None:
-    optimum = compute_optimum(params, tokens)
-    best = optimum.compute_optimal_params
-    assert 120 * best**2 <= optimum.compute_flops < 120 * (best + 1) ** 2
-    assert (optimum.optimal_ratio > 1) == (tokens > 20 * params)
-    assert best >= params or optimum.optimal_ratio < 1
-    assert dataclasses.is_dataclass(optimum)

@@ -11,6 +11,7 @@ from tinylm_cli.analysis.cache import cache_shape
 from tinylm_cli.analysis.flops import analyse_flops, prefill_flops, train_flops
 from tinylm_cli.analysis.inference import PREFILL_TOKENS, Serving, inference_memory
 from tinylm_cli.analysis.kernels import own_attention
+from tinylm_cli.analysis.optimum import OPTIMAL_TOKENS_PER_PARAM, compute_optimum
 from tinylm_cli.analysis.parallel.job import KERNEL_EFFICIENCY, Job, Machine
 from tinylm_cli.analysis.parallel.layouts import sequences_per_step
 from tinylm_cli.analysis.parallel.plan import Plans, least_planned_bytes, plan, planned_bytes, plans
@@ -18,9 +19,7 @@ from tinylm_cli.analysis.params import active_params, total_params
 from tinylm_cli.analysis.quantized import AS_THEY_ARE, Rounding
 from tinylm_cli.analysis.remedies import Need, inference_remedies, training_remedies
 from tinylm_cli.analysis.roofline import (
-    OPTIMAL_TOKENS_PER_PARAM,
     TYPICAL_UTILISATION,
-    compute_optimum,
     peak_flops,
     serving_time,
     training_time,

@@ -19,17 +19,12 @@ from tinylm_cli.analysis.table import TOKEN_EMBEDDING, Tensor, tensor_table
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import UsageError
-from tinylm_cli.reports.time import ComputeOptimum, PassTime, ServingTime, TrainingTime
+from tinylm_cli.reports.time import PassTime, ServingTime, TrainingTime
 
 TYPICAL_UTILISATION = 0.40
 """Llama 3 405B ran at 38 to 43% of 8,192 to 16,384 H100s in bfloat16 (Grattafiori et al. 2024, table 4,
 https://arxiv.org/abs/2407.21783), PaLM 540B at 46.2% of 6,144 TPU v4, which is where the measure was defined (Chowdhery
 et al. 2022, section 4.1, https://arxiv.org/abs/2204.02311). Small models and slow links stay below."""
-
-OPTIMAL_TOKENS_PER_PARAM = 20
-"""Hoffmann et al. 2022, https://arxiv.org/abs/2203.15556: by approach 1 parameters and tokens both grow as C^0.50
-(table 2), from 8.0B tokens for 400M to 21.2T for 1T (table 3). Approach 2 has nearly the same exponents, 0.49 and 0.51;
-approach 3, 0.46 and 0.54, asks for more tokens the larger the model, and is left aside."""
 
 
 class Weights(NamedTuple):
@@ -255,35 +250,6 @@ def serving_time(
         decode_tokens_per_second=batch_size / decode.seconds,
         sequence_tokens_per_second=1 / decode.seconds,
         compute_bound_batch_size=_compute_bound_batch(step, machine),
-    )
-
-
-def compute_optimum(params: int, budget_tokens: int) -> ComputeOptimum:
-    """Return where a budget of tokens stands beside the compute-optimal one.
-
-    With 20 tokens a parameter, and training taken as ``6 · params · tokens`` FLOPs, a budget of C FLOPs is spent best
-    on ``√(C / 120)`` parameters.
-
-    Args:
-        params: Parameters, embeddings included as in the paper (Pearce and Song 2024,
-            https://arxiv.org/abs/2406.12907); of experts those a token uses, on which the paper has nothing to say.
-        budget_tokens: Tokens to train on, >= 1.
-
-    References:
-        Hoffmann et al. 2022, https://arxiv.org/abs/2203.15556
-    """
-    flops = 6 * params * budget_tokens
-    optimal_tokens = OPTIMAL_TOKENS_PER_PARAM * params
-    optimal_params = math.isqrt(flops // (6 * OPTIMAL_TOKENS_PER_PARAM))
-    return ComputeOptimum(
-        params=params,
-        budget_tokens=budget_tokens,
-        tokens_per_param=budget_tokens / params,
-        optimal_tokens=optimal_tokens,
-        optimal_ratio=budget_tokens / optimal_tokens,
-        compute_flops=flops,
-        compute_optimal_params=optimal_params,
-        compute_optimal_tokens=OPTIMAL_TOKENS_PER_PARAM * optimal_params,
     )
 
 

@@ -12,15 +12,10 @@ from tinylm_cli.config.codes import clip, diagnostic
 from tinylm_cli.config.dump import scalar
 from tinylm_cli.config.fields import MODEL, Field, Schema, fields
 from tinylm_cli.config.guesses import (
-    is_not_shape,
     means_nothing,
-    nearest,
-    other_name,
     several_fields,
-    suggest_block,
     suggest_choice,
     suggest_item,
-    suggest_keys,
     suggest_value,
 )
 from tinylm_cli.config.rules import Problem, broken_rules
@@ -28,10 +23,10 @@ from tinylm_cli.config.schema import flatten
 from tinylm_cli.config.source import SET
 from tinylm_cli.config.syntax import proposed_pair
 from tinylm_cli.config.their_words import in_their_words
+from tinylm_cli.config.unknown_keys import meant_fields, unknown_key
 from tinylm_cli.config.yaml_reader import Entry, Node
 from tinylm_cli.errors import Diagnostic, Label
 
-_MOST_LISTED = 6
 _MOST_ITEMS = 20
 _MOST_GUESSES = 50  # a near-match search costs a millisecond, and a hostile file can hold thousands of unknown keys
 
@@ -76,9 +71,9 @@ def diagnose_fields(
         assert entry is not None, f"pydantic found fault with {name}, which the document does not have"
         if error["type"] == "extra_forbidden":
             guesses += 1
-            keys = _meant(path, entry, schema) if guesses <= _MOST_GUESSES else ()
+            keys = meant_fields(path, entry, schema) if guesses <= _MOST_GUESSES else ()
             meant.update(keys)
-            found.append(_unknown(path, entry, keys, schema))
+            found.append(unknown_key(path, entry, keys, schema))
         elif not entry.value.reported:
             item = next((part for part in error["loc"] if isinstance(part, int)), None)
             if item is None:
@@ -189,66 +184,6 @@ def _missing(name: str, root: Node, source: str, schema: Schema) -> Diagnostic:
     remedy = f"add {_example(field)}{block} ({field.wants})"
     where = schema.here(name)
     return diagnostic("missing-key", f"{where} is missing", source, place, field=where, help=remedy)
-
-
-def _meant(path: list[str], entry: Entry, schema: Schema) -> tuple[str, ...]:
-    """Return the fields meant by an unknown key: what it holds where it wraps fields, else those of a near name."""
-    *parents, key = path
-    inside = entry.value.entries
-    if inside is None or key in schema.blocks:
-        return suggest_keys(key, ".".join(parents), schema)
-    wrapped = tuple(name for name in inside if name in schema.root.model_fields)
-    meant = () if wrapped else (other_name(key, schema), None if parents else suggest_block(key, schema))
-    return wrapped or tuple(name for name in meant if name)[:1]
-
-
-def _unknown(path: list[str], entry: Entry, meant: tuple[str, ...], schema: Schema) -> Diagnostic:
-    *parents, key = path
-    block = ".".join(parents)
-    top = f"at the top level of {schema.within}" if schema.within else "at the top level"
-    where = f"in {schema.here(block)}" if block else top
-    message = f"unknown key {clip(key) or 'with no name'} {where}"
-    if entry.value.entries is not None and meant and meant[0] in entry.value.entries:
-        remedy = f"write its fields {top}, without {clip(key)}:"
-    elif meant:
-        remedy = "did you mean " + _places(meant, block, top, dotted=entry.key_span.source == SET)
-    elif schema is MODEL and is_not_shape(key):
-        remedy = "leave it out: a config here says only what the model is made of"
-    else:
-        remedy = _known(key, block, schema)
-    name = schema.here(".".join(path))
-    return diagnostic("unknown-key", message, entry.key_span.source, entry.key_span, field=name, help=remedy)
-
-
-def _known(key: str, block: str, schema: Schema) -> str:
-    """Say what may stand in a block, or the likest of it where that is long."""
-    if block not in schema.blocks:
-        plain = [name for name in schema.root.model_fields if name not in schema.blocks]
-        blocks = f"the block{'s' if len(schema.blocks) > 1 else ''} {', '.join(schema.blocks)}"
-        return f"the fields are {', '.join(plain)}, and {blocks}"
-    known = schema.blocks[block].model_fields
-    if len(known) <= _MOST_LISTED:
-        return "the fields are " + ", ".join(known)
-    likest = nearest(key, known, _MOST_LISTED)
-    return f"{block} has {len(known)} fields, such as {', '.join(likest)}: tinylm schema --format markdown"
-
-
-def _places(names: tuple[str, ...], block: str, top: str, *, dotted: bool) -> str:
-    """Say where fields belong, seen from inside ``block``: ``kind inside the position or the norm block?``."""
-    if dotted:
-        return f"{_either(names)}?"
-    outer = [name.rpartition(".")[0] for name in names]
-    last = names[0].rpartition(".")[2]
-    if outer[0] == block:
-        return f"{last}?"
-    if not outer[0]:
-        return f"{last} {top}?"
-    return f"{last} inside {'block' if outer == ['block'] else f'the {_either(outer)} block'}?"
-
-
-def _either(words: Sequence[str]) -> str:
-    *others, last = words
-    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _wrong_value(kind: str, name: str, node: Node, schema: Schema) -> Diagnostic:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tinylm_cli.analysis.roofline import DecodingStep, Weights, compute_optimum, serving_time, training_time
+from tinylm_cli.analysis.optimum import compute_optimum
+from tinylm_cli.analysis.roofline import DecodingStep, Weights, serving_time, training_time
 from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.render.blocks import View
 from tinylm_cli.render.markdown import to_markdown

@@ -10,7 +10,7 @@ from tinylm_cli.analysis.design.families import Family
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS
 from tinylm_cli.analysis.design.search import Bound
 from tinylm_cli.analysis.figures import FIGURES
-from tinylm_cli.analysis.roofline import OPTIMAL_TOKENS_PER_PARAM
+from tinylm_cli.analysis.optimum import optimal_params
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.reports.design import Aim, ComputeBudget, Origin, Purpose
 
@@ -71,7 +71,7 @@ def compute_budget(compute_flops: int, budget_tokens: int | None) -> ComputeBudg
     if budget_tokens is not None:
         params = max(compute_flops // (6 * budget_tokens), 1)
         return ComputeBudget(compute_flops, budget_tokens, params, budget_tokens, budget_tokens / params)
-    params = max(math.isqrt(compute_flops // (6 * OPTIMAL_TOKENS_PER_PARAM)), 1)
+    params = max(optimal_params(compute_flops), 1)
     tokens = trained_tokens(compute_flops, params)
     return ComputeBudget(compute_flops, None, params, tokens, tokens / params)
 

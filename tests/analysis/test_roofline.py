@@ -116,11 +116,18 @@ def test_a_type_that_the_hardware_lacks_is_refused_with_those_it_has() -> None:
         peak_flops(H100, "float64")
 
 
+def test_each_piece_of_a_prompt_moves_the_weights_once() -> None:
+    step = DecodingStep(Weights(10**9), 10**9, 0)
+    for piece, passes in ((None, 2), (512, 2), (1000, 2), (200, 2 * 3), (1, 2 * 512)):
+        time = serve(step, batch_size=2, piece_tokens=piece, prefill_cache_bytes=7)
+        assert time.prefill.moved_bytes == passes * 10**9 + 7
+
+
 def test_serving_by_hand() -> None:
     step = DecodingStep(Weights(16 * 10**9), 16 * 10**9, 128 * 10**6)
     time = serve(step, batch_size=4, prefill_flops=10**14, prefill_cache_bytes=10**9, dtype="bfloat16")
     assert time.prefill.seconds == time.prefill.compute_seconds == pytest.approx(1e14 / 989.4e12)
-    assert time.prefill.moved_bytes == 17 * 10**9
+    assert time.prefill.moved_bytes == 4 * 16 * 10**9 + 10**9, "each prompt by itself"
     assert time.prefill_tokens_per_second == pytest.approx(4 * 512 / time.prefill.seconds)
     assert time.decode.moved_bytes == 16 * 10**9 + 4 * 128 * 10**6
     assert time.decode.seconds == time.decode.memory_seconds == pytest.approx(16.512e9 / 3.35e12)

@@ -271,7 +271,10 @@ def _serving_time(config: ModelConfig, asked: Request, accelerator: Accelerator)
         dtype=asked.dtype,
         batch_size=asked.batch_size,
         prompt_tokens=asked.seq_len,
-        prefill_flops=prefill_flops(config, batch_size=asked.batch_size, seq_len=asked.seq_len),
+        prefill_flops=prefill_flops(
+            config, batch_size=asked.batch_size, seq_len=asked.seq_len, attention=asked.attention
+        ),
+        piece_tokens=asked.prefill_tokens,
         prefill_cache_bytes=asked.batch_size * step.cache_bytes_per_sequence,
         context_tokens=asked.seq_len,
         step=step,

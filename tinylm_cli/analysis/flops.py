@@ -95,13 +95,13 @@ def decode_flops(config: ModelConfig, *, context_len: int) -> int:
     return sum(stretch.flops for stretch in found)
 
 
-def prefill_flops(config: ModelConfig, *, batch_size: int, seq_len: int) -> int:
+def prefill_flops(config: ModelConfig, *, batch_size: int, seq_len: int, attention: AttentionCount = "causal") -> int:
     """Return the operations of reading prompts and predicting one token after each: the head reads one vector of each.
 
     Raises:
         AnalysisError: If seq_len is outside 1..max_len.
     """
-    found = list(stretches(config, seq_len=seq_len))
+    found = list(stretches(config, seq_len=seq_len, attention=attention))
     head = sum(p.flops for stretch in found for p in stretch.products if p.component == "lm_head")
     return batch_size * (sum(stretch.flops for stretch in found) - head + head // seq_len)
 

@@ -209,29 +209,33 @@ def serving_time(
     prefill_cache_bytes: int,
     context_tokens: int,
     step: DecodingStep,
+    piece_tokens: int | None = None,
     n_gpus: int = 1,
 ) -> ServingTime:
     """Return the least time of reading prompts and of one decoding step after them.
 
-    A pass takes ``max(flops / peak, bytes / bandwidth)``. Reading prompts moves every weight it needs once and writes
-    the cache; activations are taken to stay on the chip.
+    A pass takes ``max(flops / peak, bytes / bandwidth)``. Prompts are read one after the other: each piece of one moves
+    every weight that it needs once, and the cache is written; activations are taken to stay on the chip.
 
     Args:
         accelerator: What it runs on.
         dtype: What matrices are multiplied in.
         batch_size: Sequences at once, >= 1.
         prompt_tokens: Tokens of each prompt, >= 1.
-        prefill_flops: Of one pass over all prompts.
+        prefill_flops: Of all prompts.
         prefill_cache_bytes: Keys and values it writes, for all prompts.
         context_tokens: Tokens seen by the one decoded, itself included, >= 1.
         step: What decoding it takes.
+        piece_tokens: The most tokens of a prompt that are read in one pass, >= 1; all of it when None.
         n_gpus: How many share the work evenly, >= 1; what they say to each other is not counted.
 
     Raises:
         UsageError: If the hardware does not multiply ``dtype``.
     """
     machine = _machine(accelerator, dtype, n_gpus)
-    read = step.weights.read_bytes(batch_size * prompt_tokens)
+    whole, rest = divmod(prompt_tokens, piece_tokens or prompt_tokens)
+    pieces = [(whole, piece_tokens or prompt_tokens), (1 if rest else 0, rest)]
+    read = batch_size * sum(count * step.weights.read_bytes(tokens) for count, tokens in pieces if count)
     prefill = machine.time(prefill_flops, read + prefill_cache_bytes)
     decode = decoding_clock(accelerator, dtype=dtype, batch_size=batch_size, n_gpus=n_gpus)(step)
     return ServingTime(

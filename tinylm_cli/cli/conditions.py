@@ -147,6 +147,6 @@ def require_multiplied(accelerator: Accelerator, dtype: str, gpu: str) -> None:
         GPU,
         option_span(GPU, gpu),
         help=f"write --dtype {known}, or name another GPU: tinylm list --hardware shows what each multiplies",
-        labels=(Label(option_span("--dtype", dtype), f"{dtype} is asked for"),),
+        labels=(Label(option_span("--dtype", dtype), f"--dtype is {dtype}"),),
     )
     raise refusal([mistake])

@@ -108,8 +108,16 @@ def _uneven_stages(job: Job, layout: Layout) -> Iterator[Uneven]:
     layers, stages, chunks = job.config.n_layers, layout.pipeline, layout.virtual
     if missing_layers(job.config, layout) > MOST_MISSING or stages > layers:
         what = f"pipeline parallelism {stages}" + (f" in {chunks} chunks a stage" if chunks > 1 else "")
-        near = [n for n in range(1, min(layers // chunks, 4 * stages) + 1) if -layers % (n * chunks) <= MOST_MISSING]
-        remedy = f"stages near it: {', '.join(map(str, near[-4:]))}; the first and the last may have one layer less"
+        near = [
+            n
+            for n in range(2 if chunks > 1 else 1, min(layers // chunks, 4 * stages) + 1)
+            if -layers % (n * chunks) <= MOST_MISSING
+        ]
+        remedy = (
+            f"stages near it: {', '.join(map(str, near[-4:]))}; the first and the last may have one layer less"
+            if near
+            else "give fewer chunks"
+        )
         yield Uneven("pipeline", "n_layers", f"{what} does not divide n_layers {layers}", remedy)
     if chunks > 1 and (stages == 1 or layout.schedule == "gpipe"):
         yield Uneven("virtual", "", "chunks take turns in a 1f1b pipeline alone", "give pp=2 or more, and no gpipe")

@@ -38,7 +38,7 @@ def estimate_view(report: EstimateReport, by: str, *, every: bool = False) -> Vi
         blocks += fit_blocks(report.training_fit, report.accelerator, searched)
     if report.training_time is not None:
         efficiency = report.plan.kernel_efficiency if report.plan is not None else None
-        blocks += training_time_blocks(report.training_time, efficiency)
+        blocks += training_time_blocks(report.training_time, efficiency, recomputes=report.flops.recompute != "none")
     if report.training_time is not None or report.budget_is_given:
         blocks += compute_optimum_blocks(report.optimum, budget_is_given=report.budget_is_given)
     blocks += inference_memory_blocks(report.inference, report.capacity_bytes, report.accelerator)

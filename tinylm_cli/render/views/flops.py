@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinylm_cli.quantities import Quantity
+from tinylm_cli.quantities import Quantity, counted
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Note, Row, Stack, StackBar, Style, Table
 from tinylm_cli.render.units import flops, percentages
 from tinylm_cli.reports.flops import ModelFlops
@@ -80,10 +80,12 @@ def _per_token(report: ModelFlops) -> Table:
     columns = (
         Column("operations", key="of"),
         Column("a token", right=True, key="flops_per_token"),
-        Column("a step", right=True, key="flops"),
+        Column(counted(report.batch_size, "sequence"), right=True, key="flops"),
         Column("", keep=3),
     )
-    return Table(columns, tuple(rows), name="flops_per_token", caption="Operations for each token and in a step")
+    return Table(
+        columns, tuple(rows), name="flops_per_token", caption="Operations for each token and in a step of the batch"
+    )
 
 
 def _row(name: str, key: str, token: float, step: int | None, how: str) -> Row:

@@ -10,12 +10,15 @@ from tinylm_cli.reports.time import ComputeOptimum, PassTime, ServingTime, Train
 _ASSUMED = "The share of the peak is an assumption: large runs report 38 to 46%."
 
 
-def training_time_blocks(time: TrainingTime, kernel_efficiency: float | None = None) -> tuple[Block, ...]:
+def training_time_blocks(
+    time: TrainingTime, kernel_efficiency: float | None = None, *, recomputes: bool = False
+) -> tuple[Block, ...]:
     """Return the time and the cost of a budget of tokens.
 
     Args:
         time: What is shown.
         kernel_efficiency: What the plan whose speed it is takes kernels to reach; None where no plan made it.
+        recomputes: Whether the backward pass computes something again.
     """
     machine = _machine(time.n_gpus, time.accelerator)
     peak = prefixed(time.peak_flops_per_second, "FLOP/s")
@@ -42,7 +45,8 @@ def training_time_blocks(time: TrainingTime, kernel_efficiency: float | None = N
     muted = tuple((name, value, _muted(how)) for name, value, how in rows)
     table = Table(columns, muted, name="training_time", caption=f"Time of training on {machine}")
     if kernel_efficiency is None:
-        return (table, Note(_ASSUMED, "muted"))
+        again = " What is computed again is not among these operations: that share has to cover it."
+        return (table, Note(_ASSUMED + (again if recomputes else ""), "muted"))
     why = (
         f"The speed is the plan's: {kernel_efficiency * 100:.3g}% of the peak while a GPU computes, an assumption, and"
     )

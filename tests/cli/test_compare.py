@@ -134,6 +134,21 @@ def test_figures_are_those_that_budgets_share_unless_others_are_asked_for(here: 
     assert "for 1 sequence of 32 tokens, the smallest max_len, in" in here("compare", "one.yaml", "tiny").out
 
 
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        (["toy.yaml", "@norm.eps=1.0e-3"], "No figure differs for 1 sequence of 32 tokens in bfloat16."),
+        (
+            ["llama-3-8b", "llama-3.1-8b"],
+            "No figure differs for 1 sequence of 8,192 tokens, the smallest max_len, in bfloat16.",
+        ),
+    ],
+    ids=str,
+)
+def test_what_figures_assume_is_said_where_none_differs(models: list[str], said: str, here: Here) -> None:
+    assert here("compare", *models, columns=120).out.endswith(f"\n\n{said}\n")
+
+
 def test_a_limit_that_was_raised_is_a_difference(here: Here, folder: Path) -> None:
     text = (folder / "toy.yaml").read_text(encoding="utf-8")
     (folder / "held.yaml").write_text(f"{text}budget: {{max_params: 4M}}\n", encoding="utf-8")

@@ -134,6 +134,40 @@ def test_figures_are_those_that_budgets_share_unless_others_are_asked_for(here: 
     assert "for 1 sequence of 32 tokens, the smallest max_len, in" in here("compare", "one.yaml", "tiny").out
 
 
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        (["toy.yaml", "@norm.eps=1.0e-3"], "No figure differs for 1 sequence of 32 tokens in bfloat16."),
+        (
+            ["llama-3-8b", "llama-3.1-8b"],
+            "No figure differs for 1 sequence of 8,192 tokens, the smallest max_len, in bfloat16.",
+        ),
+    ],
+    ids=str,
+)
+def test_what_figures_assume_is_said_where_none_differs(models: list[str], said: str, here: Here) -> None:
+    assert here("compare", *models, columns=120).out.endswith(f"\n\n{said}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "place", "text", "remedy"),
+    [
+        (["tiny", "@n_layer=8"], " --> MODEL:1:2\n", "1 | @n_layer=8\n  |  ^^^^^^^\n", "did you mean n_layers?"),
+        (["tiny", "small@n_layers=0"], " --> MODEL:1:11\n", "1 | @n_layers=0\n", "for example @n_layers=4"),
+        (["tiny@d_ff=8", "--set", "n_layers=0"], " --> --set:1:10\n", "1 | n_layers=0\n", "example --set n_layers=4"),
+        (["tiny", "small", "--set", "n_layers=0"], " --> --set:1:10\n", "1 | n_layers=0\n", "--set n_layers=4"),
+    ],
+    ids=str,
+)
+def test_a_wrong_change_is_told_as_it_was_typed(
+    words: list[str], place: str, text: str, remedy: str, here: Here
+) -> None:
+    result = here("compare", *words)
+    assert result.code == 1
+    for part in (place, text, remedy):
+        assert part in result.err
+
+
 def test_a_limit_that_was_raised_is_a_difference(here: Here, folder: Path) -> None:
     text = (folder / "toy.yaml").read_text(encoding="utf-8")
     (folder / "held.yaml").write_text(f"{text}budget: {{max_params: 4M}}\n", encoding="utf-8")

@@ -96,6 +96,14 @@ def test_folders_give_their_yaml_in_order(many: Path, here: Here) -> None:
 
 
 @pytest.mark.usefixtures("many")
+def test_a_folder_with_nothing_to_check_is_said_to_have_no_yaml(here: Here) -> None:
+    result = here("validate", "empty")
+    assert result.code == 2
+    assert "there is no .yaml in empty" in result.out + result.err
+    assert "name a file" not in result.out + result.err
+
+
+@pytest.mark.usefixtures("many")
 def test_each_file_is_counted_once(here: Here, many: Path) -> None:
     (many / "link.yaml").symlink_to("toy.yaml")
     given = ("toy.yaml", "./toy.yaml", str(many / "toy.yaml"), "link.yaml", "there", "there/one.yml", "tiny", "tiny")

@@ -44,7 +44,10 @@ def test_changes_alone_are_to_the_first_model() -> None:
 
 
 def test_overrides_make_the_second_of_one_and_change_all_of_several() -> None:
-    assert parse_variants(["tiny"], ("n_layers=2",)) == [Variant("tiny"), Variant("tiny", ("n_layers=2",))]
+    assert parse_variants(["tiny"], ("n_layers=2",)) == [
+        Variant("tiny"),
+        Variant("tiny", ("n_layers=2",), optional=1),
+    ]
     first, second = parse_variants(["tiny", "small@n_layers=3"], ("n_layers=2",))
     assert (first.all_changes, second.all_changes) == (("n_layers=2",), ("n_layers=2", "n_layers=3"))
     with pytest.raises(UsageError, match="nothing to compare tiny with") as caught:

@@ -76,6 +76,8 @@ def test_what_is_asserted(text: str, figure: str, relation: str, bound: float | 
          "an assertion is one figure, one relation and one bound", "write each in an --assert of its own"),
         ("total_parms < 130M", "unknown-figure", (1, 12), "no figure is called total_parms",
          f"did you mean total_params? The figures are {', '.join(KINDS)}"),
+        ("params < 1", "unknown-figure", (1, 7), "no figure is called params",
+         f"did you mean total_params? The figures are {', '.join(KINDS)}"),
         ("height < 2", "unknown-figure", (1, 7), "no figure is called height", f"the figures are {', '.join(KINDS)}"),
         ("active_params < totl_params", "unknown-figure", (17, 28), "no figure is called totl_params",
          f"did you mean total_params? The figures are {', '.join(KINDS)}"),

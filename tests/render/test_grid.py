@@ -57,6 +57,30 @@ def test_of_columns_that_may_be_cut_the_longest_is() -> None:
     assert line == "a" * 20 + "  " + "b" * 9 + "…" + "b" * 18
 
 
+NAMES = ("decode_flops_per_token", "decode_read_bytes_per_token")
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (25, ["decode…ps_per_token  1234", "decode…es_per_token  1234"]),
+        (20, ["decode_flops_p  1234", "er_token", "decode_read_by  1234", "tes_per_token"]),
+    ],
+)
+def test_no_two_names_are_cut_to_the_same(width: int, lines: list[str]) -> None:
+    rows = tuple(_row(name, "1234") for name in NAMES)
+    found = _lines(Grid((Column("", shrink=True), Column("")), rows, Terminal(width)))
+    assert [line.rstrip() for line in found] == lines
+
+
+@given(st.lists(words, min_size=1, max_size=4, unique=True), st.integers(12, 40))
+def test_names_that_differ_are_told_apart_at_any_width(names: list[str], width: int) -> None:
+    grid = Grid((Column("", shrink=True), Column("")), tuple(_row(name, "1") for name in names), Terminal(width))
+    told = ["".join("".join(cell.text for cell in line[:1]).rstrip() for line in lines) for lines in grid.lines()]
+    whole = {cell.text for row in grid._text for cell in row[:1]}
+    assert len(set(told)) == len({text.rstrip() for text in whole})
+
+
 def test_a_column_with_nothing_in_it_is_left_out() -> None:
     grid = Grid((Column("a"), Column("b"), Column("c")), (_row("1", "", "3"), _row("4", "", "6")), Terminal())
     assert _lines(grid) == ["a  c", "1  3", "4  6"]

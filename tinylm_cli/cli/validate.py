@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from tinylm_cli.reports.validate import FileResult
 
 
+_NO_YAML = "there is no .yaml in {}"
+"""What is said of a folder with nothing to check, which :func:`_expand` leaves as it is."""
+
+
 class ValidateFormat(StrEnum):
     """How to write the report; github writes workflow commands that annotate a pull request."""
 
@@ -144,7 +148,8 @@ def _check(path: str, overrides: Iterable[str], asserted: Iterable[Claim]) -> Fi
             error.diagnostics[0].source, "wrong", None, "", "", error.diagnostics
         )
     except InputError as error:
-        return FileResult(path, "unreadable", None, error.message, error.help, ())
+        message, remedy = (_NO_YAML.format(path), "") if Path(path).is_dir() else (error.message, error.help)
+        return FileResult(path, "unreadable", None, message, remedy, ())
     claims = (*budget_claims(loaded.config), *asserted)
     measured = tuple(measure(loaded.config, claim) for claim in claims)
     broken = tuple(failures(loaded, claims, measured))

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tinylm_cli.cli.gathered import Gathered
 from tinylm_cli.cli.options import naming
-from tinylm_cli.errors import UsageError
+from tinylm_cli.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from tinylm_cli.config.loader import LoadedConfig
+    from tinylm_cli.errors import Diagnostic, Span
 
 _CHANGE = re.compile(r"@(?=[A-Za-z_]+(?:\.[A-Za-z_]+)*=)")
 _FILE = (".yaml", ".yml", ".json")
@@ -28,11 +29,13 @@ class Variant(NamedTuple):
         reference: What ``--config`` takes.
         changes: Each ``key=value``.
         shared: Those that every other model has as well; they come first.
+        optional: How many of ``changes``, the last, were given by ``--set`` and not after an ``@``.
     """
 
     reference: str
     changes: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
+    optional: int = 0
 
     @property
     def all_changes(self) -> tuple[str, ...]:
@@ -63,7 +66,7 @@ def parse_variants(words: Sequence[str], overrides: Sequence[str]) -> list[Varia
             f"there is nothing to compare {first} with",
             help=f"name {another}: {shlex.join(('tinylm', 'compare', *suggested))}",
         )
-    return [base, Variant(base.reference, (*base.changes, *overrides))]
+    return [base, Variant(base.reference, (*base.changes, *overrides), optional=len(overrides))]
 
 
 def load_variants(variants: Sequence[Variant]) -> list[LoadedConfig]:
@@ -78,11 +81,35 @@ def load_variants(variants: Sequence[Variant]) -> list[LoadedConfig]:
 
     written = {reference: read_written(reference) for reference in dict.fromkeys(each.reference for each in variants)}
     mistakes = Gathered()
-    read = [mistakes.read(parse_written, written[each.reference], each.all_changes) for each in variants]
+    read: list[LoadedConfig | None] = []
+    for each in variants:
+        try:
+            read.append(parse_written(written[each.reference], each.all_changes))
+        except ConfigError as error:
+            mistakes.add(_as_typed(mistake, each) for mistake in error.diagnostics)
     mistakes.settle()
     loaded = [each for each in read if each is not None]
     names = _names(variants, [each.name for each in loaded])
     return [each._replace(name=name) for each, name in zip(loaded, names, strict=True)]
+
+
+def _as_typed(mistake: Diagnostic, variant: Variant) -> Diagnostic:
+    """Return a mistake whose places after an ``@`` are told as such, and not as those of ``--set``."""
+    span = mistake.span and _after_at(mistake.span, variant)
+    labels = tuple(label._replace(span=_after_at(label.span, variant)) for label in mistake.labels)
+    if mistake.span is None or span is None or span == mistake.span:
+        return mistake._replace(labels=labels)
+    source = span.source if mistake.source == mistake.span.source else mistake.source
+    return mistake._replace(source=source, span=span, labels=labels, help=mistake.help.replace("--set ", "@"))
+
+
+def _after_at(span: Span, variant: Variant) -> Span:
+    from tinylm_cli.config.source import SET
+
+    typed = variant.changes[: len(variant.changes) - variant.optional]
+    if span.source != SET or span.text not in typed:
+        return span
+    return span._replace(source="MODEL", column=span.column + 1, end_column=span.end_column + 1, text=f"@{span.text}")
 
 
 def _parse(word: str, base: Variant) -> Variant:

@@ -187,7 +187,8 @@ def _number(text: str, kind: FigureKind) -> int | float | None:
 def unknown_figure(wrong: str, known: Iterable[str], place: Span) -> Diagnostic:
     """Return that no figure among ``known`` is called ``wrong``, and which may be meant."""
     names = tuple(known)
-    meant = suggest(wrong, names)
+    whole = f"total_{wrong}"
+    meant = whole if whole in names else suggest(wrong, names)
     listed = f"the figures are {', '.join(names)}"
     remedy = f"did you mean {meant}? {listed[0].upper()}{listed[1:]}" if meant else listed
     return diagnostic("unknown-figure", f"no figure is called {clip(wrong)}", place.source, place, help=remedy)

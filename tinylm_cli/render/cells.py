@@ -21,3 +21,10 @@ def set_cell_size(text: str, total: int) -> str:
     from rich.cells import set_cell_size as resized
 
     return resized(text, total)
+
+
+def chop(text: str, width: int) -> list[str]:
+    """Return ``text`` in parts of at most ``width`` cells, broken anywhere."""
+    from rich.cells import chop_cells
+
+    return chop_cells(text, width)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from tinylm_cli.render.blocks import Bar, Branch, Cell, Column, Row
-from tinylm_cli.render.cells import cell_len, set_cell_size
+from tinylm_cli.render.cells import cell_len, chop, set_cell_size
 from tinylm_cli.render.lines import wrap
 from tinylm_cli.render.safe import shown
 from tinylm_cli.render.terminal import Terminal
@@ -21,6 +22,9 @@ MIN_SHRUNK = 16
 
 _LEAST_SHRUNK = 8
 _MIN_WRAPPED = 24
+_SPARED = 4
+"""Widths that are tried, from the least, for one at which no two cells of a column are cut to the same."""
+
 _LEAD = " " * 8
 OPTIONAL = 5
 """Columns kept less long than this go before any is cut."""
@@ -33,7 +37,7 @@ class Grid:
 
     Too wide, it drops columns whose ``keep`` is below 5, smallest first; then wraps a ``wrap`` column, or puts it under
     the rows where it would be too narrow to read; then cuts ``shrink`` columns in the middle of their cells; then
-    drops those below 9; then cuts shorter still.
+    drops those below 9; then cuts shorter still. A cell that would be cut as another is takes lines instead.
     """
 
     def __init__(self, columns: Sequence[Column], rows: Sequence[Row], terminal: Terminal) -> None:
@@ -54,6 +58,7 @@ class Grid:
         ]
         self._under: list[int] = []
         self._fit()
+        self._alike = {i: self._cut_alike(i, self._widths[i]) for i in self._kept if self.columns[i].shrink}
 
     @property
     def widths(self) -> dict[int, int]:
@@ -121,6 +126,8 @@ class Grid:
         """Yield the lines of one cell."""
         if self.columns[index].wrap and index in self._kept:
             yield from (Cell(words, cell.style) for words in wrap(cell.text, self._widths[index]))
+        elif cell.text in self._alike.get(index, ()):
+            yield from (Cell(part, cell.style) for part in chop(cell.text, self._widths[index]))
         else:
             yield cell
 
@@ -128,7 +135,16 @@ class Grid:
         for i in sorted(self._kept, key=lambda i: -self._widths[i]):  # the longest spares most
             excess = self._total() - self.terminal.width
             if excess > 0 and self.columns[i].shrink:
-                self._widths[i] = max(self._widths[i] - excess, min(least, self._widths[i]))
+                whole = self._widths[i]
+                widths = range(max(whole - excess, min(least, whole)), whole)
+                enough = (width for width in widths[:_SPARED] if not self._cut_alike(i, width))
+                self._widths[i] = next(enough, widths.start)
+
+    def _cut_alike(self, index: int, width: int) -> frozenset[str]:
+        """Return the texts of a column that differ and would no longer, cut to ``width``."""
+        texts = {row[index].text for row in self._text}
+        cuts = Counter(self._cut(text, width) for text in texts)
+        return frozenset(text for text in texts if cuts[self._cut(text, width)] > 1)
 
     def _line(self, cells: Sequence[Cell]) -> Iterator[Cell]:
         for position, i in enumerate(self._kept):

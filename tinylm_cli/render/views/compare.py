@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from tinylm_cli.config.amounts import UNITS, stated
@@ -36,7 +36,7 @@ def compare_view(report: CompareReport) -> View:
     ]
     verb = "differs" if len(report.fields) + len(report.figures) == 1 else "differ"
     blocks: list[Block] = [Heading(title, f"{' and '.join(found)} {verb}"), _fields(report), _figures(report)]
-    return tuple(blocks + list(_assumed(report)))
+    return (*blocks, _assumed(report))
 
 
 def _fields(report: CompareReport) -> Table:
@@ -108,11 +108,13 @@ def _model_columns(report: CompareReport) -> tuple[Column, ...]:
     )
 
 
-def _assumed(report: CompareReport) -> Iterator[Note]:
-    """Say what figures assume, the same for all: comparing models at lengths of their own would compare lengths."""
-    if all(difference.unit == "params" for difference in report.figures):
-        return
+def _assumed(report: CompareReport) -> Note:
+    """Say what figures assume, the same for all: comparing models at lengths of their own would compare lengths.
+
+    Also of those that are not shown: that they are the same holds under it.
+    """
     lengths = {model.max_len for model in report.models}
     smallest = ", the smallest max_len," if len(lengths) > 1 and report.seq_len == min(lengths) else ""
     sequences = f"{counted(report.batch_size, 'sequence')} of {counted(report.seq_len, 'token')}"
-    yield Note(f"Figures are for {sequences}{smallest} in {report.dtype}.", "muted")
+    said = "Figures are" if report.figures else "No figure differs"
+    return Note(f"{said} for {sequences}{smallest} in {report.dtype}.", "muted")

@@ -111,8 +111,8 @@ def design(
 
     Searches every shape of a stated grid, none left out, for those near a number of parameters and within limits; with
     limits alone, for the largest within them; with --gpu, for those that fit there. With -o or --pick, one of them is
-    written as a config instead of the table; an existing file is left alone without --force. Exits with 1 where there
-    is none, and says what is in the way. docs/design.md explains grid and ranking.
+    written as a config instead of the table, unless --format is given; an existing file is left alone without --force.
+    Exits with 1 where there is none, and says what is in the way. docs/design.md explains grid and ranking.
 
     With --vary, shows what one field or two of an existing config do to its figures.
 

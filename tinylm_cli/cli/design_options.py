@@ -186,11 +186,12 @@ def require_varied(asked: Mapping[str, str]) -> None:
         )
 
 
-def require_effect(asked: Mapping[str, str], *, as_config: bool) -> None:
+def require_effect(asked: Mapping[str, str], *, serving: bool, as_config: bool) -> None:
     """Refuse options that say nothing without another, or that say two things.
 
     Args:
         asked: What :func:`typed` found.
+        serving: Whether the GPU is there to serve, and not to train.
         as_config: Whether a config is written, and not the table.
 
     Raises:
@@ -205,6 +206,8 @@ def require_effect(asked: Mapping[str, str], *, as_config: bool) -> None:
     for name in _OF_GPU:
         if name in asked and "gpu" not in asked:
             raise UsageError(f"{asked[name]} is about a GPU", help="name it, for example with --gpu rtx-4090")
+    if "utilisation" in asked and serving:
+        raise UsageError("--utilisation is about training", help="leave it out, or --for serving")
     if "budget_tokens" in asked and "compute" not in asked:
         raise UsageError("--budget-tokens are what --compute is spent on", help="say how much, such as --compute 1e21")
     if "compute" in asked and asked.keys() & {"params", "active_params"}:

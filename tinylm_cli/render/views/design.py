@@ -152,11 +152,9 @@ def _assumed(report: DesignReport) -> Iterator[str]:
     if any(aim.figure == "train_bytes_per_gpu" for aim in report.aims):
         again = {"none": "nothing", "selective": "attention", "full": "every layer"}[report.recompute]
         yield f"Training is by {report.optimizer}, and computes {again} again."
-    if report.accelerator is not None and report.utilisation is not None:
-        yield (
-            f"Speeds are in tokens: decoding is bound by what {report.accelerator} can do at most; training takes"
-            f" {report.utilisation * 100:g}% of its peak."
-        )
+    if report.accelerator is not None and report.designs:
+        training = "" if report.utilisation is None else f"; training takes {report.utilisation * 100:g}% of its peak"
+        yield f"Speeds are in tokens: decoding is bound by what {report.accelerator} can do at most{training}."
 
 
 def _sequences(report: DesignReport) -> str:

@@ -60,8 +60,9 @@ def _found(report: DesignReport) -> Iterator[Block]:
     columns = _columns(report)
     if not report.designs:
         yield Table(columns, (), name="designs")
-        yield Note(f"Nothing in the grid of {report.family} meets all of this.", "bad")
-        yield from (Note(words, "warn") for words in obstacles_words(report))
+        first, *more = obstacles_words(report)
+        yield Note(first, "bad")
+        yield from (Note(words, "warn") for words in more)
         return
     rows = tuple(_row(each, report) for each in report.designs)
     yield Table(columns, rows, name="designs", caption="Designs")

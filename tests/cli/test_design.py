@@ -201,6 +201,15 @@ def test_a_speed_of_training_is_told_only_where_the_gpu_trains(here: Here) -> No
     assert "Speeds" not in nothing.out
 
 
+def test_json_tells_what_training_takes_however_it_is_aimed(here: Here) -> None:
+    words = ("design", "--params", "125M", "--top", "1", "--format", "json")
+    takes = [
+        json.loads(here(*words, "--recompute", each).out)["designs"][0]["figures"]["train_bytes_per_gpu"]
+        for each in ("none", "full")
+    ]
+    assert takes[0] > takes[1]
+
+
 def test_the_size_asked_for_is_the_vocabulary_length_and_head(here: Here) -> None:
     words = ["--vocab-size", "777", "--max-len", "99", "--no-tie", "--params", "50M", "--family", "gpt2", "--pick", "1"]
     Path("mine.yaml").write_text(here("design", *words).out, encoding="utf-8")
@@ -269,6 +278,10 @@ def test_nothing_found_fails_and_writes_nothing(here: Here, folder: Path) -> Non
         ("--params 125M --min-decode-tokens-per-second 5", "--min-decode-tokens-per-second is about a GPU"),
         ("--params 125M --utilisation 0.4", "--utilisation is about a GPU"),
         ("--gpu l4 --for serving --utilisation 0.4", "--utilisation is about training"),
+        ("--params 125M --recompute full", "--recompute is about memory for training, and none is asked for"),
+        ("--params 125M --recompute none --pick 1", "--recompute is about memory for training"),
+        ("--params 125M --optimizer sgd -f markdown", "--optimizer is about memory for training"),
+        ("--gpu l4 --for serving --optimizer sgd", "--optimizer is about memory for training"),
         ("--params 125M --figure kv_cache_bytes", "--figure is what --vary draws"),
         ("--params 125M --pick 3 -f csv", "--pick writes a design as YAML, and --format asks for a report"),
         ("--params 125M --pick 3 -f markdown -o out.md", "--pick writes a design as YAML"),

@@ -130,8 +130,12 @@ def design(
     if vary or config is not None:
         require_varied(typed(context))
         return varied_outcome(config, vary or [], set_ or [], figure, given, format_, output)._replace(table=table)
-    serving, as_config = purpose is Purpose.serving, is_config(pick, format_, output)
-    require_effect(typed(context), serving=serving, as_config=as_config)
+    require_effect(
+        typed(context),
+        serving=purpose is Purpose.serving,
+        as_config=is_config(pick, format_, output),
+        every_figure=format_ in (Format.json, Format.csv),
+    )
     if optimizer == "adamw_8bit":
         raise UsageError(
             "--optimizer adamw_8bit keeps small tensors in another way, so that its memory grows unevenly",

@@ -91,7 +91,8 @@ def test_what_is_wanted_beside_is_said_and_not_called_a_limit() -> None:
     words = " ".join(obstacles_words(report_of(total, active, nearest=101_973_632)))
     assert words == (
         "Nothing in the grid of the family course meets all of this. With 100M active parameters ± 2%, nearest to 125M"
-        " parameters is a model of 64 × 2 with 101,973,632. Models of course have no experts: a token uses every parameter, and active is total."
+        " parameters is a model of 64 × 2 with 101,973,632. Models of course have"
+        " no experts: a token uses every parameter, and active is total."
     )
     routed = " ".join(obstacles_words(report_of(total, active, family="mixtral", nearest=101_973_632)))
     assert "no experts" not in routed

@@ -183,6 +183,33 @@ def test_a_limit_is_echoed_as_it_is_typed(words: str, echoed: str, here: Here) -
     assert f"course: {echoed}" in " ".join(here("design", *words.split(), "--top", "1").out.split())
 
 
+def test_a_speed_of_training_is_told_only_where_the_gpu_trains(here: Here) -> None:
+    trained = here("design", "--gpu", "l4", "--top", "1", columns=120).out
+    assert "trains on" in trained
+    assert "what l4 can do at most; training takes 40% of its peak." in trained
+    words = ("design", "--gpu", "l4", "--for", "serving")
+    served = here(*words, "--top", "1", columns=120).out
+    assert "decodes" in served
+    assert "trains on" not in served
+    assert "Speeds are in tokens: decoding is bound by what l4 can do at most.\n" in served
+    report = json.loads(here(*words, "--top", "1", "--format", "json").out)
+    (design,) = report["designs"]
+    assert (report["utilisation"], design["train_tokens_per_second"]) == (None, None)
+    assert design["decode_tokens_per_second"] > 0
+    nothing = here(*words, "--params", "1K")
+    assert nothing.code == 1
+    assert "Speeds" not in nothing.out
+
+
+def test_json_tells_what_training_takes_however_it_is_aimed(here: Here) -> None:
+    words = ("design", "--params", "125M", "--top", "1", "--format", "json")
+    takes = [
+        json.loads(here(*words, "--recompute", each).out)["designs"][0]["figures"]["train_bytes_per_gpu"]
+        for each in ("none", "full")
+    ]
+    assert takes[0] > takes[1]
+
+
 def test_the_size_asked_for_is_the_vocabulary_length_and_head(here: Here) -> None:
     words = ["--vocab-size", "777", "--max-len", "99", "--no-tie", "--params", "50M", "--family", "gpt2", "--pick", "1"]
     Path("mine.yaml").write_text(here("design", *words).out, encoding="utf-8")
@@ -206,7 +233,7 @@ def test_the_next_step_names_what_the_model_is_for(here: Here, folder: Path) -> 
     (folder / "my gpus.yaml").write_text(MINE, encoding="utf-8")
     words = (
         "--max-train-bytes-per-gpu 30GB --max-serve-bytes 8GiB --min-decode-tokens-per-second 12.5 --compute 2.5e20"
-        " --budget-tokens 30B --gpu mine --hardware 'my gpus.yaml' --for serving --utilisation 0.3 --batch-size 2"
+        " --budget-tokens 30B --gpu mine --hardware 'my gpus.yaml' --for serving --batch-size 2"
         " --optimizer adafactor --recompute selective"
     )
     said = here("design", *shlex.split(words)).err
@@ -250,6 +277,11 @@ def test_nothing_found_fails_and_writes_nothing(here: Here, folder: Path) -> Non
         ("--params 125M --for serving", "--for is about a GPU"),
         ("--params 125M --min-decode-tokens-per-second 5", "--min-decode-tokens-per-second is about a GPU"),
         ("--params 125M --utilisation 0.4", "--utilisation is about a GPU"),
+        ("--gpu l4 --for serving --utilisation 0.4", "--utilisation is about training"),
+        ("--params 125M --recompute full", "--recompute is about memory for training, and none is asked for"),
+        ("--params 125M --recompute none --pick 1", "--recompute is about memory for training"),
+        ("--params 125M --optimizer sgd -f markdown", "--optimizer is about memory for training"),
+        ("--gpu l4 --for serving --optimizer sgd", "--optimizer is about memory for training"),
         ("--params 125M --figure kv_cache_bytes", "--figure is what --vary draws"),
         ("--params 125M --pick 3 -f csv", "--pick writes a design as YAML, and --format asks for a report"),
         ("--params 125M --pick 3 -f markdown -o out.md", "--pick writes a design as YAML"),

@@ -111,8 +111,8 @@ def design(
 
     Searches every shape of a stated grid, none left out, for those near a number of parameters and within limits; with
     limits alone, for the largest within them; with --gpu, for those that fit there. With -o or --pick, one of them is
-    written as a config instead of the table; an existing file is left alone without --force. Exits with 1 where there
-    is none, and says what is in the way. docs/design.md explains grid and ranking.
+    written as a config instead of the table, unless --format is given; an existing file is left alone without --force.
+    Exits with 1 where there is none, and says what is in the way. docs/design.md explains grid and ranking.
 
     With --vary, shows what one field or two of an existing config do to its figures.
 
@@ -130,7 +130,12 @@ def design(
     if vary or config is not None:
         require_varied(typed(context))
         return varied_outcome(config, vary or [], set_ or [], figure, given, format_, output)._replace(table=table)
-    require_effect(typed(context), as_config=is_config(pick, format_, output))
+    require_effect(
+        typed(context),
+        serving=purpose is Purpose.serving,
+        as_config=is_config(pick, format_, output),
+        every_figure=format_ in (Format.json, Format.csv),
+    )
     if optimizer == "adamw_8bit":
         raise UsageError(
             "--optimizer adamw_8bit keeps small tensors in another way, so that its memory grows unevenly",

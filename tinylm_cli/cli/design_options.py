@@ -155,6 +155,9 @@ _VARIED = frozenset(
 _OF_GPU = ("hardware", "purpose", "min_decode_tokens_per_second", "utilisation")
 """The parameters that say nothing without a GPU."""
 
+_OF_TRAINING = ("optimizer", "recompute")
+"""The parameters that say nothing where no memory of training is told."""
+
 _AIMING = frozenset(asked.option.removeprefix("--").replace("-", "_") for asked in AIMS.values()) | {"compute", "gpu"}
 """The parameters that a design can be made of."""
 
@@ -186,12 +189,14 @@ def require_varied(asked: Mapping[str, str]) -> None:
         )
 
 
-def require_effect(asked: Mapping[str, str], *, as_config: bool) -> None:
+def require_effect(asked: Mapping[str, str], *, serving: bool, as_config: bool, every_figure: bool) -> None:
     """Refuse options that say nothing without another, or that say two things.
 
     Args:
         asked: What :func:`typed` found.
+        serving: Whether the GPU is there to serve, and not to train.
         as_config: Whether a config is written, and not the table.
+        every_figure: Whether what is written has all figures of a design, and not only those aimed at.
 
     Raises:
         UsageError: If there are any.
@@ -205,6 +210,15 @@ def require_effect(asked: Mapping[str, str], *, as_config: bool) -> None:
     for name in _OF_GPU:
         if name in asked and "gpu" not in asked:
             raise UsageError(f"{asked[name]} is about a GPU", help="name it, for example with --gpu rtx-4090")
+    if "utilisation" in asked and serving:
+        raise UsageError("--utilisation is about training", help="leave it out, or --for serving")
+    trained = "max_train_bytes_per_gpu" in asked or ("gpu" in asked and not serving) or every_figure
+    for name in _OF_TRAINING:
+        if name in asked and not trained:
+            raise UsageError(
+                f"{asked[name]} is about memory for training, and none is asked for",
+                help="say how much there is, such as --max-train-bytes-per-gpu 24GiB, or leave it out",
+            )
     if "budget_tokens" in asked and "compute" not in asked:
         raise UsageError("--budget-tokens are what --compute is spent on", help="say how much, such as --compute 1e21")
     if "compute" in asked and asked.keys() & {"params", "active_params"}:

@@ -53,7 +53,7 @@ def designed_outcome(
     if not report.designs:
         if as_config:
             words = " ".join(obstacles_words(report))
-            raise AnalysisError(f"no {report.family} of the grid meets all of this", help=words)
+            raise AnalysisError("there is no design to write", help=words)
         return Outcome(report, lambda: design_view(report), format_, output, exit_code=ExitCode.FAILED)
     if not as_config:
         again = f"tinylm design {_words(report, hardware)} --output {report.family}.yaml"

@@ -39,7 +39,7 @@ def told(aim: Aim, nearest: float) -> tuple[str, str]:
     """Return the amount that is asked for and the one that comes nearest, as one sentence tells them."""
     obstacle = Obstacle(aim, True, nearest, Sizes(64, 2, 1, 1, 64, 256))
     (words,) = obstacles_words(replace(EMPTY, aims=(aim,), obstacles=(obstacle,)))
-    asked = r"Nothing in the grid keeps to at (?:most|least) (.*) (?:a token|of weights|decoded)"
+    asked = r"Nothing in the grid of the family course keeps to at (?:most|least) (.*) (?:a token|of weights|decoded)"
     found = re.fullmatch(rf"{asked}: .* with (.*)\.", words)
     assert found is not None
     return found[1], found[2]
@@ -90,15 +90,24 @@ def test_what_is_wanted_beside_is_said_and_not_called_a_limit() -> None:
     cache = limit("kv_cache_bytes", "bytes", 2**20)
     words = " ".join(obstacles_words(report_of(total, active, nearest=101_973_632)))
     assert words == (
-        "With 100M active parameters ± 2%, nearest to 125M parameters is a model of 64 × 2 with 101,973,632. Models of"
-        " course have no experts: a token uses every parameter, and active is total."
+        "Nothing in the grid of the family course meets all of this. With 100M active parameters ± 2%, nearest to 125M"
+        " parameters is a model of 64 × 2 with 101,973,632. Models of course have"
+        " no experts: a token uses every parameter, and active is total."
     )
     routed = " ".join(obstacles_words(report_of(total, active, family="mixtral", nearest=101_973_632)))
     assert "no experts" not in routed
-    (alone,) = obstacles_words(report_of(total, cache, nearest=7))
-    assert alone.startswith("Within the limits, nearest to 125M parameters is")
-    (other,) = obstacles_words(report_of(cache, limit("weights_bytes", "bytes", 9), nearest=2**21))
+    _, beside = obstacles_words(report_of(total, cache, nearest=7))
+    assert beside.startswith("Within the limits, nearest to 125M parameters is")
+    _, other = obstacles_words(report_of(cache, limit("weights_bytes", "bytes", 9), nearest=2**21))
     assert other.startswith("In the way is at most 1 MiB of keys and values: within the other limits, the least is")
+
+
+def test_the_grid_is_named_once() -> None:
+    aims = limit("kv_cache_bytes", "bytes", 1024), limit("weights_bytes", "bytes", 1024)
+    found = tuple(Obstacle(aim, True, 4096, Sizes(64, 2, 1, 1, 64, 256)) for aim in aims)
+    first, second = obstacles_words(replace(EMPTY, aims=aims, obstacles=found))
+    assert first.startswith("Nothing in the grid of the family course keeps to at most 1 KiB of keys and values: the")
+    assert second.startswith("Nothing in it keeps to at most 1 KiB of weights: the least is")
 
 
 def test_what_was_asked_is_listed() -> None:

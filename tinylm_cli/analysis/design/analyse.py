@@ -28,13 +28,18 @@ class Plan(NamedTuple):
 
     Attributes:
         purpose: What has to fit in the memory of the space's GPU, if it has one.
-        utilisation: Share of that GPU's peak that training reaches.
+        utilisation: Share of that GPU's peak that training reaches, where that is the purpose.
         compute: What training may compute, if that is limited.
     """
 
     purpose: Purpose | None = None
     utilisation: float = TYPICAL_UTILISATION
     compute: ComputeBudget | None = None
+
+    @property
+    def trains(self) -> bool:
+        """Whether the space's GPU, if it has one, is there to train the model."""
+        return self.purpose != "serving"
 
 
 def analyse_design(
@@ -85,7 +90,7 @@ def analyse_design(
         accelerator=None if accelerator is None else accelerator.name,
         capacity_bytes=None if accelerator is None else accelerator.capacity_bytes,
         purpose=plan.purpose,
-        utilisation=None if accelerator is None else plan.utilisation,
+        utilisation=plan.utilisation if accelerator is not None and plan.trains else None,
         compute=plan.compute,
         n_experts=space.family.config.feed_forward.n_experts,
         aims=tuple(aims),
@@ -127,6 +132,7 @@ def _design(space: Space, plan: Plan, rank: int, candidate: Candidate, *, on_fro
         tokens = trained_tokens(plan.compute.compute_flops, figures["active_params"])
     if space.accelerator is not None:
         decoded = space.given.batch_size / candidate.figures[DECODE_SECONDS]
+    if space.accelerator is not None and plan.trains:
         trained = training_time(
             space.accelerator,
             n_gpus=1,

@@ -27,25 +27,31 @@ def aims_words(report: DesignReport) -> str:
 
 def obstacles_words(report: DesignReport) -> Iterator[str]:
     """Yield what is in the way of a design, and what comes nearest."""
-    yield from (_sentence(each, report) for each in report.obstacles)
+    grid = f"the grid of the family {report.family}"
+    if not any(each.alone for each in report.obstacles):
+        yield f"Nothing in {grid} meets all of this."
+        grid = "it"
+    for each in report.obstacles:
+        yield _sentence(each, report, grid)
+        grid = "it"
     aimed = {aim.figure for aim in report.aims}
     if report.n_experts is None and {"total_params", "active_params"} <= aimed:
         yield f"Models of {report.family} have no experts: a token uses every parameter, and active is total."
 
 
-def _sentence(obstacle: Obstacle, report: DesignReport) -> str:
+def _sentence(obstacle: Obstacle, report: DesignReport, grid: str) -> str:
     aim, sizes = obstacle.aim, obstacle.sizes
     model = f"a model of {sizes.d_model} × {sizes.n_layers} with {_beside(aim, obstacle.nearest)}"
     asked, best = _words(aim, report), "least" if aim.most is not None else "most"
     others = [other for other in report.aims if other != aim]
     limits_alone = all(other.tolerance is None for other in others)
     if aim.tolerance is None and obstacle.alone:
-        return f"Nothing in the grid keeps to {asked}: the {best} is {model}."
+        return f"Nothing in {grid} keeps to {asked}: the {best} is {model}."
     if aim.tolerance is None:
         beside = "within the other limits" if limits_alone else "with all that is wanted"
         return f"In the way is {asked}: {beside}, the {best} is {model}."
     if obstacle.alone:
-        return f"Nothing in the grid has {asked}: nearest is {model}."
+        return f"Nothing in {grid} has {asked}: nearest is {model}."
     beside = "Within the limits" if limits_alone else f"With {_listed(others, report)}"
     return f"{beside}, nearest to {_wanted(aim)} {AIMS[aim.figure].words} is {model}."
 

@@ -60,8 +60,9 @@ def _found(report: DesignReport) -> Iterator[Block]:
     columns = _columns(report)
     if not report.designs:
         yield Table(columns, (), name="designs")
-        yield Note(f"Nothing in the grid of {report.family} meets all of this.", "bad")
-        yield from (Note(words, "warn") for words in obstacles_words(report))
+        first, *more = obstacles_words(report)
+        yield Note(first, "bad")
+        yield from (Note(words, "warn") for words in more)
         return
     rows = tuple(_row(each, report) for each in report.designs)
     yield Table(columns, rows, name="designs", caption="Designs")
@@ -152,11 +153,9 @@ def _assumed(report: DesignReport) -> Iterator[str]:
     if any(aim.figure == "train_bytes_per_gpu" for aim in report.aims):
         again = {"none": "nothing", "selective": "attention", "full": "every layer"}[report.recompute]
         yield f"Training is by {report.optimizer}, and computes {again} again."
-    if report.accelerator is not None and report.utilisation is not None:
-        yield (
-            f"Speeds are in tokens: decoding is bound by what {report.accelerator} can do at most; training takes"
-            f" {report.utilisation * 100:g}% of its peak."
-        )
+    if report.accelerator is not None and report.designs:
+        training = "" if report.utilisation is None else f"; training takes {report.utilisation * 100:g}% of its peak"
+        yield f"Speeds are in tokens: decoding is bound by what {report.accelerator} can do at most{training}."
 
 
 def _sequences(report: DesignReport) -> str:

@@ -22,7 +22,7 @@ from tinylm_cli.errors import CapacityError
 from tinylm_cli.model import TinyTransformerLM
 
 torch.set_num_threads(1)
-size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+size = int(open("/proc/self/statm").read().split()[{field}]) * resource.getpagesize()
 resource.setrlimit({limit}, (size + (512 << 20), resource.RLIM_INFINITY))
 TinyTransformerLM(256, 128, 4, 4, 512)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -36,9 +36,10 @@ except CapacityError as error:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not enforce these limits")
-@pytest.mark.parametrize("limit", ["RLIMIT_AS", "RLIMIT_DATA"])
-def test_a_model_over_a_resource_limit_is_refused_before_it_is_allocated(limit: str) -> None:
-    script = STARVED.format(limit=f"resource.{limit}")
+@pytest.mark.parametrize(("limit", "field"), [("RLIMIT_AS", 0), ("RLIMIT_DATA", 5)])
+def test_a_model_over_a_resource_limit_is_refused_before_it_is_allocated(limit: str, field: int) -> None:
+    """Half a GiB above what the process has of what is limited: all its addresses, or its data."""
+    script = STARVED.format(limit=f"resource.{limit}", field=field)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     message, help_, grown_kib = done.stdout.splitlines()
     assert message.startswith("holding 253,")

@@ -39,9 +39,11 @@ def plan_blocks(plan: Plan, accelerator: str | None) -> tuple[Block, ...]:
 def ranking_blocks(plans: Sequence[Plan], *, every: bool = False) -> tuple[Block, ...]:
     """Return the quickest of the layouts that fit, or ``every`` one."""
     shown = plans if every else plans[:MOST_RANKED]
+    experts = any(each.layout.expert > 1 for each in plans)
+    words = {field: short if experts or field != "expert" else "" for field, short in _WORDS.items()}
     columns = (
         Column("", right=True, key="rank"),
-        *(Column(short, right=True, key=field) for field, short in _WORDS.items()),
+        *(Column(short, right=True, key=field) for field, short in words.items()),
         Column("zero", right=True),
         Column("", key="micro_batches"),
         Column("", key="schedule"),
@@ -53,7 +55,7 @@ def ranking_blocks(plans: Sequence[Plan], *, every: bool = False) -> tuple[Block
         Column("waiting", right=True, keep=3, key="bubble"),
         Column("sent a step", right=True, keep=2, key="sent_bytes"),
     )
-    rows = tuple(_ranked(rank, each) for rank, each in enumerate(shown, 1))
+    rows = tuple(_ranked(rank, each, experts=experts) for rank, each in enumerate(shown, 1))
     more = len(plans) - len(shown)
     found = f"{counted(len(plans), 'layout')} fit{'s' if len(plans) == 1 else ''}, the quickest first"
     found += f"; each reads {_step_words(plans[0])}"
@@ -127,12 +129,13 @@ def _verdict(plan: Plan) -> list[Block]:
     ]
 
 
-def _ranked(rank: int, plan: Plan) -> Row:
+def _ranked(rank: int, plan: Plan, *, experts: bool) -> Row:
+    counts = {field: getattr(plan.layout, field) for field in _WORDS}
     assert plan.step_seconds is not None
     speed = plan.tokens_per_step / plan.step_seconds
     return (
         Cell(integer(rank), "muted"),
-        *(integer(getattr(plan.layout, field)) for field in _WORDS),
+        *(integer(count) if experts or field != "expert" else unseen(count) for field, count in counts.items()),
         integer(plan.layout.zero),
         unseen(plan.layout.micro_batches),
         Cell("", key=plan.layout.schedule),

@@ -187,7 +187,11 @@ def write_file(path: Path, text: str, *, overwrite: bool = True) -> None:
             with open(os.dup(stream) if stream is not None else target, "wb") as file:  # noqa: PTH123 - it may be a number
                 file.write(data)
             return
-        if mode is not None and overwrite and not os.access(target, os.W_OK):
+        if (
+            mode is not None
+            and overwrite
+            and not os.access(target, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+        ):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         with interrupts_deferred():
             _replace(target, data, mode, overwrite=overwrite)
@@ -198,6 +202,11 @@ def write_file(path: Path, text: str, *, overwrite: bool = True) -> None:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise OutputError(f"cannot write {path}: {reason}") from error
+
+
+def _may_write(target: Path) -> bool:
+    """Return whether the file's owner lets this process write it: who it acts as, where the system can tell."""
+    return os.access(target, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _descriptor(path: Path) -> int | None:

@@ -98,7 +98,7 @@ def test_the_order_is_the_one_that_is_documented(family: str, params: int) -> No
         size = design.sizes
         total = design.figures["total_params"]
         share = 0 if small is large else math.log(total / small.params) / math.log(large.params / small.params)
-        low, high = map(_proportions, near)
+        low, high = (_proportions(each.sizes) for each in near)
         usual = [a ** (1 - share) * b**share for a, b in zip(low, high, strict=True)]
         strange = sum(map(factors, _proportions(size), usual))
         wasted = sum(
@@ -112,7 +112,7 @@ def test_the_order_is_the_one_that_is_documented(family: str, params: int) -> No
     assert len({key[0] for key in keys}) == 2
 
 
-def _proportions(of: Sizes | Member) -> tuple[float, ...]:
+def _proportions(of: Sizes) -> tuple[float, ...]:
     span = of.n_heads * of.d_head / of.d_model
     return of.d_model / of.n_layers, of.d_ff / of.d_model, of.d_head, of.n_heads / of.n_kv_heads, span
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from itertools import pairwise
 
 import pytest
@@ -17,6 +17,7 @@ from tinylm_cli.analysis.design.space import Shape, Space
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.table import tensor_table
 from tinylm_cli.config.loader import load_config
+from tinylm_cli.reports.design import Sizes
 
 MEMBERS = {member.name: (family, member) for family, each in FAMILIES.items() for member in each.members}
 OWN = {
@@ -57,14 +58,15 @@ def space_of(name: str) -> Space:
 
 
 def sizes(member: Member) -> tuple[int, ...]:
-    return member[2:]
+    return astuple(member.sizes)
 
 
 @pytest.mark.parametrize("name", MEMBERS)
 def test_a_member_has_the_parameters_that_are_said_of_it(name: str) -> None:
-    _, member = MEMBERS[name]
-    shape = Shape(member.d_head, member.d_model, member.n_heads, member.n_kv_heads, member.d_ff)
-    config = space_of(name).config(shape, member.n_layers)
+    member = MEMBERS[name][1]
+    size = member.sizes
+    shape = Shape(size.d_head, size.d_model, size.n_heads, size.n_kv_heads, size.d_ff)
+    config = space_of(name).config(shape, size.n_layers)
     assert total_params(tensor_table(config)) == member.params
 
 
@@ -88,22 +90,23 @@ def test_members_go_from_small_to_large(family: str) -> None:
     counts = [member.params for member in FAMILIES[family].members]
     assert counts == sorted(set(counts))
     for member in FAMILIES[family].members:
-        assert usual(FAMILIES[family].members, member.params) == pytest.approx(member.proportions)
+        assert usual(FAMILIES[family].members, member.params) == pytest.approx(proportions(member.sizes))
 
 
 @given(st.sampled_from(list(pairwise(LLAMA))), st.floats(0.01, 0.99))
 def test_between_two_members_all_goes_evenly(pair: tuple[Member, Member], share: float) -> None:
     small, large = pair
     between = usual(LLAMA, small.params ** (1 - share) * large.params**share)
-    for low, here, high in zip(small.proportions, between, large.proportions, strict=True):
+    for low, here, high in zip(proportions(small.sizes), between, proportions(large.sizes), strict=True):
         assert here == pytest.approx(low + share * (high - low))
 
 
 def test_beyond_the_smallest_and_the_largest_all_stays() -> None:
-    assert usual(LLAMA, 1) == LLAMA[0].proportions
-    assert usual(LLAMA, 10**15) == LLAMA[-1].proportions
+    assert usual(LLAMA, 1) == proportions(LLAMA[0].sizes)
+    assert usual(LLAMA, 10**15) == proportions(LLAMA[-1].sizes)
 
 
 def test_proportions_are_powers_of_two() -> None:
-    assert proportions(1024, 16, 32, 8, 64, 4096) == Proportions(aspect=6, d_ff_ratio=2, d_head=6, group=2, span=1)
-    assert proportions(1024, 32, 16, 8, 64, 4096).distance(proportions(1024, 16, 32, 8, 64, 1024)) == 1 + 2 + 1 + 1
+    wide, deep = Sizes(1024, 16, 32, 8, 64, 4096), Sizes(1024, 32, 16, 8, 64, 4096)
+    assert proportions(wide) == Proportions(aspect=6, d_ff_ratio=2, d_head=6, group=2, span=1)
+    assert proportions(deep).distance(proportions(replace(wide, d_ff=1024))) == 1 + 2 + 1 + 1

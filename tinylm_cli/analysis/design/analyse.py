@@ -11,10 +11,10 @@ from tinylm_cli.analysis.design.measures import DECODE_SECONDS, measured
 from tinylm_cli.analysis.design.nearest import Miss, in_the_way
 from tinylm_cli.analysis.design.rank import Candidate, front, measures_of_front, of_front, ranked
 from tinylm_cli.analysis.design.search import search
-from tinylm_cli.analysis.design.space import Shape, Space
+from tinylm_cli.analysis.design.space import Space
 from tinylm_cli.analysis.figures import FIGURES
 from tinylm_cli.analysis.roofline import TYPICAL_UTILISATION, training_time
-from tinylm_cli.reports.design import Aim, ComputeBudget, Design, DesignReport, Obstacle, Purpose, Sizes
+from tinylm_cli.reports.design import Aim, ComputeBudget, Design, DesignReport, Obstacle, Purpose
 
 SHOWN = (
     *("total_params", "active_params", "forward_flops_per_token", "train_flops_per_token"),
@@ -143,7 +143,7 @@ def _design(space: Space, plan: Plan, rank: int, candidate: Candidate, *, on_fro
         ).tokens_per_second
     return Design(
         rank=rank,
-        sizes=_sizes(candidate.shape, candidate.n_layers),
+        sizes=candidate.shape.sizes(candidate.n_layers),
         figures=figures,
         error=candidate.error,
         on_front=on_front,
@@ -163,8 +163,4 @@ def _obstacles(space: Space, aims: Sequence[Aim]) -> Iterator[Obstacle]:
 
 def _obstacle(miss: Miss, aim: Aim, batch_size: int) -> Obstacle:
     nearest = batch_size / miss.value if aim.figure == DECODE_RATE else miss.value
-    return Obstacle(aim, miss.alone, nearest, _sizes(miss.shape, miss.n_layers))
-
-
-def _sizes(shape: Shape, n_layers: int) -> Sizes:
-    return Sizes(shape.d_model, n_layers, shape.n_heads, shape.n_kv_heads, shape.d_head, shape.d_ff)
+    return Obstacle(aim, miss.alone, nearest, miss.shape.sizes(miss.n_layers))

@@ -79,7 +79,7 @@ def of_front(candidate: Candidate, over: Sequence[str]) -> tuple[Value, ...]:
 
 def _key(candidate: Candidate, family: Family) -> tuple[object, ...]:
     shape, n_layers, distance = candidate.shape, candidate.n_layers, abs(candidate.error)
-    own = proportions(shape.d_model, n_layers, shape.n_heads, shape.n_kv_heads, shape.d_head, shape.d_ff)
+    own = proportions(shape.sizes(n_layers))
     strange = own.distance(usual(family.members, candidate.figures["total_params"]))
     wasted = _rounded_up(shape.d_model, TILE) + _rounded_up(shape.d_ff, TILE) + _rounded_up(shape.n_kv_heads, 2)
     return int(distance / CLOSE), round(strange + wasted, 9), distance, n_layers, shape

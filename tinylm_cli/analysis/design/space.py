@@ -11,6 +11,7 @@ from tinylm_cli.analysis.design.grid import GRID, Grid
 from tinylm_cli.analysis.figures import Conditions
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.reports.design import Sizes
 
 
 class Shape(NamedTuple):
@@ -21,6 +22,10 @@ class Shape(NamedTuple):
     n_heads: int
     n_kv_heads: int
     d_ff: int
+
+    def sizes(self, n_layers: int) -> Sizes:
+        """Return all sizes of the model, ``n_layers`` deep."""
+        return Sizes(self.d_model, n_layers, self.n_heads, self.n_kv_heads, self.d_head, self.d_ff)
 
 
 @dataclass(frozen=True)

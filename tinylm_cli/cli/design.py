@@ -27,7 +27,6 @@ from tinylm_cli.cli.design_options import (
     ForceOption,
     FrontOption,
     GpuOption,
-    HardwareOption,
     MaxFlopsOption,
     MaxKvOption,
     MaxLenOption,
@@ -35,12 +34,10 @@ from tinylm_cli.cli.design_options import (
     MaxTrainOption,
     MaxWeightsOption,
     MinDecodeOption,
-    OptimizerOption,
     ParamsOption,
     PickOption,
     Purpose,
     PurposeOption,
-    RecomputeOption,
     TieOption,
     ToleranceOption,
     TopOption,
@@ -56,6 +53,7 @@ from tinylm_cli.cli.designed import designed_outcome, is_config
 from tinylm_cli.cli.gathered import Gathered
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, TableOption
 from tinylm_cli.cli.outcome import Format, Outcome
+from tinylm_cli.cli.training_options import HardwareOption, OptimizerOption, RecomputeOption
 from tinylm_cli.cli.vary import varied_outcome
 from tinylm_cli.config.source import option_span
 from tinylm_cli.errors import Label, UsageError

@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from tinylm_cli.cli.options import complete_config, complete_set, number
+from tinylm_cli.cli.training_options import share_of_peak
 from tinylm_cli.config.amounts import AmountKind
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.design import AIMS
-from tinylm_cli.reports.memory import Optimizer, Recompute
 
 TOLERANCE = 0.02
 """Sizes are known by two digits or three."""
@@ -94,16 +94,8 @@ GpuOption = Annotated[
                  help="A GPU that it has to fit, as tinylm list --hardware names it."),
 ]  # fmt: skip
 PurposeOption = Annotated[Purpose | None, typer.Option("--for", help="What has to fit there.  [default: training]")]
-HardwareOption = Annotated[
-    str | None, typer.Option("--hardware", metavar="FILE", help="GPUs of your own, as YAML.", show_default=False)
-]
 UtilisationOption = Annotated[
-    float,
-    typer.Option(
-        metavar="SHARE",
-        parser=number("--utilisation", least=0.001, most=1, example="0.4"),
-        help="Share of the GPU's peak that training reaches.",
-    ),
+    float, share_of_peak("--utilisation", "Share of the GPU's peak that training reaches; 0.4 when absent.", "0.4")
 ]
 FamilyOption = Annotated[Family, typer.Option(metavar="NAME", help=f"What kind of model: {', '.join(Family)}.")]
 VocabSizeOption = Annotated[
@@ -115,10 +107,6 @@ MaxLenOption = Annotated[
 TieOption = Annotated[
     bool | None, typer.Option("--tie/--no-tie", help="Share the embedding's table, likewise.", show_default=False)
 ]
-OptimizerOption = Annotated[
-    Optimizer, typer.Option(metavar="NAME", help="What updates the weights, as in tinylm estimate.")
-]
-RecomputeOption = Annotated[Recompute, typer.Option(help="What the backward pass computes again, likewise.")]
 TopOption = Annotated[int, typer.Option(metavar="N", min=1, max=10_000, help="How many to show.")]
 FrontOption = Annotated[bool, typer.Option("--front", help="Show only those that no other match beats.")]
 PickOption = Annotated[

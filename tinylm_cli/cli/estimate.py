@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,7 +24,6 @@ from tinylm_cli.cli.options import (
     SetOption,
     TableOption,
     follow_up,
-    number,
     same_model,
 )
 from tinylm_cli.cli.outcome import Format, Outcome
@@ -40,9 +39,26 @@ from tinylm_cli.cli.serve_options import (
     serve_batch_sizes,
     serve_seq_lens,
 )
+from tinylm_cli.cli.training_options import (
+    AUTO,
+    BudgetTokensOption,
+    GlobalBatchOption,
+    GpuOption,
+    GpusOption,
+    GradDtypeOption,
+    HardwareOption,
+    KernelEfficiencyOption,
+    KernelOption,
+    MasterWeightsOption,
+    OptimizerOption,
+    PlanOption,
+    PriceOption,
+    RecomputeOption,
+    UtilisationOption,
+    require_effect,
+)
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.flops import AttentionCount
-from tinylm_cli.reports.memory import AttentionKernel, Optimizer, Recompute
 
 if TYPE_CHECKING:
     from tinylm_cli.config.hardware import Accelerator
@@ -51,7 +67,6 @@ if TYPE_CHECKING:
 
 
 By = Literal["component", "layer"]
-AUTO = "auto"
 
 
 def estimate(
@@ -64,28 +79,11 @@ def estimate(
         typer.Option(help="Count the pairs a query may see, or the full square that a plain kernel computes."),
     ] = "causal",
     dtype: StorageOption = Storage.bfloat16,
-    kernel: Annotated[
-        AttentionKernel,
-        typer.Option(
-            "--attention-kernel",
-            help="Attention as a flash kernel computes it, as torch does for tinylm's own model, or all written out.",
-        ),
-    ] = "flash",
-    recompute: Annotated[
-        Recompute, typer.Option(help="What the backward pass computes again: nothing, attention's scores, all layers.")
-    ] = "none",
-    optimizer: Annotated[
-        Optimizer, typer.Option(metavar="NAME", help=f"What updates the weights: {', '.join(get_args(Optimizer))}.")
-    ] = "adamw",
-    grad_dtype: Annotated[
-        Storage | None, typer.Option(metavar="NAME", help="What gradients are kept in; --dtype when absent.")
-    ] = None,
-    master_weights: Annotated[
-        bool | None,
-        typer.Option(
-            "--master-weights/--no-master-weights", help="Update a float32 copy of the weights; in 16 bits when absent."
-        ),
-    ] = None,
+    kernel: KernelOption = "flash",
+    recompute: RecomputeOption = "none",
+    optimizer: OptimizerOption = "adamw",
+    grad_dtype: GradDtypeOption = None,
+    master_weights: MasterWeightsOption = None,
     quantize: QuantizeOption = "none",
     group_size: GroupSizeOption = None,
     quantize_head: QuantizeHeadOption = False,
@@ -93,63 +91,15 @@ def estimate(
     prefill_tokens: PrefillTokensOption = 8192,
     serve_batch: ServeBatchOption = None,
     serve_len: ServeLenOption = None,
-    gpu: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The GPU, as tinylm list --hardware names it.", show_default=False),
-    ] = None,
-    gpus: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="How many train the model.")] = 1,
-    plan: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PLAN",
-            help="How work is divided, e.g. tp=8,pp=2,zero=1; or auto, which ranks all that fit.",
-            show_default=False,
-        ),
-    ] = None,
-    hardware: Annotated[
-        str | None, typer.Option(metavar="FILE", help="GPUs of your own, as YAML.", show_default=False)
-    ] = None,
-    budget_tokens: Annotated[
-        str | None,
-        typer.Option(metavar="COUNT", help="Tokens to train on; 20 a parameter when absent.", show_default=False),
-    ] = None,
-    global_batch: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            max=10**9,
-            help="Sequences that all GPUs read between updates; about 4M tokens when absent.",
-            show_default=False,
-        ),
-    ] = None,
-    kernel_efficiency: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SHARE",
-            parser=number("--kernel-efficiency", least=0.001, most=1, example="0.55"),
-            help="Share of its peak that each of several GPUs reaches while it computes; 0.55 when absent.",
-            show_default=False,
-        ),
-    ] = None,
-    utilisation: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SHARE",
-            parser=number("--utilisation", least=0.001, most=1, example="0.4"),
-            help="Share of its peak that training on one GPU reaches; 0.4 when absent.",
-            show_default=False,
-        ),
-    ] = None,
-    price: Annotated[
-        float | None,
-        typer.Option(
-            metavar="USD",
-            parser=number("--price", least=0, most=1_000_000, example="2.50"),
-            help="What a GPU costs an hour.",
-            show_default=False,
-        ),
-    ] = None,
+    gpu: GpuOption = None,
+    gpus: GpusOption = 1,
+    plan: PlanOption = None,
+    hardware: HardwareOption = None,
+    budget_tokens: BudgetTokensOption = None,
+    global_batch: GlobalBatchOption = None,
+    kernel_efficiency: KernelEfficiencyOption = None,
+    utilisation: UtilisationOption = None,
+    price: PriceOption = None,
     set_: SetOption = None,
     format_: FormatOption = Format.text,
     table: TableOption = None,
@@ -175,8 +125,16 @@ def estimate(
     from tinylm_cli.interop.load import load_config
     from tinylm_cli.render.views.estimate import estimate_view
 
-    _require_effect(gpu=gpu, gpus=gpus, plan=plan, hardware=hardware, price=price)
-    _require_part(gpu, gpus, utilisation=utilisation, kernel_efficiency=kernel_efficiency, global_batch=global_batch)
+    require_effect(
+        gpu=gpu,
+        gpus=gpus,
+        plan=plan,
+        hardware=hardware,
+        price=price,
+        utilisation=utilisation,
+        kernel_efficiency=kernel_efficiency,
+        global_batch=global_batch,
+    )
     if master_weights is not None and dtype.value not in ("bfloat16", "float16"):
         word = "--master-weights" if master_weights else "--no-master-weights"
         raise UsageError(f"{word} is about weights in 16 bits", help=f"leave it out beside --dtype {dtype.value}")
@@ -230,41 +188,6 @@ def estimate(
     return Outcome(
         report, lambda: estimate_view(report, by, every=every), format_, output, next_step=next_step, table=table
     )
-
-
-def _require_effect(*, gpu: str | None, gpus: int, plan: str | None, hardware: str | None, price: float | None) -> None:
-    """Refuse options that say nothing without another."""
-    if gpu is None:
-        for option, given in (("--hardware", hardware), ("--price", price)):
-            if given is not None:
-                raise UsageError(f"{option} is about a GPU", help="name it, for example with --gpu h100-sxm")
-    if plan is not None and gpus == 1:
-        raise UsageError("--plan divides work among GPUs", help="say how many, for example with --gpus 8")
-    if plan == AUTO and gpu is None:
-        raise UsageError("--plan auto ranks by time", help="name the GPU, for example with --gpu h100-sxm")
-
-
-def _require_part(
-    gpu: str | None,
-    gpus: int,
-    *,
-    utilisation: float | None,
-    kernel_efficiency: float | None,
-    global_batch: int | None,
-) -> None:
-    """Refuse what one GPU is asked that only several have, and the other way round."""
-    if gpu is None:
-        for option, given in (("--utilisation", utilisation), ("--kernel-efficiency", kernel_efficiency)):
-            if given is not None:
-                raise UsageError(f"{option} is about a GPU", help="name it, for example with --gpu h100-sxm")
-    if gpus > 1 and utilisation is not None:
-        message = f"--utilisation is what comes out of a plan for {gpus} GPUs"
-        raise UsageError(message, help="give --kernel-efficiency, what each of them reaches while it computes")
-    if gpus == 1 and kernel_efficiency is not None:
-        message = "--kernel-efficiency is for plans, which add traffic and waiting"
-        raise UsageError(message, help="give --utilisation for one GPU, or say how many with --gpus")
-    if gpus == 1 and global_batch is not None:
-        raise UsageError("--global-batch is read by several GPUs", help="say how many, for example with --gpus 8")
 
 
 def _accelerators(

@@ -89,6 +89,17 @@ def test_a_value_that_is_open_is_filled_in_and_one_without_meaning_is_not() -> N
     assert compared(grouped, twice).same
 
 
+def test_sizes_left_at_their_defaults_are_told_where_the_other_model_has_no_such_part() -> None:
+    experts = loaded("b", feed_forward={"n_experts": 4})
+    assert fields(compared(loaded("a"), experts)) == {
+        "feed_forward.n_experts": (None, 4),
+        "feed_forward.top_k": (None, 2),
+        "feed_forward.router": (None, "topk_softmax"),
+    }
+    more = loaded("c", feed_forward={"n_experts": 8})
+    assert fields(compared(experts, more)) == {"feed_forward.n_experts": (4, 8)}
+
+
 def test_components_that_one_side_lacks_count_nothing_there() -> None:
     experts = loaded("b", tie_weights=False, feed_forward={"n_experts": 4})
     report = compared(loaded("a"), experts)

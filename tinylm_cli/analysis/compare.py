@@ -50,16 +50,23 @@ def shared_conditions(configs: Sequence[ModelConfig]) -> Conditions:
     return Conditions(**{"seq_len": min(config.max_len for config in configs), **stated})
 
 
-def _fields(configs: Sequence[ModelConfig]) -> Iterator[FieldDifference]:
-    """Yield the fields that are written differently and mean something different.
+_IDLE = (None, 0, 1, "none")
+"""Values that say nothing where all are left at them: what follows from others; none, one of it, once as much; off, or
+on as its part is usual."""
 
-    What only follows from another field, as the size of a head from their number, is not a difference of its own.
+
+def _fields(configs: Sequence[ModelConfig]) -> Iterator[FieldDifference]:
+    """Yield the fields that mean something different.
+
+    What only follows from another field, as the size of a head from their number, is not a difference of its own. Of a
+    part that some models lack, as experts, a size left at its default is told, and what does nothing is not.
     """
     written = [flatten(config.model_dump()) for config in configs]
     meant = [{**meaning(config), **_budget(config)} for config in configs]
     for field in written[0]:
         says = [each.get(field) for each in meant]
-        if not _all_alike([each[field] for each in written]) and not _all_alike(says):
+        left = _all_alike([each[field] for each in written]) and written[0][field] in _IDLE
+        if not left and not _all_alike(says):
             if field == "attention.window_pattern":  # which is told by what each layer sees, and shown as written
                 says = [raw[field] if field in each else None for raw, each in zip(written, meant, strict=True)]
             yield FieldDifference(field, tuple(says))

@@ -13,7 +13,7 @@ def meaning(config: ModelConfig) -> dict[str, Any]:
     """Return what a config says, the same for all that describe one model: every field that applies, none left open."""
     values = flatten(config.model_dump())
     applying = {name: value for name, value in values.items() if applies(name, values)}
-    feed_forward, attention = config.feed_forward, config.attention
+    attention = config.attention
     resolved = {
         "embedding.multiplier": math.sqrt(config.d_model)
         if config.embedding.multiplier is None
@@ -24,7 +24,6 @@ def meaning(config: ModelConfig) -> dict[str, Any]:
         "attention.out_bias": attention.has_out_bias,
         "attention.scale": config.d_head**-0.5 if attention.scale is None else attention.scale,
         "feed_forward.d_expert": config.d_expert,
-        "feed_forward.top_k": feed_forward.top_k,
         "position.scaling_factor": config.position.stretch,
         "position.local_theta": config.position.local_theta or config.position.theta,
     }

@@ -23,11 +23,12 @@ def servings() -> st.SearchStrategy[Serving]:
     kinds = st.sampled_from(["none", "int8", "float8", "int4"])
     return st.builds(
         Serving,
-        st.sampled_from(["float32", "bfloat16"]),
-        st.sampled_from([None, "float16", "float8", "int8"]),
-        st.builds(Rounding, kinds, st.sampled_from([3, 128]), st.booleans()),
-        st.sampled_from(["flash", "math"]),
-        st.integers(1, 20),
+        dtype=st.sampled_from(["float32", "bfloat16"]),
+        cache_dtype=st.sampled_from([None, "float16", "float8", "int8"]),
+        rounding=st.builds(Rounding, kinds, st.sampled_from([3, 128]), st.booleans()),
+        kernel=st.sampled_from(["flash", "sdpa", "math"]),
+        device=st.sampled_from(["cuda", "cpu"]),
+        prefill_tokens=st.integers(1, 20),
     )
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
+import torch
 
+from benchmarks import truth
 from benchmarks.scaled import scaled_down
-from benchmarks.truth import PAGE, PEAK_LIMIT, SAVED_LIMIT, Row, foreach_row, page, peak_row, saved_row
+from benchmarks.truth import PAGE, PEAK_LIMIT, SAVED_LIMIT, Row, foreach_row, page, peak_row
 from tinylm_cli.config.loader import load_config
-from tinylm_cli.config.presets import gallery
+from tinylm_cli.config.presets import gallery, presets
 
 LINE = re.compile(
     r"^\| (?P<what>saved|peak) \| (?P<model>[^|]+) \| [^|]+ \| (?P<predicted>[\d,]+) \| (?P<measured>[\d,]+) \|"
@@ -61,20 +65,42 @@ def test_the_page_shows_every_published_architecture_within_the_bounds() -> None
         assert abs(predicted / measured - 1) <= limit
 
 
-def test_the_page_is_what_the_script_writes() -> None:
-    tiny = load_config("tiny", ["n_layers=1"]).config
-    found = [saved_row("tiny", tiny, 2, 33, "float32"), Row("peak", "other", "1 × 2", 98, 100)]
-    text = page(found)
-    assert (
-        text.splitlines()[0] == PAGE.read_text(encoding="utf-8").splitlines()[0] == "# Memory: predicted and measured"
-    )
-    assert len(LINE.findall(text)) == 2
-    assert "| exact |" in text
-    assert "| −2.00% |" in text
+@pytest.fixture
+def predict(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Row]]:
+    """Return every row that the script would write, measured as nothing."""
+
+    def found(*, on_cuda: bool = False) -> list[Row]:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: on_cuda)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+        monkeypatch.setattr(truth, "built", lambda *_, **__: nullcontext())
+        for measure in ("saved_bytes", "peak_bytes", "cuda_peak_bytes"):
+            monkeypatch.setattr(truth, measure, lambda *_, **__: 1)
+        return list(truth.rows())
+
+    return found
 
 
-def test_every_prediction_on_the_page_is_still_what_is_predicted() -> None:
-    """The page is written again when the closed form changes."""
+def test_the_page_is_what_the_script_writes_of_what_is_still_predicted(predict: Callable[..., list[Row]]) -> None:
+    """Every prediction and every word; what was measured is taken from it, and the machine it was measured on."""
     text = PAGE.read_text(encoding="utf-8")
-    row = saved_row("tiny, dropout 0", load_config("tiny", ["dropout=0.0"]).config, 4, 128, "float32")
-    assert f"| {row.model} | {row.detail} | {row.predicted_bytes:,} | {row.measured_bytes:,} | exact |" in text
+    measured = [int(line["measured"].replace(",", "")) for line in LINE.finditer(text)]
+    found = [row._replace(measured_bytes=size) for row, size in zip(predict(), measured, strict=True)]
+    machine = re.compile(r"torch \S+, Python\n\S+, on a CPU[^.]*\.")
+    assert len(machine.findall(text)) == 1
+    assert machine.sub("", page(found)) == machine.sub("", text)
+    assert any(row.error < 0 for row in found), "so that a sign is shown"
+
+
+def test_a_gpu_at_hand_is_measured_too(predict: Callable[..., list[Row]]) -> None:
+    found = predict(on_cuda=True)
+    rows = [row for row in found if ", cuda" in row.detail]
+    assert {row.model for row in rows} == set(presets())
+    text = page([row._replace(measured_bytes=row.predicted_bytes) for row in found])
+    assert "on a CPU and on a GPU." in text
+    assert "Not measured is other models on CUDA than the presets" in text
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("name", ["tiny", "small"])
+def test_the_peak_on_a_gpu(name: str) -> None:
+    assert peak_row(name, load_config(name).config, 4, 1024, "bfloat16", device="cuda").holds

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
+from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.architectures import small_configs
@@ -45,6 +49,47 @@ def test_every_published_model_costs_what_torch_counts(name: str) -> None:
     by_part = analyse_flops(config, batch_size=2, seq_len=seq_len, attention="full")
     assert by_part.forward_flops == forward == sum(part.forward_flops for part in by_part.components)
     assert forward == sum(part.forward_flops for part in by_part.layers)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_each_part_costs_what_torch_counts_in_its_module(name: str) -> None:
+    """Of attention, what no linear map multiplies are scores; of a mixture, what no router does is the experts'."""
+    config = without_dropout(load_config(name).config)
+    config = config.model_copy(update={"n_layers": min(config.n_layers, 6)})  # a whole pattern of windows
+    model = TinyTransformerLM.from_config(config, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 16, dtype=torch.long, device=META))
+    by_module = {module.partition(".")[2]: sum(count.values()) for module, count in counter.get_flop_counts().items()}
+    expected: Counter[str] = Counter({"lm_head": by_module["lm_head"]})
+    for layer in range(config.n_layers):
+        attention, feed_forward = f"blocks.{layer}.attention", f"blocks.{layer}.feed_forward"
+        maps = sum(count for module, count in by_module.items() if module.startswith(f"{attention}."))
+        expected["attention"] += maps
+        expected["attention_scores"] += by_module[attention] - maps
+        router = by_module.get(f"{feed_forward}.router", 0)
+        expected["router"] += router
+        expected["experts" if config.has_experts(layer) else "feed_forward"] += by_module[feed_forward] - router
+    found = analyse_flops(config, batch_size=1, seq_len=16, attention="full")
+    assert {part.name: part.forward_flops for part in found.components} == +expected
+    each = Counter(by_module[f"blocks.{layer}"] for layer in range(config.n_layers))
+    layers: Counter[int] = Counter()
+    for part in found.layers:
+        if part.name != "lm_head":
+            layers[part.forward_flops // part.count] += part.count
+    assert layers == each
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_layers_computed_again_cost_what_torch_counts(name: str) -> None:
+    """Each layer whole: unless told otherwise, torch stops once it has what it kept nothing of."""
+    config = without_dropout(load_config(name).config)
+    config = config.model_copy(update={"n_layers": min(config.n_layers, 6)})
+    model = TinyTransformerLM.from_config(config, device="meta")
+    for block in model.blocks:
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+    with set_checkpoint_early_stop(False):
+        again = counted(model, 2, 16, backward=True)
+    assert again == train_flops(config, batch_size=2, seq_len=16, attention="full", recompute="full")
 
 
 @settings(max_examples=40, deadline=None)

@@ -11,7 +11,9 @@ from tinylm_cli.analysis.cache import cache_shape, kv_cache_bytes
 from tinylm_cli.analysis.estimate import Request, estimate
 from tinylm_cli.analysis.flops import analyse_flops, stretches
 from tinylm_cli.analysis.inference import Serving, inference_memory
+from tinylm_cli.analysis.optimizers import optimizer_bytes
 from tinylm_cli.analysis.params import total_params
+from tinylm_cli.analysis.quantized import Rounding, quantized_weights
 from tinylm_cli.analysis.remedies import LENGTHS, MOST_GPUS
 from tinylm_cli.analysis.table import tensor_table
 from tinylm_cli.analysis.training import training_memory
@@ -22,8 +24,8 @@ from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.render.text import to_text
 from tinylm_cli.render.units import flops
 from tinylm_cli.render.views.fit import fit_blocks
-from tinylm_cli.reports.memory import AttentionKernel, TrainingMemory
-from tinylm_cli.reports.plan import Layout
+from tinylm_cli.reports.memory import AttentionKernel, Optimizer, TrainingMemory
+from tinylm_cli.reports.plan import Layout, Plan
 
 PATH = Path(__file__).resolve().parents[2] / "docs" / "costs.md"
 PAGE = PATH.read_text(encoding="utf-8")
@@ -144,3 +146,59 @@ def test_latent_attention_over_a_long_context() -> None:
     assert f"reads {config.max_len:,} tokens in {weights} of weights, {cache} of cache and {vectors} of vectors" in text
     assert f"{flash.prefill_bytes // (2 * config.max_len):,} numbers a token" in text
     assert f"would take {binary_bytes(written.prefill_bytes)}." in text
+
+
+def test_optimizers_by_hand() -> None:
+    text = example("By hand: what optimizers keep of GPT-2")
+    config = load_config("gpt2").config
+    table = tensor_table(config)
+    shapes = [tensor.shape for section in table for tensor in section.tensors * section.repeats if not tensor.tied_to]
+    matrices, vectors = [s for s in shapes if len(s) == 2], [s for s in shapes if len(s) == 1]
+    hidden = 12 * (4 * 768**2 + 2 * 768 * 3072)
+    sums = sum(map(sum, matrices)), sum(map(sum, vectors))
+    for number in (total_params(table), len(shapes), hidden, 12 * 6, len(matrices), *sums, sum(sums)):
+        assert f"{number:,}" in text, number
+    kept: tuple[Optimizer, ...] = ("adamw", "sgd_momentum", "muon", "adafactor")
+    for optimizer in kept:
+        assert f"{optimizer_bytes(table, optimizer, 4):,}" in text, optimizer
+
+
+def test_rounded_weights_by_hand() -> None:
+    text = example("By hand: Llama 3 8B rounded")
+    config = load_config("llama-3-8b").config
+    maps = [(4096, 4096)] * 2 + [(1024, 4096)] * 2 + [(14336, 4096)] * 2 + [(4096, 14336)]
+    weights, outputs = (32 * sum(each) for each in ([rows * inputs for rows, inputs in maps], [r for r, _ in maps]))
+    others = total_params(tensor_table(config)) - weights
+    for number in (weights, others, 2 * others + 256, outputs, 2 * outputs, weights // 2, weights // 128):
+        assert f"{number:,}" in text, number
+    assert f"{weights // 128 * 5 // 2:,}" in text
+    for quantization, size in (("int8", weights + 2 * outputs), ("int4", weights // 2 + weights // 128 * 5 // 2)):
+        found, rounded = quantized_weights(config, "bfloat16", Rounding(quantization))  # type: ignore[arg-type]
+        assert (found, rounded) == (2 * others + 256 + size, weights)
+        assert f"{found:,} together" in text
+
+
+def test_plans_by_hand() -> None:
+    text = example("By hand: Llama 3 8B on many GPUs")
+    loaded = load_config("llama-3-8b")
+    parameters = total_params(tensor_table(loaded.config))
+
+    def planned(layout: Layout) -> Plan:
+        found = estimate(loaded, Request(1, 8192, gpus=layout.gpus, layout=layout)).plan
+        assert found is not None
+        return found
+
+    shared = planned(Layout(data=64, zero=1))
+    parts = {part.name: part.part_bytes for part in shared.fullest.parts}
+    assert parts["weights"] == 2 * parameters + 256, "and the frequencies of the rotation"
+    assert parts["gradients"] == 2 * parameters
+    assert parts["master weights"] == 4 * parameters // 64
+    assert 0 <= parts["optimizer state"] - 8 * parameters // 64 < 64, "and counts of steps"
+    for number in (parameters, 2 * parameters, 4 * parameters // 64, 8 * parameters // 64, 4 * parameters * 63 // 64):
+        assert f"{number:,}" in text, number
+    assert [each.sent_bytes for each in shared.traffic] == [4 * parameters * 63 // 64]
+    stream = 8192 * 4096 * 2
+    sent = (10 * 32 + 5) * stream * 7 // 8
+    assert f"{stream:,}" in text
+    assert f"{sent:,} bytes" in text
+    assert [each.sent_bytes for each in planned(Layout(tensor=8)).traffic] == [sent]

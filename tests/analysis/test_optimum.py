@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,4 +24,3 @@ def test_the_optimum_spends_the_same_compute(params: int, tokens: int) -> None:
     assert 120 * best**2 <= optimum.compute_flops < 120 * (best + 1) ** 2
     assert (optimum.optimal_ratio > 1) == (tokens > 20 * params)
     assert best >= params or optimum.optimal_ratio < 1
-    assert dataclasses.is_dataclass(optimum)

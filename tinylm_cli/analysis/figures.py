@@ -18,7 +18,7 @@ from tinylm_cli.analysis.params import (
     total_params,
     weights_bytes,
 )
-from tinylm_cli.analysis.roofline import decoding_weights
+from tinylm_cli.analysis.serving import decoding_step
 from tinylm_cli.analysis.table import COMPONENTS, Component, tensor_table
 from tinylm_cli.analysis.training import training_memory
 from tinylm_cli.config.schema import ModelConfig
@@ -89,9 +89,7 @@ def _kv_cache(config: ModelConfig, given: Conditions) -> int:
 
 def _decode_read(config: ModelConfig, given: Conditions) -> int:
     """Return the weights that one token needs, and the cache of one sequence: what bounds the time of decoding it."""
-    weights = decoding_weights(config, given.dtype)
-    read = weights.dense_bytes + weights.expert_bytes // weights.n_experts * weights.top_k
-    return read + kv_cache_bytes(config, batch_size=1, seq_len=given.length(config), dtype=given.dtype)
+    return decoding_step(config, Serving(given.dtype), seq_len=given.length(config)).moved_bytes(1)
 
 
 def training(config: ModelConfig, given: Conditions) -> TrainingMemory:
@@ -136,7 +134,7 @@ FIGURES: dict[str, Figure] = {
         Figure(
             "train_bytes_per_gpu",
             "bytes",
-            "the most one GPU holds to train the whole model, with AdamW",
+            "the most one GPU holds to train the whole model, with AdamW unless told otherwise",
             lambda c, given: training(c, given).peak_bytes,
         ),
         Figure(

@@ -45,8 +45,11 @@ class Weights(NamedTuple):
     def read_bytes(self, tokens: int) -> int:
         """Return the bytes read, on average, by a pass over ``tokens`` whose experts are chosen evenly and apart.
 
-        An expert is spared when no token is sent to it, by chance ``(1 - top_k / n_experts) ** tokens``.
+        An expert is spared when no token is sent to it, by chance ``(1 - top_k / n_experts) ** tokens``; of one token
+        that is all but ``top_k``.
         """
+        if tokens == 1:
+            return self.dense_bytes + self.expert_bytes * self.top_k // self.n_experts
         if self.top_k >= self.n_experts:
             return self.dense_bytes + self.expert_bytes
         hit = -math.expm1(tokens * math.log1p(-self.top_k / self.n_experts))
@@ -76,7 +79,7 @@ class DecodingStep(NamedTuple):
 
 
 class _Machine(NamedTuple):
-    """Accelerators that share work evenly and without a word to each other."""
+    """What an accelerator does in a second."""
 
     flops_per_second: int
     bytes_per_second: int
@@ -125,15 +128,13 @@ def _is_looked_up(tensor: Tensor, config: ModelConfig, rounding: Rounding) -> bo
     return tensor.component in ("token_embedding", "position")
 
 
-def decoding_clock(
-    accelerator: Accelerator, *, dtype: str, batch_size: int, n_gpus: int = 1
-) -> Callable[[DecodingStep], PassTime]:
+def decoding_clock(accelerator: Accelerator, *, dtype: str, batch_size: int) -> Callable[[DecodingStep], PassTime]:
     """Return what tells the least time of a decoding step; the arguments are those of :func:`serving_time`.
 
     Raises:
         UsageError: If the hardware does not multiply ``dtype``.
     """
-    machine = _machine(accelerator, dtype, n_gpus)
+    machine = _machine(accelerator, dtype)
     return lambda step: machine.time(step.flops(batch_size), step.moved_bytes(batch_size))
 
 
@@ -210,7 +211,6 @@ def serving_time(
     context_tokens: int,
     step: DecodingStep,
     piece_tokens: int | None = None,
-    n_gpus: int = 1,
 ) -> ServingTime:
     """Return the least time of reading prompts and of one decoding step after them.
 
@@ -227,20 +227,18 @@ def serving_time(
         context_tokens: Tokens seen by the one decoded, itself included, >= 1.
         step: What decoding it takes.
         piece_tokens: The most tokens of a prompt that are read in one pass, >= 1; all of it when None.
-        n_gpus: How many share the work evenly, >= 1; what they say to each other is not counted.
 
     Raises:
         UsageError: If the hardware does not multiply ``dtype``.
     """
-    machine = _machine(accelerator, dtype, n_gpus)
+    machine = _machine(accelerator, dtype)
     whole, rest = divmod(prompt_tokens, piece_tokens or prompt_tokens)
     pieces = [(whole, piece_tokens or prompt_tokens), (1 if rest else 0, rest)]
     read = batch_size * sum(count * step.weights.read_bytes(tokens) for count, tokens in pieces if count)
     prefill = machine.time(prefill_flops, read + prefill_cache_bytes)
-    decode = decoding_clock(accelerator, dtype=dtype, batch_size=batch_size, n_gpus=n_gpus)(step)
+    decode = decoding_clock(accelerator, dtype=dtype, batch_size=batch_size)(step)
     return ServingTime(
         accelerator=accelerator.name,
-        n_gpus=n_gpus,
         dtype=dtype,
         peak_flops_per_second=machine.flops_per_second,
         memory_bytes_per_second=machine.bytes_per_second,
@@ -257,8 +255,8 @@ def serving_time(
     )
 
 
-def _machine(accelerator: Accelerator, dtype: str, n_gpus: int) -> _Machine:
-    return _Machine(n_gpus * peak_flops(accelerator, dtype), n_gpus * accelerator.memory_bytes_per_second)
+def _machine(accelerator: Accelerator, dtype: str) -> _Machine:
+    return _Machine(peak_flops(accelerator, dtype), accelerator.memory_bytes_per_second)
 
 
 def _compute_bound_batch(step: DecodingStep, machine: _Machine) -> int | None:

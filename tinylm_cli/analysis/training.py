@@ -17,7 +17,6 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import (
     AttentionKernel,
     Device,
-    MomentMemory,
     Optimizer,
     Recompute,
     TrainingMemory,
@@ -82,10 +81,10 @@ def training_memory(
     run = Pass(config, batch_size, seq_len, DTYPE_BYTES[dtype], attention_kernel, device)
     step = _step_bytes(table, optimizer, device, DTYPE_BYTES[dtype])
     found = tuple(moments(run, table, recompute=recompute, grad_width=DTYPE_BYTES[grad_dtype], step_bytes=step))
-    peak = max(found, key=_held)
+    peak = max(found, key=lambda moment: moment.held_bytes)
     spike = batch_size * seq_len * config.vocab_size * (2 * run.width + 2 * run.wide)
     resident = weights + master + state
-    peak_bytes = resident + _held(peak)
+    peak_bytes = resident + peak.held_bytes
     roots = state // 2 if optimizer == "adamw" else 0
     named = {
         "weights": weights,
@@ -114,10 +113,6 @@ def training_memory(
         parts=parts_of(named),
         moments=found,
     )
-
-
-def _held(moment: MomentMemory) -> int:
-    return moment.gradients_bytes + moment.activations_bytes + moment.working_bytes
 
 
 def _step_bytes(table: TensorTable, optimizer: Optimizer, device: Device, width: int) -> int:

@@ -129,6 +129,11 @@ class MomentMemory:
     activations_bytes: int
     working_bytes: int
 
+    @property
+    def held_bytes(self) -> int:
+        """All of it."""
+        return self.gradients_bytes + self.activations_bytes + self.working_bytes
+
 
 @dataclass(frozen=True)
 class TrainingMemory:
@@ -173,6 +178,11 @@ class TrainingMemory:
     parts: tuple[MemoryPart, ...]
     moments: tuple[MomentMemory, ...]
 
+    @property
+    def resident_bytes(self) -> int:
+        """What is there all the time: weights, their master copy and the optimizer's state."""
+        return self.weights_bytes + self.master_bytes + self.optimizer_bytes
+
 
 @dataclass(frozen=True)
 class InferenceMemory:
@@ -183,7 +193,6 @@ class InferenceMemory:
         seq_len: Tokens kept of each.
         dtype: Type of activations, and of weights that are not rounded.
         cache_dtype: Type of the cache.
-        attention_kernel: ``flash``: scores are never written out; ``math``: they are.
         prefill_tokens: The most tokens of a prompt that are read in one pass.
         quantization: What linear weights are rounded to.
         group_size: int4: weights that share a scale and a zero.

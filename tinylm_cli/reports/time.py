@@ -98,10 +98,9 @@ class ServingTime:
 
     Attributes:
         accelerator: Its name.
-        n_gpus: How many share the work evenly; what they say to each other is not counted.
         dtype: What matrices are multiplied in.
-        peak_flops_per_second: The dense peak of all, for ``dtype``.
-        memory_bytes_per_second: The bandwidth of all.
+        peak_flops_per_second: Its dense peak for ``dtype``.
+        memory_bytes_per_second: Its bandwidth.
         balance_flops_per_byte: The intensity from which the machine is bound by compute.
         batch_size: Sequences at once.
         prompt_tokens: Read of each in the first pass.
@@ -115,7 +114,6 @@ class ServingTime:
     """
 
     accelerator: str
-    n_gpus: int
     dtype: str
     peak_flops_per_second: int
     memory_bytes_per_second: int

@@ -18,12 +18,12 @@ from tinylm_cli.render.views.time import compute_optimum_blocks, serving_time_bl
 H100 = load_hardware("h100")
 
 
-def serving(*, cache_bytes: int = 0, batch_size: int = 1, n_gpus: int = 1) -> View:
+def serving(*, cache_bytes: int = 0, batch_size: int = 1) -> View:
     step = DecodingStep(Weights(16 * 10**9), 16 * 10**9, cache_bytes)
     return serving_time_blocks(
         serving_time(
             H100, dtype="bfloat16", batch_size=batch_size, prompt_tokens=100, prefill_flops=100 * 16 * 10**9,
-            prefill_cache_bytes=0, context_tokens=200, step=step, n_gpus=n_gpus,
+            prefill_cache_bytes=0, context_tokens=200, step=step,
         )
     )  # fmt: skip
 
@@ -40,7 +40,7 @@ def words(view: View) -> str:
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_all_of_it_fits(width: int) -> None:
     optimum = compute_optimum_blocks(compute_optimum(10**9, 10**12), budget_is_given=True)
-    for view in (training(usd_per_gpu_hour=2.0), serving(batch_size=64, n_gpus=8), optimum):
+    for view in (training(usd_per_gpu_hour=2.0), serving(batch_size=64), optimum):
         shown = to_text(view, Terminal(width=width))
         assert all(len(line) <= width for line in shown.splitlines())
         assert "…" not in shown
@@ -62,11 +62,9 @@ def test_what_bounds_decoding_is_said() -> None:
     assert "At 200 tokens of context every batch is bound by memory" in words(serving(cache_bytes=10**8))
 
 
-def test_what_one_sequence_gets_and_what_is_not_counted_are_said_where_they_differ() -> None:
+def test_what_one_sequence_gets_is_said_where_there_are_more() -> None:
     assert "Each sequence" not in words(serving())
     assert "Each sequence gets at most 209 tokens/s." in words(serving(batch_size=8))
-    assert "is not counted" not in words(serving())
-    assert "What the GPUs say to each other is not counted." in words(serving(n_gpus=2))
 
 
 @pytest.mark.parametrize(

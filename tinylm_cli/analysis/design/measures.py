@@ -80,9 +80,7 @@ def _mean(space: Space) -> Made:
 
 def _training_moments(config: ModelConfig, space: Space) -> tuple[int, ...]:
     found = training(config, space.given)
-    resident = found.weights_bytes + found.master_bytes + found.optimizer_bytes
-    held = (moment.gradients_bytes + moment.activations_bytes + moment.working_bytes for moment in found.moments)
-    return tuple(resident + each for each in held)
+    return tuple(found.resident_bytes + moment.held_bytes for moment in found.moments)
 
 
 def _serving_moments(config: ModelConfig, space: Space) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ def feed_forward(run: Pass, part: str, rows: int, width: int) -> Iterator[Kept]:
 
     Args:
         run: The pass.
-        part: ``feed_forward`` or ``experts``.
+        part: ``feed_forward``, ``experts`` or ``shared experts``.
         rows: Vectors it reads.
         width: F.
     """

@@ -20,7 +20,7 @@ def training_time_blocks(
         kernel_efficiency: What the plan whose speed it is takes kernels to reach; None where no plan made it.
         recomputes: Whether the backward pass computes something again.
     """
-    machine = _machine(time.n_gpus, time.accelerator)
+    machine = f"{integer(time.n_gpus)} × {time.accelerator}"
     peak = prefixed(time.peak_flops_per_second, "FLOP/s")
     share = f"{time.utilisation * 100:.3g}%"
     speed = Quantity(f"{three_digits(time.tokens_per_second)} tokens/s", time.tokens_per_second)
@@ -74,9 +74,8 @@ def compute_optimum_blocks(optimum: ComputeOptimum, *, budget_is_given: bool) ->
 
 def serving_time_blocks(time: ServingTime) -> tuple[Block, ...]:
     """Return the least time of a first pass and of a decoding step, and what bounds each."""
-    machine = _machine(time.n_gpus, time.accelerator)
     columns = (
-        Column(f"serving on {machine}", shrink=True, key="pass"),
+        Column(f"serving on {time.accelerator}", shrink=True, key="pass"),
         Column("least time", right=True, key="seconds"),
         Column("tokens/s", right=True, key="tokens_per_second"),
         Column("bound by", key="bound"),
@@ -97,9 +96,7 @@ def serving_time_blocks(time: ServingTime) -> tuple[Block, ...]:
     ]
     if time.batch_size > 1:
         notes.insert(0, f"Each sequence gets at most {three_digits(time.sequence_tokens_per_second)} tokens/s.")
-    if time.n_gpus > 1:
-        notes.append("What the GPUs say to each other is not counted.")
-    table = Table(columns, rows, name="serving_time", caption=f"Least time of serving on {machine}")
+    table = Table(columns, rows, name="serving_time", caption=f"Least time of serving on {time.accelerator}")
     return (table, *(Note(note, "muted") for note in notes))
 
 
@@ -120,10 +117,6 @@ def _pass_row(name: Cell, each: PassTime, tokens_per_second: float) -> Row:
         prefixed(each.moved_bytes, "B"),
         three_digits(each.intensity_flops_per_byte),
     )
-
-
-def _machine(n_gpus: int, accelerator: str) -> str:
-    return f"{integer(n_gpus)} × {accelerator}"
 
 
 def _by(batch_size: int, tokens: int) -> str:

@@ -93,7 +93,10 @@ def test_a_small_difference_never_reads_as_none(fraction: float, text: str) -> N
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(5_000_000, "5M"), (500_000, "500K"), (124_439_808, "124,439,808"), (1_234, "1,234"), (999, "999"), (7, "7")],
+    [
+        *((5_000_000, "5M"), (500_000, "500K"), (124_439_808, "124,439,808"), (1_234, "1,234"), (999, "999"), (7, "7")),
+        *((22_250_000, "22.25M"), (10**15, "1000T")),  # as a config may say it
+    ],
 )
 def test_a_stated_count_is_never_rounded(value: int, text: str) -> None:
     assert stated_count(value) == text

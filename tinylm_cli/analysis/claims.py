@@ -7,14 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from string import ascii_letters
 
 from tinylm_cli.analysis.figures import FIGURES, Conditions, figure
-from tinylm_cli.config.amounts import AmountKind, rounded, rounded_up, stated
+from tinylm_cli.config.amounts import rounded, rounded_up, stated
 from tinylm_cli.config.assertion import ASSERT, RELATIONS, Claim, FigureKind
 from tinylm_cli.config.block import MAX_N_LAYERS
 from tinylm_cli.config.codes import clip, diagnostic
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import Diagnostic
-from tinylm_cli.reports.figures import AMOUNT_KINDS
 from tinylm_cli.reports.validate import Assertion
 
 LIMITS = {
@@ -30,7 +29,7 @@ NOMINAL_ERROR = "nominal_error"
 """How far total_params is from nominal_params, either way, as a share of it."""
 
 ASSERTABLE: dict[str, FigureKind] = {
-    **{name: AMOUNT_KINDS[known.unit] for name, known in FIGURES.items()},
+    **{name: known.kind for name, known in FIGURES.items()},
     NOMINAL_ERROR: "share",
 }
 """Every figure that can be asserted, and what its values are."""
@@ -41,7 +40,7 @@ def budget_claims(config: ModelConfig) -> Iterator[Claim]:
     for field, name in LIMITS.items():
         limit = getattr(config.budget, field)
         if limit is not None:
-            text = f"{name} <= {stated(limit, _kind(name))}"
+            text = f"{name} <= {stated(limit, FIGURES[name].kind)}"
             yield Claim(f"budget.{field}", text, name, "<=", limit)
     tolerance = config.budget.nominal_tolerance
     if tolerance is not None:
@@ -181,9 +180,5 @@ def _other_remedy(found: Assertion, config: ModelConfig) -> str:
         return ""
     assert found.value is not None
     field = found.origin.rpartition(".")[2]
-    least = rounded_up(int(found.value), _kind(found.figure), _unit(found.text))
+    least = rounded_up(int(found.value), FIGURES[found.figure].kind, _unit(found.text))
     return f"no n_layers alone would fit: this model takes {field}: {least}"
-
-
-def _kind(name: str) -> AmountKind:
-    return AMOUNT_KINDS[FIGURES[name].unit]

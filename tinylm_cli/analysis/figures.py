@@ -21,8 +21,9 @@ from tinylm_cli.analysis.params import (
 from tinylm_cli.analysis.serving import decoding_step
 from tinylm_cli.analysis.table import COMPONENTS, Component, tensor_table
 from tinylm_cli.analysis.training import training_memory
+from tinylm_cli.config.amounts import AmountKind
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.reports.figures import Unit
+from tinylm_cli.reports.figures import AMOUNT_KINDS, Unit
 from tinylm_cli.reports.memory import Optimizer, Recompute, TrainingMemory
 
 
@@ -62,6 +63,11 @@ class Figure(NamedTuple):
     unit: Unit
     meaning: str
     compute: Callable[[ModelConfig, Conditions], int]
+
+    @property
+    def kind(self) -> AmountKind:
+        """How an amount of it is written."""
+        return AMOUNT_KINDS[self.unit]
 
 
 def _embedding(config: ModelConfig, _: Conditions) -> int:

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from tinylm_cli.config.amounts import AmountKind
     from tinylm_cli.config.hardware import Accelerator
     from tinylm_cli.config.loader import LoadedConfig
-    from tinylm_cli.errors import ConfigError, Label
+    from tinylm_cli.errors import ConfigError, Label, Span
+
+SEQ_LEN = "--seq-len"
 
 BatchSizeOption = Annotated[int, typer.Option(metavar="B", min=1, max=10**9, help="Sequences at once.")]
 SeqLenOption = Annotated[
     int | None,
-    typer.Option("--seq-len", metavar="T", min=1, help="Tokens in each; max_len when absent.", show_default=False),
+    typer.Option(SEQ_LEN, metavar="T", min=1, help="Tokens in each; max_len when absent.", show_default=False),
 ]
 
 
@@ -46,38 +48,59 @@ def fitting_length(loaded: LoadedConfig, seq_len: int | None) -> int:
     return seq_len or loaded.config.max_len
 
 
-def require_length(models: Sequence[LoadedConfig], seq_len: int, remedy: str) -> None:
+def require_length(
+    models: Sequence[LoadedConfig], seq_len: int, remedy: str, option: str = SEQ_LEN, span: Span | None = None
+) -> None:
     """Refuse a length that is longer than the max_len of one of ``models``.
 
     Args:
         models: What the sequences are for.
         seq_len: Tokens in each.
         remedy: What to do other than to ask for less.
+        option: What asks for it.
+        span: Where it stands, if it is not all that the option was given.
 
     Raises:
         ConfigError: If a model reads no such length; points at the option and, where they are written, at each max_len.
     """
-    from tinylm_cli.errors import Label
-
     short = [each for each in models if each.config.max_len < seq_len]
     if short:
         which = " and ".join(dict.fromkeys(f"{each.config.max_len} of {each.name}" for each in short))
-        written = [(each.origins.get("max_len"), f"max_len is {each.config.max_len}") for each in short]
-        labels = dict.fromkeys(Label(span, text) for span, text in written if span is not None)
-        raise too_long(seq_len, which, min(each.config.max_len for each in short), remedy, labels)
+        labels = dict.fromkeys(label for each in short for label in written_labels(each, "max_len"))
+        raise too_long(seq_len, which, min(each.config.max_len for each in short), remedy, labels, option, span)
 
 
-def too_long(seq_len: int, which: str, longest: int, remedy: str, labels: Iterable[Label] = ()) -> ConfigError:
-    """Return the error of a length beyond ``which`` max_len, of which the least is ``longest``."""
+def written_labels(loaded: LoadedConfig, field: str) -> tuple[Label, ...]:
+    """Return what a field of a model is, at the place where it is written; nothing where it is not."""
+    from tinylm_cli.config.schema import flatten
+    from tinylm_cli.errors import Label
+
+    span = loaded.origins.get(field)
+    return () if span is None else (Label(span, f"{field} is {flatten(loaded.config.model_dump())[field]}"),)
+
+
+def too_long(
+    seq_len: int,
+    which: str,
+    longest: int,
+    remedy: str,
+    labels: Iterable[Label] = (),
+    option: str = SEQ_LEN,
+    span: Span | None = None,
+) -> ConfigError:
+    """Return the error of a length beyond ``which`` max_len, of which the least is ``longest``.
+
+    ``option`` and ``span`` as in :func:`require_length`.
+    """
     from tinylm_cli.config.block import MAX_LEN
     from tinylm_cli.config.codes import diagnostic, refusal
 
-    less = f"write --seq-len {longest} or less"
+    less = f"write {option} {longest} or less"
     mistake = diagnostic(
         "contradiction",
-        f"--seq-len {seq_len} is longer than max_len {which}",
-        "--seq-len",
-        option_span("--seq-len", str(seq_len)),
+        f"{option} {seq_len} is longer than max_len {which}",
+        option,
+        span or option_span(option, str(seq_len)),
         field="max_len",
         help=f"{less}, or {remedy}" if seq_len <= MAX_LEN else less,
         labels=tuple(labels),
@@ -128,7 +151,29 @@ def require_figure(name: str, known: Collection[str]) -> None:
         raise refusal([unknown_figure(name, known, option_span("--figure", name))])
 
 
-def require_multiplied(accelerator: Accelerator, dtype: str, gpu: str) -> None:
+def read_gpu(gpu: str | None, hardware: str | None, dtype: str) -> tuple[Accelerator | None, tuple[Accelerator, ...]]:
+    """Return the GPU that is named, which multiplies ``dtype``, and all there are; nothing where none is named.
+
+    Args:
+        gpu: What ``--gpu`` was given.
+        hardware: What ``--hardware`` was given.
+        dtype: What ``--dtype`` says.
+
+    Raises:
+        ConfigError: If there is no such GPU, it does not multiply that type, or the file is wrong.
+        InputError: If the file cannot be read.
+    """
+    if gpu is None:
+        return None, ()
+    from tinylm_cli.config.hardware import find_accelerator, load_accelerators
+
+    table = load_accelerators(hardware)
+    found = find_accelerator(table, gpu)
+    _require_multiplied(found, dtype, gpu)
+    return found, tuple(table.values())
+
+
+def _require_multiplied(accelerator: Accelerator, dtype: str, gpu: str) -> None:
     """Refuse a type that an accelerator, typed as ``gpu``, does not multiply.
 
     Raises:

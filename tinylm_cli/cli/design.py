@@ -13,7 +13,7 @@ from tinylm_cli.cli.conditions import (
     Storage,
     StorageOption,
     read_amount,
-    require_multiplied,
+    read_gpu,
     too_long,
 )
 from tinylm_cli.cli.design_options import (
@@ -63,8 +63,6 @@ if TYPE_CHECKING:
     from tinylm_cli.analysis.design.analyse import Plan
     from tinylm_cli.analysis.design.goals import Goal
     from tinylm_cli.analysis.design.space import Space
-    from tinylm_cli.config.amounts import AmountKind
-    from tinylm_cli.config.hardware import Accelerator
 
 
 def design(
@@ -153,7 +151,7 @@ def design(
     wanted = mistakes.read(_amounts, (*sizes, *limits))
     spent = mistakes.read(_compute, compute, budget_tokens)
     mistakes.read(_require_length, seq_len, family, max_len, length)
-    accelerator = mistakes.read(_accelerator, gpu, hardware, dtype)
+    accelerator, _ = mistakes.read(read_gpu, gpu, hardware, dtype.value) or (None, ())
     mistakes.settle()
     assert wanted is not None, "else there were mistakes"
 
@@ -204,22 +202,17 @@ def _goals(
 
 def _amounts(written: Sequence[str | None]) -> dict[str, int]:
     """Return the amounts that were asked for, by figure; ``written`` are those of ``AIMS`` in order, but for speed."""
+    from tinylm_cli.analysis.figures import FIGURES
+
     mistakes = Gathered()
     pairs = zip(AIMS.items(), written, strict=False)
     found = {
-        name: mistakes.read(read_amount, asked.option, amount, _kind(name))
+        name: mistakes.read(read_amount, asked.option, amount, FIGURES[name].kind)
         for (name, asked), amount in pairs
         if amount is not None
     }
     mistakes.settle()
     return {name: amount for name, amount in found.items() if amount is not None}
-
-
-def _kind(name: str) -> AmountKind:
-    from tinylm_cli.analysis.figures import FIGURES
-    from tinylm_cli.reports.figures import AMOUNT_KINDS
-
-    return AMOUNT_KINDS[FIGURES[name].unit]
 
 
 def _compute(compute: str | None, budget_tokens: str | None) -> tuple[int, int | None] | None:
@@ -234,16 +227,6 @@ def _compute(compute: str | None, budget_tokens: str | None) -> tuple[int, int |
     mistakes.settle()
     assert flops is not None
     return flops, tokens
-
-
-def _accelerator(gpu: str | None, hardware: str | None, dtype: Storage) -> Accelerator | None:
-    if gpu is None:
-        return None
-    from tinylm_cli.config.hardware import load_hardware
-
-    found = load_hardware(gpu, hardware)
-    require_multiplied(found, dtype.value, gpu)
-    return found
 
 
 def _require_length(seq_len: int | None, family: Family, max_len: int | None, longest: int) -> None:

@@ -13,7 +13,7 @@ from tinylm_cli.cli.conditions import (
     StorageOption,
     fitting_length,
     read_amount,
-    require_multiplied,
+    read_gpu,
 )
 from tinylm_cli.cli.gathered import Gathered
 from tinylm_cli.cli.options import (
@@ -61,7 +61,6 @@ from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.flops import AttentionCount
 
 if TYPE_CHECKING:
-    from tinylm_cli.config.hardware import Accelerator
     from tinylm_cli.config.loader import LoadedConfig
     from tinylm_cli.reports.plan import Layout
 
@@ -147,7 +146,7 @@ def estimate(
         mistakes.read(require_shared, layout, plan, batch_size=batch_size, global_batch=global_batch)
     batches = mistakes.read(serve_batch_sizes, serve_batch)
     lengths = mistakes.read(serve_seq_lens, loaded, serve_len) if loaded is not None else None
-    accelerator, accelerators = mistakes.read(_accelerators, gpu, hardware, dtype.value) or (None, ())
+    accelerator, accelerators = mistakes.read(read_gpu, gpu, hardware, dtype.value) or (None, ())
     tokens = (
         mistakes.read(read_amount, "--budget-tokens", budget_tokens, "count", "15B")
         if budget_tokens is not None
@@ -188,20 +187,6 @@ def estimate(
     return Outcome(
         report, lambda: estimate_view(report, by, every=every), format_, output, next_step=next_step, table=table
     )
-
-
-def _accelerators(
-    gpu: str | None, hardware: str | None, dtype: str
-) -> tuple[Accelerator | None, tuple[Accelerator, ...]]:
-    """Return the GPU that is named, and all there are."""
-    if gpu is None:
-        return None, ()
-    from tinylm_cli.config.hardware import find_accelerator, load_accelerators
-
-    table = load_accelerators(hardware)
-    found = find_accelerator(table, gpu)
-    require_multiplied(found, dtype, gpu)
-    return found, tuple(table.values())
 
 
 def _layout(

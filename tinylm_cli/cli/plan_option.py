@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tinylm_cli.cli.conditions import written_labels
 from tinylm_cli.config.codes import clip, diagnostic, refusal
 from tinylm_cli.config.guesses import suggest
 from tinylm_cli.config.source import option_span
@@ -193,7 +194,7 @@ def _uneven(
     for wrong in uneven(Job(loaded.config, 1, seq_len or layout.context), layout):
         if not sure and not wrong.config_field:
             continue
-        if wrong.field == "virtual" and "micro_batches" not in given:  # these are not known yet
+        if wrong.field == "micro_batches" and "micro_batches" not in given:  # these are not known yet
             continue
         yield diagnostic(
             "contradiction",
@@ -202,17 +203,9 @@ def _uneven(
             given[wrong.field].span if wrong.field in given else option_span(OPTION, written),
             field=wrong.config_field,
             help=wrong.help,
-            labels=_labels(loaded, wrong.config_field),
+            labels=written_labels(loaded, wrong.config_field),
         )
 
 
 def _short(name: str) -> str:
     return next((short for short, field in FIELDS.items() if name in (short, field)), name)
-
-
-def _labels(loaded: LoadedConfig, field: str) -> tuple[Label, ...]:
-    from tinylm_cli.config.schema import flatten
-
-    span = loaded.origins.get(field)
-    values = flatten(loaded.config.model_dump())
-    return (Label(span, f"{field} is {values[field]}"),) if span is not None else ()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
+from tinylm_cli.cli.conditions import require_length
+from tinylm_cli.cli.gathered import Gathered
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.memory import Quantization
 
@@ -78,7 +80,7 @@ def serve_batch_sizes(written: str | None) -> tuple[int, ...]:
     Raises:
         ConfigError: If one of them is no number; holds every mistake found, each at its place.
     """
-    return () if written is None else tuple(sorted({each.value for each in _read(SERVE_BATCH, written)}))
+    return () if written is None else tuple(sorted({each.value for each in _read(SERVE_BATCH, written, "1,8,64")}))
 
 
 def serve_seq_lens(loaded: LoadedConfig, written: str | None) -> tuple[int, ...]:
@@ -90,37 +92,20 @@ def serve_seq_lens(loaded: LoadedConfig, written: str | None) -> tuple[int, ...]
     """
     if written is None:
         return ()
-    from tinylm_cli.config.codes import diagnostic, refusal
-    from tinylm_cli.errors import Label
-
-    found, longest = _read(SERVE_LEN, written), loaded.config.max_len
-    place = loaded.origins.get("max_len")
-    mistakes = [
-        diagnostic(
-            "contradiction",
-            f"{SERVE_LEN} {each.value} is longer than max_len {longest}",
-            SERVE_LEN,
-            each.span,
-            field="max_len",
-            help=f"write {longest} or less, or add --set max_len={each.value}",
-            labels=(Label(place, f"max_len is {longest}"),) if place is not None else (),
-        )
-        for each in found
-        if each.value > longest
-    ]
-    if mistakes:
-        raise refusal(mistakes)
+    found, mistakes = _read(SERVE_LEN, written, "4k,32k"), Gathered()
+    for each in found:
+        mistakes.read(require_length, [loaded], each.value, f"add --set max_len={each.value}", SERVE_LEN, each.span)
+    mistakes.settle()
     return tuple(sorted({each.value for each in found}))
 
 
-def _read(option: str, written: str) -> list[_Listed]:
+def _read(option: str, written: str, example: str) -> list[_Listed]:
     from tinylm_cli.config.codes import clip, diagnostic, refusal
-    from tinylm_cli.config.source import Source
+    from tinylm_cli.config.source import option_span
 
-    source = Source(option, written, line_text=f"{option} {written}", shift=len(option) + 1)
     found, mistakes, start = [], [], 0
     for word in written.split(","):
-        span = source.span(start, start + max(len(word), 1))
+        span = option_span(option, written, start, start + len(word))
         start += len(word) + 1
         number = _NUMBER.fullmatch(word.strip())
         value = int(number[1]) * (1024 if number[2] else 1) if number else 0
@@ -128,10 +113,10 @@ def _read(option: str, written: str) -> list[_Listed]:
             found.append(_Listed(value, span))
         else:
             wants = f"{option} lists integers from 1 on, not {clip(word) or 'nothing'}"
-            mistakes.append(diagnostic("wrong-type", wants, option, span, help=f"for example {option} 1,8,64"))
+            mistakes.append(diagnostic("wrong-type", wants, option, span, help=f"for example {option} {example}"))
     if len(found) > MOST_LISTED:
         wants = f"{option} has {len(found)} numbers, and {MOST_LISTED} at most"
-        mistakes.append(diagnostic("out-of-range", wants, option, source.span(0, len(written))))
+        mistakes.append(diagnostic("out-of-range", wants, option, option_span(option, written)))
     if mistakes:
         raise refusal(mistakes)
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from tinylm_cli.config.amounts import stated
 from tinylm_cli.quantities import Quantity, binary_bytes
 
 _DECIMAL = ("", "K", "M", "B", "T", "Q")
@@ -66,7 +67,7 @@ def flops(value: float) -> Quantity:
 
 def stated_count(value: int) -> Quantity:
     """Return a count as a person states it: ``5M`` where that is all of it, else every digit."""
-    return Quantity(compact(value), value) if value % 10 ** max(len(str(value)) - 3, 0) == 0 else integer(value)
+    return Quantity(stated(value, "count"), value)
 
 
 def small_percent(fraction: float) -> Quantity:

@@ -79,12 +79,12 @@ def test_the_first_stage_and_the_last_may_have_a_layer_less(
 
 def test_chunks_take_turns_by_as_many_micro_batches_as_there_are_stages() -> None:
     assert not list(uneven(LLAMA, Layout(pipeline=4, micro_batches=8, virtual=2)))
-    for wrong in (
-        Layout(pipeline=4, micro_batches=6, virtual=2),
-        Layout(virtual=2),
-        Layout(pipeline=4, micro_batches=8, virtual=2, schedule="gpipe"),
+    for wrong, field in (
+        (Layout(pipeline=4, micro_batches=6, virtual=2), "micro_batches"),
+        (Layout(virtual=2), "virtual"),
+        (Layout(pipeline=4, micro_batches=8, virtual=2, schedule="gpipe"), "virtual"),
     ):
-        assert [each.field for each in uneven(LLAMA, wrong)] == ["virtual"]
+        assert [each.field for each in uneven(LLAMA, wrong)] == [field]
 
 
 def test_a_hidden_layer_that_no_layer_has_need_not_be_divided() -> None:

@@ -123,7 +123,7 @@ def _uneven_stages(job: Job, layout: Layout) -> Iterator[Uneven]:
         yield Uneven("virtual", "", "chunks take turns in a 1f1b pipeline alone", "give pp=2 or more, and no gpipe")
     elif chunks > 1 and layout.micro_batches % stages:
         message = f"chunks take turns by {stages} micro-batches, which do not divide {layout.micro_batches}"
-        yield Uneven("virtual", "", message, f"for example mb={stages * -(-layout.micro_batches // stages)}")
+        yield Uneven("micro_batches", "", message, f"for example mb={stages * -(-layout.micro_batches // stages)}")
 
 
 def _divisors(whole: int, most: int) -> list[int]:

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import commands, models, search, weights
-from benchmarks.bystanders import CROWDED, Bystanders
+from benchmarks.cpu_contention import CROWDED, Bystanders
 from benchmarks.measure import Figures, Plan, Row
 
 GROUPS: dict[str, Callable[[Plan], Iterator[Row]]] = {

@@ -22,9 +22,9 @@ CROWDED = ("qwen3", "gemma2")
 
 def design(plan: Plan) -> Iterator[Row]:
     """Time a search from first to last: closed forms, ranking, front, and every figure of what is shown."""
-    from tinylm_cli.analysis.design.analyse import analyse_design
+    from tinylm_cli.analysis.design.design import analyze_design
     from tinylm_cli.analysis.design.families import FAMILIES
-    from tinylm_cli.analysis.design.space import Space
+    from tinylm_cli.analysis.design.search_space import Space
     from tinylm_cli.analysis.figures import Conditions
     from tinylm_cli.config.hardware import load_hardware
 
@@ -37,7 +37,7 @@ def design(plan: Plan) -> Iterator[Row]:
         )  # fmt: skip
 
         def whole(space: Space = space, goals: tuple[Goal, ...] = goals) -> object:
-            return analyse_design(space, goals, top=10, tolerance=0.02)
+            return analyze_design(space, goals, top=10, tolerance=0.02)
 
         found = race({"search": call(whole)}, rounds)["search"]
         needed = Figures.of([max(space.count() / A_SECOND, SECONDS)])

@@ -53,7 +53,7 @@ def construction(plan: Plan) -> Iterator[Row]:
 def memory(plan: Plan) -> Iterator[Row]:
     """Measure the peak of a process that builds base against the same imports plus the bytes of its weights."""
     from tinylm_cli.analysis.params import total_params
-    from tinylm_cli.analysis.table import tensor_table
+    from tinylm_cli.analysis.tensor_table import tensor_table
     from tinylm_cli.config.loader import load_config
 
     rounds = plan.rounds_or(3)

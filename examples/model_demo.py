@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.table import tensor_table
+from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.blocks import Norm, Position
-from tinylm_cli.config.dump import to_yaml
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.config.yaml_writer import to_yaml
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.weights import load_model, save_model
 

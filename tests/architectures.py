@@ -141,7 +141,7 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
         "n_dense_layers": draw(st.integers(0, n_layers - 1)),
         "router": router,
         "router_bias": draw(st.booleans()),
-        "renormalise": router != "topk_softmax" and draw(st.booleans()),
+        "renormalize": router != "topk_softmax" and draw(st.booleans()),
         "score_correction": router == "sigmoid" and draw(st.booleans()),
         "routed_scale": draw(one_of([1.0, 2.5])),
     }

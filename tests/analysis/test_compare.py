@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.analysis.cache import kv_cache_bytes
 from tinylm_cli.analysis.compare import compare, shared_conditions
 from tinylm_cli.analysis.figures import FIGURES, Conditions, figure
-from tinylm_cli.analysis.inference import Serving, inference_memory
-from tinylm_cli.analysis.params import analyse_params
-from tinylm_cli.analysis.table import COMPONENTS
-from tinylm_cli.analysis.training import training_memory
+from tinylm_cli.analysis.inference_memory import Serving, inference_memory
+from tinylm_cli.analysis.kv_cache import kv_cache_bytes
+from tinylm_cli.analysis.params import analyze_params
+from tinylm_cli.analysis.tensor_table import COMPONENTS
+from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.loader import LoadedConfig, load_config
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.compare import CompareReport, FigureDifference
@@ -175,7 +175,7 @@ def test_any_models_are_told_apart_by_all_that_differs(
     drawn = [data.draw(configs) for _ in range(3)]
     models = [LoadedConfig(name, name, config, {}) for name, config in zip("abc", drawn, strict=True)]
     report = compared(*((model, ()) for model in models))
-    params = [analyse_params(model, dtype="bfloat16") for model in models]
+    params = [analyze_params(model, dtype="bfloat16") for model in models]
     shortest = min(config.max_len for config in drawn)
     caches = [kv_cache_bytes(c, batch_size=1, seq_len=shortest, dtype="bfloat16") for c in drawn]
     found = figures(report)

@@ -5,8 +5,8 @@ from hypothesis import given
 
 from tests.architectures import small_configs
 from tinylm_cli.analysis.figures import FIGURES, Conditions, figure
-from tinylm_cli.analysis.params import analyse_params
-from tinylm_cli.analysis.table import COMPONENTS
+from tinylm_cli.analysis.params import analyze_params
+from tinylm_cli.analysis.tensor_table import COMPONENTS
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
@@ -19,7 +19,7 @@ def test_a_name_says_its_unit_and_after_it_of_what(name: str) -> None:
 
 @given(config=small_configs())
 def test_every_figure_is_a_count_and_agrees_with_the_report_of_that_name(config: ModelConfig) -> None:
-    report = analyse_params(LoadedConfig("drawn", "drawn", config, {}), dtype="bfloat16")
+    report = analyze_params(LoadedConfig("drawn", "drawn", config, {}), dtype="bfloat16")
     for name in FIGURES:
         value = figure(name, config)
         assert type(value) is int

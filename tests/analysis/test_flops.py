@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.architectures import small_configs
 from tinylm_cli.analysis.flops import (
-    analyse_flops,
+    analyze_flops,
     decode_flops,
     forward_flops,
     prefill_flops,
@@ -37,7 +37,7 @@ def test_pairs_are_those_a_mask_allows(length: int, window: int | None) -> None:
 
 @given(config=small_configs(), length=st.integers(1, 14), batch=st.integers(1, 5))
 def test_parts_make_the_whole(config: ModelConfig, length: int, batch: int) -> None:
-    report = analyse_flops(config, batch_size=batch, seq_len=length, recompute="full")
+    report = analyze_flops(config, batch_size=batch, seq_len=length, recompute="full")
     assert sum(part.forward_flops for part in report.components) == report.forward_flops
     assert sum(part.forward_flops for part in report.layers) == report.forward_flops
     assert report.train_flops == report.forward_flops + report.backward_flops + report.recompute_flops
@@ -65,7 +65,7 @@ def test_decoding_every_token_costs_one_causal_pass(config: ModelConfig) -> None
 
 def test_ten_thousand_layers_are_held_as_few() -> None:
     config = load_config("gemma-2-2b", ["n_layers=10000"]).config
-    report = analyse_flops(config, batch_size=1, seq_len=8192)
+    report = analyze_flops(config, batch_size=1, seq_len=8192)
     assert [part.count for part in report.layers] == [5000, 5000, 1]
 
 

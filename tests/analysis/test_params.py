@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.analysis.params import Breakdown, analyse_params, total_params
-from tinylm_cli.analysis.table import tensor_table
+from tinylm_cli.analysis.params import Breakdown, analyze_params, total_params
+from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.loader import LoadedConfig, load_config
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.render.units import percentages
@@ -31,11 +31,11 @@ COURSE = [
 
 @pytest.mark.parametrize(("name", "tied", "untied", "saved", "nominal", "error"), COURSE)
 def test_the_course_table(name: str, tied: int, untied: int, saved: int, nominal: int, error: float) -> None:
-    model = analyse_params(load_config(name))
+    model = analyze_params(load_config(name))
     assert (model.total_params, model.untied_params, model.tied_saved_params) == (tied, untied, saved)
     assert model.nominal_params == nominal
     assert model.nominal_error == pytest.approx(error, abs=5e-4)
-    loose = analyse_params(load_config(name, ["tie_weights=false"]))
+    loose = analyze_params(load_config(name, ["tie_weights=false"]))
     assert (loose.total_params, loose.untied_params, loose.tied_saved_params) == (untied, untied, 0)
 
 
@@ -66,12 +66,12 @@ def test_published_counts(name: str, d_model: int, n_layers: int, n_heads: int, 
 def test_the_sum_by_hand() -> None:
     v, d, layers, f = 1000, 256, 6, 1024
     layer = 2 * 2 * d + 4 * (d * d + d) + (d * f + f) + (f * d + d)
-    assert analyse_params(load_config("small")).total_params == v * d + layers * layer + 2 * d
+    assert analyze_params(load_config("small")).total_params == v * d + layers * layer + 2 * d
 
 
 def test_a_model_of_a_quadrillion_parameters_is_exact_and_as_quick() -> None:
     shape = {"vocab_size": 10**6, "d_model": 2**18, "n_heads": 2**10, "n_layers": 1300, "d_ff": 2**20}
-    model = analyse_params(_loaded(**shape), by="tensor")
+    model = analyze_params(_loaded(**shape), by="tensor")
     v, d, layers, f = shape["vocab_size"], shape["d_model"], shape["n_layers"], shape["d_ff"]
     exact = v * d + layers * (4 * d + 4 * (d * d + d) + 2 * d * f + f + d) + 2 * d
     assert model.total_params == exact > 10**15
@@ -80,7 +80,7 @@ def test_a_model_of_a_quadrillion_parameters_is_exact_and_as_quick() -> None:
 
 
 def test_a_hundred_thousand_layers_take_no_more_rows() -> None:
-    model = analyse_params(_loaded(n_layers=100_000), by="layer")
+    model = analyze_params(_loaded(n_layers=100_000), by="layer")
     assert [(part.name, part.count) for part in model.parts] == [
         ("embedding.token_embedding.embedding.weight", 1),
         ("blocks.{0..99999}", 100_000),
@@ -88,7 +88,7 @@ def test_a_hundred_thousand_layers_take_no_more_rows() -> None:
         ("ln_f.bias", 1),
         ("lm_head.weight", 1),
     ]
-    one = analyse_params(_loaded(n_layers=1), by="layer").parts[1].params
+    one = analyze_params(_loaded(n_layers=1), by="layer").parts[1].params
     assert model.parts[1].params == 100_000 * one
 
 
@@ -96,7 +96,7 @@ def test_a_hundred_thousand_layers_take_no_more_rows() -> None:
 def test_parts_sum_to_the_whole(
     configs: st.SearchStrategy[ModelConfig], data: st.DataObject, by: Breakdown, expand: bool
 ) -> None:
-    model = analyse_params(LoadedConfig("x", "x.yaml", data.draw(configs), {}), by=by, expand=expand)
+    model = analyze_params(LoadedConfig("x", "x.yaml", data.draw(configs), {}), by=by, expand=expand)
     for parts in (model.components, model.parts or model.components):
         assert sum(part.params for part in parts) == model.total_params
         assert sum(part.share for part in parts) == pytest.approx(1.0)
@@ -114,7 +114,7 @@ def test_expanded_rows_say_the_same_as_those_held_together(
     config = data.draw(configs)
     loaded = LoadedConfig("x", "x.yaml", config, {})
     for by in ("layer", "tensor"):
-        together, apart = (analyse_params(loaded, by=by, expand=expand).parts for expand in (False, True))
+        together, apart = (analyze_params(loaded, by=by, expand=expand).parts for expand in (False, True))
         assert sum(part.count for part in together) == len(apart)
         assert {part.count for part in apart} == {1}
         names = [part.name for part in apart]
@@ -129,7 +129,7 @@ def test_the_ledger_of_tied_tensors(
     configs: st.SearchStrategy[ModelConfig], data: st.DataObject, dtype: tuple[str, int]
 ) -> None:
     config = data.draw(configs)
-    model = analyse_params(LoadedConfig("x", "x.yaml", config, {}), dtype=dtype[0])
+    model = analyze_params(LoadedConfig("x", "x.yaml", config, {}), dtype=dtype[0])
     ledger, head = model.tied, config.vocab_size * config.d_model
     assert ledger.saved_params == model.tied_saved_params == (head if config.tie_weights else 0)
     assert ledger.naive_params - ledger.unique_params == ledger.saved_params
@@ -143,12 +143,12 @@ def test_the_ledger_of_tied_tensors(
 
 
 def test_a_tied_head_says_whose_table_it_reads() -> None:
-    head = analyse_params(load_config("tiny")).components[-1]
+    head = analyze_params(load_config("tiny")).components[-1]
     assert (head.name, head.params, head.share, head.tied_to) == ("lm_head", 0, 0.0, "token_embedding")
-    loose = analyse_params(load_config("tiny", ["tie_weights=false"])).components[-1]
+    loose = analyze_params(load_config("tiny", ["tie_weights=false"])).components[-1]
     assert (loose.params, loose.tied_to) == (32_768, None)
 
 
 def test_no_nominal_size_is_no_error() -> None:
-    model = analyse_params(_loaded())
+    model = analyze_params(_loaded())
     assert (model.nominal_params, model.nominal_error) == (None, None)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.architectures import small_configs
 from tinylm_cli.analysis.estimate import Request, inference_need, training_need
-from tinylm_cli.analysis.quantized import Rounding
+from tinylm_cli.analysis.quantization import QuantizationConfig
 from tinylm_cli.analysis.remedies import Need, inference_remedies, training_remedies
 from tinylm_cli.cli.plan_option import read_layout
 from tinylm_cli.config.hardware import CONTEXT_BYTES, Accelerator, load_hardware
@@ -40,7 +40,7 @@ def changes(options: str, gpus: int, accelerators: dict[str, Accelerator]) -> di
     if "accelerator" in found:
         found["accelerator"] = accelerators[found["accelerator"]]
     if "rounding" in found:
-        found["rounding"] = Rounding(found["rounding"])
+        found["rounding"] = QuantizationConfig(found["rounding"])
     if "layout" in found:
         named = found["layout"] != "auto"
         found["layout"] = read_layout(found["layout"], found.get("gpus", gpus), None, None) if named else None
@@ -129,7 +129,7 @@ def test_running_is_offered_rounded_weights_and_no_more_gpus() -> None:
         return [each.options for each in inference_remedies(asked, needing(130))]
 
     assert offered(ASKED._replace(batch_size=1)) == ["--quantize int4", "--gpu small"]
-    rounded = ASKED._replace(rounding=Rounding("int4"), batch_size=4)
+    rounded = ASKED._replace(rounding=QuantizationConfig("int4"), batch_size=4)
     assert offered(rounded) == ["--batch-size 1", "--seq-len 8", "--gpu small"]
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.roofline import (
-    TYPICAL_UTILISATION,
+    TYPICAL_UTILIZATION,
     DecodingStep,
     Weights,
     decoding_weights,
@@ -19,7 +19,7 @@ from tinylm_cli.analysis.roofline import (
     serving_time,
     training_time,
 )
-from tinylm_cli.analysis.table import tensor_table
+from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.hardware import load_accelerators, load_hardware
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.errors import UsageError
@@ -69,7 +69,7 @@ def test_training_by_hand() -> None:
     assert time.gpu_hours == pytest.approx(time.seconds * 8 / 3600)
     assert time.usd == pytest.approx(2 * time.gpu_hours)
     assert time.tokens_per_second == pytest.approx(20e9 / time.seconds)
-    assert (time.utilisation, TYPICAL_UTILISATION) == (0.4, 0.4)
+    assert (time.utilization, TYPICAL_UTILIZATION) == (0.4, 0.4)
     assert (time.accelerator, time.peak_flops_per_second) == ("h100-sxm", 989_400_000_000_000)
 
 
@@ -85,12 +85,12 @@ def test_a_published_run_takes_about_as_long_as_it_took() -> None:
 
 @given(accelerators, st.integers(1, 10**5), st.integers(1, 100), flops, st.integers(1, 10**14), st.floats(0.01, 1))
 def test_more_gpus_are_never_slower_and_cost_the_same_hours(
-    on: Any, n_gpus: int, more: int, per_token: int, tokens: int, utilisation: float
+    on: Any, n_gpus: int, more: int, per_token: int, tokens: int, utilization: float
 ) -> None:
     def time(n: int) -> Any:
         return training_time(
             on, n_gpus=n, dtype="float16", train_flops_per_token=per_token, budget_tokens=tokens,
-            utilisation=utilisation,
+            utilization=utilization,
         )  # fmt: skip
 
     few, many = time(n_gpus), time(n_gpus + more)
@@ -101,11 +101,11 @@ def test_more_gpus_are_never_slower_and_cost_the_same_hours(
 
 
 @given(flops, st.integers(1, 10**14), st.floats(0.01, 0.99))
-def test_a_higher_utilisation_is_faster(per_token: int, tokens: int, utilisation: float) -> None:
+def test_a_higher_utilization_is_faster(per_token: int, tokens: int, utilization: float) -> None:
     given = {"n_gpus": 4, "dtype": "float16", "train_flops_per_token": per_token, "budget_tokens": tokens}
-    slow = training_time(H100, **given, utilisation=utilisation)  # type: ignore[arg-type]
-    fast = training_time(H100, **given, utilisation=1.0)  # type: ignore[arg-type]
-    assert fast.seconds == pytest.approx(slow.seconds * utilisation)
+    slow = training_time(H100, **given, utilization=utilization)  # type: ignore[arg-type]
+    fast = training_time(H100, **given, utilization=1.0)  # type: ignore[arg-type]
+    assert fast.seconds == pytest.approx(slow.seconds * utilization)
 
 
 def test_a_type_that_the_hardware_lacks_is_refused_with_those_it_has() -> None:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.architectures import small_configs
 from tinylm_cli.analysis.flops import decode_flops
-from tinylm_cli.analysis.inference import Serving, inference_memory
-from tinylm_cli.analysis.quantized import Rounding
+from tinylm_cli.analysis.inference_memory import Serving, inference_memory
+from tinylm_cli.analysis.quantization import QuantizationConfig
 from tinylm_cli.analysis.roofline import decoding_weights
 from tinylm_cli.analysis.serving import default_batch_sizes, default_seq_lens, serving_grid
 from tinylm_cli.config.hardware import load_hardware
@@ -29,7 +29,7 @@ H100 = load_hardware("h100-sxm")
 def test_a_cell_is_the_memory_of_its_batch_and_length(
     config: ModelConfig, batches: set[int], lengths: set[int], kernel: str
 ) -> None:
-    serving = Serving("float32", "int8", Rounding("float8"), kernel)  # type: ignore[arg-type]
+    serving = Serving("float32", "int8", QuantizationConfig("float8"), kernel)  # type: ignore[arg-type]
     grid = serving_grid(config, serving, batch_sizes=sorted(batches), seq_lens=sorted(lengths))
     assert [(cell.batch_size, cell.seq_len) for cell in grid.cells] == [
         (batch, length) for batch in sorted(batches) for length in sorted(lengths)
@@ -43,7 +43,7 @@ def test_a_cell_is_the_memory_of_its_batch_and_length(
 
 @pytest.mark.parametrize(("name", "kind"), [("llama-3-8b", "none"), ("mixtral-8x7b", "int4"), ("gemma-2-2b", "float8")])
 def test_what_fits_and_how_fast(name: str, kind: str) -> None:
-    config, serving = load_config(name).config, Serving(rounding=Rounding(kind))  # type: ignore[arg-type]
+    config, serving = load_config(name).config, Serving(rounding=QuantizationConfig(kind))  # type: ignore[arg-type]
     batches, lengths = (1, 64, 1024), (512, config.max_len)
     grid = serving_grid(config, serving, batch_sizes=batches, seq_lens=lengths, accelerator=H100)
     assert {cell.fits for cell in grid.cells} == {True, False}
@@ -72,7 +72,7 @@ def test_what_fits_and_how_fast(name: str, kind: str) -> None:
 @pytest.mark.parametrize("head", [True, False])
 def test_rounded_weights_are_read_as_they_are_stored(tied: str, head: bool) -> None:
     config = load_config("tiny", [f"tie_weights={tied}"]).config
-    found = decoding_weights(config, "bfloat16", Rounding("float8", head=head)).dense_bytes
+    found = decoding_weights(config, "bfloat16", QuantizationConfig("float8", head=head)).dense_bytes
     maps = 4 * ((4 * 128 + 512) * (128 + 4) + 128 * (512 + 4))
     biases_and_norms = 2 * (4 * (4 * 128 + 512 + 128 + 2 * 2 * 128) + 2 * 128)
     assert found == maps + biases_and_norms + (256 * (128 + 4) if head else 256 * 128 * 2)

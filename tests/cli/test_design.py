@@ -14,7 +14,7 @@ import pytest
 from tinylm_cli.analysis.design.families import FAMILIES
 from tinylm_cli.analysis.figures import figure
 from tinylm_cli.cli.design_options import Family
-from tinylm_cli.config.block import MAX_LEN
+from tinylm_cli.config.base import MAX_LEN
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
 
@@ -89,7 +89,7 @@ def test_what_is_written_is_valid_builds_and_meets_its_target(family: str, here:
          {"train_bytes_per_gpu"}),
         ("--active-params 500M --family mixtral --max-flops-per-token 2G",
          {"active_params", "forward_flops_per_token"}),
-        ("--params 1.25B --gpu h100 --utilisation 0.5 --recompute full --optimizer muon", {"nominal_error"}),
+        ("--params 1.25B --gpu h100 --utilization 0.5 --recompute full --optimizer muon", {"nominal_error"}),
         ("--compute 2.5e20 --family qwen3", set()),
         ("--compute 1e20 --budget-tokens 30B --tolerance 0.01", set()),
     ],
@@ -194,7 +194,7 @@ def test_a_speed_of_training_is_told_only_where_the_gpu_trains(here: Here) -> No
     assert "Speeds are in tokens: decoding is bound by what l4 can do at most.\n" in served
     report = json.loads(here(*words, "--top", "1", "--format", "json").out)
     (design,) = report["designs"]
-    assert (report["utilisation"], design["train_tokens_per_second"]) == (None, None)
+    assert (report["utilization"], design["train_tokens_per_second"]) == (None, None)
     assert design["decode_tokens_per_second"] > 0
     nothing = here(*words, "--params", "1K")
     assert nothing.code == 1
@@ -276,8 +276,8 @@ def test_nothing_found_fails_and_writes_nothing(here: Here, folder: Path) -> Non
         ("--params 125M --hardware mine.yaml", "--hardware is about a GPU"),
         ("--params 125M --for serving", "--for is about a GPU"),
         ("--params 125M --min-decode-tokens-per-second 5", "--min-decode-tokens-per-second is about a GPU"),
-        ("--params 125M --utilisation 0.4", "--utilisation is about a GPU"),
-        ("--gpu l4 --for serving --utilisation 0.4", "--utilisation is about training"),
+        ("--params 125M --utilization 0.4", "--utilization is about a GPU"),
+        ("--gpu l4 --for serving --utilization 0.4", "--utilization is about training"),
         ("--params 125M --recompute full", "--recompute is about memory for training, and none is asked for"),
         ("--params 125M --recompute none --pick 1", "--recompute is about memory for training"),
         ("--params 125M --optimizer sgd -f markdown", "--optimizer is about memory for training"),
@@ -303,7 +303,7 @@ def test_nothing_found_fails_and_writes_nothing(here: Here, folder: Path) -> Non
         ("--config small --vary n_layers=4 --family llama", "--vary has no targets, and no use for --family"),
         ("--config small --vary n_layers=4 --family course", "--vary has no targets, and no use for --family"),
         ("--config small --vary n_layers=4 --top 1 --tolerance 0.5", "no use for --tolerance, --top"),
-        ("--config small --vary n_layers=4 --utilisation 0.4", "no use for --utilisation"),
+        ("--config small --vary n_layers=4 --utilization 0.4", "no use for --utilization"),
         ("--config small --vary n_layers=4 --set n_layers=5", "--set n_layers=5 has no effect: --vary sets n_layers"),
         ("--config absent --vary n_layers=4", "no preset or file is called absent"),
     ],

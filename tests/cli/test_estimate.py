@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tinylm_cli.analysis.inference import PREFILL_TOKENS
+from tinylm_cli.analysis.inference_memory import PREFILL_TOKENS
 
 Here = Callable[..., Any]
 Golden = Callable[[str, str], None]
@@ -182,10 +182,10 @@ def test_a_type_that_a_gpu_does_not_multiply_is_told_with_those_it_does(here: He
         (["--gpus", "3", "--plan", "tp=3"], 1, "tensor parallelism 3 does not divide n_heads 4"),
         (["--budget-tokens", "many"], 2, "--budget-tokens many"),
         (["--budget-tokens", "0"], 2, "--budget-tokens 0"),
-        (["--utilisation", "0.5"], 2, "--utilisation is about a GPU"),
+        (["--utilization", "0.5"], 2, "--utilization is about a GPU"),
         (["--kernel-efficiency", "0.5"], 2, "--kernel-efficiency is about a GPU"),
-        (["--gpu", "h100", "--kernel-efficiency", "0.5"], 2, "give --utilisation for one GPU"),
-        (["--gpu", "h100", "--gpus", "8", "--utilisation", "0.5"], 2, "give --kernel-efficiency"),
+        (["--gpu", "h100", "--kernel-efficiency", "0.5"], 2, "give --utilization for one GPU"),
+        (["--gpu", "h100", "--gpus", "8", "--utilization", "0.5"], 2, "give --kernel-efficiency"),
         (["--global-batch", "8"], 2, "--global-batch is read by several GPUs"),
         (["--gpus", "4", "--plan", "tp=2", "--global-batch", "3"], 2, "for example --global-batch 4"),
         (["--gpus", "4", "--plan", "tp=2,mb=3", "--global-batch", "4"], 2, "leave mb out of the plan"),
@@ -203,7 +203,7 @@ def test_a_type_that_a_gpu_does_not_multiply_is_told_with_those_it_does(here: He
         (["--serve-len", "1k,2k"], 1, "--serve-len 2048 is longer than max_len 1024 of tiny"),
         (["--serve-len", "1k,2k"], 1, "write --serve-len 1024 or less, or add --set max_len=2048"),
         (["--serve-len", "1000001k"], 1, "write --serve-len 1024 or less\n"),
-        (["--utilisation", "2"], 2, "--utilisation 2"),
+        (["--utilization", "2"], 2, "--utilization 2"),
     ],
 )
 def test_what_does_not_fit_is_refused(words: list[str], code: int, said: str, here: Here) -> None:
@@ -281,7 +281,7 @@ def test_days_and_cost_are_those_of_the_plan(plan: str, here: Here) -> None:
     assert time["tokens_per_second"] == pytest.approx(speed)
     assert time["seconds"] == pytest.approx(time["budget_tokens"] / speed)
     assert time["usd"] == pytest.approx(2 * 16 * time["seconds"] / 3600)
-    assert time["utilisation"] == made["utilisation"] < made["kernel_efficiency"] == 0.55
+    assert time["utilization"] == made["utilization"] < made["kernel_efficiency"] == 0.55
     slower = report(here("estimate", *words, "--plan", plan, "--kernel-efficiency", "0.3", "--format", "json"))
     assert slower["training_time"]["usd"] > 1.5 * time["usd"]
 
@@ -309,7 +309,7 @@ def test_a_global_batch_is_shared_by_replicas_and_micro_batches(here: Here) -> N
 
 
 def test_a_budget_and_a_price_make_a_bill(here: Here) -> None:
-    words = ["--gpu", "h100", "--budget-tokens", "1.5B", "--price", "2", "--utilisation", "0.5"]
+    words = ["--gpu", "h100", "--budget-tokens", "1.5B", "--price", "2", "--utilization", "0.5"]
     told = report(here("estimate", *words, "--format", "json"))["training_time"]
     assert told["budget_tokens"] == 1_500_000_000
     assert told["usd"] == pytest.approx(2 * told["gpu_hours"])

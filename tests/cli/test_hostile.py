@@ -220,7 +220,7 @@ def test_a_real_process_is_given_bytes_that_are_no_text(tinylm: Callable[..., An
         assert_inert(result)
 
 
-def test_colour_is_the_only_escape(here: Here, folder: Path, hostile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_color_is_the_only_escape(here: Here, folder: Path, hostile: str, monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"./{hostile.replace('/', '-')}.yaml"
     (folder / name).write_bytes((folder / "toy.yaml").read_bytes())
     monkeypatch.setenv("FORCE_COLOR", "1")

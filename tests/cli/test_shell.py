@@ -237,7 +237,7 @@ import sys
 import tinylm_cli.analysis.params as broken
 def fail(*_, **__):
     raise ZeroDivisionError("a \\x1b[31mred\\x1b[0m herring")
-broken.analyse_params = fail
+broken.analyze_params = fail
 sys.argv = ["tinylm", *sys.argv[1:]]
 from tinylm_cli.__main__ import main
 main()

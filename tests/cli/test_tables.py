@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from tinylm_cli.cli.outcome import Outcome
+from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.quantities import Quantity
 from tinylm_cli.render.blocks import Cell, Stack, Table, Tree, View
 from tinylm_cli.render.csv import to_csv
 from tinylm_cli.render.json import plain
 from tinylm_cli.render.latex import to_latex
-from tinylm_cli.render.stack import legend
+from tinylm_cli.render.stacked_bars import legend
 from tinylm_cli.render.tables import alone, named
 
 Here = Callable[..., Any]
@@ -92,9 +92,9 @@ OWNED: dict[str, set[str]] = {
 @pytest.fixture
 def shown(here: Here, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple[dict[str, Any], View]]:
     """Return the report of a command as JSON has it, and the view of it that CSV is made of."""
-    kept: list[Outcome] = []
+    kept: list[CommandOutput] = []
 
-    def keep(outcome: Outcome) -> int:
+    def keep(outcome: CommandOutput) -> int:
         kept.append(outcome)
         return outcome.exit_code
 

@@ -96,9 +96,9 @@ class TestWidth:
         assert on_terminal("params", columns=0, env=plain).code == 0
 
 
-class TestColour:
+class TestColor:
     @pytest.mark.parametrize(
-        ("environment", "coloured"),
+        ("environment", "colored"),
         [
             ({}, False),
             ({"FORCE_COLOR": "1"}, True),
@@ -109,36 +109,36 @@ class TestColour:
             ({"FORCE_COLOR": "1", "TERM": "dumb"}, True),
         ],
     )
-    def test_a_pipe_is_coloured_only_by_force(
-        self, environment: dict[str, str], coloured: bool, here: Here, monkeypatch: pytest.MonkeyPatch
+    def test_a_pipe_is_colored_only_by_force(
+        self, environment: dict[str, str], colored: bool, here: Here, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         for arguments in (["params"], ["validate", "toy.yaml"], ["params", "--config", "absent"]):
             result = here(*arguments)
-            assert ("\x1b[" in result.out + result.err) == coloured
+            assert ("\x1b[" in result.out + result.err) == colored
 
     @pytest.mark.parametrize(
-        ("environment", "coloured"),
+        ("environment", "colored"),
         [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)],
     )
-    def test_a_terminal_is_coloured_unless_it_must_not_be(
-        self, environment: dict[str, str], coloured: bool, on_terminal: Here
+    def test_a_terminal_is_colored_unless_it_must_not_be(
+        self, environment: dict[str, str], colored: bool, on_terminal: Here
     ) -> None:
-        assert ("\x1b[" in on_terminal("params", env=environment).out) == coloured
+        assert ("\x1b[" in on_terminal("params", env=environment).out) == colored
 
-    def test_colour_adds_nothing_but_colour(self, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_color_adds_nothing_but_color(self, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
         import re
 
         for arguments in (["params"], ["show", "--origin"], ["params", "--config", "toy.yaml"]):
             plain = here(*arguments)
             monkeypatch.setenv("FORCE_COLOR", "1")
-            coloured = here(*arguments)
+            colored = here(*arguments)
             monkeypatch.delenv("FORCE_COLOR")
-            assert re.sub(r"\x1b\[[\d;]*m", "", coloured.out) == plain.out
-            assert re.sub(r"\x1b\[[\d;]*m", "", coloured.err) == plain.err
+            assert re.sub(r"\x1b\[[\d;]*m", "", colored.out) == plain.out
+            assert re.sub(r"\x1b\[[\d;]*m", "", colored.err) == plain.err
 
-    def test_documents_are_never_coloured(self, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_documents_are_never_colored(self, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("FORCE_COLOR", "1")
         for arguments in (["schema"], *(["params", "--format", each] for each in ("json", "markdown", "csv", "latex"))):
             assert "\x1b" not in here(*arguments).out

@@ -188,7 +188,7 @@ def _feed_forward(draw: st.DrawFn, n_layers: int) -> dict[str, Any]:
         "routed_scale": NUMBERS,
     }
     if router != "topk_softmax":
-        optional["renormalise"] = st.booleans()
+        optional["renormalize"] = st.booleans()
     if router == "sigmoid":
         optional["score_correction"] = st.booleans()
     chosen = {"n_groups": n_groups, "top_k_groups": groups} if n_groups > 1 or draw(st.booleans()) else {}

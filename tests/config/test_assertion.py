@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm_cli.config.assertion import ASSERT, RELATIONS, Claim, FigureKind, read_assertions
-from tinylm_cli.config.codes import CODES
+from tinylm_cli.config.diagnostic_codes import CODES
 from tinylm_cli.errors import ConfigError, Diagnostic
 
 KINDS: dict[str, FigureKind] = {

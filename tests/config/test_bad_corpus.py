@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tinylm_cli.cli.validate import validate
-from tinylm_cli.config.codes import CODES
+from tinylm_cli.config.diagnostic_codes import CODES
 from tinylm_cli.errors import Diagnostic, ExitCode
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.render.text import to_text
@@ -127,7 +127,7 @@ experts-groups-alone          without-effect@10
 experts-groups-too-few        expert-groups@9
 experts-groups-too-many       expert-groups@12
 experts-groups-uneven         expert-groups@11
-experts-renormalise-chosen    without-effect@9
+experts-renormalize-chosen    without-effect@9
 experts-router-noaux          unknown-choice@10
 experts-score-correction      without-effect@9
 experts-top-k-above           top-k-above-experts@9
@@ -203,7 +203,7 @@ markup-in-value               unknown-choice@8
 merge-conflict                yaml-syntax@5
 merge-key                     merge-key@8
 missing-all                   missing-key@2,2,2,2,2
-missing-and-misspelt          missing-key@2 unknown-key@5
+missing-and-misspelled          missing-key@2 unknown-key@5
 missing-colon                 yaml-syntax@7
 missing-one                   missing-key@2
 missing-space                 yaml-syntax@7
@@ -381,7 +381,7 @@ def test_the_corpus_is_varied() -> None:
     assert len(EXPECTED) >= 75
 
 
-def test_every_code_of_the_catalogue_that_speaks_of_a_file_is_produced() -> None:
+def test_every_code_of_the_catalog_that_speaks_of_a_file_is_produced() -> None:
     of_the_command_line = {"assertion-syntax", "failed-assertion", "unknown-figure", "unknown-gpu"}
     assert {code for places in EXPECTED.values() for code, _ in places} == set(CODES) - of_the_command_line
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.config.dump import scalar, to_yaml
 from tinylm_cli.config.loader import LoadedConfig, load_config, parse_config
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.config.source import SET, STDIN, Source
+from tinylm_cli.config.yaml_writer import scalar, to_yaml
 from tinylm_cli.errors import ConfigError, InputError, TinylmError, UsageError
 
 

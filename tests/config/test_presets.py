@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tinylm_cli.config import presets as module
-from tinylm_cli.config.dump import SCHEMA_LINE
 from tinylm_cli.config.loader import load_config, load_presets
 from tinylm_cli.config.presets import presets, presets_folder
+from tinylm_cli.config.yaml_writer import SCHEMA_LINE
 
 ROOT = Path(__file__).resolve().parents[2]
 

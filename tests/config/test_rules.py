@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tinylm_cli.config.amounts import read_amount
-from tinylm_cli.config.block import MAX_DIM, MAX_N_HEADS
-from tinylm_cli.config.codes import CODES
+from tinylm_cli.config.base import MAX_DIM, MAX_N_HEADS
+from tinylm_cli.config.dependencies import NEEDS, applies, defaults, met_by
+from tinylm_cli.config.diagnostic_codes import CODES
 from tinylm_cli.config.fields import Field, fields
-from tinylm_cli.config.needs import NEEDS, applies, defaults, met_by
 from tinylm_cli.config.rules import RULES, Problem, broken_rules
 from tinylm_cli.config.schema import ModelConfig
 

@@ -131,7 +131,7 @@ def test_a_span_points_at_what_it_was_asked_for(text: str, data: st.DataObject) 
 
 
 @given(st.integers(0, 5000), st.integers(1, 5000))
-def test_of_a_very_long_line_a_span_keeps_the_neighbourhood(start: int, length: int) -> None:
+def test_of_a_very_long_line_a_span_keeps_the_neighborhood(start: int, length: int) -> None:
     source = Source("x", "".join(chr(97 + i % 26) for i in range(10_000)))
     span = source.span(start, start + length)
     assert len(span.text) <= 240

@@ -165,9 +165,9 @@ def test_a_hostile_file_is_scanned_once(name: str, monkeypatch: pytest.MonkeyPat
 
 
 def _guesses() -> Any:
-    from tinylm_cli.config import guesses
+    from tinylm_cli.config import suggestions
 
-    return guesses
+    return suggestions
 
 
 def _counting(function: Callable[..., Any], calls: dict[str, int], key: str) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import TINYLM, clean_environment
-from tinylm_cli.analysis.claims import ASSERTABLE
+from tinylm_cli.analysis.budget_check import ASSERTABLE
 from tinylm_cli.analysis.figures import FIGURES
 from tinylm_cli.config.budget import Budget
 

@@ -50,7 +50,7 @@ A report of several tables has others beside the main one. `--table NAME` writes
 | 130 | interrupted |
 | 141 | the reader of the output has gone |
 
-Colour follows the terminal, `NO_COLOR` and `FORCE_COLOR`; width follows the terminal and `COLUMNS`. Shell completion
+Color follows the terminal, `NO_COLOR` and `FORCE_COLOR`; width follows the terminal and `COLUMNS`. Shell completion
 for commands, presets, field names and their values: `tinylm --install-completion`.
 """
 

@@ -7,23 +7,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tinylm_cli.analysis.cache import cache_shape, kv_cache_bytes
 from tinylm_cli.analysis.estimate import Request, estimate
-from tinylm_cli.analysis.flops import analyse_flops, stretches
-from tinylm_cli.analysis.inference import Serving, inference_memory
-from tinylm_cli.analysis.optimizers import optimizer_bytes
+from tinylm_cli.analysis.flops import analyze_flops, stretches
+from tinylm_cli.analysis.inference_memory import Serving, inference_memory
+from tinylm_cli.analysis.kv_cache import cache_shape, kv_cache_bytes
+from tinylm_cli.analysis.optimizer_state import optimizer_bytes
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.quantized import Rounding, quantized_weights
+from tinylm_cli.analysis.quantization import QuantizationConfig, quantized_weights
 from tinylm_cli.analysis.remedies import LENGTHS, MOST_GPUS
-from tinylm_cli.analysis.table import tensor_table
-from tinylm_cli.analysis.training import training_memory
+from tinylm_cli.analysis.tensor_table import tensor_table
+from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.hardware import load_accelerators
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.quantities import binary_bytes
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.render.text import to_text
 from tinylm_cli.render.units import flops
-from tinylm_cli.render.views.fit import fit_blocks
+from tinylm_cli.render.views.remedies import fit_blocks
 from tinylm_cli.reports.memory import AttentionKernel, Optimizer, TrainingMemory
 from tinylm_cli.reports.plan import Layout, Plan
 
@@ -46,7 +46,7 @@ def test_operations_by_hand() -> None:
     attention = sum(count for name, count in weights.items() if name.endswith("proj") and "attention" in name)
     feed_forward = sum(count for name, count in weights.items() if "feed_forward" in name)
     pairs = products["attention.scores"] + products["attention.mix"]
-    report = analyse_flops(config, batch_size=1, seq_len=8192)
+    report = analyze_flops(config, batch_size=1, seq_len=8192)
     multiplied = 32 * (attention + feed_forward) + weights["lm_head"]
     for figure in (
         *(
@@ -173,7 +173,7 @@ def test_rounded_weights_by_hand() -> None:
         assert f"{number:,}" in text, number
     assert f"{weights // 128 * 5 // 2:,}" in text
     for quantization, size in (("int8", weights + 2 * outputs), ("int4", weights // 2 + weights // 128 * 5 // 2)):
-        found, rounded = quantized_weights(config, "bfloat16", Rounding(quantization))  # type: ignore[arg-type]
+        found, rounded = quantized_weights(config, "bfloat16", QuantizationConfig(quantization))  # type: ignore[arg-type]
         assert (found, rounded) == (2 * others + 256 + size, weights)
         assert f"{found:,} together" in text
 

@@ -50,11 +50,11 @@ class Run(NamedTuple):
     def speed(self, found: Plan) -> float:
         """Return the plan's speed in the measure that is published."""
         assert found.step_seconds is not None
-        assert found.utilisation is not None
+        assert found.utilization is not None
         if self.measure == "s a step":
             return found.step_seconds
         if self.measure == "MFU":
-            return found.utilisation
+            return found.utilization
         return found.tokens_per_step / found.step_seconds / found.gpus
 
     @property

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tinylm_cli.analysis.cache import kv_cache_bytes
 from tinylm_cli.analysis.flops import decode_flops, forward_flops, stretches, train_flops
+from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.roofline import decoding_weights, peak_flops
-from tinylm_cli.analysis.table import tensor_table
+from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.hardware import load_hardware, parse_accelerators
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.source import Source
@@ -20,7 +20,7 @@ WORDS = " ".join(PAGE.split())
 SCREEN = PAGE.partition("$ tinylm estimate --config qwen3-0.6b ")[2].partition("```")[0]
 
 CONFIG = load_config("qwen3-0.6b").config
-LENGTH, TOKENS, UTILISATION = 4096, 12 * 10**9, 0.4
+LENGTH, TOKENS, UTILIZATION = 4096, 12 * 10**9, 0.4
 PEAK, BANDWIDTH = 989.4e12, 3.35e12
 
 
@@ -40,7 +40,7 @@ def test_training_by_hand() -> None:
     assert f"where 6N says {flops(six_n)}." in WORDS
     mantissa, _, exponent = f"{trained * TOKENS:.2e}".partition("e+")
     assert f"{mantissa}·10{exponent.translate(str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹'))} FLOPs" in WORDS
-    seconds = trained * TOKENS / (PEAK * UTILISATION)
+    seconds = trained * TOKENS / (PEAK * UTILIZATION)
     assert f"in {seconds:,.0f} seconds, {seconds / 3600:.0f} GPU hours" in WORDS
     for pattern in (
         rf"tokens +12B +{re.escape(flops(trained))} each",

@@ -16,12 +16,12 @@ from tinylm_cli.reports.check import CheckReport
 from tinylm_cli.reports.compare import CompareReport
 from tinylm_cli.reports.design import DesignReport, SweepReport
 from tinylm_cli.reports.estimate import EstimateReport
-from tinylm_cli.reports.exported import ExportReport
+from tinylm_cli.reports.export import ExportReport
 from tinylm_cli.reports.failure import FailureReport
 from tinylm_cli.reports.forward import ForwardReport
 from tinylm_cli.reports.generate import GenerateReport
 from tinylm_cli.reports.hardware import HardwareReport
-from tinylm_cli.reports.imported import ImportReport
+from tinylm_cli.reports.import_ import ImportReport
 from tinylm_cli.reports.params import ParamsReport
 from tinylm_cli.reports.presets import PresetsReport, ShowReport
 from tinylm_cli.reports.validate import ValidateReport

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.config.source import Source
 from tinylm_cli.errors import UnableError
-from tinylm_cli.interop.choice import choose
-from tinylm_cli.interop.document import read_json
+from tinylm_cli.interop.config_json import read_json
 from tinylm_cli.interop.export import express, hub_config
 from tinylm_cli.interop.families import BY_TYPE
+from tinylm_cli.interop.family_choice import choose
 from tinylm_cli.interop.load import load_config
-from tinylm_cli.interop.mapping import map_config
+from tinylm_cli.interop.to_tinylm import map_config
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 

@@ -16,7 +16,7 @@ import torch
 import transformers
 
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.table import tensor_table
+from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.presets import gallery
 from tinylm_cli.config.schema import ModelConfig, flatten
@@ -99,13 +99,13 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "qwen3_moe": {
         **LLAMA, "attention.d_head": 128, "attention.qk_norm": "per_head", "d_ff": 6144, "feed_forward.d_expert": 768,
         "feed_forward.n_experts": 128, "feed_forward.top_k": 8, "feed_forward.router": "softmax",
-        "feed_forward.renormalise": True, "feed_forward.n_dense_layers": 0,
+        "feed_forward.renormalize": True, "feed_forward.n_dense_layers": 0,
     },
     "olmo": {**LLAMA, "norm.kind": "layernorm", "norm.weight": False, "tie_weights": True, "norm.eps": 1e-5},
     "olmo2": {**LLAMA, "norm.placement": "post", "attention.qk_norm": "full", "norm.eps": 1e-6, "position.theta": 5e5},
     "olmoe": {
         **LLAMA, "attention.qk_norm": "full", "feed_forward.n_experts": 64, "feed_forward.top_k": 8,
-        "feed_forward.router": "softmax", "feed_forward.renormalise": False, "d_ff": 1024,
+        "feed_forward.router": "softmax", "feed_forward.renormalize": False, "d_ff": 1024,
     },
     "gemma": {
         **LLAMA, "embedding.multiplier": None, "norm.zero_centered": True, "feed_forward.activation": "gelu_tanh",
@@ -149,13 +149,13 @@ EXPECTED: dict[str, dict[str, Any]] = {
         **LLAMA, "attention.kind": "latent", "position.pairing": "adjacent", "attention.kv_rank": 512,
         "attention.q_rank": None, "feed_forward.n_experts": 64, "feed_forward.top_k": 6, "feed_forward.d_expert": 1408,
         "feed_forward.n_shared_experts": 2, "feed_forward.n_dense_layers": 1, "feed_forward.router": "softmax",
-        "feed_forward.renormalise": False, "feed_forward.n_groups": 1, "position.scaling": "yarn",
+        "feed_forward.renormalize": False, "feed_forward.n_groups": 1, "position.scaling": "yarn",
         "position.attention_factor": 1.0,
         "attention.scale": 192**-0.5 * _sharper(0.707) * _sharper(0.707),
     },
     "deepseek_v3": {
         **LLAMA, "attention.kind": "latent", "attention.q_rank": 1536, "feed_forward.router": "sigmoid",
-        "feed_forward.score_correction": True, "feed_forward.renormalise": True, "feed_forward.n_groups": 8,
+        "feed_forward.score_correction": True, "feed_forward.renormalize": True, "feed_forward.n_groups": 8,
         "feed_forward.top_k_groups": 4, "feed_forward.n_dense_layers": 3, "feed_forward.routed_scale": 2.5,
         "position.pairing": "adjacent", "attention.scale": 192**-0.5 * _sharper(1.0) * _sharper(1.0),
     },

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from tests.interop.families import FAMILIES, VOCAB, configs
 from tinylm_cli.config.loader import LoadedConfig
-from tinylm_cli.interop.choice import choose
+from tinylm_cli.interop.family_choice import choose
 from tinylm_cli.interop.load import import_config
-from tinylm_cli.interop.weights.incoming import import_weights
-from tinylm_cli.interop.weights.outgoing import export_model
+from tinylm_cli.interop.weights.export_weights import export_model
+from tinylm_cli.interop.weights.import_weights import import_weights
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.generation import decode
 from tinylm_cli.model.sampling import Sampling

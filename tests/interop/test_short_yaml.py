@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tinylm_cli.config.blocks import BLOCKS
-from tinylm_cli.config.dump import SCHEMA_LINE, to_short_yaml
 from tinylm_cli.config.loader import parse_config
 from tinylm_cli.config.presets import shipped
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.config.source import Source
+from tinylm_cli.config.yaml_writer import SCHEMA_LINE, to_short_yaml
 from tinylm_cli.interop.load import load_config
 
 CONFIGS = sorted((Path(__file__).resolve().parent / "configs").glob("*.json"))

@@ -29,10 +29,10 @@ def make_config() -> Callable[..., ModelConfig]:
 
 
 @pytest.fixture
-def randomised() -> Callable[[nn.Module], nn.Module]:
+def randomized() -> Callable[[nn.Module], nn.Module]:
     """Return a function that fills a module, biases and norm weights too, so that none hides behind a zero or a one."""
 
-    def randomise(module: nn.Module) -> nn.Module:
+    def randomize(module: nn.Module) -> nn.Module:
         if any(parameter.is_meta for parameter in module.parameters()):
             module.to_empty(device="cpu")
         generator = torch.Generator().manual_seed(1)
@@ -41,4 +41,4 @@ def randomised() -> Callable[[nn.Module], nn.Module]:
                 parameter.normal_(0.0, 0.3, generator=generator)
         return module
 
-    return randomise
+    return randomize

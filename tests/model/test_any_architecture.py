@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from torch import Tensor
 
 from tests.architectures import small_configs
-from tinylm_cli.analysis.cache import kv_cache_bytes
+from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.proof import closed_form, prove
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
-from tinylm_cli.model.architecture import instantiated, unique_params
-from tinylm_cli.model.cache import KVCache
 from tinylm_cli.model.generation import decode
+from tinylm_cli.model.kv_cache import KVCache
+from tinylm_cli.model.module_tree import instantiated, unique_params
 from tinylm_cli.model.sampling import Sampling
 
 GREEDY = Sampling(temperature=0.0)

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention import SelfAttention
-from tinylm_cli.model.sight import Sight
+from tinylm_cli.model.attention_mask import Sight
 
 Make = Callable[..., ModelConfig]
-Randomise = Callable[[nn.Module], nn.Module]
+Randomize = Callable[[nn.Module], nn.Module]
 CAUSAL = Sight(is_causal=True)
 
 
@@ -31,9 +31,9 @@ def by_hand(attention: SelfAttention, x: Tensor, scores_added: Tensor) -> Tensor
 
 
 @pytest.fixture
-def attention(make_config: Make, randomised: Randomise) -> SelfAttention:
+def attention(make_config: Make, randomized: Randomize) -> SelfAttention:
     module = SelfAttention(make_config())
-    randomised(module)
+    randomized(module)
     return module
 
 
@@ -54,9 +54,9 @@ def test_biases_are_optional(make_config: Make) -> None:
     assert names == {f"{part}_proj.weight" for part in "qkvo"}
 
 
-def test_attention_weights_are_dropped_while_training(make_config: Make, randomised: Randomise) -> None:
+def test_attention_weights_are_dropped_while_training(make_config: Make, randomized: Randomize) -> None:
     module = SelfAttention(make_config(dropout=0.5))
-    randomised(module)
+    randomized(module)
     x = torch.randn(1, 6, 16)
     assert torch.equal(module.eval()(x, CAUSAL), module(x, CAUSAL))
     assert not torch.equal(module.train()(x, CAUSAL), module(x, CAUSAL))

@@ -6,17 +6,17 @@ import torch
 from torch import nn
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.attention_mask import Sight
 from tinylm_cli.model.block import TransformerBlock
-from tinylm_cli.model.sight import Sight
 
 Make = Callable[..., ModelConfig]
-Randomise = Callable[[nn.Module], nn.Module]
+Randomize = Callable[[nn.Module], nn.Module]
 CAUSAL = Sight(is_causal=True)
 
 
-def test_each_branch_reads_a_normalised_copy_and_is_added(make_config: Make, randomised: Randomise) -> None:
+def test_each_branch_reads_a_normalized_copy_and_is_added(make_config: Make, randomized: Randomize) -> None:
     block = TransformerBlock(make_config(), 0)
-    randomised(block)
+    randomized(block)
     x = torch.randn(2, 5, 16)
     assert block.ln_1 is not None
     assert block.ln_2 is not None
@@ -24,9 +24,9 @@ def test_each_branch_reads_a_normalised_copy_and_is_added(make_config: Make, ran
     torch.testing.assert_close(block(x, CAUSAL), middle + block.feed_forward(block.ln_2(middle)))
 
 
-def test_branches_are_dropped_while_training_and_the_stream_is_not(make_config: Make, randomised: Randomise) -> None:
+def test_branches_are_dropped_while_training_and_the_stream_is_not(make_config: Make, randomized: Randomize) -> None:
     block = TransformerBlock(make_config(dropout=0.999), 0)
-    randomised(block)
+    randomized(block)
     x = torch.randn(4, 5, 16)
     assert (block.eval()(x, CAUSAL) == x).float().mean() < 0.01
     assert (block.train()(x, CAUSAL) == x).float().mean() > 0.9

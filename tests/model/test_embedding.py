@@ -10,22 +10,22 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.embedding import TransformerEmbedding
 
 Make = Callable[..., ModelConfig]
-Randomise = Callable[[nn.Module], nn.Module]
+Randomize = Callable[[nn.Module], nn.Module]
 
 
 @pytest.mark.parametrize("start", [0, 4])
-def test_tokens_are_scaled_before_positions_are_added(make_config: Make, randomised: Randomise, start: int) -> None:
+def test_tokens_are_scaled_before_positions_are_added(make_config: Make, randomized: Randomize, start: int) -> None:
     module = TransformerEmbedding(make_config(position={"kind": "learned"}))
-    randomised(module)
+    randomized(module)
     tokens = torch.randint(23, (2, 5))
     table = module.token_embedding.embedding.weight
     positions = module.get_parameter("positional_encoding.weight")
     torch.testing.assert_close(module(tokens, start), table[tokens] * 4.0 + positions[start : start + 5])
 
 
-def test_dropout_is_for_training_only(make_config: Make, randomised: Randomise) -> None:
+def test_dropout_is_for_training_only(make_config: Make, randomized: Randomize) -> None:
     module = TransformerEmbedding(make_config(dropout=0.5, position={"kind": "none"}))
-    randomised(module)
+    randomized(module)
     tokens = torch.arange(23)[None]
     whole = module.eval()(tokens)
     thinned = module.train()(tokens)

@@ -13,13 +13,13 @@ from tinylm_cli.model.experts import ExpertFeedForward, Router
 from tinylm_cli.model.feed_forward import FeedForward
 
 Make = Callable[..., ModelConfig]
-Randomise = Callable[[nn.Module], nn.Module]
+Randomize = Callable[[nn.Module], nn.Module]
 
 
-def make_experts(make_config: Make, randomised: Randomise, **fields: Any) -> ExpertFeedForward:
+def make_experts(make_config: Make, randomized: Randomize, **fields: Any) -> ExpertFeedForward:
     config = make_config(feed_forward={"n_experts": 4, "top_k": 2, "gated": True, "activation": "silu", **fields})
     module = ExpertFeedForward(config)
-    randomised(module)
+    randomized(module)
     return module
 
 
@@ -39,9 +39,9 @@ def one_expert(module: ExpertFeedForward, expert: int, x: Tensor, make_config: M
 @pytest.mark.parametrize("length", [1, 7])
 @pytest.mark.parametrize("shared", [0, 2])
 def test_each_token_gets_the_weighted_sum_of_its_experts(
-    make_config: Make, randomised: Randomise, length: int, shared: int
+    make_config: Make, randomized: Randomize, length: int, shared: int
 ) -> None:
-    module = make_experts(make_config, randomised, n_shared_experts=shared)
+    module = make_experts(make_config, randomized, n_shared_experts=shared)
     x = torch.randn(2, length, 16)
     flat = x.flatten(0, 1)
     chosen, weights = module.router.choose(flat)
@@ -91,8 +91,8 @@ def test_softmax_over_all(make_config: Make) -> None:
     expected = torch.tensor(SCORES).softmax(0)
     found = chosen(*make_router(make_config, SCORES, router="softmax", routed_scale=2.5))
     assert found == pytest.approx({1: 2.5 * float(expected[1]), 2: 2.5 * float(expected[2])})
-    renormalised = chosen(*make_router(make_config, SCORES, router="softmax", renormalise=True))
-    assert renormalised == pytest.approx(chosen(*make_router(make_config, SCORES, router="topk_softmax")))
+    renormalized = chosen(*make_router(make_config, SCORES, router="softmax", renormalize=True))
+    assert renormalized == pytest.approx(chosen(*make_router(make_config, SCORES, router="topk_softmax")))
 
 
 def test_a_correction_chooses_and_does_not_weigh(make_config: Make) -> None:
@@ -147,9 +147,9 @@ class _Large(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
 
 
 @pytest.mark.parametrize("n_experts", [4, 32])
-def test_gradients_of_a_stack_are_put_together_once(n_experts: int, make_config: Make, randomised: Randomise) -> None:
+def test_gradients_of_a_stack_are_put_together_once(n_experts: int, make_config: Make, randomized: Randomize) -> None:
     """The gradient of one expert is as large as the stack where it is a slice of it."""
-    module = make_experts(make_config, randomised, n_experts=n_experts)
+    module = make_experts(make_config, randomized, n_experts=n_experts)
     x = torch.randn(1, 64, 16)
     loss = module(x).square().sum()
     with _Large(module.experts.up_proj.weight.numel()) as made:
@@ -158,8 +158,8 @@ def test_gradients_of_a_stack_are_put_together_once(n_experts: int, make_config:
     assert all(parameter.grad is not None for parameter in module.parameters())
 
 
-def test_an_expert_that_no_token_is_sent_to_has_a_gradient_of_zero(make_config: Make, randomised: Randomise) -> None:
-    module = make_experts(make_config, randomised, n_experts=32, top_k=1)
+def test_an_expert_that_no_token_is_sent_to_has_a_gradient_of_zero(make_config: Make, randomized: Randomize) -> None:
+    module = make_experts(make_config, randomized, n_experts=32, top_k=1)
     module(torch.randn(1, 3, 16)).square().sum().backward()
     gradient = module.experts.down_proj.weight.grad
     assert gradient is not None

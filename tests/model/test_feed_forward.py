@@ -44,10 +44,10 @@ def test_exact_gelu_has_its_gradient() -> None:
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_it_widens_and_narrows(
-    make_config: Callable[..., ModelConfig], randomised: Callable[[nn.Module], nn.Module], *, bias: bool
+    make_config: Callable[..., ModelConfig], randomized: Callable[[nn.Module], nn.Module], *, bias: bool
 ) -> None:
     module = FeedForward(make_config(feed_forward={"activation": "relu", "bias": bias}), 40)
-    randomised(module)
+    randomized(module)
     x = torch.randn(2, 5, 16)
     up, down = module.up_proj, module.down_proj
     hidden = x @ up.weight.T + (up.bias if bias else 0)

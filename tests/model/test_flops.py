@@ -12,12 +12,12 @@ from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.architectures import small_configs
-from tinylm_cli.analysis.flops import analyse_flops, decode_flops, forward_flops, prefill_flops, train_flops
+from tinylm_cli.analysis.flops import analyze_flops, decode_flops, forward_flops, prefill_flops, train_flops
 from tinylm_cli.config.presets import shipped
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.model import TinyTransformerLM
-from tinylm_cli.model.cache import KVCache
+from tinylm_cli.model.kv_cache import KVCache
 
 WINDOWED = [name for name in shipped() if load_config(name).config.attention.window is not None]
 
@@ -46,7 +46,7 @@ def test_every_published_model_costs_what_torch_counts(name: str) -> None:
     assert forward == counted(model, 2, seq_len)
     trained = train_flops(config, batch_size=2, seq_len=seq_len, attention="full")
     assert trained == counted(model, 2, seq_len, backward=True)
-    by_part = analyse_flops(config, batch_size=2, seq_len=seq_len, attention="full")
+    by_part = analyze_flops(config, batch_size=2, seq_len=seq_len, attention="full")
     assert by_part.forward_flops == forward == sum(part.forward_flops for part in by_part.components)
     assert forward == sum(part.forward_flops for part in by_part.layers)
 
@@ -69,7 +69,7 @@ def test_each_part_costs_what_torch_counts_in_its_module(name: str) -> None:
         router = by_module.get(f"{feed_forward}.router", 0)
         expected["router"] += router
         expected["experts" if config.has_experts(layer) else "feed_forward"] += by_module[feed_forward] - router
-    found = analyse_flops(config, batch_size=1, seq_len=16, attention="full")
+    found = analyze_flops(config, batch_size=1, seq_len=16, attention="full")
     assert {part.name: part.forward_flops for part in found.components} == +expected
     each = Counter(by_module[f"blocks.{layer}"] for layer in range(config.n_layers))
     layers: Counter[int] = Counter()

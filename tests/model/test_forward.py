@@ -11,18 +11,18 @@ from torch.nn import functional
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.forward import TIMED_RUNS, run_forward
-from tinylm_cli.model.trace import traced_forward
+from tinylm_cli.model.forward_trace import traced_forward
 from tinylm_cli.reports.forward import ForwardReport
 
 Make = Callable[..., ModelConfig]
-Randomise = Callable[[nn.Module], nn.Module]
+Randomize = Callable[[nn.Module], nn.Module]
 TOKENS = torch.randint(23, (2, 7), generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture
-def model(make_config: Make, randomised: Randomise) -> TinyTransformerLM:
+def model(make_config: Make, randomized: Randomize) -> TinyTransformerLM:
     model = TinyTransformerLM.from_config(make_config(dropout=0.5))
-    randomised(model)
+    randomized(model)
     return model
 
 

@@ -9,7 +9,7 @@ from tinylm_cli.analysis.proof import prove
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.presets import gallery
 from tinylm_cli.model import TinyTransformerLM
-from tinylm_cli.model.architecture import instantiated, unique_params
+from tinylm_cli.model.module_tree import instantiated, unique_params
 
 PUBLISHED = {
     "gpt2": 124_439_808,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tinylm_cli.analysis.cache import kv_cache_bytes
+from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import CapacityError
 from tinylm_cli.model import TinyTransformerLM
@@ -15,15 +15,15 @@ from tinylm_cli.model.generation import Step, decode
 from tinylm_cli.model.sampling import Sampling
 
 Make = Callable[..., ModelConfig]
-Randomise = Callable[[nn.Module], nn.Module]
+Randomize = Callable[[nn.Module], nn.Module]
 GREEDY = Sampling(temperature=0)
 
 
 @pytest.fixture
-def build(make_config: Make, randomised: Randomise) -> Callable[..., TinyTransformerLM]:
+def build(make_config: Make, randomized: Randomize) -> Callable[..., TinyTransformerLM]:
     def make(**fields: object) -> TinyTransformerLM:
         model = TinyTransformerLM.from_config(make_config(**fields))
-        randomised(model)
+        randomized(model)
         return model.eval()
 
     return make

@@ -9,27 +9,27 @@ from torch import nn
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.norm import build_norm
 
-Randomise = Callable[[nn.Module], nn.Module]
+Randomize = Callable[[nn.Module], nn.Module]
 
 
 @pytest.mark.parametrize("eps", [1e-6, 0.05])
 def test_layernorm_centres_and_scales(
-    make_config: Callable[..., ModelConfig], randomised: Randomise, eps: float
+    make_config: Callable[..., ModelConfig], randomized: Randomize, eps: float
 ) -> None:
     norm = build_norm(make_config(norm={"kind": "layernorm", "eps": eps}))
-    randomised(norm)
+    randomized(norm)
     x = torch.randn(2, 5, 16)
-    centred = x - x.mean(-1, keepdim=True)
-    expected = centred / (centred.square().mean(-1, keepdim=True) + eps).sqrt() * norm.weight + norm.get_parameter(
+    centered = x - x.mean(-1, keepdim=True)
+    expected = centered / (centered.square().mean(-1, keepdim=True) + eps).sqrt() * norm.weight + norm.get_parameter(
         "bias"
     )
     torch.testing.assert_close(norm(x), expected)
 
 
 @pytest.mark.parametrize("eps", [1e-6, 0.05])
-def test_rmsnorm_scales(make_config: Callable[..., ModelConfig], randomised: Randomise, eps: float) -> None:
+def test_rmsnorm_scales(make_config: Callable[..., ModelConfig], randomized: Randomize, eps: float) -> None:
     norm = build_norm(make_config(norm={"kind": "rmsnorm", "eps": eps}))
-    randomised(norm)
+    randomized(norm)
     x = torch.randn(2, 5, 16)
     torch.testing.assert_close(norm(x), x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * norm.weight)
     assert dict(norm.named_parameters()).keys() == {"weight"}

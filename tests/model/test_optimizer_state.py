@@ -10,8 +10,8 @@ from torch import Tensor
 
 from benchmarks.footprint import OPTIMIZERS, Steps, ids
 from benchmarks.scaled import scaled_down
-from tinylm_cli.analysis.optimizers import optimizer_bytes
-from tinylm_cli.analysis.table import tensor_table
+from tinylm_cli.analysis.optimizer_state import optimizer_bytes
+from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.model import TinyTransformerLM
 

@@ -11,7 +11,7 @@ from benchmarks.footprint import saved_bytes
 from benchmarks.scaled import scaled_down
 from tests.architectures import small_configs
 from tinylm_cli.analysis.activations import activation_bytes
-from tinylm_cli.analysis.kernels import attention_way
+from tinylm_cli.analysis.attention_kernels import attention_way
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.presets import gallery
 from tinylm_cli.config.schema import ModelConfig

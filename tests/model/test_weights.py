@@ -17,19 +17,19 @@ from torch import Tensor, nn
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import CapacityError, OutputError, WeightsError
 from tinylm_cli.model import TinyTransformerLM, weights
-from tinylm_cli.model.materialise import materialise
+from tinylm_cli.model.materialize import materialize
 from tinylm_cli.model.weights import load_model, save_model
 
 Make = Callable[..., ModelConfig]
-Randomise = Callable[[nn.Module], nn.Module]
+Randomize = Callable[[nn.Module], nn.Module]
 TOKENS = torch.randint(23, (2, 7), generator=torch.Generator().manual_seed(0))
 EMBEDDING = "embedding.token_embedding.embedding.weight"
 
 
 @pytest.fixture
-def model(make_config: Make, randomised: Randomise) -> TinyTransformerLM:
+def model(make_config: Make, randomized: Randomize) -> TinyTransformerLM:
     model = TinyTransformerLM.from_config(make_config())
-    randomised(model)
+    randomized(model)
     return model.eval()
 
 
@@ -63,11 +63,11 @@ def test_a_folder_holds_the_weights_and_the_config_as_given(model: TinyTransform
 @pytest.mark.parametrize("kind", ["sinusoidal", "learned", "none"])
 @pytest.mark.parametrize("tied", [True, False])
 def test_what_is_loaded_is_what_was_saved(
-    make_config: Make, randomised: Randomise, tmp_path: Path, kind: str, dtype: torch.dtype, *, tied: bool
+    make_config: Make, randomized: Randomize, tmp_path: Path, kind: str, dtype: torch.dtype, *, tied: bool
 ) -> None:
     config = make_config(position={"kind": kind}, tie_weights=tied)
     model = TinyTransformerLM.from_config(config, dtype=dtype)
-    randomised(model)
+    randomized(model)
     save_model(model, tmp_path / "saved", config_text="")
     for asked in (None, dtype):
         loaded = load_model(config, tmp_path / "saved", dtype=asked)
@@ -78,7 +78,7 @@ def test_what_is_loaded_is_what_was_saved(
 
 
 def test_loading_draws_nothing(model: TinyTransformerLM, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tinylm_cli.model.initialise.fill", None)
+    monkeypatch.setattr("tinylm_cli.model.initialization.fill", None)
     load_model(model.config, folder)
 
 
@@ -126,7 +126,7 @@ def test_every_mismatch_is_listed_before_any_data_is_read(
     model: TinyTransformerLM, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rewrite(folder, lambda t: (t.pop("ln_f.bias"), t.update(extra=torch.ones(1), another=torch.ones(1))))
-    monkeypatch.setattr(weights, "materialise", lambda *_, **__: pytest.fail("went on"))
+    monkeypatch.setattr(weights, "materialize", lambda *_, **__: pytest.fail("went on"))
     with pytest.raises(WeightsError) as caught:
         load_model(model.config, folder)
     assert "ln_f.bias is missing" in caught.value.message
@@ -167,7 +167,7 @@ def test_a_file_cut_short_meanwhile_is_seen(
     model: TinyTransformerLM, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = folder / "model.safetensors"
-    monkeypatch.setattr(weights, "materialise", lambda *_, **__: os.truncate(path, path.stat().st_size - 1))
+    monkeypatch.setattr(weights, "materialize", lambda *_, **__: os.truncate(path, path.stat().st_size - 1))
     monkeypatch.setattr(TinyTransformerLM, "from_config", lambda *_, **__: model)
     with pytest.raises(WeightsError, match="was cut short"):
         load_model(model.config, folder)
@@ -242,9 +242,9 @@ def test_a_file_is_compared_and_read_by_one_header(
     def replaced(*arguments: Any, **options: Any) -> None:
         (folder / "other").write_bytes(b"another file")
         (folder / "other").rename(folder / "model.safetensors")
-        materialise(*arguments, **options)
+        materialize(*arguments, **options)
 
-    monkeypatch.setattr(weights, "materialise", replaced)
+    monkeypatch.setattr(weights, "materialize", replaced)
     loaded = load_model(model.config, folder)
     assert all(torch.equal(a, b) for a, b in zip(before.parameters(), loaded.parameters(), strict=True))
 
@@ -273,7 +273,7 @@ def test_capacity_is_checked_before_data_is_read(
     def refuse(*_: object, **__: object) -> None:
         raise CapacityError("no room")
 
-    monkeypatch.setattr("tinylm_cli.model.materialise.require_memory", refuse)
+    monkeypatch.setattr("tinylm_cli.model.materialize.require_memory", refuse)
     monkeypatch.setattr(weights, "_read_into", lambda *_: pytest.fail("went on"))
     with pytest.raises(CapacityError, match="no room"):
         load_model(model.config, folder)

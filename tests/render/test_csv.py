@@ -13,7 +13,7 @@ from tinylm_cli.quantities import Quantity, binary_bytes
 from tinylm_cli.render.blocks import Bar, Branch, Cell, Column, Heading, Note, Row, Table, Tree
 from tinylm_cli.render.csv import to_csv
 from tinylm_cli.render.markdown import to_markdown
-from tinylm_cli.render.safe import visible
+from tinylm_cli.render.sanitize import visible
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.render.text import to_text
 from tinylm_cli.render.units import fixed, integer, percent, unseen

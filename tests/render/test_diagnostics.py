@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tinylm_cli.config.source import Source
 from tinylm_cli.errors import ConfigError, Diagnostic, Label, Span, UsageError
-from tinylm_cli.render.cells import cell_len
+from tinylm_cli.render.cell_width import cell_len
 from tinylm_cli.render.diagnostics import diagnostics_text, error_text, github_failure, github_text
-from tinylm_cli.render.safe import shown
+from tinylm_cli.render.sanitize import shown
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.reports.validate import FileResult
 
@@ -93,7 +93,7 @@ def test_carets_stand_under_the_cells_of_the_value(before: str, value: str, unde
 @pytest.mark.parametrize("unicode", [True, False])
 @pytest.mark.parametrize("padding", ["x", "宽", "\t", "\u202e"])
 @pytest.mark.parametrize("count", [3, 30, 300, 3000])
-def test_far_along_a_line_the_neighbourhood_is_shown(width: int, unicode: bool, padding: str, count: int) -> None:
+def test_far_along_a_line_the_neighborhood_is_shown(width: int, unicode: bool, padding: str, count: int) -> None:
     text = f"{padding * count} HERE {padding * count}\n"
     terminal = Terminal(width, unicode=unicode)
     output = diagnostics_text([_at(text, count + 1, count + 5)], terminal)
@@ -163,11 +163,11 @@ def test_a_long_message_hangs_and_a_long_remedy_lines_up() -> None:
     assert lines[-1].startswith("          word")
 
 
-def test_colour_says_no_more_than_the_text() -> None:
+def test_color_says_no_more_than_the_text() -> None:
     diagnostic = _at("a: [/nope][bold]\n", 3, 8, (0, 1, "[red]x[/]"))
-    coloured = diagnostics_text([diagnostic], Terminal(colour=True))
-    assert "\x1b[1;31m" in coloured
-    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == diagnostics_text([diagnostic], Terminal())
+    colored = diagnostics_text([diagnostic], Terminal(color=True))
+    assert "\x1b[1;31m" in colored
+    assert re.sub(r"\x1b\[[0-9;]*m", "", colored) == diagnostics_text([diagnostic], Terminal())
 
 
 def test_an_error_without_a_place() -> None:

@@ -28,7 +28,7 @@ from tinylm_cli.render.blocks import (
     Tree,
 )
 from tinylm_cli.render.latex import latex, to_latex
-from tinylm_cli.render.safe import OUR_SIGNS
+from tinylm_cli.render.sanitize import OUR_SIGNS
 
 HOSTILE = [
     "a & b \\\\ \\hline",

@@ -80,7 +80,7 @@ def test_a_cell_stays_a_cell(text: str) -> None:
 def test_what_a_cell_says_is_what_is_read(text: str) -> None:
     markdown = to_markdown([Table((Column("h"),), ((f"x{text}x",),))])
     _, read = _texts(markdown)
-    from tinylm_cli.render.safe import visible
+    from tinylm_cli.render.sanitize import visible
 
     assert read.split() == visible(f"x{text}x").split()
 

@@ -77,7 +77,7 @@ def test_a_terminal_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    ("environ", "tty", "colour"),
+    ("environ", "tty", "color"),
     [
         ({}, True, True),
         ({}, False, False),
@@ -92,8 +92,8 @@ def test_a_terminal_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> Non
         ({"TERM": "dumb", "FORCE_COLOR": "1"}, True, True),
     ],
 )
-def test_colour(environ: dict[str, str], tty: bool, colour: bool) -> None:
-    assert _of(environ, tty=tty).colour is colour
+def test_color(environ: dict[str, str], tty: bool, color: bool) -> None:
+    assert _of(environ, tty=tty).color is color
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_character_set(environ: dict[str, str], encoding: str | None, unicode: b
 
 
 def test_no_stream_is_a_plain_page() -> None:
-    assert terminal_of(None, {}) == Terminal(80, colour=False, unicode=True)
+    assert terminal_of(None, {}) == Terminal(80, color=False, unicode=True)
     assert not is_terminal(None)
 
 

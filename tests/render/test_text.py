@@ -1,4 +1,4 @@
-"""Blocks as text: spaced, wrapped, inert, and the same with colour as without."""
+"""Blocks as text: spaced, wrapped, inert, and the same with color as without."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Listing, Note, Table
-from tinylm_cli.render.cells import cell_len
-from tinylm_cli.render.lines import wrap
+from tinylm_cli.render.cell_width import cell_len
+from tinylm_cli.render.styled_lines import wrap
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.render.text import to_text
 
@@ -28,11 +28,11 @@ def test_a_blank_line_between_blocks_but_not_between_notes() -> None:
 
 
 @given(outside)
-def test_nothing_acts_and_colour_changes_no_word(text: str) -> None:
+def test_nothing_acts_and_color_changes_no_word(text: str) -> None:
     plain = to_text(_blocks(text), Terminal())
     assert not {c for c in plain if c != "\n" and unicodedata.category(c) in {"Cc", "Cf", "Cs"}}
-    coloured = to_text(_blocks(text), Terminal(colour=True))
-    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
+    colored = to_text(_blocks(text), Terminal(color=True))
+    assert re.sub(r"\x1b\[[0-9;]*m", "", colored) == plain
 
 
 @given(outside)

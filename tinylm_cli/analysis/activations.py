@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
-from tinylm_cli.analysis.layers import Sort, sorts
-from tinylm_cli.analysis.saved.kept import Kept, Pass, held_bytes, once
-from tinylm_cli.analysis.saved.model import before_layers, head, kept_by_layer, recomputed_by_layer
-from tinylm_cli.analysis.sizes import check_sizes
+from tinylm_cli.analysis.layer_groups import Sort, sorts
+from tinylm_cli.analysis.saved_tensors.model import before_layers, head, kept_by_layer, recomputed_by_layer
+from tinylm_cli.analysis.saved_tensors.saved_tensor import Pass, SavedTensor, held_bytes, once
+from tinylm_cli.analysis.size_checks import check_sizes
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import Activations, AttentionKernel, Device, KeptPart, LayerActivations, Recompute
 
@@ -89,13 +89,13 @@ def _layer(run: Pass, layer: int, name: str, count: int, recompute: Recompute) -
     return LayerActivations(name, count, held_bytes(kept), held_bytes(again), _parts(kept))
 
 
-def _parts(kept: Iterable[Kept]) -> tuple[KeptPart, ...]:
+def _parts(kept: Iterable[SavedTensor]) -> tuple[KeptPart, ...]:
     """Return the tensors summed by part, in the order in which parts first come."""
     tensors = tuple(kept)
     names = dict.fromkeys(one.part for one in tensors)
     return tuple(_part(name, [one for one in tensors if one.part == name]) for name in names)
 
 
-def _part(name: str, kept: list[Kept]) -> KeptPart:
+def _part(name: str, kept: list[SavedTensor]) -> KeptPart:
     by = {divided: held_bytes(one for one in kept if one.divided == divided) for divided in ("tensor", "sequence")}
     return KeptPart(name, held_bytes(kept), by["tensor"], by["sequence"])

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tinylm_cli.analysis.figures import FIGURES, Conditions, figure
+from tinylm_cli.config.canonical import meaning
 from tinylm_cli.config.loader import LoadedConfig
-from tinylm_cli.config.meaning import meaning
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.reports.compare import ComparedModel, CompareReport, FieldDifference, FigureDifference
 

@@ -7,34 +7,34 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from tinylm_cli.analysis.cache import cache_shape
-from tinylm_cli.analysis.flops import analyse_flops, prefill_flops, train_flops
-from tinylm_cli.analysis.inference import PREFILL_TOKENS, Serving, inference_memory
-from tinylm_cli.analysis.kernels import own_attention
-from tinylm_cli.analysis.optimum import OPTIMAL_TOKENS_PER_PARAM, compute_optimum
+from tinylm_cli.analysis.attention_kernels import own_attention
+from tinylm_cli.analysis.chinchilla import OPTIMAL_TOKENS_PER_PARAM, compute_optimum
+from tinylm_cli.analysis.flops import analyze_flops, prefill_flops, train_flops
+from tinylm_cli.analysis.inference_memory import PREFILL_TOKENS, Serving, inference_memory
+from tinylm_cli.analysis.kv_cache import cache_shape
 from tinylm_cli.analysis.parallel.job import KERNEL_EFFICIENCY, Job, Machine
 from tinylm_cli.analysis.parallel.layouts import sequences_per_step
 from tinylm_cli.analysis.parallel.plan import Plans, least_planned_bytes, plan, planned_bytes, plans
 from tinylm_cli.analysis.params import active_params, total_params
-from tinylm_cli.analysis.quantized import AS_THEY_ARE, Rounding
+from tinylm_cli.analysis.quantization import UNQUANTIZED, QuantizationConfig
 from tinylm_cli.analysis.remedies import Need, inference_remedies, training_remedies
 from tinylm_cli.analysis.roofline import (
-    TYPICAL_UTILISATION,
+    TYPICAL_UTILIZATION,
     peak_flops,
     serving_time,
     training_time,
 )
 from tinylm_cli.analysis.serving import decoding_step, default_batch_sizes, default_seq_lens, serving_grid
-from tinylm_cli.analysis.table import tensor_table
-from tinylm_cli.analysis.training import training_memory
+from tinylm_cli.analysis.tensor_table import tensor_table
+from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.estimate import EstimateReport
-from tinylm_cli.reports.fit import Fit, Remedy
 from tinylm_cli.reports.flops import AttentionCount
 from tinylm_cli.reports.memory import AttentionKernel, InferenceMemory, Optimizer, Recompute, TrainingMemory
+from tinylm_cli.reports.memory_fit import Fit, Remedy
 from tinylm_cli.reports.plan import Layout
 from tinylm_cli.reports.time import ServingTime
 
@@ -64,7 +64,7 @@ class Request(NamedTuple):
         global_batch: Sequences that all of them read between updates; about 4M tokens when None.
         splits_batch: Whether the micro-batches of ``layout`` follow from that, whatever it says itself.
         kernel_efficiency: Share of the peak that each of several GPUs reaches while it computes.
-        utilisation: Share of the peak that training on one GPU reaches; on several it follows from the plan.
+        utilization: Share of the peak that training on one GPU reaches; on several it follows from the plan.
         usd_per_gpu_hour: What an hour of one costs, if known.
         budget_tokens: Tokens to train on; the compute-optimal number when None.
     """
@@ -78,7 +78,7 @@ class Request(NamedTuple):
     optimizer: Optimizer = "adamw"
     grad_dtype: str | None = None
     master_weights: bool | None = None
-    rounding: Rounding = AS_THEY_ARE
+    rounding: QuantizationConfig = UNQUANTIZED
     cache_dtype: str | None = None
     prefill_tokens: int = PREFILL_TOKENS
     serve_batch_sizes: tuple[int, ...] = ()
@@ -90,7 +90,7 @@ class Request(NamedTuple):
     global_batch: int | None = None
     splits_batch: bool = False
     kernel_efficiency: float = KERNEL_EFFICIENCY
-    utilisation: float = TYPICAL_UTILISATION
+    utilization: float = TYPICAL_UTILIZATION
     usd_per_gpu_hour: float | None = None
     budget_tokens: int | None = None
 
@@ -120,7 +120,7 @@ def estimate(loaded: LoadedConfig, asked: Request) -> EstimateReport:
         source=loaded.source,
         total_params=total_params(table),
         active_params=active,
-        flops=analyse_flops(
+        flops=analyze_flops(
             config,
             batch_size=asked.batch_size,
             seq_len=asked.seq_len,
@@ -155,7 +155,7 @@ def estimate(loaded: LoadedConfig, asked: Request) -> EstimateReport:
                 train_flops(config, batch_size=1, seq_len=asked.seq_len, attention=asked.attention) / asked.seq_len
             ),
             budget_tokens=budget,
-            utilisation=chosen.utilisation if chosen is not None and chosen.utilisation else asked.utilisation,
+            utilization=chosen.utilization if chosen is not None and chosen.utilization else asked.utilization,
             usd_per_gpu_hour=asked.usd_per_gpu_hour,
         ),
         optimum=compute_optimum(active, budget),

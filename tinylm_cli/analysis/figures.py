@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tinylm_cli.analysis.cache import kv_cache_bytes
 from tinylm_cli.analysis.flops import decode_flops, forward_flops, train_flops
-from tinylm_cli.analysis.inference import Serving, inference_memory
+from tinylm_cli.analysis.inference_memory import Serving, inference_memory
+from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.params import (
     active_params,
     component_params,
@@ -19,8 +19,8 @@ from tinylm_cli.analysis.params import (
     weights_bytes,
 )
 from tinylm_cli.analysis.serving import decoding_step
-from tinylm_cli.analysis.table import COMPONENTS, Component, tensor_table
-from tinylm_cli.analysis.training import training_memory
+from tinylm_cli.analysis.tensor_table import COMPONENTS, Component, tensor_table
+from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.amounts import AmountKind
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.figures import AMOUNT_KINDS, Unit

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from tinylm_cli.analysis.layers import sorts_among
+from tinylm_cli.analysis.layer_groups import sorts_among
 from tinylm_cli.analysis.params import active_params
-from tinylm_cli.analysis.sizes import check_length
-from tinylm_cli.analysis.table import Section, Tensor, TensorTable, tensor_table
+from tinylm_cli.analysis.size_checks import check_length
+from tinylm_cli.analysis.tensor_table import Section, Tensor, TensorTable, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.flops import COMPONENTS, AttentionCount, FlopsComponent, ModelFlops, PartFlops, Recompute
 
@@ -122,7 +122,7 @@ def train_flops(
         batch_size: B, >= 1.
         seq_len: T, 1..max_len.
         attention: Which pairs count, as for :func:`forward_flops`.
-        recompute: What the backward pass computes again, as for :func:`analyse_flops`.
+        recompute: What the backward pass computes again, as for :func:`analyze_flops`.
         table: The tensors of a part of the model, such as a pipeline stage; of all of it when None.
 
     Raises:
@@ -133,7 +133,7 @@ def train_flops(
     return batch_size * ((1 + BACKWARD) * forward + sum(_recomputed(stretch, recompute) for stretch in found))
 
 
-def analyse_flops(
+def analyze_flops(
     config: ModelConfig,
     *,
     batch_size: int,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from tinylm_cli.analysis.conventions import counts
+from tinylm_cli.analysis.count_conventions import counts
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
-from tinylm_cli.analysis.table import COMPONENTS, Component, TensorTable, tensor_table
+from tinylm_cli.analysis.tensor_table import COMPONENTS, Component, TensorTable, tensor_table
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.reports.params import ModelParams, PartParams, TiedLedger
 
@@ -55,7 +55,7 @@ def naive_params(table: TensorTable) -> int:
     return sum(section.repeats * tensor.elements for section in table for tensor in section.tensors)
 
 
-def analyse_params(
+def analyze_params(
     loaded: LoadedConfig, *, by: Breakdown = "component", expand: bool = False, dtype: str = "float32"
 ) -> ModelParams:
     """Return the parameters of a config, broken down.

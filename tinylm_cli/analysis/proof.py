@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.table import expand, tensor_table
+from tinylm_cli.analysis.tensor_table import expand, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.architecture import Proof
 

@@ -12,8 +12,8 @@ from operator import or_
 from typing import TYPE_CHECKING, Any
 
 from tinylm_cli.errors import AnalysisError
-from tinylm_cli.reports.fit import Remedy
 from tinylm_cli.reports.memory import Quantization, Recompute
+from tinylm_cli.reports.memory_fit import Remedy
 from tinylm_cli.reports.plan import Layout, ZeroStage
 
 if TYPE_CHECKING:

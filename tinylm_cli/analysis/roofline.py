@@ -14,14 +14,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
-from tinylm_cli.analysis.quantized import AS_THEY_ARE, Rounding, stored_bytes
-from tinylm_cli.analysis.table import TOKEN_EMBEDDING, Tensor, tensor_table
+from tinylm_cli.analysis.quantization import UNQUANTIZED, QuantizationConfig, stored_bytes
+from tinylm_cli.analysis.tensor_table import TOKEN_EMBEDDING, Tensor, tensor_table
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.time import PassTime, ServingTime, TrainingTime
 
-TYPICAL_UTILISATION = 0.40
+TYPICAL_UTILIZATION = 0.40
 """Llama 3 405B ran at 38 to 43% of 8,192 to 16,384 H100s in bfloat16 (Grattafiori et al. 2024, table 4,
 https://arxiv.org/abs/2407.21783), PaLM 540B at 46.2% of 6,144 TPU v4, which is where the measure was defined (Chowdhery
 et al. 2022, section 4.1, https://arxiv.org/abs/2204.02311). Small models and slow links stay below."""
@@ -100,7 +100,7 @@ class _Machine(NamedTuple):
         return flops * self.bytes_per_second >= moved_bytes * self.flops_per_second
 
 
-def decoding_weights(config: ModelConfig, dtype: str, rounding: Rounding = AS_THEY_ARE) -> Weights:
+def decoding_weights(config: ModelConfig, dtype: str, rounding: QuantizationConfig = UNQUANTIZED) -> Weights:
     """Return the weights that decoding reads, as they are stored.
 
     A table that is looked up is not read whole: the token embedding, unless the head reads it too, and positions.
@@ -122,7 +122,7 @@ def decoding_weights(config: ModelConfig, dtype: str, rounding: Rounding = AS_TH
     return Weights(dense, experts, config.feed_forward.n_experts, config.feed_forward.top_k)
 
 
-def _is_looked_up(tensor: Tensor, config: ModelConfig, rounding: Rounding) -> bool:
+def _is_looked_up(tensor: Tensor, config: ModelConfig, rounding: QuantizationConfig) -> bool:
     if tensor.name == TOKEN_EMBEDDING and config.tie_weights:
         return rounding.rounds_head
     return tensor.component in ("token_embedding", "position")
@@ -158,21 +158,21 @@ def training_time(
     dtype: str,
     train_flops_per_token: int,
     budget_tokens: int,
-    utilisation: float = TYPICAL_UTILISATION,
+    utilization: float = TYPICAL_UTILIZATION,
     usd_per_gpu_hour: float | None = None,
 ) -> TrainingTime:
     """Return how long ``budget_tokens`` take and cost.
 
-    ``seconds = train_flops_per_token · budget_tokens / (n_gpus · peak · utilisation)``.
+    ``seconds = train_flops_per_token · budget_tokens / (n_gpus · peak · utilization)``.
 
     Args:
         accelerator: What it runs on.
         n_gpus: How many, >= 1.
         dtype: What matrices are multiplied in.
         train_flops_per_token: The model's own, three times its forward pass; no recomputation, by the definition of
-            utilisation.
+            utilization.
         budget_tokens: Tokens to train on, >= 1.
-        utilisation: Share of the peak, above 0 and up to 1.
+        utilization: Share of the peak, above 0 and up to 1.
         usd_per_gpu_hour: What an hour of one GPU costs, if that is known.
 
     Raises:
@@ -180,15 +180,15 @@ def training_time(
     """
     peak = peak_flops(accelerator, dtype)
     flops = train_flops_per_token * budget_tokens
-    rate = n_gpus * peak * utilisation
+    rate = n_gpus * peak * utilization
     seconds = flops / rate
-    gpu_hours = flops / (peak * utilisation) / 3600
+    gpu_hours = flops / (peak * utilization) / 3600
     return TrainingTime(
         accelerator=accelerator.name,
         n_gpus=n_gpus,
         dtype=dtype,
         peak_flops_per_second=peak,
-        utilisation=utilisation,
+        utilization=utilization,
         train_flops_per_token=train_flops_per_token,
         budget_tokens=budget_tokens,
         train_flops=flops,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinylm_cli.analysis.flops import decode_flops
-from tinylm_cli.analysis.inference import Serving, inference_memory, largest_batch, longest_context
+from tinylm_cli.analysis.inference_memory import Serving, inference_memory, largest_batch, longest_context
 from tinylm_cli.analysis.roofline import DecodingStep, decoding_clock, decoding_weights
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig

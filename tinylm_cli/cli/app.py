@@ -13,9 +13,9 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from tinylm_cli import __version__
-from tinylm_cli.cli.arguments import prepare, wanted_format
+from tinylm_cli.cli.argv import prepare, wanted_format
 from tinylm_cli.cli.completion import VARIABLE, complete_for_bash, completes_for_bash
-from tinylm_cli.cli.outcome import Outcome, StreamError, emit, require_tables, say, write_stdout, writing_to_stdout
+from tinylm_cli.cli.output import CommandOutput, StreamError, emit, require_tables, say, write_stdout, writing_to_stdout
 from tinylm_cli.errors import ExitCode, TinylmError
 
 COMMANDS = (
@@ -75,7 +75,7 @@ def run(arguments: Sequence[str]) -> int:
         if completes_for_bash():
             return complete_for_bash(lambda: app(arguments, prog_name="tinylm", standalone_mode=False))
         result = app(arguments, prog_name="tinylm", standalone_mode=False)
-        if isinstance(result, Outcome):
+        if isinstance(result, CommandOutput):
             return emit(result)
         return result if isinstance(result, int) else ExitCode.DONE
     except TinylmError as error:
@@ -84,7 +84,7 @@ def run(arguments: Sequence[str]) -> int:
         _tell(error, format_=wanted_format(arguments))
         return error.exit_code
     except TyperException as error:
-        from tinylm_cli.cli.usage import explain
+        from tinylm_cli.cli.usage_errors import explain
 
         _tell(explain(error, arguments, COMMANDS), format_=wanted_format(arguments))
         return ExitCode.UNABLE
@@ -126,7 +126,7 @@ def _tell(error: TinylmError, *, format_: str) -> None:
 def _print_traceback() -> None:
     import traceback
 
-    from tinylm_cli.render.safe import visible
+    from tinylm_cli.render.sanitize import visible
 
     say("".join(f"{visible(line)}\n" for line in traceback.format_exc().splitlines()))
 

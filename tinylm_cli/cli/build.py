@@ -20,7 +20,7 @@ from tinylm_cli.cli.model_options import (
     require_writable,
 )
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, TableOption, follow_up, path, same_model
-from tinylm_cli.cli.outcome import Format, Outcome
+from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.requested_config import requested_config
 from tinylm_cli.errors import ExitCode, UsageError
@@ -46,7 +46,7 @@ def build(
     format_: FormatOption = Format.text,
     table: TableOption = None,
     output: OutputOption = None,
-) -> Outcome:
+) -> CommandOutput:
     """Build the real model and show its architecture.
 
     Per part: shape, parameters and share. Then what tying saves, the size the model is known by beside the true one,
@@ -73,21 +73,21 @@ def build(
             require_writable(save, FILES, force=force)
     model = request.build()
 
-    from tinylm_cli.analysis.params import analyse_params
+    from tinylm_cli.analysis.params import analyze_params
     from tinylm_cli.analysis.proof import prove
-    from tinylm_cli.model.architecture import describe, instantiated, unique_params
+    from tinylm_cli.model.module_tree import describe, instantiated, unique_params
     from tinylm_cli.render.views.build import build_view
     from tinylm_cli.reports.architecture import BuildReport
 
     built_dtype = str(model.lm_head.weight.dtype).removeprefix("torch.")
     proof = prove(loaded.config, instantiated(model), unique_params(model))
     if save is not None and proof.holds:
-        from tinylm_cli.config.dump import to_yaml
+        from tinylm_cli.config.yaml_writer import to_yaml
         from tinylm_cli.model.weights import save_model
 
         save_model(model, save, config_text=to_yaml(loaded.config), overwrite=force)
     report = BuildReport(
-        model=analyse_params(loaded, dtype=built_dtype),
+        model=analyze_params(loaded, dtype=built_dtype),
         device=str(model.lm_head.weight.device),
         dtype=built_dtype,
         seed=None if meta or weights is not None else seed,
@@ -103,6 +103,6 @@ def build(
     next_step = (
         follow_up("params", model_words) if meta else follow_up("forward", model_words, request.words(), "--tokens")
     )
-    return Outcome(
+    return CommandOutput(
         report, lambda: build_view(report, depth), format_, output, exit_code, next_step=next_step, table=table
     )

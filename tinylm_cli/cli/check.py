@@ -13,7 +13,7 @@ from tinylm_cli.cli.model_options import (
     WeightsOption,
 )
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, same_model
-from tinylm_cli.cli.outcome import Format, Outcome
+from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.requested_config import requested_config
 from tinylm_cli.errors import ExitCode
@@ -28,7 +28,7 @@ def check(
     set_: SetOption = None,
     format_: FormatOption = Format.text,
     output: OutputOption = None,
-) -> Outcome:
+) -> CommandOutput:
     """Prove the laws of a model on the real module.
 
     Causality, tying, gradients, caching and more: each law passes or fails with the figure that was measured. Exits
@@ -46,7 +46,7 @@ def check(
 
     from tinylm_cli.analysis.params import total_params
     from tinylm_cli.analysis.proof import closed_form
-    from tinylm_cli.analysis.table import tensor_table
+    from tinylm_cli.analysis.tensor_table import tensor_table
     from tinylm_cli.render.views.check import check_view
 
     with working(f"checking {loaded.name}") as progress:
@@ -71,4 +71,4 @@ def check(
     exit_code = ExitCode.FAILED if report.failed else ExitCode.DONE
     model_words = same_model(config, set_, weights)
     next_step = follow_up("forward" if report.failed else "generate", model_words, request.words(), "--tokens")
-    return Outcome(report, lambda: check_view(report), format_, output, exit_code, next_step=next_step)
+    return CommandOutput(report, lambda: check_view(report), format_, output, exit_code, next_step=next_step)

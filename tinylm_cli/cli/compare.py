@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from tinylm_cli.cli.conditions import Storage, require_length
 from tinylm_cli.cli.options import (
     FormatOption,
     OutputOption,
@@ -16,8 +15,9 @@ from tinylm_cli.cli.options import (
     follow_up,
     same_model,
 )
-from tinylm_cli.cli.outcome import Format, Outcome
+from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.cli.variants import load_variants, parse_variants
+from tinylm_cli.cli.workload_options import Storage, require_length
 from tinylm_cli.errors import ConfigError, ExitCode
 
 
@@ -67,7 +67,7 @@ def compare(
     format_: FormatOption = Format.text,
     table: TableOption = None,
     output: OutputOption = None,
-) -> Outcome:
+) -> CommandOutput:
     """Show what differs between models, and nothing else.
 
     Fields of the config once defaults are filled in, then parameters, bytes of weights, of the key-value cache, to
@@ -107,7 +107,7 @@ def compare(
     last = variants[-1]
     next_step = follow_up("params", same_model(last.reference, last.all_changes))
     failed = exit_code and not report.same
-    return Outcome(
+    return CommandOutput(
         report, lambda: compare_view(report), format_, output, ExitCode.FAILED if failed else ExitCode.DONE,
         next_step=next_step, table=table,
     )  # fmt: skip

@@ -11,7 +11,7 @@ import os
 import shlex
 from collections.abc import Callable
 
-from tinylm_cli.cli.outcome import write_stdout
+from tinylm_cli.cli.output import write_stdout
 
 VARIABLE = "_TINYLM_COMPLETE"
 

@@ -7,15 +7,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tinylm_cli.cli.conditions import (
-    BatchSizeOption,
-    SeqLenOption,
-    Storage,
-    StorageOption,
-    read_amount,
-    read_gpu,
-    too_long,
-)
 from tinylm_cli.cli.design_options import (
     TOLERANCE,
     ActiveParamsOption,
@@ -41,7 +32,7 @@ from tinylm_cli.cli.design_options import (
     TieOption,
     ToleranceOption,
     TopOption,
-    UtilisationOption,
+    UtilizationOption,
     VaryConfigOption,
     VaryOption,
     VocabSizeOption,
@@ -49,20 +40,29 @@ from tinylm_cli.cli.design_options import (
     require_varied,
     typed,
 )
-from tinylm_cli.cli.designed import designed_outcome, is_config
-from tinylm_cli.cli.gathered import Gathered
+from tinylm_cli.cli.design_output import designed_outcome, is_config
+from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, TableOption
-from tinylm_cli.cli.outcome import Format, Outcome
+from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.cli.training_options import HardwareOption, OptimizerOption, RecomputeOption
 from tinylm_cli.cli.vary import varied_outcome
+from tinylm_cli.cli.workload_options import (
+    BatchSizeOption,
+    SeqLenOption,
+    Storage,
+    StorageOption,
+    read_amount,
+    read_gpu,
+    too_long,
+)
 from tinylm_cli.config.source import option_span
 from tinylm_cli.errors import Label, UsageError
 from tinylm_cli.reports.design import AIMS
 
 if TYPE_CHECKING:
-    from tinylm_cli.analysis.design.analyse import Plan
+    from tinylm_cli.analysis.design.design import Plan
     from tinylm_cli.analysis.design.goals import Goal
-    from tinylm_cli.analysis.design.space import Space
+    from tinylm_cli.analysis.design.search_space import Space
 
 
 def design(
@@ -81,7 +81,7 @@ def design(
     gpu: GpuOption = None,
     purpose: PurposeOption = None,
     hardware: HardwareOption = None,
-    utilisation: UtilisationOption = 0.4,
+    utilization: UtilizationOption = 0.4,
     family: FamilyOption = Family.course,
     vocab_size: VocabSizeOption = None,
     max_len: MaxLenOption = None,
@@ -102,7 +102,7 @@ def design(
     format_: FormatOption = Format.text,
     table: TableOption = None,
     output: OutputOption = None,
-) -> Outcome:
+) -> CommandOutput:
     """Find the models that meet a target, the best first.
 
     Searches every shape of a stated grid, none left out, for those near a number of parameters and within limits; with
@@ -138,16 +138,16 @@ def design(
             help="search with another; then tinylm estimate --optimizer adamw_8bit tells what one takes",
         )
 
-    from tinylm_cli.analysis.design.analyse import analyse_design
+    from tinylm_cli.analysis.design.design import analyze_design
     from tinylm_cli.analysis.design.families import FAMILIES
-    from tinylm_cli.analysis.design.space import Space
+    from tinylm_cli.analysis.design.search_space import Space
 
     template = FAMILIES[family.value]
     member = template.config
     length = max_len or member.max_len
     sizes = (params, active_params)
     limits = (max_flops_per_token, max_kv_bytes, max_weights_bytes, max_train_bytes_per_gpu, max_serve_bytes)
-    mistakes = Gathered()
+    mistakes = ErrorCollector()
     wanted = mistakes.read(_amounts, (*sizes, *limits))
     spent = mistakes.read(_compute, compute, budget_tokens)
     mistakes.read(_require_length, seq_len, family, max_len, length)
@@ -158,8 +158,8 @@ def design(
     tied = member.tie_weights if tie is None else tie
     space = Space(template, vocab_size or member.vocab_size, length, tied, given, accelerator=accelerator)
     to_fit = None if accelerator is None else purpose or Purpose.training
-    goals, plan = _goals(space, wanted, min_decode_tokens_per_second, tolerance, spent, to_fit, utilisation)
-    report = analyse_design(space, goals, top=max(top, pick or 1), tolerance=tolerance, front_only=front, plan=plan)
+    goals, plan = _goals(space, wanted, min_decode_tokens_per_second, tolerance, spent, to_fit, utilization)
+    report = analyze_design(space, goals, top=max(top, pick or 1), tolerance=tolerance, front_only=front, plan=plan)
     outcome = designed_outcome(report, pick, hardware, format_, output, front_only=front, force=force)
     return outcome._replace(table=table)
 
@@ -171,7 +171,7 @@ def _goals(
     tolerance: float,
     spent: tuple[int, int | None] | None,
     to_fit: Purpose | None,
-    utilisation: float,
+    utilization: float,
 ) -> tuple[list[Goal], Plan]:
     """Return what is asked of a model's figures, and what the model is for.
 
@@ -182,9 +182,9 @@ def _goals(
         tolerance: How far from a size a model may be.
         spent: Operations of a training and, where they are given, its tokens.
         to_fit: What has to fit in the memory of the space's GPU, if it has one.
-        utilisation: Share of the GPU's peak that training reaches.
+        utilization: Share of the GPU's peak that training reaches.
     """
-    from tinylm_cli.analysis.design.analyse import Plan
+    from tinylm_cli.analysis.design.design import Plan
     from tinylm_cli.analysis.design.goals import DECODE_RATE, Goal, compute_budget, compute_goal, memory_goal
 
     near = ("total_params", "active_params")
@@ -197,14 +197,14 @@ def _goals(
         goals.append(compute_goal(budget, space.family, tolerance))
     if space.accelerator is not None and to_fit is not None:
         goals.append(memory_goal(space.accelerator, to_fit.value))
-    return goals, Plan(None if to_fit is None else to_fit.value, utilisation, budget)
+    return goals, Plan(None if to_fit is None else to_fit.value, utilization, budget)
 
 
 def _amounts(written: Sequence[str | None]) -> dict[str, int]:
     """Return the amounts that were asked for, by figure; ``written`` are those of ``AIMS`` in order, but for speed."""
     from tinylm_cli.analysis.figures import FIGURES
 
-    mistakes = Gathered()
+    mistakes = ErrorCollector()
     pairs = zip(AIMS.items(), written, strict=False)
     found = {
         name: mistakes.read(read_amount, asked.option, amount, FIGURES[name].kind)
@@ -221,7 +221,7 @@ def _compute(compute: str | None, budget_tokens: str | None) -> tuple[int, int |
         return None
     from tinylm_cli.config.amounts import MAX_COMPUTE
 
-    mistakes = Gathered()
+    mistakes = ErrorCollector()
     flops = mistakes.read(read_amount, "--compute", compute, "flops", "1e21", most=MAX_COMPUTE)
     tokens = mistakes.read(read_amount, "--budget-tokens", budget_tokens, "count", "15B") if budget_tokens else None
     mistakes.settle()

@@ -94,8 +94,8 @@ GpuOption = Annotated[
                  help="A GPU that it has to fit, as tinylm list --hardware names it."),
 ]  # fmt: skip
 PurposeOption = Annotated[Purpose | None, typer.Option("--for", help="What has to fit there.  [default: training]")]
-UtilisationOption = Annotated[
-    float, share_of_peak("--utilisation", "Share of the GPU's peak that training reaches; 0.4 when absent.", "0.4")
+UtilizationOption = Annotated[
+    float, share_of_peak("--utilization", "Share of the GPU's peak that training reaches; 0.4 when absent.", "0.4")
 ]
 FamilyOption = Annotated[Family, typer.Option(metavar="NAME", help=f"What kind of model: {', '.join(Family)}.")]
 VocabSizeOption = Annotated[
@@ -140,7 +140,7 @@ _VARIED = frozenset(
 )
 """The parameters that ``--vary`` reads."""
 
-_OF_GPU = ("hardware", "purpose", "min_decode_tokens_per_second", "utilisation")
+_OF_GPU = ("hardware", "purpose", "min_decode_tokens_per_second", "utilization")
 """The parameters that say nothing without a GPU."""
 
 _OF_TRAINING = ("optimizer", "recompute")
@@ -198,8 +198,8 @@ def require_effect(asked: Mapping[str, str], *, serving: bool, as_config: bool, 
     for name in _OF_GPU:
         if name in asked and "gpu" not in asked:
             raise UsageError(f"{asked[name]} is about a GPU", help="name it, for example with --gpu rtx-4090")
-    if "utilisation" in asked and serving:
-        raise UsageError("--utilisation is about training", help="leave it out, or --for serving")
+    if "utilization" in asked and serving:
+        raise UsageError("--utilization is about training", help="leave it out, or --for serving")
     trained = "max_train_bytes_per_gpu" in asked or ("gpu" in asked and not serving) or every_figure
     for name in _OF_TRAINING:
         if name in asked and not trained:

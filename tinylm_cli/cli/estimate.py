@@ -6,16 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tinylm_cli.cli.conditions import (
-    BatchSizeOption,
-    SeqLenOption,
-    Storage,
-    StorageOption,
-    fitting_length,
-    read_amount,
-    read_gpu,
-)
-from tinylm_cli.cli.gathered import Gathered
+from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.options import (
     DEFAULT_CONFIG,
     ConfigOption,
@@ -26,8 +17,8 @@ from tinylm_cli.cli.options import (
     follow_up,
     same_model,
 )
-from tinylm_cli.cli.outcome import Format, Outcome
-from tinylm_cli.cli.serve_options import (
+from tinylm_cli.cli.output import CommandOutput, Format
+from tinylm_cli.cli.serving_options import (
     CacheDtypeOption,
     GroupSizeOption,
     PrefillTokensOption,
@@ -54,8 +45,17 @@ from tinylm_cli.cli.training_options import (
     PlanOption,
     PriceOption,
     RecomputeOption,
-    UtilisationOption,
+    UtilizationOption,
     require_effect,
+)
+from tinylm_cli.cli.workload_options import (
+    BatchSizeOption,
+    SeqLenOption,
+    Storage,
+    StorageOption,
+    fitting_length,
+    read_amount,
+    read_gpu,
 )
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.flops import AttentionCount
@@ -97,13 +97,13 @@ def estimate(
     budget_tokens: BudgetTokensOption = None,
     global_batch: GlobalBatchOption = None,
     kernel_efficiency: KernelEfficiencyOption = None,
-    utilisation: UtilisationOption = None,
+    utilization: UtilizationOption = None,
     price: PriceOption = None,
     set_: SetOption = None,
     format_: FormatOption = Format.text,
     table: TableOption = None,
     output: OutputOption = None,
-) -> Outcome:
+) -> CommandOutput:
     """Work out what training and running a model takes, in closed form.
 
     Operations are those of matrix products, a multiplication and an addition counted as two. With --gpu, what does not
@@ -119,7 +119,7 @@ def estimate(
     from tinylm_cli.analysis.estimate import Request
     from tinylm_cli.analysis.estimate import estimate as estimated
     from tinylm_cli.analysis.parallel.job import KERNEL_EFFICIENCY
-    from tinylm_cli.analysis.roofline import TYPICAL_UTILISATION
+    from tinylm_cli.analysis.roofline import TYPICAL_UTILIZATION
     from tinylm_cli.cli.plan_option import require_shared, says_micro_batches
     from tinylm_cli.interop.load import load_config
     from tinylm_cli.render.views.estimate import estimate_view
@@ -130,7 +130,7 @@ def estimate(
         plan=plan,
         hardware=hardware,
         price=price,
-        utilisation=utilisation,
+        utilization=utilization,
         kernel_efficiency=kernel_efficiency,
         global_batch=global_batch,
     )
@@ -138,7 +138,7 @@ def estimate(
         word = "--master-weights" if master_weights else "--no-master-weights"
         raise UsageError(f"{word} is about weights in 16 bits", help=f"leave it out beside --dtype {dtype.value}")
     rounded = rounding(quantize, group_size, head=quantize_head)
-    mistakes = Gathered()
+    mistakes = ErrorCollector()
     loaded = mistakes.read(load_config, config, set_ or ())
     length = mistakes.read(fitting_length, loaded, seq_len) if loaded is not None else None
     layout = mistakes.read(_layout, loaded, length, plan=plan, gpus=gpus, gpu=gpu)
@@ -177,14 +177,14 @@ def estimate(
         global_batch=global_batch,
         splits_batch=plan is None or not says_micro_batches(plan),
         kernel_efficiency=kernel_efficiency or KERNEL_EFFICIENCY,
-        utilisation=utilisation or TYPICAL_UTILISATION,
+        utilization=utilization or TYPICAL_UTILIZATION,
         usd_per_gpu_hour=price,
         budget_tokens=tokens,
     )
     report = estimated(loaded, asked)
     next_step = follow_up("params", same_model(config, set_))
     every = format_ is Format.csv  # a program is given all layouts, as they are in JSON
-    return Outcome(
+    return CommandOutput(
         report, lambda: estimate_view(report, by, every=every), format_, output, next_step=next_step, table=table
     )
 

@@ -18,7 +18,7 @@ from tinylm_cli.cli.model_options import (
     require_writable,
 )
 from tinylm_cli.cli.options import OutputOption, PageFormatOption, SetOption
-from tinylm_cli.cli.outcome import Format, Outcome, PageFormat
+from tinylm_cli.cli.output import CommandOutput, Format, PageFormat
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.requested_config import requested_config
 
@@ -40,7 +40,7 @@ def export(
     set_: SetOption = None,
     format_: PageFormatOption = PageFormat.text,
     output: OutputOption = None,
-) -> Outcome:
+) -> CommandOutput:
     """Write a model as a folder that another library loads.
 
     In the family that expresses the model; where none has its words, as an equal model that one does express: sinusoids
@@ -51,15 +51,15 @@ def export(
       tinylm export --to hf tiny-hf --weights tiny-model
       tinylm export llama-hf --config llama.yaml
     """
-    from tinylm_cli.interop.choice import choose
-    from tinylm_cli.render.views.exported import export_view
-    from tinylm_cli.reports.exported import ExportReport
+    from tinylm_cli.interop.family_choice import choose
+    from tinylm_cli.render.views.export import export_view
+    from tinylm_cli.reports.export import ExportReport
 
     loaded = requested_config(config, set_ or (), weights)
     choice = choose(loaded.config)
     with working(f"exporting {loaded.name}"):
         import_torch()
-        from tinylm_cli.interop.weights.outgoing import FILES, export_model, require_own
+        from tinylm_cli.interop.weights.export_weights import FILES, export_model, require_own
 
         require_own(directory)
         require_writable(directory, FILES, force=force)
@@ -74,4 +74,6 @@ def export(
         directory=str(directory),
         tensors=tensors,
     )
-    return Outcome(report, lambda: export_view(report), Format(format_), output, next_step=f"tinylm import {directory}")
+    return CommandOutput(
+        report, lambda: export_view(report), Format(format_), output, next_step=f"tinylm import {directory}"
+    )

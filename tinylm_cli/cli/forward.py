@@ -16,7 +16,7 @@ from tinylm_cli.cli.model_options import (
     WeightsOption,
 )
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, TableOption, follow_up, same_model
-from tinylm_cli.cli.outcome import Format, Outcome
+from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.requested_config import requested_config
 from tinylm_cli.cli.tokens import check_length, parse_sizes, prompt_ids
@@ -60,7 +60,7 @@ def forward(
     format_: FormatOption = Format.text,
     table: TableOption = None,
     output: OutputOption = None,
-) -> Outcome:
+) -> CommandOutput:
     """Watch tokens pass through the model, stage by stage.
 
     Each stage shows its true shape, mean and deviation. Then come the most probable next tokens, the loss beside that
@@ -76,7 +76,7 @@ def forward(
     """
     if sum(given is not None for given in (tokens, text, random)) > 1:
         raise UsageError("--tokens, --text and --random exclude each other", help="leave one of them")
-    from tinylm_cli.analysis.memory import forward_bytes
+    from tinylm_cli.analysis.module_memory import forward_bytes
 
     loaded = requested_config(config, set_ or (), weights)
     batch_size, seq_len, ids = _input(loaded.config, tokens, text, random)
@@ -112,7 +112,7 @@ def forward(
             echo_tokens=random is None,
         )
     every = expand or format_ is Format.csv  # a program is given every stage, as it is in JSON
-    return Outcome(
+    return CommandOutput(
         report, lambda: forward_view(report, expand=every), format_, output, table=table,
         next_step=follow_up("build" if meta else "check", same_model(config, set_, weights), request.words(meta=meta)),
     )  # fmt: skip

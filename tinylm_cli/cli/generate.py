@@ -20,12 +20,12 @@ from tinylm_cli.cli.model_options import (
     WeightsOption,
 )
 from tinylm_cli.cli.options import OutputOption, PageFormatOption, SetOption, follow_up, number, same_model
-from tinylm_cli.cli.outcome import Format, Outcome, PageFormat, write_stdout
+from tinylm_cli.cli.output import CommandOutput, Format, PageFormat, write_stdout
 from tinylm_cli.cli.requested_config import requested_config
 from tinylm_cli.cli.tokens import prompt_ids
 from tinylm_cli.errors import UsageError
 from tinylm_cli.quantities import BYTE_VOCAB_SIZE, counted
-from tinylm_cli.render.safe import shown
+from tinylm_cli.render.sanitize import shown
 from tinylm_cli.render.terminal import Terminal, is_terminal, terminal_of
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def generate(
     set_: SetOption = None,
     format_: PageFormatOption = PageFormat.text,
     output: OutputOption = None,
-) -> Outcome:
+) -> CommandOutput:
     """Let the model go on from a prompt.
 
     One token after the other, with a key-value cache; on a terminal they appear as they come.
@@ -87,7 +87,7 @@ def generate(
     prompt = prompt_ids(tokens, text, loaded.config)
     request = ModelRequest(loaded, device, dtype, seed, weights=weights)
 
-    from tinylm_cli.analysis.memory import decode_bytes
+    from tinylm_cli.analysis.module_memory import decode_bytes
 
     request.require_room(
         decode_bytes(loaded.config, prompt_len=len(prompt), max_new_tokens=max_new_tokens, dtype=request.dtype_name),
@@ -122,7 +122,7 @@ def generate(
         milliseconds=seconds * 1000,
         tokens_per_second=len(generated) / seconds,
     )
-    return Outcome(
+    return CommandOutput(
         report, lambda: generate_view(report, streamed=live, as_text=text is not None), Format(format_), output,
         next_step=follow_up("forward", same_model(config, set_, weights), request.words(), "--tokens"),
     )  # fmt: skip

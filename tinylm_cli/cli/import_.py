@@ -11,15 +11,15 @@ import typer
 
 from tinylm_cli.cli.model_options import import_torch, require_writable
 from tinylm_cli.cli.options import OutputOption, PageFormatOption, SetOption, follow_up, same_model
-from tinylm_cli.cli.outcome import STDOUT, Format, Outcome, PageFormat, note, talk
+from tinylm_cli.cli.output import STDOUT, CommandOutput, Format, PageFormat, note, talk
 from tinylm_cli.cli.progress import working
 from tinylm_cli.errors import ConfigError, UsageError, WeightsError
 from tinylm_cli.quantities import counted
-from tinylm_cli.render.safe import visible
+from tinylm_cli.render.sanitize import visible
 
 if TYPE_CHECKING:
     from tinylm_cli.interop.load import ImportedConfig
-    from tinylm_cli.interop.weights.incoming import Converted
+    from tinylm_cli.interop.weights.import_weights import Converted
 
 
 def import_(
@@ -30,7 +30,7 @@ def import_(
     set_: SetOption = None,
     format_: PageFormatOption = PageFormat.text,
     output: OutputOption = None,
-) -> Outcome:
+) -> CommandOutput:
     """Write a Hugging Face config as a tinylm YAML.
 
     With only what differs from the defaults. Reads files on this machine, fetches nothing, runs no code beside them.
@@ -46,10 +46,10 @@ def import_(
       tinylm import config.json --set n_layers=2
       tinylm import models/llama-3-8b --weights --output llama
     """
-    from tinylm_cli.config.dump import to_short_yaml
+    from tinylm_cli.config.yaml_writer import to_short_yaml
     from tinylm_cli.interop.load import import_config
-    from tinylm_cli.render.views.imported import assumed_note, ignored_note, import_view
-    from tinylm_cli.reports.imported import ImportReport
+    from tinylm_cli.render.views.import_ import assumed_note, ignored_note, import_view
+    from tinylm_cli.reports.import_ import ImportReport
 
     if weights and (output is None or output == STDOUT):
         raise UsageError("--weights needs a folder to write", help=f"tinylm import {path} --weights --output DIR")
@@ -75,10 +75,12 @@ def import_(
             note(f"left out {count} of {' and '.join(parts)}: not the language model's")
         talk(f"wrote {counted(converted.tensors, 'tensor')} and config.yaml to {output}")
         next_step = follow_up("check", same_model(None, None, output))
-        return Outcome(report, lambda: import_view(report), Format(format_), None, document="", next_step=next_step)
+        return CommandOutput(
+            report, lambda: import_view(report), Format(format_), None, document="", next_step=next_step
+        )
     written: Path | None = None if output is None or output == STDOUT else output
     next_step = follow_up("params", same_model(str(written), None) if written else same_model(path, set_))
-    return Outcome(
+    return CommandOutput(
         report, lambda: import_view(report), Format(format_), output, document=text, next_step=next_step
     )  # fmt: skip
 
@@ -88,7 +90,7 @@ def _convert(found: ImportedConfig, path: str, output: Path, text: str, override
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
     with working(f"converting {found.loaded.name}"):
         import_torch()
-        from tinylm_cli.interop.weights.incoming import import_weights
+        from tinylm_cli.interop.weights.import_weights import import_weights
         from tinylm_cli.model.weights import FILES
 
         require_writable(output, FILES, force=None)
@@ -106,7 +108,7 @@ def _convert(found: ImportedConfig, path: str, output: Path, text: str, override
 def _holds_what_is_written(path: str, folder: Path) -> bool:
     """Return whether the weights are those of the config.json as it is, without overrides."""
     from tinylm_cli.interop.load import import_config
-    from tinylm_cli.interop.weights.incoming import require_weights
+    from tinylm_cli.interop.weights.import_weights import require_weights
 
     try:
         written = import_config(path)

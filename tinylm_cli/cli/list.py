@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tinylm_cli.cli.options import FormatOption, OutputOption
-from tinylm_cli.cli.outcome import Format, Outcome
+from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.errors import UsageError
 
 
@@ -16,7 +16,7 @@ def list_(
     hardware: Annotated[bool, typer.Option("--hardware", help="List accelerators instead, with their peaks.")] = False,
     format_: FormatOption = Format.text,
     output: OutputOption = None,
-) -> Outcome:
+) -> CommandOutput:
     """List what ships with tinylm.
 
     The presets, or published models, which --config takes by name; or accelerators.
@@ -33,9 +33,9 @@ def list_(
     return _hardware(format_, output) if hardware else _configs(format_, output, published=published)
 
 
-def _configs(format_: Format, output: OutputOption, *, published: bool) -> Outcome:
+def _configs(format_: Format, output: OutputOption, *, published: bool) -> CommandOutput:
     from tinylm_cli.analysis.params import active_params, total_params
-    from tinylm_cli.analysis.table import tensor_table
+    from tinylm_cli.analysis.tensor_table import tensor_table
     from tinylm_cli.config.presets import gallery, presets
     from tinylm_cli.interop.load import load_config
     from tinylm_cli.render.views.presets import presets_view
@@ -61,13 +61,13 @@ def _configs(format_: Format, output: OutputOption, *, published: bool) -> Outco
             )
         )
     report = PresetsReport(tuple(found))
-    return Outcome(
+    return CommandOutput(
         report, lambda: presets_view(report, "model" if published else "preset"), format_, output,
         next_step=f"tinylm show --config {'llama-3-8b' if published else 'small'} --origin",
     )  # fmt: skip
 
 
-def _hardware(format_: Format, output: OutputOption) -> Outcome:
+def _hardware(format_: Format, output: OutputOption) -> CommandOutput:
     from tinylm_cli.config.hardware import load_accelerators
     from tinylm_cli.render.views.hardware import hardware_view
     from tinylm_cli.reports.hardware import AcceleratorFigures, HardwareReport
@@ -93,4 +93,4 @@ def _hardware(format_: Format, output: OutputOption) -> Outcome:
         for each in load_accelerators().values()
     )
     report = HardwareReport(tuple(found))
-    return Outcome(report, lambda: hardware_view(report), format_, output)
+    return CommandOutput(report, lambda: hardware_view(report), format_, output)

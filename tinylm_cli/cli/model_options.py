@@ -167,7 +167,7 @@ class ModelRequest:
 
     def _model_bytes(self) -> int:
         """Return what the model takes: by its config, or by the size of the file it is loaded from."""
-        from tinylm_cli.analysis.memory import build_bytes
+        from tinylm_cli.analysis.module_memory import build_bytes
 
         if self.weights is None:
             return build_bytes(self.loaded.config, self.dtype_name)
@@ -244,10 +244,10 @@ def require_writable(directory: Path, files: Iterable[str], *, force: bool | Non
     Raises:
         OutputError: If it may not be replaced, or not without --force, or cannot be made.
     """
-    from tinylm_cli.model import folder
+    from tinylm_cli.model import folder_writer
 
     try:
-        folder.require_writable(directory, files, overwrite=bool(force))
+        folder_writer.require_writable(directory, files, overwrite=bool(force))
     except OccupiedError as error:
         remedy = "name another folder" + ("" if force is None else ", or add --force to replace it")
         raise OccupiedError(error.message, help=remedy) from error

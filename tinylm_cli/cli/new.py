@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from tinylm_cli.cli.options import DEFAULT_CONFIG, ConfigOption, SetOption, follow_up, same_model
-from tinylm_cli.cli.outcome import talk, write_file
+from tinylm_cli.cli.output import talk, write_file
 from tinylm_cli.errors import UsageError
-from tinylm_cli.render.safe import visible
+from tinylm_cli.render.sanitize import visible
 
 
 def new(
@@ -29,8 +29,8 @@ def new(
       tinylm new mine
       tinylm new mine --config base --set n_layers=6
     """
-    from tinylm_cli.config.dump import to_commented_yaml
     from tinylm_cli.config.presets import shipped
+    from tinylm_cli.config.yaml_writer import to_commented_yaml
     from tinylm_cli.interop.load import load_config
 
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from tinylm_cli.cli.outcome import Format, PageFormat
+from tinylm_cli.cli.output import Format, PageFormat
 from tinylm_cli.errors import UsageError
 
 DEFAULT_CONFIG = "tiny"

@@ -16,7 +16,7 @@ from tinylm_cli.cli.options import (
     follow_up,
     same_model,
 )
-from tinylm_cli.cli.outcome import Format, Outcome
+from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.errors import UsageError
 
 
@@ -62,7 +62,7 @@ def params(
     format_: FormatOption = Format.text,
     table: TableOption = None,
     output: OutputOption = None,
-) -> Outcome:
+) -> CommandOutput:
     """Count parameters in closed form.
 
     Without --config, every preset in one table, the size it is known by beside the true one. With --config, the
@@ -79,14 +79,16 @@ def params(
     if config is None and (expand or by is not By.component or convention is not None):
         option = f"--by {by}" if by is not By.component else "--expand" if expand else f"--convention {convention}"
         raise UsageError(f"{option} is about one model", help="name it, for example with --config small")
-    from tinylm_cli.analysis.params import analyse_params
+    from tinylm_cli.analysis.params import analyze_params
     from tinylm_cli.config.loader import load_presets
     from tinylm_cli.interop.load import load_config
     from tinylm_cli.render.views.params import params_view
     from tinylm_cli.reports.params import ParamsReport
 
     loaded = [load_config(config, set_ or ())] if config is not None else load_presets(set_ or ())
-    report = ParamsReport(tuple(analyse_params(each, by=by.value, expand=expand) for each in loaded))
+    report = ParamsReport(tuple(analyze_params(each, by=by.value, expand=expand) for each in loaded))
     next_step = follow_up("build", same_model(config, set_)) if config is not None else "tinylm params --config small"
     counted = convention.value if convention is not None else None  # the words of reports.params.Convention
-    return Outcome(report, lambda: params_view(report, counted), format_, output, next_step=next_step, table=table)
+    return CommandOutput(
+        report, lambda: params_view(report, counted), format_, output, next_step=next_step, table=table
+    )

@@ -7,10 +7,10 @@ from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tinylm_cli.cli.conditions import written_labels
-from tinylm_cli.config.codes import clip, diagnostic, refusal
-from tinylm_cli.config.guesses import suggest
+from tinylm_cli.cli.workload_options import written_labels
+from tinylm_cli.config.diagnostic_codes import clip, diagnostic, refusal
 from tinylm_cli.config.source import option_span
+from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.errors import Diagnostic, Label, Span
 from tinylm_cli.reports.plan import WORDS, Layout
 

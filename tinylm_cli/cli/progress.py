@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tinylm_cli.render.safe import shown
+from tinylm_cli.render.sanitize import shown
 from tinylm_cli.render.terminal import is_terminal, terminal_of
 
 if TYPE_CHECKING:

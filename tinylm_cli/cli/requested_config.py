@@ -66,8 +66,8 @@ def _differences(config: ModelConfig, kept: ModelConfig) -> Iterator[str]:
 
     ``max_len`` decides nothing where positions are not learned: it may be raised for longer sequences.
     """
-    from tinylm_cli.config.dump import scalar
     from tinylm_cli.config.schema import LABELS, flatten
+    from tinylm_cli.config.yaml_writer import scalar
 
     learned = "learned" in (config.position.kind, kept.position.kind)
     free = LABELS | {"dropout"} | (set() if learned else {"max_len"})

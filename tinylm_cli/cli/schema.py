@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tinylm_cli.cli.options import OutputOption, PageFormatOption
-from tinylm_cli.cli.outcome import Format, Outcome, PageFormat
+from tinylm_cli.cli.output import CommandOutput, Format, PageFormat
 
 
-def schema(format_: PageFormatOption = PageFormat.text, output: OutputOption = None) -> Outcome:
+def schema(format_: PageFormatOption = PageFormat.text, output: OutputOption = None) -> CommandOutput:
     """Print the JSON Schema of a config.
 
     For editors and other tools; as markdown, every field explained.
@@ -21,4 +21,4 @@ def schema(format_: PageFormatOption = PageFormat.text, output: OutputOption = N
     from tinylm_cli.render.views.presets import schema_view
 
     written = Format.text if format_ is PageFormat.json else Format(format_)  # the schema is itself a JSON document
-    return Outcome(None, schema_view, written, output, document=to_document(json_schema()))
+    return CommandOutput(None, schema_view, written, output, document=to_document(json_schema()))

@@ -15,7 +15,7 @@ from tinylm_cli.cli.options import (
     follow_up,
     same_model,
 )
-from tinylm_cli.cli.outcome import Format, Outcome
+from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.errors import UsageError
 
 
@@ -25,7 +25,7 @@ def show(
     set_: SetOption = None,
     format_: FormatOption = Format.text,
     output: OutputOption = None,
-) -> Outcome:
+) -> CommandOutput:
     """Show a config with every default filled in.
 
     As YAML that reads back as the same model, or with --origin beside the place each value came from.
@@ -36,7 +36,7 @@ def show(
       tinylm show --config small --origin
       tinylm show --set norm.kind=rmsnorm --output mine.yaml
     """
-    from tinylm_cli.config.dump import shown_fields, to_yaml
+    from tinylm_cli.config.yaml_writer import shown_fields, to_yaml
     from tinylm_cli.interop.load import load_config
     from tinylm_cli.render.views.presets import show_view
     from tinylm_cli.reports.presets import Origin, ShowReport
@@ -56,7 +56,7 @@ def show(
     )
     report = ShowReport(loaded.name, loaded.source, loaded.config.model_dump(), origins)
     text = to_yaml(loaded.config)
-    return Outcome(
+    return CommandOutput(
         report, lambda: show_view(report, text, origin=origin), format_, output,
         document=None if origin else text, next_step=follow_up("params", same_model(config, set_)),
     )  # fmt: skip

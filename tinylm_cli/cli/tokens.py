@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinylm_cli.cli.arguments import BARE
+from tinylm_cli.cli.argv import BARE
 from tinylm_cli.errors import InputError, UsageError
 from tinylm_cli.quantities import BYTE_VOCAB_SIZE
 

@@ -6,8 +6,8 @@ from typing import Annotated, get_args
 
 import typer
 
-from tinylm_cli.cli.conditions import Storage
 from tinylm_cli.cli.options import number
+from tinylm_cli.cli.workload_options import Storage
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.memory import AttentionKernel, Optimizer, Recompute
 
@@ -84,9 +84,9 @@ KernelEfficiencyOption = Annotated[
         "0.55",
     ),
 ]
-UtilisationOption = Annotated[
+UtilizationOption = Annotated[
     float | None,
-    share_of_peak("--utilisation", "Share of its peak that training on one GPU reaches; 0.4 when absent.", "0.4"),
+    share_of_peak("--utilization", "Share of its peak that training on one GPU reaches; 0.4 when absent.", "0.4"),
 ]
 PriceOption = Annotated[
     float | None,
@@ -104,7 +104,7 @@ def require_effect(
     plan: str | None,
     hardware: str | None,
     price: float | None,
-    utilisation: float | None,
+    utilization: float | None,
     kernel_efficiency: float | None,
     global_batch: int | None,
 ) -> None:
@@ -116,7 +116,7 @@ def require_effect(
     about_gpu = (
         ("--hardware", hardware),
         ("--price", price),
-        ("--utilisation", utilisation),
+        ("--utilization", utilization),
         ("--kernel-efficiency", kernel_efficiency),
     )
     for option, given in about_gpu:
@@ -126,11 +126,11 @@ def require_effect(
         raise UsageError("--plan divides work among GPUs", help="say how many, for example with --gpus 8")
     if plan == AUTO and gpu is None:
         raise UsageError("--plan auto ranks by time", help="name the GPU, for example with --gpu h100-sxm")
-    if gpus > 1 and utilisation is not None:
-        message = f"--utilisation is what comes out of a plan for {gpus} GPUs"
+    if gpus > 1 and utilization is not None:
+        message = f"--utilization is what comes out of a plan for {gpus} GPUs"
         raise UsageError(message, help="give --kernel-efficiency, what each of them reaches while it computes")
     if gpus == 1 and kernel_efficiency is not None:
         message = "--kernel-efficiency is for plans, which add traffic and waiting"
-        raise UsageError(message, help="give --utilisation for one GPU, or say how many with --gpus")
+        raise UsageError(message, help="give --utilization for one GPU, or say how many with --gpus")
     if gpus == 1 and global_batch is not None:
         raise UsageError("--global-batch is read by several GPUs", help="say how many, for example with --gpus 8")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinylm_cli.cli.gathered import Gathered
+from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.options import OutputOption, SetOption, complete_config, follow_up, naming, same_model
-from tinylm_cli.cli.outcome import Format, Outcome
+from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.errors import ConfigError, ExitCode, InputError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class ValidateFormat(StrEnum):
 
 def complete_assert(incomplete: str) -> list[str]:
     """Complete the name of a figure."""
-    from tinylm_cli.analysis.claims import ASSERTABLE
+    from tinylm_cli.analysis.budget_check import ASSERTABLE
 
     return [name for name in ASSERTABLE if name.startswith(incomplete)]
 
@@ -60,7 +60,7 @@ def validate(
         ValidateFormat, typer.Option("--format", "-f", help="How to write the report.")
     ] = ValidateFormat.text,
     output: OutputOption = None,
-) -> Outcome:
+) -> CommandOutput:
     """Show every mistake in configs, at its line; hold them to their budgets.
 
     Takes any number of files and folders, also files of accelerators, and ends with one summary. Exits with 1 when one
@@ -73,13 +73,13 @@ def validate(
       tinylm validate my.yaml --assert 'total_params < 130M'
       cat my.yaml | tinylm validate -
     """
-    from tinylm_cli.analysis.claims import ASSERTABLE
+    from tinylm_cli.analysis.budget_check import ASSERTABLE
     from tinylm_cli.config.assertion import read_assertions
     from tinylm_cli.render.diagnostics import github_text
     from tinylm_cli.render.views.validate import tally, validate_view
     from tinylm_cli.reports.validate import ValidateReport
 
-    mistakes = Gathered()
+    mistakes = ErrorCollector()
     asserted = mistakes.read(read_assertions, assert_ or (), ASSERTABLE) or ()
     results = tuple(_check(path, set_ or (), asserted) for path in _expand(files))
     if mistakes:
@@ -96,11 +96,13 @@ def validate(
     exit_code = ExitCode.UNABLE if report.unreadable else ExitCode.FAILED if failed else ExitCode.DONE
     if format_ is ValidateFormat.github:
         commands = github_text(report.files, tally(report))
-        return Outcome(report, lambda: validate_view(report), Format.text, output, exit_code, commands)
+        return CommandOutput(report, lambda: validate_view(report), Format.text, output, exit_code, commands)
     models = [result.path for result in results if result.total_params is not None and result.path != "<stdin>"]
     model = models[0] if exit_code is ExitCode.DONE and models else "-"
     next_step = follow_up("params", same_model(model, set_))
-    return Outcome(report, lambda: validate_view(report), Format(format_.value), output, exit_code, next_step=next_step)
+    return CommandOutput(
+        report, lambda: validate_view(report), Format(format_.value), output, exit_code, next_step=next_step
+    )
 
 
 def _expand(files: Iterable[str]) -> Iterator[str]:
@@ -135,9 +137,9 @@ def _yaml_files(folder: Path) -> list[Path]:
 
 
 def _check(path: str, overrides: Iterable[str], asserted: Iterable[Claim]) -> FileResult:
-    from tinylm_cli.analysis.claims import budget_claims, failures, measure
+    from tinylm_cli.analysis.budget_check import budget_claims, failures, measure
     from tinylm_cli.analysis.params import total_params
-    from tinylm_cli.analysis.table import tensor_table
+    from tinylm_cli.analysis.tensor_table import tensor_table
     from tinylm_cli.interop.load import load_config
     from tinylm_cli.reports.validate import FileResult
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from tinylm_cli.cli.gathered import Gathered
+from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.options import naming
 from tinylm_cli.errors import ConfigError, UsageError
 
@@ -80,7 +80,7 @@ def load_variants(variants: Sequence[Variant]) -> list[LoadedConfig]:
     from tinylm_cli.interop.load import parse_written, read_written
 
     written = {reference: read_written(reference) for reference in dict.fromkeys(each.reference for each in variants)}
-    mistakes = Gathered()
+    mistakes = ErrorCollector()
     read: list[LoadedConfig | None] = []
     for each in variants:
         try:
@@ -151,6 +151,6 @@ def _names(variants: Sequence[Variant], short: Sequence[str]) -> list[str]:
 
 
 def _called(reference: str, name: str) -> str:
-    from tinylm_cli.config.revision import names_revision, split_revision
+    from tinylm_cli.config.git_revision import names_revision, split_revision
 
     return f"{split_revision(reference)[0]}:{name}" if names_revision(reference) else name

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinylm_cli.cli.conditions import fitting_length, require_figure
-from tinylm_cli.cli.gathered import Gathered
-from tinylm_cli.cli.outcome import Format, Outcome
+from tinylm_cli.cli.error_collector import ErrorCollector
+from tinylm_cli.cli.output import CommandOutput, Format
+from tinylm_cli.cli.workload_options import fitting_length, require_figure
 from tinylm_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def varied_outcome(
     given: Conditions,
     format_: Format,
     output: Path | None,
-) -> Outcome:
+) -> CommandOutput:
     """Return what values of one field or two do to the figures of a config; it fails where none makes a valid one.
 
     Args:
@@ -59,7 +59,7 @@ def varied_outcome(
     varied = parse_vary(vary)
     _require_unset(varied, overrides)
     figure = figure or "total_params"
-    mistakes = Gathered()
+    mistakes = ErrorCollector()
     loaded = mistakes.read(load_config, config, overrides)
     if loaded is not None and not any(each.field == "max_len" for each in varied):
         mistakes.read(fitting_length, loaded, given.seq_len)
@@ -68,7 +68,7 @@ def varied_outcome(
     report = sweep(lambda values: load_config(config, [*overrides, *values]), varied, given, figure)
     found = any(each.figures is not None for each in report.variants)
     code = ExitCode.DONE if found else ExitCode.FAILED
-    return Outcome(report, lambda: sweep_view(report), format_, output, exit_code=code)
+    return CommandOutput(report, lambda: sweep_view(report), format_, output, exit_code=code)
 
 
 def parse_vary(written: list[str]) -> tuple[Varied, ...]:
@@ -111,7 +111,7 @@ def _parse(written: str) -> tuple[str, tuple[str, ...]]:
     from tinylm_cli.config.fields import fields
 
     if field not in fields():
-        from tinylm_cli.config.guesses import suggest
+        from tinylm_cli.config.suggestions import suggest
 
         meant = suggest(field, fields())
         raise UsageError(

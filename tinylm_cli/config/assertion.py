@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple, Self
 
 from tinylm_cli.config.amounts import AmountKind, parse_amount, read_amount, read_share
-from tinylm_cli.config.codes import clip, diagnostic, refusal
+from tinylm_cli.config.diagnostic_codes import clip, diagnostic, refusal
 from tinylm_cli.config.fields import fields
-from tinylm_cli.config.guesses import suggest, suggest_value
 from tinylm_cli.config.source import Source
+from tinylm_cli.config.suggestions import suggest, suggest_value
 from tinylm_cli.errors import ConfigError, Diagnostic, Span
 
 ASSERT = "--assert"

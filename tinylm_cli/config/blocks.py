@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tinylm_cli.config.block import (
+from tinylm_cli.config.base import (
     MAX_D_FF,
     MAX_DIM,
     MAX_FACTOR,
@@ -125,7 +125,7 @@ class Position(Block):
 
 
 class Norm(Block):
-    """The normalisation of each sub-layer, and of what the head reads."""
+    """The normalization of each sub-layer, and of what the head reads."""
 
     kind: NormKind = Field(
         default="layernorm", description="layernorm: centres and scales each vector; rmsnorm: only scales it."
@@ -261,7 +261,7 @@ class FeedForward(Block):
     score_correction: bool = Field(
         default=False, description="sigmoid: a kept, untrained shift of each expert's score that only affects choice."
     )
-    renormalise: bool = Field(default=False, description="Make the weights of the chosen experts sum to 1.")
+    renormalize: bool = Field(default=False, description="Make the weights of the chosen experts sum to 1.")
     routed_scale: float = Field(default=1.0, gt=0, le=1e6, description="Factor on what the chosen experts put out.")
     n_groups: int = Field(default=1, ge=1, le=MAX_N_EXPERTS, description="Groups that experts are chosen by first.")
     top_k_groups: int = Field(default=1, ge=1, le=MAX_N_EXPERTS, description="Groups to choose experts from.")

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from tinylm_cli.config.amounts import FlopCount, ParameterCount, Share, Size
-from tinylm_cli.config.block import MAX_BATCH_SIZE, MAX_LEN, Block
+from tinylm_cli.config.base import MAX_BATCH_SIZE, MAX_LEN, Block
 
 DType = Literal["float32", "bfloat16", "float16", "float64"]
 

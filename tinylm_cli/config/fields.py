@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, cast, get_args, get_orig
 from pydantic.fields import FieldInfo
 
 from tinylm_cli.config.amounts import Said
-from tinylm_cli.config.block import Block
+from tinylm_cli.config.base import Block
 from tinylm_cli.config.schema import ModelConfig
 
 Kind = Literal[

@@ -8,10 +8,10 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, ValidationError
 
 from tinylm_cli.config.amounts import Said, Size
-from tinylm_cli.config.block import Block
-from tinylm_cli.config.codes import clip, diagnostic, refusal
-from tinylm_cli.config.measures import FlopRate, Rate
+from tinylm_cli.config.base import Block
+from tinylm_cli.config.diagnostic_codes import clip, diagnostic, refusal
 from tinylm_cli.config.presets import presets_folder
+from tinylm_cli.config.rates import FlopRate, Rate
 from tinylm_cli.config.source import Source, option_span, read_source
 from tinylm_cli.config.yaml_reader import Entry, Node, read_yaml
 from tinylm_cli.errors import Diagnostic, Label
@@ -130,7 +130,7 @@ def find_accelerator(table: dict[str, Accelerator], name: str) -> Accelerator:
     aliases = {alias: each for each in table.values() for alias in each.aliases}
     found = table.get(name.casefold()) or aliases.get(name.casefold())
     if found is None:
-        from tinylm_cli.config.guesses import suggest
+        from tinylm_cli.config.suggestions import suggest
 
         meant = suggest(name, [*table, *aliases])
         known = f"the names are {', '.join(table)}; --hardware FILE adds your own"
@@ -199,7 +199,7 @@ def _shipped() -> dict[str, Accelerator]:
 
 def _diagnose(error: ValidationError, name: str, entry: Entry, source: Source) -> list[Diagnostic]:
     from tinylm_cli.config.fields import Schema
-    from tinylm_cli.config.mistakes import diagnose_fields, shown
+    from tinylm_cli.config.validation_errors import diagnose_fields, shown
 
     node, title = entry.value, clip(name)
     if node.reported:
@@ -224,7 +224,7 @@ def _not_a_table(root: Node | None, source: Source) -> Diagnostic:
     if root is None or root.is_absent:
         message, place = "there is no hardware here: nothing but blank lines and comments", None
         return diagnostic("empty-document", message, source.name, place, help="tinylm list --hardware shows what fits")
-    from tinylm_cli.config.mistakes import shown
+    from tinylm_cli.config.validation_errors import shown
 
     message = f"hardware is a mapping of GPUs by name, and this is {shown(root)}"
     remedy = "write the name of a GPU, a colon, and its fields indented under it"

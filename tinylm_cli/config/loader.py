@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from tinylm_cli.config.blocks import BLOCKS, Position
-from tinylm_cli.config.codes import diagnostic, refusal
+from tinylm_cli.config.diagnostic_codes import diagnostic, refusal
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.presets import presets, shipped
 from tinylm_cli.config.schema import LABELS, ModelConfig, flatten
@@ -86,7 +86,7 @@ def parse_config(source: Source, overrides: Sequence[str] = ()) -> LoadedConfig:
             raise refusal([*mistakes, _empty(source)])
         root = Node(source.span(0, 0), entries={})
     if root.entries is None:
-        from tinylm_cli.config.mistakes import not_a_mapping
+        from tinylm_cli.config.validation_errors import not_a_mapping
 
         raise refusal([*mistakes, not_a_mapping(root)])
     return resolve_config(root, _model_name(source.path), source.name, mistakes, overrides)
@@ -132,7 +132,7 @@ def _existing(reference: str) -> str:
         raise InputError("the config has an empty name", help="is a variable of the shell unset?")
     if reference == "-" or "/" in reference or "\0" in reference or _exists(reference):
         return reference
-    from tinylm_cli.config.guesses import suggest_config
+    from tinylm_cli.config.suggestions import suggest_config
 
     nearby = [path.name for pattern in ("*.yaml", "*.yml") for path in Path().glob(pattern)]
     meant = suggest_config(reference, [*shipped(), *nearby])
@@ -188,7 +188,7 @@ def _validate(root: Node, source: str, keys: Mapping[str, str]) -> tuple[ModelCo
     try:
         return ModelConfig.model_validate(plain), []
     except ValidationError as error:
-        from tinylm_cli.config.mistakes import diagnose
+        from tinylm_cli.config.validation_errors import diagnose
 
         return None, diagnose(error, root, plain, source, keys)
 

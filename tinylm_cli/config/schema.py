@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tinylm_cli.config.amounts import ParameterCount
-from tinylm_cli.config.block import MAX_D_FF, MAX_DIM, MAX_LEN, MAX_N_HEADS, MAX_N_LAYERS, Block
+from tinylm_cli.config.base import MAX_D_FF, MAX_DIM, MAX_LEN, MAX_N_HEADS, MAX_N_LAYERS, Block
 from tinylm_cli.config.blocks import BLOCKS, Attention, Embedding, FeedForward, Head, Norm, Position, ResidualBlock
 from tinylm_cli.config.budget import Budget
 from tinylm_cli.config.rules import broken_rules
@@ -68,7 +68,7 @@ class ModelConfig(Block):
         default=Embedding(), description="From token ids to the vectors that the first block reads."
     )
     position: Position = Field(default=Position(), description="How a token knows where it stands.")
-    norm: Norm = Field(default=Norm(), description="The normalisation of each sub-layer, and of what the head reads.")
+    norm: Norm = Field(default=Norm(), description="The normalization of each sub-layer, and of what the head reads.")
     attention: Attention = Field(default=Attention(), description="Causal self-attention.")
     feed_forward: FeedForward = Field(
         default=FeedForward(), description="The network applied to each position, or a mixture of experts."

@@ -15,7 +15,7 @@ MAX_BYTES = 256 * 1024
 STDIN = "<stdin>"
 SET = "--set"
 
-# of a line longer than this a diagnostic keeps only the neighbourhood
+# of a line longer than this a diagnostic keeps only the neighborhood
 _MOST_SHOWN = 240
 _SHOWN_BEFORE = 60
 
@@ -150,6 +150,6 @@ def _decode(name: str, data: bytes) -> str:
 
 
 def _not_utf8(name: str, message: str, place: Span | None = None) -> ConfigError:
-    from tinylm_cli.config.codes import diagnostic, refusal
+    from tinylm_cli.config.diagnostic_codes import diagnostic, refusal
 
     return refusal([diagnostic("not-utf8", message, name, place, help="save the file as UTF-8")])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tinylm_cli.config.codes import clip, diagnostic
+from tinylm_cli.config.diagnostic_codes import clip, diagnostic
 from tinylm_cli.config.fields import MODEL, Schema
-from tinylm_cli.config.guesses import is_not_shape, nearest, other_name, suggest_block, suggest_keys
 from tinylm_cli.config.source import SET
+from tinylm_cli.config.suggestions import is_not_shape, nearest, other_name, suggest_block, suggest_keys
 from tinylm_cli.config.yaml_reader import Entry
 from tinylm_cli.errors import Diagnostic
 

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from tinylm_cli.config.codes import clip, diagnostic, refusal
-from tinylm_cli.config.scalars import NumberTooLongError, Scalar, resolve_plain
+from tinylm_cli.config.diagnostic_codes import clip, diagnostic, refusal
 from tinylm_cli.config.source import Source
+from tinylm_cli.config.yaml_scalars import NumberTooLongError, Scalar, resolve_plain
 from tinylm_cli.errors import Diagnostic, Label, Span
 
 MAX_DEPTH = 32
@@ -133,7 +133,7 @@ class _Builder:
             yield from YAML(typ="safe", pure=True).parse(self.source.text)
         # beside its own errors, ruamel asserts known versions, and leaves the digits of some signs to int() and chr()
         except (YAMLError, AssertionError, ValueError, OverflowError) as error:
-            from tinylm_cli.config.syntax import syntax_error
+            from tinylm_cli.config.syntax_errors import syntax_error
 
             self.document.diagnostics.append(syntax_error(error, self.source))
             raise refusal(self.document.diagnostics) from error

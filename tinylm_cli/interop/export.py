@@ -7,17 +7,17 @@ import math
 import sys
 from typing import Any, NamedTuple
 
-from tinylm_cli.config.dump import short_scalar
-from tinylm_cli.config.meaning import meaning
-from tinylm_cli.config.needs import defaults
+from tinylm_cli.config.canonical import meaning
+from tinylm_cli.config.dependencies import defaults
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.config.source import Source
+from tinylm_cli.config.yaml_writer import short_scalar
 from tinylm_cli.errors import ConfigError, UnableError
-from tinylm_cli.interop.document import read_json
+from tinylm_cli.interop.config_json import read_json
 from tinylm_cli.interop.families import FAMILIES
 from tinylm_cli.interop.family import Family
-from tinylm_cli.interop.mapping import map_config
-from tinylm_cli.interop.parts import ACTIVATIONS
+from tinylm_cli.interop.shared_keys import ACTIVATIONS
+from tinylm_cli.interop.to_tinylm import map_config
 
 MOST_NAMED = 3
 WEIGHTY = ("attention.kind", "feed_forward.n_experts", "feed_forward.router", "position.kind")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.names import Names
-from tinylm_cli.interop.reader import Reader
+from tinylm_cli.interop.key_reader import Reader
+from tinylm_cli.interop.tensor_names import Names
 
 
 class Must(NamedTuple):

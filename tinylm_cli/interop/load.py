@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tinylm_cli.config.codes import refusal
+from tinylm_cli.config.diagnostic_codes import refusal
 from tinylm_cli.config.loader import LoadedConfig, parse_config, read_reference, resolve_config
 from tinylm_cli.config.presets import shipped
 from tinylm_cli.config.source import SET, STDIN, Source, read_source
 from tinylm_cli.errors import InputError
-from tinylm_cli.interop.document import CONFIG_FILE, is_foreign, read_json
+from tinylm_cli.interop.config_json import CONFIG_FILE, is_foreign, read_json
 
 
 class WrittenConfig(NamedTuple):
@@ -69,7 +69,7 @@ def read_written(reference: str) -> WrittenConfig:
     if is_model_folder(Path(reference)):
         return WrittenConfig(read_source(str(Path(reference) / CONFIG_FILE)), as_json=True)
     if ":" in reference:
-        from tinylm_cli.config.revision import names_revision, read_revision
+        from tinylm_cli.config.git_revision import names_revision, read_revision
 
         if names_revision(reference):
             source = read_revision(reference, CONFIG_FILE)
@@ -107,7 +107,7 @@ def is_model_folder(path: Path) -> bool:
 
 
 def _import(source: Source, overrides: Sequence[str]) -> ImportedConfig:
-    from tinylm_cli.interop.mapping import map_config, not_an_object
+    from tinylm_cli.interop.to_tinylm import map_config, not_an_object
 
     document = read_json(source)
     root = document.root

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.attend import attend
-from tinylm_cli.model.cache import LayerCache
+from tinylm_cli.model.attention_mask import Sight
+from tinylm_cli.model.kv_cache import LayerCache
 from tinylm_cli.model.latent_attention import LatentAttention
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.norm import build_norm
-from tinylm_cli.model.sight import Sight
+from tinylm_cli.model.sdpa import attend
 
 
 class SelfAttention(nn.Module):

@@ -1,4 +1,4 @@
-"""One transformer block: attention, then feed-forward, each on a normalised copy and added back."""
+"""One transformer block: attention, then feed-forward, each on a normalized copy and added back."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch.nn import functional
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention import build_attention
-from tinylm_cli.model.cache import LatentCache, LayerCache
+from tinylm_cli.model.attention_mask import Sight
 from tinylm_cli.model.experts import build_feed_forward
+from tinylm_cli.model.kv_cache import LatentCache, LayerCache
 from tinylm_cli.model.norm import build_norm
-from tinylm_cli.model.sight import Sight
 
 
 class TransformerBlock(nn.Module):

@@ -12,7 +12,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.norm import build_norm
 from tinylm_cli.model.position import SinusoidalPosition, build_position
 from tinylm_cli.model.rotary import RotaryPosition
-from tinylm_cli.model.unfilled import Unfilled
+from tinylm_cli.model.uninitialized import Unfilled
 
 
 class EmbeddingTable(Unfilled, nn.Embedding):

@@ -44,7 +44,7 @@ class Router(Linear):
         self.kind = feed_forward.router
         self.top_k = feed_forward.top_k
         self.n_groups, self.top_k_groups = feed_forward.n_groups, feed_forward.top_k_groups
-        self.renormalise, self.scale = feed_forward.renormalise, feed_forward.routed_scale
+        self.renormalize, self.scale = feed_forward.renormalize, feed_forward.routed_scale
         correction = torch.empty(feed_forward.n_experts, device="meta", dtype=torch.float32)
         self.register_buffer("score_correction", correction if feed_forward.score_correction else None)
 
@@ -82,7 +82,7 @@ class Router(Linear):
         weights = scores.gather(-1, chosen)  # (N, k)
         if self.kind == "topk_softmax":
             weights = weights.softmax(-1)
-        elif self.renormalise:
+        elif self.renormalize:
             weights = weights / (weights.sum(-1, keepdim=True) + TINY)
         return chosen, (weights * self.scale).to(x.dtype)
 

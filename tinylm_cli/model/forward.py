@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tinylm_cli.model.evaluating import evaluating
+from tinylm_cli.model.eval_mode import evaluating
+from tinylm_cli.model.forward_trace import traced_forward
 from tinylm_cli.model.lm import TinyTransformerLM
-from tinylm_cli.model.trace import traced_forward
 from tinylm_cli.reports.forward import Candidate, ForwardReport
 
 TIMED_SECONDS = 0.5

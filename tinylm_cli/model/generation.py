@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from tinylm_cli.machine import require_memory
-from tinylm_cli.model.cache import KVCache
-from tinylm_cli.model.evaluating import evaluating
-from tinylm_cli.model.mask import checked_tokens
+from tinylm_cli.model.eval_mode import evaluating
+from tinylm_cli.model.input_checks import checked_tokens
+from tinylm_cli.model.kv_cache import KVCache
 from tinylm_cli.model.sampling import Sampling, is_integer
 from tinylm_cli.quantities import counted
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tinylm_cli.model.unfilled import Unfilled
+from tinylm_cli.model.uninitialized import Unfilled
 
 SPLIT_FROM = 1 << 18
 """Weight elements from which splitting one row over threads costs less than it gains."""

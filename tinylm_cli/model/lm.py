@@ -12,18 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.attention_mask import look
 from tinylm_cli.model.block import TransformerBlock
-from tinylm_cli.model.cache import KVCache
 from tinylm_cli.model.embedding import TransformerEmbedding
 from tinylm_cli.model.generation import decode
-from tinylm_cli.model.initialise import initialise
+from tinylm_cli.model.initialization import initialize
+from tinylm_cli.model.input_checks import checked_mask, checked_tokens
+from tinylm_cli.model.kv_cache import KVCache
 from tinylm_cli.model.linear import Linear
-from tinylm_cli.model.mask import checked_mask, checked_tokens
-from tinylm_cli.model.materialise import materialise
+from tinylm_cli.model.materialize import materialize
 from tinylm_cli.model.norm import build_norm
 from tinylm_cli.model.rotary import RotaryPosition
 from tinylm_cli.model.sampling import Sampling
-from tinylm_cli.model.sight import look
 
 
 class TinyTransformerLM(nn.Module):
@@ -82,9 +82,9 @@ class TinyTransformerLM(nn.Module):
         )
         self._assemble(config)
         device = torch.get_default_device()
-        materialise(self, device=device, dtype=torch.get_default_dtype())
+        materialize(self, device=device, dtype=torch.get_default_dtype())
         if device.type != "meta":
-            initialise(self, seed=int(torch.empty((), dtype=torch.int64, device="cpu").random_()))
+            initialize(self, seed=int(torch.empty((), dtype=torch.int64, device="cpu").random_()))
 
     @classmethod
     def from_config(
@@ -109,9 +109,9 @@ class TinyTransformerLM(nn.Module):
         model = cls.__new__(cls)
         model._assemble(config)
         device = torch.device(device)
-        materialise(model, device=device, dtype=dtype)
+        materialize(model, device=device, dtype=dtype)
         if device.type != "meta":
-            initialise(model, seed=seed)
+            initialize(model, seed=seed)
         return model
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Normalisation of vectors: LayerNorm or RMSNorm."""
+"""Normalization of vectors: LayerNorm or RMSNorm."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Norm(nn.Module):
 
 
 class LayerNorm(Norm):
-    """Centre and scale each vector to unit variance, then apply weight and bias.
+    """Center and scale each vector to unit variance, then apply weight and bias.
 
     References:
         Ba, Kiros and Hinton 2016, https://arxiv.org/abs/1607.06450

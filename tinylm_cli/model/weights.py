@@ -16,13 +16,13 @@ from safetensors import SafetensorError, safe_open
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
-from tinylm_cli.model.folder import write_folder
-from tinylm_cli.model.initialise import fill_buffers
+from tinylm_cli.model.folder_writer import write_folder
+from tinylm_cli.model.initialization import fill_buffers
 from tinylm_cli.model.lm import TinyTransformerLM
-from tinylm_cli.model.materialise import materialise
-from tinylm_cli.model.mismatch import Stored, matching_dtype
-from tinylm_cli.model.state import stored_tensors
-from tinylm_cli.model.tensor_file import Planned, write_tensors
+from tinylm_cli.model.materialize import materialize
+from tinylm_cli.model.safetensors_writer import Planned, write_tensors
+from tinylm_cli.model.state_dict import stored_tensors
+from tinylm_cli.model.weight_mismatch import Stored, matching_dtype
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.yaml"
@@ -106,7 +106,7 @@ def load_model(
                 pass  # the format's own reader refuses what is damaged
             stored = _header(file, path)
             dtype = matching_dtype(stored, model, path=path, dtype=dtype)
-            materialise(model, device=device, dtype=dtype)
+            materialize(model, device=device, dtype=dtype)
             if device.type != "meta":
                 fill_buffers(model)
                 _read_into(model, file, stored, path)

@@ -16,11 +16,11 @@ from tinylm_cli.quantities import Quantity
 Style = Literal[
     "plain", "strong", "muted", "good", "bad", "warn", "name", "hue-1", "hue-2", "hue-3", "hue-4", "hue-5", "hue-6"
 ]
-"""What a piece of text means; the hues only tell neighbours apart."""
+"""What a piece of text means; the hues only tell neighbors apart."""
 
 
 class Cell(NamedTuple):
-    """A piece of text with a meaning that colour may show.
+    """A piece of text with a meaning that color may show.
 
     Attributes:
         text: What people are shown; as a ``Quantity``, a number to a program.

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 
 from tinylm_cli.quantities import Quantity
 from tinylm_cli.render.blocks import Bar, Block, Branch, Cell, Column, Row, Stack, Table, Tree
-from tinylm_cli.render.safe import visible
-from tinylm_cli.render.stack import legend
+from tinylm_cli.render.sanitize import visible
+from tinylm_cli.render.stacked_bars import legend
 from tinylm_cli.render.tables import main
 
 # what a spreadsheet takes for the beginning of a formula, also in the width of Asian letters:

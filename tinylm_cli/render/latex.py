@@ -26,8 +26,8 @@ from tinylm_cli.render.blocks import (
     Tree,
     drawn,
 )
-from tinylm_cli.render.safe import to_ascii, visible
-from tinylm_cli.render.stack import legend
+from tinylm_cli.render.sanitize import to_ascii, visible
+from tinylm_cli.render.stacked_bars import legend
 
 _PACKAGE = r"% \usepackage{booktabs}"
 
@@ -83,7 +83,7 @@ _LETTERS = {"ß": r"\ss{}", "æ": r"\ae{}", "Æ": r"\AE{}", "ø": r"\o{}", "Ø":
 _WRITTEN = _SPECIAL | _OURS | _LETTERS
 _JOINED = frozenset("-',")
 """Signs of which TeX makes two in a row one: a dash, a quotation mark."""
-_UNLABELLED = re.compile("[^a-z0-9]+")
+_UNLABELED = re.compile("[^a-z0-9]+")
 _LONG_TEXT = r"p{0.4\linewidth}"
 
 
@@ -95,11 +95,11 @@ def to_latex(blocks: Iterable[Block]) -> str:
     """
     shown = list(drawn(blocks))
     first = next((block for block in shown if isinstance(block, Heading)), Heading(""))
-    parts, labelled = [[_PACKAGE]], {""}
+    parts, labeled = [[_PACKAGE]], {""}
     for above, block in zip([first, *shown], shown, strict=False):
         if isinstance(block, Table | Tree | Stack):
-            label = "" if block.name in labelled else _label(first.text, block.name)
-            labelled.add(block.name)
+            label = "" if block.name in labeled else _label(first.text, block.name)
+            labeled.add(block.name)
             detail = (above if isinstance(above, Heading) else first).detail
             parts.append(list(_table(block, _caption(block.caption, first.text, detail), label)))
         else:
@@ -133,7 +133,7 @@ def _caption(what: str, subject: str, detail: str) -> str:
 
 
 def _label(subject: str, name: str) -> str:
-    return _UNLABELLED.sub("-", f"{subject}-{name}".lower()).strip("-")
+    return _UNLABELED.sub("-", f"{subject}-{name}".lower()).strip("-")
 
 
 def _table(block: Table | Tree | Stack, caption: str, label: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Blocks lowered to GitHub-flavoured markdown, to be pasted into a pull request."""
+"""Blocks lowered to GitHub-flavored markdown, to be pasted into a pull request."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tinylm_cli.render.blocks import (
     Tree,
     drawn,
 )
-from tinylm_cli.render.safe import visible
-from tinylm_cli.render.stack import legend
+from tinylm_cli.render.sanitize import visible
+from tinylm_cli.render.stacked_bars import legend
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&])")
 _MARKS: dict[Style, str] = {"strong": "**", "bad": "**"}

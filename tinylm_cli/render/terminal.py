@@ -1,4 +1,4 @@
-"""What the reader's terminal can show: width, colour, character set."""
+"""What the reader's terminal can show: width, color, character set."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ class Terminal(NamedTuple):
 
     Attributes:
         width: Columns, 40 to 400.
-        colour: Whether styles may be shown.
+        color: Whether styles may be shown.
         unicode: Whether anything beyond ASCII may be shown.
     """
 
     width: int = DEFAULT_WIDTH
-    colour: bool = False
+    color: bool = False
     unicode: bool = True
 
 
 def terminal_of(stream: TextIO | None, environ: Mapping[str, str] = os.environ) -> Terminal:
     """Describe the terminal behind ``stream``, or a sane page where there is none."""
-    return Terminal(_width(stream, environ), _colour(stream, environ), _unicode(stream, environ))
+    return Terminal(_width(stream, environ), _color(stream, environ), _unicode(stream, environ))
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -49,8 +49,8 @@ def _width(stream: TextIO | None, environ: Mapping[str, str]) -> int:
     return min(max(width or DEFAULT_WIDTH, MIN_WIDTH), MAX_WIDTH)
 
 
-def _colour(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
-    """https://no-color.org and https://force-color.org; refusing colour wins."""
+def _color(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
+    """https://no-color.org and https://force-color.org; refusing color wins."""
     if environ.get("NO_COLOR"):
         return False
     if environ.get("FORCE_COLOR", "0") not in ("", "0", "false"):

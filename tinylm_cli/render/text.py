@@ -1,16 +1,16 @@
-"""Blocks lowered to text: aligned, cut to the width of the terminal, coloured by rich where there is colour."""
+"""Blocks lowered to text: aligned, cut to the width of the terminal, colored by rich where there is color."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 from tinylm_cli.render.blocks import Block, Cell, Failure, Heading, Listing, Mistake, Note, Stack, Table, Tree, drawn
-from tinylm_cli.render.cells import cell_len
-from tinylm_cli.render.grid import Grid, tree_rows
-from tinylm_cli.render.lines import Line, line, paint, wrap
-from tinylm_cli.render.safe import shown
-from tinylm_cli.render.spread import spread
-from tinylm_cli.render.stack import bar_lines, legend
+from tinylm_cli.render.cell_width import cell_len
+from tinylm_cli.render.sanitize import shown
+from tinylm_cli.render.stacked_bars import bar_lines, legend
+from tinylm_cli.render.styled_lines import Line, line, paint, wrap
+from tinylm_cli.render.table_layout import Grid, tree_rows
+from tinylm_cli.render.table_split import spread
 from tinylm_cli.render.terminal import Terminal
 
 

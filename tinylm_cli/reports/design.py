@@ -130,7 +130,7 @@ class Design:
         on_front: Whether no other match has at least its parameters for no more of the operations, the cache and the
             time of a decoding step (without a GPU, the bytes read for a token), and is better in one of them.
         decode_tokens_per_second: Most that the GPU decodes of the whole batch; null without one.
-        train_tokens_per_second: What it trains on at the stated utilisation; null without a GPU, and for serving.
+        train_tokens_per_second: What it trains on at the stated utilization; null without a GPU, and for serving.
         budget_tokens: What the compute budget trains it on; null without one.
         config: It as a config, defaults filled in.
     """
@@ -183,7 +183,7 @@ class DesignReport:
         accelerator: The GPU; null when none was named.
         capacity_bytes: Its memory, or null.
         purpose: What has to fit there, or null.
-        utilisation: Share of its peak that training reaches; null without one, and for serving.
+        utilization: Share of its peak that training reaches; null without one, and for serving.
         compute: What the training may compute, or null.
         n_experts: Experts in each layer, of every candidate; null without, where every parameter is active.
         aims: What was asked for.
@@ -209,7 +209,7 @@ class DesignReport:
     accelerator: str | None
     capacity_bytes: int | None
     purpose: Purpose | None
-    utilisation: float | None
+    utilization: float | None
     compute: ComputeBudget | None
     n_experts: int | None
     aims: tuple[Aim, ...]

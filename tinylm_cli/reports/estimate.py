@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tinylm_cli.reports.fit import Fit
 from tinylm_cli.reports.flops import ModelFlops
 from tinylm_cli.reports.memory import InferenceMemory, OwnAttention, TrainingMemory
+from tinylm_cli.reports.memory_fit import Fit
 from tinylm_cli.reports.plan import Plan
 from tinylm_cli.reports.serving import CacheShape, ServingGrid
 from tinylm_cli.reports.time import ComputeOptimum, ServingTime, TrainingTime

@@ -125,7 +125,7 @@ class Plan:
         step_seconds: Time of a step on the named GPU: arithmetic at the kernel efficiency, waiting, and traffic, one
             after the other; None without a GPU.
         kernel_efficiency: Share of the peak that a GPU is taken to reach while it computes; None without a GPU.
-        utilisation: Share of the peak that goes into the model's own FLOPs, recomputation not counted (MFU): what comes
+        utilization: Share of the peak that goes into the model's own FLOPs, recomputation not counted (MFU): what comes
             out; None without a GPU.
     """
 
@@ -143,4 +143,4 @@ class Plan:
     fits: bool | None
     step_seconds: float | None
     kernel_efficiency: float | None
-    utilisation: float | None
+    utilization: float | None

@@ -35,14 +35,14 @@ class ComputeOptimum:
 
 @dataclass(frozen=True)
 class TrainingTime:
-    """How long a budget of tokens takes on some accelerators at some utilisation, and what it costs.
+    """How long a budget of tokens takes on some accelerators at some utilization, and what it costs.
 
     Attributes:
         accelerator: Its name.
         n_gpus: How many.
         dtype: What matrices are multiplied in.
         peak_flops_per_second: The dense peak of one, for ``dtype``.
-        utilisation: Share of the peak that goes into the model's own FLOPs, recomputation not counted (MFU): what the
+        utilization: Share of the peak that goes into the model's own FLOPs, recomputation not counted (MFU): what the
             plan comes to where there is one, else the stated share.
         train_flops_per_token: Forward and backward, averaged over a sequence.
         budget_tokens: Tokens to train on.
@@ -58,7 +58,7 @@ class TrainingTime:
     n_gpus: int
     dtype: str
     peak_flops_per_second: int
-    utilisation: float
+    utilization: float
     train_flops_per_token: int
     budget_tokens: int
     train_flops: int

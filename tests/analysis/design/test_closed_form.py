@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tinylm_cli.analysis.design.closed_form import ClosedForm, Form, closed_forms, heads_of
 from tinylm_cli.analysis.design.families import FAMILIES
 from tinylm_cli.analysis.design.measures import MEASURES, forms, measured
-from tinylm_cli.analysis.design.space import Shape, Space
+from tinylm_cli.analysis.design.search_space import Shape, Space
 from tinylm_cli.analysis.figures import FIGURES, Conditions
 from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.reports.memory import Optimizer, Recompute

@@ -13,10 +13,10 @@ from tinylm_cli.analysis.design.families import FAMILIES, Family
 from tinylm_cli.analysis.design.grid import GRID, Grid
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS, MEASURES, measured
 from tinylm_cli.analysis.design.search import Bound, search
-from tinylm_cli.analysis.design.space import Shape, Space
+from tinylm_cli.analysis.design.search_space import Shape, Space
 from tinylm_cli.analysis.figures import Conditions
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.table import tensor_table
+from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.hardware import load_hardware
 
 SMALL = Grid(

@@ -10,7 +10,7 @@ from tests.architectures import small_configs
 from tinylm_cli.analysis.parallel.job import Job, Machine
 from tinylm_cli.analysis.parallel.layouts import uneven
 from tinylm_cli.analysis.parallel.plan import least_planned_bytes, plan, planned_bytes, plans
-from tinylm_cli.analysis.training import training_memory
+from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.cli.plan_option import read_layout
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError

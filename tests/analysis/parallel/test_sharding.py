@@ -4,7 +4,7 @@ import pytest
 
 from tinylm_cli.analysis.parallel.sharding import stage_layers, stage_table
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.table import tensor_table
+from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.reports.plan import Layout
 

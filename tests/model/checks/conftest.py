@@ -9,7 +9,7 @@ import torch
 
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.proof import closed_form
-from tinylm_cli.analysis.table import tensor_table
+from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.checks.context import ClosedForm, Context, sample_tokens

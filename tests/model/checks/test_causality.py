@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from tinylm_cli.model import SelfAttention
-from tinylm_cli.model.cache import LayerCache
+from tinylm_cli.model.attention_mask import Sight
 from tinylm_cli.model.checks.causality import causality_gradient, causality_perturbation
 from tinylm_cli.model.checks.context import Context
 from tinylm_cli.model.checks.law import Check
-from tinylm_cli.model.sight import Sight
+from tinylm_cli.model.kv_cache import LayerCache
 
 PutToTest = Callable[..., Context]
 Rule = Callable[[Tensor], Tensor]

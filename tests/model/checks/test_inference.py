@@ -116,7 +116,7 @@ def test_rows_of_a_sound_model(put_to_test: PutToTest, dtype: torch.dtype) -> No
 @pytest.mark.parametrize(
     "change",
     [
-        pytest.param(lambda logits: logits - logits.mean(0), id="centred over the batch"),
+        pytest.param(lambda logits: logits - logits.mean(0), id="centered over the batch"),
         pytest.param(lambda logits: logits * (1 + len(logits)), id="scaled by its size"),
         pytest.param(lambda logits: logits.cumsum(0), id="added up along it"),
         pytest.param(lambda logits: logits * torch.nan, id="no numbers"),

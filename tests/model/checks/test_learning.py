@@ -14,7 +14,7 @@ from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.checks import context as context_module
 from tinylm_cli.model.checks.context import Context
 from tinylm_cli.model.checks.learning import gradients_finite, initial_loss, overfits_one_batch
-from tinylm_cli.model.initialise import STD
+from tinylm_cli.model.initialization import STD
 
 PutToTest = Callable[..., Context]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]

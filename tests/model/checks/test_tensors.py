@@ -11,13 +11,13 @@ from torch import nn
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import CapacityError
-from tinylm_cli.model import TinyTransformerLM, lm, materialise
+from tinylm_cli.model import TinyTransformerLM, lm, materialize
 from tinylm_cli.model.checks import context as context_module
 from tinylm_cli.model.checks import tensors
 from tinylm_cli.model.checks.context import ClosedForm, Context
 from tinylm_cli.model.checks.law import Check
 from tinylm_cli.model.checks.tensors import closed_form, same_seed, tied_identity, untied
-from tinylm_cli.model.initialise import initialise
+from tinylm_cli.model.initialization import initialize
 from tinylm_cli.model.weights import load_model
 
 PutToTest = Callable[..., Context]
@@ -136,27 +136,27 @@ def test_seeds_repeat(put_to_test: PutToTest, dtype: torch.dtype, drawn: bool) -
 
 
 def test_a_seed_that_is_ignored_is_found(put_to_test: PutToTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lm, "initialise", lambda model, *, seed: initialise(model, seed=0 * seed))
+    monkeypatch.setattr(lm, "initialize", lambda model, *, seed: initialize(model, seed=0 * seed))
     law = same_seed(put_to_test(seed=3))
     assert (law.status, law.figure) == ("fail", f"{EMBEDDING} is the same for seeds 3 and 4")
 
 
 def test_one_tensor_that_ignores_the_seed_is_found(put_to_test: PutToTest, monkeypatch: pytest.MonkeyPatch) -> None:
     def draw(model: TinyTransformerLM, *, seed: int) -> None:
-        initialise(model, seed=seed)
+        initialize(model, seed=seed)
         with torch.no_grad():
             model.blocks[1].attention.q_proj.weight.fill_(0.02)  # type: ignore[union-attr, operator]
 
-    monkeypatch.setattr(lm, "initialise", draw)
+    monkeypatch.setattr(lm, "initialize", draw)
     assert same_seed(put_to_test()).figure == "blocks.1.attention.q_proj.weight is the same for seeds 0 and 1"
 
 
 def test_a_global_stream_is_found(put_to_test: PutToTest, monkeypatch: pytest.MonkeyPatch) -> None:
     def draw(model: TinyTransformerLM, *, seed: int) -> None:
-        initialise(model, seed=seed)
+        initialize(model, seed=seed)
         nn.init.normal_(model.ln_f.weight)
 
-    monkeypatch.setattr(lm, "initialise", draw)
+    monkeypatch.setattr(lm, "initialize", draw)
     law = same_seed(put_to_test())
     assert (law.status, law.figure) == ("fail", "ln_f.weight differs from one build to the next")
 
@@ -183,5 +183,5 @@ def test_a_machine_too_small_for_copies_skips(
         raise CapacityError(f"{what} does not fit")
 
     monkeypatch.setattr(context_module, "require_memory", refuse)
-    monkeypatch.setattr(materialise, "require_memory", refuse)
+    monkeypatch.setattr(materialize, "require_memory", refuse)
     assert law(context).status == "skip"

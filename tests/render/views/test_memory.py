@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tinylm_cli.analysis.inference import Serving, inference_memory
-from tinylm_cli.analysis.quantized import Rounding
-from tinylm_cli.analysis.training import training_memory
+from tinylm_cli.analysis.inference_memory import Serving, inference_memory
+from tinylm_cli.analysis.quantization import QuantizationConfig
+from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.render.blocks import View
-from tinylm_cli.render.cells import cell_len
+from tinylm_cli.render.cell_width import cell_len
 from tinylm_cli.render.markdown import to_markdown
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.render.text import to_text
@@ -19,7 +19,7 @@ from tinylm_cli.render.views.memory import activations_blocks, inference_memory_
 def screens(name: str) -> View:
     config = load_config(name).config
     training = training_memory(config, batch_size=2, seq_len=1024, dtype="bfloat16", recompute="selective")
-    running = inference_memory(config, Serving(rounding=Rounding("int4")), batch_size=2, seq_len=1024)
+    running = inference_memory(config, Serving(rounding=QuantizationConfig("int4")), batch_size=2, seq_len=1024)
     return (
         *training_memory_blocks(training),
         *activations_blocks(training.activations),

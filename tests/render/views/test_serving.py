@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tinylm_cli.analysis.cache import cache_shape
-from tinylm_cli.analysis.inference import Serving
+from tinylm_cli.analysis.inference_memory import Serving
+from tinylm_cli.analysis.kv_cache import cache_shape
 from tinylm_cli.analysis.serving import serving_grid
 from tinylm_cli.config.hardware import Accelerator, load_hardware
 from tinylm_cli.config.loader import load_config

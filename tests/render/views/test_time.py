@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tinylm_cli.analysis.optimum import compute_optimum
+from tinylm_cli.analysis.chinchilla import compute_optimum
 from tinylm_cli.analysis.roofline import DecodingStep, Weights, serving_time, training_time
 from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.render.blocks import View
@@ -54,7 +54,7 @@ def test_a_price_is_shown_where_one_is_given() -> None:
 
 
 def test_the_assumed_share_of_the_peak_is_said() -> None:
-    assert "at 25% of 989 TFLOP/s bfloat16" in words(training(utilisation=0.25))
+    assert "at 25% of 989 TFLOP/s bfloat16" in words(training(utilization=0.25))
 
 
 def test_what_bounds_decoding_is_said() -> None:

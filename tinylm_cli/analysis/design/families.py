@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from tinylm_cli.analysis.design import members
-from tinylm_cli.analysis.design.members import Member
+from tinylm_cli.analysis.design import published_sizes
+from tinylm_cli.analysis.design.published_sizes import Member
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
 
@@ -68,7 +68,7 @@ FAMILIES: dict[str, Family] = {
             member="base",
             title="The course's model: sinusoidal positions, LayerNorm, GELU",
             source="Vaswani et al. 2017, https://arxiv.org/abs/1706.03762",
-            members=members.COURSE,
+            members=published_sizes.COURSE,
             d_ff_ratios=(3.0, 5.0),
         ),
         Family(
@@ -76,7 +76,7 @@ FAMILIES: dict[str, Family] = {
             member="gpt2",
             title="GPT-2: learned positions, LayerNorm, GELU",
             source="Radford et al. 2019, https://huggingface.co/openai-community/gpt2",
-            members=members.GPT2,
+            members=published_sizes.GPT2,
             d_ff_ratios=(3.0, 5.0),
         ),
         Family(
@@ -84,7 +84,7 @@ FAMILIES: dict[str, Family] = {
             member="llama-3-8b",
             title="Llama 3: rotary positions, RMSNorm, SwiGLU, grouped queries",
             source="Grattafiori et al. 2024, https://arxiv.org/abs/2407.21783",
-            members=members.LLAMA,
+            members=published_sizes.LLAMA,
             groups=(1, 3, 4, 8, 16),
         ),
         Family(
@@ -92,7 +92,7 @@ FAMILIES: dict[str, Family] = {
             member="qwen3-0.6b",
             title="Qwen3: Llama's parts, norms on queries and keys, heads as wide as they like",
             source="Qwen Team 2025, https://arxiv.org/abs/2505.09388",
-            members=members.QWEN3,
+            members=published_sizes.QWEN3,
             groups=(2, 4, 5, 8),
             d_ff_ratios=(2.0, 5.0),
             spans=(1.0, 1.5, 2.0),
@@ -102,7 +102,7 @@ FAMILIES: dict[str, Family] = {
             member="gemma-2-2b",
             title="Gemma 2: norms on both sides, GeGLU, a window of 4,096 in every second layer, soft caps",
             source="Gemma Team 2024, https://arxiv.org/abs/2408.00118",
-            members=members.GEMMA2,
+            members=published_sizes.GEMMA2,
             d_heads=(64, 128, 256),
             groups=(2, 4),
             d_ff_ratios=(2.0, 8.0),
@@ -113,7 +113,7 @@ FAMILIES: dict[str, Family] = {
             member="mixtral-8x7b",
             title="Mixtral: Mistral's parts, 8 experts a layer, 2 for each token",
             source="Jiang et al. 2024, https://arxiv.org/abs/2401.04088",
-            members=members.MIXTRAL,
+            members=published_sizes.MIXTRAL,
             groups=(1, 4, 6, 8),
         ),
         Family(
@@ -121,7 +121,7 @@ FAMILIES: dict[str, Family] = {
             member="qwen3-30b-a3b",
             title="Qwen3 with 128 small experts a layer, 8 for each token",
             source="Qwen Team 2025, https://arxiv.org/abs/2505.09388",
-            members=members.QWEN3_MOE,
+            members=published_sizes.QWEN3_MOE,
             groups=(4, 8, 16),
             d_ff_ratios=(0.25, 0.5),
             spans=(1.0, 1.5, 2.0),

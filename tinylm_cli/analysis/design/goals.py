@@ -6,11 +6,11 @@ import math
 from fractions import Fraction
 from typing import NamedTuple
 
+from tinylm_cli.analysis.chinchilla import optimal_params
 from tinylm_cli.analysis.design.families import Family
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS
 from tinylm_cli.analysis.design.search import Bound
 from tinylm_cli.analysis.figures import FIGURES
-from tinylm_cli.analysis.optimum import optimal_params
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.reports.design import Aim, ComputeBudget, Origin, Purpose
 

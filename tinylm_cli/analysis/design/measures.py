@@ -7,10 +7,10 @@ from functools import cache, partial
 from typing import NamedTuple
 
 from tinylm_cli.analysis.design.closed_form import Form, Heads, Value, closed_forms
-from tinylm_cli.analysis.design.space import Shape, Space
+from tinylm_cli.analysis.design.search_space import Shape, Space
 from tinylm_cli.analysis.figures import FIGURES, training
 from tinylm_cli.analysis.flops import forward_flops
-from tinylm_cli.analysis.inference import Serving, serving_moments
+from tinylm_cli.analysis.inference_memory import Serving, serving_moments
 from tinylm_cli.analysis.roofline import DecodingStep, Weights, decoding_clock
 from tinylm_cli.analysis.serving import decoding_step
 from tinylm_cli.config.schema import ModelConfig

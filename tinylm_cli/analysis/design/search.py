@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tinylm_cli.analysis.design.closed_form import Form, Value, heads_of
 from tinylm_cli.analysis.design.measures import forms
-from tinylm_cli.analysis.design.space import Shape, Space
+from tinylm_cli.analysis.design.search_space import Shape, Space
 
 
 class Bound(NamedTuple):

@@ -7,12 +7,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from tinylm_cli.analysis.flops import train_flops
+from tinylm_cli.analysis.parallel.communication import traffic
 from tinylm_cli.analysis.parallel.job import Job, Machine
 from tinylm_cli.analysis.parallel.layouts import layouts, sequences_per_step, uneven
-from tinylm_cli.analysis.parallel.stage import different_stages, fullest_stage
-from tinylm_cli.analysis.parallel.step import Stage, balance, step_seconds
-from tinylm_cli.analysis.parallel.traffic import traffic
-from tinylm_cli.analysis.sizes import check_sizes
+from tinylm_cli.analysis.parallel.stage_memory import different_stages, fullest_stage
+from tinylm_cli.analysis.parallel.step_time import Stage, balance, step_seconds
+from tinylm_cli.analysis.size_checks import check_sizes
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.plan import Layout, Plan, Traffic
 
@@ -154,11 +154,11 @@ def _evaluated(job: Job, layout: Layout, machine: Machine | None) -> Plan:
         fits=None if machine is None else fullest.total_bytes <= machine.capacity_bytes,
         step_seconds=seconds,
         kernel_efficiency=None if machine is None else machine.kernel_efficiency,
-        utilisation=None if machine is None or seconds is None else _utilisation(job, tokens, layout, machine, seconds),
+        utilization=None if machine is None or seconds is None else _utilization(job, tokens, layout, machine, seconds),
     )
 
 
-def _utilisation(job: Job, tokens: int, layout: Layout, machine: Machine, seconds: float) -> float:
+def _utilization(job: Job, tokens: int, layout: Layout, machine: Machine, seconds: float) -> float:
     """Return the share of the peak that goes into the model's own FLOPs."""
     flops = train_flops(job.config, batch_size=1, seq_len=job.seq_len) * tokens // job.seq_len
     return flops / (layout.gpus * machine.peak_flops_per_second * seconds)

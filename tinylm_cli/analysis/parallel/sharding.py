@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
-from tinylm_cli.analysis.table import Section, Tensor, TensorTable, tensor_table
+from tinylm_cli.analysis.tensor_table import Section, Tensor, TensorTable, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.plan import Layout
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinylm_cli.config.block import MAX_DIM
+from tinylm_cli.config.base import MAX_DIM
 from tinylm_cli.config.rules.rule import Problem, Rule, divisors_near
 from tinylm_cli.quantities import counted
 

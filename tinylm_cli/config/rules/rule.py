@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import isqrt
 from typing import NamedTuple
 
-from tinylm_cli.config.block import MAX_N_HEADS
+from tinylm_cli.config.base import MAX_N_HEADS
 
 
 class Problem(NamedTuple):

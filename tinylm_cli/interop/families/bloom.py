@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tinylm_cli.interop.family import Family, Must, usual
-from tinylm_cli.interop.names import BLOOM_NAMES
-from tinylm_cli.interop.reader import Reader
+from tinylm_cli.interop.key_reader import Reader
+from tinylm_cli.interop.tensor_names import BLOOM_NAMES
 
 
 def _inner_width(read: Reader) -> None:

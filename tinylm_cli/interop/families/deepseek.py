@@ -9,10 +9,10 @@ from typing import Any
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
-from tinylm_cli.interop.names import EXPERT_NAMES, mlp
-from tinylm_cli.interop.reader import Reader
-from tinylm_cli.interop.rotation import mscale, rope
-from tinylm_cli.interop.writers import Keys, rope_keys
+from tinylm_cli.interop.key_reader import Reader
+from tinylm_cli.interop.key_writers import Keys, rope_keys
+from tinylm_cli.interop.rope import mscale, rope
+from tinylm_cli.interop.tensor_names import EXPERT_NAMES, mlp
 
 _LATENT: dict[str, Any] = {**LLAMA_LIKE, "attention.kind": "latent", "position.pairing": "adjacent"}
 
@@ -190,7 +190,7 @@ DEEPSEEK_V2 = Family(
     musts={
         **_MUSTS,
         "scoring_func": Must(("softmax",), "this family's code weighs experts by a softmax"),
-        "norm_topk_prob": Must((False,), "this family's code in transformers does not renormalise"),
+        "norm_topk_prob": Must((False,), "this family's code in transformers does not renormalize"),
     },
     ignored=_IGNORED,
     compute=(_top_k, _heads, rope(), _score_scale, _experts("greedy", "group_limited_greedy")),
@@ -225,7 +225,7 @@ DEEPSEEK_V3 = Family(
         "n_routed_experts": ("feed_forward.n_experts", 256),
         "n_shared_experts": ("feed_forward.n_shared_experts", 1),
         "routed_scaling_factor": ("feed_forward.routed_scale", 2.5),
-        "norm_topk_prob": ("feed_forward.renormalise", True),
+        "norm_topk_prob": ("feed_forward.renormalize", True),
     },
     musts={**_MUSTS, "scoring_func": Must(("sigmoid",), "this family's code weighs experts by a sigmoid")},
     ignored=_IGNORED,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import Family, Must, usual
-from tinylm_cli.interop.names import BLOOM_NAMES, Names
-from tinylm_cli.interop.parts import inner_width
-from tinylm_cli.interop.reader import Reader
-from tinylm_cli.interop.rotation import rope
-from tinylm_cli.interop.writers import Keys, rope_keys
+from tinylm_cli.interop.key_reader import Reader
+from tinylm_cli.interop.key_writers import Keys, rope_keys
+from tinylm_cli.interop.rope import rope
+from tinylm_cli.interop.shared_keys import inner_width
+from tinylm_cli.interop.tensor_names import BLOOM_NAMES, Names
 
 
 def _form(read: Reader) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
-from tinylm_cli.interop.names import LLAMA_NAMES, POST_NORM_NAMES
-from tinylm_cli.interop.parts import activation, d_head
-from tinylm_cli.interop.reader import Reader
-from tinylm_cli.interop.rotation import reject_leftovers, rope, scaling
-from tinylm_cli.interop.windows import alternate, window_by_layer
-from tinylm_cli.interop.writers import Keys, rope_keys, windows_keys
+from tinylm_cli.interop.key_reader import Reader
+from tinylm_cli.interop.key_writers import Keys, rope_keys, windows_keys
+from tinylm_cli.interop.rope import reject_leftovers, rope, scaling
+from tinylm_cli.interop.shared_keys import activation, d_head
+from tinylm_cli.interop.sliding_windows import alternate, window_by_layer
+from tinylm_cli.interop.tensor_names import LLAMA_NAMES, POST_NORM_NAMES
 
 _GEMMA_LIKE = {**LLAMA_LIKE, "embedding.multiplier": None, "norm.zero_centered": True}
 _CAUSAL = {"use_bidirectional_attention": Must((False,), "every token would see those after it")}

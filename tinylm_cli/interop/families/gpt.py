@@ -6,11 +6,11 @@ import math
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import Family, Must, usual
-from tinylm_cli.interop.names import DENSE, EMBEDDING, QKV, Fused, Lie, Names
-from tinylm_cli.interop.parts import d_head, inner_width
-from tinylm_cli.interop.reader import Reader
-from tinylm_cli.interop.rotation import rope
-from tinylm_cli.interop.writers import Keys, scaling_keys
+from tinylm_cli.interop.key_reader import Reader
+from tinylm_cli.interop.key_writers import Keys, scaling_keys
+from tinylm_cli.interop.rope import rope
+from tinylm_cli.interop.shared_keys import d_head, inner_width
+from tinylm_cli.interop.tensor_names import DENSE, EMBEDDING, QKV, Fused, Names, TensorLayout
 
 _GPT_NAMES = {
     "hidden_size": "n_embd",
@@ -44,7 +44,7 @@ _GPT2_NAMES = Names(
         "feed_forward.up_proj": "mlp.c_fc",
         "feed_forward.down_proj": "mlp.c_proj",
     },
-    fused=(Fused(QKV, "attn.c_attn", Lie.concatenated_transposed, Lie.concatenated),),
+    fused=(Fused(QKV, "attn.c_attn", TensorLayout.concatenated_transposed, TensorLayout.concatenated),),
     transposed=True,
     derived=("attn.bias", "attn.masked_bias"),
 )
@@ -166,7 +166,7 @@ _GPT_NEOX_NAMES = Names(
         "ln_2": "post_attention_layernorm",
         **DENSE,
     },
-    fused=(Fused(QKV, "attention.query_key_value", Lie.by_group, Lie.by_group),),
+    fused=(Fused(QKV, "attention.query_key_value", TensorLayout.by_group, TensorLayout.by_group),),
     derived=("attention.bias", "attention.masked_bias", "rotary_emb.inv_freq"),
 )
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
-from tinylm_cli.interop.names import LLAMA_NAMES, Lie
-from tinylm_cli.interop.rotation import rope
-from tinylm_cli.interop.windows import alternate, window_by_layer
-from tinylm_cli.interop.writers import Keys, rope_keys, windows_keys
+from tinylm_cli.interop.key_writers import Keys, rope_keys, windows_keys
+from tinylm_cli.interop.rope import rope
+from tinylm_cli.interop.sliding_windows import alternate, window_by_layer
+from tinylm_cli.interop.tensor_names import LLAMA_NAMES, TensorLayout
 
 
 def _rotation(config: ModelConfig) -> Keys:
@@ -21,12 +21,12 @@ _NAMES = LLAMA_NAMES.but(layer={"feed_forward.router": "mlp.router"})._replace(
     stacked=tuple(
         (tuple(f"feed_forward.experts.{part}.{kind}" for part in parts), f"mlp.experts.{stored}{suffix}", layout)
         for parts, stored, of_weight in (
-            (("gate_proj", "up_proj"), "gate_up_proj", Lie.alternating),
-            (("down_proj",), "down_proj", Lie.transposed),
+            (("gate_proj", "up_proj"), "gate_up_proj", TensorLayout.alternating),
+            (("down_proj",), "down_proj", TensorLayout.transposed),
         )
         for kind, suffix, layout in (
             ("weight", "", of_weight),
-            ("bias", "_bias", Lie.same if of_weight is Lie.transposed else of_weight),
+            ("bias", "_bias", TensorLayout.same if of_weight is TensorLayout.transposed else of_weight),
         )
     ),
 )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
-from tinylm_cli.interop.names import EXPERT_NAMES, LLAMA_NAMES, POST_NORM_NAMES
-from tinylm_cli.interop.rotation import rope
-from tinylm_cli.interop.writers import rope_keys
+from tinylm_cli.interop.key_writers import rope_keys
+from tinylm_cli.interop.rope import rope
+from tinylm_cli.interop.tensor_names import EXPERT_NAMES, LLAMA_NAMES, POST_NORM_NAMES
 
 _CLIPPED = Must((), "clipping queries, keys and values at a bound has no field")
 
@@ -52,7 +52,7 @@ OLMOE = Family(
             tie_word_embeddings=False, attention_bias=False, num_experts_per_tok=8,
         ),
         "num_experts": ("feed_forward.n_experts", 64),
-        "norm_topk_prob": ("feed_forward.renormalise", False),
+        "norm_topk_prob": ("feed_forward.renormalize", False),
     },
     musts={"clip_qkv": _CLIPPED},
     compute=(rope(),),

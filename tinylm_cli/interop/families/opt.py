@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import Family, Must, usual
-from tinylm_cli.interop.names import EMBEDDING, PROJECTIONS, Names
-from tinylm_cli.interop.reader import Reader
-from tinylm_cli.interop.writers import Keys
+from tinylm_cli.interop.key_reader import Reader
+from tinylm_cli.interop.key_writers import Keys
+from tinylm_cli.interop.tensor_names import EMBEDDING, PROJECTIONS, Names
 
 
 def _embedding_width(read: Reader) -> None:

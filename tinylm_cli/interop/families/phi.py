@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
-from tinylm_cli.interop.names import LLAMA_NAMES, QKV, Fused, Lie
-from tinylm_cli.interop.reader import Reader
-from tinylm_cli.interop.rotation import rope
-from tinylm_cli.interop.windows import window
-from tinylm_cli.interop.writers import Keys, partial_rope_keys, window_keys
+from tinylm_cli.interop.key_reader import Reader
+from tinylm_cli.interop.key_writers import Keys, partial_rope_keys, window_keys
+from tinylm_cli.interop.rope import rope
+from tinylm_cli.interop.sliding_windows import window
+from tinylm_cli.interop.tensor_names import LLAMA_NAMES, QKV, Fused, TensorLayout
 
 
 def _query_key_norms(read: Reader) -> None:
@@ -57,9 +57,12 @@ PHI = Family(
 _PHI3_NAMES = LLAMA_NAMES._replace(
     layer={ours: stored for ours, stored in LLAMA_NAMES.layer.items() if "_norm" not in ours},
     fused=(
-        Fused(QKV, "self_attn.qkv_proj", Lie.concatenated, Lie.concatenated),
+        Fused(QKV, "self_attn.qkv_proj", TensorLayout.concatenated, TensorLayout.concatenated),
         Fused(
-            ("feed_forward.gate_proj", "feed_forward.up_proj"), "mlp.gate_up_proj", Lie.concatenated, Lie.concatenated
+            ("feed_forward.gate_proj", "feed_forward.up_proj"),
+            "mlp.gate_up_proj",
+            TensorLayout.concatenated,
+            TensorLayout.concatenated,
         ),
     ),
 )

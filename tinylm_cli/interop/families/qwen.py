@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
-from tinylm_cli.interop.names import EXPERT_NAMES, LLAMA_NAMES
-from tinylm_cli.interop.reader import Reader
-from tinylm_cli.interop.rotation import rope
-from tinylm_cli.interop.windows import window_by_layer
-from tinylm_cli.interop.writers import Keys, layer_types, rope_keys, window_keys, windows_keys
+from tinylm_cli.interop.key_reader import Reader
+from tinylm_cli.interop.key_writers import Keys, layer_types, rope_keys, window_keys, windows_keys
+from tinylm_cli.interop.rope import rope
+from tinylm_cli.interop.sliding_windows import window_by_layer
+from tinylm_cli.interop.tensor_names import EXPERT_NAMES, LLAMA_NAMES
 
 
 def _upper_layers(read: Reader, n_layers: int) -> tuple[str, str] | None:
@@ -87,7 +87,7 @@ def _experts(read: Reader) -> None:
         read.unsupported("mlp_only_layers", "only leading layers can be without experts", "for example [0, 1]")
         first = []
     if not n_experts or (isinstance(n_layers, int) and len(first) >= n_layers):
-        for field in ("top_k", "d_expert", "router", "renormalise"):
+        for field in ("top_k", "d_expert", "router", "renormalize"):
             read.put(f"feed_forward.{field}", None)
         return
     read.put("feed_forward.n_experts", n_experts, "num_experts")
@@ -117,7 +117,7 @@ QWEN3_MOE = Family(
             num_key_value_heads=4, head_dim=None, hidden_act="silu", max_position_embeddings=32768, rms_norm_eps=1e-6,
             tie_word_embeddings=False, attention_bias=False, moe_intermediate_size=768, num_experts_per_tok=8,
         ),
-        "norm_topk_prob": ("feed_forward.renormalise", False),
+        "norm_topk_prob": ("feed_forward.renormalize", False),
     },
     musts={"mlp_bias": Must((False,), "this family's code has no such biases")},
     defaults={"use_sliding_window": False, "sliding_window": 4096, "num_experts": 128, "decoder_sparse_step": 1},

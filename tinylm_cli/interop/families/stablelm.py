@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
-from tinylm_cli.interop.names import LLAMA_NAMES
-from tinylm_cli.interop.reader import Reader
-from tinylm_cli.interop.rotation import rope
-from tinylm_cli.interop.writers import Keys, partial_rope_keys
+from tinylm_cli.interop.key_reader import Reader
+from tinylm_cli.interop.key_writers import Keys, partial_rope_keys
+from tinylm_cli.interop.rope import rope
+from tinylm_cli.interop.tensor_names import LLAMA_NAMES
 
 
 def _parallel(read: Reader) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tinylm_cli.interop.family import Family, Must, usual
-from tinylm_cli.interop.names import LLAMA_NAMES
-from tinylm_cli.interop.rotation import rope
-from tinylm_cli.interop.windows import window
-from tinylm_cli.interop.writers import rope_keys, window_keys
+from tinylm_cli.interop.key_writers import rope_keys, window_keys
+from tinylm_cli.interop.rope import rope
+from tinylm_cli.interop.sliding_windows import window
+from tinylm_cli.interop.tensor_names import LLAMA_NAMES
 
 _NAMES = LLAMA_NAMES.but(layer={"feed_forward.up_proj": "mlp.c_fc", "feed_forward.down_proj": "mlp.c_proj"})
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from tinylm_cli.model.checks.context import TOLERANCE, Context
 from tinylm_cli.model.checks.law import Outcome, law, skip, verdict
-from tinylm_cli.model.initialise import STD
+from tinylm_cli.model.initialization import STD
 
 STEPS = 8
 LEARNING_RATE = 3e-3
@@ -178,7 +178,7 @@ def _everything_learns(context: Context) -> bool:
     config, feed_forward = context.config, context.config.feed_forward
     varied = config.vocab_size > 1 and context.tokens.shape[1] > 1
     answering = feed_forward.activation != "relu" or config.d_ff >= MANY
-    shares = feed_forward.router == "topk_softmax" or feed_forward.renormalise or feed_forward.n_experts == 1
+    shares = feed_forward.router == "topk_softmax" or feed_forward.renormalize or feed_forward.n_experts == 1
     weighing = feed_forward.n_experts is None or not shares or min(feed_forward.top_k, feed_forward.n_experts) > 1
     learns = varied and answering and weighing and _attention_chooses(context) and context.dtype != torch.float16
     return context.drawn and context.responsive and learns
@@ -188,19 +188,19 @@ def _attention_chooses(context: Context) -> bool:
     """Return whether scores answer to queries and keys: the norms let them through, and so do windows and soft-caps.
 
     A token that sees itself alone has one weight to give. New scores spread by about 0.02² · d_model · √d_head times
-    their scale, and by √d_head times it where queries and keys are normalised: under a soft-cap lower than that, tanh
+    their scale, and by √d_head times it where queries and keys are normalized: under a soft-cap lower than that, tanh
     may be flat to the last bit.
     """
     config, attention = context.config, context.config.attention
-    normalised = attention.qk_norm != "none"
+    normalized = attention.qk_norm != "none"
     if attention.kind == "latent":
         widths = [attention.kv_rank, *([attention.q_rank] if attention.q_rank is not None else [])]
     else:
         heads = config.n_kv_heads if attention.qk_norm == "full" else 1
-        widths = [heads * config.d_head] if normalised else []
+        widths = [heads * config.d_head] if normalized else []
     rigid = any(context.is_rigid(width) for width in widths)
     alone = any(config.window(layer) == 1 for layer in range(config.n_layers)) and not attention.sinks
     scale = config.d_head**-0.5 if attention.scale is None else attention.scale
-    spread = scale * math.sqrt(config.d_head) * (1.0 if normalised else STD**2 * config.d_model)
+    spread = scale * math.sqrt(config.d_head) * (1.0 if normalized else STD**2 * config.d_model)
     capped = attention.logit_softcap is not None and attention.logit_softcap < spread
     return not rigid and not alone and not capped

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import torch
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.architecture import unique_params
 from tinylm_cli.model.checks.causality import causality_gradient, causality_perturbation
 from tinylm_cli.model.checks.context import ClosedForm, Context, sample_tokens
 from tinylm_cli.model.checks.inference import batch_invariance, cached_equals_uncached, logits_shape
@@ -16,8 +15,9 @@ from tinylm_cli.model.checks.law import Check
 from tinylm_cli.model.checks.learning import gradients_finite, initial_loss, overfits_one_batch
 from tinylm_cli.model.checks.tensors import closed_form as closed_form_holds
 from tinylm_cli.model.checks.tensors import same_seed, tied_identity, untied
-from tinylm_cli.model.evaluating import evaluating
+from tinylm_cli.model.eval_mode import evaluating
 from tinylm_cli.model.lm import TinyTransformerLM
+from tinylm_cli.model.module_tree import unique_params
 from tinylm_cli.reports.check import CheckReport, Law
 
 SMALL_PARAMS = 10_000_000

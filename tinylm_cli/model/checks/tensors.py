@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from tinylm_cli.config.dump import to_yaml
+from tinylm_cli.config.yaml_writer import to_yaml
 from tinylm_cli.interrupts import interrupts_deferred
-from tinylm_cli.model.architecture import instantiated, unique_params
 from tinylm_cli.model.checks.context import Context
 from tinylm_cli.model.checks.law import Outcome, law, skip, verdict
 from tinylm_cli.model.lm import TinyTransformerLM
+from tinylm_cli.model.module_tree import instantiated, unique_params
 from tinylm_cli.model.weights import load_model, save_model
 from tinylm_cli.quantities import counted
 from tinylm_cli.reports.architecture import Proof

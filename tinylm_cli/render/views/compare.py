@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tinylm_cli.config.amounts import UNITS, stated
-from tinylm_cli.config.dump import scalar, short_scalar
 from tinylm_cli.config.fields import fields
+from tinylm_cli.config.yaml_writer import scalar, short_scalar
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table, View
 from tinylm_cli.render.units import flops, integer, ratio, signed_bytes, signed_flops, signed_integer, unseen

@@ -8,7 +8,7 @@ from tinylm_cli.config.amounts import scientific
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table, View
 from tinylm_cli.render.units import compact, flops, integer, signed_percent, three_digits, unseen
-from tinylm_cli.render.views.aims import aims_words, obstacles_words
+from tinylm_cli.render.views.constraints import aims_words, obstacles_words
 from tinylm_cli.reports.design import AIMS, Aim, Axis, ComputeBudget, Design, DesignReport
 
 _SIZES = ("d_model", "n_layers", "n_heads", "n_kv_heads", "d_head")
@@ -154,7 +154,7 @@ def _assumed(report: DesignReport) -> Iterator[str]:
         again = {"none": "nothing", "selective": "attention", "full": "every layer"}[report.recompute]
         yield f"Training is by {report.optimizer}, and computes {again} again."
     if report.accelerator is not None and report.designs:
-        training = "" if report.utilisation is None else f"; training takes {report.utilisation * 100:g}% of its peak"
+        training = "" if report.utilization is None else f"; training takes {report.utilization * 100:g}% of its peak"
         yield f"Speeds are in tokens: decoding is bound by what {report.accelerator} can do at most{training}."
 
 

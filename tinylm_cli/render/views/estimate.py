@@ -5,7 +5,6 @@ from __future__ import annotations
 from tinylm_cli.quantities import counted
 from tinylm_cli.render.blocks import Heading, View
 from tinylm_cli.render.units import compact
-from tinylm_cli.render.views.fit import fit_blocks
 from tinylm_cli.render.views.flops import flops_blocks
 from tinylm_cli.render.views.memory import (
     activations_blocks,
@@ -13,6 +12,7 @@ from tinylm_cli.render.views.memory import (
     training_memory_blocks,
 )
 from tinylm_cli.render.views.plan import plan_blocks, ranking_blocks
+from tinylm_cli.render.views.remedies import fit_blocks
 from tinylm_cli.render.views.serving import serving_grid_blocks
 from tinylm_cli.render.views.time import compute_optimum_blocks, serving_time_blocks, training_time_blocks
 from tinylm_cli.reports.estimate import EstimateReport

@@ -51,7 +51,7 @@ def ranking_blocks(plans: Sequence[Plan], *, every: bool = False) -> tuple[Block
         Column("memory", right=True, key="total_bytes"),
         Column("", key="step_seconds"),
         Column("tokens/s", right=True, key="tokens_per_second"),
-        Column("MFU", right=True, keep=4, key="utilisation"),
+        Column("MFU", right=True, keep=4, key="utilization"),
         Column("waiting", right=True, keep=3, key="bubble"),
         Column("sent a step", right=True, keep=2, key="sent_bytes"),
     )
@@ -117,11 +117,11 @@ def _traffic(plan: Plan) -> Table:
 def _verdict(plan: Plan) -> list[Block]:
     if not plan.fits or plan.capacity_bytes is None or plan.step_seconds is None:
         return []
-    assert plan.utilisation is not None
+    assert plan.utilization is not None
     assert plan.kernel_efficiency is not None
     spare = binary_bytes(plan.capacity_bytes - plan.fullest.total_bytes)
     speed = three_digits(plan.tokens_per_step / plan.step_seconds)
-    pace = f"{duration(plan.step_seconds)} a step, {speed} tokens/s, {percent(plan.utilisation)} of the peak (MFU)"
+    pace = f"{duration(plan.step_seconds)} a step, {speed} tokens/s, {percent(plan.utilization)} of the peak (MFU)"
     how = f"Times take kernels at {percent(plan.kernel_efficiency, 0)} of the peak, then traffic, then waiting:"
     return [
         Note(f"It fits, with {spare} to spare: {pace}.", "good"),
@@ -143,7 +143,7 @@ def _ranked(rank: int, plan: Plan, *, experts: bool) -> Row:
         binary_bytes(plan.fullest.total_bytes),
         unseen(plan.step_seconds),
         Quantity(compact(round(speed)), speed),
-        percent(plan.utilisation or 0.0),
+        percent(plan.utilization or 0.0),
         percent(plan.bubble) if plan.bubble else Quantity("", 0.0),
         binary_bytes(sum(each.sent_bytes for each in plan.traffic)),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinylm_cli.config.dump import field_listings, scalar
+from tinylm_cli.config.yaml_writer import field_listings, scalar
 from tinylm_cli.quantities import Quantity
 from tinylm_cli.render.blocks import Cell, Column, Heading, Listing, Row, Table, View
 from tinylm_cli.render.units import integer, stated_count, unseen

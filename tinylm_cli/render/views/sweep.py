@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Table, View
 from tinylm_cli.render.units import compact, flops, integer, unseen
-from tinylm_cli.render.views.aims import quantity
+from tinylm_cli.render.views.constraints import quantity
 from tinylm_cli.reports.design import SweepReport, Variant
 from tinylm_cli.reports.figures import Unit
 

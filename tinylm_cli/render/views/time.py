@@ -22,7 +22,7 @@ def training_time_blocks(
     """
     machine = f"{integer(time.n_gpus)} × {time.accelerator}"
     peak = prefixed(time.peak_flops_per_second, "FLOP/s")
-    share = f"{time.utilisation * 100:.3g}%"
+    share = f"{time.utilization * 100:.3g}%"
     speed = Quantity(f"{three_digits(time.tokens_per_second)} tokens/s", time.tokens_per_second)
     rows: list[Row] = [
         (

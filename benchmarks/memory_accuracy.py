@@ -1,0 +1,244 @@
+"""Hold the memory that tinylm predicts against what torch measures: ``python benchmarks/memory_accuracy.py``.
+
+Tensors that autograd keeps are counted by its hooks; the peak of a training step by torch's own tracker, and by CUDA's
+allocator where a GPU is at hand. Published models are measured at their own size, hollow. Writes the table into
+docs/accuracy.md; nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+
+from benchmarks.fake_tensors import hollow_model
+from benchmarks.footprint import OPTIMIZERS, cuda_peak_bytes, foreach_adamw, peak_bytes, saved_bytes
+from benchmarks.scaled import scaled_down
+from tinylm_cli.analysis.activations import activation_bytes
+from tinylm_cli.analysis.attention_kernels import attention_way
+from tinylm_cli.analysis.training_memory import training_memory
+from tinylm_cli.config.loader import load_config
+from tinylm_cli.config.presets import gallery, presets
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model import TinyTransformerLM
+from tinylm_cli.reports.memory import Device, Optimizer, Recompute
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "accuracy.md"
+LENGTH = 1024
+"""Tokens in a sequence of a published model."""
+SAVED_LIMIT, PEAK_LIMIT = 0.02, 0.05
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class Row(NamedTuple):
+    """One figure, predicted and measured.
+
+    Attributes:
+        what: ``saved`` or ``peak``.
+        model: The model's name, and what was changed.
+        detail: Batch, length, type, and whatever else sets it apart.
+        predicted_bytes: By the closed form.
+        measured_bytes: By torch.
+    """
+
+    what: str
+    model: str
+    detail: str
+    predicted_bytes: int
+    measured_bytes: int
+
+    @property
+    def error(self) -> float:
+        """By how much the prediction is off, as a share of what was measured."""
+        return self.predicted_bytes / self.measured_bytes - 1
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is within its bound."""
+        return abs(self.error) <= (SAVED_LIMIT if self.what == "saved" else PEAK_LIMIT)
+
+
+def built(
+    config: ModelConfig, dtype: str, device: Device, *, hollow: bool
+) -> AbstractContextManager[TinyTransformerLM]:
+    """Return the model to measure: with numbers in it, or of a size that no machine at hand could hold."""
+    if hollow:
+        return hollow_model(config, DTYPES[dtype])
+    return nullcontext(TinyTransformerLM.from_config(config, dtype=DTYPES[dtype], device=device))
+
+
+def attention_of(config: ModelConfig, seq_len: int, device: Device) -> str:
+    """Return how the module's layers attend: ``fused``, ``written out``, or some the one and some the other."""
+    banded = {(config.window(layer) or seq_len) < seq_len for layer in range(config.n_layers)}
+    drops = config.dropout > 0
+    ways = {attention_way(config, "sdpa", device=device, banded=each, dropout=drops) for each in banded}
+    return " and ".join(sorted({"fused" if way == "fused" else "written out" for way in ways}))
+
+
+def saved_row(
+    model: str, config: ModelConfig, batch_size: int, seq_len: int, dtype: str, *, hollow: bool = False
+) -> Row:
+    """Compare what autograd keeps on the CPU."""
+    found = activation_bytes(
+        config, batch_size=batch_size, seq_len=seq_len, dtype=dtype, attention_kernel="sdpa", device="cpu"
+    )
+    with built(config, dtype, "cpu", hollow=hollow) as made:
+        measured = saved_bytes(made, batch_size, seq_len)
+    way = attention_of(config, seq_len, "cpu")
+    return Row("saved", model, f"{batch_size} × {seq_len}, {dtype}, {way}", found.kept_bytes, measured)
+
+
+def peak_row(
+    model: str,
+    config: ModelConfig,
+    batch_size: int,
+    seq_len: int,
+    dtype: str,
+    *,
+    optimizer: Optimizer = "adamw",
+    recompute: Recompute = "none",
+    device: Device = "cpu",
+    hollow: bool = False,
+) -> Row:
+    """Compare the peak of a training step."""
+    found = training_memory(
+        config,
+        batch_size=batch_size,
+        seq_len=seq_len,
+        dtype=dtype,
+        optimizer=optimizer,
+        master_weights=False,
+        attention_kernel="sdpa",
+        recompute=recompute,
+        device=device,
+    )
+    measure = cuda_peak_bytes if device == "cuda" else peak_bytes
+    with built(config, dtype, device, hollow=hollow) as made:
+        measured = measure(made, OPTIMIZERS[optimizer], batch_size, seq_len, recompute=recompute == "full")
+    again = ", full recompute" if recompute == "full" else ""
+    where = ", cuda" if device == "cuda" else ""
+    way = attention_of(config, seq_len, device)
+    detail = f"{batch_size} × {seq_len}, {dtype}, {way}, {optimizer}{again}{where}: {found.peak_moment}"
+    return Row("peak", model, detail, found.peak_bytes, measured)
+
+
+def foreach_row(model: str, config: ModelConfig, batch_size: int, seq_len: int, dtype: str) -> Row:
+    """Compare the peak of a training step in which AdamW takes each of its steps for all tensors at once."""
+    found = training_memory(
+        config,
+        batch_size=batch_size,
+        seq_len=seq_len,
+        dtype=dtype,
+        master_weights=False,
+        attention_kernel="sdpa",
+        device="cpu",
+    )
+    with built(config, dtype, "cpu", hollow=False) as made:
+        measured = peak_bytes(made, foreach_adamw, batch_size, seq_len)
+    way = attention_of(config, seq_len, "cpu")
+    detail = f"{batch_size} × {seq_len}, {dtype}, {way}, adamw by foreach: optimizer step"
+    return Row("peak", model, detail, found.foreach_peak_bytes, measured)
+
+
+def rows(*, quick: bool = False) -> Iterator[Row]:
+    """Yield every comparison; a few small ones when ``quick``."""
+    small = {name: load_config(name).config for name in (("tiny",) if quick else ("tiny", "small"))}
+    published = {name: load_config(name).config for name in gallery()}
+    dense = {name: config for name, config in published.items() if config.feed_forward.n_experts is None}
+    scaled = {f"{name}, scaled down": scaled_down(config, width=128) for name, config in published.items()}
+    chosen = {name: scaled[name] for name in list(scaled)[:2]} if quick else scaled
+    for name, config in small.items():
+        for dropout in (0.0, 0.1):
+            changed = config.model_copy(update={"dropout": dropout})
+            for dtype in DTYPES:
+                yield saved_row(f"{name}, dropout {dropout:g}", changed, 4, 128, dtype)
+                yield peak_row(f"{name}, dropout {dropout:g}", changed, 4, 128, dtype)
+    for name, config in ({"pythia-160m": dense["pythia-160m"]} if quick else dense).items():
+        length = min(config.max_len, LENGTH)
+        yield saved_row(name, config, 1, length, "bfloat16", hollow=True)
+        yield peak_row(name, config, 1, length, "bfloat16", hollow=True)
+    for name, config in chosen.items():
+        yield saved_row(name, config, 4, 64, "float32")
+        yield saved_row(name, config, 4, 64, "bfloat16")
+        yield peak_row(name, config, 4, 64, "float32")
+        yield peak_row(name, config, 1, 16, "float32")
+    for optimizer in OPTIMIZERS:
+        yield peak_row("tiny", small["tiny"], 1, 32, "float32", optimizer=optimizer)
+    for dtype in DTYPES:
+        yield foreach_row("tiny", small["tiny"], 1, 32, dtype)
+    yield peak_row("tiny", small["tiny"], 4, 128, "float32", recompute="full")
+    if torch.cuda.is_available():
+        for name in presets():
+            yield peak_row(name, load_config(name).config, 4, 1024, "bfloat16", device="cuda")
+
+
+def page(found: Sequence[Row]) -> str:
+    """Return the text of docs/accuracy.md."""
+    worst = {what: max(abs(row.error) for row in found if row.what == what) for what in ("saved", "peak")}
+    exact = sum(row.predicted_bytes == row.measured_bytes for row in found if row.what == "saved")
+    saved = sum(row.what == "saved" for row in found)
+    on_cuda = any(", cuda" in row.detail for row in found)
+    where = "other models on CUDA than the presets" if on_cuda else "all that is special to CUDA"
+    head = f"""# Memory: predicted and measured
+
+Written by [`benchmarks/memory_accuracy.py`](../benchmarks/memory_accuracy.py), which anyone can run: torch
+{torch.__version__}, Python {platform.python_version()}, {_device()}. *Saved* are the tensors that autograd keeps for
+the backward pass, counted by its own hooks on the real module; *peak* is the most that a training step holds at once,
+counted by torch's `MemTracker`, the optimizer stepping, and the moment of the peak beside it. Published models without
+experts are measured whole with fake tensors: torch runs every operation as on the CPU, and allocates none of the bytes
+it counts. Each architecture is measured scaled down too, 128 wide and with numbers in it. Attention is the model's own
+(`sdpa`), by torch's kernels for the CPU where it has one (*fused*), else *written out*. [costs.md](costs.md#memory)
+explains what is predicted.
+
+Not measured is {where}: which kernel takes which attention, masks of one byte, fused RMSNorm,
+an optimizer that steps in one kernel. Nor are the `flash` kernel, which is a library's, [plans](costs.md#plans), and
+rounded weights. They follow the sources that costs.md names. What running a model takes is held to torch by the tests,
+on the CPU and at small sizes.
+
+Of {saved} figures of saved tensors {exact} are equal to the byte, the worst is off by {worst["saved"]:.2%}; the worst
+peak of {len(found) - saved} is off by {worst["peak"]:.2%}. The bounds are {SAVED_LIMIT:.0%} and {PEAK_LIMIT:.0%}.
+
+| figure | model | pass | predicted bytes | measured bytes | error |
+| --- | --- | --- | ---: | ---: | ---: |
+"""
+    return head + "".join(f"{_line(row)}\n" for row in found)
+
+
+def _line(row: Row) -> str:
+    error = "exact" if row.predicted_bytes == row.measured_bytes else f"{row.error:+.2%}".replace("-", "−")
+    cells = (row.what, row.model, row.detail, f"{row.predicted_bytes:,}", f"{row.measured_bytes:,}", error)
+    return f"| {' | '.join(cells)} |"
+
+
+def _device() -> str:
+    if not torch.cuda.is_available():
+        return "on a CPU, no GPU being at hand"
+    name: Any = torch.cuda.get_device_name()
+    return f"on a CPU and on {name}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, write the page, and return 1 where a figure is out of its bound."""
+    parser = argparse.ArgumentParser(prog="benchmarks/memory_accuracy.py", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a few small models, for trying the script out")
+    parser.add_argument("--output", type=Path, default=PAGE, metavar="FILE", help="Markdown (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    found = []
+    for row in rows(quick=options.quick):
+        print(f"{row.error:+8.2%}  {row.what}  {row.model}: {row.detail}", file=sys.stderr)
+        found.append(row)
+    options.output.write_text(page(found), encoding="utf-8")
+    return 0 if all(row.holds for row in found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""What families were published in: true to their counts, and what the search would have found."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinylm_cli.analysis.design.design import analyze_design
+from tinylm_cli.analysis.design.families import FAMILIES
+from tinylm_cli.analysis.design.goals import Goal
+from tinylm_cli.analysis.design.published_sizes import LLAMA, Member, Proportions, proportions, usual
+from tinylm_cli.analysis.design.search_space import Shape, Space
+from tinylm_cli.analysis.params import total_params
+from tinylm_cli.analysis.tensor_table import tensor_table
+from tinylm_cli.config.loader import load_config
+from tinylm_cli.reports.design import Sizes
+
+MEMBERS = {member.name: (family, member) for family, each in FAMILIES.items() for member in each.members}
+OWN = {
+    "tiny": (256, True),
+    "small": (1000, True),
+    "medium": (5000, True),
+    "Llama 3.2 1B": (128256, True),
+    "Llama 3.2 3B": (128256, True),
+    **{f"Qwen3 {size}B": (151936, False) for size in (8, 14, 32)},
+}
+"""The vocabulary of members and whether their head is tied, where that is not what the family's template says."""
+
+NARROW = {"tiny", "small"}
+"""Members whose heads are of 32 dimensions, fewer than the grid has."""
+
+SHIPPED = {
+    "tiny": "tiny",
+    "small": "small",
+    "medium": "medium",
+    "base": "base",
+    "GPT-2": "gpt2",
+    "GPT-2 medium": "gpt2-medium",
+    "GPT-2 large": "gpt2-large",
+    "GPT-2 XL": "gpt2-xl",
+    "Llama 3 8B": "llama-3-8b",
+    "Qwen3 0.6B": "qwen3-0.6b",
+    "Gemma 2 2B": "gemma-2-2b",
+    "Mixtral 8x7B": "mixtral-8x7b",
+    "Qwen3 30B-A3B": "qwen3-30b-a3b",
+}
+"""Members whose config ships."""
+
+
+def space_of(name: str) -> Space:
+    template = FAMILIES[MEMBERS[name][0]]
+    vocab_size, tied = OWN.get(name, (template.config.vocab_size, template.config.tie_weights))
+    return Space(template, vocab_size, template.config.max_len, tied)
+
+
+def sizes(member: Member) -> tuple[int, ...]:
+    return astuple(member.sizes)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_a_member_has_the_parameters_that_are_said_of_it(name: str) -> None:
+    member = MEMBERS[name][1]
+    size = member.sizes
+    shape = Shape(size.d_head, size.d_model, size.n_heads, size.n_kv_heads, size.d_ff)
+    config = space_of(name).config(shape, size.n_layers)
+    assert total_params(tensor_table(config)) == member.params
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_member_is_the_model_that_ships(name: str) -> None:
+    found, member = load_config(SHIPPED[name]).config, MEMBERS[name][1]
+    shape = (found.d_model, found.n_layers, found.n_heads, found.n_kv_heads, found.d_head, found.d_expert)
+    assert shape == sizes(member)
+
+
+@pytest.mark.parametrize("name", [name for name in MEMBERS if name not in NARROW])
+def test_a_member_comes_first_for_its_own_size(name: str) -> None:
+    member = MEMBERS[name][1]
+    report = analyze_design(space_of(name), [Goal("total_params", member.params, 0.01)], top=1, tolerance=0.01)
+    assert report.matches > 10
+    assert astuple(report.designs[0].sizes) == sizes(member)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_members_go_from_small_to_large(family: str) -> None:
+    counts = [member.params for member in FAMILIES[family].members]
+    assert counts == sorted(set(counts))
+    for member in FAMILIES[family].members:
+        assert usual(FAMILIES[family].members, member.params) == pytest.approx(proportions(member.sizes))
+
+
+@given(st.sampled_from(list(pairwise(LLAMA))), st.floats(0.01, 0.99))
+def test_between_two_members_all_goes_evenly(pair: tuple[Member, Member], share: float) -> None:
+    small, large = pair
+    between = usual(LLAMA, small.params ** (1 - share) * large.params**share)
+    for low, here, high in zip(proportions(small.sizes), between, proportions(large.sizes), strict=True):
+        assert here == pytest.approx(low + share * (high - low))
+
+
+def test_beyond_the_smallest_and_the_largest_all_stays() -> None:
+    assert usual(LLAMA, 1) == proportions(LLAMA[0].sizes)
+    assert usual(LLAMA, 10**15) == proportions(LLAMA[-1].sizes)
+
+
+def test_proportions_are_powers_of_two() -> None:
+    wide, deep = Sizes(1024, 16, 32, 8, 64, 4096), Sizes(1024, 32, 16, 8, 64, 4096)
+    assert proportions(wide) == Proportions(aspect=6, d_ff_ratio=2, d_head=6, group=2, span=1)
+    assert proportions(deep).distance(proportions(replace(wide, d_ff=1024))) == 1 + 2 + 1 + 1

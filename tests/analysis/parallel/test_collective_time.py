@@ -1,0 +1,81 @@
+"""How long groups of GPUs take to send something, beside figures worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinylm_cli.analysis.parallel.collective_time import everyone_seconds, neighbor_seconds, ring_seconds
+from tinylm_cli.analysis.parallel.job import Machine
+
+GB = 10**9
+SWITCHED = Machine(0, 1, 1.0, 450 * GB, 450 * GB, 50 * GB, 8)
+"""An H100's node: any GPU may have all of its link to any other, and a port of 400 Gb/s of its own."""
+PAIRED = Machine(0, 1, 1.0, 448 * GB, 64 * GB, 50 * GB, 8)
+"""An MI300X's: seven links of 64 GB/s."""
+
+Seconds = Callable[[int, Machine, int, int], float]
+
+
+@pytest.mark.parametrize(
+    ("machine", "members", "stride", "gigabytes"),
+    [
+        (SWITCHED, 8, 1, 450),
+        (SWITCHED, 2, 4, 450),
+        (SWITCHED, 16, 1, 400),  # eight ports of a node at once
+        (SWITCHED, 64, 2, 200),  # four of a group in a node, and a port of each
+        (SWITCHED, 16, 8, 50),
+        (PAIRED, 2, 1, 64),
+        (PAIRED, 4, 1, 3 * 64),
+        (PAIRED, 8, 1, 448),
+        (PAIRED, 4, 4, 64),  # two of a group in a node are one link apart
+        (PAIRED, 16, 1, 400),
+    ],
+)
+def test_a_ring_finds_as_many_ports_as_it_has_members_in_a_node(
+    machine: Machine, members: int, stride: int, gigabytes: int
+) -> None:
+    assert ring_seconds(gigabytes * GB, machine, members, stride) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("machine", "members", "stride", "gigabytes"),
+    [(SWITCHED, 8, 1, 450), (SWITCHED, 16, 1, 50), (SWITCHED, 2, 8, 50), (PAIRED, 8, 1, 64), (PAIRED, 2, 8, 50)],
+)
+def test_a_neighbor_is_reached_by_one_port(machine: Machine, members: int, stride: int, gigabytes: int) -> None:
+    assert neighbor_seconds(gigabytes * GB, machine, members, stride) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("machine", "members", "stride", "seconds"),
+    [
+        (SWITCHED, 8, 1, 63 / 450),
+        (SWITCHED, 16, 1, 63 * 8 / 15 / 50),  # to eight of fifteen others by the port of each
+        (SWITCHED, 8, 8, 63 / 50),
+        (PAIRED, 8, 1, 63 / 448),
+        (PAIRED, 2, 1, 63 / 64),
+    ],
+)
+def test_what_goes_to_everyone_leaves_by_ones_own_port(
+    machine: Machine, members: int, stride: int, seconds: float
+) -> None:
+    assert everyone_seconds(63 * GB, machine, members, stride) == pytest.approx(seconds)
+
+
+rates = st.integers(1, 10**12)
+machines = st.builds(Machine, st.just(0), st.just(1), st.just(1.0), rates, rates, rates, st.sampled_from([1, 2, 4, 8]))
+ways = st.sampled_from([ring_seconds, neighbor_seconds, everyone_seconds])
+
+
+@given(machines, ways, st.integers(2, 64), st.sampled_from([1, 2, 4, 8, 16]), st.integers(1, 10**12), rates)
+def test_more_bandwidth_is_never_slower(
+    machine: Machine, way: Seconds, members: int, stride: int, sent: int, more: int
+) -> None:
+    before = way(sent, machine, members, stride)
+    assert before > 0
+    for field in ("link_bytes_per_second", "peer_bytes_per_second", "network_bytes_per_second"):
+        wider = machine._replace(**{field: getattr(machine, field) + more})
+        assert way(sent, wider, members, stride) <= before

@@ -1,0 +1,120 @@
+"""How long a step takes, beside figures worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.architectures import small_configs
+from tinylm_cli.analysis.flops import train_flops
+from tinylm_cli.analysis.parallel.job import Job, Machine
+from tinylm_cli.analysis.parallel.plan import plan
+from tinylm_cli.analysis.parallel.step_time import stage_flops
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.load import load_config
+from tinylm_cli.reports.memory import Recompute
+from tinylm_cli.reports.plan import Layout, Plan
+
+GB = 10**9
+NODE = Machine(10**12, 1000 * 10**12, 0.5, 450 * GB, 450 * GB, 50 * GB, 8)
+LLAMA = Job(load_config("llama-3-8b").config, 1, 2048)
+LAYER = 3 * (2 * 2048 * 218_103_808 + 2 * 32 * 256 * (2048 * 2049 // 2))
+HEAD = 3 * 2 * 2048 * 525_336_576
+"""Operations of one layer and of the head, forward and twice that backward, on 2,048 tokens: docs/costs.md, by hand."""
+SECOND = 1000e12 * 0.5
+
+
+def made(layout: Layout, job: Job = LLAMA, machine: Machine = NODE) -> Plan:
+    return plan(job, layout, machine)
+
+
+def seconds(layout: Layout, job: Job = LLAMA, machine: Machine = NODE) -> float:
+    found = made(layout, job, machine).step_seconds
+    assert found is not None
+    return found
+
+
+def test_one_gpu_takes_its_arithmetic_and_no_more() -> None:
+    found = made(Layout(micro_batches=3))
+    assert found.step_seconds == pytest.approx(3 * (32 * LAYER + HEAD) / SECOND)
+    assert found.utilization == pytest.approx(0.5), "of what a kernel reaches nothing is lost"
+
+
+def test_what_is_computed_again_takes_time_and_is_no_use() -> None:
+    again = made(Layout(), LLAMA._replace(recompute="full"))
+    assert again.step_seconds == pytest.approx((32 * LAYER * 4 / 3 + HEAD) / SECOND)
+    assert again.utilization == pytest.approx(0.5 * (32 * LAYER + HEAD) / (32 * LAYER * 4 / 3 + HEAD))
+
+
+def test_replicas_over_two_nodes_find_every_port_of_each() -> None:
+    """Twice 15/16 of 2 bytes for each parameter, at 8 · 50 GB/s, once a step."""
+    reducing = 2 * 2 * 8_030_261_248 * 15 / 16 / (400 * GB)
+    assert seconds(Layout(data=16, micro_batches=4)) == pytest.approx(4 * (32 * LAYER + HEAD) / SECOND + reducing)
+
+
+def test_the_slowest_stage_sets_the_pace() -> None:
+    """Eight stages of four layers: the last has the head, so the step is 16 of its passes and one of all others."""
+    found = made(Layout(pipeline=8, micro_batches=16))
+    stream = 2048 * 4096 * 2
+    inner, first, last = 4 * LAYER / SECOND, 4 * LAYER / SECOND, (4 * LAYER + HEAD) / SECOND
+    inner, first, last = inner + 2 * stream / (450 * GB), first + stream / (450 * GB), last + stream / (450 * GB)
+    assert found.step_seconds == pytest.approx(16 * last + 6 * inner + first)
+    assert found.slowest_stage == 7
+    assert found.imbalance == pytest.approx((4 * LAYER + HEAD) / ((32 * LAYER + HEAD) / 8))
+    work = 16 * (32 * LAYER + HEAD) / 8
+    assert found.bubble == pytest.approx(1 - work / (16 * (4 * LAYER + HEAD) + 28 * LAYER))
+
+
+@pytest.mark.parametrize(
+    ("name", "pipeline", "seq_len", "times"),
+    [("llama-3-8b", 8, 8192, 1.43), ("gemma-2-2b", 13, 8192, 3.4), ("gpt2", 12, 1024, 4.2)],
+)
+def test_a_head_makes_the_last_stage_as_slow_as_it_is_large(
+    name: str, pipeline: int, seq_len: int, times: float
+) -> None:
+    found = plan(Job(load_config(name).config, 1, seq_len), Layout(pipeline=pipeline, micro_batches=pipeline))
+    assert found.imbalance == pytest.approx(times, rel=0.02)
+    assert found.slowest_stage == pipeline - 1
+
+
+def test_even_stages_wait_as_their_paper_says() -> None:
+    """Narayanan et al. 2021, section 2.2: (p - 1) / (p - 1 + m), and with v chunks (p - 1) / v in place of p - 1."""
+    tiny_head = Job(load_config("llama-3-8b", ["vocab_size=2"]).config, 1, 2048)
+    for virtual in (1, 2, 4):
+        found = plan(tiny_head, Layout(pipeline=4, micro_batches=12, virtual=virtual))
+        assert found.bubble == pytest.approx(3 / virtual / (3 / virtual + 12), rel=1e-3)
+
+
+@pytest.mark.parametrize("pipeline", [1, 2, 4])
+@pytest.mark.parametrize("recompute", ["none", "selective", "full"])
+@pytest.mark.parametrize("name", ["gpt2", "gemma-2-2b", "mixtral-8x7b", "deepseek-v2-lite"])
+def test_stages_together_compute_what_the_model_does(name: str, recompute: Recompute, pipeline: int) -> None:
+    config = load_config(name, ["n_layers=12"]).config
+    job, layout = Job(config, 2, 512, recompute=recompute), Layout(pipeline=pipeline)
+    whole = train_flops(config, batch_size=2, seq_len=512, recompute=recompute)
+    assert sum(stage_flops(job, layout, stage) for stage in range(pipeline)) == whole
+
+
+FIELDS = ["link_bytes_per_second", "peer_bytes_per_second", "network_bytes_per_second", "peak_flops_per_second"]
+
+
+@given(
+    small_configs(), st.sampled_from([1, 2, 16]), st.sampled_from([1, 2]), st.booleans(), st.sampled_from(FIELDS),
+    st.integers(2, 100),
+)  # fmt: skip
+def test_a_faster_machine_is_never_slower(
+    config: ModelConfig, data: int, context: int, staged: bool, field: str, times: int
+) -> None:
+    job, layout = Job(config, 1, 8), Layout(data, 1, config.n_layers if staged else 1, context, micro_batches=2)
+    faster = NODE._replace(**{field: times * getattr(NODE, field)})
+    assert seconds(layout, job, faster) <= seconds(layout, job)
+    assert 0 < (made(layout, job).utilization or 0) <= NODE.kernel_efficiency
+
+
+def test_what_a_plan_reaches_is_what_its_speed_is_worth() -> None:
+    found = made(Layout(data=4, tensor=4, zero=1, micro_batches=8))
+    assert found.step_seconds is not None
+    useful = (32 * LAYER + HEAD) * found.tokens_per_step / 2048
+    assert found.utilization == pytest.approx(useful / found.step_seconds / (16 * 1000e12))
+    assert 0.3 < (found.utilization or 0) < 0.5

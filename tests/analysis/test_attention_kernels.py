@@ -1,0 +1,58 @@
+"""Which kernel computes attention, and what tinylm's own model keeps that a flash kernel does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tinylm_cli.analysis.attention_kernels import attention_way, own_attention
+from tinylm_cli.config.loader import load_config
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "banded", "way"),
+    [
+        ("llama-3-8b", "cuda", False, "fused"),
+        ("mistral-7b", "cuda", True, "math"),  # groups and a band
+        ("mistral-7b", "cuda", False, "fused"),
+        ("mistral-7b", "cpu", True, "fused"),
+        ("gemma-2-2b", "cuda", False, "own"),
+        ("gpt-oss-20b", "cpu", False, "own"),
+        ("gpt2", "cuda", False, "fused"),
+        ("gpt2", "cpu", False, "math"),  # dropout
+        ("deepseek-v2-lite", "cuda", False, "fused"),
+        ("deepseek-v2-lite", "cpu", False, "math"),  # values of another width
+    ],
+)
+def test_what_runs(name: str, device: Any, banded: bool, way: str) -> None:
+    config = load_config(name).config
+    drops = config.dropout > 0
+    assert attention_way(config, "sdpa", device=device, banded=banded, dropout=drops) == way
+    assert attention_way(config, "flash", device=device, banded=banded, dropout=drops) == "flash"
+    written = attention_way(config, "math", device=device, banded=banded, dropout=drops)
+    assert written == ("own" if way == "own" else "math")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "seq_len", "keeps", "because"),
+    [
+        ("gemma-2-2b", [], 1024, "scores", ("soft-caps",)),
+        ("gpt-oss-20b", [], 1024, "scores", ("sinks",)),
+        ("mistral-7b", [], 8192, "scores", ("windows", "grouped keys")),
+        ("mistral-7b", ["attention.n_kv_heads=32"], 8192, "masks", ("windows",)),
+        ("gemma-3-1b", [], 1024, "scores", ("windows", "grouped keys")),
+        ("tiny", ["position.kind=alibi"], 8, "masks", ("ALiBi",)),
+    ],
+)
+def test_what_the_own_model_keeps_besides(
+    name: str, changes: list[str], seq_len: int, keeps: str, because: tuple[str, ...]
+) -> None:
+    found = own_attention(load_config(name, changes).config, seq_len=seq_len)
+    assert found is not None
+    assert (found.keeps, found.because) == (keeps, because)
+
+
+@pytest.mark.parametrize(("name", "seq_len"), [("llama-3-8b", 8192), ("mistral-7b", 4096), ("deepseek-v2-lite", 9)])
+def test_nothing_besides(name: str, seq_len: int) -> None:
+    assert own_attention(load_config(name).config, seq_len=seq_len) is None

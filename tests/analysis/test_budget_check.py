@@ -1,0 +1,187 @@
+"""What is claimed of a config: measured as its figures are, told with a remedy that mends it."""
+
+from __future__ import annotations
+
+import re
+import typing
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from tests.architectures import small_configs
+from tinylm_cli.analysis.budget_check import ASSERTABLE, LIMITS, budget_claims, failures, fitting_layers, measure
+from tinylm_cli.analysis.dtypes import DTYPE_BYTES
+from tinylm_cli.analysis.figures import FIGURES, Conditions, figure
+from tinylm_cli.analysis.training_memory import training_memory
+from tinylm_cli.config.assertion import ASSERT, RELATIONS, Claim, read_assertions
+from tinylm_cli.config.base import MAX_N_LAYERS
+from tinylm_cli.config.budget import Budget, DType
+from tinylm_cli.config.loader import LoadedConfig
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import Diagnostic
+from tinylm_cli.interop.load import load_config
+
+
+def _claims(*texts: str) -> tuple[Claim, ...]:
+    return read_assertions(texts, ASSERTABLE)
+
+
+def _failures(loaded: LoadedConfig, *claims: Claim) -> list[Diagnostic]:
+    return list(failures(loaded, claims, [measure(loaded.config, claim) for claim in claims]))
+
+
+def test_every_limit_of_a_budget_is_on_a_figure_and_every_condition_is_one_of_figures() -> None:
+    limits = {name for name in Budget.model_fields if name.startswith("max_")}
+    assert limits == set(LIMITS)
+    assert set(LIMITS.values()) <= set(FIGURES)
+    held_to_adamw = {"optimizer", "recompute"}  # a budget names neither: the defaults hold
+    assert set(Budget.model_fields) - limits - {"nominal_tolerance"} == set(Conditions._fields) - held_to_adamw
+    assert set(typing.get_args(DType)) == set(DTYPE_BYTES)
+
+
+@given(small_configs(), st.sampled_from(list(FIGURES)), st.sampled_from(list(RELATIONS)), st.integers(-1, 1))
+def test_a_claim_holds_as_its_relation_does(config: ModelConfig, name: str, relation: str, step: int) -> None:
+    value = figure(name, config)
+    found = measure(config, Claim(ASSERT, "", name, relation, value + step))
+    assert (found.value, found.bound, found.unit) == (value, value + step, FIGURES[name].unit)
+    assert found.holds == (relation in {-1: (">", ">=", "!="), 0: ("<=", ">=", "=="), 1: ("<", "<=", "!=")}[step])
+
+
+def test_two_figures_are_held_to_one_another() -> None:
+    (claim,) = _claims("active_params < total_params")
+    assert measure(load_config("mixtral-8x7b").config, claim).holds
+    found = measure(load_config("gpt2").config, claim)
+    assert (found.holds, found.value, found.bound) == (False, 124_439_808, 124_439_808)
+
+
+def test_figures_are_measured_at_what_the_budget_says() -> None:
+    (claim,) = _claims("kv_cache_bytes < 1GiB")
+    assert measure(load_config("base").config, claim).value == 2 * 12 * 768 * 1024 * 2
+    changes = ("budget.batch_size=3", "budget.seq_len=10", "budget.dtype=float32")
+    assert measure(load_config("base", changes).config, claim).value == 3 * 2 * 12 * 768 * 10 * 4
+
+
+def test_a_budget_of_training_is_held_to_the_peak_of_that_training() -> None:
+    loaded = load_config("tiny", ("budget.max_train_bytes_per_gpu=1MB", "budget.batch_size=3", "budget.seq_len=10"))
+    (claim,) = budget_claims(loaded.config)
+    peak = training_memory(loaded.config, batch_size=3, seq_len=10, dtype="bfloat16").peak_bytes
+    assert (claim.text, measure(loaded.config, claim).value) == ("train_bytes_per_gpu <= 1MB", peak)
+    (told,) = _failures(loaded, claim)
+    assert told.message.startswith(f"train_bytes_per_gpu {peak:,} ")
+    assert "is over budget.max_train_bytes_per_gpu 1MB by" in told.message
+
+
+def test_a_nominal_error_is_a_distance_either_way_and_unknown_without_a_size() -> None:
+    (claim,) = _claims("nominal_error < 30%")
+    found = {name: measure(load_config(name).config, claim) for name in ("tiny", "base")}
+    assert found["tiny"].value == pytest.approx(826_112 / 500_000 - 1)
+    assert found["base"].value == pytest.approx(1 - 92_736_000 / 125_000_000)
+    assert [each.holds for each in found.values()] == [False, True]
+    nameless = load_config("base", ("nominal_params=null",))
+    assert (measure(nameless.config, claim).value, measure(nameless.config, claim).holds) == (None, False)
+    (told,) = _failures(nameless, claim)
+    assert told.message == "nominal_error < 30% cannot be told: the config states no nominal_params"
+    assert told.help == "write nominal_params: 92736000"
+
+
+@pytest.mark.parametrize(
+    ("asserted", "message", "help_"),
+    [
+        (
+            "total_params < 80M",
+            "total_params < 80M does not hold: total_params is 92,736,000, over by 12,736,000 (15.9%)",
+            "n_layers: 10 would fit",
+        ),
+        (
+            "total_params >= 100M",
+            "total_params >= 100M does not hold: total_params is 92,736,000, short by 7,264,000 (7.26%)",
+            "n_layers: 14 would fit",
+        ),
+        (
+            "total_params != 92736000",
+            "total_params != 92736000 does not hold: total_params is 92,736,000",
+            "",
+        ),
+        (
+            "kv_cache_bytes < 1kB",
+            "kv_cache_bytes < 1kB does not hold:"
+            " kv_cache_bytes is 37,748,736 (37.7MB), over by 37,747,736 (3,774,774%)",
+            "",
+        ),
+        (
+            "nominal_error < 5%",
+            "nominal_error < 5% does not hold: nominal_error is 25.8%, over by 20.8%",
+            "write nominal_params: 92736000",
+        ),
+        (
+            "active_params < non_embedding_params",
+            "active_params < non_embedding_params does not hold:"
+            " active_params is 92,736,000, over by 7,680,000 (9.03%)",
+            "",
+        ),
+    ],
+)
+def test_what_is_said(asserted: str, message: str, help_: str) -> None:
+    (found,) = _failures(load_config("base"), *_claims(asserted))
+    assert (found.code, found.source, found.span, found.message, found.help) == (
+        "failed-assertion", "base", None, message, help_
+    )  # fmt: skip
+
+
+def test_a_remedy_is_for_all_that_is_asked_where_there_is_one() -> None:
+    asked = _claims("total_params < 80M", "active_params < 70M", "total_params < 200M")
+    assert [found.help for found in _failures(load_config("base"), *asked)] == ["n_layers: 8 would fit"] * 2
+    torn = _claims("total_params < 80M", "non_embedding_params > 90M", "kv_cache_bytes < 1kB")
+    assert [found.help for found in _failures(load_config("base"), *torn)] == [
+        "n_layers: 10 would fit this, not all that is asked",
+        "n_layers: 13 would fit this, not all that is asked",
+        "",
+    ]
+
+
+def test_a_budget_is_told_at_its_line_unless_the_command_line_wrote_it() -> None:
+    changes = ("budget.max_params=80M", "budget.max_kv_bytes=1kB")
+    loaded = load_config("base", changes)
+    for found, field in zip(
+        _failures(loaded, *budget_claims(loaded.config)), ("max_params", "max_kv_bytes"), strict=True
+    ):
+        assert (found.code, found.source, found.span, found.field) == ("over-budget", "base", None, f"budget.{field}")
+        assert field in found.message
+
+
+@given(small_configs(), st.sampled_from(list(FIGURES)), st.integers(1, 60), st.sampled_from(["<", "<=", ">", ">="]))
+def test_layers_that_fit_fit_and_those_nearer_do_not(
+    config: ModelConfig, name: str, layers: int, relation: str
+) -> None:
+    dense = config.feed_forward.n_dense_layers if config.feed_forward.n_experts is not None else 0
+    assume(layers > dense)
+    claim = Claim(ASSERT, "", name, relation, figure(name, config.model_copy(update={"n_layers": layers})))
+    fitting = fitting_layers(config, [claim])
+    if fitting is None:
+        ends = [config, *(config.model_copy(update={"n_layers": n}) for n in (dense + 1, MAX_N_LAYERS))]
+        assert measure(config, claim).holds or not any(measure(each, claim).holds for each in ends)
+        return
+    nearer = fitting + (1 if fitting < config.n_layers else -1)
+    holds = [measure(config.model_copy(update={"n_layers": n}), claim).holds for n in (fitting, nearer)]
+    assert holds == [True, nearer == config.n_layers and measure(config, claim).holds]
+    assert ModelConfig.model_validate(config.model_dump() | {"n_layers": fitting})
+
+
+def test_messages_are_short_whatever_was_asserted() -> None:
+    (found,) = _failures(load_config("tiny"), *_claims(f"total_params{' ' * 500}< 1"))
+    assert re.match("total_params +… does not hold", found.message)
+    assert len(found.message) < 160
+
+
+@pytest.mark.parametrize(("tolerance", "share"), [(0.02, 50), (0.1, 10), (0.0, None)])
+def test_a_size_at_the_very_edge_of_its_tolerance_holds(tolerance: float, share: int | None) -> None:
+    total = figure("total_params", load_config("llama-3-8b").config)
+    nominal = next(
+        n for n in range(int(total / (1 + tolerance)) - 2, total + 1) if n + (n // share if share else 0) == total
+    )
+    config = load_config("llama-3-8b", (f"nominal_params={nominal}", f"budget.nominal_tolerance={tolerance}")).config
+    (claim,) = budget_claims(config)
+    assert measure(config, claim).holds
+    beyond = config.model_copy(update={"nominal_params": nominal - 2})
+    assert not measure(beyond, claim).holds

@@ -1,0 +1,124 @@
+"""Inference memory: rounded weights, the cache, and what fits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.architectures import small_configs
+from tinylm_cli.analysis.inference_memory import Serving, inference_memory, largest_batch, longest_context
+from tinylm_cli.analysis.inference_peak import SLACK
+from tinylm_cli.analysis.kv_cache import kv_cache_bytes
+from tinylm_cli.analysis.quantization import QuantizationConfig, quantized_weights
+from tinylm_cli.config.loader import load_config
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import AnalysisError
+
+
+def servings() -> st.SearchStrategy[Serving]:
+    """Draw how a model is run."""
+    kinds = st.sampled_from(["none", "int8", "float8", "int4"])
+    return st.builds(
+        Serving,
+        dtype=st.sampled_from(["float32", "bfloat16"]),
+        cache_dtype=st.sampled_from([None, "float16", "float8", "int8"]),
+        rounding=st.builds(QuantizationConfig, kinds, st.sampled_from([3, 128]), st.booleans()),
+        kernel=st.sampled_from(["flash", "sdpa", "math"]),
+        device=st.sampled_from(["cuda", "cpu"]),
+        prefill_tokens=st.integers(1, 20),
+    )
+
+
+PER_LAYER = 4 * 128 * 128 + 2 * 512 * 128
+"""Linear weights of a layer of tiny; rows are 4 · 128 + 512 of 128 inputs, and 128 of 512."""
+
+
+def test_int8_keeps_a_scale_for_each_output() -> None:
+    found, rounded = quantized_weights(load_config("tiny").config, "float16", QuantizationConfig("int8"))
+    scales = 4 * (4 * 128 + 512 + 128) * 2
+    others = 826_112 + 1024 * 128 - 4 * PER_LAYER
+    assert (found, rounded) == (4 * PER_LAYER + scales + 2 * others, 4 * PER_LAYER)
+
+
+@pytest.mark.parametrize("group_size", [128, 100, 64])
+def test_int4_keeps_a_scale_and_half_a_byte_for_each_group(group_size: int) -> None:
+    narrow, wide = (-(-inputs // group_size) for inputs in (128, 512))
+    extra = 4 * ((4 * 128 + 512) * (2 * narrow + -(-narrow // 2)) + 128 * (2 * wide + -(-wide // 2)))
+    others = 826_112 + 1024 * 128 - 4 * PER_LAYER
+    found, _ = quantized_weights(load_config("tiny").config, "float16", QuantizationConfig("int4", group_size))
+    assert found == 4 * PER_LAYER // 2 + extra + 2 * others
+
+
+def test_a_tied_head_that_is_rounded_has_a_table_of_its_own() -> None:
+    for tied in ("true", "false"):
+        config = load_config("tiny", [f"tie_weights={tied}"]).config
+        plain, _ = quantized_weights(config, "float16", QuantizationConfig("int8"))
+        headed, rounded = quantized_weights(config, "float16", QuantizationConfig("int8", head=True))
+        assert headed - plain == 256 * (128 + 2) - (0 if tied == "true" else 256 * 128 * 2)
+        assert rounded == 4 * PER_LAYER + 256 * 128
+
+
+def test_experts_are_rounded_and_their_router_is_not() -> None:
+    config = load_config("mixtral-8x7b").config
+    _, rounded = quantized_weights(config, "bfloat16", QuantizationConfig("int4"))
+    assert rounded == 46_702_792_704 - 2 * 32000 * 4096 - 65 * 4096 - 32 * 8 * 4096
+
+
+@given(small_configs(), st.integers(1, 5), st.integers(1, 14))
+@settings(max_examples=60)
+def test_parts_sum_to_the_whole(config: ModelConfig, batch_size: int, seq_len: int) -> None:
+    found = inference_memory(
+        config, Serving(rounding=QuantizationConfig("int8")), batch_size=batch_size, seq_len=seq_len
+    )
+    assert found.total_bytes == sum(part.part_bytes for part in found.parts)
+    cache = kv_cache_bytes(config, batch_size=batch_size, seq_len=seq_len, dtype="bfloat16")
+    assert found.total_bytes == found.weights_bytes + cache + max(found.prefill_bytes, found.decode_bytes)
+
+
+@pytest.mark.parametrize("name", ["deepseek-v2-lite", "gemma-2-2b", "gpt-oss-20b", "mistral-7b", "llama-3-8b"])
+def test_a_flash_kernel_works_in_what_grows_with_tokens(name: str) -> None:
+    """Neither scores nor masks: twice the tokens take twice the bytes at most, and decoding next to none."""
+    config = load_config(name, ["max_len=163840"]).config
+    whole_prompt = Serving(prefill_tokens=163840)
+    half, whole = (inference_memory(config, whole_prompt, batch_size=1, seq_len=n) for n in (81920, 163840))
+    assert half.prefill_bytes < whole.prefill_bytes <= 2 * half.prefill_bytes
+    assert whole.decode_bytes < 2**24
+    written = inference_memory(config, whole_prompt._replace(kernel="math"), batch_size=1, seq_len=163840)
+    assert written.prefill_bytes > config.n_heads * 163840**2 * 4
+    assert written.cache_bytes == whole.cache_bytes
+
+
+def test_latent_attention_over_a_long_context_fits_one_gpu() -> None:
+    """Weights of 15.7 billion parameters, 576 numbers a token and layer, and one pass over 163,840 tokens."""
+    config = load_config("deepseek-v2-lite").config
+    found = inference_memory(config, Serving(prefill_tokens=163840), batch_size=1, seq_len=163840)
+    assert found.cache_bytes == 27 * 163840 * 576 * 2
+    stream = 4 * 2048  # before and after attention, what that added, its norm
+    dense = 4 * 10944 + 2048  # the first layer's gate, before and after it opens, up, their product; what it adds
+    rotation = 2 * 32
+    assert found.prefill_bytes == 163840 * 2 * (stream + dense + rotation) + SLACK
+    assert found.total_bytes < 51 * 2**30
+
+
+@given(small_configs(), st.integers(0, 2_000_000), servings())
+@settings(max_examples=60)
+def test_what_fits_fits_and_one_more_does_not(config: ModelConfig, available: int, serving: Serving) -> None:
+    def takes(**asked: Any) -> int:
+        return inference_memory(config, serving, **asked).total_bytes
+
+    batch = largest_batch(config, serving, available_bytes=available, seq_len=5)
+    assert batch == 0 or takes(batch_size=batch, seq_len=5) <= available
+    assert takes(batch_size=batch + 1, seq_len=5) > available
+    length = longest_context(config, serving, available_bytes=available, batch_size=2)
+    assert length == 0 or takes(batch_size=2, seq_len=length) <= available
+    assert length == config.max_len or takes(batch_size=2, seq_len=length + 1) > available
+
+
+@pytest.mark.parametrize(("batch_size", "seq_len", "group_size"), [(1, 1025, 128), (0, 9, 128), (1, 9, 0)])
+def test_what_cannot_be_is_refused(batch_size: int, seq_len: int, group_size: int) -> None:
+    serving = Serving(rounding=QuantizationConfig("int4", group_size))
+    with pytest.raises(AnalysisError):
+        inference_memory(load_config("tiny").config, serving, batch_size=batch_size, seq_len=seq_len)

@@ -1,0 +1,57 @@
+"""Sorts of layers in closed form, against the config asked layer by layer."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinylm_cli.analysis.layer_groups import Sort, runs, sorts
+from tinylm_cli.config.loader import load_config
+from tinylm_cli.config.schema import ModelConfig
+
+
+def config_of(n_layers: int, window: int | None, pattern: str, dense: int | None) -> ModelConfig:
+    """Return a config of so many layers, the first ``dense`` of them without experts; None for all of them."""
+    experts = [] if dense is None else ["feed_forward.n_experts=4", f"feed_forward.n_dense_layers={dense}"]
+    windows = [] if window is None else [f"attention.window={window}", f"attention.window_pattern={pattern}"]
+    return load_config("tiny", [f"n_layers={n_layers}", *windows, *experts]).config
+
+
+@st.composite
+def layered(draw: st.DrawFn) -> ModelConfig:
+    n_layers = draw(st.integers(1, 30))
+    return config_of(
+        n_layers,
+        draw(st.one_of(st.none(), st.integers(1, 9))),
+        draw(st.text("LG", min_size=1, max_size=7).filter(lambda pattern: "L" in pattern)),
+        draw(st.one_of(st.none(), st.integers(0, n_layers - 1))),
+    )
+
+
+@given(layered(), st.one_of(st.none(), st.integers(1, 12)), st.data())
+def test_layers_are_sorted_as_the_config_has_them(
+    config: ModelConfig, seq_len: int | None, data: st.DataObject
+) -> None:
+    n_layers = data.draw(st.integers(0, config.n_layers))
+    one_by_one: dict[Sort, list[int]] = {}
+    for layer in range(n_layers):
+        window = config.window(layer)
+        seen = window if window is not None and (seq_len is None or window < seq_len) else None
+        one_by_one.setdefault(Sort(seen, config.has_experts(layer)), []).append(layer)
+    found = sorts(config, seq_len, n_layers)
+    assert found == {sort: (layers[0], len(layers)) for sort, layers in one_by_one.items()}
+    assert list(found) == list(one_by_one)
+
+
+@given(layered())
+def test_runs_cover_the_layers_and_change_where_experts_begin(config: ModelConfig) -> None:
+    found = list(runs(config))
+    assert [layer for layers in found for layer in layers] == list(range(config.n_layers))
+    assert len(found) == len({config.has_experts(layer) for layer in range(config.n_layers)})
+
+
+def test_a_billion_layers_are_sorted_at_once() -> None:
+    config = config_of(4, 8, "LLG", 2).model_copy(update={"n_layers": 10**9})
+    found = sorts(config, None, config.n_layers)
+    assert sum(alike.repeats for alike in found.values()) == 10**9
+    assert set(found) == {Sort(8, False), Sort(8, True), Sort(None, True)}

@@ -1,0 +1,176 @@
+"""Bytes before any is allocated, held to what tensors really take."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from tests.architectures import small_configs
+from tests.measured import peak_bytes
+from tinylm_cli.analysis.inference_memory import Serving, inference_memory
+from tinylm_cli.analysis.inference_peak import SLACK
+from tinylm_cli.analysis.kv_cache import kv_cache_bytes
+from tinylm_cli.analysis.module_memory import build_bytes, decode_bytes, forward_bytes
+from tinylm_cli.config.loader import load_config
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model import TinyTransformerLM
+from tinylm_cli.model.forward import run_forward
+from tinylm_cli.model.kv_cache import KVCache
+from tinylm_cli.model.sampling import Sampling
+
+FACTOR = 1.6
+"""How far above the measured peak an estimate may lie, beside the slack."""
+
+ROPE = {"kind": "rope"}
+LATENT = {"kind": "latent", "kv_rank": 64, "d_nope": 32, "d_rope": 16, "d_value": 32}
+LLAMA: dict[str, Any] = {
+    "d_ff": 344,
+    "tie_weights": False,
+    "position": ROPE,
+    "norm": {"kind": "rmsnorm"},
+    "attention": {"n_kv_heads": 2, "bias": False},
+    "feed_forward": {"activation": "silu", "gated": True, "bias": False},
+}
+MODELS: dict[str, dict[str, Any]] = {
+    "the course's": {},
+    "of many words": {"vocab_size": 5000, "head": {"logit_softcap": 30.0}},
+    "llama-like": LLAMA,
+    "wide heads": {**LLAMA, "d_ff": 64, "attention": {"d_head": 256, "n_kv_heads": 1}},
+    "windowed": {**LLAMA, "attention": {"n_kv_heads": 2, "window": 16}},
+    "windows in turn": {**LLAMA, "attention": {"window": 16, "window_pattern": "LG", "qk_norm": "per_head"}},
+    "fading": {"position": {"kind": "alibi"}},
+    "fading in windows": {"position": {"kind": "alibi"}, "attention": {"window": 16, "window_pattern": "LG"}},
+    "experts": {**LLAMA, "feed_forward": {"gated": True, "n_experts": 8, "d_expert": 256}},
+    "many experts": {
+        "feed_forward": {
+            "n_experts": 64, "top_k": 6, "d_expert": 32, "n_shared_experts": 2, "n_dense_layers": 1,
+            "router": "sigmoid", "n_groups": 8, "top_k_groups": 4, "score_correction": True,
+        }
+    },
+    "soft-caps": {"position": ROPE, "attention": {"logit_softcap": 50.0, "window": 16, "window_pattern": "LG"}},
+    "sinks": {"position": ROPE, "attention": {"sinks": True, "n_kv_heads": 2}},
+    "latent": {"position": ROPE, "attention": LATENT},
+    "latent, wider": {"position": ROPE, "attention": {**LATENT, "kv_rank": 256, "q_rank": 96, "d_nope": 128}},
+    "norms on both sides": {"norm": {"placement": "sandwich"}, "feed_forward": {"gated": True, "clamp": 7.0}},
+    "side by side": {"block": {"parallel": True}, "feed_forward": {"activation": "quick_gelu"}},
+}  # fmt: skip
+DTYPES = [torch.float32, torch.bfloat16]
+
+
+def named(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def test_corrections_of_routers_take_four_bytes_whatever_the_weights_take() -> None:
+    experts = ["feed_forward.n_experts=8", "feed_forward.router=sigmoid", "feed_forward.n_dense_layers=1"]
+    plain = load_config("tiny", experts).config
+    corrected = load_config("tiny", [*experts, "feed_forward.score_correction=true"]).config
+    for dtype in ("float32", "bfloat16", "float64"):
+        assert build_bytes(corrected, dtype) - build_bytes(plain, dtype) == 3 * 8 * 4
+
+
+def config_of(name: str) -> ModelConfig:
+    sizes = {"vocab_size": 300, "d_model": 128, "n_heads": 4, "n_layers": 2, "d_ff": 512, "max_len": 256}
+    return ModelConfig.model_validate({**sizes, **MODELS[name]})
+
+
+@given(small_configs())
+@settings(max_examples=50)
+def test_building_takes_what_the_model_holds(config: ModelConfig) -> None:
+    for dtype in (torch.float32, torch.bfloat16, torch.float64):
+        model = TinyTransformerLM.from_config(config, device="meta", dtype=dtype)
+        held = sum(parameter.nbytes for parameter in model.parameters()) + sum(b.nbytes for b in model.buffers())
+        assert build_bytes(config, named(dtype)) == held
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=named)
+@pytest.mark.parametrize(("batch_size", "seq_len"), [(1, 1), (3, 40), (1, 256)])
+def test_a_forward_pass_takes_a_little_less_than_the_estimate(
+    name: str, dtype: torch.dtype, batch_size: int, seq_len: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tinylm_cli.model.forward.TIMED_SECONDS", 0.0)
+    config = config_of(name)
+    model = TinyTransformerLM.from_config(config, dtype=dtype)
+    tokens = torch.randint(300, (batch_size, seq_len), generator=torch.Generator().manual_seed(0))
+    peak = peak_bytes(lambda: run_forward(model, tokens, name=name, source=name, untrained=True))
+    estimate = forward_bytes(config, batch_size=batch_size, seq_len=seq_len, dtype=named(dtype))
+    assert peak <= estimate <= FACTOR * peak + SLACK
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=named)
+@pytest.mark.parametrize(("prompt_len", "max_new_tokens"), [(3, 40), (120, 2), (254, 3)])
+def test_decoding_takes_a_little_less_than_the_estimate(
+    name: str, dtype: torch.dtype, prompt_len: int, max_new_tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "inference_mode", torch.no_grad)  # in which operations are seen in all their parts
+    config = config_of(name)
+    model = TinyTransformerLM.from_config(config, dtype=dtype)
+    prompt = torch.randint(300, (1, prompt_len), generator=torch.Generator().manual_seed(0))
+    peak = peak_bytes(lambda: model.generate(prompt, max_new_tokens, top_p=0.9))
+    estimate = decode_bytes(config, prompt_len=prompt_len, max_new_tokens=max_new_tokens, dtype=named(dtype))
+    assert peak <= estimate <= FACTOR * peak + SLACK
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=named)
+@pytest.mark.parametrize("kernel", ["sdpa", "math"])
+def test_running_takes_a_little_less_than_the_estimate(name: str, dtype: torch.dtype, kernel: Any) -> None:
+    """One prompt in one pass, and one more token of each sequence, whichever kernels torch takes."""
+    config, batch_size, seq_len = config_of(name), 2, 200
+    model = TinyTransformerLM.from_config(config, dtype=dtype).eval()
+    cache = KVCache(config, batch_size=batch_size, capacity=seq_len, device=torch.device("cpu"), dtype=dtype)
+    tokens = torch.randint(300, (batch_size, seq_len), generator=torch.Generator().manual_seed(0))
+    alone = KVCache(config, batch_size=1, capacity=seq_len, device=torch.device("cpu"), dtype=dtype)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH) if kernel == "math" else nullcontext():
+        one_more(model, tokens[:, :-1], cache)
+        passes = ((tokens[:1, :-1], alone), (tokens[:, -1:], cache))
+        prefill, decode = [peak_bytes(partial(one_more, model, read, kept)) for read, kept in passes]
+    serving = Serving(named(dtype), kernel=kernel, device="cpu")
+    found = inference_memory(config, serving, batch_size=batch_size, seq_len=seq_len)
+    assert prefill <= found.prefill_bytes <= FACTOR * prefill + SLACK
+    assert decode <= found.decode_bytes <= FACTOR * decode + SLACK
+
+
+def one_more(model: TinyTransformerLM, tokens: torch.Tensor, cache: KVCache) -> torch.Tensor:
+    logits = model.logits(model.hidden(tokens, cache=cache)[:, -1])
+    return Sampling(top_p=0.9).choose(logits, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        ("the course's", 2 * 2 * 128 * 100),
+        ("llama-like", 2 * 2 * 64 * 100),
+        ("windowed", 2 * 2 * 64 * 16),
+        ("windows in turn", 2 * 128 * (16 + 100)),
+        ("latent", 2 * (64 + 16) * 100),
+    ],
+)
+def test_a_cache_is_as_large_as_the_estimate(name: str, numbers: int) -> None:
+    config = config_of(name)
+    for dtype in DTYPES:
+        cache = KVCache(config, batch_size=3, capacity=100, device=torch.device("cpu"), dtype=dtype)
+        estimate = kv_cache_bytes(config, batch_size=3, seq_len=100, dtype=named(dtype))
+        assert cache.nbytes == estimate == 3 * numbers * dtype.itemsize
+
+
+def test_bytes_grow_with_the_tokens_and_stay_exact() -> None:
+    huge = load_config("small", ["vocab_size=100000000"]).config
+    logits = 10**15 * (256 + 10**8) * 8
+    estimate = forward_bytes(huge, batch_size=10**6, seq_len=10**9, dtype="float64")
+    assert logits <= estimate <= logits + 10**12
+    one, seven = (forward_bytes(huge, batch_size=n, seq_len=n, dtype="float32") for n in (1, 7))
+    assert one < 7 * one < seven
+
+
+def test_a_large_vocabulary_is_what_a_short_prompt_costs() -> None:
+    wide = load_config("tiny", ["vocab_size=1000000"]).config
+    assert decode_bytes(wide, prompt_len=1, max_new_tokens=1, dtype="bfloat16") == 36 * 10**6 + SLACK

@@ -1,0 +1,81 @@
+"""Training memory: bytes a parameter, states of optimizers, and the moment of the peak."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tinylm_cli.analysis.optimizer_state import optimizer_bytes
+from tinylm_cli.analysis.tensor_table import tensor_table
+from tinylm_cli.analysis.training_memory import training_memory
+from tinylm_cli.config.loader import load_config
+from tinylm_cli.errors import AnalysisError
+from tinylm_cli.reports.memory import TrainingMemory
+
+LLAMA_PARAMS, LLAMA_TENSORS = 8_030_261_248, 1 + 32 * 9 + 2
+
+
+def ask(name: str, **asked: Any) -> TrainingMemory:
+    usual: dict[str, Any] = {"batch_size": 1, "seq_len": 512, "dtype": "bfloat16"}
+    return training_memory(load_config(name, asked.pop("changes", [])).config, **usual | asked)
+
+
+def test_mixed_precision_takes_sixteen_bytes_a_parameter() -> None:
+    found = ask("llama-3-8b")
+    counters = 4 * LLAMA_TENSORS
+    held = found.weights_bytes + found.master_bytes + found.gradients_bytes + found.optimizer_bytes
+    frequencies = 4 * 64
+    assert held == 16 * LLAMA_PARAMS + counters + frequencies
+    assert ask("llama-3-8b", grad_dtype="float32").gradients_bytes == 4 * LLAMA_PARAMS
+    pure = ask("llama-3-8b", master_weights=False)
+    assert pure.master_bytes == 0
+    assert pure.optimizer_bytes == 4 * LLAMA_PARAMS + counters
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "state"),
+    [
+        # one matrix of 1000 × 256, and a layer of 4 of 256 × 256, 2 of 1024 × 256, and 9 vectors
+        ("adamw", 2 * 4 * (256_000 + 789_760 + 512) + 4 * (1 + 16 + 2)),
+        ("sgd", 0),
+        ("sgd_momentum", 4 * (256_000 + 789_760 + 512)),
+        ("adafactor", 4 * (1256 + 4 * 512 + 2 * 1280 + 3328 + 512) + 4 * 19),
+        ("muon", 4 * (786_432 + 2 * (256_000 + 3328 + 512)) + 4 * (1 + 10 + 2)),
+        ("adamw_8bit", 2 * (1_042_432 + 4 * (125 + 4 * 32 + 2 * 128)) + 8 * (3328 + 512) + 2048),
+    ],
+)
+def test_the_state_of_each_optimizer(optimizer: Any, state: int) -> None:
+    table = tensor_table(load_config("small", ["n_layers=1"]).config)
+    assert optimizer_bytes(table, optimizer, 4) == state
+
+
+def test_the_peak_moves_from_the_optimizer_to_the_loss_as_tokens_grow() -> None:
+    few, many = ask("small", seq_len=8, device="cpu"), ask("small", batch_size=64, seq_len=1024)
+    assert (few.peak_moment, many.peak_moment) == ("optimizer step", "loss")
+    for found in (few, many):
+        assert sum(part.part_bytes for part in found.parts) == found.peak_bytes
+        assert sum(part.share for part in found.parts) == pytest.approx(1)
+    assert many.logits_spike_bytes == 64 * 1024 * 1000 * (2 + 4 + 4 + 2)
+
+
+def test_a_step_for_all_tensors_at_once_holds_another_moment() -> None:
+    """By foreach, as torch does on CUDA unless told otherwise; at a peak elsewhere it may hide."""
+    found = ask("llama-3-8b", seq_len=8)
+    step = next(moment for moment in found.moments if moment.name == "optimizer step")
+    held = found.weights_bytes + found.master_bytes + found.optimizer_bytes + step.gradients_bytes
+    assert found.foreach_peak_bytes == pytest.approx(held + 4 * LLAMA_PARAMS, rel=1e-6)
+    assert found.foreach_peak_bytes > found.peak_bytes
+    hidden = ask("llama-3-8b", seq_len=8, optimizer="sgd_momentum")
+    assert hidden.foreach_peak_bytes == hidden.peak_bytes
+
+
+def test_recomputing_lowers_the_peak() -> None:
+    peaks = [ask("llama-3-8b", seq_len=8192, recompute=kind).peak_bytes for kind in ("none", "selective", "full")]
+    assert peaks == sorted(peaks, reverse=True)
+    assert peaks[2] < 0.8 * peaks[0]
+
+
+def test_a_sequence_beyond_max_len_is_refused() -> None:
+    with pytest.raises(AnalysisError, match="seq_len 2,048 is outside"):
+        ask("tiny", seq_len=2048)

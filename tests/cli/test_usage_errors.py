@@ -1,0 +1,202 @@
+"""Words that do not fit: what was typed, and what was probably meant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Here = Callable[..., Any]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "remedy"),
+    [
+        # commands
+        (["parms"], "no command is called parms", "did you mean params?"),
+        (["--debug", "biuld"], "no command is called biuld", "did you mean build?"),
+        (["help"], "no command is called help", "did you mean --help?"),
+        (["help", "build"], "no command is called help", "did you mean tinylm build --help?"),
+        (["help", "parms"], "no command is called help", "did you mean --help?"),
+        (["version"], "no command is called version", "did you mean --version?"),
+        (["Params"], "no command is called Params", "did you mean params?"),
+        (
+            ["xyzzy"],
+            "no command is called xyzzy",
+            "the commands are build, params, estimate, compare, design, forward, generate, check, validate, list, show,"
+            " new, import, export, schema",
+        ),
+        ([""], "no command is called nothing", None),
+        # options
+        (["params", "--confg", "small"], "there is no option --confg", "did you mean --config?"),
+        (["build", "--wieghts", "x"], "there is no option --wieghts", "did you mean --weights?"),
+        (["check", "--meta"], "there is no option --meta", "tinylm build --meta shows a model without values"),
+        (["generate", "--meta"], "there is no option --meta", "tinylm build --meta shows a model without values"),
+        (["--hlp"], "there is no option --hlp", "did you mean --help?"),
+        (["params", "--xyzzy"], "there is no option --xyzzy", "see tinylm params --help"),
+        (["params", "-z"], "there is no option -z", "see tinylm params --help"),
+        (["build", "--n-layers", "8"], "there is no option --n-layers", "did you mean --set n_layers=…?"),
+        (["build", "--d_model", "8"], "there is no option --d_model", "did you mean --set d_model=…?"),
+        (["params", "--config"], "--config takes a value", "see tinylm params --help"),
+        (["params", "-f"], "-f takes a value", "see tinylm params --help"),
+        (["build", "--meta=yes"], "--meta takes no value", "see tinylm build --help"),
+        # values
+        (["params", "--by", "tensr"], "--by tensr: expected component, layer or tensor", "did you mean tensor?"),
+        (["params", "--by=Layers"], "--by Layers: expected component, layer or tensor", "did you mean layer?"),
+        (["list", "-f", "jsn"], "--format jsn: expected text, json, markdown, csv or latex", "did you mean json?"),
+        (["generate", "-f", "csv"], "--format csv: expected text, json or markdown", "see tinylm generate --help"),
+        (["export", "x", "-f", "latex"], "--format latex: expected text, json or markdown", None),
+        (["import", "x", "-f", "csv"], "--format csv: expected text, json or markdown", None),
+        (["schema", "-f", "csv"], "--format csv: expected text, json or markdown", None),
+        (["validate", "x", "-f", "csv"], "--format csv: expected text, json, markdown or github", None),
+        (["export", "x", "--to", "gguf"], "--to gguf: expected hf", "see tinylm export --help"),
+        (
+            ["validate", "--format", "gihub", "tiny"],
+            "--format gihub: expected text, json, markdown or github",
+            "did you mean github?",
+        ),
+        (
+            ["build", "--dtype", "bfloat"],
+            "--dtype bfloat: expected float32, bfloat16, float16 or float64",
+            "did you mean bfloat16?",
+        ),
+        (["params", "--by", "xyzzy"], "--by xyzzy: expected component, layer or tensor", "see tinylm params --help"),
+        (["params", "--by", ""], "--by : expected component, layer or tensor", "see tinylm params --help"),
+        (["build", "--seed", "one"], "--seed one: expected an integer >= 0", "see tinylm build --help"),
+        (
+            ["estimate", "--batch-size", "99999999999"],
+            "--batch-size 99999999999: expected an integer from 1 to 1,000,000,000",
+            "see tinylm estimate --help",
+        ),
+        (["new", ""], "an empty word is not a name for a file", "for example tinylm new mine"),
+        (["compare", "tiny", "@n_layers"], "@n_layers: expected @key=value", "for example @n_layers=8"),
+        (["compare", "tiny", "@@n_layers=2"], "@@n_layers=2: expected @key=value", "for example @n_layers=8"),
+        (["build", "--seed", "-1"], "--seed -1: expected an integer >= 0", "see tinylm build --help"),
+        (["build", "--depth", "1.5"], "--depth 1.5: expected an integer >= 0", "see tinylm build --help"),
+        (["generate", "--stop-token", "x"], "--stop-token x: expected an integer", "see tinylm generate --help"),
+        (["generate", "--top-p", "x"], "--top-p x: expected a number", "see tinylm generate --help"),
+        (
+            ["generate", "--temperature", "-1"],
+            "--temperature -1: expected a finite number >= 0",
+            "for example --temperature 0.8",
+        ),
+        (["generate", "-n", "0"], "--max-new-tokens 0: expected an integer >= 1", "see tinylm generate --help"),
+        (
+            ["generate", "--temperature", "inf"],
+            "--temperature inf: expected a finite number >= 0",
+            "for example --temperature 0.8",
+        ),
+        (
+            ["generate", "--temperature", "nan"],
+            "--temperature nan: expected a finite number >= 0",
+            "for example --temperature 0.8",
+        ),
+        (
+            ["estimate", "--utilization", "nan"],
+            "--utilization nan: expected a number from 0.001 to 1",
+            "for example --utilization 0.4",
+        ),
+        (
+            ["estimate", "--price", "1e300"],
+            "--price 1e300: expected a number from 0 to 1,000,000",
+            "for example --price 2.50",
+        ),
+        (
+            ["estimate", "--price", "inf"],
+            "--price inf: expected a number from 0 to 1,000,000",
+            "for example --price 2.50",
+        ),
+        # options without what they are about
+        (["params", "--expand"], "--expand is about one model", "name it, for example with --config small"),
+        (["params", "--by", "layer"], "--by layer is about one model", "name it, for example with --config small"),
+        # empty words
+        (["params", "--config", ""], "the config has an empty name", "is a variable of the shell unset?"),
+        (["list", "-o", ""], "an empty word names no file or folder", "is a variable of the shell unset?"),
+        (["build", "--save", ""], "an empty word names no file or folder", "is a variable of the shell unset?"),
+        (["forward", "--weights="], "an empty word names no file or folder", "is a variable of the shell unset?"),
+        # words too many and too few
+        (["build", "small"], "build has no use for the word small", "did you mean --config small?"),
+        (["list", "small"], "list has no use for the word small", "see tinylm list --help"),
+        (["list", "a", "b"], "list has no use for the words a b", "see tinylm list --help"),
+        (["new", "my", "own"], "new has no use for the word own", "quote what has spaces: tinylm new 'my own'"),
+        (["new", "a", "b;", "c"], "new has no use for the words b; c", "quote what has spaces: tinylm new 'a b; c'"),
+        (["new", "mine", "small"], "new has no use for the word small", "did you mean --config small?"),
+        (["forward", "--tokens=5", "12", "8"], "forward has no use for the words 12 8", "write --tokens 5,12,8"),
+        (["generate", "--tokens=5,", "12"], "generate has no use for the word 12", "write --tokens 5,12"),
+        (["new"], "NAME is missing", "see tinylm new --help"),
+        (["validate"], "FILE... is missing", "see tinylm validate --help"),
+        # names and overrides
+        (["params", "--config", "smal"], "no preset or file is called smal", "did you mean small?"),
+        (["params", "--config", "toy.yml"], "no preset or file is called toy.yml", "did you mean toy.yaml?"),
+        (["params", "--set", "n_layers"], "--set n_layers: expected key=value", "for example --set n_layers=8"),
+        (
+            ["params", "--set", "n_layers=5\nd_model: 6"],
+            "--set n_layers: the value goes over several lines",
+            "write each field in a --set of its own",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_slip_is_told_with_what_was_meant(arguments: list[str], message: str, remedy: str | None, here: Here) -> None:
+    result = here(*arguments, columns=200)
+    assert (result.code, result.out) == (2, "")
+    told, *helped = result.err.splitlines()
+    assert told == f"error: {message}"
+    if remedy is not None:
+        assert helped == [f"  = help: {remedy}"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["params", "--set", "n_layer=3"], "did you mean n_layers?"),
+        (["params", "--set", "norm.knd=rmsnorm"], "did you mean norm.kind?"),
+        (["params", "--set", "norm.kind=rmsnrom"], "did you mean rmsnorm?"),
+        (["params", "--config", "toy.yaml", "--set", "hidden_size=64"], "did you mean d_model?"),
+    ],
+)
+def test_a_slip_in_a_field_is_a_wrong_config(arguments: list[str], meant: str, here: Here) -> None:
+    result = here(*arguments)
+    assert (result.code, result.out) == (1, "")
+    assert f"= help: {meant}\n" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["params", "--by", "tensr"], 2, "--by tensr: expected component, layer or tensor"),
+        (["parms"], 2, "no command is called parms"),
+        (["params", "--config", "absent"], 2, "no preset or file is called absent"),
+        (["params", "--set", "n_layers=0"], 1, "--set:1:10: n_layers must be an integer from 1 to 100,000, not 0"),
+        (["build", "--device", "abacus"], 2, "abacus is not a device"),
+        (["build", "--config", "base", "--set", "n_layers=100000"], 2, None),
+        (["forward", "--tokens", "256"], 2, "token 1 is 256, outside the vocabulary of 256"),
+        (["generate", "--weights", "absent"], 2, None),
+        (["list", "--output", "absent/out"], 2, "cannot write absent/out: No such file or directory"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_program_that_asked_for_json_gets_it_in_failure_too(
+    arguments: list[str], code: int, message: str | None, here: Here
+) -> None:
+    for asked in (["--format", "json"], ["--format=json"], ["-f", "json"], ["-fjson"]):
+        result = here(*arguments, *asked)
+        document = json.loads(result.out)
+        assert result.code == code
+        assert document["schema_version"] == 1
+        assert document["error"]["exit_code"] == code
+        assert bool(document["error"]["diagnostics"]) == (code == 1)
+        if message is not None:
+            assert document["error"]["message"].startswith(message)
+        assert result.err.startswith("error"), "people are told as well, on the other stream"
+
+
+def test_the_document_of_a_failure_is_as_documented(here: Here, golden_json: Callable[[str, str], None]) -> None:
+    golden_json("failure", here("params", "--config", "toy.yaml", "--set", "n_layers=0", "--format", "json").out)
+
+
+def test_two_dashes_end_the_options(here: Here) -> None:
+    assert here("validate", "--", "--debug").code == 2
+    assert "no preset or file is called --debug" in here("validate", "--", "--debug").out

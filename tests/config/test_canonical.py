@@ -1,0 +1,39 @@
+"""What a config says of its model is the same however it is written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tinylm_cli.config.canonical import meaning
+from tinylm_cli.config.schema import LABELS, ModelConfig
+
+SHAPE = {"vocab_size": 256, "d_model": 64, "n_heads": 4, "n_layers": 4, "d_ff": 128}
+WINDOW = {"window": 8, "window_pattern": "LG"}
+
+
+def said(**values: Any) -> dict[str, Any]:
+    return meaning(ModelConfig.model_validate({**SHAPE, **values}))
+
+
+def test_what_is_open_is_filled_in_and_what_means_nothing_is_left_out() -> None:
+    plain = said()
+    assert (plain["attention.d_head"], plain["attention.n_kv_heads"], plain["attention.scale"]) == (16, 4, 0.25)
+    assert plain["embedding.multiplier"] == 8.0
+    assert plain["norm.bias"] is True
+    assert not {"position.theta", "feed_forward.top_k", "attention.window_pattern", *LABELS} & plain.keys()
+    assert said(nominal_params=5)["vocab_size"] == 256
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({}, {"attention": {"d_head": 16, "scale": 0.25, "n_kv_heads": 4, "out_bias": True}}),
+        ({"attention": WINDOW}, {"attention": {**WINDOW, "window_pattern": "LGLG"}}),
+        ({"feed_forward": {"n_experts": 4}}, {"feed_forward": {"n_experts": 4, "d_expert": 128}}),
+        ({}, {"nominal_params": 5}),
+    ],
+)
+def test_ways_of_writing_one_model(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert said(**one) == said(**other) != said(**one, dropout=0.5)

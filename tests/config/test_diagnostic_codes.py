@@ -1,0 +1,176 @@
+"""The catalog of diagnostics: complete, enforced, and documented with an example of each code."""
+
+from __future__ import annotations
+
+import ast
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinylm_cli.cli.estimate import estimate
+from tinylm_cli.cli.validate import validate
+from tinylm_cli.config.diagnostic_codes import CODES, MOST_REPORTED, clip, diagnostic, refusal
+from tinylm_cli.config.source import SET
+from tinylm_cli.errors import ConfigError, Diagnostic, Span
+from tinylm_cli.render.diagnostics import diagnostics_text
+from tinylm_cli.render.sanitize import visible
+from tinylm_cli.render.terminal import Terminal
+
+ROOT = Path(__file__).resolve().parents[2]
+BAD = ROOT / "tests" / "bad"
+
+EXAMPLES = {
+    "alias": "alias",
+    "anchor": "anchor",
+    "assertion-syntax": "total_params =< 130M",
+    "contradiction": "norm-rms-with-bias",
+    "control-character": "nul-byte",
+    "duplicate-key": "duplicate-key",
+    "empty-document": "only-comments",
+    "expert-groups": "experts-groups-too-few",
+    "failed-assertion": "total_params < 800K",
+    "heads-do-not-divide": "heads-do-not-divide",
+    "json-syntax": "hf-json-syntax",
+    "key-not-a-name": "complex-key",
+    "kv-heads-do-not-divide": "attention-kv-heads-uneven",
+    "merge-key": "merge-key",
+    "missing-key": "missing-one",
+    "needs-field": "rope-scaling-without-length",
+    "not-a-mapping": "root-text-lines",
+    "not-finite": "value-infinite",
+    "not-utf8": "not-utf8-latin1",
+    "number-too-long": "float-200-digits",
+    "odd-rotary-width": "rope-odd-head",
+    "odd-sinusoidal-width": "width-odd-named",
+    "out-of-range": "mistakes-in-block",
+    "over-budget": "budget-over",
+    "several-documents": "second-document-empty",
+    "tag": "tag-python-object",
+    "too-deep": "nested-5000-deep",
+    "too-many-mistakes": "too-many-mistakes",
+    "too-many-values": "too-many-values",
+    "top-k-above-experts": "experts-top-k-above",
+    "unknown-choice": "choice-case",
+    "unknown-family": "hf-unknown-family",
+    "unknown-figure": "total_parms < 130M",
+    "unknown-gpu": "h100sxm",
+    "unknown-key": "foreign-nanogpt",
+    "unknown-setting": "hf-unknown-setting",
+    "unsupported-setting": "hf-unsupported-setting",
+    "without-effect": "latent-fields-without-latent",
+    "wrong-type": "yaml11-booleans",
+    "yaml-syntax": "missing-space",
+}
+"""What stands for each code: a file of tests/bad/, or what an option is given."""
+
+ASKED: dict[str, tuple[Callable[..., Any], str]] = {
+    **dict.fromkeys(
+        ("assertion-syntax", "failed-assertion", "unknown-figure"),
+        (lambda asserted: validate(["tiny"], [asserted]), "tinylm validate tiny --assert"),
+    ),
+    "unknown-gpu": (lambda gpu: estimate(gpu=gpu), "tinylm estimate --gpu"),
+}
+"""Codes that speak of the command line alone: the command, and how it is typed before its option's value."""
+
+_MOST_LINES = 14
+_LONGEST_LINE = 80
+
+
+def _page() -> str:
+    rows = "\n".join(f"| [`{code}`](#{code}) | {meaning} |" for code, meaning in CODES.items())
+    return (
+        "# Diagnostics\n\n"
+        "Generated from the catalog and the broken configs of the tests; `pytest --update-golden` rewrites it.\n\n"
+        "What `tinylm` says of a config that is wrong: every mistake at once, each at its place, with a code that\n"
+        "stays the same from one version to the next and with what to write instead. The codes are in\n"
+        "`--format json` as `code` and in `--format github` as the title; a file that could not be read at all has\n"
+        "the title `unreadable` there.\n\n"
+        "| code | meaning |\n| --- | --- |\n" + rows + "\n\n" + "\n".join(map(_section, CODES))
+    )
+
+
+def _section(code: str) -> str:
+    example = EXAMPLES[code]
+    if code in ASKED:
+        command, typed = ASKED[code]
+        found, asked = _found(command, example), f"```bash\n{typed} {shlex.quote(example)}\n```"
+    else:
+        found, lines = _found(validate, [f"{example}.yaml"]), "\n".join(_excerpt(BAD / f"{example}.yaml"))
+        asked = f"```yaml\n{lines}\n```"
+    shown = diagnostics_text([next(each for each in found if each.code == code)], Terminal())
+    return f"## {code}\n\n{CODES[code]}\n\n{asked}\n\n```text\n{shown}```\n"
+
+
+def _found(command: Callable[..., Any], asked: object) -> tuple[Diagnostic, ...]:
+    try:
+        report: Any = command(asked).report
+    except ConfigError as error:
+        return error.diagnostics
+    return tuple(report.files[0].diagnostics)
+
+
+def _excerpt(path: Path) -> Iterator[str]:
+    lines = path.read_bytes().decode("utf-8", "backslashreplace").splitlines()
+    for line in lines[:_MOST_LINES]:
+        text = visible(line)
+        yield text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…"
+    if len(lines) > _MOST_LINES:
+        yield "…"
+
+
+def test_the_page_is_up_to_date(golden: Callable[[Path, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(BAD)
+    golden(ROOT / "docs" / "diagnostics.md", _page())
+
+
+def test_each_code_has_one_line_of_explanation_and_an_example() -> None:
+    assert list(CODES) == list(EXAMPLES) == sorted(CODES)
+    for code, meaning in CODES.items():
+        assert code == code.lower().replace(" ", "-")
+        assert meaning.endswith(".")
+        assert len(meaning) < 120
+
+
+def test_a_code_outside_the_catalog_cannot_be_produced() -> None:
+    with pytest.raises(AssertionError, match="not in the catalog"):
+        diagnostic("no-such-code", "…", "x.yaml")
+
+
+def test_config_makes_diagnostics_through_the_catalog_alone() -> None:
+    made = {
+        path.name
+        for path in (ROOT / "tinylm_cli" / "config").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("Diagnostic", "ConfigError")
+    }
+    assert made == {"codes.py"}
+
+
+def _at(line: int, source: str = "x.yaml") -> Diagnostic:
+    return diagnostic("wrong-type", f"line {line}", source, Span(source, line, 1, 2, "…"))
+
+
+def test_a_refusal_is_in_the_order_of_the_file_then_the_command_line_then_what_has_no_place() -> None:
+    nowhere = diagnostic("heads-do-not-divide", "by default", "x.yaml")
+    found = refusal([nowhere, _at(1, SET), _at(7), _at(2)]).diagnostics
+    assert found == (_at(2), _at(7), _at(1, SET), nowhere)
+
+
+@pytest.mark.parametrize(
+    ("count", "last"), [(0, "line 49"), (1, "1 more mistake is not shown"), (2000, "2,000 more mistakes are not shown")]
+)
+def test_a_refusal_counts_what_it_does_not_show(count: int, last: str) -> None:
+    found = refusal(_at(line) for line in range(MOST_REPORTED + count)).diagnostics
+    assert len(found) == MOST_REPORTED + (count > 0)
+    assert found[-1].message == last
+
+
+def test_a_quotation_is_one_short_line() -> None:
+    assert clip("a\nb\r") == "a\\nb\\r"
+    assert clip("x" * 40) == "x" * 40
+    assert clip("x" * 41) == "x" * 39 + "…"

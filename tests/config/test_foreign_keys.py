@@ -1,0 +1,57 @@
+"""What is said of a file of another library is said in its keys."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tinylm_cli.config.diagnostic_codes import diagnostic
+from tinylm_cli.config.fields import fields
+from tinylm_cli.config.foreign_keys import in_their_words
+from tinylm_cli.errors import Label, Span
+
+SPAN = Span("config.json", 1, 1, 2, "{")
+KEYS = {"d_model": "hidden_size", "n_heads": "num_attention_heads", "attention.n_kv_heads": "num_key_value_heads"}
+
+
+def test_every_part_is_in_their_words() -> None:
+    mistake = diagnostic(
+        "heads-do-not-divide",
+        "d_model 500 is not divisible by n_heads 12",
+        "config.json",
+        SPAN,
+        field="n_heads",
+        help="write n_heads: 10 or 20, or d_model: 492",
+        labels=(Label(SPAN, "d_model is 500"),),
+    )
+    found = in_their_words(mistake, KEYS)
+    assert found.message == "hidden_size 500 is not divisible by num_attention_heads 12"
+    assert found.help == "write num_attention_heads: 10 or 20, or hidden_size: 492"
+    assert (found.field, found.labels[0].text) == ("num_attention_heads", "hidden_size is 500")
+    assert in_their_words(mistake, {}) is mistake
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("write attention.n_kv_heads: 4, or leave attention.n_kv_heads out", "K: 4, or K: null"),
+        ("leave attention.n_kv_heads out, or write n_kv_heads: 2", "K: null, or write K: 2"),
+        ("for example n_kv_heads: 2", "for example K: 2"),
+        ("attention.n_kv_heads_of_ours, my.attention.n_kv_heads", None),
+    ],
+)
+def test_a_remedy_is_one_for_their_file(ours: str, theirs: str | None) -> None:
+    mistake = diagnostic("out-of-range", "m", "config.json", SPAN, field="attention.n_kv_heads", help=ours)
+    found = in_their_words(mistake, KEYS)
+    expected = ours if theirs is None else theirs.replace("K", "num_key_value_heads")
+    assert found.help.removeprefix("write ") == expected.removeprefix("write ")
+
+
+def test_no_field_is_taken_for_another() -> None:
+    """One name within another, or beside one, is not said by its key."""
+    keys = {name: f"<{number}>" for number, name in enumerate(fields())}
+    text = " ".join(fields())
+    found = in_their_words(diagnostic("out-of-range", text, "s", SPAN), keys)
+    assert re.fullmatch(r"(<\d+> ?)+", found.message)
+    assert found.message.split() == list(keys.values())

@@ -1,0 +1,193 @@
+"""A config as git has it: revisions, what is staged, folders; and everything that can be wrong with one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tinylm_cli.config.git_revision import names_revision, split_revision
+from tinylm_cli.config.source import MAX_BYTES
+from tinylm_cli.errors import ConfigError, InputError
+from tinylm_cli.interop.load import load_config
+
+CONFIG = "vocab_size: 256\nd_model: 8\nn_heads: 2\nn_layers: {}\nd_ff: 16\n"
+HUB = Path(__file__).resolve().parents[1] / "docs" / "qwen" / "config.json"
+
+
+def git(*words: str) -> None:
+    identity = ("-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", *identity, *words], check=True, capture_output=True)
+
+
+@pytest.fixture(autouse=True)
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the current folder: a repository of two revisions, with something staged and something not."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    folder = tmp_path / "repository"
+    (folder / "configs").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    git("init", "--quiet")
+    file = folder / "configs" / "mine.yaml"
+    (folder / "hub").mkdir()
+    (folder / "hub" / "config.json").write_bytes(HUB.read_bytes())
+    (folder / "wrong.yaml").write_text("d_model: 3\n", encoding="utf-8")
+    for link, target in (("link", "configs/mine.yaml"), ("dangling", "nowhere"), ("outside", "../outside")):
+        (folder / f"{link}.yaml").symlink_to(target)
+    (folder / "large.yaml").write_text("x" * (MAX_BYTES + 1), encoding="utf-8")
+    for layers, then in ((1, ("commit", "--quiet", "-m", "one")), (2, ("commit", "--quiet", "-m", "two")), (3, ())):
+        file.write_text(CONFIG.format(layers), encoding="utf-8")
+        git("add", ".")
+        if then:
+            git(*then)
+    file.write_text(CONFIG.format(4), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("reference", "n_layers"),
+    [
+        ("HEAD~1:configs/mine.yaml", 1),
+        ("HEAD:configs/mine.yaml", 2),
+        ("@:configs/mine.yaml", 2),
+        ("HEAD^{/one}:configs/mine.yaml", 1),
+        (":configs/mine.yaml", 3),
+        (":0:configs/mine.yaml", 3),
+        ("HEAD:./configs/mine.yaml", 2),
+        ("configs/mine.yaml", 4),
+    ],
+)
+def test_a_revision_of_a_file(reference: str, n_layers: int) -> None:
+    loaded = load_config(reference)
+    assert loaded.config.n_layers == n_layers
+    assert (loaded.name, loaded.source) == ("mine", reference)
+
+
+def test_paths_are_from_the_top_or_from_here(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repository / "configs")
+    assert load_config("HEAD:configs/mine.yaml").config.n_layers == 2
+    assert load_config("HEAD:./mine.yaml").config.n_layers == 2
+    with pytest.raises(InputError, match=r"'mine\.yaml' does not exist in 'HEAD'") as caught:
+        load_config("HEAD:mine.yaml")
+    assert caught.value.help == "paths are from the top of the repository: did you mean HEAD:./mine.yaml?"
+
+
+@pytest.mark.parametrize("reference", ["HEAD:hub/config.json", "HEAD:hub", "HEAD:hub/"])
+def test_a_hub_config_and_its_folder(reference: str) -> None:
+    loaded = load_config(reference, ["n_layers=2"])
+    assert (loaded.name, loaded.config.d_model, loaded.config.n_layers) == ("hub", 1024, 2)
+
+
+def test_a_file_with_a_colon_in_its_name_comes_first(repository: Path) -> None:
+    (repository / "HEAD:configs").mkdir()
+    (repository / "HEAD:configs" / "mine.yaml").write_text(CONFIG.format(9), encoding="utf-8")
+    assert load_config("HEAD:configs/mine.yaml").config.n_layers == 9
+    assert not names_revision("HEAD:configs/mine.yaml")
+
+
+@pytest.mark.parametrize("reference", ["small", "/a:b", "./a:b", "../a:b", "-o:b", "--output=x:y", "~/a:b"])
+def test_what_is_no_revision(reference: str) -> None:
+    assert not names_revision(reference)
+
+
+@pytest.mark.parametrize(
+    ("reference", "reason", "remedy"),
+    [
+        ("HEAD~9:configs/mine.yaml", "invalid object name 'HEAD~9'", "and no file here has that name"),
+        ("nowhere:configs/mine.yaml", "invalid object name 'nowhere'", "and no file here has that name"),
+        (
+            "HEAD:absent.yaml",
+            r"path 'absent\.yaml' does not exist in 'HEAD'",
+            "paths are from the top of the repository",
+        ),
+        ("HEAD:new.yaml", r"path 'new\.yaml' exists on disk, but not in 'HEAD'", "git log --follow -- new.yaml tells"),
+        (":new.yaml", r"path 'new\.yaml' exists on disk, but not in the index", "it is newer, or had another name"),
+        ("HEAD:inner/a.yaml", "exists on disk, but not in 'HEAD'", "inner is a repository of its own"),
+        ("HEAD:configs", "HEAD:configs is a folder without a config.json", "name a file in it"),
+        ("HEAD:", "HEAD: is a folder without a config.json", "name a file in it"),
+        ("HEAD:dangling.yaml", "is a symbolic link to nothing in the repository", "name a file in it"),
+        ("HEAD:outside.yaml", "is a symbolic link to nothing in the repository", "name a file in it"),
+        (":link.yaml", ":link.yaml is a symbolic link", "name what it points to"),
+        ("HEAD:large.yaml", "larger than 256 KiB", "a model config is a page of YAML"),
+        ("a\nb:c", "cannot read a\nb:c from git", "and no file here has that name"),
+        ("a\ud800:c", "not a path", ""),
+    ],
+)
+def test_what_cannot_be_read_is_said(reference: str, reason: str, remedy: str, repository: Path) -> None:
+    (repository / "new.yaml").write_text(CONFIG.format(1), encoding="utf-8")
+    (repository / "inner" / ".git").mkdir(parents=True)
+    (repository / "inner" / "a.yaml").write_text(CONFIG.format(1), encoding="utf-8")
+    with pytest.raises(InputError, match=reason) as caught:
+        load_config(reference)
+    assert remedy in caught.value.help
+    assert bool(remedy) == bool(caught.value.help)
+
+
+def test_a_symbolic_link_is_what_it_points_to() -> None:
+    loaded = load_config("HEAD:link.yaml")
+    assert (loaded.name, loaded.config.n_layers) == ("link", 2)
+
+
+@pytest.mark.parametrize(
+    ("reference", "parts"),
+    [
+        ("HEAD:a:b.yaml", ("HEAD", "a:b.yaml")),
+        ("HEAD@{12:00}:a.yaml", ("HEAD@{12:00}", "a.yaml")),
+        ("HEAD:{a:b}.yaml", ("HEAD", "{a:b}.yaml")),
+        (":a.yaml", ("", "a.yaml")),
+        (":1:a.yaml", (":1", "a.yaml")),
+    ],
+)
+def test_a_reference_is_a_revision_and_a_path(reference: str, parts: tuple[str, str]) -> None:
+    assert split_revision(reference) == parts
+
+
+def test_a_clone_that_lacks_a_branch_says_where_it_is(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As checked out by a job: one commit, and no branch but its own."""
+    git("branch", "release/one")
+    here = f"file://{repository}"
+    git("clone", "--quiet", here, str(tmp_path / "whole"))
+    git("clone", "--quiet", "--depth=1", here, str(tmp_path / "shallow"))
+    for clone, remedy in (
+        ("whole", "did you mean origin/release/one:configs/mine.yaml?"),
+        ("shallow", "this clone is shallow: git fetch --unshallow, or fetch-depth: 0 for actions/checkout"),
+    ):
+        monkeypatch.chdir(tmp_path / clone)
+        with pytest.raises(InputError, match="invalid object name 'release/one'") as caught:
+            load_config("release/one:configs/mine.yaml")
+        assert caught.value.help.startswith(remedy)
+
+
+def test_a_wrong_config_is_placed_in_its_revision() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config("HEAD:wrong.yaml")
+    assert {found.source for found in caught.value.diagnostics} == {"HEAD:wrong.yaml"}
+
+
+def test_outside_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="not a git repository"):
+        load_config("HEAD:x.yaml")
+
+
+def test_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match=r"no such file: HEAD:x\.yaml") as caught:
+        load_config("HEAD:x.yaml")
+    assert "git must be installed" in caught.value.help
+
+
+def test_nothing_is_run_that_the_repository_names(repository: Path) -> None:
+    """Filters and viewers of a repository are programs of whoever wrote it."""
+    (repository / ".gitattributes").write_text("*.yaml filter=x diff=x\n", encoding="utf-8")
+    for key in ("filter.x.smudge", "diff.x.textconv", "core.pager", "core.fsmonitor"):
+        git("config", key, "touch ran")
+    assert load_config("HEAD:configs/mine.yaml").config.n_layers == 2
+    assert not (repository / "ran").exists()

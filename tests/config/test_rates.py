@@ -1,0 +1,68 @@
+"""Speeds as datasheets write them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from tinylm_cli.config.rates import FlopRate, MeasureKind, Rate, suggest_measure
+
+TYPES: dict[MeasureKind, TypeAdapter[int]] = {
+    "rate": TypeAdapter(Rate),
+    "flop_rate": TypeAdapter(FlopRate),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "value"),
+    [
+        ("rate", "3.35 TB/s", 3_350_000_000_000),
+        ("rate", "400 Gb/s", 50 * 10**9),
+        ("rate", "8 b/s", 1),
+        ("flop_rate", "989.4 TFLOP/s", 989_400_000_000_000),
+        ("flop_rate", "2 POP/s", 2 * 10**15),
+    ],
+)
+def test_a_number_and_its_unit_are_one_integer(kind: MeasureKind, written: object, value: int) -> None:
+    assert TYPES[kind].validate_python(written, strict=True) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "written"),
+    [
+        ("rate", "3 TB"),
+        ("rate", "4 b/s"),
+        ("flop_rate", "3 TB/s"),
+        ("flop_rate", "989 TFLOPS"),
+    ],
+)
+def test_nothing_else_is_taken(kind: MeasureKind, written: object) -> None:
+    with pytest.raises(ValidationError):
+        TYPES[kind].validate_python(written, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "meant"),
+    [
+        ("rate", "3.35tb/s", "3.35 TB/s"),
+        ("rate", "900 gbps", "900 GB/s"),
+        ("flop_rate", "989 tflops", "989 TFLOP/s"),
+        ("flop_rate", "989 tflop", "989 TFLOP/s"),
+        ("flop_rate", "1979 tops", "1979 TOP/s"),
+        ("flop_rate", "1979 tflops/s", "1979 TFLOP/s"),
+        ("flop_rate", "80 gb", None),
+    ],
+)
+def test_another_spelling_is_understood_well_enough_to_be_corrected(
+    kind: MeasureKind, written: str, meant: str | None
+) -> None:
+    assert suggest_measure(written, kind) == meant
+
+
+@given(st.sampled_from(list(TYPES)), st.from_regex(r"\A[0-9]{1,3}(\.[0-9]{1,2})? ?[kmgt]i?[bflop]{1,4}(/s|ps|s)?\Z"))
+def test_a_correction_is_what_can_be_read(kind: MeasureKind, written: str) -> None:
+    meant = suggest_measure(written, kind)
+    if meant is not None and float(meant.split()[0]) > 0:
+        assert TYPES[kind].validate_python(meant) > 0

@@ -1,0 +1,98 @@
+"""Text that is not YAML: each way in which the parser gives up is explained in a user's words, at the right place."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tinylm_cli.config.source import Source
+from tinylm_cli.config.syntax_errors import proposed_pair
+from tinylm_cli.config.yaml_reader import read_yaml
+from tinylm_cli.errors import ConfigError, Diagnostic
+
+BAD = Path(__file__).resolve().parents[1] / "bad"
+
+
+def _found(text: str) -> Diagnostic:
+    with pytest.raises(ConfigError) as raised:
+        read_yaml(Source("x.yaml", text))
+    found = raised.value.diagnostics[-1]
+    assert found.code == "yaml-syntax"
+    return found
+
+
+def _pointed(text: str) -> tuple[str, str, int]:
+    """Return the message, the text under the carets, and the line."""
+    found = _found(text)
+    span = found.span
+    assert span is not None
+    return found.message, span.text[span.column - 1 : span.end_column - 1], span.line
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "pointed", "line"),
+    [
+        ("a:\n\tb: 1\n", "a tab cannot indent YAML", "\t", 2),
+        ("a: 1\n  b: 2\n", "a field indented under the value above", "b", 2),
+        ("a: 1: 2\n", "a second ': ' on this line", ":", 1),
+        ("a\nb: 1\n", "no ': ' between a key and its value", "a", 1),
+        ("b: 1\na 2\n", "no ': ' between a key and its value", "a 2", 2),
+        ("b: 1\na 2\nc: 3\n", "no ': ' between a key and its value", "a 2", 2),
+        ("a:\r    b: 1\r  c: 2\r", "this line does not line up with the ones above", "c", 3),
+        ("a: {b: 1}}\n", "this } closes nothing", "}", 1),
+        ("[1] 2\n", "text after the end of a value", "2", 1),
+        ("a: 1\n- b\n", "a list among the fields", "-", 2),
+        ("a: - b\n", "a list begins on the line of its key", "-", 1),
+        ("a: [1\nb: 2\n", "expected a comma or ] here", ":", 2),
+        ("a: {b: 1\n", "this { is never closed", "{", 1),
+        ("a: [[1], {b: 1}\n", "this [ is never closed", "[", 1),
+        ("a: 'b\nc: 1\n", "this quote is never closed", "'", 1),
+        ('a: "b\n---\n', "this quote is never closed", '"', 1),
+        ("a: @b\n", "a value cannot begin with @", "@", 1),
+        ("a: & b\n", "a value cannot begin with &", "&", 1),
+        ("a: |b\n", "a value cannot begin with |", "|", 1),
+        ("a: ]\n", "a value is missing before ]", "]", 1),
+        ("{a: 1,,}\n", "a value is missing before ,", ",", 1),
+        ('a: "\\q"\n', "\\q is no escape that YAML has", "\\q", 1),
+        ('a: "\\x1"\n', "an escape with too few hexadecimal digits", "\\x1", 1),
+        ("a: !e!b 1\n", "a tag whose prefix is not declared", "!e!b", 1),
+        ("a: !<b 1\n", "a tag that is not well formed", "!<b", 1),
+        ("%YAML 1.2\na: 1\n", "a directive (%) without a line --- after it", "%YAML 1.2", 1),
+        ("%YAML x\n--- a\n", "a wrong directive: expected a digit, but found 'x'", "x", 1),
+        ("<<<<<<< HEAD\na: 1\n", "a merge conflict that nobody resolved", "<<<<<<< HEAD", 1),
+        (f"a: 1\n{'k' * 1100}: 2\n", "a key longer than 1,024 characters", "k" * 240, 2),
+    ],
+)
+def test_each_stumble(text: str, message: str, pointed: str, line: int) -> None:
+    assert _pointed(text) == (message, pointed, line)
+
+
+def test_an_unfinished_bracket_shows_where_it_was_opened() -> None:
+    (label,) = _found("a: [1\nb: 2\n").labels
+    assert (label.text, label.span.line, label.span.column) == ("opened here", 1, 4)
+
+
+@pytest.mark.parametrize(
+    ("line", "pair"),
+    [
+        ("d_model = 128", "d_model: 128"),
+        ("d_model=128", "d_model: 128"),
+        ("  d_model:128  ", "d_model: 128"),
+        ("d_model 128", "d_model: 128"),
+        ("d_model:\N{NO-BREAK SPACE}128", "d_model: 128"),
+        ("norm.eps = 1e-6", "norm.eps: 1e-6"),
+        ("width = 128", None),
+        ("config = dict(d_model=128)", None),
+        ("d_model", None),
+        ("", None),
+    ],
+)
+def test_the_line_that_was_meant(line: str, pair: str | None) -> None:
+    assert proposed_pair(line) == pair
+
+
+def test_no_broken_config_is_sent_to_the_specification() -> None:
+    for path in BAD.glob("*.txt"):
+        assert not re.search(r"yaml\.org", path.read_text(encoding="utf-8")), path.name

@@ -1,0 +1,232 @@
+"""From what pydantic found to what a person can act on: each mistake once, at its place, in the words of the file."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinylm_cli.config.fields import fields
+from tinylm_cli.config.loader import parse_config
+from tinylm_cli.config.source import SET, Source
+from tinylm_cli.errors import ConfigError, Diagnostic
+
+OWN_LINES = "on lines of their own, indented under"
+REQUIRED = {"vocab_size": "256", "d_model": "128", "n_heads": "4", "n_layers": "4", "d_ff": "512"}
+
+
+def _found(text: str, *overrides: str) -> list[Diagnostic]:
+    with pytest.raises(ConfigError) as raised:
+        parse_config(Source("x.yaml", text), overrides)
+    return list(raised.value.diagnostics)
+
+
+def _config(**changes: str | None) -> str:
+    values: dict[str, str | None] = {**REQUIRED, **changes}
+    return "".join(f"{name}: {value}\n" for name, value in values.items() if value is not None)
+
+
+def _one(text: str, *overrides: str) -> Diagnostic:
+    (found,) = _found(text, *overrides)
+    return found
+
+
+def test_every_mistake_is_found_at_once() -> None:
+    text = _config(n_layers="0", d_ff="wide", n_heads=None) + "n_head: 4\nnorm:\n  kind: rms\n  eps: 2\nx: 1\n"
+    assert [(found.code, found.field) for found in _found(text)] == [
+        ("out-of-range", "n_layers"),
+        ("wrong-type", "d_ff"),
+        ("unknown-key", "n_head"),
+        ("unknown-choice", "norm.kind"),
+        ("out-of-range", "norm.eps"),
+        ("unknown-key", "x"),
+    ]
+
+
+def test_what_is_missing_is_said_once_for_each_field() -> None:
+    found = _found("dropout: 0.1\n")
+    assert [each.field for each in found] == list(REQUIRED)
+    assert {each.code for each in found} == {"missing-key"}
+    assert found[0].help == "add vocab_size: 256 (an integer from 1 to 100,000,000)"
+
+
+def test_a_misspelled_field_is_not_missing_too() -> None:
+    found = _one(_config(d_model=None) + "hidden_size: 128\n")
+    assert (found.code, found.help) == ("unknown-key", "did you mean d_model?")
+
+
+def test_fields_wrapped_in_a_block_are_not_missing_too() -> None:
+    found = _one("model:\n" + "".join(f"  {line}\n" for line in _config().splitlines()))
+    assert found.help == "write its fields at the top level, without model:"
+
+
+def test_a_block_is_never_taken_for_a_plain_field() -> None:
+    found = _found(_config() + "models:\n  size: 3\n")
+    assert found[0].help.startswith("the fields are ")
+    assert _one(_config() + "norms:\n  eps: 0.1\n").help == "did you mean norm?"
+
+
+@pytest.mark.parametrize(
+    ("line", "help_"),
+    [
+        ("norm: rms_norm", "write kind: rmsnorm on a line of its own, indented under norm:"),
+        ("position: 7", "write kind: sinusoidal on a line of its own, indented under position:"),
+        ("attention: false", "write kind: multi_head on a line of its own, indented under attention:"),
+        ("attention: mla", "write kind: latent on a line of its own, indented under attention:"),
+        (
+            "attention: gqa",
+            "write n_kv_heads: 2, and kind: multi_head, on lines of their own, indented under attention:",
+        ),
+        (
+            "feed_forward: swiglu",
+            "write activation: silu, and gated: true, on lines of their own, indented under feed_forward:",
+        ),
+        ("feed_forward:", "write activation: gelu on a line of its own, indented under feed_forward:"),
+    ],
+)
+def test_a_block_given_as_a_value(line: str, help_: str) -> None:
+    found = _one(_config() + line + "\n")
+    assert (found.code, found.help) == ("wrong-type", help_)
+
+
+@pytest.mark.parametrize(
+    ("override", "help_"),
+    [
+        ("n_layers=many", "for example --set n_layers=4"),
+        ("n_layers=8.0", "write 8"),
+        ("norm=rmsnorm", "write --set norm.kind=rmsnorm"),
+        ("eps=1e-6", "did you mean norm.eps?"),
+        ("bias=false", "did you mean norm.bias, attention.bias, feed_forward.bias or head.bias?"),
+        ("feed_forward.activation=geglu", "write --set feed_forward.activation=gelu --set feed_forward.gated=true"),
+        (
+            "attention.n_kv_heads=0",
+            "leave attention.n_kv_heads out, or write for example --set attention.n_kv_heads=2",
+        ),
+        ("norm.esp=1", "did you mean norm.eps?"),
+        ("feed_forward.activation=swish", "did you mean silu?"),
+    ],
+)
+def test_on_the_command_line_the_remedy_is_an_option(override: str, help_: str) -> None:
+    found = _one(_config(), override)
+    assert found.help == help_
+    assert found.source == SET
+    assert found.span is not None
+    assert found.span.text == override
+
+
+@pytest.mark.parametrize(
+    ("line", "help_"),
+    [
+        ("feed_forward: {activation: SwiGLU}", "write activation: silu, and gated: true"),
+        ("attention: {kind: mqa}", "write n_kv_heads: 1, and kind: multi_head"),
+        ("attention: {window: none}", "leave attention.window out, or write for example window: 1024"),
+        (
+            "attention: {logit_softcap: 0}",
+            "leave attention.logit_softcap out, or write for example logit_softcap: 50.0",
+        ),
+        ("attention: {n_kv_heads: -3}", "for example n_kv_heads: 2"),
+        ("attention: {window_pattern: lg}", "write LG"),
+        ("attention: {qk_norm: true}", "write per_head"),
+        ("bias: false", "did you mean bias inside the norm, attention, feed_forward or head block?"),
+        ("mlp: {gated: true}", "did you mean feed_forward?"),
+        ("rope_scaling: {type: linear, factor: 2.0}", "did you mean scaling inside the position block?"),
+        ("torch_dtype: bfloat16", "leave it out: a config here says only what the model is made of"),
+        ("norm: {color: 1}", "the fields are kind, eps, placement, weight, bias, zero_centered"),
+    ],
+)
+def test_what_people_write_instead(line: str, help_: str) -> None:
+    assert _one(_config() + line + "\n").help == help_
+
+
+def test_of_a_long_block_the_likest_fields_are_named() -> None:
+    help_ = _one(_config() + "feed_forward: {capacity: 1}\n").help
+    assert help_.startswith("feed_forward has 16 fields, such as ")
+    assert help_.endswith(": tinylm schema --format markdown")
+    assert help_.count(",") == 1 + 5
+
+
+@pytest.mark.parametrize(
+    ("items", "code", "what", "help_"),
+    [
+        ("[1.0, x, y]", "wrong-type", '2: the text "x"', "for example long_factors: [1.0, 4.0]"),
+        ("[1.0, '2.5', '3']", "wrong-type", '2: the text "2.5"', "write 2.5"),
+        ("[1.0, 50%]", "wrong-type", '2: the text "50%"', "write 0.5"),
+        ("[0]", "out-of-range", "1: 0", "for example long_factors: [1.0, 4.0]"),
+        ("[1.0, [2.0]]", "wrong-type", "2: [2.0]", "for example long_factors: [1.0, 4.0]"),
+        ("[.inf]", "not-finite", "1: .inf", "for example long_factors: [1.0, 4.0]"),
+        ("[1.0, null]", "wrong-type", "2: null", "for example long_factors: [1.0, 4.0]"),
+    ],
+)
+def test_the_first_wrong_number_of_a_list_is_pointed_at(items: str, code: str, what: str, help_: str) -> None:
+    found = _one(_config() + f"position: {{kind: rope, long_factors: {items}}}\n")
+    number, _, shown = what.partition(": ")
+    wants = f"number {number} of position.long_factors must be a number above 0, up to 1,000,000,000"
+    assert (found.code, found.message, found.help) == (code, f"{wants}, not {shown}", help_)
+    assert found.span is not None
+    assert found.span.column > 36
+
+
+def test_a_list_that_is_none_is_one_mistake() -> None:
+    found = _one(_config() + "position: {kind: rope, long_factors: 4.0}\n")
+    assert found.message == "position.long_factors must be a list of numbers above 0, up to 1,000,000,000, not 4.0"
+
+
+def test_a_rule_points_at_what_the_file_names_and_says_what_is_a_default() -> None:
+    found = _one(_config(d_model="125", n_heads="5"))
+    assert found.code == "odd-sinusoidal-width"
+    assert found.message.endswith("; position.kind is sinusoidal by default")
+    assert (found.span and found.span.line, found.labels) == (2, ())
+
+
+def test_a_rule_labels_the_other_fields_it_ties() -> None:
+    found = _one(_config(n_heads="5"))
+    assert found.field == "n_heads"
+    assert [(label.span.line, label.text) for label in found.labels] == [(2, "d_model is 128")]
+
+
+def test_a_rule_between_the_file_and_the_command_line() -> None:
+    found = _one(_config(), "n_heads=5")
+    assert found.span is not None
+    assert (found.span.source, found.labels[0].span.source) == (SET, "x.yaml")
+
+
+def test_a_value_that_the_reader_spoke_of_is_not_spoken_of_again() -> None:
+    assert _one(_config(d_model="*width")).code == "alias"
+    assert _one(_config(d_model="!!str [128]")).code == "tag"
+    assert _one(_config(d_model="1" * 200)).code == "number-too-long"
+    assert [each.code for each in _found(_config(d_model="&a *b"))] != []
+
+
+WRONG = [
+    "x",
+    "[x]",
+    "{a: 1}",
+    "1e400",
+    ".nan",
+    "-1",
+    "'1'",
+    "2.5",
+    "yes",
+    '"\\x1b"',
+    "1_0",
+    "10%",
+    "null",
+    "[[1]]",
+    "1.5K",
+]
+
+
+@given(st.sampled_from(list(fields())), st.sampled_from(WRONG))
+def test_any_wrong_value_is_one_diagnostic_at_the_value_with_a_remedy(name: str, value: str) -> None:
+    block, _, last = name.rpartition(".")
+    line = f"{block}:\n  {last}: {value}\n" if block else f"{last}: {value}\n"
+    text = _config(**{name: value}) if name in REQUIRED else _config() + line
+    try:
+        parse_config(Source("x.yaml", text))
+    except ConfigError as error:
+        (found,) = error.diagnostics
+        assert found.field == name
+        assert found.help
+        assert found.span is not None
+        pointed = found.span.text[found.span.column - 1 : found.span.end_column - 1]
+        assert pointed == value or (fields()[name].kind == "numbers" and pointed in value)

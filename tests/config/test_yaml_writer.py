@@ -1,0 +1,193 @@
+"""A config as YAML: it reads back as the same config, here and by readers of YAML 1.1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from tinylm_cli.config.blocks import BLOCKS
+from tinylm_cli.config.fields import fields
+from tinylm_cli.config.loader import load_config, parse_config
+from tinylm_cli.config.presets import presets
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.config.source import Source
+from tinylm_cli.config.yaml_writer import SCHEMA_LINE, field_listings, scalar, to_commented_yaml, to_yaml
+
+
+def _yaml_1_1(text: str) -> Any:
+    reader = YAML(typ="safe", pure=True)
+    reader.version = "1.1"
+    return reader.load(text)
+
+
+def _read(text: str) -> ModelConfig:
+    return parse_config(Source("x.yaml", text)).config
+
+
+@given(st.data())
+def test_what_is_written_reads_back(valid_values: st.SearchStrategy[dict[str, Any]], data: st.DataObject) -> None:
+    config = ModelConfig.model_validate(data.draw(valid_values))
+    assert _read(to_yaml(config)) == config
+    assert _read(to_commented_yaml(config, "drawn")) == config
+    assert ModelConfig.model_validate(_yaml_1_1(to_yaml(config))) == config
+
+
+@pytest.mark.parametrize("name", presets())
+def test_each_preset_reads_back(name: str) -> None:
+    config = load_config(name).config
+    assert _read(to_yaml(config)) == config
+
+
+TINY = """\
+vocab_size: 256
+d_model: 128
+n_heads: 4
+n_layers: 4
+d_ff: 512
+max_len: 1024
+dropout: 0.1
+tie_weights: true
+embedding:
+  norm: false
+position:
+  kind: sinusoidal
+norm:
+  kind: layernorm
+  eps: 1.0e-5
+  placement: pre
+  weight: true
+  zero_centered: false
+attention:
+  kind: multi_head
+  bias: true
+  qk_norm: none
+  sinks: false
+feed_forward:
+  activation: gelu
+  gated: false
+  bias: true
+block:
+  parallel: false
+  residual_multiplier: 1.0
+head:
+  bias: false
+nominal_params: 500000
+"""
+
+
+def test_every_field_that_means_something_is_written_in_the_order_of_the_schema() -> None:
+    assert to_yaml(load_config("tiny").config) == TINY
+
+
+def test_what_a_field_makes_meaningful_is_written_with_it() -> None:
+    rope = to_yaml(
+        load_config(
+            "tiny", [f"position.{each}" for each in ("kind=rope", "scaling=linear", "scaling_factor=2.0")]
+        ).config
+    )
+    position = "position:\n  kind: rope\n  theta: 10000.0\n  rotary_fraction: 1.0\n  pairing: half\n  scaling: linear\n"
+    assert f"{position}  scaling_factor: 2.0\nnorm:" in rope
+    experts = to_yaml(load_config("tiny", ["feed_forward.n_experts=8"]).config)
+    assert "  n_experts: 8\n  top_k: 2\n  n_shared_experts: 0\n" in experts
+    assert "renormalize" not in experts
+    assert "renormalize: false" in to_yaml(
+        load_config("tiny", ["feed_forward.n_experts=8", "feed_forward.router=softmax"]).config
+    )
+
+
+def test_null_is_the_same_as_absent() -> None:
+    absent = ["attention.n_kv_heads=null", "norm.bias=~", "position.short_factors=null", "nominal_params=500K"]
+    assert to_yaml(load_config("tiny", absent).config) == TINY
+
+
+def test_a_list_of_numbers_is_written_on_one_line() -> None:
+    factors = f"[{', '.join(['1.0', '1.0e-5'] * 8)}]"
+    changes = ["position.kind=rope", "position.scaling=longrope", "position.original_max_len=64"]
+    config = load_config("tiny", [*changes, *(f"position.{each}_factors={factors}" for each in ("short", "long"))])
+    assert f"\n  short_factors: {factors}\n  long_factors: {factors}\n" in to_yaml(config.config)
+
+
+def test_a_config_to_start_from_explains_what_it_shows_and_is_short() -> None:
+    config = load_config("tiny").config
+    text = to_commented_yaml(config, "mine: started from tiny.")
+    assert text.startswith(f"{SCHEMA_LINE}\n#\n# mine: started from tiny.\n\n")
+    shown = {name for name, origin in parse_config(Source("x.yaml", text)).origins.items() if origin is not None}
+    course = {name for name in fields() if "." not in name}
+    kinds = {"position.kind", "norm.kind", "norm.eps", "attention.bias"}
+    assert shown == course | kinds | {f"feed_forward.{name}" for name in ("activation", "gated", "bias")}
+    words = " ".join(line.strip().removeprefix("# ") for line in text.splitlines())
+    for name in shown:
+        assert fields()[name].description in words
+        assert fields()[name].choices or fields()[name].wants in words
+    assert text.endswith("tinylm schema --format markdown\n")
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert len(text.splitlines()) <= 70
+
+
+def test_a_config_to_start_from_has_all_that_is_not_a_default() -> None:
+    changes = ["position.kind=rope", "position.theta=5e5", "attention.n_kv_heads=2", "block.parallel=true"]
+    text = to_commented_yaml(load_config("tiny", changes).config, "x")
+    for line in ("  theta: 500000.0", "  n_kv_heads: 2", "block:", "  parallel: true"):
+        assert line in text.splitlines()
+    assert "embedding:" not in text
+
+
+def test_the_listings_hold_every_field_and_are_together_the_course_model() -> None:
+    listings = dict(field_listings())
+    assert list(listings) == ["", *BLOCKS]
+    text = "\n".join(listings.values())
+    assert _read(text) == ModelConfig(vocab_size=256, d_model=128, n_heads=4, n_layers=4, d_ff=512)
+    words = " ".join(line.strip().removeprefix("# ") for line in text.splitlines())
+    for name, field in fields().items():
+        last = name.rpartition(".")[2]
+        assert f"{last}: " in text
+        assert field.description in words
+        assert all(choice in words for choice in field.choices)
+    assert all(len(line) <= 60 for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        (
+            "position.scaling",
+            "one of none, linear, dynamic, llama3, yarn, longrope; none by default; for",
+        ),
+        ("feed_forward.top_k", "an integer from 1 to 65,536; 2 by default; for configs with feed_forward.n_experts"),
+        ("vocab_size", "an integer from 1 to 100,000,000; required"),
+    ],
+)
+def test_a_listing_says_what_a_field_may_be_its_default_and_what_it_is_for(name: str, line: str) -> None:
+    text = dict(field_listings())[name.rpartition(".")[0]]
+    assert line in " ".join(each.strip().removeprefix("# ") for each in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "null"),
+        (True, "true"),
+        (False, "false"),
+        (8, "8"),
+        ("gelu", "gelu"),
+        ((1.0, 2.5e-7), "[1.0, 2.5e-7]"),
+        ((), "[]"),
+        (0.1, "0.1"),
+        (0.0, "0.0"),
+        (1e-5, "1.0e-5"),
+        (1.5e-7, "1.5e-7"),
+        (1e-10, "1.0e-10"),
+        (5e-324, "5.0e-324"),
+    ],
+)
+def test_scalars(value: Any, text: str) -> None:
+    assert scalar(value) == text
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_float_is_a_float_in_every_yaml(value: float) -> None:
+    assert _yaml_1_1(scalar(value)) == value

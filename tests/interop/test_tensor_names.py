@@ -1,0 +1,52 @@
+"""Names of what files hold beside the parameters: buffers, and a tied head once more."""
+
+from __future__ import annotations
+
+import pytest
+
+from tinylm_cli.config.loader import load_config
+from tinylm_cli.interop.families import BY_TYPE, FAMILIES
+from tinylm_cli.interop.tensor_names import Names
+
+CONFIG = load_config("tiny").config
+
+
+def names_of(family: str) -> Names:
+    return BY_TYPE[family].names_for(CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [
+        ("gpt2", "h.0.attn.bias"),
+        ("gpt2", "transformer.h.11.attn.masked_bias"),
+        ("gptj", "transformer.h.3.attn.embed_positions"),
+        ("gpt_neox", "gpt_neox.layers.0.attention.rotary_emb.inv_freq"),
+        ("gpt_neox", "gpt_neox.layers.0.attention.masked_bias"),
+        ("llama", "model.layers.0.self_attn.rotary_emb.inv_freq"),
+        ("llama", "rotary_emb.inv_freq"),
+    ],
+)
+def test_buffers_that_are_worked_out_again(family: str, name: str) -> None:
+    assert names_of(family).is_derived(name)
+
+
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [
+        ("gpt2", "h.0.attn.c_attn.bias"),
+        ("gpt2", "h.0.cross_attn.bias"),
+        ("gpt_neox", "gpt_neox.layers.0.attention.dense.bias"),
+        ("llama", "model.layers.0.attn.bias"),
+        ("opt", "model.decoder.embed_positions.weight"),
+    ],
+)
+def test_names_that_only_resemble_them(family: str, name: str) -> None:
+    assert not names_of(family).is_derived(name)
+
+
+def test_what_a_tied_head_is_called() -> None:
+    assert names_of("gpt2").heads == {"lm_head.weight"}
+    assert names_of("gpt_neox").heads == {"embed_out.weight"}
+    assert names_of("gemma3").heads == {"lm_head.weight", "language_model.lm_head.weight"}
+    assert all(names_of(family.model_type).heads for family in FAMILIES)

@@ -1,0 +1,147 @@
+"""What a folder holds is what a model gets, to the bit, or it is refused before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import WeightsError
+from tinylm_cli.interop.family_choice import choose
+from tinylm_cli.interop.load import import_config
+from tinylm_cli.interop.weights.export_weights import export_model
+from tinylm_cli.interop.weights.import_weights import import_weights
+from tinylm_cli.model import TinyTransformerLM
+from tinylm_cli.model.weights import load_model, save_model
+
+STORED = "model.layers.1.mlp.gate.e_score_correction_bias"
+OURS = "blocks.1.feed_forward.router.score_correction"
+
+SIGMOID = ModelConfig.model_validate(
+    {
+        "vocab_size": 11, "d_model": 8, "n_heads": 2, "n_layers": 2, "d_ff": 12, "max_len": 16, "dropout": 0.0,
+        "tie_weights": False, "embedding": {"multiplier": 1.0}, "norm": {"kind": "rmsnorm", "eps": 1e-6},
+        "position": {"kind": "rope", "pairing": "adjacent"},
+        "attention": {"kind": "latent", "bias": False, "kv_rank": 6, "d_nope": 4, "d_rope": 2, "d_value": 4},
+        "feed_forward": {
+            "activation": "silu", "gated": True, "bias": False, "n_experts": 4, "top_k": 2, "d_expert": 6,
+            "n_shared_experts": 1, "n_dense_layers": 1, "router": "sigmoid", "score_correction": True,
+        },
+    }
+)  # fmt: skip
+"""A model that DeepSeek V3 has the words for."""
+
+GPT2 = ModelConfig.model_validate(
+    {
+        "vocab_size": 11, "d_model": 8, "n_heads": 2, "n_layers": 1, "d_ff": 12, "max_len": 16,
+        "embedding": {"multiplier": 1.0}, "position": {"kind": "learned"},
+        "feed_forward": {"activation": "gelu_tanh"},
+    }
+)  # fmt: skip
+"""A model that GPT-2 has the words for; its head is tied."""
+
+
+def exported(folder: Path, dtype: torch.dtype, correction: Tensor) -> dict[str, Tensor]:
+    """Export a model with a correction, and return what the file then holds."""
+    model = TinyTransformerLM.from_config(SIGMOID, dtype=dtype)
+    model.get_buffer(OURS).copy_(correction)
+    export_model(model, choose(SIGMOID), folder)
+    return load_file(folder / "model.safetensors")
+
+
+def converted(folder: Path) -> Path:
+    found = import_config(str(folder))
+    target = folder.with_name("ours")
+    import_weights(found.loaded.config, found.family, folder, target, config_text="")
+    return target
+
+
+FINE = torch.tensor([0.1, 1 / 3, -2e-9, 7.0])
+"""Values that half precision does not have."""
+
+
+def test_a_correction_of_float32_beside_half_precision_keeps_every_bit(tmp_path: Path) -> None:
+    held = exported(tmp_path / "hub", torch.bfloat16, FINE)
+    assert held[STORED].dtype == torch.float32
+    assert {tensor.dtype for name, tensor in held.items() if name != STORED} == {torch.bfloat16}
+    assert torch.equal(held[STORED], FINE)
+    ours = load_model(SIGMOID, converted(tmp_path / "hub"))
+    assert ours.lm_head.weight.dtype == torch.bfloat16
+    assert torch.equal(ours.get_buffer(OURS), FINE)
+    save_model(ours, tmp_path / "saved", config_text="")
+    assert torch.equal(load_model(SIGMOID, tmp_path / "saved").get_buffer(OURS), FINE)
+    export_model(ours, choose(SIGMOID), tmp_path / "again")
+    assert (tmp_path / "hub/model.safetensors").read_bytes() == (tmp_path / "again/model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_correction_of_half_precision_widens(tmp_path: Path, dtype: torch.dtype) -> None:
+    held = exported(tmp_path / "hub", torch.bfloat16, FINE)
+    held[STORED] = held[STORED].to(dtype)
+    save_file(held, tmp_path / "hub/model.safetensors")
+    ours = load_model(SIGMOID, converted(tmp_path / "hub"))
+    assert torch.equal(ours.get_buffer(OURS), FINE.to(dtype).float())
+
+
+def test_a_correction_of_double_precision_would_lose_bits_and_is_refused(tmp_path: Path) -> None:
+    held = exported(tmp_path / "hub", torch.float64, FINE)
+    held[STORED] = held[STORED].double()
+    save_file(held, tmp_path / "hub/model.safetensors")
+    with pytest.raises(WeightsError, match=r"e_score_correction_bias is F64, .* kept in F32"):
+        converted(tmp_path / "hub")
+    assert not (tmp_path / "ours").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda head: head.to(torch.float8_e4m3fn), "lm_head.weight is F8_E4M3 and transformer.wte.weight F32"),
+        (lambda head: head.bfloat16(), "lm_head.weight is BF16 and transformer.wte.weight F32"),
+        (lambda head: head.int(), "lm_head.weight is I32 and transformer.wte.weight F32"),
+        (lambda head: head + 1, "lm_head.weight differs from transformer.wte.weight"),
+        (lambda head: head[:-1], "lm_head.weight differs from transformer.wte.weight"),
+        (lambda head: head.clone(), ""),
+    ],
+)
+def test_a_tied_head_that_is_stored_again_is_the_same_to_the_bit(
+    tmp_path: Path, change: Callable[[Tensor], Tensor], told: str
+) -> None:
+    folder = tmp_path / "hub"
+    export_model(TinyTransformerLM.from_config(GPT2), choose(GPT2), folder)
+    held = load_file(folder / "model.safetensors")
+    held["lm_head.weight"] = change(held["transformer.wte.weight"]).clone()
+    save_file(held, folder / "model.safetensors")
+    if not told:
+        assert load_model(GPT2, converted(folder)).config.tie_weights
+        return
+    with pytest.raises(WeightsError, match=told):
+        converted(folder)
+    assert not (tmp_path / "ours").exists()
+
+
+def test_masks_that_old_files_hold_are_passed_over(tmp_path: Path) -> None:
+    model = TinyTransformerLM.from_config(GPT2)
+    export_model(model, choose(GPT2), tmp_path / "hub")
+    held = load_file(tmp_path / "hub/model.safetensors")
+    held |= {"transformer.h.0.attn.bias": torch.ones(1, 1, 16, 16), "transformer.h.0.attn.masked_bias": torch.ones(())}
+    save_file(held, tmp_path / "hub/model.safetensors")
+    ours = load_model(GPT2, converted(tmp_path / "hub"))
+    assert all(map(torch.equal, ours.state_dict().values(), model.state_dict().values()))
+    save_file(held | {"transformer.h.0.mask": torch.ones(())}, tmp_path / "hub/model.safetensors")
+    with pytest.raises(WeightsError, match=r"transformer\.h\.0\.mask is unexpected"):
+        converted(tmp_path / "hub")
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.int8, torch.bool])
+def test_weights_of_a_type_that_is_not_read_are_refused_by_name(tmp_path: Path, dtype: torch.dtype) -> None:
+    held = exported(tmp_path / "hub", torch.float32, FINE)
+    held["lm_head.weight"] = held["lm_head.weight"].to(dtype)
+    save_file(held, tmp_path / "hub/model.safetensors")
+    with pytest.raises(WeightsError, match=r"lm_head.weight is \w+, and weights are F64, F32, F16, BF16"):
+        converted(tmp_path / "hub")
+    assert not (tmp_path / "ours").exists()

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from tinylm_cli.model.input_checks import checked_mask, checked_tokens
+
+TOKENS = torch.zeros(2, 3, dtype=torch.long)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        (torch.zeros(2, 3), r"integer ids \(B, T\), int64 or int32, not float32"),
+        (torch.zeros(2, 3, dtype=torch.bool), "not bool"),
+        (torch.zeros(2, 3, dtype=torch.complex64), "not complex64"),
+        (torch.zeros(3, dtype=torch.long), r"shape \(B, T\), not \(3,\)"),
+        (torch.zeros(1, 2, 3, dtype=torch.long), r"not \(1, 2, 3\)"),
+        (torch.zeros(2, 0, dtype=torch.long), r"at least one id, and their shape is \(2, 0\)"),
+        (torch.zeros(0, 2, dtype=torch.long), "at least one id"),
+        (torch.zeros(1, 5, dtype=torch.long), "5 long, and max_len is 4"),
+        (torch.tensor([[0, 7]]), r"token id 7 is outside the vocabulary, 0\.\.6"),
+        (torch.tensor([[-1, 7]]), "token id -1 is outside"),
+    ],
+)
+def test_wrong_tokens_are_refused(tokens: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        checked_tokens(tokens, vocab_size=7, max_len=4)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8])
+def test_every_integer_is_an_id(dtype: torch.dtype) -> None:
+    checked = checked_tokens(torch.tensor([[0, 6]], dtype=dtype), vocab_size=7, max_len=4)
+    assert checked.tolist() == [[0, 6]]
+    assert checked.dtype in (torch.int64, torch.int32)
+
+
+def test_any_length_is_allowed_when_none_is_given() -> None:
+    assert checked_tokens(torch.zeros(1, 50, dtype=torch.long), vocab_size=7, max_len=None).shape == (1, 50)
+
+
+def test_meta_tokens_have_no_ids_to_check() -> None:
+    assert checked_tokens(TOKENS.to("meta"), vocab_size=7, max_len=4).is_meta
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (torch.ones(3, 3, dtype=torch.long), r"boolean \(True may attend\) or floating .*, not int64"),
+        (
+            torch.ones(2, 3, dtype=torch.bool),
+            r"\(3, 3\), \(2, 3, 3\) or \(2, 1, 3, 3\) for tokens \(2, 3\), not \(2, 3\)",
+        ),
+        (torch.ones(3, 4), r"not \(3, 4\)"),
+        (torch.ones(3, 3, 3), r"not \(3, 3, 3\)"),
+        (torch.ones(2, 4, 3, 3), r"not \(2, 4, 3, 3\)"),
+        (torch.ones(1, 2, 1, 3, 3), r"not \(1, 2, 1, 3, 3\)"),
+        (torch.ones(3, 3, device="meta"), "mask is on meta and tokens are on cpu"),
+    ],
+)
+def test_wrong_masks_are_refused(mask: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        checked_mask(mask, tokens=TOKENS, dtype=torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((3, 3), (1, 1, 3, 3)), ((2, 3, 3), (2, 1, 3, 3)), ((2, 1, 3, 3), (2, 1, 3, 3))]
+)
+def test_masks_come_out_in_one_form(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    boolean = checked_mask(torch.ones(shape, dtype=torch.bool), tokens=TOKENS, dtype=torch.bfloat16)
+    added = checked_mask(torch.ones(shape), tokens=TOKENS, dtype=torch.bfloat16)
+    assert (boolean.shape, boolean.dtype) == (expected, torch.bool)
+    assert (added.shape, added.dtype) == (expected, torch.bfloat16)

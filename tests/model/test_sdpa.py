@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor
+
+from tinylm_cli.model.alibi import distance_bias, slopes
+from tinylm_cli.model.attention_mask import Sight
+from tinylm_cli.model.sdpa import attend
+
+
+def by_hand(
+    q: Tensor, k: Tensor, v: Tensor, *, scale: float, softcap: float | None, sinks: Tensor | None, allowed: Tensor
+) -> Tensor:
+    """Attend head by head and query by query."""
+    batch, heads, length, _ = q.shape
+    out = torch.zeros(batch, heads, length, v.shape[-1])
+    each = heads // k.shape[1]
+    for b, h, t in product(range(batch), range(heads), range(length)):
+        seen = [s for s in range(k.shape[2]) if allowed[t, s]]
+        scores = [float(q[b, h, t] @ k[b, h // each, s]) * scale for s in seen]
+        if softcap is not None:
+            scores = [softcap * math.tanh(score / softcap) for score in scores]
+        total = sum(map(math.exp, scores)) + (math.exp(float(sinks[h])) if sinks is not None else 0.0)
+        for s, score in zip(seen, scores, strict=True):
+            out[b, h, t] += math.exp(score) / total * v[b, h // each, s]
+    return out
+
+
+@pytest.mark.parametrize("softcap", [None, 1.5])
+@pytest.mark.parametrize("with_sinks", [False, True])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("windowed", [False, True])
+def test_every_way_of_scoring_is_its_formula(
+    softcap: float | None, with_sinks: bool, groups: int, windowed: bool
+) -> None:
+    torch.manual_seed(0)
+    q, k, v = torch.randn(2, 4, 5, 6), torch.randn(2, groups, 5, 6), torch.randn(2, groups, 5, 3)
+    sinks = torch.randn(4) if with_sinks else None
+    allowed = torch.ones(5, 5).tril().bool()
+    if windowed:
+        allowed = allowed.triu(-1)
+    sight = Sight(allowed[None, None]) if windowed else Sight(is_causal=True)
+    found = attend(q, k, v, sight, scale=0.7, softcap=softcap, sinks=sinks)
+    expected = by_hand(q, k, v, scale=0.7, softcap=softcap, sinks=sinks, allowed=allowed)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_slopes_of_powers_of_two_and_of_others() -> None:
+    assert slopes(8) == tuple(2.0**-n for n in range(1, 9))
+    assert slopes(4) == (2**-2, 2**-4, 2**-6, 2**-8)
+    assert slopes(6) == (2**-2, 2**-4, 2**-6, 2**-8, 2**-1, 2**-3)
+
+
+def test_distance_lowers_scores() -> None:
+    positions = torch.arange(3.0)
+    bias = distance_bias(2, positions, positions)
+    assert bias.shape == (1, 2, 3, 3)
+    assert bias[0, 0].diagonal().tolist() == [0, 0, 0]
+    assert bias[0, 0, 2].tolist() == [-2 / 16, -1 / 16, 0]

@@ -1,0 +1,76 @@
+"""Text from outside is made visible and inert, whatever it is made of."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinylm_cli.render.cell_width import cell_len, set_cell_size
+from tinylm_cli.render.sanitize import OUR_SIGNS, shown, to_ascii, visible
+from tinylm_cli.render.terminal import Terminal
+
+HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("plain", "plain"),
+        ("\x1b[31m", "\\x1b[31m"),
+        ("a\nb\r\tc", "a\\nb\\r\\tc"),
+        ("\x00\x07\x7f\x9b", "\\x00\\x07\\x7f\\x9b"),
+        ("\u202eevil\u202c", "\\u202eevil\\u202c"),
+        ("\u2066\u2069\u200e\u200f\u061c", "\\u2066\\u2069\\u200e\\u200f\\u061c"),
+        ("\u200b\u200d\ufeff\u00ad", "\\u200b\\u200d\\ufeff\\xad"),
+        ("\u2028\u2029", "\\u2028\\u2029"),
+        ("\ud800", "\\ud800"),
+        ("\ue000", "\\ue000"),
+        ("\U000e0041", "\\U000e0041"),
+        ("宽é模", "宽é模"),
+        ("[bold]x[/nope]", "[bold]x[/nope]"),
+    ],
+)
+def test_what_is_seen(text: str, seen: str) -> None:
+    assert visible(text) == seen
+
+
+def test_every_hidden_character_of_unicode_is_escaped() -> None:
+    every = [chr(code) for code in (*range(0x20000), *range(0xE0000, 0xE1000), 0xF0000, 0x10FFFD)]
+    assert not {c for c in visible("".join(every)) if unicodedata.category(c) in HIDDEN}
+    kept = [c for c in every if unicodedata.category(c) not in HIDDEN]
+    assert visible("".join(kept)) == "".join(kept)
+
+
+@given(st.text())
+def test_nothing_hidden_is_left(text: str) -> None:
+    for terminal in (Terminal(), Terminal(unicode=False)):
+        seen = shown(text, terminal)
+        assert not {c for c in seen if unicodedata.category(c) in HIDDEN}
+        assert shown(seen, terminal) == seen
+        assert seen.encode("utf-8").decode("utf-8") == seen
+
+
+@given(st.text())
+def test_ascii_is_ascii(text: str) -> None:
+    assert to_ascii(text).isascii()
+
+
+def test_our_own_signs_have_look_alikes() -> None:
+    assert to_ascii("256 × 128 … − ─ └─ ✓") == "256 x 128 ... - - `- ok"
+    assert "\\" not in to_ascii(OUR_SIGNS)
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))))
+def test_cells_are_measured_as_the_terminal_library_does(text: str) -> None:
+    from rich.cells import cell_len as measured
+
+    assert cell_len(text) == measured(text)
+
+
+def test_cells_of_what_is_wide() -> None:
+    assert cell_len("宽") == 2
+    assert cell_len("…─×") == 3
+    assert cell_len(set_cell_size("宽宽", 3)) == 3

@@ -1,0 +1,242 @@
+"""What a GPU of one pipeline stage holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from math import ceil
+from typing import NamedTuple
+
+from tinylm_cli.analysis.activations import activation_bytes
+from tinylm_cli.analysis.dtypes import DTYPE_BYTES
+from tinylm_cli.analysis.layer_groups import Sort, sorts, sorts_among
+from tinylm_cli.analysis.module_memory import build_bytes
+from tinylm_cli.analysis.optimizer_state import optimizer_bytes
+from tinylm_cli.analysis.parallel.job import Job
+from tinylm_cli.analysis.parallel.sharding import is_routed, stage_layers, stage_table
+from tinylm_cli.analysis.params import total_params
+from tinylm_cli.analysis.parts import parts_of
+from tinylm_cli.analysis.saved_tensors.saved_tensor import Pass
+from tinylm_cli.analysis.tensor_table import Section, TensorTable, tensor_table
+from tinylm_cli.analysis.training_peak import moments
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.reports.memory import Activations, KeptPart
+from tinylm_cli.reports.plan import Layout, StageMemory
+
+_REMEMBERED = 2**14
+"""Results kept of each function that many layouts, or many jobs, ask the same of."""
+
+
+_AT_THE_END = ("ln_f", "lm_head", "loss")
+
+
+class _State(NamedTuple):
+    """What a GPU holds whatever it reads."""
+
+    params: int
+    weights: int
+    master: int
+    optimizer: int
+    gradients: int
+    gathered: int
+
+
+def fullest_stage(job: Job, layout: Layout) -> StageMemory:
+    """Return what a GPU of the stage that holds most holds."""
+    held = (stage_memory(job, layout, stage.first) for stage in different_stages(job, layout))
+    return max(held, key=lambda each: each.total_bytes)
+
+
+class Stages(NamedTuple):
+    """Stages that are alike in what they hold and compute.
+
+    Attributes:
+        first: The first of them, which holds most.
+        alike: How many there are.
+    """
+
+    first: int
+    alike: int
+
+
+def different_stages(job: Job, layout: Layout) -> tuple[Stages, ...]:
+    """Return every sort of stage that there is."""
+    return _different_stages(job.config, job.seq_len, Layout(pipeline=layout.pipeline, virtual=layout.virtual))
+
+
+@lru_cache(_REMEMBERED)
+def _different_stages(config: ModelConfig, seq_len: int, layout: Layout) -> tuple[Stages, ...]:
+    found: dict[object, list[int]] = {}
+    for stage in range(layout.pipeline):
+        counts = _layers_by_sort(config, seq_len, stage_layers(config, layout, stage))
+        found.setdefault((stage == 0, stage == layout.pipeline - 1, *counts.items()), []).append(stage)
+    return tuple(Stages(alike[0], len(alike)) for alike in found.values())
+
+
+def _layers_by_sort(config: ModelConfig, seq_len: int, layers: range) -> dict[Sort, int]:
+    """Return how many of ``layers`` are of each sort."""
+    return {sort: repeats for sort, (_, repeats) in sorts_among(config, seq_len, layers).items()}
+
+
+def stage_memory(job: Job, layout: Layout, stage: int) -> StageMemory:
+    """Return what a GPU of ``stage`` holds."""
+    stateless = job._replace(batch_size=1, seq_len=1, recompute="none", kernel="flash")
+    state = _state(stateless, replace(layout, micro_batches=1, schedule="1f1b"), stage)
+    divided = Layout(
+        tensor=layout.tensor,
+        pipeline=layout.pipeline,
+        context=layout.context,
+        expert=layout.expert,
+        virtual=layout.virtual,
+    )
+    passing, (in_layers, at_the_end) = _passing(job, divided, stage), _under_way(layout, stage)
+    kept = (ceil(in_layers) * passing.at_the_start, round(in_layers * passing.layers), at_the_end * passing.at_the_end)
+    named = {
+        "weights": state.weights,
+        "master weights": state.master,
+        "optimizer state": state.optimizer,
+        "gradients": state.gradients,
+        "gathered layers": state.gathered,
+        "activations": sum(kept),
+        "working memory": passing.working,
+    }
+    return StageMemory(stage, state.params, in_layers, sum(named.values()), parts_of(named))
+
+
+def _under_way(layout: Layout, stage: int) -> tuple[float, int]:
+    """Return how many micro-batches a stage holds at once in its layers, and how many at the loss.
+
+    With ``1f1b`` as many as there are stages to come; where c chunks of each stage take turns, stage s of p has
+    ``2 · (p - s - 1) + (c - 1) · p + 1`` micro-batches in one of them each, and only the last chunk ends at the loss.
+
+    References:
+        Narayanan et al. 2021, section 2.2, https://arxiv.org/abs/2104.04473;
+        Korthikanti et al. 2022, section 4.2.3, https://arxiv.org/abs/2205.05198
+    """
+    if layout.schedule == "gpipe":
+        return layout.micro_batches, layout.micro_batches
+    to_come, chunks = layout.pipeline - stage, layout.virtual
+    if chunks == 1:
+        return min(to_come, layout.micro_batches), 1
+    chunks_held = 2 * (to_come - 1) + (chunks - 1) * layout.pipeline + 1
+    return min(chunks_held / chunks, layout.micro_batches), 1
+
+
+@lru_cache(_REMEMBERED)
+def _state(job: Job, layout: Layout, stage: int) -> _State:
+    """Return what a GPU of ``stage`` holds whatever passes through: of the job its model, types and optimizer count."""
+    table = stage_table(job.config, layout, stage)
+    width, grad_width = DTYPE_BYTES[job.dtype], DTYPE_BYTES[job.grad_dtype or job.dtype]
+    moments = 4 if job.has_copy else width
+    weights = master = gradients = gathered = 0
+    state = once = optimizer_bytes((), job.optimizer, moments)  # what is kept once for all tensors
+    replicas = layout.data * layout.context
+    for part, ways in ((_only(table, routed=False), replicas), (_only(table, routed=True), replicas // layout.expert)):
+        params = total_params(part)
+        by_three, by_two, by_one = (ways if layout.zero >= level else 1 for level in (3, 2, 1))
+        weights += -(-params * width // by_three)
+        gradients += -(-params * grad_width // by_two)
+        master += -(-params * 4 // by_one) if job.has_copy else 0
+        state += -(-(optimizer_bytes(part, job.optimizer, moments) - once) // by_one)
+        if layout.zero == 3 and ways > 1:
+            gathered += _largest_layer(part) * (2 * width + grad_width)
+    weights += (
+        build_bytes(job.config, job.dtype) - total_params(tensor_table(job.config)) * width
+    )  # tables of positions
+    return _State(total_params(table), weights, master, state, gradients, gathered)
+
+
+class _Passing(NamedTuple):
+    """What one micro-batch leaves on a GPU for its backward pass, and what that pass works in besides.
+
+    Attributes:
+        at_the_start: Kept by the embedding, in the first stage, and as tables of positions, in every one.
+        layers: Kept by the stage's layers.
+        at_the_end: Kept by the final norm, the head and the loss, in the last stage.
+        working: Held beside these at the widest moment.
+    """
+
+    at_the_start: int
+    layers: int
+    at_the_end: int
+    working: int
+
+
+@lru_cache(_REMEMBERED)
+def _passing(job: Job, layout: Layout, stage: int) -> _Passing:
+    """Return what passes through a GPU. Of the layout, stages and ways to divide a sequence or a layer count."""
+    kept = _kept(job, layout.context)
+    start, layers, end = _activations(job, layout, stage, kept)
+    return _Passing(start, layers, end, _working(job, replace(layout, tensor=1), stage) // layout.tensor)
+
+
+@lru_cache(_REMEMBERED)
+def _kept(job: Job, context: int) -> Activations:
+    """Return what the whole model keeps of one micro-batch."""
+    return activation_bytes(
+        job.config,
+        batch_size=job.batch_size,
+        seq_len=job.seq_len // context,
+        dtype=job.dtype,
+        attention_kernel=job.kernel,
+        recompute=job.recompute,
+        context=context,
+    )
+
+
+def _activations(job: Job, layout: Layout, stage: int, kept: Activations) -> tuple[int, int, int]:
+    """Return what a stage keeps before its layers, in them, and after them."""
+    counts = _layers_by_sort(job.config, job.seq_len, stage_layers(job.config, layout, stage))
+    layers = sum(
+        counts.get(sort, 0) * sum(_on_one_gpu(part, layout) for part in layer.parts)
+        for sort, layer in zip(sorts(job.config, job.seq_len, job.config.n_layers), kept.layers, strict=True)
+    )
+    start = end = 0
+    for part in kept.outside:
+        if part.name in _AT_THE_END:
+            end += _on_one_gpu(part, layout) if stage == layout.pipeline - 1 else 0
+        elif stage == 0 or part.name == "position":
+            start += _on_one_gpu(part, layout)
+    return start, layers, end
+
+
+@lru_cache(_REMEMBERED)
+def _working(job: Job, layout: Layout, stage: int) -> int:
+    """Return what a backward pass through a stage holds at its widest beside what the stage kept, in whole tensors.
+
+    Args:
+        job: What is trained.
+        layout: Stages, and ways that sequences and experts are divided.
+        stage: Which stage.
+    """
+    width = DTYPE_BYTES[job.dtype]
+    run = Pass(
+        job.config, job.batch_size, job.seq_len // layout.context, width, job.kernel, "cuda", context=layout.context
+    )
+    found = moments(
+        run,
+        stage_table(job.config, replace(layout, expert=1), stage),
+        recompute=job.recompute,
+        grad_width=DTYPE_BYTES[job.grad_dtype or job.dtype],
+        step_bytes=0,
+        layers=stage_layers(job.config, layout, stage),
+        expert_ways=layout.expert,
+    )
+    widest = max(moment.activations_bytes + moment.working_bytes for moment in found)
+    return max(widest - sum(_activations(job, layout, stage, _kept(job, layout.context))), 0)
+
+
+def _on_one_gpu(part: KeptPart, layout: Layout) -> int:
+    divided = part.tensor_parallel_bytes + part.sequence_parallel_bytes
+    return divided // layout.tensor + part.kept_bytes - divided
+
+
+def _only(table: TensorTable, *, routed: bool) -> TensorTable:
+    return tuple(
+        Section(tuple(t for t in section.tensors if is_routed(t) is routed), section.layers) for section in table
+    )
+
+
+def _largest_layer(table: TensorTable) -> int:
+    """Return the parameters of the largest piece that ZeRO 3 gathers: a layer, or what stands outside."""
+    return max(sum(tensor.params for tensor in section.tensors) for section in table)

@@ -1,0 +1,100 @@
+"""A tensor that is kept, the pass that keeps it, and the sum of several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from tinylm_cli.analysis.attention_kernels import Way, attention_way
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.reports.memory import AttentionKernel, Device
+
+INDEX_BYTES = 8
+"""Token ids, targets, and the places that tokens are sent to and fetched from are 64-bit integers."""
+
+Divided = Literal["tensor", "sequence", "none"]
+
+
+class SavedTensor(NamedTuple):
+    """A tensor that is kept.
+
+    Attributes:
+        name: Unique within a layer, or within what stands outside the layers.
+        part: The part of the model whose backward pass needs it.
+        nbytes: Its bytes.
+        divided: Whether tensor parallelism divides it, or sequence parallelism alone, or neither.
+        core: Whether it lies between queries, keys and values and their mixture: what selective recomputation drops.
+    """
+
+    name: str
+    part: str
+    nbytes: int
+    divided: Divided
+    core: bool = False
+
+
+class Pass(NamedTuple):
+    """One forward pass.
+
+    Attributes:
+        config: The model.
+        batch_size: B.
+        seq_len: T.
+        width: Bytes of an element of weights and activations.
+        kernel: How attention is computed.
+        device: Whose kernels run.
+        context: Ways that sequences are divided, T being what is here of each.
+    """
+
+    config: ModelConfig
+    batch_size: int
+    seq_len: int
+    width: int
+    kernel: AttentionKernel
+    device: Device
+    context: int = 1
+
+    @property
+    def keys(self) -> int:
+        """Positions that a query may meet: those of the whole sequence, however it is divided."""
+        return self.seq_len * self.context
+
+    @property
+    def tokens(self) -> int:
+        """B · T."""
+        return self.batch_size * self.seq_len
+
+    @property
+    def wide(self) -> int:
+        """Bytes of an element of what is computed in float32 at least."""
+        return max(self.width, 4)
+
+    def banded(self, layer: int) -> bool:
+        """Whether a layer's window is shorter than the sequence."""
+        return (self.config.window(layer) or self.keys) < self.keys
+
+    def way(self, layer: int) -> Way:
+        """How a layer's attention is computed."""
+        drops = self.config.dropout > 0
+        return attention_way(self.config, self.kernel, device=self.device, banded=self.banded(layer), dropout=drops)
+
+    def writes_scores(self, layer: int) -> bool:
+        """Whether a layer's scores are written out."""
+        return self.way(layer) in ("math", "own")
+
+    def mask_width(self, width: int) -> int:
+        """Bytes of an element of a dropout mask over elements of ``width`` bytes: a boolean, or on the CPU a factor."""
+        return 1 if self.device == "cuda" else width
+
+
+def once(kept: Iterable[SavedTensor]) -> tuple[SavedTensor, ...]:
+    """Return each tensor once, where it is first named."""
+    found: dict[str, SavedTensor] = {}
+    for one in kept:
+        assert found.setdefault(one.name, one) == one, f"two tensors are named {one.name}"
+    return tuple(found.values())
+
+
+def held_bytes(kept: Iterable[SavedTensor]) -> int:
+    """Return the bytes of tensors together."""
+    return sum(one.nbytes for one in kept)

@@ -1,0 +1,291 @@
+"""What a command hands back, and its one way out: in one of the formats, to standard output or a file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tinylm_cli.errors import ExitCode, OutputError, UsageError
+from tinylm_cli.interrupts import interrupts_deferred
+
+if TYPE_CHECKING:
+    from tinylm_cli.render.blocks import View
+
+
+class Format(StrEnum):
+    """How a report is written; csv and latex are for commands whose report is a table."""
+
+    text = "text"
+    json = "json"
+    markdown = "markdown"
+    csv = "csv"
+    latex = "latex"
+
+
+class PageFormat(StrEnum):
+    """How a report is written that has no table."""
+
+    text = "text"
+    json = "json"
+    markdown = "markdown"
+
+
+class CommandOutput(NamedTuple):
+    """A report and how to show it.
+
+    Attributes:
+        report: What JSON shows.
+        view: Makes what people see; called only when they do.
+        format: How to write it.
+        output: File to write to; None or ``-`` for standard output.
+        exit_code: What the process tells its caller.
+        document: Text that stands for the whole output in text format, for commands whose output is a file's content.
+        next_step: The command a person would want next; may be empty.
+        table: The one table to write, by name; None for all that the format has room for.
+        overwrite: Whether the file may be replaced.
+    """
+
+    report: object
+    view: Callable[[], View]
+    format: Format
+    output: Path | None
+    exit_code: ExitCode = ExitCode.DONE
+    document: str | None = None
+    next_step: str = ""
+    table: str | None = None
+    overwrite: bool = True
+
+
+class StreamError(OSError):
+    """Standard output takes no more: the disk behind it is full, or it is closed."""
+
+
+STDOUT = Path("-")
+
+_STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,4})")
+
+
+def require_tables(format_: str | None, table: str | None) -> None:
+    """Refuse to pick one table where the format is no such thing.
+
+    Raises:
+        UsageError: If a table is named and the format writes the report whole.
+    """
+    if table is not None and format_ in (Format.text, Format.json):
+        raise UsageError(f"--table is for csv, latex and markdown, not for {format_}", help="add --format csv")
+
+
+def emit(outcome: CommandOutput) -> ExitCode:
+    """Write an outcome where it belongs, and the next step on standard error.
+
+    Raises:
+        OutputError: If the file cannot be written, or may not be replaced; what it held before is untouched.
+        UsageError: If the view has no table of the name that is asked for.
+    """
+    if outcome.output == STDOUT:
+        outcome = outcome._replace(output=None)
+    if outcome.format is Format.json:
+        from tinylm_cli.render.json import to_json
+
+        text = to_json(outcome.report)
+    elif outcome.document is not None and outcome.format is Format.text:
+        text = outcome.document
+    else:
+        view = outcome.view()
+        text = _lowered(view if outcome.table is None else _one_table(view, outcome.table), outcome)
+    if outcome.output is not None:
+        write_file(outcome.output, text, overwrite=outcome.overwrite)
+        talk(f"wrote {outcome.output}")
+    else:
+        write_stdout(text)
+    if outcome.next_step and outcome.format is Format.text:
+        talk(f"next: {outcome.next_step}")
+    return outcome.exit_code
+
+
+def write_stdout(text: str) -> None:
+    """Write to standard output at once; its encoding never fails it.
+
+    Raises:
+        StreamError: If it takes no more.
+        BrokenPipeError: If its reader has gone.
+    """
+    encoding = sys.stdout.encoding or "utf-8"
+    with writing_to_stdout():
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+
+
+@contextmanager
+def writing_to_stdout() -> Iterator[None]:
+    """Tell the failures of a block that does nothing with the system but write to standard output from all others."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StreamError(error.errno, error.strerror) from error
+
+
+def talk(text: str) -> None:
+    """Say one muted line on standard error, unbroken whatever its length: it may hold a command to copy."""
+    from tinylm_cli.render.blocks import Cell
+    from tinylm_cli.render.sanitize import shown
+    from tinylm_cli.render.styled_lines import line, paint
+    from tinylm_cli.render.terminal import terminal_of
+
+    terminal = terminal_of(sys.stderr)
+    say(paint([line(Cell(shown(text, terminal), "muted"))], terminal))
+
+
+def note(text: str) -> None:
+    """Say a muted sentence on standard error, wrapped to its width: nothing in it is to be copied as it is."""
+    from tinylm_cli.render.blocks import Note
+    from tinylm_cli.render.terminal import terminal_of
+    from tinylm_cli.render.text import to_text
+
+    say(to_text([Note(text, "muted")], terminal_of(sys.stderr)))
+
+
+def say(text: str) -> None:
+    """Write to standard error; where that is closed or full there is nobody to tell."""
+    try:
+        encoding = sys.stderr.encoding or "utf-8"
+        sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        return
+
+
+def write_file(path: Path, text: str, *, overwrite: bool = True) -> None:
+    """Write a file whole or not at all.
+
+    A regular file is replaced by renaming a finished neighbor; a device, a pipe or ``/dev/stdout`` is written to
+    directly.
+
+    Raises:
+        OutputError: If it cannot be written, or exists and ``overwrite`` is False.
+        BrokenPipeError: If it is a pipe whose reader has gone.
+    """
+    data = text.encode("utf-8", "backslashreplace")
+    try:
+        stream = _descriptor(path)
+        target = Path(os.path.realpath(path))
+        mode = target.stat().st_mode if target.exists() else None
+        if mode is not None and stat.S_ISDIR(mode):
+            raise OutputError(f"{path} is a folder", help="name a file in it")
+        if stream is not None or (mode is not None and not stat.S_ISREG(mode)):
+            with open(os.dup(stream) if stream is not None else target, "wb") as file:  # noqa: PTH123 - it may be a number
+                file.write(data)
+            return
+        if (
+            mode is not None
+            and overwrite
+            and not os.access(target, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+        ):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        with interrupts_deferred():
+            _replace(target, data, mode, overwrite=overwrite)
+    except BrokenPipeError:
+        raise
+    except FileExistsError as error:
+        raise OutputError(f"{path} exists", help="choose another name, or add --force to replace it") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise OutputError(f"cannot write {path}: {reason}") from error
+
+
+def _may_write(target: Path) -> bool:
+    """Return whether the file's owner lets this process write it: who it acts as, where the system can tell."""
+    return os.access(target, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _descriptor(path: Path) -> int | None:
+    """Return which open stream ``path`` names: behind the name may be a regular file, but it is not ours to replace."""
+    name = os.path.abspath(path)  # noqa: PTH100 - resolving would follow the link to what is behind
+    numbered = _DESCRIPTOR.fullmatch(name)
+    return int(numbered[1]) if numbered else _STREAMS.get(name)
+
+
+def _replace(target: Path, data: bytes, mode: int | None, *, overwrite: bool) -> None:
+    import tempfile  # and with it random, which only a file that is written needs
+
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name[:40]}.", dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(stat.S_IMODE(mode) if mode is not None else 0o666 & ~_umask())
+        if not overwrite:
+            _claim(Path(temporary), target)
+        else:
+            Path(temporary).replace(target)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _claim(finished: Path, target: Path) -> None:
+    """Give ``finished`` the name ``target``; fails where the name is taken, even since anybody looked."""
+    try:
+        os.link(finished, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        finished.replace(target)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _one_table(view: View, name: str) -> View:
+    from tinylm_cli.render.tables import alone, named
+
+    names = list(named(view))
+    if name in names:
+        return alone(view, name)
+    from tinylm_cli.config.suggestions import suggest
+
+    meant = suggest(name, names)
+    listed = f"the tables are {', '.join(names)}" if len(names) > 1 else f"the only table is {names[0]}"
+    raise UsageError(
+        f"--table {name}: there is no such table here", help=f"did you mean {meant}? {listed}" if meant else listed
+    )
+
+
+def _lowered(view: View, outcome: CommandOutput) -> str:
+    from tinylm_cli.render.terminal import Terminal, terminal_of
+
+    surface = terminal_of(sys.stdout) if outcome.output is None else Terminal()
+    match outcome.format:
+        case Format.markdown:
+            from tinylm_cli.render.markdown import to_markdown as lower
+        case Format.csv:
+            from tinylm_cli.render.csv import to_csv as lower
+            from tinylm_cli.render.tables import others
+
+            if names := others(view):
+                note(f"CSV has room for one table; --table picks another: {', '.join(names)}.")
+        case Format.latex:
+            from tinylm_cli.render.latex import to_latex as lower
+        case _:
+            from tinylm_cli.render.text import to_text
+
+            return to_text(view, surface)
+    from tinylm_cli.render.sanitize import to_ascii
+
+    text = lower(view)
+    return text if surface.unicode else to_ascii(text)

@@ -1,0 +1,116 @@
+"""What the option parser finds wrong, said in tinylm's own words: what was typed, and what was probably meant."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import typer
+from typer.exceptions import TyperException
+
+from tinylm_cli.config.fields import fields
+from tinylm_cli.config.presets import presets
+from tinylm_cli.config.suggestions import suggest
+from tinylm_cli.errors import UsageError
+
+_REFUSED = re.compile(r"(?P<quote>['\"]?)(?P<value>.*)(?P=quote) is not ", re.DOTALL)
+ELSEWHERE = {"--meta": "tinylm build --meta shows a model without values"}
+"""Options that commands lack for a reason, and where to find them."""
+
+_EXTRA = re.compile(r"Got unexpected extra argument\(s\) \((?P<words>.*)\)", re.DOTALL)
+
+
+def explain(error: TyperException, arguments: Sequence[str], commands: Sequence[str]) -> UsageError:
+    """Return the error to tell instead of the parser's own.
+
+    Args:
+        error: What the parser raised.
+        arguments: What it was given.
+        commands: Every command there is.
+    """
+    word = next((word for word in arguments if not word.startswith("-")), None)
+    command = word if word in commands else ""
+    manual = f"see tinylm {command} --help" if command else "see tinylm --help"
+    option = getattr(error, "option_name", None)
+    if option is not None and hasattr(error, "possibilities"):
+        return UsageError(f"there is no option {option}", help=_meant_option(option, error, manual))
+    if word is not None and not command:
+        meant = suggest(word, commands)
+        if word in ("help", "version"):
+            topic = next((each for each in arguments if each in commands), "") if word == "help" else ""
+            meant = f"tinylm {topic} --help" if topic else f"--{word}"
+        remedy = f"did you mean {meant}?" if meant else f"the commands are {', '.join(commands)}"
+        return UsageError(f"no command is called {word or 'nothing'}", help=remedy)
+    if isinstance(error, typer.BadParameter):
+        return _bad_value(error, manual)
+    extra = _EXTRA.fullmatch(error.message)
+    if extra:
+        words = extra["words"]
+        noun = "words" if " " in words else "word"
+        return UsageError(
+            f"{command} has no use for the {noun} {words}", help=_meant_words(words, error, arguments) or manual
+        )
+    if option is not None:  # it came without its value, or with one that it does not take
+        wants = "no value" if "does not take" in error.message else "a value"
+        return UsageError(f"{option} takes {wants}", help=manual)
+    return UsageError(error.format_message(), help=manual)
+
+
+def _meant_words(words: str, error: Any, arguments: Sequence[str]) -> str:
+    """Say what words too many were probably meant to be: the rest of a list or of a name, or a config."""
+    begun = next((word.partition("=")[2] for word in arguments if word.startswith("--tokens=")), None)
+    if begun is not None and re.fullmatch(r"[\d, ]+", words):
+        return f"write --tokens {','.join(re.findall('[0-9]+', f'{begun} {words}'))}"
+    takes_config = any("--config" in parameter.opts for parameter in _parameters(error))
+    if takes_config and words in presets():
+        return f"did you mean --config {words}?"
+    named = next((parameter for parameter in _parameters(error) if parameter.param_type_name == "argument"), None)
+    if named is not None:
+        whole = shlex.quote(f"{error.ctx.params.get(named.name)} {words}")
+        return f"quote what has spaces: tinylm {error.ctx.command.name} {whole}"
+    return f"did you mean --config {words}?" if takes_config and " " not in words else ""
+
+
+def _meant_option(option: str, error: Any, manual: str) -> str:
+    if option in ELSEWHERE:
+        return ELSEWHERE[option]
+    known = [name for parameter in _parameters(error) for name in parameter.opts if name.startswith("--")]
+    near = suggest(option, known)
+    if near is not None:
+        return f"did you mean {near}?"
+    field = suggest(option.lstrip("-"), fields()) if "--set" in known else None
+    return f"did you mean --set {field}=…?" if field else manual
+
+
+def _bad_value(error: typer.BadParameter, manual: str) -> UsageError:
+    parameter = error.param
+    if parameter is None:
+        return UsageError(error.format_message(), help=manual)
+    name = max(parameter.opts, key=len) if parameter.param_type_name == "option" else parameter.human_readable_name
+    refused = _REFUSED.match(error.message)
+    if refused is None:
+        return UsageError(f"{name} is missing", help=manual)
+    value, choices = refused["value"], getattr(parameter.type, "choices", ())
+    meant = suggest(value, choices)
+    return UsageError(
+        f"{name} {value}: expected {_wanted(parameter.type, choices)}",
+        help=f"did you mean {meant}?" if meant else manual,
+    )
+
+
+def _wanted(kind: Any, choices: Iterable[str]) -> str:
+    if choices:
+        *others, last = choices
+        return f"{', '.join(others)} or {last}" if others else last
+    noun = "an integer" if kind.name.startswith("int") else "a number"
+    low, high = getattr(kind, "min", None), getattr(kind, "max", None)
+    if low is not None and high is not None:
+        return f"{noun} from {low:,} to {high:,}"
+    return noun if low is None else f"{noun} >= {low}"
+
+
+def _parameters(error: Any) -> Sequence[Any]:
+    context = getattr(error, "ctx", None)
+    return context.command.get_params(context) if context is not None else ()

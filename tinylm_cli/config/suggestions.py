@@ -1,0 +1,253 @@
+"""What a person most likely meant by a key, a word or a value that does not fit."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from tinylm_cli.config.aliases import NOT_SHAPE, OTHER_BLOCKS, OTHER_NAMES, OTHER_WORDS, SEVERAL
+from tinylm_cli.config.amounts import UNITS
+from tinylm_cli.config.base import Block
+from tinylm_cli.config.fields import MODEL, Field, Schema, fields
+from tinylm_cli.config.rates import suggest_measure
+from tinylm_cli.config.schema import LABELS
+from tinylm_cli.config.yaml_writer import scalar
+
+_NOTHING = frozenset({"0", "0.0", "-1", "none", "false", "off", "no", "~"})
+_BOOLEANS = {
+    "yes": "true",
+    "on": "true",
+    "y": "true",
+    "1": "true",
+    "no": "false",
+    "off": "false",
+    "n": "false",
+    "0": "false",
+}
+_ENDING = re.compile(r"\.ya?ml$")
+_NEAR_NAME = 0.7  # names are chosen freely, so less likeness means nothing
+_NEAR_STEM = 0.5
+_SCALED = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([kmb])")
+_AMOUNT = re.compile(r"(?P<number>[0-9]{1,6}(?:\.[0-9]{1,6})?)\s*(?P<unit>[a-z ]+)")
+_SCALES = {"k": 10**3, "m": 10**6, "b": 10**9}
+_GROUPS = re.compile(r"[_' \u00a0\u202f](?=\d)")
+_THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+")
+_UNITS = {"%": 0.01, "k": 1e3, "m": 1e6}
+_ELSEWHERE = 0.75  # how like a name of another block must be: there are many, and some are like anything
+_MOST_EXACT = 1e15
+
+
+def suggest(wrong: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
+    """Return the known word a person most likely meant by ``wrong``, if one is near enough."""
+    by_folded = {_folded(word): word for word in known}
+    matches = difflib.get_close_matches(_folded(wrong[:64]), by_folded, n=1, cutoff=likeness)
+    return by_folded[matches[0]] if matches else None
+
+
+def suggest_config(wrong: str, known: Iterable[str]) -> str | None:
+    """Return the preset or file most likely meant; an ending, which many share, is no likeness by itself."""
+    by_stem = {_stem(name): name for name in known}
+    stems = difflib.get_close_matches(_stem(wrong), by_stem, n=1, cutoff=_NEAR_NAME)
+    if stems:
+        return by_stem[stems[0]]
+    near = suggest(wrong, by_stem.values())
+    alike = near is not None and difflib.SequenceMatcher(None, _stem(wrong), _stem(near)).ratio() >= _NEAR_STEM
+    return near if alike else None
+
+
+def suggest_keys(wrong: str, block: str, schema: Schema = MODEL) -> tuple[str, ...]:
+    """Return the dotted names of the fields meant by an unknown key ``wrong`` in ``block`` (empty for the top level).
+
+    Several when a name stands in several blocks, none when nothing is near.
+    """
+    known = schema.fields
+    if wrong in known:
+        return (wrong,)
+    here = tuple((schema.blocks[block] if block else schema.root).model_fields)
+    if schema is MODEL and is_not_shape(wrong) and wrong not in here:
+        return ()
+    prefix = f"{block}." if block else ""
+    alias = OTHER_NAMES.get(wrong.casefold(), "")
+    if alias in known:
+        return (alias,)
+    if alias in here:
+        return (prefix + alias,)
+    if "." in wrong:
+        near = suggest(wrong, known)
+        return (near,) if near else ()
+    elsewhere = (_last(name) for name in known if schema is not MODEL or name not in LABELS or _last(name) == wrong)
+    anywhere = {**dict.fromkeys(here), **dict.fromkeys(elsewhere)}
+    near = suggest(wrong, anywhere, _ELSEWHERE) or suggest(wrong, here)
+    if near in here:
+        return (f"{prefix}{near}",)
+    return tuple(name for name in known if _last(name) == near)
+
+
+def other_name(wrong: str, schema: Schema = MODEL) -> str | None:
+    """Return the field of ours that other tools call ``wrong``."""
+    name = OTHER_NAMES.get(wrong.casefold())
+    return name if name in schema.fields else None
+
+
+def suggest_block(wrong: str, schema: Schema = MODEL) -> str | None:
+    """Return the block another tool's name for a group of fields stands for, or the nearest block."""
+    other = OTHER_BLOCKS.get(_folded(wrong))
+    return other if other in schema.blocks else suggest(wrong, schema.blocks)
+
+
+def nearest(wrong: str, known: Iterable[str], count: int) -> list[str]:
+    """Return the ``count`` words most like ``wrong``, however little, in the order of ``known``."""
+    words = list(known)
+    folded = _folded(wrong[:64])
+    likeness = {word: difflib.SequenceMatcher(None, folded, word).ratio() for word in words}
+    best = sorted(words, key=likeness.__getitem__, reverse=True)[:count]
+    return [word for word in words if word in best]
+
+
+def is_not_shape(key: str) -> bool:
+    """Return whether published configs hold ``key`` for something other than what a model is made of."""
+    return key.casefold() in NOT_SHAPE
+
+
+def means_nothing(written: str) -> bool:
+    """Return whether another tool would take the value for "without it", where ours is to leave the field out."""
+    return written.strip().casefold() in _NOTHING
+
+
+def several_fields(wrong: str, name: str) -> dict[str, str]:
+    """Return what ``wrong`` stands for as values of several fields of its block, as ``swiglu`` does; else nothing."""
+    return SEVERAL.get((name, _folded(wrong)), {})
+
+
+def suggest_choice(wrong: str, choices: tuple[str, ...]) -> str | None:
+    """Return the choice meant by ``wrong``: by another tool's name for it, or the nearest."""
+    other = OTHER_WORDS.get(_folded(wrong))
+    return suggest(wrong, choices) if other is None else other if other in choices else None
+
+
+def suggest_value(written: str, field: Field) -> str | None:
+    """Return what to write for a value of the wrong type: ``256`` for ``"256"`` or ``2.56e2``, ``true`` for ``yes``."""
+    text = written.strip().partition("#")[0].rstrip(" ,;").casefold()
+    guess = _GUESSES[field.kind](text) if field.kind in _GUESSES else None
+    return guess if guess is not None and _fits(field, guess) else None
+
+
+def suggest_item(written: str, field: Field) -> str | None:
+    """Return what to write for one wrong number of a list of them."""
+    guess = _guess_number(written.strip().casefold())
+    return guess if guess is not None and _fits(field, guess, listed=True) else None
+
+
+def _guess_boolean(text: str) -> str | None:
+    return _BOOLEANS.get(text) or suggest(text, ("true", "false"))
+
+
+def _guess_integer(text: str) -> str | None:
+    scaled = _SCALED.fullmatch(text)
+    if scaled:
+        number = float(scaled[1]) * _SCALES[scaled[2]]
+        return str(round(number)) if abs(number - round(number)) < 1e-6 else None  # 1.1 * 1000 is not 1100
+    value = _number(text.replace(",", "") if _THOUSANDS.fullmatch(text) else text)
+    return str(int(value)) if value is not None and value == int(value) else None
+
+
+def _guess_number(text: str) -> str | None:
+    unit = next((unit for unit in _UNITS if text.endswith(unit)), "")
+    value = _number(text.removesuffix(unit).rstrip().replace(",", "."))
+    return None if value is None else scalar(float(f"{value * _UNITS.get(unit, 1.0):.15g}"))
+
+
+def _guess_count(text: str) -> str | None:
+    short = text.lstrip("~≈ ").replace(" ", "").upper().replace("G", "B")
+    return short if _fits(fields()["nominal_params"], short) else _guess_integer(text)
+
+
+def _guess_size(text: str) -> str | None:
+    amount = _AMOUNT.fullmatch(text)
+    units = {unit.casefold(): unit for unit in UNITS["size"]}
+    unit = units.get(amount["unit"].removesuffix("ytes").removesuffix("yte")) if amount else None
+    return f"{amount['number']}{unit}" if amount and unit else _guess_integer(text)
+
+
+def _guess_flops(text: str) -> str | None:
+    amount = _AMOUNT.fullmatch(text)
+    unit = re.sub(r"flops?$", "", amount["unit"]).strip().upper().replace("B", "G") if amount else ""
+    return f"{amount['number']}{unit}" if amount and unit in UNITS["flops"] else _guess_integer(text)
+
+
+def _guess_choice(text: str) -> str | None:
+    if text in ("~", "null", "false", "no", "off"):
+        return "none"
+    return "per_head" if text in ("true", "yes", "on") else None  # a qk_norm that is on
+
+
+def _guess_pattern(text: str) -> str | None:
+    return text.upper()
+
+
+def _guess_rate(text: str) -> str | None:
+    return suggest_measure(text, "rate")
+
+
+def _guess_flop_rate(text: str) -> str | None:
+    return suggest_measure(text, "flop_rate")
+
+
+_GUESSES = {
+    "boolean": _guess_boolean,
+    "integer": _guess_integer,
+    "number": _guess_number,
+    "share": _guess_number,
+    "count": _guess_count,
+    "size": _guess_size,
+    "flops": _guess_flops,
+    "choice": _guess_choice,
+    "pattern": _guess_pattern,
+    "rate": _guess_rate,
+    "flop_rate": _guess_flop_rate,
+}
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(_GROUPS.sub("", text).replace("−", "-"))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and abs(value) < _MOST_EXACT else None
+
+
+def _fits(field: Field, written: str, *, listed: bool = False) -> bool:
+    """Return whether the field takes what was guessed: a guess that is wrong again is worse than none."""
+    from tinylm_cli.config.yaml_scalars import resolve_plain
+
+    try:
+        value = resolve_plain(written)
+        _adapter(field.owner, _last(field.name)).validate_python([value] if listed else value)
+    except (ValidationError, ValueError):
+        return False
+    return True
+
+
+@cache
+def _adapter(owner: type[Block], name: str) -> TypeAdapter[Any]:
+    info = owner.model_fields[name]
+    annotated: Any = Annotated[info.annotation, name, *info.metadata]
+    return TypeAdapter(annotated, config=ConfigDict(strict=True, allow_inf_nan=False))
+
+
+def _folded(word: str) -> str:
+    return word.casefold().replace("-", "_")
+
+
+def _stem(name: str) -> str:
+    return _ENDING.sub("", name[:64].casefold())
+
+
+def _last(dotted: str) -> str:
+    return dotted.rpartition(".")[2]

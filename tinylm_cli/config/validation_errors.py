@@ -1,0 +1,270 @@
+"""From what pydantic found wrong to a diagnostic a person can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from tinylm_cli.config.diagnostic_codes import clip, diagnostic
+from tinylm_cli.config.fields import MODEL, Field, Schema, fields
+from tinylm_cli.config.foreign_keys import in_their_words
+from tinylm_cli.config.rules import Problem, broken_rules
+from tinylm_cli.config.schema import flatten
+from tinylm_cli.config.source import SET
+from tinylm_cli.config.suggestions import (
+    means_nothing,
+    several_fields,
+    suggest_choice,
+    suggest_item,
+    suggest_value,
+)
+from tinylm_cli.config.syntax_errors import proposed_pair
+from tinylm_cli.config.unknown_keys import meant_fields, unknown_key
+from tinylm_cli.config.yaml_reader import Entry, Node
+from tinylm_cli.config.yaml_writer import scalar
+from tinylm_cli.errors import Diagnostic, Label
+
+_MOST_ITEMS = 20
+_MOST_GUESSES = 50  # a near-match search costs a millisecond, and a hostile file can hold thousands of unknown keys
+
+
+def diagnose(
+    error: ValidationError, root: Node, plain: dict[str, Any], source: str, keys: Mapping[str, str]
+) -> list[Diagnostic]:
+    """Return a diagnostic for every field that is wrong, and for every broken rule whose fields are sound.
+
+    ``keys`` are the words that the file has for our fields; a field that a ``--set`` names keeps its own.
+    """
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    wrong_fields = [detail for detail in details if detail["type"] != "fields_disagree"]
+    mistakes = diagnose_fields(wrong_fields, root, source)
+    values = _sound_values(plain, {*map(_dotted, wrong_fields), *_reported(root)})
+    mistakes += [diagnose_rule(problem, root, values, source) for problem in broken_rules(values)]
+    theirs = {name: key for name, key in keys.items() if not _is_overridden(name, root)}
+    return [mistake if _is_no_name_of_ours(mistake) else in_their_words(mistake, theirs) for mistake in mistakes]
+
+
+def _is_no_name_of_ours(mistake: Diagnostic) -> bool:
+    """Return whether a ``--set`` names no field: only our names help there."""
+    return mistake.code == "unknown-key" and mistake.span is not None and mistake.span.source == SET
+
+
+def diagnose_fields(
+    errors: Iterable[ErrorDetails], root: Node, source: str, schema: Schema = MODEL
+) -> list[Diagnostic]:
+    """Turn pydantic's errors about the mapping ``root`` into diagnostics at their places, each mistake once."""
+    found: list[Diagnostic] = []
+    missing: list[str] = []
+    meant: set[str] = set()  # fields that an unknown key was probably meant to be: not missing, only misplaced
+    wrong_lists: set[str] = set()  # what is wrong with one number of a list is mostly wrong with the others
+    guesses = 0
+    for error in errors:
+        name = _dotted(error)
+        path = [part for part in error["loc"] if isinstance(part, str)]
+        if error["type"] == "missing":
+            missing.append(name)
+            continue
+        entry = _find(root, path)
+        assert entry is not None, f"pydantic found fault with {name}, which the document does not have"
+        if error["type"] == "extra_forbidden":
+            guesses += 1
+            keys = meant_fields(path, entry, schema) if guesses <= _MOST_GUESSES else ()
+            meant.update(keys)
+            found.append(unknown_key(path, entry, keys, schema))
+        elif not entry.value.reported:
+            item = next((part for part in error["loc"] if isinstance(part, int)), None)
+            if item is None:
+                found.append(_wrong_value(error["type"], name, entry.value, schema))
+            elif name not in wrong_lists:
+                wrong_lists.add(name)
+                found.append(_wrong_item(error["type"], name, entry.value, item, schema))
+    return found + [_missing(name, root, source, schema) for name in missing if name not in meant]
+
+
+def diagnose_rule(problem: Problem, root: Node, values: Mapping[str, Any], source: str) -> Diagnostic:
+    """Turn a broken rule into a diagnostic at its first field that the document names, labeling the others."""
+    places = {name: entry for name in problem.fields if (entry := _find(root, name.split("."))) is not None}
+    labels = [Label(entry.value.span, f"{name} is {scalar(values[name])}") for name, entry in places.items()]
+    absent = [name for name in problem.fields if name not in places]
+    if problem.code in ("needs-field", "without-effect"):  # whose message says so
+        absent = [name for name in absent if values[name] is not None]
+    defaults = [f"{name} is {_by_default(values[name])}" for name in absent]
+    message = "; ".join([problem.message, *defaults])
+    if not places:
+        return diagnostic(problem.code, message, source, field=problem.fields[0], help=problem.help)
+    primary, entry = next(iter(places.items()))
+    span = entry.value.span
+    return diagnostic(
+        problem.code, message, span.source, span, field=primary, help=problem.help, labels=tuple(labels[1:])
+    )
+
+
+def not_a_mapping(root: Node) -> Diagnostic:
+    """Say that the whole document is not ``key: value`` lines."""
+    message = f"a config is a mapping of fields, and this is {shown(root) if root.items is None else 'a list'}"
+    remedy = f"write one field a line, e.g. {proposed_pair(root.span.text) or 'd_model: 128'}"
+    return diagnostic("not-a-mapping", message, root.span.source, root.span, help=remedy)
+
+
+def shown(node: Node) -> str:
+    """Describe a value as a person would."""
+    if node.entries is not None:
+        return "a block of fields"
+    if node.items is not None:
+        return clip_items(node.items)
+    if isinstance(node.scalar, str):
+        return f'the text "{clip(node.scalar)}"'
+    return clip(node.written) or "an empty value"
+
+
+def clip_items(items: Sequence[Node]) -> str:
+    """Return a list as a message can quote it: what it begins with, on one line."""
+    return f"[{clip(', '.join(map(_item, items[:_MOST_ITEMS])))}]"
+
+
+def _item(node: Node) -> str:
+    if node.entries is not None:
+        return "{…}"
+    if node.items is not None:
+        return "[…]"
+    return f'"{node.written}"' if node.quoted else node.written or "null"
+
+
+def _sound_values(plain: dict[str, Any], wrong: set[str]) -> dict[str, Any]:
+    """Return the value of every field that is valid on its own, defaults included."""
+    written = flatten(plain)
+    return {
+        name: written.get(name, field.default)
+        for name, field in fields().items()
+        if name not in wrong and name.partition(".")[0] not in wrong
+    }
+
+
+def _reported(root: Node) -> Iterator[str]:
+    """Yield the dotted fields whose value is spoken of already: what stands for it is nobody's word."""
+    for name in fields():
+        entry = _find(root, name.split("."))
+        if entry is not None and entry.value.reported:
+            yield name
+
+
+def _is_overridden(name: str, root: Node) -> bool:
+    entry = _find(root, name.split("."))
+    return entry is not None and entry.value.span.source == SET
+
+
+def _dotted(error: ErrorDetails) -> str:
+    """Return the field that is at fault; an item of a list is the list's mistake."""
+    return ".".join(part for part in error["loc"] if isinstance(part, str))
+
+
+def _by_default(value: Any) -> str:
+    return "absent" if value is None else f"{scalar(value)} by default"
+
+
+def _find(root: Node, path: list[str]) -> Entry | None:
+    """Return the entry at ``path``, or None where the document stops short."""
+    entry: Entry | None = None
+    node = root
+    for part in path:
+        entry = node.entries.get(part) if node.entries is not None else None
+        if entry is None:
+            return None
+        node = entry.value
+    return entry
+
+
+def _missing(name: str, root: Node, source: str, schema: Schema) -> Diagnostic:
+    place = root.span._replace(text="") if root.span.source == source else None
+    field = schema.fields.get(name) or _first(name, schema)
+    block = f" indented under {name}:" if name in schema.blocks else ""
+    remedy = f"add {_example(field)}{block} ({field.wants})"
+    where = schema.here(name)
+    return diagnostic("missing-key", f"{where} is missing", source, place, field=where, help=remedy)
+
+
+def _wrong_value(kind: str, name: str, node: Node, schema: Schema) -> Diagnostic:
+    place = schema.here(name)
+    if name in schema.blocks:
+        message, remedy = f"{place} is a block of fields, not {shown(node)}", _as_block(name, node, schema)
+        return diagnostic("wrong-type", message, node.span.source, node.span, field=place, help=remedy)
+    field = schema.fields[name]
+    message = f"{place} must be {field.wants}, not {shown(node)}"
+    return diagnostic(
+        _code(kind, node), message, node.span.source, node.span, field=place, help=_better_value(field, node)
+    )
+
+
+def _wrong_item(kind: str, name: str, node: Node, index: int, schema: Schema) -> Diagnostic:
+    """Point at the first wrong item of a list."""
+    assert node.items is not None
+    item, field, place = node.items[index], schema.fields[name], schema.here(name)
+    what = "number" if field.kind == "numbers" else "name"
+    wants = field.wants.replace(f"a list of {what}s", f"a {what}")
+    message = f"{what} {index + 1} of {place} must be {wants}, not {shown(item)}"
+    value = suggest_item(item.written, field) if item.scalar is not None else None
+    remedy = f"write {value}" if value else f"for example {_example(field)}"
+    return diagnostic(_code(kind, item), message, item.span.source, item.span, field=place, help=remedy)
+
+
+def _code(kind: str, node: Node) -> str:
+    if kind == "literal_error" and isinstance(node.scalar, str):
+        return "unknown-choice"
+    if kind == "finite_number":
+        return "not-finite"
+    return "out-of-range" if kind.startswith(("greater_than", "less_than")) else "wrong-type"
+
+
+def _better_value(field: Field, node: Node) -> str:
+    """Say what to write: what was most likely meant, else an example."""
+    on_command_line = node.span.source == SET
+    if node.entries is None and node.items is None:
+        several = several_fields(node.written, field.name) if isinstance(node.scalar, str) else {}
+        if several:
+            return _several(several, field.name, on_command_line=on_command_line)
+        if field.choices and isinstance(node.scalar, str):
+            choice = suggest_choice(node.scalar, field.choices)
+            if choice is not None:
+                return f"did you mean {choice}?"
+        value = suggest_value(node.written, field)
+        if value is not None:
+            return f"write {value}"
+    example = f"--set {field.name}={scalar(field.example)}" if on_command_line else _example(field)
+    if field.default is None and not field.required and means_nothing(node.written):
+        return f"leave {field.name} out, or write for example {example}"
+    return f"for example {example}"
+
+
+def _several(values: Mapping[str, str], name: str, *, on_command_line: bool) -> str:
+    """Say how to write what is several fields of one block."""
+    block = name.rpartition(".")[0]
+    if on_command_line:
+        return "write " + " ".join(f"--set {block}.{key}={value}" for key, value in values.items())
+    return "write " + ", and ".join(f"{key}: {value}" for key, value in values.items())
+
+
+def _as_block(name: str, node: Node, schema: Schema) -> str:
+    """Say how to write ``norm: rmsnorm`` as a block."""
+    first = _first(name, schema)
+    several = several_fields(node.written, first.name)
+    if several:
+        remedy = _several(several, first.name, on_command_line=node.span.source == SET)
+        return remedy if node.span.source == SET else f"{remedy}, on lines of their own, indented under {name}:"
+    meant = suggest_choice(node.written, first.choices) or scalar(first.example)
+    key = first.name.rpartition(".")[2]
+    if node.span.source == SET:
+        return f"write --set {first.name}={meant}"
+    return f"write {key}: {meant} on a line of its own, indented under {name}:"
+
+
+def _first(block: str, schema: Schema) -> Field:
+    """Return the field that a block begins with."""
+    return schema.fields[f"{block}.{next(iter(schema.blocks[block].model_fields))}"]
+
+
+def _example(field: Field) -> str:
+    """Return a line that would be right, the key without its block."""
+    return f"{field.name.rpartition('.')[2]}: {scalar(field.example)}"

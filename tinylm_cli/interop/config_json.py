@@ -1,0 +1,90 @@
+"""A config.json as a tree of nodes that know where they stand, and how to tell one from a config of tinylm's own."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from tinylm_cli.config.diagnostic_codes import diagnostic, refusal
+from tinylm_cli.config.source import Source
+from tinylm_cli.config.yaml_reader import Document, Node, read_yaml
+from tinylm_cli.errors import ConfigError
+
+CONFIG_FILE = "config.json"
+"""What the config of a Hugging Face folder is called."""
+
+_NAMES_A_FAMILY = re.compile(r"\b(model_type|architectures)\b")
+_PAIR = re.compile(r"(?<!\\)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
+
+
+def is_foreign(source: Source, *, expected: bool) -> bool:
+    """Return whether a text is a Hugging Face config: it names a family, or is ``expected`` to, and has no d_model.
+
+    ``expected`` is for what is called like one: ``*.json``, or a folder's config.json.
+    """
+    if not expected and not _NAMES_A_FAMILY.search(source.text):
+        return False
+    try:
+        root = read_yaml(_as_yaml(source)).root
+    except ConfigError:
+        return expected
+    if root is None or root.entries is None:
+        return expected
+    return "d_model" not in root.entries and (expected or bool({"model_type", "architectures"} & root.entries.keys()))
+
+
+def read_json(source: Source) -> Document:
+    """Read one JSON document by its places: JSON is YAML but for tabs, characters in two halves, and NaN.
+
+    Raises:
+        ConfigError: If the text opens like JSON and is not, and for what ``read_yaml`` refuses.
+    """
+    if source.text.lstrip().startswith(("{", "[")):
+        _require_json(Source(source.name, source.text.replace("\t", " ")))
+    document = read_yaml(_as_yaml(source))
+    if document.root is not None:
+        _resolve_not_finite(document.root)
+    return document
+
+
+def _as_yaml(source: Source) -> Source:
+    """Return the text with the same columns, in signs that YAML takes as well."""
+    return Source(source.name, _PAIR.sub(_joined, source.text.replace("\t", " ")))
+
+
+def _joined(pair: re.Match[str]) -> str:
+    high, low = int(pair[1], 16), int(pair[2], 16)
+    return f"\\U{0x10000 + ((high - 0xD800) << 10) + low - 0xDC00:08x}  "
+
+
+def _require_json(source: Source) -> None:
+    try:
+        json.loads(source.text)
+    except json.JSONDecodeError as error:
+        message = f"this is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
+        span = source.span(error.pos, error.pos + 1)
+        raise refusal(
+            [diagnostic("json-syntax", message, source.name, span, help=_remedy(source.text, error))]
+        ) from error
+    except (ValueError, RecursionError):
+        return  # a number too long or a nest too deep: read_yaml says where
+
+
+def _remedy(text: str, error: json.JSONDecodeError) -> str:
+    before = text[: error.pos].rstrip()
+    if before.endswith(",") or (before + text[error.pos : error.pos + 1]).endswith((",}", ",]")):
+        return "delete the comma after the last value"
+    if error.pos >= len(text.rstrip()):
+        return "close every brace, bracket and quote: the end of the file may be cut off"
+    return 'a config.json is {"key": value, …}, every key in double quotes'
+
+
+def _resolve_not_finite(root: Node) -> None:
+    """Read ``NaN`` and ``Infinity``, which Python writes into JSON, as the numbers they are."""
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        waiting += [entry.value for entry in (node.entries or {}).values()] + (node.items or [])
+        if not node.quoted and node.written in _NOT_FINITE and node.entries is None and node.items is None:
+            node.scalar = _NOT_FINITE[node.written]

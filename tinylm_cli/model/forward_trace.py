@@ -1,0 +1,118 @@
+"""A forward pass watched from inside: what every stage puts out, measured on the real run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import torch
+from torch import Tensor, nn
+
+from tinylm_cli.config.blocks import NormKind, PositionKind
+from tinylm_cli.model.attention import SelfAttention
+from tinylm_cli.model.eval_mode import evaluating
+from tinylm_cli.model.experts import ExpertFeedForward
+from tinylm_cli.model.feed_forward import FeedForward
+from tinylm_cli.model.latent_attention import LatentAttention
+from tinylm_cli.model.lm import TinyTransformerLM
+from tinylm_cli.model.norm import Norm
+from tinylm_cli.reports.forward import Stage
+
+CHUNK = 1 << 18
+"""Values measured at once: 2 MiB in float64, so that measuring a large output does not copy it."""
+
+POSITIONS: dict[PositionKind, str] = {
+    "sinusoidal": "+ sinusoidal positions",
+    "learned": "+ learned positions",
+    "rope": "no positions added: attention rotates",
+    "alibi": "no positions added: attention fades",
+    "none": "no positions added",
+}
+NORMS: dict[NormKind, str] = {"layernorm": "layer norm", "rmsnorm": "RMS norm"}
+
+
+def traced_forward(model: TinyTransformerLM, tokens: Tensor) -> tuple[tuple[Stage, ...], Tensor]:
+    """Run ``tokens`` through ``model`` and measure what comes out of each stage.
+
+    The pass is a real one, in evaluation mode and without gradients; the model is left in the mode it was in.
+
+    Args:
+        model: The model, on any device; on meta the stages have shapes and no values.
+        tokens: Ids (B, T) on the model's device, T <= max_len.
+
+    Returns:
+        The stages in the order they ran, those inside the embedding or a block before the embedding or block itself;
+        and the logits (B, T, V).
+
+    Raises:
+        ValueError: If the tokens do not fit the model.
+    """
+    stages = [Stage("tokens", "token ids", 0, tuple(tokens.shape), None, None, None)]
+
+    def watch(name: str, kind: str) -> None:
+        def record(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+            inside = name.startswith("embedding.") or name.count(".") == 2
+            stages.append(Stage(name, kind, int(inside), tuple(output.shape), *moments(output)))
+
+        hooks.callback(model.get_submodule(name).register_forward_hook(record).remove)
+
+    with ExitStack() as hooks, evaluating(model.modules()), torch.no_grad():
+        for name, kind in _watched(model):
+            watch(name, kind)
+        logits: Tensor = model(tokens)  # (B, T, V)
+    return tuple(stages), logits
+
+
+def moments(values: Tensor) -> tuple[float, float, bool] | tuple[None, None, None]:
+    """Return mean, population standard deviation, and whether every value is finite; None thrice on meta.
+
+    Computed in float64 chunk by chunk, and joined by the rule of Chan, Golub and LeVeque 1983
+    (https://doi.org/10.1080/00031305.1983.10483115), so that neither size nor a large mean costs precision. Where a
+    value is not finite, mean and deviation are not either.
+
+    Args:
+        values: Of any shape and floating dtype, at least one.
+    """
+    if values.is_meta:
+        return None, None, None
+    count, mean, squares, finite = 0, 0.0, 0.0, True
+    for chunk in torch.split(values.detach().reshape(-1), CHUNK):
+        exact = chunk.cpu().double()  # (CHUNK)
+        variance, average = (float(moment) for moment in torch.var_mean(exact, correction=0))
+        finite = finite and bool(exact.isfinite().all())
+        size, step = len(exact), average - mean
+        squares += variance * size + step * step * size * count / (count + size)
+        count += size
+        mean += step * size / count
+    return mean, math.sqrt(squares / count), finite
+
+
+def _watched(model: TinyTransformerLM) -> Iterator[tuple[str, str]]:
+    """Yield the name of each module to watch, and what it does."""
+    config = model.config
+    yield "embedding.token_embedding", f"token embedding{_scale(config.embedding.multiplier)}"
+    yield "embedding.positional_encoding", POSITIONS[config.position.kind]
+    if config.embedding.norm:
+        yield "embedding.norm", NORMS[config.norm.kind]
+    yield "embedding", "what the blocks receive"
+    for index, block in enumerate(model.blocks):
+        for name, part in block.named_children():
+            yield f"blocks.{index}.{name}", NORMS[config.norm.kind] if isinstance(part, Norm) else _sub_layer(part)
+        yield f"blocks.{index}", f"block {index + 1} of {len(model.blocks)}"
+    yield "ln_f", f"final {NORMS[config.norm.kind]}"
+    yield "lm_head", "logits, by the tied table" if config.tie_weights else "logits"
+
+
+def _scale(multiplier: float | None) -> str:
+    return " × √d_model" if multiplier is None else "" if multiplier == 1 else f" × {multiplier:g}"
+
+
+def _sub_layer(module: nn.Module) -> str:
+    kinds: dict[type[nn.Module], str] = {
+        SelfAttention: "self-attention",
+        LatentAttention: "latent self-attention",
+        FeedForward: "feed-forward",
+        ExpertFeedForward: "mixture of experts",
+    }
+    return kinds[type(module)]

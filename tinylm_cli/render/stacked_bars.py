@@ -1,0 +1,102 @@
+"""Stacked bars: what each sign of a bar stands for, where each part begins and ends, and the legend under them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from itertools import accumulate, groupby
+
+from tinylm_cli.render.blocks import Cell, Column, Row, Stack, StackBar, Style, Table
+from tinylm_cli.render.cell_width import cell_len, set_cell_size
+from tinylm_cli.render.sanitize import shown
+from tinylm_cli.render.styled_lines import Line, line
+from tinylm_cli.render.terminal import Terminal
+from tinylm_cli.render.units import percentages
+
+_FILLS = "█▒▚░▓▄▖▌"
+_HUES: tuple[Style, ...] = ("hue-1", "hue-2", "hue-3", "hue-4", "hue-5", "hue-6")
+_MARK = "┃"
+_NOTHING, _LIMIT = -1, -2
+"""What a cell of a bar shows that shows no part."""
+_GAP = "  "
+_MOST_NAME = 20
+_LEAST_BAR = 10
+
+
+def bar_lines(stack: Stack, terminal: Terminal) -> Generator[Line, None, list[Cell]]:
+    """Yield a line for each bar, and return for each part the sign it is drawn with: empty where it is too small.
+
+    Parts begin and end where their sums fall, so no rounding adds up along a bar. All bars are on one scale, that of
+    the longest or of the limit; the mark of the limit stands where a bar as long as the limit would end.
+    """
+    limit = stack.limit.value if stack.limit is not None else 0
+    full = max(limit, *(bar.whole.value for bar in stack.bars))
+    names = [shown(bar.name, terminal) for bar in stack.bars]
+    names = [set_cell_size(name, _MOST_NAME) if cell_len(name) > _MOST_NAME else name for name in names]
+    wholes = [shown(bar.whole, terminal) for bar in stack.bars]
+    before, after = (max(map(cell_len, words)) for words in (names, wholes))
+    room = terminal.width - (before + len(_GAP) if before else 0) - len(_GAP) - after - (1 if limit else 0)
+    room = max(room, _LEAST_BAR)
+    parts_drawn: set[int] = set()
+    for bar, name, whole in zip(stack.bars, names, wholes, strict=True):
+        signs = _signs(bar, room, full)
+        parts_drawn |= set(signs)
+        if stack.limit is not None:
+            signs.insert(round(limit / full * room) if full else room, _LIMIT)
+        pieces = [_piece(sign, len(list(run)), terminal) for sign, run in groupby(signs)]
+        label = [Cell(name + " " * (before - cell_len(name)), "name"), Cell(_GAP)] if before else []
+        over = stack.limit is not None and bar.whole.value > limit
+        words = Cell(" " * (after - cell_len(whole)) + whole, "bad" if over else "strong")
+        yield line(*label, *pieces, Cell(_GAP), words)
+    if stack.limit is not None:
+        setter = f", {stack.limit_name}" if stack.limit_name else ""
+        yield line(_piece(_LIMIT, 1, terminal), Cell(shown(f" {stack.limit}{setter}", terminal), "muted"))
+    yield []
+    return [_key(part) if part in parts_drawn else Cell("") for part in range(len(stack.parts))]
+
+
+def legend(stack: Stack, keys: Sequence[Cell] | None = None) -> Table:
+    """Return the parts as a table, with the amount of each in every bar and, in a single one, its share.
+
+    Args:
+        stack: What is drawn.
+        keys: The sign of each part; without them, as in a document that draws no bars, there is no column for it.
+    """
+    several = len(stack.bars) > 1
+    amounts = [
+        Column(
+            bar.name if several else "", right=True, keep=6 if index else 9, key=f"{stack.key}.{bar.name}".rstrip(".")
+        )
+        for index, bar in enumerate(stack.bars)
+    ]
+    share = () if several else (Column("share", right=True, keep=6),)
+    columns = (*(() if keys is None else (Column(""),)), Column(stack.title, shrink=True, key="name"), *amounts, *share)
+    shares = [] if several else _shares(stack.bars[0])
+    rows: list[Row] = []
+    for part, name in enumerate(stack.parts):
+        key = () if keys is None else (keys[part],)
+        rows.append((*key, Cell(name, "name"), *(bar.amounts[part] for bar in stack.bars), *shares[part : part + 1]))
+    blank = () if keys is None else ("",)
+    whole = () if several else ("100.0%" if stack.bars[0].whole.value else "",)
+    total = (*blank, "total", *(bar.whole for bar in stack.bars), *whole)
+    return Table(columns, tuple(rows), total, name=stack.name, caption=stack.caption)
+
+
+def _shares(bar: StackBar) -> Sequence[str]:
+    whole = bar.whole.value
+    return percentages([amount.value / whole for amount in bar.amounts]) if whole else [""] * len(bar.amounts)
+
+
+def _signs(bar: StackBar, room: int, full: float) -> list[int]:
+    """Return which part each of ``room`` cells shows."""
+    ends = [round(end / full * room) if full else 0 for end in accumulate(amount.value for amount in bar.amounts)]
+    cells = [part for part, (start, end) in enumerate(zip([0, *ends], ends, strict=False)) for _ in range(end - start)]
+    return cells + [_NOTHING] * (room - len(cells))
+
+
+def _piece(sign: int, times: int, terminal: Terminal) -> Cell:
+    piece = Cell(" ") if sign == _NOTHING else Cell(_MARK, "bad") if sign == _LIMIT else _key(sign)
+    return Cell(shown(piece.text * times, terminal), piece.style)
+
+
+def _key(part: int) -> Cell:
+    return Cell(_FILLS[part % len(_FILLS)], _HUES[part % len(_HUES)])

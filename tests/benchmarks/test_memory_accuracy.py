@@ -85,7 +85,7 @@ def test_the_page_is_what_the_script_writes_of_what_is_still_predicted(predict: 
     text = PAGE.read_text(encoding="utf-8")
     measured = [int(line["measured"].replace(",", "")) for line in LINE.finditer(text)]
     found = [row._replace(measured_bytes=size) for row, size in zip(predict(), measured, strict=True)]
-    machine = re.compile(r"torch \S+, Python\n\S+, on a CPU[^.]*\.")
+    machine = re.compile(r"torch\n\S+, Python \S+, on a CPU[^.]*\.")
     assert len(machine.findall(text)) == 1
     assert machine.sub("", page(found)) == machine.sub("", text)
     assert any(row.error < 0 for row in found), "so that a sign is shown"

@@ -148,7 +148,7 @@ def test_config_makes_diagnostics_through_the_catalog_alone() -> None:
         and isinstance(node.func, ast.Name)
         and node.func.id in ("Diagnostic", "ConfigError")
     }
-    assert made == {"codes.py"}
+    assert made == {"diagnostic_codes.py"}
 
 
 def _at(line: int, source: str = "x.yaml") -> Diagnostic:

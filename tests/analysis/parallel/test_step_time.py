@@ -109,7 +109,7 @@ def test_a_faster_machine_is_never_slower(
     job, layout = Job(config, 1, 8), Layout(data, 1, config.n_layers if staged else 1, context, micro_batches=2)
     faster = NODE._replace(**{field: times * getattr(NODE, field)})
     assert seconds(layout, job, faster) <= seconds(layout, job)
-    assert 0 < (made(layout, job).utilization or 0) <= NODE.kernel_efficiency
+    assert 0 < (made(layout, job).utilization or 0) <= NODE.kernel_efficiency * (1 + 1e-12)  # equal but for rounding
 
 
 def test_what_a_plan_reaches_is_what_its_speed_is_worth() -> None:

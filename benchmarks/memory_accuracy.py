@@ -24,7 +24,7 @@ from benchmarks.fake_tensors import hollow_model
 from benchmarks.footprint import OPTIMIZERS, cuda_peak_bytes, foreach_adamw, peak_bytes, saved_bytes
 from benchmarks.scaled import scaled_down
 from tinylm_cli.analysis.activations import activation_bytes
-from tinylm_cli.analysis.attention_kernels import attention_way
+from tinylm_cli.analysis.attention_kernels import attention_backend
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.presets import gallery, presets
@@ -80,8 +80,8 @@ def attention_of(config: ModelConfig, seq_len: int, device: Device) -> str:
     """Return how the module's layers attend: ``fused``, ``written out``, or some the one and some the other."""
     banded = {(config.window(layer) or seq_len) < seq_len for layer in range(config.n_layers)}
     drops = config.dropout > 0
-    ways = {attention_way(config, "sdpa", device=device, banded=each, dropout=drops) for each in banded}
-    return " and ".join(sorted({"fused" if way == "fused" else "written out" for way in ways}))
+    ways = {attention_backend(config, "sdpa", device=device, banded=each, dropout=drops) for each in banded}
+    return " and ".join(sorted({"fused" if backend == "fused" else "written out" for backend in ways}))
 
 
 def saved_row(
@@ -93,8 +93,8 @@ def saved_row(
     )
     with built(config, dtype, "cpu", hollow=hollow) as made:
         measured = saved_bytes(made, batch_size, seq_len)
-    way = attention_of(config, seq_len, "cpu")
-    return Row("saved", model, f"{batch_size} × {seq_len}, {dtype}, {way}", found.kept_bytes, measured)
+    backend = attention_of(config, seq_len, "cpu")
+    return Row("saved", model, f"{batch_size} × {seq_len}, {dtype}, {backend}", found.kept_bytes, measured)
 
 
 def peak_row(
@@ -126,8 +126,8 @@ def peak_row(
         measured = measure(made, OPTIMIZERS[optimizer], batch_size, seq_len, recompute=recompute == "full")
     again = ", full recompute" if recompute == "full" else ""
     where = ", cuda" if device == "cuda" else ""
-    way = attention_of(config, seq_len, device)
-    detail = f"{batch_size} × {seq_len}, {dtype}, {way}, {optimizer}{again}{where}: {found.peak_moment}"
+    backend = attention_of(config, seq_len, device)
+    detail = f"{batch_size} × {seq_len}, {dtype}, {backend}, {optimizer}{again}{where}: {found.peak_moment}"
     return Row("peak", model, detail, found.peak_bytes, measured)
 
 
@@ -144,8 +144,8 @@ def foreach_row(model: str, config: ModelConfig, batch_size: int, seq_len: int, 
     )
     with built(config, dtype, "cpu", hollow=False) as made:
         measured = peak_bytes(made, foreach_adamw, batch_size, seq_len)
-    way = attention_of(config, seq_len, "cpu")
-    detail = f"{batch_size} × {seq_len}, {dtype}, {way}, adamw by foreach: optimizer step"
+    backend = attention_of(config, seq_len, "cpu")
+    detail = f"{batch_size} × {seq_len}, {dtype}, {backend}, adamw by foreach: optimizer step"
     return Row("peak", model, detail, found.foreach_peak_bytes, measured)
 
 

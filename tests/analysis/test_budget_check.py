@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.architectures import small_configs
 from tinylm_cli.analysis.budget_check import ASSERTABLE, LIMITS, budget_claims, failures, fitting_layers, measure
-from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.figures import FIGURES, Conditions, figure
+from tinylm_cli.analysis.tensor_table import DTYPE_BYTES
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.assertion import ASSERT, RELATIONS, Claim, read_assertions
 from tinylm_cli.config.base import MAX_N_LAYERS

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from tests.architectures import small_configs
 from tinylm_cli.analysis.flops import (
     analyze_flops,
+    attended_pairs,
     decode_flops,
     forward_flops,
     prefill_flops,
     train_flops,
-    visible_pairs,
 )
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
@@ -32,7 +32,7 @@ def test_tiny_by_hand() -> None:
 @given(length=st.integers(1, 60), window=st.one_of(st.none(), st.integers(1, 80)))
 def test_pairs_are_those_a_mask_allows(length: int, window: int | None) -> None:
     allowed = sum(1 for q in range(length) for k in range(q + 1) if window is None or q - k < window)
-    assert visible_pairs(length, window) == allowed
+    assert attended_pairs(length, window) == allowed
 
 
 @given(config=small_configs(), length=st.integers(1, 14), batch=st.integers(1, 5))

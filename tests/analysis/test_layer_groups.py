@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.analysis.layer_groups import Sort, runs, sorts
+from tinylm_cli.analysis.layer_groups import LayerKind, group_layers, uniform_ranges
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
 
@@ -33,25 +33,25 @@ def test_layers_are_sorted_as_the_config_has_them(
     config: ModelConfig, seq_len: int | None, data: st.DataObject
 ) -> None:
     n_layers = data.draw(st.integers(0, config.n_layers))
-    one_by_one: dict[Sort, list[int]] = {}
+    one_by_one: dict[LayerKind, list[int]] = {}
     for layer in range(n_layers):
         window = config.window(layer)
         seen = window if window is not None and (seq_len is None or window < seq_len) else None
-        one_by_one.setdefault(Sort(seen, config.has_experts(layer)), []).append(layer)
-    found = sorts(config, seq_len, n_layers)
+        one_by_one.setdefault(LayerKind(seen, config.has_experts(layer)), []).append(layer)
+    found = group_layers(config, seq_len, range(n_layers))
     assert found == {sort: (layers[0], len(layers)) for sort, layers in one_by_one.items()}
     assert list(found) == list(one_by_one)
 
 
 @given(layered())
 def test_runs_cover_the_layers_and_change_where_experts_begin(config: ModelConfig) -> None:
-    found = list(runs(config))
+    found = list(uniform_ranges(config))
     assert [layer for layers in found for layer in layers] == list(range(config.n_layers))
     assert len(found) == len({config.has_experts(layer) for layer in range(config.n_layers)})
 
 
 def test_a_billion_layers_are_sorted_at_once() -> None:
     config = config_of(4, 8, "LLG", 2).model_copy(update={"n_layers": 10**9})
-    found = sorts(config, None, config.n_layers)
-    assert sum(alike.repeats for alike in found.values()) == 10**9
-    assert set(found) == {Sort(8, False), Sort(8, True), Sort(None, True)}
+    found = group_layers(config, None)
+    assert sum(group.n_layers for group in found.values()) == 10**9
+    assert set(found) == {LayerKind(8, False), LayerKind(8, True), LayerKind(None, True)}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinylm_cli.analysis.estimate import Request, estimate
-from tinylm_cli.analysis.flops import analyze_flops, stretches
+from tinylm_cli.analysis.flops import analyze_flops, matmul_groups
 from tinylm_cli.analysis.inference_memory import Serving, inference_memory
 from tinylm_cli.analysis.kv_cache import cache_shape, kv_cache_bytes
 from tinylm_cli.analysis.optimizer_state import optimizer_bytes
@@ -41,11 +41,11 @@ def example(title: str) -> str:
 def test_operations_by_hand() -> None:
     config = load_config("llama-3-8b").config
     text = example("By hand: Llama 3 8B at 8,192 tokens")
-    products = {p.name: p.flops for stretch in stretches(config, seq_len=8192) for p in stretch.products}
+    products = {p.name: p.flops for group in matmul_groups(config, seq_len=8192) for p in group.matmuls}
     weights = {name: count // (2 * 8192) for name, count in products.items()}
     attention = sum(count for name, count in weights.items() if name.endswith("proj") and "attention" in name)
     feed_forward = sum(count for name, count in weights.items() if "feed_forward" in name)
-    pairs = products["attention.scores"] + products["attention.mix"]
+    pairs = products["attention.scores"] + products["attention.values"]
     report = analyze_flops(config, batch_size=1, seq_len=8192)
     multiplied = 32 * (attention + feed_forward) + weights["lm_head"]
     for figure in (

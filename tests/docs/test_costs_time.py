@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tinylm_cli.analysis.flops import decode_flops, forward_flops, stretches, train_flops
+from tinylm_cli.analysis.flops import decode_flops, forward_flops, matmul_groups, train_flops
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.roofline import decoding_weights, peak_flops
@@ -25,7 +25,7 @@ PEAK, BANDWIDTH = 989.4e12, 3.35e12
 
 
 def test_training_by_hand() -> None:
-    products = {p.name: p.flops for stretch in stretches(CONFIG, seq_len=LENGTH) for p in stretch.products}
+    products = {p.name: p.flops for group in matmul_groups(CONFIG, seq_len=LENGTH) for p in group.matmuls}
     weights = {name: count // (2 * LENGTH) for name, count in products.items()}
     attention = sum(count for name, count in weights.items() if name.endswith("proj") and "attention" in name)
     feed_forward = sum(count for name, count in weights.items() if "feed_forward" in name)

@@ -11,7 +11,7 @@ from benchmarks.footprint import saved_bytes
 from benchmarks.scaled import scaled_down
 from tests.architectures import small_configs
 from tinylm_cli.analysis.activations import activation_bytes
-from tinylm_cli.analysis.attention_kernels import attention_way
+from tinylm_cli.analysis.attention_kernels import attention_backend
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.presets import gallery
 from tinylm_cli.config.schema import ModelConfig
@@ -65,7 +65,7 @@ def test_latent_attention_by_a_fused_kernel_keeps_the_storage_of_values(batch_si
     config = load_config("tiny", ["dropout=0.0", "position.kind=rope"]).config
     latent = {"kind": "latent", "kv_rank": 24, "d_nope": 12, "d_rope": 4, "d_value": 16}
     config = ModelConfig.model_validate(config.model_dump(exclude_defaults=True) | {"attention": latent})
-    assert attention_way(config, "sdpa", device="cpu", banded=False) == "fused"
+    assert attention_backend(config, "sdpa", device="cpu", banded=False) == "fused"
     predicted, measured = both(config, batch_size=batch_size, seq_len=40, dtype="float32", math=False)
     assert predicted == measured
 

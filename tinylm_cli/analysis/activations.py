@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tinylm_cli.analysis.dtypes import DTYPE_BYTES
-from tinylm_cli.analysis.layer_groups import Sort, sorts
-from tinylm_cli.analysis.saved_tensors.model import before_layers, head, kept_by_layer, recomputed_by_layer
-from tinylm_cli.analysis.saved_tensors.saved_tensor import Pass, SavedTensor, held_bytes, once
+from tinylm_cli.analysis.layer_groups import LayerKind, group_layers
+from tinylm_cli.analysis.saved_tensors.model import head, saved_before_layers
+from tinylm_cli.analysis.saved_tensors.recompute import recomputed_by_layer, saved_by_layer
+from tinylm_cli.analysis.saved_tensors.saved_tensor import Pass, SavedTensor, each_once, total_bytes
 from tinylm_cli.analysis.size_checks import check_sizes
+from tinylm_cli.analysis.tensor_table import DTYPE_BYTES
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import Activations, AttentionKernel, Device, KeptPart, LayerActivations, Recompute
 
@@ -54,9 +55,11 @@ def activation_bytes(
     """
     check_sizes(config, batch_size=batch_size, seq_len=seq_len)
     run = Pass(config, batch_size, seq_len, DTYPE_BYTES[dtype], attention_kernel, device, context)
-    found = sorts(config, run.keys, config.n_layers)
-    layers = tuple(_layer(run, first, _name(sort, found), count, recompute) for sort, (first, count) in found.items())
-    outside = _parts(once((*before_layers(run), *head(run))))
+    groups = group_layers(config, run.keys)
+    layers = tuple(
+        _layer(run, group.first, _name(kind, groups), group.n_layers, recompute) for kind, group in groups.items()
+    )
+    outside = _parts(each_once((*saved_before_layers(run), *head(run))))
     kept = sum(part.kept_bytes for part in outside) + sum(layer.count * layer.layer_bytes for layer in layers)
     again = max(layer.recomputed_bytes for layer in layers)
     return Activations(
@@ -74,19 +77,19 @@ def activation_bytes(
     )
 
 
-def _name(sort: Sort, sorts: Iterable[Sort]) -> str:
-    """Return ``blocks`` and what sets the sort apart from the others."""
+def _name(kind: LayerKind, kinds: Iterable[LayerKind]) -> str:
+    """Return ``blocks`` and the properties that only some of the kinds have: ``blocks, window 4096``."""
     words = ["blocks"]
-    if len({other.window for other in sorts}) > 1:
-        words.append("full attention" if sort.window is None else f"window {sort.window}")
-    if len({other.has_experts for other in sorts}) > 1:
-        words.append("experts" if sort.has_experts else "dense")
+    if len({other.window for other in kinds}) > 1:
+        words.append("full attention" if kind.window is None else f"window {kind.window}")
+    if len({other.has_experts for other in kinds}) > 1:
+        words.append("experts" if kind.has_experts else "dense")
     return ", ".join(words)
 
 
 def _layer(run: Pass, layer: int, name: str, count: int, recompute: Recompute) -> LayerActivations:
-    kept, again = kept_by_layer(run, layer, recompute), recomputed_by_layer(run, layer, recompute)
-    return LayerActivations(name, count, held_bytes(kept), held_bytes(again), _parts(kept))
+    kept, again = saved_by_layer(run, layer, recompute), recomputed_by_layer(run, layer, recompute)
+    return LayerActivations(name, count, total_bytes(kept), total_bytes(again), _parts(kept))
 
 
 def _parts(kept: Iterable[SavedTensor]) -> tuple[KeptPart, ...]:
@@ -97,5 +100,5 @@ def _parts(kept: Iterable[SavedTensor]) -> tuple[KeptPart, ...]:
 
 
 def _part(name: str, kept: list[SavedTensor]) -> KeptPart:
-    by = {divided: held_bytes(one for one in kept if one.divided == divided) for divided in ("tensor", "sequence")}
-    return KeptPart(name, held_bytes(kept), by["tensor"], by["sequence"])
+    by = {divided: total_bytes(one for one in kept if one.divided == divided) for divided in ("tensor", "sequence")}
+    return KeptPart(name, total_bytes(kept), by["tensor"], by["sequence"])

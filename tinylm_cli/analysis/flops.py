@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from tinylm_cli.analysis.layer_groups import sorts_among
+from tinylm_cli.analysis.layer_groups import group_layers
 from tinylm_cli.analysis.params import active_params
 from tinylm_cli.analysis.size_checks import check_length
 from tinylm_cli.analysis.tensor_table import Section, Tensor, TensorTable, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.flops import COMPONENTS, AttentionCount, FlopsComponent, ModelFlops, PartFlops, Recompute
 
-BACKWARD = 2
+BACKWARD_PER_FORWARD = 2
 """Products of a backward pass for each of the forward one: one gives the gradient of its input, one of its weight.
 
 References:
@@ -31,11 +31,11 @@ Pairs = Callable[[int | None], int]
 """From a window to the pairs of a query and a key that are compared, in one sequence."""
 
 
-class Product(NamedTuple):
+class Matmul(NamedTuple):
     """A matrix product of one layer, or as many as there are heads or experts.
 
     Attributes:
-        name: The module that holds the weight; ``attention.scores`` and ``attention.mix`` have none.
+        name: The module that holds the weight; ``attention.scores`` and ``attention.values`` have none.
         component: The part of the model it belongs to.
         flops: Operations for one sequence.
     """
@@ -45,17 +45,17 @@ class Product(NamedTuple):
     flops: int
 
 
-class Stretch(NamedTuple):
-    """Products that stand outside the layers, or that are the same in each of ``repeats`` layers."""
+class MatmulGroup(NamedTuple):
+    """Products that stand outside the layers, or that are the same in each of ``n_layers`` layers."""
 
     name: str
-    repeats: int
-    products: tuple[Product, ...]
+    n_layers: int
+    matmuls: tuple[Matmul, ...]
 
     @property
     def flops(self) -> int:
-        """Operations of all ``repeats`` together, for one sequence."""
-        return self.repeats * sum(product.flops for product in self.products)
+        """Operations of all ``n_layers`` together, for one sequence."""
+        return self.n_layers * sum(product.flops for product in self.matmuls)
 
 
 def forward_flops(config: ModelConfig, *, batch_size: int, seq_len: int, attention: AttentionCount = "causal") -> int:
@@ -71,7 +71,7 @@ def forward_flops(config: ModelConfig, *, batch_size: int, seq_len: int, attenti
     Raises:
         AnalysisError: If seq_len is outside 1..max_len.
     """
-    return batch_size * sum(stretch.flops for stretch in stretches(config, seq_len=seq_len, attention=attention))
+    return batch_size * sum(group.flops for group in matmul_groups(config, seq_len=seq_len, attention=attention))
 
 
 def decode_flops(config: ModelConfig, *, context_len: int) -> int:
@@ -91,8 +91,8 @@ def decode_flops(config: ModelConfig, *, context_len: int) -> int:
         DeepSeek-AI 2024, section 2.1.2, https://arxiv.org/abs/2405.04434
     """
     check_length(config, context_len, "context_len")
-    found = _stretches(config, 1, lambda window: min(context_len, window or context_len), absorbed=True)
-    return sum(stretch.flops for stretch in found)
+    found = _matmul_groups(config, 1, lambda window: min(context_len, window or context_len), absorbed=True)
+    return sum(group.flops for group in found)
 
 
 def prefill_flops(config: ModelConfig, *, batch_size: int, seq_len: int, attention: AttentionCount = "causal") -> int:
@@ -101,9 +101,9 @@ def prefill_flops(config: ModelConfig, *, batch_size: int, seq_len: int, attenti
     Raises:
         AnalysisError: If seq_len is outside 1..max_len.
     """
-    found = list(stretches(config, seq_len=seq_len, attention=attention))
-    head = sum(p.flops for stretch in found for p in stretch.products if p.component == "lm_head")
-    return batch_size * (sum(stretch.flops for stretch in found) - head + head // seq_len)
+    found = list(matmul_groups(config, seq_len=seq_len, attention=attention))
+    head = sum(p.flops for group in found for p in group.matmuls if p.component == "lm_head")
+    return batch_size * (sum(group.flops for group in found) - head + head // seq_len)
 
 
 def train_flops(
@@ -128,9 +128,9 @@ def train_flops(
     Raises:
         AnalysisError: If seq_len is outside 1..max_len.
     """
-    found = list(stretches(config, seq_len=seq_len, attention=attention, table=table))
-    forward = sum(stretch.flops for stretch in found)
-    return batch_size * ((1 + BACKWARD) * forward + sum(_recomputed(stretch, recompute) for stretch in found))
+    found = list(matmul_groups(config, seq_len=seq_len, attention=attention, table=table))
+    forward = sum(group.flops for group in found)
+    return batch_size * ((1 + BACKWARD_PER_FORWARD) * forward + sum(_recomputed(group, recompute) for group in found))
 
 
 def analyze_flops(
@@ -160,11 +160,11 @@ def analyze_flops(
         Dao et al. 2022 (fused attention), https://arxiv.org/abs/2205.14135;
         Kaplan et al. 2020 (6N), https://arxiv.org/abs/2001.08361
     """
-    found = list(stretches(config, seq_len=seq_len, attention=attention))
+    found = list(matmul_groups(config, seq_len=seq_len, attention=attention))
     tokens = batch_size * seq_len
-    forward = batch_size * sum(stretch.flops for stretch in found)
-    again = batch_size * sum(_recomputed(stretch, recompute) for stretch in found)
-    train = (1 + BACKWARD) * forward + again
+    forward = batch_size * sum(group.flops for group in found)
+    again = batch_size * sum(_recomputed(group, recompute) for group in found)
+    train = (1 + BACKWARD_PER_FORWARD) * forward + again
     active = active_params(tensor_table(config))
     return ModelFlops(
         batch_size=batch_size,
@@ -172,7 +172,7 @@ def analyze_flops(
         attention=attention,
         recompute=recompute,
         forward_flops=forward,
-        backward_flops=BACKWARD * forward,
+        backward_flops=BACKWARD_PER_FORWARD * forward,
         recompute_flops=again,
         train_flops=train,
         forward_flops_per_token=forward / tokens,
@@ -182,27 +182,27 @@ def analyze_flops(
         decode_flops_per_token=decode_flops(config, context_len=seq_len),
         components=tuple(_by_component(found, batch_size, forward)),
         layers=tuple(
-            PartFlops(each.name, each.repeats, batch_size * each.flops, batch_size * each.flops / forward)
+            PartFlops(each.name, each.n_layers, batch_size * each.flops, batch_size * each.flops / forward)
             for each in found
-            if each.products
+            if each.matmuls
         ),
     )
 
 
-def stretches(
+def matmul_groups(
     config: ModelConfig, *, seq_len: int, attention: AttentionCount = "causal", table: TensorTable | None = None
-) -> Iterator[Stretch]:
+) -> Iterator[MatmulGroup]:
     """Yield every product of one sequence's way through the model or the part in ``table``, alike layers held once.
 
     Raises:
         AnalysisError: If seq_len is outside 1..max_len.
     """
     check_length(config, seq_len, "seq_len")
-    pairs: Pairs = (lambda _: seq_len**2) if attention == "full" else (lambda window: visible_pairs(seq_len, window))
-    return _stretches(config, seq_len, pairs, absorbed=False, table=table)
+    pairs: Pairs = (lambda _: seq_len**2) if attention == "full" else (lambda window: attended_pairs(seq_len, window))
+    return _matmul_groups(config, seq_len, pairs, absorbed=False, table=table)
 
 
-def visible_pairs(seq_len: int, window: int | None) -> int:
+def attended_pairs(seq_len: int, window: int | None) -> int:
     """Return how many pairs of a query and a key at or before it, within the window, one sequence has.
 
     ``Σ min(t, window)`` over t = 1..seq_len.
@@ -211,22 +211,22 @@ def visible_pairs(seq_len: int, window: int | None) -> int:
     return reach * (reach + 1) // 2 + (seq_len - reach) * reach
 
 
-def _stretches(
+def _matmul_groups(
     config: ModelConfig, tokens: int, pairs: Pairs, *, absorbed: bool, table: TensorTable | None = None
-) -> Iterator[Stretch]:
+) -> Iterator[MatmulGroup]:
     for section in tensor_table(config) if table is None else table:
-        products = tuple(_of_weights(section, tokens))
+        matmuls = tuple(_of_weights(section, tokens))
         if section.layers is None:
-            yield Stretch(products[0].name if products else section.tensors[0].name, 1, products)
+            yield MatmulGroup(matmuls[0].name if matmuls else section.tensors[0].name, 1, matmuls)
             continue
-        found = [(sort.window, count) for sort, (_, count) in sorts_among(config, None, section.layers).items()]
-        for window, count in found:
-            which = "" if len(found) == 1 else f" window {window}" if window else " global"
+        groups = group_layers(config, None, section.layers)
+        for (window, _), (_, n_layers) in groups.items():
+            which = "" if len(groups) == 1 else f" window {window}" if window else " global"
             core = _of_attention(config, pairs(window), absorbed=absorbed)
-            yield Stretch(section.prefix() + which, count, (*products, *core))
+            yield MatmulGroup(section.prefix() + which, n_layers, (*matmuls, *core))
 
 
-def _of_weights(section: Section, tokens: int) -> Iterator[Product]:
+def _of_weights(section: Section, tokens: int) -> Iterator[Matmul]:
     """Yield the product of each matrix with every token's vector; of stacked ones, with those of tokens sent there."""
     for tensor in section.tensors:
         if _is_matrix(tensor):
@@ -235,36 +235,36 @@ def _of_weights(section: Section, tokens: int) -> Iterator[Product]:
                 tensor.elements if tensor.per_token is None else tensor.elements // tensor.shape[0] * tensor.per_token
             )
             component: FlopsComponent = tensor.component  # type: ignore[assignment]  # those looked up are passed over
-            yield Product(name, component, 2 * tokens * used)
+            yield Matmul(name, component, 2 * tokens * used)
 
 
 def _is_matrix(tensor: Tensor) -> bool:
     return tensor.name.endswith(".weight") and len(tensor.shape) > 1 and tensor.component not in _LOOKED_UP
 
 
-def _of_attention(config: ModelConfig, pairs: int, *, absorbed: bool) -> Iterator[Product]:
+def _of_attention(config: ModelConfig, pairs: int, *, absorbed: bool) -> Iterator[Matmul]:
     """Yield queries times keys, and weights times values; each head of queries has its own, however keys are shared."""
     width, width_value = config.d_head, config.d_value
     if absorbed and config.attention.kind == "latent":
         width, width_value = config.attention.kv_rank + config.attention.d_rope, config.attention.kv_rank
-    yield Product("attention.scores", "attention_scores", 2 * config.n_heads * pairs * width)
-    yield Product("attention.mix", "attention_scores", 2 * config.n_heads * pairs * width_value)
+    yield Matmul("attention.scores", "attention_scores", 2 * config.n_heads * pairs * width)
+    yield Matmul("attention.values", "attention_scores", 2 * config.n_heads * pairs * width_value)
 
 
-def _recomputed(stretch: Stretch, recompute: Recompute) -> int:
+def _recomputed(group: MatmulGroup, recompute: Recompute) -> int:
     """Return the operations of one sequence that a backward pass does again."""
-    if recompute == "none" or not any(p.component == "attention_scores" for p in stretch.products):
+    if recompute == "none" or not any(p.component == "attention_scores" for p in group.matmuls):
         return 0
-    wanted = (p.flops for p in stretch.products if recompute == "full" or p.component == "attention_scores")
-    return stretch.repeats * sum(wanted)
+    wanted = (p.flops for p in group.matmuls if recompute == "full" or p.component == "attention_scores")
+    return group.n_layers * sum(wanted)
 
 
-def _by_component(found: list[Stretch], batch_size: int, total: int) -> Iterator[PartFlops]:
+def _by_component(found: list[MatmulGroup], batch_size: int, total: int) -> Iterator[PartFlops]:
     for component in COMPONENTS:
         flops = batch_size * sum(
-            each.repeats * product.flops
+            each.n_layers * product.flops
             for each in found
-            for product in each.products
+            for product in each.matmuls
             if product.component == component
         )
         if flops:

@@ -6,16 +6,15 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tinylm_cli.analysis.attention_kernels import Way, attention_way, has_band
-from tinylm_cli.analysis.dtypes import DTYPE_BYTES
-from tinylm_cli.analysis.inference_peak import SLACK, layers_moments, step_moments
+from tinylm_cli.analysis.attention_kernels import AttentionBackend, attention_backend, has_sliding_window
+from tinylm_cli.analysis.inference_peak import SLACK, decode_working_bytes, forward_working_bytes
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.module_memory import choice_bytes
-from tinylm_cli.analysis.parts import parts_of
 from tinylm_cli.analysis.quantization import UNQUANTIZED, QuantizationConfig, quantized_weights
 from tinylm_cli.analysis.size_checks import check_sizes
+from tinylm_cli.analysis.tensor_table import DTYPE_BYTES
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.reports.memory import AttentionKernel, Device, InferenceMemory
+from tinylm_cli.reports.memory import AttentionKernel, Device, InferenceMemory, MemoryPart
 
 PREFILL_TOKENS = 8192
 """What TensorRT-LLM takes for ``max_num_tokens`` unless told otherwise.
@@ -95,7 +94,7 @@ def inference_memory(config: ModelConfig, serving: Serving, *, batch_size: int, 
         decode_bytes=decode,
         working_bytes=max(prefill, decode),
         total_bytes=sum(named.values()),
-        parts=parts_of(named),
+        parts=MemoryPart.breakdown(named),
     )
 
 
@@ -152,14 +151,14 @@ def _passes(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return what each moment of a pass over the last piece of a prompt works in, and of one over a token of each."""
     kernel, device, width = serving.kernel, serving.device, DTYPE_BYTES[serving.dtype]
-    read: Way | None = None
-    one: Way | None = None
+    read: AttentionBackend | None = None
+    one: AttentionBackend | None = None
     if device == "cuda" or kernel != "sdpa":  # else in the ways of tinylm's own model on the CPU
-        read = attention_way(config, kernel, device=device, banded=has_band(config, seq_len))
-        one = attention_way(config, kernel, device=device, banded=False)
+        read = attention_backend(config, kernel, device=device, banded=has_sliding_window(config, seq_len))
+        one = attention_backend(config, kernel, device=device, banded=False)
     piece = min(seq_len, serving.prefill_tokens)
-    layers = layers_moments(config, batch_size=1, seq_len=piece, width=width, way=read, keys=seq_len)
-    step = step_moments(config, seq_len=seq_len, width=width, way=one)
+    layers = forward_working_bytes(config, batch_size=1, seq_len=piece, width=width, backend=read, keys=seq_len)
+    step = decode_working_bytes(config, seq_len=seq_len, width=width, backend=one)
     choice = choice_bytes(config, width)
     return tuple(SLACK + each for each in (*layers, choice)), tuple(
         SLACK + batch_size * each for each in (*step, choice)

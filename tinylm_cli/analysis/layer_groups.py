@@ -1,6 +1,6 @@
-"""Layers that are alike: runs that hold the same tensors, and within them sorts that see equally far.
+"""Layers that cost the same, grouped: by the tensors they hold, and within those by the window of their attention.
 
-Both are found in a time that the number of layers does not change.
+Both groupings take a time that does not grow with the number of layers.
 """
 
 from __future__ import annotations
@@ -11,59 +11,55 @@ from typing import NamedTuple
 from tinylm_cli.config.schema import ModelConfig
 
 
-class Sort(NamedTuple):
-    """What sets the layers of one sort apart from others.
+class LayerKind(NamedTuple):
+    """The properties that decide a layer's cost.
 
     Attributes:
-        window: Positions that they see, their own included; None for all.
-        has_experts: Whether they hold a mixture of experts.
+        window: Positions that its attention reaches, the query's own included; None for all.
+        has_experts: Whether its feed-forward part is a mixture of experts.
     """
 
     window: int | None
     has_experts: bool
 
 
-class Alike(NamedTuple):
-    """The layers of one sort.
+class LayerGroup(NamedTuple):
+    """The layers of one kind.
 
     Attributes:
-        first: The first of them.
-        repeats: How many there are, >= 1.
+        first: Index of the first of them.
+        n_layers: How many there are, >= 1.
     """
 
     first: int
-    repeats: int
+    n_layers: int
 
 
-def runs(config: ModelConfig) -> Iterator[range]:
-    """Yield the runs of layers that hold the same tensors: leading dense ones, then those with experts."""
-    dense = config.feed_forward.n_dense_layers if config.feed_forward.n_experts is not None else 0
-    for layers in (range(dense), range(dense, config.n_layers)):
+def uniform_ranges(config: ModelConfig) -> Iterator[range]:
+    """Yield the ranges of consecutive layers that hold the same tensors: leading dense layers, then expert layers."""
+    n_dense = config.feed_forward.n_dense_layers if config.feed_forward.n_experts is not None else 0
+    for layers in (range(n_dense), range(n_dense, config.n_layers)):
         if layers:
             yield layers
 
 
-def sorts(config: ModelConfig, seq_len: int | None, n_layers: int) -> dict[Sort, Alike]:
-    """Return the sorts among the first ``n_layers`` layers, in the order in which they first come.
+def group_layers(config: ModelConfig, seq_len: int | None, layers: range | None = None) -> dict[LayerKind, LayerGroup]:
+    """Return the group of each kind of layer, in the order in which kinds first occur.
 
     Args:
         config: A validated config.
-        seq_len: T; a window that holds all of it is none. None for a sequence longer than any window.
-        n_layers: How many layers to sort, 0..``config.n_layers``.
+        seq_len: T; a window that holds the whole sequence counts as none. None for a sequence longer than any window.
+        layers: Consecutive layers to group; all of them when None.
     """
-    return sorts_among(config, seq_len, range(n_layers))
-
-
-def sorts_among(config: ModelConfig, seq_len: int | None, layers: range) -> dict[Sort, Alike]:
-    """Return the sorts among consecutive layers, as :func:`sorts` does."""
+    layers = range(config.n_layers) if layers is None else layers
     period = len(config.attention.window_pattern)
-    found: dict[Sort, Alike] = {}
-    for run in runs(config):
-        within = range(max(run.start, layers.start), min(run.stop, layers.stop))
+    groups: dict[LayerKind, LayerGroup] = {}
+    for uniform in uniform_ranges(config):
+        within = range(max(uniform.start, layers.start), min(uniform.stop, layers.stop))
         for layer in within[:period]:
             window = config.window(layer)
-            hides = window is not None and (seq_len is None or window < seq_len)
-            sort = Sort(window if hides else None, config.has_experts(layer))
-            first, repeats = found.get(sort, (layer, 0))
-            found[sort] = Alike(first, repeats + len(within[layer - within.start :: period]))
-    return found
+            is_shorter = window is not None and (seq_len is None or window < seq_len)
+            kind = LayerKind(window if is_shorter else None, config.has_experts(layer))
+            first, n_layers = groups.get(kind, (layer, 0))
+            groups[kind] = LayerGroup(first, n_layers + len(within[layer - within.start :: period]))
+    return groups

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from tinylm_cli.analysis.dtypes import DTYPE_BYTES
-from tinylm_cli.analysis.inference_peak import FLOAT32, INT64, SLACK, layers_moments, step_moments
+from tinylm_cli.analysis.inference_peak import FLOAT32, INT64, SLACK, decode_working_bytes, forward_working_bytes
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.tensor_table import rotary_pairs, score_corrections, tensor_table
+from tinylm_cli.analysis.tensor_table import DTYPE_BYTES, rotary_pairs, score_corrections, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 
 MEASURED_AT_ONCE = 1 << 18
@@ -49,7 +48,7 @@ def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: 
     measured = width * (rows * config.d_model + logits) + _measuring_bytes(logits)
     cast = wide if width < wide else 0
     loss = width * logits + seq_len * config.vocab_size * (cast + wide)
-    layers = layers_moments(config, batch_size=batch_size, seq_len=seq_len, width=width)
+    layers = forward_working_bytes(config, batch_size=batch_size, seq_len=seq_len, width=width)
     between = 5 * width * rows * config.d_model + _measuring_bytes(rows * config.d_model)
     return SLACK + max(*layers, between, head, measured, loss)
 
@@ -78,8 +77,8 @@ def decode_bytes(config: ModelConfig, *, prompt_len: int, max_new_tokens: int, d
     read = prompt_len if cached and longest <= config.max_len else capacity
     cache = kv_cache_bytes(config, batch_size=1, seq_len=capacity, dtype=dtype) if cached else 0
     width = DTYPE_BYTES[dtype]
-    layers = layers_moments(config, batch_size=1, seq_len=read, width=width)
-    step = step_moments(config, seq_len=capacity, width=width) if cached else ()
+    layers = forward_working_bytes(config, batch_size=1, seq_len=read, width=width)
+    step = decode_working_bytes(config, seq_len=capacity, width=width) if cached else ()
     return SLACK + cache + max(*layers, *step, choice_bytes(config, width))
 
 

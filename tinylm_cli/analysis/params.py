@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from tinylm_cli.analysis.count_conventions import counts
-from tinylm_cli.analysis.dtypes import DTYPE_BYTES
-from tinylm_cli.analysis.tensor_table import COMPONENTS, Component, TensorTable, tensor_table
+from tinylm_cli.analysis.tensor_table import COMPONENTS, DTYPE_BYTES, Component, TensorTable, tensor_table
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.reports.params import ModelParams, PartParams, TiedLedger
 

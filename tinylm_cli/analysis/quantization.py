@@ -5,9 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import NamedTuple
 
-from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.module_memory import build_bytes
-from tinylm_cli.analysis.tensor_table import Tensor, tensor_table
+from tinylm_cli.analysis.tensor_table import DTYPE_BYTES, Tensor, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.memory import Quantization

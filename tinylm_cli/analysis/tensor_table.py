@@ -11,12 +11,18 @@ from collections.abc import Iterator
 from math import prod
 from typing import Literal, NamedTuple, get_args
 
-from tinylm_cli.analysis.layer_groups import runs
+from tinylm_cli.analysis.layer_groups import uniform_ranges
 from tinylm_cli.config.schema import ModelConfig
 
 Component = Literal["token_embedding", "position", "attention", "feed_forward", "router", "experts", "norm", "lm_head"]
 
 COMPONENTS: tuple[Component, ...] = get_args(Component)
+
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
+"""Bytes of one element of a tensor, by torch's name of its dtype."""
+
+HALF_PRECISION = ("bfloat16", "float16")
+"""Dtypes in which training usually keeps a float32 master copy of the weights."""
 
 TOKEN_EMBEDDING = "embedding.token_embedding.embedding.weight"
 
@@ -96,7 +102,7 @@ def tensor_table(config: ModelConfig) -> TensorTable:
         head.append(Tensor("lm_head.bias", (v,), "lm_head"))
     return (
         Section(tuple(embedding)),
-        *(Section(tuple(_layer(config, layers[0])), layers) for layers in runs(config)),
+        *(Section(tuple(_layer(config, layers[0])), layers) for layers in uniform_ranges(config)),
         Section((*_norm("ln_f", config, d), *head)),
     )
 

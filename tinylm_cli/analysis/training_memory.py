@@ -5,18 +5,17 @@ from __future__ import annotations
 from itertools import pairwise
 
 from tinylm_cli.analysis.activations import activation_bytes
-from tinylm_cli.analysis.dtypes import DTYPE_BYTES, HALF
 from tinylm_cli.analysis.module_memory import build_bytes
 from tinylm_cli.analysis.optimizer_state import optimizer_bytes
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.parts import parts_of
 from tinylm_cli.analysis.saved_tensors.saved_tensor import Pass
-from tinylm_cli.analysis.tensor_table import TensorTable, tensor_table
-from tinylm_cli.analysis.training_peak import moments
+from tinylm_cli.analysis.tensor_table import DTYPE_BYTES, HALF_PRECISION, TensorTable, tensor_table
+from tinylm_cli.analysis.training_peak import training_timeline
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import (
     AttentionKernel,
     Device,
+    MemoryPart,
     Optimizer,
     Recompute,
     TrainingMemory,
@@ -73,14 +72,16 @@ def training_memory(
     )
     table = tensor_table(config)
     grad_dtype = grad_dtype or dtype
-    has_copy = dtype in HALF if master_weights is None else master_weights
+    has_copy = dtype in HALF_PRECISION if master_weights is None else master_weights
     weights = build_bytes(config, dtype)
     master = total_params(table) * DTYPE_BYTES["float32"] if has_copy else 0
     gradients = total_params(table) * DTYPE_BYTES[grad_dtype]
     state = optimizer_bytes(table, optimizer, DTYPE_BYTES["float32" if has_copy else dtype])
     run = Pass(config, batch_size, seq_len, DTYPE_BYTES[dtype], attention_kernel, device)
     step = _step_bytes(table, optimizer, device, DTYPE_BYTES[dtype])
-    found = tuple(moments(run, table, recompute=recompute, grad_width=DTYPE_BYTES[grad_dtype], step_bytes=step))
+    found = tuple(
+        training_timeline(run, table, recompute=recompute, grad_width=DTYPE_BYTES[grad_dtype], step_bytes=step)
+    )
     peak = max(found, key=lambda moment: moment.held_bytes)
     spike = batch_size * seq_len * config.vocab_size * (2 * run.width + 2 * run.wide)
     resident = weights + master + state
@@ -110,7 +111,7 @@ def training_memory(
         peak_bytes=peak_bytes,
         peak_moment=peak.name,
         foreach_peak_bytes=max(peak_bytes, resident + gradients + roots),
-        parts=parts_of(named),
+        parts=MemoryPart.breakdown(named),
         moments=found,
     )
 

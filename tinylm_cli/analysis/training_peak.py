@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tinylm_cli.analysis.layer_groups import runs, sorts_among
+from tinylm_cli.analysis.layer_groups import group_layers, uniform_ranges
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.saved_tensors.model import before_layers, block, head, kept_by_layer
-from tinylm_cli.analysis.saved_tensors.saved_tensor import Pass, SavedTensor, held_bytes, once
+from tinylm_cli.analysis.saved_tensors.model import block, head, saved_before_layers
+from tinylm_cli.analysis.saved_tensors.recompute import saved_by_layer
+from tinylm_cli.analysis.saved_tensors.saved_tensor import Pass, SavedTensor, each_once, total_bytes
 from tinylm_cli.analysis.tensor_table import TensorTable
 from tinylm_cli.reports.memory import MomentMemory, Recompute
 
 _FEED_FORWARD = ("feed_forward", "experts", "router")
 
 
-def moments(
+def training_timeline(
     run: Pass,
     table: TensorTable,
     *,
@@ -42,14 +43,14 @@ def moments(
     layers = range(config.n_layers) if layers is None else layers
     is_first, is_last = layers.start == 0, layers.stop == config.n_layers
     logits, stream = run.tokens * config.vocab_size, run.tokens * config.d_model * width
-    early = held_bytes(one for one in once(before_layers(run)) if is_first or one.part == "position")
+    early = total_bytes(one for one in each_once(saved_before_layers(run)) if is_first or one.part == "position")
     table_params = config.vocab_size * config.d_model
     head_grads = 0
     if is_last:
-        late = once(head(run))
-        everything = early + _kept_by(run, layers, recompute) + held_bytes(late)
+        late = each_once(head(run))
+        everything = early + _kept_by(run, layers, recompute) + total_bytes(late)
         yield MomentMemory("loss", 0, everything, 2 * logits * run.wide)
-        left = everything - held_bytes(one for one in late if one.part == "loss")
+        left = everything - total_bytes(one for one in late if one.part == "loss")
         head_grads = total_params(table[-1:]) + (table_params if config.tie_weights else 0)
         yield MomentMemory("head gradient", head_grads * grad_width, left, logits * width + stream)
     for layer in _ends(run, layers):
@@ -74,15 +75,15 @@ def _layer(
     expert_ways: int,
 ) -> Iterator[MomentMemory]:
     """Yield the widest moments of one layer's backward pass: in its feed-forward part, and in its attention."""
-    config, kept = run.config, once(block(run, layer))
+    config, kept = run.config, each_once(block(run, layer))
     stream = run.tokens * config.d_model * run.width
-    again = kept if recompute == "full" else kept_by_layer(run, layer, recompute)
+    again = kept if recompute == "full" else saved_by_layer(run, layer, recompute)
     if config.has_experts(layer):
-        yield from _experts(run, kept, gradients, held + held_bytes(again), grad_width, expert_ways)
+        yield from _experts(run, kept, gradients, held + total_bytes(again), grad_width, expert_ways)
     else:
         hidden = run.tokens * config.d_ff * run.width * (2 if config.feed_forward.gated else 1)
         down = config.d_ff * config.d_model
-        yield MomentMemory("backward", gradients + down * grad_width, held + held_bytes(again), stream + hidden)
+        yield MomentMemory("backward", gradients + down * grad_width, held + total_bytes(again), stream + hidden)
     section = next(s for s in table if s.layers is not None and layer in s.layers)
     done = sum(t.params for t in section.tensors if t.component in _FEED_FORWARD)
     last = max(index for index, one in enumerate(kept) if one.part == "attention")
@@ -107,7 +108,7 @@ def _experts(
     sent = settings.top_k * stream
     stack, stacks = settings.n_experts // ways * config.d_model * config.d_expert, 3 if settings.gated else 2
     shared = stacks * settings.n_shared_experts * config.d_model * config.d_expert
-    gone = held_bytes(one for one in kept if one.part in ("experts", "shared experts"))
+    gone = total_bytes(one for one in kept if one.part in ("experts", "shared experts"))
     yield MomentMemory("backward", gradients, held, stream + 2 * sent)
     done = gradients + (stacks * stack + shared) * grad_width
     yield MomentMemory("backward", done, held - gone, stream + 2 * sent)
@@ -128,7 +129,7 @@ def _attention_work(run: Pass, layer: int) -> int:
         if config.dropout:  # its output is gone when the second derivative comes
             derivatives = scores * run.wide
         else:
-            rounded = run.wide > run.width and run.way(layer) == "own"
+            rounded = run.wide > run.width and run.backend(layer) == "eager"
             derivatives = scores * (2 * run.wide - (run.width if rounded else 0))
         return derivatives + run.tokens * heads * config.d_value * run.wide
     each = config.d_head + config.d_value
@@ -146,7 +147,7 @@ def _ends(run: Pass, layers: range) -> Iterable[int]:
     flash = run.kernel == "flash"
     period = len(run.config.attention.window_pattern)
     ends: set[int] = set()
-    for each in runs(run.config):
+    for each in uniform_ranges(run.config):
         within = range(max(each.start, layers.start), min(each.stop, layers.stop))
         ends.update({run.banded(layer) and not flash: layer for layer in reversed(within[:period])}.values())
         ends.update({run.banded(layer) and not flash: layer for layer in within[-period:]}.values())
@@ -155,8 +156,8 @@ def _ends(run: Pass, layers: range) -> Iterable[int]:
 
 def _kept_by(run: Pass, layers: range, recompute: Recompute) -> int:
     """Return what some consecutive layers keep."""
-    found = sorts_among(run.config, run.keys, layers)
-    return sum(count * held_bytes(kept_by_layer(run, first, recompute)) for first, count in found.values())
+    groups = group_layers(run.config, run.keys, layers).values()
+    return sum(group.n_layers * total_bytes(saved_by_layer(run, group.first, recompute)) for group in groups)
 
 
 def _params_after(table: TensorTable, layer: int) -> int:

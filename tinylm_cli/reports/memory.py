@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 AttentionKernel = Literal["flash", "sdpa", "math"]
 Recompute = Literal["none", "selective", "full"]
@@ -109,6 +110,12 @@ class MemoryPart:
     name: str
     part_bytes: int
     share: float
+
+    @classmethod
+    def breakdown(cls, sizes: Mapping[str, int]) -> tuple[Self, ...]:
+        """Return the parts that are not empty, each with its share of the sum."""
+        total = sum(sizes.values())
+        return tuple(cls(name, size, size / total) for name, size in sizes.items() if size)
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.parallel.collective_time import everyone_seconds, neighbor_seconds, ring_seconds
 from tinylm_cli.analysis.parallel.job import Job, Machine
 from tinylm_cli.analysis.parallel.sharding import stage_layers, stage_params
+from tinylm_cli.analysis.tensor_table import DTYPE_BYTES
 from tinylm_cli.reports.plan import Collective, Layout, Traffic
 
 _SECONDS: dict[Collective, Callable[[int, Machine, int, int], float]] = {

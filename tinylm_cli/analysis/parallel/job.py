@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tinylm_cli.analysis.dtypes import HALF
+from tinylm_cli.analysis.tensor_table import HALF_PRECISION
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import AttentionKernel, Optimizer, Recompute
 
@@ -65,4 +65,4 @@ class Job(NamedTuple):
     @property
     def has_copy(self) -> bool:
         """Whether there is a float32 copy of the weights: when not said, in half precision."""
-        return self.dtype in HALF if self.master_weights is None else self.master_weights
+        return self.dtype in HALF_PRECISION if self.master_weights is None else self.master_weights

@@ -8,19 +8,17 @@ from math import ceil
 from typing import NamedTuple
 
 from tinylm_cli.analysis.activations import activation_bytes
-from tinylm_cli.analysis.dtypes import DTYPE_BYTES
-from tinylm_cli.analysis.layer_groups import Sort, sorts, sorts_among
+from tinylm_cli.analysis.layer_groups import LayerKind, group_layers
 from tinylm_cli.analysis.module_memory import build_bytes
 from tinylm_cli.analysis.optimizer_state import optimizer_bytes
 from tinylm_cli.analysis.parallel.job import Job
 from tinylm_cli.analysis.parallel.sharding import is_routed, stage_layers, stage_table
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.parts import parts_of
 from tinylm_cli.analysis.saved_tensors.saved_tensor import Pass
-from tinylm_cli.analysis.tensor_table import Section, TensorTable, tensor_table
-from tinylm_cli.analysis.training_peak import moments
+from tinylm_cli.analysis.tensor_table import DTYPE_BYTES, Section, TensorTable, tensor_table
+from tinylm_cli.analysis.training_peak import training_timeline
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.reports.memory import Activations, KeptPart
+from tinylm_cli.reports.memory import Activations, KeptPart, MemoryPart
 from tinylm_cli.reports.plan import Layout, StageMemory
 
 _REMEMBERED = 2**14
@@ -68,14 +66,14 @@ def different_stages(job: Job, layout: Layout) -> tuple[Stages, ...]:
 def _different_stages(config: ModelConfig, seq_len: int, layout: Layout) -> tuple[Stages, ...]:
     found: dict[object, list[int]] = {}
     for stage in range(layout.pipeline):
-        counts = _layers_by_sort(config, seq_len, stage_layers(config, layout, stage))
+        counts = _layers_by_kind(config, seq_len, stage_layers(config, layout, stage))
         found.setdefault((stage == 0, stage == layout.pipeline - 1, *counts.items()), []).append(stage)
     return tuple(Stages(alike[0], len(alike)) for alike in found.values())
 
 
-def _layers_by_sort(config: ModelConfig, seq_len: int, layers: range) -> dict[Sort, int]:
-    """Return how many of ``layers`` are of each sort."""
-    return {sort: repeats for sort, (_, repeats) in sorts_among(config, seq_len, layers).items()}
+def _layers_by_kind(config: ModelConfig, seq_len: int, layers: range) -> dict[LayerKind, int]:
+    """Return how many of ``layers`` are of each kind."""
+    return {kind: group.n_layers for kind, group in group_layers(config, seq_len, layers).items()}
 
 
 def stage_memory(job: Job, layout: Layout, stage: int) -> StageMemory:
@@ -100,7 +98,7 @@ def stage_memory(job: Job, layout: Layout, stage: int) -> StageMemory:
         "activations": sum(kept),
         "working memory": passing.working,
     }
-    return StageMemory(stage, state.params, in_layers, sum(named.values()), parts_of(named))
+    return StageMemory(stage, state.params, in_layers, sum(named.values()), MemoryPart.breakdown(named))
 
 
 def _under_way(layout: Layout, stage: int) -> tuple[float, int]:
@@ -186,10 +184,10 @@ def _kept(job: Job, context: int) -> Activations:
 
 def _activations(job: Job, layout: Layout, stage: int, kept: Activations) -> tuple[int, int, int]:
     """Return what a stage keeps before its layers, in them, and after them."""
-    counts = _layers_by_sort(job.config, job.seq_len, stage_layers(job.config, layout, stage))
+    counts = _layers_by_kind(job.config, job.seq_len, stage_layers(job.config, layout, stage))
     layers = sum(
-        counts.get(sort, 0) * sum(_on_one_gpu(part, layout) for part in layer.parts)
-        for sort, layer in zip(sorts(job.config, job.seq_len, job.config.n_layers), kept.layers, strict=True)
+        counts.get(kind, 0) * sum(_on_one_gpu(part, layout) for part in layer.parts)
+        for kind, layer in zip(group_layers(job.config, job.seq_len), kept.layers, strict=True)
     )
     start = end = 0
     for part in kept.outside:
@@ -213,7 +211,7 @@ def _working(job: Job, layout: Layout, stage: int) -> int:
     run = Pass(
         job.config, job.batch_size, job.seq_len // layout.context, width, job.kernel, "cuda", context=layout.context
     )
-    found = moments(
+    found = training_timeline(
         run,
         stage_table(job.config, replace(layout, expert=1), stage),
         recompute=job.recompute,

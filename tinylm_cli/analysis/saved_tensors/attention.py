@@ -53,23 +53,23 @@ def _attend(run: Pass, layer: int, *, kv_heads: int, d_value: int, stored_value:
         stored_value: Dimensions of the storage that values lie in.
     """
     config, heads, length = run.config, run.config.n_heads, run.seq_len
-    way = run.way(layer)
-    if way in ("flash", "fused"):
+    backend = run.backend(layer)
+    if backend in ("flash", "fused"):
         yield _heads(run, "q", heads, config.d_head)
         yield _heads(run, "k", kv_heads, config.d_head)
         yield _heads(run, "v", kv_heads, stored_value)
         yield _core("log-sum-exp", run.tokens * heads * run.wide)
-        if way == "fused" and heads > 1 and length > 1 and _heads_apart(run):
+        if backend == "fused" and heads > 1 and length > 1 and _heads_apart(run):
             yield _heads(run, "mixed, heads apart", heads, d_value)._replace(core=True)
-        if way == "fused" and run.banded(layer) and config.position.kind != "alibi":
+        if backend == "fused" and run.banded(layer) and config.position.kind != "alibi":
             yield _core("band", length * run.keys * run.width, "none")
     else:
-        own = run.width if way == "own" else run.wide
+        own = run.width if backend == "eager" else run.wide
         in_place = 1 in (run.batch_size, heads) and own == run.width  # else values are copied side by side
         yield _heads(run, "q scaled", heads, config.d_head, own)._replace(core=True)
         yield _heads(run, "k scaled", heads, config.d_head, own)._replace(core=True)
         yield _heads(run, "v weighed", heads, stored_value if in_place else d_value, own)._replace(core=True)
-        yield from _own_scores(run, banded=run.banded(layer)) if way == "own" else _torch_scores(run)
+        yield from _own_scores(run, banded=run.banded(layer)) if backend == "eager" else _torch_scores(run)
     yield _heads(run, "mixed", heads, d_value)
 
 

@@ -1,4 +1,4 @@
-"""What the whole model keeps: the embedding and positions, each layer with or without recomputation, and the head."""
+"""Tensors saved outside the layers, by the embedding, positions and head, and by one whole layer."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from tinylm_cli.analysis.saved_tensors.attention import attention
 from tinylm_cli.analysis.saved_tensors.feed_forward import experts, feed_forward
 from tinylm_cli.analysis.saved_tensors.norm import norm
-from tinylm_cli.analysis.saved_tensors.saved_tensor import INDEX_BYTES, Pass, SavedTensor, once
+from tinylm_cli.analysis.saved_tensors.saved_tensor import INDEX_BYTES, Pass, SavedTensor
 from tinylm_cli.analysis.tensor_table import rotary_pairs
-from tinylm_cli.reports.memory import Recompute
 
 
-def before_layers(run: Pass) -> tuple[SavedTensor, ...]:
+def saved_before_layers(run: Pass) -> tuple[SavedTensor, ...]:
     """Return what is kept before the first layer: by the embedding, and of positions for all layers."""
     pattern = range(min(run.config.n_layers, len(run.config.attention.window_pattern)))
     return (*embedding(run), *position(run, {run.config.window(layer) for layer in pattern}))
@@ -42,7 +41,7 @@ def position(run: Pass, windows: set[int | None]) -> Iterator[SavedTensor]:
         if config.position.kind == "rope":
             rotated = length * 2 * rotary_pairs(config)
             yield SavedTensor(f"rotation {window}", "position", rotated * run.width, "none")
-        if config.position.kind == "alibi" and run.way(0) == "fused":
+        if config.position.kind == "alibi" and run.backend(0) == "fused":
             bias = config.n_heads * length * run.keys * run.width
             yield SavedTensor(f"fading {window}", "position", bias, "tensor")
 
@@ -101,19 +100,3 @@ def head(run: Pass) -> Iterator[SavedTensor]:
     yield SavedTensor("log-probabilities", "loss", logits * run.wide, "tensor")
     yield SavedTensor("targets", "loss", run.tokens * INDEX_BYTES, "sequence")
     yield SavedTensor("weight", "loss", run.wide, "none")
-
-
-def kept_by_layer(run: Pass, layer: int, recompute: Recompute) -> tuple[SavedTensor, ...]:
-    """Return the tensors that a layer keeps; before recomputed scores stand queries, keys and values as projected."""
-    if recompute == "selective":
-        return tuple(one for one in once(block(run._replace(kernel="flash"), layer)) if not one.core)
-    tensors = once(block(run, layer))
-    return tensors if recompute == "none" else tuple(one for one in tensors if one.name == "input")
-
-
-def recomputed_by_layer(run: Pass, layer: int, recompute: Recompute) -> tuple[SavedTensor, ...]:
-    """Return the tensors that a layer computes again."""
-    if recompute == "none":
-        return ()
-    tensors = once(block(run, layer))
-    return tuple(one for one in tensors if (one.core if recompute == "selective" else one.name != "input"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from tinylm_cli.analysis.attention_kernels import Way, attention_way
+from tinylm_cli.analysis.attention_kernels import AttentionBackend, attention_backend
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import AttentionKernel, Device
 
@@ -73,21 +73,21 @@ class Pass(NamedTuple):
         """Whether a layer's window is shorter than the sequence."""
         return (self.config.window(layer) or self.keys) < self.keys
 
-    def way(self, layer: int) -> Way:
+    def backend(self, layer: int) -> AttentionBackend:
         """How a layer's attention is computed."""
         drops = self.config.dropout > 0
-        return attention_way(self.config, self.kernel, device=self.device, banded=self.banded(layer), dropout=drops)
+        return attention_backend(self.config, self.kernel, device=self.device, banded=self.banded(layer), dropout=drops)
 
     def writes_scores(self, layer: int) -> bool:
         """Whether a layer's scores are written out."""
-        return self.way(layer) in ("math", "own")
+        return self.backend(layer) in ("math", "eager")
 
     def mask_width(self, width: int) -> int:
         """Bytes of an element of a dropout mask over elements of ``width`` bytes: a boolean, or on the CPU a factor."""
         return 1 if self.device == "cuda" else width
 
 
-def once(kept: Iterable[SavedTensor]) -> tuple[SavedTensor, ...]:
+def each_once(kept: Iterable[SavedTensor]) -> tuple[SavedTensor, ...]:
     """Return each tensor once, where it is first named."""
     found: dict[str, SavedTensor] = {}
     for one in kept:
@@ -95,6 +95,6 @@ def once(kept: Iterable[SavedTensor]) -> tuple[SavedTensor, ...]:
     return tuple(found.values())
 
 
-def held_bytes(kept: Iterable[SavedTensor]) -> int:
+def total_bytes(kept: Iterable[SavedTensor]) -> int:
     """Return the bytes of tensors together."""
     return sum(one.nbytes for one in kept)

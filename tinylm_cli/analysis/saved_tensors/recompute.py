@@ -1,0 +1,23 @@
+"""Activation recomputation: which tensors of a layer are saved, and which its backward pass computes again."""
+
+from __future__ import annotations
+
+from tinylm_cli.analysis.saved_tensors.model import block
+from tinylm_cli.analysis.saved_tensors.saved_tensor import Pass, SavedTensor, each_once
+from tinylm_cli.reports.memory import Recompute
+
+
+def saved_by_layer(run: Pass, layer: int, recompute: Recompute) -> tuple[SavedTensor, ...]:
+    """Return the tensors that a layer keeps; before recomputed scores stand queries, keys and values as projected."""
+    if recompute == "selective":
+        return tuple(one for one in each_once(block(run._replace(kernel="flash"), layer)) if not one.core)
+    tensors = each_once(block(run, layer))
+    return tensors if recompute == "none" else tuple(one for one in tensors if one.name == "input")
+
+
+def recomputed_by_layer(run: Pass, layer: int, recompute: Recompute) -> tuple[SavedTensor, ...]:
+    """Return the tensors that a layer computes again."""
+    if recompute == "none":
+        return ()
+    tensors = each_once(block(run, layer))
+    return tuple(one for one in tensors if (one.core if recompute == "selective" else one.name != "input"))

@@ -120,6 +120,7 @@ COMMANDS = {
     "list": [],
     "params": ["--config", "toy.yaml", "--by", "tensor"],
     "estimate": ["--config", "llama-3-8b", "--by", "layer", "--gpu", "h100", "--gpus", "2"],
+    "sweep": ["toy.yaml", "n_layers=1..3"],
     "design": ["--params", "1M"],
     "compare": ["toy.yaml", "tiny", "@n_layers=8"],
     "import": ["hub", "--format", "markdown"],

@@ -1,4 +1,4 @@
-"""``tinylm design``: from targets to configs, and what varying a field does."""
+"""``tinylm design``: from targets to configs."""
 
 from __future__ import annotations
 
@@ -32,11 +32,8 @@ PAGES = (
     ["--params", "1.3B", "--family", "llama", "--gpu", "l4", "--min-decode-tokens-per-second", "900"],
     ["--compute", "1e21", "--family", "llama", "--top", "3"],
     ["--compute", "1e21", "--budget-tokens", "100B", "--family", "mixtral", "--top", "3"],
-    ["--config", "small", "--vary", "n_layers=4..24:4"],
-    ["--config", "small", "--vary", "n_layers=4,8", "--vary", "d_model=256,500,512"],
 )
 IMPOSSIBLE = (3, 6)
-VARIED = 10
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
@@ -53,7 +50,6 @@ def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
 def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None:
     golden_json("design", here("design", *PAGES[1], "--format", "json").out)
     golden_json("design-gpu", here("design", *PAGES[5], "--format", "json").out)
-    golden_json("design-vary", here("design", *PAGES[VARIED], "--format", "json").out)
     for format_, ending in (("markdown", "md"), ("csv", "csv"), ("latex", "tex")):
         golden_text(f"design.{ending}", "\n".join(here("design", *page, "--format", format_).out for page in PAGES))
 
@@ -282,7 +278,6 @@ def test_nothing_found_fails_and_writes_nothing(here: Here, folder: Path) -> Non
         ("--params 125M --recompute none --pick 1", "--recompute is about memory for training"),
         ("--params 125M --optimizer sgd -f markdown", "--optimizer is about memory for training"),
         ("--gpu l4 --for serving --optimizer sgd", "--optimizer is about memory for training"),
-        ("--params 125M --figure kv_cache_bytes", "--figure is what --vary draws"),
         ("--params 125M --pick 3 -f csv", "--pick writes a design as YAML, and --format asks for a report"),
         ("--params 125M --pick 3 -f markdown -o out.md", "--pick writes a design as YAML"),
         ("--params 125M --force", "--force lets -o replace a config, and none is written"),
@@ -294,18 +289,6 @@ def test_nothing_found_fails_and_writes_nothing(here: Here, folder: Path) -> Non
         ("--gpu l4 --optimizer adamw_8bit", "its memory grows unevenly"),
         ("--params 125M --compute 1e21", "--compute finds the size of the model, and the size is given"),
         ("--params 125M --budget-tokens 1B", "--budget-tokens are what --compute is spent on"),
-        ("--config small --vary n_layers=4 --gpu l4", "--vary has no targets"),
-        ("--params 125M --set n_layers=3", "--set changes a --config that is varied"),
-        ("--config small", "a --config is here to be varied"),
-        ("--vary n_layers=4", "--vary needs a --config"),
-        ("--config - --vary n_layers=4", "--vary reads its config many times"),
-        ("--config small --vary n_layers=4 --params 1M", "--vary has no targets"),
-        ("--config small --vary n_layers=4 --family llama", "--vary has no targets, and no use for --family"),
-        ("--config small --vary n_layers=4 --family course", "--vary has no targets, and no use for --family"),
-        ("--config small --vary n_layers=4 --top 1 --tolerance 0.5", "no use for --tolerance, --top"),
-        ("--config small --vary n_layers=4 --utilization 0.4", "no use for --utilization"),
-        ("--config small --vary n_layers=4 --set n_layers=5", "--set n_layers=5 has no effect: --vary sets n_layers"),
-        ("--config absent --vary n_layers=4", "no preset or file is called absent"),
     ],
 )
 def test_what_does_not_fit_is_told(words: str, says: str, here: Here) -> None:
@@ -362,55 +345,3 @@ def test_sizes_that_are_none(option: str, value: str, here: Here) -> None:
 
 def test_the_longest_sequence_is_that_of_configs(here: Here) -> None:
     assert here("design", "--params", "1B", "--max-len", str(MAX_LEN), "--top", "1").code == 0
-
-
-class TestVary:
-    def test_figures_of_each(self, here: Here) -> None:
-        words = ["--config", "toy.yaml", "--vary", "n_layers=1..3", "--set", "d_ff=32", "--seq-len", "7"]
-        report = json.loads(here("design", *words, "--format", "json").out)
-        totals = [each["figures"]["total_params"] for each in report["variants"]]
-        assert totals == [
-            figure("total_params", load_config("toy.yaml", [f"n_layers={n}", "d_ff=32"]).config) for n in (1, 2, 3)
-        ]
-
-    def test_the_figure_to_draw(self, here: Here) -> None:
-        drawn = here("design", "--config", "small", "--vary", "n_layers=4,8", "--figure", "kv_cache_bytes").out
-        assert re.search(r"4 +4.00 MiB +█{10}\n +8 +8.00 MiB +█{20}\n", drawn)
-
-    def test_a_program_is_told_the_figure_and_its_unit(self, here: Here) -> None:
-        words = ("design", "--config", "small", "--vary", "n_layers=4,8", "--format", "json")
-        for figure_, unit in (("kv_cache_bytes", "bytes"), ("decode_flops_per_token", "flops")):
-            report = json.loads(here(*words, "--figure", figure_).out)
-            assert (report["figure"], report["unit"]) == (figure_, unit)
-        assert json.loads(here(*words).out)["figure"] == "total_params"
-
-    def test_it_fails_where_nothing_is_a_config(self, here: Here) -> None:
-        result = here("design", "--config", "small", "--vary", "n_layers=1.5,x")
-        assert result.code == 1
-        assert result.out.count("invalid") >= 2
-        assert here("design", "--config", "small", "--vary", "n_layers=1.5,2").code == 0
-
-    def test_a_wrong_config_is_diagnosed(self, here: Here) -> None:
-        result = here("design", "--config", "small", "--set", "n_heads=7", "--vary", "n_layers=4,8")
-        assert result.code == 1
-        assert "heads-do-not-divide" in result.err
-
-    def test_conditions_are_diagnosed_all_at_once(self, here: Here) -> None:
-        asked = ("--vary", "n_layers=4,8", "--seq-len", "9999", "--figure", "total_param")
-        result = here("design", "--config", "small", *asked)
-        assert result.code == 2
-        said = " ".join(result.err.split())
-        assert "error[contradiction]: --seq-len 9999 is longer than max_len 1024 of small" in said
-        assert "error[unknown-figure]: no figure is called total_param" in said
-        assert "did you mean total_params?" in said
-        assert here("design", "--config", "small", "--set", "n_heads=7", *asked).err.count("error[") == 2
-
-    def test_many_reasons_are_counted(self, here: Here) -> None:
-        out = here("design", "--config", "small", "--vary", "d_model=101..109", "--vary", "n_heads=7,11").out
-        assert "more are invalid: --format json says why." in out
-
-    def test_values_from_outside_are_inert(self, here: Here) -> None:
-        result = here("design", "--config", "small", "--vary", "norm.kind=\x1b[31m,[/nope],rmsnorm")
-        assert result.code == 0
-        assert "\x1b" not in result.out
-        assert "[/nope]" in result.out

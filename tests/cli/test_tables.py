@@ -44,8 +44,8 @@ PAGES = (
     "design --params 5M --max-kv-bytes 1KiB",
     "design --params 100M --gpu rtx-4090 --top 3",
     "design --compute 1e18 --top 2",
-    "design --config small --vary n_layers=0,4,8",
-    "design --config small --vary n_layers=4,8 --vary d_model=256,500",
+    "sweep small n_layers=0,4,8",
+    "sweep small n_layers=4,8 d_model=256,500",
     "build --config toy.yaml --meta",
     "build --config mixtral-8x7b --meta --depth 3",
     "forward --config toy.yaml --tokens 1,2,3",
@@ -65,7 +65,8 @@ NAMES = {
         *("training_time", "serving_time", "serving"),
     },
     "compare": {"figures", "fields"},
-    "design": {"designs", "grid", "variants"},
+    "sweep": {"points"},
+    "design": {"designs", "grid"},
     "build": {"architecture", "tied"},
     "forward": {"stages", "candidates"},
     "check": {"laws"},
@@ -154,9 +155,9 @@ def test_csv_says_nothing_that_json_does_not_under_the_same_name(page: str, show
             assert {name for name, _ in found} - names <= OWNED[table]
             assert {(name, value) for name, value in found if name in names} <= document
             continue
-        varied = [each["field"] for each in report.get("varied", ())]
+        swept = [each["name"] for each in report["fields"]] if page.startswith("sweep") else []
         for column in header:
-            if column in DERIVED.get(table, ()) or column in varied:
+            if column in DERIVED.get(table, ()) or column in swept:
                 continue
             name = column if column in names else column.partition(".")[0]
             assert name in names or not any(row[column] for row in rows), (table, column)
@@ -171,7 +172,7 @@ def test_every_table_has_a_name_that_is_kept(page: str, shown: Callable[[str], A
     _, view = shown(page)
     tables = [block for block in view if isinstance(block, Table | Tree | Stack)]
     assert set(named(view)) <= NAMES[page.split()[0]]
-    assert sum(not table.name for table in tables) == ("--vary" in page)
+    assert sum(not table.name for table in tables) == page.startswith("sweep")
 
 
 def test_every_name_is_met_and_documented(shown: Callable[[str], Any]) -> None:

@@ -26,7 +26,7 @@ TORCH_FREE = [
     ["params", "--config", "base", "--set", "vocab_size=100000000", "--set", "d_model=1048576", "--set", "n_heads=8"],
     ["design", "--params", "125M", "--top", "3"],
     ["design", "--params", "900T", "--max-kv-bytes", "2"],
-    ["design", "--config", "base", "--vary", "n_layers=4,8", "--vary", "d_model=500,768"],
+    ["sweep", "base", "n_layers=4,8", "d_model=500,768"],
     ["show", "--origin"],
     ["validate", "tiny", "toy.yaml", "several-mistakes.yaml", "line-very-long.yaml", "line-wide-characters.yaml"],
     ["params", "--config", "absent"],
@@ -209,13 +209,13 @@ class TestProgress:
         ("estimate", "--gpu", "h100-sxm", "--gpus", "1"),
         ("params",),
         ("compare", "toy.yaml", "@d_ff=1"),
-        ("design", "--vary", "n_layers=1"),
+        ("sweep", "toy.yaml", "n_layers=1"),
     ],
     ids=lambda words: words[0],
 )
 def test_one_of_a_kind_is_not_plural(command: tuple[str, ...], here: Callable[..., Any], folder: Path) -> None:
     (folder / "toy.yaml").write_text("{vocab_size: 3, d_model: 4, n_heads: 1, n_layers: 1, d_ff: 2, max_len: 1}")
-    config = () if command[0] == "compare" else ("--config", "toy.yaml")
+    config = () if command[0] in ("compare", "sweep") else ("--config", "toy.yaml")
     done = here(*command, *config)
     assert done.code == 0, done.err
     assert not re.findall(r"(?<![\w.,])1 [a-z]+s\b", done.out + done.err)

@@ -25,8 +25,8 @@ Here = Callable[..., Any]
         (
             ["xyzzy"],
             "no command is called xyzzy",
-            "the commands are build, params, estimate, compare, design, forward, generate, check, validate, list, show,"
-            " new, import, export, schema",
+            "the commands are build, params, estimate, compare, sweep, design, forward, generate, check, validate,"
+            " list, show, new, import, export, schema",
         ),
         ([""], "no command is called nothing", None),
         # options

@@ -38,7 +38,8 @@ A report of several tables has others beside the main one. `--table NAME` writes
 | `estimate --gpu` | `training_time`, `serving_time`; where memory is short `training_fit`, `inference_fit` |
 | `estimate --gpus` | `layouts`, `plan`, `traffic` |
 | `compare` | `figures`, `fields` |
-| `design` | `designs`, `grid`; with `--vary` `variants` |
+| `sweep` | `points` |
+| `design` | `designs`, `grid` |
 | `build` | `architecture`, `tied` |
 | `forward` | `stages`, `candidates` |
 

@@ -14,7 +14,7 @@ from tinylm_cli.reports import SCHEMA_VERSION
 from tinylm_cli.reports.architecture import BuildReport
 from tinylm_cli.reports.check import CheckReport
 from tinylm_cli.reports.compare import CompareReport
-from tinylm_cli.reports.design import DesignReport, SweepReport
+from tinylm_cli.reports.design import DesignReport
 from tinylm_cli.reports.estimate import EstimateReport
 from tinylm_cli.reports.export import ExportReport
 from tinylm_cli.reports.failure import FailureReport
@@ -24,6 +24,7 @@ from tinylm_cli.reports.hardware import HardwareReport
 from tinylm_cli.reports.import_ import ImportReport
 from tinylm_cli.reports.params import ParamsReport
 from tinylm_cli.reports.presets import PresetsReport, ShowReport
+from tinylm_cli.reports.sweep import SweepReport
 from tinylm_cli.reports.validate import ValidateReport
 
 _JSON_WORDS = {"None": "null", "True": "true", "False": "false"}
@@ -34,7 +35,7 @@ REPORTS: dict[str, type] = {
     "params": ParamsReport,
     "estimate": EstimateReport,
     "design": DesignReport,
-    "design --vary": SweepReport,
+    "sweep": SweepReport,
     "compare": CompareReport,
     "build": BuildReport,
     "forward": ForwardReport,

@@ -19,8 +19,8 @@ from tinylm_cli.cli.output import CommandOutput, StreamError, emit, require_tabl
 from tinylm_cli.errors import ExitCode, TinylmError
 
 COMMANDS = (
-    "build", "params", "estimate", "compare", "design", "forward", "generate", "check", "validate", "list", "show",
-    "new", "import", "export", "schema",
+    "build", "params", "estimate", "compare", "sweep", "design", "forward", "generate", "check", "validate", "list",
+    "show", "new", "import", "export", "schema",
 )  # fmt: skip
 
 _MODULES = {"import": "import_"}

@@ -1,4 +1,4 @@
-"""``tinylm design``: from targets to configs, and what varying a field does."""
+"""``tinylm design``: from targets to configs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from tinylm_cli.cli.design_options import (
     ComputeOption,
     Family,
     FamilyOption,
-    FigureOption,
     ForceOption,
     FrontOption,
     GpuOption,
@@ -33,19 +32,15 @@ from tinylm_cli.cli.design_options import (
     ToleranceOption,
     TopOption,
     UtilizationOption,
-    VaryConfigOption,
-    VaryOption,
     VocabSizeOption,
     require_effect,
-    require_varied,
     typed,
 )
 from tinylm_cli.cli.design_output import designed_outcome, is_config
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, TableOption
+from tinylm_cli.cli.options import FormatOption, OutputOption, TableOption
 from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.cli.training_options import HardwareOption, OptimizerOption, RecomputeOption
-from tinylm_cli.cli.vary import varied_outcome
 from tinylm_cli.cli.workload_options import (
     BatchSizeOption,
     SeqLenOption,
@@ -90,15 +85,11 @@ def design(
     front: FrontOption = False,
     pick: PickOption = None,
     force: ForceOption = False,
-    config: VaryConfigOption = None,
-    vary: VaryOption = None,
-    figure: FigureOption = None,
     batch_size: BatchSizeOption = 1,
     seq_len: SeqLenOption = None,
     dtype: StorageOption = Storage.bfloat16,
     optimizer: OptimizerOption = "adamw",
     recompute: RecomputeOption = "none",
-    set_: SetOption = None,
     format_: FormatOption = Format.text,
     table: TableOption = None,
     output: OutputOption = None,
@@ -110,22 +101,16 @@ def design(
     written as a config instead of the table, unless --format is given; an existing file is left alone without --force.
     Exits with 1 where there is none, and says what is in the way. docs/design.md explains grid and ranking.
 
-    With --vary, shows what one field or two of an existing config do to its figures.
-
     \b
     Examples:
       tinylm design --params 125M
       tinylm design --gpu rtx-4090 --family llama
       tinylm design --gpu h100 --for serving --family qwen3
       tinylm design --compute 1e21 -o mine.yaml
-      tinylm design --config small --vary n_layers=4..24:4
     """
     from tinylm_cli.analysis.figures import Conditions
 
     given = Conditions(batch_size, seq_len, dtype.value, optimizer, recompute)
-    if vary or config is not None:
-        require_varied(typed(context))
-        return varied_outcome(config, vary or [], set_ or [], figure, given, format_, output)._replace(table=table)
     require_effect(
         typed(context),
         serving=purpose is Purpose.serving,

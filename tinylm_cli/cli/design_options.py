@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tinylm_cli.cli.options import complete_config, complete_set, number
+from tinylm_cli.cli.options import number
 from tinylm_cli.cli.training_options import share_of_peak
 from tinylm_cli.config.amounts import AmountKind
 from tinylm_cli.errors import UsageError
@@ -113,32 +113,7 @@ PickOption = Annotated[
     int | None,
     typer.Option(metavar="RANK", min=1, max=10_000, help="Write that one as YAML; 1 with -o.", show_default=False),
 ]
-VaryConfigOption = Annotated[
-    str | None,
-    typer.Option(
-        "--config", "-c", metavar="NAME|PATH", help="The config that --vary varies.", autocompletion=complete_config,
-        show_default=False,
-    ),
-]  # fmt: skip
-VaryOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--vary", metavar="KEY=VALUES", help="Try values of a field, 4..24:4 or 4,8,12; of two, if given twice.",
-        autocompletion=complete_set, show_default=False,
-    ),
-]  # fmt: skip
-FigureOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The figure that --vary draws.  [default: total_params]")
-]
 ForceOption = Annotated[bool, typer.Option("--force", help="Let -o replace a config.")]
-
-_VARIED = frozenset(
-    {
-        *("config", "vary", "set_", "figure", "batch_size", "seq_len", "dtype", "optimizer", "recompute"),
-        *("format_", "table", "output"),
-    }
-)
-"""The parameters that ``--vary`` reads."""
 
 _OF_GPU = ("hardware", "purpose", "min_decode_tokens_per_second", "utilization")
 """The parameters that say nothing without a GPU."""
@@ -160,23 +135,6 @@ def typed(context: typer.Context) -> dict[str, str]:
     return found
 
 
-def require_varied(asked: Mapping[str, str]) -> None:
-    """Refuse options that say nothing where fields are varied.
-
-    Args:
-        asked: What :func:`typed` found.
-
-    Raises:
-        UsageError: If there are any.
-    """
-    idle = [option for name, option in asked.items() if name not in _VARIED]
-    if idle:
-        raise UsageError(
-            f"--vary has no targets, and no use for {', '.join(idle)}",
-            help="leave out either --vary or what a design should meet",
-        )
-
-
 def require_effect(asked: Mapping[str, str], *, serving: bool, as_config: bool, every_figure: bool) -> None:
     """Refuse options that say nothing without another, or that say two things.
 
@@ -189,10 +147,6 @@ def require_effect(asked: Mapping[str, str], *, serving: bool, as_config: bool, 
     Raises:
         UsageError: If there are any.
     """
-    if "set_" in asked:
-        raise UsageError("--set changes a --config that is varied", help="write a design with -o, and change that")
-    if "figure" in asked:
-        raise UsageError("--figure is what --vary draws", help="leave it out: every design has all figures in JSON")
     if not asked.keys() & _AIMING:
         raise UsageError("there is nothing to aim at", help="for example tinylm design --params 125M")
     for name in _OF_GPU:

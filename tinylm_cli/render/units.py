@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from tinylm_cli.config.amounts import stated
 from tinylm_cli.quantities import Quantity, binary_bytes
+from tinylm_cli.reports.figures import Unit
 
 _DECIMAL = ("", "K", "M", "B", "T", "Q")
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
@@ -63,6 +64,11 @@ def flops(value: float) -> Quantity:
     """Return operations to three digits: ``17.2 GFLOP``."""
     scaled, prefix = _scaled(value, _OPERATIONS)
     return Quantity(f"{scaled:,.{0 if scaled >= 99.95 else 1 if scaled >= 9.995 else 2}f} {prefix}FLOP", value)
+
+
+def amount(value: int, unit: Unit) -> Quantity:
+    """Return the value of a figure in its unit: ``4,995,072``, ``19.1 MiB`` or ``17.2 GFLOP``."""
+    return {"params": integer, "bytes": binary_bytes, "flops": flops}[unit](value)
 
 
 def stated_count(value: int) -> Quantity:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from tinylm_cli.reports.figures import Unit
 from tinylm_cli.reports.memory import Optimizer, Recompute
 
 AimUnit = Literal["params", "bytes", "flops", "tokens_per_second"]
@@ -219,62 +218,3 @@ class DesignReport:
     front: int
     designs: tuple[Design, ...]
     obstacles: tuple[Obstacle, ...]
-
-
-@dataclass(frozen=True)
-class Varied:
-    """A field that is varied.
-
-    Attributes:
-        field: Its dotted name.
-        values: What it is set to, as written.
-    """
-
-    field: str
-    values: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A config with some fields set.
-
-    Attributes:
-        values: What each varied field is set to, as written.
-        figures: Its figures by name; null where the combination is no valid config.
-        invalid: What is wrong with it; empty where nothing is.
-    """
-
-    values: tuple[str, ...]
-    figures: dict[str, int] | None
-    invalid: str
-
-
-@dataclass(frozen=True)
-class SweepReport:
-    """What one or two fields of a config do to its figures.
-
-    Attributes:
-        name: The config's name.
-        source: Preset name, path as given, or ``<stdin>``.
-        dtype: Storage type that the byte counts assume.
-        batch_size: Sequences at once that figures assume.
-        seq_len: Tokens in each; null for each variant's max_len.
-        optimizer: What updates the weights in training.
-        recompute: What its backward pass computes again.
-        figure: The figure that is looked at.
-        unit: What it counts.
-        varied: The fields, and their values.
-        variants: Every combination, the last field's values changing fastest.
-    """
-
-    name: str
-    source: str
-    dtype: str
-    batch_size: int
-    seq_len: int | None
-    optimizer: Optimizer
-    recompute: Recompute
-    figure: str
-    unit: Unit
-    varied: tuple[Varied, ...]
-    variants: tuple[Variant, ...]

@@ -7,17 +7,12 @@ from collections.abc import Iterable, Iterator
 
 from tinylm_cli.config.amounts import UNITS, stated
 from tinylm_cli.quantities import binary_bytes
-from tinylm_cli.render.units import compact, flops, integer, three_digits
+from tinylm_cli.render.units import amount, compact, integer, three_digits
 from tinylm_cli.reports.design import AIMS, Aim, DesignReport, Obstacle
-from tinylm_cli.reports.figures import AMOUNT_KINDS, Unit
+from tinylm_cli.reports.figures import AMOUNT_KINDS
 
 _FAR = 1000
 """From how many times the other on an amount is told in its own unit."""
-
-
-def quantity(value: int, unit: Unit) -> str:
-    """Return a figure in the words of its unit."""
-    return {"params": integer, "bytes": binary_bytes, "flops": flops}[unit](value)
 
 
 def aims_words(report: DesignReport) -> str:
@@ -89,7 +84,7 @@ def _beside(aim: Aim, value: float) -> str:
     if aim.unit == "params":
         return integer(int(value))
     if not aim.wanted / _FAR < value < aim.wanted * _FAR:
-        return f"{three_digits(value)}{unit}" if aim.unit == "tokens_per_second" else quantity(int(value), aim.unit)
+        return f"{three_digits(value)}{unit}" if aim.unit == "tokens_per_second" else amount(int(value), aim.unit)
     decimals = max(2 - math.floor(math.log10(value / one)), 0) if one > 1 or isinstance(value, float) else 0
     while f"{value / one:,.{decimals}f}" == f"{aim.wanted / one:,.{decimals}f}" and value != aim.wanted:
         decimals += 1

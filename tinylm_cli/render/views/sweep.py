@@ -1,4 +1,4 @@
-"""The screen of ``tinylm design --vary``."""
+"""The screen of ``tinylm sweep``."""
 
 from __future__ import annotations
 
@@ -6,60 +6,67 @@ import math
 from collections.abc import Iterator, Sequence
 
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
-from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Table, View
-from tinylm_cli.render.units import compact, flops, integer, unseen
-from tinylm_cli.render.views.constraints import quantity
-from tinylm_cli.reports.design import SweepReport, Variant
+from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Table, View
+from tinylm_cli.render.units import amount, compact, flops, integer, unseen
 from tinylm_cli.reports.figures import Unit
+from tinylm_cli.reports.sweep import SweepPoint, SweepReport
 
 _SHOWN = (
     *("total_params", "active_params", "forward_flops_per_token", "kv_cache_bytes", "weights_bytes"),
     "train_bytes_per_gpu",
 )
+"""Figures that have a column on the screen."""
+
 _WIDEST_GRID = 8
+"""Values of the second field up to which the chart of two fields is a grid."""
+
 _MOST_NAMED = 3
-_MOST_REASONS = 5
+"""Invalid points named for one error."""
+
+_MOST_ERRORS = 5
+"""Errors listed."""
 
 
 def sweep_view(report: SweepReport) -> View:
-    """Show each variant's figures, one of them drawn, and what is wrong with those that are no configs."""
-    fields = " and ".join(each.field for each in report.varied)
+    """Show the figures of each point, a chart of one figure, and the errors of the invalid points."""
+    fields = " and ".join(each.name for each in report.fields)
     return (
-        Heading(f"{report.name} by {fields}", f"{counted(len(report.variants), 'config')}, bytes in {report.dtype}"),
+        Heading(f"{report.name} by {fields}", f"{counted(len(report.points), 'config')}, bytes in {report.dtype}"),
         _table(report),
-        *_drawn(report),
-        *_invalid(report),
+        *_chart(report),
+        *_errors(report),
     )
 
 
 def _table(report: SweepReport) -> Table:
+    hidden = _hidden(report)
     columns = (
-        *(Column(each.field, right=True) for each in report.varied),
+        *(Column(each.name, right=True) for each in report.fields),
         Column("parameters", right=True, key="total_params"),
         Column("active", right=True, keep=3, key="active_params"),
-        Column("FLOPs a token", right=True, keep=6, key="forward_flops_per_token"),
+        Column("FLOPs/token", right=True, keep=6, key="forward_flops_per_token"),
         Column("KV cache", right=True, keep=4, key="kv_cache_bytes"),
         Column("weights", right=True, keep=2, key="weights_bytes"),
-        Column("to train", right=True, keep=3, key="train_bytes_per_gpu"),
-        *(Column("", key=figure) for figure in _unshown(report)),
-        Column("", key="invalid"),
+        Column("training", right=True, keep=3, key="train_bytes_per_gpu"),
+        *(Column("", key=figure) for figure in hidden),
+        Column("", key="error"),
     )
-    rows = tuple(_row(each, _unshown(report)) for each in report.variants)
-    return Table(columns, rows, name="variants", caption="Figures of each config")
+    rows = tuple(_row(each, hidden) for each in report.points)
+    return Table(columns, rows, name="points", caption="Figures of each config")
 
 
-def _unshown(report: SweepReport) -> list[str]:
-    """Return the figures that have no column on the screen."""
-    figures = next((each.figures for each in report.variants if each.figures), {})
+def _hidden(report: SweepReport) -> list[str]:
+    """Return the figures without a column on the screen; CSV has them all."""
+    figures = next((each.figures for each in report.points if each.figures), {})
     return [figure for figure in figures if figure not in _SHOWN]
 
 
-def _row(variant: Variant, unshown: Sequence[str]) -> tuple[str | Cell, ...]:
-    values = tuple(Cell(value, "name") for value in variant.values)
-    if variant.figures is None:
-        nothing = [""] * (len(_SHOWN) - 1 + len(unshown))
-        return (*values, Cell(Quantity("invalid", math.nan), "bad"), *nothing, Cell("", key=variant.invalid))
-    figures = variant.figures
+def _row(point: SweepPoint, hidden: Sequence[str]) -> Row:
+    values = tuple(Cell(value, "name") for value in point.values)
+    if point.figures is None:
+        empty = [""] * (len(_SHOWN) - 1 + len(hidden))
+        return (*values, Cell(Quantity("invalid", math.nan), "bad"), *empty, Cell("", key=point.error))
+    figures = point.figures
     total, active = figures["total_params"], figures["active_params"]
     return (
         *values,
@@ -69,41 +76,40 @@ def _row(variant: Variant, unshown: Sequence[str]) -> tuple[str | Cell, ...]:
         binary_bytes(figures["kv_cache_bytes"]),
         binary_bytes(figures["weights_bytes"]),
         binary_bytes(figures["train_bytes_per_gpu"]),
-        *(unseen(figures[figure]) for figure in unshown),
+        *(unseen(figures[figure]) for figure in hidden),
         "",
     )
 
 
-def _drawn(report: SweepReport) -> tuple[Block, ...]:
-    """Draw a figure: a bar for each value, or a grid for two fields."""
+def _chart(report: SweepReport) -> tuple[Block, ...]:
+    """Chart one figure: a bar for each point, or a grid for two fields."""
     figure, unit = report.figure, report.unit
-    if len(report.varied) == 2 and len(report.varied[1].values) <= _WIDEST_GRID:
-        return (Note(f"{figure}:"), _crossed(report))
-    most = max((each.figures[figure] for each in report.variants if each.figures), default=0) or 1
+    if len(report.fields) == 2 and len(report.fields[1].values) <= _WIDEST_GRID:
+        return (Note(f"{figure}:"), _grid(report))
+    valid = [(each.values, each.figures[figure]) for each in report.points if each.figures is not None]
+    longest = max((value for _, value in valid), default=0) or 1
     rows = tuple(
-        (Cell(", ".join(each.values), "name"), quantity(each.figures[figure], unit), Bar(each.figures[figure] / most))
-        for each in report.variants
-        if each.figures is not None
+        (Cell(", ".join(values), "name"), amount(value, unit), Bar(value / longest)) for values, value in valid
     )
     columns = (
-        Column(", ".join(each.field for each in report.varied), right=True),
+        Column(", ".join(each.name for each in report.fields), right=True),
         Column(figure, right=True),
         Column(""),
     )
     return (Table(columns, rows, caption=figure),) if rows else ()
 
 
-def _crossed(report: SweepReport) -> Table:
-    """Return one field's values down, the other's across, in few digits."""
-    down, across = report.varied
-    found = {each.values: each.figures for each in report.variants}
+def _grid(report: SweepReport) -> Table:
+    """Return the values of the first field as rows and of the second as columns, each figure in few digits."""
+    down, across = report.fields
+    figures = {each.values: each.figures for each in report.points}
     columns = (
-        Column(f"{down.field} \\ {across.field}"),
+        Column(f"{down.name} \\ {across.name}"),
         *(Column(value, right=True, keep=8) for value in across.values),
     )
     rows = []
     for value in down.values:
-        cells = [found[value, other] for other in across.values]
+        cells = [figures[value, other] for other in across.values]
         rows.append(
             (
                 Cell(value, "name"),
@@ -114,29 +120,29 @@ def _crossed(report: SweepReport) -> Table:
 
 
 def _short(value: int, unit: Unit) -> str:
-    return compact(value) if unit == "params" else quantity(value, unit)
+    return compact(value) if unit == "params" else amount(value, unit)
 
 
-def _invalid(report: SweepReport) -> Iterator[Note]:
-    """Yield what is wrong with variants that are no configs, those of one reason together."""
-    by_reason: dict[str, list[tuple[str, ...]]] = {}
-    for variant in report.variants:
-        if variant.invalid:
-            by_reason.setdefault(variant.invalid, []).append(variant.values)
-    for reason, found in list(by_reason.items())[:_MOST_REASONS]:
-        yield Note(f"{_named([each.field for each in report.varied], found)}: {reason}.", "warn")
-    left = sum(map(len, list(by_reason.values())[_MOST_REASONS:]))
+def _errors(report: SweepReport) -> Iterator[Note]:
+    """Yield each error once, after the points that have it."""
+    by_error: dict[str, list[tuple[str, ...]]] = {}
+    for point in report.points:
+        if point.error:
+            by_error.setdefault(point.error, []).append(point.values)
+    for error, points in list(by_error.items())[:_MOST_ERRORS]:
+        yield Note(f"{_named([each.name for each in report.fields], points)}: {error}.", "warn")
+    left = sum(map(len, list(by_error.values())[_MOST_ERRORS:]))
     if left:
-        yield Note(f"{left} more are invalid: --format json says why.", "warn")
+        yield Note(f"{left} more are invalid; --format json has their errors.", "warn")
 
 
-def _named(fields: Sequence[str], found: Sequence[tuple[str, ...]]) -> str:
-    """Return which variants these are: by the field whose value all share, if there is one."""
-    shared = [len(set(column)) == 1 for column in zip(*found, strict=True)]
+def _named(fields: Sequence[str], points: Sequence[tuple[str, ...]]) -> str:
+    """Name the points, by one field alone where they share its value."""
+    shared = [len(set(values)) == 1 for values in zip(*points, strict=True)]
     kept = [alike or not any(shared) for alike in shared]
     named = dict.fromkeys(
         ", ".join(f"{field} {value}" for field, value, keep in zip(fields, values, kept, strict=True) if keep)
-        for values in found
+        for values in points
     )
     more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
     return "; ".join(list(named)[:_MOST_NAMED]) + more

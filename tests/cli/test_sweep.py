@@ -1,0 +1,163 @@
+"""``tinylm sweep``: figures of a config while one or two of its fields change."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinylm_cli.analysis.figures import figure
+from tinylm_cli.cli.sweep import parse_fields
+from tinylm_cli.config.loader import load_config
+from tinylm_cli.errors import UsageError
+
+Here = Callable[..., Any]
+Golden = Callable[[str, str], None]
+
+ONE = ["small", "n_layers=4..24:4"]
+TWO = ["small", "n_layers=4,8", "d_model=256,500,512"]
+
+
+@pytest.mark.parametrize(
+    ("written", "values"),
+    [
+        ("n_layers=4..24:4", ("4", "8", "12", "16", "20", "24")),
+        ("n_layers=4..6", ("4", "5", "6")),
+        ("n_layers=4..11:4", ("4", "8")),
+        ("n_layers=7..7", ("7",)),
+        ("d_model=256, 512", ("256", "512")),
+        ("norm.kind=layernorm,rmsnorm", ("layernorm", "rmsnorm")),
+        ("tie_weights=true", ("true",)),
+    ],
+)
+def test_range_or_list(written: str, values: tuple[str, ...]) -> None:
+    (field,) = parse_fields([written], "small")
+    assert (field.name, field.values) == (written.partition("=")[0], values)
+
+
+@pytest.mark.parametrize(
+    ("written", "says", "remedy"),
+    [
+        (["n_layers"], "n_layers: expected key=values", "n_layers=4..24:4"),
+        ([""], "an empty word: expected key=values", None),
+        (["=4"], "expected key=values", None),
+        (["n_layers="], "expected key=values", None),
+        (["n_layer=4"], "unknown field n_layer", "did you mean n_layers?"),
+        (["xyzzy=4"], "unknown field xyzzy", "tinylm schema"),
+        (["n_layers=4,,5"], "a range or a list", None),
+        (["n_layers=a..b"], "a range or a list", None),
+        (["n_layers=5..4"], "the range is empty", None),
+        (["n_layers=4..5:0"], "the range is empty", None),
+        (["n_layers=1..999999999999"], "at most 1,000 values", "larger steps"),
+        (["n_layers=1..40", "d_model=1..40"], "makes 1,600 configs", "larger steps"),
+        (["n_layers=1", "n_layers=2"], "n_layers is given twice", None),
+        (["n_layers=1", "d_model=2", "d_ff=3"], "one or two fields", "--set"),
+    ],
+)
+def test_bad_fields(written: list[str], says: str, remedy: str | None) -> None:
+    with pytest.raises(UsageError) as raised:
+        parse_fields(written, "small")
+    assert says in raised.value.message
+    assert (remedy or "") in raised.value.help
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
+    shown = []
+    for page in (ONE, TWO):
+        result = here("sweep", *page, columns=columns)
+        assert result.code == 0
+        assert max(map(len, result.out.splitlines())) <= columns
+        shown.append(f"$ tinylm sweep {' '.join(page)}\n{result.out}")
+    golden_text(f"sweep-{columns}.txt", "\n".join(shown))
+
+
+def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None:
+    golden_json("sweep", here("sweep", *TWO, "--format", "json").out)
+    for format_, ending in (("markdown", "md"), ("csv", "csv"), ("latex", "tex")):
+        golden_text(f"sweep.{ending}", "\n".join(here("sweep", *page, "--format", format_).out for page in (ONE, TWO)))
+
+
+def test_figures(here: Here) -> None:
+    words = ["toy.yaml", "n_layers=1..3", "--set", "d_ff=32", "--seq-len", "7"]
+    report = json.loads(here("sweep", *words, "--format", "json").out)
+    totals = [each["figures"]["total_params"] for each in report["points"]]
+    assert totals == [
+        figure("total_params", load_config("toy.yaml", [f"n_layers={n}", "d_ff=32"]).config) for n in (1, 2, 3)
+    ]
+
+
+def test_stdin(here: Here) -> None:
+    text = Path("toy.yaml").read_text(encoding="utf-8")
+    piped, named = (here("sweep", name, "n_layers=1..3", "-f", "csv", stdin=text).out for name in ("-", "toy.yaml"))
+    assert piped == named
+    assert piped.count("\n") == 4
+
+
+def test_chart(here: Here) -> None:
+    chart = here("sweep", "small", "n_layers=4,8", "--figure", "kv_cache_bytes").out
+    assert re.search(r"4 +4.00 MiB +█{10}\n +8 +8.00 MiB +█{20}\n", chart)
+
+
+def test_figure_and_unit_in_json(here: Here) -> None:
+    words = ("sweep", "small", "n_layers=4,8", "--format", "json")
+    for name, unit in (("kv_cache_bytes", "bytes"), ("decode_flops_per_token", "flops")):
+        report = json.loads(here(*words, "--figure", name).out)
+        assert (report["figure"], report["unit"]) == (name, unit)
+    assert json.loads(here(*words).out)["figure"] == "total_params"
+
+
+def test_exit_code(here: Here) -> None:
+    result = here("sweep", "small", "n_layers=1.5,x")
+    assert result.code == 1
+    assert result.out.count("invalid") >= 2
+    assert here("sweep", "small", "n_layers=1.5,2").code == 0
+
+
+def test_invalid_config(here: Here) -> None:
+    result = here("sweep", "small", "n_layers=4,8", "--set", "n_heads=7")
+    assert result.code == 1
+    assert "heads-do-not-divide" in result.err
+
+
+def test_all_errors_at_once(here: Here) -> None:
+    words = ("n_layers=4,8", "--seq-len", "9999", "--figure", "total_param")
+    result = here("sweep", "small", *words)
+    assert (result.code, result.out) == (2, "")
+    said = " ".join(result.err.split())
+    assert "error[contradiction]: --seq-len 9999 is longer than max_len 1024 of small" in said
+    assert "error[unknown-figure]:" in said
+    assert "did you mean total_params?" in said
+    assert here("sweep", "small", *words, "--set", "n_heads=7").err.count("error[") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("small", "KEY=VALUES... is missing"),
+        ("n_layers=4 d_model=256", "name the config first: tinylm sweep small n_layers=4"),
+        ("absent n_layers=4", "no preset or file is called absent"),
+        ("small n_layers=4 --set n_layers=5", "--set n_layers=5 has no effect: n_layers is swept"),
+        ("small n_layers=4 --params 1M", "there is no option --params"),
+    ],
+)
+def test_usage_errors(words: str, says: str, here: Here) -> None:
+    result = here("sweep", *words.split())
+    assert (result.code, result.out) == (2, "")
+    assert says in " ".join(result.err.split())
+
+
+def test_many_errors_are_counted(here: Here) -> None:
+    out = here("sweep", "small", "d_model=101..109", "n_heads=7,11").out
+    assert "more are invalid; --format json has their errors." in out
+
+
+def test_hostile_values(here: Here) -> None:
+    result = here("sweep", "small", "norm.kind=\x1b[31m,[/nope],rmsnorm")
+    assert result.code == 0
+    assert "\x1b" not in result.out
+    assert "[/nope]" in result.out

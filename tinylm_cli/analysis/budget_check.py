@@ -14,7 +14,7 @@ from tinylm_cli.config.diagnostic_codes import clip, diagnostic
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import Diagnostic
-from tinylm_cli.reports.validate import Assertion
+from tinylm_cli.reports.validate import Assertion, FileResult
 
 LIMITS = {
     "max_params": "total_params",
@@ -45,6 +45,19 @@ def budget_claims(config: ModelConfig) -> Iterator[Claim]:
     tolerance = config.budget.nominal_tolerance
     if tolerance is not None:
         yield Claim("budget.nominal_tolerance", f"{NOMINAL_ERROR} <= {tolerance:.15g}", NOMINAL_ERROR, "<=", tolerance)
+
+
+def check_budget(loaded: LoadedConfig, asserted: Iterable[Claim]) -> FileResult:
+    """Return a valid config held to its budget and to further assertions.
+
+    Raises:
+        AnalysisError: If the config cannot do what a figure asks for.
+    """
+    claims = (*budget_claims(loaded.config), *asserted)
+    measured = tuple(measure(loaded.config, claim) for claim in claims)
+    broken = tuple(failures(loaded, claims, measured))
+    total = figure("total_params", loaded.config)
+    return FileResult(loaded.source, "failed" if broken else "valid", total, "", "", broken, measured)
 
 
 def measure(config: ModelConfig, claim: Claim) -> Assertion:

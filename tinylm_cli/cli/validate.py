@@ -137,9 +137,7 @@ def _yaml_files(folder: Path) -> list[Path]:
 
 
 def _check(path: str, overrides: Iterable[str], asserted: Iterable[Claim]) -> FileResult:
-    from tinylm_cli.analysis.budget_check import budget_claims, failures, measure
-    from tinylm_cli.analysis.params import total_params
-    from tinylm_cli.analysis.tensor_table import tensor_table
+    from tinylm_cli.analysis.budget_check import check_budget
     from tinylm_cli.interop.load import load_config
     from tinylm_cli.reports.validate import FileResult
 
@@ -152,11 +150,7 @@ def _check(path: str, overrides: Iterable[str], asserted: Iterable[Claim]) -> Fi
     except InputError as error:
         message, remedy = (_NO_YAML.format(path), "") if Path(path).is_dir() else (error.message, error.help)
         return FileResult(path, "unreadable", None, message, remedy, ())
-    claims = (*budget_claims(loaded.config), *asserted)
-    measured = tuple(measure(loaded.config, claim) for claim in claims)
-    broken = tuple(failures(loaded, claims, measured))
-    total = total_params(tensor_table(loaded.config))
-    return FileResult(loaded.source, "failed" if broken else "valid", total, "", "", broken, measured)
+    return check_budget(loaded, asserted)
 
 
 def _check_hardware(path: str) -> FileResult | None:

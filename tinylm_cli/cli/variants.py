@@ -53,11 +53,13 @@ def parse_variants(words: Sequence[str], overrides: Sequence[str]) -> list[Varia
         UsageError: If a word is empty, or that leaves nothing to compare.
     """
     first, *others = map(naming, words)
-    base = _parse(first, Variant(""))
+    base = parse_variant(first, Variant(""))
     if not base.reference:
         raise UsageError(f"{first} changes no model", help=f"name the model it changes: small{first}")
     if others:
-        return [each._replace(shared=tuple(overrides)) for each in (base, *(_parse(word, base) for word in others))]
+        return [
+            each._replace(shared=tuple(overrides)) for each in (base, *(parse_variant(word, base) for word in others))
+        ]
     if not overrides:
         changed = "".join(f"@{change}" for change in base.changes)
         another = "what it is a change of" if changed else "another model, or a change"
@@ -89,7 +91,7 @@ def load_variants(variants: Sequence[Variant]) -> list[LoadedConfig]:
             mistakes.add(_as_typed(mistake, each) for mistake in error.diagnostics)
     mistakes.settle()
     loaded = [each for each in read if each is not None]
-    names = _names(variants, [each.name for each in loaded])
+    names = distinct_names(variants, [each.name for each in loaded])
     return [each._replace(name=name) for each, name in zip(loaded, names, strict=True)]
 
 
@@ -112,7 +114,12 @@ def _after_at(span: Span, variant: Variant) -> Span:
     return span._replace(source="MODEL", column=span.column + 1, end_column=span.end_column + 1, text=f"@{span.text}")
 
 
-def _parse(word: str, base: Variant) -> Variant:
+def parse_variant(word: str, base: Variant) -> Variant:
+    """Return the model that one word names; ``@key=value`` is ``base`` with that change.
+
+    Raises:
+        UsageError: If it begins with ``@`` and is no change.
+    """
     from tinylm_cli.config.presets import shipped
 
     if word in shipped() or os.path.lexists(word) or word.endswith(_FILE):
@@ -123,7 +130,7 @@ def _parse(word: str, base: Variant) -> Variant:
     return Variant(reference, tuple(changes)) if reference else Variant(base.reference, (*base.changes, *changes))
 
 
-def _names(variants: Sequence[Variant], short: Sequence[str]) -> list[str]:
+def distinct_names(variants: Sequence[Variant], short: Sequence[str]) -> list[str]:
     """Return names as short as they can be and still differ.
 
     A model by its own name, after its revision if it has one, and its changes; by the changes alone where it is the

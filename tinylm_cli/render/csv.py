@@ -21,19 +21,31 @@ from tinylm_cli.render.tables import main
 # https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = tuple("=+-@＝＋－＠")
 
+Value = str | float
+"""What a cell holds for a program: a text, or a number (int, float or bool)."""
+
 
 def to_csv(blocks: Iterable[Block]) -> str:
     """Return the main table of a view, its header first; a tree has the depth of each row before it.
 
     A text that a spreadsheet would run as a formula gets an apostrophe in front; numbers do not.
     """
-    table = _as_table(main(tuple(blocks)))
-    named = [(index, _named(column)) for index, column in enumerate(table.columns)]
+    names, rows = to_records(main(tuple(blocks)))
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
-    writer.writerow([_text(name) for _, name in named if name])
-    writer.writerows([_value(row[index]) for index, name in named if name] for row in table.rows)
+    writer.writerow(map(_text, names))
+    writer.writerows(map(_written, row) for row in rows)
     return written.getvalue()
+
+
+def to_records(block: Table | Tree | Stack) -> tuple[list[str], list[list[Value]]]:
+    """Return the column names of a table, as JSON spells them, and the exact values of each row."""
+    table = _as_table(block)
+    named = [(index, _named(column)) for index, column in enumerate(table.columns)]
+    return (
+        [name for _, name in named if name],
+        [[_value(row[index]) for index, name in named if name] for row in table.rows],
+    )
 
 
 def _as_table(block: Table | Tree | Stack) -> Table:
@@ -56,13 +68,17 @@ def _named(column: Column) -> str:
     return "" if column.key is None else column.key or column.header
 
 
-def _value(cell: str | Cell | Bar) -> str:
+def _value(cell: str | Cell | Bar) -> Value:
     text = "" if isinstance(cell, Bar) else cell.key or cell.text if isinstance(cell, Cell) else cell
-    if not isinstance(text, Quantity):
-        return _text(text)
-    if isinstance(text.value, bool):
-        return str(text.value).lower()
-    return repr(text.value) if math.isfinite(text.value) else ""
+    return text.value if isinstance(text, Quantity) else text
+
+
+def _written(value: Value) -> str:
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value) if math.isfinite(value) else ""
 
 
 def _text(text: str) -> str:

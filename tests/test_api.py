@@ -1,0 +1,212 @@
+"""The Python API: what it loads, that its figures are those of the commands, and how its reports show themselves."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+import tinylm_cli as tinylm
+from tinylm_cli.api import Changes
+
+TOY = "vocab_size: 256\nd_model: 8\nn_heads: 2\nn_layers: 3\nd_ff: 16\nbudget: {max_params: 2000}\n"
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "toy.yaml"
+    path.write_text(TOY, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def printed(tinylm: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
+    """Return the JSON that a command prints."""
+
+    def run(*words: str) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(tinylm(*words, "--format", "json").out)
+        del document["schema_version"]
+        return document
+
+    return run
+
+
+def test_every_public_name_is_there() -> None:
+    for name in tinylm.__all__:
+        assert getattr(tinylm, name).__name__ == name
+    assert set(tinylm.__all__) <= set(dir(tinylm))
+    with pytest.raises(AttributeError, match="has no attribute laod"):
+        tinylm.laod  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_only_building_imports_torch() -> None:
+    script = (
+        "import sys, tinylm_cli as tinylm; assert 'tinylm_cli.api' not in sys.modules\n"
+        "model = tinylm.load('tiny'); model.params(); model.validate(); str(model.compare('small'))\n"
+        "assert 'torch' not in sys.modules; model.build(device='meta'); assert 'torch' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+# load
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["n_layers=8", "norm.kind=rmsnorm", "tie_weights=false"],
+        {"n_layers": 8, "norm.kind": "rmsnorm", "tie_weights": False},
+        {"n_layers": 8, "norm": {"kind": "rmsnorm"}, "tie_weights": False},
+    ],
+)
+def test_changes_in_any_form(changes: Changes) -> None:
+    config = tinylm.load("tiny", set=changes).config
+    assert (config.n_layers, config.norm.kind, config.tie_weights) == (8, "rmsnorm", False)
+    assert tinylm.load("tiny", set="n_layers=8").config.n_layers == 8
+
+
+def test_a_path_names_a_file_and_never_a_preset(toy: Path) -> None:
+    assert tinylm.load(toy).name == "toy"
+    assert tinylm.load("toy.yaml").config == tinylm.load(Path("toy.yaml")).config
+    Path("tiny").write_text(TOY, encoding="utf-8")
+    assert tinylm.load(Path("tiny")).config.d_model == 8
+    assert tinylm.load("tiny").config.d_model == 128
+
+
+def test_a_hugging_face_folder() -> None:
+    folder = Path(__file__).parent / "docs" / "qwen"
+    assert tinylm.load(folder).config == tinylm.load(folder / "config.json").config
+    assert tinylm.load(folder).config.n_layers == 28
+
+
+def test_a_git_revision(toy: Path) -> None:
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.com"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
+        subprocess.run([*git, *words], check=True)
+    toy.write_text(TOY.replace("n_layers: 3", "n_layers: 4"), encoding="utf-8")
+    assert [tinylm.load(name).config.n_layers for name in ("HEAD:toy.yaml", "toy.yaml")] == [3, 4]
+
+
+def test_every_mistake_is_told(toy: Path) -> None:
+    toy.write_text(TOY.replace("n_heads: 2", "n_heads: 3").replace("d_ff", "d_fff"), encoding="utf-8")
+    with pytest.raises(tinylm.ConfigError) as raised:
+        tinylm.load(toy)
+    assert {each.field for each in raised.value.diagnostics} >= {"n_heads", "d_fff"}
+    with pytest.raises(tinylm.InputError, match="absent"):
+        tinylm.load("absent")
+    with pytest.raises(tinylm.UsageError, match="key=value"):
+        tinylm.load("tiny", set="n_layers")
+
+
+# the same figures as the commands'
+
+
+@pytest.mark.parametrize("by", ["component", "layer", "tensor"])
+def test_params(by: Any, printed: Callable[..., dict[str, Any]]) -> None:
+    report = tinylm.load("small", set={"n_layers": 3}).params(by=by)
+    words = ("--config", "small", "--set", "n_layers=3", "--by", by)
+    assert {"models": [report.to_dict()]} == printed("params", *words)
+    assert report.data.total_params == report.total_params
+
+
+@pytest.mark.usefixtures("toy")
+def test_compare(printed: Callable[..., dict[str, Any]]) -> None:
+    base = tinylm.load("toy.yaml")
+    report = base.compare("tiny", "@n_layers=8", tinylm.load("toy.yaml", set="n_layers=8"), seq_len=64)
+    assert report.to_dict() == printed("compare", "toy.yaml", "tiny", "@n_layers=8", "@n_layers=8", "--seq-len", "64")
+    assert base.compare(base).same
+
+
+@pytest.mark.usefixtures("toy")
+def test_validate(printed: Callable[..., dict[str, Any]]) -> None:
+    report = tinylm.load("toy.yaml").validate(assert_="total_params < 1M")
+    assert [report.to_dict()] == printed("validate", "toy.yaml", "--assert", "total_params < 1M")["files"]
+    assert (report.status, [each.holds for each in report.assertions]) == ("failed", [False, True])
+    assert tinylm.load("tiny").validate().status == "valid"
+    with pytest.raises(tinylm.ConfigError, match="total_parms"):
+        tinylm.load("tiny").validate(assert_=["total_parms < 1M"])
+
+
+def test_build() -> None:
+    model = tinylm.load("tiny", set="n_layers=2")
+    built = model.build(seed=7, dtype="bfloat16")
+    assert sum(parameter.numel() for parameter in built.parameters()) == model.params().total_params
+    same = tinylm.TinyTransformerLM.from_config(model.config, seed=7, dtype=torch.bfloat16)
+    assert all(map(torch.equal, built.state_dict().values(), same.state_dict().values()))
+    assert model.build(device="meta").lm_head.weight.is_meta
+    with pytest.raises(ValueError, match="int128 is no dtype"):
+        model.build(dtype="int128")
+
+
+def test_build_from_weights(tinylm_folder: Path) -> None:
+    loaded = tinylm.load(tinylm_folder / "config.yaml").build(weights=tinylm_folder)
+    drawn = tinylm.load("tiny").build(seed=7)
+    assert torch.equal(loaded.lm_head.weight, drawn.lm_head.weight)
+
+
+@pytest.fixture
+def tinylm_folder(tmp_path: Path, tinylm: Callable[..., Any]) -> Path:
+    assert tinylm("build", "--config", "tiny", "--seed", "7", "--save", tmp_path / "saved").code == 0
+    return tmp_path / "saved"
+
+
+# how a report shows itself
+
+
+def test_text_is_what_the_command_prints(tinylm: Callable[..., Any]) -> None:
+    assert str(_tiny().params()) == tinylm("params", "--config", "tiny").out
+
+
+@pytest.mark.parametrize(("width", "color"), [(60, True), (100, False)])
+def test_rich_prints_at_the_width_of_the_console(*, width: int, color: bool, tinylm: Callable[..., Any]) -> None:
+    written = StringIO()
+    console = Console(file=written, width=width, force_terminal=color, color_system="standard", _environ={})
+    console.print(_tiny().params(by="tensor"))
+    env = {"COLUMNS": str(width), "FORCE_COLOR": "1" if color else None}
+    expected = tinylm("params", "--config", "tiny", "--by", "tensor", env=env).out
+    assert [line.rstrip() for line in written.getvalue().splitlines()] == expected.splitlines()
+
+
+def test_a_data_frame_holds_exact_numbers() -> None:
+    report = _tiny().params(by="tensor")
+    frame = report.to_frame()
+    assert frame["params"].sum() == report.total_params
+    assert list(report.to_frame("tied")["params"]) == [858_880, 826_112, 32_768]
+    with pytest.raises(tinylm.TinylmError, match="no table is called x"):
+        report.to_frame("x")
+
+
+def test_pandas_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(tinylm.TinylmError) as raised:
+        _tiny().params().to_frame()
+    assert raised.value.help == "pip install pandas"
+
+
+def test_a_notebook_is_given_tables() -> None:
+    html = _tiny().params()._repr_html_()
+    assert html.count("<table>") == html.count("</table>") == 2
+    assert "826,112" in html
+
+
+def test_attributes_pass_through() -> None:
+    report = _tiny().params()
+    assert "total_params" in dir(report)
+    assert repr(report) == "<ModelParams tiny: 826K parameters, 3.15 MiB in float32>"
+    assert copy.copy(report).total_params == 826_112
+    with pytest.raises(AttributeError, match="ModelParams has no attribute total"):
+        report.total  # noqa: B018
+
+
+def _tiny() -> tinylm.Model:
+    return tinylm.load("tiny")

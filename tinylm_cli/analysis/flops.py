@@ -1,8 +1,23 @@
-"""Floating-point operations of a config: a fold over the tensor table, and the products of attention that have none.
+"""Floating-point operations of a config: a fold over the tensor table, plus attention's products without weights.
 
-Only matrix products are counted, a multiplication and an addition as two. Norms, activations, softmax and rotation are
-left out, as torch's FlopCounterMode and every published count leave them out: they are a small share of the arithmetic,
-and their time is that of reading memory.
+For one sequence of T tokens a forward pass computes
+
+- for each weight matrix of m × n elements: ``2 · T · m · n``, one multiply and one add per element and token. An
+  expert's matrix counts for the tokens routed to it, ``2 · T · top_k · m · n`` over all experts. The token embedding
+  and learned positions are looked up, not multiplied: they count as 0.
+- for each layer's attention: ``2 · H · pairs · K`` for the scores Q·Kᵀ and ``2 · H · pairs · K_v`` for the scores times
+  V, where ``pairs`` is T² if every pair of query and key counts, and about T² / 2 if only causal pairs do.
+
+A training step adds the backward pass, twice the forward pass: the gradient of each product's input and of its weight.
+Norms, activations, softmax, RoPE and the loss are left out, as in torch's FlopCounterMode and PaLM's convention: they
+are a small share of the arithmetic, and their time is bound by memory traffic. Unlike ``6 · N``, this count includes
+attention's products and excludes the embedding tables; ``six_n_ratio`` reports the quotient of the two.
+
+Letters: B batch_size, T seq_len, D d_model, H n_heads, K d_head, K_v d_value.
+
+References:
+    Kaplan et al. 2020 (6N), section 2.1, https://arxiv.org/abs/2001.08361;
+    Chowdhery et al. 2022 (PaLM), appendix B, https://arxiv.org/abs/2204.02311
 """
 
 from __future__ import annotations
@@ -17,26 +32,31 @@ from tinylm_cli.analysis.tensor_table import Section, Tensor, TensorTable, tenso
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.flops import COMPONENTS, AttentionCount, FlopsComponent, ModelFlops, PartFlops, Recompute
 
-BACKWARD_PER_FORWARD = 2
-"""Products of a backward pass for each of the forward one: one gives the gradient of its input, one of its weight.
+FLOPS_PER_ELEMENT = 2
+"""One multiply and one add for each weight element and token: FLOPs, not MACs."""
 
-References:
-    Kaplan et al. 2020, section 2.1, https://arxiv.org/abs/2001.08361
-"""
+BACKWARD_PER_FORWARD = 2
+"""Backward products per forward product: one for the gradient of its input, one for the gradient of its weight."""
+
+TRAIN_PER_FORWARD = 1 + BACKWARD_PER_FORWARD
+"""Products of a training step per forward product: the forward one and the two backward ones."""
+
+SIX = FLOPS_PER_ELEMENT * TRAIN_PER_FORWARD
+"""The 6 of ``6 · N``: training FLOPs per parameter and token."""
 
 _LOOKED_UP = ("token_embedding", "position")
-"""Tables whose rows are looked up: no product."""
+"""Components whose rows are looked up instead of multiplied."""
 
-Pairs = Callable[[int | None], int]
-"""From a window to the pairs of a query and a key that are compared, in one sequence."""
+PairCount = Callable[[int | None], int]
+"""Maps a window to the number of (query, key) pairs of one sequence."""
 
 
 class Matmul(NamedTuple):
-    """A matrix product of one layer, or as many as there are heads or experts.
+    """A matrix product of one layer, summed over its heads or experts.
 
     Attributes:
-        name: The module that holds the weight; ``attention.scores`` and ``attention.values`` have none.
-        component: The part of the model it belongs to.
+        name: The module that holds the weight; ``attention.scores`` and ``attention.values`` have no weight.
+        component: The part of the model that owns it.
         flops: Operations for one sequence.
     """
 
@@ -46,7 +66,7 @@ class Matmul(NamedTuple):
 
 
 class MatmulGroup(NamedTuple):
-    """Products that stand outside the layers, or that are the same in each of ``n_layers`` layers."""
+    """The products outside the layers (``n_layers`` is 1), or of each of ``n_layers`` identical layers."""
 
     name: str
     n_layers: int
@@ -55,18 +75,18 @@ class MatmulGroup(NamedTuple):
     @property
     def flops(self) -> int:
         """Operations of all ``n_layers`` together, for one sequence."""
-        return self.n_layers * sum(product.flops for product in self.matmuls)
+        return self.n_layers * sum(matmul.flops for matmul in self.matmuls)
 
 
 def forward_flops(config: ModelConfig, *, batch_size: int, seq_len: int, attention: AttentionCount = "causal") -> int:
-    """Return the operations of one pass over ``batch_size`` sequences.
+    """Return the operations of one forward pass over ``batch_size`` sequences.
 
     Args:
         config: A validated config.
         batch_size: B, >= 1.
         seq_len: T, 1..max_len.
-        attention: ``full`` counts all T² pairs, as a kernel that knows no mask computes them, and as torch's counter
-            does; ``causal`` only those that a query may see.
+        attention: ``causal`` counts the pairs that the mask allows; ``full`` counts all T² pairs, as torch's
+            FlopCounterMode does and as a kernel without masking computes them.
 
     Raises:
         AnalysisError: If seq_len is outside 1..max_len.
@@ -77,12 +97,12 @@ def forward_flops(config: ModelConfig, *, batch_size: int, seq_len: int, attenti
 def decode_flops(config: ModelConfig, *, context_len: int) -> int:
     """Return the operations of decoding one token of one sequence.
 
-    Latent attention is computed on the small vectors as they are: what expands them is applied to the query and to the
-    mixture instead, which costs as much for one token as expanding one vector.
+    Latent attention follows ``model/latent_attention.py:_absorbed``: scores and values are computed on the compressed
+    vectors. The up-projection is applied to the query and to the result instead, at the cost of expanding one token.
 
     Args:
         config: A validated config.
-        context_len: Positions attended to, the token's own included, 1..max_len.
+        context_len: Positions attended to, including the token's own, 1..max_len.
 
     Raises:
         AnalysisError: If context_len is outside 1..max_len.
@@ -91,19 +111,20 @@ def decode_flops(config: ModelConfig, *, context_len: int) -> int:
         DeepSeek-AI 2024, section 2.1.2, https://arxiv.org/abs/2405.04434
     """
     check_length(config, context_len, "context_len")
-    found = _matmul_groups(config, 1, lambda window: min(context_len, window or context_len), absorbed=True)
-    return sum(group.flops for group in found)
+    groups = _matmul_groups(config, 1, lambda window: min(context_len, window or context_len), absorbed=True)
+    return sum(group.flops for group in groups)
 
 
 def prefill_flops(config: ModelConfig, *, batch_size: int, seq_len: int, attention: AttentionCount = "causal") -> int:
-    """Return the operations of reading prompts and predicting one token after each: the head reads one vector of each.
+    """Return the operations of reading ``batch_size`` prompts; the LM head reads the last token of each.
 
     Raises:
         AnalysisError: If seq_len is outside 1..max_len.
     """
-    found = list(matmul_groups(config, seq_len=seq_len, attention=attention))
-    head = sum(p.flops for group in found for p in group.matmuls if p.component == "lm_head")
-    return batch_size * (sum(group.flops for group in found) - head + head // seq_len)
+    groups = list(matmul_groups(config, seq_len=seq_len, attention=attention))
+    all_tokens = sum(group.flops for group in groups)
+    head = sum(matmul.flops for group in groups for matmul in group.matmuls if matmul.component == "lm_head")
+    return batch_size * (all_tokens - head + head // seq_len)  # the LM head on 1 of T tokens
 
 
 def train_flops(
@@ -115,22 +136,23 @@ def train_flops(
     recompute: Recompute = "none",
     table: TensorTable | None = None,
 ) -> int:
-    """Return the operations of a training step: forward, backward, and what is computed again for it.
+    """Return the operations of a training step: forward pass, backward pass and recomputation.
 
     Args:
         config: A validated config.
         batch_size: B, >= 1.
         seq_len: T, 1..max_len.
-        attention: Which pairs count, as for :func:`forward_flops`.
-        recompute: What the backward pass computes again, as for :func:`analyze_flops`.
-        table: The tensors of a part of the model, such as a pipeline stage; of all of it when None.
+        attention: The pairs that count, as for :func:`forward_flops`.
+        recompute: The activations that the backward pass recomputes, as for :func:`analyze_flops`.
+        table: The tensors of a part of the model, such as a pipeline stage; of the whole model when None.
 
     Raises:
         AnalysisError: If seq_len is outside 1..max_len.
     """
-    found = list(matmul_groups(config, seq_len=seq_len, attention=attention, table=table))
-    forward = sum(group.flops for group in found)
-    return batch_size * ((1 + BACKWARD_PER_FORWARD) * forward + sum(_recomputed(group, recompute) for group in found))
+    groups = list(matmul_groups(config, seq_len=seq_len, attention=attention, table=table))
+    forward = sum(group.flops for group in groups)
+    recomputed = sum(_recomputed(group, recompute) for group in groups)
+    return batch_size * (TRAIN_PER_FORWARD * forward + recomputed)
 
 
 def analyze_flops(
@@ -141,16 +163,15 @@ def analyze_flops(
     attention: AttentionCount = "causal",
     recompute: Recompute = "none",
 ) -> ModelFlops:
-    """Return the operations of a pass and of a training step, by component and by layer.
+    """Return the operations of a forward pass and of a training step, by component and by layer.
 
     Args:
         config: A validated config.
         batch_size: B, sequences in a step, >= 1.
         seq_len: T, tokens in each, 1..max_len.
-        attention: Which pairs count, as for :func:`forward_flops`.
-        recompute: What the backward pass computes again: ``selective`` the scores of attention and their mixture,
-            ``full`` every layer. What a fused attention kernel computes again inside its own backward pass is never
-            counted.
+        attention: The pairs that count, as for :func:`forward_flops`.
+        recompute: ``selective`` recomputes attention's two products without weights, ``full`` every layer. What a
+            fused attention kernel recomputes inside its own backward pass is not counted.
 
     Raises:
         AnalysisError: If seq_len is outside 1..max_len.
@@ -160,12 +181,12 @@ def analyze_flops(
         Dao et al. 2022 (fused attention), https://arxiv.org/abs/2205.14135;
         Kaplan et al. 2020 (6N), https://arxiv.org/abs/2001.08361
     """
-    found = list(matmul_groups(config, seq_len=seq_len, attention=attention))
+    groups = list(matmul_groups(config, seq_len=seq_len, attention=attention))
     tokens = batch_size * seq_len
-    forward = batch_size * sum(group.flops for group in found)
-    again = batch_size * sum(_recomputed(group, recompute) for group in found)
-    train = (1 + BACKWARD_PER_FORWARD) * forward + again
-    active = active_params(tensor_table(config))
+    forward = batch_size * sum(group.flops for group in groups)
+    recomputed = batch_size * sum(_recomputed(group, recompute) for group in groups)
+    train = TRAIN_PER_FORWARD * forward + recomputed
+    six_n = SIX * active_params(tensor_table(config))
     return ModelFlops(
         batch_size=batch_size,
         seq_len=seq_len,
@@ -173,18 +194,18 @@ def analyze_flops(
         recompute=recompute,
         forward_flops=forward,
         backward_flops=BACKWARD_PER_FORWARD * forward,
-        recompute_flops=again,
+        recompute_flops=recomputed,
         train_flops=train,
         forward_flops_per_token=forward / tokens,
         train_flops_per_token=train / tokens,
-        six_n_flops_per_token=6 * active,
-        six_n_ratio=(train - again) / (6 * active * tokens),
+        six_n_flops_per_token=six_n,
+        six_n_ratio=(train - recomputed) / (six_n * tokens),
         decode_flops_per_token=decode_flops(config, context_len=seq_len),
-        components=tuple(_by_component(found, batch_size, forward)),
+        components=tuple(_by_component(groups, batch_size, forward)),
         layers=tuple(
-            PartFlops(each.name, each.n_layers, batch_size * each.flops, batch_size * each.flops / forward)
-            for each in found
-            if each.matmuls
+            PartFlops(group.name, group.n_layers, batch_size * group.flops, batch_size * group.flops / forward)
+            for group in groups
+            if group.matmuls
         ),
     )
 
@@ -192,80 +213,87 @@ def analyze_flops(
 def matmul_groups(
     config: ModelConfig, *, seq_len: int, attention: AttentionCount = "causal", table: TensorTable | None = None
 ) -> Iterator[MatmulGroup]:
-    """Yield every product of one sequence's way through the model or the part in ``table``, alike layers held once.
+    """Yield the products of one sequence's forward pass through the model, or through the part in ``table``.
 
     Raises:
         AnalysisError: If seq_len is outside 1..max_len.
     """
     check_length(config, seq_len, "seq_len")
-    pairs: Pairs = (lambda _: seq_len**2) if attention == "full" else (lambda window: attended_pairs(seq_len, window))
-    return _matmul_groups(config, seq_len, pairs, absorbed=False, table=table)
+    causal: PairCount = lambda window: attended_pairs(seq_len, window)  # noqa: E731 - typed, unlike a nested function
+    full: PairCount = lambda _: seq_len**2  # noqa: E731
+    return _matmul_groups(config, seq_len, causal if attention == "causal" else full, absorbed=False, table=table)
 
 
 def attended_pairs(seq_len: int, window: int | None) -> int:
-    """Return how many pairs of a query and a key at or before it, within the window, one sequence has.
+    """Return the (query, key) pairs that a causal mask with a window allows: ``Σ min(t, window)`` over t = 1..seq_len.
 
-    ``Σ min(t, window)`` over t = 1..seq_len.
+    The first ``reach`` queries see 1, 2, … ``reach`` keys; each later query sees ``reach``.
     """
     reach = min(seq_len, window or seq_len)
-    return reach * (reach + 1) // 2 + (seq_len - reach) * reach
+    growing = reach * (reach + 1) // 2  # 1 + 2 + … + reach
+    sliding = (seq_len - reach) * reach  # the other queries × the window
+    return growing + sliding
 
 
 def _matmul_groups(
-    config: ModelConfig, tokens: int, pairs: Pairs, *, absorbed: bool, table: TensorTable | None = None
+    config: ModelConfig, tokens: int, pairs: PairCount, *, absorbed: bool, table: TensorTable | None = None
 ) -> Iterator[MatmulGroup]:
     for section in tensor_table(config) if table is None else table:
-        matmuls = tuple(_of_weights(section, tokens))
+        weights = tuple(_weight_products(section, tokens))
         if section.layers is None:
-            yield MatmulGroup(matmuls[0].name if matmuls else section.tensors[0].name, 1, matmuls)
+            yield MatmulGroup(weights[0].name if weights else section.tensors[0].name, 1, weights)
             continue
         groups = group_layers(config, None, section.layers)
         for (window, _), (_, n_layers) in groups.items():
-            which = "" if len(groups) == 1 else f" window {window}" if window else " global"
-            core = _of_attention(config, pairs(window), absorbed=absorbed)
-            yield MatmulGroup(section.prefix() + which, n_layers, (*matmuls, *core))
+            suffix = "" if len(groups) == 1 else f" window {window}" if window else " global"
+            attention = _attention_products(config, pairs(window), absorbed=absorbed)
+            yield MatmulGroup(section.prefix() + suffix, n_layers, (*weights, *attention))
 
 
-def _of_weights(section: Section, tokens: int) -> Iterator[Matmul]:
-    """Yield the product of each matrix with every token's vector; of stacked ones, with those of tokens sent there."""
+def _weight_products(section: Section, tokens: int) -> Iterator[Matmul]:
+    """Yield the product of each weight matrix with the vectors of all tokens, or of those routed to an expert."""
     for tensor in section.tensors:
-        if _is_matrix(tensor):
-            name = tensor.name.removesuffix(".weight")
-            used = (
-                tensor.elements if tensor.per_token is None else tensor.elements // tensor.shape[0] * tensor.per_token
-            )
-            component: FlopsComponent = tensor.component  # type: ignore[assignment]  # those looked up are passed over
-            yield Matmul(name, component, 2 * tokens * used)
+        if _is_multiplied(tensor):
+            component: FlopsComponent = tensor.component  # type: ignore[assignment]  # looked-up tables are skipped
+            flops = (
+                FLOPS_PER_ELEMENT * tokens * tensor.active_elements
+            )  # 2 × T × (out · in), or top_k of the E experts'
+            yield Matmul(tensor.name.removesuffix(".weight"), component, flops)
 
 
-def _is_matrix(tensor: Tensor) -> bool:
+def _is_multiplied(tensor: Tensor) -> bool:
     return tensor.name.endswith(".weight") and len(tensor.shape) > 1 and tensor.component not in _LOOKED_UP
 
 
-def _of_attention(config: ModelConfig, pairs: int, *, absorbed: bool) -> Iterator[Matmul]:
-    """Yield queries times keys, and weights times values; each head of queries has its own, however keys are shared."""
-    width, width_value = config.d_head, config.d_value
+def _attention_products(config: ModelConfig, pairs: int, *, absorbed: bool) -> Iterator[Matmul]:
+    """Yield attention's products without weights, for every query head: grouped queries share keys, not products."""
+    d_key, d_value = config.d_head, config.d_value  # K, K_v
     if absorbed and config.attention.kind == "latent":
-        width, width_value = config.attention.kv_rank + config.attention.d_rope, config.attention.kv_rank
-    yield Matmul("attention.scores", "attention_scores", 2 * config.n_heads * pairs * width)
-    yield Matmul("attention.values", "attention_scores", 2 * config.n_heads * pairs * width_value)
+        d_key, d_value = config.attention.kv_rank + config.attention.d_rope, config.attention.kv_rank
+    scores = FLOPS_PER_ELEMENT * config.n_heads * pairs * d_key  # Q·Kᵀ: 2 × H × pairs × K
+    values = FLOPS_PER_ELEMENT * config.n_heads * pairs * d_value  # softmax(scores)·V: 2 × H × pairs × K_v
+    yield Matmul("attention.scores", "attention_scores", scores)
+    yield Matmul("attention.values", "attention_scores", values)
 
 
 def _recomputed(group: MatmulGroup, recompute: Recompute) -> int:
-    """Return the operations of one sequence that a backward pass does again."""
-    if recompute == "none" or not any(p.component == "attention_scores" for p in group.matmuls):
+    """Return the operations of one sequence that the backward pass recomputes in the layers of a group."""
+    is_layer = any(matmul.component == "attention_scores" for matmul in group.matmuls)
+    if recompute == "none" or not is_layer:
         return 0
-    wanted = (p.flops for p in group.matmuls if recompute == "full" or p.component == "attention_scores")
-    return group.n_layers * sum(wanted)
+    recomputed = (
+        matmul.flops for matmul in group.matmuls if recompute == "full" or matmul.component == "attention_scores"
+    )
+    return group.n_layers * sum(recomputed)
 
 
-def _by_component(found: list[MatmulGroup], batch_size: int, total: int) -> Iterator[PartFlops]:
+def _by_component(groups: list[MatmulGroup], batch_size: int, total: int) -> Iterator[PartFlops]:
     for component in COMPONENTS:
         flops = batch_size * sum(
-            each.n_layers * product.flops
-            for each in found
-            for product in each.matmuls
-            if product.component == component
+            group.n_layers * matmul.flops
+            for group in groups
+            for matmul in group.matmuls
+            if matmul.component == component
         )
         if flops:
             yield PartFlops(component, 1, flops, flops / total)

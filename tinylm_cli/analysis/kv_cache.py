@@ -1,4 +1,8 @@
-"""What is kept of the tokens that were read, so that decoding does not read them again: how much, and of what kind."""
+"""Bytes of the KV cache: the keys and values of the tokens read so far, kept so that decoding does not recompute them.
+
+Letters: B batch_size, S positions kept, H n_heads, G n_kv_heads, K d_head, K_v d_value; latent attention has C kv_rank
+and R d_rope.
+"""
 
 from __future__ import annotations
 
@@ -8,58 +12,75 @@ from tinylm_cli.analysis.tensor_table import DTYPE_BYTES
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.serving import CacheKind, CacheShape
 
-_EIGHT_BITS = {"float8": 0, "int8": 4}
-"""What stands beside each vector of 8-bit numbers."""
+KEYS_AND_VALUES = 2
+"""A head caches one key and one value per position."""
+
+_SCALE_BYTES_PER_VECTOR = {"float8": 0, "int8": 4}
+"""An 8-bit cache takes 1 byte per element. ``float8`` has one scale per tensor or none, counted as 0, as in vLLM;
+``int8`` has a 16-bit scale and a 16-bit zero point beside each key and each value, as in LMDeploy."""
 
 
-class _Kept(NamedTuple):
-    """What one layer keeps of one position."""
+class _PositionCache(NamedTuple):
+    """The cache of one position in one layer.
 
-    numbers: int
+    Attributes:
+        elements: Numbers cached.
+        vectors: Vectors that they make up: an 8-bit cache has a scale for each.
+    """
+
+    elements: int
     vectors: int
 
     def nbytes(self, dtype: str) -> int:
-        if dtype in _EIGHT_BITS:
-            return self.numbers + self.vectors * _EIGHT_BITS[dtype]
-        return self.numbers * DTYPE_BYTES[dtype]
+        if dtype in _SCALE_BYTES_PER_VECTOR:
+            return self.elements + self.vectors * _SCALE_BYTES_PER_VECTOR[dtype]  # 1 byte each + scales
+        return self.elements * DTYPE_BYTES[dtype]
 
 
 def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> int:
-    """Return the bytes kept of the positions read, so that decoding does not read them again.
+    """Return the bytes of the KV cache.
 
-    A layer keeps keys and values, ``2 · n_kv_heads · d_head`` numbers for each of ``min(seq_len, window)`` positions;
-    or in latent attention ``kv_rank + d_rope`` numbers for each. ``float8`` is a byte each, scales being few or 1, as
-    in vLLM; ``int8`` has a 16-bit scale and a 16-bit zero for each head's key and value of a token, as in LMDeploy.
+    ``Σ over layers of B · S · 2 · G · K · itemsize``, where S is ``seq_len``, or ``min(seq_len, window)`` in a layer
+    with a sliding window. Latent attention caches ``C + R`` elements per position instead of ``2 · G · K``. The shapes
+    are those of ``model/kv_cache.py:_shape``.
 
     Args:
         config: A validated config.
-        batch_size: Sequences decoded together, >= 1.
+        batch_size: B, sequences decoded together, >= 1.
         seq_len: Positions read of each, >= 1.
         dtype: A key of ``DTYPE_BYTES``, ``float8`` or ``int8``.
 
+    Returns:
+        Bytes, without allocator overhead.
+
     References:
-        Ainslie et al. 2023 (groups), https://arxiv.org/abs/2305.13245;
+        Ainslie et al. 2023 (grouped queries), https://arxiv.org/abs/2305.13245;
         DeepSeek-AI 2024 (latent attention), https://arxiv.org/abs/2405.04434;
         Jiang et al. 2023 (a window's rolling buffer), https://arxiv.org/abs/2310.06825;
         https://docs.vllm.ai/en/latest/features/quantization/quantized_kvcache/;
         https://lmdeploy.readthedocs.io/en/latest/quantization/kv_quant.html
     """
-    local = _windowed_layers(config)
-    held = local * min(seq_len, config.attention.window or seq_len) + (config.n_layers - local) * seq_len
-    return batch_size * held * _kept(config).nbytes(dtype)
+    n_windowed = _windowed_layers(config)
+    windowed = n_windowed * min(seq_len, config.attention.window or seq_len)  # windowed layers × S in the window
+    full = (config.n_layers - n_windowed) * seq_len  # other layers × S
+    return batch_size * (windowed + full) * _position_cache(config).nbytes(dtype)  # B × positions × bytes of each
 
 
 def cache_shape(config: ModelConfig, dtype: str) -> CacheShape:
-    """Return what kind of cache a model has, beside the one that a key and a value for each head would be.
+    """Return the kind of a model's cache, and its size beside the cache of multi-head attention.
 
     Args:
         config: A validated config.
         dtype: As for :func:`kv_cache_bytes`.
     """
     latent = config.attention.kind == "latent"
-    plain = _Kept(config.n_heads * (config.d_head + config.d_value), 2 * config.n_heads)
-    token, without = (config.n_layers * kept.nbytes(dtype) for kept in (_kept(config), plain))
-    local = _windowed_layers(config)
+    multi_head = _PositionCache(
+        config.n_heads * (config.d_head + config.d_value),  # H keys of K, H values of K_v
+        KEYS_AND_VALUES * config.n_heads,
+    )
+    token_bytes = config.n_layers * _position_cache(config).nbytes(dtype)
+    multi_head_bytes = config.n_layers * multi_head.nbytes(dtype)
+    n_windowed = _windowed_layers(config)
     return CacheShape(
         kind=_kind(config),
         dtype=dtype,
@@ -68,11 +89,11 @@ def cache_shape(config: ModelConfig, dtype: str) -> CacheShape:
         kv_rank=config.attention.kv_rank if latent else None,
         d_rope=config.attention.d_rope if latent else None,
         n_layers=config.n_layers,
-        window=config.attention.window if local else None,
-        windowed_layers=local,
-        token_bytes=token,
-        multi_head_token_bytes=without,
-        multi_head_ratio=without / token,
+        window=config.attention.window if n_windowed else None,
+        windowed_layers=n_windowed,
+        token_bytes=token_bytes,
+        multi_head_token_bytes=multi_head_bytes,
+        multi_head_ratio=multi_head_bytes / token_bytes,
     )
 
 
@@ -84,17 +105,18 @@ def _kind(config: ModelConfig) -> CacheKind:
     return "grouped-query" if config.n_kv_heads > 1 else "multi-query"
 
 
-def _kept(config: ModelConfig) -> _Kept:
+def _position_cache(config: ModelConfig) -> _PositionCache:
     attention = config.attention
     if attention.kind == "latent":
-        return _Kept(attention.kv_rank + attention.d_rope, 1)
-    return _Kept(2 * config.n_kv_heads * config.d_head, 2 * config.n_kv_heads)
+        return _PositionCache(attention.kv_rank + attention.d_rope, 1)  # one vector of C + R, shared by all heads
+    vectors = KEYS_AND_VALUES * config.n_kv_heads  # 2 × G
+    return _PositionCache(vectors * config.d_head, vectors)  # 2 × G × K
 
 
 def _windowed_layers(config: ModelConfig) -> int:
-    """Return how many layers keep no more than a window's positions; those of latent attention keep all."""
+    """Return the number of layers whose cache stops growing at the window; latent attention has none."""
     attention, pattern = config.attention, config.attention.window_pattern
     if attention.kind == "latent" or attention.window is None:
         return 0
-    rounds, rest = divmod(config.n_layers, len(pattern))
-    return rounds * pattern.count("L") + pattern[:rest].count("L")
+    whole_periods, rest = divmod(config.n_layers, len(pattern))
+    return whole_periods * pattern.count("L") + pattern[:rest].count("L")

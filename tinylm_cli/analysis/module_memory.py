@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from tinylm_cli.analysis.inference_peak import FLOAT32, INT64, SLACK, decode_working_bytes, forward_working_bytes
+from tinylm_cli.analysis.inference_peak import SLACK, decode_working_bytes, forward_working_bytes
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.tensor_table import DTYPE_BYTES, rotary_pairs, score_corrections, tensor_table
+from tinylm_cli.analysis.tensor_table import (
+    DTYPE_BYTES,
+    FLOAT32_BYTES,
+    INT64_BYTES,
+    rotary_pairs,
+    score_corrections,
+    tensor_table,
+)
 from tinylm_cli.config.schema import ModelConfig
 
 MEASURED_AT_ONCE = 1 << 18
@@ -41,7 +48,7 @@ def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: 
         dtype: A key of ``DTYPE_BYTES``.
     """
     width, rows = DTYPE_BYTES[dtype], batch_size * seq_len
-    wide = max(width, FLOAT32)
+    wide = max(width, FLOAT32_BYTES)
     logits = rows * config.vocab_size
     capped = 3 if config.head.logit_softcap is not None else 1
     head = width * (rows * config.d_model + capped * logits)
@@ -87,5 +94,5 @@ def choice_bytes(config: ModelConfig, width: int) -> int:
 
     Logits as the model has them, twice, and in float32 scaled, sorted beside their ids, as odds and as drawn.
     """
-    cast = 0 if width == FLOAT32 else FLOAT32
-    return config.vocab_size * (2 * width + cast + 5 * FLOAT32 + INT64)
+    cast = 0 if width == FLOAT32_BYTES else FLOAT32_BYTES
+    return config.vocab_size * (2 * width + cast + 5 * FLOAT32_BYTES + INT64_BYTES)

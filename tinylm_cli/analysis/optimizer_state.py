@@ -1,38 +1,44 @@
-"""What optimizers keep from step to step: a fold over the tensor table."""
+"""Bytes that optimizers keep from step to step: a fold over the tensor table.
+
+A tensor of n elements, or an (m, n) matrix, keeps the terms that each function names beside its formula.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
 
-from tinylm_cli.analysis.tensor_table import Tensor, TensorTable
+from tinylm_cli.analysis.tensor_table import FLOAT32_BYTES, Tensor, TensorTable
 from tinylm_cli.reports.memory import Optimizer
 
-COUNTER_BYTES = 4
+MOMENTS = 2
+"""Adam keeps a first and a second moment of each parameter: Kingma and Ba 2015, https://arxiv.org/abs/1412.6980."""
+
+STEP_COUNTER_BYTES = FLOAT32_BYTES
 """Torch counts the steps of each tensor in a float32 of its own."""
 
-BLOCK = 2048
-"""Elements of an 8-bit moment that share one float32 constant."""
+BLOCK_ELEMENTS = 2048
+"""8-bit moments: elements of a block, which shares one float32 scale."""
 
-LEAST_8BIT = 4096
-"""Tensors with fewer elements keep their moments in float32, as bitsandbytes has it."""
+MIN_8BIT_ELEMENTS = 4096
+"""bitsandbytes keeps the moments of smaller tensors in float32."""
 
-CODEBOOK_BYTES = 2 * 256 * 4
-"""Two tables of the 256 values that 8 bits stand for, one with signs: once for the whole model."""
+CODEBOOK_BYTES = 2 * 256 * FLOAT32_BYTES
+"""8-bit moments: 2 tables, signed and unsigned, of the 256 float32 values that a byte stands for; once per model."""
 
 
 def optimizer_bytes(table: TensorTable, optimizer: Optimizer, width: int) -> int:
-    """Return the bytes that ``optimizer`` keeps for the tensors of a model.
+    """Return the bytes of optimizer state for the tensors of a model.
 
-    - ``adamw``: two moments of each parameter, and a counter of each tensor.
+    - ``adamw``: two moments of each parameter, and a step counter of each tensor.
     - ``sgd``: nothing; ``sgd_momentum``: one moment.
-    - ``adamw_8bit``: the two moments in 8 bits, a float32 constant for each block; small tensors as adamw in float32.
-    - ``adafactor``: of each matrix the second moment's row and column sums, of a vector all of it; no first moment.
-    - ``muon``: one moment of each hidden matrix; embeddings, head and vectors as adamw.
+    - ``adamw_8bit``: two moments of one byte, and a float32 scale of each block; small tensors keep float32 moments.
+    - ``adafactor``: row and column sums of each matrix's second moment; vectors keep it whole; no first moment.
+    - ``muon``: one moment of each hidden matrix; embeddings, LM head and vectors use adamw.
 
     Args:
         table: The model's tensors.
-        optimizer: Which one.
+        optimizer: The optimizer.
         width: Bytes of an element of the moments.
 
     References:
@@ -41,10 +47,10 @@ def optimizer_bytes(table: TensorTable, optimizer: Optimizer, width: int) -> int
         Shazeer and Stern 2018 (Adafactor), https://arxiv.org/abs/1804.04235;
         Jordan et al. 2024 (Muon), https://kellerjordan.github.io/posts/muon/
     """
-    state = _STATES[optimizer]
-    own = CODEBOOK_BYTES if optimizer == "adamw_8bit" else 0
-    return own + sum(
-        section.repeats * state(tensor, width)
+    state_bytes = _STATE_BYTES[optimizer]
+    per_model = CODEBOOK_BYTES if optimizer == "adamw_8bit" else 0
+    return per_model + sum(
+        section.repeats * state_bytes(tensor, width)
         for section in table
         for tensor in section.tensors
         if tensor.tied_to is None
@@ -52,37 +58,47 @@ def optimizer_bytes(table: TensorTable, optimizer: Optimizer, width: int) -> int
 
 
 def is_hidden_matrix(tensor: Tensor) -> bool:
-    """Return whether Muon's momentum is for ``tensor``: a matrix, or a stack of them, between embedding and head."""
+    """Return whether Muon updates ``tensor``: a matrix or a stack of matrices between the embedding and the LM head."""
     return len(tensor.shape) > 1 and tensor.component not in ("token_embedding", "position", "lm_head")
 
 
 def _adamw(tensor: Tensor, width: int) -> int:
-    return 2 * tensor.elements * width + COUNTER_BYTES
+    moments = MOMENTS * tensor.elements * width  # exp_avg, exp_avg_sq
+    return moments + STEP_COUNTER_BYTES  # + step
 
 
 def _adamw_8bit(tensor: Tensor, _: int) -> int:
-    if tensor.elements < LEAST_8BIT:
-        return 2 * tensor.elements * 4
-    return 2 * (tensor.elements + 4 * -(-tensor.elements // BLOCK))
+    if tensor.elements < MIN_8BIT_ELEMENTS:
+        return MOMENTS * tensor.elements * FLOAT32_BYTES  # state1, state2
+    n_blocks = -(-tensor.elements // BLOCK_ELEMENTS)
+    return MOMENTS * (tensor.elements + n_blocks * FLOAT32_BYTES)  # (state1 + absmax1) + (state2 + absmax2)
 
 
 def _adafactor(tensor: Tensor, width: int) -> int:
     if len(tensor.shape) < 2:
-        return tensor.elements * width + COUNTER_BYTES
+        return tensor.elements * width + STEP_COUNTER_BYTES  # variance + step
     *stack, rows, columns = tensor.shape
-    return prod(stack) * (rows + columns) * width + COUNTER_BYTES
+    return prod(stack) * (rows + columns) * width + STEP_COUNTER_BYTES  # (row_var + col_var) of each matrix + step
 
 
 def _muon(tensor: Tensor, width: int) -> int:
-    return tensor.elements * width if is_hidden_matrix(tensor) else _adamw(tensor, width)
+    return tensor.elements * width if is_hidden_matrix(tensor) else _adamw(tensor, width)  # momentum_buffer
 
 
-_STATES: dict[Optimizer, Callable[[Tensor, int], int]] = {
+def _sgd(_: Tensor, __: int) -> int:
+    return 0
+
+
+def _sgd_momentum(tensor: Tensor, width: int) -> int:
+    return tensor.elements * width  # momentum_buffer
+
+
+_STATE_BYTES: dict[Optimizer, Callable[[Tensor, int], int]] = {
     "adamw": _adamw,
     "adamw_8bit": _adamw_8bit,
     "adafactor": _adafactor,
     "muon": _muon,
-    "sgd": lambda _tensor, _width: 0,
-    "sgd_momentum": lambda tensor, width: tensor.elements * width,
+    "sgd": _sgd,
+    "sgd_momentum": _sgd_momentum,
 }
-"""Bytes kept for one tensor whose moments take a width each element."""
+"""Maps an optimizer to the bytes that it keeps for one tensor, given the bytes of a moment's element."""

@@ -1,4 +1,4 @@
-"""Bytes of weights that are rounded to a few bits: a fold over the tensor table."""
+"""Weight quantization for inference: bytes of weights stored in 4 or 8 bits, a fold over the tensor table."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.memory import Quantization
 
 SCALE_BYTES = {"int8": 2, "float8": 4, "int4": 2}
-"""Of each scale: in half precision beside integers, as in the papers; in float32 beside float8, as in vLLM."""
+"""Bytes of one scale: float16 beside integers, as in the papers; float32 beside float8, as in vLLM."""
+
+INT4_PER_BYTE = 2
+"""Two 4-bit weights, or two 4-bit zero points, share a byte."""
 
 
 class QuantizationConfig(NamedTuple):
-    """How weights are rounded.
+    """How weights are quantized.
 
     Attributes:
-        quantization: What linear weights are rounded to.
-        group_size: int4: inputs that share a scale and a zero, >= 1.
-        head: Whether the head is rounded too; a tied one then has a table of its own beside the embedding's.
+        quantization: The type that linear weights are quantized to.
+        group_size: int4: inputs that share a scale and a zero point, >= 1.
+        head: Whether the LM head is quantized too; a tied head is then stored beside the embedding.
     """
 
     quantization: Quantization = "none"
@@ -29,30 +32,30 @@ class QuantizationConfig(NamedTuple):
     head: bool = False
 
     @property
-    def rounds_head(self) -> bool:
-        """Whether the weights of the head are rounded."""
+    def quantizes_head(self) -> bool:
+        """Whether the weights of the LM head are quantized."""
         return self.head and self.quantization != "none"
 
 
 UNQUANTIZED = QuantizationConfig()
-"""Nothing is rounded."""
+"""No weight is quantized."""
 
 
-def quantized_weights(config: ModelConfig, dtype: str, rounding: QuantizationConfig) -> tuple[int, int]:
-    """Return the bytes of all weights, and how many parameters are rounded.
+def quantized_weights(config: ModelConfig, dtype: str, quantization: QuantizationConfig) -> tuple[int, int]:
+    """Return the bytes of all weights, and the number of quantized parameters.
 
-    Rounded are the weights of linear maps in the layers, experts' too; routers, biases, norms, embeddings and, unless
-    asked for, the head stay in ``dtype``. ``int8`` keeps a scale for each output (LLM.int8), and so does ``float8``
-    (llm-compressor's FP8_DYNAMIC); ``int4`` a scale and a 4-bit zero for each group of ``group_size`` inputs of an
-    output (GPTQ, AWQ), a last group being shorter.
+    The linear weights of layers are quantized, including those of experts. Routers, biases, norms, embeddings and, by
+    default, the LM head stay in ``dtype``. ``int8`` has a scale per output (LLM.int8), and so has ``float8``
+    (llm-compressor's FP8_DYNAMIC). ``int4`` has a scale and a 4-bit zero point per output and group of ``group_size``
+    inputs (GPTQ, AWQ); the last group may be shorter.
 
     Args:
         config: A validated config.
-        dtype: A key of ``DTYPE_BYTES``, of what is not rounded.
-        rounding: What is rounded, and how.
+        dtype: A key of ``DTYPE_BYTES``, the type of weights that are not quantized.
+        quantization: Which weights are quantized, and how.
 
     Raises:
-        AnalysisError: If groups have less than one weight.
+        AnalysisError: If group_size is less than 1.
 
     References:
         Dettmers et al. 2022 (LLM.int8), https://arxiv.org/abs/2208.07339;
@@ -60,39 +63,43 @@ def quantized_weights(config: ModelConfig, dtype: str, rounding: QuantizationCon
         Lin et al. 2023 (AWQ), https://arxiv.org/abs/2306.00978;
         https://docs.vllm.ai/projects/llm-compressor/en/latest/guides/compression_schemes/
     """
-    if rounding.group_size < 1:
-        message = f"group_size {rounding.group_size} is less than one weight"
+    if quantization.group_size < 1:
+        message = f"group_size {quantization.group_size} is less than one weight"
         raise AnalysisError(message, help="give a group_size such as 128")
-    total, rounded, width = build_bytes(config, dtype), 0, DTYPE_BYTES[dtype]
+    total, quantized_params, width = build_bytes(config, dtype), 0, DTYPE_BYTES[dtype]
     for section in tensor_table(config):
         for tensor in section.tensors:
-            total += section.repeats * (stored_bytes(tensor, width, rounding) - tensor.params * width)
-            rounded += section.repeats * tensor.elements if is_rounded(tensor, rounding) else 0
-    return total, rounded
+            total += section.repeats * (stored_bytes(tensor, width, quantization) - tensor.params * width)
+            if is_quantized(tensor, quantization):
+                quantized_params += section.repeats * tensor.elements
+    return total, quantized_params
 
 
-def is_rounded(tensor: Tensor, rounding: QuantizationConfig) -> bool:
-    """Return whether the weights of ``tensor`` are rounded."""
+def is_quantized(tensor: Tensor, quantization: QuantizationConfig) -> bool:
+    """Return whether the elements of ``tensor`` are quantized."""
     if tensor.component == "lm_head":
-        return rounding.rounds_head and tensor.name == "lm_head.weight"
-    return rounding.quantization != "none" and tensor.name.endswith("_proj.weight")
+        return quantization.quantizes_head and tensor.name == "lm_head.weight"
+    return quantization.quantization != "none" and tensor.name.endswith("_proj.weight")
 
 
-def stored_bytes(tensor: Tensor, width: int, rounding: QuantizationConfig) -> int:
-    """Return the bytes that are stored for one tensor: none where it shares those of another.
+def stored_bytes(tensor: Tensor, width: int, quantization: QuantizationConfig) -> int:
+    """Return the bytes stored for one tensor: 0 if it shares the storage of another.
 
-    Each row of a rounded map, and of each map of a stack, is padded to whole bytes.
+    Each row of a quantized matrix, or of each matrix in a stack of experts, is padded to whole bytes.
 
     Args:
         tensor: A tensor of the table.
-        width: Bytes of an element that is not rounded.
-        rounding: What is rounded, and how.
+        width: Bytes of an element that is not quantized.
+        quantization: Which weights are quantized, and how.
     """
-    if not is_rounded(tensor, rounding):
+    if not is_quantized(tensor, quantization):
         return tensor.params * width
-    *rows, inputs = tensor.shape
-    scale = SCALE_BYTES[rounding.quantization]
-    if rounding.quantization != "int4":
-        return prod(rows) * (inputs + scale)
-    groups = -(-inputs // rounding.group_size)
-    return prod(rows) * (-(-inputs // 2) + groups * scale + -(-groups // 2))
+    *stack, inputs = tensor.shape  # (out, in), or (E, out, in)
+    rows = prod(stack)
+    scale = SCALE_BYTES[quantization.quantization]
+    if quantization.quantization != "int4":
+        return rows * (inputs + scale)  # a byte per weight, a scale per row
+    n_groups = -(-inputs // quantization.group_size)
+    weights = -(-inputs // INT4_PER_BYTE)
+    zero_points = -(-n_groups // INT4_PER_BYTE)
+    return rows * (weights + n_groups * scale + zero_points)

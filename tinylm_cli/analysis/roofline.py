@@ -115,7 +115,7 @@ def decoding_weights(config: ModelConfig, dtype: str, rounding: QuantizationConf
             if _is_looked_up(tensor, config, rounding):
                 continue
             size = section.repeats * stored_bytes(tensor, DTYPE_BYTES[dtype], rounding)
-            dense, experts = (dense + size, experts) if tensor.per_token is None else (dense, experts + size)
+            dense, experts = (dense + size, experts) if tensor.experts_per_token is None else (dense, experts + size)
     if config.feed_forward.n_experts is None:
         return Weights(dense)
     return Weights(dense, experts, config.feed_forward.n_experts, config.feed_forward.top_k)
@@ -123,7 +123,7 @@ def decoding_weights(config: ModelConfig, dtype: str, rounding: QuantizationConf
 
 def _is_looked_up(tensor: Tensor, config: ModelConfig, rounding: QuantizationConfig) -> bool:
     if tensor.name == TOKEN_EMBEDDING and config.tie_weights:
-        return rounding.rounds_head
+        return rounding.quantizes_head
     return tensor.component in ("token_embedding", "position")
 
 

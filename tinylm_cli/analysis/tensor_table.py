@@ -1,8 +1,11 @@
-"""The tensor table: every tensor of a config by the name the instantiated model gives it.
+"""The tensor table: every parameter tensor of a config, under the name that the instantiated model gives it.
 
-Layers that repeat are held once, with the range they repeat over, so that a model of 10,000 layers costs what one of 4
-does. Everything analytic is a fold over this table. Nothing here is shared with ``tinylm_cli.model``: the two
-descriptions of the same architecture are written apart so that comparing them proves something.
+Identical layers are listed once, with the range of layers that they stand for, so a model of 10,000 layers takes no
+longer than one of 4. Parameters, bytes and FLOPs are folds over this table. It shares no code with
+``tinylm_cli.model``: two independent descriptions of one architecture make their comparison a proof.
+
+Shapes in comments: V vocab_size, D d_model, H n_heads, G n_kv_heads, K d_head, F d_ff or d_expert, E n_experts;
+latent attention has C kv_rank, Q q_rank, N d_nope, R d_rope and K_v d_value.
 """
 
 from __future__ import annotations
@@ -21,64 +24,81 @@ COMPONENTS: tuple[Component, ...] = get_args(Component)
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
 """Bytes of one element of a tensor, by torch's name of its dtype."""
 
+FLOAT32_BYTES = DTYPE_BYTES["float32"]
+
+INT64_BYTES = 8
+"""Token ids, targets and indices are 64-bit integers."""
+
 HALF_PRECISION = ("bfloat16", "float16")
 """Dtypes in which training usually keeps a float32 master copy of the weights."""
+
+PAIR = 2
+"""RoPE rotates dimensions in pairs: Su et al. 2021, https://arxiv.org/abs/2104.09864."""
 
 TOKEN_EMBEDDING = "embedding.token_embedding.embedding.weight"
 
 
 class Tensor(NamedTuple):
-    """One tensor.
+    """One parameter tensor.
 
     Attributes:
-        name: Name within its section: the full name, or for a layer's tensor what follows ``blocks.{i}.``.
-        shape: Its dimensions, as torch has them: a linear map from n to m is (m, n).
-        component: The part of the model it belongs to.
-        tied_to: Full name of the tensor whose storage it shares, or None for a tensor of its own.
-        per_token: Of the slices along its first dimension, one for each expert, how many a token uses; None for all.
+        name: Name within its section: the full name, or for a layer's tensor the part after ``blocks.{i}.``.
+        shape: Dimensions in torch's order: a linear map from n to m features is (m, n).
+        component: The part of the model that owns it.
+        tied_to: Full name of the tensor whose storage it shares; None if it has storage of its own.
+        experts_per_token: For tensors of stacked experts, (E, ...), the experts that each token is routed to; None for
+            tensors that every token uses whole.
     """
 
     name: str
     shape: tuple[int, ...]
     component: Component
     tied_to: str | None = None
-    per_token: int | None = None
+    experts_per_token: int | None = None
 
     @property
     def elements(self) -> int:
-        """Elements of the tensor, whether or not the storage is its own."""
+        """Number of elements, whether or not the tensor has storage of its own."""
         return prod(self.shape)
 
     @property
     def params(self) -> int:
-        """Parameters it adds to the model: its elements, or 0 when tied to another."""
+        """Parameters that it adds to the model: its elements, or 0 if it is tied to another tensor."""
         return 0 if self.tied_to else self.elements
 
     @property
+    def active_elements(self) -> int:
+        """Elements that one token is multiplied with: of a stack of experts, those of the experts it is routed to."""
+        if self.experts_per_token is None:
+            return self.elements
+        n_experts = self.shape[0]
+        return self.elements // n_experts * self.experts_per_token  # one expert's elements × experts per token
+
+    @property
     def active_params(self) -> int:
-        """Parameters a token uses on its way through the model: of experts, those it is sent to."""
-        return self.params if self.per_token is None else self.params // self.shape[0] * self.per_token
+        """Parameters that one token uses: ``active_elements``, or 0 if the tensor is tied to another."""
+        return 0 if self.tied_to else self.active_elements
 
 
 class Section(NamedTuple):
-    """Tensors that stand outside the layers (``layers`` is None) or that repeat, alike, in each of ``layers``."""
+    """Tensors outside the layers (``layers`` is None), or the tensors that each of ``layers`` has."""
 
     tensors: tuple[Tensor, ...]
     layers: range | None = None
 
     @property
     def repeats(self) -> int:
-        """How many times the tensors occur."""
+        """How many layers hold these tensors; 1 outside the layers."""
         return 1 if self.layers is None else len(self.layers)
 
     def full_name(self, tensor: Tensor, layer: int | None = None) -> str:
-        """Return the name in the model: ``blocks.3.ln_1.weight``, or ``blocks.{0..5}.ln_1.weight`` for all layers."""
+        """Return the name in the model: ``blocks.3.ln_1.weight``; for all layers ``blocks.{0..5}.ln_1.weight``."""
         if self.layers is None:
             return tensor.name
         return f"{self.prefix(layer)}.{tensor.name}"
 
     def prefix(self, layer: int | None = None) -> str:
-        """Return ``blocks.3``, or for all layers ``blocks.{0..5}`` (``blocks.0`` when there is just one)."""
+        """Return ``blocks.3``; for all layers ``blocks.{0..5}``, or ``blocks.0`` if there is only one."""
         assert self.layers is not None
         if layer is None and self.repeats == 1:
             layer = self.layers[0]
@@ -91,19 +111,20 @@ TensorTable = tuple[Section, ...]
 def tensor_table(config: ModelConfig) -> TensorTable:
     """Return the table of ``config``, in the order of ``model.named_parameters(remove_duplicate=False)``."""
     d, v = config.d_model, config.vocab_size
-    embedding = [Tensor(TOKEN_EMBEDDING, (v, d), "token_embedding")]
+    embedding = [Tensor(TOKEN_EMBEDDING, (v, d), "token_embedding")]  # (V, D)
     if config.position.kind == "learned":
         rows = config.position.offset + config.max_len
-        embedding.append(Tensor("embedding.positional_encoding.weight", (rows, d), "position"))
+        embedding.append(Tensor("embedding.positional_encoding.weight", (rows, d), "position"))  # (offset + max_len, D)
     if config.embedding.norm:
-        embedding += _norm("embedding.norm", config, d)
-    head = [Tensor("lm_head.weight", (v, d), "lm_head", TOKEN_EMBEDDING if config.tie_weights else None)]
+        embedding += _norm("embedding.norm", config, d)  # (D)
+    tied_to = TOKEN_EMBEDDING if config.tie_weights else None
+    head = [Tensor("lm_head.weight", (v, d), "lm_head", tied_to)]  # (V, D)
     if config.head.bias:
-        head.append(Tensor("lm_head.bias", (v,), "lm_head"))
+        head.append(Tensor("lm_head.bias", (v,), "lm_head"))  # (V)
     return (
         Section(tuple(embedding)),
         *(Section(tuple(_layer(config, layers[0])), layers) for layers in uniform_ranges(config)),
-        Section((*_norm("ln_f", config, d), *head)),
+        Section((*_norm("ln_f", config, d), *head)),  # (D), (V, D)
     )
 
 
@@ -134,7 +155,7 @@ def expand(table: TensorTable) -> Iterator[tuple[str, Tensor]]:
 
 
 def score_corrections(config: ModelConfig) -> int:
-    """Return how many numbers files keep beside parameters: shifts of the experts' scores that are never trained.
+    """Return the elements of all ``score_correction`` buffers: one per expert of each router, saved but not trained.
 
     References:
         DeepSeek-AI 2024 (DeepSeek-V3), section 2.1.2, https://arxiv.org/abs/2412.19437
@@ -142,90 +163,114 @@ def score_corrections(config: ModelConfig) -> int:
     feed_forward = config.feed_forward
     if feed_forward.n_experts is None or not feed_forward.score_correction:
         return 0
-    return feed_forward.n_experts * (config.n_layers - feed_forward.n_dense_layers)
+    n_expert_layers = config.n_layers - feed_forward.n_dense_layers
+    return n_expert_layers * feed_forward.n_experts  # a buffer (E) in the router of each expert layer
 
 
 def rotary_pairs(config: ModelConfig) -> int:
-    """Return how many pairs of dimensions of each head rotate, each at a frequency of its own; 0 where none does."""
+    """Return the number of rotary frequencies: each rotates one pair of a head's dimensions; 0 without RoPE."""
     if config.position.kind != "rope":
         return 0
     if config.attention.kind == "latent":
-        return config.attention.d_rope // 2
-    return int(config.d_head * config.position.rotary_fraction) // 2
+        return config.attention.d_rope // PAIR  # R / 2
+    return int(config.d_head * config.position.rotary_fraction) // PAIR  # the rotary fraction of K, / 2
 
 
 def _linear(name: str, d_in: int, d_out: int, component: Component, *, bias: bool) -> Iterator[Tensor]:
-    yield Tensor(f"{name}.weight", (d_out, d_in), component)
+    yield Tensor(f"{name}.weight", (d_out, d_in), component)  # (out, in)
     if bias:
-        yield Tensor(f"{name}.bias", (d_out,), component)
+        yield Tensor(f"{name}.bias", (d_out,), component)  # (out)
 
 
 def _norm(name: str, config: ModelConfig, width: int) -> Iterator[Tensor]:
-    """LayerNorm has weight and bias (Ba et al. 2016); RMSNorm a weight alone (Zhang and Sennrich 2019)."""
+    """Yield a norm's tensors: weight and bias of LayerNorm (Ba et al. 2016), the weight of RMSNorm.
+
+    References:
+        Zhang and Sennrich 2019 (RMSNorm), https://arxiv.org/abs/1910.07467
+    """
     if config.norm.weight:
-        yield Tensor(f"{name}.weight", (width,), "norm")
+        yield Tensor(f"{name}.weight", (width,), "norm")  # (width)
     if config.norm.has_bias:
-        yield Tensor(f"{name}.bias", (width,), "norm")
+        yield Tensor(f"{name}.bias", (width,), "norm")  # (width)
 
 
 def _attention(config: ModelConfig) -> Iterator[Tensor]:
-    """Maps to the heads of queries, keys and values, each side by side, and back (Vaswani et al. 2017).
+    """Yield the projections to queries, keys and values, and the output projection (Vaswani et al. 2017).
 
-    With fewer heads of keys and values than of queries they are narrower: Ainslie et al. 2023,
-    https://arxiv.org/abs/2305.13245.
+    Grouped-query attention has G < H heads of keys and values, so those two projections are narrower.
+
+    References:
+        Ainslie et al. 2023 (grouped queries), https://arxiv.org/abs/2305.13245
     """
     d, attention = config.d_model, config.attention
     d_query, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
     if attention.sinks:
-        yield Tensor("attention.sinks", (config.n_heads,), "attention")
-    yield from _linear("attention.q_proj", d, d_query, "attention", bias=attention.bias)
-    yield from _linear("attention.k_proj", d, d_kv, "attention", bias=attention.bias)
-    yield from _linear("attention.v_proj", d, d_kv, "attention", bias=attention.bias)
-    yield from _linear("attention.o_proj", d_query, d, "attention", bias=attention.has_out_bias)
+        yield Tensor("attention.sinks", (config.n_heads,), "attention")  # (H)
+    yield from _linear("attention.q_proj", d, d_query, "attention", bias=attention.bias)  # (H·K, D)
+    yield from _linear("attention.k_proj", d, d_kv, "attention", bias=attention.bias)  # (G·K, D)
+    yield from _linear("attention.v_proj", d, d_kv, "attention", bias=attention.bias)  # (G·K, D)
+    yield from _linear("attention.o_proj", d_query, d, "attention", bias=attention.has_out_bias)  # (D, H·K)
     if attention.qk_norm != "none":
         per_head = attention.qk_norm == "per_head"
-        yield from _norm("attention.q_norm", config, config.d_head if per_head else d_query)
-        yield from _norm("attention.k_norm", config, config.d_head if per_head else d_kv)
+        yield from _norm("attention.q_norm", config, config.d_head if per_head else d_query)  # (K) or (H·K)
+        yield from _norm("attention.k_norm", config, config.d_head if per_head else d_kv)  # (K) or (G·K)
 
 
 def _latent_attention(config: ModelConfig) -> Iterator[Tensor]:
-    """Keys and values out of one small vector per token (DeepSeek-V2 2024, https://arxiv.org/abs/2405.04434)."""
+    """Yield multi-head latent attention: keys and values are expanded from one compressed vector per token.
+
+    References:
+        DeepSeek-AI 2024 (DeepSeek-V2), section 2.1, https://arxiv.org/abs/2405.04434
+    """
     d, heads, attention = config.d_model, config.n_heads, config.attention
     d_query = heads * (attention.d_nope + attention.d_rope)
     if attention.q_rank is None:
-        yield from _linear("attention.q_proj", d, d_query, "attention", bias=False)
+        yield from _linear("attention.q_proj", d, d_query, "attention", bias=False)  # (H·(N + R), D)
     else:
-        yield from _linear("attention.q_a_proj", d, attention.q_rank, "attention", bias=attention.bias)
-        yield from _norm("attention.q_a_norm", config, attention.q_rank)
-        yield from _linear("attention.q_b_proj", attention.q_rank, d_query, "attention", bias=False)
-    yield from _linear("attention.kv_a_proj", d, attention.kv_rank + attention.d_rope, "attention", bias=attention.bias)
-    yield from _norm("attention.kv_a_norm", config, attention.kv_rank)
-    d_up = heads * (attention.d_nope + attention.d_value)
-    yield from _linear("attention.kv_b_proj", attention.kv_rank, d_up, "attention", bias=False)
-    yield from _linear("attention.o_proj", heads * attention.d_value, d, "attention", bias=attention.has_out_bias)
+        yield from _linear("attention.q_a_proj", d, attention.q_rank, "attention", bias=attention.bias)  # (Q, D)
+        yield from _norm("attention.q_a_norm", config, attention.q_rank)  # (Q)
+        yield from _linear("attention.q_b_proj", attention.q_rank, d_query, "attention", bias=False)  # (H·(N + R), Q)
+    d_compressed = attention.kv_rank + attention.d_rope
+    yield from _linear("attention.kv_a_proj", d, d_compressed, "attention", bias=attention.bias)  # (C + R, D)
+    yield from _norm("attention.kv_a_norm", config, attention.kv_rank)  # (C)
+    d_expanded = heads * (attention.d_nope + attention.d_value)
+    yield from _linear(
+        "attention.kv_b_proj", attention.kv_rank, d_expanded, "attention", bias=False
+    )  # (H·(N + K_v), C)
+    d_values = heads * attention.d_value
+    yield from _linear("attention.o_proj", d_values, d, "attention", bias=attention.has_out_bias)  # (D, H·K_v)
 
 
 def _feed_forward(name: str, config: ModelConfig, width: int, component: Component) -> Iterator[Tensor]:
-    """Up and down again (Vaswani et al. 2017), and beside up a gate (Shazeer 2020, https://arxiv.org/abs/2002.05202)."""
+    """Yield the up and down projections (Vaswani et al. 2017), and the gate of a gated unit.
+
+    References:
+        Shazeer 2020 (gated units), https://arxiv.org/abs/2002.05202
+    """
     d, bias = config.d_model, config.feed_forward.bias
     if config.feed_forward.gated:
-        yield from _linear(f"{name}.gate_proj", d, width, component, bias=bias)
-    yield from _linear(f"{name}.up_proj", d, width, component, bias=bias)
-    yield from _linear(f"{name}.down_proj", width, d, component, bias=bias)
+        yield from _linear(f"{name}.gate_proj", d, width, component, bias=bias)  # (F, D)
+    yield from _linear(f"{name}.up_proj", d, width, component, bias=bias)  # (F, D)
+    yield from _linear(f"{name}.down_proj", width, d, component, bias=bias)  # (D, F)
 
 
 def _experts(config: ModelConfig) -> Iterator[Tensor]:
-    """A router, and the experts' networks stacked along a first dimension (Shazeer et al. 2017, arXiv 1701.06538).
+    """Yield the router, the experts' networks stacked along a first dimension, and the shared experts.
 
-    Experts that every token is sent to are one network as wide as all of them (Dai et al. 2024,
-    https://arxiv.org/abs/2401.06066).
+    The shared experts, which every token uses, are one network as wide as all of them together.
+
+    References:
+        Shazeer et al. 2017 (experts), https://arxiv.org/abs/1701.06538;
+        Dai et al. 2024 (shared experts), https://arxiv.org/abs/2401.06066
     """
     feed_forward = config.feed_forward
     n_experts = feed_forward.n_experts
     assert n_experts is not None
-    yield from _linear("feed_forward.router", config.d_model, n_experts, "router", bias=feed_forward.router_bias)
+    yield from _linear(
+        "feed_forward.router", config.d_model, n_experts, "router", bias=feed_forward.router_bias
+    )  # (E, D)
     for tensor in _feed_forward("feed_forward.experts", config, config.d_expert, "experts"):
-        yield tensor._replace(shape=(n_experts, *tensor.shape), per_token=feed_forward.top_k)
+        yield tensor._replace(shape=(n_experts, *tensor.shape), experts_per_token=feed_forward.top_k)  # (E, F, D), …
     if feed_forward.n_shared_experts:
         width = feed_forward.n_shared_experts * config.d_expert
         yield from _feed_forward("feed_forward.shared_experts", config, width, "experts")

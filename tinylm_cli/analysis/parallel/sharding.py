@@ -87,7 +87,7 @@ def _sections(config: ModelConfig, layout: Layout, stage: int) -> Iterator[Secti
 
 def is_routed(tensor: Tensor) -> bool:
     """Return whether a tensor is of experts."""
-    return tensor.per_token is not None
+    return tensor.experts_per_token is not None
 
 
 def _divided(tensor: Tensor, config: ModelConfig, layout: Layout) -> Tensor:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tinylm_cli.analysis.saved_tensors.saved_tensor import INDEX_BYTES, Pass, SavedTensor
+from tinylm_cli.analysis.saved_tensors.saved_tensor import Pass, SavedTensor
+from tinylm_cli.analysis.tensor_table import INT64_BYTES
 
 
 def feed_forward(run: Pass, part: str, rows: int, width: int) -> Iterator[SavedTensor]:
@@ -49,14 +50,14 @@ def experts(run: Pass) -> Iterator[SavedTensor]:
     yield routed("scores", tokens * settings.n_experts * run.wide)
     if settings.n_groups > 1:
         best = min(2 if settings.router == "sigmoid" else 1, settings.n_experts // settings.n_groups)
-        yield routed("best of each group", tokens * settings.n_groups * best * INDEX_BYTES)
-        yield routed("groups", tokens * (settings.top_k_groups * INDEX_BYTES + settings.n_groups))
-    yield routed("chosen", sent * INDEX_BYTES)
+        yield routed("best of each group", tokens * settings.n_groups * best * INT64_BYTES)
+        yield routed("groups", tokens * (settings.top_k_groups * INT64_BYTES + settings.n_groups))
+    yield routed("chosen", sent * INT64_BYTES)
     if settings.router == "topk_softmax" or settings.renormalize:
         yield routed("chosen scores", sent * run.wide)
     if settings.renormalize:
         yield routed("their sum", tokens * run.wide)
-    yield routed("order and rows", 2 * sent * INDEX_BYTES)
+    yield routed("order and rows", 2 * sent * INT64_BYTES)
     yield routed("chosen weights", sent * run.width)
     yield SavedTensor("sent", "experts", sent * config.d_model * run.width, "sequence")
     yield from feed_forward(run, "experts", sent, config.d_expert)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from tinylm_cli.analysis.saved_tensors.attention import attention
 from tinylm_cli.analysis.saved_tensors.feed_forward import experts, feed_forward
 from tinylm_cli.analysis.saved_tensors.norm import norm
-from tinylm_cli.analysis.saved_tensors.saved_tensor import INDEX_BYTES, Pass, SavedTensor
-from tinylm_cli.analysis.tensor_table import rotary_pairs
+from tinylm_cli.analysis.saved_tensors.saved_tensor import Pass, SavedTensor
+from tinylm_cli.analysis.tensor_table import INT64_BYTES, rotary_pairs
 
 
 def saved_before_layers(run: Pass) -> tuple[SavedTensor, ...]:
@@ -20,7 +20,7 @@ def saved_before_layers(run: Pass) -> tuple[SavedTensor, ...]:
 def embedding(run: Pass) -> Iterator[SavedTensor]:
     """Yield what the embedding keeps: ids, the input of its norm, the mask of its dropout."""
     config = run.config
-    yield SavedTensor("tokens", "embedding", run.tokens * INDEX_BYTES, "sequence")
+    yield SavedTensor("tokens", "embedding", run.tokens * INT64_BYTES, "sequence")
     stream = run.tokens * config.d_model
     if config.embedding.norm:
         embedded = SavedTensor("embedded", "embedding", stream * run.width, "sequence")
@@ -98,5 +98,5 @@ def head(run: Pass) -> Iterator[SavedTensor]:
     if config.head.logit_softcap is not None:
         yield SavedTensor("tanh", "lm_head", logits * run.width, "tensor")
     yield SavedTensor("log-probabilities", "loss", logits * run.wide, "tensor")
-    yield SavedTensor("targets", "loss", run.tokens * INDEX_BYTES, "sequence")
+    yield SavedTensor("targets", "loss", run.tokens * INT64_BYTES, "sequence")
     yield SavedTensor("weight", "loss", run.wide, "none")

@@ -9,9 +9,6 @@ from tinylm_cli.analysis.attention_kernels import AttentionBackend, attention_ba
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import AttentionKernel, Device
 
-INDEX_BYTES = 8
-"""Token ids, targets, and the places that tokens are sent to and fetched from are 64-bit integers."""
-
 Divided = Literal["tensor", "sequence", "none"]
 
 

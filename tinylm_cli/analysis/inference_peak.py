@@ -131,7 +131,7 @@ def _shared_inputs(
     n_kinds = 1 + (attention.window is not None and "G" in attention.window_pattern)  # windowed layers, and global ones
     if config.position.kind == "alibi" and backend != "flash":
         bias = config.n_heads * pairs  # elements of (1, H, T, S)
-        # in float32 the bias and its masked copy (H, T, S), and at most three of (T, S): distances, the mask, its inverse
+        # in float32: the bias and its masked copy (H, T, S); at most three of (T, S): distances, mask, its complement
         temporaries = 2 * bias * FLOAT32_BYTES + 3 * pairs * FLOAT32_BYTES
         cast = bias * width if width != FLOAT32_BYTES else 0
         return _SharedInputs(n_kinds * bias * width, (n_kinds - 1) * bias * width + temporaries + cast)
@@ -202,10 +202,7 @@ def _latent_attention(config: ModelConfig, keys: int, width: int, backend: Atten
         2 * config.d_model  # x, norm(x)
         + 3 * d_query  # q as projected, q and k as concatenated
         + heads * attention.d_rope  # q_rope, rotated
-        + 2
-        * (
-            attention.kv_rank + attention.d_rope
-        )  # compressed vector, rotary key: as projected, and as normalized or rotated
+        + 2 * (attention.kv_rank + attention.d_rope)  # as projected; as normalized (C) and rotated (R)
         + (attention.q_rank or 0)  # the compressed query
         + (heads * attention.d_nope + d_values)  # k_nope and v, as expanded
     )

@@ -125,6 +125,22 @@ def test_compare(printed: Callable[..., dict[str, Any]]) -> None:
     report = base.compare("tiny", "@n_layers=8", tinylm.load("toy.yaml", set="n_layers=8"), seq_len=64)
     assert report.to_dict() == printed("compare", "toy.yaml", "tiny", "@n_layers=8", "@n_layers=8", "--seq-len", "64")
     assert base.compare(base).same
+    assert tinylm.load("tiny", set="n_layers=8").compare("tiny").data.fields[0].values == (8, 4)
+
+
+@pytest.mark.parametrize("fields", ["n_layers=4..8:2", {"n_layers": range(4, 9, 2)}])
+def test_sweep(fields: Any, printed: Callable[..., dict[str, Any]]) -> None:
+    report = tinylm.sweep("tiny", fields, figure="serve_bytes", batch_size=2)
+    assert report.to_dict() == printed(
+        "sweep", "tiny", "n_layers=4..8:2", "--figure", "serve_bytes", "--batch-size", "2"
+    )
+    swept = tinylm.sweep(tinylm.load("tiny", set="n_layers=8"), ["n_heads=2,3"])
+    assert [point.error == "" for point in swept.points] == [True, False]
+    assert swept.points[0].figures["total_params"] == tinylm.load("tiny", set="n_layers=8").params().total_params
+    with pytest.raises(tinylm.UsageError, match="unknown field n_layer"):
+        tinylm.sweep("tiny", "n_layer=4,8")
+    with pytest.raises(tinylm.ConfigError, match="figure"):
+        tinylm.sweep("tiny", "n_layers=4,8", figure="parms")
 
 
 @pytest.mark.usefixtures("toy")

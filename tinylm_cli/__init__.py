@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False  # what type checkers take for true; importing typing costs more than all of this
 
 if TYPE_CHECKING:
-    from tinylm_cli.api import Model, load
+    from tinylm_cli.api import Model, load, sweep
     from tinylm_cli.config.schema import ModelConfig
     from tinylm_cli.errors import (
         AnalysisError,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "load": "api",
+    "sweep": "api",
     "Model": "api",
     "Report": "render.report",
     "ModelConfig": "config.schema",
@@ -69,6 +70,7 @@ __all__ = [
     "UsageError",
     "WeightsError",
     "load",
+    "sweep",
 ]
 
 if not TYPE_CHECKING:  # a type checker reads the imports above, and reports a name that is not there

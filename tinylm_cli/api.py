@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,13 +16,15 @@ from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.render.report import Report
 from tinylm_cli.reports.compare import CompareReport
+from tinylm_cli.reports.memory import Optimizer, Recompute
 from tinylm_cli.reports.params import Convention, ModelParams, ParamsReport
+from tinylm_cli.reports.sweep import SweepReport
 from tinylm_cli.reports.validate import FileResult, ValidateReport
 
 if TYPE_CHECKING:
     import torch
 
-    from tinylm_cli.cli.variants import Variant
+    from tinylm_cli.interop.load import WrittenConfig
     from tinylm_cli.model import TinyTransformerLM
 
 By = Literal["component", "layer", "tensor"]
@@ -43,10 +45,54 @@ def load(name_or_path: str | os.PathLike[str], *, set: Changes = ()) -> Model:  
         InputError: If nothing can be read under that name.
         UsageError: If a change is not ``key=value``.
     """
-    from tinylm_cli.interop.load import load_config
+    from tinylm_cli.interop.load import parse_written, read_written
 
     reference, changes = _reference(name_or_path), _changes(set)
-    return Model(load_config(reference, changes), reference, changes)
+    written = read_written(reference)
+    return Model(parse_written(written, changes), written, reference, changes)
+
+
+def sweep(
+    model: Model | str | os.PathLike[str],
+    fields: str | Iterable[str] | Mapping[str, Iterable[Any]],
+    *,
+    figure: str = "total_params",
+    batch_size: int = 1,
+    seq_len: int | None = None,
+    dtype: str = "bfloat16",
+    optimizer: Optimizer = "adamw",
+    recompute: Recompute = "none",
+) -> Report[SweepReport]:
+    """Return the figures of a model while one or two of its fields change; see ``tinylm sweep``.
+
+    Args:
+        model: A model, or what :func:`load` takes.
+        fields: ``"n_layers=4..24:4"``, two of these, or ``{"n_layers": range(4, 25, 4)}``.
+        figure: The figure to chart.
+        batch_size: Sequences that every figure assumes.
+        seq_len: Tokens in each; None for ``max_len``.
+        dtype: Storage type of weights, activations and caches.
+        optimizer: What updates the weights.
+        recompute: What the backward pass computes again.
+
+    Raises:
+        ConfigError: If the config is wrong before any field changes; a wrong combination is a point with its error.
+        UsageError: If a field is unknown or has no values, or there are too many combinations.
+    """
+    from tinylm_cli.analysis.figures import FIGURES, Conditions
+    from tinylm_cli.analysis.sweep import sweep as swept
+    from tinylm_cli.cli.sweep import parse_fields
+    from tinylm_cli.cli.workload_options import fitting_length, require_figure
+    from tinylm_cli.render.views.sweep import sweep_view
+
+    base = model if isinstance(model, Model) else load(model)
+    require_figure(figure, FIGURES)
+    swept_fields = parse_fields(_values(fields), base.reference)
+    if not any(each.name == "max_len" for each in swept_fields):
+        fitting_length(base.loaded, seq_len)
+    given = Conditions(batch_size, seq_len, dtype, optimizer, recompute)
+    report = swept(lambda more: base._with((*base.changes, *more)).loaded, swept_fields, given, figure)
+    return Report(report, lambda: sweep_view(report))
 
 
 @dataclass(frozen=True)
@@ -55,11 +101,13 @@ class Model:
 
     Attributes:
         loaded: The validated config, and where each value was written.
+        written: The text it was read from.
         reference: What :func:`load` was asked for.
         changes: Each ``key=value`` that was changed on top.
     """
 
     loaded: LoadedConfig = field(repr=False)
+    written: WrittenConfig = field(repr=False)
     reference: str
     changes: tuple[str, ...] = ()
 
@@ -114,8 +162,7 @@ class Model:
         from tinylm_cli.cli.variants import Variant, distinct_names
         from tinylm_cli.render.views.compare import compare_view
 
-        base = Variant(self.reference, self.changes)
-        models = [self, *(each if isinstance(each, Model) else _variant(each, base) for each in others)]
+        models = [self, *(each if isinstance(each, Model) else self._variant(each) for each in others)]
         names = distinct_names(
             [Variant(each.reference, each.changes) for each in models], [each.name for each in models]
         )
@@ -179,12 +226,20 @@ class Model:
             return load_model(self.config, Path(weights), device=torch.device(device), dtype=stored)
         return TinyTransformerLM.from_config(self.config, seed=seed, device=device, dtype=stored)
 
+    def _variant(self, word: str | os.PathLike[str]) -> Model:
+        """Return the model that ``tinylm compare`` takes ``word`` for after this one."""
+        from tinylm_cli.cli.variants import Variant, parse_variant
 
-def _variant(word: str | os.PathLike[str], base: Variant) -> Model:
-    from tinylm_cli.cli.variants import parse_variant
+        variant = parse_variant(_reference(word), Variant(self.reference, self.changes))
+        if variant.reference == self.reference:
+            return self._with(variant.changes)
+        return load(variant.reference, set=variant.changes)
 
-    variant = parse_variant(_reference(word), base)
-    return load(variant.reference, set=variant.all_changes)
+    def _with(self, changes: tuple[str, ...]) -> Model:
+        """Return this model with other changes, without reading its text again."""
+        from tinylm_cli.interop.load import parse_written
+
+        return replace(self, loaded=parse_written(self.written, changes), changes=changes)
 
 
 def _reference(name_or_path: str | os.PathLike[str]) -> str:
@@ -193,6 +248,17 @@ def _reference(name_or_path: str | os.PathLike[str]) -> str:
         return name_or_path
     path = os.fspath(name_or_path)
     return path if os.sep in path else os.path.join(os.curdir, path)  # noqa: PTH118 - Path drops the leading dot
+
+
+def _values(fields: str | Iterable[str] | Mapping[str, Iterable[Any]]) -> list[str]:
+    """Return each swept field as ``tinylm sweep`` takes it."""
+    if isinstance(fields, str):
+        return [fields]
+    if not isinstance(fields, Mapping):
+        return list(fields)
+    from tinylm_cli.config.yaml_writer import scalar
+
+    return [f"{key}={','.join(map(scalar, values))}" for key, values in fields.items()]
 
 
 def _changes(changes: Changes) -> tuple[str, ...]:

@@ -78,6 +78,16 @@ def test_links(page: Path) -> None:
             assert anchor in _anchors(linked), f"{page.name} links to {target}#{anchor}"
 
 
+def test_contributing_names_files_that_exist() -> None:
+    text = _FENCE.sub("", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    named = re.findall(r"`([\w.-]+(?:/[\w.*-]+)*/?)`", text)
+    paths = [name for name in named if "/" in name or name.endswith((".py", ".md"))]
+    assert len(paths) > 30
+    for path in paths:
+        rooms = (ROOT, ROOT / "tinylm_cli", *(ROOT / "tinylm_cli").iterdir())
+        assert any(True for room in rooms if room.is_dir() for _ in room.glob(path)), path
+
+
 def _anchors(page: Path) -> set[str]:
     """Return what GitHub names the headings of a page."""
     text = _FENCE.sub("", page.read_text(encoding="utf-8"))

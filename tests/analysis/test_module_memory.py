@@ -22,7 +22,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.forward import run_forward
 from tinylm_cli.model.kv_cache import KVCache
-from tinylm_cli.model.sampling import Sampling
+from tinylm_cli.model.sampling import SamplingParams
 
 FACTOR = 1.6
 """How far above the measured peak an estimate may lie, beside the slack."""
@@ -141,7 +141,7 @@ def test_running_takes_a_little_less_than_the_estimate(name: str, dtype: torch.d
 
 def one_more(model: TinyTransformerLM, tokens: torch.Tensor, cache: KVCache) -> torch.Tensor:
     logits = model.logits(model.hidden(tokens, cache=cache)[:, -1])
-    return Sampling(top_p=0.9).choose(logits, None)
+    return SamplingParams(top_p=0.9).sample(logits, None)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from tinylm_cli.interop.weights.export_weights import export_model
 from tinylm_cli.interop.weights.import_weights import import_weights
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.generation import decode
-from tinylm_cli.model.sampling import Sampling
+from tinylm_cli.model.sampling import SamplingParams
 from tinylm_cli.model.weights import load_model
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -161,7 +161,7 @@ def test_decoding_with_a_cache(family: str, data: st.DataObject) -> None:
         kept = None
         unread = read
         whole = loaded.config.position.scaling in ("dynamic", "longrope")  # theirs keeps keys turned in another way
-        for step in decode(ours, read, 12, sampling=Sampling(temperature=0.0)):
+        for step in decode(ours, read, 12, sampling=SamplingParams(temperature=0.0)):
             if whole:
                 logits = theirs(read, use_cache=False).logits
             else:

@@ -15,10 +15,10 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.generation import decode
 from tinylm_cli.model.kv_cache import KVCache
-from tinylm_cli.model.module_tree import instantiated, unique_params
-from tinylm_cli.model.sampling import Sampling
+from tinylm_cli.model.sampling import SamplingParams
+from tinylm_cli.model.state_dict import parameter_shapes, unique_params
 
-GREEDY = Sampling(temperature=0.0)
+GREEDY = SamplingParams(temperature=0.0)
 
 
 def random_model(config: ModelConfig) -> TinyTransformerLM:
@@ -46,8 +46,8 @@ def near(found: Tensor, expected: Tensor) -> bool:
 @given(small_configs())
 def test_the_closed_form_is_the_module_name_by_name_and_in_order(config: ModelConfig) -> None:
     model = TinyTransformerLM.from_config(config, device="meta")
-    assert prove(config, instantiated(model), unique_params(model)).holds
-    assert list(closed_form(config)) == list(instantiated(model))
+    assert prove(config, parameter_shapes(model), unique_params(model)).holds
+    assert list(closed_form(config)) == list(parameter_shapes(model))
 
 
 @given(small_configs())

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention import SelfAttention
-from tinylm_cli.model.attention_mask import Sight
+from tinylm_cli.model.attention_mask import AttentionMask
 
 Make = Callable[..., ModelConfig]
 Randomize = Callable[[nn.Module], nn.Module]
-CAUSAL = Sight(is_causal=True)
+CAUSAL = AttentionMask(is_causal=True)
 
 
 def by_hand(attention: SelfAttention, x: Tensor, scores_added: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def test_it_is_causal_by_default(attention: SelfAttention) -> None:
 def test_a_mask_replaces_the_causal_rule(attention: SelfAttention) -> None:
     x = torch.randn(2, 6, 16)
     added = torch.randn(6, 6)
-    torch.testing.assert_close(attention(x, Sight(added[None, None])), by_hand(attention, x, added))
+    torch.testing.assert_close(attention(x, AttentionMask(added[None, None])), by_hand(attention, x, added))
 
 
 def test_biases_are_optional(make_config: Make) -> None:

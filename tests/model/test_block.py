@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.attention_mask import Sight
+from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.block import TransformerBlock
 
 Make = Callable[..., ModelConfig]
 Randomize = Callable[[nn.Module], nn.Module]
-CAUSAL = Sight(is_causal=True)
+CAUSAL = AttentionMask(is_causal=True)
 
 
 def test_each_branch_reads_a_normalized_copy_and_is_added(make_config: Make, randomized: Randomize) -> None:

@@ -44,7 +44,7 @@ def test_each_token_gets_the_weighted_sum_of_its_experts(
     module = make_experts(make_config, randomized, n_shared_experts=shared)
     x = torch.randn(2, length, 16)
     flat = x.flatten(0, 1)
-    chosen, weights = module.router.choose(flat)
+    chosen, weights = module.router.route(flat)
     with torch.no_grad():
         expected = torch.stack(
             [
@@ -74,7 +74,7 @@ def make_router(make_config: Make, scores: list[float], **fields: Any) -> tuple[
 
 def chosen(router: Router, x: Tensor) -> dict[int, float]:
     with torch.no_grad():
-        ids, weights = router.choose(x)
+        ids, weights = router.route(x)
     return {int(i): float(w) for i, w in zip(ids[0], weights[0], strict=True)}
 
 
@@ -113,7 +113,7 @@ def test_a_correction_stays_in_float32_to_the_bit(make_config: Make, dtype: torc
     router.to(dtype)
     assert router.weight.dtype == dtype
     assert torch.equal(router.score_correction, before)
-    choices, weights = router.choose(torch.ones(1, router.in_features, dtype=dtype))
+    choices, weights = router.route(torch.ones(1, router.in_features, dtype=dtype))
     assert (choices.shape, weights.dtype) == ((1, router.top_k), dtype)
     router.to("meta", torch.float16)
     assert (router.score_correction.dtype, router.score_correction.is_meta) == (torch.float32, True)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.feed_forward import ACTIVATIONS, SHORT, FeedForward, exact_gelu
+from tinylm_cli.model.feed_forward import ACTIVATIONS, MIN_ONEDNN_ELEMENTS, FeedForward, exact_gelu
 
 FORMULAS: dict[str, Callable[[float], float]] = {
     "gelu": lambda x: x * 0.5 * (1 + math.erf(x / math.sqrt(2))),
@@ -27,7 +27,7 @@ def test_activations_are_their_formulas(name: str) -> None:
     torch.testing.assert_close(ACTIVATIONS[name](points), expected, atol=1e-6, rtol=1e-6)  # type: ignore[index]
 
 
-@pytest.mark.parametrize("size", [1, SHORT - 1, SHORT, SHORT + 1])
+@pytest.mark.parametrize("size", [1, MIN_ONEDNN_ELEMENTS - 1, MIN_ONEDNN_ELEMENTS, MIN_ONEDNN_ELEMENTS + 1])
 def test_exact_gelu_is_the_same_at_every_length(size: int) -> None:
     x = torch.linspace(-8, 8, size)
     torch.testing.assert_close(exact_gelu(x), functional.gelu(x), atol=1e-6, rtol=1e-6)

@@ -11,7 +11,7 @@ from torch.nn import functional
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.forward import TIMED_RUNS, run_forward
-from tinylm_cli.model.forward_trace import traced_forward
+from tinylm_cli.model.forward_trace import trace_forward
 from tinylm_cli.reports.forward import ForwardReport
 
 Make = Callable[..., ModelConfig]
@@ -36,7 +36,7 @@ def test_what_it_reports(model: TinyTransformerLM) -> None:
     assert (report.device, report.dtype) == ("cpu", "float32")
     assert (report.batch_size, report.seq_len, report.vocab_size) == (2, 7, 23)
     assert report.tokens == tuple(map(tuple, TOKENS.tolist()))
-    assert report.stages == traced_forward(model, TOKENS)[0]
+    assert report.stages == trace_forward(model, TOKENS)[0]
     assert report.uniform_loss == math.log(23)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model import forward_trace as trace_module
-from tinylm_cli.model.forward_trace import moments, traced_forward
+from tinylm_cli.model.forward_trace import mean_and_std, trace_forward
 from tinylm_cli.reports.forward import Stage
 
 Make = Callable[..., ModelConfig]
@@ -28,7 +28,7 @@ def model(make_config: Make, randomized: Randomize) -> TinyTransformerLM:
 
 
 def trace(model: TinyTransformerLM, tokens: Tensor) -> tuple[Stage, ...]:
-    stages, _ = traced_forward(model, tokens)
+    stages, _ = trace_forward(model, tokens)
     return stages
 
 
@@ -65,7 +65,7 @@ def test_figures_are_those_of_the_modules_own_outputs(model: TinyTransformerLM) 
 
 
 def test_logits_are_those_of_evaluation(model: TinyTransformerLM) -> None:
-    stages, logits = traced_forward(model, TOKENS)
+    stages, logits = trace_forward(model, TOKENS)
     with torch.no_grad():
         assert torch.equal(logits, model.eval()(TOKENS))
     assert stages == trace(model, TOKENS)
@@ -98,7 +98,7 @@ def test_norms_are_named(make_config: Make, kind: str, words: str) -> None:
     assert (found["blocks.0.ln_1"], found["blocks.0.ln_2"], found["ln_f"]) == (words, words, f"final {words}")
 
 
-@pytest.mark.parametrize(("tied", "words"), [(True, "logits, by the tied table"), (False, "logits")])
+@pytest.mark.parametrize(("tied", "words"), [(True, "logits, by the tied embedding"), (False, "logits")])
 def test_the_head_says_whose_table_it_uses(make_config: Make, tied: bool, words: str) -> None:
     assert kinds(trace(TinyTransformerLM.from_config(make_config(tie_weights=tied)), TOKENS))["lm_head"] == words
 
@@ -132,7 +132,7 @@ def test_nothing_is_left_behind_after_an_error(model: TinyTransformerLM, monkeyp
     before = [module.training for module in model.modules()]
     with pytest.raises(ValueError, match="outside the vocabulary"):
         trace(model, TOKENS + 23)
-    monkeypatch.setattr(trace_module, "moments", lambda _: 1 / 0)
+    monkeypatch.setattr(trace_module, "mean_and_std", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         trace(model, TOKENS)
     assert [module.training for module in model.modules()] == before
@@ -149,7 +149,7 @@ def test_other_hooks_stay(model: TinyTransformerLM) -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_moments_are_exact_whatever_the_dtype(dtype: torch.dtype) -> None:
     values = (torch.randn(3, 50, 70, generator=torch.Generator().manual_seed(1)) + 9).to(dtype)
-    mean, std, finite = moments(values)
+    mean, std, finite = mean_and_std(values)
     assert mean == pytest.approx(float(values.double().mean()), rel=1e-14)
     assert std == pytest.approx(float(values.double().std(correction=0)), rel=1e-13)
     assert finite is True
@@ -165,7 +165,7 @@ def test_chunks_do_not_change_the_moments(values: list[float], shift: float, chu
     whole = torch.tensor(values, dtype=torch.float64) + shift
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trace_module, "CHUNK", chunk)
-        mean, std, finite = moments(whole)
+        mean, std, finite = mean_and_std(whole)
     assert mean == pytest.approx(float(whole.mean()), rel=1e-12, abs=1e-9)
     assert std == pytest.approx(float(whole.std(correction=0)), rel=1e-9, abs=1e-6)
     assert finite is True
@@ -173,7 +173,7 @@ def test_chunks_do_not_change_the_moments(values: list[float], shift: float, chu
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_moments_of_what_is_not_finite(bad: float) -> None:
-    mean, std, finite = moments(torch.tensor([1.0, bad, 2.0]))
+    mean, std, finite = mean_and_std(torch.tensor([1.0, bad, 2.0]))
     assert finite is False
     assert mean is not None
     assert std is not None
@@ -182,6 +182,6 @@ def test_moments_of_what_is_not_finite(bad: float) -> None:
 
 
 def test_the_largest_values_do_not_overflow() -> None:
-    mean, std, finite = moments(torch.tensor([3e38, -3e38]))
+    mean, std, finite = mean_and_std(torch.tensor([3e38, -3e38]))
     assert (mean, finite) == (0.0, True)
     assert std == pytest.approx(3e38, rel=1e-6)

@@ -9,7 +9,7 @@ from tinylm_cli.analysis.proof import prove
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.presets import gallery
 from tinylm_cli.model import TinyTransformerLM
-from tinylm_cli.model.module_tree import instantiated, unique_params
+from tinylm_cli.model.state_dict import parameter_shapes, unique_params
 
 PUBLISHED = {
     "gpt2": 124_439_808,
@@ -39,7 +39,7 @@ def test_every_model_of_the_table_ships() -> None:
 def test_three_counts_are_one(name: str) -> None:
     config = load_config(name).config
     model = TinyTransformerLM.from_config(config, device="meta")
-    proof = prove(config, instantiated(model), unique_params(model))
+    proof = prove(config, parameter_shapes(model), unique_params(model))
     assert proof.holds
     assert proof.closed_form_params == config.nominal_params == PUBLISHED.get(name, config.nominal_params)
     assert model(torch.zeros(1, 4, dtype=torch.int64, device="meta")).shape == (1, 4, config.vocab_size)

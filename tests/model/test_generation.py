@@ -11,12 +11,12 @@ from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import CapacityError
 from tinylm_cli.model import TinyTransformerLM
-from tinylm_cli.model.generation import Step, decode
-from tinylm_cli.model.sampling import Sampling
+from tinylm_cli.model.generation import DecodingStep, decode
+from tinylm_cli.model.sampling import SamplingParams
 
 Make = Callable[..., ModelConfig]
 Randomize = Callable[[nn.Module], nn.Module]
-GREEDY = Sampling(temperature=0)
+GREEDY = SamplingParams(temperature=0)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_every_step_is_the_models_own_forward(
 
 
 def test_cached_and_uncached_sampling_agree(model: TinyTransformerLM) -> None:
-    sampling = Sampling(temperature=0.8, top_k=9, top_p=0.9, seed=4)
+    sampling = SamplingParams(temperature=0.8, top_k=9, top_p=0.9, seed=4)
     cached = decode(model, start(), 20, sampling=sampling)
     uncached = decode(model, start(), 20, sampling=sampling, use_cache=False)
     for first, second in zip(cached, uncached, strict=True):
@@ -111,7 +111,7 @@ def test_without_a_seed_torchs_generator_decides(model: TinyTransformerLM) -> No
 def script(steps: list[list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
     """Make sampling choose the given tokens, step by step."""
     queue = iter(steps)
-    monkeypatch.setattr(Sampling, "choose", lambda *_: torch.tensor(next(queue)))
+    monkeypatch.setattr(SamplingParams, "sample", lambda *_: torch.tensor(next(queue)))
 
 
 def test_a_sequence_that_stopped_is_filled_up(model: TinyTransformerLM, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +172,7 @@ def test_a_stream_has_no_end_to_plan_for(model: TinyTransformerLM) -> None:
     assert len(list(islice(model.stream(start(), 10**12), 30))) == 30
 
 
-Call = Callable[[TinyTransformerLM], Iterator[Step] | Iterator[Tensor] | Tensor]
+Call = Callable[[TinyTransformerLM], Iterator[DecodingStep] | Iterator[Tensor] | Tensor]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def test_positions_come_back_in_order(config: ModelConfig) -> None:
     keys, values = torch.randn(3, 2, 4, 5, 4), torch.randn(3, 2, 4, 5, 4)  # (layer, B, H, S, K)
     for start, stop in ((0, 3), (3, 4), (4, 5)):
         for layer, part in enumerate(cache.extend(stop - start)):
-            found = part.store(keys[layer, :, :, start:stop], values[layer, :, :, start:stop])
+            found = part.update(keys[layer, :, :, start:stop], values[layer, :, :, start:stop])
             assert torch.equal(found[0], keys[layer, :, :, :stop])
             assert torch.equal(found[1], values[layer, :, :, :stop])
         assert cache.length == stop

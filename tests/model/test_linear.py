@@ -33,7 +33,7 @@ def filled(in_features: int, out_features: int, *, bias: bool, dtype: torch.dtyp
 def test_every_shape_gives_the_same_product(
     monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], out_features: int, *, bias: bool
 ) -> None:
-    monkeypatch.setattr(linear, "SPLIT_FROM", 0)
+    monkeypatch.setattr(linear, "MIN_SPLIT_ELEMENTS", 0)
     module = filled(5, out_features, bias=bias)
     x = torch.randn(shape, requires_grad=True)
     y = module(x)
@@ -48,7 +48,7 @@ def test_every_shape_gives_the_same_product(
 
 
 def test_other_dtypes_are_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear, "SPLIT_FROM", 0)
+    monkeypatch.setattr(linear, "MIN_SPLIT_ELEMENTS", 0)
     module = filled(4, 6, bias=True, dtype=torch.bfloat16)
     x = torch.randn(1, 4, dtype=torch.bfloat16)
     assert torch.equal(module(x), functional.linear(x, module.weight, module.bias))

@@ -14,7 +14,8 @@ from tests.architectures import small_configs
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.model import TinyTransformerLM
-from tinylm_cli.model.module_tree import describe, instantiated, unique_params
+from tinylm_cli.model.module_tree import module_tree
+from tinylm_cli.model.state_dict import parameter_shapes, unique_params
 from tinylm_cli.reports.architecture import ModuleNode
 
 Make = Callable[..., ModelConfig]
@@ -40,7 +41,7 @@ def walk(node: ModuleNode, path: str = "") -> Iterator[tuple[str, ModuleNode]]:
 
 
 def test_the_tree_of_a_course_model(make_config: Make) -> None:
-    assert list(lines(describe(meta(make_config())))) == [
+    assert list(lines(module_tree(meta(make_config())))) == [
         "TinyTransformerLM TinyTransformerLM None 7864",
         "  embedding TransformerEmbedding None 368",
         "    token_embedding.embedding EmbeddingTable (23, 16) 368",
@@ -63,7 +64,7 @@ def test_the_tree_of_a_course_model(make_config: Make) -> None:
 
 
 def test_an_untied_head_and_learned_positions_own_their_parameters(make_config: Make) -> None:
-    tree = dict(walk(describe(meta(make_config(tie_weights=False, position={"kind": "learned"})))))
+    tree = dict(walk(module_tree(meta(make_config(tie_weights=False, position={"kind": "learned"})))))
     head, positions = tree["lm_head"], tree["embedding.positional_encoding"]
     assert (head.params, head.tied_to) == (23 * 16, None)
     assert (positions.kind, positions.shape, positions.params) == ("LearnedPosition", (12, 16), 12 * 16)
@@ -71,22 +72,22 @@ def test_an_untied_head_and_learned_positions_own_their_parameters(make_config: 
 
 @pytest.mark.parametrize(("kind", "name"), [("sinusoidal", "SinusoidalPosition"), ("none", "NoPosition")])
 def test_positions_without_parameters_are_shown(make_config: Make, kind: str, name: str) -> None:
-    node = dict(walk(describe(meta(make_config(position={"kind": kind})))))["embedding.positional_encoding"]
+    node = dict(walk(module_tree(meta(make_config(position={"kind": kind})))))["embedding.positional_encoding"]
     assert (node.kind, node.shape, node.params, node.share) == (name, None, 0, 0.0)
 
 
 def test_dropout_is_not_shown(make_config: Make) -> None:
-    assert "Dropout" not in {node.kind for _, node in walk(describe(meta(make_config(dropout=0.5))))}
+    assert "Dropout" not in {node.kind for _, node in walk(module_tree(meta(make_config(dropout=0.5))))}
 
 
 def test_a_single_layer_is_called_by_its_index(make_config: Make) -> None:
-    tree = dict(walk(describe(meta(make_config(n_layers=1)))))
+    tree = dict(walk(module_tree(meta(make_config(n_layers=1)))))
     assert tree["blocks.0"].count == 1
 
 
 def test_expanded_paths_are_those_of_the_module(make_config: Make) -> None:
     model = meta(make_config())
-    tree = dict(walk(describe(model, expand=True)))
+    tree = dict(walk(module_tree(model, expand=True)))
     assert [path for path in tree if path.startswith("blocks.") and path.count(".") == 1] == [
         "blocks.0", "blocks.1", "blocks.2",
     ]  # fmt: skip
@@ -97,7 +98,7 @@ def test_expanded_paths_are_those_of_the_module(make_config: Make) -> None:
 def test_layers_that_differ_stand_apart(make_config: Make) -> None:
     model = meta(make_config(n_layers=6))
     model.blocks[3] = meta(make_config(d_ff=41)).blocks[0]
-    names = [child.name for child in dict(walk(describe(model)))["blocks"].children]
+    names = [child.name for child in dict(walk(module_tree(model)))["blocks"].children]
     assert names == ["0..2, 4..5", "3"]
 
 
@@ -116,10 +117,10 @@ def test_local_layers_are_told_from_global_ones(
 ) -> None:
     config = make_config(n_layers=n_layers, attention={"window": 2, "window_pattern": pattern})
     model = meta(config)
-    blocks = dict(walk(describe(model)))["blocks"]
+    blocks = dict(walk(module_tree(model)))["blocks"]
     assert {child.name: child.settings for child in blocks.children} == expected
     assert sum(child.count for child in blocks.children) == n_layers
-    expanded = dict(walk(describe(model, expand=True)))["blocks"].children
+    expanded = dict(walk(module_tree(model, expand=True)))["blocks"].children
     assert [child.settings.get("window") for child in expanded] == [config.window(layer) for layer in range(n_layers)]
     assert ("window=2" in str(model)) == ("L" in pattern[:n_layers])
 
@@ -128,7 +129,7 @@ def test_local_layers_are_told_from_global_ones(
 def test_layers_of_equal_shapes_but_other_settings_stand_apart(make_config: Make, change: dict[str, object]) -> None:
     model = meta(make_config())
     model.blocks[2] = meta(make_config(**change)).blocks[0]
-    assert [child.name for child in dict(walk(describe(model)))["blocks"].children] == ["0..1", "2"]
+    assert [child.name for child in dict(walk(module_tree(model)))["blocks"].children] == ["0..1", "2"]
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu", "silu"])
@@ -136,14 +137,14 @@ def test_layers_of_another_activation_stand_apart(make_config: Make, activation:
     model = meta(make_config())
     model.blocks[0] = meta(make_config(feed_forward={"activation": activation})).blocks[0]
     expected = ["0..2"] if activation == "gelu" else ["0", "1..2"]
-    assert [child.name for child in dict(walk(describe(model)))["blocks"].children] == expected
+    assert [child.name for child in dict(walk(module_tree(model)))["blocks"].children] == expected
 
 
 def test_layers_that_share_a_tensor_are_tied_to_the_first(make_config: Make) -> None:
     model = meta(make_config())
     for block in list(model.blocks)[1:]:
         block.attention = model.blocks[0].attention
-    tree = dict(walk(describe(model)))
+    tree = dict(walk(module_tree(model)))
     assert [child.name for child in tree["blocks"].children] == ["0", "1..2"]
     assert tree["blocks.1..2.attention.q_proj"].tied_to == "blocks.0.attention.q_proj"
     assert tree[""].params == unique_params(model) == 7864 - 2 * 1088
@@ -151,19 +152,19 @@ def test_layers_that_share_a_tensor_are_tied_to_the_first(make_config: Make) -> 
 
 def test_a_model_says_the_same_of_itself_in_every_state(make_config: Make) -> None:
     model = TinyTransformerLM.from_config(make_config())
-    tree = describe(model)
-    assert describe(model.eval()) == tree
-    assert describe(copy.deepcopy(model)) == tree
-    assert describe(meta(make_config())) == tree
+    tree = module_tree(model)
+    assert module_tree(model.eval()) == tree
+    assert module_tree(copy.deepcopy(model)) == tree
+    assert module_tree(meta(make_config())) == tree
 
 
 def test_any_module_can_be_described() -> None:
-    assert list(lines(describe(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1, bias=False))))) == [
+    assert list(lines(module_tree(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1, bias=False))))) == [
         "Sequential Sequential None 12",
         "  0 Linear (3, 2) 9",
         "  2 Linear (1, 3) 3",
     ]
-    assert describe(nn.ReLU()) == ModuleNode("ReLU", "ReLU", 1, None, 0, 0.0, None, {}, ())
+    assert module_tree(nn.ReLU()) == ModuleNode("ReLU", "ReLU", 1, None, 0, 0.0, None, {}, ())
 
 
 @given(
@@ -179,7 +180,7 @@ def test_parts_add_up_to_the_whole(
         "tie_weights": tied, "position": {"kind": kind}, "norm": {"kind": norm}, "attention": {"bias": bias},
     })  # fmt: skip
     model = meta(config)
-    tree = describe(model, expand=expand)
+    tree = module_tree(model, expand=expand)
     assert tree.params == unique_params(model) == sum(parameter.numel() for parameter in model.parameters())
     assert tree.share == 1.0
     for _, node in walk(tree):
@@ -193,7 +194,7 @@ def test_parts_add_up_to_the_whole(
 @settings(max_examples=40, deadline=None)
 def test_parts_of_every_architecture_add_up(config: ModelConfig, expand: bool) -> None:
     model = TinyTransformerLM.from_config(config, device="meta")
-    tree = describe(model, expand=expand)
+    tree = module_tree(model, expand=expand)
     assert tree.params == unique_params(model)
     for _, node in walk(tree):
         beside = () if node.shape is not None or not node.children else node.children
@@ -205,7 +206,7 @@ def test_what_shapes_do_not_show_is_told() -> None:
     found = {}
     for name in ("gpt-oss-20b", "deepseek-v2-lite", "tiny"):
         config = load_config(name).config.model_copy(update={"n_layers": 2})
-        tree = describe(TinyTransformerLM.from_config(config, device="meta"))
+        tree = module_tree(TinyTransformerLM.from_config(config, device="meta"))
         found[name] = {node.name: (node.settings, node.shape) for _, node in walk(tree)}
     assert found["gpt-oss-20b"]["attention"][0] == {"n_heads": 64, "n_kv_heads": 8}
     assert found["gpt-oss-20b"]["feed_forward"][0] == {"n_experts": 32, "top_k": 4}
@@ -217,7 +218,7 @@ def test_what_shapes_do_not_show_is_told() -> None:
 
 def test_instantiated_names_a_shared_tensor_twice(make_config: Make) -> None:
     model = meta(make_config())
-    shapes = instantiated(model)
+    shapes = parameter_shapes(model)
     assert shapes[f"{EMBEDDING}.weight"] == shapes["lm_head.weight"] == (23, 16)
     assert set(shapes) == set(dict(model.named_parameters(remove_duplicate=False)))
     assert sum(torch.Size(shape).numel() for shape in shapes.values()) == unique_params(model) + 23 * 16
@@ -228,10 +229,10 @@ def test_time_grows_with_the_layers_and_not_their_square(make_config: Make) -> N
         times = []
         for _ in range(3):
             start = perf_counter()
-            describe(model)
+            module_tree(model)
             times.append(perf_counter() - start)
         return min(times)
 
     small, large = (meta(make_config(n_layers=n_layers)) for n_layers in (60, 960))
     assert seconds(large) < 6 * 16 * seconds(small)
-    assert len(dict(walk(describe(large)))["blocks"].children) == 1
+    assert len(dict(walk(module_tree(large)))["blocks"].children) == 1

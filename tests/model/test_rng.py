@@ -5,11 +5,13 @@ import random
 
 import torch
 
-from tinylm_cli.model.rng import STATE_WORDS, stream
+from tinylm_cli.model.rng import STATE_WORDS, keyed_generator
 
 
 def test_no_two_tensors_of_a_deep_model_share_values() -> None:
-    drawn = {stream(f"blocks.{i}.attention.q_proj.weight", 0).get_state().numpy().tobytes() for i in range(3000)}
+    drawn = {
+        keyed_generator(f"blocks.{i}.attention.q_proj.weight", 0).get_state().numpy().tobytes() for i in range(3000)
+    }
     assert len(drawn) == 3000
 
 
@@ -19,10 +21,12 @@ def test_a_stream_is_the_mersenne_twister_started_from_the_hash() -> None:
     twister = random.Random()
     twister.setstate((3, (*words, STATE_WORDS), None))
     expected = [twister.getrandbits(32) % 65536 for _ in range(1500)]
-    found = torch.empty(1500, dtype=torch.int64).random_(0, 65536, generator=stream("some.weight", 7))
+    found = torch.empty(1500, dtype=torch.int64).random_(0, 65536, generator=keyed_generator("some.weight", 7))
     assert found.tolist() == expected
 
 
 def test_every_bit_of_a_seed_counts() -> None:
-    drawn = {float(torch.rand((), generator=stream("", seed))) for seed in (0, *(1 << bit for bit in range(64)))}
+    drawn = {
+        float(torch.rand((), generator=keyed_generator("", seed))) for seed in (0, *(1 << bit for bit in range(64)))
+    }
     assert len(drawn) == 65

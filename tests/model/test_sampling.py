@@ -9,16 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tinylm_cli.model.sampling import Sampling
+from tinylm_cli.model.sampling import SamplingParams
 
 DRAWS = 40_000
 
 
 def shares(logits: list[float], **options: Any) -> Tensor:
     """Return how often each token is drawn."""
-    sampling = Sampling(seed=0, **options)
+    sampling = SamplingParams(seed=0, **options)
     rows = torch.tensor(logits).expand(DRAWS, -1)
-    chosen = sampling.choose(rows, sampling.generator(rows.device))
+    chosen = sampling.sample(rows, sampling.generator(rows.device))
     return chosen.bincount(minlength=len(logits)) / DRAWS
 
 
@@ -43,7 +43,7 @@ def shares(logits: list[float], **options: Any) -> Tensor:
 )
 def test_wrong_options_are_refused(name: str, value: object, message: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be .*{message}"):
-        Sampling(**{name: value})  # type: ignore[arg-type]
+        SamplingParams(**{name: value})  # type: ignore[arg-type]
 
 
 def test_tokens_are_drawn_by_the_softmax_of_their_logits() -> None:
@@ -95,9 +95,9 @@ def test_top_p_measures_what_top_k_left() -> None:
 def test_what_is_drawn_is_always_a_token_that_was_kept(
     logits: list[float], temperature: float, top_k: int | None, top_p: float | None
 ) -> None:
-    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=1)
+    sampling = SamplingParams(temperature=temperature, top_k=top_k, top_p=top_p, seed=1)
     rows = torch.tensor(logits).expand(20, -1)
-    chosen = sampling.choose(rows, sampling.generator(rows.device))
+    chosen = sampling.sample(rows, sampling.generator(rows.device))
     assert chosen.shape == (20,)
     assert chosen.dtype == torch.int64
     if top_k is not None:
@@ -105,15 +105,15 @@ def test_what_is_drawn_is_always_a_token_that_was_kept(
 
 
 def test_narrow_logits_are_sampled_in_float32() -> None:
-    sampling = Sampling(seed=0)
+    sampling = SamplingParams(seed=0)
     rows = torch.zeros(1000, 300, dtype=torch.bfloat16)
-    assert sampling.choose(rows, sampling.generator(rows.device)).bincount().count_nonzero() > 250
+    assert sampling.sample(rows, sampling.generator(rows.device)).bincount().count_nonzero() > 250
 
 
 def test_seeds_that_share_their_low_bits_are_different_seeds() -> None:
     weights = torch.ones(1, 50_000)
     draws = set()
     for seed in (7, 7 + 2**32, 7 + 2**63):
-        sampling = Sampling(seed=seed)
-        draws.add(int(sampling.choose(weights, sampling.generator(weights.device))))
+        sampling = SamplingParams(seed=seed)
+        draws.add(int(sampling.sample(weights, sampling.generator(weights.device))))
     assert len(draws) == 3

@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tinylm_cli.model.alibi import distance_bias, slopes
-from tinylm_cli.model.attention_mask import Sight
-from tinylm_cli.model.sdpa import attend
+from tinylm_cli.model.attention_mask import AttentionMask, alibi_bias, alibi_slopes
+from tinylm_cli.model.sdpa import sdpa
 
 
 def by_hand(
@@ -43,21 +42,21 @@ def test_every_way_of_scoring_is_its_formula(
     allowed = torch.ones(5, 5).tril().bool()
     if windowed:
         allowed = allowed.triu(-1)
-    sight = Sight(allowed[None, None]) if windowed else Sight(is_causal=True)
-    found = attend(q, k, v, sight, scale=0.7, softcap=softcap, sinks=sinks)
+    mask = AttentionMask(allowed[None, None]) if windowed else AttentionMask(is_causal=True)
+    found = sdpa(q, k, v, mask, scale=0.7, softcap=softcap, sinks=sinks)
     expected = by_hand(q, k, v, scale=0.7, softcap=softcap, sinks=sinks, allowed=allowed)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_slopes_of_powers_of_two_and_of_others() -> None:
-    assert slopes(8) == tuple(2.0**-n for n in range(1, 9))
-    assert slopes(4) == (2**-2, 2**-4, 2**-6, 2**-8)
-    assert slopes(6) == (2**-2, 2**-4, 2**-6, 2**-8, 2**-1, 2**-3)
+    assert alibi_slopes(8) == tuple(2.0**-n for n in range(1, 9))
+    assert alibi_slopes(4) == (2**-2, 2**-4, 2**-6, 2**-8)
+    assert alibi_slopes(6) == (2**-2, 2**-4, 2**-6, 2**-8, 2**-1, 2**-3)
 
 
 def test_distance_lowers_scores() -> None:
     positions = torch.arange(3.0)
-    bias = distance_bias(2, positions, positions)
+    bias = alibi_bias(2, positions, positions)
     assert bias.shape == (1, 2, 3, 3)
     assert bias[0, 0].diagonal().tolist() == [0, 0, 0]
     assert bias[0, 0, 2].tolist() == [-2 / 16, -1 / 16, 0]

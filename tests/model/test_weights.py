@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import CapacityError, OutputError, WeightsError
 from tinylm_cli.model import TinyTransformerLM, weights
-from tinylm_cli.model.materialize import materialize
+from tinylm_cli.model.initialization import materialize
 from tinylm_cli.model.weights import load_model, save_model
 
 Make = Callable[..., ModelConfig]
@@ -78,7 +78,7 @@ def test_what_is_loaded_is_what_was_saved(
 
 
 def test_loading_draws_nothing(model: TinyTransformerLM, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tinylm_cli.model.initialization.fill", None)
+    monkeypatch.setattr("tinylm_cli.model.initialization.fill_parameter", None)
     load_model(model.config, folder)
 
 
@@ -273,7 +273,7 @@ def test_capacity_is_checked_before_data_is_read(
     def refuse(*_: object, **__: object) -> None:
         raise CapacityError("no room")
 
-    monkeypatch.setattr("tinylm_cli.model.materialize.require_memory", refuse)
+    monkeypatch.setattr("tinylm_cli.model.initialization.require_memory", refuse)
     monkeypatch.setattr(weights, "_read_into", lambda *_: pytest.fail("went on"))
     with pytest.raises(CapacityError, match="no room"):
         load_model(model.config, folder)
@@ -293,7 +293,7 @@ def test_what_the_file_format_cannot_write_is_said(
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(weights, "write_tensors", fail)
+    monkeypatch.setattr(weights, "write_safetensors", fail)
     with pytest.raises(OutputError, match="No space left on device"):
         save_model(model, folder, config_text="new", overwrite=True)
     assert (folder / "model.safetensors").read_bytes() == before

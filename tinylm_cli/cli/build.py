@@ -75,12 +75,13 @@ def build(
 
     from tinylm_cli.analysis.params import analyze_params
     from tinylm_cli.analysis.proof import prove
-    from tinylm_cli.model.module_tree import describe, instantiated, unique_params
+    from tinylm_cli.model.module_tree import module_tree
+    from tinylm_cli.model.state_dict import parameter_shapes, unique_params
     from tinylm_cli.render.views.build import build_view
     from tinylm_cli.reports.architecture import BuildReport
 
     built_dtype = str(model.lm_head.weight.dtype).removeprefix("torch.")
-    proof = prove(loaded.config, instantiated(model), unique_params(model))
+    proof = prove(loaded.config, parameter_shapes(model), unique_params(model))
     if save is not None and proof.holds:
         from tinylm_cli.config.yaml_writer import to_yaml
         from tinylm_cli.model.weights import save_model
@@ -93,7 +94,7 @@ def build(
         seed=None if meta or weights is not None else seed,
         weights=str(weights) if weights is not None else None,
         saved_to=str(save) if save is not None and proof.holds else None,
-        architecture=describe(model, expand=expand),
+        architecture=module_tree(model, expand=expand),
         proof=proof,
     )
     exit_code = ExitCode.DONE if proof.holds else ExitCode.FAILED

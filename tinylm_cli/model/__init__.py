@@ -1,4 +1,4 @@
-"""The PyTorch modules, one file for each block of a config, and what fills, saves, loads and runs them."""
+"""The PyTorch model: one module per block of a config, initialization, weights, generation, inspection and checks."""
 
 from tinylm_cli.model.attention import SelfAttention
 from tinylm_cli.model.block import TransformerBlock

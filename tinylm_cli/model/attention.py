@@ -1,4 +1,4 @@
-"""Multi-head causal self-attention, its keys and values shared by groups of queries or not."""
+"""Multi-head causal self-attention; with fewer KV heads than query heads, grouped-query attention."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import torch
 from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.attention_mask import Sight
-from tinylm_cli.model.kv_cache import LayerCache
+from tinylm_cli.model.attention_mask import AttentionMask
+from tinylm_cli.model.kv_cache import LayerKVCache
 from tinylm_cli.model.latent_attention import LatentAttention
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.norm import build_norm
-from tinylm_cli.model.sdpa import attend
+from tinylm_cli.model.rope import Rotation
+from tinylm_cli.model.sdpa import sdpa
 
 
 class SelfAttention(nn.Module):
-    """Each head mixes the values of the positions it may see, weighted by softmax(q·k / √d_head).
+    """Each of H heads averages the values of earlier positions, weighted by softmax(q·k / √d_head).
 
     Args:
         config: Uses d_model, n_heads, dropout (on the attention weights, while training), norm (of queries and keys)
@@ -23,6 +24,7 @@ class SelfAttention(nn.Module):
 
     References:
         Vaswani et al. 2017, section 3.2, https://arxiv.org/abs/1706.03762;
+        Ainslie et al. 2023 (grouped queries), https://arxiv.org/abs/2305.13245;
         Henry et al. 2020 (norms on queries and keys), https://arxiv.org/abs/2010.04245
     """
 
@@ -45,16 +47,19 @@ class SelfAttention(nn.Module):
         if attention.qk_norm != "none":
             self.q_norm = build_norm(config, self.d_head if self.norms_each_head else d_query)
             self.k_norm = build_norm(config, self.d_head if self.norms_each_head else d_kv)
-        sinks = torch.empty(config.n_heads, device="meta", dtype=torch.float32)
+        sinks = torch.empty(config.n_heads, device="meta", dtype=torch.float32)  # (H)
         self.register_parameter("sinks", nn.Parameter(sinks) if attention.sinks else None)
 
-    def forward(self, x: Tensor, sight: Sight, cache: LayerCache | None = None) -> Tensor:
-        """Attend within ``x``, or to the positions in ``cache`` that came before it.
+    def forward(
+        self, x: Tensor, mask: AttentionMask, rotation: Rotation | None = None, cache: LayerKVCache | None = None
+    ) -> Tensor:
+        """Attend within ``x``, and to the earlier positions in ``cache``.
 
         Args:
             x: Vectors (B, T, D).
-            sight: What they may see, and how positions enter.
-            cache: Earlier positions, with room for those of ``x``.
+            mask: Which positions each query attends to.
+            rotation: RoPE of these T positions; None for other kinds of position.
+            cache: Keys and values of earlier positions, with room for those of ``x``.
 
         Returns:
             Vectors (B, T, D).
@@ -62,36 +67,36 @@ class SelfAttention(nn.Module):
         q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)  # (B, T, H·K), (B, T, G·K), (B, T, G·K)
         q_norm, k_norm = self.q_norm, self.k_norm
         if q_norm is not None and k_norm is not None and not self.norms_each_head:
-            q, k = q_norm(q), k_norm(k)
+            q, k = q_norm(q), k_norm(k)  # (B, T, H·K), (B, T, G·K)
         q = self._split_heads(q)  # (B, H, T, K)
         k, v = self._split_heads(k), self._split_heads(v)  # (B, G, T, K), (B, G, T, K)
         if q_norm is not None and k_norm is not None and self.norms_each_head:
-            q, k = q_norm(q), k_norm(k)
-        if sight.rotation is not None:
-            q, k = sight.rotation.turn(q), sight.rotation.turn(k)
+            q, k = q_norm(q), k_norm(k)  # (B, H, T, K), (B, G, T, K)
+        if rotation is not None:
+            q, k = rotation.rotate(q), rotation.rotate(k)  # (B, H, T, K), (B, G, T, K)
         if cache is not None:
-            k, v = cache.store(k, v)  # (B, G, S, K), S positions so far
-        mixed = attend(
+            k, v = cache.update(k, v)  # (B, G, S, K) each, S positions so far
+        attended = sdpa(
             q,
             k,
             v,
-            sight,
+            mask,
             scale=self.scale,
             dropout=self.dropout if self.training else 0.0,
             softcap=self.softcap,
             sinks=self.sinks,
         )  # (B, H, T, K)
-        out: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(*x.shape[:2], -1))  # (B, T, D)
+        out: Tensor = self.o_proj(attended.transpose(1, 2).reshape(*x.shape[:2], -1))  # (B, T, D)
         return out
 
     def _split_heads(self, x: Tensor) -> Tensor:
-        """Turn (B, T, H·K) into (B, H, T, K)."""
+        """Reshape (B, T, H·K) to (B, H, T, K)."""
         batch, length, width = x.shape
-        if length == 1:  # decoding: one position is in the same order either way
-            return x.view(batch, width // self.d_head, 1, self.d_head)
-        return x.view(batch, length, -1, self.d_head).transpose(1, 2)
+        if length == 1:  # decoding: one position needs no transpose
+            return x.view(batch, width // self.d_head, 1, self.d_head)  # (B, H, 1, K)
+        return x.view(batch, length, -1, self.d_head).transpose(1, 2)  # (B, H, T, K)
 
 
 def build_attention(config: ModelConfig) -> SelfAttention | LatentAttention:
-    """Return the module, on meta, of the kind that ``config.attention`` names."""
+    """Return the attention module of ``config.attention.kind``, on meta."""
     return LatentAttention(config) if config.attention.kind == "latent" else SelfAttention(config)

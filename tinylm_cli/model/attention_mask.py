@@ -1,67 +1,60 @@
-"""What the attention of a layer may see, and how positions enter it: worked out once for all layers alike."""
+"""Attention masks: causal, sliding-window and ALiBi, built once per forward pass for all layers of a kind."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.alibi import distance_bias
-from tinylm_cli.model.rotary import RotaryPosition, Rotation
 
 
-class Sight(NamedTuple):
-    """What one kind of layer sees.
+class AttentionMask(NamedTuple):
+    """The mask of one layer, in the form that ``scaled_dot_product_attention`` takes.
 
     Attributes:
-        mask: Boolean, True where a query may attend, or added to the scores; (B or 1, H or 1, T, S). None for no other
-            rule than ``is_causal``.
-        is_causal: Whether each of T queries sees the keys up to its own, S being T.
-        rotation: How queries and new keys are turned, or None.
+        values: Boolean (True where a query may attend) or floating (added to the scores), (B or 1, H or 1, T, S). None
+            where ``is_causal`` alone decides.
+        is_causal: Whether each of T queries attends to the keys up to its own position; then S = T.
     """
 
-    mask: Tensor | None = None
+    values: Tensor | None = None
     is_causal: bool = False
-    rotation: Rotation | None = None
 
 
-def look(
+def attention_masks(
     config: ModelConfig,
-    position: nn.Module,
+    windows: Sequence[int | None],
     *,
     start: int,
     length: int,
     device: torch.device,
     dtype: torch.dtype,
     mask: Tensor | None = None,
-) -> tuple[Sight, ...]:
-    """Return what each layer sees of a sequence.
+) -> tuple[AttentionMask, ...]:
+    """Return the mask of every layer; layers with the same window share one.
 
     Args:
-        config: What the model is.
-        position: How its tokens know where they stand.
-        start: Positions before those being read; over 0 only with a length of 1, which sees all that is cached.
-        length: T, positions being read.
+        config: Uses n_heads and position.
+        windows: Sliding window of each layer in positions; None for full attention.
+        start: Positions in the KV cache before those being read; over 0 only with a length of 1.
+        length: T, positions being read. A single position attends to everything in the cache.
         device: Where masks are made.
-        dtype: The model's.
-        mask: Replaces the causal rule and the window; (B or 1, 1, T, T).
+        dtype: Floating type of the model, for ALiBi biases.
+        mask: The caller's own, (B or 1, 1, T, T); replaces the causal and the sliding-window mask.
     """
-    windows = [config.window(layer) for layer in range(config.n_layers)] if config.attention.window else [None]
-    kinds: dict[int | None, Sight] = {}
+    by_window = {}
     for window in set(windows):
-        rotation = None
-        if isinstance(position, RotaryPosition):
-            rotation = position.rotation(start, length, local=window is not None, dtype=dtype)
-        seen = _mask(config, window, start=start, length=length, device=device, dtype=dtype, mask=mask)
-        kinds[window] = Sight(seen, seen is None and length > 1, rotation)
-    if len(kinds) == 1:
-        return (kinds[windows[0]],) * config.n_layers
-    return tuple(kinds[window] for window in windows)
+        values = _mask_values(config, window, start=start, length=length, device=device, dtype=dtype, mask=mask)
+        by_window[window] = AttentionMask(values, is_causal=values is None and length > 1)
+    if len(by_window) == 1:
+        return (by_window[windows[0]],) * len(windows)
+    return tuple(by_window[window] for window in windows)
 
 
-def _mask(
+def _mask_values(
     config: ModelConfig,
     window: int | None,
     *,
@@ -72,28 +65,70 @@ def _mask(
     mask: Tensor | None,
 ) -> Tensor | None:
     end = start + length
-    fades = config.position.kind == "alibi"
-    if length > 1 and mask is None and (fades or (window is not None and window < length)):
-        mask = _band(length, window, device)[None, None]  # (1, 1, T, T)
-    if not fades:
+    alibi = config.position.kind == "alibi"
+    if length > 1 and mask is None and (alibi or (window is not None and window < length)):
+        mask = sliding_window_mask(length, window, device)[None, None]  # (1, 1, T, T)
+    if not alibi:
         return mask
     queries = torch.arange(start, end, device=device, dtype=torch.float32)  # (T)
     keys = queries if length > 1 else _cached_positions(end, window, device)  # (S)
-    bias = distance_bias(config.n_heads, queries, keys)  # (1, H, T, S)
+    bias = alibi_bias(config.n_heads, queries, keys)  # (1, H, T, S)
     if mask is None:
         return bias.to(dtype)
-    return (bias.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else bias + mask).to(dtype)
+    return (bias.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else bias + mask).to(dtype)  # (·, H, T, S)
 
 
-def _band(length: int, window: int | None, device: torch.device) -> Tensor:
-    """Return which of ``length`` positions each may see: itself and those before it, within the window; (T, T)."""
-    allowed = torch.ones(length, length, dtype=torch.bool, device=device).tril()  # (T, T)
-    return allowed if window is None else allowed.triu(1 - window)
+def sliding_window_mask(length: int, window: int | None, device: torch.device) -> Tensor:
+    """Return the boolean causal mask (T, T): True for a position itself and the ``window - 1`` before it.
+
+    Args:
+        length: T.
+        window: Positions that each query attends to, itself included; None for all before it.
+        device: Where the mask is made.
+
+    References:
+        Beltagy et al. 2020 (Longformer), section 3.1, https://arxiv.org/abs/2004.05150;
+        Jiang et al. 2023 (Mistral 7B), https://arxiv.org/abs/2310.06825
+    """
+    causal = torch.ones(length, length, dtype=torch.bool, device=device).tril()  # (T, T)
+    return causal if window is None else causal.triu(1 - window)  # (T, T)
 
 
 def _cached_positions(end: int, window: int | None, device: torch.device) -> Tensor:
-    """Return the position that each slot of a cache holds when ``end`` have been read; a window's slots go round."""
+    """Return the position in each slot (S) of a KV cache after ``end`` positions; a window's slots are a ring."""
     size = end if window is None else min(window, end)
     slots = torch.arange(size, device=device)  # (S)
     last = end - 1
     return (last - (last - slots) % size).float()  # (S)
+
+
+def alibi_slopes(n_heads: int) -> tuple[float, ...]:
+    """Return the ALiBi slope of each head: ``2^(-8h / H)`` for h = 1..H where H is a power of two.
+
+    Any other number of heads takes the slopes of the power of two below it, then every second slope of the power above.
+
+    References:
+        Press, Smith and Lewis 2022, https://arxiv.org/abs/2108.12409
+    """
+    power = 1 << (n_heads.bit_length() - 1)
+    slopes = [2.0 ** (-8 * head / power) for head in range(1, power + 1)]
+    slopes += [2.0 ** (-4 * head / power) for head in range(1, 2 * (n_heads - power), 2)]
+    return tuple(slopes)
+
+
+def alibi_bias(n_heads: int, queries: Tensor, keys: Tensor) -> Tensor:
+    """Return the bias on each head's scores: minus its slope times the distance from key to query.
+
+    Args:
+        n_heads: H.
+        queries: Positions of the queries (T), floating.
+        keys: Positions of the keys (S), floating.
+
+    Returns:
+        (1, H, T, S).
+
+    References:
+        Press, Smith and Lewis 2022, https://arxiv.org/abs/2108.12409
+    """
+    slopes = torch.tensor(alibi_slopes(n_heads), device=queries.device, dtype=queries.dtype)  # (H)
+    return slopes[None, :, None, None] * (keys[None, :] - queries[:, None])  # (1, H, T, S)

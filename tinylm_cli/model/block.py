@@ -7,24 +7,25 @@ from torch.nn import functional
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention import build_attention
-from tinylm_cli.model.attention_mask import Sight
+from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.experts import build_feed_forward
-from tinylm_cli.model.kv_cache import LatentCache, LayerCache
+from tinylm_cli.model.kv_cache import LatentKVCache, LayerKVCache
 from tinylm_cli.model.norm import build_norm
+from tinylm_cli.model.rope import Rotation
 
 
 class TransformerBlock(nn.Module):
-    """``x + attention(norm(x))``, then ``x + feed_forward(norm(x))``, with dropout on what is added.
+    """``x + attention(norm(x))``, then ``x + feed_forward(norm(x))``, with dropout on both branches.
 
-    The norms may stand after the sub-layers instead (``post_ln_1``, ``post_ln_2``), or on both sides; and the two
-    sub-layers may read the same vector, side by side.
+    The norms may follow the sub-layers instead (``post_ln_1``, ``post_ln_2``), or stand on both sides. In a parallel
+    block both sub-layers read the same ``x``.
 
     Args:
         config: Uses every field but vocab_size, max_len, tie_weights, embedding and head.
-        layer: Which block it is, from 0.
+        layer: Index of the block, from 0.
 
     Attributes:
-        window: Positions that its attention sees, or None for all before each; what it is given as sight follows that.
+        window: Positions that its attention sees, or None for all; the mask given to ``forward`` applies it.
 
     References:
         Xiong et al. 2020 (pre-norm), https://arxiv.org/abs/2002.04745;
@@ -48,25 +49,31 @@ class TransformerBlock(nn.Module):
         self.multiplier = config.block.residual_multiplier
         self.dropout = config.dropout
 
-    def forward(self, x: Tensor, sight: Sight, cache: LayerCache | LatentCache | None = None) -> Tensor:
-        """Map ``x`` (B, T, D) to (B, T, D); ``sight`` and ``cache`` are those of the attention."""
+    def forward(
+        self,
+        x: Tensor,
+        mask: AttentionMask,
+        rotation: Rotation | None = None,
+        cache: LayerKVCache | LatentKVCache | None = None,
+    ) -> Tensor:
+        """Map ``x`` (B, T, D) to (B, T, D); the attention gets ``mask``, ``rotation`` and ``cache``."""
         normed = x if self.ln_1 is None else self.ln_1(x)  # (B, T, D)
-        attended = self._branch(self.attention(normed, sight, cache), self.post_ln_1)  # (B, T, D)
+        attention_out = self._branch(self.attention(normed, mask, rotation, cache), self.post_ln_1)  # (B, T, D)
         if not self.parallel:
-            x = x + attended  # (B, T, D)
+            x = x + attention_out  # (B, T, D)
         if not self.shared_norm:
             normed = x if self.ln_2 is None else self.ln_2(x)  # (B, T, D)
-        thought = self._branch(self.feed_forward(normed), self.post_ln_2)  # (B, T, D)
-        return x + attended + thought if self.parallel else x + thought
+        feed_forward_out = self._branch(self.feed_forward(normed), self.post_ln_2)  # (B, T, D)
+        return x + attention_out + feed_forward_out if self.parallel else x + feed_forward_out  # (B, T, D)
 
     def extra_repr(self) -> str:
-        """Say what the printed tree of modules does not show."""
+        """Return the window for ``print(model)``."""
         return "" if self.window is None else f"window={self.window}"
 
     def _branch(self, x: Tensor, norm: nn.Module | None) -> Tensor:
-        """Return what a sub-layer that put out ``x`` adds to the stream."""
+        """Return the residual branch (B, T, D) of a sub-layer's output: normalized, scaled, with dropout."""
         if norm is not None:
-            x = norm(x)
+            x = norm(x)  # (B, T, D)
         if self.multiplier != 1:
-            x = x * self.multiplier
-        return functional.dropout(x, self.dropout) if self.training else x
+            x = x * self.multiplier  # (B, T, D)
+        return functional.dropout(x, self.dropout) if self.training else x  # (B, T, D)

@@ -1,4 +1,4 @@
-"""From token ids to the vectors the blocks work on."""
+"""Token embedding and positions: from ids to the vectors that the blocks read."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.linear import Uninitialized
 from tinylm_cli.model.norm import build_norm
 from tinylm_cli.model.position import SinusoidalPosition, build_position
-from tinylm_cli.model.rotary import RotaryPosition
-from tinylm_cli.model.uninitialized import Unfilled
+from tinylm_cli.model.rope import RotaryPosition
 
 
-class EmbeddingTable(Unfilled, nn.Embedding):
+class EmbeddingTable(Uninitialized, nn.Embedding):
     """One row of weights per token id."""
 
 
 class TokenEmbedding(nn.Module):
-    """Look tokens up and scale them, by √d_model unless told otherwise.
+    """Look tokens up and scale them, by √d_model unless the config gives a multiplier.
 
-    The scale brings weights small enough for the head, which may share them, to the size of the positions added next.
+    Weights of std 0.02 suit the LM head, which may share them; the scale brings them to the size of the positions.
 
     Args:
-        vocab_size: Rows of the table.
-        d_model: Width of the table.
-        multiplier: The scale.
+        vocab_size: Rows of the table, V.
+        d_model: Width of the table, D.
+        multiplier: The scale; None for √d_model.
 
     References:
         Vaswani et al. 2017, section 3.4, https://arxiv.org/abs/1706.03762
@@ -57,10 +57,10 @@ class TransformerEmbedding(nn.Module):
         self.positional_encoding = build_position(config)
         self.norm = build_norm(config) if config.embedding.norm else None
         self.dropout = config.dropout
-        self.register_load_state_dict_post_hook(_place_after_load)  # type: ignore[no-untyped-call]  # torch leaves it so
+        self.register_load_state_dict_post_hook(_rebuild_after_load)  # type: ignore[no-untyped-call]  # torch leaves it so
 
     def forward(self, tokens: Tensor, start: int = 0) -> Tensor:
-        """Embed ids (B, T) that stand at positions ``start`` to ``start + T``.
+        """Embed ids (B, T) at positions ``start`` to ``start + T``.
 
         Returns:
             Vectors (B, T, D).
@@ -72,8 +72,8 @@ class TransformerEmbedding(nn.Module):
         return functional.dropout(x, self.dropout) if self.training else x  # (B, T, D)
 
 
-def _place_after_load(embedding: nn.Module, _: object) -> None:
-    """Follow the weights that ``load_state_dict(assign=True)`` puts elsewhere, with tables that no state holds."""
+def _rebuild_after_load(embedding: nn.Module, _: object) -> None:
+    """Rebuild position buffers, which no state dict holds, where ``load_state_dict(assign=True)`` moved the weights."""
     assert isinstance(embedding, TransformerEmbedding)
     if isinstance(embedding.positional_encoding, SinusoidalPosition | RotaryPosition):
-        embedding.positional_encoding.place(embedding.token_embedding.embedding.weight)
+        embedding.positional_encoding.rebuild_like(embedding.token_embedding.embedding.weight)

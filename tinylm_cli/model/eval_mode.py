@@ -1,4 +1,4 @@
-"""Evaluation mode for a while."""
+"""Evaluation mode as a context manager."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import nn
 
 
 @contextmanager
-def evaluating(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Put ``modules`` in evaluation mode, and afterwards each in the mode it was found in, whatever happens.
+def eval_mode(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Put ``modules`` in evaluation mode, and restore each one's own mode afterwards, even after an exception.
 
     Args:
-        modules: All of a model's, as ``model.modules()`` walks them; a caller that does this often walks them once.
+        modules: All modules of a model, from ``model.modules()``; a loop lists them once, before it starts.
     """
     training = [module for module in modules if module.training]
     for module in training:

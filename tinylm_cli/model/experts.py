@@ -1,4 +1,4 @@
-"""A mixture of experts: each token is sent to a few of many feed-forward networks."""
+"""Mixture of experts (MoE): a router sends each token to the top-k of many feed-forward networks."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.feed_forward import FeedForward, build_between
+from tinylm_cli.model.feed_forward import FeedForward, build_activation
 from tinylm_cli.model.linear import Linear
 
-TINY = 1e-20
-"""Keeps weights that are all zero from being divided by zero."""
+EPSILON = 1e-20
+"""Added to the sum of routing weights, so that weights of zero are not divided by zero."""
 
-
-Map = Callable[[Tensor, int], Tensor]
-"""Maps vectors (n, in) to (n, out) by the expert of a number."""
+ApplyExpert = Callable[[Tensor, int], Tensor]
+"""Maps vectors (n, in) to (n, out) by the expert of the given index."""
 
 
 class Router(Linear):
-    """Scores each expert for each token, and chooses.
+    """Scores E experts for each token, and picks the top k.
 
-    With groups, an expert must be in one of the best groups to be chosen: a group is as good as its best expert, or
-    with sigmoid scores as the sum of its best two.
+    A correction bias (``score_correction``, DeepSeek-V3's ``e_score_correction_bias``) is added to the scores for the
+    choice of experts only, never to their weights. With groups, experts are picked from the top groups only; a group
+    scores as its best expert, or with sigmoid scores as the sum of its best two.
 
     Args:
         config: Uses d_model and feed_forward.
@@ -32,7 +32,7 @@ class Router(Linear):
     References:
         Shazeer et al. 2017, https://arxiv.org/abs/1701.06538;
         DeepSeek-AI 2024 (groups), https://arxiv.org/abs/2405.04434;
-        DeepSeek-AI 2024 (sigmoid scores, correction), section 2.1.2, https://arxiv.org/abs/2412.19437
+        DeepSeek-AI 2024 (sigmoid scores, correction bias), section 2.1.2, https://arxiv.org/abs/2412.19437
     """
 
     score_correction: Tensor | None
@@ -49,61 +49,64 @@ class Router(Linear):
         self.register_buffer("score_correction", correction if feed_forward.score_correction else None)
 
     def fill(self) -> None:
-        """Start without a correction."""
+        """Set the correction bias to zero."""
         if self.score_correction is not None:
             self.score_correction.zero_()
 
     def _apply(self, fn: object, recurse: bool = True) -> Router:  # noqa: FBT001, FBT002 - torch's
-        """Move with the model, and keep the correction in float32: it weighs experts whose scores are nearly alike."""
+        """Move with the model, but keep the correction bias in float32: it decides between nearly equal scores."""
         exact = self.score_correction
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it so
         moved = self.score_correction
         if exact is not None and moved is not None and moved.dtype != exact.dtype:
-            empty = exact.is_meta  # torch refuses to move what holds no values
+            empty = exact.is_meta  # torch refuses to copy from meta
             self.score_correction = torch.empty_like(exact, device=moved.device) if empty else exact.to(moved.device)
         return self
 
-    def choose(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Choose experts for vectors ``x`` (N, D).
+    def route(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Pick the experts of N tokens.
+
+        Args:
+            x: Vectors (N, D).
 
         Returns:
-            Their indices (N, k) and weights (N, k), in the dtype of ``x``.
+            Indices of experts (N, k), and their weights (N, k) in the dtype of ``x``.
         """
         scores = self(x)  # (N, E)
-        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))  # (N, E)
         if self.kind == "softmax":
-            scores = scores.softmax(-1)
+            scores = scores.softmax(-1)  # (N, E)
         elif self.kind == "sigmoid":
-            scores = scores.sigmoid()
-        rated = scores if self.score_correction is None else scores + self.score_correction  # (N, E)
+            scores = scores.sigmoid()  # (N, E)
+        corrected = scores if self.score_correction is None else scores + self.score_correction  # (N, E)
         if self.n_groups > 1:
-            rated = self._within_best_groups(rated)
-        chosen = rated.topk(self.top_k, dim=-1).indices  # (N, k)
-        weights = scores.gather(-1, chosen)  # (N, k)
+            corrected = self._mask_other_groups(corrected)  # (N, E)
+        indices = corrected.topk(self.top_k, dim=-1).indices  # (N, k)
+        weights = scores.gather(-1, indices)  # (N, k)
         if self.kind == "topk_softmax":
-            weights = weights.softmax(-1)
+            weights = weights.softmax(-1)  # (N, k)
         elif self.renormalize:
-            weights = weights / (weights.sum(-1, keepdim=True) + TINY)
-        return chosen, (weights * self.scale).to(x.dtype)
+            weights = weights / (weights.sum(-1, keepdim=True) + EPSILON)  # (N, k)
+        return indices, (weights * self.scale).to(x.dtype)  # (N, k) each
 
-    def _within_best_groups(self, rated: Tensor) -> Tensor:
-        """Return ``rated`` (N, E) with every expert outside the best groups out of reach."""
-        groups = rated.view(len(rated), self.n_groups, -1)  # (N, G, E / G)
+    def _mask_other_groups(self, scores: Tensor) -> Tensor:
+        """Return ``scores`` (N, E) with -inf for every expert outside the top groups."""
+        groups = scores.view(len(scores), self.n_groups, -1)  # (N, G, E / G)
         best = min(2 if self.kind == "sigmoid" else 1, groups.shape[-1])
-        quality = groups.topk(best, dim=-1).values.sum(-1)  # (N, G)
-        kept = torch.zeros_like(quality, dtype=torch.bool)  # (N, G)
-        kept = kept.scatter(-1, quality.topk(self.top_k_groups, dim=-1).indices, value=True)
+        group_scores = groups.topk(best, dim=-1).values.sum(-1)  # (N, G)
+        kept = torch.zeros_like(group_scores, dtype=torch.bool)  # (N, G)
+        kept = kept.scatter(-1, group_scores.topk(self.top_k_groups, dim=-1).indices, value=True)  # (N, G)
         return groups.masked_fill(~kept[:, :, None], -torch.inf).flatten(1)  # (N, E)
 
 
 class ExpertLinear(nn.Module):
-    """One linear map for each expert, stacked.
+    """One linear layer per expert, their weights stacked.
 
     Args:
-        n_experts: E.
+        n_experts: Experts, E.
         in_features: Size of an input vector.
         out_features: Size of an output vector.
-        bias: Whether each adds a learned vector.
+        bias: Whether each expert adds a learned vector.
     """
 
     bias: nn.Parameter | None
@@ -115,11 +118,11 @@ class ExpertLinear(nn.Module):
         values = torch.empty(shape, device="meta", dtype=torch.float32)
         self.register_parameter("bias", nn.Parameter(values) if bias else None)
 
-    def one_by_one(self) -> Map:
-        """Return what maps vectors by one expert after the other.
+    def per_expert(self) -> ApplyExpert:
+        """Return the function that applies one expert to its tokens.
 
-        Where gradients are wanted the stacks are taken apart at once, so that those of all experts are put together
-        once: the gradient of a single slice is as large as its stack. Elsewhere taking only what is used is quicker.
+        With gradients the stack is unbound at once: the gradient of a single slice is as large as the stack, and
+        ``unbind`` stacks all slices' gradients once. Without gradients, indexing only the experts in use is faster.
         """
         apart = torch.is_grad_enabled()
         weights = self.weight.unbind(0) if apart else self.weight  # E × (out, in)
@@ -128,14 +131,14 @@ class ExpertLinear(nn.Module):
         biases = self.bias.unbind(0) if apart else self.bias  # E × (out)
         return lambda x, expert: functional.linear(x, weights[expert], biases[expert])
 
-    def of_each(self, x: Tensor, experts: Tensor) -> Tensor:
-        """Map ``x`` (n, in) to (n, out), each row by the expert (n) beside it, by copying the weights of each."""
+    def per_token(self, x: Tensor, experts: Tensor) -> Tensor:
+        """Map ``x`` (n, in) to (n, out), each row by its own expert (n), whose weights are gathered for it."""
         y = torch.bmm(self.weight[experts], x[:, :, None])[:, :, 0]  # (n, out)
-        return y if self.bias is None else y + self.bias[experts]
+        return y if self.bias is None else y + self.bias[experts]  # (n, out)
 
 
 class Experts(nn.Module):
-    """The networks that tokens are sent to.
+    """The routed experts: E feed-forward networks.
 
     Args:
         config: Uses d_model, d_ff and feed_forward.
@@ -150,50 +153,51 @@ class Experts(nn.Module):
         self.gate_proj = ExpertLinear(n, d, width, bias=bias) if feed_forward.gated else None
         self.up_proj = ExpertLinear(n, d, width, bias=bias)
         self.down_proj = ExpertLinear(n, width, d, bias=bias)
-        self.between = build_between(config)
+        self.activation = build_activation(config)
 
-    def forward(self, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
-        """Send each vector through its experts and sum what they put out.
+    def forward(self, x: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
+        """Return the weighted sum of each token's experts.
 
         Args:
             x: Vectors (N, D).
-            chosen: Indices of experts (N, k).
-            weights: What each is multiplied by (N, k).
+            indices: Experts of each token (N, k).
+            weights: Weight of each expert's output (N, k).
 
         Returns:
-            (N, D).
+            Vectors (N, D).
         """
-        top_k = chosen.shape[1]
-        one_by_one = self._one_by_one()  # first, so that gradients are put together last: all else is gone by then
-        order = chosen.flatten().argsort(stable=True)  # (N·k), tokens of one expert side by side
+        top_k = indices.shape[1]
+        apply_expert = self._per_expert()  # unbound first, so that backward stacks the gradients last, at low memory
+        order = indices.flatten().argsort(stable=True)  # (N·k), tokens of one expert side by side
         rows = order // top_k  # (N·k)
-        sent = x[rows]  # (N·k, D)
-        if x.is_meta:  # how many go to each expert is not known there, but what they cost together is
-            put_out = self._of_each(sent, chosen.flatten()[order])  # (N·k, D)
+        inputs = x[rows]  # (N·k, D)
+        if x.is_meta:  # counts per expert are unknown on meta; the FLOPs of all tokens together are not
+            outputs = self._per_token(inputs, indices.flatten()[order])  # (N·k, D)
         else:
-            counts = torch.bincount(chosen.flatten(), minlength=self.n_experts).tolist()
-            parts = enumerate(torch.split(sent, counts))
-            put_out = torch.cat([one_by_one(part, expert) for expert, part in parts if len(part)])  # (N·k, D)
-        weighted = put_out * weights.flatten()[order, None]  # (N·k, D)
+            counts = torch.bincount(indices.flatten(), minlength=self.n_experts).tolist()
+            parts = enumerate(torch.split(inputs, counts))
+            outputs = torch.cat([apply_expert(part, expert) for expert, part in parts if len(part)])  # (N·k, D)
+        weighted = outputs * weights.flatten()[order, None]  # (N·k, D)
         return torch.zeros_like(x).index_add(0, rows, weighted)  # (N, D)
 
-    def _one_by_one(self) -> Map:
-        gate = self.gate_proj.one_by_one() if self.gate_proj is not None else None
-        up, down = self.up_proj.one_by_one(), self.down_proj.one_by_one()
+    def _per_expert(self) -> ApplyExpert:
+        gate = self.gate_proj.per_expert() if self.gate_proj is not None else None
+        up, down = self.up_proj.per_expert(), self.down_proj.per_expert()
 
-        def of_one(x: Tensor, expert: int) -> Tensor:
+        def apply_expert(x: Tensor, expert: int) -> Tensor:
             gated = gate(x, expert) if gate is not None else None  # (n, F)
-            return down(self.between(up(x, expert), gated), expert)  # (n, D)
+            return down(self.activation(up(x, expert), gated), expert)  # (n, D)
 
-        return of_one
+        return apply_expert
 
-    def _of_each(self, x: Tensor, experts: Tensor) -> Tensor:
-        gate = self.gate_proj.of_each(x, experts) if self.gate_proj is not None else None  # (n, F)
-        return self.down_proj.of_each(self.between(self.up_proj.of_each(x, experts), gate), experts)  # (n, D)
+    def _per_token(self, x: Tensor, experts: Tensor) -> Tensor:
+        gate = self.gate_proj.per_token(x, experts) if self.gate_proj is not None else None  # (n, F)
+        hidden = self.activation(self.up_proj.per_token(x, experts), gate)  # (n, F)
+        return self.down_proj.per_token(hidden, experts)  # (n, D)
 
 
 class ExpertFeedForward(nn.Module):
-    """A router, the experts it chooses from, and perhaps one network that every token goes through.
+    """A router, the routed experts, and optionally shared experts that process every token.
 
     Args:
         config: Uses d_model, d_ff and feed_forward.
@@ -213,10 +217,10 @@ class ExpertFeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x`` (B, T, D) to (B, T, D)."""
         flat = x.flatten(0, -2)  # (N, D)
-        out: Tensor = self.experts(flat, *self.router.choose(flat)).view_as(x)  # (B, T, D)
-        return out if self.shared_experts is None else out + self.shared_experts(x)
+        out: Tensor = self.experts(flat, *self.router.route(flat)).view_as(x)  # (B, T, D)
+        return out if self.shared_experts is None else out + self.shared_experts(x)  # (B, T, D)
 
 
 def build_feed_forward(config: ModelConfig, layer: int) -> FeedForward | ExpertFeedForward:
-    """Return the module of one layer, on meta: a single network, or a mixture."""
+    """Return the feed-forward module of one layer, on meta: dense, or a mixture of experts."""
     return ExpertFeedForward(config) if config.has_experts(layer) else FeedForward(config, config.d_ff)

@@ -1,4 +1,4 @@
-"""The network applied to each position on its own."""
+"""The feed-forward network (MLP), plain or gated, applied to each position alone."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from tinylm_cli.config.blocks import Activation
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.linear import Linear
 
-SHORT = 1 << 12
-"""Elements below which torch's exact GELU, a oneDNN primitive on the CPU, takes longer to set up than to compute."""
+MIN_ONEDNN_ELEMENTS = 1 << 12
+"""Elements below which setting up torch's exact GELU on the CPU, a oneDNN primitive, takes longer than computing it."""
 
 
 def exact_gelu(x: Tensor) -> Tensor:
-    """Return ``x`` times the share of a standard normal distribution that lies below ``x``, of the same shape.
+    """Return ``x · Φ(x)``, where Φ is the standard normal distribution function; same shape.
 
     References:
         Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415
     """
-    if x.numel() >= SHORT or x.dtype != torch.float32 or x.device.type != "cpu":
+    if x.numel() >= MIN_ONEDNN_ELEMENTS or x.dtype != torch.float32 or x.device.type != "cpu":
         return functional.gelu(x)
     half = 0.5 * x
     return torch.addcmul(half, half, torch.erf(x * math.sqrt(0.5)))
 
 
 def quick_gelu(x: Tensor) -> Tensor:
-    """Return ``x`` times sigmoid(1.702 x), of the same shape.
+    """Return ``x · sigmoid(1.702 x)``, of the same shape.
 
     References:
         Hendrycks and Gimpel 2016, section 2, https://arxiv.org/abs/1606.08415
@@ -49,45 +49,46 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 }
 
 
-class Between(NamedTuple):
-    """What happens between the projections: the activation, and the product with a second one where there is a gate.
+class HiddenActivation(NamedTuple):
+    """The activation between the projections; with a gate, a gated linear unit such as SwiGLU.
 
     Attributes:
-        activation: Applied to the gate, or to the only projection.
-        clamp: Bound on both projections; the plain one is then raised by 1.
+        function: Applied to the gate projection, or to the up projection where there is no gate.
+        clamp: Bound on both projections of a gated unit; the up projection is then raised by 1.
 
     References:
         Shazeer 2020 (gated units), https://arxiv.org/abs/2002.05202;
-        OpenAI 2025 (bounds and the shift by 1), https://arxiv.org/abs/2508.10925
+        OpenAI 2025 (clamp and shift by 1), https://arxiv.org/abs/2508.10925
     """
 
-    activation: Callable[[Tensor], Tensor]
+    function: Callable[[Tensor], Tensor]
     clamp: float | None
 
     def __call__(self, up: Tensor, gate: Tensor | None) -> Tensor:
-        """Return the hidden layer, of the shape of ``up``, from what the projections put out."""
+        """Return the hidden layer (..., F) from the up and gate projections (..., F)."""
         if gate is None:
-            return self.activation(up)
+            return self.function(up)  # (..., F)
         if self.clamp is not None:
-            gate = gate.clamp(max=self.clamp)
-            up = up.clamp(-self.clamp, self.clamp) + 1
-        return self.activation(gate) * up
+            gate = gate.clamp(max=self.clamp)  # (..., F)
+            up = up.clamp(-self.clamp, self.clamp) + 1  # (..., F)
+        return self.function(gate) * up  # (..., F)
 
 
-def build_between(config: ModelConfig) -> Between:
-    """Return what ``config.feed_forward`` puts between the projections."""
-    return Between(ACTIVATIONS[config.feed_forward.activation], config.feed_forward.clamp)
+def build_activation(config: ModelConfig) -> HiddenActivation:
+    """Return the activation of ``config.feed_forward``."""
+    return HiddenActivation(ACTIVATIONS[config.feed_forward.activation], config.feed_forward.clamp)
 
 
 class FeedForward(nn.Module):
-    """Widen to F dimensions, apply the activation, narrow back to d_model.
+    """``down(activation(up(x)))``, or gated ``down(activation(gate(x)) * up(x))``.
 
     Args:
         config: Uses d_model and feed_forward.
-        width: F.
+        width: Hidden width, F.
 
     References:
-        Vaswani et al. 2017, section 3.3, https://arxiv.org/abs/1706.03762
+        Vaswani et al. 2017, section 3.3, https://arxiv.org/abs/1706.03762;
+        Shazeer 2020 (gated units), https://arxiv.org/abs/2002.05202
     """
 
     def __init__(self, config: ModelConfig, width: int) -> None:
@@ -96,11 +97,11 @@ class FeedForward(nn.Module):
         self.gate_proj = Linear(config.d_model, width, bias=bias) if config.feed_forward.gated else None
         self.up_proj = Linear(config.d_model, width, bias=bias)
         self.down_proj = Linear(width, config.d_model, bias=bias)
-        self.between = build_between(config)
+        self.activation = build_activation(config)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x`` (..., D) to (..., D)."""
         gate = self.gate_proj(x) if self.gate_proj is not None else None  # (..., F)
-        hidden = self.between(self.up_proj(x), gate)  # (..., F)
+        hidden = self.activation(self.up_proj(x), gate)  # (..., F)
         out: Tensor = self.down_proj(hidden)  # (..., D)
         return out

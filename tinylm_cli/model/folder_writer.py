@@ -1,4 +1,4 @@
-"""Writing a folder all at once: complete and on disk, or not at all."""
+"""Write a folder atomically: complete and synced to disk, or not at all."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tinylm_cli.interrupts import interrupts_deferred
 
 
 def require_writable(directory: Path, files: Iterable[str], *, overwrite: bool) -> None:
-    """Refuse a folder that :func:`write_folder` would refuse, before there is anything to write; arguments are its own.
+    """Refuse early a folder that :func:`write_folder` would refuse; takes its arguments.
 
     Raises:
-        OccupiedError: If the folder may be replaced, and only ``overwrite`` is missing.
-        OutputError: If it may not be replaced, or cannot be made.
+        OccupiedError: If the folder could be replaced with ``overwrite``.
+        OutputError: If it may not be replaced at all, or cannot be made.
     """
     target = Path(os.path.realpath(directory))
     try:
@@ -33,20 +33,20 @@ def require_writable(directory: Path, files: Iterable[str], *, overwrite: bool) 
 def write_folder(
     directory: Path, files: Iterable[str], write: Callable[[Path], None], *, overwrite: bool, needed_bytes: int
 ) -> None:
-    """Fill a hidden folder beside ``directory``, then give it that name.
+    """Write a hidden folder beside ``directory``, then rename it to that.
 
-    An interrupt ends the writing; making the folder, putting it in place and removing it are not cut in two.
+    An interrupt ends the writing of files; creating, renaming and removing the folder are not interrupted halfway.
 
     Args:
         directory: The folder to write; its parent exists.
-        files: The names ``write`` writes. A folder with any other content is never replaced.
-        write: Receives the folder to write the files in.
-        overwrite: Whether a folder that holds such files is replaced.
-        needed_bytes: Estimate of their size.
+        files: Names of the files that ``write`` writes. A folder with any other content is never replaced.
+        write: Writes the files into the folder that it is given.
+        overwrite: Whether a folder of such files is replaced.
+        needed_bytes: Estimated size of the files.
 
     Raises:
-        OccupiedError: If the folder may be replaced, and only ``overwrite`` is missing.
-        OutputError: If it may not be replaced, or anything on the way to it fails; what was there is intact.
+        OccupiedError: If the folder could be replaced with ``overwrite``.
+        OutputError: If it may not be replaced at all, or writing fails; an existing folder stays intact.
     """
     target = Path(os.path.realpath(directory))
     names = frozenset(files)
@@ -73,7 +73,7 @@ def write_folder(
 
 
 def _refuse_to_destroy(target: Path, names: frozenset[str], *, overwrite: bool) -> bool:
-    """Return whether ``target`` holds files that may be replaced; raise if it holds anything that may not."""
+    """Return whether ``target`` holds files that may be replaced; raise if it holds anything else."""
     if not target.exists():
         return False
     if not target.is_dir():
@@ -88,7 +88,7 @@ def _refuse_to_destroy(target: Path, names: frozenset[str], *, overwrite: bool) 
 
 
 def _put_in_place(fresh: Path, target: Path, *, occupied: bool) -> None:
-    """Rename ``fresh`` to ``target``, which is absent, empty, or, if ``occupied``, moved aside and then removed."""
+    """Rename ``fresh`` to ``target``, which is absent or empty; if ``occupied``, it is moved aside and removed."""
     if not occupied:
         fresh.rename(target)
     else:
@@ -108,7 +108,7 @@ def _sibling(target: Path) -> Path:
 
 
 def _sync(path: Path) -> None:
-    """Wait until ``path``, a file or a folder, is on disk."""
+    """Wait until the file or folder ``path`` is on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

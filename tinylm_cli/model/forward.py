@@ -1,4 +1,4 @@
-"""A forward pass as ``tinylm forward`` reports it: its stages, what it predicts, how well, and how fast."""
+"""The forward pass of ``tinylm forward``: stages, most likely next tokens, loss and speed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tinylm_cli.model.eval_mode import evaluating
-from tinylm_cli.model.forward_trace import traced_forward
+from tinylm_cli.model.eval_mode import eval_mode
+from tinylm_cli.model.forward_trace import trace_forward
 from tinylm_cli.model.lm import TinyTransformerLM
 from tinylm_cli.reports.forward import Candidate, ForwardReport
 
 TIMED_SECONDS = 0.5
+"""Time spent on timing passes."""
+
 TIMED_RUNS = 9
+"""The most passes timed."""
 
 
 def run_forward(
@@ -35,13 +38,13 @@ def run_forward(
         model: The model, on any device.
         tokens: Ids (B, T), T <= max_len; moved to the model's device.
         name: The model's name, for the report.
-        source: Where its config came from, for the report.
-        untrained: Whether its weights were drawn rather than loaded, for the report.
-        top_k: Candidates to report, >= 0; all V when there are fewer.
+        source: Source of its config, for the report.
+        untrained: Whether its weights were initialized, not loaded; for the report.
+        top_k: Most likely next tokens to report, >= 0; at most V.
         echo_tokens: Whether the report holds the ids themselves.
 
     Returns:
-        The report; on meta it has shapes and no values.
+        The report; on meta it has shapes but no values.
 
     Raises:
         ValueError: If the tokens do not fit the model, or top_k is negative.
@@ -50,7 +53,7 @@ def run_forward(
         raise ValueError(f"top_k must be >= 0, not {top_k}")
     weight = model.lm_head.weight
     tokens = tokens.to(weight.device)  # (B, T)
-    stages, logits = traced_forward(model, tokens)
+    stages, logits = trace_forward(model, tokens)
     values = not weight.is_meta
     candidates = _candidates(logits[0, -1], top_k) if values else ()
     loss = _loss(logits, tokens) if values and tokens.shape[1] > 1 else None
@@ -76,7 +79,7 @@ def run_forward(
 
 
 def _candidates(logits: Tensor, top_k: int) -> tuple[Candidate, ...]:
-    """Return the most likely tokens by logits (V), best first and equals by id; none if a logit is not finite."""
+    """Return the most likely tokens by logits (V), best first, ties by id; none if a logit is not finite."""
     if not logits.isfinite().all():
         return ()
     probabilities, ids = logits.cpu().double().softmax(-1).topk(min(top_k, len(logits)))  # (k), (k)
@@ -85,9 +88,10 @@ def _candidates(logits: Tensor, top_k: int) -> tuple[Candidate, ...]:
 
 
 def _loss(logits: Tensor, tokens: Tensor) -> float:
-    """Return the mean cross-entropy, in nats, of tokens (B, T) after the first, by the logits (B, T, V) before each.
+    """Return the mean cross-entropy, in nats, of ``tokens[:, 1:]`` (B, T-1) given ``logits[:, :-1]`` (B, T-1, V).
 
-    Computed in float32 at least, one sequence at a time: a large vocabulary makes log-probabilities the largest tensor.
+    It is computed in float32 or wider, one sequence at a time, since with a large vocabulary log-probabilities are the
+    largest tensor.
     """
     total = 0.0
     for scores, ids in zip(logits, tokens, strict=True):
@@ -97,12 +101,12 @@ def _loss(logits: Tensor, tokens: Tensor) -> float:
 
 
 def _seconds(model: TinyTransformerLM, tokens: Tensor) -> float:
-    """Return the median time of a pass, of as many as fit in half a second, up to 9, after one to warm up."""
+    """Return the median seconds of a forward pass, over up to 9 passes in half a second, after one to warm up."""
     times: list[float] = []
-    with evaluating(model.modules()), torch.no_grad():
+    with eval_mode(model.modules()), torch.no_grad():
         float(model(tokens)[-1, -1, -1])
         while not times or (len(times) < TIMED_RUNS and sum(times) < TIMED_SECONDS):
             start = perf_counter()
-            float(model(tokens)[-1, -1, -1])  # reading a value waits for the device
+            float(model(tokens)[-1, -1, -1])  # reading a value synchronizes with the device
             times.append(perf_counter() - start)
     return statistics.median(times)

@@ -1,4 +1,4 @@
-"""A forward pass watched from inside: what every stage puts out, measured on the real run."""
+"""Trace a forward pass with hooks: shape, mean, standard deviation and finiteness of every stage's output."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tinylm_cli.config.blocks import NormKind, PositionKind
 from tinylm_cli.model.attention import SelfAttention
-from tinylm_cli.model.eval_mode import evaluating
+from tinylm_cli.model.eval_mode import eval_mode
 from tinylm_cli.model.experts import ExpertFeedForward
 from tinylm_cli.model.feed_forward import FeedForward
 from tinylm_cli.model.latent_attention import LatentAttention
@@ -25,61 +25,63 @@ CHUNK = 1 << 18
 POSITIONS: dict[PositionKind, str] = {
     "sinusoidal": "+ sinusoidal positions",
     "learned": "+ learned positions",
-    "rope": "no positions added: attention rotates",
-    "alibi": "no positions added: attention fades",
+    "rope": "no positions added: RoPE in attention",
+    "alibi": "no positions added: ALiBi in attention",
     "none": "no positions added",
 }
 NORMS: dict[NormKind, str] = {"layernorm": "layer norm", "rmsnorm": "RMS norm"}
 
 
-def traced_forward(model: TinyTransformerLM, tokens: Tensor) -> tuple[tuple[Stage, ...], Tensor]:
-    """Run ``tokens`` through ``model`` and measure what comes out of each stage.
+def trace_forward(model: TinyTransformerLM, tokens: Tensor) -> tuple[tuple[Stage, ...], Tensor]:
+    """Run ``tokens`` through ``model`` and measure the output of each stage.
 
-    The pass is a real one, in evaluation mode and without gradients; the model is left in the mode it was in.
+    The pass runs in evaluation mode without gradients; afterwards the model is back in its own mode.
 
     Args:
-        model: The model, on any device; on meta the stages have shapes and no values.
+        model: The model, on any device; on meta the stages have shapes but no values.
         tokens: Ids (B, T) on the model's device, T <= max_len.
 
     Returns:
-        The stages in the order they ran, those inside the embedding or a block before the embedding or block itself;
-        and the logits (B, T, V).
+        The stages in the order they ran, and the logits (B, T, V). Stages inside the embedding or a block come before
+        the embedding or block itself.
 
     Raises:
         ValueError: If the tokens do not fit the model.
     """
     stages = [Stage("tokens", "token ids", 0, tuple(tokens.shape), None, None, None)]
 
-    def watch(name: str, kind: str) -> None:
+    def trace(name: str, kind: str) -> None:
         def record(_module: nn.Module, _inputs: object, output: Tensor) -> None:
             inside = name.startswith("embedding.") or name.count(".") == 2
-            stages.append(Stage(name, kind, int(inside), tuple(output.shape), *moments(output)))
+            stages.append(Stage(name, kind, int(inside), tuple(output.shape), *mean_and_std(output)))
 
         hooks.callback(model.get_submodule(name).register_forward_hook(record).remove)
 
-    with ExitStack() as hooks, evaluating(model.modules()), torch.no_grad():
-        for name, kind in _watched(model):
-            watch(name, kind)
+    with ExitStack() as hooks, eval_mode(model.modules()), torch.no_grad():
+        for name, kind in _traced(model):
+            trace(name, kind)
         logits: Tensor = model(tokens)  # (B, T, V)
     return tuple(stages), logits
 
 
-def moments(values: Tensor) -> tuple[float, float, bool] | tuple[None, None, None]:
-    """Return mean, population standard deviation, and whether every value is finite; None thrice on meta.
+def mean_and_std(values: Tensor) -> tuple[float, float, bool] | tuple[None, None, None]:
+    """Return mean, population standard deviation, and whether every value is finite; three None on meta.
 
-    Computed in float64 chunk by chunk, and joined by the rule of Chan, Golub and LeVeque 1983
-    (https://doi.org/10.1080/00031305.1983.10483115), so that neither size nor a large mean costs precision. Where a
-    value is not finite, mean and deviation are not either.
+    Both are computed in float64 chunk by chunk and combined by the pairwise update, so that neither size nor a large
+    mean costs precision. If a value is not finite, neither are they.
 
     Args:
-        values: Of any shape and floating dtype, at least one.
+        values: Of any shape and floating dtype, not empty.
+
+    References:
+        Chan, Golub and LeVeque 1983, https://doi.org/10.1080/00031305.1983.10483115
     """
     if values.is_meta:
         return None, None, None
     count, mean, squares, finite = 0, 0.0, 0.0, True
     for chunk in torch.split(values.detach().reshape(-1), CHUNK):
         exact = chunk.cpu().double()  # (CHUNK)
-        variance, average = (float(moment) for moment in torch.var_mean(exact, correction=0))
+        variance, average = (float(value) for value in torch.var_mean(exact, correction=0))
         finite = finite and bool(exact.isfinite().all())
         size, step = len(exact), average - mean
         squares += variance * size + step * step * size * count / (count + size)
@@ -88,20 +90,20 @@ def moments(values: Tensor) -> tuple[float, float, bool] | tuple[None, None, Non
     return mean, math.sqrt(squares / count), finite
 
 
-def _watched(model: TinyTransformerLM) -> Iterator[tuple[str, str]]:
-    """Yield the name of each module to watch, and what it does."""
+def _traced(model: TinyTransformerLM) -> Iterator[tuple[str, str]]:
+    """Yield the name of each traced module, and a description for learners."""
     config = model.config
     yield "embedding.token_embedding", f"token embedding{_scale(config.embedding.multiplier)}"
     yield "embedding.positional_encoding", POSITIONS[config.position.kind]
     if config.embedding.norm:
         yield "embedding.norm", NORMS[config.norm.kind]
-    yield "embedding", "what the blocks receive"
+    yield "embedding", "input of the blocks"
     for index, block in enumerate(model.blocks):
         for name, part in block.named_children():
             yield f"blocks.{index}.{name}", NORMS[config.norm.kind] if isinstance(part, Norm) else _sub_layer(part)
         yield f"blocks.{index}", f"block {index + 1} of {len(model.blocks)}"
     yield "ln_f", f"final {NORMS[config.norm.kind]}"
-    yield "lm_head", "logits, by the tied table" if config.tie_weights else "logits"
+    yield "lm_head", "logits, by the tied embedding" if config.tie_weights else "logits"
 
 
 def _scale(multiplier: float | None) -> str:

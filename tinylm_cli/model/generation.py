@@ -1,60 +1,83 @@
-"""Decoding: one token after the other, each read with everything before it."""
+"""Autoregressive decoding with a KV cache: one new token per step, read after everything before it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.machine import require_memory
-from tinylm_cli.model.eval_mode import evaluating
+from tinylm_cli.model.eval_mode import eval_mode
 from tinylm_cli.model.input_checks import checked_tokens
 from tinylm_cli.model.kv_cache import KVCache
-from tinylm_cli.model.sampling import Sampling, is_integer
+from tinylm_cli.model.linear import Linear
+from tinylm_cli.model.sampling import SamplingParams, is_integer
 from tinylm_cli.quantities import counted
 
-if TYPE_CHECKING:
-    from tinylm_cli.model.lm import TinyTransformerLM
+
+class CausalLM(Protocol):
+    """The interface of a model that can be decoded; see :class:`tinylm_cli.model.lm.TinyTransformerLM`."""
+
+    config: ModelConfig
+    lm_head: Linear
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Yield every module of the model."""
+
+    def hidden(self, tokens: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
+        """Map ids (B, T) to vectors (B, T, D) after the final norm."""
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Map vectors (..., D) to logits (..., V)."""
+
+    def rope_scaling_key(self, length: int) -> int:
+        """Return a key of the RoPE frequencies in use at this sequence length."""
 
 
-class Step(NamedTuple):
-    """One step of decoding: the tokens chosen (B,) and the logits (B, V) they were chosen from."""
+class DecodingStep(NamedTuple):
+    """One step of decoding.
+
+    Attributes:
+        tokens: The new tokens (B).
+        logits: The logits (B, V) that they were sampled from.
+    """
 
     tokens: Tensor
     logits: Tensor
 
 
 def decode(
-    model: TinyTransformerLM,
+    model: CausalLM,
     start_tokens: Tensor,
     max_new_tokens: int,
     *,
-    sampling: Sampling,
+    sampling: SamplingParams,
     stop_token: int | None = None,
     use_cache: bool = True,
-) -> Iterator[Step]:
-    """Check the arguments, then return an iterator that decodes a step each time it is asked.
+) -> Iterator[DecodingStep]:
+    """Check the arguments, then return an iterator of decoding steps.
 
-    The logits of every step are those of ``model(tokens[:, -max_len:])[:, -1]`` in evaluation mode. While all tokens
-    fit in max_len, the keys and values of earlier ones are kept; after that the window slides, every token in it has a
-    new position, and each step reads the whole window. It also does where rotary positions stretch with the length: at
-    each step beyond the original length if dynamic, once if longrope.
+    Each step's logits equal ``model(tokens[:, -max_len:])[:, -1]`` in evaluation mode. The KV cache serves while all
+    tokens fit in max_len. Beyond that the context window slides, every token in it has a new position, and each step
+    reads the whole window. A step also reads the whole window when RoPE scaling changes the frequencies: at every step
+    beyond the original length with dynamic NTK scaling, once with LongRoPE.
 
-    Every submodule is in evaluation mode during a step only, and in the mode it was found in between steps.
+    Every submodule is in evaluation mode during a step, and back in its own mode between steps.
 
     Args:
         model: The model, with storage.
         start_tokens: Ids (B, T), T >= 1, of an integer dtype; T may be over max_len.
         max_new_tokens: Steps to take, >= 0.
         sampling: How each token is chosen.
-        stop_token: Ends a sequence: later tokens of it are the same, and decoding ends when all sequences have ended.
-        use_cache: Whether to keep keys and values; without, every step reads the whole window.
+        stop_token: Ends a sequence: its later tokens are the same, and decoding ends when all sequences have ended.
+        use_cache: Whether to use the KV cache; without it, every step reads the whole window.
 
     Raises:
         ValueError: If start_tokens, max_new_tokens or stop_token do not fit the model, or it is on meta.
-        CapacityError: If the keys and values do not fit in this machine.
+        CapacityError: If the KV cache does not fit in this machine.
     """
     config = model.config
     tokens = checked_tokens(start_tokens, vocab_size=config.vocab_size, max_len=None).long()  # (B, T)
@@ -67,53 +90,57 @@ def decode(
     longest = max(tokens.shape[1] + max_new_tokens - 1, 1)
     capacity = min(longest, config.max_len)
     cached = use_cache and max_new_tokens > 1 and tokens.shape[1] < config.max_len
-    cache = _new_cache(model, batch_size=tokens.shape[0], capacity=capacity) if cached else None
+    cache = _allocate_cache(model, batch_size=tokens.shape[0], capacity=capacity) if cached else None
     return _steps(model, tokens, max_new_tokens, sampling=sampling, stop_token=stop_token, cache=cache)
 
 
 def _steps(
-    model: TinyTransformerLM,
+    model: CausalLM,
     tokens: Tensor,
     max_new_tokens: int,
     *,
-    sampling: Sampling,
+    sampling: SamplingParams,
     stop_token: int | None,
     cache: KVCache | None,
-) -> Iterator[Step]:
+) -> Iterator[DecodingStep]:
     max_len = model.config.max_len
     modules = tuple(model.modules())
     generator = sampling.generator(tokens.device)
-    ended = torch.zeros(tokens.shape[0], dtype=torch.bool, device=tokens.device)  # (B,)
-    window = [tokens[:, -max_len:]]  # pieces (B, t) that make up what the model sees
+    ended = torch.zeros(tokens.shape[0], dtype=torch.bool, device=tokens.device)  # (B)
+    window = [tokens[:, -max_len:]]  # pieces (B, t) of the context window
     length = window[0].shape[1]
     unread = window[0]  # (B, T), the part of the window that the cache does not hold
     for _ in range(max_new_tokens):
-        with torch.inference_mode(), evaluating(modules):
+        with torch.inference_mode(), eval_mode(modules):
             hidden = model.hidden(unread, cache=cache)  # (B, T, D)
             logits = model.logits(hidden[:, -1])  # (B, V)
         logits = logits.clone()  # (B, V), a tensor that autograd may use
-        chosen = sampling.choose(logits, generator)  # (B,)
+        new = sampling.sample(logits, generator)  # (B)
         if stop_token is not None:
-            chosen = chosen.masked_fill(ended, stop_token)  # (B,)
-            ended = ended | (chosen == stop_token)  # (B,)
-        yield Step(chosen, logits)
+            new = new.masked_fill(ended, stop_token)  # (B)
+            ended = ended | (new == stop_token)  # (B)
+        yield DecodingStep(new, logits)
         if stop_token is not None and bool(ended.all()):
             return
-        window.append(chosen[:, None])  # (B, 1)
+        window.append(new[:, None])  # (B, 1)
         length += 1
-        if cache is not None and length > max_len:  # the window slides: what was read stands elsewhere now
+        if cache is not None and length > max_len:  # the window slides, so every cached position is wrong from now on
             cache = None
-        if cache is not None and model.regime(length) == model.regime(length - 1):
+        if cache is not None and model.rope_scaling_key(length) == model.rope_scaling_key(length - 1):
             unread = window[-1]  # (B, 1)
-        else:  # no cache, or one whose keys were turned in another way
+        else:  # no cache, or one whose keys were rotated with other frequencies
             unread = torch.cat(window, dim=1)[:, -max_len:]  # (B, T)
             window = [unread]
             if cache is not None:
-                cache.clear()
+                cache.reset()
 
 
-def _new_cache(model: TinyTransformerLM, *, batch_size: int, capacity: int) -> KVCache:
-    """Return a cache of ``capacity`` positions, having refused one that does not fit."""
+def _allocate_cache(model: CausalLM, *, batch_size: int, capacity: int) -> KVCache:
+    """Return a KV cache of ``capacity`` positions.
+
+    Raises:
+        CapacityError: If it does not fit in this machine.
+    """
     config, weight = model.config, model.lm_head.weight
     meta = torch.device("meta")
     needed_bytes = KVCache(config, batch_size=batch_size, capacity=capacity, device=meta, dtype=weight.dtype).nbytes

@@ -1,8 +1,9 @@
-"""The values a new model starts with: the same for a seed whatever the device, the order or the number of threads.
+"""Seeded initialization: a model on meta gets storage, then values that depend on the seed and tensor names alone.
 
-Normal(0, 0.02) for embeddings and linear weights, zeros for biases, ones for the factors of norms. Each tensor has a
-random stream of its own, keyed by the seed and the tensor's name, so tensors can be drawn in parallel, alone, or shard
-by shard. Values are always drawn on the CPU in float32; a bfloat16 model holds the rounded values of the float32 one.
+Embeddings and linear weights are drawn from Normal(0, 0.02), biases are zeros, norm weights ones. Each tensor has its
+own generator, keyed by (seed, tensor name), so tensors can be drawn in parallel, alone or shard by shard, with the same
+values on any device and any number of threads. Values are drawn on the CPU in float32; a bfloat16 model holds the
+rounded values of the float32 one.
 """
 
 from __future__ import annotations
@@ -12,23 +13,65 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor, nn
 
+from tinylm_cli.errors import CapacityError
+from tinylm_cli.machine import require_memory
 from tinylm_cli.model.experts import Router
 from tinylm_cli.model.norm import Norm
 from tinylm_cli.model.position import SinusoidalPosition
-from tinylm_cli.model.rng import stream
-from tinylm_cli.model.rotary import RotaryPosition
+from tinylm_cli.model.rng import keyed_generator
+from tinylm_cli.model.rope import RotaryPosition
 
 STD = 0.02
 """Radford et al. 2018 (GPT), section 4.1, https://openai.com/research/language-unsupervised"""
 
 CHUNK = 1 << 15
-"""Values drawn at once: 128 KiB, so that nothing is doubled when they are cast or copied to another device."""
+"""Values drawn at once: 128 KiB, so that casting or copying them to another device needs no second tensor."""
+
+_OUT_OF_MEMORY = ("DefaultCPUAllocator", "MPS backend out of memory")
+"""Messages of the allocators that raise a bare RuntimeError."""
+
+
+def materialize(model: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None:
+    """Give every parameter and buffer of ``model`` storage on ``device``, without values.
+
+    Args:
+        model: A model on meta, in float32.
+        device: Where the storage goes; meta only changes the dtype.
+        dtype: Floating type of the storage.
+
+    Raises:
+        CapacityError: If it does not fit in this machine, or the device refuses it.
+    """
+    if device.type == "meta" and dtype == torch.float32:
+        return
+    _require_capacity(model, device=device, dtype=dtype)
+    try:  # not empty_like, which takes torch through its slow Python path, and sympy, for each tensor on meta
+        model._apply(lambda tensor: torch.empty(tensor.shape, device=device, dtype=dtype))  # type: ignore[no-untyped-call]
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise CapacityError(f"{device} refused the memory for the weights: {error}") from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether ``error`` is an allocator's refusal, not another error whose message mentions memory."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
+def _require_capacity(model: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None:
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    buffers = sum(buffer.numel() for buffer in model.buffers())
+    name = str(dtype).removeprefix("torch.")
+    needed_bytes = (parameters + buffers) * dtype.itemsize
+    require_memory(needed_bytes, f"holding {parameters:,} parameters in {name}", device=device.type)
 
 
 def initialize(model: nn.Module, *, seed: int) -> None:
-    """Fill every parameter of ``model``, and every buffer, in place.
+    """Fill every parameter and buffer of ``model`` in place.
 
-    A tensor shared under several names is drawn once, by the name that ``named_parameters`` gives it.
+    A tied parameter is drawn once, under the name that ``named_parameters`` gives it.
 
     Args:
         model: A model with storage; gradients are not recorded.
@@ -38,7 +81,7 @@ def initialize(model: nn.Module, *, seed: int) -> None:
     constants = _constants(model)
     with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
         tasks = [
-            pool.submit(fill, parameter.detach(), name=name, seed=seed, constant=constants.get(name))
+            pool.submit(fill_parameter, parameter.detach(), name=name, seed=seed, constant=constants.get(name))
             for name, parameter in named
         ]
         tasks.append(pool.submit(fill_buffers, model))
@@ -47,38 +90,38 @@ def initialize(model: nn.Module, *, seed: int) -> None:
 
 
 def fill_buffers(model: nn.Module) -> None:
-    """Fill what ``model`` holds beside parameters, in place: tables of positions, corrections of routers."""
+    """Fill the buffers of ``model`` in place: position tables, RoPE frequencies, router correction biases."""
     for module in model.modules():
         if isinstance(module, SinusoidalPosition | RotaryPosition | Router):
             module.fill()
 
 
-def fill(tensor: Tensor, *, name: str, seed: int, constant: float | None = None) -> None:
+def fill_parameter(tensor: Tensor, *, name: str, seed: int, constant: float | None = None) -> None:
     """Fill one parameter, detached, with its initial values.
 
     Args:
         tensor: The parameter's values, contiguous, of any floating dtype on any device.
         name: Its full name in the model.
         seed: Any integer.
-        constant: What all values are; None draws them.
+        constant: The value of all elements; None draws them from Normal(0, 0.02).
     """
     if constant is not None:
         tensor.fill_(constant)
     else:
-        _fill_normal(tensor.view(-1), stream(name, seed))
+        _fill_normal(tensor.view(-1), keyed_generator(name, seed))
 
 
 def _constants(model: nn.Module) -> dict[str, float]:
-    """Return what the parameters that are not drawn start with, by full name: biases at zero, norms as they say."""
+    """Return the initial value of every parameter that is not drawn, by full name: biases and norm weights."""
     found: dict[str, float] = {}
     for path, module in model.named_modules():
-        starts_at = module.starts_at if isinstance(module, Norm) else {"bias": 0.0}
-        found.update({f"{path}.{name}": value for name, value in starts_at.items()})
+        constants = module.initial_values if isinstance(module, Norm) else {"bias": 0.0}
+        found.update({f"{path}.{name}": value for name, value in constants.items()})
     return found
 
 
 def _fill_normal(values: Tensor, generator: torch.Generator) -> None:
-    """Draw ``values`` chunk by chunk, in place where they are float32 on the CPU."""
+    """Draw ``values`` (n) chunk by chunk, in place where they are float32 on the CPU."""
     direct = values.dtype == torch.float32 and values.device.type == "cpu"
     scratch = torch.empty(0 if direct else min(CHUNK, len(values)), dtype=torch.float32, device="cpu")
     for start in range(0, len(values), CHUNK):

@@ -1,4 +1,4 @@
-"""Checks on what callers give a model: token ids and attention masks."""
+"""Checks on the inputs of a model: token ids and attention masks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ INTEGER_DTYPES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8
 
 
 def checked_tokens(tokens: Tensor, *, vocab_size: int, max_len: int | None) -> Tensor:
-    """Return ``tokens`` as ids that an embedding can look up.
+    """Return ``tokens`` in a dtype that an embedding can look up.
 
-    Ids are compared with the vocabulary on the CPU only: elsewhere the comparison would make the program wait for the
-    device, and on meta there are no ids to compare.
+    Ids are compared with the vocabulary on the CPU only. On a GPU the comparison would synchronize with the device, and
+    on meta there are no ids to compare.
 
     Args:
         tokens: Ids (B, T), of a signed integer dtype or uint8.
@@ -42,11 +42,11 @@ def checked_tokens(tokens: Tensor, *, vocab_size: int, max_len: int | None) -> T
 
 
 def checked_mask(mask: Tensor, *, tokens: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return ``mask`` in the form attention takes, one rule for all heads.
+    """Return ``mask`` in the shape that attention takes, broadcast over heads.
 
     Args:
-        mask: (T, T), (B, T, T) or (B, 1, T, T), rows asking and columns answering; boolean, True where a row may
-            attend, or floating, added to the scores before the softmax.
+        mask: (T, T), (B, T, T) or (B, 1, T, T), rows are queries, columns keys; boolean, True where a query
+            may attend, or floating, added to the scores before the softmax.
         tokens: The ids (B, T) the mask is for.
         dtype: The model's dtype, to which a floating mask is cast.
 

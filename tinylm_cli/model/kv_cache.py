@@ -1,4 +1,4 @@
-"""What is kept of the positions already read, so that decoding a token does not read them again."""
+"""The KV cache: keys and values of the positions already read, so that decoding does not compute them again."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 from tinylm_cli.config.schema import ModelConfig
 
 
-class LayerCache(NamedTuple):
-    """One layer's part of a cache, with room made for the T positions being read.
+class LayerKVCache(NamedTuple):
+    """One layer's views into the cache, with room for the T positions being read.
 
     Attributes:
-        new_keys: Where the keys of those positions go, (B, G, T, K); of more than the layer holds, those of the last.
-        new_values: Where their values go, likewise.
-        keys: Keys of all positions held, (B, G, S, K).
-        values: Their values, (B, G, S, K).
+        new_keys: Slots for the new keys, (B, G, T, K); for a window shorter than T, slots for the last ones.
+        new_values: Slots for the new values, of the same shape.
+        keys: Keys of all S cached positions, (B, G, S, K).
+        values: Values of all S cached positions, (B, G, S, K).
     """
 
     new_keys: Tensor
@@ -25,46 +25,46 @@ class LayerCache(NamedTuple):
     keys: Tensor
     values: Tensor
 
-    def store(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Keep the keys and values of the new positions, each (B, G, T, K), and return those to attend to.
+    def update(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Store new keys and values, (B, G, T, K) each, and return the keys and values to attend to, (B, G, S, K).
 
-        For a first read of several positions those are its own, some of which a window may already have dropped.
+        A prompt attends to its own keys and values, some of which a sliding window may already have dropped.
         """
-        self.new_keys.copy_(_last(keys, self.new_keys.shape[2]))
-        self.new_values.copy_(_last(values, self.new_values.shape[2]))
-        return (self.keys, self.values) if keys.shape[2] == 1 else (keys, values)
+        self.new_keys.copy_(_ring_slots(keys, self.new_keys.shape[2]))
+        self.new_values.copy_(_ring_slots(values, self.new_values.shape[2]))
+        return (self.keys, self.values) if keys.shape[2] == 1 else (keys, values)  # (B, G, S, K) each
 
 
-class LatentCache(NamedTuple):
-    """The same for latent attention, with no axis of heads.
+class LatentKVCache(NamedTuple):
+    """One layer's views into the cache of latent attention, which has no axis of heads.
 
     Attributes:
-        new: Where the vectors of the new positions go, (B, T, C + R).
-        all: Those of all positions held, (B, S, C + R).
+        new: Slots for the latents and rotated keys of new positions, (B, T, C + R).
+        all: Latents and rotated keys of all S cached positions, (B, S, C + R).
     """
 
     new: Tensor
     all: Tensor
 
-    def store(self, latent: Tensor, k_rope: Tensor) -> tuple[Tensor, Tensor]:
-        """Keep small vectors (B, T, C) and shared keys (B, T, R) of new positions; return those to attend to."""
+    def update(self, latent: Tensor, k_rope: Tensor) -> tuple[Tensor, Tensor]:
+        """Store new latents (B, T, C) and rotated keys (B, T, R); return all cached ones, (B, S, C) and (B, S, R)."""
         rank = latent.shape[-1]
         self.new[..., :rank].copy_(latent)
         self.new[..., rank:].copy_(k_rope)
-        return self.all[..., :rank], self.all[..., rank:]
+        return self.all[..., :rank], self.all[..., rank:]  # (B, S, C), (B, S, R)
 
 
 class KVCache:
-    """What every layer keeps, in buffers allocated once: one for all layers that hold equally many positions.
+    """Keys and values of every layer, in buffers allocated once: one buffer for all layers of the same size.
 
-    A layer with a window holds no more than that, each position in the slot of the one that has left the window.
+    A layer with a sliding window holds no more positions than that, as a ring buffer.
 
     Args:
-        config: Uses n_layers and what attention says of heads, widths and windows.
+        config: Uses n_layers and the attention block: heads, widths, ranks and windows.
         batch_size: Sequences decoded together, B.
         capacity: The most positions that will be read.
         device: Where the buffers live.
-        dtype: Type of what is kept.
+        dtype: Type of the keys and values.
 
     Attributes:
         length: Positions read so far, 0..capacity.
@@ -75,12 +75,12 @@ class KVCache:
     ) -> None:
         self.length = 0
         self._latent = config.attention.kind == "latent"
-        held = [min(config.window(layer) or capacity, capacity) for layer in range(config.n_layers)]
-        self._layers: dict[int, list[int]] = {}
-        for layer, size in enumerate(held):
+        self._layers: dict[int, list[int]] = {}  # layers by size, in positions
+        for layer in range(config.n_layers):
+            size = min(config.window(layer) or capacity, capacity)
             self._layers.setdefault(size, []).append(layer)
         self._buffers = {
-            size: torch.empty(_shape(config, len(layers), batch_size, size), device=device, dtype=dtype)
+            size: torch.empty(_buffer_shape(config, len(layers), batch_size, size), device=device, dtype=dtype)
             for size, layers in self._layers.items()
         }
 
@@ -89,44 +89,43 @@ class KVCache:
         """Bytes of all buffers."""
         return sum(buffer.nbytes for buffer in self._buffers.values())
 
-    def clear(self) -> None:
+    def reset(self) -> None:
         """Forget every position."""
         self.length = 0
 
-    def extend(self, count: int) -> list[LayerCache | LatentCache]:
-        """Make room for the next ``count`` positions and return each layer's part.
+    def extend(self, count: int) -> list[LayerKVCache | LatentKVCache]:
+        """Make room for the next ``count`` positions, and return each layer's views.
 
         Either the cache is empty or ``count`` is 1: several positions after others would need a mask of their own.
         """
         assert count == 1 or self.length == 0
         start, self.length = self.length, self.length + count
-        parts = {size: self._parts(buffer, size, start, count) for size, buffer in self._buffers.items()}
-        if len(parts) == 1:
-            return next(iter(parts.values()))
-        placed: dict[int, LayerCache | LatentCache] = {}
+        views = {size: self._views(buffer, size, start, count) for size, buffer in self._buffers.items()}
+        if len(views) == 1:
+            return next(iter(views.values()))
+        by_layer: dict[int, LayerKVCache | LatentKVCache] = {}
         for size, layers in self._layers.items():
-            placed.update(zip(layers, parts[size], strict=True))
-        return [placed[layer] for layer in range(len(placed))]
+            by_layer.update(zip(layers, views[size], strict=True))
+        return [by_layer[layer] for layer in range(len(by_layer))]
 
-    def _parts(self, buffer: Tensor, size: int, start: int, count: int) -> list[LayerCache | LatentCache]:
-        axis = buffer.dim() - 2
-        room = min(count, size)
-        new = buffer.narrow(axis, start % size if count == 1 else 0, room).unbind(0)
+    def _views(self, buffer: Tensor, size: int, start: int, count: int) -> list[LayerKVCache | LatentKVCache]:
+        axis = buffer.dim() - 2  # of positions
+        new = buffer.narrow(axis, start % size if count == 1 else 0, min(count, size)).unbind(0)
         held = buffer.narrow(axis, 0, min(self.length, size)).unbind(0)
         if self._latent:
-            return [LatentCache(*layer) for layer in zip(new, held, strict=True)]
-        return [LayerCache(*layer) for layer in zip(new[::2], new[1::2], held[::2], held[1::2], strict=True)]
+            return [LatentKVCache(*layer) for layer in zip(new, held, strict=True)]
+        return [LayerKVCache(*layer) for layer in zip(new[::2], new[1::2], held[::2], held[1::2], strict=True)]
 
 
-def _shape(config: ModelConfig, n_layers: int, batch_size: int, size: int) -> tuple[int, ...]:
-    """Return the shape of a buffer: each layer's keys, then its values, or its small vectors."""
+def _buffer_shape(config: ModelConfig, n_layers: int, batch_size: int, size: int) -> tuple[int, ...]:
+    """Return the shape of a buffer of ``size`` positions: keys then values of each layer, or its latents."""
     attention = config.attention
     if attention.kind == "latent":
         return (n_layers, batch_size, size, attention.kv_rank + attention.d_rope)
     return (2 * n_layers, batch_size, config.n_kv_heads, size, config.d_head)
 
 
-def _last(x: Tensor, size: int) -> Tensor:
-    """Return the last ``size`` positions of ``x`` (B, G, T, K), each in the slot it has in a window of that size."""
+def _ring_slots(x: Tensor, size: int) -> Tensor:
+    """Return the last ``size`` positions of ``x`` (B, G, T, K), each in its slot of a ring buffer of that size."""
     length = x.shape[2]
-    return x if length == size else x[:, :, -size:].roll(length % size, dims=2)
+    return x if length == size else x[:, :, -size:].roll(length % size, dims=2)  # (B, G, size, K)

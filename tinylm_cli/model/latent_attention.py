@@ -1,4 +1,4 @@
-"""Multi-head latent attention: each token keeps one small vector that every head's key and value come from."""
+"""Multi-head latent attention (MLA): all heads' keys and values are expanded from one small latent per token."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import torch
 from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.attention_mask import Sight
-from tinylm_cli.model.kv_cache import LatentCache
+from tinylm_cli.model.attention_mask import AttentionMask
+from tinylm_cli.model.kv_cache import LatentKVCache
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.norm import build_norm
-from tinylm_cli.model.sdpa import attend
+from tinylm_cli.model.rope import Rotation
+from tinylm_cli.model.sdpa import sdpa
 
 
 class LatentAttention(nn.Module):
-    """Compress each token to kv_rank dimensions, and expand those to the keys and values of all heads.
+    """Compress each token to a latent of kv_rank dimensions, and expand that to keys and values of all heads.
 
-    Positions enter by d_rope more dimensions of each query, and of one key that all heads share. Decoding never expands
-    the tokens before: what makes keys of the small vectors is applied to the query instead, and what makes values of
-    them to their mixture, which is the same sum in another order.
+    RoPE rotates d_rope extra dimensions of each query, and of one key that all heads share. Decoding does not expand
+    the cached latents: it absorbs the key expansion into the query, and applies the value expansion to the attended
+    latent, which gives the same sums in another order.
 
     Args:
         config: Uses d_model, n_heads, dropout (on the attention weights, while training), norm and attention.
@@ -49,56 +50,64 @@ class LatentAttention(nn.Module):
         self.kv_b_proj = Linear(self.kv_rank, config.n_heads * (self.d_nope + self.d_value), bias=False)
         self.o_proj = Linear(config.n_heads * self.d_value, config.d_model, bias=attention.has_out_bias)
 
-    def forward(self, x: Tensor, sight: Sight, cache: LatentCache | None = None) -> Tensor:
-        """Attend within ``x``, or to the positions in ``cache`` that came before it.
+    def forward(
+        self, x: Tensor, mask: AttentionMask, rotation: Rotation | None, cache: LatentKVCache | None = None
+    ) -> Tensor:
+        """Attend within ``x``, and to the earlier positions in ``cache``.
+
+        Shapes use N = d_nope, R = d_rope, C = kv_rank and V = d_value.
 
         Args:
             x: Vectors (B, T, D).
-            sight: What they may see, and how positions enter.
-            cache: Earlier positions, with room for those of ``x``.
+            mask: Which positions each query attends to.
+            rotation: RoPE of these T positions.
+            cache: Latents and rotated keys of earlier positions, with room for those of ``x``.
 
         Returns:
             Vectors (B, T, D).
         """
-        assert sight.rotation is not None
+        assert rotation is not None
         batch, length, _ = x.shape
         q = self.q_b_proj(self.q_a_norm(self.q_a_proj(x))) if self.compresses_queries else self.q_proj(x)
         q = q.view(batch, length, self.n_heads, -1).transpose(1, 2)  # (B, H, T, N + R)
         q_nope, q_rope = q.split((self.d_nope, self.d_rope), dim=-1)  # (B, H, T, N), (B, H, T, R)
-        q_rope = sight.rotation.turn(q_rope)
+        q_rope = rotation.rotate(q_rope)  # (B, H, T, R)
         latent, k_rope = self.kv_a_proj(x).split((self.kv_rank, self.d_rope), dim=-1)  # (B, T, C), (B, T, R)
-        latent = self.kv_a_norm(latent)
-        k_rope = sight.rotation.turn(k_rope[:, None])[:, 0]  # (B, T, R)
+        latent = self.kv_a_norm(latent)  # (B, T, C)
+        k_rope = rotation.rotate(k_rope[:, None])[:, 0]  # (B, T, R)
         if cache is not None:
-            latent, k_rope = cache.store(latent, k_rope)  # (B, S, C), (B, S, R)
+            latent, k_rope = cache.update(latent, k_rope)  # (B, S, C), (B, S, R)
         if cache is not None and length == 1:
-            mixed = self._absorbed(q_nope, q_rope, latent, k_rope, sight)  # (B, H, T, V)
+            attended = self._attend_to_latents(q_nope, q_rope, latent, k_rope, mask)  # (B, H, T, V)
         else:
-            mixed = self._expanded(q_nope, q_rope, latent, k_rope, sight)  # (B, H, T, V)
-        out: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(batch, length, -1))  # (B, T, D)
+            attended = self._attend_to_expanded(q_nope, q_rope, latent, k_rope, mask)  # (B, H, T, V)
+        out: Tensor = self.o_proj(attended.transpose(1, 2).reshape(batch, length, -1))  # (B, T, D)
         return out
 
-    def _expanded(self, q_nope: Tensor, q_rope: Tensor, latent: Tensor, k_rope: Tensor, sight: Sight) -> Tensor:
+    def _attend_to_expanded(
+        self, q_nope: Tensor, q_rope: Tensor, latent: Tensor, k_rope: Tensor, mask: AttentionMask
+    ) -> Tensor:
         batch, length, _ = latent.shape
         expanded = self.kv_b_proj(latent).view(batch, length, self.n_heads, -1).transpose(1, 2)  # (B, H, T, N + V)
         k_nope, v = expanded.split((self.d_nope, self.d_value), dim=-1)  # (B, H, T, N), (B, H, T, V)
         shared = k_rope[:, None].expand(-1, self.n_heads, -1, -1)  # (B, H, T, R)
         q, k = torch.cat((q_nope, q_rope), dim=-1), torch.cat((k_nope, shared), dim=-1)  # (B, H, T, N + R) each
-        return self._attend(q, k, v, sight)  # (B, H, T, V)
+        return self._sdpa(q, k, v, mask)  # (B, H, T, V)
 
-    def _absorbed(self, q_nope: Tensor, q_rope: Tensor, latent: Tensor, k_rope: Tensor, sight: Sight) -> Tensor:
+    def _attend_to_latents(
+        self, q_nope: Tensor, q_rope: Tensor, latent: Tensor, k_rope: Tensor, mask: AttentionMask
+    ) -> Tensor:
         weight = self.kv_b_proj.weight.view(self.n_heads, -1, self.kv_rank)  # (H, N + V, C)
         to_keys, to_values = torch.split(weight, [self.d_nope, self.d_value], dim=1)  # (H, N, C), (H, V, C)
-        q_nope = (q_nope[:, :, 0].transpose(0, 1) @ to_keys).transpose(0, 1)[
-            :, :, None
-        ]  # (B, H, 1, C), no weight copied
+        by_head = q_nope[:, :, 0].transpose(0, 1)  # (H, B, N), so that no weight is copied per sequence
+        q_nope = (by_head @ to_keys).transpose(0, 1)[:, :, None]  # (B, H, 1, C)
         q = torch.cat((q_nope, q_rope), dim=-1)  # (B, H, 1, C + R)
         k = torch.cat((latent, k_rope), dim=-1)[:, None]  # (B, 1, S, C + R)
         q = q.transpose(1, 2)  # (B, 1, H, C + R), heads in the place of positions: all read the same keys
-        mixed = self._attend(q, k, latent[:, None], sight).transpose(1, 2)  # (B, H, 1, C)
-        out = mixed[:, :, 0].transpose(0, 1) @ to_values.transpose(1, 2)  # (H, B, V)
+        attended = self._sdpa(q, k, latent[:, None], mask).transpose(1, 2)  # (B, H, 1, C)
+        out = attended[:, :, 0].transpose(0, 1) @ to_values.transpose(1, 2)  # (H, B, V)
         return out.transpose(0, 1)[:, :, None]  # (B, H, 1, V)
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, sight: Sight) -> Tensor:
+    def _sdpa(self, q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask) -> Tensor:
         dropout = self.dropout if self.training else 0.0
-        return attend(q, k, v, sight, scale=self.scale, dropout=dropout, softcap=self.softcap)
+        return sdpa(q, k, v, mask, scale=self.scale, dropout=dropout, softcap=self.softcap)

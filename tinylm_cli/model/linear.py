@@ -1,4 +1,4 @@
-"""A linear layer that is born without values and multiplies a single row with every thread."""
+"""Linear layers on meta, and a fast path for multiplying a single row on the CPU."""
 
 from __future__ import annotations
 
@@ -8,18 +8,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tinylm_cli.model.uninitialized import Unfilled
-
-SPLIT_FROM = 1 << 18
+MIN_SPLIT_ELEMENTS = 1 << 18
 """Weight elements from which splitting one row over threads costs less than it gains."""
 
 
-class Linear(Unfilled, nn.Linear):
+class Uninitialized:
+    """Mixin, named before a torch layer, that skips the layer's own initialization.
+
+    A model is assembled on meta and filled once, by :mod:`tinylm_cli.model.initialization` or from a checkpoint.
+    """
+
+    def reset_parameters(self) -> None:
+        """Do nothing: values come from one place for the whole model."""
+
+
+class Linear(Uninitialized, nn.Linear):
     """``x @ weight.T + bias``, created on meta.
 
-    Multiplying one row, as decoding one sequence does at every step, only streams the weight through the processor
-    once. BLAS may do that on one thread, at half the memory bandwidth or less, so such a product is given to the
-    batched kernel instead, as blocks of rows of the weight, one per thread.
+    Decoding one sequence multiplies one row per step, so the product only streams the weight from memory. BLAS may do
+    that on one thread, at half the memory bandwidth or less. The batched kernel uses every thread instead: it receives
+    the weight as blocks of rows, one block per thread.
 
     Args:
         in_features: Size of the last dimension of the input.
@@ -29,18 +37,18 @@ class Linear(Unfilled, nn.Linear):
 
     def __init__(self, in_features: int, out_features: int, *, bias: bool = True) -> None:
         super().__init__(in_features, out_features, bias=bias, device="meta", dtype=torch.float32)
-        self._worth_splitting = in_features * out_features >= SPLIT_FROM
+        self._worth_splitting = in_features * out_features >= MIN_SPLIT_ELEMENTS
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name nn.Linear gives it
         """Map ``(..., in_features)`` to ``(..., out_features)``."""
         if self._worth_splitting and input.numel() == input.shape[-1] and input.device.type == "cpu":
             parts = math.gcd(self.out_features, torch.get_num_threads())
             if parts > 1 and input.dtype == torch.float32:
-                return self._one_row(input, parts)
-        return functional.linear(input, self.weight, self.bias)
+                return self._multiply_row(input, parts)
+        return functional.linear(input, self.weight, self.bias)  # (..., out)
 
-    def _one_row(self, x: Tensor, parts: int) -> Tensor:
+    def _multiply_row(self, x: Tensor, parts: int) -> Tensor:
         rows = x.reshape(1, 1, self.in_features).expand(parts, -1, -1)  # (parts, 1, in)
         weight = self.weight.view(parts, -1, self.in_features).transpose(1, 2)  # (parts, in, out / parts)
         y = torch.bmm(rows, weight).view(*x.shape[:-1], self.out_features)  # (..., out)
-        return y if self.bias is None else y + self.bias
+        return y if self.bias is None else y + self.bias  # (..., out)

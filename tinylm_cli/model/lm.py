@@ -1,4 +1,4 @@
-"""The assembled language model."""
+"""The language model: embedding, transformer blocks, final norm and LM head."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ import torch
 from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.attention_mask import look
+from tinylm_cli.model.attention_mask import attention_masks
 from tinylm_cli.model.block import TransformerBlock
 from tinylm_cli.model.embedding import TransformerEmbedding
 from tinylm_cli.model.generation import decode
-from tinylm_cli.model.initialization import initialize
+from tinylm_cli.model.initialization import initialize, materialize
 from tinylm_cli.model.input_checks import checked_mask, checked_tokens
 from tinylm_cli.model.kv_cache import KVCache
 from tinylm_cli.model.linear import Linear
-from tinylm_cli.model.materialize import materialize
 from tinylm_cli.model.norm import build_norm
-from tinylm_cli.model.rotary import RotaryPosition
-from tinylm_cli.model.sampling import Sampling
+from tinylm_cli.model.rope import RotaryPosition, rotations
+from tinylm_cli.model.sampling import SamplingParams
 
 
 class TinyTransformerLM(nn.Module):
-    """A decoder-only transformer: embedding, blocks, final norm, head.
+    """A decoder-only transformer language model.
 
-    Built this way it is the course's architecture, on the device of an active ``torch.device`` context, filled from
-    torch's global generator: ``torch.manual_seed`` makes it reproducible. :meth:`from_config` builds every other one.
+    The constructor builds the course's architecture, on the device of an active ``torch.device`` context. It draws its
+    seed from torch's global generator, so ``torch.manual_seed`` makes it reproducible. :meth:`from_config` builds any
+    architecture.
 
     Args:
         vocab_size: Number of different tokens, V.
-        d_model: Width of each token's vector, D.
+        d_model: Width of the residual stream, D.
         n_heads: Attention heads per block, H; divides d_model.
         n_layers: Number of blocks.
         d_ff: Hidden width of each block's feed-forward network, F.
-        max_len: Longest sequence it reads at once.
+        max_len: Longest sequence, in tokens.
         dropout: Share of activations zeroed while training, 0 <= dropout < 1.
-        tie_weights: Whether the head uses the token embedding's table.
+        tie_weights: Whether the LM head shares the token embedding's weight.
 
     Attributes:
-        config: What the model is.
+        config: The config of the model.
 
     Raises:
-        pydantic.ValidationError: A ValueError, if an argument is wrong; names each one that is.
+        pydantic.ValidationError: A ValueError, if arguments are wrong; names each of them.
         CapacityError: If the weights do not fit in this machine.
 
     References:
@@ -95,12 +95,12 @@ class TinyTransformerLM(nn.Module):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> Self:
-        """Build the model that ``config`` describes.
+        """Build the model of ``config``, and initialize its weights.
 
         Args:
             config: A validated model configuration.
             seed: Any integer; the same seed gives the same weights on every device.
-            device: Where the weights go; on ``meta`` they have shapes and no storage.
+            device: Where the weights go; on ``meta`` they have shapes but no storage.
             dtype: Floating type of the weights.
 
         Raises:
@@ -115,18 +115,18 @@ class TinyTransformerLM(nn.Module):
         return model
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Predict each next token.
+        """Return the logits of each next token.
 
         Args:
             tokens: Ids (B, T), T <= max_len, int64 or another integer dtype.
-            mask: Replaces the causal rule and every window: boolean (True may attend) or added to the scores; (T, T),
-                (B, T, T) or (B, 1, T, T). A row of a boolean mask that may attend to nothing gets zeros from attention.
+            mask: Replaces the causal and sliding-window masks: boolean (True may attend) or added to the scores;
+                (T, T), (B, T, T) or (B, 1, T, T). A query that may attend to nothing gets zeros from attention.
 
         Returns:
             Logits (B, T, V).
 
         Raises:
-            ValueError: If tokens or mask are of a wrong dtype or shape, or an id is outside the vocabulary.
+            ValueError: If tokens or mask have a wrong dtype or shape, or an id is outside the vocabulary.
         """
         tokens = checked_tokens(tokens, vocab_size=self.config.vocab_size, max_len=self.config.max_len)
         if mask is not None:
@@ -134,36 +134,39 @@ class TinyTransformerLM(nn.Module):
         return self.logits(self.hidden(tokens, mask))  # (B, T, V)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Map vectors (..., D) that left the final norm to logits (..., V)."""
+        """Map vectors (..., D) after the final norm to logits (..., V)."""
         logits: Tensor = self.lm_head(hidden)  # (..., V)
         cap = self.config.head.logit_softcap
         return logits if cap is None else cap * torch.tanh(logits / cap)  # (..., V)
 
     def hidden(self, tokens: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
-        """Return what the head reads, without checking the arguments.
+        """Return the input of the LM head, without checking the arguments.
 
         Args:
             tokens: Ids (B, T), int64 or int32.
-            mask: Replaces the causal rule and every window; (B or 1, 1, T, T).
-            cache: Positions read before ``tokens``, to which those of ``tokens`` are appended.
+            mask: Replaces the causal and sliding-window masks; (B or 1, 1, T, T).
+            cache: KV cache of the positions before ``tokens``; the positions of ``tokens`` are appended.
 
         Returns:
             Vectors (B, T, D) after the final norm.
         """
         start, length = cache.length if cache else 0, tokens.shape[1]
         x = self.embedding(tokens, start)  # (B, T, D)
-        position = self.embedding.positional_encoding
-        sights = look(self.config, position, start=start, length=length, device=x.device, dtype=x.dtype, mask=mask)
-        layers = cache.extend(length) if cache else repeat(None)
-        for block, sight, layer in zip(self.blocks, sights, layers, strict=False):
-            x = block(x, sight, layer)  # (B, T, D)
+        windows, position = self._windows, self.embedding.positional_encoding
+        masks = attention_masks(
+            self.config, windows, start=start, length=length, device=x.device, dtype=x.dtype, mask=mask
+        )
+        by_layer = rotations(position, windows, start=start, length=length, dtype=x.dtype)
+        caches = cache.extend(length) if cache else repeat(None)
+        for block, layer_mask, rotation, layer_cache in zip(self.blocks, masks, by_layer, caches, strict=False):
+            x = block(x, layer_mask, rotation, layer_cache)  # (B, T, D)
         out: Tensor = self.ln_f(x)  # (B, T, D)
         return out
 
-    def regime(self, length: int) -> int:
-        """Return which way positions are read in sequences of ``length``: what is kept is of use within one only."""
+    def rope_scaling_key(self, length: int) -> int:
+        """Return a key of the RoPE frequencies at this sequence length; cached keys are valid while it is the same."""
         position = self.embedding.positional_encoding
-        return position.regime(length) if isinstance(position, RotaryPosition) else 0
+        return position.scaling_key(length) if isinstance(position, RotaryPosition) else 0
 
     def generate(
         self,
@@ -175,23 +178,23 @@ class TinyTransformerLM(nn.Module):
         seed: int | None = None,
         stop_token: int | None = None,
     ) -> Tensor:
-        """Continue each sequence by sampling, in evaluation mode whatever mode the model is in.
+        """Continue each sequence by sampling, in evaluation mode.
 
         Args:
-            start_tokens: Ids (B, T) of an integer dtype; past max_len the model reads the last max_len of them.
+            start_tokens: Ids (B, T) of an integer dtype; of more than max_len, the model reads the last max_len.
             max_new_tokens: Tokens to add, n >= 0.
             temperature: Divides the logits; at 0 the most likely token is taken.
             top_k: Keep this many of the most likely tokens.
-            top_p: Of those, keep the fewest whose probabilities sum to at least this.
-            seed: Of a random stream of its own; None draws from torch's global one.
-            stop_token: Ends a sequence, which is then filled up with it; n is smaller when all have ended.
+            top_p: Of these, keep the fewest whose probabilities sum to at least this.
+            seed: Seeds a generator of its own; None draws from torch's global generator.
+            stop_token: Ends a sequence, which is then padded with it; n is smaller once all have ended.
 
         Returns:
             Ids (B, T + n), int64, on the device of ``start_tokens``.
 
         Raises:
             ValueError: If an argument is of a wrong type, shape or range, or the model is on meta.
-            CapacityError: If the keys and values do not fit in this machine.
+            CapacityError: If the KV cache does not fit in this machine.
         """
         steps = self.stream(start_tokens, max_new_tokens, temperature, top_k, top_p, seed, stop_token)
         added = [tokens[:, None] for tokens in steps]  # n × (B, 1)
@@ -207,22 +210,23 @@ class TinyTransformerLM(nn.Module):
         seed: int | None = None,
         stop_token: int | None = None,
     ) -> Iterator[Tensor]:
-        """Yield the new tokens (B,) of each step of :meth:`generate` as soon as they are chosen.
+        """Yield the new tokens (B) of each step of :meth:`generate` as soon as they are sampled.
 
-        Arguments and errors are those of :meth:`generate`; errors are raised by the call, not by the first step.
+        Takes the arguments of :meth:`generate`. The call raises its errors, not the first step.
         """
-        sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+        sampling = SamplingParams(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
         steps = decode(self, start_tokens, max_new_tokens, sampling=sampling, stop_token=stop_token)
         return (step.tokens for step in steps)
 
     def extra_repr(self) -> str:
-        """Say what the printed tree of modules does not show."""
+        """Return whether weights are tied, for ``print(model)``."""
         return f"tie_weights={self.config.tie_weights}"
 
     def _assemble(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        with _collector_paused():
+        self._windows = tuple(config.window(layer) for layer in range(config.n_layers))
+        with _gc_paused():
             self.embedding = TransformerEmbedding(config)
             self.blocks = nn.ModuleList(TransformerBlock(config, layer) for layer in range(config.n_layers))
             self.ln_f = build_norm(config)
@@ -235,7 +239,7 @@ class TinyTransformerLM(nn.Module):
             self.lm_head.weight = self.embedding.token_embedding.embedding.weight
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's
-        """Convert or move every tensor once, a tied one too, and keep it tied."""
+        """Convert or move every tensor once, also a tied one, and keep it tied."""
         if self.config.tie_weights:
             self.lm_head.register_parameter("weight", None)
         try:
@@ -246,8 +250,8 @@ class TinyTransformerLM(nn.Module):
 
 
 @contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Keep the garbage collector from walking a deep model again and again while it grows, half of the time spent."""
+def _gc_paused() -> Iterator[None]:
+    """Pause the garbage collector, which would walk a deep model again and again while it grows: half of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -258,6 +262,6 @@ def _collector_paused() -> Iterator[None]:
 
 
 def _tie_after_load(model: nn.Module, _: object) -> None:
-    """Tie again after ``load_state_dict(assign=True)``, which gives each name a parameter of its own."""
+    """Tie again after ``load_state_dict(assign=True)``, which unties: it gives each name a parameter of its own."""
     assert isinstance(model, TinyTransformerLM)
     model._tie()

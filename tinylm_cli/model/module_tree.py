@@ -1,4 +1,4 @@
-"""What an instantiated model is made of: the tree of its modules, and its parameters by name."""
+"""The module tree of an instantiated model, with identical blocks folded into one node."""
 
 from __future__ import annotations
 
@@ -13,59 +13,48 @@ from tinylm_cli.model.experts import ExpertFeedForward
 from tinylm_cli.model.latent_attention import LatentAttention
 from tinylm_cli.model.norm import Norm
 from tinylm_cli.model.position import NoPosition, SinusoidalPosition
-from tinylm_cli.model.rotary import RotaryPosition
+from tinylm_cli.model.rope import RotaryPosition
+from tinylm_cli.model.state_dict import Shape
 from tinylm_cli.reports.architecture import ModuleNode
 
-Shape = tuple[int, ...]
-
-MOST_RANGES = 3
+MAX_RANGES = 3
 
 SHOWN_WITHOUT_PARAMETERS = (SinusoidalPosition, RotaryPosition, NoPosition, Norm)
-"""A learner looks for the positions and the norms, and learns from a 0 beside them."""
+"""A learner looks for positions and norms, and learns from the 0 beside them."""
 
 
-def describe(model: nn.Module, *, expand: bool = False) -> ModuleNode:
-    """Return the tree of ``model`` as it stands, on any device.
+def module_tree(model: nn.Module, *, expand: bool = False) -> ModuleNode:
+    """Return the module tree of ``model``, on any device.
 
     Modules without parameters are left out, unless they are positions or norms. In a ``ModuleList``, siblings that
-    agree in class, settings, parameters and parts are one node with a count, wherever they stand. A module that does
-    nothing but hold a single part is folded into it under a dotted name, such as ``token_embedding.embedding``.
+    agree in class, settings, parameters and children are one node with a count, wherever they stand. A module that
+    only wraps a single child is folded into it under a dotted name, such as ``token_embedding.embedding``.
 
     Args:
-        model: The module at the root.
-        expand: Whether to give each of such siblings a node of its own.
+        model: The root module.
+        expand: Whether each sibling gets a node of its own.
 
     Returns:
-        The root's node. ``params`` counts a parameter that several modules share at the first that holds it.
+        The root node. ``params`` counts a tied parameter at the first module that holds it.
     """
     part = _Reader().read(model, "")
     return _node(type(model).__name__, part, total=part.params, expand=expand)
 
 
-def instantiated(model: nn.Module) -> dict[str, Shape]:
-    """Return the shape of each parameter by its full name, one that has several names under each of them."""
-    return {name: tuple(tensor.shape) for name, tensor in model.named_parameters(remove_duplicate=False)}
-
-
-def unique_params(model: nn.Module) -> int:
-    """Return the elements of all parameters, one that has several names counted once."""
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 @dataclass(frozen=True, eq=False, slots=True)
 class _Part:
-    """What identical modules have in common: one object for them all, so that parts are equal when they are the same.
+    """One object for all identical modules, so that modules are identical where their parts are the same object.
 
     Attributes:
         kind: Class name.
         shape: Shape of its own weight, or None.
-        params: Parameters that it and its parts own.
+        params: Parameters that it and its children own.
         tied_to: Path of the module that owns a parameter it shares, or None.
-        is_list: Whether its parts are siblings in a ``ModuleList``.
-        wraps: Whether it does nothing but hold a single part.
+        is_list: Whether its children are siblings in a ``ModuleList``.
+        wraps: Whether it only wraps a single child.
         visible: Whether it belongs in the tree.
-        settings: What its shapes do not show, by the names of the config.
-        children: Name and part of each parameter that stands beside its parts, and of each visible child.
+        settings: Settings that its shapes do not show, by the names of the config.
+        children: Name and part of each parameter beside its weight and bias, and of each visible child.
     """
 
     kind: str
@@ -80,10 +69,10 @@ class _Part:
 
 
 class _Reader:
-    """Reads a module tree in one walk, recognizing modules it has met before.
+    """Reads a module tree in one walk, recognizing modules that it has met before.
 
-    A part is looked up by its class, settings, parameters and *parts already recognized*, so that comparing two modules
-    costs as much as they have children, however much lies below.
+    A part is looked up by its class, settings, parameters and *recognized children*. Comparing two modules therefore
+    takes time in proportion to their direct children only.
     """
 
     def __init__(self) -> None:
@@ -91,7 +80,7 @@ class _Reader:
         self._owners: dict[int, str] = {}
 
     def read(self, module: nn.Module, path: str) -> _Part:
-        """Return the part for ``module``, which stands at the dotted ``path``."""
+        """Return the part for ``module`` at the dotted ``path``."""
         tensors = tuple(self._tensors(module, path))
         children = tuple(
             (name, self.read(child, f"{path}.{name}" if path else name)) for name, child in module.named_children()
@@ -103,7 +92,7 @@ class _Reader:
         return part
 
     def _tensors(self, module: nn.Module, path: str) -> Iterator[tuple[str, Shape, int, str | None]]:
-        """Yield name, shape, elements and, for a parameter met before, the path of the module that has it."""
+        """Yield name, shape, elements and, for a parameter met before, the path of the module that owns it."""
         for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
             owner = self._owners.get(id(parameter))
             self._owners.setdefault(id(parameter), path)
@@ -134,7 +123,7 @@ def _part(
 
 
 def _parameter(shape: Shape, elements: int, owner: str | None) -> _Part:
-    """Return the part for a parameter that is not a module's only weight or bias, such as attention's sinks."""
+    """Return the part for a parameter other than a weight or bias, such as attention's sinks."""
     return _Part(
         kind="Parameter",
         shape=shape,
@@ -149,7 +138,7 @@ def _parameter(shape: Shape, elements: int, owner: str | None) -> _Part:
 
 
 def _shown_settings(module: nn.Module) -> Iterator[tuple[str, int]]:
-    """Yield what a reader of the tree wants to know of a module and cannot see in shapes."""
+    """Yield the settings of a module that its shapes do not show."""
     if isinstance(module, SelfAttention):
         n_heads, n_kv_heads = (proj.out_features // module.d_head for proj in (module.q_proj, module.k_proj))
         yield "n_heads", n_heads
@@ -166,7 +155,7 @@ def _shown_settings(module: nn.Module) -> Iterator[tuple[str, int]]:
 
 
 def _settings(module: nn.Module) -> Iterator[tuple[str, str]]:
-    """Yield what sets modules of one class apart beyond their tensors: their public attributes, as they print."""
+    """Yield the public attributes of a module, as they print: they set modules of one class apart."""
     for name, value in vars(module).items():
         if not name.startswith("_") and name != "training":
             yield name, repr(value)
@@ -198,20 +187,20 @@ def _children(parent: _Part, *, total: int, expand: bool) -> Iterator[ModuleNode
         for name, part in parent.children:
             yield _node(name, part, total=total, expand=expand)
     else:
-        alike: dict[_Part, list[int]] = {}
+        indices_of: dict[_Part, list[int]] = {}
         for name, part in parent.children:
-            alike.setdefault(part, []).append(int(name))
-        for part, places in alike.items():
-            yield _node(_ranges(places), part, total=total, expand=expand, count=len(places))
+            indices_of.setdefault(part, []).append(int(name))
+        for part, indices in indices_of.items():
+            yield _node(_range_text(indices), part, total=total, expand=expand, count=len(indices))
 
 
-def _ranges(places: list[int]) -> str:
-    """Return ascending numbers in words, of many stretches the first two and the last: ``0..4, 6..10, …, 24..25``."""
-    stretches: list[list[int]] = []
-    for place in places:
-        if stretches and place == stretches[-1][-1] + 1:
-            stretches[-1].append(place)
+def _range_text(indices: list[int]) -> str:
+    """Return ascending indices as ranges; of many, the first two and the last: ``0..4, 6..10, …, 24..25``."""
+    ranges: list[list[int]] = []
+    for index in indices:
+        if ranges and index == ranges[-1][-1] + 1:
+            ranges[-1].append(index)
         else:
-            stretches.append([place])
-    words = [str(one[0]) if len(one) == 1 else f"{one[0]}..{one[-1]}" for one in stretches]
-    return ", ".join(words if len(words) <= MOST_RANGES else [*words[: MOST_RANGES - 1], "…", words[-1]])
+            ranges.append([index])
+    words = [str(one[0]) if len(one) == 1 else f"{one[0]}..{one[-1]}" for one in ranges]
+    return ", ".join(words if len(words) <= MAX_RANGES else [*words[: MAX_RANGES - 1], "…", words[-1]])

@@ -9,20 +9,20 @@ from tinylm_cli.config.schema import ModelConfig
 
 
 class Norm(nn.Module):
-    """What both kinds have in common.
+    """Base of both kinds of normalization.
 
     Args:
         width: Size of the last dimension.
         eps: Added to the variance.
-        weight: Whether to learn a factor for each dimension.
+        weight: Whether to learn a gain for each dimension.
         bias: Whether to learn a shift for each dimension.
-        zero_centered: Whether the weight is kept as its difference from 1.
+        zero_centered: Whether the gain is 1 + weight, as in Gemma.
 
     Attributes:
-        starts_at: What parameters of a new model are filled with, by name.
+        initial_values: Value of each parameter in a new model, by name.
     """
 
-    weight: nn.Parameter  # None where there is none, as torch's own layers have it
+    weight: nn.Parameter  # None where absent, as in torch's own layers
     bias: nn.Parameter
 
     def __init__(self, width: int, *, eps: float, weight: bool, bias: bool, zero_centered: bool) -> None:
@@ -30,13 +30,13 @@ class Norm(nn.Module):
         self.shape = (width,)
         self.eps = eps
         self.zero_centered = zero_centered
-        self.starts_at = {"weight": 0.0 if zero_centered else 1.0, "bias": 0.0}
+        self.initial_values = {"weight": 0.0 if zero_centered else 1.0, "bias": 0.0}
         for name, wanted in (("weight", weight), ("bias", bias)):
             values = torch.empty(width, device="meta", dtype=torch.float32)
             self.register_parameter(name, nn.Parameter(values) if wanted else None)
 
     def extra_repr(self) -> str:
-        """Say what the printed tree of modules does not show."""
+        """Return width and epsilon for ``print(model)``."""
         return f"{self.shape[0]}, eps={self.eps}"
 
 
@@ -49,8 +49,8 @@ class LayerNorm(Norm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., D) to (..., D)."""
-        factors = 1 + self.weight if self.zero_centered else self.weight  # (D)
-        return torch.layer_norm(x, self.shape, factors, self.bias, self.eps)
+        gain = 1 + self.weight if self.zero_centered else self.weight  # (D)
+        return torch.layer_norm(x, self.shape, gain, self.bias, self.eps)  # (..., D)
 
 
 class RMSNorm(Norm):
@@ -62,8 +62,8 @@ class RMSNorm(Norm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., D) to (..., D)."""
-        factors = 1 + self.weight if self.zero_centered else self.weight  # (D)
-        return torch.rms_norm(x, self.shape, factors, self.eps)
+        gain = 1 + self.weight if self.zero_centered else self.weight  # (D)
+        return torch.rms_norm(x, self.shape, gain, self.eps)  # (..., D)
 
 
 def build_norm(config: ModelConfig, width: int | None = None) -> LayerNorm | RMSNorm:

@@ -1,6 +1,6 @@
-"""Positions that are added to the embeddings: fixed sinusoids, a learned table, or nothing.
+"""Positions added to the embeddings: fixed sinusoids, a learned table, or none.
 
-Those that enter through attention are in :mod:`tinylm_cli.model.rotary` and :mod:`tinylm_cli.model.alibi`.
+Two kinds act inside attention: RoPE in :mod:`tinylm_cli.model.rope`, ALiBi in :mod:`tinylm_cli.model.attention_mask`.
 """
 
 from __future__ import annotations
@@ -9,18 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.rotary import RotaryPosition
+from tinylm_cli.model.rope import RotaryPosition
 
 BASE = 10_000.0
+"""Base of the geometric progression of wavelengths."""
+
 CHUNK_ANGLES = 1 << 18
-"""Angles computed at once: 2 MiB in float64, so that filling a table needs no second one."""
+"""Angles computed at once: 2 MiB in float64, so that filling a table does not need a second one."""
 
 
 class SinusoidalPosition(nn.Module):
     """Add a fixed sine or cosine to each dimension; no parameters.
 
-    ``table[t, 2i] = sin(t / 10000^(2i / d_model))`` and ``table[t, 2i + 1]`` its cosine. The table is a buffer that
-    checkpoints leave out, since :meth:`fill` rebuilds it.
+    ``table[t, 2i] = sin(t / 10000^(2i / D))`` and ``table[t, 2i + 1] = cos(t / 10000^(2i / D))``. Checkpoints leave
+    this buffer out, since :meth:`fill` rebuilds it.
 
     Args:
         max_len: Positions in the table.
@@ -45,21 +47,21 @@ class SinusoidalPosition(nn.Module):
         frequencies = BASE**-exponents  # (D/2)
         rows = max(1, CHUNK_ANGLES // len(frequencies))
         for start in range(0, max_len, rows):
-            positions = torch.arange(start, min(start + rows, max_len), dtype=torch.float64, device="cpu")
+            positions = torch.arange(start, min(start + rows, max_len), dtype=torch.float64, device="cpu")  # (rows)
             angles = torch.outer(positions, frequencies)  # (rows, D/2)
             chunk = self.table[start : start + rows]  # (rows, D)
             chunk[:, 0::2].copy_(angles.sin())
             chunk[:, 1::2].copy_(angles.cos())
 
-    def place(self, like: Tensor) -> None:
-        """Write the table anew on the device and in the dtype of ``like``, unless it is there already."""
+    def rebuild_like(self, like: Tensor) -> None:
+        """Rebuild the table on the device and in the dtype of ``like``, unless it has both already."""
         if (self.table.device, self.table.dtype) != (like.device, like.dtype):
             self.table = torch.empty(self.table.shape, device=like.device, dtype=like.dtype)
             if not like.is_meta:
                 self.fill()
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """Add to ``x`` (B, T, D) the rows of positions ``start`` to ``start + T``."""
+        """Add the rows of positions ``start`` to ``start + T`` to ``x`` (B, T, D)."""
         return x + self.table.narrow(0, start, x.shape[1])  # (B, T, D)
 
 
@@ -69,7 +71,7 @@ class LearnedPosition(nn.Module):
     Args:
         max_len: Positions in the table.
         d_model: Width of the table.
-        offset: Rows of the table before that of the first position.
+        offset: Unused rows before the row of the first position, as in OPT.
 
     References:
         Radford et al. 2019 (GPT-2), https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf
@@ -81,12 +83,12 @@ class LearnedPosition(nn.Module):
         self.weight = nn.Parameter(torch.empty(offset + max_len, d_model, device="meta", dtype=torch.float32))
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """Add to ``x`` (B, T, D) the rows of positions ``start`` to ``start + T``."""
+        """Add the rows of positions ``start`` to ``start + T`` to ``x`` (B, T, D)."""
         return x + self.weight.narrow(0, self.offset + start, x.shape[1])  # (B, T, D)
 
 
 class NoPosition(nn.Module):
-    """Leave the embeddings as they are: order is known from the causal mask, or from how attention fades.
+    """Return the embeddings unchanged: the causal mask, or ALiBi, tells the order.
 
     References:
         Kazemnejad et al. 2023, https://arxiv.org/abs/2305.19466
@@ -98,7 +100,7 @@ class NoPosition(nn.Module):
 
 
 def build_position(config: ModelConfig) -> SinusoidalPosition | LearnedPosition | RotaryPosition | NoPosition:
-    """Return the module, on meta, of the kind that ``config.position`` names."""
+    """Return the module of ``config.position.kind``, on meta."""
     if config.position.kind == "rope":
         return RotaryPosition(config)
     if config.position.kind == "learned":

@@ -1,4 +1,4 @@
-"""Random streams of their own, each named by a key of any length."""
+"""Random generators on the CPU, each seeded by a key of any length."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ import hashlib
 import torch
 
 STATE_WORDS = 624
+"""Words in the state of a Mersenne Twister."""
+
 STATE_OFFSET = 3
-"""The generator's words, and where they start in what torch gives as its state, both in units of 64 bits."""
+"""Where these words start in the state that torch returns, in units of 64 bits."""
 
 
-def stream(name: str, seed: int) -> torch.Generator:
-    """Return the random stream on the CPU for the key of ``name`` and ``seed``, any integer.
+def keyed_generator(name: str, seed: int) -> torch.Generator:
+    """Return a generator on the CPU that is seeded by ``name`` and ``seed`` together.
 
-    ``manual_seed`` keeps 32 bits on the CPU, few enough for two tensors of a deep model to share a stream (with 60,000
-    of them the odds are one in three), and for seeds 2³² apart to be one. So the whole state of the Mersenne Twister is
-    hashed from the key instead.
+    ``manual_seed`` keeps 32 bits on the CPU. That is too few for a deep model: among 60,000 tensors, two share a seed
+    with odds of one in three, and seeds 2³² apart are equal. So the key is hashed to the whole generator state.
+
+    Args:
+        name: Any text, such as a tensor's full name.
+        seed: Any integer.
 
     References:
         Matsumoto and Nishimura 1998 (Mersenne Twister), https://doi.org/10.1145/272991.272995

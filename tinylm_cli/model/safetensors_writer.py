@@ -1,4 +1,4 @@
-"""Writing a safetensors file tensor by tensor, so that a model larger than memory can be written."""
+"""Write a safetensors file one tensor at a time, so that a model larger than memory can be written."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from torch import Tensor
 ALIGNMENT = 8
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-"""The floating types of the file format, by the names it has for them."""
+"""Floating types by their names in the file format."""
 
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
-class Planned(NamedTuple):
-    """A tensor that will be written.
+class LazyTensor(NamedTuple):
+    """A tensor whose values are made only when they are written.
 
     Attributes:
-        name: Its name.
+        name: Its name in the file.
         shape: Its shape.
-        dtype: Its type.
-        make: Returns its values, on the CPU, when their turn has come.
+        dtype: Its type in the file.
+        load: Returns its values, on the CPU.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: torch.dtype
-    make: Callable[[], Tensor]
+    load: Callable[[], Tensor]
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its data."""
+        """Bytes of its values."""
         return prod(self.shape) * self.dtype.itemsize
 
 
-def write_tensors(path: Path, tensors: Iterable[Planned]) -> None:
+def write_safetensors(path: Path, tensors: Iterable[LazyTensor]) -> None:
     """Write a safetensors file, holding one tensor in memory at a time.
 
-    The same tensors give the same bytes, whatever wrote them: a header of names in order, then the data in that order.
+    Equal tensors give equal bytes: a header of names in the given order, then the values in that order.
 
     Args:
         path: The file, new.
-        tensors: What to write, in the order of the file.
+        tensors: The tensors, in the order of the file.
 
     Raises:
         OSError: If the system refuses.
@@ -55,10 +55,10 @@ def write_tensors(path: Path, tensors: Iterable[Planned]) -> None:
     References:
         https://huggingface.co/docs/safetensors#format
     """
-    planned = list(tensors)
+    tensors = list(tensors)
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0
-    for tensor in planned:
+    for tensor in tensors:
         start, end = end, end + tensor.nbytes
         header[tensor.name] = {
             "dtype": _NAMES[tensor.dtype],
@@ -70,7 +70,7 @@ def write_tensors(path: Path, tensors: Iterable[Planned]) -> None:
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little"))
         file.write(text)
-        for tensor in planned:
-            values = tensor.make().detach().to(tensor.dtype).contiguous()
+        for tensor in tensors:
+            values = tensor.load().detach().to(tensor.dtype).contiguous()
             assert tuple(values.shape) == tensor.shape, f"{tensor.name}: {tuple(values.shape)}, not {tensor.shape}"
             file.write(values.view(-1).view(torch.uint8).numpy().data)

@@ -1,4 +1,4 @@
-"""How the next token is chosen from its logits."""
+"""Sampling the next token from logits: temperature, top-k and top-p."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tinylm_cli.model.rng import stream
+from tinylm_cli.model.rng import keyed_generator
 from tinylm_cli.quantities import MAX_SEED
 
 GREEDY_BELOW = torch.finfo(torch.float32).tiny
@@ -16,14 +16,14 @@ GREEDY_BELOW = torch.finfo(torch.float32).tiny
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
-    """The rule that turns logits into tokens.
+class SamplingParams:
+    """How the next token is sampled.
 
     Attributes:
         temperature: Divides the logits, >= 0; at 0 the most likely token is taken.
         top_k: Keep this many of the most likely tokens, >= 1; None, or more than there are, keeps all.
-        top_p: Of those, keep the fewest whose probabilities sum to at least this, 0 < top_p <= 1; None keeps all.
-        seed: Of a random stream of its own, 0..2⁶⁴ - 1; None draws from torch's global one.
+        top_p: Of these, keep the fewest whose probabilities sum to at least this, 0 < top_p <= 1; None keeps all.
+        seed: Seeds a generator of its own, 0..2⁶⁴ - 1; None draws from torch's global generator.
 
     Raises:
         ValueError: If a value is out of its range or not a number.
@@ -49,40 +49,40 @@ class Sampling:
             raise ValueError(f"seed must be an integer in 0..{MAX_SEED} or None, not {self.seed!r}")
 
     def generator(self, device: torch.device) -> torch.Generator | None:
-        """Return the random stream to draw from on ``device``; None for the global one.
+        """Return the seeded generator for ``device``, or None for torch's global one.
 
-        All 64 bits of the seed count on every device; the streams of different devices differ.
+        All 64 bits of the seed count on every device; generators of different devices draw different numbers.
         """
         if self.seed is None:
             return None
         if device.type == "cpu":
-            return stream("sampling", self.seed)
+            return keyed_generator("sampling", self.seed)
         return torch.Generator(device=device).manual_seed(self.seed)
 
-    def choose(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Choose one token for each sequence.
+    def sample(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Sample one token for each sequence.
 
         Args:
             logits: (B, V), of any floating dtype; sampled in float32.
-            generator: The stream that :meth:`generator` returned.
+            generator: The result of :meth:`generator`.
 
         Returns:
-            Ids (B,), int64.
+            Ids (B), int64.
         """
         if self.temperature < GREEDY_BELOW or self.top_k == 1:
-            return logits.argmax(-1)  # (B,)
+            return logits.argmax(-1)  # (B)
         logits = logits.float()  # (B, V)
         scores = (logits - logits.amax(-1, keepdim=True)) / self.temperature  # (B, V), no overflow however cold
         if self.top_k is None and self.top_p is None:
-            return _draw(scores.softmax(-1), generator)  # (B,)
+            return _draw(scores.softmax(-1), generator)  # (B)
         size = scores.shape[-1]
         scores, ids = scores.topk(min(self.top_k or size, size))  # (B, k), most likely first
         probabilities = scores.softmax(-1)  # (B, k)
         if self.top_p is not None:
-            before = probabilities.cumsum(-1) - probabilities  # (B, k), what the more likely ones sum to
+            before = probabilities.cumsum(-1) - probabilities  # (B, k), sum of the more likely tokens
             probabilities = probabilities.masked_fill(before >= self.top_p, 0.0)  # (B, k)
-        chosen = _draw(probabilities, generator)  # (B,)
-        return ids.gather(-1, chosen[:, None])[:, 0]  # (B,)
+        indices = _draw(probabilities, generator)  # (B)
+        return ids.gather(-1, indices[:, None])[:, 0]  # (B)
 
 
 def is_integer(value: object) -> bool:
@@ -95,10 +95,10 @@ def _is_real(value: object) -> bool:
 
 
 def _draw(weights: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Return an index (B,) for each row of ``weights`` (B, k), with odds in proportion to them.
+    """Return an index (B) for each row of ``weights`` (B, k), drawn in proportion to them.
 
-    Each index waits for an exponential time at its own rate, and the first one wins. ``torch.multinomial`` does the
-    same, for up to 2²⁴ choices.
+    Each index waits an exponential time at its own rate, and the first one wins. ``torch.multinomial`` does the same,
+    but for up to 2²⁴ choices only.
     """
     times = torch.empty_like(weights).exponential_(generator=generator)  # (B, k)
-    return (weights / times).argmax(-1)  # (B,)
+    return (weights / times).argmax(-1)  # (B)

@@ -1,24 +1,33 @@
-"""What a model's values are, wherever they are stored."""
+"""A model's tensors by name: shapes for the proof, totals, and the tensors a checkpoint stores."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-
-def stored_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Return every tensor that files hold, by its first full name: parameters, and buffers that training leaves alone.
-
-    Tables that can be worked out again are not among them.
-    """
-    return {name: parameter.detach() for name, parameter in model.named_parameters()} | _stored_buffers(model)
+Shape = tuple[int, ...]
 
 
-def own_dtypes(model: nn.Module) -> dict[str, torch.dtype]:
-    """Return the type of each of them that does not follow the model's: of the buffers."""
-    return {name: buffer.dtype for name, buffer in _stored_buffers(model).items()}
+def parameter_shapes(model: nn.Module) -> dict[str, Shape]:
+    """Return the shape of each parameter by its full name; a tied parameter appears under each of its names."""
+    return {name: tuple(tensor.shape) for name, tensor in model.named_parameters(remove_duplicate=False)}
 
 
-def _stored_buffers(model: nn.Module) -> dict[str, Tensor]:
-    kept = model.state_dict()
-    return {name: buffer for name, buffer in model.named_buffers() if name in kept}
+def unique_params(model: nn.Module) -> int:
+    """Return the elements of all parameters; a tied parameter counts once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def unique_state_dict(model: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors that a checkpoint stores: each parameter under its first name, and persistent buffers."""
+    return {name: parameter.detach() for name, parameter in model.named_parameters()} | _persistent_buffers(model)
+
+
+def buffer_dtypes(model: nn.Module) -> dict[str, torch.dtype]:
+    """Return the dtype of each persistent buffer, which may differ from the parameters' dtype."""
+    return {name: buffer.dtype for name, buffer in _persistent_buffers(model).items()}
+
+
+def _persistent_buffers(model: nn.Module) -> dict[str, Tensor]:
+    persistent = model.state_dict()
+    return {name: buffer for name, buffer in model.named_buffers() if name in persistent}

@@ -1,4 +1,4 @@
-"""How the tensors of a file differ from those of a model, told by cause rather than tensor by tensor."""
+"""Compare a checkpoint with a model, and report differences by cause instead of tensor by tensor."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import torch
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
 from tinylm_cli.model.lm import TinyTransformerLM
-from tinylm_cli.model.module_tree import Shape
 from tinylm_cli.model.safetensors_writer import DTYPES
-from tinylm_cli.model.state_dict import own_dtypes, stored_tensors
+from tinylm_cli.model.state_dict import Shape, buffer_dtypes, unique_state_dict
 
 MOST_NAMED = 3
 
@@ -24,16 +23,16 @@ _SIZES = (
     ("embedding.positional_encoding.weight", ("max_len", "d_model")),
     ("blocks.0.feed_forward.up_proj.weight", ("d_ff", "d_model")),
 )
-"""Tensors whose shapes are fields of the config."""
+"""Tensors whose dimensions are fields of the config."""
 
 
-class Stored(NamedTuple):
-    """A tensor in a file.
+class TensorInfo(NamedTuple):
+    """A tensor as the header of a safetensors file describes it.
 
     Attributes:
-        dtype: Its type, by the file format's name.
+        dtype: Name of its type in the file format.
         shape: Its shape.
-        offset: Where its values begin, in bytes from the start of the file.
+        offset: Start of its values, in bytes from the start of the file.
     """
 
     dtype: str
@@ -42,23 +41,23 @@ class Stored(NamedTuple):
 
 
 def matching_dtype(
-    stored: Mapping[str, Stored], model: TinyTransformerLM, *, path: Path, dtype: torch.dtype | None
+    stored: Mapping[str, TensorInfo], model: TinyTransformerLM, *, path: Path, dtype: torch.dtype | None
 ) -> torch.dtype:
-    """Return the dtype of a file's parameters once every name, shape and dtype in it is the model's.
+    """Return the dtype of a checkpoint's parameters, if its names, shapes and dtypes all match the model.
 
     Args:
-        stored: What the file holds, by name.
+        stored: The header of the file, by tensor name.
         model: The model, on any device.
-        path: The file, for the message.
-        dtype: What it must hold; None for any one floating type.
+        path: The file, for error messages.
+        dtype: Type that the parameters must have; None for any one floating type.
 
     Raises:
-        WeightsError: Tells every kind of mismatch.
+        WeightsError: If anything differs; names every kind of mismatch.
     """
     usual, _ = Counter(tensor.dtype for tensor in stored.values()).most_common(1)[0] if stored else ("F32", 0)
     wanted = dtype or DTYPES.get(usual, torch.float32)
-    expected = {name: tuple(tensor.shape) for name, tensor in stored_tensors(model).items()}
-    own = own_dtypes(model)
+    expected = {name: tuple(tensor.shape) for name, tensor in unique_state_dict(model).items()}
+    own = buffer_dtypes(model)
     types = {name: own.get(name, wanted) for name in expected}
     other_tensors = [*_names(stored, expected, model.config), *_shapes(stored, expected, model.config)]
     other_dtypes = list(_dtypes({name: stored[name].dtype for name in expected if name in stored}, types))
@@ -71,7 +70,7 @@ def matching_dtype(
     return wanted
 
 
-def _names(stored: Mapping[str, Stored], expected: Mapping[str, Shape], config: ModelConfig) -> Iterator[str]:
+def _names(stored: Mapping[str, TensorInfo], expected: Mapping[str, Shape], config: ModelConfig) -> Iterator[str]:
     missing = [name for name in expected if name not in stored]
     unexpected = [name for name in stored if name not in expected]
     layers = _layers(stored)
@@ -85,7 +84,7 @@ def _names(stored: Mapping[str, Stored], expected: Mapping[str, Shape], config: 
         yield f"{_count(unexpected, stored)} unexpected{cause}{_listed(unexpected)}"
 
 
-def _shapes(stored: Mapping[str, Stored], expected: Mapping[str, Shape], config: ModelConfig) -> Iterator[str]:
+def _shapes(stored: Mapping[str, TensorInfo], expected: Mapping[str, Shape], config: ModelConfig) -> Iterator[str]:
     other = [name for name in expected if name in stored and stored[name].shape != expected[name]]
     if not other:
         return
@@ -116,20 +115,20 @@ def _dtypes(dtypes: Mapping[str, str], wanted: Mapping[str, torch.dtype]) -> Ite
         yield f"{_count(names, dtypes)} {found}, not {expected}{listed}"
 
 
-def _layers(stored: Mapping[str, Stored]) -> int:
-    """Return how many blocks the names in a file tell of."""
+def _layers(stored: Mapping[str, TensorInfo]) -> int:
+    """Return the number of blocks that the names in a file imply."""
     indices = (re.match(r"blocks\.([0-9]{1,9})\.", name) for name in stored)
     return max((int(index[1]) + 1 for index in indices if index), default=0)
 
 
 def _count(names: list[str], among: Mapping[str, object]) -> str:
-    """Return the subject of a sentence and its verb: a name alone, or how many there are."""
+    """Return subject and verb of a sentence: a single name, or the number of tensors."""
     if len(names) == 1:
         return f"{names[0]} is"
     return f"{'all ' if len(names) == len(among) else ''}{len(names)} tensors are"
 
 
 def _listed(names: list[str]) -> str:
-    """Return the first of several names, to follow a sentence about them."""
+    """Return the first few of several names, to end a sentence about them."""
     more = ", …" if len(names) > MOST_NAMED else ""
     return f": {', '.join(names[:MOST_NAMED])}{more}" if len(names) > 1 else ""

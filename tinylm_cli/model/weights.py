@@ -1,6 +1,6 @@
-"""Saving and loading weights: a folder of ``model.safetensors`` and the config that it belongs to.
+"""Save and load a model: a folder of ``model.safetensors`` and its ``config.yaml``.
 
-A tied tensor is stored once, by the embedding's name. Nothing is ever unpickled.
+A tied tensor is stored once, under the embedding's name. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ from safetensors import SafetensorError, safe_open
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
 from tinylm_cli.model.folder_writer import write_folder
-from tinylm_cli.model.initialization import fill_buffers
+from tinylm_cli.model.initialization import fill_buffers, materialize
 from tinylm_cli.model.lm import TinyTransformerLM
-from tinylm_cli.model.materialize import materialize
-from tinylm_cli.model.safetensors_writer import Planned, write_tensors
-from tinylm_cli.model.state_dict import stored_tensors
-from tinylm_cli.model.weight_mismatch import Stored, matching_dtype
+from tinylm_cli.model.safetensors_writer import LazyTensor, write_safetensors
+from tinylm_cli.model.state_dict import unique_state_dict
+from tinylm_cli.model.weight_mismatch import TensorInfo, matching_dtype
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.yaml"
@@ -32,9 +31,9 @@ SAVED_FOLDER = "name a folder that tinylm saved a model to"
 
 
 def save_model(model: TinyTransformerLM, directory: Path, *, config_text: str, overwrite: bool = False) -> None:
-    """Write the weights of ``model``, straight from where they are, and its config to a folder.
+    """Write the weights of ``model`` and its config to a folder.
 
-    The folder appears complete or not at all, and one that is replaced stays until then.
+    The folder appears complete or not at all; a folder that it replaces stays until then.
 
     Args:
         model: The model, with storage.
@@ -44,31 +43,31 @@ def save_model(model: TinyTransformerLM, directory: Path, *, config_text: str, o
 
     Raises:
         ValueError: If the model is on meta.
-        OutputError: If the folder may not be replaced, or the system refuses something on the way.
+        OutputError: If the folder may not be replaced, or cannot be written.
     """
-    tensors = stored_tensors(model)
+    tensors = unique_state_dict(model)
     if any(tensor.is_meta for tensor in tensors.values()):
         raise ValueError("a model on meta has no weights to save")
-    planned = [Planned(name, tuple(tensor.shape), tensor.dtype, tensor.cpu) for name, tensor in tensors.items()]
-    save_tensors(planned, directory, config_text=config_text, overwrite=overwrite)
+    lazy = [LazyTensor(name, tuple(tensor.shape), tensor.dtype, tensor.cpu) for name, tensor in tensors.items()]
+    save_tensors(lazy, directory, config_text=config_text, overwrite=overwrite)
 
 
-def save_tensors(tensors: Sequence[Planned], directory: Path, *, config_text: str, overwrite: bool = False) -> None:
-    """Write tensors, each made when its turn has come, as the weights of a model.
+def save_tensors(tensors: Sequence[LazyTensor], directory: Path, *, config_text: str, overwrite: bool = False) -> None:
+    """Write tensors, each loaded only when it is written, as the weights of a model.
 
     Args:
-        tensors: All that ``stored_tensors`` names of the model.
-        directory: As for :func:`save_model`.
-        config_text: Likewise.
-        overwrite: Likewise.
+        tensors: Every tensor of the model's :func:`unique_state_dict`.
+        directory: The folder; its parent exists.
+        config_text: The config as YAML, stored as it is.
+        overwrite: Whether a folder that holds a saved model, and nothing else, is replaced.
 
     Raises:
-        OutputError: If the folder may not be replaced, or the system refuses something on the way.
+        OutputError: If the folder may not be replaced, or cannot be written.
     """
 
     def write(folder: Path) -> None:
         (folder / CONFIG_FILE).write_text(config_text, encoding="utf-8", newline="\n")
-        write_tensors(folder / WEIGHTS_FILE, tensors)
+        write_safetensors(folder / WEIGHTS_FILE, tensors)
 
     needed_bytes = sum(tensor.nbytes for tensor in tensors)
     write_folder(directory, FILES, write, overwrite=overwrite, needed_bytes=needed_bytes)
@@ -81,20 +80,20 @@ def load_model(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
 ) -> TinyTransformerLM:
-    """Build the model of ``config`` around the weights in a folder.
+    """Build the model of ``config`` with the weights in a folder.
 
-    The file is compared with the config first, then each tensor is read straight to where it stays: the model owns its
-    memory, and holds it once.
+    The file is compared with the config first. Then each tensor is read straight into the model's own memory, so that
+    the weights are held once.
 
     Args:
         config: The config that the weights belong to.
         directory: A folder with ``model.safetensors``.
         device: Where the weights go.
-        dtype: What the file must hold; None for any one floating type.
+        dtype: Type that the weights in the file must have; None for any one floating type.
 
     Raises:
-        WeightsError: If the file cannot be read, or a name, shape or dtype is not the model's; says of each kind
-            of mismatch how many tensors it is about, and names the first.
+        WeightsError: If the file cannot be read, or a name, shape or dtype differs from the model's; counts the tensors
+            of each kind of mismatch, and names the first.
         CapacityError: If the weights do not fit in this machine.
     """
     path = Path(directory) / WEIGHTS_FILE
@@ -103,7 +102,7 @@ def load_model(
     try:
         with path.open("rb") as file:
             with safe_open(path, framework="pt", device="cpu"):
-                pass  # the format's own reader refuses what is damaged
+                pass  # the format's own reader refuses a damaged file
             stored = _header(file, path)
             dtype = matching_dtype(stored, model, path=path, dtype=dtype)
             materialize(model, device=device, dtype=dtype)
@@ -123,11 +122,11 @@ def load_model(
     return model
 
 
-def _header(file: BinaryIO, path: Path) -> dict[str, Stored]:
-    """Return what the open file says it holds, read once: by the same words tensors are compared and then found.
+def _header(file: BinaryIO, path: Path) -> dict[str, TensorInfo]:
+    """Return the header of the open file: type, shape and offset of each tensor, read once for comparing and loading.
 
     Raises:
-        WeightsError: If it is not what it was a moment ago, when the format's own reader took it.
+        WeightsError: If the file changed since the format's own reader accepted it.
     """
     try:
         size = int.from_bytes(file.read(8), "little")
@@ -136,7 +135,9 @@ def _header(file: BinaryIO, path: Path) -> dict[str, Stored]:
         header = json.loads(file.read(size))
         start = file.tell()
         return {
-            name: Stored(str(entry["dtype"]), tuple(map(int, entry["shape"])), start + int(entry["data_offsets"][0]))
+            name: TensorInfo(
+                str(entry["dtype"]), tuple(map(int, entry["shape"])), start + int(entry["data_offsets"][0])
+            )
             for name, entry in header.items()
             if name != "__metadata__"
         }
@@ -150,13 +151,13 @@ def _damaged(path: Path, why: str) -> WeightsError:
     )
 
 
-def _read_into(model: TinyTransformerLM, file: BinaryIO, stored: Mapping[str, Stored], path: Path) -> None:
-    """Fill each stored tensor from an open file that is known to hold it.
+def _read_into(model: TinyTransformerLM, file: BinaryIO, stored: Mapping[str, TensorInfo], path: Path) -> None:
+    """Fill each tensor of the model from an open file, whose header matches.
 
-    Not from the file's memory map: its pages would count as memory beside the parameters, its alignment would change
-    the last bits of products, and a file cut short meanwhile would kill the process.
+    A memory map is not used: its pages would count as memory beside the parameters, its alignment would change the
+    last bits of products, and a file truncated meanwhile would kill the process.
     """
-    for name, values in stored_tensors(model).items():
+    for name, values in unique_state_dict(model).items():
         host = values if values.device.type == "cpu" else torch.empty_like(values, device="cpu")
         file.seek(stored[name].offset)
         if file.readinto(host.view(-1).view(torch.uint8).numpy().data) != host.nbytes:  # type: ignore[attr-defined]

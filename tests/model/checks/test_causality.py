@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from tinylm_cli.model import SelfAttention
-from tinylm_cli.model.attention_mask import Sight
+from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.checks.causality import causality_gradient, causality_perturbation
 from tinylm_cli.model.checks.context import Context
 from tinylm_cli.model.checks.law import Check
-from tinylm_cli.model.kv_cache import LayerCache
+from tinylm_cli.model.kv_cache import LayerKVCache
+from tinylm_cli.model.rope import Rotation
 
 PutToTest = Callable[..., Context]
 Rule = Callable[[Tensor], Tensor]
@@ -25,10 +26,16 @@ def let_see(monkeypatch: pytest.MonkeyPatch) -> LetSee:
     original = SelfAttention.forward
 
     def replace(rule: Rule) -> None:
-        def forward(self: SelfAttention, x: Tensor, sight: Sight, cache: LayerCache | None = None) -> Tensor:
-            assert sight.mask is None
+        def forward(
+            self: SelfAttention,
+            x: Tensor,
+            mask: AttentionMask,
+            rotation: Rotation | None = None,
+            cache: LayerKVCache | None = None,
+        ) -> Tensor:
+            assert mask.values is None
             square = torch.ones(x.shape[1], x.shape[1])
-            return original(self, x, Sight(rule(square).bool()), cache)
+            return original(self, x, AttentionMask(rule(square).bool()), rotation, cache)
 
         monkeypatch.setattr(SelfAttention, "forward", forward)
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 from tinylm_cli.model.checks import inference
 from tinylm_cli.model.checks.context import Context
 from tinylm_cli.model.checks.inference import batch_invariance, cached_equals_uncached, logits_shape
-from tinylm_cli.model.generation import Step, decode
+from tinylm_cli.model.generation import DecodingStep, decode
 
 PutToTest = Callable[..., Context]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
@@ -84,10 +84,10 @@ def test_a_cache_that_lies_is_found(
 
 
 def test_an_error_past_max_len_is_found(put_to_test: PutToTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    def decode_wrongly(*arguments: object, use_cache: bool, **options: object) -> Iterator[Step]:
+    def decode_wrongly(*arguments: object, use_cache: bool, **options: object) -> Iterator[DecodingStep]:
         for number, step in enumerate(decode(*arguments, use_cache=use_cache, **options)):  # type: ignore[arg-type]
             slid = 8 + number > 16
-            yield Step(step.tokens, step.logits + 0.01 * (use_cache and slid))
+            yield DecodingStep(step.tokens, step.logits + 0.01 * (use_cache and slid))
 
     monkeypatch.setattr(inference, "decode", decode_wrongly)
     assert cached_equals_uncached(put_to_test(max_len=64)).status == "pass"

@@ -11,7 +11,7 @@ from torch import nn
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import CapacityError
-from tinylm_cli.model import TinyTransformerLM, lm, materialize
+from tinylm_cli.model import TinyTransformerLM, initialization, lm
 from tinylm_cli.model.checks import context as context_module
 from tinylm_cli.model.checks import tensors
 from tinylm_cli.model.checks.context import ClosedForm, Context
@@ -183,5 +183,5 @@ def test_a_machine_too_small_for_copies_skips(
         raise CapacityError(f"{what} does not fit")
 
     monkeypatch.setattr(context_module, "require_memory", refuse)
-    monkeypatch.setattr(materialize, "require_memory", refuse)
+    monkeypatch.setattr(initialization, "require_memory", refuse)
     assert law(context).status == "skip"

@@ -20,8 +20,8 @@ from tinylm_cli.interop.weights.tensor_pairs import Pair, Slot, pairs
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.folder_writer import write_folder
 from tinylm_cli.model.position import LearnedPosition, SinusoidalPosition
-from tinylm_cli.model.safetensors_writer import Planned, write_tensors
-from tinylm_cli.model.state_dict import own_dtypes, stored_tensors
+from tinylm_cli.model.safetensors_writer import LazyTensor, write_safetensors
+from tinylm_cli.model.state_dict import buffer_dtypes, unique_state_dict
 
 EMBEDDING = "embedding.token_embedding.embedding.weight"
 POSITIONS = "embedding.positional_encoding.weight"
@@ -70,22 +70,22 @@ def export_model(model: TinyTransformerLM, choice: Choice, directory: Path, *, o
     if model.lm_head.weight.is_meta:
         raise ValueError("a model on meta has no weights to export")
     config = choice.config
-    values: dict[str, Make] = {name: partial(_as_is, tensor) for name, tensor in stored_tensors(model).items()}
+    values: dict[str, Make] = {name: partial(_as_is, tensor) for name, tensor in unique_state_dict(model).items()}
     if config != model.config:
         values |= _rewritten(model, config)
     dtype = model.lm_head.weight.dtype
     document = MARK | choice.expressed.document | {"torch_dtype": str(dtype).removeprefix("torch.")}
     shapes = {name: tuple(tensor.shape) for name, tensor in _described(config).items()}
     found = pairs(config, BY_TYPE[choice.expressed.family].names_for(config), shapes)
-    own = own_dtypes(model)
+    own = buffer_dtypes(model)
     planned = [
-        Planned(p.stored, p.stored_shape, own.get(p.ours[0].name, dtype), partial(_joined, p, values, config))
+        LazyTensor(p.stored, p.stored_shape, own.get(p.ours[0].name, dtype), partial(_joined, p, values, config))
         for p in found
     ]
 
     def write(folder: Path) -> None:
         (folder / CONFIG_FILE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8", newline="\n")
-        write_tensors(folder / WEIGHTS_FILE, planned)
+        write_safetensors(folder / WEIGHTS_FILE, planned)
 
     needed_bytes = sum(tensor.nbytes for tensor in planned)
     write_folder(directory, FILES, write, overwrite=overwrite, needed_bytes=needed_bytes)
@@ -102,7 +102,7 @@ def _rewritten(model: TinyTransformerLM, equal: ModelConfig) -> dict[str, Make]:
         found["lm_head.weight"] = partial(_as_is, model.lm_head.weight)
     position = model.embedding.positional_encoding
     dtype = model.lm_head.weight.dtype
-    own = stored_tensors(model)
+    own = unique_state_dict(model)
     for name, described in _described(equal).items():
         if name == POSITIONS and isinstance(position, SinusoidalPosition):
             found[name] = partial(_as_is, position.table)
@@ -114,7 +114,7 @@ def _rewritten(model: TinyTransformerLM, equal: ModelConfig) -> dict[str, Make]:
 
 
 def _described(config: ModelConfig) -> dict[str, Tensor]:
-    return stored_tensors(TinyTransformerLM.from_config(config, device="meta"))
+    return unique_state_dict(TinyTransformerLM.from_config(config, device="meta"))
 
 
 def _as_is(tensor: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ from tinylm_cli.interop.tensor_names import Names, under
 from tinylm_cli.interop.weights.hub_folder import HubFolder
 from tinylm_cli.interop.weights.tensor_pairs import Pair, pairs
 from tinylm_cli.model import TinyTransformerLM
-from tinylm_cli.model.safetensors_writer import DTYPES, Planned
-from tinylm_cli.model.state_dict import own_dtypes, stored_tensors
+from tinylm_cli.model.safetensors_writer import DTYPES, LazyTensor
+from tinylm_cli.model.state_dict import buffer_dtypes, unique_state_dict
 from tinylm_cli.model.weights import save_tensors
 
 MAX_PROBLEMS = 5
@@ -89,7 +89,7 @@ def import_weights(config: ModelConfig, family: str, folder: Path, target: Path,
         for position, slot in enumerate(pair.ours):
             sources.setdefault(slot.name, []).append(Source(pair, position))
     planned = [
-        Planned(name, shape, fits.own.get(name, dtype), partial(_made, sources[name], stored, config))
+        LazyTensor(name, shape, fits.own.get(name, dtype), partial(_made, sources[name], stored, config))
         for name, shape in fits.shapes.items()
     ]
     save_tensors(planned, target, config_text=config_text)
@@ -108,10 +108,10 @@ def require_weights(config: ModelConfig, family: str, folder: Path) -> None:
 def _fitting(config: ModelConfig, family: str, stored: HubFolder) -> _Fitting:
     """Match a folder with a model, by names, shapes and types alone."""
     model = TinyTransformerLM.from_config(config, device="meta")
-    shapes = {name: tuple(tensor.shape) for name, tensor in stored_tensors(model).items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in unique_state_dict(model).items()}
     names = BY_TYPE[family].names_for(config)
     found = _renamed(list(pairs(config, names, shapes)), names, stored)
-    own = own_dtypes(model)
+    own = buffer_dtypes(model)
     left_out = tuple(name for name in stored.tensors if names.skipped and name.startswith(names.skipped))
     _check(found, stored, own, left_out, names=names, tied=config.tie_weights)
     return _Fitting(shapes, found, own, left_out)

@@ -13,7 +13,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.machine import require_memory
 from tinylm_cli.model.initialization import STD
 from tinylm_cli.model.lm import TinyTransformerLM
-from tinylm_cli.model.module_tree import unique_params
+from tinylm_cli.model.state_dict import unique_params
 
 BATCH = 2
 LENGTH = 16

@@ -7,10 +7,10 @@ import torch
 from tinylm_cli.model.checks.context import Context, largest
 from tinylm_cli.model.checks.law import Outcome, law, skip, verdict, within
 from tinylm_cli.model.generation import decode
-from tinylm_cli.model.sampling import Sampling
+from tinylm_cli.model.sampling import SamplingParams
 from tinylm_cli.quantities import counted
 
-GREEDY = Sampling(temperature=0.0)
+GREEDY = SamplingParams(temperature=0.0)
 STEPS = 8
 SHORT_MAX_LEN = 32
 """Models that read no more at once are decoded past the end of it, where the window slides."""

@@ -9,7 +9,7 @@ import torch
 
 from tinylm_cli.errors import CapacityError, OutputError
 from tinylm_cli.model.checks.context import Context
-from tinylm_cli.model.materialize import is_out_of_memory
+from tinylm_cli.model.initialization import is_out_of_memory
 from tinylm_cli.reports.check import Law, Status
 
 

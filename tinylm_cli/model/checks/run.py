@@ -15,9 +15,9 @@ from tinylm_cli.model.checks.law import Check
 from tinylm_cli.model.checks.learning import gradients_finite, initial_loss, overfits_one_batch
 from tinylm_cli.model.checks.tensors import closed_form as closed_form_holds
 from tinylm_cli.model.checks.tensors import same_seed, tied_identity, untied
-from tinylm_cli.model.eval_mode import evaluating
+from tinylm_cli.model.eval_mode import eval_mode
 from tinylm_cli.model.lm import TinyTransformerLM
-from tinylm_cli.model.module_tree import unique_params
+from tinylm_cli.model.state_dict import unique_params
 from tinylm_cli.reports.check import CheckReport, Law
 
 SMALL_PARAMS = 10_000_000
@@ -82,7 +82,7 @@ def run_checks(
         raise ValueError("a model on meta has no values to check")
     context = Context(model, seed, drawn, closed_form, sample_tokens(config, weight.device))
     tried: list[Law] = []
-    with evaluating(model.modules()), _suitable_threads(model):
+    with eval_mode(model.modules()), _suitable_threads(model):
         for check in laws(config):
             if on_start is not None:
                 on_start(check.name)

@@ -17,7 +17,7 @@ from tinylm_cli.interrupts import interrupts_deferred
 from tinylm_cli.model.checks.context import Context
 from tinylm_cli.model.checks.law import Outcome, law, skip, verdict
 from tinylm_cli.model.lm import TinyTransformerLM
-from tinylm_cli.model.module_tree import instantiated, unique_params
+from tinylm_cli.model.state_dict import parameter_shapes, unique_params
 from tinylm_cli.model.weights import load_model, save_model
 from tinylm_cli.quantities import counted
 from tinylm_cli.reports.architecture import Proof
@@ -31,7 +31,7 @@ def closed_form(context: Context) -> Outcome:
     """Compare the table the caller made from the config with the module."""
     expected = context.closed_form
     proof = Proof.between(
-        expected.shapes, expected.total_params, instantiated(context.model), unique_params(context.model)
+        expected.shapes, expected.total_params, parameter_shapes(context.model), unique_params(context.model)
     )
     figure = f"{counted(proof.tensors, 'tensor')}, {counted(proof.instantiated_params, 'parameter')}"
     if proof.differences:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.model.rotary import RotaryPosition, Rotation, attention_factor
+from tinylm_cli.model.rope import RotaryPosition, Rotation, attention_factor
 
 Make = Callable[..., ModelConfig]
 
@@ -27,7 +27,7 @@ def turn(module: RotaryPosition, start: int, length: int) -> Rotation:
 def test_each_pair_turns_by_its_angle(make_config: Make, pairing: str, pairs: list[tuple[int, int]]) -> None:
     module = rotary(make_config, pairing=pairing, theta=100.0)
     x = torch.randn(1, 1, 3, 8)
-    turned = turn(module, 4, 3).turn(x)
+    turned = turn(module, 4, 3).rotate(x)
     for row in range(3):
         for index, (i, j) in enumerate(pairs):
             angle = (4 + row) * 100.0 ** (-2 * index / 8)
@@ -39,7 +39,7 @@ def test_each_pair_turns_by_its_angle(make_config: Make, pairing: str, pairs: li
 def test_a_share_of_a_head_is_left_alone(make_config: Make) -> None:
     module = rotary(make_config, rotary_fraction=0.5)
     x = torch.randn(1, 2, 3, 8)
-    turned = turn(module, 1, 3).turn(x)
+    turned = turn(module, 1, 3).rotate(x)
     assert torch.equal(turned[..., 4:], x[..., 4:])
     assert not torch.equal(turned[..., :4], x[..., :4])
 
@@ -47,7 +47,7 @@ def test_a_share_of_a_head_is_left_alone(make_config: Make) -> None:
 def test_scores_depend_on_distance_alone(make_config: Make) -> None:
     module = rotary(make_config)
     q, k = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
-    scores = [(turn(module, start + 3, 1).turn(q) * turn(module, start, 1).turn(k)).sum() for start in (0, 5, 100)]
+    scores = [(turn(module, start + 3, 1).rotate(q) * turn(module, start, 1).rotate(k)).sum() for start in (0, 5, 100)]
     torch.testing.assert_close(scores[1:], scores[:1] * 2, atol=1e-4, rtol=1e-4)
 
 
@@ -74,18 +74,18 @@ def test_yarn_sharpens_by_its_factor(make_config: Make) -> None:
     module = RotaryPosition(config)
     module.to_empty(device="cpu")
     module.fill()
-    norm = turn(module, 3, 1).turn(torch.ones(1, 1, 1, 8)).norm() / math.sqrt(8)
+    norm = turn(module, 3, 1).rotate(torch.ones(1, 1, 1, 8)).norm() / math.sqrt(8)
     assert float(norm) == pytest.approx(attention_factor(config.position))
 
 
 def test_dynamic_and_longrope_change_with_the_length(make_config: Make) -> None:
     dynamic = rotary(make_config, scaling="dynamic", scaling_factor=2.0, original_max_len=8)
-    assert [dynamic.regime(length) for length in (1, 8, 9, 12)] == [0, 0, 9, 12]
+    assert [dynamic.scaling_key(length) for length in (1, 8, 9, 12)] == [0, 0, 9, 12]
     torch.testing.assert_close(turn(dynamic, 0, 8).cos, turn(rotary(make_config), 0, 8).cos)
     assert not torch.allclose(turn(dynamic, 0, 12).cos[:8], turn(rotary(make_config), 0, 8).cos)
     factors = {"short_factors": [1.0] * 4, "long_factors": [2.0] * 4}
     long = rotary(make_config, scaling="longrope", original_max_len=8, **factors)
-    assert [long.regime(length) for length in (8, 9, 100)] == [0, 1, 1]
+    assert [long.scaling_key(length) for length in (8, 9, 100)] == [0, 1, 1]
     torch.testing.assert_close(turn(long, 0, 8).cos, turn(rotary(make_config), 0, 8).cos)
     torch.testing.assert_close(turn(long, 4, 6).cos[4], turn(rotary(make_config), 4, 1).cos[0])
 

@@ -66,6 +66,18 @@ class Label(NamedTuple):
     text: str
 
 
+class Fix(NamedTuple):
+    """An edit that corrects a mistake with certainty, so that a program may apply it.
+
+    Attributes:
+        span: The text to replace.
+        replacement: The text to write in its place.
+    """
+
+    span: Span
+    replacement: str
+
+
 class Diagnostic(NamedTuple):
     """One mistake, at its place, with its remedy.
 
@@ -77,6 +89,7 @@ class Diagnostic(NamedTuple):
         help: What to write instead; may be empty.
         labels: Other places involved.
         source: What was read, also when there is no span.
+        fix: The edit that ``tinylm validate --fix`` makes; None where a person must decide.
     """
 
     code: str
@@ -86,6 +99,7 @@ class Diagnostic(NamedTuple):
     field: str = ""
     help: str = ""
     labels: tuple[Label, ...] = ()
+    fix: Fix | None = None
 
     @property
     def is_usage(self) -> bool:

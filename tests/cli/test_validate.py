@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tinylm_cli.cli.validate import complete_assert
+from tinylm_cli.errors import OutputError
 
 Here = Callable[..., Any]
 Golden = Callable[[str, str], None]
@@ -53,7 +54,8 @@ def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None
     given = ("wrong.yaml", "there", "absent.yaml")
     golden_json("validate", here("validate", *given, "--format", "json").out)
     golden_text("validate.md", here("validate", *given, "--format", "markdown").out)
-    golden_text("validate.github", here("validate", *given, "--format", "github").out)
+    for format_ in ("github", "sarif", "junit"):
+        golden_text(f"validate.{format_}", here("validate", *given, "--format", format_).out)
 
 
 @pytest.mark.usefixtures("many")
@@ -73,7 +75,7 @@ def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_the_worst_decides(given: list[str], code: int, counts: tuple[int, int, int], here: Here) -> None:
-    for format_ in ("text", "json", "markdown", "github"):
+    for format_ in ("text", "json", "markdown", "github", "sarif", "junit"):
         assert here("validate", *given, "--format", format_).code == code
     report = json.loads(here("validate", *given, "--format", "json").out)
     assert (report["valid"], report["wrong"], report["unreadable"]) == counts
@@ -124,11 +126,11 @@ def test_standard_input_is_a_file_like_others(here: Here, folder: Path) -> None:
 
 @pytest.mark.usefixtures("many")
 def test_every_mistake_of_a_file_is_shown_at_its_place(here: Here) -> None:
-    result = here("validate", "wrong.yaml")
+    result = here("validate", "wrong.yaml", "--set", "n_layers=1")
     for place, code in (("2:1", "unknown-key"), ("3:10", "out-of-range")):
         assert f"error[{code}]: " in result.out
         assert f" --> wrong.yaml:{place}\n" in result.out
-    assert result.err == "", "what was found is the output, not talk"
+    assert "error" not in result.err, "what was found is the output, not talk"
 
 
 def test_what_cannot_be_read_is_told_as_everywhere_else(here: Here) -> None:
@@ -176,7 +178,7 @@ def test_set_is_tried_on_each(here: Here) -> None:
 @pytest.mark.usefixtures("many")
 def test_the_next_step_is_for_what_is_right(here: Here) -> None:
     assert here("validate", "toy.yaml", "tiny").err == "next: tinylm params --config toy.yaml\n"
-    assert here("validate", "toy.yaml", "wrong.yaml").err == ""
+    assert here("validate", "toy.yaml", "wrong.yaml").err == "next: tinylm validate toy.yaml wrong.yaml --diff\n"
     assert here("validate", "absent.yaml").err == ""
 
 
@@ -309,3 +311,89 @@ def test_accelerators_are_checked_as_what_they_are(folder: Path, here: Here) -> 
 
 def test_what_ships_is_valid_together(here: Here) -> None:
     assert here("validate", Path(__file__).resolve().parents[2] / "configs").code == 0
+
+
+MISSPELLED = """\
+# Comments stay.\r
+vocab_size: "256"  # quoted\r
+d_modl: 8\r
+n_heads: 2\r
+n_layers: 3\r
+d_ff: 16\r
+norm: {kind: RMS, epsilon: small}"""
+FIXED = MISSPELLED.replace('"256"', "256").replace("d_modl", "d_model").replace("RMS", "rmsnorm")
+
+
+@pytest.fixture
+def misspelled(folder: Path) -> Path:
+    path = folder / "misspelled.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + MISSPELLED.encode())
+    path.chmod(0o640)
+    return path
+
+
+@pytest.mark.usefixtures("misspelled")
+@pytest.mark.parametrize("columns", [60, 80])
+def test_fix_screens(columns: int, here: Here, golden_text: Golden) -> None:
+    shown = []
+    for words in (["misspelled.yaml", "--diff"], ["misspelled.yaml", "toy.yaml", "--fix"], ["misspelled.yaml"]):
+        result = here("validate", *words, columns=columns)
+        assert result.code == 1
+        shown.append(f"$ tinylm validate {' '.join(words)}\n{result.out}{result.err}")
+    golden_text(f"validate-fix-{columns}.txt", "\n".join(shown))
+
+
+def test_diff_writes_nothing(misspelled: Path, here: Here) -> None:
+    before = misspelled.read_bytes()
+    result = here("validate", "misspelled.yaml", "--diff", "--format", "json")
+    assert (result.code, misspelled.read_bytes()) == (1, before)
+    report = json.loads(result.out)
+    (file,) = report["files"]
+    assert (report["fixed"], report["fixable"], file["status"], file["written"]) == (3, 0, "wrong", False)
+    assert file["diff"].startswith("--- misspelled.yaml\n+++ misspelled.yaml\n@@ ")
+
+
+def test_fix_writes_the_rest_byte_for_byte(misspelled: Path, here: Here) -> None:
+    result = here("validate", "misspelled.yaml", "--fix", "--format", "json")
+    assert misspelled.read_bytes() == b"\xef\xbb\xbf" + FIXED.encode()
+    assert misspelled.stat().st_mode & 0o777 == 0o640
+    assert result.code == 1
+    (file,) = json.loads(result.out)["files"]
+    assert [each["code"] for each in file["diagnostics"]] == ["unknown-key"], "what remains is reported"
+    assert [each["fix"]["replacement"] for each in file["fixed"]] == ["256", "d_model", "rmsnorm"]
+    assert file["written"]
+    misspelled.write_text(FIXED.replace(", epsilon: small", ""), encoding="utf-8")
+    assert here("validate", "misspelled.yaml", "--fix").code == 0
+
+
+def test_fix_of_what_cannot_be_written(misspelled: Path, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    for words in (["-"], ["HEAD:misspelled.yaml"]):
+        refused = here("validate", *words, "--fix", stdin=MISSPELLED)
+        assert refused.code == 2
+        assert "--fix cannot write to " in refused.err
+    assert here("validate", "misspelled.yaml", "--fix", "--diff").code == 2
+    before = misspelled.read_bytes()
+
+    def full(path: Path, *_: object, **__: object) -> None:
+        raise OutputError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr("tinylm_cli.cli.validate.write_file", full)
+    result = here("validate", "toy.yaml", "misspelled.yaml", "--fix")
+    assert (result.code, misspelled.read_bytes()) == (2, before)
+    assert "No space left" in result.out
+
+
+def test_fix_of_hardware(folder: Path, here: Here) -> None:
+    right = (Path(__file__).resolve().parents[2] / "configs" / "hardware" / "accelerators.yaml").read_text("utf-8")
+    path = folder / "mine.yaml"
+    path.write_text(right.replace("memory_bytes: 80 GiB", "memory_byts: 80gib"), encoding="utf-8")
+    assert here("validate", "mine.yaml", "--fix").code == 0
+    assert path.read_text(encoding="utf-8") == right.replace("memory_bytes: 80 GiB", "memory_bytes: 80GiB")
+
+
+@pytest.mark.parametrize("format_", ["sarif", "junit"])
+def test_wrong_assertion_in_ci_formats(format_: str, here: Here) -> None:
+    told = here("validate", "toy.yaml", "--assert", "params < 1", "--format", format_)
+    assert told.code == 2
+    assert "unknown-figure" in told.out
+    assert "error[unknown-figure]" in told.err

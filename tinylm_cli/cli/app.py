@@ -121,6 +121,14 @@ def _tell(error: TinylmError, *, format_: str) -> None:
         write_stdout(to_json(FailureReport.of(error)))
     elif format_ == "github":
         write_stdout(github_failure(error))
+    elif format_ == "sarif":
+        from tinylm_cli.render.sarif import sarif_failure
+
+        write_stdout(sarif_failure(error))
+    elif format_ == "junit":
+        from tinylm_cli.render.junit import junit_failure
+
+        write_stdout(junit_failure(error))
 
 
 def _print_traceback() -> None:

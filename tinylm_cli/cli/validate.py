@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,12 +14,15 @@ import typer
 
 from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.options import OutputOption, SetOption, complete_config, follow_up, naming, same_model
-from tinylm_cli.cli.output import CommandOutput, Format
-from tinylm_cli.errors import ConfigError, ExitCode, InputError
+from tinylm_cli.cli.output import CommandOutput, Format, write_file
+from tinylm_cli.errors import ConfigError, ExitCode, InputError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from tinylm_cli.config.assertion import Claim
-    from tinylm_cli.reports.validate import FileResult
+    from tinylm_cli.config.loader import LoadedConfig
+    from tinylm_cli.config.source import Source
+    from tinylm_cli.interop.load import WrittenConfig
+    from tinylm_cli.reports.validate import FileResult, ValidateReport
 
 
 _NO_YAML = "there is no .yaml in {}"
@@ -25,12 +30,14 @@ _NO_YAML = "there is no .yaml in {}"
 
 
 class ValidateFormat(StrEnum):
-    """How to write the report; github writes workflow commands that annotate a pull request."""
+    """How to write the report; the last three are for CI services."""
 
     text = "text"
     json = "json"
     markdown = "markdown"
     github = "github"
+    sarif = "sarif"
+    junit = "junit"
 
 
 def complete_assert(incomplete: str) -> list[str]:
@@ -55,33 +62,40 @@ def validate(
             help="Require of each config, e.g. 'total_params < 130M'; may be repeated.",
         ),
     ] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Write the certain corrections into the files.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Show what --fix would change, as a unified diff.")] = False,
     set_: SetOption = None,
     format_: Annotated[
-        ValidateFormat, typer.Option("--format", "-f", help="How to write the report.")
+        ValidateFormat, typer.Option("--format", "-f", help="Report format; github, sarif and junit are for CI.")
     ] = ValidateFormat.text,
     output: OutputOption = None,
 ) -> CommandOutput:
-    """Show every mistake in configs, at its line; hold them to their budgets.
+    """Show every mistake in configs, at its line; check their budgets.
 
-    Takes any number of files and folders, also files of accelerators, and ends with one summary. Exits with 1 when one
-    is wrong, over its budget or against an --assert, and with 2 when one cannot be read.
+    Takes any number of files and folders, hardware files among them. Exits with 1 if a config is wrong, over its
+    budget or fails an --assert, and with 2 if one cannot be read.
+
+    --fix corrects what is certain, such as a misspelled key or a quoted number, and leaves the rest of the file byte
+    for byte; --diff shows the change first.
 
     \b
     Examples:
       tinylm validate my.yaml
+      tinylm validate my.yaml --diff
       tinylm validate configs/ --format github
       tinylm validate my.yaml --assert 'total_params < 130M'
       cat my.yaml | tinylm validate -
     """
-    from tinylm_cli.analysis.budget_check import ASSERTABLE
-    from tinylm_cli.config.assertion import read_assertions
-    from tinylm_cli.render.diagnostics import github_text
-    from tinylm_cli.render.views.validate import tally, validate_view
     from tinylm_cli.reports.validate import ValidateReport
 
+    if fix and diff:
+        raise UsageError("--fix writes what --diff only shows", help="give one of them")
     mistakes = ErrorCollector()
-    asserted = mistakes.read(read_assertions, assert_ or (), ASSERTABLE) or ()
-    results = tuple(_check(path, set_ or (), asserted) for path in _expand(files))
+    asserted = (mistakes.read(_read_assertions, assert_) or ()) if assert_ else ()
+    paths = list(_expand(files))
+    if fix:
+        _require_writable(paths)
+    results = tuple(_check(path, set_ or (), asserted, fix=fix, diff=diff) for path in paths)
     if mistakes:
         mistakes.add(mistake for result in results if result.status == "wrong" for mistake in result.diagnostics)
         mistakes.settle()
@@ -90,19 +104,70 @@ def validate(
         failed=sum(result.status == "failed" for result in results),
         wrong=sum(result.status == "wrong" for result in results),
         unreadable=sum(result.status == "unreadable" for result in results),
+        fixed=sum(len(result.fixed) for result in results),
+        fixable=sum(result.fixable for result in results),
         files=results,
     )
+    return _output(report, format_, output, _next_step(report, files, set_))
+
+
+def _output(report: ValidateReport, format_: ValidateFormat, output: Path | None, next_step: str) -> CommandOutput:
+    from tinylm_cli.render.views.validate import tally, validate_view
+
     failed = report.failed or report.wrong
     exit_code = ExitCode.UNABLE if report.unreadable else ExitCode.FAILED if failed else ExitCode.DONE
-    if format_ is ValidateFormat.github:
-        commands = github_text(report.files, tally(report))
-        return CommandOutput(report, lambda: validate_view(report), Format.text, output, exit_code, commands)
-    models = [result.path for result in results if result.total_params is not None and result.path != "<stdin>"]
-    model = models[0] if exit_code is ExitCode.DONE and models else "-"
-    next_step = follow_up("params", same_model(model, set_))
+    written, document = Format.text, None
+    match format_:
+        case ValidateFormat.github:
+            from tinylm_cli.render.diagnostics import github_text
+
+            document, next_step = github_text(report.files, tally(report)), ""
+        case ValidateFormat.sarif:
+            from tinylm_cli.render.sarif import to_sarif
+
+            document, next_step = to_sarif(report.files), ""
+        case ValidateFormat.junit:
+            from tinylm_cli.render.junit import to_junit
+
+            document, next_step = to_junit(report.files), ""
+        case _:
+            written = Format(format_.value)
     return CommandOutput(
-        report, lambda: validate_view(report), Format(format_.value), output, exit_code, next_step=next_step
+        report, lambda: validate_view(report), written, output, exit_code, document, next_step=next_step
     )
+
+
+def _next_step(report: ValidateReport, files: Sequence[str], overrides: Sequence[str] | None) -> str:
+    """Return the command that corrects what can be, else the one that counts what is valid."""
+    if report.fixable:
+        return shlex.join(["tinylm", "validate", *files, "--diff"])
+    if report.fixed and not any(each.written or each.path == "<stdin>" for each in report.files):
+        return shlex.join(["tinylm", "validate", *files, "--fix"])
+    models = [each.path for each in report.files if each.total_params is not None and each.path != "<stdin>"]
+    return follow_up(
+        "params", same_model(models[0] if models and report.valid == len(report.files) else "-", overrides)
+    )
+
+
+def _read_assertions(texts: Sequence[str]) -> tuple[Claim, ...]:
+    from tinylm_cli.analysis.budget_check import ASSERTABLE
+    from tinylm_cli.config.assertion import read_assertions
+
+    return read_assertions(texts, ASSERTABLE)
+
+
+def _require_writable(paths: Iterable[str]) -> None:
+    """Refuse to fix what is not a file.
+
+    Raises:
+        UsageError: If one is standard input or a file of a git revision.
+    """
+    from tinylm_cli.config.git_revision import names_revision
+
+    for path in paths:
+        if path == "-" or names_revision(path):
+            name = "standard input" if path == "-" else path
+            raise UsageError(f"--fix cannot write to {name}", help="--diff shows the change")
 
 
 def _expand(files: Iterable[str]) -> Iterator[str]:
@@ -136,36 +201,97 @@ def _yaml_files(folder: Path) -> list[Path]:
     )
 
 
-def _check(path: str, overrides: Iterable[str], asserted: Iterable[Claim]) -> FileResult:
-    from tinylm_cli.analysis.budget_check import check_budget
-    from tinylm_cli.interop.load import load_config
+def _check(path: str, overrides: Sequence[str], asserted: Iterable[Claim], *, fix: bool, diff: bool) -> FileResult:
+    from tinylm_cli.interop.load import read_written
     from tinylm_cli.reports.validate import FileResult
 
     try:
-        loaded = load_config(path, tuple(overrides))
+        written = read_written(path)
     except ConfigError as error:
-        return _check_hardware(path) or FileResult(
-            error.diagnostics[0].source, "wrong", None, "", "", error.diagnostics
-        )
+        return _wrong(error)
     except InputError as error:
         message, remedy = (_NO_YAML.format(path), "") if Path(path).is_dir() else (error.message, error.help)
         return FileResult(path, "unreadable", None, message, remedy, ())
-    return check_budget(loaded, asserted)
+    result = _check_text(written, overrides, asserted)
+    if not (fix or diff) or not result.fixable:
+        return result
+    return _fixed(written, overrides, asserted, write=fix)
 
 
-def _check_hardware(path: str) -> FileResult | None:
-    """Return how a file fares as one of accelerators; None where it is none."""
-    from tinylm_cli.config.hardware import is_hardware, parse_accelerators
-    from tinylm_cli.config.presets import shipped
-    from tinylm_cli.config.source import read_source
+def _fixed(written: WrittenConfig, overrides: Sequence[str], asserted: Iterable[Claim], *, write: bool) -> FileResult:
+    """Fix a file, or show how; return how it fares then."""
+    from tinylm_cli.config.fixes import fix_source, unified_diff
+
+    def check(source: Source) -> FileResult:
+        return _check_text(written._replace(source=source), overrides, asserted)
+
+    after, fixed = fix_source(written.source, lambda source: check(source).diagnostics)
+    change = unified_diff(written.source, after)
+    result = replace(check(after), fixed=fixed, diff=change, written=write)
+    if not write:  # on disk it is as wrong as before
+        return replace(result, status="wrong")
+    try:
+        _write_fixed(written.source, after)
+    except OutputError as error:
+        return replace(check(written.source), status="unreadable", reason=error.message, help=error.help)
+    return result
+
+
+def _write_fixed(before: Source, after: Source) -> None:
+    """Replace a file whole, its byte-order mark kept.
+
+    Raises:
+        OutputError: If it cannot be written, or is no longer what was read.
+    """
+    from tinylm_cli.config.source import source_of
+
+    path = Path(before.path)
+    data = path.read_bytes()
+    if source_of(before.name, data).text != before.text:
+        raise OutputError(f"{path} changed while it was checked", help="run the command again")
+    mark = "\ufeff" if data.startswith(b"\xef\xbb\xbf") else ""
+    write_file(path, mark + after.text)
+
+
+def _check_text(written: WrittenConfig, overrides: Sequence[str], asserted: Iterable[Claim]) -> FileResult:
+    """Return how the text of a config, or of a hardware file, fares."""
+    from tinylm_cli.interop.load import parse_written
+
+    try:
+        return _measured(parse_written(written, overrides), asserted)
+    except ConfigError as error:
+        return _check_hardware(written.source) or _wrong(error)
+
+
+def _measured(loaded: LoadedConfig, asserted: Iterable[Claim]) -> FileResult:
+    """Return how a valid config stands to its budget and to what is asserted."""
+    from tinylm_cli.analysis.params import total_params
+    from tinylm_cli.analysis.tensor_table import tensor_table
+    from tinylm_cli.config.budget import Budget
     from tinylm_cli.reports.validate import FileResult
 
-    if path == "-" or path in shipped() or not Path(path).is_file():
-        return None
+    asserted = tuple(asserted)
+    if asserted or loaded.config.budget != Budget():
+        from tinylm_cli.analysis.budget_check import check_budget
+
+        return check_budget(loaded, asserted)
+    return FileResult(loaded.source, "valid", total_params(tensor_table(loaded.config)), "", "", ())
+
+
+def _check_hardware(source: Source) -> FileResult | None:
+    """Return how a file fares as one of accelerators; None where it is none."""
+    from tinylm_cli.config.hardware import is_hardware, parse_accelerators
+    from tinylm_cli.reports.validate import FileResult
+
     try:
-        source = read_source(path)
         if not is_hardware(source):
             return None
-        return FileResult(path, "valid", None, "", "", (), accelerators=len(parse_accelerators(source)))
+        return FileResult(source.name, "valid", None, "", "", (), accelerators=len(parse_accelerators(source)))
     except ConfigError as error:
-        return FileResult(path, "wrong", None, "", "", error.diagnostics)
+        return _wrong(error)
+
+
+def _wrong(error: ConfigError) -> FileResult:
+    from tinylm_cli.reports.validate import FileResult
+
+    return FileResult(error.diagnostics[0].source, "wrong", None, "", "", error.diagnostics)

@@ -114,6 +114,15 @@ OTHER_NAMES = {
     "v_head_dim": "attention.d_value",
     "weight_tying": "tie_weights",
 }
+# Names whose values need conversion, or that may mean two of our fields: never renamed without asking.
+CONVERTED_NAMES = frozenset(
+    {
+        *("attention_dropout", "embd_pdrop", "resid_pdrop", "factor", "hidden_dim", "layer_types", "multi_query"),
+        *("norm_first", "position_embedding_type", "positional_encoding", "query_pre_attn_scalar", "rms_norm"),
+        *("rope_scaling", "rope_type", "rotary_dim", "scoring_func", "sliding_window_pattern", "swiglu_limit", "type"),
+        *("use_qk_norm", "layer_norm", "layernorm", "moe", "rmsnorm", "rope", "rope_parameters"),
+    }
+)
 OTHER_BLOCKS = {
     "attn": "attention",
     "embeddings": "embedding",
@@ -173,6 +182,8 @@ OTHER_WORDS = {
     "swish": "silu",
     "t5": "",
 }
+# Words of other tools that may mean another of our choices.
+UNCERTAIN_WORDS = frozenset({"absolute", "both", "default", "ntk"})
 # Words that stand for several fields of ours.
 SEVERAL = {
     ("feed_forward.activation", "swiglu"): {"activation": "silu", "gated": "true"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tinylm_cli.config.source import SET
-from tinylm_cli.errors import ConfigError, Diagnostic, Label, Span
+from tinylm_cli.errors import ConfigError, Diagnostic, Fix, Label, Span
 from tinylm_cli.quantities import counted
 
 MOST_REPORTED = 50
@@ -66,10 +66,11 @@ def diagnostic(
     field: str = "",
     help: str = "",  # noqa: A002 - the word the user reads
     labels: tuple[Label, ...] = (),
+    fix: Fix | None = None,
 ) -> Diagnostic:
     """Return a ``Diagnostic`` whose code is in the catalog."""
     assert code in CODES, f"{code} is not in the catalog"
-    return Diagnostic(code, message, source, span, field, help, labels)
+    return Diagnostic(code, message, source, span, field, help, labels, fix)
 
 
 def clip(text: str) -> str:

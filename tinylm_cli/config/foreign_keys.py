@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from tinylm_cli.config.fields import fields
 from tinylm_cli.errors import Diagnostic
 
+_LITERAL = re.compile(r"-?[0-9][0-9.eE+-]*|true|false")
+"""A value that JSON and YAML write alike; a word may be ours and not the other library's."""
+
 
 def in_their_words(mistake: Diagnostic, keys: Mapping[str, str]) -> Diagnostic:
     """Return ``mistake`` with the keys that a file has for our fields.
@@ -38,5 +41,9 @@ def in_their_words(mistake: Diagnostic, keys: Mapping[str, str]) -> Diagnostic:
         help_ = re.sub(rf"(?<![\w.]){re.escape(last)}(?=: )", mistake.field, help_)
     labels = tuple(label._replace(text=said(label.text)) for label in mistake.labels)
     return mistake._replace(
-        message=said(mistake.message), help=said(help_), labels=labels, field=keys.get(mistake.field, mistake.field)
+        message=said(mistake.message),
+        help=said(help_),
+        labels=labels,
+        field=keys.get(mistake.field, mistake.field),
+        fix=mistake.fix if mistake.fix and _LITERAL.fullmatch(mistake.fix.replacement) else None,
     )

@@ -54,6 +54,10 @@ class Source:
         line = bisect_right(starts, index) - 1
         return starts[line], ends[line]
 
+    def index(self, line: int, column: int) -> int:
+        """Return the index in ``text`` of a place, both numbers from 1."""
+        return self._lines[0][line - 1] + column - 1
+
     def span(self, start: int, end: int) -> Span:
         """Return the part of ``text[start:end]`` on its first line, at least a column wide, with the text around it."""
         starts, ends = self._lines

@@ -138,6 +138,17 @@ def suggest_value(written: str, field: Field) -> str | None:
     return guess if guess is not None and _fits(field, guess) else None
 
 
+def similarity(wrong: str, known: str) -> float:
+    """Return how alike two words are, from 0 to 1, whatever their case."""
+    return difflib.SequenceMatcher(None, _folded(wrong[:64]), _folded(known)).ratio()
+
+
+def plain_number(text: str) -> float | None:
+    """Return a number written without a unit, its thousands apart or not: ``50,257``, ``1_000``; else None."""
+    text = text.strip()
+    return _number(text.replace(",", "") if _THOUSANDS.fullmatch(text) else text)
+
+
 def suggest_item(written: str, field: Field) -> str | None:
     """Return what to write for one wrong number of a list of them."""
     guess = _guess_number(written.strip().casefold())
@@ -228,7 +239,15 @@ def _fits(field: Field, written: str, *, listed: bool = False) -> bool:
 
     try:
         value = resolve_plain(written)
-        _adapter(field.owner, _last(field.name)).validate_python([value] if listed else value)
+    except ValueError:
+        return False
+    return accepts(field, [value] if listed else value)
+
+
+def accepts(field: Field, value: object) -> bool:
+    """Return whether a field may have this value."""
+    try:
+        _adapter(field.owner, _last(field.name)).validate_python(value)
     except (ValidationError, ValueError):
         return False
     return True

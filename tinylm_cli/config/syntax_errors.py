@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 from tinylm_cli.config.diagnostic_codes import diagnostic
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.source import Source
-from tinylm_cli.errors import Diagnostic, Label
+from tinylm_cli.errors import Diagnostic, Fix, Label, Span
 
 _CONFLICT = ("<<<<<<<", "=======", ">>>>>>>")
 _CLOSING = {"{": "}", "[": "]"}
 _LONGEST_KEY = 1024  # https://yaml.org/spec/1.2.2/#742-flow-mappings: a key that is not marked with ? ends by then
-_PAIR = re.compile(r"\s*(?P<key>[\w.]+)(?:\s*[=:]|\s)\s*(?P<value>\S.*?)\s*")
+_PAIR = re.compile(r"\s*(?P<key>[\w.]+)(?P<between>(?:\s*[=:]|\s)\s*)(?P<value>\S.*?)\s*")
 
 
 class _Stumble(NamedTuple):
@@ -51,13 +51,17 @@ class _Stumble(NamedTuple):
 
 
 class _Said(NamedTuple):
-    """What to tell, and the stretch of text to point at; ``opened`` labels where the unfinished part began."""
+    """What to tell, and the stretch of text to point at; ``opened`` labels where the unfinished part began.
+
+    ``colon`` is the text that ``": "`` certainly belongs in place of.
+    """
 
     message: str
     help: str
     start: int
     end: int
     opened: int | None = None
+    colon: tuple[int, int] | None = None
 
 
 def syntax_error(error: Any, source: Source) -> Diagnostic:
@@ -78,13 +82,29 @@ def syntax_error(error: Any, source: Source) -> Diagnostic:
     )
     labels = (Label(source.span(said.opened, said.opened + 1), "opened here"),) if said.opened is not None else ()
     span = source.span(said.start, said.end)
-    return diagnostic("yaml-syntax", said.message, source.name, span, help=said.help, labels=labels)
+    fix = Fix(source.span(*said.colon), ": ") if said.colon else None
+    return diagnostic("yaml-syntax", said.message, source.name, span, help=said.help, labels=labels, fix=fix)
 
 
 def proposed_pair(line: str) -> str | None:
     """Return ``d_model: 128`` for ``d_model = 128``, ``d_model:128`` or ``d_model 128``; None for what is no field."""
+    pair = _field_pair(line)
+    return f"{pair['key']}: {pair['value']}" if pair else None
+
+
+def colon_fix(span: Span) -> Fix | None:
+    """Return the fix of a line that writes a field without ``": "``; None for what is no field."""
+    pair = _field_pair(span.text)
+    if pair is None or span.text_column != 1:
+        return None
+    start, end = pair.span("between")
+    return Fix(span._replace(column=start + 1, end_column=end + 1), ": ")
+
+
+def _field_pair(line: str) -> re.Match[str] | None:
     pair = _PAIR.fullmatch(line)
-    return f"{pair['key']}: {pair['value']}" if pair and pair["key"] in fields() else None
+    known = {part for name in fields() for part in (name, name.rpartition(".")[2])}
+    return pair if pair and pair["key"] in known and not re.fullmatch(r":[ \t]+", pair["between"]) else None
 
 
 def _explain(stumble: _Stumble, source: Source) -> _Said:
@@ -133,7 +153,9 @@ def _without_colon(text: str, start: int, end: int) -> _Said:
     if line.startswith(_CONFLICT):
         return _Said("a merge conflict that nobody resolved", "keep one side, and delete the markers", start, end)
     help_ = f"write {proposed_pair(line) or 'key: value'}"
-    return _Said("no ': ' between a key and its value", help_, start, start + len(line.rstrip()))
+    pair = _field_pair(line)
+    colon = (start + pair.start("between"), start + pair.end("between")) if pair else None
+    return _Said("no ': ' between a key and its value", help_, start, start + len(line.rstrip()), colon=colon)
 
 
 def _stray(stumble: _Stumble, _source: Source) -> _Said:
@@ -151,7 +173,9 @@ def _stray(stumble: _Stumble, _source: Source) -> _Said:
 def _document_start(stumble: _Stumble, source: Source) -> _Said:
     directive = re.search(r"^%.*", stumble.text, re.MULTILINE)
     if directive is None:
-        return _stray(stumble, source)
+        above, end = source.line_bounds(max(stumble.line_start - 1, 0))
+        whole = _field_pair(stumble.text[above:end])  # a document of one value, which a comment ends
+        return _without_colon(stumble.text, above, end) if whole else _stray(stumble, source)
     return _Said("a directive (%) without a line --- after it", "delete the line", directive.start(), directive.end())
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic
 from tinylm_cli.config.fields import MODEL, Schema
+from tinylm_cli.config.fixes import rename_fix
 from tinylm_cli.config.source import SET
 from tinylm_cli.config.suggestions import is_not_shape, nearest, other_name, suggest_block, suggest_keys
 from tinylm_cli.config.yaml_reader import Entry
@@ -25,13 +26,16 @@ def meant_fields(path: list[str], entry: Entry, schema: Schema) -> tuple[str, ..
     return wrapped or tuple(name for name in meant if name)[:1]
 
 
-def unknown_key(path: list[str], entry: Entry, meant: tuple[str, ...], schema: Schema) -> Diagnostic:
+def unknown_key(
+    path: list[str], entry: Entry, meant: tuple[str, ...], taken: Collection[str], schema: Schema
+) -> Diagnostic:
     """Return the diagnostic of a key that no field has: where it stands, and what was probably meant.
 
     Args:
         path: The keys down to it.
         entry: It, and what it holds.
         meant: What :func:`meant_fields` says of it.
+        taken: The keys of its block.
         schema: What there is.
     """
     *parents, key = path
@@ -48,7 +52,8 @@ def unknown_key(path: list[str], entry: Entry, meant: tuple[str, ...], schema: S
     else:
         remedy = _known(key, block, schema)
     name = schema.here(".".join(path))
-    return diagnostic("unknown-key", message, entry.key_span.source, entry.key_span, field=name, help=remedy)
+    fix = rename_fix(entry, meant, path, taken, schema)
+    return diagnostic("unknown-key", message, entry.key_span.source, entry.key_span, field=name, help=remedy, fix=fix)
 
 
 def _known(key: str, block: str, schema: Schema) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic
 from tinylm_cli.config.fields import MODEL, Field, Schema, fields
+from tinylm_cli.config.fixes import value_fix
 from tinylm_cli.config.foreign_keys import in_their_words
 from tinylm_cli.config.rules import Problem, broken_rules
 from tinylm_cli.config.schema import flatten
@@ -21,11 +23,11 @@ from tinylm_cli.config.suggestions import (
     suggest_item,
     suggest_value,
 )
-from tinylm_cli.config.syntax_errors import proposed_pair
+from tinylm_cli.config.syntax_errors import colon_fix, proposed_pair
 from tinylm_cli.config.unknown_keys import meant_fields, unknown_key
 from tinylm_cli.config.yaml_reader import Entry, Node
 from tinylm_cli.config.yaml_writer import scalar
-from tinylm_cli.errors import Diagnostic, Label
+from tinylm_cli.errors import Diagnostic, Fix, Label
 
 _MOST_ITEMS = 20
 _MOST_GUESSES = 50  # a near-match search costs a millisecond, and a hostile file can hold thousands of unknown keys
@@ -73,7 +75,9 @@ def diagnose_fields(
             guesses += 1
             keys = meant_fields(path, entry, schema) if guesses <= _MOST_GUESSES else ()
             meant.update(keys)
-            found.append(unknown_key(path, entry, keys, schema))
+            block = _find(root, path[:-1])
+            taken = (block.value if block is not None else root).entries or {}
+            found.append(unknown_key(path, entry, keys, taken, schema))
         elif not entry.value.reported:
             item = next((part for part in error["loc"] if isinstance(part, int)), None)
             if item is None:
@@ -81,7 +85,21 @@ def diagnose_fields(
             elif name not in wrong_lists:
                 wrong_lists.add(name)
                 found.append(_wrong_item(error["type"], name, entry.value, item, schema))
+    found = _without_rivals(found)
     return found + [_missing(name, root, source, schema) for name in missing if name not in meant]
+
+
+def _without_rivals(mistakes: list[Diagnostic]) -> list[Diagnostic]:
+    """Drop the fix of keys that would get the same name in one block: a person must say which of them is meant."""
+    renamed = Counter(name for each in mistakes if (name := _renamed(each)))
+    return [each._replace(fix=None) if renamed[_renamed(each)] > 1 else each for each in mistakes]
+
+
+def _renamed(mistake: Diagnostic) -> str:
+    """Return the dotted name that the fix of a key gives it; empty for other mistakes."""
+    if mistake.code != "unknown-key" or mistake.fix is None:
+        return ""
+    return f"{mistake.field.rpartition('.')[0]}.{mistake.fix.replacement}"
 
 
 def diagnose_rule(problem: Problem, root: Node, values: Mapping[str, Any], source: str) -> Diagnostic:
@@ -106,7 +124,8 @@ def not_a_mapping(root: Node) -> Diagnostic:
     """Say that the whole document is not ``key: value`` lines."""
     message = f"a config is a mapping of fields, and this is {shown(root) if root.items is None else 'a list'}"
     remedy = f"write one field a line, e.g. {proposed_pair(root.span.text) or 'd_model: 128'}"
-    return diagnostic("not-a-mapping", message, root.span.source, root.span, help=remedy)
+    fix = colon_fix(root.span)
+    return diagnostic("not-a-mapping", message, root.span.source, root.span, help=remedy, fix=fix)
 
 
 def shown(node: Node) -> str:
@@ -193,9 +212,8 @@ def _wrong_value(kind: str, name: str, node: Node, schema: Schema) -> Diagnostic
         return diagnostic("wrong-type", message, node.span.source, node.span, field=place, help=remedy)
     field = schema.fields[name]
     message = f"{place} must be {field.wants}, not {shown(node)}"
-    return diagnostic(
-        _code(kind, node), message, node.span.source, node.span, field=place, help=_better_value(field, node)
-    )
+    remedy, fix = _better_value(field, node)
+    return diagnostic(_code(kind, node), message, node.span.source, node.span, field=place, help=remedy, fix=fix)
 
 
 def _wrong_item(kind: str, name: str, node: Node, index: int, schema: Schema) -> Diagnostic:
@@ -207,7 +225,8 @@ def _wrong_item(kind: str, name: str, node: Node, index: int, schema: Schema) ->
     message = f"{what} {index + 1} of {place} must be {wants}, not {shown(item)}"
     value = suggest_item(item.written, field) if item.scalar is not None else None
     remedy = f"write {value}" if value else f"for example {_example(field)}"
-    return diagnostic(_code(kind, item), message, item.span.source, item.span, field=place, help=remedy)
+    fix = value_fix(item, value, field) if value else None
+    return diagnostic(_code(kind, item), message, item.span.source, item.span, field=place, help=remedy, fix=fix)
 
 
 def _code(kind: str, node: Node) -> str:
@@ -218,24 +237,24 @@ def _code(kind: str, node: Node) -> str:
     return "out-of-range" if kind.startswith(("greater_than", "less_than")) else "wrong-type"
 
 
-def _better_value(field: Field, node: Node) -> str:
-    """Say what to write: what was most likely meant, else an example."""
+def _better_value(field: Field, node: Node) -> tuple[str, Fix | None]:
+    """Say what to write: what was most likely meant, with a fix where that is certain; else an example."""
     on_command_line = node.span.source == SET
     if node.entries is None and node.items is None:
         several = several_fields(node.written, field.name) if isinstance(node.scalar, str) else {}
         if several:
-            return _several(several, field.name, on_command_line=on_command_line)
+            return _several(several, field.name, on_command_line=on_command_line), None
         if field.choices and isinstance(node.scalar, str):
             choice = suggest_choice(node.scalar, field.choices)
             if choice is not None:
-                return f"did you mean {choice}?"
+                return f"did you mean {choice}?", value_fix(node, choice, field)
         value = suggest_value(node.written, field)
         if value is not None:
-            return f"write {value}"
+            return f"write {value}", value_fix(node, value, field)
     example = f"--set {field.name}={scalar(field.example)}" if on_command_line else _example(field)
     if field.default is None and not field.required and means_nothing(node.written):
-        return f"leave {field.name} out, or write for example {example}"
-    return f"for example {example}"
+        return f"leave {field.name} out, or write for example {example}", None
+    return f"for example {example}", None
 
 
 def _several(values: Mapping[str, str], name: str, *, on_command_line: bool) -> str:

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tinylm_cli.render.blocks import Block, Cell, Failure, Heading, Listing, Mistake, Note, Stack, Table, Tree, drawn
+from tinylm_cli.render.blocks import (
+    Block,
+    Cell,
+    Failure,
+    Heading,
+    Listing,
+    Mistake,
+    Note,
+    Stack,
+    Style,
+    Table,
+    Tree,
+    drawn,
+)
 from tinylm_cli.render.cell_width import cell_len
 from tinylm_cli.render.sanitize import shown
 from tinylm_cli.render.stacked_bars import bar_lines, legend
@@ -12,6 +25,8 @@ from tinylm_cli.render.styled_lines import Line, line, paint, wrap
 from tinylm_cli.render.table_layout import Grid, tree_rows
 from tinylm_cli.render.table_split import spread
 from tinylm_cli.render.terminal import Terminal
+
+_DIFF: dict[str, Style] = {"+": "good", "-": "bad", "@": "muted"}
 
 
 def to_text(blocks: Iterable[Block], terminal: Terminal) -> str:
@@ -36,9 +51,10 @@ def _lower(block: Block, terminal: Terminal) -> Iterator[Line]:
         case Note(text, style):
             for words in wrap(shown(text, terminal), terminal.width):
                 yield line(Cell(words, style))
-        case Listing(text):
+        case Listing(text, language):
             for written in text.splitlines():
-                yield line(shown(written, terminal))
+                style = _DIFF.get(written[:1], "plain") if language == "diff" else "plain"
+                yield line(Cell(shown(written, terminal), style))
         case Mistake(diagnostic):
             from tinylm_cli.render.diagnostics import diagnostic_lines
 

@@ -50,6 +50,9 @@ class FileResult:
         diagnostics: Every mistake, in the order of the file, or every assertion that does not hold.
         assertions: What was held against a sound config: its budget, then each ``--assert``.
         accelerators: How many a valid file of accelerators holds; None for a config.
+        fixed: Mistakes that ``--fix`` corrected, or that it would where ``--diff`` asks; ``diagnostics`` are the rest.
+        diff: The change that corrects them, as a unified diff; empty where nothing is fixed.
+        written: Whether the file was changed.
     """
 
     path: str
@@ -60,6 +63,14 @@ class FileResult:
     diagnostics: tuple[Diagnostic, ...]
     assertions: tuple[Assertion, ...] = ()
     accelerators: int | None = None
+    fixed: tuple[Diagnostic, ...] = ()
+    diff: str = ""
+    written: bool = False
+
+    @property
+    def fixable(self) -> int:
+        """How many of ``diagnostics`` have a fix."""
+        return sum(each.fix is not None for each in self.diagnostics)
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,9 @@ class ValidateReport:
         valid: Configs without a mistake, within their budgets, of which every assertion holds.
         failed: Sound configs over their budgets, or of which an assertion does not hold.
         wrong: Configs that were read and have mistakes.
-        unreadable: Configs that could not be read.
+        unreadable: Configs that could not be read, or not be written with their fixes.
+        fixed: Mistakes that ``--fix`` corrected, or that it would where ``--diff`` asks.
+        fixable: Mistakes still there that ``--fix`` can correct.
         files: Each config, in the order given; a folder's in the order of their paths.
     """
 
@@ -78,4 +91,6 @@ class ValidateReport:
     failed: int
     wrong: int
     unreadable: int
+    fixed: int
+    fixable: int
     files: tuple[FileResult, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tinylm_cli.quantities import counted
-from tinylm_cli.render.blocks import Block, Cell, Column, Failure, Mistake, Note, Row, Style, Table, View
+from tinylm_cli.render.blocks import Block, Cell, Column, Failure, Listing, Mistake, Note, Row, Style, Table, View
 from tinylm_cli.render.units import integer, small_percent
 from tinylm_cli.reports.validate import Assertion, FileResult, ValidateReport
 
@@ -29,6 +29,8 @@ def validate_view(report: ValidateReport) -> View:
 
 
 def _found(file: FileResult) -> Iterator[Block]:
+    if file.diff:
+        yield Listing(file.diff, "diff")
     yield from map(Mistake, file.diagnostics)
     if file.reason:
         yield Failure(file.reason, file.help)
@@ -71,12 +73,22 @@ def tally(report: ValidateReport) -> str:
 
 
 def _summary(report: ValidateReport) -> Iterator[str]:
+    if report.fixed:
+        fixed = counted(report.fixed, "mistake")
+        yield f"Fixed {fixed}." if any(file.written for file in report.files) else f"--fix would correct {fixed}."
+    if report.fixable:
+        yield f"--fix can correct {counted(report.fixable, 'mistake')}; --diff shows the change."
     if len(report.files) > 1:
         yield tally(report)
-        return
-    only = report.files[0]
+    else:
+        yield from _verdict_of_one(report.files[0])
+
+
+def _verdict_of_one(only: FileResult) -> Iterator[str]:
     if only.status == "failed":
         yield f"{only.path} {_verdict(only)}."
+    elif only.fixed and not only.written and not only.diagnostics:
+        yield f"{only.path} would be valid."
     elif only.total_params is not None:
         held = f", {counted(len(only.assertions), 'check')} passed" if only.assertions else ""
         yield f"{only.path} is valid: {counted(only.total_params, 'parameter')}{held}."

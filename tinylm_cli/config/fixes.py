@@ -1,0 +1,169 @@
+"""Machine-applicable fixes: which suggestions are certain, and how they change the text of a file.
+
+A fix replaces part of one line, so comments, order and line ends stay as they are.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
+
+from tinylm_cli.config.aliases import CONVERTED_NAMES, OTHER_BLOCKS, OTHER_NAMES, OTHER_WORDS, UNCERTAIN_WORDS
+from tinylm_cli.config.fields import Field, Schema
+from tinylm_cli.config.source import SET, Source
+from tinylm_cli.config.suggestions import accepts, plain_number, similarity
+from tinylm_cli.config.yaml_reader import Entry, Node
+from tinylm_cli.errors import Diagnostic, Fix, Span
+
+MAX_ROUNDS = 50
+"""A fixed key may uncover a wrong value, so a file is checked again after each round of fixes."""
+
+_SAME_NAME = 0.8
+_SAME_BLOCK = 0.75  # a key with a block under it: there are few blocks, and none is like another
+_SAME_BOOLEAN = 0.75
+_SAME_CHOICE = 0.85
+_SHORTEST_CHOICE = 6  # a short word that is like a choice may well be another word: selu, relu6
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+
+
+def rename_fix(
+    entry: Entry, meant: Sequence[str], path: Sequence[str], taken: Collection[str], schema: Schema
+) -> Fix | None:
+    """Return the fix of a misspelled key; None unless it can only mean one field of the block where it stands.
+
+    Args:
+        entry: The key and its value.
+        meant: Dotted names of the fields it may mean.
+        path: The keys down to it.
+        taken: The keys of its block.
+        schema: The schema of the document.
+    """
+    *parents, key = path
+    block, _, name = meant[0].rpartition(".") if len(meant) == 1 else ("", "", "")
+    if not name or block != ".".join(parents) or name in taken or not _is_same_key(key, meant[0], entry.value, schema):
+        return None
+    return _replace(entry.key_span, key, name)
+
+
+def _is_same_key(key: str, meant: str, value: Node, schema: Schema) -> bool:
+    folded = key.casefold()
+    if meant in schema.blocks:
+        is_alias = OTHER_BLOCKS.get(folded) == meant and folded not in CONVERTED_NAMES
+        return value.entries is not None and (is_alias or similarity(key, meant) >= _SAME_BLOCK)
+    if folded in OTHER_NAMES:
+        return folded not in CONVERTED_NAMES and value.entries is None and accepts(schema.fields[meant], value.plain())
+    return similarity(key, meant.rpartition(".")[2]) >= _SAME_NAME
+
+
+def value_fix(node: Node, value: str, field: Field) -> Fix | None:
+    """Return the fix that writes ``value`` in place of ``node``; None unless both certainly mean the same."""
+    if field.choices or field.kind == "pattern":
+        certain = _is_same_choice(node.written, value)
+    elif field.kind == "boolean":
+        certain = node.written.casefold() in _BOOLEAN_WORDS or similarity(node.written, value) >= _SAME_BOOLEAN
+    else:
+        certain = _is_same_amount(node.written, value)
+    return _replace(node.span, node.written, value) if certain else None
+
+
+_BOOLEAN_WORDS = frozenset({"yes", "no", "on", "off", "y", "n", "0", "1", "true", "false"})
+
+
+def _is_same_choice(written: str, choice: str) -> bool:
+    folded = written.strip().casefold().replace("-", "_")
+    if folded == choice.casefold():
+        return True
+    if folded in OTHER_WORDS:
+        return OTHER_WORDS[folded] == choice and folded not in UNCERTAIN_WORDS
+    return len(folded) >= _SHORTEST_CHOICE and similarity(folded, choice) >= _SAME_CHOICE
+
+
+def _is_same_amount(written: str, value: str) -> bool:
+    """Return whether two numbers are equal, or two amounts differ only in case, spaces and the word FLOPs."""
+    number, meant = plain_number(written), plain_number(value)
+    if number is not None and meant is not None:
+        return number == meant
+    return _folded_amount(written) == _folded_amount(value)
+
+
+def _folded_amount(text: str) -> str:
+    return re.sub(r"flops?$", "", "".join(text.split()).casefold())
+
+
+def _replace(span: Span, written: str, text: str) -> Fix | None:
+    """Return the fix of a plain or quoted word; None where the file spells it otherwise or it is not in a file."""
+    start = span.column - span.text_column
+    shown = span.text[start : start + span.end_column - span.column]
+    quote = shown[:1] if shown[:1] in ("'", '"') else ""
+    if span.source == SET or shown != f"{quote}{written}{quote}":
+        return None  # an option, a word over several lines, or one with escapes in it
+    needs_quotes = quote and plain_number(text) is None and text not in ("true", "false", "null")
+    return Fix(span, f"{quote}{text}{quote}" if needs_quotes else text)
+
+
+class FixedSource(NamedTuple):
+    """A text after its fixes.
+
+    Attributes:
+        source: The text with every fix applied.
+        fixed: The diagnostics whose fixes were applied, in the order of their application.
+    """
+
+    source: Source
+    fixed: tuple[Diagnostic, ...]
+
+
+def fix_source(source: Source, check: Callable[[Source], Sequence[Diagnostic]]) -> FixedSource:
+    """Apply the fixes that ``check`` finds until it finds no more; at most ``MAX_ROUNDS`` times."""
+    fixed: list[Diagnostic] = []
+    for _ in range(MAX_ROUNDS):
+        applied = _without_overlap([each for each in check(source) if each.fix is not None])
+        if not applied:
+            break
+        source = apply_fixes(source, [each.fix for each in applied if each.fix is not None])
+        fixed += applied
+    return FixedSource(source, tuple(fixed))
+
+
+def apply_fixes(source: Source, fixes: Sequence[Fix]) -> Source:
+    """Return the text with each fix applied.
+
+    Raises:
+        ValueError: If two fixes change the same text.
+    """
+    edits = sorted((*_bounds(source, fix), fix.replacement) for fix in fixes)
+    parts: list[str] = []
+    done = 0
+    for start, end, replacement in edits:
+        if start < done:
+            raise ValueError(f"two fixes overlap at {source.name}:{source.span(start, end).line}")
+        parts += [source.text[done:start], replacement]
+        done = end
+    return Source(source.name, "".join([*parts, source.text[done:]]), path=source.path)
+
+
+def _without_overlap(mistakes: Sequence[Diagnostic]) -> list[Diagnostic]:
+    """Return the mistakes whose fixes touch no earlier fix; a later round takes up the others."""
+    kept: list[Diagnostic] = []
+    for mistake in mistakes:
+        fixes = [each.fix for each in kept if each.fix is not None]
+        if mistake.fix is not None and not any(_overlap(mistake.fix.span, fix.span) for fix in fixes):
+            kept.append(mistake)
+    return kept
+
+
+def _overlap(one: Span, other: Span) -> bool:
+    return one.line == other.line and one.column < other.end_column and other.column < one.end_column
+
+
+def _bounds(source: Source, fix: Fix) -> tuple[int, int]:
+    return source.index(fix.span.line, fix.span.column), source.index(fix.span.line, fix.span.end_column)
+
+
+def unified_diff(before: Source, after: Source) -> str:
+    """Return the change of a file as ``diff -u`` and ``git diff`` write it; empty where nothing changed."""
+    old, new = _LINE.findall(before.text), _LINE.findall(after.text)
+    lines = difflib.unified_diff(old, new, fromfile=before.path, tofile=after.path)
+    return "".join(line if line.endswith(("\n", "\r")) else f"{line}\n\\ No newline at end of file\n" for line in lines)

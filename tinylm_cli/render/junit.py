@@ -1,0 +1,96 @@
+"""The report of ``tinylm validate`` as JUnit XML, which CI servers show as test results.
+
+References:
+    https://github.com/testmoapp/junitxml
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+from xml.sax.saxutils import escape, quoteattr
+
+from tinylm_cli.errors import Diagnostic, TinylmError
+from tinylm_cli.render.diagnostics import diagnostics_text
+from tinylm_cli.render.sanitize import visible
+from tinylm_cli.render.terminal import Terminal
+from tinylm_cli.reports.validate import FileResult
+
+
+class _Case(NamedTuple):
+    """One test: a file, a mistake in it, or a figure held to its bound; ``outcome`` is empty where it passes."""
+
+    name: str
+    outcome: str = ""
+    kind: str = ""
+    message: str = ""
+    text: str = ""
+    line: int | None = None
+
+
+def to_junit(files: Iterable[FileResult]) -> str:
+    """Return a test suite for each file: a test for each mistake and each assertion, or one that passes."""
+    return _document([(file.path, list(_cases(file))) for file in files])
+
+
+def junit_failure(error: TinylmError) -> str:
+    """Return one suite with the error that ended the run before it read any file."""
+    cases = [_mistake(each, "error") for each in error.diagnostics]
+    return _document([("tinylm validate", cases or [_unreadable("tinylm validate", error.message, error.help)])])
+
+
+def _cases(file: FileResult) -> Iterator[_Case]:
+    if file.reason:
+        yield _unreadable(file.path, file.reason, file.help)
+    elif not file.assertions:
+        yield from [_mistake(each) for each in file.diagnostics] or [_Case("valid")]
+    failed = iter(file.diagnostics)
+    for each in file.assertions:
+        yield _Case(each.text) if each.holds else _mistake(next(failed))._replace(name=each.text)
+
+
+def _mistake(mistake: Diagnostic, outcome: str = "failure") -> _Case:
+    span = mistake.span
+    place = f" at {span.line}:{span.column}" if span is not None else ""
+    text = diagnostics_text([mistake], Terminal())
+    return _Case(f"{mistake.code}{place}", outcome, mistake.code, mistake.message, text, span.line if span else None)
+
+
+def _unreadable(name: str, message: str, remedy: str) -> _Case:
+    return _Case(name, "error", "unreadable", message, remedy)
+
+
+def _document(suites: list[tuple[str, list[_Case]]]) -> str:
+    every = [case for _, cases in suites for case in cases]
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>', f'<testsuites name="tinylm validate" {_counts(every)}>']
+    for name, cases in suites:
+        lines.append(f"  <testsuite name={_quoted(name)} {_counts(cases)}>")
+        for case in cases:
+            lines += _element(name, case)
+        lines.append("  </testsuite>")
+    return "".join(f"{line}\n" for line in [*lines, "</testsuites>"])
+
+
+def _element(suite: str, case: _Case) -> Iterator[str]:
+    line = f' line="{case.line}"' if case.line is not None else ""
+    test = f"testcase name={_quoted(case.name)} classname={_quoted(suite)} file={_quoted(suite)}{line}"
+    if not case.outcome:
+        yield f"    <{test}/>"
+        return
+    yield f"    <{test}>"
+    opening = f"{case.outcome} type={_quoted(case.kind)} message={_quoted(case.message)}"
+    yield f"      <{opening}>{escape(_lines(case.text))}</{case.outcome}>"
+    yield "    </testcase>"
+
+
+def _counts(cases: list[_Case]) -> str:
+    outcomes = [case.outcome for case in cases]
+    return f'tests="{len(cases)}" failures="{outcomes.count("failure")}" errors="{outcomes.count("error")}"'
+
+
+def _quoted(text: str) -> str:
+    return quoteattr(visible(text))
+
+
+def _lines(text: str) -> str:
+    return "\n".join(visible(line) for line in text.splitlines())

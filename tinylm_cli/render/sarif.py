@@ -1,0 +1,107 @@
+"""The report of ``tinylm validate`` as SARIF 2.1.0, which code scanning services and editors read.
+
+References:
+    https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePath
+from typing import Any
+from urllib.parse import quote
+
+from tinylm_cli import __version__
+from tinylm_cli.config.diagnostic_codes import CODES
+from tinylm_cli.errors import Diagnostic, Fix, Span, TinylmError
+from tinylm_cli.render.json import to_document
+from tinylm_cli.render.sanitize import visible
+from tinylm_cli.reports.validate import FileResult
+
+SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+
+
+def to_sarif(files: Iterable[FileResult]) -> str:
+    """Return one run: a result for each mistake, a notification for each file that could not be read."""
+    checked = tuple(files)
+    found = [each for file in checked for each in file.diagnostics]
+    return _document(found, [(file.reason, file.help) for file in checked if file.reason])
+
+
+def sarif_failure(error: TinylmError) -> str:
+    """Return a run that failed before it read any file."""
+    return _document(error.diagnostics, [] if error.diagnostics else [(error.message, error.help)])
+
+
+def _document(found: Iterable[Diagnostic], unreadable: list[tuple[str, str]]) -> str:
+    mistakes = tuple(found)
+    rules = sorted({each.code for each in mistakes})
+    invocation: dict[str, Any] = {"executionSuccessful": not unreadable}
+    if unreadable:
+        notes = [{"level": "error", "message": _message(message, remedy)} for message, remedy in unreadable]
+        invocation["toolExecutionNotifications"] = notes
+    driver = {"name": "tinylm", "version": __version__, "rules": [_rule(code) for code in rules]}
+    run = {
+        "tool": {"driver": driver},
+        "columnKind": "unicodeCodePoints",
+        "invocations": [invocation],
+        "results": [_result(each, rules.index(each.code)) for each in mistakes],
+    }
+    return to_document({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]})
+
+
+def _rule(code: str) -> dict[str, Any]:
+    return {"id": code, "shortDescription": {"text": CODES[code].replace("`", "'")}}
+
+
+def _result(mistake: Diagnostic, rule: int) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "ruleId": mistake.code,
+        "ruleIndex": rule,
+        "level": "error",
+        "message": _message(mistake.message, mistake.help),
+        "locations": [_location(mistake)],
+    }
+    if mistake.labels:
+        result["relatedLocations"] = [
+            {**_place(label.span.source, label.span), "message": {"text": visible(label.text)}}
+            for label in mistake.labels
+        ]
+    if mistake.fix is not None:
+        result["fixes"] = [_fix(mistake.fix)]
+    return result
+
+
+def _location(mistake: Diagnostic) -> dict[str, Any]:
+    named = {"logicalLocations": [{"fullyQualifiedName": visible(mistake.field)}]} if mistake.field else {}
+    return {**_place(mistake.source, mistake.span), **named}
+
+
+def _place(source: str, span: Span | None) -> dict[str, Any]:
+    """Return the physical location of a span in a file; an option has none."""
+    if source.startswith("--") or (span is not None and span.source.startswith("--")):
+        return {}
+    where: dict[str, Any] = {"artifactLocation": {"uri": _uri(source)}}
+    if span is not None:
+        where["region"] = _region(span)
+    return {"physicalLocation": where}
+
+
+def _region(span: Span) -> dict[str, int]:
+    return {"startLine": span.line, "startColumn": span.column, "endColumn": span.end_column}
+
+
+def _fix(fix: Fix) -> dict[str, Any]:
+    replacement = {"deletedRegion": _region(fix.span), "insertedContent": {"text": fix.replacement}}
+    change = {"artifactLocation": {"uri": _uri(fix.span.source)}, "replacements": [replacement]}
+    return {"description": {"text": f"Write {visible(fix.replacement.strip())}"}, "artifactChanges": [change]}
+
+
+def _uri(source: str) -> str:
+    """Return the URI reference of a path as given; a relative one is relative to the folder of the run."""
+    path = PurePath(source)
+    return path.as_uri() if path.is_absolute() else quote(path.as_posix())
+
+
+def _message(message: str, remedy: str) -> dict[str, str]:
+    return {"text": visible(f"{message}; {remedy}" if remedy else message)}

@@ -189,9 +189,7 @@ class Model:
 
         asserted = read_assertions([assert_] if isinstance(assert_, str) else tuple(assert_), ASSERTABLE)
         result = check_budget(self.loaded, asserted)
-        valid = int(result.status == "valid")
-        report = ValidateReport(valid=valid, failed=1 - valid, wrong=0, unreadable=0, files=(result,))
-        return Report(result, lambda: validate_view(report))
+        return Report(result, lambda: validate_view(ValidateReport.of([result])))
 
     def build(
         self,

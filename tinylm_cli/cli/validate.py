@@ -99,15 +99,7 @@ def validate(
     if mistakes:
         mistakes.add(mistake for result in results if result.status == "wrong" for mistake in result.diagnostics)
         mistakes.settle()
-    report = ValidateReport(
-        valid=sum(result.status == "valid" for result in results),
-        failed=sum(result.status == "failed" for result in results),
-        wrong=sum(result.status == "wrong" for result in results),
-        unreadable=sum(result.status == "unreadable" for result in results),
-        fixed=sum(len(result.fixed) for result in results),
-        fixable=sum(result.fixable for result in results),
-        files=results,
-    )
+    report = ValidateReport.of(results)
     return _output(report, format_, output, _next_step(report, files, set_))
 
 

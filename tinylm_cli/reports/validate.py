@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 from tinylm_cli.errors import Diagnostic
 
@@ -94,3 +96,17 @@ class ValidateReport:
     fixed: int
     fixable: int
     files: tuple[FileResult, ...]
+
+    @classmethod
+    def of(cls, files: Sequence[FileResult]) -> Self:
+        """Return the report of some files, each status counted."""
+        statuses = Counter(file.status for file in files)
+        return cls(
+            valid=statuses["valid"],
+            failed=statuses["failed"],
+            wrong=statuses["wrong"],
+            unreadable=statuses["unreadable"],
+            fixed=sum(len(file.fixed) for file in files),
+            fixable=sum(file.fixable for file in files),
+            files=tuple(files),
+        )

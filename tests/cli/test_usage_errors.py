@@ -50,11 +50,11 @@ Here = Callable[..., Any]
         (["export", "x", "-f", "latex"], "--format latex: expected text, json or markdown", None),
         (["import", "x", "-f", "csv"], "--format csv: expected text, json or markdown", None),
         (["schema", "-f", "csv"], "--format csv: expected text, json or markdown", None),
-        (["validate", "x", "-f", "csv"], "--format csv: expected text, json, markdown or github", None),
+        (["validate", "x", "-f", "csv"], "--format csv: expected text, json, markdown, github, sarif or junit", None),
         (["export", "x", "--to", "gguf"], "--to gguf: expected hf", "see tinylm export --help"),
         (
             ["validate", "--format", "gihub", "tiny"],
-            "--format gihub: expected text, json, markdown or github",
+            "--format gihub: expected text, json, markdown, github, sarif or junit",
             "did you mean github?",
         ),
         (

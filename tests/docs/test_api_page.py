@@ -1,0 +1,86 @@
+"""docs/api.md is what the public functions and classes say of themselves."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import tinylm_cli as tinylm
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
+
+SHOWN = ("load", "Model", "sweep", "Report")
+
+HEAD = """# The Python API
+
+Generated from the docstrings; `pytest --update-golden` rewrites it.
+
+```python
+import tinylm_cli as tinylm
+```
+
+Each name is imported when it is first used; only `Model.build` and `tinylm.TinyTransformerLM` import torch. Keyword
+arguments have the names of the commands' [options](cli.md), and reports the fields of their [JSON](json.md).
+
+Errors are the commands' own. `tinylm.TinylmError` is the base. `ConfigError` carries every mistake in `diagnostics`,
+each with its place and remedy. `InputError`, `UsageError`, `AnalysisError`, `CapacityError` and `WeightsError` are other
+reasons why a command fails.
+"""
+
+
+def test_the_page(golden: Callable[[Path, str], None]) -> None:
+    parts = [HEAD]
+    for name in SHOWN:
+        shown = getattr(tinylm, name)
+        if inspect.isclass(shown):
+            parts.append(f"## {name}\n\n{_text(shown)}\n")
+            parts += [_described(f"{name}.{member}", value) for member, value in _members(shown)]
+        else:
+            parts.append(_described(name, shown, level="##"))
+    golden(PAGE, "\n".join(parts))
+
+
+def test_every_function_is_shown() -> None:
+    public = {getattr(tinylm, name) for name in tinylm.__all__}
+    assert {each.__name__ for each in public if inspect.isfunction(each)} | {"Model", "Report"} == set(SHOWN)
+
+
+def _members(shown: type) -> Iterator[tuple[str, Any]]:
+    for name, value in vars(shown).items():
+        if not name.startswith("_") and (inspect.isfunction(value) or isinstance(value, property)):
+            yield name, value
+
+
+def _described(name: str, value: Any, *, level: str = "###") -> str:
+    if isinstance(value, property):
+        return f"{level} {name}\n\n{_text(value)}\n"
+    signature = inspect.signature(value)
+    given = [parameter for parameter in signature.parameters.values() if parameter.name != "self"]
+    call = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(signature.replace(parameters=given)))  # annotations are strings
+    owner, _, function = name.rpartition(".")
+    wrapped = _wrapped(f"{owner.lower() or 'tinylm'}.{function}", call)
+    return f"{level} {name}\n\n```python\n{wrapped}\n```\n\n{_text(value)}\n"
+
+
+def _wrapped(name: str, call: str) -> str:
+    """Return a call on one line or, when that is long, with a line for each parameter."""
+    if len(name) + len(call) <= 100:
+        return f"{name}{call}"
+    inside, _, returned = call[1:].rpartition(") -> ")
+    parameters = re.split(r", (?=\*|[a-z_]+: )", inside)
+    return "\n".join([f"{name}(", *(f"    {each}," for each in parameters), f") -> {returned}"])
+
+
+def _text(shown: Any) -> str:
+    """Return a docstring in Google style as markdown."""
+    doc = inspect.getdoc(shown) or ""
+    doc = re.sub(r":(?:meth|func|class):`(?:\w+\.)*(\w+)`", r"`\1`", doc).replace("``", "`")
+    doc = re.sub(r"^(Args|Attributes|Raises):\n", r"\1:\n\n", doc, flags=re.MULTILINE).replace("Args:", "Arguments:")
+    return re.sub(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", _item, doc, flags=re.MULTILINE)
+
+
+def _item(found: re.Match[str]) -> str:
+    return f"- `{found[1]}`: {' '.join(found[2].split())}"

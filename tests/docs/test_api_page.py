@@ -26,8 +26,8 @@ Each name is imported when it is first used; only `Model.build` and `tinylm.Tiny
 arguments have the names of the commands' [options](cli.md), and reports the fields of their [JSON](json.md).
 
 Errors are the commands' own. `tinylm.TinylmError` is the base. `ConfigError` carries every mistake in `diagnostics`,
-each with its place and remedy. `InputError`, `UsageError`, `AnalysisError`, `CapacityError` and `WeightsError` are other
-reasons why a command fails.
+each with its place and remedy. `InputError`, `UsageError`, `AnalysisError`, `CapacityError` and `WeightsError` are
+other reasons why a command fails.
 """
 
 

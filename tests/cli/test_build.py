@@ -129,7 +129,7 @@ class TestWeights:
         result = here(*TOY, "--force")
         assert (result.code, result.out) == (2, "")
         assert result.err == (
-            "error: --force is for --save, which is not given\n  = help: add --save DIR, or leave --force out\n"
+            "error: --force is for --save and --output\n  = help: add one of them, or leave --force out\n"
         )
 
     def test_seed_draws_the_same_weights_each_time(self, here: Here, folder: Path) -> None:
@@ -208,7 +208,7 @@ class TestSize:
         assert (built["device"], built["seed"]) == ("meta", None)
         assert built["proof"] == report(here(*TOY, "--format", "json"))["proof"]
         assert "on meta, shapes only\n" in here(*TOY, "--meta").out
-        assert here(*TOY, "--meta").err == "next: tinylm params --config toy.yaml\n"
+        assert here(*TOY, "--meta").err == "next: tinylm params toy.yaml\n"
 
     def test_meta_has_nothing_to_save(self, here: Here, folder: Path) -> None:
         result = here(*TOY, "--meta", "--save", "model")

@@ -57,7 +57,7 @@ def test_the_screen_in_outline(here: Here) -> None:
     assert len(laws) >= 10
     assert all(line.startswith("✓ pass  ") for line in laws)
     assert lines[-1] == f"All {len(laws)} laws hold."
-    assert page.err == "next: tinylm generate --config toy.yaml --tokens\n"
+    assert page.err == "next: tinylm generate toy.yaml --tokens\n"
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 120])

@@ -82,7 +82,7 @@ def test_zsh_and_fish_get_whole_words(tinylm: Callable[..., Any]) -> None:
 
     assert '"norm.kind=rmsnorm"' in zsh("tinylm params --set norm.kind=r")
     assert '"small"' in zsh("tinylm build --config ")
-    assert '"params":"Count parameters in closed form."' in zsh("tinylm pa")
+    assert '"params":"Count parameters in closed form, by component, layer or tensor."' in zsh("tinylm pa")
 
     fish = {"_TINYLM_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
     asked = tinylm(env={**fish, "_TYPER_COMPLETE_ARGS": "tinylm params --set norm.kind="})

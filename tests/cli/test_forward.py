@@ -52,7 +52,7 @@ def test_the_screen_in_outline(here: Here) -> None:
     assert lines[blank + 5] == ""
     assert re.fullmatch(r"loss 5\.\d{3} beside ln\(256\) = 5\.545", lines[blank + 6])
     assert lines[-1].endswith(" tokens per second")
-    assert page.err == "next: tinylm check --config toy.yaml\n"
+    assert page.err == "next: tinylm check toy.yaml\n"
 
 
 class TestTokens:
@@ -127,7 +127,7 @@ class TestTokens:
             (
                 ["--text", "a", "--set", "vocab_size=300"],
                 "--text reads bytes, and this vocabulary has 300 tokens, not 256",
-                "give ids with --tokens, or use --config tiny",
+                "give ids with --tokens, or use the preset tiny",
             ),
             (
                 ["--random", "4*8"],
@@ -237,12 +237,12 @@ class TestOptions:
     def test_the_next_command_is_run_alike(self, here: Here) -> None:
         how = ("--seed", "3", "--dtype", "float64")
         asked = "--dtype float64 --seed 3"
-        assert here(*TOY, *how).err == f"next: tinylm check --config toy.yaml {asked}\n"
+        assert here(*TOY, *how).err == f"next: tinylm check toy.yaml {asked}\n"
         assert here("check", "--config", "toy.yaml", *how).err.endswith(f" toy.yaml {asked} --tokens\n")
         assert here("generate", "--config", "toy.yaml", *how).err.endswith(f" toy.yaml {asked} --tokens\n")
         assert here("build", "--config", "toy.yaml", *how).err.endswith(f" toy.yaml {asked} --tokens\n")
         meta = here(*TOY, *how, "--meta").err
-        assert meta == "next: tinylm build --config toy.yaml --dtype float64 --meta\n", "which is no check"
+        assert meta == "next: tinylm build toy.yaml --dtype float64 --meta\n", "which is no check"
         saved = here("build", "--config", "toy.yaml", *how, "--save", "model").err
         assert saved == "next: tinylm forward --weights model --tokens\n", "which has its seed and its dtype"
         assert here("check", "--weights", "model", *how).err.endswith(" --weights model --dtype float64 --tokens\n")

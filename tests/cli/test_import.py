@@ -33,7 +33,7 @@ def test_what_is_written_is_the_same_model(here: Here) -> None:
     assert (done.code, done.out) == (0, "")
     told = done.err.splitlines()
     assert told[0].startswith("ignored, as no model depends on them: architectures, attention_dropout,")
-    assert told[-2:] == ["wrote qwen.yaml", "next: tinylm params --config qwen.yaml"]
+    assert told[-2:] == ["wrote qwen.yaml", "next: tinylm params qwen.yaml"]
     assert max(map(len, told)) <= 80
     assert load_yaml("qwen.yaml").config == load_config("my-qwen").config
 
@@ -44,7 +44,7 @@ def test_the_page_says_where_it_comes_from(here: Here) -> None:
     assert done.out.splitlines()[2] == (
         "# my-qwen: Qwen2 and Qwen2.5, from a Hugging Face config.json of model_type qwen2."
     )
-    assert done.err.endswith("next: tinylm params --config my-qwen/config.json\n")
+    assert done.err.endswith("next: tinylm params my-qwen/config.json\n")
 
 
 @pytest.mark.usefixtures("model")

@@ -49,7 +49,7 @@ def test_the_gallery_states_what_is_true(here: Here) -> None:
         assert model["nominal_params"] == model["total_params"]
         assert Path(model["path"]).is_file()
     assert "exactly right" in here("params", "--config", "gemma-2-2b").out
-    assert here("list", "--gallery").err == "next: tinylm show --config llama-3-8b --origin\n"
+    assert here("list", "--gallery").err == "next: tinylm show llama-3-8b --origin\n"
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
@@ -72,4 +72,4 @@ def test_one_list_at_a_time(here: Here) -> None:
 
 
 def test_the_next_step_is_named(here: Here) -> None:
-    assert here("list").err == "next: tinylm show --config small --origin\n"
+    assert here("list").err == "next: tinylm show small --origin\n"

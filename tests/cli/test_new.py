@@ -44,7 +44,7 @@ def test_it_tells_what_to_do_next(here: Here) -> None:
     assert here("new", "my model").err == (
         "wrote my model.yaml\n"
         "for completion in your editor: tinylm schema --output tinylm.schema.json\n"
-        "next: tinylm params --config 'my model.yaml'\n"
+        "next: tinylm params 'my model.yaml'\n"
     )
 
 
@@ -80,7 +80,7 @@ def test_fields_far_from_the_course_are_written_where_they_are_used(here: Here, 
 
 def test_a_name_that_means_a_preset_is_pointed_out(here: Here) -> None:
     result = here("new", "small")
-    assert "small alone names the preset: write --config small.yaml for this file\n" in result.err
+    assert "small alone names the preset: write small.yaml for this file\n" in result.err
     assert "alone names" not in here("new", "mine").err
 
 

@@ -68,7 +68,7 @@ def test_a_file_gets_what_the_screen_would_show(format_: str, here: Here, folder
 def test_every_report_can_go_to_a_file(arguments: list[str], here: Here, folder: Path) -> None:
     formats = ["text", "json", "markdown"] if "github" not in arguments else ["github"]
     for option, format_ in itertools.product(("--output", "-o"), formats):
-        result = here(*arguments, "--format", format_, option, f"out.{format_}")
+        result = here(*arguments, "--format", format_, option, f"out.{format_}", "--force")
         assert result.code == (2 if "absent" in arguments else 0)
         assert result.out == ""
         assert result.err.startswith(f"wrote out.{format_}\n")
@@ -100,7 +100,7 @@ def test_a_file_is_as_wide_as_a_page_whatever_the_terminal(here: Here, folder: P
 
 def test_the_next_step_is_for_people_only(here: Here) -> None:
     for words in ("--format text", ""):
-        assert here("params", "--config", "toy.yaml", *words.split()).err == "next: tinylm build --config toy.yaml\n"
+        assert here("params", "--config", "toy.yaml", *words.split()).err == "next: tinylm build toy.yaml\n"
     for format_ in ("json", "markdown"):
         assert here("params", "--config", "toy.yaml", "--format", format_).err == ""
 
@@ -108,7 +108,7 @@ def test_the_next_step_is_for_people_only(here: Here) -> None:
 def test_the_next_step_is_about_the_same_model_and_can_be_pasted(here: Here, folder: Path) -> None:
     (folder / "toy.yaml").rename(folder / "$(my toy).yaml")
     said = here("params", "--config", "$(my toy).yaml", "--set", "n_layers=2", "--set", "norm.kind=rmsnorm", columns=40)
-    assert said.err == ("next: tinylm build --config '$(my toy).yaml' --set n_layers=2 --set norm.kind=rmsnorm\n"), (
+    assert said.err == ("next: tinylm build '$(my toy).yaml' --set n_layers=2 --set norm.kind=rmsnorm\n"), (
         "in one line, quoted for the shell"
     )
 
@@ -163,7 +163,7 @@ class TestWholeOrNotAtAll:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         monkeypatch.setattr(os, "fsync", full)
-        result = here("params", "--output", "out")
+        result = here("params", "--output", "out", "--force")
         assert result.code == 2
         assert result.err == "error: cannot write out: No space left on device\n"
         assert (folder / "out").read_text(encoding="utf-8") == "before"
@@ -223,7 +223,7 @@ class TestWholeOrNotAtAll:
 )
 def test_what_cannot_be_written_is_refused(output: str, reason: str, here: Here, folder: Path) -> None:
     (folder / "there").mkdir()
-    result = here("list", "--output", output)
+    result = here("list", "--output", output, "--force")
     assert (result.code, result.out) == (2, "")
     assert result.err.startswith(reason)
     assert sorted(path.name for path in folder.iterdir()) == ["there", "toy.yaml"]

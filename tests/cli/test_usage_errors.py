@@ -25,8 +25,8 @@ Here = Callable[..., Any]
         (
             ["xyzzy"],
             "no command is called xyzzy",
-            "the commands are build, params, estimate, compare, sweep, design, forward, generate, check, validate,"
-            " list, show, new, import, export, schema",
+            "the commands are params, build, show, list, estimate, compare, sweep, design, new, forward, generate,"
+            " check, validate, schema, import, export",
         ),
         ([""], "no command is called nothing", None),
         # options
@@ -109,22 +109,27 @@ Here = Callable[..., Any]
             "for example --price 2.50",
         ),
         # options without what they are about
-        (["params", "--expand"], "--expand is about one model", "name it, for example with --config small"),
-        (["params", "--by", "layer"], "--by layer is about one model", "name it, for example with --config small"),
+        (["params", "--expand"], "--expand is about one model", "name it: tinylm params small"),
+        (["params", "--by", "layer"], "--by layer is about one model", "name it: tinylm params small"),
         # empty words
         (["params", "--config", ""], "the config has an empty name", "is a variable of the shell unset?"),
         (["list", "-o", ""], "an empty word names no file or folder", "is a variable of the shell unset?"),
         (["build", "--save", ""], "an empty word names no file or folder", "is a variable of the shell unset?"),
         (["forward", "--weights="], "an empty word names no file or folder", "is a variable of the shell unset?"),
         # words too many and too few
-        (["build", "small"], "build has no use for the word small", "did you mean --config small?"),
+        (
+            ["build", "small", "tiny"],
+            "build has no use for the word tiny",
+            "to hold models against each other: tinylm compare small tiny",
+        ),
+        (["build", "smal"], "no preset or file is called smal", "did you mean small?"),
+        (["build", "small", "-c", "tiny"], "the config is given twice: small and --config tiny", None),
+        (["export", "a", "b", "c"], "export takes a config and a folder, not 3 words", "see tinylm export --help"),
+        (["export", "a", "b", "-c", "c"], "the config is given twice: a and --config c", "leave one of them out"),
         (["list", "small"], "list has no use for the word small", "see tinylm list --help"),
         (["list", "a", "b"], "list has no use for the words a b", "see tinylm list --help"),
-        (["new", "my", "own"], "new has no use for the word own", "quote what has spaces: tinylm new 'my own'"),
-        (["new", "a", "b;", "c"], "new has no use for the words b; c", "quote what has spaces: tinylm new 'a b; c'"),
-        (["new", "mine", "small"], "new has no use for the word small", "did you mean --config small?"),
-        (["forward", "--tokens=5", "12", "8"], "forward has no use for the words 12 8", "write --tokens 5,12,8"),
-        (["generate", "--tokens=5,", "12"], "generate has no use for the word 12", "write --tokens 5,12"),
+        (["new", "a", "b;", "c"], "new has no use for the word c", "quote what has spaces: tinylm new 'a b; c'"),
+        (["new", "mine", "smal"], "no preset or file is called smal", "did you mean small?"),
         (["new"], "NAME is missing", "see tinylm new --help"),
         (["validate"], "FILE... is missing", "see tinylm validate --help"),
         # names and overrides

@@ -177,7 +177,7 @@ def test_set_is_tried_on_each(here: Here) -> None:
 
 @pytest.mark.usefixtures("many")
 def test_the_next_step_is_for_what_is_right(here: Here) -> None:
-    assert here("validate", "toy.yaml", "tiny").err == "next: tinylm params --config toy.yaml\n"
+    assert here("validate", "toy.yaml", "tiny").err == "next: tinylm params toy.yaml\n"
     assert here("validate", "toy.yaml", "wrong.yaml").err == "next: tinylm validate toy.yaml wrong.yaml --diff\n"
     assert here("validate", "absent.yaml").err == ""
 

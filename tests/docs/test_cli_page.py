@@ -17,7 +17,15 @@ HEAD = """# The command line
 Generated from the commands themselves; `pytest --update-golden` rewrites it.
 
 One grammar for all:
-`tinylm VERB [--config NAME|PATH|-] [--set key=value]… [--format text|json|markdown|csv|latex] [--output FILE]`.
+`tinylm VERB [CONFIG] [--set key=value]… [--format text|json|markdown|csv|latex] [--output FILE]`.
+
+- `CONFIG` is a preset, a published model, a YAML file, a folder with a `config.json`, or `-`. `--config CONFIG` says
+  the same.
+- `--output FILE` infers the format from the suffix: `.json`, `.md`, `.csv`, `.tex`, `.txt`, and `.yaml` for the
+  commands that write a config. `--format` wins over the suffix. An existing file is replaced only with `--force`.
+- `--get PATH` prints one value of the JSON report and nothing else: `tinylm params small --get models.0.total_params`.
+  A list takes an index or the name of a row: `models.small.components.attention.params`.
+
 Standard output is data and standard error is talk. Wherever a config is named, `REV:PATH` is a file as git has it:
 `HEAD~1:configs/small.yaml`, `:PATH` as it is staged, `REV:./PATH` from the current folder. A file of that very name
 comes first.

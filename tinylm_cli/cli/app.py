@@ -6,55 +6,39 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from tinylm_cli import __version__
 from tinylm_cli.cli.argv import prepare, wanted_format
+from tinylm_cli.cli.command import Command, CommandGroup
 from tinylm_cli.cli.completion import VARIABLE, complete_for_bash, completes_for_bash
-from tinylm_cli.cli.output import CommandOutput, StreamError, emit, require_tables, say, write_stdout, writing_to_stdout
+from tinylm_cli.cli.output import CommandOutput, StreamError, emit, say, write_stdout
 from tinylm_cli.errors import ExitCode, TinylmError
 
-COMMANDS = (
-    "build", "params", "estimate", "compare", "sweep", "design", "forward", "generate", "check", "validate", "list",
-    "show", "new", "import", "export", "schema",
-)  # fmt: skip
+GROUPS = {
+    "Learn": ("params", "build", "show", "list"),
+    "Design": ("estimate", "compare", "sweep", "design", "new"),
+    "Run": ("forward", "generate", "check"),
+    "CI": ("validate", "schema"),
+    "Convert": ("import", "export"),
+}
+"""Every command, in the groups of ``tinylm --help``."""
+
+COMMANDS = tuple(name for names in GROUPS.values() for name in names)
 
 _MODULES = {"import": "import_"}
 _FUNCTIONS = {"list": "list_", "import": "import_"}
-
-
-class _Command(TyperCommand):
-    """A command whose help, which typer prints while it reads the options, fails as all other output does.
-
-    What options say against each other in every command is refused before any of it is carried out.
-    """
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        with writing_to_stdout():
-            return super().parse_args(ctx, args)
-
-    def invoke(self, ctx: Any) -> Any:
-        require_tables(ctx.params.get("format_"), ctx.params.get("table"))
-        return super().invoke(ctx)
-
-
-class _Group(TyperGroup):
-    """The same for the command line as a whole."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        with writing_to_stdout():
-            return super().parse_args(ctx, args)
+_GROUP_OF = {name: group for group, names in GROUPS.items() for name in names}
 
 
 def create_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
     """Return the command line with the commands in ``names``, in that order."""
     app = typer.Typer(
         name="tinylm",
-        cls=_Group,
+        cls=CommandGroup,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 120},
@@ -62,7 +46,8 @@ def create_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
     app.callback(invoke_without_command=True)(_root)
     for name in names:
         module = importlib.import_module(f"tinylm_cli.cli.{_MODULES.get(name, name)}")
-        app.command(name, cls=_Command)(getattr(module, _FUNCTIONS.get(name, name)))
+        function = getattr(module, _FUNCTIONS.get(name, name))
+        app.command(name, cls=Command, rich_help_panel=_GROUP_OF[name])(function)
     return app
 
 
@@ -152,13 +137,13 @@ def _root(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001
 ) -> None:
-    """See exactly what a transformer language model is, from its config, before anyone pays for it.
+    """Validate a transformer's config, count its parameters, FLOPs and memory exactly, build it and run it.
 
     \b
     Start with:
-      tinylm params                    true parameter counts
-      tinylm build --config small      a real architecture
-      tinylm forward --tokens 5,12,8   tokens passing through
+      tinylm params small         parameters by component
+      tinylm estimate llama-3-8b  FLOPs, memory, KV cache
+      tinylm build small          PyTorch modules
     """
     if context.invoked_subcommand is None:
         write_stdout(f"{context.get_help()}\n")

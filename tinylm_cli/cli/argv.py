@@ -24,11 +24,12 @@ def prepare(arguments: Sequence[str]) -> list[str]:
         if word == "--":
             prepared += [word, *waiting]
             break
-        prepared.append(word)
-        if word != "--tokens":
+        option, equals, first = word.partition("=")
+        prepared.append(option if option == "--tokens" else word)
+        if option != "--tokens":
             continue
-        ids = []
-        while waiting and _NUMBERS.fullmatch(waiting[0]):
+        ids = [first] if equals else []
+        while waiting and _NUMBERS.fullmatch(waiting[0]) and not (equals and not _NUMBERS.fullmatch(first)):
             ids.append(waiting.pop(0))
         if ids:
             prepared.append(" ".join(ids))

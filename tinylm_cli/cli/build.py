@@ -19,7 +19,16 @@ from tinylm_cli.cli.model_options import (
     import_torch,
     require_writable,
 )
-from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, TableOption, follow_up, path, same_model
+from tinylm_cli.cli.options import (
+    OUTPUT_PANEL,
+    FormatOption,
+    OutputOption,
+    SetOption,
+    TableOption,
+    follow_up,
+    path,
+    same_model,
+)
 from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.requested_config import requested_config
@@ -35,33 +44,55 @@ def build(
     weights: WeightsOption = None,
     save: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", parser=path, help="Write weights and config to a new folder.", show_default=False),
+        typer.Option(
+            metavar="DIR",
+            parser=path,
+            help="Write weights and config to a new folder.",
+            show_default=False,
+            rich_help_panel=OUTPUT_PANEL,
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Let --save replace a folder it wrote before.")] = False,
-    expand: Annotated[bool, typer.Option("--expand", help="Show repeated blocks one by one.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Let --save replace a folder it wrote before, and --output a file.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = False,
+    expand: Annotated[
+        bool, typer.Option("--expand", help="Show repeated blocks one by one.", rich_help_panel=OUTPUT_PANEL)
+    ] = False,
     depth: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="How many levels of the tree to show.", show_default=False)
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="How many levels of the tree to show.",
+            show_default=False,
+            rich_help_panel=OUTPUT_PANEL,
+        ),
     ] = None,
     set_: SetOption = None,
     format_: FormatOption = Format.text,
     table: TableOption = None,
     output: OutputOption = None,
 ) -> CommandOutput:
-    """Build the real model and show its architecture.
+    """Build the PyTorch model, show its modules and prove its parameter count.
 
     Per part: shape, parameters and share. Then what tying saves, the size the model is known by beside the true one,
     and the proof that the closed form and the instantiated module agree. Exits with 1 if they do not.
 
     \b
     Examples:
-      tinylm build --config small
-      tinylm build --config base --meta --expand
-      tinylm build --config tiny --seed 7 --save tiny-model
+      tinylm build small
+      tinylm build base --meta --expand
+      tinylm build tiny --seed 7 --save tiny-model
     """
     if meta and save is not None:
         raise UsageError("--meta builds no weights, so there is nothing to --save", help="leave one of them out")
-    if force and save is None:
-        raise UsageError("--force is for --save, which is not given", help="add --save DIR, or leave --force out")
+    if force and save is None and output is None:
+        raise UsageError("--force is for --save and --output", help="add one of them, or leave --force out")
     loaded = requested_config(config, set_ or (), weights)
     request = ModelRequest(loaded, device, dtype, seed, meta, weights)
     request.require_room()

@@ -29,15 +29,15 @@ def check(
     format_: FormatOption = Format.text,
     output: OutputOption = None,
 ) -> CommandOutput:
-    """Prove the laws of a model on the real module.
+    """Test the invariants of a model: causality, tying, gradients, KV cache and more.
 
     Causality, tying, gradients, caching and more: each law passes or fails with the figure that was measured. Exits
     with 1 when one fails.
 
     \b
     Examples:
-      tinylm check --config small
-      tinylm check --config my.yaml --format json
+      tinylm check small
+      tinylm check my.yaml --format json
     """
     loaded = requested_config(config, set_ or (), weights)
     request = ModelRequest(loaded, device, dtype, seed, weights=weights)

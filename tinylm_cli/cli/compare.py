@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from tinylm_cli.cli.options import (
+    OUTPUT_PANEL,
+    TRAINING_PANEL,
     FormatOption,
     OutputOption,
     SetOption,
@@ -41,6 +43,7 @@ def compare(
             max=10**9,
             show_default=False,
             help="Sequences at once; what the budgets say alike when absent, or 1.",
+            rich_help_panel=TRAINING_PANEL,
         ),
     ] = None,
     seq_len: Annotated[
@@ -50,6 +53,7 @@ def compare(
             min=1,
             show_default=False,
             help="Tokens in each; what the budgets say alike when absent, or the smallest max_len.",
+            rich_help_panel=TRAINING_PANEL,
         ),
     ] = None,
     dtype: Annotated[
@@ -58,17 +62,23 @@ def compare(
             "--dtype",
             show_default=False,
             help="What numbers are stored in; what the budgets say alike when absent, or bfloat16.",
+            rich_help_panel=TRAINING_PANEL,
         ),
     ] = None,
     exit_code: Annotated[
-        bool, typer.Option("--exit-code", help="Exit with 1 when they differ, 2 when that cannot be told.")
+        bool,
+        typer.Option(
+            "--exit-code",
+            help="Exit with 1 when they differ, 2 when that cannot be told.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
     ] = False,
     set_: SetOption = None,
     format_: FormatOption = Format.text,
     table: TableOption = None,
     output: OutputOption = None,
 ) -> CommandOutput:
-    """Show what differs between models, and nothing else.
+    """Compare models: config fields, parameters, FLOPs, memory, KV cache.
 
     Fields of the config once defaults are filled in, then parameters, bytes of weights, of the key-value cache, to
     train and to serve, and operations, each beside that of the first model. With a single model, --set makes the other

@@ -14,7 +14,6 @@ from tinylm_cli.cli.design_options import (
     ComputeOption,
     Family,
     FamilyOption,
-    ForceOption,
     FrontOption,
     GpuOption,
     MaxFlopsOption,
@@ -84,7 +83,6 @@ def design(
     top: TopOption = 10,
     front: FrontOption = False,
     pick: PickOption = None,
-    force: ForceOption = False,
     batch_size: BatchSizeOption = 1,
     seq_len: SeqLenOption = None,
     dtype: StorageOption = Storage.bfloat16,
@@ -94,7 +92,7 @@ def design(
     table: TableOption = None,
     output: OutputOption = None,
 ) -> CommandOutput:
-    """Find the models that meet a target, the best first.
+    """Search for the models that meet a size, a compute budget or a GPU's memory.
 
     Searches every shape of a stated grid, none left out, for those near a number of parameters and within limits; with
     limits alone, for the largest within them; with --gpu, for those that fit there. With -o or --pick, one of them is
@@ -145,7 +143,7 @@ def design(
     to_fit = None if accelerator is None else purpose or Purpose.training
     goals, plan = _goals(space, wanted, min_decode_tokens_per_second, tolerance, spent, to_fit, utilization)
     report = analyze_design(space, goals, top=max(top, pick or 1), tolerance=tolerance, front_only=front, plan=plan)
-    outcome = designed_outcome(report, pick, hardware, format_, output, front_only=front, force=force)
+    outcome = designed_outcome(report, pick, hardware, format_, output, front_only=front)
     return outcome._replace(table=table)
 
 

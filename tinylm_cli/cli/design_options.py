@@ -9,7 +9,13 @@ from typing import Annotated
 
 import typer
 
-from tinylm_cli.cli.options import number
+from tinylm_cli.cli.options import (
+    CLUSTER_PANEL,
+    MODEL_PANEL,
+    OUTPUT_PANEL,
+    TARGET_PANEL,
+    number,
+)
 from tinylm_cli.cli.training_options import share_of_peak
 from tinylm_cli.config.amounts import AmountKind
 from tinylm_cli.errors import UsageError
@@ -47,7 +53,9 @@ def _speed(value: float | None) -> float | None:
 
 def _option(option: str, kind: AmountKind, words: str) -> typer.models.OptionInfo:
     metavar = {"count": "COUNT", "size": "SIZE", "flops": "FLOPS"}[kind]
-    found: typer.models.OptionInfo = typer.Option(option, metavar=metavar, help=words, show_default=False)
+    found: typer.models.OptionInfo = typer.Option(
+        option, metavar=metavar, help=words, show_default=False, rich_help_panel=TARGET_PANEL
+    )
     return found
 
 
@@ -68,6 +76,7 @@ ToleranceOption = Annotated[
         metavar="SHARE",
         parser=number("--tolerance", least=0, most=1, example="0.02"),
         help="How far from those a model may be.",
+        rich_help_panel=TARGET_PANEL,
     ),
 ]
 MaxFlopsOption = Annotated[
@@ -85,35 +94,69 @@ MinDecodeOption = Annotated[
     float | None,
     typer.Option(
         "--min-decode-tokens-per-second", metavar="RATE", callback=_speed, show_default=False,
-        help="Least that the GPU may decode at best, of all sequences.",
+        help="Least that the GPU may decode at best, of all sequences.", rich_help_panel=TARGET_PANEL,
     ),
 ]  # fmt: skip
 GpuOption = Annotated[
     str | None,
     typer.Option("--gpu", metavar="NAME", show_default=False,
-                 help="A GPU that it has to fit, as tinylm list --hardware names it."),
+                 help="A GPU that it has to fit, as tinylm list --hardware names it.", rich_help_panel=CLUSTER_PANEL),
 ]  # fmt: skip
-PurposeOption = Annotated[Purpose | None, typer.Option("--for", help="What has to fit there.  [default: training]")]
+PurposeOption = Annotated[
+    Purpose | None,
+    typer.Option("--for", help="What has to fit there.  [default: training]", rich_help_panel=CLUSTER_PANEL),
+]
 UtilizationOption = Annotated[
     float, share_of_peak("--utilization", "Share of the GPU's peak that training reaches; 0.4 when absent.", "0.4")
 ]
-FamilyOption = Annotated[Family, typer.Option(metavar="NAME", help=f"What kind of model: {', '.join(Family)}.")]
+FamilyOption = Annotated[
+    Family, typer.Option(metavar="NAME", help=f"What kind of model: {', '.join(Family)}.", rich_help_panel=MODEL_PANEL)
+]
 VocabSizeOption = Annotated[
-    int | None, typer.Option(metavar="V", min=1, max=10**8, help="Tokens; the family's if absent.", show_default=False)
+    int | None,
+    typer.Option(
+        metavar="V",
+        min=1,
+        max=10**8,
+        help="Tokens; the family's if absent.",
+        show_default=False,
+        rich_help_panel=MODEL_PANEL,
+    ),
 ]
 MaxLenOption = Annotated[
-    int | None, typer.Option(metavar="T", min=1, max=10**9, help="Longest sequence, likewise.", show_default=False)
+    int | None,
+    typer.Option(
+        metavar="T",
+        min=1,
+        max=10**9,
+        help="Longest sequence, likewise.",
+        show_default=False,
+        rich_help_panel=MODEL_PANEL,
+    ),
 ]
 TieOption = Annotated[
-    bool | None, typer.Option("--tie/--no-tie", help="Share the embedding's table, likewise.", show_default=False)
+    bool | None,
+    typer.Option(
+        "--tie/--no-tie", help="Share the embedding's table, likewise.", show_default=False, rich_help_panel=MODEL_PANEL
+    ),
 ]
-TopOption = Annotated[int, typer.Option(metavar="N", min=1, max=10_000, help="How many to show.")]
-FrontOption = Annotated[bool, typer.Option("--front", help="Show only those that no other match beats.")]
+TopOption = Annotated[
+    int, typer.Option(metavar="N", min=1, max=10_000, help="How many to show.", rich_help_panel=OUTPUT_PANEL)
+]
+FrontOption = Annotated[
+    bool, typer.Option("--front", help="Show only those that no other match beats.", rich_help_panel=OUTPUT_PANEL)
+]
 PickOption = Annotated[
     int | None,
-    typer.Option(metavar="RANK", min=1, max=10_000, help="Write that one as YAML; 1 with -o.", show_default=False),
+    typer.Option(
+        metavar="RANK",
+        min=1,
+        max=10_000,
+        help="Write that one as YAML; 1 with -o.",
+        show_default=False,
+        rich_help_panel=OUTPUT_PANEL,
+    ),
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Let -o replace a config.")]
 
 _OF_GPU = ("hardware", "purpose", "min_decode_tokens_per_second", "utilization")
 """The parameters that say nothing without a GPU."""
@@ -129,6 +172,8 @@ def typed(context: typer.Context) -> dict[str, str]:
     """Return the options that stand on the command line, each by the name of its parameter."""
     found = {}
     for parameter in context.command.params:
+        if parameter.name not in context.params:  # one that all commands share
+            continue
         source = context.get_parameter_source(parameter.name or "")
         if source is not None and source.name == "COMMANDLINE":
             found[parameter.name or ""] = parameter.opts[0]
@@ -167,5 +212,3 @@ def require_effect(asked: Mapping[str, str], *, serving: bool, as_config: bool, 
         raise UsageError("--compute finds the size of the model, and the size is given", help="leave out one of them")
     if "pick" in asked and not as_config:
         raise UsageError("--pick writes a design as YAML, and --format asks for a report", help="leave out one of them")
-    if "force" in asked and not (as_config and "output" in asked):
-        raise UsageError("--force lets -o replace a config, and none is written", help="name it, such as -o mine.yaml")

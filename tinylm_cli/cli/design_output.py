@@ -29,7 +29,6 @@ def designed_outcome(
     output: Path | None,
     *,
     front_only: bool,
-    force: bool,
 ) -> CommandOutput:
     """Return the table; or, where one of the designs is asked for, that one as YAML.
 
@@ -40,7 +39,6 @@ def designed_outcome(
         format_: How to write it.
         output: Where to.
         front_only: Whether the report leaves out those that another beats.
-        force: Whether a config may replace a file.
 
     Raises:
         AnalysisError: If a config is asked for, and none was found.
@@ -60,7 +58,7 @@ def designed_outcome(
         return CommandOutput(report, lambda: design_view(report), format_, output, next_step=again)
     named = output is not None and output != STDOUT
     return CommandOutput(
-        report, lambda: design_view(report), format_, output, overwrite=force,
+        report, lambda: design_view(report), format_, output,
         document=_yaml(report, _picked(report, pick, front_only=front_only), hardware),
         next_step=follow_up("build", same_model(str(output), None), "--meta") if named else "",
     )  # fmt: skip

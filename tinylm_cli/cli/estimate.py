@@ -9,6 +9,7 @@ import typer
 from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.options import (
     DEFAULT_CONFIG,
+    OUTPUT_PANEL,
     ConfigOption,
     FormatOption,
     OutputOption,
@@ -72,10 +73,13 @@ def estimate(
     config: ConfigOption = DEFAULT_CONFIG,
     batch_size: BatchSizeOption = 1,
     seq_len: SeqLenOption = None,
-    by: Annotated[By, typer.Option(help="How operations are broken down.")] = "component",
+    by: Annotated[By, typer.Option(help="How operations are broken down.", rich_help_panel=OUTPUT_PANEL)] = "component",
     attention: Annotated[
         AttentionCount,
-        typer.Option(help="Count the pairs a query may see, or the full square that a plain kernel computes."),
+        typer.Option(
+            help="Count the pairs a query may see, or the full square that a plain kernel computes.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
     ] = "causal",
     dtype: StorageOption = Storage.bfloat16,
     kernel: KernelOption = "flash",
@@ -104,17 +108,17 @@ def estimate(
     table: TableOption = None,
     output: OutputOption = None,
 ) -> CommandOutput:
-    """Work out what training and running a model takes, in closed form.
+    """Estimate FLOPs, memory, KV cache, time and cost; say whether the model fits a GPU.
 
     Operations are those of matrix products, a multiplication and an addition counted as two. With --gpu, what does not
     fit in it is shown with the changes that make it fit.
 
     \b
     Examples:
-      tinylm estimate --config llama-3-8b
-      tinylm estimate --config base --gpu rtx-4090
-      tinylm estimate --config qwen3-0.6b --quantize int4
-      tinylm estimate --config llama-3-8b --gpu h100 --gpus 64
+      tinylm estimate llama-3-8b
+      tinylm estimate base --gpu rtx-4090
+      tinylm estimate qwen3-0.6b --quantize int4
+      tinylm estimate llama-3-8b --gpu h100 --gpus 64
     """  # fmt: skip
     from tinylm_cli.analysis.estimate import Request
     from tinylm_cli.analysis.estimate import estimate as estimated

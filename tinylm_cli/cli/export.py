@@ -17,10 +17,11 @@ from tinylm_cli.cli.model_options import (
     import_torch,
     require_writable,
 )
-from tinylm_cli.cli.options import OutputOption, PageFormatOption, SetOption
+from tinylm_cli.cli.options import OUTPUT_PANEL, OutputOption, PageFormatOption, SetOption, complete_config, path
 from tinylm_cli.cli.output import CommandOutput, Format, PageFormat
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.requested_config import requested_config
+from tinylm_cli.errors import UsageError
 
 
 class Target(StrEnum):
@@ -30,31 +31,44 @@ class Target(StrEnum):
 
 
 def export(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write, new.")],
-    to: Annotated[Target, typer.Option("--to", help="Whose format: hf, Hugging Face's transformers.")] = Target.hf,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[CONFIG] DIR",
+            help="The config, unless --config or --weights names it, and the folder to write.",
+            autocompletion=complete_config,
+        ),
+    ],
+    to: Annotated[
+        Target,
+        typer.Option("--to", help="Whose format: hf, Hugging Face's transformers.", rich_help_panel=OUTPUT_PANEL),
+    ] = Target.hf,
     config: ModelConfigOption = None,
     dtype: DTypeOption = None,
     seed: SeedOption = 0,
     weights: WeightsOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a folder it wrote before.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a folder it wrote before.", rich_help_panel=OUTPUT_PANEL)
+    ] = False,
     set_: SetOption = None,
     format_: PageFormatOption = PageFormat.text,
     output: OutputOption = None,
 ) -> CommandOutput:
-    """Write a model as a folder that another library loads.
+    """Convert a model to a Hugging Face folder.
 
     In the family that expresses the model; where none has its words, as an equal model that one does express: sinusoids
     become learned positions, a scaled embedding is scaled once and for all. Refuses what no family expresses.
 
     \b
     Examples:
-      tinylm export --to hf tiny-hf --weights tiny-model
-      tinylm export llama-hf --config llama.yaml
+      tinylm export llama.yaml llama-hf
+      tinylm export tiny-hf --weights tiny-model
     """
     from tinylm_cli.interop.family_choice import choose
     from tinylm_cli.render.views.export import export_view
     from tinylm_cli.reports.export import ExportReport
 
+    config, directory = _config_and_folder(words, config)
     loaded = requested_config(config, set_ or (), weights)
     choice = choose(loaded.config)
     with working(f"exporting {loaded.name}"):
@@ -77,3 +91,18 @@ def export(
     return CommandOutput(
         report, lambda: export_view(report), Format(format_), output, next_step=f"tinylm import {directory}"
     )
+
+
+def _config_and_folder(words: list[str], config: str | None) -> tuple[str | None, Path]:
+    """Return the config that is named, if any, and the folder.
+
+    Raises:
+        UsageError: If there are too many words, an empty one, or two configs.
+    """
+    *named, folder = words
+    if len(named) > 1:
+        raise UsageError(f"export takes a config and a folder, not {len(words)} words", help="see tinylm export --help")
+    if named and config is not None:
+        message = f"the config is given twice: {named[0]} and --config {config}"
+        raise UsageError(message, help="leave one of them out")
+    return named[0] if named else config, path(folder)

@@ -15,7 +15,16 @@ from tinylm_cli.cli.model_options import (
     SeedOption,
     WeightsOption,
 )
-from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, TableOption, follow_up, same_model
+from tinylm_cli.cli.options import (
+    INPUT_PANEL,
+    OUTPUT_PANEL,
+    FormatOption,
+    OutputOption,
+    SetOption,
+    TableOption,
+    follow_up,
+    same_model,
+)
 from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.requested_config import requested_config
@@ -30,12 +39,18 @@ TokensOption = Annotated[
     str | None,
     typer.Option(
         metavar="IDS|@FILE|-", help="Ids with commas or spaces, a file, or standard input; bare: 5,12,8, or what fits.",
-        show_default=False,
+        show_default=False, rich_help_panel=INPUT_PANEL,
     ),
 ]  # fmt: skip
 TextOption = Annotated[
     str | None,
-    typer.Option("--text", metavar="TEXT", help="Read text as bytes, where vocab_size is 256.", show_default=False),
+    typer.Option(
+        "--text",
+        metavar="TEXT",
+        help="Read text as bytes, where vocab_size is 256.",
+        show_default=False,
+        rich_help_panel=INPUT_PANEL,
+    ),
 ]
 
 
@@ -44,13 +59,21 @@ def forward(
     tokens: TokensOption = None,
     text: TextOption = None,
     random: Annotated[
-        str | None, typer.Option(metavar="BxT", help="Random ids, to see shapes.", show_default=False)
+        str | None,
+        typer.Option(metavar="BxT", help="Random ids, to see shapes.", show_default=False, rich_help_panel=INPUT_PANEL),
     ] = None,
     top_k: Annotated[
         int,
-        typer.Option(metavar="N", min=1, help="How many candidates for the next token to show; none with --random."),
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="How many candidates for the next token to show; none with --random.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
     ] = 5,
-    expand: Annotated[bool, typer.Option("--expand", help="Show the stages inside every block.")] = False,
+    expand: Annotated[
+        bool, typer.Option("--expand", help="Show the stages inside every block.", rich_help_panel=OUTPUT_PANEL)
+    ] = False,
     device: DeviceOption = "cpu",
     dtype: DTypeOption = None,
     seed: SeedOption = 0,
@@ -61,7 +84,7 @@ def forward(
     table: TableOption = None,
     output: OutputOption = None,
 ) -> CommandOutput:
-    """Watch tokens pass through the model, stage by stage.
+    """Run tokens through the model; show shapes, statistics and the next token.
 
     Each stage shows its true shape, mean and deviation. Then come the most probable next tokens, the loss beside that
     of guessing evenly, and the time it took.
@@ -69,9 +92,9 @@ def forward(
     \b
     Examples:
       tinylm forward --tokens
-      tinylm forward --config small --tokens 5,12,8 --top-k 3
+      tinylm forward small --tokens 5,12,8 --top-k 3
       tinylm forward --text "Once upon a time" --expand
-      tinylm forward --config base --random 4x128
+      tinylm forward base --random 4x128
       seq 0 99 | tinylm forward --tokens -
     """
     if sum(given is not None for given in (tokens, text, random)) > 1:

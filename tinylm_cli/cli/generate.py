@@ -19,7 +19,15 @@ from tinylm_cli.cli.model_options import (
     SeedOption,
     WeightsOption,
 )
-from tinylm_cli.cli.options import OutputOption, PageFormatOption, SetOption, follow_up, number, same_model
+from tinylm_cli.cli.options import (
+    SAMPLING_PANEL,
+    OutputOption,
+    PageFormatOption,
+    SetOption,
+    follow_up,
+    number,
+    same_model,
+)
 from tinylm_cli.cli.output import CommandOutput, Format, PageFormat, write_stdout
 from tinylm_cli.cli.requested_config import requested_config
 from tinylm_cli.cli.tokens import prompt_ids
@@ -37,7 +45,10 @@ def generate(
     tokens: TokensOption = None,
     text: TextOption = None,
     max_new_tokens: Annotated[
-        int, typer.Option("--max-new-tokens", "-n", metavar="N", min=1, help="How many to add.")
+        int,
+        typer.Option(
+            "--max-new-tokens", "-n", metavar="N", min=1, help="How many to add.", rich_help_panel=SAMPLING_PANEL
+        ),
     ] = 20,
     temperature: Annotated[
         float,
@@ -45,16 +56,32 @@ def generate(
             metavar="X",
             parser=number("--temperature", least=0, example="0.8"),
             help="Spread of the choice; 0 takes the likeliest, whatever --top-k and --top-p.",
+            rich_help_panel=SAMPLING_PANEL,
         ),
     ] = 1.0,
     top_k: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Choose among the N likeliest only.", show_default=False)
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Choose among the N likeliest only.",
+            show_default=False,
+            rich_help_panel=SAMPLING_PANEL,
+        ),
     ] = None,
     top_p: Annotated[
         float | None,
-        typer.Option(metavar="P", help="Choose among the likeliest that make up P, 0 < P <= 1.", show_default=False),
+        typer.Option(
+            metavar="P",
+            help="Choose among the likeliest that make up P, 0 < P <= 1.",
+            show_default=False,
+            rich_help_panel=SAMPLING_PANEL,
+        ),
     ] = None,
-    stop_token: Annotated[int | None, typer.Option(metavar="ID", help="End after this id.", show_default=False)] = None,
+    stop_token: Annotated[
+        int | None,
+        typer.Option(metavar="ID", help="End after this id.", show_default=False, rich_help_panel=SAMPLING_PANEL),
+    ] = None,
     device: DeviceOption = "cpu",
     dtype: DTypeOption = None,
     seed: SeedOption = 0,
@@ -63,9 +90,9 @@ def generate(
     format_: PageFormatOption = PageFormat.text,
     output: OutputOption = None,
 ) -> CommandOutput:
-    """Let the model go on from a prompt.
+    """Generate tokens from a prompt, with a KV cache.
 
-    One token after the other, with a key-value cache; on a terminal they appear as they come.
+    On a terminal the tokens appear as they are sampled.
 
     \b
     Examples:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tinylm_cli.cli.model_options import import_torch, require_writable
-from tinylm_cli.cli.options import OutputOption, PageFormatOption, SetOption, follow_up, same_model
+from tinylm_cli.cli.options import OUTPUT_PANEL, OutputOption, PageFormatOption, SetOption, follow_up, same_model
 from tinylm_cli.cli.output import STDOUT, CommandOutput, Format, PageFormat, note, talk
 from tinylm_cli.cli.progress import working
 from tinylm_cli.errors import ConfigError, UsageError, WeightsError
@@ -25,13 +25,21 @@ if TYPE_CHECKING:
 def import_(
     path: Annotated[str, typer.Argument(metavar="PATH", help="A config.json, the folder that holds it, or -.")],
     weights: Annotated[
-        bool, typer.Option("--weights", help="Convert the weights too, into the new folder that --output names.")
+        bool,
+        typer.Option(
+            "--weights",
+            help="Convert the weights too, into the new folder that --output names.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
     ] = False,
     set_: SetOption = None,
     format_: PageFormatOption = PageFormat.text,
     output: OutputOption = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Let --output replace what it wrote before.", rich_help_panel=OUTPUT_PANEL)
+    ] = False,
 ) -> CommandOutput:
-    """Write a Hugging Face config as a tinylm YAML.
+    """Convert a Hugging Face config, and its weights, for tinylm.
 
     With only what differs from the defaults. Reads files on this machine, fetches nothing, runs no code beside them.
     A setting that would change the model in a way no config can say is an error; sizes that the file leaves to its
@@ -68,7 +76,7 @@ def import_(
             note(aside)
     if weights:
         assert output is not None
-        converted = _convert(found, path, output, text, set_ or ())
+        converted = _convert(found, path, output, text, set_ or (), force=force)
         if converted.left_out:
             parts = sorted({name.removeprefix("model.").partition(".")[0] for name in converted.left_out})
             count = counted(len(converted.left_out), "tensor")
@@ -85,7 +93,9 @@ def import_(
     )  # fmt: skip
 
 
-def _convert(found: ImportedConfig, path: str, output: Path, text: str, overrides: Sequence[str]) -> Converted:
+def _convert(
+    found: ImportedConfig, path: str, output: Path, text: str, overrides: Sequence[str], *, force: bool
+) -> Converted:
     """Convert the weights beside a config.json."""
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
     with working(f"converting {found.loaded.name}"):
@@ -93,9 +103,9 @@ def _convert(found: ImportedConfig, path: str, output: Path, text: str, override
         from tinylm_cli.interop.weights.import_weights import import_weights
         from tinylm_cli.model.weights import FILES
 
-        require_writable(output, FILES, force=None)
+        require_writable(output, FILES, force=force)
         try:
-            return import_weights(found.loaded.config, found.family, folder, output, config_text=text)
+            return import_weights(found.loaded.config, found.family, folder, output, config_text=text, overwrite=force)
         except WeightsError as error:
             if not overrides or not _holds_what_is_written(path, folder):
                 raise

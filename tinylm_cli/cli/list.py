@@ -6,20 +6,26 @@ from typing import Annotated
 
 import typer
 
-from tinylm_cli.cli.options import FormatOption, OutputOption
+from tinylm_cli.cli.options import OUTPUT_PANEL, FormatOption, OutputOption
 from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.errors import UsageError
 
 
 def list_(
-    published: Annotated[bool, typer.Option("--gallery", help="List published models instead of the presets.")] = False,
-    hardware: Annotated[bool, typer.Option("--hardware", help="List accelerators instead, with their peaks.")] = False,
+    published: Annotated[
+        bool,
+        typer.Option("--gallery", help="List published models instead of the presets.", rich_help_panel=OUTPUT_PANEL),
+    ] = False,
+    hardware: Annotated[
+        bool,
+        typer.Option("--hardware", help="List accelerators instead, with their peaks.", rich_help_panel=OUTPUT_PANEL),
+    ] = False,
     format_: FormatOption = Format.text,
     output: OutputOption = None,
 ) -> CommandOutput:
-    """List what ships with tinylm.
+    """List the presets, the published models, or the GPUs that ship with tinylm.
 
-    The presets, or published models, which --config takes by name; or accelerators.
+    The presets, or published models, which every command takes by name; or accelerators.
 
     \b
     Examples:
@@ -63,7 +69,7 @@ def _configs(format_: Format, output: OutputOption, *, published: bool) -> Comma
     report = PresetsReport(tuple(found))
     return CommandOutput(
         report, lambda: presets_view(report, "model" if published else "preset"), format_, output,
-        next_step=f"tinylm show --config {'llama-3-8b' if published else 'small'} --origin",
+        next_step=f"tinylm show {'llama-3-8b' if published else 'small'} --origin",
     )  # fmt: skip
 
 

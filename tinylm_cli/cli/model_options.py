@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinylm_cli.cli.options import DEFAULT_CONFIG, complete_config, path
+from tinylm_cli.cli.options import DEFAULT_CONFIG, MODEL_PANEL, complete_config, path
 from tinylm_cli.cli.progress import working
 from tinylm_cli.errors import CapacityError, OccupiedError, UnableError, UsageError
 from tinylm_cli.interrupts import interrupts_deferred
@@ -41,26 +41,39 @@ def _seed(value: int) -> int:
 
 
 # named, because typer 0.27 takes a metavar that spells the option's name for the option itself
-DeviceOption = Annotated[str, typer.Option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 or mps.")]
+DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 or mps.", rich_help_panel=MODEL_PANEL)
+]
 DTypeOption = Annotated[
     DType | None,
-    typer.Option("--dtype", help="Storage type of the weights; float32, or what --weights holds.", show_default=False),
+    typer.Option(
+        "--dtype",
+        help="Storage type of the weights; float32, or what --weights holds.",
+        show_default=False,
+        rich_help_panel=MODEL_PANEL,
+    ),
 ]
 SeedOption = Annotated[
     int,
     typer.Option(
         metavar="N", min=0, callback=_seed,
         help="The same seed draws the same weights, unless --weights brings them, and the same random tokens.",
+        rich_help_panel=MODEL_PANEL,
     ),
 ]  # fmt: skip
 MetaOption = Annotated[
-    bool, typer.Option("--meta", help="Shapes only: no weights are allocated, and a layer costs tens of KB.")
+    bool,
+    typer.Option(
+        "--meta",
+        help="Shapes only: no weights are allocated, and a layer costs tens of KB.",
+        rich_help_panel=MODEL_PANEL,
+    ),
 ]
 WeightsOption = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR", parser=path, help="Load weights, and the config unless one is given, that build --save wrote.",
-        show_default=False,
+        show_default=False, rich_help_panel=MODEL_PANEL,
     ),
 ]  # fmt: skip
 
@@ -73,7 +86,7 @@ ModelConfigOption = Annotated[
             "A preset or published model, a YAML file, a folder with a config.json, or -;"
             f" {DEFAULT_CONFIG}, unless --weights brings its own."
         ),
-        autocompletion=complete_config, show_default=False,
+        autocompletion=complete_config, show_default=False, rich_help_panel=MODEL_PANEL,
     ),
 ]  # fmt: skip
 
@@ -233,13 +246,13 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def require_writable(directory: Path, files: Iterable[str], *, force: bool | None) -> None:
+def require_writable(directory: Path, files: Iterable[str], *, force: bool) -> None:
     """Refuse a folder that cannot be written, before there is anything to write.
 
     Args:
         directory: The folder.
         files: The names of the files that will be in it.
-        force: Whether --force was given; None for a command that has no such option.
+        force: Whether --force was given.
 
     Raises:
         OutputError: If it may not be replaced, or not without --force, or cannot be made.
@@ -247,7 +260,6 @@ def require_writable(directory: Path, files: Iterable[str], *, force: bool | Non
     from tinylm_cli.model import folder_writer
 
     try:
-        folder_writer.require_writable(directory, files, overwrite=bool(force))
+        folder_writer.require_writable(directory, files, overwrite=force)
     except OccupiedError as error:
-        remedy = "name another folder" + ("" if force is None else ", or add --force to replace it")
-        raise OccupiedError(error.message, help=remedy) from error
+        raise OccupiedError(error.message, help="name another folder, or add --force to replace it") from error

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tinylm_cli.cli.options import DEFAULT_CONFIG, ConfigOption, SetOption, follow_up, same_model
+from tinylm_cli.cli.options import DEFAULT_CONFIG, OUTPUT_PANEL, ConfigOption, SetOption, follow_up, same_model
 from tinylm_cli.cli.output import talk, write_file
 from tinylm_cli.errors import UsageError
 from tinylm_cli.render.sanitize import visible
@@ -17,9 +17,11 @@ def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the model; NAME.yaml is written.")],
     config: ConfigOption = DEFAULT_CONFIG,
     set_: SetOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the file if it exists.", rich_help_panel=OUTPUT_PANEL)
+    ] = False,
 ) -> None:
-    """Write a config to start from, each line explained.
+    """Write a config to start from, with a comment on each line.
 
     NAME.yaml is a preset written out, to change from there, with the fields people turn first; tinylm schema
     --format markdown explains them all. An existing file is left alone without --force.
@@ -27,7 +29,7 @@ def new(
     \b
     Examples:
       tinylm new mine
-      tinylm new mine --config base --set n_layers=6
+      tinylm new mine base --set n_layers=6
     """
     from tinylm_cli.config.presets import shipped
     from tinylm_cli.config.yaml_writer import to_commented_yaml
@@ -42,6 +44,6 @@ def new(
     write_file(path, to_commented_yaml(start, title), overwrite=force)
     talk(f"wrote {path}")
     if path.stem in shipped() and path.parent == Path():
-        talk(f"{path.stem} alone names the preset: write --config {path} for this file")
+        talk(f"{path.stem} alone names the preset: write {path} for this file")
     talk("for completion in your editor: tinylm schema --output tinylm.schema.json")
     talk(f"next: {follow_up('params', same_model(str(path), None))}")

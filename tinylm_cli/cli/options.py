@@ -16,6 +16,20 @@ from tinylm_cli.errors import UsageError
 
 DEFAULT_CONFIG = "tiny"
 
+MODEL_PANEL = "Model"
+INPUT_PANEL = "Input"
+SAMPLING_PANEL = "Sampling"
+TARGET_PANEL = "Targets"
+TRAINING_PANEL = "Training"
+SERVING_PANEL = "Serving"
+CLUSTER_PANEL = "Cluster"
+OUTPUT_PANEL = "Output"
+
+PANELS = (
+    MODEL_PANEL, INPUT_PANEL, SAMPLING_PANEL, TARGET_PANEL, TRAINING_PANEL, SERVING_PANEL, CLUSTER_PANEL, OUTPUT_PANEL,
+)  # fmt: skip
+"""The panels of ``--help``, from top to bottom."""
+
 
 def complete_config(incomplete: str) -> list[str]:
     """Complete the names of presets and of the gallery, and the configs of the folder being typed."""
@@ -109,30 +123,44 @@ ConfigOption = Annotated[
     typer.Option(
         "--config", "-c", metavar="NAME|PATH|-",
         help="A preset or published model, a YAML file, a folder with a config.json, or - for standard input.",
-        autocompletion=complete_config,
+        autocompletion=complete_config, rich_help_panel=MODEL_PANEL,
     ),
 ]  # fmt: skip
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--set", metavar="KEY=VALUE", help="Change a field, e.g. n_layers=8 or norm.kind=rmsnorm; may be repeated.",
-        autocompletion=complete_set, show_default=False,
+        autocompletion=complete_set, show_default=False, rich_help_panel=MODEL_PANEL,
     ),
 ]  # fmt: skip
-FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to write the report.")]
-PageFormatOption = Annotated[PageFormat, typer.Option("--format", "-f", help="How to write the report.")]
+FormatOption = Annotated[
+    Format,
+    typer.Option(
+        "--format", "-f", help="How to write the report; by default as the suffix of --output says, else text.",
+        show_default=False, rich_help_panel=OUTPUT_PANEL,
+    ),
+]  # fmt: skip
+PageFormatOption = Annotated[
+    PageFormat,
+    typer.Option(
+        "--format", "-f", help="How to write the report; by default as the suffix of --output says, else text.",
+        show_default=False, rich_help_panel=OUTPUT_PANEL,
+    ),
+]  # fmt: skip
 TableOption = Annotated[
     str | None,
     typer.Option(
-        "--table", metavar="NAME", help="Write that table alone, as csv, latex or markdown.", show_default=False
+        "--table", metavar="NAME", help="Write that table alone, as csv, latex or markdown.", show_default=False,
+        rich_help_panel=OUTPUT_PANEL,
     ),
-]
+]  # fmt: skip
 OutputOption = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", metavar="FILE", parser=path, help="Write to a file, whole or not at all.", show_default=False
+        "--output", "-o", metavar="FILE", parser=path, help="Write to a file, whole or not at all.", show_default=False,
+        rich_help_panel=OUTPUT_PANEL,
     ),
-]
+]  # fmt: skip
 
 
 def follow_up(command: str, model: str, *more: str) -> str:
@@ -146,5 +174,6 @@ def same_model(config: str | None, overrides: Sequence[str] | None, weights: Pat
         return ""
     if config is None and weights is None:
         config = DEFAULT_CONFIG
-    given = [("--config", config), ("--weights", weights), *(("--set", override) for override in overrides or ())]
-    return shlex.join(word for name, value in given if value is not None for word in (name, str(value)))
+    named = () if config is None else ("--config", config) if config.startswith("-") else (config,)
+    loaded = () if weights is None else ("--weights", str(weights))
+    return shlex.join([*named, *loaded, *(word for override in overrides or () for word in ("--set", override))])

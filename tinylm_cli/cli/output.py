@@ -50,6 +50,7 @@ class CommandOutput(NamedTuple):
         document: Text that stands for the whole output in text format, for commands whose output is a file's content.
         next_step: The command a person would want next; may be empty.
         table: The one table to write, by name; None for all that the format has room for.
+        get: Path of the one value of the JSON report to write; None for the whole report.
         overwrite: Whether the file may be replaced.
     """
 
@@ -61,7 +62,8 @@ class CommandOutput(NamedTuple):
     document: str | None = None
     next_step: str = ""
     table: str | None = None
-    overwrite: bool = True
+    get: str | None = None
+    overwrite: bool = False
 
 
 class StreamError(OSError):
@@ -84,6 +86,24 @@ def require_tables(format_: str | None, table: str | None) -> None:
         raise UsageError(f"--table is for csv, latex and markdown, not for {format_}", help="add --format csv")
 
 
+def require_free(path: Path) -> None:
+    """Refuse a file that exists; a device, a pipe or an open stream is written to, not replaced.
+
+    Raises:
+        OutputError: If it exists.
+    """
+    try:
+        exists = _descriptor(path) is None and path.is_file()
+    except OSError:  # a name that no file can have, which writing reports
+        return
+    if exists:
+        raise _exists(path)
+
+
+def _exists(path: Path) -> OutputError:
+    return OutputError(f"{path} exists", help="choose another name, or add --force to replace it")
+
+
 def emit(outcome: CommandOutput) -> ExitCode:
     """Write an outcome where it belongs, and the next step on standard error.
 
@@ -93,7 +113,11 @@ def emit(outcome: CommandOutput) -> ExitCode:
     """
     if outcome.output == STDOUT:
         outcome = outcome._replace(output=None)
-    if outcome.format is Format.json:
+    if outcome.get is not None:
+        from tinylm_cli.cli.report_value import report_value
+
+        text = report_value(outcome.report, outcome.get)
+    elif outcome.format is Format.json:
         from tinylm_cli.render.json import to_json
 
         text = to_json(outcome.report)
@@ -198,7 +222,7 @@ def write_file(path: Path, text: str, *, overwrite: bool = True) -> None:
     except BrokenPipeError:
         raise
     except FileExistsError as error:
-        raise OutputError(f"{path} exists", help="choose another name, or add --force to replace it") from error
+        raise _exists(path) from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise OutputError(f"cannot write {path}: {reason}") from error

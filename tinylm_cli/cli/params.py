@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from tinylm_cli.cli.options import (
+    MODEL_PANEL,
+    OUTPUT_PANEL,
     FormatOption,
     OutputOption,
     SetOption,
@@ -43,42 +45,51 @@ PresetsOrConfig = Annotated[
     typer.Option(
         "--config", "-c", metavar="NAME|PATH|-",
         help="A preset or published model, a YAML file, a folder with a config.json, or -; without it, every preset.",
-        autocompletion=complete_config, show_default=False,
+        autocompletion=complete_config, show_default=False, rich_help_panel=MODEL_PANEL,
     ),
 ]  # fmt: skip
 
 
 def params(
     config: PresetsOrConfig = None,
-    by: Annotated[By, typer.Option(help="How fine the breakdown of --config is.")] = By.component,
+    by: Annotated[
+        By, typer.Option(help="How fine the breakdown of one model is.", rich_help_panel=OUTPUT_PANEL)
+    ] = By.component,
     expand: Annotated[
-        bool, typer.Option("--expand", help="List repeated layers one by one, by layer or by tensor.")
+        bool,
+        typer.Option(
+            "--expand", help="List repeated layers one by one, by layer or by tensor.", rich_help_panel=OUTPUT_PANEL
+        ),
     ] = False,
     convention: Annotated[
         Convention | None,
-        typer.Option(help="Also count --config by another convention, and say what differs.", show_default=False),
+        typer.Option(
+            help="Also count one model by another convention, and say what differs.",
+            show_default=False,
+            rich_help_panel=OUTPUT_PANEL,
+        ),
     ] = None,
     set_: SetOption = None,
     format_: FormatOption = Format.text,
     table: TableOption = None,
     output: OutputOption = None,
 ) -> CommandOutput:
-    """Count parameters in closed form.
+    """Count parameters in closed form, by component, layer or tensor.
 
-    Without --config, every preset in one table, the size it is known by beside the true one. With --config, the
-    breakdown of one model and what tying its weights saves.
+    Without CONFIG, every preset in one table, the size it is known by beside the true one. With CONFIG, the breakdown
+    of one model and what tying its weights saves.
 
     \b
     Examples:
       tinylm params
-      tinylm params --config small
-      tinylm params --config small --by tensor --format json
-      tinylm params --config base --set tie_weights=false
-      tinylm params --config gpt2 --convention hub
+      tinylm params small
+      tinylm params small --by tensor --format json
+      tinylm params base --set tie_weights=false
+      tinylm params gpt2 --convention hub
     """
     if config is None and (expand or by is not By.component or convention is not None):
         option = f"--by {by}" if by is not By.component else "--expand" if expand else f"--convention {convention}"
-        raise UsageError(f"{option} is about one model", help="name it, for example with --config small")
+        raise UsageError(f"{option} is about one model", help="name it: tinylm params small")
     from tinylm_cli.analysis.params import analyze_params
     from tinylm_cli.config.loader import load_presets
     from tinylm_cli.interop.load import load_config
@@ -87,7 +98,7 @@ def params(
 
     loaded = [load_config(config, set_ or ())] if config is not None else load_presets(set_ or ())
     report = ParamsReport(tuple(analyze_params(each, by=by.value, expand=expand) for each in loaded))
-    next_step = follow_up("build", same_model(config, set_)) if config is not None else "tinylm params --config small"
+    next_step = follow_up("build", same_model(config, set_)) if config is not None else "tinylm params small"
     counted = convention.value if convention is not None else None  # the words of reports.params.Convention
     return CommandOutput(
         report, lambda: params_view(report, counted), format_, output, next_step=next_step, table=table

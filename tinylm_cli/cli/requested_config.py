@@ -32,7 +32,7 @@ def requested_config(config: str | None, overrides: Sequence[str], weights: Path
     saved = f"{weights}/config.yaml"
     if not Path(saved).is_file():
         if config is None:
-            raise InputError(f"{weights} holds no config.yaml", help=f"{SAVED_FOLDER}, or add --config")
+            raise InputError(f"{weights} holds no config.yaml", help=f"{SAVED_FOLDER}, or name a config")
         return load_config(config, overrides)  # with nothing to compare it with but the shapes
     kept = load_config(saved)
     if config is None and not overrides:
@@ -57,7 +57,7 @@ def _require_same_model(config: ModelConfig, kept: ModelConfig, weights: Path) -
     if differences:
         raise UsageError(
             f"the weights in {weights} are of another model: {'; '.join(differences)}",
-            help="leave out --config and what --set changes of these, or name other weights",
+            help="leave out the config and what --set changes of these, or name other weights",
         )
 
 

@@ -21,4 +21,5 @@ def schema(format_: PageFormatOption = PageFormat.text, output: OutputOption = N
     from tinylm_cli.render.views.presets import schema_view
 
     written = Format.text if format_ is PageFormat.json else Format(format_)  # the schema is itself a JSON document
-    return CommandOutput(None, schema_view, written, output, document=to_document(json_schema()))
+    schema_document = json_schema()
+    return CommandOutput(schema_document, schema_view, written, output, document=to_document(schema_document))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import typer
 
 from tinylm_cli.cli.error_collector import ErrorCollector
+from tinylm_cli.cli.options import SERVING_PANEL
 from tinylm_cli.cli.workload_options import require_length
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.memory import Quantization
@@ -24,28 +25,58 @@ MOST_LISTED = 16
 CacheDtype = Literal["bfloat16", "float16", "float32", "float64", "float8", "int8"]
 
 QuantizeOption = Annotated[
-    Quantization, typer.Option(metavar="NAME", help="What weights are rounded to to run: none, int8, float8, int4.")
+    Quantization,
+    typer.Option(
+        metavar="NAME",
+        help="What weights are rounded to to run: none, int8, float8, int4.",
+        rich_help_panel=SERVING_PANEL,
+    ),
 ]
 GroupSizeOption = Annotated[
     int | None,
-    typer.Option(metavar="N", min=1, help="int4: inputs that share a scale; 128 when absent.", show_default=False),
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="int4: inputs that share a scale; 128 when absent.",
+        show_default=False,
+        rich_help_panel=SERVING_PANEL,
+    ),
 ]
-QuantizeHeadOption = Annotated[bool, typer.Option("--quantize-head", help="Round the weights of the head too.")]
+QuantizeHeadOption = Annotated[
+    bool, typer.Option("--quantize-head", help="Round the weights of the head too.", rich_help_panel=SERVING_PANEL)
+]
 CacheDtypeOption = Annotated[
     CacheDtype | None,
-    typer.Option(metavar="NAME", help="What the cache is kept in: also float8, int8; --dtype when absent."),
+    typer.Option(
+        metavar="NAME",
+        help="What the cache is kept in: also float8, int8; --dtype when absent.",
+        rich_help_panel=SERVING_PANEL,
+    ),
 ]
 PrefillTokensOption = Annotated[
-    int, typer.Option(metavar="N", min=1, help="Most tokens of a prompt that are read in one pass.")
+    int,
+    typer.Option(
+        metavar="N", min=1, help="Most tokens of a prompt that are read in one pass.", rich_help_panel=SERVING_PANEL
+    ),
 ]
 ServeBatchOption = Annotated[
     str | None,
-    typer.Option(SERVE_BATCH, metavar="B,B,...", help="Batches to show running for, e.g. 1,8,64.", show_default=False),
+    typer.Option(
+        SERVE_BATCH,
+        metavar="B,B,...",
+        help="Batches to show running for, e.g. 1,8,64.",
+        show_default=False,
+        rich_help_panel=SERVING_PANEL,
+    ),
 ]
 ServeLenOption = Annotated[
     str | None,
     typer.Option(
-        SERVE_LEN, metavar="T,T,...", help="Lengths to show running for, e.g. 4k,32k; k is 1,024.", show_default=False
+        SERVE_LEN,
+        metavar="T,T,...",
+        help="Lengths to show running for, e.g. 4k,32k; k is 1,024.",
+        show_default=False,
+        rich_help_panel=SERVING_PANEL,
     ),
 ]
 

@@ -8,6 +8,7 @@ import typer
 
 from tinylm_cli.cli.options import (
     DEFAULT_CONFIG,
+    OUTPUT_PANEL,
     ConfigOption,
     FormatOption,
     OutputOption,
@@ -21,19 +22,21 @@ from tinylm_cli.errors import UsageError
 
 def show(
     config: ConfigOption = DEFAULT_CONFIG,
-    origin: Annotated[bool, typer.Option("--origin", help="Show where each value came from.")] = False,
+    origin: Annotated[
+        bool, typer.Option("--origin", help="Show where each value came from.", rich_help_panel=OUTPUT_PANEL)
+    ] = False,
     set_: SetOption = None,
     format_: FormatOption = Format.text,
     output: OutputOption = None,
 ) -> CommandOutput:
-    """Show a config with every default filled in.
+    """Show a config with every default filled in, and where each value came from.
 
     As YAML that reads back as the same model, or with --origin beside the place each value came from.
 
     \b
     Examples:
-      tinylm show --config small
-      tinylm show --config small --origin
+      tinylm show small
+      tinylm show small --origin
       tinylm show --set norm.kind=rmsnorm --output mine.yaml
     """
     from tinylm_cli.config.yaml_writer import shown_fields, to_yaml

@@ -10,7 +10,15 @@ from typing import Annotated
 import typer
 
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, TableOption, complete_config, complete_set
+from tinylm_cli.cli.options import (
+    OUTPUT_PANEL,
+    FormatOption,
+    OutputOption,
+    SetOption,
+    TableOption,
+    complete_config,
+    complete_set,
+)
 from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.cli.training_options import OptimizerOption, RecomputeOption
 from tinylm_cli.cli.workload_options import (
@@ -48,7 +56,9 @@ def sweep(
             autocompletion=complete_set,
         ),
     ],
-    figure: Annotated[str, typer.Option(metavar="NAME", help="The figure to chart.")] = "total_params",
+    figure: Annotated[
+        str, typer.Option(metavar="NAME", help="The figure to chart.", rich_help_panel=OUTPUT_PANEL)
+    ] = "total_params",
     batch_size: BatchSizeOption = 1,
     seq_len: SeqLenOption = None,
     dtype: StorageOption = Storage.bfloat16,

@@ -61,7 +61,7 @@ def encode_text(text: str, config: ModelConfig) -> tuple[int, ...]:
     if config.vocab_size != BYTE_VOCAB_SIZE:
         raise UsageError(
             f"--text reads bytes, and this vocabulary has {config.vocab_size:,} tokens, not 256",
-            help="give ids with --tokens, or use --config tiny",
+            help="give ids with --tokens, or use the preset tiny",
         )
     if not text:
         raise UsageError("the text is empty", help='for example --text "Once upon a time"')

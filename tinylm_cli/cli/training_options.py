@@ -6,7 +6,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from tinylm_cli.cli.options import number
+from tinylm_cli.cli.options import CLUSTER_PANEL, TRAINING_PANEL, number
 from tinylm_cli.cli.workload_options import Storage
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.memory import AttentionKernel, Optimizer, Recompute
@@ -19,46 +19,84 @@ KernelOption = Annotated[
     typer.Option(
         "--attention-kernel",
         help="Attention as a flash kernel computes it, as torch does for tinylm's own model, or all written out.",
+        rich_help_panel=TRAINING_PANEL,
     ),
 ]
 RecomputeOption = Annotated[
-    Recompute, typer.Option(help="What the backward pass computes again: nothing, attention's scores, all layers.")
+    Recompute,
+    typer.Option(
+        help="What the backward pass computes again: nothing, attention's scores, all layers.",
+        rich_help_panel=TRAINING_PANEL,
+    ),
 ]
 OptimizerOption = Annotated[
-    Optimizer, typer.Option(metavar="NAME", help=f"What updates the weights: {', '.join(get_args(Optimizer))}.")
+    Optimizer,
+    typer.Option(
+        metavar="NAME",
+        help=f"What updates the weights: {', '.join(get_args(Optimizer))}.",
+        rich_help_panel=TRAINING_PANEL,
+    ),
 ]
 GradDtypeOption = Annotated[
-    Storage | None, typer.Option(metavar="NAME", help="What gradients are kept in; --dtype when absent.")
+    Storage | None,
+    typer.Option(
+        metavar="NAME", help="What gradients are kept in; --dtype when absent.", rich_help_panel=TRAINING_PANEL
+    ),
 ]
 MasterWeightsOption = Annotated[
     bool | None,
     typer.Option(
-        "--master-weights/--no-master-weights", help="Update a float32 copy of the weights; in 16 bits when absent."
+        "--master-weights/--no-master-weights",
+        help="Update a float32 copy of the weights; in 16 bits when absent.",
+        rich_help_panel=TRAINING_PANEL,
     ),
 ]
 GpuOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The GPU, as tinylm list --hardware names it.", show_default=False)
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The GPU, as tinylm list --hardware names it.",
+        show_default=False,
+        rich_help_panel=CLUSTER_PANEL,
+    ),
 ]
-GpusOption = Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="How many train the model.")]
+GpusOption = Annotated[
+    int,
+    typer.Option(metavar="N", min=1, max=1_000_000, help="How many train the model.", rich_help_panel=CLUSTER_PANEL),
+]
 PlanOption = Annotated[
     str | None,
     typer.Option(
         metavar="PLAN", show_default=False,
         help="How work is divided, e.g. tp=8,pp=2,zero=1; or auto, which ranks all that fit.",
+        rich_help_panel=CLUSTER_PANEL,
     ),
 ]  # fmt: skip
 HardwareOption = Annotated[
-    str | None, typer.Option("--hardware", metavar="FILE", help="GPUs of your own, as YAML.", show_default=False)
+    str | None,
+    typer.Option(
+        "--hardware",
+        metavar="FILE",
+        help="GPUs of your own, as YAML.",
+        show_default=False,
+        rich_help_panel=CLUSTER_PANEL,
+    ),
 ]
 BudgetTokensOption = Annotated[
     str | None,
-    typer.Option(metavar="COUNT", help="Tokens to train on; 20 a parameter when absent.", show_default=False),
+    typer.Option(
+        metavar="COUNT",
+        help="Tokens to train on; 20 a parameter when absent.",
+        show_default=False,
+        rich_help_panel=TRAINING_PANEL,
+    ),
 ]
 GlobalBatchOption = Annotated[
     int | None,
     typer.Option(
         metavar="N", min=1, max=10**9, show_default=False,
         help="Sequences that all GPUs read between updates; about 4M tokens when absent.",
+        rich_help_panel=TRAINING_PANEL,
     ),
 ]  # fmt: skip
 
@@ -72,7 +110,9 @@ def share_of_peak(option: str, words: str, example: str) -> typer.models.OptionI
         example: One that is usual.
     """
     read = number(option, least=0.001, most=1, example=example)
-    found: typer.models.OptionInfo = typer.Option(metavar="SHARE", parser=read, help=words, show_default=False)
+    found: typer.models.OptionInfo = typer.Option(
+        metavar="SHARE", parser=read, help=words, show_default=False, rich_help_panel=CLUSTER_PANEL
+    )
     return found
 
 
@@ -92,7 +132,7 @@ PriceOption = Annotated[
     float | None,
     typer.Option(
         metavar="USD", parser=number("--price", least=0, most=1_000_000, example="2.50"), show_default=False,
-        help="What a GPU costs an hour.",
+        help="What a GPU costs an hour.", rich_help_panel=CLUSTER_PANEL,
     ),
 ]  # fmt: skip
 

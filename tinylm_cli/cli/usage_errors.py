@@ -10,8 +10,8 @@ from typing import Any
 import typer
 from typer.exceptions import TyperException
 
+from tinylm_cli.cli.command import CONFIG_WORD
 from tinylm_cli.config.fields import fields
-from tinylm_cli.config.presets import presets
 from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.errors import UsageError
 
@@ -49,28 +49,24 @@ def explain(error: TyperException, arguments: Sequence[str], commands: Sequence[
     if extra:
         words = extra["words"]
         noun = "words" if " " in words else "word"
-        return UsageError(
-            f"{command} has no use for the {noun} {words}", help=_meant_words(words, error, arguments) or manual
-        )
+        return UsageError(f"{command} has no use for the {noun} {words}", help=_meant_words(words, error) or manual)
     if option is not None:  # it came without its value, or with one that it does not take
         wants = "no value" if "does not take" in error.message else "a value"
         return UsageError(f"{option} takes {wants}", help=manual)
     return UsageError(error.format_message(), help=manual)
 
 
-def _meant_words(words: str, error: Any, arguments: Sequence[str]) -> str:
-    """Say what words too many were probably meant to be: the rest of a list or of a name, or a config."""
-    begun = next((word.partition("=")[2] for word in arguments if word.startswith("--tokens=")), None)
-    if begun is not None and re.fullmatch(r"[\d, ]+", words):
-        return f"write --tokens {','.join(re.findall('[0-9]+', f'{begun} {words}'))}"
-    takes_config = any("--config" in parameter.opts for parameter in _parameters(error))
-    if takes_config and words in presets():
-        return f"did you mean --config {words}?"
-    named = next((parameter for parameter in _parameters(error) if parameter.param_type_name == "argument"), None)
-    if named is not None:
-        whole = shlex.quote(f"{error.ctx.params.get(named.name)} {words}")
-        return f"quote what has spaces: tinylm {error.ctx.command.name} {whole}"
-    return f"did you mean --config {words}?" if takes_config and " " not in words else ""
+def _meant_words(words: str, error: Any) -> str:
+    """Say what words too many were probably meant to be: another model, or the rest of a name."""
+    named = [parameter.name for parameter in _parameters(error) if parameter.param_type_name == "argument"]
+    given = [error.ctx.params[name] for name in named if error.ctx.params.get(name) is not None]
+    if named == [CONFIG_WORD]:
+        return f"to hold models against each other: tinylm compare {shlex.join((*given, *words.split()))}"
+    return (
+        f"quote what has spaces: tinylm {error.ctx.command.name} {shlex.quote(' '.join((*given, words)))}"
+        if given
+        else ""
+    )
 
 
 def _meant_option(option: str, error: Any, manual: str) -> str:

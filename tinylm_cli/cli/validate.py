@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.options import OutputOption, SetOption, complete_config, follow_up, naming, same_model
+from tinylm_cli.cli.options import (
+    OUTPUT_PANEL,
+    TARGET_PANEL,
+    OutputOption,
+    SetOption,
+    complete_config,
+    follow_up,
+    naming,
+    same_model,
+)
 from tinylm_cli.cli.output import CommandOutput, Format, write_file
 from tinylm_cli.errors import ConfigError, ExitCode, InputError, OutputError, UsageError
 
@@ -60,17 +69,26 @@ def validate(
             autocompletion=complete_assert,
             show_default=False,
             help="Require of each config, e.g. 'total_params < 130M'; may be repeated.",
+            rich_help_panel=TARGET_PANEL,
         ),
     ] = None,
-    fix: Annotated[bool, typer.Option("--fix", help="Write the certain corrections into the files.")] = False,
-    diff: Annotated[bool, typer.Option("--diff", help="Show what --fix would change, as a unified diff.")] = False,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Write the certain corrections into the files.", rich_help_panel=OUTPUT_PANEL)
+    ] = False,
+    diff: Annotated[
+        bool,
+        typer.Option("--diff", help="Show what --fix would change, as a unified diff.", rich_help_panel=OUTPUT_PANEL),
+    ] = False,
     set_: SetOption = None,
     format_: Annotated[
-        ValidateFormat, typer.Option("--format", "-f", help="Report format; github, sarif and junit are for CI.")
+        ValidateFormat,
+        typer.Option(
+            "--format", "-f", help="Report format; github, sarif and junit are for CI.", rich_help_panel=OUTPUT_PANEL
+        ),
     ] = ValidateFormat.text,
     output: OutputOption = None,
 ) -> CommandOutput:
-    """Show every mistake in configs, at its line; check their budgets.
+    """Report every mistake in configs, at its line, and enforce their budgets.
 
     Takes any number of files and folders, hardware files among them. Exits with 1 if a config is wrong, over its
     budget or fails an --assert, and with 2 if one cannot be read.

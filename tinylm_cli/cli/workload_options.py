@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tinylm_cli.cli.options import TRAINING_PANEL
 from tinylm_cli.config.source import option_span
 
 if TYPE_CHECKING:
@@ -18,10 +19,19 @@ if TYPE_CHECKING:
 
 SEQ_LEN = "--seq-len"
 
-BatchSizeOption = Annotated[int, typer.Option(metavar="B", min=1, max=10**9, help="Sequences at once.")]
+BatchSizeOption = Annotated[
+    int, typer.Option(metavar="B", min=1, max=10**9, help="Sequences at once.", rich_help_panel=TRAINING_PANEL)
+]
 SeqLenOption = Annotated[
     int | None,
-    typer.Option(SEQ_LEN, metavar="T", min=1, help="Tokens in each; max_len when absent.", show_default=False),
+    typer.Option(
+        SEQ_LEN,
+        metavar="T",
+        min=1,
+        help="Tokens in each; max_len when absent.",
+        show_default=False,
+        rich_help_panel=TRAINING_PANEL,
+    ),
 ]
 
 
@@ -34,7 +44,9 @@ class Storage(StrEnum):
     float64 = "float64"
 
 
-StorageOption = Annotated[Storage, typer.Option("--dtype", help="What numbers are stored in.")]
+StorageOption = Annotated[
+    Storage, typer.Option("--dtype", help="What numbers are stored in.", rich_help_panel=TRAINING_PANEL)
+]
 
 
 def fitting_length(loaded: LoadedConfig, seq_len: int | None) -> int:

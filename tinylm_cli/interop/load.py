@@ -94,7 +94,7 @@ def import_config(reference: str, overrides: Sequence[str] = ()) -> ImportedConf
     source = written.source
     if not is_foreign(written.source, expected=written.as_json):
         parse_config(source, overrides)
-        raise InputError(f"{source.name} is a config of tinylm already", help="every command takes it as --config")
+        raise InputError(f"{source.name} is a config of tinylm already", help="every command takes it as CONFIG")
     return _import(source, overrides)
 
 

@@ -12,7 +12,12 @@ from tinylm_cli.reports import SCHEMA_VERSION
 
 def to_json(report: object) -> str:
     """Return the document, ASCII only, with a final line break; a float that is not finite becomes null."""
-    return to_document({"schema_version": SCHEMA_VERSION, **plain(report)})
+    return to_document(as_document(report))
+
+
+def as_document(report: object) -> dict[str, Any]:
+    """Return the document of a report as plain data."""
+    return {"schema_version": SCHEMA_VERSION, **plain(report)}
 
 
 def to_document(value: Any) -> str:

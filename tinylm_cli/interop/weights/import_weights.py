@@ -65,7 +65,9 @@ class _Fitting(NamedTuple):
     left_out: tuple[str, ...]
 
 
-def import_weights(config: ModelConfig, family: str, folder: Path, target: Path, *, config_text: str) -> Converted:
+def import_weights(
+    config: ModelConfig, family: str, folder: Path, target: Path, *, config_text: str, overwrite: bool = False
+) -> Converted:
     """Convert the weights in ``folder`` and save them with their config, as ``tinylm build --save`` does.
 
     Every name, shape and dtype is checked before anything is written, and one tensor at a time is held in memory.
@@ -76,6 +78,7 @@ def import_weights(config: ModelConfig, family: str, folder: Path, target: Path,
         folder: Holds safetensors files.
         target: The folder to write, new.
         config_text: The config as YAML, stored as it is.
+        overwrite: Whether a target that holds a saved model, and nothing else, is replaced.
 
     Raises:
         WeightsError: If the folder does not hold the weights of this model.
@@ -92,7 +95,7 @@ def import_weights(config: ModelConfig, family: str, folder: Path, target: Path,
         LazyTensor(name, shape, fits.own.get(name, dtype), partial(_made, sources[name], stored, config))
         for name, shape in fits.shapes.items()
     ]
-    save_tensors(planned, target, config_text=config_text)
+    save_tensors(planned, target, config_text=config_text, overwrite=overwrite)
     return Converted(len(planned), fits.left_out)
 
 

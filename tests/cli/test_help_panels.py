@@ -1,0 +1,63 @@
+"""``--help`` in panels and groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tinylm_cli.cli.app import COMMANDS, GROUPS, create_app
+from tinylm_cli.cli.options import PANELS
+
+Here = Callable[..., Any]
+
+SCREEN = 24
+
+
+def sections(text: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the title and the lines of each section of a help page."""
+    title, lines = "", list[str]()
+    for line in text.splitlines():
+        if line.endswith(":") and not line.startswith(" "):
+            yield title, lines
+            title, lines = line.removesuffix(":"), []
+        elif line:
+            lines.append(line)
+    yield title, lines
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_commands_stand_in_groups(columns: int, here: Here) -> None:
+    found = dict(sections(here("--help", columns=columns).out))
+    for group, names in GROUPS.items():
+        assert [line.split()[0] for line in found[group] if line[2] != " "] == list(names)
+
+
+def test_the_top_page_names_what_people_look_for(here: Here) -> None:
+    page = here("--help").out
+    assert "..." not in page.replace("[ARGS]...", ""), "no summary is cut off"
+    for word in ("KV cache", "FLOPs", "fits", "Hugging Face", "cost"):
+        assert word in " ".join(page.split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_options_stand_in_panels(name: str, here: Here) -> None:
+    page = here(name, "--help").out
+    found = dict(sections(page))
+    assert set(found) <= {"", "Arguments", *PANELS, "Options"}
+    assert [title for title in found if title in PANELS] == [title for title in PANELS if title in found]
+    assert [line for line in found["Options"] if line.startswith("  -")] == [
+        line for line in found["Options"] if "--help" in line
+    ], "only --help has no panel"
+    assert all(len(line) <= 80 for line in page.splitlines())
+    if len(page.splitlines()) > 2 * SCREEN:
+        assert len(found) > 4, "a long page has panels to look things up in"
+
+
+def test_every_option_says_what_it_does() -> None:
+    import typer
+
+    for command in typer.main.get_command(create_app()).commands.values():  # type: ignore[attr-defined]
+        for parameter in command.params:
+            assert parameter.help, f"{command.name} {parameter.name}"

@@ -1,0 +1,56 @@
+"""``--help`` in plain text: options in panels, commands in groups, no summary cut off."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tinylm_cli.cli.options import PANELS
+
+_WIDEST_NAME = 26
+"""Columns of the left column at most; a longer name stands on a line of its own."""
+
+_ARGUMENTS, _OPTIONS, _COMMANDS = "Arguments", "Options", "Commands"
+
+
+def write_options(parameters: Iterable[Any], ctx: Any, formatter: Any) -> None:
+    """Write arguments, then options panel by panel in the order of ``PANELS``, then options without a panel."""
+    panels: dict[str, list[tuple[str, str]]] = {name: [] for name in (_ARGUMENTS, *PANELS)}
+    for parameter in parameters:
+        record = parameter.get_help_record(ctx)
+        if record is not None:
+            usual = _ARGUMENTS if parameter.param_type_name == "argument" else _OPTIONS
+            panels.setdefault(parameter.rich_help_panel or usual, []).append(record)
+    _write(panels, formatter)
+
+
+def write_commands(commands: Iterable[Any], formatter: Any) -> None:
+    """Write the whole summary of each command under its group."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for command in commands:
+        groups.setdefault(command.rich_help_panel or _COMMANDS, []).append((command.name, command.get_short_help_str()))
+    _write(groups, formatter)
+
+
+def _write(sections: dict[str, list[tuple[str, str]]], formatter: Any) -> None:
+    """Write definition lists whose right columns start at the same place."""
+    names = [name for rows in sections.values() for name, _ in rows]
+    width = max((len(name) for name in names if len(name) <= _WIDEST_NAME), default=0)
+    for title, rows in sections.items():
+        if rows:
+            with formatter.section(title):
+                _write_rows(rows, width, formatter)
+
+
+def _write_rows(rows: Sequence[tuple[str, str]], width: int, formatter: Any) -> None:
+    margin = " " * (formatter.current_indent + width + 2)
+    for name, words in rows:
+        first = f"{'':{formatter.current_indent}}{name:{width}}"
+        lines = textwrap.wrap(words, max(formatter.width - len(margin), 10)) or [""]
+        if len(name) > width:
+            formatter.write(f"{first}\n")
+        else:
+            formatter.write(f"{first}  {lines.pop(0)}".rstrip() + "\n")
+        for line in lines:
+            formatter.write(f"{margin}{line}\n")

@@ -1,0 +1,88 @@
+"""``--get PATH``: one value of a JSON report, as raw text."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tinylm_cli.errors import UsageError
+
+_MOST_LISTED = 12
+"""Fields that an error lists, where none is near the one that was typed."""
+
+
+def report_value(report: object, path: str) -> str:
+    """Return the value at a dotted path as text with a final line break; objects and lists as JSON.
+
+    Each word of the path is a field, an index into a list, or the name of a list's row: the value of the row's first
+    field. Words may themselves hold dots, as tensor names do: ``models.0.parts.blocks.0.ln_1.weight.params``.
+
+    Raises:
+        UsageError: If nothing is at the path; names the nearest path that exists.
+    """
+    from tinylm_cli.render.json import as_document, to_document
+    from tinylm_cli.render.sanitize import visible
+
+    document = as_document(report)
+    value, known, rest = document, "", path
+    while rest:
+        entries = _entries(value)
+        word = max((each for each in entries if rest == each or rest.startswith(f"{each}.")), key=len, default=None)
+        if word is None:
+            raise UsageError(f"--get {path}: {_missing(known, rest)}", help=_remedy(document, path, known, entries))
+        value, known, rest = entries[word], f"{known}.{word}".lstrip("."), rest[len(word) + 1 :]
+    if not isinstance(value, str):
+        return to_document(value)
+    return "".join(f"{visible(line)}\n" for line in value.split("\n"))
+
+
+def _entries(value: Any) -> dict[str, Any]:
+    """Return what a word may name in a value: fields, or indices and the names of rows; nothing in a number."""
+    if isinstance(value, dict):
+        return value
+    if not isinstance(value, list):
+        return {}
+    names = [next(iter(row.values()), None) if isinstance(row, dict) else None for row in value]
+    indices = {str(index): row for index, row in enumerate(value)}
+    return {name: row for name, row in zip(names, value, strict=True) if isinstance(name, str)} | indices
+
+
+def _missing(known: str, rest: str) -> str:
+    word = rest.partition(".")[0] or "empty word"
+    return f"{known or 'the report'} has no {word}"
+
+
+def _remedy(document: Any, path: str, known: str, entries: Mapping[str, Any]) -> str:
+    """Return the nearest path: one that ends in what was typed, else one whose field is spelled much like it."""
+    from tinylm_cli.config.suggestions import suggest
+
+    paths = list(_paths(document))
+    ending = next((each for each in paths if each.endswith(f".{path}")), None)
+    if ending is not None:
+        return f"did you mean {ending}?"
+    if not entries:
+        return f"{known} is one value, and the path ends there"
+    wrong = path[len(known) :].lstrip(".").partition(".")[0]
+    near = suggest(wrong, entries)
+    if near is not None:
+        return f"did you mean {known}{'.' if known else ''}{near}?"
+    fields = {each.rpartition(".")[2]: each for each in reversed(paths)}  # of several, the shortest path
+    elsewhere = suggest(wrong, fields)
+    if elsewhere is not None:
+        return f"did you mean {fields[elsewhere]}?"
+    listed = ", ".join(list(entries)[:_MOST_LISTED])
+    return f"it has {listed}{', …' if len(entries) > _MOST_LISTED else ''}"
+
+
+def _paths(document: Any) -> Iterator[str]:
+    """Yield the path of every field, the shortest first; of a list, only those of its first row."""
+    waiting = deque([("", document)])
+    while waiting:
+        path, value = waiting.popleft()
+        if isinstance(value, list):
+            value = {"0": value[0]} if value else {}
+        for name, inner in value.items() if isinstance(value, dict) else ():
+            here = f"{path}.{name}".lstrip(".")
+            yield here
+            waiting.append((here, inner))

@@ -25,6 +25,7 @@ from benchmarks.footprint import OPTIMIZERS, cuda_peak_bytes, foreach_adamw, pea
 from benchmarks.scaled import scaled_down
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.attention_kernels import attention_backend
+from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.presets import gallery, presets
@@ -89,7 +90,8 @@ def saved_row(
 ) -> Row:
     """Compare what autograd keeps on the CPU."""
     found = activation_bytes(
-        config, batch_size=batch_size, seq_len=seq_len, dtype=dtype, attention_kernel="sdpa", device="cpu"
+        config,
+        TrainingSetup(batch_size=batch_size, seq_len=seq_len, dtype=dtype, attention_kernel="sdpa", device="cpu"),
     )
     with built(config, dtype, "cpu", hollow=hollow) as made:
         measured = saved_bytes(made, batch_size, seq_len)
@@ -112,14 +114,16 @@ def peak_row(
     """Compare the peak of a training step."""
     found = training_memory(
         config,
-        batch_size=batch_size,
-        seq_len=seq_len,
-        dtype=dtype,
-        optimizer=optimizer,
-        master_weights=False,
-        attention_kernel="sdpa",
-        recompute=recompute,
-        device=device,
+        TrainingSetup(
+            batch_size=batch_size,
+            seq_len=seq_len,
+            dtype=dtype,
+            optimizer=optimizer,
+            master_weights=False,
+            attention_kernel="sdpa",
+            recompute=recompute,
+            device=device,
+        ),
     )
     measure = cuda_peak_bytes if device == "cuda" else peak_bytes
     with built(config, dtype, device, hollow=hollow) as made:
@@ -135,12 +139,14 @@ def foreach_row(model: str, config: ModelConfig, batch_size: int, seq_len: int, 
     """Compare the peak of a training step in which AdamW takes each of its steps for all tensors at once."""
     found = training_memory(
         config,
-        batch_size=batch_size,
-        seq_len=seq_len,
-        dtype=dtype,
-        master_weights=False,
-        attention_kernel="sdpa",
-        device="cpu",
+        TrainingSetup(
+            batch_size=batch_size,
+            seq_len=seq_len,
+            dtype=dtype,
+            master_weights=False,
+            attention_kernel="sdpa",
+            device="cpu",
+        ),
     )
     with built(config, dtype, "cpu", hollow=False) as made:
         measured = peak_bytes(made, foreach_adamw, batch_size, seq_len)

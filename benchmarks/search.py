@@ -25,14 +25,14 @@ def design(plan: Plan) -> Iterator[Row]:
     from tinylm_cli.analysis.design.design import analyze_design
     from tinylm_cli.analysis.design.families import FAMILIES
     from tinylm_cli.analysis.design.search_space import Space
-    from tinylm_cli.analysis.figures import Conditions
+    from tinylm_cli.analysis.setups import Setups
     from tinylm_cli.config.hardware import load_hardware
 
     rounds = plan.rounds_or(7)
     for name, family, goals in _searches():
         member = FAMILIES[family].config
         space = Space(
-            FAMILIES[family], member.vocab_size, member.max_len, member.tie_weights, Conditions(seq_len=1024),
+            FAMILIES[family], member.vocab_size, member.max_len, member.tie_weights, Setups.of(seq_len=1024),
             accelerator=load_hardware("h100-sxm"),
         )  # fmt: skip
 

@@ -79,7 +79,8 @@ def sweep(
         ConfigError: If the config is wrong before any field changes; a wrong combination is a point with its error.
         UsageError: If a field is unknown or has no values, or there are too many combinations.
     """
-    from tinylm_cli.analysis.figures import FIGURES, Conditions
+    from tinylm_cli.analysis.figures import FIGURES
+    from tinylm_cli.analysis.setups import Setups
     from tinylm_cli.analysis.sweep import sweep as swept
     from tinylm_cli.cli.sweep import parse_fields
     from tinylm_cli.cli.workload_options import fitting_length, require_figure
@@ -90,8 +91,8 @@ def sweep(
     swept_fields = parse_fields(_values(fields), base.reference)
     if not any(each.name == "max_len" for each in swept_fields):
         fitting_length(base.loaded, seq_len)
-    given = Conditions(batch_size, seq_len, dtype, optimizer, recompute)
-    report = swept(lambda more: base._with((*base.changes, *more)).loaded, swept_fields, given, figure)
+    setups = Setups.of(batch_size=batch_size, seq_len=seq_len, dtype=dtype, optimizer=optimizer, recompute=recompute)
+    report = swept(lambda more: base._with((*base.changes, *more)).loaded, swept_fields, setups, figure)
     return Report(report, lambda: sweep_view(report))
 
 
@@ -158,7 +159,7 @@ class Model:
             InputError: If another config cannot be read.
             AnalysisError: If a model is too short for ``seq_len``.
         """
-        from tinylm_cli.analysis.compare import compare, shared_conditions
+        from tinylm_cli.analysis.compare import compare, shared_setups
         from tinylm_cli.cli.variants import Variant, distinct_names
         from tinylm_cli.render.views.compare import compare_view
 
@@ -167,11 +168,10 @@ class Model:
             [Variant(each.reference, each.changes) for each in models], [each.name for each in models]
         )
         changed = [(each.loaded._replace(name=name), each.changes) for each, name in zip(models, names, strict=True)]
-        shared = shared_conditions([each.config for each in models])
-        given = shared._replace(
-            batch_size=batch_size or shared.batch_size, seq_len=seq_len or shared.seq_len, dtype=dtype or shared.dtype
-        )
-        report = compare(changed, given)
+        given = {"batch_size": batch_size, "seq_len": seq_len, "dtype": dtype}
+        setups = shared_setups([each.config for each in models])
+        setups = setups.changed(**{field: value for field, value in given.items() if value is not None})
+        report = compare(changed, setups)
         return Report(report, lambda: compare_view(report))
 
     def validate(self, *, assert_: str | Iterable[str] = ()) -> Report[FileResult]:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 
 from tests.architectures import small_configs
 from tinylm_cli.analysis.activations import activation_bytes
+from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
@@ -27,7 +28,7 @@ GPT: dict[str, Any] = {
 
 def one_layer(config: ModelConfig, **asked: Any) -> LayerActivations:
     usual: dict[str, Any] = {"batch_size": 3, "seq_len": 512, "dtype": "bfloat16"}
-    (layer,) = activation_bytes(config, **usual | asked).layers
+    (layer,) = activation_bytes(config, TrainingSetup(**usual | asked)).layers
     return layer
 
 
@@ -61,12 +62,7 @@ def test_parts_sum_to_the_whole_and_less_is_kept_the_more_is_recomputed(config: 
         kept = []
         for recompute in ("none", "selective", "full"):
             found = activation_bytes(
-                config,
-                batch_size=2,
-                seq_len=9,
-                dtype="bfloat16",
-                attention_kernel=kernel,
-                recompute=recompute,
+                config, TrainingSetup(batch_size=2, seq_len=9, attention_kernel=kernel, recompute=recompute)
             )
             outside = sum(part.kept_bytes for part in found.outside)
             assert found.kept_bytes == outside + sum(layer.count * layer.layer_bytes for layer in found.layers)
@@ -85,7 +81,7 @@ def test_parts_sum_to_the_whole_and_less_is_kept_the_more_is_recomputed(config: 
 
 def test_sorts_of_layers_are_counted_and_named() -> None:
     def names(name: str) -> list[tuple[str, int]]:
-        found = activation_bytes(load_config(name).config, batch_size=1, seq_len=8192, dtype="bfloat16")
+        found = activation_bytes(load_config(name).config, TrainingSetup(batch_size=1, seq_len=8192))
         return [(layer.name, layer.count) for layer in found.layers]
 
     assert names("gemma-2-2b") == [("blocks, window 4096", 13), ("blocks, full attention", 13)]
@@ -96,7 +92,9 @@ def test_sorts_of_layers_are_counted_and_named() -> None:
 
 def test_a_hundred_thousand_layers_cost_what_one_does() -> None:
     one, many = (
-        activation_bytes(load_config("tiny", [f"n_layers={n}"]).config, batch_size=1, seq_len=9, dtype="float32")
+        activation_bytes(
+            load_config("tiny", [f"n_layers={n}"]).config, TrainingSetup(batch_size=1, seq_len=9, dtype="float32")
+        )
         for n in (1, 100_000)
     )
     assert many.layers[0].layer_bytes == one.layers[0].layer_bytes
@@ -108,7 +106,7 @@ def test_a_flash_kernel_keeps_what_grows_with_tokens_and_nothing_that_grows_with
     """Queries, keys, values, their mixture, and a number for each query and head."""
     config = load_config(name, ["max_len=16384"]).config
     short, long, longest = (
-        activation_bytes(config, batch_size=1, seq_len=length, dtype="bfloat16") for length in (4096, 8192, 16384)
+        activation_bytes(config, TrainingSetup(batch_size=1, seq_len=length)) for length in (4096, 8192, 16384)
     )
     assert longest.kept_bytes - long.kept_bytes == 2 * (long.kept_bytes - short.kept_bytes)
     parts = {part.name: part.kept_bytes for part in long.layers[-1].parts}
@@ -127,6 +125,8 @@ def test_torch_is_given_a_band_where_a_window_is_shorter_and_copies_what_lies_he
 @pytest.mark.parametrize(("batch_size", "seq_len"), [(0, 1), (1, 0), (1, 1025), (-1, 5)])
 def test_a_pass_that_the_model_cannot_make_is_refused(batch_size: int, seq_len: int) -> None:
     with pytest.raises(AnalysisError, match=r"batch_size|outside 1\.\.1,024") as refused:
-        activation_bytes(load_config("tiny").config, batch_size=batch_size, seq_len=seq_len, dtype="float32")
+        activation_bytes(
+            load_config("tiny").config, TrainingSetup(batch_size=batch_size, seq_len=seq_len, dtype="float32")
+        )
     assert refused.value.help
     assert refused.value.exit_code == 1

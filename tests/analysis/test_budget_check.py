@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.architectures import small_configs
 from tinylm_cli.analysis.budget_check import ASSERTABLE, LIMITS, budget_claims, failures, fitting_layers, measure
-from tinylm_cli.analysis.figures import FIGURES, Conditions, figure
+from tinylm_cli.analysis.figures import FIGURES, figure
+from tinylm_cli.analysis.setups import SHARED_FIELDS, TrainingSetup
 from tinylm_cli.analysis.tensor_table import DTYPE_BYTES
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.assertion import ASSERT, RELATIONS, Claim, read_assertions
@@ -35,8 +36,7 @@ def test_every_limit_of_a_budget_is_on_a_figure_and_every_condition_is_one_of_fi
     limits = {name for name in Budget.model_fields if name.startswith("max_")}
     assert limits == set(LIMITS)
     assert set(LIMITS.values()) <= set(FIGURES)
-    held_to_adamw = {"optimizer", "recompute"}  # a budget names neither: the defaults hold
-    assert set(Budget.model_fields) - limits - {"nominal_tolerance"} == set(Conditions._fields) - held_to_adamw
+    assert set(Budget.model_fields) - limits - {"nominal_tolerance"} == set(SHARED_FIELDS)
     assert set(typing.get_args(DType)) == set(DTYPE_BYTES)
 
 
@@ -65,7 +65,7 @@ def test_figures_are_measured_at_what_the_budget_says() -> None:
 def test_a_budget_of_training_is_held_to_the_peak_of_that_training() -> None:
     loaded = load_config("tiny", ("budget.max_train_bytes_per_gpu=1MB", "budget.batch_size=3", "budget.seq_len=10"))
     (claim,) = budget_claims(loaded.config)
-    peak = training_memory(loaded.config, batch_size=3, seq_len=10, dtype="bfloat16").peak_bytes
+    peak = training_memory(loaded.config, TrainingSetup(batch_size=3, seq_len=10)).peak_bytes
     assert (claim.text, measure(loaded.config, claim).value) == ("train_bytes_per_gpu <= 1MB", peak)
     (told,) = _failures(loaded, claim)
     assert told.message.startswith(f"train_bytes_per_gpu {peak:,} ")

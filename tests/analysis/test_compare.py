@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.analysis.compare import compare, shared_conditions
-from tinylm_cli.analysis.figures import FIGURES, Conditions, figure
-from tinylm_cli.analysis.inference_memory import Serving, inference_memory
+from tinylm_cli.analysis.compare import compare, shared_setups
+from tinylm_cli.analysis.figures import FIGURES, figure
+from tinylm_cli.analysis.inference_memory import inference_memory
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.params import analyze_params
+from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
 from tinylm_cli.analysis.tensor_table import COMPONENTS
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.loader import LoadedConfig, load_config
@@ -26,7 +27,7 @@ SHAPE = {"vocab_size": 256, "d_model": 64, "n_heads": 4, "n_layers": 4, "d_ff": 
 
 
 def compared(*models: Compared, **given: Any) -> CompareReport:
-    return compare(models, Conditions(**given))
+    return compare(models, Setups.of(**given))
 
 
 def loaded(name: str, **values: Any) -> Compared:
@@ -135,16 +136,18 @@ def test_figures_of_models_that_read_more_and_less_are_of_a_length_that_all_read
 
 
 def test_conditions_are_those_of_all_budgets_else_the_ones_that_any_figure_assumes() -> None:
-    def shared(*budgets: dict[str, Any], **values: Any) -> Conditions:
+    def shared(*budgets: dict[str, Any], **values: Any) -> Setups:
         models = [loaded("a", budget=budgets[0]), *(loaded("b", budget=each, **values) for each in budgets[1:])]
-        return shared_conditions([model.config for model, _ in models])
+        return shared_setups([model.config for model, _ in models])
 
     stated: dict[str, Any] = {"batch_size": 64, "seq_len": 10, "dtype": "float32"}
-    assert shared(stated, stated) == Conditions(**stated)
-    assert shared({}, {}) == Conditions(seq_len=1024)
-    assert shared({}, {}, max_len=64) == Conditions(seq_len=64)
-    assert shared(stated, {}) == Conditions(seq_len=1024)
-    assert shared(stated, {**stated, "batch_size": 8, "seq_len": 9}, max_len=64) == Conditions(1, 64, "float32")
+    assert shared(stated, stated) == Setups.of(**stated)
+    assert shared({}, {}) == Setups.of(seq_len=1024)
+    assert shared({}, {}, max_len=64) == Setups.of(seq_len=64)
+    assert shared(stated, {}) == Setups.of(seq_len=1024)
+    assert shared(stated, {**stated, "batch_size": 8, "seq_len": 9}, max_len=64) == Setups.of(
+        seq_len=64, dtype="float32"
+    )
 
 
 def test_what_a_budget_says_is_a_field_like_others_and_its_defaults_are_none() -> None:
@@ -161,10 +164,10 @@ def test_memory_to_train_and_to_serve_is_that_of_the_estimate() -> None:
     found = figures(compared(*models, seq_len=100))
     given: dict[str, Any] = {"batch_size": 1, "seq_len": 100, "dtype": "bfloat16"}
     configs = [model.config for model, _ in models]
-    train = tuple(training_memory(config, **given).peak_bytes for config in configs)
+    train = tuple(training_memory(config, TrainingSetup(**given)).peak_bytes for config in configs)
     assert found["train_bytes_per_gpu"].values == train
     assert found["serve_bytes"].values == tuple(
-        inference_memory(config, Serving("bfloat16"), batch_size=1, seq_len=100).total_bytes for config in configs
+        inference_memory(config, ServingSetup(seq_len=100)).total_bytes for config in configs
     )
 
 
@@ -188,7 +191,7 @@ def test_any_models_are_told_apart_by_all_that_differs(
         assert (name in found) == (len(set(values)) > 1)
         assert name not in found or list(found[name].values) == values
     for name in FIGURES:
-        told = tuple(figure(name, config, Conditions(seq_len=shortest)) for config in drawn)
+        told = tuple(figure(name, config, Setups.of(seq_len=shortest)) for config in drawn)
         assert name not in found or found[name].values == told
     parts = [difference for difference in report.figures if difference.name.split("_params")[0] in COMPONENTS]
     if "total_params" in found:

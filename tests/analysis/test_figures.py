@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 
 from tests.architectures import small_configs
-from tinylm_cli.analysis.figures import FIGURES, Conditions, figure
+from tinylm_cli.analysis.figures import FIGURES, figure
 from tinylm_cli.analysis.params import analyze_params
+from tinylm_cli.analysis.setups import Setups
 from tinylm_cli.analysis.tensor_table import COMPONENTS
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
@@ -34,9 +35,9 @@ def test_every_figure_is_a_count_and_agrees_with_the_report_of_that_name(config:
 def test_what_is_assumed_decides() -> None:
     config = load_config("llama-3-8b").config
     assert figure("weights_bytes", config) == 2 * 8_030_261_248
-    assert figure("weights_bytes", config, Conditions(dtype="float32")) == 4 * 8_030_261_248
-    assert figure("kv_cache_bytes", config, Conditions(batch_size=3, seq_len=100)) == 3 * 100 * 32 * 2 * 8 * 128 * 2
-    assert figure("decode_flops_per_token", config, Conditions(seq_len=1)) < figure("decode_flops_per_token", config)
+    assert figure("weights_bytes", config, Setups.of(dtype="float32")) == 4 * 8_030_261_248
+    assert figure("kv_cache_bytes", config, Setups.of(batch_size=3, seq_len=100)) == 3 * 100 * 32 * 2 * 8 * 128 * 2
+    assert figure("decode_flops_per_token", config, Setups.of(seq_len=1)) < figure("decode_flops_per_token", config)
 
 
 class TestReadWhileDecoding:
@@ -44,15 +45,15 @@ class TestReadWhileDecoding:
         """Every weight but the embedding's; and keys and values of 100 positions."""
         config = load_config("llama-3-8b").config
         weights, kept = 8_030_261_248 - 128_256 * 4096, 100 * 32 * 2 * 8 * 128
-        given = Conditions(seq_len=100, batch_size=7)
+        given = Setups.of(seq_len=100, batch_size=7)
         assert figure("decode_read_bytes_per_token", config, given) == 2 * (weights + kept)
 
     def test_a_tied_table_is_read_whole_by_the_head(self) -> None:
         config = load_config("gpt2").config
         weights, kept = 124_439_808 - 1024 * 768, 1024 * 12 * 2 * 768
-        assert figure("decode_read_bytes_per_token", config, Conditions(dtype="float32")) == 4 * (weights + kept)
+        assert figure("decode_read_bytes_per_token", config, Setups.of(dtype="float32")) == 4 * (weights + kept)
 
     def test_of_experts_those_that_a_token_is_sent_to(self) -> None:
         config = load_config("mixtral-8x7b").config
         weights, kept = 12_879_925_248 - 32_000 * 4096, 32 * 2 * 8 * 128
-        assert figure("decode_read_bytes_per_token", config, Conditions(seq_len=1)) == 2 * (weights + kept)
+        assert figure("decode_read_bytes_per_token", config, Setups.of(seq_len=1)) == 2 * (weights + kept)

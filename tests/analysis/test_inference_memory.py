@@ -9,24 +9,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.architectures import small_configs
-from tinylm_cli.analysis.inference_memory import Serving, inference_memory, largest_batch, longest_context
+from tinylm_cli.analysis.inference_memory import inference_memory, largest_batch, longest_context
 from tinylm_cli.analysis.inference_peak import SLACK
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
-from tinylm_cli.analysis.quantization import QuantizationConfig, quantized_weights
+from tinylm_cli.analysis.quantization import quantized_weights
+from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 
 
-def servings() -> st.SearchStrategy[Serving]:
+def servings() -> st.SearchStrategy[ServingSetup]:
     """Draw how a model is run."""
     kinds = st.sampled_from(["none", "int8", "float8", "int4"])
     return st.builds(
-        Serving,
+        ServingSetup,
         dtype=st.sampled_from(["float32", "bfloat16"]),
         cache_dtype=st.sampled_from([None, "float16", "float8", "int8"]),
-        rounding=st.builds(QuantizationConfig, kinds, st.sampled_from([3, 128]), st.booleans()),
-        kernel=st.sampled_from(["flash", "sdpa", "math"]),
+        quantization=st.builds(QuantizationConfig, kinds, st.sampled_from([3, 128]), st.booleans()),
+        attention_kernel=st.sampled_from(["flash", "sdpa", "math"]),
         device=st.sampled_from(["cuda", "cpu"]),
         prefill_tokens=st.integers(1, 20),
     )
@@ -71,7 +72,7 @@ def test_experts_are_rounded_and_their_router_is_not() -> None:
 @settings(max_examples=60)
 def test_parts_sum_to_the_whole(config: ModelConfig, batch_size: int, seq_len: int) -> None:
     found = inference_memory(
-        config, Serving(rounding=QuantizationConfig("int8")), batch_size=batch_size, seq_len=seq_len
+        config, ServingSetup(quantization=QuantizationConfig("int8"), batch_size=batch_size, seq_len=seq_len)
     )
     assert found.total_bytes == sum(part.part_bytes for part in found.parts)
     cache = kv_cache_bytes(config, batch_size=batch_size, seq_len=seq_len, dtype="bfloat16")
@@ -82,11 +83,11 @@ def test_parts_sum_to_the_whole(config: ModelConfig, batch_size: int, seq_len: i
 def test_a_flash_kernel_works_in_what_grows_with_tokens(name: str) -> None:
     """Neither scores nor masks: twice the tokens take twice the bytes at most, and decoding next to none."""
     config = load_config(name, ["max_len=163840"]).config
-    whole_prompt = Serving(prefill_tokens=163840)
-    half, whole = (inference_memory(config, whole_prompt, batch_size=1, seq_len=n) for n in (81920, 163840))
+    whole_prompt = ServingSetup(prefill_tokens=163840)
+    half, whole = (inference_memory(config, whole_prompt._replace(seq_len=n)) for n in (81920, 163840))
     assert half.prefill_bytes < whole.prefill_bytes <= 2 * half.prefill_bytes
     assert whole.decode_bytes < 2**24
-    written = inference_memory(config, whole_prompt._replace(kernel="math"), batch_size=1, seq_len=163840)
+    written = inference_memory(config, whole_prompt._replace(attention_kernel="math", seq_len=163840))
     assert written.prefill_bytes > config.n_heads * 163840**2 * 4
     assert written.cache_bytes == whole.cache_bytes
 
@@ -94,7 +95,7 @@ def test_a_flash_kernel_works_in_what_grows_with_tokens(name: str) -> None:
 def test_latent_attention_over_a_long_context_fits_one_gpu() -> None:
     """Weights of 15.7 billion parameters, 576 numbers a token and layer, and one pass over 163,840 tokens."""
     config = load_config("deepseek-v2-lite").config
-    found = inference_memory(config, Serving(prefill_tokens=163840), batch_size=1, seq_len=163840)
+    found = inference_memory(config, ServingSetup(prefill_tokens=163840, batch_size=1, seq_len=163840))
     assert found.cache_bytes == 27 * 163840 * 576 * 2
     stream = 4 * 2048  # before and after attention, what that added, its norm
     dense = 4 * 10944 + 2048  # the first layer's gate, before and after it opens, up, their product; what it adds
@@ -105,20 +106,20 @@ def test_latent_attention_over_a_long_context_fits_one_gpu() -> None:
 
 @given(small_configs(), st.integers(0, 2_000_000), servings())
 @settings(max_examples=60)
-def test_what_fits_fits_and_one_more_does_not(config: ModelConfig, available: int, serving: Serving) -> None:
+def test_what_fits_fits_and_one_more_does_not(config: ModelConfig, available: int, serving: ServingSetup) -> None:
     def takes(**asked: Any) -> int:
-        return inference_memory(config, serving, **asked).total_bytes
+        return inference_memory(config, serving._replace(**asked)).total_bytes
 
-    batch = largest_batch(config, serving, available_bytes=available, seq_len=5)
+    batch = largest_batch(config, serving._replace(seq_len=5), available_bytes=available)
     assert batch == 0 or takes(batch_size=batch, seq_len=5) <= available
     assert takes(batch_size=batch + 1, seq_len=5) > available
-    length = longest_context(config, serving, available_bytes=available, batch_size=2)
+    length = longest_context(config, serving._replace(batch_size=2), available_bytes=available)
     assert length == 0 or takes(batch_size=2, seq_len=length) <= available
     assert length == config.max_len or takes(batch_size=2, seq_len=length + 1) > available
 
 
 @pytest.mark.parametrize(("batch_size", "seq_len", "group_size"), [(1, 1025, 128), (0, 9, 128), (1, 9, 0)])
 def test_what_cannot_be_is_refused(batch_size: int, seq_len: int, group_size: int) -> None:
-    serving = Serving(rounding=QuantizationConfig("int4", group_size))
+    serving = ServingSetup(quantization=QuantizationConfig("int4", group_size))
     with pytest.raises(AnalysisError):
-        inference_memory(load_config("tiny").config, serving, batch_size=batch_size, seq_len=seq_len)
+        inference_memory(load_config("tiny").config, serving._replace(batch_size=batch_size, seq_len=seq_len))

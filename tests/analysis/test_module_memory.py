@@ -13,10 +13,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tests.architectures import small_configs
 from tests.measured import peak_bytes
-from tinylm_cli.analysis.inference_memory import Serving, inference_memory
+from tinylm_cli.analysis.inference_memory import inference_memory
 from tinylm_cli.analysis.inference_peak import SLACK
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.module_memory import build_bytes, decode_bytes, forward_bytes
+from tinylm_cli.analysis.setups import ServingSetup
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
@@ -133,8 +134,8 @@ def test_running_takes_a_little_less_than_the_estimate(name: str, dtype: torch.d
         one_more(model, tokens[:, :-1], cache)
         passes = ((tokens[:1, :-1], alone), (tokens[:, -1:], cache))
         prefill, decode = [peak_bytes(partial(one_more, model, read, kept)) for read, kept in passes]
-    serving = Serving(named(dtype), kernel=kernel, device="cpu")
-    found = inference_memory(config, serving, batch_size=batch_size, seq_len=seq_len)
+    serving = ServingSetup(dtype=named(dtype), attention_kernel=kernel, device="cpu")
+    found = inference_memory(config, serving._replace(batch_size=batch_size, seq_len=seq_len))
     assert prefill <= found.prefill_bytes <= FACTOR * prefill + SLACK
     assert decode <= found.decode_bytes <= FACTOR * decode + SLACK
 

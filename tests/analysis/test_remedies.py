@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -10,40 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.architectures import small_configs
-from tinylm_cli.analysis.estimate import Request, inference_need, training_need
-from tinylm_cli.analysis.quantization import QuantizationConfig
+from tinylm_cli.analysis.estimate import inference_need, training_need
 from tinylm_cli.analysis.remedies import Need, inference_remedies, training_remedies
-from tinylm_cli.cli.plan_option import read_layout
+from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup, TrainingSetup
 from tinylm_cli.config.hardware import CONTEXT_BYTES, Accelerator, load_hardware
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.reports.memory_fit import Remedy
 from tinylm_cli.reports.plan import Layout, ZeroStage
 
 H100 = load_hardware("h100")
 
-FIELDS = {
-    "--recompute": "recompute",
-    "--optimizer": "optimizer",
-    "--quantize": "rounding",
-    "--batch-size": "batch_size",
-    "--seq-len": "seq_len",
-    "--gpus": "gpus",
-    "--gpu": "accelerator",
-    "--plan": "layout",
-}
 
-
-def changes(options: str, gpus: int, accelerators: dict[str, Accelerator]) -> dict[str, Any]:
-    """Return the fields of a request that options stand for."""
-    words = options.split()
-    found: dict[str, Any] = {FIELDS[option]: value for option, value in zip(words[::2], words[1::2], strict=True)}
-    found |= {field: int(value) for field, value in found.items() if value.isdigit()}
+def changed(setup: Any, remedy: Remedy, accelerators: dict[str, Accelerator]) -> dict[str, Any]:
+    """Return the fields that a remedy changes, and their values."""
+    found: dict[str, Any] = {change.field: change.after for change in remedy.changes}
     if "accelerator" in found:
         found["accelerator"] = accelerators[found["accelerator"]]
-    if "rounding" in found:
-        found["rounding"] = QuantizationConfig(found["rounding"])
-    if "layout" in found:
-        named = found["layout"] != "auto"
-        found["layout"] = read_layout(found["layout"], found.get("gpus", gpus), None, None) if named else None
+    if "quantization" in found:
+        found["quantization"] = setup.quantization._replace(method=found["quantization"])
     return found
 
 
@@ -65,72 +50,92 @@ def small_gpu(capacity_bytes: int, name: str = "small") -> Accelerator:
 def test_each_is_enough_and_no_part_of_it_is(
     config: ModelConfig, batch_size: int, gpus: int, zero: ZeroStage | None, short: float, trains: bool
 ) -> None:
-    need = partial(training_need if trains else inference_need, config)
+    need: Any = partial(training_need if trains else inference_need, config)
     layout = Layout(data=gpus, zero=zero) if zero is not None and gpus > 1 else None
-    asked = Request(batch_size, 12, accelerator=H100, gpus=gpus, layout=layout)
-    memory = max(int(need(asked) * short), 1)
+    training = TrainingSetup(batch_size, 12, n_gpus=gpus, layout=layout)
+    setup: Any = training if trains else ServingSetup(batch_size, 12)
+    memory = max(int(need(setup, H100) * short), 1)
+    small = small_gpu(memory)
     larger = [small_gpu(int(memory * times), f"times-{times}") for times in (1.5, 4, 2)]
-    asked = asked._replace(accelerator=small_gpu(memory), accelerators=tuple(larger))
 
-    def fits(changed: Request) -> bool:
-        assert changed.accelerator is not None
-        return need(changed) <= changed.accelerator.capacity_bytes
+    def needed(change: dict[str, Any]) -> tuple[int, int]:
+        fields = {field: value for field, value in change.items() if field != "accelerator"}
+        accelerator = change.get("accelerator", small)
+        return need(setup._replace(**fields), accelerator), accelerator.capacity_bytes
 
-    assert not fits(asked)
-    for remedy in (training_remedies if trains else inference_remedies)(asked, need):
-        change = changes(remedy.options, gpus, {each.name: each for each in larger})
-        assert fits(asked._replace(**change)), remedy.options
-        assert remedy.needed_bytes == need(asked._replace(**change)) <= remedy.capacity_bytes
-        for field in change if "gpus" not in change else ():
+    def fits(change: dict[str, Any]) -> bool:
+        needed_bytes, capacity_bytes = needed(change)
+        return needed_bytes <= capacity_bytes
+
+    assert not fits({})
+    remedies: Any = training_remedies if trains else inference_remedies
+    for remedy in remedies(setup, small, need, larger):
+        change = changed(setup, remedy, {each.name: each for each in larger})
+        assert fits(change), remedy
+        assert (remedy.needed_bytes, remedy.capacity_bytes) == needed(change)
+        for field in change if "n_gpus" not in change else ():
             fewer = {name: value for name, value in change.items() if name != field}
-            assert not fits(asked._replace(**fewer)), (remedy.options, field)
+            assert not fits(fewer), (remedy, field)
         for field in {"batch_size", "seq_len"} & change.keys():
             more = {**change, field: change[field] + 1}
-            assert more[field] == getattr(asked, field) or not fits(asked._replace(**more)), (remedy.options, field)
+            assert more[field] == getattr(setup, field) or not fits(more), (remedy, field)
 
 
-def needing(state: int) -> Need:
+def train_need(state: int) -> Need[TrainingSetup]:
     """Return a need that each change makes less of, beside ``state`` whatever passes through."""
 
-    def need(asked: Request) -> int:
-        kept = asked.batch_size * asked.seq_len // (4 if asked.recompute == "full" else 1) // asked.gpus
-        left = state // (4 if asked.optimizer == "adamw_8bit" else 1) // asked.gpus
-        return kept + left // (2 if asked.rounding.quantization == "int4" else 1)
+    def need(setup: TrainingSetup, _: Accelerator) -> int:
+        assert setup.seq_len is not None
+        kept = setup.batch_size * setup.seq_len // (4 if setup.recompute == "full" else 1) // setup.n_gpus
+        return kept + state // (4 if setup.optimizer == "adamw_8bit" else 1) // setup.n_gpus
 
     return need
 
 
-def options(asked: Request, *, state: int) -> list[str]:
-    return [each.options for each in training_remedies(asked, needing(state))]
+def serve_need(setup: ServingSetup, _: Accelerator) -> int:
+    assert setup.seq_len is not None
+    return setup.batch_size * setup.seq_len + 130 // (2 if setup.quantization.method == "int4" else 1)
 
 
-ASKED = Request(8, 32, accelerator=small_gpu(100), accelerators=(small_gpu(1000), small_gpu(300)))
+def told(remedies: Iterable[Remedy]) -> list[str]:
+    return [" ".join(f"{change.field}={change.after}" for change in each.changes) for each in remedies]
 
 
-def test_the_smallest_change_of_each_kind_comes_first() -> None:
-    assert options(ASKED, state=30) == ["--recompute full", "--batch-size 2", "--seq-len 8", "--gpus 4", "--gpu small"]
-    assert [each.capacity_bytes for each in training_remedies(ASKED, needing(30))][-1] == 300
+SMALL, LARGER = small_gpu(100), (small_gpu(1000, "thousand"), small_gpu(300, "three-hundred"))
+SETUP = TrainingSetup(8, 32)
 
 
-def test_changes_are_combined_only_where_one_is_not_enough() -> None:
-    both = ["--recompute full --optimizer adamw_8bit", "--optimizer adamw_8bit --batch-size 2"]
-    alone = ASKED._replace(accelerators=())
-    assert options(alone, state=120) == [*both, "--optimizer adamw_8bit --seq-len 8", "--gpus 4"]
-    assert options(alone, state=10**9) == []
+def test_smallest_change_first() -> None:
+    found = list(training_remedies(SETUP, SMALL, train_need(30), LARGER))
+    assert told(found) == ["recompute=full", "batch_size=2", "seq_len=8", "n_gpus=4", "accelerator=three-hundred"]
+    assert found[-1].capacity_bytes == 300
+    assert [change.before for each in found for change in each.changes] == ["none", 8, 32, 1, "small"]
 
 
-def test_what_is_done_already_is_not_offered() -> None:
-    done = ASKED._replace(recompute="full", optimizer="sgd", batch_size=1, seq_len=1)
-    assert options(done, state=150) == ["--gpus 2", "--gpu small"]
+def test_combined_only_where_needed() -> None:
+    both = ["recompute=full optimizer=adamw_8bit", "optimizer=adamw_8bit batch_size=2"]
+    found = training_remedies(SETUP, SMALL, train_need(120))
+    assert told(found) == [*both, "optimizer=adamw_8bit seq_len=8", "n_gpus=4"]
+    assert told(training_remedies(SETUP, SMALL, train_need(10**9))) == []
 
 
-def test_running_is_offered_rounded_weights_and_no_more_gpus() -> None:
-    def offered(asked: Request) -> list[str]:
-        return [each.options for each in inference_remedies(asked, needing(130))]
+def test_no_change_that_is_made_already() -> None:
+    done = SETUP._replace(recompute="full", optimizer="sgd", batch_size=1, seq_len=1)
+    assert told(training_remedies(done, SMALL, train_need(150), LARGER)) == ["n_gpus=2", "accelerator=three-hundred"]
 
-    assert offered(ASKED._replace(batch_size=1)) == ["--quantize int4", "--gpu small"]
-    rounded = ASKED._replace(rounding=QuantizationConfig("int4"), batch_size=4)
-    assert offered(rounded) == ["--batch-size 1", "--seq-len 8", "--gpu small"]
+
+def test_serving() -> None:
+    one = ServingSetup(1, 32)
+    assert told(inference_remedies(one, SMALL, serve_need, LARGER)) == [
+        "quantization=int4",
+        "accelerator=three-hundred",
+    ]
+    quantized = ServingSetup(4, 32, quantization=QuantizationConfig("int4"))
+    assert told(inference_remedies(quantized, SMALL, serve_need, LARGER)) == [
+        "batch_size=1",
+        "seq_len=8",
+        "accelerator=three-hundred",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -139,10 +144,12 @@ def test_running_is_offered_rounded_weights_and_no_more_gpus() -> None:
 def test_replicas_share_more_in_a_pipeline_too(pipeline: int, zeros: list[str]) -> None:
     tried: list[str] = []
 
-    def need(asked: Request) -> int:
-        if asked.layout is not None and asked[:2] == ASKED[:2] and asked.gpus == 8 and asked.recompute == "none":
-            tried.append(asked.layout.typed)
+    setup = SETUP._replace(n_gpus=8, layout=Layout(8 // pipeline, pipeline=pipeline))
+
+    def need(changed: TrainingSetup, _: Accelerator) -> int:
+        if changed.layout is not None and changed._replace(layout=None) == setup._replace(layout=None):
+            tried.append(changed.layout.typed)
         return 10**9
 
-    assert list(training_remedies(ASKED._replace(gpus=8, layout=Layout(8 // pipeline, pipeline=pipeline)), need)) == []
+    assert list(training_remedies(setup, SMALL, need)) == []
     assert [each for each in dict.fromkeys(tried) if "zero" in each] == zeros

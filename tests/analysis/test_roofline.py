@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.roofline import (
-    TYPICAL_UTILIZATION,
     DecodingStep,
     Weights,
     decoding_weights,
@@ -19,6 +18,7 @@ from tinylm_cli.analysis.roofline import (
     serving_time,
     training_time,
 )
+from tinylm_cli.analysis.setups import TYPICAL_UTILIZATION, ServingSetup, TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.hardware import load_accelerators, load_hardware
 from tinylm_cli.config.loader import load_config
@@ -42,27 +42,26 @@ def _weights(draw: st.DrawFn) -> Weights:
 
 steps = st.builds(DecodingStep, _weights(), flops, st.integers(0, 10**11))
 
+USUAL = {"accelerator": H100, "dtype": "float16", "prefill_tokens": 512}
+
 
 def serve(step: DecodingStep, *, batch_size: int = 1, **changes: Any) -> ServingTime:
     given = {
-        "dtype": "float16",
         "prompt_tokens": 512,
         "prefill_flops": 512 * batch_size * step.flops_per_sequence,
         "prefill_cache_bytes": 0,
         "context_tokens": 1024,
     }
-    on = changes.pop("accelerator", H100)
-    return serving_time(on, batch_size=batch_size, step=step, **{**given, **changes})
+    on, dtype, tokens = (changes.pop(name, usual) for name, usual in USUAL.items())
+    setup = ServingSetup(batch_size, dtype=dtype, prefill_tokens=tokens)
+    return serving_time(on, setup, step, **{**given, **changes})
 
 
 def test_training_by_hand() -> None:
     time = training_time(
         H100,
-        n_gpus=8,
-        dtype="bfloat16",
+        TrainingSetup(n_gpus=8, train_tokens=20 * 10**9, usd_per_gpu_hour=2.0),
         train_flops_per_token=6 * 10**9,
-        budget_tokens=20 * 10**9,
-        usd_per_gpu_hour=2.0,
     )
     assert time.train_flops == 120 * 10**18
     assert time.seconds == pytest.approx(120e18 / (8 * 989.4e12 * 0.4))
@@ -76,7 +75,7 @@ def test_training_by_hand() -> None:
 def test_a_published_run_takes_about_as_long_as_it_took() -> None:
     """Llama 3.1 405B, 15.6T tokens, by its model card took 30.84 million H100 hours, restarts and all."""
     time = training_time(
-        H100, n_gpus=16_384, dtype="bfloat16", train_flops_per_token=6 * 405 * 10**9, budget_tokens=156 * 10**11
+        H100, TrainingSetup(n_gpus=16_384, train_tokens=156 * 10**11), train_flops_per_token=6 * 405 * 10**9
     )
     assert time.train_flops == pytest.approx(3.8e25, rel=0.01), "as the paper says"
     assert 0.8 * 30.84e6 < time.gpu_hours < 30.84e6
@@ -88,10 +87,8 @@ def test_more_gpus_are_never_slower_and_cost_the_same_hours(
     on: Any, n_gpus: int, more: int, per_token: int, tokens: int, utilization: float
 ) -> None:
     def time(n: int) -> Any:
-        return training_time(
-            on, n_gpus=n, dtype="float16", train_flops_per_token=per_token, budget_tokens=tokens,
-            utilization=utilization,
-        )  # fmt: skip
+        setup = TrainingSetup(dtype="float16", n_gpus=n, train_tokens=tokens, utilization=utilization)
+        return training_time(on, setup, train_flops_per_token=per_token)
 
     few, many = time(n_gpus), time(n_gpus + more)
     assert many.seconds < few.seconds
@@ -102,24 +99,26 @@ def test_more_gpus_are_never_slower_and_cost_the_same_hours(
 
 @given(flops, st.integers(1, 10**14), st.floats(0.01, 0.99))
 def test_a_higher_utilization_is_faster(per_token: int, tokens: int, utilization: float) -> None:
-    given = {"n_gpus": 4, "dtype": "float16", "train_flops_per_token": per_token, "budget_tokens": tokens}
-    slow = training_time(H100, **given, utilization=utilization)  # type: ignore[arg-type]
-    fast = training_time(H100, **given, utilization=1.0)  # type: ignore[arg-type]
+    setup = TrainingSetup(n_gpus=4, train_tokens=tokens)
+    slow, fast = (
+        training_time(H100, setup._replace(utilization=share), train_flops_per_token=per_token)
+        for share in (utilization, 1.0)
+    )
     assert fast.seconds == pytest.approx(slow.seconds * utilization)
 
 
 def test_a_type_that_the_hardware_lacks_is_refused_with_those_it_has() -> None:
     with pytest.raises(UsageError, match="v100-16gb does not multiply bfloat16") as raised:
         peak_flops(load_hardware("v100"), "bfloat16")
-    assert raised.value.help == "give --dtype float32 or float16"
+    assert raised.value.help == "give one of its types: float32 or float16"
     with pytest.raises(UsageError, match="h100-sxm does not multiply float64"):
         peak_flops(H100, "float64")
 
 
 def test_each_piece_of_a_prompt_moves_the_weights_once() -> None:
     step = DecodingStep(Weights(10**9), 10**9, 0)
-    for piece, passes in ((None, 2), (512, 2), (1000, 2), (200, 2 * 3), (1, 2 * 512)):
-        time = serve(step, batch_size=2, piece_tokens=piece, prefill_cache_bytes=7)
+    for piece, passes in ((512, 2), (1000, 2), (200, 2 * 3), (1, 2 * 512)):
+        time = serve(step, batch_size=2, prefill_tokens=piece, prefill_cache_bytes=7)
         assert time.prefill.moved_bytes == passes * 10**9 + 7
 
 

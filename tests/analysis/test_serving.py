@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 
 from tests.architectures import small_configs
 from tinylm_cli.analysis.flops import decode_flops
-from tinylm_cli.analysis.inference_memory import Serving, inference_memory
-from tinylm_cli.analysis.quantization import QuantizationConfig
+from tinylm_cli.analysis.inference_memory import inference_memory
 from tinylm_cli.analysis.roofline import decoding_weights
 from tinylm_cli.analysis.serving import default_batch_sizes, default_seq_lens, serving_grid
+from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup
 from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.reports.memory import AttentionKernel
 
 H100 = load_hardware("h100-sxm")
 
@@ -27,15 +28,17 @@ H100 = load_hardware("h100-sxm")
 )
 @settings(max_examples=30)
 def test_a_cell_is_the_memory_of_its_batch_and_length(
-    config: ModelConfig, batches: set[int], lengths: set[int], kernel: str
+    config: ModelConfig, batches: set[int], lengths: set[int], kernel: AttentionKernel
 ) -> None:
-    serving = Serving("float32", "int8", QuantizationConfig("float8"), kernel)  # type: ignore[arg-type]
-    grid = serving_grid(config, serving, batch_sizes=sorted(batches), seq_lens=sorted(lengths))
+    serving = ServingSetup(
+        dtype="float32", cache_dtype="int8", quantization=QuantizationConfig("float8"), attention_kernel=kernel
+    )
+    grid = serving_grid(config, serving._replace(batch_sizes=tuple(sorted(batches)), seq_lens=tuple(sorted(lengths))))
     assert [(cell.batch_size, cell.seq_len) for cell in grid.cells] == [
         (batch, length) for batch in sorted(batches) for length in sorted(lengths)
     ]
     for cell in grid.cells:
-        alone = inference_memory(config, serving, batch_size=cell.batch_size, seq_len=cell.seq_len)
+        alone = inference_memory(config, serving._replace(batch_size=cell.batch_size, seq_len=cell.seq_len))
         assert (cell.total_bytes, cell.cache_bytes) == (alone.total_bytes, alone.cache_bytes)
         assert cell.total_bytes == grid.weights_bytes + cell.cache_bytes + cell.working_bytes
         assert (cell.fits, cell.decode, grid.largest_batch_sizes) == (None, None, ())
@@ -43,13 +46,13 @@ def test_a_cell_is_the_memory_of_its_batch_and_length(
 
 @pytest.mark.parametrize(("name", "kind"), [("llama-3-8b", "none"), ("mixtral-8x7b", "int4"), ("gemma-2-2b", "float8")])
 def test_what_fits_and_how_fast(name: str, kind: str) -> None:
-    config, serving = load_config(name).config, Serving(rounding=QuantizationConfig(kind))  # type: ignore[arg-type]
+    config, serving = load_config(name).config, ServingSetup(quantization=QuantizationConfig(kind))  # type: ignore[arg-type]
     batches, lengths = (1, 64, 1024), (512, config.max_len)
-    grid = serving_grid(config, serving, batch_sizes=batches, seq_lens=lengths, accelerator=H100)
+    grid = serving_grid(config, serving._replace(batch_sizes=batches, seq_lens=lengths), H100)
     assert {cell.fits for cell in grid.cells} == {True, False}
 
     def takes(batch: int, length: int) -> int:
-        return inference_memory(config, serving, batch_size=batch, seq_len=length).total_bytes
+        return inference_memory(config, serving._replace(batch_size=batch, seq_len=length)).total_bytes
 
     for cell in grid.cells:
         assert cell.fits == (cell.total_bytes <= H100.capacity_bytes)
@@ -59,7 +62,7 @@ def test_what_fits_and_how_fast(name: str, kind: str) -> None:
         assert takes(most, cell.seq_len) <= H100.capacity_bytes < takes(most + 1, cell.seq_len)
         assert longest == config.max_len or takes(cell.batch_size, longest + 1) > H100.capacity_bytes
         assert cell.decode is not None
-        weights = decoding_weights(config, "bfloat16", serving.rounding).read_bytes(cell.batch_size)
+        weights = decoding_weights(config, "bfloat16", serving.quantization).read_bytes(cell.batch_size)
         assert cell.decode.moved_bytes == weights + cell.cache_bytes
         assert cell.decode.flops == cell.batch_size * decode_flops(config, context_len=cell.seq_len)
         assert cell.decode.seconds == pytest.approx(
@@ -81,9 +84,10 @@ def test_rounded_weights_are_read_as_they_are_stored(tied: str, head: bool) -> N
 def test_a_prompt_is_read_in_pieces() -> None:
     config = load_config("llama-3-8b").config
     small, large = (
-        inference_memory(config, Serving(prefill_tokens=tokens), batch_size=64, seq_len=8192) for tokens in (512, 8192)
+        inference_memory(config, ServingSetup(prefill_tokens=tokens, batch_size=64, seq_len=8192))
+        for tokens in (512, 8192)
     )
-    whole = inference_memory(config, Serving(prefill_tokens=512), batch_size=64, seq_len=512)
+    whole = inference_memory(config, ServingSetup(prefill_tokens=512, batch_size=64, seq_len=512))
     assert small.prefill_bytes == whole.prefill_bytes < large.prefill_bytes / 15
     assert small.cache_bytes == large.cache_bytes
 
@@ -91,7 +95,8 @@ def test_a_prompt_is_read_in_pieces() -> None:
 def test_scores_written_out_grow_with_what_is_seen() -> None:
     config = load_config("gemma-2-2b").config
     flash, math = (
-        inference_memory(config, Serving(kernel=kernel), batch_size=3, seq_len=8192) for kernel in ("flash", "math")
+        inference_memory(config, ServingSetup(attention_kernel=kernel, batch_size=3, seq_len=8192))
+        for kernel in ("flash", "math")
     )
     repeated = 2 * 8 * 256 * 8192 * 2
     scores, masks = 8192 * 8 * 8192 * (2 + 4 + 4), 8192 * 8192 * (1 + 2)

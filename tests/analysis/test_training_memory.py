@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tinylm_cli.analysis.optimizer_state import optimizer_bytes
+from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.loader import load_config
@@ -18,7 +19,7 @@ LLAMA_PARAMS, LLAMA_TENSORS = 8_030_261_248, 1 + 32 * 9 + 2
 
 def ask(name: str, **asked: Any) -> TrainingMemory:
     usual: dict[str, Any] = {"batch_size": 1, "seq_len": 512, "dtype": "bfloat16"}
-    return training_memory(load_config(name, asked.pop("changes", [])).config, **usual | asked)
+    return training_memory(load_config(name, asked.pop("changes", [])).config, TrainingSetup(**usual | asked))
 
 
 def test_mixed_precision_takes_sixteen_bytes_a_parameter() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tinylm_cli.analysis.inference_memory import PREFILL_TOKENS
+from tinylm_cli.analysis.setups import PREFILL_TOKENS
 
 Here = Callable[..., Any]
 Golden = Callable[[str, str], None]

@@ -7,14 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tinylm_cli.analysis.estimate import Request, estimate
+from tinylm_cli.analysis.estimate import estimate
 from tinylm_cli.analysis.flops import analyze_flops, matmul_groups
-from tinylm_cli.analysis.inference_memory import Serving, inference_memory
+from tinylm_cli.analysis.inference_memory import inference_memory
 from tinylm_cli.analysis.kv_cache import cache_shape, kv_cache_bytes
 from tinylm_cli.analysis.optimizer_state import optimizer_bytes
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.quantization import QuantizationConfig, quantized_weights
+from tinylm_cli.analysis.quantization import quantized_weights
 from tinylm_cli.analysis.remedies import LENGTHS, MOST_GPUS
+from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup, Setups, TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.hardware import load_accelerators
@@ -66,7 +67,7 @@ def test_what_makes_a_plan_fit(golden: Callable[[Path, str], None]) -> None:
     loaded, accelerators = load_config("llama-3-8b"), load_accelerators()
     h100 = accelerators["h100-sxm"]
     found = estimate(
-        loaded, Request(1, 8192, accelerator=h100, accelerators=tuple(accelerators.values()), gpus=8, layout=ZERO_1)
+        loaded, Setups.of(seq_len=8192, n_gpus=8, layout=ZERO_1), h100, accelerators=tuple(accelerators.values())
     )
     example = re.compile(r"(?<=<!-- fit -->\n```text\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
     assert len(example.findall(PAGE)) == 1
@@ -95,7 +96,7 @@ def figures() -> dict[str, int]:
 
 
 def gpt2(**asked: Any) -> TrainingMemory:
-    return training_memory(load_config("gpt2").config, batch_size=8, seq_len=1024, dtype="bfloat16", **asked)
+    return training_memory(load_config("gpt2").config, TrainingSetup(batch_size=8, seq_len=1024, **asked))
 
 
 def test_the_memory_of_gpt2() -> None:
@@ -126,7 +127,8 @@ def test_what_kernels_and_steps_make_of_published_models() -> None:
     asked: dict[str, Any] = {"batch_size": 1, "seq_len": 8192, "dtype": "bfloat16"}
     kernels: tuple[AttentionKernel, ...] = ("flash", "sdpa", "math")
     flash, sdpa, written = (
-        binary_bytes(training_memory(gemma, **asked, attention_kernel=kernel).peak_bytes) for kernel in kernels
+        binary_bytes(training_memory(gemma, TrainingSetup(**asked, attention_kernel=kernel)).peak_bytes)
+        for kernel in kernels
     )
     assert f"trains in {flash} with `flash`, and in {sdpa} with either of the others." in text
     assert sdpa == written
@@ -137,10 +139,9 @@ def test_what_kernels_and_steps_make_of_published_models() -> None:
 def test_latent_attention_over_a_long_context() -> None:
     text = " ".join(PAGE.split())
     config = load_config("deepseek-v2-lite").config
-    serving = Serving(prefill_tokens=config.max_len)
+    serving = ServingSetup(prefill_tokens=config.max_len)
     flash, written = (
-        inference_memory(config, serving._replace(kernel=kernel), batch_size=1, seq_len=config.max_len)
-        for kernel in ("flash", "math")
+        inference_memory(config, serving._replace(attention_kernel=kernel)) for kernel in ("flash", "math")
     )
     weights, cache, vectors = map(binary_bytes, (flash.weights_bytes, flash.cache_bytes, flash.prefill_bytes))
     assert f"reads {config.max_len:,} tokens in {weights} of weights, {cache} of cache and {vectors} of vectors" in text
@@ -184,7 +185,7 @@ def test_plans_by_hand() -> None:
     parameters = total_params(tensor_table(loaded.config))
 
     def planned(layout: Layout) -> Plan:
-        found = estimate(loaded, Request(1, 8192, gpus=layout.gpus, layout=layout)).plan
+        found = estimate(loaded, Setups.of(seq_len=8192, n_gpus=layout.gpus, layout=layout)).plan
         assert found is not None
         return found
 

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from tinylm_cli.analysis.parallel.job import KERNEL_EFFICIENCY, Job, Machine
 from tinylm_cli.analysis.parallel.plan import plan
-from tinylm_cli.analysis.roofline import peak_flops
+from tinylm_cli.analysis.setups import KERNEL_EFFICIENCY, TrainingSetup
 from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
@@ -28,7 +27,8 @@ class Run(NamedTuple):
     Attributes:
         name: What was trained.
         gpu: On what.
-        job: How a micro-batch goes.
+        config: The model.
+        setup: How it was trained.
         layout: How it was divided.
         published: Its speed.
         measure: What that is.
@@ -36,16 +36,15 @@ class Run(NamedTuple):
 
     name: str
     gpu: str
-    job: Job
+    config: ModelConfig
+    setup: TrainingSetup
     layout: Layout
     published: float
     measure: Measure
 
     def at(self, kernel_efficiency: float) -> Plan:
-        gpu = load_hardware(self.gpu)
-        links = (gpu.link_bytes_per_second, gpu.one_peer_bytes_per_second, gpu.network_bytes_per_second)
-        peak = peak_flops(gpu, "bfloat16")
-        return plan(self.job, self.layout, Machine(gpu.capacity_bytes, peak, kernel_efficiency, *links, 8))
+        setup = self.setup._replace(kernel_efficiency=kernel_efficiency)
+        return plan(self.config, setup, self.layout, load_hardware(self.gpu))
 
     def speed(self, found: Plan) -> float:
         """Return the plan's speed in the measure that is published."""
@@ -78,27 +77,30 @@ def llama(*overrides: str) -> ModelConfig:
     return load_config("llama-3-8b", overrides).config
 
 
-def gpt(layers: int, width: int, heads: int, batch_size: int = 1, recompute: Recompute = "selective") -> Job:
+def gpt(
+    layers: int, width: int, heads: int, batch_size: int = 1, recompute: Recompute = "selective"
+) -> tuple[ModelConfig, TrainingSetup]:
     """Return a GPT of Korthikanti et al. 2022, table 3."""
     sizes = [f"n_layers={layers}", f"d_model={width}", f"n_heads={heads}", f"d_ff={4 * width}"]
     config = load_config("gpt2", [*sizes, "vocab_size=51200", "max_len=2048"]).config
-    return Job(config, batch_size, 2048, recompute=recompute, kernel="math")
+    return config, TrainingSetup(batch_size, 2048, recompute=recompute, attention_kernel="math")
 
 
 LARGEST = llama(
     "n_layers=126", "d_model=16384", "n_heads=128", "attention.n_kv_heads=8", "d_ff=53248", "max_len=131072"
 )
+LENGTH_8K, LENGTH_128K = TrainingSetup(1, 8192), TrainingSetup(1, 131_072)
 RUNS = (
-    Run("Llama 3 405B", "h100-sxm", Job(LARGEST, 1, 8192), Layout(64, 8, 16, 1, 1, 1, 32, virtual=8), 0.43, "MFU"),
-    Run("Llama 3 405B", "h100-sxm", Job(LARGEST, 1, 8192), Layout(128, 8, 16, 1, 1, 1, 16, virtual=8), 0.41, "MFU"),
-    Run("Llama 3 405B", "h100-sxm", Job(LARGEST, 1, 131072), Layout(8, 8, 16, 16, 1, 1, 16, virtual=8), 0.38, "MFU"),
-    Run("Llama 3 8B", "a100-80gb", Job(llama(), 1, 8192, recompute="selective"), Layout(64, zero=3), 2973,
+    Run("Llama 3 405B", "h100-sxm", LARGEST, LENGTH_8K, Layout(64, 8, 16, 1, 1, 1, 32, virtual=8), 0.43, "MFU"),
+    Run("Llama 3 405B", "h100-sxm", LARGEST, LENGTH_8K, Layout(128, 8, 16, 1, 1, 1, 16, virtual=8), 0.41, "MFU"),
+    Run("Llama 3 405B", "h100-sxm", LARGEST, LENGTH_128K, Layout(8, 8, 16, 16, 1, 1, 16, virtual=8), 0.38, "MFU"),
+    Run("Llama 3 8B", "a100-80gb", llama(), TrainingSetup(1, 8192, recompute="selective"), Layout(64, zero=3), 2973,
         "tokens/s a GPU"),
-    Run("GPT 22B", "a100-80gb", gpt(48, 6144, 64, 4), Layout(1, 8), 1.10, "s a step"),
-    Run("GPT 175B", "a100-80gb", gpt(96, 12288, 96), Layout(1, 8, 8, micro_batches=64, virtual=3), 13.75, "s a step"),
-    Run("GPT 530B", "a100-80gb", gpt(105, 20480, 128), Layout(1, 8, 35, micro_batches=280, virtual=3), 37.83,
+    Run("GPT 22B", "a100-80gb", *gpt(48, 6144, 64, 4), Layout(1, 8), 1.10, "s a step"),
+    Run("GPT 175B", "a100-80gb", *gpt(96, 12288, 96), Layout(1, 8, 8, micro_batches=64, virtual=3), 13.75, "s a step"),
+    Run("GPT 530B", "a100-80gb", *gpt(105, 20480, 128), Layout(1, 8, 35, micro_batches=280, virtual=3), 37.83,
         "s a step"),
-    Run("GPT 1T", "a100-80gb", gpt(128, 25600, 160), Layout(1, 8, 64, micro_batches=512), 71.49, "s a step"),
+    Run("GPT 1T", "a100-80gb", *gpt(128, 25600, 160), Layout(1, 8, 64, micro_batches=512), 71.49, "s a step"),
 )  # fmt: skip
 
 
@@ -116,7 +118,7 @@ def test_plans_beside_published_runs(golden: Callable[[Path, str], None]) -> Non
 
 def test_the_default_is_what_the_largest_published_runs_take() -> None:
     needed = [run.needed_efficiency for run in RUNS]
-    largest = [run.needed_efficiency for run in RUNS if run.job.config is LARGEST]
+    largest = [run.needed_efficiency for run in RUNS if run.config is LARGEST]
     assert abs(sum(largest) / len(largest) - KERNEL_EFFICIENCY) < 0.02
     assert f"{min(needed):.0%} to {max(needed):.0%}" in _words()
     for run in RUNS:
@@ -125,8 +127,8 @@ def test_the_default_is_what_the_largest_published_runs_take() -> None:
 
 def test_replicas_over_more_nodes_lose_as_little_as_was_measured() -> None:
     """torchtitan, Llama 3.1 8B with FSDP, two sequences a GPU: 6,667 tokens/s each on 8 GPUs, 6,514 on 128."""
-    job = Job(llama(), 2, 8192, recompute="selective")
-    few, many = (Run("", "h100-sxm", job, Layout(gpus, zero=3), 1, "tokens/s a GPU") for gpus in (8, 128))
+    setup = TrainingSetup(2, 8192, recompute="selective")
+    few, many = (Run("", "h100-sxm", llama(), setup, Layout(gpus, zero=3), 1, "tokens/s a GPU") for gpus in (8, 128))
     above = few.speed(few.at(KERNEL_EFFICIENCY)) / 6667 - 1
     assert f"whose plan says {above:.0%} more" in _words()
     lost = 1 - many.speed(many.at(0.4)) / few.speed(few.at(0.4))
@@ -137,7 +139,7 @@ def test_replicas_over_more_nodes_lose_as_little_as_was_measured() -> None:
 
 def _line(run: Run) -> str:
     at_default = run.speed(run.at(KERNEL_EFFICIENCY))
-    name = f"{run.name}, {run.job.seq_len:,} tokens"
+    name = f"{run.name}, {run.setup.seq_len:,} tokens"
     cells = (
         name,
         f"{run.layout.gpus:,} × {run.gpu}",

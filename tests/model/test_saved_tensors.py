@@ -12,6 +12,7 @@ from benchmarks.scaled import scaled_down
 from tests.architectures import small_configs
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.attention_kernels import attention_backend
+from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.presets import gallery
 from tinylm_cli.config.schema import ModelConfig
@@ -24,11 +25,13 @@ def both(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str, math
     """Return the bytes predicted and measured."""
     predicted = activation_bytes(
         config,
-        batch_size=batch_size,
-        seq_len=seq_len,
-        dtype=dtype,
-        attention_kernel="math" if math else "sdpa",
-        device="cpu",
+        TrainingSetup(
+            batch_size=batch_size,
+            seq_len=seq_len,
+            dtype=dtype,
+            attention_kernel="math" if math else "sdpa",
+            device="cpu",
+        ),
     )
     model = TinyTransformerLM.from_config(config, dtype=DTYPES[dtype])
     return predicted.kept_bytes, saved_bytes(model, batch_size, seq_len, math=math)

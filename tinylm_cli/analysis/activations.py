@@ -7,44 +7,30 @@ from collections.abc import Iterable
 from tinylm_cli.analysis.layer_groups import LayerKind, group_layers
 from tinylm_cli.analysis.saved_tensors.model import head, saved_before_layers
 from tinylm_cli.analysis.saved_tensors.recompute import recomputed_by_layer, saved_by_layer
-from tinylm_cli.analysis.saved_tensors.saved_tensor import Pass, SavedTensor, each_once, total_bytes
+from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, each_once, total_bytes
+from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.size_checks import check_sizes
-from tinylm_cli.analysis.tensor_table import DTYPE_BYTES
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.reports.memory import Activations, AttentionKernel, Device, KeptPart, LayerActivations, Recompute
+from tinylm_cli.reports.memory import Activations, KeptPart, LayerActivations
 
 
-def activation_bytes(
-    config: ModelConfig,
-    *,
-    batch_size: int,
-    seq_len: int,
-    dtype: str,
-    attention_kernel: AttentionKernel = "flash",
-    recompute: Recompute = "none",
-    device: Device = "cuda",
-    context: int = 1,
-) -> Activations:
+def activation_bytes(config: ModelConfig, setup: TrainingSetup, *, context: int = 1) -> Activations:
     """Return what tinylm's model keeps for its backward pass, each storage once and parameters not at all.
 
-    Everything is in ``dtype`` but for what torch computes wider: statistics, softmax written out, the router and the
-    loss. A fused kernel keeps queries, keys, values, their mixture and one number for each query and head; torch's is
-    given a band of ``seq_len²`` besides where a window is shorter than the sequence, and its mixture is copied where
-    heads lie apart. Of the two devices, CUDA keeps dropout masks as one byte an element, and fuses RMSNorm.
+    Everything is in the setup's ``dtype`` but for what torch computes wider: statistics, softmax written out, the
+    router and the loss. A fused kernel keeps queries, keys, values, their mixture and one number for each query and
+    head; torch's is given a band of ``seq_len²`` besides where a window is shorter than the sequence, and its mixture
+    is copied where heads lie apart. Of the two devices, CUDA keeps dropout masks as one byte an element, and fuses
+    RMSNorm.
 
     ``selective`` recomputes what lies between queries, keys and values and their mixture; ``full`` keeps of each layer
     its input alone.
 
     Args:
         config: A validated config.
-        batch_size: B, sequences in the pass, >= 1.
-        seq_len: T, tokens in each, 1..max_len.
-        dtype: A key of ``DTYPE_BYTES``.
-        attention_kernel: How attention is computed; ``sdpa`` is how tinylm's own model does it.
-        recompute: What the backward pass computes again.
-        device: Whose kernels run.
-        context: Ways that sequences are divided, ``seq_len`` being what is here of each: its queries meet the keys of
-            all, and its windows are as wide as ever.
+        setup: How it is trained.
+        context: Context-parallel degree: GPUs that share each sequence. The queries of one GPU attend to the keys of
+            all, and windows are as wide as ever.
 
     Raises:
         AnalysisError: If batch_size or seq_len is out of range.
@@ -53,22 +39,20 @@ def activation_bytes(
         Korthikanti et al. 2022, https://arxiv.org/abs/2205.05198;
         Dao 2023 (FlashAttention-2), https://arxiv.org/abs/2307.08691
     """
-    check_sizes(config, batch_size=batch_size, seq_len=seq_len)
-    run = Pass(config, batch_size, seq_len, DTYPE_BYTES[dtype], attention_kernel, device, context)
+    check_sizes(config, batch_size=setup.batch_size, seq_len=setup.length(config))
+    run = ForwardPass(config, setup, context)
     groups = group_layers(config, run.keys)
-    layers = tuple(
-        _layer(run, group.first, _name(kind, groups), group.n_layers, recompute) for kind, group in groups.items()
-    )
+    layers = tuple(_layer(run, group.first, _name(kind, groups), group.n_layers) for kind, group in groups.items())
     outside = _parts(each_once((*saved_before_layers(run), *head(run))))
     kept = sum(part.kept_bytes for part in outside) + sum(layer.count * layer.layer_bytes for layer in layers)
     again = max(layer.recomputed_bytes for layer in layers)
     return Activations(
-        batch_size=batch_size,
-        seq_len=seq_len,
-        dtype=dtype,
-        attention_kernel=attention_kernel,
-        recompute=recompute,
-        device=device,
+        batch_size=setup.batch_size,
+        seq_len=run.seq_len,
+        dtype=setup.dtype,
+        attention_kernel=setup.attention_kernel,
+        recompute=setup.recompute,
+        device=setup.device,
         kept_bytes=kept,
         recomputed_bytes=again,
         total_bytes=kept + again,
@@ -87,8 +71,8 @@ def _name(kind: LayerKind, kinds: Iterable[LayerKind]) -> str:
     return ", ".join(words)
 
 
-def _layer(run: Pass, layer: int, name: str, count: int, recompute: Recompute) -> LayerActivations:
-    kept, again = saved_by_layer(run, layer, recompute), recomputed_by_layer(run, layer, recompute)
+def _layer(run: ForwardPass, layer: int, name: str, count: int) -> LayerActivations:
+    kept, again = saved_by_layer(run, layer), recomputed_by_layer(run, layer)
     return LayerActivations(name, count, total_bytes(kept), total_bytes(again), _parts(kept))
 
 

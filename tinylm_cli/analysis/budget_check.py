@@ -6,7 +6,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from string import ascii_letters
 
-from tinylm_cli.analysis.figures import FIGURES, Conditions, figure
+from tinylm_cli.analysis.figures import FIGURES, figure
+from tinylm_cli.analysis.setups import SHARED_FIELDS, Setups
 from tinylm_cli.config.amounts import rounded, rounded_up, stated
 from tinylm_cli.config.assertion import ASSERT, RELATIONS, Claim, FigureKind
 from tinylm_cli.config.base import MAX_N_LAYERS
@@ -126,13 +127,14 @@ def _hold(config: ModelConfig, layers: int, claims: Iterable[Claim]) -> bool:
 
 def _value(config: ModelConfig, name: str) -> int | float | None:
     if name != NOMINAL_ERROR:
-        return figure(name, config, _conditions(config))
+        return figure(name, config, budget_setups(config))
     nominal = config.nominal_params
     return None if nominal is None else abs(figure("total_params", config) - nominal) / nominal
 
 
-def _conditions(config: ModelConfig) -> Conditions:
-    return Conditions(**config.budget.model_dump(include=set(Conditions._fields), exclude_none=True))
+def budget_setups(config: ModelConfig) -> Setups:
+    """Return the setups at which a config's budget is measured."""
+    return Setups.of(**config.budget.model_dump(include=set(SHARED_FIELDS), exclude_none=True))
 
 
 def _message(found: Assertion, config: ModelConfig) -> str:

@@ -5,49 +5,50 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tinylm_cli.analysis.figures import FIGURES, Conditions, figure
+from tinylm_cli.analysis.figures import FIGURES, figure
+from tinylm_cli.analysis.setups import SHARED_FIELDS, Setups
 from tinylm_cli.config.canonical import meaning
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.reports.compare import ComparedModel, CompareReport, FieldDifference, FigureDifference
 
 
-def compare(models: Sequence[tuple[LoadedConfig, tuple[str, ...]]], given: Conditions) -> CompareReport:
+def compare(models: Sequence[tuple[LoadedConfig, tuple[str, ...]]], setups: Setups) -> CompareReport:
     """Return what differs between two models or more.
 
     A default written out is no difference, and nor is the size a model is known by.
 
     Args:
         models: Configs by names that differ, each with what was changed on top of what was read.
-        given: What the figures of all of them assume; :func:`shared_conditions` where nothing else is asked for.
+        setups: How all of them are trained and served; :func:`shared_setups` where nothing else is asked for.
 
     Raises:
-        AnalysisError: If a model cannot do what ``given`` asks for.
+        AnalysisError: If a model cannot do what ``setups`` ask for.
     """
     configs = [each.config for each, _ in models]
-    length = given.seq_len or min(config.max_len for config in configs)
+    length = setups.training.seq_len or min(config.max_len for config in configs)
     fields = tuple(_fields(configs))
-    figures = tuple(_figures(configs, given._replace(seq_len=length)))
+    figures = tuple(_figures(configs, setups.changed(seq_len=length)))
     return CompareReport(
         models=tuple(ComparedModel(each.name, each.source, changes, each.config.max_len) for each, changes in models),
         same=not fields and not figures,
-        batch_size=given.batch_size,
+        batch_size=setups.training.batch_size,
         seq_len=length,
-        dtype=given.dtype,
+        dtype=setups.training.dtype,
         fields=fields,
         figures=figures,
     )
 
 
-def shared_conditions(configs: Sequence[ModelConfig]) -> Conditions:
+def shared_setups(configs: Sequence[ModelConfig]) -> Setups:
     """Return what the budgets of all configs say alike, so that figures are those that each is held to.
 
     Where one says nothing or another thing, what is common to all: one sequence as long as the smallest ``max_len``.
     """
-    budgets = [config.budget.model_dump(include=set(Conditions._fields)) for config in configs]
+    budgets = [config.budget.model_dump(include=set(SHARED_FIELDS)) for config in configs]
     alike = {name: value for name, value in budgets[0].items() if _all_alike([each[name] for each in budgets])}
     stated = {name: value for name, value in alike.items() if value is not None}
-    return Conditions(**{"seq_len": min(config.max_len for config in configs), **stated})
+    return Setups.of(**{"seq_len": min(config.max_len for config in configs), **stated})
 
 
 _IDLE = (None, 0, 1, "none")
@@ -74,15 +75,15 @@ def _fields(configs: Sequence[ModelConfig]) -> Iterator[FieldDifference]:
 
 def _budget(config: ModelConfig) -> dict[str, Any]:
     """Return what a config is held to, and at what; what its budget leaves open is filled in."""
-    assumed = Conditions(seq_len=config.max_len)._asdict()
+    assumed = Setups.of(seq_len=config.max_len).training._asdict()
     return {
         f"budget.{name}": assumed.get(name) if value is None else value
         for name, value in config.budget.model_dump().items()
     }
 
 
-def _figures(configs: Sequence[ModelConfig], given: Conditions) -> Iterator[FigureDifference]:
-    found = {name: tuple(figure(name, config, given) for config in configs) for name in FIGURES}
+def _figures(configs: Sequence[ModelConfig], setups: Setups) -> Iterator[FigureDifference]:
+    found = {name: tuple(figure(name, config, setups) for config in configs) for name in FIGURES}
     if found["active_params"] == found["total_params"]:
         del found["active_params"]
     for name, values in found.items():

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tinylm_cli.analysis.flops import decode_flops, forward_flops, train_flops
-from tinylm_cli.analysis.inference_memory import Serving, inference_memory
-from tinylm_cli.analysis.kv_cache import kv_cache_bytes
+from tinylm_cli.analysis.inference_memory import cache_bytes, inference_memory
 from tinylm_cli.analysis.params import (
     active_params,
     component_params,
@@ -19,34 +18,12 @@ from tinylm_cli.analysis.params import (
     weights_bytes,
 )
 from tinylm_cli.analysis.serving import decoding_step
+from tinylm_cli.analysis.setups import Setups
 from tinylm_cli.analysis.tensor_table import COMPONENTS, Component, tensor_table
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.amounts import AmountKind
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.figures import AMOUNT_KINDS, Unit
-from tinylm_cli.reports.memory import Optimizer, Recompute, TrainingMemory
-
-
-class Conditions(NamedTuple):
-    """What figures that depend on more than the config assume.
-
-    Attributes:
-        batch_size: Sequences at once, >= 1.
-        seq_len: Tokens in each; the config's max_len when None.
-        dtype: What weights, activations and caches are stored in: a key of ``DTYPE_BYTES``.
-        optimizer: What updates the weights.
-        recompute: What the backward pass computes again.
-    """
-
-    batch_size: int = 1
-    seq_len: int | None = None
-    dtype: str = "bfloat16"
-    optimizer: Optimizer = "adamw"
-    recompute: Recompute = "none"
-
-    def length(self, config: ModelConfig) -> int:
-        """Return the tokens in each sequence."""
-        return config.max_len if self.seq_len is None else self.seq_len
 
 
 class Figure(NamedTuple):
@@ -62,7 +39,7 @@ class Figure(NamedTuple):
     name: str
     unit: Unit
     meaning: str
-    compute: Callable[[ModelConfig, Conditions], int]
+    compute: Callable[[ModelConfig, Setups], int]
 
     @property
     def kind(self) -> AmountKind:
@@ -70,7 +47,7 @@ class Figure(NamedTuple):
         return AMOUNT_KINDS[self.unit]
 
 
-def _embedding(config: ModelConfig, _: Conditions) -> int:
+def _embedding(config: ModelConfig, _: Setups) -> int:
     table = tensor_table(config)
     return total_params(table) - non_embedding_params(table)
 
@@ -80,39 +57,18 @@ def _component(name: Component) -> Figure:
     return Figure(f"{name}_params", "params", meaning, lambda c, _: component_params(tensor_table(c), name))
 
 
-def _per_sequence(flops: Callable[..., int]) -> Callable[[ModelConfig, Conditions], int]:
-    return lambda config, given: flops(config, batch_size=1, seq_len=given.length(config))
+def _per_sequence(flops: Callable[..., int]) -> Callable[[ModelConfig, Setups], int]:
+    return lambda config, setups: flops(config, batch_size=1, seq_len=setups.training.length(config))
 
 
-def _per_token(flops: Callable[..., int]) -> Callable[[ModelConfig, Conditions], int]:
+def _per_token(flops: Callable[..., int]) -> Callable[[ModelConfig, Setups], int]:
     """Return the mean over the tokens of a sequence, rounded to a whole operation."""
-    return lambda config, given: round(_per_sequence(flops)(config, given) / given.length(config))
+    return lambda config, setups: round(_per_sequence(flops)(config, setups) / setups.training.length(config))
 
 
-def _kv_cache(config: ModelConfig, given: Conditions) -> int:
-    return kv_cache_bytes(config, batch_size=given.batch_size, seq_len=given.length(config), dtype=given.dtype)
-
-
-def _decode_read(config: ModelConfig, given: Conditions) -> int:
+def _decode_read(config: ModelConfig, setups: Setups) -> int:
     """Return the weights that one token needs, and the cache of one sequence: what bounds the time of decoding it."""
-    return decoding_step(config, Serving(given.dtype), seq_len=given.length(config)).moved_bytes(1)
-
-
-def training(config: ModelConfig, given: Conditions) -> TrainingMemory:
-    """Return what one GPU holds to train the whole model."""
-    return training_memory(
-        config,
-        batch_size=given.batch_size,
-        seq_len=given.length(config),
-        dtype=given.dtype,
-        optimizer=given.optimizer,
-        recompute=given.recompute,
-    )
-
-
-def _serve_bytes(config: ModelConfig, given: Conditions) -> int:
-    length = given.length(config)
-    return inference_memory(config, Serving(given.dtype), batch_size=given.batch_size, seq_len=length).total_bytes
+    return decoding_step(config, setups.serving).moved_bytes(1)
 
 
 FIGURES: dict[str, Figure] = {
@@ -135,16 +91,29 @@ FIGURES: dict[str, Figure] = {
             lambda c, _: non_embedding_params(tensor_table(c)),
         ),
         *map(_component, COMPONENTS),
-        Figure("weights_bytes", "bytes", "the weights", lambda c, given: weights_bytes(tensor_table(c), given.dtype)),
-        Figure("kv_cache_bytes", "bytes", "keys and values kept while decoding", _kv_cache),
+        Figure(
+            "weights_bytes",
+            "bytes",
+            "the weights",
+            lambda c, setups: weights_bytes(tensor_table(c), setups.training.dtype),
+        ),
+        Figure(
+            "kv_cache_bytes",
+            "bytes",
+            "keys and values kept while decoding",
+            lambda c, setups: cache_bytes(c, setups.serving),
+        ),
         Figure(
             "train_bytes_per_gpu",
             "bytes",
             "the most one GPU holds to train the whole model, with AdamW unless told otherwise",
-            lambda c, given: training(c, given).peak_bytes,
+            lambda c, setups: training_memory(c, setups.training).peak_bytes,
         ),
         Figure(
-            "serve_bytes", "bytes", "weights, keys and values, and the widest pass that reads or decodes", _serve_bytes
+            "serve_bytes",
+            "bytes",
+            "weights, keys and values, and the widest pass that reads or decodes",
+            lambda c, setups: inference_memory(c, setups.serving).total_bytes,
         ),
         Figure("forward_flops_per_token", "flops", "a forward pass, for each token", _per_token(forward_flops)),
         Figure("train_flops_per_token", "flops", "a training step, for each token", _per_token(train_flops)),
@@ -152,7 +121,7 @@ FIGURES: dict[str, Figure] = {
             "decode_flops_per_token",
             "flops",
             "decoding one more token of a sequence",
-            lambda c, given: decode_flops(c, context_len=given.length(c)),
+            lambda c, setups: decode_flops(c, context_len=setups.serving.length(c)),
         ),
         Figure(
             "decode_read_bytes_per_token",
@@ -165,11 +134,11 @@ FIGURES: dict[str, Figure] = {
 """Every figure by name, in the order in which they are shown."""
 
 
-def figure(name: str, config: ModelConfig, given: Conditions = Conditions()) -> int:  # noqa: B008 - immutable
+def figure(name: str, config: ModelConfig, setups: Setups = Setups()) -> int:  # noqa: B008 - immutable
     """Return a figure of a config by name.
 
     Raises:
         KeyError: If no figure is called that.
-        AnalysisError: If the config cannot do what ``given`` asks for.
+        AnalysisError: If the config cannot do what ``setups`` ask for.
     """
-    return FIGURES[name].compute(config, given)
+    return FIGURES[name].compute(config, setups)

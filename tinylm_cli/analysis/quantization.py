@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 from math import prod
-from typing import NamedTuple
 
 from tinylm_cli.analysis.module_memory import build_bytes
+from tinylm_cli.analysis.setups import QuantizationConfig
 from tinylm_cli.analysis.tensor_table import DTYPE_BYTES, Tensor, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
-from tinylm_cli.reports.memory import Quantization
 
 SCALE_BYTES = {"int8": 2, "float8": 4, "int4": 2}
 """Bytes of one scale: float16 beside integers, as in the papers; float32 beside float8, as in vLLM."""
 
 INT4_PER_BYTE = 2
 """Two 4-bit weights, or two 4-bit zero points, share a byte."""
-
-
-class QuantizationConfig(NamedTuple):
-    """How weights are quantized.
-
-    Attributes:
-        quantization: The type that linear weights are quantized to.
-        group_size: int4: inputs that share a scale and a zero point, >= 1.
-        head: Whether the LM head is quantized too; a tied head is then stored beside the embedding.
-    """
-
-    quantization: Quantization = "none"
-    group_size: int = 128
-    head: bool = False
-
-    @property
-    def quantizes_head(self) -> bool:
-        """Whether the weights of the LM head are quantized."""
-        return self.head and self.quantization != "none"
-
-
-UNQUANTIZED = QuantizationConfig()
-"""No weight is quantized."""
 
 
 def quantized_weights(config: ModelConfig, dtype: str, quantization: QuantizationConfig) -> tuple[int, int]:
@@ -79,7 +55,7 @@ def is_quantized(tensor: Tensor, quantization: QuantizationConfig) -> bool:
     """Return whether the elements of ``tensor`` are quantized."""
     if tensor.component == "lm_head":
         return quantization.quantizes_head and tensor.name == "lm_head.weight"
-    return quantization.quantization != "none" and tensor.name.endswith("_proj.weight")
+    return quantization.method != "none" and tensor.name.endswith("_proj.weight")
 
 
 def stored_bytes(tensor: Tensor, width: int, quantization: QuantizationConfig) -> int:
@@ -96,8 +72,8 @@ def stored_bytes(tensor: Tensor, width: int, quantization: QuantizationConfig) -
         return tensor.params * width
     *stack, inputs = tensor.shape  # (out, in), or (E, out, in)
     rows = prod(stack)
-    scale = SCALE_BYTES[quantization.quantization]
-    if quantization.quantization != "int4":
+    scale = SCALE_BYTES[quantization.method]
+    if quantization.method != "int4":
         return rows * (inputs + scale)  # a byte per weight, a scale per row
     n_groups = -(-inputs // quantization.group_size)
     weights = -(-inputs // INT4_PER_BYTE)

@@ -13,17 +13,13 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tinylm_cli.analysis.quantization import UNQUANTIZED, QuantizationConfig, stored_bytes
+from tinylm_cli.analysis.quantization import stored_bytes
+from tinylm_cli.analysis.setups import UNQUANTIZED, QuantizationConfig, ServingSetup, TrainingSetup
 from tinylm_cli.analysis.tensor_table import DTYPE_BYTES, TOKEN_EMBEDDING, Tensor, tensor_table
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.time import PassTime, ServingTime, TrainingTime
-
-TYPICAL_UTILIZATION = 0.40
-"""Llama 3 405B ran at 38 to 43% of 8,192 to 16,384 H100s in bfloat16 (Grattafiori et al. 2024, table 4,
-https://arxiv.org/abs/2407.21783), PaLM 540B at 46.2% of 6,144 TPU v4, which is where the measure was defined (Chowdhery
-et al. 2022, section 4.1, https://arxiv.org/abs/2204.02311). Small models and slow links stay below."""
 
 
 class Weights(NamedTuple):
@@ -77,29 +73,7 @@ class DecodingStep(NamedTuple):
         return self.weights.read_bytes(batch_size) + batch_size * self.cache_bytes_per_sequence
 
 
-class _Machine(NamedTuple):
-    """What an accelerator does in a second."""
-
-    flops_per_second: int
-    bytes_per_second: int
-
-    def time(self, flops: int, moved_bytes: int) -> PassTime:
-        compute, memory = flops / self.flops_per_second, moved_bytes / self.bytes_per_second
-        return PassTime(
-            flops=flops,
-            moved_bytes=moved_bytes,
-            compute_seconds=compute,
-            memory_seconds=memory,
-            seconds=max(compute, memory),
-            bound="compute" if self.is_bound_by_compute(flops, moved_bytes) else "memory",
-            intensity_flops_per_byte=flops / moved_bytes,
-        )
-
-    def is_bound_by_compute(self, flops: int, moved_bytes: int) -> bool:
-        return flops * self.bytes_per_second >= moved_bytes * self.flops_per_second
-
-
-def decoding_weights(config: ModelConfig, dtype: str, rounding: QuantizationConfig = UNQUANTIZED) -> Weights:
+def decoding_weights(config: ModelConfig, dtype: str, quantization: QuantizationConfig = UNQUANTIZED) -> Weights:
     """Return the weights that decoding reads, as they are stored.
 
     A table that is looked up is not read whole: the token embedding, unless the head reads it too, and positions.
@@ -107,34 +81,35 @@ def decoding_weights(config: ModelConfig, dtype: str, rounding: QuantizationConf
     Args:
         config: A validated config.
         dtype: A key of ``DTYPE_BYTES``, of what is not rounded.
-        rounding: What is rounded, and how.
+        quantization: What is rounded, and how.
     """
     dense = experts = 0
     for section in tensor_table(config):
         for tensor in section.tensors:
-            if _is_looked_up(tensor, config, rounding):
+            if _is_looked_up(tensor, config, quantization):
                 continue
-            size = section.repeats * stored_bytes(tensor, DTYPE_BYTES[dtype], rounding)
+            size = section.repeats * stored_bytes(tensor, DTYPE_BYTES[dtype], quantization)
             dense, experts = (dense + size, experts) if tensor.experts_per_token is None else (dense, experts + size)
     if config.feed_forward.n_experts is None:
         return Weights(dense)
     return Weights(dense, experts, config.feed_forward.n_experts, config.feed_forward.top_k)
 
 
-def _is_looked_up(tensor: Tensor, config: ModelConfig, rounding: QuantizationConfig) -> bool:
+def _is_looked_up(tensor: Tensor, config: ModelConfig, quantization: QuantizationConfig) -> bool:
     if tensor.name == TOKEN_EMBEDDING and config.tie_weights:
-        return rounding.quantizes_head
+        return quantization.quantizes_head
     return tensor.component in ("token_embedding", "position")
 
 
-def decoding_clock(accelerator: Accelerator, *, dtype: str, batch_size: int) -> Callable[[DecodingStep], PassTime]:
-    """Return what tells the least time of a decoding step; the arguments are those of :func:`serving_time`.
+def decoding_clock(accelerator: Accelerator, setup: ServingSetup) -> Callable[[DecodingStep], PassTime]:
+    """Return a function that gives the least time of a decoding step of the setup's batch.
 
     Raises:
-        UsageError: If the hardware does not multiply ``dtype``.
+        UsageError: If the hardware does not multiply the setup's type.
     """
-    machine = _machine(accelerator, dtype)
-    return lambda step: machine.time(step.flops(batch_size), step.moved_bytes(batch_size))
+    peak, bandwidth = peak_flops(accelerator, setup.dtype), accelerator.memory_bytes_per_second
+    batch_size = setup.batch_size
+    return lambda step: _pass_time(step.flops(batch_size), step.moved_bytes(batch_size), peak, bandwidth)
 
 
 def peak_flops(accelerator: Accelerator, dtype: str) -> int:
@@ -146,102 +121,90 @@ def peak_flops(accelerator: Accelerator, dtype: str) -> int:
     peaks = accelerator.peaks
     if dtype not in peaks:
         known = [name for name in peaks if name in DTYPE_BYTES]
-        raise UsageError(f"{accelerator.name} does not multiply {dtype}", help=f"give --dtype {' or '.join(known)}")
+        raise UsageError(
+            f"{accelerator.name} does not multiply {dtype}", help=f"give one of its types: {' or '.join(known)}"
+        )
     return peaks[dtype]
 
 
-def training_time(
-    accelerator: Accelerator,
-    *,
-    n_gpus: int,
-    dtype: str,
-    train_flops_per_token: int,
-    budget_tokens: int,
-    utilization: float = TYPICAL_UTILIZATION,
-    usd_per_gpu_hour: float | None = None,
-) -> TrainingTime:
-    """Return how long ``budget_tokens`` take and cost.
+def training_time(accelerator: Accelerator, setup: TrainingSetup, *, train_flops_per_token: int) -> TrainingTime:
+    """Return how long the setup's ``train_tokens`` take and cost.
 
-    ``seconds = train_flops_per_token · budget_tokens / (n_gpus · peak · utilization)``.
+    ``seconds = train_flops_per_token · train_tokens / (n_gpus · peak · utilization)``.
 
     Args:
         accelerator: What it runs on.
-        n_gpus: How many, >= 1.
-        dtype: What matrices are multiplied in.
+        setup: How the model is trained; its train_tokens are given.
         train_flops_per_token: The model's own, three times its forward pass; no recomputation, by the definition of
             utilization.
-        budget_tokens: Tokens to train on, >= 1.
-        utilization: Share of the peak, above 0 and up to 1.
-        usd_per_gpu_hour: What an hour of one GPU costs, if that is known.
 
     Raises:
-        UsageError: If the hardware does not multiply ``dtype``.
+        UsageError: If the hardware does not multiply the setup's type.
     """
-    peak = peak_flops(accelerator, dtype)
-    flops = train_flops_per_token * budget_tokens
-    rate = n_gpus * peak * utilization
+    assert setup.train_tokens is not None
+    peak = peak_flops(accelerator, setup.dtype)
+    flops = train_flops_per_token * setup.train_tokens
+    rate = setup.n_gpus * peak * setup.utilization
     seconds = flops / rate
-    gpu_hours = flops / (peak * utilization) / 3600
+    gpu_hours = flops / (peak * setup.utilization) / 3600
     return TrainingTime(
         accelerator=accelerator.name,
-        n_gpus=n_gpus,
-        dtype=dtype,
+        n_gpus=setup.n_gpus,
+        dtype=setup.dtype,
         peak_flops_per_second=peak,
-        utilization=utilization,
+        utilization=setup.utilization,
         train_flops_per_token=train_flops_per_token,
-        budget_tokens=budget_tokens,
+        budget_tokens=setup.train_tokens,
         train_flops=flops,
         tokens_per_second=rate / train_flops_per_token,
         seconds=seconds,
         gpu_hours=gpu_hours,
-        usd_per_gpu_hour=usd_per_gpu_hour,
-        usd=None if usd_per_gpu_hour is None else gpu_hours * usd_per_gpu_hour,
+        usd_per_gpu_hour=setup.usd_per_gpu_hour,
+        usd=None if setup.usd_per_gpu_hour is None else gpu_hours * setup.usd_per_gpu_hour,
     )
 
 
 def serving_time(
     accelerator: Accelerator,
+    setup: ServingSetup,
+    step: DecodingStep,
     *,
-    dtype: str,
-    batch_size: int,
     prompt_tokens: int,
     prefill_flops: int,
     prefill_cache_bytes: int,
     context_tokens: int,
-    step: DecodingStep,
-    piece_tokens: int | None = None,
 ) -> ServingTime:
     """Return the least time of reading prompts and of one decoding step after them.
 
-    A pass takes ``max(flops / peak, bytes / bandwidth)``. Prompts are read one after the other: each piece of one moves
-    every weight that it needs once, and the cache is written; activations are taken to stay on the chip.
+    A pass takes ``max(flops / peak, bytes / bandwidth)``. Prompts are read one after the other, in pieces of at most
+    ``prefill_tokens``: each piece moves every weight that it needs once, and the cache is written; activations are
+    taken to stay on the chip.
 
     Args:
         accelerator: What it runs on.
-        dtype: What matrices are multiplied in.
-        batch_size: Sequences at once, >= 1.
+        setup: How the model is served.
+        step: What decoding one token takes.
         prompt_tokens: Tokens of each prompt, >= 1.
         prefill_flops: Of all prompts.
         prefill_cache_bytes: Keys and values it writes, for all prompts.
         context_tokens: Tokens seen by the one decoded, itself included, >= 1.
-        step: What decoding it takes.
-        piece_tokens: The most tokens of a prompt that are read in one pass, >= 1; all of it when None.
 
     Raises:
-        UsageError: If the hardware does not multiply ``dtype``.
+        UsageError: If the hardware does not multiply the setup's type.
     """
-    machine = _machine(accelerator, dtype)
-    whole, rest = divmod(prompt_tokens, piece_tokens or prompt_tokens)
-    pieces = [(whole, piece_tokens or prompt_tokens), (1 if rest else 0, rest)]
+    peak, bandwidth = peak_flops(accelerator, setup.dtype), accelerator.memory_bytes_per_second
+    batch_size = setup.batch_size
+    whole, rest = divmod(prompt_tokens, setup.prefill_tokens)
+    pieces = [(whole, setup.prefill_tokens), (1 if rest else 0, rest)]
     read = batch_size * sum(count * step.weights.read_bytes(tokens) for count, tokens in pieces if count)
-    prefill = machine.time(prefill_flops, read + prefill_cache_bytes)
-    decode = decoding_clock(accelerator, dtype=dtype, batch_size=batch_size)(step)
+    prefill = _pass_time(prefill_flops, read + prefill_cache_bytes, peak, bandwidth)
+    decode = decoding_clock(accelerator, setup)(step)
     return ServingTime(
         accelerator=accelerator.name,
-        dtype=dtype,
-        peak_flops_per_second=machine.flops_per_second,
-        memory_bytes_per_second=machine.bytes_per_second,
-        balance_flops_per_byte=machine.flops_per_second / machine.bytes_per_second,
+        dtype=setup.dtype,
+        peak_flops_per_second=peak,
+        memory_bytes_per_second=bandwidth,
+        balance_flops_per_byte=peak / bandwidth,
         batch_size=batch_size,
         prompt_tokens=prompt_tokens,
         context_tokens=context_tokens,
@@ -250,26 +213,39 @@ def serving_time(
         decode=decode,
         decode_tokens_per_second=batch_size / decode.seconds,
         sequence_tokens_per_second=1 / decode.seconds,
-        compute_bound_batch_size=_compute_bound_batch(step, machine),
+        compute_bound_batch_size=_compute_bound_batch(step, peak, bandwidth),
     )
 
 
-def _machine(accelerator: Accelerator, dtype: str) -> _Machine:
-    return _Machine(peak_flops(accelerator, dtype), accelerator.memory_bytes_per_second)
+def _pass_time(flops: int, moved_bytes: int, peak: int, bandwidth: int) -> PassTime:
+    compute, memory = flops / peak, moved_bytes / bandwidth
+    return PassTime(
+        flops=flops,
+        moved_bytes=moved_bytes,
+        compute_seconds=compute,
+        memory_seconds=memory,
+        seconds=max(compute, memory),
+        bound="compute" if _is_compute_bound(flops, moved_bytes, peak, bandwidth) else "memory",
+        intensity_flops_per_byte=flops / moved_bytes,
+    )
 
 
-def _compute_bound_batch(step: DecodingStep, machine: _Machine) -> int | None:
+def _is_compute_bound(flops: int, moved_bytes: int, peak: int, bandwidth: int) -> bool:
+    """Return whether ``flops / peak >= moved_bytes / bandwidth``, in integers."""
+    return flops * bandwidth >= moved_bytes * peak
+
+
+def _compute_bound_batch(step: DecodingStep, peak: int, bandwidth: int) -> int | None:
     """Return the least batch that is bound by compute: what weights cost each sequence only falls as it grows."""
     # what compute takes of a sequence beyond its own cache, both in FLOPs · bytes / second
-    margin = step.flops_per_sequence * machine.bytes_per_second
-    margin -= step.cache_bytes_per_sequence * machine.flops_per_second
+    margin = step.flops_per_sequence * bandwidth - step.cache_bytes_per_sequence * peak
     if margin <= 0:
         return None
     weights = step.weights.dense_bytes + step.weights.expert_bytes
-    low, high = 1, max(-(-weights * machine.flops_per_second // margin), 1)
+    low, high = 1, max(-(-weights * peak // margin), 1)
     while low < high:
         middle = (low + high) // 2
-        if machine.is_bound_by_compute(step.flops(middle), step.moved_bytes(middle)):
+        if _is_compute_bound(step.flops(middle), step.moved_bytes(middle), peak, bandwidth):
             high = middle
         else:
             low = middle + 1

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from tinylm_cli.analysis.flops import decode_flops
-from tinylm_cli.analysis.inference_memory import Serving, inference_memory, largest_batch, longest_context
+from tinylm_cli.analysis.inference_memory import cache_bytes, inference_memory, largest_batch, longest_context
 from tinylm_cli.analysis.roofline import DecodingStep, decoding_clock, decoding_weights
+from tinylm_cli.analysis.setups import ServingSetup
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.serving import ServingCell, ServingGrid
@@ -28,71 +27,60 @@ def default_seq_lens(max_len: int, seq_len: int) -> tuple[int, ...]:
     return tuple(sorted({*(max(max_len // part, 1) for part in SHORTER), seq_len}))
 
 
-def decoding_step(config: ModelConfig, serving: Serving, *, seq_len: int) -> DecodingStep:
-    """Return what decoding one more token takes, ``seq_len`` being seen: weights and cache as they are stored."""
+def decoding_step(config: ModelConfig, setup: ServingSetup) -> DecodingStep:
+    """Return what decoding one more token takes after the setup's length: weights and cache as they are stored."""
     return DecodingStep(
-        decoding_weights(config, serving.dtype, serving.rounding),
-        decode_flops(config, context_len=seq_len),
-        serving.kept_bytes(config, batch_size=1, seq_len=seq_len),
+        decoding_weights(config, setup.dtype, setup.quantization),
+        decode_flops(config, context_len=setup.length(config)),
+        cache_bytes(config, setup._replace(batch_size=1)),
     )
 
 
-def serving_grid(
-    config: ModelConfig,
-    serving: Serving,
-    *,
-    batch_sizes: Sequence[int],
-    seq_lens: Sequence[int],
-    accelerator: Accelerator | None = None,
-) -> ServingGrid:
+def serving_grid(config: ModelConfig, setup: ServingSetup, accelerator: Accelerator | None = None) -> ServingGrid:
     """Return what each batch of each length takes on one GPU that holds the whole model.
 
     Args:
         config: A validated config.
-        serving: How it is run.
-        batch_sizes: Sequences at once, ascending.
-        seq_lens: Tokens kept of each, ascending, 1..max_len.
+        setup: How it is served; its batch_sizes and seq_lens, ascending, are the rows and columns.
         accelerator: The GPU, or None; with one, what fits and how fast is worked out too.
 
     Raises:
         AnalysisError: If a size is out of range.
         UsageError: If the hardware does not multiply the type.
     """
-    steps = {length: decoding_step(config, serving, seq_len=length) for length in seq_lens}
+    batch_sizes = setup.batch_sizes or default_batch_sizes(setup.batch_size)
+    seq_lens = setup.seq_lens or default_seq_lens(config.max_len, setup.length(config))
+    steps = {length: decoding_step(config, setup._replace(seq_len=length)) for length in seq_lens}
     cells = tuple(
-        _cell(config, serving, batch, length, steps[length], accelerator)
+        _cell(config, setup._replace(batch_size=batch, seq_len=length), steps[length], accelerator)
         for batch in batch_sizes
         for length in seq_lens
     )
     room = None if accelerator is None else accelerator.capacity_bytes
     return ServingGrid(
-        batch_sizes=tuple(batch_sizes),
-        seq_lens=tuple(seq_lens),
+        batch_sizes=batch_sizes,
+        seq_lens=seq_lens,
         weights_bytes=cells[0].total_bytes - cells[0].cache_bytes - cells[0].working_bytes,
         cells=cells,
         largest_batch_sizes=()
         if room is None
-        else tuple(largest_batch(config, serving, available_bytes=room, seq_len=length) for length in seq_lens),
+        else tuple(largest_batch(config, setup._replace(seq_len=n), available_bytes=room) for n in seq_lens),
         longest_seq_lens=()
         if room is None
-        else tuple(longest_context(config, serving, available_bytes=room, batch_size=batch) for batch in batch_sizes),
+        else tuple(longest_context(config, setup._replace(batch_size=n), available_bytes=room) for n in batch_sizes),
     )
 
 
-def _cell(
-    config: ModelConfig, serving: Serving, batch: int, length: int, step: DecodingStep, accelerator: Accelerator | None
-) -> ServingCell:
-    memory = inference_memory(config, serving, batch_size=batch, seq_len=length)
-    decode = None
-    if accelerator is not None:
-        decode = decoding_clock(accelerator, dtype=serving.dtype, batch_size=batch)(step)
+def _cell(config: ModelConfig, setup: ServingSetup, step: DecodingStep, accelerator: Accelerator | None) -> ServingCell:
+    memory = inference_memory(config, setup)
+    decode = None if accelerator is None else decoding_clock(accelerator, setup)(step)
     return ServingCell(
-        batch_size=batch,
-        seq_len=length,
+        batch_size=memory.batch_size,
+        seq_len=memory.seq_len,
         cache_bytes=memory.cache_bytes,
         working_bytes=memory.working_bytes,
         total_bytes=memory.total_bytes,
         fits=None if accelerator is None else memory.total_bytes <= accelerator.capacity_bytes,
         decode=decode,
-        decode_tokens_per_second=None if decode is None else batch / decode.seconds,
+        decode_tokens_per_second=None if decode is None else memory.batch_size / decode.seconds,
     )

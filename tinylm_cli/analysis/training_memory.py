@@ -8,33 +8,20 @@ from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.module_memory import build_bytes
 from tinylm_cli.analysis.optimizer_state import optimizer_bytes
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.saved_tensors.saved_tensor import Pass
-from tinylm_cli.analysis.tensor_table import DTYPE_BYTES, HALF_PRECISION, TensorTable, tensor_table
+from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass
+from tinylm_cli.analysis.setups import TrainingSetup
+from tinylm_cli.analysis.tensor_table import DTYPE_BYTES, TensorTable, tensor_table
 from tinylm_cli.analysis.training_peak import training_timeline
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import (
-    AttentionKernel,
     Device,
     MemoryPart,
     Optimizer,
-    Recompute,
     TrainingMemory,
 )
 
 
-def training_memory(
-    config: ModelConfig,
-    *,
-    batch_size: int,
-    seq_len: int,
-    dtype: str,
-    optimizer: Optimizer = "adamw",
-    grad_dtype: str | None = None,
-    master_weights: bool | None = None,
-    attention_kernel: AttentionKernel = "flash",
-    recompute: Recompute = "none",
-    device: Device = "cuda",
-) -> TrainingMemory:
+def training_memory(config: ModelConfig, setup: TrainingSetup) -> TrainingMemory:
     """Return what one GPU that holds the whole model holds while it trains.
 
     In half precision with a float32 master copy, weights, gradients, the copy and AdamW's moments take 2 + 2 + 4 + 8
@@ -44,15 +31,7 @@ def training_memory(
 
     Args:
         config: A validated config.
-        batch_size: B, sequences in one pass, >= 1.
-        seq_len: T, tokens in each, 1..max_len.
-        dtype: A key of ``DTYPE_BYTES``: the type of weights and activations.
-        optimizer: What updates the weights.
-        grad_dtype: The type gradients are kept in; ``dtype`` when None.
-        master_weights: Whether there is a float32 copy; when None, in half precision.
-        attention_kernel: As for :func:`activation_bytes`.
-        recompute: Likewise.
-        device: Likewise.
+        setup: How it is trained; its n_gpus and layout do not matter here.
 
     Raises:
         AnalysisError: If batch_size or seq_len is out of range.
@@ -61,29 +40,16 @@ def training_memory(
         Rajbhandari et al. 2020 (ZeRO), section 3, https://arxiv.org/abs/1910.02054;
         Micikevicius et al. 2018 (mixed precision), https://arxiv.org/abs/1710.03740
     """
-    kept = activation_bytes(
-        config,
-        batch_size=batch_size,
-        seq_len=seq_len,
-        dtype=dtype,
-        attention_kernel=attention_kernel,
-        recompute=recompute,
-        device=device,
-    )
-    table = tensor_table(config)
-    grad_dtype = grad_dtype or dtype
-    has_copy = dtype in HALF_PRECISION if master_weights is None else master_weights
-    weights = build_bytes(config, dtype)
-    master = total_params(table) * DTYPE_BYTES["float32"] if has_copy else 0
-    gradients = total_params(table) * DTYPE_BYTES[grad_dtype]
-    state = optimizer_bytes(table, optimizer, DTYPE_BYTES["float32" if has_copy else dtype])
-    run = Pass(config, batch_size, seq_len, DTYPE_BYTES[dtype], attention_kernel, device)
-    step = _step_bytes(table, optimizer, device, DTYPE_BYTES[dtype])
-    found = tuple(
-        training_timeline(run, table, recompute=recompute, grad_width=DTYPE_BYTES[grad_dtype], step_bytes=step)
-    )
+    table, width = tensor_table(config), setup.element_bytes
+    has_master, optimizer = setup.has_master_weights, setup.optimizer
+    weights = build_bytes(config, setup.dtype)
+    master = total_params(table) * DTYPE_BYTES["float32"] if has_master else 0
+    gradients = total_params(table) * setup.grad_element_bytes
+    state = optimizer_bytes(table, optimizer, DTYPE_BYTES["float32"] if has_master else width)
+    kept, run = activation_bytes(config, setup), ForwardPass(config, setup)
+    found = tuple(training_timeline(run, table, step_bytes=_step_bytes(table, optimizer, setup.device, width)))
     peak = max(found, key=lambda moment: moment.held_bytes)
-    spike = batch_size * seq_len * config.vocab_size * (2 * run.width + 2 * run.wide)
+    spike = run.tokens * config.vocab_size * (2 * run.width + 2 * run.wide)
     resident = weights + master + state
     peak_bytes = resident + peak.held_bytes
     roots = state // 2 if optimizer == "adamw" else 0
@@ -96,10 +62,10 @@ def training_memory(
         "working memory": peak.working_bytes,
     }
     return TrainingMemory(
-        batch_size=batch_size,
-        seq_len=seq_len,
-        dtype=dtype,
-        grad_dtype=grad_dtype,
+        batch_size=setup.batch_size,
+        seq_len=run.seq_len,
+        dtype=setup.dtype,
+        grad_dtype=setup.grad_dtype or setup.dtype,
         optimizer=optimizer,
         weights_bytes=weights,
         master_bytes=master,

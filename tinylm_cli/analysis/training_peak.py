@@ -8,19 +8,17 @@ from tinylm_cli.analysis.layer_groups import group_layers, uniform_ranges
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.saved_tensors.model import block, head, saved_before_layers
 from tinylm_cli.analysis.saved_tensors.recompute import saved_by_layer
-from tinylm_cli.analysis.saved_tensors.saved_tensor import Pass, SavedTensor, each_once, total_bytes
+from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, each_once, total_bytes
 from tinylm_cli.analysis.tensor_table import TensorTable
-from tinylm_cli.reports.memory import MomentMemory, Recompute
+from tinylm_cli.reports.memory import MomentMemory
 
 _FEED_FORWARD = ("feed_forward", "experts", "router")
 
 
 def training_timeline(
-    run: Pass,
+    run: ForwardPass,
     table: TensorTable,
     *,
-    recompute: Recompute,
-    grad_width: int,
     step_bytes: int,
     layers: range | None = None,
     expert_ways: int = 1,
@@ -33,13 +31,11 @@ def training_timeline(
     Args:
         run: The pass.
         table: The tensors of ``layers``, and of what stands before the first and after the last.
-        recompute: What is computed again.
-        grad_width: Bytes of an element of the gradients kept.
         step_bytes: What the optimizer computes with.
         layers: Those of a pipeline stage, which begins at the embedding or ends at the loss if they do; all when None.
         expert_ways: Ways that each layer's experts are divided.
     """
-    config, width = run.config, run.width
+    config, width, grad_width = run.config, run.width, run.setup.grad_element_bytes
     layers = range(config.n_layers) if layers is None else layers
     is_first, is_last = layers.start == 0, layers.stop == config.n_layers
     logits, stream = run.tokens * config.vocab_size, run.tokens * config.d_model * width
@@ -48,15 +44,15 @@ def training_timeline(
     head_grads = 0
     if is_last:
         late = each_once(head(run))
-        everything = early + _kept_by(run, layers, recompute) + total_bytes(late)
+        everything = early + _kept_by(run, layers) + total_bytes(late)
         yield MomentMemory("loss", 0, everything, 2 * logits * run.wide)
         left = everything - total_bytes(one for one in late if one.part == "loss")
         head_grads = total_params(table[-1:]) + (table_params if config.tie_weights else 0)
         yield MomentMemory("head gradient", head_grads * grad_width, left, logits * width + stream)
     for layer in _ends(run, layers):
         behind = head_grads + _params_after(table, layer)
-        held = early + _kept_by(run, range(layers.start, layer), recompute)
-        yield from _layer(run, table, layer, recompute, behind * grad_width, held, grad_width, expert_ways)
+        held = early + _kept_by(run, range(layers.start, layer))
+        yield from _layer(run, table, layer, behind * grad_width, held, expert_ways)
     gradients = total_params(table) * grad_width
     if is_first:
         second = 2 * table_params * width if config.tie_weights and is_last else 0
@@ -65,21 +61,19 @@ def training_timeline(
 
 
 def _layer(
-    run: Pass,
+    run: ForwardPass,
     table: TensorTable,
     layer: int,
-    recompute: Recompute,
     gradients: int,
     held: int,
-    grad_width: int,
     expert_ways: int,
 ) -> Iterator[MomentMemory]:
     """Yield the widest moments of one layer's backward pass: in its feed-forward part, and in its attention."""
-    config, kept = run.config, each_once(block(run, layer))
+    config, kept, grad_width = run.config, each_once(block(run, layer)), run.setup.grad_element_bytes
     stream = run.tokens * config.d_model * run.width
-    again = kept if recompute == "full" else saved_by_layer(run, layer, recompute)
+    again = kept if run.setup.recompute == "full" else saved_by_layer(run, layer)
     if config.has_experts(layer):
-        yield from _experts(run, kept, gradients, held + total_bytes(again), grad_width, expert_ways)
+        yield from _experts(run, kept, gradients, held + total_bytes(again), expert_ways)
     else:
         hidden = run.tokens * config.d_ff * run.width * (2 if config.feed_forward.gated else 1)
         down = config.d_ff * config.d_model
@@ -94,7 +88,7 @@ def _layer(
 
 
 def _experts(
-    run: Pass, kept: tuple[SavedTensor, ...], gradients: int, held: int, grad_width: int, ways: int
+    run: ForwardPass, kept: tuple[SavedTensor, ...], gradients: int, held: int, ways: int
 ) -> Iterator[MomentMemory]:
     """Yield the moments of a mixture that may be its widest: at its end, and at its beginning.
 
@@ -102,7 +96,7 @@ def _experts(
     kept is gone and each weight has its gradient: the derivatives of what was sent to them are put together, then the
     gradients of the experts to that of a stack, one stack after the other.
     """
-    config, settings = run.config, run.config.feed_forward
+    config, settings, grad_width = run.config, run.config.feed_forward, run.setup.grad_element_bytes
     assert settings.n_experts is not None
     stream = run.tokens * config.d_model * run.width
     sent = settings.top_k * stream
@@ -115,7 +109,7 @@ def _experts(
     yield MomentMemory("backward", done, held - gone, 2 * stream + stack * run.width)
 
 
-def _attention_work(run: Pass, layer: int) -> int:
+def _attention_work(run: ForwardPass, layer: int) -> int:
     """Return the bytes of derivatives beside each other: of queries, keys, values and mixture, or of scores.
 
     CUDA's flash kernel adds up the queries' in float32, with one number for each query and head, and makes the keys'
@@ -139,7 +133,7 @@ def _attention_work(run: Pass, layer: int) -> int:
     return run.tokens * vectors
 
 
-def _ends(run: Pass, layers: range) -> Iterable[int]:
+def _ends(run: ForwardPass, layers: range) -> Iterable[int]:
     """Return the first and the last of each sort among some consecutive layers, the last one first.
 
     Sorts go round within a pattern; a flash kernel does not tell them apart.
@@ -154,10 +148,10 @@ def _ends(run: Pass, layers: range) -> Iterable[int]:
     return sorted(ends, reverse=True)
 
 
-def _kept_by(run: Pass, layers: range, recompute: Recompute) -> int:
+def _kept_by(run: ForwardPass, layers: range) -> int:
     """Return what some consecutive layers keep."""
     groups = group_layers(run.config, run.keys, layers).values()
-    return sum(group.n_layers * total_bytes(saved_by_layer(run, group.first, recompute)) for group in groups)
+    return sum(group.n_layers * total_bytes(saved_by_layer(run, group.first)) for group in groups)
 
 
 def _params_after(table: TensorTable, layer: int) -> int:

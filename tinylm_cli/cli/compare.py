@@ -94,7 +94,7 @@ def compare(
       tinylm compare old.yaml new.yaml --exit-code
     """
     from tinylm_cli.analysis.compare import compare as compare_models
-    from tinylm_cli.analysis.compare import shared_conditions
+    from tinylm_cli.analysis.compare import shared_setups
     from tinylm_cli.render.views.compare import compare_view
 
     variants = parse_variants(models, set_ or ())
@@ -107,13 +107,10 @@ def compare(
             error.exit_code = ExitCode.UNABLE
         raise
     changed = [(model, variant.all_changes) for model, variant in zip(loaded, variants, strict=True)]
-    shared = shared_conditions([each.config for each in loaded])
-    given = shared._replace(
-        batch_size=batch_size or shared.batch_size,
-        seq_len=seq_len or shared.seq_len,
-        dtype=dtype.value if dtype else shared.dtype,
-    )
-    report = compare_models(changed, given)
+    given = {"batch_size": batch_size, "seq_len": seq_len, "dtype": dtype.value if dtype else None}
+    setups = shared_setups([each.config for each in loaded])
+    setups = setups.changed(**{field: value for field, value in given.items() if value is not None})
+    report = compare_models(changed, setups)
     last = variants[-1]
     next_step = follow_up("params", same_model(last.reference, last.all_changes))
     failed = exit_code and not report.same

@@ -106,9 +106,11 @@ def design(
       tinylm design --gpu h100 --for serving --family qwen3
       tinylm design --compute 1e21 -o mine.yaml
     """
-    from tinylm_cli.analysis.figures import Conditions
+    from tinylm_cli.analysis.setups import Setups
 
-    given = Conditions(batch_size, seq_len, dtype.value, optimizer, recompute)
+    setups = Setups.of(
+        batch_size=batch_size, seq_len=seq_len, dtype=dtype.value, optimizer=optimizer, recompute=recompute
+    )
     require_effect(
         typed(context),
         serving=purpose is Purpose.serving,
@@ -139,7 +141,7 @@ def design(
     assert wanted is not None, "else there were mistakes"
 
     tied = member.tie_weights if tie is None else tie
-    space = Space(template, vocab_size or member.vocab_size, length, tied, given, accelerator=accelerator)
+    space = Space(template, vocab_size or member.vocab_size, length, tied, setups, accelerator=accelerator)
     to_fit = None if accelerator is None else purpose or Purpose.training
     goals, plan = _goals(space, wanted, min_decode_tokens_per_second, tolerance, spent, to_fit, utilization)
     report = analyze_design(space, goals, top=max(top, pick or 1), tolerance=tolerance, front_only=front, plan=plan)

@@ -67,7 +67,7 @@ def designed_outcome(
 def _words(report: DesignReport, hardware: str | None) -> str:
     """Return the options that make the same search, however they were typed."""
     from tinylm_cli.analysis.design.families import FAMILIES
-    from tinylm_cli.analysis.roofline import TYPICAL_UTILIZATION
+    from tinylm_cli.analysis.setups import TYPICAL_UTILIZATION
     from tinylm_cli.reports.design import AIMS
 
     member = FAMILIES[report.family].config

@@ -120,10 +120,8 @@ def estimate(
       tinylm estimate qwen3-0.6b --quantize int4
       tinylm estimate llama-3-8b --gpu h100 --gpus 64
     """  # fmt: skip
-    from tinylm_cli.analysis.estimate import Request
     from tinylm_cli.analysis.estimate import estimate as estimated
-    from tinylm_cli.analysis.parallel.job import KERNEL_EFFICIENCY
-    from tinylm_cli.analysis.roofline import TYPICAL_UTILIZATION
+    from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
     from tinylm_cli.cli.plan_option import require_shared, says_micro_batches
     from tinylm_cli.interop.load import load_config
     from tinylm_cli.render.views.estimate import estimate_view
@@ -141,7 +139,7 @@ def estimate(
     if master_weights is not None and dtype.value not in ("bfloat16", "float16"):
         word = "--master-weights" if master_weights else "--no-master-weights"
         raise UsageError(f"{word} is about weights in 16 bits", help=f"leave it out beside --dtype {dtype.value}")
-    rounded = rounding(quantize, group_size, head=quantize_head)
+    quantization = rounding(quantize, group_size, head=quantize_head)
     mistakes = ErrorCollector()
     loaded = mistakes.read(load_config, config, set_ or ())
     length = mistakes.read(fitting_length, loaded, seq_len) if loaded is not None else None
@@ -159,33 +157,37 @@ def estimate(
     mistakes.settle()
     assert loaded is not None
     assert length is not None
-    asked = Request(
+    training = TrainingSetup(
         batch_size=batch_size,
         seq_len=length,
         dtype=dtype.value,
-        attention=attention,
-        kernel=kernel,
+        attention_kernel=kernel,
         recompute=recompute,
         optimizer=optimizer,
         grad_dtype=grad_dtype.value if grad_dtype is not None else None,
         master_weights=master_weights,
-        rounding=rounded,
-        cache_dtype=cache_dtype,
-        prefill_tokens=prefill_tokens,
-        serve_batch_sizes=batches or (),
-        serve_seq_lens=lengths or (),
-        accelerator=accelerator,
-        accelerators=accelerators,
-        gpus=gpus,
+        n_gpus=gpus,
         layout=layout,
-        global_batch=global_batch,
-        splits_batch=plan is None or not says_micro_batches(plan),
-        kernel_efficiency=kernel_efficiency or KERNEL_EFFICIENCY,
-        utilization=utilization or TYPICAL_UTILIZATION,
+        derives_micro_batches=plan is None or not says_micro_batches(plan),
+        global_batch_size=global_batch,
+        train_tokens=tokens,
+        utilization=utilization or TrainingSetup().utilization,
+        kernel_efficiency=kernel_efficiency or TrainingSetup().kernel_efficiency,
         usd_per_gpu_hour=price,
-        budget_tokens=tokens,
     )
-    report = estimated(loaded, asked)
+    serving = ServingSetup(
+        batch_size=batch_size,
+        seq_len=length,
+        dtype=dtype.value,
+        cache_dtype=cache_dtype,
+        quantization=quantization,
+        attention_kernel=kernel,
+        prefill_tokens=prefill_tokens,
+        batch_sizes=batches or (),
+        seq_lens=lengths or (),
+    )
+    setups = Setups(training, serving)
+    report = estimated(loaded, setups, accelerator, accelerators=accelerators, attention=attention)
     next_step = follow_up("params", same_model(config, set_))
     every = format_ is Format.csv  # a program is given all layouts, as they are in JSON
     return CommandOutput(

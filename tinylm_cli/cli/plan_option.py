@@ -188,10 +188,10 @@ def _uneven(
     Where not all of the layout is ``sure``, only what it divides of the config is told; and of the sequence nothing
     where its length is not known.
     """
-    from tinylm_cli.analysis.parallel.job import Job
     from tinylm_cli.analysis.parallel.layouts import uneven
+    from tinylm_cli.analysis.setups import TrainingSetup
 
-    for wrong in uneven(Job(loaded.config, 1, seq_len or layout.context), layout):
+    for wrong in uneven(loaded.config, TrainingSetup(seq_len=seq_len or layout.context), layout):
         if not sure and not wrong.config_field:
             continue
         if wrong.field == "micro_batches" and "micro_batches" not in given:  # these are not known yet

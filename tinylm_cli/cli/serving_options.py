@@ -14,7 +14,7 @@ from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.memory import Quantization
 
 if TYPE_CHECKING:
-    from tinylm_cli.analysis.quantization import QuantizationConfig
+    from tinylm_cli.analysis.setups import QuantizationConfig
     from tinylm_cli.config.loader import LoadedConfig
     from tinylm_cli.errors import Span
 
@@ -96,7 +96,7 @@ def rounding(quantize: Quantization, group_size: int | None, *, head: bool) -> Q
     Raises:
         UsageError: If an option says nothing beside the others.
     """
-    from tinylm_cli.analysis.quantization import UNQUANTIZED, QuantizationConfig
+    from tinylm_cli.analysis.setups import UNQUANTIZED, QuantizationConfig
 
     if group_size is not None and quantize != "int4":
         raise UsageError("--group-size is of int4's groups", help="add --quantize int4, or leave it out")

@@ -79,7 +79,8 @@ def sweep(
       tinylm sweep small n_layers=4,8 d_model=256,512
       tinylm sweep gpt2 d_ff=2048,3072 --figure serve_bytes
     """
-    from tinylm_cli.analysis.figures import FIGURES, Conditions
+    from tinylm_cli.analysis.figures import FIGURES
+    from tinylm_cli.analysis.setups import Setups
     from tinylm_cli.analysis.sweep import sweep as swept
     from tinylm_cli.interop.load import parse_written, read_written
     from tinylm_cli.render.views.sweep import sweep_view
@@ -95,8 +96,10 @@ def sweep(
     mistakes.read(require_figure, figure, FIGURES)
     mistakes.settle()
     assert written is not None
-    given = Conditions(batch_size, seq_len, dtype.value, optimizer, recompute)
-    report = swept(lambda more: parse_written(written, [*overrides, *more]), swept_fields, given, figure)
+    setups = Setups.of(
+        batch_size=batch_size, seq_len=seq_len, dtype=dtype.value, optimizer=optimizer, recompute=recompute
+    )
+    report = swept(lambda more: parse_written(written, [*overrides, *more]), swept_fields, setups, figure)
     valid = any(each.figures is not None for each in report.points)
     code = ExitCode.DONE if valid else ExitCode.FAILED
     return CommandOutput(report, lambda: sweep_view(report), format_, output, exit_code=code, table=table)

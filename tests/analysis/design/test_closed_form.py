@@ -10,7 +10,8 @@ from tinylm_cli.analysis.design.closed_form import ClosedForm, Form, closed_form
 from tinylm_cli.analysis.design.families import FAMILIES
 from tinylm_cli.analysis.design.measures import MEASURES, forms, measured
 from tinylm_cli.analysis.design.search_space import Shape, Space
-from tinylm_cli.analysis.figures import FIGURES, Conditions
+from tinylm_cli.analysis.figures import FIGURES
+from tinylm_cli.analysis.setups import Setups
 from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.reports.memory import Optimizer, Recompute
 
@@ -26,8 +27,8 @@ def test_every_measure_of_every_family_is_its_figure(family: str) -> None:
 
     @given(
         data=st.data(),
-        conditions=st.builds(
-            Conditions,
+        setups=st.builds(
+            Setups.of,
             batch_size=st.sampled_from([1, 3, 64]),
             seq_len=st.sampled_from([None, 1, 777]),
             dtype=st.sampled_from(["bfloat16", "float32"]),
@@ -37,8 +38,8 @@ def test_every_measure_of_every_family_is_its_figure(family: str) -> None:
         tie=st.booleans(),
     )
     @settings(max_examples=25)
-    def holds(data: st.DataObject, conditions: Conditions, tie: bool) -> None:
-        space = Space(template, 1000, 8192, tie, conditions, accelerator=load_hardware("h100-sxm"))
+    def holds(data: st.DataObject, setups: Setups, tie: bool) -> None:
+        space = Space(template, 1000, 8192, tie, setups, accelerator=load_hardware("h100-sxm"))
         d_head = data.draw(st.sampled_from(template.d_heads))
         d_model, n_heads = data.draw(st.sampled_from(list(space.bodies(d_head))))
         _compare(data, space, d_head, d_model, n_heads)

@@ -28,8 +28,9 @@ from tinylm_cli.analysis.design.published_sizes import Member
 from tinylm_cli.analysis.design.ranking import front
 from tinylm_cli.analysis.design.search_space import Space
 from tinylm_cli.analysis.design.to_config import written
-from tinylm_cli.analysis.estimate import Request, estimate
-from tinylm_cli.analysis.figures import Conditions, figure
+from tinylm_cli.analysis.estimate import estimate
+from tinylm_cli.analysis.figures import figure
+from tinylm_cli.analysis.setups import Setups
 from tinylm_cli.config.budget import Budget
 from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.config.loader import LoadedConfig
@@ -166,8 +167,8 @@ class TestGpu:
         purpose: Purpose, *goals: Goal, gpu: str = "rtx-4090", top: int = 5, **conditions: Any
     ) -> tuple[Space, DesignReport]:
         accelerator = load_hardware(gpu)
-        given = Conditions(**conditions)
-        space = replace(space_of("llama"), given=given, accelerator=accelerator)
+        setups = Setups.of(**conditions)
+        space = replace(space_of("llama"), setups=setups, accelerator=accelerator)
         asked = [*goals, memory_goal(accelerator, purpose)]
         return space, analyze_design(space, asked, top=top, tolerance=0.02, plan=Plan(purpose, utilization=0.3))
 
@@ -179,8 +180,8 @@ class TestGpu:
         assert (report.accelerator, report.capacity_bytes, report.purpose) == ("rtx-4090", capacity, purpose)
         for design in report.designs:
             config = ModelConfig.model_validate(design.config)
-            asked = Request(4, 1024, recompute=space.given.recompute, accelerator=space.accelerator, utilization=0.3)
-            costs = estimate(LoadedConfig("one", "one", config, {}), asked)
+            setups = space.setups.changed(utilization=0.3)
+            costs = estimate(LoadedConfig("one", "one", config, {}), setups, space.accelerator)
             assert costs.serving_time is not None
             assert costs.training_time is not None
             held = {"training": costs.training.peak_bytes, "serving": costs.inference.total_bytes}[purpose]
@@ -282,8 +283,8 @@ class TestWritten:
 
     @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
     def test_limits_and_conditions(self, optimizer: Optimizer) -> None:
-        given = Conditions(batch_size=2, seq_len=512, dtype="float32", optimizer=optimizer)
-        space = replace(space_of("llama"), given=given)
+        setups = Setups.of(batch_size=2, seq_len=512, dtype="float32", optimizer=optimizer)
+        space = replace(space_of("llama"), setups=setups)
         goals = [Goal("active_params", 10**9, 0.02), Goal("train_bytes_per_gpu", 2**35), Goal("serve_bytes", 2**34)]
         report = analyze_design(space, goals, top=3, tolerance=0.02)
         for design in report.designs:
@@ -296,7 +297,7 @@ class TestWritten:
 
     def test_the_memory_of_the_gpu_is_a_limit_too(self) -> None:
         gpu = load_hardware("l4")
-        space = replace(space_of("llama"), given=Conditions(seq_len=256), accelerator=gpu)
+        space = replace(space_of("llama"), setups=Setups.of(seq_len=256), accelerator=gpu)
         goals = [Goal("train_bytes_per_gpu", 10**12), memory_goal(gpu, "training")]
         report = analyze_design(space, goals, top=1, tolerance=0.02, plan=Plan("training"))
         budget = written(report.designs[0], report).budget

@@ -14,8 +14,8 @@ from tinylm_cli.analysis.design.grid import GRID, Grid
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS, MEASURES, measured
 from tinylm_cli.analysis.design.search import Bound, search
 from tinylm_cli.analysis.design.search_space import Shape, Space
-from tinylm_cli.analysis.figures import Conditions
 from tinylm_cli.analysis.params import total_params
+from tinylm_cli.analysis.setups import Setups
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.hardware import load_hardware
 
@@ -29,8 +29,8 @@ Model = tuple[Shape, int]
 
 
 def small(family: str) -> Space:
-    given, gpu = Conditions(batch_size=2, seq_len=5000), load_hardware("l4")
-    return Space(FAMILIES[family], 500, 6000, tie_weights=False, given=given, grid=SMALL, accelerator=gpu)
+    setups, gpu = Setups.of(batch_size=2, seq_len=5000), load_hardware("l4")
+    return Space(FAMILIES[family], 500, 6000, tie_weights=False, setups=setups, grid=SMALL, accelerator=gpu)
 
 
 @cache

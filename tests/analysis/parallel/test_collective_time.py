@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.accelerators import GB, make_accelerator
 from tinylm_cli.analysis.parallel.collective_time import everyone_seconds, neighbor_seconds, ring_seconds
-from tinylm_cli.analysis.parallel.job import Machine
+from tinylm_cli.config.hardware import Accelerator
 
-GB = 10**9
-SWITCHED = Machine(0, 1, 1.0, 450 * GB, 450 * GB, 50 * GB, 8)
+SWITCHED = make_accelerator()
 """An H100's node: any GPU may have all of its link to any other, and a port of 400 Gb/s of its own."""
-PAIRED = Machine(0, 1, 1.0, 448 * GB, 64 * GB, 50 * GB, 8)
+PAIRED = make_accelerator(link=448 * GB, peer=64 * GB)
 """An MI300X's: seven links of 64 GB/s."""
 
-Seconds = Callable[[int, Machine, int, int], float]
+Seconds = Callable[[int, Accelerator, int, int], float]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ Seconds = Callable[[int, Machine, int, int], float]
     ],
 )
 def test_a_ring_finds_as_many_ports_as_it_has_members_in_a_node(
-    machine: Machine, members: int, stride: int, gigabytes: int
+    machine: Accelerator, members: int, stride: int, gigabytes: int
 ) -> None:
     assert ring_seconds(gigabytes * GB, machine, members, stride) == pytest.approx(1)
 
@@ -45,7 +45,7 @@ def test_a_ring_finds_as_many_ports_as_it_has_members_in_a_node(
     ("machine", "members", "stride", "gigabytes"),
     [(SWITCHED, 8, 1, 450), (SWITCHED, 16, 1, 50), (SWITCHED, 2, 8, 50), (PAIRED, 8, 1, 64), (PAIRED, 2, 8, 50)],
 )
-def test_a_neighbor_is_reached_by_one_port(machine: Machine, members: int, stride: int, gigabytes: int) -> None:
+def test_a_neighbor_is_reached_by_one_port(machine: Accelerator, members: int, stride: int, gigabytes: int) -> None:
     assert neighbor_seconds(gigabytes * GB, machine, members, stride) == pytest.approx(1)
 
 
@@ -60,22 +60,24 @@ def test_a_neighbor_is_reached_by_one_port(machine: Machine, members: int, strid
     ],
 )
 def test_what_goes_to_everyone_leaves_by_ones_own_port(
-    machine: Machine, members: int, stride: int, seconds: float
+    machine: Accelerator, members: int, stride: int, seconds: float
 ) -> None:
     assert everyone_seconds(63 * GB, machine, members, stride) == pytest.approx(seconds)
 
 
 rates = st.integers(1, 10**12)
-machines = st.builds(Machine, st.just(0), st.just(1), st.just(1.0), rates, rates, rates, st.sampled_from([1, 2, 4, 8]))
+machines = st.builds(
+    make_accelerator, link=rates, peer=rates, network=rates, gpus_per_node=st.sampled_from([1, 2, 4, 8])
+)
 ways = st.sampled_from([ring_seconds, neighbor_seconds, everyone_seconds])
 
 
 @given(machines, ways, st.integers(2, 64), st.sampled_from([1, 2, 4, 8, 16]), st.integers(1, 10**12), rates)
 def test_more_bandwidth_is_never_slower(
-    machine: Machine, way: Seconds, members: int, stride: int, sent: int, more: int
+    machine: Accelerator, way: Seconds, members: int, stride: int, sent: int, more: int
 ) -> None:
     before = way(sent, machine, members, stride)
     assert before > 0
     for field in ("link_bytes_per_second", "peer_bytes_per_second", "network_bytes_per_second"):
-        wider = machine._replace(**{field: getattr(machine, field) + more})
+        wider = machine.model_copy(update={field: getattr(machine, field) + more})
         assert way(sent, wider, members, stride) <= before

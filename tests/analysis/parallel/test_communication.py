@@ -7,23 +7,25 @@ from typing import Any
 import pytest
 
 from tinylm_cli.analysis.parallel.communication import traffic
-from tinylm_cli.analysis.parallel.job import Job, Machine
+from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.hardware import load_hardware
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.reports.memory import Recompute
 from tinylm_cli.reports.plan import Layout, Traffic
 
+Run = tuple[ModelConfig, TrainingSetup]
 LENGTH = 2048
 STREAM = LENGTH * 4096 * 2
 """Bytes of the vectors between two layers of Llama 3 8B and of Mixtral, in 16 bits."""
 
 
-def job(name: str, *overrides: str, recompute: Recompute = "none") -> Job:
-    return Job(load_config(name, overrides).config, 1, LENGTH, recompute=recompute)
+def job(name: str, *overrides: str, recompute: Recompute = "none") -> Run:
+    return (load_config(name, overrides).config, TrainingSetup(1, LENGTH, recompute=recompute))
 
 
-def sent(found: Job, stage: int = 0, **ways: Any) -> dict[str, Traffic]:
-    return {one.name: one for one in traffic(found, Layout(**ways), stage, None)}
+def sent(found: Run, stage: int = 0, **ways: Any) -> dict[str, Traffic]:
+    return {one.name: one for one in traffic(*found, Layout(**ways), stage, None)}
 
 
 @pytest.mark.parametrize(("recompute", "times"), [("none", 5), ("selective", 5), ("full", 7)])
@@ -97,8 +99,6 @@ def test_keys_and_values_go_round(recompute: Recompute, passes: int) -> None:
 
 def test_two_gpus_that_one_link_joins_take_as_long_as_that_link() -> None:
     """GPT-2 over two MI300X: 12 layers of ten streams, and five at the ends, halved, over 64 GB/s and not 448."""
-    gpu = load_hardware("mi300x")
-    machine = Machine(0, 1, 1.0, gpu.link_bytes_per_second, gpu.one_peer_bytes_per_second, 50 * 10**9, 8)
-    (found,) = traffic(Job(load_config("gpt2").config, 1, 1024), Layout(tensor=2), 0, machine)
+    (found,) = traffic(load_config("gpt2").config, TrainingSetup(1, 1024), Layout(tensor=2), 0, load_hardware("mi300x"))
     assert found.sent_bytes == (12 * 10 + 5) * (1024 * 768 * 2) // 2
     assert found.seconds == pytest.approx(found.sent_bytes / 64e9)

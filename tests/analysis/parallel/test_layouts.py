@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from tinylm_cli.analysis.parallel.job import Job, Machine
-from tinylm_cli.analysis.parallel.layouts import layouts, sequences_per_step, uneven
+from tests.accelerators import make_accelerator
+from tinylm_cli.analysis.parallel.layouts import global_batch_size, layouts, uneven
 from tinylm_cli.analysis.parallel.plan import plans
+from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.reports.plan import Layout
 
-NODE = Machine(79 * 1024**3, 989 * 10**12, 0.5, 450 * 10**9, 450 * 10**9, 50 * 10**9, 8)
-LLAMA = Job(load_config("llama-3-8b").config, 1, 2048)
+NODE = make_accelerator()
+LLAMA, SETUP = load_config("llama-3-8b").config, TrainingSetup(1, 2048)
 
 
 def test_every_way_to_write_the_number_as_a_product_is_tried() -> None:
-    tried = [(each.data, each.tensor, each.pipeline, each.context, each.zero) for each in layouts(LLAMA, 16, 8, 64)]
+    tried = [
+        (each.data, each.tensor, each.pipeline, each.context, each.zero)
+        for each in layouts(LLAMA, SETUP._replace(n_gpus=16, global_batch_size=64), 8)
+    ]
     ways = [1, 2, 4, 8, 16]
     assert len(tried) == len(set(tried))
     assert set(tried) == {
@@ -26,22 +30,22 @@ def test_every_way_to_write_the_number_as_a_product_is_tried() -> None:
 
 
 def test_all_that_are_tried_read_as_much_between_updates() -> None:
-    found = list(layouts(LLAMA, 16, 8, 24))
+    found = list(layouts(LLAMA, SETUP._replace(n_gpus=16, global_batch_size=24), 8))
     assert {each.data * each.micro_batches for each in found} == {24}
     assert max(each.data for each in found) == 8, "16 replicas do not share 24 sequences"
 
 
 @pytest.mark.parametrize(("gpus", "seq_len", "sequences"), [(8, 2048, 2048), (96, 2048, 2112), (4096, 8192, 4096)])
 def test_a_step_has_about_four_million_tokens_and_a_pass_of_every_gpu(gpus: int, seq_len: int, sequences: int) -> None:
-    found = sequences_per_step(LLAMA._replace(seq_len=seq_len), gpus)
+    found = global_batch_size(LLAMA, SETUP._replace(seq_len=seq_len, n_gpus=gpus))
     assert found == sequences
     assert found % gpus == 0
     assert (found - gpus) * seq_len < 2**22 <= found * seq_len
 
 
 def test_experts_are_divided_every_way_that_their_number_allows() -> None:
-    mixtral = Job(load_config("mixtral-8x7b").config, 1, 2048)
-    assert {each.expert for each in layouts(mixtral, 48, 8, 48)} == {1, 2, 4, 8}
+    mixtral = load_config("mixtral-8x7b").config, TrainingSetup(1, 2048, n_gpus=48, global_batch_size=48)
+    assert {each.expert for each in layouts(*mixtral, 8)} == {1, 2, 4, 8}
 
 
 def test_a_plan_that_another_zero_beats_is_left_out() -> None:
@@ -49,18 +53,24 @@ def test_a_plan_that_another_zero_beats_is_left_out() -> None:
 
     GPT-2's table alone, gathered whole, is more than ZeRO 3 saves among four.
     """
-    small = Job(load_config("gpt2").config, 1, 1024)
-    many = {(each.layout.data, each.layout.zero) for each in plans(small, 4, NODE).fitting if each.layout.pipeline == 1}
+    gpt2, setup = load_config("gpt2").config, TrainingSetup(1, 1024, n_gpus=4)
+    many = {
+        (each.layout.data, each.layout.zero) for each in plans(gpt2, setup, NODE).fitting if each.layout.pipeline == 1
+    }
     assert {zero for data, zero in many if data > 1} == {1, 2}
-    once = [each.layout.zero for each in plans(small, 4, NODE, 4).fitting if each.layout.data == 4]
+    once = [
+        each.layout.zero
+        for each in plans(gpt2, setup._replace(global_batch_size=4), NODE).fitting
+        if each.layout.data == 4
+    ]
     assert once == [2]
 
 
 @pytest.mark.parametrize("gpus", [720_720, 1_000_000])
 def test_however_many_gpus_there_are_the_search_is_short(gpus: int) -> None:
     """What is tried divides the model as well as the number, so the model bounds it."""
-    job = Job(load_config("qwen3-30b-a3b").config, 1, 40960)
-    assert 0 < len(list(layouts(job, gpus, 8, sequences_per_step(job, gpus)))) < 10_000
+    config, setup = load_config("qwen3-30b-a3b").config, TrainingSetup(1, 40960, n_gpus=gpus)
+    assert 0 < len(list(layouts(config, setup, 8))) < 10_000
 
 
 @pytest.mark.parametrize(
@@ -71,23 +81,25 @@ def test_however_many_gpus_there_are_the_search_is_short(gpus: int) -> None:
 def test_the_first_stage_and_the_last_may_have_a_layer_less(
     layers: int, pipeline: int, virtual: int, even: bool
 ) -> None:
-    job = Job(load_config("llama-3-8b", [f"n_layers={layers}"]).config, 1, 2048)
-    found = [each.field for each in uneven(job, Layout(pipeline=pipeline, virtual=virtual, micro_batches=pipeline))]
+    config = load_config("llama-3-8b", [f"n_layers={layers}"]).config
+    found = [
+        each.field for each in uneven(config, SETUP, Layout(pipeline=pipeline, virtual=virtual, micro_batches=pipeline))
+    ]
     assert (found == []) is even
     assert even or found == ["pipeline"]
 
 
 def test_chunks_take_turns_by_as_many_micro_batches_as_there_are_stages() -> None:
-    assert not list(uneven(LLAMA, Layout(pipeline=4, micro_batches=8, virtual=2)))
+    assert not list(uneven(LLAMA, SETUP, Layout(pipeline=4, micro_batches=8, virtual=2)))
     for wrong, field in (
         (Layout(pipeline=4, micro_batches=6, virtual=2), "micro_batches"),
         (Layout(virtual=2), "virtual"),
         (Layout(pipeline=4, micro_batches=8, virtual=2, schedule="gpipe"), "virtual"),
     ):
-        assert [each.field for each in uneven(LLAMA, wrong)] == [field]
+        assert [each.field for each in uneven(LLAMA, SETUP, wrong)] == [field]
 
 
 def test_a_hidden_layer_that_no_layer_has_need_not_be_divided() -> None:
     config = load_config("qwen3-30b-a3b", ["d_ff=6145"]).config
-    assert not list(uneven(Job(config, 1, 64), Layout(tensor=2)))
-    assert list(uneven(Job(load_config("llama-3-8b", ["d_ff=6145"]).config, 1, 64), Layout(tensor=2)))
+    assert not list(uneven(config, SETUP, Layout(tensor=2)))
+    assert list(uneven(load_config("llama-3-8b", ["d_ff=6145"]).config, SETUP, Layout(tensor=2)))

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.accelerators import GIB, make_accelerator
 from tests.architectures import small_configs
-from tinylm_cli.analysis.parallel.job import Job, Machine
 from tinylm_cli.analysis.parallel.layouts import uneven
 from tinylm_cli.analysis.parallel.plan import least_planned_bytes, plan, planned_bytes, plans
+from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.cli.plan_option import read_layout
 from tinylm_cli.config.schema import ModelConfig
@@ -18,16 +19,17 @@ from tinylm_cli.interop.load import load_config
 from tinylm_cli.reports.memory import Optimizer, Recompute
 from tinylm_cli.reports.plan import Layout, ZeroStage
 
-GIB = 1024**3
-NODE = Machine(79 * GIB, 989 * 10**12, 0.5, 450 * 10**9, 450 * 10**9, 50 * 10**9, 8)
+NODE = make_accelerator()
+
+Run = tuple[ModelConfig, TrainingSetup]
 
 
-def job(name: str, *, batch_size: int = 1, seq_len: int = 2048, recompute: Recompute = "none") -> Job:
-    return Job(load_config(name).config, batch_size, seq_len, recompute=recompute)
+def job(name: str, *, seq_len: int = 2048, n_gpus: int = 1) -> Run:
+    return load_config(name).config, TrainingSetup(seq_len=seq_len, n_gpus=n_gpus)
 
 
-def parts(found: Job, layout: Layout) -> dict[str, int]:
-    return {part.name: part.part_bytes for part in plan(found, layout).fullest.parts}
+def parts(found: Run, layout: Layout) -> dict[str, int]:
+    return {part.name: part.part_bytes for part in plan(*found, layout).fullest.parts}
 
 
 @given(
@@ -38,8 +40,8 @@ def parts(found: Job, layout: Layout) -> dict[str, int]:
 def test_one_gpu_holds_what_the_model_takes_whole(
     config: ModelConfig, optimizer: Optimizer, recompute: Recompute
 ) -> None:
-    alone = plan(Job(config, 2, 9, optimizer=optimizer, recompute=recompute), Layout())
-    whole = training_memory(config, batch_size=2, seq_len=9, dtype="bfloat16", optimizer=optimizer, recompute=recompute)
+    alone = plan(config, TrainingSetup(2, 9, optimizer=optimizer, recompute=recompute), Layout())
+    whole = training_memory(config, TrainingSetup(batch_size=2, seq_len=9, optimizer=optimizer, recompute=recompute))
     assert alone.fullest.total_bytes == whole.total_bytes
     assert alone.traffic == ()
     assert alone.bubble == 0
@@ -59,7 +61,7 @@ def test_zero_divides_as_its_paper_says(zero: ZeroStage, ways: tuple[int, int, i
 @pytest.mark.parametrize(("zero", "widths"), [(0, 4), (1, 4), (2, 4), (3, 6)])
 def test_zero_sends_as_its_paper_says(zero: ZeroStage, widths: int) -> None:
     """Section 7 there: twice the parameters in 2 bytes for all stages but the last, and three times for that."""
-    (sent,) = plan(job("llama-3-8b"), Layout(data=64, zero=zero)).traffic
+    (sent,) = plan(*job("llama-3-8b"), Layout(data=64, zero=zero)).traffic
     assert sent.name == "data"
     assert sent.sent_bytes == 8_030_261_248 * widths * 63 // 64
 
@@ -73,32 +75,32 @@ def test_sequence_parallelism_divides_all_activations_of_a_layer() -> None:
 
 def test_a_pipeline_holds_as_many_passes_as_its_schedule_says() -> None:
     found = job("llama-2-7b")
-    first = plan(found, Layout(pipeline=4, micro_batches=16)).fullest
+    first = plan(*found, Layout(pipeline=4, micro_batches=16)).fullest
     assert (first.stage, first.in_flight) == (0, 4)
-    assert plan(found, Layout(pipeline=4, micro_batches=16, schedule="gpipe")).fullest.in_flight == 16
-    assert plan(found, Layout(pipeline=4, micro_batches=2)).fullest.in_flight == 2
-    turns = plan(found, Layout(pipeline=4, micro_batches=16, virtual=2)).fullest
+    assert plan(*found, Layout(pipeline=4, micro_batches=16, schedule="gpipe")).fullest.in_flight == 16
+    assert plan(*found, Layout(pipeline=4, micro_batches=2)).fullest.in_flight == 2
+    turns = plan(*found, Layout(pipeline=4, micro_batches=16, virtual=2)).fullest
     assert turns.in_flight == 4 * (1 + 3 / 8), "Korthikanti et al. 2022, section 4.2.3: 1 + (p - 1) / (p · m) as many"
 
 
 @given(config=small_configs(), data=st.integers(1, 4), zero=st.sampled_from([0, 1, 2]))
 def test_more_replicas_never_hold_more(config: ModelConfig, data: int, zero: ZeroStage) -> None:
-    found = Job(config, 1, 8)
-    fewer, more = (plan(found, Layout(data=n, zero=zero)).fullest.total_bytes for n in (data, 2 * data))
+    found = (config, TrainingSetup(1, 8))
+    fewer, more = (plan(*found, Layout(data=n, zero=zero)).fullest.total_bytes for n in (data, 2 * data))
     assert more <= fewer
 
 
 def test_every_plan_fits_uses_all_gpus_and_comes_out_even() -> None:
-    found = job("llama-3-8b")
-    ranked, nearest, count = plans(found, 16, NODE)
+    config, setup = job("llama-3-8b", n_gpus=16)
+    ranked, nearest, count = plans(config, setup, NODE)
     assert 0 < len(ranked) < count
-    assert nearest.fullest.total_bytes == least_planned_bytes(found, 16, 8)
+    assert nearest.fullest.total_bytes == least_planned_bytes(config, setup, 8)
     assert nearest in ranked
     for each in ranked:
         layout = each.layout
         assert each.fits
         assert prod((layout.data, layout.tensor, layout.pipeline, layout.context)) == layout.gpus == 16
-        assert not uneven(found, layout)
+        assert not uneven(config, setup, layout)
     costs = [each.step_seconds / each.tokens_per_step for each in ranked if each.step_seconds]
     assert costs == sorted(costs)
     assert {each.tokens_per_step for each in ranked} == {2**22}
@@ -108,14 +110,14 @@ def test_every_plan_fits_uses_all_gpus_and_comes_out_even() -> None:
 def test_the_layout_that_holds_least_is_found_without_looking_at_all(
     config: ModelConfig, gpus: int, passes: int
 ) -> None:
-    asked = Job(config, passes, 8)
-    _, nearest, _ = plans(asked, gpus, NODE)
-    assert least_planned_bytes(asked, gpus, 8) == nearest.fullest.total_bytes
-    assert planned_bytes(asked, nearest.layout) == nearest.fullest.total_bytes
+    setup = TrainingSetup(passes, 8, n_gpus=gpus)
+    _, nearest, _ = plans(config, setup, NODE)
+    assert least_planned_bytes(config, setup, 8) == nearest.fullest.total_bytes
+    assert planned_bytes(config, setup, nearest.layout) == nearest.fullest.total_bytes
 
 
 def test_where_nothing_fits_the_nearest_is_the_one_that_holds_least() -> None:
-    fitting, nearest, count = plans(job("llama-3-8b", seq_len=8192), 2, NODE._replace(capacity_bytes=GIB))
+    fitting, nearest, count = plans(*job("llama-3-8b", seq_len=8192, n_gpus=2), make_accelerator(GIB))
     assert (fitting, nearest.fits, count) == ((), False, 10)
     assert nearest.layout == Layout(tensor=2, micro_batches=512)
 
@@ -148,4 +150,4 @@ def test_a_layout_is_written_as_it_is_read(layout: Layout, typed: str) -> None:
 )
 def test_what_does_not_come_out_even_is_refused(name: str, layout: Layout, message: str) -> None:
     with pytest.raises(AnalysisError, match=message):
-        plan(job(name), layout)
+        plan(*job(name), layout)

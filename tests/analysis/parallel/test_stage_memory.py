@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tinylm_cli.analysis.activations import activation_bytes
-from tinylm_cli.analysis.parallel.job import Job
 from tinylm_cli.analysis.parallel.stage_memory import stage_memory
+from tinylm_cli.analysis.setups import TrainingSetup
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.reports.memory import AttentionKernel, Recompute
 from tinylm_cli.reports.plan import Layout
@@ -19,15 +20,15 @@ LAYER = 6 * STREAM + 2 * 2 * 1024 + 4 * 32 + 2 * 4 + 4 * 2 * 14336
 keys and values, a number for each head, two statistics, and four of the hidden layer."""
 
 
-def held(job: Job, layout: Layout, stage: int) -> dict[str, int]:
-    return {part.name: part.part_bytes for part in stage_memory(job, layout, stage).parts}
+def held(job: tuple[ModelConfig, TrainingSetup], layout: Layout, stage: int) -> dict[str, int]:
+    return {part.name: part.part_bytes for part in stage_memory(*job, layout, stage).parts}
 
 
 @pytest.mark.parametrize("tensor", [1, 8])
 @pytest.mark.parametrize(("recompute", "again"), [("none", 0), ("full", LAYER - STREAM)])
 def test_a_stage_without_the_head_works_on_a_layer(tensor: int, recompute: Recompute, again: int) -> None:
     """The layer computed again, the stream's derivative, and those of the hidden layer's two factors."""
-    job = Job(LLAMA, 1, TOKENS, recompute=recompute)
+    job = (LLAMA, TrainingSetup(1, TOKENS, recompute=recompute))
     for stage in range(3):
         working = held(job, Layout(tensor=tensor, pipeline=4, micro_batches=4), stage)["working memory"]
         assert working == TOKENS * (again + STREAM + 2 * 2 * 14336) // tensor
@@ -35,7 +36,7 @@ def test_a_stage_without_the_head_works_on_a_layer(tensor: int, recompute: Recom
 
 def test_the_last_stage_works_on_logits() -> None:
     """Two float32 copies of the logits' derivative, beside all that is kept."""
-    job = Job(LLAMA, 1, TOKENS)
+    job = (LLAMA, TrainingSetup(1, TOKENS))
     assert held(job, Layout(pipeline=4), 3)["working memory"] == 2 * 4 * TOKENS * 128256
 
 
@@ -46,7 +47,7 @@ def test_what_experts_work_on_is_divided_among_them(ways: int) -> None:
     They kept, for each of two places of a token: what was sent, what came out, plain and weighted, and four of the
     hidden layer. Beside the stack stand the stream's derivative and that of what was sent.
     """
-    job = Job(load_config("mixtral-8x7b").config, 1, 64)
+    job = (load_config("mixtral-8x7b").config, TrainingSetup(1, 64))
     found = held(job, Layout(data=8, expert=ways, pipeline=2, micro_batches=2), 0)["working memory"]
     kept = 64 * 2 * (3 * STREAM + 4 * 2 * 14336)
     assert found == 2 * (8 // ways) * 4096 * 14336 + 2 * 64 * STREAM - kept
@@ -56,19 +57,19 @@ def test_what_experts_work_on_is_divided_among_them(ways: int) -> None:
 @pytest.mark.parametrize("kernel", ["flash", "math"])
 def test_queries_of_a_part_meet_the_keys_of_the_whole(name: str, kernel: AttentionKernel) -> None:
     """Of a quarter of the queries the scores with all keys are a quarter of all, as is what else there is of each."""
-    job = Job(load_config(name).config, 1, 8192, kernel=kernel)
+    job = (load_config(name).config, TrainingSetup(1, 8192, attention_kernel=kernel))
     whole, quarter = (held(job, Layout(pipeline=2, context=context), 0) for context in (1, 4))
     assert whole["activations"] == pytest.approx(4 * quarter["activations"], rel=1e-4), "but for norms' weights"
-    if job.config.feed_forward.n_experts is None:  # the gradient of a stack is not of a sequence
+    if job[0].feed_forward.n_experts is None:  # the gradient of a stack is not of a sequence
         assert whole["working memory"] == pytest.approx(4 * quarter["working memory"], rel=1e-4)
 
 
 def test_windows_are_as_wide_as_ever_however_a_sequence_is_divided() -> None:
     """Every second layer of Gemma 2 sees 4,096 positions of 8,192, and all see the whole of 1,024."""
 
-    def layers(context: int) -> dict[str, int]:
-        found = activation_bytes(GEMMA, batch_size=1, seq_len=1024, dtype="bfloat16", context=context).layers
+    def layers(seq_len: int, context: int) -> dict[str, int]:
+        found = activation_bytes(GEMMA, TrainingSetup(seq_len=seq_len), context=context).layers
         return {each.name: each.count for each in found}
 
-    assert layers(8) == {"blocks, window 4096": 13, "blocks, full attention": 13}
-    assert layers(1) == {"blocks": 26}
+    assert layers(8192, 8) == {"blocks, window 4096": 13, "blocks, full attention": 13}
+    assert layers(1024, 1) == {"blocks": 26}

@@ -6,31 +6,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.accelerators import GB, make_accelerator
 from tests.architectures import small_configs
 from tinylm_cli.analysis.flops import train_flops
-from tinylm_cli.analysis.parallel.job import Job, Machine
 from tinylm_cli.analysis.parallel.plan import plan
 from tinylm_cli.analysis.parallel.step_time import stage_flops
+from tinylm_cli.analysis.setups import TrainingSetup
+from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.reports.memory import Recompute
 from tinylm_cli.reports.plan import Layout, Plan
 
-GB = 10**9
-NODE = Machine(10**12, 1000 * 10**12, 0.5, 450 * GB, 450 * GB, 50 * GB, 8)
-LLAMA = Job(load_config("llama-3-8b").config, 1, 2048)
+PEAK, EFFICIENCY = 1000 * 10**12, 0.5
+NODE = make_accelerator(10**12, peak=PEAK)
+LLAMA, SETUP = load_config("llama-3-8b").config, TrainingSetup(1, 2048, kernel_efficiency=EFFICIENCY)
 LAYER = 3 * (2 * 2048 * 218_103_808 + 2 * 32 * 256 * (2048 * 2049 // 2))
 HEAD = 3 * 2 * 2048 * 525_336_576
 """Operations of one layer and of the head, forward and twice that backward, on 2,048 tokens: docs/costs.md, by hand."""
 SECOND = 1000e12 * 0.5
 
 
-def made(layout: Layout, job: Job = LLAMA, machine: Machine = NODE) -> Plan:
-    return plan(job, layout, machine)
+def made(
+    layout: Layout, setup: TrainingSetup = SETUP, accelerator: Accelerator = NODE, config: ModelConfig = LLAMA
+) -> Plan:
+    return plan(config, setup, layout, accelerator)
 
 
-def seconds(layout: Layout, job: Job = LLAMA, machine: Machine = NODE) -> float:
-    found = made(layout, job, machine).step_seconds
+def seconds(
+    layout: Layout, setup: TrainingSetup = SETUP, accelerator: Accelerator = NODE, config: ModelConfig = LLAMA
+) -> float:
+    found = made(layout, setup, accelerator, config).step_seconds
     assert found is not None
     return found
 
@@ -42,7 +48,7 @@ def test_one_gpu_takes_its_arithmetic_and_no_more() -> None:
 
 
 def test_what_is_computed_again_takes_time_and_is_no_use() -> None:
-    again = made(Layout(), LLAMA._replace(recompute="full"))
+    again = made(Layout(), SETUP._replace(recompute="full"))
     assert again.step_seconds == pytest.approx((32 * LAYER * 4 / 3 + HEAD) / SECOND)
     assert again.utilization == pytest.approx(0.5 * (32 * LAYER + HEAD) / (32 * LAYER * 4 / 3 + HEAD))
 
@@ -73,16 +79,16 @@ def test_the_slowest_stage_sets_the_pace() -> None:
 def test_a_head_makes_the_last_stage_as_slow_as_it_is_large(
     name: str, pipeline: int, seq_len: int, times: float
 ) -> None:
-    found = plan(Job(load_config(name).config, 1, seq_len), Layout(pipeline=pipeline, micro_batches=pipeline))
+    found = plan(load_config(name).config, TrainingSetup(1, seq_len), Layout(pipeline=pipeline, micro_batches=pipeline))
     assert found.imbalance == pytest.approx(times, rel=0.02)
     assert found.slowest_stage == pipeline - 1
 
 
 def test_even_stages_wait_as_their_paper_says() -> None:
     """Narayanan et al. 2021, section 2.2: (p - 1) / (p - 1 + m), and with v chunks (p - 1) / v in place of p - 1."""
-    tiny_head = Job(load_config("llama-3-8b", ["vocab_size=2"]).config, 1, 2048)
+    tiny_head = load_config("llama-3-8b", ["vocab_size=2"]).config
     for virtual in (1, 2, 4):
-        found = plan(tiny_head, Layout(pipeline=4, micro_batches=12, virtual=virtual))
+        found = plan(tiny_head, SETUP, Layout(pipeline=4, micro_batches=12, virtual=virtual))
         assert found.bubble == pytest.approx(3 / virtual / (3 / virtual + 12), rel=1e-3)
 
 
@@ -91,25 +97,24 @@ def test_even_stages_wait_as_their_paper_says() -> None:
 @pytest.mark.parametrize("name", ["gpt2", "gemma-2-2b", "mixtral-8x7b", "deepseek-v2-lite"])
 def test_stages_together_compute_what_the_model_does(name: str, recompute: Recompute, pipeline: int) -> None:
     config = load_config(name, ["n_layers=12"]).config
-    job, layout = Job(config, 2, 512, recompute=recompute), Layout(pipeline=pipeline)
+    setup, layout = TrainingSetup(2, 512, recompute=recompute), Layout(pipeline=pipeline)
     whole = train_flops(config, batch_size=2, seq_len=512, recompute=recompute)
-    assert sum(stage_flops(job, layout, stage) for stage in range(pipeline)) == whole
-
-
-FIELDS = ["link_bytes_per_second", "peer_bytes_per_second", "network_bytes_per_second", "peak_flops_per_second"]
+    assert sum(stage_flops(config, setup, layout, stage) for stage in range(pipeline)) == whole
 
 
 @given(
-    small_configs(), st.sampled_from([1, 2, 16]), st.sampled_from([1, 2]), st.booleans(), st.sampled_from(FIELDS),
-    st.integers(2, 100),
+    small_configs(), st.sampled_from([1, 2, 16]), st.sampled_from([1, 2]), st.booleans(),
+    st.sampled_from(["link", "peer", "network", "peak"]), st.integers(2, 100),
 )  # fmt: skip
 def test_a_faster_machine_is_never_slower(
-    config: ModelConfig, data: int, context: int, staged: bool, field: str, times: int
+    config: ModelConfig, data: int, context: int, staged: bool, rate: str, times: int
 ) -> None:
-    job, layout = Job(config, 1, 8), Layout(data, 1, config.n_layers if staged else 1, context, micro_batches=2)
-    faster = NODE._replace(**{field: times * getattr(NODE, field)})
-    assert seconds(layout, job, faster) <= seconds(layout, job)
-    assert 0 < (made(layout, job).utilization or 0) <= NODE.kernel_efficiency * (1 + 1e-12)  # equal but for rounding
+    layout = Layout(data, 1, config.n_layers if staged else 1, context, micro_batches=2)
+    setup = SETUP._replace(seq_len=8)
+    rates = {"peak": PEAK, "link": 450 * GB, "peer": 450 * GB, "network": 50 * GB}
+    faster = make_accelerator(**{**rates, rate: times * rates[rate]})
+    assert seconds(layout, setup, faster, config) <= seconds(layout, setup, config=config)
+    assert 0 < (made(layout, setup, config=config).utilization or 0) <= EFFICIENCY * (1 + 1e-12)
 
 
 def test_what_a_plan_reaches_is_what_its_speed_is_worth() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tinylm_cli.analysis.inference_memory import Serving, inference_memory
-from tinylm_cli.analysis.quantization import QuantizationConfig
+from tinylm_cli.analysis.inference_memory import inference_memory
+from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup, TrainingSetup
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.render.blocks import View
@@ -18,8 +18,10 @@ from tinylm_cli.render.views.memory import activations_blocks, inference_memory_
 
 def screens(name: str) -> View:
     config = load_config(name).config
-    training = training_memory(config, batch_size=2, seq_len=1024, dtype="bfloat16", recompute="selective")
-    running = inference_memory(config, Serving(rounding=QuantizationConfig("int4")), batch_size=2, seq_len=1024)
+    training = training_memory(config, TrainingSetup(batch_size=2, seq_len=1024, recompute="selective"))
+    running = inference_memory(
+        config, ServingSetup(quantization=QuantizationConfig("int4"), batch_size=2, seq_len=1024)
+    )
     return (
         *training_memory_blocks(training),
         *activations_blocks(training.activations),

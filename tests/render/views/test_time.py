@@ -8,6 +8,7 @@ import pytest
 
 from tinylm_cli.analysis.chinchilla import compute_optimum
 from tinylm_cli.analysis.roofline import DecodingStep, Weights, serving_time, training_time
+from tinylm_cli.analysis.setups import ServingSetup, TrainingSetup
 from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.render.blocks import View
 from tinylm_cli.render.markdown import to_markdown
@@ -22,15 +23,15 @@ def serving(*, cache_bytes: int = 0, batch_size: int = 1) -> View:
     step = DecodingStep(Weights(16 * 10**9), 16 * 10**9, cache_bytes)
     return serving_time_blocks(
         serving_time(
-            H100, dtype="bfloat16", batch_size=batch_size, prompt_tokens=100, prefill_flops=100 * 16 * 10**9,
-            prefill_cache_bytes=0, context_tokens=200, step=step,
+            H100, ServingSetup(batch_size), step, prompt_tokens=100, prefill_flops=100 * 16 * 10**9,
+            prefill_cache_bytes=0, context_tokens=200,
         )
     )  # fmt: skip
 
 
 def training(**changes: Any) -> View:
-    given = {"n_gpus": 8, "dtype": "bfloat16", "train_flops_per_token": 6 * 10**9, "budget_tokens": 20 * 10**9}
-    return training_time_blocks(training_time(H100, **{**given, **changes}))
+    setup = TrainingSetup(n_gpus=8, train_tokens=20 * 10**9)._replace(**changes)
+    return training_time_blocks(training_time(H100, setup, train_flops_per_token=6 * 10**9))
 
 
 def words(view: View) -> str:

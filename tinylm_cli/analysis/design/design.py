@@ -13,7 +13,8 @@ from tinylm_cli.analysis.design.ranking import Candidate, front, measures_of_fro
 from tinylm_cli.analysis.design.search import search
 from tinylm_cli.analysis.design.search_space import Space
 from tinylm_cli.analysis.figures import FIGURES
-from tinylm_cli.analysis.roofline import TYPICAL_UTILIZATION, training_time
+from tinylm_cli.analysis.roofline import training_time
+from tinylm_cli.analysis.setups import TYPICAL_UTILIZATION
 from tinylm_cli.reports.design import Aim, ComputeBudget, Design, DesignReport, Obstacle, Purpose
 
 SHOWN = (
@@ -82,11 +83,11 @@ def analyze_design(
         vocab_size=space.vocab_size,
         max_len=space.max_len,
         tie_weights=space.tie_weights,
-        batch_size=space.given.batch_size,
+        batch_size=space.serving.batch_size,
         seq_len=space.seq_len,
-        dtype=space.given.dtype,
-        optimizer=space.given.optimizer,
-        recompute=space.given.recompute,
+        dtype=space.training.dtype,
+        optimizer=space.training.optimizer,
+        recompute=space.training.recompute,
         accelerator=None if accelerator is None else accelerator.name,
         capacity_bytes=None if accelerator is None else accelerator.capacity_bytes,
         purpose=plan.purpose,
@@ -106,7 +107,7 @@ def analyze_design(
 def _largest(space: Space, limits: Sequence[Aim], tolerance: float) -> Iterator[Aim]:
     """Yield as an aim the most parameters that limits leave room for; nothing where they leave none."""
     name = "total_params"
-    bounds = [bound_of(aim, space.given.batch_size) for aim in limits]
+    bounds = [bound_of(aim, space.serving.batch_size) for aim in limits]
     most = max((found.forms[0].at(found.depths[-1]) for found in search(space, bounds, [name])), default=None)
     if most is not None:
         yield Goal(name, most, tolerance, "room").aim()
@@ -114,7 +115,7 @@ def _largest(space: Space, limits: Sequence[Aim], tolerance: float) -> Iterator[
 
 def _candidates(space: Space, aims: Sequence[Aim], wanted: Sequence[Aim], over: Sequence[str]) -> Iterator[Candidate]:
     names = list(dict.fromkeys((*over, *(aim.figure for aim in wanted))))
-    for found in search(space, [bound_of(aim, space.given.batch_size) for aim in aims], names):
+    for found in search(space, [bound_of(aim, space.serving.batch_size) for aim in aims], names):
         for n_layers in found.depths:
             figures = {name: form.at(n_layers) for name, form in zip(names, found.forms, strict=True)}
             error = max((figures[aim.figure] / aim.wanted - 1 for aim in wanted), key=abs)
@@ -124,22 +125,19 @@ def _candidates(space: Space, aims: Sequence[Aim], wanted: Sequence[Aim], over: 
 def _design(space: Space, plan: Plan, rank: int, candidate: Candidate, *, on_front: bool) -> Design:
     """Return a match as a design, every figure computed from its config anew."""
     config = space.config(candidate.shape, candidate.n_layers)
-    figures = {name: FIGURES[name].compute(config, space.given) for name in SHOWN}
+    figures = {name: FIGURES[name].compute(config, space.setups) for name in SHOWN}
     for name, value in candidate.figures.items():
         assert measured(name, space, config) == value, f"{name} in closed form is another"
     decoded = trained = tokens = None
     if plan.compute is not None:
         tokens = trained_tokens(plan.compute.compute_flops, figures["active_params"])
     if space.accelerator is not None:
-        decoded = space.given.batch_size / candidate.figures[DECODE_SECONDS]
+        decoded = space.serving.batch_size / candidate.figures[DECODE_SECONDS]
     if space.accelerator is not None and plan.trains:
         trained = training_time(
             space.accelerator,
-            n_gpus=1,
-            dtype=space.given.dtype,
+            space.training._replace(train_tokens=1, utilization=plan.utilization),
             train_flops_per_token=figures["train_flops_per_token"],
-            budget_tokens=1,
-            utilization=plan.utilization,
         ).tokens_per_second
     return Design(
         rank=rank,
@@ -155,10 +153,10 @@ def _design(space: Space, plan: Plan, rank: int, candidate: Candidate, *, on_fro
 
 
 def _obstacles(space: Space, aims: Sequence[Aim]) -> Iterator[Obstacle]:
-    by_bound = {bound_of(aim, space.given.batch_size): aim for aim in aims}
+    by_bound = {bound_of(aim, space.serving.batch_size): aim for aim in aims}
     wanted = [bound for bound, aim in by_bound.items() if aim.tolerance is not None]
     for miss in in_the_way(space, wanted, [bound for bound in by_bound if bound not in wanted]):
-        yield _obstacle(miss, by_bound[miss.bound], space.given.batch_size)
+        yield _obstacle(miss, by_bound[miss.bound], space.serving.batch_size)
 
 
 def _obstacle(miss: Miss, aim: Aim, batch_size: int) -> Obstacle:

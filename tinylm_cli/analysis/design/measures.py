@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 from tinylm_cli.analysis.design.closed_form import Form, Heads, Value, closed_forms
 from tinylm_cli.analysis.design.search_space import Shape, Space
-from tinylm_cli.analysis.figures import FIGURES, training
+from tinylm_cli.analysis.figures import FIGURES
 from tinylm_cli.analysis.flops import forward_flops
-from tinylm_cli.analysis.inference_memory import Serving, serving_moments
+from tinylm_cli.analysis.inference_memory import serving_moments
 from tinylm_cli.analysis.roofline import DecodingStep, Weights, decoding_clock
 from tinylm_cli.analysis.serving import decoding_step
+from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.schema import ModelConfig
 
 DECODE_SECONDS = "decode_step_seconds"
@@ -58,8 +59,8 @@ def forms(space: Space, names: Sequence[str], d_head: int, *, heads: Heads) -> l
 def measured(name: str, space: Space, config: ModelConfig) -> Value:
     """Return a measure of a config, without closed forms."""
     if name == DECODE_SECONDS:
-        return _clock(space)(decoding_step(config, Serving(space.given.dtype), seq_len=space.seq_len))
-    return FIGURES[name].compute(config, space.given)
+        return _clock(space)(decoding_step(config, space.serving))
+    return FIGURES[name].compute(config, space.setups)
 
 
 def _sums(measure: Measure, space: Space, config: Callable[..., ModelConfig], *sizes: int) -> tuple[int, ...]:
@@ -67,7 +68,7 @@ def _sums(measure: Measure, space: Space, config: Callable[..., ModelConfig], *s
 
 
 def _figure(name: str) -> Measure:
-    return Measure(lambda config, space: (FIGURES[name].compute(config, space.given),))
+    return Measure(lambda config, space: (FIGURES[name].compute(config, space.setups),))
 
 
 def _forward_flops(config: ModelConfig, space: Space) -> tuple[int, ...]:
@@ -79,17 +80,16 @@ def _mean(space: Space) -> Made:
 
 
 def _training_moments(config: ModelConfig, space: Space) -> tuple[int, ...]:
-    found = training(config, space.given)
+    found = training_memory(config, space.training)
     return tuple(found.resident_bytes + moment.held_bytes for moment in found.moments)
 
 
 def _serving_moments(config: ModelConfig, space: Space) -> tuple[int, ...]:
-    given = space.given
-    return serving_moments(config, Serving(given.dtype), batch_size=given.batch_size, seq_len=space.seq_len)
+    return serving_moments(config, space.serving)
 
 
 def _decoding(config: ModelConfig, space: Space) -> tuple[int, ...]:
-    step = decoding_step(config, Serving(space.given.dtype), seq_len=space.seq_len)
+    step = decoding_step(config, space.serving)
     weights = step.weights
     return step.flops_per_sequence, step.cache_bytes_per_sequence, weights.dense_bytes, weights.expert_bytes
 
@@ -107,7 +107,7 @@ def _decode_seconds(space: Space) -> Made:
 
 def _clock(space: Space) -> Callable[[DecodingStep], float]:
     assert space.accelerator is not None, "a time is that of a GPU"
-    clock = decoding_clock(space.accelerator, dtype=space.given.dtype, batch_size=space.given.batch_size)
+    clock = decoding_clock(space.accelerator, space.serving)
     return lambda step: clock(step).seconds
 
 

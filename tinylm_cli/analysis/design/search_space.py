@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from tinylm_cli.analysis.design.families import Family
 from tinylm_cli.analysis.design.grid import GRID, Grid
-from tinylm_cli.analysis.figures import Conditions
+from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.design import Sizes
@@ -37,7 +37,7 @@ class Space:
         vocab_size: Tokens.
         max_len: Longest sequence.
         tie_weights: Whether the head shares the embedding's table.
-        given: What figures assume.
+        setups: How each model is trained and served.
         grid: The sizes.
         accelerator: The GPU, where one is named.
     """
@@ -46,14 +46,24 @@ class Space:
     vocab_size: int
     max_len: int
     tie_weights: bool
-    given: Conditions = Conditions()  # noqa: RUF009 - immutable
+    setups: Setups = Setups()  # noqa: RUF009 - immutable
     grid: Grid = GRID
     accelerator: Accelerator | None = None
 
     @property
+    def training(self) -> TrainingSetup:
+        """How each model is trained."""
+        return self.setups.training
+
+    @property
+    def serving(self) -> ServingSetup:
+        """How each model is served."""
+        return self.setups.serving
+
+    @property
     def seq_len(self) -> int:
         """Tokens in a sequence that figures assume."""
-        return self.max_len if self.given.seq_len is None else self.given.seq_len
+        return self.max_len if self.training.seq_len is None else self.training.seq_len
 
     @property
     def period(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tinylm_cli.analysis.budget_check import LIMITS
-from tinylm_cli.analysis.figures import Conditions
+from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.design import Design, DesignReport
 
@@ -32,7 +32,7 @@ _MEASURED = {"max_kv_bytes", "max_train_bytes_per_gpu", "max_flops_per_token"}
 
 def _limits(report: DesignReport) -> Iterator[tuple[str, Any]]:
     """Yield the limits of a budget that say what was asked."""
-    plain = (report.optimizer, report.recompute) == (Conditions().optimizer, Conditions().recompute)
+    plain = (report.optimizer, report.recompute) == (TrainingSetup().optimizer, TrainingSetup().recompute)
     for field, figure in LIMITS.items():
         asked = [aim.most for aim in report.aims if aim.figure == figure and aim.origin in ("asked", "gpu")]
         if figure == "total_params" or not asked or (figure == "train_bytes_per_gpu" and not plain):
@@ -42,7 +42,7 @@ def _limits(report: DesignReport) -> Iterator[tuple[str, Any]]:
 
 def _conditions(report: DesignReport) -> dict[str, Any]:
     """Return under what conditions a budget is measured, those left out that it assumes."""
-    given = Conditions()
+    given = TrainingSetup()
     said = {
         "batch_size": (report.batch_size, given.batch_size),
         "seq_len": (report.seq_len, report.max_len),

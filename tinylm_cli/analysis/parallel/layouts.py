@@ -7,8 +7,9 @@ from dataclasses import replace
 from math import gcd
 from typing import NamedTuple
 
-from tinylm_cli.analysis.parallel.job import Job
 from tinylm_cli.analysis.parallel.sharding import missing_layers
+from tinylm_cli.analysis.setups import TrainingSetup
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.plan import Layout
 
 LARGEST_TENSOR_PARALLEL = 8
@@ -39,45 +40,47 @@ class Uneven(NamedTuple):
     help: str
 
 
-def uneven(job: Job, layout: Layout) -> tuple[Uneven, ...]:
+def uneven(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> tuple[Uneven, ...]:
     """Return everything that ``layout`` does not divide evenly, in the order of its fields."""
-    return tuple(_uneven(job, layout))
+    return tuple(_uneven(config, setup, layout))
 
 
-def sequences_per_step(job: Job, gpus: int) -> int:
-    """Return how many sequences are read before an update where nobody says: ``TOKENS_PER_STEP``, or a little more.
+def global_batch_size(config: ModelConfig, setup: TrainingSetup) -> int:
+    """Return the sequences per optimizer step: the setup's, or about ``TOKENS_PER_STEP`` tokens.
 
-    The least multiple of what one pass of every GPU reads, so that every number of replicas divides it.
+    The default is the least multiple of what one pass of every GPU reads, so that every number of replicas divides it.
     """
-    at_once = job.batch_size * gpus
-    return at_once * -(-TOKENS_PER_STEP // (at_once * job.seq_len))
+    if setup.global_batch_size is not None:
+        return setup.global_batch_size
+    at_once = setup.batch_size * setup.n_gpus
+    return at_once * -(-TOKENS_PER_STEP // (at_once * setup.length(config)))
 
 
-def layouts(job: Job, gpus: int, gpus_per_node: int, sequences: int) -> Iterator[Layout]:
-    """Yield every layout of ``gpus`` GPUs that is tried, all reading ``sequences`` before an update.
+def layouts(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> Iterator[Layout]:
+    """Yield every layout of the setup's GPUs that is tried, all with the same global batch size.
 
     All ways to write the number as a product of data, tensor, pipeline and context parallelism that come out even, with
     every ZeRO stage, and with experts divided every way that their number allows; tensor parallelism within a node, and
     stages in one piece.
     """
-    config = job.config
+    gpus, sequences, seq_len = setup.n_gpus, global_batch_size(config, setup), setup.length(config)
     most_tensor = min(gpus_per_node, LARGEST_TENSOR_PARALLEL)
     for tensor in _divisors(gcd(gpus, config.n_heads), most_tensor):
         for pipeline in _divisors(gpus // tensor, config.n_layers):
-            for context in _divisors(gcd(gpus // tensor // pipeline, job.seq_len), max(job.seq_len // 2, 1)):
+            for context in _divisors(gcd(gpus // tensor // pipeline, seq_len), max(seq_len // 2, 1)):
                 data = gpus // tensor // pipeline // context
-                micro_batches, left = divmod(sequences, data * job.batch_size)
+                micro_batches, left = divmod(sequences, data * setup.batch_size)
                 if left:
                     continue
                 shared = data * context
                 for expert in _divisors(gcd(shared, config.feed_forward.n_experts or 1), shared):
                     layout = Layout(data, tensor, pipeline, context, expert, 0, micro_batches)
-                    if not uneven(job, layout):
+                    if not uneven(config, setup, layout):
                         yield from (replace(layout, zero=zero) for zero in ((0, 1, 2, 3) if shared > 1 else (0,)))
 
 
-def _uneven(job: Job, layout: Layout) -> Iterator[Uneven]:
-    config, feed_forward = job.config, job.config.feed_forward
+def _uneven(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> Iterator[Uneven]:
+    feed_forward = config.feed_forward
     wholes = [("tensor", "n_heads", config.n_heads)]
     if config.attention.kind != "latent":
         wholes.append(("tensor", "attention.n_kv_heads", config.n_kv_heads))
@@ -85,7 +88,7 @@ def _uneven(job: Job, layout: Layout) -> Iterator[Uneven]:
         wholes.append(("tensor", "d_ff", config.d_ff))
     if feed_forward.n_experts is not None:
         wholes.append(("tensor", "feed_forward.d_expert", config.d_expert))
-    wholes.append(("context", "seq_len", job.seq_len))
+    wholes.append(("context", "seq_len", setup.length(config)))
     if feed_forward.n_experts is not None:
         wholes.append(("expert", "feed_forward.n_experts", feed_forward.n_experts))
     for field, name, whole in wholes:
@@ -94,7 +97,7 @@ def _uneven(job: Job, layout: Layout) -> Iterator[Uneven]:
             near = ", ".join(map(str, _divisors(whole, 4 * ways)[-4:]))
             message = f"{field} parallelism {ways} does not divide {name} {whole}"
             yield Uneven(field, name, message, f"divisors near it: {near}")
-    yield from _uneven_stages(job, layout)
+    yield from _uneven_stages(config, layout)
     replicas = layout.data * layout.context
     if layout.expert > 1 and feed_forward.n_experts is None:
         message = f"expert parallelism {layout.expert} divides experts, and there are none"
@@ -104,9 +107,9 @@ def _uneven(job: Job, layout: Layout) -> Iterator[Uneven]:
         yield Uneven("expert", "", message, "experts are divided among those")
 
 
-def _uneven_stages(job: Job, layout: Layout) -> Iterator[Uneven]:
-    layers, stages, chunks = job.config.n_layers, layout.pipeline, layout.virtual
-    if missing_layers(job.config, layout) > MOST_MISSING or stages > layers:
+def _uneven_stages(config: ModelConfig, layout: Layout) -> Iterator[Uneven]:
+    layers, stages, chunks = config.n_layers, layout.pipeline, layout.virtual
+    if missing_layers(config, layout) > MOST_MISSING or stages > layers:
         what = f"pipeline parallelism {stages}" + (f" in {chunks} chunks a stage" if chunks > 1 else "")
         near = [
             n

@@ -8,25 +8,29 @@ from typing import NamedTuple
 
 from tinylm_cli.analysis.flops import train_flops
 from tinylm_cli.analysis.parallel.communication import traffic
-from tinylm_cli.analysis.parallel.job import Job, Machine
-from tinylm_cli.analysis.parallel.layouts import layouts, sequences_per_step, uneven
+from tinylm_cli.analysis.parallel.layouts import global_batch_size, layouts, uneven
 from tinylm_cli.analysis.parallel.stage_memory import different_stages, fullest_stage
 from tinylm_cli.analysis.parallel.step_time import Stage, balance, step_seconds
+from tinylm_cli.analysis.roofline import peak_flops
+from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.size_checks import check_sizes
+from tinylm_cli.config.hardware import Accelerator
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.plan import Layout, Plan, Traffic
 
 
-def plan(job: Job, layout: Layout, machine: Machine | None = None) -> Plan:
-    """Return what follows from spreading ``job`` as ``layout`` says.
+def plan(config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator: Accelerator | None = None) -> Plan:
+    """Return what follows from training as ``layout`` divides the work.
 
     Sequence parallelism comes with tensor parallelism: norms, dropout and the residual stream are divided as well.
     Everything is held at once, as when gradients are accumulated; what a library buffers besides is not counted.
 
     Args:
-        job: What is trained.
-        layout: How it is divided.
-        machine: The GPUs; without them nothing is said of fitting and time.
+        config: A validated config.
+        setup: How it is trained; its own layout and n_gpus do not matter here.
+        layout: How the work is divided.
+        accelerator: The GPUs; without them nothing is said of fitting and time.
 
     Raises:
         AnalysisError: If a size is out of range, or the layout does not come out even; names the first such.
@@ -36,10 +40,10 @@ def plan(job: Job, layout: Layout, machine: Machine | None = None) -> Plan:
         Korthikanti et al. 2022 (sequence parallelism), https://arxiv.org/abs/2205.05198;
         Narayanan et al. 2021 (pipelines, their waiting), https://arxiv.org/abs/2104.04473
     """
-    check_sizes(job.config, batch_size=job.batch_size, seq_len=job.seq_len)
-    for wrong in uneven(job, layout):
+    check_sizes(config, batch_size=setup.batch_size, seq_len=setup.length(config))
+    for wrong in uneven(config, setup, layout):
         raise AnalysisError(wrong.message, help=wrong.help)
-    return _evaluated(job, layout, machine)
+    return _evaluated(config, setup, layout, accelerator)
 
 
 class Plans(NamedTuple):
@@ -56,21 +60,22 @@ class Plans(NamedTuple):
     tried: int
 
 
-def plans(job: Job, gpus: int, machine: Machine, sequences: int | None = None) -> Plans:
-    """Return what follows from every layout of ``gpus`` GPUs that is tried, as :func:`layouts` says.
+def plans(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator) -> Plans:
+    """Return what follows from every layout of the setup's GPUs that is tried, as :func:`layouts` says.
 
     Of layouts that fit and differ in ZeRO alone, one that is no quicker than another and holds more is left out.
 
     Args:
-        job: What is trained; a pass of each replica reads ``batch_size`` sequences.
-        gpus: How many there are.
-        machine: What they are.
-        sequences: Read before each update; :func:`sequences_per_step` when None.
+        config: A validated config.
+        setup: How it is trained, on how many GPUs.
+        accelerator: The GPU.
 
     Raises:
         AnalysisError: If no layout comes out even with so many sequences.
     """
-    found = [_evaluated(job, layout, machine) for layout in _tried(job, gpus, machine.gpus_per_node, sequences)]
+    found = [
+        _evaluated(config, setup, layout, accelerator) for layout in _tried(config, setup, accelerator.gpus_per_node)
+    ]
     found.sort(key=_cost)
     nearest = min(found, key=lambda each: each.fullest.total_bytes)
     alike: dict[Layout, list[Plan]] = {}
@@ -82,12 +87,13 @@ def plans(job: Job, gpus: int, machine: Machine, sequences: int | None = None) -
     return Plans(tuple(best), nearest, len(found))
 
 
-def _tried(job: Job, gpus: int, gpus_per_node: int, sequences: int | None) -> tuple[Layout, ...]:
-    found = tuple(layouts(job, gpus, gpus_per_node, sequences or sequences_per_step(job, gpus)))
+def _tried(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> tuple[Layout, ...]:
+    found = tuple(layouts(config, setup, gpus_per_node))
     if not found:
-        message = f"no way to divide the work among {gpus:,} GPUs comes out even with {sequences:,} sequences a step"
-        fair = job.batch_size * gpus
-        raise AnalysisError(message, help=f"for example --global-batch {fair * max(round((sequences or 0) / fair), 1)}")
+        sequences, fair = global_batch_size(config, setup), setup.batch_size * setup.n_gpus
+        message = f"no layout of {setup.n_gpus:,} GPUs divides a global batch of {sequences:,} sequences evenly"
+        nearest = fair * max(round(sequences / fair), 1)
+        raise AnalysisError(message, help=f"for example a global batch of {nearest:,} sequences")
     return found
 
 
@@ -98,27 +104,26 @@ def _beats(one: Plan, other: Plan) -> bool:
     return (one.fullest.total_bytes, one.layout.zero) < (other.fullest.total_bytes, other.layout.zero)
 
 
-def planned_bytes(job: Job, layout: Layout) -> int:
+def planned_bytes(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> int:
     """Return what the fullest GPU of a layout that comes out even holds."""
-    return fullest_stage(job, layout).total_bytes
+    return fullest_stage(config, setup, layout).total_bytes
 
 
 @lru_cache(maxsize=1024)
-def least_planned_bytes(job: Job, gpus: int, gpus_per_node: int, sequences: int | None = None) -> int:
+def least_planned_bytes(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> int:
     """Return what the fullest GPU holds in the layout of :func:`plans` that holds least.
 
     Args:
-        job: What is trained.
-        gpus: How many there are.
-        gpus_per_node: How many a link joins.
-        sequences: As for :func:`plans`.
+        config: A validated config.
+        setup: How it is trained, on how many GPUs.
+        gpus_per_node: How many of them a link joins.
 
     Raises:
-        AnalysisError: Likewise.
+        AnalysisError: If no layout divides the global batch evenly.
     """
     return min(
-        planned_bytes(job, layout)
-        for layout in _tried(job, gpus, gpus_per_node, sequences)
+        planned_bytes(config, setup, layout)
+        for layout in _tried(config, setup, gpus_per_node)
         if layout.zero >= 2 or layout.data * layout.context == 1  # less holds more
     )
 
@@ -128,37 +133,42 @@ def _cost(found: Plan) -> tuple[float, int]:
     return found.step_seconds / found.tokens_per_step, found.fullest.total_bytes
 
 
-def _evaluated(job: Job, layout: Layout, machine: Machine | None) -> Plan:
-    fullest = fullest_stage(job, layout)
+def _evaluated(config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator: Accelerator | None) -> Plan:
+    fullest = fullest_stage(config, setup, layout)
     stages = tuple(
-        Stage(first, alike, traffic(job, layout, first, machine)) for first, alike in different_stages(job, layout)
+        Stage(first, alike, traffic(config, setup, layout, first, accelerator))
+        for first, alike in different_stages(config, setup, layout)
     )
     most: dict[str, Traffic] = {}
     for sent in (one for stage in stages for one in stage.sent):
         most[sent.name] = max(most.get(sent.name, sent), sent, key=lambda each: each.sent_bytes)
-    tokens = layout.data * layout.micro_batches * job.batch_size * job.seq_len
-    even = balance(job, layout, stages)
-    seconds = None if machine is None else step_seconds(job, layout, machine, stages)
+    tokens = layout.data * layout.micro_batches * setup.batch_size * setup.length(config)
+    even = balance(config, setup, layout, stages)
+    seconds = None if accelerator is None else step_seconds(config, setup, layout, accelerator, stages)
     return Plan(
         layout=layout,
         gpus=layout.gpus,
-        batch_size=job.batch_size,
-        seq_len=job.seq_len,
+        batch_size=setup.batch_size,
+        seq_len=setup.length(config),
         tokens_per_step=tokens,
         fullest=fullest,
         bubble=even.bubble,
         slowest_stage=even.slowest_stage,
         imbalance=even.imbalance,
         traffic=tuple(most.values()),
-        capacity_bytes=None if machine is None else machine.capacity_bytes,
-        fits=None if machine is None else fullest.total_bytes <= machine.capacity_bytes,
+        capacity_bytes=None if accelerator is None else accelerator.capacity_bytes,
+        fits=None if accelerator is None else fullest.total_bytes <= accelerator.capacity_bytes,
         step_seconds=seconds,
-        kernel_efficiency=None if machine is None else machine.kernel_efficiency,
-        utilization=None if machine is None or seconds is None else _utilization(job, tokens, layout, machine, seconds),
+        kernel_efficiency=None if accelerator is None else setup.kernel_efficiency,
+        utilization=None
+        if accelerator is None or seconds is None
+        else _utilization(config, setup, tokens, layout, accelerator, seconds),
     )
 
 
-def _utilization(job: Job, tokens: int, layout: Layout, machine: Machine, seconds: float) -> float:
+def _utilization(
+    config: ModelConfig, setup: TrainingSetup, tokens: int, layout: Layout, accelerator: Accelerator, seconds: float
+) -> float:
     """Return the share of the peak that goes into the model's own FLOPs."""
-    flops = train_flops(job.config, batch_size=1, seq_len=job.seq_len) * tokens // job.seq_len
-    return flops / (layout.gpus * machine.peak_flops_per_second * seconds)
+    flops = train_flops(config, batch_size=1, seq_len=setup.length(config)) * tokens // setup.length(config)
+    return flops / (layout.gpus * peak_flops(accelerator, setup.dtype) * seconds)

@@ -11,11 +11,11 @@ from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.layer_groups import LayerKind, group_layers
 from tinylm_cli.analysis.module_memory import build_bytes
 from tinylm_cli.analysis.optimizer_state import optimizer_bytes
-from tinylm_cli.analysis.parallel.job import Job
 from tinylm_cli.analysis.parallel.sharding import is_routed, stage_layers, stage_table
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.saved_tensors.saved_tensor import Pass
-from tinylm_cli.analysis.tensor_table import DTYPE_BYTES, Section, TensorTable, tensor_table
+from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass
+from tinylm_cli.analysis.setups import TrainingSetup
+from tinylm_cli.analysis.tensor_table import Section, TensorTable, tensor_table
 from tinylm_cli.analysis.training_peak import training_timeline
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import Activations, KeptPart, MemoryPart
@@ -39,9 +39,9 @@ class _State(NamedTuple):
     gathered: int
 
 
-def fullest_stage(job: Job, layout: Layout) -> StageMemory:
+def fullest_stage(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> StageMemory:
     """Return what a GPU of the stage that holds most holds."""
-    held = (stage_memory(job, layout, stage.first) for stage in different_stages(job, layout))
+    held = (stage_memory(config, setup, layout, stage.first) for stage in different_stages(config, setup, layout))
     return max(held, key=lambda each: each.total_bytes)
 
 
@@ -57,9 +57,9 @@ class Stages(NamedTuple):
     alike: int
 
 
-def different_stages(job: Job, layout: Layout) -> tuple[Stages, ...]:
+def different_stages(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> tuple[Stages, ...]:
     """Return every sort of stage that there is."""
-    return _different_stages(job.config, job.seq_len, Layout(pipeline=layout.pipeline, virtual=layout.virtual))
+    return _different_stages(config, setup.length(config), Layout(pipeline=layout.pipeline, virtual=layout.virtual))
 
 
 @lru_cache(_REMEMBERED)
@@ -76,10 +76,11 @@ def _layers_by_kind(config: ModelConfig, seq_len: int, layers: range) -> dict[La
     return {kind: group.n_layers for kind, group in group_layers(config, seq_len, layers).items()}
 
 
-def stage_memory(job: Job, layout: Layout, stage: int) -> StageMemory:
+def stage_memory(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> StageMemory:
     """Return what a GPU of ``stage`` holds."""
-    stateless = job._replace(batch_size=1, seq_len=1, recompute="none", kernel="flash")
-    state = _state(stateless, replace(layout, micro_batches=1, schedule="1f1b"), stage)
+    setup = setup.one_pass
+    stateless = setup._replace(batch_size=1, seq_len=1, recompute="none", attention_kernel="flash")
+    state = _state(config, stateless, replace(layout, micro_batches=1, schedule="1f1b"), stage)
     divided = Layout(
         tensor=layout.tensor,
         pipeline=layout.pipeline,
@@ -87,7 +88,7 @@ def stage_memory(job: Job, layout: Layout, stage: int) -> StageMemory:
         expert=layout.expert,
         virtual=layout.virtual,
     )
-    passing, (in_layers, at_the_end) = _passing(job, divided, stage), _under_way(layout, stage)
+    passing, (in_layers, at_the_end) = _passing(config, setup, divided, stage), _under_way(layout, stage)
     kept = (ceil(in_layers) * passing.at_the_start, round(in_layers * passing.layers), at_the_end * passing.at_the_end)
     named = {
         "weights": state.weights,
@@ -121,26 +122,24 @@ def _under_way(layout: Layout, stage: int) -> tuple[float, int]:
 
 
 @lru_cache(_REMEMBERED)
-def _state(job: Job, layout: Layout, stage: int) -> _State:
-    """Return what a GPU of ``stage`` holds whatever passes through: of the job its model, types and optimizer count."""
-    table = stage_table(job.config, layout, stage)
-    width, grad_width = DTYPE_BYTES[job.dtype], DTYPE_BYTES[job.grad_dtype or job.dtype]
-    moments = 4 if job.has_copy else width
+def _state(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> _State:
+    """Return what a GPU of ``stage`` holds whatever passes through: of the setup its types and optimizer count."""
+    table = stage_table(config, layout, stage)
+    width, grad_width = setup.element_bytes, setup.grad_element_bytes
+    moments = 4 if setup.has_master_weights else width
     weights = master = gradients = gathered = 0
-    state = once = optimizer_bytes((), job.optimizer, moments)  # what is kept once for all tensors
+    state = once = optimizer_bytes((), setup.optimizer, moments)  # what is kept once for all tensors
     replicas = layout.data * layout.context
     for part, ways in ((_only(table, routed=False), replicas), (_only(table, routed=True), replicas // layout.expert)):
         params = total_params(part)
         by_three, by_two, by_one = (ways if layout.zero >= level else 1 for level in (3, 2, 1))
         weights += -(-params * width // by_three)
         gradients += -(-params * grad_width // by_two)
-        master += -(-params * 4 // by_one) if job.has_copy else 0
-        state += -(-(optimizer_bytes(part, job.optimizer, moments) - once) // by_one)
+        master += -(-params * 4 // by_one) if setup.has_master_weights else 0
+        state += -(-(optimizer_bytes(part, setup.optimizer, moments) - once) // by_one)
         if layout.zero == 3 and ways > 1:
             gathered += _largest_layer(part) * (2 * width + grad_width)
-    weights += (
-        build_bytes(job.config, job.dtype) - total_params(tensor_table(job.config)) * width
-    )  # tables of positions
+    weights += build_bytes(config, setup.dtype) - total_params(tensor_table(config)) * width  # tables of positions
     return _State(total_params(table), weights, master, state, gradients, gathered)
 
 
@@ -161,33 +160,27 @@ class _Passing(NamedTuple):
 
 
 @lru_cache(_REMEMBERED)
-def _passing(job: Job, layout: Layout, stage: int) -> _Passing:
+def _passing(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> _Passing:
     """Return what passes through a GPU. Of the layout, stages and ways to divide a sequence or a layer count."""
-    kept = _kept(job, layout.context)
-    start, layers, end = _activations(job, layout, stage, kept)
-    return _Passing(start, layers, end, _working(job, replace(layout, tensor=1), stage) // layout.tensor)
+    kept = _kept(config, setup, layout.context)
+    start, layers, end = _activations(config, setup, layout, stage, kept)
+    return _Passing(start, layers, end, _working(config, setup, replace(layout, tensor=1), stage) // layout.tensor)
 
 
 @lru_cache(_REMEMBERED)
-def _kept(job: Job, context: int) -> Activations:
+def _kept(config: ModelConfig, setup: TrainingSetup, context: int) -> Activations:
     """Return what the whole model keeps of one micro-batch."""
-    return activation_bytes(
-        job.config,
-        batch_size=job.batch_size,
-        seq_len=job.seq_len // context,
-        dtype=job.dtype,
-        attention_kernel=job.kernel,
-        recompute=job.recompute,
-        context=context,
-    )
+    return activation_bytes(config, setup, context=context)
 
 
-def _activations(job: Job, layout: Layout, stage: int, kept: Activations) -> tuple[int, int, int]:
+def _activations(
+    config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int, kept: Activations
+) -> tuple[int, int, int]:
     """Return what a stage keeps before its layers, in them, and after them."""
-    counts = _layers_by_kind(job.config, job.seq_len, stage_layers(job.config, layout, stage))
+    counts = _layers_by_kind(config, setup.length(config), stage_layers(config, layout, stage))
     layers = sum(
         counts.get(kind, 0) * sum(_on_one_gpu(part, layout) for part in layer.parts)
-        for kind, layer in zip(group_layers(job.config, job.seq_len), kept.layers, strict=True)
+        for kind, layer in zip(group_layers(config, setup.length(config)), kept.layers, strict=True)
     )
     start = end = 0
     for part in kept.outside:
@@ -199,29 +192,24 @@ def _activations(job: Job, layout: Layout, stage: int, kept: Activations) -> tup
 
 
 @lru_cache(_REMEMBERED)
-def _working(job: Job, layout: Layout, stage: int) -> int:
+def _working(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> int:
     """Return what a backward pass through a stage holds at its widest beside what the stage kept, in whole tensors.
 
     Args:
-        job: What is trained.
+        config: A validated config.
+        setup: How it is trained.
         layout: Stages, and ways that sequences and experts are divided.
         stage: Which stage.
     """
-    width = DTYPE_BYTES[job.dtype]
-    run = Pass(
-        job.config, job.batch_size, job.seq_len // layout.context, width, job.kernel, "cuda", context=layout.context
-    )
     found = training_timeline(
-        run,
-        stage_table(job.config, replace(layout, expert=1), stage),
-        recompute=job.recompute,
-        grad_width=DTYPE_BYTES[job.grad_dtype or job.dtype],
+        ForwardPass(config, setup, layout.context),
+        stage_table(config, replace(layout, expert=1), stage),
         step_bytes=0,
-        layers=stage_layers(job.config, layout, stage),
+        layers=stage_layers(config, layout, stage),
         expert_ways=layout.expert,
     )
     widest = max(moment.activations_bytes + moment.working_bytes for moment in found)
-    return max(widest - sum(_activations(job, layout, stage, _kept(job, layout.context))), 0)
+    return max(widest - sum(_activations(config, setup, layout, stage, _kept(config, setup, layout.context))), 0)
 
 
 def _on_one_gpu(part: KeptPart, layout: Layout) -> int:

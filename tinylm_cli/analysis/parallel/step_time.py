@@ -8,8 +8,11 @@ from typing import NamedTuple
 
 from tinylm_cli.analysis.flops import train_flops
 from tinylm_cli.analysis.parallel.communication import ONCE_A_STEP
-from tinylm_cli.analysis.parallel.job import Job, Machine
 from tinylm_cli.analysis.parallel.sharding import stage_table
+from tinylm_cli.analysis.roofline import peak_flops
+from tinylm_cli.analysis.setups import TrainingSetup
+from tinylm_cli.config.hardware import Accelerator
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.plan import Layout, Traffic
 
 
@@ -41,9 +44,9 @@ class Balance(NamedTuple):
     bubble: float
 
 
-def balance(job: Job, layout: Layout, stages: tuple[Stage, ...]) -> Balance:
+def balance(config: ModelConfig, setup: TrainingSetup, layout: Layout, stages: tuple[Stage, ...]) -> Balance:
     """Return how even the stages are, and how long they wait for each other and for the first and last micro-batch."""
-    work = {stage.first: stage_flops(job, layout, stage.first) for stage in stages}
+    work = {stage.first: stage_flops(config, setup, layout, stage.first) for stage in stages}
     slowest = max(work, key=lambda first: (work[first], -first))
     whole = sum(stage.alike * work[stage.first] for stage in stages)
     mean = whole / layout.pipeline
@@ -51,7 +54,9 @@ def balance(job: Job, layout: Layout, stages: tuple[Stage, ...]) -> Balance:
     return Balance(slowest, work[slowest] / mean, 1 - layout.micro_batches * mean / length)
 
 
-def step_seconds(job: Job, layout: Layout, machine: Machine, stages: tuple[Stage, ...]) -> float:
+def step_seconds(
+    config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator: Accelerator, stages: tuple[Stage, ...]
+) -> float:
     """Return how long a step takes.
 
     A micro-batch passes a stage in ``FLOPs / (tensor · context · peak · kernel efficiency)`` and what its traffic
@@ -61,10 +66,10 @@ def step_seconds(job: Job, layout: Layout, machine: Machine, stages: tuple[Stage
     References:
         Narayanan et al. 2021, sections 2.2.1 and 2.2.2, https://arxiv.org/abs/2104.04473
     """
-    rate = machine.peak_flops_per_second * machine.kernel_efficiency * layout.tensor * layout.context
+    rate = peak_flops(accelerator, setup.dtype) * setup.kernel_efficiency * layout.tensor * layout.context
     passing = {
         stage.first: (
-            stage_flops(job, layout, stage.first) / rate
+            stage_flops(config, setup, layout, stage.first) / rate
             + sum(_seconds(one) for one in stage.sent if one.name not in ONCE_A_STEP) / layout.micro_batches,
             stage.alike,
         )
@@ -74,19 +79,19 @@ def step_seconds(job: Job, layout: Layout, machine: Machine, stages: tuple[Stage
     return _pipelined(layout, passing) + after
 
 
-def stage_flops(job: Job, layout: Layout, stage: int) -> int:
+def stage_flops(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> int:
     """Return the operations of one micro-batch in a stage, by all its GPUs."""
-    return _stage_flops(job, Layout(pipeline=layout.pipeline, virtual=layout.virtual), stage)
+    return _stage_flops(config, setup.one_pass, Layout(pipeline=layout.pipeline, virtual=layout.virtual), stage)
 
 
 @lru_cache(maxsize=4096)
-def _stage_flops(job: Job, layout: Layout, stage: int) -> int:
+def _stage_flops(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> int:
     return train_flops(
-        job.config,
-        batch_size=job.batch_size,
-        seq_len=job.seq_len,
-        recompute=job.recompute,
-        table=stage_table(job.config, layout, stage),
+        config,
+        batch_size=setup.batch_size,
+        seq_len=setup.length(config),
+        recompute=setup.recompute,
+        table=stage_table(config, layout, stage),
     )
 
 
@@ -98,5 +103,5 @@ def _pipelined(layout: Layout, passing: Mapping[int, tuple[float, int]]) -> floa
 
 
 def _seconds(sent: Traffic) -> float:
-    assert sent.seconds is not None, "the machine is known"
+    assert sent.seconds is not None, "the accelerator is known"
     return sent.seconds

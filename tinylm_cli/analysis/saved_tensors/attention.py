@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tinylm_cli.analysis.saved_tensors.norm import norm
-from tinylm_cli.analysis.saved_tensors.saved_tensor import Divided, Pass, SavedTensor
+from tinylm_cli.analysis.saved_tensors.saved_tensor import Divided, ForwardPass, SavedTensor
 
 
-def attention(run: Pass, layer: int, x: SavedTensor) -> Iterator[SavedTensor]:
+def attention(run: ForwardPass, layer: int, x: SavedTensor) -> Iterator[SavedTensor]:
     """Yield what attention over the vectors ``x`` keeps."""
     config = run.config
     yield x
@@ -25,7 +25,7 @@ def attention(run: Pass, layer: int, x: SavedTensor) -> Iterator[SavedTensor]:
     yield from _attend(run, layer, kv_heads=config.n_kv_heads, d_value=config.d_head, stored_value=config.d_head)
 
 
-def _latent(run: Pass, layer: int) -> Iterator[SavedTensor]:
+def _latent(run: ForwardPass, layer: int) -> Iterator[SavedTensor]:
     """Yield what latent attention keeps; values lie in one storage with the keys' dimensions that do not rotate."""
     config, settings = run.config, run.config.attention
     if settings.q_rank is not None:
@@ -42,7 +42,7 @@ def _latent(run: Pass, layer: int) -> Iterator[SavedTensor]:
     yield from _attend(run, layer, kv_heads=config.n_heads, d_value=settings.d_value, stored_value=expanded)
 
 
-def _attend(run: Pass, layer: int, *, kv_heads: int, d_value: int, stored_value: int) -> Iterator[SavedTensor]:
+def _attend(run: ForwardPass, layer: int, *, kv_heads: int, d_value: int, stored_value: int) -> Iterator[SavedTensor]:
     """Yield queries, keys, values, what weighs them, and their mixture, which the output projection reads.
 
     Args:
@@ -73,7 +73,7 @@ def _attend(run: Pass, layer: int, *, kv_heads: int, d_value: int, stored_value:
     yield _heads(run, "mixed", heads, d_value)
 
 
-def _heads_apart(run: Pass) -> bool:
+def _heads_apart(run: ForwardPass) -> bool:
     """Return whether queries lie head by head in memory.
 
     Torch's fused kernels put their mixture out as queries lie. Those of a projection lie token by token, as the output
@@ -82,7 +82,7 @@ def _heads_apart(run: Pass) -> bool:
     return run.config.position.kind == "rope" or run.config.attention.qk_norm == "per_head"
 
 
-def _torch_scores(run: Pass) -> Iterator[SavedTensor]:
+def _torch_scores(run: ForwardPass) -> Iterator[SavedTensor]:
     """Yield what torch's own attention keeps of scores: in float32 at least, the weights and what dropout leaves."""
     scores = run.batch_size * run.config.n_heads * run.seq_len * run.keys
     yield _core("weights", scores * run.wide)
@@ -91,7 +91,7 @@ def _torch_scores(run: Pass) -> Iterator[SavedTensor]:
         yield _core("weights left", scores * run.wide)
 
 
-def _own_scores(run: Pass, *, banded: bool) -> Iterator[SavedTensor]:
+def _own_scores(run: ForwardPass, *, banded: bool) -> Iterator[SavedTensor]:
     """Yield what soft-capped scores, and those beside a sink, keep: tinylm's model writes each step out."""
     config, length = run.config, run.seq_len
     rows = run.batch_size * config.n_heads * length
@@ -114,7 +114,7 @@ def _own_scores(run: Pass, *, banded: bool) -> Iterator[SavedTensor]:
         yield _core("weights masked", scores * run.wide)
 
 
-def _heads(run: Pass, name: str, heads: int, dims: int, width: int | None = None) -> SavedTensor:
+def _heads(run: ForwardPass, name: str, heads: int, dims: int, width: int | None = None) -> SavedTensor:
     return SavedTensor(name, "attention", run.tokens * heads * dims * (width or run.width), "tensor")
 
 

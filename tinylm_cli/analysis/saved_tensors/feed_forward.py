@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tinylm_cli.analysis.saved_tensors.saved_tensor import Pass, SavedTensor
+from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
 from tinylm_cli.analysis.tensor_table import INT64_BYTES
 
 
-def feed_forward(run: Pass, part: str, rows: int, width: int) -> Iterator[SavedTensor]:
+def feed_forward(run: ForwardPass, part: str, rows: int, width: int) -> Iterator[SavedTensor]:
     """Yield what one network of ``width`` keeps for ``rows`` vectors, but for its input.
 
     Args:
@@ -35,7 +35,7 @@ def feed_forward(run: Pass, part: str, rows: int, width: int) -> Iterator[SavedT
     yield hidden("between")
 
 
-def experts(run: Pass) -> Iterator[SavedTensor]:
+def experts(run: ForwardPass) -> Iterator[SavedTensor]:
     """Yield what a mixture of experts keeps, but for its input, however tokens are spread over the experts.
 
     Each token is copied for each of its experts; the router works in float32 at least.

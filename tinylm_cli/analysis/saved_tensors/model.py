@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from tinylm_cli.analysis.saved_tensors.attention import attention
 from tinylm_cli.analysis.saved_tensors.feed_forward import experts, feed_forward
 from tinylm_cli.analysis.saved_tensors.norm import norm
-from tinylm_cli.analysis.saved_tensors.saved_tensor import Pass, SavedTensor
+from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
 from tinylm_cli.analysis.tensor_table import INT64_BYTES, rotary_pairs
 
 
-def saved_before_layers(run: Pass) -> tuple[SavedTensor, ...]:
+def saved_before_layers(run: ForwardPass) -> tuple[SavedTensor, ...]:
     """Return what is kept before the first layer: by the embedding, and of positions for all layers."""
     pattern = range(min(run.config.n_layers, len(run.config.attention.window_pattern)))
     return (*embedding(run), *position(run, {run.config.window(layer) for layer in pattern}))
 
 
-def embedding(run: Pass) -> Iterator[SavedTensor]:
+def embedding(run: ForwardPass) -> Iterator[SavedTensor]:
     """Yield what the embedding keeps: ids, the input of its norm, the mask of its dropout."""
     config = run.config
     yield SavedTensor("tokens", "embedding", run.tokens * INT64_BYTES, "sequence")
@@ -29,7 +29,7 @@ def embedding(run: Pass) -> Iterator[SavedTensor]:
         yield SavedTensor("dropout", "embedding", stream * run.mask_width(run.width), "sequence")
 
 
-def position(run: Pass, windows: set[int | None]) -> Iterator[SavedTensor]:
+def position(run: ForwardPass, windows: set[int | None]) -> Iterator[SavedTensor]:
     """Yield what layers that see alike share: cosines and sines, or what fading adds to the scores.
 
     Args:
@@ -46,7 +46,7 @@ def position(run: Pass, windows: set[int | None]) -> Iterator[SavedTensor]:
             yield SavedTensor(f"fading {window}", "position", bias, "tensor")
 
 
-def block(run: Pass, layer: int) -> Iterator[SavedTensor]:
+def block(run: ForwardPass, layer: int) -> Iterator[SavedTensor]:
     """Yield what one layer keeps, its input included; a tensor comes as often as an operation keeps it."""
     config = run.config
     before, after = config.norm.placement != "post", config.norm.placement != "pre"
@@ -83,7 +83,7 @@ def block(run: Pass, layer: int) -> Iterator[SavedTensor]:
     yield from branch(2)
 
 
-def head(run: Pass) -> Iterator[SavedTensor]:
+def head(run: ForwardPass) -> Iterator[SavedTensor]:
     """Yield what the final norm, the head and the cross-entropy of its logits keep.
 
     The loss is computed in float32 at least: it keeps the logarithms of all probabilities, the targets, and one number.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tinylm_cli.analysis.saved_tensors.saved_tensor import Divided, Pass, SavedTensor
+from tinylm_cli.analysis.saved_tensors.saved_tensor import Divided, ForwardPass, SavedTensor
 
 
 def norm(
-    run: Pass,
+    run: ForwardPass,
     name: str,
     source: SavedTensor,
     rows: int,

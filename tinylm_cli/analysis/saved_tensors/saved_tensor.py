@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from tinylm_cli.analysis.attention_kernels import AttentionBackend, attention_backend
+from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import AttentionKernel, Device
 
@@ -30,31 +31,33 @@ class SavedTensor(NamedTuple):
     core: bool = False
 
 
-class Pass(NamedTuple):
-    """One forward pass.
+class ForwardPass(NamedTuple):
+    """The forward pass of one micro-batch.
 
     Attributes:
         config: The model.
-        batch_size: B.
-        seq_len: T.
-        width: Bytes of an element of weights and activations.
-        kernel: How attention is computed.
-        device: Whose kernels run.
-        context: Ways that sequences are divided, T being what is here of each.
+        setup: How it is trained.
+        context: Context-parallel degree: GPUs that share each sequence.
     """
 
     config: ModelConfig
-    batch_size: int
-    seq_len: int
-    width: int
-    kernel: AttentionKernel
-    device: Device
+    setup: TrainingSetup
     context: int = 1
 
     @property
+    def batch_size(self) -> int:
+        """B."""
+        return self.setup.batch_size
+
+    @property
+    def seq_len(self) -> int:
+        """T, the tokens of each sequence on one GPU."""
+        return self.keys // self.context
+
+    @property
     def keys(self) -> int:
-        """Positions that a query may meet: those of the whole sequence, however it is divided."""
-        return self.seq_len * self.context
+        """Positions that a query may attend to: all of the sequence, on whichever GPU."""
+        return self.setup.length(self.config)
 
     @property
     def tokens(self) -> int:
@@ -62,8 +65,23 @@ class Pass(NamedTuple):
         return self.batch_size * self.seq_len
 
     @property
+    def width(self) -> int:
+        """Bytes of one element of a weight or activation."""
+        return self.setup.element_bytes
+
+    @property
+    def kernel(self) -> AttentionKernel:
+        """How attention is computed."""
+        return self.setup.attention_kernel
+
+    @property
+    def device(self) -> Device:
+        """Whose kernels run."""
+        return self.setup.device
+
+    @property
     def wide(self) -> int:
-        """Bytes of an element of what is computed in float32 at least."""
+        """Bytes of one element of a value computed in float32 or wider."""
         return max(self.width, 4)
 
     def banded(self, layer: int) -> bool:

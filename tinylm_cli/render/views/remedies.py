@@ -5,7 +5,11 @@ from __future__ import annotations
 from tinylm_cli.quantities import binary_bytes
 from tinylm_cli.render.blocks import Block, Cell, Column, Note, Row, Table
 from tinylm_cli.render.units import integer, unseen
-from tinylm_cli.reports.memory_fit import Fit, Remedy
+from tinylm_cli.reports.memory_fit import Change, Fit, Remedy, Value
+from tinylm_cli.reports.plan import Layout
+
+_SHARED = {1: "optimizer state", 2: "gradients too", 3: "weights too"}
+"""What replicas divide among them, by ZeRO stage."""
 
 
 def fit_blocks(
@@ -42,10 +46,44 @@ def fit_blocks(
 
 
 def _row(remedy: Remedy) -> Row:
+    options, words = zip(*map(_told, remedy.changes), strict=True)
     return (
-        Cell(remedy.options, "name"),
+        Cell(" ".join(options), "name"),
         binary_bytes(remedy.needed_bytes),
         unseen(remedy.capacity_bytes),
         binary_bytes(remedy.capacity_bytes - remedy.needed_bytes),
-        Cell(remedy.what, "muted"),
+        Cell("; ".join(words), "muted"),
     )
+
+
+def _told(change: Change) -> tuple[str, str]:
+    """Return the option that makes a change, and what it does."""
+    before, after = change.before, change.after
+    match change.field:
+        case "recompute":
+            what = "layers" if after == "full" else "attention's scores"
+            return f"--recompute {after}", f"{what} computed again"
+        case "optimizer":
+            return f"--optimizer {after}", "moments in 8 bits"
+        case "quantization":
+            return f"--quantize {after}", "weights quantized"
+        case "batch_size":
+            return f"--batch-size {after}", f"the largest that fits; now {before:,}"
+        case "seq_len":
+            steps = f" in steps of {change.multiple_of:,}" if change.multiple_of > 1 else ""
+            return f"--seq-len {after}", f"the longest that fits{steps}"
+        case "n_gpus":
+            assert isinstance(before, int)
+            return f"--gpus {after}", f"the fewest of {2 * before:,}, {4 * before:,}, …"
+        case "accelerator":
+            return f"--gpu {after}", "the smallest that holds it"
+        case "layout":
+            return _layout_told(before, after)
+    raise AssertionError(change.field)
+
+
+def _layout_told(before: Value, after: Value) -> tuple[str, str]:
+    if not isinstance(after, Layout):
+        return "--plan auto", "another layout"
+    shared = isinstance(before, Layout) and before.zero != after.zero
+    return f"--plan {after.typed}", f"replicas divide {_SHARED[after.zero]}" if shared else "more replicas"

@@ -1,0 +1,193 @@
+"""How a model is trained and served: one record each, made once from the options and passed whole.
+
+Every default is stated here and nowhere else. The GPU is a record of its own, ``config.hardware.Accelerator``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from tinylm_cli.config.schema import ModelConfig
+    from tinylm_cli.reports.memory import AttentionKernel, Device, Optimizer, Quantization, Recompute
+    from tinylm_cli.reports.plan import Layout
+
+TYPICAL_UTILIZATION = 0.40
+"""Llama 3 405B ran at 38 to 43% of 8,192 to 16,384 H100s in bfloat16 (Grattafiori et al. 2024, table 4,
+https://arxiv.org/abs/2407.21783), PaLM 540B at 46.2% of 6,144 TPU v4, which is where the measure was defined (Chowdhery
+et al. 2022, section 4.1, https://arxiv.org/abs/2204.02311). Small models and slow links stay below."""
+
+KERNEL_EFFICIENCY = 0.55
+"""Share of the dense peak that a GPU reaches while it computes a layer, norms and activations included. With it plans
+reach the utilization of Llama 3 405B on H100s, communication and pipeline bubbles being counted separately (Grattafiori
+et al. 2024, table 4, https://arxiv.org/abs/2407.21783). The published runs in docs/costs.md need 0.47 to 0.72, more for
+wider models."""
+
+PREFILL_TOKENS = 8192
+"""The default ``max_num_tokens`` of TensorRT-LLM.
+
+References:
+    https://nvidia.github.io/TensorRT-LLM/performance/performance-tuning-guide/tuning-max-batch-size-and-max-num-tokens.html
+"""
+
+
+class TrainingSetup(NamedTuple):
+    """A training run.
+
+    Attributes:
+        batch_size: Micro-batch: sequences per pass on one GPU, >= 1.
+        seq_len: Tokens per sequence; the model's max_len when None.
+        dtype: Type of weights and activations, a key of ``DTYPE_BYTES``.
+        attention_kernel: How attention is computed; ``sdpa`` is how tinylm's own model does it.
+        device: Whose kernels run.
+        recompute: Activations that the backward pass computes again.
+        optimizer: What updates the weights.
+        grad_dtype: Type of the gradients; ``dtype`` when None.
+        master_weights: Whether the optimizer updates a float32 copy of the weights; when None, in 16-bit types.
+        n_gpus: GPUs that train the model together.
+        layout: How the work is divided among them; None searches for the fastest that fits.
+        derives_micro_batches: Whether the layout's micro_batches follow from global_batch_size.
+        global_batch_size: Sequences per optimizer step, over all GPUs; about 4M tokens when None.
+        train_tokens: Tokens to train on; the compute-optimal number when None.
+        utilization: Share of the peak that training on one GPU reaches (MFU); on several it follows from the plan.
+        kernel_efficiency: Share of the peak that each of several GPUs reaches while it computes.
+        usd_per_gpu_hour: Price of one GPU for an hour, if known.
+    """
+
+    batch_size: int = 1
+    seq_len: int | None = None
+    dtype: str = "bfloat16"
+    attention_kernel: AttentionKernel = "flash"
+    device: Device = "cuda"
+    recompute: Recompute = "none"
+    optimizer: Optimizer = "adamw"
+    grad_dtype: str | None = None
+    master_weights: bool | None = None
+    n_gpus: int = 1
+    layout: Layout | None = None
+    derives_micro_batches: bool = False
+    global_batch_size: int | None = None
+    train_tokens: int | None = None
+    utilization: float = TYPICAL_UTILIZATION
+    kernel_efficiency: float = KERNEL_EFFICIENCY
+    usd_per_gpu_hour: float | None = None
+
+    def length(self, config: ModelConfig) -> int:
+        """Return the tokens per sequence."""
+        return config.max_len if self.seq_len is None else self.seq_len
+
+    @property
+    def has_master_weights(self) -> bool:
+        """Whether the optimizer updates a float32 copy of the weights."""
+        from tinylm_cli.analysis.tensor_table import HALF_PRECISION
+
+        return self.dtype in HALF_PRECISION if self.master_weights is None else self.master_weights
+
+    @property
+    def element_bytes(self) -> int:
+        """Bytes of one weight, and of one element of an activation."""
+        from tinylm_cli.analysis.tensor_table import DTYPE_BYTES
+
+        return DTYPE_BYTES[self.dtype]
+
+    @property
+    def grad_element_bytes(self) -> int:
+        """Bytes of one element of a gradient."""
+        from tinylm_cli.analysis.tensor_table import DTYPE_BYTES
+
+        return DTYPE_BYTES[self.grad_dtype or self.dtype]
+
+    @property
+    def one_pass(self) -> TrainingSetup:
+        """The same pass on one GPU alone: equal for setups that differ only in how GPUs share the work."""
+        return self._replace(n_gpus=1, layout=None, derives_micro_batches=False, global_batch_size=None)
+
+
+class QuantizationConfig(NamedTuple):
+    """How weights are quantized for inference.
+
+    Attributes:
+        method: Type that linear weights are quantized to, or ``none``.
+        group_size: int4: inputs that share a scale and a zero, >= 1.
+        head: Whether the LM head is quantized too; a tied one then has a table of its own beside the embedding's.
+    """
+
+    method: Quantization = "none"
+    group_size: int = 128
+    head: bool = False
+
+    @property
+    def quantizes_head(self) -> bool:
+        """Whether the weights of the head are quantized."""
+        return self.head and self.method != "none"
+
+
+UNQUANTIZED = QuantizationConfig()
+"""No weight is quantized."""
+
+
+class ServingSetup(NamedTuple):
+    """How one GPU serves a model.
+
+    Attributes:
+        batch_size: Sequences decoded together, >= 1.
+        seq_len: Tokens that the KV cache holds per sequence; the model's max_len when None.
+        dtype: Type of activations and of weights that are not quantized, a key of ``DTYPE_BYTES``.
+        cache_dtype: Type of the KV cache, as for :func:`kv_cache_bytes`; ``dtype`` when None.
+        quantization: How weights are quantized.
+        attention_kernel: How attention is computed; ``sdpa`` is how tinylm's own model does it.
+        device: Whose kernels run.
+        prefill_tokens: Most tokens of a prompt that one pass reads (chunked prefill), >= 1.
+        batch_sizes: Batch sizes of the serving table; the usual ones when empty.
+        seq_lens: Lengths of the serving table; the usual ones when empty.
+    """
+
+    batch_size: int = 1
+    seq_len: int | None = None
+    dtype: str = "bfloat16"
+    cache_dtype: str | None = None
+    quantization: QuantizationConfig = UNQUANTIZED
+    attention_kernel: AttentionKernel = "flash"
+    device: Device = "cuda"
+    prefill_tokens: int = PREFILL_TOKENS
+    batch_sizes: tuple[int, ...] = ()
+    seq_lens: tuple[int, ...] = ()
+
+    def length(self, config: ModelConfig) -> int:
+        """Return the tokens that the KV cache holds per sequence."""
+        return config.max_len if self.seq_len is None else self.seq_len
+
+    @property
+    def kv_cache_dtype(self) -> str:
+        """Type of the KV cache."""
+        return self.cache_dtype or self.dtype
+
+
+SHARED_FIELDS = ("batch_size", "seq_len", "dtype")
+"""Fields that both setups have, and that a budget may state once for both."""
+
+
+class Setups(NamedTuple):
+    """What the figures of a model depend on besides its config.
+
+    Attributes:
+        training: How it is trained.
+        serving: How it is served.
+    """
+
+    training: TrainingSetup = TrainingSetup()
+    serving: ServingSetup = ServingSetup()
+
+    @classmethod
+    def of(cls, **fields: Any) -> Setups:
+        """Return setups with ``fields`` set in each setup that has them, and the defaults for the rest."""
+        return cls().changed(**fields)
+
+    def changed(self, **fields: Any) -> Setups:
+        """Return these setups with ``fields`` changed in each setup that has them."""
+        known = {*TrainingSetup._fields, *ServingSetup._fields}
+        assert fields.keys() <= known, f"neither setup has {sorted(fields.keys() - known)}"
+        return Setups(
+            self.training._replace(**{name: fields[name] for name in TrainingSetup._fields if name in fields}),
+            self.serving._replace(**{name: fields[name] for name in ServingSetup._fields if name in fields}),
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -191,7 +192,7 @@ def test_a_type_that_a_gpu_does_not_multiply_is_told_with_those_it_does(here: He
         (["--gpus", "4", "--plan", "tp=2,mb=3", "--global-batch", "4"], 2, "leave mb out of the plan"),
         (["--gpus", "4", "--plan", "pp=2,vp=2,mb=3"], 2, "for example mb=4"),
         (["--gpus", "4", "--plan", "pp=2,vp=2", "--global-batch", "6"], 1, "for example mb=4"),
-        (["--gpu", "h100", "--gpus", "5", "--global-batch", "7"], 1, "for example --global-batch 5"),
+        (["--gpu", "h100", "--gpus", "5", "--global-batch", "7"], 1, "for example a global batch of 5 sequences"),
         (["--quantize", "int3"], 2, "expected none, int8, float8 or int4"),
         (["--quantize", "int8", "--group-size", "64"], 2, "--group-size is of int4's groups"),
         (["--quantize-head"], 2, "--quantize-head rounds as --quantize does"),
@@ -225,6 +226,18 @@ SHORT_OF_MEMORY = (
 )
 
 
+OPTIONS = {
+    "recompute": "--recompute",
+    "optimizer": "--optimizer",
+    "quantization": "--quantize",
+    "batch_size": "--batch-size",
+    "seq_len": "--seq-len",
+    "n_gpus": "--gpus",
+    "accelerator": "--gpu",
+    "layout": "--plan",
+}
+
+
 @pytest.mark.parametrize("words", SHORT_OF_MEMORY)
 def test_what_makes_it_fit_does_when_it_is_added_to_the_command(words: str, here: Here) -> None:
     asked = ["estimate", "--format", "json", "--config", *words.split()]
@@ -234,9 +247,13 @@ def test_what_makes_it_fit_does_when_it_is_added_to_the_command(words: str, here
     for fit in short:
         assert told[fit]["needed_bytes"] > told[fit]["capacity_bytes"] == told["capacity_bytes"]
         assert told[fit]["remedies"]
-        for remedy in told[fit]["remedies"]:
-            changed = report(here(*asked, *remedy["options"].split()))
-            assert changed[fit]["fits"], remedy["options"]
+        table = here("estimate", "--config", *words.split(), "--format", "csv", "--table", fit).out
+        for remedy, row in zip(told[fit]["remedies"], csv.DictReader(table.splitlines()), strict=True):
+            changes = dict(change.split("=", 1) for change in row["changes"].split())
+            assert list(changes) == [change["field"] for change in remedy["changes"]]
+            options = [word for field, value in changes.items() for word in (OPTIONS[field], value)]
+            changed = report(here(*asked, *(word.replace("None", "auto") for word in options)))
+            assert changed[fit]["fits"], options
             assert changed[fit]["remedies"] == []
             assert remedy["needed_bytes"] <= remedy["capacity_bytes"] == changed["capacity_bytes"]
             if not changed["alternatives"]:

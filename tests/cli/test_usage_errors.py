@@ -68,7 +68,7 @@ Here = Callable[..., Any]
         (
             ["estimate", "--batch-size", "99999999999"],
             "--batch-size 99999999999: expected an integer from 1 to 1,000,000,000",
-            "see tinylm estimate --help",
+            "for example --batch-size 8",
         ),
         (["new", ""], "an empty word is not a name for a file", "for example tinylm new mine"),
         (["compare", "tiny", "@n_layers"], "@n_layers: expected @key=value", "for example @n_layers=8"),
@@ -82,7 +82,7 @@ Here = Callable[..., Any]
             "--temperature -1: expected a finite number >= 0",
             "for example --temperature 0.8",
         ),
-        (["generate", "-n", "0"], "--max-new-tokens 0: expected an integer >= 1", "see tinylm generate --help"),
+        (["generate", "-n", "0"], "--max-new-tokens 0: expected an integer >= 1", "for example --max-new-tokens 100"),
         (
             ["generate", "--temperature", "inf"],
             "--temperature inf: expected a finite number >= 0",

@@ -13,6 +13,7 @@ from tinylm_cli.cli.options import (
     OutputOption,
     SetOption,
     TableOption,
+    amount,
     complete_variant,
     follow_up,
     same_model,
@@ -39,8 +40,7 @@ def compare(
         int | None,
         typer.Option(
             metavar="B",
-            min=1,
-            max=10**9,
+            parser=amount("--batch-size", "count", most=10**9, example="8"),
             show_default=False,
             help="Sequences at once; what the budgets say alike when absent, or 1.",
             rich_help_panel=TRAINING_PANEL,
@@ -50,7 +50,7 @@ def compare(
         int | None,
         typer.Option(
             metavar="T",
-            min=1,
+            parser=amount("--seq-len", "length", example="8k"),
             show_default=False,
             help="Tokens in each; what the budgets say alike when absent, or the smallest max_len.",
             rich_help_panel=TRAINING_PANEL,

@@ -14,6 +14,7 @@ from tinylm_cli.cli.options import (
     MODEL_PANEL,
     OUTPUT_PANEL,
     TARGET_PANEL,
+    amount,
     number,
 )
 from tinylm_cli.cli.training_options import share_of_peak
@@ -116,8 +117,7 @@ VocabSizeOption = Annotated[
     int | None,
     typer.Option(
         metavar="V",
-        min=1,
-        max=10**8,
+        parser=amount("--vocab-size", "count", most=10**8, example="32000"),
         help="Tokens; the family's if absent.",
         show_default=False,
         rich_help_panel=MODEL_PANEL,
@@ -127,8 +127,7 @@ MaxLenOption = Annotated[
     int | None,
     typer.Option(
         metavar="T",
-        min=1,
-        max=10**9,
+        parser=amount("--max-len", "length", most=10**9, example="8k"),
         help="Longest sequence, likewise.",
         show_default=False,
         rich_help_panel=MODEL_PANEL,

@@ -24,6 +24,7 @@ from tinylm_cli.cli.options import (
     OutputOption,
     PageFormatOption,
     SetOption,
+    amount,
     follow_up,
     number,
     same_model,
@@ -47,7 +48,12 @@ def generate(
     max_new_tokens: Annotated[
         int,
         typer.Option(
-            "--max-new-tokens", "-n", metavar="N", min=1, help="How many to add.", rich_help_panel=SAMPLING_PANEL
+            "--max-new-tokens",
+            "-n",
+            metavar="N",
+            parser=amount("--max-new-tokens", "length", example="100"),
+            help="How many to add.",
+            rich_help_panel=SAMPLING_PANEL,
         ),
     ] = 20,
     temperature: Annotated[

@@ -7,12 +7,15 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from tinylm_cli.cli.output import Format, PageFormat
 from tinylm_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from tinylm_cli.config.amounts import AmountKind
 
 DEFAULT_CONFIG = "tiny"
 
@@ -99,6 +102,38 @@ def number(option: str, *, least: float, most: float | None = None, example: str
         if not least <= value <= (sys.float_info.max if most is None else most):
             wanted = f"finite number >= {least:g}" if most is None else f"number from {least:g} to {most:,.10g}"
             raise UsageError(f"{option} {written}: expected a {wanted}", help=f"for example {option} {example}")
+        return value
+
+    return parse
+
+
+def amount(
+    option: str, kind: AmountKind | Literal["length"], *, example: str, most: int | None = None
+) -> Callable[[str], int]:
+    """Return the parser of an integer option that takes amounts as people write them.
+
+    Args:
+        option: Its name.
+        kind: ``count``: ``500k`` is 500,000; ``length``: ``8k`` tokens are 8,192; ``size``: ``24GiB``; ``flops``:
+            ``1e21``.
+        example: One that it takes.
+        most: The greatest that it takes; the least is 1.
+    """
+
+    def parse(written: str | int) -> int:
+        if isinstance(written, int):  # a default
+            return written
+        from tinylm_cli.config.amounts import MAX_AMOUNT, parse_amount, parse_length
+
+        greatest = MAX_AMOUNT if most is None else most
+
+        try:
+            value = parse_length(written) if kind == "length" else parse_amount(written, kind, most=greatest)
+        except ValueError:
+            value = None
+        if value is None or not 1 <= value <= greatest:
+            wanted = f"an integer from 1 to {greatest:,}" if greatest < MAX_AMOUNT else "an integer >= 1"
+            raise UsageError(f"{option} {written}: expected {wanted}", help=f"for example {option} {example}")
         return value
 
     return parse

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import typer
 
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.options import SERVING_PANEL
+from tinylm_cli.cli.options import SERVING_PANEL, amount
 from tinylm_cli.cli.workload_options import require_length
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.memory import Quantization
@@ -56,7 +56,10 @@ CacheDtypeOption = Annotated[
 PrefillTokensOption = Annotated[
     int,
     typer.Option(
-        metavar="N", min=1, help="Most tokens of a prompt that are read in one pass.", rich_help_panel=SERVING_PANEL
+        metavar="N",
+        parser=amount("--prefill-tokens", "length", example="8k"),
+        help="Most tokens of a prompt that are read in one pass.",
+        rich_help_panel=SERVING_PANEL,
     ),
 ]
 ServeBatchOption = Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from tinylm_cli.cli.options import CLUSTER_PANEL, TRAINING_PANEL, number
+from tinylm_cli.cli.options import CLUSTER_PANEL, TRAINING_PANEL, amount, number
 from tinylm_cli.cli.workload_options import Storage
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.memory import AttentionKernel, Optimizer, Recompute
@@ -62,7 +62,12 @@ GpuOption = Annotated[
 ]
 GpusOption = Annotated[
     int,
-    typer.Option(metavar="N", min=1, max=1_000_000, help="How many train the model.", rich_help_panel=CLUSTER_PANEL),
+    typer.Option(
+        metavar="N",
+        parser=amount("--gpus", "count", most=1_000_000, example="8"),
+        help="How many train the model.",
+        rich_help_panel=CLUSTER_PANEL,
+    ),
 ]
 PlanOption = Annotated[
     str | None,
@@ -94,7 +99,7 @@ BudgetTokensOption = Annotated[
 GlobalBatchOption = Annotated[
     int | None,
     typer.Option(
-        metavar="N", min=1, max=10**9, show_default=False,
+        metavar="N", show_default=False, parser=amount("--global-batch", "count", most=10**9, example="1024"),
         help="Sequences that all GPUs read between updates; about 4M tokens when absent.",
         rich_help_panel=TRAINING_PANEL,
     ),

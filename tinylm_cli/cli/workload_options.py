@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinylm_cli.cli.options import TRAINING_PANEL
+from tinylm_cli.cli.options import TRAINING_PANEL, amount
 from tinylm_cli.config.source import option_span
 
 if TYPE_CHECKING:
@@ -20,14 +20,20 @@ if TYPE_CHECKING:
 SEQ_LEN = "--seq-len"
 
 BatchSizeOption = Annotated[
-    int, typer.Option(metavar="B", min=1, max=10**9, help="Sequences at once.", rich_help_panel=TRAINING_PANEL)
+    int,
+    typer.Option(
+        metavar="B",
+        parser=amount("--batch-size", "count", most=10**9, example="8"),
+        help="Sequences at once.",
+        rich_help_panel=TRAINING_PANEL,
+    ),
 ]
 SeqLenOption = Annotated[
     int | None,
     typer.Option(
         SEQ_LEN,
         metavar="T",
-        min=1,
+        parser=amount(SEQ_LEN, "length", example="8k"),
         help="Tokens in each; max_len when absent.",
         show_default=False,
         rich_help_panel=TRAINING_PANEL,

@@ -35,6 +35,7 @@ _PATTERNS: dict[AmountKind, str] = {
     "flops": f"{_NUMBER} ?[KMGTP]",
 }
 _SHARE = rf"{_NUMBER} ?%"
+_LENGTH = re.compile(r"([0-9]{1,12}) ?([kKmM]?)")
 _POWER = re.compile(r"([0-9]{1,6})(?:\.([0-9]{1,6}))?e\+?([0-9]{1,2})")
 
 EXPECTED: dict[AmountKind, str] = {
@@ -78,7 +79,7 @@ def read_share(text: str) -> float | None:
 def parse_amount(text: str, kind: AmountKind, *, most: int = MAX_AMOUNT) -> int:
     """Return an amount typed on a command line, with a unit or as plain digits, as a whole number.
 
-    Counts and operations may have an exponent, ``2.5e9``.
+    Units may be in lower case, ``500k`` or ``24gib``; counts and operations may have an exponent, ``2.5e9``.
 
     Raises:
         ValueError: If it is none, is not above 0, or is above ``most``; says what was expected.
@@ -91,12 +92,25 @@ def parse_amount(text: str, kind: AmountKind, *, most: int = MAX_AMOUNT) -> int:
     elif text.isascii() and text.isdigit():
         amount = int(text) if len(text) <= len(str(most)) else most + 1
     else:
-        amount = read_amount(text, kind)
+        unit = text.lstrip("0123456789. ")
+        usual = {each.casefold(): each for each in UNITS[kind]}.get(unit.casefold(), unit)
+        amount = read_amount(text.removesuffix(unit) + usual, kind)
     if amount is None:
         raise ValueError(f"expected {EXPECTED[kind]}")
     if not 1 <= amount <= most:
         raise ValueError("expected more than 0" if amount < 1 else "larger than anything here")
     return int(amount)
+
+
+def parse_length(text: str) -> int | None:
+    """Return a number of tokens in a sequence, ``4096`` or ``8k``; None where it is none.
+
+    In lengths k is 1,024 and M is 1,024², as in the names of models: 128k is 131,072.
+    """
+    found = _LENGTH.fullmatch(text)
+    if found is None:
+        return None
+    return int(found[1]) * {"": 1, "k": 1024, "m": 1024**2}[found[2].casefold()]
 
 
 def stated(value: int, kind: AmountKind) -> str:

@@ -32,11 +32,11 @@ COURSE = [
 @pytest.mark.parametrize(("name", "tied", "untied", "saved", "nominal", "error"), COURSE)
 def test_the_course_table(name: str, tied: int, untied: int, saved: int, nominal: int, error: float) -> None:
     model = analyze_params(load_config(name))
-    assert (model.total_params, model.untied_params, model.tied_saved_params) == (tied, untied, saved)
+    assert (model.total_params, model.tying.untied_params, model.tying.saved_params) == (tied, untied, saved)
     assert model.nominal_params == nominal
     assert model.nominal_error == pytest.approx(error, abs=5e-4)
     loose = analyze_params(load_config(name, ["tie_weights=false"]))
-    assert (loose.total_params, loose.untied_params, loose.tied_saved_params) == (untied, untied, 0)
+    assert (loose.total_params, loose.tying.untied_params, loose.tying.saved_params) == (untied, untied, 0)
 
 
 GPT2 = [
@@ -125,20 +125,17 @@ def test_expanded_rows_say_the_same_as_those_held_together(
 
 
 @given(st.data(), st.sampled_from([("float32", 4), ("bfloat16", 2), ("float64", 8)]))
-def test_the_ledger_of_tied_tensors(
-    configs: st.SearchStrategy[ModelConfig], data: st.DataObject, dtype: tuple[str, int]
-) -> None:
+def test_tying_savings(configs: st.SearchStrategy[ModelConfig], data: st.DataObject, dtype: tuple[str, int]) -> None:
     config = data.draw(configs)
     model = analyze_params(LoadedConfig("x", "x.yaml", config, {}), dtype=dtype[0])
-    ledger, head = model.tied, config.vocab_size * config.d_model
-    assert ledger.saved_params == model.tied_saved_params == (head if config.tie_weights else 0)
-    assert ledger.naive_params - ledger.unique_params == ledger.saved_params
-    assert ledger.unique_params == model.total_params
-    assert ledger.naive_params == model.untied_params
-    for kind in ("naive", "unique", "saved"):
-        params = getattr(ledger, f"{kind}_params")
-        assert getattr(ledger, f"{kind}_weights_bytes") == params * dtype[1]
-        assert getattr(ledger, f"{kind}_adam_bytes") == params * 8
+    tying, head = model.tying, config.vocab_size * config.d_model
+    assert tying.saved_params == (head if config.tie_weights else 0)
+    assert tying.untied_params - tying.tied_params == tying.saved_params
+    assert tying.tied_params == model.total_params
+    for kind in ("untied", "tied", "saved"):
+        params = getattr(tying, f"{kind}_params")
+        assert getattr(tying, f"{kind}_weights_bytes") == params * dtype[1]
+        assert getattr(tying, f"{kind}_adam_bytes") == params * 8
     assert model.weights_bytes == model.total_params * dtype[1]
 
 

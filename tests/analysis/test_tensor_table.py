@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.analysis.params import naive_params, total_params
+from tinylm_cli.analysis.params import total_params, untied_params
 from tinylm_cli.analysis.tensor_table import COMPONENTS, TOKEN_EMBEDDING, expand, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 
@@ -96,8 +96,8 @@ def test_the_folds_agree_with_the_table_written_out(
     table = tensor_table(config)
     tensors = [tensor for _, tensor in expand(table)]
     assert total_params(table) == sum(tensor.params for tensor in tensors)
-    assert naive_params(table) == sum(tensor.elements for tensor in tensors)
-    assert naive_params(table) - total_params(table) == config.tie_weights * config.vocab_size * config.d_model
+    assert untied_params(table) == sum(tensor.elements for tensor in tensors)
+    assert untied_params(table) - total_params(table) == config.tie_weights * config.vocab_size * config.d_model
     assert {tensor.component for tensor in tensors} <= set(COMPONENTS)
     owners = {name for name, tensor in expand(table) if tensor.tied_to is None}
     assert all(tensor.tied_to is None or tensor.tied_to in owners for tensor in tensors)

@@ -28,8 +28,8 @@ def test_small_in_json_has_the_figures_that_programs_rely_on(here: Here) -> None
     (small,) = models(here("params", "--config", "small", "--format", "json"))
     assert small["name"] == "small"
     assert small["total_params"] == 4_995_072
-    assert small["untied_params"] == 5_251_072
-    assert small["tied_saved_params"] == 256_000
+    assert small["tying"]["untied_params"] == 5_251_072
+    assert small["tying"]["saved_params"] == 256_000
     assert small["nominal_params"] == 5_000_000
     assert [component["name"] for component in small["components"]] == [
         "token_embedding",
@@ -44,7 +44,13 @@ def test_small_in_json_has_the_figures_that_programs_rely_on(here: Here) -> None
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
 def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
-    pages = (["params"], ["params", "--config", "toy.yaml"], ["params", "--config", "small", "--by", "tensor"])
+    pages = (
+        ["params"],
+        ["params", "--config", "toy.yaml"],
+        ["params", "--config", "small", "--by", "tensor"],
+        ["params", "--config", "base", "--explain"],
+        ["params", "--config", "deepseek-v2-lite", "--explain"],
+    )
     shown = [f"$ tinylm {' '.join(page)}\n{here(*page, columns=columns).out}" for page in pages]
     golden_text(f"params-{columns}.txt", "\n".join(shown))
 
@@ -62,7 +68,7 @@ def test_csv_holds_what_was_asked_for(here: Here) -> None:
     """By component, or by convention; what ties save besides is said to be left out."""
     result = here("params", "--config", "toy.yaml", "--format", "csv")
     assert result.out.splitlines()[0] == "name,params,share,tied_to"
-    assert result.err == "CSV has room for one table; --table picks another: tied.\n"
+    assert result.err == "CSV has room for one table; --table picks another: tying.\n"
     for convention, difference in (("untied", 2_048), ("non-embedding", -2_048)):
         result = here("params", "--config", "toy.yaml", "--convention", convention, "--format", "csv")
         header, unique, other = csv.reader(result.out.splitlines())
@@ -115,10 +121,9 @@ def test_set_changes_fields_and_may_be_repeated(here: Here) -> None:
     (usual,) = models(here("params", "--config", "toy.yaml", "--format", "json"))
     (model,) = models(here("params", "--config", "toy.yaml", *changed, "--format", "json"))
     assert model["total_params"] > 2 * usual["total_params"] - 256 * 8
-    assert (model["tied_saved_params"], usual["tied_saved_params"]) == (0, 2_048)
-    assert all(
-        model["untied_params"] == model["total_params"] for model in models(here("params", *changed, "-f", "json"))
-    )
+    assert (model["tying"]["saved_params"], usual["tying"]["saved_params"]) == (0, 2_048)
+    for each in models(here("params", *changed, "-f", "json")):
+        assert each["tying"]["untied_params"] == each["total_params"]
 
 
 def test_a_nominal_size_is_judged(here: Here) -> None:
@@ -163,3 +168,34 @@ def test_a_convention_is_shown_beside_the_count_of_unique_tensors(asked: str, sh
         lines = here("params", "--config", "gpt2", "--convention", asked, columns=columns).out.splitlines()
         table = lines[next(i for i, line in enumerate(lines) if line.startswith("convention ")) + 1 :]
         assert [line.split()[0] for line in table if line and line[0] != " "] == shown
+
+
+def test_explain_shows_the_formula_of_each_component(here: Here) -> None:
+    (base,) = models(here("params", "--config", "base", "--explain", "--format", "json"))
+    explanation = base["explanation"]
+    assert sum(each["params"] for each in explanation["formulas"]) == base["total_params"] == 92_736_000
+    attention = next(each for each in explanation["formulas"] if each["component"] == "attention")
+    assert attention["formula"] == "12 layers × 4 × (768 × 768 + 768)"
+    text = here("params", "--config", "base", "--explain").out
+    assert "attention        12 layers × 4 × (768 × 768 + 768)" in text
+    assert "125M would be true with" in text
+    first = explanation["nominal_changes"][0]
+    changes = [word for field, value in first["values"].items() for word in ("--set", f"{field}={value}")]
+    (changed,) = models(here("params", "--config", "base", *changes, "--format", "json"))
+    assert changed["total_params"] == first["total_params"]
+    assert abs(first["total_params"] / 125e6 - 1) < 0.01
+
+
+def test_explain_says_which_experts_a_token_uses(here: Here) -> None:
+    text = here("params", "--config", "mixtral-8x7b", "--explain", columns=120).out
+    assert "32 layers × 2 experts per token × 3 × 14,336 × 4,096  11,274,289,152" in text
+    assert "would be true with" not in text
+    result = here("params", "--config", "mixtral-8x7b", "--explain", "--format", "csv", "--table", "active")
+    assert result.out.splitlines()[0] == "component,active_formula,active_params"
+
+
+def test_explain_replaces_other_breakdowns(here: Here) -> None:
+    result = here("params", "--config", "tiny", "--explain", "--by", "layer")
+    assert (result.code, result.out) == (2, "")
+    assert "--explain shows formulas instead of --by layer" in result.err
+    assert "--explain is about one model" in here("params", "--explain").err

@@ -31,6 +31,8 @@ PAGES = (
     "params --config small --by layer --expand",
     "params --config small --by tensor",
     "params --config gpt2 --convention hub",
+    "params --config tiny --explain",
+    "params --config mixtral-8x7b --explain",
     "estimate --config toy.yaml --by layer",
     "estimate --config gemma-2-2b --by layer --attention-kernel math",
     "estimate --config llama-3-8b --gpu rtx-4090 --price 0.4",
@@ -58,7 +60,7 @@ PAGES = (
     "show --config toy.yaml --origin --set norm.kind=rmsnorm",
 )
 NAMES = {
-    "params": {"models", "components", "layers", "tensors", "tied", "counts"},
+    "params": {"models", "components", "layers", "tensors", "tying", "counts", "formulas", "active", "nominal_changes"},
     "estimate": {
         *("flops", "flops_per_token", "training_memory", "training_fit", "activations", "layer_activations"),
         *("layer_activations_2", "layouts", "plan", "traffic", "inference_memory", "inference_fit"),
@@ -67,7 +69,7 @@ NAMES = {
     "compare": {"figures", "fields"},
     "sweep": {"points"},
     "design": {"designs", "grid"},
-    "build": {"architecture", "tied"},
+    "build": {"architecture", "tying"},
     "forward": {"stages", "candidates"},
     "check": {"laws"},
     "list": {"presets", "hardware"},
@@ -76,6 +78,9 @@ NAMES = {
 """What ``--table`` takes: names that scripts rely on."""
 
 DERIVED = {
+    "active": {"component", "active_params"},  # "all others" is their sum
+    "formulas": {"modules"},  # q_proj, k_proj: JSON has a list
+    "nominal_changes": {"change"},  # d_model=88: JSON has an object
     "architecture": {"depth"},  # JSON nests instead
     "layouts": {"rank", "tokens_per_second", "sent_bytes"},  # by place, by division, by sum
     "serving_time": {"pass", "tokens_per_second"},  # JSON has both in its names
@@ -86,7 +91,7 @@ DERIVED = {
 """Columns that JSON has under no name of its own, by table."""
 
 OWNED: dict[str, set[str]] = {
-    "tied": set(),
+    "tying": set(),
     "flops_per_token": {"backward_flops_per_token", "recompute_flops_per_token", "six_n_flops"},
 }
 """Tables whose first column is the beginning of a name of JSON and whose headers are its end, and the names beyond."""
@@ -216,20 +221,20 @@ def test_all_of_it_compiles(shown: Callable[[str], Any], tmp_path: Path) -> None
 
 class TestOneTable:
     def test_is_written_alone(self, here: Here) -> None:
-        words = ["params", "--config", "small", "--table", "tied", "--format"]
+        words = ["params", "--config", "small", "--table", "tying", "--format"]
         result = here(*words, "csv")
         assert (result.code, result.err) == (0, "")
-        assert result.out.splitlines()[0] == "tied,params,weights_bytes,adam_bytes"
+        assert result.out.splitlines()[0] == "tying,params,weights_bytes,adam_bytes"
         assert here(*words, "markdown").out.count("| --- |") == 1
         assert here(*words, "latex").out.count("\\begin{table}") == 1
 
     def test_what_is_left_out_of_csv_is_named(self, here: Here) -> None:
-        said = "CSV has room for one table; --table picks another: tied.\n"
+        said = "CSV has room for one table; --table picks another: tying.\n"
         assert here("params", "--config", "small", "--format", "csv").err == said
 
     @pytest.mark.parametrize(
         ("name", "remedy"),
-        [("teid", "did you mean tied? the tables are components, tied"), ("", "the tables are components, tied")],
+        [("tyng", "did you mean tying? the tables are components, tying"), ("", "the tables are components, tying")],
     )
     def test_is_one_of_those_there_are(self, name: str, remedy: str, here: Here) -> None:
         result = here("params", "--config", "small", "--format", "csv", "--table", name)
@@ -238,6 +243,6 @@ class TestOneTable:
 
     @pytest.mark.parametrize("format_", ["text", "json"])
     def test_is_refused_before_anything_is_done_where_the_report_is_whole(self, format_: str, here: Here) -> None:
-        result = here("build", "--config", "absent", "--table", "tied", "--format", format_)
+        result = here("build", "--config", "absent", "--table", "tying", "--format", format_)
         assert result.code == 2
         assert f"--table is for csv, latex and markdown, not for {format_}" in result.err

@@ -40,7 +40,8 @@ A report of several tables has others beside the main one. `--table NAME` writes
 
 | command | tables |
 | --- | --- |
-| `params` | `models` of all presets; of one `components`, `layers` or `tensors` by `--by`, `tied`, `counts` |
+| `params` | `models` of all presets; of one `components`, `layers` or `tensors` by `--by`, `tying`, `counts` |
+| `params --explain` | `formulas`; of routed experts `active`; where the nominal size is wrong `nominal_changes` |
 | `estimate` | `flops`, `flops_per_token`, `training_memory`, `inference_memory`, `serving` |
 | `estimate --by layer` | `activations`, `layer_activations`, and `layer_activations_2` where layers differ |
 | `estimate --gpu` | `training_time`, `serving_time`; where memory is short `training_fit`, `inference_fit` |
@@ -48,7 +49,7 @@ A report of several tables has others beside the main one. `--table NAME` writes
 | `compare` | `figures`, `fields` |
 | `sweep` | `points` |
 | `design` | `designs`, `grid` |
-| `build` | `architecture`, `tied` |
+| `build` | `architecture`, `tying` |
 | `forward` | `stages`, `candidates` |
 
 | exit code | meaning |

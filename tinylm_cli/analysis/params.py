@@ -1,46 +1,51 @@
-"""Parameters of a config: folds over the tensor table."""
+"""Parameters of a config: total, active, non-embedding, by component, and savings from tying. Folds over the table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from tinylm_cli.analysis.count_conventions import counts
-from tinylm_cli.analysis.tensor_table import COMPONENTS, DTYPE_BYTES, Component, TensorTable, tensor_table
+from tinylm_cli.analysis.optimizer_state import MOMENTS
+from tinylm_cli.analysis.tensor_table import (
+    COMPONENTS,
+    DTYPE_BYTES,
+    FLOAT32_BYTES,
+    Component,
+    Tensor,
+    TensorTable,
+    tensor_table,
+)
 from tinylm_cli.config.loader import LoadedConfig
-from tinylm_cli.reports.params import ModelParams, PartParams, TiedLedger
+from tinylm_cli.reports.params import ModelParams, PartParams, TyingSavings
 
-VOCABULARY: tuple[Component, ...] = ("token_embedding", "position", "lm_head")
-"""Components that grow with the vocabulary or with the longest sequence, and that stand outside the layers."""
+EMBEDDING_COMPONENTS: tuple[Component, ...] = ("token_embedding", "position", "lm_head")
+"""Components outside the layers that grow with the vocabulary or with max_len."""
 
 Breakdown = Literal["component", "layer", "tensor"]
 
-ADAM_BYTES_PER_PARAM = 8
-"""Adam keeps two float32 moments per parameter: Kingma and Ba 2015, https://arxiv.org/abs/1412.6980."""
-
 
 def total_params(table: TensorTable) -> int:
-    """Return the parameters of the model, a tied tensor counted once."""
+    """Return the parameters of the model; a tied tensor counts once."""
     return sum(section.repeats * tensor.params for section in table for tensor in section.tensors)
 
 
 def active_params(table: TensorTable) -> int:
-    """Return the parameters that one token uses: of experts, those it is sent to."""
+    """Return the parameters that one token uses: of routed experts, only those that it is routed to."""
     return sum(section.repeats * tensor.active_params for section in table for tensor in section.tensors)
 
 
 def non_embedding_params(table: TensorTable) -> int:
-    """Return the parameters outside the token embedding, learned positions and an untied head, as scaling laws count.
+    """Return the parameters outside the token embedding, learned positions and LM head, as scaling laws count them.
 
     References:
         Kaplan et al. 2020, section 2.1, https://arxiv.org/abs/2001.08361
     """
-    vocabulary = sum(t.params for section in table for t in section.tensors if t.component in VOCABULARY)
-    return total_params(table) - vocabulary
+    return total_params(table) - sum(component_params(table, component) for component in EMBEDDING_COMPONENTS)
 
 
 def component_params(table: TensorTable, component: Component) -> int:
-    """Return the parameters of one component, a tied tensor counted where it is stored."""
+    """Return the parameters of one component; a tied tensor counts where it is stored."""
     return sum(section.repeats * t.params for section in table for t in section.tensors if t.component == component)
 
 
@@ -49,8 +54,8 @@ def weights_bytes(table: TensorTable, dtype: str) -> int:
     return total_params(table) * DTYPE_BYTES[dtype]
 
 
-def naive_params(table: TensorTable) -> int:
-    """Return the elements of all named tensors, a tied tensor counted as often as it is named."""
+def untied_params(table: TensorTable) -> int:
+    """Return the parameters if every named tensor had storage of its own."""
     return sum(section.repeats * tensor.elements for section in table for tensor in section.tensors)
 
 
@@ -61,15 +66,13 @@ def analyze_params(
 
     Args:
         loaded: A validated config and its name.
-        by: ``component`` always comes; ``layer`` or ``tensor`` adds ``parts``.
-        expand: Write repeated layers out instead of holding them once.
+        by: ``layer`` or ``tensor`` adds ``parts`` to the breakdown by component.
+        expand: Whether repeated layers are listed one by one.
         dtype: A key of ``DTYPE_BYTES``, for the byte counts.
     """
     config = loaded.config
     table = tensor_table(config)
-    total, naive = total_params(table), naive_params(table)
-    head = config.vocab_size * config.d_model
-    nominal = config.nominal_params
+    total, nominal = total_params(table), config.nominal_params
     active, non_embedding = active_params(table), non_embedding_params(table)
     return ModelParams(
         name=loaded.name,
@@ -78,43 +81,47 @@ def analyze_params(
         active_params=active,
         embedding_params=total - non_embedding,
         non_embedding_params=non_embedding,
-        untied_params=total + head if config.tie_weights else total,
-        tied_saved_params=head if config.tie_weights else 0,
         nominal_params=nominal,
         nominal_error=total / nominal - 1 if nominal else None,
         weights_bytes=weights_bytes(table, dtype),
         dtype=dtype,
         components=tuple(_by_component(table, total)),
         parts=tuple(_PARTS[by](table, total, expand)) if by in _PARTS else (),
-        tied=_ledger(naive, total, DTYPE_BYTES[dtype]),
+        tying=tying_savings(table, dtype),
         counts=counts(config, unique=total, non_embedding=non_embedding, active=active),
     )
 
 
-def _ledger(naive: int, unique: int, width_bytes: int) -> TiedLedger:
-    """Return what sharing saves; ``width_bytes`` is that of one stored parameter."""
-    saved = naive - unique
-    return TiedLedger(
-        naive_params=naive,
-        unique_params=unique,
+def tying_savings(table: TensorTable, dtype: str) -> TyingSavings:
+    """Return the parameters and bytes that tying the LM head saves, for weights in ``dtype``."""
+    untied, tied = untied_params(table), total_params(table)
+    saved = untied - tied  # V × D if the LM head is tied, else 0
+    weight, adam = DTYPE_BYTES[dtype], MOMENTS * FLOAT32_BYTES  # bytes per parameter
+    return TyingSavings(
+        untied_params=untied,
+        tied_params=tied,
         saved_params=saved,
-        naive_weights_bytes=naive * width_bytes,
-        unique_weights_bytes=unique * width_bytes,
-        saved_weights_bytes=saved * width_bytes,
-        naive_adam_bytes=naive * ADAM_BYTES_PER_PARAM,
-        unique_adam_bytes=unique * ADAM_BYTES_PER_PARAM,
-        saved_adam_bytes=saved * ADAM_BYTES_PER_PARAM,
+        untied_weights_bytes=untied * weight,
+        tied_weights_bytes=tied * weight,
+        saved_weights_bytes=saved * weight,
+        untied_adam_bytes=untied * adam,
+        tied_adam_bytes=tied * adam,
+        saved_adam_bytes=saved * adam,
     )
+
+
+def tied_component(table: TensorTable, tensors: Iterable[Tensor]) -> Component | None:
+    """Return the component whose storage one of ``tensors`` shares; None if none is tied."""
+    owner = next((tensor.tied_to for tensor in tensors if tensor.tied_to), None)
+    return next((t.component for section in table for t in section.tensors if t.name == owner), None)
 
 
 def _by_component(table: TensorTable, total: int) -> Iterator[PartParams]:
     for component in COMPONENTS:
-        found = [t for section in table for t in section.tensors if t.component == component]
-        if found:
+        tensors = [t for section in table for t in section.tensors if t.component == component]
+        if tensors:
             params = component_params(table, component)
-            owner = next((tensor.tied_to for tensor in found if tensor.tied_to), None)
-            tied_to = next((t.component for s in table for t in s.tensors if t.name == owner), None)
-            yield PartParams(component, 1, None, params, params / total, tied_to)
+            yield PartParams(component, 1, None, params, params / total, tied_component(table, tensors))
 
 
 def _by_layer(table: TensorTable, total: int, expand: bool) -> Iterator[PartParams]:  # noqa: FBT001

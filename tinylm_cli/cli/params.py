@@ -61,6 +61,14 @@ def params(
             "--expand", help="List repeated layers one by one, by layer or by tensor.", rich_help_panel=OUTPUT_PANEL
         ),
     ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Show the formula of each component, with numbers filled in.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = False,
     convention: Annotated[
         Convention | None,
         typer.Option(
@@ -84,12 +92,17 @@ def params(
       tinylm params
       tinylm params small
       tinylm params small --by tensor --format json
+      tinylm params base --explain
       tinylm params base --set tie_weights=false
       tinylm params gpt2 --convention hub
     """
-    if config is None and (expand or by is not By.component or convention is not None):
-        option = f"--by {by}" if by is not By.component else "--expand" if expand else f"--convention {convention}"
+    breakdown = f"--by {by}" if by is not By.component else "--expand" if expand else ""
+    if config is None and (explain or breakdown or convention is not None):
+        option = "--explain" if explain else breakdown or f"--convention {convention}"
         raise UsageError(f"{option} is about one model", help="name it: tinylm params small")
+    if explain and breakdown:
+        raise UsageError(f"--explain shows formulas instead of {breakdown}", help="leave one of them out")
+    from tinylm_cli.analysis.param_formulas import explain_params
     from tinylm_cli.analysis.params import analyze_params
     from tinylm_cli.config.loader import load_presets
     from tinylm_cli.interop.load import load_config
@@ -97,9 +110,18 @@ def params(
     from tinylm_cli.reports.params import ParamsReport
 
     loaded = [load_config(config, set_ or ())] if config is not None else load_presets(set_ or ())
-    report = ParamsReport(tuple(analyze_params(each, by=by.value, expand=expand) for each in loaded))
+    counted = (
+        [explain_params(each) for each in loaded]
+        if explain
+        else [analyze_params(each, by=by.value, expand=expand) for each in loaded]
+    )
+    report = ParamsReport(tuple(counted))
     next_step = follow_up("build", same_model(config, set_)) if config is not None else "tinylm params small"
-    counted = convention.value if convention is not None else None  # the words of reports.params.Convention
     return CommandOutput(
-        report, lambda: params_view(report, counted), format_, output, next_step=next_step, table=table
+        report,
+        lambda: params_view(report, convention.value if convention is not None else None),
+        format_,
+        output,
+        next_step=next_step,
+        table=table,
     )

@@ -1,7 +1,8 @@
-"""What ``tinylm params`` reports."""
+"""Report of ``tinylm params``."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,13 +12,13 @@ class PartParams:
     """One row of a breakdown.
 
     Attributes:
-        name: A component (``attention``), a layer (``blocks.0``) or a tensor (``blocks.0.ln_1.weight``). Where
-            identical layers are held once, the index reads ``{0..5}``.
+        name: A component (``attention``), a layer (``blocks.0``) or a tensor (``blocks.0.ln_1.weight``). Identical
+            layers are listed once, as ``blocks.{0..5}``.
         count: How many identical layers the row stands for.
-        shape: The tensor's shape, for a breakdown by tensor; else None.
+        shape: The tensor's shape, in a breakdown by tensor; else None.
         params: Parameters of all ``count`` together; 0 for a tensor that is tied to another.
         share: ``params`` over the model's total, 0 to 1.
-        tied_to: The tensor or component that holds these parameters, or None.
+        tied_to: The tensor or component that stores these parameters, or None.
     """
 
     name: str
@@ -33,16 +34,16 @@ Convention = Literal["unique", "untied", "non-embedding", "active", "hub", "hub-
 
 @dataclass(frozen=True)
 class Count:
-    """The size of a model as one convention counts it.
+    """The size of a model by one counting convention.
 
     Attributes:
-        convention: ``unique``: each stored tensor once; ``untied``: with a head of its own; ``non-embedding``: without
-            what grows with the vocabulary or with learned positions; ``active``: what one token uses; ``hub``: what
-            files hold, the corrections of routers too; and what they hold where the program that wrote them added the
-            tied head again (``hub-tied-head``), rotary frequencies (``hub-rotary``) or causal masks (``hub-masks``).
+        convention: ``unique``: each stored tensor once. ``untied``: with an LM head of its own. ``non-embedding``:
+            without token embedding, learned positions and LM head. ``active``: parameters that one token uses. ``hub``:
+            elements of the checkpoint, router corrections included. Checkpoints that store more than parameters:
+            the tied head again (``hub-tied-head``), rotary frequencies (``hub-rotary``), causal masks (``hub-masks``).
         params: The count.
-        difference_params: ``params`` less the unique count.
-        explanation: What makes the difference.
+        difference_params: ``params`` minus the unique count.
+        explanation: The cause of the difference.
     """
 
     convention: Convention
@@ -52,31 +53,83 @@ class Count:
 
 
 @dataclass(frozen=True)
-class TiedLedger:
-    """What sharing tensors saves.
+class TyingSavings:
+    """Savings from tying the LM head to the token embedding.
 
     Attributes:
-        naive_params: Every tensor counted as if it stood alone.
-        unique_params: Each stored tensor counted once.
-        saved_params: The difference.
-        naive_weights_bytes: ``naive_params`` at the width of the weights' dtype.
-        unique_weights_bytes: ``unique_params`` likewise.
-        saved_weights_bytes: ``saved_params`` likewise.
-        naive_adam_bytes: What Adam keeps for ``naive_params``: two float32 moments for each, whatever the dtype of the
+        untied_params: Parameters if every named tensor had storage of its own.
+        tied_params: Parameters with each stored tensor counted once.
+        saved_params: The difference; 0 if nothing is tied.
+        untied_weights_bytes: ``untied_params`` in the weights' dtype.
+        tied_weights_bytes: ``tied_params`` in the weights' dtype.
+        saved_weights_bytes: ``saved_params`` in the weights' dtype.
+        untied_adam_bytes: Adam's state for ``untied_params``: two float32 moments each, whatever the dtype of the
             weights (Kingma and Ba 2015, https://arxiv.org/abs/1412.6980).
-        unique_adam_bytes: What it keeps for ``unique_params``.
-        saved_adam_bytes: What it then need not keep.
+        tied_adam_bytes: Adam's state for ``tied_params``.
+        saved_adam_bytes: The difference.
     """
 
-    naive_params: int
-    unique_params: int
+    untied_params: int
+    tied_params: int
     saved_params: int
-    naive_weights_bytes: int
-    unique_weights_bytes: int
+    untied_weights_bytes: int
+    tied_weights_bytes: int
     saved_weights_bytes: int
-    naive_adam_bytes: int
-    unique_adam_bytes: int
+    untied_adam_bytes: int
+    tied_adam_bytes: int
     saved_adam_bytes: int
+
+
+@dataclass(frozen=True)
+class ComponentFormula:
+    """The parameter count of one component, as a formula with numbers filled in.
+
+    Attributes:
+        component: ``token_embedding``, ``attention``, …
+        formula: The sum of the shapes of its tensors: ``12 layers × 4 × (768 × 768 + 768)``; ``0`` if it is tied.
+        params: The value of ``formula``.
+        active_formula: The same for the parameters that one token uses; differs from ``formula`` for routed experts.
+        active_params: The value of ``active_formula``.
+        modules: Names of the modules that the terms count.
+        tied_to: The component whose storage it shares, or None.
+    """
+
+    component: str
+    formula: str
+    params: int
+    active_formula: str
+    active_params: int
+    modules: tuple[str, ...]
+    tied_to: str | None
+
+
+@dataclass(frozen=True)
+class SizeChange:
+    """A change of one or two fields that makes the nominal size true, within 1%.
+
+    Attributes:
+        values: New value by field.
+        total_params: Parameters with the change.
+        nominal_error: ``total_params / nominal_params - 1``.
+    """
+
+    values: Mapping[str, int]
+    total_params: int
+    nominal_error: float
+
+
+@dataclass(frozen=True)
+class ParamsExplanation:
+    """Derivation of a model's parameter count.
+
+    Attributes:
+        formulas: One per component, in the order of the model; their ``params`` sum to the total.
+        nominal_changes: Smallest changes that make the nominal size true: of one field, then of two. Empty if it is
+            true, or if the config states none.
+    """
+
+    formulas: tuple[ComponentFormula, ...]
+    nominal_changes: tuple[SizeChange, ...]
 
 
 @dataclass(frozen=True)
@@ -87,19 +140,19 @@ class ModelParams:
         name: The preset's name or the file's stem.
         source: Preset name, path as given, or ``<stdin>``.
         total_params: Each stored tensor counted once.
-        active_params: What one token uses: of experts, those it is sent to; ``total_params`` where there are none.
-        embedding_params: The token embedding and learned positions, and an untied head.
+        active_params: Parameters that one token uses: of experts, only those it is routed to. ``total_params`` without
+            experts.
+        embedding_params: Token embedding, learned positions and an untied LM head.
         non_embedding_params: All others.
-        untied_params: What the model would have with a head of its own.
-        tied_saved_params: What tying saves: ``untied_params - total_params``, 0 when untied.
-        nominal_params: The size the config says it is known by, or None.
+        nominal_params: The size that the config states, or None.
         nominal_error: ``total_params / nominal_params - 1``, or None.
         weights_bytes: ``total_params`` in ``dtype``.
         dtype: Storage type that the byte counts assume.
-        components: By component, in the order of the model, from the token embedding to the head; shares sum to 1.
-        parts: By layer or by tensor, when asked for; else empty.
-        tied: The ledger of shared tensors.
-        counts: The model's size by every convention, ``total_params`` being the unique one.
+        components: By component, in the order of the model, from the token embedding to the LM head; shares sum to 1.
+        parts: By layer or by tensor, if asked for; else empty.
+        tying: Savings from tying the LM head to the token embedding.
+        counts: The model's size by every convention; ``total_params`` is the unique one.
+        explanation: Formulas of the count, if asked for; else None.
     """
 
     name: str
@@ -108,16 +161,15 @@ class ModelParams:
     active_params: int
     embedding_params: int
     non_embedding_params: int
-    untied_params: int
-    tied_saved_params: int
     nominal_params: int | None
     nominal_error: float | None
     weights_bytes: int
     dtype: str
     components: tuple[PartParams, ...]
     parts: tuple[PartParams, ...]
-    tied: TiedLedger
+    tying: TyingSavings
     counts: tuple[Count, ...]
+    explanation: ParamsExplanation | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +177,7 @@ class ParamsReport:
     """Every model asked about.
 
     Attributes:
-        models: One with ``--config``; without it every preset, in the order of ``tinylm list``.
+        models: The one that is named; without a name every preset, in the order of ``tinylm list``.
     """
 
     models: tuple[ModelParams, ...]

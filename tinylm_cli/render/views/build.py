@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Branch, Cell, Column, Heading, Note, Style, Tree, View
 from tinylm_cli.render.units import compact, integer, percent, shape, unseen
-from tinylm_cli.render.views.params import ledger_blocks
+from tinylm_cli.render.views.params import tying_blocks
 from tinylm_cli.reports.architecture import BuildReport, ModuleNode, Proof
 
 _MOST_DIFFERENCES = 10
@@ -21,11 +21,11 @@ _SETTINGS: Mapping[str, Callable[[int], str]] = {
 
 
 def build_view(report: BuildReport, depth: int | None) -> View:
-    """Show the tree down to ``depth`` levels below the root, the ledger, and the proof."""
+    """Show the tree down to ``depth`` levels below the root, the savings from tying, and the proof."""
     model = report.model
     active = f"{compact(model.active_params)} active, " if model.active_params != model.total_params else ""
     detail = f"{active}{binary_bytes(model.weights_bytes)} in {report.dtype} on {report.device}, {_origin(report)}"
-    blocks: list[Block] = [Heading(model.name, detail), _tree(report.architecture, depth), *ledger_blocks(model)]
+    blocks: list[Block] = [Heading(model.name, detail), _tree(report.architecture, depth), *tying_blocks(model)]
     blocks += _proof_notes(report.proof)
     if report.saved_to:
         blocks.append(Note(f"Saved to {report.saved_to}.", "good"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tinylm_cli.quantities import Quantity, binary_bytes
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Table, View
@@ -17,7 +17,7 @@ from tinylm_cli.render.units import (
     stated_count,
     unseen,
 )
-from tinylm_cli.reports.params import ModelParams, ParamsReport, PartParams
+from tinylm_cli.reports.params import ComponentFormula, ModelParams, ParamsExplanation, ParamsReport, PartParams
 
 NOMINAL_TOLERANCE = 0.05
 """A nominal size further than this from the true one is flagged: names are rounded, but not by more."""
@@ -60,48 +60,49 @@ def nominal_sentence(model: ModelParams) -> str:
     return f"stated as {stated}: the true count is {abs(error) * 100:.1f}% {'more' if error > 0 else 'less'}"
 
 
-def ledger_blocks(model: ModelParams) -> tuple[Block, ...]:
-    """Return what tying saves, and how the nominal size stands against the true one."""
-    blocks: list[Block] = []
-    ledger = model.tied
-    if ledger.saved_params:
-        share = f"{ledger.saved_params / ledger.naive_params * 100:.1f}%"
-        rows = (
-            _ledger_row(
-                Cell("each tensor on its own", "muted", "naive"),
-                (ledger.naive_params, ledger.naive_weights_bytes, ledger.naive_adam_bytes),
-            ),
-            _ledger_row(
-                Cell("tied, stored once", "muted", "unique"),
-                (ledger.unique_params, ledger.unique_weights_bytes, ledger.unique_adam_bytes),
-            ),
-            _ledger_row(
-                Cell("saved by tying", "good", "saved"),
-                (ledger.saved_params, ledger.saved_weights_bytes, ledger.saved_adam_bytes),
-                Cell(share, "good"),
-            ),
-        )
-        columns = (
-            Column("tied weights", shrink=True, key="tied"),
-            Column("parameters", right=True, key="params"),
-            Column(model.dtype, right=True, keep=3, key="weights_bytes"),
-            Column("float32 Adam moments", right=True, keep=1, key="adam_bytes"),
-            Column("", right=True, keep=2),
-        )
-        blocks.append(Table(columns, rows, name="tied", caption="What tying saves"))
-    else:
-        blocks.append(
-            Note("The head has a table of its own; tie_weights: true would share the token embedding's.", "muted")
-        )
+def tying_blocks(model: ModelParams) -> tuple[Block, ...]:
+    """Return the savings from tying, and the nominal size beside the true count."""
+    untied = Note("The LM head is not tied; tie_weights: true would share the token embedding.", "muted")
+    return (_tying(model) if model.tying.saved_params else untied, *_nominal(model))
+
+
+def _nominal(model: ModelParams) -> Iterator[Note]:
     if model.nominal_params is not None:
-        blocks.append(Note(f"{model.name} is {nominal_sentence(model)}.", nominal_cell(model).style))
-    return tuple(blocks)
+        yield Note(f"{model.name} is {nominal_sentence(model)}.", nominal_cell(model).style)
 
 
-def _ledger_row(label: Cell, figures: tuple[int, int, int], share: Cell | str = "") -> Row:
-    """Return a row of the ledger; ``figures`` are parameters, their bytes, and those of Adam's moments."""
-    params, *sizes = figures
-    return (label, integer(params), *map(binary_bytes, sizes), share)
+def _tying(model: ModelParams) -> Table:
+    tying = model.tying
+    share = f"{tying.saved_params / tying.untied_params * 100:.1f}%"
+    rows = (
+        _tying_row(
+            Cell("untied", "muted", "untied"),
+            (tying.untied_params, tying.untied_weights_bytes, tying.untied_adam_bytes),
+        ),
+        _tying_row(
+            Cell("tied, stored once", "muted", "tied"),
+            (tying.tied_params, tying.tied_weights_bytes, tying.tied_adam_bytes),
+        ),
+        _tying_row(
+            Cell("saved by tying", "good", "saved"),
+            (tying.saved_params, tying.saved_weights_bytes, tying.saved_adam_bytes),
+            Cell(share, "good"),
+        ),
+    )
+    columns = (
+        Column("tied weights", shrink=True, key="tying"),
+        Column("parameters", right=True, key="params"),
+        Column(model.dtype, right=True, keep=3, key="weights_bytes"),
+        Column("float32 Adam moments", right=True, keep=1, key="adam_bytes"),
+        Column("", right=True, keep=2),
+    )
+    return Table(columns, rows, name="tying", caption="Savings from tying")
+
+
+def _tying_row(label: Cell, sizes: tuple[int, int, int], share: Cell | str = "") -> Row:
+    """Return a row of parameters, their bytes, and those of Adam's moments."""
+    params, *nbytes = sizes
+    return (label, integer(params), *map(binary_bytes, nbytes), share)
 
 
 def _comparison(models: Sequence[ModelParams]) -> Table:
@@ -110,8 +111,8 @@ def _comparison(models: Sequence[ModelParams]) -> Table:
         Column("nominal", right=True, key="nominal_params"),
         Column("parameters", right=True, key="total_params"),
         Column("differs", right=True, key="nominal_error"),
-        Column("untied", right=True, keep=2, key="untied_params"),
-        Column("tying saves", right=True, keep=3, key="tied_saved_params"),
+        Column("untied", right=True, keep=2, key="tying.untied_params"),
+        Column("tying saves", right=True, keep=3, key="tying.saved_params"),
         Column("weights", right=True, keep=1, key="weights_bytes"),
     )
     rows = tuple(
@@ -120,8 +121,8 @@ def _comparison(models: Sequence[ModelParams]) -> Table:
             stated_count(model.nominal_params) if model.nominal_params else "",
             Cell(integer(model.total_params), "strong"),
             nominal_cell(model),
-            integer(model.untied_params),
-            integer(model.tied_saved_params) if model.tied_saved_params else Cell(Quantity("untied", 0), "muted"),
+            integer(model.tying.untied_params),
+            integer(model.tying.saved_params) if model.tying.saved_params else Cell(Quantity("untied", 0), "muted"),
             binary_bytes(model.weights_bytes),
         )
         for model in models
@@ -140,13 +141,85 @@ def _flagged(models: Sequence[ModelParams]) -> list[Note]:
 def _breakdown(model: ModelParams, convention: str | None) -> list[Block]:
     active = f" ({compact(model.active_params)} active)" if model.active_params != model.total_params else ""
     detail = f"{compact(model.total_params)} parameters{active}, {binary_bytes(model.weights_bytes)} in {model.dtype}"
-    parts = _parts(model.parts, model.total_params) if model.parts else _components(model)
-    counted = (
-        Note("Each stored tensor counts once; --convention counts as others do.", "muted")
-        if convention is None
-        else _counts(model, convention)
+    if model.explanation is not None:
+        blocks = list(_explanation(model, model.explanation))
+    else:
+        parts = _parts(model.parts, model.total_params) if model.parts else _components(model)
+        blocks = [parts, *tying_blocks(model)]
+    if convention is not None:
+        blocks.append(_counts(model, convention))
+    elif model.explanation is None:
+        blocks.append(Note("Each stored tensor counts once; --convention shows other counts.", "muted"))
+    return [Heading(model.name, detail), *blocks]
+
+
+def _explanation(model: ModelParams, explanation: ParamsExplanation) -> Iterator[Block]:
+    yield _formulas(model, explanation)
+    routed = [formula for formula in explanation.formulas if formula.active_params != formula.params]
+    if routed:
+        yield _active(model, routed)
+    yield from _nominal(model)
+    if explanation.nominal_changes:
+        yield _nominal_changes(model, explanation)
+
+
+def _formulas(model: ModelParams, explanation: ParamsExplanation) -> Table:
+    columns = (
+        Column("component", key="component"),
+        Column("formula", wrap=True, key="formula"),
+        Column("parameters", right=True, key="params"),
+        Column("modules", keep=1, key="modules"),
+        Column("", key="tied_to"),
     )
-    return [Heading(model.name, detail), parts, *ledger_blocks(model), counted]
+    rows = tuple(
+        (
+            Cell(formula.component, "name"),
+            Cell(f"tied to {formula.tied_to}", "muted", formula.formula) if formula.tied_to else formula.formula,
+            integer(formula.params),
+            Cell(", ".join(formula.modules), "muted"),
+            Cell("", key=formula.tied_to or ""),
+        )
+        for formula in explanation.formulas
+    )
+    total = (Cell("total", "strong"), "", Cell(integer(model.total_params), "strong"), "", "")
+    return Table(columns, rows, total, main=True, name="formulas", caption="Parameters by formula")
+
+
+def _active(model: ModelParams, routed: Sequence[ComponentFormula]) -> Table:
+    """Show the parameters that one token uses: the formulas that differ, and everything else in one row."""
+    columns = (
+        Column("used per token", key="component"),
+        Column("formula", wrap=True, key="active_formula"),
+        Column("parameters", right=True, key="active_params"),
+    )
+    others = model.total_params - sum(formula.params for formula in routed)
+    rows = (
+        *(
+            (Cell(formula.component, "name"), formula.active_formula, integer(formula.active_params))
+            for formula in routed
+        ),
+        (Cell("all others", "muted"), "", integer(others)),
+    )
+    total = (Cell("active", "strong"), "", Cell(integer(model.active_params), "strong"))
+    return Table(columns, rows, total, name="active", caption="Active parameters by formula")
+
+
+def _nominal_changes(model: ModelParams, explanation: ParamsExplanation) -> Table:
+    assert model.nominal_params is not None
+    columns = (
+        Column(f"{stated_count(model.nominal_params)} would be true with", shrink=True, key="change"),
+        Column("parameters", right=True, key="total_params"),
+        Column("differs", right=True, keep=6, key="nominal_error"),
+    )
+    rows = tuple(
+        (
+            Cell(", ".join(f"{field}={value}" for field, value in change.values.items()), "name"),
+            integer(change.total_params),
+            Cell(signed_percent(change.nominal_error), "good"),
+        )
+        for change in explanation.nominal_changes
+    )
+    return Table(columns, rows, name="nominal_changes", caption="Changes that make the nominal size true")
 
 
 def _counts(model: ModelParams, convention: str) -> Table:

@@ -1,0 +1,84 @@
+"""Changes that make a nominal size true: valid, exact, and the smallest that there are."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import pytest
+
+from tinylm_cli.analysis.nominal_size import FACTOR, TRUE_WITHIN, nearest_changes
+from tinylm_cli.analysis.params import total_params
+from tinylm_cli.analysis.tensor_table import tensor_table
+from tinylm_cli.config.loader import load_config
+from tinylm_cli.config.schema import ModelConfig
+
+STEPS = {"n_layers": 1, "d_model": 8, "d_ff": 64, "vocab_size": 8}
+
+
+def with_values(config: ModelConfig, **values: int) -> ModelConfig:
+    return ModelConfig.model_validate({**config.model_dump(), **values})
+
+
+def distance(config: ModelConfig, values: dict[str, int]) -> float:
+    return sum(abs(math.log(value / getattr(config, field))) for field, value in values.items())
+
+
+@pytest.mark.parametrize("name", ["tiny", "base"])
+def test_changes_make_the_size_true(name: str) -> None:
+    config = load_config(name).config
+    changes = nearest_changes(config)
+    assert changes
+    assert [len(change.values) for change in changes] == sorted(len(change.values) for change in changes)
+    for change in changes:
+        total = total_params(tensor_table(with_values(config, **change.values)))
+        assert total == change.total_params
+        assert change.nominal_error == total / (config.nominal_params or 0) - 1
+        assert abs(change.nominal_error) <= TRUE_WITHIN
+
+
+@pytest.mark.parametrize("nominal", [500_000, 700_000, 1_500_000])
+def test_no_change_of_one_or_two_fields_is_smaller(nominal: int) -> None:
+    """Against every value on the same grid, each counted."""
+    config = with_values(load_config("tiny").config, nominal_params=nominal)
+    values = {
+        field: range(-(-getattr(config, field) // (FACTOR * step)) * step, FACTOR * getattr(config, field) + 1, step)
+        for field, step in STEPS.items()
+    }
+
+    def is_true(change: dict[str, int]) -> bool:
+        copy = config.model_copy(update=change)
+        return abs(total_params(tensor_table(copy)) / nominal - 1) <= TRUE_WITHIN
+
+    best: dict[tuple[str, ...], float] = {}
+    for first, second in (("d_model", "d_model"), ("d_ff", "d_ff"), ("n_layers", "d_ff"), ("d_model", "n_layers")):
+        for pair in product(values[first], values[second]):
+            change = {first: pair[0], second: pair[1]}
+            unchanged = any(value == getattr(config, field) for field, value in change.items())
+            if not unchanged and (first != second or pair[0] == pair[1]) and is_true(change):
+                key = tuple(sorted(change))
+                best[key] = min(best.get(key, math.inf), distance(config, change))
+    found = {tuple(sorted(each.values)): distance(config, dict(each.values)) for each in nearest_changes(config)}
+    alone = min((size for key, size in best.items() if len(key) == 1), default=math.inf)
+    assert min((size for key, size in found.items() if len(key) == 1), default=math.inf) == pytest.approx(alone)
+    checked = found.keys() & best.keys()
+    assert checked
+    for key in checked:
+        assert found[key] == pytest.approx(best[key])
+
+
+def test_nothing_is_changed_where_the_size_is_true_or_not_stated() -> None:
+    for name in ("small", "medium", "gpt2"):
+        assert nearest_changes(load_config(name).config) == ()
+    assert nearest_changes(load_config("tiny", ["n_layers=3"]).config) == ()
+
+
+def test_experts_are_changed_to_valid_numbers() -> None:
+    config = load_config("deepseek-v2-lite", ["nominal_params=20B"]).config
+    changes = nearest_changes(config)
+    assert any("feed_forward.n_experts" in change.values for change in changes)
+    assert not any("d_head" in field for change in changes for field in change.values)
+
+
+def test_a_size_out_of_reach_has_no_change() -> None:
+    assert nearest_changes(load_config("tiny", ["nominal_params=1T"]).config) == ()

@@ -1,0 +1,142 @@
+"""The nearest changes of a config that would make its nominal size true: ``500K`` with ``d_model=88``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
+from typing import Any
+
+from pydantic import ValidationError
+
+from tinylm_cli.analysis.params import total_params
+from tinylm_cli.analysis.tensor_table import tensor_table
+from tinylm_cli.config.schema import ModelConfig, flatten
+from tinylm_cli.reports.params import SizeChange
+
+TRUE_WITHIN = 0.01
+"""A nominal size is true if the count is within 1% of it: names are rounded."""
+
+FACTOR = 4
+"""A field is changed to at least a quarter of its value, and at most four times."""
+
+MAX_CHANGES = 3
+"""Changes of one field that are shown, and changes of two."""
+
+_FIELDS = ("n_layers", "d_model", "d_ff", "vocab_size", "feed_forward.n_experts", "feed_forward.d_expert")
+"""Fields that are changed: sizes, in each of which the count never falls. All but d_model enter it linearly."""
+
+_MAX_STEPS = {"d_model": 8, "d_ff": 64, "vocab_size": 8, "feed_forward.d_expert": 64}
+"""The largest power of two that a field is kept a multiple of, where its value is one."""
+
+
+def nearest_changes(config: ModelConfig) -> tuple[SizeChange, ...]:
+    """Return the smallest changes of one field, then of two, that make the nominal size true; none if it is.
+
+    Exact: every change returned is a valid config, counted tensor by tensor. Changes are ordered by how much they
+    change: ``Σ |ln(new / old)|`` over the fields. Each pair of fields is returned once, at its smallest change, and
+    only if that is smaller than changing one of the two alone.
+    """
+    nominal, values = config.nominal_params, flatten(config.model_dump())
+    if nominal is None or abs(_count(config, {}) / nominal - 1) <= TRUE_WITHIN:
+        return ()
+    before = {field: values[field] for field in _FIELDS if values[field] is not None and _matters(config, field)}
+    single = _sorted(before, (_smallest(config, before, _of_one(config, before, field)) for field in before))
+    alone = {field: _distance(before, change.values) for change in single for field in change.values}
+    pairs = combinations(before, 2)
+    double = [
+        change
+        for change in _sorted(before, (_smallest(config, before, _of_two(config, before, pair)) for pair in pairs))
+        if _distance(before, change.values) < min(alone.get(field, math.inf) for field in change.values)
+    ]
+    return (*single[:MAX_CHANGES], *double[:MAX_CHANGES])
+
+
+def _sorted(before: Mapping[str, int], changes: Iterable[SizeChange | None]) -> list[SizeChange]:
+    found = [change for change in changes if change is not None]
+    return sorted(found, key=lambda change: _distance(before, change.values))
+
+
+def _matters(config: ModelConfig, field: str) -> bool:
+    """Return whether the count depends on a field: d_ff has no effect where every layer has experts of their own."""
+    value = flatten(config.model_dump())[field]
+    return _count(config, {field: value + 1}) != _count(config, {})
+
+
+def _smallest(config: ModelConfig, before: Mapping[str, int], changes: Iterable[dict[str, int]]) -> SizeChange | None:
+    """Return the smallest of some changes that makes a valid config of the nominal size; None if none does."""
+    assert config.nominal_params is not None
+    for change in sorted(changes, key=lambda each: _distance(before, each)):
+        error = _count(config, change) / config.nominal_params - 1
+        if abs(error) <= TRUE_WITHIN and _is_valid(config, change):
+            return SizeChange(change, _count(config, change), error)
+    return None
+
+
+def _of_one(config: ModelConfig, before: Mapping[str, int], field: str) -> Iterator[dict[str, int]]:
+    """Yield the two values of a field, one step apart, between which the count reaches the nominal size."""
+    assert config.nominal_params is not None
+    steps = _steps(config, before, field)
+    low, high = 0, len(steps) - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        is_below = _count(config, {field: steps[middle]}) < config.nominal_params
+        low, high = (middle, high) if is_below else (low, middle)
+    yield from ({field: value} for value in {steps[low], steps[high]} - {before[field]})
+
+
+def _of_two(config: ModelConfig, before: Mapping[str, int], pair: tuple[str, str]) -> Iterator[dict[str, int]]:
+    """Yield, for each value of one field, the values of the other around which the count is the nominal size."""
+    assert config.nominal_params is not None
+    steps = {field: _steps(config, before, field) for field in pair}
+    looped, solved = sorted(pair, key=lambda field: (field != "d_model", len(steps[field])))
+    first, second = steps[solved][0], steps[solved][-1]
+    for value in steps[looped]:
+        low, high = (_count(config, {looped: value, solved: end}) for end in (first, second))
+        if value == before[looped] or not low <= config.nominal_params <= high:
+            continue
+        exact = first + (second - first) * (config.nominal_params - low) / (high - low)  # linear in this field
+        index = min(int((exact - first) / (steps[solved][1] - first)), len(steps[solved]) - 2)
+        for nearby in steps[solved][index : index + 2]:
+            if nearby != before[solved]:
+                yield {looped: value, solved: nearby}
+
+
+def _steps(config: ModelConfig, before: Mapping[str, int], field: str) -> range:
+    """Return the values that a field may take, with a step that keeps it as round as it is."""
+    value = before[field]
+    step = min(value & -value, _MAX_STEPS.get(field, 1))
+    if field == "d_model" and config.attention.d_head is None and config.attention.kind != "latent":
+        step = math.lcm(step, 2 * config.n_heads)  # an even number of dimensions per head
+    least = max(-(-value // (FACTOR * step)), 1) * step
+    if field == "n_layers" and config.feed_forward.n_experts is not None:
+        least = max(least, config.feed_forward.n_dense_layers + 1)  # from there on linear
+    return range(least, max(FACTOR * value, least + step) + 1, step)
+
+
+def _distance(before: Mapping[str, int], change: Mapping[str, int]) -> float:
+    return sum(abs(math.log(value / before[field])) for field, value in change.items())
+
+
+def _count(config: ModelConfig, change: Mapping[str, int]) -> int:
+    return total_params(tensor_table(_copy(config, change)))
+
+
+def _copy(config: ModelConfig, change: Mapping[str, int]) -> ModelConfig:
+    """Return the config with some fields changed and nothing validated."""
+    update: dict[str, Any] = {}
+    for field, value in change.items():
+        block, _, name = field.rpartition(".")
+        if block:
+            update[block] = update.get(block, getattr(config, block)).model_copy(update={name: value})
+        else:
+            update[name] = value
+    return config.model_copy(update=update)
+
+
+def _is_valid(config: ModelConfig, change: Mapping[str, int]) -> bool:
+    try:
+        ModelConfig.model_validate(_copy(config, change).model_dump())
+    except ValidationError:
+        return False
+    return True

@@ -1,0 +1,119 @@
+"""The parameter count of each component as a formula with numbers filled in: a fold over the tensor table.
+
+Formulas and counts are read from the same tensors, so they cannot disagree: a formula is the sum of the shapes of a
+component's tensors, with equal terms merged into ``4 × (768 × 768 + 768)`` and equal layers into ``12 layers × …``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from tinylm_cli.analysis.nominal_size import nearest_changes
+from tinylm_cli.analysis.params import analyze_params, tied_component
+from tinylm_cli.analysis.tensor_table import COMPONENTS, Section, Tensor, TensorTable, tensor_table
+from tinylm_cli.config.loader import LoadedConfig
+from tinylm_cli.reports.params import ComponentFormula, ModelParams, ParamsExplanation
+
+
+def explain_params(loaded: LoadedConfig) -> ModelParams:
+    """Return the parameters of a config with the formula of each component, and changes that make its size true."""
+    formulas = tuple(component_formulas(tensor_table(loaded.config)))
+    return replace(analyze_params(loaded), explanation=ParamsExplanation(formulas, nearest_changes(loaded.config)))
+
+
+def component_formulas(table: TensorTable) -> Iterator[ComponentFormula]:
+    """Yield the formula of each component that the model has, in the order of the model."""
+    for component in COMPONENTS:
+        sections = [(section, [t for t in section.tensors if t.component == component]) for section in table]
+        named = [tensor for _, tensors in sections for tensor in tensors]
+        if named:
+            params = sum(section.repeats * tensor.params for section, tensors in sections for tensor in tensors)
+            active = sum(section.repeats * tensor.active_params for section, tensors in sections for tensor in tensors)
+            yield ComponentFormula(
+                component=component,
+                formula=_formula(sections, active=False),
+                params=params,
+                active_formula=_formula(sections, active=True),
+                active_params=active,
+                modules=tuple(dict.fromkeys(_module(tensor).rpartition(".")[2] for tensor in named)),
+                tied_to=tied_component(table, named),
+            )
+
+
+def _formula(sections: Iterable[tuple[Section, Sequence[Tensor]]], *, active: bool) -> str:
+    """Return the sum over sections; layers of equal formulas are merged."""
+    repeats: dict[tuple[str, bool], int] = {}  # by formula, and whether it is of a layer
+    for section, tensors in sections:
+        stored = [tensor for tensor in tensors if tensor.tied_to is None]
+        if stored:
+            key = (_section(stored, active=active), section.layers is not None)
+            repeats[key] = repeats.get(key, 0) + section.repeats
+    parts = []
+    for (formula, is_layer), count in repeats.items():
+        if is_layer:
+            parts.append(_times(_counted(count, "layer"), formula))
+        elif count > 1:
+            parts.append(_times(str(count), formula))
+        else:
+            parts.append(_grouped(formula) if len(repeats) > 1 else formula)
+    return " + ".join(parts) or "0"
+
+
+def _section(tensors: Sequence[Tensor], *, active: bool) -> str:
+    """Return the sum over the modules of one section, the stacked experts apart from what every token uses."""
+    routed = [tensor for tensor in tensors if tensor.experts_per_token is not None]
+    shared = [tensor for tensor in tensors if tensor.experts_per_token is None]
+    parts = []
+    if routed:
+        n_experts, top_k = routed[0].shape[0], routed[0].experts_per_token
+        assert top_k is not None
+        count = f"{_counted(top_k, 'expert')} per token" if active else _counted(n_experts, "expert")
+        parts.append(_times(count, _modules([tensor._replace(shape=tensor.shape[1:]) for tensor in routed])))
+    if shared:
+        parts.append(_modules(shared))
+    return " + ".join(parts)
+
+
+def _modules(tensors: Sequence[Tensor]) -> str:
+    """Return the sum over modules, each weight and bias; modules of equal sizes are merged."""
+    modules: dict[str, list[Tensor]] = {}
+    for tensor in tensors:
+        modules.setdefault(_module(tensor), []).append(tensor)
+    equal: dict[object, list[str]] = {}
+    for parts in modules.values():
+        formula = " + ".join(_product(tensor.shape) for tensor in parts)
+        equal.setdefault(tuple(tuple(sorted(tensor.shape)) for tensor in parts), []).append(formula)
+    return " + ".join(
+        _times(str(len(formulas)), formulas[0]) if len(formulas) > 1 else formulas[0] for formulas in equal.values()
+    )
+
+
+def _module(tensor: Tensor) -> str:
+    """Return the name of the module that holds the tensor; a tensor without one, such as sinks, is its own."""
+    module, _, name = tensor.name.rpartition(".")
+    if name not in ("weight", "bias"):
+        return tensor.name
+    return module.removesuffix(".embedding")  # token_embedding.embedding
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _product(shape: Sequence[int]) -> str:
+    return " × ".join(f"{size:,}" for size in shape)
+
+
+def _times(count: str, formula: str) -> str:
+    return f"{count} × {_grouped(formula)}"
+
+
+def _grouped(formula: str) -> str:
+    """Return the formula in parentheses if it is a sum."""
+    depth = 0
+    for index, character in enumerate(formula):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth == 0 and formula.startswith(" + ", index):
+            return f"({formula})"
+    return formula

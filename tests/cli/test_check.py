@@ -1,4 +1,4 @@
-"""``tinylm check``: the laws of a model from the command line."""
+"""``tinylm check``: the checks of a model from the command line."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+
+from tinylm_cli.model.checks import run
+from tinylm_cli.model.checks.check import Check, Outcome
+from tinylm_cli.model.checks.context import CheckContext
+from tinylm_cli.model.checks.tensors import closed_form
 
 Here = Callable[..., Any]
 Golden = Callable[[str, str], None]
@@ -30,69 +35,98 @@ def broken(here: Here, folder: Path) -> str:
 
 
 def test_documents(here: Here, golden_json: Golden) -> None:
-    """What was measured depends on the machine; that it was, on which law and against what, does not."""
+    """Measurements depend on the machine; their presence, the statements and the results do not."""
     result = here(*TOY, "--format", "json")
     assert result.code == 0
     document = json.loads(result.out)
-    for law in document["laws"]:
-        assert law["figure"]
-        law["figure"] = "<measured>"
-        law["value"] = None if law["value"] is None else "<measured>"
-        law["limit"] = "<of the machine's precision>" if law["limit"] else law["limit"]
+    for check in document["checks"]:
+        assert check["measured"]
+        check["measured"] = "<measured>"
+        check["value"] = None if check["value"] is None else "<measured>"
+        check["limit"] = "<of the machine's precision>" if check["limit"] else check["limit"]
     golden_json("check", json.dumps(document, indent=2) + "\n")
 
 
-def test_csv_names_each_law_and_how_it_went(here: Here) -> None:
+def test_csv(here: Here) -> None:
     rows = list(csv.DictReader(here(*TOY, "--format", "csv").out.splitlines()))
-    assert list(rows[0]) == ["status", "name", "claim", "figure"]
+    assert list(rows[0]) == ["status", "name", "statement", "measured"]
     assert {row["status"] for row in rows} == {"pass"}
-    assert all(row["claim"] and row["figure"] for row in rows)
+    assert all(row["statement"] and row["measured"] for row in rows)
 
 
-def test_the_screen_in_outline(here: Here) -> None:
-    page = here(*TOY, columns=120)
+def test_screen(here: Here) -> None:
+    page = here(*TOY)
     lines = page.out.splitlines()
-    assert lines[0] == "toy  float32 on cpu, seed 0"
-    laws = lines[3 : lines.index("", 3)]
-    assert len(laws) >= 10
-    assert all(line.startswith("✓ pass  ") for line in laws)
-    assert lines[-1] == f"All {len(laws)} laws hold."
+    assert lines[:2] == ["toy  float32 on cpu, seed 0", ""]
+    checks = [line for line in lines if line.startswith("✓  ")]
+    assert len(checks) >= 10
+    assert len(lines) == 2 + 2 * len(checks) + 2, "a statement and a measurement in one line each at 80 columns"
+    assert lines[-2:] == ["", f"All {len(checks)} checks passed."]
     assert page.err == "next: tinylm generate toy.yaml --tokens\n"
 
 
+def test_file_holds_the_screen(here: Here, folder: Path) -> None:
+    page = here(*TOY, columns=100).out
+    assert here(*TOY, "-o", "check.txt").out == ""
+    written = (folder / "check.txt").read_text(encoding="utf-8")
+    assert [line.split() for line in written.splitlines()] == [line.split() for line in page.splitlines()]
+
+
+def test_results_come_one_by_one(
+    here: Here, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A result is on the screen before the next check runs; JSON is whole or absent."""
+
+    class Stop(BaseException):
+        pass
+
+    def stop(_: CheckContext) -> Outcome:
+        raise Stop
+
+    monkeypatch.setattr(run, "checks_for", lambda _: (closed_form, Check("stops", "never ends", stop)))
+    with pytest.raises(Stop):
+        here(*TOY)
+    assert capsys.readouterr().out.splitlines()[2].startswith("✓  closed-form  ")
+    with pytest.raises(Stop):
+        here(*TOY, "--format", "json")
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize("columns", [40, 60, 80, 120])
-def test_no_figure_and_no_reason_is_cut(columns: int, here: Here) -> None:
+def test_nothing_is_cut(columns: int, here: Here) -> None:
     changed = (*TOY, "--set", "max_len=1", "--dtype", "bfloat16")
-    laws = json.loads(here(*changed, "--format", "json").out)["laws"]
-    assert {law["status"] for law in laws} >= {"pass", "skip"}
+    checks = json.loads(here(*changed, "--format", "json").out)["checks"]
+    assert {check["status"] for check in checks} >= {"pass", "skip"}
     page = here(*changed, columns=columns).out
     assert "…" not in page
     words = " ".join(page.split())
-    assert all(f"{law['name']} {law['figure']}" in words for law in laws)
+    assert all(f"{check['name']} {check['statement']} {check['measured']}" in words for check in checks)
 
 
-def test_markdown_says_what_each_law_claims(here: Here) -> None:
+def test_markdown(here: Here) -> None:
     document = json.loads(here(*TOY, "--format", "json").out)
     page = here(*TOY, "--format", "markdown").out
-    assert all(law["claim"].replace("_", r"\_") in page for law in document["laws"])
+    assert all(check["statement"].replace("_", r"\_") in page for check in document["checks"])
 
 
-def test_weights_that_break_a_law_are_status_1(broken: str, here: Here) -> None:
+def test_failed_checks_are_status_1(broken: str, here: Here) -> None:
     result = here("check", "--weights", broken, "--format", "json")
     assert result.code == 1
     document = json.loads(result.out)
-    assert "error" not in document, "a law that fails is the report, not a failure to report"
-    failed = [law for law in document["laws"] if law["status"] == "fail"]
+    assert "error" not in document, "a failed check is the report, not a failure to report"
+    failed = [check for check in document["checks"] if check["status"] == "fail"]
     assert failed
     assert (document["failed"], document["weights"]) == (len(failed), broken)
 
-    page = here("check", "--weights", broken, columns=60)
+    page = here("check", "--weights", broken)
     assert page.code == 1
     assert page.err == "next: tinylm forward --weights model --tokens\n", "which shows where values go wrong"
-    assert f"{len(failed)} of {document['passed'] + len(failed)} laws broken" in page.out
-    for law in failed:
-        words = " ".join(page.out.split())
-        assert f"✗ {law['name']}: {law['claim']}; measured: {' '.join(law['figure'].split())}" in words, "in full"
+    words = " ".join(page.out.split())
+    names = ", ".join(check["name"] for check in failed)
+    assert f"{len(failed)} of {document['passed'] + len(failed)} checks failed" in words
+    assert words.endswith(f": {names}.")
+    for check in failed:
+        assert f"✗ {check['name']} {check['statement']} {' '.join(check['measured'].split())}" in words, "in full"
 
 
 def test_loaded_weights_are_checked_where_they_are(here: Here) -> None:
@@ -107,7 +141,7 @@ def test_options_reach_the_model(here: Here) -> None:
         here(*TOY, "--seed", "3", "--dtype", "float64", "--set", "tie_weights=false", "--format", "json").out
     )
     assert (document["seed"], document["dtype"]) == (3, "float64")
-    names = {law["name"] for law in document["laws"]}
+    names = {check["name"] for check in document["checks"]}
     assert "untied" in names
     assert "tied-identity" not in names
     assert here(*TOY, "--device", "abacus").code == 2

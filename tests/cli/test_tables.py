@@ -71,7 +71,7 @@ NAMES = {
     "design": {"designs", "grid"},
     "build": {"architecture", "tying"},
     "forward": {"stages", "candidates"},
-    "check": {"laws"},
+    "check": {"checks"},
     "list": {"presets", "hardware"},
     "show": {"origins"},
 }

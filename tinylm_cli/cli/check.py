@@ -1,8 +1,10 @@
-"""``tinylm check``: the laws of a model, each proven on the real module."""
+"""``tinylm check``: prove properties of a model on the real module."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tinylm_cli.cli.model_options import (
     DeviceOption,
@@ -13,10 +15,15 @@ from tinylm_cli.cli.model_options import (
     WeightsOption,
 )
 from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, same_model
-from tinylm_cli.cli.output import CommandOutput, Format
+from tinylm_cli.cli.output import STDOUT, CommandOutput, Format, write_stdout
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.requested_config import requested_config
 from tinylm_cli.errors import ExitCode
+
+if TYPE_CHECKING:
+    from tinylm_cli.model.checks.check import Check
+    from tinylm_cli.render.blocks import View
+    from tinylm_cli.reports.check import CheckResult
 
 
 def check(
@@ -31,8 +38,7 @@ def check(
 ) -> CommandOutput:
     """Test the invariants of a model: causality, tying, gradients, KV cache and more.
 
-    Causality, tying, gradients, caching and more: each law passes or fails with the figure that was measured. Exits
-    with 1 when one fails.
+    Each check is printed as soon as it is proven, with its statement and its measurement. Exits with 1 if one fails.
 
     \b
     Examples:
@@ -42,33 +48,75 @@ def check(
     loaded = requested_config(config, set_ or (), weights)
     request = ModelRequest(loaded, device, dtype, seed, weights=weights)
     request.require_room()
-    model = request.build() if weights is not None else None  # drawn weights are the checks' own to draw
+    model = request.build() if weights is not None else None  # new weights are initialized by the checks
 
     from tinylm_cli.analysis.params import total_params
     from tinylm_cli.analysis.proof import closed_form
     from tinylm_cli.analysis.tensor_table import tensor_table
-    from tinylm_cli.render.views.check import check_view
+    from tinylm_cli.render.views.check import check_view, opening_view, verdict_view
 
-    with working(f"checking {loaded.name}") as progress:
+    live = format_ is Format.text and output in (None, STDOUT)
+    origin = str(weights) if weights is not None else None
+    with working(f"preparing to check {loaded.name}"):
         where = request.torch_device()
 
         from tinylm_cli.model.checks import ClosedForm, run_checks
+    weights_dtype = request.torch_dtype() if model is None else model.lm_head.weight.dtype
+    if live:
+        name = str(weights_dtype).removeprefix("torch.")
+        shown_seed = seed if model is None else None
+        _print(opening_view(loaded.name, device=str(where), dtype=name, seed=shown_seed, weights=origin), after="\n")
+    with ExitStack() as progress:  # the spinner of the check that runs
+
+        def start(check: Check) -> None:
+            progress.enter_context(working(f"checking {loaded.name}: {check.name}"))
+
+        def finish(result: CheckResult) -> None:
+            progress.close()
+            if live:
+                _print_result(result)
 
         report = run_checks(
             loaded.config,
             name=loaded.name,
             source=loaded.source,
             seed=seed,
-            weights=str(weights) if weights is not None else None,
+            weights=origin,
             closed_form=ClosedForm(closed_form(loaded.config), total_params(tensor_table(loaded.config))),
             device=where,
-            dtype=request.torch_dtype(),
+            dtype=weights_dtype,
             model=model,
-            on_start=lambda law: progress.say(f"checking {loaded.name}: {law}"),
+            on_start=start,
+            on_result=finish,
         )
+    if live:
+        write_stdout("\n")
     if weights is not None:
         report = replace(report, seed=None)
     exit_code = ExitCode.FAILED if report.failed else ExitCode.DONE
     model_words = same_model(config, set_, weights)
     next_step = follow_up("forward" if report.failed else "generate", model_words, request.words(), "--tokens")
-    return CommandOutput(report, lambda: check_view(report), format_, output, exit_code, next_step=next_step)
+    return CommandOutput(
+        report,
+        lambda: verdict_view(report) if live else check_view(report, as_table=format_ is not Format.text),
+        format_,
+        output,
+        exit_code,
+        next_step=next_step,
+    )
+
+
+def _print_result(result: CheckResult) -> None:
+    from tinylm_cli.render.views.check import results_view
+
+    _print(results_view([result]))
+
+
+def _print(view: View, *, after: str = "") -> None:
+    """Write a part of the screen to standard output at once."""
+    import sys
+
+    from tinylm_cli.render.terminal import terminal_of
+    from tinylm_cli.render.text import to_text
+
+    write_stdout(to_text(view, terminal_of(sys.stdout)) + after)

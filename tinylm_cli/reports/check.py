@@ -1,4 +1,4 @@
-"""What ``tinylm check`` reports: the laws of a model, each proven on the real module."""
+"""The report of ``tinylm check``: properties of a model, each proven on the real module."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ Status = Literal["pass", "fail", "skip"]
 
 
 @dataclass(frozen=True)
-class Law:
-    """One law and how it went.
+class CheckResult:
+    """One check and its result.
 
     Attributes:
         name: Stable name, e.g. ``causality-gradient``.
-        claim: What must hold, in one line.
-        status: ``pass``, ``fail``, or ``skip`` where the law does not apply.
-        figure: The measured figure in words, e.g. ``largest leak 0``; for a skip, the reason.
-        value: The figure as a number where it is one, else None.
-        limit: What ``value`` is held against, else None.
+        statement: The property that the check proves, in one line.
+        status: ``pass``, ``fail``, or ``skip`` where the check does not apply.
+        measured: The measurement in words, e.g. ``largest leak 0``; for a skip, the reason.
+        value: The measurement as a number where it is one, else None.
+        limit: The most that ``value`` may be, else None.
     """
 
     name: str
-    claim: str
+    statement: str
     status: Status
-    figure: str
+    measured: str
     value: float | None = None
     limit: float | None = None
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """All laws of one model, in the order they were tried.
+    """All checks of one model, in the order they ran.
 
     Attributes:
         name: The model's name.
-        source: Where its config came from.
-        device: Where it was checked: ``cpu``, ``cuda:0``.
+        source: Source of its config.
+        device: Device that ran the checks: ``cpu``, ``cuda:0``.
         dtype: Storage type of its weights.
-        seed: What its weights were drawn from; None when they were loaded.
+        seed: Seed of its weights; None if they were loaded.
         weights: Folder the weights were loaded from, or None.
-        passed: Laws that hold.
-        failed: Laws that are broken; the command exits with 1 when there are any.
-        skipped: Laws that do not apply, or that this machine cannot try.
-        laws: Each law and what was measured.
+        passed: Number of checks that passed.
+        failed: Number of checks that failed; the command exits with 1 if any did.
+        skipped: Number of checks that do not apply, or that this machine cannot run.
+        checks: The result of each check.
     """
 
     name: str
@@ -55,4 +55,4 @@ class CheckReport:
     passed: int
     failed: int
     skipped: int
-    laws: tuple[Law, ...]
+    checks: tuple[CheckResult, ...]

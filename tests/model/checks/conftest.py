@@ -12,7 +12,7 @@ from tinylm_cli.analysis.proof import closed_form
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
-from tinylm_cli.model.checks.context import ClosedForm, Context, sample_tokens
+from tinylm_cli.model.checks.context import CheckContext, ClosedForm, sample_tokens
 
 
 def describe_config(config: ModelConfig) -> ClosedForm:
@@ -26,12 +26,16 @@ def form() -> Callable[[ModelConfig], ClosedForm]:
 
 
 @pytest.fixture
-def put_to_test(make_config: Callable[..., ModelConfig]) -> Callable[..., Context]:
+def make_context(make_config: Callable[..., ModelConfig]) -> Callable[..., CheckContext]:
     """Return a function that builds a model, in evaluation mode, and what a law is tried on."""
 
-    def put(*, dtype: torch.dtype = torch.float32, drawn: bool = True, seed: int = 0, **fields: object) -> Context:
+    def put(
+        *, dtype: torch.dtype = torch.float32, newly_initialized: bool = True, seed: int = 0, **fields: object
+    ) -> CheckContext:
         config = make_config(**fields)
         model = TinyTransformerLM.from_config(config, seed=seed, dtype=dtype).eval()
-        return Context(model, seed, drawn, describe_config(config), sample_tokens(config, torch.device("cpu")))
+        return CheckContext(
+            model, seed, newly_initialized, describe_config(config), sample_tokens(config, torch.device("cpu"))
+        )
 
     return put

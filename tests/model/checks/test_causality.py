@@ -9,15 +9,15 @@ from torch import Tensor
 from tinylm_cli.model import SelfAttention
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.checks.causality import causality_gradient, causality_perturbation
-from tinylm_cli.model.checks.context import Context
-from tinylm_cli.model.checks.law import Check
+from tinylm_cli.model.checks.check import Check
+from tinylm_cli.model.checks.context import CheckContext
 from tinylm_cli.model.kv_cache import LayerKVCache
 from tinylm_cli.model.rope import Rotation
 
-PutToTest = Callable[..., Context]
+MakeContext = Callable[..., CheckContext]
 Rule = Callable[[Tensor], Tensor]
 LetSee = Callable[[Rule], None]
-LAWS = [causality_gradient, causality_perturbation]
+CHECKS = [causality_gradient, causality_perturbation]
 
 
 @pytest.fixture
@@ -42,14 +42,14 @@ def let_see(monkeypatch: pytest.MonkeyPatch) -> LetSee:
     return replace
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
-def test_a_causal_model_passes(put_to_test: PutToTest, law: Check, dtype: torch.dtype) -> None:
-    result = law(put_to_test(dtype=dtype))
+def test_a_causal_model_passes(make_context: MakeContext, check: Check, dtype: torch.dtype) -> None:
+    result = check(make_context(dtype=dtype))
     assert (result.status, result.value) == ("pass", 0)
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 @pytest.mark.parametrize(
     "rule",
     [
@@ -61,73 +61,77 @@ def test_a_causal_model_passes(put_to_test: PutToTest, law: Check, dtype: torch.
         ),
     ],
 )
-def test_a_leak_is_found(put_to_test: PutToTest, let_see: LetSee, law: Check, rule: Rule) -> None:
+def test_a_leak_is_found(make_context: MakeContext, let_see: LetSee, check: Check, rule: Rule) -> None:
     let_see(rule)
-    result = law(put_to_test())
+    result = check(make_context())
     assert result.status == "fail"
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
-def test_the_leak_is_measured(put_to_test: PutToTest, let_see: LetSee, law: Check) -> None:
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_the_leak_is_measured(make_context: MakeContext, let_see: LetSee, check: Check) -> None:
     let_see(lambda square: square)
-    result = law(put_to_test())
+    result = check(make_context())
     assert result.value is not None
     assert result.limit is not None
     assert result.value > 100 * result.limit
-    assert f"{result.value:.2g}" in result.figure
+    assert f"{result.value:.2g}" in result.measured
 
 
 @pytest.mark.parametrize(
-    ("law", "figure"),
+    ("check", "measured"),
     [
         (causality_gradient, "no gradient reaches the positions before"),
         (causality_perturbation, "changing the first token changes no later logit"),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_attention_to_itself_alone_is_found(put_to_test: PutToTest, let_see: LetSee, law: Check, figure: str) -> None:
+def test_attention_to_itself_alone_is_found(
+    make_context: MakeContext, let_see: LetSee, check: Check, measured: str
+) -> None:
     let_see(lambda square: torch.eye(len(square)))
-    result = law(put_to_test())
-    assert (result.status, result.figure) == ("fail", figure)
+    result = check(make_context())
+    assert (result.status, result.measured) == ("fail", measured)
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
-def test_weights_that_are_not_numbers_fail(put_to_test: PutToTest, law: Check) -> None:
-    context = put_to_test()
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_weights_that_are_not_numbers_fail(make_context: MakeContext, check: Check) -> None:
+    context = make_context()
     with torch.no_grad():
         context.model.ln_f.weight[0] = torch.nan
-    assert law(context).status == "fail"
+    assert check(context).status == "fail"
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
-def test_one_position_has_no_later_one(put_to_test: PutToTest, law: Check) -> None:
-    result = law(put_to_test(max_len=1))
-    assert (result.status, result.figure) == ("skip", "with max_len 1 no position has a later one")
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_one_position_has_no_later_one(make_context: MakeContext, check: Check) -> None:
+    result = check(make_context(max_len=1))
+    assert (result.status, result.measured) == ("skip", "with max_len 1 no position has a later one")
 
 
-def test_one_token_cannot_be_changed(put_to_test: PutToTest) -> None:
-    result = causality_perturbation(put_to_test(vocab_size=1))
-    assert (result.status, result.figure) == ("skip", "with vocab_size 1 there is no other token to change to")
-    assert causality_gradient(put_to_test(vocab_size=1)).status == "pass"
+def test_one_token_cannot_be_changed(make_context: MakeContext) -> None:
+    result = causality_perturbation(make_context(vocab_size=1))
+    assert (result.status, result.measured) == ("skip", "with vocab_size 1 there is no other token to change to")
+    assert causality_gradient(make_context(vocab_size=1)).status == "pass"
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 @pytest.mark.parametrize("max_len", [2, 3, 4])
-def test_the_shortest_sequences(put_to_test: PutToTest, let_see: LetSee, law: Check, max_len: int) -> None:
-    assert law(put_to_test(max_len=max_len)).status == "pass"
+def test_the_shortest_sequences(make_context: MakeContext, let_see: LetSee, check: Check, max_len: int) -> None:
+    assert check(make_context(max_len=max_len)).status == "pass"
     let_see(lambda square: square)
-    assert law(put_to_test(max_len=max_len)).status == "fail"
+    assert check(make_context(max_len=max_len)).status == "fail"
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 @pytest.mark.parametrize(("width", "kind"), [(1, "layernorm"), (2, "layernorm"), (1, "rmsnorm")])
-def test_a_model_too_narrow_to_respond_is_not_blamed(put_to_test: PutToTest, law: Check, width: int, kind: str) -> None:
-    context = put_to_test(d_model=width, n_heads=1, norm={"kind": kind}, position={"kind": "none"})
-    assert law(context).status == "pass"
+def test_a_model_too_narrow_to_respond_is_not_blamed(
+    make_context: MakeContext, check: Check, width: int, kind: str
+) -> None:
+    context = make_context(d_model=width, n_heads=1, norm={"kind": kind}, position={"kind": "none"})
+    assert check(context).status == "pass"
 
 
-def test_the_model_keeps_no_hook_and_no_gradient(put_to_test: PutToTest) -> None:
-    context = put_to_test()
+def test_the_model_keeps_no_hook_and_no_gradient(make_context: MakeContext) -> None:
+    context = make_context()
     causality_gradient(context)
     assert not context.model.embedding._forward_hooks
     assert all(parameter.grad is None for parameter in context.model.parameters())

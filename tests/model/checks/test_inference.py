@@ -8,27 +8,27 @@ from torch import Tensor
 from torch.nn import functional
 
 from tinylm_cli.model.checks import inference
-from tinylm_cli.model.checks.context import Context
+from tinylm_cli.model.checks.context import CheckContext
 from tinylm_cli.model.checks.inference import batch_invariance, cached_equals_uncached, logits_shape
 from tinylm_cli.model.generation import DecodingStep, decode
 
-PutToTest = Callable[..., Context]
+MakeContext = Callable[..., CheckContext]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 
 
-def alter_logits(context: Context, change: Callable[[Tensor], Tensor]) -> Context:
+def alter_logits(context: CheckContext, change: Callable[[Tensor], Tensor]) -> CheckContext:
     context.model.lm_head.register_forward_hook(lambda _module, _inputs, output: change(output))
     return context
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_logits_of_a_sound_model(put_to_test: PutToTest, dtype: torch.dtype) -> None:
-    law = logits_shape(put_to_test(dtype=dtype))
-    assert (law.status, law.figure) == ("pass", "(2, 12) gives (2, 12, 23)")
+def test_logits_of_a_sound_model(make_context: MakeContext, dtype: torch.dtype) -> None:
+    check = logits_shape(make_context(dtype=dtype))
+    assert (check.status, check.measured) == ("pass", "(2, 12) gives (2, 12, 23)")
 
 
 @pytest.mark.parametrize(
-    ("change", "figure"),
+    ("change", "measured"),
     [
         (lambda logits: logits[..., :-1], "(1, 1) gives (1, 1, 22), not (1, 1, 23)"),
         (lambda logits: logits[:, -1], "(1, 1) gives (1, 23), not (1, 1, 23)"),
@@ -36,20 +36,22 @@ def test_logits_of_a_sound_model(put_to_test: PutToTest, dtype: torch.dtype) -> 
         (lambda logits: logits.log(), None),
     ],
 )
-def test_wrong_logits_are_found(put_to_test: PutToTest, change: Callable[[Tensor], Tensor], figure: str | None) -> None:
-    law = logits_shape(alter_logits(put_to_test(), change))
-    assert law.status == "fail"
-    assert law.figure == figure or (figure is None and law.figure.endswith("not finite"))
+def test_wrong_logits_are_found(
+    make_context: MakeContext, change: Callable[[Tensor], Tensor], measured: str | None
+) -> None:
+    check = logits_shape(alter_logits(make_context(), change))
+    assert check.status == "fail"
+    assert check.measured == measured or (measured is None and check.measured.endswith("not finite"))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", ["sinusoidal", "learned", "none"])
 @pytest.mark.parametrize("max_len", [1, 2, 12, 32, 33])
-def test_a_sound_cache(put_to_test: PutToTest, kind: str, max_len: int, dtype: torch.dtype) -> None:
-    law = cached_equals_uncached(put_to_test(position={"kind": kind}, max_len=max_len, dtype=dtype))
-    assert law.status == "pass"
+def test_a_sound_cache(make_context: MakeContext, kind: str, max_len: int, dtype: torch.dtype) -> None:
+    check = cached_equals_uncached(make_context(position={"kind": kind}, max_len=max_len, dtype=dtype))
+    assert check.status == "pass"
     if dtype == torch.float32:  # half precision may end the comparison at a near tie
-        assert ("past max_len" in law.figure) == (max_len <= 32)
+        assert ("past max_len" in check.measured) == (max_len <= 32)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def test_a_sound_cache(put_to_test: PutToTest, kind: str, max_len: int, dtype: t
     ],
 )
 def test_a_cache_that_lies_is_found(
-    put_to_test: PutToTest,
+    make_context: MakeContext,
     monkeypatch: pytest.MonkeyPatch,
     lie: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
 ) -> None:
@@ -76,26 +78,26 @@ def test_a_cache_that_lies_is_found(
         return mixed
 
     monkeypatch.setattr(functional, "scaled_dot_product_attention", attend_to_lies)
-    law = cached_equals_uncached(put_to_test(max_len=64))
-    assert law.status == "fail"
-    assert law.value is not None
-    assert law.limit is not None
-    assert law.value > law.limit
+    check = cached_equals_uncached(make_context(max_len=64))
+    assert check.status == "fail"
+    assert check.value is not None
+    assert check.limit is not None
+    assert check.value > check.limit
 
 
-def test_an_error_past_max_len_is_found(put_to_test: PutToTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_past_max_len_is_found(make_context: MakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
     def decode_wrongly(*arguments: object, use_cache: bool, **options: object) -> Iterator[DecodingStep]:
         for number, step in enumerate(decode(*arguments, use_cache=use_cache, **options)):  # type: ignore[arg-type]
             slid = 8 + number > 16
             yield DecodingStep(step.tokens, step.logits + 0.01 * (use_cache and slid))
 
     monkeypatch.setattr(inference, "decode", decode_wrongly)
-    assert cached_equals_uncached(put_to_test(max_len=64)).status == "pass"
-    assert cached_equals_uncached(put_to_test(max_len=16)).status == "fail"
+    assert cached_equals_uncached(make_context(max_len=64)).status == "pass"
+    assert cached_equals_uncached(make_context(max_len=16)).status == "fail"
 
 
-def test_near_ties_end_the_comparison(put_to_test: PutToTest) -> None:
-    context = put_to_test()
+def test_near_ties_end_the_comparison(make_context: MakeContext) -> None:
+    context = make_context()
     with torch.no_grad():
         for parameter in context.model.ln_f.parameters():
             parameter.zero_()  # so that all logits are equal
@@ -104,13 +106,13 @@ def test_near_ties_end_the_comparison(put_to_test: PutToTest) -> None:
         lambda _module, _inputs, output: output + 1e-9 * functional.one_hot(torch.tensor([len(passes)]), 23)
     )
     context.model.ln_f.register_forward_hook(lambda *_: passes.append(1))
-    law = cached_equals_uncached(context)
-    assert law.figure.startswith("2 steps")
+    check = cached_equals_uncached(context)
+    assert check.measured.startswith("2 steps")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_rows_of_a_sound_model(put_to_test: PutToTest, dtype: torch.dtype) -> None:
-    assert batch_invariance(put_to_test(dtype=dtype)).status == "pass"
+def test_rows_of_a_sound_model(make_context: MakeContext, dtype: torch.dtype) -> None:
+    assert batch_invariance(make_context(dtype=dtype)).status == "pass"
 
 
 @pytest.mark.parametrize(
@@ -122,5 +124,5 @@ def test_rows_of_a_sound_model(put_to_test: PutToTest, dtype: torch.dtype) -> No
         pytest.param(lambda logits: logits * torch.nan, id="no numbers"),
     ],
 )
-def test_rows_that_know_of_each_other_are_found(put_to_test: PutToTest, change: Callable[[Tensor], Tensor]) -> None:
-    assert batch_invariance(alter_logits(put_to_test(), change)).status == "fail"
+def test_rows_that_know_of_each_other_are_found(make_context: MakeContext, change: Callable[[Tensor], Tensor]) -> None:
+    assert batch_invariance(alter_logits(make_context(), change)).status == "fail"

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from tinylm_cli.errors import CapacityError
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.checks import context as context_module
-from tinylm_cli.model.checks.context import Context
+from tinylm_cli.model.checks.context import CheckContext
 from tinylm_cli.model.checks.learning import gradients_finite, initial_loss, overfits_one_batch
 from tinylm_cli.model.initialization import STD
 
-PutToTest = Callable[..., Context]
+MakeContext = Callable[..., CheckContext]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 
 
@@ -30,22 +30,22 @@ def scale(model: TinyTransformerLM, factor: float) -> None:
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("kind", ["sinusoidal", "learned", "none"])
 @pytest.mark.parametrize("seed", range(5))
-def test_new_weights_guess_evenly(put_to_test: PutToTest, tied: bool, kind: str, seed: int) -> None:
-    law = initial_loss(put_to_test(tie_weights=tied, position={"kind": kind}, seed=seed))
-    assert law.status == "pass"
-    assert law.figure.startswith("ln 23 + 0.0")
-    assert ("own logit" in law.figure) == tied
+def test_new_weights_guess_evenly(make_context: MakeContext, tied: bool, kind: str, seed: int) -> None:
+    check = initial_loss(make_context(tie_weights=tied, position={"kind": kind}, seed=seed))
+    assert check.status == "pass"
+    assert check.measured.startswith("ln 23 + 0.0")
+    assert ("own logit" in check.measured) == tied
 
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("width", [64, 256, 1024])
-def test_the_limit_is_close_to_what_is_expected(put_to_test: PutToTest, tied: bool, width: int) -> None:
+def test_the_limit_is_close_to_what_is_expected(make_context: MakeContext, tied: bool, width: int) -> None:
     fields = {"vocab_size": 4000, "n_layers": 1, "d_ff": 8, "position": {"kind": "learned"}}
-    law = initial_loss(put_to_test(d_model=width, tie_weights=tied, **fields))
-    assert law.value is not None
-    assert law.limit is not None
-    assert law.value == pytest.approx(0.0002 * width, rel=0.1)
-    assert law.value < law.limit < 2 * law.value + 0.02
+    check = initial_loss(make_context(d_model=width, tie_weights=tied, **fields))
+    assert check.value is not None
+    assert check.limit is not None
+    assert check.value == pytest.approx(0.0002 * width, rel=0.1)
+    assert check.value < check.limit < 2 * check.value + 0.02
 
 
 def own_logits(figure: str) -> tuple[float, float]:
@@ -60,117 +60,117 @@ def own_logits(figure: str) -> tuple[float, float]:
     [(64, "none", 0.5), (512, "learned", 7.0), (512, "sinusoidal", 6.0), (4096, "sinusoidal", 55.0)],
 )
 def test_the_row_just_read_is_expected_in_a_tied_loss(
-    put_to_test: PutToTest, width: int, kind: str, least: float
+    make_context: MakeContext, width: int, kind: str, least: float
 ) -> None:
     fields = {"n_layers": 1, "d_ff": 8, "vocab_size": 200, "position": {"kind": kind}}
-    law = initial_loss(put_to_test(d_model=width, **fields))
-    found, expected = own_logits(law.figure)
-    assert law.status == "pass"
+    check = initial_loss(make_context(d_model=width, **fields))
+    found, expected = own_logits(check.measured)
+    assert check.status == "pass"
     assert found == pytest.approx(expected, rel=0.1)
     assert least < expected < 1.02 * STD * width
     if width == 4096:
-        assert float(law.figure.split()[3].rstrip(";")) > 50, "far from ln V, and the figure says why"
+        assert float(check.measured.split()[3].rstrip(";")) > 50, "far from ln V, and the figure says why"
 
 
 @pytest.mark.parametrize("more", [40.0, -40.0])
 @pytest.mark.parametrize("kind", ["layernorm", "rmsnorm"])
-def test_a_tied_head_that_knows_its_row_too_well_is_found(put_to_test: PutToTest, kind: str, more: float) -> None:
-    context = put_to_test(vocab_size=1000, d_model=64, norm={"kind": kind})
+def test_a_tied_head_that_knows_its_row_too_well_is_found(make_context: MakeContext, kind: str, more: float) -> None:
+    context = make_context(vocab_size=1000, d_model=64, norm={"kind": kind})
     rows = context.model.embedding.token_embedding.embedding.weight.detach()[context.tokens]
     context.model.ln_f.register_forward_hook(lambda _module, _inputs, output: output + more * rows)
-    law = initial_loss(context)
-    assert law.status == "fail"
-    assert law.value is not None
-    assert law.limit is not None
-    found, expected = own_logits(law.figure)
-    assert law.value == pytest.approx(abs(found - expected), abs=0.02)
-    assert law.value > law.limit
+    check = initial_loss(context)
+    assert check.status == "fail"
+    assert check.value is not None
+    assert check.limit is not None
+    found, expected = own_logits(check.measured)
+    assert check.value == pytest.approx(abs(found - expected), abs=0.02)
+    assert check.value > check.limit
 
 
-def test_the_claim_promises_no_even_guess_where_tying_prevents_it() -> None:
-    assert "near" not in initial_loss.claim
-    assert "a tied row just read" in initial_loss.claim
+def test_the_statement_promises_no_even_guess_where_tying_prevents_it() -> None:
+    assert "near" not in initial_loss.statement
+    assert "tied" in initial_loss.statement
 
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("factor", [5.0, 50.0, math.nan])
-def test_other_initial_weights_are_found(put_to_test: PutToTest, tied: bool, factor: float) -> None:
-    context = put_to_test(vocab_size=1000, d_model=64, tie_weights=tied)
+def test_other_initial_weights_are_found(make_context: MakeContext, tied: bool, factor: float) -> None:
+    context = make_context(vocab_size=1000, d_model=64, tie_weights=tied)
     scale(context.model, factor)
     assert initial_loss(context).status == "fail"
 
 
-def test_loaded_weights_may_know_something(put_to_test: PutToTest) -> None:
-    assert initial_loss(put_to_test(drawn=False)).status == "skip"
+def test_loaded_weights_may_know_something(make_context: MakeContext) -> None:
+    assert initial_loss(make_context(newly_initialized=False)).status == "skip"
 
 
-def test_a_single_token_needs_no_guess(put_to_test: PutToTest) -> None:
-    assert initial_loss(put_to_test(vocab_size=1)).status == "skip"
+def test_a_single_token_needs_no_guess(make_context: MakeContext) -> None:
+    assert initial_loss(make_context(vocab_size=1)).status == "skip"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_parameter_that_can_learn_has_a_gradient(put_to_test: PutToTest, dtype: torch.dtype) -> None:
-    law = gradients_finite(put_to_test(dtype=dtype, d_model=64))
-    assert law.status == "pass"
-    assert re.fullmatch(r"\d+ of 48 nonzero, 3 key biases softmax ignores", law.figure)
+def test_every_parameter_that_can_learn_has_a_gradient(make_context: MakeContext, dtype: torch.dtype) -> None:
+    check = gradients_finite(make_context(dtype=dtype, d_model=64))
+    assert check.status == "pass"
+    assert re.fullmatch(r"\d+ of 48 nonzero, 3 key biases softmax ignores", check.measured)
 
 
-def test_without_biases_every_parameter_is_expected_to_learn(put_to_test: PutToTest) -> None:
-    law = gradients_finite(put_to_test(d_model=64, attention={"bias": False}))
-    assert (law.status, law.figure) == ("pass", "39 of 39 nonzero")
+def test_without_biases_every_parameter_is_expected_to_learn(make_context: MakeContext) -> None:
+    check = gradients_finite(make_context(d_model=64, attention={"bias": False}))
+    assert (check.status, check.measured) == ("pass", "39 of 39 nonzero")
 
 
-def test_a_parameter_nobody_uses_is_found(put_to_test: PutToTest) -> None:
-    context = put_to_test()
+def test_a_parameter_nobody_uses_is_found(make_context: MakeContext) -> None:
+    context = make_context()
     context.model.register_parameter("idle", nn.Parameter(torch.zeros(3)))
-    law = gradients_finite(context)
-    assert (law.status, law.figure) == ("fail", "idle has no gradient")
+    check = gradients_finite(context)
+    assert (check.status, check.measured) == ("fail", "idle has no gradient")
 
 
-def test_a_detached_part_is_found(put_to_test: PutToTest) -> None:
-    context = put_to_test()
+def test_a_detached_part_is_found(make_context: MakeContext) -> None:
+    context = make_context()
     context.model.blocks[1].attention.register_forward_hook(  # type: ignore[union-attr]
         lambda _module, _inputs, output: output.detach()
     )
-    law = gradients_finite(context)
-    assert (law.status, law.figure) == ("fail", "blocks.1.ln_1.weight has no gradient")
+    check = gradients_finite(context)
+    assert (check.status, check.measured) == ("fail", "blocks.1.ln_1.weight has no gradient")
 
 
-def test_a_part_that_is_multiplied_away_is_found(put_to_test: PutToTest) -> None:
-    context = put_to_test()
+def test_a_part_that_is_multiplied_away_is_found(make_context: MakeContext) -> None:
+    context = make_context()
     context.model.blocks[0].feed_forward.register_forward_hook(  # type: ignore[union-attr]
         lambda _module, _inputs, output: 0 * output
     )
-    law = gradients_finite(context)
-    assert (law.status, law.figure) == ("fail", "blocks.0.ln_2.weight has a gradient of zero everywhere")
-    assert gradients_finite(replace(context, drawn=False)).status == "pass"  # training may do that
+    check = gradients_finite(context)
+    assert (check.status, check.measured) == ("fail", "blocks.0.ln_2.weight has a gradient of zero everywhere")
+    assert gradients_finite(replace(context, newly_initialized=False)).status == "pass"  # training may do that
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_gradient_that_is_not_finite_is_found(put_to_test: PutToTest, bad: float) -> None:
-    context = put_to_test()
+def test_a_gradient_that_is_not_finite_is_found(make_context: MakeContext, bad: float) -> None:
+    context = make_context()
     context.model.ln_f.weight.register_hook(lambda gradient: gradient * bad)  # type: ignore[no-untyped-call]
-    law = gradients_finite(context)
-    assert (law.status, law.figure) == ("fail", "ln_f.weight has a gradient that is not finite")
+    check = gradients_finite(context)
+    assert (check.status, check.measured) == ("fail", "ln_f.weight has a gradient that is not finite")
 
 
-def test_gradients_leave_nothing_behind(put_to_test: PutToTest) -> None:
-    context = put_to_test()
+def test_gradients_leave_nothing_behind(make_context: MakeContext) -> None:
+    context = make_context()
     gradients_finite(context)
     assert all(parameter.grad is None for parameter in context.model.parameters())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_batch_is_learnt(put_to_test: PutToTest, dtype: torch.dtype) -> None:
-    law = overfits_one_batch(put_to_test(dtype=dtype))
-    assert law.status == "pass"
-    assert law.value is not None
-    assert law.limit is not None
-    assert law.value < 0.95 * law.limit
+def test_a_batch_is_learnt(make_context: MakeContext, dtype: torch.dtype) -> None:
+    check = overfits_one_batch(make_context(dtype=dtype))
+    assert check.status == "pass"
+    assert check.value is not None
+    assert check.limit is not None
+    assert check.value < 0.95 * check.limit
 
 
-def test_the_model_under_test_learns_nothing(put_to_test: PutToTest) -> None:
-    context = put_to_test(dropout=0.5)
+def test_the_model_under_test_learns_nothing(make_context: MakeContext) -> None:
+    context = make_context(dropout=0.5)
     before = {name: value.clone() for name, value in context.model.state_dict().items()}
     overfits_one_batch(context)
     assert all(torch.equal(value, before[name]) for name, value in context.model.state_dict().items())
@@ -185,7 +185,7 @@ def test_the_model_under_test_learns_nothing(put_to_test: PutToTest) -> None:
         pytest.param(lambda gradient: gradient * torch.nan, id="not a number"),
     ],
 )
-def test_a_wrong_direction_is_found(put_to_test: PutToTest, change: Callable[[Tensor], Tensor]) -> None:
+def test_a_wrong_direction_is_found(make_context: MakeContext, change: Callable[[Tensor], Tensor]) -> None:
     class Steered(torch.autograd.Function):
         @staticmethod
         def forward(_context: object, logits: Tensor) -> Tensor:
@@ -195,36 +195,38 @@ def test_a_wrong_direction_is_found(put_to_test: PutToTest, change: Callable[[Te
         def backward(_context: object, *gradients: Tensor) -> Tensor:
             return change(gradients[0])
 
-    context = put_to_test(norm={"kind": "rmsnorm"})
+    context = make_context(norm={"kind": "rmsnorm"})
     context.model.lm_head.register_forward_hook(
         lambda _module, _inputs, output: Steered.apply(output)  # type: ignore[no-untyped-call]
     )
     assert overfits_one_batch(context).status == "fail"
 
 
-def test_logits_cut_from_the_graph_are_found(put_to_test: PutToTest) -> None:
-    context = put_to_test()
+def test_logits_cut_from_the_graph_are_found(make_context: MakeContext) -> None:
+    context = make_context()
     context.model.lm_head.register_forward_hook(lambda _module, _inputs, output: output.detach())
-    law = overfits_one_batch(context)
-    assert law.status == "fail"
-    assert law.figure.startswith("RuntimeError: ")
+    check = overfits_one_batch(context)
+    assert check.status == "fail"
+    assert check.measured.startswith("RuntimeError: ")
 
 
-def test_one_token_leaves_nothing_to_learn(put_to_test: PutToTest) -> None:
-    assert overfits_one_batch(put_to_test(vocab_size=1)).status == "skip"
+def test_one_token_leaves_nothing_to_learn(make_context: MakeContext) -> None:
+    assert overfits_one_batch(make_context(vocab_size=1)).status == "skip"
 
 
 @pytest.mark.parametrize(("width", "kind"), [(1, "layernorm"), (2, "layernorm"), (1, "rmsnorm")])
-def test_a_model_too_narrow_to_tell_tokens_apart_need_not_learn(put_to_test: PutToTest, width: int, kind: str) -> None:
-    law = overfits_one_batch(put_to_test(d_model=width, n_heads=1, norm={"kind": kind}, position={"kind": "none"}))
-    assert (law.status, law.figure) == (
+def test_a_model_too_narrow_to_tell_tokens_apart_need_not_learn(
+    make_context: MakeContext, width: int, kind: str
+) -> None:
+    check = overfits_one_batch(make_context(d_model=width, n_heads=1, norm={"kind": kind}, position={"kind": "none"}))
+    assert (check.status, check.measured) == (
         "skip", f"with d_model {width} the norms leave nothing to tell tokens apart by",
     )  # fmt: skip
 
 
 @pytest.mark.parametrize(("dtype", "bytes_per_param"), [(torch.float32, 16), (torch.float64, 32), (torch.bfloat16, 18)])
 def test_a_machine_too_small_to_train_skips(
-    put_to_test: PutToTest, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, bytes_per_param: int
+    make_context: MakeContext, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, bytes_per_param: int
 ) -> None:
     asked: list[int] = []
 
@@ -233,6 +235,6 @@ def test_a_machine_too_small_to_train_skips(
         raise CapacityError(f"{what} does not fit")
 
     monkeypatch.setattr(context_module, "require_memory", refuse)
-    law = overfits_one_batch(put_to_test(dtype=dtype))
-    assert (law.status, asked) == ("skip", [7864 * bytes_per_param])
-    assert law.figure == "training a copy: weights, gradients and two moments does not fit"
+    check = overfits_one_batch(make_context(dtype=dtype))
+    assert (check.status, asked) == ("skip", [7864 * bytes_per_param])
+    assert check.measured == "training a copy: weights, gradients and two Adam moments does not fit"

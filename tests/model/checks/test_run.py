@@ -14,8 +14,9 @@ from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.checks import ClosedForm, run, run_checks
-from tinylm_cli.model.checks.run import laws
-from tinylm_cli.reports.check import CheckReport
+from tinylm_cli.model.checks.check import Check
+from tinylm_cli.model.checks.run import checks_for
+from tinylm_cli.reports.check import CheckReport, CheckResult
 
 Make = Callable[..., ModelConfig]
 Form = Callable[[ModelConfig], ClosedForm]
@@ -27,7 +28,7 @@ DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 
 
 def failures(report: CheckReport) -> dict[str, str]:
-    return {law.name: law.figure for law in report.laws if law.status == "fail"}
+    return {check.name: check.measured for check in report.checks if check.status == "fail"}
 
 
 @pytest.fixture(scope="module")
@@ -39,27 +40,29 @@ def check(form: Form) -> Callable[..., CheckReport]:
 
 
 def test_the_report(make_config: Make, check: Callable[..., CheckReport]) -> None:
-    started: list[str] = []
-    report = check(make_config(), seed=7, on_start=started.append)
-    assert started == [law.name for law in report.laws] == NAMES
+    started: list[Check] = []
+    finished: list[CheckResult] = []
+    report = check(make_config(), seed=7, on_start=started.append, on_result=finished.append)
+    assert tuple(finished) == report.checks
+    assert [one.name for one in started] == [check.name for check in report.checks] == NAMES
     assert (report.name, report.source, report.seed, report.weights) == ("mine", "mine.yaml", 7, None)
     assert (report.device, report.dtype) == ("cpu", "float32")
     assert (report.passed, report.failed, report.skipped) == (11, 0, 0)
-    assert all(law.claim and law.figure for law in report.laws)
+    assert all(check.statement and check.measured for check in report.checks)
 
 
-def test_names_and_claims_are_short_and_differ(make_config: Make) -> None:
-    found = [*laws(make_config()), *laws(make_config(tie_weights=False))]
-    assert len({law.name for law in found}) == len({law.claim for law in found}) == 12
-    assert max(len(law.claim) for law in found) <= 100
-    assert max(len(law.name) for law in found) <= 24
+def test_names_and_statements_are_short_and_differ(make_config: Make) -> None:
+    found = [*checks_for(make_config()), *checks_for(make_config(tie_weights=False))]
+    assert len({check.name for check in found}) == len({check.statement for check in found}) == 12
+    assert max(len(check.statement) for check in found) <= 100
+    assert max(len(check.name) for check in found) <= 24
 
 
 @pytest.mark.parametrize(
     ("position", "norm", "tied"),
     list(product(["sinusoidal", "learned", "none"], ["layernorm", "rmsnorm"], [True, False])),
 )
-def test_every_kind_of_model_keeps_every_law(
+def test_every_kind_of_model_keeps_every_check(
     make_config: Make, check: Callable[..., CheckReport], position: str, norm: str, tied: bool
 ) -> None:
     for number, activation in enumerate(["gelu", "gelu_tanh", "relu", "silu"]):
@@ -72,7 +75,7 @@ def test_every_kind_of_model_keeps_every_law(
         )  # fmt: skip
         assert failures(report) == {}
         assert report.skipped == 0
-        assert ("untied" in {law.name for law in report.laws}) is not tied
+        assert ("untied" in {check.name for check in report.checks}) is not tied
 
 
 @given(
@@ -83,7 +86,7 @@ def test_every_kind_of_model_keeps_every_law(
     eps=st.sampled_from([1e-8, 1e-5, 0.1]), activation=st.sampled_from(["gelu", "gelu_tanh", "relu", "silu"]),
 )  # fmt: skip
 @settings(max_examples=30, deadline=None)
-def test_the_smallest_models_keep_every_law_that_applies(
+def test_the_smallest_models_keep_every_check_that_applies(
     vocab_size: int, heads: int, d_head: int, n_layers: int, d_ff: int, max_len: int, tied: bool, bias: bool,
     seed: int, dtype: torch.dtype, position: str, norm: str, eps: float, activation: str,
 ) -> None:  # fmt: skip
@@ -108,7 +111,7 @@ def test_a_loaded_model(make_config: Make, check: Callable[..., CheckReport]) ->
     report = check(model.config, model=model, weights="folder")
     assert (report.weights, report.dtype) == ("folder", "bfloat16")
     assert failures(report) == {}
-    assert [law.name for law in report.laws if law.status == "skip"] == ["initial-loss"]
+    assert [check.name for check in report.checks if check.status == "skip"] == ["initial-loss"]
 
 
 def test_the_model_is_left_as_it_was(make_config: Make, check: Callable[..., CheckReport]) -> None:
@@ -140,12 +143,12 @@ def test_small_models_are_tried_on_one_thread(
         torch.set_num_threads(1)
 
 
-def test_laws_hold_where_gradients_are_off(make_config: Make, check: Callable[..., CheckReport]) -> None:
+def test_checks_hold_where_gradients_are_off(make_config: Make, check: Callable[..., CheckReport]) -> None:
     with torch.no_grad():
         assert failures(check(make_config())) == {}
 
 
-def test_one_broken_law_does_not_hide_the_others(make_config: Make, check: Callable[..., CheckReport]) -> None:
+def test_one_broken_check_does_not_hide_the_others(make_config: Make, check: Callable[..., CheckReport]) -> None:
     model = TinyTransformerLM.from_config(make_config())
     model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().clone())
     report = check(model.config, model=model)
@@ -168,14 +171,14 @@ def test_meta_is_refused(make_config: Make, check: Callable[..., CheckReport]) -
 
 
 @pytest.mark.parametrize("name", ["tiny", "small"])
-def test_presets_keep_every_law(check: Callable[..., CheckReport], name: str) -> None:
+def test_presets_keep_every_check(check: Callable[..., CheckReport], name: str) -> None:
     report = check(load_config(name).config)
     assert (report.passed, report.failed, report.skipped) == (11, 0, 0)
 
 
 @settings(max_examples=40)
 @given(config=small_configs(), dtype=st.sampled_from(DTYPES))
-def test_every_architecture_keeps_every_law(
+def test_every_architecture_keeps_every_check(
     check: Callable[..., CheckReport], config: ModelConfig, dtype: torch.dtype
 ) -> None:
     assert failures(check(config, dtype=dtype)) == {}
@@ -195,13 +198,13 @@ LATENT = {"kind": "latent", "kv_rank": 8, "d_nope": 6, "d_rope": 2, "d_value": 6
     ],
     ids=["caps", "norms of heads", "one dimension a head", "latent", "windows"],
 )
-def test_ordinary_models_are_spared_no_law(
+def test_ordinary_models_are_spared_no_check(
     make_config: Make, check: Callable[..., CheckReport], fields: dict[str, object]
 ) -> None:
     report = check(make_config(**fields))
     assert failures(report) == {}
     assert report.skipped == 0
-    gradients = next(law.figure for law in report.laws if law.name == "gradients-finite")
+    gradients = next(check.measured for check in report.checks if check.name == "gradients-finite")
     learning, parameters = gradients.split(" nonzero")[0].split(" of ")
     assert learning == parameters
 
@@ -210,11 +213,11 @@ def test_what_a_low_soft_cap_hides_is_left_open(make_config: Make, check: Callab
     config = make_config(head={"logit_softcap": 1e-3})
     flat = "head.logit_softcap 0.001 is flat where new logits lie"
     blind = "head.logit_softcap 0.001 keeps logits closer together than bfloat16 rounds them"
-    skipped = {law.name: law.figure for law in check(config).laws if law.status == "skip"}
+    skipped = {check.name: check.measured for check in check(config).checks if check.status == "skip"}
     assert skipped == {"overfits-one-batch": flat}
     rounded = check(config, dtype=torch.bfloat16)
     assert failures(rounded) == {}
-    assert {law.name: law.figure for law in rounded.laws if law.status == "skip"} == {
+    assert {check.name: check.measured for check in rounded.checks if check.status == "skip"} == {
         "causality-perturbation": blind,
         "batch-invariance": blind,
         "cached-equals-uncached": blind,

@@ -1,4 +1,4 @@
-"""The laws of a model, each tried on the real module: what ``tinylm check`` runs."""
+"""The checks of ``tinylm check``: properties that every model must have, each proven on the real module."""
 
 from tinylm_cli.model.checks.context import ClosedForm
 from tinylm_cli.model.checks.run import run_checks

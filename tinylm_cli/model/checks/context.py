@@ -1,4 +1,4 @@
-"""What a law is tried on: the model, what is known about it, and a batch of tokens."""
+"""The context of a check: the model, its closed form, and a batch of tokens."""
 
 from __future__ import annotations
 
@@ -15,26 +15,29 @@ from tinylm_cli.model.initialization import STD
 from tinylm_cli.model.lm import TinyTransformerLM
 from tinylm_cli.model.state_dict import unique_params
 
-BATCH = 2
-LENGTH = 16
-MOST_LOGITS = 1 << 24
-"""Logits of one batch, 64 MiB in float32: a very large vocabulary is tried on shorter sequences."""
+BATCH_SIZE = 2
+SEQ_LEN = 16
+
+MAX_LOGITS = 1 << 24
+"""Logits of one batch, 64 MiB in float32: with a very large vocabulary, sequences are shorter."""
 
 TOLERANCE = {torch.float64: 1e-13, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-"""How far apart two ways to compute the same logits may end up, over the largest of them: a few roundings in the half
-precisions, whose sums are taken in float32, and some hundred in the others."""
+"""Allowed difference between two ways to compute the same logits, relative to the largest logit.
 
-WIDE = 64
-"""Dimensions from which the part that a new block adds is larger than half precision rounds."""
+It allows a few roundings in the half precisions, which sum in float32, and some hundred in the others.
+"""
+
+MIN_SENSITIVE_WIDTH = 64
+"""d_model from which a new block's output is larger than the rounding of half precision."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClosedForm:
-    """A description of the model made without it.
+    """The model as the analysis describes it, without building it.
 
     Attributes:
-        shapes: Shape of each parameter by its full name, shared ones under each of their names.
-        total_params: Elements of all of them, shared ones counted once.
+        shapes: Shape of each parameter by its full name; a tied parameter appears under each of its names.
+        total_params: Elements of all parameters; a tied parameter counts once.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -42,26 +45,26 @@ class ClosedForm:
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class CheckContext:
     """The model under test.
 
     Attributes:
-        model: With storage, in evaluation mode.
-        seed: What new weights are drawn from.
-        drawn: Whether the model's were drawn from it; else they were loaded.
-        closed_form: What the model should consist of.
+        model: A model with storage, in evaluation mode.
+        seed: Seed of new weights.
+        newly_initialized: Whether the weights were initialized with this seed; else they were loaded.
+        closed_form: The expected parameters.
         tokens: Ids (B, T), the same for every model with this vocabulary and max_len.
     """
 
     model: TinyTransformerLM
     seed: int
-    drawn: bool
+    newly_initialized: bool
     closed_form: ClosedForm
     tokens: Tensor
 
     @property
     def config(self) -> ModelConfig:
-        """What the model is."""
+        """The config of the model."""
         return self.model.config
 
     @property
@@ -71,43 +74,47 @@ class Context:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.model.lm_head.weight.device
 
     @property
-    def rigid(self) -> bool:
-        """Whether the norms leave a vector next to nothing to say."""
-        return self.is_rigid(self.config.d_model)
+    def degenerate_norm(self) -> bool:
+        """Whether norms over d_model dimensions return nearly the same vector for every input."""
+        return self.is_degenerate_norm(self.config.d_model)
 
-    def is_rigid(self, width: int) -> bool:
-        """Return whether a norm over so many dimensions gives much the same whatever it reads.
+    def is_degenerate_norm(self, width: int) -> bool:
+        """Return whether a norm over ``width`` dimensions returns nearly the same vector for every input.
 
-        LayerNorm maps every vector of 1 dimension to 0 and of 2 to ±(1, -1), RMSNorm of 1 to ±1.
+        LayerNorm maps every vector of 1 dimension to 0 and of 2 dimensions to ±(1, -1); RMSNorm maps 1 dimension to ±1.
         """
         return width <= (2 if self.config.norm.kind == "layernorm" else 1)
 
     @property
-    def squashed(self) -> bool:
-        """Whether the head's soft-cap is below the spread of new logits, 0.02 · √d_model, where tanh is all but flat.
+    def logits_saturated(self) -> bool:
+        """Whether the soft-cap is below the std of new logits, 0.02 · √d_model, so that its tanh saturates.
 
-        What the model makes of its tokens then hardly reaches the logits, and no slope leads back.
+        Logits then hardly depend on the tokens, and gradients vanish.
         """
         cap = self.config.head.logit_softcap
         return cap is not None and cap < STD * math.sqrt(self.config.d_model)
 
     @property
-    def responsive(self) -> bool:
-        """Whether a change to a token must be felt by the tokens after it.
+    def sensitive(self) -> bool:
+        """Whether changing a token must change the logits of later tokens.
 
-        A new block adds to a vector about 0.02² · d_model of its size, which half precision rounds away in a narrow
-        model.
+        A new block adds about 0.02² · d_model of a vector's size, which half precision rounds away in a narrow model.
         """
         config, attention = self.config, self.config.attention
         half = self.dtype.itemsize < torch.float32.itemsize
-        if all(config.window(layer) == 1 for layer in range(config.n_layers)):  # each sees itself alone
+        if all(config.window(layer) == 1 for layer in range(config.n_layers)):  # each position sees itself alone
             return False
-        mute = attention.kind == "latent" and self.is_rigid(attention.kv_rank)  # values come from one such vector
-        return not self.rigid and not mute and not self.squashed and not (half and config.d_model < WIDE)
+        constant_values = attention.kind == "latent" and self.is_degenerate_norm(attention.kv_rank)
+        return (
+            not self.degenerate_norm
+            and not constant_values
+            and not self.logits_saturated
+            and not (half and config.d_model < MIN_SENSITIVE_WIDTH)
+        )
 
     def logits(self, tokens: Tensor) -> Tensor:
         """Return the logits (B, T, V) of ids (B, T), without gradients."""
@@ -116,43 +123,47 @@ class Context:
         return logits
 
     def tolerance(self, largest_logit: float) -> float:
-        """Return how far logits computed in another way may be, the largest of which is as given.
+        """Return the allowed difference between two computations of logits with this largest magnitude.
 
-        Under a soft-cap what counts is how large they are before it: it keeps differences as they are near 0.
+        With a soft-cap the logits before it count, since near 0 the cap keeps differences as they are.
         """
         if self.config.head.logit_softcap is not None:
             with torch.no_grad():
-                largest_logit = largest(self.model.lm_head(self.model.hidden(self.tokens)))
+                largest_logit = max_abs(self.model.lm_head(self.model.hidden(self.tokens)))
         return TOLERANCE[self.dtype] * largest_logit
 
-    def blind(self, limit: float) -> str | None:
-        """Return why logits within ``limit`` of each other say nothing, or None where they do."""
+    def softcap_hides(self, limit: float) -> str | None:
+        """Return why a comparison within ``limit`` proves nothing under the soft-cap; None where it does."""
         cap = self.config.head.logit_softcap
         if cap is None or limit < cap:
             return None
         name = str(self.dtype).removeprefix("torch.")
         return f"head.logit_softcap {cap:g} keeps logits closer together than {name} rounds them"
 
-    def require(self, bytes_per_param: int, what: str) -> None:
-        """Refuse work that allocates so much for each parameter, if it does not fit in this machine.
+    def require_memory(self, bytes_per_param: int, what: str) -> None:
+        """Refuse work that does not fit in this machine.
+
+        Args:
+            bytes_per_param: Bytes that the work allocates for each parameter.
+            what: The work, for the message.
 
         Raises:
-            CapacityError: Names what is needed and what is left.
+            CapacityError: If it does not fit; names the bytes needed and the bytes left.
         """
         require_memory(unique_params(self.model) * bytes_per_param, what, device=self.device.type)
 
 
 def sample_tokens(config: ModelConfig, device: torch.device) -> Tensor:
-    """Return ids (B, T), of a length that suits the model; no sequence repeats a single id if there are others."""
-    longest = max(MOST_LOGITS // (BATCH * config.vocab_size), 2)
-    shape = (BATCH, min(config.max_len, LENGTH, longest))
+    """Return random ids (B, T) of a length that suits the model, at least two different ones in each sequence."""
+    longest = max(MAX_LOGITS // (BATCH_SIZE * config.vocab_size), 2)
+    shape = (BATCH_SIZE, min(config.max_len, SEQ_LEN, longest))
     generator = torch.Generator(device="cpu").manual_seed(0)
     tokens = torch.randint(config.vocab_size, shape, generator=generator, device="cpu")  # (B, T)
     tokens[:, 1:2] = (tokens[:, :1] + 1) % config.vocab_size
     return tokens.to(device)
 
 
-def largest(*tensors: Tensor) -> float:
-    """Return the largest magnitude in ``tensors``, nan if one holds a nan, and 0 if all are empty."""
+def max_abs(*tensors: Tensor) -> float:
+    """Return the largest magnitude in ``tensors``: nan if one holds a nan, 0 if all are empty."""
     peaks = [tensor.detach().abs().amax().cpu().double() for tensor in tensors if tensor.numel()]
     return float(torch.stack(peaks).amax()) if peaks else 0.0

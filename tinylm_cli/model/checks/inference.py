@@ -1,11 +1,11 @@
-"""Inference: however the same logits are computed, they are the same."""
+"""Inference: logits are the same alone or in a batch, with or without a KV cache."""
 
 from __future__ import annotations
 
 import torch
 
-from tinylm_cli.model.checks.context import Context, largest
-from tinylm_cli.model.checks.law import Outcome, law, skip, verdict, within
+from tinylm_cli.model.checks.check import Outcome, check, passed_if, passed_if_at_most, skip
+from tinylm_cli.model.checks.context import CheckContext, max_abs
 from tinylm_cli.model.generation import decode
 from tinylm_cli.model.sampling import SamplingParams
 from tinylm_cli.quantities import counted
@@ -13,62 +13,64 @@ from tinylm_cli.quantities import counted
 GREEDY = SamplingParams(temperature=0.0)
 STEPS = 8
 SHORT_MAX_LEN = 32
-"""Models that read no more at once are decoded past the end of it, where the window slides."""
+"""Models up to this max_len are decoded past it, where the context window slides."""
 
 
-@law("logits-shape", "ids (B, T) give finite logits (B, T, vocab_size) in the dtype of the weights")
-def logits_shape(context: Context) -> Outcome:
-    """Try the whole batch, and a single token."""
+@check("logits-shape", "ids (B, T) give finite logits (B, T, V)")
+def logits_shape(context: CheckContext) -> Outcome:
+    """Run the whole batch, and a single token."""
     for tokens in (context.tokens[:1, :1], context.tokens):
         logits = context.logits(tokens)  # (B, T, V)
         expected = (*tokens.shape, context.config.vocab_size)
-        figure = f"{_shape(tokens.shape)} gives {_shape(logits.shape)}"
+        measured = f"{_shape(tokens.shape)} gives {_shape(logits.shape)}"
         if logits.shape != expected:
-            return verdict(False, f"{figure}, not {_shape(expected)}")
+            return passed_if(False, f"{measured}, not {_shape(expected)}")
         if logits.dtype != context.dtype:
-            return verdict(False, f"{figure} in {_name(logits.dtype)}, and the weights are in {_name(context.dtype)}")
+            return passed_if(
+                False, f"{measured} in {_name(logits.dtype)}, and the weights are in {_name(context.dtype)}"
+            )
         if not logits.isfinite().all():
-            return verdict(False, f"{figure}, {int((~logits.isfinite()).sum())} of them not finite")
-    return verdict(True, figure)
+            return passed_if(False, f"{measured}, {int((~logits.isfinite()).sum())} of them not finite")
+    return passed_if(True, measured)
 
 
-@law("cached-equals-uncached", "decoding with a key-value cache gives the logits and the tokens of decoding without")
-def cached_equals_uncached(context: Context) -> Outcome:
-    """Decode greedily both ways from half of the batch, past max_len where it is short; then one sequence of it alone.
+@check("cached-equals-uncached", "a KV cache changes neither logits nor tokens")
+def cached_equals_uncached(context: CheckContext) -> Outcome:
+    """Decode greedily both ways from half of each sequence, past a short max_len; then one sequence alone.
 
-    The comparison ends early where the two choose different tokens. Then either their logits differ by more than the
-    tolerance, and the law is broken, or the best two are so close that rounding decides between them.
+    The comparison ends early where the two ways choose different tokens. Either their logits differ by more than the
+    tolerance, and the check fails, or the best two logits are so close that rounding decides between them.
     """
     max_len = context.config.max_len
     read = max(1, context.tokens.shape[1] // 2)
     steps = max_len - read + 4 if max_len <= SHORT_MAX_LEN else STEPS
     differences, peaks, slid = list[float](), list[float](), ""
-    for start in (context.tokens[:, :read], context.tokens[:1, :read]):  # one row has kernels of its own
+    for start in (context.tokens[:, :read], context.tokens[:1, :read]):  # a single row takes other kernels
         cached = decode(context.model, start, steps, sampling=GREEDY, use_cache=True)
         uncached = decode(context.model, start, steps, sampling=GREEDY, use_cache=False)
-        for length, (ours, theirs) in enumerate(zip(cached, uncached, strict=True), start=read):
-            differences.append(largest(ours.logits - theirs.logits))
-            peaks.append(largest(theirs.logits))
+        for length, (with_cache, without) in enumerate(zip(cached, uncached, strict=True), start=read):
+            differences.append(max_abs(with_cache.logits - without.logits))
+            peaks.append(max_abs(without.logits))
             slid = ", past max_len" if length > max_len else slid
-            if not torch.equal(ours.tokens, theirs.tokens):
+            if not torch.equal(with_cache.tokens, without.tokens):
                 break
-    limit = context.tolerance(largest(torch.tensor(peaks)))
-    if reason := context.blind(limit):
+    limit = context.tolerance(max_abs(torch.tensor(peaks)))
+    if reason := context.softcap_hides(limit):
         return skip(reason)
-    return within(
-        largest(torch.tensor(differences)), limit, f"{counted(len(differences), 'step')}{slid}, largest difference"
+    return passed_if_at_most(
+        max_abs(torch.tensor(differences)), limit, f"{counted(len(differences), 'step')}{slid}, largest difference"
     )
 
 
-@law("batch-invariance", "a sequence has the same logits alone as in a batch")
-def batch_invariance(context: Context) -> Outcome:
+@check("batch-invariance", "a sequence has the same logits alone and in a batch")
+def batch_invariance(context: CheckContext) -> Outcome:
     """Run the batch at once and row by row."""
     logits = context.logits(context.tokens)  # (B, T, V)
     alone = torch.cat([context.logits(row[None]) for row in context.tokens])  # (B, T, V)
-    limit = context.tolerance(largest(logits))
-    if reason := context.blind(limit):
+    limit = context.tolerance(max_abs(logits))
+    if reason := context.softcap_hides(limit):
         return skip(reason)
-    return within(largest(logits - alone), limit, "largest difference")
+    return passed_if_at_most(max_abs(logits - alone), limit, "largest difference")
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Learning: a new model knows nothing, every parameter has a gradient, and following it helps."""
+"""Learning: a new model guesses evenly, every parameter has a gradient, and training lowers the loss."""
 
 from __future__ import annotations
 
@@ -10,52 +10,52 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tinylm_cli.model.checks.context import TOLERANCE, Context
-from tinylm_cli.model.checks.law import Outcome, law, skip, verdict
+from tinylm_cli.model.checks.check import Outcome, check, passed_if, skip
+from tinylm_cli.model.checks.context import TOLERANCE, CheckContext
 from tinylm_cli.model.initialization import STD
 
 STEPS = 8
 LEARNING_RATE = 3e-3
 KEY_BIAS = "k_proj.bias"
-MANY = 64
-"""Units of which some surely answer: at worst, ReLU silences each with even odds."""
+MIN_RELU_UNITS = 64
+"""Hidden units of which some are surely active: at worst, ReLU silences each with even odds."""
 
 
-@law("initial-loss", "the loss of new weights is ln(vocab_size), and what chance and a tied row just read explain")
-def initial_loss(context: Context) -> Outcome:
-    """Take the mean loss over every possible next token, which is at least ln V, and hold it against chance.
+@check("initial-loss", "the first loss is ln V, plus chance and a tied token")
+def initial_loss(context: CheckContext) -> Outcome:
+    """Compare the mean loss over every possible next token, which is at least ln V, with its expectation.
 
-    A hidden vector leaves the final norm no longer than √D, and the head's rows are Normal(0, 0.02²), so each logit is
+    After the final norm a vector has at most length √D, and rows of the LM head are Normal(0, 0.02²). So each logit is
     normal with a variance of at most ``s = 0.02² · D``. The expected loss, E[ln Σ exp(logit)], is then at most
-    ``ln V + s/2`` (Jensen's inequality and the mean of a log-normal), and over a finite vocabulary it varies by about
-    ``√((e^s - 1) / V)``, of which six are allowed.
+    ``ln V + s/2`` (Jensen's inequality and the mean of a log-normal). Over a finite vocabulary its standard deviation
+    is about ``√((e^s - 1) / V)``; six of these are allowed.
 
-    A tied head knows one row too well, so that the loss of a wide model is *not* near ln V: the token just read is left
-    out of that comparison, and has one of its own, :func:`_own_token`.
+    With a tied head, the logit of the token just read is large, and the loss of a wide model is *not* near ln V. That
+    token is left out of this comparison, and has one of its own in :func:`_own_token`.
     """
-    if not context.drawn:
-        return skip("the weights were loaded, and only new ones are expected to guess evenly")
+    if not context.newly_initialized:
+        return skip("loaded weights are not expected to guess evenly")
     vocab_size = context.config.vocab_size
     if vocab_size == 1:
         return skip("with vocab_size 1 there is nothing to guess")
     logits, embedded, stream = _logits_and_streams(context)
     excess = _excess(logits)
-    figure = f"ln {vocab_size} + {excess:.3f}"
+    measured = f"ln {vocab_size} + {excess:.3f}"
     if context.config.tie_weights:
         read = context.tokens[:, :, None].cpu()  # (B, T, 1)
         found, (expected, margin) = float(logits.gather(2, read).mean()), _own_token(context, embedded, stream)
-        figure += f"; own logit {found:.2f}, expected {expected:.2f}"
+        measured += f"; own logit {found:.2f}, expected {expected:.2f}"
         if not abs(found - expected) <= margin:
-            return verdict(False, figure, abs(found - expected), margin)
+            return passed_if(False, measured, abs(found - expected), margin)
         others = torch.ones_like(logits, dtype=torch.bool).scatter(2, read, value=False)
         excess = _excess(logits[others].view(*context.tokens.shape, vocab_size - 1))
     variance = STD**2 * context.config.d_model
     limit = variance / 2 + 6 * math.sqrt(math.expm1(variance) / vocab_size) + TOLERANCE[context.dtype]
-    return verdict(excess <= limit, figure, excess, limit)
+    return passed_if(excess <= limit, measured, excess, limit)
 
 
-def _logits_and_streams(context: Context) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the logits (B, T, V) of the context's tokens, and what the blocks and the final norm read (B, T, D)."""
+def _logits_and_streams(context: CheckContext) -> tuple[Tensor, Tensor, Tensor]:
+    """Return logits (B, T, V), the input of the blocks (B, T, D) and the input of the final norm (B, T, D)."""
     model, embedded, stream = context.model, list[Tensor](), list[Tensor]()
     hooks = (
         model.embedding.register_forward_hook(lambda _module, _inputs, output: embedded.append(output)),
@@ -69,21 +69,21 @@ def _logits_and_streams(context: Context) -> tuple[Tensor, Tensor, Tensor]:
     return logits.cpu().double(), embedded[0].cpu().double(), stream[0].cpu().double()
 
 
-def _own_token(context: Context, embedded: Tensor, stream: Tensor) -> tuple[float, float]:
-    """Return the mean logit that a new tied head gives to the token just read, and how far from it chance may lead.
+def _own_token(context: CheckContext, embedded: Tensor, stream: Tensor) -> tuple[float, float]:
+    """Return the mean logit that a new tied head gives to the token just read, and the allowed deviation.
 
-    What the final norm reads is ``e + r``: what the embedding made of the row w of the token just read, and what the
-    blocks have added through matrices drawn apart. The norm divides that by its spread σ, so the logit is
-    ``e·w / σ + r·w / σ``. In the course's model e is ``√D · w`` and positions, and the first term about 1 in the preset
-    tiny, never much more than 0.02 · D: a wide tied model starts with a loss far above ln V.
+    The final norm reads ``e + r``: e is the embedded row w of the token just read, r the sum of the blocks' outputs,
+    whose matrices are independent of w. The norm divides both by their std σ, so the logit is ``e·w / σ + r·w / σ``.
+    In the course's model e is ``√D · w`` plus positions. The first term is about 1 in the preset tiny and at most about
+    0.02 · D, so a wide tied model starts with a loss far above ln V.
 
-    One logit strays by the spread of ``r·w / σ``, at most 0.02 · √D as r is hardly longer than σ √D. Six of that are
-    allowed, and of the mean less, by how many different rows are in it.
+    The std of one logit is that of ``r·w / σ``: at most 0.02 · √D, as r is hardly longer than σ √D. Six of these are
+    allowed, and less for the mean, depending on how many different tokens it has.
 
     Args:
         context: A new model with a tied head.
-        embedded: What its first block reads, (B, T, D).
-        stream: What its final norm reads, (B, T, D).
+        embedded: Input of the first block, (B, T, D).
+        stream: Input of the final norm, (B, T, D).
     """
     norm, cap = context.config.norm, context.config.head.logit_softcap
     if norm.kind == "layernorm":
@@ -97,18 +97,18 @@ def _own_token(context: Context, embedded: Tensor, stream: Tensor) -> tuple[floa
 
 
 def _excess(logits: Tensor) -> float:
-    """Return how far the mean loss over every next token, by logits (B, T, V), is above ln V; never below 0."""
+    """Return the mean loss over every next token, given logits (B, T, V), minus ln V; never below 0."""
     return float((logits.logsumexp(-1) - logits.mean(-1)).mean()) - math.log(logits.shape[-1])
 
 
-@law("gradients-finite", "every gradient is finite and, but for biases of keys, nonzero unless there is a reason")
-def gradients_finite(context: Context) -> Outcome:
+@check("gradients-finite", "every gradient is finite, and zero only for a reason")
+def gradients_finite(context: CheckContext) -> Outcome:
     """Differentiate a random mixture of all logits, so that no two cancel, with respect to every parameter.
 
-    Keys' biases never learn: they shift all scores of a query alike, which softmax ignores. Their true gradient is 0,
-    and what is measured is rounding, so they are counted apart.
+    Key biases never learn: they shift all scores of a query equally, which softmax ignores. Their true gradient is 0,
+    and the measured one is rounding, so they are counted apart.
     """
-    context.require(context.dtype.itemsize, "holding a gradient for every parameter")
+    context.require_memory(context.dtype.itemsize, "holding a gradient for every parameter")
     names, parameters = zip(*context.model.named_parameters(), strict=True)
     generator = torch.Generator(device="cpu").manual_seed(0)
     logits = context.model(context.tokens)  # (B, T, V)
@@ -117,27 +117,26 @@ def gradients_finite(context: Context) -> Outcome:
     everything_learns = _everything_learns(context)
     for name, gradient in zip(names, gradients, strict=True):
         if gradient is None:
-            return verdict(False, f"{name} has no gradient")
+            return passed_if(False, f"{name} has no gradient")
         if not gradient.isfinite().all():
-            return verdict(False, f"{name} has a gradient that is not finite")
+            return passed_if(False, f"{name} has a gradient that is not finite")
         if everything_learns and not name.endswith(KEY_BIAS) and not gradient.any():
-            return verdict(False, f"{name} has a gradient of zero everywhere")
+            return passed_if(False, f"{name} has a gradient of zero everywhere")
     able = [
         bool(gradient.any()) for name, gradient in zip(names, gradients, strict=True) if not name.endswith(KEY_BIAS)
     ]
     unable = len(names) - len(able)
     ignored = f", {unable} key bias{'' if unable == 1 else 'es'} softmax ignores" if unable else ""
-    return verdict(True, f"{sum(able)} of {len(able)} nonzero{ignored}")
+    return passed_if(True, f"{sum(able)} of {len(able)} nonzero{ignored}")
 
 
-@law("overfits-one-batch", "a few steps of Adam lower the loss on the batch they are taken on")
-def overfits_one_batch(context: Context) -> Outcome:
+@check("overfits-one-batch", "a few Adam steps on one batch lower its loss")
+def overfits_one_batch(context: CheckContext) -> Outcome:
     """Train a copy of the model, in float32 where its own dtype is narrower, as mixed-precision training does.
 
-    The targets are tokens of the other sequence, not those that follow, so that even max_len 1 leaves something to
-    learn. Adam moves every weight by about the learning rate, and so what a weight matrix puts out by about that times
-    its width: the wider the model, the smaller the rate. There is no weight decay, which would lower the loss of new
-    weights without learning anything.
+    Targets are tokens of the other sequence instead of the next tokens, so that even max_len 1 leaves something to
+    learn. Adam moves every weight by about the learning rate, and a matrix's output by about the rate times its width:
+    the wider the model, the smaller the rate. Weight decay is off, since it would lower the loss without learning.
 
     References:
         Kingma and Ba 2015 (Adam), https://arxiv.org/abs/1412.6980;
@@ -146,13 +145,13 @@ def overfits_one_batch(context: Context) -> Outcome:
     """
     if context.config.vocab_size == 1:
         return skip("with vocab_size 1 the loss is 0 from the start")
-    if context.rigid:
+    if context.degenerate_norm:
         return skip(f"with d_model {context.config.d_model} the norms leave nothing to tell tokens apart by")
-    if context.squashed:
+    if context.logits_saturated:
         return skip(f"head.logit_softcap {context.config.head.logit_softcap:g} is flat where new logits lie")
     dtype = torch.promote_types(context.dtype, torch.float32)
     held = 4 * dtype.itemsize + (context.dtype.itemsize if dtype != context.dtype else 0)
-    context.require(held, "training a copy: weights, gradients and two moments")
+    context.require_memory(held, "training a copy: weights, gradients and two Adam moments")
     model = copy.deepcopy(context.model).to(dtype)
     optimizer = torch.optim.Adam(model.parameters(), lr=min(LEARNING_RATE, 1 / context.config.d_model))
     targets = context.tokens.flip(1).roll(1, 0)  # (B, T)
@@ -163,33 +162,33 @@ def overfits_one_batch(context: Context) -> Outcome:
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
-    return verdict(
+    return passed_if(
         losses[-1] < losses[0], f"{losses[0]:.4f} to {losses[-1]:.4f} in {STEPS - 1} steps", losses[-1], losses[0]
     )
 
 
-def _everything_learns(context: Context) -> bool:
+def _everything_learns(context: CheckContext) -> bool:
     """Return whether a gradient of zero is surely an error.
 
-    It is not where training may have silenced units, where there is nothing to tell positions apart by, where float16
-    rounds small gradients to zero, where ReLU may have silenced every unit from the start, where a router has a single
-    weight to give, which is 1 whatever it scores, or where attention has nothing to choose by.
+    It may be legitimate where training has silenced units, all positions are alike, float16 rounds small gradients to
+    zero, ReLU silences every unit from the start, a router has a single expert to weigh (always 1), or attention
+    weights do not depend on queries and keys.
     """
     config, feed_forward = context.config, context.config.feed_forward
     varied = config.vocab_size > 1 and context.tokens.shape[1] > 1
-    answering = feed_forward.activation != "relu" or config.d_ff >= MANY
+    active = feed_forward.activation != "relu" or config.d_ff >= MIN_RELU_UNITS
     shares = feed_forward.router == "topk_softmax" or feed_forward.renormalize or feed_forward.n_experts == 1
-    weighing = feed_forward.n_experts is None or not shares or min(feed_forward.top_k, feed_forward.n_experts) > 1
-    learns = varied and answering and weighing and _attention_chooses(context) and context.dtype != torch.float16
-    return context.drawn and context.responsive and learns
+    routing = feed_forward.n_experts is None or not shares or min(feed_forward.top_k, feed_forward.n_experts) > 1
+    learns = varied and active and routing and _attention_depends_on_keys(context) and context.dtype != torch.float16
+    return context.newly_initialized and context.sensitive and learns
 
 
-def _attention_chooses(context: Context) -> bool:
-    """Return whether scores answer to queries and keys: the norms let them through, and so do windows and soft-caps.
+def _attention_depends_on_keys(context: CheckContext) -> bool:
+    """Return whether attention weights depend on queries and keys, through norms, windows and soft-caps.
 
-    A token that sees itself alone has one weight to give. New scores spread by about 0.02² · d_model · √d_head times
-    their scale, and by √d_head times it where queries and keys are normalized: under a soft-cap lower than that, tanh
-    may be flat to the last bit.
+    A token that sees itself alone has the weight 1. New scores have a std of about 0.02² · d_model · √d_head times
+    their scale, or √d_head times it with normalized queries and keys; under a lower soft-cap, tanh may be flat to the
+    last bit.
     """
     config, attention = context.config, context.config.attention
     normalized = attention.qk_norm != "none"
@@ -198,7 +197,7 @@ def _attention_chooses(context: Context) -> bool:
     else:
         heads = config.n_kv_heads if attention.qk_norm == "full" else 1
         widths = [heads * config.d_head] if normalized else []
-    rigid = any(context.is_rigid(width) for width in widths)
+    rigid = any(context.is_degenerate_norm(width) for width in widths)
     alone = any(config.window(layer) == 1 for layer in range(config.n_layers)) and not attention.sinks
     scale = config.d_head**-0.5 if attention.scale is None else attention.scale
     spread = scale * math.sqrt(config.d_head) * (1.0 if normalized else STD**2 * config.d_model)

@@ -1,4 +1,4 @@
-"""Trying every law on one model."""
+"""Run every check on one model."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import torch
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.checks.causality import causality_gradient, causality_perturbation
-from tinylm_cli.model.checks.context import ClosedForm, Context, sample_tokens
+from tinylm_cli.model.checks.check import Check
+from tinylm_cli.model.checks.context import CheckContext, ClosedForm, sample_tokens
 from tinylm_cli.model.checks.inference import batch_invariance, cached_equals_uncached, logits_shape
-from tinylm_cli.model.checks.law import Check
 from tinylm_cli.model.checks.learning import gradients_finite, initial_loss, overfits_one_batch
 from tinylm_cli.model.checks.tensors import closed_form as closed_form_holds
 from tinylm_cli.model.checks.tensors import same_seed, tied_identity, untied
 from tinylm_cli.model.eval_mode import eval_mode
 from tinylm_cli.model.lm import TinyTransformerLM
 from tinylm_cli.model.state_dict import unique_params
-from tinylm_cli.reports.check import CheckReport, Law
+from tinylm_cli.reports.check import CheckReport, CheckResult
 
 SMALL_PARAMS = 10_000_000
 
 
-def laws(config: ModelConfig) -> tuple[Check, ...]:
-    """Return the laws of a model in the order they are tried: what it is, what it computes, how it learns."""
+def checks_for(config: ModelConfig) -> tuple[Check, ...]:
+    """Return the checks of a model in the order they run: its tensors, its logits, its learning."""
     return (
         closed_form_holds,
         same_seed,
@@ -51,43 +51,48 @@ def run_checks(
     dtype: torch.dtype = torch.float32,
     model: TinyTransformerLM | None = None,
     weights: str | None = None,
-    on_start: Callable[[str], None] | None = None,
+    on_start: Callable[[Check], None] | None = None,
+    on_result: Callable[[CheckResult], None] | None = None,
 ) -> CheckReport:
-    """Try every law on a model, which is left as it was.
+    """Run every check on a model, which is left as it was.
 
     Args:
-        config: What the model is.
+        config: The config of the model.
         name: Its name, for the report.
-        source: Where its config came from, for the report.
-        closed_form: What it should consist of.
-        seed: What new weights are drawn from.
-        device: Where to build the model; that of ``model`` when given.
-        dtype: Storage type of new weights; that of ``model`` when given.
-        model: A model with weights that were loaded; None builds one.
-        weights: The folder they came from, for the report.
-        on_start: Called with the name of each law before it is tried.
+        source: Source of its config, for the report.
+        closed_form: The expected parameters.
+        seed: Seed of new weights.
+        device: Where to build the model; ignored if ``model`` is given.
+        dtype: Storage type of new weights; ignored if ``model`` is given.
+        model: A model with loaded weights; None builds and initializes one.
+        weights: The folder they were loaded from, for the report.
+        on_start: Called with each check before it runs.
+        on_result: Called with each result as soon as it is known.
 
     Returns:
-        All laws in order. One that this model or this machine cannot try is a skip; one that raises is a fail.
+        The result of every check in order. A check that this model or machine cannot run is a skip; one that raises
+        is a fail.
 
     Raises:
         ValueError: If the model is on meta.
         CapacityError: If the weights do not fit in this machine.
     """
-    drawn = model is None
+    newly_initialized = model is None
     if model is None:
         model = TinyTransformerLM.from_config(config, seed=seed, device=device, dtype=dtype)
     weight = model.lm_head.weight
     if weight.is_meta:
         raise ValueError("a model on meta has no values to check")
-    context = Context(model, seed, drawn, closed_form, sample_tokens(config, weight.device))
-    tried: list[Law] = []
+    context = CheckContext(model, seed, newly_initialized, closed_form, sample_tokens(config, weight.device))
+    results: list[CheckResult] = []
     with eval_mode(model.modules()), _suitable_threads(model):
-        for check in laws(config):
+        for check in checks_for(config):
             if on_start is not None:
-                on_start(check.name)
-            tried.append(check(context))
-    statuses = [law.status for law in tried]
+                on_start(check)
+            results.append(check(context))
+            if on_result is not None:
+                on_result(results[-1])
+    statuses = [result.status for result in results]
     return CheckReport(
         name=name,
         source=source,
@@ -98,7 +103,7 @@ def run_checks(
         passed=statuses.count("pass"),
         failed=statuses.count("fail"),
         skipped=statuses.count("skip"),
-        laws=tuple(tried),
+        checks=tuple(results),
     )
 
 
@@ -106,7 +111,7 @@ def run_checks(
 def _suitable_threads(model: TinyTransformerLM) -> Iterator[None]:
     """Compute on one thread if the model is small.
 
-    Threads that wait for each other after every small operation gain nothing, and lose a hundredfold on a busy machine.
+    After every small operation threads wait for each other: no gain, and a hundredfold loss on a busy machine.
     """
     before = torch.get_num_threads()
     if unique_params(model) < SMALL_PARAMS:

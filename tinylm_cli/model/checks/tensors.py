@@ -1,4 +1,4 @@
-"""Tensors: which there are, which are one, and what they start with."""
+"""Tensors: names, shapes and totals, tied weights, and seeded initialization."""
 
 from __future__ import annotations
 
@@ -14,87 +14,87 @@ from torch.nn import Parameter
 
 from tinylm_cli.config.yaml_writer import to_yaml
 from tinylm_cli.interrupts import interrupts_deferred
-from tinylm_cli.model.checks.context import Context
-from tinylm_cli.model.checks.law import Outcome, law, skip, verdict
+from tinylm_cli.model.checks.check import Outcome, check, passed_if, skip
+from tinylm_cli.model.checks.context import CheckContext
 from tinylm_cli.model.lm import TinyTransformerLM
 from tinylm_cli.model.state_dict import parameter_shapes, unique_params
 from tinylm_cli.model.weights import load_model, save_model
 from tinylm_cli.quantities import counted
 from tinylm_cli.reports.architecture import Proof
 
-COMPARABLE = 4
-"""Elements from which two draws do not agree in all of them by chance, even when rounded to bfloat16."""
+MIN_COMPARABLE = 4
+"""Elements from which two draws do not agree by chance, even when rounded to bfloat16."""
 
 
-@law("closed-form", "the instantiated model has the tensors and the total of the closed form, name by name")
-def closed_form(context: Context) -> Outcome:
-    """Compare the table the caller made from the config with the module."""
+@check("closed-form", "tensors and total equal the closed form, name by name")
+def closed_form(context: CheckContext) -> Outcome:
+    """Compare the caller's closed form with the module."""
     expected = context.closed_form
     proof = Proof.between(
         expected.shapes, expected.total_params, parameter_shapes(context.model), unique_params(context.model)
     )
-    figure = f"{counted(proof.tensors, 'tensor')}, {counted(proof.instantiated_params, 'parameter')}"
+    measured = f"{counted(proof.tensors, 'tensor')}, {counted(proof.instantiated_params, 'parameter')}"
     if proof.differences:
-        figure = proof.differences[0]
+        measured = proof.differences[0]
     elif not proof.holds:
-        figure = f"{proof.closed_form_params:,} parameters in closed form, {proof.instantiated_params:,} in the model"
-    return verdict(proof.holds, figure, float(len(proof.differences)), 0.0)
+        measured = f"{proof.closed_form_params:,} parameters in closed form, {proof.instantiated_params:,} in the model"
+    return passed_if(proof.holds, measured, float(len(proof.differences)), 0.0)
 
 
-@law("tied-identity", "the head and the token embedding are one tensor, and stay one")
-def tied_identity(context: Context) -> Outcome:
-    """Look at the model as it is, copied, in another dtype, on another device, and after saving and loading."""
-    for stage, model in _lives(context):
+@check("tied-identity", "LM head and token embedding are one tensor")
+def tied_identity(context: CheckContext) -> Outcome:
+    """Look at the model itself, a copy, another dtype, another device, and the model saved and loaded."""
+    for stage, model in _copies(context):
         if model.lm_head.weight is not _embedding(model):
-            return verdict(False, f"two tensors {stage}")
-    return verdict(True, "one tensor, also copied, cast, moved, reloaded")
+            return passed_if(False, f"two tensors {stage}")
+    return passed_if(True, "one tensor, also copied, cast, moved, reloaded")
 
 
-@law("untied", "the head and the token embedding are two tensors, with values of their own")
-def untied(context: Context) -> Outcome:
-    """Look at the model as :func:`tied_identity` does."""
+@check("untied", "LM head and token embedding are different tensors")
+def untied(context: CheckContext) -> Outcome:
+    """Look at the same copies as :func:`tied_identity`."""
     head, embedding = context.model.lm_head.weight, _embedding(context.model)
     if head.untyped_storage().data_ptr() == embedding.untyped_storage().data_ptr():
-        return verdict(False, "two names for the same storage")
-    if context.drawn and head.numel() >= COMPARABLE and torch.equal(head, embedding):
-        return verdict(False, "two tensors with the same values")
-    for stage, model in _lives(context):
+        return passed_if(False, "two names for the same storage")
+    if context.newly_initialized and head.numel() >= MIN_COMPARABLE and torch.equal(head, embedding):
+        return passed_if(False, "two tensors with the same values")
+    for stage, model in _copies(context):
         if model.lm_head.weight is _embedding(model):
-            return verdict(False, f"one tensor {stage}")
-    return verdict(True, "two tensors, also copied, cast, moved, reloaded")
+            return passed_if(False, f"one tensor {stage}")
+    return passed_if(True, "two tensors, also copied, cast, moved, reloaded")
 
 
-@law("same-seed", "a seed gives the same weights to the bit each time, and another seed gives others")
-def same_seed(context: Context) -> Outcome:
+@check("same-seed", "a seed repeats its weights, another seed changes them")
+def same_seed(context: CheckContext) -> Outcome:
     """Build the model again, and once more from the next seed.
 
-    What the other seed must change is every drawn tensor, so no bias and no weight of a norm, that is not so small that
-    it may come out equal by chance.
+    The other seed must change every drawn tensor. Biases and norm weights are constants, and very small tensors may be
+    equal by chance.
     """
-    model = context.model if context.drawn else _build(context, context.seed)
+    model = context.model if context.newly_initialized else _build(context, context.seed)
     first, again = _named(model), _named(_build(context, context.seed))
     for name in {**first, **again}:
         if name not in first or name not in again or not torch.equal(first[name], again[name]):
-            return verdict(False, f"{name} differs from one build to the next")
+            return passed_if(False, f"{name} differs from one build to the next")
     del again
     other = _named(_build(context, context.seed + 1))
     parameters = [name for name, tensor in first.items() if isinstance(tensor, Parameter) and tensor.dim() > 1]
-    drawn = [name for name in parameters if not name.endswith("bias")]  # an expert's is a row of several
-    comparable = [name for name in drawn if first[name].numel() >= COMPARABLE]
+    drawn = [name for name in parameters if not name.endswith("bias")]  # an expert's bias is one row of a matrix
+    comparable = [name for name in drawn if first[name].numel() >= MIN_COMPARABLE]
     if not comparable:
         return skip("the tensors are too small to tell two draws apart")
     for name in comparable:
         if torch.equal(first[name], other[name]):
-            return verdict(False, f"{name} is the same for seeds {context.seed} and {context.seed + 1}")
-    return verdict(
+            return passed_if(False, f"{name} is the same for seeds {context.seed} and {context.seed + 1}")
+    return passed_if(
         True, f"{counted(len(first), 'tensor')} repeated, {counted(len(comparable), 'other')} by another seed"
     )
 
 
-def _lives(context: Context) -> Iterator[tuple[str, TinyTransformerLM]]:
-    """Yield the model after everything that may happen to it, in words that follow "one tensor"."""
-    yield "as built" if context.drawn else "as loaded", context.model
-    context.require(2 * context.dtype.itemsize, "copying the weights, saving and loading them")
+def _copies(context: CheckContext) -> Iterator[tuple[str, TinyTransformerLM]]:
+    """Yield the model after each operation that could untie it, with words that follow "one tensor"."""
+    yield "as built" if context.newly_initialized else "as loaded", context.model
+    context.require_memory(2 * context.dtype.itemsize, "copying the weights, saving and loading them")
     model = copy.deepcopy(context.model)
     yield "copied", model
     dtype = torch.float16 if context.dtype == torch.bfloat16 else torch.bfloat16
@@ -103,14 +103,14 @@ def _lives(context: Context) -> Iterator[tuple[str, TinyTransformerLM]]:
     yield "saved and loaded", _reloaded(context)
 
 
-def _reloaded(context: Context) -> TinyTransformerLM:
+def _reloaded(context: CheckContext) -> TinyTransformerLM:
     with interrupts_deferred() as heeded, tempfile.TemporaryDirectory(prefix="tinylm-") as parent, heeded():
         folder = Path(parent) / "model"
         save_model(context.model, folder, config_text=to_yaml(context.config))
         return load_model(context.config, folder, device=context.device)
 
 
-def _build(context: Context, seed: int) -> TinyTransformerLM:
+def _build(context: CheckContext, seed: int) -> TinyTransformerLM:
     return TinyTransformerLM.from_config(context.config, seed=seed, device=context.device, dtype=context.dtype)
 
 

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from tinylm_cli.errors import CapacityError, OutputError, WeightsError
+from tinylm_cli.model.checks.check import Outcome, check, passed_if, passed_if_at_most, skip
+from tinylm_cli.model.checks.context import MAX_LOGITS, SEQ_LEN, TOLERANCE, CheckContext, max_abs, sample_tokens
+from tinylm_cli.reports.check import CheckResult
+
+MakeContext = Callable[..., CheckContext]
+
+
+def tried(context: CheckContext, error: Exception) -> CheckResult:
+    @check("a-check", "holds")
+    def measure(_context: CheckContext) -> Outcome:
+        raise error
+
+    return measure(context)
+
+
+def test_a_check_becomes_its_report(make_context: MakeContext) -> None:
+    @check("a-check", "holds")
+    def measure(context: CheckContext) -> Outcome:
+        return passed_if_at_most(context.seed, 2.0, "seed")
+
+    assert measure(make_context(seed=2)) == CheckResult("a-check", "holds", "pass", "seed 2", 2, 2.0)
+    assert measure(make_context(seed=3)) == CheckResult("a-check", "holds", "fail", "seed 3", 3, 2.0)
+
+
+def test_what_is_not_a_number_is_not_within() -> None:
+    assert passed_if_at_most(math.nan, math.inf, "difference") == Outcome("fail", "difference nan", math.nan, math.inf)
+    assert passed_if_at_most(1.0, math.nan, "difference").status == "fail"
+
+
+def test_outcomes() -> None:
+    assert passed_if(True, "so") == Outcome("pass", "so")
+    assert passed_if(False, "so", 1.0, 0.0) == Outcome("fail", "so", 1.0, 0.0)
+    assert skip("why") == Outcome("skip", "why")
+
+
+@pytest.mark.parametrize(
+    ("error", "measured"),
+    [
+        (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
+        (RuntimeError("first\nsecond"), "RuntimeError: first"),
+        (KeyError(), "KeyError: "),
+        (NotImplementedError("forward"), "NotImplementedError: forward"),
+        (WeightsError("torn"), "WeightsError: torn"),
+    ],
+)
+def test_an_exception_is_a_fail(make_context: MakeContext, error: Exception, measured: str) -> None:
+    assert tried(make_context(), error) == CheckResult("a-check", "holds", "fail", measured)
+
+
+@pytest.mark.parametrize(
+    ("error", "measured"),
+    [
+        (CapacityError("too much"), "too much"),
+        (OutputError("disk full"), "disk full"),
+        (MemoryError("no"), "out of memory: no"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "out of memory: CUDA out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't"), "out of memory: DefaultCPUAllocator: can't"),
+        (
+            RuntimeError("\"mm\" not implemented for 'Half'"),
+            "missing operation: \"mm\" not implemented for 'Half'",
+        ),
+    ],
+)
+def test_a_machine_that_cannot_is_a_skip(make_context: MakeContext, error: Exception, measured: str) -> None:
+    assert tried(make_context(), error) == CheckResult("a-check", "holds", "skip", measured)
+
+
+def test_an_interrupt_is_not_swallowed(make_context: MakeContext) -> None:
+    @check("a-check", "holds")
+    def measure(_context: CheckContext) -> Outcome:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(make_context())
+
+
+def test_largest() -> None:
+    assert max_abs() == 0
+    assert max_abs(torch.empty(0, 3)) == 0
+    assert max_abs(torch.tensor([1.0, -3.0]), torch.empty(0), torch.tensor([[2.0]], dtype=torch.bfloat16)) == 3
+    assert math.isnan(max_abs(torch.tensor([1.0, math.nan]), torch.tensor([5.0])))
+    assert max_abs(torch.tensor([-math.inf])) == math.inf
+
+
+@pytest.mark.parametrize("max_len", [1, 2, 3, 16, 100])
+@pytest.mark.parametrize("vocab_size", [1, 2, 3, 1000])
+def test_sample_tokens(make_context: MakeContext, vocab_size: int, max_len: int) -> None:
+    context = make_context(vocab_size=vocab_size, max_len=max_len)
+    tokens = context.tokens
+    assert tokens.shape == (2, min(max_len, SEQ_LEN))
+    assert int(tokens.min()) >= 0
+    assert int(tokens.max()) < vocab_size
+    assert torch.equal(tokens, sample_tokens(context.config, torch.device("cpu")))
+    if vocab_size > 1 and max_len > 1:
+        assert all(len(row.unique()) > 1 for row in tokens)
+
+
+def test_a_large_vocabulary_gets_a_short_batch(make_context: MakeContext) -> None:
+    config = make_context().config.model_copy(update={"vocab_size": MAX_LOGITS // 8, "max_len": 99})
+    assert sample_tokens(config, torch.device("cpu")).shape == (2, 4)
+
+
+def test_tolerance_follows_the_logits(make_context: MakeContext) -> None:
+    for dtype, share in TOLERANCE.items():
+        context = make_context(dtype=dtype)
+        assert context.tolerance(max_abs(torch.tensor([2.0, -40.0], dtype=dtype))) == pytest.approx(40 * share)

@@ -59,7 +59,10 @@ def _configs(draw: st.DrawFn) -> dict[str, Any]:
         "budget": draw(_some(BUDGET)),
     }
     assert list(blocks) == list(BLOCKS)
+    text = st.characters(exclude_categories=["Cs"])
     course: dict[str, st.SearchStrategy[Any]] = {
+        "name": st.none() | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"), min_size=1),
+        "description": st.none() | st.text(text, min_size=1),
         "max_len": st.integers(1, 10**9),
         "dropout": st.floats(min_value=0, max_value=1, exclude_max=True),
         "tie_weights": st.booleans(),

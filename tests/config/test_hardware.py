@@ -167,7 +167,7 @@ WRONG = [
     ("gpus_per_node: 1", "color: red\n  gpus_per_node: 1", "unknown-key@10:3", "and the block peak_flops_per_second"),
     ("aliases: [mine]", "aliases: [mine, The GPU]", "wrong-type@3:19", "for example aliases: [h100]"),
     ("aliases: [mine]", "aliases: mine", "wrong-type@3:12", "for example aliases: [h100]"),
-    ("title: The GPU under my desk", "title: 7", "wrong-type@2:10", "for example title: NVIDIA H100 SXM5 80 GB"),
+    ("title: The GPU under my desk", "title: 7", "wrong-type@2:10", 'write "7"'),
     ("1 Gb/s\n", "1 Gb/s\n  date: tomorrow\n", "wrong-type@12:9", "for example date: 2026-11"),
     ("1 Gb/s\n", "1 Gb/s\nWorkbench: {}\n", "duplicate-key@12:1", "keep one of them"),
     ("1 Gb/s\n", "1 Gb/s\nother: 80 GB\n", "wrong-type@12:8", "write its fields on lines of their own"),

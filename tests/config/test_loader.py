@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinylm_cli.config.canonical import meaning
 from tinylm_cli.config.loader import LoadedConfig, load_config, parse_config
 from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.config.source import SET, STDIN, Source
@@ -232,3 +233,31 @@ def test_the_error_names_the_first_mistake_and_how_many_more() -> None:
         _parse("vocab_size: x\nd_model: 128\nn_heads: 4\nn_layers: 0\nd_ff: 512\n")
     assert raised.value.message.startswith("x.yaml:1:13: vocab_size must be an integer")
     assert raised.value.message.endswith("(and 1 more)")
+
+
+def test_name(minimal: str) -> None:
+    text = f"name: My model\ndescription: A baseline.\n{minimal}"
+    named, plain = (parse_config(Source("dir/x.yaml", each)) for each in (text, minimal))
+    assert (named.name, plain.name) == ("My model", "x")
+    assert parse_config(Source("x.yaml", minimal), ["name=Other"]).name == "Other"
+    assert named.config.description == "A baseline."
+    for value, read in (("a: b # c", "a: b # c"), ("7", "7"), ("'7'", "7"), ("null", None)):
+        assert parse_config(Source("x.yaml", text), [f"description={value}"]).config.description == read
+    assert meaning(named.config) == meaning(plain.config)
+    kept = parse_config(Source("x.yaml", f"{text}nominal_params: 1M\n"), ["name=Other"]).config
+    assert kept.nominal_params == 10**6, "another name is no other model"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("name: 7", "name must be text on one line, not 7"),
+        ('name: ""', 'name must be text on one line, not the text ""'),
+        ('name: "a\\nb"', r'name must be text on one line, not the text "a\nb"'),
+        ("description: [a]", "description must be text, not [a]"),
+    ],
+)
+def test_name_that_is_none(line: str, message: str, minimal: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_config(Source("x.yaml", f"{line}\n{minimal}"))
+    assert [each.message for each in refused.value.diagnostics] == [message]

@@ -15,6 +15,7 @@ from tinylm_cli.config.loader import load_config, parse_config
 from tinylm_cli.config.presets import presets
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.config.source import Source
+from tinylm_cli.config.yaml_reader import read_yaml
 from tinylm_cli.config.yaml_writer import SCHEMA_LINE, field_listings, scalar, to_commented_yaml, to_yaml
 
 
@@ -116,7 +117,7 @@ def test_a_config_to_start_from_explains_what_it_shows_and_is_short() -> None:
     text = to_commented_yaml(config, "mine: started from tiny.")
     assert text.startswith(f"{SCHEMA_LINE}\n#\n# mine: started from tiny.\n\n")
     shown = {name for name, origin in parse_config(Source("x.yaml", text)).origins.items() if origin is not None}
-    course = {name for name in fields() if "." not in name}
+    course = {name for name in fields() if "." not in name} - {"name", "description"}
     kinds = {"position.kind", "norm.kind", "norm.eps", "attention.bias"}
     assert shown == course | kinds | {f"feed_forward.{name}" for name in ("activation", "gated", "bias")}
     words = " ".join(line.strip().removeprefix("# ") for line in text.splitlines())
@@ -191,3 +192,29 @@ def test_scalars(value: Any, text: str) -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_float_is_a_float_in_every_yaml(value: float) -> None:
     assert _yaml_1_1(scalar(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("my-model", "my-model"),
+        ("Llama 3.1 (8B)", "Llama 3.1 (8B)"),
+        ("80 GiB", "80 GiB"),
+        ("true", '"true"'),
+        ("No", '"No"'),
+        ("8", '"8"'),
+        ("1e5", '"1e5"'),
+        ("a: b", '"a: b"'),
+        ("a #b", '"a #b"'),
+        ("- a", '"- a"'),
+        ("[a]", '"[a]"'),
+        ("end ", '"end "'),
+        ('a "b" \\c', r'"a \"b\" \\c"'),
+        ("two\nlines", r'"two\nlines"'),
+        ("\x1b\u202e\U000e0001", r'"\x1b\u202e\U000e0001"'),
+        ("größer", '"größer"'),
+    ],
+)
+def test_text(value: str, written: str) -> None:
+    assert scalar(value) == written
+    assert read_yaml(Source("x.yaml", f"a: {written}\n")).root.plain() == {"a": value}  # type: ignore[union-attr]

@@ -39,7 +39,8 @@ def new(
     if not name.strip("./") or name.endswith("/"):
         raise UsageError(f"{name or 'an empty word'} is not a name for a file", help="for example tinylm new mine")
     loaded = load_config(config, set_ or ())
-    start = loaded.config.model_copy(update={"nominal_params": None})  # the size of another model
+    of_another_model = dict.fromkeys(("name", "description", "nominal_params"))
+    start = loaded.config.model_copy(update=of_another_model)
     title = visible(f"{path.stem}: started from {loaded.name}.")  # a line break in a name must not end the comment
     write_file(path, to_commented_yaml(start, title), overwrite=force)
     talk(f"wrote {path}")

@@ -40,7 +40,8 @@ def requested_config(config: str | None, overrides: Sequence[str], weights: Path
     else:
         loaded = load_config(saved if config is None else config, overrides)
         _require_same_model(loaded.config, kept.config, weights)
-    return loaded if config is not None else loaded._replace(name=weights.resolve().name)  # not that of every such file
+    named = config is not None or loaded.config.name is not None
+    return loaded if named else loaded._replace(name=weights.resolve().name)  # not that of every such file
 
 
 def _require_folder(weights: Path) -> None:

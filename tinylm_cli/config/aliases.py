@@ -44,6 +44,7 @@ OTHER_NAMES = {
     "max_seq_len": "max_len",
     "max_seq_length": "max_len",
     "mlp_bias": "feed_forward.bias",
+    "model_name": "name",
     "moe_intermediate_size": "feed_forward.d_expert",
     "moe_top_k": "feed_forward.top_k",
     "moe_topk": "feed_forward.top_k",

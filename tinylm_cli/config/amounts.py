@@ -179,6 +179,10 @@ Size = Annotated[int, *_as_amount("size", MAX_AMOUNT, EXPECTED["size"])]
 FlopCount = Annotated[int, *_as_amount("flops", MAX_AMOUNT, EXPECTED["flops"])]
 
 
+Title = Annotated[str, Field(max_length=200, pattern=r"^[^\r\n]+$"), Said("text", "text on one line")]
+Prose = Annotated[str, Field(min_length=1, max_length=10_000), Said("text", "text")]
+
+
 def _read_share(value: object) -> object:
     if not isinstance(value, str):
         return value

@@ -34,7 +34,7 @@ class LoadedConfig(NamedTuple):
     """A valid config and where it came from.
 
     Attributes:
-        name: What to call the model: the preset's name, or the file's stem.
+        name: The config's ``name``; else the preset's name, or the file's stem.
         source: The preset's name, the path as given, or ``<stdin>``.
         config: The validated config. The size a file states is left out when an override made it another model's, and
             with it the budget's tolerance.
@@ -104,7 +104,7 @@ def resolve_config(
 
     Args:
         root: A mapping.
-        name: What to call the model.
+        name: What to call the model unless its config says.
         source: What was read.
         mistakes: What was found wrong with it so far.
         overrides: Each ``key=value``.
@@ -123,7 +123,7 @@ def resolve_config(
         raise refusal(mistakes)
     if overrides and not _still_known_by_its_size(written, root, config):
         config = _without_its_size(config, root)
-    return LoadedConfig(name, source, config, _origins(root, config))
+    return LoadedConfig(config.name or name, source, config, _origins(root, config))
 
 
 def _existing(reference: str) -> str:
@@ -165,9 +165,15 @@ def _apply(override: str, root: Node, mistakes: list[Diagnostic]) -> None:
         )
     source = Source(SET, value, line_text=override, shift=len(key) + 1)
     key_span = Span(SET, 1, 1, len(key) + 1, override)
-    document = read_yaml(source)
-    mistakes.extend(document.diagnostics)
-    node = document.root or Node(Span(SET, 1, len(key) + 2, len(key) + 3, override))
+    if _is_text(key.strip(), value):
+        text = Node(source.span(0, len(value)), written=value, quoted=True)
+        text.scalar = value
+        node: Node | None = text
+    else:
+        document = read_yaml(source)
+        mistakes.extend(document.diagnostics)
+        node = document.root
+    node = node or Node(Span(SET, 1, len(key) + 2, len(key) + 3, override))
     *blocks, last = key.strip().split(".", 2)  # no deeper than the schema, whatever the key
     target = root
     for block in blocks:
@@ -180,6 +186,12 @@ def _apply(override: str, root: Node, mistakes: list[Diagnostic]) -> None:
         target = entry.value
     assert target.entries is not None
     target.entries[last] = Entry(key_span, node)
+
+
+def _is_text(name: str, value: str) -> bool:
+    """Return whether an override sets a text field, such as a description with ``: `` in it, unless in quotes."""
+    field = fields().get(name)
+    return field is not None and field.kind == "text" and value[:1] not in ("", "'", '"') and value != "null"
 
 
 def _validate(root: Node, source: str, keys: Mapping[str, str]) -> tuple[ModelConfig | None, list[Diagnostic]]:

@@ -10,13 +10,13 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tinylm_cli.config.amounts import ParameterCount
+from tinylm_cli.config.amounts import ParameterCount, Prose, Title
 from tinylm_cli.config.base import MAX_D_FF, MAX_DIM, MAX_LEN, MAX_N_HEADS, MAX_N_LAYERS, Block
 from tinylm_cli.config.blocks import BLOCKS, Attention, Embedding, FeedForward, Head, Norm, Position, ResidualBlock
 from tinylm_cli.config.budget import Budget
 from tinylm_cli.config.rules import broken_rules
 
-LABELS = frozenset({"nominal_params", *(f"budget.{name}" for name in Budget.model_fields)})
+LABELS = frozenset({"name", "description", "nominal_params", *(f"budget.{name}" for name in Budget.model_fields)})
 """Fields that change no model: what it is known by, and what it is held to."""
 
 
@@ -27,6 +27,15 @@ class ModelConfig(Block):
         pydantic.ValidationError: If a field is missing, unknown, of the wrong type or out of bounds, or if fields
             contradict each other; the message names every field involved.
     """
+
+    name: Title | None = Field(
+        default=None,
+        examples=["my-model"],
+        description="Name of the model in every report; the file's name when absent.",
+    )
+    description: Prose | None = Field(
+        default=None, examples=["A baseline."], description="A note for readers; changes nothing."
+    )
 
     vocab_size: int = Field(
         ge=1,

@@ -202,6 +202,10 @@ def _guess_pattern(text: str) -> str | None:
     return text.upper()
 
 
+def _guess_text(text: str) -> str | None:
+    return f'"{text}"' if _number(text) is not None else None
+
+
 def _guess_rate(text: str) -> str | None:
     return suggest_measure(text, "rate")
 
@@ -220,6 +224,7 @@ _GUESSES = {
     "flops": _guess_flops,
     "choice": _guess_choice,
     "pattern": _guess_pattern,
+    "text": _guess_text,
     "rate": _guess_rate,
     "flop_rate": _guess_flop_rate,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
@@ -10,9 +11,13 @@ from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.dependencies import NEEDS, applies
 from tinylm_cli.config.fields import Field, fields
 from tinylm_cli.config.schema import ModelConfig, flatten
+from tinylm_cli.config.yaml_scalars import resolve_plain
 
 SCHEMA_LINE = "# yaml-language-server: $schema=./tinylm.schema.json"
 
+_PLAIN = re.compile(r"[A-Za-z](?:[\w.+/()-]|[ :](?=[\w.+/()-]))*|[0-9.]+ ?[A-Za-z/%]+|[0-9]{4}-[0-9]{2}", re.ASCII)
+_YAML_1_1 = frozenset({"y", "n", "yes", "no", "on", "off"})  # booleans to older readers
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _COLUMNS = 80
 _MOST_LISTED = 4
 _FIRST = frozenset(
@@ -94,10 +99,27 @@ def scalar(value: Any) -> str:
         return f"[{', '.join(map(scalar, value))}]"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, str):
+        plain = _PLAIN.fullmatch(value) and resolve_plain(value) == value and value.casefold() not in _YAML_1_1
+        return value if plain else _quoted(value)
     if not isinstance(value, float):
         return str(value)
     digits, e, exponent = repr(value).partition("e")
     return f"{digits}{'' if '.' in digits else '.0'}e{int(exponent):+d}" if e else digits
+
+
+def _quoted(text: str) -> str:
+    """Return text as a double-quoted scalar on one line; https://yaml.org/spec/1.2.2/#57-escaped-characters."""
+    return f'"{"".join(map(_escaped, text))}"'
+
+
+def _escaped(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def short_scalar(value: Any) -> str:

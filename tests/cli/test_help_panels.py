@@ -41,6 +41,13 @@ def test_the_top_page_names_what_people_look_for(here: Here) -> None:
         assert word in " ".join(page.split())
 
 
+def test_the_top_page_fits_two_screens(here: Here) -> None:
+    page = here("--help").out.splitlines()
+    assert len(page) <= 2 * SCREEN
+    found = dict(sections("\n".join(page)))
+    assert all(len(found[group]) == len(names) for group, names in GROUPS.items()), "each summary takes one line"
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_options_stand_in_panels(name: str, here: Here) -> None:
     page = here(name, "--help").out
@@ -51,6 +58,8 @@ def test_options_stand_in_panels(name: str, here: Here) -> None:
         line for line in found["Options"] if "--help" in line
     ], "only --help has no panel"
     assert all(len(line) <= 80 for line in page.splitlines())
+    assert "x>=" not in page
+    assert "<=x" not in page
     if len(page.splitlines()) > 2 * SCREEN:
         assert len(found) > 4, "a long page has panels to look things up in"
 

@@ -78,7 +78,7 @@ def build(
     table: TableOption = None,
     output: OutputOption = None,
 ) -> CommandOutput:
-    """Build the PyTorch model, show its modules and prove its parameter count.
+    """Build the PyTorch model and prove its parameter count.
 
     Per part: shape, parameters and share. Then what tying saves, the size the model is known by beside the true one,
     and the proof that the closed form and the instantiated module agree. Exits with 1 if they do not.

@@ -36,7 +36,7 @@ def check(
     format_: FormatOption = Format.text,
     output: OutputOption = None,
 ) -> CommandOutput:
-    """Test the invariants of a model: causality, tying, gradients, KV cache and more.
+    """Test a model's invariants: causality, gradients, KV cache.
 
     Each check is printed as soon as it is proven, with its statement and its measurement. Exits with 1 if one fails.
 

@@ -78,7 +78,7 @@ def compare(
     table: TableOption = None,
     output: OutputOption = None,
 ) -> CommandOutput:
-    """Compare models: config fields, parameters, FLOPs, memory, KV cache.
+    """Compare configs, parameters, FLOPs, memory and KV cache.
 
     Fields of the config once defaults are filled in, then parameters, bytes of weights, of the key-value cache, to
     train and to serve, and operations, each beside that of the first model. With a single model, --set makes the other

@@ -92,7 +92,7 @@ def design(
     table: TableOption = None,
     output: OutputOption = None,
 ) -> CommandOutput:
-    """Search for the models that meet a size, a compute budget or a GPU's memory.
+    """Search for models that meet a size, a budget or a GPU's memory.
 
     Searches every shape of a stated grid, none left out, for those near a number of parameters and within limits; with
     limits alone, for the largest within them; with --gpu, for those that fit there. With -o or --pick, one of them is

@@ -108,7 +108,7 @@ def estimate(
     table: TableOption = None,
     output: OutputOption = None,
 ) -> CommandOutput:
-    """Estimate FLOPs, memory, KV cache, time and cost; say whether the model fits a GPU.
+    """Say whether a model fits a GPU; estimate FLOPs, KV cache and cost.
 
     Operations are those of matrix products, a multiplication and an addition counted as two. With --gpu, what does not
     fit in it is shown with the changes that make it fit.

@@ -84,7 +84,7 @@ def forward(
     table: TableOption = None,
     output: OutputOption = None,
 ) -> CommandOutput:
-    """Run tokens through the model; show shapes, statistics and the next token.
+    """Run tokens through the model; show what each stage computes.
 
     Each stage shows its true shape, mean and deviation. Then come the most probable next tokens, the loss beside that
     of guessing evenly, and the time it took.

@@ -21,8 +21,18 @@ def write_options(parameters: Iterable[Any], ctx: Any, formatter: Any) -> None:
         record = parameter.get_help_record(ctx)
         if record is not None:
             usual = _ARGUMENTS if parameter.param_type_name == "argument" else _OPTIONS
-            panels.setdefault(parameter.rich_help_panel or usual, []).append(record)
+            panels.setdefault(parameter.rich_help_panel or usual, []).append(
+                (record[0], _without_range(parameter, record[1]))
+            )
     _write(panels, formatter)
+
+
+def _without_range(parameter: Any, words: str) -> str:
+    """Return the help of a parameter without ``x>=1``, which its error says to those who need it."""
+    describe = getattr(parameter.type, "_describe_range", None)
+    if describe is None:
+        return words
+    return words.replace(f"; {describe()}]", "]").removesuffix(f"  [{describe()}]")
 
 
 def write_commands(commands: Iterable[Any], formatter: Any) -> None:

@@ -23,7 +23,7 @@ def list_(
     format_: FormatOption = Format.text,
     output: OutputOption = None,
 ) -> CommandOutput:
-    """List the presets, the published models, or the GPUs that ship with tinylm.
+    """List the presets, published models and GPUs that ship.
 
     The presets, or published models, which every command takes by name; or accelerators.
 

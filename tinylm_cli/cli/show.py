@@ -29,7 +29,7 @@ def show(
     format_: FormatOption = Format.text,
     output: OutputOption = None,
 ) -> CommandOutput:
-    """Show a config with every default filled in, and where each value came from.
+    """Show a config with every default filled in.
 
     As YAML that reads back as the same model, or with --origin beside the place each value came from.
 

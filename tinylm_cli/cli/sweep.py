@@ -69,7 +69,7 @@ def sweep(
     table: TableOption = None,
     output: OutputOption = None,
 ) -> CommandOutput:
-    """Show how the figures of a config change with one or two of its fields.
+    """Vary one or two fields of a config; show how figures change.
 
     Every combination of values is one row; an invalid one says why. Exits with 1 if none is valid.
 

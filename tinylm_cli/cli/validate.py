@@ -88,7 +88,7 @@ def validate(
     ] = ValidateFormat.text,
     output: OutputOption = None,
 ) -> CommandOutput:
-    """Report every mistake in configs, at its line, and enforce their budgets.
+    """Report every mistake in configs at its line; enforce budgets.
 
     Takes any number of files and folders, hardware files among them. Exits with 1 if a config is wrong, over its
     budget or fails an --assert, and with 2 if one cannot be read.

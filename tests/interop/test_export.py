@@ -15,9 +15,8 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.config.source import Source
 from tinylm_cli.errors import UnableError
 from tinylm_cli.interop.config_json import read_json
-from tinylm_cli.interop.export import express, hub_config
-from tinylm_cli.interop.families import BY_TYPE
-from tinylm_cli.interop.family_choice import choose
+from tinylm_cli.interop.export_config import choose, express, hub_config
+from tinylm_cli.interop.families import family_of
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.interop.to_tinylm import map_config
 
@@ -47,7 +46,7 @@ def test_a_sharpened_scale_is_written_so_that_it_is_read_the_same(
 ) -> None:
     config = stretched(family, factor=factor, mscale_all_dim=whole, mscale=own)
     assert config.attention.scale is not None
-    again = read(hub_config(config, BY_TYPE[family]))
+    again = read(hub_config(config, family_of(family)))
     assert again.position == config.position
     assert again.attention.scale is not None
     assert math.isclose(again.attention.scale, config.attention.scale, rel_tol=1e-15)
@@ -69,7 +68,7 @@ def test_a_scale_of_ones_own_is_written_too(scale: float, on_rotation: float | N
     attention = config.attention.model_copy(update={"scale": scale})
     position = config.position.model_copy(update={"attention_factor": on_rotation})
     config = config.model_copy(update={"attention": attention, "position": position})
-    again = read(hub_config(config, BY_TYPE["deepseek_v3"]))
+    again = read(hub_config(config, family_of("deepseek_v3")))
     assert again.attention.scale is not None
     assert math.isclose(again.attention.scale, scale, rel_tol=1e-15)
     assert again.position == config.position

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,10 @@ from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.presets import gallery
 from tinylm_cli.config.schema import ModelConfig, flatten
-from tinylm_cli.interop.families import FAMILIES
-from tinylm_cli.interop.family import HARMLESS
+from tinylm_cli.interop.families import MODEL_TYPES, all_families, family_of
+from tinylm_cli.interop.family import Family
 from tinylm_cli.interop.load import ImportedConfig, import_config, load_config
+from tinylm_cli.interop.shared_keys import HARMLESS, filled_fields
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.json"))
@@ -175,7 +178,7 @@ def imported(name: str) -> ImportedConfig:
 
 
 def test_every_family_has_a_config_and_every_config_its_expectations() -> None:
-    assert {imported(name).family for name in NAMES} == {family.model_type for family in FAMILIES}
+    assert {imported(name).family for name in NAMES} == set(MODEL_TYPES)
     assert list(EXPECTED.keys() - NAMES) == list(NAMES - EXPECTED.keys()) == []
 
 
@@ -204,7 +207,7 @@ def test_parameters_are_those_of_transformers(name: str) -> None:
     assert total_params(tensor_table(imported(name).loaded.config)) == expected
 
 
-DEFAULTED = sorted({family.model_type for family in FAMILIES} - {"deepseek_v2", "gemma3"})
+DEFAULTED = sorted(set(MODEL_TYPES) - {"deepseek_v2", "gemma3"})
 
 
 @pytest.mark.parametrize("family", DEFAULTED)
@@ -224,13 +227,24 @@ def _eps(config: Any) -> float | None:
     return next((getattr(config, key) for key in keys if hasattr(config, key)), None)
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.model_type)
-def test_the_tables_name_fields_that_exist(family: Any) -> None:
-    names = {name for row in family.fields.values() for name in row[:-1]} | family.always.keys()
-    assert names <= fields().keys()
-    read = family.fields.keys() | family.musts.keys() | family.defaults.keys()
-    assert not read & (HARMLESS | family.ignored) - {"original_max_position_embeddings"}, "read, and said to be ignored"
-    assert set(family.aliases.values()) <= family.fields.keys() | family.defaults.keys() | {"num_experts"}
+@pytest.mark.parametrize("family", all_families(), ids=lambda family: family.model_type)
+def test_a_record_is_consistent(family: Family) -> None:
+    keys = family.keys.model_fields.keys()
+    filled = [name for key in keys for name in filled_fields(family.keys, key)]
+    assert {*filled, *family.constants} <= fields().keys()
+    assert not keys & (HARMLESS | family.ignored), "in the schema, and said to be ignored"
+    assert set(family.aliases.values()) <= keys
+    assert not family.aliases.keys() & keys
+    assert family_of(family.model_type) is family
+
+
+def test_one_family_is_loaded_at_a_time() -> None:
+    code = (
+        "import sys; from tinylm_cli.interop.families import family_of; family_of('llama');"
+        " print(*(name for name in sys.modules if 'interop.families.' in name))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["tinylm_cli.interop.families.llama"]
 
 
 GALLERY = {

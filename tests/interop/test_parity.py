@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tests.interop.families import FAMILIES, VOCAB, configs
 from tinylm_cli.config.loader import LoadedConfig
-from tinylm_cli.interop.family_choice import choose
+from tinylm_cli.interop.export_config import choose
 from tinylm_cli.interop.load import import_config
 from tinylm_cli.interop.weights.export_weights import export_model
 from tinylm_cli.interop.weights.import_weights import import_weights

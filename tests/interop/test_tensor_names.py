@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tinylm_cli.config.loader import load_config
-from tinylm_cli.interop.families import BY_TYPE, FAMILIES
-from tinylm_cli.interop.tensor_names import Names
+from tinylm_cli.interop.families import MODEL_TYPES, family_of
+from tinylm_cli.interop.tensor_names import TensorNames
 
 CONFIG = load_config("tiny").config
 
 
-def names_of(family: str) -> Names:
-    return BY_TYPE[family].names_for(CONFIG)
+def names_of(family: str) -> TensorNames:
+    return family_of(family).tensor_names_for(CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,4 @@ def test_what_a_tied_head_is_called() -> None:
     assert names_of("gpt2").heads == {"lm_head.weight"}
     assert names_of("gpt_neox").heads == {"embed_out.weight"}
     assert names_of("gemma3").heads == {"lm_head.weight", "language_model.lm_head.weight"}
-    assert all(names_of(family.model_type).heads for family in FAMILIES)
+    assert all(names_of(model_type).heads for model_type in MODEL_TYPES)

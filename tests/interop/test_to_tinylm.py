@@ -18,8 +18,9 @@ from tinylm_cli.config.schema import flatten
 from tinylm_cli.config.source import Source
 from tinylm_cli.errors import ConfigError, Diagnostic
 from tinylm_cli.interop.config_json import read_json
-from tinylm_cli.interop.families import BY_TYPE, FAMILIES
+from tinylm_cli.interop.families import MODEL_TYPES, all_families, family_of
 from tinylm_cli.interop.load import import_config, load_config
+from tinylm_cli.interop.shared_keys import filled_fields
 from tinylm_cli.interop.to_tinylm import map_config
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
@@ -119,19 +120,19 @@ def test_null_and_bookkeeping_are_ignored_and_listed(changed: Change) -> None:
 @pytest.mark.parametrize(
     ("keys", "code", "words"),
     [
-        ({"hidden_size": "4096"}, "wrong-type", 'must be an integer, not "4096"'),
-        ({"hidden_size": 4096.5}, "wrong-type", "must be an integer, not 4096.5"),
-        ({"hidden_size": True}, "wrong-type", "must be an integer, not true"),
+        ({"hidden_size": "4096"}, "wrong-type", 'must be an integer from 1 to 1,048,576, not the text "4096"'),
+        ({"hidden_size": 4096.5}, "wrong-type", "must be an integer from 1 to 1,048,576, not 4096.5"),
+        ({"hidden_size": True}, "wrong-type", "must be an integer from 1 to 1,048,576, not true"),
         ({"hidden_size": None}, "wrong-type", "not null"),
         ({"hidden_size": [4096]}, "wrong-type", "not [4096]"),
-        ({"hidden_size": 10**15}, "out-of-range", "must be an integer from 0 to 1,000,000,000,000"),
+        ({"hidden_size": 10**15}, "out-of-range", "hidden_size must be an integer from 1 to 1,048,576"),
         ({"hidden_size": 10**10}, "out-of-range", "hidden_size must be an integer from 1 to 1,048,576"),
-        ({"rms_norm_eps": float("nan")}, "not-finite", "must be a finite number, not NaN"),
+        ({"rms_norm_eps": float("nan")}, "not-finite", "rms_norm_eps must be a number above 0, up to 0.1, not NaN"),
         ({"rms_norm_eps": 10.0}, "out-of-range", "rms_norm_eps must be a number"),
         ({"rope_theta": float("inf")}, "not-finite", "not Infinity"),
         ({"rope_theta": -1}, "out-of-range", "must be a number above 1"),
         ({"tie_word_embeddings": "false"}, "wrong-type", "must be true or false"),
-        ({"hidden_act": 3}, "wrong-type", "must be text"),
+        ({"hidden_act": 3}, "wrong-type", "hidden_act must be the name of an activation, not 3"),
         ({"rope_scaling": "yarn"}, "wrong-type", "must be an object"),
         ({"num_key_value_heads": 5}, "kv-heads-do-not-divide", "num_key_value_heads 5"),
         ({"num_attention_heads": 0}, "out-of-range", "n_heads must be an integer from 1"),
@@ -340,6 +341,24 @@ def _origin(loaded: LoadedConfig, field: str) -> str:
     return "" if span is None else span.text.strip()
 
 
+def test_an_override_replaces_a_wrong_value(changed: Change) -> None:
+    assert load_config(changed("llama", num_hidden_layers=0), ["n_layers=2"]).config.n_layers == 2
+    assert load_config(changed("llama", hidden_size="4096"), ["d_model=128"]).config.d_model == 128
+    assert refused(changed("llama", hidden_size="4096"), "n_layers=2")[0][0] == "wrong-type"
+    assert refused(changed("opt", enable_bias=3), "attention.bias=true")[0][0] == "wrong-type"
+
+
+def test_two_spellings_of_a_key(changed: Change) -> None:
+    assert refused(changed("gpt2", hidden_size=8))[0] == ("contradiction", '"hidden_size": 8')
+    assert flat(changed("gpt2", hidden_size=768))["d_model"] == 768
+
+
+def test_keys_without_effect_are_listed(changed: Change) -> None:
+    scaling = {"rope_type": "linear", "factor": 2.0, "beta_fast": 32}
+    assert "rope_scaling.beta_fast" in import_config(changed("llama", rope_scaling=scaling)).ignored
+    assert "original_max_position_embeddings" in import_config(changed("phi3", rope_scaling=None)).ignored
+
+
 def test_each_value_comes_from_its_key_or_from_the_family(changed: Change) -> None:
     loaded = load_config(changed("llama"))
     assert _origin(loaded, "d_model") == '"hidden_size": 4096,'
@@ -359,7 +378,7 @@ def test_a_rule_that_is_broken_points_at_the_keys_that_break_it(changed: Change)
 
 
 KEYS = sorted(
-    {key for family in FAMILIES for key in (*family.fields, *family.musts, *family.defaults, *family.aliases)}
+    {key for family in all_families() for key in (*family.keys.model_fields, *family.aliases)}
     | {"rope_scaling", "rope_parameters", "rope_theta", "layer_types", "mlp_only_layers", "text_config", "surprise"}
     | {"partial_rotary_factor", "rotary_pct", "word_embed_proj_dim", "n_inner", "head_dim", "sliding_window"}
 )
@@ -401,7 +420,7 @@ VALUES = st.one_of(SCALARS, SCALARS, LISTS, ROPE)
 
 
 @given(
-    st.sampled_from([family.model_type for family in FAMILIES]),
+    st.sampled_from(MODEL_TYPES),
     st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=14),
 )
 def test_any_object_gives_a_config_or_mistakes(family: str, body: dict[str, Any]) -> None:
@@ -490,8 +509,8 @@ def test_what_a_file_says_is_not_assumed(name: str) -> None:
     assert not {"n_layers", "d_model"} & found.assumed.keys()
     body = json.loads(path.read_text(encoding="utf-8"))
     body = body.get("text_config", body)
-    (family,) = [each for each in FAMILIES if each.model_type == found.family]
-    said = {names[0] for key, (*names, _) in family.fields.items() if body.get(key) is not None}
+    keys = family_of(found.family).keys
+    said = {name for key in keys.model_fields for name in filled_fields(keys, key) if body.get(key) is not None}
     assert not said & found.assumed.keys()
 
 
@@ -508,7 +527,7 @@ def test_a_family_that_is_real_and_not_read_is_no_misspelling(name: str, changed
 
 
 def test_no_family_of_transformers_is_taken_for_one_that_is_read() -> None:
-    known = set(transformers.CONFIG_MAPPING.keys()) - BY_TYPE.keys()
+    known = set(transformers.CONFIG_MAPPING.keys()) - set(MODEL_TYPES)
     assert len(known) > 100
     for name in known:
         found = _told(json.dumps({"model_type": name}))

@@ -64,7 +64,7 @@ def export(
       tinylm export llama.yaml llama-hf
       tinylm export tiny-hf --weights tiny-model
     """
-    from tinylm_cli.interop.family_choice import choose
+    from tinylm_cli.interop.export_config import choose
     from tinylm_cli.render.views.export import export_view
     from tinylm_cli.reports.export import ExportReport
 

@@ -71,7 +71,7 @@ class Schema(NamedTuple):
 
     @property
     def blocks(self) -> dict[str, type[Block]]:
-        """Its blocks by name, in order."""
+        """Its blocks by dotted name, in order."""
         return _blocks(self.root)
 
     @property
@@ -95,8 +95,13 @@ def fields() -> dict[str, Field]:
 
 @cache
 def _blocks(root: type[Block]) -> dict[str, type[Block]]:
-    inner = {name: info.annotation for name, info in root.model_fields.items()}
-    return {name: kind for name, kind in inner.items() if isinstance(kind, type) and issubclass(kind, Block)}
+    found: dict[str, type[Block]] = {}
+    for name, info in root.model_fields.items():
+        kind = _not_none(info.annotation)
+        if isinstance(kind, type) and issubclass(kind, Block):
+            found[name] = kind
+            found.update({f"{name}.{inner}": deeper for inner, deeper in _blocks(kind).items()})
+    return found
 
 
 @cache
@@ -107,9 +112,8 @@ def _leaves(root: type[Block]) -> dict[str, Field]:
         if block is None:
             found[name] = _describe(root, name, name)
         else:
-            found.update(
-                {f"{name}.{inner}": _describe(block, inner, f"{name}.{inner}") for inner in block.model_fields}
-            )
+            dotted = ((f"{name}.{inner}", leaf) for inner, leaf in _leaves(block).items())
+            found.update({inner: leaf._replace(name=inner) for inner, leaf in dotted})
     return found
 
 

@@ -221,7 +221,7 @@ def _wrong_item(kind: str, name: str, node: Node, index: int, schema: Schema) ->
     assert node.items is not None
     item, field, place = node.items[index], schema.fields[name], schema.here(name)
     what = "number" if field.kind == "numbers" else "name"
-    wants = field.wants.replace(f"a list of {what}s", f"a {what}")
+    wants = field.wants.replace(f"a list of {what}s", f"a {what}").replace("a list of integers", "an integer")
     message = f"{what} {index + 1} of {place} must be {wants}, not {shown(item)}"
     value = suggest_item(item.written, field) if item.scalar is not None else None
     remedy = f"write {value}" if value else f"for example {_example(field)}"
@@ -250,7 +250,8 @@ def _better_value(field: Field, node: Node) -> tuple[str, Fix | None]:
                 return f"did you mean {choice}?", value_fix(node, choice, field)
         value = suggest_value(node.written, field)
         if value is not None:
-            return f"write {value}", value_fix(node, value, field)
+            bare = " without quotes" if node.quoted and value == node.written else ""
+            return f"write {value}{bare}", value_fix(node, value, field)
     example = f"--set {field.name}={scalar(field.example)}" if on_command_line else _example(field)
     if field.default is None and not field.required and means_nothing(node.written):
         return f"leave {field.name} out, or write for example {example}", None

@@ -113,7 +113,8 @@ def _import(source: Source, overrides: Sequence[str]) -> ImportedConfig:
     root = document.root
     if root is None or root.entries is None:
         raise refusal([*document.diagnostics, not_an_object(root, source)])
-    mapped = map_config(root, source.name)
+    overridden = {override.partition("=")[0].strip() for override in overrides}
+    mapped = map_config(root, source.name, overridden)
     mistakes = document.diagnostics + mapped.mistakes
     if mapped.family is None:
         raise refusal(mistakes)

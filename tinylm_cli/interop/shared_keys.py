@@ -1,11 +1,21 @@
-"""What several families work out alike: activations, the width of a head, and that of the hidden layer."""
+"""Keys of a config.json that many families share, as pydantic types, and the base of every family's key schema."""
 
-from __future__ import annotations
+# no deferred annotations, as in config.blocks
 
-from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
 
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from tinylm_cli.config.amounts import Said
+from tinylm_cli.config.base import Block
+from tinylm_cli.config.fields import fields
 from tinylm_cli.config.suggestions import suggest
-from tinylm_cli.interop.key_reader import Reader
+
+UNSUPPORTED = "unsupported_setting"
+"""Type of the pydantic error of a value that no tinylm config can express; its context holds ``why`` and ``help``."""
+
+MAX_NUMBER = 10**12
 
 ACTIVATIONS = {
     "gelu": "gelu",
@@ -20,37 +30,170 @@ ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
 }
-"""transformers' names: gelu_new, gelu_fast, gelu_accurate and the tanh ones are one formula, written differently."""
+"""The tinylm activation of each name in transformers; gelu_new, gelu_fast, gelu_accurate and the tanh forms are one."""
 
 
-def activation(read: Reader, key: str, field: str = "feed_forward.activation") -> None:
-    """Put the activation that ``key`` names."""
-    name = read.word(key)
-    if name is None:
-        if not read.has(key):
-            read.not_null(key, "the name of an activation")
-        read.put(field, None, key)
-        return
-    if name not in ACTIVATIONS:
-        meant = suggest(name, ACTIVATIONS)
-        help_ = f"did you mean {meant}?" if meant else f"the activations are {', '.join(ACTIVATIONS)}"
-        read.unsupported(key, "tinylm has no such activation", help_)
-    read.put(field, ACTIVATIONS.get(name), key)
+def _written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else str(value)
 
 
-def d_head(read: Reader) -> int:
-    """Return the width of a head from the fields put so far; 1 where they are not sound."""
-    width, n_heads, explicit = read.value("d_model"), read.value("n_heads"), read.value("attention.d_head")
-    if isinstance(explicit, int):
-        return max(explicit, 1)
-    return max(width // n_heads, 1) if isinstance(width, int) and isinstance(n_heads, int) and n_heads > 0 else 1
+class Fills(NamedTuple):
+    """The tinylm fields that take the value of a key.
+
+    Attributes:
+        fields: Their dotted names.
+    """
+
+    fields: tuple[str, ...]
 
 
-def inner_width(key: str, width_key: str = "hidden_size") -> Callable[[Reader], None]:
-    """Return what reads d_ff from ``key``, four times the width where that is absent or null."""
+class _Only(NamedTuple):
+    values: tuple[Any, ...]
+    why: str
 
-    def compute(read: Reader) -> None:
-        width, inner = read.integer(width_key), read.integer(key, least=0)
-        read.put("d_ff", 4 * (width or 1) if inner is None else inner, key if read.has(key) else width_key)
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Check the type first, then the value."""
+        return core_schema.nullable_schema(core_schema.no_info_after_validator_function(self._check, handler(source)))
 
-    return compute
+    def _check(self, value: Any) -> Any:
+        if value is not None and not any(type(value) is type(each) and value == each for each in self.values):
+            allowed = " or ".join(map(_written, self.values))
+            raise unsupported(self.why, f"only {{key}}: {allowed} can be described" if allowed else "leave {key} out")
+        return value
+
+
+def only(*values: Any, why: str) -> tuple[Any, ...]:
+    """Return the annotation of a key of which a tinylm config can express only ``values``; null always passes.
+
+    Args:
+        values: These values; none for a key that must be absent or null.
+        why: What another value would mean, as the message says after "is not supported".
+    """
+    return _Only(values, why), Said("text", " or ".join(map(_written, values)) or "null")
+
+
+def unsupported(why: str, help_: str) -> PydanticCustomError:
+    """Return the error of a value that no tinylm config can express; ``{key}`` in the help stands for the key."""
+    return PydanticCustomError(UNSUPPORTED, "not supported", {"why": why, "help": help_})
+
+
+def like(name: str) -> tuple[Any, ...]:
+    """Return the bounds of a tinylm field, and its words, for a key whose value becomes that field's."""
+    field = fields()[name]
+    info = field.owner.model_fields[name.rpartition(".")[2]]
+    return (*info.metadata, Said(field.kind, field.wants), Field(examples=[field.example]))
+
+
+def fills(*names: str) -> tuple[Any, ...]:
+    """Return the annotation of a key whose value, within the bounds of the first field, becomes that of all fields."""
+    bounds = like(names[0])
+    optional = fields()[names[0]].default is None and not fields()[names[0]].required
+    return (Fills(names), *(bounds if optional else bounds[:-1]))  # the family's default is the better example
+
+
+class _ActivationName:
+    """A name of ``ACTIVATIONS``."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def _check(self, name: str) -> str:
+        if name not in ACTIVATIONS:
+            meant = suggest(name, ACTIVATIONS)
+            help_ = f"did you mean {meant}?" if meant else f"the activations are {', '.join(ACTIVATIONS)}"
+            raise unsupported("tinylm has no such activation", help_)
+        return name
+
+
+class KeyBlock(Block):
+    """An object of a config.json."""
+
+    model_config = ConfigDict(defer_build=True)  # of many families a run needs one
+
+
+class Keys(KeyBlock):
+    """The keys of a family, each with the family's default; these are the ones that no decoder-only model may set."""
+
+    is_encoder_decoder: Annotated[bool, *only(False, why="tinylm models have no encoder")] = False
+    add_cross_attention: Annotated[bool, *only(False, why="cross-attention reads an encoder, and there is none")] = (
+        False
+    )
+    tie_encoder_decoder: Annotated[bool, *only(False, why="there is no encoder")] = False
+    cross_attention_hidden_size: Annotated[int | None, *only(why="there is no encoder")] = None
+
+
+VocabSize = Annotated[int, *fills("vocab_size")]
+DModel = Annotated[int, *fills("d_model")]
+NHeads = Annotated[int, *fills("n_heads")]
+NLayers = Annotated[int, *fills("n_layers")]
+DFF = Annotated[int, *fills("d_ff")]
+MaxLen = Annotated[int, *fills("max_len")]
+Dropout = Annotated[float, *fills("dropout")]
+TieWeights = Annotated[bool, *fills("tie_weights")]
+NormEps = Annotated[float, *fills("norm.eps")]
+NKVHeads = Annotated[int | None, *fills("attention.n_kv_heads")]
+DHead = Annotated[int | None, *fills("attention.d_head")]
+AttentionBias = Annotated[bool, *fills("attention.bias")]
+FeedForwardBias = Annotated[bool, *fills("feed_forward.bias")]
+AllBiases = Annotated[bool, *fills("attention.bias", "feed_forward.bias")]
+NExperts = Annotated[int, *fills("feed_forward.n_experts")]
+NSharedExperts = Annotated[int, *fills("feed_forward.n_shared_experts")]
+TopK = Annotated[int, *fills("feed_forward.top_k")]
+DExpert = Annotated[int | None, *fills("feed_forward.d_expert")]
+RoutedScale = Annotated[float, *fills("feed_forward.routed_scale")]
+Renormalize = Annotated[bool, *fills("feed_forward.renormalize")]
+ScoreSoftcap = Annotated[float | None, *fills("attention.logit_softcap")]
+LogitSoftcap = Annotated[float | None, *fills("head.logit_softcap")]
+Activation = Annotated[
+    str, Fills(("feed_forward.activation",)), _ActivationName(), Said("text", "the name of an activation")
+]
+
+# keys whose meaning depends on others: the family's mapping reads them
+ActivationName = Annotated[str, _ActivationName(), Said("text", "the name of an activation")]
+Count = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
+OptionalCount = Annotated[int | None, Field(ge=0, le=MAX_NUMBER, examples=[1])]
+OptionalSize = Annotated[int | None, Field(ge=1, le=MAX_NUMBER, examples=[1])]
+Window = Annotated[int | None, *like("attention.window")]
+Number = Annotated[float | None, Field(ge=-MAX_NUMBER, le=MAX_NUMBER, examples=[1.0])]
+Text = Annotated[str | None, Said("text", "text")]
+NumberList = Annotated[list[float] | None, Said("numbers", "a list of numbers"), Field(examples=[[1.0]])]
+IntegerList = Annotated[list[int] | None, Said("numbers", "a list of integers"), Field(examples=[[0]])]
+LayerTypes = Annotated[
+    list[str] | None, Said("names", "a list of names"), Field(examples=[["full_attention", "sliding_attention"]])
+]
+
+_HARMLESS = """
+model_type architectures auto_map transformers_version torch_dtype dtype use_cache initializer_range init_std
+name_or_path tokenizer_class vocab_file quantization_config compression_config gradient_checkpointing
+use_flash_attn use_flash_attention attn_implementation experts_implementation attn_implementation_autoset
+bos_token_id eos_token_id pad_token_id unk_token_id sep_token_id mask_token_id decoder_start_token_id
+id2label label2id num_labels problem_type classifier_dropout task_specific_params finetuning_task
+is_decoder return_dict output_attentions output_hidden_states torchscript use_bfloat16 tf_legacy_loss
+attention_dropout attention_dropout_prob attn_pdrop embd_pdrop embedding_dropout activation_dropout layerdrop
+summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout
+max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty temperature top_k top_p
+typical_p repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids
+num_return_sequences output_scores return_dict_in_generate forced_bos_token_id forced_eos_token_id
+remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens prefix
+chunk_size_feed_forward cache_implementation pretraining_tp
+output_router_logits router_aux_loss_coef unsloth_fixed unsloth_version
+"""
+
+HARMLESS = frozenset(_HARMLESS.split())
+"""Keys without effect on any model: token ids, storage, training, generation, bookkeeping; auto_map is never run."""
+
+LLAMA_LIKE: dict[str, Any] = {
+    "dropout": 0.0,
+    "embedding.multiplier": 1.0,
+    "position.kind": "rope",
+    "norm.kind": "rmsnorm",
+    "attention.bias": False,
+    "feed_forward.gated": True,
+    "feed_forward.bias": False,
+}
+"""Unscaled token vectors, RoPE in halves, RMSNorm before each sub-layer, gated feed-forward, no biases."""
+
+
+def filled_fields(keys: type[Keys], key: str) -> tuple[str, ...]:
+    """Return the tinylm fields that take the value of ``key``; none where the family's mapping reads it."""
+    return next((each.fields for each in keys.model_fields[key].metadata if isinstance(each, Fills)), ())

@@ -7,7 +7,7 @@ A table pairs modules, ours first; a pair stands for the module's weight and its
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 EMBEDDING = "embedding.token_embedding.embedding"
 QKV = ("attention.q_proj", "attention.k_proj", "attention.v_proj")
@@ -40,7 +40,7 @@ class Fused(NamedTuple):
     bias: TensorLayout
 
 
-class Names(NamedTuple):
+class TensorNames(NamedTuple):
     """The names of one family.
 
     Attributes:
@@ -81,9 +81,11 @@ class Names(NamedTuple):
         """Return whether ``name`` is that of a buffer that is worked out again."""
         return any(f".{name}".endswith(f".{end}") for end in self.derived)
 
-    def but(self, *, outside: dict[str, str] | None = None, layer: dict[str, str] | None = None) -> Names:
-        """Return the names of a family that differs in some modules."""
-        return self._replace(outside=self.outside | (outside or {}), layer=self.layer | (layer or {}))
+    def but(
+        self, *, outside: dict[str, str] | None = None, layer: dict[str, str] | None = None, **others: Any
+    ) -> TensorNames:
+        """Return the names of a family that differs in some modules, and in ``others``, attributes as a whole."""
+        return self._replace(outside=self.outside | (outside or {}), layer=self.layer | (layer or {}), **others)
 
 
 def under(root: dict[str, str], name: str) -> str:
@@ -98,7 +100,7 @@ def mlp(ours: str, stored: str) -> dict[str, str]:
 
 PROJECTIONS = {f"attention.{part}_proj": f"self_attn.{part}_proj" for part in "qkvo"}
 
-LLAMA_NAMES = Names(
+LLAMA_NAMES = TensorNames(
     outside={EMBEDDING: "model.embed_tokens", "ln_f": "model.norm", "lm_head": "lm_head"},
     prefix="model.layers.{i}.",
     layer={
@@ -113,11 +115,11 @@ LLAMA_NAMES = Names(
 POST_NORM_NAMES = LLAMA_NAMES.but(
     layer={"post_ln_1": "post_attention_layernorm", "post_ln_2": "post_feedforward_layernorm"}
 )
-EXPERT_NAMES = LLAMA_NAMES.but(layer={"feed_forward.router": "mlp.gate"})._replace(
-    experts=mlp("feed_forward.experts", "mlp.experts.{e}")
+EXPERT_NAMES = LLAMA_NAMES.but(
+    layer={"feed_forward.router": "mlp.gate"}, experts=mlp("feed_forward.experts", "mlp.experts.{e}")
 )
 DENSE = {"feed_forward.up_proj": "mlp.dense_h_to_4h", "feed_forward.down_proj": "mlp.dense_4h_to_h"}
-BLOOM_NAMES = Names(
+BLOOM_NAMES = TensorNames(
     outside={
         EMBEDDING: "transformer.word_embeddings",
         "embedding.norm": "transformer.word_embeddings_layernorm",

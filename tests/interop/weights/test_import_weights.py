@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
-from tinylm_cli.interop.family_choice import choose
+from tinylm_cli.interop.export_config import choose
 from tinylm_cli.interop.load import import_config
 from tinylm_cli.interop.weights.export_weights import export_model
 from tinylm_cli.interop.weights.import_weights import import_weights

@@ -1,31 +1,58 @@
-"""The families of models that tinylm reads and writes: one record each, beside those it is near to.
+"""The families of Hugging Face models that tinylm reads and writes: one record each, loaded when it is needed.
 
-What a key means, and what its absence stands for, is what transformers 5.24 does with it: the configuration and the
-modeling file of the family there.
+Keys, their meanings and their defaults are those of transformers 5.24: the family's configuration and modeling files.
 """
 
 from __future__ import annotations
 
-from tinylm_cli.interop.families.bloom import BLOOM
-from tinylm_cli.interop.families.deepseek import DEEPSEEK_V2, DEEPSEEK_V3
-from tinylm_cli.interop.families.falcon import FALCON
-from tinylm_cli.interop.families.gemma import GEMMA, GEMMA2, GEMMA3, GEMMA3_TEXT
-from tinylm_cli.interop.families.gpt import GPT2, GPT_NEOX, GPTJ
-from tinylm_cli.interop.families.gpt_oss import GPT_OSS
-from tinylm_cli.interop.families.llama import LLAMA, MISTRAL, MIXTRAL
-from tinylm_cli.interop.families.olmo import OLMO, OLMO2, OLMOE
-from tinylm_cli.interop.families.opt import OPT
-from tinylm_cli.interop.families.phi import PHI, PHI3
-from tinylm_cli.interop.families.qwen import QWEN2, QWEN3, QWEN3_MOE
-from tinylm_cli.interop.families.stablelm import STABLELM
-from tinylm_cli.interop.families.starcoder import STARCODER2
+from functools import cache
+from importlib import import_module
+
 from tinylm_cli.interop.family import Family
 
-FAMILIES: tuple[Family, ...] = (
-    GPT2, LLAMA, MISTRAL, QWEN2, QWEN3, GEMMA, GEMMA2, GEMMA3_TEXT, GEMMA3, MIXTRAL, QWEN3_MOE, OLMO, OLMO2, OLMOE,
-    GPT_NEOX, GPTJ, OPT, BLOOM, FALCON, PHI, PHI3, STARCODER2, STABLELM, DEEPSEEK_V2, DEEPSEEK_V3, GPT_OSS,
-)  # fmt: skip
-"""In the order in which a model is tried to be exported as one of them."""
+_RECORDS = {
+    "gpt2": "gpt.GPT2",
+    "llama": "llama.LLAMA",
+    "mistral": "llama.MISTRAL",
+    "qwen2": "qwen.QWEN2",
+    "qwen3": "qwen.QWEN3",
+    "gemma": "gemma.GEMMA",
+    "gemma2": "gemma.GEMMA2",
+    "gemma3_text": "gemma.GEMMA3_TEXT",
+    "gemma3": "gemma.GEMMA3",
+    "mixtral": "llama.MIXTRAL",
+    "qwen3_moe": "qwen.QWEN3_MOE",
+    "olmo": "olmo.OLMO",
+    "olmo2": "olmo.OLMO2",
+    "olmoe": "olmo.OLMOE",
+    "gpt_neox": "gpt.GPT_NEOX",
+    "gptj": "gpt.GPTJ",
+    "opt": "opt.OPT",
+    "bloom": "bloom.BLOOM",
+    "falcon": "falcon.FALCON",
+    "phi": "phi.PHI",
+    "phi3": "phi.PHI3",
+    "starcoder2": "starcoder.STARCODER2",
+    "stablelm": "stablelm.STABLELM",
+    "deepseek_v2": "deepseek.DEEPSEEK_V2",
+    "deepseek_v3": "deepseek.DEEPSEEK_V3",
+    "gpt_oss": "gpt_oss.GPT_OSS",
+}
+"""The module and the name of each family's record, in the order in which export tries them."""
 
-BY_TYPE = {family.model_type: family for family in FAMILIES}
-"""Each by its ``model_type``."""
+MODEL_TYPES = tuple(_RECORDS)
+"""The ``model_type`` of each family."""
+
+
+@cache
+def family_of(model_type: str) -> Family:
+    """Return the family of a ``model_type`` in ``MODEL_TYPES``; imports its file alone."""
+    module, name = _RECORDS[model_type].split(".")
+    family = getattr(import_module(f"{__name__}.{module}"), name)
+    assert isinstance(family, Family)
+    return family
+
+
+def all_families() -> tuple[Family, ...]:
+    """Return every family, in the order in which export tries them."""
+    return tuple(map(family_of, MODEL_TYPES))

@@ -1,48 +1,92 @@
 """Falcon, in its two forms: the 7B, multi-query with one norm; and the 40B and 180B, the "new decoder architecture"."""
 
-from __future__ import annotations
+# no deferred annotations, as in config.blocks
+
+from typing import Annotated, Any
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.family import Family, Must, usual
-from tinylm_cli.interop.key_reader import Reader
-from tinylm_cli.interop.key_writers import Keys, rope_keys
-from tinylm_cli.interop.rope import rope
-from tinylm_cli.interop.shared_keys import inner_width
-from tinylm_cli.interop.tensor_names import BLOOM_NAMES, Names
+from tinylm_cli.interop.family import Family
+from tinylm_cli.interop.rope_scaling import RopeKeys, rope, rope_keys
+from tinylm_cli.interop.shared_keys import (
+    Activation,
+    AllBiases,
+    DModel,
+    Dropout,
+    MaxLen,
+    NHeads,
+    NLayers,
+    NormEps,
+    OptionalSize,
+    TieWeights,
+    VocabSize,
+    like,
+    only,
+)
+from tinylm_cli.interop.tensor_names import BLOOM_NAMES, TensorNames
+from tinylm_cli.interop.translation import Translation
 
 
-def _form(read: Reader) -> None:
-    """Heads of keys and values, and how the two sub-layers join, by form."""
-    new = read.flag("new_decoder_architecture") is True
-    parallel, norms = read.flag("parallel_attn") is True, read.integer("num_ln_in_parallel_attn")
-    multi_query, n_kv_heads = read.flag("multi_query") is True, read.integer("num_kv_heads")
-    if new:
-        read.put("attention.n_kv_heads", n_kv_heads, "num_kv_heads")
-        if not parallel:
-            read.unsupported("parallel_attn", "the new decoder architecture is always parallel")
-        read.put("block.parallel", True, "new_decoder_architecture")
-        read.put("block.shared_norm", norms == 1, "num_ln_in_parallel_attn", "new_decoder_architecture")
-        if norms not in (None, 1, 2):
-            read.unsupported("num_ln_in_parallel_attn", "there are 1 or 2 norms")
-        return
-    if multi_query:
-        read.put("attention.n_kv_heads", 1, "multi_query")
-    read.put("block.parallel", parallel, "parallel_attn")
-    if parallel:
-        read.put("block.shared_norm", True, "parallel_attn")
-        if norms not in (None, 1):
-            read.unsupported("num_ln_in_parallel_attn", "only the new decoder architecture has two")
+class FalconKeys(RopeKeys):
+    """``FalconConfig``."""
+
+    vocab_size: VocabSize = 65024
+    hidden_size: DModel = 4544
+    ffn_hidden_size: OptionalSize = None
+    num_hidden_layers: NLayers = 32
+    num_attention_heads: NHeads = 71
+    num_kv_heads: Annotated[int | None, *like("attention.n_kv_heads")] = None
+    max_position_embeddings: MaxLen = 2048
+    activation: Activation = "gelu"
+    hidden_dropout: Dropout = 0.0
+    layer_norm_epsilon: NormEps = 1e-5
+    tie_word_embeddings: TieWeights = True
+    bias: AllBiases = False
+    new_decoder_architecture: bool | None = False
+    parallel_attn: bool | None = True
+    multi_query: bool | None = True
+    num_ln_in_parallel_attn: OptionalSize = None
+    alibi: Annotated[
+        bool, *only(False, why="Falcon divides its ALiBi biases by √d_head and rounds them to bfloat16")
+    ] = False
+    apply_residual_connection_post_layernorm: Annotated[
+        bool, *only(False, why="each sum would start from the normed vector")
+    ] = False
 
 
-_TWO_NORMS = BLOOM_NAMES.but(layer={"ln_1": "ln_attn", "ln_2": "ln_mlp"})
+def _falcon(keys: FalconKeys, to: Translation) -> None:
+    if keys.ffn_hidden_size is None:
+        to.put("d_ff", 4 * keys.hidden_size, "hidden_size")
+    else:
+        to.put("d_ff", keys.ffn_hidden_size, "ffn_hidden_size")
+    if keys.new_decoder_architecture:
+        _new_decoder(keys, to)
+    else:
+        _old_decoder(keys, to)
+    rope(keys, to)
 
 
-def _names(config: ModelConfig) -> Names:
-    """Blocks with a norm for each part have other names for them."""
-    return _TWO_NORMS if config.block.parallel and not config.block.shared_norm else BLOOM_NAMES
+def _new_decoder(keys: FalconKeys, to: Translation) -> None:
+    norms = keys.num_ln_in_parallel_attn
+    to.put("attention.n_kv_heads", keys.num_kv_heads, "num_kv_heads")
+    if not keys.parallel_attn:
+        to.unsupported("parallel_attn", "the new decoder architecture is always parallel")
+    to.put("block.parallel", True, "new_decoder_architecture")
+    to.put("block.shared_norm", norms == 1, "num_ln_in_parallel_attn", "new_decoder_architecture")
+    if norms not in (None, 1, 2):
+        to.unsupported("num_ln_in_parallel_attn", "there are 1 or 2 norms")
 
 
-def _keys(config: ModelConfig) -> Keys:
+def _old_decoder(keys: FalconKeys, to: Translation) -> None:
+    if keys.multi_query:
+        to.put("attention.n_kv_heads", 1, "multi_query")
+    to.put("block.parallel", bool(keys.parallel_attn), "parallel_attn")
+    if keys.parallel_attn:
+        to.put("block.shared_norm", True, "parallel_attn")
+        if keys.num_ln_in_parallel_attn not in (None, 1):
+            to.unsupported("num_ln_in_parallel_attn", "only the new decoder architecture has two")
+
+
+def _falcon_keys(config: ModelConfig) -> dict[str, Any]:
     new = config.block.parallel and (not config.block.shared_norm or config.n_kv_heads not in (1, config.n_heads))
     return {
         **rope_keys(config),
@@ -56,26 +100,22 @@ def _keys(config: ModelConfig) -> Keys:
     }
 
 
+_TWO_NORMS = BLOOM_NAMES.but(layer={"ln_1": "ln_attn", "ln_2": "ln_mlp"})
+
+
+def _tensor_names(config: ModelConfig) -> TensorNames:
+    """Blocks with a norm for each sub-layer name them differently."""
+    return _TWO_NORMS if config.block.parallel and not config.block.shared_norm else BLOOM_NAMES
+
+
 FALCON = Family(
     model_type="falcon",
     architecture="FalconForCausalLM",
     title="Falcon",
-    always={"embedding.multiplier": 1.0, "position.kind": "rope"},
-    fields={
-        **usual(
-            vocab_size=65024, hidden_size=4544, num_hidden_layers=32, num_attention_heads=71,
-            max_position_embeddings=2048, hidden_dropout=0.0, layer_norm_epsilon=1e-5, tie_word_embeddings=True,
-        ),
-        "activation": ("feed_forward.activation", "gelu"),
-        "bias": ("attention.bias", "feed_forward.bias", False),
-    },
-    musts={
-        "alibi": Must((False,), "Falcon divides its ALiBi biases by √d_head and rounds them to bfloat16"),
-        "apply_residual_connection_post_layernorm": Must((False,), "each sum would start from the normed vector"),
-    },
-    defaults={"new_decoder_architecture": False, "parallel_attn": True, "multi_query": True},
-    compute=(inner_width("ffn_hidden_size"), _form, rope()),
+    keys=FalconKeys,
+    constants={"embedding.multiplier": 1.0, "position.kind": "rope"},
+    to_tinylm=_falcon,
+    from_tinylm=_falcon_keys,
+    tensor_names=_tensor_names,
     aliases={"n_embed": "hidden_size"},
-    names=_names,
-    write=(_keys,),
-)  # fmt: skip
+)

@@ -1,168 +1,241 @@
 """Gemma: token vectors times √d_model, norm weights kept around zero; 2 and 3 with norms on both sides and windows."""
 
-from __future__ import annotations
+# no deferred annotations, as in config.blocks
+
+from dataclasses import replace
+from typing import Annotated, Any
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
-from tinylm_cli.interop.key_reader import Reader
-from tinylm_cli.interop.key_writers import Keys, rope_keys, windows_keys
-from tinylm_cli.interop.rope import reject_leftovers, rope, scaling
-from tinylm_cli.interop.shared_keys import activation, d_head
-from tinylm_cli.interop.sliding_windows import alternate, window_by_layer
+from tinylm_cli.interop.family import Family
+from tinylm_cli.interop.rope_scaling import RopeKeys, RopeParameters, Theta, rope, rope_keys, rope_scaling
+from tinylm_cli.interop.shared_keys import (
+    ACTIVATIONS,
+    DFF,
+    LLAMA_LIKE,
+    Activation,
+    ActivationName,
+    AttentionBias,
+    DHead,
+    DModel,
+    KeyBlock,
+    Keys,
+    LayerTypes,
+    LogitSoftcap,
+    MaxLen,
+    NHeads,
+    NKVHeads,
+    NLayers,
+    NormEps,
+    OptionalSize,
+    ScoreSoftcap,
+    TieWeights,
+    VocabSize,
+    Window,
+    only,
+)
+from tinylm_cli.interop.sliding_windows import alternate, layer_window_keys, layer_windows
 from tinylm_cli.interop.tensor_names import LLAMA_NAMES, POST_NORM_NAMES
+from tinylm_cli.interop.translation import Translation
 
 _GEMMA_LIKE = {**LLAMA_LIKE, "embedding.multiplier": None, "norm.zero_centered": True}
-_CAUSAL = {"use_bidirectional_attention": Must((False,), "every token would see those after it")}
+
+Causal = Annotated[bool, *only(False, why="every token would see those after it")]
 
 
-def _legacy_activation(read: Reader) -> None:
+class GemmaKeys(RopeKeys):
+    """``GemmaConfig``."""
+
+    vocab_size: VocabSize = 256000
+    hidden_size: DModel = 3072
+    intermediate_size: DFF = 24576
+    num_hidden_layers: NLayers = 28
+    num_attention_heads: NHeads = 16
+    num_key_value_heads: NKVHeads = 16
+    head_dim: DHead = 256
+    hidden_act: ActivationName = "gelu_pytorch_tanh"
+    hidden_activation: Annotated[str, *only("gelu_pytorch_tanh", why="this family's code reads hidden_act")] = (
+        "gelu_pytorch_tanh"
+    )
+    max_position_embeddings: MaxLen = 8192
+    rms_norm_eps: NormEps = 1e-6
+    tie_word_embeddings: TieWeights = True
+    attention_bias: AttentionBias = False
+    use_bidirectional_attention: Causal = False
+
+
+def _gemma(keys: GemmaKeys, to: Translation) -> None:
     """The first configs said gelu and meant its tanh form."""
-    if read.word("hidden_act") == "gelu":
-        read.put("feed_forward.activation", "gelu_tanh", "hidden_act")
-    else:
-        activation(read, "hidden_act")
+    activation = "gelu_tanh" if keys.hidden_act == "gelu" else ACTIVATIONS[keys.hidden_act]
+    to.put("feed_forward.activation", activation, "hidden_act")
+    rope(keys, to)
 
 
-def _query_scale(read: Reader) -> None:
-    """Scores are divided by √query_pre_attn_scalar; the width of a head is the usual one."""
-    scalar = read.integer("query_pre_attn_scalar")
-    if scalar is not None and scalar != d_head(read):
-        read.put("attention.scale", scalar**-0.5, "query_pre_attn_scalar")
-
-
-def _activation_keys(_: ModelConfig) -> Keys:
-    return {"hidden_act": "gelu_pytorch_tanh", "hidden_activation": "gelu_pytorch_tanh"}
+def _gemma_keys(config: ModelConfig) -> dict[str, Any]:
+    return {"hidden_act": "gelu_pytorch_tanh", "hidden_activation": "gelu_pytorch_tanh", **rope_keys(config)}
 
 
 GEMMA = Family(
     model_type="gemma",
     architecture="GemmaForCausalLM",
     title="Gemma",
-    always=_GEMMA_LIKE,
-    fields=usual(
-        vocab_size=256000, hidden_size=3072, intermediate_size=24576, num_hidden_layers=28, num_attention_heads=16,
-        num_key_value_heads=16, head_dim=256, max_position_embeddings=8192, rms_norm_eps=1e-6,
-        tie_word_embeddings=True, attention_bias=False,
-    ),
-    musts={
-        **_CAUSAL,
-        "hidden_activation": Must(("gelu_pytorch_tanh",), "this family's code reads hidden_act"),
-    },
-    defaults={"hidden_act": "gelu_pytorch_tanh"},
-    compute=(_legacy_activation, rope()),
-    names=LLAMA_NAMES,
-    write=(_activation_keys, rope_keys),
-)  # fmt: skip
-
-_NAMES = POST_NORM_NAMES.but(layer={"ln_2": "pre_feedforward_layernorm"})
+    keys=GemmaKeys,
+    constants=_GEMMA_LIKE,
+    to_tinylm=_gemma,
+    from_tinylm=_gemma_keys,
+    tensor_names=LLAMA_NAMES,
+)
 
 
-def _query_scale_keys(config: ModelConfig) -> Keys:
+class Gemma2Keys(RopeKeys):
+    """``Gemma2Config``."""
+
+    vocab_size: VocabSize = 256000
+    hidden_size: DModel = 2304
+    intermediate_size: DFF = 9216
+    num_hidden_layers: NLayers = 26
+    num_attention_heads: NHeads = 8
+    num_key_value_heads: NKVHeads = 4
+    head_dim: DHead = 256
+    hidden_activation: Activation = "gelu_pytorch_tanh"
+    max_position_embeddings: MaxLen = 8192
+    rms_norm_eps: NormEps = 1e-6
+    tie_word_embeddings: TieWeights = True
+    attention_bias: AttentionBias = False
+    attn_logit_softcapping: ScoreSoftcap = 50.0
+    final_logit_softcapping: LogitSoftcap = 30.0
+    query_pre_attn_scalar: OptionalSize = 256
+    sliding_window: Window = 4096
+    layer_types: LayerTypes = None
+    use_bidirectional_attention: Causal = False
+
+
+def _query_scale(keys: Any, to: Translation) -> None:
+    """Scores are divided by √query_pre_attn_scalar; the width of a head is the usual one."""
+    scalar, d_head = keys.query_pre_attn_scalar, keys.head_dim or keys.hidden_size // keys.num_attention_heads
+    if scalar not in (None, d_head):
+        to.put("attention.scale", scalar**-0.5, "query_pre_attn_scalar")
+
+
+def _query_scale_key(config: ModelConfig) -> dict[str, Any]:
     scale = config.attention.scale
     return {"query_pre_attn_scalar": config.d_head if scale is None else round(scale**-2)}
 
+
+def _gemma2(keys: Gemma2Keys, to: Translation) -> None:
+    _query_scale(keys, to)
+    rope(keys, to)
+    layer_windows(keys, to, alternate(keys.num_hidden_layers))
+
+
+def _gemma2_keys(config: ModelConfig) -> dict[str, Any]:
+    return {**_query_scale_key(config), **rope_keys(config), **layer_window_keys(config)}
+
+
+_NAMES = POST_NORM_NAMES.but(layer={"ln_2": "pre_feedforward_layernorm"})
 
 GEMMA2 = Family(
     model_type="gemma2",
     architecture="Gemma2ForCausalLM",
     title="Gemma 2",
-    always={**_GEMMA_LIKE, "norm.placement": "sandwich"},
-    fields={
-        **usual(
-            vocab_size=256000, hidden_size=2304, intermediate_size=9216, num_hidden_layers=26, num_attention_heads=8,
-            num_key_value_heads=4, head_dim=256, hidden_activation="gelu_pytorch_tanh", max_position_embeddings=8192,
-            rms_norm_eps=1e-6, tie_word_embeddings=True, attention_bias=False,
-        ),
-        "attn_logit_softcapping": ("attention.logit_softcap", 50.0),
-        "final_logit_softcapping": ("head.logit_softcap", 30.0),
-    },
-    musts=_CAUSAL,
-    ignored=frozenset(["hidden_act"]),  # hidden_activation is what counts
-    defaults={"query_pre_attn_scalar": 256, "sliding_window": 4096},
-    compute=(_query_scale, rope(), window_by_layer(alternate)),
+    keys=Gemma2Keys,
+    constants={**_GEMMA_LIKE, "norm.placement": "sandwich"},
+    to_tinylm=_gemma2,
+    from_tinylm=_gemma2_keys,
+    tensor_names=_NAMES,
+    ignored=frozenset(["hidden_act"]),  # hidden_activation counts
     aliases={"sliding_window_size": "sliding_window"},
-    names=_NAMES,
-    write=(_query_scale_keys, rope_keys, windows_keys),
-)  # fmt: skip
+)
 
 
-def _every_nth_global(read: Reader, n_layers: int) -> tuple[str, str]:
-    step = min(read.integer("sliding_window_pattern") or 1, n_layers + 1)
-    return "".join("L" if (i + 1) % step else "G" for i in range(n_layers)), "sliding_window_pattern"
+class Gemma3RopeParameters(KeyBlock):
+    """RoPE of global layers, and of those with a window."""
+
+    full_attention: RopeParameters | None = None
+    sliding_attention: RopeParameters | None = None
 
 
-def _two_ropes(read: Reader) -> None:
-    """Global layers turn by ``full_attention`` or ``rope_theta``, local ones unstretched by ``sliding_attention``."""
-    new, old = read.block("rope_parameters"), read.block("rope_scaling")
-    full = new.block("full_attention") if new is not None else None
-    local = new.block("sliding_attention") if new is not None else None
-    outside, outside_local = read.number("rope_theta", above=1), read.number("rope_local_base_freq", above=1)
-    theta = full.number("rope_theta", above=1) if full is not None else None
-    at = full if full is not None and theta is not None else read
-    at.put("position.theta", float(theta or outside or 1e6), "rope_theta")
-    if read.value("attention.window") is not None:
-        theta = local.number("rope_theta", above=1) if local is not None else None
-        at, key = (local, "rope_theta") if local is not None and theta is not None else (read, "rope_local_base_freq")
-        base = float(theta or outside_local or 1e4)
-        at.put("position.local_theta", base if base != read.value("position.theta") else None, key)
-        _local_is_plain(local)
-    for block in (full, old):  # rope_scaling is laid over full_attention
-        if block is not None:
-            block.understood.add("rope_theta")
-            scaling(read, block, {})
-            reject_leftovers(block)
-    if new is not None:
-        new.understood |= {"full_attention", "sliding_attention"}
-        reject_leftovers(new)
+class Gemma3TextKeys(Keys):
+    """``Gemma3TextConfig``."""
+
+    vocab_size: VocabSize = 262208
+    hidden_size: DModel = 2304
+    intermediate_size: DFF = 9216
+    num_hidden_layers: NLayers = 26
+    num_attention_heads: NHeads = 8
+    num_key_value_heads: NKVHeads = 4
+    head_dim: DHead = 256
+    hidden_activation: Activation = "gelu_pytorch_tanh"
+    max_position_embeddings: MaxLen = 131072
+    original_max_position_embeddings: OptionalSize = None
+    rms_norm_eps: NormEps = 1e-6
+    tie_word_embeddings: TieWeights = True
+    attention_bias: AttentionBias = False
+    final_logit_softcapping: LogitSoftcap = None
+    query_pre_attn_scalar: OptionalSize = 256
+    sliding_window: Window = 4096
+    sliding_window_pattern: OptionalSize = 6
+    layer_types: LayerTypes = None
+    rope_theta: Theta = None
+    rope_local_base_freq: Theta = None
+    rope_scaling: RopeParameters | None = None
+    rope_parameters: Gemma3RopeParameters | None = None
+    use_bidirectional_attention: Causal = False
 
 
-def _local_is_plain(local: Reader | None) -> None:
-    if local is None:
-        return
-    key = "rope_type" if local.has("rope_type") or not local.has("type") else "type"
-    if (local.word(key) or "default") != "default":
-        local.unsupported(key, "layers with a window rotate unstretched")
-    local.understood |= {"rope_theta", "type", "rope_type"}
-    reject_leftovers(local)
+def _gemma3(keys: Gemma3TextKeys, to: Translation) -> None:
+    """Every sixth layer is global, unless ``sliding_window_pattern`` or ``layer_types`` says otherwise."""
+    _query_scale(keys, to)
+    step, n_layers = keys.sliding_window_pattern or 1, keys.num_hidden_layers
+    pattern = "".join("L" if (i + 1) % step else "G" for i in range(n_layers))
+    layer_windows(keys, to, pattern, "sliding_window_pattern")
+    _two_ropes(keys, to)
 
 
-def _local_base(config: ModelConfig) -> Keys:
-    local = config.position.local_theta
-    return {"rope_local_base_freq": config.position.theta if local is None else local}
+def _two_ropes(keys: Gemma3TextKeys, to: Translation) -> None:
+    """Global layers rotate by ``full_attention`` or ``rope_theta``, local ones unscaled by ``sliding_attention``."""
+    both = keys.rope_parameters or Gemma3RopeParameters()
+    full, local = both.full_attention or RopeParameters(), both.sliding_attention or RopeParameters()
+    key = "rope_theta" if full.rope_theta is None else "rope_parameters.full_attention.rope_theta"
+    theta = full.rope_theta or keys.rope_theta or 1e6
+    to.put("position.theta", theta, key)
+    if to.get("attention.window") is not None:
+        outside = local.rope_theta is None
+        key = "rope_local_base_freq" if outside else "rope_parameters.sliding_attention.rope_theta"
+        local_theta = local.rope_theta or keys.rope_local_base_freq or 1e4
+        to.put("position.local_theta", None if local_theta == theta else local_theta, key)
+        if (local.rope_type or local.type or "default") != "default":
+            key = "type" if local.rope_type is None else "rope_type"
+            to.unsupported(f"rope_parameters.sliding_attention.{key}", "layers with a window rotate unscaled")
+    for at, block in (("rope_parameters.full_attention", both.full_attention), ("rope_scaling", keys.rope_scaling)):
+        if block is not None and block.model_fields_set:  # rope_scaling is laid over full_attention
+            rope_scaling(keys, block, at, to)
+
+
+def _gemma3_keys(config: ModelConfig) -> dict[str, Any]:
+    local_theta = config.position.local_theta or config.position.theta
+    base = {"rope_local_base_freq": local_theta}
+    return {**_query_scale_key(config), **rope_keys(config), **base, **layer_window_keys(config)}
 
 
 GEMMA3_TEXT = Family(
     model_type="gemma3_text",
     architecture="Gemma3ForCausalLM",
     title="Gemma 3",
-    always={**_GEMMA_LIKE, "norm.placement": "sandwich", "attention.qk_norm": "per_head"},
-    fields={
-        **usual(
-            vocab_size=262208, hidden_size=2304, intermediate_size=9216, num_hidden_layers=26, num_attention_heads=8,
-            num_key_value_heads=4, head_dim=256, hidden_activation="gelu_pytorch_tanh", max_position_embeddings=131072,
-            rms_norm_eps=1e-6, tie_word_embeddings=True, attention_bias=False,
-        ),
-        "final_logit_softcapping": ("head.logit_softcap", None),
-    },
-    musts=_CAUSAL,
+    keys=Gemma3TextKeys,
+    constants={**_GEMMA_LIKE, "norm.placement": "sandwich", "attention.qk_norm": "per_head"},
+    to_tinylm=_gemma3,
+    from_tinylm=_gemma3_keys,
+    tensor_names=_NAMES,
     ignored=frozenset(["hidden_act", "attn_logit_softcapping"]),  # this family's code does not cap scores
-    defaults={"query_pre_attn_scalar": 256, "sliding_window": 4096, "sliding_window_pattern": 6},
-    compute=(_query_scale, window_by_layer(_every_nth_global), _two_ropes),
-    names=_NAMES,
-    write=(_query_scale_keys, rope_keys, windows_keys, _local_base),
-)  # fmt: skip
+)
 
-GEMMA3 = Family(
+GEMMA3 = replace(
+    GEMMA3_TEXT,
     model_type="gemma3",
     architecture="Gemma3ForConditionalGeneration",
     title="Gemma 3 with pictures, its language model",
-    always=GEMMA3_TEXT.always,
-    fields=GEMMA3_TEXT.fields,
-    musts=GEMMA3_TEXT.musts,
-    ignored=GEMMA3_TEXT.ignored,
-    defaults=GEMMA3_TEXT.defaults,
-    compute=GEMMA3_TEXT.compute,
-    names=_NAMES._replace(
+    from_tinylm=None,
+    tensor_names=_NAMES.but(
         roots=(
             {"model.": "language_model.model.", "lm_head.": "language_model.lm_head."},
             {"model.": "model.language_model."},

@@ -1,18 +1,34 @@
 """GPT-2 and its descendants at EleutherAI: GPT-J, which adds rotation, and GPT-NeoX, the shape of Pythia."""
 
-from __future__ import annotations
+# no deferred annotations, as in config.blocks
 
 import math
+from typing import Annotated, Any
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.family import Family, Must, usual
-from tinylm_cli.interop.key_reader import Reader
-from tinylm_cli.interop.key_writers import Keys, scaling_keys
-from tinylm_cli.interop.rope import rope
-from tinylm_cli.interop.shared_keys import d_head, inner_width
-from tinylm_cli.interop.tensor_names import DENSE, EMBEDDING, QKV, Fused, Names, TensorLayout
+from tinylm_cli.interop.family import Family
+from tinylm_cli.interop.rope_scaling import RopeBlocks, RotaryFraction, Theta, rope, rope_scaling_key
+from tinylm_cli.interop.shared_keys import (
+    DFF,
+    Activation,
+    AttentionBias,
+    DModel,
+    Dropout,
+    Keys,
+    MaxLen,
+    NHeads,
+    NLayers,
+    NormEps,
+    OptionalSize,
+    TieWeights,
+    VocabSize,
+    fills,
+    only,
+)
+from tinylm_cli.interop.tensor_names import DENSE, EMBEDDING, QKV, Fused, TensorLayout, TensorNames
+from tinylm_cli.interop.translation import Translation
 
-_GPT_NAMES = {
+_GPT2_ALIASES = {
     "hidden_size": "n_embd",
     "max_position_embeddings": "n_positions",
     "num_attention_heads": "n_head",
@@ -20,37 +36,40 @@ _GPT_NAMES = {
 }
 
 
-_inner_width = inner_width("n_inner", "n_embd")
+class GPT2Keys(Keys):
+    """``GPT2Config``."""
+
+    vocab_size: VocabSize = 50257
+    n_embd: DModel = 768
+    n_inner: OptionalSize = None
+    n_layer: NLayers = 12
+    n_head: NHeads = 12
+    n_positions: MaxLen = 1024
+    activation_function: Activation = "gelu_new"
+    resid_pdrop: Dropout = 0.1
+    layer_norm_epsilon: NormEps = 1e-5
+    tie_word_embeddings: TieWeights = True
+    scale_attn_weights: bool | None = True
+    scale_attn_by_inverse_layer_idx: Annotated[
+        bool, *only(False, why="each layer would scale its scores by its own number")
+    ] = False
 
 
-def _score_scale(read: Reader) -> None:
-    """Scores are not divided by √d_head where ``scale_attn_weights`` is false."""
-    if read.flag("scale_attn_weights") is False:
-        read.put("attention.scale", 1.0, "scale_attn_weights")
+def _inner_width(keys: "GPT2Keys | GPTJKeys", to: Translation) -> None:
+    """The feed-forward width is four times ``n_embd`` where ``n_inner`` is null."""
+    if keys.n_inner is None:
+        to.put("d_ff", 4 * keys.n_embd, "n_embd")
+    else:
+        to.put("d_ff", keys.n_inner, "n_inner")
 
 
-_GPT2_NAMES = Names(
-    outside={
-        EMBEDDING: "transformer.wte",
-        "embedding.positional_encoding": "transformer.wpe",
-        "ln_f": "transformer.ln_f",
-        "lm_head": "lm_head",
-    },
-    prefix="transformer.h.{i}.",
-    layer={
-        "ln_1": "ln_1",
-        "attention.o_proj": "attn.c_proj",
-        "ln_2": "ln_2",
-        "feed_forward.up_proj": "mlp.c_fc",
-        "feed_forward.down_proj": "mlp.c_proj",
-    },
-    fused=(Fused(QKV, "attn.c_attn", TensorLayout.concatenated_transposed, TensorLayout.concatenated),),
-    transposed=True,
-    derived=("attn.bias", "attn.masked_bias"),
-)
+def _gpt2(keys: GPT2Keys, to: Translation) -> None:
+    _inner_width(keys, to)
+    if keys.scale_attn_weights is False:
+        to.put("attention.scale", 1.0, "scale_attn_weights")
 
 
-def _gpt2_keys(config: ModelConfig) -> Keys:
+def _gpt2_keys(config: ModelConfig) -> dict[str, Any]:
     return {"n_inner": config.d_ff, "scale_attn_weights": config.attention.scale != 1}
 
 
@@ -58,67 +77,71 @@ GPT2 = Family(
     model_type="gpt2",
     architecture="GPT2LMHeadModel",
     title="GPT-2",
-    always={"embedding.multiplier": 1.0, "position.kind": "learned"},
-    fields={
-        "vocab_size": ("vocab_size", 50257),
-        "n_embd": ("d_model", 768),
-        "n_head": ("n_heads", 12),
-        "n_layer": ("n_layers", 12),
-        "n_positions": ("max_len", 1024),
-        "activation_function": ("feed_forward.activation", "gelu_new"),
-        **usual(resid_pdrop=0.1, layer_norm_epsilon=1e-5, tie_word_embeddings=True),
-    },
-    musts={
-        "scale_attn_by_inverse_layer_idx": Must((False,), "each layer would scale its scores by its own number"),
-    },
+    keys=GPT2Keys,
+    constants={"embedding.multiplier": 1.0, "position.kind": "learned"},
+    to_tinylm=_gpt2,
+    from_tinylm=_gpt2_keys,
+    tensor_names=TensorNames(
+        outside={
+            EMBEDDING: "transformer.wte",
+            "embedding.positional_encoding": "transformer.wpe",
+            "ln_f": "transformer.ln_f",
+            "lm_head": "lm_head",
+        },
+        prefix="transformer.h.{i}.",
+        layer={
+            "ln_1": "ln_1",
+            "attention.o_proj": "attn.c_proj",
+            "ln_2": "ln_2",
+            "feed_forward.up_proj": "mlp.c_fc",
+            "feed_forward.down_proj": "mlp.c_proj",
+        },
+        fused=(Fused(QKV, "attn.c_attn", TensorLayout.concatenated_transposed, TensorLayout.concatenated),),
+        transposed=True,
+        derived=("attn.bias", "attn.masked_bias"),
+    ),
     ignored=frozenset(["n_ctx", "reorder_and_upcast_attn"]),  # the second orders the same sums differently
-    compute=(_inner_width, _score_scale),
-    aliases=_GPT_NAMES,
-    names=_GPT2_NAMES,
-    write=(_gpt2_keys,),
+    aliases=_GPT2_ALIASES,
 )
 
 
-def _rotary_dims(read: Reader) -> None:
+class GPTJKeys(Keys):
+    """``GPTJConfig``."""
+
+    vocab_size: VocabSize = 50400
+    n_embd: DModel = 4096
+    n_inner: OptionalSize = None
+    n_layer: NLayers = 28
+    n_head: NHeads = 16
+    n_positions: MaxLen = 2048
+    activation_function: Activation = "gelu_new"
+    resid_pdrop: Dropout = 0.0
+    layer_norm_epsilon: NormEps = 1e-5
+    tie_word_embeddings: TieWeights = False
+    rotary_dim: OptionalSize = 64
+    rotary: Annotated[bool, *only(True, why="this family's code always rotates")] = True
+    scale_attn_weights: Annotated[bool, *only(True, why="this family's code always divides scores by √d_head")] = True
+
+
+def _gptj(keys: GPTJKeys, to: Translation) -> None:
     """``rotary_dim`` counts dimensions of each head."""
-    width = d_head(read)
-    rotated = read.integer("rotary_dim", least=2)
+    _inner_width(keys, to)
+    d_head, rotated, key = max(keys.n_embd // keys.n_head, 1), keys.rotary_dim, "rotary_dim"
     if rotated is None:
-        read.unsupported("rotary_dim", "without it this family's code rotates by the whole model's width")
-        return
-    if rotated % 2:
-        near = f"{rotated - 1} or {rotated + 1}" if rotated < width else str(rotated - 1)
-        message = f"rotary_dim {rotated} is odd, and dimensions rotate in pairs"
-        read.contradiction("rotary_dim", message, f"write {near}")
-        return
-    if rotated > width:
-        read.contradiction(
-            "rotary_dim",
-            f"rotary_dim {rotated} is more than the width of a head, {width}",
-            f"write {width} or less",
-        )
-        return
-    share = rotated / width
-    if int(width * share) < rotated:
-        share = math.nextafter(share, 1.0)
-    read.put("position.rotary_fraction", share, "rotary_dim")
+        to.unsupported(key, "without it this family's code rotates by the whole model's width")
+    elif rotated % 2:
+        near = f"{rotated - 1} or {rotated + 1}" if rotated < d_head else str(rotated - 1)
+        near = str(rotated + 1) if rotated == 1 else near
+        to.contradiction(key, f"rotary_dim {rotated} is odd, and dimensions rotate in pairs", f"write {near}")
+    elif rotated > d_head:
+        message = f"rotary_dim {rotated} is more than the width of a head, {d_head}"
+        to.contradiction(key, message, f"write {d_head} or less", "n_embd", "n_head")
+    else:
+        share = rotated / d_head
+        to.put("position.rotary_fraction", share if int(d_head * share) == rotated else math.nextafter(share, 1), key)
 
 
-_GPTJ_NAMES = Names(
-    outside={EMBEDDING: "transformer.wte", "ln_f": "transformer.ln_f", "lm_head": "lm_head"},
-    prefix="transformer.h.{i}.",
-    layer={
-        "ln_1": "ln_1",
-        **{f"attention.{part}_proj": f"attn.{part}_proj" for part in "qkv"},
-        "attention.o_proj": "attn.out_proj",
-        "feed_forward.up_proj": "mlp.fc_in",
-        "feed_forward.down_proj": "mlp.fc_out",
-    },
-    derived=("attn.bias", "attn.masked_bias", "attn.embed_positions"),
-)
-
-
-def _gptj_keys(config: ModelConfig) -> Keys:
+def _gptj_keys(config: ModelConfig) -> dict[str, Any]:
     return {"n_inner": config.d_ff, "rotary_dim": int(config.d_head * config.position.rotary_fraction)}
 
 
@@ -126,7 +149,8 @@ GPTJ = Family(
     model_type="gptj",
     architecture="GPTJForCausalLM",
     title="GPT-J",
-    always={
+    keys=GPTJKeys,
+    constants={
         "embedding.multiplier": 1.0,
         "position.kind": "rope",
         "position.pairing": "adjacent",
@@ -135,47 +159,53 @@ GPTJ = Family(
         "block.shared_norm": True,
         "head.bias": True,
     },
-    fields={
-        "vocab_size": ("vocab_size", 50400),
-        "n_embd": ("d_model", 4096),
-        "n_head": ("n_heads", 16),
-        "n_layer": ("n_layers", 28),
-        "n_positions": ("max_len", 2048),
-        "activation_function": ("feed_forward.activation", "gelu_new"),
-        **usual(resid_pdrop=0.0, layer_norm_epsilon=1e-5, tie_word_embeddings=False),
-    },
-    musts={
-        "rotary": Must((True,), "this family's code always rotates"),
-        "scale_attn_weights": Must((True,), "this family's code always divides scores by √d_head"),
-    },
+    to_tinylm=_gptj,
+    from_tinylm=_gptj_keys,
+    tensor_names=TensorNames(
+        outside={EMBEDDING: "transformer.wte", "ln_f": "transformer.ln_f", "lm_head": "lm_head"},
+        prefix="transformer.h.{i}.",
+        layer={
+            "ln_1": "ln_1",
+            **{f"attention.{part}_proj": f"attn.{part}_proj" for part in "qkv"},
+            "attention.o_proj": "attn.out_proj",
+            "feed_forward.up_proj": "mlp.fc_in",
+            "feed_forward.down_proj": "mlp.fc_out",
+        },
+        derived=("attn.bias", "attn.masked_bias", "attn.embed_positions"),
+    ),
     ignored=frozenset(["n_ctx"]),
-    defaults={"rotary_dim": 64},
-    compute=(_inner_width, _rotary_dims),
-    aliases=_GPT_NAMES,
-    names=_GPTJ_NAMES,
-    write=(_gptj_keys,),
+    aliases=_GPT2_ALIASES,
 )
 
 
-_GPT_NEOX_NAMES = Names(
-    outside={EMBEDDING: "gpt_neox.embed_in", "ln_f": "gpt_neox.final_layer_norm", "lm_head": "embed_out"},
-    prefix="gpt_neox.layers.{i}.",
-    layer={
-        "ln_1": "input_layernorm",
-        "attention.o_proj": "attention.dense",
-        "ln_2": "post_attention_layernorm",
-        **DENSE,
-    },
-    fused=(Fused(QKV, "attention.query_key_value", TensorLayout.by_group, TensorLayout.by_group),),
-    derived=("attention.bias", "attention.masked_bias", "rotary_emb.inv_freq"),
-)
+class GPTNeoXKeys(RopeBlocks):
+    """``GPTNeoXConfig``."""
+
+    vocab_size: VocabSize = 50432
+    hidden_size: DModel = 6144
+    num_hidden_layers: NLayers = 44
+    num_attention_heads: NHeads = 64
+    intermediate_size: DFF = 24576
+    max_position_embeddings: MaxLen = 2048
+    hidden_act: Activation = "gelu"
+    hidden_dropout: Dropout = 0.0
+    layer_norm_eps: NormEps = 1e-5
+    tie_word_embeddings: TieWeights = False
+    attention_bias: AttentionBias = True
+    use_parallel_residual: Annotated[bool, *fills("block.parallel")] = True
+    rotary_emb_base: Theta = None
+    rotary_pct: RotaryFraction = None
 
 
-def _gpt_neox_keys(config: ModelConfig) -> Keys:
+def _gpt_neox(keys: GPTNeoXKeys, to: Translation) -> None:
+    rope(keys, to, theta_key="rotary_emb_base", fraction=0.25, fraction_key="rotary_pct")
+
+
+def _gpt_neox_keys(config: ModelConfig) -> dict[str, Any]:
     return {
         "rotary_emb_base": config.position.theta,
         "rotary_pct": config.position.rotary_fraction,
-        "rope_scaling": scaling_keys(config),
+        "rope_scaling": rope_scaling_key(config),
     }
 
 
@@ -183,16 +213,20 @@ GPT_NEOX = Family(
     model_type="gpt_neox",
     architecture="GPTNeoXForCausalLM",
     title="GPT-NeoX and Pythia",
-    always={"embedding.multiplier": 1.0, "position.kind": "rope"},
-    fields={
-        **usual(
-            vocab_size=50432, hidden_size=6144, num_hidden_layers=44, num_attention_heads=64, intermediate_size=24576,
-            max_position_embeddings=2048, hidden_act="gelu", hidden_dropout=0.0, layer_norm_eps=1e-5,
-            tie_word_embeddings=False, attention_bias=True,
-        ),
-        "use_parallel_residual": ("block.parallel", True),
-    },
-    compute=(rope(theta_key="rotary_emb_base", fraction=0.25, fraction_key="rotary_pct"),),
-    names=_GPT_NEOX_NAMES,
-    write=(_gpt_neox_keys,),
-)  # fmt: skip
+    keys=GPTNeoXKeys,
+    constants={"embedding.multiplier": 1.0, "position.kind": "rope"},
+    to_tinylm=_gpt_neox,
+    from_tinylm=_gpt_neox_keys,
+    tensor_names=TensorNames(
+        outside={EMBEDDING: "gpt_neox.embed_in", "ln_f": "gpt_neox.final_layer_norm", "lm_head": "embed_out"},
+        prefix="gpt_neox.layers.{i}.",
+        layer={
+            "ln_1": "input_layernorm",
+            "attention.o_proj": "attention.dense",
+            "ln_2": "post_attention_layernorm",
+            **DENSE,
+        },
+        fused=(Fused(QKV, "attention.query_key_value", TensorLayout.by_group, TensorLayout.by_group),),
+        derived=("attention.bias", "attention.masked_bias", "rotary_emb.inv_freq"),
+    ),
+)

@@ -1,42 +1,92 @@
 """gpt-oss: experts with biases and a bounded activation, sinks beside the scores, windows in every second layer."""
 
-from __future__ import annotations
+# no deferred annotations, as in config.blocks
+
+from typing import Annotated, Any
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
-from tinylm_cli.interop.key_writers import Keys, rope_keys, windows_keys
-from tinylm_cli.interop.rope import rope
-from tinylm_cli.interop.sliding_windows import alternate, window_by_layer
+from tinylm_cli.interop.family import Family
+from tinylm_cli.interop.rope_scaling import RopeKeys, rope, rope_keys
+from tinylm_cli.interop.shared_keys import (
+    DFF,
+    LLAMA_LIKE,
+    AttentionBias,
+    DHead,
+    DModel,
+    LayerTypes,
+    MaxLen,
+    NExperts,
+    NHeads,
+    NKVHeads,
+    NLayers,
+    NormEps,
+    TieWeights,
+    TopK,
+    VocabSize,
+    Window,
+    fills,
+    only,
+)
+from tinylm_cli.interop.sliding_windows import alternate, layer_window_keys, layer_windows
 from tinylm_cli.interop.tensor_names import LLAMA_NAMES, TensorLayout
+from tinylm_cli.interop.translation import Translation
 
 
-def _rotation(config: ModelConfig) -> Keys:
-    """Return rotary positions; this family takes the absence of a stretch for its own."""
-    keys = rope_keys(config)
+class GptOssKeys(RopeKeys):
+    """``GptOssConfig``."""
+
+    vocab_size: VocabSize = 201088
+    hidden_size: DModel = 2880
+    intermediate_size: DFF = 2880
+    num_hidden_layers: NLayers = 36
+    num_attention_heads: NHeads = 64
+    num_key_value_heads: NKVHeads = 8
+    head_dim: DHead = 64
+    max_position_embeddings: MaxLen = 131072
+    rms_norm_eps: NormEps = 1e-5
+    tie_word_embeddings: TieWeights = False
+    attention_bias: AttentionBias = True
+    num_local_experts: NExperts = 128
+    num_experts_per_tok: TopK = 4
+    swiglu_limit: Annotated[float | None, *fills("feed_forward.clamp")] = 7.0
+    swiglu_alpha: Annotated[float, *only(1.702, why="quick_gelu's slope is 1.702")] = 1.702
+    hidden_act: Annotated[str, *only("silu", why="this family's code has its own activation")] = "silu"
+    sliding_window: Window = 128
+    layer_types: LayerTypes = None
+
+
+def _gpt_oss(keys: GptOssKeys, to: Translation) -> None:
+    yarn = {
+        "position.scaling": "yarn",
+        "position.scaling_factor": 32.0,
+        "position.original_max_len": 4096,
+        "position.truncate": False,
+    }
+    rope(keys, to, theta=150_000.0, default=yarn)
+    layer_windows(keys, to, alternate(keys.num_hidden_layers))
+
+
+def _gpt_oss_keys(config: ModelConfig) -> dict[str, Any]:
+    """In this family an absent ``rope_scaling`` is yarn."""
+    keys = {**rope_keys(config), **layer_window_keys(config)}
     return {**keys, "rope_scaling": keys["rope_scaling"] or {"rope_type": "default"}}
 
 
-_NAMES = LLAMA_NAMES.but(layer={"feed_forward.router": "mlp.router"})._replace(
-    exact={"attention.sinks": "self_attn.sinks"},
-    stacked=tuple(
-        (tuple(f"feed_forward.experts.{part}.{kind}" for part in parts), f"mlp.experts.{stored}{suffix}", layout)
-        for parts, stored, of_weight in (
-            (("gate_proj", "up_proj"), "gate_up_proj", TensorLayout.alternating),
-            (("down_proj",), "down_proj", TensorLayout.transposed),
-        )
-        for kind, suffix, layout in (
-            ("weight", "", of_weight),
-            ("bias", "_bias", TensorLayout.same if of_weight is TensorLayout.transposed else of_weight),
-        )
-    ),
-)
+def _stacked(kind: str, suffix: str, alternating: TensorLayout, down: TensorLayout) -> tuple[Any, ...]:
+    """Return the names of the experts' weights or biases, which are stored for all experts at once."""
+    gate_up = (f"feed_forward.experts.gate_proj.{kind}", f"feed_forward.experts.up_proj.{kind}")
+    return (
+        (gate_up, f"mlp.experts.gate_up_proj{suffix}", alternating),
+        ((f"feed_forward.experts.down_proj.{kind}",), f"mlp.experts.down_proj{suffix}", down),
+    )
 
 
 GPT_OSS = Family(
     model_type="gpt_oss",
     architecture="GptOssForCausalLM",
     title="gpt-oss",
-    always={
+    keys=GptOssKeys,
+    constants={
         **LLAMA_LIKE,
         "attention.sinks": True,
         "feed_forward.activation": "quick_gelu",
@@ -44,34 +94,16 @@ GPT_OSS = Family(
         "feed_forward.router": "topk_softmax",
         "feed_forward.router_bias": True,
     },
-    fields={
-        **usual(
-            vocab_size=201088, hidden_size=2880, intermediate_size=2880, num_hidden_layers=36, num_attention_heads=64,
-            num_key_value_heads=8, head_dim=64, max_position_embeddings=131072, rms_norm_eps=1e-5,
-            tie_word_embeddings=False, attention_bias=True, num_experts_per_tok=4,
+    to_tinylm=_gpt_oss,
+    from_tinylm=_gpt_oss_keys,
+    tensor_names=LLAMA_NAMES.but(
+        layer={"feed_forward.router": "mlp.router"},
+        exact={"attention.sinks": "self_attn.sinks"},
+        stacked=(
+            *_stacked("weight", "", TensorLayout.alternating, TensorLayout.transposed),
+            *_stacked("bias", "_bias", TensorLayout.alternating, TensorLayout.same),
         ),
-        "num_local_experts": ("feed_forward.n_experts", 128),
-        "swiglu_limit": ("feed_forward.clamp", 7.0),
-    },
-    musts={
-        "swiglu_alpha": Must((1.702,), "quick_gelu's slope is 1.702"),
-        "hidden_act": Must(("silu",), "this family's code has its own activation"),
-    },
-    ignored=frozenset(["experts_per_token", "initial_context_length"]),  # others' names for what stands beside them
-    defaults={"sliding_window": 128},
-    compute=(
-        rope(
-            theta=150_000.0,
-            default={
-                "position.scaling": "yarn",
-                "position.scaling_factor": 32.0,
-                "position.original_max_len": 4096,
-                "position.truncate": False,
-            },
-        ),
-        window_by_layer(alternate),
     ),
+    ignored=frozenset(["experts_per_token", "initial_context_length"]),  # repeat other keys under other names
     aliases={"num_experts": "num_local_experts"},
-    names=_NAMES,
-    write=(_rotation, windows_keys),
-)  # fmt: skip
+)

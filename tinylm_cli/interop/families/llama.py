@@ -1,69 +1,144 @@
 """Llama, the shape that most others start from; Mistral adds a window to it, and Mixtral experts."""
 
-from __future__ import annotations
+# no deferred annotations, as in config.blocks
 
-from tinylm_cli.interop.family import LLAMA_LIKE, Family, usual
-from tinylm_cli.interop.key_writers import rope_keys, window_keys
-from tinylm_cli.interop.rope import rope
-from tinylm_cli.interop.sliding_windows import window
+from typing import Any
+
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.family import Family
+from tinylm_cli.interop.rope_scaling import RopeKeys, rope, rope_keys
+from tinylm_cli.interop.shared_keys import (
+    DFF,
+    LLAMA_LIKE,
+    Activation,
+    AttentionBias,
+    DHead,
+    DModel,
+    FeedForwardBias,
+    MaxLen,
+    NExperts,
+    NHeads,
+    NKVHeads,
+    NLayers,
+    NormEps,
+    TieWeights,
+    TopK,
+    VocabSize,
+    Window,
+)
+from tinylm_cli.interop.sliding_windows import window, window_keys
 from tinylm_cli.interop.tensor_names import LLAMA_NAMES
+from tinylm_cli.interop.translation import Translation
+
+
+class LlamaKeys(RopeKeys):
+    """``LlamaConfig``."""
+
+    vocab_size: VocabSize = 32000
+    hidden_size: DModel = 4096
+    intermediate_size: DFF = 11008
+    num_hidden_layers: NLayers = 32
+    num_attention_heads: NHeads = 32
+    num_key_value_heads: NKVHeads = None
+    head_dim: DHead = None
+    hidden_act: Activation = "silu"
+    max_position_embeddings: MaxLen = 2048
+    rms_norm_eps: NormEps = 1e-6
+    tie_word_embeddings: TieWeights = False
+    attention_bias: AttentionBias = False
+    mlp_bias: FeedForwardBias = False
+
 
 LLAMA = Family(
     model_type="llama",
     architecture="LlamaForCausalLM",
     title="Llama",
-    always=LLAMA_LIKE,
-    fields=usual(
-        vocab_size=32000, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32,
-        num_key_value_heads=None, head_dim=None, hidden_act="silu", max_position_embeddings=2048, rms_norm_eps=1e-6,
-        tie_word_embeddings=False, attention_bias=False, mlp_bias=False,
-    ),
-    compute=(rope(),),
-    names=LLAMA_NAMES,
-    write=(rope_keys,),
-)  # fmt: skip
+    keys=LlamaKeys,
+    constants=LLAMA_LIKE,
+    to_tinylm=rope,
+    from_tinylm=rope_keys,
+    tensor_names=LLAMA_NAMES,
+)
+
+
+class MistralKeys(RopeKeys):
+    """``MistralConfig``."""
+
+    vocab_size: VocabSize = 32000
+    hidden_size: DModel = 4096
+    intermediate_size: DFF = 14336
+    num_hidden_layers: NLayers = 32
+    num_attention_heads: NHeads = 32
+    num_key_value_heads: NKVHeads = 8
+    head_dim: DHead = None
+    hidden_act: Activation = "silu"
+    max_position_embeddings: MaxLen = 131072
+    rms_norm_eps: NormEps = 1e-6
+    tie_word_embeddings: TieWeights = False
+    sliding_window: Window = 4096
+
+
+def _mistral(keys: MistralKeys, to: Translation) -> None:
+    rope(keys, to)
+    window(keys, to)
+
+
+def _mistral_keys(config: ModelConfig) -> dict[str, Any]:
+    return {**rope_keys(config), **window_keys(config)}
+
 
 MISTRAL = Family(
     model_type="mistral",
     architecture="MistralForCausalLM",
     title="Mistral",
-    always=LLAMA_LIKE,
-    fields=usual(
-        vocab_size=32000, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32, num_attention_heads=32,
-        num_key_value_heads=8, head_dim=None, hidden_act="silu", max_position_embeddings=131072, rms_norm_eps=1e-6,
-        tie_word_embeddings=False,
-    ),
-    defaults={"sliding_window": 4096},
-    compute=(rope(), window),
-    names=LLAMA_NAMES,
-    write=(rope_keys, window_keys),
-)  # fmt: skip
-
-_MIXTRAL_NAMES = LLAMA_NAMES.but(layer={"feed_forward.router": "block_sparse_moe.gate"})._replace(
-    experts={
-        "feed_forward.experts.gate_proj": "block_sparse_moe.experts.{e}.w1",
-        "feed_forward.experts.up_proj": "block_sparse_moe.experts.{e}.w3",
-        "feed_forward.experts.down_proj": "block_sparse_moe.experts.{e}.w2",
-    }
+    keys=MistralKeys,
+    constants=LLAMA_LIKE,
+    to_tinylm=_mistral,
+    from_tinylm=_mistral_keys,
+    tensor_names=LLAMA_NAMES,
 )
+
+
+class MixtralKeys(RopeKeys):
+    """``MixtralConfig``."""
+
+    vocab_size: VocabSize = 32000
+    hidden_size: DModel = 4096
+    intermediate_size: DFF = 14336
+    num_hidden_layers: NLayers = 32
+    num_attention_heads: NHeads = 32
+    num_key_value_heads: NKVHeads = 8
+    head_dim: DHead = None
+    hidden_act: Activation = "silu"
+    max_position_embeddings: MaxLen = 131072
+    rms_norm_eps: NormEps = 1e-5
+    tie_word_embeddings: TieWeights = False
+    num_local_experts: NExperts = 8
+    num_experts_per_tok: TopK = 2
+    sliding_window: Window = None
+
+
+def _mixtral(keys: MixtralKeys, to: Translation) -> None:
+    rope(keys, to, theta=1e6)
+    window(keys, to)
 
 
 MIXTRAL = Family(
     model_type="mixtral",
     architecture="MixtralForCausalLM",
     title="Mixtral",
-    always={**LLAMA_LIKE, "feed_forward.router": "topk_softmax"},
-    fields={
-        **usual(
-            vocab_size=32000, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32, num_attention_heads=32,
-            num_key_value_heads=8, head_dim=None, hidden_act="silu", max_position_embeddings=131072, rms_norm_eps=1e-5,
-            tie_word_embeddings=False, num_experts_per_tok=2,
-        ),
-        "num_local_experts": ("feed_forward.n_experts", 8),
-    },
-    ignored=frozenset(["router_jitter_noise"]),  # while training
-    compute=(rope(theta=1e6), window),
+    keys=MixtralKeys,
+    constants={**LLAMA_LIKE, "feed_forward.router": "topk_softmax"},
+    to_tinylm=_mixtral,
+    from_tinylm=_mistral_keys,
+    tensor_names=LLAMA_NAMES.but(
+        layer={"feed_forward.router": "block_sparse_moe.gate"},
+        experts={
+            "feed_forward.experts.gate_proj": "block_sparse_moe.experts.{e}.w1",
+            "feed_forward.experts.up_proj": "block_sparse_moe.experts.{e}.w3",
+            "feed_forward.experts.down_proj": "block_sparse_moe.experts.{e}.w2",
+        },
+    ),
+    ignored=frozenset(["router_jitter_noise"]),  # training
     aliases={"num_experts": "num_local_experts"},
-    names=_MIXTRAL_NAMES,
-    write=(rope_keys, window_keys),
-)  # fmt: skip
+)

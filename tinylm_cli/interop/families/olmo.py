@@ -1,62 +1,120 @@
-"""OLMo by Ai2: the first without norm weights, the second normed after each part, and a mixture of experts."""
+"""OLMo by Ai2: the first without norm weights, the second normed after each sub-layer, and a mixture of experts."""
 
-from __future__ import annotations
+# no deferred annotations, as in config.blocks
 
-from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
-from tinylm_cli.interop.key_writers import rope_keys
-from tinylm_cli.interop.rope import rope
+from typing import Annotated
+
+from tinylm_cli.interop.family import Family
+from tinylm_cli.interop.rope_scaling import RopeKeys, rope, rope_keys
+from tinylm_cli.interop.shared_keys import (
+    DFF,
+    LLAMA_LIKE,
+    Activation,
+    AttentionBias,
+    DHead,
+    DModel,
+    MaxLen,
+    NExperts,
+    NHeads,
+    NKVHeads,
+    NLayers,
+    NormEps,
+    Renormalize,
+    TieWeights,
+    TopK,
+    VocabSize,
+    only,
+)
 from tinylm_cli.interop.tensor_names import EXPERT_NAMES, LLAMA_NAMES, POST_NORM_NAMES
 
-_CLIPPED = Must((), "clipping queries, keys and values at a bound has no field")
+Unclipped = Annotated[float | None, *only(why="clipping queries, keys and values at a bound has no field")]
+
+
+class OlmoKeys(RopeKeys):
+    """``OlmoConfig``."""
+
+    vocab_size: VocabSize = 50304
+    hidden_size: DModel = 4096
+    intermediate_size: DFF = 11008
+    num_hidden_layers: NLayers = 32
+    num_attention_heads: NHeads = 32
+    num_key_value_heads: NKVHeads = None
+    hidden_act: Activation = "silu"
+    max_position_embeddings: MaxLen = 2048
+    tie_word_embeddings: TieWeights = False
+    attention_bias: AttentionBias = False
+    clip_qkv: Unclipped = None
+
 
 OLMO = Family(
     model_type="olmo",
     architecture="OlmoForCausalLM",
     title="OLMo",
-    always={**LLAMA_LIKE, "norm.kind": "layernorm", "norm.weight": False},
-    fields=usual(
-        vocab_size=50304, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32,
-        num_key_value_heads=None, hidden_act="silu", max_position_embeddings=2048, tie_word_embeddings=False,
-        attention_bias=False,
-    ),
-    musts={"clip_qkv": _CLIPPED},
-    compute=(rope(),),
-    names=LLAMA_NAMES,
-    write=(rope_keys,),
-)  # fmt: skip
+    keys=OlmoKeys,
+    constants={**LLAMA_LIKE, "norm.kind": "layernorm", "norm.weight": False},
+    to_tinylm=rope,
+    from_tinylm=rope_keys,
+    tensor_names=LLAMA_NAMES,
+)
+
+
+class Olmo2Keys(RopeKeys):
+    """``Olmo2Config``."""
+
+    vocab_size: VocabSize = 50304
+    hidden_size: DModel = 4096
+    intermediate_size: DFF = 11008
+    num_hidden_layers: NLayers = 32
+    num_attention_heads: NHeads = 32
+    num_key_value_heads: NKVHeads = None
+    head_dim: DHead = None
+    hidden_act: Activation = "silu"
+    max_position_embeddings: MaxLen = 2048
+    rms_norm_eps: NormEps = 1e-5
+    tie_word_embeddings: TieWeights = False
+    attention_bias: AttentionBias = False
+
 
 OLMO2 = Family(
     model_type="olmo2",
     architecture="Olmo2ForCausalLM",
     title="OLMo 2",
-    always={**LLAMA_LIKE, "norm.placement": "post", "attention.qk_norm": "full"},
-    fields=usual(
-        vocab_size=50304, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32,
-        num_key_value_heads=None, head_dim=None, hidden_act="silu", max_position_embeddings=2048, rms_norm_eps=1e-5,
-        tie_word_embeddings=False, attention_bias=False,
-    ),
-    compute=(rope(),),
-    names=POST_NORM_NAMES,
-    write=(rope_keys,),
-)  # fmt: skip
+    keys=Olmo2Keys,
+    constants={**LLAMA_LIKE, "norm.placement": "post", "attention.qk_norm": "full"},
+    to_tinylm=rope,
+    from_tinylm=rope_keys,
+    tensor_names=POST_NORM_NAMES,
+)
+
+
+class OlmoeKeys(RopeKeys):
+    """``OlmoeConfig``."""
+
+    vocab_size: VocabSize = 50304
+    hidden_size: DModel = 2048
+    intermediate_size: DFF = 2048
+    num_hidden_layers: NLayers = 16
+    num_attention_heads: NHeads = 16
+    num_key_value_heads: NKVHeads = None
+    hidden_act: Activation = "silu"
+    max_position_embeddings: MaxLen = 4096
+    rms_norm_eps: NormEps = 1e-5
+    tie_word_embeddings: TieWeights = False
+    attention_bias: AttentionBias = False
+    num_experts: NExperts = 64
+    num_experts_per_tok: TopK = 8
+    norm_topk_prob: Renormalize = False
+    clip_qkv: Unclipped = None
+
 
 OLMOE = Family(
     model_type="olmoe",
     architecture="OlmoeForCausalLM",
     title="OLMoE",
-    always={**LLAMA_LIKE, "attention.qk_norm": "full", "feed_forward.router": "softmax"},
-    fields={
-        **usual(
-            vocab_size=50304, hidden_size=2048, intermediate_size=2048, num_hidden_layers=16, num_attention_heads=16,
-            num_key_value_heads=None, hidden_act="silu", max_position_embeddings=4096, rms_norm_eps=1e-5,
-            tie_word_embeddings=False, attention_bias=False, num_experts_per_tok=8,
-        ),
-        "num_experts": ("feed_forward.n_experts", 64),
-        "norm_topk_prob": ("feed_forward.renormalize", False),
-    },
-    musts={"clip_qkv": _CLIPPED},
-    compute=(rope(),),
+    keys=OlmoeKeys,
+    constants={**LLAMA_LIKE, "attention.qk_norm": "full", "feed_forward.router": "softmax"},
+    to_tinylm=rope,
+    from_tinylm=rope_keys,
+    tensor_names=EXPERT_NAMES,
     aliases={"num_local_experts": "num_experts"},
-    names=EXPERT_NAMES,
-    write=(rope_keys,),
-)  # fmt: skip
+)

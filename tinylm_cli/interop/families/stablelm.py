@@ -1,42 +1,64 @@
-"""StableLM: Llama with LayerNorm, a quarter of each head rotated, and in one model both parts in parallel."""
+"""StableLM: Llama with LayerNorm, a quarter of each head rotated, and in one model both sub-layers in parallel."""
 
-from __future__ import annotations
+# no deferred annotations, as in config.blocks
 
-from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.family import LLAMA_LIKE, Family, Must, usual
-from tinylm_cli.interop.key_reader import Reader
-from tinylm_cli.interop.key_writers import Keys, partial_rope_keys
-from tinylm_cli.interop.rope import rope
+from typing import Annotated
+
+from tinylm_cli.interop.family import Family
+from tinylm_cli.interop.rope_scaling import RopeKeys, partial_rope_keys, rope
+from tinylm_cli.interop.shared_keys import (
+    DFF,
+    LLAMA_LIKE,
+    Activation,
+    AttentionBias,
+    DModel,
+    Dropout,
+    MaxLen,
+    NHeads,
+    NKVHeads,
+    NLayers,
+    NormEps,
+    TieWeights,
+    VocabSize,
+    fills,
+    only,
+)
 from tinylm_cli.interop.tensor_names import LLAMA_NAMES
+from tinylm_cli.interop.translation import Translation
 
 
-def _parallel(read: Reader) -> None:
-    """In parallel, one norm serves both parts."""
-    parallel = read.flag("use_parallel_residual") is True
-    read.put("block.parallel", parallel, "use_parallel_residual")
-    read.put("block.shared_norm", parallel, "use_parallel_residual")
+class StableLmKeys(RopeKeys):
+    """``StableLmConfig``."""
+
+    vocab_size: VocabSize = 50304
+    hidden_size: DModel = 2560
+    intermediate_size: DFF = 6912
+    num_hidden_layers: NLayers = 32
+    num_attention_heads: NHeads = 32
+    num_key_value_heads: NKVHeads = 32
+    hidden_act: Activation = "silu"
+    max_position_embeddings: MaxLen = 4096
+    hidden_dropout: Dropout = 0.0
+    layer_norm_eps: NormEps = 1e-5
+    tie_word_embeddings: TieWeights = False
+    use_qkv_bias: AttentionBias = False
+    use_parallel_residual: Annotated[bool, *fills("block.parallel", "block.shared_norm")] = False
+    qk_layernorm: Annotated[
+        bool, *only(False, why="norms on queries and keys would have weights of their own for each head")
+    ] = False
 
 
-def _parallel_keys(config: ModelConfig) -> Keys:
-    return {"use_parallel_residual": config.block.parallel}
+def _stablelm(keys: StableLmKeys, to: Translation) -> None:
+    rope(keys, to, fraction=0.25)
 
 
 STABLELM = Family(
     model_type="stablelm",
     architecture="StableLmForCausalLM",
     title="StableLM",
-    always={**LLAMA_LIKE, "norm.kind": "layernorm", "attention.out_bias": False},
-    fields={
-        **usual(
-            vocab_size=50304, hidden_size=2560, intermediate_size=6912, num_hidden_layers=32, num_attention_heads=32,
-            num_key_value_heads=32, hidden_act="silu", max_position_embeddings=4096, hidden_dropout=0.0,
-            layer_norm_eps=1e-5, tie_word_embeddings=False,
-        ),
-        "use_qkv_bias": ("attention.bias", False),
-    },
-    musts={"qk_layernorm": Must((False,), "norms on queries and keys would have weights of their own for each head")},
-    defaults={"use_parallel_residual": False},
-    compute=(rope(fraction=0.25), _parallel),
-    names=LLAMA_NAMES,
-    write=(partial_rope_keys, _parallel_keys),
-)  # fmt: skip
+    keys=StableLmKeys,
+    constants={**LLAMA_LIKE, "norm.kind": "layernorm", "attention.out_bias": False},
+    to_tinylm=_stablelm,
+    from_tinylm=partial_rope_keys,
+    tensor_names=LLAMA_NAMES,
+)

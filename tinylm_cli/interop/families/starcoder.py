@@ -1,42 +1,82 @@
 """StarCoder 2: Llama's attention with biases, GPT-2's feed-forward part and norms."""
 
-from __future__ import annotations
+# no deferred annotations, as in config.blocks
 
-from tinylm_cli.interop.family import Family, Must, usual
-from tinylm_cli.interop.key_writers import rope_keys, window_keys
-from tinylm_cli.interop.rope import rope
-from tinylm_cli.interop.sliding_windows import window
+from typing import Annotated, Any
+
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.family import Family
+from tinylm_cli.interop.rope_scaling import RopeKeys, rope, rope_keys
+from tinylm_cli.interop.shared_keys import (
+    DFF,
+    Activation,
+    AllBiases,
+    DHead,
+    DModel,
+    Dropout,
+    MaxLen,
+    NHeads,
+    NKVHeads,
+    NLayers,
+    NormEps,
+    TieWeights,
+    VocabSize,
+    Window,
+    only,
+)
+from tinylm_cli.interop.sliding_windows import window, window_keys
 from tinylm_cli.interop.tensor_names import LLAMA_NAMES
+from tinylm_cli.interop.translation import Translation
 
-_NAMES = LLAMA_NAMES.but(layer={"feed_forward.up_proj": "mlp.c_fc", "feed_forward.down_proj": "mlp.c_proj"})
+
+class Starcoder2Keys(RopeKeys):
+    """``Starcoder2Config``."""
+
+    vocab_size: VocabSize = 49152
+    hidden_size: DModel = 3072
+    intermediate_size: DFF = 12288
+    num_hidden_layers: NLayers = 30
+    num_attention_heads: NHeads = 24
+    num_key_value_heads: NKVHeads = 2
+    head_dim: DHead = None
+    hidden_act: Activation = "gelu_pytorch_tanh"
+    max_position_embeddings: MaxLen = 4096
+    residual_dropout: Dropout = 0.0
+    norm_epsilon: NormEps = 1e-5
+    tie_word_embeddings: TieWeights = True
+    use_bias: AllBiases = True
+    sliding_window: Window = None
+    mlp_type: Annotated[str, *only("default", why="this family's code knows no other")] = "default"
+    norm_type: Annotated[str, *only("layer_norm", why="this family's code knows no other")] = "layer_norm"
+    scale_attn_weights: Annotated[bool, *only(True, why="this family's code always divides scores by √d_head")] = True
+
+
+def _starcoder2(keys: Starcoder2Keys, to: Translation) -> None:
+    rope(keys, to)
+    window(keys, to)
+
+
+def _starcoder2_keys(config: ModelConfig) -> dict[str, Any]:
+    return {**rope_keys(config), **window_keys(config)}
 
 
 STARCODER2 = Family(
     model_type="starcoder2",
     architecture="Starcoder2ForCausalLM",
     title="StarCoder 2",
-    always={"embedding.multiplier": 1.0, "position.kind": "rope"},
-    fields={
-        **usual(
-            vocab_size=49152, hidden_size=3072, intermediate_size=12288, num_hidden_layers=30, num_attention_heads=24,
-            num_key_value_heads=2, head_dim=None, hidden_act="gelu_pytorch_tanh", max_position_embeddings=4096,
-            residual_dropout=0.0, norm_epsilon=1e-5, tie_word_embeddings=True,
-        ),
-        "use_bias": ("attention.bias", "feed_forward.bias", True),
-    },
-    musts={
-        "mlp_type": Must(("default",), "this family's code knows no other"),
-        "norm_type": Must(("layer_norm",), "this family's code knows no other"),
-        "scale_attn_weights": Must((True,), "this family's code always divides scores by √d_head"),
-    },
+    keys=Starcoder2Keys,
+    constants={"embedding.multiplier": 1.0, "position.kind": "rope"},
+    to_tinylm=_starcoder2,
+    from_tinylm=_starcoder2_keys,
+    tensor_names=LLAMA_NAMES.but(
+        layer={"feed_forward.up_proj": "mlp.c_fc", "feed_forward.down_proj": "mlp.c_proj"},
+    ),
     ignored=frozenset(
         [
-            "activation_function", "layer_norm_epsilon",  # hidden_act and norm_epsilon are what counts
-            "attention_softmax_in_fp32", "scale_attention_softmax_in_fp32",
+            "activation_function",  # hidden_act counts
+            "layer_norm_epsilon",  # norm_epsilon counts
+            "attention_softmax_in_fp32",
+            "scale_attention_softmax_in_fp32",
         ]
     ),
-    defaults={"sliding_window": None},
-    compute=(rope(), window),
-    names=_NAMES,
-    write=(rope_keys, window_keys),
-)  # fmt: skip
+)

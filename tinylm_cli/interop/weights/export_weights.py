@@ -13,8 +13,8 @@ from torch import Tensor
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import OutputError
 from tinylm_cli.interop.config_json import CONFIG_FILE
-from tinylm_cli.interop.families import BY_TYPE
-from tinylm_cli.interop.family_choice import Choice
+from tinylm_cli.interop.export_config import Choice
+from tinylm_cli.interop.families import family_of
 from tinylm_cli.interop.weights.hub_folder import WEIGHTS_FILE
 from tinylm_cli.interop.weights.tensor_pairs import Pair, Slot, pairs
 from tinylm_cli.model import TinyTransformerLM
@@ -56,7 +56,7 @@ def export_model(model: TinyTransformerLM, choice: Choice, directory: Path, *, o
 
     Args:
         model: The model, with storage.
-        choice: What :func:`tinylm_cli.interop.family_choice.choose` returns for its config.
+        choice: What :func:`tinylm_cli.interop.export_config.choose` returns for its config.
         directory: The folder to write; its parent exists.
         overwrite: Whether a folder that holds such files, and nothing else, is replaced.
 
@@ -76,7 +76,7 @@ def export_model(model: TinyTransformerLM, choice: Choice, directory: Path, *, o
     dtype = model.lm_head.weight.dtype
     document = MARK | choice.expressed.document | {"torch_dtype": str(dtype).removeprefix("torch.")}
     shapes = {name: tuple(tensor.shape) for name, tensor in _described(config).items()}
-    found = pairs(config, BY_TYPE[choice.expressed.family].names_for(config), shapes)
+    found = pairs(config, family_of(choice.expressed.family).tensor_names_for(config), shapes)
     own = buffer_dtypes(model)
     planned = [
         LazyTensor(p.stored, p.stored_shape, own.get(p.ours[0].name, dtype), partial(_joined, p, values, config))

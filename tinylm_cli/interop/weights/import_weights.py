@@ -13,8 +13,8 @@ from torch import Tensor
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
-from tinylm_cli.interop.families import BY_TYPE
-from tinylm_cli.interop.tensor_names import Names, under
+from tinylm_cli.interop.families import family_of
+from tinylm_cli.interop.tensor_names import TensorNames, under
 from tinylm_cli.interop.weights.hub_folder import HubFolder
 from tinylm_cli.interop.weights.tensor_pairs import Pair, pairs
 from tinylm_cli.model import TinyTransformerLM
@@ -112,7 +112,7 @@ def _fitting(config: ModelConfig, family: str, stored: HubFolder) -> _Fitting:
     """Match a folder with a model, by names, shapes and types alone."""
     model = TinyTransformerLM.from_config(config, device="meta")
     shapes = {name: tuple(tensor.shape) for name, tensor in unique_state_dict(model).items()}
-    names = BY_TYPE[family].names_for(config)
+    names = family_of(family).tensor_names_for(config)
     found = _renamed(list(pairs(config, names, shapes)), names, stored)
     own = buffer_dtypes(model)
     left_out = tuple(name for name in stored.tensors if names.skipped and name.startswith(names.skipped))
@@ -132,7 +132,7 @@ def _part(source: Source, stored: HubFolder, config: ModelConfig) -> Tensor:
     return pair.layout.split(stored.read(pair.stored), shapes, config)[source.position]
 
 
-def _renamed(expected: list[Pair], names: Names, stored: HubFolder) -> list[Pair]:
+def _renamed(expected: list[Pair], names: TensorNames, stored: HubFolder) -> list[Pair]:
     """Return the pairs under the folder's names.
 
     Files of something larger have another beginning in the place of the first part of each; those of a bare decoder
@@ -154,7 +154,7 @@ def _check(
     own: Mapping[str, torch.dtype],
     left_out: Sequence[str],
     *,
-    names: Names,
+    names: TensorNames,
     tied: bool,
 ) -> None:
     """Refuse a folder whose tensors are not those expected, before any is read."""
@@ -173,7 +173,7 @@ def _problems(
     own: Mapping[str, torch.dtype],
     left_out: Sequence[str],
     *,
-    names: Names,
+    names: TensorNames,
     tied: bool,
 ) -> Iterator[str]:
     for pair in expected:

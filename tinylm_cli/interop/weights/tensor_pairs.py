@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.tensor_names import Names, TensorLayout
+from tinylm_cli.interop.tensor_names import TensorLayout, TensorNames
 from tinylm_cli.interop.weights.tensor_layouts import LAYOUTS, Layout, Shape
 
 
@@ -43,7 +43,7 @@ class Pair(NamedTuple):
         return self.layout.stored_shape([slot.shape for slot in self.ours])
 
 
-def pairs(config: ModelConfig, names: Names, shapes: Mapping[str, Shape]) -> Iterator[Pair]:
+def pairs(config: ModelConfig, names: TensorNames, shapes: Mapping[str, Shape]) -> Iterator[Pair]:
     """Yield a pair for every tensor that a family stores for a model.
 
     Args:

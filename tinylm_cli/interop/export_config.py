@@ -1,10 +1,11 @@
-"""A tinylm config as the config.json of the family that expresses it."""
+"""A tinylm config as the config.json of the family that expresses it, or that expresses an equivalent model."""
 
 from __future__ import annotations
 
 import json
 import math
 import sys
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from tinylm_cli.config.canonical import meaning
@@ -14,9 +15,9 @@ from tinylm_cli.config.source import Source
 from tinylm_cli.config.yaml_writer import short_scalar
 from tinylm_cli.errors import ConfigError, UnableError
 from tinylm_cli.interop.config_json import read_json
-from tinylm_cli.interop.families import FAMILIES
+from tinylm_cli.interop.families import all_families
 from tinylm_cli.interop.family import Family
-from tinylm_cli.interop.shared_keys import ACTIVATIONS
+from tinylm_cli.interop.shared_keys import ACTIVATIONS, filled_fields
 from tinylm_cli.interop.to_tinylm import map_config
 
 MOST_NAMED = 3
@@ -42,6 +43,67 @@ class Expressed(NamedTuple):
     document: dict[str, Any]
 
 
+class Choice(NamedTuple):
+    """How a model is exported.
+
+    Attributes:
+        config: The model itself, or an equal one.
+        expressed: That in the words of a family.
+        changes: How the equal model differs from the model: ``position.kind: sinusoidal → learned``; empty for itself.
+    """
+
+    config: ModelConfig
+    expressed: Expressed
+    changes: tuple[str, ...]
+
+
+def choose(config: ModelConfig) -> Choice:
+    """Return the first family that expresses the model, or an equal one, the least rewritten first.
+
+    Raises:
+        UnableError: If none does; says what the nearest family lacks.
+    """
+    refusal: UnableError | None = None
+    for candidate in (config, *_equivalents(config)):
+        try:
+            return Choice(candidate, express(candidate), tuple(_changes(meaning(config), meaning(candidate))))
+        except UnableError as error:
+            refusal = error  # of the most rewritten, which lacks the least
+    assert refusal is not None
+    raise refusal
+
+
+def _equivalents(config: ModelConfig) -> Iterator[ModelConfig]:
+    """Yield configs of equal models, other than ``config`` itself, the least rewritten first.
+
+    The factor on token vectors goes into them, which then cannot be the head's as well. Beyond that, where positions
+    are added to the embeddings, a table of sinusoids becomes learned positions, and no positions a table of zeros; and
+    a bias that is absent becomes one of zeros.
+    """
+    values = config.model_dump(exclude_unset=True)
+    unscaled: dict[str, Any] = {"embedding": {**values.get("embedding", {}), "multiplier": 1.0}}
+    if config.embedding.multiplier != 1:
+        unscaled["tie_weights"] = False
+        yield ModelConfig.model_validate(values | unscaled)
+    if config.position.kind in ("sinusoidal", "learned", "none") and not config.embedding.norm:
+        learned: dict[str, Any] = {
+            "position": {"kind": "learned"},
+            "attention": {**values.get("attention", {}), "bias": True, "out_bias": None},
+            "feed_forward": {**values.get("feed_forward", {}), "bias": True},
+        }
+        rewritten = ModelConfig.model_validate(values | unscaled | learned)
+        if rewritten != config:
+            yield rewritten
+
+
+def _changes(before: dict[str, object], after: dict[str, object]) -> list[str]:
+    return [
+        f"{name}: {brief(before[name])} → {brief(after[name])}"
+        for name in after
+        if name in before and before[name] != after[name]
+    ]
+
+
 def express(config: ModelConfig) -> Expressed:
     """Return ``config`` in the first family that says exactly the same.
 
@@ -53,8 +115,8 @@ def express(config: ModelConfig) -> Expressed:
     """
     wanted = meaning(config)
     nearest: _Near | None = None
-    for family in FAMILIES:
-        if family.write is None:
+    for family in all_families():
+        if family.from_tinylm is None:
             continue
         document = hub_config(config, family)
         found, complaints = _read_back(document)
@@ -118,16 +180,17 @@ def hub_config(config: ModelConfig, family: Family) -> dict[str, Any]:
     document |= dict.fromkeys(
         ("bos_token_id", "eos_token_id", "pad_token_id")
     )  # the family's may not be in this vocabulary
-    for key, (name, *_) in family.fields.items():
-        value = values.get(name) if name != "attention.d_head" else config.d_head
-        document[key] = _word(str(value), family.fields[key][-1]) if name == "feed_forward.activation" else value
-    for keys in family.write or ():
-        document |= keys(config)
+    for key, info in family.keys.model_fields.items():
+        for name in filled_fields(family.keys, key)[:1]:
+            value = values.get(name) if name != "attention.d_head" else config.d_head
+            document[key] = _activation(str(value), info.default) if name == "feed_forward.activation" else value
+    if family.from_tinylm is not None:
+        document |= family.from_tinylm(config)
     return document
 
 
-def _word(activation: str, usual: Any) -> str:
-    """Return what a family calls an activation: its usual word for it, as others are computed another way."""
+def _activation(activation: str, usual: Any) -> str:
+    """Return a family's name of an activation: its usual one where it fits, as others are computed another way."""
     return str(usual) if ACTIVATIONS.get(str(usual)) == activation else _WORDS[activation]
 
 

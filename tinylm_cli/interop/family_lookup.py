@@ -1,0 +1,112 @@
+"""The family that a config.json names, or why it is none that tinylm reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from tinylm_cli.config.diagnostic_codes import clip, diagnostic
+from tinylm_cli.config.suggestions import suggest
+from tinylm_cli.config.yaml_reader import Node
+from tinylm_cli.errors import Diagnostic
+from tinylm_cli.interop.families import MODEL_TYPES, all_families, family_of
+from tinylm_cli.interop.family import Family
+
+_UNREAD = """
+afmoe albert apertus apertus1p5_text arcee aria_text axk1 axk2 aya_vision baichuan bailing_hybrid bamba bart beam bert
+bert-generation big_bird bigbird_pegasus biogpt bitnet blenderbot blenderbot-small blt camembert chatglm codegen
+cohere cohere2 cohere2_moe cohere2_vision cohere_compass_text colqwen2 cpmant ctrl cwm data2vec-text dbrx deberta
+deberta-v2 deepseek_ocr2 deepseek_v32 deepseek_v4 deepseek_vl deepseek_vl_hybrid diffllama distilbert doge dory dots1
+dots3_note dots3_note_text electra emu3 ernie ernie4_5 ernie4_5_moe exaone exaone4 exaone4_5 exaone_moe falcon_h1
+falcon_mamba flex_olmo flint fuyu gemma3n gemma3n_text gemma4 gemma4_assistant gemma4_text gemma4_unified
+gemma4_unified_assistant gemma4_unified_text git glm glm4 glm4_moe glm4_moe_lite glm4v glm4v_moe glm_moe_dsa got_ocr2
+gpt-sw3 gpt_bigcode gpt_neo gpt_neox_japanese granite granite_speech granite_swa granitemoe granitemoe_swa
+granitemoehybrid granitemoeshared helium hrm_text hunyuan_v1_dense hunyuan_v1_moe hy_v3 hy_v4 hyperclovax idefics2
+idefics3 imagegpt inkling2_loop_text inkling2_text inkling_text internlm internlm2 internlm3 internvl iquestcoder
+jais2 jamba jetmoe kimi_k25 kimi_linear kolibri1 laguna lara_mini lfm2 lfm2_moe lfm3 llama4 llama4_text llava
+llava_next llava_onevision longcat_flash longt5 mamba mamba2 marian mbart megatron-bert mellum mimo_v2_flash minicpm
+minicpm3 minimax minimax_m2 minimax_m3_vl_text ministral ministral3 mistral3 mistral4 mllama modernbert
+modernbert-decoder molmo2 moshi moss_transcribe_diarize mpt mt5 musicgen musicgen_melody mvp nanochat nemotron
+nemotron_h olmo3 olmo_hybrid openai-gpt paligemma pegasus persimmon phi4_multimodal phimoe pixtral plbart prophetnet
+qwen qwen2_5_omni qwen2_5_vl qwen2_audio qwen2_moe qwen2_vl qwen3_5 qwen3_5_moe qwen3_5_moe_text qwen3_5_text
+qwen3_next qwen3_omni_moe qwen3_vl qwen3_vl_moe qwen4_exp qwen4_exp_text recurrent_gemma reformer rembert roberta
+roberta-prelayernorm roc_bert roformer rwkv sarvam_mla sarvam_moe seed_oss smollm3 smolvlm solar_open
+switch_transformers t5 t5gemma t5gemma2 trocr umt5 vaultgemma whisper xglm xlm xlm-roberta xlm-roberta-xl xlnet xlstm
+xmod youtu zamba zamba2 zaya
+"""
+
+UNREAD = frozenset(_UNREAD.split())
+"""``model_type`` of real families that tinylm does not read: none of them is another one misspelled.
+
+All that transformers 5.24 generates text with, and the most common of the rest.
+"""
+
+SIGNS = frozenset(
+    [
+        "state_size", "ssm_cfg", "ssm_state_size", "mamba_d_state", "mamba_d_ssm", "time_step_rank",  # state spaces
+        "linear_num_key_heads", "linear_num_value_heads", "attn_layer_period",  # linear attention, or some of each
+        "encoder_layers", "decoder_layers", "num_encoder_layers", "num_decoder_layers",  # an encoder and a decoder
+        "vision_config", "audio_config", "text_config",  # parts of something larger
+        "type_vocab_size",  # encoders
+    ]
+)  # fmt: skip
+"""Keys that hardly any supported family has: with one of them, a family's name is not a misspelling."""
+
+_NEAR_FAMILY = 0.75
+
+
+def find_family(root: Node, source: str) -> Family | Diagnostic:
+    """Return the family that the object ``root`` names, or the diagnostic that says why there is none."""
+    assert root.entries is not None
+    named = root.entries.get("model_type")
+    if named is None or (named.value.scalar is None and named.value.entries is None and named.value.items is None):
+        place = root.span._replace(text="")
+        message = "model_type is missing: it names the family of the model"
+        return diagnostic("missing-key", message, source, place, field="model_type", help=_by_architecture(root))
+    value = named.value
+    if isinstance(value.scalar, str) and value.scalar in MODEL_TYPES:
+        return family_of(value.scalar)
+    if not isinstance(value.scalar, str):
+        message = "model_type must be the name of a family, in quotes"
+        return diagnostic("wrong-type", message, source, value.span, field="model_type", help='for example "llama"')
+    return _unknown_family(value, root.entries.keys(), source)
+
+
+def _unknown_family(value: Node, keys: Collection[str], source: str) -> Diagnostic:
+    name = str(value.scalar)
+    help_ = f"the families read are {_listed()}"
+    if name in UNREAD:
+        message = f"{name} is a family that tinylm does not read"
+    else:
+        message = f"no family that tinylm reads is called {clip(name) or 'nothing'}"
+        meant = _misspelled(name, keys)
+        help_ = f"did you mean {meant}? {help_}" if meant else help_
+    return diagnostic("unknown-family", message, source, value.span, field="model_type", help=help_)
+
+
+def _misspelled(name: str, keys: Collection[str]) -> str | None:
+    """Return the family that was meant: letters may be wrong, but another number is another family."""
+    meant = suggest(name, MODEL_TYPES, _NEAR_FAMILY)
+    if meant is None or re.findall(r"[0-9]+", name) != re.findall(r"[0-9]+", meant):
+        return None
+    family = family_of(meant)
+    return None if (SIGNS & set(keys)) - family.outside - {family.inside} else meant
+
+
+def _by_architecture(root: Node) -> str:
+    """Say how to name the family, by ``architectures`` where it is known."""
+    entry = (root.entries or {}).get("architectures")
+    names = [item.scalar for item in entry.value.items or []] if entry is not None else []
+    for family in all_families():
+        stem = family.architecture.removesuffix("ForCausalLM").removesuffix("LMHeadModel")
+        if family.architecture in names or f"{stem}Model" in names:
+            add = f'add "model_type": "{family.model_type}"'
+            return f"{family.architecture} is of the family {family.model_type}: {add}"
+    named = next((name for name in names if isinstance(name, str)), None)
+    if named is not None:
+        return f"{clip(named)} is of no family that tinylm reads; those are {_listed()}"
+    return f'add "model_type": "llama", or another of {_listed()}'
+
+
+def _listed() -> str:
+    return ", ".join(sorted(MODEL_TYPES))

@@ -1,0 +1,181 @@
+"""A config.json being translated: the tinylm fields found so far, and what is wrong with its keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tinylm_cli.config.diagnostic_codes import clip, diagnostic
+from tinylm_cli.config.validation_errors import clip_items
+from tinylm_cli.config.yaml_reader import Entry, Node
+from tinylm_cli.config.yaml_writer import scalar
+from tinylm_cli.errors import Diagnostic, Span
+
+
+class Translation:
+    """The tinylm fields that a config.json gives, each with the place of the key that gives it.
+
+    A key is named as the family's schema names it; a dotted one, ``rope_scaling.factor``, lies in a block. Messages
+    name it as the file does.
+
+    Args:
+        node: The object that holds the language model's keys.
+        source: Name of the file.
+        home: Where the family is named: the place of everything that the family implies.
+        displayed: How the file spells a key, where not as the schema does.
+        prefix: What stands before each key in messages: ``text_config.``.
+
+    Attributes:
+        values: The validated keys, defaults included.
+        fields: The value and place of each tinylm field, by dotted name.
+        keys: The key whose value is that of a tinylm field, by dotted field, as the file spells it.
+        wrong: Keys that a diagnostic already reports; nothing that follows from one is reported again.
+        ignored: Keys without effect beside the values of others.
+        mistakes: Diagnostics so far.
+    """
+
+    def __init__(
+        self, node: Node, source: str, home: Span, *, displayed: Mapping[str, str] | None = None, prefix: str = ""
+    ) -> None:
+        self._node = node
+        self._source = source
+        self._home = home
+        self._displayed = displayed or {}
+        self._prefix = prefix
+        self.values: Any = None
+        self.fields: dict[str, Node] = {}
+        self.keys: dict[str, str] = {}
+        self.wrong: set[str] = set()
+        self.ignored: list[str] = []
+        self.mistakes: list[Diagnostic] = []
+
+    def is_given(self, key: str) -> bool:
+        """Return whether the file gives ``key`` a value other than null."""
+        entry = self._entry(key)
+        return entry is not None and not _is_null(entry.value)
+
+    def is_wrong(self, *keys: str) -> bool:
+        """Return whether a diagnostic already reports one of ``keys``."""
+        return not self.wrong.isdisjoint(keys)
+
+    def put(self, field: str, value: Any, *keys: str) -> None:
+        """Set a tinylm field, at the place of the first of ``keys`` that the file has, else of the family's name.
+
+        None leaves the field out. A value that follows from a wrong key is not validated again.
+        """
+        key = next((key for key in keys if self._entry(key) is not None), keys[0] if keys else None)
+        node = Node(self.place(*keys), reported=self.is_wrong(*keys))
+        if key is not None and (node.reported or self._is_value_of(key, value)):
+            self.keys[field] = self.display(key)
+        elif value is not None:
+            self.keys.pop(field, None)
+        if value is None and not node.reported:
+            self.fields.pop(field, None)
+            return
+        if isinstance(value, list | tuple):
+            node.items = [_scalar_node(node.span, each) for each in value]
+        else:
+            node.scalar = None if node.reported else value
+        node.written = "" if node.reported else scalar(value)
+        self.fields[field] = node
+
+    def get(self, field: str) -> Any:
+        """Return the value of a tinylm field so far; None where it has none, or follows from a wrong key."""
+        node = self.fields.get(field)
+        return None if node is None else node.plain()
+
+    def ignore(self, *keys: str) -> None:
+        """List the keys among ``keys`` that the file gives: they have no effect beside the values of others."""
+        self.ignored += [self.display(key) for key in keys if self.is_given(key)]
+
+    def unsupported(self, key: str, why: str, remedy: str = "") -> None:
+        """Refuse the value of ``key``, which no tinylm config can express."""
+        entry = self._entry(key)
+        value = _shown(entry.value) if entry is not None else "by default"
+        remedy = remedy or "to see the rest of the model, change it in a copy of the file"
+        message = f"{self.display(key)} {value} is not supported: {why}"
+        self._report("unsupported-setting", key, message, self.place(key), remedy)
+
+    def missing(self, key: str, why: str, remedy: str) -> None:
+        """Report that ``key`` is needed and absent."""
+        block = self._entry(key.rpartition(".")[0])
+        span = self._node.span if block is None else block.value.span
+        message = f"{self.display(key)} is missing: {why}"
+        self._report("missing-key", key, message, span._replace(text=""), remedy)
+
+    def contradiction(self, key: str, message: str, remedy: str, *others: str) -> None:
+        """Report that ``key`` does not fit ``others``, unless one of them is wrong by itself."""
+        if not self.is_wrong(*others):
+            self._report("contradiction", key, message, self.place(key), remedy)
+
+    def place(self, *keys: str) -> Span:
+        """Return where the first of ``keys`` that the file has is written, else where the family is named."""
+        entries = (self._entry(key) for key in keys)
+        return next((entry.value.span for entry in entries if entry is not None), self._home)
+
+    def display(self, key: str) -> str:
+        """Return ``key`` from the top of the file, as the file spells it."""
+        return self._displayed.get(key, f"{self._prefix}{key}")
+
+    def _report(self, code: str, key: str, message: str, span: Span, remedy: str) -> None:
+        if key not in self.wrong:
+            self.wrong.add(key)
+            found = diagnostic(code, message, self._source, span, field=self.display(key), help=remedy)
+            self.mistakes.append(found)
+
+    def _is_value_of(self, key: str, value: Any) -> bool:
+        """Return whether ``value`` is what the file, or else the family's default, gives ``key``."""
+        entry = self._entry(key)
+        if entry is not None and not _is_null(entry.value):
+            given = entry.value.plain()
+        else:
+            given = self.values
+            for part in key.split("."):
+                given = getattr(given, part, None)
+        return bool(given == value) and isinstance(given, bool) == isinstance(value, bool)
+
+    def _entry(self, key: str) -> Entry | None:
+        return find_entry(self._node, key.split("."))
+
+
+def find_entry(node: Node, path: Iterable[str]) -> Entry | None:
+    """Return the entry at ``path`` under ``node``, or None where there is none."""
+    entry: Entry | None = None
+    for part in path:
+        entry = (node.entries or {}).get(part)
+        if entry is None:
+            return None
+        node = entry.value
+    return entry
+
+
+def as_tree(fields: Mapping[str, Node], root: Span, home: Span) -> Node:
+    """Return dotted tinylm fields as the tree that the same YAML config would give."""
+    entries: dict[str, Entry] = {}
+    for name, node in fields.items():
+        *blocks, last = name.split(".")
+        inside = entries
+        for block in blocks:
+            outer = inside.setdefault(block, Entry(home, Node(home, entries={}))).value.entries
+            assert outer is not None
+            inside = outer
+        inside[last] = Entry(node.span, node)
+    return Node(root, entries=entries)
+
+
+def _scalar_node(span: Span, value: Any) -> Node:
+    node = Node(span, written=scalar(value))
+    node.scalar = value
+    return node
+
+
+def _is_null(node: Node) -> bool:
+    return node.scalar is None and node.entries is None and node.items is None and not node.reported
+
+
+def _shown(node: Node) -> str:
+    if node.entries is not None:
+        return "an object"
+    if node.items is not None:
+        return clip_items(node.items)
+    return f'"{clip(node.written)}"' if node.quoted else clip(node.written) or "null"

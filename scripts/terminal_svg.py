@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-COMMAND = "tinylm params --config small"
+COMMAND = "tinylm params small"
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "terminal.svg"
 COLUMNS = 80
 

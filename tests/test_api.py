@@ -16,7 +16,8 @@ import torch
 from rich.console import Console
 
 import tinylm_cli as tinylm
-from tinylm_cli.api import Changes
+from tinylm_cli.analysis.setups import ServingSetup, TrainingSetup
+from tinylm_cli.api import Changes, SetupFields
 
 TOY = "vocab_size: 256\nd_model: 8\nn_heads: 2\nn_layers: 3\nd_ff: 16\nbudget: {max_params: 2000}\n"
 
@@ -126,6 +127,49 @@ def test_compare(printed: Callable[..., dict[str, Any]]) -> None:
     assert report.to_dict() == printed("compare", "toy.yaml", "tiny", "@n_layers=8", "@n_layers=8", "--seq-len", "64")
     assert base.compare(base).same
     assert tinylm.load("tiny", set="n_layers=8").compare("tiny").data.fields[0].values == (8, 4)
+
+
+@pytest.mark.parametrize(
+    ("setup", "options"),
+    [
+        ({}, ""),
+        ({"gpu": "h100", "quantization": "int4", "recompute": "full"}, "--gpu h100 --quantize int4 --recompute full"),
+        ({"n_gpus": 8, "batch_size": 2}, "--gpus 8 --batch-size 2"),
+        ({"gpu": "h100", "n_gpus": 16}, "--gpu h100 --gpus 16"),
+        ({"gpu": "h100", "plan": "dp=2,tp=2,zero=1"}, "--gpu h100 --gpus 4 --plan tp=2,zero=1"),
+        ({"gpu": "h100", "train_tokens": "15B"}, "--gpu h100 --budget-tokens 15B"),
+        ({"plan": "tp=2", "n_gpus": 8, "seq_len": 512}, "--gpus 8 --plan tp=2 --seq-len 512"),
+        ({"plan": "tp=2,mb=4", "n_gpus": 8}, "--gpus 8 --plan tp=2,mb=4"),
+        ({"attention": "full", "cache_dtype": "int8"}, "--attention full --cache-dtype int8"),
+        ({"seq_lens": (512, 1024), "batch_sizes": (1, 8)}, "--serve-len 512,1k --serve-batch 1,8"),
+    ],
+)  # fmt: skip
+def test_estimate(setup: Any, options: str, printed: Callable[..., dict[str, Any]]) -> None:
+    report = tinylm.load("small", set={"n_layers": 8}).estimate(**setup)
+    assert report.to_dict() == printed("estimate", "small", "--set", "n_layers=8", *options.split())
+
+
+@pytest.mark.parametrize(
+    ("setup", "error", "message"),
+    [
+        ({"gpu": "h1000"}, tinylm.ConfigError, "h1000"),
+        ({"batchsize": 2}, tinylm.UsageError, "no setup has a field batchsize"),
+        ({"plan": "xp=2"}, tinylm.UsageError, "no plan has xp=2"),
+        ({"plan": "dp=4", "n_gpus": 8}, tinylm.UsageError, "takes 4 GPUs, and n_gpus is 8"),
+        ({"seq_len": 4096}, tinylm.AnalysisError, "4,?096"),
+        ({"train_tokens": "many"}, tinylm.UsageError, "train_tokens"),
+        ({"dtype": "float64", "gpu": "h100"}, tinylm.UsageError, "float64"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_estimated(setup: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        tinylm.load("tiny").estimate(**setup)
+
+
+def test_every_field_of_a_setup_can_be_set() -> None:
+    derived = {"layout", "derives_micro_batches"}
+    fields = {*TrainingSetup._fields, *ServingSetup._fields} - derived
+    assert SetupFields.__annotations__.keys() == fields
 
 
 @pytest.mark.parametrize("fields", ["n_layers=4..8:2", {"n_layers": range(4, 9, 2)}])

@@ -10,26 +10,56 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import UsageError
 from tinylm_cli.render.report import Report
 from tinylm_cli.reports.compare import CompareReport
-from tinylm_cli.reports.memory import Optimizer, Recompute
+from tinylm_cli.reports.estimate import EstimateReport
+from tinylm_cli.reports.flops import AttentionCount
+from tinylm_cli.reports.memory import AttentionKernel, Device, Optimizer, Quantization, Recompute
 from tinylm_cli.reports.params import Convention, ModelParams, ParamsReport
+from tinylm_cli.reports.plan import WORDS, Layout
 from tinylm_cli.reports.sweep import SweepReport
 from tinylm_cli.reports.validate import FileResult, ValidateReport
 
 if TYPE_CHECKING:
     import torch
 
+    from tinylm_cli.analysis.setups import QuantizationConfig, Setups
     from tinylm_cli.interop.load import WrittenConfig
     from tinylm_cli.model import TinyTransformerLM
 
 By = Literal["component", "layer", "tensor"]
 Changes = str | Iterable[str] | Mapping[str, Any]
 """Fields to change: ``"n_layers=8"``, several of these, or ``{"n_layers": 8, "norm.kind": "rmsnorm"}``."""
+
+
+class SetupFields(TypedDict, total=False):
+    """How a model is trained and served: the fields of ``TrainingSetup`` and ``ServingSetup`` that a caller may set."""
+
+    batch_size: int
+    seq_len: int
+    dtype: str
+    attention_kernel: AttentionKernel
+    device: Device
+    recompute: Recompute
+    optimizer: Optimizer
+    grad_dtype: str
+    master_weights: bool
+    n_gpus: int
+    global_batch_size: int
+    train_tokens: int | str
+    utilization: float
+    kernel_efficiency: float
+    usd_per_gpu_hour: float
+    cache_dtype: str
+    quantization: Quantization | QuantizationConfig
+    prefill_tokens: int
+    batch_sizes: tuple[int, ...]
+    seq_lens: tuple[int, ...]
 
 
 def load(name_or_path: str | os.PathLike[str], *, set: Changes = ()) -> Model:  # noqa: A002 - the option's name
@@ -174,6 +204,49 @@ class Model:
         report = compare(changed, setups)
         return Report(report, lambda: compare_view(report))
 
+    def estimate(
+        self,
+        *,
+        gpu: str | None = None,
+        hardware: str | os.PathLike[str] | None = None,
+        plan: str | Layout | None = None,
+        by: Literal["component", "layer"] = "component",
+        attention: AttentionCount = "causal",
+        **setup: Unpack[SetupFields],
+    ) -> Report[EstimateReport]:
+        """Estimate FLOPs, memory, time and cost of training and serving; see ``tinylm estimate``.
+
+        ``model.estimate(gpu="h100", n_gpus=16, plan="tp=2,zero=1", train_tokens="15B")``
+
+        Args:
+            gpu: A GPU that ``tinylm list --hardware`` names; without one there are no times.
+            hardware: A file of GPUs of your own.
+            plan: How GPUs share the work, as ``--plan`` takes it; None ranks every layout when ``gpu`` is given.
+            by: How FLOPs are broken down on the screen.
+            attention: Whether FLOPs of attention count the pairs a query may see, or the full square.
+            setup: Fields of ``TrainingSetup`` and ``ServingSetup`` (``tinylm_cli/analysis/setups.py``), where they
+                have defaults; a field of both, such as ``batch_size``, is set in both.
+
+        Raises:
+            ConfigError: If no GPU has that name, or the hardware file is wrong.
+            AnalysisError: If a size is out of range, or the layout does not divide the model evenly.
+            UsageError: If a field or a word of the plan is unknown, or the GPU does not multiply the dtype.
+        """
+        from tinylm_cli.analysis.estimate import estimate
+        from tinylm_cli.config.hardware import find_accelerator, load_accelerators
+        from tinylm_cli.render.views.estimate import estimate_view
+
+        setups = _setups(setup, plan, has_gpu=gpu is not None)
+        accelerators = load_accelerators(None if hardware is None else os.fspath(hardware))
+        report = estimate(
+            self.loaded,
+            setups,
+            None if gpu is None else find_accelerator(accelerators, gpu),
+            accelerators=() if gpu is None else tuple(accelerators.values()),
+            attention=attention,
+        )
+        return Report(report, lambda: estimate_view(report, by))
+
     def validate(self, *, assert_: str | Iterable[str] = ()) -> Report[FileResult]:
         """Check the config's budget and further assertions; see ``tinylm validate``. Mistakes stop :func:`load`.
 
@@ -238,6 +311,47 @@ class Model:
         from tinylm_cli.interop.load import parse_written
 
         return replace(self, loaded=parse_written(self.written, changes), changes=changes)
+
+
+def _setups(fields: SetupFields, plan: str | Layout | None, *, has_gpu: bool) -> Setups:
+    """Return the setups that ``estimate`` is given, amounts and plan in words or not."""
+    from tinylm_cli.analysis.setups import QuantizationConfig, Setups
+    from tinylm_cli.config.amounts import parse_amount
+    from tinylm_cli.config.suggestions import suggest
+
+    known: dict[str, Any] = dict(fields)
+    for name in known.keys() - SetupFields.__annotations__.keys():
+        meant = suggest(name, SetupFields.__annotations__)
+        raise UsageError(f"no setup has a field {name}", help=f"did you mean {meant}?" if meant else "")
+    if isinstance(known.get("quantization"), str):
+        known["quantization"] = QuantizationConfig(known["quantization"])
+    if isinstance(known.get("train_tokens"), str):
+        try:
+            known["train_tokens"] = parse_amount(known["train_tokens"], "count")
+        except ValueError as error:
+            raise UsageError(f"train_tokens {known['train_tokens']}: {error}") from error
+    if isinstance(plan, str):
+        plan = None if plan == "auto" else _layout(plan, known.get("n_gpus"))
+    n_gpus = known.setdefault("n_gpus", 1 if plan is None else plan.gpus)
+    if plan is not None and plan.gpus != n_gpus:
+        raise UsageError(f"the plan takes {plan.gpus} GPUs, and n_gpus is {n_gpus}", help="leave out n_gpus, or dp")
+    if plan is None and n_gpus > 1 and not has_gpu:
+        plan = Layout(data=n_gpus, zero=3)  # which layout is fastest depends on the GPU
+    derives = plan is None or plan.micro_batches == 1
+    return Setups.of(**known, layout=plan, derives_micro_batches=derives)
+
+
+def _layout(plan: str, n_gpus: int | None) -> Layout:
+    """Return the layout that ``tp=2,zero=1`` describes; ``dp`` is what is left of the GPUs unless it is given."""
+    fields = {word: name for name, word in WORDS.items()}
+    given: dict[str, Any] = {}
+    for each in plan.split(","):
+        word, _, value = each.strip().partition("=")
+        if word not in fields or not (value.isdecimal() or word == "schedule"):
+            raise UsageError(f"no plan has {each}", help=f"its words are {', '.join(fields)}: for example tp=2,zero=1")
+        given[fields[word]] = value if word == "schedule" else int(value)
+    layout = Layout(**given)
+    return layout if "data" in given or n_gpus is None else replace(layout, data=max(n_gpus // layout.gpus, 1))
 
 
 def _reference(name_or_path: str | os.PathLike[str]) -> str:

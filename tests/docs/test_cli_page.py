@@ -16,7 +16,7 @@ HEAD = """# The command line
 
 Generated from the commands themselves; `pytest --update-golden` rewrites it.
 
-One grammar for all:
+Every command has the same form:
 `tinylm VERB [CONFIG] [--set key=value]… [--format text|json|markdown|csv|latex] [--output FILE]`.
 
 - `CONFIG` is a preset, a published model, a YAML file, a folder with a `config.json`, or `-`. `--config CONFIG` says
@@ -26,17 +26,17 @@ One grammar for all:
 - `--get PATH` prints one value of the JSON report and nothing else: `tinylm params small --get models.0.total_params`.
   A list takes an index or the name of a row: `models.small.components.attention.params`.
 
-Standard output is data and standard error is talk. Wherever a config is named, `REV:PATH` is a file as git has it:
-`HEAD~1:configs/small.yaml`, `:PATH` as it is staged, `REV:./PATH` from the current folder. A file of that very name
-comes first.
+Standard output holds data only; messages, progress and next steps go to standard error. Every command that takes a
+config also takes a file from a git revision: `HEAD~1:configs/small.yaml` from a commit, `:PATH` from the index,
+`REV:./PATH` relative to the current folder. A file whose name is exactly that word takes precedence.
 
-Commands that show tables write them as CSV and as LaTeX too. CSV is one table, the one that was asked for: a header of
-the names that JSON has, exact numbers (bytes, not MiB; shares of 1, not percent), every row, no sum at the end, and for
-a tree the depth of each row. Where JSON has objects in a row, a column is called by the path: `values.small`. A text
-that a spreadsheet would take for a formula gets an apostrophe in front. LaTeX has a `table` for each, with a caption, a
-label and the rules of the package booktabs, in ASCII, and what else there is to say in comments.
+Commands that print tables also write CSV and LaTeX. CSV holds one table, by default the main one: a header with the
+names of the JSON fields, exact numbers (bytes, not MiB; fractions, not percentages), all rows, no total, and for a
+tree the depth of each row. Nested JSON fields become dotted column names, such as `values.small`. A text that a
+spreadsheet would run as a formula is prefixed with an apostrophe. LaTeX holds one `table` per table, with a caption,
+a label and booktabs rules, in ASCII; the report's other sentences become comments.
 
-A report of several tables has others beside the main one. `--table NAME` writes one alone, as CSV, LaTeX or markdown:
+`--table NAME` selects one table of a report, as CSV, LaTeX or markdown:
 
 | command | tables |
 | --- | --- |
@@ -55,23 +55,23 @@ A report of several tables has others beside the main one. `--table NAME` writes
 | exit code | meaning |
 | ---: | --- |
 | 0 | done |
-| 1 | the config was read and is wrong, or a check, a budget or an assertion failed |
-| 2 | it could not be carried out: usage, unreadable input, too large for this machine, an internal error |
+| 1 | the config is wrong, or a check, a budget or an assertion failed |
+| 2 | the command could not run: wrong usage, unreadable input, too large for this machine, an internal error |
 | 130 | interrupted |
-| 141 | the reader of the output has gone |
+| 141 | the reader of the output closed the pipe |
 
-Color follows the terminal, `NO_COLOR` and `FORCE_COLOR`; width follows the terminal and `COLUMNS`. Shell completion
-for commands, presets, field names and their values: `tinylm --install-completion`.
+Color follows the terminal, `NO_COLOR` and `FORCE_COLOR`; width follows the terminal and `COLUMNS`.
+`tinylm --install-completion` completes commands, presets, field names and their values in the shell.
 """
 
 
-def test_the_page_is_what_the_commands_say(tinylm: Callable[..., Any], golden: Callable[[Path, str], None]) -> None:
+def test_page(tinylm: Callable[..., Any], golden: Callable[[Path, str], None]) -> None:
     parts = [HEAD, _section("tinylm", tinylm("--help", env=WIDE).out)]
     parts += [_section(f"tinylm {name}", tinylm(name, "--help", env=WIDE).out) for name in COMMANDS]
     golden(PAGE, "\n".join(parts))
 
 
-def test_every_command_shows_worked_examples(tinylm: Callable[..., Any]) -> None:
+def test_examples_in_help(tinylm: Callable[..., Any]) -> None:
     for name in COMMANDS:
         text = tinylm(name, "--help").out
         assert f"Examples:\n    tinylm {name}" in text or "| tinylm" in text, name

@@ -65,7 +65,7 @@ def test_example(
     if pipe:
         lines = lines[: int(pipe["lines"])] if pipe["end"] == "head" else lines[-int(pipe["lines"]) :]
     printed = "".join(lines)
-    if request.config.getoption("--update-golden"):
+    if request.config.getoption("--update-golden") and _stable(printed) != _stable(output):
         text = page.read_text(encoding="utf-8")
         page.write_text(text.replace(f"$ {command}\n{output}```", f"$ {command}\n{printed}```"), encoding="utf-8")
         return

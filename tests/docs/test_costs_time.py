@@ -17,7 +17,7 @@ from tinylm_cli.render.units import flops
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "costs.md").read_text(encoding="utf-8")
 WORDS = " ".join(PAGE.split())
-SCREEN = PAGE.partition("$ tinylm estimate --config qwen3-0.6b ")[2].partition("```")[0]
+SCREEN = PAGE.partition("$ tinylm estimate qwen3-0.6b ")[2].partition("```")[0]
 
 CONFIG = load_config("qwen3-0.6b").config
 LENGTH, TOKENS, UTILIZATION = 4096, 12 * 10**9, 0.4

@@ -54,14 +54,14 @@ HEAD = f"""# JSON
 
 Generated from the report classes; `pytest --update-golden` rewrites it.
 
-With `--format json`, standard output is one JSON document and nothing else: the report itself, raw integers, and
-`schema_version`, now {SCHEMA_VERSION}. Adding a field leaves the version; changing or removing one raises it. A figure
-that is not finite is `null`. A command that fails writes the document of a failure instead, and exits with its
-`exit_code`. `tinylm schema` is the exception: it prints a JSON Schema, which has its own form.
+With `--format json`, standard output is exactly one JSON document: the report, with raw integers, and
+`schema_version`, now {SCHEMA_VERSION}. Adding a field keeps the version; changing or removing one raises it. A number
+that is not finite is `null`. A command that fails writes a failure document instead, and exits with its `exit_code`.
+`tinylm schema` is the exception: it prints a JSON Schema.
 """
 
 
-def test_the_page_is_what_the_reports_say(golden: Callable[[Path, str], None]) -> None:
+def test_page(golden: Callable[[Path, str], None]) -> None:
     parts = [HEAD]
     described: set[type] = set()
     for command, report in REPORTS.items():

@@ -96,7 +96,7 @@ def saved_row(
     with built(config, dtype, "cpu", hollow=hollow) as made:
         measured = saved_bytes(made, batch_size, seq_len)
     backend = attention_of(config, seq_len, "cpu")
-    return Row("saved", model, f"{batch_size} × {seq_len}, {dtype}, {backend}", found.kept_bytes, measured)
+    return Row("saved", model, f"{batch_size} × {seq_len}, {dtype}, {backend}", found.saved_bytes, measured)
 
 
 def peak_row(
@@ -131,7 +131,7 @@ def peak_row(
     again = ", full recompute" if recompute == "full" else ""
     where = ", cuda" if device == "cuda" else ""
     backend = attention_of(config, seq_len, device)
-    detail = f"{batch_size} × {seq_len}, {dtype}, {backend}, {optimizer}{again}{where}: {found.peak_moment}"
+    detail = f"{batch_size} × {seq_len}, {dtype}, {backend}, {optimizer}{again}{where}: {found.peak_phase}"
     return Row("peak", model, detail, found.peak_bytes, measured)
 
 

@@ -64,16 +64,16 @@ def test_parts_sum_to_the_whole_and_less_is_kept_the_more_is_recomputed(config: 
             found = activation_bytes(
                 config, TrainingSetup(batch_size=2, seq_len=9, attention_kernel=kernel, recompute=recompute)
             )
-            outside = sum(part.kept_bytes for part in found.outside)
-            assert found.kept_bytes == outside + sum(layer.count * layer.layer_bytes for layer in found.layers)
-            assert found.total_bytes == found.kept_bytes + found.recomputed_bytes
+            outside = sum(part.saved_bytes for part in found.outside)
+            assert found.saved_bytes == outside + sum(layer.count * layer.layer_bytes for layer in found.layers)
+            assert found.total_bytes == found.saved_bytes + found.recomputed_bytes
             assert sum(layer.count for layer in found.layers) == config.n_layers
             for layer in found.layers:
-                assert sum(part.kept_bytes for part in layer.parts) == layer.layer_bytes
+                assert sum(part.saved_bytes for part in layer.parts) == layer.layer_bytes
                 for part in layer.parts:
                     divided = part.tensor_parallel_bytes + part.sequence_parallel_bytes
-                    assert 0 <= divided <= part.kept_bytes
-            kept.append(found.kept_bytes)
+                    assert 0 <= divided <= part.saved_bytes
+            kept.append(found.saved_bytes)
         assert kept[0] > kept[2]
         assert kept[1] >= kept[2]
         assert kept[0] > kept[1] or kernel != "flash"  # which does not keep values beside the keys they lie with
@@ -98,7 +98,7 @@ def test_a_hundred_thousand_layers_cost_what_one_does() -> None:
         for n in (1, 100_000)
     )
     assert many.layers[0].layer_bytes == one.layers[0].layer_bytes
-    assert many.kept_bytes == one.kept_bytes + 99_999 * one.layers[0].layer_bytes
+    assert many.saved_bytes == one.saved_bytes + 99_999 * one.layers[0].layer_bytes
 
 
 @pytest.mark.parametrize("name", ["mistral-7b", "gemma-2-2b", "gpt-oss-20b", "deepseek-v2-lite", "llama-3-8b"])
@@ -108,8 +108,8 @@ def test_a_flash_kernel_keeps_what_grows_with_tokens_and_nothing_that_grows_with
     short, long, longest = (
         activation_bytes(config, TrainingSetup(batch_size=1, seq_len=length)) for length in (4096, 8192, 16384)
     )
-    assert longest.kept_bytes - long.kept_bytes == 2 * (long.kept_bytes - short.kept_bytes)
-    parts = {part.name: part.kept_bytes for part in long.layers[-1].parts}
+    assert longest.saved_bytes - long.saved_bytes == 2 * (long.saved_bytes - short.saved_bytes)
+    parts = {part.name: part.saved_bytes for part in long.layers[-1].parts}
     if config.attention.kind == "multi_head":
         vectors = 2 * config.n_heads * config.d_head + 2 * config.n_kv_heads * config.d_head
         assert parts["attention"] == 8192 * (2 * vectors + 4 * config.n_heads)

@@ -53,17 +53,17 @@ def test_the_state_of_each_optimizer(optimizer: Any, state: int) -> None:
 
 def test_the_peak_moves_from_the_optimizer_to_the_loss_as_tokens_grow() -> None:
     few, many = ask("small", seq_len=8, device="cpu"), ask("small", batch_size=64, seq_len=1024)
-    assert (few.peak_moment, many.peak_moment) == ("optimizer step", "loss")
+    assert (few.peak_phase, many.peak_phase) == ("optimizer step", "loss")
     for found in (few, many):
         assert sum(part.part_bytes for part in found.parts) == found.peak_bytes
         assert sum(part.share for part in found.parts) == pytest.approx(1)
-    assert many.logits_spike_bytes == 64 * 1024 * 1000 * (2 + 4 + 4 + 2)
+    assert many.logits_bytes == 64 * 1024 * 1000 * (2 + 4 + 4 + 2)
 
 
 def test_a_step_for_all_tensors_at_once_holds_another_moment() -> None:
     """By foreach, as torch does on CUDA unless told otherwise; at a peak elsewhere it may hide."""
     found = ask("llama-3-8b", seq_len=8)
-    step = next(moment for moment in found.moments if moment.name == "optimizer step")
+    step = next(moment for moment in found.timeline if moment.name == "optimizer step")
     held = found.weights_bytes + found.master_bytes + found.optimizer_bytes + step.gradients_bytes
     assert found.foreach_peak_bytes == pytest.approx(held + 4 * LLAMA_PARAMS, rel=1e-6)
     assert found.foreach_peak_bytes > found.peak_bytes

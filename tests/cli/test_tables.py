@@ -84,7 +84,7 @@ DERIVED = {
     "architecture": {"depth"},  # JSON nests instead
     "layouts": {"rank", "tokens_per_second", "sent_bytes"},  # by place, by division, by sum
     "serving_time": {"pass", "tokens_per_second"},  # JSON has both in its names
-    "activations": {"kept_bytes", "share"},  # of all layers of a sort
+    "activations": {"saved_bytes", "share"},  # of all layers of a sort
     "training_fit": {"changes"},  # recompute=full: JSON has an object for each
     "inference_fit": {"changes"},
 }

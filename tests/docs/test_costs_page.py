@@ -102,7 +102,7 @@ def gpt2(**asked: Any) -> TrainingMemory:
 def test_the_memory_of_gpt2() -> None:
     found = gpt2()
     kept = found.activations
-    outside = {part.name: part.kept_bytes for part in kept.outside}
+    outside = {part.name: part.saved_bytes for part in kept.outside}
     (layer,) = kept.layers
     assert figures() == {
         "one layer": layer.layer_bytes,
@@ -110,15 +110,15 @@ def test_the_memory_of_gpt2() -> None:
         "embedding": outside["embedding"],
         "final norm and head": outside["ln_f"] + outside["lm_head"],
         "loss": outside["loss"],
-        "activations": kept.kept_bytes,
+        "activations": kept.saved_bytes,
         "weights": found.weights_bytes,
         "master weights, AdamW": found.master_bytes + found.optimizer_bytes,
-        "the logits' derivatives": found.moments[0].working_bytes,
+        "the logits' derivatives": found.timeline[0].working_bytes,
         "peak, at the loss": found.peak_bytes,
     }
-    assert found.peak_moment == "loss"
+    assert found.peak_phase == "loss"
     full = gpt2(recompute="full")
-    assert f"{full.activations.kept_bytes:,} bytes and the peak to {full.peak_bytes:,}" in " ".join(PAGE.split())
+    assert f"{full.activations.saved_bytes:,} bytes and the peak to {full.peak_bytes:,}" in " ".join(PAGE.split())
 
 
 def test_what_kernels_and_steps_make_of_published_models() -> None:

@@ -1,4 +1,4 @@
-"""Bytes that autograd keeps from the forward to the backward pass of one training step."""
+"""Activation memory: bytes that autograd saves from the forward to the backward pass of one training step."""
 
 from __future__ import annotations
 
@@ -7,30 +7,29 @@ from collections.abc import Iterable
 from tinylm_cli.analysis.layer_groups import LayerKind, group_layers
 from tinylm_cli.analysis.saved_tensors.model import head, saved_before_layers
 from tinylm_cli.analysis.saved_tensors.recompute import recomputed_by_layer, saved_by_layer
-from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, each_once, total_bytes
+from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, deduplicated, total_bytes
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.size_checks import check_sizes
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.reports.memory import Activations, KeptPart, LayerActivations
+from tinylm_cli.reports.memory import Activations, LayerActivations, SavedPart
 
 
 def activation_bytes(config: ModelConfig, setup: TrainingSetup, *, context: int = 1) -> Activations:
-    """Return what tinylm's model keeps for its backward pass, each storage once and parameters not at all.
+    """Return the bytes that autograd saves for tinylm's model, each storage once, parameters not included.
 
-    Everything is in the setup's ``dtype`` but for what torch computes wider: statistics, softmax written out, the
-    router and the loss. A fused kernel keeps queries, keys, values, their mixture and one number for each query and
-    head; torch's is given a band of ``seq_len²`` besides where a window is shorter than the sequence, and its mixture
-    is copied where heads lie apart. Of the two devices, CUDA keeps dropout masks as one byte an element, and fuses
-    RMSNorm.
+    Tensors have the setup's ``dtype``, except those that torch computes in float32 or wider: norm statistics, softmax,
+    the router and the loss. A fused attention kernel saves queries, keys, values, its output and one number per query
+    and head. Torch's also saves a (T, T) mask where a window is shorter than the sequence, and copies its output where
+    heads lie apart. CUDA saves dropout masks as booleans, and fuses RMSNorm.
 
-    ``selective`` recomputes what lies between queries, keys and values and their mixture; ``full`` keeps of each layer
-    its input alone.
+    With ``recompute`` ``selective`` the core of attention is recomputed: softmax and its inputs. ``full`` saves only
+    the input of each layer.
 
     Args:
         config: A validated config.
         setup: How it is trained.
         context: Context-parallel degree: GPUs that share each sequence. The queries of one GPU attend to the keys of
-            all, and windows are as wide as ever.
+            all; windows keep their width.
 
     Raises:
         AnalysisError: If batch_size or seq_len is out of range.
@@ -43,9 +42,9 @@ def activation_bytes(config: ModelConfig, setup: TrainingSetup, *, context: int 
     run = ForwardPass(config, setup, context)
     groups = group_layers(config, run.keys)
     layers = tuple(_layer(run, group.first, _name(kind, groups), group.n_layers) for kind, group in groups.items())
-    outside = _parts(each_once((*saved_before_layers(run), *head(run))))
-    kept = sum(part.kept_bytes for part in outside) + sum(layer.count * layer.layer_bytes for layer in layers)
-    again = max(layer.recomputed_bytes for layer in layers)
+    outside = _parts(deduplicated((*saved_before_layers(run), *head(run))))
+    saved = sum(part.saved_bytes for part in outside) + sum(layer.count * layer.layer_bytes for layer in layers)
+    recomputed = max(layer.recomputed_bytes for layer in layers)
     return Activations(
         batch_size=setup.batch_size,
         seq_len=run.seq_len,
@@ -53,9 +52,9 @@ def activation_bytes(config: ModelConfig, setup: TrainingSetup, *, context: int 
         attention_kernel=setup.attention_kernel,
         recompute=setup.recompute,
         device=setup.device,
-        kept_bytes=kept,
-        recomputed_bytes=again,
-        total_bytes=kept + again,
+        saved_bytes=saved,
+        recomputed_bytes=recomputed,
+        total_bytes=saved + recomputed,
         outside=outside,
         layers=layers,
     )
@@ -72,17 +71,18 @@ def _name(kind: LayerKind, kinds: Iterable[LayerKind]) -> str:
 
 
 def _layer(run: ForwardPass, layer: int, name: str, count: int) -> LayerActivations:
-    kept, again = saved_by_layer(run, layer), recomputed_by_layer(run, layer)
-    return LayerActivations(name, count, total_bytes(kept), total_bytes(again), _parts(kept))
+    saved, recomputed = saved_by_layer(run, layer), recomputed_by_layer(run, layer)
+    return LayerActivations(name, count, total_bytes(saved), total_bytes(recomputed), _parts(saved))
 
 
-def _parts(kept: Iterable[SavedTensor]) -> tuple[KeptPart, ...]:
-    """Return the tensors summed by part, in the order in which parts first come."""
-    tensors = tuple(kept)
-    names = dict.fromkeys(one.part for one in tensors)
-    return tuple(_part(name, [one for one in tensors if one.part == name]) for name in names)
+def _parts(tensors: tuple[SavedTensor, ...]) -> tuple[SavedPart, ...]:
+    """Return the tensors summed by part, in the order in which parts first occur."""
+    names = dict.fromkeys(tensor.part for tensor in tensors)
+    return tuple(_part(name, [tensor for tensor in tensors if tensor.part == name]) for name in names)
 
 
-def _part(name: str, kept: list[SavedTensor]) -> KeptPart:
-    by = {divided: total_bytes(one for one in kept if one.divided == divided) for divided in ("tensor", "sequence")}
-    return KeptPart(name, total_bytes(kept), by["tensor"], by["sequence"])
+def _part(name: str, tensors: list[SavedTensor]) -> SavedPart:
+    tensor_parallel, sequence_parallel = (
+        total_bytes(tensor for tensor in tensors if tensor.sharding == sharding) for sharding in ("tensor", "sequence")
+    )
+    return SavedPart(name, total_bytes(tensors), tensor_parallel, sequence_parallel)

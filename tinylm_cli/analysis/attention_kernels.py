@@ -10,7 +10,7 @@ from tinylm_cli.reports.memory import AttentionKernel, Device, OwnAttention
 AttentionBackend = Literal["flash", "fused", "math", "eager"]
 """``flash``: a kernel that materializes neither scores nor masks. ``fused``: torch's fused kernels, which take a mask.
 ``math``: torch's unfused operations, which materialize scores in float32 or wider. ``eager``: the steps of
-``model/sdpa.py:attend`` after its call of torch, which materialize scores in the model's dtype."""
+``model/sdpa.py:sdpa`` after its call of torch, which materialize scores in the model's dtype."""
 
 
 def attention_backend(
@@ -18,7 +18,7 @@ def attention_backend(
 ) -> AttentionBackend:
     """Return the backend that runs in a layer, for the kernel that the user names.
 
-    ``sdpa`` follows ``model/sdpa.py:attend``: soft-capped scores and attention sinks take the eager path; everything
+    ``sdpa`` follows ``model/sdpa.py:sdpa``: soft-capped scores and attention sinks take the eager path; everything
     else calls torch. Torch's fused kernels need values as wide as queries and no dropout on the CPU; on CUDA they
     accept a mask or grouped queries, not both.
 

@@ -41,7 +41,7 @@ BACKWARD_PER_FORWARD = 2
 TRAIN_PER_FORWARD = 1 + BACKWARD_PER_FORWARD
 """Products of a training step per forward product: the forward one and the two backward ones."""
 
-SIX = FLOPS_PER_ELEMENT * TRAIN_PER_FORWARD
+TRAIN_FLOPS_PER_PARAM = FLOPS_PER_ELEMENT * TRAIN_PER_FORWARD
 """The 6 of ``6 · N``: training FLOPs per parameter and token."""
 
 _LOOKED_UP = ("token_embedding", "position")
@@ -97,8 +97,9 @@ def forward_flops(config: ModelConfig, *, batch_size: int, seq_len: int, attenti
 def decode_flops(config: ModelConfig, *, context_len: int) -> int:
     """Return the operations of decoding one token of one sequence.
 
-    Latent attention follows ``model/latent_attention.py:_absorbed``: scores and values are computed on the compressed
-    vectors. The up-projection is applied to the query and to the result instead, at the cost of expanding one token.
+    Latent attention follows ``model/latent_attention.py:LatentAttention._attend_to_latents``: scores and values are
+    computed on the compressed vectors. The up-projection is applied to the query and to the result instead, at the cost
+    of expanding one token.
 
     Args:
         config: A validated config.
@@ -186,7 +187,7 @@ def analyze_flops(
     forward = batch_size * sum(group.flops for group in groups)
     recomputed = batch_size * sum(_recomputed(group, recompute) for group in groups)
     train = TRAIN_PER_FORWARD * forward + recomputed
-    six_n = SIX * active_params(tensor_table(config))
+    six_n = TRAIN_FLOPS_PER_PARAM * active_params(tensor_table(config))
     return ModelFlops(
         batch_size=batch_size,
         seq_len=seq_len,

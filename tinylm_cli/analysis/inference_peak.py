@@ -1,7 +1,7 @@
 """Working memory of prefill and decoding: the bytes that layers hold while they compute, at the peak of a pass.
 
 An upper bound that follows the module's own steps by hand. Each function adds up the tensors alive at one point of
-``TransformerBlock.forward`` (``model/block.py``), or at each of several points that may be the peak. A caller takes the
+``model/block.py:TransformerBlock.forward``, or at each of several points that may be the peak. A caller takes the
 maximum. Without a backend, the count follows torch's CPU kernels, which never materialize scores where they are fused.
 
 Letters: B batch_size, T tokens read, S positions attended to, D d_model, H n_heads, G n_kv_heads, K d_head, F d_ff or
@@ -24,11 +24,8 @@ MAX_SPLITS, MIN_SPLIT_POSITIONS = 128, 128
 """Flash decoding splits the positions that one token attends to into at most so many parts, of so many positions at
 least: Dao et al. 2023, https://crfm.stanford.edu/2023/10/12/flashdecoding.html."""
 
-Q_AND_K, K_AND_V = 2, 2
-"""Operations on both queries and keys, or on both keys and values."""
-
 COS_AND_SIN = 2
-"""``Rotation`` holds a cosine and a sine for each rotary frequency."""
+"""A rotary table holds a cosine and a sine for each rotary frequency."""
 
 BOOL_BYTES = 1
 
@@ -72,9 +69,9 @@ def decode_working_bytes(
     """Return the bytes that decoding one token of one sequence holds, at each point that may peak.
 
     They come on top of the KV cache of ``seq_len`` positions. A backend that materializes scores also copies the cache
-    for every query head that shares a key. Latent attention (``model/latent_attention.py:_absorbed``) concatenates the
-    compressed vectors and the rotary keys. A flash kernel reads the cache in place, and accumulates the output of each
-    split in float32.
+    for every query head that shares a key. Latent attention concatenates the compressed vectors and the rotary keys:
+    ``model/latent_attention.py:LatentAttention._attend_to_latents``. A flash kernel reads the cache in place, and
+    accumulates the output of each split in float32.
 
     Args:
         config: A validated config.
@@ -110,7 +107,7 @@ def _cpu_backend(config: ModelConfig) -> AttentionBackend:
 
 
 class _SharedInputs(NamedTuple):
-    """Rotary tables, masks and biases that every layer of a pass reads: ``model/attention_mask.py:look``.
+    """Rotary tables, masks and biases that every layer of a pass reads: ``model/attention_mask.py:attention_masks``.
 
     Attributes:
         held: Their bytes throughout the pass.
@@ -161,7 +158,7 @@ def _layer_mask(config: ModelConfig, seq_len: int, keys: int, width: int, backen
 def _projections(config: ModelConfig) -> tuple[int, int, int]:
     """Return elements per token: of the query, of the key, and of x, norm(x), query, key and value together."""
     d_query, d_kv = config.n_heads * config.d_head, config.n_kv_heads * config.d_head  # H·K, G·K
-    return d_query, d_kv, 2 * config.d_model + d_query + K_AND_V * d_kv  # x and norm(x), q, k and v
+    return d_query, d_kv, 2 * config.d_model + d_query + 2 * d_kv  # x and norm(x), q, k and v
 
 
 def _qk_norm_and_rope(config: ModelConfig, width: int) -> tuple[int, ...]:
@@ -191,10 +188,11 @@ def _attention(config: ModelConfig, keys: int, width: int, backend: AttentionBac
 
 
 def _latent_attention(config: ModelConfig, keys: int, width: int, backend: AttentionBackend) -> tuple[int, ...]:
-    """Return the bytes per token of latent attention, as ``model/latent_attention.py:_expanded`` computes it.
+    """Return the bytes per token of latent attention, at each point that may peak.
 
-    On the CPU its values are narrower than its keys, so torch takes the math backend: it upcasts queries, keys and
-    values, and scales queries and keys, into new tensors.
+    Follows ``model/latent_attention.py:LatentAttention._attend_to_expanded``. On the CPU its values are narrower than
+    its keys, so torch takes the math backend: it upcasts queries, keys and values, and scales queries and keys, into
+    new tensors.
     """
     attention, heads, wide = config.attention, config.n_heads, max(width, FLOAT32_BYTES)
     d_query, d_values = heads * config.d_head, heads * attention.d_value  # H·(N + R), H·K_v
@@ -211,8 +209,8 @@ def _latent_attention(config: ModelConfig, keys: int, width: int, backend: Atten
             width * (held + d_values + d_values),  # held, the output (B, H, T, K_v), the output (B, T, H·K_v)
             width * (held + d_values + config.d_model),  # held, the output (B, T, H·K_v), its projection (B, T, D)
         )
-    upcast = (Q_AND_K * d_query + d_values) * wide if width < wide else 0  # q, k and v in float32
-    scaled = Q_AND_K * d_query * wide  # q and k times √scale
+    upcast = (2 * d_query + d_values) * wide if width < wide else 0  # q, k and v in float32
+    scaled = 2 * d_query * wide  # q and k times √scale
     scores = heads * keys * _score_bytes(width, backend)  # H × S
     return (width * held + upcast + scaled + scores,)
 
@@ -276,11 +274,11 @@ def _copied_keys_and_values(config: ModelConfig, width: int, backend: AttentionB
     if backend in ("flash", "fused") or config.attention.kind == "latent":
         return 0
     d_query = config.n_heads * config.d_head  # H·K: keys and values repeated for every query head
-    repeated = K_AND_V * d_query * width if config.n_kv_heads < config.n_heads else 0
+    repeated = 2 * d_query * width if config.n_kv_heads < config.n_heads else 0  # key and value
     if backend == "eager":
         return repeated
     # the key upcast and scaled; the value upcast, not scaled
-    return repeated + d_query * (K_AND_V * _upcast_and_scaled(width) - max(width, FLOAT32_BYTES))
+    return repeated + d_query * (2 * _upcast_and_scaled(width) - max(width, FLOAT32_BYTES))
 
 
 def _upcast_and_scaled(width: int) -> int:
@@ -295,7 +293,7 @@ def _score_bytes(width: int, backend: AttentionBackend) -> int:
     wide = max(width, FLOAT32_BYTES)
     if backend == "math":
         return 2 * wide  # before and after softmax
-    if backend == "eager":  # model/sdpa.py:attend
+    if backend == "eager":  # model/sdpa.py:sdpa
         capping = 3 * width  # before the soft-cap, the tanh, the capped score
         softmax = width + 2 * wide  # the score, upcast, after softmax
         return max(capping, softmax)

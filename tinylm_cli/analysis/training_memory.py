@@ -49,7 +49,9 @@ def training_memory(config: ModelConfig, setup: TrainingSetup) -> TrainingMemory
     kept, run = activation_bytes(config, setup), ForwardPass(config, setup)
     found = tuple(training_timeline(run, table, step_bytes=_step_bytes(table, optimizer, setup.device, width)))
     peak = max(found, key=lambda moment: moment.held_bytes)
-    spike = run.tokens * config.vocab_size * (2 * run.width + 2 * run.wide)
+    logits = run.tokens * config.vocab_size  # B × T × V
+    # logits and their gradient in the model's dtype, log-probabilities and their gradient in float32 or wider
+    logits_bytes = logits * (2 * run.width + 2 * run.wide)
     resident = weights + master + state
     peak_bytes = resident + peak.held_bytes
     roots = state // 2 if optimizer == "adamw" else 0
@@ -72,13 +74,13 @@ def training_memory(config: ModelConfig, setup: TrainingSetup) -> TrainingMemory
         gradients_bytes=gradients,
         optimizer_bytes=state,
         activations=kept,
-        logits_spike_bytes=spike,
+        logits_bytes=logits_bytes,
         total_bytes=resident + gradients + max(moment.activations_bytes + moment.working_bytes for moment in found),
         peak_bytes=peak_bytes,
-        peak_moment=peak.name,
+        peak_phase=peak.name,
         foreach_peak_bytes=max(peak_bytes, resident + gradients + roots),
         parts=MemoryPart.breakdown(named),
-        moments=found,
+        timeline=found,
     )
 
 

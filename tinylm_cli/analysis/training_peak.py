@@ -1,4 +1,9 @@
-"""A training step moment by moment: which gradients are there already, and which activations still."""
+"""The timeline of a training step: the gradients, activations and working memory of each phase that may be the peak.
+
+Follows the order in which autograd runs the backward pass of ``model/lm.py:TinyTransformerLM``: the loss, the LM head,
+each layer from the last to the first (its feed-forward part, then its attention), the embedding. Letters are those of
+``analysis/saved_tensors``.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +11,12 @@ from collections.abc import Iterable, Iterator
 
 from tinylm_cli.analysis.layer_groups import group_layers, uniform_ranges
 from tinylm_cli.analysis.params import total_params
+from tinylm_cli.analysis.saved_tensors.attention import OUTPUT
 from tinylm_cli.analysis.saved_tensors.model import block, head, saved_before_layers
 from tinylm_cli.analysis.saved_tensors.recompute import saved_by_layer
-from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, each_once, total_bytes
+from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, deduplicated, total_bytes
 from tinylm_cli.analysis.tensor_table import TensorTable
-from tinylm_cli.reports.memory import MomentMemory
+from tinylm_cli.reports.memory import PhaseMemory
 
 _FEED_FORWARD = ("feed_forward", "experts", "router")
 
@@ -22,140 +28,163 @@ def training_timeline(
     step_bytes: int,
     layers: range | None = None,
     expert_ways: int = 1,
-) -> Iterator[MomentMemory]:
-    """Yield every moment at which a step may hold the most, in the order of the step.
+) -> Iterator[PhaseMemory]:
+    """Yield each phase of a step that may be its peak, in the order of the step.
 
-    The backward pass goes from the loss to the embedding: it drops what a layer kept, and leaves the gradients of its
-    parameters. Between the ends the sum is linear in the layers behind, so it is highest at one of them.
+    The backward pass goes from the loss to the embedding. It frees the saved tensors of a layer, and leaves the
+    gradients of its parameters. Over layers of one kind the sum is linear, so its maximum is at the first or the last.
 
     Args:
-        run: The pass.
-        table: The tensors of ``layers``, and of what stands before the first and after the last.
-        step_bytes: What the optimizer computes with.
-        layers: Those of a pipeline stage, which begins at the embedding or ends at the loss if they do; all when None.
-        expert_ways: Ways that each layer's experts are divided.
+        run: The forward pass.
+        table: The tensors of ``layers``, and those before the first and after the last layer.
+        step_bytes: Working memory of the optimizer.
+        layers: The layers of a pipeline stage, which has the embedding or the loss if it has the first or the last
+            layer; all layers when None.
+        expert_ways: Expert-parallel degree.
     """
     config, width, grad_width = run.config, run.width, run.setup.grad_element_bytes
     layers = range(config.n_layers) if layers is None else layers
     is_first, is_last = layers.start == 0, layers.stop == config.n_layers
-    logits, stream = run.tokens * config.vocab_size, run.tokens * config.d_model * width
-    early = total_bytes(one for one in each_once(saved_before_layers(run)) if is_first or one.part == "position")
-    table_params = config.vocab_size * config.d_model
-    head_grads = 0
+    logits = run.tokens * config.vocab_size  # B × T × V
+    stream = run.tokens * config.d_model * width  # bytes of B × T × D
+    embedding = config.vocab_size * config.d_model  # V × D
+    before = total_bytes(
+        tensor for tensor in deduplicated(saved_before_layers(run)) if is_first or tensor.part == "position"
+    )
+    head_gradients = 0
     if is_last:
-        late = each_once(head(run))
-        everything = early + _kept_by(run, layers) + total_bytes(late)
-        yield MomentMemory("loss", 0, everything, 2 * logits * run.wide)
-        left = everything - total_bytes(one for one in late if one.part == "loss")
-        head_grads = total_params(table[-1:]) + (table_params if config.tie_weights else 0)
-        yield MomentMemory("head gradient", head_grads * grad_width, left, logits * width + stream)
-    for layer in _ends(run, layers):
-        behind = head_grads + _params_after(table, layer)
-        held = early + _kept_by(run, range(layers.start, layer))
-        yield from _layer(run, table, layer, behind * grad_width, held, expert_ways)
+        saved_by_head = deduplicated(head(run))
+        saved = before + _saved_by_layers(run, layers) + total_bytes(saved_by_head)
+        # the gradients of the log-probabilities and of the logits as cast, both in float32 or wider
+        yield PhaseMemory("loss", 0, saved, 2 * logits * run.wide)
+        saved -= total_bytes(tensor for tensor in saved_by_head if tensor.part == "loss")
+        head_gradients = total_params(table[-1:]) + (embedding if config.tie_weights else 0)  # norm, head
+        # the gradients of the logits and of the head's input
+        yield PhaseMemory("head gradient", head_gradients * grad_width, saved, logits * width + stream)
+    for layer in _boundary_layers(run, layers):
+        gradients = (head_gradients + _params_after(table, layer)) * grad_width
+        saved = before + _saved_by_layers(run, range(layers.start, layer))
+        yield from _layer(run, table, layer, gradients, saved, expert_ways)
     gradients = total_params(table) * grad_width
     if is_first:
-        second = 2 * table_params * width if config.tie_weights and is_last else 0
-        yield MomentMemory("embedding gradient", gradients, early, second + stream)
-    yield MomentMemory("optimizer step", gradients, 0, step_bytes)
+        # a tied table's second gradient, from the look-up, and its sum with the head's
+        tied = 2 * embedding * width if config.tie_weights and is_last else 0
+        yield PhaseMemory("embedding gradient", gradients, before, tied + stream)
+    yield PhaseMemory("optimizer step", gradients, 0, step_bytes)
 
 
 def _layer(
-    run: ForwardPass,
-    table: TensorTable,
-    layer: int,
-    gradients: int,
-    held: int,
-    expert_ways: int,
-) -> Iterator[MomentMemory]:
-    """Yield the widest moments of one layer's backward pass: in its feed-forward part, and in its attention."""
-    config, kept, grad_width = run.config, each_once(block(run, layer)), run.setup.grad_element_bytes
-    stream = run.tokens * config.d_model * run.width
-    again = kept if run.setup.recompute == "full" else saved_by_layer(run, layer)
+    run: ForwardPass, table: TensorTable, layer: int, gradients: int, saved: int, expert_ways: int
+) -> Iterator[PhaseMemory]:
+    """Yield the phases of one layer's backward pass: of its feed-forward part, then of its attention.
+
+    Args:
+        run: The forward pass.
+        table: The tensors of the stage.
+        layer: Index of the layer.
+        gradients: Bytes of the gradients of all later layers.
+        saved: Bytes saved by all earlier layers.
+        expert_ways: Expert-parallel degree.
+    """
+    config, grad_width = run.config, run.setup.grad_element_bytes
+    tensors = deduplicated(block(run, layer))
+    own = tensors if run.setup.recompute == "full" else saved_by_layer(run, layer)
+    stream = run.tokens * config.d_model * run.width  # gradient of the residual stream, B × T × D
     if config.has_experts(layer):
-        yield from _experts(run, kept, gradients, held + total_bytes(again), expert_ways)
+        yield from _experts(run, tensors, gradients, saved + total_bytes(own), expert_ways)
     else:
-        hidden = run.tokens * config.d_ff * run.width * (2 if config.feed_forward.gated else 1)
-        down = config.d_ff * config.d_model
-        yield MomentMemory("backward", gradients + down * grad_width, held + total_bytes(again), stream + hidden)
-    section = next(s for s in table if s.layers is not None and layer in s.layers)
-    done = sum(t.params for t in section.tensors if t.component in _FEED_FORWARD)
-    last = max(index for index, one in enumerate(kept) if one.part == "attention")
-    written = run.writes_scores(layer)
-    read = (one.name == "mixed" and written for one in kept)  # by the output projection alone
-    left = sum(one.nbytes for one, gone in zip(kept[: last + 1], read, strict=False) if not gone)
-    yield MomentMemory("backward", gradients + done * grad_width, held + left, stream + _attention_work(run, layer))
+        n_hidden = 2 if config.feed_forward.gated else 1  # gradients of gate and up, or of up
+        hidden = n_hidden * run.tokens * config.d_ff * run.width  # B × T × F each
+        down_proj = config.d_ff * config.d_model * grad_width  # the layer's first gradient, (D, F)
+        yield PhaseMemory("backward", gradients + down_proj, saved + total_bytes(own), stream + hidden)
+    section = next(each for each in table if each.layers is not None and layer in each.layers)
+    feed_forward = sum(tensor.params for tensor in section.tensors if tensor.component in _FEED_FORWARD) * grad_width
+    last = max(index for index, tensor in enumerate(tensors) if tensor.part == "attention")
+    # the output of attention is freed once the output projection has its gradient; a flash kernel still needs it
+    is_output_freed = run.materializes_scores(layer)
+    until_attention = total_bytes(
+        tensor for tensor in tensors[: last + 1] if not (tensor.name == OUTPUT and is_output_freed)
+    )
+    working = stream + _attention_gradients(run, layer)
+    yield PhaseMemory("backward", gradients + feed_forward, saved + until_attention, working)
 
 
 def _experts(
-    run: ForwardPass, kept: tuple[SavedTensor, ...], gradients: int, held: int, ways: int
-) -> Iterator[MomentMemory]:
-    """Yield the moments of a mixture that may be its widest: at its end, and at its beginning.
+    run: ForwardPass, tensors: tuple[SavedTensor, ...], gradients: int, saved: int, expert_ways: int
+) -> Iterator[PhaseMemory]:
+    """Yield the phases of a mixture of experts that may be its peak: ``model/experts.py:Experts.forward``, backwards.
 
-    At the end what the experts put out has two derivatives, before and after it is weighted. At the beginning what they
-    kept is gone and each weight has its gradient: the derivatives of what was sent to them are put together, then the
-    gradients of the experts to that of a stack, one stack after the other.
+    At its end the outputs of the experts have two gradients, before and after they are weighted. At its beginning the
+    experts' saved tensors are freed and their weights have gradients. Then the gradients of the routed tokens are
+    concatenated; last, the gradients of single experts are stacked, one stack after the other.
     """
     config, settings, grad_width = run.config, run.config.feed_forward, run.setup.grad_element_bytes
     assert settings.n_experts is not None
-    stream = run.tokens * config.d_model * run.width
-    sent = settings.top_k * stream
-    stack, stacks = settings.n_experts // ways * config.d_model * config.d_expert, 3 if settings.gated else 2
-    shared = stacks * settings.n_shared_experts * config.d_model * config.d_expert
-    gone = total_bytes(one for one in kept if one.part in ("experts", "shared experts"))
-    yield MomentMemory("backward", gradients, held, stream + 2 * sent)
-    done = gradients + (stacks * stack + shared) * grad_width
-    yield MomentMemory("backward", done, held - gone, stream + 2 * sent)
-    yield MomentMemory("backward", done, held - gone, 2 * stream + stack * run.width)
+    stream = run.tokens * config.d_model * run.width  # B × T × D
+    routed = settings.top_k * stream  # B × T × k × D
+    matrix = config.d_model * config.d_expert  # D × F
+    stack = settings.n_experts // expert_ways * matrix  # E × D × F
+    n_projections = 3 if settings.gated else 2  # (gate,) up, down
+    shared = n_projections * settings.n_shared_experts * matrix
+    yield PhaseMemory("backward", gradients, saved, stream + 2 * routed)
+    gradients += (n_projections * stack + shared) * grad_width
+    saved -= total_bytes(tensor for tensor in tensors if tensor.part in ("experts", "shared experts"))
+    yield PhaseMemory("backward", gradients, saved, stream + 2 * routed)  # the parts, and their concatenation
+    yield PhaseMemory("backward", gradients, saved, 2 * stream + stack * run.width)  # the slices of one stack
 
 
-def _attention_work(run: ForwardPass, layer: int) -> int:
-    """Return the bytes of derivatives beside each other: of queries, keys, values and mixture, or of scores.
+def _attention_gradients(run: ForwardPass, layer: int) -> int:
+    """Return the bytes of gradients that attention's backward pass holds at once.
 
-    CUDA's flash kernel adds up the queries' in float32, with one number for each query and head, and makes the keys'
-    and values' for every head of queries before it sums those that share them (Dao 2023, ``mha_bwd`` of
+    Of materialized scores, their own; else those of queries, keys, values and output. CUDA's flash kernel accumulates
+    the queries' gradient in float32, with one number per query and head, and computes the gradients of keys and values
+    for every query head before it sums those that share a key (Dao 2023, ``mha_bwd`` of
     https://github.com/Dao-AILab/flash-attention/blob/main/csrc/flash_attn/flash_api.cpp).
     """
     config = run.config
     heads, kv_heads = config.n_heads, config.n_heads if config.attention.kind == "latent" else config.n_kv_heads
-    if run.writes_scores(layer):
-        scores = run.batch_size * heads * run.seq_len * run.keys
-        if config.dropout:  # its output is gone when the second derivative comes
-            derivatives = scores * run.wide
+    d_key, d_value = config.d_head, config.d_value  # K, K_v
+    if run.materializes_scores(layer):
+        scores = run.batch_size * heads * run.seq_len * run.keys  # B × H × T × S
+        if config.dropout:
+            weights = scores * run.wide  # the softmax's gradient; that of dropout's output is freed before
         else:
-            rounded = run.wide > run.width and run.backend(layer) == "eager"
-            derivatives = scores * (2 * run.wide - (run.width if rounded else 0))
-        return derivatives + run.tokens * heads * config.d_value * run.wide
-    each = config.d_head + config.d_value
-    vectors = (heads + kv_heads) * each * run.width
+            is_cast = run.wide > run.width and run.backend(layer) == "eager"
+            # the gradients of the softmax's output and input; where weights are cast, one is in the model's dtype
+            weights = scores * (2 * run.wide - (run.width if is_cast else 0))
+        output = run.tokens * heads * d_value * run.wide  # B × T × H × K_v
+        return weights + output
+    per_token = (heads + kv_heads) * (d_key + d_value) * run.width  # q and output of H heads, k and v of G heads
     if run.device == "cuda":
-        vectors += heads * (config.d_head + 1) * run.wide + (heads * each * run.width if kv_heads < heads else 0)
-    return run.tokens * vectors
+        per_token += heads * (d_key + 1) * run.wide  # the queries' accumulator, a sum per query and head
+        if kv_heads < heads:
+            per_token += heads * (d_key + d_value) * run.width  # k and v for every query head
+    return run.tokens * per_token
 
 
-def _ends(run: ForwardPass, layers: range) -> Iterable[int]:
-    """Return the first and the last of each sort among some consecutive layers, the last one first.
+def _boundary_layers(run: ForwardPass, layers: range) -> Iterable[int]:
+    """Return the first and the last of each kind among consecutive layers, the last one first.
 
-    Sorts go round within a pattern; a flash kernel does not tell them apart.
+    Kinds alternate within one period of the window pattern; a flash kernel saves the same with and without a window.
     """
-    flash = run.kernel == "flash"
+    is_flash = run.kernel == "flash"
     period = len(run.config.attention.window_pattern)
-    ends: set[int] = set()
-    for each in uniform_ranges(run.config):
-        within = range(max(each.start, layers.start), min(each.stop, layers.stop))
-        ends.update({run.banded(layer) and not flash: layer for layer in reversed(within[:period])}.values())
-        ends.update({run.banded(layer) and not flash: layer for layer in within[-period:]}.values())
-    return sorted(ends, reverse=True)
+    boundaries: set[int] = set()
+    for uniform in uniform_ranges(run.config):
+        within = range(max(uniform.start, layers.start), min(uniform.stop, layers.stop))
+        for candidates in (reversed(within[:period]), within[-period:]):
+            boundaries.update({run.banded(layer) and not is_flash: layer for layer in candidates}.values())
+    return sorted(boundaries, reverse=True)
 
 
-def _kept_by(run: ForwardPass, layers: range) -> int:
-    """Return what some consecutive layers keep."""
+def _saved_by_layers(run: ForwardPass, layers: range) -> int:
+    """Return the bytes that consecutive layers save."""
     groups = group_layers(run.config, run.keys, layers).values()
     return sum(group.n_layers * total_bytes(saved_by_layer(run, group.first)) for group in groups)
 
 
 def _params_after(table: TensorTable, layer: int) -> int:
-    """Return the parameters of the layers after ``layer``."""
+    """Return the parameters of all layers after ``layer``."""
     return sum(
         len(section.layers[max(0, layer + 1 - section.layers.start) :])
         * sum(tensor.params for tensor in section.tensors)

@@ -11,7 +11,7 @@ Recompute = Literal["none", "selective", "full"]
 Device = Literal["cuda", "cpu"]
 Optimizer = Literal["adamw", "adamw_8bit", "adafactor", "muon", "sgd", "sgd_momentum"]
 Quantization = Literal["none", "int8", "float8", "int4"]
-Moment = Literal["loss", "head gradient", "backward", "embedding gradient", "optimizer step"]
+TrainingPhase = Literal["loss", "head gradient", "backward", "embedding gradient", "optimizer step"]
 
 
 @dataclass(frozen=True)
@@ -28,60 +28,60 @@ class OwnAttention:
 
 
 @dataclass(frozen=True)
-class KeptPart:
-    """What one part of a layer, or of what stands outside the layers, keeps for the backward pass.
+class SavedPart:
+    """Tensors that autograd saves in one part of a layer, or in one part outside the layers.
 
     Attributes:
         name: ``residual``, ``norm``, ``attention``, ``router``, ``experts``, ``shared experts``, ``feed_forward``,
             ``dropout``; outside the layers ``embedding``, ``position``, ``ln_f``, ``lm_head``, ``loss``.
-        kept_bytes: All of it.
-        tensor_parallel_bytes: Of these, what tensor parallelism divides: heads and hidden layers.
-        sequence_parallel_bytes: What only sequence parallelism divides: the residual stream, norms, dropout masks.
-            What neither divides, as tables for every position, is the rest.
+        saved_bytes: Their bytes.
+        tensor_parallel_bytes: Those that tensor parallelism divides: heads and hidden layers.
+        sequence_parallel_bytes: Those that only sequence parallelism divides: the residual stream, norms, dropout
+            masks. The rest, such as rotary tables, is not divided.
     """
 
     name: str
-    kept_bytes: int
+    saved_bytes: int
     tensor_parallel_bytes: int
     sequence_parallel_bytes: int
 
 
 @dataclass(frozen=True)
 class LayerActivations:
-    """What each layer of one sort keeps.
+    """Tensors that autograd saves in each layer of one kind.
 
     Attributes:
-        name: ``blocks``, and what sets the sort apart where there are several: ``blocks, window 4096``.
-        count: Layers of the sort.
-        layer_bytes: What one layer keeps from its forward pass to its backward pass.
-        recomputed_bytes: What one layer computes again, and holds while its backward pass runs.
-        parts: What makes up ``layer_bytes``, in the order of the layer.
+        name: ``blocks``, and the properties that only this kind has: ``blocks, window 4096``.
+        count: Layers of the kind.
+        layer_bytes: Bytes that one layer saves.
+        recomputed_bytes: Bytes that one layer recomputes, and holds during its backward pass.
+        parts: The parts of ``layer_bytes``, in the order of the layer.
     """
 
     name: str
     count: int
     layer_bytes: int
     recomputed_bytes: int
-    parts: tuple[KeptPart, ...]
+    parts: tuple[SavedPart, ...]
 
 
 @dataclass(frozen=True)
 class Activations:
-    """What autograd keeps between the forward and the backward pass of one training step.
+    """Tensors that autograd saves between the forward and the backward pass of one training step.
 
     Attributes:
         batch_size: Sequences in the pass.
         seq_len: Tokens in each.
         dtype: Type of weights and activations.
-        attention_kernel: ``flash``: neither scores nor masks are written out; ``sdpa``: what torch does on the device,
-            given masks, and scores where it has no kernel; ``math``: all scores are written out.
-        recompute: What the backward pass computes again.
-        device: Whose kernels run.
-        kept_bytes: Held at the end of the forward pass.
-        recomputed_bytes: What the widest layer holds besides, while its backward pass computes again.
-        total_bytes: The sum of these two.
-        outside: What stands outside the layers keeps.
-        layers: Each sort of layer, held once with its count.
+        attention_kernel: ``flash`` materializes neither scores nor masks; ``sdpa`` is torch on the device, which takes
+            masks, and materializes scores where it has no fused kernel; ``math`` materializes all scores.
+        recompute: Activations that the backward pass recomputes.
+        device: The device whose kernels run.
+        saved_bytes: Bytes held at the end of the forward pass.
+        recomputed_bytes: Bytes that one layer recomputes, at most.
+        total_bytes: Their sum.
+        outside: Parts outside the layers.
+        layers: Each kind of layer once, with its count.
     """
 
     batch_size: int
@@ -90,10 +90,10 @@ class Activations:
     attention_kernel: AttentionKernel
     recompute: Recompute
     device: Device
-    kept_bytes: int
+    saved_bytes: int
     recomputed_bytes: int
     total_bytes: int
-    outside: tuple[KeptPart, ...]
+    outside: tuple[SavedPart, ...]
     layers: tuple[LayerActivations, ...]
 
 
@@ -119,19 +119,18 @@ class MemoryPart:
 
 
 @dataclass(frozen=True)
-class MomentMemory:
-    """What is held at one moment of a training step, beside weights and optimizer.
+class PhaseMemory:
+    """Memory of one phase of a training step, beside weights and optimizer state.
 
     Attributes:
-        name: ``loss``: the derivative of the logits is computed, and every activation is held; ``head gradient``: that
-            of the head's weights; ``backward``: somewhere in a layer; ``embedding gradient``: the last one is added;
-            ``optimizer step``.
-        gradients_bytes: Gradients of parameters that are there by then.
-        activations_bytes: Activations that are still there, or there again.
-        working_bytes: What is computed with and dropped at once: derivatives of activations, the optimizer's own.
+        name: ``loss``: the gradient of the logits, while all activations are held. ``head gradient``: the gradient of
+            the LM head. ``backward``: in one layer. ``embedding gradient``: the last gradient. ``optimizer step``.
+        gradients_bytes: Gradients of parameters that exist by then.
+        activations_bytes: Activations that are still saved, or recomputed.
+        working_bytes: Gradients of activations, or the optimizer's temporaries.
     """
 
-    name: Moment
+    name: TrainingPhase
     gradients_bytes: int
     activations_bytes: int
     working_bytes: int
@@ -157,14 +156,14 @@ class TrainingMemory:
         gradients_bytes: Gradients of all parameters.
         optimizer_bytes: What the optimizer keeps from step to step.
         activations: What autograd keeps, by layer.
-        logits_spike_bytes: Logits, their log-softmax and the derivatives of both, where the loss is computed.
+        logits_bytes: Logits, log-probabilities and the gradients of both, in the phase of the loss.
         total_bytes: The peak where gradients stay from pass to pass, as they do when they are accumulated.
-        peak_bytes: The most that is held at one moment of a step that starts without gradients.
-        peak_moment: That moment.
+        peak_bytes: The most that is held at once in a step that starts without gradients.
+        peak_phase: The phase of the peak.
         foreach_peak_bytes: AdamW: the peak where its step is torch's default on CUDA, ``foreach``, which holds the root
             of every second moment at once; else as ``peak_bytes``, which is of a fused step there.
         parts: What makes up ``peak_bytes``.
-        moments: What is held at each moment.
+        timeline: Each phase of a step that may be the peak, in the order of the step.
     """
 
     batch_size: int
@@ -177,13 +176,13 @@ class TrainingMemory:
     gradients_bytes: int
     optimizer_bytes: int
     activations: Activations
-    logits_spike_bytes: int
+    logits_bytes: int
     total_bytes: int
     peak_bytes: int
-    peak_moment: Moment
+    peak_phase: TrainingPhase
     foreach_peak_bytes: int
     parts: tuple[MemoryPart, ...]
-    moments: tuple[MomentMemory, ...]
+    timeline: tuple[PhaseMemory, ...]
 
     @property
     def resident_bytes(self) -> int:

@@ -81,7 +81,7 @@ def _mean(space: Space) -> Made:
 
 def _training_moments(config: ModelConfig, space: Space) -> tuple[int, ...]:
     found = training_memory(config, space.training)
-    return tuple(found.resident_bytes + moment.held_bytes for moment in found.moments)
+    return tuple(found.resident_bytes + moment.held_bytes for moment in found.timeline)
 
 
 def _serving_moments(config: ModelConfig, space: Space) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.tensor_table import Section, TensorTable, tensor_table
 from tinylm_cli.analysis.training_peak import training_timeline
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.reports.memory import Activations, KeptPart, MemoryPart
+from tinylm_cli.reports.memory import Activations, MemoryPart, SavedPart
 from tinylm_cli.reports.plan import Layout, StageMemory
 
 _REMEMBERED = 2**14
@@ -212,9 +212,9 @@ def _working(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: i
     return max(widest - sum(_activations(config, setup, layout, stage, _kept(config, setup, layout.context))), 0)
 
 
-def _on_one_gpu(part: KeptPart, layout: Layout) -> int:
+def _on_one_gpu(part: SavedPart, layout: Layout) -> int:
     divided = part.tensor_parallel_bytes + part.sequence_parallel_bytes
-    return divided // layout.tensor + part.kept_bytes - divided
+    return divided // layout.tensor + part.saved_bytes - divided
 
 
 def _only(table: TensorTable, *, routed: bool) -> TensorTable:

@@ -1,122 +1,133 @@
-"""What attention keeps: its projections, and what lies between queries, keys and values and their mixture."""
+"""Tensors that attention saves: inputs and outputs of its projections, and its core between them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from tinylm_cli.analysis.saved_tensors.norm import norm
-from tinylm_cli.analysis.saved_tensors.saved_tensor import Divided, ForwardPass, SavedTensor
+from tinylm_cli.analysis.saved_tensors.saved_tensor import BOOL_BYTES, ForwardPass, SavedTensor, Sharding
+
+OUTPUT = "attention output"
+"""The tensor (B, T, H·K_v) that the output projection reads."""
 
 
 def attention(run: ForwardPass, layer: int, x: SavedTensor) -> Iterator[SavedTensor]:
-    """Yield what attention over the vectors ``x`` keeps."""
+    """Yield the tensors that attention over the vectors ``x`` saves.
+
+    Follows ``model/attention.py:SelfAttention.forward`` and ``model/latent_attention.py:LatentAttention.forward``.
+    """
     config = run.config
-    yield x
+    yield x  # read by q_proj, k_proj and v_proj
     if config.attention.kind == "latent":
-        yield from _latent(run, layer)
+        yield from _latent_attention(run, layer)
         return
     per_head = config.attention.qk_norm == "per_head"
     for name, heads in (("q", config.n_heads), ("k", config.n_kv_heads)):
         if config.attention.qk_norm != "none":
-            width = config.d_head if per_head else heads * config.d_head
-            rows = run.tokens * heads if per_head else run.tokens
-            projected = _heads(run, f"{name} projected", heads, config.d_head)
-            yield from norm(run, f"{name}_norm", projected, rows, width, divided="tensor")
-    yield from _attend(run, layer, kv_heads=config.n_kv_heads, d_value=config.d_head, stored_value=config.d_head)
+            width = config.d_head if per_head else heads * config.d_head  # K, or H·K
+            rows = run.tokens * heads if per_head else run.tokens  # B·T·H, or B·T
+            projected = _of_heads(run, f"{name} projected", heads, config.d_head)
+            yield from norm(run, f"{name}_norm", projected, rows, width, sharding="tensor")
+    yield from _sdpa(run, layer, kv_heads=config.n_kv_heads, d_value=config.d_head, d_value_storage=config.d_head)
 
 
-def _latent(run: ForwardPass, layer: int) -> Iterator[SavedTensor]:
-    """Yield what latent attention keeps; values lie in one storage with the keys' dimensions that do not rotate."""
-    config, settings = run.config, run.config.attention
+def _latent_attention(run: ForwardPass, layer: int) -> Iterator[SavedTensor]:
+    """Yield the tensors of latent attention; each value shares its storage (N + K_v) with k_nope."""
+    config, settings, rows = run.config, run.config.attention, run.tokens
+
+    def vectors(name: str, width: int) -> SavedTensor:
+        return SavedTensor(name, "attention", rows * width * run.width, "sequence")  # B × T × width
+
     if settings.q_rank is not None:
-        small = run.tokens * settings.q_rank * run.width
-        compressed = SavedTensor("q compressed", "attention", small, "sequence")
-        yield from norm(run, "q_a_norm", compressed, run.tokens, settings.q_rank)
-        yield SavedTensor("q_a_norm out", "attention", small, "sequence")
-    stored = run.tokens * (settings.kv_rank + settings.d_rope) * run.width
-    yield from norm(
-        run, "kv_a_norm", SavedTensor("kv compressed", "attention", stored, "sequence"), run.tokens, settings.kv_rank
-    )
-    yield SavedTensor("kv_a_norm out", "attention", run.tokens * settings.kv_rank * run.width, "sequence")
-    expanded = settings.d_nope + settings.d_value
-    yield from _attend(run, layer, kv_heads=config.n_heads, d_value=settings.d_value, stored_value=expanded)
+        yield from norm(run, "q_a_norm", vectors("q_a_proj output", settings.q_rank), rows, settings.q_rank)
+        yield vectors("q_a_norm output", settings.q_rank)  # read by q_b_proj
+    compressed = vectors("kv_a_proj output", settings.kv_rank + settings.d_rope)  # C + R, one storage
+    yield from norm(run, "kv_a_norm", compressed, rows, settings.kv_rank)
+    yield vectors("kv_a_norm output", settings.kv_rank)  # read by kv_b_proj
+    d_storage = settings.d_nope + settings.d_value
+    yield from _sdpa(run, layer, kv_heads=config.n_heads, d_value=settings.d_value, d_value_storage=d_storage)
 
 
-def _attend(run: ForwardPass, layer: int, *, kv_heads: int, d_value: int, stored_value: int) -> Iterator[SavedTensor]:
-    """Yield queries, keys, values, what weighs them, and their mixture, which the output projection reads.
+def _sdpa(run: ForwardPass, layer: int, *, kv_heads: int, d_value: int, d_value_storage: int) -> Iterator[SavedTensor]:
+    """Yield queries, keys and values, the core of attention, and its output, which the output projection reads.
+
+    Follows ``model/sdpa.py:sdpa``.
 
     Args:
-        run: The pass.
-        layer: Which layer.
+        run: The forward pass.
+        layer: Index of the layer.
         kv_heads: G, heads of keys and values.
-        d_value: V, dimensions of a value.
-        stored_value: Dimensions of the storage that values lie in.
+        d_value: K_v, dimensions of a value.
+        d_value_storage: Dimensions of the storage that a value is a view of.
     """
-    config, heads, length = run.config, run.config.n_heads, run.seq_len
-    backend = run.backend(layer)
+    config, heads, backend = run.config, run.config.n_heads, run.backend(layer)
     if backend in ("flash", "fused"):
-        yield _heads(run, "q", heads, config.d_head)
-        yield _heads(run, "k", kv_heads, config.d_head)
-        yield _heads(run, "v", kv_heads, stored_value)
-        yield _core("log-sum-exp", run.tokens * heads * run.wide)
-        if backend == "fused" and heads > 1 and length > 1 and _heads_apart(run):
-            yield _heads(run, "mixed, heads apart", heads, d_value)._replace(core=True)
+        yield _of_heads(run, "q", heads, config.d_head)  # B × T × H × K
+        yield _of_heads(run, "k", kv_heads, config.d_head)  # B × T × G × K
+        yield _of_heads(run, "v", kv_heads, d_value_storage)  # B × T × G × K_v
+        yield _core("log-sum-exp", run.tokens * heads * run.wide)  # B × T × H
+        if backend == "fused" and heads > 1 and run.seq_len > 1 and _has_head_major_queries(run):
+            yield _of_heads(run, "attention output by head", heads, d_value)._replace(is_core_attention=True)
         if backend == "fused" and run.banded(layer) and config.position.kind != "alibi":
-            yield _core("band", length * run.keys * run.width, "none")
+            yield _core("mask bias", run.seq_len * run.keys * run.width, "none")  # T × S
     else:
-        own = run.width if backend == "eager" else run.wide
-        in_place = 1 in (run.batch_size, heads) and own == run.width  # else values are copied side by side
-        yield _heads(run, "q scaled", heads, config.d_head, own)._replace(core=True)
-        yield _heads(run, "k scaled", heads, config.d_head, own)._replace(core=True)
-        yield _heads(run, "v weighed", heads, stored_value if in_place else d_value, own)._replace(core=True)
-        yield from _own_scores(run, banded=run.banded(layer)) if backend == "eager" else _torch_scores(run)
-    yield _heads(run, "mixed", heads, d_value)
+        width = run.width if backend == "eager" else run.wide
+        # a batched product reads values in place if they are contiguous for it; otherwise it copies them
+        is_in_place = 1 in (run.batch_size, heads) and width == run.width
+        d_saved_value = d_value_storage if is_in_place else d_value
+        yield _of_heads(run, "q scaled", heads, config.d_head, width)._replace(is_core_attention=True)
+        yield _of_heads(run, "k scaled", heads, config.d_head, width)._replace(is_core_attention=True)
+        yield _of_heads(run, "v repeated", heads, d_saved_value, width)._replace(is_core_attention=True)
+        yield from _eager_scores(run, banded=run.banded(layer)) if backend == "eager" else _math_scores(run)
+    yield _of_heads(run, OUTPUT, heads, d_value)  # B × T × H × K_v
 
 
-def _heads_apart(run: ForwardPass) -> bool:
-    """Return whether queries lie head by head in memory.
+def _has_head_major_queries(run: ForwardPass) -> bool:
+    """Return whether queries lie head by head in memory, (B, H, T, K), so that the output of attention is copied.
 
-    Torch's fused kernels put their mixture out as queries lie. Those of a projection lie token by token, as the output
-    projection reads the mixture; what rotation and norms of each head put out does not, and the mixture is copied.
+    Torch's fused kernels write their output in the layout of the queries. A projection's queries lie token by token,
+    as the output projection reads them; RoPE and per-head norms write them head by head.
     """
     return run.config.position.kind == "rope" or run.config.attention.qk_norm == "per_head"
 
 
-def _torch_scores(run: ForwardPass) -> Iterator[SavedTensor]:
-    """Yield what torch's own attention keeps of scores: in float32 at least, the weights and what dropout leaves."""
-    scores = run.batch_size * run.config.n_heads * run.seq_len * run.keys
-    yield _core("weights", scores * run.wide)
+def _math_scores(run: ForwardPass) -> Iterator[SavedTensor]:
+    """Yield the tensors of torch's math backend, which computes scores (B, H, T, S) in float32 or wider."""
+    scores = run.batch_size * run.config.n_heads * run.seq_len * run.keys  # B × H × T × S
+    yield _core("softmax", scores * run.wide)
     if run.config.dropout:
-        yield _core("weights mask", scores * run.mask_width(run.wide))
-        yield _core("weights left", scores * run.wide)
+        yield _core("dropout mask", scores * run.dropout_mask_width(run.wide))
+        yield _core("dropped weights", scores * run.wide)
 
 
-def _own_scores(run: ForwardPass, *, banded: bool) -> Iterator[SavedTensor]:
-    """Yield what soft-capped scores, and those beside a sink, keep: tinylm's model writes each step out."""
+def _eager_scores(run: ForwardPass, *, banded: bool) -> Iterator[SavedTensor]:
+    """Yield the tensors of ``model/sdpa.py:sdpa`` after its call of torch: soft-caps, masks, sinks and softmax."""
     config, length = run.config, run.seq_len
-    rows = run.batch_size * config.n_heads * length
-    scores = rows * run.keys
-    fades, sinks = config.position.kind == "alibi", config.attention.sinks
+    rows = run.batch_size * config.n_heads * length  # B × H × T
+    scores = rows * run.keys  # B × H × T × S
+    is_alibi, has_sinks = config.position.kind == "alibi", config.attention.sinks
     if config.attention.logit_softcap is not None:
         yield _core("tanh", scores * run.width)
-    if not fades and length > 1:
-        yield _core("unseen", length * run.keys, "none")
-    yield _core("weights", (scores + rows if sinks else scores) * run.wide)
-    masked = (fades or banded) and not sinks
-    if masked:
-        yield _core("rows that see nothing", rows)
+    if not is_alibi and length > 1:
+        yield _core("mask", length * run.keys * BOOL_BYTES, "none")  # T × S, of masked_fill
+    sinks = rows if has_sinks else 0  # one more column of the softmax
+    yield _core("softmax", (scores + sinks) * run.wide)
+    has_empty_rows = (is_alibi or banded) and not has_sinks
+    if has_empty_rows:
+        yield _core("empty rows", rows * BOOL_BYTES)  # B × H × T × 1
     if config.dropout:
-        yield _core("weights mask", scores * run.mask_width(run.width))
-        yield _core("weights left", scores * run.width)
+        yield _core("dropout mask", scores * run.dropout_mask_width(run.width))
+        yield _core("dropped weights", scores * run.width)
     elif run.wide > run.width:
-        yield _core("weights rounded", scores * run.width)
-    elif masked:
-        yield _core("weights masked", scores * run.wide)
+        yield _core("weights cast", scores * run.width)
+    elif has_empty_rows:
+        yield _core("weights of empty rows zeroed", scores * run.wide)
 
 
-def _heads(run: ForwardPass, name: str, heads: int, dims: int, width: int | None = None) -> SavedTensor:
-    return SavedTensor(name, "attention", run.tokens * heads * dims * (width or run.width), "tensor")
+def _of_heads(run: ForwardPass, name: str, heads: int, width: int, element: int | None = None) -> SavedTensor:
+    """Return a tensor of ``width`` elements per token and head; tensor parallelism divides the heads."""
+    return SavedTensor(name, "attention", run.tokens * heads * width * (element or run.width), "tensor")
 
 
-def _core(name: str, nbytes: int, divided: Divided = "tensor") -> SavedTensor:
-    return SavedTensor(name, "attention", nbytes, divided, core=True)
+def _core(name: str, nbytes: int, sharding: Sharding = "tensor") -> SavedTensor:
+    return SavedTensor(name, "attention", nbytes, sharding, is_core_attention=True)

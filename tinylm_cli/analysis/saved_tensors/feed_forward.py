@@ -1,69 +1,74 @@
-"""What the feed-forward part of a layer keeps: one network, or a mixture of experts and their router."""
+"""Tensors that the feed-forward part of a layer saves: one network, or a mixture of experts with its router."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
+from tinylm_cli.analysis.saved_tensors.saved_tensor import BOOL_BYTES, ForwardPass, SavedTensor
 from tinylm_cli.analysis.tensor_table import INT64_BYTES
 
 
 def feed_forward(run: ForwardPass, part: str, rows: int, width: int) -> Iterator[SavedTensor]:
-    """Yield what one network of ``width`` keeps for ``rows`` vectors, but for its input.
+    """Yield the tensors that one network saves, except its input: ``model/feed_forward.py:FeedForward.forward``.
 
     Args:
-        run: The pass.
+        run: The forward pass.
         part: ``feed_forward``, ``experts`` or ``shared experts``.
-        rows: Vectors it reads.
+        rows: Vectors that it reads.
         width: F.
     """
     settings = run.config.feed_forward
 
     def hidden(name: str) -> SavedTensor:
-        return SavedTensor(f"{part} {name}", part, rows * width * run.width, "tensor")
+        return SavedTensor(f"{part} {name}", part, rows * width * run.width, "tensor")  # rows × F
 
     if settings.clamp is not None:
-        yield hidden("gate unbounded")
-        yield hidden("up unbounded")
-    if settings.activation != "relu":  # which is differentiated by what it puts out
-        yield hidden("before")
+        yield hidden("gate before clamp")
+        yield hidden("up before clamp")
+    if settings.activation != "relu":  # whose derivative needs its output only
+        yield hidden("activation input")
     if settings.activation == "quick_gelu":
         yield hidden("sigmoid")
     if settings.gated:
-        yield hidden("activated")
+        yield hidden("activation output")
         yield hidden("up")
-    yield hidden("between")
+    yield hidden("down_proj input")
 
 
 def experts(run: ForwardPass) -> Iterator[SavedTensor]:
-    """Yield what a mixture of experts keeps, but for its input, however tokens are spread over the experts.
+    """Yield the tensors that a mixture of experts saves, except its input.
 
-    Each token is copied for each of its experts; the router works in float32 at least.
+    Follows ``model/experts.py:Router.route``, which computes in float32 or wider, and ``Experts.forward``, which copies
+    each token for each of its experts. The sum does not depend on how tokens spread over the experts.
     """
     config, settings = run.config, run.config.feed_forward
-    tokens, sent = run.tokens, run.tokens * settings.top_k
+    tokens, routed = run.tokens, run.tokens * settings.top_k  # B·T, B·T·k
     assert settings.n_experts is not None
 
-    def routed(name: str, nbytes: int) -> SavedTensor:
+    def router(name: str, nbytes: int) -> SavedTensor:
         return SavedTensor(name, "router", nbytes, "sequence")
 
-    yield routed("scores", tokens * settings.n_experts * run.wide)
+    def vectors(name: str) -> SavedTensor:
+        return SavedTensor(name, "experts", routed * config.d_model * run.width, "sequence")  # B·T·k × D
+
+    yield router("scores", tokens * settings.n_experts * run.wide)  # B·T × E
     if settings.n_groups > 1:
-        best = min(2 if settings.router == "sigmoid" else 1, settings.n_experts // settings.n_groups)
-        yield routed("best of each group", tokens * settings.n_groups * best * INT64_BYTES)
-        yield routed("groups", tokens * (settings.top_k_groups * INT64_BYTES + settings.n_groups))
-    yield routed("chosen", sent * INT64_BYTES)
+        n_best = min(2 if settings.router == "sigmoid" else 1, settings.n_experts // settings.n_groups)
+        yield router("best of each group", tokens * settings.n_groups * n_best * INT64_BYTES)
+        best_groups = settings.top_k_groups * INT64_BYTES  # indices of the groups kept
+        group_mask = settings.n_groups * BOOL_BYTES  # mask of the other groups
+        yield router("groups", tokens * (best_groups + group_mask))
+    yield router("expert indices", routed * INT64_BYTES)  # B·T × k
     if settings.router == "topk_softmax" or settings.renormalize:
-        yield routed("chosen scores", sent * run.wide)
+        yield router("expert scores", routed * run.wide)  # B·T × k
     if settings.renormalize:
-        yield routed("their sum", tokens * run.wide)
-    yield routed("order and rows", 2 * sent * INT64_BYTES)
-    yield routed("chosen weights", sent * run.width)
-    yield SavedTensor("sent", "experts", sent * config.d_model * run.width, "sequence")
-    yield from feed_forward(run, "experts", sent, config.d_expert)
-    yield SavedTensor("put out", "experts", sent * config.d_model * run.width, "sequence")
-    yield SavedTensor(
-        "weighted", "experts", sent * config.d_model * run.width, "sequence"
-    )  # index_add keeps its source
+        yield router("sum of expert scores", tokens * run.wide)  # B·T × 1
+    yield router("order", routed * INT64_BYTES)  # the sort by expert
+    yield router("rows", routed * INT64_BYTES)  # the token of each copy
+    yield router("expert weights", routed * run.width)  # B·T × k
+    yield vectors("routed tokens")
+    yield from feed_forward(run, "experts", routed, config.d_expert)
+    yield vectors("expert outputs")
+    yield vectors("weighted outputs")  # index_add saves its source
     if settings.n_shared_experts:
         yield from feed_forward(run, "shared experts", tokens, settings.n_shared_experts * config.d_expert)

@@ -1,4 +1,4 @@
-"""Tensors saved outside the layers, by the embedding, positions and head, and by one whole layer."""
+"""Tensors saved outside the layers, by the embedding, positions and LM head, and by one whole layer."""
 
 from __future__ import annotations
 
@@ -10,72 +10,79 @@ from tinylm_cli.analysis.saved_tensors.norm import norm
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
 from tinylm_cli.analysis.tensor_table import INT64_BYTES, rotary_pairs
 
+COS_AND_SIN = 2
+"""A rotary table holds a cosine and a sine per frequency."""
+
 
 def saved_before_layers(run: ForwardPass) -> tuple[SavedTensor, ...]:
-    """Return what is kept before the first layer: by the embedding, and of positions for all layers."""
-    pattern = range(min(run.config.n_layers, len(run.config.attention.window_pattern)))
-    return (*embedding(run), *position(run, {run.config.window(layer) for layer in pattern}))
+    """Return the tensors saved before the first layer: by the embedding, and by positions for all layers."""
+    one_period = range(min(run.config.n_layers, len(run.config.attention.window_pattern)))
+    return (*embedding(run), *position(run, {run.config.window(layer) for layer in one_period}))
 
 
 def embedding(run: ForwardPass) -> Iterator[SavedTensor]:
-    """Yield what the embedding keeps: ids, the input of its norm, the mask of its dropout."""
+    """Yield the tensors that ``model/embedding.py:TransformerEmbedding.forward`` saves."""
     config = run.config
-    yield SavedTensor("tokens", "embedding", run.tokens * INT64_BYTES, "sequence")
-    stream = run.tokens * config.d_model
+    yield SavedTensor("tokens", "embedding", run.tokens * INT64_BYTES, "sequence")  # B × T
+    elements = run.tokens * config.d_model  # B × T × D
     if config.embedding.norm:
-        embedded = SavedTensor("embedded", "embedding", stream * run.width, "sequence")
+        embedded = SavedTensor("embedded", "embedding", elements * run.width, "sequence")
         yield from norm(run, "embedding.norm", embedded, run.tokens, config.d_model)
     if config.dropout:
-        yield SavedTensor("dropout", "embedding", stream * run.mask_width(run.width), "sequence")
+        yield SavedTensor("dropout mask", "embedding", elements * run.dropout_mask_width(run.width), "sequence")
 
 
 def position(run: ForwardPass, windows: set[int | None]) -> Iterator[SavedTensor]:
-    """Yield what layers that see alike share: cosines and sines, or what fading adds to the scores.
+    """Yield the tensors that all layers of a kind share: ``model/attention_mask.py:attention_masks``.
 
     Args:
-        run: The pass.
-        windows: Those that layers have, None being one of them.
+        run: The forward pass.
+        windows: The windows of the layers; None is one of them if a layer has no window.
     """
     config, length = run.config, run.seq_len
     for window in windows:
         if config.position.kind == "rope":
-            rotated = length * 2 * rotary_pairs(config)
-            yield SavedTensor(f"rotation {window}", "position", rotated * run.width, "none")
+            table = length * COS_AND_SIN * rotary_pairs(config) * run.width  # T × R/2, each
+            yield SavedTensor(f"rotary table {window}", "position", table, "none")
         if config.position.kind == "alibi" and run.backend(0) == "fused":
-            bias = config.n_heads * length * run.keys * run.width
-            yield SavedTensor(f"fading {window}", "position", bias, "tensor")
+            bias = config.n_heads * length * run.keys * run.width  # H × T × S
+            yield SavedTensor(f"ALiBi bias {window}", "position", bias, "tensor")
 
 
 def block(run: ForwardPass, layer: int) -> Iterator[SavedTensor]:
-    """Yield what one layer keeps, its input included; a tensor comes as often as an operation keeps it."""
+    """Yield the tensors that one layer saves, its input included, as often as an operation saves them.
+
+    Follows ``model/block.py:TransformerBlock.forward``.
+    """
     config = run.config
-    before, after = config.norm.placement != "post", config.norm.placement != "pre"
-    stream = run.tokens * config.d_model * run.width
+    has_pre_norm, has_post_norm = config.norm.placement != "post", config.norm.placement != "pre"
+    elements = run.tokens * config.d_model  # B × T × D
 
     def vectors(name: str, part: str) -> SavedTensor:
-        return SavedTensor(name, part, stream, "sequence")
+        return SavedTensor(name, part, elements * run.width, "sequence")
 
     def branch(index: int) -> Iterator[SavedTensor]:
-        if after:
-            put_out = vectors(f"branch {index}", "norm")
-            yield from norm(run, f"post_ln_{index}", put_out, run.tokens, config.d_model)
+        """Yield what the end of a sub-layer saves: its norm and its dropout."""
+        if has_post_norm:
+            output = vectors(f"sub-layer {index} output", "norm")
+            yield from norm(run, f"post_ln_{index}", output, run.tokens, config.d_model)
         if config.dropout:
-            nbytes = run.tokens * config.d_model * run.mask_width(run.width)
-            yield SavedTensor(f"dropout {index}", "dropout", nbytes, "sequence")
+            mask = elements * run.dropout_mask_width(run.width)
+            yield SavedTensor(f"dropout mask {index}", "dropout", mask, "sequence")
 
     x = vectors("input", "residual")
-    normed = vectors("ln_1 out", "norm") if before else x
-    if before:
+    normed = vectors("ln_1 output", "norm") if has_pre_norm else x
+    if has_pre_norm:
         yield from norm(run, "ln_1", x, run.tokens, config.d_model)
     yield from attention(run, layer, normed)
     yield from branch(1)
     if not config.block.parallel:
-        x = vectors("middle", "residual")
+        x = vectors("after attention", "residual")
     if not config.block.shared_norm:
-        normed = vectors("ln_2 out", "norm") if before else x
-        if before:
+        normed = vectors("ln_2 output", "norm") if has_pre_norm else x
+        if has_pre_norm:
             yield from norm(run, "ln_2", x, run.tokens, config.d_model)
-    yield normed
+    yield normed  # read by gate_proj, up_proj and the router
     if config.has_experts(layer):
         yield from experts(run)
     else:
@@ -84,19 +91,19 @@ def block(run: ForwardPass, layer: int) -> Iterator[SavedTensor]:
 
 
 def head(run: ForwardPass) -> Iterator[SavedTensor]:
-    """Yield what the final norm, the head and the cross-entropy of its logits keep.
+    """Yield the tensors that the final norm, the LM head and the cross-entropy loss save.
 
-    The loss is computed in float32 at least: it keeps the logarithms of all probabilities, the targets, and one number.
+    Follows ``model/lm.py:TinyTransformerLM.logits``, and the loss as ``torch.nn.functional.cross_entropy`` computes it
+    from logits cast to float32 or wider.
     """
     config = run.config
-    stream = run.tokens * config.d_model * run.width
-    yield from norm(
-        run, "ln_f", SavedTensor("output", "ln_f", stream, "sequence"), run.tokens, config.d_model, part="ln_f"
-    )
-    yield SavedTensor("ln_f out", "lm_head", stream, "sequence")
-    logits = run.tokens * config.vocab_size
+    vectors = run.tokens * config.d_model * run.width  # B × T × D
+    logits = run.tokens * config.vocab_size  # B × T × V
+    source = SavedTensor("last layer output", "ln_f", vectors, "sequence")
+    yield from norm(run, "ln_f", source, run.tokens, config.d_model, part="ln_f")
+    yield SavedTensor("ln_f output", "lm_head", vectors, "sequence")
     if config.head.logit_softcap is not None:
         yield SavedTensor("tanh", "lm_head", logits * run.width, "tensor")
     yield SavedTensor("log-probabilities", "loss", logits * run.wide, "tensor")
-    yield SavedTensor("targets", "loss", run.tokens * INT64_BYTES, "sequence")
-    yield SavedTensor("weight", "loss", run.wide, "none")
+    yield SavedTensor("targets", "loss", run.tokens * INT64_BYTES, "sequence")  # B × T
+    yield SavedTensor("total weight", "loss", run.wide, "none")  # one number: the tokens that count

@@ -1,10 +1,13 @@
-"""What a norm keeps."""
+"""Tensors that a norm saves."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tinylm_cli.analysis.saved_tensors.saved_tensor import Divided, ForwardPass, SavedTensor
+from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, Sharding
+
+MEAN_AND_RSTD, RSTD = 2, 1
+"""Statistics per vector: LayerNorm saves its mean and reciprocal standard deviation, RMSNorm only the latter."""
 
 
 def norm(
@@ -15,34 +18,35 @@ def norm(
     width: int,
     *,
     part: str | None = None,
-    divided: Divided = "sequence",
+    sharding: Sharding = "sequence",
 ) -> Iterator[SavedTensor]:
-    """Yield what a norm over ``rows`` vectors of ``width`` dimensions keeps, but for what it puts out.
+    """Yield the tensors that a norm over ``rows`` vectors of ``width`` dimensions saves; its output is not among them.
 
-    Its input, and a mean and a deviation of each vector, or for RMSNorm the latter alone; float32 at least but for
-    LayerNorm on the CPU. There RMSNorm is made of single operations: it keeps what it scaled before the weight comes,
-    and in half precision a wide copy of its input in place of the input.
+    Follows ``model/norm.py:LayerNorm.forward`` and ``RMSNorm.forward``. Statistics are in float32 or wider, except
+    LayerNorm's on the CPU. There RMSNorm is composed of single operations: it also saves the vectors before the weight,
+    and in half precision it saves its input upcast.
 
     Args:
-        run: The pass.
-        name: The norm's.
-        source: The storage it reads from.
-        rows: Vectors.
+        run: The forward pass.
+        name: The norm's name.
+        source: The storage of its input.
+        rows: Number of vectors.
         width: Dimensions of each.
-        part: Which it belongs to; that of its source when None, but that the residual stream's norms are ``norm``.
-        divided: What divides its vectors.
+        part: The part that it belongs to; ``norm`` for the residual stream, else the part of its source, when None.
+        sharding: What divides its vectors among GPUs.
     """
     settings = run.config.norm
     part = part or ("norm" if source.part == "residual" else source.part)
-    composed = run.device == "cpu" and settings.kind == "rmsnorm"
-    if composed and run.wide > run.width:
-        yield SavedTensor(f"{name} wide", part, rows * width * run.wide, divided)
+    is_composed = run.device == "cpu" and settings.kind == "rmsnorm"
+    if is_composed and run.wide > run.width:
+        yield SavedTensor(f"{name} input upcast", part, rows * width * run.wide, sharding)
     else:
         yield source
-    if composed and settings.weight:
-        yield SavedTensor(f"{name} scaled", part, rows * width * run.wide, divided)
-    centered = settings.kind == "layernorm"
-    exact = run.width if centered and run.device == "cpu" else run.wide
-    yield SavedTensor(f"{name} statistics", part, rows * exact * (2 if centered else 1), divided)
+    if is_composed and settings.weight:
+        yield SavedTensor(f"{name} scaled", part, rows * width * run.wide, sharding)
+    is_centered = settings.kind == "layernorm"
+    statistic_width = run.width if is_centered and run.device == "cpu" else run.wide
+    statistics = rows * (MEAN_AND_RSTD if is_centered else RSTD) * statistic_width
+    yield SavedTensor(f"{name} statistics", part, statistics, sharding)
     if settings.zero_centered:
-        yield SavedTensor(f"{name} weight", part, width * run.width, "none")
+        yield SavedTensor(f"{name} gain", part, width * run.width, "none")  # 1 + weight

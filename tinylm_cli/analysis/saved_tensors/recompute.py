@@ -1,25 +1,32 @@
-"""Activation recomputation: which tensors of a layer are saved, and which its backward pass computes again."""
+"""Activation recomputation: the tensors of a layer that are saved, and those that its backward pass recomputes."""
 
 from __future__ import annotations
 
 from tinylm_cli.analysis.saved_tensors.model import block
-from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, each_once
+from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, deduplicated
 
 
 def saved_by_layer(run: ForwardPass, layer: int) -> tuple[SavedTensor, ...]:
-    """Return the tensors that a layer keeps; before recomputed scores stand queries, keys and values as projected."""
+    """Return the tensors that a layer saves.
+
+    ``none`` saves every tensor. ``selective`` drops the core of attention: queries, keys and values are saved as a
+    flash kernel reads them. ``full`` saves the layer's input.
+    """
     recompute = run.setup.recompute
     if recompute == "selective":
         flash = run._replace(setup=run.setup._replace(attention_kernel="flash"))
-        return tuple(one for one in each_once(block(flash, layer)) if not one.core)
-    tensors = each_once(block(run, layer))
-    return tensors if recompute == "none" else tuple(one for one in tensors if one.name == "input")
+        return tuple(tensor for tensor in deduplicated(block(flash, layer)) if not tensor.is_core_attention)
+    tensors = deduplicated(block(run, layer))
+    return tensors if recompute == "none" else tuple(tensor for tensor in tensors if tensor.name == "input")
 
 
 def recomputed_by_layer(run: ForwardPass, layer: int) -> tuple[SavedTensor, ...]:
-    """Return the tensors that a layer computes again."""
-    recompute = run.setup.recompute
-    if recompute == "none":
-        return ()
-    tensors = each_once(block(run, layer))
-    return tuple(one for one in tensors if (one.core if recompute == "selective" else one.name != "input"))
+    """Return the tensors that the backward pass of a layer recomputes."""
+    tensors = deduplicated(block(run, layer))
+    match run.setup.recompute:
+        case "none":
+            return ()
+        case "selective":
+            return tuple(tensor for tensor in tensors if tensor.is_core_attention)
+        case "full":
+            return tuple(tensor for tensor in tensors if tensor.name != "input")

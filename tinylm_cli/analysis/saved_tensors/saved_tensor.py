@@ -1,4 +1,4 @@
-"""A tensor that is kept, the pass that keeps it, and the sum of several."""
+"""One saved tensor, the forward pass that saves it, and the sum of several."""
 
 from __future__ import annotations
 
@@ -7,28 +7,33 @@ from typing import Literal, NamedTuple
 
 from tinylm_cli.analysis.attention_kernels import AttentionBackend, attention_backend
 from tinylm_cli.analysis.setups import TrainingSetup
+from tinylm_cli.analysis.tensor_table import FLOAT32_BYTES
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import AttentionKernel, Device
 
-Divided = Literal["tensor", "sequence", "none"]
+Sharding = Literal["tensor", "sequence", "none"]
+"""What divides a tensor among GPUs: tensor parallelism, sequence parallelism only, or neither."""
+
+BOOL_BYTES = 1
 
 
 class SavedTensor(NamedTuple):
-    """A tensor that is kept.
+    """A tensor that autograd saves.
 
     Attributes:
-        name: Unique within a layer, or within what stands outside the layers.
+        name: Unique within a layer, or outside the layers.
         part: The part of the model whose backward pass needs it.
         nbytes: Its bytes.
-        divided: Whether tensor parallelism divides it, or sequence parallelism alone, or neither.
-        core: Whether it lies between queries, keys and values and their mixture: what selective recomputation drops.
+        sharding: What divides it among GPUs.
+        is_core_attention: Whether it lies between the queries, keys and values and the output of attention: selective
+            recomputation drops it.
     """
 
     name: str
     part: str
     nbytes: int
-    divided: Divided
-    core: bool = False
+    sharding: Sharding
+    is_core_attention: bool = False
 
 
 class ForwardPass(NamedTuple):
@@ -82,7 +87,7 @@ class ForwardPass(NamedTuple):
     @property
     def wide(self) -> int:
         """Bytes of one element of a value computed in float32 or wider."""
-        return max(self.width, 4)
+        return max(self.width, FLOAT32_BYTES)
 
     def banded(self, layer: int) -> bool:
         """Whether a layer's window is shorter than the sequence."""
@@ -93,23 +98,23 @@ class ForwardPass(NamedTuple):
         drops = self.config.dropout > 0
         return attention_backend(self.config, self.kernel, device=self.device, banded=self.banded(layer), dropout=drops)
 
-    def writes_scores(self, layer: int) -> bool:
-        """Whether a layer's scores are written out."""
+    def materializes_scores(self, layer: int) -> bool:
+        """Whether a layer's attention scores are written to memory."""
         return self.backend(layer) in ("math", "eager")
 
-    def mask_width(self, width: int) -> int:
-        """Bytes of an element of a dropout mask over elements of ``width`` bytes: a boolean, or on the CPU a factor."""
-        return 1 if self.device == "cuda" else width
+    def dropout_mask_width(self, width: int) -> int:
+        """Bytes of an element of a dropout mask: a boolean on CUDA, on the CPU a factor of ``width`` bytes."""
+        return BOOL_BYTES if self.device == "cuda" else width
 
 
-def each_once(kept: Iterable[SavedTensor]) -> tuple[SavedTensor, ...]:
-    """Return each tensor once, where it is first named."""
+def deduplicated(tensors: Iterable[SavedTensor]) -> tuple[SavedTensor, ...]:
+    """Return each tensor once, at the place where it is first saved."""
     found: dict[str, SavedTensor] = {}
-    for one in kept:
-        assert found.setdefault(one.name, one) == one, f"two tensors are named {one.name}"
+    for tensor in tensors:
+        assert found.setdefault(tensor.name, tensor) == tensor, f"two tensors are named {tensor.name}"
     return tuple(found.values())
 
 
-def total_bytes(kept: Iterable[SavedTensor]) -> int:
-    """Return the bytes of tensors together."""
-    return sum(one.nbytes for one in kept)
+def total_bytes(tensors: Iterable[SavedTensor]) -> int:
+    """Return the sum of the tensors' bytes."""
+    return sum(tensor.nbytes for tensor in tensors)

@@ -10,13 +10,13 @@ from tinylm_cli.render.units import integer, percentages
 from tinylm_cli.reports.memory import (
     Activations,
     InferenceMemory,
-    KeptPart,
     MemoryPart,
     OwnAttention,
+    SavedPart,
     TrainingMemory,
 )
 
-MOMENTS = {
+PHASES = {
     "loss": "when the loss is differentiated: every activation is held",
     "head gradient": "when the gradient of the head is made",
     "backward": "inside a layer's backward pass",
@@ -43,7 +43,7 @@ def training_memory_blocks(
         f"{binary_bytes(report.peak_bytes)} at the peak, {_pass(report.batch_size, report.seq_len)} in {report.dtype}"
     )
     kept = report.activations
-    notes = [Note(f"The peak is {MOMENTS[report.peak_moment]}.")]
+    notes = [Note(f"The peak is {PHASES[report.peak_phase]}.")]
     attention = ATTENTION[kept.attention_kernel]
     if own_attention is not None and kept.attention_kernel == "flash":
         reasons = " and ".join(own_attention.because)
@@ -65,20 +65,20 @@ def training_memory_blocks(
 
 def activations_blocks(report: Activations) -> tuple[Block, ...]:
     """Show what is kept for the backward pass, by layer and part."""
-    detail = f"{binary_bytes(report.kept_bytes)}, attention by {report.attention_kernel}"
+    detail = f"{binary_bytes(report.saved_bytes)}, attention by {report.attention_kernel}"
     rows: list[Row] = []
-    shares = percentages([size / report.kept_bytes for _, _, size in _sections(report)])
+    shares = percentages([size / report.saved_bytes for _, _, size in _sections(report)])
     for (name, count, size), share in zip(_sections(report), shares, strict=True):
         times = Cell(Quantity(f"× {integer(count)}" if count > 1 else "", count), "muted")
-        rows.append((Cell(name, "name"), times, binary_bytes(size), share, Bar(size / report.kept_bytes)))
+        rows.append((Cell(name, "name"), times, binary_bytes(size), share, Bar(size / report.saved_bytes)))
     columns = (
         Column("kept by", shrink=True, key="name"),
         Column("", right=True, keep=2, key="count"),
-        Column("bytes", right=True, key="kept_bytes"),
+        Column("bytes", right=True, key="saved_bytes"),
         Column("share", right=True, keep=6),
         Column("", keep=1),
     )
-    total = ("total", "", binary_bytes(report.kept_bytes), "100.0%", "")
+    total = ("total", "", binary_bytes(report.saved_bytes), "100.0%", "")
     whole = Table(columns, tuple(rows), total, name="activations", caption="What is kept for the backward pass")
     one_of_each = (
         _one_layer(layer.name, layer.parts)._replace(name="layer_activations" + (f"_{sort}" if sort > 1 else ""))
@@ -129,17 +129,17 @@ def memory_stack(
 def _sections(report: Activations) -> Iterable[tuple[str, int, int]]:
     """Return name, count and bytes of what is kept: around the layers, and by each sort of them."""
     first = [part for part in report.outside if part.name in ("embedding", "position")]
-    yield from ((part.name, 1, part.kept_bytes) for part in first)
+    yield from ((part.name, 1, part.saved_bytes) for part in first)
     yield from ((layer.name, layer.count, layer.count * layer.layer_bytes) for layer in report.layers)
-    yield from ((part.name, 1, part.kept_bytes) for part in report.outside if part not in first)
+    yield from ((part.name, 1, part.saved_bytes) for part in report.outside if part not in first)
 
 
-def _one_layer(name: str, parts: Sequence[KeptPart]) -> Table:
-    total = sum(part.kept_bytes for part in parts)
+def _one_layer(name: str, parts: Sequence[SavedPart]) -> Table:
+    total = sum(part.saved_bytes for part in parts)
     rows = tuple(
         (
             Cell(part.name, "name"),
-            binary_bytes(part.kept_bytes),
+            binary_bytes(part.saved_bytes),
             binary_bytes(part.tensor_parallel_bytes),
             binary_bytes(part.sequence_parallel_bytes),
         )
@@ -147,7 +147,7 @@ def _one_layer(name: str, parts: Sequence[KeptPart]) -> Table:
     )
     columns = (
         Column(f"one layer of {name}", shrink=True, key="name"),
-        Column("bytes", right=True, key="kept_bytes"),
+        Column("bytes", right=True, key="saved_bytes"),
         Column("tensor parallelism divides", right=True, keep=3, key="tensor_parallel_bytes"),
         Column("sequence parallelism too", right=True, keep=2, key="sequence_parallel_bytes"),
     )

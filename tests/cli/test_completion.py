@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
+import re
+import select
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tinylm_cli.cli.completion import SHELLS
 from tinylm_cli.config.presets import gallery
 
 BIN = Path(sys.executable).parent
@@ -19,7 +24,7 @@ BIN = Path(sys.executable).parent
 # pieces as bash breaks them: at spaces, and at "=" and "@"
 QUESTIONS = [
     (["pa"], ["params"]),
-    (["s"], ["show", "schema"]),
+    (["s"], ["show", "sweep", "schema"]),
     (["params", "--config", ""], ["tiny", "small", "medium", "base", *gallery(), "there/", "toy.yaml"]),
     (["params", "--config", "s"], ["small"]),
     (["params", "--config", "llama-3"], ["llama-3-8b", "llama-3.1-8b"]),
@@ -33,7 +38,7 @@ QUESTIONS = [
     (["generate", "--format", ""], ["text", "json", "markdown"]),
     (["validate", "ti"], ["tiny"]),
     (["compare", "tiny", "sm"], ["small"]),
-    (["compare", "tiny", "@", "n_l"], ["n_layers="]),
+    (["compare", "tiny", "@", "n_l"], ["@n_layers="]),
     (["compare", "tiny", "@", "norm.kind", "=", "r"], ["rmsnorm"]),
     (["params", "--set", "n_"], ["n_heads=", "n_layers="]),
     (["params", "--set", "norm.k"], ["norm.kind=layernorm", "norm.kind=rmsnorm"]),
@@ -41,6 +46,12 @@ QUESTIONS = [
     (["params", "--set", "tie_weights", "=", "t"], ["true"]),
     (["params", "--set", "d_model", "=", "1"], []),
     (["params", "--set", "d_model=8", "--by", "la"], ["layer"]),
+    (["estimate", "--gpu", "gb2"], ["gb200"]),
+    (["design", "--gpu", "gb2"], ["gb200"]),
+    (["estimate", "--optimizer", "adamw_"], ["adamw_8bit"]),
+    (["estimate", "--plan", "a"], ["auto"]),
+    (["estimate", "--plan", "tp", "=", "8,z"], ["8,zero="]),
+    (["estimate", "--plan", "tp", "=", "8,schedule", "="], ["1f1b", "gpipe"]),
 ]
 
 
@@ -55,7 +66,7 @@ def files(folder: Path) -> Path:
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 def test_bash_gets_what_takes_the_place_of_its_last_piece(files: Path) -> None:
     """The script that ``--show-completion`` prints, run by bash itself with the pieces that it would pass."""
-    script = ['source <(_TINYLM_COMPLETE=source_bash "$0")']
+    script = ['source <("$0" --show-completion bash)']
     for pieces, _ in QUESTIONS:
         words = " ".join(f"'{piece}'" for piece in ("tinylm", *pieces))
         script.append(f'COMP_WORDS=({words}); COMP_CWORD={len(pieces)}; COMPREPLY=(); _tinylm_completion "$0"')
@@ -94,3 +105,76 @@ def test_a_strange_question_is_no_traceback(tinylm: Callable[..., Any]) -> None:
         asked = tinylm(env={"_TINYLM_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": index})
         assert "Traceback" not in asked.err
         assert asked.code in (0, 1, 2)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("compare small @n_l", ["compare", "small", "@n_layers="]),
+        ("compare small@n_l", ["compare", "small@n_layers="]),
+        ("compare tiny @norm.kind=r", ["compare", "tiny", "@norm.kind=rmsnorm"]),
+        ("params --set norm.kind=r", ["params", "--set", "norm.kind=rmsnorm"]),
+        ("estimate --gpu gb2", ["estimate", "--gpu", "gb200"]),
+        ("estimate --plan tp=8,ze", ["estimate", "--plan", "tp=8,zero="]),
+        ("build there/m", ["build", "there/mine.yml"]),
+    ],
+)
+def test_interactive_bash(typed: str, words: list[str], files: Path) -> None:
+    """A person at a terminal types, presses Tab, and runs what stands there."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(files)
+        environment = {"PATH": f"{BIN}:{os.environ['PATH']}", "PS1": "", "TERM": "dumb", "INPUTRC": os.devnull}
+        os.execvpe("bash", ["bash", "--norc", "--noprofile", "-i"], environment)
+    try:
+        os.write(terminal, b"source <(tinylm --show-completion bash); echo read''y\n")
+        _read_until(terminal, "ready\r\n")
+        os.write(terminal, f"tinylm {typed}\t\x01printf '[%s]' \x05; echo don''e\n".encode())
+        shown = _read_until(terminal, "done\r\n")
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.close(terminal)
+        os.waitpid(child, 0)
+    assert re.findall(r"\[([^\[\]]*)\]", shown)[-len(words) - 1 :] == ["tinylm", *words]
+
+
+def _read_until(terminal: int, end: str) -> str:
+    shown = ""
+    while end not in shown:
+        assert select.select([terminal], [], [], 60)[0], shown
+        shown += os.read(terminal, 65536).decode("utf-8", "replace")
+    return shown
+
+
+def test_scripts_by_name(tinylm: Callable[..., Any]) -> None:
+    scripts = {shell: tinylm("--show-completion", shell, env={"SHELL": "/bin/bash"}).out for shell in SHELLS}
+    assert scripts["zsh"].startswith("#compdef tinylm\n")
+    assert "_TINYLM_COMPLETE=complete_zsh tinylm" in scripts["zsh"]
+    assert scripts["zsh"].rstrip().endswith("compdef _tinylm_completion tinylm")
+    assert scripts["fish"].startswith("complete --command tinylm ")
+    assert "_TINYLM_COMPLETE=complete_fish" in scripts["fish"]
+    assert "complete -o default -F _tinylm_completion tinylm" in scripts["bash"]
+    assert scripts["pwsh"].startswith("Import-Module PSReadLine")
+    assert tinylm("--show-completion=zsh").out == scripts["zsh"]
+    for shell in ("bash", "zsh", "fish"):
+        if shutil.which(shell):
+            subprocess.run([shell, "-n"], input=scripts[shell], text=True, check=True, timeout=60)
+    refused = tinylm("--show-completion", "csh")
+    assert (refused.code, refused.out) == (2, "")
+    assert "--show-completion csh: no such shell" in refused.err
+
+
+def test_install_by_name(tinylm: Callable[..., Any], tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path), "SHELL": "/bin/bash"}
+    for shell, path in (
+        ("bash", ".bash_completions/tinylm.sh"),
+        ("zsh", ".zfunc/_tinylm"),
+        ("fish", ".config/fish/completions/tinylm.fish"),
+    ):
+        done = tinylm("--install-completion", shell, env=home)
+        assert (done.code, done.out) == (0, "")
+        assert done.err == f"wrote {tmp_path / path}; start a new shell to use it\n"
+        assert (tmp_path / path).read_text(encoding="utf-8") == tinylm("--show-completion", shell).out.rstrip("\n") + (
+            "" if shell == "zsh" else "\n"
+        )

@@ -14,7 +14,7 @@ from typer.exceptions import TyperException
 from tinylm_cli import __version__
 from tinylm_cli.cli.argv import prepare, wanted_format
 from tinylm_cli.cli.command import Command, CommandGroup
-from tinylm_cli.cli.completion import VARIABLE, complete_for_bash, completes_for_bash
+from tinylm_cli.cli.completion import VARIABLE, complete_for_bash, completes_for_bash, run_completion_option
 from tinylm_cli.cli.output import CommandOutput, StreamError, emit, say, write_stdout
 from tinylm_cli.errors import ExitCode, TinylmError
 
@@ -56,6 +56,9 @@ def run(arguments: Sequence[str]) -> int:
     arguments = prepare(arguments)
     debug = arguments[:1] == ["--debug"]
     try:
+        done = run_completion_option(arguments)
+        if done is not None:
+            return done
         app = create_app(_needed(arguments))
         if completes_for_bash():
             return complete_for_bash(lambda: app(arguments, prog_name="tinylm", standalone_mode=False))

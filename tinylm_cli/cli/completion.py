@@ -1,6 +1,6 @@
-"""What bash needs beyond typer's completion: it breaks words at ``=`` and ``@``.
+"""Shell completion: scripts by the name of the shell, words that bash breaks at ``=`` and ``@``, and completers.
 
-``--set norm.kind=rms`` comes as four, and ``compare small@n_lay`` as well.
+Bash passes ``--set norm.kind=rms`` as four words, and ``compare small @n_lay`` as four.
 """
 
 from __future__ import annotations
@@ -9,13 +9,89 @@ import contextlib
 import io
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from tinylm_cli.cli.output import write_stdout
+from tinylm_cli.cli.output import talk, write_stdout
+from tinylm_cli.errors import UsageError
 
 VARIABLE = "_TINYLM_COMPLETE"
 
+SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
+
 _BREAKS = ("=", "@")
+_SHOW, _INSTALL = "--show-completion", "--install-completion"
+
+_BASH = """\
+_tinylm_completion() {
+    local IFS=$'\\n'
+    COMPREPLY=( $( env COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD _TINYLM_COMPLETE=complete_bash "$1" ) )
+    # a field that waits for its value, or a folder, is no whole word yet
+    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=/] ]] && compopt -o nospace 2> /dev/null
+    return 0
+}
+
+complete -o default -F _tinylm_completion tinylm
+"""
+"""typer's script for bash, but for the space that it puts after ``n_layers=``."""
+
+
+def run_completion_option(arguments: Sequence[str]) -> int | None:
+    """Show or install the script of a shell, the one that is named or that runs; None where neither is asked for.
+
+    Raises:
+        UsageError: If no script is known for the shell.
+    """
+    option, _, shell = (arguments[0] if arguments else "").partition("=")
+    if option not in (_SHOW, _INSTALL):
+        return None
+    shell = shell or (arguments[1] if len(arguments) > 1 else _running_shell())
+    if shell not in SHELLS:
+        problem = f"{option} {shell}: no such shell" if shell else f"{option}: cannot tell which shell runs"
+        raise UsageError(problem, help=f"the shells are {', '.join(SHELLS)}")
+    from typer._completion_shared import get_completion_script, install
+
+    if option == _SHOW:
+        script = get_completion_script(prog_name="tinylm", complete_var=VARIABLE, shell=shell)
+        write_stdout(_BASH if shell == "bash" else f"{script}\n")
+        return 0
+    _, path = install(shell=shell, prog_name="tinylm", complete_var=VARIABLE)
+    if shell == "bash":
+        path.write_text(_BASH, encoding="utf-8")
+    talk(f"wrote {path}; start a new shell to use it")
+    return 0
+
+
+def _running_shell() -> str:
+    import shellingham  # type: ignore[import-untyped]  # typer requires it
+
+    try:
+        name, _ = shellingham.detect_shell()
+    except shellingham.ShellDetectionFailure:
+        return ""
+    return str(name)
+
+
+def complete_gpu(incomplete: str) -> list[str]:
+    """Complete the name or an alias of a GPU that ships."""
+    from tinylm_cli.config.hardware import load_accelerators
+
+    names = [name for each in load_accelerators().values() for name in (each.name, *each.aliases)]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_plan(incomplete: str) -> list[str]:
+    """Complete the last word of a parallel layout, ``tp=8,z``, and the values that are words."""
+    from tinylm_cli.cli.plan_option import CHOICES, FIELDS
+
+    *given, last = incomplete.split(",")
+    before = "".join(f"{word}," for word in given)
+    key, equals, value = last.partition("=")
+    if equals:
+        return [f"{before}{key}={choice}" for choice in CHOICES.get(key, ()) if choice.startswith(value)]
+    used = {word.partition("=")[0] for word in given}
+    whole = [] if given else ["auto"]
+    words = [*whole, *(f"{name}=" for name in FIELDS if name not in used)]
+    return [f"{before}{word}" for word in words if word.startswith(last)]
 
 
 def completes_for_bash() -> bool:
@@ -36,8 +112,9 @@ def complete_for_bash(answer: Callable[[], object]) -> int:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
         answer()
-    last = max(words[-1].rfind(sign) for sign in _BREAKS)
-    broken_off = words[-1][: last + 1] if len(words) < len(pieces) else ""
+    # bash puts the answer in place of what follows "=", and of what begins with "@", as names of hosts do
+    last = max(words[-1].rfind("=") + 1, words[-1].rfind("@"))
+    broken_off = words[-1][:last] if len(words) < len(pieces) else ""
     write_stdout("".join(f"{line.removeprefix(broken_off)}\n" for line in printed.getvalue().splitlines()))
     return 0
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from tinylm_cli.cli.completion import complete_gpu
 from tinylm_cli.cli.options import (
     CLUSTER_PANEL,
     MODEL_PANEL,
@@ -100,7 +101,7 @@ MinDecodeOption = Annotated[
 ]  # fmt: skip
 GpuOption = Annotated[
     str | None,
-    typer.Option("--gpu", metavar="NAME", show_default=False,
+    typer.Option("--gpu", metavar="NAME", show_default=False, autocompletion=complete_gpu,
                  help="A GPU that it has to fit, as tinylm list --hardware names it.", rich_help_panel=CLUSTER_PANEL),
 ]  # fmt: skip
 PurposeOption = Annotated[

@@ -26,7 +26,7 @@ _WAYS = ("data", "tensor", "pipeline", "context")
 """Fields whose product is the number of GPUs."""
 
 _LARGEST = 1_000_000
-_CHOICES: dict[str, tuple[str, ...]] = {"zero": ("0", "1", "2", "3"), "schedule": ("1f1b", "gpipe")}
+CHOICES: dict[str, tuple[str, ...]] = {"zero": ("0", "1", "2", "3"), "schedule": ("1f1b", "gpipe")}
 
 
 class _Word(NamedTuple):
@@ -143,11 +143,11 @@ def _mistake(word: _Word, given: dict[str, _Word]) -> Diagnostic | None:
         label = Label(given[FIELDS[key]].span, "first given here")
         message = f"{key} is given twice"
         return diagnostic("duplicate-key", message, OPTION, word.span, help="keep one of them", labels=(label,))
-    if key in _CHOICES:
-        if value in _CHOICES[key]:
+    if key in CHOICES:
+        if value in CHOICES[key]:
             return None
-        message = f"{key} is one of {', '.join(_CHOICES[key])}"
-        remedy = f"for example {key}={_CHOICES[key][-1]}"
+        message = f"{key} is one of {', '.join(CHOICES[key])}"
+        remedy = f"for example {key}={CHOICES[key][-1]}"
         return diagnostic("unknown-choice", message, OPTION, word.value_span, help=remedy)
     is_number = value.isascii() and value.isdigit()
     if is_number and len(value) < 9 and 0 < int(value) <= _LARGEST:

@@ -6,6 +6,7 @@ from typing import Annotated, get_args
 
 import typer
 
+from tinylm_cli.cli.completion import complete_gpu, complete_plan
 from tinylm_cli.cli.options import CLUSTER_PANEL, TRAINING_PANEL, amount, number
 from tinylm_cli.cli.workload_options import Storage
 from tinylm_cli.errors import UsageError
@@ -56,6 +57,7 @@ GpuOption = Annotated[
     typer.Option(
         metavar="NAME",
         help="The GPU, as tinylm list --hardware names it.",
+        autocompletion=complete_gpu,
         show_default=False,
         rich_help_panel=CLUSTER_PANEL,
     ),
@@ -72,7 +74,7 @@ GpusOption = Annotated[
 PlanOption = Annotated[
     str | None,
     typer.Option(
-        metavar="PLAN", show_default=False,
+        metavar="PLAN", show_default=False, autocompletion=complete_plan,
         help="How work is divided, e.g. tp=8,pp=2,zero=1; or auto, which ranks all that fit.",
         rich_help_panel=CLUSTER_PANEL,
     ),

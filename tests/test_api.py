@@ -120,6 +120,13 @@ def test_params(by: Any, printed: Callable[..., dict[str, Any]]) -> None:
     assert report.data.total_params == report.total_params
 
 
+def test_params_explained(printed: Callable[..., dict[str, Any]]) -> None:
+    report = tinylm.load("tiny").params(explain=True)
+    assert {"models": [report.to_dict()]} == printed("params", "tiny", "--explain")
+    assert sum(formula.params for formula in report.explanation.formulas) == 826_112
+    assert "256 × 128" in str(report)
+
+
 @pytest.mark.usefixtures("toy")
 def test_compare(printed: Callable[..., dict[str, Any]]) -> None:
     base = tinylm.load("toy.yaml")

@@ -153,19 +153,27 @@ class Model:
         return self.loaded.config
 
     def params(
-        self, *, by: By = "component", expand: bool = False, convention: Convention | None = None
+        self,
+        *,
+        by: By = "component",
+        expand: bool = False,
+        explain: bool = False,
+        convention: Convention | None = None,
     ) -> Report[ModelParams]:
         """Count parameters in closed form; see ``tinylm params``.
 
         Args:
             by: The rows of ``parts``: per layer or per tensor; ``component`` leaves it empty.
             expand: Whether repeated layers are listed one by one.
+            explain: Whether to give the formula of each component, and changes that make a nominal size true; ``by``
+                and ``expand`` do not apply then.
             convention: Another way to count, shown beside the count of stored tensors.
         """
+        from tinylm_cli.analysis.param_formulas import explain_params
         from tinylm_cli.analysis.params import analyze_params
         from tinylm_cli.render.views.params import params_view
 
-        counted = analyze_params(self.loaded, by=by, expand=expand)
+        counted = explain_params(self.loaded) if explain else analyze_params(self.loaded, by=by, expand=expand)
         return Report(counted, lambda: params_view(ParamsReport((counted,)), convention))
 
     def compare(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tinylm_cli.cli import output
+from tinylm_cli import atomic_write
 from tinylm_cli.interrupts import interrupts_deferred
 
 
@@ -166,6 +166,6 @@ def test_a_file_that_is_being_written_is_finished_first(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(os, "fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        output.write_file(tmp_path / "out", "whole\n")
+        atomic_write.write_file(tmp_path / "out", "whole\n", overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out").read_text(encoding="utf-8") == "whole\n"

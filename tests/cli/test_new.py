@@ -125,7 +125,7 @@ class TestNothingIsOverwritten:
         assert sorted(path.name for path in folder.iterdir()) == ["mine.yaml", "toy.yaml"]
 
     def test_nor_when_threads_of_one_process_race(self, folder: Path) -> None:
-        from tinylm_cli.cli.output import write_file
+        from tinylm_cli.atomic_write import write_file
         from tinylm_cli.errors import OutputError
 
         won: list[int] = []

@@ -7,37 +7,18 @@ import itertools
 import json
 import os
 import re
-import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from tinylm_cli.cli.app import run as run_command
-from tinylm_cli.cli.output import StreamError, write_file
-from tinylm_cli.errors import OutputError
+from tinylm_cli.cli.output import StreamError
 
 Here = Callable[..., Any]
-
-NOBODY = 65534
-
-
-@contextmanager
-def no_more_than_anybody() -> Iterator[None]:
-    """Give up what root alone may do, where the tests are run by root: it may write everywhere."""
-    is_root = os.geteuid() == 0
-    if is_root:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        if is_root:
-            os.seteuid(0)
 
 
 @pytest.mark.parametrize("format_", ["text", "json", "markdown"])
@@ -122,88 +103,6 @@ def test_a_dash_is_standard_output(here: Here, folder: Path) -> None:
     assert here("list", "--output", "-").out == here("list").out
     assert "wrote" not in here("list", "--output", "-").err
     assert [path.name for path in folder.iterdir()] == ["toy.yaml"]
-
-
-class TestWholeOrNotAtAll:
-    def test_what_was_there_is_replaced_by_a_finished_file(self, folder: Path) -> None:
-        target = folder / "out"
-        target.write_text("before", encoding="utf-8")
-        before = target.stat().st_ino
-        with target.open(encoding="utf-8") as reader:
-            write_file(target, "after\n")
-            assert reader.read() == "before", "a reader keeps what it opened"
-        assert target.read_text(encoding="utf-8") == "after\n"
-        assert target.stat().st_ino != before
-
-    def test_mode_of_the_old_file_is_kept_and_a_new_one_follows_the_umask(self, folder: Path) -> None:
-        (folder / "old").touch(mode=0o600)
-        before = os.umask(0o027)
-        try:
-            write_file(folder / "old", "x")
-            write_file(folder / "new", "x")
-        finally:
-            os.umask(before)
-        assert stat.S_IMODE((folder / "old").stat().st_mode) == 0o600
-        assert stat.S_IMODE((folder / "new").stat().st_mode) == 0o640
-
-    def test_a_link_stays_a_link(self, folder: Path) -> None:
-        (folder / "there").mkdir()
-        (folder / "link").symlink_to("there/real")
-        for text in ("first", "second"):
-            write_file(folder / "link", text)
-            assert (folder / "link").is_symlink()
-            assert (folder / "there" / "real").read_text(encoding="utf-8") == text
-
-    def test_a_failure_on_the_way_leaves_the_old_file_alone(
-        self, here: Here, folder: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        (folder / "out").write_text("before", encoding="utf-8")
-
-        def full(_descriptor: int) -> None:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        monkeypatch.setattr(os, "fsync", full)
-        result = here("params", "--output", "out", "--force")
-        assert result.code == 2
-        assert result.err == "error: cannot write out: No space left on device\n"
-        assert (folder / "out").read_text(encoding="utf-8") == "before"
-        assert sorted(path.name for path in folder.iterdir()) == ["out", "toy.yaml"]
-
-    def test_a_name_that_is_taken_meanwhile_is_not_overwritten(
-        self, folder: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """The file appears after every look at it, the moment before ours gets its name."""
-        link = os.link
-
-        def too_late(source: Path, target: Path) -> None:
-            Path(target).write_text("theirs", encoding="utf-8")
-            link(source, target)
-
-        monkeypatch.setattr(os, "link", too_late)
-        with pytest.raises(OutputError, match="out exists"):
-            write_file(Path("out"), "ours", overwrite=False)
-        assert (folder / "out").read_text(encoding="utf-8") == "theirs"
-        assert sorted(path.name for path in folder.iterdir()) == ["out", "toy.yaml"]
-
-    def test_a_file_system_without_hard_links_does(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def refused(_source: Path, _target: Path) -> None:
-            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-
-        monkeypatch.setattr(os, "link", refused)
-        write_file(Path("out"), "first", overwrite=False)
-        with pytest.raises(OutputError, match="out exists"):
-            write_file(Path("out"), "second", overwrite=False)
-        assert (folder / "out").read_text(encoding="utf-8") == "first"
-
-    def test_a_file_its_owner_made_read_only_is_not_replaced(self) -> None:
-        with TemporaryDirectory() as folder:
-            Path(folder).chmod(0o777)
-            out = Path(folder) / "out"
-            with no_more_than_anybody():
-                out.touch(mode=0o400)
-                with pytest.raises(OutputError, match="Permission denied"):
-                    write_file(out, "x")
-            assert out.read_bytes() == b""
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ def test_screens_of_budgets(columns: int, here: Here, golden_text: Golden) -> No
         ["held.yaml"],
         ["toy.yaml", "held.yaml", *ASKED],
         ["toy.yaml", *ASKED[:2]],
-        ["toy.yaml", "--assert", "total_parms < 5K", "--assert", "total_params < 5k"],
+        ["toy.yaml", "--assert", "total_parms < 5K", "--assert", "total_params < 5Q"],
     )
     results = [(page, here("validate", *page, columns=columns)) for page in pages]
     shown = [f"$ tinylm validate {shlex.join(page)}\n{result.out or result.err}" for page, result in results]

@@ -16,7 +16,7 @@ from tinylm_cli.cli.argv import prepare, wanted_format
 from tinylm_cli.cli.command import Command, CommandGroup
 from tinylm_cli.cli.completion import VARIABLE, complete_for_bash, completes_for_bash, run_completion_option
 from tinylm_cli.cli.output import CommandOutput, StreamError, emit, say, write_stdout
-from tinylm_cli.errors import ExitCode, TinylmError
+from tinylm_cli.errors import ExitCode, OccupiedError, TinylmError
 
 GROUPS = {
     "Learn": ("params", "build", "show", "list"),
@@ -69,6 +69,8 @@ def run(arguments: Sequence[str]) -> int:
     except TinylmError as error:
         if debug:
             _print_traceback()
+        if isinstance(error, OccupiedError):
+            error.help = "choose another name, or add --force to replace it"
         _tell(error, format_=wanted_format(arguments))
         return error.exit_code
     except TyperException as error:

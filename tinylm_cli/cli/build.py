@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tinylm_cli.atomic_write import require_free_folder
 from tinylm_cli.cli.model_options import (
     DeviceOption,
     DTypeOption,
@@ -17,7 +18,6 @@ from tinylm_cli.cli.model_options import (
     SeedOption,
     WeightsOption,
     import_torch,
-    require_writable,
 )
 from tinylm_cli.cli.options import (
     OUTPUT_PANEL,
@@ -101,7 +101,7 @@ def build(
             import_torch()
             from tinylm_cli.model.weights import FILES
 
-            require_writable(save, FILES, force=force)
+            require_free_folder(save, FILES, overwrite=force)
     model = request.build()
 
     from tinylm_cli.analysis.params import analyze_params

@@ -15,9 +15,10 @@ from typing import Any
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
+from tinylm_cli.atomic_write import require_free_file
 from tinylm_cli.cli.help_panels import write_commands, write_options
 from tinylm_cli.cli.options import OUTPUT_PANEL, complete_config
-from tinylm_cli.cli.output import STDOUT, CommandOutput, require_free, require_tables, writing_to_stdout
+from tinylm_cli.cli.output import STDOUT, CommandOutput, require_tables, writing_to_stdout
 from tinylm_cli.errors import UsageError
 
 FORMAT_OF_SUFFIX = {
@@ -172,7 +173,7 @@ def _check_force(ctx: Any, *, own: bool) -> None:
     """Refuse an output file that exists, before any work is done, and ``--force`` without effect.
 
     Raises:
-        OutputError: If the file exists and ``--force`` is not given.
+        OccupiedError: If the file exists and ``--force`` is not given.
         UsageError: If ``--force`` is given and no file is named; a command with its ``own`` --force judges that itself.
     """
     output: Path | None = ctx.params.get("output")
@@ -180,4 +181,4 @@ def _check_force(ctx: Any, *, own: bool) -> None:
         if not own and (output is None or output == STDOUT):
             raise UsageError("--force lets --output replace a file, and none is named", help="add --output FILE")
     elif output is not None and output != STDOUT:
-        require_free(output)
+        require_free_file(output)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tinylm_cli.atomic_write import require_free_folder
 from tinylm_cli.cli.model_options import (
     DTypeOption,
     ModelConfigOption,
@@ -15,7 +16,6 @@ from tinylm_cli.cli.model_options import (
     SeedOption,
     WeightsOption,
     import_torch,
-    require_writable,
 )
 from tinylm_cli.cli.options import OUTPUT_PANEL, OutputOption, PageFormatOption, SetOption, complete_config, path
 from tinylm_cli.cli.output import CommandOutput, Format, PageFormat
@@ -76,7 +76,7 @@ def export(
         from tinylm_cli.interop.weights.export_weights import FILES, export_model, require_own
 
         require_own(directory)
-        require_writable(directory, FILES, force=force)
+        require_free_folder(directory, FILES, overwrite=force)
     model = ModelRequest(loaded, "cpu", dtype, seed, weights=weights).build()
     with working(f"exporting {loaded.name}"):
         tensors = export_model(model, choice, directory, overwrite=force)

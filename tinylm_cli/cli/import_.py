@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinylm_cli.cli.model_options import import_torch, require_writable
+from tinylm_cli.atomic_write import require_free_folder
+from tinylm_cli.cli.model_options import import_torch
 from tinylm_cli.cli.options import OUTPUT_PANEL, OutputOption, PageFormatOption, SetOption, follow_up, same_model
 from tinylm_cli.cli.output import STDOUT, CommandOutput, Format, PageFormat, note, talk
 from tinylm_cli.cli.progress import working
@@ -103,7 +104,7 @@ def _convert(
         from tinylm_cli.interop.weights.import_weights import import_weights
         from tinylm_cli.model.weights import FILES
 
-        require_writable(output, FILES, force=force)
+        require_free_folder(output, FILES, overwrite=force)
         try:
             return import_weights(found.loaded.config, found.family, folder, output, config_text=text, overwrite=force)
         except WeightsError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +14,7 @@ import typer
 
 from tinylm_cli.cli.options import DEFAULT_CONFIG, MODEL_PANEL, complete_config, path
 from tinylm_cli.cli.progress import working
-from tinylm_cli.errors import CapacityError, OccupiedError, UnableError, UsageError
+from tinylm_cli.errors import CapacityError, UnableError, UsageError
 from tinylm_cli.interrupts import interrupts_deferred
 from tinylm_cli.quantities import MAX_SEED
 
@@ -244,22 +244,3 @@ def _device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         raise UnableError(f"this machine has no usable device {name}", help="leave --device out") from error
     return device
-
-
-def require_writable(directory: Path, files: Iterable[str], *, force: bool) -> None:
-    """Refuse a folder that cannot be written, before there is anything to write.
-
-    Args:
-        directory: The folder.
-        files: The names of the files that will be in it.
-        force: Whether --force was given.
-
-    Raises:
-        OutputError: If it may not be replaced, or not without --force, or cannot be made.
-    """
-    from tinylm_cli.model import folder_writer
-
-    try:
-        folder_writer.require_writable(directory, files, overwrite=force)
-    except OccupiedError as error:
-        raise OccupiedError(error.message, help="name another folder, or add --force to replace it") from error

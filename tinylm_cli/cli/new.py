@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from tinylm_cli.atomic_write import write_file
 from tinylm_cli.cli.options import DEFAULT_CONFIG, OUTPUT_PANEL, ConfigOption, SetOption, follow_up, same_model
-from tinylm_cli.cli.output import talk, write_file
+from tinylm_cli.cli.output import talk
 from tinylm_cli.errors import UsageError
 from tinylm_cli.render.sanitize import visible
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import re
-import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,8 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tinylm_cli.errors import ExitCode, OutputError, UsageError
-from tinylm_cli.interrupts import interrupts_deferred
+from tinylm_cli.atomic_write import write_file
+from tinylm_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from tinylm_cli.render.blocks import View
@@ -72,9 +68,6 @@ class StreamError(OSError):
 
 STDOUT = Path("-")
 
-_STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
-_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,4})")
-
 
 def require_tables(format_: str | None, table: str | None) -> None:
     """Refuse to pick one table where the format is no such thing.
@@ -84,24 +77,6 @@ def require_tables(format_: str | None, table: str | None) -> None:
     """
     if table is not None and format_ in (Format.text, Format.json):
         raise UsageError(f"--table is for csv, latex and markdown, not for {format_}", help="add --format csv")
-
-
-def require_free(path: Path) -> None:
-    """Refuse a file that exists; a device, a pipe or an open stream is written to, not replaced.
-
-    Raises:
-        OutputError: If it exists.
-    """
-    try:
-        exists = _descriptor(path) is None and path.is_file()
-    except OSError:  # a name that no file can have, which writing reports
-        return
-    if exists:
-        raise _exists(path)
-
-
-def _exists(path: Path) -> OutputError:
-    return OutputError(f"{path} exists", help="choose another name, or add --force to replace it")
 
 
 def emit(outcome: CommandOutput) -> ExitCode:
@@ -188,91 +163,6 @@ def say(text: str) -> None:
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):
         return
-
-
-def write_file(path: Path, text: str, *, overwrite: bool = True) -> None:
-    """Write a file whole or not at all.
-
-    A regular file is replaced by renaming a finished neighbor; a device, a pipe or ``/dev/stdout`` is written to
-    directly.
-
-    Raises:
-        OutputError: If it cannot be written, or exists and ``overwrite`` is False.
-        BrokenPipeError: If it is a pipe whose reader has gone.
-    """
-    data = text.encode("utf-8", "backslashreplace")
-    try:
-        stream = _descriptor(path)
-        target = Path(os.path.realpath(path))
-        mode = target.stat().st_mode if target.exists() else None
-        if mode is not None and stat.S_ISDIR(mode):
-            raise OutputError(f"{path} is a folder", help="name a file in it")
-        if stream is not None or (mode is not None and not stat.S_ISREG(mode)):
-            with open(os.dup(stream) if stream is not None else target, "wb") as file:  # noqa: PTH123 - it may be a number
-                file.write(data)
-            return
-        if (
-            mode is not None
-            and overwrite
-            and not os.access(target, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
-        ):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        with interrupts_deferred():
-            _replace(target, data, mode, overwrite=overwrite)
-    except BrokenPipeError:
-        raise
-    except FileExistsError as error:
-        raise _exists(path) from error
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise OutputError(f"cannot write {path}: {reason}") from error
-
-
-def _may_write(target: Path) -> bool:
-    """Return whether the file's owner lets this process write it: who it acts as, where the system can tell."""
-    return os.access(target, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
-
-
-def _descriptor(path: Path) -> int | None:
-    """Return which open stream ``path`` names: behind the name may be a regular file, but it is not ours to replace."""
-    name = os.path.abspath(path)  # noqa: PTH100 - resolving would follow the link to what is behind
-    numbered = _DESCRIPTOR.fullmatch(name)
-    return int(numbered[1]) if numbered else _STREAMS.get(name)
-
-
-def _replace(target: Path, data: bytes, mode: int | None, *, overwrite: bool) -> None:
-    import tempfile  # and with it random, which only a file that is written needs
-
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name[:40]}.", dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(stat.S_IMODE(mode) if mode is not None else 0o666 & ~_umask())
-        if not overwrite:
-            _claim(Path(temporary), target)
-        else:
-            Path(temporary).replace(target)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def _claim(finished: Path, target: Path) -> None:
-    """Give ``finished`` the name ``target``; fails where the name is taken, even since anybody looked."""
-    try:
-        os.link(finished, target)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        finished.replace(target)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _one_table(view: View, name: str) -> View:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tinylm_cli.atomic_write import write_file
 from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.options import (
     OUTPUT_PANEL,
@@ -23,7 +24,7 @@ from tinylm_cli.cli.options import (
     naming,
     same_model,
 )
-from tinylm_cli.cli.output import CommandOutput, Format, write_file
+from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.errors import ConfigError, ExitCode, InputError, OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -260,7 +261,7 @@ def _write_fixed(before: Source, after: Source) -> None:
     if source_of(before.name, data).text != before.text:
         raise OutputError(f"{path} changed while it was checked", help="run the command again")
     mark = "\ufeff" if data.startswith(b"\xef\xbb\xbf") else ""
-    write_file(path, mark + after.text)
+    write_file(path, mark + after.text, overwrite=True)
 
 
 def _check_text(written: WrittenConfig, overrides: Sequence[str], asserted: Iterable[Claim]) -> FileResult:

@@ -14,9 +14,9 @@ from typing import BinaryIO
 import torch
 from safetensors import SafetensorError, safe_open
 
+from tinylm_cli.atomic_write import write_folder
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
-from tinylm_cli.model.folder_writer import write_folder
 from tinylm_cli.model.initialization import fill_buffers, materialize
 from tinylm_cli.model.lm import TinyTransformerLM
 from tinylm_cli.model.safetensors_writer import LazyTensor, write_safetensors

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tinylm_cli.atomic_write import write_folder
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import OutputError
 from tinylm_cli.interop.config_json import CONFIG_FILE
@@ -18,7 +19,6 @@ from tinylm_cli.interop.families import family_of
 from tinylm_cli.interop.weights.hub_folder import WEIGHTS_FILE
 from tinylm_cli.interop.weights.tensor_pairs import Pair, Slot, pairs
 from tinylm_cli.model import TinyTransformerLM
-from tinylm_cli.model.folder_writer import write_folder
 from tinylm_cli.model.position import LearnedPosition, SinusoidalPosition
 from tinylm_cli.model.safetensors_writer import LazyTensor, write_safetensors
 from tinylm_cli.model.state_dict import buffer_dtypes, unique_state_dict

@@ -1,16 +1,115 @@
+"""A file or a folder is written whole or not at all."""
+
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import pytest
 
+from tinylm_cli.atomic_write import write_file, write_folder
 from tinylm_cli.errors import OutputError
-from tinylm_cli.model.folder_writer import write_folder
+
+NOBODY = 65534
+
+
+@contextmanager
+def without_root() -> Iterator[None]:
+    """Act as an unprivileged user where the tests run as root, who may write everywhere."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+class TestFile:
+    def test_replaces_by_rename(self, tmp_path: Path) -> None:
+        target = tmp_path / "out"
+        target.write_text("before", encoding="utf-8")
+        before = target.stat().st_ino
+        with target.open(encoding="utf-8") as reader:
+            write_file(target, "after\n", overwrite=True)
+            assert reader.read() == "before", "a reader keeps what it opened"
+        assert target.read_text(encoding="utf-8") == "after\n"
+        assert target.stat().st_ino != before
+
+    def test_permissions(self, tmp_path: Path) -> None:
+        (tmp_path / "old").touch(mode=0o600)
+        before = os.umask(0o027)
+        try:
+            write_file(tmp_path / "old", "x", overwrite=True)
+            write_file(tmp_path / "new", "x", overwrite=False)
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE((tmp_path / "old").stat().st_mode) == 0o600
+        assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
+
+    def test_symlink_is_kept(self, tmp_path: Path) -> None:
+        (tmp_path / "there").mkdir()
+        (tmp_path / "link").symlink_to("there/real")
+        for text in ("first", "second"):
+            write_file(tmp_path / "link", text, overwrite=True)
+            assert (tmp_path / "link").is_symlink()
+            assert (tmp_path / "there" / "real").read_text(encoding="utf-8") == text
+
+    def test_full_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "out").write_text("before", encoding="utf-8")
+
+        def full(_descriptor: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OutputError, match=r"cannot write .*out: No space left on device"):
+            write_file(tmp_path / "out", "after", overwrite=True)
+        assert (tmp_path / "out").read_text(encoding="utf-8") == "before"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+    def test_name_taken_meanwhile(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The file appears after every look at it, the moment before ours gets its name."""
+        link = os.link
+
+        def too_late(source: Path, target: Path) -> None:
+            Path(target).write_text("theirs", encoding="utf-8")
+            link(source, target)
+
+        monkeypatch.setattr(os, "link", too_late)
+        with pytest.raises(OutputError, match="out exists"):
+            write_file(tmp_path / "out", "ours", overwrite=False)
+        assert (tmp_path / "out").read_text(encoding="utf-8") == "theirs"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+    def test_without_hard_links(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refused(_source: Path, _target: Path) -> None:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+        monkeypatch.setattr(os, "link", refused)
+        write_file(tmp_path / "out", "first", overwrite=False)
+        with pytest.raises(OutputError, match="out exists"):
+            write_file(tmp_path / "out", "second", overwrite=False)
+        assert (tmp_path / "out").read_text(encoding="utf-8") == "first"
+
+    def test_read_only_file(self) -> None:
+        with TemporaryDirectory() as folder:
+            Path(folder).chmod(0o777)
+            out = Path(folder) / "out"
+            with without_root():
+                out.touch(mode=0o400)
+                with pytest.raises(OutputError, match="Permission denied"):
+                    write_file(out, "x", overwrite=True)
+            assert out.read_bytes() == b""
+
 
 FILES = ("a", "b")
 
@@ -40,25 +139,25 @@ def saved(tmp_path: Path) -> Path:
     return directory
 
 
-def test_a_new_folder_appears_and_nothing_else(tmp_path: Path) -> None:
+def test_new_folder(tmp_path: Path) -> None:
     put(tmp_path / "fresh")
     assert contents(tmp_path / "fresh") == {"a": "new", "b": "new"}
     assert names(tmp_path) == ["fresh"]
 
 
-def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+def test_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     put(tmp_path / "empty")
     assert contents(tmp_path / "empty") == {"a": "new", "b": "new"}
 
 
-def test_permissions_are_those_of_any_new_folder(tmp_path: Path) -> None:
+def test_folder_permissions(tmp_path: Path) -> None:
     put(tmp_path / "fresh")
     (tmp_path / "usual").mkdir()
     assert (tmp_path / "fresh").stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
-def test_an_occupied_folder_is_replaced_only_on_request(saved: Path) -> None:
+def test_occupied_folder_needs_overwrite(saved: Path) -> None:
     with pytest.raises(OutputError, match="is not empty") as caught:
         put(saved)
     assert caught.value.help == "name another folder, or allow this one to be replaced"
@@ -69,31 +168,31 @@ def test_an_occupied_folder_is_replaced_only_on_request(saved: Path) -> None:
 
 
 @pytest.mark.parametrize("other", ["notes.txt", ".git"])
-def test_a_folder_with_anything_else_in_it_is_never_replaced(saved: Path, other: str) -> None:
+def test_foreign_file_is_never_removed(saved: Path, other: str) -> None:
     (saved / other).write_text("mine")
     with pytest.raises(OutputError, match=f"holds {other}"):
         put(saved, overwrite=True)
     assert contents(saved) == {"a": "old", other: "mine"}
 
 
-def test_a_folder_by_the_name_of_a_file_is_something_else(saved: Path) -> None:
+def test_foreign_folder_is_never_removed(saved: Path) -> None:
     (saved / "b").mkdir()
     with pytest.raises(OutputError, match="holds b"):
         put(saved, overwrite=True)
 
 
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
+def test_file_instead_of_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OutputError, match="is a file"):
         put(tmp_path / "file", overwrite=True)
 
 
-def test_a_missing_parent_is_named(tmp_path: Path) -> None:
+def test_missing_parent(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot write .*No such file or directory"):
         put(tmp_path / "absent" / "fresh")
 
 
-def test_a_link_keeps_pointing_at_the_folder(saved: Path) -> None:
+def test_symlink_to_folder_is_kept(saved: Path) -> None:
     link = saved.with_name("link")
     link.symlink_to(saved)
     put(link, overwrite=True)
@@ -117,9 +216,7 @@ class Failure(NamedTuple):
         Failure("pathlib.Path.rename", 2),
     ],
 )
-def test_after_a_failure_the_old_folder_is_intact(
-    saved: Path, failure: Failure, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failure_keeps_the_old_folder(saved: Path, failure: Failure, monkeypatch: pytest.MonkeyPatch) -> None:
     module, _, name = failure.target.rpartition(".")
     owner = os if module == "os" else Path
     original = getattr(owner, name)
@@ -146,7 +243,7 @@ def test_after_a_failure_the_old_folder_is_intact(
 )
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("fails", [False, True])
-def test_an_interrupt_at_any_step_leaves_one_whole_folder(
+def test_interrupt_at_any_step(
     owner: object, name: str, when: str, fails: bool, saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also one after another: while it is written, put in place, and cleaned up after."""
@@ -175,7 +272,7 @@ def test_an_interrupt_at_any_step_leaves_one_whole_folder(
 
 
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
-def test_a_writer_that_fails_leaves_nothing(tmp_path: Path, error: BaseException) -> None:
+def test_failed_writer_leaves_nothing(tmp_path: Path, error: BaseException) -> None:
     def fail(folder: Path) -> None:
         write(folder)
         raise error
@@ -185,7 +282,7 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path: Path, error: BaseException
     assert names(tmp_path) == []
 
 
-def test_a_disk_without_room_is_seen_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_space_is_checked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=5))
     with pytest.raises(OutputError, match="6 bytes do not fit in 5 free ones"):

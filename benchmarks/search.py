@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from benchmarks.measure import Figures, Plan, Row, Target, call, race
 
 if TYPE_CHECKING:
-    from tinylm_cli.analysis.design.goals import Goal
+    from tinylm_cli.reports.constraint import Constraint
 
 A_SECOND, SECONDS = 1_000_000, 2.0
 """A search keeps to one of them: so many candidates a second, or so many seconds for all."""
@@ -22,22 +22,22 @@ CROWDED = ("qwen3", "gemma2")
 
 def design(plan: Plan) -> Iterator[Row]:
     """Time a search from first to last: closed forms, ranking, front, and every figure of what is shown."""
-    from tinylm_cli.analysis.design.design import analyze_design
+    from tinylm_cli.analysis.design.design import DesignRequest, find_designs
     from tinylm_cli.analysis.design.families import FAMILIES
-    from tinylm_cli.analysis.design.search_space import Space
+    from tinylm_cli.analysis.design.search_space import SearchSpace
     from tinylm_cli.analysis.setups import Setups
     from tinylm_cli.config.hardware import load_hardware
 
     rounds = plan.rounds_or(7)
-    for name, family, goals in _searches():
+    for name, family, constraints in _searches():
         member = FAMILIES[family].config
-        space = Space(
+        space = SearchSpace(
             FAMILIES[family], member.vocab_size, member.max_len, member.tie_weights, Setups.of(seq_len=1024),
             accelerator=load_hardware("h100-sxm"),
         )  # fmt: skip
 
-        def whole(space: Space = space, goals: tuple[Goal, ...] = goals) -> object:
-            return analyze_design(space, goals, top=10, tolerance=0.02)
+        def whole(space: SearchSpace = space, constraints: tuple[Constraint, ...] = constraints) -> object:
+            return find_designs(DesignRequest(space, constraints))
 
         found = race({"search": call(whole)}, rounds)["search"]
         needed = Figures.of([max(space.count() / A_SECOND, SECONDS)])
@@ -46,18 +46,18 @@ def design(plan: Plan) -> Iterator[Row]:
         yield Row(f"design, {name}, {family}", against, "s", rounds, found, needed, Target(1.0, at_least=True), note)
 
 
-def _searches() -> Iterator[tuple[str, str, tuple[Goal, ...]]]:
+def _searches() -> Iterator[tuple[str, str, tuple[Constraint, ...]]]:
     """Yield what is asked, of which family: a size, or by limits alone the largest model."""
-    from tinylm_cli.analysis.design.goals import DECODE_RATE, Goal
+    from tinylm_cli.analysis.design.constraints import at_most, decodes_at_least, within
 
     for family, params in SIZES.items():
-        yield "a size", family, (Goal("total_params", params, 0.02),)
+        yield "a size", family, (within("total_params", params, 0.02),)
     for family in CROWDED:
-        yield "memory to train", family, (Goal("train_bytes_per_gpu", 80 * 10**9),)
-        yield "memory to train, large", family, (Goal("train_bytes_per_gpu", 8 * 10**12),)
-        yield "memory to serve", family, (Goal("serve_bytes", 80 * 10**9),)
-        yield "speed", family, (Goal(DECODE_RATE, 100.0),)
+        yield "memory to train", family, (at_most("train_bytes_per_gpu", 80 * 10**9),)
+        yield "memory to train, large", family, (at_most("train_bytes_per_gpu", 8 * 10**12),)
+        yield "memory to serve", family, (at_most("serve_bytes", 80 * 10**9),)
+        yield "speed", family, (decodes_at_least(100.0),)
         yield "all at once", family, (
-            Goal("total_params", 3 * 10**9, 0.02), Goal("train_bytes_per_gpu", 80 * 10**9),
-            Goal("serve_bytes", 16 * 10**9), Goal(DECODE_RATE, 100.0),
+            within("total_params", 3 * 10**9, 0.02), at_most("train_bytes_per_gpu", 80 * 10**9),
+            at_most("serve_bytes", 16 * 10**9), decodes_at_least(100.0),
         )  # fmt: skip

@@ -15,6 +15,7 @@ from tinylm_cli.analysis.design.families import FAMILIES
 from tinylm_cli.analysis.figures import figure
 from tinylm_cli.cli.design_options import Family
 from tinylm_cli.config.base import MAX_LEN
+from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
 
@@ -54,12 +55,12 @@ def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None
         golden_text(f"design.{ending}", "\n".join(here("design", *page, "--format", format_).out for page in PAGES))
 
 
-def test_the_families_are_those_there_are() -> None:
+def test_families() -> None:
     assert [each.value for each in Family] == list(FAMILIES)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_what_is_written_is_valid_builds_and_meets_its_target(family: str, here: Here, folder: Path) -> None:
+def test_written_config_builds(family: str, here: Here, folder: Path) -> None:
     words = ["--params", "1.2B", "--family", family, "--vocab-size", "32000", "--max-kv-bytes", "8GiB"]
     result = here("design", *words, "--output", "mine.yaml")
     assert (result.code, result.out) == (0, "")
@@ -90,10 +91,8 @@ def test_what_is_written_is_valid_builds_and_meets_its_target(family: str, here:
         ("--compute 1e20 --budget-tokens 30B --tolerance 0.01", set()),
     ],
 )  # fmt: skip
-def test_what_is_written_holds_itself_to_what_was_asked(
-    words: str, claims: set[str], tinylm: Run, tmp_path: Path
-) -> None:
-    """Each by a process of its own: written, validated with its budget, built without weights, and found again."""
+def test_written_budget_holds(words: str, claims: set[str], tinylm: Run, tmp_path: Path) -> None:
+    """Each command in a process of its own: write, validate against the budget, build on meta, and search again."""
     written = tinylm("design", *words.split(), "-o", "mine.yaml")
     assert (written.code, written.out) == (0, "")
     checked = json.loads(tinylm("validate", "mine.yaml", "--format", "json").out)
@@ -108,7 +107,7 @@ def test_what_is_written_holds_itself_to_what_was_asked(
     assert tinylm(*shlex.split(again[1])[1:], "--pick", "1").out == text
 
 
-def test_pick_writes_another(here: Here) -> None:
+def test_pick(here: Here) -> None:
     report = json.loads(here("design", "--params", "125M", "--top", "12", "--format", "json").out)
     for rank in (1, 12):
         text = here("design", "--params", "125M", "--pick", str(rank), "-o", "-").out
@@ -119,7 +118,7 @@ def test_pick_writes_another(here: Here) -> None:
         assert load_config("picked.yaml").config == wanted
 
 
-def test_a_config_is_replaced_only_with_force(here: Here, folder: Path) -> None:
+def test_force(here: Here, folder: Path) -> None:
     words = ("design", "--params", "125M", "-o", "mine.yaml")
     assert here(*words).code == 0
     first = (folder / "mine.yaml").read_text(encoding="utf-8")
@@ -138,25 +137,25 @@ def test_a_config_is_replaced_only_with_force(here: Here, folder: Path) -> None:
     [
         ("--params 8B --max-kv-bytes 1GiB", "KV cache"),
         ("--max-weights-bytes 15GB", "weights"),
-        ("--max-serve-bytes 15GB", "to serve"),
-        ("--max-train-bytes-per-gpu 80GB", "to train"),
-        ("--params 8B --max-flops-per-token 18G", "FLOPs a token"),
+        ("--max-serve-bytes 15GB", "serving"),
+        ("--max-train-bytes-per-gpu 80GB", "training"),
+        ("--params 8B --max-flops-per-token 18G", "FLOPs/token"),
         ("--max-kv-bytes 1GiB --max-weights-bytes 15GB", "KV cache"),
         ("--gpu l4 --for serving --min-decode-tokens-per-second 20", "decodes"),
     ],
 )
-def test_what_is_aimed_at_is_shown(words: str, heading: str, columns: int, here: Here) -> None:
+def test_constrained_columns(words: str, heading: str, columns: int, here: Here) -> None:
     shown = here("design", "--family", "llama", *words.split(), "--front", "--top", "3", columns=columns).out
     assert re.search(rf"^ *#  .*{heading}", shown, re.MULTILINE)
     assert len(re.findall(r"^ *\d+  ✓  \d+ × \d+", shown, re.MULTILINE)) == 3
-    assert "marked ✓" in shown
+    assert "Pareto front (✓)" in shown
 
 
-def test_a_mark_is_spoken_of_only_where_it_is_seen(here: Here) -> None:
+def test_front_mark(here: Here) -> None:
     marked = {count: here("design", "--params", "125M", "--top", count).out for count in ("3", "213")}
     assert "✓" not in marked["3"]
-    assert "On the front, listed by --front: 13" in marked["3"]
-    assert "On the front, marked ✓ and listed by" in marked["213"]
+    assert "Pareto front: 13 designs" in marked["3"]
+    assert "Pareto front (✓): 13 designs" in marked["213"]
     assert marked["213"].count("✓") == 1 + 13
 
 
@@ -166,26 +165,26 @@ def test_a_mark_is_spoken_of_only_where_it_is_seen(here: Here) -> None:
         ("--max-weights-bytes 15GB", "at most 15 GB of weights"),
         ("--max-weights-bytes 1.5GiB", "at most 1.5 GiB of weights"),
         ("--max-weights-bytes 123456789", "at most 123,456,789 B of weights"),
-        ("--max-flops-per-token 2.5e9", "at most 2.5 GFLOP a token"),
+        ("--max-flops-per-token 2.5e9", "at most 2.5 GFLOP per token"),
         ("--params 1e9", "1B parameters ± 2%"),
         ("--params 1000T", "1000T parameters ± 2%"),
         ("--params 125M --tolerance 5%", "125M parameters ± 5%"),
         ("--params 124439808", "124,439,808 parameters ± 2%"),
     ],
 )
-def test_a_limit_is_echoed_as_it_is_typed(words: str, echoed: str, here: Here) -> None:
+def test_constraint_as_typed(words: str, echoed: str, here: Here) -> None:
     assert f"course: {echoed}" in " ".join(here("design", *words.split(), "--top", "1").out.split())
 
 
-def test_a_speed_of_training_is_told_only_where_the_gpu_trains(here: Here) -> None:
+def test_training_rate(here: Here) -> None:
     trained = here("design", "--gpu", "l4", "--top", "1", columns=120).out
-    assert "trains on" in trained
-    assert "what l4 can do at most; training takes 40% of its peak." in trained
+    assert "trains" in trained
+    assert "the upper bound on l4; training reaches 40% of its peak." in trained
     words = ("design", "--gpu", "l4", "--for", "serving")
     served = here(*words, "--top", "1", columns=120).out
     assert "decodes" in served
-    assert "trains on" not in served
-    assert "Speeds are in tokens: decoding is bound by what l4 can do at most.\n" in served
+    assert "trains" not in served
+    assert "Speeds are in tokens. Decoding is the upper bound on l4.\n" in served
     report = json.loads(here(*words, "--top", "1", "--format", "json").out)
     (design,) = report["designs"]
     assert (report["utilization"], design["train_tokens_per_second"]) == (None, None)
@@ -195,7 +194,7 @@ def test_a_speed_of_training_is_told_only_where_the_gpu_trains(here: Here) -> No
     assert "Speeds" not in nothing.out
 
 
-def test_json_tells_what_training_takes_however_it_is_aimed(here: Here) -> None:
+def test_training_memory_in_json(here: Here) -> None:
     words = ("design", "--params", "125M", "--top", "1", "--format", "json")
     takes = [
         json.loads(here(*words, "--recompute", each).out)["designs"][0]["figures"]["train_bytes_per_gpu"]
@@ -204,14 +203,14 @@ def test_json_tells_what_training_takes_however_it_is_aimed(here: Here) -> None:
     assert takes[0] > takes[1]
 
 
-def test_the_size_asked_for_is_the_vocabulary_length_and_head(here: Here) -> None:
+def test_vocabulary_length_and_head(here: Here) -> None:
     words = ["--vocab-size", "777", "--max-len", "99", "--no-tie", "--params", "50M", "--family", "gpt2", "--pick", "1"]
     Path("mine.yaml").write_text(here("design", *words).out, encoding="utf-8")
     config = load_config("mine.yaml").config
     assert (config.vocab_size, config.max_len, config.tie_weights) == (777, 99, False)
 
 
-def test_the_next_step_is_the_same_search_written_down(here: Here) -> None:
+def test_next_step(here: Here) -> None:
     words = (
         "--params 2B --max-flops-per-token 9G --max-kv-bytes 3GiB --max-weights-bytes 9GB --tolerance 0.05"
         " --family llama --vocab-size 5000 --max-len 4000 --tie --seq-len 300 --dtype float32"
@@ -223,7 +222,7 @@ def test_the_next_step_is_the_same_search_written_down(here: Here) -> None:
     )
 
 
-def test_the_next_step_names_what_the_model_is_for(here: Here, folder: Path) -> None:
+def test_next_step_with_gpu(here: Here, folder: Path) -> None:
     (folder / "my gpus.yaml").write_text(MINE, encoding="utf-8")
     words = (
         "--max-train-bytes-per-gpu 30GB --max-serve-bytes 8GiB --min-decode-tokens-per-second 12.5 --compute 2.5e20"
@@ -245,57 +244,72 @@ MINE = """mine:
 """
 
 
-def test_nothing_found_fails_and_writes_nothing(here: Here, folder: Path) -> None:
+def test_nothing_found(here: Here, folder: Path) -> None:
     result = here("design", "--params", "900T")
     assert result.code == 1
-    assert "nearest is a model of 16384 × 128" in " ".join(result.out.split())
+    assert "the nearest is 481,229,570,048, at 16384 × 128" in " ".join(result.out.split())
     report = json.loads(here("design", "--params", "900T", "--format", "json").out)
     assert (report["designs"], report["matches"]) == ([], 0)
-    assert report["obstacles"][0]["alone"] is True
+    assert report["failures"][0]["alone"] is True
     written = here("design", "--params", "900T", "-o", "mine.yaml")
     assert (written.code, written.out) == (1, "")
-    assert "nearest is a model" in " ".join(written.err.split())
+    assert "the nearest is" in " ".join(written.err.split())
     assert not (folder / "mine.yaml").exists()
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("", "there is nothing to aim at"),
+        ("", "there is no target"),
         ("--params 1M --family llamma", "did you mean llama?"),
         ("--params 1M --tolerance 2", "--tolerance 2: expected a number from 0 to 1"),
         ("--params 1M --tolerance 101%", "--tolerance 101%: expected a number from 0 to 1"),
         ("--params 1M --tolerance nan", "--tolerance nan: expected a number from 0 to 1"),
-        ("--params 125M --pick 5000", "--pick 5000: there is no such rank"),
-        ("--params 125M --hardware mine.yaml", "--hardware is about a GPU"),
-        ("--params 125M --for serving", "--for is about a GPU"),
-        ("--params 125M --min-decode-tokens-per-second 5", "--min-decode-tokens-per-second is about a GPU"),
-        ("--params 125M --utilization 0.4", "--utilization is about a GPU"),
-        ("--gpu l4 --for serving --utilization 0.4", "--utilization is about training"),
-        ("--params 125M --recompute full", "--recompute is about memory for training, and none is asked for"),
-        ("--params 125M --recompute none --pick 1", "--recompute is about memory for training"),
-        ("--params 125M --optimizer sgd -f markdown", "--optimizer is about memory for training"),
-        ("--gpu l4 --for serving --optimizer sgd", "--optimizer is about memory for training"),
+        ("--params 125M --pick 5000", "--pick 5000: the search found 213 designs"),
+        ("--params 125M --hardware mine.yaml", "--hardware needs a GPU"),
+        ("--params 125M --for serving", "--for needs a GPU"),
+        ("--params 125M --min-decode-tokens-per-second 5", "--min-decode-tokens-per-second needs a GPU"),
+        ("--params 125M --utilization 0.4", "--utilization needs a GPU"),
+        ("--gpu l4 --for serving --utilization 0.4", "--utilization has no effect on serving"),
+        ("--params 125M --recompute full", "--recompute has no effect: no training memory is asked for"),
+        ("--params 125M --recompute none --pick 1", "--recompute has no effect"),
+        ("--params 125M --optimizer sgd -f markdown", "--optimizer has no effect"),
+        ("--gpu l4 --for serving --optimizer sgd", "--optimizer has no effect"),
         ("--params 125M --pick 3 -f csv", "--pick writes a design as YAML, and --format asks for a report"),
         ("--params 125M --pick 3 -f markdown -o out.md", "--pick writes a design as YAML"),
         ("--params 125M --force", "--force lets --output replace a file, and none is named"),
-        ("--params 125M --pick 8 --front", "--pick 8: another beats that one, and --front leaves it out"),
-        ("--params 125M --pick 214 --front", "there is no such rank among the 213 designs found"),
+        ("--params 125M --pick 8 --front", "--pick 8: that design is not on the Pareto front"),
+        ("--params 125M --pick 214 --front", "--pick 214: the search found 213 designs"),
         ("--gpu l4 --min-decode-tokens-per-second 0", "expected more than 0"),
         ("--gpu l4 --min-decode-tokens-per-second nan", "expected more than 0"),
-        ("--gpu l4 --optimizer adamw_8bit", "its memory grows unevenly"),
-        ("--params 125M --compute 1e21", "--compute finds the size of the model, and the size is given"),
-        ("--params 125M --budget-tokens 1B", "--budget-tokens are what --compute is spent on"),
+        ("--gpu l4 --optimizer adamw_8bit", "design cannot search the memory of --optimizer adamw_8bit"),
+        ("--params 125M --compute 1e21", "--compute sets the size of the model, and the size is given"),
+        ("--params 125M --figure kv_cache_bytes", "there is no option --figure"),
+        ("--params 125M --gpus 8 --plan auto", "--plan auto needs a model"),
+        ("--params 125M --plan tp=8", "--plan divides work among GPUs"),
+        ("--gpu h100 --gpus 8", "a search on 8 GPUs needs a target"),
+        ("--gpu h100 --gpus 8 --for serving --params 1B", "--gpus is for training"),
+        ("--gpu h100 --gpus 8 --params 1B --utilization 0.3", "--utilization has no effect on several GPUs"),
+        ("--params 124M --family gpt2 --gpus 8 --plan tp=8", "tensor parallelism 8 does not divide vocab_size 50257"),
+        ("--params 8B --family llama --gpus 8 --plan ep=8", "expert parallelism 8 does not divide the experts: there"),
+        ("--params 8B --family llama --gpus 6 --plan cp=6", "context parallelism 6 does not divide seq_len 8192"),
+        ("--params 1M --d-model 0..64", "--d-model 0..64: expected a range from 2 to 1,048,576"),
+        ("--params 1M --d-model wide", "--d-model wide: expected a range or a number"),
+        ("--params 1M --d-model 2..9999", "at most 1,000 values are searched"),
+        ("--params 1M --n-layers 1..4", "--n-layers 1..4: expected a range from 2"),
+        ("--params 1M --n-layers 9..4", "--n-layers 9..4: expected a range from 2"),
+        ("--params 1M --d-head 16,x", "--d-head 16,x: expected numbers from 1 to 1,024"),
+        ("--params 125M --budget-tokens 1B", "--budget-tokens needs --compute"),
     ],
 )
-def test_what_does_not_fit_is_told(words: str, says: str, here: Here) -> None:
+def test_usage_errors(words: str, says: str, here: Here) -> None:
     result = here("design", *words.split())
     assert (result.code, result.out) == (2, "")
     assert says in " ".join(result.err.split())
     assert "Traceback" not in result.err
 
 
-def test_everything_wrong_with_what_is_asked_is_told_at_once(here: Here) -> None:
+def test_all_errors_at_once(here: Here) -> None:
     limits = ("--max-kv-bytes", "4G", "--max-flops-per-token", "0")
     result = here("design", "--params", "8Q", *limits, "--seq-len", "4096", "--gpu", "l4", "--dtype", "float64")
     assert (result.code, result.out) == (2, "")
@@ -320,25 +334,98 @@ def test_everything_wrong_with_what_is_asked_is_told_at_once(here: Here) -> None
     ("compute", "says"),
     [("1e31", "--compute 1e31: larger than anything here"), ("1e", "--compute 1e: expected a number of operations")],
 )
-def test_a_compute_that_is_none(here: Here, compute: str, says: str) -> None:
+def test_bad_compute(here: Here, compute: str, says: str) -> None:
     result = here("design", "--compute", compute)
     assert result.code == 2
     assert says in " ".join(result.err.split())
 
 
-def test_a_gpu_that_there_is_not(here: Here) -> None:
+def test_unknown_gpu(here: Here) -> None:
     result = here("design", "--gpu", "rtx-4091")
     assert result.code
     assert result.out == ""
     assert "did you mean rtx-4090?" in " ".join(result.err.split())
 
 
+def test_several_gpus(here: Here) -> None:
+    """For a node of 8 H100s, a shape whose 21 heads share 7 key and value heads never ranks first."""
+    alone = json.loads(here("design", "--compute", "1e21", "--family", "llama", "-f", "json").out)
+    assert (alone["designs"][0]["sizes"]["n_heads"], alone["designs"][0]["sizes"]["n_kv_heads"]) == (21, 7)
+    node = ("--gpu", "h100", "--gpus", "8", "--plan", "tp=8", "--seq-len", "2048", "--recompute", "full")
+    report = json.loads(here("design", "--compute", "1e21", "--family", "llama", *node, "-f", "json").out)
+    assert (report["n_gpus"], report["layout"]["tensor"]) == (8, 8)
+    for design in report["designs"]:
+        sizes = design["sizes"]
+        assert (sizes["n_heads"] % 8, sizes["n_kv_heads"] % 8, sizes["d_ff"] % 8) == (0, 0, 0)
+    shown = here("design", "--compute", "1e21", "--family", "llama", *node, "--top", "1").out
+    assert "8 GPUs train it together, divided as tp=8." in shown
+
+
+def test_plan_over_a_node(here: Here) -> None:
+    """Without a plan, tensor parallelism spans each node, and replicas share the optimizer state."""
+    words = ("design", "--params", "2B", "--family", "llama", "--gpus", "16", "--top", "1", "-f", "json")
+    layout = json.loads(here(*words).out)["layout"]
+    assert (layout["tensor"], layout["data"], layout["zero"]) == (8, 2, 1)
+
+
+def test_relaxations(here: Here) -> None:
+    """Each change that is shown admits models when it is typed."""
+    result = here("design", "--params", "500K")
+    assert result.code == 1
+    changes = re.findall(r"^(--\S+ .*?)  +(?:[\d,]+  +)?\d+ × \d+ ", result.out, re.MULTILINE)
+    assert [change.split()[0] for change in changes] == ["--params", "--vocab-size", "--d-model"]
+    for change in changes:
+        words = ("--params", "500K") if "--params" not in change else ()
+        assert here("design", *words, *change.split(), "--top", "1").code == 0, change
+
+
+def test_grid_options(here: Here) -> None:
+    words = ("--d-model", "32..128:32", "--n-layers", "2..8", "--d-head", "16,32", "--vocab-size", "256")
+    report = json.loads(here("design", "--params", "400K", *words, "-f", "json").out)
+    for design in report["designs"]:
+        sizes = design["sizes"]
+        assert sizes["d_model"] in (32, 64, 96, 128)
+        assert sizes["n_layers"] in range(2, 9)
+        assert sizes["d_head"] in (16, 32)
+    said = here("design", "--params", "400K", *words).err
+    assert said == (
+        "next: tinylm design --params 400K --vocab-size 256 --d-model 32..128:32 --n-layers 2..8 --d-head 16,32"
+        " --output course.yaml\n"
+    )
+
+
+def test_amounts_in_the_written_config(here: Here, folder: Path) -> None:
+    """The memory of a GPU, which nobody typed, is written as a person would, and never exceeds it."""
+    assert here("design", "--gpu", "h100", "--family", "llama", "-o", "mine.yaml").code == 0
+    text = (folder / "mine.yaml").read_text(encoding="utf-8")
+    assert re.search(r"^  max_train_bytes_per_gpu: 78\.\d{1,2}GiB$", text, re.MULTILINE)
+    limit = load_config("mine.yaml").config.budget.max_train_bytes_per_gpu
+    assert limit is not None
+    assert limit <= load_hardware("h100-sxm").capacity_bytes
+    assert here("design", "--params", "125M", "--max-kv-bytes", "123456789", "-o", "two.yaml").code == 0
+    text = (folder / "two.yaml").read_text(encoding="utf-8")
+    assert "nominal_params: 125M\n" in text
+    assert "  max_kv_bytes: 123456789\n" in text
+
+
+def test_progress(on_terminal: Callable[..., Any]) -> None:
+    """On a terminal, a long search shows how far it is; the table follows alone."""
+    shown = on_terminal("design", "--gpu", "h100", "--for", "serving", "--family", "gemma2", "--top", "1")
+    assert shown.code == 0
+    assert re.search(r"searching .*[\d,]+ of 3,884,994", shown.out)
+    assert "left" in shown.out
+
+
+def test_no_progress_in_a_pipe(here: Here) -> None:
+    assert "searching" not in here("design", "--params", "125M", "--top", "1").err
+
+
 @pytest.mark.parametrize("option", ["--vocab-size", "--max-len", "--top", "--pick"])
 @pytest.mark.parametrize("value", ["0", "-1", "99999999999", "x"])
-def test_sizes_that_are_none(option: str, value: str, here: Here) -> None:
+def test_bad_sizes(option: str, value: str, here: Here) -> None:
     result = here("design", "--params", "125M", option, value)
     assert (result.code, result.out) == (2, "")
 
 
-def test_the_longest_sequence_is_that_of_configs(here: Here) -> None:
+def test_longest_sequence(here: Here) -> None:
     assert here("design", "--params", "1B", "--max-len", str(MAX_LEN), "--top", "1").code == 0

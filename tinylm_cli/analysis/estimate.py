@@ -106,7 +106,7 @@ def _plans(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator |
     if setup.n_gpus == 1:
         return None
     if setup.layout is not None:
-        named = plan(config, setup, _with_micro_batches(config, setup, setup.layout), accelerator)
+        named = plan(config, setup, with_micro_batches(config, setup, setup.layout), accelerator)
         return Plans((named,) if named.fits else (), named, 1)
     assert accelerator is not None, "which layout is quickest depends on the GPU"
     return plans(config, setup, accelerator)
@@ -121,11 +121,11 @@ def training_need(config: ModelConfig, setup: TrainingSetup, accelerator: Accele
     if setup.n_gpus == 1:
         return training_memory(config, setup).peak_bytes
     if setup.layout is not None:
-        return planned_bytes(config, setup, _with_micro_batches(config, setup, setup.layout))
+        return planned_bytes(config, setup, with_micro_batches(config, setup, setup.layout))
     return least_planned_bytes(config, setup, accelerator.gpus_per_node)
 
 
-def _with_micro_batches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> Layout:
+def with_micro_batches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> Layout:
     """Return a layout with as many micro-batches as the global batch has."""
     if not setup.derives_micro_batches:
         return layout

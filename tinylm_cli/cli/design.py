@@ -2,222 +2,240 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import typer
 
-from tinylm_cli.cli.design_options import (
-    TOLERANCE,
-    ActiveParamsOption,
-    BudgetTokensOption,
-    ComputeOption,
-    Family,
-    FamilyOption,
-    FrontOption,
-    GpuOption,
-    MaxFlopsOption,
-    MaxKvOption,
-    MaxLenOption,
-    MaxServeOption,
-    MaxTrainOption,
-    MaxWeightsOption,
-    MinDecodeOption,
-    ParamsOption,
-    PickOption,
-    Purpose,
-    PurposeOption,
-    TieOption,
-    ToleranceOption,
-    TopOption,
-    UtilizationOption,
-    VocabSizeOption,
-    require_effect,
-    typed,
-)
-from tinylm_cli.cli.design_output import designed_outcome, is_config
+from tinylm_cli.cli.design_options import OPTIONS, DesignOptions, Purpose, require_effect, typed
+from tinylm_cli.cli.design_output import design_output
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.options import FormatOption, OutputOption, TableOption
-from tinylm_cli.cli.output import CommandOutput, Format
-from tinylm_cli.cli.training_options import HardwareOption, OptimizerOption, RecomputeOption
-from tinylm_cli.cli.workload_options import (
-    BatchSizeOption,
-    SeqLenOption,
-    Storage,
-    StorageOption,
-    read_amount,
-    read_gpu,
-    too_long,
-)
+from tinylm_cli.cli.option_record import takes
+from tinylm_cli.cli.output import CommandOutput
+from tinylm_cli.cli.progress import progress_bar
+from tinylm_cli.cli.training_options import AUTO
+from tinylm_cli.cli.workload_options import read_amount, read_gpu, too_long
 from tinylm_cli.config.source import option_span
 from tinylm_cli.errors import Label, UsageError
-from tinylm_cli.reports.design import AIMS
 
 if TYPE_CHECKING:
-    from tinylm_cli.analysis.design.design import Plan
-    from tinylm_cli.analysis.design.goals import Goal
-    from tinylm_cli.analysis.design.search_space import Space
+    from tinylm_cli.analysis.design.design import DesignRequest
+    from tinylm_cli.analysis.design.families import Family
+    from tinylm_cli.analysis.design.search_space import Grid
+    from tinylm_cli.config.hardware import Accelerator
+    from tinylm_cli.reports.constraint import Constraint
+    from tinylm_cli.reports.design import ComputeBudget
+    from tinylm_cli.reports.design import Purpose as FitPurpose
+    from tinylm_cli.reports.plan import Layout
+
+_RANGE = re.compile(r"([0-9]{1,6})(?:\.\.([0-9]{1,6})(?::([0-9]{1,6}))?)?")
+_MAX_VALUES = 1000
+_MAX_D_HEAD = 1024
 
 
-def design(
-    context: typer.Context,
-    params: ParamsOption = None,
-    active_params: ActiveParamsOption = None,
-    compute: ComputeOption = None,
-    budget_tokens: BudgetTokensOption = None,
-    tolerance: ToleranceOption = TOLERANCE,
-    max_flops_per_token: MaxFlopsOption = None,
-    max_kv_bytes: MaxKvOption = None,
-    max_weights_bytes: MaxWeightsOption = None,
-    max_train_bytes_per_gpu: MaxTrainOption = None,
-    max_serve_bytes: MaxServeOption = None,
-    min_decode_tokens_per_second: MinDecodeOption = None,
-    gpu: GpuOption = None,
-    purpose: PurposeOption = None,
-    hardware: HardwareOption = None,
-    utilization: UtilizationOption = 0.4,
-    family: FamilyOption = Family.course,
-    vocab_size: VocabSizeOption = None,
-    max_len: MaxLenOption = None,
-    tie: TieOption = None,
-    top: TopOption = 10,
-    front: FrontOption = False,
-    pick: PickOption = None,
-    batch_size: BatchSizeOption = 1,
-    seq_len: SeqLenOption = None,
-    dtype: StorageOption = Storage.bfloat16,
-    optimizer: OptimizerOption = "adamw",
-    recompute: RecomputeOption = "none",
-    format_: FormatOption = Format.text,
-    table: TableOption = None,
-    output: OutputOption = None,
-) -> CommandOutput:
+@takes(DesignOptions)
+def design(context: typer.Context, options: DesignOptions) -> CommandOutput:
     """Search for models that meet a size, a budget or a GPU's memory.
 
-    Searches every shape of a stated grid, none left out, for those near a number of parameters and within limits; with
-    limits alone, for the largest within them; with --gpu, for those that fit there. With -o or --pick, one of them is
-    written as a config instead of the table, unless --format is given; an existing file is left alone without --force.
-    Exits with 1 where there is none, and says what is in the way. docs/design.md explains grid and ranking.
+    Searches every shape of a stated grid for a number of parameters, within limits. With limits alone, it finds the
+    largest models within them; with --gpu, those that fit in its memory. -o or --pick writes one design as a config
+    instead of the table. If none is found, it says which limit to relax, and exits with 1. docs/design.md explains
+    the grid and the ranking.
 
     \b
     Examples:
       tinylm design --params 125M
       tinylm design --gpu rtx-4090 --family llama
       tinylm design --gpu h100 --for serving --family qwen3
+      tinylm design --params 8B --family llama --gpus 8
       tinylm design --compute 1e21 -o mine.yaml
     """
-    from tinylm_cli.analysis.setups import Setups
+    from tinylm_cli.analysis.design.design import find_designs
 
-    setups = Setups.of(
-        batch_size=batch_size, seq_len=seq_len, dtype=dtype.value, optimizer=optimizer, recompute=recompute
-    )
-    require_effect(
-        typed(context),
-        serving=purpose is Purpose.serving,
-        as_config=is_config(pick, format_, output),
-        every_figure=format_ in (Format.json, Format.csv),
-    )
-    if optimizer == "adamw_8bit":
-        raise UsageError(
-            "--optimizer adamw_8bit keeps small tensors in another way, so that its memory grows unevenly",
-            help="search with another; then tinylm estimate --optimizer adamw_8bit tells what one takes",
-        )
-
-    from tinylm_cli.analysis.design.design import analyze_design
-    from tinylm_cli.analysis.design.families import FAMILIES
-    from tinylm_cli.analysis.design.search_space import Space
-
-    template = FAMILIES[family.value]
-    member = template.config
-    length = max_len or member.max_len
-    sizes = (params, active_params)
-    limits = (max_flops_per_token, max_kv_bytes, max_weights_bytes, max_train_bytes_per_gpu, max_serve_bytes)
-    mistakes = ErrorCollector()
-    wanted = mistakes.read(_amounts, (*sizes, *limits))
-    spent = mistakes.read(_compute, compute, budget_tokens)
-    mistakes.read(_require_length, seq_len, family, max_len, length)
-    accelerator, _ = mistakes.read(read_gpu, gpu, hardware, dtype.value) or (None, ())
-    mistakes.settle()
-    assert wanted is not None, "else there were mistakes"
-
-    tied = member.tie_weights if tie is None else tie
-    space = Space(template, vocab_size or member.vocab_size, length, tied, setups, accelerator=accelerator)
-    to_fit = None if accelerator is None else purpose or Purpose.training
-    goals, plan = _goals(space, wanted, min_decode_tokens_per_second, tolerance, spent, to_fit, utilization)
-    report = analyze_design(space, goals, top=max(top, pick or 1), tolerance=tolerance, front_only=front, plan=plan)
-    outcome = designed_outcome(report, pick, hardware, format_, output, front_only=front)
-    return outcome._replace(table=table)
+    require_effect(typed(context), options)
+    request = _request(options)
+    with progress_bar() as bar:
+        report = find_designs(request, bar.advance_to)
+    return design_output(report, options)
 
 
-def _goals(
-    space: Space,
-    wanted: Mapping[str, int],
-    speed: float | None,
-    tolerance: float,
-    spent: tuple[int, int | None] | None,
-    to_fit: Purpose | None,
-    utilization: float,
-) -> tuple[list[Goal], Plan]:
-    """Return what is asked of a model's figures, and what the model is for.
+def _request(options: DesignOptions) -> DesignRequest:
+    """Read the options into one record.
 
-    Args:
-        space: What is searched.
-        wanted: What was asked for of each figure.
-        speed: The least that decoding should reach.
-        tolerance: How far from a size a model may be.
-        spent: Operations of a training and, where they are given, its tokens.
-        to_fit: What has to fit in the memory of the space's GPU, if it has one.
-        utilization: Share of the GPU's peak that training reaches.
+    Raises:
+        ConfigError: If options are wrong; holds every mistake found.
+        UsageError: If a range is not one, or the family cannot be divided as the plan says.
     """
-    from tinylm_cli.analysis.design.design import Plan
-    from tinylm_cli.analysis.design.goals import DECODE_RATE, Goal, compute_budget, compute_goal, memory_goal
+    from tinylm_cli.analysis.design.constraints import fits
+    from tinylm_cli.analysis.design.design import DesignRequest
+    from tinylm_cli.analysis.design.families import FAMILIES
+    from tinylm_cli.analysis.design.search_space import SearchSpace
+    from tinylm_cli.analysis.setups import Setups
+    from tinylm_cli.cli.plan_option import says_micro_batches
 
-    near = ("total_params", "active_params")
-    goals = [Goal(name, each, tolerance if name in near else None) for name, each in wanted.items()]
-    budget = None
-    if speed is not None:
-        goals.append(Goal(DECODE_RATE, speed))
-    if spent is not None:
-        budget = compute_budget(*spent)
-        goals.append(compute_goal(budget, space.family, tolerance))
-    if space.accelerator is not None and to_fit is not None:
-        goals.append(memory_goal(space.accelerator, to_fit.value))
-    return goals, Plan(None if to_fit is None else to_fit.value, utilization, budget)
+    family = FAMILIES[options.family.value]
+    member = family.config
+    max_len = options.max_len or member.max_len
+    vocab_size = options.vocab_size or member.vocab_size
+    mistakes = ErrorCollector()
+    constraints = mistakes.read(_constraints, options) or []
+    compute = mistakes.read(_compute_budget, options)
+    mistakes.read(_require_length, options, max_len)
+    accelerator, _ = mistakes.read(read_gpu, options.gpu, options.hardware, options.dtype.value) or (None, ())
+    layout = mistakes.read(_layout, options, accelerator)
+    mistakes.settle()
+
+    if layout is not None:
+        _require_divisible(family, layout, vocab_size=vocab_size, seq_len=options.seq_len or max_len)
+    purpose: FitPurpose | None = None if accelerator is None else (options.purpose or Purpose.training).value
+    if compute is not None:
+        from tinylm_cli.analysis.design.constraints import compute_target
+
+        constraints.append(compute_target(compute, family, options.tolerance))
+    if accelerator is not None and purpose is not None:
+        constraints.append(fits(accelerator, purpose))
+    setups = Setups.of(batch_size=options.batch_size, seq_len=options.seq_len, dtype=options.dtype.value)
+    training = setups.training._replace(
+        optimizer=options.optimizer,
+        recompute=options.recompute,
+        utilization=options.utilization,
+        n_gpus=options.gpus,
+        layout=layout,
+        derives_micro_batches=options.plan is None or not says_micro_batches(options.plan),
+    )
+    space = SearchSpace(
+        family=family,
+        vocab_size=vocab_size,
+        max_len=max_len,
+        tie_weights=member.tie_weights if options.tie is None else options.tie,
+        setups=setups._replace(training=training),
+        grid=_grid(options),
+        accelerator=accelerator,
+    )
+    top = max(options.top, options.pick or 1)
+    return DesignRequest(space, tuple(constraints), options.tolerance, top, options.front, purpose, compute)
 
 
-def _amounts(written: Sequence[str | None]) -> dict[str, int]:
-    """Return the amounts that were asked for, by figure; ``written`` are those of ``AIMS`` in order, but for speed."""
+def _constraints(options: DesignOptions) -> list[Constraint]:
+    """Return the constraints that are asked for directly."""
+    from tinylm_cli.analysis.design.constraints import at_most, decodes_at_least, within
     from tinylm_cli.analysis.figures import FIGURES
 
     mistakes = ErrorCollector()
-    pairs = zip(AIMS.items(), written, strict=False)
-    found = {
-        name: mistakes.read(read_amount, asked.option, amount, FIGURES[name].kind)
-        for (name, asked), amount in pairs
-        if amount is not None
-    }
+    found = []
+    for figure, written in options.amounts.items():
+        if written is None:
+            continue
+        value = mistakes.read(read_amount, OPTIONS[figure], written, FIGURES[figure].kind)
+        if value is not None:
+            is_target = figure in ("total_params", "active_params")
+            found.append(within(figure, value, options.tolerance) if is_target else at_most(figure, value))
     mistakes.settle()
-    return {name: amount for name, amount in found.items() if amount is not None}
+    if options.min_decode_tokens_per_second is not None:
+        found.append(decodes_at_least(options.min_decode_tokens_per_second))
+    return found
 
 
-def _compute(compute: str | None, budget_tokens: str | None) -> tuple[int, int | None] | None:
-    """Return the operations of a training and, where they are given, its tokens."""
-    if compute is None:
+def _compute_budget(options: DesignOptions) -> ComputeBudget | None:
+    if options.compute is None:
         return None
+    from tinylm_cli.analysis.design.constraints import compute_budget
     from tinylm_cli.config.amounts import MAX_COMPUTE
 
     mistakes = ErrorCollector()
-    flops = mistakes.read(read_amount, "--compute", compute, "flops", "1e21", most=MAX_COMPUTE)
-    tokens = mistakes.read(read_amount, "--budget-tokens", budget_tokens, "count", "15B") if budget_tokens else None
+    flops = mistakes.read(read_amount, "--compute", options.compute, "flops", "1e21", most=MAX_COMPUTE)
+    tokens = None
+    if options.budget_tokens is not None:
+        tokens = mistakes.read(read_amount, "--budget-tokens", options.budget_tokens, "count", "15B")
     mistakes.settle()
     assert flops is not None
-    return flops, tokens
+    return compute_budget(flops, tokens)
 
 
-def _require_length(seq_len: int | None, family: Family, max_len: int | None, longest: int) -> None:
-    """Refuse a length that no design reads, which is the family's unless ``max_len`` is given."""
-    if seq_len is not None and seq_len > longest:
-        place = option_span("--max-len", str(max_len))
-        labels = (Label(place, f"max_len is {max_len}"),) if max_len is not None else ()
-        which = str(longest) if max_len is not None else f"{longest} of the family {family}"
-        raise too_long(seq_len, which, longest, f"{'write' if max_len else 'add'} --max-len {seq_len}", labels)
+def _require_length(options: DesignOptions, max_len: int) -> None:
+    """Refuse a sequence longer than max_len."""
+    seq_len, asked = options.seq_len, options.max_len
+    if seq_len is not None and seq_len > max_len:
+        place = option_span("--max-len", str(asked))
+        labels = (Label(place, f"max_len is {asked}"),) if asked is not None else ()
+        which = str(max_len) if asked is not None else f"{max_len} of the family {options.family}"
+        raise too_long(seq_len, which, max_len, f"{'write' if asked else 'add'} --max-len {seq_len}", labels)
+
+
+def _layout(options: DesignOptions, accelerator: Accelerator | None) -> Layout | None:
+    """Return the layout of several GPUs; without a plan, tensor parallelism over each node and ZeRO 1 between nodes."""
+    if options.gpus == 1:
+        return None
+    from math import gcd
+
+    from tinylm_cli.analysis.parallel.layouts import LARGEST_TENSOR_PARALLEL
+    from tinylm_cli.cli.plan_option import read_layout
+    from tinylm_cli.reports.plan import Layout
+
+    if options.plan == AUTO:
+        raise UsageError("--plan auto needs a model", help="write a plan such as tp=8, or leave it out")
+    if options.plan is not None:
+        return read_layout(options.plan, options.gpus, None, None)
+    node = LARGEST_TENSOR_PARALLEL if accelerator is None else accelerator.gpus_per_node
+    tensor = gcd(options.gpus, node)
+    return Layout(data=options.gpus // tensor, tensor=tensor, zero=1 if options.gpus > tensor else 0)
+
+
+def _require_divisible(family: Family, layout: Layout, *, vocab_size: int, seq_len: int) -> None:
+    """Refuse a layout that does not divide the sizes that every model of the search has."""
+    experts = family.config.feed_forward.n_experts
+    if vocab_size % layout.tensor:
+        padded = -(-vocab_size // layout.tensor) * layout.tensor
+        raise UsageError(
+            f"tensor parallelism {layout.tensor} does not divide vocab_size {vocab_size}",
+            help=f"pad it: --vocab-size {padded}",
+        )
+    if seq_len % layout.context:
+        raise UsageError(f"context parallelism {layout.context} does not divide seq_len {seq_len}", help="change cp")
+    if layout.expert > 1 and (experts is None or experts % layout.expert):
+        said = "there are none" if experts is None else f"there are {experts}"
+        raise UsageError(f"expert parallelism {layout.expert} does not divide the experts: {said}", help="change ep")
+
+
+def _grid(options: DesignOptions) -> Grid:
+    """Return the grid to search."""
+    from dataclasses import replace
+
+    from tinylm_cli.analysis.design.closed_form import MIN_LAYERS
+    from tinylm_cli.analysis.design.search_space import GRID
+    from tinylm_cli.config.base import MAX_DIM, MAX_N_LAYERS
+
+    grid = GRID
+    if options.d_model is not None:
+        grid = replace(grid, d_models=(_range("--d-model", options.d_model, 2, MAX_DIM, "32..256:32"),))
+    if options.n_layers is not None:
+        n_layers = _range("--n-layers", options.n_layers, MIN_LAYERS, MAX_N_LAYERS, "2..16")
+        grid = replace(grid, n_layers=n_layers, aspects=None)
+    if options.d_head is not None:
+        grid = replace(grid, d_heads=tuple(_numbers("--d-head", options.d_head)))
+    return grid
+
+
+def _range(option: str, written: str, least: int, most: int, example: str) -> range:
+    found = _RANGE.fullmatch(written.strip())
+    help_ = f"for example {option} {example}"
+    if found is None:
+        raise UsageError(f"{option} {written}: expected a range or a number", help=help_)
+    first = int(found[1])
+    last, step = int(found[2] or first), int(found[3] or 1)
+    if not (least <= first <= last <= most and step >= 1):
+        raise UsageError(f"{option} {written}: expected a range from {least} to {most:,}", help=help_)
+    values = range(first, last + 1, step)
+    if len(values) > _MAX_VALUES:
+        raise UsageError(f"{option} {written}: at most {_MAX_VALUES:,} values are searched", help="take larger steps")
+    return values
+
+
+def _numbers(option: str, written: str) -> Iterator[int]:
+    for word in sorted(set(written.split(",")), key=lambda word: (len(word), word)):
+        if not re.fullmatch("[0-9]{1,4}", word.strip()) or not 1 <= int(word) <= _MAX_D_HEAD:
+            raise UsageError(
+                f"{option} {written}: expected numbers from 1 to {_MAX_D_HEAD:,}", help=f"for example {option} 16,32"
+            )
+        yield int(word)

@@ -1,9 +1,10 @@
-"""The options of ``tinylm design``: what is asked of a model, and what it is for."""
+"""The options of ``tinylm design``, as one record; the option of each constraint; and options without effect."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
@@ -15,20 +16,40 @@ from tinylm_cli.cli.options import (
     MODEL_PANEL,
     OUTPUT_PANEL,
     TARGET_PANEL,
+    FormatOption,
+    OutputOption,
+    TableOption,
     amount,
     number,
 )
-from tinylm_cli.cli.training_options import share_of_peak
+from tinylm_cli.cli.output import Format
+from tinylm_cli.cli.training_options import (
+    GpusOption,
+    HardwareOption,
+    OptimizerOption,
+    PlanOption,
+    RecomputeOption,
+    share_of_peak,
+)
+from tinylm_cli.cli.workload_options import BatchSizeOption, SeqLenOption, Storage, StorageOption
 from tinylm_cli.config.amounts import AmountKind
 from tinylm_cli.errors import UsageError
-from tinylm_cli.reports.design import AIMS
 
-TOLERANCE = 0.02
-"""Sizes are known by two digits or three."""
+OPTIONS = {
+    "total_params": "--params",
+    "active_params": "--active-params",
+    "forward_flops_per_token": "--max-flops-per-token",
+    "kv_cache_bytes": "--max-kv-bytes",
+    "weights_bytes": "--max-weights-bytes",
+    "train_bytes_per_gpu": "--max-train-bytes-per-gpu",
+    "serve_bytes": "--max-serve-bytes",
+    "decode_tokens_per_second": "--min-decode-tokens-per-second",
+}
+"""The option that constrains each figure."""
 
 
 class Family(StrEnum):
-    """Templates; their names are those of ``analysis.design.families``."""
+    """The names of ``analysis.design.families``."""
 
     course = "course"
     gpt2 = "gpt2"
@@ -40,20 +61,20 @@ class Family(StrEnum):
 
 
 class Purpose(StrEnum):
-    """What has to fit in the memory of a GPU."""
+    """What fits in the memory of the GPU."""
 
     training = "training"
     serving = "serving"
 
 
-def _speed(value: float | None) -> float | None:
+def _rate(value: float | None) -> float | None:
     if value is not None and not 0 < value < math.inf:
-        option = "--min-decode-tokens-per-second"
+        option = OPTIONS["decode_tokens_per_second"]
         raise UsageError(f"{option} {value:g}: expected more than 0", help=f"for example {option} 50")
     return value
 
 
-def _option(option: str, kind: AmountKind, words: str) -> typer.models.OptionInfo:
+def _amount(option: str, kind: AmountKind, words: str) -> typer.models.OptionInfo:
     metavar = {"count": "COUNT", "size": "SIZE", "flops": "FLOPS"}[kind]
     found: typer.models.OptionInfo = typer.Option(
         option, metavar=metavar, help=words, show_default=False, rich_help_panel=TARGET_PANEL
@@ -61,118 +82,188 @@ def _option(option: str, kind: AmountKind, words: str) -> typer.models.OptionInf
     return found
 
 
-ParamsOption = Annotated[str | None, _option("--params", "count", "Parameters to come near, such as 125M.")]
-ActiveParamsOption = Annotated[
-    str | None, _option("--active-params", "count", "Parameters that a token uses, to come near.")
-]
-ComputeOption = Annotated[
-    str | None,
-    _option("--compute", "flops", "Operations of a whole training, such as 1e21; finds the size they suit best."),
-]  # fmt: skip
-BudgetTokensOption = Annotated[
-    str | None, _option("--budget-tokens", "count", "Tokens that --compute is spent on; 20 a parameter when absent.")
-]
-ToleranceOption = Annotated[
-    float,
-    typer.Option(
-        metavar="SHARE",
-        parser=number("--tolerance", least=0, most=1, example="0.02"),
-        help="How far from those a model may be.",
-        rich_help_panel=TARGET_PANEL,
-    ),
-]
-MaxFlopsOption = Annotated[
-    str | None, _option("--max-flops-per-token", "flops", "Most operations of a forward pass for each token.")
-]
-MaxKvOption = Annotated[str | None, _option("--max-kv-bytes", "size", "Most bytes of keys and values.")]
-MaxWeightsOption = Annotated[str | None, _option("--max-weights-bytes", "size", "Most bytes of weights.")]
-MaxTrainOption = Annotated[
-    str | None, _option("--max-train-bytes-per-gpu", "size", "Most that one GPU holds to train the whole model.")
-]
-MaxServeOption = Annotated[
-    str | None, _option("--max-serve-bytes", "size", "Most that weights, keys and values and a pass take.")
-]
-MinDecodeOption = Annotated[
-    float | None,
-    typer.Option(
-        "--min-decode-tokens-per-second", metavar="RATE", callback=_speed, show_default=False,
-        help="Least that the GPU may decode at best, of all sequences.", rich_help_panel=TARGET_PANEL,
-    ),
-]  # fmt: skip
-GpuOption = Annotated[
-    str | None,
-    typer.Option("--gpu", metavar="NAME", show_default=False, autocompletion=complete_gpu,
-                 help="A GPU that it has to fit, as tinylm list --hardware names it.", rich_help_panel=CLUSTER_PANEL),
-]  # fmt: skip
-PurposeOption = Annotated[
-    Purpose | None,
-    typer.Option("--for", help="What has to fit there.  [default: training]", rich_help_panel=CLUSTER_PANEL),
-]
-UtilizationOption = Annotated[
-    float, share_of_peak("--utilization", "Share of the GPU's peak that training reaches; 0.4 when absent.", "0.4")
-]
-FamilyOption = Annotated[
-    Family, typer.Option(metavar="NAME", help=f"What kind of model: {', '.join(Family)}.", rich_help_panel=MODEL_PANEL)
-]
-VocabSizeOption = Annotated[
-    int | None,
-    typer.Option(
-        metavar="V",
-        parser=amount("--vocab-size", "count", most=10**8, example="32000"),
-        help="Tokens; the family's if absent.",
-        show_default=False,
-        rich_help_panel=MODEL_PANEL,
-    ),
-]
-MaxLenOption = Annotated[
-    int | None,
-    typer.Option(
-        metavar="T",
-        parser=amount("--max-len", "length", most=10**9, example="8k"),
-        help="Longest sequence, likewise.",
-        show_default=False,
-        rich_help_panel=MODEL_PANEL,
-    ),
-]
-TieOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--tie/--no-tie", help="Share the embedding's table, likewise.", show_default=False, rich_help_panel=MODEL_PANEL
-    ),
-]
-TopOption = Annotated[
-    int, typer.Option(metavar="N", min=1, max=10_000, help="How many to show.", rich_help_panel=OUTPUT_PANEL)
-]
-FrontOption = Annotated[
-    bool, typer.Option("--front", help="Show only those that no other match beats.", rich_help_panel=OUTPUT_PANEL)
-]
-PickOption = Annotated[
-    int | None,
-    typer.Option(
-        metavar="RANK",
-        min=1,
-        max=10_000,
-        help="Write that one as YAML; 1 with -o.",
-        show_default=False,
-        rich_help_panel=OUTPUT_PANEL,
-    ),
-]
+def _grid(option: str, metavar: str, words: str) -> typer.models.OptionInfo:
+    found: typer.models.OptionInfo = typer.Option(
+        option, metavar=metavar, help=words, show_default=False, rich_help_panel=MODEL_PANEL
+    )
+    return found
 
-_OF_GPU = ("hardware", "purpose", "min_decode_tokens_per_second", "utilization")
-"""The parameters that say nothing without a GPU."""
 
-_OF_TRAINING = ("optimizer", "recompute")
-"""The parameters that say nothing where no memory of training is told."""
+@dataclass(frozen=True)
+class DesignOptions:
+    """What ``tinylm design`` is asked for, as typed."""
 
-_AIMING = frozenset(asked.option.removeprefix("--").replace("-", "_") for asked in AIMS.values()) | {"compute", "gpu"}
-"""The parameters that a design can be made of."""
+    params: Annotated[
+        str | None, _amount(OPTIONS["total_params"], "count", "Target number of parameters, such as 125M.")
+    ] = None
+    active_params: Annotated[
+        str | None, _amount(OPTIONS["active_params"], "count", "Target number of active parameters per token.")
+    ] = None
+    compute: Annotated[
+        str | None, _amount("--compute", "flops", "Compute budget of a training run, such as 1e21; sets the target.")
+    ] = None
+    budget_tokens: Annotated[
+        str | None, _amount("--budget-tokens", "count", "Tokens that --compute trains on; default: 20 per parameter.")
+    ] = None
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            parser=number("--tolerance", least=0, most=1, example="0.02"),
+            help="Largest relative distance from the target.",
+            rich_help_panel=TARGET_PANEL,
+        ),
+    ] = 0.02
+    max_flops_per_token: Annotated[
+        str | None, _amount(OPTIONS["forward_flops_per_token"], "flops", "Maximum forward FLOPs per token.")
+    ] = None
+    max_kv_bytes: Annotated[
+        str | None, _amount(OPTIONS["kv_cache_bytes"], "size", "Maximum KV cache, for the whole batch.")
+    ] = None
+    max_weights_bytes: Annotated[
+        str | None, _amount(OPTIONS["weights_bytes"], "size", "Maximum size of the weights.")
+    ] = None
+    max_train_bytes_per_gpu: Annotated[
+        str | None, _amount(OPTIONS["train_bytes_per_gpu"], "size", "Maximum memory of one GPU during training.")
+    ] = None
+    max_serve_bytes: Annotated[
+        str | None,
+        _amount(OPTIONS["serve_bytes"], "size", "Maximum memory for serving."),
+    ] = None
+    min_decode_tokens_per_second: Annotated[
+        float | None,
+        typer.Option(
+            OPTIONS["decode_tokens_per_second"],
+            metavar="RATE",
+            callback=_rate,
+            show_default=False,
+            help="Minimum decode throughput, summed over the batch.",
+            rich_help_panel=TARGET_PANEL,
+        ),
+    ] = None
+    family: Annotated[
+        Family,
+        typer.Option(metavar="NAME", help=f"Architecture: {', '.join(Family)}.", rich_help_panel=MODEL_PANEL),
+    ] = Family.course
+    vocab_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="V",
+            parser=amount("--vocab-size", "count", most=10**8, example="32000"),
+            help="Tokens in the vocabulary; default: the family's.",
+            show_default=False,
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None
+    max_len: Annotated[
+        int | None,
+        typer.Option(
+            metavar="T",
+            parser=amount("--max-len", "length", most=10**9, example="8k"),
+            help="Longest sequence; default: the family's.",
+            show_default=False,
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None
+    tie: Annotated[
+        bool | None,
+        typer.Option(
+            "--tie/--no-tie",
+            help="Tie the LM head to the embedding; default: the family's.",
+            show_default=False,
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None
+    d_model: Annotated[str | None, _grid("--d-model", "RANGE", "Widths to search, such as 32..256:32.")] = None
+    n_layers: Annotated[str | None, _grid("--n-layers", "RANGE", "Depths to search, such as 2..16.")] = None
+    d_head: Annotated[str | None, _grid("--d-head", "N,N,...", "Dimensions per head to search, such as 16,32.")] = None
+    gpu: Annotated[
+        str | None,
+        typer.Option(
+            "--gpu",
+            metavar="NAME",
+            autocompletion=complete_gpu,
+            show_default=False,
+            help="GPU that the model fits, as tinylm list --hardware names it.",
+            rich_help_panel=CLUSTER_PANEL,
+        ),
+    ] = None
+    purpose: Annotated[
+        Purpose | None,
+        typer.Option("--for", help="What fits in its memory.  [default: training]", rich_help_panel=CLUSTER_PANEL),
+    ] = None
+    gpus: GpusOption = 1
+    plan: PlanOption = None
+    hardware: HardwareOption = None
+    utilization: Annotated[
+        float, share_of_peak("--utilization", "Share of the GPU's peak that training reaches; default: 0.4.", "0.4")
+    ] = 0.4
+    batch_size: BatchSizeOption = 1
+    seq_len: SeqLenOption = None
+    dtype: StorageOption = Storage.bfloat16
+    optimizer: OptimizerOption = "adamw"
+    recompute: RecomputeOption = "none"
+    top: Annotated[
+        int, typer.Option(metavar="N", min=1, max=10_000, help="Designs to show.", rich_help_panel=OUTPUT_PANEL)
+    ] = 10
+    front: Annotated[
+        bool, typer.Option("--front", help="Show only the Pareto front.", rich_help_panel=OUTPUT_PANEL)
+    ] = False
+    pick: Annotated[
+        int | None,
+        typer.Option(
+            metavar="RANK",
+            min=1,
+            max=10_000,
+            help="Write the design of that rank as YAML; 1 with -o.",
+            show_default=False,
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None
+    full: Annotated[
+        bool, typer.Option("--full", help="Show the grid that was searched, too.", rich_help_panel=OUTPUT_PANEL)
+    ] = False
+    format_: FormatOption = Format.text
+    table: TableOption = None
+    output: OutputOption = None
+
+    @property
+    def writes_config(self) -> bool:
+        """Whether one design is written as a config, instead of the table."""
+        return self.format_ is Format.text and (self.pick is not None or self.output is not None)
+
+    @property
+    def amounts(self) -> dict[str, str | None]:
+        """What is typed for each constrained figure, except the decode throughput."""
+        return {
+            "total_params": self.params,
+            "active_params": self.active_params,
+            "forward_flops_per_token": self.max_flops_per_token,
+            "kv_cache_bytes": self.max_kv_bytes,
+            "weights_bytes": self.max_weights_bytes,
+            "train_bytes_per_gpu": self.max_train_bytes_per_gpu,
+            "serve_bytes": self.max_serve_bytes,
+        }
+
+
+_TARGETS = ("params", "active_params", "compute")
+"""Fields that set a target."""
+
+_NEED_GPU = ("hardware", "purpose", "min_decode_tokens_per_second", "utilization")
+"""Fields without effect unless a GPU is named."""
+
+_TRAINING_ONLY = ("optimizer", "recompute")
+"""Fields without effect unless training memory is asked for."""
+
+_CONSTRAINTS = {option.removeprefix("--").replace("-", "_") for option in OPTIONS.values()} | {"compute", "gpu"}
+"""Fields that a search can start from."""
 
 
 def typed(context: typer.Context) -> dict[str, str]:
-    """Return the options that stand on the command line, each by the name of its parameter."""
+    """Return the options on the command line, each by the name of its parameter."""
     found = {}
     for parameter in context.command.params:
-        if parameter.name not in context.params:  # one that all commands share
+        if parameter.name not in context.params:  # a parameter that all commands share
             continue
         source = context.get_parameter_source(parameter.name or "")
         if source is not None and source.name == "COMMANDLINE":
@@ -180,35 +271,52 @@ def typed(context: typer.Context) -> dict[str, str]:
     return found
 
 
-def require_effect(asked: Mapping[str, str], *, serving: bool, as_config: bool, every_figure: bool) -> None:
-    """Refuse options that say nothing without another, or that say two things.
+def require_effect(given: Mapping[str, str], options: DesignOptions) -> None:
+    """Refuse options without effect, and options that contradict each other.
 
     Args:
-        asked: What :func:`typed` found.
-        serving: Whether the GPU is there to serve, and not to train.
-        as_config: Whether a config is written, and not the table.
-        every_figure: Whether what is written has all figures of a design, and not only those aimed at.
+        given: The options on the command line, from :func:`typed`.
+        options: Their values.
 
     Raises:
-        UsageError: If there are any.
+        UsageError: If there is one.
     """
-    if not asked.keys() & _AIMING:
-        raise UsageError("there is nothing to aim at", help="for example tinylm design --params 125M")
-    for name in _OF_GPU:
-        if name in asked and "gpu" not in asked:
-            raise UsageError(f"{asked[name]} is about a GPU", help="name it, for example with --gpu rtx-4090")
-    if "utilization" in asked and serving:
-        raise UsageError("--utilization is about training", help="leave it out, or --for serving")
-    trained = "max_train_bytes_per_gpu" in asked or ("gpu" in asked and not serving) or every_figure
-    for name in _OF_TRAINING:
-        if name in asked and not trained:
+    serving = options.purpose is Purpose.serving
+    if not given.keys() & _CONSTRAINTS:
+        raise UsageError("there is no target", help="for example tinylm design --params 125M")
+    for name in _NEED_GPU:
+        if name in given and "gpu" not in given:
+            raise UsageError(f"{given[name]} needs a GPU", help="name it, for example with --gpu rtx-4090")
+    if "utilization" in given and (serving or options.gpus > 1):
+        reason = "serving" if serving else "several GPUs, whose utilization is planned"
+        raise UsageError(f"--utilization has no effect on {reason}", help="leave it out")
+    if options.gpus > 1 and serving:
+        raise UsageError("--gpus is for training: serving is searched on one GPU", help="leave out one of them")
+    if options.gpus > 1 and not given.keys() & set(_TARGETS):
+        raise UsageError(
+            f"a search on {options.gpus:,} GPUs needs a target", help="add --params, --active-params or --compute"
+        )
+    if options.plan is not None and options.gpus == 1:
+        raise UsageError("--plan divides work among GPUs", help="say how many, for example with --gpus 8")
+    needs_training = (
+        "max_train_bytes_per_gpu" in given
+        or ("gpu" in given and not serving)
+        or options.format_ in (Format.json, Format.csv)  # which hold every figure
+    )
+    for name in _TRAINING_ONLY:
+        if name in given and not needs_training:
             raise UsageError(
-                f"{asked[name]} is about memory for training, and none is asked for",
-                help="say how much there is, such as --max-train-bytes-per-gpu 24GiB, or leave it out",
+                f"{given[name]} has no effect: no training memory is asked for",
+                help="add a limit, such as --max-train-bytes-per-gpu 24GiB, or leave it out",
             )
-    if "budget_tokens" in asked and "compute" not in asked:
-        raise UsageError("--budget-tokens are what --compute is spent on", help="say how much, such as --compute 1e21")
-    if "compute" in asked and asked.keys() & {"params", "active_params"}:
-        raise UsageError("--compute finds the size of the model, and the size is given", help="leave out one of them")
-    if "pick" in asked and not as_config:
+    if "budget_tokens" in given and "compute" not in given:
+        raise UsageError("--budget-tokens needs --compute", help="say how much, such as --compute 1e21")
+    if "compute" in given and given.keys() & {"params", "active_params"}:
+        raise UsageError("--compute sets the size of the model, and the size is given", help="leave out one of them")
+    if "pick" in given and not options.writes_config:
         raise UsageError("--pick writes a design as YAML, and --format asks for a report", help="leave out one of them")
+    if options.optimizer == "adamw_8bit":
+        raise UsageError(
+            "design cannot search the memory of --optimizer adamw_8bit, which depends on the size of each tensor",
+            help="search with adamw; then tinylm estimate --optimizer adamw_8bit tells the memory of a design",
+        )

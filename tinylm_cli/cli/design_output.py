@@ -1,128 +1,139 @@
-"""What ``tinylm design`` hands back: its table, or one design as a config."""
+"""The output of ``tinylm design``: its table, or one design as a config."""
 
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinylm_cli.cli.design_options import TOLERANCE
+from tinylm_cli.cli.design_options import OPTIONS, DesignOptions, Family
 from tinylm_cli.cli.options import follow_up, same_model
 from tinylm_cli.cli.output import STDOUT, CommandOutput, Format
 from tinylm_cli.config.amounts import scientific, stated
 from tinylm_cli.errors import AnalysisError, ExitCode, UsageError
+from tinylm_cli.reports.figures import AMOUNT_KINDS
 
 if TYPE_CHECKING:
-    from tinylm_cli.reports.design import Aim, Design, DesignReport
+    from tinylm_cli.config.amounts import AmountKind
+    from tinylm_cli.reports.constraint import Constraint, Relaxation
+    from tinylm_cli.reports.design import Design, DesignReport
+
+_DEFAULTS = DesignOptions()
 
 
-def is_config(pick: int | None, format_: Format, output: Path | None) -> bool:
-    """Return whether one of the designs is written as a config, and not the table."""
-    return format_ is Format.text and (pick is not None or output is not None)
-
-
-def designed_outcome(
-    report: DesignReport,
-    pick: int | None,
-    hardware: str | None,
-    format_: Format,
-    output: Path | None,
-    *,
-    front_only: bool,
-) -> CommandOutput:
-    """Return the table; or, where one of the designs is asked for, that one as YAML.
-
-    Args:
-        report: What was found.
-        pick: The rank of the one to write.
-        hardware: The file in which the GPU is described.
-        format_: How to write it.
-        output: Where to.
-        front_only: Whether the report leaves out those that another beats.
+def design_output(report: DesignReport, options: DesignOptions) -> CommandOutput:
+    """Return the table, or the picked design as YAML.
 
     Raises:
-        AnalysisError: If a config is asked for, and none was found.
-        UsageError: If there is no such rank.
+        AnalysisError: If a config is asked for, and no model matches.
+        UsageError: If no design has the picked rank.
     """
-    from tinylm_cli.render.views.constraints import obstacles_words
+    from tinylm_cli.render.views.constraints import failure_sentences
     from tinylm_cli.render.views.design import design_view
 
-    as_config = is_config(pick, format_, output)
+    relaxations = [relaxation_words(each, report) for each in report.relaxations]
+    full = options.full or options.format_ is not Format.text
+    output = CommandOutput(
+        report,
+        lambda: design_view(report, relaxations, full=full),
+        options.format_,
+        options.output,
+        table=options.table,
+    )
     if not report.designs:
-        if as_config:
-            words = " ".join(obstacles_words(report))
-            raise AnalysisError("there is no design to write", help=words)
-        return CommandOutput(report, lambda: design_view(report), format_, output, exit_code=ExitCode.FAILED)
-    if not as_config:
-        again = f"tinylm design {_words(report, hardware)} --output {report.family}.yaml"
-        return CommandOutput(report, lambda: design_view(report), format_, output, next_step=again)
-    named = output is not None and output != STDOUT
-    return CommandOutput(
-        report, lambda: design_view(report), format_, output,
-        document=_yaml(report, _picked(report, pick, front_only=front_only), hardware),
-        next_step=follow_up("build", same_model(str(output), None), "--meta") if named else "",
-    )  # fmt: skip
+        if options.writes_config:
+            relaxed = [f"Try {' or '.join(relaxations)}."] if relaxations else []
+            raise AnalysisError("there is no design to write", help=" ".join([*failure_sentences(report), *relaxed]))
+        return output._replace(exit_code=ExitCode.FAILED)
+    if not options.writes_config:
+        return output._replace(next_step=f"{command(report, options)} --output {report.family}.yaml")
+    named = options.output is not None and options.output != STDOUT
+    return output._replace(
+        document=_yaml(report, options),
+        next_step=follow_up("build", same_model(str(options.output), None), "--meta") if named else "",
+    )
 
 
-def _words(report: DesignReport, hardware: str | None) -> str:
-    """Return the options that make the same search, however they were typed."""
+def relaxation_words(relaxation: Relaxation, report: DesignReport) -> str:
+    """Return the options that make the changes of a relaxation."""
+    return " ".join(_change_words(name, value, report) for name, value in relaxation.changes.items())
+
+
+def _change_words(name: str, value: float | str | bool, report: DesignReport) -> str:
+    if name == "tie_weights":
+        return "--tie" if value else "--no-tie"
+    if name not in OPTIONS:
+        return f"--{name.replace('_', '-')} {value}"
+    constraint = next(each for each in report.constraints if each.figure == name)
+    if name == "decode_tokens_per_second" or constraint.unit not in AMOUNT_KINDS:
+        return f"{OPTIONS[name]} {value:.15g}"
+    return f"{OPTIONS[name]} {_amount(int(value), AMOUNT_KINDS[constraint.unit])}"
+
+
+def command(report: DesignReport, options: DesignOptions) -> str:
+    """Return the command that makes the same search, with amounts as people type them and without defaults."""
     from tinylm_cli.analysis.design.families import FAMILIES
-    from tinylm_cli.analysis.setups import TYPICAL_UTILIZATION
-    from tinylm_cli.reports.design import AIMS
 
     member = FAMILIES[report.family].config
-    words = [f"{AIMS[aim.figure].option} {_typed(aim)}" for aim in report.aims if aim.origin == "asked"]
+    words = ["tinylm design"]
+    words += [f"{OPTIONS[each.figure]} {_typed(each)}" for each in report.constraints if each.origin == "asked"]
     if report.compute is not None:
         words.append(f"--compute {scientific(report.compute.compute_flops)}")
         if report.compute.budget_tokens is not None:
-            words.append(f"--budget-tokens {stated(report.compute.budget_tokens, 'count').replace(',', '')}")
+            words.append(f"--budget-tokens {_amount(report.compute.budget_tokens, 'count')}")
     if report.accelerator is not None:
         words.append(shlex.join(("--gpu", report.accelerator)))
-        words += [shlex.join(("--hardware", hardware))] if hardware is not None else []
-    tolerance = next((aim.tolerance for aim in report.aims if aim.tolerance is not None), TOLERANCE)
+        words += [shlex.join(("--hardware", options.hardware))] if options.hardware is not None else []
     tie = "--tie" if report.tie_weights else "--no-tie"
-    given = (
+    optional = (
         ("--for serving", report.purpose == "serving"),
-        (f"--utilization {report.utilization}", report.utilization not in (None, TYPICAL_UTILIZATION)),
-        (f"--tolerance {tolerance}", tolerance != TOLERANCE),
-        (f"--family {report.family}", report.family != "course"),
+        (f"--gpus {report.n_gpus}", report.n_gpus > 1),
+        (shlex.join(("--plan", options.plan or "")), options.plan is not None),
+        (f"--utilization {options.utilization}", options.utilization != _DEFAULTS.utilization),
+        (f"--tolerance {options.tolerance}", options.tolerance != _DEFAULTS.tolerance),
+        (f"--family {report.family}", report.family != Family.course),
         (f"--vocab-size {report.vocab_size}", report.vocab_size != member.vocab_size),
         (f"--max-len {report.max_len}", report.max_len != member.max_len),
         (tie, report.tie_weights != member.tie_weights),
-        (f"--batch-size {report.batch_size}", report.batch_size != 1),
+        (f"--d-model {options.d_model}", options.d_model is not None),
+        (f"--n-layers {options.n_layers}", options.n_layers is not None),
+        (f"--d-head {options.d_head}", options.d_head is not None),
+        (f"--batch-size {report.batch_size}", report.batch_size != _DEFAULTS.batch_size),
         (f"--seq-len {report.seq_len}", report.seq_len != report.max_len),
-        (f"--dtype {report.dtype}", report.dtype != "bfloat16"),
-        (f"--optimizer {report.optimizer}", report.optimizer != "adamw"),
-        (f"--recompute {report.recompute}", report.recompute != "none"),
+        (f"--dtype {report.dtype}", report.dtype != _DEFAULTS.dtype),
+        (f"--optimizer {report.optimizer}", report.optimizer != _DEFAULTS.optimizer),
+        (f"--recompute {report.recompute}", report.recompute != _DEFAULTS.recompute),
     )
-    return " ".join([*words, *(word for word, wanted in given if wanted)])
+    return " ".join([*words, *(word for word, wanted in optional if wanted)])
 
 
-def _typed(aim: Aim) -> str:
-    """Return an amount as a person would type it: ``125M`` and ``1GiB`` where that is all of it."""
-    from tinylm_cli.reports.figures import AMOUNT_KINDS
-
-    if aim.unit == "tokens_per_second":
-        return f"{aim.wanted:.15g}"
-    return stated(int(aim.wanted), AMOUNT_KINDS[aim.unit]).replace(",", "")
+def _typed(constraint: Constraint) -> str:
+    """Return the value of a constraint as a person types it: ``125M`` and ``1GiB`` where that is exact."""
+    if constraint.unit not in AMOUNT_KINDS:
+        return f"{constraint.value:.15g}"
+    return _amount(int(constraint.value), AMOUNT_KINDS[constraint.unit])
 
 
-def _picked(report: DesignReport, pick: int | None, *, front_only: bool) -> Design:
-    """Return the design to write: that of a rank, or the first shown."""
+def _amount(value: int, kind: AmountKind) -> str:
+    return stated(value, kind).replace(",", "")
+
+
+def _picked(report: DesignReport, options: DesignOptions) -> Design:
+    """Return the design of the picked rank, or the first one shown."""
+    pick = options.pick
     found = next((each for each in report.designs if pick is None or each.rank == pick), None)
     if found is not None:
         return found
-    assert pick is not None, "the first is always there"
-    few = f"for example {', '.join(str(each.rank) for each in report.designs[:5])}"
-    if front_only and pick <= report.matches:
-        raise UsageError(f"--pick {pick}: another beats that one, and --front leaves it out", help=few)
-    raise UsageError(f"--pick {pick}: there is no such rank among the {report.matches:,} designs found", help=few)
+    assert pick is not None, "the first design is always shown"
+    ranks = f"for example {', '.join(str(each.rank) for each in report.designs[:5])}"
+    if options.front and pick <= report.matches:
+        raise UsageError(f"--pick {pick}: that design is not on the Pareto front", help=ranks)
+    raise UsageError(f"--pick {pick}: the search found {report.matches:,} designs", help=ranks)
 
 
-def _yaml(report: DesignReport, chosen: Design, hardware: str | None) -> str:
-    from tinylm_cli.analysis.design.to_config import written
+def _yaml(report: DesignReport, options: DesignOptions) -> str:
+    from tinylm_cli.analysis.design.design import to_config
     from tinylm_cli.config.yaml_writer import to_commented_yaml
 
+    chosen = _picked(report, options)
     size = f"{chosen.figures['total_params']:,} parameters"
-    title = f"{size}, rank {chosen.rank} of tinylm design {_words(report, hardware)}"
-    return to_commented_yaml(written(chosen, report), title)
+    return to_commented_yaml(to_config(chosen, report), f"{size}, rank {chosen.rank} of {command(report, options)}")

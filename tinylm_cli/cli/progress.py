@@ -6,12 +6,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from tinylm_cli.render.sanitize import shown
 from tinylm_cli.render.terminal import is_terminal, terminal_of
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
     from rich.status import Status
     from rich.text import Text
 
@@ -73,3 +76,67 @@ def working(sentence: str) -> Iterator[Progress]:
     finally:
         timer.cancel()
         progress._end()
+
+
+_REFRESH_SECONDS = 0.1
+
+
+class ProgressBar:
+    """A bar with the items done and the time remaining; shows itself after ``DELAY_SECONDS``."""
+
+    def __init__(self) -> None:
+        self._terminal = terminal_of(sys.stderr)
+        self._enabled = is_terminal(sys.stderr)
+        self._next_refresh = monotonic() + DELAY_SECONDS
+        self._bar: RichProgress | None = None
+        self._task: TaskID | None = None
+        self._stage = ""
+
+    def advance_to(self, stage: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` items of a stage of the work are done."""
+        if not self._enabled or (monotonic() < self._next_refresh and stage == self._stage):
+            return
+        if self._bar is None:
+            if monotonic() < self._next_refresh:
+                return
+            self._bar = self._started()
+        counts = f"{done:,} of {total:,}"
+        if self._task is None or stage != self._stage or done < self._bar.tasks[-1].completed:
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            self._task, self._stage = (
+                self._bar.add_task(shown(stage, self._terminal), total=total, counts=counts),
+                stage,
+            )
+        self._bar.update(self._task, completed=done, total=total, counts=counts)
+        self._next_refresh = monotonic() + _REFRESH_SECONDS
+
+    def _started(self) -> RichProgress:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=16),
+            TextColumn("{task.fields[counts]}", markup=False),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left", markup=False),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        bar.start()
+        return bar
+
+    def _end(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+@contextmanager
+def progress_bar() -> Iterator[ProgressBar]:
+    """Show a progress bar while the block runs; silent where standard error is not a terminal."""
+    bar = ProgressBar()
+    try:
+        yield bar
+    finally:
+        bar._end()

@@ -113,11 +113,16 @@ def parse_length(text: str) -> int | None:
     return int(found[1]) * {"": 1, "k": 1024, "m": 1024**2}[found[2].casefold()]
 
 
-def stated(value: int, kind: AmountKind) -> str:
-    """Return an amount as a person states it where that is all of it, ``80M`` or ``24GiB``; else every digit."""
-    fitting = [(unit, one) for unit, one in UNITS[kind].items() if 1 < one <= value < 1024 * one]
-    exact = [f"{value * 100 // one / 100:.15g}{unit}" for unit, one in fitting if value * 100 % one == 0]
-    return min(exact, key=len, default=f"{value:,}")
+def stated(value: int, kind: AmountKind, decimals: int = 2) -> str:
+    """Return an amount as a person states it where that reads back equal, ``80M`` or ``78.6GiB``; else every digit."""
+    short = []
+    for unit, one in UNITS[kind].items():
+        if 1 < one <= value < 1024 * one:
+            scaled = -(-value * 10**decimals // one)
+            exact = scaled * one % 10**decimals == 0
+            if scaled * one // 10**decimals == value and (exact or one >= UNITS["size"]["MiB"]):
+                short.append(f"{scaled / 10**decimals:.15g}{unit}")
+    return min(short, key=len, default=f"{value:,}")
 
 
 def scientific(value: int) -> str:
@@ -139,6 +144,13 @@ def rounded_up(value: int, kind: AmountKind, like: str = "") -> str:
     """Return the least amount of three digits that is at least ``value``, ``92.8M``; ``like`` as in :func:`rounded`."""
     unit, one, scale = _three_digits(value, kind, like)
     return f"{-(-value * scale // one) / scale:.15g}{unit}"
+
+
+def rounded_down(value: int, kind: AmountKind, digits: int = 3) -> str:
+    """Return the largest amount of at least so many digits that is at most ``value``, ``78.6GiB``."""
+    unit, one, _ = _three_digits(value, kind, "")
+    scale = 10 ** max(digits - len(str(value // one)), 0)
+    return f"{value * scale // one / scale:.15g}{unit}"
 
 
 def _three_digits(value: int, kind: AmountKind, like: str) -> tuple[str, int, int]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
+from tinylm_cli.config.amounts import AmountKind, stated
 from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.dependencies import NEEDS, applies
 from tinylm_cli.config.fields import Field, fields
@@ -19,6 +20,9 @@ _PLAIN = re.compile(r"[A-Za-z](?:[\w.+/()-]|[ :](?=[\w.+/()-]))*|[0-9.]+ ?[A-Za-
 _YAML_1_1 = frozenset({"y", "n", "yes", "no", "on", "off"})  # booleans to older readers
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _COLUMNS = 80
+_DECIMALS: dict[AmountKind, int] = {"count": 2, "size": 4, "flops": 2}
+"""Decimals of an amount with a unit."""
+
 _MOST_LISTED = 4
 _FIRST = frozenset(
     {
@@ -59,7 +63,8 @@ def to_commented_yaml(config: ModelConfig, title: str) -> str:
             lines += ["", *_comment(ModelConfig.model_fields[block].description or "", "", _COLUMNS), f"{block}:"]
         for name in names:
             indent, key = _place(name)
-            lines += [*_comment(_explained(known[name]), indent, _COLUMNS), f"{indent}{key}: {scalar(flat[name])}"]
+            value = _amount(known[name], flat[name])
+            lines += [*_comment(_explained(known[name]), indent, _COLUMNS), f"{indent}{key}: {value}"]
     lines += ["", *_comment(_MORE, "", _COLUMNS)]
     return "".join(f"{line}\n" for line in lines)
 
@@ -136,6 +141,13 @@ def shown_fields(config: ModelConfig) -> Iterator[tuple[str, Any]]:
     for name, value in flat.items():
         if value is not None and applies(name, flat):
             yield name, value
+
+
+def _amount(field: Field, value: Any) -> str:
+    """Return a value as a person writes it where that reads back equal: ``78.6GiB``, ``125M``; else as YAML does."""
+    if field.kind not in ("count", "size", "flops"):
+        return scalar(value)
+    return stated(value, field.kind, _DECIMALS[field.kind]).replace(",", "")
 
 
 def _short_lines(config: ModelConfig) -> Iterator[str]:

@@ -1,17 +1,19 @@
-"""Figures in closed form are the figures themselves, over the whole of what is searched."""
+"""Closed forms equal the figures, over the whole search space."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinylm_cli.analysis.design.closed_form import ClosedForm, Form, closed_forms, heads_of
+from tinylm_cli.analysis.design.closed_form import ClosedForm, Polynomial, fit_polynomials, head_sharing
 from tinylm_cli.analysis.design.families import FAMILIES
-from tinylm_cli.analysis.design.measures import MEASURES, forms, measured
-from tinylm_cli.analysis.design.search_space import Shape, Space
+from tinylm_cli.analysis.design.measures import MEASURES, closed_forms, measured
+from tinylm_cli.analysis.design.search_space import SearchSpace, Shape
 from tinylm_cli.analysis.figures import FIGURES
-from tinylm_cli.analysis.setups import Setups
+from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
 from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.reports.memory import Optimizer, Recompute
 
@@ -21,27 +23,31 @@ SEVERAL = ("train_bytes_per_gpu", "serve_bytes", "decode_step_seconds")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_measure_of_every_family_is_its_figure(family: str) -> None:
-    """Any family, any sizes of the grid, under any conditions, also where a window ends before the sequence does."""
+def test_closed_form_equals_figure(family: str) -> None:
+    """For any sizes and setups, also where a window is shorter than the sequence."""
     template = FAMILIES[family]
 
     @given(
         data=st.data(),
-        setups=st.builds(
-            Setups.of,
-            batch_size=st.sampled_from([1, 3, 64]),
-            seq_len=st.sampled_from([None, 1, 777]),
-            dtype=st.sampled_from(["bfloat16", "float32"]),
-            optimizer=st.sampled_from(OPTIMIZERS),
-            recompute=st.sampled_from(RECOMPUTED),
+        shared=st.fixed_dictionaries(
+            {
+                "batch_size": st.sampled_from([1, 3, 64]),
+                "seq_len": st.sampled_from([None, 1, 777]),
+                "dtype": st.sampled_from(["bfloat16", "float32"]),
+            }
         ),
+        optimizer=st.sampled_from(OPTIMIZERS),
+        recompute=st.sampled_from(RECOMPUTED),
         tie=st.booleans(),
     )
     @settings(max_examples=25)
-    def holds(data: st.DataObject, setups: Setups, tie: bool) -> None:
-        space = Space(template, 1000, 8192, tie, setups, accelerator=load_hardware("h100-sxm"))
+    def holds(
+        data: st.DataObject, shared: dict[str, Any], optimizer: Optimizer, recompute: Recompute, tie: bool
+    ) -> None:
+        setups = Setups(TrainingSetup(**shared, optimizer=optimizer, recompute=recompute), ServingSetup(**shared))
+        space = SearchSpace(template, 1000, 8192, tie, setups, accelerator=load_hardware("h100-sxm"))
         d_head = data.draw(st.sampled_from(template.d_heads))
-        d_model, n_heads = data.draw(st.sampled_from(list(space.bodies(d_head))))
+        d_model, n_heads = data.draw(st.sampled_from(list(space.widths_and_heads(d_head))))
         _compare(data, space, d_head, d_model, n_heads)
 
     holds()
@@ -50,42 +56,42 @@ def test_every_measure_of_every_family_is_its_figure(family: str) -> None:
 @pytest.mark.parametrize("family", [name for name, family in FAMILIES.items() if 1 in family.heads(128, 128)])
 @given(data=st.data())
 @settings(max_examples=5)
-def test_a_single_head_is_a_case_of_its_own(family: str, data: st.DataObject) -> None:
-    """A mixture of one head need not be copied to stand token by token."""
+def test_one_head(family: str, data: st.DataObject) -> None:
+    """With one head, attention outputs need no copy before the projection."""
     template = FAMILIES[family]
-    space = Space(template, 1000, 8192, False, accelerator=load_hardware("h100-sxm"))
+    space = SearchSpace(template, 1000, 8192, False, accelerator=load_hardware("h100-sxm"))
     _compare(data, space, d_head=128, d_model=128, n_heads=1)
 
 
-def _compare(data: st.DataObject, space: Space, d_head: int, d_model: int, n_heads: int) -> None:
-    n_kv_heads = data.draw(st.sampled_from(space.family.kv_heads(n_heads) or (n_heads,)))
+def _compare(data: st.DataObject, space: SearchSpace, d_head: int, d_model: int, n_heads: int) -> None:
+    n_kv_heads = data.draw(st.sampled_from(space.kv_heads(n_heads) or (n_heads,)))
     d_ff = data.draw(st.sampled_from(list(space.d_ffs(d_model))))
-    n_layers = data.draw(st.sampled_from(list(space.grid.depths(d_model))))
+    n_layers = data.draw(st.sampled_from(list(space.depths(d_model))))
     config = space.config(Shape(d_head, d_model, n_heads, n_kv_heads, d_ff), n_layers)
-    made = forms(space, list(MEASURES), d_head, heads=heads_of(n_heads, n_kv_heads))
+    made = closed_forms(space, list(MEASURES), d_head, heads=head_sharing(n_heads, n_kv_heads))
     for name, form in zip(MEASURES, made, strict=True):
-        fixed = form.fix(d_model).fix(n_heads).fix(n_kv_heads).lean().fix(d_ff)
+        fixed = form.fix(d_model).fix(n_heads).fix(n_kv_heads).pruned().fix(d_ff)
         assert fixed.at(n_layers) == measured(name, space, config), name
-        assert (len(form.parts) > 1) == (name in SEVERAL)
+        assert (len(form.sums) > 1) == (name in SEVERAL)
 
 
-def test_every_measure_is_a_figure_or_a_time() -> None:
+def test_measures() -> None:
     assert set(MEASURES) - set(FIGURES) == {"decode_step_seconds"}
 
 
-def test_two_values_of_each_size_settle_the_form() -> None:
-    (form,) = closed_forms(lambda d, h, kv, ff, n: (7 + 3 * d + n * (d * h + 2 * kv * ff * d),))
+def test_fit() -> None:
+    (form,) = fit_polynomials(lambda d, h, kv, ff, n: (7 + 3 * d + n * (d * h + 2 * kv * ff * d),))
     assert form.fix(64).fix(8).fix(2).fix(256).at(5) == 7 + 3 * 64 + 5 * (64 * 8 + 2 * 2 * 256 * 64)
 
 
-def test_a_size_that_enters_twice_is_no_such_form() -> None:
+def test_quadratic_is_refused() -> None:
     with pytest.raises(ArithmeticError, match="more than once"):
-        closed_forms(lambda d, h, kv, ff, n: (d * d * n + h + kv + ff,))
+        fit_polynomials(lambda d, h, kv, ff, n: (d * d * n + h + kv + ff,))
 
 
-def test_a_figure_that_falls_is_no_such_form() -> None:
+def test_decreasing_is_refused() -> None:
     with pytest.raises(ArithmeticError, match="falls"):
-        closed_forms(lambda d, h, kv, ff, n: (10**9 - d * n + h + kv + ff,))
+        fit_polynomials(lambda d, h, kv, ff, n: (10**9 - d * n + h + kv + ff,))
 
 
 @given(
@@ -93,11 +99,9 @@ def test_a_figure_that_falls_is_no_such_form() -> None:
     st.integers(0, 9),
     st.integers(2, 9),
 )
-def test_parts_that_are_left_out_are_nowhere_the_largest(
-    coefficients: list[list[int]], d_ff: int, n_layers: int
-) -> None:
-    form = Form(tuple(ClosedForm((each,)) for each in coefficients))
-    lean = form.lean()
-    assert set(map(str, lean.parts)) <= set(map(str, form.parts))
-    assert lean.fix(d_ff).at(n_layers) == form.fix(d_ff).at(n_layers)
-    assert len(Form(form.parts * 2).lean().parts) == len(lean.parts)
+def test_pruned_sums_are_never_the_largest(coefficients: list[list[int]], d_ff: int, n_layers: int) -> None:
+    form = ClosedForm(tuple(Polynomial((each,)) for each in coefficients))
+    pruned = form.pruned()
+    assert set(map(str, pruned.sums)) <= set(map(str, form.sums))
+    assert pruned.fix(d_ff).at(n_layers) == form.fix(d_ff).at(n_layers)
+    assert len(ClosedForm(form.sums * 2).pruned().sums) == len(pruned.sums)

@@ -1,4 +1,4 @@
-"""What families were published in: true to their counts, and what the search would have found."""
+"""The published sizes of families: their parameter counts, and their rank in a search for them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.analysis.design.design import analyze_design
+from tinylm_cli.analysis.design.constraints import within
+from tinylm_cli.analysis.design.design import DesignRequest, find_designs
 from tinylm_cli.analysis.design.families import FAMILIES
-from tinylm_cli.analysis.design.goals import Goal
-from tinylm_cli.analysis.design.published_sizes import LLAMA, Member, Proportions, proportions, usual
-from tinylm_cli.analysis.design.search_space import Shape, Space
+from tinylm_cli.analysis.design.published_sizes import LLAMA, Member, Proportions, proportions, usual_proportions
+from tinylm_cli.analysis.design.search_space import SearchSpace, Shape
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.loader import load_config
-from tinylm_cli.reports.design import Sizes
+from tinylm_cli.reports.constraint import Sizes
 
 MEMBERS = {member.name: (family, member) for family, each in FAMILIES.items() for member in each.members}
 OWN = {
@@ -51,10 +51,10 @@ SHIPPED = {
 """Members whose config ships."""
 
 
-def space_of(name: str) -> Space:
+def space_of(name: str) -> SearchSpace:
     template = FAMILIES[MEMBERS[name][0]]
     vocab_size, tied = OWN.get(name, (template.config.vocab_size, template.config.tie_weights))
-    return Space(template, vocab_size, template.config.max_len, tied)
+    return SearchSpace(template, vocab_size, template.config.max_len, tied)
 
 
 def sizes(member: Member) -> tuple[int, ...]:
@@ -62,7 +62,7 @@ def sizes(member: Member) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("name", MEMBERS)
-def test_a_member_has_the_parameters_that_are_said_of_it(name: str) -> None:
+def test_member_params(name: str) -> None:
     member = MEMBERS[name][1]
     size = member.sizes
     shape = Shape(size.d_head, size.d_model, size.n_heads, size.n_kv_heads, size.d_ff)
@@ -71,42 +71,42 @@ def test_a_member_has_the_parameters_that_are_said_of_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_member_is_the_model_that_ships(name: str) -> None:
+def test_member_is_shipped_model(name: str) -> None:
     found, member = load_config(SHIPPED[name]).config, MEMBERS[name][1]
     shape = (found.d_model, found.n_layers, found.n_heads, found.n_kv_heads, found.d_head, found.d_expert)
     assert shape == sizes(member)
 
 
 @pytest.mark.parametrize("name", [name for name in MEMBERS if name not in NARROW])
-def test_a_member_comes_first_for_its_own_size(name: str) -> None:
+def test_member_ranks_first(name: str) -> None:
     member = MEMBERS[name][1]
-    report = analyze_design(space_of(name), [Goal("total_params", member.params, 0.01)], top=1, tolerance=0.01)
+    report = find_designs(DesignRequest(space_of(name), (within("total_params", member.params, 0.01),), top=1))
     assert report.matches > 10
     assert astuple(report.designs[0].sizes) == sizes(member)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_members_go_from_small_to_large(family: str) -> None:
+def test_members_ascend(family: str) -> None:
     counts = [member.params for member in FAMILIES[family].members]
     assert counts == sorted(set(counts))
     for member in FAMILIES[family].members:
-        assert usual(FAMILIES[family].members, member.params) == pytest.approx(proportions(member.sizes))
+        assert usual_proportions(FAMILIES[family].members, member.params) == pytest.approx(proportions(member.sizes))
 
 
 @given(st.sampled_from(list(pairwise(LLAMA))), st.floats(0.01, 0.99))
-def test_between_two_members_all_goes_evenly(pair: tuple[Member, Member], share: float) -> None:
+def test_interpolation(pair: tuple[Member, Member], share: float) -> None:
     small, large = pair
-    between = usual(LLAMA, small.params ** (1 - share) * large.params**share)
+    between = usual_proportions(LLAMA, small.params ** (1 - share) * large.params**share)
     for low, here, high in zip(proportions(small.sizes), between, proportions(large.sizes), strict=True):
         assert here == pytest.approx(low + share * (high - low))
 
 
-def test_beyond_the_smallest_and_the_largest_all_stays() -> None:
-    assert usual(LLAMA, 1) == proportions(LLAMA[0].sizes)
-    assert usual(LLAMA, 10**15) == proportions(LLAMA[-1].sizes)
+def test_no_extrapolation() -> None:
+    assert usual_proportions(LLAMA, 1) == proportions(LLAMA[0].sizes)
+    assert usual_proportions(LLAMA, 10**15) == proportions(LLAMA[-1].sizes)
 
 
-def test_proportions_are_powers_of_two() -> None:
+def test_proportions() -> None:
     wide, deep = Sizes(1024, 16, 32, 8, 64, 4096), Sizes(1024, 32, 16, 8, 64, 4096)
     assert proportions(wide) == Proportions(aspect=6, d_ff_ratio=2, d_head=6, group=2, span=1)
     assert proportions(deep).distance(proportions(replace(wide, d_ff=1024))) == 1 + 2 + 1 + 1

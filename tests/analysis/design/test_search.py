@@ -1,4 +1,4 @@
-"""The search finds what trying out every config of the grid finds: nothing less, nothing else."""
+"""The search finds exactly the models that evaluating every config of the grid finds."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinylm_cli.analysis.design.families import FAMILIES, Family
-from tinylm_cli.analysis.design.grid import GRID, Grid
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS, MEASURES, measured
-from tinylm_cli.analysis.design.search import Bound, search
-from tinylm_cli.analysis.design.search_space import Shape, Space
+from tinylm_cli.analysis.design.search import search
+from tinylm_cli.analysis.design.search_space import Grid, SearchSpace, Shape
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.setups import Setups
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.hardware import load_hardware
+from tinylm_cli.reports.constraint import Constraint, Relation
 
 SMALL = Grid(
     d_models=(range(128, 257, 64), range(384, 513, 128)),
@@ -26,18 +26,19 @@ SMALL = Grid(
     d_ff_steps=((0, 128), (384, 512)),
 )
 Model = tuple[Shape, int]
+RELATIONS: tuple[Relation, ...] = ("at_most", "at_least", "within")
 
 
-def small(family: str) -> Space:
+def small(family: str) -> SearchSpace:
     setups, gpu = Setups.of(batch_size=2, seq_len=5000), load_hardware("l4")
-    return Space(FAMILIES[family], 500, 6000, tie_weights=False, setups=setups, grid=SMALL, accelerator=gpu)
+    return SearchSpace(FAMILIES[family], 500, 6000, tie_weights=False, setups=setups, grid=SMALL, accelerator=gpu)
 
 
 @cache
-def tried(family: str) -> dict[Model, dict[str, float]]:
-    """Return the figures of every model of the small grid, counted by its own tensors, none passed over.
+def evaluated(family: str) -> dict[Model, dict[str, float]]:
+    """Return the figures of every model of the small grid, each from its own config.
 
-    The grid is spelled out anew: by what it says, not by the ranges that the search makes of it.
+    The grid is written out independently of the ranges that the search uses.
     """
     space, template, found = small(family), FAMILIES[family], {}
     for d_head, d_model in product(template.d_heads, (128, 192, 256, 384, 512)):
@@ -71,49 +72,37 @@ def _between(value: float, bounds: tuple[float, float]) -> bool:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_grid_is_what_is_counted(family: str) -> None:
-    assert small(family).count() == len(tried(family)) > 20
+def test_count(family: str) -> None:
+    assert small(family).count() == len(evaluated(family)) > 20
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_nothing_is_left_out_and_nothing_else_is_found(family: str) -> None:
-    space, models = small(family), tried(family)
+def test_search_is_exact(family: str) -> None:
+    space, models = small(family), evaluated(family)
 
     @given(data=st.data())
     @settings(max_examples=25)
     def holds(data: st.DataObject) -> None:
-        bounds = []
+        constraints = []
         for name in data.draw(st.lists(st.sampled_from(list(MEASURES)), unique=True, max_size=3)):
             values = sorted({figures[name] for figures in models.values()})
             step = min(values) / 2**20 if name == DECODE_SECONDS else 1
             near = st.sampled_from((-step, 0, step))
             some = st.tuples(st.sampled_from(values), near).map(sum)
-            least = data.draw(st.one_of(st.just(0), some))
-            bounds.append(Bound(name, max(least, 0), data.draw(st.one_of(st.none(), some))))
+            relation = data.draw(st.sampled_from(RELATIONS))
+            tolerance = data.draw(st.sampled_from([0.0, 0.05, 0.5])) if relation == "within" else None
+            value = max(data.draw(some), 0)
+            constraints.append(Constraint(name, "params", relation, value, tolerance))
         found = {
             (each.shape, n_layers): {name: form.at(n_layers) for name, form in zip(MEASURES, each.forms, strict=True)}
-            for each in search(space, bounds, list(MEASURES))
+            for each in search(space, constraints, list(MEASURES))
             for n_layers in each.depths
         }
         kept = {
             model: figures
             for model, figures in models.items()
-            if all(bound.distance(figures[bound.figure]) == 0 for bound in bounds)
+            if all(each.distance(figures[each.figure]) == 0 for each in constraints)
         }
         assert found == kept
 
     holds()
-
-
-def test_depths_and_widths_keep_to_their_ratios() -> None:
-    for d_model in (width for widths in GRID.d_models for width in widths):
-        for n_layers in GRID.depths(d_model):
-            assert 16 <= d_model / n_layers <= 256
-        for d_ff in GRID.d_ffs(d_model, (2.0, 4.0)):
-            assert 2 <= d_ff / d_model <= 4
-            assert d_ff % 64 == 0
-
-
-def test_a_width_of_no_depth_has_no_models() -> None:
-    assert not Grid(aspects=(16, 20)).depths(16384)
-    assert not Grid(n_layers=range(2, 3)).depths(16384)

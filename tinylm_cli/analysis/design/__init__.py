@@ -1,1 +1,1 @@
-"""From targets to configs: a stated grid of shapes, searched whole in closed form, and the best of what is found."""
+"""From targets to configs: an exact search of a stated grid of shapes in closed form, ranked."""

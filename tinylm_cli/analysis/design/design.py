@@ -1,81 +1,88 @@
-"""From goals to a report: the search, the ranking, and what is in the way where nothing is found."""
+"""Search, rank and report: the models of a grid that satisfy every constraint, and one of them as a config."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tinylm_cli.analysis.design.axes import axes
-from tinylm_cli.analysis.design.goals import DECODE_RATE, Goal, bound_of, trained_tokens
-from tinylm_cli.analysis.design.infeasible import Miss, in_the_way
+from tinylm_cli.analysis.budget_check import LIMITS
+from tinylm_cli.analysis.design.constraints import searchable, trained_tokens, within
+from tinylm_cli.analysis.design.infeasible import find_failures, find_relaxations
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS, measured
-from tinylm_cli.analysis.design.ranking import Candidate, front, measures_of_front, of_front, ranked
-from tinylm_cli.analysis.design.search import search
-from tinylm_cli.analysis.design.search_space import Space
+from tinylm_cli.analysis.design.ranking import Candidate, front_figures, front_point, pareto_front, ranked
+from tinylm_cli.analysis.design.search import OnProgress, no_progress, search
+from tinylm_cli.analysis.design.search_space import SearchSpace
+from tinylm_cli.analysis.estimate import with_micro_batches
 from tinylm_cli.analysis.figures import FIGURES
+from tinylm_cli.analysis.parallel.plan import plan, planned_bytes
 from tinylm_cli.analysis.roofline import training_time
-from tinylm_cli.analysis.setups import TYPICAL_UTILIZATION
-from tinylm_cli.reports.design import Aim, ComputeBudget, Design, DesignReport, Obstacle, Purpose
+from tinylm_cli.analysis.setups import TrainingSetup
+from tinylm_cli.config.amounts import parse_amount, rounded_down
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.reports.constraint import Constraint, ConstraintFailure
+from tinylm_cli.reports.design import ComputeBudget, Design, DesignReport, Purpose
+
+TOLERANCE = 0.02
+"""Largest relative distance from a target: sizes are known by two or three digits."""
 
 SHOWN = (
     *("total_params", "active_params", "forward_flops_per_token", "train_flops_per_token"),
     *("kv_cache_bytes", "decode_read_bytes_per_token", "weights_bytes", "train_bytes_per_gpu", "serve_bytes"),
 )
-"""The figures that are told of each design."""
+"""The figures of each design."""
+
+TRAIN_BYTES = "train_bytes_per_gpu"
 
 
-class Plan(NamedTuple):
-    """What a model is for, beside its goals.
+class DesignRequest(NamedTuple):
+    """A search and what is asked of it.
 
     Attributes:
-        purpose: What has to fit in the memory of the space's GPU, if it has one.
-        utilization: Share of that GPU's peak that training reaches, where that is the purpose.
-        compute: What training may compute, if that is limited.
+        space: The models to search, and how they are trained and served.
+        constraints: At least one. If none is a target, the target is the most parameters that the bounds allow.
+        tolerance: How far below the most parameters a model may be.
+        top: Designs to return.
+        front_only: Whether to return only the Pareto front.
+        purpose: What fits in the memory of the GPU, if there is one.
+        compute: The compute budget, if there is one.
     """
 
+    space: SearchSpace
+    constraints: tuple[Constraint, ...]
+    tolerance: float = TOLERANCE
+    top: int = 10
+    front_only: bool = False
     purpose: Purpose | None = None
-    utilization: float = TYPICAL_UTILIZATION
     compute: ComputeBudget | None = None
 
-    @property
-    def trains(self) -> bool:
-        """Whether the space's GPU, if it has one, is there to train the model."""
-        return self.purpose != "serving"
 
+def find_designs(request: DesignRequest, on_progress: OnProgress = no_progress) -> DesignReport:
+    """Return the models that satisfy every constraint, best first; if there are none, why and what to relax.
 
-def analyze_design(
-    space: Space,
-    goals: Sequence[Goal],
-    *,
-    top: int,
-    tolerance: float,
-    front_only: bool = False,
-    plan: Plan = Plan(),  # noqa: B008 - immutable
-) -> DesignReport:
-    """Return the models of a space that meet every goal, the best first.
+    On several GPUs the memory for training is that of the fullest GPU of the layout, computed for each match by itself.
 
     Args:
-        space: What is searched, whole.
-        goals: At least one. Where all are limits, what is wanted beside is the most parameters they leave room for.
-        top: How many models to return at most.
-        tolerance: How far below the most parameters a model may be, where that is what is wanted.
-        front_only: Leave out those that another beats.
-        plan: What the model is for.
+        request: What to search, and for what.
+        on_progress: Receives each stage of the work and how much of it is done.
 
     Raises:
-        UsageError: If the space's GPU does not multiply its type.
+        UsageError: If the GPU does not multiply the setup's type.
     """
-    aims = [goal.aim() for goal in goals]
-    if all(aim.tolerance is None for aim in aims):
-        aims += _largest(space, aims, tolerance)
-    wanted = [aim for aim in aims if aim.tolerance is not None]
-    over = measures_of_front(space)
-    candidates = list(_candidates(space, aims, wanted, over)) if wanted else []
-    best = front([of_front(each, over) for each in candidates])
-    order = enumerate(ranked(candidates, space.family), 1)
-    told = ((rank, each, of_front(each, over) in best) for rank, each in order)
-    shown = [one for one in told if one[2] or not front_only][:top]
-    accelerator = space.accelerator
+    space, constraints = request.space, _with_target(request, request.space, request.constraints, on_progress)
+    candidates = _matching(space, constraints, on_progress)
+    figures = front_figures(space)
+    front = pareto_front([front_point(each, figures) for each in candidates])
+    on_progress("ranking", 0, len(candidates))
+    ordered = enumerate(ranked(candidates, space.family), 1)
+    order = ((rank, each, front_point(each, figures) in front) for rank, each in ordered)
+    shown = [each for each in order if each[2] or not request.front_only][: request.top]
+    failures = [] if candidates else _failures(space, constraints, on_progress)
+
+    def match(space: SearchSpace, constraints: Sequence[Constraint]) -> list[Candidate]:
+        return _matching(space, _with_target(request, space, constraints, on_progress), on_progress)
+
+    accelerator, training = space.accelerator, space.training
+    alone = training.n_gpus == 1
     return DesignReport(
         family=space.family.name,
         title=space.family.title,
@@ -83,82 +90,184 @@ def analyze_design(
         vocab_size=space.vocab_size,
         max_len=space.max_len,
         tie_weights=space.tie_weights,
-        batch_size=space.serving.batch_size,
+        batch_size=training.batch_size,
         seq_len=space.seq_len,
-        dtype=space.training.dtype,
-        optimizer=space.training.optimizer,
-        recompute=space.training.recompute,
+        dtype=training.dtype,
+        optimizer=training.optimizer,
+        recompute=training.recompute,
         accelerator=None if accelerator is None else accelerator.name,
         capacity_bytes=None if accelerator is None else accelerator.capacity_bytes,
-        purpose=plan.purpose,
-        utilization=plan.utilization if accelerator is not None and plan.trains else None,
-        compute=plan.compute,
+        n_gpus=training.n_gpus,
+        layout=None if alone else space.layout,
+        purpose=request.purpose,
+        utilization=training.utilization if request.purpose == "training" and alone else None,
+        compute=request.compute,
         n_experts=space.family.config.feed_forward.n_experts,
-        aims=tuple(aims),
-        axes=tuple(axes(space.grid, space.family)),
+        constraints=tuple(constraints),
+        grid=tuple(space.axes()),
         candidates=space.count(),
         matches=len(candidates),
-        front=sum(of_front(each, over) in best for each in candidates),
-        designs=tuple(_design(space, plan, rank, each, on_front=marked) for rank, each, marked in shown),
-        obstacles=() if candidates else tuple(_obstacles(space, aims)),
+        pareto_front=sum(front_point(each, figures) in front for each in candidates),
+        designs=tuple(_design(request, rank, each, on_front=on_front) for rank, each, on_front in shown),
+        failures=tuple(failures),
+        relaxations=tuple(find_relaxations(space, constraints, failures, match)) if failures else (),
     )
 
 
-def _largest(space: Space, limits: Sequence[Aim], tolerance: float) -> Iterator[Aim]:
-    """Yield as an aim the most parameters that limits leave room for; nothing where they leave none."""
+def _matching(space: SearchSpace, constraints: Sequence[Constraint], on_progress: OnProgress) -> list[Candidate]:
+    """Return every model that satisfies all constraints; none without a target among them."""
+    if not any(each.is_target for each in constraints):
+        return []
+    closed, planned = _split(space, constraints)
+    found = list(_candidates(space, closed, on_progress))
+    if not planned:
+        return found
+    limit = min(each.value for each in planned)
+    fitting = []
+    for index, each in enumerate(found, 1):
+        if _train_bytes(space, space.config(each.shape, each.n_layers)) <= limit:
+            fitting.append(each)
+        on_progress("planning", index, len(found))
+    return fitting
+
+
+def to_config(design: Design, report: DesignReport) -> ModelConfig:
+    """Return a design as a config, with the target as nominal_params and the bounds as its budget.
+
+    A budget measures training on one GPU with AdamW and no recomputation, so under other conditions its memory is left
+    out. The memory of a GPU is rounded down to three digits, or to as many as leave room for the design.
+    """
+    sizes = (each for each in report.constraints if each.figure == "total_params" and each.origin == "asked")
+    asked = next(sizes, None)
+    budget = dict(_limits(design, report))
+    if asked is not None:
+        budget["nominal_tolerance"] = asked.tolerance
+    if budget.keys() & _DEPENDENT:
+        budget |= _conditions(report)
+    nominal = None if asked is None else int(asked.value)
+    return ModelConfig.model_validate({**design.config, "nominal_params": nominal, "budget": budget})
+
+
+def _split(space: SearchSpace, constraints: Sequence[Constraint]) -> tuple[list[Constraint], list[Constraint]]:
+    """Return the constraints with closed forms, and those on the memory of a layout of several GPUs."""
+    planned = [each for each in constraints if each.figure == TRAIN_BYTES and space.training.n_gpus > 1]
+    return [each for each in constraints if each not in planned], planned
+
+
+def _with_target(
+    request: DesignRequest, space: SearchSpace, constraints: Sequence[Constraint], on_progress: OnProgress
+) -> list[Constraint]:
+    """Return the constraints; without a target, also the most parameters that they allow, if they allow any model."""
+    if any(each.is_target for each in constraints):
+        return list(constraints)
     name = "total_params"
-    bounds = [bound_of(aim, space.serving.batch_size) for aim in limits]
-    most = max((found.forms[0].at(found.depths[-1]) for found in search(space, bounds, [name])), default=None)
-    if most is not None:
-        yield Goal(name, most, tolerance, "room").aim()
+    measures = [searchable(each, space.serving.batch_size) for each in constraints]
+    found = search(space, measures, [name], on_progress)
+    most = max((each.forms[0].at(each.depths[-1]) for each in found), default=None)
+    return [*constraints, *([] if most is None else [within(name, most, request.tolerance, "largest")])]
 
 
-def _candidates(space: Space, aims: Sequence[Aim], wanted: Sequence[Aim], over: Sequence[str]) -> Iterator[Candidate]:
-    names = list(dict.fromkeys((*over, *(aim.figure for aim in wanted))))
-    for found in search(space, [bound_of(aim, space.serving.batch_size) for aim in aims], names):
+def _candidates(space: SearchSpace, constraints: Sequence[Constraint], on_progress: OnProgress) -> Iterator[Candidate]:
+    targets = [each for each in constraints if each.is_target]
+    names = list(dict.fromkeys((*front_figures(space), *(each.figure for each in targets))))
+    measures = [searchable(each, space.serving.batch_size) for each in constraints]
+    for found in search(space, measures, names, on_progress):
         for n_layers in found.depths:
             figures = {name: form.at(n_layers) for name, form in zip(names, found.forms, strict=True)}
-            error = max((figures[aim.figure] / aim.wanted - 1 for aim in wanted), key=abs)
-            yield Candidate(found.shape, n_layers, figures, error)
+            deviation = max((figures[each.figure] / each.value - 1 for each in targets), key=abs)
+            yield Candidate(found.shape, n_layers, figures, deviation)
 
 
-def _design(space: Space, plan: Plan, rank: int, candidate: Candidate, *, on_front: bool) -> Design:
-    """Return a match as a design, every figure computed from its config anew."""
+def _failures(
+    space: SearchSpace, constraints: Sequence[Constraint], on_progress: OnProgress
+) -> list[ConstraintFailure]:
+    closed, planned = _split(space, constraints)
+    found = list(_candidates(space, closed, on_progress)) if planned else []
+    if not found:
+        return find_failures(space, closed, on_progress)
+    held = [_train_bytes(space, space.config(each.shape, each.n_layers)) for each in found]
+    least = min(range(len(held)), key=held.__getitem__)
+    tightest = min(planned, key=lambda each: each.value)
+    return [ConstraintFailure(tightest, False, held[least], found[least].shape.sizes(found[least].n_layers))]
+
+
+def _train_bytes(space: SearchSpace, config: ModelConfig) -> int:
+    """Return the bytes that the fullest GPU holds while it trains."""
+    if space.training.n_gpus == 1:
+        return FIGURES[TRAIN_BYTES].compute(config, space.setups)
+    return planned_bytes(config, space.training, with_micro_batches(config, space.training, space.layout))
+
+
+def _design(request: DesignRequest, rank: int, candidate: Candidate, *, on_front: bool) -> Design:
+    """Return a match as a design, with every figure computed from its config."""
+    space, accelerator = request.space, request.space.accelerator
     config = space.config(candidate.shape, candidate.n_layers)
-    figures = {name: FIGURES[name].compute(config, space.setups) for name in SHOWN}
     for name, value in candidate.figures.items():
-        assert measured(name, space, config) == value, f"{name} in closed form is another"
-    decoded = trained = tokens = None
-    if plan.compute is not None:
-        tokens = trained_tokens(plan.compute.compute_flops, figures["active_params"])
-    if space.accelerator is not None:
+        assert measured(name, space, config) == value, f"the closed form of {name} differs"
+    figures = {name: FIGURES[name].compute(config, space.setups) for name in SHOWN}
+    figures[TRAIN_BYTES] = _train_bytes(space, config)
+    compute, decoded = request.compute, None
+    if accelerator is not None:
         decoded = space.serving.batch_size / candidate.figures[DECODE_SECONDS]
-    if space.accelerator is not None and plan.trains:
-        trained = training_time(
-            space.accelerator,
-            space.training._replace(train_tokens=1, utilization=plan.utilization),
-            train_flops_per_token=figures["train_flops_per_token"],
-        ).tokens_per_second
     return Design(
         rank=rank,
         sizes=candidate.shape.sizes(candidate.n_layers),
         figures=figures,
-        error=candidate.error,
-        on_front=on_front,
+        deviation=candidate.deviation,
+        on_pareto_front=on_front,
         decode_tokens_per_second=decoded,
-        train_tokens_per_second=trained,
-        budget_tokens=tokens,
+        train_tokens_per_second=_train_rate(space, config, figures) if request.purpose == "training" else None,
+        budget_tokens=None if compute is None else trained_tokens(compute.compute_flops, figures["active_params"]),
         config=config.model_dump(),
     )
 
 
-def _obstacles(space: Space, aims: Sequence[Aim]) -> Iterator[Obstacle]:
-    by_bound = {bound_of(aim, space.serving.batch_size): aim for aim in aims}
-    wanted = [bound for bound, aim in by_bound.items() if aim.tolerance is not None]
-    for miss in in_the_way(space, wanted, [bound for bound in by_bound if bound not in wanted]):
-        yield _obstacle(miss, by_bound[miss.bound], space.serving.batch_size)
+def _train_rate(space: SearchSpace, config: ModelConfig, figures: dict[str, int]) -> float | None:
+    """Return the tokens per second that all GPUs train on: at the utilization given for one, as planned for several."""
+    accelerator, training = space.accelerator, space.training
+    if accelerator is None:
+        return None
+    if training.n_gpus > 1:
+        planned = plan(config, training, with_micro_batches(config, training, space.layout), accelerator)
+        return None if planned.step_seconds is None else planned.tokens_per_step / planned.step_seconds
+    one_token = training._replace(train_tokens=1)
+    return training_time(
+        accelerator, one_token, train_flops_per_token=figures["train_flops_per_token"]
+    ).tokens_per_second
 
 
-def _obstacle(miss: Miss, aim: Aim, batch_size: int) -> Obstacle:
-    nearest = batch_size / miss.value if aim.figure == DECODE_RATE else miss.value
-    return Obstacle(aim, miss.alone, nearest, miss.shape.sizes(miss.n_layers))
+_DEPENDENT = {"max_kv_bytes", "max_train_bytes_per_gpu", "max_flops_per_token"}
+"""Limits of a budget on figures that depend on more than the config."""
+
+
+def _limits(design: Design, report: DesignReport) -> Iterator[tuple[str, Any]]:
+    """Yield the limits of a budget that state the bounds."""
+    default = TrainingSetup()
+    plain = (report.optimizer, report.recompute, report.n_gpus) == (default.optimizer, default.recompute, 1)
+    for field, figure in LIMITS.items():
+        stated = [
+            each for each in report.constraints if each.figure == figure and each.origin in ("asked", "gpu_memory")
+        ]
+        if not stated or figure == "total_params" or (figure == TRAIN_BYTES and not plain):
+            continue
+        tightest = min(stated, key=lambda each: each.upper or 0)
+        limit = int(tightest.upper or 0)
+        yield field, limit if tightest.origin == "asked" else _short_limit(limit, figure, design.figures[figure])
+
+
+def _short_limit(limit: int, figure: str, value: int) -> int:
+    """Return the limit rounded down to the fewest digits, from 3 to 5, that leave room for ``value``."""
+    kind = FIGURES[figure].kind
+    short = (parse_amount(rounded_down(limit, kind, digits), kind) for digits in (3, 4, 5))
+    return next((each for each in short if value <= each), limit)
+
+
+def _conditions(report: DesignReport) -> dict[str, Any]:
+    """Return the conditions that a budget is measured under, without the default ones."""
+    default = TrainingSetup()
+    conditions = {
+        "batch_size": (report.batch_size, default.batch_size),
+        "seq_len": (report.seq_len, report.max_len),
+        "dtype": (report.dtype, default.dtype),
+    }
+    return {name: value for name, (value, usual) in conditions.items() if value != usual}

@@ -1,4 +1,4 @@
-"""Families of models: each is a published member, the sizes it was published in, and its part of the grid."""
+"""Families of models: a published model, the sizes that the family was published in, and its sizes of the grid."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from tinylm_cli.config.schema import ModelConfig
 
 @dataclass(frozen=True)
 class Family:
-    """A well-known model with its part of the grid.
+    """An architecture and the sizes that are searched for it.
 
     Attributes:
-        name: What ``--family`` takes.
-        member: The model, by the name of the config that ships. What it says but for sizes, all of the family say; its
-            vocabulary, longest sequence and tying are theirs unless others are asked for.
-        title: What it is, in a few words.
-        source: Where its shape was published.
-        members: The sizes that the family was published in, from small to large: to their proportions ranking compares.
-        d_heads: Dimensions per head to choose from.
-        groups: How many heads of queries may share one of keys and values.
-        d_ff_ratios: Least and greatest d_ff / d_model: around 4 for a plain network (Vaswani et al. 2017,
-            https://arxiv.org/abs/1706.03762), around 8/3 for a gated one, which has a third matrix (Shazeer 2020,
+        name: The name that ``--family`` takes.
+        member: The config that ships of one model. All models of the family share its fields except the sizes; its
+            vocabulary, longest sequence and tying are the defaults.
+        title: The architecture in a few words.
+        source: Publication of its shape.
+        members: The published sizes, from small to large; ranking compares proportions with theirs.
+        d_heads: Dimensions per head.
+        groups: Query heads per key and value head.
+        d_ff_ratios: Smallest and largest d_ff / d_model: around 4 without a gate (Vaswani et al. 2017,
+            https://arxiv.org/abs/1706.03762), around 8/3 with one, which adds a third matrix (Shazeer 2020,
             https://arxiv.org/abs/2002.05202).
-        spans: Ratios of n_heads · d_head to d_model, for families in which heads are a choice of their own: their
-            number is then the nearest multiple of ``heads_step``. Empty where they span d_model exactly.
+        spans: Ratios of n_heads · d_head to d_model where n_heads is chosen independently of d_model; n_heads is then
+            rounded to a multiple of ``heads_step``. Empty where the heads span d_model exactly.
         heads_step: See ``spans``.
     """
 
@@ -45,18 +45,18 @@ class Family:
 
     @cached_property
     def config(self) -> ModelConfig:
-        """The member."""
+        """The config of the member."""
         return load_config(self.member).config
 
     def heads(self, d_model: int, d_head: int) -> tuple[int, ...]:
-        """Return how many heads of ``d_head`` dimensions a model of a width may have; perhaps none."""
+        """Return the numbers of query heads of ``d_head`` dimensions for a width; perhaps none."""
         if not self.spans:
             return () if d_model % d_head else (d_model // d_head,)
         steps = {max(1, round(span * d_model / (d_head * self.heads_step))) for span in self.spans}
         return tuple(self.heads_step * count for count in sorted(steps))
 
     def kv_heads(self, n_heads: int) -> tuple[int, ...]:
-        """Return how many heads of keys and values may serve ``n_heads`` of queries."""
+        """Return the numbers of key and value heads for ``n_heads`` query heads."""
         return tuple(n_heads // group for group in self.groups if n_heads % group == 0)
 
 
@@ -82,7 +82,7 @@ FAMILIES: dict[str, Family] = {
         Family(
             "llama",
             member="llama-3-8b",
-            title="Llama 3: rotary positions, RMSNorm, SwiGLU, grouped queries",
+            title="Llama 3: rotary positions, RMSNorm, SwiGLU, grouped-query attention",
             source="Grattafiori et al. 2024, https://arxiv.org/abs/2407.21783",
             members=published_sizes.LLAMA,
             groups=(1, 3, 4, 8, 16),
@@ -90,7 +90,7 @@ FAMILIES: dict[str, Family] = {
         Family(
             "qwen3",
             member="qwen3-0.6b",
-            title="Qwen3: Llama's parts, norms on queries and keys, heads as wide as they like",
+            title="Qwen3: as Llama, with normalized queries and keys, and n_heads · d_head independent of d_model",
             source="Qwen Team 2025, https://arxiv.org/abs/2505.09388",
             members=published_sizes.QWEN3,
             groups=(2, 4, 5, 8),
@@ -100,7 +100,7 @@ FAMILIES: dict[str, Family] = {
         Family(
             "gemma2",
             member="gemma-2-2b",
-            title="Gemma 2: norms on both sides, GeGLU, a window of 4,096 in every second layer, soft caps",
+            title="Gemma 2: pre- and post-norms, GeGLU, a window of 4,096 in every other layer, soft-capped logits",
             source="Gemma Team 2024, https://arxiv.org/abs/2408.00118",
             members=published_sizes.GEMMA2,
             d_heads=(64, 128, 256),
@@ -111,7 +111,7 @@ FAMILIES: dict[str, Family] = {
         Family(
             "mixtral",
             member="mixtral-8x7b",
-            title="Mixtral: Mistral's parts, 8 experts a layer, 2 for each token",
+            title="Mixtral: as Mistral, with 8 experts per layer, 2 active per token",
             source="Jiang et al. 2024, https://arxiv.org/abs/2401.04088",
             members=published_sizes.MIXTRAL,
             groups=(1, 4, 6, 8),
@@ -119,7 +119,7 @@ FAMILIES: dict[str, Family] = {
         Family(
             "qwen3-moe",
             member="qwen3-30b-a3b",
-            title="Qwen3 with 128 small experts a layer, 8 for each token",
+            title="Qwen3 with 128 small experts per layer, 8 active per token",
             source="Qwen Team 2025, https://arxiv.org/abs/2505.09388",
             members=published_sizes.QWEN3_MOE,
             groups=(4, 8, 16),

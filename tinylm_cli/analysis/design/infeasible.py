@@ -1,63 +1,161 @@
-"""What is in the way where nothing in a space keeps to every bound."""
+"""Why no model satisfies every constraint: the constraints that fail, the nearest models, and what to relax."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, islice
 
 from tinylm_cli.analysis.design.closed_form import Value
-from tinylm_cli.analysis.design.search import Bound, search
-from tinylm_cli.analysis.design.search_space import Shape, Space
+from tinylm_cli.analysis.design.constraints import DECODE_RATE, searchable
+from tinylm_cli.analysis.design.ranking import Candidate, ranked
+from tinylm_cli.analysis.design.search import OnProgress, no_progress, search
+from tinylm_cli.analysis.design.search_space import GRID, Grid, SearchSpace, Shape
+from tinylm_cli.config.amounts import parse_amount, rounded, rounded_up
+from tinylm_cli.reports.constraint import Constraint, ConstraintFailure, Relaxation
+from tinylm_cli.reports.figures import AMOUNT_KINDS
+
+Changes = dict[str, float | str | bool]
+"""The new value of each constrained figure, or of each field of the search."""
+
+Match = Callable[[SearchSpace, Sequence[Constraint]], list[Candidate]]
+
+VOCABULARIES = tuple(2**power for power in range(8, 18))
+"""Vocabularies that are tried in place of a larger one."""
+
+NARROWER_GRIDS = tuple(
+    Grid(d_models=(range(step, 128 + 1, step),), n_layers=range(2, 17), aspects=None, d_heads=d_heads)
+    for step, d_heads in ((64, (32, 64)), (32, (16, 32)), (16, (16,)), (8, (8,)))
+)
+"""Grids of narrower models than :data:`GRID`, tried in this order."""
 
 
-class Miss(NamedTuple):
-    """A bound that stands in the way.
-
-    Attributes:
-        bound: The bound.
-        alone: Whether nothing keeps to it even by itself.
-        value: The value of its figure that comes nearest: alone among all; else, of what is wanted, among those within
-            the limits, and of a limit, among those with what is wanted.
-        shape: The sizes of a model with that value.
-        n_layers: Its depth.
-    """
-
-    bound: Bound
-    alone: bool
-    value: Value
-    shape: Shape
-    n_layers: int
-
-
-def in_the_way(space: Space, wanted: Sequence[Bound], limits: Sequence[Bound]) -> list[Miss]:
-    """Return the bounds that, by themselves, nothing keeps to; else those that nothing keeps to beside others.
+def find_failures(
+    space: SearchSpace, constraints: Sequence[Constraint], on_progress: OnProgress = no_progress
+) -> list[ConstraintFailure]:
+    """Return the constraints that no model satisfies by themselves; otherwise those that none satisfies with others.
 
     Args:
-        space: What is searched.
-        wanted: What figures must be near.
-        limits: What they may be at most; these and ``wanted`` hold together nowhere in the space.
+        space: The models that were searched.
+        constraints: What no model satisfies together.
+        on_progress: As for :func:`.search.search`.
     """
-    alone = [bound for bound in (*wanted, *limits) if next(search(space, [bound]), None) is None]
+    targets = [each for each in constraints if each.is_target]
+    bounds = [each for each in constraints if not each.is_target]
+
+    def is_satisfiable(constraint: Constraint) -> bool:
+        measured = searchable(constraint, space.serving.batch_size)
+        return next(search(space, [measured], on_progress=on_progress), None) is not None
+
+    alone = [each for each in (*targets, *bounds) if not is_satisfiable(each)]
     if alone:
-        return [miss for bound in alone for miss in _nearest(space, bound, [], alone=True)]
-    found: list[Miss] = []
-    for bound in (*wanted, *limits):
-        others = [other for other in (*wanted, *limits) if other != bound]
-        beside = wanted if bound in limits and wanted else others
-        found += _nearest(space, bound, beside, alone=False)
+        return [failure for each in alone for failure in _nearest(space, each, [], on_progress, alone=True)]
+    found: list[ConstraintFailure] = []
+    for each in (*targets, *bounds):
+        others = [other for other in (*targets, *bounds) if other != each]
+        beside = targets if each in bounds and targets else others
+        found += _nearest(space, each, beside, on_progress, alone=False)
     return found
 
 
-def _nearest(space: Space, bound: Bound, others: Sequence[Bound], *, alone: bool) -> Iterator[Miss]:
-    """Yield what comes nearest to ``bound`` of those that keep to ``others``, if none gets there."""
-    best: Miss | None = None
-    for found in search(space, others, [bound.figure]):
+def find_relaxations(
+    space: SearchSpace, constraints: Sequence[Constraint], failures: Sequence[ConstraintFailure], match: Match
+) -> Iterator[Relaxation]:
+    """Yield changes after which models match: to one constraint, else to all that fail; then to the search space.
+
+    A target moves to its nearest value, and a bound as far as the nearest model needs, both in three digits where those
+    are enough. If models are too large, a tied LM head, a smaller vocabulary and a grid of narrower models follow. Each
+    change is searched, and left out if no model matches.
+
+    Args:
+        space: The models that were searched.
+        constraints: What no model satisfies together.
+        failures: The result of :func:`find_failures`.
+        match: Returns the models of a space that satisfy constraints.
+    """
+
+    def tried(changes: Changes, space: SearchSpace, constraints: Sequence[Constraint]) -> Iterator[Relaxation]:
+        found = match(space, constraints)
+        if found:
+            first = ranked(found, space.family)[0]
+            total = int(first.figures["total_params"])
+            yield Relaxation(changes, first.shape.sizes(first.n_layers), total, len(found))
+
+    relaxed = {failure.constraint: _relaxed(failure) for failure in failures}
+    found = False
+    for changed in [[each] for each in relaxed] + ([list(relaxed)] if len(relaxed) > 1 else []):
+        if len(changed) > 1 and found:
+            break
+        new = [relaxed[each] if each in changed else each for each in constraints]
+        for relaxation in tried({each.figure: relaxed[each].value for each in changed}, space, new):
+            found = True
+            yield relaxation
+    if not any(failure.nearest > failure.constraint.value for failure in failures):
+        return
+    if not space.tie_weights:
+        yield from tried({"tie_weights": True}, replace(space, tie_weights=True), constraints)
+    smaller = [each for each in VOCABULARIES if each < space.vocab_size]
+    fitting = bisect_left(smaller, True, key=lambda size: not _has_match(replace(space, vocab_size=size), constraints))
+    if fitting:
+        size = smaller[fitting - 1]
+        yield from tried({"vocab_size": size}, replace(space, vocab_size=size), constraints)
+    if space.grid == GRID:
+        narrower = (tried(_grid_changes(grid), replace(space, grid=grid), constraints) for grid in NARROWER_GRIDS)
+        yield from islice(chain.from_iterable(narrower), 1)
+
+
+def _grid_changes(grid: Grid) -> Changes:
+    (widths,) = grid.d_models
+    return {
+        "d_model": f"{widths[0]}..{widths[-1]}:{widths.step}",
+        "d_head": ",".join(map(str, grid.d_heads)),
+        "n_layers": f"{grid.n_layers[0]}..{grid.n_layers[-1]}",
+    }
+
+
+def _has_match(space: SearchSpace, constraints: Sequence[Constraint]) -> bool:
+    measured = [searchable(each, space.serving.batch_size) for each in constraints]
+    return next(search(space, measured), None) is not None
+
+
+def _relaxed(failure: ConstraintFailure) -> Constraint:
+    """Return the failed constraint with a value that the nearest model satisfies, in three digits if those do."""
+    constraint, nearest = failure.constraint, failure.nearest
+    if constraint.unit == "tokens_per_second":
+        return replace(constraint, value=_three_digits_down(nearest))
+    assert constraint.unit != "seconds"
+    kind = AMOUNT_KINDS[constraint.unit]
+    round_it = rounded if constraint.is_target else rounded_up
+    short = replace(constraint, value=parse_amount(round_it(int(nearest), kind), kind), origin="asked")
+    return short if short.distance(nearest) == 0 else replace(short, value=int(nearest))
+
+
+def _three_digits_down(value: float) -> float:
+    """Return a value rounded down to three digits."""
+    digits = float(f"{value:.3g}")
+    if digits <= value:
+        return digits
+    exponent = int(f"{value:.2e}".partition("e")[2])
+    return float(f"{digits - 10.0 ** (exponent - 2):.3g}")
+
+
+def _nearest(
+    space: SearchSpace, constraint: Constraint, others: Sequence[Constraint], on_progress: OnProgress, *, alone: bool
+) -> Iterator[ConstraintFailure]:
+    """Yield the nearest that the models which satisfy ``others`` come to ``constraint``, if none satisfies it."""
+    batch_size = space.serving.batch_size
+    measured = searchable(constraint, batch_size)
+    best: tuple[Value, Value, Shape, int] | None = None
+    for found in search(space, [searchable(each, batch_size) for each in others], [measured.figure], on_progress):
         (form,) = found.forms
-        above = bisect_left(found.depths, bound.least, key=form.at)
+        above = bisect_left(found.depths, measured.lower, key=form.at)
         for n_layers in found.depths[max(above - 1, 0) : above + 1]:
             value = form.at(n_layers)
-            if best is None or bound.distance(value) < bound.distance(best.value):
-                best = Miss(bound, alone, value, found.shape, n_layers)
-    if best is not None and bound.distance(best.value):
-        yield best
+            distance = measured.distance(value)
+            if best is None or distance < best[0]:
+                best = distance, value, found.shape, n_layers
+    if best is not None and best[0]:
+        _, value, shape, n_layers = best
+        nearest = batch_size / value if constraint.figure == DECODE_RATE else value
+        yield ConstraintFailure(constraint, alone, nearest, shape.sizes(n_layers))

@@ -1,4 +1,4 @@
-"""The published sizes of each family, and the proportions that are usual between them."""
+"""The published sizes of each family, and its usual proportions at any size."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from math import log2
 from typing import NamedTuple
 
-from tinylm_cli.reports.design import Sizes
+from tinylm_cli.reports.constraint import Sizes
 
 
 class Proportions(NamedTuple):
-    """The proportions of a model, each as a power of two: a step of one is a factor of two, whichever it is.
+    """The proportions of a model, each as a binary logarithm: a difference of one is a factor of two.
 
     Attributes:
         aspect: d_model / n_layers.
         d_ff_ratio: d_ff / d_model, of one expert where there are experts.
         d_head: Dimensions per head.
-        group: Heads of queries that share one of keys and values.
+        group: Query heads per key and value head.
         span: n_heads · d_head / d_model.
     """
 
@@ -28,16 +28,16 @@ class Proportions(NamedTuple):
     span: float
 
     def distance(self, other: Proportions) -> float:
-        """Return how far two models are apart, in factors of two added up."""
+        """Return the sum of the differences, in factors of two."""
         return sum(abs(mine - theirs) for mine, theirs in zip(self, other, strict=True))
 
 
 class Member(NamedTuple):
-    """A model that was published.
+    """A published model.
 
     Attributes:
-        name: What it is called.
-        params: Its parameters, those of its vocabulary among them.
+        name: Its name.
+        params: Its parameters, embeddings included.
         sizes: Its shape.
     """
 
@@ -57,11 +57,10 @@ def proportions(sizes: Sizes) -> Proportions:
     )
 
 
-def usual(members: Sequence[Member], params: float) -> Proportions:
-    """Return the proportions that a family has at a size.
+def usual_proportions(members: Sequence[Member], params: float) -> Proportions:
+    """Return the proportions of a family at a size: interpolated between its members, constant beyond them.
 
-    Between two members each proportion goes evenly from one to the other, as powers of two go over the logarithm of the
-    size; below the smallest member and above the largest they are that member's.
+    Both the proportions and the size are interpolated as logarithms.
 
     Args:
         members: At least one, from small to large.
@@ -89,7 +88,7 @@ GPT2 = (
     Member("GPT-2 large", 774_030_080, Sizes(1280, 36, 20, 20, 64, 5120)),
     Member("GPT-2 XL", 1_557_611_200, Sizes(1600, 48, 25, 25, 64, 6400)),
 )
-"""Radford et al. 2019, table 2, and https://huggingface.co/openai-community; the paper's own counts are too low."""
+"""Radford et al. 2019, table 2, and https://huggingface.co/openai-community; the counts in the paper are too low."""
 
 LLAMA = (
     Member("Llama 3.2 1B", 1_235_814_400, Sizes(2048, 16, 32, 8, 64, 8192)),
@@ -98,7 +97,7 @@ LLAMA = (
     Member("Llama 3 70B", 70_553_706_496, Sizes(8192, 80, 64, 8, 128, 28672)),
     Member("Llama 3.1 405B", 405_853_388_800, Sizes(16384, 126, 128, 8, 128, 53248)),
 )
-"""Grattafiori et al. 2024, table 3, https://arxiv.org/abs/2407.21783; 1B and 3B: their models at
+"""Grattafiori et al. 2024, table 3, https://arxiv.org/abs/2407.21783; 1B and 3B: the models at
 https://huggingface.co/meta-llama."""
 
 QWEN3 = (
@@ -116,7 +115,7 @@ GEMMA2 = (
     Member("Gemma 2 9B", 9_241_705_984, Sizes(3584, 42, 16, 8, 256, 14336)),
     Member("Gemma 2 27B", 27_227_128_320, Sizes(4608, 46, 32, 16, 128, 36864)),
 )
-"""Gemma Team 2024, table 1, https://arxiv.org/abs/2408.00118, which gives twice the d_ff, gate and value together."""
+"""Gemma Team 2024, table 1, https://arxiv.org/abs/2408.00118, which states the d_ff of gate and value together."""
 
 MIXTRAL = (
     Member("Mixtral 8x7B", 46_702_792_704, Sizes(4096, 32, 32, 8, 128, 14336)),

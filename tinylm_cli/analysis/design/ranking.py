@@ -1,4 +1,4 @@
-"""Which of the models found come first, and which of them no other beats in everything that is counted."""
+"""The order of the models that match, and the Pareto front among them."""
 
 from __future__ import annotations
 
@@ -9,82 +9,82 @@ from typing import NamedTuple
 from tinylm_cli.analysis.design.closed_form import Value
 from tinylm_cli.analysis.design.families import Family
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS
-from tinylm_cli.analysis.design.published_sizes import proportions, usual
-from tinylm_cli.analysis.design.search_space import Shape, Space
+from tinylm_cli.analysis.design.published_sizes import proportions, usual_proportions
+from tinylm_cli.analysis.design.search_space import SearchSpace, Shape
 
 CLOSE = 0.01
-"""The step in which distances from what was wanted are told apart: a hundredth of a size decides nothing."""
+"""Step of the distance from the target: models within the same hundredth rank by their proportions."""
 
 TILE = 128
-"""What the sizes of matrix products are rounded up to: a tile that is not full takes as long as one that is.
+"""Multiple that the sizes of matrix products are rounded up to: a partly filled tile takes as long as a full one.
 
 References:
     NVIDIA 2023, Matrix Multiplication Background User's Guide, "Tile Quantization"
 """
 
+COSTS = ("forward_flops_per_token", "kv_cache_bytes")
+"""Figures of the Pareto front where less is better, beside the decoding time."""
+
 
 class Candidate(NamedTuple):
-    """A model that keeps to every bound.
+    """A model that satisfies every constraint.
 
     Attributes:
-        shape: Its sizes but for depth.
+        shape: Its sizes except depth.
         n_layers: Its depth.
-        figures: Those that ranking and the front need, by name, ``total_params`` among them.
-        error: The distance from what was wanted, signed, as a share of it.
+        figures: The figures that ranking and the front need, by name, ``total_params`` among them.
+        deviation: Signed relative distance from the target; from the farthest of several.
     """
 
     shape: Shape
     n_layers: int
     figures: dict[str, Value]
-    error: float
+    deviation: float
 
 
 def ranked(candidates: Iterable[Candidate], family: Family) -> list[Candidate]:
     """Return candidates in order.
 
-    First by whole hundredths that they are from what was wanted, so that within one all are equal. Then by factors of
-    two added up: how far their proportions are from those usual in the family at their size, and what hardware wastes,
-    where a d_model or a d_ff is rounded up to a multiple of 128, and heads of keys and values to an even number, as two
-    GPUs cannot share an odd one (Shoeybi et al. 2019, https://arxiv.org/abs/1909.08053). Then by the distance itself.
+    1. The distance from the target in whole hundredths, rounded down.
+    2. In factors of two, added up: how far the proportions are from the usual ones of the family at that size; and what
+       rounding up wastes: d_model and d_ff to multiples of 128, key and value heads to an even number, which two GPUs
+       share (Shoeybi et al. 2019, https://arxiv.org/abs/1909.08053).
+    3. The distance itself, then the shallower model.
     """
     return sorted(candidates, key=lambda each: _key(each, family))
 
 
-def measures_of_front(space: Space) -> tuple[str, ...]:
-    """Return what the front is over: more of the first, less of the others.
+def front_figures(space: SearchSpace) -> tuple[str, ...]:
+    """Return the figures of the Pareto front: more of the first is better, less of the others.
 
-    How fast a model decodes is told by the time of a step where the GPU is known, else by the bytes that are read.
+    With a GPU the last is the time of a decoding step, without one the bytes that it reads.
     """
-    speed = "decode_read_bytes_per_token" if space.accelerator is None else DECODE_SECONDS
-    return "total_params", "forward_flops_per_token", "kv_cache_bytes", speed
+    return "total_params", *COSTS, "decode_read_bytes_per_token" if space.accelerator is None else DECODE_SECONDS
 
 
-def front(figures: Sequence[tuple[Value, ...]]) -> set[tuple[Value, ...]]:
-    """Return those of ``figures``, one value for each measure of the front, that no other beats.
-
-    One beats another that is better in one figure and worse in none.
-    """
+def pareto_front(points: Sequence[tuple[Value, ...]]) -> set[tuple[Value, ...]]:
+    """Return the points that no other dominates, by being better in one figure and worse in none."""
     kept: list[tuple[Value, ...]] = []
-    for candidate in sorted(set(figures), key=lambda values: (-values[0], *values[1:])):
-        _, flops, cache, speed = candidate
+    for point in sorted(set(points), key=lambda values: (-values[0], *values[1:])):
+        _, flops, cache, speed = point
         if not any(f <= flops and c <= cache and s <= speed for _, f, c, s in kept):
-            kept.append(candidate)
+            kept.append(point)
     return set(kept)
 
 
-def of_front(candidate: Candidate, over: Sequence[str]) -> tuple[Value, ...]:
-    """Return the figures that the front is over."""
-    return tuple(candidate.figures[name] for name in over)
+def front_point(candidate: Candidate, figures: Sequence[str]) -> tuple[Value, ...]:
+    """Return a candidate's values of the figures of the front."""
+    return tuple(candidate.figures[name] for name in figures)
 
 
 def _key(candidate: Candidate, family: Family) -> tuple[object, ...]:
-    shape, n_layers, distance = candidate.shape, candidate.n_layers, abs(candidate.error)
+    shape, n_layers, distance = candidate.shape, candidate.n_layers, abs(candidate.deviation)
     own = proportions(shape.sizes(n_layers))
-    strange = own.distance(usual(family.members, candidate.figures["total_params"]))
+    unusual = own.distance(usual_proportions(family.members, candidate.figures["total_params"]))
     wasted = _rounded_up(shape.d_model, TILE) + _rounded_up(shape.d_ff, TILE) + _rounded_up(shape.n_kv_heads, 2)
-    return int(distance / CLOSE), round(strange + wasted, 9), distance, n_layers, shape
+    return int(distance / CLOSE), round(unusual + wasted, 9), distance, n_layers, shape
 
 
-def _rounded_up(size: int, step: int) -> float:
-    """Return how much larger a size becomes as a multiple of ``step``, in factors of two."""
-    return log2(-(-size // step) * step / size)
+def _rounded_up(size: int, multiple: int) -> float:
+    """Return how much larger a size becomes when rounded up, in factors of two."""
+    return log2(-(-size // multiple) * multiple / size)

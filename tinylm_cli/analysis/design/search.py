@@ -1,106 +1,111 @@
-"""The whole of a space, searched: every model that keeps to its bounds, and none other."""
+"""An exact search of the whole space: every model that satisfies the constraints, and no other."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from typing import NamedTuple
 
-from tinylm_cli.analysis.design.closed_form import Form, Value, heads_of
-from tinylm_cli.analysis.design.measures import forms
-from tinylm_cli.analysis.design.search_space import Shape, Space
+from tinylm_cli.analysis.design.closed_form import ClosedForm, head_sharing
+from tinylm_cli.analysis.design.measures import closed_forms
+from tinylm_cli.analysis.design.search_space import SearchSpace, Shape
+from tinylm_cli.reports.constraint import Constraint
+
+OnProgress = Callable[[str, int, int], None]
+"""Receives a stage of the work, how many of its items are done, and how many there are."""
 
 
-class Bound(NamedTuple):
-    """What a figure must lie between.
-
-    Attributes:
-        figure: A key of ``MEASURES``.
-        least: The smallest value.
-        most: The greatest; None for any.
-    """
-
-    figure: str
-    least: Value = 0
-    most: Value | None = None
-
-    def distance(self, value: Value) -> Value:
-        """Return how far a value is from the bound; 0 where it keeps to it."""
-        return max(self.least - value, 0 if self.most is None else value - self.most, 0)
-
-    def shallow(self, form: Form, depths: range) -> range:
-        """Return the first of ``depths``, up to where the figure, which never falls with depth, is too large.
-
-        Looked for from the deepest on, in steps that double: where the search comes from a narrower shape, it is near.
-        """
-        if self.most is None or not depths or form.at(depths[-1]) <= self.most:
-            return depths
-        too_deep, step = len(depths) - 1, 1
-        while too_deep:
-            nearer = max(too_deep - step, 0)
-            if form.at(depths[nearer]) <= self.most:
-                return depths[: bisect_right(depths, self.most, lo=nearer + 1, hi=too_deep, key=form.at)]
-            too_deep, step = nearer, 2 * step
-        return depths[:0]
-
-    def deep(self, form: Form, depths: range) -> range:
-        """Return the last of ``depths``, from where the figure is large enough."""
-        return depths[bisect_left(depths, self.least, key=form.at) :] if self.least > 0 else depths
-
-    def wide(self, form: Form, d_ffs: range, deepest: int) -> range:
-        """Return the last of ``d_ffs``, from where the figure of the deepest is large enough."""
-        return d_ffs[bisect_left(d_ffs, self.least, key=lambda d_ff: form.fix(d_ff).at(deepest)) :]
+def no_progress(_stage: str, _done: int, _total: int) -> None:
+    """Report no progress."""
 
 
-class Found(NamedTuple):
-    """A shape, and at which depths it keeps to all bounds.
+class MatchingShape(NamedTuple):
+    """A shape and the depths at which it satisfies every constraint.
 
     Attributes:
         shape: Its sizes.
-        depths: Consecutive, at least one.
-        forms: The figures asked for, over depth.
+        depths: At least one, in equal steps.
+        forms: The requested figures as functions of depth.
     """
 
     shape: Shape
     depths: range
-    forms: tuple[Form, ...]
+    forms: tuple[ClosedForm, ...]
 
 
-def search(space: Space, bounds: Sequence[Bound], figures: Sequence[str] = ()) -> Iterator[Found]:
-    """Yield every shape of the space that keeps to all bounds at some depth, with all of those depths.
+def search(
+    space: SearchSpace,
+    constraints: Sequence[Constraint],
+    figures: Sequence[str] = (),
+    on_progress: OnProgress = no_progress,
+) -> Iterator[MatchingShape]:
+    """Yield every shape that satisfies all constraints at some depth, with all of those depths.
 
-    No depth is tried out: the bounds of a figure are looked up in its values, which are in order. A wider feed-forward
-    part leaves no depth that a narrower one has too many of, so from each to the next the depths that are shallow
-    enough only end earlier; where none is left, none is for what is wider. Those so narrow that not even the deepest is
-    large enough are passed over together. Figures never fall as a size grows, and nothing else is relied upon.
+    Figures never decrease as a size grows; nothing else is assumed. So the depths that satisfy a constraint are
+    consecutive and found by bisection. A wider d_ff never satisfies an upper bound at a depth where a narrower one
+    breaks it: from one d_ff to the next, the depths within the upper bounds only end earlier, and where none is left,
+    none is left for wider ones. Values of d_ff whose deepest model is below a lower bound are skipped together.
 
     Args:
-        space: What to search.
-        bounds: What must hold.
-        figures: Keys of ``MEASURES`` to bring along.
+        space: The models to search.
+        constraints: Constraints on keys of ``MEASURES``.
+        figures: Keys of ``MEASURES`` to return with each shape.
+        on_progress: Receives how many models have been searched, after each width.
     """
-    names = [*(bound.figure for bound in bounds), *figures]
-    for d_head in space.family.d_heads:
-        made = cache(partial(forms, space, names, d_head))
-        for d_model, n_heads in space.bodies(d_head):
-            depths, d_ffs = space.grid.depths(d_model), space.d_ffs(d_model)
-            for n_kv_heads in space.family.kv_heads(n_heads):
-                general = made(heads=heads_of(n_heads, n_kv_heads))
-                fixed = [form.fix(d_model).fix(n_heads).fix(n_kv_heads).lean() for form in general]
-                here, others = fixed[: len(bounds)], fixed[len(bounds) :]
+    names = [*(constraint.figure for constraint in constraints), *figures]
+    searched, total = 0, space.count()
+    for d_head in space.d_heads:
+        forms = cache(partial(closed_forms, space, names, d_head))
+        for d_model, n_heads in space.widths_and_heads(d_head):
+            depths, d_ffs = space.depths(d_model), space.d_ffs(d_model)
+            for n_kv_heads in space.kv_heads(n_heads):
+                general = forms(heads=head_sharing(n_heads, n_kv_heads))
+                fixed = [form.fix(d_model).fix(n_heads).fix(n_kv_heads).pruned() for form in general]
+                constrained, requested = fixed[: len(constraints)], fixed[len(constraints) :]
                 wide, left = d_ffs, depths
-                for bound, form in zip(bounds, here, strict=True):
-                    wide = bound.wide(form, wide, depths[-1])
+                for constraint, form in zip(constraints, constrained, strict=True):
+                    wide = _wide_enough(constraint, form, wide, depths[-1])
                 for d_ff in wide:
-                    there = [form.fix(d_ff) for form in here]
-                    for bound, form in zip(bounds, there, strict=True):
-                        left = bound.shallow(form, left)
+                    by_depth = [form.fix(d_ff) for form in constrained]
+                    for constraint, form in zip(constraints, by_depth, strict=True):
+                        left = _shallow_enough(constraint, form, left)
                     if not left:
                         break
-                    fit = left
-                    for bound, form in zip(bounds, there, strict=True):
-                        fit = bound.deep(form, fit)
-                    if fit:
+                    matching = left
+                    for constraint, form in zip(constraints, by_depth, strict=True):
+                        matching = _deep_enough(constraint, form, matching)
+                    if matching:
                         shape = Shape(d_head, d_model, n_heads, n_kv_heads, d_ff)
-                        yield Found(shape, fit, tuple([form.fix(d_ff) for form in others]))
+                        yield MatchingShape(shape, matching, tuple([form.fix(d_ff) for form in requested]))
+            searched += len(space.kv_heads(n_heads)) * len(d_ffs) * len(depths)
+            on_progress("searching", searched, total)
+
+
+def _shallow_enough(constraint: Constraint, form: ClosedForm, depths: range) -> range:
+    """Return the first of ``depths``, up to where the figure exceeds the upper bound.
+
+    Bisected from the deepest on in doubling steps: after a slightly narrower d_ff, the end is near.
+    """
+    upper = constraint.upper
+    if upper is None or not depths or form.at(depths[-1]) <= upper:
+        return depths
+    too_deep, step = len(depths) - 1, 1
+    while too_deep:
+        nearer = max(too_deep - step, 0)
+        if form.at(depths[nearer]) <= upper:
+            return depths[: bisect_right(depths, upper, lo=nearer + 1, hi=too_deep, key=form.at)]
+        too_deep, step = nearer, 2 * step
+    return depths[:0]
+
+
+def _deep_enough(constraint: Constraint, form: ClosedForm, depths: range) -> range:
+    """Return the last of ``depths``, from where the figure reaches the lower bound."""
+    lower = constraint.lower
+    return depths[bisect_left(depths, lower, key=form.at) :] if lower > 0 else depths
+
+
+def _wide_enough(constraint: Constraint, form: ClosedForm, d_ffs: range, deepest: int) -> range:
+    """Return the last of ``d_ffs``, from where the figure of the deepest model reaches the lower bound."""
+    lower = constraint.lower
+    return d_ffs[bisect_left(d_ffs, lower, key=lambda d_ff: form.fix(d_ff).at(deepest)) :]

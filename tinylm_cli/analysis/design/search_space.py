@@ -1,21 +1,36 @@
-"""Every model that is searched: a family over a grid, for a vocabulary and a length."""
+"""The models that ``tinylm design`` searches: a family over a stated grid of sizes, each choice with its source."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil, floor, gcd, lcm
 from typing import Any, NamedTuple
 
 from tinylm_cli.analysis.design.families import Family
-from tinylm_cli.analysis.design.grid import GRID, Grid
 from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.reports.design import Sizes
+from tinylm_cli.reports.constraint import Sizes
+from tinylm_cli.reports.design import GridAxis
+from tinylm_cli.reports.plan import Layout
+
+_NVIDIA = "NVIDIA 2023, Matrix Multiplication Background: tensor cores and tiles take multiples of 64 and 128"
+_KAPLAN = "Kaplan et al. 2020, figure 5, https://arxiv.org/abs/2001.08361: the loss hardly depends on it"
+_LEVINE = "Levine et al. 2020, https://arxiv.org/abs/2006.12467: too many layers for a width waste parameters"
+_VASWANI = "Vaswani et al. 2017, https://arxiv.org/abs/1706.03762: 4"
+_SHAZEER = "Shazeer 2020, https://arxiv.org/abs/2002.05202: 8/3 with a gate has the parameters of 4 without"
+_DAI = "Dai et al. 2024, https://arxiv.org/abs/2401.06066: many small experts"
+_AINSLIE = "Ainslie et al. 2023, https://arxiv.org/abs/2305.13245"
+_DAO = "Dao 2023, https://arxiv.org/abs/2307.08691: attention kernels are tuned for 64 and 128"
+_SHOEYBI = "Shoeybi et al. 2019, https://arxiv.org/abs/1909.08053: each GPU holds as many heads and columns"
+_NARAYANAN = "Narayanan et al. 2021, https://arxiv.org/abs/2104.04473: stages of as many layers"
+_ASKED = "asked for"
 
 
 class Shape(NamedTuple):
-    """The sizes of a model but for its depth, in the order of the search."""
+    """The sizes of a model except its depth, in the order of the search."""
 
     d_head: int
     d_model: int
@@ -24,22 +39,71 @@ class Shape(NamedTuple):
     d_ff: int
 
     def sizes(self, n_layers: int) -> Sizes:
-        """Return all sizes of the model, ``n_layers`` deep."""
+        """Return all sizes of the model with ``n_layers`` layers."""
         return Sizes(self.d_model, n_layers, self.n_heads, self.n_kv_heads, self.d_head, self.d_ff)
 
 
 @dataclass(frozen=True)
-class Space:
-    """A family over a grid.
+class Grid:
+    """The sizes that every family is searched over; :mod:`.families` has the sizes that differ between families.
 
     Attributes:
-        family: What is varied, and what all have in common.
-        vocab_size: Tokens.
+        d_models: Widths, finer where they are small. Multiples of 64 fill the tensor cores of a GPU at two bytes per
+            number, and multiples of 128 also the tiles of a matrix product (NVIDIA 2023, Matrix Multiplication
+            Background User's Guide).
+        n_layers: Depths.
+        aspects: Smallest and largest d_model / n_layers; None for any. The loss hardly depends on it over this range
+            (Kaplan et al. 2020, figure 5, https://arxiv.org/abs/2001.08361). Narrower models waste layers, wider ones
+            width (Levine et al. 2020, https://arxiv.org/abs/2006.12467).
+        d_ff_steps: From each d_model on, the number that d_ff is a multiple of; the widest last. 256 is LLaMA's
+            ``multiple_of`` (Touvron et al. 2023, https://arxiv.org/abs/2302.13971).
+        d_heads: Dimensions per head; the family's when empty.
+    """
+
+    d_models: tuple[range, ...] = (
+        range(128, 2048, 64),
+        range(2048, 4096, 128),
+        range(4096, 8192, 256),
+        range(8192, 16384 + 1, 512),
+    )
+    n_layers: range = range(2, 128 + 1)
+    aspects: tuple[int, int] | None = (16, 256)
+    d_ff_steps: tuple[tuple[int, int], ...] = ((0, 64), (1024, 256), (8192, 512))
+    d_heads: tuple[int, ...] = ()
+
+    def depths(self, d_model: int, stages: int = 1) -> range:
+        """Return the depths of a width that ``stages`` divides, in equal steps; perhaps none."""
+        depths = self.n_layers
+        if self.aspects is not None:
+            smallest, largest = self.aspects
+            depths = depths[bisect_left(depths, ceil(d_model / largest)) : bisect_right(depths, d_model // smallest)]
+        step = stages // gcd(stages, depths.step)
+        first = next((index for index, n_layers in enumerate(depths[:step]) if n_layers % stages == 0), len(depths))
+        return depths[first::step]
+
+    def d_ffs(self, d_model: int, ratios: tuple[float, float], shards: int = 1) -> range:
+        """Return the feed-forward widths of a width, ``ratios`` bounding d_ff / d_model; multiples of ``shards``."""
+        step = lcm(shards, next(step for start, step in reversed(self.d_ff_steps) if start <= d_model))
+        smallest, largest = ratios
+        return range(ceil(smallest * d_model / step) * step, floor(largest * d_model / step) * step + 1, step)
+
+
+GRID = Grid()
+"""The grid that is searched unless the caller asks for another."""
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Every model that is searched.
+
+    Attributes:
+        family: The architecture, and the sizes that vary with it.
+        vocab_size: Tokens in the vocabulary.
         max_len: Longest sequence.
-        tie_weights: Whether the head shares the embedding's table.
+        tie_weights: Whether the LM head is tied to the embedding.
         setups: How each model is trained and served.
         grid: The sizes.
-        accelerator: The GPU, where one is named.
+        accelerator: The GPU, if one is named.
     """
 
     family: Family
@@ -61,39 +125,63 @@ class Space:
         return self.setups.serving
 
     @property
+    def layout(self) -> Layout:
+        """How GPUs share the training: tensor parallelism divides heads and d_ff, pipeline parallelism layers."""
+        return self.training.layout or Layout()
+
+    @property
     def seq_len(self) -> int:
-        """Tokens in a sequence that figures assume."""
+        """Tokens per sequence."""
         return self.max_len if self.training.seq_len is None else self.training.seq_len
 
     @property
     def period(self) -> int:
-        """Length of the pattern that layers follow."""
+        """Length of the window pattern that layers repeat."""
         attention = self.family.config.attention
         return len(attention.window_pattern) if attention.window is not None else 1
 
-    def bodies(self, d_head: int) -> Iterator[tuple[int, int]]:
-        """Yield d_model and n_heads of all that have a depth."""
-        for widths in self.grid.d_models:
-            for d_model in widths:
-                if self.grid.depths(d_model) and self.d_ffs(d_model):
-                    yield from ((d_model, n_heads) for n_heads in self.family.heads(d_model, d_head))
+    @property
+    def d_heads(self) -> tuple[int, ...]:
+        """Dimensions per head."""
+        return self.grid.d_heads or self.family.d_heads
+
+    def heads(self, d_model: int, d_head: int) -> tuple[int, ...]:
+        """Return the numbers of query heads of a width that tensor parallelism divides; perhaps none."""
+        ways = self.layout.tensor
+        return tuple(n_heads for n_heads in self.family.heads(d_model, d_head) if n_heads % ways == 0)
+
+    def kv_heads(self, n_heads: int) -> tuple[int, ...]:
+        """Return the numbers of key and value heads that tensor parallelism divides; perhaps none."""
+        ways = self.layout.tensor
+        return tuple(n_kv_heads for n_kv_heads in self.family.kv_heads(n_heads) if n_kv_heads % ways == 0)
+
+    def depths(self, d_model: int) -> range:
+        """Return the depths of a width, in equal steps; perhaps none."""
+        return self.grid.depths(d_model, self.layout.pipeline)
 
     def d_ffs(self, d_model: int) -> range:
         """Return the feed-forward widths of a width."""
-        return self.grid.d_ffs(d_model, self.family.d_ff_ratios)
+        return self.grid.d_ffs(d_model, self.family.d_ff_ratios, self.layout.tensor)
+
+    def widths_and_heads(self, d_head: int) -> Iterator[tuple[int, int]]:
+        """Yield d_model and n_heads of every width that has a depth."""
+        for widths in self.grid.d_models:
+            for d_model in widths:
+                if self.depths(d_model) and self.d_ffs(d_model):
+                    yield from ((d_model, n_heads) for n_heads in self.heads(d_model, d_head))
 
     def count(self) -> int:
-        """Return how many models there are."""
+        """Return the number of models."""
         return sum(
-            len(self.family.kv_heads(n_heads)) * len(self.d_ffs(d_model)) * len(self.grid.depths(d_model))
-            for d_head in self.family.d_heads
-            for d_model, n_heads in self.bodies(d_head)
+            len(self.kv_heads(n_heads)) * len(self.d_ffs(d_model)) * len(self.depths(d_model))
+            for d_head in self.d_heads
+            for d_model, n_heads in self.widths_and_heads(d_head)
         )
 
     def config(self, shape: Shape, n_layers: int) -> ModelConfig:
-        """Return a model as a config; sizes that follow from others are left to follow."""
+        """Return a model as a config; sizes that follow from others are left out."""
         grouped = shape.n_kv_heads != shape.n_heads
-        spans = shape.n_heads * shape.d_head == shape.d_model
+        spans_width = shape.n_heads * shape.d_head == shape.d_model
         member = self.family.config.model_dump(exclude={"nominal_params", "budget"})
         values: dict[str, Any] = {
             **member,
@@ -107,8 +195,55 @@ class Space:
             "attention": {
                 **member["attention"],
                 "n_kv_heads": shape.n_kv_heads if grouped else None,
-                "d_head": None if spans else shape.d_head,
+                "d_head": None if spans_width else shape.d_head,
             },
             "feed_forward": {**member["feed_forward"], "d_expert": None},
         }
         return ModelConfig.model_validate(values)
+
+    def axes(self) -> Iterator[GridAxis]:
+        """Yield the values of each size, with the source of the choice."""
+        family, grid = self.family, self.grid
+        low, high = family.d_ff_ratios
+        ratio_source = _DAI if high < 1 else _SHAZEER if family.config.feed_forward.gated else _VASWANI
+        yield GridAxis(
+            "d_model", ", ".join(map(_steps, grid.d_models)), _NVIDIA if grid.d_models == GRID.d_models else _ASKED
+        )
+        yield GridAxis("n_layers", _depths(grid.n_layers), _LEVINE if grid.n_layers == GRID.n_layers else _ASKED)
+        if grid.aspects is not None:
+            yield GridAxis("d_model / n_layers", f"{grid.aspects[0]} to {grid.aspects[1]}", _KAPLAN)
+        yield GridAxis("d_head", _either(self.d_heads), _ASKED if grid.d_heads else _DAO)
+        yield GridAxis("n_heads", _heads(family), family.source)
+        shared = max(family.groups) > 1
+        yield GridAxis("n_heads / n_kv_heads", _either(family.groups), _AINSLIE if shared else family.source)
+        yield GridAxis("d_ff / d_model", f"{low:g} to {high:g}", ratio_source)
+        yield GridAxis("d_ff", ", ".join(_multiples(grid.d_ff_steps)), _NVIDIA)
+        if self.layout.tensor > 1:
+            yield GridAxis("n_heads, n_kv_heads, d_ff", f"multiples of tp {self.layout.tensor}", _SHOEYBI)
+        if self.layout.pipeline > 1:
+            yield GridAxis("n_layers", f"multiples of pp {self.layout.pipeline}", _NARAYANAN)
+
+
+def _heads(family: Family) -> str:
+    if not family.spans:
+        return "d_model / d_head"
+    spans = _either([f"{span:g}" for span in family.spans])
+    return f"{spans} times d_model / d_head, rounded to a multiple of {family.heads_step}"
+
+
+def _steps(widths: range) -> str:
+    return f"{widths[0]} to {widths[-1]} by {widths.step}" if len(widths) > 1 else str(widths[0])
+
+
+def _depths(depths: range) -> str:
+    return _steps(depths) if depths.step > 1 or len(depths) == 1 else f"{depths[0]} to {depths[-1]}"
+
+
+def _multiples(steps: Sequence[tuple[int, int]]) -> Iterator[str]:
+    for start, step in steps:
+        yield f"multiples of {step}" + (f" from d_model {start} on" if start else "")
+
+
+def _either(values: Sequence[object]) -> str:
+    *others, last = map(str, values)
+    return f"{', '.join(others)} or {last}" if others else last

@@ -1,0 +1,117 @@
+"""Which constraints fail, the nearest models, and what to relax."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tinylm_cli.analysis.design.constraints import at_most, within
+from tinylm_cli.analysis.design.design import DesignRequest, find_designs
+from tinylm_cli.analysis.design.families import FAMILIES
+from tinylm_cli.analysis.design.search_space import GRID, SearchSpace
+from tinylm_cli.reports.constraint import Constraint
+from tinylm_cli.reports.design import DesignReport
+
+
+def space_of(family: str) -> SearchSpace:
+    template = FAMILIES[family]
+    return SearchSpace(template, template.config.vocab_size, template.config.max_len, template.config.tie_weights)
+
+
+def found(family: str, *constraints: Constraint, **changes: Any) -> DesignReport:
+    return find_designs(DesignRequest(replace(space_of(family), **changes), constraints, top=1))
+
+
+def test_size_beyond_the_grid() -> None:
+    report = found("course", within("total_params", 10**15, 0.02), at_most("kv_cache_bytes", 2**40))
+    assert (report.designs, report.matches, report.pareto_front) == ((), 0, 0)
+    (failure,) = report.failures
+    assert failure.alone
+    largest = failure.sizes
+    assert (largest.d_model, largest.n_layers, largest.d_ff) == (16384, 128, 5 * 16384)
+
+
+def test_bound_below_the_smallest() -> None:
+    report = found("course", at_most("kv_cache_bytes", 2))
+    (failure,) = report.failures
+    assert failure.alone
+    assert failure.nearest == 2 * 2 * 128 * 1024 * 2
+
+
+def test_nearest_is_exact() -> None:
+    bounds = at_most("kv_cache_bytes", 2**26), at_most("weights_bytes", 2**40)
+    target = within("total_params", 8 * 10**9, 0.02)
+    report = found("llama", target, *bounds)
+    size, cache = report.failures
+    assert not size.alone
+    assert not cache.alone
+    assert (size.constraint.figure, cache.constraint.figure) == ("total_params", "kv_cache_bytes")
+    assert found("llama", within("total_params", size.nearest, 0.0), *bounds).matches
+    assert not found("llama", within("total_params", size.nearest + 1, 0.0), *bounds).matches
+    assert found("llama", target, at_most("kv_cache_bytes", cache.nearest)).matches
+    assert not found("llama", target, at_most("kv_cache_bytes", cache.nearest - 1)).matches
+
+
+class TestRelaxations:
+    @pytest.mark.parametrize(
+        ("family", "constraints"),
+        [
+            ("course", (within("total_params", 500_000, 0.02),)),
+            ("gpt2", (within("total_params", 3 * 10**6, 0.02),)),
+            ("llama", (within("total_params", 8 * 10**9, 0.02), at_most("kv_cache_bytes", 2**26))),
+            ("course", (at_most("kv_cache_bytes", 2), at_most("weights_bytes", 3))),
+        ],
+    )
+    def test_each_admits_what_it_says(self, family: str, constraints: tuple[Constraint, ...]) -> None:
+        report = found(family, *constraints)
+        assert report.relaxations
+        for relaxation in report.relaxations:
+            changes = dict(relaxation.changes)
+            space: dict[str, Any] = {}
+            if "vocab_size" in changes:
+                space["vocab_size"] = changes.pop("vocab_size")
+            if "d_model" in changes:
+                first, rest = str(changes.pop("d_model")).split("..")
+                last, step = rest.split(":")
+                shallow, deep = str(changes.pop("n_layers")).split("..")
+                space["grid"] = replace(
+                    GRID,
+                    d_models=(range(int(first), int(last) + 1, int(step)),),
+                    n_layers=range(int(shallow), int(deep) + 1),
+                    aspects=None,
+                    d_heads=tuple(map(int, str(changes.pop("d_head")).split(","))),
+                )
+            if "tie_weights" in changes:
+                space["tie_weights"] = changes.pop("tie_weights")
+            relaxed = tuple(replace(each, value=float(changes.pop(each.figure, each.value))) for each in constraints)
+            assert not changes
+            again = found(family, *relaxed, **space)
+            assert again.matches == relaxation.matches > 0
+            assert again.designs[0].sizes == relaxation.sizes
+            assert again.designs[0].figures["total_params"] == relaxation.total_params
+
+    def test_half_a_million(self) -> None:
+        """Every model of the grid is larger than 500K; a smaller vocabulary admits some."""
+        report = found("course", within("total_params", 500_000, 0.02))
+        (failure,) = report.failures
+        assert failure.nearest == 10_000 * 128 + 2 * (4 * 128 * 128 + 2 * 128 * 384) + _biases_and_norms(128, 384)
+        size, vocabulary, *_ = report.relaxations
+        assert set(size.changes) == {"total_params"}
+        assert set(vocabulary.changes) == {"vocab_size"}
+        assert abs(vocabulary.total_params / 500_000 - 1) <= 0.02
+
+    def test_one_at_a_time(self) -> None:
+        """All failing constraints change together only where no single change is enough."""
+        report = found("llama", within("total_params", 8 * 10**9, 0.02), at_most("kv_cache_bytes", 2**26))
+        alone = [each for each in report.relaxations if len(each.changes) == 1]
+        assert {name for each in alone for name in each.changes} >= {"total_params", "kv_cache_bytes"}
+        together = found("course", at_most("kv_cache_bytes", 2), at_most("weights_bytes", 3)).relaxations
+        assert set(together[0].changes) == {"kv_cache_bytes", "weights_bytes"}
+
+
+def _biases_and_norms(d_model: int, d_ff: int) -> int:
+    """Parameters of two course layers and the final norm that are no matrices."""
+    norm = 2 * d_model
+    return 2 * (4 * d_model + d_ff + d_model + 2 * norm) + norm

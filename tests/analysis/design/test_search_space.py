@@ -1,0 +1,63 @@
+"""The grid: its proportions, what divides its sizes, and its description."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tinylm_cli.analysis.design.families import FAMILIES
+from tinylm_cli.analysis.design.search_space import GRID, Grid, SearchSpace
+from tinylm_cli.analysis.setups import Setups
+from tinylm_cli.reports.plan import Layout
+
+
+def test_proportions() -> None:
+    for d_model in (width for widths in GRID.d_models for width in widths):
+        for n_layers in GRID.depths(d_model):
+            assert 16 <= d_model / n_layers <= 256
+        for d_ff in GRID.d_ffs(d_model, (2.0, 4.0)):
+            assert 2 <= d_ff / d_model <= 4
+            assert d_ff % 64 == 0
+
+
+def test_no_depths() -> None:
+    assert not Grid(aspects=(16, 20)).depths(16384)
+    assert not Grid(n_layers=range(2, 3)).depths(16384)
+
+
+@pytest.mark.parametrize("depths", [range(2, 40), range(3, 40, 2), range(4, 40, 6)])
+@pytest.mark.parametrize("stages", [1, 2, 3, 4, 8])
+def test_depths_by_stages(depths: range, stages: int) -> None:
+    found = Grid(n_layers=depths, aspects=None).depths(512, stages)
+    assert list(found) == [n_layers for n_layers in depths if n_layers % stages == 0]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_shards(family: str) -> None:
+    template = FAMILIES[family]
+    space = SearchSpace(template, 1000, 1000, tie_weights=True)
+    training = Setups().training._replace(n_gpus=8, layout=Layout(tensor=4, pipeline=2))
+    sharded = replace(space, setups=Setups(training))
+    for d_head in space.d_heads:
+        for d_model in (512, 2048, 4096):
+            heads = [n_heads for n_heads in space.heads(d_model, d_head) if n_heads % 4 == 0]
+            assert list(sharded.heads(d_model, d_head)) == heads
+            for n_heads in heads:
+                assert sharded.kv_heads(n_heads) == tuple(n for n in space.kv_heads(n_heads) if n % 4 == 0)
+            assert list(sharded.d_ffs(d_model)) == [d_ff for d_ff in space.d_ffs(d_model) if d_ff % 4 == 0]
+            assert list(sharded.depths(d_model)) == [n for n in space.depths(d_model) if n % 2 == 0]
+    assert 0 < sharded.count() < space.count()
+    described = {axis.name: axis.values for axis in sharded.axes()}
+    assert described["n_heads, n_kv_heads, d_ff"] == "multiples of tp 4"
+
+
+def test_axes_of_a_grid_that_is_asked_for() -> None:
+    grid = Grid(d_models=(range(32, 129, 32),), n_layers=range(2, 9), aspects=None, d_heads=(16, 32))
+    space = SearchSpace(FAMILIES["course"], 1000, 1000, tie_weights=True, grid=grid)
+    described = {axis.name: axis for axis in space.axes()}
+    assert described["d_model"].values == "32 to 128 by 32"
+    assert described["n_layers"].values == "2 to 8"
+    assert described["d_head"].values == "16 or 32"
+    assert "d_model / n_layers" not in described
+    assert {described[name].source for name in ("d_model", "n_layers", "d_head")} == {"asked for"}

@@ -1,0 +1,90 @@
+"""What is asked of a model, as constraints on its figures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from tinylm_cli.analysis.chinchilla import optimal_params
+from tinylm_cli.analysis.design.families import Family
+from tinylm_cli.analysis.design.measures import DECODE_SECONDS
+from tinylm_cli.analysis.figures import FIGURES
+from tinylm_cli.config.hardware import Accelerator
+from tinylm_cli.reports.constraint import Constraint, Origin
+from tinylm_cli.reports.design import ComputeBudget, Purpose
+
+DECODE_RATE = "decode_tokens_per_second"
+"""Decoding throughput of the whole batch: the batch size over ``DECODE_SECONDS``."""
+
+FITS: dict[Purpose, str] = {"training": "train_bytes_per_gpu", "serving": "serve_bytes"}
+"""The figure that the memory of a GPU limits."""
+
+
+def at_most(figure: str, value: float, origin: Origin = "asked") -> Constraint:
+    """Return an upper bound on a figure."""
+    return Constraint(figure, FIGURES[figure].unit, "at_most", value, origin=origin)
+
+
+def within(figure: str, target: float, tolerance: float, origin: Origin = "asked") -> Constraint:
+    """Return a target for a figure, with the largest relative distance from it."""
+    return Constraint(figure, FIGURES[figure].unit, "within", target, tolerance, origin)
+
+
+def decodes_at_least(tokens_per_second: float) -> Constraint:
+    """Return a lower bound on the decoding throughput of the whole batch."""
+    return Constraint(DECODE_RATE, "tokens_per_second", "at_least", tokens_per_second)
+
+
+def fits(accelerator: Accelerator, purpose: Purpose) -> Constraint:
+    """Return the constraint that a model fits in the usable memory of a GPU."""
+    return at_most(FITS[purpose], accelerator.capacity_bytes, "gpu_memory")
+
+
+def compute_budget(compute_flops: int, budget_tokens: int | None) -> ComputeBudget:
+    """Return the size of model that a compute budget trains.
+
+    Training takes ``C = 6 · N · D`` FLOPs for N parameters and D tokens. With D given, ``N = C / 6D``; otherwise the
+    size is compute-optimal, ``D = 20 · N`` and so ``N = √(C / 120)``.
+
+    Args:
+        compute_flops: C.
+        budget_tokens: D, or None.
+
+    References:
+        Hoffmann et al. 2022, https://arxiv.org/abs/2203.15556
+    """
+    if budget_tokens is not None:
+        params = max(compute_flops // (6 * budget_tokens), 1)
+        return ComputeBudget(compute_flops, budget_tokens, params, budget_tokens, budget_tokens / params)
+    params = max(optimal_params(compute_flops), 1)
+    tokens = trained_tokens(compute_flops, params)
+    return ComputeBudget(compute_flops, None, params, tokens, tokens / params)
+
+
+def trained_tokens(compute_flops: int, params: int) -> int:
+    """Return the tokens that a budget trains a model of ``params`` on, at 6 FLOPs per parameter and token."""
+    return compute_flops // (6 * params)
+
+
+def compute_target(budget: ComputeBudget, family: Family, tolerance: float) -> Constraint:
+    """Return the size that a compute budget trains as a target; with experts, in active parameters."""
+    routed = family.config.feed_forward.n_experts is not None
+    return within("active_params" if routed else "total_params", budget.params, tolerance, "compute_budget")
+
+
+def searchable(constraint: Constraint, batch_size: int) -> Constraint:
+    """Return the same constraint on a measure, which grows with the model: of a throughput, on the time of a step."""
+    if constraint.figure != DECODE_RATE:
+        return constraint
+    seconds = _longest_step(batch_size, constraint.value)
+    return replace(constraint, figure=DECODE_SECONDS, unit="seconds", relation="at_most", value=seconds)
+
+
+def _longest_step(batch_size: int, tokens_per_second: float) -> float:
+    """Return the longest step that reaches the throughput, however the division rounds."""
+    seconds = batch_size / tokens_per_second
+    while batch_size / math.nextafter(seconds, math.inf) >= tokens_per_second:
+        seconds = math.nextafter(seconds, math.inf)
+    while batch_size / seconds < tokens_per_second:
+        seconds = math.nextafter(seconds, 0)
+    return seconds

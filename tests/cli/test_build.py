@@ -208,7 +208,7 @@ class TestSize:
         assert (built["device"], built["seed"]) == ("meta", None)
         assert built["proof"] == report(here(*TOY, "--format", "json"))["proof"]
         assert "on meta, shapes only\n" in here(*TOY, "--meta").out
-        assert here(*TOY, "--meta").err == "next: tinylm params toy.yaml\n"
+        assert here(*TOY, "--meta").err == "next: tinylm estimate toy.yaml\n"
 
     def test_meta_has_nothing_to_save(self, here: Here, folder: Path) -> None:
         result = here(*TOY, "--meta", "--save", "model")

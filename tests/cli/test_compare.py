@@ -193,7 +193,7 @@ def test_revisions_of_a_file_are_told_apart(here: Here, folder: Path, monkeypatc
     file.write_text(file.read_text(encoding="utf-8").replace("n_layers: 3", "n_layers: 4"), encoding="utf-8")
     result = here("compare", "HEAD:toy.yaml", "toy.yaml")
     assert result.out.startswith("HEAD:toy → toy  1 field and ")
-    assert result.err == "next: tinylm params toy.yaml\n"
+    assert result.err == "next: tinylm estimate toy.yaml\n"
 
 
 @pytest.mark.parametrize("reference", ["qwen", "qwen/config.json", "qwen3-0.6b"])
@@ -215,7 +215,7 @@ def test_a_long_list_is_shown_by_its_ends(here: Here) -> None:
 
 
 def test_the_next_step_repeats_the_last_model(here: Here) -> None:
-    assert here("compare", "tiny", "--set", "n_layers=8").err == "next: tinylm params tiny --set n_layers=8\n"
+    assert here("compare", "tiny", "--set", "n_layers=8").err == "next: tinylm estimate tiny --set n_layers=8\n"
     assert here("compare", "tiny", "small", "--set", "n_layers=8").err == (
-        "next: tinylm params small --set n_layers=8\n"
+        "next: tinylm estimate small --set n_layers=8\n"
     )

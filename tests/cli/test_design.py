@@ -218,7 +218,7 @@ def test_next_step(here: Here) -> None:
     said = here("design", *words.split()).err
     assert said == f"next: tinylm design {words} --output llama.yaml\n"
     assert here(*said.removeprefix("next: tinylm ").split()).err == (
-        "wrote llama.yaml\nnext: tinylm build llama.yaml --meta\n"
+        "wrote llama.yaml\nnext: tinylm export llama.yaml llama-hf\n"
     )
 
 

@@ -120,7 +120,10 @@ def test_a_shell_sees_mistakes_on_one_stream_and_a_report_on_the_other(tinylm: H
     assert wrong.err.count("error[") == 7
     assert "\x1b" not in wrong.err
     short = tinylm("estimate", "--config", "llama-3.1-8b", "--gpu", "rtx-4090", "--gpus", "2")
-    assert (short.code, short.err) == (0, "next: tinylm params llama-3.1-8b\n")
+    assert (short.code, short.err) == (
+        0,
+        "next: tinylm design --family llama --params 8030261248 --vocab-size 128256\n",
+    )
     assert "This one comes nearest" in short.out
     assert "what makes it fit" in short.out
 

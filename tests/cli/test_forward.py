@@ -52,7 +52,7 @@ def test_the_screen_in_outline(here: Here) -> None:
     assert lines[blank + 5] == ""
     assert re.fullmatch(r"loss 5\.\d{3} beside ln\(256\) = 5\.545", lines[blank + 6])
     assert lines[-1].endswith(" tokens per second")
-    assert page.err == "next: tinylm check toy.yaml\n"
+    assert page.err == "next: tinylm generate toy.yaml --tokens\n"
 
 
 class TestTokens:
@@ -232,17 +232,15 @@ class TestOptions:
         page = here("forward", "--weights", "model")
         assert "loaded weights" in page.out
         assert "untrained" not in page.out
-        assert page.err == "next: tinylm check --weights model\n"
+        assert page.err == "next: tinylm generate --weights model --tokens\n"
 
     def test_the_next_command_is_run_alike(self, here: Here) -> None:
         how = ("--seed", "3", "--dtype", "float64")
         asked = "--dtype float64 --seed 3"
-        assert here(*TOY, *how).err == f"next: tinylm check toy.yaml {asked}\n"
+        assert here(*TOY, *how).err == f"next: tinylm generate toy.yaml {asked} --tokens\n"
         assert here("check", "--config", "toy.yaml", *how).err.endswith(f" toy.yaml {asked} --tokens\n")
-        assert here("generate", "--config", "toy.yaml", *how).err.endswith(f" toy.yaml {asked} --tokens\n")
-        assert here("build", "--config", "toy.yaml", *how).err.endswith(f" toy.yaml {asked} --tokens\n")
         meta = here(*TOY, *how, "--meta").err
-        assert meta == "next: tinylm build toy.yaml --dtype float64 --meta\n", "which is no check"
+        assert meta == "next: tinylm estimate toy.yaml\n", "which builds no model"
         saved = here("build", "--config", "toy.yaml", *how, "--save", "model").err
         assert saved == "next: tinylm forward --weights model --tokens\n", "which has its seed and its dtype"
         assert here("check", "--weights", "model", *how).err.endswith(" --weights model --dtype float64 --tokens\n")

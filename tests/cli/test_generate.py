@@ -40,7 +40,7 @@ def test_the_screen_in_outline(here: Here) -> None:
     assert lines[4].startswith("as text: Hi")
     assert lines[5].startswith("The weights are untrained")
     assert re.fullmatch(r"3 tokens, at the length asked for, [\d,]+ per second", lines[6])
-    assert page.err == "next: tinylm forward toy.yaml --tokens\n"
+    assert page.err == "next: tinylm estimate toy.yaml\n"
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ class TestOnATerminal:
         assert page[:3] == ["toy  3 tokens given, untrained weights", "", "5 12 8"]
         assert re.fullmatch(r"\d+ \d+ \d+ \d+", page[3])
         assert page[4].startswith("as text: ")
-        assert page[-1] == "next: tinylm forward toy.yaml --tokens"
+        assert page[-1] == "next: tinylm estimate toy.yaml"
 
     def test_text_comes_as_text(self, on_terminal: Here) -> None:
         shown = on_terminal(*TOY, "--text", "Hi\x1b[31m", "-n", "4", env={"NO_COLOR": "1", "LC_ALL": "C"})

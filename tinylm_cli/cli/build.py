@@ -19,15 +19,14 @@ from tinylm_cli.cli.model_options import (
     WeightsOption,
     import_torch,
 )
+from tinylm_cli.cli.next_steps import config_words, model_words, next_step
 from tinylm_cli.cli.options import (
     OUTPUT_PANEL,
     FormatOption,
     OutputOption,
     SetOption,
     TableOption,
-    follow_up,
     path,
-    same_model,
 )
 from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.cli.progress import working
@@ -129,12 +128,11 @@ def build(
         proof=proof,
     )
     exit_code = ExitCode.DONE if proof.holds else ExitCode.FAILED
-    model_words = same_model(config, set_, weights)
     if report.saved_to is not None:  # the next command is about what was written
-        model_words, request = same_model(None, None, save), replace(request, weights=save, dtype=None)
-    next_step = (
-        follow_up("params", model_words) if meta else follow_up("forward", model_words, request.words(), "--tokens")
-    )
+        request = replace(request, weights=save, dtype=None)
+        following = next_step("build --save", "forward", model_words(None, None, save), request.words(), "--tokens")
+    else:
+        following = next_step("build", "estimate", config_words(config, set_, weights))
     return CommandOutput(
-        report, lambda: build_view(report, depth), format_, output, exit_code, next_step=next_step, table=table
+        report, lambda: build_view(report, depth), format_, output, exit_code, next_step=following, table=table
     )

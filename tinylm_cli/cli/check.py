@@ -14,7 +14,8 @@ from tinylm_cli.cli.model_options import (
     SeedOption,
     WeightsOption,
 )
-from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption, follow_up, same_model
+from tinylm_cli.cli.next_steps import model_words, next_step
+from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption
 from tinylm_cli.cli.output import STDOUT, CommandOutput, Format, write_stdout
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.requested_config import requested_config
@@ -94,15 +95,14 @@ def check(
     if weights is not None:
         report = replace(report, seed=None)
     exit_code = ExitCode.FAILED if report.failed else ExitCode.DONE
-    model_words = same_model(config, set_, weights)
-    next_step = follow_up("forward" if report.failed else "generate", model_words, request.words(), "--tokens")
+    following = "forward" if report.failed else "generate"  # forward shows where values go wrong
     return CommandOutput(
         report,
         lambda: verdict_view(report) if live else check_view(report, as_table=format_ is not Format.text),
         format_,
         output,
         exit_code,
-        next_step=next_step,
+        next_step=next_step("check", following, model_words(config, set_, weights), request.words(), "--tokens"),
     )
 
 

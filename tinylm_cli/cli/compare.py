@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tinylm_cli.cli.next_steps import model_words, next_step
 from tinylm_cli.cli.options import (
     OUTPUT_PANEL,
     TRAINING_PANEL,
@@ -15,8 +16,6 @@ from tinylm_cli.cli.options import (
     TableOption,
     amount,
     complete_variant,
-    follow_up,
-    same_model,
 )
 from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.cli.variants import load_variants, parse_variants
@@ -112,9 +111,9 @@ def compare(
     setups = setups.changed(**{field: value for field, value in given.items() if value is not None})
     report = compare_models(changed, setups)
     last = variants[-1]
-    next_step = follow_up("params", same_model(last.reference, last.all_changes))
+    following = next_step("compare", "estimate", model_words(last.reference, last.all_changes))
     failed = exit_code and not report.same
     return CommandOutput(
         report, lambda: compare_view(report), format_, output, ExitCode.FAILED if failed else ExitCode.DONE,
-        next_step=next_step, table=table,
+        next_step=following, table=table,
     )  # fmt: skip

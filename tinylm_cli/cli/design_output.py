@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from tinylm_cli.cli.design_options import OPTIONS, DesignOptions, Family
-from tinylm_cli.cli.options import follow_up, same_model
+from tinylm_cli.cli.next_steps import next_step
 from tinylm_cli.cli.output import STDOUT, CommandOutput, Format
 from tinylm_cli.config.amounts import scientific, stated
 from tinylm_cli.errors import AnalysisError, ExitCode, UsageError
@@ -45,11 +45,14 @@ def design_output(report: DesignReport, options: DesignOptions) -> CommandOutput
             raise AnalysisError("there is no design to write", help=" ".join([*failure_sentences(report), *relaxed]))
         return output._replace(exit_code=ExitCode.FAILED)
     if not options.writes_config:
-        return output._replace(next_step=f"{command(report, options)} --output {report.family}.yaml")
-    named = options.output is not None and options.output != STDOUT
+        words = command(report, options).removeprefix("tinylm design ")
+        following = next_step("design", "design --output", words, f"--output {report.family}.yaml")
+        return output._replace(next_step=following)
+    file = options.output if options.output != STDOUT else None
+    words = "" if file is None else shlex.join((str(file), f"{file.stem}-hf"))
     return output._replace(
         document=_yaml(report, options),
-        next_step=follow_up("build", same_model(str(options.output), None), "--meta") if named else "",
+        next_step=next_step("design --output", "export", words),
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tinylm_cli.cli.error_collector import ErrorCollector
+from tinylm_cli.cli.next_steps import design_words, model_words, next_step
 from tinylm_cli.cli.options import (
     DEFAULT_CONFIG,
     OUTPUT_PANEL,
@@ -15,8 +16,6 @@ from tinylm_cli.cli.options import (
     OutputOption,
     SetOption,
     TableOption,
-    follow_up,
-    same_model,
 )
 from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.cli.serving_options import (
@@ -188,10 +187,11 @@ def estimate(
     )
     setups = Setups(training, serving)
     report = estimated(loaded, setups, accelerator, accelerators=accelerators, attention=attention)
-    next_step = follow_up("params", same_model(config, set_))
+    named = design_words(loaded.config) if model_words(config, set_) else ""
+    following = next_step("estimate", "design", named)
     every = format_ is Format.csv  # a program is given all layouts, as they are in JSON
     return CommandOutput(
-        report, lambda: estimate_view(report, by, every=every), format_, output, next_step=next_step, table=table
+        report, lambda: estimate_view(report, by, every=every), format_, output, next_step=following, table=table
     )
 
 

@@ -17,6 +17,7 @@ from tinylm_cli.cli.model_options import (
     WeightsOption,
     import_torch,
 )
+from tinylm_cli.cli.next_steps import TRAINING, next_step
 from tinylm_cli.cli.options import OUTPUT_PANEL, OutputOption, PageFormatOption, SetOption, complete_config, path
 from tinylm_cli.cli.output import CommandOutput, Format, PageFormat
 from tinylm_cli.cli.progress import working
@@ -89,7 +90,7 @@ def export(
         tensors=tensors,
     )
     return CommandOutput(
-        report, lambda: export_view(report), Format(format_), output, next_step=f"tinylm import {directory}"
+        report, lambda: export_view(report), Format(format_), output, next_step=next_step("export", TRAINING)
     )
 
 

@@ -15,6 +15,7 @@ from tinylm_cli.cli.model_options import (
     SeedOption,
     WeightsOption,
 )
+from tinylm_cli.cli.next_steps import config_words, model_words, next_step
 from tinylm_cli.cli.options import (
     INPUT_PANEL,
     OUTPUT_PANEL,
@@ -22,8 +23,6 @@ from tinylm_cli.cli.options import (
     OutputOption,
     SetOption,
     TableOption,
-    follow_up,
-    same_model,
 )
 from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.cli.progress import working
@@ -135,10 +134,14 @@ def forward(
             echo_tokens=random is None,
         )
     every = expand or format_ is Format.csv  # a program is given every stage, as it is in JSON
+    following = (
+        next_step("forward", "estimate", config_words(config, set_, weights))
+        if meta
+        else next_step("forward", "generate", model_words(config, set_, weights), request.words(), "--tokens")
+    )
     return CommandOutput(
-        report, lambda: forward_view(report, expand=every), format_, output, table=table,
-        next_step=follow_up("build" if meta else "check", same_model(config, set_, weights), request.words(meta=meta)),
-    )  # fmt: skip
+        report, lambda: forward_view(report, expand=every), format_, output, table=table, next_step=following
+    )
 
 
 def _input(

@@ -19,15 +19,14 @@ from tinylm_cli.cli.model_options import (
     SeedOption,
     WeightsOption,
 )
+from tinylm_cli.cli.next_steps import config_words, next_step
 from tinylm_cli.cli.options import (
     SAMPLING_PANEL,
     OutputOption,
     PageFormatOption,
     SetOption,
     amount,
-    follow_up,
     number,
-    same_model,
 )
 from tinylm_cli.cli.output import CommandOutput, Format, PageFormat, write_stdout
 from tinylm_cli.cli.requested_config import requested_config
@@ -157,7 +156,7 @@ def generate(
     )
     return CommandOutput(
         report, lambda: generate_view(report, streamed=live, as_text=text is not None), Format(format_), output,
-        next_step=follow_up("forward", same_model(config, set_, weights), request.words(), "--tokens"),
+        next_step=next_step("generate", "estimate", config_words(config, set_, weights)),
     )  # fmt: skip
 
 

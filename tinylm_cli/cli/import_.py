@@ -11,7 +11,8 @@ import typer
 
 from tinylm_cli.atomic_write import require_free_folder
 from tinylm_cli.cli.model_options import import_torch
-from tinylm_cli.cli.options import OUTPUT_PANEL, OutputOption, PageFormatOption, SetOption, follow_up, same_model
+from tinylm_cli.cli.next_steps import model_words, next_step
+from tinylm_cli.cli.options import OUTPUT_PANEL, OutputOption, PageFormatOption, SetOption
 from tinylm_cli.cli.output import STDOUT, CommandOutput, Format, PageFormat, note, talk
 from tinylm_cli.cli.progress import working
 from tinylm_cli.errors import ConfigError, UsageError, WeightsError
@@ -83,14 +84,15 @@ def import_(
             count = counted(len(converted.left_out), "tensor")
             note(f"left out {count} of {' and '.join(parts)}: not the language model's")
         talk(f"wrote {counted(converted.tensors, 'tensor')} and config.yaml to {output}")
-        next_step = follow_up("check", same_model(None, None, output))
+        following = next_step("import --weights", "check", model_words(None, None, output))
         return CommandOutput(
-            report, lambda: import_view(report), Format(format_), None, document="", next_step=next_step
+            report, lambda: import_view(report), Format(format_), None, document="", next_step=following
         )
     written: Path | None = None if output is None or output == STDOUT else output
-    next_step = follow_up("params", same_model(str(written), None) if written else same_model(path, set_))
+    named = model_words(str(written), None) if written else model_words(path, set_)
+    following = next_step("import", "params CONFIG", named)
     return CommandOutput(
-        report, lambda: import_view(report), Format(format_), output, document=text, next_step=next_step
+        report, lambda: import_view(report), Format(format_), output, document=text, next_step=following
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tinylm_cli.cli.next_steps import next_step
 from tinylm_cli.cli.options import OUTPUT_PANEL, FormatOption, OutputOption
 from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.errors import UsageError
@@ -69,7 +70,7 @@ def _configs(format_: Format, output: OutputOption, *, published: bool) -> Comma
     report = PresetsReport(tuple(found))
     return CommandOutput(
         report, lambda: presets_view(report, "model" if published else "preset"), format_, output,
-        next_step=f"tinylm show {'llama-3-8b' if published else 'small'} --origin",
+        next_step=next_step("list", "show", "llama-3-8b" if published else "small", "--origin"),
     )  # fmt: skip
 
 

@@ -121,20 +121,15 @@ class ModelRequest:
         """Storage type before weights are read."""
         return (self.dtype or DType.float32).value
 
-    def words(self, *, meta: bool = False) -> str:
-        """Return the options that make another command run it alike, as far as they were given.
-
-        Args:
-            meta: Whether that command takes ``--meta``.
-        """
-        seed = self.seed if self.weights is None and not self.meta else 0  # it draws nothing
+    def words(self) -> str:
+        """Return the options, as far as they were given, that make another command build the same model."""
+        seed = self.seed if self.weights is None else 0  # loaded weights need none
         given = [
             ("--device", self.device, "cpu"),
             ("--dtype", self.dtype, None),
             ("--seed", seed, 0),
         ]
-        words = [word for name, value, usual in given if value != usual for word in (name, str(value))]
-        return shlex.join([*words, *(["--meta"] if self.meta and meta else [])])
+        return shlex.join([word for name, value, usual in given if value != usual for word in (name, str(value))])
 
     def torch_device(self) -> torch.device:
         """Return the device, once a tensor has been placed on it.

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from tinylm_cli.atomic_write import write_file
-from tinylm_cli.cli.options import DEFAULT_CONFIG, OUTPUT_PANEL, ConfigOption, SetOption, follow_up, same_model
+from tinylm_cli.cli.next_steps import model_words, next_step
+from tinylm_cli.cli.options import DEFAULT_CONFIG, OUTPUT_PANEL, ConfigOption, SetOption
 from tinylm_cli.cli.output import talk
 from tinylm_cli.errors import UsageError
 from tinylm_cli.render.sanitize import visible
@@ -48,4 +49,4 @@ def new(
     if path.stem in shipped() and path.parent == Path():
         talk(f"{path.stem} alone names the preset: write {path} for this file")
     talk("for completion in your editor: tinylm schema --output tinylm.schema.json")
-    talk(f"next: {follow_up('params', same_model(str(path), None))}")
+    talk(f"next: {next_step('new', 'params CONFIG', model_words(str(path), None))}")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -196,19 +195,3 @@ OutputOption = Annotated[
         rich_help_panel=OUTPUT_PANEL,
     ),
 ]  # fmt: skip
-
-
-def follow_up(command: str, model: str, *more: str) -> str:
-    """Return the next command to run on ``model``, the words of ``same_model``; empty when there are none."""
-    return " ".join(words for words in ("tinylm", command, model, *more) if words) if model else ""
-
-
-def same_model(config: str | None, overrides: Sequence[str] | None, weights: Path | None = None) -> str:
-    """Return the words that make another command take the same model; empty when it came from standard input."""
-    if config == "-":
-        return ""
-    if config is None and weights is None:
-        config = DEFAULT_CONFIG
-    named = () if config is None else ("--config", config) if config.startswith("-") else (config,)
-    loaded = () if weights is None else ("--weights", str(weights))
-    return shlex.join([*named, *loaded, *(word for override in overrides or () for word in ("--set", override))])

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tinylm_cli.cli.next_steps import model_words, next_step
 from tinylm_cli.cli.options import (
     MODEL_PANEL,
     OUTPUT_PANEL,
@@ -15,8 +16,6 @@ from tinylm_cli.cli.options import (
     SetOption,
     TableOption,
     complete_config,
-    follow_up,
-    same_model,
 )
 from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.errors import UsageError
@@ -116,12 +115,16 @@ def params(
         else [analyze_params(each, by=by.value, expand=expand) for each in loaded]
     )
     report = ParamsReport(tuple(counted))
-    next_step = follow_up("build", same_model(config, set_)) if config is not None else "tinylm params small"
+    following = (
+        next_step("params CONFIG", "build", model_words(config, set_))
+        if config is not None
+        else next_step("params", "params CONFIG", "small")
+    )
     return CommandOutput(
         report,
         lambda: params_view(report, convention.value if convention is not None else None),
         format_,
         output,
-        next_step=next_step,
+        next_step=following,
         table=table,
     )

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tinylm_cli.cli.next_steps import model_words, next_step
 from tinylm_cli.cli.options import (
     DEFAULT_CONFIG,
     OUTPUT_PANEL,
@@ -13,8 +14,6 @@ from tinylm_cli.cli.options import (
     FormatOption,
     OutputOption,
     SetOption,
-    follow_up,
-    same_model,
 )
 from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.errors import UsageError
@@ -61,5 +60,5 @@ def show(
     text = to_yaml(loaded.config)
     return CommandOutput(
         report, lambda: show_view(report, text, origin=origin), format_, output,
-        document=None if origin else text, next_step=follow_up("params", same_model(config, set_)),
+        document=None if origin else text, next_step=next_step("show", "params CONFIG", model_words(config, set_)),
     )  # fmt: skip

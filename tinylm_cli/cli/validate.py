@@ -14,15 +14,14 @@ import typer
 
 from tinylm_cli.atomic_write import write_file
 from tinylm_cli.cli.error_collector import ErrorCollector
+from tinylm_cli.cli.next_steps import model_words, next_step
 from tinylm_cli.cli.options import (
     OUTPUT_PANEL,
     TARGET_PANEL,
     OutputOption,
     SetOption,
     complete_config,
-    follow_up,
     naming,
-    same_model,
 )
 from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.errors import ConfigError, ExitCode, InputError, OutputError, UsageError
@@ -151,13 +150,12 @@ def _output(report: ValidateReport, format_: ValidateFormat, output: Path | None
 def _next_step(report: ValidateReport, files: Sequence[str], overrides: Sequence[str] | None) -> str:
     """Return the command that corrects what can be, else the one that counts what is valid."""
     if report.fixable:
-        return shlex.join(["tinylm", "validate", *files, "--diff"])
+        return next_step("validate", "validate --diff", shlex.join([*files, "--diff"]))
     if report.fixed and not any(each.written or each.path == "<stdin>" for each in report.files):
-        return shlex.join(["tinylm", "validate", *files, "--fix"])
+        return next_step("validate --diff", "validate --fix", shlex.join([*files, "--fix"]))
     models = [each.path for each in report.files if each.total_params is not None and each.path != "<stdin>"]
-    return follow_up(
-        "params", same_model(models[0] if models and report.valid == len(report.files) else "-", overrides)
-    )
+    named = model_words(models[0], overrides) if models and report.valid == len(report.files) else ""
+    return next_step("validate --fix" if report.fixed else "validate", "params CONFIG", named)
 
 
 def _read_assertions(texts: Sequence[str]) -> tuple[Claim, ...]:

@@ -1,0 +1,76 @@
+"""The ``next:`` lines lead on, from a list of models to a training loop, and never in a circle."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinylm_cli.cli.app import COMMANDS
+from tinylm_cli.cli.next_steps import NEXT_STEPS, TRAINING, config_words, design_words, model_words, next_step
+from tinylm_cli.config.loader import load_config
+
+Here = Callable[..., Any]
+
+
+def test_no_cycles() -> None:
+    order = list(TopologicalSorter(NEXT_STEPS).static_order())
+    assert set(order) == NEXT_STEPS.keys()
+    assert {step.split()[0] for step in NEXT_STEPS if step != TRAINING} == set(COMMANDS)
+
+
+def test_every_step_leads_to_training() -> None:
+    for step in NEXT_STEPS.keys() - {"sweep", "schema", TRAINING}:
+        while NEXT_STEPS[step]:
+            step = NEXT_STEPS[step][-1]
+        assert step == TRAINING
+
+
+def test_following_the_lines(here: Here) -> None:
+    """Each line is run as it is printed."""
+    command, seen = "tinylm list", []
+    while command != TRAINING:
+        seen.append(command.split()[1])
+        result = here(*shlex.split(command)[1:])
+        assert result.code == 0, result.err
+        command = result.err.splitlines()[-1].removeprefix("next: ")
+    assert seen == ["list", "show", "params", "build", "estimate", "design", "design", "export"]
+
+
+def test_a_step_that_does_not_follow_is_refused() -> None:
+    with pytest.raises(AssertionError, match="estimate does not lead to params"):
+        next_step("estimate", "params", "tiny")
+
+
+def test_standard_input_cannot_be_named() -> None:
+    assert next_step("params CONFIG", "build", model_words("-", ["n_layers=2"])) == ""
+
+
+def test_words_are_quoted() -> None:
+    assert model_words("my model.yaml", ["norm.kind=rmsnorm"]) == "'my model.yaml' --set norm.kind=rmsnorm"
+    assert model_words("-x.yaml", None) == "--config -x.yaml"
+    assert model_words(None, None) == "tiny"
+
+
+def test_config_of_weights(tmp_path: Path) -> None:
+    assert config_words(None, None, tmp_path) == str(tmp_path), "a Hugging Face folder"
+    (tmp_path / "config.yaml").touch()
+    assert config_words(None, None, tmp_path) == str(tmp_path / "config.yaml")
+    assert model_words(None, None, tmp_path) == f"--weights {tmp_path}"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("tiny", "--params 826112 --vocab-size 256"),
+        ("gpt2", "--family gpt2 --params 124439808 --vocab-size 50257"),
+        ("llama-3-8b", "--family llama --params 8030261248 --vocab-size 128256"),
+        ("mixtral-8x7b", "--family mixtral --params 46702792704 --vocab-size 32000"),
+    ],
+)
+def test_design_words(name: str, words: str) -> None:
+    assert design_words(load_config(name).config) == words

@@ -1,0 +1,96 @@
+"""The ``next:`` lines: which command leads on from which, from choosing a model to training it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tinylm_cli.cli.options import DEFAULT_CONFIG
+
+if TYPE_CHECKING:
+    from tinylm_cli.config.schema import ModelConfig
+
+TRAINING = "train it, as examples/train.py does"
+
+NEXT_STEPS: Mapping[str, tuple[str, ...]] = {
+    "list": ("show",),
+    "show": ("params CONFIG",),
+    "new": ("params CONFIG",),
+    "validate": ("validate --diff", "params CONFIG"),
+    "validate --diff": ("validate --fix",),
+    "validate --fix": ("params CONFIG",),
+    "import": ("params CONFIG",),
+    "import --weights": ("check",),
+    "params": ("params CONFIG",),
+    "params CONFIG": ("build",),
+    "build": ("estimate",),
+    "build --save": ("forward",),
+    "check": ("forward", "generate"),
+    "forward": ("generate", "estimate"),
+    "generate": ("estimate",),
+    "compare": ("estimate",),
+    "estimate": ("design",),
+    "design": ("design --output",),
+    "design --output": ("export",),
+    "export": (TRAINING,),
+    "sweep": (),
+    "schema": (),
+    TRAINING: (),
+}
+"""The steps that may follow each step. A step is a command, with an option where that makes it another job.
+
+No path leads back to a step: a person who follows the lines ends at a training loop.
+"""
+
+_FAMILIES = {"rope": "llama", "learned": "gpt2"}
+"""The design family for a kind of position."""
+
+
+def next_step(step: str, following: str, *words: str) -> str:
+    """Return the line that leads from one step to the next.
+
+    Args:
+        step: The step that was taken, a key of ``NEXT_STEPS``.
+        following: The next one, among those that may follow it.
+        words: Quoted words after the command, the model's first; empty ones are left out. An empty first word says that
+            the model cannot be named again, since it came from standard input.
+
+    Returns:
+        The command; empty when the model cannot be named.
+    """
+    assert following in NEXT_STEPS[step], f"{step} does not lead to {following}"
+    if following == TRAINING:
+        return TRAINING
+    return " ".join(filter(None, ("tinylm", following.split()[0], *words))) if words and words[0] else ""
+
+
+def model_words(config: str | None, overrides: Sequence[str] | None, weights: Path | None = None) -> str:
+    """Return the words that name the same model to another command; empty if it came from standard input."""
+    if config == "-":
+        return ""
+    if config is None and weights is None:
+        config = DEFAULT_CONFIG
+    named = () if config is None else ("--config", config) if config.startswith("-") else (config,)
+    loaded = () if weights is None else ("--weights", str(weights))
+    return shlex.join([*named, *loaded, *(word for override in overrides or () for word in ("--set", override))])
+
+
+def config_words(config: str | None, overrides: Sequence[str] | None, weights: Path | None = None) -> str:
+    """Return the words that name the same config to a command without ``--weights``."""
+    if config is None and weights is not None:
+        saved = weights / "config.yaml"
+        config = str(saved if saved.is_file() else weights)
+    return model_words(config, overrides)
+
+
+def design_words(config: ModelConfig) -> str:
+    """Return the options that search for designs of the same size as a config, in the family nearest to it."""
+    from tinylm_cli.analysis.params import total_params
+    from tinylm_cli.analysis.tensor_table import tensor_table
+
+    family = "mixtral" if config.feed_forward.n_experts else _FAMILIES.get(config.position.kind, "course")
+    chosen = () if family == "course" else ("--family", family)
+    size = ("--params", str(total_params(tensor_table(config))), "--vocab-size", str(config.vocab_size))
+    return shlex.join([*chosen, *size])

@@ -16,12 +16,11 @@ import pytest
 
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.quantities import Quantity
-from tinylm_cli.render.blocks import Cell, Stack, Table, Tree, View
+from tinylm_cli.render.blocks import Cell, Stack, Table, Tree, View, single_table, tables_by_name
 from tinylm_cli.render.csv import to_csv
 from tinylm_cli.render.json import plain
 from tinylm_cli.render.latex import to_latex
 from tinylm_cli.render.stacked_bars import legend
-from tinylm_cli.render.tables import alone, named
 
 Here = Callable[..., Any]
 
@@ -151,8 +150,8 @@ def test_csv_says_nothing_that_json_does_not_under_the_same_name(page: str, show
     report, view = shown(page)
     document = set(leaves(report))
     names = {name for name, _ in document}
-    for table in named(view):
-        header, rows = read(to_csv(alone(view, table)))
+    for table in tables_by_name(view):
+        header, rows = read(to_csv(single_table(view, table)))
         if {"figure", "value"} <= set(header):
             assert all((row["figure"], row["value"]) in document for row in rows)
             continue
@@ -178,14 +177,14 @@ def test_every_table_has_a_name_that_is_kept(page: str, shown: Callable[[str], A
     """But for a figure that is drawn, which the table above it has."""
     _, view = shown(page)
     tables = [block for block in view if isinstance(block, Table | Tree | Stack)]
-    assert set(named(view)) <= NAMES[page.split()[0]]
+    assert set(tables_by_name(view)) <= NAMES[page.split()[0]]
     assert sum(not table.name for table in tables) == page.startswith("sweep")
 
 
 def test_every_name_is_met_and_documented(shown: Callable[[str], Any]) -> None:
     met: dict[str, set[str]] = {}
     for page in PAGES:
-        met.setdefault(page.split()[0], set()).update(named(shown(page)[1]))
+        met.setdefault(page.split()[0], set()).update(tables_by_name(shown(page)[1]))
     assert met == NAMES
     listed = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8").partition("\n## ")[0]
     several = {command: names for command, names in NAMES.items() if len(names) > 1 and command != "list"}
@@ -194,7 +193,7 @@ def test_every_name_is_met_and_documented(shown: Callable[[str], Any]) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_numbers_are_set_right(page: str, shown: Callable[[str], Any]) -> None:
-    for table in named(shown(page)[1]).values():
+    for table in tables_by_name(shown(page)[1]).values():
         if isinstance(table, Tree):
             continue
         columns, rows, *_ = legend(table) if isinstance(table, Stack) else table

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tinylm_cli.config.source import Source
 from tinylm_cli.errors import ConfigError, Diagnostic, Label, Span, UsageError
-from tinylm_cli.render.cell_width import cell_len
 from tinylm_cli.render.diagnostics import diagnostics_text, error_text, github_failure, github_text
 from tinylm_cli.render.sanitize import shown
+from tinylm_cli.render.styled_lines import cell_len
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.reports.validate import FileResult
 

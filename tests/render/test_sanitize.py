@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.render.cell_width import cell_len, set_cell_size
 from tinylm_cli.render.sanitize import OUR_SIGNS, shown, to_ascii, visible
+from tinylm_cli.render.styled_lines import cell_len, set_cell_size
 from tinylm_cli.render.terminal import Terminal
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}

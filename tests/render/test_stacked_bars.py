@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from tinylm_cli.quantities import Quantity, binary_bytes
 from tinylm_cli.render.blocks import Bar, Cell, Heading, Stack, StackBar, View
-from tinylm_cli.render.cell_width import cell_len
 from tinylm_cli.render.csv import to_csv
 from tinylm_cli.render.markdown import to_markdown
 from tinylm_cli.render.stacked_bars import legend
+from tinylm_cli.render.styled_lines import cell_len
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.render.text import to_text
 

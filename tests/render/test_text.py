@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Listing, Note, Table
-from tinylm_cli.render.cell_width import cell_len
-from tinylm_cli.render.styled_lines import wrap
+from tinylm_cli.render.styled_lines import cell_len, wrap
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.render.text import to_text
 

@@ -166,11 +166,11 @@ def say(text: str) -> None:
 
 
 def _one_table(view: View, name: str) -> View:
-    from tinylm_cli.render.tables import alone, named
+    from tinylm_cli.render.blocks import single_table, tables_by_name
 
-    names = list(named(view))
+    names = list(tables_by_name(view))
     if name in names:
-        return alone(view, name)
+        return single_table(view, name)
     from tinylm_cli.config.suggestions import suggest
 
     meant = suggest(name, names)
@@ -188,10 +188,10 @@ def _lowered(view: View, outcome: CommandOutput) -> str:
         case Format.markdown:
             from tinylm_cli.render.markdown import to_markdown as lower
         case Format.csv:
+            from tinylm_cli.render.blocks import other_tables
             from tinylm_cli.render.csv import to_csv as lower
-            from tinylm_cli.render.tables import others
 
-            if names := others(view):
+            if names := other_tables(view):
                 note(f"CSV has room for one table; --table picks another: {', '.join(names)}.")
         case Format.latex:
             from tinylm_cli.render.latex import to_latex as lower

@@ -180,14 +180,69 @@ class Failure(NamedTuple):
 Block = Heading | Table | Tree | Stack | Note | Listing | Mistake | Failure
 
 
+AnyTable = Table | Tree | Stack
+"""The blocks that ``--table`` can name and CSV can hold."""
+
 View = tuple[Block, ...]
 """What a command shows, from top to bottom."""
 
 
 def drawn(blocks: Iterable[Block]) -> Iterator[Block]:
-    """Yield the blocks that people are shown: a table without rows, or without a word in them, has nothing to show."""
-    return (block for block in blocks if not isinstance(block, Table) or any(map(_shows, chain(*block.rows))))
+    """Yield the blocks to draw: all but tables whose cells are empty, which exist for CSV alone."""
+    return (block for block in blocks if not isinstance(block, Table) or any(map(has_content, chain(*block.rows))))
 
 
-def _shows(cell: str | Cell | Bar) -> bool:
+def has_content(cell: str | Cell | Bar) -> bool:
+    """Return whether a cell shows anything."""
     return isinstance(cell, Bar) or bool(cell.text if isinstance(cell, Cell) else cell)
+
+
+def indented_rows(branch: Branch, depth: int = 0) -> Iterator[Row]:
+    """Yield a tree's rows from the root down, each first cell indented by an em space per level."""
+    first, *others = branch.cells
+    label = first if isinstance(first, Cell) else Cell(str(first))
+    yield (Cell("\N{EM SPACE}" * depth + label.text, label.style), *others)
+    for child in branch.children:
+        yield from indented_rows(child, depth + 1)
+
+
+def tables_by_name(view: View) -> dict[str, AnyTable]:
+    """Return the named tables of a view, in order; of several parts with one name, the first."""
+    found: dict[str, AnyTable] = {}
+    for block in view:
+        if isinstance(block, AnyTable) and block.name:
+            found.setdefault(block.name, block)
+    return found
+
+
+def main_table(view: View) -> AnyTable:
+    """Return the table marked as main, else the first."""
+    tables = [block for block in view if isinstance(block, AnyTable)]
+    assert tables, "a command without a table does not offer CSV"
+    return next((table for table in tables if isinstance(table, Table) and table.main), tables[0])
+
+
+def other_tables(view: View) -> list[str]:
+    """Return the names of the non-empty tables beside the main one."""
+    chosen = main_table(view)
+    return [
+        name
+        for name, table in tables_by_name(view).items()
+        if table is not chosen and (not isinstance(table, Table) or table.rows)
+    ]
+
+
+def single_table(view: View, name: str) -> View:
+    """Return one table with all its parts, under the view's first heading and the heading right above the table.
+
+    Raises:
+        KeyError: If no table has the name.
+    """
+    table = tables_by_name(view)[name]
+    place = view.index(table)
+    headings = [index for index, block in enumerate(view[:place]) if isinstance(block, Heading)]
+    above = [view[index] for index in headings if index in (headings[0], place - 1)]
+    return (
+        *above,
+        *(block for block in view[place:] if isinstance(block, AnyTable) and block.name == name),
+    )

@@ -12,10 +12,9 @@ import math
 from collections.abc import Iterable, Iterator
 
 from tinylm_cli.quantities import Quantity
-from tinylm_cli.render.blocks import Bar, Block, Branch, Cell, Column, Row, Stack, Table, Tree
+from tinylm_cli.render.blocks import Bar, Block, Branch, Cell, Column, Row, Stack, Table, Tree, main_table
 from tinylm_cli.render.sanitize import visible
 from tinylm_cli.render.stacked_bars import legend
-from tinylm_cli.render.tables import main
 
 # what a spreadsheet takes for the beginning of a formula, also in the width of Asian letters:
 # https://owasp.org/www-community/attacks/CSV_Injection
@@ -30,7 +29,7 @@ def to_csv(blocks: Iterable[Block]) -> str:
 
     A text that a spreadsheet would run as a formula gets an apostrophe in front; numbers do not.
     """
-    names, rows = to_records(main(tuple(blocks)))
+    names, rows = to_records(main_table(tuple(blocks)))
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(map(_text, names))

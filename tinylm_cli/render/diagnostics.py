@@ -9,9 +9,8 @@ from tinylm_cli.config.assertion import ASSERT
 from tinylm_cli.config.source import SET
 from tinylm_cli.errors import Diagnostic, Label, Span, TinylmError
 from tinylm_cli.render.blocks import Cell
-from tinylm_cli.render.cell_width import cell_len
 from tinylm_cli.render.sanitize import shown, visible
-from tinylm_cli.render.styled_lines import Line, line, paint, wrap
+from tinylm_cli.render.styled_lines import Line, cell_len, line, paint, wrap
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.reports.validate import FileResult
 

@@ -8,7 +8,6 @@ from html import escape
 from tinylm_cli.render.blocks import (
     Bar,
     Block,
-    Branch,
     Cell,
     Column,
     Failure,
@@ -23,6 +22,8 @@ from tinylm_cli.render.blocks import (
     Table,
     Tree,
     drawn,
+    has_content,
+    indented_rows,
 )
 from tinylm_cli.render.sanitize import visible
 from tinylm_cli.render.stacked_bars import legend
@@ -66,7 +67,7 @@ def _lower(block: Block) -> Iterator[str]:
         case Table(columns, rows, total):
             yield from _table(columns, rows, total)
         case Tree(columns, root):
-            yield from _table(columns, list(_tree_rows(root, 0)))
+            yield from _table(columns, list(indented_rows(root)))
         case Stack():
             full = max(bar.whole.value for bar in [*block.bars, *_limit(block)])
             yield from (_bar(bar, full) for bar in block.bars)
@@ -79,7 +80,7 @@ def _limit(stack: Stack) -> list[StackBar]:
 
 def _table(columns: tuple[Column, ...], rows: Iterable[Row], total: Row | None = None) -> Iterator[str]:
     rows = tuple(rows)
-    kept = [i for i in range(len(columns)) if any(_has_content(row[i]) for row in rows)]
+    kept = [i for i in range(len(columns)) if any(has_content(row[i]) for row in rows)]
     yield "<table>"
     if any(columns[i].header for i in kept):
         heads = (f"<th{_aligned(columns[i])}>{_plain(columns[i].header)}</th>" for i in kept)
@@ -94,14 +95,6 @@ def _table(columns: tuple[Column, ...], rows: Iterable[Row], total: Row | None =
     yield "</table>"
 
 
-def _tree_rows(branch: Branch, depth: int) -> Iterator[Row]:
-    first, *others = branch.cells
-    label = first if isinstance(first, Cell) else Cell(str(first))
-    yield (Cell("\N{EM SPACE}" * depth + label.text, label.style), *others)
-    for child in branch.children:
-        yield from _tree_rows(child, depth + 1)
-
-
 def _bar(bar: StackBar, full: float) -> str:
     """Return a stacked bar; ``full`` is the amount that takes the whole width."""
     widths = [100 * amount.value / full if full else 0 for amount in bar.amounts]
@@ -112,10 +105,6 @@ def _bar(bar: StackBar, full: float) -> str:
 
 def _swatch(part: int) -> Cell:
     return Cell("■", _PARTS[part % len(_PARTS)])
-
-
-def _has_content(cell: str | Cell | Bar) -> bool:
-    return isinstance(cell, Bar) or bool(cell.text if isinstance(cell, Cell) else cell)
 
 
 def _aligned(column: Column, style: str = "") -> str:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from tinylm_cli.render.blocks import (
     Bar,
     Block,
-    Branch,
     Cell,
     Column,
     Failure,
@@ -22,6 +21,7 @@ from tinylm_cli.render.blocks import (
     Table,
     Tree,
     drawn,
+    indented_rows,
 )
 from tinylm_cli.render.sanitize import visible
 from tinylm_cli.render.stacked_bars import legend
@@ -55,7 +55,7 @@ def _lower(block: Block) -> Iterator[str]:
         case Table(columns, rows, total):
             yield from _table(columns, [*rows, *([_strong(total)] if total else [])])
         case Tree(columns, root):
-            yield from _table(columns, list(_tree_rows(root, 0)))
+            yield from _table(columns, list(indented_rows(root)))
         case Stack():
             yield from _lower(legend(block))
 
@@ -66,14 +66,6 @@ def _table(columns: tuple[Column, ...], rows: list[Row]) -> Iterator[str]:
     yield _row("---:" if columns[i].right else "---" for i in filled)
     for row in rows:
         yield _row(_cell(row[i]) for i in filled)
-
-
-def _tree_rows(branch: Branch, depth: int) -> Iterator[Row]:
-    first, *others = branch.cells
-    label = first if isinstance(first, Cell) else Cell(str(first))
-    yield (Cell("\N{EM SPACE}" * depth + label.text, label.style), *others)
-    for child in branch.children:
-        yield from _tree_rows(child, depth + 1)
 
 
 def _strong(row: Row) -> Row:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from tinylm_cli.errors import TinylmError
-from tinylm_cli.render.blocks import Heading, View
+from tinylm_cli.render.blocks import Heading, View, main_table, tables_by_name
 
 if TYPE_CHECKING:
     import pandas
@@ -53,13 +53,12 @@ class Report(Generic[T_co]):
         except ImportError as error:
             raise TinylmError("to_frame() needs pandas", help="pip install pandas") from error
         from tinylm_cli.render.csv import to_records
-        from tinylm_cli.render.tables import main, named
 
         view = self.view()
-        tables = named(view)
+        tables = tables_by_name(view)
         if table is not None and table not in tables:
             raise TinylmError(f"no table is called {table}", help=f"the tables are {', '.join(tables)}")
-        names, rows = to_records(main(view) if table is None else tables[table])
+        names, rows = to_records(main_table(view) if table is None else tables[table])
         return pandas.DataFrame(rows, columns=names)
 
     def __str__(self) -> str:

@@ -6,9 +6,8 @@ from collections.abc import Generator, Sequence
 from itertools import accumulate, groupby
 
 from tinylm_cli.render.blocks import Cell, Column, Row, Stack, StackBar, Style, Table
-from tinylm_cli.render.cell_width import cell_len, set_cell_size
 from tinylm_cli.render.sanitize import shown
-from tinylm_cli.render.styled_lines import Line, line
+from tinylm_cli.render.styled_lines import Line, cell_len, line, set_cell_size
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.render.units import percentages
 

@@ -1,43 +1,49 @@
-"""The geometry of a table in a terminal: which columns fit, how wide each is, what is cut."""
+"""The layout of a table in a terminal: which columns fit, how wide each is, what is cut, when a table is split."""
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 
 from tinylm_cli.render.blocks import Bar, Branch, Cell, Column, Row
-from tinylm_cli.render.cell_width import cell_len, chop, set_cell_size
 from tinylm_cli.render.sanitize import shown
-from tinylm_cli.render.styled_lines import wrap
+from tinylm_cli.render.styled_lines import cell_len, chop, set_cell_size, wrap
 from tinylm_cli.render.terminal import Terminal
 
-GAP = 2
+_GAP = 2
 """Cells between two columns."""
 
 _BAR_WIDTH = 20
 _EIGHTHS = "▏▎▍▌▋▊▉"
-MIN_SHRUNK = 16
-"""Cells that are left of a column that is cut, while there are others to leave out."""
+_MIN_SHRUNK = 16
+"""Narrowest width of a cut column while other columns can still go."""
 
 _LEAST_SHRUNK = 8
 _MIN_WRAPPED = 24
-_SPARED = 4
-"""Widths that are tried, from the least, for one at which no two cells of a column are cut to the same."""
+_TRIED_WIDTHS = 4
+"""Widths to try, from the narrowest, until no two cells of a column are cut to the same text."""
 
 _LEAD = " " * 8
-OPTIONAL = 5
-"""Columns kept less long than this go before any is cut."""
+_OPTIONAL = 5
+"""Columns whose ``keep`` is below this go before any column is cut."""
 
 _ALWAYS = 9
 
 
 class Grid:
-    """Rows laid out under columns, within the terminal's width; a column with nothing in it is left out.
+    """Rows under columns within the terminal's width; an empty column is left out.
 
-    Too wide, it drops columns whose ``keep`` is below 5, smallest first; then wraps a ``wrap`` column, or puts it under
-    the rows where it would be too narrow to read; then cuts ``shrink`` columns in the middle of their cells; then
-    drops those below 9; then cuts shorter still. A cell that would be cut as another is takes lines instead.
+    A table that is too wide changes in this order until it fits:
+
+    1. Columns whose ``keep`` is below 5 go, smallest first.
+    2. A ``wrap`` column wraps, or moves under its row if it would be too narrow to read.
+    3. ``shrink`` columns are cut in the middle of their cells.
+    4. Columns whose ``keep`` is below 9 go.
+    5. ``shrink`` columns are cut shorter.
+
+    Two cells of a column that would be cut to the same text wrap instead.
     """
 
     def __init__(self, columns: Sequence[Column], rows: Sequence[Row], terminal: Terminal) -> None:
@@ -58,16 +64,16 @@ class Grid:
         ]
         self._under: list[int] = []
         self._fit()
-        self._alike = {i: self._cut_alike(i, self._widths[i]) for i in self._kept if self.columns[i].shrink}
+        self._ambiguous = {i: self._ambiguous_at(i, self._widths[i]) for i in self._kept if self.columns[i].shrink}
 
     @property
     def widths(self) -> dict[int, int]:
-        """The width of each column that is shown, by its index."""
+        """Width of each shown column, by index."""
         return {i: self._widths[i] for i in self._kept}
 
     @property
     def has_headers(self) -> bool:
-        """Whether any column is named."""
+        """Whether any shown column has a header."""
         return any(self._headers[i] for i in self._kept)
 
     def header(self) -> Iterator[Cell]:
@@ -75,7 +81,7 @@ class Grid:
         yield from self._line([Cell(header) for header in self._headers])
 
     def lines(self) -> Iterator[list[list[Cell]]]:
-        """Yield the lines of each row, as their pieces: one, and more where a cell is wrapped."""
+        """Yield the lines of each row as pieces: one line, or several if a cell wraps."""
         for row in self._text:
             cells = [list(self._pieces(cell, i)) for i, cell in enumerate(row)]
             lines = [list(self._line(pieces)) for pieces in zip_longest(*cells, fillvalue=Cell(""))]
@@ -96,12 +102,12 @@ class Grid:
         return (row[index] for row in self.rows)
 
     def _total(self) -> int:
-        return sum(self._widths[i] for i in self._kept) + GAP * (len(self._kept) - 1)
+        return sum(self._widths[i] for i in self._kept) + _GAP * (len(self._kept) - 1)
 
     def _fit(self) -> None:
-        self._drop(below=OPTIONAL)
+        self._drop(below=_OPTIONAL)
         self._wrap()
-        self._shrink(MIN_SHRUNK)
+        self._shrink(_MIN_SHRUNK)
         self._drop(below=_ALWAYS)
         self._shrink(_LEAST_SHRUNK)
 
@@ -126,22 +132,22 @@ class Grid:
         """Yield the lines of one cell."""
         if self.columns[index].wrap and index in self._kept:
             yield from (Cell(words, cell.style) for words in wrap(cell.text, self._widths[index]))
-        elif cell.text in self._alike.get(index, ()):
+        elif cell.text in self._ambiguous.get(index, ()):
             yield from (Cell(part, cell.style) for part in chop(cell.text, self._widths[index]))
         else:
             yield cell
 
     def _shrink(self, least: int) -> None:
-        for i in sorted(self._kept, key=lambda i: -self._widths[i]):  # the longest spares most
+        for i in sorted(self._kept, key=lambda i: -self._widths[i]):  # the widest can give up most
             excess = self._total() - self.terminal.width
             if excess > 0 and self.columns[i].shrink:
                 whole = self._widths[i]
                 widths = range(max(whole - excess, min(least, whole)), whole)
-                enough = (width for width in widths[:_SPARED] if not self._cut_alike(i, width))
+                enough = (width for width in widths[:_TRIED_WIDTHS] if not self._ambiguous_at(i, width))
                 self._widths[i] = next(enough, widths.start)
 
-    def _cut_alike(self, index: int, width: int) -> frozenset[str]:
-        """Return the texts of a column that differ and would no longer, cut to ``width``."""
+    def _ambiguous_at(self, index: int, width: int) -> frozenset[str]:
+        """Return the distinct texts of a column that a cut to ``width`` would make equal."""
         texts = {row[index].text for row in self._text}
         cuts = Counter(self._cut(text, width) for text in texts)
         return frozenset(text for text in texts if cuts[self._cut(text, width)] > 1)
@@ -149,7 +155,7 @@ class Grid:
     def _line(self, cells: Sequence[Cell]) -> Iterator[Cell]:
         for position, i in enumerate(self._kept):
             if position:
-                yield Cell(" " * GAP)
+                yield Cell(" " * _GAP)
             text = self._cut(cells[i].text, self._widths[i])
             padding = " " * (self._widths[i] - cell_len(text))
             yield Cell(padding + text if self.columns[i].right else text + padding, cells[i].style)
@@ -179,8 +185,48 @@ class Grid:
         return "█" * whole + (_EIGHTHS[rest - 1] if rest else "")
 
 
+def split_table(columns: Sequence[Column], rows: Sequence[Row], terminal: Terminal) -> Iterator[Grid]:
+    """Yield one grid, or for a table wider than the terminal as few as hold every column group, one under another.
+
+    Each grid begins with the columns outside all groups. The optional columns of the groups are shown if they cost no
+    further grid, and then in every grid.
+    """
+    if not any(column.group for column in columns):
+        yield Grid(columns, rows, terminal)
+        return
+    whole = Grid(columns, rows, terminal._replace(width=sys.maxsize)).widths
+    cut = {i: min(width, _MIN_SHRUNK) if columns[i].shrink else width for i, width in whole.items()}
+    chosen = _parts(columns, whole, terminal.width, _ALWAYS)
+    for least in sorted({column.keep for column in columns if column.group}):
+        parts = _parts(columns, whole, terminal.width, least)
+        widths = whole if least < _OPTIONAL else cut
+        if len(parts) == len(chosen) and all(_total(part, widths) <= terminal.width for part in parts):
+            chosen = parts
+            break
+    for part in chosen:
+        yield Grid([columns[i] for i in part], [tuple(row[i] for i in part) for row in rows], terminal)
+
+
+def _parts(columns: Sequence[Column], widths: Mapping[int, int], room: int, least: int) -> list[list[int]]:
+    """Return which columns stand side by side; of groups, only the columns whose ``keep`` is at least ``least``."""
+    repeated = [i for i, column in enumerate(columns) if not column.group]
+    parts = [list(repeated)]
+    for group in sorted({column.group for column in columns} - {0}):
+        members = [i for i, column in enumerate(columns) if column.group == group and column.keep >= least]
+        if parts[-1] != repeated and _total((*parts[-1], *members), widths) > room:
+            parts.append(list(repeated))
+        parts[-1] += members
+    return parts
+
+
+def _total(part: Iterable[int], widths: Mapping[int, int]) -> int:
+    """Return the width of columns side by side; an empty column takes no room."""
+    shown = [widths[i] for i in part if i in widths]
+    return sum(shown) + _GAP * (len(shown) - 1)
+
+
 def tree_rows(branch: Branch, lead: str = "", here: str = "") -> Iterator[Row]:
-    """Yield a tree's rows from the root down, the first cell of each behind its guides."""
+    """Yield a tree's rows from the root down, each first cell behind its guide lines."""
     first, *others = branch.cells
     label = first if isinstance(first, Cell) else Cell(str(first))
     yield (Cell(here + label.text, label.style), *others)

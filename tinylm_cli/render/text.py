@@ -18,12 +18,10 @@ from tinylm_cli.render.blocks import (
     Tree,
     drawn,
 )
-from tinylm_cli.render.cell_width import cell_len
 from tinylm_cli.render.sanitize import shown
 from tinylm_cli.render.stacked_bars import bar_lines, legend
-from tinylm_cli.render.styled_lines import Line, line, paint, wrap
-from tinylm_cli.render.table_layout import Grid, tree_rows
-from tinylm_cli.render.table_split import spread
+from tinylm_cli.render.styled_lines import Line, cell_len, line, paint, wrap
+from tinylm_cli.render.table_layout import Grid, split_table, tree_rows
 from tinylm_cli.render.terminal import Terminal
 
 _DIFF: dict[str, Style] = {"+": "good", "-": "bad", "@": "muted"}
@@ -64,7 +62,7 @@ def _lower(block: Block, terminal: Terminal) -> Iterator[Line]:
 
             yield from error_lines(message, remedy, terminal)
         case Table(columns, rows, total):
-            for position, grid in enumerate(spread(columns, [*rows, *([total] if total else [])], terminal)):
+            for position, grid in enumerate(split_table(columns, [*rows, *([total] if total else [])], terminal)):
                 yield from [[]] if position else []
                 yield from _draw(grid, ruled=total is not None)
         case Tree(columns, root):

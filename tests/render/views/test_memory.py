@@ -9,8 +9,8 @@ from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup, Trainin
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.render.blocks import View
-from tinylm_cli.render.cell_width import cell_len
 from tinylm_cli.render.markdown import to_markdown
+from tinylm_cli.render.styled_lines import cell_len
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.render.text import to_text
 from tinylm_cli.render.views.memory import activations_blocks, inference_memory_blocks, training_memory_blocks

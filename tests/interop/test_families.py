@@ -22,8 +22,7 @@ from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.presets import gallery
 from tinylm_cli.config.schema import ModelConfig, flatten
-from tinylm_cli.interop.families import MODEL_TYPES, all_families, family_of
-from tinylm_cli.interop.family import Family
+from tinylm_cli.interop.families import MODEL_TYPES, Family, all_families, family_of
 from tinylm_cli.interop.load import ImportedConfig, import_config, load_config
 from tinylm_cli.interop.shared_keys import HARMLESS, filled_fields
 

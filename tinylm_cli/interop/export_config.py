@@ -15,8 +15,7 @@ from tinylm_cli.config.source import Source
 from tinylm_cli.config.yaml_writer import short_scalar
 from tinylm_cli.errors import ConfigError, UnableError
 from tinylm_cli.interop.config_json import read_json
-from tinylm_cli.interop.families import all_families
-from tinylm_cli.interop.family import Family
+from tinylm_cli.interop.families import Family, all_families
 from tinylm_cli.interop.shared_keys import ACTIVATIONS, filled_fields
 from tinylm_cli.interop.to_tinylm import map_config
 

@@ -9,8 +9,7 @@ from tinylm_cli.config.diagnostic_codes import clip, diagnostic
 from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.config.yaml_reader import Node
 from tinylm_cli.errors import Diagnostic
-from tinylm_cli.interop.families import MODEL_TYPES, all_families, family_of
-from tinylm_cli.interop.family import Family
+from tinylm_cli.interop.families import MODEL_TYPES, Family, all_families, family_of
 
 _UNREAD = """
 afmoe albert apertus apertus1p5_text arcee aria_text axk1 axk2 aya_vision baichuan bailing_hybrid bamba bart beam bert

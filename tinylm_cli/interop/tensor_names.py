@@ -14,7 +14,7 @@ QKV = ("attention.q_proj", "attention.k_proj", "attention.v_proj")
 
 
 class TensorLayout(StrEnum):
-    """How tensors of ours lie in a stored one; ``interop/weights/tensor_layouts.py`` moves them both ways."""
+    """How tensors of ours lie in a stored one; ``interop/weights/fused_tensors.py`` moves them both ways."""
 
     same = "same"
     transposed = "transposed"

@@ -16,7 +16,7 @@ from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.config.validation_errors import diagnose_fields, shown
 from tinylm_cli.config.yaml_reader import Entry, Node
 from tinylm_cli.errors import Diagnostic, Span
-from tinylm_cli.interop.family import Family
+from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.family_lookup import find_family
 from tinylm_cli.interop.shared_keys import ACTIVATIONS, HARMLESS, UNSUPPORTED, filled_fields
 from tinylm_cli.interop.translation import Translation, as_tree, find_entry

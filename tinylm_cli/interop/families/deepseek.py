@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.family import Family
+from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeKeys, mscale, rope, rope_block, rope_keys
 from tinylm_cli.interop.shared_keys import (
     DFF,

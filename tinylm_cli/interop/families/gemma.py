@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.family import Family
+from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeKeys, RopeParameters, Theta, rope, rope_keys, rope_scaling
 from tinylm_cli.interop.shared_keys import (
     ACTIVATIONS,

@@ -6,7 +6,7 @@ import math
 from typing import Annotated, Any
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.family import Family
+from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeBlocks, RotaryFraction, Theta, rope, rope_scaling_key
 from tinylm_cli.interop.shared_keys import (
     DFF,

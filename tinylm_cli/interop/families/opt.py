@@ -5,7 +5,7 @@
 from typing import Annotated, Any
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.family import Family
+from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.shared_keys import (
     DFF,
     Activation,

@@ -4,7 +4,7 @@
 
 from typing import Annotated
 
-from tinylm_cli.interop.family import Family
+from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeKeys, partial_rope_keys, rope
 from tinylm_cli.interop.shared_keys import (
     DFF,

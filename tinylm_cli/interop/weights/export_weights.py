@@ -16,8 +16,8 @@ from tinylm_cli.errors import OutputError
 from tinylm_cli.interop.config_json import CONFIG_FILE
 from tinylm_cli.interop.export_config import Choice
 from tinylm_cli.interop.families import family_of
+from tinylm_cli.interop.weights.fused_tensors import Pair, Slot, pairs
 from tinylm_cli.interop.weights.hub_folder import WEIGHTS_FILE
-from tinylm_cli.interop.weights.tensor_pairs import Pair, Slot, pairs
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.position import LearnedPosition, SinusoidalPosition
 from tinylm_cli.model.safetensors_writer import LazyTensor, write_safetensors

@@ -15,8 +15,8 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
 from tinylm_cli.interop.families import family_of
 from tinylm_cli.interop.tensor_names import TensorNames, under
+from tinylm_cli.interop.weights.fused_tensors import Pair, pairs
 from tinylm_cli.interop.weights.hub_folder import HubFolder
-from tinylm_cli.interop.weights.tensor_pairs import Pair, pairs
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.safetensors_writer import DTYPES, LazyTensor
 from tinylm_cli.model.state_dict import buffer_dtypes, unique_state_dict

@@ -152,9 +152,11 @@ class TestWeights:
         ("arguments", "told"),
         [
             (["--weights", "absent"], "absent does not exist\n  = help: name a folder that build --save wrote"),
-            (["--weights", "model/model.safetensors"], "takes the folder\n  = help: name a folder that build --save"),
-            (["--weights", "model/model.safetensors"], " wrote, for example model\n"),
-            (["--weights", "."], ". holds no config.yaml"),
+            (
+                ["--weights", "model/model.safetensors"],
+                "takes the folder\n  = help: name the folder that holds it: model",
+            ),
+            (["--weights", "."], ". holds neither config.yaml nor config.json"),
             (["--weights", "toy.yaml"], "toy.yaml is a file, and --weights takes the folder"),
             (["--config", "toy.yaml", "--weights", "absent"], "absent does not exist\n  = help: name a folder"),
             (["--config", "toy.yaml", "--weights", "."], "model.safetensors does not exist\n  = help: name a folder"),

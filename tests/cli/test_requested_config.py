@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,3 +64,53 @@ def test_a_longer_window_may_be_asked_for_unless_positions_are_learned(here: Her
 def test_a_folder_without_a_config_has_nothing_to_compare(here: Here, saved: Path) -> None:
     (saved / "config.yaml").unlink()
     assert here("forward", "--config", "toy.yaml", "--weights", "model", "--set", "norm.eps=1e-6").code == 0
+
+
+class TestHuggingFaceFolder:
+    """``--weights`` takes a Hugging Face folder as it takes one of ``build --save``."""
+
+    @pytest.fixture(autouse=True)
+    def exported(self, here: Here, saved: Path) -> Path:
+        assert here("export", "theirs", "--config", "toy.yaml", "--weights", "model").code == 0
+        return saved.parent / "theirs"
+
+    def test_forward(self, here: Here) -> None:
+        words = ("--tokens", "1,2,3", "--format", "json")
+        ours, theirs = (json.loads(here("forward", "--weights", f, *words).out) for f in ("model", "theirs"))
+        assert theirs["name"] == "theirs"
+        assert ours["stages"][-1]["name"] == "lm_head"
+        assert ours["stages"][-1]["std"] == pytest.approx(theirs["stages"][-1]["std"], rel=1e-4)
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
+
+    def test_generate(self, here: Here) -> None:
+        words = ("--tokens", "1,2,3", "--temperature", "0", "--format", "json")
+        ours, theirs = (json.loads(here("generate", "--weights", f, *words).out) for f in ("model", "theirs"))
+        assert ours["generated"] == theirs["generated"]
+
+    def test_check(self, here: Here) -> None:
+        assert here("check", "--weights", "theirs").code == 0
+
+    def test_build_saves_it_as_tinylms(self, here: Here, exported: Path) -> None:
+        assert here("build", "--weights", "theirs", "--save", "back").code == 0
+        assert (exported.parent / "back" / "config.yaml").is_file()
+        assert here("check", "--weights", "back").code == 0
+
+    def test_weights_are_converted_to_a_dtype(self, here: Here) -> None:
+        done = here("forward", "--weights", "theirs", "--tokens", "1", "--dtype", "bfloat16", "--format", "json")
+        assert json.loads(done.out)["dtype"] == "bfloat16"
+
+    def test_another_model_is_refused(self, here: Here) -> None:
+        result = here("forward", "--weights", "theirs", "--tokens", "1", "--set", "n_heads=4", columns=400)
+        assert "the weights in theirs are of another model: n_heads is 2 there, not 4" in result.err
+
+    def test_a_wrong_config_json_is_told_at_its_line(self, here: Here, exported: Path) -> None:
+        (exported / "config.json").write_text('{"model_type": "gpt2", "n_layr": 1}', encoding="utf-8")
+        result = here("generate", "--weights", "theirs", "--tokens", "1")
+        assert result.code == 1
+        assert "unknown setting n_layr" in result.err
+
+    def test_a_file_that_is_damaged(self, here: Here, exported: Path) -> None:
+        (exported / "model.safetensors").write_bytes(b"nothing")
+        result = here("generate", "--weights", "theirs", "--tokens", "1", columns=400)
+        assert result.code == 2
+        assert "is damaged or not a safetensors file" in result.err

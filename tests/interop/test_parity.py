@@ -23,6 +23,7 @@ from tinylm_cli.interop.export_config import choose
 from tinylm_cli.interop.load import import_config
 from tinylm_cli.interop.weights.export_weights import export_model
 from tinylm_cli.interop.weights.import_weights import import_weights
+from tinylm_cli.interop.weights.load_model import open_model
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.generation import decode
 from tinylm_cli.model.sampling import SamplingParams
@@ -95,8 +96,11 @@ def assert_near(found: Tensor, expected: Tensor) -> None:
 @settings(max_examples=EXAMPLES)
 @given(data=st.data())
 def test_whole_sequences(family: str, data: st.DataObject) -> None:
-    with imported(family, data.draw(configs(family))) as (theirs, _, ours, _), torch.no_grad():
+    with imported(family, data.draw(configs(family))) as (theirs, _, ours, folder), torch.no_grad():
         tokens = ids()
+        opened = open_model(folder / "theirs").eval()
+        assert all(map(torch.equal, opened.state_dict().values(), ours.state_dict().values()))
+        assert_near(opened(tokens), theirs(tokens, use_cache=False).logits)
         assert_near(ours(tokens), theirs(tokens, use_cache=False).logits)
         assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
 

@@ -121,11 +121,11 @@ def _convert(
 def _holds_what_is_written(path: str, folder: Path) -> bool:
     """Return whether the weights are those of the config.json as it is, without overrides."""
     from tinylm_cli.interop.load import import_config
-    from tinylm_cli.interop.weights.import_weights import require_weights
+    from tinylm_cli.interop.weights.checkpoint import Checkpoint
 
     try:
         written = import_config(path)
-        require_weights(written.loaded.config, written.family, folder)
+        Checkpoint(written.loaded.config, written.family, folder)
     except (ConfigError, WeightsError):
         return False
     return True

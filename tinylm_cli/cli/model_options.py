@@ -72,7 +72,8 @@ MetaOption = Annotated[
 WeightsOption = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", parser=path, help="Load weights, and the config unless one is given, that build --save wrote.",
+        metavar="DIR", parser=path,
+        help="Load weights, and the config unless one is given: a folder that build --save wrote, or of Hugging Face.",
         show_default=False, rich_help_panel=MODEL_PANEL,
     ),
 ]  # fmt: skip
@@ -179,10 +180,21 @@ class ModelRequest:
 
         if self.weights is None:
             return build_bytes(self.loaded.config, self.dtype_name)
+        if self.dtype is not None and self._is_hugging_face():  # whose weights are converted
+            return build_bytes(self.loaded.config, self.dtype_name)
         try:
-            return (self.weights / "model.safetensors").stat().st_size
+            whole = self.weights / "model.safetensors"
+            files = [whole] if whole.is_file() else self.weights.glob("model-*.safetensors")
+            return sum(file.stat().st_size for file in files)
         except OSError:  # which loading tells in its own words
             return 0
+
+    def _is_hugging_face(self) -> bool:
+        """Return whether the weights are a Hugging Face folder."""
+        from tinylm_cli.interop.config_json import CONFIG_FILE
+        from tinylm_cli.interop.load import saved_config
+
+        return self.weights is not None and Path(saved_config(self.weights) or "").name == CONFIG_FILE
 
     @contextmanager
     def _remedies(self) -> Iterator[None]:
@@ -208,9 +220,13 @@ class ModelRequest:
         with self._remedies(), working(f"building {self.loaded.name}"):
             device, dtype = self.torch_device(), self.torch_dtype()
             if self.weights is not None:
+                wanted = dtype if self.dtype is not None else None
+                if self._is_hugging_face():
+                    from tinylm_cli.interop.weights.load_model import open_model
+
+                    return open_model(self.weights, config=self.loaded.config, device=device, dtype=wanted)
                 from tinylm_cli.model.weights import load_model
 
-                wanted = dtype if self.dtype is not None else None
                 return load_model(self.loaded.config, self.weights, device=device, dtype=wanted)
             from tinylm_cli.model import TinyTransformerLM
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tinylm_cli.config.loader import LoadedConfig
     from tinylm_cli.config.schema import ModelConfig
 
-SAVED_FOLDER = "name a folder that build --save wrote"
+SAVED_FOLDER = "name a folder that build --save wrote, or a Hugging Face folder"
 
 
 def requested_config(config: str | None, overrides: Sequence[str], weights: Path | None) -> LoadedConfig:
@@ -24,15 +24,16 @@ def requested_config(config: str | None, overrides: Sequence[str], weights: Path
         ConfigError: If the config is wrong.
         UsageError: If an override is not ``key=value``, or the config is not that of the weights.
     """
-    from tinylm_cli.interop.load import load_config
+    from tinylm_cli.interop.load import load_config, saved_config
 
     if weights is None:
         return load_config(DEFAULT_CONFIG if config is None else config, overrides)
     _require_folder(weights)
-    saved = f"{weights}/config.yaml"
-    if not Path(saved).is_file():
+    saved = saved_config(weights)
+    if saved is None:
         if config is None:
-            raise InputError(f"{weights} holds no config.yaml", help=f"{SAVED_FOLDER}, or name a config")
+            message = f"{weights} holds neither config.yaml nor config.json"
+            raise InputError(message, help=f"{SAVED_FOLDER}, or name a config")
         return load_config(config, overrides)  # with nothing to compare it with but the shapes
     kept = load_config(saved)
     if config is None and not overrides:
@@ -46,10 +47,11 @@ def requested_config(config: str | None, overrides: Sequence[str], weights: Path
 
 def _require_folder(weights: Path) -> None:
     if not weights.exists():
-        raise InputError(f"{weights} does not exist", help=f"{SAVED_FOLDER}: tinylm build --save {weights}")
+        raise InputError(f"{weights} does not exist", help=f"{SAVED_FOLDER}; tinylm build --save {weights} makes one")
     if not weights.is_dir():
-        holder = f", for example {weights.parent}" if weights.name == "model.safetensors" else ""
-        raise InputError(f"{weights} is a file, and --weights takes the folder", help=f"{SAVED_FOLDER}{holder}")
+        holds = weights.suffix == ".safetensors"
+        help_ = f"name the folder that holds it: {weights.parent}" if holds else SAVED_FOLDER
+        raise InputError(f"{weights} is a file, and --weights takes the folder", help=help_)
 
 
 def _require_same_model(config: ModelConfig, kept: ModelConfig, weights: Path) -> None:

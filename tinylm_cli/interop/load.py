@@ -13,6 +13,9 @@ from tinylm_cli.config.source import SET, STDIN, Source, read_source
 from tinylm_cli.errors import InputError
 from tinylm_cli.interop.config_json import CONFIG_FILE, is_foreign, read_json
 
+SAVED_CONFIG = "config.yaml"
+"""The config in a folder that ``tinylm build --save`` or ``import --weights`` wrote."""
+
 
 class WrittenConfig(NamedTuple):
     """The text of a config, before anything is made of it.
@@ -104,6 +107,16 @@ def is_model_folder(path: Path) -> bool:
         return path.is_dir() and (path / CONFIG_FILE).is_file()
     except OSError:  # a name too long, a folder that may not be looked into: whoever reads it says so
         return False
+
+
+def saved_config(weights: Path) -> str | None:
+    """Return the path of the config beside weights: of tinylm's config.yaml, else of a Hugging Face config.json.
+
+    None where there is neither.
+    """
+    if (weights / SAVED_CONFIG).is_file():
+        return str(weights / SAVED_CONFIG)
+    return str(weights / CONFIG_FILE) if is_model_folder(weights) else None
 
 
 def _import(source: Source, overrides: Sequence[str]) -> ImportedConfig:

@@ -1,0 +1,119 @@
+"""A Hugging Face folder opened as a model: its logits are transformers', in one file or several, in any dtype."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.interop.test_parity import assert_near, ids, random_model
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import ConfigError, InputError, WeightsError
+from tinylm_cli.interop.load import load_config
+from tinylm_cli.interop.weights.import_weights import import_weights
+from tinylm_cli.interop.weights.load_model import open_model
+from tinylm_cli.model.weights import load_model
+
+KEYS: dict[str, Any] = {
+    "vocab_size": 37, "hidden_size": 16, "num_attention_heads": 4, "num_key_value_heads": 2, "num_hidden_layers": 2,
+    "intermediate_size": 24, "max_position_embeddings": 32, "attention_bias": True, "mlp_bias": True,
+    "bos_token_id": None, "eos_token_id": None,
+}  # fmt: skip
+
+
+@pytest.fixture
+def theirs() -> Any:
+    return random_model("llama", KEYS)
+
+
+@pytest.fixture
+def saved(theirs: Any, tmp_path: Path) -> Path:
+    theirs.save_pretrained(tmp_path / "llama")
+    return tmp_path / "llama"
+
+
+@torch.no_grad()
+def test_logits(theirs: Any, saved: Path) -> None:
+    model = open_model(saved).eval()
+    assert_near(model(ids()), theirs(ids()).logits)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+@torch.no_grad()
+def test_several_files(theirs: Any, tmp_path: Path) -> None:
+    theirs.save_pretrained(tmp_path / "sharded", max_shard_size="4KB")
+    assert len(list((tmp_path / "sharded").glob("*.safetensors"))) > 1
+    assert_near(open_model(str(tmp_path / "sharded")).eval()(ids()), theirs(ids()).logits)
+
+
+@torch.no_grad()
+def test_same_as_an_imported_folder(saved: Path, tmp_path: Path) -> None:
+    config = load_config(str(saved)).config
+    import_weights(config, "llama", saved, tmp_path / "ours", config_text="")
+    ours, opened = load_model(config, tmp_path / "ours"), open_model(saved)
+    for (name, expected), (found, tensor) in zip(ours.state_dict().items(), opened.state_dict().items(), strict=True):
+        assert name == found
+        assert torch.equal(expected, tensor), name
+
+
+def test_dtypes(theirs: Any, tmp_path: Path) -> None:
+    theirs.to(torch.bfloat16).save_pretrained(tmp_path / "half")
+    assert open_model(tmp_path / "half").lm_head.weight.dtype == torch.bfloat16
+    model = open_model(tmp_path / "half", dtype=torch.float32)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert torch.equal(model.lm_head.weight.bfloat16(), theirs.lm_head.weight)
+
+
+@torch.no_grad()
+def test_a_config_with_a_longer_max_len(theirs: Any, saved: Path) -> None:
+    longer = load_config(str(saved), ["max_len=64"]).config
+    assert_near(open_model(saved, config=longer).eval()(ids(40)), theirs(ids(40)).logits)
+
+
+def test_another_models_config(saved: Path) -> None:
+    other: ModelConfig = load_config(str(saved), ["n_layers=3"]).config
+    with pytest.raises(WeightsError, match=r"layers\.2\.\S+ is missing"):
+        open_model(saved, config=other)
+
+
+def test_mixed_types(saved: Path) -> None:
+    file = saved / "model.safetensors"
+    tensors = load_file(file)
+    save_file({**tensors, "model.norm.weight": tensors["model.norm.weight"].half()}, file)
+    with pytest.raises(WeightsError, match="mixes types"):
+        open_model(saved)
+    assert open_model(saved, dtype=torch.float32).ln_f.weight.dtype == torch.float32
+
+
+def test_no_code_and_no_pickle_is_read(theirs: Any, saved: Path) -> None:
+    """A folder's own Python files, and weights that would have to be unpickled, are left alone."""
+    document = json.loads((saved / "config.json").read_text(encoding="utf-8"))
+    document["auto_map"] = {"AutoModelForCausalLM": "evil.Model"}
+    (saved / "config.json").write_text(json.dumps(document), encoding="utf-8")
+    (saved / "evil.py").write_text("raise SystemExit('run')", encoding="utf-8")
+    open_model(saved)
+    (saved / "model.safetensors").unlink()
+    torch.save(theirs.state_dict(), saved / "pytorch_model.bin")
+    with pytest.raises(WeightsError) as raised:
+        open_model(saved)
+    assert raised.value.help == "pickled weights are not read: convert them to safetensors"
+
+
+def test_a_folder_without_a_config(saved: Path) -> None:
+    (saved / "config.json").unlink()
+    with pytest.raises(InputError):
+        open_model(saved)
+
+
+def test_a_wrong_config(saved: Path) -> None:
+    document = json.loads((saved / "config.json").read_text(encoding="utf-8"))
+    (saved / "config.json").write_text(json.dumps(document | {"hidden_size": "16"}), encoding="utf-8")
+    with pytest.raises(ConfigError):
+        open_model(saved)

@@ -198,7 +198,7 @@ class Model:
             AnalysisError: If a model is too short for ``seq_len``.
         """
         from tinylm_cli.analysis.compare import compare, shared_setups
-        from tinylm_cli.cli.variants import Variant, distinct_names
+        from tinylm_cli.interop.variants import Variant, distinct_names
         from tinylm_cli.render.views.compare import compare_view
 
         models = [self, *(each if isinstance(each, Model) else self._variant(each) for each in others)]
@@ -307,7 +307,7 @@ class Model:
 
     def _variant(self, word: str | os.PathLike[str]) -> Model:
         """Return the model that ``tinylm compare`` takes ``word`` for after this one."""
-        from tinylm_cli.cli.variants import Variant, parse_variant
+        from tinylm_cli.interop.variants import Variant, parse_variant
 
         variant = parse_variant(_reference(word), Variant(self.reference, self.changes))
         if variant.reference == self.reference:

@@ -16,9 +16,9 @@ from tinylm_cli.cli.options import (
     TableOption,
     amount,
     complete_variant,
+    naming,
 )
 from tinylm_cli.cli.output import CommandOutput, Format
-from tinylm_cli.cli.variants import load_variants, parse_variants
 from tinylm_cli.cli.workload_options import Storage, require_length
 from tinylm_cli.errors import ConfigError, ExitCode
 
@@ -30,7 +30,7 @@ def compare(
             metavar="MODEL...",
             help=(
                 "Presets, published models, files, folders with a config.json, -, or REV:PATH for a file as git has it;"
-                " MODEL@KEY=VALUE is one with a change, and @KEY=VALUE the first one with it."
+                " MODEL@KEY=VALUE,… is one with changes, and @KEY=VALUE,… the first one with them."
             ),
             autocompletion=complete_variant,
         ),
@@ -89,14 +89,16 @@ def compare(
       tinylm compare small --set n_layers=8
       tinylm compare llama-3-8b mistral-7b qwen3-0.6b
       tinylm compare small @n_layers=8 @n_layers=12
+      tinylm compare llama-3-8b @attention.kind=latent,kv_rank=512
       tinylm compare HEAD~1:my.yaml my.yaml -f markdown
       tinylm compare old.yaml new.yaml --exit-code
     """
     from tinylm_cli.analysis.compare import compare as compare_models
     from tinylm_cli.analysis.compare import shared_setups
+    from tinylm_cli.interop.variants import load_variants, parse_variants
     from tinylm_cli.render.views.compare import compare_view
 
-    variants = parse_variants(models, set_ or ())
+    variants = parse_variants([naming(word) for word in models], set_ or ())
     try:
         loaded = load_variants(variants)
         if seq_len is not None:

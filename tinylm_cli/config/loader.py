@@ -117,6 +117,8 @@ def resolve_config(
     written = flatten(root.plain())
     for override in overrides:
         _apply(override, root, mistakes)
+    if overrides:
+        _drop_superseded(written, root)
     config, found = _validate(root, source, keys or {})
     mistakes.extend(found)
     if config is None or mistakes:
@@ -192,6 +194,31 @@ def _is_text(name: str, value: str) -> bool:
     """Return whether an override sets a text field, such as a description with ``: `` in it, unless in quotes."""
     field = fields().get(name)
     return field is not None and field.kind == "text" and value[:1] not in ("", "'", '"') and value != "null"
+
+
+def _drop_superseded(written: Mapping[str, Any], root: Node) -> None:
+    """Drop the fields of the file that had an effect and lose it because an override changed another field.
+
+    ``attention.kind=latent`` on a file with ``n_kv_heads: 8`` is latent attention, which has no such field.
+
+    Args:
+        written: Dotted fields as the file has them, before any override.
+        root: The tree with the overrides in it.
+    """
+    from tinylm_cli.config.dependencies import NEEDS, defaults
+
+    now = {**defaults(), **flatten(root.plain())}
+    before = {**defaults(), **written}
+    for name in written.keys() & NEEDS.keys():
+        block, _, last = name.rpartition(".")
+        entry = (root.entries or {}).get(block)
+        node = entry.value if entry is not None and entry.value.entries is not None else None
+        if node is None or node.entries is None or last not in node.entries:
+            continue
+        if node.entries[last].value.span.source != SET and any(
+            need.field in now and need.met(before[need.field]) and not need.met(now[need.field]) for need in NEEDS[name]
+        ):
+            del node.entries[last]
 
 
 def _validate(root: Node, source: str, keys: Mapping[str, str]) -> tuple[ModelConfig | None, list[Diagnostic]]:

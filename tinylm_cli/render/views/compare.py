@@ -80,8 +80,8 @@ def _figures(report: CompareReport) -> Table:
     for column in others:
         columns += [
             column,
-            Column("change", right=True, keep=4, key=f"differences.{column.header}", group=column.group),
-            Column("ratio", right=True, keep=6, key=f"ratios.{column.header}", group=column.group),
+            Column("change", right=True, keep=8, key=f"differences.{column.header}", group=column.group),
+            Column("ratio", right=True, keep=9, key=f"ratios.{column.header}", group=column.group),
         ]
     rows = tuple(_figure(difference) for difference in report.figures)
     return Table(tuple(columns), rows, main=True, name="figures", caption="Figures that differ")

@@ -8,8 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from tinylm_cli.cli.variants import Variant, load_variants, parse_variants
 from tinylm_cli.errors import ConfigError, InputError, UsageError
+from tinylm_cli.interop.variants import Variant, load_variants, parse_variants
+
+TOY = "vocab_size: 256\nd_model: 8\nn_heads: 2\nn_layers: 3\nd_ff: 16\nmax_len: 32\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an empty current folder with one config, toy.yaml."""
+    (tmp_path / "toy.yaml").write_text(TOY, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 def names(*words: str, overrides: tuple[str, ...] = ()) -> list[str]:
@@ -22,6 +32,14 @@ def names(*words: str, overrides: tuple[str, ...] = ()) -> list[str]:
         ("small", Variant("small")),
         ("small@n_layers=8", Variant("small", ("n_layers=8",))),
         ("small@n_layers=8@norm.kind=rmsnorm", Variant("small", ("n_layers=8", "norm.kind=rmsnorm"))),
+        ("small@n_layers=8,d_ff=9", Variant("small", ("n_layers=8", "d_ff=9"))),
+        ("small@norm.kind=rmsnorm,eps=1e-6,d_ff=9", Variant("small", ("norm.kind=rmsnorm", "norm.eps=1e-6", "d_ff=9"))),
+        (
+            "small@position.long_factors=[1,2],kind=rope",
+            Variant("small", ("position.long_factors=[1,2]", "position.kind=rope")),
+        ),
+        ("small@embedding.norm=true,norm.kind=rmsnorm", Variant("small", ("embedding.norm=true", "norm.kind=rmsnorm"))),
+        ("small@attention.kv_rnk=8,windw=9", Variant("small", ("attention.kv_rnk=8", "attention.windw=9"))),
         ("HEAD@{1}:a.yaml", Variant("HEAD@{1}:a.yaml")),
         ("HEAD@{1}:a.yaml@n_layers=8", Variant("HEAD@{1}:a.yaml", ("n_layers=8",))),
         ("@:a.yaml", Variant("@:a.yaml")),
@@ -46,7 +64,7 @@ def test_changes_alone_are_to_the_first_model() -> None:
 def test_overrides_make_the_second_of_one_and_change_all_of_several() -> None:
     assert parse_variants(["tiny"], ("n_layers=2",)) == [
         Variant("tiny"),
-        Variant("tiny", ("n_layers=2",), optional=1),
+        Variant("tiny", ("n_layers=2",), n_set=1),
     ]
     first, second = parse_variants(["tiny", "small@n_layers=3"], ("n_layers=2",))
     assert (first.all_changes, second.all_changes) == (("n_layers=2",), ("n_layers=2", "n_layers=3"))
@@ -70,6 +88,7 @@ def test_a_file_with_such_a_name_is_that_file() -> None:
         (("tiny", "small"), ["tiny", "small"]),
         (("tiny", "@n_layers=2", "@n_layers=3"), ["tiny", "n_layers=2", "n_layers=3"]),
         (("tiny", "@n_layers=2@d_ff=8"), ["tiny", "n_layers=2@d_ff=8"]),
+        (("tiny", "@attention.window=2@attention.n_kv_heads=2"), ["tiny", "attention.window=2,n_kv_heads=2"]),
         (("tiny", "small@n_layers=2"), ["tiny", "small@n_layers=2"]),
         (("tiny@n_layers=2", "tiny"), ["tiny@n_layers=2", "tiny"]),
         (("tiny@n_layers=2", "@d_ff=8"), ["tiny@n_layers=2", "d_ff=8"]),
@@ -112,3 +131,59 @@ def test_the_mistakes_of_all_are_told_at_once_and_each_once() -> None:
         names("tiny", "absent")
     with pytest.raises(UsageError, match="expected key=value"):
         names("tiny", overrides=("n_layers",))
+
+
+def completed(*words: str, overrides: tuple[str, ...] = ()) -> str:
+    """Return the help of a mistake: the command that completes a change."""
+    with pytest.raises(ConfigError) as caught:
+        names(*words, overrides=overrides)
+    return caught.value.diagnostics[0].help
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (("small", "@attention.kind=latent"), "small @attention.kind=latent@position.kind=rope"),
+        (
+            ("tiny", "small@attention.kind=latent,kv_rank=64", "base"),
+            "tiny small@attention.kind=latent,kv_rank=64@position.kind=rope base",
+        ),
+        (("llama-3-8b", "@attention.kind=mla"), "llama-3-8b @attention.kind=latent"),
+        (("small", "@attention.kind=gqa"), "small @attention.n_kv_heads=2,kind=multi_head"),
+        (("small", "@feed_forward.top_k=3"), "small @feed_forward.top_k=3,n_experts=8"),
+        (
+            ("small", "@position.scaling=yarn"),
+            "small @position.scaling=yarn,kind=rope,scaling_factor=8,original_max_len=128",
+        ),
+    ],
+)
+def test_a_half_made_change_is_completed_by_a_command_that_works(words: tuple[str, ...], command: str) -> None:
+    assert completed(*words) == f"tinylm compare {command}"
+    names(*command.split())
+
+
+def test_a_change_by_set_is_completed_by_set() -> None:
+    command = "tinylm compare small --set attention.kind=latent --set position.kind=rope"
+    assert completed("small", overrides=("attention.kind=latent",)) == command
+    assert names("small", overrides=("attention.kind=latent", "position.kind=rope"))
+
+
+def test_a_mistake_that_no_change_completes_keeps_its_help() -> None:
+    assert completed("tiny", "@n_layers=0") == "for example @n_layers=4"
+
+
+@pytest.mark.parametrize(
+    ("model", "change", "dropped"),
+    [
+        ("llama-3-8b", "attention.kind=latent", "attention.n_kv_heads"),
+        ("mixtral-8x7b", "feed_forward.n_experts=null", "feed_forward.top_k"),
+        ("qwen3-0.6b", "attention.kind=latent", "attention.qk_norm"),
+        ("llama-3.1-8b", "position.scaling=none", "position.scaling_factor"),
+    ],
+)
+def test_a_changed_kind_drops_what_the_file_says_of_the_other(model: str, change: str, dropped: str) -> None:
+    before, after = load_variants(parse_variants([model, f"@{change}"], ()))
+    assert before.origins[dropped] is not None
+    assert after.origins[dropped] is None
+    with pytest.raises(ConfigError, match=dropped):
+        load_variants(parse_variants([model, f"@{change}@{dropped}=4"], ()))

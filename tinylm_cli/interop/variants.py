@@ -1,0 +1,252 @@
+"""Models as ``tinylm compare`` names them: a config, or a config with changes, ``small@n_layers=8@norm.kind=rmsnorm``.
+
+One ``@`` may change several fields of a block: ``llama-3-8b@attention.kind=latent,kv_rank=512``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from tinylm_cli.config.fields import fields
+from tinylm_cli.config.git_revision import names_revision, split_revision
+from tinylm_cli.config.loader import LoadedConfig
+from tinylm_cli.config.presets import shipped
+from tinylm_cli.config.source import SET
+from tinylm_cli.errors import ConfigError, Diagnostic, Span, UsageError
+from tinylm_cli.interop.load import WrittenConfig, parse_written, read_written
+
+_KEY = r"[A-Za-z_]+(?:\.[A-Za-z_]+)*="
+_CHANGE = re.compile(rf"@(?={_KEY})")
+_NEXT_FIELD = re.compile(rf",(?={_KEY})")
+_PROPOSAL = re.compile(r"([a-z_]+(?:\.[a-z_]+)*)(?:: |=)([^\s,]+)")
+"""A field and its value in the help of a mistake: ``write position.kind: rope, or attention.kind: multi_head``."""
+
+_MEANT = re.compile(r"did you mean (\S+)\?")
+
+_FILE = (".yaml", ".yml", ".json")
+"""Suffixes that no value of a change has: an ``@`` before one belongs to the file's name."""
+
+MAX_COMPLETING_CHANGES = 3
+"""Further changes that are tried to complete a change."""
+
+
+class Variant(NamedTuple):
+    """A config, and changes on top of it.
+
+    Attributes:
+        reference: A preset, a path, ``-`` or a git revision's path.
+        changes: Each ``key=value``.
+        shared: Changes that every other model has as well; they come first.
+        n_set: How many of ``changes``, the last ones, were given by ``--set`` instead of ``@``.
+    """
+
+    reference: str
+    changes: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
+    n_set: int = 0
+
+    @property
+    def all_changes(self) -> tuple[str, ...]:
+        """Every ``key=value``, in the order in which they are made."""
+        return (*self.shared, *self.changes)
+
+    @property
+    def word(self) -> str:
+        """The word that names it, without changes given by ``--set``."""
+        return "".join((self.reference, *_typed(self.changes[: len(self.changes) - self.n_set])))
+
+
+def parse_variants(words: Sequence[str], overrides: Sequence[str]) -> list[Variant]:
+    """Return the models that are named.
+
+    ``A@key=value`` is A with that change, and ``@key=value`` the first model with it. Overrides change every model if
+    there are several; a single model is compared with itself changed by them.
+
+    Raises:
+        UsageError: If there is nothing to compare.
+    """
+    first, *others = words
+    base = parse_variant(first, Variant(""))
+    if not base.reference:
+        raise UsageError(f"{first} changes no model", help=f"name the model it changes: small{first}")
+    if others:
+        variants = (base, *(parse_variant(word, base) for word in others))
+        return [variant._replace(shared=tuple(overrides)) for variant in variants]
+    if not overrides:
+        changed = "".join(f"@{change}" for change in base.changes)
+        missing = "the model that it changes" if changed else "another model, or a change"
+        suggested = (base.reference, changed) if changed else (base.reference, "--set", "n_layers=8")
+        raise UsageError(
+            f"there is nothing to compare {first} with",
+            help=f"name {missing}: {shlex.join(('tinylm', 'compare', *suggested))}",
+        )
+    return [base, Variant(base.reference, (*base.changes, *overrides), n_set=len(overrides))]
+
+
+def load_variants(variants: Sequence[Variant]) -> list[LoadedConfig]:
+    """Load each model under a distinct name; a text that several share is read once.
+
+    Raises:
+        ConfigError: If configs or changes are wrong; holds every mistake of all of them, and for a change that needs
+            others the command that completes it.
+        InputError: If one cannot be read.
+        UsageError: If a change is not ``key=value``.
+    """
+    texts = {reference: read_written(reference) for reference in dict.fromkeys(each.reference for each in variants)}
+    mistakes: dict[Diagnostic, None] = {}
+    loaded = []
+    for index, variant in enumerate(variants):
+        try:
+            loaded.append(parse_written(texts[variant.reference], variant.all_changes))
+        except ConfigError as error:
+            completed = _completed(texts[variant.reference], variant, error)
+            command = _command([*variants[:index], completed, *variants[index + 1 :]]) if completed else ""
+            mistakes |= dict.fromkeys(_as_typed(mistake, variant, command) for mistake in error.diagnostics)
+    if mistakes:
+        raise ConfigError(tuple(mistakes))
+    names = distinct_names(variants, [each.name for each in loaded])
+    return [each._replace(name=name) for each, name in zip(loaded, names, strict=True)]
+
+
+def _completed(text: WrittenConfig, variant: Variant, error: ConfigError) -> Variant | None:
+    """Return the variant with the fewest further changes that make it valid, of those that its mistakes propose."""
+    queue = deque([(variant, error)])
+    while queue:
+        partial, error = queue.popleft()
+        for more in _repairs(error, partial):
+            try:
+                parse_written(text, more.all_changes)
+            except ConfigError as unfinished:
+                if len(more.changes) - len(variant.changes) < MAX_COMPLETING_CHANGES:
+                    queue.append((more, unfinished))
+            else:
+                return more
+    return None
+
+
+def _repairs(error: ConfigError, variant: Variant) -> Iterator[Variant]:
+    """Yield the variant with each change that the help of a mistake proposes: another field's, or a known choice."""
+    changed = {change.partition("=")[0].strip(): change for change in variant.changes}
+    for mistake in error.diagnostics if changed else ():
+        proposed = dict(_PROPOSAL.findall(mistake.help))
+        if mistake.code == "unknown-choice" and mistake.field in changed:
+            meant = _MEANT.search(mistake.help)
+            proposed |= {mistake.field: meant[1]} if meant else {}
+            if mistake.field in proposed:
+                yield _with(variant, proposed, instead_of=changed[mistake.field])
+            continue
+        for field, value in proposed.items():
+            if field in fields() and field not in changed:
+                yield _with(variant, {field: value})
+
+
+def _with(variant: Variant, proposed: Mapping[str, str], instead_of: str = "") -> Variant:
+    """Return the variant with more changes, given as its others are: by ``--set`` if they are."""
+    kept = tuple(change for change in variant.changes if change != instead_of)
+    added = tuple(f"{field}={value}" for field, value in proposed.items())
+    n_set = len(kept) + len(added) if variant.n_set == len(variant.changes) else variant.n_set
+    at = len(kept) if n_set > variant.n_set else len(kept) - n_set
+    return variant._replace(changes=(*kept[:at], *added, *kept[at:]), n_set=n_set)
+
+
+def _command(variants: Iterable[Variant]) -> str:
+    """Return the command that compares the variants."""
+    variants = list(variants)
+    overrides = variants[0].shared or variants[-1].changes[len(variants[-1].changes) - variants[-1].n_set :]
+    first, *others = variants
+    words = [first.word]
+    for variant in others:
+        is_first_changed = variant.word.startswith(f"{first.word}@")
+        if not variant.n_set:
+            words.append(variant.word.removeprefix(first.word) if is_first_changed else variant.word)
+    settings = [word for override in overrides for word in ("--set", override)]
+    return shlex.join(("tinylm", "compare", *words, *settings))
+
+
+def _as_typed(mistake: Diagnostic, variant: Variant, command: str) -> Diagnostic:
+    """Return a mistake with the places of changes after an ``@`` as typed, and with the command that mends it."""
+    span = mistake.span and _after_at(mistake.span, variant)
+    labels = tuple(label._replace(span=_after_at(label.span, variant)) for label in mistake.labels)
+    help_ = mistake.help.replace("--set ", "@") if span != mistake.span else mistake.help
+    source = span.source if span and mistake.span and mistake.source == mistake.span.source else mistake.source
+    return mistake._replace(source=source, span=span, labels=labels, help=command or help_)
+
+
+def _after_at(span: Span, variant: Variant) -> Span:
+    typed = variant.changes[: len(variant.changes) - variant.n_set]
+    if span.source != SET or span.text not in typed:
+        return span
+    return span._replace(source="MODEL", column=span.column + 1, end_column=span.end_column + 1, text=f"@{span.text}")
+
+
+def parse_variant(word: str, base: Variant) -> Variant:
+    """Return the model that one word names; ``@key=value`` is ``base`` with that change.
+
+    Raises:
+        UsageError: If it begins with ``@`` and is no change.
+    """
+    if word in shipped() or os.path.lexists(word) or word.endswith(_FILE):
+        return Variant(word)
+    reference, *parts = _CHANGE.split(word)
+    changes = tuple(change for part in parts for change in _fields(part))
+    if reference.startswith("@") and ":" not in reference:  # @:FILE is a revision's, as git has it
+        raise UsageError(f"{word}: expected @key=value", help="for example @n_layers=8")
+    return Variant(reference, changes) if reference else Variant(base.reference, (*base.changes, *changes))
+
+
+def _fields(part: str) -> Iterator[str]:
+    """Yield each ``key=value`` after one ``@``: a name without a block, after a comma, is of the block before it."""
+    block = ""
+    for change in _NEXT_FIELD.split(part):
+        key, equals, value = change.partition("=")
+        is_whole = "." in key or (key in fields() and f"{block}{key}" not in fields())
+        key = key if is_whole else f"{block}{key}"
+        block = f"{key.rpartition('.')[0]}." if "." in key else ""
+        yield f"{key}{equals}{value}"
+
+
+def _typed(changes: Iterable[str]) -> Iterator[str]:
+    """Yield changes as one types them: ``@``, then the field with its block, or ``,`` and a field of the same block."""
+    previous = ""
+    for change in changes:
+        block, dot, _ = change.partition("=")[0].rpartition(".")
+        yield f",{change.removeprefix(f'{block}.')}" if dot and block == previous else f"@{change}"
+        previous = block if dot else ""
+
+
+def distinct_names(variants: Sequence[Variant], short: Sequence[str]) -> list[str]:
+    """Return distinct names, as short as they can be.
+
+    A model has its own name, after its git revision if it has one, and its changes; the first model with further
+    changes has those alone. If two files or models would share a name, each is named as typed; identical words are
+    numbered.
+    """
+    first = variants[0]
+    called = {each.reference: _called(each.reference, name) for each, name in zip(variants, short, strict=True)}
+    shared = {name for name, count in Counter(called.values()).items() if count > 1}
+    names = []
+    for variant in variants:
+        name = called[variant.reference]
+        more = variant.changes[len(first.changes) :]
+        is_first_with_more = more and variant[:2] == (first.reference, (*first.changes, *more))
+        model = variant.reference if name in shared else name
+        names.append(
+            "".join(_typed(more)).removeprefix("@") if is_first_with_more else model + "".join(_typed(variant.changes))
+        )
+    typed = [variant.reference + "".join(_typed(variant.changes)) for variant in variants]
+    names = [full if names.count(name) > 1 else name for name, full in zip(names, typed, strict=True)]
+    seen: Counter[str] = Counter()
+    for index, name in enumerate(names):
+        seen[name] += 1
+        if seen[name] > 1:
+            names[index] = f"{name} ({seen[name]})"
+    return names
+
+
+def _called(reference: str, name: str) -> str:
+    return f"{split_revision(reference)[0]}:{name}" if names_revision(reference) else name

@@ -22,6 +22,9 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
+SET = "--set"
+"""The source of a diagnostic about an override, which is part of the config that it changes."""
+
 
 class ExitCode(IntEnum):
     """What the process tells its caller."""
@@ -104,7 +107,7 @@ class Diagnostic(NamedTuple):
     @property
     def is_usage(self) -> bool:
         """Whether an option is wrong whatever the config, of which ``--set`` is part and ``field`` would name one."""
-        return self.source.startswith("--") and self.source != "--set" and not self.field
+        return self.source.startswith("--") and self.source != SET and not self.field
 
 
 class TinylmError(Exception):

@@ -16,8 +16,7 @@ from tinylm_cli.analysis.setups import SHARED_FIELDS, TrainingSetup
 from tinylm_cli.analysis.tensor_table import DTYPE_BYTES
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.assertion import ASSERT, RELATIONS, Claim, read_assertions
-from tinylm_cli.config.base import MAX_N_LAYERS
-from tinylm_cli.config.budget import Budget, DType
+from tinylm_cli.config.blocks import MAX_N_LAYERS, Budget, DType
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import Diagnostic

@@ -13,8 +13,7 @@ import pytest
 from tinylm_cli.cli.estimate import estimate
 from tinylm_cli.cli.validate import validate
 from tinylm_cli.config.diagnostic_codes import CODES, MOST_REPORTED, clip, diagnostic, refusal
-from tinylm_cli.config.source import SET
-from tinylm_cli.errors import ConfigError, Diagnostic, Span
+from tinylm_cli.errors import SET, ConfigError, Diagnostic, Span
 from tinylm_cli.render.diagnostics import diagnostics_text
 from tinylm_cli.render.sanitize import visible
 from tinylm_cli.render.terminal import Terminal

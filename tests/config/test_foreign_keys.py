@@ -8,7 +8,7 @@ import pytest
 
 from tinylm_cli.config.diagnostic_codes import diagnostic
 from tinylm_cli.config.fields import fields
-from tinylm_cli.config.foreign_keys import in_their_words
+from tinylm_cli.config.foreign_keys import name_foreign_keys
 from tinylm_cli.errors import Label, Span
 
 SPAN = Span("config.json", 1, 1, 2, "{")
@@ -25,11 +25,11 @@ def test_every_part_is_in_their_words() -> None:
         help="write n_heads: 10 or 20, or d_model: 492",
         labels=(Label(SPAN, "d_model is 500"),),
     )
-    found = in_their_words(mistake, KEYS)
+    found = name_foreign_keys(mistake, KEYS)
     assert found.message == "hidden_size 500 is not divisible by num_attention_heads 12"
     assert found.help == "write num_attention_heads: 10 or 20, or hidden_size: 492"
     assert (found.field, found.labels[0].text) == ("num_attention_heads", "hidden_size is 500")
-    assert in_their_words(mistake, {}) is mistake
+    assert name_foreign_keys(mistake, {}) is mistake
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_every_part_is_in_their_words() -> None:
 )
 def test_a_remedy_is_one_for_their_file(ours: str, theirs: str | None) -> None:
     mistake = diagnostic("out-of-range", "m", "config.json", SPAN, field="attention.n_kv_heads", help=ours)
-    found = in_their_words(mistake, KEYS)
+    found = name_foreign_keys(mistake, KEYS)
     expected = ours if theirs is None else theirs.replace("K", "num_key_value_heads")
     assert found.help.removeprefix("write ") == expected.removeprefix("write ")
 
@@ -52,6 +52,6 @@ def test_no_field_is_taken_for_another() -> None:
     """One name within another, or beside one, is not said by its key."""
     keys = {name: f"<{number}>" for number, name in enumerate(fields())}
     text = " ".join(fields())
-    found = in_their_words(diagnostic("out-of-range", text, "s", SPAN), keys)
+    found = name_foreign_keys(diagnostic("out-of-range", text, "s", SPAN), keys)
     assert re.fullmatch(r"(<\d+> ?)+", found.message)
     assert found.message.split() == list(keys.values())

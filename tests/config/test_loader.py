@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.config.canonical import meaning
 from tinylm_cli.config.loader import LoadedConfig, load_config, parse_config
-from tinylm_cli.config.schema import ModelConfig, flatten
-from tinylm_cli.config.source import SET, STDIN, Source
+from tinylm_cli.config.schema import ModelConfig, canonical_fields, flatten
+from tinylm_cli.config.source import STDIN, Source
 from tinylm_cli.config.yaml_writer import scalar, to_yaml
-from tinylm_cli.errors import ConfigError, InputError, TinylmError, UsageError
+from tinylm_cli.errors import SET, ConfigError, InputError, TinylmError, UsageError
 
 
 def _parse(text: str, *overrides: str) -> LoadedConfig:
@@ -243,7 +242,7 @@ def test_name(minimal: str) -> None:
     assert named.config.description == "A baseline."
     for value, read in (("a: b # c", "a: b # c"), ("7", "7"), ("'7'", "7"), ("null", None)):
         assert parse_config(Source("x.yaml", text), [f"description={value}"]).config.description == read
-    assert meaning(named.config) == meaning(plain.config)
+    assert canonical_fields(named.config) == canonical_fields(plain.config)
     kept = parse_config(Source("x.yaml", f"{text}nominal_params: 1M\n"), ["name=Other"]).config
     assert kept.nominal_params == 10**6, "another name is no other model"
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tinylm_cli.config.amounts import read_amount
-from tinylm_cli.config.base import MAX_DIM, MAX_N_HEADS
-from tinylm_cli.config.dependencies import NEEDS, applies, defaults, met_by
+from tinylm_cli.config.blocks import MAX_DIM, MAX_N_HEADS
+from tinylm_cli.config.dependencies import REQUIREMENTS, Problem, applies, defaults, satisfying_values
 from tinylm_cli.config.diagnostic_codes import CODES
 from tinylm_cli.config.fields import Field, fields
-from tinylm_cli.config.rules import RULES, Problem, broken_rules
+from tinylm_cli.config.rules import RULES, broken_rules
 from tinylm_cli.config.schema import ModelConfig
 
 Values = dict[str, Any]
@@ -318,10 +318,10 @@ def test_every_rule_names_fields_that_exist() -> None:
 
 
 def test_needs_name_fields_that_exist_and_what_they_ask_for_meets_them() -> None:
-    for name, needs in NEEDS.items():
+    for name, needs in REQUIREMENTS.items():
         assert name in defaults()
         assert not applies(name, DEFAULTS) or name not in ("position.theta", "feed_forward.top_k")
-        mended = {**DEFAULTS, **{other: _value(text) for other, text in met_by(needs, {}).items()}}
+        mended = {**DEFAULTS, **{other: _value(text) for other, text in satisfying_values(needs, {}).items()}}
         assert applies(name, mended), name
         for need in needs:
             assert need.field in fields()

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tinylm_cli.config.amounts import MAX_COUNT
-from tinylm_cli.config.base import Block
-from tinylm_cli.config.blocks import BLOCKS, Attention, Position
+from tinylm_cli.config.blocks import BLOCKS, Attention, Block, Position
 from tinylm_cli.config.dependencies import applies
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.schema import ModelConfig, flatten

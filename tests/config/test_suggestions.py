@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.config.aliases import NOT_SHAPE, OTHER_BLOCKS, OTHER_NAMES, OTHER_WORDS, SEVERAL
+from tinylm_cli.config.aliases import BLOCK_ALIASES, CHOICE_ALIASES, COMPOUND_CHOICES, FIELD_ALIASES, IGNORED_KEYS
 from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.loader import parse_config
 from tinylm_cli.config.schema import LABELS
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.suggestions import (
+    expand_choice,
     nearest,
-    several_fields,
     suggest,
     suggest_block,
     suggest_choice,
@@ -120,24 +120,24 @@ def test_names_of_published_configs(name: str, meant: str) -> None:
 def test_another_tools_name_is_never_one_of_ours_and_means_one() -> None:
     ours = {*fields(), *(name.rpartition(".")[2] for name in fields()), *BLOCKS}
     run_time = {"seq_len", "dtype"}  # which a budget has too, and others write where they mean the model
-    assert ours & {*OTHER_NAMES, *NOT_SHAPE} == run_time
+    assert ours & {*FIELD_ALIASES, *IGNORED_KEYS} == run_time
     assert {f"budget.{name}" for name in run_time} <= LABELS
-    assert set(OTHER_NAMES.values()) <= {*fields(), "kind"}
-    assert set(OTHER_BLOCKS.values()) <= set(BLOCKS)
+    assert set(FIELD_ALIASES.values()) <= {*fields(), "kind"}
+    assert set(BLOCK_ALIASES.values()) <= set(BLOCKS)
     words = {choice for field in fields().values() for choice in field.choices}
-    assert not words & set(OTHER_WORDS)
-    assert {word for word in OTHER_WORDS.values() if word} <= words
+    assert not words & set(CHOICE_ALIASES)
+    assert {word for word in CHOICE_ALIASES.values() if word} <= words
 
 
 def test_what_stands_for_several_fields_is_what_their_block_takes() -> None:
-    for (name, word), values in SEVERAL.items():
+    for (name, word), values in COMPOUND_CHOICES.items():
         assert word not in fields()[name].choices
-        assert several_fields(word.upper().replace("_", "-"), name) == values
+        assert expand_choice(word.upper().replace("_", "-"), name) == values
         block = name.rpartition(".")[0]
         extra = [f"{block}.n_experts=4"] if "score_correction" in values else []
         overrides = [f"{block}.{key}={value}" for key, value in values.items()]
         parse_config(Source("x", MINIMAL), [*overrides, *extra])
-    assert several_fields("swiglu", "norm.kind") == {}
+    assert expand_choice("swiglu", "norm.kind") == {}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tinylm_cli.config.source import Source
-from tinylm_cli.config.syntax_errors import proposed_pair
+from tinylm_cli.config.syntax_errors import corrected_pair
 from tinylm_cli.config.yaml_reader import read_yaml
 from tinylm_cli.errors import ConfigError, Diagnostic
 
@@ -90,7 +90,7 @@ def test_an_unfinished_bracket_shows_where_it_was_opened() -> None:
     ],
 )
 def test_the_line_that_was_meant(line: str, pair: str | None) -> None:
-    assert proposed_pair(line) == pair
+    assert corrected_pair(line) == pair
 
 
 def test_no_broken_config_is_sent_to_the_specification() -> None:

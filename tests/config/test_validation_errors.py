@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.loader import parse_config
-from tinylm_cli.config.source import SET, Source
-from tinylm_cli.errors import ConfigError, Diagnostic
+from tinylm_cli.config.source import Source
+from tinylm_cli.errors import SET, ConfigError, Diagnostic
 
 OWN_LINES = "on lines of their own, indented under"
 REQUIRED = {"vocab_size": "256", "d_model": "128", "n_heads": "4", "n_layers": "4", "d_ff": "512"}

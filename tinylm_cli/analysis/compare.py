@@ -7,9 +7,8 @@ from typing import Any
 
 from tinylm_cli.analysis.figures import FIGURES, figure
 from tinylm_cli.analysis.setups import SHARED_FIELDS, Setups
-from tinylm_cli.config.canonical import meaning
 from tinylm_cli.config.loader import LoadedConfig
-from tinylm_cli.config.schema import ModelConfig, flatten
+from tinylm_cli.config.schema import ModelConfig, canonical_fields, flatten
 from tinylm_cli.reports.compare import ComparedModel, CompareReport, FieldDifference, FigureDifference
 
 
@@ -63,7 +62,7 @@ def _fields(configs: Sequence[ModelConfig]) -> Iterator[FieldDifference]:
     part that some models lack, as experts, a size left at its default is told, and what does nothing is not.
     """
     written = [flatten(config.model_dump()) for config in configs]
-    meant = [{**meaning(config), **_budget(config)} for config in configs]
+    meant = [{**canonical_fields(config), **_budget(config)} for config in configs]
     for field in written[0]:
         says = [each.get(field) for each in meant]
         left = _all_alike([each[field] for each in written]) and written[0][field] in _IDLE

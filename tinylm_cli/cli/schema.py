@@ -16,7 +16,7 @@ def schema(format_: PageFormatOption = PageFormat.text, output: OutputOption = N
       tinylm schema --output tinylm.schema.json
       tinylm schema --format markdown
     """
-    from tinylm_cli.config.json_schema import json_schema
+    from tinylm_cli.config.schema import json_schema
     from tinylm_cli.render.json import to_document
     from tinylm_cli.render.views.presets import schema_view
 

@@ -276,7 +276,7 @@ def _measured(loaded: LoadedConfig, asserted: Iterable[Claim]) -> FileResult:
     """Return how a valid config stands to its budget and to what is asserted."""
     from tinylm_cli.analysis.params import total_params
     from tinylm_cli.analysis.tensor_table import tensor_table
-    from tinylm_cli.config.budget import Budget
+    from tinylm_cli.config.blocks import Budget
     from tinylm_cli.reports.validate import FileResult
 
     asserted = tuple(asserted)
@@ -287,8 +287,13 @@ def _measured(loaded: LoadedConfig, asserted: Iterable[Claim]) -> FileResult:
     return FileResult(loaded.source, "valid", total_params(tensor_table(loaded.config)), "", "", ())
 
 
+_HARDWARE_KEYS = ("memory_bytes", "_per_second", "gpus_per_node", "aliases")
+
+
 def _check_hardware(source: Source) -> FileResult | None:
     """Return how a file fares as one of accelerators; None where it is none."""
+    if not any(key in source.text for key in _HARDWARE_KEYS):  # most files: the schema of accelerators takes its time
+        return None
     from tinylm_cli.config.hardware import is_hardware, parse_accelerators
     from tinylm_cli.reports.validate import FileResult
 

@@ -110,7 +110,7 @@ def too_long(
 
     ``option`` and ``span`` as in :func:`require_length`.
     """
-    from tinylm_cli.config.base import MAX_LEN
+    from tinylm_cli.config.blocks import MAX_LEN
     from tinylm_cli.config.diagnostic_codes import diagnostic, refusal
 
     less = f"write {option} {longest} or less"

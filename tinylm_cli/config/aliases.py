@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-OTHER_NAMES = {
+FIELD_ALIASES = {
     "activation_fn": "feed_forward.activation",
     "activation_function": "feed_forward.activation",
     "attention_bias": "attention.bias",
@@ -116,7 +116,7 @@ OTHER_NAMES = {
     "weight_tying": "tie_weights",
 }
 # Names whose values need conversion, or that may mean two of our fields: never renamed without asking.
-CONVERTED_NAMES = frozenset(
+INEXACT_ALIASES = frozenset(
     {
         *("attention_dropout", "embd_pdrop", "resid_pdrop", "factor", "hidden_dim", "layer_types", "multi_query"),
         *("norm_first", "position_embedding_type", "positional_encoding", "query_pre_attn_scalar", "rms_norm"),
@@ -124,7 +124,7 @@ CONVERTED_NAMES = frozenset(
         *("use_qk_norm", "layer_norm", "layernorm", "moe", "rmsnorm", "rope", "rope_parameters"),
     }
 )
-OTHER_BLOCKS = {
+BLOCK_ALIASES = {
     "attn": "attention",
     "embeddings": "embedding",
     "ffn": "feed_forward",
@@ -144,7 +144,7 @@ OTHER_BLOCKS = {
     "self_attn": "attention",
 }
 # What published configs hold beside a model's shape.
-NOT_SHAPE = frozenset(
+IGNORED_KEYS = frozenset(
     {
         *("architectures", "attn_implementation", "auto_map", "aux_loss_alpha", "bos_token_id", "compile", "device"),
         *("dtype", "eos_token_id", "initializer_range", "model_type", "output_router_logits", "pad_token_id"),
@@ -152,7 +152,7 @@ NOT_SHAPE = frozenset(
     }
 )
 # What other tools call our choices; empty for what looks like one of ours and is another thing.
-OTHER_WORDS = {
+CHOICE_ALIASES = {
     "absolute": "learned",
     "batchnorm": "",
     "bf16": "bfloat16",
@@ -184,9 +184,9 @@ OTHER_WORDS = {
     "t5": "",
 }
 # Words of other tools that may mean another of our choices.
-UNCERTAIN_WORDS = frozenset({"absolute", "both", "default", "ntk"})
+INEXACT_CHOICES = frozenset({"absolute", "both", "default", "ntk"})
 # Words that stand for several fields of ours.
-SEVERAL = {
+COMPOUND_CHOICES = {
     ("feed_forward.activation", "swiglu"): {"activation": "silu", "gated": "true"},
     ("feed_forward.activation", "geglu"): {"activation": "gelu", "gated": "true"},
     ("feed_forward.activation", "reglu"): {"activation": "relu", "gated": "true"},

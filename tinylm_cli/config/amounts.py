@@ -46,7 +46,7 @@ EXPECTED: dict[AmountKind, str] = {
 """What a person is asked for where there is no amount."""
 
 
-class Said(NamedTuple):
+class FieldType(NamedTuple):
     """Beside the type of a field, how to speak of it where the type alone does not tell.
 
     Attributes:
@@ -183,7 +183,7 @@ def _as_amount(kind: AmountKind, most: int, wants: str) -> tuple[object, ...]:
     """Return what makes an integer field one that takes an amount: from 1 to ``most``, in files and in editors."""
     number = {"type": "integer", "minimum": 1, "maximum": most}
     in_editors = WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": f"^{_PATTERNS[kind]}$"}]})
-    return Field(ge=1, le=most), _reader(kind), Said(kind, wants), in_editors
+    return Field(ge=1, le=most), _reader(kind), FieldType(kind, wants), in_editors
 
 
 ParameterCount = Annotated[int, *_as_amount("count", MAX_COUNT, EXPECTED["count"])]
@@ -191,8 +191,8 @@ Size = Annotated[int, *_as_amount("size", MAX_AMOUNT, EXPECTED["size"])]
 FlopCount = Annotated[int, *_as_amount("flops", MAX_AMOUNT, EXPECTED["flops"])]
 
 
-Title = Annotated[str, Field(max_length=200, pattern=r"^[^\r\n]+$"), Said("text", "text on one line")]
-Prose = Annotated[str, Field(min_length=1, max_length=10_000), Said("text", "text")]
+Title = Annotated[str, Field(max_length=200, pattern=r"^[^\r\n]+$"), FieldType("text", "text on one line")]
+Prose = Annotated[str, Field(min_length=1, max_length=10_000), FieldType("text", "text")]
 
 
 def _read_share(value: object) -> object:
@@ -208,8 +208,72 @@ Share = Annotated[
     float,
     Field(ge=0, le=1),
     BeforeValidator(_read_share),
-    Said("share", "a share such as 0.05 or 5%"),
+    FieldType("share", "a share such as 0.05 or 5%"),
     WithJsonSchema(
         {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": f"^{_SHARE}$"}]}
     ),
+]
+
+
+MeasureKind = Literal["rate", "flop_rate"]
+
+MAX_MEASURE = 10**18
+
+_MEASURE = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,6}))?")
+_DECIMAL = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
+_BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+_BITS = 8
+
+# what one of each unit is in eighths of a byte a second, or in operations a second
+_MEASURE_UNITS: dict[MeasureKind, dict[str, int]] = {
+    "rate": {
+        **{f"{prefix}B/s": scale * _BITS for prefix, scale in {**_DECIMAL, **_BINARY}.items()},
+        **{f"{prefix}b/s": scale for prefix, scale in _DECIMAL.items()},
+    },
+    "flop_rate": {f"{prefix}{word}/s": scale for word in ("FLOP", "OP") for prefix, scale in _DECIMAL.items()},
+}
+_PARTS = {"rate": _BITS, "flop_rate": 1}
+_SPELLINGS = {"ops": "op/s", "op": "op/s", "ops/s": "op/s", "bps": "b/s", "b/sec": "b/s"}
+
+
+def suggest_measure(written: str, kind: MeasureKind) -> str | None:
+    """Return a measure whose unit is spelled otherwise as ours, ``400 Gb/s`` for ``400Gbps``; None for none of ours."""
+    number = _MEASURE.match(written)
+    if number is None:
+        return None
+    unit = written[number.end() :].strip().casefold()
+    ending = next((ending for ending in sorted(_SPELLINGS, key=len, reverse=True) if unit.endswith(ending)), "")
+    if ending:
+        unit = unit.removesuffix(ending) + _SPELLINGS[ending]
+    ours = next((each for each in _MEASURE_UNITS[kind] if each.casefold() == unit), None)
+    return f"{number[0]} {ours}" if ours else None
+
+
+def _measure_reader(kind: MeasureKind) -> BeforeValidator:
+    """Return what turns text into an integer, and leaves everything else for the integer check that follows."""
+
+    def read(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        number = _MEASURE.match(value)
+        unit = _MEASURE_UNITS[kind].get(value[number.end() :].removeprefix(" ")) if number is not None else None
+        if number is None or unit is None:
+            raise PydanticCustomError("measure_format", "not a number and its unit")
+        whole, fraction = number[1], number[2] or ""
+        return int(whole + fraction) * unit // (10 ** len(fraction) * _PARTS[kind])
+
+    return BeforeValidator(read)
+
+
+Rate = Annotated[
+    int,
+    Field(ge=1, le=MAX_MEASURE),
+    _measure_reader("rate"),
+    FieldType("rate", "a speed such as 3.35 TB/s or 400 Gb/s"),
+]
+FlopRate = Annotated[
+    int,
+    Field(ge=1, le=MAX_MEASURE),
+    _measure_reader("flop_rate"),
+    FieldType("flop_rate", "a speed such as 989.4 TFLOP/s"),
 ]

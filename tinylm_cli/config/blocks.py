@@ -8,19 +8,25 @@ written for that reader. A default is the course's model; None stands for what t
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from tinylm_cli.config.base import (
-    MAX_D_FF,
-    MAX_DIM,
-    MAX_FACTOR,
-    MAX_LEN,
-    MAX_N_EXPERTS,
-    MAX_N_HEADS,
-    MAX_N_LAYERS,
-    Block,
-)
-from tinylm_cli.config.budget import Budget
+from tinylm_cli.config.amounts import FlopCount, ParameterCount, Share, Size
+
+MAX_DIM = 1_048_576
+MAX_N_HEADS = 65_536
+MAX_LEN = 1_000_000_000
+MAX_FACTOR = 1e6
+MAX_N_LAYERS = 100_000
+MAX_D_FF = 16_777_216
+MAX_N_EXPERTS = 65_536
+MAX_BATCH_SIZE = 1_000_000_000
+
+
+class Block(BaseModel):
+    """Base of every part of a config: frozen, strict about types, closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
 
 PositionKind = Literal["sinusoidal", "learned", "rope", "alibi", "none"]
 Pairing = Literal["half", "adjacent"]
@@ -31,6 +37,7 @@ AttentionKind = Literal["multi_head", "latent"]
 QkNorm = Literal["none", "per_head", "full"]
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"]
 Router = Literal["softmax", "topk_softmax", "sigmoid"]
+DType = Literal["float32", "bfloat16", "float16", "float64"]
 
 WINDOW_PATTERN = r"^[LG]{1,512}$"
 
@@ -285,6 +292,40 @@ class Head(Block):
     bias: bool = Field(default=False, description="A bias for each token's logit.")
     logit_softcap: float | None = Field(
         default=None, gt=0, le=1e6, examples=[30.0], description="Cap on the logits: cap × tanh(logit / cap)."
+    )
+
+
+class Budget(Block):
+    """What the model may cost: limits, and what they are measured at; tinylm validate holds it to them."""
+
+    max_params: ParameterCount | None = Field(
+        default=None, examples=["130M"], description="Most parameters, a tied tensor counted once."
+    )
+    max_active_params: ParameterCount | None = Field(
+        default=None, examples=["13B"], description="Most parameters that one token uses."
+    )
+    max_kv_bytes: Size | None = Field(
+        default=None, examples=["24GiB"], description="Most that keys and values take while decoding; GB is 1000³."
+    )
+    max_train_bytes_per_gpu: Size | None = Field(
+        default=None, examples=["80GB"], description="Most that one GPU holds to train the whole model, with AdamW."
+    )
+    max_flops_per_token: FlopCount | None = Field(
+        default=None, examples=["2.5G"], description="Most operations of a forward pass, for each of its tokens."
+    )
+    nominal_tolerance: Share | None = Field(
+        default=None, examples=[0.05], description="Share of nominal_params by which the true count may differ."
+    )
+    batch_size: int | None = Field(
+        default=None, ge=1, le=MAX_BATCH_SIZE, examples=[8], description="Sequences at once; 1 when absent."
+    )
+    seq_len: int | None = Field(
+        default=None, ge=1, le=MAX_LEN, examples=[1024], description="Tokens in each; max_len when absent."
+    )
+    dtype: DType | None = Field(
+        default=None,
+        examples=["float32"],
+        description="What weights and caches are stored in; bfloat16 when absent.",
     )
 
 

@@ -9,7 +9,23 @@ from typing import Any, NamedTuple
 from tinylm_cli.config.blocks import BLOCKS
 
 
-class Need(NamedTuple):
+class Problem(NamedTuple):
+    """A broken rule: the stable code, the fields involved (the first is where to point), what is wrong, the remedy."""
+
+    code: str
+    fields: tuple[str, ...]
+    message: str
+    help: str
+
+
+class Rule(NamedTuple):
+    """A condition over the dotted ``fields``, which ``check`` receives in that order."""
+
+    fields: tuple[str, ...]
+    check: Callable[..., Problem | None]
+
+
+class Requirement(NamedTuple):
     """What a field needs of another.
 
     Attributes:
@@ -25,8 +41,8 @@ class Need(NamedTuple):
     example: str
 
 
-def _one_of(field: str, *values: str) -> Need:
-    return Need(field, lambda value: value in values, f"{field} {_either(values)}", values[0])
+def _one_of(field: str, *values: str) -> Requirement:
+    return Requirement(field, lambda value: value in values, f"{field} {_either(values)}", values[0])
 
 
 def _either(words: tuple[str, ...]) -> str:
@@ -34,16 +50,16 @@ def _either(words: tuple[str, ...]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def _given(field: str, example: str) -> Need:
-    return Need(field, lambda value: value is not None, f"configs with {field}", example)
+def _given(field: str, example: str) -> Requirement:
+    return Requirement(field, lambda value: value is not None, f"configs with {field}", example)
 
 
-def _true(field: str) -> Need:
-    return Need(field, bool, f"{field} true", "true")
+def _true(field: str) -> Requirement:
+    return Requirement(field, bool, f"{field} true", "true")
 
 
 _ROPE = _one_of("position.kind", "rope")
-_STRETCHED = Need("position.scaling", lambda value: value != "none", "configs with a position.scaling", "linear")
+_STRETCHED = Requirement("position.scaling", lambda value: value != "none", "configs with a position.scaling", "linear")
 _YARN = _one_of("position.scaling", "yarn")
 _LLAMA3 = _one_of("position.scaling", "llama3")
 _LONGROPE = _one_of("position.scaling", "longrope")
@@ -51,9 +67,11 @@ _MULTI_HEAD = _one_of("attention.kind", "multi_head")
 _LATENT = _one_of("attention.kind", "latent")
 _WINDOW = _given("attention.window", "1024")
 _EXPERTS = _given("feed_forward.n_experts", "8")
-_GROUPS = Need("feed_forward.n_groups", lambda value: value > 1, "configs with several feed_forward.n_groups", "8")
+_GROUPS = Requirement(
+    "feed_forward.n_groups", lambda value: value > 1, "configs with several feed_forward.n_groups", "8"
+)
 
-NEEDS: dict[str, tuple[Need, ...]] = {
+REQUIREMENTS: dict[str, tuple[Requirement, ...]] = {
     "position.offset": (_one_of("position.kind", "learned"),),
     **dict.fromkeys(("position.theta", "position.rotary_fraction", "position.pairing", "position.scaling"), (_ROPE,)),
     "position.local_theta": (_ROPE, _WINDOW),
@@ -96,7 +114,7 @@ NEEDS: dict[str, tuple[Need, ...]] = {
 """For each field that needs others, what it needs of them."""
 
 
-def unmet_needs(name: str, values: Mapping[str, Any]) -> tuple[Need, ...]:
+def unmet_requirements(name: str, values: Mapping[str, Any]) -> tuple[Requirement, ...]:
     """Return the needs of ``name`` that ``values`` (dotted name to value) do not meet, where it is not the default."""
     return () if values[name] == defaults()[name] else tuple(_unmet(name, values))
 
@@ -106,17 +124,17 @@ def applies(name: str, values: Mapping[str, Any]) -> bool:
     return not any(_unmet(name, values))
 
 
-def met_by(needs: Iterable[Need], values: Mapping[str, Any]) -> dict[str, str]:
+def satisfying_values(needs: Iterable[Requirement], values: Mapping[str, Any]) -> dict[str, str]:
     """Return what to write, by dotted name, so that ``needs`` are met, and so are those of what is written."""
     written: dict[str, str] = {}
     for need in needs:
-        written |= met_by(_unmet(need.field, values), values)
+        written |= satisfying_values(_unmet(need.field, values), values)
         written[need.field] = need.example
     return written
 
 
-def _unmet(name: str, values: Mapping[str, Any]) -> Iterator[Need]:
-    return (need for need in NEEDS.get(name, ()) if need.field in values and not need.met(values[need.field]))
+def _unmet(name: str, values: Mapping[str, Any]) -> Iterator[Requirement]:
+    return (need for need in REQUIREMENTS.get(name, ()) if need.field in values and not need.met(values[need.field]))
 
 
 @cache

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tinylm_cli.config.source import SET
-from tinylm_cli.errors import ConfigError, Diagnostic, Fix, Label, Span
+from tinylm_cli.errors import SET, ConfigError, Diagnostic, Fix, Label, Span
 from tinylm_cli.quantities import counted
 
 MOST_REPORTED = 50

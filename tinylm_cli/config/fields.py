@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, NamedTuple, cast, get_args, get_orig
 
 from pydantic.fields import FieldInfo
 
-from tinylm_cli.config.amounts import Said
-from tinylm_cli.config.base import Block
+from tinylm_cli.config.amounts import FieldType
+from tinylm_cli.config.blocks import Block
 from tinylm_cli.config.schema import ModelConfig
 
 Kind = Literal[
@@ -119,7 +119,9 @@ def _leaves(root: type[Block]) -> dict[str, Field]:
 
 def _describe(owner: type[Block], name: str, dotted: str) -> Field:
     info = owner.model_fields[name]
-    said = next((each for each in (*info.metadata, *_annotations(info.annotation)) if isinstance(each, Said)), None)
+    said = next(
+        (each for each in (*info.metadata, *_annotations(info.annotation)) if isinstance(each, FieldType)), None
+    )
     kind: Kind = cast("Kind", said.kind) if said else _kind(info.annotation)
     choices = tuple(get_args(_not_none(info.annotation))) if kind == "choice" else ()
     default = None if info.is_required() else info.default

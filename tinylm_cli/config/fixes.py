@@ -10,12 +10,12 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
-from tinylm_cli.config.aliases import CONVERTED_NAMES, OTHER_BLOCKS, OTHER_NAMES, OTHER_WORDS, UNCERTAIN_WORDS
+from tinylm_cli.config.aliases import BLOCK_ALIASES, CHOICE_ALIASES, FIELD_ALIASES, INEXACT_ALIASES, INEXACT_CHOICES
 from tinylm_cli.config.fields import Field, Schema
-from tinylm_cli.config.source import SET, Source
+from tinylm_cli.config.source import Source
 from tinylm_cli.config.suggestions import accepts, plain_number, similarity
 from tinylm_cli.config.yaml_reader import Entry, Node
-from tinylm_cli.errors import Diagnostic, Fix, Span
+from tinylm_cli.errors import SET, Diagnostic, Fix, Span
 
 MAX_ROUNDS = 50
 """A fixed key may uncover a wrong value, so a file is checked again after each round of fixes."""
@@ -50,10 +50,10 @@ def rename_fix(
 def _is_same_key(key: str, meant: str, value: Node, schema: Schema) -> bool:
     folded = key.casefold()
     if meant in schema.blocks:
-        is_alias = OTHER_BLOCKS.get(folded) == meant and folded not in CONVERTED_NAMES
+        is_alias = BLOCK_ALIASES.get(folded) == meant and folded not in INEXACT_ALIASES
         return value.entries is not None and (is_alias or similarity(key, meant) >= _SAME_BLOCK)
-    if folded in OTHER_NAMES:
-        return folded not in CONVERTED_NAMES and value.entries is None and accepts(schema.fields[meant], value.plain())
+    if folded in FIELD_ALIASES:
+        return folded not in INEXACT_ALIASES and value.entries is None and accepts(schema.fields[meant], value.plain())
     return similarity(key, meant.rpartition(".")[2]) >= _SAME_NAME
 
 
@@ -75,8 +75,8 @@ def _is_same_choice(written: str, choice: str) -> bool:
     folded = written.strip().casefold().replace("-", "_")
     if folded == choice.casefold():
         return True
-    if folded in OTHER_WORDS:
-        return OTHER_WORDS[folded] == choice and folded not in UNCERTAIN_WORDS
+    if folded in CHOICE_ALIASES:
+        return CHOICE_ALIASES[folded] == choice and folded not in INEXACT_CHOICES
     return len(folded) >= _SHORTEST_CHOICE and similarity(folded, choice) >= _SAME_CHOICE
 
 

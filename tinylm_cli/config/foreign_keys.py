@@ -12,7 +12,7 @@ _LITERAL = re.compile(r"-?[0-9][0-9.eE+-]*|true|false")
 """A value that JSON and YAML write alike; a word may be ours and not the other library's."""
 
 
-def in_their_words(mistake: Diagnostic, keys: Mapping[str, str]) -> Diagnostic:
+def name_foreign_keys(mistake: Diagnostic, keys: Mapping[str, str]) -> Diagnostic:
     """Return ``mistake`` with the keys that a file has for our fields.
 
     What may be left out of a config of ours is null there: the absence of a key stands for a default of its own.

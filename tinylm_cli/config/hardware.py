@@ -7,13 +7,12 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, ValidationError
 
-from tinylm_cli.config.amounts import Said, Size
-from tinylm_cli.config.base import Block
+from tinylm_cli.config.amounts import FieldType, FlopRate, Rate, Size
+from tinylm_cli.config.blocks import Block
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic, refusal
 from tinylm_cli.config.presets import presets_folder
-from tinylm_cli.config.rates import FlopRate, Rate
 from tinylm_cli.config.source import Source, option_span, read_source
-from tinylm_cli.config.yaml_reader import Entry, Node, read_yaml
+from tinylm_cli.config.yaml_reader import Entry, Node, describe, read_yaml
 from tinylm_cli.errors import Diagnostic, Label
 
 GPU = "--gpu"
@@ -26,13 +25,13 @@ PEAK_DTYPES: tuple[PeakDType, ...] = get_args(PeakDType)
 CONTEXT_BYTES = 512 * 2**20
 """What the driver and its kernels take of a GPU before a program has its first tensor: about half a GiB."""
 
-Line = Annotated[str, Field(min_length=1, max_length=300), Said("text", "text")]
+Line = Annotated[str, Field(min_length=1, max_length=300), FieldType("text", "text")]
 Names = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")], ...],
     Field(strict=False, max_length=16),
-    Said("names", "a list of names of small letters, digits, dots and dashes"),
+    FieldType("names", "a list of names of small letters, digits, dots and dashes"),
 ]
-Month = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}(-[0-9]{2})?$"), Said("text", "a date such as 2026-11")]
+Month = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}(-[0-9]{2})?$"), FieldType("text", "a date such as 2026-11")]
 
 
 class PeakFlops(Block):
@@ -199,13 +198,13 @@ def _shipped() -> dict[str, Accelerator]:
 
 def _diagnose(error: ValidationError, name: str, entry: Entry, source: Source) -> list[Diagnostic]:
     from tinylm_cli.config.fields import Schema
-    from tinylm_cli.config.validation_errors import diagnose_fields, shown
+    from tinylm_cli.config.validation_errors import diagnose_fields
 
     node, title = entry.value, clip(name)
     if node.reported:
         return []
     if node.entries is None:
-        message = f"{title} must be a block of fields, not {shown(node)}"
+        message = f"{title} must be a block of fields, not {describe(node)}"
         remedy = "write its fields on lines of their own, indented under its name: title, memory_bytes, …"
         return [diagnostic("wrong-type", message, node.span.source, node.span, field=name, help=remedy)]
     details = error.errors(include_url=False, include_context=False, include_input=False)
@@ -224,8 +223,6 @@ def _not_a_table(root: Node | None, source: Source) -> Diagnostic:
     if root is None or root.is_absent:
         message, place = "there is no hardware here: nothing but blank lines and comments", None
         return diagnostic("empty-document", message, source.name, place, help="tinylm list --hardware shows what fits")
-    from tinylm_cli.config.validation_errors import shown
-
-    message = f"hardware is a mapping of GPUs by name, and this is {shown(root)}"
+    message = f"hardware is a mapping of GPUs by name, and this is {describe(root)}"
     remedy = "write the name of a GPU, a colon, and its fields indented under it"
     return diagnostic("not-a-mapping", message, root.span.source, root.span, help=remedy)

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from tinylm_cli.config.blocks import BLOCKS, Position
 from tinylm_cli.config.diagnostic_codes import diagnostic, refusal
 from tinylm_cli.config.fields import fields
-from tinylm_cli.config.presets import presets, shipped
+from tinylm_cli.config.presets import presets, read_reference, shipped
 from tinylm_cli.config.schema import LABELS, ModelConfig, flatten
-from tinylm_cli.config.source import SET, STDIN, Source, read_source
+from tinylm_cli.config.source import STDIN, Source
 from tinylm_cli.config.yaml_reader import Entry, Node, read_yaml
-from tinylm_cli.errors import Diagnostic, InputError, Span, UsageError
+from tinylm_cli.errors import SET, Diagnostic, Span, UsageError
 
 _UNCOUNTED = frozenset(
     {
@@ -58,19 +58,6 @@ def load_config(reference: str, overrides: Sequence[str] = ()) -> LoadedConfig:
     return parse_config(read_reference(reference), overrides)
 
 
-def read_reference(reference: str) -> Source:
-    """Read the text of a shipped config by name, of a file by path, or of standard input by ``-``.
-
-    Raises:
-        ConfigError: If it is not UTF-8.
-        InputError: If nothing can be read under that name.
-    """
-    preset = shipped().get(reference)
-    if preset is None:
-        return read_source(_existing(reference))
-    return Source(reference, read_source(str(preset)).text)
-
-
 def load_presets(overrides: Sequence[str] = ()) -> list[LoadedConfig]:
     """Load every preset, in order."""
     return [load_config(name, overrides) for name in presets()]
@@ -86,7 +73,7 @@ def parse_config(source: Source, overrides: Sequence[str] = ()) -> LoadedConfig:
             raise refusal([*mistakes, _empty(source)])
         root = Node(source.span(0, 0), entries={})
     if root.entries is None:
-        from tinylm_cli.config.validation_errors import not_a_mapping
+        from tinylm_cli.config.syntax_errors import not_a_mapping
 
         raise refusal([*mistakes, not_a_mapping(root)])
     return resolve_config(root, _model_name(source.path), source.name, mistakes, overrides)
@@ -126,34 +113,6 @@ def resolve_config(
     if overrides and not _still_known_by_its_size(written, root, config):
         config = _without_its_size(config, root)
     return LoadedConfig(config.name or name, source, config, _origins(root, config))
-
-
-def _existing(reference: str) -> str:
-    """Return a path to read, or explain what else the name might have meant."""
-    if not reference:
-        raise InputError("the config has an empty name", help="is a variable of the shell unset?")
-    if reference == "-" or "/" in reference or "\0" in reference or _exists(reference):
-        return reference
-    from tinylm_cli.config.suggestions import suggest_config
-
-    nearby = [path.name for pattern in ("*.yaml", "*.yml") for path in Path().glob(pattern)]
-    meant = suggest_config(reference, [*shipped(), *nearby])
-    known = ", ".join(presets())
-    if reference.endswith((".yaml", ".yml")) and meant is None:
-        raise InputError(f"no such file: {reference}")
-    raise InputError(
-        f"no preset or file is called {reference}",
-        help=f"did you mean {meant}?"
-        if meant
-        else f"the presets are {known}; tinylm list --gallery has more; a path names a file",
-    )
-
-
-def _exists(reference: str) -> bool:
-    try:
-        return Path(reference).exists()
-    except OSError:  # a name too long for any file
-        return False
 
 
 def _apply(override: str, root: Node, mistakes: list[Diagnostic]) -> None:

@@ -1,9 +1,12 @@
-"""The configs that ship with tinylm, addressed by name."""
+"""The configs that ship with tinylm, and what else the name of a config refers to."""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+
+from tinylm_cli.config.source import Source, read_source
+from tinylm_cli.errors import InputError
 
 PRESET_ORDER = ("tiny", "small", "medium", "base")
 
@@ -35,3 +38,44 @@ def gallery() -> dict[str, Path]:
 def shipped() -> dict[str, Path]:
     """Return every config that ships, by the name that ``--config`` takes."""
     return {**gallery(), **presets()}
+
+
+def read_reference(reference: str) -> Source:
+    """Read the text of a shipped config by name, of a file by path, or of standard input by ``-``.
+
+    Raises:
+        ConfigError: If it is not UTF-8.
+        InputError: If nothing can be read under that name.
+    """
+    preset = shipped().get(reference)
+    if preset is None:
+        return read_source(_existing(reference))
+    return Source(reference, read_source(str(preset)).text)
+
+
+def _existing(reference: str) -> str:
+    """Return a path to read, or explain what else the name might have meant."""
+    if not reference:
+        raise InputError("the config has an empty name", help="is a variable of the shell unset?")
+    if reference == "-" or "/" in reference or "\0" in reference or _exists(reference):
+        return reference
+    from tinylm_cli.config.suggestions import suggest_config
+
+    nearby = [path.name for pattern in ("*.yaml", "*.yml") for path in Path().glob(pattern)]
+    meant = suggest_config(reference, [*shipped(), *nearby])
+    known = ", ".join(presets())
+    if reference.endswith((".yaml", ".yml")) and meant is None:
+        raise InputError(f"no such file: {reference}")
+    raise InputError(
+        f"no preset or file is called {reference}",
+        help=f"did you mean {meant}?"
+        if meant
+        else f"the presets are {known}; tinylm list --gallery has more; a path names a file",
+    )
+
+
+def _exists(reference: str) -> bool:
+    try:
+        return Path(reference).exists()
+    except OSError:  # a name too long for any file
+        return False

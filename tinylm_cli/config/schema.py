@@ -5,15 +5,31 @@ A config that names none of the blocks is exactly the course's model.
 
 # no deferred annotations, as in config.blocks
 
+import math
 from typing import Any, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tinylm_cli.config.amounts import ParameterCount, Prose, Title
-from tinylm_cli.config.base import MAX_D_FF, MAX_DIM, MAX_LEN, MAX_N_HEADS, MAX_N_LAYERS, Block
-from tinylm_cli.config.blocks import BLOCKS, Attention, Embedding, FeedForward, Head, Norm, Position, ResidualBlock
-from tinylm_cli.config.budget import Budget
+from tinylm_cli.config.blocks import (
+    BLOCKS,
+    MAX_D_FF,
+    MAX_DIM,
+    MAX_LEN,
+    MAX_N_HEADS,
+    MAX_N_LAYERS,
+    Attention,
+    Block,
+    Budget,
+    Embedding,
+    FeedForward,
+    Head,
+    Norm,
+    Position,
+    ResidualBlock,
+)
+from tinylm_cli.config.dependencies import applies
 from tinylm_cli.config.rules import broken_rules
 
 LABELS = frozenset({"name", "description", "nominal_params", *(f"budget.{name}" for name in Budget.model_fields)})
@@ -145,3 +161,37 @@ def flatten(values: dict[str, Any]) -> dict[str, Any]:
         else:
             flat[key] = value
     return flat
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a config file; cross-field rules, which it cannot say, are ``tinylm validate``'s."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **ModelConfig.model_json_schema(),
+        "title": "tinylm model config",
+        "description": "A decoder-only transformer language model, as tinylm reads it.",
+    }
+
+
+def canonical_fields(config: ModelConfig) -> dict[str, Any]:
+    """Return what a config says, the same for all that describe one model: every field that applies, none left open."""
+    values = flatten(config.model_dump())
+    applying = {name: value for name, value in values.items() if applies(name, values)}
+    attention = config.attention
+    resolved = {
+        "embedding.multiplier": math.sqrt(config.d_model)
+        if config.embedding.multiplier is None
+        else config.embedding.multiplier,
+        "norm.bias": config.norm.has_bias,
+        "attention.n_kv_heads": config.n_kv_heads,
+        "attention.d_head": config.d_head,
+        "attention.out_bias": attention.has_out_bias,
+        "attention.scale": config.d_head**-0.5 if attention.scale is None else attention.scale,
+        "feed_forward.d_expert": config.d_expert,
+        "position.scaling_factor": config.position.stretch,
+        "position.local_theta": config.position.local_theta or config.position.theta,
+    }
+    kept = {name: resolved.get(name, value) for name, value in applying.items() if name not in LABELS}
+    if attention.window is not None:
+        kept["attention.window_pattern"] = tuple(config.window(layer) for layer in range(config.n_layers))
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}

@@ -9,11 +9,11 @@ import sys
 from bisect import bisect_right
 from functools import cached_property
 
+from tinylm_cli.config.diagnostic_codes import diagnostic, refusal
 from tinylm_cli.errors import ConfigError, InputError, Span
 
 MAX_BYTES = 256 * 1024
 STDIN = "<stdin>"
-SET = "--set"
 
 # of a line longer than this a diagnostic keeps only the neighborhood
 _MOST_SHOWN = 240
@@ -154,6 +154,4 @@ def _decode(name: str, data: bytes) -> str:
 
 
 def _not_utf8(name: str, message: str, place: Span | None = None) -> ConfigError:
-    from tinylm_cli.config.diagnostic_codes import diagnostic, refusal
-
     return refusal([diagnostic("not-utf8", message, name, place, help="save the file as UTF-8")])

@@ -11,11 +11,10 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from tinylm_cli.config.aliases import NOT_SHAPE, OTHER_BLOCKS, OTHER_NAMES, OTHER_WORDS, SEVERAL
-from tinylm_cli.config.amounts import UNITS
-from tinylm_cli.config.base import Block
+from tinylm_cli.config.aliases import BLOCK_ALIASES, CHOICE_ALIASES, COMPOUND_CHOICES, FIELD_ALIASES, IGNORED_KEYS
+from tinylm_cli.config.amounts import UNITS, suggest_measure
+from tinylm_cli.config.blocks import Block
 from tinylm_cli.config.fields import MODEL, Field, Schema, fields
-from tinylm_cli.config.rates import suggest_measure
 from tinylm_cli.config.schema import LABELS
 from tinylm_cli.config.yaml_writer import scalar
 
@@ -70,10 +69,10 @@ def suggest_keys(wrong: str, block: str, schema: Schema = MODEL) -> tuple[str, .
     if wrong in known:
         return (wrong,)
     here = tuple((schema.blocks[block] if block else schema.root).model_fields)
-    if schema is MODEL and is_not_shape(wrong) and wrong not in here:
+    if schema is MODEL and is_ignored_key(wrong) and wrong not in here:
         return ()
     prefix = f"{block}." if block else ""
-    alias = OTHER_NAMES.get(wrong.casefold(), "")
+    alias = FIELD_ALIASES.get(wrong.casefold(), "")
     if alias in known:
         return (alias,)
     if alias in here:
@@ -89,15 +88,15 @@ def suggest_keys(wrong: str, block: str, schema: Schema = MODEL) -> tuple[str, .
     return tuple(name for name in known if _last(name) == near)
 
 
-def other_name(wrong: str, schema: Schema = MODEL) -> str | None:
+def alias_of(wrong: str, schema: Schema = MODEL) -> str | None:
     """Return the field of ours that other tools call ``wrong``."""
-    name = OTHER_NAMES.get(wrong.casefold())
+    name = FIELD_ALIASES.get(wrong.casefold())
     return name if name in schema.fields else None
 
 
 def suggest_block(wrong: str, schema: Schema = MODEL) -> str | None:
     """Return the block another tool's name for a group of fields stands for, or the nearest block."""
-    other = OTHER_BLOCKS.get(_folded(wrong))
+    other = BLOCK_ALIASES.get(_folded(wrong))
     return other if other in schema.blocks else suggest(wrong, schema.blocks)
 
 
@@ -110,9 +109,9 @@ def nearest(wrong: str, known: Iterable[str], count: int) -> list[str]:
     return [word for word in words if word in best]
 
 
-def is_not_shape(key: str) -> bool:
+def is_ignored_key(key: str) -> bool:
     """Return whether published configs hold ``key`` for something other than what a model is made of."""
-    return key.casefold() in NOT_SHAPE
+    return key.casefold() in IGNORED_KEYS
 
 
 def means_nothing(written: str) -> bool:
@@ -120,14 +119,14 @@ def means_nothing(written: str) -> bool:
     return written.strip().casefold() in _NOTHING
 
 
-def several_fields(wrong: str, name: str) -> dict[str, str]:
+def expand_choice(wrong: str, name: str) -> dict[str, str]:
     """Return what ``wrong`` stands for as values of several fields of its block, as ``swiglu`` does; else nothing."""
-    return SEVERAL.get((name, _folded(wrong)), {})
+    return COMPOUND_CHOICES.get((name, _folded(wrong)), {})
 
 
 def suggest_choice(wrong: str, choices: tuple[str, ...]) -> str | None:
     """Return the choice meant by ``wrong``: by another tool's name for it, or the nearest."""
-    other = OTHER_WORDS.get(_folded(wrong))
+    other = CHOICE_ALIASES.get(_folded(wrong))
     return suggest(wrong, choices) if other is None else other if other in choices else None
 
 
@@ -240,7 +239,7 @@ def _number(text: str) -> float | None:
 
 def _fits(field: Field, written: str, *, listed: bool = False) -> bool:
     """Return whether the field takes what was guessed: a guess that is wrong again is worse than none."""
-    from tinylm_cli.config.yaml_scalars import resolve_plain
+    from tinylm_cli.config.yaml_reader import resolve_plain
 
     try:
         value = resolve_plain(written)

@@ -1,4 +1,4 @@
-"""Text that is not YAML: what the parser stumbled over, in the words of the person who wrote it."""
+"""Text that is not YAML: where the parser stopped, in the words of the person who wrote it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from tinylm_cli.config.diagnostic_codes import diagnostic
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.source import Source
+from tinylm_cli.config.yaml_reader import Node, describe
 from tinylm_cli.errors import Diagnostic, Fix, Label, Span
 
 _CONFLICT = ("<<<<<<<", "=======", ">>>>>>>")
@@ -17,7 +18,7 @@ _LONGEST_KEY = 1024  # https://yaml.org/spec/1.2.2/#742-flow-mappings: a key tha
 _PAIR = re.compile(r"\s*(?P<key>[\w.]+)(?P<between>(?:\s*[=:]|\s)\s*)(?P<value>\S.*?)\s*")
 
 
-class _Stumble(NamedTuple):
+class _ParserError(NamedTuple):
     """Where the parser stopped.
 
     Attributes:
@@ -50,7 +51,7 @@ class _Stumble(NamedTuple):
         return quoted[-1] if quoted else ""
 
 
-class _Said(NamedTuple):
+class _Explanation(NamedTuple):
     """What to tell, and the stretch of text to point at; ``opened`` labels where the unfinished part began.
 
     ``colon`` is the text that ``": "`` certainly belongs in place of.
@@ -74,19 +75,27 @@ def syntax_error(error: Any, source: Source) -> Diagnostic:
     start, end = source.line_bounds(at)
     problem = str(getattr(error, "problem", None) or "").removeprefix("found ")
     context = str(getattr(error, "context", None) or "")
-    said = _explain(
-        _Stumble(
+    found = _explain(
+        _ParserError(
             source.text, at, opened if opened is not None else at, start, source.text[start:end], problem, context
         ),
         source,
     )
-    labels = (Label(source.span(said.opened, said.opened + 1), "opened here"),) if said.opened is not None else ()
-    span = source.span(said.start, said.end)
-    fix = Fix(source.span(*said.colon), ": ") if said.colon else None
-    return diagnostic("yaml-syntax", said.message, source.name, span, help=said.help, labels=labels, fix=fix)
+    labels = (Label(source.span(found.opened, found.opened + 1), "opened here"),) if found.opened is not None else ()
+    span = source.span(found.start, found.end)
+    fix = Fix(source.span(*found.colon), ": ") if found.colon else None
+    return diagnostic("yaml-syntax", found.message, source.name, span, help=found.help, labels=labels, fix=fix)
 
 
-def proposed_pair(line: str) -> str | None:
+def not_a_mapping(root: Node) -> Diagnostic:
+    """Say that the whole document is not ``key: value`` lines."""
+    message = f"a config is a mapping of fields, and this is {describe(root) if root.items is None else 'a list'}"
+    remedy = f"write one field a line, e.g. {corrected_pair(root.span.text) or 'd_model: 128'}"
+    fix = colon_fix(root.span)
+    return diagnostic("not-a-mapping", message, root.span.source, root.span, help=remedy, fix=fix)
+
+
+def corrected_pair(line: str) -> str | None:
     """Return ``d_model: 128`` for ``d_model = 128``, ``d_model:128`` or ``d_model 128``; None for what is no field."""
     pair = _field_pair(line)
     return f"{pair['key']}: {pair['value']}" if pair else None
@@ -107,19 +116,19 @@ def _field_pair(line: str) -> re.Match[str] | None:
     return pair if pair and pair["key"] in known and not re.fullmatch(r":[ \t]+", pair["between"]) else None
 
 
-def _explain(stumble: _Stumble, source: Source) -> _Said:
-    at = stumble.at
-    if stumble.text[at : at + 1] == "\t" or ("\t" in stumble.before and not stumble.before.strip()):
-        return _Said("a tab cannot indent YAML", "indent with spaces", at, at + 1)
-    if stumble.line.startswith("%"):
-        reason = f": {stumble.problem}" if stumble.problem else ""
-        return _Said(f"a wrong directive{reason}", "delete the line: a config needs none", at, at + 1)
-    if not stumble.problem:
-        return _Said("a character that Unicode does not have", "use single quotes if it is text", at, at + 1)
+def _explain(error: _ParserError, source: Source) -> _Explanation:
+    at = error.at
+    if error.text[at : at + 1] == "\t" or ("\t" in error.before and not error.before.strip()):
+        return _Explanation("a tab cannot indent YAML", "indent with spaces", at, at + 1)
+    if error.line.startswith("%"):
+        reason = f": {error.problem}" if error.problem else ""
+        return _Explanation(f"a wrong directive{reason}", "delete the line: a config needs none", at, at + 1)
+    if not error.problem:
+        return _Explanation("a character that Unicode does not have", "use single quotes if it is text", at, at + 1)
     for words, explain in _EXPLANATIONS.items():
-        if words in stumble.problem or words in stumble.context:
-            return explain(stumble, source)
-    return _Said(stumble.problem, "see https://yaml.org/spec/1.2.2/", at, at + 1)
+        if words in error.problem or words in error.context:
+            return explain(error, source)
+    return _Explanation(error.problem, "see https://yaml.org/spec/1.2.2/", at, at + 1)
 
 
 def _unmarked(text: str) -> int:
@@ -128,128 +137,138 @@ def _unmarked(text: str) -> int:
     return digits.start() if digits else 0
 
 
-def _second_value(stumble: _Stumble, source: Source) -> _Said:
+def _second_value(error: _ParserError, source: Source) -> _Explanation:
     """A ``:`` where no key can end."""
-    at, before = stumble.at, stumble.before
+    at, before = error.at, error.before
     if ": " in before:
-        return _Said("a second ': ' on this line", "write one field a line, and text with ': ' in quotes", at, at + 1)
+        return _Explanation(
+            "a second ': ' on this line", "write one field a line, and text with ': ' in quotes", at, at + 1
+        )
     if before[:1] == " ":
-        start = stumble.line_start + len(before) - len(before.lstrip())
-        return _Said("a field indented under the value above", "align it with the other fields", start, at)
-    above, end = source.line_bounds(max(stumble.line_start - 1, 0))
-    return _without_colon(stumble.text, above, end)
+        start = error.line_start + len(before) - len(before.lstrip())
+        return _Explanation("a field indented under the value above", "align it with the other fields", start, at)
+    above, end = source.line_bounds(max(error.line_start - 1, 0))
+    return _without_colon(error.text, above, end)
 
 
-def _no_colon(stumble: _Stumble, source: Source) -> _Said:
+def _no_colon(error: _ParserError, source: Source) -> _Explanation:
     """A key that its line does not end with ``:``."""
-    start, end = source.line_bounds(stumble.opened)
-    if end - start > _LONGEST_KEY and ":" in stumble.text[start:end]:
-        return _Said("a key longer than 1,024 characters", "shorten it", stumble.opened, end)
-    return _without_colon(stumble.text, stumble.opened, end)
+    start, end = source.line_bounds(error.opened)
+    if end - start > _LONGEST_KEY and ":" in error.text[start:end]:
+        return _Explanation("a key longer than 1,024 characters", "shorten it", error.opened, end)
+    return _without_colon(error.text, error.opened, end)
 
 
-def _without_colon(text: str, start: int, end: int) -> _Said:
+def _without_colon(text: str, start: int, end: int) -> _Explanation:
     line = text[start:end]
     if line.startswith(_CONFLICT):
-        return _Said("a merge conflict that nobody resolved", "keep one side, and delete the markers", start, end)
-    help_ = f"write {proposed_pair(line) or 'key: value'}"
+        return _Explanation(
+            "a merge conflict that nobody resolved", "keep one side, and delete the markers", start, end
+        )
+    help_ = f"write {corrected_pair(line) or 'key: value'}"
     pair = _field_pair(line)
     colon = (start + pair.start("between"), start + pair.end("between")) if pair else None
-    return _Said("no ': ' between a key and its value", help_, start, start + len(line.rstrip()), colon=colon)
+    return _Explanation("no ': ' between a key and its value", help_, start, start + len(line.rstrip()), colon=colon)
 
 
-def _stray(stumble: _Stumble, _source: Source) -> _Said:
+def _stray(error: _ParserError, _source: Source) -> _Explanation:
     """Something that cannot follow what stands before it."""
-    at = stumble.at
-    if stumble.sign in ("}", "]"):
-        return _Said(f"this {stumble.sign} closes nothing", "delete it", at, at + 1)
-    if stumble.sign == "-":
-        return _Said("a list among the fields", "write a field without the dash", at, at + 1)
-    if stumble.before.strip():
-        return _Said("text after the end of a value", "put the whole value in one pair of quotes", at, at + 1)
-    return _Said("this line does not line up with the ones above", "indent the keys of one block alike", at, at + 1)
+    at = error.at
+    if error.sign in ("}", "]"):
+        return _Explanation(f"this {error.sign} closes nothing", "delete it", at, at + 1)
+    if error.sign == "-":
+        return _Explanation("a list among the fields", "write a field without the dash", at, at + 1)
+    if error.before.strip():
+        return _Explanation("text after the end of a value", "put the whole value in one pair of quotes", at, at + 1)
+    return _Explanation(
+        "this line does not line up with the ones above", "indent the keys of one block alike", at, at + 1
+    )
 
 
-def _document_start(stumble: _Stumble, source: Source) -> _Said:
-    directive = re.search(r"^%.*", stumble.text, re.MULTILINE)
+def _document_start(error: _ParserError, source: Source) -> _Explanation:
+    directive = re.search(r"^%.*", error.text, re.MULTILINE)
     if directive is None:
-        above, end = source.line_bounds(max(stumble.line_start - 1, 0))
-        whole = _field_pair(stumble.text[above:end])  # a document of one value, which a comment ends
-        return _without_colon(stumble.text, above, end) if whole else _stray(stumble, source)
-    return _Said("a directive (%) without a line --- after it", "delete the line", directive.start(), directive.end())
+        above, end = source.line_bounds(max(error.line_start - 1, 0))
+        whole = _field_pair(error.text[above:end])  # a document of one value, which a comment ends
+        return _without_colon(error.text, above, end) if whole else _stray(error, source)
+    return _Explanation(
+        "a directive (%) without a line --- after it", "delete the line", directive.start(), directive.end()
+    )
 
 
-def _unclosed_bracket(stumble: _Stumble, _source: Source) -> _Said:
-    at, opening = stumble.at, stumble.text[stumble.opened]
+def _unclosed_bracket(error: _ParserError, _source: Source) -> _Explanation:
+    at, opening = error.at, error.text[error.opened]
     closing = _CLOSING.get(opening, "}")
-    if stumble.sign.startswith("<"):
-        return _Said(f"this {opening} is never closed", f"close it with {closing}", stumble.opened, stumble.opened + 1)
+    if error.sign.startswith("<"):
+        return _Explanation(
+            f"this {opening} is never closed", f"close it with {closing}", error.opened, error.opened + 1
+        )
     help_ = "write a comma between two values, and close every bracket"
-    return _Said(f"expected a comma or {closing} here", help_, at, at + 1, opened=stumble.opened)
+    return _Explanation(f"expected a comma or {closing} here", help_, at, at + 1, opened=error.opened)
 
 
-def _unclosed_quote(stumble: _Stumble, _source: Source) -> _Said:
-    quote = stumble.text[stumble.opened]
-    return _Said(
-        "this quote is never closed", f"close it with {quote} on the same line", stumble.opened, stumble.opened + 1
+def _unclosed_quote(error: _ParserError, _source: Source) -> _Explanation:
+    quote = error.text[error.opened]
+    return _Explanation(
+        "this quote is never closed", f"close it with {quote} on the same line", error.opened, error.opened + 1
     )
 
 
-def _reserved_sign(stumble: _Stumble, _source: Source) -> _Said:
-    message = f"a value cannot begin with {stumble.sign}"
-    return _Said(message, "put it in quotes if it is text", stumble.at, stumble.at + 1)
+def _reserved_sign(error: _ParserError, _source: Source) -> _Explanation:
+    message = f"a value cannot begin with {error.sign}"
+    return _Explanation(message, "put it in quotes if it is text", error.at, error.at + 1)
 
 
-def _no_value(stumble: _Stumble, _source: Source) -> _Said:
-    sign = stumble.sign
+def _no_value(error: _ParserError, _source: Source) -> _Explanation:
+    sign = error.sign
     if sign.startswith("<") or not sign:
-        return _Said("a value is missing here", "write one", stumble.at, stumble.at + 1)
-    return _Said(f"a value is missing before {sign}", f"write one, or delete the {sign}", stumble.at, stumble.at + 1)
+        return _Explanation("a value is missing here", "write one", error.at, error.at + 1)
+    return _Explanation(f"a value is missing before {sign}", f"write one, or delete the {sign}", error.at, error.at + 1)
 
 
-def _list_on_line(stumble: _Stumble, _source: Source) -> _Said:
-    return _Said(
-        "a list begins on the line of its key", "no field is a list: write one value", stumble.at, stumble.at + 1
+def _list_on_line(error: _ParserError, _source: Source) -> _Explanation:
+    return _Explanation(
+        "a list begins on the line of its key", "no field is a list: write one value", error.at, error.at + 1
     )
 
 
-def _bad_escape(stumble: _Stumble, _source: Source) -> _Said:
-    start = stumble.text.rfind("\\", 0, stumble.at + 1)
-    escape = stumble.text[start : start + 2]
+def _bad_escape(error: _ParserError, _source: Source) -> _Explanation:
+    start = error.text.rfind("\\", 0, error.at + 1)
+    escape = error.text[start : start + 2]
     help_ = "double the backslash, or use single quotes"
-    return _Said(f"{escape} is no escape that YAML has", help_, start, stumble.at + 1)
+    return _Explanation(f"{escape} is no escape that YAML has", help_, start, error.at + 1)
 
 
-def _unfinished_escape(stumble: _Stumble, _source: Source) -> _Said:
-    start = stumble.text.rfind("\\", 0, stumble.at + 1)
+def _unfinished_escape(error: _ParserError, _source: Source) -> _Explanation:
+    start = error.text.rfind("\\", 0, error.at + 1)
     help_ = "finish it, or use single quotes"
-    return _Said("an escape with too few hexadecimal digits", help_, start, stumble.at + 1)
+    return _Explanation("an escape with too few hexadecimal digits", help_, start, error.at + 1)
 
 
-def _opening_sign(stumble: _Stumble, _source: Source) -> _Said:
+def _opening_sign(error: _ParserError, _source: Source) -> _Explanation:
     """A value that begins with the sign of an anchor, an alias or a block of text, and is none."""
-    opened = stumble.opened
-    message = f"a value cannot begin with {stumble.text[opened]}"
-    return _Said(message, "put it in quotes if it is text", opened, opened + 1)
+    opened = error.opened
+    message = f"a value cannot begin with {error.text[opened]}"
+    return _Explanation(message, "put it in quotes if it is text", opened, opened + 1)
 
 
-def _stray_question(stumble: _Stumble, _source: Source) -> _Said:
-    return _Said("a ? where no key can begin", "delete it", stumble.at, stumble.at + 1)
+def _stray_question(error: _ParserError, _source: Source) -> _Explanation:
+    return _Explanation("a ? where no key can begin", "delete it", error.at, error.at + 1)
 
 
-def _bad_tag(stumble: _Stumble, _source: Source) -> _Said:
-    return _Said(
-        "a tag that is not well formed", "delete it, or put it in quotes if it is text", stumble.opened, stumble.at
+def _bad_tag(error: _ParserError, _source: Source) -> _Explanation:
+    return _Explanation(
+        "a tag that is not well formed", "delete it, or put it in quotes if it is text", error.opened, error.at
     )
 
 
-def _undeclared_tag(stumble: _Stumble, _source: Source) -> _Said:
-    tag = re.compile(r"[^\s,\[\]{}]*").match(stumble.text, stumble.at)
-    end = tag.end() if tag else stumble.at + 1
-    return _Said("a tag whose prefix is not declared", "delete the tag", stumble.at, end)
+def _undeclared_tag(error: _ParserError, _source: Source) -> _Explanation:
+    tag = re.compile(r"[^\s,\[\]{}]*").match(error.text, error.at)
+    end = tag.end() if tag else error.at + 1
+    return _Explanation("a tag whose prefix is not declared", "delete the tag", error.at, end)
 
 
-_EXPLANATIONS: dict[str, Callable[[_Stumble, Source], _Said]] = {
+_EXPLANATIONS: dict[str, Callable[[_ParserError, Source], _Explanation]] = {
     "mapping values are not allowed": _second_value,
     "could not find expected ':'": _no_colon,
     "expected <block end>": _stray,

@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from tinylm_cli.config.dependencies import Problem
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic
 from tinylm_cli.config.fields import MODEL, Field, Schema, fields
-from tinylm_cli.config.fixes import value_fix
-from tinylm_cli.config.foreign_keys import in_their_words
-from tinylm_cli.config.rules import Problem, broken_rules
+from tinylm_cli.config.fixes import rename_fix, value_fix
+from tinylm_cli.config.rules import broken_rules
 from tinylm_cli.config.schema import flatten
-from tinylm_cli.config.source import SET
 from tinylm_cli.config.suggestions import (
+    alias_of,
+    expand_choice,
+    is_ignored_key,
     means_nothing,
-    several_fields,
+    nearest,
+    suggest_block,
     suggest_choice,
     suggest_item,
+    suggest_keys,
     suggest_value,
 )
-from tinylm_cli.config.syntax_errors import colon_fix, proposed_pair
-from tinylm_cli.config.unknown_keys import meant_fields, unknown_key
-from tinylm_cli.config.yaml_reader import Entry, Node
+from tinylm_cli.config.yaml_reader import Entry, Node, describe
 from tinylm_cli.config.yaml_writer import scalar
-from tinylm_cli.errors import Diagnostic, Fix, Label
+from tinylm_cli.errors import SET, Diagnostic, Fix, Label
 
-_MOST_ITEMS = 20
+_MOST_LISTED = 6
 _MOST_GUESSES = 50  # a near-match search costs a millisecond, and a hostile file can hold thousands of unknown keys
 
 
@@ -45,8 +47,12 @@ def diagnose(
     mistakes = diagnose_fields(wrong_fields, root, source)
     values = _sound_values(plain, {*map(_dotted, wrong_fields), *_reported(root)})
     mistakes += [diagnose_rule(problem, root, values, source) for problem in broken_rules(values)]
+    if not keys:
+        return mistakes
+    from tinylm_cli.config.foreign_keys import name_foreign_keys
+
     theirs = {name: key for name, key in keys.items() if not _is_overridden(name, root)}
-    return [mistake if _is_no_name_of_ours(mistake) else in_their_words(mistake, theirs) for mistake in mistakes]
+    return [mistake if _is_no_name_of_ours(mistake) else name_foreign_keys(mistake, theirs) for mistake in mistakes]
 
 
 def _is_no_name_of_ours(mistake: Diagnostic) -> bool:
@@ -73,7 +79,7 @@ def diagnose_fields(
         assert entry is not None, f"pydantic found fault with {name}, which the document does not have"
         if error["type"] == "extra_forbidden":
             guesses += 1
-            keys = meant_fields(path, entry, schema) if guesses <= _MOST_GUESSES else ()
+            keys = suggest_fields(path, entry, schema) if guesses <= _MOST_GUESSES else ()
             meant.update(keys)
             block = _find(root, path[:-1])
             taken = (block.value if block is not None else root).entries or {}
@@ -118,38 +124,6 @@ def diagnose_rule(problem: Problem, root: Node, values: Mapping[str, Any], sourc
     return diagnostic(
         problem.code, message, span.source, span, field=primary, help=problem.help, labels=tuple(labels[1:])
     )
-
-
-def not_a_mapping(root: Node) -> Diagnostic:
-    """Say that the whole document is not ``key: value`` lines."""
-    message = f"a config is a mapping of fields, and this is {shown(root) if root.items is None else 'a list'}"
-    remedy = f"write one field a line, e.g. {proposed_pair(root.span.text) or 'd_model: 128'}"
-    fix = colon_fix(root.span)
-    return diagnostic("not-a-mapping", message, root.span.source, root.span, help=remedy, fix=fix)
-
-
-def shown(node: Node) -> str:
-    """Describe a value as a person would."""
-    if node.entries is not None:
-        return "a block of fields"
-    if node.items is not None:
-        return clip_items(node.items)
-    if isinstance(node.scalar, str):
-        return f'the text "{clip(node.scalar)}"'
-    return clip(node.written) or "an empty value"
-
-
-def clip_items(items: Sequence[Node]) -> str:
-    """Return a list as a message can quote it: what it begins with, on one line."""
-    return f"[{clip(', '.join(map(_item, items[:_MOST_ITEMS])))}]"
-
-
-def _item(node: Node) -> str:
-    if node.entries is not None:
-        return "{…}"
-    if node.items is not None:
-        return "[…]"
-    return f'"{node.written}"' if node.quoted else node.written or "null"
 
 
 def _sound_values(plain: dict[str, Any], wrong: set[str]) -> dict[str, Any]:
@@ -208,10 +182,10 @@ def _missing(name: str, root: Node, source: str, schema: Schema) -> Diagnostic:
 def _wrong_value(kind: str, name: str, node: Node, schema: Schema) -> Diagnostic:
     place = schema.here(name)
     if name in schema.blocks:
-        message, remedy = f"{place} is a block of fields, not {shown(node)}", _as_block(name, node, schema)
+        message, remedy = f"{place} is a block of fields, not {describe(node)}", _as_block(name, node, schema)
         return diagnostic("wrong-type", message, node.span.source, node.span, field=place, help=remedy)
     field = schema.fields[name]
-    message = f"{place} must be {field.wants}, not {shown(node)}"
+    message = f"{place} must be {field.wants}, not {describe(node)}"
     remedy, fix = _better_value(field, node)
     return diagnostic(_code(kind, node), message, node.span.source, node.span, field=place, help=remedy, fix=fix)
 
@@ -222,7 +196,7 @@ def _wrong_item(kind: str, name: str, node: Node, index: int, schema: Schema) ->
     item, field, place = node.items[index], schema.fields[name], schema.here(name)
     what = "number" if field.kind == "numbers" else "name"
     wants = field.wants.replace(f"a list of {what}s", f"a {what}").replace("a list of integers", "an integer")
-    message = f"{what} {index + 1} of {place} must be {wants}, not {shown(item)}"
+    message = f"{what} {index + 1} of {place} must be {wants}, not {describe(item)}"
     value = suggest_item(item.written, field) if item.scalar is not None else None
     remedy = f"write {value}" if value else f"for example {_example(field)}"
     fix = value_fix(item, value, field) if value else None
@@ -241,7 +215,7 @@ def _better_value(field: Field, node: Node) -> tuple[str, Fix | None]:
     """Say what to write: what was most likely meant, with a fix where that is certain; else an example."""
     on_command_line = node.span.source == SET
     if node.entries is None and node.items is None:
-        several = several_fields(node.written, field.name) if isinstance(node.scalar, str) else {}
+        several = expand_choice(node.written, field.name) if isinstance(node.scalar, str) else {}
         if several:
             return _several(several, field.name, on_command_line=on_command_line), None
         if field.choices and isinstance(node.scalar, str):
@@ -269,7 +243,7 @@ def _several(values: Mapping[str, str], name: str, *, on_command_line: bool) -> 
 def _as_block(name: str, node: Node, schema: Schema) -> str:
     """Say how to write ``norm: rmsnorm`` as a block."""
     first = _first(name, schema)
-    several = several_fields(node.written, first.name)
+    several = expand_choice(node.written, first.name)
     if several:
         remedy = _several(several, first.name, on_command_line=node.span.source == SET)
         return remedy if node.span.source == SET else f"{remedy}, on lines of their own, indented under {name}:"
@@ -288,3 +262,75 @@ def _first(block: str, schema: Schema) -> Field:
 def _example(field: Field) -> str:
     """Return a line that would be right, the key without its block."""
     return f"{field.name.rpartition('.')[2]}: {scalar(field.example)}"
+
+
+def suggest_fields(path: list[str], entry: Entry, schema: Schema) -> tuple[str, ...]:
+    """Return the fields meant by an unknown key: what it holds where it wraps fields, else those of a near name."""
+    *parents, key = path
+    inside = entry.value.entries
+    if inside is None or key in schema.blocks:
+        return suggest_keys(key, ".".join(parents), schema)
+    wrapped = tuple(name for name in inside if name in schema.root.model_fields)
+    meant = () if wrapped else (alias_of(key, schema), None if parents else suggest_block(key, schema))
+    return wrapped or tuple(name for name in meant if name)[:1]
+
+
+def unknown_key(
+    path: list[str], entry: Entry, meant: tuple[str, ...], taken: Collection[str], schema: Schema
+) -> Diagnostic:
+    """Return the diagnostic of a key that no field has: where it stands, and what was probably meant.
+
+    Args:
+        path: The keys down to it.
+        entry: It, and what it holds.
+        meant: What :func:`suggest_fields` says of it.
+        taken: The keys of its block.
+        schema: What there is.
+    """
+    *parents, key = path
+    block = ".".join(parents)
+    top = f"at the top level of {schema.within}" if schema.within else "at the top level"
+    where = f"in {schema.here(block)}" if block else top
+    message = f"unknown key {clip(key) or 'with no name'} {where}"
+    if entry.value.entries is not None and meant and meant[0] in entry.value.entries:
+        remedy = f"write its fields {top}, without {clip(key)}:"
+    elif meant:
+        remedy = "did you mean " + _places(meant, block, top, dotted=entry.key_span.source == SET)
+    elif schema is MODEL and is_ignored_key(key):
+        remedy = "leave it out: a config here says only what the model is made of"
+    else:
+        remedy = _known(key, block, schema)
+    name = schema.here(".".join(path))
+    fix = rename_fix(entry, meant, path, taken, schema)
+    return diagnostic("unknown-key", message, entry.key_span.source, entry.key_span, field=name, help=remedy, fix=fix)
+
+
+def _known(key: str, block: str, schema: Schema) -> str:
+    """Say what may stand in a block, or the likest of it where that is long."""
+    if block not in schema.blocks:
+        plain = [name for name in schema.root.model_fields if name not in schema.blocks]
+        blocks = f"the block{'s' if len(schema.blocks) > 1 else ''} {', '.join(schema.blocks)}"
+        return f"the fields are {', '.join(plain)}, and {blocks}"
+    known = schema.blocks[block].model_fields
+    if len(known) <= _MOST_LISTED:
+        return "the fields are " + ", ".join(known)
+    likest = nearest(key, known, _MOST_LISTED)
+    return f"{block} has {len(known)} fields, such as {', '.join(likest)}: tinylm schema --format markdown"
+
+
+def _places(names: tuple[str, ...], block: str, top: str, *, dotted: bool) -> str:
+    """Say where fields belong, seen from inside ``block``: ``kind inside the position or the norm block?``."""
+    if dotted:
+        return f"{_either(names)}?"
+    outer = [name.rpartition(".")[0] for name in names]
+    last = names[0].rpartition(".")[2]
+    if outer[0] == block:
+        return f"{last}?"
+    if not outer[0]:
+        return f"{last} {top}?"
+    return f"{last} inside {'block' if outer == ['block'] else f'the {_either(outer)} block'}?"
+
+
+def _either(words: Sequence[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last

@@ -7,21 +7,70 @@ come, so nothing is ever expanded, and no recursion follows the depth of the inp
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic, refusal
 from tinylm_cli.config.source import Source
-from tinylm_cli.config.yaml_scalars import NumberTooLongError, Scalar, resolve_plain
 from tinylm_cli.errors import Diagnostic, Label, Span
 
 MAX_DEPTH = 32
 MAX_EVENTS = 10_000
 
+_MOST_ITEMS = 20
+
 # what YAML's c-printable leaves out: https://yaml.org/spec/1.2.2/#51-character-set
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _TAG = re.compile(r"!<[^>]*>|![^\s,\[\]{}]*")
+
+Scalar = None | bool | int | float | str
+
+MAX_DIGITS = 100
+
+_NULL = frozenset({"", "~", "null", "Null", "NULL"})
+_BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_INT = re.compile(r"[-+]?[0-9]+")
+_OCTAL = re.compile(r"0o[0-7]+")
+_HEX = re.compile(r"0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_INF = re.compile(r"[-+]?\.(inf|Inf|INF)")
+_NAN = frozenset({".nan", ".NaN", ".NAN"})
+
+
+class NumberTooLongError(ValueError):
+    """A number written with more digits than any quantity here can have."""
+
+
+def resolve_plain(text: str) -> Scalar:
+    """Return the value of an unquoted scalar.
+
+    Raises:
+        NumberTooLongError: If a number has more than 100 characters.
+    """
+    if text in _NULL:
+        return None
+    if text in _BOOL:
+        return _BOOL[text]
+    if text[0] not in "+-.0123456789":
+        return text
+    if _INT.fullmatch(text):
+        return int(_short(text))
+    if _OCTAL.fullmatch(text):
+        return int(_short(text)[2:], 8)
+    if _HEX.fullmatch(text):
+        return int(_short(text)[2:], 16)
+    if _FLOAT.fullmatch(text):
+        return float(_short(text))
+    if _INF.fullmatch(text):
+        return float("-inf" if text[0] == "-" else "inf")
+    return float("nan") if text in _NAN else text
+
+
+def _short(text: str) -> str:
+    if len(text) > MAX_DIGITS:
+        raise NumberTooLongError(f"a number of {len(text):,} characters is too long: {MAX_DIGITS} are the most")
+    return text
 
 
 class Node:
@@ -62,6 +111,30 @@ class Node:
         if self.items is not None:
             return [item.plain() for item in self.items]
         return self.scalar
+
+
+def describe(node: Node) -> str:
+    """Describe a value as a person would."""
+    if node.entries is not None:
+        return "a block of fields"
+    if node.items is not None:
+        return describe_items(node.items)
+    if isinstance(node.scalar, str):
+        return f'the text "{clip(node.scalar)}"'
+    return clip(node.written) or "an empty value"
+
+
+def describe_items(items: Sequence[Node]) -> str:
+    """Return a list as a message can quote it: what it begins with, on one line."""
+    return f"[{clip(', '.join(map(_item, items[:_MOST_ITEMS])))}]"
+
+
+def _item(node: Node) -> str:
+    if node.entries is not None:
+        return "{…}"
+    if node.items is not None:
+        return "[…]"
+    return f'"{node.written}"' if node.quoted else node.written or "null"
 
 
 class Entry(NamedTuple):

@@ -9,10 +9,10 @@ from typing import Any
 
 from tinylm_cli.config.amounts import AmountKind, stated
 from tinylm_cli.config.blocks import BLOCKS
-from tinylm_cli.config.dependencies import NEEDS, applies
+from tinylm_cli.config.dependencies import REQUIREMENTS, applies
 from tinylm_cli.config.fields import Field, fields
 from tinylm_cli.config.schema import ModelConfig, flatten
-from tinylm_cli.config.yaml_scalars import resolve_plain
+from tinylm_cli.config.yaml_reader import resolve_plain
 
 SCHEMA_LINE = "# yaml-language-server: $schema=./tinylm.schema.json"
 
@@ -83,7 +83,7 @@ def field_listings() -> Iterator[tuple[str, str]]:
             indent, key = _place(field.name)
             absent = "# " if field.default is None and not field.required else ""
             default = [] if field.required or absent else [f"{scalar(field.default)} by default"]
-            needs = [f"for {need.words}" for need in NEEDS.get(field.name, ())]
+            needs = [f"for {need.words}" for need in REQUIREMENTS.get(field.name, ())]
             lines += _comment(_explained(field, *(["required"] if field.required else default), *needs), indent, 60)
             value = field.example if absent or field.required else field.default
             lines.append(f"{indent}{absent}{key}: {scalar(value)}")

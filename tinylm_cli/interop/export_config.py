@@ -8,9 +8,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from tinylm_cli.config.canonical import meaning
 from tinylm_cli.config.dependencies import defaults
-from tinylm_cli.config.schema import ModelConfig, flatten
+from tinylm_cli.config.schema import ModelConfig, canonical_fields, flatten
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.yaml_writer import short_scalar
 from tinylm_cli.errors import ConfigError, UnableError
@@ -65,7 +64,9 @@ def choose(config: ModelConfig) -> Choice:
     refusal: UnableError | None = None
     for candidate in (config, *_equivalents(config)):
         try:
-            return Choice(candidate, express(candidate), tuple(_changes(meaning(config), meaning(candidate))))
+            return Choice(
+                candidate, express(candidate), tuple(_changes(canonical_fields(config), canonical_fields(candidate)))
+            )
         except UnableError as error:
             refusal = error  # of the most rewritten, which lacks the least
     assert refusal is not None
@@ -112,7 +113,7 @@ def express(config: ModelConfig) -> Expressed:
     Raises:
         UnableError: If no family does; names the one that comes nearest, and what it cannot say.
     """
-    wanted = meaning(config)
+    wanted = canonical_fields(config)
     nearest: _Near | None = None
     for family in all_families():
         if family.from_tinylm is None:
@@ -155,7 +156,7 @@ class _Near(NamedTuple):
 
     def lacks(self, config: ModelConfig) -> str:
         """Return what it has no word for of the model, after its name."""
-        said = meaning(config) | {PATTERN: config.attention.window_pattern}
+        said = canonical_fields(config) | {PATTERN: config.attention.window_pattern}
         fields = list(dict.fromkeys(_as_written(field, config) for field in self.differences))
         listed = ", ".join(f"{field} {brief(said[field])}" for field in fields[:MOST_NAMED])
         more = ", …" if len(fields) > MOST_NAMED else ""
@@ -174,7 +175,7 @@ def _weightiest_first(field: str) -> int:
 
 def hub_config(config: ModelConfig, family: Family) -> dict[str, Any]:
     """Return the config.json of a model as one of ``family``, whether or not that says all of it."""
-    values = meaning(config) | flatten(config.model_dump(include={"attention": {"d_head"}}))
+    values = canonical_fields(config) | flatten(config.model_dump(include={"attention": {"d_head"}}))
     document: dict[str, Any] = {"architectures": [family.architecture], "model_type": family.model_type}
     document |= dict.fromkeys(
         ("bos_token_id", "eos_token_id", "pad_token_id")
@@ -212,7 +213,7 @@ def _read_back(document: dict[str, Any]) -> tuple[dict[str, Any] | None, list[st
         root = read_json(source).root
         assert root is not None
         mapped = map_config(root, source.name)
-        found = meaning(ModelConfig.model_validate(mapped.root.plain()))
+        found = canonical_fields(ModelConfig.model_validate(mapped.root.plain()))
         return found, [mistake.message for mistake in mapped.mistakes]
     except (ConfigError, ValueError):
         return None, []

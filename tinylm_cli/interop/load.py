@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tinylm_cli.config.diagnostic_codes import refusal
-from tinylm_cli.config.loader import LoadedConfig, parse_config, read_reference, resolve_config
-from tinylm_cli.config.presets import shipped
-from tinylm_cli.config.source import SET, STDIN, Source, read_source
-from tinylm_cli.errors import InputError
+from tinylm_cli.config.loader import LoadedConfig, parse_config, resolve_config
+from tinylm_cli.config.presets import read_reference, shipped
+from tinylm_cli.config.source import STDIN, Source, read_source
+from tinylm_cli.errors import SET, InputError
 from tinylm_cli.interop.config_json import CONFIG_FILE, is_foreign, read_json
 
 SAVED_CONFIG = "config.yaml"

@@ -7,8 +7,8 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from tinylm_cli.config.amounts import Said
-from tinylm_cli.config.base import Block
+from tinylm_cli.config.amounts import FieldType
+from tinylm_cli.config.blocks import Block
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.suggestions import suggest
 
@@ -69,7 +69,7 @@ def only(*values: Any, why: str) -> tuple[Any, ...]:
         values: These values; none for a key that must be absent or null.
         why: What another value would mean, as the message says after "is not supported".
     """
-    return _Only(values, why), Said("text", " or ".join(map(_written, values)) or "null")
+    return _Only(values, why), FieldType("text", " or ".join(map(_written, values)) or "null")
 
 
 def unsupported(why: str, help_: str) -> PydanticCustomError:
@@ -81,7 +81,7 @@ def like(name: str) -> tuple[Any, ...]:
     """Return the bounds of a tinylm field, and its words, for a key whose value becomes that field's."""
     field = fields()[name]
     info = field.owner.model_fields[name.rpartition(".")[2]]
-    return (*info.metadata, Said(field.kind, field.wants), Field(examples=[field.example]))
+    return (*info.metadata, FieldType(field.kind, field.wants), Field(examples=[field.example]))
 
 
 def fills(*names: str) -> tuple[Any, ...]:
@@ -145,21 +145,21 @@ Renormalize = Annotated[bool, *fills("feed_forward.renormalize")]
 ScoreSoftcap = Annotated[float | None, *fills("attention.logit_softcap")]
 LogitSoftcap = Annotated[float | None, *fills("head.logit_softcap")]
 Activation = Annotated[
-    str, Fills(("feed_forward.activation",)), _ActivationName(), Said("text", "the name of an activation")
+    str, Fills(("feed_forward.activation",)), _ActivationName(), FieldType("text", "the name of an activation")
 ]
 
 # keys whose meaning depends on others: the family's mapping reads them
-ActivationName = Annotated[str, _ActivationName(), Said("text", "the name of an activation")]
+ActivationName = Annotated[str, _ActivationName(), FieldType("text", "the name of an activation")]
 Count = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
 OptionalCount = Annotated[int | None, Field(ge=0, le=MAX_NUMBER, examples=[1])]
 OptionalSize = Annotated[int | None, Field(ge=1, le=MAX_NUMBER, examples=[1])]
 Window = Annotated[int | None, *like("attention.window")]
 Number = Annotated[float | None, Field(ge=-MAX_NUMBER, le=MAX_NUMBER, examples=[1.0])]
-Text = Annotated[str | None, Said("text", "text")]
-NumberList = Annotated[list[float] | None, Said("numbers", "a list of numbers"), Field(examples=[[1.0]])]
-IntegerList = Annotated[list[int] | None, Said("numbers", "a list of integers"), Field(examples=[[0]])]
+Text = Annotated[str | None, FieldType("text", "text")]
+NumberList = Annotated[list[float] | None, FieldType("numbers", "a list of numbers"), Field(examples=[[1.0]])]
+IntegerList = Annotated[list[int] | None, FieldType("numbers", "a list of integers"), Field(examples=[[0]])]
 LayerTypes = Annotated[
-    list[str] | None, Said("names", "a list of names"), Field(examples=[["full_attention", "sliding_attention"]])
+    list[str] | None, FieldType("names", "a list of names"), Field(examples=[["full_attention", "sliding_attention"]])
 ]
 
 _HARMLESS = """

@@ -13,8 +13,7 @@ from tinylm_cli.config.diagnostic_codes import clip, diagnostic
 from tinylm_cli.config.fields import Schema, fields
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.suggestions import suggest
-from tinylm_cli.config.validation_errors import diagnose_fields, shown
-from tinylm_cli.config.yaml_reader import Entry, Node
+from tinylm_cli.config.yaml_reader import Entry, Node, describe
 from tinylm_cli.errors import Diagnostic, Span
 from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.family_lookup import find_family
@@ -175,7 +174,7 @@ def _unknown(name: str, entry: Entry, source: str, help_: str) -> Diagnostic:
 
 
 def _not_an_object(name: str, node: Node, source: str) -> Diagnostic:
-    message = f"{name} must be an object, not {shown(node)}"
+    message = f"{name} must be an object, not {describe(node)}"
     return diagnostic(
         "wrong-type", message, source, node.span, field=name, help=f'for example "{name}": {{…}}, or null'
     )
@@ -214,6 +213,8 @@ def _validate(
             told.append(detail)
         to.wrong.add(name)
         _repair(plain, path, schema.fields[name].example if kind == "missing" else None)
+    from tinylm_cli.config.validation_errors import diagnose_fields
+
     to.mistakes += [_respelled(mistake, to, prefix) for mistake in diagnose_fields(told, node, source, schema)]
     to.values = family.keys.model_validate(plain)
 

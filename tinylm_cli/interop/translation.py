@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic
-from tinylm_cli.config.validation_errors import clip_items
-from tinylm_cli.config.yaml_reader import Entry, Node
+from tinylm_cli.config.yaml_reader import Entry, Node, describe_items
 from tinylm_cli.config.yaml_writer import scalar
 from tinylm_cli.errors import Diagnostic, Span
 
@@ -177,5 +176,5 @@ def _shown(node: Node) -> str:
     if node.entries is not None:
         return "an object"
     if node.items is not None:
-        return clip_items(node.items)
+        return describe_items(node.items)
     return f'"{clip(node.written)}"' if node.quoted else clip(node.written) or "null"

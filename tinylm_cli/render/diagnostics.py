@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from tinylm_cli.config.assertion import ASSERT
-from tinylm_cli.config.source import SET
 from tinylm_cli.errors import Diagnostic, Label, Span, TinylmError
 from tinylm_cli.render.blocks import Cell
 from tinylm_cli.render.sanitize import shown, visible
@@ -171,7 +169,7 @@ def _last(signs: list[str], room: int) -> str:
 
 def _github(diagnostic: Diagnostic) -> str:
     span = diagnostic.span
-    place = {} if diagnostic.source in (ASSERT, SET) else {"file": diagnostic.source}
+    place = {} if diagnostic.source.startswith("--") else {"file": diagnostic.source}
     if place and span and span.source == diagnostic.source:
         place |= {"line": str(span.line), "col": str(span.column), "endColumn": str(span.end_column - 1)}
     place["title"] = diagnostic.code

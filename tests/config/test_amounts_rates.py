@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from tinylm_cli.config.rates import FlopRate, MeasureKind, Rate, suggest_measure
+from tinylm_cli.config.amounts import FlopRate, MeasureKind, Rate, suggest_measure
 
 TYPES: dict[MeasureKind, TypeAdapter[int]] = {
     "rate": TypeAdapter(Rate),

@@ -18,9 +18,8 @@ from ruamel.yaml import YAML
 
 from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.fields import fields
-from tinylm_cli.config.json_schema import json_schema
 from tinylm_cli.config.presets import presets
-from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.config.schema import ModelConfig, json_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 

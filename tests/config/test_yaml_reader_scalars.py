@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.config.yaml_scalars import MAX_DIGITS, NumberTooLongError, resolve_plain
+from tinylm_cli.config.yaml_reader import MAX_DIGITS, NumberTooLongError, resolve_plain
 
 
 @pytest.mark.parametrize(

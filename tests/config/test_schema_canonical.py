@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 
-from tinylm_cli.config.canonical import meaning
-from tinylm_cli.config.schema import LABELS, ModelConfig
+from tinylm_cli.config.schema import LABELS, ModelConfig, canonical_fields
 
 SHAPE = {"vocab_size": 256, "d_model": 64, "n_heads": 4, "n_layers": 4, "d_ff": 128}
 WINDOW = {"window": 8, "window_pattern": "LG"}
 
 
 def said(**values: Any) -> dict[str, Any]:
-    return meaning(ModelConfig.model_validate({**SHAPE, **values}))
+    return canonical_fields(ModelConfig.model_validate({**SHAPE, **values}))
 
 
 def test_what_is_open_is_filled_in_and_what_means_nothing_is_left_out() -> None:

@@ -1,0 +1,51 @@
+"""The five journeys load the modules that they use: a bound on how many of tinylm's, and none of the heavy ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MISSPELLED = "vocab_size: 256\nd_modl: 8\nn_heads: 2\nn_layers: 3\nd_ff: 16\n"
+LLAMA = {"model_type": "llama", "vocab_size": 256, "hidden_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2}
+
+PROBE = """
+import json, os, sys
+def leave(code):
+    names = [name for name in sys.modules if name.startswith("tinylm_cli.")]
+    open("loaded.json", "w").write(json.dumps(names))
+    end(code)
+end, os._exit = os._exit, leave
+from tinylm_cli.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "most", "unused"),
+    [
+        (["validate", "misspelled.yaml"], 1, 58, ["analysis", "config.hardware", "config.syntax_errors"]),
+        (["validate", "toy.yaml"], 0, 60, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
+        (["params", "toy.yaml"], 0, 62, ["config.suggestions", "config.hardware", "analysis.estimate"]),
+        (["estimate", "toy.yaml", "--gpu", "h100"], 0, 112, ["config.assertion", "analysis.design", "config.fixes"]),
+        (["import", "hub"], 0, 68, ["config.validation_errors", "config.hardware", "analysis", "interop.export_config"]),
+        (["design", "--params", "100M"], 0, 108, ["interop", "config.fixes", "analysis.parallel"]),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
+)
+def test_modules(words: list[str], code: int, most: int, unused: list[str], folder: Path) -> None:
+    (folder / "misspelled.yaml").write_text(MISSPELLED, encoding="utf-8")
+    (folder / "hub").mkdir()
+    (folder / "hub" / "config.json").write_text(json.dumps({**LLAMA, "intermediate_size": 128}), encoding="utf-8")
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *words], cwd=folder, env=environment, capture_output=True, timeout=120, check=False
+    )
+    assert done.returncode == code, done.stderr
+    loaded = json.loads((folder / "loaded.json").read_text(encoding="utf-8"))
+    assert len(loaded) <= most, sorted(loaded)
+    assert not {f"tinylm_cli.{name}" for name in unused} & set(loaded)

@@ -32,7 +32,12 @@ main()
         (["validate", "toy.yaml"], 0, 60, ["config.suggestions", "render.diagnostics", "analysis.budget_check"]),
         (["params", "toy.yaml"], 0, 62, ["config.suggestions", "config.hardware", "analysis.estimate"]),
         (["estimate", "toy.yaml", "--gpu", "h100"], 0, 112, ["config.assertion", "analysis.design", "config.fixes"]),
-        (["import", "hub"], 0, 68, ["config.validation_errors", "config.hardware", "analysis", "interop.export_config"]),
+        (
+            ["import", "hub"],
+            0,
+            68,
+            ["config.validation_errors", "config.hardware", "analysis", "interop.export_config"],
+        ),
         (["design", "--params", "100M"], 0, 108, ["interop", "config.fixes", "analysis.parallel"]),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
@@ -43,7 +48,12 @@ def test_modules(words: list[str], code: int, most: int, unused: list[str], fold
     (folder / "hub" / "config.json").write_text(json.dumps({**LLAMA, "intermediate_size": 128}), encoding="utf-8")
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, *words], cwd=folder, env=environment, capture_output=True, timeout=120, check=False
+        [sys.executable, "-c", PROBE, *words],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == code, done.stderr
     loaded = json.loads((folder / "loaded.json").read_text(encoding="utf-8"))

@@ -31,7 +31,7 @@ def bar(name: str, *gibibytes: float) -> StackBar:
 
 
 ONE = Stack("memory", PARTS, (bar("", 14.9, 29.9, 14.9, 59.8, 3.2, 1.1, 0.02),))
-COMPOUND_CHOICES = Stack(
+SEVERAL = Stack(
     "memory per GPU",
     PARTS,
     (
@@ -42,7 +42,7 @@ COMPOUND_CHOICES = Stack(
     limit=binary_bytes(40 * GIB),
     limit_name="NVIDIA A100 40GB",
 )
-VIEW: View = (Heading("llama-3-8b", "a training step"), ONE, COMPOUND_CHOICES)
+VIEW: View = (Heading("llama-3-8b", "a training step"), ONE, SEVERAL)
 
 
 def drawn(stack: Stack, terminal: Terminal) -> list[str]:
@@ -63,7 +63,7 @@ def test_documents_hold_the_legend() -> None:
         "| weights | 14.9 GiB | 12.0% |",
     ]
     assert to_csv([ONE]).splitlines()[:2] == ["name,part_bytes,share", f"weights,{int(14.9 * GIB)},0.12033597157045413"]
-    header, *_, last = to_csv([COMPOUND_CHOICES]).splitlines()
+    header, *_, last = to_csv([SEVERAL]).splitlines()
     assert header == "name,part_bytes.stage 0,part_bytes.stage 1,part_bytes.stage 7"
     assert last == "buffers,536870912,536870912,536870912"
 
@@ -85,7 +85,7 @@ def test_a_part_too_small_to_draw_is_in_the_legend_without_a_sign() -> None:
 
 
 def test_a_bar_over_the_limit_runs_past_its_mark_and_others_end_before() -> None:
-    over, under, _ = drawn(COMPOUND_CHOICES, Terminal())
+    over, under, _ = drawn(SEVERAL, Terminal())
     assert over.index("┃") == under.index("┃")
     assert over[over.index("┃") + 1] not in " "
     assert under[under.index("┃") - 1] == " "

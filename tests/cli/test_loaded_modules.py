@@ -38,7 +38,7 @@ main()
             68,
             ["config.validation_errors", "config.hardware", "analysis"],
         ),
-        (["design", "--params", "100M"], 0, 122, ["interop", "config.fixes", "analysis.parallel"]),
+        (["design", "--params", "100M"], 0, 122, ["interop", "config.fixes", "analysis.estimate"]),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
 )
@@ -49,7 +49,7 @@ def test_modules(words: list[str], code: int, most: int, unused: list[str], fold
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
     command = [sys.executable, "-c", PROBE, *words]
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, *words],
+        command,
         cwd=folder,
         env=environment,
         capture_output=True,

@@ -16,8 +16,7 @@ from tinylm_cli.config.fields import fields
 from tinylm_cli.config.git_revision import names_revision, split_revision
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.presets import shipped
-from tinylm_cli.config.source import SET
-from tinylm_cli.errors import ConfigError, Diagnostic, Span, UsageError
+from tinylm_cli.errors import SET, ConfigError, Diagnostic, Span, UsageError
 from tinylm_cli.interop.load import WrittenConfig, parse_written, read_written
 
 _KEY = r"[A-Za-z_]+(?:\.[A-Za-z_]+)*="

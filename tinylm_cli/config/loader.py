@@ -164,18 +164,19 @@ def _drop_superseded(written: Mapping[str, Any], root: Node) -> None:
         written: Dotted fields as the file has them, before any override.
         root: The tree with the overrides in it.
     """
-    from tinylm_cli.config.dependencies import NEEDS, defaults
+    from tinylm_cli.config.dependencies import REQUIREMENTS, defaults
 
     now = {**defaults(), **flatten(root.plain())}
     before = {**defaults(), **written}
-    for name in written.keys() & NEEDS.keys():
+    for name in written.keys() & REQUIREMENTS.keys():
         block, _, last = name.rpartition(".")
         entry = (root.entries or {}).get(block)
         node = entry.value if entry is not None and entry.value.entries is not None else None
         if node is None or node.entries is None or last not in node.entries:
             continue
         if node.entries[last].value.span.source != SET and any(
-            need.field in now and need.met(before[need.field]) and not need.met(now[need.field]) for need in NEEDS[name]
+            need.field in now and need.met(before[need.field]) and not need.met(now[need.field])
+            for need in REQUIREMENTS[name]
         ):
             del node.entries[last]
 

@@ -190,7 +190,7 @@ def test_sweep(fields: Any, printed: Callable[..., dict[str, Any]]) -> None:
     assert swept.points[0].figures["total_params"] == tinylm.load("tiny", set="n_layers=8").params().total_params
     with pytest.raises(tinylm.UsageError, match="unknown field n_layer"):
         tinylm.sweep("tiny", "n_layer=4,8")
-    with pytest.raises(tinylm.ConfigError, match="figure"):
+    with pytest.raises(tinylm.UsageError, match="no figure parms"):
         tinylm.sweep("tiny", "n_layers=4,8", figure="parms")
 
 

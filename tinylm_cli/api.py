@@ -22,7 +22,7 @@ from tinylm_cli.reports.flops import AttentionCount
 from tinylm_cli.reports.memory import AttentionKernel, Device, Optimizer, Quantization, Recompute
 from tinylm_cli.reports.params import Convention, ModelParams, ParamsReport
 from tinylm_cli.reports.plan import WORDS, Layout
-from tinylm_cli.reports.sweep import SweepReport
+from tinylm_cli.reports.sweep import SweepReport, SweptField
 from tinylm_cli.reports.validate import FileResult, ValidateReport
 
 if TYPE_CHECKING:
@@ -107,20 +107,20 @@ def sweep(
 
     Raises:
         ConfigError: If the config is wrong before any field changes; a wrong combination is a point with its error.
-        UsageError: If a field is unknown or has no values, or there are too many combinations.
+        UsageError: If a field or the figure is unknown, a field has no values, or there are too many combinations.
     """
     from tinylm_cli.analysis.figures import FIGURES
     from tinylm_cli.analysis.setups import Setups
     from tinylm_cli.analysis.sweep import sweep as swept
-    from tinylm_cli.cli.sweep import parse_fields
-    from tinylm_cli.cli.workload_options import fitting_length, require_figure
+    from tinylm_cli.config.field_values import parse_field_values
+    from tinylm_cli.config.suggestions import suggest
     from tinylm_cli.render.views.sweep import sweep_view
 
     base = model if isinstance(model, Model) else load(model)
-    require_figure(figure, FIGURES)
-    swept_fields = parse_fields(_values(fields), base.reference)
-    if not any(each.name == "max_len" for each in swept_fields):
-        fitting_length(base.loaded, seq_len)
+    if figure not in FIGURES:
+        meant = suggest(figure, FIGURES)
+        raise UsageError(f"there is no figure {figure}", help=f"did you mean {meant}?" if meant else "")
+    swept_fields = tuple(SweptField(*each) for each in parse_field_values(_values(fields)).items())
     setups = Setups.of(batch_size=batch_size, seq_len=seq_len, dtype=dtype, optimizer=optimizer, recompute=recompute)
     report = swept(lambda more: base._with((*base.changes, *more)).loaded, swept_fields, setups, figure)
     return Report(report, lambda: sweep_view(report))

@@ -11,58 +11,13 @@ from typing import Any
 import pytest
 
 from tinylm_cli.analysis.figures import figure
-from tinylm_cli.cli.sweep import parse_fields
 from tinylm_cli.config.loader import load_config
-from tinylm_cli.errors import UsageError
 
 Here = Callable[..., Any]
 Golden = Callable[[str, str], None]
 
 ONE = ["small", "n_layers=4..24:4"]
 TWO = ["small", "n_layers=4,8", "d_model=256,500,512"]
-
-
-@pytest.mark.parametrize(
-    ("written", "values"),
-    [
-        ("n_layers=4..24:4", ("4", "8", "12", "16", "20", "24")),
-        ("n_layers=4..6", ("4", "5", "6")),
-        ("n_layers=4..11:4", ("4", "8")),
-        ("n_layers=7..7", ("7",)),
-        ("d_model=256, 512", ("256", "512")),
-        ("norm.kind=layernorm,rmsnorm", ("layernorm", "rmsnorm")),
-        ("tie_weights=true", ("true",)),
-    ],
-)
-def test_range_or_list(written: str, values: tuple[str, ...]) -> None:
-    (field,) = parse_fields([written], "small")
-    assert (field.name, field.values) == (written.partition("=")[0], values)
-
-
-@pytest.mark.parametrize(
-    ("written", "says", "remedy"),
-    [
-        (["n_layers"], "n_layers: expected key=values", "n_layers=4..24:4"),
-        ([""], "an empty word: expected key=values", None),
-        (["=4"], "expected key=values", None),
-        (["n_layers="], "expected key=values", None),
-        (["n_layer=4"], "unknown field n_layer", "did you mean n_layers?"),
-        (["xyzzy=4"], "unknown field xyzzy", "tinylm schema"),
-        (["n_layers=4,,5"], "a range or a list", None),
-        (["n_layers=a..b"], "a range or a list", None),
-        (["n_layers=5..4"], "the range is empty", None),
-        (["n_layers=4..5:0"], "the range is empty", None),
-        (["n_layers=1..999999999999"], "at most 1,000 values", "larger steps"),
-        (["n_layers=1..40", "d_model=1..40"], "makes 1,600 configs", "larger steps"),
-        (["n_layers=1", "n_layers=2"], "n_layers is given twice", None),
-        (["n_layers=1", "d_model=2", "d_ff=3"], "one or two fields", "--set"),
-    ],
-)
-def test_bad_fields(written: list[str], says: str, remedy: str | None) -> None:
-    with pytest.raises(UsageError) as raised:
-        parse_fields(written, "small")
-    assert says in raised.value.message
-    assert (remedy or "") in raised.value.help
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])

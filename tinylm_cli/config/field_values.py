@@ -1,0 +1,67 @@
+"""Several values for one field, as a sweep takes them: ``n_layers=4..24:4`` or ``norm.kind=layernorm,rmsnorm``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from math import prod
+
+from tinylm_cli.config.fields import fields
+from tinylm_cli.config.suggestions import suggest
+from tinylm_cli.errors import UsageError
+
+MAX_POINTS = 1000
+"""Configs in one sweep."""
+
+_RANGE = re.compile(r"([0-9]{1,12})\.\.([0-9]{1,12})(?::([0-9]{1,12}))?")
+_EXAMPLE = "for example n_layers=4..24:4 or norm.kind=layernorm,rmsnorm"
+
+
+def parse_field_values(written: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the values of each field, by its dotted name.
+
+    ``4..24:4`` is 4, 8, … up to 24; ``a,b`` is a, then b.
+
+    Args:
+        written: One ``key=values`` for each of one or two fields.
+
+    Raises:
+        UsageError: If a word is neither, a field is unknown or comes twice, or there are too many combinations.
+    """
+    if len(written) > 2:
+        raise UsageError("sweep takes one or two fields", help="fix the others with --set")
+    parsed: dict[str, tuple[str, ...]] = {}
+    for word in written:
+        name, values = _parse(word)
+        if name in parsed:
+            raise UsageError(f"{name} is given twice", help="write all its values in one list")
+        parsed[name] = values
+    points = prod(map(len, parsed.values()))
+    if points > MAX_POINTS:
+        raise UsageError(f"that makes {points:,} configs; at most {MAX_POINTS:,} are swept", help="take larger steps")
+    return parsed
+
+
+def _parse(written: str) -> tuple[str, tuple[str, ...]]:
+    """Return the field and the values of one ``key=values``."""
+    key, equals, values = written.partition("=")
+    if not equals or not key.strip() or not key.isprintable() or not values.strip():
+        raise UsageError(f"{written or 'an empty word'}: expected key=values", help=_EXAMPLE)
+    if key not in fields():
+        meant = suggest(key, fields())
+        raise UsageError(
+            f"{written}: unknown field {key}",
+            help=f"did you mean {meant}?" if meant else "tinylm schema --format markdown lists the fields",
+        )
+    found = _RANGE.fullmatch(values.strip())
+    if found is None:
+        listed = tuple(value.strip() for value in values.split(","))
+        if not all(listed) or ".." in values:
+            raise UsageError(f"{written}: expected a range or a list", help=_EXAMPLE)
+        return key, listed
+    first, last, step = int(found[1]), int(found[2]), int(found[3] or 1)
+    if step == 0 or last < first:
+        raise UsageError(f"{written}: the range is empty", help=_EXAMPLE)
+    if (last - first) // step >= MAX_POINTS:
+        raise UsageError(f"{written}: at most {MAX_POINTS:,} values are swept", help="take larger steps")
+    return key, tuple(map(str, range(first, last + 1, step)))

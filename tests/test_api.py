@@ -144,11 +144,11 @@ def test_compare(printed: Callable[..., dict[str, Any]]) -> None:
         ({"n_gpus": 8, "batch_size": 2}, "--gpus 8 --batch-size 2"),
         ({"gpu": "h100", "n_gpus": 16}, "--gpu h100 --gpus 16"),
         ({"gpu": "h100", "plan": "dp=2,tp=2,zero=1"}, "--gpu h100 --gpus 4 --plan tp=2,zero=1"),
-        ({"gpu": "h100", "train_tokens": "15B"}, "--gpu h100 --budget-tokens 15B"),
+        ({"gpu": "h100", "train_tokens": "15B"}, "--gpu h100 --train-tokens 15B"),
         ({"plan": "tp=2", "n_gpus": 8, "seq_len": 512}, "--gpus 8 --plan tp=2 --seq-len 512"),
         ({"plan": "tp=2,mb=4", "n_gpus": 8}, "--gpus 8 --plan tp=2,mb=4"),
-        ({"attention": "full", "cache_dtype": "int8"}, "--attention full --cache-dtype int8"),
-        ({"seq_lens": (512, 1024), "batch_sizes": (1, 8)}, "--serve-len 512,1k --serve-batch 1,8"),
+        ({"attention": "full", "cache_dtype": "int8"}, "--attention-flops full --kv-cache-dtype int8"),
+        ({"seq_lens": (512, 1024), "batch_sizes": (1, 8)}, "--serving-seq-len 512,1k --serving-batch-size 1,8"),
     ],
 )  # fmt: skip
 def test_estimate(setup: Any, options: str, printed: Callable[..., dict[str, Any]]) -> None:

@@ -17,7 +17,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import UsageError
 from tinylm_cli.render.report import Report
 from tinylm_cli.reports.compare import CompareReport
-from tinylm_cli.reports.estimate import EstimateReport
+from tinylm_cli.reports.estimate import EstimateReport, Purpose
 from tinylm_cli.reports.flops import AttentionCount
 from tinylm_cli.reports.memory import AttentionKernel, Device, Optimizer, Quantization, Recompute
 from tinylm_cli.reports.params import Convention, ModelParams, ParamsReport
@@ -218,6 +218,7 @@ class Model:
         gpu: str | None = None,
         hardware: str | os.PathLike[str] | None = None,
         plan: str | Layout | None = None,
+        purpose: Purpose | None = None,
         by: Literal["component", "layer"] = "component",
         attention: AttentionCount = "causal",
         **setup: Unpack[SetupFields],
@@ -230,6 +231,7 @@ class Model:
             gpu: A GPU that ``tinylm list --hardware`` names; without one there are no times.
             hardware: A file of GPUs of your own.
             plan: How GPUs share the work, as ``--plan`` takes it; None ranks every layout when ``gpu`` is given.
+            purpose: Estimate only ``training`` or only ``serving``.
             by: How FLOPs are broken down on the screen.
             attention: Whether FLOPs of attention count the pairs a query may see, or the full square.
             setup: Fields of ``TrainingSetup`` and ``ServingSetup`` (``tinylm_cli/analysis/setups.py``), where they
@@ -242,7 +244,7 @@ class Model:
         """
         from tinylm_cli.analysis.estimate import estimate
         from tinylm_cli.config.hardware import find_accelerator, load_accelerators
-        from tinylm_cli.render.views.estimate import estimate_view
+        from tinylm_cli.render.views.estimate import estimate_full_view
 
         setups = _setups(setup, plan, has_gpu=gpu is not None)
         accelerators = load_accelerators(None if hardware is None else os.fspath(hardware))
@@ -250,10 +252,11 @@ class Model:
             self.loaded,
             setups,
             None if gpu is None else find_accelerator(accelerators, gpu),
+            purpose=purpose,
             accelerators=() if gpu is None else tuple(accelerators.values()),
             attention=attention,
         )
-        return Report(report, lambda: estimate_view(report, by))
+        return Report(report, lambda: estimate_full_view(report, by))
 
     def validate(self, *, assert_: str | Iterable[str] = ()) -> Report[FileResult]:
         """Check the config's budget and further assertions; see ``tinylm validate``. Mistakes stop :func:`load`.

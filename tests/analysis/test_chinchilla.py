@@ -11,7 +11,7 @@ from tinylm_cli.analysis.chinchilla import compute_optimum
 
 def test_the_budget_of_chinchilla_itself() -> None:
     optimum = compute_optimum(70 * 10**9, 1_400 * 10**9)
-    assert optimum.optimal_tokens == optimum.budget_tokens
+    assert optimum.optimal_tokens == optimum.train_tokens
     assert optimum.optimal_ratio == 1
     assert optimum.compute_flops == pytest.approx(5.88e23)
     assert (optimum.compute_optimal_params, optimum.compute_optimal_tokens) == (70 * 10**9, 1_400 * 10**9)

@@ -32,7 +32,7 @@ PAGES = (
     ["--gpu", "l4", "--for", "serving", "--family", "qwen3-moe", "--batch-size", "8", "--seq-len", "999", "--top", "2"],
     ["--params", "1.3B", "--family", "llama", "--gpu", "l4", "--min-decode-tokens-per-second", "900"],
     ["--compute", "1e21", "--family", "llama", "--top", "3"],
-    ["--compute", "1e21", "--budget-tokens", "100B", "--family", "mixtral", "--top", "3"],
+    ["--compute", "1e21", "--train-tokens", "100B", "--family", "mixtral", "--top", "3"],
 )
 IMPOSSIBLE = (3, 6)
 
@@ -88,7 +88,7 @@ def test_written_config_builds(family: str, here: Here, folder: Path) -> None:
          {"active_params", "forward_flops_per_token"}),
         ("--params 1.25B --gpu h100 --utilization 0.5 --recompute full --optimizer muon", {"nominal_error"}),
         ("--compute 2.5e20 --family qwen3", set()),
-        ("--compute 1e20 --budget-tokens 30B --tolerance 0.01", set()),
+        ("--compute 1e20 --train-tokens 30B --tolerance 0.01", set()),
     ],
 )  # fmt: skip
 def test_written_budget_holds(words: str, claims: set[str], tinylm: Run, tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_next_step_with_gpu(here: Here, folder: Path) -> None:
     (folder / "my gpus.yaml").write_text(MINE, encoding="utf-8")
     words = (
         "--max-train-bytes-per-gpu 30GB --max-serve-bytes 8GiB --min-decode-tokens-per-second 12.5 --compute 2.5e20"
-        " --budget-tokens 30B --gpu mine --hardware 'my gpus.yaml' --for serving --batch-size 2"
+        " --train-tokens 30B --gpu mine --hardware 'my gpus.yaml' --for serving --batch-size 2"
         " --optimizer adafactor --recompute selective"
     )
     said = here("design", *shlex.split(words)).err
@@ -299,7 +299,7 @@ def test_nothing_found(here: Here, folder: Path) -> None:
         ("--params 1M --n-layers 1..4", "--n-layers 1..4: expected a range from 2"),
         ("--params 1M --n-layers 9..4", "--n-layers 9..4: expected a range from 2"),
         ("--params 1M --d-head 16,x", "--d-head 16,x: expected numbers from 1 to 1,024"),
-        ("--params 125M --budget-tokens 1B", "--budget-tokens needs --compute"),
+        ("--params 125M --train-tokens 1B", "--train-tokens needs --compute"),
     ],
 )
 def test_usage_errors(words: str, says: str, here: Here) -> None:

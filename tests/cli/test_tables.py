@@ -62,7 +62,7 @@ NAMES = {
     "params": {"models", "components", "layers", "tensors", "tying", "counts", "formulas", "active", "nominal_changes"},
     "estimate": {
         *("flops", "flops_per_token", "training_memory", "training_fit", "activations", "layer_activations"),
-        *("layer_activations_2", "layouts", "plan", "traffic", "inference_memory", "inference_fit"),
+        *("layer_activations_2", "layouts", "plan", "traffic", "inference_memory", "serving_fit", "summary"),
         *("training_time", "serving_time", "serving"),
     },
     "compare": {"figures", "fields"},
@@ -85,7 +85,7 @@ DERIVED = {
     "serving_time": {"pass", "tokens_per_second"},  # JSON has both in its names
     "activations": {"saved_bytes", "share"},  # of all layers of a sort
     "training_fit": {"changes"},  # recompute=full: JSON has an object for each
-    "inference_fit": {"changes"},
+    "serving_fit": {"changes"},
 }
 """Columns that JSON has under no name of its own, by table."""
 

@@ -40,11 +40,10 @@ a label and booktabs rules, in ASCII; the report's other sentences become commen
 
 | command | tables |
 | --- | --- |
-| `params` | `models` of all presets; of one `components`, `layers` or `tensors` by `--by`, `tying`, `counts` |
-| `params --explain` | `formulas`; of routed experts `active`; where the nominal size is wrong `nominal_changes` |
-| `estimate` | `flops`, `flops_per_token`, `training_memory`, `inference_memory`, `serving` |
+| `params` | `models` of all presets; of one `components`, `layers` or `tensors` by `--by`, `tied`, `counts` |
+| `estimate` | `summary`, `flops`, `flops_per_token`, `training_memory`, `inference_memory`, `serving` |
 | `estimate --by layer` | `activations`, `layer_activations`, and `layer_activations_2` where layers differ |
-| `estimate --gpu` | `training_time`, `serving_time`; where memory is short `training_fit`, `inference_fit` |
+| `estimate --gpu` | `training_time`, `serving_time`; where memory is short `training_fit`, `serving_fit` |
 | `estimate --gpus` | `layouts`, `plan`, `traffic` |
 | `compare` | `figures`, `fields` |
 | `sweep` | `points` |

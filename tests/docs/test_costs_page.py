@@ -71,7 +71,8 @@ def test_what_makes_a_plan_fit(golden: Callable[[Path, str], None]) -> None:
     )
     example = re.compile(r"(?<=<!-- fit -->\n```text\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
     assert len(example.findall(PAGE)) == 1
-    shown = to_text(fit_blocks(found.training_fit, h100.name), Terminal(width=80))
+    assert found.training is not None
+    shown = to_text(fit_blocks(found.training.fit, h100.name), Terminal(width=80))
     golden(PATH, example.sub(lambda _: shown, PATH.read_text(encoding="utf-8")))
     assert f"up to {MOST_GPUS:,}, and twice" in PAGE
     assert f"at most a {LENGTHS}th of the length" in PAGE
@@ -185,9 +186,11 @@ def test_plans_by_hand() -> None:
     parameters = total_params(tensor_table(loaded.config))
 
     def planned(layout: Layout) -> Plan:
-        found = estimate(loaded, Setups.of(seq_len=8192, n_gpus=layout.gpus, layout=layout)).plan
+        setups = Setups.of(seq_len=8192, n_gpus=layout.gpus, layout=layout)
+        found = estimate(loaded, setups, purpose="training").training
         assert found is not None
-        return found
+        assert found.plan is not None
+        return found.plan
 
     shared = planned(Layout(data=64, zero=1))
     parts = {part.name: part.part_bytes for part in shared.fullest.parts}

@@ -12,7 +12,7 @@ OPTIMAL_TOKENS_PER_PARAM = 20
 approach 3, 0.46 and 0.54, asks for more tokens the larger the model, and is left aside."""
 
 
-def compute_optimum(params: int, budget_tokens: int) -> ComputeOptimum:
+def compute_optimum(params: int, train_tokens: int) -> ComputeOptimum:
     """Return where a budget of tokens stands beside the compute-optimal one.
 
     With 20 tokens a parameter, and training taken as ``6 · params · tokens`` FLOPs, a budget of C FLOPs is spent best
@@ -21,20 +21,20 @@ def compute_optimum(params: int, budget_tokens: int) -> ComputeOptimum:
     Args:
         params: Parameters, embeddings included as in the paper (Pearce and Song 2024,
             https://arxiv.org/abs/2406.12907); of experts those a token uses, on which the paper has nothing to say.
-        budget_tokens: Tokens to train on, >= 1.
+        train_tokens: Tokens to train on, >= 1.
 
     References:
         Hoffmann et al. 2022, https://arxiv.org/abs/2203.15556
     """
-    flops = 6 * params * budget_tokens
+    flops = 6 * params * train_tokens
     optimal_tokens = OPTIMAL_TOKENS_PER_PARAM * params
     best = optimal_params(flops)
     return ComputeOptimum(
         params=params,
-        budget_tokens=budget_tokens,
-        tokens_per_param=budget_tokens / params,
+        train_tokens=train_tokens,
+        tokens_per_param=train_tokens / params,
         optimal_tokens=optimal_tokens,
-        optimal_ratio=budget_tokens / optimal_tokens,
+        optimal_ratio=train_tokens / optimal_tokens,
         compute_flops=flops,
         compute_optimal_params=best,
         compute_optimal_tokens=OPTIMAL_TOKENS_PER_PARAM * best,

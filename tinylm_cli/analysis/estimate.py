@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 from tinylm_cli.analysis.attention_kernels import own_attention
 from tinylm_cli.analysis.chinchilla import OPTIMAL_TOKENS_PER_PARAM, compute_optimum
 from tinylm_cli.analysis.flops import analyze_flops, prefill_flops, train_flops
-from tinylm_cli.analysis.inference_memory import cache_bytes, inference_memory
+from tinylm_cli.analysis.inference_memory import cache_bytes, inference_memory, largest_batch
 from tinylm_cli.analysis.kv_cache import cache_shape
 from tinylm_cli.analysis.parallel.layouts import global_batch_size
 from tinylm_cli.analysis.parallel.plan import Plans, least_planned_bytes, plan, planned_bytes, plans
@@ -24,7 +25,15 @@ from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
-from tinylm_cli.reports.estimate import EstimateReport
+from tinylm_cli.reports.estimate import (
+    EstimateReport,
+    EstimateSummary,
+    Purpose,
+    ServingEstimate,
+    ServingSummary,
+    TrainingEstimate,
+    TrainingSummary,
+)
 from tinylm_cli.reports.flops import AttentionCount
 from tinylm_cli.reports.memory_fit import Fit, Remedy
 from tinylm_cli.reports.plan import Layout, Plan
@@ -36,6 +45,7 @@ def estimate(
     setups: Setups,
     accelerator: Accelerator | None = None,
     *,
+    purpose: Purpose | None = None,
     accelerators: Sequence[Accelerator] = (),
     attention: AttentionCount = "causal",
 ) -> EstimateReport:
@@ -45,6 +55,7 @@ def estimate(
         loaded: The model.
         setups: How it is trained and served.
         accelerator: The GPU, or None.
+        purpose: What it is estimated for; both when None.
         accelerators: Other GPUs: larger ones are named where that one is too small.
         attention: Which pairs of a query and a key count as operations.
 
@@ -53,51 +64,129 @@ def estimate(
         UsageError: If the hardware does not multiply the type.
     """
     config, table = loaded.config, tensor_table(loaded.config)
-    training = setups.training._replace(seq_len=setups.training.length(config))
-    serving = setups.serving._replace(seq_len=setups.serving.length(config))
-    active = active_params(table)
-    tokens = training.train_tokens or OPTIMAL_TOKENS_PER_PARAM * active
-    found = _plans(config, training, accelerator)
-    chosen = (found.fitting or (found.nearest,))[0] if found is not None else None
-    train, inference = training_memory(config, training), inference_memory(config, serving)
-    needed = chosen.fullest.total_bytes if chosen is not None else train.peak_bytes
-    searched = found is not None and training.layout is None
-    training_fit = inference_fit = None
-    if accelerator is not None:
-        remedies = partial(training_remedies, training, accelerator, partial(training_need, config), accelerators)
-        training_fit = _fit(needed, accelerator, remedies)
-        remedies = partial(inference_remedies, serving, accelerator, partial(inference_need, config), accelerators)
-        inference_fit = _fit(inference.total_bytes, accelerator, remedies)
+    setup = setups.training
+    cluster = _Cluster(accelerator, tuple(accelerators))
+    training = None if purpose == "serving" else _training(config, setup, cluster, attention)
+    serving = None if purpose == "training" else _serving(config, setups.serving, cluster, attention)
     return EstimateReport(
         name=loaded.name,
         source=loaded.source,
         total_params=total_params(table),
-        active_params=active,
-        flops=analyze_flops(
-            config,
-            batch_size=training.batch_size,
-            seq_len=training.length(config),
-            attention=attention,
-            recompute=training.recompute,
-        ),
-        training=train,
-        inference=inference,
-        own_attention=own_attention(config, seq_len=training.length(config)),
-        cache=cache_shape(config, serving.kv_cache_dtype),
-        serving=serving_grid(config, serving, accelerator),
+        active_params=active_params(table),
         accelerator=accelerator.name if accelerator is not None else None,
         capacity_bytes=accelerator.capacity_bytes if accelerator is not None else None,
-        training_fit=training_fit,
-        inference_fit=inference_fit,
+        summary=EstimateSummary(
+            None if training is None else _summarize_training(training, setup),
+            None if serving is None else _summarize_serving(config, setups.serving, serving, accelerator),
+        ),
+        flops=analyze_flops(
+            config,
+            batch_size=setup.batch_size,
+            seq_len=setup.length(config),
+            attention=attention,
+            recompute=setup.recompute,
+        ),
+        training=training,
+        serving=serving,
+    )
+
+
+class _Cluster(NamedTuple):
+    """The GPU, if one is named, and the others that a remedy may name."""
+
+    accelerator: Accelerator | None
+    accelerators: tuple[Accelerator, ...]
+
+
+def _training(
+    config: ModelConfig, setup: TrainingSetup, cluster: _Cluster, attention: AttentionCount
+) -> TrainingEstimate:
+    accelerator = cluster.accelerator
+    setup = setup._replace(seq_len=setup.length(config))
+    active = active_params(tensor_table(config))
+    tokens = setup.train_tokens or OPTIMAL_TOKENS_PER_PARAM * active
+    found = _plans(config, setup, accelerator)
+    chosen = (found.fitting or (found.nearest,))[0] if found is not None else None
+    memory = training_memory(config, setup)
+    needed = chosen.fullest.total_bytes if chosen is not None else memory.peak_bytes
+    searched = found is not None and setup.layout is None
+    fit = time = None
+    if accelerator is not None:
+        remedies = partial(training_remedies, setup, accelerator, partial(training_need, config), cluster.accelerators)
+        fit = _fit(needed, accelerator, remedies)
+        time = _training_time(config, setup._replace(train_tokens=tokens), accelerator, chosen, attention)
+    return TrainingEstimate(
+        memory=memory,
+        own_attention=own_attention(config, seq_len=setup.length(config)),
+        fit=fit,
         plan=chosen,
         layouts_tried=found.tried if found is not None and searched else None,
         alternatives=found.fitting if found is not None and searched else (),
-        training_time=None
-        if accelerator is None
-        else _training_time(config, training._replace(train_tokens=tokens), accelerator, chosen, attention),
+        time=time,
         optimum=compute_optimum(active, tokens),
-        budget_is_given=training.train_tokens is not None,
-        serving_time=None if accelerator is None else _serving_time(config, serving, accelerator, attention),
+        tokens_are_given=setup.train_tokens is not None,
+    )
+
+
+def _serving(config: ModelConfig, setup: ServingSetup, cluster: _Cluster, attention: AttentionCount) -> ServingEstimate:
+    accelerator = cluster.accelerator
+    setup = setup._replace(seq_len=setup.length(config))
+    memory = inference_memory(config, setup)
+    fit = None
+    if accelerator is not None:
+        need = partial(inference_need, config)
+        remedies = partial(inference_remedies, setup, accelerator, need, cluster.accelerators)
+        fit = _fit(memory.total_bytes, accelerator, remedies)
+    return ServingEstimate(
+        memory=memory,
+        fit=fit,
+        cache=cache_shape(config, setup.kv_cache_dtype),
+        grid=serving_grid(config, setup, accelerator),
+        time=None if accelerator is None else _serving_time(config, setup, accelerator, attention),
+    )
+
+
+def _summarize_training(found: TrainingEstimate, setup: TrainingSetup) -> TrainingSummary:
+    plan, fit, time = found.plan, found.fit, found.time
+    tokens = plan.tokens_per_step if plan is not None else found.memory.batch_size * found.memory.seq_len
+    return TrainingSummary(
+        fits=None if fit is None else fit.fits,
+        needed_bytes=plan.fullest.total_bytes if plan is not None else found.memory.peak_bytes,
+        capacity_bytes=None if fit is None else fit.capacity_bytes,
+        spare_bytes=None if fit is None else fit.capacity_bytes - fit.needed_bytes,
+        n_gpus=setup.n_gpus,
+        plan=None if plan is None else plan.layout.typed,
+        tokens_per_step=tokens,
+        step_seconds=None if time is None else tokens / time.tokens_per_second,
+        utilization=None if time is None else time.utilization,
+        train_tokens=found.optimum.train_tokens,
+        seconds=None if time is None else time.seconds,
+        gpu_hours=None if time is None else time.gpu_hours,
+        usd=None if time is None else time.usd,
+    )
+
+
+def _summarize_serving(
+    config: ModelConfig, setup: ServingSetup, found: ServingEstimate, accelerator: Accelerator | None
+) -> ServingSummary:
+    fit, memory, time = found.fit, found.memory, found.time
+    largest = None
+    if accelerator is not None:
+        largest = largest_batch(config, setup, available_bytes=accelerator.capacity_bytes)
+    quantized = memory.quantization != "none"
+    return ServingSummary(
+        fits=None if fit is None else fit.fits,
+        needed_bytes=memory.total_bytes,
+        capacity_bytes=None if fit is None else fit.capacity_bytes,
+        spare_bytes=None if fit is None else fit.capacity_bytes - fit.needed_bytes,
+        batch_size=memory.batch_size,
+        seq_len=memory.seq_len,
+        weights_bytes=memory.weights_bytes,
+        weights_dtype=memory.quantization if quantized else memory.dtype,
+        kv_cache_bytes_per_token=found.cache.token_bytes,
+        kv_cache_bytes=memory.cache_bytes,
+        largest_batch_size=largest,
+        decode_tokens_per_second=None if time is None else time.decode_tokens_per_second,
     )
 
 

@@ -154,7 +154,7 @@ def training_time(accelerator: Accelerator, setup: TrainingSetup, *, train_flops
         peak_flops_per_second=peak,
         utilization=setup.utilization,
         train_flops_per_token=train_flops_per_token,
-        budget_tokens=setup.train_tokens,
+        train_tokens=setup.train_tokens,
         train_flops=flops,
         tokens_per_second=rate / train_flops_per_token,
         seconds=seconds,

@@ -11,7 +11,7 @@ import typer
 from tinylm_cli.cli.design_options import OPTIONS, DesignOptions, Purpose, require_effect, typed
 from tinylm_cli.cli.design_output import design_output
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.option_record import takes
+from tinylm_cli.cli.option_groups import with_option_groups
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.progress import progress_bar
 from tinylm_cli.cli.training_options import AUTO
@@ -34,7 +34,7 @@ _MAX_VALUES = 1000
 _MAX_D_HEAD = 1024
 
 
-@takes(DesignOptions)
+@with_option_groups
 def design(context: typer.Context, options: DesignOptions) -> CommandOutput:
     """Search for models that meet a size, a budget or a GPU's memory.
 
@@ -147,7 +147,7 @@ def _compute_budget(options: DesignOptions) -> ComputeBudget | None:
     flops = mistakes.read(read_amount, "--compute", options.compute, "flops", "1e21", most=MAX_COMPUTE)
     tokens = None
     if options.budget_tokens is not None:
-        tokens = mistakes.read(read_amount, "--budget-tokens", options.budget_tokens, "count", "15B")
+        tokens = mistakes.read(read_amount, "--train-tokens", options.budget_tokens, "count", "15B")
     mistakes.settle()
     assert flops is not None
     return compute_budget(flops, tokens)

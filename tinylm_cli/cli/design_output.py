@@ -82,7 +82,7 @@ def command(report: DesignReport, options: DesignOptions) -> str:
     if report.compute is not None:
         words.append(f"--compute {scientific(report.compute.compute_flops)}")
         if report.compute.budget_tokens is not None:
-            words.append(f"--budget-tokens {_amount(report.compute.budget_tokens, 'count')}")
+            words.append(f"--train-tokens {_amount(report.compute.budget_tokens, 'count')}")
     if report.accelerator is not None:
         words.append(shlex.join(("--gpu", report.accelerator)))
         words += [shlex.join(("--hardware", options.hardware))] if options.hardware is not None else []

@@ -92,31 +92,31 @@ def says_micro_batches(written: str) -> bool:
     return any(FIELDS.get(word.key) == "micro_batches" for word in _words(written))
 
 
-def require_shared(layout: Layout, written: str | None, *, batch_size: int, global_batch: int) -> None:
+def require_shared(layout: Layout, written: str | None, *, batch_size: int, global_batch_size: int) -> None:
     """Refuse a global batch that replicas do not share evenly, or that a plan which says its ``mb`` does not make.
 
     Args:
         layout: What the plan says.
         written: The plan as typed, if one was.
         batch_size: Sequences in one pass of a replica.
-        global_batch: Sequences between updates.
+        global_batch_size: Sequences between updates.
 
     Raises:
         ConfigError: If so; points at the option and at the plan.
     """
-    option, product = "--global-batch", f"dp {layout.data} × --batch-size {batch_size}"
+    option, product = "--global-batch-size", f"dp {layout.data} × --batch-size {batch_size}"
     at_once = layout.data * batch_size
     if written is not None and says_micro_batches(written):
         made = at_once * layout.micro_batches
-        message = f"{product} × mb {layout.micro_batches} is {made} sequences a step, and {global_batch} are asked for"
-        remedy, wrong = "leave mb out of the plan: it is worked out", made != global_batch
+        message = f"{product} × mb {layout.micro_batches} is {made} sequences per step, not {global_batch_size}"
+        remedy, wrong = "leave mb out of the plan: it is worked out", made != global_batch_size
     else:
-        message = f"{option} {global_batch} is no multiple of {product}"
-        remedy = f"for example {option} {at_once * max(round(global_batch / at_once), 1)}"
-        wrong = global_batch % at_once != 0
+        message = f"{option} {global_batch_size} is no multiple of {product}"
+        remedy = f"for example {option} {at_once * max(round(global_batch_size / at_once), 1)}"
+        wrong = global_batch_size % at_once != 0
     if wrong:
         labels = () if written is None else (Label(option_span(OPTION, written), "the plan"),)
-        where = option_span(option, str(global_batch))
+        where = option_span(option, str(global_batch_size))
         raise refusal([diagnostic("contradiction", message, option, where, help=remedy, labels=labels)])
 
 

@@ -1,89 +1,136 @@
-"""The options that say how a model is run, and over which batches and lengths."""
+"""The options of serving, and the serving setup that they make."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
+from tinylm_cli.analysis.setups import UNQUANTIZED, QuantizationConfig, ServingSetup
 from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.options import SERVING_PANEL, amount
-from tinylm_cli.cli.workload_options import require_length
+from tinylm_cli.cli.workload_options import fitting_length, require_length
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.memory import Quantization
 
 if TYPE_CHECKING:
-    from tinylm_cli.analysis.setups import QuantizationConfig
+    from tinylm_cli.cli.training_options import TrainingOptions
     from tinylm_cli.config.loader import LoadedConfig
     from tinylm_cli.errors import Span
 
-SERVE_BATCH, SERVE_LEN = "--serve-batch", "--serve-len"
-MOST_LISTED = 16
-"""Batches or lengths that one table is asked for."""
+DEFAULT = ServingSetup()
 
-CacheDtype = Literal["bfloat16", "float16", "float32", "float64", "float8", "int8"]
+SERVING_BATCH_SIZE, SERVING_SEQ_LEN = "--serving-batch-size", "--serving-seq-len"
+
+MOST_LISTED = 16
+"""Batch sizes or lengths that one table is asked for."""
+
+ListedKind = Literal["count", "length"]
+KvCacheDtype = Literal["bfloat16", "float16", "float32", "float64", "float8", "int8"]
 
 QuantizeOption = Annotated[
     Quantization,
     typer.Option(
-        metavar="NAME",
-        help="What weights are rounded to to run: none, int8, float8, int4.",
-        rich_help_panel=SERVING_PANEL,
+        metavar="NAME", rich_help_panel=SERVING_PANEL,
+        help="Weight quantization for inference: none, int8, float8, int4.",
     ),
-]
+]  # fmt: skip
 GroupSizeOption = Annotated[
     int | None,
     typer.Option(
-        metavar="N",
-        min=1,
-        help="int4: inputs that share a scale; 128 when absent.",
-        show_default=False,
-        rich_help_panel=SERVING_PANEL,
+        metavar="N", min=1, show_default=False, rich_help_panel=SERVING_PANEL,
+        help=f"int4: inputs that share a scale; by default {UNQUANTIZED.group_size}.",
     ),
-]
+]  # fmt: skip
 QuantizeHeadOption = Annotated[
-    bool, typer.Option("--quantize-head", help="Round the weights of the head too.", rich_help_panel=SERVING_PANEL)
+    bool, typer.Option("--quantize-head", help="Quantize the LM head too.", rich_help_panel=SERVING_PANEL)
 ]
-CacheDtypeOption = Annotated[
-    CacheDtype | None,
+KvCacheDtypeOption = Annotated[
+    KvCacheDtype | None,
     typer.Option(
-        metavar="NAME",
-        help="What the cache is kept in: also float8, int8; --dtype when absent.",
-        rich_help_panel=SERVING_PANEL,
+        metavar="NAME", rich_help_panel=SERVING_PANEL,
+        help="Type of the KV cache, also float8 and int8; by default --dtype.",
     ),
-]
+]  # fmt: skip
 PrefillTokensOption = Annotated[
     int,
     typer.Option(
-        metavar="N",
-        parser=amount("--prefill-tokens", "length", example="8k"),
-        help="Most tokens of a prompt that are read in one pass.",
-        rich_help_panel=SERVING_PANEL,
+        metavar="T", rich_help_panel=SERVING_PANEL,
+        parser=amount("--prefill-tokens", "length", example="8k", most=10**9),
+        help="Most tokens of a prompt that one pass reads (chunked prefill).",
     ),
-]
-ServeBatchOption = Annotated[
+]  # fmt: skip
+ServingBatchSizeOption = Annotated[
     str | None,
     typer.Option(
-        SERVE_BATCH,
-        metavar="B,B,...",
-        help="Batches to show running for, e.g. 1,8,64.",
-        show_default=False,
-        rich_help_panel=SERVING_PANEL,
+        SERVING_BATCH_SIZE, metavar="B,B,...", show_default=False, rich_help_panel=SERVING_PANEL,
+        help="Sequences decoded together; several make the rows of the serving table. By default --batch-size.",
     ),
-]
-ServeLenOption = Annotated[
+]  # fmt: skip
+ServingSeqLenOption = Annotated[
     str | None,
     typer.Option(
-        SERVE_LEN,
-        metavar="T,T,...",
-        help="Lengths to show running for, e.g. 4k,32k; k is 1,024.",
-        show_default=False,
-        rich_help_panel=SERVING_PANEL,
+        SERVING_SEQ_LEN, metavar="T,T,...", show_default=False, rich_help_panel=SERVING_PANEL,
+        help="Tokens in the KV cache per sequence, e.g. 4k,32k: the table's columns. By default --seq-len.",
     ),
-]
+]  # fmt: skip
 
-_NUMBER = re.compile(r"([0-9]{1,9})([kK]?)")
+
+class ServingOptions(NamedTuple):
+    """The options of serving; their values are those of ``ServingSetup``."""
+
+    quantize: QuantizeOption = UNQUANTIZED.method
+    group_size: GroupSizeOption = None
+    quantize_head: QuantizeHeadOption = UNQUANTIZED.head
+    kv_cache_dtype: KvCacheDtypeOption = None
+    prefill_tokens: PrefillTokensOption = DEFAULT.prefill_tokens
+    serving_batch_size: ServingBatchSizeOption = None
+    serving_seq_len: ServingSeqLenOption = None
+
+
+def serving_setup(
+    options: ServingOptions, training: TrainingOptions, loaded: LoadedConfig | None, mistakes: ErrorCollector
+) -> ServingSetup:
+    """Return the setup that the options state; it holds once ``mistakes`` has settled.
+
+    Batch size and length are the first that are listed, else those of training, as are types and the kernel.
+
+    Args:
+        options: The options of serving.
+        training: The options of training.
+        loaded: The model; None where its config is wrong.
+        mistakes: What is wrong with the options is added to it.
+
+    Raises:
+        UsageError: If an option has no effect beside the others.
+    """
+    batch_sizes = mistakes.read(_batch_sizes, options.serving_batch_size) or ()
+    lengths = mistakes.read(_seq_lens, loaded, options.serving_seq_len) if loaded is not None else None
+    length = mistakes.read(fitting_length, loaded, training.seq_len) if loaded is not None else None
+    return ServingSetup(
+        batch_size=batch_sizes[0] if batch_sizes else training.batch_size,
+        seq_len=lengths[0] if lengths else length,
+        dtype=training.dtype.value,
+        cache_dtype=options.kv_cache_dtype,
+        quantization=_quantization(options),
+        attention_kernel=training.kernel,
+        prefill_tokens=options.prefill_tokens,
+        batch_sizes=tuple(sorted(batch_sizes)),
+        seq_lens=tuple(sorted(lengths or ())),
+    )
+
+
+def _quantization(options: ServingOptions) -> QuantizationConfig:
+    """Return how weights are quantized.
+
+    Raises:
+        UsageError: If an option has no effect beside the others.
+    """
+    if options.group_size is not None and options.quantize != "int4":
+        raise UsageError("--group-size is for int4", help="add --quantize int4, or leave it out")
+    if options.quantize_head and options.quantize == "none":
+        raise UsageError("--quantize-head needs --quantize", help="add it, for example --quantize int8")
+    return QuantizationConfig(options.quantize, options.group_size or UNQUANTIZED.group_size, options.quantize_head)
 
 
 class _Listed(NamedTuple):
@@ -93,64 +140,64 @@ class _Listed(NamedTuple):
     span: Span
 
 
-def rounding(quantize: Quantization, group_size: int | None, *, head: bool) -> QuantizationConfig:
-    """Return how weights are rounded.
-
-    Raises:
-        UsageError: If an option says nothing beside the others.
-    """
-    from tinylm_cli.analysis.setups import UNQUANTIZED, QuantizationConfig
-
-    if group_size is not None and quantize != "int4":
-        raise UsageError("--group-size is of int4's groups", help="add --quantize int4, or leave it out")
-    if head and quantize == "none":
-        raise UsageError("--quantize-head rounds as --quantize does", help="add --quantize, for example int8")
-    return QuantizationConfig(quantize, group_size or UNQUANTIZED.group_size, head)
-
-
-def serve_batch_sizes(written: str | None) -> tuple[int, ...]:
-    """Return the batches of ``1,8,64``, ascending and each once; none for the usual ones.
+def _batch_sizes(written: str | None) -> tuple[int, ...]:
+    """Return the batch sizes of ``1,8,64``, each once.
 
     Raises:
         ConfigError: If one of them is no number; holds every mistake found, each at its place.
     """
-    return () if written is None else tuple(sorted({each.value for each in _read(SERVE_BATCH, written, "1,8,64")}))
+    return tuple(dict.fromkeys(each.value for each in _read(SERVING_BATCH_SIZE, written, "count", "1,8,64")))
 
 
-def serve_seq_lens(loaded: LoadedConfig, written: str | None) -> tuple[int, ...]:
-    """Return the lengths of ``4096,32k``, ascending and each once; none for the usual ones.
+def _seq_lens(loaded: LoadedConfig, written: str | None) -> tuple[int, ...]:
+    """Return the lengths of ``4096,32k``, each once.
 
     Raises:
         ConfigError: If one of them is no number, or more than the model reads; points at each and, where it is
             written, at max_len.
     """
-    if written is None:
-        return ()
-    found, mistakes = _read(SERVE_LEN, written, "4k,32k"), ErrorCollector()
+    found, mistakes = _read(SERVING_SEQ_LEN, written, "length", "4k,32k"), ErrorCollector()
     for each in found:
-        mistakes.read(require_length, [loaded], each.value, f"add --set max_len={each.value}", SERVE_LEN, each.span)
+        remedy = f"add --set max_len={each.value}"
+        mistakes.read(require_length, [loaded], each.value, remedy, SERVING_SEQ_LEN, each.span)
     mistakes.settle()
-    return tuple(sorted({each.value for each in found}))
+    return tuple(dict.fromkeys(each.value for each in found))
 
 
-def _read(option: str, written: str, example: str) -> list[_Listed]:
+_WANTS = {"count": "numbers of sequences", "length": "numbers of tokens"}
+
+
+def _number(word: str, kind: ListedKind) -> int | None:
+    """Return a number of a list, from 1 to 10⁹; None where it is none."""
+    from tinylm_cli.config.amounts import parse_amount, parse_length
+
+    try:
+        value = parse_length(word) if kind == "length" else parse_amount(word, "count")
+    except ValueError:
+        return None
+    return value if value is not None and 1 <= value <= 10**9 else None
+
+
+def _read(option: str, written: str | None, kind: ListedKind, example: str) -> list[_Listed]:
     from tinylm_cli.config.diagnostic_codes import clip, diagnostic, refusal
     from tinylm_cli.config.source import option_span
 
-    found, mistakes, start = [], [], 0
+    found: list[_Listed] = []
+    if written is None:
+        return found
+    mistakes, start = [], 0
     for word in written.split(","):
         span = option_span(option, written, start, start + len(word))
         start += len(word) + 1
-        number = _NUMBER.fullmatch(word.strip())
-        value = int(number[1]) * (1024 if number[2] else 1) if number else 0
-        if value:
+        value = _number(word.strip(), kind)
+        if value is not None:
             found.append(_Listed(value, span))
         else:
-            wants = f"{option} lists integers from 1 on, not {clip(word) or 'nothing'}"
-            mistakes.append(diagnostic("wrong-type", wants, option, span, help=f"for example {option} {example}"))
+            message = f"{option} lists {_WANTS[kind]}, not {clip(word) or 'nothing'}"
+            mistakes.append(diagnostic("wrong-type", message, option, span, help=f"for example {option} {example}"))
     if len(found) > MOST_LISTED:
-        wants = f"{option} has {len(found)} numbers, and {MOST_LISTED} at most"
-        mistakes.append(diagnostic("out-of-range", wants, option, option_span(option, written)))
+        message = f"{option} has {len(found)} numbers; the most is {MOST_LISTED}"
+        mistakes.append(diagnostic("out-of-range", message, option, option_span(option, written)))
     if mistakes:
         raise refusal(mistakes)
     return found

@@ -19,26 +19,21 @@ if TYPE_CHECKING:
 
 SEQ_LEN = "--seq-len"
 
+
 BatchSizeOption = Annotated[
     int,
     typer.Option(
-        metavar="B",
-        parser=amount("--batch-size", "count", most=10**9, example="8"),
-        help="Sequences at once.",
-        rich_help_panel=TRAINING_PANEL,
+        metavar="B", parser=amount("--batch-size", "count", most=10**9, example="8"), rich_help_panel=TRAINING_PANEL,
+        help="Micro-batch: sequences per pass on one GPU.",
     ),
-]
+]  # fmt: skip
 SeqLenOption = Annotated[
     int | None,
     typer.Option(
-        SEQ_LEN,
-        metavar="T",
-        parser=amount(SEQ_LEN, "length", example="8k"),
-        help="Tokens in each; max_len when absent.",
-        show_default=False,
-        rich_help_panel=TRAINING_PANEL,
+        SEQ_LEN, metavar="T", parser=amount(SEQ_LEN, "length", example="8k"), show_default=False,
+        help="Tokens per sequence, e.g. 8k; by default max_len.", rich_help_panel=TRAINING_PANEL,
     ),
-]
+]  # fmt: skip
 
 
 class Storage(StrEnum):

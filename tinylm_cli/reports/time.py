@@ -14,17 +14,17 @@ class ComputeOptimum:
 
     Attributes:
         params: Parameters of the model: of experts, those a token uses.
-        budget_tokens: Tokens it is to be trained on.
-        tokens_per_param: ``budget_tokens / params``.
+        train_tokens: Tokens it is to be trained on.
+        tokens_per_param: ``train_tokens / params``.
         optimal_tokens: 20 tokens a parameter.
-        optimal_ratio: ``budget_tokens / optimal_tokens``.
-        compute_flops: What the budget costs as the paper reckons it: ``6 · params · budget_tokens``.
+        optimal_ratio: ``train_tokens / optimal_tokens``.
+        compute_flops: What the budget costs as the paper reckons it: ``6 · params · train_tokens``.
         compute_optimal_params: The size that this compute trains best.
         compute_optimal_tokens: The tokens that it is then trained on.
     """
 
     params: int
-    budget_tokens: int
+    train_tokens: int
     tokens_per_param: float
     optimal_tokens: int
     optimal_ratio: float
@@ -45,8 +45,8 @@ class TrainingTime:
         utilization: Share of the peak that goes into the model's own FLOPs, recomputation not counted (MFU): what the
             plan comes to where there is one, else the stated share.
         train_flops_per_token: Forward and backward, averaged over a sequence.
-        budget_tokens: Tokens to train on.
-        train_flops: ``train_flops_per_token · budget_tokens``.
+        train_tokens: Tokens to train on.
+        train_flops: ``train_flops_per_token · train_tokens``.
         tokens_per_second: All GPUs together.
         seconds: From the first token to the last, with no restart.
         gpu_hours: Hours of one GPU, all together.
@@ -60,7 +60,7 @@ class TrainingTime:
     peak_flops_per_second: int
     utilization: float
     train_flops_per_token: int
-    budget_tokens: int
+    train_tokens: int
     train_flops: int
     tokens_per_second: float
     seconds: float

@@ -185,12 +185,15 @@ class TestGpu:
         for design in report.designs:
             config = ModelConfig.model_validate(design.config)
             costs = estimate(LoadedConfig("one", "one", config, {}), space.setups, space.accelerator)
-            assert costs.serving_time is not None
-            assert costs.training_time is not None
-            held = {"training": costs.training.peak_bytes, "serving": costs.inference.total_bytes}[purpose]
+            assert costs.serving is not None
+            assert costs.serving.time is not None
+            assert costs.training is not None
+            assert costs.training.time is not None
+            training, serving = costs.training.memory.peak_bytes, costs.serving.memory.total_bytes
+            held = {"training": training, "serving": serving}[purpose]
             assert 0.9 * capacity < held == design.figures[limited] <= capacity
-            assert design.decode_tokens_per_second == costs.serving_time.decode_tokens_per_second
-            trained = costs.training_time.tokens_per_second if purpose == "training" else None
+            assert design.decode_tokens_per_second == costs.serving.time.decode_tokens_per_second
+            trained = costs.training.time.tokens_per_second if purpose == "training" else None
             assert design.train_tokens_per_second == trained
 
     def test_min_decode_rate(self) -> None:
@@ -285,10 +288,12 @@ class TestSeveralGpus:
             training = setups.training._replace(n_gpus=8, layout=layout, recompute="full")
             setups = setups._replace(training=training)
             costs = estimate(LoadedConfig("one", "one", config, {}), setups, load_hardware("h100-sxm"))
-            assert costs.plan is not None
-            assert design.figures["train_bytes_per_gpu"] == costs.plan.fullest.total_bytes <= capacity
-            assert costs.plan.step_seconds is not None
-            assert design.train_tokens_per_second == costs.plan.tokens_per_step / costs.plan.step_seconds
+            assert costs.training is not None
+            plan = costs.training.plan
+            assert plan is not None
+            assert design.figures["train_bytes_per_gpu"] == plan.fullest.total_bytes <= capacity
+            assert plan.step_seconds is not None
+            assert design.train_tokens_per_second == plan.tokens_per_step / plan.step_seconds
 
     def test_too_large_for_all(self) -> None:
         report = self.found(within("total_params", 8 * 10**9, 0.0005), layout=Layout(tensor=2), gpu="l4")

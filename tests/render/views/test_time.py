@@ -40,7 +40,7 @@ def words(view: View) -> str:
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_all_of_it_fits(width: int) -> None:
-    optimum = compute_optimum_blocks(compute_optimum(10**9, 10**12), budget_is_given=True)
+    optimum = compute_optimum_blocks(compute_optimum(10**9, 10**12), tokens_are_given=True)
     for view in (training(usd_per_gpu_hour=2.0), serving(batch_size=64), optimum):
         shown = to_text(view, Terminal(width=width))
         assert all(len(line) <= width for line in shown.splitlines())
@@ -78,10 +78,10 @@ def test_what_one_sequence_gets_is_said_where_there_are_more() -> None:
     ],
 )
 def test_a_budget_beside_the_optimal_one(tokens: int, verdict: str) -> None:
-    assert verdict in words(compute_optimum_blocks(compute_optimum(10**9, tokens), budget_is_given=True))
+    assert verdict in words(compute_optimum_blocks(compute_optimum(10**9, tokens), tokens_are_given=True))
 
 
 def test_a_budget_that_nobody_gave_is_not_judged() -> None:
-    shown = words(compute_optimum_blocks(compute_optimum(10**9, 20 * 10**9), budget_is_given=False))
+    shown = words(compute_optimum_blocks(compute_optimum(10**9, 20 * 10**9), tokens_are_given=False))
     assert shown.startswith("20B tokens are compute-optimal, 20 a parameter (Hoffmann et al. 2022); a model")
     assert "about" not in shown

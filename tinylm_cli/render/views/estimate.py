@@ -1,10 +1,14 @@
-"""The screen of ``tinylm estimate``."""
+"""The screen of ``tinylm estimate``: the answer in a few lines, or everything behind it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Literal, get_args
+
 from tinylm_cli.quantities import counted
-from tinylm_cli.render.blocks import Heading, View
+from tinylm_cli.render.blocks import Block, Heading, Note, View
 from tinylm_cli.render.units import compact
+from tinylm_cli.render.views.estimate_summary import summary_blocks
 from tinylm_cli.render.views.flops import flops_blocks
 from tinylm_cli.render.views.memory import (
     activations_blocks,
@@ -15,35 +19,85 @@ from tinylm_cli.render.views.plan import plan_blocks, ranking_blocks
 from tinylm_cli.render.views.remedies import fit_blocks
 from tinylm_cli.render.views.serving import serving_grid_blocks
 from tinylm_cli.render.views.time import compute_optimum_blocks, serving_time_blocks, training_time_blocks
-from tinylm_cli.reports.estimate import EstimateReport
+from tinylm_cli.reports.estimate import EstimateReport, ServingEstimate, TrainingEstimate
+
+Section = Literal[
+    "summary", "flops", "training_memory", "plan", "training_time", "inference_memory", "serving", "serving_time"
+]
+"""The parts of the full screen, from top to bottom."""
+
+SECTIONS: tuple[Section, ...] = get_args(Section)
 
 
-def estimate_view(report: EstimateReport, by: str, *, every: bool = False) -> View:
-    """Show what a model costs, its operations by ``component`` or by ``layer``; of layouts the first, or ``every``."""
+def estimate_view(report: EstimateReport) -> View:
+    """Show the answer: whether training and serving fit, and the few figures behind it."""
+    more = Note("--full shows what these figures are made of, --section NAME one part of it.", "muted")
+    return (Heading(report.name, _model_words(report)), *summary_blocks(report), more)
+
+
+def estimate_sections(report: EstimateReport, by: str, *, every: bool = False) -> dict[Section, View]:
+    """Return each part of the full screen that has something in it.
+
+    Args:
+        report: What is shown.
+        by: Whether operations are broken down by ``component`` or by ``layer``.
+        every: Whether every layout is listed, not only the fastest.
+    """
+    flops = report.flops
+    step = f"{counted(flops.batch_size, 'sequence')} of {counted(flops.seq_len, 'token')}"
+    found: dict[Section, list[Block]] = {section: [] for section in SECTIONS}
+    found["summary"] += summary_blocks(report)
+    found["flops"] += [Heading("FLOPs", step), *flops_blocks(flops, by)]
+    if report.training is not None:
+        for section, blocks in _training_sections(report, report.training, by, every=every):
+            found[section] += blocks
+    if report.serving is not None:
+        for section, blocks in _serving_sections(report, report.serving):
+            found[section] += blocks
+    return {section: tuple(blocks) for section, blocks in found.items() if blocks}
+
+
+def estimate_full_view(report: EstimateReport, by: str, *, every: bool = False) -> View:
+    """Show everything that an estimate holds; the arguments are those of :func:`estimate_sections`."""
+    sections = estimate_sections(report, by, every=every)
+    heading = Heading(report.name, _model_words(report))
+    return (heading, *(block for blocks in sections.values() for block in blocks))
+
+
+def _model_words(report: EstimateReport) -> str:
     active = f" ({compact(report.active_params)} active)" if report.active_params != report.total_params else ""
-    step = f"{counted(report.flops.batch_size, 'sequence')} of {counted(report.flops.seq_len, 'token')}"
-    blocks = [
-        Heading(report.name, f"{compact(report.total_params)} parameters{active}, {step}"),
-        *flops_blocks(report.flops, by),
-        *training_memory_blocks(report.training, report.capacity_bytes, report.accelerator, report.own_attention),
-    ]
-    if report.plan is None:
-        blocks += fit_blocks(report.training_fit, report.accelerator)
+    return f"{compact(report.total_params)} parameters{active}"
+
+
+def _training_sections(
+    report: EstimateReport, training: TrainingEstimate, by: str, *, every: bool
+) -> Iterator[tuple[Section, tuple[Block, ...]]]:
+    memory, plan = training.memory, training.plan
+    yield (
+        "training_memory",
+        training_memory_blocks(memory, report.capacity_bytes, report.accelerator, training.own_attention),
+    )
+    if plan is None:
+        yield "training_memory", fit_blocks(training.fit, report.accelerator)
     if by == "layer":
-        blocks += activations_blocks(report.training.activations)
-    if report.plan is not None:
-        blocks += [*ranking_blocks(report.alternatives, every=every)] if report.alternatives else []
-        blocks += plan_blocks(report.plan, report.accelerator)
-        searched = None if report.alternatives else report.layouts_tried
-        blocks += fit_blocks(report.training_fit, report.accelerator, searched)
-    if report.training_time is not None:
-        efficiency = report.plan.kernel_efficiency if report.plan is not None else None
-        blocks += training_time_blocks(report.training_time, efficiency, recomputes=report.flops.recompute != "none")
-    if report.training_time is not None or report.budget_is_given:
-        blocks += compute_optimum_blocks(report.optimum, budget_is_given=report.budget_is_given)
-    blocks += inference_memory_blocks(report.inference, report.capacity_bytes, report.accelerator)
-    blocks += fit_blocks(report.inference_fit, report.accelerator, name="inference_fit")
-    blocks += serving_grid_blocks(report.serving, report.cache, report.capacity_bytes, report.accelerator)
-    if report.serving_time is not None:
-        blocks += serving_time_blocks(report.serving_time)
-    return tuple(blocks)
+        yield "training_memory", activations_blocks(memory.activations)
+    if plan is not None:
+        if training.alternatives:
+            yield "plan", ranking_blocks(training.alternatives, every=every)
+        yield "plan", plan_blocks(plan, report.accelerator)
+        searched = None if training.alternatives else training.layouts_tried
+        yield "plan", fit_blocks(training.fit, report.accelerator, searched)
+    if training.time is not None:
+        efficiency = plan.kernel_efficiency if plan is not None else None
+        recomputes = report.flops.recompute != "none"
+        yield "training_time", training_time_blocks(training.time, efficiency, recomputes=recomputes)
+    if training.time is not None or training.tokens_are_given:
+        yield "training_time", compute_optimum_blocks(training.optimum, tokens_are_given=training.tokens_are_given)
+
+
+def _serving_sections(report: EstimateReport, serving: ServingEstimate) -> Iterator[tuple[Section, tuple[Block, ...]]]:
+    yield "inference_memory", inference_memory_blocks(serving.memory, report.capacity_bytes, report.accelerator)
+    yield "inference_memory", fit_blocks(serving.fit, report.accelerator, purpose="serving")
+    yield "serving", serving_grid_blocks(serving.grid, serving.cache, report.capacity_bytes, report.accelerator)
+    if serving.time is not None:
+        yield "serving_time", serving_time_blocks(serving.time)

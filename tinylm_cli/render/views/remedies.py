@@ -5,6 +5,7 @@ from __future__ import annotations
 from tinylm_cli.quantities import binary_bytes
 from tinylm_cli.render.blocks import Block, Cell, Column, Note, Row, Table
 from tinylm_cli.render.units import integer, unseen
+from tinylm_cli.reports.estimate import Purpose
 from tinylm_cli.reports.memory_fit import Change, Fit, Remedy, Value
 from tinylm_cli.reports.plan import Layout
 
@@ -13,7 +14,7 @@ _SHARED = {1: "optimizer state", 2: "gradients too", 3: "weights too"}
 
 
 def fit_blocks(
-    fit: Fit | None, accelerator: str | None, layouts_tried: int | None = None, name: str = "training_fit"
+    fit: Fit | None, accelerator: str | None, layouts_tried: int | None = None, *, purpose: Purpose = "training"
 ) -> tuple[Block, ...]:
     """Return by how much something does not fit, and what would make it fit; nothing where it fits.
 
@@ -21,7 +22,7 @@ def fit_blocks(
         fit: What is held, and what there is room for.
         accelerator: The GPU.
         layouts_tried: Of how many layouts this is the one that comes nearest; None where it was named.
-        name: What JSON calls it, and ``--table`` what would make it fit.
+        purpose: What it is that does not fit.
     """
     if fit is None or fit.fits:
         return ()
@@ -41,12 +42,13 @@ def fit_blocks(
         Column("to spare", right=True, keep=3, key=None),
         Column("", wrap=True, key=None),
     )
+    rows = tuple(_row(remedy, purpose) for remedy in fit.remedies)
     caption = f"Changes that make it fit in {accelerator}"
-    return (Note(sentence, "bad"), Table(columns, tuple(map(_row, fit.remedies)), name=name, caption=caption))
+    return (Note(sentence, "bad"), Table(columns, rows, name=f"{purpose}_fit", caption=caption))
 
 
-def _row(remedy: Remedy) -> Row:
-    options, words = zip(*map(_told, remedy.changes), strict=True)
+def _row(remedy: Remedy, purpose: Purpose) -> Row:
+    options, words = zip(*(change_words(change, purpose) for change in remedy.changes), strict=True)
     return (
         Cell(" ".join(options), "name", " ".join(map(_assigned, remedy.changes))),
         binary_bytes(remedy.needed_bytes),
@@ -62,9 +64,10 @@ def _assigned(change: Change) -> str:
     return f"{change.field}={after}"
 
 
-def _told(change: Change) -> tuple[str, str]:
+def change_words(change: Change, purpose: Purpose) -> tuple[str, str]:
     """Return the option that makes a change, and what it does."""
     before, after = change.before, change.after
+    prefix = "--serving-" if purpose == "serving" else "--"
     match change.field:
         case "recompute":
             what = "layers" if after == "full" else "attention's scores"
@@ -74,10 +77,10 @@ def _told(change: Change) -> tuple[str, str]:
         case "quantization":
             return f"--quantize {after}", "weights quantized"
         case "batch_size":
-            return f"--batch-size {after}", f"the largest that fits, down from {before:,}"
+            return f"{prefix}batch-size {after}", f"the largest that fits, down from {before:,}"
         case "seq_len":
             steps = f" in steps of {change.multiple_of:,}" if change.multiple_of > 1 else ""
-            return f"--seq-len {after}", f"the longest that fits{steps}"
+            return f"{prefix}seq-len {after}", f"the longest that fits{steps}"
         case "n_gpus":
             assert isinstance(before, int)
             return f"--gpus {after}", f"the fewest of {2 * before:,}, {4 * before:,}, …"

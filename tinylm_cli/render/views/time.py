@@ -26,8 +26,8 @@ def training_time_blocks(
     speed = Quantity(f"{three_digits(time.tokens_per_second)} tokens/s", time.tokens_per_second)
     rows: list[Row] = [
         (
-            Cell("tokens", "name", "budget_tokens"),
-            compact(time.budget_tokens),
+            Cell("tokens", "name", "train_tokens"),
+            compact(time.train_tokens),
             f"{flops(time.train_flops_per_token)} each",
         ),
         (Cell("speed", "name", "tokens_per_second"), speed, f"at {share} of {peak} {time.dtype}"),
@@ -53,13 +53,13 @@ def training_time_blocks(
     return (table, Note(f"{why} {share} of it (MFU) with traffic, waiting and what is computed again.", "muted"))
 
 
-def compute_optimum_blocks(optimum: ComputeOptimum, *, budget_is_given: bool) -> tuple[Block, ...]:
+def compute_optimum_blocks(optimum: ComputeOptimum, *, tokens_are_given: bool) -> tuple[Block, ...]:
     """Return where a budget of tokens stands beside the compute-optimal one, which it is unless it is given."""
     tokens = "20 a parameter (Hoffmann et al. 2022)"
-    if not budget_is_given:
+    if not tokens_are_given:
         words = f"{compact(optimum.optimal_tokens)} tokens are compute-optimal, {tokens}; a model that is served much"
-        return (Note(f"{words} is worth more: --budget-tokens."),)
-    given, ratio = compact(optimum.budget_tokens), optimum.optimal_ratio
+        return (Note(f"{words} is worth more: --train-tokens."),)
+    given, ratio = compact(optimum.train_tokens), optimum.optimal_ratio
     if 0.95 <= ratio <= 1.05:
         return (Note(f"{given} tokens are about compute-optimal, {tokens}."),)
     beside = f"{_times(ratio)}" if ratio > 1 else f"{ratio * 100:.2g}% of"

@@ -1,0 +1,126 @@
+"""The answer of ``tinylm estimate``: a verdict for training and one for serving, and the few figures behind each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+
+from tinylm_cli.quantities import binary_bytes, counted
+from tinylm_cli.render.blocks import Block, Cell, Column, Note, Row, Style, Table
+from tinylm_cli.render.units import compact, dollars, duration, integer, percent, three_digits, unseen
+from tinylm_cli.render.views.plan import layout_words
+from tinylm_cli.render.views.remedies import change_words
+from tinylm_cli.reports.estimate import EstimateReport, Purpose, ServingSummary, TrainingSummary
+from tinylm_cli.reports.memory_fit import Fit
+
+MOST_REMEDIES = 2
+"""Changes that are named for what does not fit; the full screen has them all."""
+
+
+def summary_blocks(report: EstimateReport) -> tuple[Block, ...]:
+    """Return both verdicts and their figures; what fits stands before what does not."""
+    summary = report.summary
+    parts: list[tuple[bool, Note, list[Row]]] = []
+    if summary.training is not None and report.training is not None:
+        verdict = _verdict("Training", f"{integer(summary.training.n_gpus)} × ", summary.training, report)
+        rows = [*_training_rows(summary.training, report), *_remedy_rows(report.training.fit, "training")]
+        parts.append((summary.training.fits is False, verdict, rows))
+    if summary.serving is not None and report.serving is not None:
+        verdict = _verdict("Serving", "", summary.serving, report)
+        rows = [*_serving_rows(summary.serving, report), *_remedy_rows(report.serving.fit, "serving")]
+        parts.append((summary.serving.fits is False, verdict, rows))
+    parts.sort(key=lambda part: part[0])
+    blocks: list[Block] = [_values(report)]
+    for _, verdict, rows in parts:
+        columns = (Column("", key=None), Column("", wrap=True, key=None))
+        blocks += [verdict, Table(columns, tuple(rows), name="summary")]
+    return tuple(blocks)
+
+
+def _verdict(what: str, count: str, summary: TrainingSummary | ServingSummary, report: EstimateReport) -> Note:
+    """Return whether the GPU has room, and how much is left; without a GPU, what it takes."""
+    if summary.fits is None or summary.spare_bytes is None:
+        gpu = "each GPU" if isinstance(summary, TrainingSummary) and summary.n_gpus > 1 else "one GPU"
+        return Note(f"{what} takes {binary_bytes(summary.needed_bytes)} on {gpu}.", "strong")
+    where = f"{what} on {count}{report.accelerator}"
+    each = " on each" if isinstance(summary, TrainingSummary) and summary.n_gpus > 1 else ""
+    if summary.fits:
+        return Note(f"{where}: fits, {binary_bytes(summary.spare_bytes)} to spare{each}.", "good")
+    return Note(f"{where}: does not fit, {binary_bytes(-summary.spare_bytes)} short{each}.", "bad")
+
+
+def _training_rows(summary: TrainingSummary, report: EstimateReport) -> Iterator[Row]:
+    assert report.training is not None
+    memory, plan = report.training.memory, report.training.plan
+    batch = f"{counted(memory.batch_size, 'sequence')} of {counted(memory.seq_len, 'token')}"
+    yield _row("memory", f"{_memory(summary)}, {batch} in {memory.dtype}, {memory.optimizer}")
+    if plan is not None:
+        chosen = report.training.layouts_tried
+        tried = f", fastest of {integer(chosen)}" if chosen is not None and summary.fits else ""
+        yield _row("plan", f"{layout_words(plan.layout)}{tried}")
+        yield _row("batch", f"{compact(summary.tokens_per_step)} tokens per optimizer step")
+    if summary.fits is False:
+        return
+    if summary.step_seconds is not None and summary.utilization is not None:
+        speed = three_digits(summary.tokens_per_step / summary.step_seconds)
+        yield _row("step", f"{duration(summary.step_seconds)} at {percent(summary.utilization)} MFU, {speed} tokens/s")
+    optimal = "" if report.training.tokens_are_given else ", compute-optimal"
+    tokens = f"{compact(summary.train_tokens)} tokens{optimal}"
+    if summary.seconds is not None and summary.gpu_hours is not None:
+        cost = f", {dollars(summary.usd)}" if summary.usd is not None else ""
+        hours = three_digits(summary.gpu_hours)
+        yield _row("run", f"{duration(summary.seconds)} for {tokens}: {hours} GPU hours{cost}")
+    else:
+        yield _row("run", f"{tokens}; --gpu NAME gives time and cost")
+
+
+def _serving_rows(summary: ServingSummary, report: EstimateReport) -> Iterator[Row]:
+    assert report.serving is not None
+    batch = f"{counted(summary.batch_size, 'sequence')} of {counted(summary.seq_len, 'token')}"
+    yield _row("memory", f"{_memory(summary)}, {batch}")
+    yield _row("weights", f"{binary_bytes(summary.weights_bytes)} in {summary.weights_dtype}")
+    per_token = binary_bytes(summary.kv_cache_bytes_per_token)
+    cache = f"{per_token} per token, {binary_bytes(summary.kv_cache_bytes)} in all"
+    yield _row("KV cache", f"{cache}, in {report.serving.memory.cache_dtype}")
+    if summary.largest_batch_size is not None:
+        largest = counted(summary.largest_batch_size, "sequence") if summary.largest_batch_size else "not one sequence"
+        yield _row("largest batch", f"{largest} of that length")
+    if summary.fits and summary.decode_tokens_per_second is not None:
+        yield _row("decode", f"at most {three_digits(summary.decode_tokens_per_second)} tokens/s")
+
+
+def _remedy_rows(fit: Fit | None, purpose: Purpose) -> Iterator[Row]:
+    if fit is None or fit.fits:
+        return
+    for number, remedy in enumerate(fit.remedies[:MOST_REMEDIES]):
+        options = " ".join(change_words(change, purpose)[0] for change in remedy.changes)
+        yield _row("" if number else "to fit", f"{options}  ({binary_bytes(remedy.needed_bytes)})", "name")
+    if not fit.remedies:
+        yield _row("to fit", "no change that was tried is enough")
+
+
+def _memory(summary: TrainingSummary | ServingSummary) -> str:
+    needed = binary_bytes(summary.needed_bytes)
+    return str(needed) if summary.capacity_bytes is None else f"{needed} of {binary_bytes(summary.capacity_bytes)}"
+
+
+def _row(name: str, words: str, style: Style = "plain") -> Row:
+    return (Cell(name, "muted"), Cell(words, style))
+
+
+def _values(report: EstimateReport) -> Table:
+    """Return the figures as a program takes them, a row for each and no word."""
+    parts = (("training", report.summary.training), ("serving", report.summary.serving))
+    rows = tuple(
+        (Cell("", key=f"{name}.{field.name}"), _value(getattr(part, field.name)))
+        for name, part in parts
+        if part is not None
+        for field in fields(part)
+    )
+    return Table((Column("", key="figure"), Column("", key="value")), rows, main=True, name="summary")
+
+
+def _value(value: object) -> str | Cell:
+    if value is None:
+        return ""
+    return Cell("", key=value) if isinstance(value, str) else unseen(value)  # type: ignore[arg-type]

@@ -64,14 +64,14 @@ ServingBatchSizeOption = Annotated[
     str | None,
     typer.Option(
         SERVING_BATCH_SIZE, metavar="B,B,...", show_default=False, rich_help_panel=SERVING_PANEL,
-        help="Sequences decoded together; several make the rows of the serving table. By default --batch-size.",
+        help="Sequences decoded together, by default --batch-size; a list makes the rows of the serving table.",
     ),
 ]  # fmt: skip
 ServingSeqLenOption = Annotated[
     str | None,
     typer.Option(
         SERVING_SEQ_LEN, metavar="T,T,...", show_default=False, rich_help_panel=SERVING_PANEL,
-        help="Tokens in the KV cache per sequence, e.g. 4k,32k: the table's columns. By default --seq-len.",
+        help="Tokens in the KV cache per sequence, by default --seq-len; a list such as 4k,32k makes its columns.",
     ),
 ]  # fmt: skip
 
@@ -93,7 +93,7 @@ def serving_setup(
 ) -> ServingSetup:
     """Return the setup that the options state; it holds once ``mistakes`` has settled.
 
-    Batch size and length are the first that are listed, else those of training, as are types and the kernel.
+    Batch size and length are those of training unless one is given; types and the kernel are those of training.
 
     Args:
         options: The options of serving.
@@ -108,8 +108,8 @@ def serving_setup(
     lengths = mistakes.read(_seq_lens, loaded, options.serving_seq_len) if loaded is not None else None
     length = mistakes.read(fitting_length, loaded, training.seq_len) if loaded is not None else None
     return ServingSetup(
-        batch_size=batch_sizes[0] if batch_sizes else training.batch_size,
-        seq_len=lengths[0] if lengths else length,
+        batch_size=batch_sizes[0] if len(batch_sizes) == 1 else training.batch_size,
+        seq_len=lengths[0] if lengths and len(lengths) == 1 else length,
         dtype=training.dtype.value,
         cache_dtype=options.kv_cache_dtype,
         quantization=_quantization(options),

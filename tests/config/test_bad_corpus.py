@@ -37,9 +37,10 @@ anchor-without-name           yaml-syntax@3
 arithmetic                    wrong-type@6
 attention-as-word             wrong-type@7
 attention-fields-at-top       unknown-key@7,8,9,10
-attention-kind-gqa            unknown-choice@8
-attention-kind-mla            unknown-choice@10
-attention-kind-mqa            unknown-choice@8
+attention-kind-gqa            needs-field@8
+attention-kind-gqa-full       contradiction@8
+attention-kind-mha-grouped    contradiction@8
+attention-kind-mqa-grouped    contradiction@9
 attention-kv-heads-too-many   kv-heads-do-not-divide@8
 attention-kv-heads-uneven     kv-heads-do-not-divide@8
 attention-kv-heads-zero       out-of-range@8

@@ -174,7 +174,6 @@ def test_a_key_that_is_guessed_exists(wrong: str, block: str) -> None:
         ("RoPE", "position.kind", "rope"),
         ("absolute", "position.kind", "learned"),
         ("t5", "position.kind", None),
-        ("mla", "attention.kind", "latent"),
         ("multihead", "attention.kind", "multi_head"),
         ("pre_norm", "norm.placement", "pre"),
         ("su", "position.scaling", "longrope"),

@@ -148,8 +148,8 @@ def completed(*words: str, overrides: tuple[str, ...] = ()) -> str:
             ("tiny", "small@attention.kind=latent,kv_rank=64", "base"),
             "tiny small@attention.kind=latent,kv_rank=64@position.kind=rope base",
         ),
-        (("llama-3-8b", "@attention.kind=mla"), "llama-3-8b @attention.kind=latent"),
-        (("small", "@attention.kind=gqa"), "small @attention.n_kv_heads=2,kind=multi_head"),
+        (("llama-3-8b", "@attention.kind=grouped_query"), "llama-3-8b @attention.n_kv_heads=2,kind=gqa"),
+        (("small", "@attention.kind=gqa"), "small @attention.kind=gqa,n_kv_heads=2"),
         (("small", "@feed_forward.top_k=3"), "small @feed_forward.top_k=3,n_experts=8"),
         (
             ("small", "@position.scaling=yarn"),

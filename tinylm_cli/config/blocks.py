@@ -6,9 +6,9 @@ written for that reader. A default is the course's model; None stands for what t
 
 # no deferred annotations: pydantic would compile and evaluate each of them again, a tenth of a torch-free start
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from tinylm_cli.config.amounts import FlopCount, ParameterCount, Share, Size
 
@@ -34,6 +34,7 @@ Scaling = Literal["none", "linear", "dynamic", "llama3", "yarn", "longrope"]
 NormKind = Literal["layernorm", "rmsnorm"]
 Placement = Literal["pre", "post", "sandwich"]
 AttentionKind = Literal["multi_head", "latent"]
+ABBREVIATED = ("mha", "gqa", "mqa", "mla")
 QkNorm = Literal["none", "per_head", "full"]
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"]
 Router = Literal["softmax", "topk_softmax", "sigmoid"]
@@ -166,9 +167,12 @@ class Norm(Block):
 class Attention(Block):
     """Causal self-attention."""
 
-    kind: AttentionKind = Field(
+    kind: Annotated[AttentionKind, WithJsonSchema({"enum": [*get_args(AttentionKind), *ABBREVIATED]})] = Field(
         default="multi_head",
-        description="multi_head: each token keeps keys and values; latent: one small vector to make them from (MLA).",
+        description=(
+            "multi_head: each token keeps keys and values, with n_kv_heads MHA, GQA or MQA; latent: one small vector to"
+            " make them from (MLA). Also mha, gqa, mqa and mla."
+        ),
     )
     n_kv_heads: int | None = Field(
         default=None,

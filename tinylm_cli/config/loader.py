@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from tinylm_cli.config.attention_kinds import expand_attention_kind
 from tinylm_cli.config.blocks import BLOCKS, Position
 from tinylm_cli.config.diagnostic_codes import diagnostic, refusal
 from tinylm_cli.config.fields import fields
@@ -104,6 +105,9 @@ def resolve_config(
     written = flatten(root.plain())
     for override in overrides:
         _apply(override, root, mistakes)
+    contradiction = expand_attention_kind(root)
+    if contradiction is not None:
+        mistakes.append(contradiction)
     if overrides:
         _drop_superseded(written, root)
     config, found = _validate(root, source, keys or {})

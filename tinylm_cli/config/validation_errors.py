@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from tinylm_cli.config.attention_kinds import ABBREVIATIONS
 from tinylm_cli.config.dependencies import Problem
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic
 from tinylm_cli.config.fields import MODEL, Field, Schema, fields
@@ -247,7 +248,10 @@ def _as_block(name: str, node: Node, schema: Schema) -> str:
     if several:
         remedy = _several(several, first.name, on_command_line=node.span.source == SET)
         return remedy if node.span.source == SET else f"{remedy}, on lines of their own, indented under {name}:"
-    meant = suggest_choice(node.written, first.choices) or scalar(first.example)
+    if first.name == "attention.kind" and node.written.casefold() in ABBREVIATIONS:
+        meant = node.written.casefold()
+    else:
+        meant = suggest_choice(node.written, first.choices) or scalar(first.example)
     key = first.name.rpartition(".")[2]
     if node.span.source == SET:
         return f"write --set {first.name}={meant}"

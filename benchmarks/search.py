@@ -40,8 +40,8 @@ def design(plan: Plan) -> Iterator[Row]:
             return find_designs(DesignRequest(space, constraints))
 
         found = race({"search": call(whole)}, rounds)["search"]
-        needed = Figures.of([max(space.count() / A_SECOND, SECONDS)])
-        note = f"{space.count():,} candidates, {space.count() / found.median:,.0f} a second"
+        needed = Figures.of([max(space.n_models / A_SECOND, SECONDS)])
+        note = f"{space.n_models:,} candidates, {space.n_models / found.median:,.0f} a second"
         against = "1,000,000 a second, or 2 s"
         yield Row(f"design, {name}, {family}", against, "s", rounds, found, needed, Target(1.0, at_least=True), note)
 

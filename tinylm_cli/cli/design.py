@@ -82,7 +82,10 @@ def _request(options: DesignOptions) -> DesignRequest:
     constraints = mistakes.read(_constraints, options) or []
     compute = mistakes.read(_compute_budget, options)
     mistakes.read(_require_length, options, max_len)
-    accelerator, _ = mistakes.read(read_gpu, options.gpu, options.hardware, options.dtype.value) or (None, ())
+    accelerator, accelerators = mistakes.read(read_gpu, options.gpu, options.hardware, options.dtype.value) or (
+        None,
+        (),
+    )
     layout = mistakes.read(_layout, options, accelerator)
     mistakes.settle()
 
@@ -114,7 +117,9 @@ def _request(options: DesignOptions) -> DesignRequest:
         accelerator=accelerator,
     )
     top = max(options.top, options.pick or 1)
-    return DesignRequest(space, tuple(constraints), options.tolerance, top, options.front, purpose, compute)
+    return DesignRequest(
+        space, tuple(constraints), options.tolerance, top, options.front, purpose, compute, accelerators
+    )
 
 
 def _constraints(options: DesignOptions) -> list[Constraint]:

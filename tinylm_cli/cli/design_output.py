@@ -64,6 +64,8 @@ def relaxation_words(relaxation: Relaxation, report: DesignReport) -> str:
 def _change_words(name: str, value: float | str | bool, report: DesignReport) -> str:
     if name == "tie_weights":
         return "--tie" if value else "--no-tie"
+    if name == "accelerator":
+        return shlex.join(("--gpu", str(value)))
     if name not in OPTIONS:
         return f"--{name.replace('_', '-')} {value}"
     constraint = next(each for each in report.constraints if each.figure == name)

@@ -106,7 +106,7 @@ class Relaxation:
 
     Attributes:
         changes: The new value of each constrained figure, or of each field of the search: ``vocab_size``,
-            ``tie_weights``, ``d_model``, ``d_head``, ``n_layers``.
+            ``tie_weights``, ``d_model``, ``d_head``, ``n_layers``, ``recompute``, ``accelerator``.
         sizes: The model that then ranks first.
         total_params: Its parameters.
         matches: How many models then match.

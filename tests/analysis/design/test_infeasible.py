@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from tinylm_cli.analysis.design.constraints import at_most, within
+from tinylm_cli.analysis.design.constraints import at_most, fits, within
 from tinylm_cli.analysis.design.design import DesignRequest, find_designs
 from tinylm_cli.analysis.design.families import FAMILIES
 from tinylm_cli.analysis.design.search_space import GRID, SearchSpace
+from tinylm_cli.analysis.setups import Setups
+from tinylm_cli.config.hardware import load_accelerators, load_hardware
 from tinylm_cli.reports.constraint import Constraint
 from tinylm_cli.reports.design import DesignReport
 
@@ -101,6 +103,25 @@ class TestRelaxations:
         assert set(size.changes) == {"total_params"}
         assert set(vocabulary.changes) == {"vocab_size"}
         assert abs(vocabulary.total_params / 500_000 - 1) <= 0.02
+
+    def test_short_of_gpu_memory(self) -> None:
+        """A limit cannot raise the memory of a GPU; recomputation lowers the need, and a larger GPU has more."""
+        l4, others = load_hardware("l4"), tuple(load_accelerators(None).values())
+        target = within("total_params", 14 * 10**8, 0.02)
+        setups = Setups.of(seq_len=2048)
+        space = replace(space_of("llama"), setups=setups, accelerator=l4)
+        request = DesignRequest(space, (target, fits(l4, "training")), purpose="training", accelerators=others)
+        report = find_designs(request)
+        changes = [each.changes for each in report.relaxations]
+        assert {"train_bytes_per_gpu"} not in [each.keys() for each in changes]
+        assert {"recompute": "full"} in changes
+        (larger,) = [str(each["accelerator"]) for each in changes if "accelerator" in each]
+        for name, found in ((larger, True), ("l4", False)):
+            gpu = load_hardware(name)
+            again = request._replace(space=replace(space, accelerator=gpu), constraints=(target, fits(gpu, "training")))
+            assert bool(find_designs(again).matches) == found
+        recomputed = replace(space, setups=setups.changed(recompute="full"))
+        assert find_designs(request._replace(space=recomputed)).matches
 
     def test_one_at_a_time(self) -> None:
         """All failing constraints change together only where no single change is enough."""

@@ -47,7 +47,7 @@ def test_shards(family: str) -> None:
                 assert sharded.kv_heads(n_heads) == tuple(n for n in space.kv_heads(n_heads) if n % 4 == 0)
             assert list(sharded.d_ffs(d_model)) == [d_ff for d_ff in space.d_ffs(d_model) if d_ff % 4 == 0]
             assert list(sharded.depths(d_model)) == [n for n in space.depths(d_model) if n % 2 == 0]
-    assert 0 < sharded.count() < space.count()
+    assert 0 < sharded.n_models < space.n_models
     described = {axis.name: axis.values for axis in sharded.axes()}
     assert described["n_heads, n_kv_heads, d_ff"] == "multiples of tp 4"
 

@@ -18,6 +18,7 @@ from tinylm_cli.analysis.parallel.plan import plan, planned_bytes
 from tinylm_cli.analysis.roofline import training_time
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.amounts import parse_amount, rounded_down
+from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.constraint import Constraint, ConstraintFailure
 from tinylm_cli.reports.design import ComputeBudget, Design, DesignReport, Purpose
@@ -45,6 +46,7 @@ class DesignRequest(NamedTuple):
         front_only: Whether to return only the Pareto front.
         purpose: What fits in the memory of the GPU, if there is one.
         compute: The compute budget, if there is one.
+        accelerators: The GPUs to suggest a larger one from, if the memory is short.
     """
 
     space: SearchSpace
@@ -54,6 +56,7 @@ class DesignRequest(NamedTuple):
     front_only: bool = False
     purpose: Purpose | None = None
     compute: ComputeBudget | None = None
+    accelerators: tuple[Accelerator, ...] = ()
 
 
 def find_designs(request: DesignRequest, on_progress: OnProgress = no_progress) -> DesignReport:
@@ -105,12 +108,12 @@ def find_designs(request: DesignRequest, on_progress: OnProgress = no_progress) 
         n_experts=space.family.config.feed_forward.n_experts,
         constraints=tuple(constraints),
         grid=tuple(space.axes()),
-        candidates=space.count(),
+        candidates=space.n_models,
         matches=len(candidates),
         pareto_front=sum(front_point(each, figures) in front for each in candidates),
         designs=tuple(_design(request, rank, each, on_front=on_front) for rank, each, on_front in shown),
         failures=tuple(failures),
-        relaxations=tuple(find_relaxations(space, constraints, failures, match)) if failures else (),
+        relaxations=tuple(find_relaxations(space, constraints, failures, match, request.accelerators)),
     )
 
 

@@ -13,6 +13,7 @@ from tinylm_cli.analysis.design.ranking import Candidate, ranked
 from tinylm_cli.analysis.design.search import OnProgress, no_progress, search
 from tinylm_cli.analysis.design.search_space import GRID, Grid, SearchSpace, Shape
 from tinylm_cli.config.amounts import parse_amount, rounded, rounded_up
+from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.reports.constraint import Constraint, ConstraintFailure, Relaxation
 from tinylm_cli.reports.figures import AMOUNT_KINDS
 
@@ -60,49 +61,87 @@ def find_failures(
 
 
 def find_relaxations(
-    space: SearchSpace, constraints: Sequence[Constraint], failures: Sequence[ConstraintFailure], match: Match
+    space: SearchSpace,
+    constraints: Sequence[Constraint],
+    failures: Sequence[ConstraintFailure],
+    match: Match,
+    accelerators: Sequence[Accelerator] = (),
 ) -> Iterator[Relaxation]:
-    """Yield changes after which models match: to one constraint, else to all that fail; then to the search space.
+    """Yield changes after which models match: to one constraint, else to all that fail; then to the search.
 
     A target moves to its nearest value, and a bound as far as the nearest model needs, both in three digits where those
-    are enough. If models are too large, a tied LM head, a smaller vocabulary and a grid of narrower models follow. Each
-    change is searched, and left out if no model matches.
+    are enough. Where the memory of a GPU is short, full recomputation and the smallest larger GPU follow. Where models
+    are too large, a tied LM head, a smaller vocabulary and a grid of narrower models follow. Each change is searched,
+    and left out if no model matches.
 
     Args:
         space: The models that were searched.
         constraints: What no model satisfies together.
         failures: The result of :func:`find_failures`.
         match: Returns the models of a space that satisfy constraints.
+        accelerators: The GPUs to choose a larger one from.
     """
-
-    def tried(changes: Changes, space: SearchSpace, constraints: Sequence[Constraint]) -> Iterator[Relaxation]:
-        found = match(space, constraints)
-        if found:
-            first = ranked(found, space.family)[0]
-            total = int(first.figures["total_params"])
-            yield Relaxation(changes, first.shape.sizes(first.n_layers), total, len(found))
-
-    relaxed = {failure.constraint: _relaxed(failure) for failure in failures}
+    relaxed = {each.constraint: _relaxed(each) for each in failures if each.constraint.origin != "gpu_memory"}
     found = False
     for changed in [[each] for each in relaxed] + ([list(relaxed)] if len(relaxed) > 1 else []):
         if len(changed) > 1 and found:
             break
         new = [relaxed[each] if each in changed else each for each in constraints]
-        for relaxation in tried({each.figure: relaxed[each].value for each in changed}, space, new):
+        for relaxation in _tried({each.figure: relaxed[each].value for each in changed}, space, new, match):
             found = True
             yield relaxation
-    if not any(failure.nearest > failure.constraint.value for failure in failures):
-        return
+    short = next((each for each in failures if each.constraint.origin == "gpu_memory"), None)
+    if short is not None:
+        yield from _more_memory(space, constraints, short, match, accelerators)
+    if any(each.nearest > each.constraint.value for each in failures):
+        yield from _smaller_models(space, constraints, match)
+
+
+def _more_memory(
+    space: SearchSpace,
+    constraints: Sequence[Constraint],
+    short: ConstraintFailure,
+    match: Match,
+    accelerators: Sequence[Accelerator],
+) -> Iterator[Relaxation]:
+    """Yield full recomputation, if training is short of memory and models then match; and the smallest larger GPU."""
+    if short.constraint.figure == "train_bytes_per_gpu" and space.training.recompute != "full":
+        setups = space.setups.changed(recompute="full")
+        yield from _tried({"recompute": "full"}, replace(space, setups=setups), constraints, match)
+    large = (each for each in accelerators if each.capacity_bytes >= short.nearest)
+    for each in sorted(large, key=lambda each: each.capacity_bytes):
+        if space.training.dtype in each.peaks:
+            memory = replace(short.constraint, value=each.capacity_bytes)
+            new = [memory if constraint == short.constraint else constraint for constraint in constraints]
+            yield from _tried({"accelerator": each.name}, replace(space, accelerator=each), new, match)
+            return
+
+
+def _smaller_models(space: SearchSpace, constraints: Sequence[Constraint], match: Match) -> Iterator[Relaxation]:
+    """Yield a tied LM head, the largest smaller vocabulary, and the least narrower grid, if models then match."""
     if not space.tie_weights:
-        yield from tried({"tie_weights": True}, replace(space, tie_weights=True), constraints)
+        yield from _tried({"tie_weights": True}, replace(space, tie_weights=True), constraints, match)
     smaller = [each for each in VOCABULARIES if each < space.vocab_size]
-    fitting = bisect_left(smaller, True, key=lambda size: not _has_match(replace(space, vocab_size=size), constraints))
+    fitting = bisect_left(smaller, True, key=lambda size: not match(replace(space, vocab_size=size), constraints))
     if fitting:
         size = smaller[fitting - 1]
-        yield from tried({"vocab_size": size}, replace(space, vocab_size=size), constraints)
+        yield from _tried({"vocab_size": size}, replace(space, vocab_size=size), constraints, match)
     if space.grid == GRID:
-        narrower = (tried(_grid_changes(grid), replace(space, grid=grid), constraints) for grid in NARROWER_GRIDS)
+        narrower = (
+            _tried(_grid_changes(grid), replace(space, grid=grid), constraints, match) for grid in NARROWER_GRIDS
+        )
         yield from islice(chain.from_iterable(narrower), 1)
+
+
+def _tried(
+    changes: Changes, space: SearchSpace, constraints: Sequence[Constraint], match: Match
+) -> Iterator[Relaxation]:
+    """Yield the changes that make these the space and the constraints, if models match then."""
+    found = match(space, constraints)
+    if found:
+        first = ranked(found, space.family)[0]
+        total = int(first.figures["total_params"])
+        yield Relaxation(changes, first.shape.sizes(first.n_layers), total, len(found))
 
 
 def _grid_changes(grid: Grid) -> Changes:
@@ -112,11 +151,6 @@ def _grid_changes(grid: Grid) -> Changes:
         "d_head": ",".join(map(str, grid.d_heads)),
         "n_layers": f"{grid.n_layers[0]}..{grid.n_layers[-1]}",
     }
-
-
-def _has_match(space: SearchSpace, constraints: Sequence[Constraint]) -> bool:
-    measured = [searchable(each, space.serving.batch_size) for each in constraints]
-    return next(search(space, measured), None) is not None
 
 
 def _relaxed(failure: ConstraintFailure) -> Constraint:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from typing import NamedTuple
 
-from tinylm_cli.analysis.design.closed_form import ClosedForm, head_sharing
+from tinylm_cli.analysis.design.closed_form import ClosedForm, Value, head_sharing
 from tinylm_cli.analysis.design.measures import closed_forms
 from tinylm_cli.analysis.design.search_space import SearchSpace, Shape
 from tinylm_cli.reports.constraint import Constraint
@@ -54,7 +54,8 @@ def search(
         on_progress: Receives how many models have been searched, after each width.
     """
     names = [*(constraint.figure for constraint in constraints), *figures]
-    searched, total = 0, space.count()
+    lowers, uppers = [each.lower for each in constraints], [each.upper for each in constraints]
+    searched, total = 0, space.n_models
     for d_head in space.d_heads:
         forms = cache(partial(closed_forms, space, names, d_head))
         for d_model, n_heads in space.widths_and_heads(d_head):
@@ -64,17 +65,17 @@ def search(
                 fixed = [form.fix(d_model).fix(n_heads).fix(n_kv_heads).pruned() for form in general]
                 constrained, requested = fixed[: len(constraints)], fixed[len(constraints) :]
                 wide, left = d_ffs, depths
-                for constraint, form in zip(constraints, constrained, strict=True):
-                    wide = _wide_enough(constraint, form, wide, depths[-1])
+                for lower, form in zip(lowers, constrained, strict=True):
+                    wide = _wide_enough(lower, form, wide, depths[-1])
                 for d_ff in wide:
                     by_depth = [form.fix(d_ff) for form in constrained]
-                    for constraint, form in zip(constraints, by_depth, strict=True):
-                        left = _shallow_enough(constraint, form, left)
+                    for upper, form in zip(uppers, by_depth, strict=True):
+                        left = _shallow_enough(upper, form, left)
                     if not left:
                         break
                     matching = left
-                    for constraint, form in zip(constraints, by_depth, strict=True):
-                        matching = _deep_enough(constraint, form, matching)
+                    for lower, form in zip(lowers, by_depth, strict=True):
+                        matching = _deep_enough(lower, form, matching)
                     if matching:
                         shape = Shape(d_head, d_model, n_heads, n_kv_heads, d_ff)
                         yield MatchingShape(shape, matching, tuple([form.fix(d_ff) for form in requested]))
@@ -82,12 +83,11 @@ def search(
             on_progress("searching", searched, total)
 
 
-def _shallow_enough(constraint: Constraint, form: ClosedForm, depths: range) -> range:
+def _shallow_enough(upper: Value | None, form: ClosedForm, depths: range) -> range:
     """Return the first of ``depths``, up to where the figure exceeds the upper bound.
 
     Bisected from the deepest on in doubling steps: after a slightly narrower d_ff, the end is near.
     """
-    upper = constraint.upper
     if upper is None or not depths or form.at(depths[-1]) <= upper:
         return depths
     too_deep, step = len(depths) - 1, 1
@@ -99,13 +99,11 @@ def _shallow_enough(constraint: Constraint, form: ClosedForm, depths: range) -> 
     return depths[:0]
 
 
-def _deep_enough(constraint: Constraint, form: ClosedForm, depths: range) -> range:
+def _deep_enough(lower: Value, form: ClosedForm, depths: range) -> range:
     """Return the last of ``depths``, from where the figure reaches the lower bound."""
-    lower = constraint.lower
     return depths[bisect_left(depths, lower, key=form.at) :] if lower > 0 else depths
 
 
-def _wide_enough(constraint: Constraint, form: ClosedForm, d_ffs: range, deepest: int) -> range:
+def _wide_enough(lower: Value, form: ClosedForm, d_ffs: range, deepest: int) -> range:
     """Return the last of ``d_ffs``, from where the figure of the deepest model reaches the lower bound."""
-    lower = constraint.lower
     return d_ffs[bisect_left(d_ffs, lower, key=lambda d_ff: form.fix(d_ff).at(deepest)) :]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil, floor, gcd, lcm
 from typing import Any, NamedTuple
 
@@ -88,6 +89,8 @@ class Grid:
         return range(ceil(smallest * d_model / step) * step, floor(largest * d_model / step) * step + 1, step)
 
 
+_ONE_GPU = Layout()
+
 GRID = Grid()
 """The grid that is searched unless the caller asks for another."""
 
@@ -127,7 +130,7 @@ class SearchSpace:
     @property
     def layout(self) -> Layout:
         """How GPUs share the training: tensor parallelism divides heads and d_ff, pipeline parallelism layers."""
-        return self.training.layout or Layout()
+        return self.training.layout or _ONE_GPU
 
     @property
     def seq_len(self) -> int:
@@ -170,8 +173,9 @@ class SearchSpace:
                 if self.depths(d_model) and self.d_ffs(d_model):
                     yield from ((d_model, n_heads) for n_heads in self.heads(d_model, d_head))
 
-    def count(self) -> int:
-        """Return the number of models."""
+    @cached_property
+    def n_models(self) -> int:
+        """The number of models."""
         return sum(
             len(self.kv_heads(n_heads)) * len(self.d_ffs(d_model)) * len(self.depths(d_model))
             for d_head in self.d_heads

@@ -92,7 +92,7 @@ def _relaxations(report: DesignReport, words: Sequence[str]) -> Iterator[Block]:
     if not report.relaxations:
         return
     columns = (
-        Column("what to change", key="changes"),
+        Column("what to change", wrap=True, key="changes"),
         Column("matches", right=True, keep=3),
         Column("first", key=None),
         *(Column("", key=size) for size in (*_SIZES, "d_ff")),

@@ -19,11 +19,11 @@ def _everyone() -> set[str]:
     return {kind.__name__ for kind in _below(TinylmError) if kind.__module__ == errors.__name__}
 
 
-def test_the_tree_that_is_drawn_is_the_tree() -> None:
+def test_documented_tree() -> None:
     assert set(re.findall(r"[├└]── (\w+)", errors.__doc__ or "")) == _everyone()
 
 
-def test_every_kind_of_error_is_raised_somewhere() -> None:
+def test_every_error_is_raised() -> None:
     sources = [path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py") if path.name != "errors.py"]
     raised = {name for source in sources for name in re.findall(r"(?:raise|return) (\w+Error)\(", source)}
     assert _everyone() <= raised

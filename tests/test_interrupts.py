@@ -24,7 +24,7 @@ def handlers_restored() -> Iterator[None]:
     assert [signal.getsignal(number) for number in numbers] == before
 
 
-def test_an_interrupt_waits_for_the_end_of_the_block() -> None:
+def test_interrupt_is_deferred() -> None:
     reached: list[str] = []
 
     def work() -> None:
@@ -38,7 +38,7 @@ def test_an_interrupt_waits_for_the_end_of_the_block() -> None:
     assert reached == ["the end"]
 
 
-def test_it_is_not_lost_where_the_block_fails() -> None:
+def test_interrupt_of_a_failing_block() -> None:
     def work() -> None:
         with interrupts_deferred():
             os.kill(os.getpid(), signal.SIGINT)
@@ -48,7 +48,7 @@ def test_it_is_not_lost_where_the_block_fails() -> None:
         work()
 
 
-def test_a_part_may_heed_them_at_once() -> None:
+def test_heeded_part() -> None:
     reached: list[str] = []
 
     def work() -> None:
@@ -67,7 +67,7 @@ def test_a_part_may_heed_them_at_once() -> None:
     assert reached == ["deferred", "cleaned up"]
 
 
-def test_after_the_first_that_is_heeded_others_wait() -> None:
+def test_second_interrupt_waits() -> None:
     """At every step out of the part, and not only once its end is reached."""
     reached: list[str] = []
 
@@ -88,7 +88,7 @@ def test_after_the_first_that_is_heeded_others_wait() -> None:
     assert reached == ["on the way out", "the end"]
 
 
-def test_a_handler_that_goes_on_is_called_each_time() -> None:
+def test_handler_that_returns() -> None:
     came: list[int] = []
     before = signal.signal(signal.SIGHUP, lambda number, _: came.append(number))
     try:
@@ -104,7 +104,7 @@ def test_a_handler_that_goes_on_is_called_each_time() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_blocks_nest() -> None:
+def test_nested_blocks() -> None:
     reached: list[str] = []
 
     def work() -> None:
@@ -120,7 +120,7 @@ def test_blocks_nest() -> None:
     assert reached == ["deferred by the outer one"]
 
 
-def test_the_systems_own_way_ends_the_process_where_it_is_heeded() -> None:
+def test_default_action() -> None:
     program = """
 import os, signal
 from tinylm_cli.interrupts import interrupts_deferred
@@ -134,7 +134,7 @@ with interrupts_deferred() as heeded:
     assert (done.returncode, done.stdout) == (-signal.SIGTERM, "deferred\n")
 
 
-def test_what_is_ignored_stays_ignored() -> None:
+def test_ignored_signal() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with interrupts_deferred():
@@ -144,7 +144,7 @@ def test_what_is_ignored_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_thread_has_no_signals_to_defer() -> None:
+def test_other_thread() -> None:
     done: list[bool] = []
 
     def work() -> None:
@@ -157,7 +157,7 @@ def test_a_thread_has_no_signals_to_defer() -> None:
     assert done == [True]
 
 
-def test_a_file_that_is_being_written_is_finished_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_file_finishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sync = os.fsync
 
     def interrupted(descriptor: int) -> None:

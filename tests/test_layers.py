@@ -74,7 +74,7 @@ def named(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=named)
-def test_a_room_imports_only_what_it_may(path: Path) -> None:
+def test_allowed_imports(path: Path) -> None:
     own = room(path)
     for name, _, _ in imports(path):
         package, _, rest = name.partition(".")
@@ -84,14 +84,14 @@ def test_a_room_imports_only_what_it_may(path: Path) -> None:
         assert other == own or other in MAY_IMPORT[own], f"{own} imports {name}"
 
 
-def test_every_room_has_its_rule() -> None:
+def test_every_room_has_a_rule() -> None:
     assert {room(path) for path in MODULES} == MAY_IMPORT.keys()
     for one in ("analysis", "model", "render"):
         assert not {"analysis", "model", "render"} & MAY_IMPORT[one], "they never import each other"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=named)
-def test_torch_is_the_models_business(path: Path) -> None:
+def test_torch_imports(path: Path) -> None:
     """The command line may import it, inside a function, once a model is wanted."""
     for name, at_once, for_types in imports(path):
         heavy = name.partition(".")[0] in HEAVY or name.startswith(("tinylm_cli.model", "tinylm_cli.interop.weights"))
@@ -111,7 +111,7 @@ def _writes(path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=named)
-def test_only_the_command_line_writes(path: Path) -> None:
+def test_printing(path: Path) -> None:
     """Rendering returns text; whoever computes returns a report."""
     if room(path) not in ("cli", "__main__"):
         assert not list(_writes(path))
@@ -156,7 +156,7 @@ UNWANTED = [*sorted(HEAVY), "email", "rich.console", "rich.markdown", "rich.tabl
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_what_runs_no_model_loads_no_torch(command: str, tmp_path: Path) -> None:
+def test_commands_without_torch(command: str, tmp_path: Path) -> None:
     toy = "vocab_size: 256\nd_model: 8\nn_heads: 2\nn_layers: 3\nd_ff: 16\n"
     (tmp_path / "toy.yaml").write_text(toy, encoding="utf-8")
     (tmp_path / "wrong.yaml").write_text("d_model: many\n", encoding="utf-8")
@@ -174,7 +174,7 @@ def test_what_runs_no_model_loads_no_torch(command: str, tmp_path: Path) -> None
     assert done.stderr.endswith("LOADED "), done.stderr
 
 
-def test_the_package_itself_costs_nothing() -> None:
+def test_import_of_the_package() -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", "import tinylm_cli"],
         capture_output=True,

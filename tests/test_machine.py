@@ -24,12 +24,12 @@ def limits(root: Path) -> list[tuple[str, int]]:
     return [(limit.name, limit.available_bytes) for limit in memory_limits(root)]
 
 
-def test_available_ram_is_what_can_be_had_without_swapping(tmp_path: Path) -> None:
+def test_available_ram(tmp_path: Path) -> None:
     root = tree(tmp_path, {"proc/meminfo": "MemTotal:  16384 kB\nMemAvailable:  2048 kB\n"})
     assert limits(root) == [("available RAM", 2 * MIB)]
 
 
-def test_a_version_2_group_credits_file_cache_and_answers_to_its_parents(tmp_path: Path) -> None:
+def test_cgroup_v2(tmp_path: Path) -> None:
     group = "sys/fs/cgroup/outer/inner"
     root = tree(
         tmp_path,
@@ -45,7 +45,7 @@ def test_a_version_2_group_credits_file_cache_and_answers_to_its_parents(tmp_pat
     assert limits(root) == [("container limit", 55 * MIB), ("container limit", 0)]
 
 
-def test_a_group_without_a_limit_is_none(tmp_path: Path) -> None:
+def test_cgroup_without_a_limit(tmp_path: Path) -> None:
     group = "sys/fs/cgroup/memory/job"
     root = tree(
         tmp_path,
@@ -61,7 +61,7 @@ def test_a_group_without_a_limit_is_none(tmp_path: Path) -> None:
     assert limits(root) == [("available RAM", 1024)]
 
 
-def test_a_version_1_group_is_read_where_its_controller_is_mounted(tmp_path: Path) -> None:
+def test_cgroup_v1(tmp_path: Path) -> None:
     group = "sys/fs/cgroup/memory/job"
     root = tree(
         tmp_path,
@@ -75,7 +75,7 @@ def test_a_version_1_group_is_read_where_its_controller_is_mounted(tmp_path: Pat
     assert limits(root) == [("container limit", 3 * MIB)]
 
 
-def test_a_container_sees_its_group_at_the_top_of_the_mount(tmp_path: Path) -> None:
+def test_cgroup_in_a_container(tmp_path: Path) -> None:
     root = tree(
         tmp_path,
         {
@@ -87,7 +87,7 @@ def test_a_container_sees_its_group_at_the_top_of_the_mount(tmp_path: Path) -> N
     assert limits(root) == [("container limit", 6 * MIB)]
 
 
-def test_resource_limits_are_less_what_is_in_use(tmp_path: Path) -> None:
+def test_resource_limits(tmp_path: Path) -> None:
     header = "Limit                     Soft Limit           Hard Limit           Units     \n"
     root = tree(
         tmp_path,
@@ -102,7 +102,7 @@ def test_resource_limits_are_less_what_is_in_use(tmp_path: Path) -> None:
     assert limits(root) == [("RLIMIT_DATA", MIB // 2), ("RLIMIT_AS", 2 * MIB)]
 
 
-def test_unlimited_resources_are_no_limit(tmp_path: Path) -> None:
+def test_unlimited_resources(tmp_path: Path) -> None:
     line = "Max address space         unlimited            unlimited            bytes     \n"
     root = tree(
         tmp_path,
@@ -115,28 +115,28 @@ def test_unlimited_resources_are_no_limit(tmp_path: Path) -> None:
     assert limits(root) == [("available RAM", 1024)]
 
 
-def test_a_system_without_proc_tells_what_is_fitted(tmp_path: Path) -> None:
+def test_installed_ram(tmp_path: Path) -> None:
     [(name, count)] = limits(tmp_path)
-    assert name == "fitted RAM"
+    assert name == "installed RAM"
     assert count > MIB
 
 
-def test_a_system_that_tells_nothing_allows_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_known_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("os.sysconf")
     assert memory_limits(tmp_path) == ()
     require_memory(1 << 80, "anything", root=tmp_path)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads this machine's own proc")
-def test_this_machine_has_some_room() -> None:
+def test_this_machine() -> None:
     assert dict(limits(Path("/")))["available RAM"] > MIB
 
 
-def test_work_that_fits_is_let_through(tmp_path: Path) -> None:
+def test_work_that_fits(tmp_path: Path) -> None:
     require_memory(1024, "building", root=tree(tmp_path, {"proc/meminfo": "MemAvailable: 1 kB\n"}))
 
 
-def test_work_that_does_not_fit_is_refused_in_words(tmp_path: Path) -> None:
+def test_work_that_does_not_fit(tmp_path: Path) -> None:
     root = tree(tmp_path, {"proc/meminfo": "MemAvailable: 1536 kB\n"})
     with pytest.raises(CapacityError) as caught:
         require_memory(5 << 30, "building 7 parameters in float32", root=root)
@@ -146,7 +146,7 @@ def test_work_that_does_not_fit_is_refused_in_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("device", "refused"), [("cpu", True), ("mps", True), ("cuda", False), ("meta", False)])
-def test_only_devices_that_live_in_this_memory_are_held_to_it(device: str, refused: bool, tmp_path: Path) -> None:
+def test_devices(device: str, refused: bool, tmp_path: Path) -> None:
     root = tree(tmp_path, {"proc/meminfo": "MemAvailable: 1 kB\n"})
     with pytest.raises(CapacityError) if refused else nullcontext():
         require_memory(1 << 20, "anything", device=device, root=root)

@@ -69,7 +69,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return Built(checkout, checkout / "dist" / f"{NAME}-py3-none-any.whl", checkout / "dist" / f"{NAME}.tar.gz")
 
 
-def test_the_wheel_holds_the_package_its_presets_and_nothing_else(built: Built) -> None:
+def test_wheel_contents(built: Built) -> None:
     with zipfile.ZipFile(built.wheel) as archive:
         names = set(archive.namelist())
         metadata = email.message_from_bytes(archive.read(f"{NAME}.dist-info/METADATA"))
@@ -96,7 +96,7 @@ def test_the_wheel_holds_the_package_its_presets_and_nothing_else(built: Built) 
     }
 
 
-def test_the_source_archive_can_be_tested_and_documented(built: Built) -> None:
+def test_sdist_contents(built: Built) -> None:
     with tarfile.open(built.sdist) as archive:
         names = {name.removeprefix(f"{NAME}/") for name in archive.getnames()}
     for needed in ("pyproject.toml", "README.md", "LICENSE", "configs/tiny.yaml", "tests/test_packaging.py"):
@@ -105,7 +105,7 @@ def test_the_source_archive_can_be_tested_and_documented(built: Built) -> None:
 
 
 @pytest.mark.parametrize("kind", ["wheel", "sdist"])
-def test_an_installed_command_finds_its_presets_from_anywhere(kind: str, built: Built, tmp_path: Path) -> None:
+def test_installed_command(kind: str, built: Built, tmp_path: Path) -> None:
     tinylm = install(built.wheel if kind == "wheel" else built.sdist, tmp_path / "environment")
     found = presets(tinylm, tmp_path / "elsewhere")
     assert sorted(found) == list(PRESETS)
@@ -122,7 +122,7 @@ def test_an_installed_command_finds_its_presets_from_anywhere(kind: str, built: 
     assert run(python, "-m", "tinylm_cli", "list", cwd=tmp_path) == run(tinylm, "list", cwd=tmp_path)
 
 
-def test_an_editable_install_follows_every_edit_of_a_preset(built: Built, tmp_path: Path) -> None:
+def test_editable_install(built: Built, tmp_path: Path) -> None:
     tinylm = install(built.checkout, tmp_path / "environment", "--editable")
     assert presets(tinylm, tmp_path / "elsewhere")["small"]["n_layers"] == 6
     small = built.checkout / "configs" / "small.yaml"

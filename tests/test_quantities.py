@@ -23,12 +23,12 @@ from tinylm_cli.quantities import Quantity, binary_bytes, counted
         (1024**6 * 5000, "5,000 EiB"),
     ],
 )
-def test_bytes_in_powers_of_1024(value: int, text: str) -> None:
+def test_binary_bytes(value: int, text: str) -> None:
     assert binary_bytes(value) == text
     assert binary_bytes(value).value == value
 
 
-def test_a_quantity_is_its_words_until_somebody_asks_for_the_number() -> None:
+def test_quantity() -> None:
     quantity = Quantity("19.1 MiB", 19_980_288)
     assert quantity == "19.1 MiB"
     assert f"{quantity} in all" == "19.1 MiB in all"
@@ -37,12 +37,12 @@ def test_a_quantity_is_its_words_until_somebody_asks_for_the_number() -> None:
 
 
 @given(st.integers(1, 10**24))
-def test_bytes_are_near_and_named_right(value: int) -> None:
+def test_binary_bytes_are_near(value: int) -> None:
     number, unit = binary_bytes(value).split(" ")
     scale = 1024 ** ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].index(unit)
     assert abs(float(number.replace(",", "")) * scale - value) <= 0.006 * value
 
 
 @pytest.mark.parametrize(("value", "text"), [(0, "0 layers"), (1, "1 layer"), (2, "2 layers"), (1024, "1,024 layers")])
-def test_one_is_not_many(value: int, text: str) -> None:
+def test_counted(value: int, text: str) -> None:
     assert counted(value, "layer") == text

@@ -1,4 +1,4 @@
-"""The ``tinylm`` command: prepares the process, runs the command line, and ends with its exit code."""
+"""The ``tinylm`` command: prepare the process, run the command line, exit with its code."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import NoReturn
 
 def main() -> None:
     """Run tinylm on ``sys.argv`` and exit."""
-    gc.disable()  # importing only makes objects that stay; collecting among them costs a tenth of the start
+    gc.disable()  # imports only create objects that stay; collecting costs a tenth of the start
     exit_code = 130
     try:
         _prepare_signals()
         _prepare_streams()
         _prepare_environment()
-        _spare_pydantic_its_plugins()
+        _skip_pydantic_plugins()
         from tinylm_cli.cli.app import run
 
         gc.freeze()
@@ -36,7 +36,7 @@ def main() -> None:
         exit_code = _unwritable(error)
     except SystemExit as end:
         exit_code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-        if isinstance(end.__context__, BrokenPipeError):  # which typer turns into an exit of its own
+        if isinstance(end.__context__, BrokenPipeError):  # which typer turns into SystemExit
             exit_code = 141
     _leave(exit_code)
 
@@ -44,21 +44,21 @@ def main() -> None:
 def _prepare_signals() -> None:
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores it, and so do we then
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # unless nohup ignores it
             signal.signal(number, _on_terminate)
 
 
 def _ignore_signals() -> None:
-    """Let nothing interrupt the end, which is near: Ctrl-C is often pressed twice."""
+    """Ignore interrupts while the process ends: Ctrl-C is often pressed twice."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _prepare_streams() -> None:
-    """Open what the caller closed, so that no file of ours gets its number and what is meant for it.
+    """Open standard streams that the caller closed, so that no file of ours gets their descriptors.
 
-    Reading from such an input and writing to such an output fails; what is said on such an error stream is lost.
+    Reading such an input and writing such an output fails; text for such an error stream is lost.
     """
     for name, mode in (("stdin", os.O_WRONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY)):
         if getattr(sys, name) is None:
@@ -68,8 +68,8 @@ def _prepare_streams() -> None:
 
 
 def _prepare_environment() -> None:
-    """Keep words that are no numbers from libraries that convert them, and waiting threads from spinning."""
-    # OpenMP's threads spin at barriers unless told not to: a small pass on a busy machine then takes 50 times as long
+    """Remove sizes that are no numbers, on which libraries fail, and keep waiting threads from spinning."""
+    # OpenMP threads spin at barriers by default: on a busy machine a small pass then takes 50 times as long
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):
         value = os.environ.get(name)
@@ -77,11 +77,11 @@ def _prepare_environment() -> None:
             del os.environ[name]
 
 
-def _spare_pydantic_its_plugins() -> None:
-    """Tell pydantic that it has no plugins, which it would look for among all packages that are installed.
+def _skip_pydantic_plugins() -> None:
+    """Tell pydantic that there are no plugins.
 
-    For that it imports importlib.metadata and all of email, a tenth of a short run; reading a config needs none. Should
-    pydantic come to look elsewhere, it will look again, and nothing else changes.
+    It would search all installed packages for them, which imports importlib.metadata and email: a tenth of a short run.
+    If a later pydantic searches elsewhere, this has no effect.
     """
     none = ModuleType("pydantic.plugin._loader")
     none.__dict__["get_plugins"] = tuple
@@ -89,11 +89,11 @@ def _spare_pydantic_its_plugins() -> None:
 
 
 def _on_terminate(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)  # unwinds, so that temporary files are removed
+    raise SystemExit(128 + number)  # unwinds the stack, which removes temporary files
 
 
 def _unwritable(error: OSError) -> int:
-    """Report that standard output took no more, on what is left."""
+    """Report on standard error that standard output cannot be written."""
     try:
         sys.stderr.write(f"error: cannot write the output: {error.strerror}\n")
         sys.stderr.flush()
@@ -103,13 +103,13 @@ def _unwritable(error: OSError) -> int:
 
 
 def _leave(exit_code: int) -> NoReturn:
-    """End the process at once: everything is written, and taking the interpreter apart costs a tenth of a short run."""
+    """End the process at once: finalizing the interpreter costs a tenth of a short run."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
                 stream.flush()
         except (OSError, ValueError):
-            pass  # what could be told has been told
+            pass  # nothing more can be reported
     os._exit(exit_code)
 
 

@@ -1,17 +1,17 @@
-"""The exception tree, the exit codes, and the diagnostics a wrong config carries.
+"""The exit codes, the exception tree, and the diagnostics of a wrong config.
 
 ::
 
     TinylmError
-    ├── ConfigError        exit 1  the config was read and is wrong; carries every diagnostic found
-    │                      exit 2  where an option is what is wrong
-    ├── AnalysisError      exit 1  a config is asked for what it cannot do, as a sequence over its max_len
+    ├── ConfigError        exit 1  the config was read and is wrong; carries every diagnostic
+    │                      exit 2  if an option is wrong instead
+    ├── AnalysisError      exit 1  the config is valid but does not allow the request: a sequence over max_len
     └── UnableError        exit 2  the command could not be carried out
-        ├── UsageError             the words on the command line do not fit
-        ├── InputError             something named could not be read
-        ├── OutputError            something could not be written
-        │   └── OccupiedError      something is there already, and may be replaced on request
-        ├── CapacityError          the work does not fit in this machine
+        ├── UsageError             wrong options or arguments
+        ├── InputError             unreadable input
+        ├── OutputError            unwritable output
+        │   └── OccupiedError      the output exists; --force would replace it
+        ├── CapacityError          the work does not fit in this machine's memory
         └── WeightsError           a weights folder does not match its config
 
 Library calls on a model raise plain ``ValueError`` for wrong arguments, as PyTorch users expect.
@@ -27,7 +27,7 @@ SET = "--set"
 
 
 class ExitCode(IntEnum):
-    """What the process tells its caller."""
+    """Exit codes of the command."""
 
     DONE = 0
     FAILED = 1
@@ -37,15 +37,15 @@ class ExitCode(IntEnum):
 
 
 class Span(NamedTuple):
-    """A stretch of one source line.
+    """A range of characters in one source line.
 
     Attributes:
-        source: What was read: a path as the user gave it, ``<stdin>``, or ``--set``.
+        source: The input: a path as given, ``<stdin>``, or an option such as ``--set``.
         line: Line number, from 1.
         column: First column in characters, from 1.
         end_column: Column after the last character, > column.
-        text: The source line without its line break, or the part of a very long one around the span; empty when there
-            is nothing to show, as for a key that is missing.
+        text: The source line without its line break, or the part of a very long line around the span; empty if there
+            is none, as for a missing key.
         text_column: The column at which ``text`` begins.
     """
 
@@ -58,11 +58,11 @@ class Span(NamedTuple):
 
 
 class Label(NamedTuple):
-    """A second place that a diagnostic points at.
+    """A second place of a diagnostic.
 
     Attributes:
         span: The place.
-        text: What stands there, in a few words.
+        text: A few words on what is written there.
     """
 
     span: Span
@@ -82,16 +82,16 @@ class Fix(NamedTuple):
 
 
 class Diagnostic(NamedTuple):
-    """One mistake, at its place, with its remedy.
+    """One error in a config or an option, with its place and its remedy.
 
     Attributes:
-        code: Stable name of the kind of mistake, e.g. ``unknown-key``; listed in docs/diagnostics.md.
-        message: What is wrong, in one line.
-        span: Where; None when the value comes from a default or the whole input is at fault.
-        field: Dotted path of the field at fault, e.g. ``norm.eps``; empty for the whole document.
-        help: What to write instead; may be empty.
+        code: Stable name of the kind of error, e.g. ``unknown-key``; listed in docs/diagnostics.md.
+        message: The error, in one line.
+        span: Its place; None for a default value or for the whole input.
+        field: Dotted path of the wrong field, e.g. ``norm.eps``; empty for the whole document.
+        help: The remedy; may be empty.
         labels: Other places involved.
-        source: What was read, also when there is no span.
+        source: The input, also without a span.
         fix: The edit that ``tinylm validate --fix`` makes; None where a person must decide.
     """
 
@@ -106,7 +106,7 @@ class Diagnostic(NamedTuple):
 
     @property
     def is_usage(self) -> bool:
-        """Whether an option is wrong whatever the config, of which ``--set`` is part and ``field`` would name one."""
+        """Whether the error is in an option, not in the config or in ``--set``, which is part of it."""
         return self.source.startswith("--") and self.source != SET and not self.field
 
 
@@ -114,10 +114,10 @@ class TinylmError(Exception):
     """Base of every error tinylm raises on purpose.
 
     Attributes:
-        message: What went wrong, in one line.
-        help: What to do about it; may be empty.
-        exit_code: The exit status of a command that ends with this error.
-        diagnostics: Every mistake found, in source order; none for an error without a place.
+        message: The error, in one line.
+        help: The remedy; may be empty.
+        exit_code: Exit code of a command that ends with this error.
+        diagnostics: Every diagnostic, in source order; empty for an error without a place.
     """
 
     exit_code = ExitCode.UNABLE
@@ -130,7 +130,7 @@ class TinylmError(Exception):
 
 
 class ConfigError(TinylmError):
-    """A config that was read and is wrong; or an option that is, which exits with 2 and is told the same way."""
+    """A wrong config (exit 1) or a wrong option with a place in its text (exit 2)."""
 
     exit_code = ExitCode.FAILED
 
@@ -145,7 +145,7 @@ class ConfigError(TinylmError):
 
 
 class AnalysisError(TinylmError):
-    """A sound config is asked for what it cannot do: a sequence over its max_len, a split with a rest."""
+    """A valid config that does not allow the request: a sequence over max_len, an uneven split."""
 
     exit_code = ExitCode.FAILED
 
@@ -155,24 +155,24 @@ class UnableError(TinylmError):
 
 
 class UsageError(UnableError):
-    """The words on the command line do not fit."""
+    """Wrong options or arguments."""
 
 
 class InputError(UnableError):
-    """Something named could not be read."""
+    """Unreadable input."""
 
 
 class OutputError(UnableError):
-    """Something could not be written; what was there before is untouched."""
+    """Unwritable output; an existing file or folder is unchanged."""
 
 
 class OccupiedError(OutputError):
-    """Something that may be replaced, on request, is where something is to be written."""
+    """The output exists, and may be replaced on request."""
 
 
 class CapacityError(UnableError):
-    """The work does not fit in this machine."""
+    """The work does not fit in this machine's memory."""
 
 
 class WeightsError(UnableError):
-    """A weights folder is unreadable or does not match its config."""
+    """A weights folder is unreadable, or does not match its config."""

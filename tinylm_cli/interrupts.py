@@ -1,4 +1,4 @@
-"""Keeping Ctrl-C and termination away from work that they would break in two."""
+"""Defer Ctrl-C and termination during short work that must not stop halfway."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from types import FrameType
 _NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 Heeded = Callable[[], AbstractContextManager[None]]
-"""Opens a part of a deferring block, which may be long, in which an interrupt is heeded at once."""
+"""Opens a long part of a deferring block in which an interrupt takes effect at once."""
 
 
 @contextmanager
 def interrupts_deferred() -> Iterator[Heeded]:
-    """Let an interrupt or a request to terminate wait until the block, which is short, ends.
+    """Defer SIGINT, SIGTERM and SIGHUP until the end of the block, which is short.
 
-    An exception in the middle of ``import torch`` may be swallowed there, or leave a module half made that the next
-    import trips over; one between making a temporary file and remembering to remove it leaves the file.
+    An exception in the middle of ``import torch`` may be swallowed there, or leave a half-initialized module; one right
+    after a temporary file was created leaves the file.
 
-    The first interrupt in a part that heeds them ends that part, and others then wait: what cleans up after it is done
-    in peace.
+    The first interrupt in a part opened by the yielded function ends that part; later ones wait until the cleanup is
+    done.
     """
     if threading.current_thread() is not threading.main_thread():  # where Python never delivers signals
         yield nullcontext
@@ -41,11 +41,11 @@ def interrupts_deferred() -> Iterator[Heeded]:
 
 
 class _Guard:
-    """Takes the place of the handlers of interrupts.
+    """Replaces the handlers of the deferred signals.
 
     Attributes:
-        handlers: What it stands for: those of signals that are not ignored.
-        came: Signals that wait.
+        handlers: The replaced handlers; ignored signals stay ignored.
+        came: The deferred signals.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class _Guard:
         self._deferring = True
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Remember a signal, or do as its own handler does; while that raises, another signal already waits."""
+        """Keep a signal for later, or call its own handler, during which further signals are deferred."""
         if self._deferring:
             self.came.append(number)
             return
@@ -63,14 +63,14 @@ class _Guard:
         handler = self.handlers[number]
         if callable(handler):
             handler(number, frame)
-        else:  # the system's own way, which is to end the process
+        else:  # the default action, which ends the process
             signal.signal(number, handler)
             os.kill(os.getpid(), number)
         self._deferring = False
 
     @contextmanager
     def heeded(self) -> Iterator[None]:
-        """Heed interrupts in a block, those that already came at its start."""
+        """Let interrupts take effect in a block; deferred ones do at its start."""
         self._deferring = False
         try:
             while self.came:

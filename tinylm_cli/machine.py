@@ -1,6 +1,6 @@
-"""What this machine has room for, read from the system rather than found out by being killed.
+"""Memory limits of this machine: RAM, containers and resource limits.
 
-Reading is by root path, so that ``memory_limits(Path("/some/tree"))`` reads ``/some/tree/proc/meminfo`` and so on.
+The functions take a root path, so that tests read ``/some/tree/proc/meminfo`` instead of ``/proc/meminfo``.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from tinylm_cli.errors import CapacityError
 from tinylm_cli.quantities import binary_bytes
 
 HOST_DEVICES = frozenset({"cpu", "mps"})
-"""Kinds of devices whose tensors live in the machine's own memory."""
+"""Device types whose tensors are in host memory."""
 
 _UNLIMITED = 1 << 60
-"""Limits from here up mean none: version 1 control groups write a number just below 2⁶³ for it."""
+"""Limits from here up mean none: control groups v1 write a number just below 2⁶³."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryLimit:
-    """One bound on what this process may still allocate.
+    """One limit on the memory that this process may still allocate.
 
     Attributes:
-        name: What sets the bound, e.g. ``available RAM`` or ``container limit``.
-        available_bytes: What is left under it, >= 0.
+        name: Its source, e.g. ``available RAM`` or ``container limit``.
+        available_bytes: Bytes left, >= 0.
     """
 
     name: str
@@ -34,33 +34,33 @@ class MemoryLimit:
 
 
 def memory_limits(root: Path = Path("/")) -> tuple[MemoryLimit, ...]:
-    """Return every bound known here on the memory this process may still take.
+    """Return every known limit on the memory that this process may still allocate.
 
-    On Linux: RAM that can be had without swapping, the control groups (v2 and v1) of this process and of their parents,
-    with file cache that the kernel would give back counted as available, and the address-space and data-size resource
-    limits. Elsewhere: the RAM fitted, where the system tells.
+    On Linux: RAM available without swapping; the control groups (v2 and v1) of this process and their parents, with
+    reclaimable file cache counted as available; the address-space and data-size resource limits. Elsewhere: the
+    installed RAM, if the system reports it.
 
     Args:
-        root: Where ``proc`` and ``sys`` are found.
+        root: The folder that holds ``proc`` and ``sys``.
 
     Returns:
-        The bounds, in no particular order; empty when the system tells nothing.
+        The limits, in no particular order; empty if none is known.
     """
     limits = (*_available_ram(root), *_control_groups(root), *_resource_limits(root))
-    return tuple(limits) or tuple(_fitted_ram())
+    return tuple(limits) or tuple(_installed_ram())
 
 
 def require_memory(needed_bytes: int, what: str, *, device: str = "cpu", root: Path = Path("/")) -> None:
-    """Refuse work that does not fit, before it allocates anything.
+    """Refuse work that does not fit in memory, before it allocates anything.
 
     Args:
-        needed_bytes: Estimate of what the work will allocate.
+        needed_bytes: Estimated allocation.
         what: The work, as the subject of a sentence: ``building 826,112 parameters in float32``.
-        device: Kind of device that allocates it; one with memory of its own is not looked into.
+        device: Type of the device that allocates; only host memory is checked.
         root: As for :func:`memory_limits`.
 
     Raises:
-        CapacityError: If the estimate is over the tightest bound; names both.
+        CapacityError: If the estimate exceeds the tightest limit; names both.
     """
     if device not in HOST_DEVICES:
         return
@@ -80,10 +80,10 @@ def _available_ram(root: Path) -> Iterator[MemoryLimit]:
 
 
 def _control_groups(root: Path) -> Iterator[MemoryLimit]:
-    """Yield what is left in the memory control group of this process and in each of its ancestors.
+    """Yield the memory left in the control group of this process and in each of its ancestors.
 
-    A container often sees its own group at the top of the mount while the kernel names it by the host's path, so
-    folders of the path that are not there are passed over.
+    A container often sees its own group at the top of the mount although the kernel names it by the host's path, so
+    missing folders of the path are skipped.
     """
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -107,7 +107,7 @@ def _control_groups(root: Path) -> Iterator[MemoryLimit]:
 
 
 def _resource_limits(root: Path) -> Iterator[MemoryLimit]:
-    """Yield what is left under the soft limits that bound allocation, as the kernel counts towards each."""
+    """Yield the memory left under each soft resource limit, by the kernel's own count."""
     status = _fields(root / "proc/self/status")
     for line in _text(root / "proc/self/limits").splitlines():
         for title, name, used in (
@@ -120,9 +120,9 @@ def _resource_limits(root: Path) -> Iterator[MemoryLimit]:
                     yield MemoryLimit(name, max(int(soft) - status[used] * 1024, 0))
 
 
-def _fitted_ram() -> Iterator[MemoryLimit]:
+def _installed_ram() -> Iterator[MemoryLimit]:
     try:
-        yield MemoryLimit("fitted RAM", os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        yield MemoryLimit("installed RAM", os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, ValueError, OSError):
         return
 
@@ -140,7 +140,7 @@ def _number(path: Path) -> int | None:
 
 
 def _fields(path: Path) -> dict[str, int]:
-    """Read ``name: 12 kB`` or ``name 12`` lines; what is not a number is left out."""
+    """Read ``name: 12 kB`` or ``name 12`` lines; lines without a number are skipped."""
     fields: dict[str, int] = {}
     for line in _text(path).splitlines():
         words = line.split()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tinylm_cli.cli.app import COMMANDS
-from tinylm_cli.cli.options import amount
+from tinylm_cli.cli.options import amount_parser
 from tinylm_cli.errors import UsageError
 
 Here = Callable[..., Any]
@@ -50,30 +50,30 @@ VALUES = {
 
 class TestPositionalConfig:
     @pytest.mark.parametrize("command", ["params", "build", "show", "estimate", "forward", "generate", "check"])
-    def test_it_is_the_same_as_the_option(self, command: str, here: Here) -> None:
+    def test_same_as_the_option(self, command: str, here: Here) -> None:
         source = {"params": "models.0.source", "build": "model.source"}.get(command, "source")
         options = ["--get", source]
         assert here(command, "toy.yaml", *options).out == "toy.yaml\n"
         assert here(command, "--config", "toy.yaml", *options).out == "toy.yaml\n"
 
-    def test_it_stands_anywhere(self, here: Here) -> None:
+    def test_any_position(self, here: Here) -> None:
         for words in (["--by", "layer", "toy.yaml"], ["toy.yaml", "--by", "layer"], ["--by=layer", "--", "toy.yaml"]):
             assert here("params", *words).out == here("params", "-c", "toy.yaml", "--by", "layer").out
 
-    def test_standard_input_is_a_dash(self, here: Here, folder: Path) -> None:
+    def test_standard_input(self, here: Here, folder: Path) -> None:
         text = (folder / "toy.yaml").read_text(encoding="utf-8")
         assert here("params", "-", "--get", "models.0.d_model", stdin=text).code == 2
         assert here("params", "-", "--get", "models.0.source", stdin=text).out == "<stdin>\n"
 
-    def test_it_completes(self, tinylm: Callable[..., Any]) -> None:
+    def test_completion(self, tinylm: Callable[..., Any]) -> None:
         env = {"_TINYLM_COMPLETE": "complete_bash", "COMP_WORDS": "tinylm\nparams\nllama-3-", "COMP_CWORD": "2"}
         assert "llama-3-8b\n" in tinylm(env=env).out
 
-    def test_new_takes_it_after_the_name(self, here: Here, folder: Path) -> None:
+    def test_new(self, here: Here, folder: Path) -> None:
         assert here("new", "mine", "toy.yaml").code == 0
         assert "d_model: 8\n" in (folder / "mine.yaml").read_text(encoding="utf-8")
 
-    def test_export_takes_it_before_the_folder(self, here: Here, folder: Path) -> None:
+    def test_export(self, here: Here, folder: Path) -> None:
         assert here("export", "toy.yaml", "hf").code == 0
         assert json.loads((folder / "hf" / "config.json").read_text(encoding="utf-8"))["n_embd"] == 8
         assert here("export", "--config", "toy.yaml", "other").code == 0
@@ -81,7 +81,7 @@ class TestPositionalConfig:
 
 class TestGet:
     @pytest.mark.parametrize("command", REPORTS)
-    def test_every_report_gives_a_value(self, command: str, here: Here) -> None:
+    def test_every_report(self, command: str, here: Here) -> None:
         result = here(command, *REPORTS[command], "--get", VALUES[command])
         assert (result.code, result.err) == (0, "")
         document = json.loads(here(command, *REPORTS[command], "--format", "json").out)
@@ -89,17 +89,17 @@ class TestGet:
             document = document[0 if word in ("toy", "tiny") else word]
         assert result.out == (f"{document}\n" if isinstance(document, str) else json.dumps(document, indent=2) + "\n")
 
-    def test_it_goes_to_a_file_too(self, here: Here, folder: Path) -> None:
+    def test_to_a_file(self, here: Here, folder: Path) -> None:
         assert here("params", "toy.yaml", "--get", "models.0.name", "-o", "name.json").code == 0
         assert (folder / "name.json").read_text(encoding="utf-8") == "toy\n"
 
-    def test_the_exit_code_stays(self, here: Here, folder: Path) -> None:
+    def test_exit_code(self, here: Here, folder: Path) -> None:
         (folder / "wrong.yaml").write_text("d_model: 0\n", encoding="utf-8")
         result = here("validate", "wrong.yaml", "--get", "wrong")
         assert (result.code, result.out) == (1, "1\n")
 
     @pytest.mark.parametrize("option", [["--format", "csv"], ["--table", "components"], ["-f", "json"]])
-    def test_it_excludes_the_options_of_whole_reports(self, option: list[str], here: Here) -> None:
+    def test_excludes_format_and_table(self, option: list[str], here: Here) -> None:
         result = here("params", "toy.yaml", "--get", "models.0.name", *option)
         assert result.code == 2
         assert "--get prints one value, so --" in result.err
@@ -113,20 +113,20 @@ class TestOutput:
             (".txt", "text"), ("", "text"), (".log", "text"),
         ],
     )  # fmt: skip
-    def test_the_suffix_names_the_format(self, suffix: str, format_: str, here: Here, folder: Path) -> None:
+    def test_suffix(self, suffix: str, format_: str, here: Here, folder: Path) -> None:
         assert here("params", "toy.yaml", "-o", f"out{suffix}").code == 0
         assert (folder / f"out{suffix}").read_text() == here("params", "toy.yaml", "--format", format_).out
 
-    def test_an_explicit_format_wins(self, here: Here, folder: Path) -> None:
+    def test_explicit_format(self, here: Here, folder: Path) -> None:
         assert here("params", "toy.yaml", "-o", "out.json", "--format", "csv").code == 0
         with (folder / "out.json").open(encoding="utf-8") as file:
             assert next(csv.reader(file))[0] == "name"
 
-    def test_a_table_goes_to_csv(self, here: Here, folder: Path) -> None:
+    def test_table_to_csv(self, here: Here, folder: Path) -> None:
         assert here("params", "toy.yaml", "--table", "components", "-o", "components.csv").code == 0
         assert (folder / "components.csv").read_text(encoding="utf-8").startswith("name,")
 
-    def test_yaml_is_for_commands_that_write_a_config(self, here: Here, folder: Path) -> None:
+    def test_yaml(self, here: Here, folder: Path) -> None:
         assert here("show", "toy.yaml", "-o", "shown.yaml").code == 0
         assert here("params", "shown.yaml", "--get", "models.0.total_params").code == 0
         result = here("build", "toy.yaml", "--save", "saved", "-o", "built.yaml")
@@ -134,13 +134,13 @@ class TestOutput:
         assert result.err.startswith("error: --output built.yaml: build does not write YAML\n")
         assert sorted(path.name for path in folder.iterdir()) == ["shown.yaml", "toy.yaml"], "nothing is half done"
 
-    def test_a_format_that_a_command_lacks_is_refused(self, here: Here) -> None:
+    def test_format_that_a_command_lacks(self, here: Here) -> None:
         result = here("generate", "toy.yaml", "-o", "out.csv")
         assert result.code == 2
         assert "generate does not write csv" in result.err
 
     @pytest.mark.parametrize("command", [each for each in COMMANDS if each not in ("new", "import", "export")])
-    def test_a_file_is_replaced_only_with_force(self, command: str, here: Here, folder: Path) -> None:
+    def test_force(self, command: str, here: Here, folder: Path) -> None:
         (folder / "out.json").write_text("mine", encoding="utf-8")
         refused = here(command, *REPORTS[command], "-o", "out.json")
         assert (refused.code, refused.out) == (2, "")
@@ -149,11 +149,11 @@ class TestOutput:
         assert here(command, *REPORTS[command], "-o", "out.json", "--force").code == 0
         assert json.loads((folder / "out.json").read_text(encoding="utf-8"))
 
-    def test_force_needs_a_file(self, here: Here) -> None:
+    def test_force_without_a_file(self, here: Here) -> None:
         for words in (["params"], ["build"], ["params", "-o", "-"]):
             assert here(*words, "--force").code == 2
 
-    def test_import_replaces_its_own_folder_only_with_force(self, here: Here) -> None:
+    def test_import_force(self, here: Here) -> None:
         assert here("export", "toy.yaml", "hf").code == 0
         assert here("import", "hf", "--weights", "-o", "ours").code == 0
         assert here("import", "hf", "--weights", "-o", "ours").code == 2
@@ -176,20 +176,20 @@ class TestAmounts:
             ("flops", "1e21", 10**21),
         ],
     )
-    def test_each_kind_is_read(self, kind: Any, written: str, value: int) -> None:
-        assert amount("--option", kind, most=10**21, example="8")(written) == value
+    def test_amount_parser(self, kind: Any, written: str, value: int) -> None:
+        assert amount_parser("--option", kind, most=10**21, example="8")(written) == value
 
     @pytest.mark.parametrize(
         ("kind", "written"),
         [("count", "0"), ("count", "8q"), ("length", "1.5k"), ("length", "-1"), ("size", "24G"), ("count", "2k")],
     )
-    def test_anything_else_is_refused(self, kind: Any, written: str) -> None:
+    def test_amount_parser_errors(self, kind: Any, written: str) -> None:
         with pytest.raises(UsageError) as caught:
-            amount("--option", kind, most=1000, example="8")(written)
+            amount_parser("--option", kind, most=1000, example="8")(written)
         assert caught.value.message == f"--option {written}: expected an integer from 1 to 1,000"
         assert caught.value.help == "for example --option 8"
 
-    def test_options_take_them(self, here: Here) -> None:
+    def test_options(self, here: Here) -> None:
         words = ("estimate", "llama-3-8b", "--seq-len", "4k", "--batch-size", "1k", "--get")
         assert here(*words, "flops.seq_len").out == "4096\n"
         assert here(*words, "flops.batch_size").out == "1000\n"

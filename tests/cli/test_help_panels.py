@@ -28,20 +28,20 @@ def sections(text: str) -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
-def test_commands_stand_in_groups(columns: int, here: Here) -> None:
+def test_groups(columns: int, here: Here) -> None:
     found = dict(sections(here("--help", columns=columns).out))
     for group, names in GROUPS.items():
         assert [line.split()[0] for line in found[group] if line[2] != " "] == list(names)
 
 
-def test_the_top_page_names_what_people_look_for(here: Here) -> None:
+def test_top_page_words(here: Here) -> None:
     page = here("--help").out
     assert "..." not in page.replace("[ARGS]...", ""), "no summary is cut off"
     for word in ("KV cache", "FLOPs", "fits", "Hugging Face", "cost"):
         assert word in " ".join(page.split())
 
 
-def test_the_top_page_fits_two_screens(here: Here) -> None:
+def test_top_page_length(here: Here) -> None:
     page = here("--help").out.splitlines()
     assert len(page) <= 2 * SCREEN
     found = dict(sections("\n".join(page)))
@@ -49,7 +49,7 @@ def test_the_top_page_fits_two_screens(here: Here) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_options_stand_in_panels(name: str, here: Here) -> None:
+def test_panels(name: str, here: Here) -> None:
     page = here(name, "--help").out
     found = dict(sections(page))
     assert set(found) <= {"", "Arguments", *PANELS, "Options"}
@@ -64,7 +64,7 @@ def test_options_stand_in_panels(name: str, here: Here) -> None:
         assert len(found) > 4, "a long page has panels to look things up in"
 
 
-def test_every_option_says_what_it_does() -> None:
+def test_every_option_has_help() -> None:
     import typer
 
     for command in typer.main.get_command(create_app()).commands.values():  # type: ignore[attr-defined]

@@ -43,7 +43,7 @@ def hostile(request: pytest.FixtureRequest) -> str:
 class TestNames:
     """Names of files reach every heading, message and next step."""
 
-    def test_a_config_by_a_hostile_name(self, hostile: str, here: Here, folder: Path) -> None:
+    def test_config_name(self, hostile: str, here: Here, folder: Path) -> None:
         (folder / f"{hostile.replace('/', '-')}.yaml").write_bytes((folder / "toy.yaml").read_bytes())
         name = f"./{hostile.replace('/', '-')}.yaml"
         for format_ in FORMATS:
@@ -69,7 +69,7 @@ class TestNames:
             assert result.code == 0
             assert_inert(result)
 
-    def test_what_is_compared_by_a_hostile_name(self, hostile: str, here: Here, folder: Path) -> None:
+    def test_compare(self, hostile: str, here: Here, folder: Path) -> None:
         name = f"./{hostile.replace('/', '-')}.yaml"
         (folder / name).write_bytes((folder / "toy.yaml").read_bytes())
         for format_ in (*FORMATS, *TABLES):
@@ -82,7 +82,7 @@ class TestNames:
             assert result.code in (1, 2)
             assert_inert(result)
 
-    def test_a_wrong_config_by_a_hostile_name(self, hostile: str, here: Here, folder: Path) -> None:
+    def test_wrong_config(self, hostile: str, here: Here, folder: Path) -> None:
         name = f"./{hostile.replace('/', '-')}.yaml"
         (folder / name).write_text("vocab_size: no\nd_modl: 3\n", encoding="utf-8")
         for format_ in (*FORMATS, "github"):
@@ -94,7 +94,7 @@ class TestNames:
         assert result.code == 1
         assert_inert(result)
 
-    def test_files_and_folders_that_are_not_there(self, hostile: str, here: Here) -> None:
+    def test_missing_files(self, hostile: str, here: Here) -> None:
         for arguments in (
             ["params", "--config", hostile],
             ["params", "--config", f"{hostile}.yaml"],
@@ -113,7 +113,7 @@ class TestNames:
                 assert result.code == 2, arguments
                 assert_inert(result)
 
-    def test_a_file_written_under_a_hostile_name(self, hostile: str, here: Here, folder: Path) -> None:
+    def test_output_file(self, hostile: str, here: Here, folder: Path) -> None:
         name = hostile.replace("/", "-")
         result = here("list", "--output", name)
         assert result.code == 0
@@ -131,7 +131,7 @@ class TestNames:
 
 
 class TestWords:
-    def test_every_option_that_takes_a_word(self, hostile: str, here: Here) -> None:
+    def test_options(self, hostile: str, here: Here) -> None:
         key_code = 1 if hostile.isprintable() else 2  # an unknown key, or not a key at all
         one_line = len(hostile.splitlines()) == 1
         for arguments, code in (
@@ -156,12 +156,12 @@ class TestWords:
                 assert result.code == code, arguments
                 assert_inert(result)
 
-    def test_a_format_that_does_not_exist(self, hostile: str, here: Here) -> None:
+    def test_unknown_format(self, hostile: str, here: Here) -> None:
         result = here("list", "--format", hostile)
         assert result.code == 2
         assert_inert(result)
 
-    def test_a_prompt_and_what_it_becomes(self, hostile: str, here: Here) -> None:
+    def test_prompt(self, hostile: str, here: Here) -> None:
         for format_ in FORMATS:
             for arguments in (
                 ["generate", "--text", hostile, "--seed", "3"],
@@ -171,7 +171,7 @@ class TestWords:
                 assert result.code == 0
                 assert_inert(result)
 
-    def test_tokens_on_standard_input(self, hostile: str, here: Here) -> None:
+    def test_tokens_on_stdin(self, hostile: str, here: Here) -> None:
         data = hostile.encode("utf-8", "surrogateescape") + b"\xff\xfe\x00"
         result = here("forward", "--meta", "--tokens", "-", stdin=data)
         assert result.code == 2
@@ -182,7 +182,7 @@ class TestYaml:
     """Keys, values and comments are quoted by diagnostics."""
 
     @pytest.mark.parametrize("place", ["{}: 1", "vocab_size: {}", "norm: {{kind: {}}}", "vocab_size: 1 # {}", "? {}"])
-    def test_what_a_config_holds(self, hostile: str, place: str, here: Here) -> None:
+    def test_config_values(self, hostile: str, place: str, here: Here) -> None:
         for written in (hostile, json.dumps(hostile)):
             text = place.format(written).encode("utf-8", "surrogateescape")
             for format_ in (*FORMATS, "github"):
@@ -195,7 +195,7 @@ class TestYaml:
                 assert_inert(result)
 
 
-def test_nothing_is_lost_in_json(here: Here, folder: Path) -> None:
+def test_json(here: Here, folder: Path) -> None:
     """JSON is ASCII with escapes, and reads back as the very name."""
     name = f"./{ESCAPES}{REORDERED}.yaml"
     (folder / name).write_bytes((folder / "toy.yaml").read_bytes())
@@ -204,14 +204,14 @@ def test_nothing_is_lost_in_json(here: Here, folder: Path) -> None:
     assert json.loads(result.out)["models"][0]["source"] == name
 
 
-def test_markdown_cannot_be_broken_out_of(here: Here, folder: Path) -> None:
+def test_markdown(here: Here, folder: Path) -> None:
     name = f"./{MARKUP.replace('/', '-')}.yaml"
     (folder / name).write_bytes((folder / "toy.yaml").read_bytes())
     heading = here("params", "--config", name, "--format", "markdown").out.splitlines()[0]
     assert not re.search(r"(?<!\\)[`*<>|\[\]&~]", heading)
 
 
-def test_a_real_process_is_given_bytes_that_are_no_text(tinylm: Callable[..., Any], folder: Path) -> None:
+def test_bytes_that_are_no_text(tinylm: Callable[..., Any], folder: Path) -> None:
     name = os.fsdecode(b"\xff\x1b[31m.yaml")
     (folder / name).write_bytes((folder / "toy.yaml").read_bytes())
     for arguments, code in ((["params", "--config", f"./{name}"], 0), (["params", "--config", "\udcff"], 2)):
@@ -220,7 +220,7 @@ def test_a_real_process_is_given_bytes_that_are_no_text(tinylm: Callable[..., An
         assert_inert(result)
 
 
-def test_color_is_the_only_escape(here: Here, folder: Path, hostile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_color(here: Here, folder: Path, hostile: str, monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"./{hostile.replace('/', '-')}.yaml"
     (folder / name).write_bytes((folder / "toy.yaml").read_bytes())
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -230,5 +230,5 @@ def test_color_is_the_only_escape(here: Here, folder: Path, hostile: str, monkey
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_no_argument_is_a_format_string(command: str, here: Here) -> None:
+def test_format_strings(command: str, here: Here) -> None:
     assert_inert(here(command, "--%s%n{0}{x}", "%(x)s"))

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 from tinylm_cli.cli.app import run as run_command
-from tinylm_cli.cli.output import StreamError
+from tinylm_cli.cli.output import StdoutError
 
 Here = Callable[..., Any]
 
 
 @pytest.mark.parametrize("format_", ["text", "json", "markdown"])
-def test_a_file_gets_what_the_screen_would_show(format_: str, here: Here, folder: Path) -> None:
+def test_file_equals_stdout(format_: str, here: Here, folder: Path) -> None:
     shown = here("params", "--config", "toy.yaml", "--format", format_)
     written = here("params", "--config", "toy.yaml", "--format", format_, "--output", "out")
     assert (written.code, written.out) == (0, "")
@@ -46,7 +46,7 @@ def test_a_file_gets_what_the_screen_would_show(format_: str, here: Here, folder
     ],
     ids=" ".join,
 )
-def test_every_report_can_go_to_a_file(arguments: list[str], here: Here, folder: Path) -> None:
+def test_every_report_to_a_file(arguments: list[str], here: Here, folder: Path) -> None:
     formats = ["text", "json", "markdown"] if "github" not in arguments else ["github"]
     for option, format_ in itertools.product(("--output", "-o"), formats):
         result = here(*arguments, "--format", format_, option, f"out.{format_}", "--force")
@@ -61,7 +61,7 @@ def test_every_report_can_go_to_a_file(arguments: list[str], here: Here, folder:
 
 
 @pytest.mark.parametrize("command", ["build", "params", "forward", "generate", "check", "show", "validate"])
-def test_every_command_that_takes_a_config_takes_changes(command: str, here: Here) -> None:
+def test_set(command: str, here: Here) -> None:
     named = ["toy.yaml"] if command == "validate" else ["--config", "toy.yaml"]
     usual = here(command, *named, "--format", "json")
     changed = here(command, *named, "--set", "vocab_size=200", "--set", "norm.kind=rmsnorm", "--format", "json")
@@ -73,20 +73,20 @@ def without_timings(text: str) -> str:
     return re.sub(r'"(milliseconds|tokens_per_second)": [\d.e+]+', "", text)
 
 
-def test_a_file_is_as_wide_as_a_page_whatever_the_terminal(here: Here, folder: Path) -> None:
+def test_width_of_a_file(here: Here, folder: Path) -> None:
     usual = here("params", columns=80).out
     here("params", "--output", "out", columns=200)
     assert (folder / "out").read_text(encoding="utf-8") == usual
 
 
-def test_the_next_step_is_for_people_only(here: Here) -> None:
+def test_next_step_only_in_text(here: Here) -> None:
     for words in ("--format text", ""):
         assert here("params", "--config", "toy.yaml", *words.split()).err == "next: tinylm build toy.yaml\n"
     for format_ in ("json", "markdown"):
         assert here("params", "--config", "toy.yaml", "--format", format_).err == ""
 
 
-def test_the_next_step_is_about_the_same_model_and_can_be_pasted(here: Here, folder: Path) -> None:
+def test_next_step_is_quoted(here: Here, folder: Path) -> None:
     (folder / "toy.yaml").rename(folder / "$(my toy).yaml")
     said = here("params", "--config", "$(my toy).yaml", "--set", "n_layers=2", "--set", "norm.kind=rmsnorm", columns=40)
     assert said.err == ("next: tinylm build '$(my toy).yaml' --set n_layers=2 --set norm.kind=rmsnorm\n"), (
@@ -94,12 +94,12 @@ def test_the_next_step_is_about_the_same_model_and_can_be_pasted(here: Here, fol
     )
 
 
-def test_what_came_from_standard_input_cannot_be_asked_again(here: Here, folder: Path) -> None:
+def test_no_next_step_after_stdin(here: Here, folder: Path) -> None:
     text = (folder / "toy.yaml").read_text(encoding="utf-8")
     assert here("params", "--config", "-", stdin=text).err == ""
 
 
-def test_a_dash_is_standard_output(here: Here, folder: Path) -> None:
+def test_dash_is_stdout(here: Here, folder: Path) -> None:
     assert here("list", "--output", "-").out == here("list").out
     assert "wrote" not in here("list", "--output", "-").err
     assert [path.name for path in folder.iterdir()] == ["toy.yaml"]
@@ -120,7 +120,7 @@ def test_a_dash_is_standard_output(here: Here, folder: Path) -> None:
     ],
     ids=["folder", "empty", "here", "missing-folder", "under-a-file", "read-only", "full", "closed", "long"],
 )
-def test_what_cannot_be_written_is_refused(output: str, reason: str, here: Here, folder: Path) -> None:
+def test_unwritable(output: str, reason: str, here: Here, folder: Path) -> None:
     (folder / "there").mkdir()
     result = here("list", "--output", output, "--force")
     assert (result.code, result.out) == (2, "")
@@ -131,9 +131,7 @@ def test_what_cannot_be_written_is_refused(output: str, reason: str, here: Here,
 class TestStreamsByName:
     """``/dev/stdout`` may be a regular file, which must not be replaced behind the back of the shell that opened it."""
 
-    def test_output_by_its_name_goes_where_the_shell_sent_it(
-        self, start: Callable[..., subprocess.Popen[bytes]], folder: Path
-    ) -> None:
+    def test_dev_stdout(self, start: Callable[..., subprocess.Popen[bytes]], folder: Path) -> None:
         with (folder / "log").open("wb") as log:
             log.write(b"first line\n")
             log.flush()
@@ -144,9 +142,7 @@ class TestStreamsByName:
         assert (lines[0], lines[-1]) == ("first line", "last line")
         assert sum(line.startswith("small") for line in lines) == 3
 
-    def test_a_pipe_with_a_name_is_written_to(
-        self, start: Callable[..., subprocess.Popen[bytes]], folder: Path
-    ) -> None:
+    def test_named_pipe(self, start: Callable[..., subprocess.Popen[bytes]], folder: Path) -> None:
         os.mkfifo(folder / "pipe")
         process = start("list", "--output", "pipe")
         assert "small" in (folder / "pipe").read_text(encoding="utf-8")
@@ -157,9 +153,7 @@ class TestWhoFailed:
     """An error of the system is about standard output only where it came from writing to it."""
 
     @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT])
-    def test_what_fails_elsewhere_is_not_blamed_on_the_output(
-        self, number: int, here: Here, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_other_os_errors(self, number: int, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail(*_: object, **__: object) -> None:
             raise OSError(number, os.strerror(number))
 
@@ -171,12 +165,10 @@ class TestWhoFailed:
     @pytest.mark.parametrize(
         "arguments", [["list"], ["--version"], ["--help"], ["list", "--help"], ["list", "--output", "-"]], ids=" ".join
     )
-    def test_what_standard_output_refuses_goes_to_main(
-        self, arguments: list[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_stdout_errors(self, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         def fail(_text: str) -> int:
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
 
         monkeypatch.setattr(sys.stdout, "write", fail)
-        with pytest.raises(StreamError, match="not connected"):
+        with pytest.raises(StdoutError, match="not connected"):
             run_command(arguments)

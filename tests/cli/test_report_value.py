@@ -43,7 +43,7 @@ REPORT = Report(
         ("schema_version", "1\n"),
     ],
 )
-def test_a_path_leads_to_its_value(path: str, text: str) -> None:
+def test_paths(path: str, text: str) -> None:
     assert report_value(REPORT, path) == text
 
 
@@ -60,7 +60,7 @@ def test_a_path_leads_to_its_value(path: str, text: str) -> None:
         (".title", "the report has no empty word", None),
     ],
 )
-def test_a_wrong_path_is_told_with_the_nearest_one(path: str, message: str, remedy: str | None) -> None:
+def test_wrong_paths(path: str, message: str, remedy: str | None) -> None:
     with pytest.raises(UsageError) as caught:
         report_value(REPORT, path)
     assert caught.value.message == f"--get {path}: {message}"

@@ -52,7 +52,7 @@ def catches_hangups(process: subprocess.Popen[bytes]) -> bool:
         (2, ["nonsense"]),
     ],
 )
-def test_status_says_how_it_went(code: int, arguments: list[str], folder: Path, tinylm: Callable[..., Any]) -> None:
+def test_exit_codes(code: int, arguments: list[str], folder: Path, tinylm: Callable[..., Any]) -> None:
     (folder / "wrong.yaml").write_text(WRONG, encoding="utf-8")
     result = tinylm(*arguments)
     assert result.code == code
@@ -61,7 +61,7 @@ def test_status_says_how_it_went(code: int, arguments: list[str], folder: Path, 
 
 
 class TestClosedPipe:
-    def test_head_gets_its_line_and_nobody_complains(self, start: Start) -> None:
+    def test_head(self, start: Start) -> None:
         for arguments in (["params"], ["--help"], MANY_ROWS, [*MANY_ROWS, "--format", "json"]):
             process = start(*arguments)
             assert process.stdout is not None
@@ -77,14 +77,14 @@ class TestClosedPipe:
         [["params"], ["--help"], ["list", "--help"], ["--version"], ["show"], ["list", "--format", "json"], MANY_ROWS],
         ids=" ".join,
     )
-    def test_a_reader_that_has_gone_is_a_quiet_141(self, arguments: list[str], start: Start) -> None:
+    def test_closed_pipe(self, arguments: list[str], start: Start) -> None:
         assert ended(start(*arguments, stdout=gone())) == (141, "")
 
-    def test_a_failure_that_nobody_reads_keeps_its_status(self, start: Start) -> None:
+    def test_failure_with_a_closed_pipe(self, start: Start) -> None:
         assert ended(start("params", "--config", "absent", stderr=gone()))[0] == 2
         assert ended(start("params", stdout=subprocess.DEVNULL, stderr=gone()))[0] == 0
 
-    def test_a_pipe_given_as_output_file_counts_as_well(self, start: Start) -> None:
+    def test_pipe_as_output_file(self, start: Start) -> None:
         writer = gone()
         process = start(*MANY_ROWS, "--output", f"/dev/fd/{writer}", pass_fds=(writer,))
         assert ended(process) == (141, "")
@@ -96,18 +96,18 @@ class TestFullDisk:
         [["params"], ["--help"], ["params", "--help"], ["--version"], ["show"], ["list", "--format", "json"]],
         ids=" ".join,
     )
-    def test_output_that_cannot_be_written_is_told_in_a_line(self, arguments: list[str], start: Start) -> None:
+    def test_full_disk(self, arguments: list[str], start: Start) -> None:
         with Path("/dev/full").open("wb") as full:
             process = start(*arguments, stdout=full)
         assert ended(process) == (2, "error: cannot write the output: No space left on device\n")
 
-    def test_models_are_no_exception(self, start: Start) -> None:
+    def test_full_disk_with_a_model(self, start: Start) -> None:
         with Path("/dev/full").open("wb") as full:
             running = [start(command, "--config", "toy.yaml", stdout=full) for command in ("build", "generate")]
         for process in running:
             assert ended(process) == (2, "error: cannot write the output: No space left on device\n")
 
-    def test_an_error_stream_that_is_full_changes_nothing(self, start: Start) -> None:
+    def test_full_stderr(self, start: Start) -> None:
         with Path("/dev/full").open("wb") as full:
             assert start("params", stdout=subprocess.DEVNULL, stderr=full).wait(timeout=60) == 0
             assert start("params", "--config", "absent", stderr=full).wait(timeout=60) == 2
@@ -124,13 +124,13 @@ class TestClosedStreams:
 
     @pytest.mark.parametrize("arguments", [["params"], ["--help"], ["--version"], ["show", "--format", "json"]])
     @pytest.mark.usefixtures("folder")
-    def test_no_output_is_a_failure(self, arguments: list[str]) -> None:
+    def test_closed_stdout(self, arguments: list[str]) -> None:
         done = self.run(">&-", *arguments)
         assert (done.returncode, done.stderr) == (2, "error: cannot write the output: Bad file descriptor\n")
         assert self.run(">&- 2>&-", *arguments).returncode == 2
 
     @pytest.mark.usefixtures("folder")
-    def test_no_input_matters_to_those_who_read_it(self) -> None:
+    def test_closed_stdin(self) -> None:
         assert self.run("<&-", "params").returncode == 0
         for arguments in (["params", "--config", "-"], ["forward", "--meta", "--tokens", "-"]):
             done = self.run("<&-", *arguments)
@@ -141,16 +141,16 @@ class TestClosedStreams:
         assert "standard input is closed" in done.stdout
 
     @pytest.mark.usefixtures("folder")
-    def test_no_error_stream_only_silences(self) -> None:
+    def test_closed_stderr(self) -> None:
         assert self.run("2>&-", "params").stdout == self.run("", "params").stdout
         assert self.run("2>&-", "params", "--config", "absent").returncode == 2
         assert self.run("2>&-", "nonsense").returncode == 2
 
-    def test_a_command_that_prints_nothing_needs_no_output(self, folder: Path) -> None:
+    def test_closed_stdout_of_a_silent_command(self, folder: Path) -> None:
         assert self.run("<&- >&- 2>&-", "new", "mine").returncode == 0
         assert (folder / "mine.yaml").is_file()
 
-    def test_no_file_takes_the_place_of_a_closed_stream(self, folder: Path) -> None:
+    def test_descriptors_of_closed_streams(self, folder: Path) -> None:
         """A warning written to number 2 must not end up in the weights."""
         done = self.run("<&- 2>&-", "build", "--config", "toy.yaml", "--save", "model")
         assert done.returncode == 0
@@ -159,7 +159,7 @@ class TestClosedStreams:
 
 
 class TestInterrupt:
-    def test_ctrl_c_ends_quietly_at_any_moment(self, start: Start, folder: Path) -> None:
+    def test_ctrl_c(self, start: Start, folder: Path) -> None:
         layers = ("--set", "n_layers=100000")
         rows = ("params", "--config", "tiny", "--by", "tensor", "--expand", *layers)
         endless = ("generate", "--config", "toy.yaml", "--max-new-tokens", "1000000")
@@ -189,9 +189,7 @@ class TestInterrupt:
         assert sorted(path.name for path in folder.iterdir()) == ["toy.yaml"]
 
     @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-    def test_termination_leaves_nothing_half_written(
-        self, number: signal.Signals, status: int, start: Start, folder: Path
-    ) -> None:
+    def test_termination(self, number: signal.Signals, status: int, start: Start, folder: Path) -> None:
         process = start("build", "--config", "small", "--set", "n_layers=16", "--save", "model")
         while not any(path.name.startswith(".model.") for path in folder.iterdir()) and process.poll() is None:
             time.sleep(0.002)
@@ -202,7 +200,7 @@ class TestInterrupt:
         assert (code, said, left) in [(status, "", ["toy.yaml"]), (status, "", whole)] or (code, left) == (0, whole)
 
     @pytest.mark.parametrize(("number", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
-    def test_one_that_is_sent_twice_ends_as_quietly(self, number: str, status: int) -> None:
+    def test_termination_sent_twice(self, number: str, status: int) -> None:
         program = f"""
 import os, signal, sys
 import tinylm_cli.__main__ as command
@@ -219,7 +217,7 @@ command.main()
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
 
-    def test_what_nohup_ignores_stays_ignored(self, start: Start) -> None:
+    def test_nohup(self, start: Start) -> None:
         rows = ("params", "--config", "tiny", "--by", "tensor", "--expand", "--set", "n_layers=1000")
         process = start(
             *rows, stdout=subprocess.DEVNULL, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -248,7 +246,7 @@ main()
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "COLUMNS": "80"}
         return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
 
-    def test_it_is_a_line_and_a_hint(self) -> None:
+    def test_message(self) -> None:
         done = self.run()
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr == (
@@ -257,7 +255,7 @@ main()
         )
 
     @pytest.mark.parametrize("place", [["--debug"], ["--format", "json", "--debug"]])
-    def test_debug_shows_where_and_ends_the_same(self, place: list[str]) -> None:
+    def test_debug(self, place: list[str]) -> None:
         done = self.run(*place)
         assert done.returncode == 2
         assert done.stderr.startswith("Traceback (most recent call last):\n")
@@ -266,13 +264,13 @@ main()
         assert done.stderr.endswith("herring\n  = help: please report it\n")
         assert bool(done.stdout) == ("json" in place)
 
-    def test_debug_before_the_command_is_the_same_word(self) -> None:
+    def test_debug_before_the_command(self) -> None:
         before = [sys.executable, "-c", self.BROKEN, "--debug", "params", "--config", "tiny"]
         done = subprocess.run(before, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 2
         assert "Traceback" in done.stderr
 
-    def test_a_folder_that_was_removed_is_not_taken_for_a_full_disk(self, tmp_path: Path) -> None:
+    def test_removed_folder(self, tmp_path: Path) -> None:
         command = f'mkdir "{tmp_path}/nowhere" && cd "{tmp_path}/nowhere" && rmdir "$PWD" && exec "{TINYLM}" '
         assert subprocess.run(["bash", "-c", f"{command} params"], capture_output=True, check=False).returncode == 0
         done = subprocess.run(

@@ -146,7 +146,7 @@ def read(text: str) -> tuple[list[str], list[dict[str, str]]]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_csv_says_nothing_that_json_does_not_under_the_same_name(page: str, shown: Callable[[str], Any]) -> None:
+def test_csv_agrees_with_json(page: str, shown: Callable[[str], Any]) -> None:
     report, view = shown(page)
     document = set(leaves(report))
     names = {name for name, _ in document}
@@ -173,7 +173,7 @@ def test_csv_says_nothing_that_json_does_not_under_the_same_name(page: str, show
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_table_has_a_name_that_is_kept(page: str, shown: Callable[[str], Any]) -> None:
+def test_names(page: str, shown: Callable[[str], Any]) -> None:
     """But for a figure that is drawn, which the table above it has."""
     _, view = shown(page)
     tables = [block for block in view if isinstance(block, Table | Tree | Stack)]
@@ -181,7 +181,7 @@ def test_every_table_has_a_name_that_is_kept(page: str, shown: Callable[[str], A
     assert sum(not table.name for table in tables) == page.startswith("sweep")
 
 
-def test_every_name_is_met_and_documented(shown: Callable[[str], Any]) -> None:
+def test_names_are_documented(shown: Callable[[str], Any]) -> None:
     met: dict[str, set[str]] = {}
     for page in PAGES:
         met.setdefault(page.split()[0], set()).update(tables_by_name(shown(page)[1]))
@@ -192,7 +192,7 @@ def test_every_name_is_met_and_documented(shown: Callable[[str], Any]) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_numbers_are_set_right(page: str, shown: Callable[[str], Any]) -> None:
+def test_numbers_are_aligned_right(page: str, shown: Callable[[str], Any]) -> None:
     for table in tables_by_name(shown(page)[1]).values():
         if isinstance(table, Tree):
             continue
@@ -205,7 +205,7 @@ def test_numbers_are_set_right(page: str, shown: Callable[[str], Any]) -> None:
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no TeX")
-def test_all_of_it_compiles(shown: Callable[[str], Any], tmp_path: Path) -> None:
+def test_latex_compiles(shown: Callable[[str], Any], tmp_path: Path) -> None:
     pages = "\n\\clearpage\n".join(to_latex(shown(page)[1]) for page in PAGES)
     assert pages.isascii()
     for page in pages.split("\\clearpage"):
@@ -219,7 +219,7 @@ def test_all_of_it_compiles(shown: Callable[[str], Any], tmp_path: Path) -> None
 
 
 class TestOneTable:
-    def test_is_written_alone(self, here: Here) -> None:
+    def test_single_table(self, here: Here) -> None:
         words = ["params", "--config", "small", "--table", "tying", "--format"]
         result = here(*words, "csv")
         assert (result.code, result.err) == (0, "")
@@ -227,7 +227,7 @@ class TestOneTable:
         assert here(*words, "markdown").out.count("| --- |") == 1
         assert here(*words, "latex").out.count("\\begin{table}") == 1
 
-    def test_what_is_left_out_of_csv_is_named(self, here: Here) -> None:
+    def test_other_tables_are_named(self, here: Here) -> None:
         said = "CSV has room for one table; --table picks another: tying.\n"
         assert here("params", "--config", "small", "--format", "csv").err == said
 
@@ -235,13 +235,13 @@ class TestOneTable:
         ("name", "remedy"),
         [("tyng", "did you mean tying? the tables are components, tying"), ("", "the tables are components, tying")],
     )
-    def test_is_one_of_those_there_are(self, name: str, remedy: str, here: Here) -> None:
+    def test_unknown_table(self, name: str, remedy: str, here: Here) -> None:
         result = here("params", "--config", "small", "--format", "csv", "--table", name)
         assert (result.code, result.out) == (2, "")
         assert remedy in result.err
 
     @pytest.mark.parametrize("format_", ["text", "json"])
-    def test_is_refused_before_anything_is_done_where_the_report_is_whole(self, format_: str, here: Here) -> None:
+    def test_table_without_a_table_format(self, format_: str, here: Here) -> None:
         result = here("build", "--config", "absent", "--table", "tying", "--format", format_)
         assert result.code == 2
         assert f"--table is for csv, latex and markdown, not for {format_}" in result.err

@@ -58,27 +58,27 @@ def too_wide(text: str, width: int) -> Iterator[str]:
 class TestWidth:
     @pytest.mark.usefixtures("mistakes")
     @pytest.mark.parametrize("columns", WIDTHS)
-    def test_no_line_is_wider_than_the_terminal(self, columns: str, here: Here) -> None:
+    def test_reports(self, columns: str, here: Here) -> None:
         for arguments in TORCH_FREE:
             result = here(*arguments, columns=columns)
             assert not list(too_wide(result.out + result.err, WIDTHS[columns])), arguments
 
     @pytest.mark.parametrize("columns", ["40", "60", "200"])
-    def test_models_keep_to_it_too(self, columns: str, here: Here) -> None:
+    def test_model_commands(self, columns: str, here: Here) -> None:
         for arguments in MODEL:
             result = here(*arguments, columns=columns)
             assert not list(too_wide(result.out + result.err, WIDTHS[columns])), arguments
 
     @pytest.mark.parametrize("columns", ["60", "80", "120"])
-    def test_help_keeps_to_it_too(self, columns: str, here: Here) -> None:
+    def test_help(self, columns: str, here: Here) -> None:
         for arguments in ([], *([command] for command in COMMANDS)):
             assert not list(too_wide(here(*arguments, "--help", columns=columns).out, WIDTHS[columns])), arguments
 
-    def test_the_width_is_used(self, here: Here) -> None:
+    def test_wide_terminal(self, here: Here) -> None:
         narrow, usual, wide = (here("params", columns=columns).out for columns in (40, 60, 80))
         assert max(map(len, narrow.splitlines())) < max(map(len, usual.splitlines())) < max(map(len, wide.splitlines()))
 
-    def test_words_in_place_of_numbers_break_nothing(self, tinylm: Callable[..., Any]) -> None:
+    def test_invalid_columns(self, tinylm: Callable[..., Any]) -> None:
         """Libraries would convert them: typer fails on TERMINAL_WIDTH, rich on COLUMNS."""
         usual = tinylm("params")
         for words in ({"TERMINAL_WIDTH": "abc", "LINES": "x", "COLUMNS": "abc"}, {"COLUMNS": "٣", "LINES": "0"}):
@@ -88,7 +88,7 @@ class TestWidth:
             assert (said.code, said.err) == (0, "")
             assert said.out.startswith(f"Usage: tinylm {command} ")
 
-    def test_a_terminal_says_its_own_width(self, on_terminal: Here) -> None:
+    def test_width_of_the_terminal(self, on_terminal: Here) -> None:
         plain = {"NO_COLOR": "1"}
         assert max(map(len, on_terminal("params", columns=60, env=plain).out.splitlines())) <= 60
         assert max(map(len, on_terminal("params", columns=100, env=plain).out.splitlines())) > 60
@@ -109,7 +109,7 @@ class TestColor:
             ({"FORCE_COLOR": "1", "TERM": "dumb"}, True),
         ],
     )
-    def test_a_pipe_is_colored_only_by_force(
+    def test_pipe(
         self, environment: dict[str, str], colored: bool, here: Here, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for name, value in environment.items():
@@ -122,12 +122,10 @@ class TestColor:
         ("environment", "colored"),
         [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)],
     )
-    def test_a_terminal_is_colored_unless_it_must_not_be(
-        self, environment: dict[str, str], colored: bool, on_terminal: Here
-    ) -> None:
+    def test_terminal(self, environment: dict[str, str], colored: bool, on_terminal: Here) -> None:
         assert ("\x1b[" in on_terminal("params", env=environment).out) == colored
 
-    def test_color_adds_nothing_but_color(self, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_same_text(self, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
         import re
 
         for arguments in (["params"], ["show", "--origin"], ["params", "--config", "toy.yaml"]):
@@ -138,7 +136,7 @@ class TestColor:
             assert re.sub(r"\x1b\[[\d;]*m", "", colored.out) == plain.out
             assert re.sub(r"\x1b\[[\d;]*m", "", colored.err) == plain.err
 
-    def test_documents_are_never_colored(self, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_documents(self, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("FORCE_COLOR", "1")
         for arguments in (["schema"], *(["params", "--format", each] for each in ("json", "markdown", "csv", "latex"))):
             assert "\x1b" not in here(*arguments).out
@@ -147,7 +145,7 @@ class TestColor:
 
 class TestCharacters:
     @pytest.mark.usefixtures("mistakes")
-    def test_the_c_locale_gets_ascii(self, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_c_locale(self, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("LC_ALL", "C")
         for arguments in [*TORCH_FREE, *MODEL, ["--help"], *([command, "--help"] for command in COMMANDS)]:
             result = here(*arguments)
@@ -156,16 +154,14 @@ class TestCharacters:
             assert here("build", "--config", "toy.yaml", "--format", format_).out.isascii()
 
     @pytest.mark.parametrize("encoding", ["ascii", "ascii:strict", "latin-1"])
-    def test_an_encoding_that_lacks_our_signs_fails_nothing(
-        self, encoding: str, tinylm: Callable[..., Any], folder: Path
-    ) -> None:
+    def test_other_encodings(self, encoding: str, tinylm: Callable[..., Any], folder: Path) -> None:
         (folder / "größe☃.yaml").write_text("vocab_size: ☃\n", encoding="utf-8")
         for arguments in (["params"], ["params", "--config", "größe☃.yaml"], ["build", "--help"]):
             result = tinylm(*arguments, env={"PYTHONIOENCODING": encoding, "LC_ALL": None})
             assert result.code == (1 if "größe☃.yaml" in arguments else 0)
             assert (result.out + result.err).isascii()
 
-    def test_the_frame_of_a_tree_has_a_look_alike(self, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_tree_in_ascii(self, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("LC_ALL", "C")
         lines = here("build", "--config", "toy.yaml").out.splitlines()
         assert any(line.startswith("|- embedding ") for line in lines)
@@ -175,7 +171,7 @@ class TestCharacters:
 class TestProgress:
     SLOW = ("build", "--config", "toy.yaml", "--set", "n_layers=300", "--depth", "0")
 
-    def test_a_person_sees_that_work_goes_on(self, on_terminal: Here) -> None:
+    def test_spinner(self, on_terminal: Here) -> None:
         shown = on_terminal(*self.SLOW).out
         assert "building toy" in shown
         assert shown.index("\x1b[?25l") < shown.rindex("\x1b[?25h"), "the cursor comes back"
@@ -184,13 +180,13 @@ class TestProgress:
         assert "building toy" in dumb
 
     @pytest.mark.usefixtures("folder")
-    def test_a_pipe_does_not(self, tinylm: Callable[..., Any]) -> None:
+    def test_no_spinner_in_a_pipe(self, tinylm: Callable[..., Any]) -> None:
         assert tinylm(*self.SLOW).err.startswith("next: ")
 
-    def test_what_is_quick_is_not_announced(self, on_terminal: Here) -> None:
+    def test_no_spinner_for_quick_work(self, on_terminal: Here) -> None:
         assert "\x1b[?25l" not in on_terminal("params", "--config", "base").out
 
-    def test_a_name_is_no_markup(self, on_terminal: Here, folder: Path) -> None:
+    def test_markup_in_a_name(self, on_terminal: Here, folder: Path) -> None:
         text = (folder / "toy.yaml").read_text(encoding="utf-8").replace("n_layers: 3", "n_layers: 300")
         (folder / "[red]\x1b]2;x[").write_text(text, encoding="utf-8")
         shown = on_terminal("build", "--config", "./[red]\x1b]2;x[", "--depth", "0")
@@ -213,7 +209,7 @@ class TestProgress:
     ],
     ids=lambda words: words[0],
 )
-def test_one_of_a_kind_is_not_plural(command: tuple[str, ...], here: Callable[..., Any], folder: Path) -> None:
+def test_singular(command: tuple[str, ...], here: Callable[..., Any], folder: Path) -> None:
     (folder / "toy.yaml").write_text("{vocab_size: 3, d_model: 4, n_heads: 1, n_layers: 1, d_ff: 2, max_len: 1}")
     config = () if command[0] in ("compare", "sweep") else ("--config", "toy.yaml")
     done = here(*command, *config)

@@ -144,7 +144,7 @@ Here = Callable[..., Any]
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_slip_is_told_with_what_was_meant(arguments: list[str], message: str, remedy: str | None, here: Here) -> None:
+def test_usage_errors(arguments: list[str], message: str, remedy: str | None, here: Here) -> None:
     result = here(*arguments, columns=200)
     assert (result.code, result.out) == (2, "")
     told, *helped = result.err.splitlines()
@@ -162,7 +162,7 @@ def test_a_slip_is_told_with_what_was_meant(arguments: list[str], message: str, 
         (["params", "--config", "toy.yaml", "--set", "hidden_size=64"], "did you mean d_model?"),
     ],
 )
-def test_a_slip_in_a_field_is_a_wrong_config(arguments: list[str], meant: str, here: Here) -> None:
+def test_field_typo(arguments: list[str], meant: str, here: Here) -> None:
     result = here(*arguments)
     assert (result.code, result.out) == (1, "")
     assert f"= help: {meant}\n" in result.err
@@ -183,9 +183,7 @@ def test_a_slip_in_a_field_is_a_wrong_config(arguments: list[str], meant: str, h
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_program_that_asked_for_json_gets_it_in_failure_too(
-    arguments: list[str], code: int, message: str | None, here: Here
-) -> None:
+def test_errors_as_json(arguments: list[str], code: int, message: str | None, here: Here) -> None:
     for asked in (["--format", "json"], ["--format=json"], ["-f", "json"], ["-fjson"]):
         result = here(*arguments, *asked)
         document = json.loads(result.out)
@@ -198,10 +196,10 @@ def test_a_program_that_asked_for_json_gets_it_in_failure_too(
         assert result.err.startswith("error"), "people are told as well, on the other stream"
 
 
-def test_the_document_of_a_failure_is_as_documented(here: Here, golden_json: Callable[[str, str], None]) -> None:
+def test_failure_document(here: Here, golden_json: Callable[[str, str], None]) -> None:
     golden_json("failure", here("params", "--config", "toy.yaml", "--set", "n_layers=0", "--format", "json").out)
 
 
-def test_two_dashes_end_the_options(here: Here) -> None:
+def test_two_dashes(here: Here) -> None:
     assert here("validate", "--", "--debug").code == 2
     assert "no preset or file is called --debug" in here("validate", "--", "--debug").out

@@ -15,7 +15,7 @@ from tinylm_cli.cli.validate import validate
 from tinylm_cli.config.diagnostic_codes import CODES, MOST_REPORTED, clip, diagnostic, refusal
 from tinylm_cli.errors import SET, ConfigError, Diagnostic, Span
 from tinylm_cli.render.diagnostics import diagnostics_text
-from tinylm_cli.render.sanitize import visible
+from tinylm_cli.render.sanitize import escape_controls
 from tinylm_cli.render.terminal import Terminal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,7 +114,7 @@ def _found(command: Callable[..., Any], asked: object) -> tuple[Diagnostic, ...]
 def _excerpt(path: Path) -> Iterator[str]:
     lines = path.read_bytes().decode("utf-8", "backslashreplace").splitlines()
     for line in lines[:_MOST_LINES]:
-        text = visible(line)
+        text = escape_controls(line)
         yield text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…"
     if len(lines) > _MOST_LINES:
         yield "…"

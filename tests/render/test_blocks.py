@@ -15,14 +15,14 @@ from tinylm_cli.render.blocks import (
     Table,
     Tree,
     View,
-    drawn,
+    drawable,
     main_table,
     other_tables,
     single_table,
     tables_by_name,
 )
 from tinylm_cli.render.csv import to_csv
-from tinylm_cli.render.units import unseen
+from tinylm_cli.render.units import csv_only
 
 A = (Column("a"),)
 FIRST = Table(A, (("1",),), name="first")
@@ -65,10 +65,10 @@ def test_single_table_keeps_its_headings() -> None:
 
 
 def test_parts_of_one_table() -> None:
-    whole = Table((Column("", key="a"),), ((unseen(1),),), name="parts")
+    whole = Table((Column("", key="a"),), ((csv_only(1),),), name="parts")
     parts = [Table(A, ((word,),), name="parts") for word in ("1", "2")]
     view: View = (Heading("small"), whole, *parts, Note("x"), FIRST)
     assert tables_by_name(view) == {"parts": whole, "first": FIRST}
     assert single_table(view, "parts") == (Heading("small"), whole, *parts)
     assert to_csv(view) == "a\n1\n"
-    assert list(drawn(single_table(view, "parts"))) == [Heading("small"), *parts]
+    assert list(drawable(single_table(view, "parts"))) == [Heading("small"), *parts]

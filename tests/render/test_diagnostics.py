@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tinylm_cli.config.source import Source
 from tinylm_cli.errors import ConfigError, Diagnostic, Label, Span, UsageError
 from tinylm_cli.render.diagnostics import diagnostics_text, error_text, github_failure, github_text
-from tinylm_cli.render.sanitize import shown
+from tinylm_cli.render.sanitize import for_terminal
 from tinylm_cli.render.styled_lines import cell_len
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.reports.validate import FileResult
@@ -43,7 +43,7 @@ def _cells(line: str) -> str:
     return "".join(c * cell_len(c) for c in line)
 
 
-def test_the_whole_picture() -> None:
+def test_layout() -> None:
     text = "vocab_size: 256\nd_model: 128\nn_heads: 5\n"
     diagnostic = _at(text, text.index("5\n"), text.index("5\n") + 1, (25, 28, "d_model is 128"))
     assert diagnostics_text([diagnostic, diagnostic._replace(span=None, labels=())], Terminal()) == (
@@ -61,7 +61,7 @@ def test_the_whole_picture() -> None:
     )
 
 
-def test_two_places_in_two_sources() -> None:
+def test_two_sources() -> None:
     there = Span("--set", 1, 9, 10, "n_heads=5")
     diagnostic = _at("d_model: 128\n", 9, 12)._replace(span=there, source="--set")
     label = Label(Source("x.yaml", "d_model: 128\n").span(9, 12), "d_model is 128")
@@ -83,7 +83,7 @@ def test_two_places_in_two_sources() -> None:
         ("k: ", "\ud800", "\\ud800"),
     ],
 )
-def test_carets_stand_under_the_cells_of_the_value(before: str, value: str, under: str) -> None:
+def test_carets(before: str, value: str, under: str) -> None:
     text = f"{before}{value} # after\n"
     output = diagnostics_text([_at(text, len(before), len(before) + len(value))], Terminal())
     assert _marked(output) == [(under, "^" * len(under))]
@@ -93,7 +93,7 @@ def test_carets_stand_under_the_cells_of_the_value(before: str, value: str, unde
 @pytest.mark.parametrize("unicode", [True, False])
 @pytest.mark.parametrize("padding", ["x", "宽", "\t", "\u202e"])
 @pytest.mark.parametrize("count", [3, 30, 300, 3000])
-def test_far_along_a_line_the_neighborhood_is_shown(width: int, unicode: bool, padding: str, count: int) -> None:
+def test_long_line(width: int, unicode: bool, padding: str, count: int) -> None:
     text = f"{padding * count} HERE {padding * count}\n"
     terminal = Terminal(width, unicode=unicode)
     output = diagnostics_text([_at(text, count + 1, count + 5)], terminal)
@@ -102,7 +102,7 @@ def test_far_along_a_line_the_neighborhood_is_shown(width: int, unicode: bool, p
 
 
 @pytest.mark.parametrize("width", [40, 80])
-def test_a_value_wider_than_the_screen_is_cut_at_its_end(width: int) -> None:
+def test_long_value(width: int) -> None:
     text = f"key: {'v' * 5000}\n"
     ((under, carets),) = _marked(diagnostics_text([_at(text, 5, 5005)], Terminal(width)))
     assert under.startswith("vvv")
@@ -110,24 +110,24 @@ def test_a_value_wider_than_the_screen_is_cut_at_its_end(width: int) -> None:
     assert len(under) == len(carets) == width - 4 - 5
 
 
-def test_an_escape_is_cut_as_a_whole() -> None:
+def test_cut_keeps_escapes_whole() -> None:
     for width in range(40, 60):
         output = diagnostics_text([_at("\u202e" * 50 + "x", 50, 51)], Terminal(width))
         assert re.fullmatch(r"1 \| …(\\u202e)*x", output.splitlines()[2])
 
 
-def test_marks_far_apart_on_one_line_are_shown_apart() -> None:
+def test_distant_marks_on_one_line() -> None:
     text = "{a: 1," + " " * 500 + "b: 2}\n"
     output = diagnostics_text([_at(text, text.index("2"), text.index("2") + 1, (4, 5, "a is 1"))], Terminal())
     assert [under for under, _ in _marked(output)] == ["2", "1"]
 
 
-def test_marks_together_on_one_line_share_it() -> None:
+def test_near_marks_on_one_line() -> None:
     output = diagnostics_text([_at("{a: 1, b: 2}\n", 10, 11, (4, 5, "a is 1"))], Terminal())
     assert output.count("{a: 1, b: 2}") == 1
 
 
-def test_a_label_at_the_edge_stands_before_its_mark() -> None:
+def test_label_at_the_edge() -> None:
     text = "." * 22 + "x\ny"
     output = diagnostics_text([_at(text, 24, 25, (22, 23, "seventeen letters"))], Terminal(40))
     assert "\n  |     seventeen letters -\n" in output
@@ -139,7 +139,7 @@ def test_a_label_at_the_edge_stands_before_its_mark() -> None:
     st.integers(40, 200),
     st.booleans(),
 )
-def test_anywhere_in_any_line(text: str, data: st.DataObject, width: int, unicode: bool) -> None:
+def test_any_line(text: str, data: st.DataObject, width: int, unicode: bool) -> None:
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, len(text)))
     first = data.draw(st.integers(0, len(text)))
@@ -150,34 +150,34 @@ def test_anywhere_in_any_line(text: str, data: st.DataObject, width: int, unicod
     assert not {c for c in output if c != "\n" and unicodedata.category(c) in {"Cc", "Cf"}}
     rows = [line for line in output.splitlines() if "^" in line]
     assert len(rows) == (1 if text else 0)
-    if rows and cell_len(shown(text, terminal)) < (width - 4) * 2 // 3:
+    if rows and cell_len(for_terminal(text, terminal)) < (width - 4) * 2 // 3:
         carets = rows[0].count("^")
-        assert carets == max(cell_len(shown(text[start : max(end, start + 1)], terminal)), 1)
-        assert rows[0].index("^") == 4 + cell_len(shown(text[:start], terminal))
+        assert carets == max(cell_len(for_terminal(text[start : max(end, start + 1)], terminal)), 1)
+        assert rows[0].index("^") == 4 + cell_len(for_terminal(text[:start], terminal))
 
 
-def test_a_long_message_hangs_and_a_long_remedy_lines_up() -> None:
+def test_wrapped_message() -> None:
     diagnostic = _at("a: 1\n", 3, 4)._replace(message=sentence, help=" ".join(["word"] * 20))
     lines = diagnostics_text([diagnostic], Terminal(40)).splitlines()
     assert lines[:3] == ["error[wrong-type]: d_ff must be an", "  integer from 1 to 16,777,216, not the", "  text"]
     assert lines[-1].startswith("          word")
 
 
-def test_color_says_no_more_than_the_text() -> None:
+def test_color() -> None:
     diagnostic = _at("a: [/nope][bold]\n", 3, 8, (0, 1, "[red]x[/]"))
     colored = diagnostics_text([diagnostic], Terminal(color=True))
     assert "\x1b[1;31m" in colored
     assert re.sub(r"\x1b\[[0-9;]*m", "", colored) == diagnostics_text([diagnostic], Terminal())
 
 
-def test_an_error_without_a_place() -> None:
+def test_error_without_a_place() -> None:
     assert error_text("no such file: \x1b.yaml", "name another", Terminal()) == (
         "error: no such file: \\x1b.yaml\n  = help: name another\n"
     )
     assert error_text("m", "", Terminal()) == "error: m\n"
 
 
-def test_workflow_commands() -> None:
+def test_github() -> None:
     found = _at("a: 100%\n", 3, 7)
     assert found.span is not None
     name = "a,b:c%.yaml"
@@ -193,7 +193,7 @@ def test_workflow_commands() -> None:
     )
 
 
-def test_a_workflow_command_about_an_option_names_no_file_and_no_line() -> None:
+def test_github_option() -> None:
     at_option = Span("--set", 1, 3, 4, "a=1")
     asked = Diagnostic("unknown-figure", "no such figure", "--assert", at_option._replace(source="--assert"))
     assert github_failure(ConfigError((asked, asked))) == "::error title=unknown-figure::no such figure\n" * 2
@@ -203,7 +203,7 @@ def test_a_workflow_command_about_an_option_names_no_file_and_no_line() -> None:
 
 
 @given(st.text(max_size=30))
-def test_a_workflow_command_is_one_line_and_one_command(text: str) -> None:
+def test_github_escapes(text: str) -> None:
     diagnostic = Diagnostic("wrong-type", text, text)
     output = github_text([FileResult(text, "wrong", None, "", "", (diagnostic,))], "").removesuffix("\n")
     assert output.count("\n") == 1

@@ -34,7 +34,7 @@ def _strict(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-def test_a_report_is_its_own_fields_and_the_version() -> None:
+def test_fields_and_schema_version() -> None:
     report = _Report(10**18, (_Inner("a", 0.5), _Inner("b", math.nan)), {"x": (1, None, True)})
     assert _strict(to_json(report)) == {
         "schema_version": SCHEMA_VERSION,
@@ -44,23 +44,23 @@ def test_a_report_is_its_own_fields_and_the_version() -> None:
     }
 
 
-def test_integers_stay_integers() -> None:
+def test_integers() -> None:
     assert '"total_params": 1000000000000000' in to_json(_Report(10**15, (), {}))
 
 
 @given(st.floats())
-def test_what_is_not_finite_is_null(value: float) -> None:
+def test_not_finite(value: float) -> None:
     read = _strict(to_document(plain({"x": [value]})))["x"][0]
     assert read == value if math.isfinite(value) else read is None
 
 
 @given(st.text())
-def test_text_is_ascii_and_reads_back(text: str) -> None:
+def test_text_round_trip(text: str) -> None:
     document = to_document(plain({text: text}))
     assert document.isascii()
     assert document.replace("\n", "").isprintable()
     assert _strict(document) == {text: text}
 
 
-def test_a_document_ends_its_line() -> None:
+def test_final_line_break() -> None:
     assert to_document({}) == "{}\n"

@@ -56,7 +56,7 @@ WRITTEN = re.compile(
 
 
 @given(st.one_of(st.sampled_from(HOSTILE), st.text()))
-def test_a_text_is_nothing_but_what_prints_it(text: str) -> None:
+def test_any_text(text: str) -> None:
     written = latex(text)
     assert written.isascii()
     assert not WRITTEN.sub("", written), written
@@ -77,11 +77,11 @@ def test_a_text_is_nothing_but_what_prints_it(text: str) -> None:
         ("宽", r"\textbackslash{}u5bbd"),
     ],
 )
-def test_how_a_text_is_written(text: str, written: str) -> None:
+def test_text(text: str, written: str) -> None:
     assert latex(text) == written
 
 
-def test_a_table_has_a_caption_a_label_and_the_rules_of_booktabs() -> None:
+def test_table() -> None:
     columns = (Column("part_a"), Column("size", right=True), Column(""))
     table = Table(columns, (("x & y", Cell(binary_bytes(2048), "strong"), Bar(0.5)),), ("total", "2.00 KiB", ""))
     table = table._replace(name="held_parts", caption="What is held")
@@ -106,7 +106,7 @@ def test_a_table_has_a_caption_a_label_and_the_rules_of_booktabs() -> None:
     )
 
 
-def test_a_tree_is_moved_in_by_its_depth() -> None:
+def test_tree() -> None:
     leaf = Branch((Cell("leaf"), "1"))
     tree = Tree((Column("module"), Column("n", right=True)), Branch(("root", "2"), (Branch(("in", "1"), (leaf,)),)))
     rows = to_latex([tree]).splitlines()[8:11]
@@ -117,7 +117,7 @@ def captions(*blocks: Block) -> list[str]:
     return re.findall(r"\\caption\{(.*)\}", to_latex(blocks))
 
 
-def test_a_caption_takes_its_detail_from_the_heading_right_above_and_else_from_the_first() -> None:
+def test_caption() -> None:
     table = Table((Column("a"),), (("1",),), caption="Parts")
     first, second = Heading("small", "5M parameters"), Heading("Memory", "19.1 MiB")
     found = captions(first, table, second, table, Note("x"), table)
@@ -127,7 +127,7 @@ def test_a_caption_takes_its_detail_from_the_heading_right_above_and_else_from_t
     assert captions(table._replace(caption="")) == []
 
 
-def test_a_column_of_sentences_has_a_width() -> None:
+def test_wrap_column() -> None:
     columns = (Column("n", right=True), Column("what", wrap=True))
     assert r"\begin{tabular}{rp{0.4\linewidth}}" in to_latex([Table(columns, (("1", "words"),))])
 
@@ -147,7 +147,7 @@ def blocks(text: str) -> list[Block]:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_what_is_no_table_is_a_comment(text: str) -> None:
+def test_comments(text: str) -> None:
     inside = False
     for line in to_latex(blocks(text)).splitlines():
         assert line.isascii()
@@ -158,7 +158,7 @@ def test_what_is_no_table_is_a_comment(text: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no TeX")
-def test_it_compiles_whatever_the_names_hold(tmp_path: Path) -> None:
+def test_compiles(tmp_path: Path) -> None:
     body = "\n\n".join(to_latex(blocks(text)) for text in HOSTILE)
     document = f"\\documentclass{{article}}\n\\usepackage{{booktabs}}\n\\begin{{document}}\n{body}\n\\end{{document}}\n"
     (tmp_path / "page.tex").write_text(document, encoding="ascii")

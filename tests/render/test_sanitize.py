@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.render.sanitize import OUR_SIGNS, shown, to_ascii, visible
+from tinylm_cli.render.sanitize import OUR_SIGNS, escape_controls, for_terminal, to_ascii
 from tinylm_cli.render.styled_lines import cell_len, set_cell_size
 from tinylm_cli.render.terminal import Terminal
 
@@ -33,44 +33,44 @@ HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
         ("[bold]x[/nope]", "[bold]x[/nope]"),
     ],
 )
-def test_what_is_seen(text: str, seen: str) -> None:
-    assert visible(text) == seen
+def test_escape_controls(text: str, seen: str) -> None:
+    assert escape_controls(text) == seen
 
 
-def test_every_hidden_character_of_unicode_is_escaped() -> None:
+def test_every_unprintable_character() -> None:
     every = [chr(code) for code in (*range(0x20000), *range(0xE0000, 0xE1000), 0xF0000, 0x10FFFD)]
-    assert not {c for c in visible("".join(every)) if unicodedata.category(c) in HIDDEN}
+    assert not {c for c in escape_controls("".join(every)) if unicodedata.category(c) in HIDDEN}
     kept = [c for c in every if unicodedata.category(c) not in HIDDEN]
-    assert visible("".join(kept)) == "".join(kept)
+    assert escape_controls("".join(kept)) == "".join(kept)
 
 
 @given(st.text())
-def test_nothing_hidden_is_left(text: str) -> None:
+def test_any_text(text: str) -> None:
     for terminal in (Terminal(), Terminal(unicode=False)):
-        seen = shown(text, terminal)
+        seen = for_terminal(text, terminal)
         assert not {c for c in seen if unicodedata.category(c) in HIDDEN}
-        assert shown(seen, terminal) == seen
+        assert for_terminal(seen, terminal) == seen
         assert seen.encode("utf-8").decode("utf-8") == seen
 
 
 @given(st.text())
-def test_ascii_is_ascii(text: str) -> None:
+def test_to_ascii(text: str) -> None:
     assert to_ascii(text).isascii()
 
 
-def test_our_own_signs_have_look_alikes() -> None:
+def test_look_alikes() -> None:
     assert to_ascii("256 × 128 … − ─ └─ ✓") == "256 x 128 ... - - `- ok"
     assert "\\" not in to_ascii(OUR_SIGNS)
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))))
-def test_cells_are_measured_as_the_terminal_library_does(text: str) -> None:
+def test_cell_len_agrees_with_rich(text: str) -> None:
     from rich.cells import cell_len as measured
 
     assert cell_len(text) == measured(text)
 
 
-def test_cells_of_what_is_wide() -> None:
+def test_cell_len_of_wide_characters() -> None:
     assert cell_len("宽") == 2
     assert cell_len("…─×") == 3
     assert cell_len(set_cell_size("宽宽", 3)) == 3

@@ -56,7 +56,7 @@ def test_screens(width: int, golden: Callable[..., None]) -> None:
     golden(GOLDEN / "text" / f"stack-{width}.txt", "\n".join(pages))
 
 
-def test_documents_hold_the_legend() -> None:
+def test_legend_in_documents() -> None:
     assert to_markdown([ONE]).splitlines()[:3] == [
         "| memory |  | share |",
         "| --- | ---: | ---: |",
@@ -68,7 +68,7 @@ def test_documents_hold_the_legend() -> None:
     assert last == "buffers,536870912,536870912,536870912"
 
 
-def test_color_changes_no_sign_and_tells_neighbors_apart() -> None:
+def test_color() -> None:
     colored = to_text(VIEW, Terminal(color=True))
     assert re.sub(r"\x1b\[[\d;]*m", "", colored) == to_text(VIEW, Terminal())
     first = next(line for line in colored.splitlines() if "█" in line)
@@ -77,14 +77,14 @@ def test_color_changes_no_sign_and_tells_neighbors_apart() -> None:
     assert all(one != other for one, other in pairwise(hues))
 
 
-def test_a_part_too_small_to_draw_is_in_the_legend_without_a_sign() -> None:
+def test_part_too_small_to_draw() -> None:
     lines = to_text([ONE], Terminal()).splitlines()
     assert "▖" not in lines[0]
     assert any(line.startswith("   buffers ") and line.endswith("0.0%") for line in lines)
     assert any(line.startswith("█  weights ") for line in lines)
 
 
-def test_a_bar_over_the_limit_runs_past_its_mark_and_others_end_before() -> None:
+def test_limit() -> None:
     over, under, _ = drawn(SEVERAL, Terminal())
     assert over.index("┃") == under.index("┃")
     assert over[over.index("┃") + 1] not in " "
@@ -97,7 +97,7 @@ amounts = st.lists(st.integers(0, 10**15), min_size=3, max_size=3)
 
 
 @given(st.lists(amounts, min_size=1, max_size=4), st.integers(40, 200), st.none() | st.integers(1, 10**15))
-def test_bars_fill_the_width_to_scale(sizes: list[list[int]], width: int, limit: int | None) -> None:
+def test_scale(sizes: list[list[int]], width: int, limit: int | None) -> None:
     bars = tuple(
         StackBar(f"bar {i}", tuple(map(binary_bytes, each)), binary_bytes(sum(each))) for i, each in enumerate(sizes)
     )
@@ -113,7 +113,7 @@ def test_bars_fill_the_width_to_scale(sizes: list[list[int]], width: int, limit:
     assert all(row[0] == Cell(name, "name") for row, name in zip(legend(stack).rows, "abc", strict=True))
 
 
-def test_nothing_at_all_is_an_empty_bar() -> None:
+def test_empty_bar() -> None:
     nothing = Stack("memory", ("a",), (StackBar("", (binary_bytes(0),), binary_bytes(0)),))
     assert drawn(nothing, Terminal())[0].strip() == "0 B"
     assert "%" not in to_text([nothing], Terminal())
@@ -121,14 +121,14 @@ def test_nothing_at_all_is_an_empty_bar() -> None:
     assert "┃" in drawn(limited, Terminal())[0]
 
 
-def test_names_from_outside_are_inert_and_never_push_the_bar_out() -> None:
+def test_hostile_names() -> None:
     hostile = Stack("\x1b[31m" * 9, ("\u202eab" * 9,), (bar("宽" * 40, 1), bar("b", 2)))
     text = to_text([hostile], Terminal(60))
     assert "\x1b" not in text
     assert all(cell_len(line) <= 60 for line in text.splitlines()[:2])
 
 
-def test_more_parts_than_signs_still_differ_from_their_neighbors() -> None:
+def test_many_parts() -> None:
     many = Stack("memory", tuple(map(str, range(20))), (bar("", *[1] * 20),))
     runs = re.sub(r"(.)\1*", r"\1", drawn(many, Terminal(120))[0].split("  ")[0])
     assert len(runs) == 20

@@ -24,13 +24,13 @@ def _row(*cells: str | Cell | Bar) -> Row:
     return cells
 
 
-def test_columns_are_aligned() -> None:
+def test_alignment() -> None:
     grid = Grid((Column("name"), Column("size", right=True)), (_row("a", "1"), _row("longer", "1,000")), Terminal())
     assert _lines(grid) == ["name     size", "a           1", "longer  1,000"]
     assert grid.rule() == "─" * 13
 
 
-def test_a_wide_character_takes_two_cells() -> None:
+def test_wide_characters() -> None:
     grid = Grid((Column("n"), Column("x", right=True)), (_row("宽宽", "1"), _row("abcd", "22")), Terminal())
     assert _lines(grid) == ["n      x", "宽宽   1", "abcd  22"]
 
@@ -44,14 +44,14 @@ def test_a_wide_character_takes_two_cells() -> None:
         (25, ["law", "one", "        one two three", "        four five six", "        seven", "two", "        short"]),
     ],
 )
-def test_what_must_not_be_cut_is_wrapped_or_put_under_its_row(width: int, lines: list[str]) -> None:
+def test_wrap_column(width: int, lines: list[str]) -> None:
     columns = (Column("law"), Column("measured", wrap=True))
     rows = (_row("one", "one two three four five six seven"), _row("two", "short"))
     found = _lines(Grid(columns, rows, Terminal(width)))
     assert [line.rstrip() for line in found] == [line.rstrip() for line in lines]
 
 
-def test_of_columns_that_may_be_cut_the_longest_is() -> None:
+def test_widest_column_is_cut() -> None:
     columns = (Column("name", shrink=True), Column("source", shrink=True))
     (line,) = _lines(Grid(columns, (_row("a" * 20, "b" * 40),), Terminal(50)))[1:]
     assert line == "a" * 20 + "  " + "b" * 9 + "…" + "b" * 18
@@ -67,33 +67,33 @@ NAMES = ("decode_flops_per_token", "decode_read_bytes_per_token")
         (20, ["decode_flops_p  1234", "er_token", "decode_read_by  1234", "tes_per_token"]),
     ],
 )
-def test_no_two_names_are_cut_to_the_same(width: int, lines: list[str]) -> None:
+def test_cut_names_stay_distinct(width: int, lines: list[str]) -> None:
     rows = tuple(_row(name, "1234") for name in NAMES)
     found = _lines(Grid((Column("", shrink=True), Column("")), rows, Terminal(width)))
     assert [line.rstrip() for line in found] == lines
 
 
 @given(st.lists(words, min_size=1, max_size=4, unique=True), st.integers(12, 40))
-def test_names_that_differ_are_told_apart_at_any_width(names: list[str], width: int) -> None:
+def test_cut_names_stay_distinct_at_any_width(names: list[str], width: int) -> None:
     grid = Grid((Column("", shrink=True), Column("")), tuple(_row(name, "1") for name in names), Terminal(width))
     told = ["".join("".join(cell.text for cell in line[:1]).rstrip() for line in lines) for lines in grid.lines()]
     whole = {cell.text for row in grid._text for cell in row[:1]}
     assert len(set(told)) == len({text.rstrip() for text in whole})
 
 
-def test_a_column_with_nothing_in_it_is_left_out() -> None:
+def test_empty_column() -> None:
     grid = Grid((Column("a"), Column("b"), Column("c")), (_row("1", "", "3"), _row("4", "", "6")), Terminal())
     assert _lines(grid) == ["a  c", "1  3", "4  6"]
 
 
-def test_a_bar_is_drawn_beside_the_longest_and_never_vanishes() -> None:
+def test_bar_scale() -> None:
     grid = Grid((Column(""), Column("")), (_row("a", Bar(0.5)), _row("b", Bar(0.25)), _row("c", Bar(1e-9))), Terminal())
     assert [line.rstrip() for line in _lines(grid)] == ["a  " + "█" * 20, "b  " + "█" * 10, "c  ▏"]
     plain = Grid((Column(""),), (_row(Bar(0.5)), _row(Bar(0.1)), _row(Bar(0.0))), Terminal(unicode=False))
     assert [line.rstrip() for line in _lines(plain)] == ["#" * 20, "#" * 4, ""]
 
 
-def test_what_gives_way_first() -> None:
+def test_order_of_shrinking() -> None:
     columns = (
         Column("name", shrink=True),
         Column("always", right=True),
@@ -124,9 +124,7 @@ def test_what_gives_way_first() -> None:
     st.booleans(),
     st.lists(st.tuples(words, words, words), min_size=1, max_size=4),
 )
-def test_no_line_is_wider_than_the_terminal_and_all_are_equally_wide(
-    width: int, unicode: bool, cells: list[tuple[str, str, str]]
-) -> None:
+def test_lines_fit(width: int, unicode: bool, cells: list[tuple[str, str, str]]) -> None:
     columns = (Column("a name", shrink=True), Column("b", right=True, keep=8), Column("宽", keep=1))
     grid = Grid(columns, cells, Terminal(width, unicode=unicode))
     lines = _lines(grid)
@@ -135,19 +133,19 @@ def test_no_line_is_wider_than_the_terminal_and_all_are_equally_wide(
 
 
 @given(words, st.integers(16, 40), st.booleans())
-def test_a_cell_is_cut_in_the_middle_to_just_its_width(text: str, width: int, unicode: bool) -> None:
+def test_cut_in_the_middle(text: str, width: int, unicode: bool) -> None:
     terminal = Terminal(40, unicode=unicode)
     grid = Grid((Column("h"),), (_row("x"),), terminal)
     cut = grid._cut(grid._shown(text * 3, 0).text, width)
     assert cell_len(cut) <= width
 
 
-def test_a_row_must_fit_its_columns() -> None:
+def test_row_length_is_checked() -> None:
     with pytest.raises(AssertionError, match="2 cells under 1 columns"):
         Grid((Column("a"),), (_row("1", "2"),), Terminal())
 
 
-def test_a_tree_has_guides() -> None:
+def test_tree_guides() -> None:
     leaf = Branch((Cell("leaf"), "1"))
     root = Branch((Cell("root"), "3"), (Branch((Cell("a"), "2"), (leaf, leaf)), leaf))
     assert [(row[0].text if isinstance(row[0], Cell) else row[0]) for row in tree_rows(root)] == [
@@ -162,7 +160,7 @@ def test_a_tree_has_guides() -> None:
     assert "|  `- leaf  1" in text
 
 
-def test_a_total_is_set_apart() -> None:
+def test_total() -> None:
     table = Table((Column("a"), Column("n", right=True)), (_row("x", "1"),), _row("total", "1"))
     assert to_text([table], Terminal()) == "a      n\nx      1\n────────\ntotal  1\n"
 

@@ -55,7 +55,7 @@ def test_columns(columns: str, width: int) -> None:
     assert _of({"COLUMNS": columns}).width == width
 
 
-def test_the_terminal_is_asked_where_columns_do_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_width_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((132, 40)))
     assert _of({}, tty=True).width == 132
     assert _of({"COLUMNS": "70"}, tty=True).width == 70
@@ -63,12 +63,12 @@ def test_the_terminal_is_asked_where_columns_do_not_say(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("size", [0, 3, 100_000])
-def test_a_terminal_of_any_size_is_readable(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+def test_any_width(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((size, 40)))
     assert MIN_WIDTH <= _of({}, tty=True).width <= MAX_WIDTH
 
 
-def test_a_terminal_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_width(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: int) -> os.terminal_size:
         raise OSError
 
@@ -116,17 +116,17 @@ def test_character_set(environ: dict[str, str], encoding: str | None, unicode: b
     assert _of(environ, encoding=encoding).unicode is unicode
 
 
-def test_no_stream_is_a_plain_page() -> None:
+def test_no_stream() -> None:
     assert terminal_of(None, {}) == Terminal(80, color=False, unicode=True)
     assert not is_terminal(None)
 
 
-def test_a_closed_stream_is_no_terminal() -> None:
+def test_closed_stream() -> None:
     stream = io.StringIO()
     stream.close()
     assert not is_terminal(stream)
 
 
 @given(st.dictionaries(st.sampled_from(["COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM", "LANG", "LC_ALL"]), st.text()))
-def test_any_environment_is_a_terminal(environ: dict[str, str]) -> None:
+def test_any_environment(environ: dict[str, str]) -> None:
     assert MIN_WIDTH <= _of(environ, tty=True).width <= MAX_WIDTH

@@ -21,13 +21,13 @@ def _blocks(text: str) -> list[Block]:
     return [Heading(text, text), Note(text, "bad"), Note(text), table, Listing(text)]
 
 
-def test_a_blank_line_between_blocks_but_not_between_notes() -> None:
+def test_blank_lines() -> None:
     blocks: list[Block] = [Heading("a", "b"), Note("c"), Note("d"), Listing("e\nf"), Heading("g")]
     assert to_text(blocks, Terminal()) == "a  b\n\nc\nd\n\ne\nf\n\ng\n"
 
 
 @given(outside)
-def test_nothing_acts_and_color_changes_no_word(text: str) -> None:
+def test_color(text: str) -> None:
     plain = to_text(_blocks(text), Terminal())
     assert not {c for c in plain if c != "\n" and unicodedata.category(c) in {"Cc", "Cf", "Cs"}}
     colored = to_text(_blocks(text), Terminal(color=True))
@@ -35,12 +35,12 @@ def test_nothing_acts_and_color_changes_no_word(text: str) -> None:
 
 
 @given(outside)
-def test_ascii_only_where_asked(text: str) -> None:
+def test_ascii(text: str) -> None:
     assert to_text(_blocks(text), Terminal(unicode=False)).isascii()
 
 
 @given(st.lists(st.text(alphabet="ab宽", min_size=1, max_size=9), min_size=1), st.integers(20, 60))
-def test_words_are_wrapped_by_cells(words: list[str], width: int) -> None:
+def test_wrap(words: list[str], width: int) -> None:
     lines = list(wrap(" ".join(words), width, indent="  ", first="> "))
     assert all(cell_len(line) <= width for line in lines)
     assert " ".join(line.removeprefix("> ").strip() for line in lines) == " ".join(words)
@@ -48,10 +48,10 @@ def test_words_are_wrapped_by_cells(words: list[str], width: int) -> None:
     assert all(line.startswith("  ") for line in lines[1:])
 
 
-def test_a_word_longer_than_the_line_stands_out_unbroken() -> None:
+def test_long_word() -> None:
     assert list(wrap(f"a {'b' * 30} c", 20)) == ["a", "b" * 30, "c"]
 
 
-def test_no_line_ends_in_blanks() -> None:
+def test_trailing_blanks() -> None:
     table = Table((Column("a"), Column("b")), (("x", ""), ("long", "y")))
     assert not re.search(r" \n", to_text([table], Terminal()))

@@ -51,12 +51,12 @@ from tinylm_cli.render.units import (
         (-1500, "-1.5K"),
     ],
 )
-def test_three_digits_and_a_unit(value: int, text: str) -> None:
+def test_compact(value: int, text: str) -> None:
     assert compact(value) == text
 
 
 @given(st.integers(1, 10**15))
-def test_three_digits_are_near(value: int) -> None:
+def test_compact_is_near(value: int) -> None:
     text = compact(value)
     match = re.fullmatch(r"([0-9.]{1,4})([KMBTQ]?)", text)
     assert match, text
@@ -64,7 +64,7 @@ def test_three_digits_are_near(value: int) -> None:
     assert abs(float(match[1]) * scale - value) <= 0.005 * value
 
 
-def test_integers_are_exact() -> None:
+def test_integer() -> None:
     assert integer(10**15) == "1,000,000,000,000,000"
     assert integer(4_995_072) == "4,995,072"
 
@@ -72,7 +72,7 @@ def test_integers_are_exact() -> None:
 @pytest.mark.parametrize(
     ("fraction", "text"), [(0.652, "+65.2%"), (-0.258, "−25.8%"), (0.0, "+0.0%"), (12.5, "+1,250.0%")]
 )
-def test_a_difference_has_its_sign(fraction: float, text: str) -> None:
+def test_signed_percent(fraction: float, text: str) -> None:
     assert signed_percent(fraction) == text
 
 
@@ -87,7 +87,7 @@ def test_a_difference_has_its_sign(fraction: float, text: str) -> None:
         (1e-12, "0.0000000001%"),
     ],
 )
-def test_a_small_difference_never_reads_as_none(fraction: float, text: str) -> None:
+def test_small_percent(fraction: float, text: str) -> None:
     assert small_percent(fraction) == text
 
 
@@ -98,11 +98,11 @@ def test_a_small_difference_never_reads_as_none(fraction: float, text: str) -> N
         *((22_250_000, "22.25M"), (10**15, "1000T")),  # as a config may say it
     ],
 )
-def test_a_stated_count_is_never_rounded(value: int, text: str) -> None:
+def test_stated_count(value: int, text: str) -> None:
     assert stated_count(value) == text
 
 
-def test_a_shape() -> None:
+def test_shape() -> None:
     assert shape((256, 128)) == "256 × 128"
     assert shape((8,)) == "8"
     assert shape(()) == ""
@@ -118,7 +118,7 @@ def _shares(draw: st.DrawFn) -> list[float]:
 
 
 @given(_shares(), st.sampled_from([0, 1, 2]))
-def test_percentages_add_up_to_the_printed_whole(shares: list[float], decimals: int) -> None:
+def test_percentages_add_up(shares: list[float], decimals: int) -> None:
     printed = percentages(shares, decimals)
     unit = 10**decimals
     ticks = [round(float(text.removesuffix("%")) * unit) for text in printed]
@@ -128,7 +128,7 @@ def test_percentages_add_up_to_the_printed_whole(shares: list[float], decimals: 
 
 
 @given(_shares())
-def test_the_largest_take_what_rounding_leaves_and_the_others_are_rounded(shares: list[float]) -> None:
+def test_percentages_remainder(shares: list[float]) -> None:
     nearest = [f"{round(share * 1000) / 10:.1f}%" for share in shares]
     printed = percentages(shares)
     changed = [i for i in range(len(shares)) if printed[i] != nearest[i]]
@@ -137,7 +137,7 @@ def test_the_largest_take_what_rounding_leaves_and_the_others_are_rounded(shares
 
 
 @given(_shares())
-def test_equal_shares_look_alike_but_for_the_largest(shares: list[float]) -> None:
+def test_percentages_of_equal_shares(shares: list[float]) -> None:
     texts: dict[float, set[str]] = {}
     for share, text in zip(shares, percentages(shares), strict=True):
         texts.setdefault(share, set()).add(text)
@@ -155,7 +155,7 @@ def test_percentages_of_nothing() -> None:
     ("value", "count", "size"),
     [(0, "0", "0 B"), (1_579_520, "+1,579,520", "+1.51 MiB"), (-12, "−12", "−12 B"), (-(2**40), "", "−1.00 TiB")],
 )
-def test_differences_have_a_sign_unless_there_is_none(value: int, count: str, size: str) -> None:
+def test_signed_amounts(value: int, count: str, size: str) -> None:
     assert signed_integer(value) == (count or f"−{2**40:,}")
     assert signed_bytes(value) == size
     assert signed_integer(value).value == signed_bytes(value).value == value
@@ -175,7 +175,7 @@ def test_differences_have_a_sign_unless_there_is_none(value: int, count: str, si
         (7.23e30, "FLOP", "7,230,000 YFLOP"),
     ],
 )
-def test_three_digits_under_a_prefix(value: float, unit: str, text: str) -> None:
+def test_prefixed(value: float, unit: str, text: str) -> None:
     assert prefixed(value, unit) == text
 
 
@@ -200,7 +200,7 @@ def test_three_digits_under_a_prefix(value: float, unit: str, text: str) -> None
         (2e6 * 365.25 * 86_400, "2,000,000 years"),
     ],
 )
-def test_durations(seconds: float, text: str) -> None:
+def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
@@ -210,7 +210,7 @@ _SECONDS = {
 
 
 @given(st.floats(1e-9, 1e15))
-def test_a_duration_is_near_what_it_stands_for(seconds: float) -> None:
+def test_duration_is_near(seconds: float) -> None:
     number, unit = duration(seconds).split(" ")
     said = float(number.replace(",", "")) * _SECONDS.get(unit, _SECONDS.get(unit.removesuffix("s"), 0))
     assert said == pytest.approx(seconds, rel=0.051)
@@ -229,7 +229,7 @@ def test_a_duration_is_near_what_it_stands_for(seconds: float) -> None:
         (10**27, "1,000 YFLOP"),
     ],
 )
-def test_operations_have_three_digits(value: int, text: str) -> None:
+def test_flops(value: int, text: str) -> None:
     assert flops(value) == text
     assert flops(value).value == value
     assert signed_flops(-value) == (f"−{text}" if value else text)
@@ -246,7 +246,7 @@ def test_operations_have_three_digits(value: int, text: str) -> None:
         (8_410_000, "8.41M"),
     ],
 )
-def test_measured_figures(value: float, text: str) -> None:
+def test_three_digits(value: float, text: str) -> None:
     assert three_digits(value) == text
 
 
@@ -267,16 +267,16 @@ def test_measured_figures(value: float, text: str) -> None:
         (0.0, "×0"),
     ],
 )
-def test_a_ratio_is_told_from_one(value: float, text: str) -> None:
+def test_ratio(value: float, text: str) -> None:
     assert ratio(value) == text
 
 
 @given(st.floats(1e-9, 1e12))
-def test_only_one_is_shown_as_one(value: float) -> None:
+def test_ratio_near_one(value: float) -> None:
     assert (ratio(value) == "×1") == (value == 1)
 
 
-def test_words_of_a_table_keep_their_number() -> None:
+def test_quantities_keep_their_value() -> None:
     kept = {
         integer(4_995_072): 4_995_072,
         stated_count(5_000_000): 5_000_000,
@@ -302,5 +302,5 @@ def test_words_of_a_table_keep_their_number() -> None:
         (1_268_168, "$1.27M"),
     ],
 )
-def test_prices(value: float, text: str) -> None:
+def test_dollars(value: float, text: str) -> None:
     assert dollars(value) == text

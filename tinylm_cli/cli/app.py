@@ -1,4 +1,4 @@
-"""The command line as a whole: which commands there are, and how every way of ending is told."""
+"""The command line: its commands, and how it reports each kind of error."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import typer
 from typer.exceptions import TyperException
 
 from tinylm_cli import __version__
-from tinylm_cli.cli.argv import prepare, wanted_format
+from tinylm_cli.cli.argv import normalize, requested_format
 from tinylm_cli.cli.command import Command, CommandGroup
 from tinylm_cli.cli.completion import VARIABLE, complete_for_bash, completes_for_bash, run_completion_option
-from tinylm_cli.cli.output import CommandOutput, StreamError, emit, say, write_stdout
+from tinylm_cli.cli.output import CommandOutput, StdoutError, write_output, write_stderr, write_stdout
 from tinylm_cli.errors import ExitCode, OccupiedError, TinylmError
 
 GROUPS = {
@@ -35,7 +35,7 @@ _GROUP_OF = {name: group for group, names in GROUPS.items() for name in names}
 
 
 def create_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
-    """Return the command line with the commands in ``names``, in that order."""
+    """Return the typer application with the commands in ``names``, in that order."""
     app = typer.Typer(
         name="tinylm",
         cls=CommandGroup,
@@ -52,8 +52,8 @@ def create_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code; every error is told on standard error."""
-    arguments = prepare(arguments)
+    """Run one command line and return its exit code; errors are reported on standard error."""
+    arguments = normalize(arguments)
     debug = arguments[:1] == ["--debug"]
     try:
         done = run_completion_option(arguments)
@@ -64,46 +64,47 @@ def run(arguments: Sequence[str]) -> int:
             return complete_for_bash(lambda: app(arguments, prog_name="tinylm", standalone_mode=False))
         result = app(arguments, prog_name="tinylm", standalone_mode=False)
         if isinstance(result, CommandOutput):
-            return emit(result)
+            return write_output(result)
         return result if isinstance(result, int) else ExitCode.DONE
     except TinylmError as error:
         if debug:
             _print_traceback()
         if isinstance(error, OccupiedError):
             error.help = "choose another name, or add --force to replace it"
-        _tell(error, format_=wanted_format(arguments))
+        _report_error(error, arguments)
         return error.exit_code
     except TyperException as error:
-        from tinylm_cli.cli.usage_errors import explain
+        from tinylm_cli.cli.usage_errors import explain_usage_error
 
-        _tell(explain(error, arguments, COMMANDS), format_=wanted_format(arguments))
+        _report_error(explain_usage_error(error, arguments, COMMANDS), arguments)
         return ExitCode.UNABLE
-    except (StreamError, BrokenPipeError):
-        raise  # there is nowhere left to tell it but what main has
+    except (StdoutError, BrokenPipeError):
+        raise  # standard output is gone, which main reports
     except Exception as error:
         if debug:
             _print_traceback()
         remedy = "please report it" if debug else "add --debug to see where; please report it"
-        _tell(TinylmError(f"unexpected {type(error).__name__}: {error}", help=remedy), format_=wanted_format(arguments))
+        _report_error(TinylmError(f"unexpected {type(error).__name__}: {error}", help=remedy), arguments)
         return ExitCode.UNABLE
 
 
 def _needed(arguments: Sequence[str]) -> Sequence[str]:
-    """Return the one command that is called by its exact name, else all: building the others costs milliseconds."""
+    """Return the one command that is named exactly, else all commands: creating the others takes milliseconds."""
     first = next((word for word in arguments if not word.startswith("-")), "")
     return (first,) if first in COMMANDS and VARIABLE not in os.environ else COMMANDS
 
 
-def _tell(error: TinylmError, *, format_: str) -> None:
-    """Tell an error to people on standard error and, in a format for them, to programs on standard output."""
+def _report_error(error: TinylmError, arguments: Sequence[str]) -> None:
+    """Report an error as text on standard error and, if a machine-readable format was requested, on standard output."""
     from tinylm_cli.render.diagnostics import diagnostics_text, error_text, github_failure
     from tinylm_cli.render.terminal import terminal_of
 
     terminal = terminal_of(sys.stderr)
     if error.diagnostics:
-        say(diagnostics_text(error.diagnostics, terminal))
+        write_stderr(diagnostics_text(error.diagnostics, terminal))
     else:
-        say(error_text(error.message, error.help, terminal))
+        write_stderr(error_text(error.message, error.help, terminal))
+    format_ = requested_format(arguments)
     if format_ == "json":
         from tinylm_cli.render.json import to_json
         from tinylm_cli.reports.failure import FailureReport
@@ -124,9 +125,9 @@ def _tell(error: TinylmError, *, format_: str) -> None:
 def _print_traceback() -> None:
     import traceback
 
-    from tinylm_cli.render.sanitize import visible
+    from tinylm_cli.render.sanitize import escape_controls
 
-    say("".join(f"{visible(line)}\n" for line in traceback.format_exc().splitlines()))
+    write_stderr("".join(f"{escape_controls(line)}\n" for line in traceback.format_exc().splitlines()))
 
 
 def _version(wanted: bool) -> None:

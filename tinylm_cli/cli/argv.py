@@ -1,21 +1,21 @@
-"""What a person types, put in the form that the option parser takes."""
+"""Normalize the words of a command line before the option parser reads them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-BARE = "course"
-"""What a bare ``--tokens`` is given: the word for the tokens of the course."""
+BARE_TOKENS = "course"
+"""Value given to a ``--tokens`` without one: the tokens of the course's example."""
 
 _FORMAT = re.compile(r"--format(=|$)|-f")
 _NUMBERS = re.compile(r"-?\d[\d,]*")
 
 
-def prepare(arguments: Sequence[str]) -> list[str]:
-    """Return ``arguments`` with a bare ``--tokens`` given the course's tokens, spaced ids joined, ``--debug`` first.
+def normalize(arguments: Sequence[str]) -> list[str]:
+    """Return the words with ``--debug`` first, spaced token ids joined, and a value for a bare ``--tokens``.
 
-    ``--tokens 5 12 8`` is what the course's own text would suggest typing, and an option takes just one word.
+    The course writes ``--tokens 5 12 8``, while the parser gives an option one word.
     """
     prepared: list[str] = []
     waiting = list(arguments)
@@ -34,15 +34,15 @@ def prepare(arguments: Sequence[str]) -> list[str]:
         if ids:
             prepared.append(" ".join(ids))
         elif not waiting or (waiting[0].startswith("-") and waiting[0] != "-"):
-            prepared.append(BARE)
+            prepared.append(BARE_TOKENS)
     options = prepared.index("--") if "--" in prepared else len(prepared)
     if "--debug" in prepared[:options]:
         prepared = ["--debug", *(word for word in prepared[:options] if word != "--debug"), *prepared[options:]]
     return prepared
 
 
-def wanted_format(arguments: Sequence[str]) -> str:
-    """Return the word given to ``--format``, also where the command line is wrong in other ways; else nothing."""
+def requested_format(arguments: Sequence[str]) -> str:
+    """Return the value of ``--format``, even if the rest of the command line is wrong; empty without the option."""
     given = [
         next_ if word in ("--format", "-f") else _FORMAT.sub("", word)
         for word, next_ in zip(arguments, [*arguments[1:], ""], strict=True)

@@ -26,7 +26,7 @@ from tinylm_cli.cli.options import (
     OutputOption,
     SetOption,
     TableOption,
-    path,
+    parse_path,
 )
 from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.cli.progress import working
@@ -45,7 +45,7 @@ def build(
         Path | None,
         typer.Option(
             metavar="DIR",
-            parser=path,
+            parser=parse_path,
             help="Write weights and config to a new folder.",
             show_default=False,
             rich_help_panel=OUTPUT_PANEL,

@@ -18,7 +18,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from tinylm_cli.atomic_write import require_free_file
 from tinylm_cli.cli.help_panels import write_commands, write_options
 from tinylm_cli.cli.options import OUTPUT_PANEL, complete_config
-from tinylm_cli.cli.output import STDOUT, CommandOutput, require_tables, writing_to_stdout
+from tinylm_cli.cli.output import STDOUT, CommandOutput, require_tables, stdout_errors
 from tinylm_cli.errors import UsageError
 
 FORMAT_OF_SUFFIX = {
@@ -51,7 +51,7 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words of the command, then settle the parameters that depend on each other."""
-        with writing_to_stdout():  # help, which is printed here, fails as all other output does
+        with stdout_errors():  # help, which is printed here, fails as all other output does
             rest = super().parse_args(ctx, args)
         if not ctx.resilient_parsing:
             _merge_config(ctx)
@@ -82,7 +82,7 @@ class CommandGroup(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words before the command."""
-        with writing_to_stdout():
+        with stdout_errors():
             return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

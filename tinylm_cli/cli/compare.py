@@ -14,9 +14,9 @@ from tinylm_cli.cli.options import (
     OutputOption,
     SetOption,
     TableOption,
-    amount,
+    amount_parser,
     complete_variant,
-    naming,
+    require_word,
 )
 from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.cli.workload_options import Storage, require_length
@@ -39,7 +39,7 @@ def compare(
         int | None,
         typer.Option(
             metavar="B",
-            parser=amount("--batch-size", "count", most=10**9, example="8"),
+            parser=amount_parser("--batch-size", "count", most=10**9, example="8"),
             show_default=False,
             help="Sequences at once; what the budgets say alike when absent, or 1.",
             rich_help_panel=TRAINING_PANEL,
@@ -49,7 +49,7 @@ def compare(
         int | None,
         typer.Option(
             metavar="T",
-            parser=amount("--seq-len", "length", example="8k"),
+            parser=amount_parser("--seq-len", "length", example="8k"),
             show_default=False,
             help="Tokens in each; what the budgets say alike when absent, or the smallest max_len.",
             rich_help_panel=TRAINING_PANEL,
@@ -98,7 +98,7 @@ def compare(
     from tinylm_cli.interop.variants import load_variants, parse_variants
     from tinylm_cli.render.views.compare import compare_view
 
-    variants = parse_variants([naming(word) for word in models], set_ or ())
+    variants = parse_variants([require_word(word) for word in models], set_ or ())
     try:
         loaded = load_variants(variants)
         if seq_len is not None:

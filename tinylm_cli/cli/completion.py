@@ -11,7 +11,7 @@ import os
 import shlex
 from collections.abc import Callable, Sequence
 
-from tinylm_cli.cli.output import talk, write_stdout
+from tinylm_cli.cli.output import print_line, write_stdout
 from tinylm_cli.errors import UsageError
 
 VARIABLE = "_TINYLM_COMPLETE"
@@ -57,7 +57,7 @@ def run_completion_option(arguments: Sequence[str]) -> int | None:
     _, path = install(shell=shell, prog_name="tinylm", complete_var=VARIABLE)
     if shell == "bash":
         path.write_text(_BASH, encoding="utf-8")
-    talk(f"wrote {path}; start a new shell to use it")
+    print_line(f"wrote {path}; start a new shell to use it")
     return 0
 
 

@@ -87,7 +87,7 @@ def _request(options: DesignOptions) -> DesignRequest:
         (),
     )
     layout = mistakes.read(_layout, options, accelerator)
-    mistakes.settle()
+    mistakes.raise_if_any()
 
     if layout is not None:
         _require_divisible(family, layout, vocab_size=vocab_size, seq_len=options.seq_len or max_len)
@@ -136,7 +136,7 @@ def _constraints(options: DesignOptions) -> list[Constraint]:
         if value is not None:
             is_target = figure in ("total_params", "active_params")
             found.append(within(figure, value, options.tolerance) if is_target else at_most(figure, value))
-    mistakes.settle()
+    mistakes.raise_if_any()
     if options.min_decode_tokens_per_second is not None:
         found.append(decodes_at_least(options.min_decode_tokens_per_second))
     return found
@@ -153,7 +153,7 @@ def _compute_budget(options: DesignOptions) -> ComputeBudget | None:
     tokens = None
     if options.budget_tokens is not None:
         tokens = mistakes.read(read_amount, "--train-tokens", options.budget_tokens, "count", "15B")
-    mistakes.settle()
+    mistakes.raise_if_any()
     assert flops is not None
     return compute_budget(flops, tokens)
 

@@ -19,8 +19,8 @@ from tinylm_cli.cli.options import (
     FormatOption,
     OutputOption,
     TableOption,
-    amount,
-    number,
+    amount_parser,
+    number_parser,
 )
 from tinylm_cli.cli.output import Format
 from tinylm_cli.cli.training_options import (
@@ -109,7 +109,7 @@ class DesignOptions:
         float,
         typer.Option(
             metavar="SHARE",
-            parser=number("--tolerance", least=0, most=1, example="0.02"),
+            parser=number_parser("--tolerance", least=0, most=1, example="0.02"),
             help="Largest relative distance from the target.",
             rich_help_panel=TARGET_PANEL,
         ),
@@ -149,7 +149,7 @@ class DesignOptions:
         int | None,
         typer.Option(
             metavar="V",
-            parser=amount("--vocab-size", "count", most=10**8, example="32000"),
+            parser=amount_parser("--vocab-size", "count", most=10**8, example="32000"),
             help="Tokens in the vocabulary; default: the family's.",
             show_default=False,
             rich_help_panel=MODEL_PANEL,
@@ -159,7 +159,7 @@ class DesignOptions:
         int | None,
         typer.Option(
             metavar="T",
-            parser=amount("--max-len", "length", most=10**9, example="8k"),
+            parser=amount_parser("--max-len", "length", most=10**9, example="8k"),
             help="Longest sequence; default: the family's.",
             show_default=False,
             rich_help_panel=MODEL_PANEL,

@@ -1,4 +1,4 @@
-"""Mistakes of several things that are read one after the other, told together."""
+"""Collect the errors of several options and configs, to report them together."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from typing import ParamSpec, TypeVar
 
 from tinylm_cli.errors import ConfigError, Diagnostic
 
-_Asked = ParamSpec("_Asked")
-_Read = TypeVar("_Read")
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class ErrorCollector:
-    """What was found wrong so far, each mistake once, in the order in which things were read."""
+    """The diagnostics found so far, each once, in reading order."""
 
     def __init__(self) -> None:
-        self._mistakes: dict[Diagnostic, None] = {}
+        self._diagnostics: dict[Diagnostic, None] = {}
 
     def __bool__(self) -> bool:
-        """Whether anything is wrong."""
-        return bool(self._mistakes)
+        """Whether there is any diagnostic."""
+        return bool(self._diagnostics)
 
-    def read(self, reader: Callable[_Asked, _Read], *arguments: _Asked.args, **named: _Asked.kwargs) -> _Read | None:
-        """Return what ``reader`` does, or None where it finds mistakes."""
+    def read(self, reader: Callable[_P, _T], *arguments: _P.args, **named: _P.kwargs) -> _T | None:
+        """Call ``reader`` and return its result; on a ConfigError, keep its diagnostics and return None."""
         try:
             return reader(*arguments, **named)
         except ConfigError as error:
             self.add(error.diagnostics)
             return None
 
-    def add(self, mistakes: Iterable[Diagnostic]) -> None:
-        """Add what was found elsewhere."""
-        self._mistakes |= dict.fromkeys(mistakes)
+    def add(self, diagnostics: Iterable[Diagnostic]) -> None:
+        """Add diagnostics."""
+        self._diagnostics |= dict.fromkeys(diagnostics)
 
-    def settle(self) -> None:
-        """Go on only if nothing is wrong.
+    def raise_if_any(self) -> None:
+        """Raise the collected diagnostics, if any.
 
         Raises:
-            ConfigError: If anything is; holds every mistake.
+            ConfigError: With every diagnostic.
         """
-        if self._mistakes:
-            raise ConfigError(tuple(self._mistakes))
+        if self._diagnostics:
+            raise ConfigError(tuple(self._diagnostics))

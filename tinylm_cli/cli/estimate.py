@@ -95,7 +95,7 @@ def estimate(
         training_setup(training, cluster, loaded, mistakes), serving_setup(serving, training, loaded, mistakes)
     )
     gpu = mistakes.read(read_gpu, cluster.gpu, cluster.hardware, training.dtype.value)
-    mistakes.settle()
+    mistakes.raise_if_any()
     assert loaded is not None
     accelerator, accelerators = gpu or (None, ())
     report = estimated(

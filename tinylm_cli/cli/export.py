@@ -18,7 +18,7 @@ from tinylm_cli.cli.model_options import (
     import_torch,
 )
 from tinylm_cli.cli.next_steps import TRAINING, next_step
-from tinylm_cli.cli.options import OUTPUT_PANEL, OutputOption, PageFormatOption, SetOption, complete_config, path
+from tinylm_cli.cli.options import OUTPUT_PANEL, OutputOption, PageFormatOption, SetOption, complete_config, parse_path
 from tinylm_cli.cli.output import CommandOutput, Format, PageFormat
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.requested_config import requested_config
@@ -106,4 +106,4 @@ def _config_and_folder(words: list[str], config: str | None) -> tuple[str | None
     if named and config is not None:
         message = f"the config is given twice: {named[0]} and --config {config}"
         raise UsageError(message, help="leave one of them out")
-    return named[0] if named else config, path(folder)
+    return named[0] if named else config, parse_path(folder)

@@ -25,15 +25,15 @@ from tinylm_cli.cli.options import (
     OutputOption,
     PageFormatOption,
     SetOption,
-    amount,
-    number,
+    amount_parser,
+    number_parser,
 )
 from tinylm_cli.cli.output import CommandOutput, Format, PageFormat, write_stdout
 from tinylm_cli.cli.requested_config import requested_config
 from tinylm_cli.cli.tokens import prompt_ids
 from tinylm_cli.errors import UsageError
 from tinylm_cli.quantities import BYTE_VOCAB_SIZE, counted
-from tinylm_cli.render.sanitize import shown
+from tinylm_cli.render.sanitize import for_terminal
 from tinylm_cli.render.terminal import Terminal, is_terminal, terminal_of
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def generate(
             "--max-new-tokens",
             "-n",
             metavar="N",
-            parser=amount("--max-new-tokens", "length", example="100"),
+            parser=amount_parser("--max-new-tokens", "length", example="100"),
             help="How many to add.",
             rich_help_panel=SAMPLING_PANEL,
         ),
@@ -59,7 +59,7 @@ def generate(
         float,
         typer.Option(
             metavar="X",
-            parser=number("--temperature", least=0, example="0.8"),
+            parser=number_parser("--temperature", least=0, example="0.8"),
             help="Spread of the choice; 0 takes the likeliest, whatever --top-k and --top-p.",
             rich_help_panel=SAMPLING_PANEL,
         ),
@@ -179,7 +179,7 @@ def _live_writer(terminal: Terminal, *, as_text: bool) -> Callable[[int], None]:
 
     def write(token: int) -> None:
         nonlocal separator
-        write_stdout(shown(decoder.decode(bytes([token])), terminal) if as_text else f"{separator}{token}")
+        write_stdout(for_terminal(decoder.decode(bytes([token])), terminal) if as_text else f"{separator}{token}")
         separator = " "
 
     return write

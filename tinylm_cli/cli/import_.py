@@ -13,11 +13,11 @@ from tinylm_cli.atomic_write import require_free_folder
 from tinylm_cli.cli.model_options import import_torch
 from tinylm_cli.cli.next_steps import model_words, next_step
 from tinylm_cli.cli.options import OUTPUT_PANEL, OutputOption, PageFormatOption, SetOption
-from tinylm_cli.cli.output import STDOUT, CommandOutput, Format, PageFormat, note, talk
+from tinylm_cli.cli.output import STDOUT, CommandOutput, Format, PageFormat, print_line, print_note
 from tinylm_cli.cli.progress import working
 from tinylm_cli.errors import ConfigError, UsageError, WeightsError
 from tinylm_cli.quantities import counted
-from tinylm_cli.render.sanitize import visible
+from tinylm_cli.render.sanitize import escape_controls
 
 if TYPE_CHECKING:
     from tinylm_cli.interop.load import ImportedConfig
@@ -68,22 +68,22 @@ def import_(
     found = import_config(path, set_ or ())
     loaded = found.loaded
     title = f"{loaded.name}: {found.title}, from a Hugging Face config.json of model_type {found.family}."
-    text = to_short_yaml(loaded.config, visible(title))  # a line break in a name must not end the comment
+    text = to_short_yaml(loaded.config, escape_controls(title))  # a line break in a name must not end the comment
     report = ImportReport(
         loaded.name, loaded.source, found.family, found.ignored, found.assumed, loaded.config.model_dump(), text,
         weights=str(output) if weights else None,
     )  # fmt: skip
     if format_ is PageFormat.text:
         for aside in filter(None, (assumed_note(report), ignored_note(report))):
-            note(aside)
+            print_note(aside)
     if weights:
         assert output is not None
         converted = _convert(found, path, output, text, set_ or (), force=force)
         if converted.left_out:
             parts = sorted({name.removeprefix("model.").partition(".")[0] for name in converted.left_out})
             count = counted(len(converted.left_out), "tensor")
-            note(f"left out {count} of {' and '.join(parts)}: not the language model's")
-        talk(f"wrote {counted(converted.tensors, 'tensor')} and config.yaml to {output}")
+            print_note(f"left out {count} of {' and '.join(parts)}: not the language model's")
+        print_line(f"wrote {counted(converted.tensors, 'tensor')} and config.yaml to {output}")
         following = next_step("import --weights", "check", model_words(None, None, output))
         return CommandOutput(
             report, lambda: import_view(report), Format(format_), None, document="", next_step=following

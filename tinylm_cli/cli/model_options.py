@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinylm_cli.cli.options import DEFAULT_CONFIG, MODEL_PANEL, complete_config, path
+from tinylm_cli.cli.options import DEFAULT_CONFIG, MODEL_PANEL, complete_config, parse_path
 from tinylm_cli.cli.progress import working
 from tinylm_cli.errors import CapacityError, UnableError, UsageError
 from tinylm_cli.interrupts import interrupts_deferred
@@ -72,7 +72,7 @@ MetaOption = Annotated[
 WeightsOption = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", parser=path,
+        metavar="DIR", parser=parse_path,
         help="Load weights, and the config unless one is given: a folder that build --save wrote, or of Hugging Face.",
         show_default=False, rich_help_panel=MODEL_PANEL,
     ),

@@ -10,9 +10,9 @@ import typer
 from tinylm_cli.atomic_write import write_file
 from tinylm_cli.cli.next_steps import model_words, next_step
 from tinylm_cli.cli.options import DEFAULT_CONFIG, OUTPUT_PANEL, ConfigOption, SetOption
-from tinylm_cli.cli.output import talk
+from tinylm_cli.cli.output import print_line
 from tinylm_cli.errors import UsageError
-from tinylm_cli.render.sanitize import visible
+from tinylm_cli.render.sanitize import escape_controls
 
 
 def new(
@@ -43,10 +43,12 @@ def new(
     loaded = load_config(config, set_ or ())
     of_another_model = dict.fromkeys(("name", "description", "nominal_params"))
     start = loaded.config.model_copy(update=of_another_model)
-    title = visible(f"{path.stem}: started from {loaded.name}.")  # a line break in a name must not end the comment
+    title = escape_controls(
+        f"{path.stem}: started from {loaded.name}."
+    )  # a line break in a name must not end the comment
     write_file(path, to_commented_yaml(start, title), overwrite=force)
-    talk(f"wrote {path}")
+    print_line(f"wrote {path}")
     if path.stem in shipped() and path.parent == Path():
-        talk(f"{path.stem} alone names the preset: write {path} for this file")
-    talk("for completion in your editor: tinylm schema --output tinylm.schema.json")
-    talk(f"next: {next_step('new', 'params CONFIG', model_words(str(path), None))}")
+        print_line(f"{path.stem} alone names the preset: write {path} for this file")
+    print_line("for completion in your editor: tinylm schema --output tinylm.schema.json")
+    print_line(f"next: {next_step('new', 'params CONFIG', model_words(str(path), None))}")

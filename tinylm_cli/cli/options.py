@@ -1,4 +1,4 @@
-"""The options that commands share: one grammar for all."""
+"""Options that several commands share, their parsers and completions, and the panels of ``--help``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PANELS = (
 
 
 def complete_config(incomplete: str) -> list[str]:
-    """Complete the names of presets and of the gallery, and the configs of the folder being typed."""
+    """Complete the names of presets and published models, and config files of the folder being typed."""
     from tinylm_cli.config.presets import gallery, presets
 
     folder, _, start = incomplete.rpartition("/")
@@ -45,7 +45,7 @@ def complete_config(incomplete: str) -> list[str]:
 
 
 def complete_set(incomplete: str) -> list[str]:
-    """Complete dotted field names, then the words a choice may take."""
+    """Complete dotted field names, then the values of a choice."""
     from tinylm_cli.config.fields import fields
 
     key, equals, value = incomplete.partition("=")
@@ -65,8 +65,8 @@ def complete_variant(incomplete: str) -> list[str]:
     return [f"{model}{at}{word}" for word in complete_set(change)] if at else complete_config(incomplete)
 
 
-def naming(word: str) -> str:
-    """Return a word that names something; an empty one, which ``Path`` takes for the current folder, does not.
+def require_word(word: str) -> str:
+    """Return a word that names a file or folder; ``Path`` would take an empty one for the current folder.
 
     Raises:
         UsageError: If the word is empty.
@@ -76,23 +76,23 @@ def naming(word: str) -> str:
     return word
 
 
-def path(written: str) -> Path:
-    """Return the path of an option.
+def parse_path(written: str) -> Path:
+    """Return the path that an option names.
 
     Raises:
         UsageError: If the word is empty.
     """
-    return Path(naming(written))
+    return Path(require_word(written))
 
 
-def number(option: str, *, least: float, most: float | None = None, example: str) -> Callable[[str], float]:
-    """Return what reads the number of an option; a range of the parser's own would let NaN through.
+def number_parser(option: str, *, least: float, most: float | None = None, example: str) -> Callable[[str], float]:
+    """Return the parser of an option that takes a float; unlike typer's own ranges, it refuses NaN.
 
     Args:
-        option: Its name.
-        least: The smallest that it takes.
-        most: The greatest; None for any that is finite. Where it is 1 the number is a share, and may be in percent.
-        example: One that it takes.
+        option: Name of the option.
+        least: Smallest allowed value.
+        most: Largest allowed value; None for any finite one. If it is 1, the value is a share and may be in percent.
+        example: A valid value.
     """
 
     def parse(written: str | float) -> float:
@@ -106,17 +106,17 @@ def number(option: str, *, least: float, most: float | None = None, example: str
     return parse
 
 
-def amount(
+def amount_parser(
     option: str, kind: AmountKind | Literal["length"], *, example: str, most: int | None = None
 ) -> Callable[[str], int]:
     """Return the parser of an integer option that takes amounts as people write them.
 
     Args:
-        option: Its name.
+        option: Name of the option.
         kind: ``count``: ``500k`` is 500,000; ``length``: ``8k`` tokens are 8,192; ``size``: ``24GiB``; ``flops``:
             ``1e21``.
-        example: One that it takes.
-        most: The greatest that it takes; the least is 1.
+        example: A valid value.
+        most: Largest allowed value; the smallest is 1.
     """
 
     def parse(written: str | int) -> int:
@@ -125,7 +125,6 @@ def amount(
         from tinylm_cli.config.amounts import MAX_AMOUNT, parse_amount, parse_length
 
         greatest = MAX_AMOUNT if most is None else most
-
         try:
             value = parse_length(written) if kind == "length" else parse_amount(written, kind, most=greatest)
         except ValueError:
@@ -191,7 +190,7 @@ TableOption = Annotated[
 OutputOption = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", metavar="FILE", parser=path, help="Write to a file, whole or not at all.", show_default=False,
-        rich_help_panel=OUTPUT_PANEL,
+        "--output", "-o", metavar="FILE", parser=parse_path, help="Write to a file, whole or not at all.",
+        show_default=False, rich_help_panel=OUTPUT_PANEL,
     ),
 ]  # fmt: skip

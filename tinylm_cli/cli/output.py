@@ -1,4 +1,4 @@
-"""What a command hands back, and its one way out: in one of the formats, to standard output or a file."""
+"""The output of a command: a report written in one of the formats, to standard output or to a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """How a report is written; csv and latex are for commands whose report is a table."""
+    """Output formats of a report with tables."""
 
     text = "text"
     json = "json"
@@ -27,7 +27,7 @@ class Format(StrEnum):
 
 
 class PageFormat(StrEnum):
-    """How a report is written that has no table."""
+    """Output formats of a report without tables."""
 
     text = "text"
     json = "json"
@@ -35,19 +35,19 @@ class PageFormat(StrEnum):
 
 
 class CommandOutput(NamedTuple):
-    """A report and how to show it.
+    """A report and how to write it.
 
     Attributes:
-        report: What JSON shows.
-        view: Makes what people see; called only when they do.
-        format: How to write it.
-        output: File to write to; None or ``-`` for standard output.
-        exit_code: What the process tells its caller.
-        document: Text that stands for the whole output in text format, for commands whose output is a file's content.
-        next_step: The command a person would want next; may be empty.
-        table: The one table to write, by name; None for all that the format has room for.
+        report: The record that JSON shows.
+        view: Returns the blocks of the other formats; called only for them.
+        format: The format.
+        output: The file; None or ``-`` for standard output.
+        exit_code: Exit status of the process.
+        document: The whole output in text format, for commands that write a config or a schema.
+        next_step: The command to suggest next; may be empty.
+        table: Name of the one table to write; None for all that the format can hold.
         get: Path of the one value of the JSON report to write; None for the whole report.
-        overwrite: Whether the file may be replaced.
+        overwrite: Whether an existing file is replaced.
     """
 
     report: object
@@ -62,29 +62,29 @@ class CommandOutput(NamedTuple):
     overwrite: bool = False
 
 
-class StreamError(OSError):
-    """Standard output takes no more: the disk behind it is full, or it is closed."""
+class StdoutError(OSError):
+    """Standard output cannot be written: its disk is full, or it is closed."""
 
 
 STDOUT = Path("-")
 
 
 def require_tables(format_: str | None, table: str | None) -> None:
-    """Refuse to pick one table where the format is no such thing.
+    """Refuse ``--table`` with a format that always writes the whole report.
 
     Raises:
-        UsageError: If a table is named and the format writes the report whole.
+        UsageError: If both are given.
     """
     if table is not None and format_ in (Format.text, Format.json):
         raise UsageError(f"--table is for csv, latex and markdown, not for {format_}", help="add --format csv")
 
 
-def emit(outcome: CommandOutput) -> ExitCode:
-    """Write an outcome where it belongs, and the next step on standard error.
+def write_output(outcome: CommandOutput) -> ExitCode:
+    """Write a command's output, and its next step on standard error; return the exit code.
 
     Raises:
-        OutputError: If the file cannot be written, or may not be replaced; what it held before is untouched.
-        UsageError: If the view has no table of the name that is asked for.
+        OutputError: If the file cannot be written, or exists and may not be replaced.
+        UsageError: If the report has no table, or no value, of the requested name.
     """
     if outcome.output == STDOUT:
         outcome = outcome._replace(output=None)
@@ -100,63 +100,63 @@ def emit(outcome: CommandOutput) -> ExitCode:
         text = outcome.document
     else:
         view = outcome.view()
-        text = _lowered(view if outcome.table is None else _one_table(view, outcome.table), outcome)
+        text = _render(view if outcome.table is None else _select_table(view, outcome.table), outcome)
     if outcome.output is not None:
         write_file(outcome.output, text, overwrite=outcome.overwrite)
-        talk(f"wrote {outcome.output}")
+        print_line(f"wrote {outcome.output}")
     else:
         write_stdout(text)
     if outcome.next_step and outcome.format is Format.text:
-        talk(f"next: {outcome.next_step}")
+        print_line(f"next: {outcome.next_step}")
     return outcome.exit_code
 
 
 def write_stdout(text: str) -> None:
-    """Write to standard output at once; its encoding never fails it.
+    """Write to standard output and flush; a character that its encoding lacks is escaped.
 
     Raises:
-        StreamError: If it takes no more.
+        StdoutError: If it cannot be written.
         BrokenPipeError: If its reader has gone.
     """
     encoding = sys.stdout.encoding or "utf-8"
-    with writing_to_stdout():
+    with stdout_errors():
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
 
 
 @contextmanager
-def writing_to_stdout() -> Iterator[None]:
-    """Tell the failures of a block that does nothing with the system but write to standard output from all others."""
+def stdout_errors() -> Iterator[None]:
+    """Raise :class:`StdoutError` for an OSError of a block that only writes to standard output."""
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise StreamError(error.errno, error.strerror) from error
+        raise StdoutError(error.errno, error.strerror) from error
 
 
-def talk(text: str) -> None:
-    """Say one muted line on standard error, unbroken whatever its length: it may hold a command to copy."""
+def print_line(text: str) -> None:
+    """Print one muted line on standard error, never wrapped: it may hold a command to copy."""
     from tinylm_cli.render.blocks import Cell
-    from tinylm_cli.render.sanitize import shown
+    from tinylm_cli.render.sanitize import for_terminal
     from tinylm_cli.render.styled_lines import line, paint
     from tinylm_cli.render.terminal import terminal_of
 
     terminal = terminal_of(sys.stderr)
-    say(paint([line(Cell(shown(text, terminal), "muted"))], terminal))
+    write_stderr(paint([line(Cell(for_terminal(text, terminal), "muted"))], terminal))
 
 
-def note(text: str) -> None:
-    """Say a muted sentence on standard error, wrapped to its width: nothing in it is to be copied as it is."""
+def print_note(text: str) -> None:
+    """Print a muted sentence on standard error, wrapped to its width."""
     from tinylm_cli.render.blocks import Note
     from tinylm_cli.render.terminal import terminal_of
     from tinylm_cli.render.text import to_text
 
-    say(to_text([Note(text, "muted")], terminal_of(sys.stderr)))
+    write_stderr(to_text([Note(text, "muted")], terminal_of(sys.stderr)))
 
 
-def say(text: str) -> None:
-    """Write to standard error; where that is closed or full there is nobody to tell."""
+def write_stderr(text: str) -> None:
+    """Write to standard error; if it is closed or full, the text is lost."""
     try:
         encoding = sys.stderr.encoding or "utf-8"
         sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding))
@@ -165,7 +165,7 @@ def say(text: str) -> None:
         return
 
 
-def _one_table(view: View, name: str) -> View:
+def _select_table(view: View, name: str) -> View:
     from tinylm_cli.render.blocks import single_table, tables_by_name
 
     names = list(tables_by_name(view))
@@ -180,7 +180,7 @@ def _one_table(view: View, name: str) -> View:
     )
 
 
-def _lowered(view: View, outcome: CommandOutput) -> str:
+def _render(view: View, outcome: CommandOutput) -> str:
     from tinylm_cli.render.terminal import Terminal, terminal_of
 
     surface = terminal_of(sys.stdout) if outcome.output is None else Terminal()
@@ -192,7 +192,7 @@ def _lowered(view: View, outcome: CommandOutput) -> str:
             from tinylm_cli.render.csv import to_csv as lower
 
             if names := other_tables(view):
-                note(f"CSV has room for one table; --table picks another: {', '.join(names)}.")
+                print_note(f"CSV has room for one table; --table picks another: {', '.join(names)}.")
         case Format.latex:
             from tinylm_cli.render.latex import to_latex as lower
         case _:

@@ -1,4 +1,4 @@
-"""A sign of life on standard error, for work that takes longer than about half a second on a terminal."""
+"""A progress spinner on standard error, for work on a terminal that takes longer than half a second."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from tinylm_cli.render.sanitize import shown
+from tinylm_cli.render.sanitize import for_terminal
 from tinylm_cli.render.terminal import is_terminal, terminal_of
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ DELAY_SECONDS = 0.5
 
 
 class Progress:
-    """A spinner with a sentence beside it; shows itself after ``DELAY_SECONDS``, removes itself at the end."""
+    """A spinner and a sentence; appears after ``DELAY_SECONDS`` and disappears at the end."""
 
     def __init__(self, sentence: str) -> None:
         self._terminal = terminal_of(sys.stderr)
-        self._sentence = shown(sentence, self._terminal)
+        self._sentence = for_terminal(sentence, self._terminal)
         self._status: Status | None = None
         self._lock = threading.Lock()
         self._ended = False
@@ -34,7 +34,7 @@ class Progress:
     def say(self, sentence: str) -> None:
         """Change the sentence."""
         with self._lock:
-            self._sentence = shown(sentence, self._terminal)
+            self._sentence = for_terminal(sentence, self._terminal)
             if self._status is not None:
                 self._status.update(_unmarked(self._sentence))
 
@@ -55,7 +55,7 @@ class Progress:
 
 
 def _unmarked(sentence: str) -> Text:
-    """Return text whose square brackets rich leaves alone."""
+    """Return text whose square brackets are no rich markup."""
     from rich.text import Text
 
     return Text(sentence)
@@ -63,7 +63,7 @@ def _unmarked(sentence: str) -> Text:
 
 @contextmanager
 def working(sentence: str) -> Iterator[Progress]:
-    """Show that work is going on while the block runs; silent where standard error is not a terminal."""
+    """Show a spinner while the block runs, if standard error is a terminal."""
     progress = Progress(sentence)
     if not is_terminal(sys.stderr):
         yield progress
@@ -105,7 +105,7 @@ class ProgressBar:
             if self._task is not None:
                 self._bar.remove_task(self._task)
             self._task, self._stage = (
-                self._bar.add_task(shown(stage, self._terminal), total=total, counts=counts),
+                self._bar.add_task(for_terminal(stage, self._terminal), total=total, counts=counts),
                 stage,
             )
         self._bar.update(self._task, completed=done, total=total, counts=counts)

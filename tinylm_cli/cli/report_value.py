@@ -22,7 +22,7 @@ def report_value(report: object, path: str) -> str:
         UsageError: If nothing is at the path; names the nearest path that exists.
     """
     from tinylm_cli.render.json import as_document, to_document
-    from tinylm_cli.render.sanitize import visible
+    from tinylm_cli.render.sanitize import escape_controls
 
     document = as_document(report)
     value, known, rest = document, "", path
@@ -34,7 +34,7 @@ def report_value(report: object, path: str) -> str:
         value, known, rest = entries[word], f"{known}.{word}".lstrip("."), rest[len(word) + 1 :]
     if not isinstance(value, str):
         return to_document(value)
-    return "".join(f"{visible(line)}\n" for line in value.split("\n"))
+    return "".join(f"{escape_controls(line)}\n" for line in value.split("\n"))
 
 
 def _entries(value: Any) -> dict[str, Any]:

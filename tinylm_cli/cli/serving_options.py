@@ -8,7 +8,7 @@ import typer
 
 from tinylm_cli.analysis.setups import UNQUANTIZED, QuantizationConfig, ServingSetup
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.options import SERVING_PANEL, amount
+from tinylm_cli.cli.options import SERVING_PANEL, amount_parser
 from tinylm_cli.cli.workload_options import fitting_length, require_length
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.memory import Quantization
@@ -56,7 +56,7 @@ PrefillTokensOption = Annotated[
     int,
     typer.Option(
         metavar="T", rich_help_panel=SERVING_PANEL,
-        parser=amount("--prefill-tokens", "length", example="8k", most=10**9),
+        parser=amount_parser("--prefill-tokens", "length", example="8k", most=10**9),
         help="Most tokens of a prompt that one pass reads (chunked prefill).",
     ),
 ]  # fmt: skip
@@ -160,7 +160,7 @@ def _seq_lens(loaded: LoadedConfig, written: str | None) -> tuple[int, ...]:
     for each in found:
         remedy = f"add --set max_len={each.value}"
         mistakes.read(require_length, [loaded], each.value, remedy, SERVING_SEQ_LEN, each.span)
-    mistakes.settle()
+    mistakes.raise_if_any()
     return tuple(dict.fromkeys(each.value for each in found))
 
 

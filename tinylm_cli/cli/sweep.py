@@ -90,7 +90,7 @@ def sweep(
     if loaded is not None and not any(each.name == "max_len" for each in swept_fields):
         mistakes.read(fitting_length, loaded, seq_len)
     mistakes.read(require_figure, figure, FIGURES)
-    mistakes.settle()
+    mistakes.raise_if_any()
     assert written is not None
     setups = Setups.of(
         batch_size=batch_size, seq_len=seq_len, dtype=dtype.value, optimizer=optimizer, recompute=recompute

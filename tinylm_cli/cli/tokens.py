@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinylm_cli.cli.argv import BARE
+from tinylm_cli.cli.argv import BARE_TOKENS
 from tinylm_cli.errors import InputError, UsageError
 from tinylm_cli.quantities import BYTE_VOCAB_SIZE
 
@@ -31,7 +31,7 @@ def prompt_ids(tokens: str | None, text: str | None, config: ModelConfig) -> tup
     """
     if text is not None:
         return encode_text(text, config)
-    return course_tokens(config) if tokens in (None, BARE) else parse_tokens(tokens, config)
+    return course_tokens(config) if tokens in (None, BARE_TOKENS) else parse_tokens(tokens, config)
 
 
 def course_tokens(config: ModelConfig) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import typer
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.cli.completion import complete_gpu, complete_plan
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.options import CLUSTER_PANEL, TRAINING_PANEL, amount, number
+from tinylm_cli.cli.options import CLUSTER_PANEL, TRAINING_PANEL, amount_parser, number_parser
 from tinylm_cli.cli.workload_options import (
     BatchSizeOption,
     SeqLenOption,
@@ -69,7 +69,8 @@ TrainTokensOption = Annotated[
 GlobalBatchSizeOption = Annotated[
     int | None,
     typer.Option(
-        metavar="N", parser=amount("--global-batch-size", "count", most=10**9, example="1024"), show_default=False,
+        metavar="N", parser=amount_parser("--global-batch-size", "count", most=10**9, example="1024"),
+        show_default=False,
         help="Sequences per optimizer step over all GPUs; by default about 4M tokens.",
         rich_help_panel=TRAINING_PANEL,
     ),
@@ -84,7 +85,8 @@ GpuOption = Annotated[
 GpusOption = Annotated[
     int,
     typer.Option(
-        metavar="N", parser=amount("--gpus", "count", most=1_000_000, example="8"), rich_help_panel=CLUSTER_PANEL,
+        metavar="N", parser=amount_parser("--gpus", "count", most=1_000_000, example="8"),
+        rich_help_panel=CLUSTER_PANEL,
         help="GPUs that train the model.",
     ),
 ]  # fmt: skip
@@ -112,7 +114,7 @@ def share_of_peak(option: str, words: str, example: str) -> typer.models.OptionI
         words: Its help.
         example: A usual value.
     """
-    read = number(option, least=0.001, most=1, example=example)
+    read = number_parser(option, least=0.001, most=1, example=example)
     found: typer.models.OptionInfo = typer.Option(
         metavar="SHARE", parser=read, help=words, show_default=False, rich_help_panel=CLUSTER_PANEL
     )
@@ -138,7 +140,7 @@ UtilizationOption = Annotated[
 PriceOption = Annotated[
     float | None,
     typer.Option(
-        metavar="USD", parser=number("--price", least=0, most=1_000_000, example="2.50"), show_default=False,
+        metavar="USD", parser=number_parser("--price", least=0, most=1_000_000, example="2.50"), show_default=False,
         help="Price of one GPU for an hour.", rich_help_panel=CLUSTER_PANEL,
     ),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the option parser finds wrong, said in tinylm's own words: what was typed, and what was probably meant."""
+"""Errors of the option parser in tinylm's own words: what was typed, and the probable meaning."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.errors import UsageError
 
 _REFUSED = re.compile(r"(?P<quote>['\"]?)(?P<value>.*)(?P=quote) is not ", re.DOTALL)
-ELSEWHERE = {"--meta": "tinylm build --meta shows a model without values"}
-"""Options that commands lack for a reason, and where to find them."""
+OPTION_OF_ANOTHER_COMMAND = {"--meta": "tinylm build --meta shows a model without values"}
+"""Options of other commands that people look for here."""
 
 _EXTRA = re.compile(r"Got unexpected extra argument\(s\) \((?P<words>.*)\)", re.DOTALL)
 
 
-def explain(error: TyperException, arguments: Sequence[str], commands: Sequence[str]) -> UsageError:
-    """Return the error to tell instead of the parser's own.
+def explain_usage_error(error: TyperException, arguments: Sequence[str], commands: Sequence[str]) -> UsageError:
+    """Return the error to report instead of the parser's own.
 
     Args:
-        error: What the parser raised.
-        arguments: What it was given.
-        commands: Every command there is.
+        error: The error of the parser.
+        arguments: The words of the command line.
+        commands: Every command.
     """
     word = next((word for word in arguments if not word.startswith("-")), None)
     command = word if word in commands else ""
@@ -57,7 +57,7 @@ def explain(error: TyperException, arguments: Sequence[str], commands: Sequence[
 
 
 def _meant_words(words: str, error: Any) -> str:
-    """Say what words too many were probably meant to be: another model, or the rest of a name."""
+    """Return the probable meaning of surplus words: another model, or the rest of a name with spaces."""
     named = [parameter.name for parameter in _parameters(error) if parameter.param_type_name == "argument"]
     given = [error.ctx.params[name] for name in named if error.ctx.params.get(name) is not None]
     if named == [CONFIG_WORD]:
@@ -70,8 +70,8 @@ def _meant_words(words: str, error: Any) -> str:
 
 
 def _meant_option(option: str, error: Any, manual: str) -> str:
-    if option in ELSEWHERE:
-        return ELSEWHERE[option]
+    if option in OPTION_OF_ANOTHER_COMMAND:
+        return OPTION_OF_ANOTHER_COMMAND[option]
     known = [name for parameter in _parameters(error) for name in parameter.opts if name.startswith("--")]
     near = suggest(option, known)
     if near is not None:

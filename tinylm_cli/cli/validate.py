@@ -21,7 +21,7 @@ from tinylm_cli.cli.options import (
     OutputOption,
     SetOption,
     complete_config,
-    naming,
+    require_word,
 )
 from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.errors import ConfigError, ExitCode, InputError, OutputError, UsageError
@@ -116,7 +116,7 @@ def validate(
     results = tuple(_check(path, set_ or (), asserted, fix=fix, diff=diff) for path in paths)
     if mistakes:
         mistakes.add(mistake for result in results if result.status == "wrong" for mistake in result.diagnostics)
-        mistakes.settle()
+        mistakes.raise_if_any()
     report = ValidateReport.of(results)
     return _output(report, format_, output, _next_step(report, files, set_))
 
@@ -189,7 +189,7 @@ def _expand(files: Iterable[str]) -> Iterator[str]:
     from tinylm_cli.interop.load import is_model_folder
 
     seen: set[str] = set()
-    for name in map(naming, files):
+    for name in map(require_word, files):
         folder = Path(name)
         shown = name in shipped()  # a preset comes first, as for --config
         whole = shown or is_model_folder(folder) or not folder.is_dir()

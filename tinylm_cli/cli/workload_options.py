@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tinylm_cli.cli.options import TRAINING_PANEL, amount
+from tinylm_cli.cli.options import TRAINING_PANEL, amount_parser
 from tinylm_cli.config.source import option_span
 
 if TYPE_CHECKING:
@@ -23,14 +23,15 @@ SEQ_LEN = "--seq-len"
 BatchSizeOption = Annotated[
     int,
     typer.Option(
-        metavar="B", parser=amount("--batch-size", "count", most=10**9, example="8"), rich_help_panel=TRAINING_PANEL,
+        metavar="B", parser=amount_parser("--batch-size", "count", most=10**9, example="8"),
+        rich_help_panel=TRAINING_PANEL,
         help="Micro-batch: sequences per pass on one GPU.",
     ),
 ]  # fmt: skip
 SeqLenOption = Annotated[
     int | None,
     typer.Option(
-        SEQ_LEN, metavar="T", parser=amount(SEQ_LEN, "length", example="8k"), show_default=False,
+        SEQ_LEN, metavar="T", parser=amount_parser(SEQ_LEN, "length", example="8k"), show_default=False,
         help="Tokens per sequence, e.g. 8k; by default max_len.", rich_help_panel=TRAINING_PANEL,
     ),
 ]  # fmt: skip

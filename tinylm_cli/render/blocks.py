@@ -1,7 +1,8 @@
-"""The few kinds of blocks that every output is made of.
+"""The blocks of an output document: headings, tables, trees, stacked bars, notes, listings, errors.
 
-A view builds blocks from a report; ``text``, ``markdown``, ``csv`` and ``latex`` lower them. Strings here may come from
-outside: lowering, and nothing before it, makes them safe. A string that is a ``Quantity`` is a number to a program.
+A view builds blocks from a report; each output format (text, Markdown, CSV, LaTeX, HTML) lowers them once. Strings in
+blocks may come from outside: the formats sanitize them, views do not. A ``Quantity`` is shown as its words and written
+to CSV as its number.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from tinylm_cli.quantities import Quantity
 Style = Literal[
     "plain", "strong", "muted", "good", "bad", "warn", "name", "hue-1", "hue-2", "hue-3", "hue-4", "hue-5", "hue-6"
 ]
-"""What a piece of text means; the hues only tell neighbors apart."""
+"""The meaning of a piece of text; hues only distinguish neighbors."""
 
 
 class Cell(NamedTuple):
-    """A piece of text with a meaning that color may show.
+    """A piece of text with a style.
 
     Attributes:
-        text: What people are shown; as a ``Quantity``, a number to a program.
-        style: What it means.
-        key: What CSV says instead, the word that JSON has for it; the text when empty.
+        text: The shown text; CSV writes the number of a ``Quantity``.
+        style: Its meaning, which color may show.
+        key: The text in CSV, as JSON spells it; ``text`` when empty.
     """
 
     text: str
@@ -44,16 +45,15 @@ class Column(NamedTuple):
 
     Attributes:
         header: Its heading; may be empty.
-        right: True to align right, as numbers are.
-        keep: How long to keep it when the width is short: columns below 5 go first, smallest number first; then
-            ``wrap`` columns are wrapped and ``shrink`` columns cut; then columns below 9 go; 9 never goes.
-        shrink: True when its text may be cut in the middle, where names differ least.
-        wrap: True when its text is never cut: it goes over several lines or, where little room is left, under its row.
-        key: What CSV calls it, the name that JSON has for it, with dots the path to it; the heading when empty. A
-            column with neither, or with None, is there for the eye, and not in CSV. One without a word in its heading
-            and its cells is there for CSV, and seen nowhere.
-        group: Above 0 where a wide table may go over several, one under another: columns of one number, from 1 up, stay
-            side by side, and those of group 0 stand before each.
+        right: Whether it is aligned right, as numbers are.
+        keep: Priority in a narrow terminal: columns below 5 go first, smallest number first; then ``wrap`` columns wrap
+            and ``shrink`` columns are cut; then columns below 9 go; 9 always stays.
+        shrink: Whether its text may be cut in the middle, where names differ least.
+        wrap: Whether its text wraps, or moves under its row if little room is left; it is never cut.
+        key: Its name in CSV, the dotted path of the value in JSON; the heading when empty. A column with None, or with
+            neither, is not in CSV. A column whose heading and cells are empty is in CSV only.
+        group: Positive if a wide table may be split into several, one under another: columns of one group stay side
+            by side, and the columns of group 0 are repeated in each part.
     """
 
     header: str
@@ -69,23 +69,23 @@ Row = tuple["str | Cell | Bar", ...]
 
 
 class Heading(NamedTuple):
-    """What the output is about, and a word beside it."""
+    """A title and a detail beside it."""
 
     text: str
     detail: str = ""
 
 
 class Table(NamedTuple):
-    """Rows under columns; one without rows is shown to nobody but a program, which is told the columns.
+    """Rows under columns; a table without rows appears in CSV only, as a header.
 
     Attributes:
-        columns: What the rows hold.
-        rows: A cell for each column.
-        total: A last row set apart; CSV, whose readers sum for themselves, leaves it out.
-        main: True where a view has several tables and this is what was asked for: CSV has room for one.
-        name: What ``--table`` takes; empty where it only draws what another table says. Tables of one name are one,
-            drawn in parts, of which a program is given the first.
-        caption: What it shows, in a document; what the heading says when empty.
+        columns: The columns.
+        rows: Rows of one cell per column.
+        total: A last row under a rule; not in CSV.
+        main: Whether CSV, which holds one table, takes this one of several.
+        name: Its name for ``--table``; empty if it repeats another table. Tables with one name are parts of one table:
+            CSV takes the first.
+        caption: Its caption in LaTeX; the heading when empty.
     """
 
     columns: tuple[Column, ...]
@@ -104,7 +104,7 @@ class Branch(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """A table whose first column is drawn as a tree; ``name`` and ``caption`` are those of a ``Table``."""
+    """A table whose first column is drawn as a tree; ``name`` and ``caption`` as in :class:`Table`."""
 
     columns: tuple[Column, ...]
     root: Branch
@@ -116,9 +116,9 @@ class StackBar(NamedTuple):
     """One bar of a ``Stack``.
 
     Attributes:
-        name: What it is of; empty where the stack is of one thing.
-        amounts: One for each part, >= 0.
-        whole: Their sum in words; its value is the length of the bar.
+        name: Its label; empty if it is the only bar.
+        amounts: One amount for each part, >= 0.
+        whole: Their sum, the length of the bar.
     """
 
     name: str
@@ -127,17 +127,17 @@ class StackBar(NamedTuple):
 
 
 class Stack(NamedTuple):
-    """Bars of the same parts laid end to end, one above the other on one scale, and a legend under them.
+    """Stacked bars on one scale, with a legend.
 
     Attributes:
-        title: What the parts are parts of: ``memory``.
-        parts: Their names, in the order in which they are laid.
-        bars: One or more.
-        key: What JSON calls an amount.
-        limit: Where to draw a mark that bars should stay left of; None for no mark.
-        limit_name: What sets the limit.
-        name: As that of a ``Table``.
-        caption: Likewise.
+        title: The quantity that the parts add up to, such as ``memory``.
+        parts: Names of the parts, from left to right.
+        bars: One or more bars.
+        key: Name of an amount in JSON.
+        limit: Position of a mark, such as the memory of a GPU; None for no mark.
+        limit_name: Label of the mark.
+        name: As in :class:`Table`.
+        caption: As in :class:`Table`.
     """
 
     title: str
@@ -151,27 +151,27 @@ class Stack(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A sentence; its style says whether it is good news."""
+    """A sentence."""
 
     text: str
     style: Style = "plain"
 
 
 class Listing(NamedTuple):
-    """Text to be taken as it is, such as a YAML file."""
+    """Text to be copied unchanged, such as a YAML file."""
 
     text: str
     language: str = ""
 
 
 class Mistake(NamedTuple):
-    """A diagnostic, at its place."""
+    """A diagnostic with its place in a source."""
 
     diagnostic: Diagnostic
 
 
 class Failure(NamedTuple):
-    """Something that could not be carried out, and what to do about it; ``help`` may be empty."""
+    """An error without a place in a source; ``help`` may be empty."""
 
     message: str
     help: str = ""
@@ -184,10 +184,10 @@ AnyTable = Table | Tree | Stack
 """The blocks that ``--table`` can name and CSV can hold."""
 
 View = tuple[Block, ...]
-"""What a command shows, from top to bottom."""
+"""The blocks of one output, from top to bottom."""
 
 
-def drawn(blocks: Iterable[Block]) -> Iterator[Block]:
+def drawable(blocks: Iterable[Block]) -> Iterator[Block]:
     """Yield the blocks to draw: all but tables whose cells are empty, which exist for CSV alone."""
     return (block for block in blocks if not isinstance(block, Table) or any(map(has_content, chain(*block.rows))))
 

@@ -1,7 +1,7 @@
-"""One table of a view as CSV: numbers as they are, under the names that JSON has for them.
+"""Lower one table of a view to CSV: exact numbers, under the names of JSON.
 
-Quoting is that of RFC 4180, https://www.rfc-editor.org/rfc/rfc4180; lines end as all of standard output does. It holds
-one table, because its readers take every line for a row.
+A CSV file holds one table, because its readers take every line for a row. Quoting follows RFC 4180,
+https://www.rfc-editor.org/rfc/rfc4180; lines end in a line feed.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from collections.abc import Iterable, Iterator
 
 from tinylm_cli.quantities import Quantity
 from tinylm_cli.render.blocks import Bar, Block, Branch, Cell, Column, Row, Stack, Table, Tree, main_table
-from tinylm_cli.render.sanitize import visible
+from tinylm_cli.render.sanitize import escape_controls
 from tinylm_cli.render.stacked_bars import legend
 
-# what a spreadsheet takes for the beginning of a formula, also in the width of Asian letters:
+# first characters of a spreadsheet formula, also in full width:
 # https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = tuple("=+-@＝＋－＠")
 
 Value = str | float
-"""What a cell holds for a program: a text, or a number (int, float or bool)."""
+"""A cell's exact value: a text, or a number (int, float or bool)."""
 
 
 def to_csv(blocks: Iterable[Block]) -> str:
-    """Return the main table of a view, its header first; a tree has the depth of each row before it.
+    """Return the main table of a view with a header; a tree gets a ``depth`` column.
 
-    A text that a spreadsheet would run as a formula gets an apostrophe in front; numbers do not.
+    A text that a spreadsheet would run as a formula gets an apostrophe in front.
     """
     names, rows = to_records(main_table(tuple(blocks)))
     written = io.StringIO()
@@ -81,5 +81,5 @@ def _written(value: Value) -> str:
 
 
 def _text(text: str) -> str:
-    safe = visible(text)
+    safe = escape_controls(text)
     return f"'{safe}" if safe.lstrip().startswith(_FORMULA) else safe

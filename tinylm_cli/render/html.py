@@ -21,11 +21,11 @@ from tinylm_cli.render.blocks import (
     Style,
     Table,
     Tree,
-    drawn,
+    drawable,
     has_content,
     indented_rows,
 )
-from tinylm_cli.render.sanitize import visible
+from tinylm_cli.render.sanitize import escape_controls
 from tinylm_cli.render.stacked_bars import legend
 
 _HUES = ("#4c78a8", "#e6a23c", "#b279a2", "#54a8a8", "#59a14f", "#9d9d9d")
@@ -46,7 +46,7 @@ _RULE = "border-top:1px solid currentColor"
 
 def to_html(blocks: Iterable[Block]) -> str:
     """Return the blocks as one ``<div>``; text from outside is escaped, and its control characters are visible."""
-    lines = [line for block in drawn(blocks) for line in _lower(block)]
+    lines = [line for block in drawable(blocks) for line in _lower(block)]
     return "\n".join(["<div>", *lines, "</div>\n"])
 
 
@@ -127,4 +127,4 @@ def _styled(text: str, style: Style) -> str:
 
 
 def _plain(text: str) -> str:
-    return escape(visible(text))
+    return escape(escape_controls(text))

@@ -1,4 +1,4 @@
-"""A report as one JSON document: its own fields, raw integers, and the version of their shape."""
+"""Write a report as one JSON document: its fields, raw integers, and a ``schema_version``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinylm_cli.reports import SCHEMA_VERSION
 
 
 def to_json(report: object) -> str:
-    """Return the document, ASCII only, with a final line break; a float that is not finite becomes null."""
+    """Return the document in ASCII with a final line break; a float that is not finite becomes null."""
     return to_document(as_document(report))
 
 
@@ -21,12 +21,12 @@ def as_document(report: object) -> dict[str, Any]:
 
 
 def to_document(value: Any) -> str:
-    """Return plain data as JSON text that cannot carry a control character or a reordering mark."""
+    """Return plain data as ASCII JSON, in which control characters and bidi marks are escapes."""
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
 def plain(value: Any) -> Any:
-    """Return dataclasses and named tuples as dictionaries and tuples as lists, all the way down."""
+    """Return dataclasses and named tuples as dictionaries, and tuples as lists, recursively."""
     if is_dataclass(value):
         return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):

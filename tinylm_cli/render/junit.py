@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from tinylm_cli.errors import Diagnostic, TinylmError
 from tinylm_cli.render.diagnostics import diagnostics_text
-from tinylm_cli.render.sanitize import visible
+from tinylm_cli.render.sanitize import escape_controls
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.reports.validate import FileResult
 
@@ -89,8 +89,8 @@ def _counts(cases: list[_Case]) -> str:
 
 
 def _quoted(text: str) -> str:
-    return quoteattr(visible(text))
+    return quoteattr(escape_controls(text))
 
 
 def _lines(text: str) -> str:
-    return "\n".join(visible(line) for line in text.splitlines())
+    return "\n".join(escape_controls(line) for line in text.splitlines())

@@ -1,6 +1,6 @@
-"""Blocks lowered to LaTeX: a ``table`` with its caption for each table, and all else as comments.
+"""Lower blocks to LaTeX: a ``table`` environment with a caption for each table, comments for everything else.
 
-The text is ASCII whatever a name holds, so that every engine and every encoding of the document takes it.
+The output is ASCII, whatever a name holds, so that every TeX engine and document encoding accepts it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from tinylm_cli.render.blocks import (
     Stack,
     Table,
     Tree,
-    drawn,
+    drawable,
 )
-from tinylm_cli.render.sanitize import to_ascii, visible
+from tinylm_cli.render.sanitize import escape_controls, to_ascii
 from tinylm_cli.render.stacked_bars import legend
 
 _PACKAGE = r"% \usepackage{booktabs}"
@@ -46,7 +46,7 @@ _SPECIAL = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "`": r"\textasciigrave{}",
-    "[": "{[}",  # after \\ it would begin a length, and a star there mean something too
+    "[": "{[}",  # after a line break, \\[ starts a length and \\* has a meaning
     "]": "{]}",
     "*": "{*}",
     '"': "''",
@@ -82,7 +82,7 @@ _ACCENTS = {
 _LETTERS = {"ß": r"\ss{}", "æ": r"\ae{}", "Æ": r"\AE{}", "ø": r"\o{}", "Ø": r"\O{}", "ł": r"\l{}", "Ł": r"\L{}"}
 _WRITTEN = _SPECIAL | _OURS | _LETTERS
 _JOINED = frozenset("-',")
-"""Signs of which TeX makes two in a row one: a dash, a quotation mark."""
+"""Characters that TeX joins when doubled: into a dash or a quotation mark."""
 _UNLABELED = re.compile("[^a-z0-9]+")
 _LONG_TEXT = r"p{0.4\linewidth}"
 
@@ -90,10 +90,10 @@ _LONG_TEXT = r"p{0.4\linewidth}"
 def to_latex(blocks: Iterable[Block]) -> str:
     """Return the blocks as LaTeX for the body of a paper, with a final line break.
 
-    A caption says what the table shows, then what the first heading is about, and what it adds, or what the heading
-    right above the table does; a label, for the first part of a table, is made of the first heading and its name.
+    A caption joins the table's own, the first heading, and the detail of the heading right above the table, or of the
+    first one. A label joins the first heading and the table's name; of several parts, only the first has one.
     """
-    shown = list(drawn(blocks))
+    shown = list(drawable(blocks))
     first = next((block for block in shown if isinstance(block, Heading)), Heading(""))
     parts, labeled = [[_PACKAGE]], {""}
     for above, block in zip([first, *shown], shown, strict=False):
@@ -148,13 +148,13 @@ def _table(block: Table | Tree | Stack, caption: str, label: str) -> Iterator[st
 
 
 def _comment(text: str) -> str:
-    return f"% {to_ascii(visible(text))}".rstrip()
+    return f"% {to_ascii(escape_controls(text))}".rstrip()
 
 
 def _tabular(
     columns: tuple[Column, ...], rows: tuple[Row, ...], total: Row | None, depths: list[int] | None = None
 ) -> Iterator[str]:
-    """Yield the lines of a table; in a tree, the first cell of each row is moved in by its depth."""
+    """Yield the lines of a table; ``depths`` indents the first cell of each row of a tree."""
     filled = [i for i in range(len(columns)) if any(_text(row[i]) for row in rows)]
     yield rf"\begin{{tabular}}{{{''.join(_alignment(columns[i]) for i in filled)}}}"
     yield r"  \toprule"
@@ -200,8 +200,8 @@ def _text(cell: str | Cell | Bar) -> str:
 
 
 def latex(text: str) -> str:
-    """Return ``text`` as LaTeX that prints it: in ASCII, accents by name, and by its escape what fonts lack."""
-    safe = visible(text)
+    """Return LaTeX that prints ``text``: ASCII, with accents by name and other characters as escapes."""
+    safe = escape_controls(text)
     pairs = zip(safe, ["", *safe], strict=False)
     return "".join(_written(c) if c != before or c not in _JOINED else "{}" + c for c, before in pairs)
 

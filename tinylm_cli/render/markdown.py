@@ -1,4 +1,4 @@
-"""Blocks lowered to GitHub-flavored markdown, to be pasted into a pull request."""
+"""Lower blocks to GitHub-flavored Markdown, for pull requests."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tinylm_cli.render.blocks import (
     Style,
     Table,
     Tree,
-    drawn,
+    drawable,
     indented_rows,
 )
-from tinylm_cli.render.sanitize import visible
+from tinylm_cli.render.sanitize import escape_controls
 from tinylm_cli.render.stacked_bars import legend
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&])")
@@ -31,8 +31,8 @@ _MARKS: dict[Style, str] = {"strong": "**", "bad": "**"}
 
 
 def to_markdown(blocks: Iterable[Block]) -> str:
-    """Return the blocks as markdown, with a final line break; text from outside cannot break out of its place."""
-    return "\n".join("".join(f"{line}\n" for line in _lower(block)) for block in drawn(blocks))
+    """Return the blocks as Markdown with a final line break; text from outside is escaped."""
+    return "\n".join("".join(f"{line}\n" for line in _lower(block)) for block in drawable(blocks))
 
 
 def _lower(block: Block) -> Iterator[str]:
@@ -44,7 +44,7 @@ def _lower(block: Block) -> Iterator[str]:
         case Listing(text, language):
             fence = "`" * max(3, max((len(run) for run in re.findall("`+", text)), default=0) + 1)
             yield f"{fence}{language}"
-            yield from (visible(line) for line in text.splitlines())
+            yield from (escape_controls(line) for line in text.splitlines())
             yield fence
         case Mistake(found):
             place = f":{found.span.line}:{found.span.column}" if found.span else ""
@@ -61,7 +61,7 @@ def _lower(block: Block) -> Iterator[str]:
 
 
 def _table(columns: tuple[Column, ...], rows: list[Row]) -> Iterator[str]:
-    filled = [i for i in range(len(columns)) if any(_is_text(row[i]) for row in rows)]  # bars are not
+    filled = [i for i in range(len(columns)) if any(_is_text(row[i]) for row in rows)]  # without bars
     yield _row(_plain(columns[i].header) for i in filled)
     yield _row("---:" if columns[i].right else "---" for i in filled)
     for row in rows:
@@ -90,4 +90,4 @@ def _cell(cell: str | Cell | Bar) -> str:
 
 
 def _plain(text: str) -> str:
-    return _SPECIAL.sub(r"\\\1", visible(text))
+    return _SPECIAL.sub(r"\\\1", escape_controls(text))

@@ -1,4 +1,4 @@
-"""Text from outside (YAML strings, paths, tensor names, arguments) made visible and inert."""
+"""Sanitize text from outside (YAML strings, paths, tensor names, arguments): control characters become escapes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import unicodedata
 
 from tinylm_cli.render.terminal import Terminal
 
-# what only moves the cursor, hides, reorders or cannot be encoded: controls, formats (bidi marks), surrogates, line and
-# paragraph separators, private use
-_UNSHOWABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+# characters that move the cursor, hide or reorder text, or cannot be encoded: controls, formats (bidi marks),
+# surrogates, private use, line and paragraph separators
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 _ASCII = {
     "×": "x",
@@ -46,23 +46,23 @@ _EIGHTHS = dict.fromkeys("▏▎▍▌▋▊▉", "#")
 _TO_ASCII = str.maketrans({**_ASCII, **_EIGHTHS})
 
 OUR_SIGNS = "".join([*_ASCII, *_EIGHTHS])
-"""What tinylm itself writes beyond ASCII; each takes one cell."""
+"""The non-ASCII characters that tinylm itself writes; each takes one cell."""
 
 
-def visible(text: str) -> str:
-    r"""Return ``text`` with every unshowable character written as its escape, e.g. ``\x1b`` or ``\u202e``."""
+def escape_controls(text: str) -> str:
+    r"""Return ``text`` with every unprintable character written as an escape, e.g. ``\x1b`` or ``\u202e``."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_escape(c) if unicodedata.category(c) in _UNSHOWABLE else c for c in text)
+    return "".join(_escape(c) if unicodedata.category(c) in _UNPRINTABLE else c for c in text)
 
 
-def shown(text: str, terminal: Terminal) -> str:
-    """Return ``text`` as this terminal can show it."""
-    return visible(text) if terminal.unicode else to_ascii(visible(text))
+def for_terminal(text: str, terminal: Terminal) -> str:
+    """Return ``text`` escaped, and in ASCII if the terminal shows nothing else."""
+    return escape_controls(text) if terminal.unicode else to_ascii(escape_controls(text))
 
 
 def to_ascii(text: str) -> str:
-    """Return ``text`` in ASCII: our own signs by their look-alikes, anything else as an escape."""
+    """Return ``text`` in ASCII: look-alikes for our own signs, escapes for other characters."""
     return text.translate(_TO_ASCII).encode("ascii", "backslashreplace").decode("ascii")
 
 

@@ -15,7 +15,7 @@ from tinylm_cli import __version__
 from tinylm_cli.config.diagnostic_codes import CODES
 from tinylm_cli.errors import Diagnostic, Fix, Span, TinylmError
 from tinylm_cli.render.json import to_document
-from tinylm_cli.render.sanitize import visible
+from tinylm_cli.render.sanitize import escape_controls
 from tinylm_cli.reports.validate import FileResult
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -64,7 +64,7 @@ def _result(mistake: Diagnostic, rule: int) -> dict[str, Any]:
     }
     if mistake.labels:
         result["relatedLocations"] = [
-            {**_place(label.span.source, label.span), "message": {"text": visible(label.text)}}
+            {**_place(label.span.source, label.span), "message": {"text": escape_controls(label.text)}}
             for label in mistake.labels
         ]
     if mistake.fix is not None:
@@ -73,7 +73,7 @@ def _result(mistake: Diagnostic, rule: int) -> dict[str, Any]:
 
 
 def _location(mistake: Diagnostic) -> dict[str, Any]:
-    named = {"logicalLocations": [{"fullyQualifiedName": visible(mistake.field)}]} if mistake.field else {}
+    named = {"logicalLocations": [{"fullyQualifiedName": escape_controls(mistake.field)}]} if mistake.field else {}
     return {**_place(mistake.source, mistake.span), **named}
 
 
@@ -94,7 +94,7 @@ def _region(span: Span) -> dict[str, int]:
 def _fix(fix: Fix) -> dict[str, Any]:
     replacement = {"deletedRegion": _region(fix.span), "insertedContent": {"text": fix.replacement}}
     change = {"artifactLocation": {"uri": _uri(fix.span.source)}, "replacements": [replacement]}
-    return {"description": {"text": f"Write {visible(fix.replacement.strip())}"}, "artifactChanges": [change]}
+    return {"description": {"text": f"Write {escape_controls(fix.replacement.strip())}"}, "artifactChanges": [change]}
 
 
 def _uri(source: str) -> str:
@@ -104,4 +104,4 @@ def _uri(source: str) -> str:
 
 
 def _message(message: str, remedy: str) -> dict[str, str]:
-    return {"text": visible(f"{message}; {remedy}" if remedy else message)}
+    return {"text": escape_controls(f"{message}; {remedy}" if remedy else message)}

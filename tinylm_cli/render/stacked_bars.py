@@ -1,4 +1,4 @@
-"""Stacked bars: what each sign of a bar stands for, where each part begins and ends, and the legend under them."""
+"""Draw stacked bars in terminal cells, and their legend as a table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 from itertools import accumulate, groupby
 
 from tinylm_cli.render.blocks import Cell, Column, Row, Stack, StackBar, Style, Table
-from tinylm_cli.render.sanitize import shown
+from tinylm_cli.render.sanitize import for_terminal
 from tinylm_cli.render.styled_lines import Line, cell_len, line, set_cell_size
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.render.units import percentages
@@ -15,50 +15,50 @@ _FILLS = "█▒▚░▓▄▖▌"
 _HUES: tuple[Style, ...] = ("hue-1", "hue-2", "hue-3", "hue-4", "hue-5", "hue-6")
 _MARK = "┃"
 _NOTHING, _LIMIT = -1, -2
-"""What a cell of a bar shows that shows no part."""
+"""Cells of a bar that show no part: empty ones, and the mark of the limit."""
 _GAP = "  "
 _MOST_NAME = 20
 _LEAST_BAR = 10
 
 
 def bar_lines(stack: Stack, terminal: Terminal) -> Generator[Line, None, list[Cell]]:
-    """Yield a line for each bar, and return for each part the sign it is drawn with: empty where it is too small.
+    """Yield a line for each bar; return the legend key of each part, empty if the part is too small to draw.
 
-    Parts begin and end where their sums fall, so no rounding adds up along a bar. All bars are on one scale, that of
-    the longest or of the limit; the mark of the limit stands where a bar as long as the limit would end.
+    Each boundary between parts is the rounded cumulative sum, so that rounding errors do not add up. All bars share the
+    scale of the longest bar or of the limit.
     """
     limit = stack.limit.value if stack.limit is not None else 0
     full = max(limit, *(bar.whole.value for bar in stack.bars))
-    names = [shown(bar.name, terminal) for bar in stack.bars]
+    names = [for_terminal(bar.name, terminal) for bar in stack.bars]
     names = [set_cell_size(name, _MOST_NAME) if cell_len(name) > _MOST_NAME else name for name in names]
-    wholes = [shown(bar.whole, terminal) for bar in stack.bars]
+    wholes = [for_terminal(bar.whole, terminal) for bar in stack.bars]
     before, after = (max(map(cell_len, words)) for words in (names, wholes))
     room = terminal.width - (before + len(_GAP) if before else 0) - len(_GAP) - after - (1 if limit else 0)
     room = max(room, _LEAST_BAR)
     parts_drawn: set[int] = set()
     for bar, name, whole in zip(stack.bars, names, wholes, strict=True):
-        signs = _signs(bar, room, full)
-        parts_drawn |= set(signs)
+        cells = _cells(bar, room, full)
+        parts_drawn |= set(cells)
         if stack.limit is not None:
-            signs.insert(round(limit / full * room) if full else room, _LIMIT)
-        pieces = [_piece(sign, len(list(run)), terminal) for sign, run in groupby(signs)]
+            cells.insert(round(limit / full * room) if full else room, _LIMIT)
+        pieces = [_piece(cell, len(list(run)), terminal) for cell, run in groupby(cells)]
         label = [Cell(name + " " * (before - cell_len(name)), "name"), Cell(_GAP)] if before else []
         over = stack.limit is not None and bar.whole.value > limit
         words = Cell(" " * (after - cell_len(whole)) + whole, "bad" if over else "strong")
         yield line(*label, *pieces, Cell(_GAP), words)
     if stack.limit is not None:
         setter = f", {stack.limit_name}" if stack.limit_name else ""
-        yield line(_piece(_LIMIT, 1, terminal), Cell(shown(f" {stack.limit}{setter}", terminal), "muted"))
+        yield line(_piece(_LIMIT, 1, terminal), Cell(for_terminal(f" {stack.limit}{setter}", terminal), "muted"))
     yield []
     return [_key(part) if part in parts_drawn else Cell("") for part in range(len(stack.parts))]
 
 
 def legend(stack: Stack, keys: Sequence[Cell] | None = None) -> Table:
-    """Return the parts as a table, with the amount of each in every bar and, in a single one, its share.
+    """Return a table with the amount of each part in every bar and, for a single bar, its share.
 
     Args:
-        stack: What is drawn.
-        keys: The sign of each part; without them, as in a document that draws no bars, there is no column for it.
+        stack: The bars.
+        keys: The key of each part as drawn; None if the format draws no bars, which leaves the column out.
     """
     several = len(stack.bars) > 1
     amounts = [
@@ -85,16 +85,16 @@ def _shares(bar: StackBar) -> Sequence[str]:
     return percentages([amount.value / whole for amount in bar.amounts]) if whole else [""] * len(bar.amounts)
 
 
-def _signs(bar: StackBar, room: int, full: float) -> list[int]:
-    """Return which part each of ``room`` cells shows."""
+def _cells(bar: StackBar, room: int, full: float) -> list[int]:
+    """Return the part that each of ``room`` cells shows."""
     ends = [round(end / full * room) if full else 0 for end in accumulate(amount.value for amount in bar.amounts)]
     cells = [part for part, (start, end) in enumerate(zip([0, *ends], ends, strict=False)) for _ in range(end - start)]
     return cells + [_NOTHING] * (room - len(cells))
 
 
-def _piece(sign: int, times: int, terminal: Terminal) -> Cell:
-    piece = Cell(" ") if sign == _NOTHING else Cell(_MARK, "bad") if sign == _LIMIT else _key(sign)
-    return Cell(shown(piece.text * times, terminal), piece.style)
+def _piece(cell: int, times: int, terminal: Terminal) -> Cell:
+    piece = Cell(" ") if cell == _NOTHING else Cell(_MARK, "bad") if cell == _LIMIT else _key(cell)
+    return Cell(for_terminal(piece.text * times, terminal), piece.style)
 
 
 def _key(part: int) -> Cell:

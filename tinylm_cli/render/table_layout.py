@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 
 from tinylm_cli.render.blocks import Bar, Branch, Cell, Column, Row
-from tinylm_cli.render.sanitize import shown
+from tinylm_cli.render.sanitize import for_terminal
 from tinylm_cli.render.styled_lines import cell_len, chop, set_cell_size, wrap
 from tinylm_cli.render.terminal import Terminal
 
@@ -56,7 +56,7 @@ class Grid:
             max((c.share for c in self._cells(i) if isinstance(c, Bar)), default=0.0) for i in self._indices
         ]
         self._text = [[self._shown(cell, i) for i, cell in enumerate(row)] for row in self.rows]
-        self._headers = [shown(column.header, terminal) for column in self.columns]
+        self._headers = [for_terminal(column.header, terminal) for column in self.columns]
         self._kept = [i for i in self._indices if not self._text or any(row[i].text for row in self._text)]
         self._widths = [
             max([cell_len(self._headers[i]), *(cell_len(cell.text) for cell in (row[i] for row in self._text))])
@@ -172,8 +172,8 @@ class Grid:
         if isinstance(cell, Bar):
             return Cell(self._bar(cell.share / self._largest[index] if self._largest[index] else 0.0), "name")
         if isinstance(cell, str):
-            return Cell(shown(cell, self.terminal))
-        return Cell(shown(cell.text, self.terminal), cell.style)
+            return Cell(for_terminal(cell, self.terminal))
+        return Cell(for_terminal(cell.text, self.terminal), cell.style)
 
     def _bar(self, fraction: float) -> str:
         eighths = round(fraction * _BAR_WIDTH * 8)

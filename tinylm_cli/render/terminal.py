@@ -1,4 +1,4 @@
-"""What the reader's terminal can show: width, color, character set."""
+"""The capabilities of the terminal: width, color, character set."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ DEFAULT_WIDTH = 80
 
 
 class Terminal(NamedTuple):
-    """The surface that text is lowered for.
+    """The capabilities of an output.
 
     Attributes:
         width: Columns, 40 to 400.
-        color: Whether styles may be shown.
-        unicode: Whether anything beyond ASCII may be shown.
+        color: Whether it shows color.
+        unicode: Whether it shows more than ASCII.
     """
 
     width: int = DEFAULT_WIDTH
@@ -26,12 +26,12 @@ class Terminal(NamedTuple):
 
 
 def terminal_of(stream: TextIO | None, environ: Mapping[str, str] = os.environ) -> Terminal:
-    """Describe the terminal behind ``stream``, or a sane page where there is none."""
+    """Return the capabilities of the terminal behind ``stream``; 80 columns without color if it is none."""
     return Terminal(_width(stream, environ), _color(stream, environ), _unicode(stream, environ))
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return whether a person watches ``stream``."""
+    """Return whether ``stream`` is a terminal."""
     try:
         return stream is not None and stream.isatty()
     except ValueError:  # closed
@@ -50,7 +50,7 @@ def _width(stream: TextIO | None, environ: Mapping[str, str]) -> int:
 
 
 def _color(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
-    """https://no-color.org and https://force-color.org; refusing color wins."""
+    """Follow https://no-color.org and https://force-color.org; NO_COLOR wins."""
     if environ.get("NO_COLOR"):
         return False
     if environ.get("FORCE_COLOR", "0") not in ("", "0", "false"):
@@ -59,7 +59,7 @@ def _color(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
 
 
 def _unicode(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
-    # Python writes UTF-8 in the C locale (PEP 540), but a person who asks for that locale by name asks for ASCII
+    # Python writes UTF-8 in the C locale (PEP 540), but naming that locale requests ASCII
     named = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
     encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("_", "-")
     return named not in ("C", "POSIX") and encoding.startswith("utf")

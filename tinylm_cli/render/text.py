@@ -1,4 +1,4 @@
-"""Blocks lowered to text: aligned, cut to the width of the terminal, colored by rich where there is color."""
+"""Lower blocks to terminal text: aligned, fitted to the terminal's width, colored by rich."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tinylm_cli.render.blocks import (
     Style,
     Table,
     Tree,
-    drawn,
+    drawable,
 )
-from tinylm_cli.render.sanitize import shown
+from tinylm_cli.render.sanitize import for_terminal
 from tinylm_cli.render.stacked_bars import bar_lines, legend
 from tinylm_cli.render.styled_lines import Line, cell_len, line, paint, wrap
 from tinylm_cli.render.table_layout import Grid, split_table, tree_rows
@@ -28,13 +28,13 @@ _DIFF: dict[str, Style] = {"+": "good", "-": "bad", "@": "muted"}
 
 
 def to_text(blocks: Iterable[Block], terminal: Terminal) -> str:
-    """Return the blocks as lines of at most ``terminal.width`` columns, separated by blank lines.
+    """Return the blocks as lines of at most ``terminal.width`` columns, with blank lines between blocks.
 
-    Only a ``Listing``, which is to be copied as it is, and a word longer than the width may stand out.
+    Only a ``Listing`` and a word longer than the width may exceed it.
     """
     lines: list[Line] = []
     previous: Block | None = None
-    for block in drawn(blocks):
+    for block in drawable(blocks):
         if previous is not None and not (isinstance(previous, Note) and isinstance(block, Note)):
             lines.append([])
         lines.extend(_lower(block, terminal))
@@ -45,14 +45,14 @@ def to_text(blocks: Iterable[Block], terminal: Terminal) -> str:
 def _lower(block: Block, terminal: Terminal) -> Iterator[Line]:
     match block:
         case Heading(text, detail):
-            yield from _heading(shown(text, terminal), shown(detail, terminal), terminal.width)
+            yield from _heading(for_terminal(text, terminal), for_terminal(detail, terminal), terminal.width)
         case Note(text, style):
-            for words in wrap(shown(text, terminal), terminal.width):
+            for words in wrap(for_terminal(text, terminal), terminal.width):
                 yield line(Cell(words, style))
         case Listing(text, language):
             for written in text.splitlines():
                 style = _DIFF.get(written[:1], "plain") if language == "diff" else "plain"
-                yield line(Cell(shown(written, terminal), style))
+                yield line(Cell(for_terminal(written, terminal), style))
         case Mistake(diagnostic):
             from tinylm_cli.render.diagnostics import diagnostic_lines
 

@@ -1,4 +1,4 @@
-"""Numbers into words: the one place where an exact integer is rounded. What may stand in a table keeps its number."""
+"""Format numbers: the one place that rounds. A :class:`Quantity` keeps the exact number beside its words."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _signed(value: int, words: str) -> Quantity:
 
 
 def ratio(value: float) -> Quantity:
-    """Return ``×1.32`` to three digits, or to as many as it takes to tell it from 1: ``×1.0004``."""
+    """Return ``×1.32`` with three digits, or with as many as distinguish it from 1: ``×1.0004``."""
     if value in (0, 1):
         return Quantity(f"×{value:.0f}", value)
     beside = abs(value - 1)
@@ -50,7 +50,7 @@ def ratio(value: float) -> Quantity:
 
 
 def fixed(value: float, decimals: int) -> Quantity:
-    """Return a number to so many decimals, never as ``−0``: ``0.025``."""
+    """Return a number with fixed decimals, never ``−0``: ``0.025``."""
     return Quantity(f"{value:z.{decimals}f}".replace("-", "−"), value)
 
 
@@ -61,7 +61,7 @@ def compact(value: int) -> Quantity:
 
 
 def flops(value: float) -> Quantity:
-    """Return operations to three digits: ``17.2 GFLOP``."""
+    """Return FLOPs with three digits: ``17.2 GFLOP``."""
     scaled, prefix = _scaled(value, _OPERATIONS)
     return Quantity(f"{scaled:,.{0 if scaled >= 99.95 else 1 if scaled >= 9.995 else 2}f} {prefix}FLOP", value)
 
@@ -72,12 +72,12 @@ def amount(value: int, unit: Unit) -> Quantity:
 
 
 def stated_count(value: int) -> Quantity:
-    """Return a count as a person states it: ``5M`` where that is all of it, else every digit."""
+    """Return ``5M`` if that is the exact count, else every digit."""
     return Quantity(stated(value, "count"), value)
 
 
 def small_percent(fraction: float) -> Quantity:
-    """Return a share above 0 to one decimal, or to as many as it takes to show something: ``0.1%``, ``0.0004%``."""
+    """Return a positive share with one decimal, or with as many as show a digit: ``0.1%``, ``0.0004%``."""
     percent = fraction * 100
     decimals = 1 if percent >= 0.05 else -math.floor(math.log10(percent))
     return Quantity(f"{percent:.{decimals}f}%", fraction)
@@ -89,15 +89,15 @@ def percent(fraction: float, decimals: int = 1) -> Quantity:
 
 
 def signed_percent(fraction: float) -> Quantity:
-    """Return ``+65.2%``; what would round to nothing keeps a sign of life as ``+0.0%``."""
+    """Return ``+65.2%``; a small difference is ``+0.0%`` or ``−0.0%``."""
     return Quantity(f"{fraction * 100:+,.1f}%".replace("-", "−"), fraction)
 
 
 def percentages(shares: Sequence[float], decimals: int = 1) -> list[Quantity]:
-    """Return each share in percent such that the printed figures add up to the printed whole.
+    """Return each share in percent, rounded so that the printed figures add up to the printed total.
 
-    Each is rounded to nearest, so that equal shares look alike; what rounding leaves over goes to the largest shares,
-    one last digit each, where it is smallest beside the figure.
+    Each is rounded to nearest, so equal shares print alike; the remainder goes to the largest shares, one unit of the
+    last digit each, where it is smallest relative to the figure.
     """
     unit = 10 ** (2 + decimals)
     ticks = [round(share * unit) for share in shares]
@@ -108,8 +108,8 @@ def percentages(shares: Sequence[float], decimals: int = 1) -> list[Quantity]:
     return [Quantity(f"{tick / 10**decimals:.{decimals}f}%", share) for tick, share in zip(ticks, shares, strict=True)]
 
 
-def unseen(value: float) -> Quantity:
-    """Return a number without a word: in CSV alone."""
+def csv_only(value: float) -> Quantity:
+    """Return a number that only CSV shows."""
     return Quantity("", value)
 
 
@@ -119,13 +119,13 @@ def shape(dimensions: Sequence[int]) -> str:
 
 
 def prefixed(value: float, unit: str) -> Quantity:
-    """Return three significant digits under a decimal prefix: ``80 GB``, ``3.35 TB/s``, ``989 TFLOP/s``."""
+    """Return three significant digits with a decimal prefix: ``80 GB``, ``3.35 TB/s``, ``989 TFLOP/s``."""
     scaled, prefix = _scaled(value, _PREFIXES)
     return Quantity(f"{_three_digits(scaled)} {prefix}{unit}", value)
 
 
 def _scaled(value: float, prefixes: Sequence[str]) -> tuple[float, str]:
-    """Return ``value`` under the first prefix that makes it less than 999.5, or else under the last."""
+    """Return ``value`` scaled to the first prefix under which it is less than 999.5, else to the last."""
     scaled = float(value)
     for prefix in prefixes[:-1]:
         if abs(scaled) < 999.5:
@@ -135,7 +135,7 @@ def _scaled(value: float, prefixes: Sequence[str]) -> tuple[float, str]:
 
 
 def duration(seconds: float) -> Quantity:
-    """Return a time in the largest unit that it fills: ``41 ms``, ``2.5 minutes``, ``3.2 days``."""
+    """Return a time in its largest unit: ``41 ms``, ``2.5 minutes``, ``3.2 days``."""
     if seconds < 0.9995 * 60:
         size, unit = next(((size, unit) for size, unit in _BRIEF if seconds >= 0.9995 * size), _BRIEF[-1])
         return Quantity(f"{_three_digits(seconds / size)} {unit}" if seconds else "0 s", seconds)
@@ -145,7 +145,7 @@ def duration(seconds: float) -> Quantity:
 
 
 def three_digits(value: float) -> Quantity:
-    """Return three significant digits, all above 100, and with K, M or B above 100,000: ``61,604``, ``2.04M``."""
+    """Return three significant digits, every digit above 100, and K, M or B from 100,000: ``61,604``, ``2.04M``."""
     if value >= 99_950:
         return Quantity(compact(round(value)), value)
     return Quantity(f"{value:,.0f}" if value >= 99.95 else _three_digits(value), value)
@@ -161,7 +161,7 @@ def dollars(value: float) -> Quantity:
 
 
 def _three_digits(value: float) -> str:
-    """Return three significant digits without an exponent or idle zeros, more before the point."""
+    """Return three significant digits, or every digit before the point, without exponent or trailing zeros."""
     if not value:
         return "0"
     decimals = max(2 - math.floor(math.log10(abs(value))), 0)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Branch, Cell, Column, Heading, Note, Style, Tree, View
-from tinylm_cli.render.units import compact, integer, percent, shape, unseen
+from tinylm_cli.render.units import compact, csv_only, integer, percent, shape
 from tinylm_cli.render.views.params import tying_blocks
 from tinylm_cli.reports.architecture import BuildReport, ModuleNode, Proof
 
@@ -54,7 +54,7 @@ def _branch(node: ModuleNode, depth: int | None) -> Branch:
     label, params, share = node.name + _settings(node.settings), integer(node.params), percent(node.share)
     if node.tied_to:
         label = f"{node.name} → {node.tied_to.partition('.')[2] or node.tied_to}"
-        params, share = Quantity("tied", node.params), unseen(node.share)
+        params, share = Quantity("tied", node.params), csv_only(node.share)
     elif node.count > 1:  # the sum stands one line up, and what stands below is one of them
         label = f"{node.name} × {node.count}, each{_settings(node.settings)}"
         params = Quantity(integer(node.params // node.count), node.params)
@@ -65,7 +65,7 @@ def _branch(node: ModuleNode, depth: int | None) -> Branch:
     tone: Style = "plain" if node.params else "muted"
     module = Cell(label, "name" if node.children else "plain", node.name)
     tied_to = Cell("", key=node.tied_to or "")
-    return Branch((module, unseen(node.count), size, Cell(params, tone), share, tied_to), children)
+    return Branch((module, csv_only(node.count), size, Cell(params, tone), share, tied_to), children)
 
 
 def _settings(settings: Mapping[str, int]) -> str:

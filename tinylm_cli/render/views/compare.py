@@ -11,7 +11,7 @@ from tinylm_cli.config.fields import fields
 from tinylm_cli.config.yaml_writer import scalar, short_scalar
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table, View
-from tinylm_cli.render.units import flops, integer, ratio, signed_bytes, signed_flops, signed_integer, unseen
+from tinylm_cli.render.units import csv_only, flops, integer, ratio, signed_bytes, signed_flops, signed_integer
 from tinylm_cli.reports.compare import CompareReport, FieldDifference, FigureDifference
 from tinylm_cli.reports.figures import Unit
 
@@ -94,8 +94,8 @@ def _figure(difference: FigureDifference) -> Row:
     for value, change, times in others:
         row += [
             Cell(words(value), "plain" if change else "muted"),
-            signed(change) if change else unseen(0),
-            "" if times is None else ratio(times) if change else unseen(times),
+            signed(change) if change else csv_only(0),
+            "" if times is None else ratio(times) if change else csv_only(times),
         ]
     return tuple(row)
 

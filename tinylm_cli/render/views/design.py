@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from tinylm_cli.config.amounts import scientific
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table, View
-from tinylm_cli.render.units import compact, flops, integer, signed_percent, three_digits, unseen
+from tinylm_cli.render.units import compact, csv_only, flops, integer, signed_percent, three_digits
 from tinylm_cli.render.views.constraints import FIGURE_WORDS, constraints_words, failure_sentences
 from tinylm_cli.reports.constraint import Constraint
 from tinylm_cli.reports.design import ComputeBudget, Design, DesignReport, GridAxis
@@ -106,7 +106,7 @@ def _relaxations(report: DesignReport, words: Sequence[str]) -> Iterator[Block]:
                 Cell(change, "name"),
                 integer(each.matches),
                 f"{sizes.d_model} × {sizes.n_layers}",
-                *(unseen(getattr(sizes, size)) for size in (*_SIZES, "d_ff")),
+                *(csv_only(getattr(sizes, size)) for size in (*_SIZES, "d_ff")),
                 Cell(integer(each.total_params), "strong"),
             )
         )
@@ -129,7 +129,7 @@ def _row(design: Design, report: DesignReport) -> Row:
     constrained = {each.figure for each in report.constraints}
 
     def memory(figure: str) -> str:
-        return binary_bytes(figures[figure]) if figure in constrained else unseen(figures[figure])
+        return binary_bytes(figures[figure]) if figure in constrained else csv_only(figures[figure])
 
     read = figures["decode_read_bytes_per_token"]
     return (
@@ -137,11 +137,11 @@ def _row(design: Design, report: DesignReport) -> Row:
         Cell(Quantity("✓" if design.on_pareto_front else "", design.on_pareto_front), "good"),
         Cell(f"{sizes.d_model} × {sizes.n_layers}", "name"),
         f"{sizes.n_heads}{grouped}",
-        *(unseen(getattr(sizes, size)) for size in _SIZES),
+        *(csv_only(getattr(sizes, size)) for size in _SIZES),
         Quantity(str(sizes.d_ff), sizes.d_ff),
         Cell(integer(total), "strong"),
-        signed_percent(design.deviation) if has_target else unseen(design.deviation),
-        compact(active) if active != total else unseen(active),
+        signed_percent(design.deviation) if has_target else csv_only(design.deviation),
+        compact(active) if active != total else csv_only(active),
         "" if design.budget_tokens is None else compact(design.budget_tokens),
         memory("weights_bytes"),
         memory("train_bytes_per_gpu"),
@@ -150,7 +150,7 @@ def _row(design: Design, report: DesignReport) -> Row:
         _rate(design.train_tokens_per_second),
         flops(figures["forward_flops_per_token"]),
         binary_bytes(figures["kv_cache_bytes"]),
-        binary_bytes(read) if report.accelerator is None else unseen(read),
+        binary_bytes(read) if report.accelerator is None else csv_only(read),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 from tinylm_cli.quantities import binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Note, Row, Style, Table
-from tinylm_cli.render.units import compact, dollars, duration, integer, percent, three_digits, unseen
+from tinylm_cli.render.units import compact, csv_only, dollars, duration, integer, percent, three_digits
 from tinylm_cli.render.views.plan import layout_words
 from tinylm_cli.render.views.remedies import change_words
 from tinylm_cli.reports.estimate import EstimateReport, Purpose, ServingSummary, TrainingSummary
@@ -123,4 +123,4 @@ def _values(report: EstimateReport) -> Table:
 def _value(value: object) -> str | Cell:
     if value is None:
         return ""
-    return Cell("", key=value) if isinstance(value, str) else unseen(value)  # type: ignore[arg-type]
+    return Cell("", key=value) if isinstance(value, str) else csv_only(value)  # type: ignore[arg-type]

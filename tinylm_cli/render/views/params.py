@@ -8,6 +8,7 @@ from tinylm_cli.quantities import Quantity, binary_bytes
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Table, View
 from tinylm_cli.render.units import (
     compact,
+    csv_only,
     integer,
     percentages,
     shape,
@@ -15,7 +16,6 @@ from tinylm_cli.render.units import (
     signed_percent,
     small_percent,
     stated_count,
-    unseen,
 )
 from tinylm_cli.reports.params import ComponentFormula, ModelParams, ParamsExplanation, ParamsReport, PartParams
 
@@ -234,7 +234,7 @@ def _counts(model: ModelParams, convention: str) -> Table:
         (
             Cell(count.convention, "name"),
             Cell(integer(count.params), "plain" if count.convention == "unique" else "strong"),
-            signed_integer(count.difference_params) if count.difference_params else unseen(0),
+            signed_integer(count.difference_params) if count.difference_params else csv_only(0),
             count.explanation,
         )
         for count in model.counts
@@ -249,7 +249,7 @@ def _components(model: ModelParams) -> Table:
         (
             Cell(part.name, "name"),
             integer(part.params) if not part.tied_to else _TIED,
-            unseen(part.share) if part.tied_to else share,
+            csv_only(part.share) if part.tied_to else share,
             Bar(part.share) if not part.tied_to else Cell(f"to {part.tied_to}", "muted", part.tied_to),
         )
         for part, share in zip(model.components, shares, strict=True)
@@ -273,7 +273,7 @@ def _parts(parts: Sequence[PartParams], total: int) -> Table:
         size: Row = (dimensions,) if with_shapes else ()
         count = Cell(Quantity(f"× {part.count}" if part.count > 1 else "", part.count), "muted")
         params = _TIED if part.tied_to else Cell(integer(part.params))
-        fraction = unseen(part.share) if part.tied_to else share
+        fraction = csv_only(part.share) if part.tied_to else share
         tied_to = Cell("", key=part.tied_to or "")
         rows.append((Cell(part.name, "name"), *size, count, params, fraction, Bar(part.share), tied_to))
     shape_column = (Column("shape", right=True, keep=3),) if with_shapes else ()

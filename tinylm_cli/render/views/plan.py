@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table
-from tinylm_cli.render.units import compact, duration, integer, percent, three_digits, unseen
+from tinylm_cli.render.units import compact, csv_only, duration, integer, percent, three_digits
 from tinylm_cli.render.views.memory import memory_stack
 from tinylm_cli.reports.plan import WORDS, Layout, Plan
 
@@ -135,13 +135,13 @@ def _ranked(rank: int, plan: Plan, *, experts: bool) -> Row:
     speed = plan.tokens_per_step / plan.step_seconds
     return (
         Cell(integer(rank), "muted"),
-        *(integer(count) if experts or field != "expert" else unseen(count) for field, count in counts.items()),
+        *(integer(count) if experts or field != "expert" else csv_only(count) for field, count in counts.items()),
         integer(plan.layout.zero),
-        unseen(plan.layout.micro_batches),
+        csv_only(plan.layout.micro_batches),
         Cell("", key=plan.layout.schedule),
-        unseen(plan.layout.virtual),
+        csv_only(plan.layout.virtual),
         binary_bytes(plan.fullest.total_bytes),
-        unseen(plan.step_seconds),
+        csv_only(plan.step_seconds),
         Quantity(compact(round(speed)), speed),
         percent(plan.utilization or 0.0),
         percent(plan.bubble) if plan.bubble else Quantity("", 0.0),

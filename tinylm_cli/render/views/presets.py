@@ -5,7 +5,7 @@ from __future__ import annotations
 from tinylm_cli.config.yaml_writer import field_listings, scalar
 from tinylm_cli.quantities import Quantity
 from tinylm_cli.render.blocks import Cell, Column, Heading, Listing, Row, Table, View
-from tinylm_cli.render.units import integer, stated_count, unseen
+from tinylm_cli.render.units import csv_only, integer, stated_count
 from tinylm_cli.reports.presets import Origin, Preset, PresetsReport, ShowReport
 
 
@@ -46,13 +46,13 @@ def _nominal(preset: Preset) -> str:
     nominal = preset.nominal_params
     if nominal is None:
         return ""
-    return stated_count(nominal) if nominal != preset.total_params else unseen(nominal)
+    return stated_count(nominal) if nominal != preset.total_params else csv_only(nominal)
 
 
 def _active(preset: Preset) -> str:
     """Return what a token uses, where that is not everything."""
     words = integer(preset.active_params)
-    return words if preset.active_params != preset.total_params else unseen(preset.active_params)
+    return words if preset.active_params != preset.total_params else csv_only(preset.active_params)
 
 
 def show_view(report: ShowReport, text: str, *, origin: bool) -> View:
@@ -82,5 +82,5 @@ def _origin_row(origin: Origin) -> Row:
     if origin.line is None or origin.column is None:
         return (Cell(origin.field, "name"), value, Cell("default", "muted"), Cell("", key="default"), "", "")
     place = origin.source if origin.source == "--set" else f"{origin.source}:{origin.line}"
-    written = (Cell("", key=origin.source), unseen(origin.line), unseen(origin.column))
+    written = (Cell("", key=origin.source), csv_only(origin.line), csv_only(origin.column))
     return (Cell(origin.field, "name"), Cell(value, "strong"), place, *written)

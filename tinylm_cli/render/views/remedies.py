@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tinylm_cli.quantities import binary_bytes
 from tinylm_cli.render.blocks import Block, Cell, Column, Note, Row, Table
-from tinylm_cli.render.units import integer, unseen
+from tinylm_cli.render.units import csv_only, integer
 from tinylm_cli.reports.estimate import Purpose
 from tinylm_cli.reports.memory_fit import Change, Fit, Remedy, Value
 from tinylm_cli.reports.plan import Layout
@@ -52,7 +52,7 @@ def _row(remedy: Remedy, purpose: Purpose) -> Row:
     return (
         Cell(" ".join(options), "name", " ".join(map(_assigned, remedy.changes))),
         binary_bytes(remedy.needed_bytes),
-        unseen(remedy.capacity_bytes),
+        csv_only(remedy.capacity_bytes),
         binary_bytes(remedy.capacity_bytes - remedy.needed_bytes),
         Cell("; ".join(words), "muted"),
     )

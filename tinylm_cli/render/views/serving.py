@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table
-from tinylm_cli.render.units import integer, three_digits, unseen
+from tinylm_cli.render.units import csv_only, integer, three_digits
 from tinylm_cli.reports.serving import CacheShape, ServingCell, ServingGrid
 
 _ABREAST = 4
@@ -86,8 +86,8 @@ def _cells(grid: ServingGrid) -> Table:
     columns = (*(Column("", key=name) for name in names), Column("", key="seconds"), Column("", key="bound"))
     rows = tuple(
         (
-            *("" if (value := getattr(cell, name)) is None else unseen(value) for name in names),
-            *(("", "") if cell.decode is None else (unseen(cell.decode.seconds), Cell("", key=cell.decode.bound))),
+            *("" if (value := getattr(cell, name)) is None else csv_only(value) for name in names),
+            *(("", "") if cell.decode is None else (csv_only(cell.decode.seconds), Cell("", key=cell.decode.bound))),
         )
         for cell in grid.cells
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Table, View
-from tinylm_cli.render.units import amount, compact, flops, integer, unseen
+from tinylm_cli.render.units import amount, compact, csv_only, flops, integer
 from tinylm_cli.reports.figures import Unit
 from tinylm_cli.reports.sweep import SweepPoint, SweepReport
 
@@ -71,12 +71,12 @@ def _row(point: SweepPoint, hidden: Sequence[str]) -> Row:
     return (
         *values,
         Cell(integer(total), "strong"),
-        compact(active) if active != total else unseen(active),
+        compact(active) if active != total else csv_only(active),
         flops(figures["forward_flops_per_token"]),
         binary_bytes(figures["kv_cache_bytes"]),
         binary_bytes(figures["weights_bytes"]),
         binary_bytes(figures["train_bytes_per_gpu"]),
-        *(unseen(figures[figure]) for figure in hidden),
+        *(csv_only(figures[figure]) for figure in hidden),
         "",
     )
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-COMMAND = "tinylm params small"
+COMMAND = "tinylm estimate llama-3-8b --gpu h100 --gpus 16"
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "terminal.svg"
 COLUMNS = 80
 

@@ -147,13 +147,20 @@ def test_compare(printed: Callable[..., dict[str, Any]]) -> None:
         ({"gpu": "h100", "train_tokens": "15B"}, "--gpu h100 --train-tokens 15B"),
         ({"plan": "tp=2", "n_gpus": 8, "seq_len": 512}, "--gpus 8 --plan tp=2 --seq-len 512"),
         ({"plan": "tp=2,mb=4", "n_gpus": 8}, "--gpus 8 --plan tp=2,mb=4"),
-        ({"attention": "full", "cache_dtype": "int8"}, "--attention-flops full --kv-cache-dtype int8"),
+        ({"attention_flops": "full", "cache_dtype": "int8"}, "--attention-flops full --kv-cache-dtype int8"),
         ({"seq_lens": (512, 1024), "batch_sizes": (1, 8)}, "--serving-seq-len 512,1k --serving-batch-size 1,8"),
     ],
 )  # fmt: skip
 def test_estimate(setup: Any, options: str, printed: Callable[..., dict[str, Any]]) -> None:
     report = tinylm.load("small", set={"n_layers": 8}).estimate(**setup)
     assert report.to_dict() == printed("estimate", "small", "--set", "n_layers=8", *options.split())
+
+
+def test_an_estimate_shows_the_answer_first(tinylm: Callable[..., Any]) -> None:
+    tiny = _tiny()
+    assert str(tiny.estimate(gpu="h100")) == tinylm("estimate", "tiny", "--gpu", "h100").out
+    assert str(tiny.estimate(gpu="h100", full=True)) == tinylm("estimate", "tiny", "--gpu", "h100", "--full").out
+    assert "weights" in tiny.estimate().to_frame("training_memory")["name"].tolist()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
@@ -220,7 +221,8 @@ class Model:
         plan: str | Layout | None = None,
         purpose: Purpose | None = None,
         by: Literal["component", "layer"] = "component",
-        attention: AttentionCount = "causal",
+        attention_flops: AttentionCount = "causal",
+        full: bool = False,
         **setup: Unpack[SetupFields],
     ) -> Report[EstimateReport]:
         """Estimate FLOPs, memory, time and cost of training and serving; see ``tinylm estimate``.
@@ -231,9 +233,10 @@ class Model:
             gpu: A GPU that ``tinylm list --hardware`` names; without one there are no times.
             hardware: A file of GPUs of your own.
             plan: How GPUs share the work, as ``--plan`` takes it; None ranks every layout when ``gpu`` is given.
-            purpose: Estimate only ``training`` or only ``serving``.
+            purpose: Estimate only ``training`` or only ``serving``, as ``--for`` does.
             by: How FLOPs are broken down on the screen.
-            attention: Whether FLOPs of attention count the pairs a query may see, or the full square.
+            attention_flops: Whether FLOPs of attention count the pairs a query may see, or the full square.
+            full: Whether the report shows itself whole, not only the verdict; its data is the same.
             setup: Fields of ``TrainingSetup`` and ``ServingSetup`` (``tinylm_cli/analysis/setups.py``), where they
                 have defaults; a field of both, such as ``batch_size``, is set in both.
 
@@ -244,7 +247,7 @@ class Model:
         """
         from tinylm_cli.analysis.estimate import estimate
         from tinylm_cli.config.hardware import find_accelerator, load_accelerators
-        from tinylm_cli.render.views.estimate import estimate_full_view
+        from tinylm_cli.render.views.estimate import estimate_full_view, estimate_view
 
         setups = _setups(setup, plan, has_gpu=gpu is not None)
         accelerators = load_accelerators(None if hardware is None else os.fspath(hardware))
@@ -254,9 +257,10 @@ class Model:
             None if gpu is None else find_accelerator(accelerators, gpu),
             purpose=purpose,
             accelerators=() if gpu is None else tuple(accelerators.values()),
-            attention=attention,
+            attention=attention_flops,
         )
-        return Report(report, lambda: estimate_full_view(report, by))
+        everything = partial(estimate_full_view, report, by)
+        return Report(report, everything if full else partial(estimate_view, report), everything)
 
     def validate(self, *, assert_: str | Iterable[str] = ()) -> Report[FileResult]:
         """Check the config's budget and further assertions; see ``tinylm validate``. Mistakes stop :func:`load`.

@@ -28,10 +28,12 @@ class Report(Generic[T_co]):
     Attributes:
         data: The record, with the fields that docs/json.md lists.
         view: Makes what people see.
+        tables: Makes the view whose tables :meth:`to_frame` reads, if it has more of them than ``view``.
     """
 
     data: T_co
     view: Callable[[], View]
+    tables: Callable[[], View] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain dictionaries, lists and numbers, as ``--format json`` writes it."""
@@ -54,7 +56,7 @@ class Report(Generic[T_co]):
             raise TinylmError("to_frame() needs pandas", help="pip install pandas") from error
         from tinylm_cli.render.csv import to_records
 
-        view = self.view()
+        view = (self.tables or self.view)()
         tables = tables_by_name(view)
         if table is not None and table not in tables:
             raise TinylmError(f"no table is called {table}", help=f"the tables are {', '.join(tables)}")
@@ -84,7 +86,7 @@ class Report(Generic[T_co]):
         return to_html(self.view())
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name in ("data", "view"):  # absent while a copy is being made
+        if name.startswith("_") or name in ("data", "view", "tables"):  # absent while a copy is being made
             raise AttributeError(name)
         try:
             return getattr(self.data, name)

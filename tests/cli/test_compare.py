@@ -19,6 +19,7 @@ PAGES = (
     ["toy.yaml", "@n_layers=4", "tiny"],
     ["llama-3-8b", "mixtral-8x7b", "--dtype", "bfloat16", "--seq-len", "8192"],
     ["toy.yaml", "@dropout=0.0"],
+    ["llama-3-8b", "@attention.kind=latent,kv_rank=512", "--gpu", "h100", "--gpus", "64", "--price", "2"],
 )
 
 KINDS = ("field", "figure")
@@ -219,3 +220,81 @@ def test_the_next_step_repeats_the_last_model(here: Here) -> None:
     assert here("compare", "tiny", "small", "--set", "n_layers=8").err == (
         "next: tinylm estimate small --set n_layers=8\n"
     )
+
+
+def test_a_gpu_adds_what_estimate_says_of_each_model(here: Here) -> None:
+    words = ["--gpu", "h100", "--gpus", "8", "--price", "2.5", "--train-tokens", "10B"]
+    compared = report(here("compare", "base", "@n_layers=24", *words, "--format", "json"))
+    cluster = compared["cluster"]
+    assert (cluster["accelerator"], cluster["n_gpus"]) == ("h100-sxm", 8)
+    figures = {each["name"]: each for each in cluster["figures"]}
+    for index, changes in enumerate(([], ["--set", "n_layers=24"])):
+        estimate = json.loads(here("estimate", "base", *changes, *words, "--format", "json").out)
+        training, serving = estimate["training"], estimate["serving"]
+        time = training["time"]
+        expected = {
+            "training_bytes_per_gpu": training["fit"]["needed_bytes"],
+            "step_seconds": pytest.approx(training["plan"]["step_seconds"]),
+            "utilization": time["utilization"],
+            "train_tokens": 10**10,
+            "train_seconds": time["seconds"],
+            "train_usd": time["usd"],
+            "serving_bytes": serving["fit"]["needed_bytes"],
+            "prefill_seconds": serving["time"]["prefill"]["seconds"],
+            "decode_tokens_per_second": serving["time"]["decode_tokens_per_second"],
+        }
+        for name, value in expected.items():
+            assert figures[name]["values"][index] == value, name
+        assert figures["largest_batch_size"]["values"][index] > 0
+    assert figures["train_tokens"]["ratios"] == [1, 1]
+    assert figures["train_usd"]["ratios"][1] > 1.9
+    assert cluster["training_fits"] == cluster["serving_fits"] == [True, True]
+
+
+def test_one_gpu_has_no_plan_and_a_model_may_not_fit(here: Here) -> None:
+    words = ("llama-3-8b", "small", "--gpu", "rtx-4090")
+    cluster = report(here("compare", *words, "--format", "json"))["cluster"]
+    assert (cluster["n_gpus"], cluster["plans"]) == (1, [None, None])
+    assert (cluster["training_fits"], cluster["serving_fits"]) == ([False, True], [True, True])
+    steps = next(each for each in cluster["figures"] if each["name"] == "step_seconds")
+    times = next(each for each in cluster["figures"] if each["name"] == "train_seconds")
+    tokens = next(each for each in cluster["figures"] if each["name"] == "train_tokens")
+    assert steps["values"][1] == pytest.approx(times["values"][1] / tokens["values"][1] * 1024)
+    assert "train_usd" not in {each["name"] for each in cluster["figures"]}
+    assert here("compare", "small", "tiny").out.count("training fits") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--gpus", "8"], "--gpus is about training on a GPU"),
+        (["--train-tokens", "1B"], "--train-tokens is about training on a GPU"),
+        (["--gpu", "h100", "--plan", "tp=2"], "--plan divides work among GPUs"),
+        (["--price", "2"], "--price is about a GPU"),
+        (["--gpu", "h100", "--gpus", "8", "--plan", "tp=3"], "tp 3 is 3 GPUs, and 8 is no multiple"),
+        (["--gpu", "h1000"], "h1000"),
+    ],
+)
+def test_options_of_the_cluster_are_checked(words: list[str], says: str, here: Here) -> None:
+    result = here("compare", "small", "tiny", *words)
+    assert result.code in (1, 2)
+    assert (result.out, says in " ".join(result.err.split())) == ("", True)
+
+
+def test_a_plan_is_that_of_every_model(here: Here) -> None:
+    words = ("llama-3-8b", "mistral-7b", "--gpu", "h100", "--gpus", "16", "--plan", "tp=4,zero=1")
+    cluster = report(here("compare", *words, "--format", "json"))["cluster"]
+    assert [plan.split(",")[0] for plan in cluster["plans"]] == ["tp=4", "tp=4"]
+    wrong = here("compare", "small", "llama-3-8b", "--gpu", "h100", "--gpus", "16", "--plan", "tp=16")
+    assert "n_heads" in wrong.err
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_the_ratio_is_always_shown_and_the_change_from_80_columns(columns: int, here: Here) -> None:
+    for words in (["small", "tiny"], ["llama-3-8b", "mistral-7b", "qwen3-0.6b"], ["small", "@n_layers=8"]):
+        lines = here("compare", *words, columns=columns).out.splitlines()
+        heads = [line.split() for line in lines if line.startswith("figure ")]
+        for head in heads:
+            others = [word for word in head[2:] if word not in ("change", "ratio")]
+            assert head.count("ratio") == len(others) > 0
+            assert columns < 80 or head.count("change") == len(others)

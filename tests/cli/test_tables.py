@@ -40,6 +40,7 @@ PAGES = (
     "compare small tiny base",
     "compare small @norm.kind=rmsnorm @position.kind=rope",
     "compare small small",
+    "compare small tiny --gpu h100 --gpus 4 --price 2",
     "design --params 5M --top 3",
     "design --params 500M --family mixtral --top 3",
     "design --params 5M --max-kv-bytes 1KiB",
@@ -65,7 +66,7 @@ NAMES = {
         *("layer_activations_2", "layouts", "plan", "traffic", "inference_memory", "serving_fit", "summary"),
         *("training_time", "serving_time", "serving"),
     },
-    "compare": {"figures", "fields"},
+    "compare": {"figures", "fields", "plans", "cluster"},
     "sweep": {"points"},
     "design": {"designs", "grid"},
     "build": {"architecture", "tying"},
@@ -77,6 +78,7 @@ NAMES = {
 """What ``--table`` takes: names that scripts rely on."""
 
 DERIVED = {
+    "plans": {"name", "values.small", "values.tiny"},  # JSON has a list for each row, under its name
     "active": {"component", "active_params"},  # "all others" is their sum
     "formulas": {"modules"},  # q_proj, k_proj: JSON has a list
     "nominal_changes": {"change"},  # d_model=88: JSON has an object

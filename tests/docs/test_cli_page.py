@@ -45,7 +45,7 @@ a label and booktabs rules, in ASCII; the report's other sentences become commen
 | `estimate --by layer` | `activations`, `layer_activations`, and `layer_activations_2` where layers differ |
 | `estimate --gpu` | `training_time`, `serving_time`; where memory is short `training_fit`, `serving_fit` |
 | `estimate --gpus` | `layouts`, `plan`, `traffic` |
-| `compare` | `figures`, `fields` |
+| `compare` | `figures`, `fields`; with `--gpu` `plans`, `cluster` |
 | `sweep` | `points` |
 | `design` | `designs`, `grid` |
 | `build` | `architecture`, `tying` |

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinylm_cli.quantities import binary_bytes
 from tinylm_cli.render.units import (
     compact,
     dollars,
@@ -21,8 +22,7 @@ from tinylm_cli.render.units import (
     prefixed,
     ratio,
     shape,
-    signed_bytes,
-    signed_flops,
+    signed,
     signed_integer,
     signed_percent,
     small_percent,
@@ -157,8 +157,8 @@ def test_percentages_of_nothing() -> None:
 )
 def test_signed_amounts(value: int, count: str, size: str) -> None:
     assert signed_integer(value) == (count or f"−{2**40:,}")
-    assert signed_bytes(value) == size
-    assert signed_integer(value).value == signed_bytes(value).value == value
+    assert signed(binary_bytes(abs(value)), value) == size
+    assert signed_integer(value).value == signed("", value).value == value
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_duration_is_near(seconds: float) -> None:
 def test_flops(value: int, text: str) -> None:
     assert flops(value) == text
     assert flops(value).value == value
-    assert signed_flops(-value) == (f"−{text}" if value else text)
+    assert signed(flops(value), -value) == (f"−{text}" if value else text)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What differs between models: fields of their configs, and the figures that follow from them."""
+"""Differences between models: fields of their configs, figures, and training and serving on the same GPUs."""
 
 from __future__ import annotations
 
@@ -7,27 +7,42 @@ from typing import Any
 
 from tinylm_cli.analysis.figures import FIGURES, figure
 from tinylm_cli.analysis.setups import SHARED_FIELDS, Setups
+from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig, canonical_fields, flatten
-from tinylm_cli.reports.compare import ComparedModel, CompareReport, FieldDifference, FigureDifference
+from tinylm_cli.reports.compare import (
+    ClusterComparison,
+    ClusterFigure,
+    ClusterUnit,
+    ComparedModel,
+    CompareReport,
+    FieldDifference,
+    FigureDifference,
+)
+from tinylm_cli.reports.estimate import EstimateReport
 
 
-def compare(models: Sequence[tuple[LoadedConfig, tuple[str, ...]]], setups: Setups) -> CompareReport:
-    """Return what differs between two models or more.
+def compare(
+    models: Sequence[tuple[LoadedConfig, tuple[str, ...]]], setups: Setups, accelerator: Accelerator | None = None
+) -> CompareReport:
+    """Return the differences between two models or more.
 
-    A default written out is no difference, and nor is the size a model is known by.
+    A default written out is no difference, and neither is the nominal size.
 
     Args:
-        models: Configs by names that differ, each with what was changed on top of what was read.
-        setups: How all of them are trained and served; :func:`shared_setups` where nothing else is asked for.
+        models: Configs with distinct names, each with its changes.
+        setups: How all of them are trained and served; :func:`shared_setups` unless asked otherwise.
+        accelerator: The GPU to compare training and serving on; None for no such comparison.
 
     Raises:
         AnalysisError: If a model cannot do what ``setups`` ask for.
+        UsageError: If the GPU does not multiply the dtype.
     """
     configs = [each.config for each, _ in models]
     length = setups.training.seq_len or min(config.max_len for config in configs)
+    setups = setups.changed(seq_len=length)
     fields = tuple(_fields(configs))
-    figures = tuple(_figures(configs, setups.changed(seq_len=length)))
+    figures = tuple(_figures(configs, setups))
     return CompareReport(
         models=tuple(ComparedModel(each.name, each.source, changes, each.config.max_len) for each, changes in models),
         same=not fields and not figures,
@@ -36,44 +51,44 @@ def compare(models: Sequence[tuple[LoadedConfig, tuple[str, ...]]], setups: Setu
         dtype=setups.training.dtype,
         fields=fields,
         figures=figures,
+        cluster=None if accelerator is None else _cluster([each for each, _ in models], setups, accelerator),
     )
 
 
 def shared_setups(configs: Sequence[ModelConfig]) -> Setups:
-    """Return what the budgets of all configs say alike, so that figures are those that each is held to.
+    """Return the setups that the budgets of all configs share, so that figures are those that budgets are held to.
 
-    Where one says nothing or another thing, what is common to all: one sequence as long as the smallest ``max_len``.
+    A field that a budget leaves open, or that budgets disagree on, has its default; seq_len is the smallest max_len.
     """
     budgets = [config.budget.model_dump(include=set(SHARED_FIELDS)) for config in configs]
-    alike = {name: value for name, value in budgets[0].items() if _all_alike([each[name] for each in budgets])}
-    stated = {name: value for name, value in alike.items() if value is not None}
+    shared = {name: value for name, value in budgets[0].items() if _all_equal([each[name] for each in budgets])}
+    stated = {name: value for name, value in shared.items() if value is not None}
     return Setups.of(**{"seq_len": min(config.max_len for config in configs), **stated})
 
 
 _IDLE = (None, 0, 1, "none")
-"""Values that say nothing where all are left at them: what follows from others; none, one of it, once as much; off, or
-on as its part is usual."""
+"""Values of fields that are off or follow from others: no difference if every model is left at them."""
 
 
 def _fields(configs: Sequence[ModelConfig]) -> Iterator[FieldDifference]:
-    """Yield the fields that mean something different.
+    """Yield the fields whose effect differs.
 
-    What only follows from another field, as the size of a head from their number, is not a difference of its own. Of a
-    part that some models lack, as experts, a size left at its default is told, and what does nothing is not.
+    A value that only follows from another field, such as d_head from n_heads, is no difference of its own. Where some
+    models lack a part, such as experts, its sizes are listed, defaults included.
     """
     written = [flatten(config.model_dump()) for config in configs]
     meant = [{**canonical_fields(config), **_budget(config)} for config in configs]
     for field in written[0]:
         says = [each.get(field) for each in meant]
-        left = _all_alike([each[field] for each in written]) and written[0][field] in _IDLE
-        if not left and not _all_alike(says):
-            if field == "attention.window_pattern":  # which is told by what each layer sees, and shown as written
+        left = _all_equal([each[field] for each in written]) and written[0][field] in _IDLE
+        if not left and not _all_equal(says):
+            if field == "attention.window_pattern":  # compared by the window of each layer, shown as written
                 says = [raw[field] if field in each else None for raw, each in zip(written, meant, strict=True)]
             yield FieldDifference(field, tuple(says))
 
 
 def _budget(config: ModelConfig) -> dict[str, Any]:
-    """Return what a config is held to, and at what; what its budget leaves open is filled in."""
+    """Return the budget of a config by dotted field, with the conditions that it leaves open filled in."""
     assumed = Setups.of(seq_len=config.max_len).training._asdict()
     return {
         f"budget.{name}": assumed.get(name) if value is None else value
@@ -86,7 +101,7 @@ def _figures(configs: Sequence[ModelConfig], setups: Setups) -> Iterator[FigureD
     if found["active_params"] == found["total_params"]:
         del found["active_params"]
     for name, values in found.items():
-        if not _all_alike(values):
+        if not _all_equal(values):
             base = values[0]
             yield FigureDifference(
                 name=name,
@@ -97,5 +112,55 @@ def _figures(configs: Sequence[ModelConfig], setups: Setups) -> Iterator[FigureD
             )
 
 
-def _all_alike(values: Sequence[object]) -> bool:
+def _cluster(models: Sequence[LoadedConfig], setups: Setups, accelerator: Accelerator) -> ClusterComparison:
+    """Return training and serving of every model on the same GPUs, estimated one by one."""
+    from tinylm_cli.analysis.estimate import estimate  # only a comparison with a GPU needs plans and times
+
+    estimates = [estimate(model, setups, accelerator) for model in models]
+    training = [each.summary.training for each in estimates]
+    serving = [each.summary.serving for each in estimates]
+    by_model = [dict(_cluster_values(each)) for each in estimates]
+    return ClusterComparison(
+        accelerator=accelerator.name,
+        n_gpus=setups.training.n_gpus,
+        plans=tuple(each.plan if each is not None else None for each in training),
+        training_fits=tuple(bool(each is not None and each.fits) for each in training),
+        serving_fits=tuple(bool(each is not None and each.fits) for each in serving),
+        figures=tuple(
+            _cluster_figure(name, unit, [values[name, unit] for values in by_model]) for name, unit in by_model[0]
+        ),
+    )
+
+
+def _cluster_values(report: EstimateReport) -> Iterator[tuple[tuple[str, ClusterUnit], float]]:
+    """Yield name, unit and value of each figure of one model on the GPUs, those that are known."""
+    training, serving = report.summary.training, report.summary.serving
+    assert training is not None
+    assert serving is not None
+    assert report.serving is not None
+    assert report.serving.time is not None
+    values: tuple[tuple[str, ClusterUnit, float | None], ...] = (
+        ("training_bytes_per_gpu", "bytes", training.needed_bytes),
+        ("step_seconds", "seconds", training.step_seconds),
+        ("utilization", "share", training.utilization),
+        ("train_tokens", "count", training.train_tokens),
+        ("train_seconds", "seconds", training.seconds),
+        ("train_usd", "usd", training.usd),
+        ("serving_bytes", "bytes", serving.needed_bytes),
+        ("largest_batch_size", "count", serving.largest_batch_size),
+        ("prefill_seconds", "seconds", report.serving.time.prefill.seconds),
+        ("decode_tokens_per_second", "tokens_per_second", serving.decode_tokens_per_second),
+    )
+    yield from (((name, unit), value) for name, unit, value in values if value is not None)
+
+
+def _cluster_figure(name: str, unit: ClusterUnit, values: Sequence[float]) -> ClusterFigure:
+    base = values[0]
+    differences = tuple(value - base for value in values)
+    return ClusterFigure(
+        name, unit, tuple(values), differences, tuple(value / base if base else None for value in values)
+    )
+
+
+def _all_equal(values: Sequence[object]) -> bool:
     return all(value == values[0] for value in values)

@@ -23,20 +23,11 @@ def integer(value: int) -> Quantity:
 
 def signed_integer(value: int) -> Quantity:
     """Return ``+1,579,520``, ``−12`` or ``0``."""
-    return _signed(value, f"{abs(value):,}")
+    return signed(f"{abs(value):,}", value)
 
 
-def signed_bytes(value: int) -> Quantity:
-    """Return ``+6.03 MiB``, ``−12 B`` or ``0 B``."""
-    return _signed(value, binary_bytes(abs(value)))
-
-
-def signed_flops(value: int) -> Quantity:
-    """Return ``+1.50 GFLOP`` or ``−12.0 FLOP``."""
-    return _signed(value, flops(abs(value)))
-
-
-def _signed(value: int, words: str) -> Quantity:
+def signed(words: str, value: float) -> Quantity:
+    """Return the words of a magnitude with the sign of ``value``: ``+6.03 MiB``, ``−12 B`` or ``0 B``."""
     return Quantity(f"{'+' if value > 0 else '−' if value < 0 else ''}{words}", value)
 
 

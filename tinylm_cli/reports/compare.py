@@ -1,11 +1,13 @@
-"""What ``tinylm compare`` reports."""
+"""Report of ``tinylm compare``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tinylm_cli.reports.figures import Unit
+
+ClusterUnit = Literal["bytes", "seconds", "share", "usd", "count", "tokens_per_second"]
 
 
 @dataclass(frozen=True)
@@ -13,9 +15,9 @@ class ComparedModel:
     """One of the models compared.
 
     Attributes:
-        name: What it is called here, unlike any other.
+        name: Its name here, distinct from all others.
         source: Where its config was read.
-        changes: What was changed on top, each ``key=value``.
+        changes: Changes on top, each ``key=value``.
         max_len: The most tokens that it reads.
     """
 
@@ -27,11 +29,11 @@ class ComparedModel:
 
 @dataclass(frozen=True)
 class FieldDifference:
-    """A field of the config that is not the same everywhere.
+    """A field of the config that differs between models.
 
     Attributes:
         field: Dotted name.
-        values: Its value in each model, a default filled in; None where it is absent or means nothing.
+        values: Its value in each model, defaults filled in; None if it is absent or has no effect.
     """
 
     field: str
@@ -40,14 +42,14 @@ class FieldDifference:
 
 @dataclass(frozen=True)
 class FigureDifference:
-    """A figure that is not the same everywhere.
+    """A figure that differs between models.
 
     Attributes:
-        name: What it is, e.g. ``total_params`` or ``attention_params``.
+        name: Its name, e.g. ``total_params`` or ``attention_params``.
         unit: What it counts, a word of its name.
         values: The figure of each model.
-        differences: Each less that of the first model, which has 0.
-        ratios: Each over that of the first model; None where that is 0.
+        differences: Each minus that of the first model, which has 0.
+        ratios: Each over that of the first model; None if that is 0.
     """
 
     name: str
@@ -58,17 +60,60 @@ class FigureDifference:
 
 
 @dataclass(frozen=True)
-class CompareReport:
-    """What differs between models; what is the same is left out.
+class ClusterFigure:
+    """A figure of training or serving on the GPUs, for each model.
 
     Attributes:
-        models: In the order given; the others are held against the first.
-        same: Whether nothing differs.
+        name: ``training_bytes_per_gpu``, ``step_seconds``, ``utilization`` (MFU), ``train_tokens``, ``train_seconds``,
+            ``train_usd``; ``serving_bytes``, ``largest_batch_size``, ``prefill_seconds``, ``decode_tokens_per_second``.
+        unit: What it counts.
+        values: The figure of each model.
+        differences: Each minus that of the first model, which has 0.
+        ratios: Each over that of the first model; None if that is 0.
+    """
+
+    name: str
+    unit: ClusterUnit
+    values: tuple[float, ...]
+    differences: tuple[float, ...]
+    ratios: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class ClusterComparison:
+    """Training and serving of every model on the same GPUs.
+
+    Attributes:
+        accelerator: The GPU's name.
+        n_gpus: GPUs that train each model; one serves it.
+        plans: The parallel layout of each model, as ``--plan`` takes it: the one given, or the fastest that fits; None
+            on one GPU.
+        training_fits: Whether each model trains in the memory of the GPUs.
+        serving_fits: Whether each model is served from the memory of one GPU.
+        figures: Time, cost and memory, those that are the same for all models included.
+    """
+
+    accelerator: str
+    n_gpus: int
+    plans: tuple[str | None, ...]
+    training_fits: tuple[bool, ...]
+    serving_fits: tuple[bool, ...]
+    figures: tuple[ClusterFigure, ...]
+
+
+@dataclass(frozen=True)
+class CompareReport:
+    """Differences between models; fields and figures that are the same are left out.
+
+    Attributes:
+        models: In the order given; the first is the base that the others are compared with.
+        same: Whether no field and no figure differs.
         batch_size: Sequences that figures assume, the same for all models.
         seq_len: Tokens in each.
-        dtype: What weights, activations and caches are stored in.
+        dtype: Type of weights, activations and caches.
         fields: Fields of the config that differ, in the order of the schema.
         figures: Figures that differ.
+        cluster: Training and serving on named GPUs; None without a GPU.
     """
 
     models: tuple[ComparedModel, ...]
@@ -78,3 +123,4 @@ class CompareReport:
     dtype: str
     fields: tuple[FieldDifference, ...]
     figures: tuple[FigureDifference, ...]
+    cluster: ClusterComparison | None = None

@@ -1,4 +1,4 @@
-"""The screen of ``tinylm compare``."""
+"""View of ``tinylm compare``."""
 
 from __future__ import annotations
 
@@ -11,32 +11,62 @@ from tinylm_cli.config.fields import fields
 from tinylm_cli.config.yaml_writer import scalar, short_scalar
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table, View
-from tinylm_cli.render.units import csv_only, flops, integer, ratio, signed_bytes, signed_flops, signed_integer
-from tinylm_cli.reports.compare import CompareReport, FieldDifference, FigureDifference
+from tinylm_cli.render.units import (
+    compact,
+    csv_only,
+    dollars,
+    duration,
+    flops,
+    integer,
+    percent,
+    ratio,
+    signed,
+    three_digits,
+)
+from tinylm_cli.reports.compare import (
+    ClusterComparison,
+    ClusterFigure,
+    ClusterUnit,
+    CompareReport,
+    FieldDifference,
+    FigureDifference,
+)
 from tinylm_cli.reports.figures import Unit
 
-_WORDS: dict[Unit, tuple[Callable[[int], Quantity], Callable[[int], Quantity]]] = {
-    "params": (integer, signed_integer),
-    "bytes": (binary_bytes, signed_bytes),
-    "flops": (flops, signed_flops),
+_WORDS: dict[Unit | ClusterUnit, Callable[[Any], Quantity]] = {
+    "params": integer,
+    "bytes": binary_bytes,
+    "flops": flops,
+    "seconds": duration,
+    "share": percent,
+    "usd": dollars,
+    "count": compact,
+    "tokens_per_second": three_digits,
 }
-"""How a figure and how a change of it is written, by what it counts."""
+"""How a figure is written, by what it counts."""
 
 
 def compare_view(report: CompareReport) -> View:
-    """Show the fields that differ, then the figures, each beside that of the first model."""
+    """Show training and serving on the GPUs, then fields and figures that differ, each beside the first model's."""
     base, *others = (model.name for model in report.models)
     title = f"{base} → {others[0]}" if len(others) == 1 else f"{base} beside {', '.join(others)}"
-    if report.same:
-        return Heading(title), _figures(report), Note("No differences.", "good")
-    found = [
-        counted(len(differences), noun)
-        for differences, noun in ((report.fields, "field"), (report.figures, "figure"))
-        if differences
-    ]
+    return (Heading(title, difference_words(report)), *difference_blocks(report))
+
+
+def difference_words(report: CompareReport) -> str:
+    """Return how much differs: ``1 field and 13 figures differ``; empty if nothing does."""
+    kinds = ((report.fields, "field"), (report.figures, "figure"))
+    found = [counted(len(differences), noun) for differences, noun in kinds if differences]
     verb = "differs" if len(report.fields) + len(report.figures) == 1 else "differ"
-    blocks: list[Block] = [Heading(title, f"{' and '.join(found)} {verb}"), _fields(report), _figures(report)]
-    return (*blocks, _assumed(report))
+    return f"{' and '.join(found)} {verb}" if found else ""
+
+
+def difference_blocks(report: CompareReport) -> tuple[Block, ...]:
+    """Return the tables of a comparison, and the conditions of its figures."""
+    cluster = () if report.cluster is None else (_plans(report, report.cluster), _cluster(report, report.cluster))
+    if report.same:
+        return (*cluster, _figures(report), Note("No differences.", "good"))
+    return (*cluster, _fields(report), _figures(report), _assumed(report))
 
 
 def _fields(report: CompareReport) -> Table:
@@ -56,7 +86,7 @@ def _field(difference: FieldDifference) -> Row:
 
 
 def _short(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return numbers to six digits, such as √d_model, unless that makes different ones alike."""
+    """Return numbers to six digits, such as √d_model, unless different ones would look equal."""
     short = tuple(float(f"{value:.6g}") if isinstance(value, float) else value for value in values)
     return short if [short.count(each) for each in short] == [values.count(each) for each in values] else values
 
@@ -70,11 +100,48 @@ def _value(field: str, value: Any, short: Any) -> Cell:
 
 
 def _whole(value: Any) -> str:
-    """Return what CSV has of a value that the screen may shorten; nothing of a number, which keeps itself."""
+    """Return the full text of a list, for CSV; nothing for a number, whose cell keeps it."""
     return scalar(value) if isinstance(value, list | tuple) else ""
 
 
+def _plans(report: CompareReport, cluster: ClusterComparison) -> Table:
+    where = f"on {cluster.n_gpus} × {cluster.accelerator}" if cluster.n_gpus > 1 else f"on {cluster.accelerator}"
+    columns = (Column(where, key="name"), *_model_columns(report))
+    plans = ((Cell("plan", "name", "plans"), *(plan or "" for plan in cluster.plans)),) if any(cluster.plans) else ()
+    rows = (
+        (Cell("training fits", "name", "training_fits"), *map(_fits, cluster.training_fits)),
+        *plans,
+        (Cell("serving fits one GPU", "name", "serving_fits"), *map(_fits, cluster.serving_fits)),
+    )
+    return Table(columns, rows, name="plans", caption=f"Memory and plans {where}")
+
+
+def _fits(fits: bool) -> Cell:  # noqa: FBT001 - mapped over a column
+    return Cell(Quantity("yes" if fits else "no", fits), "good" if fits else "bad")
+
+
+def _cluster(report: CompareReport, cluster: ClusterComparison) -> Table:
+    rows = tuple(map(_figure, cluster.figures))
+    return Table(
+        _figure_columns(report),
+        rows,
+        main=True,
+        name="cluster",
+        caption=f"Time, cost and memory on {cluster.accelerator}",
+    )
+
+
 def _figures(report: CompareReport) -> Table:
+    rows = tuple(map(_figure, report.figures))
+    is_main = report.cluster is None
+    return Table(_figure_columns(report), rows, main=is_main, name="figures", caption="Figures that differ")
+
+
+def _figure_columns(report: CompareReport) -> tuple[Column, ...]:
+    """Return columns for the first model, then for each other model its value, change and ratio, side by side.
+
+    The ratio is never dropped, and the change only where names of figures would be cut beyond reading.
+    """
     base, *others = _model_columns(report)
     columns = [Column("figure", shrink=True, key="name"), Column("", key="unit"), base]
     for column in others:
@@ -83,25 +150,24 @@ def _figures(report: CompareReport) -> Table:
             Column("change", right=True, keep=8, key=f"differences.{column.header}", group=column.group),
             Column("ratio", right=True, keep=9, key=f"ratios.{column.header}", group=column.group),
         ]
-    rows = tuple(_figure(difference) for difference in report.figures)
-    return Table(tuple(columns), rows, main=True, name="figures", caption="Figures that differ")
+    return tuple(columns)
 
 
-def _figure(difference: FigureDifference) -> Row:
-    words, signed = _WORDS[difference.unit]
+def _figure(difference: FigureDifference | ClusterFigure) -> Row:
+    words = _WORDS[difference.unit]
     base, *others = zip(difference.values, difference.differences, difference.ratios, strict=True)
     row: list[str | Cell] = [Cell(difference.name, "name"), Cell("", key=difference.unit), words(base[0])]
     for value, change, times in others:
         row += [
             Cell(words(value), "plain" if change else "muted"),
-            signed(change) if change else csv_only(0),
+            signed(words(abs(change)), change) if change else csv_only(0),
             "" if times is None else ratio(times) if change else csv_only(times),
         ]
     return tuple(row)
 
 
 def _model_columns(report: CompareReport) -> tuple[Column, ...]:
-    """Return a column for each model; many go under one another, each time beside the first."""
+    """Return a column for each model; if they are too wide, the table is split, the first model in each part."""
     return tuple(
         Column(model.name, right=True, shrink=True, key=f"values.{model.name}", group=index)
         for index, model in enumerate(report.models)
@@ -109,10 +175,7 @@ def _model_columns(report: CompareReport) -> tuple[Column, ...]:
 
 
 def _assumed(report: CompareReport) -> Note:
-    """Say what figures assume, the same for all: comparing models at lengths of their own would compare lengths.
-
-    Also of those that are not shown: that they are the same holds under it.
-    """
+    """Return the conditions of all figures, the same for every model, and also of the figures left out as equal."""
     lengths = {model.max_len for model in report.models}
     smallest = ", the smallest max_len," if len(lengths) > 1 and report.seq_len == min(lengths) else ""
     sequences = f"{counted(report.batch_size, 'sequence')} of {counted(report.seq_len, 'token')}"

@@ -193,5 +193,8 @@ class TestAmounts:
         words = ("estimate", "llama-3-8b", "--seq-len", "4k", "--batch-size", "1k", "--get")
         assert here(*words, "flops.seq_len").out == "4096\n"
         assert here(*words, "flops.batch_size").out == "1000\n"
-        assert here("design", "--params", "125m", "--top", "1", "--get", "constraints.total_params.value").out == "125000000\n"
+        assert (
+            here("design", "--params", "125m", "--top", "1", "--get", "constraints.total_params.value").out
+            == "125000000\n"
+        )
         assert here("generate", "toy.yaml", "-n", "1k", "--get", "stopped").code == 0

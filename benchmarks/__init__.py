@@ -1,1 +1,1 @@
-"""Speed and memory as ratios: contenders take turns in one run, so that the machine's mood is the same for both."""
+"""Benchmarks of speed and memory as ratios of two programs that alternate in one run; see README.md."""

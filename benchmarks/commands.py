@@ -1,4 +1,4 @@
-"""Whole commands, from the start of the process to its end."""
+"""Time whole commands, from the start of the process to its end."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.measure import ROOT, TINYLM, Figures, Plan, Row, Target, process, python, race
+from benchmarks.measure import ROOT, TINYLM, Figures, Options, Row, Target, alternate, process, python
 
 IMPORTS = "import typer, pydantic, rich.table, rich.tree, ruamel.yaml"
-"""What any command line of this kind has to import. pydantic's attributes load on first use, so this loads little of
-it; ``IMPORTS_USED`` also loads what defining a single model needs."""
+"""The imports of any such command line. pydantic loads its attributes on first use; ``IMPORTS_USED`` also loads those
+that defining one model needs."""
 
 IMPORTS_USED = f"{IMPORTS}; from pydantic import BaseModel, Field"
 IMPORTS_TORCH = IMPORTS.replace("import ", "import torch, ")
@@ -28,62 +28,64 @@ DEEP = 10_000
 FILES_PER_SECOND = 100
 
 
-def startup(plan: Plan) -> Iterator[Row]:
-    """Time the commands that need no torch against the bare imports, and prove that they do without it."""
-    rounds = plan.rounds_or(21)
+def startup(options: Options) -> Iterator[Row]:
+    """Time the commands that need no torch against the bare imports, and check that they import none."""
+    rounds = options.rounds_or(21)
     commands = {name: process(TINYLM, *words) for name, words in TORCH_FREE.items()}
-    figures = race({**commands, "imports": python(IMPORTS), "imports, used": python(IMPORTS_USED)}, rounds)
+    figures = alternate({**commands, "imports": python(IMPORTS), "imports, used": python(IMPORTS_USED)}, rounds)
     for name in TORCH_FREE:
         yield Row(name, "imports", "s", rounds, figures[name], figures["imports"], Target(1.3))
     for name in TORCH_FREE:
         yield Row(name, "imports and BaseModel", "s", rounds, figures[name], figures["imports, used"], None)
-    guilty = [name for name, words in TORCH_FREE.items() if _imports_torch(*words)]
-    count = Figures.of([len(guilty)])
-    yield Row("commands that import torch", "", "", 1, count, None, Target(0), ", ".join(guilty) or "none of the four")
+    offenders = [name for name, words in TORCH_FREE.items() if _imports_torch(*words)]
+    count = Figures.of([len(offenders)])
+    yield Row(
+        "commands that import torch", "", "", 1, count, None, Target(0), ", ".join(offenders) or "none of the four"
+    )
 
 
-def build(plan: Plan) -> Iterator[Row]:
+def build(options: Options) -> Iterator[Row]:
     """Time building a model from the command line against importing torch and the rest."""
-    rounds = plan.rounds_or(9)
-    name = "tinylm build --config small"
-    figures = race({name: process(TINYLM, *name.split()[1:]), "imports": python(IMPORTS_TORCH)}, rounds)
+    rounds = options.rounds_or(9)
+    name = "tinylm build small"
+    figures = alternate({name: process(TINYLM, *name.split()[1:]), "imports": python(IMPORTS_TORCH)}, rounds)
     yield Row(name, "imports and torch", "s", rounds, figures[name], figures["imports"], Target(1.15))
 
 
-def validate(plan: Plan) -> Iterator[Row]:
-    """Time one process that validates very many files."""
-    rounds = plan.rounds_or(5)
-    count = 100 if plan.quick else 1000
+def validate(options: Options) -> Iterator[Row]:
+    """Time one process that validates many files."""
+    rounds = options.rounds_or(5)
+    count = 100 if options.quick else 1000
     with tempfile.TemporaryDirectory(prefix="tinylm-benchmark-") as folder:
         for index in range(count):
             Path(folder, f"model-{index:04}.yaml").write_text(_config(index), encoding="utf-8")
         name = f"tinylm validate, {count:,} files"
-        figures = race({name: process(TINYLM, "validate", folder)}, rounds)[name]
+        figures = alternate({name: process(TINYLM, "validate", folder)}, rounds)[name]
     needed = Figures.of([count / FILES_PER_SECOND])
     against = f"{FILES_PER_SECOND} files per second"
     note = f"{count / figures.median:,.0f} files per second"
     yield Row(name, against, "s", rounds, figures, needed, Target(1.0, at_least=True), note)
 
 
-def depth(plan: Plan) -> Iterator[Row]:
+def depth(options: Options) -> Iterator[Row]:
     """Time counting a very deep model against counting a shallow one."""
-    rounds = plan.rounds_or(21)
-    shallow = (TINYLM, "params", "--config", "tiny")
+    rounds = options.rounds_or(21)
+    shallow = (TINYLM, "params", "tiny")
     deep = (*shallow, "--set", f"n_layers={DEEP}")
-    figures = race({"deep": process(*deep), "shallow": process(*shallow)}, rounds)
+    figures = alternate({"deep": process(*deep), "shallow": process(*shallow)}, rounds)
     name = f"tinylm params, {DEEP:,} layers"
     yield Row(name, "4 layers", "s", rounds, figures["deep"], figures["shallow"], Target(1.2))
 
 
 def _imports_torch(*words: str | Path) -> bool:
-    """Return whether a command imports torch, by the interpreter's own record of what it imports."""
+    """Return whether a command imports torch, by ``-X importtime``."""
     command = [sys.executable, "-X", "importtime", TINYLM, *words]
     done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, text=True, check=True)
     return re.search(r"\|\s+torch(\.|$)", done.stderr, re.MULTILINE) is not None
 
 
 def _config(index: int) -> str:
-    """Return a valid config like one a person would write; no two of the first thousand are alike."""
+    """Return a valid config with comments and blocks; the first thousand are distinct."""
     heads = 2 + index % 14
     width = heads * 32 * (1 + index % 3)
     return f"""\

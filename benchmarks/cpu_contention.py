@@ -1,4 +1,4 @@
-"""What else the machine was busy with: on a crowded one, figures say little, those of several threads least."""
+"""CPU time taken by other processes, which makes figures unreliable, above all multithreaded ones."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import os
 from pathlib import Path
 
 STAT = Path("/proc/stat")
-CROWDED = 0.1
-"""Share of the processors' time that other work may take before a reader should be told."""
+MAX_OTHERS_SHARE = 0.1
+"""Share of the processors' time of other processes from which a warning is printed."""
 
 _IDLE = (3, 4)  # idle, iowait
-_COUNTED = 8  # up to steal; what follows is counted in the first two already
+_COUNTED = 8  # up to steal; guest times are part of the first two
 
 
-class Bystanders:
-    """Counts the processor time of everything but this process and its children, from its creation on."""
+class CpuContention:
+    """Measures the processor time of all other processes since its creation."""
 
     def __init__(self) -> None:
         self._began = _seconds()
 
-    def share(self) -> float | None:
-        """Return the share of all processors' time, 0..1, that others used; None where the system does not tell."""
+    def others_share(self) -> float | None:
+        """Return the share of all processors' time that other processes used, 0 to 1; None if unknown."""
         now = _seconds()
         if self._began is None or now is None:
             return None
@@ -29,7 +29,7 @@ class Bystanders:
 
 
 def _seconds() -> tuple[float, float, float] | None:
-    """Return the seconds that have passed on all processors, those that were busy, and those used here."""
+    """Return total and busy processor seconds, and those of this process and its children."""
     if not STAT.is_file():
         return None
     ticks = [int(word) for word in STAT.read_text(encoding="ascii").split("\n", 1)[0].split()[1 : 1 + _COUNTED]]

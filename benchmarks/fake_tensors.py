@@ -1,7 +1,7 @@
-"""Models of a true size on any machine: tensors that have a shape, a type and a lifetime, and no numbers.
+"""Full-size models of fake tensors, which have a shape, a type and a lifetime, but no storage.
 
-Torch runs every operation on them as it would on the CPU, so its counters see what a training step of a published model
-holds, and nothing of it is allocated. What depends on the numbers themselves cannot run: experts are chosen by them.
+Torch runs every operation on them as it would on the CPU, so its counters see the memory of a published model's
+training step without allocating it. Operations that depend on values cannot run, such as routing tokens to experts.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from tinylm_cli.model import TinyTransformerLM
 
 
 @contextmanager
-def hollow_model(config: ModelConfig, dtype: torch.dtype) -> Iterator[TinyTransformerLM]:
-    """Yield a model whose tensors are hollow, and hold what is made meanwhile to the same.
+def fake_model(config: ModelConfig, dtype: torch.dtype) -> Iterator[TinyTransformerLM]:
+    """Yield a model of fake tensors, inside a mode in which new tensors are fake too.
 
-    Ids are not looked at, as there are none to look at.
+    Token ids are not checked, because they have no values.
 
     Args:
         config: A validated config without experts.
@@ -31,12 +31,12 @@ def hollow_model(config: ModelConfig, dtype: torch.dtype) -> Iterator[TinyTransf
     """
     model = TinyTransformerLM.from_config(config, dtype=dtype, device="meta")
     with FakeTensorMode(), patch("tinylm_cli.model.lm.checked_tokens", lambda tokens, **_: tokens):
-        _hollow(model)
+        _fake_tensors(model)
         yield model
 
 
-def _hollow(model: nn.Module) -> None:
-    """Give every tensor of ``model`` a hollow one on the CPU in its place; one that is shared stays so."""
+def _fake_tensors(model: nn.Module) -> None:
+    """Replace every tensor of ``model`` by a fake one on the CPU; shared tensors stay shared."""
     replaced: dict[Tensor, Tensor] = {}
     for module in model.modules():
         tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)

@@ -1,4 +1,4 @@
-"""Contenders that take turns, and the rows of figures that come out."""
+"""Sample programs alternately, and summarize the samples in rows."""
 
 from __future__ import annotations
 
@@ -15,64 +15,64 @@ ROOT = Path(__file__).resolve().parent.parent
 TINYLM = Path(sys.executable).parent / "tinylm"
 
 Sample = Callable[[], float]
-"""Runs a contender once and returns what it took: seconds, or MiB."""
+"""Runs a program once and returns its seconds or MiB."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How thorough to be.
+class Options:
+    """Options of a benchmark run.
 
     Attributes:
-        rounds: Turns of each contender; None for what each group thinks enough.
-        quick: Whether to leave out what takes long.
+        rounds: Samples of each program; None for the default of each group.
+        quick: Whether to skip slow measurements.
     """
 
     rounds: int | None = None
     quick: bool = False
 
     def rounds_or(self, usual: int) -> int:
-        """Return the rounds that were asked for, else ``usual``, else 3 when quick."""
+        """Return the requested rounds, else ``usual``, at most 3 when quick."""
         return self.rounds or (min(3, usual) if self.quick else usual)
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a ratio should be: at most ``limit``, or at least."""
+    """A bound on a ratio: at most ``limit``, or at least."""
 
     limit: float
     at_least: bool = False
 
     def met_by(self, ratio: float) -> bool:
-        """Return whether ``ratio`` is on the right side."""
+        """Return whether ``ratio`` is within the bound."""
         return ratio >= self.limit if self.at_least else ratio <= self.limit
 
 
 @dataclass(frozen=True)
 class Figures:
-    """One contender's samples, in the unit of its row."""
+    """A summary of one program's samples, in the unit of its row."""
 
     median: float
     min: float
 
     @classmethod
     def of(cls, samples: Sequence[float]) -> Figures:
-        """Sum up at least one sample."""
+        """Summarize one or more samples."""
         return cls(statistics.median(samples), min(samples))
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured, beside what it is held against.
+    """A measurement beside its baseline.
 
     Attributes:
-        name: What tinylm did.
-        against: What the baseline did.
-        unit: Unit of both: s, or MiB.
+        name: The work of tinylm.
+        against: The work of the baseline.
+        unit: Unit of both: s or MiB.
         rounds: Samples of each.
-        measured: tinylm's figures.
-        baseline: The baseline's; None where the measured figure itself is the ratio.
-        target: What the ratio should be; None where it is shown for information.
-        note: The figure in words that people use, if there are better ones.
+        measured: Figures of tinylm.
+        baseline: Figures of the baseline; None if the measured figure itself is compared with the target.
+        target: Bound on the ratio; None for information only.
+        note: The figure in other words, such as a rate; may be empty.
     """
 
     name: str
@@ -86,12 +86,12 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """How many times the baseline's median tinylm's is; with an ``at_least`` target, how many times faster."""
+        """Median over the baseline's median; with an ``at_least`` target the inverse, a speed-up."""
         return self._compare(self.measured.median, self.baseline.median if self.baseline else None)
 
     @property
     def ratio_of_mins(self) -> float:
-        """The same from the best samples, which other work on the machine disturbs least."""
+        """The same ratio of the minima, which other processes disturb least."""
         return self._compare(self.measured.min, self.baseline.min if self.baseline else None)
 
     @property
@@ -105,30 +105,29 @@ class Row:
         return baseline / measured if self.target and self.target.at_least else measured / baseline
 
 
-def race(contenders: Mapping[str, Sample], rounds: int) -> dict[str, Figures]:
-    """Let every contender warm up, then take turns, every other round in reverse so that none always follows another.
+def alternate(programs: Mapping[str, Sample], rounds: int) -> dict[str, Figures]:
+    """Warm up each program, then sample them alternately, every other round in reverse order.
 
     Args:
-        contenders: What to run, by name.
-        rounds: Turns of each, >= 1.
+        programs: The programs, by name.
+        rounds: Samples of each, >= 1.
     """
-    for run in contenders.values():
+    for run in programs.values():
         run()
-    samples: dict[str, list[float]] = {name: [] for name in contenders}
-    forth = list(contenders)
+    samples: dict[str, list[float]] = {name: [] for name in programs}
+    order = list(programs)
     for turn in range(rounds):
-        for name in forth if turn % 2 == 0 else reversed(forth):
-            samples[name].append(contenders[name]())
+        for name in order if turn % 2 == 0 else reversed(order):
+            samples[name].append(programs[name]())
     return {name: Figures.of(found) for name, found in samples.items()}
 
 
 def call(work: Callable[[], object], *, at_least_seconds: float = 0.0) -> Sample:
-    """Return a sample of the seconds one call of ``work`` takes.
+    """Return a sample of the seconds per call of ``work``.
 
     Args:
-        work: What to call.
-        at_least_seconds: Short work is repeated to last this long, and the mean is taken; the first sample tells how
-            often.
+        work: The function.
+        at_least_seconds: Short work is repeated for about this long and averaged; the first sample sets the repeats.
     """
     repeats = 0
 
@@ -143,7 +142,7 @@ def call(work: Callable[[], object], *, at_least_seconds: float = 0.0) -> Sample
 
 
 def process(*command: str | Path) -> Sample:
-    """Return a sample of the seconds a whole process takes, from its start to its end; it must succeed."""
+    """Return a sample of the seconds of a whole process, which must succeed."""
 
     def sample() -> float:
         start = perf_counter()
@@ -154,10 +153,10 @@ def process(*command: str | Path) -> Sample:
 
 
 def run_process(*command: str | Path, environment: Mapping[str, str] | None = None) -> str:
-    """Run a command with nothing on standard input and return its standard output.
+    """Run a command with empty standard input and return its standard output.
 
     Raises:
-        RuntimeError: If it fails; holds what it said.
+        RuntimeError: If it fails; contains its standard error.
     """
     done = subprocess.run(
         [str(word) for word in command],

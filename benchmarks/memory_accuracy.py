@@ -1,8 +1,8 @@
-"""Hold the memory that tinylm predicts against what torch measures: ``python benchmarks/memory_accuracy.py``.
+"""Compare predicted memory with memory measured by torch: ``python benchmarks/memory_accuracy.py``.
 
-Tensors that autograd keeps are counted by its hooks; the peak of a training step by torch's own tracker, and by CUDA's
-allocator where a GPU is at hand. Published models are measured at their own size, hollow. Writes the table into
-docs/accuracy.md; nothing is downloaded.
+Autograd's hooks count saved tensors; torch's MemTracker counts the peak of a training step, and so does CUDA's
+allocator if there is a GPU. Published models are measured at full size with fake tensors. Writes docs/accuracy.md;
+nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if __name__ == "__main__":
 
 import torch
 
-from benchmarks.fake_tensors import hollow_model
-from benchmarks.footprint import OPTIMIZERS, cuda_peak_bytes, foreach_adamw, peak_bytes, saved_bytes
+from benchmarks.fake_tensors import fake_model
 from benchmarks.scaled import scaled_down
+from benchmarks.torch_memory import OPTIMIZERS, cuda_peak_bytes, foreach_adamw, peak_bytes, saved_bytes
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.attention_kernels import attention_backend
 from tinylm_cli.analysis.setups import TrainingSetup
@@ -45,10 +45,10 @@ class Row(NamedTuple):
 
     Attributes:
         what: ``saved`` or ``peak``.
-        model: The model's name, and what was changed.
-        detail: Batch, length, type, and whatever else sets it apart.
-        predicted_bytes: By the closed form.
-        measured_bytes: By torch.
+        model: Name of the model, and changes to it.
+        detail: Batch size, length, dtype and other conditions.
+        predicted_bytes: The closed form.
+        measured_bytes: The measurement of torch.
     """
 
     what: str
@@ -59,41 +59,37 @@ class Row(NamedTuple):
 
     @property
     def error(self) -> float:
-        """By how much the prediction is off, as a share of what was measured."""
+        """Relative error of the prediction."""
         return self.predicted_bytes / self.measured_bytes - 1
 
     @property
     def holds(self) -> bool:
-        """Whether it is within its bound."""
+        """Whether the error is within its bound."""
         return abs(self.error) <= (SAVED_LIMIT if self.what == "saved" else PEAK_LIMIT)
 
 
-def built(
-    config: ModelConfig, dtype: str, device: Device, *, hollow: bool
-) -> AbstractContextManager[TinyTransformerLM]:
-    """Return the model to measure: with numbers in it, or of a size that no machine at hand could hold."""
-    if hollow:
-        return hollow_model(config, DTYPES[dtype])
+def built(config: ModelConfig, dtype: str, device: Device, *, fake: bool) -> AbstractContextManager[TinyTransformerLM]:
+    """Return the model to measure: with real tensors, or with fake ones if it is too large to allocate."""
+    if fake:
+        return fake_model(config, DTYPES[dtype])
     return nullcontext(TinyTransformerLM.from_config(config, dtype=DTYPES[dtype], device=device))
 
 
 def attention_of(config: ModelConfig, seq_len: int, device: Device) -> str:
-    """Return how the module's layers attend: ``fused``, ``written out``, or some the one and some the other."""
+    """Return how the layers compute attention: ``fused``, ``written out``, or both."""
     banded = {(config.window(layer) or seq_len) < seq_len for layer in range(config.n_layers)}
     drops = config.dropout > 0
     ways = {attention_backend(config, "sdpa", device=device, banded=each, dropout=drops) for each in banded}
     return " and ".join(sorted({"fused" if backend == "fused" else "written out" for backend in ways}))
 
 
-def saved_row(
-    model: str, config: ModelConfig, batch_size: int, seq_len: int, dtype: str, *, hollow: bool = False
-) -> Row:
-    """Compare what autograd keeps on the CPU."""
+def saved_row(model: str, config: ModelConfig, batch_size: int, seq_len: int, dtype: str, *, fake: bool = False) -> Row:
+    """Compare the bytes that autograd saves on the CPU."""
     found = activation_bytes(
         config,
         TrainingSetup(batch_size=batch_size, seq_len=seq_len, dtype=dtype, attention_kernel="sdpa", device="cpu"),
     )
-    with built(config, dtype, "cpu", hollow=hollow) as made:
+    with built(config, dtype, "cpu", fake=fake) as made:
         measured = saved_bytes(made, batch_size, seq_len)
     backend = attention_of(config, seq_len, "cpu")
     return Row("saved", model, f"{batch_size} × {seq_len}, {dtype}, {backend}", found.saved_bytes, measured)
@@ -109,7 +105,7 @@ def peak_row(
     optimizer: Optimizer = "adamw",
     recompute: Recompute = "none",
     device: Device = "cpu",
-    hollow: bool = False,
+    fake: bool = False,
 ) -> Row:
     """Compare the peak of a training step."""
     found = training_memory(
@@ -126,7 +122,7 @@ def peak_row(
         ),
     )
     measure = cuda_peak_bytes if device == "cuda" else peak_bytes
-    with built(config, dtype, device, hollow=hollow) as made:
+    with built(config, dtype, device, fake=fake) as made:
         measured = measure(made, OPTIMIZERS[optimizer], batch_size, seq_len, recompute=recompute == "full")
     again = ", full recompute" if recompute == "full" else ""
     where = ", cuda" if device == "cuda" else ""
@@ -136,7 +132,7 @@ def peak_row(
 
 
 def foreach_row(model: str, config: ModelConfig, batch_size: int, seq_len: int, dtype: str) -> Row:
-    """Compare the peak of a training step in which AdamW takes each of its steps for all tensors at once."""
+    """Compare the peak of a training step with AdamW's ``foreach`` implementation."""
     found = training_memory(
         config,
         TrainingSetup(
@@ -148,7 +144,7 @@ def foreach_row(model: str, config: ModelConfig, batch_size: int, seq_len: int, 
             device="cpu",
         ),
     )
-    with built(config, dtype, "cpu", hollow=False) as made:
+    with built(config, dtype, "cpu", fake=False) as made:
         measured = peak_bytes(made, foreach_adamw, batch_size, seq_len)
     backend = attention_of(config, seq_len, "cpu")
     detail = f"{batch_size} × {seq_len}, {dtype}, {backend}, adamw by foreach: optimizer step"
@@ -156,7 +152,7 @@ def foreach_row(model: str, config: ModelConfig, batch_size: int, seq_len: int, 
 
 
 def rows(*, quick: bool = False) -> Iterator[Row]:
-    """Yield every comparison; a few small ones when ``quick``."""
+    """Yield every comparison, or a few small ones if ``quick``."""
     small = {name: load_config(name).config for name in (("tiny",) if quick else ("tiny", "small"))}
     published = {name: load_config(name).config for name in gallery()}
     dense = {name: config for name, config in published.items() if config.feed_forward.n_experts is None}
@@ -170,8 +166,8 @@ def rows(*, quick: bool = False) -> Iterator[Row]:
                 yield peak_row(f"{name}, dropout {dropout:g}", changed, 4, 128, dtype)
     for name, config in ({"pythia-160m": dense["pythia-160m"]} if quick else dense).items():
         length = min(config.max_len, LENGTH)
-        yield saved_row(name, config, 1, length, "bfloat16", hollow=True)
-        yield peak_row(name, config, 1, length, "bfloat16", hollow=True)
+        yield saved_row(name, config, 1, length, "bfloat16", fake=True)
+        yield peak_row(name, config, 1, length, "bfloat16", fake=True)
     for name, config in chosen.items():
         yield saved_row(name, config, 4, 64, "float32")
         yield saved_row(name, config, 4, 64, "bfloat16")
@@ -233,7 +229,7 @@ def _device() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, write the page, and return 1 where a figure is out of its bound."""
+    """Measure, write the page, and return 1 if an error is out of its bound."""
     parser = argparse.ArgumentParser(prog="benchmarks/memory_accuracy.py", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few small models, for trying the script out")
     parser.add_argument("--output", type=Path, default=PAGE, metavar="FILE", help="Markdown (default: %(default)s)")

@@ -1,7 +1,7 @@
-"""Measure tinylm against its baselines, side by side in one run: ``python benchmarks/run.py``.
+"""Measure tinylm against its baselines in one run: ``python benchmarks/run.py``.
 
-Contenders take turns in several rounds; figures are medians, and the ratio of the best samples stands beside that of
-the medians. Nothing is downloaded. ``--only`` names groups, ``--quick`` is for trying the script out.
+The programs of a group alternate for several rounds. Figures are medians; the ratio of the minima stands beside the
+ratio of the medians. Nothing is downloaded. ``--only`` selects groups, ``--quick`` tries the script out.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import commands, models, search, weights
-from benchmarks.cpu_contention import CROWDED, Bystanders
-from benchmarks.measure import Figures, Plan, Row
+from benchmarks import commands, construction, design_search, model_speed
+from benchmarks.cpu_contention import MAX_OTHERS_SHARE, CpuContention
+from benchmarks.measure import Figures, Options, Row
 
-GROUPS: dict[str, Callable[[Plan], Iterator[Row]]] = {
+GROUPS: dict[str, Callable[[Options], Iterator[Row]]] = {
     "startup": commands.startup,
     "build": commands.build,
     "validate": commands.validate,
     "depth": commands.depth,
-    "design": search.design,
-    "memory": weights.memory,
-    "construction": weights.construction,
-    "forward": models.forward,
-    "generation": models.generation,
+    "design": design_search.design,
+    "memory": construction.memory,
+    "construction": construction.construction,
+    "forward": model_speed.forward,
+    "generation": model_speed.generation,
 }
 RESULTS = Path(__file__).resolve().parent / "results.json"
 PACKAGES = ("torch", "transformers", "typer", "pydantic", "rich", "ruamel.yaml")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the groups asked for and return the exit code."""
-    options = _parser().parse_args(arguments)
-    plan = Plan(options.rounds, options.quick)
-    bystanders = Bystanders()
+    """Run the selected groups and return the exit code."""
+    words = _parser().parse_args(arguments)
+    options = Options(words.rounds, words.quick)
+    contention = CpuContention()
     rows: list[Row] = []
-    for group in options.only or GROUPS:
+    for group in words.only or GROUPS:
         print(f"measuring {group} …", file=sys.stderr, flush=True)
-        rows += GROUPS[group](plan)
-    others = bystanders.share()
-    options.output.write_text(json.dumps(_document(rows, plan, others), indent=2) + "\n", encoding="utf-8")
+        rows += GROUPS[group](options)
+    others = contention.others_share()
+    words.output.write_text(json.dumps(_document(rows, options, others), indent=2) + "\n", encoding="utf-8")
     _print(rows, others)
     missed = [row for row in rows if row.met is False]
-    return 1 if options.strict and missed else 0
+    return 1 if words.strict and missed else 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks/run.py", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=GROUPS, metavar="GROUP", help=f"of {', '.join(GROUPS)}")
-    parser.add_argument("--rounds", type=_positive, help="turns of each contender (default: 3 to 21, by group)")
+    parser.add_argument("--rounds", type=_positive, help="samples of each program (default: 3 to 21, by group)")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, smallest model, fewer files")
     parser.add_argument("--output", type=Path, default=RESULTS, metavar="FILE", help="JSON (default: %(default)s)")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a target is missed")
@@ -73,7 +73,7 @@ def _positive(text: str) -> int:
     return value
 
 
-def _document(rows: Sequence[Row], plan: Plan, others: float | None) -> dict[str, Any]:
+def _document(rows: Sequence[Row], options: Options, others: float | None) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -83,7 +83,7 @@ def _document(rows: Sequence[Row], plan: Plan, others: float | None) -> dict[str
             "others_share": others,
         },
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        "quick": plan.quick,
+        "quick": options.quick,
         "rows": [
             {**asdict(row), "ratio": row.ratio, "ratio_of_mins": row.ratio_of_mins, "met": row.met} for row in rows
         ],
@@ -117,9 +117,9 @@ def _print(rows: Sequence[Row], others: float | None) -> None:
         if row.note:
             console.print(f"{row.name}: {row.note}")
     if others is not None:
-        console.print(f"Other work took {others:.0%} of the {os.cpu_count()} processors' time.")
-        if others > CROWDED:
-            console.print("Measure again when it is gone: threads that wait for each other lose more than their share.")
+        console.print(f"Other processes took {others:.0%} of the time of {os.cpu_count()} processors.")
+        if others > MAX_OTHERS_SHARE:
+            console.print("Measure again on an idle machine: multithreaded figures suffer most.")
 
 
 def _figure(figures: Figures | None, unit: str) -> str:

@@ -1,4 +1,4 @@
-"""Published architectures at sizes that any machine trains: every kind of part stays, and every ratio about."""
+"""Published architectures scaled down, with the same parts and about the same ratios."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ LINE = re.compile(
 
 @pytest.mark.parametrize(("batch_size", "seq_len"), [(4, 64), (1, 16)])
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
-def test_the_peak_of_a_preset(batch_size: int, seq_len: int, dropout: float) -> None:
+def test_peak_of_a_preset(batch_size: int, seq_len: int, dropout: float) -> None:
     """At the loss, and at the optimizer's step."""
     config = load_config("tiny", ["n_layers=2", f"dropout={dropout}"]).config
     row = peak_row("tiny", config, batch_size, seq_len, "float32")
@@ -32,7 +32,7 @@ def test_the_peak_of_a_preset(batch_size: int, seq_len: int, dropout: float) -> 
     assert row.detail.endswith("loss" if batch_size > 1 else "optimizer step")
 
 
-def test_the_peak_inside_a_layer_by_scores_written_out_and_by_recomputed_layers() -> None:
+def test_peak_inside_a_layer() -> None:
     config = load_config("tiny", ["n_layers=2"]).config
     scores = peak_row("tiny", config, 1, 512, "float32")
     again = peak_row("tiny", config.model_copy(update={"dropout": 0.0}), 2, 128, "float32", recompute="full")
@@ -42,19 +42,19 @@ def test_the_peak_inside_a_layer_by_scores_written_out_and_by_recomputed_layers(
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_the_peak_of_a_step_for_all_tensors_at_once(dtype: str) -> None:
+def test_peak_of_foreach_adamw(dtype: str) -> None:
     """AdamW by ``foreach`` holds the root of every second moment beside the gradients."""
     row = foreach_row("tiny", load_config("tiny", ["n_layers=2"]).config, 1, 16, dtype)
     assert abs(row.error) < 0.001
 
 
-def test_the_peak_of_a_mixture_of_experts() -> None:
+def test_peak_of_experts() -> None:
     """Gradients of slices of a stack are as large as the stack."""
     row = peak_row("mixtral-8x7b", scaled_down(load_config("mixtral-8x7b").config), 2, 32, "float32")
     assert abs(row.error) < PEAK_LIMIT
 
 
-def test_the_page_shows_every_published_architecture_within_the_bounds() -> None:
+def test_page_is_within_the_bounds() -> None:
     lines = list(LINE.finditer(PAGE.read_text(encoding="utf-8")))
     models = {line["model"].partition(",")[0] for line in lines}
     assert gallery().keys() | {"tiny", "small"} <= models
@@ -80,7 +80,7 @@ def predict(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Row]]:
     return found
 
 
-def test_the_page_is_what_the_script_writes_of_what_is_still_predicted(predict: Callable[..., list[Row]]) -> None:
+def test_page_agrees_with_predictions(predict: Callable[..., list[Row]]) -> None:
     """Every prediction and every word; what was measured is taken from it, and the machine it was measured on."""
     text = PAGE.read_text(encoding="utf-8")
     measured = [int(line["measured"].replace(",", "")) for line in LINE.finditer(text)]
@@ -91,7 +91,7 @@ def test_the_page_is_what_the_script_writes_of_what_is_still_predicted(predict: 
     assert any(row.error < 0 for row in found), "so that a sign is shown"
 
 
-def test_a_gpu_at_hand_is_measured_too(predict: Callable[..., list[Row]]) -> None:
+def test_gpu_rows(predict: Callable[..., list[Row]]) -> None:
     found = predict(on_cuda=True)
     rows = [row for row in found if ", cuda" in row.detail]
     assert {row.model for row in rows} == set(presets())
@@ -102,5 +102,5 @@ def test_a_gpu_at_hand_is_measured_too(predict: Callable[..., list[Row]]) -> Non
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("name", ["tiny", "small"])
-def test_the_peak_on_a_gpu(name: str) -> None:
+def test_peak_on_a_gpu(name: str) -> None:
     assert peak_row(name, load_config(name).config, 4, 1024, "bfloat16", device="cuda").holds

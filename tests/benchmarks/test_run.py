@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.measure import Figures, Plan, Row, Target, call, race
+from benchmarks.measure import Figures, Options, Row, Target, alternate, call
 from benchmarks.run import GROUPS, main
 
 RUN = Path(__file__).resolve().parents[2] / "benchmarks" / "run.py"
 
 
-def test_startup_runs_and_writes_json(tmp_path: Path) -> None:
+def test_startup(tmp_path: Path) -> None:
     output = tmp_path / "results.json"
     command = [sys.executable, str(RUN), "--only", "startup", "--quick", "--rounds", "1", "--output", str(output)]
     done = subprocess.run(
@@ -37,13 +37,13 @@ def test_startup_runs_and_writes_json(tmp_path: Path) -> None:
     assert rows["commands that import torch", ""]["measured"]["median"] == 0
 
 
-def test_an_unknown_group_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_group(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["--only", "nonsense"])
     assert "nonsense" in capsys.readouterr().err
 
 
-def test_only_strict_turns_a_missed_target_into_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     missed = Row("slow", "fast", "s", 1, Figures(2.0, 2.0), Figures(1.0, 1.0), Target(1.0))
     monkeypatch.setitem(GROUPS, "depth", lambda _: iter([missed]))
     arguments = ["--only", "depth", "--output", str(tmp_path / "results.json")]
@@ -51,7 +51,7 @@ def test_only_strict_turns_a_missed_target_into_a_failure(tmp_path: Path, monkey
     assert main([*arguments, "--strict"]) == 1
 
 
-def test_ratios_point_the_way_their_target_does() -> None:
+def test_ratios() -> None:
     ours, theirs = Figures(median=2.0, min=1.0), Figures(median=6.0, min=4.0)
     slower = Row("", "", "s", 1, ours, theirs, Target(1.0))
     faster = Row("", "", "s", 1, ours, theirs, Target(3.0, at_least=True))
@@ -61,26 +61,26 @@ def test_ratios_point_the_way_their_target_does() -> None:
     assert Row("", "", "s", 1, ours, theirs, None).met is None
 
 
-def test_contenders_take_turns_after_a_warm_up() -> None:
+def test_alternate() -> None:
     turns: list[str] = []
 
-    def contender(name: str) -> float:
+    def program(name: str) -> float:
         turns.append(name)
         return float(len(turns))
 
-    figures = race({"a": lambda: contender("a"), "b": lambda: contender("b")}, rounds=3)
+    figures = alternate({"a": lambda: program("a"), "b": lambda: program("b")}, rounds=3)
     assert "".join(turns) == "ab" + "ab" + "ba" + "ab"
     assert figures["a"] == Figures(median=6.0, min=3.0)
 
 
-def test_short_work_is_repeated() -> None:
+def test_repeats() -> None:
     calls: list[None] = []
     sample = call(lambda: calls.append(None), at_least_seconds=0.001)
     sample()
     assert len(calls) > 3
 
 
-def test_a_plan_says_how_many_rounds() -> None:
-    assert Plan().rounds_or(9) == 9
-    assert Plan(quick=True).rounds_or(9) == 3
-    assert Plan(rounds=5, quick=True).rounds_or(9) == 5
+def test_rounds() -> None:
+    assert Options().rounds_or(9) == 9
+    assert Options(quick=True).rounds_or(9) == 3
+    assert Options(rounds=5, quick=True).rounds_or(9) == 5

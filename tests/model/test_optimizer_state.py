@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.footprint import OPTIMIZERS, Steps, ids
 from benchmarks.scaled import scaled_down
+from benchmarks.torch_memory import OPTIMIZERS, TrainingSteps, random_batch
 from tinylm_cli.analysis.optimizer_state import optimizer_bytes
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.loader import load_config
@@ -27,8 +27,8 @@ DENSE, MIXTURE = ("tiny", "pythia-160m"), "mixtral-8x7b"
 )
 def test_the_state_is_what_torch_keeps(name: str, optimizer: Any) -> None:
     config = scaled_down(load_config(name).config)
-    steps = Steps(TinyTransformerLM.from_config(config), OPTIMIZERS[optimizer], recompute=False)
-    steps.take(*ids(config, 1, 8))
+    steps = TrainingSteps(TinyTransformerLM.from_config(config), OPTIMIZERS[optimizer], recompute=False)
+    steps.take(*random_batch(config, 1, 8))
     states = [state for each in steps.optimizers for state in each.state.values()]
     kept = [value for state in states for value in state.values() if isinstance(value, Tensor)]
     width = torch.float32.itemsize

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.footprint import saved_bytes
 from benchmarks.scaled import scaled_down
+from benchmarks.torch_memory import saved_bytes
 from tests.architectures import small_configs
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.attention_kernels import attention_backend

@@ -1,34 +1,34 @@
-"""The whole search of ``tinylm design``: candidates a second, or seconds."""
+"""Time the whole search of ``tinylm design``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from benchmarks.measure import Figures, Plan, Row, Target, call, race
+from benchmarks.measure import Figures, Options, Row, Target, alternate, call
 
 if TYPE_CHECKING:
     from tinylm_cli.reports.constraint import Constraint
 
-A_SECOND, SECONDS = 1_000_000, 2.0
-"""A search keeps to one of them: so many candidates a second, or so many seconds for all."""
+CANDIDATES_PER_SECOND, SECONDS = 1_000_000, 2.0
+"""Targets of a search, of which it meets one: a rate, or a time for the whole search."""
 
 SIZES = {"course": 125_000_000, "llama": 8_000_000_000, "gemma2": 2_600_000_000}
-"""Parameters to come near, in a small grid, a usual one and the widest."""
+"""Target parameters in a small, a usual and the widest search space."""
 
-CROWDED = ("qwen3", "gemma2")
-"""Families with the most shapes for limits to keep to, and the most moments that may be the widest."""
+LARGEST_FAMILIES = ("qwen3", "gemma2")
+"""Families with the largest search spaces and the most candidate peaks."""
 
 
-def design(plan: Plan) -> Iterator[Row]:
-    """Time a search from first to last: closed forms, ranking, front, and every figure of what is shown."""
+def design(options: Options) -> Iterator[Row]:
+    """Time a search: closed forms, ranking, Pareto front, and every figure of the shown designs."""
     from tinylm_cli.analysis.design.design import DesignRequest, find_designs
     from tinylm_cli.analysis.design.families import FAMILIES
     from tinylm_cli.analysis.design.search_space import SearchSpace
     from tinylm_cli.analysis.setups import Setups
     from tinylm_cli.config.hardware import load_hardware
 
-    rounds = plan.rounds_or(7)
+    rounds = options.rounds_or(7)
     for name, family, constraints in _searches():
         member = FAMILIES[family].config
         space = SearchSpace(
@@ -39,20 +39,20 @@ def design(plan: Plan) -> Iterator[Row]:
         def whole(space: SearchSpace = space, constraints: tuple[Constraint, ...] = constraints) -> object:
             return find_designs(DesignRequest(space, constraints))
 
-        found = race({"search": call(whole)}, rounds)["search"]
-        needed = Figures.of([max(space.n_models / A_SECOND, SECONDS)])
+        found = alternate({"search": call(whole)}, rounds)["search"]
+        needed = Figures.of([max(space.n_models / CANDIDATES_PER_SECOND, SECONDS)])
         note = f"{space.n_models:,} candidates, {space.n_models / found.median:,.0f} a second"
         against = "1,000,000 a second, or 2 s"
         yield Row(f"design, {name}, {family}", against, "s", rounds, found, needed, Target(1.0, at_least=True), note)
 
 
 def _searches() -> Iterator[tuple[str, str, tuple[Constraint, ...]]]:
-    """Yield what is asked, of which family: a size, or by limits alone the largest model."""
+    """Yield the constraints of each search, and its family: a size, or limits alone for the largest model."""
     from tinylm_cli.analysis.design.constraints import at_most, decodes_at_least, within
 
     for family, params in SIZES.items():
         yield "a size", family, (within("total_params", params, 0.02),)
-    for family in CROWDED:
+    for family in LARGEST_FAMILIES:
         yield "memory to train", family, (at_most("train_bytes_per_gpu", 80 * 10**9),)
         yield "memory to train, large", family, (at_most("train_bytes_per_gpu", 8 * 10**12),)
         yield "memory to serve", family, (at_most("serve_bytes", 80 * 10**9),)

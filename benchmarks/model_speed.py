@@ -1,4 +1,4 @@
-"""The model itself against transformers' GPT-2 of the same sizes, with the same activation and attention kernel.
+"""Time the model against transformers' GPT-2 of the same sizes, activation and attention kernel.
 
 Both run on two threads in float32 with random weights, in evaluation mode and without gradients.
 """
@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.measure import Plan, Row, Target, call, race
+from benchmarks.measure import Options, Row, Target, alternate, call
 
 PRESETS = ("tiny", "small", "medium", "base")
 SIZES = ((1, 128), (4, 256))
@@ -19,30 +19,30 @@ THREADS = 2
 ENOUGH_SECONDS = 0.15
 
 
-def forward(plan: Plan) -> Iterator[Row]:
+def forward(options: Options) -> Iterator[Row]:
     """Time a forward pass."""
-    rounds = plan.rounds_or(9)
-    for preset in ("tiny",) if plan.quick else PRESETS:
+    rounds = options.rounds_or(9)
+    for preset in ("tiny",) if options.quick else PRESETS:
         ours, theirs = _models(preset)
         for batch, length in SIZES:
             tokens = _tokens(ours, batch, length)
-            contenders = {
+            programs = {
                 "ours": call(_forward(ours, tokens), at_least_seconds=ENOUGH_SECONDS),
                 "theirs": call(_forward(theirs, tokens, use_cache=False), at_least_seconds=ENOUGH_SECONDS),
             }
-            figures = race(contenders, rounds)
+            figures = alternate(programs, rounds)
             name = f"forward {preset}, {batch} × {length}"
             yield Row(name, "GPT2LMHeadModel", "s", rounds, figures["ours"], figures["theirs"], Target(1.0))
 
 
-def generation(plan: Plan) -> Iterator[Row]:
+def generation(options: Options) -> Iterator[Row]:
     """Time greedy decoding of one sequence with a key-value cache."""
-    rounds = plan.rounds_or(7)
-    for preset in ("tiny",) if plan.quick else FASTER:
+    rounds = options.rounds_or(7)
+    for preset in ("tiny",) if options.quick else FASTER:
         ours, theirs = _models(preset)
         start = _tokens(ours, 1, PROMPT)
-        contenders = {"ours": call(_decode_ours(ours, start)), "theirs": call(_decode_theirs(theirs, start))}
-        figures = race(contenders, rounds)
+        programs = {"ours": call(_decode_ours(ours, start)), "theirs": call(_decode_theirs(theirs, start))}
+        figures = alternate(programs, rounds)
         target = Target(FASTER[preset], at_least=True)
         note = f"{NEW_TOKENS / figures['ours'].median:,.0f} tokens per second"
         name = f"generate {preset}, {NEW_TOKENS} tokens"

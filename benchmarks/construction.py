@@ -1,11 +1,11 @@
-"""What it takes to fill a model with its first weights: time, and memory at its peak."""
+"""Measure time and peak memory of building a model with initialized weights."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 
-from benchmarks.measure import Figures, Plan, Row, Sample, Target, call, race, run_process
+from benchmarks.measure import Figures, Options, Row, Sample, Target, alternate, call, run_process
 
 MIB = 1024**2
 
@@ -18,8 +18,8 @@ config = load_config("base").config
 """
 _BUILD = "model = TinyTransformerLM.from_config(config)\n"
 
-# ru_maxrss starts at what the parent had when it forked, so where the kernel keeps a mark of the process itself that is
-# read instead; both count KiB on Linux, and ru_maxrss bytes on macOS
+# ru_maxrss starts at the parent's size at the fork, so Linux's VmHWM is read if there is one; both count KiB on Linux,
+# and ru_maxrss counts bytes on macOS
 _REPORT = """
 import re, resource, sys
 from pathlib import Path
@@ -32,38 +32,38 @@ else:
 """
 
 
-def construction(plan: Plan) -> Iterator[Row]:
-    """Time building base against drawing as many normal numbers at one go."""
+def construction(options: Options) -> Iterator[Row]:
+    """Time building base against one call that draws as many normal numbers."""
     import torch
 
     from tinylm_cli.config.loader import load_config
     from tinylm_cli.model import TinyTransformerLM
 
-    rounds = plan.rounds_or(7)
+    rounds = options.rounds_or(7)
     config = load_config("base").config
     count = sum(parameter.numel() for parameter in TinyTransformerLM.from_config(config, device="meta").parameters())
-    contenders = {
+    programs = {
         "build": call(lambda: TinyTransformerLM.from_config(config)),
         "normal": call(lambda: torch.empty(count).normal_()),
     }
-    figures = race(contenders, rounds)
+    figures = alternate(programs, rounds)
     yield Row("build base", f"{count:,} normals", "s", rounds, figures["build"], figures["normal"], Target(1.1))
 
 
-def memory(plan: Plan) -> Iterator[Row]:
+def memory(options: Options) -> Iterator[Row]:
     """Measure the peak of a process that builds base against the same imports plus the bytes of its weights."""
     from tinylm_cli.analysis.params import total_params
     from tinylm_cli.analysis.tensor_table import tensor_table
     from tinylm_cli.config.loader import load_config
 
-    rounds = plan.rounds_or(3)
+    rounds = options.rounds_or(3)
     weights = 4 * total_params(tensor_table(load_config("base").config)) / MIB
-    figures = race({"build": _peak(_PREPARE + _BUILD), "imports": _peak(_PREPARE)}, rounds)
+    figures = alternate({"build": _peak(_PREPARE + _BUILD), "imports": _peak(_PREPARE)}, rounds)
     imports = figures["imports"]
     needed = Figures(imports.median + weights, imports.min + weights)
     yield Row("peak memory, build base", "imports + weights", "MiB", rounds, figures["build"], needed, Target(1.1))
 
 
 def _peak(program: str) -> Sample:
-    """Return a sample of the most memory that ``python -c program`` ever holds, in MiB."""
+    """Return a sample of the peak resident memory of ``python -c program``, in MiB."""
     return lambda: int(run_process(sys.executable, "-c", program + _REPORT)) / MIB

@@ -1,4 +1,4 @@
-"""What a training step of the real model holds, measured by torch itself: the tensors autograd keeps, and the peak."""
+"""Measure the memory of a training step with torch: tensors saved by autograd, and the peak."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ from tinylm_cli.reports.memory import Optimizer
 MakeOptimizer = Callable[[nn.Module], tuple[torch.optim.Optimizer, ...]]
 
 
-def ids(config: ModelConfig, batch_size: int, seq_len: int, device: str = "cpu") -> tuple[Tensor, Tensor]:
-    """Return tokens and targets (B, T), each in a storage of its own."""
+def random_batch(config: ModelConfig, batch_size: int, seq_len: int, device: str = "cpu") -> tuple[Tensor, Tensor]:
+    """Return random tokens and targets (B, T), each in its own storage."""
     generator = torch.Generator().manual_seed(0)
     tokens, targets = torch.randint(config.vocab_size, (2, batch_size, seq_len), generator=generator)
     return tokens.clone().to(device), targets.clone().to(device)
 
 
-def loss_of(model: nn.Module, tokens: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean cross-entropy, computed in float32 at least."""
+def training_loss(model: nn.Module, tokens: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean cross-entropy, computed in float32 or wider."""
     logits = model(tokens).flatten(0, 1)
     return functional.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), targets.flatten())
 
 
-def written_out(math: bool) -> Any:  # noqa: FBT001
-    """Return a context in which torch's attention writes its scores out, or one that leaves the choice to torch."""
+def attention_backend_of(math: bool) -> Any:  # noqa: FBT001
+    """Return a context that forces the math backend of torch's attention, or leaves the choice to torch."""
     return sdpa_kernel(SDPBackend.MATH) if math else nullcontext()
 
 
 def saved_bytes(model: TinyTransformerLM, batch_size: int, seq_len: int, *, math: bool = False) -> int:
-    """Return the bytes of the storages that autograd keeps for a backward pass, parameters and buffers aside."""
+    """Return the bytes of storages that autograd saves for the backward pass, without parameters and buffers."""
     own = {tensor.untyped_storage()._cdata for tensor in [*model.parameters(), *model.buffers()]}
     kept: dict[int, torch.UntypedStorage] = {}
 
     def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()  # held, so that no later one takes its identity
+        storage = tensor.untyped_storage()  # kept alive, so that its id is not reused
         if storage._cdata not in own:
             kept[storage._cdata] = storage
         return tensor
 
-    tokens, targets = ids(model.config, batch_size, seq_len)
+    tokens, targets = random_batch(model.config, batch_size, seq_len)
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-    with hooks, written_out(math):
-        loss_of(model.train(), tokens, targets)
+    with hooks, attention_backend_of(math):
+        training_loss(model.train(), tokens, targets)
     return sum(storage.nbytes() for storage in kept.values())
 
 
@@ -67,16 +67,16 @@ def peak_bytes(
     math: bool = False,
     recompute: bool = False,
 ) -> int:
-    """Return the most bytes of tensors alive at once in the second of two training steps, which has moments to update.
+    """Return the peak bytes of live tensors in the second of two training steps, when optimizer states exist.
 
-    Counted by torch's own tracker: parameters, buffers, gradients, optimizer, activations, and what is computed with.
+    Torch's MemTracker counts parameters, buffers, gradients, optimizer states, activations and temporaries.
     """
-    tokens, targets = ids(model.config, batch_size, seq_len)
-    steps = Steps(model, make_optimizer, recompute=recompute)
+    tokens, targets = random_batch(model.config, batch_size, seq_len)
+    steps = TrainingSteps(model, make_optimizer, recompute=recompute)
     tracker = MemTracker()
     tracker.track_external(model, *steps.optimizers, tokens, targets)
-    with warnings.catch_warnings(), tracker, written_out(math):
-        warnings.simplefilter("ignore")  # of hooks on a model whose output needs no gradient
+    with warnings.catch_warnings(), tracker, attention_backend_of(math):
+        warnings.simplefilter("ignore")  # about hooks on a model whose output needs no gradient
         for _ in range(2):
             steps.take(tokens, targets)
             tracker.reset_mod_stats()
@@ -86,22 +86,22 @@ def peak_bytes(
 def cuda_peak_bytes(
     model: TinyTransformerLM, make_optimizer: MakeOptimizer, batch_size: int, seq_len: int, *, recompute: bool = False
 ) -> int:
-    """Return the most bytes that CUDA's allocator had given out at once in the second of two training steps."""
-    tokens, targets = ids(model.config, batch_size, seq_len, "cuda")
-    steps = Steps(model, make_optimizer, recompute=recompute)
+    """Return the peak bytes allocated by CUDA's caching allocator in the second of two training steps."""
+    tokens, targets = random_batch(model.config, batch_size, seq_len, "cuda")
+    steps = TrainingSteps(model, make_optimizer, recompute=recompute)
     steps.take(tokens, targets)
     torch.cuda.reset_peak_memory_stats()
     steps.take(tokens, targets)
     return torch.cuda.max_memory_allocated()
 
 
-class Steps:
-    """Training steps of a model, each layer recomputed in its backward pass or not.
+class TrainingSteps:
+    """Training steps of a model, with or without full activation recompute.
 
     Args:
-        model: What is trained.
-        make_optimizer: Returns what updates it; several optimizers where no single one takes every parameter.
-        recompute: Whether a layer keeps its input alone.
+        model: The model.
+        make_optimizer: Returns its optimizers, several if no single one takes every parameter.
+        recompute: Whether each layer saves only its input.
     """
 
     def __init__(self, model: TinyTransformerLM, make_optimizer: MakeOptimizer, *, recompute: bool) -> None:
@@ -112,8 +112,8 @@ class Steps:
                 block.forward = partial(checkpoint, block.forward, use_reentrant=False)
 
     def take(self, tokens: Tensor, targets: Tensor) -> None:
-        """Update the model once."""
-        torch.autograd.backward(loss_of(self.model, tokens, targets))
+        """Run one training step."""
+        torch.autograd.backward(training_loss(self.model, tokens, targets))
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
@@ -125,7 +125,7 @@ def _adamw(model: nn.Module) -> tuple[torch.optim.Optimizer, ...]:
 
 
 def foreach_adamw(model: nn.Module) -> tuple[torch.optim.Optimizer, ...]:
-    """Return AdamW as torch takes it on CUDA unless told otherwise: step by step for all tensors together."""
+    """Return AdamW with ``foreach``, torch's default on CUDA: each operation runs on all tensors at once."""
     return (torch.optim.AdamW(model.parameters(), foreach=True),)
 
 
@@ -142,4 +142,4 @@ OPTIMIZERS: dict[Optimizer, MakeOptimizer] = {
     "sgd_momentum": lambda model: (torch.optim.SGD(model.parameters(), momentum=0.9),),
     **({"muon": _muon} if hasattr(torch.optim, "Muon") else {}),
 }
-"""Torch's own optimizers, by our names; those of 8 bits are not among them, nor is Muon before torch 2.9."""
+"""Torch's optimizers by tinylm's names; torch has no 8-bit ones, and Muon from 2.9 on."""

@@ -17,7 +17,8 @@ from rich.console import Console
 
 import tinylm_cli as tinylm
 from tinylm_cli.analysis.setups import ServingSetup, TrainingSetup
-from tinylm_cli.api import Changes, SetupFields
+from tinylm_cli.api.model import Changes
+from tinylm_cli.api.setups import SetupFields
 
 TOY = "vocab_size: 256\nd_model: 8\nn_heads: 2\nn_layers: 3\nd_ff: 16\nbudget: {max_params: 2000}\n"
 

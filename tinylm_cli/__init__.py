@@ -17,7 +17,8 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False  # what type checkers take for true; importing typing costs more than all of this
 
 if TYPE_CHECKING:
-    from tinylm_cli.api import Model, load, sweep
+    from tinylm_cli.api.model import Model, load
+    from tinylm_cli.api.search import sweep
     from tinylm_cli.config.schema import ModelConfig
     from tinylm_cli.errors import (
         AnalysisError,
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
     from tinylm_cli.render.report import Report
 
 _HOMES = {
-    "load": "api",
-    "sweep": "api",
-    "Model": "api",
+    "load": "api.model",
+    "sweep": "api.search",
+    "Model": "api.model",
     "Report": "render.report",
     "ModelConfig": "config.schema",
     "TinyTransformerLM": "model",

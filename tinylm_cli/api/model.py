@@ -1,8 +1,4 @@
-"""The Python API: ``import tinylm_cli as tinylm``.
-
-A thin facade over the functions that the commands call. Keyword arguments have the names of the options, and every
-method returns the report of its command; docs/json.md lists the fields. Only :meth:`Model.build` imports torch.
-"""
+"""A model as its config describes it: loaded once, then counted, estimated, compared, validated and built."""
 
 from __future__ import annotations
 
@@ -11,56 +7,28 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
+from tinylm_cli.api.setups import SetupFields, make_setups
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.errors import UsageError
 from tinylm_cli.render.report import Report
 from tinylm_cli.reports.compare import CompareReport
 from tinylm_cli.reports.estimate import EstimateReport, Purpose
 from tinylm_cli.reports.flops import AttentionCount
-from tinylm_cli.reports.memory import AttentionKernel, Device, Optimizer, Quantization, Recompute
 from tinylm_cli.reports.params import Convention, ModelParams, ParamsReport
-from tinylm_cli.reports.plan import WORDS, Layout
-from tinylm_cli.reports.sweep import SweepReport, SweptField
+from tinylm_cli.reports.plan import Layout
 from tinylm_cli.reports.validate import FileResult, ValidateReport
 
 if TYPE_CHECKING:
     import torch
 
-    from tinylm_cli.analysis.setups import QuantizationConfig, Setups
     from tinylm_cli.interop.load import WrittenConfig
     from tinylm_cli.model import TinyTransformerLM
 
 By = Literal["component", "layer", "tensor"]
 Changes = str | Iterable[str] | Mapping[str, Any]
 """Fields to change: ``"n_layers=8"``, several of these, or ``{"n_layers": 8, "norm.kind": "rmsnorm"}``."""
-
-
-class SetupFields(TypedDict, total=False):
-    """How a model is trained and served: the fields of ``TrainingSetup`` and ``ServingSetup`` that a caller may set."""
-
-    batch_size: int
-    seq_len: int
-    dtype: str
-    attention_kernel: AttentionKernel
-    device: Device
-    recompute: Recompute
-    optimizer: Optimizer
-    grad_dtype: str
-    master_weights: bool
-    n_gpus: int
-    global_batch_size: int
-    train_tokens: int | str
-    utilization: float
-    kernel_efficiency: float
-    usd_per_gpu_hour: float
-    cache_dtype: str
-    quantization: Quantization | QuantizationConfig
-    prefill_tokens: int
-    batch_sizes: tuple[int, ...]
-    seq_lens: tuple[int, ...]
 
 
 def load(name_or_path: str | os.PathLike[str], *, set: Changes = ()) -> Model:  # noqa: A002 - the option's name
@@ -81,50 +49,6 @@ def load(name_or_path: str | os.PathLike[str], *, set: Changes = ()) -> Model:  
     reference, changes = _reference(name_or_path), _changes(set)
     written = read_written(reference)
     return Model(parse_written(written, changes), written, reference, changes)
-
-
-def sweep(
-    model: Model | str | os.PathLike[str],
-    fields: str | Iterable[str] | Mapping[str, Iterable[Any]],
-    *,
-    figure: str = "total_params",
-    batch_size: int = 1,
-    seq_len: int | None = None,
-    dtype: str = "bfloat16",
-    optimizer: Optimizer = "adamw",
-    recompute: Recompute = "none",
-) -> Report[SweepReport]:
-    """Return the figures of a model while one or two of its fields change; see ``tinylm sweep``.
-
-    Args:
-        model: A model, or what :func:`load` takes.
-        fields: ``"n_layers=4..24:4"``, two of these, or ``{"n_layers": range(4, 25, 4)}``.
-        figure: The figure to chart.
-        batch_size: Sequences that every figure assumes.
-        seq_len: Tokens in each; None for ``max_len``.
-        dtype: Storage type of weights, activations and caches.
-        optimizer: What updates the weights.
-        recompute: What the backward pass computes again.
-
-    Raises:
-        ConfigError: If the config is wrong before any field changes; a wrong combination is a point with its error.
-        UsageError: If a field or the figure is unknown, a field has no values, or there are too many combinations.
-    """
-    from tinylm_cli.analysis.figures import FIGURES
-    from tinylm_cli.analysis.setups import Setups
-    from tinylm_cli.analysis.sweep import sweep as swept
-    from tinylm_cli.config.field_values import parse_field_values
-    from tinylm_cli.config.suggestions import suggest
-    from tinylm_cli.render.views.sweep import sweep_view
-
-    base = model if isinstance(model, Model) else load(model)
-    if figure not in FIGURES:
-        meant = suggest(figure, FIGURES)
-        raise UsageError(f"there is no figure {figure}", help=f"did you mean {meant}?" if meant else "")
-    swept_fields = tuple(SweptField(*each) for each in parse_field_values(_values(fields)).items())
-    setups = Setups.of(batch_size=batch_size, seq_len=seq_len, dtype=dtype, optimizer=optimizer, recompute=recompute)
-    report = swept(lambda more: base._with((*base.changes, *more)).loaded, swept_fields, setups, figure)
-    return Report(report, lambda: sweep_view(report))
 
 
 @dataclass(frozen=True)
@@ -249,7 +173,7 @@ class Model:
         from tinylm_cli.config.hardware import find_accelerator, load_accelerators
         from tinylm_cli.render.views.estimate import estimate_full_view, estimate_view
 
-        setups = _setups(setup, plan, has_gpu=gpu is not None)
+        setups = make_setups(setup, plan, has_gpu=gpu is not None)
         accelerators = load_accelerators(None if hardware is None else os.fspath(hardware))
         report = estimate(
             self.loaded,
@@ -318,55 +242,14 @@ class Model:
 
         variant = parse_variant(_reference(word), Variant(self.reference, self.changes))
         if variant.reference == self.reference:
-            return self._with(variant.changes)
+            return self.with_changes(variant.changes)
         return load(variant.reference, set=variant.changes)
 
-    def _with(self, changes: tuple[str, ...]) -> Model:
-        """Return this model with other changes, without reading its text again."""
+    def with_changes(self, changes: tuple[str, ...]) -> Model:
+        """Return this model with other changes, each ``key=value``, without reading its text again."""
         from tinylm_cli.interop.load import parse_written
 
         return replace(self, loaded=parse_written(self.written, changes), changes=changes)
-
-
-def _setups(fields: SetupFields, plan: str | Layout | None, *, has_gpu: bool) -> Setups:
-    """Return the setups that ``estimate`` is given, amounts and plan in words or not."""
-    from tinylm_cli.analysis.setups import QuantizationConfig, Setups
-    from tinylm_cli.config.amounts import parse_amount
-    from tinylm_cli.config.suggestions import suggest
-
-    known: dict[str, Any] = dict(fields)
-    for name in known.keys() - SetupFields.__annotations__.keys():
-        meant = suggest(name, SetupFields.__annotations__)
-        raise UsageError(f"no setup has a field {name}", help=f"did you mean {meant}?" if meant else "")
-    if isinstance(known.get("quantization"), str):
-        known["quantization"] = QuantizationConfig(known["quantization"])
-    if isinstance(known.get("train_tokens"), str):
-        try:
-            known["train_tokens"] = parse_amount(known["train_tokens"], "count")
-        except ValueError as error:
-            raise UsageError(f"train_tokens {known['train_tokens']}: {error}") from error
-    if isinstance(plan, str):
-        plan = None if plan == "auto" else _layout(plan, known.get("n_gpus"))
-    n_gpus = known.setdefault("n_gpus", 1 if plan is None else plan.gpus)
-    if plan is not None and plan.gpus != n_gpus:
-        raise UsageError(f"the plan takes {plan.gpus} GPUs, and n_gpus is {n_gpus}", help="leave out n_gpus, or dp")
-    if plan is None and n_gpus > 1 and not has_gpu:
-        plan = Layout(data=n_gpus, zero=3)  # which layout is fastest depends on the GPU
-    derives = plan is None or plan.micro_batches == 1
-    return Setups.of(**known, layout=plan, derives_micro_batches=derives)
-
-
-def _layout(plan: str, n_gpus: int | None) -> Layout:
-    """Return the layout that ``tp=2,zero=1`` describes; ``dp`` is what is left of the GPUs unless it is given."""
-    fields = {word: name for name, word in WORDS.items()}
-    given: dict[str, Any] = {}
-    for each in plan.split(","):
-        word, _, value = each.strip().partition("=")
-        if word not in fields or not (value.isdecimal() or word == "schedule"):
-            raise UsageError(f"no plan has {each}", help=f"its words are {', '.join(fields)}: for example tp=2,zero=1")
-        given[fields[word]] = value if word == "schedule" else int(value)
-    layout = Layout(**given)
-    return layout if "data" in given or n_gpus is None else replace(layout, data=max(n_gpus // layout.gpus, 1))
 
 
 def _reference(name_or_path: str | os.PathLike[str]) -> str:
@@ -375,17 +258,6 @@ def _reference(name_or_path: str | os.PathLike[str]) -> str:
         return name_or_path
     path = os.fspath(name_or_path)
     return path if os.sep in path else os.path.join(os.curdir, path)  # noqa: PTH118 - Path drops the leading dot
-
-
-def _values(fields: str | Iterable[str] | Mapping[str, Iterable[Any]]) -> list[str]:
-    """Return each swept field as ``tinylm sweep`` takes it."""
-    if isinstance(fields, str):
-        return [fields]
-    if not isinstance(fields, Mapping):
-        return list(fields)
-    from tinylm_cli.config.yaml_writer import scalar
-
-    return [f"{key}={','.join(map(scalar, values))}" for key, values in fields.items()]
 
 
 def _changes(changes: Changes) -> tuple[str, ...]:

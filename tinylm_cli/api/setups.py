@@ -1,0 +1,90 @@
+"""How a model is trained and served, as keyword arguments."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from tinylm_cli.config.amounts import AmountKind, parse_amount
+from tinylm_cli.config.suggestions import suggest
+from tinylm_cli.errors import UsageError
+from tinylm_cli.reports.memory import AttentionKernel, Device, Optimizer, Quantization, Recompute
+from tinylm_cli.reports.plan import WORDS, Layout
+
+if TYPE_CHECKING:
+    from tinylm_cli.analysis.setups import QuantizationConfig, Setups
+
+
+class SetupFields(TypedDict, total=False):
+    """How a model is trained and served: the fields of ``TrainingSetup`` and ``ServingSetup`` that a caller may set."""
+
+    batch_size: int
+    seq_len: int
+    dtype: str
+    attention_kernel: AttentionKernel
+    device: Device
+    recompute: Recompute
+    optimizer: Optimizer
+    grad_dtype: str
+    master_weights: bool
+    n_gpus: int
+    global_batch_size: int
+    train_tokens: int | str
+    utilization: float
+    kernel_efficiency: float
+    usd_per_gpu_hour: float
+    cache_dtype: str
+    quantization: Quantization | QuantizationConfig
+    prefill_tokens: int
+    batch_sizes: tuple[int, ...]
+    seq_lens: tuple[int, ...]
+
+
+def make_setups(fields: SetupFields, plan: str | Layout | None, *, has_gpu: bool) -> Setups:
+    """Return the setups that ``estimate`` is given, amounts and plan in words or not."""
+    from tinylm_cli.analysis.setups import QuantizationConfig, Setups
+
+    known: dict[str, Any] = dict(fields)
+    for name in known.keys() - SetupFields.__annotations__.keys():
+        meant = suggest(name, SetupFields.__annotations__)
+        raise UsageError(f"no setup has a field {name}", help=f"did you mean {meant}?" if meant else "")
+    if isinstance(known.get("quantization"), str):
+        known["quantization"] = QuantizationConfig(known["quantization"])
+    if "train_tokens" in known:
+        known["train_tokens"] = read_amount("train_tokens", known["train_tokens"], "count")
+    if isinstance(plan, str):
+        plan = None if plan == "auto" else _layout(plan, known.get("n_gpus"))
+    n_gpus = known.setdefault("n_gpus", 1 if plan is None else plan.gpus)
+    if plan is not None and plan.gpus != n_gpus:
+        raise UsageError(f"the plan takes {plan.gpus} GPUs, and n_gpus is {n_gpus}", help="leave out n_gpus, or dp")
+    if plan is None and n_gpus > 1 and not has_gpu:
+        plan = Layout(data=n_gpus, zero=3)  # which layout is fastest depends on the GPU
+    derives = plan is None or plan.micro_batches == 1
+    return Setups.of(**known, layout=plan, derives_micro_batches=derives)
+
+
+def read_amount(name: str, value: int | str, kind: AmountKind) -> int:
+    """Return an amount that may be in words, ``"15B"`` or ``"24GiB"``.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_amount(value, kind)
+    except ValueError as error:
+        raise UsageError(f"{name} {value}: {error}") from error
+
+
+def _layout(plan: str, n_gpus: int | None) -> Layout:
+    """Return the layout that ``tp=2,zero=1`` describes; ``dp`` is what is left of the GPUs unless it is given."""
+    fields = {word: name for name, word in WORDS.items()}
+    given: dict[str, Any] = {}
+    for each in plan.split(","):
+        word, _, value = each.strip().partition("=")
+        if word not in fields or not (value.isdecimal() or word == "schedule"):
+            raise UsageError(f"no plan has {each}", help=f"its words are {', '.join(fields)}: for example tp=2,zero=1")
+        given[fields[word]] = value if word == "schedule" else int(value)
+    layout = Layout(**given)
+    return layout if "data" in given or n_gpus is None else replace(layout, data=max(n_gpus // layout.gpus, 1))

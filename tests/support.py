@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
 from tinylm_cli.config.schema import ModelConfig
@@ -38,3 +39,18 @@ def ids(batch: int = 2, length: int = 9, seed: int = 0) -> Tensor:
 def assert_same_logits(found: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
     assert found.shape == expected.shape
     assert (found - expected).abs().max() <= tolerance * expected.abs().max()
+
+
+def tiny_tokenizer() -> Tokenizer:
+    """Return a byte-level BPE tokenizer of 256 bytes, a special token and a few merges."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=["<s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(["once upon a time, and once more upon a time"], trainer)
+    return tokenizer

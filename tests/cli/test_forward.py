@@ -126,8 +126,8 @@ class TestTokens:
             (["--tokens", "--random", "1x1"], "--tokens, --text and --random exclude each other", "leave one of them"),
             (
                 ["--text", "a", "--set", "vocab_size=300"],
-                "--text reads bytes, and this vocabulary has 300 tokens, not 256",
-                "give ids with --tokens, or use the preset tiny",
+                "--text: the model has no tokenizer, and its vocabulary is 300 tokens, not 256 bytes",
+                "name a folder with a tokenizer.json, or give ids with --tokens",
             ),
             (
                 ["--random", "4*8"],

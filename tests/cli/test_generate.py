@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support import tiny_tokenizer
 
 Here = Callable[..., Any]
 Golden = Callable[[str, str], None]
@@ -173,3 +177,59 @@ class TestOnATerminal:
         page = shown.out[shown.out.index("toy  ") :]
         assert page.isascii()
         assert "\x1b" not in page
+
+
+class TestTokenizer:
+    """The tokenizer.json of a model's folder."""
+
+    @pytest.fixture
+    def model(self, here: Here, folder: Path) -> str:
+        here("build", "toy.yaml", "--set", "vocab_size=300", "--save", "model")
+        tiny_tokenizer().save(str(folder / "model" / "tokenizer.json"))
+        return "model"
+
+    def test_encodes_and_decodes(self, model: str, here: Here) -> None:
+        found = report(here("generate", "--weights", model, "--text", "once more", "-n", "4", "--format", "json"))
+        assert found["prompt"] == tiny_tokenizer().encode("once more").ids
+        assert found["text"] == tiny_tokenizer().decode([*found["prompt"], *found["generated"]])
+        page = here("generate", "--weights", model, "--tokens", ",".join(map(str, found["prompt"])), "-n", "4")
+        assert "as text: once more" in page.out, "ids are decoded, too"
+
+    def test_text_comes_as_text(self, model: str, here: Here, on_terminal: Here) -> None:
+        words = ("generate", "--weights", model, "--text", "once more", "-n", "6", "--seed", "1")
+        shown = on_terminal(*words).out
+        assert "once more" in shown
+        assert "as text" not in shown
+        generated = report(here(*words, "-f", "json"))["generated"]
+        assert " ".join(map(str, generated)) not in shown, "which are the ids"
+
+    def test_forward_names_candidates(self, model: str, here: Here) -> None:
+        found = report(here("forward", "--weights", model, "--text", "once more", "--format", "json"))
+        texts = [tiny_tokenizer().decode([candidate["token"]]) for candidate in found["candidates"]]
+        expected = [None if not text or "\ufffd" in text else text for text in texts]
+        assert [candidate["text"] for candidate in found["candidates"]] == expected
+
+    def test_a_hugging_face_folder(self, here: Here, folder: Path) -> None:
+        exported = here("export", "toy.yaml", "hf", "--set", "vocab_size=300")
+        assert exported.code == 0, exported.err
+        tiny_tokenizer().save(str(folder / "hf" / "tokenizer.json"))
+        for words in (["--weights", "hf"], ["hf"]):
+            found = report(here("generate", *words, "--text", "once", "-n", "2", "--format", "json"))
+            assert found["prompt"] == tiny_tokenizer().encode("once").ids
+
+    @pytest.mark.parametrize("command", ["generate", "forward"])
+    def test_a_broken_tokenizer(self, model: str, here: Here, folder: Path, command: str) -> None:
+        (folder / "model" / "tokenizer.json").write_text("{}")
+        result = here(command, "--weights", model, "--text", "once")
+        assert (result.code, result.out) == (2, "")
+        assert result.err.startswith("error: model/tokenizer.json is not a tokenizer: Model missing")
+        result = here(command, "--weights", model, "--tokens", "5")
+        assert result.code == 0, "ids need none"
+        assert result.err.startswith("ids are not decoded: model/tokenizer.json is not a tokenizer")
+
+    def test_without_the_library(self, model: str, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "tokenizers", None)
+        result = here("generate", "--weights", model, "--text", "once")
+        assert (result.code, result.out) == (2, "")
+        assert "reading model/tokenizer.json needs the tokenizers library" in " ".join(result.err.split())
+        assert "pip install 'tinylm-cli[tokenizers]'" in result.err

@@ -27,12 +27,13 @@ from tinylm_cli.cli.options import (
 from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.requested_config import requested_config
-from tinylm_cli.cli.tokens import check_length, parse_sizes, prompt_ids
+from tinylm_cli.cli.tokens import check_length, parse_sizes, prompt_ids, tokenizer_of
 from tinylm_cli.errors import UsageError
 from tinylm_cli.quantities import counted
 
 if TYPE_CHECKING:
     from tinylm_cli.config.schema import ModelConfig
+    from tinylm_cli.interop.tokenizer import Tokenizer
 
 TokensOption = Annotated[
     str | None,
@@ -46,7 +47,7 @@ TextOption = Annotated[
     typer.Option(
         "--text",
         metavar="TEXT",
-        help="Read text as bytes, where vocab_size is 256.",
+        help="Text, encoded by the folder's tokenizer.json, or as bytes if vocab_size is 256.",
         show_default=False,
         rich_help_panel=INPUT_PANEL,
     ),
@@ -101,7 +102,11 @@ def forward(
     from tinylm_cli.analysis.module_memory import forward_bytes
 
     loaded = requested_config(config, set_ or (), weights)
-    batch_size, seq_len, ids = _input(loaded.config, tokens, text, random)
+    decodes = random is None and not meta  # the candidates for the next token
+    tokenizer = (
+        tokenizer_of(loaded.config, config, weights, required=text is not None) if decodes or text is not None else None
+    )
+    batch_size, seq_len, ids = _input(loaded.config, tokens, text, random, tokenizer)
     check_length(seq_len, loaded.config)
     request = ModelRequest(loaded, device, dtype, seed, meta, weights)
     request.require_room(
@@ -132,6 +137,7 @@ def forward(
             untrained=weights is None,
             top_k=0 if random else top_k,
             echo_tokens=random is None,
+            decode=None if tokenizer is None else tokenizer.decode,
         )
     every = expand or format_ is Format.csv  # a program is given every stage, as it is in JSON
     following = (
@@ -145,10 +151,10 @@ def forward(
 
 
 def _input(
-    config: ModelConfig, tokens: str | None, text: str | None, random: str | None
+    config: ModelConfig, tokens: str | None, text: str | None, random: str | None, tokenizer: Tokenizer | None
 ) -> tuple[int, int, tuple[int, ...]]:
-    """Return (B, T) and the ids, which are empty when they are to be drawn."""
+    """Return B, T and the ids, which are empty when they are random."""
     if random is not None:
         return (*parse_sizes(random), ())
-    ids = prompt_ids(tokens, text, config)
+    ids = prompt_ids(tokens, text, config, tokenizer)
     return 1, len(ids), ids

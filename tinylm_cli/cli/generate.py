@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -30,14 +29,16 @@ from tinylm_cli.cli.options import (
 )
 from tinylm_cli.cli.output import CommandOutput, Format, PageFormat, write_stdout
 from tinylm_cli.cli.requested_config import requested_config
-from tinylm_cli.cli.tokens import prompt_ids
+from tinylm_cli.cli.tokens import prompt_ids, tokenizer_of
 from tinylm_cli.errors import UsageError
-from tinylm_cli.quantities import BYTE_VOCAB_SIZE, counted
+from tinylm_cli.quantities import counted
 from tinylm_cli.render.sanitize import for_terminal
 from tinylm_cli.render.terminal import Terminal, is_terminal, terminal_of
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from tinylm_cli.interop.tokenizer import Tokenizer
 
 
 def generate(
@@ -116,7 +117,8 @@ def generate(
             f"--stop-token {stop_token} is outside the vocabulary of {vocab_size:,}",
             help=f"ids go from 0 to {vocab_size - 1}",
         )
-    prompt = prompt_ids(tokens, text, loaded.config)
+    tokenizer = tokenizer_of(loaded.config, config, weights, required=text is not None)
+    prompt = prompt_ids(tokens, text, loaded.config, tokenizer)
     request = ModelRequest(loaded, device, dtype, seed, weights=weights)
 
     from tinylm_cli.analysis.module_memory import decode_bytes
@@ -141,7 +143,7 @@ def generate(
     start = torch.tensor([prompt], device=model.lm_head.weight.device)
     began = time.perf_counter()
     steps = model.stream(start, max_new_tokens, temperature, top_k, top_p, seed, stop_token)
-    generated = _collect(steps, _live_writer(terminal, as_text=text is not None) if live else None)
+    generated = _collect(steps, _live_writer(terminal, tokenizer if text is not None else None) if live else None)
     seconds = time.perf_counter() - began
     report = GenerateReport(
         name=loaded.name,
@@ -149,7 +151,7 @@ def generate(
         untrained=weights is None,
         prompt=prompt,
         generated=generated,
-        text=bytes((*prompt, *generated)).decode("utf-8", "replace") if vocab_size == BYTE_VOCAB_SIZE else None,
+        text=None if tokenizer is None else tokenizer.decode((*prompt, *generated)),
         stopped="stop_token" if stop_token is not None and generated[-1] == stop_token else "length",
         milliseconds=seconds * 1000,
         tokens_per_second=len(generated) / seconds,
@@ -172,14 +174,14 @@ def _collect(steps: Iterable[Tensor], write: Callable[[int], None] | None) -> tu
     return tuple(generated)
 
 
-def _live_writer(terminal: Terminal, *, as_text: bool) -> Callable[[int], None]:
-    """Return what writes a token the moment it comes: as part of a text, or as an id."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+def _live_writer(terminal: Terminal, tokenizer: Tokenizer | None) -> Callable[[int], None]:
+    """Return a function that writes each token as it comes: as text if there is a tokenizer, else as an id."""
+    decode = None if tokenizer is None else tokenizer.decoder()
     separator = ""
 
     def write(token: int) -> None:
         nonlocal separator
-        write_stdout(for_terminal(decoder.decode(bytes([token])), terminal) if as_text else f"{separator}{token}")
+        write_stdout(for_terminal(decode(token), terminal) if decode is not None else f"{separator}{token}")
         separator = " "
 
     return write

@@ -1,4 +1,4 @@
-"""Token ids as people give them: in a word, in a file, on standard input, as text, at random."""
+"""Token ids from the command line: as numbers, in a file, on standard input, as text, or random."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinylm_cli.cli.argv import BARE_TOKENS
-from tinylm_cli.errors import InputError, UsageError
-from tinylm_cli.quantities import BYTE_VOCAB_SIZE
+from tinylm_cli.cli.output import print_note
+from tinylm_cli.errors import InputError, UnableError, UsageError
 
 if TYPE_CHECKING:
     from tinylm_cli.config.schema import ModelConfig
+    from tinylm_cli.interop.tokenizer import Tokenizer
 
 COURSE_TOKENS = (5, 12, 8)
 MAX_INPUT_BYTES = 64 * 1024 * 1024
@@ -22,29 +23,66 @@ _SEPARATORS = re.compile(r"[,\s]+")
 _SIZES = re.compile(r"([1-9][0-9]{0,8})[x×]([1-9][0-9]{0,8})")
 
 
-def prompt_ids(tokens: str | None, text: str | None, config: ModelConfig) -> tuple[int, ...]:
-    """Return the ids that ``--tokens`` or ``--text`` gives, or where neither says any those of the course.
+def prompt_ids(
+    tokens: str | None, text: str | None, config: ModelConfig, tokenizer: Tokenizer | None
+) -> tuple[int, ...]:
+    """Return the ids of ``--tokens`` or ``--text``; without either, the example ids of the course.
 
     Raises:
-        InputError: If a file or standard input cannot be read.
-        UsageError: If what is given does not fit the vocabulary, or there is nothing in it.
+        InputError: If a file or standard input cannot be read, or the tokenizer does not fit the model.
+        UsageError: If an id is outside the vocabulary, there are none, or there is no tokenizer for the text.
     """
     if text is not None:
-        return encode_text(text, config)
+        return encode_text(text, config, tokenizer)
     return course_tokens(config) if tokens in (None, BARE_TOKENS) else parse_tokens(tokens, config)
 
 
+def tokenizer_of(
+    config: ModelConfig, reference: str | None, weights: Path | None, *, required: bool
+) -> Tokenizer | None:
+    """Return the tokenizer of a model: the ``tokenizer.json`` in its folder, else bytes for a vocabulary of 256.
+
+    Args:
+        config: The config of the model.
+        reference: ``--config``, which may be a folder.
+        weights: ``--weights``, whose tokenizer comes first.
+        required: Whether text is to be encoded. If not, a tokenizer that cannot be used is named in a note.
+
+    Raises:
+        UnableError: If it is required and the tokenizers library is not installed.
+        InputError: If it is required and its file is no tokenizer.
+    """
+    from tinylm_cli.interop.tokenizer import TOKENIZER_FILE, open_tokenizer
+
+    folders = [Path(folder) for folder in (weights, reference) if folder not in (None, "-")]
+    path = next((folder / TOKENIZER_FILE for folder in folders if _holds(folder, TOKENIZER_FILE)), None)
+    try:
+        return open_tokenizer(path, config.vocab_size)
+    except UnableError as error:
+        if required:
+            raise
+        print_note(f"ids are not decoded: {error.message}" + (f"; {error.help}" if error.help else ""))
+        return None
+
+
+def _holds(folder: Path, name: str) -> bool:
+    try:
+        return (folder / name).is_file()
+    except (OSError, ValueError):  # a preset, or no name of a file at all
+        return False
+
+
 def course_tokens(config: ModelConfig) -> tuple[int, ...]:
-    """Return ``(5, 12, 8)``, each brought into the vocabulary, and no more of them than the model reads at once."""
+    """Return ``(5, 12, 8)`` modulo the vocabulary size, cut to max_len."""
     return tuple(token % config.vocab_size for token in COURSE_TOKENS)[: config.max_len]
 
 
 def parse_tokens(given: str, config: ModelConfig) -> tuple[int, ...]:
-    """Return the ids in ``5,12,8`` or ``5 12 8``, in the file of ``@path``, or on standard input for ``-``.
+    """Return the ids in ``5,12,8`` or ``5 12 8``, in the file ``@path``, or on standard input for ``-``.
 
     Raises:
         InputError: If the file or standard input cannot be read.
-        UsageError: If a word is not an id of the vocabulary, or there is none.
+        UsageError: If a word is not an id of the vocabulary, or there are no ids.
     """
     words = [word for word in _SEPARATORS.split(_read(given)) if word]
     if not words:
@@ -52,24 +90,26 @@ def parse_tokens(given: str, config: ModelConfig) -> tuple[int, ...]:
     return tuple(_id(word, position, config.vocab_size) for position, word in enumerate(words))
 
 
-def encode_text(text: str, config: ModelConfig) -> tuple[int, ...]:
-    """Return the UTF-8 bytes of ``text`` as ids, for a vocabulary of bytes.
+def encode_text(text: str, config: ModelConfig, tokenizer: Tokenizer | None) -> tuple[int, ...]:
+    """Return the ids of ``text``.
 
     Raises:
-        UsageError: If the vocabulary is not of 256 bytes, or the text is empty.
+        InputError: If the tokenizer does not fit the model.
+        UsageError: If there is no tokenizer, or no token in the text.
     """
-    if config.vocab_size != BYTE_VOCAB_SIZE:
+    if tokenizer is None:
         raise UsageError(
-            f"--text reads bytes, and this vocabulary has {config.vocab_size:,} tokens, not 256",
-            help="give ids with --tokens, or use the preset tiny",
+            f"--text: the model has no tokenizer, and its vocabulary is {config.vocab_size:,} tokens, not 256 bytes",
+            help="name a folder with a tokenizer.json, or give ids with --tokens",
         )
-    if not text:
+    ids = tokenizer.encode(text)
+    if not ids:
         raise UsageError("the text is empty", help='for example --text "Once upon a time"')
-    return tuple(text.encode("utf-8", "surrogateescape"))
+    return ids
 
 
 def parse_sizes(given: str) -> tuple[int, int]:
-    """Return (B, T) from ``4x128``.
+    """Return (B, T), written as ``4x128``.
 
     Raises:
         UsageError: If it is anything else.
@@ -81,7 +121,7 @@ def parse_sizes(given: str) -> tuple[int, int]:
 
 
 def check_length(length: int, config: ModelConfig) -> None:
-    """Refuse a sequence that the model cannot read at once.
+    """Refuse a sequence longer than max_len.
 
     Raises:
         UsageError: If ``length`` is over ``max_len``.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Callable, Sequence
 from time import perf_counter
 
 import torch
@@ -14,6 +15,9 @@ from tinylm_cli.model.eval_mode import eval_mode
 from tinylm_cli.model.forward_trace import trace_forward
 from tinylm_cli.model.lm import TinyTransformerLM
 from tinylm_cli.reports.forward import Candidate, ForwardReport
+
+REPLACEMENT = "\ufffd"
+"""Character that decoding puts in the place of an incomplete one."""
 
 TIMED_SECONDS = 0.5
 """Time spent on timing passes."""
@@ -31,6 +35,7 @@ def run_forward(
     untrained: bool,
     top_k: int = 5,
     echo_tokens: bool = True,
+    decode: Callable[[Sequence[int]], str] | None = None,
 ) -> ForwardReport:
     """Run ``tokens`` through ``model``, in evaluation mode and without gradients, and report on it.
 
@@ -42,6 +47,7 @@ def run_forward(
         untrained: Whether its weights were initialized, not loaded; for the report.
         top_k: Most likely next tokens to report, >= 0; at most V.
         echo_tokens: Whether the report holds the ids themselves.
+        decode: Returns the text of ids, for the candidates; None where there is no tokenizer.
 
     Returns:
         The report; on meta it has shapes but no values.
@@ -55,7 +61,7 @@ def run_forward(
     tokens = tokens.to(weight.device)  # (B, T)
     stages, logits = trace_forward(model, tokens)
     values = not weight.is_meta
-    candidates = _candidates(logits[0, -1], top_k) if values else ()
+    candidates = _candidates(logits[0, -1], top_k, decode) if values else ()
     loss = _loss(logits, tokens) if values and tokens.shape[1] > 1 else None
     del logits  # the timed passes have their own
     seconds = _seconds(model, tokens) if values else None
@@ -78,13 +84,21 @@ def run_forward(
     )
 
 
-def _candidates(logits: Tensor, top_k: int) -> tuple[Candidate, ...]:
+def _candidates(logits: Tensor, top_k: int, decode: Callable[[Sequence[int]], str] | None) -> tuple[Candidate, ...]:
     """Return the most likely tokens by logits (V), best first, ties by id; none if a logit is not finite."""
     if not logits.isfinite().all():
         return ()
     probabilities, ids = logits.cpu().double().softmax(-1).topk(min(top_k, len(logits)))  # (k), (k)
-    found = (Candidate(int(token), float(probability)) for token, probability in zip(ids, probabilities, strict=True))
+    found = [
+        Candidate(token, probability, None if decode is None else _text(decode([token])))
+        for token, probability in zip(ids.tolist(), probabilities.tolist(), strict=True)
+    ]
     return tuple(sorted(found, key=lambda candidate: (-candidate.probability, candidate.token)))
+
+
+def _text(decoded: str) -> str | None:
+    """Return the text of one token; None for a special token, or a part of a character."""
+    return None if not decoded or REPLACEMENT in decoded else decoded
 
 
 def _loss(logits: Tensor, tokens: Tensor) -> float:

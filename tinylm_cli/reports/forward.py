@@ -1,4 +1,4 @@
-"""What ``tinylm forward`` reports: a real run, stage by stage."""
+"""The report of ``tinylm forward``: a real forward pass, stage by stage."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ class Stage:
 
     Attributes:
         name: Dotted module name, e.g. ``blocks.0.attention``; ``tokens`` for the input.
-        kind: What the stage does, in a few words a learner reads.
+        kind: Description of the stage, for learners.
         depth: 0 for the stages of the model, 1 for those inside the embedding or a block.
-        shape: Shape of its output, as it was.
-        mean: Mean of the output, or None where there are no values (meta) or they are token ids.
-        std: Standard deviation of the output, population form, or None likewise.
-        finite: Whether every value is finite, or None likewise.
+        shape: Shape of its output.
+        mean: Mean of the output; None on meta, and for token ids.
+        std: Population standard deviation of the output; None where ``mean`` is.
+        finite: Whether every value is finite; None where ``mean`` is.
     """
 
     name: str
@@ -30,15 +30,17 @@ class Stage:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A token that may come next.
+    """A candidate for the next token.
 
     Attributes:
         token: Its id.
-        probability: How likely the model holds it to be, after softmax over the whole vocabulary, 0 to 1.
+        probability: Its probability after softmax over the whole vocabulary, 0 to 1.
+        text: Its text; None for a special token, a part of a character, or a model without a tokenizer.
     """
 
     token: int
     probability: float
+    text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,22 +49,21 @@ class ForwardReport:
 
     Attributes:
         name: The model's name.
-        source: Where its config came from.
-        untrained: True when the weights were drawn, not loaded.
-        device: Where it ran.
+        source: Source of its config.
+        untrained: Whether the weights were initialized, not loaded.
+        device: Device of the weights.
         dtype: Storage type of the weights.
         tokens: The input ids, (B, T); empty for ``--random`` and on meta.
         batch_size: B.
         seq_len: T.
         vocab_size: V.
         stages: Every stage in the order it ran.
-        candidates: Most probable next tokens of the first sequence, best first; empty where there are no values or
-            they are not finite.
-        loss: Mean cross-entropy in nats of each next token of the input given those before it; None when T is 1 or
-            there are no values.
-        uniform_loss: ln(V): the loss of guessing evenly.
-        milliseconds: Median time of an uninstrumented forward pass, or None on meta.
-        tokens_per_second: B × T over that time, or None likewise.
+        candidates: Most likely next tokens of the first sequence, best first; empty on meta, and if logits are not
+            finite.
+        loss: Mean cross-entropy in nats of the input's next tokens; None on meta, and if T is 1.
+        uniform_loss: ln(V), the loss of guessing evenly.
+        milliseconds: Median time of a forward pass without hooks; None on meta.
+        tokens_per_second: B × T over that time; None on meta.
     """
 
     name: str

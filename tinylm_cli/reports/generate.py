@@ -1,4 +1,4 @@
-"""What ``tinylm generate`` reports."""
+"""The report of ``tinylm generate``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ class GenerateReport:
 
     Attributes:
         name: The model's name.
-        source: Where its config came from.
-        untrained: True when the weights were drawn, not loaded.
-        prompt: The given ids.
-        generated: The ids that followed.
-        text: Both decoded as UTF-8 bytes when the vocabulary is bytes (256), else None.
+        source: Source of its config.
+        untrained: Whether the weights were initialized, not loaded.
+        prompt: The ids of the prompt.
+        generated: The generated ids.
+        text: Both decoded, by the folder's tokenizer.json, or as UTF-8 bytes if the vocabulary is bytes (256); else
+            None.
         stopped: ``length`` or ``stop_token``.
         milliseconds: Time from first to last token, prompt included.
         tokens_per_second: Generated tokens over that time.

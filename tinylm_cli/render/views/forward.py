@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tinylm_cli.quantities import BYTE_VOCAB_SIZE, Quantity, counted
+from tinylm_cli.quantities import Quantity, counted
 from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Table, View
 from tinylm_cli.render.units import fixed, integer, percent, shape
 from tinylm_cli.reports.forward import Candidate, ForwardReport, Stage
@@ -79,22 +79,20 @@ def _stage(stage: Stage) -> Row:
 def _candidates(report: ForwardReport) -> Table:
     rows = tuple(
         (
-            Cell(_token_words(candidate, report.vocab_size), "name", str(candidate.token)),
+            Cell(_token_words(candidate), "name", str(candidate.token)),
             percent(candidate.probability, 2),
             Bar(candidate.probability),
         )
         for candidate in report.candidates
     )
-    ids = report.vocab_size != BYTE_VOCAB_SIZE
-    columns = (Column("next token", right=ids, key="token"), Column("probability", right=True), Column("", keep=1))
+    only_ids = all(candidate.text is None for candidate in report.candidates)
+    columns = (Column("next token", right=only_ids, key="token"), Column("probability", right=True), Column("", keep=1))
     return Table(columns, rows, name="candidates", caption="The most probable next tokens")
 
 
-def _token_words(candidate: Candidate, vocab_size: int) -> str:
-    """Return the id, and the character it is when tokens are bytes."""
-    if vocab_size != BYTE_VOCAB_SIZE:
-        return str(candidate.token)
-    return f"{candidate.token} {ascii(chr(candidate.token)) if candidate.token < 128 else ''}".rstrip()
+def _token_words(candidate: Candidate) -> str:
+    """Return the id, and its text if it is known."""
+    return str(candidate.token) if candidate.text is None else f"{candidate.token} {candidate.text!r}"
 
 
 def _notes(report: ForwardReport) -> list[Note]:

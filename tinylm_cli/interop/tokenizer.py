@@ -1,0 +1,135 @@
+"""Text to token ids and back: by a model folder's ``tokenizer.json``, or as UTF-8 bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from tinylm_cli.errors import InputError, UnableError
+from tinylm_cli.quantities import BYTE_VOCAB_SIZE
+
+if TYPE_CHECKING:
+    import tokenizers
+
+TOKENIZER_FILE = "tokenizer.json"
+MAX_TOKENIZER_BYTES = 256 * 1024**2
+
+
+class Tokenizer(Protocol):
+    """Converts text to token ids and back."""
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Return the ids of ``text``.
+
+        Raises:
+            InputError: If the tokenizer does not fit the model, or cannot read the text.
+        """
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ``ids``."""
+
+    def decoder(self) -> Callable[[int], str]:
+        """Return a function that takes one id after the other, and returns the text that each completes."""
+
+
+class ByteTokenizer:
+    """UTF-8 bytes as ids, for a vocabulary of 256."""
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Return the bytes of ``text``; bytes of the command line that are no UTF-8 pass unchanged."""
+        return tuple(text.encode("utf-8", "surrogateescape"))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of bytes; what is no UTF-8 becomes U+FFFD."""
+        return bytes(ids).decode("utf-8", "replace")
+
+    def decoder(self) -> Callable[[int], str]:
+        """Return a function that decodes byte by byte."""
+        import codecs
+
+        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        return lambda token: decode(bytes([token]))
+
+
+class FileTokenizer:
+    """The tokenizer that a ``tokenizer.json`` describes, read by Hugging Face's ``tokenizers`` library.
+
+    Args:
+        path: The file.
+        vocab_size: The model's; ids must be below it.
+
+    Raises:
+        UnableError: If the library is not installed.
+        InputError: If the file cannot be read, or is no tokenizer.
+
+    References:
+        https://huggingface.co/docs/tokenizers
+    """
+
+    def __init__(self, path: Path, vocab_size: int) -> None:
+        self._path = path
+        self._vocab_size = vocab_size
+        self._tokenizer = _load(path)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Return the ids of ``text``, with the special tokens that the tokenizer adds."""
+        try:
+            ids = tuple(self._tokenizer.encode(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")).ids)
+        except Exception as error:  # the library raises no other class
+            raise InputError(f"{self._path} cannot encode the text: {error}") from error
+        if ids and max(ids) >= self._vocab_size:
+            raise InputError(
+                f"{self._path} gives token id {max(ids)}, outside the vocabulary of {self._vocab_size:,}",
+                help="is tokenizer.json the model's own?",
+            )
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ``ids``, without special tokens; ids that the tokenizer lacks are left out."""
+        return str(self._tokenizer.decode(list(ids)))
+
+    def decoder(self) -> Callable[[int], str]:
+        """Return a function that decodes id by id, and returns text once its characters are complete."""
+        from tokenizers.decoders import DecodeStream
+
+        stream = DecodeStream(skip_special_tokens=True)
+        return lambda token: stream.step(self._tokenizer, token) or ""
+
+
+def open_tokenizer(path: Path | None, vocab_size: int) -> Tokenizer | None:
+    """Return the tokenizer of a file; without one, UTF-8 bytes if the vocabulary is bytes, else None.
+
+    Raises:
+        UnableError: If the file needs a library that is not installed.
+        InputError: If the file cannot be read, or is no tokenizer.
+    """
+    if path is not None:
+        return FileTokenizer(path, vocab_size)
+    return ByteTokenizer() if vocab_size == BYTE_VOCAB_SIZE else None
+
+
+def _load(path: Path) -> tokenizers.Tokenizer:
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise UnableError(
+            f"reading {path} needs the tokenizers library", help="pip install 'tinylm-cli[tokenizers]'"
+        ) from error
+    try:
+        if path.stat().st_size > MAX_TOKENIZER_BYTES:
+            raise InputError(f"{path} is larger than {MAX_TOKENIZER_BYTES // 1024**2} MiB")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not UTF-8 text", help="is it a tokenizer of Hugging Face's library?") from error
+    try:
+        tokenizer = tokenizers.Tokenizer.from_str(text)
+    except Exception as error:  # the library raises no other class
+        raise InputError(
+            f"{path} is not a tokenizer: {error}", help="it is the file that Hugging Face's tokenizers library writes"
+        ) from error
+    tokenizer.no_truncation()  # the prompt is read whole, or refused
+    tokenizer.no_padding()
+    return tokenizer

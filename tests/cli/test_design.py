@@ -408,14 +408,6 @@ def test_amounts_in_the_written_config(here: Here, folder: Path) -> None:
     assert "  max_kv_bytes: 123456789\n" in text
 
 
-def test_progress(on_terminal: Callable[..., Any]) -> None:
-    """On a terminal, a long search shows how far it is; the table follows alone."""
-    shown = on_terminal("design", "--gpu", "h100", "--for", "serving", "--family", "gemma2", "--top", "1")
-    assert shown.code == 0
-    assert re.search(r"searching .*[\d,]+ of 3,884,994", shown.out)
-    assert "left" in shown.out
-
-
 def test_no_progress_in_a_pipe(here: Here) -> None:
     assert "searching" not in here("design", "--params", "125M", "--top", "1").err
 

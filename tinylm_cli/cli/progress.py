@@ -78,7 +78,8 @@ def working(sentence: str) -> Iterator[Progress]:
         progress._end()
 
 
-_REFRESH_SECONDS = 0.1
+REFRESH_SECONDS = 0.1
+"""Least time between two updates of a bar."""
 
 
 class ProgressBar:
@@ -87,42 +88,40 @@ class ProgressBar:
     def __init__(self) -> None:
         self._terminal = terminal_of(sys.stderr)
         self._enabled = is_terminal(sys.stderr)
-        self._next_refresh = monotonic() + DELAY_SECONDS
+        self._next_update = monotonic() + DELAY_SECONDS
         self._bar: RichProgress | None = None
         self._task: TaskID | None = None
-        self._stage = ""
+        self._stage, self._done = "", 0
 
     def advance_to(self, stage: str, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` items of a stage of the work are done."""
-        if not self._enabled or (monotonic() < self._next_refresh and stage == self._stage):
+        """Show that ``done`` of ``total`` items of a stage of the work are done; a stage may start again."""
+        if not self._enabled or monotonic() < self._next_update:
             return
         if self._bar is None:
-            if monotonic() < self._next_refresh:
-                return
             self._bar = self._started()
         counts = f"{done:,} of {total:,}"
-        if self._task is None or stage != self._stage or done < self._bar.tasks[-1].completed:
+        if self._task is None or stage != self._stage or done < self._done:
             if self._task is not None:
                 self._bar.remove_task(self._task)
-            self._task, self._stage = (
-                self._bar.add_task(for_terminal(stage, self._terminal), total=total, counts=counts),
-                stage,
-            )
+            self._task = self._bar.add_task(for_terminal(stage, self._terminal), total=total, counts=counts)
         self._bar.update(self._task, completed=done, total=total, counts=counts)
-        self._next_refresh = monotonic() + _REFRESH_SECONDS
+        self._stage, self._done = stage, done
+        self._next_update = monotonic() + REFRESH_SECONDS
 
     def _started(self) -> RichProgress:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+        console = Console(stderr=True)
         bar = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=16),
+            BarColumn(bar_width=16) if self._terminal.unicode else TextColumn("{task.percentage:.0f}%"),
             TextColumn("{task.fields[counts]}", markup=False),
             TimeRemainingColumn(compact=True),
             TextColumn("left", markup=False),
-            console=Console(stderr=True),
+            console=console,
             transient=True,
+            disable=console.is_dumb_terminal,
         )
         bar.start()
         return bar

@@ -290,9 +290,6 @@ def test_nothing_found(here: Here, folder: Path) -> None:
         ("--gpu h100 --gpus 8", "a search on 8 GPUs needs a target"),
         ("--gpu h100 --gpus 8 --for serving --params 1B", "--gpus is for training"),
         ("--gpu h100 --gpus 8 --params 1B --utilization 0.3", "--utilization has no effect on several GPUs"),
-        ("--params 124M --family gpt2 --gpus 8 --plan tp=8", "tensor parallelism 8 does not divide vocab_size 50257"),
-        ("--params 8B --family llama --gpus 8 --plan ep=8", "expert parallelism 8 does not divide the experts: there"),
-        ("--params 8B --family llama --gpus 6 --plan cp=6", "context parallelism 6 does not divide seq_len 8192"),
         ("--params 1M --d-model 0..64", "--d-model 0..64: expected a range from 2 to 1,048,576"),
         ("--params 1M --d-model wide", "--d-model wide: expected a range or a number"),
         ("--params 1M --d-model 2..9999", "at most 1,000 values are searched"),
@@ -359,6 +356,22 @@ def test_several_gpus(here: Here) -> None:
         assert (sizes["n_heads"] % 8, sizes["n_kv_heads"] % 8, sizes["d_ff"] % 8) == (0, 0, 0)
     shown = here("design", "--compute", "1e21", "--family", "llama", *node, "--top", "1").out
     assert "8 GPUs train it together, divided as tp=8." in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--family gpt2 --gpus 8 --plan tp=8", "tensor parallelism 8 does not divide vocab_size 50257"),
+        ("--family gpt2 --gpus 8", "pad the vocabulary to 50264"),
+        ("--family llama --gpus 8 --plan ep=8", "expert parallelism 8 does not divide n_experts 0"),
+        ("--family mixtral --gpus 16 --plan ep=16", "expert parallelism 16 does not divide n_experts 8"),
+        ("--family llama --gpus 6 --plan cp=6", "context parallelism 6 does not divide seq_len 8192"),
+    ],
+)
+def test_plan_does_not_divide_the_family(words: str, says: str, here: Here) -> None:
+    result = here("design", "--params", "1B", *words.split())
+    assert (result.code, result.out) == (1, "")
+    assert says in " ".join(result.err.split())
 
 
 def test_plan_over_a_node(here: Here) -> None:

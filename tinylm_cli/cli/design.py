@@ -21,7 +21,6 @@ from tinylm_cli.errors import Label, UsageError
 
 if TYPE_CHECKING:
     from tinylm_cli.analysis.design.design import DesignRequest
-    from tinylm_cli.analysis.design.families import Family
     from tinylm_cli.analysis.design.search_space import Grid
     from tinylm_cli.config.hardware import Accelerator
     from tinylm_cli.reports.constraint import Constraint
@@ -65,7 +64,8 @@ def _request(options: DesignOptions) -> DesignRequest:
 
     Raises:
         ConfigError: If options are wrong; holds every mistake found.
-        UsageError: If a range is not one, or the family cannot be divided as the plan says.
+        UsageError: If a range is not one.
+        AnalysisError: If the plan does not divide the family.
     """
     from tinylm_cli.analysis.design.constraints import fits
     from tinylm_cli.analysis.design.design import DesignRequest
@@ -82,15 +82,11 @@ def _request(options: DesignOptions) -> DesignRequest:
     constraints = mistakes.read(_constraints, options) or []
     compute = mistakes.read(_compute_budget, options)
     mistakes.read(_require_length, options, max_len)
-    accelerator, accelerators = mistakes.read(read_gpu, options.gpu, options.hardware, options.dtype.value) or (
-        None,
-        (),
-    )
+    gpus = mistakes.read(read_gpu, options.gpu, options.hardware, options.dtype.value)
+    accelerator, accelerators = gpus or (None, ())
     layout = mistakes.read(_layout, options, accelerator)
     mistakes.raise_if_any()
 
-    if layout is not None:
-        _require_divisible(family, layout, vocab_size=vocab_size, seq_len=options.seq_len or max_len)
     purpose: FitPurpose | None = None if accelerator is None else (options.purpose or Purpose.training).value
     if compute is not None:
         from tinylm_cli.analysis.design.constraints import compute_target
@@ -124,22 +120,18 @@ def _request(options: DesignOptions) -> DesignRequest:
 
 def _constraints(options: DesignOptions) -> list[Constraint]:
     """Return the constraints that are asked for directly."""
-    from tinylm_cli.analysis.design.constraints import at_most, decodes_at_least, within
+    from tinylm_cli.analysis.design.constraints import DECODE_RATE, constraint_on
     from tinylm_cli.analysis.figures import FIGURES
 
     mistakes = ErrorCollector()
-    found = []
-    for figure, written in options.amounts.items():
-        if written is None:
-            continue
-        value = mistakes.read(read_amount, OPTIONS[figure], written, FIGURES[figure].kind)
-        if value is not None:
-            is_target = figure in ("total_params", "active_params")
-            found.append(within(figure, value, options.tolerance) if is_target else at_most(figure, value))
+    values: dict[str, float | None] = {
+        figure: mistakes.read(read_amount, OPTIONS[figure], written, FIGURES[figure].kind)
+        for figure, written in options.amounts.items()
+        if written is not None
+    }
     mistakes.raise_if_any()
-    if options.min_decode_tokens_per_second is not None:
-        found.append(decodes_at_least(options.min_decode_tokens_per_second))
-    return found
+    values[DECODE_RATE] = options.min_decode_tokens_per_second
+    return [constraint_on(name, value, options.tolerance) for name, value in values.items() if value is not None]
 
 
 def _compute_budget(options: DesignOptions) -> ComputeBudget | None:
@@ -151,8 +143,8 @@ def _compute_budget(options: DesignOptions) -> ComputeBudget | None:
     mistakes = ErrorCollector()
     flops = mistakes.read(read_amount, "--compute", options.compute, "flops", "1e21", most=MAX_COMPUTE)
     tokens = None
-    if options.budget_tokens is not None:
-        tokens = mistakes.read(read_amount, "--train-tokens", options.budget_tokens, "count", "15B")
+    if options.train_tokens is not None:
+        tokens = mistakes.read(read_amount, "--train-tokens", options.train_tokens, "count", "15B")
     mistakes.raise_if_any()
     assert flops is not None
     return compute_budget(flops, tokens)
@@ -169,38 +161,17 @@ def _require_length(options: DesignOptions, max_len: int) -> None:
 
 
 def _layout(options: DesignOptions, accelerator: Accelerator | None) -> Layout | None:
-    """Return the layout of several GPUs; without a plan, tensor parallelism over each node and ZeRO 1 between nodes."""
+    """Return the layout of several GPUs: the plan, or tensor parallelism over each node."""
     if options.gpus == 1:
         return None
-    from math import gcd
-
-    from tinylm_cli.analysis.parallel.layouts import LARGEST_TENSOR_PARALLEL
+    from tinylm_cli.analysis.design.search_space import node_layout
     from tinylm_cli.cli.plan_option import read_layout
-    from tinylm_cli.reports.plan import Layout
 
     if options.plan == AUTO:
         raise UsageError("--plan auto needs a model", help="write a plan such as tp=8, or leave it out")
     if options.plan is not None:
         return read_layout(options.plan, options.gpus, None, None)
-    node = LARGEST_TENSOR_PARALLEL if accelerator is None else accelerator.gpus_per_node
-    tensor = gcd(options.gpus, node)
-    return Layout(data=options.gpus // tensor, tensor=tensor, zero=1 if options.gpus > tensor else 0)
-
-
-def _require_divisible(family: Family, layout: Layout, *, vocab_size: int, seq_len: int) -> None:
-    """Refuse a layout that does not divide the sizes that every model of the search has."""
-    experts = family.config.feed_forward.n_experts
-    if vocab_size % layout.tensor:
-        padded = -(-vocab_size // layout.tensor) * layout.tensor
-        raise UsageError(
-            f"tensor parallelism {layout.tensor} does not divide vocab_size {vocab_size}",
-            help=f"pad it: --vocab-size {padded}",
-        )
-    if seq_len % layout.context:
-        raise UsageError(f"context parallelism {layout.context} does not divide seq_len {seq_len}", help="change cp")
-    if layout.expert > 1 and (experts is None or experts % layout.expert):
-        said = "there are none" if experts is None else f"there are {experts}"
-        raise UsageError(f"expert parallelism {layout.expert} does not divide the experts: {said}", help="change ep")
+    return node_layout(options.gpus, accelerator)
 
 
 def _grid(options: DesignOptions) -> Grid:

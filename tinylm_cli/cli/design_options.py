@@ -102,7 +102,7 @@ class DesignOptions:
     compute: Annotated[
         str | None, _amount("--compute", "flops", "Compute budget of a training run, such as 1e21; sets the target.")
     ] = None
-    budget_tokens: Annotated[
+    train_tokens: Annotated[
         str | None, _amount("--train-tokens", "count", "Tokens that --compute trains on; default: 20 per parameter.")
     ] = None
     tolerance: Annotated[
@@ -309,7 +309,7 @@ def require_effect(given: Mapping[str, str], options: DesignOptions) -> None:
                 f"{given[name]} has no effect: no training memory is asked for",
                 help="add a limit, such as --max-train-bytes-per-gpu 24GiB, or leave it out",
             )
-    if "budget_tokens" in given and "compute" not in given:
+    if "train_tokens" in given and "compute" not in given:
         raise UsageError("--train-tokens needs --compute", help="say how much, such as --compute 1e21")
     if "compute" in given and given.keys() & {"params", "active_params"}:
         raise UsageError("--compute sets the size of the model, and the size is given", help="leave out one of them")

@@ -83,8 +83,8 @@ def command(report: DesignReport, options: DesignOptions) -> str:
     words += [f"{OPTIONS[each.figure]} {_typed(each)}" for each in report.constraints if each.origin == "asked"]
     if report.compute is not None:
         words.append(f"--compute {scientific(report.compute.compute_flops)}")
-        if report.compute.budget_tokens is not None:
-            words.append(f"--train-tokens {_amount(report.compute.budget_tokens, 'count')}")
+        if report.compute.train_tokens is not None:
+            words.append(f"--train-tokens {_amount(report.compute.train_tokens, 'count')}")
     if report.accelerator is not None:
         words.append(shlex.join(("--gpu", report.accelerator)))
         words += [shlex.join(("--hardware", options.hardware))] if options.hardware is not None else []

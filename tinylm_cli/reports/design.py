@@ -18,14 +18,14 @@ class ComputeBudget:
 
     Attributes:
         compute_flops: C, FLOPs of the run, 6 per parameter and token.
-        budget_tokens: D, tokens to train on, if given; else null.
+        train_tokens: D, tokens to train on, if given; else null.
         params: ``C / 6D`` where tokens are given, else the compute-optimal ``√(C / 120)``; with experts, active ones.
         tokens: Tokens that such a model is trained on.
         tokens_per_param: Tokens per parameter; 20 is compute-optimal.
     """
 
     compute_flops: int
-    budget_tokens: int | None
+    train_tokens: int | None
     params: int
     tokens: int
     tokens_per_param: float
@@ -60,7 +60,7 @@ class Design:
             time (without a GPU: bytes read per token), and is better in one of the four.
         decode_tokens_per_second: Upper bound on the decoding throughput of the whole batch; null without a GPU.
         train_tokens_per_second: Training throughput of all GPUs; null without a GPU, and for serving.
-        budget_tokens: Tokens that the compute budget trains it on; null without one.
+        train_tokens: Tokens that the compute budget trains it on; null without one.
         config: Its config with defaults filled in.
     """
 
@@ -71,7 +71,7 @@ class Design:
     on_pareto_front: bool
     decode_tokens_per_second: float | None
     train_tokens_per_second: float | None
-    budget_tokens: int | None
+    train_tokens: int | None
     config: dict[str, Any]
 
 

@@ -325,7 +325,7 @@ class TestCompute:
         for design in report.designs:
             active = design.figures["active_params"]
             assert abs(active / budget.params - 1) <= 0.01
-            assert design.budget_tokens == 10**21 // (6 * active)
+            assert design.train_tokens == 10**21 // (6 * active)
             assert to_config(design, report).nominal_params is None
 
 

@@ -16,6 +16,12 @@ from tinylm_cli.reports.design import ComputeBudget, Purpose
 DECODE_RATE = "decode_tokens_per_second"
 """Decoding throughput of the whole batch: the batch size over ``DECODE_SECONDS``."""
 
+TARGETS = ("total_params", "active_params")
+"""The figures that a search comes near, instead of keeping below a value."""
+
+TOLERANCE = 0.02
+"""Largest relative distance from a target: sizes are known by two or three digits."""
+
 FITS: dict[Purpose, str] = {"training": "train_bytes_per_gpu", "serving": "serve_bytes"}
 """The figure that the memory of a GPU limits."""
 
@@ -35,12 +41,19 @@ def decodes_at_least(tokens_per_second: float) -> Constraint:
     return Constraint(DECODE_RATE, "tokens_per_second", "at_least", tokens_per_second)
 
 
+def constraint_on(figure: str, value: float, tolerance: float = TOLERANCE) -> Constraint:
+    """Return the usual constraint on a figure: a target for a size, a minimum for the decoding rate, else a maximum."""
+    if figure == DECODE_RATE:
+        return decodes_at_least(value)
+    return within(figure, value, tolerance) if figure in TARGETS else at_most(figure, value)
+
+
 def fits(accelerator: Accelerator, purpose: Purpose) -> Constraint:
     """Return the constraint that a model fits in the usable memory of a GPU."""
     return at_most(FITS[purpose], accelerator.capacity_bytes, "gpu_memory")
 
 
-def compute_budget(compute_flops: int, budget_tokens: int | None) -> ComputeBudget:
+def compute_budget(compute_flops: int, train_tokens: int | None) -> ComputeBudget:
     """Return the size of model that a compute budget trains.
 
     Training takes ``C = 6 · N · D`` FLOPs for N parameters and D tokens. With D given, ``N = C / 6D``; otherwise the
@@ -48,14 +61,14 @@ def compute_budget(compute_flops: int, budget_tokens: int | None) -> ComputeBudg
 
     Args:
         compute_flops: C.
-        budget_tokens: D, or None.
+        train_tokens: D, or None.
 
     References:
         Hoffmann et al. 2022, https://arxiv.org/abs/2203.15556
     """
-    if budget_tokens is not None:
-        params = max(compute_flops // (6 * budget_tokens), 1)
-        return ComputeBudget(compute_flops, budget_tokens, params, budget_tokens, budget_tokens / params)
+    if train_tokens is not None:
+        params = max(compute_flops // (6 * train_tokens), 1)
+        return ComputeBudget(compute_flops, train_tokens, params, train_tokens, train_tokens / params)
     params = max(optimal_params(compute_flops), 1)
     tokens = trained_tokens(compute_flops, params)
     return ComputeBudget(compute_flops, None, params, tokens, tokens / params)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from tinylm_cli.analysis.budget_check import LIMITS
-from tinylm_cli.analysis.design.constraints import searchable, trained_tokens, within
+from tinylm_cli.analysis.design.constraints import TOLERANCE, searchable, trained_tokens, within
 from tinylm_cli.analysis.design.infeasible import find_failures, find_relaxations
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS, measured
 from tinylm_cli.analysis.design.ranking import Candidate, front_figures, front_point, pareto_front, ranked
@@ -22,9 +22,6 @@ from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.constraint import Constraint, ConstraintFailure
 from tinylm_cli.reports.design import ComputeBudget, Design, DesignReport, Purpose
-
-TOLERANCE = 0.02
-"""Largest relative distance from a target: sizes are known by two or three digits."""
 
 SHOWN = (
     *("total_params", "active_params", "forward_flops_per_token", "train_flops_per_token"),
@@ -220,7 +217,7 @@ def _design(request: DesignRequest, rank: int, candidate: Candidate, *, on_front
         on_pareto_front=on_front,
         decode_tokens_per_second=decoded,
         train_tokens_per_second=_train_rate(space, config, figures) if request.purpose == "training" else None,
-        budget_tokens=None if compute is None else trained_tokens(compute.compute_flops, figures["active_params"]),
+        train_tokens=None if compute is None else trained_tokens(compute.compute_flops, figures["active_params"]),
         config=config.model_dump(),
     )
 

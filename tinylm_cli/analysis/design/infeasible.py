@@ -121,7 +121,8 @@ def _smaller_models(space: SearchSpace, constraints: Sequence[Constraint], match
     """Yield a tied LM head, the largest smaller vocabulary, and the least narrower grid, if models then match."""
     if not space.tie_weights:
         yield from _tried({"tie_weights": True}, replace(space, tie_weights=True), constraints, match)
-    smaller = [each for each in VOCABULARIES if each < space.vocab_size]
+    ways = space.layout.tensor
+    smaller = [each for each in VOCABULARIES if each < space.vocab_size and each % ways == 0]
     fitting = bisect_left(smaller, True, key=lambda size: not match(replace(space, vocab_size=size), constraints))
     if fitting:
         size = smaller[fitting - 1]

@@ -10,9 +10,11 @@ from math import ceil, floor, gcd, lcm
 from typing import Any, NamedTuple
 
 from tinylm_cli.analysis.design.families import Family
+from tinylm_cli.analysis.parallel.layouts import LARGEST_TENSOR_PARALLEL
 from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.constraint import Sizes
 from tinylm_cli.reports.design import GridAxis
 from tinylm_cli.reports.plan import Layout
@@ -116,6 +118,26 @@ class SearchSpace:
     setups: Setups = Setups()  # noqa: RUF009 - immutable
     grid: Grid = GRID
     accelerator: Accelerator | None = None
+
+    def __post_init__(self) -> None:
+        """Check the sizes that all models have.
+
+        Raises:
+            AnalysisError: If the layout does not divide the vocabulary, the sequence or the experts.
+        """
+        layout, experts = self.layout, self.family.config.feed_forward.n_experts
+        if self.vocab_size % layout.tensor:
+            padded = -(-self.vocab_size // layout.tensor) * layout.tensor
+            raise AnalysisError(
+                f"tensor parallelism {layout.tensor} does not divide vocab_size {self.vocab_size}",
+                help=f"pad the vocabulary to {padded}",
+            )
+        if self.seq_len % layout.context:
+            message = f"context parallelism {layout.context} does not divide seq_len {self.seq_len}"
+            raise AnalysisError(message, help="change either")
+        if layout.expert > 1 and (experts is None or experts % layout.expert):
+            message = f"expert parallelism {layout.expert} does not divide n_experts {experts or 0}"
+            raise AnalysisError(message, help="change the layout, or search another family")
 
     @property
     def training(self) -> TrainingSetup:
@@ -226,6 +248,12 @@ class SearchSpace:
             yield GridAxis("n_heads, n_kv_heads, d_ff", f"multiples of tp {self.layout.tensor}", _SHOEYBI)
         if self.layout.pipeline > 1:
             yield GridAxis("n_layers", f"multiples of pp {self.layout.pipeline}", _NARAYANAN)
+
+
+def node_layout(n_gpus: int, accelerator: Accelerator | None = None) -> Layout:
+    """Return tensor parallelism over each node of GPUs, of 8 without an accelerator; nodes are replicas with ZeRO 1."""
+    tensor = gcd(n_gpus, LARGEST_TENSOR_PARALLEL if accelerator is None else accelerator.gpus_per_node)
+    return Layout(data=n_gpus // tensor, tensor=tensor, zero=1 if n_gpus > tensor else 0)
 
 
 def _heads(family: Family) -> str:

@@ -25,7 +25,7 @@ _COLUMNS = (
     Column("parameters", right=True, key="total_params"),
     Column("off by", right=True, keep=6, key="deviation"),
     Column("active", right=True, keep=3, key="active_params"),
-    Column("tokens", right=True, keep=7, key="budget_tokens"),
+    Column("tokens", right=True, keep=7, key="train_tokens"),
     Column("weights", right=True, keep=7, key="weights_bytes"),
     Column("training", right=True, keep=7, key="train_bytes_per_gpu"),
     Column("serving", right=True, keep=7, key="serve_bytes"),
@@ -142,7 +142,7 @@ def _row(design: Design, report: DesignReport) -> Row:
         Cell(integer(total), "strong"),
         signed_percent(design.deviation) if has_target else csv_only(design.deviation),
         compact(active) if active != total else csv_only(active),
-        "" if design.budget_tokens is None else compact(design.budget_tokens),
+        "" if design.train_tokens is None else compact(design.train_tokens),
         memory("weights_bytes"),
         memory("train_bytes_per_gpu"),
         memory("serve_bytes"),
@@ -166,7 +166,7 @@ def _compute(compute: ComputeBudget, constraints: Sequence[Constraint]) -> str:
     size = f"{compact(compute.params)} {FIGURE_WORDS[target.figure]}"
     budget = f"{scientific(compute.compute_flops)} FLOPs, at 6 per parameter and token,"
     ratio = f"{three_digits(compute.tokens_per_param)} per parameter"
-    if compute.budget_tokens is None:
+    if compute.train_tokens is None:
         return (
             f"{budget} are compute-optimal for {size} and {compact(compute.tokens)} tokens, {ratio}"
             " (Hoffmann et al. 2022, approaches 1 and 2)."

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tinylm_cli.analysis.attention_kernels import attention_backend, own_attention
+from tinylm_cli.analysis.attention_kernels import attention_backend, sdpa_overhead
 from tinylm_cli.config.loader import load_config
 
 
@@ -35,7 +35,7 @@ def test_what_runs(name: str, device: Any, banded: bool, backend: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "seq_len", "keeps", "because"),
+    ("name", "changes", "seq_len", "saves", "reasons"),
     [
         ("gemma-2-2b", [], 1024, "scores", ("soft-caps",)),
         ("gpt-oss-20b", [], 1024, "scores", ("sinks",)),
@@ -46,13 +46,13 @@ def test_what_runs(name: str, device: Any, banded: bool, backend: str) -> None:
     ],
 )
 def test_what_the_own_model_keeps_besides(
-    name: str, changes: list[str], seq_len: int, keeps: str, because: tuple[str, ...]
+    name: str, changes: list[str], seq_len: int, saves: str, reasons: tuple[str, ...]
 ) -> None:
-    found = own_attention(load_config(name, changes).config, seq_len=seq_len)
+    found = sdpa_overhead(load_config(name, changes).config, seq_len=seq_len)
     assert found is not None
-    assert (found.keeps, found.because) == (keeps, because)
+    assert (found.saves, found.reasons) == (saves, reasons)
 
 
 @pytest.mark.parametrize(("name", "seq_len"), [("llama-3-8b", 8192), ("mistral-7b", 4096), ("deepseek-v2-lite", 9)])
 def test_nothing_besides(name: str, seq_len: int) -> None:
-    assert own_attention(load_config(name).config, seq_len=seq_len) is None
+    assert sdpa_overhead(load_config(name).config, seq_len=seq_len) is None

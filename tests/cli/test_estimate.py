@@ -73,7 +73,7 @@ class TestSummary:
         words = ["estimate", "llama-3-8b", "--gpu", "h100", "--gpus", "16", "--price", "2", "--format", "json"]
         told = report(here(*words))
         summary, training = told["summary"]["training"], told["training"]
-        assert summary["needed_bytes"] == training["plan"]["fullest"]["total_bytes"]
+        assert summary["needed_bytes"] == training["plan"]["peak_stage"]["total_bytes"]
         assert summary["spare_bytes"] == told["capacity_bytes"] - summary["needed_bytes"]
         assert (summary["fits"], summary["plan"]) == (True, "cp=2,zero=1,mb=64")
         assert summary["step_seconds"] == pytest.approx(training["plan"]["step_seconds"])
@@ -279,7 +279,7 @@ def test_a_type_that_a_gpu_does_not_multiply_is_told_with_those_it_does(here: He
         (["--gpus", "4", "--plan", "zero=4"], 2, "zero is one of 0, 1, 2, 3"),
         (["--gpus", "4", "--plan", "tp=x,qq"], 2, "tp must be an integer"),
         (["--gpus", "4", "--plan", "tp=0"], 2, "not 0"),
-        (["--gpus", "4", "--plan", "pp=1,vp=2"], 2, "chunks take turns in a 1f1b pipeline alone"),
+        (["--gpus", "4", "--plan", "pp=1,vp=2"], 2, "chunks of layers need an interleaved 1f1b pipeline"),
         (["--gpus", "4", "--plan", "pp=2,schedule=gpipe,vp=2"], 2, "give pp=2 or more, and no gpipe"),
         (["--serving-seq-len", "1kk"], 2, "for example --serving-seq-len 4k,32k"),
         (["--gpus", "4", "--plan", ""], 2, "a word of the plan is empty"),
@@ -372,7 +372,7 @@ def test_the_nearest_layout_is_shown_where_none_fits(here: Here) -> None:
     words = ["--config", "llama-3-8b", "--gpu", "t4", "--dtype", "float16", "--gpus", "2"]
     told = report(here("estimate", *words, "--format", "json"))["training"]
     assert (told["plan"]["fits"], told["alternatives"], told["layouts_tried"]) == (False, [], 10)
-    assert told["plan"]["fullest"]["total_bytes"] == told["fit"]["needed_bytes"]
+    assert told["plan"]["peak_stage"]["total_bytes"] == told["fit"]["needed_bytes"]
     shown = here("estimate", *words, "--full")
     assert "None of 10 layouts fits in t4. This one comes nearest: 72.2 GiB too much." in shown.out
     assert "--gpus 16" in shown.out
@@ -481,7 +481,7 @@ def test_gradients_and_master_weights_are_in_memory_and_in_plans(here: Here) -> 
         4 * params,
     )
     assert (plain["training"]["memory"]["master_bytes"], wide["training"]["memory"]["master_bytes"]) == (4 * params, 0)
-    named = {part["name"]: part["part_bytes"] for part in wide["training"]["plan"]["fullest"]["parts"]}
+    named = {part["name"]: part["part_bytes"] for part in wide["training"]["plan"]["peak_stage"]["parts"]}
     assert named["gradients"] == 4 * params
     assert "master weights" not in named
 

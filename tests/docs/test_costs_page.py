@@ -186,14 +186,14 @@ def test_plans_by_hand() -> None:
     parameters = total_params(tensor_table(loaded.config))
 
     def planned(layout: Layout) -> Plan:
-        setups = Setups.of(seq_len=8192, n_gpus=layout.gpus, layout=layout)
+        setups = Setups.of(seq_len=8192, n_gpus=layout.n_gpus, layout=layout)
         found = estimate(loaded, setups, purpose="training").training
         assert found is not None
         assert found.plan is not None
         return found.plan
 
     shared = planned(Layout(data=64, zero=1))
-    parts = {part.name: part.part_bytes for part in shared.fullest.parts}
+    parts = {part.name: part.part_bytes for part in shared.peak_stage.parts}
     assert parts["weights"] == 2 * parameters + 256, "and the frequencies of the rotation"
     assert parts["gradients"] == 2 * parameters
     assert parts["master weights"] == 4 * parameters // 64

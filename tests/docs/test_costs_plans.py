@@ -54,7 +54,7 @@ class Run(NamedTuple):
             return found.step_seconds
         if self.measure == "MFU":
             return found.utilization
-        return found.tokens_per_step / found.step_seconds / found.gpus
+        return found.tokens_per_step / found.step_seconds / found.n_gpus
 
     @property
     def off(self) -> float:
@@ -142,7 +142,7 @@ def _line(run: Run) -> str:
     name = f"{run.name}, {run.setup.seq_len:,} tokens"
     cells = (
         name,
-        f"{run.layout.gpus:,} × {run.gpu}",
+        f"{run.layout.n_gpus:,} × {run.gpu}",
         layout_words(run.layout),
         _measured(run.published, run.measure),
         _measured(at_default, run.measure),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.reports.memory import AttentionKernel, Device, OwnAttention
+from tinylm_cli.reports.memory import AttentionKernel, Device, SdpaOverhead
 
 AttentionBackend = Literal["flash", "fused", "math", "eager"]
 """``flash``: a kernel that materializes neither scores nor masks. ``fused``: torch's fused kernels, which take a mask.
@@ -43,7 +43,7 @@ def attention_backend(
     return "math" if kernel == "math" or unsupported else "fused"
 
 
-def own_attention(config: ModelConfig, *, seq_len: int) -> OwnAttention | None:
+def sdpa_overhead(config: ModelConfig, *, seq_len: int) -> SdpaOverhead | None:
     """Return what tinylm's own model materializes on CUDA beyond a flash kernel; None for nothing.
 
     Args:
@@ -54,10 +54,10 @@ def own_attention(config: ModelConfig, *, seq_len: int) -> OwnAttention | None:
     masks = tuple(name for name, used in (("windows", banded), ("ALiBi", config.position.kind == "alibi")) if used)
     if needs_eager_attention(config):
         reasons = (("soft-caps", config.attention.logit_softcap is not None), ("sinks", config.attention.sinks))
-        return OwnAttention("scores", tuple(name for name, used in reasons if used))
+        return SdpaOverhead("scores", tuple(name for name, used in reasons if used))
     if attention_backend(config, "sdpa", device="cuda", banded=banded) == "math":
-        return OwnAttention("scores", (*masks, "grouped keys"))
-    return OwnAttention("masks", masks) if masks else None
+        return SdpaOverhead("scores", (*masks, "grouped keys"))
+    return SdpaOverhead("masks", masks) if masks else None
 
 
 def has_sliding_window(config: ModelConfig, seq_len: int) -> bool:

@@ -7,13 +7,13 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from tinylm_cli.analysis.attention_kernels import own_attention
+from tinylm_cli.analysis.attention_kernels import sdpa_overhead
 from tinylm_cli.analysis.chinchilla import OPTIMAL_TOKENS_PER_PARAM, compute_optimum
 from tinylm_cli.analysis.flops import analyze_flops, prefill_flops, train_flops
 from tinylm_cli.analysis.inference_memory import cache_bytes, inference_memory, largest_batch
 from tinylm_cli.analysis.kv_cache import cache_shape
 from tinylm_cli.analysis.parallel.layouts import global_batch_size
-from tinylm_cli.analysis.parallel.plan import Plans, least_planned_bytes, plan, planned_bytes, plans
+from tinylm_cli.analysis.parallel.plan import Plans, plan, plan_bytes, plans, smallest_plan_bytes
 from tinylm_cli.analysis.params import active_params, total_params
 from tinylm_cli.analysis.remedies import inference_remedies, training_remedies
 from tinylm_cli.analysis.roofline import serving_time, training_time
@@ -106,9 +106,9 @@ def _training(
     active = active_params(tensor_table(config))
     tokens = setup.train_tokens or OPTIMAL_TOKENS_PER_PARAM * active
     found = _plans(config, setup, accelerator)
-    chosen = (found.fitting or (found.nearest,))[0] if found is not None else None
+    chosen = (found.fitting or (found.smallest,))[0] if found is not None else None
     memory = training_memory(config, setup)
-    needed = chosen.fullest.total_bytes if chosen is not None else memory.peak_bytes
+    needed = chosen.peak_stage.total_bytes if chosen is not None else memory.peak_bytes
     searched = found is not None and setup.layout is None
     fit = time = None
     if accelerator is not None:
@@ -117,7 +117,7 @@ def _training(
         time = _training_time(config, setup._replace(train_tokens=tokens), accelerator, chosen, attention)
     return TrainingEstimate(
         memory=memory,
-        own_attention=own_attention(config, seq_len=setup.length(config)),
+        sdpa_overhead=sdpa_overhead(config, seq_len=setup.length(config)),
         fit=fit,
         plan=chosen,
         layouts_tried=found.tried if found is not None and searched else None,
@@ -151,7 +151,7 @@ def _summarize_training(found: TrainingEstimate, setup: TrainingSetup) -> Traini
     tokens = plan.tokens_per_step if plan is not None else found.memory.batch_size * found.memory.seq_len
     return TrainingSummary(
         fits=None if fit is None else fit.fits,
-        needed_bytes=plan.fullest.total_bytes if plan is not None else found.memory.peak_bytes,
+        needed_bytes=plan.peak_stage.total_bytes if plan is not None else found.memory.peak_bytes,
         capacity_bytes=None if fit is None else fit.capacity_bytes,
         spare_bytes=None if fit is None else fit.capacity_bytes - fit.needed_bytes,
         n_gpus=setup.n_gpus,
@@ -210,8 +210,8 @@ def training_need(config: ModelConfig, setup: TrainingSetup, accelerator: Accele
     if setup.n_gpus == 1:
         return training_memory(config, setup).peak_bytes
     if setup.layout is not None:
-        return planned_bytes(config, setup, with_micro_batches(config, setup, setup.layout))
-    return least_planned_bytes(config, setup, accelerator.gpus_per_node)
+        return plan_bytes(config, setup, with_micro_batches(config, setup, setup.layout))
+    return smallest_plan_bytes(config, setup, accelerator.gpus_per_node)
 
 
 def with_micro_batches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> Layout:

@@ -54,9 +54,9 @@ def make_setups(fields: SetupFields, plan: str | Layout | None, *, has_gpu: bool
         known["train_tokens"] = read_amount("train_tokens", known["train_tokens"], "count")
     if isinstance(plan, str):
         plan = None if plan == "auto" else _layout(plan, known.get("n_gpus"))
-    n_gpus = known.setdefault("n_gpus", 1 if plan is None else plan.gpus)
-    if plan is not None and plan.gpus != n_gpus:
-        raise UsageError(f"the plan takes {plan.gpus} GPUs, and n_gpus is {n_gpus}", help="leave out n_gpus, or dp")
+    n_gpus = known.setdefault("n_gpus", 1 if plan is None else plan.n_gpus)
+    if plan is not None and plan.n_gpus != n_gpus:
+        raise UsageError(f"the plan takes {plan.n_gpus} GPUs, and n_gpus is {n_gpus}", help="leave out n_gpus, or dp")
     if plan is None and n_gpus > 1 and not has_gpu:
         plan = Layout(data=n_gpus, zero=3)  # which layout is fastest depends on the GPU
     derives = plan is None or plan.micro_batches == 1
@@ -87,4 +87,4 @@ def _layout(plan: str, n_gpus: int | None) -> Layout:
             raise UsageError(f"no plan has {each}", help=f"its words are {', '.join(fields)}: for example tp=2,zero=1")
         given[fields[word]] = value if word == "schedule" else int(value)
     layout = Layout(**given)
-    return layout if "data" in given or n_gpus is None else replace(layout, data=max(n_gpus // layout.gpus, 1))
+    return layout if "data" in given or n_gpus is None else replace(layout, data=max(n_gpus // layout.n_gpus, 1))

@@ -79,7 +79,7 @@ def read_layout(written: str, gpus: int, loaded: LoadedConfig | None, seq_len: i
     mistakes += _miscounted(values, written, gpus, sure=not mistakes)
     layout = Layout(**values)
     if "data" not in given:
-        layout = replace(layout, data=max(gpus // replace(layout, data=1).gpus, 1))
+        layout = replace(layout, data=max(gpus // replace(layout, data=1).n_gpus, 1))
     if loaded is not None:
         mistakes += _uneven(loaded, layout, seq_len, given, written, sure=not mistakes)
     if mistakes:
@@ -188,10 +188,10 @@ def _uneven(
     Where not all of the layout is ``sure``, only what it divides of the config is told; and of the sequence nothing
     where its length is not known.
     """
-    from tinylm_cli.analysis.parallel.layouts import uneven
+    from tinylm_cli.analysis.parallel.layouts import layout_mismatches
     from tinylm_cli.analysis.setups import TrainingSetup
 
-    for wrong in uneven(loaded.config, TrainingSetup(seq_len=seq_len or layout.context), layout):
+    for wrong in layout_mismatches(loaded.config, TrainingSetup(seq_len=seq_len or layout.context), layout):
         if not sure and not wrong.config_field:
             continue
         if wrong.field == "micro_batches" and "micro_batches" not in given:  # these are not known yet

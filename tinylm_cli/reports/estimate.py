@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tinylm_cli.reports.flops import ModelFlops
-from tinylm_cli.reports.memory import InferenceMemory, OwnAttention, TrainingMemory
+from tinylm_cli.reports.memory import InferenceMemory, SdpaOverhead, TrainingMemory
 from tinylm_cli.reports.memory_fit import Fit
 from tinylm_cli.reports.plan import Plan
 from tinylm_cli.reports.serving import CacheShape, ServingGrid
@@ -103,7 +103,7 @@ class TrainingEstimate:
 
     Attributes:
         memory: What one GPU that holds the whole model holds while it trains.
-        own_attention: What tinylm's own model keeps of attention beyond a flash kernel; None where nothing.
+        sdpa_overhead: What tinylm's own model keeps of attention beyond a flash kernel; None where nothing.
         fit: Whether training fits in the GPU, divided as ``plan`` says; None without a named GPU.
         plan: Training divided among several GPUs; None for one. Where layouts are searched and none fits, the one that
             holds least.
@@ -115,7 +115,7 @@ class TrainingEstimate:
     """
 
     memory: TrainingMemory
-    own_attention: OwnAttention | None
+    sdpa_overhead: SdpaOverhead | None
     fit: Fit | None
     plan: Plan | None
     layouts_tried: int | None

@@ -15,16 +15,16 @@ TrainingPhase = Literal["loss", "head gradient", "backward", "embedding gradient
 
 
 @dataclass(frozen=True)
-class OwnAttention:
+class SdpaOverhead:
     """What tinylm's own model keeps of attention on CUDA that a flash kernel does not.
 
     Attributes:
-        keeps: ``scores``, of every query and key; ``masks``, which torch is given to add.
-        because: What of the config asks for it: ``soft-caps``, ``sinks``, ``windows``, ``ALiBi``, ``grouped keys``.
+        saves: ``scores``, of every query and key; ``masks``, which torch is given to add.
+        reasons: What of the config asks for it: ``soft-caps``, ``sinks``, ``windows``, ``ALiBi``, ``grouped keys``.
     """
 
-    keeps: Literal["scores", "masks"]
-    because: tuple[str, ...]
+    saves: Literal["scores", "masks"]
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)

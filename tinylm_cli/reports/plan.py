@@ -1,4 +1,4 @@
-"""How training is spread over GPUs, and what each then holds and sends."""
+"""Parallel layouts of a training run, and what each GPU then holds and sends."""
 
 from __future__ import annotations
 
@@ -22,23 +22,24 @@ WORDS = {
     "schedule": "schedule",
     "virtual": "vp",
 }
-"""The word that a plan has for each field of a layout."""
+"""The word of a plan for each field of a layout."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How many ways the work is divided; the product of all ways but ``expert`` is the number of GPUs.
+    """A parallel layout; the product of all degrees except ``expert`` is the number of GPUs.
 
     Attributes:
-        data: Replicas that read different sequences.
-        tensor: Ways that heads, hidden layers and the vocabulary are divided, and by sequence parallelism all else.
-        pipeline: Stages of consecutive layers.
-        context: Ways that each sequence is divided.
-        expert: Ways that experts are divided, among the GPUs of ``data`` and ``context``.
-        zero: What replicas divide among them: 1 optimizer state, 2 gradients too, 3 weights too (FSDP).
-        micro_batches: Passes of ``batch_size`` sequences before each update.
-        schedule: Order of these in a pipeline: ``1f1b``: as few under way as it takes; ``gpipe``: all at once.
-        virtual: Chunks that the layers of each stage are cut in, stages taking turns (interleaved ``1f1b``).
+        data: Data-parallel degree: replicas that read different sequences.
+        tensor: Tensor-parallel degree, with sequence parallelism: GPUs that share heads, hidden units, the vocabulary
+            and, between them, the sequence.
+        pipeline: Pipeline-parallel degree: stages of consecutive layers.
+        context: Context-parallel degree: GPUs that share each sequence.
+        expert: Expert-parallel degree, among the GPUs of ``data`` and ``context``.
+        zero: ZeRO stage: replicas share 1 the optimizer state, 2 gradients too, 3 weights too (FSDP).
+        micro_batches: Passes of ``batch_size`` sequences per optimizer step (gradient accumulation).
+        schedule: Pipeline schedule: ``1f1b`` or ``gpipe``.
+        virtual: Chunks of layers per stage (interleaved ``1f1b``).
     """
 
     data: int = 1
@@ -52,13 +53,13 @@ class Layout:
     virtual: int = 1
 
     @property
-    def gpus(self) -> int:
-        """How many GPUs it takes."""
+    def n_gpus(self) -> int:
+        """GPUs that it takes."""
         return self.data * self.tensor * self.pipeline * self.context
 
     @property
     def typed(self) -> str:
-        """What ``--plan`` takes: all that is not as by default; ``dp``, which is worked out, only where that is all."""
+        """The plan in words: every field that is not at its default; ``dp``, which follows, only if it is all."""
         chosen = {field: getattr(self, field) for field in WORDS if getattr(self, field) != getattr(Layout(), field)}
         data = chosen.pop("data", 1)
         return ",".join(f"{WORDS[field]}={value}" for field, value in (chosen or {"data": data}).items())
@@ -69,12 +70,12 @@ class Traffic:
     """What each GPU sends for one kind of parallelism.
 
     Attributes:
-        name: Which kind.
-        sent_bytes: Bytes that the GPU which sends most sends in one step.
+        name: The kind of parallelism.
+        sent_bytes: Bytes that the busiest GPU sends in one step.
         members: GPUs of a group that send to each other.
-        stride: From one of them to the next, GPUs being numbered node by node.
-        seconds: How long it takes, with nothing beside it; None without a GPU.
-        what: What is sent, in a few words.
+        stride: Distance between them, GPUs being numbered node by node.
+        seconds: Time to send them, with nothing overlapping; None without a GPU.
+        what: The tensors, in a few words.
     """
 
     name: Collective
@@ -87,14 +88,14 @@ class Traffic:
 
 @dataclass(frozen=True)
 class StageMemory:
-    """What a GPU of one pipeline stage holds.
+    """Memory of a GPU of one pipeline stage.
 
     Attributes:
-        stage: Which stage, from 0.
-        params: Parameters it computes with, before ZeRO divides them.
-        in_flight: Micro-batches whose activations it holds at once; not whole where chunks of layers take turns.
+        stage: Index of the stage, from 0.
+        params: Parameters it computes with, before ZeRO shards them.
+        in_flight: Micro-batches whose activations it holds at once; fractional for interleaved stages.
         total_bytes: All it holds.
-        parts: What makes that up.
+        parts: The parts of ``total_bytes``.
     """
 
     stage: int
@@ -106,35 +107,35 @@ class StageMemory:
 
 @dataclass(frozen=True)
 class Plan:
-    """A layout and what follows from it.
+    """A layout, and the memory, traffic and time that follow from it.
 
     Attributes:
-        layout: How the work is divided.
-        gpus: How many GPUs it takes.
-        batch_size: Sequences in one pass of one replica.
-        seq_len: Tokens in each.
-        tokens_per_step: Tokens read before each update, by all replicas.
-        fullest: What a GPU of the stage that holds most holds.
-        bubble: Share of a step's arithmetic time that the mean stage waits: for the first micro-batch to come and the
-            last to return, and for the slowest stage; (pipeline - 1) / (pipeline - 1 + micro_batches) of even ones.
+        layout: The parallel layout.
+        n_gpus: GPUs that it takes.
+        batch_size: Micro-batch: sequences per pass of one replica.
+        seq_len: Tokens per sequence.
+        tokens_per_step: Tokens per optimizer step, over all replicas.
+        peak_stage: Memory of the stage that holds most.
+        bubble: Share of a step's compute time that the mean stage waits, for the pipeline to fill and drain and for the
+            slowest stage; of equal stages (pipeline - 1) / (pipeline - 1 + micro_batches).
         slowest_stage: The stage that computes most.
-        imbalance: What that one computes over what the mean stage does, 1 where they are even.
-        traffic: For each kind that sends anything, what a GPU of the stage that sends most of it sends in a step.
-        capacity_bytes: What the named GPU has room for; None without one.
-        fits: Whether ``fullest`` is within that; None without a GPU.
-        step_seconds: Time of a step on the named GPU: arithmetic at the kernel efficiency, waiting, and traffic, one
-            after the other; None without a GPU.
-        kernel_efficiency: Share of the peak that a GPU is taken to reach while it computes; None without a GPU.
-        utilization: Share of the peak that goes into the model's own FLOPs, recomputation not counted (MFU): what comes
-            out; None without a GPU.
+        imbalance: FLOPs of the slowest stage over those of the mean stage, >= 1.
+        traffic: What a GPU sends in a step, for each kind of parallelism that sends anything.
+        capacity_bytes: Memory that tensors may take on the named GPU; None without one.
+        fits: Whether ``peak_stage`` is within that; None without a GPU.
+        step_seconds: Time of a step on the named GPU: compute at the kernel efficiency, bubbles and traffic, one after
+            the other; None without a GPU.
+        kernel_efficiency: Share of the peak that a GPU reaches while it computes; None without a GPU.
+        utilization: Share of the peak that goes into the model's own FLOPs, without recomputation (MFU); None without a
+            GPU.
     """
 
     layout: Layout
-    gpus: int
+    n_gpus: int
     batch_size: int
     seq_len: int
     tokens_per_step: int
-    fullest: StageMemory
+    peak_stage: StageMemory
     bubble: float
     slowest_stage: int
     imbalance: float

@@ -256,7 +256,7 @@ class TestSeveralGpus:
     def found(*constraints: Constraint, layout: Layout, top: int = 50, gpu: str = "h100-sxm") -> DesignReport:
         space = space_of("llama")
         setups = Setups.of(seq_len=2048)
-        training = setups.training._replace(n_gpus=layout.gpus, layout=layout, recompute="full")
+        training = setups.training._replace(n_gpus=layout.n_gpus, layout=layout, recompute="full")
         accelerator = load_hardware(gpu)
         space = replace(space, setups=setups._replace(training=training), accelerator=accelerator)
         asked = (*constraints, fits(accelerator, "training"))
@@ -291,7 +291,7 @@ class TestSeveralGpus:
             assert costs.training is not None
             plan = costs.training.plan
             assert plan is not None
-            assert design.figures["train_bytes_per_gpu"] == plan.fullest.total_bytes <= capacity
+            assert design.figures["train_bytes_per_gpu"] == plan.peak_stage.total_bytes <= capacity
             assert plan.step_seconds is not None
             assert design.train_tokens_per_second == plan.tokens_per_step / plan.step_seconds
 

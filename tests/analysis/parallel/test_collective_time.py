@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.accelerators import GB, make_accelerator
-from tinylm_cli.analysis.parallel.collective_time import everyone_seconds, neighbor_seconds, ring_seconds
+from tinylm_cli.analysis.parallel.collective_time import all_to_all_seconds, neighbor_seconds, ring_seconds
 from tinylm_cli.config.hardware import Accelerator
 
 SWITCHED = make_accelerator()
@@ -35,9 +35,7 @@ Seconds = Callable[[int, Accelerator, int, int], float]
         (PAIRED, 16, 1, 400),
     ],
 )
-def test_a_ring_finds_as_many_ports_as_it_has_members_in_a_node(
-    machine: Accelerator, members: int, stride: int, gigabytes: int
-) -> None:
+def test_ring(machine: Accelerator, members: int, stride: int, gigabytes: int) -> None:
     assert ring_seconds(gigabytes * GB, machine, members, stride) == pytest.approx(1)
 
 
@@ -45,7 +43,7 @@ def test_a_ring_finds_as_many_ports_as_it_has_members_in_a_node(
     ("machine", "members", "stride", "gigabytes"),
     [(SWITCHED, 8, 1, 450), (SWITCHED, 16, 1, 50), (SWITCHED, 2, 8, 50), (PAIRED, 8, 1, 64), (PAIRED, 2, 8, 50)],
 )
-def test_a_neighbor_is_reached_by_one_port(machine: Accelerator, members: int, stride: int, gigabytes: int) -> None:
+def test_neighbor(machine: Accelerator, members: int, stride: int, gigabytes: int) -> None:
     assert neighbor_seconds(gigabytes * GB, machine, members, stride) == pytest.approx(1)
 
 
@@ -59,23 +57,19 @@ def test_a_neighbor_is_reached_by_one_port(machine: Accelerator, members: int, s
         (PAIRED, 2, 1, 63 / 64),
     ],
 )
-def test_what_goes_to_everyone_leaves_by_ones_own_port(
-    machine: Accelerator, members: int, stride: int, seconds: float
-) -> None:
-    assert everyone_seconds(63 * GB, machine, members, stride) == pytest.approx(seconds)
+def test_all_to_all(machine: Accelerator, members: int, stride: int, seconds: float) -> None:
+    assert all_to_all_seconds(63 * GB, machine, members, stride) == pytest.approx(seconds)
 
 
 rates = st.integers(1, 10**12)
 machines = st.builds(
     make_accelerator, link=rates, peer=rates, network=rates, gpus_per_node=st.sampled_from([1, 2, 4, 8])
 )
-ways = st.sampled_from([ring_seconds, neighbor_seconds, everyone_seconds])
+ways = st.sampled_from([ring_seconds, neighbor_seconds, all_to_all_seconds])
 
 
 @given(machines, ways, st.integers(2, 64), st.sampled_from([1, 2, 4, 8, 16]), st.integers(1, 10**12), rates)
-def test_more_bandwidth_is_never_slower(
-    machine: Accelerator, way: Seconds, members: int, stride: int, sent: int, more: int
-) -> None:
+def test_monotonic(machine: Accelerator, way: Seconds, members: int, stride: int, sent: int, more: int) -> None:
     before = way(sent, machine, members, stride)
     assert before > 0
     for field in ("link_bytes_per_second", "peer_bytes_per_second", "network_bytes_per_second"):

@@ -30,9 +30,7 @@ def sent(found: Run, stage: int = 0, **ways: Any) -> dict[str, Traffic]:
 
 @pytest.mark.parametrize(("recompute", "times"), [("none", 5), ("selective", 5), ("full", 7)])
 @pytest.mark.parametrize(("stage", "ends"), [(0, 2), (1, 0), (3, 3)])
-def test_tensor_parallelism_sends_the_stream_five_times_a_sub_layer(
-    recompute: Recompute, times: int, stage: int, ends: int
-) -> None:
+def test_tensor_parallelism(recompute: Recompute, times: int, stage: int, ends: int) -> None:
     """Korthikanti et al. 2022, section 4.2.2: gathered and scattered forward, both backward, and gathered once more
     for the weights' gradient; the embedding scatters, and the head gathers twice and scatters its gradient."""
     found = sent(job("llama-3-8b", recompute=recompute), stage, tensor=4, pipeline=4, micro_batches=3)["tensor"]
@@ -41,7 +39,7 @@ def test_tensor_parallelism_sends_the_stream_five_times_a_sub_layer(
 
 
 @pytest.mark.parametrize(("shared", "streams"), [(0, 2), (1, 3)])
-def test_experts_cut_in_slices_gather_what_was_sent_to_them(shared: int, streams: int) -> None:
+def test_tensor_parallel_experts(shared: int, streams: int) -> None:
     """Two copies of each vector, and another where a network reads all of them; without the sending one is enough."""
     mixtral = job("mixtral-8x7b", f"feed_forward.n_shared_experts={shared}")
     apart = sent(mixtral, tensor=2, data=4, expert=4)["tensor"].sent_bytes
@@ -51,14 +49,14 @@ def test_experts_cut_in_slices_gather_what_was_sent_to_them(shared: int, streams
 
 
 @pytest.mark.parametrize(("recompute", "passes"), [("none", 2), ("full", 3)])
-def test_tokens_go_to_their_experts_and_back(recompute: Recompute, passes: int) -> None:
+def test_expert_parallelism(recompute: Recompute, passes: int) -> None:
     """Each of 2,048 / 4 · 2 copies leaves but those that stay at home, there and back, in each pass."""
     found = sent(job("mixtral-8x7b", recompute=recompute), data=8, expert=8, tensor=4)["expert"]
     assert found.sent_bytes == 32 * passes * 2 * 2 * (STREAM // 4) * 7 // 8
     assert (found.members, found.stride) == (8, 4)
 
 
-def test_gradients_of_experts_are_reduced_among_those_that_have_the_same() -> None:
+def test_expert_gradients() -> None:
     """Experts are 32 · 8 · 3 · 4,096 · 14,336 of Mixtral's parameters, and a quarter of them is here."""
     found = sent(job("mixtral-8x7b"), data=16, expert=4, tensor=2)
     experts = 32 * 8 * 3 * 4096 * 14336 // 4 // 2
@@ -70,7 +68,7 @@ def test_gradients_of_experts_are_reduced_among_those_that_have_the_same() -> No
     assert (found["data"].members, found["data"].stride) == (16, 2)
 
 
-def test_a_tied_table_is_reduced_between_the_ends_of_a_pipeline() -> None:
+def test_tied_embedding() -> None:
     """Gemma 2 2B: 2 · ½ of 256,000 · 2,304 gradients of 2 bytes."""
     for stage, there in ((0, True), (1, False), (12, True)):
         found = sent(job("gemma-2-2b"), stage, pipeline=13, data=2, micro_batches=2)
@@ -83,13 +81,13 @@ def test_a_tied_table_is_reduced_between_the_ends_of_a_pipeline() -> None:
 @pytest.mark.parametrize(
     ("stage", "virtual", "times"), [(0, 1, 1), (1, 1, 2), (3, 1, 1), (0, 2, 3), (1, 2, 4), (3, 2, 3)]
 )
-def test_a_stage_sends_on_and_back_for_each_of_its_chunks(stage: int, virtual: int, times: int) -> None:
+def test_pipeline(stage: int, virtual: int, times: int) -> None:
     found = sent(job("llama-3-8b"), stage, pipeline=4, tensor=2, micro_batches=8, virtual=virtual)["pipeline"]
     assert found.sent_bytes == 8 * times * STREAM // 2
 
 
 @pytest.mark.parametrize(("recompute", "passes"), [("none", 3), ("full", 4)])
-def test_keys_and_values_go_round(recompute: Recompute, passes: int) -> None:
+def test_context_parallelism(recompute: Recompute, passes: int) -> None:
     """8 heads of 128 keys and values over 2, of a quarter of the sequence, to three others; 512 + 64 where latent."""
     found = sent(job("llama-3-8b", recompute=recompute), context=4, tensor=2)["context"]
     assert found.sent_bytes == 32 * passes * 3 * (LENGTH // 4) * (8 * 256 // 2) * 2
@@ -97,7 +95,7 @@ def test_keys_and_values_go_round(recompute: Recompute, passes: int) -> None:
     assert latent.sent_bytes == 27 * 3 * 3 * (LENGTH // 4) * (512 + 64) * 2
 
 
-def test_two_gpus_that_one_link_joins_take_as_long_as_that_link() -> None:
+def test_one_link() -> None:
     """GPT-2 over two MI300X: 12 layers of ten streams, and five at the ends, halved, over 64 GB/s and not 448."""
     (found,) = traffic(load_config("gpt2").config, TrainingSetup(1, 1024), Layout(tensor=2), 0, load_hardware("mi300x"))
     assert found.sent_bytes == (12 * 10 + 5) * (1024 * 768 * 2) // 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.accelerators import make_accelerator
-from tinylm_cli.analysis.parallel.layouts import global_batch_size, layouts, uneven
+from tinylm_cli.analysis.parallel.layouts import global_batch_size, layout_mismatches, layouts
 from tinylm_cli.analysis.parallel.plan import plans
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.interop.load import load_config
@@ -15,7 +15,7 @@ NODE = make_accelerator()
 LLAMA, SETUP = load_config("llama-3-8b").config, TrainingSetup(1, 2048)
 
 
-def test_every_way_to_write_the_number_as_a_product_is_tried() -> None:
+def test_every_factorization() -> None:
     tried = [
         (each.data, each.tensor, each.pipeline, each.context, each.zero)
         for each in layouts(LLAMA, SETUP._replace(n_gpus=16, global_batch_size=64), 8)
@@ -29,26 +29,26 @@ def test_every_way_to_write_the_number_as_a_product_is_tried() -> None:
     }  # fmt: skip
 
 
-def test_all_that_are_tried_read_as_much_between_updates() -> None:
+def test_same_global_batch() -> None:
     found = list(layouts(LLAMA, SETUP._replace(n_gpus=16, global_batch_size=24), 8))
     assert {each.data * each.micro_batches for each in found} == {24}
     assert max(each.data for each in found) == 8, "16 replicas do not share 24 sequences"
 
 
 @pytest.mark.parametrize(("gpus", "seq_len", "sequences"), [(8, 2048, 2048), (96, 2048, 2112), (4096, 8192, 4096)])
-def test_a_step_has_about_four_million_tokens_and_a_pass_of_every_gpu(gpus: int, seq_len: int, sequences: int) -> None:
+def test_default_global_batch(gpus: int, seq_len: int, sequences: int) -> None:
     found = global_batch_size(LLAMA, SETUP._replace(seq_len=seq_len, n_gpus=gpus))
     assert found == sequences
     assert found % gpus == 0
     assert (found - gpus) * seq_len < 2**22 <= found * seq_len
 
 
-def test_experts_are_divided_every_way_that_their_number_allows() -> None:
+def test_expert_degrees() -> None:
     mixtral = load_config("mixtral-8x7b").config, TrainingSetup(1, 2048, n_gpus=48, global_batch_size=48)
     assert {each.expert for each in layouts(*mixtral, 8)} == {1, 2, 4, 8}
 
 
-def test_a_plan_that_another_zero_beats_is_left_out() -> None:
+def test_beaten_zero_stage() -> None:
     """ZeRO 1 sends no more than ZeRO 0 and holds less; with one micro-batch ZeRO 2 sends no more than ZeRO 1 either.
 
     GPT-2's table alone, gathered whole, is more than ZeRO 3 saves among four.
@@ -67,7 +67,7 @@ def test_a_plan_that_another_zero_beats_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("gpus", [720_720, 1_000_000])
-def test_however_many_gpus_there_are_the_search_is_short(gpus: int) -> None:
+def test_many_gpus(gpus: int) -> None:
     """What is tried divides the model as well as the number, so the model bounds it."""
     config, setup = load_config("qwen3-30b-a3b").config, TrainingSetup(1, 40960, n_gpus=gpus)
     assert 0 < len(list(layouts(config, setup, 8))) < 10_000
@@ -78,28 +78,25 @@ def test_however_many_gpus_there_are_the_search_is_short(gpus: int) -> None:
     [(32, 8, 1, True), (31, 8, 1, True), (30, 8, 1, True), (29, 8, 1, False), (126, 16, 8, True), (6, 7, 1, False),
      (32, 8, 2, True), (32, 8, 3, False)],
 )  # fmt: skip
-def test_the_first_stage_and_the_last_may_have_a_layer_less(
-    layers: int, pipeline: int, virtual: int, even: bool
-) -> None:
+def test_uneven_stages(layers: int, pipeline: int, virtual: int, even: bool) -> None:
     config = load_config("llama-3-8b", [f"n_layers={layers}"]).config
-    found = [
-        each.field for each in uneven(config, SETUP, Layout(pipeline=pipeline, virtual=virtual, micro_batches=pipeline))
-    ]
+    layout = Layout(pipeline=pipeline, virtual=virtual, micro_batches=pipeline)
+    found = [each.field for each in layout_mismatches(config, SETUP, layout)]
     assert (found == []) is even
     assert even or found == ["pipeline"]
 
 
-def test_chunks_take_turns_by_as_many_micro_batches_as_there_are_stages() -> None:
-    assert not list(uneven(LLAMA, SETUP, Layout(pipeline=4, micro_batches=8, virtual=2)))
+def test_interleaving() -> None:
+    assert not list(layout_mismatches(LLAMA, SETUP, Layout(pipeline=4, micro_batches=8, virtual=2)))
     for wrong, field in (
         (Layout(pipeline=4, micro_batches=6, virtual=2), "micro_batches"),
         (Layout(virtual=2), "virtual"),
         (Layout(pipeline=4, micro_batches=8, virtual=2, schedule="gpipe"), "virtual"),
     ):
-        assert [each.field for each in uneven(LLAMA, SETUP, wrong)] == [field]
+        assert [each.field for each in layout_mismatches(LLAMA, SETUP, wrong)] == [field]
 
 
-def test_a_hidden_layer_that_no_layer_has_need_not_be_divided() -> None:
+def test_unused_d_ff() -> None:
     config = load_config("qwen3-30b-a3b", ["d_ff=6145"]).config
-    assert not list(uneven(config, SETUP, Layout(tensor=2)))
-    assert list(uneven(load_config("llama-3-8b", ["d_ff=6145"]).config, SETUP, Layout(tensor=2)))
+    assert not list(layout_mismatches(config, SETUP, Layout(tensor=2)))
+    assert list(layout_mismatches(load_config("llama-3-8b", ["d_ff=6145"]).config, SETUP, Layout(tensor=2)))

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.accelerators import GIB, make_accelerator
 from tests.architectures import small_configs
-from tinylm_cli.analysis.parallel.layouts import uneven
-from tinylm_cli.analysis.parallel.plan import least_planned_bytes, plan, planned_bytes, plans
+from tinylm_cli.analysis.parallel.layouts import layout_mismatches
+from tinylm_cli.analysis.parallel.plan import plan, plan_bytes, plans, smallest_plan_bytes
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.cli.plan_option import read_layout
@@ -29,7 +29,7 @@ def job(name: str, *, seq_len: int = 2048, n_gpus: int = 1) -> Run:
 
 
 def parts(found: Run, layout: Layout) -> dict[str, int]:
-    return {part.name: part.part_bytes for part in plan(*found, layout).fullest.parts}
+    return {part.name: part.part_bytes for part in plan(*found, layout).peak_stage.parts}
 
 
 @given(
@@ -37,18 +37,16 @@ def parts(found: Run, layout: Layout) -> dict[str, int]:
     optimizer=st.sampled_from(["adamw", "sgd", "adafactor", "muon", "adamw_8bit"]),
     recompute=st.sampled_from(["none", "selective", "full"]),
 )
-def test_one_gpu_holds_what_the_model_takes_whole(
-    config: ModelConfig, optimizer: Optimizer, recompute: Recompute
-) -> None:
+def test_one_gpu(config: ModelConfig, optimizer: Optimizer, recompute: Recompute) -> None:
     alone = plan(config, TrainingSetup(2, 9, optimizer=optimizer, recompute=recompute), Layout())
     whole = training_memory(config, TrainingSetup(batch_size=2, seq_len=9, optimizer=optimizer, recompute=recompute))
-    assert alone.fullest.total_bytes == whole.total_bytes
+    assert alone.peak_stage.total_bytes == whole.total_bytes
     assert alone.traffic == ()
     assert alone.bubble == 0
 
 
 @pytest.mark.parametrize(("zero", "ways"), [(0, (1, 1, 1)), (1, (1, 1, 64)), (2, (1, 64, 64)), (3, (64, 64, 64))])
-def test_zero_divides_as_its_paper_says(zero: ZeroStage, ways: tuple[int, int, int]) -> None:
+def test_zero_memory(zero: ZeroStage, ways: tuple[int, int, int]) -> None:
     """Figure 1 there: 2 + 2 + 12 bytes a parameter, and which of them 64 replicas divide."""
     found = parts(job("llama-3-8b"), Layout(data=64, zero=zero))
     weights, gradients, optimizer = (width * 8_030_261_248 / n for width, n in zip((2, 2, 12), ways, strict=True))
@@ -59,67 +57,65 @@ def test_zero_divides_as_its_paper_says(zero: ZeroStage, ways: tuple[int, int, i
 
 
 @pytest.mark.parametrize(("zero", "widths"), [(0, 4), (1, 4), (2, 4), (3, 6)])
-def test_zero_sends_as_its_paper_says(zero: ZeroStage, widths: int) -> None:
+def test_zero_traffic(zero: ZeroStage, widths: int) -> None:
     """Section 7 there: twice the parameters in 2 bytes for all stages but the last, and three times for that."""
     (sent,) = plan(*job("llama-3-8b"), Layout(data=64, zero=zero)).traffic
     assert sent.name == "data"
     assert sent.sent_bytes == 8_030_261_248 * widths * 63 // 64
 
 
-def test_sequence_parallelism_divides_all_activations_of_a_layer() -> None:
+def test_sequence_parallelism() -> None:
     """Korthikanti et al. 2022, equation 4: what one GPU keeps is the whole over t."""
     found = job("llama-3-8b")
     one, eight = (parts(found, Layout(tensor=tensor))["activations"] for tensor in (1, 8))
     assert eight == pytest.approx(one / 8, rel=0.02), "tables of positions are not divided"
 
 
-def test_a_pipeline_holds_as_many_passes_as_its_schedule_says() -> None:
+def test_in_flight() -> None:
     found = job("llama-2-7b")
-    first = plan(*found, Layout(pipeline=4, micro_batches=16)).fullest
+    first = plan(*found, Layout(pipeline=4, micro_batches=16)).peak_stage
     assert (first.stage, first.in_flight) == (0, 4)
-    assert plan(*found, Layout(pipeline=4, micro_batches=16, schedule="gpipe")).fullest.in_flight == 16
-    assert plan(*found, Layout(pipeline=4, micro_batches=2)).fullest.in_flight == 2
-    turns = plan(*found, Layout(pipeline=4, micro_batches=16, virtual=2)).fullest
+    assert plan(*found, Layout(pipeline=4, micro_batches=16, schedule="gpipe")).peak_stage.in_flight == 16
+    assert plan(*found, Layout(pipeline=4, micro_batches=2)).peak_stage.in_flight == 2
+    turns = plan(*found, Layout(pipeline=4, micro_batches=16, virtual=2)).peak_stage
     assert turns.in_flight == 4 * (1 + 3 / 8), "Korthikanti et al. 2022, section 4.2.3: 1 + (p - 1) / (p · m) as many"
 
 
 @given(config=small_configs(), data=st.integers(1, 4), zero=st.sampled_from([0, 1, 2]))
-def test_more_replicas_never_hold_more(config: ModelConfig, data: int, zero: ZeroStage) -> None:
+def test_more_replicas(config: ModelConfig, data: int, zero: ZeroStage) -> None:
     found = (config, TrainingSetup(1, 8))
-    fewer, more = (plan(*found, Layout(data=n, zero=zero)).fullest.total_bytes for n in (data, 2 * data))
+    fewer, more = (plan(*found, Layout(data=n, zero=zero)).peak_stage.total_bytes for n in (data, 2 * data))
     assert more <= fewer
 
 
-def test_every_plan_fits_uses_all_gpus_and_comes_out_even() -> None:
+def test_fitting_plans() -> None:
     config, setup = job("llama-3-8b", n_gpus=16)
-    ranked, nearest, count = plans(config, setup, NODE)
+    ranked, smallest, count = plans(config, setup, NODE)
     assert 0 < len(ranked) < count
-    assert nearest.fullest.total_bytes == least_planned_bytes(config, setup, 8)
-    assert nearest in ranked
+    assert smallest.peak_stage.total_bytes == smallest_plan_bytes(config, setup, 8)
+    assert smallest in ranked
     for each in ranked:
         layout = each.layout
         assert each.fits
-        assert prod((layout.data, layout.tensor, layout.pipeline, layout.context)) == layout.gpus == 16
-        assert not uneven(config, setup, layout)
+        assert prod((layout.data, layout.tensor, layout.pipeline, layout.context)) == layout.n_gpus == 16
+        assert not layout_mismatches(config, setup, layout)
     costs = [each.step_seconds / each.tokens_per_step for each in ranked if each.step_seconds]
     assert costs == sorted(costs)
     assert {each.tokens_per_step for each in ranked} == {2**22}
 
 
 @given(config=small_configs(), gpus=st.sampled_from([1, 2, 4, 6, 8]), passes=st.sampled_from([1, 3]))
-def test_the_layout_that_holds_least_is_found_without_looking_at_all(
-    config: ModelConfig, gpus: int, passes: int
-) -> None:
+def test_smallest_plan_bytes(config: ModelConfig, gpus: int, passes: int) -> None:
     setup = TrainingSetup(passes, 8, n_gpus=gpus)
-    _, nearest, _ = plans(config, setup, NODE)
-    assert least_planned_bytes(config, setup, 8) == nearest.fullest.total_bytes
-    assert planned_bytes(config, setup, nearest.layout) == nearest.fullest.total_bytes
+    _, smallest, _ = plans(config, setup, NODE)
+    assert smallest_plan_bytes(config, setup, 8) == smallest.peak_stage.total_bytes
+    assert plan_bytes(config, setup, smallest.layout) == smallest.peak_stage.total_bytes
 
 
-def test_where_nothing_fits_the_nearest_is_the_one_that_holds_least() -> None:
-    fitting, nearest, count = plans(*job("llama-3-8b", seq_len=8192, n_gpus=2), make_accelerator(GIB))
-    assert (fitting, nearest.fits, count) == ((), False, 10)
-    assert nearest.layout == Layout(tensor=2, micro_batches=512)
+def test_nothing_fits() -> None:
+    fitting, smallest, count = plans(*job("llama-3-8b", seq_len=8192, n_gpus=2), make_accelerator(GIB))
+    assert (fitting, smallest.fits, count) == ((), False, 10)
+    assert smallest.layout == Layout(tensor=2, micro_batches=512)
 
 
 @pytest.mark.parametrize(
@@ -131,9 +127,9 @@ def test_where_nothing_fits_the_nearest_is_the_one_that_holds_least() -> None:
         (Layout(2, 8, 2, 1, 2, 1, 16, "gpipe"), "tp=8,pp=2,ep=2,zero=1,mb=16,schedule=gpipe"),
     ],
 )
-def test_a_layout_is_written_as_it_is_read(layout: Layout, typed: str) -> None:
+def test_plan_words(layout: Layout, typed: str) -> None:
     assert layout.typed == typed
-    assert read_layout(typed, layout.gpus, None, None) == layout
+    assert read_layout(typed, layout.n_gpus, None, None) == layout
 
 
 @pytest.mark.parametrize(
@@ -143,11 +139,11 @@ def test_a_layout_is_written_as_it_is_read(layout: Layout, typed: str) -> None:
         ("llama-3-8b", Layout(tensor=16), "tensor parallelism 16 does not divide attention.n_kv_heads 8"),
         ("llama-3-8b", Layout(pipeline=5), "pipeline parallelism 5 does not divide n_layers 32"),
         ("llama-3-8b", Layout(context=3), "context parallelism 3 does not divide seq_len 2048"),
-        ("llama-3-8b", Layout(data=2, expert=2), "expert parallelism 2 divides experts, and there are none"),
+        ("llama-3-8b", Layout(data=2, expert=2), "expert parallelism 2 divides experts, and the model has none"),
         ("mixtral-8x7b", Layout(data=3, expert=3), "expert parallelism 3 does not divide feed_forward.n_experts 8"),
         ("mixtral-8x7b", Layout(data=2, expert=4), "does not divide the 2 GPUs"),
     ],
 )
-def test_what_does_not_come_out_even_is_refused(name: str, layout: Layout, message: str) -> None:
+def test_mismatches(name: str, layout: Layout, message: str) -> None:
     with pytest.raises(AnalysisError, match=message):
         plan(*job(name), layout)

@@ -26,7 +26,7 @@ def held(job: tuple[ModelConfig, TrainingSetup], layout: Layout, stage: int) -> 
 
 @pytest.mark.parametrize("tensor", [1, 8])
 @pytest.mark.parametrize(("recompute", "again"), [("none", 0), ("full", LAYER - STREAM)])
-def test_a_stage_without_the_head_works_on_a_layer(tensor: int, recompute: Recompute, again: int) -> None:
+def test_middle_stage(tensor: int, recompute: Recompute, again: int) -> None:
     """The layer computed again, the stream's derivative, and those of the hidden layer's two factors."""
     job = (LLAMA, TrainingSetup(1, TOKENS, recompute=recompute))
     for stage in range(3):
@@ -34,14 +34,14 @@ def test_a_stage_without_the_head_works_on_a_layer(tensor: int, recompute: Recom
         assert working == TOKENS * (again + STREAM + 2 * 2 * 14336) // tensor
 
 
-def test_the_last_stage_works_on_logits() -> None:
+def test_last_stage() -> None:
     """Two float32 copies of the logits' derivative, beside all that is kept."""
     job = (LLAMA, TrainingSetup(1, TOKENS))
     assert held(job, Layout(pipeline=4), 3)["working memory"] == 2 * 4 * TOKENS * 128256
 
 
 @pytest.mark.parametrize("ways", [1, 2, 4, 8])
-def test_what_experts_work_on_is_divided_among_them(ways: int) -> None:
+def test_experts(ways: int) -> None:
     """Mixtral: the gradients of the experts at home are put together to that of their stack, what they kept being gone.
 
     They kept, for each of two places of a token: what was sent, what came out, plain and weighted, and four of the
@@ -55,7 +55,7 @@ def test_what_experts_work_on_is_divided_among_them(ways: int) -> None:
 
 @pytest.mark.parametrize("name", ["llama-3-8b", "gemma-2-2b", "gpt-oss-20b"])
 @pytest.mark.parametrize("kernel", ["flash", "math"])
-def test_queries_of_a_part_meet_the_keys_of_the_whole(name: str, kernel: AttentionKernel) -> None:
+def test_context_parallelism(name: str, kernel: AttentionKernel) -> None:
     """Of a quarter of the queries the scores with all keys are a quarter of all, as is what else there is of each."""
     job = (load_config(name).config, TrainingSetup(1, 8192, attention_kernel=kernel))
     whole, quarter = (held(job, Layout(pipeline=2, context=context), 0) for context in (1, 4))
@@ -64,7 +64,7 @@ def test_queries_of_a_part_meet_the_keys_of_the_whole(name: str, kernel: Attenti
         assert whole["working memory"] == pytest.approx(4 * quarter["working memory"], rel=1e-4)
 
 
-def test_windows_are_as_wide_as_ever_however_a_sequence_is_divided() -> None:
+def test_sliding_windows() -> None:
     """Every second layer of Gemma 2 sees 4,096 positions of 8,192, and all see the whole of 1,024."""
 
     def layers(seq_len: int, context: int) -> dict[str, int]:

@@ -41,25 +41,25 @@ def seconds(
     return found
 
 
-def test_one_gpu_takes_its_arithmetic_and_no_more() -> None:
+def test_one_gpu() -> None:
     found = made(Layout(micro_batches=3))
     assert found.step_seconds == pytest.approx(3 * (32 * LAYER + HEAD) / SECOND)
     assert found.utilization == pytest.approx(0.5), "of what a kernel reaches nothing is lost"
 
 
-def test_what_is_computed_again_takes_time_and_is_no_use() -> None:
+def test_recomputation() -> None:
     again = made(Layout(), SETUP._replace(recompute="full"))
     assert again.step_seconds == pytest.approx((32 * LAYER * 4 / 3 + HEAD) / SECOND)
     assert again.utilization == pytest.approx(0.5 * (32 * LAYER + HEAD) / (32 * LAYER * 4 / 3 + HEAD))
 
 
-def test_replicas_over_two_nodes_find_every_port_of_each() -> None:
+def test_two_nodes() -> None:
     """Twice 15/16 of 2 bytes for each parameter, at 8 · 50 GB/s, once a step."""
     reducing = 2 * 2 * 8_030_261_248 * 15 / 16 / (400 * GB)
     assert seconds(Layout(data=16, micro_batches=4)) == pytest.approx(4 * (32 * LAYER + HEAD) / SECOND + reducing)
 
 
-def test_the_slowest_stage_sets_the_pace() -> None:
+def test_slowest_stage() -> None:
     """Eight stages of four layers: the last has the head, so the step is 16 of its passes and one of all others."""
     found = made(Layout(pipeline=8, micro_batches=16))
     stream = 2048 * 4096 * 2
@@ -76,15 +76,13 @@ def test_the_slowest_stage_sets_the_pace() -> None:
     ("name", "pipeline", "seq_len", "times"),
     [("llama-3-8b", 8, 8192, 1.43), ("gemma-2-2b", 13, 8192, 3.4), ("gpt2", 12, 1024, 4.2)],
 )
-def test_a_head_makes_the_last_stage_as_slow_as_it_is_large(
-    name: str, pipeline: int, seq_len: int, times: float
-) -> None:
+def test_large_head(name: str, pipeline: int, seq_len: int, times: float) -> None:
     found = plan(load_config(name).config, TrainingSetup(1, seq_len), Layout(pipeline=pipeline, micro_batches=pipeline))
     assert found.imbalance == pytest.approx(times, rel=0.02)
     assert found.slowest_stage == pipeline - 1
 
 
-def test_even_stages_wait_as_their_paper_says() -> None:
+def test_bubble() -> None:
     """Narayanan et al. 2021, section 2.2: (p - 1) / (p - 1 + m), and with v chunks (p - 1) / v in place of p - 1."""
     tiny_head = load_config("llama-3-8b", ["vocab_size=2"]).config
     for virtual in (1, 2, 4):
@@ -95,7 +93,7 @@ def test_even_stages_wait_as_their_paper_says() -> None:
 @pytest.mark.parametrize("pipeline", [1, 2, 4])
 @pytest.mark.parametrize("recompute", ["none", "selective", "full"])
 @pytest.mark.parametrize("name", ["gpt2", "gemma-2-2b", "mixtral-8x7b", "deepseek-v2-lite"])
-def test_stages_together_compute_what_the_model_does(name: str, recompute: Recompute, pipeline: int) -> None:
+def test_stage_flops(name: str, recompute: Recompute, pipeline: int) -> None:
     config = load_config(name, ["n_layers=12"]).config
     setup, layout = TrainingSetup(2, 512, recompute=recompute), Layout(pipeline=pipeline)
     whole = train_flops(config, batch_size=2, seq_len=512, recompute=recompute)
@@ -106,9 +104,7 @@ def test_stages_together_compute_what_the_model_does(name: str, recompute: Recom
     small_configs(), st.sampled_from([1, 2, 16]), st.sampled_from([1, 2]), st.booleans(),
     st.sampled_from(["link", "peer", "network", "peak"]), st.integers(2, 100),
 )  # fmt: skip
-def test_a_faster_machine_is_never_slower(
-    config: ModelConfig, data: int, context: int, staged: bool, rate: str, times: int
-) -> None:
+def test_monotonic(config: ModelConfig, data: int, context: int, staged: bool, rate: str, times: int) -> None:
     layout = Layout(data, 1, config.n_layers if staged else 1, context, micro_batches=2)
     setup = SETUP._replace(seq_len=8)
     rates = {"peak": PEAK, "link": 450 * GB, "peer": 450 * GB, "network": 50 * GB}
@@ -117,7 +113,7 @@ def test_a_faster_machine_is_never_slower(
     assert 0 < (made(layout, setup, config=config).utilization or 0) <= EFFICIENCY * (1 + 1e-12)
 
 
-def test_what_a_plan_reaches_is_what_its_speed_is_worth() -> None:
+def test_utilization() -> None:
     found = made(Layout(data=4, tensor=4, zero=1, micro_batches=8))
     assert found.step_seconds is not None
     useful = (32 * LAYER + HEAD) * found.tokens_per_step / 2048

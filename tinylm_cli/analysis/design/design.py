@@ -14,7 +14,7 @@ from tinylm_cli.analysis.design.search import OnProgress, no_progress, search
 from tinylm_cli.analysis.design.search_space import SearchSpace
 from tinylm_cli.analysis.estimate import with_micro_batches
 from tinylm_cli.analysis.figures import FIGURES
-from tinylm_cli.analysis.parallel.plan import plan, planned_bytes
+from tinylm_cli.analysis.parallel.plan import plan, plan_bytes
 from tinylm_cli.analysis.roofline import training_time
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.amounts import parse_amount, rounded_down
@@ -195,7 +195,7 @@ def _train_bytes(space: SearchSpace, config: ModelConfig) -> int:
     """Return the bytes that the fullest GPU holds while it trains."""
     if space.training.n_gpus == 1:
         return FIGURES[TRAIN_BYTES].compute(config, space.setups)
-    return planned_bytes(config, space.training, with_micro_batches(config, space.training, space.layout))
+    return plan_bytes(config, space.training, with_micro_batches(config, space.training, space.layout))
 
 
 def _design(request: DesignRequest, rank: int, candidate: Candidate, *, on_front: bool) -> Design:

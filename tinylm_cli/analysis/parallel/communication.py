@@ -1,14 +1,15 @@
-"""What GPUs send each other in a training step: bytes that leave one, for each kind of parallelism.
+"""Bytes that a GPU sends in one training step, for each kind of parallelism.
 
-A ring of n sends (n - 1) / n of a tensor to gather it or to reduce it to parts, and twice that to reduce it for all
-(Patarasuk and Yuan 2009, https://doi.org/10.1016/j.jpdc.2008.09.002).
+Shapes: B batch_size, T seq_len, D d_model, G n_kv_heads, K d_head, K_v d_value, V vocab_size. A ring all-gather or
+reduce-scatter over n GPUs sends (n - 1) / n of a tensor, and an all-reduce twice that (Patarasuk and Yuan 2009,
+https://doi.org/10.1016/j.jpdc.2008.09.002).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from tinylm_cli.analysis.parallel.collective_time import everyone_seconds, neighbor_seconds, ring_seconds
+from tinylm_cli.analysis.parallel.collective_time import all_to_all_seconds, neighbor_seconds, ring_seconds
 from tinylm_cli.analysis.parallel.sharding import stage_layers, stage_params
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.hardware import Accelerator
@@ -22,17 +23,36 @@ _SECONDS: dict[Collective, Callable[[int, Accelerator, int, int], float]] = {
     "tensor": ring_seconds,
     "pipeline": neighbor_seconds,
     "context": neighbor_seconds,
-    "expert": everyone_seconds,
+    "expert": all_to_all_seconds,
 }
 
-ONCE_A_STEP: tuple[Collective, ...] = ("data", "expert data", "embedding")
-"""What follows the last micro-batch; all else is sent while each of them passes."""
+ONCE_PER_STEP: tuple[Collective, ...] = ("data", "expert data", "embedding")
+"""Collectives after the last micro-batch; all others run during every micro-batch."""
+
+ALL_REDUCE = 2
+"""A ring all-reduce is a reduce-scatter and an all-gather."""
+
+SUBLAYER_COLLECTIVES = 5
+"""Forward: all-gather before, reduce-scatter after. Backward: the two transposes, and an all-gather of the input for
+the weights' gradient, because each GPU saves only its part of the sequence."""
+
+RECOMPUTED_COLLECTIVES = 2
+"""Full recomputation runs the forward pass again: one more all-gather and one more reduce-scatter."""
+
+EMBEDDING_COLLECTIVES = 2
+"""Reduce-scatter of the embeddings; all-gather of their gradient."""
+
+HEAD_COLLECTIVES = 3
+"""All-gather of the LM head's input, reduce-scatter of its gradient, all-gather of the input for the weight."""
+
+RING_ATTENTION_PASSES = 3
+"""Keys and values go round the ring in the forward pass, in the backward pass, and there again as gradients."""
 
 
 def traffic(
     config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int, accelerator: Accelerator | None
 ) -> tuple[Traffic, ...]:
-    """Return what a GPU of ``stage`` sends in one step, and how long that takes where the GPU is known.
+    """Return what a GPU of ``stage`` sends in one step, and how long that takes on a known GPU.
 
     References:
         Rajbhandari et al. 2020, section 7, https://arxiv.org/abs/1910.02054 (data);
@@ -43,7 +63,7 @@ def traffic(
     """
     found = (
         *_data(config, setup, layout, stage),
-        _embedding(config, setup, layout, stage),
+        _tied_embedding(config, setup, layout, stage),
         _tensor(config, setup, layout, stage),
         _pipeline(config, setup, layout, stage),
         _context(config, setup, layout, stage),
@@ -60,50 +80,56 @@ def _timed(sent: Traffic, accelerator: Accelerator | None) -> Traffic:
 
 
 def _data(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Iterator[Traffic]:
-    """Reduce gradients among replicas; with ZeRO 3 gather weights for each pass, forward and backward."""
+    """Reduce gradients over replicas; with ZeRO, scatter them and gather weights."""
     width, grad_width = setup.element_bytes, setup.grad_element_bytes
-    gathers = 2 * layout.micro_batches if layout.zero == 3 else 1
-    reductions = layout.micro_batches if layout.zero >= 2 else 1
-    per_param = gathers * width + reductions * grad_width if layout.zero else 2 * grad_width
-    what = "weights gathered, gradients reduced" if layout.zero else "gradients reduced"
-    dense, routed = stage_params(config, layout, stage)
-    replicas = layout.data * layout.context
-    few = replicas // layout.expert
+    if layout.zero == 0:
+        per_param = ALL_REDUCE * grad_width
+    else:
+        # all-gather of weights: after the update, or with ZeRO 3 in each forward and each backward pass
+        gathers = 2 * layout.micro_batches if layout.zero == 3 else 1
+        # reduce-scatter of gradients: with ZeRO 1 once, with ZeRO 2 and 3 after every micro-batch
+        scatters = layout.micro_batches if layout.zero >= 2 else 1
+        per_param = gathers * width + scatters * grad_width
+    what = "gather weights, reduce gradients" if layout.zero else "reduce gradients"
+    shared, routed = stage_params(config, layout, stage)
     if layout.expert == 1:
-        dense, routed = dense + routed, 0
-    yield Traffic("data", dense * per_param * (replicas - 1) // replicas, replicas, layout.tensor, None, what)
+        shared, routed = shared + routed, 0
+    n = layout.data * layout.context  # replicas of every tensor but experts
+    yield Traffic("data", shared * per_param * (n - 1) // n, n, layout.tensor, None, what)
+    n //= layout.expert  # replicas of each expert
     stride = layout.tensor * layout.expert
-    yield Traffic("expert data", routed * per_param * (few - 1) // few, few, stride, None, f"experts' {what}")
+    yield Traffic("expert data", routed * per_param * (n - 1) // n, n, stride, None, f"experts: {what}")
 
 
-def _embedding(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
-    """Reduce the gradient of a tied table between the first stage and the last, which hold it both."""
-    holds = config.tie_weights and layout.pipeline > 1 and stage in (0, layout.pipeline - 1)
-    rows = -(-config.vocab_size // layout.tensor)
-    sent = rows * config.d_model * setup.grad_element_bytes if holds else 0
-    stride = layout.gpus // layout.pipeline * (layout.pipeline - 1)
-    return Traffic("embedding", sent, 2, stride, None, "gradient of the table that the first and last stage share")
+def _tied_embedding(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
+    """Reduce the gradient of a tied embedding between the first and the last stage, which both hold it."""
+    has_copy = config.tie_weights and layout.pipeline > 1 and stage in (0, layout.pipeline - 1)
+    rows = -(-config.vocab_size // layout.tensor)  # V, padded, per GPU
+    n = 2
+    gradient = rows * config.d_model * setup.grad_element_bytes  # V × D
+    sent = ALL_REDUCE * gradient * (n - 1) // n if has_copy else 0
+    stride = layout.n_gpus // layout.pipeline * (layout.pipeline - 1)  # from the first stage to the last
+    return Traffic("embedding", sent, n, stride, None, "reduce the gradient of the tied embedding")
 
 
 def _tensor(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
-    """Gather vectors before and scatter sums after each sub-layer, the other way round in the backward pass.
+    """Gather the sequence before each sub-layer and scatter it after, with sequence parallelism."""
+    per_sublayer = SUBLAYER_COLLECTIVES + (RECOMPUTED_COLLECTIVES if setup.recompute == "full" else 0)
+    attention = 1
+    sublayers = sum(attention + _feed_forward_inputs(config, layout, n) for n in stage_layers(config, layout, stage))
+    collectives = sublayers * per_sublayer
+    if stage == 0:
+        collectives += EMBEDDING_COLLECTIVES
+    if stage == layout.pipeline - 1:
+        collectives += HEAD_COLLECTIVES
+    n = layout.tensor
+    each = _residual_bytes(config, setup, layout) * (n - 1) // n  # B × T × D
+    sent = layout.micro_batches * collectives * each
+    return Traffic("tensor", sent, n, 1, None, "gather and scatter the sequence around each sub-layer")
 
-    There the input is gathered once more for the gradient of the weights, for each GPU keeps its part of it alone: five
-    times in all, and seven where the forward pass is run again. What goes to divided experts is gathered as often as
-    it has been sent. The embedding scatters what it looks up, and the head gathers what it reads.
-    """
-    again = setup.recompute == "full"
-    layers = stage_layers(config, layout, stage)
-    halves = sum(1 + _fed(config, layout, layer) for layer in layers)
-    streams = halves * (7 if again else 5) + (2 if stage == 0 else 0) + (3 if stage == layout.pipeline - 1 else 0)
-    sent = (
-        layout.micro_batches * streams * (_stream_bytes(config, setup, layout) * (layout.tensor - 1) // layout.tensor)
-    )
-    return Traffic("tensor", sent, layout.tensor, 1, None, "vectors gathered and reduced around each sub-layer")
 
-
-def _fed(config: ModelConfig, layout: Layout, layer: int) -> int:
-    """Return how many streams the feed-forward part of a layer reads: a copy of each vector for each of its experts."""
+def _feed_forward_inputs(config: ModelConfig, layout: Layout, layer: int) -> int:
+    """Return how many copies of the residual stream a feed-forward part reads: with expert parallelism, k per token."""
     settings = config.feed_forward
     if not config.has_experts(layer) or layout.expert == 1:
         return 1
@@ -111,39 +137,46 @@ def _fed(config: ModelConfig, layout: Layout, layer: int) -> int:
 
 
 def _pipeline(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
-    """Send vectors to the stage after, and their gradients to the one before; each GPU its part of the sequence.
+    """Send activations to the next stage and gradients to the one before; each GPU sends its part of the sequence.
 
-    Of several chunks a stage has, each sends; the last stage's go on to the first.
+    Each chunk of an interleaved stage sends; from the last stage a chunk goes on to the first.
     """
-    chunks, last = layout.virtual, layout.pipeline - 1
-    on = chunks - (stage == last)
-    back = chunks - (stage == 0)
-    sent = layout.micro_batches * (on + back) * _stream_bytes(config, setup, layout) // layout.tensor if last else 0
-    stride = layout.gpus // layout.pipeline
-    return Traffic("pipeline", sent, layout.pipeline, stride, None, "vectors and their gradients between stages")
+    last = layout.pipeline - 1
+    activations = layout.virtual - (stage == last)  # the last chunk ends at the loss
+    gradients = layout.virtual - (stage == 0)  # the first chunk begins at the embedding
+    each = _residual_bytes(config, setup, layout)  # B × T × D
+    sent = layout.micro_batches * (activations + gradients) * each // layout.tensor if last else 0
+    stride = layout.n_gpus // layout.pipeline
+    return Traffic("pipeline", sent, layout.pipeline, stride, None, "activations and gradients between stages")
 
 
 def _context(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
-    """ForwardPass keys and values round a ring, and once more with their gradients beside them."""
-    kept = config.attention.kv_rank + config.attention.d_rope
-    if config.attention.kind != "latent":
-        kept = config.n_kv_heads * (config.d_head + config.d_value) // layout.tensor
-    tokens = setup.batch_size * setup.length(config) // layout.context
-    passes = 4 if setup.recompute == "full" else 3
-    layers = len(stage_layers(config, layout, stage))
-    sent = layout.micro_batches * layers * passes * (layout.context - 1) * tokens * kept * setup.element_bytes
+    """Send keys and values round a ring, and their gradients (ring attention)."""
+    attention = config.attention
+    if attention.kind == "latent":
+        per_token = attention.kv_rank + attention.d_rope  # the latent vector and the shared rotary key
+    else:
+        per_token = config.n_kv_heads * (config.d_head + config.d_value) // layout.tensor  # G × (K + K_v)
+    tokens = setup.batch_size * setup.length(config) // layout.context  # B × T on one GPU
+    keys_and_values = tokens * per_token * setup.element_bytes
+    passes = RING_ATTENTION_PASSES + (1 if setup.recompute == "full" else 0)  # the forward pass again
+    hops = layout.context - 1
+    n_layers = len(stage_layers(config, layout, stage))
+    sent = layout.micro_batches * n_layers * passes * hops * keys_and_values
     return Traffic("context", sent, layout.context, layout.tensor, None, "keys and values round a ring")
 
 
 def _experts(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
-    """Send each token to its experts and back, forward and backward; those at home stay."""
-    layers = sum(config.has_experts(layer) for layer in stage_layers(config, layout, stage))
-    passes = 3 if setup.recompute == "full" else 2
-    vectors = _stream_bytes(config, setup, layout) // layout.tensor * config.feed_forward.top_k
-    sent = layout.micro_batches * layers * passes * 2 * vectors * (layout.expert - 1) // layout.expert
-    return Traffic("expert", sent, layout.expert, layout.tensor, None, "tokens to their experts and back")
+    """Dispatch each token to its experts and combine their outputs; experts on the same GPU need no sending."""
+    n_layers = sum(config.has_experts(layer) for layer in stage_layers(config, layout, stage))
+    passes = 3 if setup.recompute == "full" else 2  # forward, backward; forward again
+    dispatch_and_combine = 2
+    routed = _residual_bytes(config, setup, layout) // layout.tensor * config.feed_forward.top_k  # B × T × k × D
+    n = layout.expert
+    sent = layout.micro_batches * n_layers * passes * dispatch_and_combine * routed * (n - 1) // n
+    return Traffic("expert", sent, n, layout.tensor, None, "tokens to their experts and back")
 
 
-def _stream_bytes(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> int:
-    """Return the bytes of the vectors between two layers, in one pass of one GPU's tokens."""
+def _residual_bytes(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> int:
+    """Return the bytes of the residual stream of one micro-batch: B × T / context × D."""
     return setup.batch_size * setup.length(config) // layout.context * config.d_model * setup.element_bytes

@@ -1,4 +1,4 @@
-"""Training spread over GPUs: what each holds and sends, and which ways of spreading it fit."""
+"""Plans: the memory, traffic and time that follow from a layout, and the search for the fastest that fits."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from tinylm_cli.analysis.flops import train_flops
 from tinylm_cli.analysis.parallel.communication import traffic
-from tinylm_cli.analysis.parallel.layouts import global_batch_size, layouts, uneven
-from tinylm_cli.analysis.parallel.stage_memory import different_stages, fullest_stage
-from tinylm_cli.analysis.parallel.step_time import Stage, balance, step_seconds
+from tinylm_cli.analysis.parallel.layouts import global_batch_size, layout_mismatches, layouts
+from tinylm_cli.analysis.parallel.stage_memory import peak_stage_memory, stage_groups
+from tinylm_cli.analysis.parallel.step_time import StageTraffic, balance, step_seconds
 from tinylm_cli.analysis.roofline import peak_flops
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.size_checks import check_sizes
@@ -21,19 +21,19 @@ from tinylm_cli.reports.plan import Layout, Plan, Traffic
 
 
 def plan(config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator: Accelerator | None = None) -> Plan:
-    """Return what follows from training as ``layout`` divides the work.
+    """Return the memory, traffic and time of training with a layout.
 
-    Sequence parallelism comes with tensor parallelism: norms, dropout and the residual stream are divided as well.
-    Everything is held at once, as when gradients are accumulated; what a library buffers besides is not counted.
+    Tensor parallelism includes sequence parallelism: norms, dropout and the residual stream are divided as well. All
+    parts are held at once, as with gradient accumulation. Buffers of communication libraries are not counted.
 
     Args:
         config: A validated config.
         setup: How it is trained; its own layout and n_gpus do not matter here.
-        layout: How the work is divided.
-        accelerator: The GPUs; without them nothing is said of fitting and time.
+        layout: The parallel layout.
+        accelerator: The GPU; without one, ``fits`` and all times are None.
 
     Raises:
-        AnalysisError: If a size is out of range, or the layout does not come out even; names the first such.
+        AnalysisError: If a size is out of range, or the layout does not divide the model evenly.
 
     References:
         Rajbhandari et al. 2020 (ZeRO), https://arxiv.org/abs/1910.02054;
@@ -41,29 +41,30 @@ def plan(config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator:
         Narayanan et al. 2021 (pipelines, their waiting), https://arxiv.org/abs/2104.04473
     """
     check_sizes(config, batch_size=setup.batch_size, seq_len=setup.length(config))
-    for wrong in uneven(config, setup, layout):
-        raise AnalysisError(wrong.message, help=wrong.help)
-    return _evaluated(config, setup, layout, accelerator)
+    for mismatch in layout_mismatches(config, setup, layout):
+        raise AnalysisError(mismatch.message, help=mismatch.help)
+    return _plan(config, setup, layout, accelerator)
 
 
 class Plans(NamedTuple):
-    """What follows from every layout of a number of GPUs that comes out even.
+    """The plans of every layout of a number of GPUs.
 
     Attributes:
-        fitting: Those that fit, the quickest for each token first.
-        nearest: The one that holds least.
-        tried: How many there are.
+        fitting: Plans that fit, the fastest per token first.
+        smallest: The plan that needs the least memory.
+        tried: Number of layouts.
     """
 
     fitting: tuple[Plan, ...]
-    nearest: Plan
+    smallest: Plan
     tried: int
 
 
 def plans(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator) -> Plans:
-    """Return what follows from every layout of the setup's GPUs that is tried, as :func:`layouts` says.
+    """Return the plans of every layout that :func:`layouts` yields.
 
-    Of layouts that fit and differ in ZeRO alone, one that is no quicker than another and holds more is left out.
+    Of plans that fit and differ only in the ZeRO stage, one that is no faster than another and needs more memory is
+    left out.
 
     Args:
         config: A validated config.
@@ -71,104 +72,93 @@ def plans(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator) -
         accelerator: The GPU.
 
     Raises:
-        AnalysisError: If no layout comes out even with so many sequences.
+        AnalysisError: If no layout divides the global batch evenly.
     """
-    found = [
-        _evaluated(config, setup, layout, accelerator) for layout in _tried(config, setup, accelerator.gpus_per_node)
-    ]
+    found = [_plan(config, setup, layout, accelerator) for layout in _tried(config, setup, accelerator.gpus_per_node)]
     found.sort(key=_cost)
-    nearest = min(found, key=lambda each: each.fullest.total_bytes)
-    alike: dict[Layout, list[Plan]] = {}
-    for each in found:
-        if each.fits:
-            alike.setdefault(replace(each.layout, zero=0), []).append(each)
-    fitting = (each for each in found if each.fits)
-    best = (each for each in fitting if not any(_beats(one, each) for one in alike[replace(each.layout, zero=0)]))
-    return Plans(tuple(best), nearest, len(found))
+    smallest = min(found, key=lambda each: each.peak_stage.total_bytes)
+    fitting = [each for each in found if each.fits]
+    by_zero: dict[Layout, list[Plan]] = {}
+    for each in fitting:
+        by_zero.setdefault(replace(each.layout, zero=0), []).append(each)
+    best = (each for each in fitting if not any(_beats(one, each) for one in by_zero[replace(each.layout, zero=0)]))
+    return Plans(tuple(best), smallest, len(found))
 
 
 def _tried(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> tuple[Layout, ...]:
     found = tuple(layouts(config, setup, gpus_per_node))
     if not found:
-        sequences, fair = global_batch_size(config, setup), setup.batch_size * setup.n_gpus
+        sequences, per_pass = global_batch_size(config, setup), setup.batch_size * setup.n_gpus
         message = f"no layout of {setup.n_gpus:,} GPUs divides a global batch of {sequences:,} sequences evenly"
-        nearest = fair * max(round(sequences / fair), 1)
+        nearest = per_pass * max(round(sequences / per_pass), 1)
         raise AnalysisError(message, help=f"for example a global batch of {nearest:,} sequences")
     return found
 
 
 def _beats(one: Plan, other: Plan) -> bool:
-    """Return whether a plan is at least as quick as another and holds less, or as much by less of ZeRO."""
+    """Return whether a plan is as fast as another and needs less memory, or as much with a lower ZeRO stage."""
     if _cost(one)[0] > _cost(other)[0]:
         return False
-    return (one.fullest.total_bytes, one.layout.zero) < (other.fullest.total_bytes, other.layout.zero)
+    return (one.peak_stage.total_bytes, one.layout.zero) < (other.peak_stage.total_bytes, other.layout.zero)
 
 
-def planned_bytes(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> int:
-    """Return what the fullest GPU of a layout that comes out even holds."""
-    return fullest_stage(config, setup, layout).total_bytes
+def plan_bytes(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> int:
+    """Return the memory of the stage that holds most, for a layout that divides the model evenly."""
+    return peak_stage_memory(config, setup, layout).total_bytes
 
 
 @lru_cache(maxsize=1024)
-def least_planned_bytes(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> int:
-    """Return what the fullest GPU holds in the layout of :func:`plans` that holds least.
+def smallest_plan_bytes(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> int:
+    """Return the memory of the smallest of :func:`plans`, without the others.
 
     Args:
         config: A validated config.
         setup: How it is trained, on how many GPUs.
-        gpus_per_node: How many of them a link joins.
+        gpus_per_node: GPUs that a link joins.
 
     Raises:
         AnalysisError: If no layout divides the global batch evenly.
     """
     return min(
-        planned_bytes(config, setup, layout)
+        plan_bytes(config, setup, layout)
         for layout in _tried(config, setup, gpus_per_node)
-        if layout.zero >= 2 or layout.data * layout.context == 1  # less holds more
+        if layout.zero >= 2 or layout.data * layout.context == 1  # a lower stage needs more
     )
 
 
 def _cost(found: Plan) -> tuple[float, int]:
     assert found.step_seconds is not None
-    return found.step_seconds / found.tokens_per_step, found.fullest.total_bytes
+    return found.step_seconds / found.tokens_per_step, found.peak_stage.total_bytes
 
 
-def _evaluated(config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator: Accelerator | None) -> Plan:
-    fullest = fullest_stage(config, setup, layout)
-    stages = tuple(
-        Stage(first, alike, traffic(config, setup, layout, first, accelerator))
-        for first, alike in different_stages(config, setup, layout)
-    )
-    most: dict[str, Traffic] = {}
-    for sent in (one for stage in stages for one in stage.sent):
-        most[sent.name] = max(most.get(sent.name, sent), sent, key=lambda each: each.sent_bytes)
-    tokens = layout.data * layout.micro_batches * setup.batch_size * setup.length(config)
-    even = balance(config, setup, layout, stages)
-    seconds = None if accelerator is None else step_seconds(config, setup, layout, accelerator, stages)
+def _plan(config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator: Accelerator | None) -> Plan:
+    memory, groups = peak_stage_memory(config, setup, layout), stage_groups(config, setup, layout)
+    stages = [StageTraffic(group, traffic(config, setup, layout, group.first, accelerator)) for group in groups]
+    busiest: dict[str, Traffic] = {}
+    for sent in (each for stage in stages for each in stage.traffic):
+        busiest[sent.name] = max(busiest.get(sent.name, sent), sent, key=lambda each: each.sent_bytes)
+    seq_len = setup.length(config)
+    tokens = layout.data * layout.micro_batches * setup.batch_size * seq_len
+    pipeline = balance(config, setup, layout, groups)
+    seconds = utilization = None
+    if accelerator is not None:
+        seconds = step_seconds(config, setup, layout, accelerator, stages)
+        own_flops = train_flops(config, batch_size=1, seq_len=seq_len) * tokens // seq_len  # without recomputation
+        utilization = own_flops / (layout.n_gpus * peak_flops(accelerator, setup.dtype) * seconds)
     return Plan(
         layout=layout,
-        gpus=layout.gpus,
+        n_gpus=layout.n_gpus,
         batch_size=setup.batch_size,
-        seq_len=setup.length(config),
+        seq_len=seq_len,
         tokens_per_step=tokens,
-        fullest=fullest,
-        bubble=even.bubble,
-        slowest_stage=even.slowest_stage,
-        imbalance=even.imbalance,
-        traffic=tuple(most.values()),
+        peak_stage=memory,
+        bubble=pipeline.bubble,
+        slowest_stage=pipeline.slowest_stage,
+        imbalance=pipeline.imbalance,
+        traffic=tuple(busiest.values()),
         capacity_bytes=None if accelerator is None else accelerator.capacity_bytes,
-        fits=None if accelerator is None else fullest.total_bytes <= accelerator.capacity_bytes,
+        fits=None if accelerator is None else memory.total_bytes <= accelerator.capacity_bytes,
         step_seconds=seconds,
         kernel_efficiency=None if accelerator is None else setup.kernel_efficiency,
-        utilization=None
-        if accelerator is None or seconds is None
-        else _utilization(config, setup, tokens, layout, accelerator, seconds),
+        utilization=utilization,
     )
-
-
-def _utilization(
-    config: ModelConfig, setup: TrainingSetup, tokens: int, layout: Layout, accelerator: Accelerator, seconds: float
-) -> float:
-    """Return the share of the peak that goes into the model's own FLOPs."""
-    flops = train_flops(config, batch_size=1, seq_len=setup.length(config)) * tokens // setup.length(config)
-    return flops / (layout.gpus * peak_flops(accelerator, setup.dtype) * seconds)

@@ -1,4 +1,4 @@
-"""The part of the tensor table that one GPU computes with: a stage's layers, each tensor divided."""
+"""The shard of the tensor table that one GPU computes with: the layers of its stage, each tensor divided."""
 
 from __future__ import annotations
 
@@ -9,44 +9,54 @@ from tinylm_cli.analysis.tensor_table import Section, Tensor, TensorTable, tenso
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.plan import Layout
 
-_BY_ROW = ("q_proj", "k_proj", "v_proj", "q_b_proj", "kv_b_proj", "gate_proj", "up_proj", "lm_head", "embedding")
-"""Modules whose first dimension is divided: each GPU makes some of the heads, of the hidden layer, of the logits."""
+_COLUMN_PARALLEL = (
+    "q_proj",
+    "k_proj",
+    "v_proj",
+    "q_b_proj",
+    "kv_b_proj",
+    "gate_proj",
+    "up_proj",
+    "lm_head",
+    "embedding",
+)
+"""Column-parallel modules: each GPU computes some of the heads, hidden units or logits, rows of (out, in) weights."""
 
-_BY_COLUMN = ("o_proj", "down_proj")
-"""Modules whose weight is divided along its last: each GPU reads what it has made, and the results are added up."""
+_ROW_PARALLEL = ("o_proj", "down_proj")
+"""Row-parallel modules: each GPU multiplies its own inputs, and the results are summed."""
 
 
 def missing_layers(config: ModelConfig, layout: Layout) -> int:
-    """Return how many layers more would fill every chunk of every stage alike: what a layout may have is 0, 1 or 2."""
+    """Return how many more layers would fill every chunk of every stage: a layout may lack 0, 1 or 2."""
     return -config.n_layers % (layout.pipeline * layout.virtual)
 
 
 def stage_layers(config: ModelConfig, layout: Layout, stage: int) -> range:
-    """Return the layers of a pipeline stage; cut in chunks or not, there are as many.
+    """Return the layers of a pipeline stage; interleaved or not, their number is the same.
 
-    Where one layer is missing, the last stage has one less than the others, for it has the head; where two are, the
-    first has one less as well, as of the 126 layers of Llama 3 405B.
+    If one layer is missing, the last stage, which has the LM head, has one layer less. If two are missing, so has the
+    first, which has the embedding: Llama 3 405B has 126 layers in 16 stages.
 
     References:
         Grattafiori et al. 2024, section 3.3.2, https://arxiv.org/abs/2407.21783
     """
     missing = missing_layers(config, layout)
-    each, ahead = (config.n_layers + missing) // layout.pipeline, missing // 2
-    start = stage * each - ahead
-    return range(max(start, 0), min(start + each, config.n_layers))
+    per_stage, missing_first = (config.n_layers + missing) // layout.pipeline, missing // 2
+    start = stage * per_stage - missing_first
+    return range(max(start, 0), min(start + per_stage, config.n_layers))
 
 
 def stage_table(config: ModelConfig, layout: Layout, stage: int) -> TensorTable:
-    """Return the tensors of one GPU of ``stage``: whole in number, divided in shape.
+    """Return the tensors of one GPU of ``stage``, in their sharded shapes.
 
-    Tensor parallelism divides as Shoeybi et al. do: norms, routers, what compresses in latent attention, and biases
-    that are added after the sum stay whole. The first stage holds the embedding and the last the head, with a copy of
-    the embedding's table where the two are tied.
+    Tensor parallelism divides as in Shoeybi et al. 2019. Norms, routers, the down-projections of latent attention, and
+    biases added after the sum are replicated. The first stage holds the embedding; the last holds the LM head, with a
+    copy of a tied embedding.
 
     Args:
         config: A validated config that ``layout`` divides evenly; the vocabulary is padded.
-        layout: How the work is divided.
-        stage: Which stage, 0..pipeline - 1.
+        layout: The parallel layout.
+        stage: Index of the stage, 0..pipeline - 1.
 
     References:
         Shoeybi et al. 2019, https://arxiv.org/abs/1909.08053;
@@ -56,10 +66,10 @@ def stage_table(config: ModelConfig, layout: Layout, stage: int) -> TensorTable:
 
 
 def stage_params(config: ModelConfig, layout: Layout, stage: int) -> tuple[int, int]:
-    """Return the parameters that a GPU of ``stage`` computes with: of experts, and of all else before them."""
+    """Return the parameters that a GPU of ``stage`` computes with: all but routed experts, and routed experts."""
     divided = Layout(
         tensor=layout.tensor, pipeline=layout.pipeline, virtual=layout.virtual, expert=layout.expert
-    )  # all that matters here
+    )  # the degrees that divide tensors
     return _stage_params(config, divided, stage)
 
 
@@ -86,12 +96,12 @@ def _sections(config: ModelConfig, layout: Layout, stage: int) -> Iterator[Secti
 
 
 def is_routed(tensor: Tensor) -> bool:
-    """Return whether a tensor is of experts."""
+    """Return whether a tensor belongs to routed experts."""
     return tensor.experts_per_token is not None
 
 
 def _divided(tensor: Tensor, config: ModelConfig, layout: Layout) -> Tensor:
-    """Return a tensor of the shape that one GPU holds."""
+    """Return a tensor in the shape that one GPU holds."""
     module, kind = f".{tensor.name}".split(".")[-2:]
     shape = list(tensor.shape)
     rows = 0
@@ -99,8 +109,8 @@ def _divided(tensor: Tensor, config: ModelConfig, layout: Layout) -> Tensor:
         shape[0] //= layout.expert
         rows = 1
     spans_heads = kind == "sinks" or (module in ("q_norm", "k_norm") and config.attention.qk_norm == "full")
-    if module in _BY_ROW or spans_heads:
+    if module in _COLUMN_PARALLEL or spans_heads:
         shape[rows] = -(-shape[rows] // layout.tensor)
-    elif module in _BY_COLUMN and kind == "weight":
+    elif module in _ROW_PARALLEL and kind == "weight":
         shape[-1] //= layout.tensor
     return tensor._replace(shape=tuple(shape))

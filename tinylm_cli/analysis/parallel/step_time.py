@@ -1,14 +1,15 @@
-"""How long a step of a layout takes: arithmetic, traffic and waiting, one after the other."""
+"""Time of one training step of a layout: compute, communication and pipeline bubbles, one after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
 from tinylm_cli.analysis.flops import train_flops
-from tinylm_cli.analysis.parallel.communication import ONCE_A_STEP
+from tinylm_cli.analysis.parallel.communication import ONCE_PER_STEP
 from tinylm_cli.analysis.parallel.sharding import stage_table
+from tinylm_cli.analysis.parallel.stage_memory import StageGroup
 from tinylm_cli.analysis.roofline import peak_flops
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.hardware import Accelerator
@@ -16,27 +17,20 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.plan import Layout, Traffic
 
 
-class Stage(NamedTuple):
-    """Stages that do the same.
+class StageTraffic(NamedTuple):
+    """A group of equal stages, and what a GPU of each sends in a step."""
 
-    Attributes:
-        first: The first of them.
-        alike: How many there are.
-        sent: What a GPU of each sends in a step.
-    """
-
-    first: int
-    alike: int
-    sent: tuple[Traffic, ...]
+    group: StageGroup
+    traffic: tuple[Traffic, ...]
 
 
 class Balance(NamedTuple):
-    """How a pipeline spreads the arithmetic of a step.
+    """How evenly a pipeline divides the FLOPs of a step.
 
     Attributes:
-        slowest_stage: The stage that computes most, the first such.
-        imbalance: What it computes over what the mean stage does, >= 1.
-        bubble: Share of a step's arithmetic time that the mean stage waits.
+        slowest_stage: The stage with the most FLOPs, the first such.
+        imbalance: Its FLOPs over those of the mean stage, >= 1.
+        bubble: Share of a step's compute time that the mean stage waits.
     """
 
     slowest_stage: int
@@ -44,43 +38,45 @@ class Balance(NamedTuple):
     bubble: float
 
 
-def balance(config: ModelConfig, setup: TrainingSetup, layout: Layout, stages: tuple[Stage, ...]) -> Balance:
-    """Return how even the stages are, and how long they wait for each other and for the first and last micro-batch."""
-    work = {stage.first: stage_flops(config, setup, layout, stage.first) for stage in stages}
-    slowest = max(work, key=lambda first: (work[first], -first))
-    whole = sum(stage.alike * work[stage.first] for stage in stages)
-    mean = whole / layout.pipeline
-    length = _pipelined(layout, {stage.first: (work[stage.first], stage.alike) for stage in stages})
-    return Balance(slowest, work[slowest] / mean, 1 - layout.micro_batches * mean / length)
+class _StageTime(NamedTuple):
+    """The time of one micro-batch in a stage, in any unit, and the number of such stages."""
+
+    per_micro_batch: float
+    n_stages: int
+
+
+def balance(config: ModelConfig, setup: TrainingSetup, layout: Layout, groups: Iterable[StageGroup]) -> Balance:
+    """Return how evenly the stages divide the FLOPs, and how long they wait."""
+    flops = {group: stage_flops(config, setup, layout, group.first) for group in groups}
+    slowest = max(flops, key=lambda group: (flops[group], -group.first))
+    mean = sum(group.n_stages * each for group, each in flops.items()) / layout.pipeline
+    total = _pipeline_time(layout, [_StageTime(each, group.n_stages) for group, each in flops.items()])
+    return Balance(slowest.first, flops[slowest] / mean, 1 - layout.micro_batches * mean / total)
 
 
 def step_seconds(
-    config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator: Accelerator, stages: tuple[Stage, ...]
+    config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator: Accelerator, stages: Iterable[StageTraffic]
 ) -> float:
-    """Return how long a step takes.
+    """Return the time of a step.
 
-    A micro-batch passes a stage in ``FLOPs / (tensor · context · peak · kernel efficiency)`` and what its traffic
-    takes. The slowest stage sets the pace; filling and draining the pipeline takes one pass of all others, over the
-    chunks that each stage is cut in. What is sent once a step comes last, and nothing overlaps.
+    A micro-batch takes ``FLOPs / (tensor · context · peak · kernel efficiency)`` in a stage, plus its communication.
+    Gradients are reduced after the last micro-batch. Nothing overlaps.
 
     References:
         Narayanan et al. 2021, sections 2.2.1 and 2.2.2, https://arxiv.org/abs/2104.04473
     """
     rate = peak_flops(accelerator, setup.dtype) * setup.kernel_efficiency * layout.tensor * layout.context
-    passing = {
-        stage.first: (
-            stage_flops(config, setup, layout, stage.first) / rate
-            + sum(_seconds(one) for one in stage.sent if one.name not in ONCE_A_STEP) / layout.micro_batches,
-            stage.alike,
-        )
-        for stage in stages
-    }
-    after = max(sum(_seconds(one) for one in stage.sent if one.name in ONCE_A_STEP) for stage in stages)
-    return _pipelined(layout, passing) + after
+    times, after = [], 0.0
+    for group, sent in stages:
+        compute = stage_flops(config, setup, layout, group.first) / rate
+        every_micro_batch = sum(_seconds(each) for each in sent if each.name not in ONCE_PER_STEP)
+        times.append(_StageTime(compute + every_micro_batch / layout.micro_batches, group.n_stages))
+        after = max(after, sum(_seconds(each) for each in sent if each.name in ONCE_PER_STEP))
+    return _pipeline_time(layout, times) + after
 
 
 def stage_flops(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> int:
-    """Return the operations of one micro-batch in a stage, by all its GPUs."""
+    """Return the FLOPs of one micro-batch in a stage, forward and backward, over all its GPUs."""
     return _stage_flops(config, setup.one_pass, Layout(pipeline=layout.pipeline, virtual=layout.virtual), stage)
 
 
@@ -95,11 +91,16 @@ def _stage_flops(config: ModelConfig, setup: TrainingSetup, layout: Layout, stag
     )
 
 
-def _pipelined(layout: Layout, passing: Mapping[int, tuple[float, int]]) -> float:
-    """Return how long all micro-batches take to pass stages that each take so long, and are so many."""
-    slowest = max(one for one, _ in passing.values())
-    once = sum(one * count for one, count in passing.values())
-    return layout.micro_batches * slowest + (once - slowest) / layout.virtual
+def _pipeline_time(layout: Layout, stages: Iterable[_StageTime]) -> float:
+    """Return the time in which all micro-batches pass all stages.
+
+    ``m · slowest + (all stages - slowest) / v``: the slowest stage sets the pace of m micro-batches; filling and
+    draining the pipeline takes one pass of every other stage, divided by the v chunks of each.
+    """
+    times = list(stages)
+    slowest = max(stage.per_micro_batch for stage in times)
+    all_stages = sum(stage.per_micro_batch * stage.n_stages for stage in times)
+    return layout.micro_batches * slowest + (all_stages - slowest) / layout.virtual
 
 
 def _seconds(sent: Traffic) -> float:

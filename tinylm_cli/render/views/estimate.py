@@ -75,7 +75,7 @@ def _training_sections(
     memory, plan = training.memory, training.plan
     yield (
         "training_memory",
-        training_memory_blocks(memory, report.capacity_bytes, report.accelerator, training.own_attention),
+        training_memory_blocks(memory, report.capacity_bytes, report.accelerator, training.sdpa_overhead),
     )
     if plan is None:
         yield "training_memory", fit_blocks(training.fit, report.accelerator)

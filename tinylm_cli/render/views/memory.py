@@ -11,8 +11,8 @@ from tinylm_cli.reports.memory import (
     Activations,
     InferenceMemory,
     MemoryPart,
-    OwnAttention,
     SavedPart,
+    SdpaOverhead,
     TrainingMemory,
 )
 
@@ -36,7 +36,7 @@ def training_memory_blocks(
     report: TrainingMemory,
     capacity_bytes: int | None = None,
     accelerator: str | None = None,
-    own_attention: OwnAttention | None = None,
+    sdpa_overhead: SdpaOverhead | None = None,
 ) -> tuple[Block, ...]:
     """Show what training holds at its peak, part by part, and what activations are made of."""
     detail = (
@@ -45,9 +45,9 @@ def training_memory_blocks(
     kept = report.activations
     notes = [Note(f"The peak is {PHASES[report.peak_phase]}.")]
     attention = ATTENTION[kept.attention_kernel]
-    if own_attention is not None and kept.attention_kernel == "flash":
-        reasons = " and ".join(own_attention.because)
-        attention += f" tinylm's own model keeps {own_attention.keeps} ({reasons}), as --attention-kernel sdpa counts."
+    if sdpa_overhead is not None and kept.attention_kernel == "flash":
+        reasons = " and ".join(sdpa_overhead.reasons)
+        attention += f" tinylm's own model keeps {sdpa_overhead.saves} ({reasons}), as --attention-kernel sdpa counts."
     notes.append(Note(attention, "muted"))
     if report.foreach_peak_bytes > report.peak_bytes:
         foreach = binary_bytes(report.foreach_peak_bytes)

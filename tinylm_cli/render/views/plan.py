@@ -20,8 +20,8 @@ _WORDS = {field: WORDS[field] for field in ("data", "tensor", "pipeline", "conte
 
 def plan_blocks(plan: Plan, accelerator: str | None) -> tuple[Block, ...]:
     """Return how work is divided, what the fullest GPU holds, what it sends, and how it does where it fits."""
-    fullest = plan.fullest
-    gpus = f"{integer(plan.gpus)} × {accelerator}" if accelerator else counted(plan.gpus, "GPU")
+    fullest = plan.peak_stage
+    gpus = f"{integer(plan.n_gpus)} × {accelerator}" if accelerator else counted(plan.n_gpus, "GPU")
     blocks: list[Block] = [
         Heading(f"Plan for {gpus}", f"{layout_words(plan.layout)}; {_step_words(plan)}"),
         memory_stack(
@@ -70,7 +70,7 @@ def _step_words(plan: Plan) -> str:
 
 def _stages(plan: Plan) -> list[Block]:
     """Return which stage holds most and which computes most, and what of a step is spent waiting."""
-    fullest, last = plan.fullest, plan.layout.pipeline - 1
+    fullest, last = plan.peak_stage, plan.layout.pipeline - 1
     under_way = f"{fullest.in_flight:.3g} micro-batch{'' if fullest.in_flight == 1 else 'es'}"
     words = f"Stage {fullest.stage} of 0..{last} holds most, {under_way} at once; stages wait {percent(plan.bubble)}"
     notes: list[Block] = [Note(f"{words} of a step.", "muted")]
@@ -119,7 +119,7 @@ def _verdict(plan: Plan) -> list[Block]:
         return []
     assert plan.utilization is not None
     assert plan.kernel_efficiency is not None
-    spare = binary_bytes(plan.capacity_bytes - plan.fullest.total_bytes)
+    spare = binary_bytes(plan.capacity_bytes - plan.peak_stage.total_bytes)
     speed = three_digits(plan.tokens_per_step / plan.step_seconds)
     pace = f"{duration(plan.step_seconds)} a step, {speed} tokens/s, {percent(plan.utilization)} of the peak (MFU)"
     how = f"Times take kernels at {percent(plan.kernel_efficiency, 0)} of the peak, then traffic, then waiting:"
@@ -140,7 +140,7 @@ def _ranked(rank: int, plan: Plan, *, experts: bool) -> Row:
         csv_only(plan.layout.micro_batches),
         Cell("", key=plan.layout.schedule),
         csv_only(plan.layout.virtual),
-        binary_bytes(plan.fullest.total_bytes),
+        binary_bytes(plan.peak_stage.total_bytes),
         csv_only(plan.step_seconds),
         Quantity(compact(round(speed)), speed),
         percent(plan.utilization or 0.0),

@@ -108,7 +108,7 @@ def shown(here: Here, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple[
         return outcome.exit_code
 
     def run(page: str) -> tuple[dict[str, Any], View]:
-        monkeypatch.setattr("tinylm_cli.cli.app.emit", keep)
+        monkeypatch.setattr("tinylm_cli.cli.app.write_output", keep)
         result = here(*shlex.split(page), "--format", "csv")
         assert result.err == "", page
         outcome = kept.pop()

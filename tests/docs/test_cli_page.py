@@ -40,7 +40,8 @@ a label and booktabs rules, in ASCII; the report's other sentences become commen
 
 | command | tables |
 | --- | --- |
-| `params` | `models` of all presets; of one `components`, `layers` or `tensors` by `--by`, `tied`, `counts` |
+| `params` | `models` of all presets; of one `components`, `layers` or `tensors` by `--by`, `tying`, `counts` |
+| `params --explain` | `formulas`, `nominal_changes`, and `active` where there are experts |
 | `estimate` | `summary`, `flops`, `flops_per_token`, `training_memory`, `inference_memory`, `serving` |
 | `estimate --by layer` | `activations`, `layer_activations`, and `layer_activations_2` where layers differ |
 | `estimate --gpu` | `training_time`, `serving_time`; where memory is short `training_fit`, `serving_fit` |

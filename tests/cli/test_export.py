@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,18 @@ def test_the_courses_model_becomes_a_gpt2_and_comes_back(tinylm: Run, toy: Path)
     assert json.loads(again.out)["rewritten"] == []
     for name in ("config.json", "model.safetensors"):
         assert (toy / "out" / name).read_bytes() == (toy / "again" / name).read_bytes()
+
+
+def test_the_lines_shown_load_the_result(tinylm: Run, toy: Path) -> None:
+    done = tinylm("export", 'my "out"', "--config", "toy.yaml")
+    lines = done.out.splitlines()[-2:]
+    assert lines[1] == r'model = AutoModelForCausalLM.from_pretrained("my \"out\"")'
+    code = "\n".join([*lines, "print(type(model).__name__, model.config.n_layer)"])
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=toy, capture_output=True, text=True, check=True,
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert loaded.stdout.split() == ["GPT2LMHeadModel", "2"]
 
 
 def test_what_no_family_expresses_is_refused_and_nothing_written(tinylm: Run, toy: Path) -> None:

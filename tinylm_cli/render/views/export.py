@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import json
+
 from tinylm_cli.quantities import counted
-from tinylm_cli.render.blocks import Heading, Note, View
+from tinylm_cli.render.blocks import Heading, Listing, Note, View
 from tinylm_cli.reports.export import ExportReport
 
 
 def export_view(report: ExportReport) -> View:
-    """Show the family, what had to be rewritten for it, and the folder."""
-    written = Note(f"Wrote {counted(report.tensors, 'tensor')} and config.json to {report.directory}.", "good")
-    if not report.rewritten:
-        return (Heading(report.name, f"as {report.family}"), written)
+    """Show the family, what changed to fit it, the folder, and how to load it."""
+    title = f"as {report.family}" + (", changed with equal logits" if report.rewritten else "")
     return (
-        Heading(report.name, f"as {report.family}, rewritten with equal logits"),
+        Heading(report.name, title),
         *(Note(change) for change in report.rewritten),
-        written,
+        Note(
+            f"Wrote {counted(report.tensors, 'tensor')} and config.json to {report.directory}. Load it in Python:",
+            "good",
+        ),
+        Listing(loading_code(report.directory), "python"),
+    )
+
+
+def loading_code(directory: str) -> str:
+    """Return the Python lines that load an exported folder with transformers."""
+    return (
+        "from transformers import AutoModelForCausalLM\n"
+        f"model = AutoModelForCausalLM.from_pretrained({json.dumps(directory, ensure_ascii=False)})"
     )

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tests.interop.families import FAMILIES, VOCAB, configs
 from tinylm_cli.config.loader import LoadedConfig
-from tinylm_cli.interop.export_config import choose
+from tinylm_cli.interop.export_config import export_config
 from tinylm_cli.interop.load import import_config
 from tinylm_cli.interop.weights.export_weights import export_model
 from tinylm_cli.interop.weights.import_weights import import_weights
@@ -182,7 +182,7 @@ def test_out_and_in_and_out_again(family: str, data: st.DataObject) -> None:
     """What is exported loads without a missing or an unexpected tensor, and comes back to the bit."""
     keys = data.draw(configs(family))
     with imported(family, keys) as (theirs, loaded, ours, folder), torch.no_grad():
-        choice = choose(loaded.config)
+        choice = export_config(loaded.config)
         assert choice.changes == ()
         export_model(ours, choice, folder / "out")
         again, report = transformers.AutoModelForCausalLM.from_pretrained(
@@ -194,6 +194,6 @@ def test_out_and_in_and_out_again(family: str, data: st.DataObject) -> None:
         found = import_config(str(folder / "out"))
         import_weights(found.loaded.config, found.family, folder / "out", folder / "back", config_text="")
         back = load_model(found.loaded.config, folder / "back")
-        export_model(back, choose(found.loaded.config), folder / "out-again")
+        export_model(back, export_config(found.loaded.config), folder / "out-again")
         for name in ("config.json", "model.safetensors"):
             assert (folder / "out" / name).read_bytes() == (folder / "out-again" / name).read_bytes()

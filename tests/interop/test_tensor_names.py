@@ -28,7 +28,7 @@ def names_of(family: str) -> TensorNames:
     ],
 )
 def test_buffers_that_are_worked_out_again(family: str, name: str) -> None:
-    assert names_of(family).is_derived(name)
+    assert names_of(family).is_recomputed(name)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_buffers_that_are_worked_out_again(family: str, name: str) -> None:
     ],
 )
 def test_names_that_only_resemble_them(family: str, name: str) -> None:
-    assert not names_of(family).is_derived(name)
+    assert not names_of(family).is_recomputed(name)
 
 
 def test_what_a_tied_head_is_called() -> None:

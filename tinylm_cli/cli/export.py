@@ -65,13 +65,13 @@ def export(
       tinylm export llama.yaml llama-hf
       tinylm export tiny-hf --weights tiny-model
     """
-    from tinylm_cli.interop.export_config import choose
+    from tinylm_cli.interop.export_config import export_config
     from tinylm_cli.render.views.export import export_view
     from tinylm_cli.reports.export import ExportReport
 
     config, directory = _config_and_folder(words, config)
     loaded = requested_config(config, set_ or (), weights)
-    choice = choose(loaded.config)
+    exported = export_config(loaded.config)
     with working(f"exporting {loaded.name}"):
         import_torch()
         from tinylm_cli.interop.weights.export_weights import FILES, export_model, require_own
@@ -80,12 +80,12 @@ def export(
         require_free_folder(directory, FILES, overwrite=force)
     model = ModelRequest(loaded, "cpu", dtype, seed, weights=weights).build()
     with working(f"exporting {loaded.name}"):
-        tensors = export_model(model, choice, directory, overwrite=force)
+        tensors = export_model(model, exported, directory, overwrite=force)
     report = ExportReport(
         name=loaded.name,
         to=to.value,
-        family=choice.expressed.family,
-        rewritten=choice.changes,
+        family=exported.family,
+        rewritten=exported.changes,
         directory=str(directory),
         tensors=tensors,
     )

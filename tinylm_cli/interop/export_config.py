@@ -18,67 +18,85 @@ from tinylm_cli.interop.families import Family, all_families
 from tinylm_cli.interop.shared_keys import ACTIVATIONS, filled_fields
 from tinylm_cli.interop.to_tinylm import map_config
 
-MOST_NAMED = 3
-WEIGHTY = ("attention.kind", "feed_forward.n_experts", "feed_forward.router", "position.kind")
-"""Fields that make a family what it is, the weightiest first."""
+KINDS = ("attention.kind", "feed_forward.n_experts", "feed_forward.router", "position.kind")
+"""Fields that distinguish families most, the most important first: the nearest family differs in few of them."""
 
 WINDOW, PATTERN = "attention.window", "attention.window_pattern"
 
-_WORDS = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
-
+_MOST_NAMED = 3
+_ACTIVATION_NAMES = {activation: name for name, activation in reversed(ACTIVATIONS.items())}
 _ROUNDING = 4 * sys.float_info.epsilon
 
 
-class Expressed(NamedTuple):
-    """A model in the words of a family.
+class ExportedConfig(NamedTuple):
+    """A model as a config.json.
 
     Attributes:
-        family: Its ``model_type``.
+        config: The model's config, or an equivalent one.
+        family: The ``model_type`` that expresses it.
         document: The contents of config.json.
-    """
-
-    family: str
-    document: dict[str, Any]
-
-
-class Choice(NamedTuple):
-    """How a model is exported.
-
-    Attributes:
-        config: The model itself, or an equal one.
-        expressed: That in the words of a family.
-        changes: How the equal model differs from the model: ``position.kind: sinusoidal → learned``; empty for itself.
+        changes: How the equivalent differs from the model: ``position.kind: sinusoidal → learned``; empty for itself.
     """
 
     config: ModelConfig
-    expressed: Expressed
-    changes: tuple[str, ...]
+    family: str
+    document: dict[str, Any]
+    changes: tuple[str, ...] = ()
 
 
-def choose(config: ModelConfig) -> Choice:
-    """Return the first family that expresses the model, or an equal one, the least rewritten first.
+def export_config(config: ModelConfig) -> ExportedConfig:
+    """Return the model in the first family that expresses it, or an equivalent of it, with the fewest changes.
 
     Raises:
-        UnableError: If none does; says what the nearest family lacks.
+        UnableError: If no family does; names what the nearest family lacks.
     """
     refusal: UnableError | None = None
     for candidate in (config, *_equivalents(config)):
         try:
-            return Choice(
-                candidate, express(candidate), tuple(_changes(canonical_fields(config), canonical_fields(candidate)))
-            )
+            changes = tuple(_changes(canonical_fields(config), canonical_fields(candidate)))
+            return express(candidate)._replace(changes=changes)
         except UnableError as error:
-            refusal = error  # of the most rewritten, which lacks the least
+            refusal = error  # of the candidate with the most changes, which lacks the least
     assert refusal is not None
     raise refusal
 
 
-def _equivalents(config: ModelConfig) -> Iterator[ModelConfig]:
-    """Yield configs of equal models, other than ``config`` itself, the least rewritten first.
+def express(config: ModelConfig) -> ExportedConfig:
+    """Return the model in the first family that expresses it exactly.
 
-    The factor on token vectors goes into them, which then cannot be the head's as well. Beyond that, where positions
-    are added to the embeddings, a table of sinusoids becomes learned positions, and no positions a table of zeros; and
-    a bias that is absent becomes one of zeros.
+    Each family's config.json is written and read back: a field that comes back different is one it cannot express.
+
+    Raises:
+        UnableError: If no family does; names the nearest one, and what it cannot express.
+    """
+    wanted = canonical_fields(config)
+    nearest: _Candidate | None = None
+    for family in all_families():
+        if family.from_tinylm is None:
+            continue
+        document = to_config_json(config, family)
+        found, unsupported = _read_back(document)
+        if found is None:
+            continue
+        differences = [field for field in wanted if not _equal(wanted[field], found.get(field))]
+        if not differences and not unsupported:
+            return ExportedConfig(config, family.model_type, document)
+        candidate = _Candidate(family.model_type, sorted(differences, key=_by_importance), unsupported)
+        if nearest is None or candidate.distance < nearest.distance:
+            nearest = candidate
+    assert nearest is not None, "every config can be written as a gpt2's, with differences"
+    raise UnableError(
+        f"no family of Hugging Face expresses this model; {nearest.family} comes nearest, {nearest.lacks(config)}",
+        help="change these fields with --set, if the weights allow",
+    )
+
+
+def _equivalents(config: ModelConfig) -> Iterator[ModelConfig]:
+    """Yield configs of models with the same logits, other than ``config``, with the fewest changes first.
+
+    The factor on token vectors is multiplied into the embedding, which then cannot be tied to the LM head. Where
+    positions are added to the embedding, sinusoids become learned positions, absent positions become zeros, and absent
+    biases become zeros.
     """
     values = config.model_dump(exclude_unset=True)
     unscaled: dict[str, Any] = {"embedding": {**values.get("embedding", {}), "multiplier": 1.0}}
@@ -91,9 +109,9 @@ def _equivalents(config: ModelConfig) -> Iterator[ModelConfig]:
             "attention": {**values.get("attention", {}), "bias": True, "out_bias": None},
             "feed_forward": {**values.get("feed_forward", {}), "bias": True},
         }
-        rewritten = ModelConfig.model_validate(values | unscaled | learned)
-        if rewritten != config:
-            yield rewritten
+        equivalent = ModelConfig.model_validate(values | unscaled | learned)
+        if equivalent != config:
+            yield equivalent
 
 
 def _changes(before: dict[str, object], after: dict[str, object]) -> list[str]:
@@ -104,82 +122,50 @@ def _changes(before: dict[str, object], after: dict[str, object]) -> list[str]:
     ]
 
 
-def express(config: ModelConfig) -> Expressed:
-    """Return ``config`` in the first family that says exactly the same.
-
-    What a family says is found out by reading it back: whatever would be lost or changed on the way out is a difference
-    then.
-
-    Raises:
-        UnableError: If no family does; names the one that comes nearest, and what it cannot say.
-    """
-    wanted = canonical_fields(config)
-    nearest: _Near | None = None
-    for family in all_families():
-        if family.from_tinylm is None:
-            continue
-        document = hub_config(config, family)
-        found, complaints = _read_back(document)
-        if found is None:
-            continue
-        differences = [field for field in wanted if not _same(wanted[field], found.get(field))]
-        if not differences and not complaints:
-            return Expressed(family.model_type, document)
-        near = _Near(family.model_type, sorted(differences, key=_weightiest_first), complaints)
-        if nearest is None or near.distance < nearest.distance:
-            nearest = near
-    assert nearest is not None, "every config can be said as a gpt2's, if not without loss"
-    raise UnableError(
-        f"no family of Hugging Face expresses this model; {nearest.family} comes nearest, {nearest.lacks(config)}",
-        help="change what it has no word for with --set, if weights allow",
-    )
-
-
-class _Near(NamedTuple):
+class _Candidate(NamedTuple):
     """A family that almost expresses a model.
 
     Attributes:
         family: Its ``model_type``.
-        differences: Fields that it says otherwise, the weightiest first.
-        complaints: What it does not take of what it says alike.
+        differences: Fields that it reads back differently, the most important first.
+        unsupported: Messages about values that it reads back and does not support.
     """
 
     family: str
     differences: list[str]
-    complaints: list[str]
+    unsupported: list[str]
 
     @property
     def distance(self) -> tuple[bool | int, ...]:
-        """How far it is: another kind of part is further than any number of other fields."""
-        kinds = (kind in self.differences for kind in WEIGHTY)
-        return (*kinds, len(self.differences) + len(self.complaints))
+        """Distance from the model: a different kind of part outweighs any number of other fields."""
+        kinds = (kind in self.differences for kind in KINDS)
+        return (*kinds, len(self.differences) + len(self.unsupported))
 
     def lacks(self, config: ModelConfig) -> str:
-        """Return what it has no word for of the model, after its name."""
-        said = canonical_fields(config) | {PATTERN: config.attention.window_pattern}
+        """Return what the family cannot express, as a clause after its name."""
+        values = canonical_fields(config) | {PATTERN: config.attention.window_pattern}
         fields = list(dict.fromkeys(_as_written(field, config) for field in self.differences))
-        listed = ", ".join(f"{field} {brief(said[field])}" for field in fields[:MOST_NAMED])
-        more = ", …" if len(fields) > MOST_NAMED else ""
-        return f"and has no {listed}{more}" if fields else f"where {self.complaints[0]}"
+        listed = ", ".join(f"{field} {brief(values[field])}" for field in fields[:_MOST_NAMED])
+        more = ", …" if len(fields) > _MOST_NAMED else ""
+        return f"and has no {listed}{more}" if fields else f"where {self.unsupported[0]}"
 
 
 def _as_written(field: str, config: ModelConfig) -> str:
-    """Return the field in which a difference is written: with no pattern of its own a window is every layer's."""
+    """Return the field that a person would name: without a pattern of its own, a window is in every layer."""
     everywhere = config.attention.window_pattern == defaults()[PATTERN]
     return WINDOW if field == PATTERN and everywhere else field
 
 
-def _weightiest_first(field: str) -> int:
-    return WEIGHTY.index(field) if field in WEIGHTY else len(WEIGHTY)
+def _by_importance(field: str) -> int:
+    return KINDS.index(field) if field in KINDS else len(KINDS)
 
 
-def hub_config(config: ModelConfig, family: Family) -> dict[str, Any]:
-    """Return the config.json of a model as one of ``family``, whether or not that says all of it."""
+def to_config_json(config: ModelConfig, family: Family) -> dict[str, Any]:
+    """Return the config.json of a model as one of ``family``, whether or not that expresses all of it."""
     values = canonical_fields(config) | flatten(config.model_dump(include={"attention": {"d_head"}}))
     document: dict[str, Any] = {"architectures": [family.architecture], "model_type": family.model_type}
-    document |= dict.fromkeys(
-        ("bos_token_id", "eos_token_id", "pad_token_id")
-    )  # the family's may not be in this vocabulary
+    tokens = ("bos_token_id", "eos_token_id", "pad_token_id")
+    document |= dict.fromkeys(tokens)  # the family's defaults may not be in this vocabulary
     for key, info in family.keys.model_fields.items():
         for name in filled_fields(family.keys, key)[:1]:
             value = values.get(name) if name != "attention.d_head" else config.d_head
@@ -190,24 +176,24 @@ def hub_config(config: ModelConfig, family: Family) -> dict[str, Any]:
 
 
 def _activation(activation: str, usual: Any) -> str:
-    """Return a family's name of an activation: its usual one where it fits, as others are computed another way."""
-    return str(usual) if ACTIVATIONS.get(str(usual)) == activation else _WORDS[activation]
+    """Return a name of an activation: the family's default where it fits, as others are computed differently."""
+    return str(usual) if ACTIVATIONS.get(str(usual)) == activation else _ACTIVATION_NAMES[activation]
 
 
 def brief(value: Any) -> str:
-    """Return a value as a sentence can hold it: a number to six digits, a long list by its ends."""
+    """Return a value for a sentence: a number to six digits, a long list by its ends."""
     return f"{value:g}" if isinstance(value, float) else short_scalar(value)
 
 
-def _same(wanted: Any, found: Any) -> bool:
-    """Return whether two values are one: a number that a family writes as another is worked out again by rounding."""
+def _equal(wanted: Any, found: Any) -> bool:
+    """Return whether two values are equal, but for the rounding of a number that a family writes as another."""
     if isinstance(wanted, float) and isinstance(found, float):
         return math.isclose(wanted, found, rel_tol=_ROUNDING, abs_tol=0.0)
     return bool(wanted == found)
 
 
 def _read_back(document: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
-    """Return what a config.json says, None where it contradicts itself; and what of it is not supported."""
+    """Return the fields that a config.json gives, None where it is invalid; and messages about its values."""
     source = Source("config.json", json.dumps(document))
     try:
         root = read_json(source).root

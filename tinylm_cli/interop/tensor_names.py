@@ -1,6 +1,6 @@
-"""What tensors are called: how a family's names are written down, and those that several families share.
+"""Tensor names of Hugging Face families: the notation of a family's record, and the names that several share.
 
-A table pairs modules, ours first; a pair stands for the module's weight and its bias, as far as our model has them.
+A table maps a tinylm module to the stored one and stands for both its weight and its bias, where the model has them.
 ``{i}`` is a layer, ``{e}`` an expert.
 """
 
@@ -14,49 +14,53 @@ QKV = ("attention.q_proj", "attention.k_proj", "attention.v_proj")
 
 
 class TensorLayout(StrEnum):
-    """How tensors of ours lie in a stored one; ``interop/weights/fused_tensors.py`` moves them both ways."""
+    """How a stored tensor holds one or several of tinylm's; ``interop/weights/fused_tensors.py`` converts both ways."""
 
     same = "same"
     transposed = "transposed"
+    """A matrix stored (in, out) instead of (out, in)."""
     concatenated = "concatenated"
+    """Several tensors, one after the other along the output dimension."""
     concatenated_transposed = "concatenated_transposed"
     by_group = "by_group"
+    """Fused q/k/v, group by group: the queries of a group of heads, then its key, then its value."""
     alternating = "alternating"
+    """Gate and up projections of all experts, row by row in turn."""
 
 
 class Fused(NamedTuple):
-    """Several modules of ours stored as one.
+    """Several tinylm modules stored as one.
 
     Attributes:
-        ours: Our modules, in the order they are stored.
-        stored: The module they are stored as.
-        weight: How the weights lie in it.
-        bias: How the biases do.
+        modules: The tinylm modules, in the order they are stored.
+        stored: The module that holds them.
+        weight: Layout of the weights.
+        bias: Layout of the biases.
     """
 
-    ours: tuple[str, ...]
+    modules: tuple[str, ...]
     stored: str
     weight: TensorLayout
     bias: TensorLayout
 
 
 class TensorNames(NamedTuple):
-    """The names of one family.
+    """The tensor names of one family.
 
     Attributes:
         outside: Modules outside the layers.
-        prefix: What stands before the name of a layer's module.
+        prefix: Start of the name of each module of a layer.
         layer: Modules of a layer.
         fused: Modules of a layer that are stored as one.
         experts: Modules of a layer that are stored expert by expert.
-        exact: Tensors of a layer by their whole names, for those whose names follow no rule.
-        stacked: Tensors of a layer that are stored for all experts at once, and how.
+        exact: Tensors of a layer by their full names, such as a router's correction bias.
+        stacked: Tensors of a layer that are stored for all experts at once, and their layout.
         transposed: Whether the matrices of a layer are stored (in, out).
-        roots: Other beginnings of names, in files where the model is a part of something larger: each a table from a
-            beginning to what stands in its place.
-        skipped: Beginnings of the names of the other parts, which are left out.
-        derived: Ends of the names of buffers that some files hold and every library works out again: causal masks and
-            rotary frequencies.
+        roots: Other starts of names, in files where the model is a part of a larger one: each maps a start to the one
+            that replaces it.
+        skipped: Starts of the names of the larger model's other parts, which are left out.
+        recomputed: Ends of the names of buffers that every library computes again, such as causal masks and rotary
+            frequencies; some files hold them.
     """
 
     outside: dict[str, str]
@@ -69,33 +73,33 @@ class TensorNames(NamedTuple):
     transposed: bool = False
     roots: tuple[dict[str, str], ...] = ()
     skipped: tuple[str, ...] = ()
-    derived: tuple[str, ...] = ("rotary_emb.inv_freq",)
+    recomputed: tuple[str, ...] = ("rotary_emb.inv_freq",)
 
     @property
     def heads(self) -> frozenset[str]:
-        """What the head is called, where a file holds it again beside the table that it is tied to."""
+        """Names of the LM head, which some files hold although it is tied to the embedding."""
         head = f"{self.outside['lm_head']}.weight"
-        return frozenset([head, *(under(root, head) for root in self.roots)])
+        return frozenset([head, *(with_root(root, head) for root in self.roots)])
 
-    def is_derived(self, name: str) -> bool:
-        """Return whether ``name`` is that of a buffer that is worked out again."""
-        return any(f".{name}".endswith(f".{end}") for end in self.derived)
+    def is_recomputed(self, name: str) -> bool:
+        """Return whether ``name`` is a buffer that is computed again."""
+        return any(f".{name}".endswith(f".{end}") for end in self.recomputed)
 
     def but(
         self, *, outside: dict[str, str] | None = None, layer: dict[str, str] | None = None, **others: Any
     ) -> TensorNames:
-        """Return the names of a family that differs in some modules, and in ``others``, attributes as a whole."""
+        """Return these names with some modules renamed, and with the attributes ``others`` replaced."""
         return self._replace(outside=self.outside | (outside or {}), layer=self.layer | (layer or {}), **others)
 
 
-def under(root: dict[str, str], name: str) -> str:
-    """Return ``name`` in a file whose names begin as ``root`` says."""
-    return next((theirs + name.removeprefix(ours) for ours, theirs in root.items() if name.startswith(ours)), name)
+def with_root(root: dict[str, str], name: str) -> str:
+    """Return ``name`` with its start replaced as ``root`` says."""
+    return next((new + name.removeprefix(old) for old, new in root.items() if name.startswith(old)), name)
 
 
-def mlp(ours: str, stored: str) -> dict[str, str]:
-    """Return the names of a gated network's three modules."""
-    return {f"{ours}.{part}": f"{stored}.{part}" for part in ("gate_proj", "up_proj", "down_proj")}
+def mlp(module: str, stored: str) -> dict[str, str]:
+    """Return the names of the three projections of a gated feed-forward network."""
+    return {f"{module}.{part}": f"{stored}.{part}" for part in ("gate_proj", "up_proj", "down_proj")}
 
 
 PROJECTIONS = {f"attention.{part}_proj": f"self_attn.{part}_proj" for part in "qkvo"}

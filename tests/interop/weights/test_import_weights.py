@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
-from tinylm_cli.interop.export_config import choose
+from tinylm_cli.interop.export_config import export_config
 from tinylm_cli.interop.load import import_config
 from tinylm_cli.interop.weights.export_weights import export_model
 from tinylm_cli.interop.weights.import_weights import import_weights
@@ -50,7 +50,7 @@ def exported(folder: Path, dtype: torch.dtype, correction: Tensor) -> dict[str, 
     """Export a model with a correction, and return what the file then holds."""
     model = TinyTransformerLM.from_config(SIGMOID, dtype=dtype)
     model.get_buffer(OURS).copy_(correction)
-    export_model(model, choose(SIGMOID), folder)
+    export_model(model, export_config(SIGMOID), folder)
     return load_file(folder / "model.safetensors")
 
 
@@ -75,7 +75,7 @@ def test_a_correction_of_float32_beside_half_precision_keeps_every_bit(tmp_path:
     assert torch.equal(ours.get_buffer(OURS), FINE)
     save_model(ours, tmp_path / "saved", config_text="")
     assert torch.equal(load_model(SIGMOID, tmp_path / "saved").get_buffer(OURS), FINE)
-    export_model(ours, choose(SIGMOID), tmp_path / "again")
+    export_model(ours, export_config(SIGMOID), tmp_path / "again")
     assert (tmp_path / "hub/model.safetensors").read_bytes() == (tmp_path / "again/model.safetensors").read_bytes()
 
 
@@ -112,7 +112,7 @@ def test_a_tied_head_that_is_stored_again_is_the_same_to_the_bit(
     tmp_path: Path, change: Callable[[Tensor], Tensor], told: str
 ) -> None:
     folder = tmp_path / "hub"
-    export_model(TinyTransformerLM.from_config(GPT2), choose(GPT2), folder)
+    export_model(TinyTransformerLM.from_config(GPT2), export_config(GPT2), folder)
     held = load_file(folder / "model.safetensors")
     held["lm_head.weight"] = change(held["transformer.wte.weight"]).clone()
     save_file(held, folder / "model.safetensors")
@@ -126,7 +126,7 @@ def test_a_tied_head_that_is_stored_again_is_the_same_to_the_bit(
 
 def test_masks_that_old_files_hold_are_passed_over(tmp_path: Path) -> None:
     model = TinyTransformerLM.from_config(GPT2)
-    export_model(model, choose(GPT2), tmp_path / "hub")
+    export_model(model, export_config(GPT2), tmp_path / "hub")
     held = load_file(tmp_path / "hub/model.safetensors")
     held |= {"transformer.h.0.attn.bias": torch.ones(1, 1, 16, 16), "transformer.h.0.attn.masked_bias": torch.ones(())}
     save_file(held, tmp_path / "hub/model.safetensors")

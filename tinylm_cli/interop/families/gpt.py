@@ -98,7 +98,7 @@ GPT2 = Family(
         },
         fused=(Fused(QKV, "attn.c_attn", TensorLayout.concatenated_transposed, TensorLayout.concatenated),),
         transposed=True,
-        derived=("attn.bias", "attn.masked_bias"),
+        recomputed=("attn.bias", "attn.masked_bias"),
     ),
     ignored=frozenset(["n_ctx", "reorder_and_upcast_attn"]),  # the second orders the same sums differently
     aliases=_GPT2_ALIASES,
@@ -171,7 +171,7 @@ GPTJ = Family(
             "feed_forward.up_proj": "mlp.fc_in",
             "feed_forward.down_proj": "mlp.fc_out",
         },
-        derived=("attn.bias", "attn.masked_bias", "attn.embed_positions"),
+        recomputed=("attn.bias", "attn.masked_bias", "attn.embed_positions"),
     ),
     ignored=frozenset(["n_ctx"]),
     aliases=_GPT2_ALIASES,
@@ -227,6 +227,6 @@ GPT_NEOX = Family(
             **DENSE,
         },
         fused=(Fused(QKV, "attention.query_key_value", TensorLayout.by_group, TensorLayout.by_group),),
-        derived=("attention.bias", "attention.masked_bias", "rotary_emb.inv_freq"),
+        recomputed=("attention.bias", "attention.masked_bias", "rotary_emb.inv_freq"),
     ),
 )

@@ -13,8 +13,8 @@ from torch import Tensor
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
 from tinylm_cli.interop.families import family_of
-from tinylm_cli.interop.tensor_names import TensorNames, under
-from tinylm_cli.interop.weights.fused_tensors import Pair, Shape, pairs
+from tinylm_cli.interop.tensor_names import TensorNames, with_root
+from tinylm_cli.interop.weights.fused_tensors import Pair, Shape, tensor_pairs
 from tinylm_cli.interop.weights.hub_folder import HubFolder
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.safetensors_writer import DTYPES
@@ -59,14 +59,14 @@ class Checkpoint:
         self._stored = HubFolder(folder)
         self.shapes: dict[str, Shape] = {name: tuple(t.shape) for name, t in unique_state_dict(model).items()}
         self.buffer_dtypes = buffer_dtypes(model)
-        self._pairs = _renamed(list(pairs(config, names, self.shapes)), names, self._stored)
+        self._pairs = _renamed(list(tensor_pairs(config, names, self.shapes)), names, self._stored)
         skipped = names.skipped
         self.left_out = tuple(name for name in self._stored.tensors if skipped and name.startswith(skipped))
         self._require_match(names)
         self._sources: dict[str, list[Source]] = {}
         for pair in self._pairs:
-            for position, slot in enumerate(pair.ours):
-                self._sources.setdefault(slot.name, []).append(Source(pair, position))
+            for position, part in enumerate(pair.parts):
+                self._sources.setdefault(part.name, []).append(Source(pair, position))
 
     def dtype(self) -> torch.dtype:
         """Return the one dtype of the weights; buffers beside them may have another.
@@ -76,7 +76,7 @@ class Checkpoint:
         """
         stored = self._stored
         counts = Counter(
-            stored.tensors[p.stored].dtype for p in self._pairs if p.ours[0].name not in self.buffer_dtypes
+            stored.tensors[p.stored].dtype for p in self._pairs if p.parts[0].name not in self.buffer_dtypes
         )
         if len(counts) > 1:
             kinds = ", ".join(f"{count:,} {dtype}" for dtype, count in counts.most_common())
@@ -87,11 +87,11 @@ class Checkpoint:
         """Return a tensor of the model, read from the folder now: split from a fused one, or stacked over experts."""
         sources = self._sources[name]
         parts = [self._part(source) for source in sources]
-        return parts[0] if sources[0].pair.ours[0].expert is None else torch.stack(parts)
+        return parts[0] if sources[0].pair.parts[0].expert is None else torch.stack(parts)
 
     def _part(self, source: Source) -> Tensor:
         pair = source.pair
-        shapes = [slot.shape for slot in pair.ours]
+        shapes = [part.shape for part in pair.parts]
         return pair.layout.split(self._stored.read(pair.stored), shapes, self._config)[source.position]
 
     def _require_match(self, names: TensorNames) -> None:
@@ -112,11 +112,11 @@ class Checkpoint:
                 yield f"{pair.stored} has shape {tensor.shape}, not {pair.stored_shape}"
             elif tensor.dtype not in DTYPES:
                 yield f"{pair.stored} is {tensor.dtype}, and weights are {', '.join(DTYPES)}"
-            elif pair.ours[0].name in self.buffer_dtypes and tensor.dtype == "F64":
+            elif pair.parts[0].name in self.buffer_dtypes and tensor.dtype == "F64":
                 yield f"{pair.stored} is F64, and a router's score correction is kept in F32"
         known = {pair.stored for pair in self._pairs} | set(self.left_out)
         for name in stored.tensors:
-            if name in known or names.is_derived(name):
+            if name in known or names.is_recomputed(name):
                 continue
             if self._config.tie_weights and name in names.heads:
                 yield from _other_head(name, self._pairs[0].stored, stored)
@@ -127,11 +127,10 @@ class Checkpoint:
 def _renamed(expected: list[Pair], names: TensorNames, stored: HubFolder) -> list[Pair]:
     """Return the pairs under the folder's names.
 
-    Files of something larger have another beginning in the place of the first part of each; those of a bare decoder
-    leave it out.
+    In the files of a larger model each name starts otherwise; those of a model without a head leave its start out.
     """
     for root in names.roots:
-        renamed = [pair._replace(stored=under(root, pair.stored)) for pair in expected]
+        renamed = [pair._replace(stored=with_root(root, pair.stored)) for pair in expected]
         if renamed[0].stored in stored.tensors:
             return renamed
     first = expected[0].stored.partition(".")[0] + "."
@@ -141,10 +140,10 @@ def _renamed(expected: list[Pair], names: TensorNames, stored: HubFolder) -> lis
 
 
 def _other_head(name: str, embedding: str, stored: HubFolder) -> Iterator[str]:
-    """Yield how a head that is stored beside the table it is tied to differs from it, bit by bit."""
+    """Yield how a stored LM head differs, bit by bit, from the embedding it is tied to."""
     head, table = stored.tensors[name], stored.tensors.get(embedding)
     if table is None or table.dtype not in DTYPES:
-        return  # told of the table
+        return  # the embedding's own problem is reported
     if head.dtype != table.dtype:
         yield f"{name} is {head.dtype} and {embedding} {table.dtype}, and the config ties them"
     elif head.shape != table.shape or not torch.equal(_bits(stored.read(name)), _bits(stored.read(embedding))):

@@ -1,4 +1,4 @@
-"""A tinylm model as a folder that Hugging Face's library loads."""
+"""Export: a tinylm model as a folder that transformers loads, config.json and model.safetensors."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tinylm_cli.atomic_write import write_folder
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import OutputError
 from tinylm_cli.interop.config_json import CONFIG_FILE
-from tinylm_cli.interop.export_config import Choice
+from tinylm_cli.interop.export_config import ExportedConfig
 from tinylm_cli.interop.families import family_of
-from tinylm_cli.interop.weights.fused_tensors import Pair, Slot, pairs
+from tinylm_cli.interop.weights.fused_tensors import Pair, tensor_pairs
 from tinylm_cli.interop.weights.hub_folder import WEIGHTS_FILE
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.position import LearnedPosition, SinusoidalPosition
@@ -27,23 +27,23 @@ EMBEDDING = "embedding.token_embedding.embedding.weight"
 POSITIONS = "embedding.positional_encoding.weight"
 
 MARK = {"_exported_by": "tinylm"}
-"""What tells a folder that was exported from a model of somebody's own, which is never replaced."""
-
-Make = Callable[[], Tensor]
-"""Gives the values of a tensor when their turn has come."""
+"""A key in each exported config.json: a folder without it holds someone's own model, and is never replaced."""
 
 FILES = (CONFIG_FILE, WEIGHTS_FILE)
 
+Values = Mapping[str, Callable[[], Tensor]]
+"""A function for each tensor name, which returns the tensor when it is to be written."""
+
 
 def require_own(directory: Path) -> None:
-    """Refuse to replace a folder whose config.json says nothing of having been exported.
+    """Refuse to replace a folder that tinylm did not export.
 
     Raises:
-        OutputError: If there is such a file.
+        OutputError: If its config.json is not marked as exported.
     """
     try:
         document = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):  # whoever is to write there says what is wrong with that
+    except (FileNotFoundError, NotADirectoryError):  # reported when it is written
         return
     except (OSError, ValueError, RecursionError):
         document = None
@@ -51,17 +51,19 @@ def require_own(directory: Path) -> None:
         raise OutputError(f"{directory} holds a model that was not exported by tinylm", help="name another folder")
 
 
-def export_model(model: TinyTransformerLM, choice: Choice, directory: Path, *, overwrite: bool = False) -> int:
+def export_model(
+    model: TinyTransformerLM, exported: ExportedConfig, directory: Path, *, overwrite: bool = False
+) -> int:
     """Write ``config.json`` and ``model.safetensors`` for a model.
 
     Args:
         model: The model, with storage.
-        choice: What :func:`tinylm_cli.interop.export_config.choose` returns for its config.
+        exported: Its config as :func:`tinylm_cli.interop.export_config.export_config` returns it.
         directory: The folder to write; its parent exists.
         overwrite: Whether a folder that holds such files, and nothing else, is replaced.
 
     Returns:
-        How many tensors the file holds.
+        Number of tensors in the file.
 
     Raises:
         ValueError: If the model is on meta.
@@ -69,19 +71,20 @@ def export_model(model: TinyTransformerLM, choice: Choice, directory: Path, *, o
     """
     if model.lm_head.weight.is_meta:
         raise ValueError("a model on meta has no weights to export")
-    config = choice.config
-    values: dict[str, Make] = {name: partial(_as_is, tensor) for name, tensor in unique_state_dict(model).items()}
-    if config != model.config:
-        values |= _rewritten(model, config)
-    dtype = model.lm_head.weight.dtype
-    document = MARK | choice.expressed.document | {"torch_dtype": str(dtype).removeprefix("torch.")}
-    shapes = {name: tuple(tensor.shape) for name, tensor in _described(config).items()}
-    found = pairs(config, family_of(choice.expressed.family).tensor_names_for(config), shapes)
-    own = buffer_dtypes(model)
+    config, dtype = exported.config, model.lm_head.weight.dtype
+    values = _equivalent_values(model, config)
+    shapes = {name: tuple(tensor.shape) for name, tensor in _on_meta(config).items()}
+    dtypes = buffer_dtypes(model)
     planned = [
-        LazyTensor(p.stored, p.stored_shape, own.get(p.ours[0].name, dtype), partial(_joined, p, values, config))
-        for p in found
+        LazyTensor(
+            pair.stored,
+            pair.stored_shape,
+            dtypes.get(pair.parts[0].name, dtype),
+            partial(_stored, pair, values, config),
+        )
+        for pair in tensor_pairs(config, family_of(exported.family).tensor_names_for(config), shapes)
     ]
+    document = MARK | exported.document | {"torch_dtype": str(dtype).removeprefix("torch.")}
 
     def write(folder: Path) -> None:
         (folder / CONFIG_FILE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8", newline="\n")
@@ -92,39 +95,40 @@ def export_model(model: TinyTransformerLM, choice: Choice, directory: Path, *, o
     return len(planned)
 
 
-def _rewritten(model: TinyTransformerLM, equal: ModelConfig) -> dict[str, Make]:
-    """Return what gives the tensors of the equal model that are not the model's own."""
-    table = model.embedding.token_embedding
-    found: dict[str, Make] = {}
-    if table.scale != 1:
-        found[EMBEDDING] = lambda: _as_is(table.embedding.weight) * table.scale
-    if model.config.tie_weights and not equal.tie_weights:
-        found["lm_head.weight"] = partial(_as_is, model.lm_head.weight)
-    position = model.embedding.positional_encoding
-    dtype = model.lm_head.weight.dtype
+def _equivalent_values(model: TinyTransformerLM, equivalent: ModelConfig) -> Values:
+    """Return the tensors of the equivalent model: the model's own, and those that differ from it."""
     own = unique_state_dict(model)
-    for name, described in _described(equal).items():
-        if name == POSITIONS and isinstance(position, SinusoidalPosition):
-            found[name] = partial(_as_is, position.table)
-        elif name == POSITIONS and isinstance(position, LearnedPosition):
-            found[name] = partial(_as_is, position.weight[position.offset - equal.position.offset :])
-        elif name not in own and name not in found:  # a bias, or positions that say nothing
-            found[name] = partial(torch.zeros, tuple(described.shape), dtype=dtype, device="cpu")
-    return found
+    values: dict[str, Callable[[], Tensor]] = {name: partial(_on_cpu, tensor) for name, tensor in own.items()}
+    if equivalent == model.config:
+        return values
+    table, position = model.embedding.token_embedding, model.embedding.positional_encoding
+    if table.scale != 1:
+        values[EMBEDDING] = lambda: _on_cpu(table.embedding.weight) * table.scale
+    if model.config.tie_weights and not equivalent.tie_weights:
+        values["lm_head.weight"] = partial(_on_cpu, model.lm_head.weight)
+    if isinstance(position, SinusoidalPosition):
+        values[POSITIONS] = partial(_on_cpu, position.table)
+    elif isinstance(position, LearnedPosition):
+        values[POSITIONS] = partial(_on_cpu, position.weight[position.offset - equivalent.position.offset :])
+    dtype = model.lm_head.weight.dtype
+    for name, tensor in _on_meta(equivalent).items():
+        if name not in values:  # a bias, or positions without effect
+            values[name] = partial(torch.zeros, tuple(tensor.shape), dtype=dtype, device="cpu")
+    return values
 
 
-def _described(config: ModelConfig) -> dict[str, Tensor]:
+def _on_meta(config: ModelConfig) -> dict[str, Tensor]:
     return unique_state_dict(TinyTransformerLM.from_config(config, device="meta"))
 
 
-def _as_is(tensor: Tensor) -> Tensor:
+def _on_cpu(tensor: Tensor) -> Tensor:
     return tensor.detach().cpu()
 
 
-def _joined(pair: Pair, values: Mapping[str, Make], config: ModelConfig) -> Tensor:
-    return pair.layout.join([_slot(slot, values) for slot in pair.ours], config)
-
-
-def _slot(slot: Slot, values: Mapping[str, Make]) -> Tensor:
-    whole: Tensor = values[slot.name]()
-    return whole if slot.expert is None else whole[slot.expert]
+def _stored(pair: Pair, values: Values, config: ModelConfig) -> Tensor:
+    """Return the stored tensor of a pair, joined from the model's."""
+    parts = []
+    for part in pair.parts:
+        whole = values[part.name]()
+        parts.append(whole if part.expert is None else whole[part.expert])
+    return pair.layout.join(parts, config)

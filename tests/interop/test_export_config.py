@@ -15,7 +15,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.config.source import Source
 from tinylm_cli.errors import UnableError
 from tinylm_cli.interop.config_json import read_json
-from tinylm_cli.interop.export_config import choose, express, hub_config
+from tinylm_cli.interop.export_config import export_config, express, to_config_json
 from tinylm_cli.interop.families import family_of
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.interop.to_tinylm import map_config
@@ -46,7 +46,7 @@ def test_a_sharpened_scale_is_written_so_that_it_is_read_the_same(
 ) -> None:
     config = stretched(family, factor=factor, mscale_all_dim=whole, mscale=own)
     assert config.attention.scale is not None
-    again = read(hub_config(config, family_of(family)))
+    again = read(to_config_json(config, family_of(family)))
     assert again.position == config.position
     assert again.attention.scale is not None
     assert math.isclose(again.attention.scale, config.attention.scale, rel_tol=1e-15)
@@ -68,7 +68,7 @@ def test_a_scale_of_ones_own_is_written_too(scale: float, on_rotation: float | N
     attention = config.attention.model_copy(update={"scale": scale})
     position = config.position.model_copy(update={"attention_factor": on_rotation})
     config = config.model_copy(update={"attention": attention, "position": position})
-    again = read(hub_config(config, family_of("deepseek_v3")))
+    again = read(to_config_json(config, family_of("deepseek_v3")))
     assert again.attention.scale is not None
     assert math.isclose(again.attention.scale, scale, rel_tol=1e-15)
     assert again.position == config.position
@@ -107,7 +107,7 @@ def test_the_nearest_family_is_one_of_the_same_kinds_of_parts(
     family: str, fields: dict[str, Any], nearest: str, lacks: str
 ) -> None:
     with pytest.raises(UnableError) as raised:
-        choose(changed(family, **fields))
+        export_config(changed(family, **fields))
     assert f"; {nearest} comes nearest, " in raised.value.message
     assert lacks in raised.value.message
     assert ("attention.window_pattern" in raised.value.message) == ("attention__window_pattern" in fields)
@@ -117,6 +117,6 @@ BUDGET = ("budget.max_params=1K", "budget.seq_len=8", "budget.nominal_tolerance=
 
 
 def test_a_budget_is_no_part_of_the_model() -> None:
-    assert express(load_config("gpt2", BUDGET).config) == express(load_config("gpt2").config)
-    plain, held = (choose(load_config("tiny", changes).config) for changes in ((), BUDGET))
-    assert (held.expressed, held.changes) == (plain.expressed, plain.changes)
+    assert express(load_config("gpt2", BUDGET).config).document == express(load_config("gpt2").config).document
+    plain, held = (export_config(load_config("tiny", changes).config) for changes in ((), BUDGET))
+    assert (held.document, held.changes) == (plain.document, plain.changes)

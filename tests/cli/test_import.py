@@ -32,7 +32,7 @@ def test_what_is_written_is_the_same_model(here: Here) -> None:
     done = here("import", "my-qwen", "-o", "qwen.yaml")
     assert (done.code, done.out) == (0, "")
     told = done.err.splitlines()
-    assert told[0].startswith("ignored, as no model depends on them: architectures, attention_dropout,")
+    assert told[0].startswith("ignored, without effect on the model: architectures, attention_dropout,")
     assert told[-2:] == ["wrote qwen.yaml", "next: tinylm params qwen.yaml"]
     assert max(map(len, told)) <= 80
     assert load_yaml("qwen.yaml").config == load_config("my-qwen").config
@@ -102,19 +102,19 @@ def test_every_command_takes_the_folder(here: Here, model: Path) -> None:
 def test_a_config_of_tinylms_own_is_not_imported(here: Here) -> None:
     done = here("import", "tiny")
     assert (done.code, done.out) == (2, "")
-    assert "tiny is a config of tinylm already" in done.err
+    assert "tiny is a tinylm config already" in done.err
 
 
 def test_sizes_left_to_the_family_are_told(here: Here, folder: Path) -> None:
     (folder / "bare.json").write_text('{"model_type": "mistral", "hidden_size": 512}', encoding="utf-8")
-    told = "assumed, as mistral has it where the file says nothing: vocab_size 32,000, n_heads 32, n_layers 32, "
+    told = "assumed from the defaults of mistral: vocab_size 32,000, n_heads 32, n_layers 32, "
     assert here("import", "bare.json", columns=200).err.startswith(told)
     less = here("import", "bare.json", "--set", "n_heads=16", columns=200)
     assert less.err.startswith(told.replace("n_heads 32, ", ""))
     document = json.loads(here("import", "bare.json", "--format", "json").out)
     assert document["assumed"]["n_layers"] == 32
     assert "d_model" not in document["assumed"]
-    assert "\nAssumed, as mistral" in here("import", "bare.json", "--format", "markdown").out
+    assert "\nAssumed from the defaults of mistral" in here("import", "bare.json", "--format", "markdown").out
 
 
 def test_what_is_left_out_of_the_weights_is_counted(here: Here, folder: Path) -> None:
@@ -152,7 +152,7 @@ class TestOverridesOfWeights:
         done = here("import", "theirs", "--weights", "-o", "ours", "--set", "n_layers=4", "--set", "norm.eps= 1e-6")
         assert done.code == 2
         assert "theirs does not hold this model: " in done.err
-        blamed = "the weights are those of config.json as it is: leave out --set n_layers=4 --set 'norm.eps= 1e-6'"
+        blamed = "the weights match config.json without overrides: leave out --set n_layers=4 --set 'norm.eps= 1e-6'"
         assert f"help: {blamed}" in " ".join(done.err.split())
         assert not Path("ours").exists()
 

@@ -57,7 +57,7 @@ def test_what_has_a_d_model_is_tinylms_whatever_it_is_called(tmp_path: Path) -> 
     own = {"vocab_size": 8, "d_model": 8, "n_heads": 2, "n_layers": 1, "d_ff": 8}
     assert load_config(write(tmp_path / "own.json", own)).config.d_model == 8
     assert codes(write(tmp_path / "both.json", {**own, "model_type": "llama"})) == ["unknown-key"]
-    with pytest.raises(InputError, match="is a config of tinylm already"):
+    with pytest.raises(InputError, match="is a tinylm config already"):
         import_config(str(tmp_path / "own.json"))
 
 

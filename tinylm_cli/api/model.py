@@ -23,7 +23,7 @@ from tinylm_cli.reports.validate import FileResult, ValidateReport
 if TYPE_CHECKING:
     import torch
 
-    from tinylm_cli.interop.load import WrittenConfig
+    from tinylm_cli.interop.load import ConfigText
     from tinylm_cli.model import TinyTransformerLM
 
 By = Literal["component", "layer", "tensor"]
@@ -44,11 +44,11 @@ def load(name_or_path: str | os.PathLike[str], *, set: Changes = ()) -> Model:  
         InputError: If nothing can be read under that name.
         UsageError: If a change is not ``key=value``.
     """
-    from tinylm_cli.interop.load import parse_written, read_written
+    from tinylm_cli.interop.load import parse_config_text, read_config_text
 
     reference, changes = _reference(name_or_path), _changes(set)
-    written = read_written(reference)
-    return Model(parse_written(written, changes), written, reference, changes)
+    written = read_config_text(reference)
+    return Model(parse_config_text(written, changes), written, reference, changes)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Model:
     """
 
     loaded: LoadedConfig = field(repr=False)
-    written: WrittenConfig = field(repr=False)
+    written: ConfigText = field(repr=False)
     reference: str
     changes: tuple[str, ...] = ()
 
@@ -247,9 +247,9 @@ class Model:
 
     def with_changes(self, changes: tuple[str, ...]) -> Model:
         """Return this model with other changes, each ``key=value``, without reading its text again."""
-        from tinylm_cli.interop.load import parse_written
+        from tinylm_cli.interop.load import parse_config_text
 
-        return replace(self, loaded=parse_written(self.written, changes), changes=changes)
+        return replace(self, loaded=parse_config_text(self.written, changes), changes=changes)
 
 
 def _reference(name_or_path: str | os.PathLike[str]) -> str:

@@ -1,4 +1,4 @@
-"""``tinylm export``: a model as another library's folder."""
+"""``tinylm export``: a model as a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -57,8 +57,9 @@ def export(
 ) -> CommandOutput:
     """Convert a model to a Hugging Face folder.
 
-    In the family that expresses the model; where none has its words, as an equal model that one does express: sinusoids
-    become learned positions, a scaled embedding is scaled once and for all. Refuses what no family expresses.
+    The model is written in the first family that expresses it. If none does, an equivalent model with the same logits
+    is written: sinusoidal positions become learned ones, the factor on the embedding is multiplied into it. A model
+    without such an equivalent is refused.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""``tinylm import``: a Hugging Face config as a config of tinylm's."""
+"""``tinylm import``: a Hugging Face config, and its weights, as tinylm's."""
 
 from __future__ import annotations
 
@@ -43,11 +43,10 @@ def import_(
 ) -> CommandOutput:
     """Convert a Hugging Face config, and its weights, for tinylm.
 
-    With only what differs from the defaults. Reads files on this machine, fetches nothing, runs no code beside them.
-    A setting that would change the model in a way no config can say is an error; sizes that the file leaves to its
-    family, and keys that change no model, are listed on standard error. With --weights, the safetensors of the folder
-    become those of a folder that --weights of other commands takes: every name, shape and dtype is checked before
-    anything is written.
+    Writes a YAML config with only the values that differ from the defaults. Reads local files, downloads nothing, and
+    runs no code from the folder. A setting that no tinylm config can express is an error. Sizes that the file leaves to
+    its family, and keys without effect on the model, are listed on standard error. --weights also converts the
+    safetensors files of the folder: every name, shape and dtype is checked before anything is written.
 
     \b
     Examples:
@@ -114,12 +113,12 @@ def _convert(
                 raise
             blamed = " ".join(f"--set {shlex.quote(override)}" for override in overrides)
             raise WeightsError(
-                error.message, help=f"the weights are those of config.json as it is: leave out {blamed}"
+                error.message, help=f"the weights match config.json without overrides: leave out {blamed}"
             ) from error
 
 
 def _holds_what_is_written(path: str, folder: Path) -> bool:
-    """Return whether the weights are those of the config.json as it is, without overrides."""
+    """Return whether the weights match the config.json without overrides."""
     from tinylm_cli.interop.load import import_config
     from tinylm_cli.interop.weights.checkpoint import Checkpoint
 

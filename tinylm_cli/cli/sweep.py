@@ -76,7 +76,7 @@ def sweep(
     from tinylm_cli.analysis.sweep import sweep as swept
     from tinylm_cli.config.field_values import parse_field_values
     from tinylm_cli.config.fields import fields as known_fields
-    from tinylm_cli.interop.load import parse_written, read_written
+    from tinylm_cli.interop.load import parse_config_text, read_config_text
     from tinylm_cli.render.views.sweep import sweep_view
 
     overrides = set_ or []
@@ -85,8 +85,8 @@ def sweep(
     swept_fields = tuple(SweptField(*each) for each in parse_field_values(fields).items())
     _require_not_set(swept_fields, overrides)
     mistakes = ErrorCollector()
-    written = mistakes.read(read_written, config)
-    loaded = mistakes.read(parse_written, written, overrides) if written is not None else None
+    written = mistakes.read(read_config_text, config)
+    loaded = mistakes.read(parse_config_text, written, overrides) if written is not None else None
     if loaded is not None and not any(each.name == "max_len" for each in swept_fields):
         mistakes.read(fitting_length, loaded, seq_len)
     mistakes.read(require_figure, figure, FIGURES)
@@ -95,7 +95,7 @@ def sweep(
     setups = Setups.of(
         batch_size=batch_size, seq_len=seq_len, dtype=dtype.value, optimizer=optimizer, recompute=recompute
     )
-    report = swept(lambda more: parse_written(written, [*overrides, *more]), swept_fields, setups, figure)
+    report = swept(lambda more: parse_config_text(written, [*overrides, *more]), swept_fields, setups, figure)
     valid = any(each.figures is not None for each in report.points)
     code = ExitCode.DONE if valid else ExitCode.FAILED
     return CommandOutput(report, lambda: sweep_view(report), format_, output, exit_code=code, table=table)

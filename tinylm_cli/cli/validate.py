@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tinylm_cli.config.assertion import Claim
     from tinylm_cli.config.loader import LoadedConfig
     from tinylm_cli.config.source import Source
-    from tinylm_cli.interop.load import WrittenConfig
+    from tinylm_cli.interop.load import ConfigText
     from tinylm_cli.reports.validate import FileResult, ValidateReport
 
 
@@ -211,11 +211,11 @@ def _yaml_files(folder: Path) -> list[Path]:
 
 
 def _check(path: str, overrides: Sequence[str], asserted: Iterable[Claim], *, fix: bool, diff: bool) -> FileResult:
-    from tinylm_cli.interop.load import read_written
+    from tinylm_cli.interop.load import read_config_text
     from tinylm_cli.reports.validate import FileResult
 
     try:
-        written = read_written(path)
+        written = read_config_text(path)
     except ConfigError as error:
         return _wrong(error)
     except InputError as error:
@@ -227,7 +227,7 @@ def _check(path: str, overrides: Sequence[str], asserted: Iterable[Claim], *, fi
     return _fixed(written, overrides, asserted, write=fix)
 
 
-def _fixed(written: WrittenConfig, overrides: Sequence[str], asserted: Iterable[Claim], *, write: bool) -> FileResult:
+def _fixed(written: ConfigText, overrides: Sequence[str], asserted: Iterable[Claim], *, write: bool) -> FileResult:
     """Fix a file, or show how; return how it fares then."""
     from tinylm_cli.config.fixes import fix_source, unified_diff
 
@@ -262,12 +262,12 @@ def _write_fixed(before: Source, after: Source) -> None:
     write_file(path, mark + after.text, overwrite=True)
 
 
-def _check_text(written: WrittenConfig, overrides: Sequence[str], asserted: Iterable[Claim]) -> FileResult:
+def _check_text(written: ConfigText, overrides: Sequence[str], asserted: Iterable[Claim]) -> FileResult:
     """Return how the text of a config, or of a hardware file, fares."""
-    from tinylm_cli.interop.load import parse_written
+    from tinylm_cli.interop.load import parse_config_text
 
     try:
-        return _measured(parse_written(written, overrides), asserted)
+        return _measured(parse_config_text(written, overrides), asserted)
     except ConfigError as error:
         return _check_hardware(written.source) or _wrong(error)
 

@@ -1,1 +1,1 @@
-"""Configs and weights of other libraries, from files on this machine: nothing is fetched, no code there is run."""
+"""Configs and weights of Hugging Face, read and written as local files: nothing is downloaded, and no code is run."""

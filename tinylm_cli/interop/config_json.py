@@ -1,4 +1,4 @@
-"""A config.json as a tree of nodes that know where they stand, and how to tell one from a config of tinylm's own."""
+"""Read a config.json into a tree of nodes with their places, and tell it from a tinylm config."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from tinylm_cli.config.yaml_reader import Document, Node, read_yaml
 from tinylm_cli.errors import ConfigError
 
 CONFIG_FILE = "config.json"
-"""What the config of a Hugging Face folder is called."""
+"""Name of the config in a Hugging Face folder."""
 
 _NAMES_A_FAMILY = re.compile(r"\b(model_type|architectures)\b")
 _PAIR = re.compile(r"(?<!\\)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
-def is_foreign(source: Source, *, expected: bool) -> bool:
-    """Return whether a text is a Hugging Face config: it names a family, or is ``expected`` to, and has no d_model.
+def is_hugging_face(source: Source, *, expected: bool) -> bool:
+    """Return whether a text is a Hugging Face config: it has no d_model, and names a family or is ``expected`` to.
 
-    ``expected`` is for what is called like one: ``*.json``, or a folder's config.json.
+    Args:
+        source: The text.
+        expected: Whether its file name is one of a Hugging Face config: ``*.json``.
     """
     if not expected and not _NAMES_A_FAMILY.search(source.text):
         return False
@@ -35,10 +37,10 @@ def is_foreign(source: Source, *, expected: bool) -> bool:
 
 
 def read_json(source: Source) -> Document:
-    """Read one JSON document by its places: JSON is YAML but for tabs, characters in two halves, and NaN.
+    """Read one JSON document with the YAML reader, which keeps places; tabs, surrogate pairs and NaN are converted.
 
     Raises:
-        ConfigError: If the text opens like JSON and is not, and for what ``read_yaml`` refuses.
+        ConfigError: If the text starts like JSON and is not, or if ``read_yaml`` refuses it.
     """
     if source.text.lstrip().startswith(("{", "[")):
         _require_json(Source(source.name, source.text.replace("\t", " ")))
@@ -49,7 +51,7 @@ def read_json(source: Source) -> Document:
 
 
 def _as_yaml(source: Source) -> Source:
-    """Return the text with the same columns, in signs that YAML takes as well."""
+    """Return the text with the same columns, in characters that YAML accepts."""
     return Source(source.name, _PAIR.sub(_joined, source.text.replace("\t", " ")))
 
 
@@ -81,7 +83,7 @@ def _remedy(text: str, error: json.JSONDecodeError) -> str:
 
 
 def _resolve_not_finite(root: Node) -> None:
-    """Read ``NaN`` and ``Infinity``, which Python writes into JSON, as the numbers they are."""
+    """Read ``NaN`` and ``Infinity``, which Python writes into JSON, as numbers."""
     waiting = [root]
     while waiting:
         node = waiting.pop()

@@ -1,4 +1,4 @@
-"""One way to load a config, whoever wrote it: what every command calls."""
+"""Load a config by its name or path, tinylm's or Hugging Face's: every command starts here."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from tinylm_cli.config.loader import LoadedConfig, parse_config, resolve_config
 from tinylm_cli.config.presets import read_reference, shipped
 from tinylm_cli.config.source import STDIN, Source, read_source
 from tinylm_cli.errors import SET, InputError
-from tinylm_cli.interop.config_json import CONFIG_FILE, is_foreign, read_json
+from tinylm_cli.interop.config_json import CONFIG_FILE, is_hugging_face, read_json
 
 SAVED_CONFIG = "config.yaml"
 """The config in a folder that ``tinylm build --save`` or ``import --weights`` wrote."""
 
 
-class WrittenConfig(NamedTuple):
-    """The text of a config, before anything is made of it.
+class ConfigText(NamedTuple):
+    """The text of a config, read but not parsed.
 
     Attributes:
-        source: The text, and where it was read.
-        as_json: Whether it is called like a Hugging Face config.
+        source: The text and its name.
+        as_json: Whether its file name is one of a Hugging Face config.
     """
 
     source: Source
@@ -30,14 +30,14 @@ class WrittenConfig(NamedTuple):
 
 
 class ImportedConfig(NamedTuple):
-    """A Hugging Face config as a valid config of tinylm's.
+    """A Hugging Face config as a valid tinylm config.
 
     Attributes:
-        loaded: The config; its origins point into the JSON, at ``model_type`` for what the family implies.
+        loaded: The config; its origins are places in the JSON, ``model_type`` for values that the family implies.
         family: Its ``model_type``.
-        title: What people call the family.
-        ignored: Keys that do not change the model, in the order of the file.
-        assumed: Sizes that neither the file nor an override says, by dotted field, as the family has them by default.
+        title: The family's name for people.
+        ignored: Keys without effect on the model, in the order of the file.
+        assumed: Sizes that neither the file nor an override gives, by dotted field: the family's defaults.
     """
 
     loaded: LoadedConfig
@@ -48,41 +48,41 @@ class ImportedConfig(NamedTuple):
 
 
 def load_config(reference: str, overrides: Sequence[str] = ()) -> LoadedConfig:
-    """Load a config as tinylm writes them, or a Hugging Face config.json or the folder that holds one.
+    """Load a tinylm config, a Hugging Face config.json, or a folder that holds one.
 
-    Whatever has ``d_model`` is tinylm's; else what is called ``*.json``, or names a ``model_type``, is not.
+    A config with ``d_model`` is tinylm's; without it, one named ``*.json`` or with a ``model_type`` is Hugging Face's.
 
     Raises:
         ConfigError: If the text or an override is wrong; holds every mistake found.
         InputError: If nothing can be read under that name.
         UsageError: If an override is not ``key=value``.
     """
-    return parse_written(read_written(reference), overrides)
+    return parse_config_text(read_config_text(reference), overrides)
 
 
-def read_written(reference: str) -> WrittenConfig:
-    """Read a config, to be parsed once or several times: a shipped one, a file, a folder's, stdin, or a revision's.
+def read_config_text(reference: str) -> ConfigText:
+    """Read a config to parse it once or several times: a preset, a file, a folder's, stdin, or a git revision's.
 
     Raises:
         ConfigError: If it is not UTF-8.
         InputError: If nothing can be read under that name.
     """
     if reference in shipped() or reference == "-" or "\0" in reference:
-        return WrittenConfig(read_reference(reference), as_json=False)
+        return ConfigText(read_reference(reference), as_json=False)
     if is_model_folder(Path(reference)):
-        return WrittenConfig(read_source(str(Path(reference) / CONFIG_FILE)), as_json=True)
+        return ConfigText(read_source(str(Path(reference) / CONFIG_FILE)), as_json=True)
     if ":" in reference:
         from tinylm_cli.config.git_revision import names_revision, read_revision
 
         if names_revision(reference):
             source = read_revision(reference, CONFIG_FILE)
-            return WrittenConfig(source, source.name.endswith(".json"))
-    return WrittenConfig(read_reference(reference), reference.endswith(".json"))
+            return ConfigText(source, source.name.endswith(".json"))
+    return ConfigText(read_reference(reference), reference.endswith(".json"))
 
 
-def parse_written(written: WrittenConfig, overrides: Sequence[str] = ()) -> LoadedConfig:
+def parse_config_text(written: ConfigText, overrides: Sequence[str] = ()) -> LoadedConfig:
     """Validate the text of a config; see ``load_config``."""
-    if is_foreign(written.source, expected=written.as_json):
+    if is_hugging_face(written.source, expected=written.as_json):
         return _import(written.source, overrides).loaded
     return parse_config(written.source, overrides)
 
@@ -91,13 +91,13 @@ def import_config(reference: str, overrides: Sequence[str] = ()) -> ImportedConf
     """Load a Hugging Face config; see ``load_config``.
 
     Raises:
-        InputError: Also if it is a config of tinylm's.
+        InputError: Also if it is a tinylm config.
     """
-    written = read_written(reference)
+    written = read_config_text(reference)
     source = written.source
-    if not is_foreign(written.source, expected=written.as_json):
+    if not is_hugging_face(written.source, expected=written.as_json):
         parse_config(source, overrides)
-        raise InputError(f"{source.name} is a config of tinylm already", help="every command takes it as CONFIG")
+        raise InputError(f"{source.name} is a tinylm config already", help="every command takes it as CONFIG")
     return _import(source, overrides)
 
 
@@ -105,15 +105,12 @@ def is_model_folder(path: Path) -> bool:
     """Return whether ``path`` is a folder that holds a config.json."""
     try:
         return path.is_dir() and (path / CONFIG_FILE).is_file()
-    except OSError:  # a name too long, a folder that may not be looked into: whoever reads it says so
+    except OSError:  # a name too long, or no permission: reading it reports the error
         return False
 
 
 def saved_config(weights: Path) -> str | None:
-    """Return the path of the config beside weights: of tinylm's config.yaml, else of a Hugging Face config.json.
-
-    None where there is neither.
-    """
+    """Return the path of the config beside weights: config.yaml of tinylm, or a Hugging Face config.json; or None."""
     if (weights / SAVED_CONFIG).is_file():
         return str(weights / SAVED_CONFIG)
     return str(weights / CONFIG_FILE) if is_model_folder(weights) else None

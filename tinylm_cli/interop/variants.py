@@ -17,7 +17,7 @@ from tinylm_cli.config.git_revision import names_revision, split_revision
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.presets import shipped
 from tinylm_cli.errors import SET, ConfigError, Diagnostic, Span, UsageError
-from tinylm_cli.interop.load import WrittenConfig, parse_written, read_written
+from tinylm_cli.interop.load import ConfigText, parse_config_text, read_config_text
 
 _KEY = r"[A-Za-z_]+(?:\.[A-Za-z_]+)*="
 _CHANGE = re.compile(rf"@(?={_KEY})")
@@ -96,12 +96,12 @@ def load_variants(variants: Sequence[Variant]) -> list[LoadedConfig]:
         InputError: If one cannot be read.
         UsageError: If a change is not ``key=value``.
     """
-    texts = {reference: read_written(reference) for reference in dict.fromkeys(each.reference for each in variants)}
+    texts = {reference: read_config_text(reference) for reference in dict.fromkeys(each.reference for each in variants)}
     mistakes: dict[Diagnostic, None] = {}
     loaded = []
     for index, variant in enumerate(variants):
         try:
-            loaded.append(parse_written(texts[variant.reference], variant.all_changes))
+            loaded.append(parse_config_text(texts[variant.reference], variant.all_changes))
         except ConfigError as error:
             completed = _completed(texts[variant.reference], variant, error)
             command = _command([*variants[:index], completed, *variants[index + 1 :]]) if completed else ""
@@ -112,14 +112,14 @@ def load_variants(variants: Sequence[Variant]) -> list[LoadedConfig]:
     return [each._replace(name=name) for each, name in zip(loaded, names, strict=True)]
 
 
-def _completed(text: WrittenConfig, variant: Variant, error: ConfigError) -> Variant | None:
+def _completed(text: ConfigText, variant: Variant, error: ConfigError) -> Variant | None:
     """Return the variant with the fewest further changes that make it valid, of those that its mistakes propose."""
     queue = deque([(variant, error)])
     while queue:
         partial, error = queue.popleft()
         for more in _repairs(error, partial):
             try:
-                parse_written(text, more.all_changes)
+                parse_config_text(text, more.all_changes)
             except ConfigError as unfinished:
                 if len(more.changes) - len(variant.changes) < MAX_COMPLETING_CHANGES:
                     queue.append((more, unfinished))

@@ -12,10 +12,10 @@ class ExportReport:
     Attributes:
         name: The model's name.
         to: Whose format: ``hf``.
-        family: The family it is expressed in, as its config.json says: ``llama``.
-        rewritten: How the exported model differs from the config, with equal logits; empty where it does not.
+        family: The ``model_type`` of the exported config.json: ``llama``.
+        rewritten: How the exported config differs from the model's, with the same logits; empty if it does not.
         directory: The folder that was written.
-        tensors: How many tensors its file holds.
+        tensors: Number of tensors in model.safetensors.
     """
 
     name: str

@@ -8,14 +8,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ImportReport:
-    """A config of another library, as tinylm's.
+    """A Hugging Face config as tinylm's.
 
     Attributes:
         name: The model's name.
         source: Where it was read.
         family: Its ``model_type``.
-        ignored: Keys that do not change the model, in the order of the file.
-        assumed: Sizes that the file does not say, by dotted field, as the family has them by default.
+        ignored: Keys without effect on the model, in the order of the file.
+        assumed: Sizes that the file does not give, by dotted field: the family's defaults.
         config: Every field, blocks as nested objects.
         yaml: The config as ``tinylm import`` writes it.
         weights: Folder that the weights were written to, or None.

@@ -1,4 +1,4 @@
-"""A folder of Hugging Face weights: one safetensors file, or several under an index."""
+"""The safetensors files of a Hugging Face folder: one file, or several and their index."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MAX_INDEX_BYTES = 64 * 1024**2
 
 
 class StoredTensor(NamedTuple):
-    """What a file says of a tensor, before its data is touched.
+    """A tensor as a file's header describes it.
 
     Attributes:
         file: The file that holds it.
         shape: Its shape.
-        dtype: Its type, by the format's own name: ``F32``, ``BF16``.
+        dtype: Its type, by the file format's name: ``F32``, ``BF16``.
     """
 
     file: Path
@@ -33,16 +33,16 @@ class StoredTensor(NamedTuple):
 
 
 class HubFolder:
-    """The tensors of a folder, by name; a tensor's data is read when it is asked for.
+    """The tensors of a folder, by name; the values of each are read when they are needed.
 
     Args:
         folder: Holds ``model.safetensors``, or an index and the files it names.
 
     Attributes:
-        tensors: What there is.
+        tensors: Each tensor's header, by name.
 
     Raises:
-        WeightsError: If there are no such files, or they are damaged, lie outside the folder or contradict the index.
+        WeightsError: If there are no such files, or they are damaged, lie outside the folder, or differ from the index.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -72,7 +72,7 @@ class HubFolder:
         return tensor
 
     def _files(self) -> Iterator[tuple[Path, frozenset[str]]]:
-        """Yield each file, and the names that an index says it holds."""
+        """Yield each file, and the tensor names that the index lists for it."""
         index = self.folder / INDEX
         if (self.folder / WEIGHTS_FILE).is_file():
             yield self.folder / WEIGHTS_FILE, frozenset()
@@ -112,7 +112,7 @@ class HubFolder:
 
 
 def _is_text(name: str) -> bool:
-    """Return whether a name can be written as UTF-8: JSON may hold halves of characters, and a system any bytes."""
+    """Return whether a name can be encoded as UTF-8: JSON may hold lone surrogates, and file names any bytes."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
@@ -137,7 +137,7 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 @contextmanager
 def _refusals(file: Path) -> Iterator[None]:
-    """Turn what the library raises into errors that name the file."""
+    """Turn the errors of the safetensors library into errors that name the file."""
     from safetensors import SafetensorError
 
     try:

@@ -7,7 +7,7 @@ from tinylm_cli.reports.import_ import ImportReport
 
 
 def import_view(report: ImportReport) -> View:
-    """Show the config as YAML, what of it is the family's default, and what of the other one changes no model."""
+    """Show the config as YAML, the sizes taken from the family's defaults, and the keys without effect."""
     blocks: tuple[Heading | Listing | Note, ...] = (
         Heading(report.name, f"a config of {report.family}"),
         Listing(report.yaml.rstrip("\n"), "yaml"),
@@ -18,11 +18,11 @@ def import_view(report: ImportReport) -> View:
 
 
 def assumed_note(report: ImportReport) -> str:
-    """Return which sizes the file does not say; empty where it says all."""
+    """Return the sizes that the file does not give; empty if it gives all."""
     sizes = ", ".join(f"{name} {size:,}" for name, size in report.assumed.items())
-    return f"assumed, as {report.family} has it where the file says nothing: {sizes}" if sizes else ""
+    return f"assumed from the defaults of {report.family}: {sizes}" if sizes else ""
 
 
 def ignored_note(report: ImportReport) -> str:
-    """Return which keys change no model; empty where none is of that kind."""
-    return f"ignored, as no model depends on them: {', '.join(report.ignored)}" if report.ignored else ""
+    """Return the keys without effect on the model; empty if there are none."""
+    return f"ignored, without effect on the model: {', '.join(report.ignored)}" if report.ignored else ""

@@ -53,6 +53,12 @@ def test_stdin(here: Here) -> None:
     assert piped.count("\n") == 4
 
 
+def test_config_option(here: Here) -> None:
+    named = here("sweep", "--config", "small", "n_layers=2,4", "d_ff=64,128")
+    assert named.code == 0
+    assert named.out == here("sweep", "small", "n_layers=2,4", "d_ff=64,128").out
+
+
 def test_chart(here: Here) -> None:
     chart = here("sweep", "small", "n_layers=4,8", "--figure", "kv_cache_bytes").out
     assert re.search(r"4 +4.00 MiB +█{10}\n +8 +8.00 MiB +█{20}\n", chart)
@@ -93,7 +99,10 @@ def test_all_errors_at_once(here: Here) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("small", "KEY=VALUES... is missing"),
+        ("small", "there is no field to sweep"),
+        ("", "there is no config to sweep"),
+        ("--config small", "there is no field to sweep"),
+        ("--config small tiny n_layers=2", "tiny: expected key=values"),
         ("n_layers=4 d_model=256", "name the config first: tinylm sweep small n_layers=4"),
         ("absent n_layers=4", "no preset or file is called absent"),
         ("small n_layers=4 --set n_layers=5", "--set n_layers=5 has no effect: n_layers is swept"),

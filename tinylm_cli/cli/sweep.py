@@ -9,6 +9,7 @@ import typer
 
 from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.options import (
+    MODEL_PANEL,
     OUTPUT_PANEL,
     FormatOption,
     OutputOption,
@@ -33,21 +34,33 @@ from tinylm_cli.reports.sweep import SweptField
 
 def sweep(
     config: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="CONFIG",
             help="A preset or published model, a YAML file, a folder with a config.json, or - for standard input.",
             autocompletion=complete_config,
         ),
-    ],
+    ] = None,
     fields: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="KEY=VALUES...",
             help="One or two fields, each with a range, n_layers=4..24:4, or a list, norm.kind=layernorm,rmsnorm.",
             autocompletion=complete_set,
         ),
-    ],
+    ] = None,
+    config_option: Annotated[
+        str | None,
+        typer.Option(
+            "--config",
+            "-c",
+            metavar="CONFIG",
+            help="The same as CONFIG.",
+            autocompletion=complete_config,
+            show_default=False,
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None,
     figure: Annotated[
         str, typer.Option(metavar="NAME", help="The figure to chart.", rich_help_panel=OUTPUT_PANEL)
     ] = "total_params",
@@ -80,9 +93,18 @@ def sweep(
     from tinylm_cli.render.views.sweep import sweep_view
 
     overrides = set_ or []
-    if config.partition("=")[0] in known_fields():
+    words = [] if config is None else [config, *(fields or [])]
+    if config_option is not None:
+        config = config_option
+    elif config is None:
+        raise UsageError("there is no config to sweep", help="for example tinylm sweep small n_layers=4..24:4")
+    elif config.partition("=")[0] in known_fields():
         raise UsageError(f"{config} is not a config", help=f"name the config first: tinylm sweep small {config}")
-    swept_fields = tuple(SweptField(*each) for each in parse_field_values(fields).items())
+    else:
+        words = words[1:]
+    if not words:
+        raise UsageError("there is no field to sweep", help=f"for example tinylm sweep {config} n_layers=4..24:4")
+    swept_fields = tuple(SweptField(*each) for each in parse_field_values(words).items())
     _require_not_set(swept_fields, overrides)
     mistakes = ErrorCollector()
     written = mistakes.read(read_config_text, config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -298,3 +299,112 @@ def test_the_ratio_is_always_shown_and_the_change_from_80_columns(columns: int, 
             others = [word for word in head[2:] if word not in ("change", "ratio")]
             assert head.count("ratio") == len(others) > 0
             assert columns < 80 or head.count("change") == len(others)
+
+
+class TestChanged:
+    """``compare --changed``: every config of a pull request."""
+
+    @pytest.fixture(autouse=True)
+    def repository(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Change configs in every way that there is, and a YAML file that is no config."""
+        for name in [name for name in os.environ if name.startswith("GIT_")]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+        toy = (folder / "toy.yaml").read_text(encoding="utf-8")
+        for name in ("modified", "removed", "old", "relabeled"):
+            (folder / f"{name}.yaml").write_text(f"# {name}\n{toy}", encoding="utf-8")
+        (folder / "repaired.yaml").write_text("d_model: 3\n", encoding="utf-8")
+        (folder / "ci.yaml").write_text("on: push\n", encoding="utf-8")
+        self.git("init", "--quiet")
+        self.commit()
+        self.git("branch", "base")
+        (folder / "modified.yaml").write_text(toy.replace("n_layers: 3", "n_layers: 6"), encoding="utf-8")
+        (folder / "relabeled.yaml").write_text(f"# another comment\n{toy}", encoding="utf-8")
+        (folder / "repaired.yaml").write_text(toy, encoding="utf-8")
+        (folder / "added.yaml").write_text(
+            "vocab_size: 9\nd_model: 8\nn_heads: 2\nn_layers: 1\nd_ff: 4\n", encoding="utf-8"
+        )
+        (folder / "ci.yaml").write_text("on: pull_request\n", encoding="utf-8")
+        self.git("mv", "old.yaml", "renamed.yaml")
+        self.git("rm", "--quiet", "removed.yaml")
+        self.commit()
+
+    def git(self, *words: str) -> None:
+        identity = ("-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "commit.gpgsign=false")
+        subprocess.run(["git", *identity, *words], check=True, capture_output=True)
+
+    def commit(self) -> None:
+        self.git("add", ".")
+        self.git("commit", "--quiet", "-m", "one")
+
+    def test_json(self, here: Here) -> None:
+        document = report(here("compare", "--changed", "base", "--format", "json"))
+        configs = {each["path"]: each for each in document["configs"]}
+        assert {path: each["status"] for path, each in configs.items()} == {
+            "added.yaml": "added",
+            "modified.yaml": "modified",
+            "relabeled.yaml": "modified",
+            "removed.yaml": "removed",
+            "renamed.yaml": "renamed",
+            "repaired.yaml": "modified",
+        }
+        assert (document["revision"], document["same"], len(document["commit"])) == ("base", False, 40)
+        modified = configs["modified.yaml"]
+        assert modified["difference_params"] == modified["after_params"] - modified["before_params"] > 0
+        assert modified["comparison"]["fields"] == [{"field": "n_layers", "values": [3, 6]}]
+        assert [each["name"] for each in modified["comparison"]["models"]] == ["base", "now"]
+        assert configs["relabeled.yaml"]["comparison"]["same"] is True
+        assert configs["renamed.yaml"]["old_path"] == "old.yaml"
+        params = {path: (each["before_params"], each["after_params"]) for path, each in configs.items()}
+        toy = modified["before_params"]
+        assert params["added.yaml"][0] is params["removed.yaml"][1] is params["repaired.yaml"][0] is None
+        assert (params["removed.yaml"][0], params["repaired.yaml"][1]) == (toy, toy)
+
+    @pytest.mark.parametrize("columns", [60, 80])
+    def test_screens(self, columns: int, here: Here, golden_text: Golden) -> None:
+        golden_text(f"compare-changed-{columns}.txt", here("compare", "--changed", "base", columns=columns).out)
+
+    def test_markdown(self, here: Here, golden_text: Golden) -> None:
+        golden_text("compare-changed.md", here("compare", "--changed", "base", "--format", "markdown").out)
+
+    def test_csv_is_the_table_of_configs(self, here: Here) -> None:
+        rows = list(csv.DictReader(here("compare", "--changed", "base", "--format", "csv").out.splitlines()))
+        assert [row["path"] for row in rows][:2] == ["added.yaml", "modified.yaml"]
+        assert (rows[0]["before_params"], rows[1]["ratio"] != "") == ("", True)
+
+    @pytest.mark.parametrize(
+        ("words", "code"),
+        [
+            (["base"], 0),
+            (["base", "--exit-code"], 1),
+            (["base", "relabeled.yaml", "--exit-code"], 0),
+            (["base", "added.yaml", "--exit-code"], 1),
+            (["HEAD", "--exit-code"], 0),
+            (["absent", "--exit-code"], 2),
+            (["base", "absent.yaml"], 2),
+            (["base", "--set", "n_layers=3"], 2),
+            (["", "--exit-code"], 2),
+        ],
+        ids=str,
+    )
+    def test_how_it_ends(self, words: list[str], code: int, here: Here) -> None:
+        assert here("compare", "--changed", *words).code == code
+
+    def test_paths_limit_it(self, here: Here) -> None:
+        document = report(here("compare", "--changed", "base", "added.yaml", "removed.yaml", "--format", "json"))
+        assert [each["path"] for each in document["configs"]] == ["added.yaml", "removed.yaml"]
+        assert "No config has changed." in here("compare", "--changed", "base", "ci.yaml").out
+
+    def test_mistakes_of_all_are_told_at_once(self, here: Here, folder: Path) -> None:
+        for name in ("modified", "renamed"):
+            (folder / f"{name}.yaml").write_text("d_model: 8\nn_heads: 3\n", encoding="utf-8")
+        result = here("compare", "--changed", "base")
+        assert (result.code, result.out) == (1, "")
+        assert "modified.yaml" in result.err
+        assert "renamed.yaml" in result.err
+        assert here("compare", "--changed", "base", "--exit-code").code == 2
+
+    def test_a_gpu_adds_training_and_serving(self, here: Here) -> None:
+        text = here("compare", "--changed", "base", "modified.yaml", "--gpu", "h100").out
+        assert "on h100-sxm" in text
+        assert "step_seconds" in text

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tinylm_cli.config.git_revision import names_revision, split_revision
+from tinylm_cli.config.git_revision import ChangedFile, changed_files, names_revision, split_revision
 from tinylm_cli.config.source import MAX_BYTES
 from tinylm_cli.errors import ConfigError, InputError
 from tinylm_cli.interop.load import load_config
@@ -191,3 +191,64 @@ def test_nothing_is_run_that_the_repository_names(repository: Path) -> None:
         git("config", key, "touch ran")
     assert load_config("HEAD:configs/mine.yaml").config.n_layers == 2
     assert not (repository / "ran").exists()
+
+
+def test_changed_files(repository: Path) -> None:
+    git("checkout", "--quiet", "--", ".")
+    git("commit", "--quiet", "-m", "three")
+    git("checkout", "--quiet", "-b", "feature")
+    (repository / "configs" / "mine.yaml").write_text(CONFIG.format(9), encoding="utf-8")
+    (repository / "new name.yaml").write_text(CONFIG.format(7) + "max_len: 99\n", encoding="utf-8")
+    git("mv", "hub/config.json", "hub/moved.json")
+    git("rm", "--quiet", "wrong.yaml")
+    git("add", ".")
+    git("commit", "--quiet", "-m", "four")
+    (repository / "configs" / "mine.yaml").write_text(CONFIG.format(10), encoding="utf-8")
+    git("stash", "--quiet")
+    git("checkout", "--quiet", "-")  # the branch that it began from
+    (repository / "later.yaml").write_text("a: 1\n", encoding="utf-8")
+    git("add", ".")
+    git("commit", "--quiet", "-m", "five")
+    git("checkout", "--quiet", "feature")
+    git("stash", "pop", "--quiet")
+    base, files = changed_files("feature@{0}~1")
+    assert len(base) == 40
+    assert files == [
+        ChangedFile("modified", "configs/mine.yaml", f"{base}:configs/mine.yaml"),
+        ChangedFile("renamed", "hub/moved.json", f"{base}:hub/config.json"),
+        ChangedFile("added", "new name.yaml", None),
+        ChangedFile("removed", "wrong.yaml", f"{base}:wrong.yaml"),
+    ]
+    main = subprocess.run(["git", "branch", "--format=%(refname:short)"], capture_output=True, text=True, check=True)
+    branch = next(name for name in main.stdout.split() if name != "feature")
+    assert changed_files(branch) == (base, files), "later.yaml is a change of the other branch"
+    assert changed_files(branch, ["configs", "wrong.yaml"])[1] == [files[0], files[3]]
+    os.chdir("configs")
+    assert [file.path for file in changed_files(branch)[1]][:2] == ["mine.yaml", "../hub/moved.json"]
+    assert changed_files(branch, ["mine.yaml"])[1] == [files[0]._replace(path="mine.yaml")]
+    assert changed_files("HEAD")[1] == [
+        ChangedFile("modified", "mine.yaml", f"{changed_files('HEAD')[0]}:configs/mine.yaml")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("revision", "paths", "says"),
+    [
+        ("nope", [], "git has no revision nope"),
+        ("--output=x", [], "git has no revision --output=x"),
+        ("HEAD:configs", [], "git has no revision HEAD:configs"),
+        ("HEAD", ["absent"], "no such file or folder: absent"),
+        ("HEAD", ["--output=x"], "no such file or folder: --output=x"),
+    ],
+)
+def test_changed_files_of_nothing(revision: str, paths: list[str], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        changed_files(revision, paths)
+    assert not Path("x").exists()
+
+
+def test_changed_files_outside_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "outside").mkdir()
+    monkeypatch.chdir(tmp_path / "outside")
+    with pytest.raises(InputError, match="in no git repository"):
+        changed_files("HEAD")

@@ -13,7 +13,7 @@ from tinylm_cli import errors
 from tinylm_cli.reports import SCHEMA_VERSION
 from tinylm_cli.reports.architecture import BuildReport
 from tinylm_cli.reports.check import CheckReport
-from tinylm_cli.reports.compare import CompareReport
+from tinylm_cli.reports.compare import ChangedReport, CompareReport
 from tinylm_cli.reports.design import DesignReport
 from tinylm_cli.reports.estimate import EstimateReport
 from tinylm_cli.reports.export import ExportReport
@@ -37,6 +37,7 @@ REPORTS: dict[str, type] = {
     "design": DesignReport,
     "sweep": SweepReport,
     "compare": CompareReport,
+    "compare --changed": ChangedReport,
     "build": BuildReport,
     "forward": ForwardReport,
     "generate": GenerateReport,

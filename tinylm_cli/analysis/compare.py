@@ -6,11 +6,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tinylm_cli.analysis.figures import FIGURES, figure
+from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.setups import SHARED_FIELDS, Setups
+from tinylm_cli.analysis.tensor_table import tensor_table
+from tinylm_cli.config.git_revision import ChangedFile
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig, canonical_fields, flatten
 from tinylm_cli.reports.compare import (
+    ChangedConfig,
     ClusterComparison,
     ClusterFigure,
     ClusterUnit,
@@ -52,6 +56,38 @@ def compare(
         fields=fields,
         figures=figures,
         cluster=None if accelerator is None else _cluster([each for each, _ in models], setups, accelerator),
+    )
+
+
+def changed_config(
+    file: ChangedFile,
+    before: LoadedConfig | None,
+    after: LoadedConfig | None,
+    setups: Setups | None,
+    accelerator: Accelerator | None = None,
+) -> ChangedConfig:
+    """Return a config in a git revision beside the config now.
+
+    Args:
+        file: Its file, and what happened to it.
+        before: The config in the revision, or None.
+        after: The config now, or None.
+        setups: How both are trained and served; used where both are known.
+        accelerator: As for :func:`compare`.
+    """
+    old, new = (None if each is None else total_params(tensor_table(each.config)) for each in (before, after))
+    comparison = None
+    if before is not None and after is not None and setups is not None:
+        comparison = compare([(before, ()), (after, ())], setups, accelerator)
+    return ChangedConfig(
+        path=file.path,
+        status=file.status,
+        old_path=file.before.partition(":")[2] if file.before and file.status == "renamed" else None,
+        before_params=old,
+        after_params=new,
+        difference_params=None if old is None or new is None else new - old,
+        ratio=None if old is None or new is None else new / old,
+        comparison=comparison,
     )
 
 

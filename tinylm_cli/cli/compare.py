@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.next_steps import model_words, next_step
 from tinylm_cli.cli.options import (
+    MODEL_PANEL,
     OUTPUT_PANEL,
     TRAINING_PANEL,
     FormatOption,
@@ -34,26 +36,45 @@ from tinylm_cli.cli.training_options import (
 from tinylm_cli.cli.workload_options import Storage, read_gpu, require_length
 from tinylm_cli.errors import ConfigError, ExitCode, UsageError
 
+if TYPE_CHECKING:
+    from tinylm_cli.analysis.setups import Setups
+    from tinylm_cli.config.hardware import Accelerator
+    from tinylm_cli.config.loader import LoadedConfig
+    from tinylm_cli.render.blocks import View
+    from tinylm_cli.reports.compare import ChangedReport, CompareReport
+
 
 def compare(
     models: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="MODEL...",
             help=(
-                "Presets, published models, files, folders with a config.json, -, or REV:PATH for a file as git has it;"
-                " MODEL@KEY=VALUE,… is one with changes, and @KEY=VALUE,… the first one with them."
+                "Presets, published models, files, folders with a config.json, -, or REV:PATH for a file in a git"
+                " revision; MODEL@KEY=VALUE,… is one with changes, and @KEY=VALUE,… the first one with them. With"
+                " --changed, files and folders to look in."
             ),
             autocompletion=complete_variant,
+            show_default=False,
         ),
-    ],
+    ] = None,
+    changed: Annotated[
+        str | None,
+        typer.Option(
+            "--changed",
+            metavar="REV",
+            help="Compare every config changed since that git revision, such as origin/main.",
+            show_default=False,
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None,
     batch_size: Annotated[
         int | None,
         typer.Option(
             metavar="B",
             parser=amount_parser("--batch-size", "count", most=10**9, example="8"),
             show_default=False,
-            help="Sequences at once; what the budgets say alike when absent, or 1.",
+            help="Sequences per batch; by default what all budgets state, else 1.",
             rich_help_panel=TRAINING_PANEL,
         ),
     ] = None,
@@ -63,7 +84,7 @@ def compare(
             metavar="T",
             parser=amount_parser("--seq-len", "length", example="8k"),
             show_default=False,
-            help="Tokens in each; what the budgets say alike when absent, or the smallest max_len.",
+            help="Tokens per sequence; by default what all budgets state, else the smallest max_len.",
             rich_help_panel=TRAINING_PANEL,
         ),
     ] = None,
@@ -72,7 +93,7 @@ def compare(
         typer.Option(
             "--dtype",
             show_default=False,
-            help="What numbers are stored in; what the budgets say alike when absent, or bfloat16.",
+            help="Type of weights, activations and caches; by default what all budgets state, else bfloat16.",
             rich_help_panel=TRAINING_PANEL,
         ),
     ] = None,
@@ -86,7 +107,7 @@ def compare(
         bool,
         typer.Option(
             "--exit-code",
-            help="Exit with 1 when they differ, 2 when that cannot be told.",
+            help="Exit with 1 if they differ, and with 2 if that cannot be told.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = False,
@@ -100,6 +121,7 @@ def compare(
     Shows the fields that differ, defaults filled in, then parameters, FLOPs, and bytes of weights, KV cache, training
     and serving, each beside the first model. With --gpu also step time, MFU, days, cost and serving. With a single
     model, --set makes the other one; with several, it changes them all. All are compared under the same conditions.
+    --changed REV compares each config of the working tree with its version at the merge base of REV and HEAD.
 
     \b
     Examples:
@@ -110,42 +132,105 @@ def compare(
       tinylm compare llama-3-8b mistral-7b --gpu h100 --gpus 64 --plan auto
       tinylm compare HEAD~1:my.yaml my.yaml -f markdown
       tinylm compare old.yaml new.yaml --exit-code
+      tinylm compare --changed origin/main configs -f markdown
     """
-    from tinylm_cli.analysis.compare import compare as compare_models
-    from tinylm_cli.analysis.compare import shared_setups
-    from tinylm_cli.interop.variants import load_variants, parse_variants
-    from tinylm_cli.render.views.compare import compare_view
-
     if gpu is None and (gpus > 1 or train_tokens is not None):
         option = "--train-tokens" if gpus == 1 else "--gpus"
         raise UsageError(f"{option} is about training on a GPU", help="name it, for example with --gpu h100-sxm")
-    cluster = ClusterOptions(gpu, gpus, plan, hardware, price=price)
-    variants = parse_variants([require_word(word) for word in models], set_ or ())
-    errors = ErrorCollector()
+    dtype_name = dtype.value if dtype is not None else None
+    asked = _Conditions(
+        batch_size, seq_len, dtype_name, train_tokens, ClusterOptions(gpu, gpus, plan, hardware, price=price)
+    )
+    words = [require_word(word) for word in models or ()]
     try:
-        loaded = load_variants(variants)
-        if seq_len is not None:
-            errors.read(require_length, loaded, seq_len, f"add @max_len={seq_len} to the name of each such model")
-            errors.raise_if_any()
-        setups = shared_setups([each.config for each in loaded])
-        given = {"batch_size": batch_size, "seq_len": seq_len, "dtype": dtype.value if dtype else None}
-        setups = setups.changed(**{field: value for field, value in given.items() if value is not None})
-        shared = setups.training
-        options = TrainingOptions(shared.batch_size, shared.seq_len, Storage(shared.dtype), train_tokens=train_tokens)
-        for model in loaded:  # the plan must divide every one of them
-            setups = setups._replace(training=training_setup(options, cluster, model, errors))
-        accelerator, _ = errors.read(read_gpu, gpu, hardware, shared.dtype) or (None, ())
-        errors.raise_if_any()
+        if changed is not None:
+            report, view, following = _compare_changed(require_word(changed), words, set_ or (), asked)
+        else:
+            report, view, following = _compare_named(words, set_ or (), asked)
     except ConfigError as error:
         if exit_code:  # 1 means that they differ, as for diff
             error.exit_code = ExitCode.UNABLE
         raise
-    changed = [(model, variant.all_changes) for model, variant in zip(loaded, variants, strict=True)]
-    report = compare_models(changed, setups, accelerator)
+    code = ExitCode.FAILED if exit_code and not report.same else ExitCode.DONE
+    return CommandOutput(report, view, format_, output, code, next_step=following, table=table)
+
+
+class _Conditions(NamedTuple):
+    """The conditions that the options state for every model; None for what all budgets state."""
+
+    batch_size: int | None
+    seq_len: int | None
+    dtype: str | None
+    train_tokens: str | None
+    cluster: ClusterOptions
+
+    def setups(self, models: Sequence[LoadedConfig], remedy: str) -> tuple[Setups, Accelerator | None]:
+        """Return the setups and the GPU that models are compared with.
+
+        Args:
+            models: All of them must allow the length and the plan.
+            remedy: What else to do about a length that one of them does not read.
+
+        Raises:
+            ConfigError: If one does not, or the GPU is wrong; holds every mistake.
+        """
+        from tinylm_cli.analysis.compare import shared_setups
+
+        errors = ErrorCollector()
+        if self.seq_len is not None:
+            errors.read(require_length, models, self.seq_len, remedy)
+            errors.raise_if_any()
+        given = {"batch_size": self.batch_size, "seq_len": self.seq_len, "dtype": self.dtype}
+        setups = shared_setups([each.config for each in models])
+        setups = setups.changed(**{field: value for field, value in given.items() if value is not None})
+        shared, cluster = setups.training, self.cluster
+        options = TrainingOptions(
+            shared.batch_size, shared.seq_len, Storage(shared.dtype), train_tokens=self.train_tokens
+        )
+        for model in models:
+            setups = setups._replace(training=training_setup(options, cluster, model, errors))
+        accelerator, _ = errors.read(read_gpu, cluster.gpu, cluster.hardware, shared.dtype) or (None, ())
+        errors.raise_if_any()
+        return setups, accelerator
+
+
+_Compared = tuple["CompareReport | ChangedReport", Callable[[], "View"], str]
+"""A report, its view, and the next step."""
+
+
+def _compare_named(words: Sequence[str], overrides: Sequence[str], asked: _Conditions) -> _Compared:
+    from tinylm_cli.analysis.compare import compare as compare_models
+    from tinylm_cli.interop.variants import load_variants, parse_variants
+    from tinylm_cli.render.views.compare import compare_view
+
+    if not words:
+        raise UsageError("there is nothing to compare", help="name two models: tinylm compare small medium")
+    variants = parse_variants(words, overrides)
+    loaded = load_variants(variants)
+    setups, accelerator = asked.setups(loaded, f"add @max_len={asked.seq_len} to the name of each such model")
+    models = [(model, variant.all_changes) for model, variant in zip(loaded, variants, strict=True)]
+    report = compare_models(models, setups, accelerator)
     last = variants[-1]
     following = next_step("compare", "estimate", model_words(last.reference, last.all_changes))
-    failed = exit_code and not report.same
-    return CommandOutput(
-        report, lambda: compare_view(report), format_, output, ExitCode.FAILED if failed else ExitCode.DONE,
-        next_step=following, table=table,
-    )  # fmt: skip
+    return report, lambda: compare_view(report), following
+
+
+def _compare_changed(revision: str, paths: Sequence[str], overrides: Sequence[str], asked: _Conditions) -> _Compared:
+    from tinylm_cli.analysis.compare import changed_config
+    from tinylm_cli.interop.changed_configs import changed_configs
+    from tinylm_cli.render.views.compare import changed_view
+    from tinylm_cli.reports.compare import ChangedReport
+
+    if overrides:
+        raise UsageError("--set has no effect on configs as git has them", help="leave it out beside --changed")
+    commit, found = changed_configs(revision, paths)
+    configs = []
+    for file, before, after in found:
+        setups = accelerator = None
+        if before is not None and after is not None:
+            before, after = before._replace(name=revision), after._replace(name="now")
+            setups, accelerator = asked.setups([before, after], "raise max_len")
+        configs.append(changed_config(file, before, after, setups, accelerator))
+    same = all(each.comparison is not None and each.comparison.same for each in configs)
+    report = ChangedReport(revision, commit, same, tuple(configs))
+    return report, lambda: changed_view(report), ""

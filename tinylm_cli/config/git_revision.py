@@ -6,9 +6,10 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from tinylm_cli.config.source import MAX_BYTES, Source, source_of
 from tinylm_cli.errors import InputError
@@ -58,6 +59,80 @@ def read_revision(reference: str, config_file: str) -> Source:
         )
         _, name = _object(reference, folder)
     return source_of(reference, _git("cat-file", "blob", name).data, path=split_revision(reference)[1])
+
+
+SIMILARITY = "--find-renames=80%"
+"""Configs are short, and two of them half alike at git's usual 50%: no renamed file."""
+
+
+class ChangedFile(NamedTuple):
+    """A file that differs between a revision and the working tree.
+
+    Attributes:
+        status: What happened to it since.
+        path: Where it is now, or where it was if it is removed; from the current folder.
+        before: Where it was in the revision, ``SHA:path``; None if it is added.
+    """
+
+    status: Literal["added", "removed", "modified", "renamed"]
+    path: str
+    before: str | None
+
+
+def changed_files(revision: str, paths: Sequence[str] = ()) -> tuple[str, list[ChangedFile]]:
+    """Return the commit to compare with, and the tracked files that have changed since, in git's order.
+
+    The commit is the merge base of ``revision`` and ``HEAD``, as in a pull request: what others have added to the
+    revision's branch meanwhile is no change. The files are those of the working tree.
+
+    Args:
+        revision: A branch, tag or commit.
+        paths: Files and folders, from the current folder; the whole repository when empty.
+
+    Raises:
+        InputError: If there is no git, no repository, no such revision, or no file of a path now or then.
+    """
+    if shutil.which("git") is None:
+        raise InputError(f"cannot read {revision} from git", help="git must be installed")
+    commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    if not commit.done:
+        inside = _git("rev-parse", "--show-toplevel")
+        if not inside.done:
+            raise InputError("this folder is in no git repository", help="go to one, or name two models to compare")
+        remedy = _meant_revision(revision).replace("did you mean", "did you mean --changed")
+        raise InputError(f"git has no revision {revision}", help=remedy or "git branch --all lists branches")
+    sha = commit.data.decode("ascii").strip()
+    merge_base = _git("merge-base", sha, "HEAD")
+    base = merge_base.data.decode("ascii").strip() if merge_base.done else sha
+    top = _git("rev-parse", "--show-toplevel").data.decode("utf-8", "surrogateescape").rstrip("\n")
+    for path in paths:
+        if not os.path.lexists(path) and not _git("cat-file", "-e", f"{base}:./{path}").done:
+            raise InputError(f"no such file or folder: {path}", help=f"nor was there in {revision}")
+    where = [f":(literal){path}" for path in paths] or [":(top)"]
+    listed = _git("diff", "--name-status", "-z", SIMILARITY, base, "--", *where)
+    return base, list(_changes(listed.data.decode("utf-8", "surrogateescape"), base, top))
+
+
+def _changes(listed: str, base: str, top: str) -> Iterator[ChangedFile]:
+    """Yield the files of ``git diff --name-status -z``: a status, a path, and for a renamed file its new path."""
+    words = iter(listed.split("\0"))
+    for status in words:
+        if not status:
+            return
+        old = next(words)
+        new = next(words) if status[0] in "RC" else old
+        here = os.path.relpath(os.path.join(top, new))  # noqa: PTH118 - pathlib has no such thing
+        before = None if status[0] in "AC" else f"{base}:{old}"
+        yield ChangedFile(_STATUS.get(status[0], "modified"), here, before)
+
+
+_STATUS: dict[str, Literal["added", "removed", "modified", "renamed"]] = {
+    "A": "added",
+    "C": "added",
+    "D": "removed",
+    "R": "renamed",
+}
+"""Maps git's letter for a change to a word; every other letter is a modification."""
 
 
 class _Answer(NamedTuple):
@@ -129,7 +204,7 @@ def _refusal(reference: str, folder: str, said: str) -> InputError:
     if reason.startswith("path "):
         remedy = _meant_path(revision, path)
     elif "not a git repository" not in reason and revision:
-        remedy = _meant_revision(revision, path) or remedy
+        remedy = _meant_revision(revision, f":{path}") or remedy
     return InputError(f"cannot read {reference} from git: {reason}", help=remedy)
 
 
@@ -145,10 +220,10 @@ def _meant_path(revision: str, path: str) -> str:
     return "paths are from the top of the repository; from this folder they begin with ./"
 
 
-def _meant_revision(revision: str, path: str) -> str:
+def _meant_revision(revision: str, path: str = "") -> str:
     """Say where a revision may be that this clone lacks: a job's checkout has one commit, and no branch but its own."""
     if _git("rev-parse", "--verify", "--quiet", f"refs/remotes/origin/{revision}").done:
-        return f"did you mean origin/{revision}:{path}?"
+        return f"did you mean origin/{revision}{path}?"
     if _git("rev-parse", "--is-shallow-repository").data.strip() == b"true":
         return "this clone is shallow: git fetch --unshallow, or fetch-depth: 0 for actions/checkout, brings the rest"
     return ""

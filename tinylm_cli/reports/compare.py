@@ -124,3 +124,45 @@ class CompareReport:
     fields: tuple[FieldDifference, ...]
     figures: tuple[FigureDifference, ...]
     cluster: ClusterComparison | None = None
+
+
+@dataclass(frozen=True)
+class ChangedConfig:
+    """A config that has changed since a git revision.
+
+    Attributes:
+        path: Its file, from the current folder.
+        status: What happened to the file.
+        old_path: Its file in the revision, from the top of the repository; None unless it is renamed.
+        before_params: Parameters in the revision; None if the file was not there, or was no valid config.
+        after_params: Parameters now; None if the file is removed.
+        difference_params: The difference; None unless both are known.
+        ratio: Parameters now over those before; None unless both are known.
+        comparison: The config in the revision beside the config now; None unless both are known.
+    """
+
+    path: str
+    status: Literal["added", "removed", "modified", "renamed"]
+    old_path: str | None
+    before_params: int | None
+    after_params: int | None
+    difference_params: int | None
+    ratio: float | None
+    comparison: CompareReport | None
+
+
+@dataclass(frozen=True)
+class ChangedReport:
+    """Every config that has changed since a git revision: the report of ``tinylm compare --changed``.
+
+    Attributes:
+        revision: The revision as typed.
+        commit: The commit that is compared with: the merge base of the revision and HEAD.
+        same: Whether no config differs.
+        configs: In git's order of files.
+    """
+
+    revision: str
+    commit: str
+    same: bool
+    configs: tuple[ChangedConfig, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -21,9 +22,12 @@ from tinylm_cli.render.units import (
     percent,
     ratio,
     signed,
+    signed_integer,
     three_digits,
 )
 from tinylm_cli.reports.compare import (
+    ChangedConfig,
+    ChangedReport,
     ClusterComparison,
     ClusterFigure,
     ClusterUnit,
@@ -67,6 +71,57 @@ def difference_blocks(report: CompareReport) -> tuple[Block, ...]:
     if report.same:
         return (*cluster, _figures(report), Note("No differences.", "good"))
     return (*cluster, _fields(report), _figures(report), _assumed(report))
+
+
+def changed_view(report: ChangedReport) -> View:
+    """Show every config that has changed in one table, then the differences of each."""
+    title = f"Configs changed since {report.revision}"
+    if not report.configs:
+        return (Heading(title), Note("No config has changed.", "good"))
+    statuses = Counter(config.status for config in report.configs)
+    detail = ", ".join(f"{count} {status}" for status, count in statuses.items())
+    blocks: list[Block] = [Heading(title, detail), _changed(report)]
+    compared = [config for config in report.configs if config.comparison is not None and not config.comparison.same]
+    for index, config in enumerate(compared, start=1):
+        assert config.comparison is not None
+        blocks.append(Heading(config.path, difference_words(config.comparison)))
+        for block in difference_blocks(config.comparison):
+            if isinstance(block, Table):
+                block = block._replace(name=_numbered(block.name, index), main=False)
+            blocks.append(block)
+    return tuple(blocks)
+
+
+def _numbered(name: str, index: int) -> str:
+    return name if index == 1 else f"{name}_{index}"
+
+
+def _changed(report: ChangedReport) -> Table:
+    columns = (
+        Column("config", shrink=True, key="path"),
+        Column("status", key="status"),
+        Column("before", right=True, key="before_params"),
+        Column("parameters", right=True, key="after_params"),
+        Column("change", right=True, keep=8, key="difference_params"),
+        Column("ratio", right=True, key="ratio"),
+    )
+    return Table(
+        columns, tuple(map(_changed_row, report.configs)), main=True, name="configs", caption="Changed configs"
+    )
+
+
+def _changed_row(config: ChangedConfig) -> Row:
+    before, after, change = config.before_params, config.after_params, config.difference_params
+    is_new = config.status == "added"
+    missing = Cell(Quantity("—" if is_new or after is None else "invalid", math.nan), "muted")
+    return (
+        Cell(f"{config.old_path} → {config.path}" if config.old_path else config.path, "name", config.path),
+        config.status,
+        missing if before is None else integer(before),
+        Cell(Quantity("—", math.nan), "muted") if after is None else Cell(integer(after), "strong"),
+        "" if change is None else signed_integer(change) if change else csv_only(0),
+        "" if config.ratio is None else ratio(config.ratio) if change else csv_only(1.0),
+    )
 
 
 def _fields(report: CompareReport) -> Table:

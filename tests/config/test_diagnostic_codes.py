@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tinylm_cli.cli.estimate import estimate
 from tinylm_cli.cli.validate import validate
 from tinylm_cli.config.diagnostic_codes import CODES, MOST_REPORTED, clip, diagnostic, refusal
+from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.errors import SET, ConfigError, Diagnostic, Span
 from tinylm_cli.render.diagnostics import diagnostics_text
 from tinylm_cli.render.sanitize import escape_controls
@@ -70,7 +70,7 @@ ASKED: dict[str, tuple[Callable[..., Any], str]] = {
         ("assertion-syntax", "failed-assertion", "unknown-figure"),
         (lambda asserted: validate(["tiny"], [asserted]), "tinylm validate tiny --assert"),
     ),
-    "unknown-gpu": (lambda gpu: estimate(gpu=gpu), "tinylm estimate --gpu"),
+    "unknown-gpu": (load_hardware, "tinylm estimate --gpu"),
 }
 """Codes that speak of the command line alone: the command, and how it is typed before its option's value."""
 
@@ -83,10 +83,10 @@ def _page() -> str:
     return (
         "# Diagnostics\n\n"
         "Generated from the catalog and the broken configs of the tests; `pytest --update-golden` rewrites it.\n\n"
-        "What `tinylm` says of a config that is wrong: every mistake at once, each at its place, with a code that\n"
-        "stays the same from one version to the next and with what to write instead. The codes are in\n"
-        "`--format json` as `code` and in `--format github` as the title; a file that could not be read at all has\n"
-        "the title `unreadable` there.\n\n"
+        "`tinylm` reports every mistake of a config at once: its place, a stable code, and what to write instead.\n"
+        "The code is `code` in JSON, `ruleId` in SARIF, `type` in JUnit XML and the title of a GitHub annotation.\n"
+        "Where the correction is certain, `fix` in JSON holds the edit that `tinylm validate --fix` makes.\n"
+        "A file that cannot be read has the code `unreadable`.\n\n"
         "| code | meaning |\n| --- | --- |\n" + rows + "\n\n" + "\n".join(map(_section, CODES))
     )
 

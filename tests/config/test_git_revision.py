@@ -113,7 +113,7 @@ def test_what_is_no_revision(reference: str) -> None:
         ("HEAD:dangling.yaml", "is a symbolic link to nothing in the repository", "name a file in it"),
         ("HEAD:outside.yaml", "is a symbolic link to nothing in the repository", "name a file in it"),
         (":link.yaml", ":link.yaml is a symbolic link", "name what it points to"),
-        ("HEAD:large.yaml", "larger than 256 KiB", "a model config is a page of YAML"),
+        ("HEAD:large.yaml", "larger than 256 KiB", "a model config is about a page of YAML"),
         ("a\nb:c", "cannot read a\nb:c from git", "and no file here has that name"),
         ("a\ud800:c", "not a path", ""),
     ],

@@ -62,12 +62,12 @@ def test_standard_input_has_a_name() -> None:
         (
             "zzz",
             "no preset or file is called zzz",
-            "the presets are tiny, small, medium, base; tinylm list --gallery has more; a path names a file",
+            "the presets are tiny, small, medium, base; tinylm list --gallery lists more",
         ),
         ("zzz.yaml", "no such file: zzz.yaml", ""),
         ("nosuch.yaml", "no such file: nosuch.yaml", ""),  # an ending alone is no likeness
         ("tinny.yaml", "no preset or file is called tinny.yaml", "did you mean tiny?"),
-        ("", "the config has an empty name", "is a variable of the shell unset?"),
+        ("", "the config has an empty name", "is a shell variable unset?"),
         ("no/such.yaml", "no such file: no/such.yaml", ""),
     ],
 )
@@ -221,7 +221,7 @@ def test_any_option_is_taken_or_refused(minimal: str, overrides: list[str]) -> N
 
 
 def test_an_empty_file_is_a_start_for_options() -> None:
-    with pytest.raises(ConfigError, match="there is no config here"):
+    with pytest.raises(ConfigError, match="the config is empty"):
         _parse("# nothing\n")
     required = ["vocab_size=256", "d_model=128", "n_heads=4", "n_layers=4", "d_ff=512"]
     assert _parse("# nothing\n", *required).config.d_model == 128
@@ -251,8 +251,8 @@ def test_name(minimal: str) -> None:
     ("line", "message"),
     [
         ("name: 7", "name must be text on one line, not 7"),
-        ('name: ""', 'name must be text on one line, not the text ""'),
-        ('name: "a\\nb"', r'name must be text on one line, not the text "a\nb"'),
+        ('name: ""', 'name must be text on one line, not ""'),
+        ('name: "a\\nb"', r'name must be text on one line, not "a\nb"'),
         ("description: [a]", "description must be text, not [a]"),
     ],
 )

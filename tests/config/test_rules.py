@@ -44,9 +44,9 @@ def test_the_defaults_break_no_rule() -> None:
 
 def test_heads() -> None:
     problem = _only({"d_model": 128, "n_heads": 5})
-    assert problem.message == "d_model 128 is not divisible by n_heads 5: 3 dimensions are left over"
+    assert problem.message == "d_model 128 is not divisible by n_heads 5: the remainder is 3"
     assert problem.help == "write n_heads: 4 or 8, or d_model: 120 or 130"
-    assert "larger than" in _only({"d_model": 4, "n_heads": 8}).message
+    assert "exceeds" in _only({"d_model": 4, "n_heads": 8}).message
     assert _problems({"d_model": 128, "n_heads": 5, "attention.d_head": 3}) == []
 
 
@@ -61,122 +61,122 @@ SAID: list[tuple[Values, str, str, str]] = [
     (
         {"attention.n_kv_heads": 3, "n_heads": 32},
         "kv-heads-do-not-divide",
-        "n_heads 32 is not a multiple of attention.n_kv_heads 3: groups would differ",
+        "n_heads 32 is not divisible by attention.n_kv_heads 3",
         "write attention.n_kv_heads: 2 or 4, or leave attention.n_kv_heads out",
     ),
     (
         {"attention.n_kv_heads": 8},
         "kv-heads-do-not-divide",
-        "attention.n_kv_heads 8 is larger than n_heads 4",
+        "attention.n_kv_heads 8 exceeds n_heads 4",
         "write attention.n_kv_heads: 4, or leave attention.n_kv_heads out",
     ),
     (
         {**ROPE, "d_model": 132},
         "odd-rotary-width",
-        "d_model 132 / n_heads 4 is 33, an odd number, and rotation turns pairs of dimensions",
+        "d_model 132 / n_heads 4 is 33, which is odd; RoPE rotates pairs of dimensions",
         "write d_model: 128 or 136, or attention.d_head: 34",
     ),
     (
         {**ROPE, "attention.d_head": 65},
         "odd-rotary-width",
-        "attention.d_head 65 is odd, and rotation turns pairs of dimensions",
+        "attention.d_head 65 is odd; RoPE rotates pairs of dimensions",
         "write attention.d_head: 64 or 66",
     ),
     (
         {**ROPE, "attention.d_head": 80, "position.rotary_fraction": 0.42},
         "odd-rotary-width",
-        "position.rotary_fraction 0.42 of 80 dimensions per head is 33, and rotation turns pairs of dimensions",
+        "position.rotary_fraction 0.42 of 80 dimensions per head is 33; RoPE rotates pairs of dimensions",
         "write position.rotary_fraction: 0.4 or 0.43",
     ),
     (
         {**ROPE, "position.rotary_fraction": 0.01},
         "odd-rotary-width",
-        "position.rotary_fraction 0.01 of 32 dimensions per head is 0, and rotation turns pairs of dimensions",
+        "position.rotary_fraction 0.01 of 32 dimensions per head is 0; RoPE rotates pairs of dimensions",
         "write position.rotary_fraction: 0.07",
     ),
     (
         {**LATENT, "attention.d_rope": 63},
         "odd-rotary-width",
-        "attention.d_rope 63 is odd, and rotation turns pairs of dimensions",
+        "attention.d_rope 63 is odd; RoPE rotates pairs of dimensions",
         "write attention.d_rope: 62 or 64",
     ),
     (
         {**EXPERTS, "feed_forward.top_k": 9},
         "top-k-above-experts",
-        "feed_forward.top_k 9 is more than the 8 of feed_forward.n_experts",
+        "feed_forward.top_k 9 exceeds feed_forward.n_experts 8",
         "write feed_forward.top_k: 8, or feed_forward.n_experts: 9",
     ),
     (
         {**EXPERTS, "feed_forward.n_groups": 3},
         "expert-groups",
-        "feed_forward.n_experts 8 is not a multiple of feed_forward.n_groups 3",
+        "feed_forward.n_experts 8 is not divisible by feed_forward.n_groups 3",
         "write feed_forward.n_groups: 2 or 4",
     ),
     (
         {**EXPERTS, "feed_forward.n_groups": 4, "feed_forward.top_k_groups": 5},
         "expert-groups",
-        "feed_forward.top_k_groups 5 is more than the 4 of feed_forward.n_groups",
+        "feed_forward.top_k_groups 5 exceeds feed_forward.n_groups 4",
         "write feed_forward.top_k_groups: 4",
     ),
     (
         {**EXPERTS, "feed_forward.n_groups": 4, "feed_forward.top_k": 5},
         "expert-groups",
-        "feed_forward.top_k 5 is more than the 2 experts in 1 group of 2 that are chosen from",
+        "feed_forward.top_k 5 exceeds the 2 experts of the 1 group of 2 selected",
         "write feed_forward.top_k_groups: 3, or feed_forward.top_k: 2",
     ),
     (
         {**EXPERTS, "feed_forward.n_dense_layers": 4},
         "contradiction",
-        "feed_forward.n_dense_layers 4 leaves none of the 4 layers for the experts",
+        "feed_forward.n_dense_layers 4 leaves no layer with experts: n_layers is 4",
         "write feed_forward.n_dense_layers: 3, or leave feed_forward.n_experts out",
     ),
     (
         {"attention.kind": "latent"},
         "contradiction",
-        "attention.kind latent needs positions that rotate attention.d_rope dimensions of each head",
+        "attention.kind latent requires position.kind rope: attention.d_rope dimensions rotate",
         "write position.kind: rope, or attention.kind: multi_head",
     ),
     (
         {**LATENT, "position.rotary_fraction": 0.5},
         "contradiction",
-        "position.rotary_fraction 0.5 has no say in latent attention, where attention.d_rope rotates",
+        "position.rotary_fraction 0.5 has no effect: latent attention rotates attention.d_rope",
         "leave position.rotary_fraction out, or write attention.kind: multi_head",
     ),
     (
         {"norm.bias": True, "norm.kind": "rmsnorm", "norm.weight": False},
         "contradiction",
-        "norm.bias true does not go with norm.kind rmsnorm and norm.weight false",
+        "norm.bias true requires norm.kind layernorm and norm.weight true",
         "leave norm.bias out, or write norm.kind: layernorm and norm.weight: true",
     ),
     (
         {"block.parallel": True, "norm.placement": "post"},
         "contradiction",
-        "block.parallel true feeds both sub-layers from norms before them, where norm.placement must be pre",
+        "block.parallel true requires norm.placement pre",
         "write norm.placement: pre, or leave block.parallel out",
     ),
     (
         {"attention.window": 64, "attention.window_pattern": "GG"},
         "contradiction",
-        "attention.window 64 is for local layers, and attention.window_pattern GG has no L",
+        "attention.window 64 has no effect: attention.window_pattern GG has no local layer (L)",
         "leave attention.window out, or write attention.window_pattern: LG",
     ),
     (
         {**ROPE, "position.scaling": "linear"},
         "needs-field",
-        "position.scaling linear needs position.scaling_factor, how many times longer it makes sequences",
+        "position.scaling linear requires position.scaling_factor, by which it extends the context length",
         "write position.scaling_factor: 8, or position.scaling: none",
     ),
     (
         {**ROPE, "position.scaling": "llama3", "position.original_max_len": 8192, "max_len": 131072},
         "needs-field",
-        "position.scaling llama3 needs position.scaling_factor, how many times longer it makes sequences",
+        "position.scaling llama3 requires position.scaling_factor, by which it extends the context length",
         "write position.scaling_factor: 16, or position.scaling: none",
     ),
     (
         {**ROPE, "position.scaling": "yarn", "position.scaling_factor": 4.0, "max_len": 131072},
         "needs-field",
-        "position.scaling yarn needs position.original_max_len, the length it stretches from",
-        "write position.original_max_len: 32768, or as many tokens as it was first trained on",
+        "position.scaling yarn requires position.original_max_len, the context length before scaling",
+        "write position.original_max_len: 32768, or the context length of pretraining",
     ),
     (
         {
@@ -205,56 +205,56 @@ SAID: list[tuple[Values, str, str, str]] = [
     (
         LONGROPE,
         "needs-field",
-        "position.scaling longrope needs position.short_factors and position.long_factors,"
-        " a number for each of 16 rotated pairs",
+        "position.scaling longrope requires position.short_factors and position.long_factors,"
+        " one number per rotated pair (16)",
         "write position.short_factors as a list of 16 numbers and position.long_factors as a list of 16 numbers",
     ),
     (
         {**LONGROPE, "position.short_factors": (1.0,) * 16, "position.long_factors": (1.0,)},
         "contradiction",
-        "position.long_factors has 1 number, and the 32 dimensions that rotate make 16 pairs",
+        "position.long_factors has 1 number, but 16 pairs of dimensions rotate",
         "write position.long_factors as a list of 16 numbers",
     ),
     (
         {"position.theta": 500_000.0},
         "without-effect",
-        "position.theta has no effect: it is for position.kind rope",
+        "position.theta has no effect unless position.kind is rope",
         "leave position.theta out, or write position.kind: rope",
     ),
     (
         {"position.local_theta": 1e6},
         "without-effect",
-        "position.local_theta has no effect: it is for position.kind rope and configs with attention.window",
+        "position.local_theta has no effect unless position.kind is rope and attention.window is set",
         "leave position.local_theta out, or write position.kind: rope and attention.window: 1024",
     ),
     (
         {"position.low_freq_factor": 2.0},
         "without-effect",
-        "position.low_freq_factor has no effect: it is for position.scaling llama3",
+        "position.low_freq_factor has no effect unless position.scaling is llama3",
         "leave position.low_freq_factor out, or write position.kind: rope and position.scaling: llama3",
     ),
     (
         {**LATENT, "attention.n_kv_heads": 8},
         "without-effect",
-        "attention.n_kv_heads has no effect: it is for attention.kind multi_head",
+        "attention.n_kv_heads has no effect unless attention.kind is multi_head",
         "leave attention.n_kv_heads out, or write attention.kind: multi_head",
     ),
     (
         {"feed_forward.top_k_groups": 4},
         "without-effect",
-        "feed_forward.top_k_groups has no effect: it is for configs with several feed_forward.n_groups",
+        "feed_forward.top_k_groups has no effect unless feed_forward.n_groups is above 1",
         "leave feed_forward.top_k_groups out, or write feed_forward.n_experts: 8 and feed_forward.n_groups: 8",
     ),
     (
         {"budget.seq_len": 2048},
         "contradiction",
-        "budget.seq_len 2048 is more than max_len 1024, the longest sequence the model can read",
+        "budget.seq_len 2048 exceeds max_len 1024",
         "write budget.seq_len: 1024, or max_len: 2048",
     ),
     (
         {"budget.nominal_tolerance": 0.05},
         "without-effect",
-        "budget.nominal_tolerance has no effect: it is for configs with nominal_params",
+        "budget.nominal_tolerance has no effect unless nominal_params is set",
         "leave budget.nominal_tolerance out, or write nominal_params: 125M",
     ),
 ]
@@ -332,7 +332,7 @@ def _any_of(field: Field) -> st.SearchStrategy[Any]:
     """Draw values that are sound by themselves, often the default and often small."""
     bounds = {
         word: float(number.replace(",", ""))
-        for word, number in re.findall(r"(from|to|above|below) ([\d.,]*\d)", field.wants)
+        for word, number in re.findall(r"(from|to|above|below|at most) ([\d.,]*\d)", field.wants)
     }
     strategies: dict[str, Any] = {
         "boolean": st.booleans,
@@ -345,7 +345,7 @@ def _any_of(field: Field) -> st.SearchStrategy[Any]:
         "text": lambda: st.text("a b", min_size=1),
         "number": lambda: st.floats(
             bounds.get("from", bounds.get("above")),
-            bounds.get("to", bounds.get("below")),
+            bounds.get("to", bounds.get("at most", bounds.get("below"))),
             exclude_min="above" in bounds,
             exclude_max="below" in bounds,
         ),

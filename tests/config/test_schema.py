@@ -221,7 +221,7 @@ def test_a_count_is_exact(whole: int, fraction: int, unit: str) -> None:
 def test_rules_hold_in_python_and_name_every_field_and_the_remedy() -> None:
     with pytest.raises(ValidationError, match=r"d_model 130 is not divisible by n_heads 4.*write n_heads: 2 or 5"):
         _with(d_model=130)
-    with pytest.raises(ValidationError, match="d_model 125 is odd"):
+    with pytest.raises(ValidationError, match="requires an even d_model, not 125"):
         _with(d_model=125, n_heads=5)
     assert _with(d_model=125, n_heads=5, position={"kind": "learned"}).d_head == 25
 

@@ -89,7 +89,7 @@ def test_the_first_byte_that_is_not_utf8(tmp_path: Path, data: bytes, line: int,
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
 def test_a_wider_encoding_is_named(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "a").write_bytes("d_model: 1\n".encode(encoding))
-    with pytest.raises(ConfigError, match=f"this is {encoding[:6].upper()}"):
+    with pytest.raises(ConfigError, match=f"the file is {encoding[:6].upper()}"):
         read_source(str(tmp_path / "a"))
 
 

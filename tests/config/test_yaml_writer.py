@@ -156,9 +156,9 @@ def test_the_listings_hold_every_field_and_are_together_the_course_model() -> No
     [
         (
             "position.scaling",
-            "one of none, linear, dynamic, llama3, yarn, longrope; none by default; for",
+            "one of none, linear, dynamic, llama3, yarn, longrope; none by default; only",
         ),
-        ("feed_forward.top_k", "an integer from 1 to 65,536; 2 by default; for configs with feed_forward.n_experts"),
+        ("feed_forward.top_k", "an integer from 1 to 65,536; 2 by default; only if feed_forward.n_experts is set"),
         ("vocab_size", "an integer from 1 to 100,000,000; required"),
     ],
 )

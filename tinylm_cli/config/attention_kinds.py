@@ -53,12 +53,12 @@ def expand_attention_kind(root: Node) -> Diagnostic | None:
 def _contradiction(word: str, kind: Entry, given: Entry | None, n_heads: int) -> Diagnostic | None:
     n_kv_heads = _integer(given)
     if word == "gqa" and given is None:
-        message = f"attention.kind gqa needs {_FIELD}, the number of KV heads"
+        message = f"attention.kind gqa requires {_FIELD}, the number of KV heads"
         return _problem("needs-field", message, f"write {_FIELD}: {_fewer(n_heads)}", kind, given)
     if n_kv_heads is None:
         return None
     if word == "gqa" and n_kv_heads >= n_heads:
-        message = f"attention.kind gqa needs fewer KV heads than n_heads {n_heads}, not {_FIELD} {n_kv_heads}"
+        message = f"attention.kind gqa requires fewer KV heads than n_heads {n_heads}, not {_FIELD} {n_kv_heads}"
         remedy = f"write {_FIELD}: {_fewer(n_heads)}, or attention.kind: mha"
     elif word == "mqa" and n_kv_heads != 1:
         message = f"attention.kind mqa has one KV head, not {_FIELD} {n_kv_heads}"

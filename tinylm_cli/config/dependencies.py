@@ -31,18 +31,18 @@ class Requirement(NamedTuple):
     Attributes:
         field: The other's dotted name.
         met: Whether a value of the other satisfies the need.
-        words: The need, after "it is for".
+        condition: The requirement in words, after "unless".
         example: A value of the other that satisfies it.
     """
 
     field: str
     met: Callable[[Any], bool]
-    words: str
+    condition: str
     example: str
 
 
 def _one_of(field: str, *values: str) -> Requirement:
-    return Requirement(field, lambda value: value in values, f"{field} {_either(values)}", values[0])
+    return Requirement(field, lambda value: value in values, f"{field} is {_either(values)}", values[0])
 
 
 def _either(words: tuple[str, ...]) -> str:
@@ -51,15 +51,15 @@ def _either(words: tuple[str, ...]) -> str:
 
 
 def _given(field: str, example: str) -> Requirement:
-    return Requirement(field, lambda value: value is not None, f"configs with {field}", example)
+    return Requirement(field, lambda value: value is not None, f"{field} is set", example)
 
 
 def _true(field: str) -> Requirement:
-    return Requirement(field, bool, f"{field} true", "true")
+    return Requirement(field, bool, f"{field} is true", "true")
 
 
 _ROPE = _one_of("position.kind", "rope")
-_STRETCHED = Requirement("position.scaling", lambda value: value != "none", "configs with a position.scaling", "linear")
+_STRETCHED = Requirement("position.scaling", lambda value: value != "none", "position.scaling is set", "linear")
 _YARN = _one_of("position.scaling", "yarn")
 _LLAMA3 = _one_of("position.scaling", "llama3")
 _LONGROPE = _one_of("position.scaling", "longrope")
@@ -67,9 +67,7 @@ _MULTI_HEAD = _one_of("attention.kind", "multi_head")
 _LATENT = _one_of("attention.kind", "latent")
 _WINDOW = _given("attention.window", "1024")
 _EXPERTS = _given("feed_forward.n_experts", "8")
-_GROUPS = Requirement(
-    "feed_forward.n_groups", lambda value: value > 1, "configs with several feed_forward.n_groups", "8"
-)
+_GROUPS = Requirement("feed_forward.n_groups", lambda value: value > 1, "feed_forward.n_groups is above 1", "8")
 
 REQUIREMENTS: dict[str, tuple[Requirement, ...]] = {
     "position.offset": (_one_of("position.kind", "learned"),),

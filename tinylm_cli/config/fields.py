@@ -175,7 +175,7 @@ def _wants(kind: Kind, metadata: list[Any], choices: tuple[str, ...]) -> str:
     if kind == "boolean":
         return "true or false"
     if kind == "pattern":
-        return "letters L and G, such as LLLLLG"
+        return "a pattern of L and G, such as LLLLLG"
     if kind == "numbers":
         return _wants("number", metadata, ()).replace("a number", "a list of numbers")
     bounds = {
@@ -184,7 +184,7 @@ def _wants(kind: Kind, metadata: list[Any], choices: tuple[str, ...]) -> str:
     if kind == "integer":
         return f"an integer from {bounds['ge']:,} to {bounds['le']:,}"
     low, to = (
-        (f"above {_bound(bounds['gt'])}", ", up to") if "gt" in bounds else (f"from {_bound(bounds['ge'])}", " to")
+        (f"above {_bound(bounds['gt'])}", " and at most") if "gt" in bounds else (f"from {_bound(bounds['ge'])}", " to")
     )
     return f"a number {low}{to} " + (f"below {_bound(bounds['lt'])}" if "lt" in bounds else _bound(bounds["le"]))
 

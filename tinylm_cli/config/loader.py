@@ -125,9 +125,7 @@ def _apply(override: str, root: Node, mistakes: list[Diagnostic]) -> None:
     if not equals or not key.strip() or not key.isprintable():
         raise UsageError(f"--set {override}: expected key=value", help="for example --set n_layers=8")
     if len(value.strip().splitlines()) > 1:
-        raise UsageError(
-            f"--set {key}: the value goes over several lines", help="write each field in a --set of its own"
-        )
+        raise UsageError(f"--set {key}: the value spans several lines", help="set one field per --set")
     source = Source(SET, value, line_text=override, shift=len(key) + 1)
     key_span = Span(SET, 1, 1, len(key) + 1, override)
     if _is_text(key.strip(), value):
@@ -240,7 +238,7 @@ def _origins(root: Node, config: ModelConfig) -> dict[str, Span | None]:
 
 def _empty(source: Source) -> Diagnostic:
     return diagnostic(
-        "empty-document", "there is no config here: nothing but blank lines and comments", source.name,
+        "empty-document", "the config is empty", source.name,
         help="tinylm new NAME writes one to start from",
     )  # fmt: skip
 

@@ -56,7 +56,7 @@ def read_reference(reference: str) -> Source:
 def _existing(reference: str) -> str:
     """Return a path to read, or explain what else the name might have meant."""
     if not reference:
-        raise InputError("the config has an empty name", help="is a variable of the shell unset?")
+        raise InputError("the config has an empty name", help="is a shell variable unset?")
     if reference == "-" or "/" in reference or "\0" in reference or _exists(reference):
         return reference
     from tinylm_cli.config.suggestions import suggest_config
@@ -68,9 +68,7 @@ def _existing(reference: str) -> str:
         raise InputError(f"no such file: {reference}")
     raise InputError(
         f"no preset or file is called {reference}",
-        help=f"did you mean {meant}?"
-        if meant
-        else f"the presets are {known}; tinylm list --gallery has more; a path names a file",
+        help=f"did you mean {meant}?" if meant else f"the presets are {known}; tinylm list --gallery lists more",
     )
 
 

@@ -23,7 +23,7 @@ def _sinusoidal_needs_pairs(d_model: int, kind: str, n_heads: int) -> Problem | 
     return Problem(
         "odd-sinusoidal-width",
         ("d_model", "position.kind"),
-        f"d_model {d_model} is odd, and position.kind sinusoidal pairs each sine with a cosine",
+        f"position.kind sinusoidal requires an even d_model, not {d_model}",
         f"write {wider}position.kind: learned",
     )
 
@@ -37,20 +37,20 @@ def _rotary_needs_pairs(
     if kind != "rope" or width == 0 or (rotated % 2 == 0 and rotated > 0):
         return None  # a width of 0 is another rule's to tell
     names: tuple[str, ...]
-    pairs = "rotation turns pairs of dimensions"
+    pairs = "RoPE rotates pairs of dimensions"
     if attention == "latent":
-        names, message = ("attention.d_rope",), f"attention.d_rope {width} is odd, and {pairs}"
+        names, message = ("attention.d_rope",), f"attention.d_rope {width} is odd; {pairs}"
         remedy = f"write attention.d_rope: {_even_near(width)}"
     elif share < 1:
         names = ("position.rotary_fraction", *(("attention.d_head",) if d_head else ("d_model", "n_heads")))
-        message = f"position.rotary_fraction {share:g} of {width} dimensions per head is {rotated}, and {pairs}"
+        message = f"position.rotary_fraction {share:g} of {width} dimensions per head is {rotated}; {pairs}"
         remedy = _fractions_near(width, rotated)
     elif d_head is not None:
-        names, message = ("attention.d_head",), f"attention.d_head {width} is odd, and {pairs}"
+        names, message = ("attention.d_head",), f"attention.d_head {width} is odd; {pairs}"
         remedy = f"write attention.d_head: {_even_near(width)}"
     else:
         names = ("d_model", "n_heads")
-        message = f"d_model {d_model} / n_heads {n_heads} is {width}, an odd number, and {pairs}"
+        message = f"d_model {d_model} / n_heads {n_heads} is {width}, which is odd; {pairs}"
         widths = [even * n_heads for even in (width - 1, width + 1) if even and even * n_heads <= MAX_DIM]
         remedy = f"write d_model: {' or '.join(map(str, widths))}, or attention.d_head: {width + 1}"
     return Problem("odd-rotary-width", (*names, "position.kind"), message, remedy)
@@ -97,7 +97,7 @@ def _scaling_has_its_factor(
     return Problem(
         "needs-field",
         ("position.scaling", "position.scaling_factor"),
-        f"position.scaling {scaling} needs position.scaling_factor, how many times longer it makes sequences",
+        f"position.scaling {scaling} requires position.scaling_factor, by which it extends the context length",
         f"write position.scaling_factor: {min(factor, MAX_FACTOR):g}, or position.scaling: none",
     )
 
@@ -110,9 +110,9 @@ def _scaling_has_its_length(
     return Problem(
         "needs-field",
         ("position.scaling", "position.original_max_len"),
-        f"position.scaling {scaling} needs position.original_max_len, the length it stretches from",
+        f"position.scaling {scaling} requires position.original_max_len, the context length before scaling",
         f"write position.original_max_len: {max(int(max_len / (scaling_factor or 1.0)), 1)},"
-        " or as many tokens as it was first trained on",
+        " or the context length of pretraining",
     )
 
 
@@ -150,7 +150,7 @@ def _longrope_has_its_factors(
     return Problem(
         "needs-field",
         ("position.scaling", *missing),
-        f"position.scaling longrope needs {' and '.join(missing)}, a number for each of {n_pairs} rotated pairs",
+        f"position.scaling longrope requires {' and '.join(missing)}, one number per rotated pair ({n_pairs})",
         f"write {' and '.join(f'{name} as a list of {wanted}' for name in missing)}",
     )
 
@@ -161,11 +161,11 @@ def _factors_fit(
     n_pairs = pairs(fraction, *head)
     if scaling != "longrope" or factors is None or not n_pairs or len(factors) == n_pairs:
         return None
-    turning = f"the {2 * n_pairs} dimensions that rotate make {counted(n_pairs, 'pair')}"
+    turning = f"{counted(n_pairs, 'pair')} of dimensions {'rotate' if n_pairs > 1 else 'rotates'}"
     return Problem(
         "contradiction",
         (name, "position.scaling"),
-        f"{name} has {counted(len(factors), 'number')}, and {turning}",
+        f"{name} has {counted(len(factors), 'number')}, but {turning}",
         f"write {name} as a list of {counted(n_pairs, 'number')}",
     )
 

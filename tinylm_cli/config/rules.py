@@ -17,10 +17,9 @@ def _heads_divide_model(n_heads: int, d_model: int, d_head: int | None, kind: st
     if remainder == 0 or d_head is not None or kind == "latent":
         return None
     if n_heads > d_model:
-        message = f"n_heads {n_heads} is larger than d_model {d_model}: each head needs at least one dimension"
+        message = f"n_heads {n_heads} exceeds d_model {d_model}: each head needs at least one dimension"
     else:
-        left = f"{counted(remainder, 'dimension')} {'is' if remainder == 1 else 'are'}"
-        message = f"d_model {d_model} is not divisible by n_heads {n_heads}: {left} left over"
+        message = f"d_model {d_model} is not divisible by n_heads {n_heads}: the remainder is {remainder}"
     heads = f"n_heads: {divisors_near(d_model, n_heads)}"
     step = n_heads if n_heads % 2 == 0 else 2 * n_heads  # even widths suit every kind of position
     multiples = (max(d_model // step * step, step), (d_model // step + 1) * step)
@@ -37,10 +36,10 @@ def _kv_heads_divide_heads(n_kv_heads: int | None, n_heads: int, attention: str)
     if n_kv_heads is None or attention != "multi_head" or n_heads % n_kv_heads == 0:
         return None
     if n_kv_heads > n_heads:
-        message = f"attention.n_kv_heads {n_kv_heads} is larger than n_heads {n_heads}"
+        message = f"attention.n_kv_heads {n_kv_heads} exceeds n_heads {n_heads}"
         proposal = str(n_heads)
     else:
-        message = f"n_heads {n_heads} is not a multiple of attention.n_kv_heads {n_kv_heads}: groups would differ"
+        message = f"n_heads {n_heads} is not divisible by attention.n_kv_heads {n_kv_heads}"
         proposal = divisors_near(n_heads, n_kv_heads)
     return Problem(
         "kv-heads-do-not-divide",
@@ -56,7 +55,7 @@ def _enough_experts(top_k: int, n_experts: int | None) -> Problem | None:
     return Problem(
         "top-k-above-experts",
         ("feed_forward.top_k", "feed_forward.n_experts"),
-        f"feed_forward.top_k {top_k} is more than the {n_experts} of feed_forward.n_experts",
+        f"feed_forward.top_k {top_k} exceeds feed_forward.n_experts {n_experts}",
         f"write feed_forward.top_k: {n_experts}, or feed_forward.n_experts: {top_k}",
     )
 
@@ -69,12 +68,12 @@ def _groups_hold_experts(n_groups: int, top_k_groups: int, n_experts: int | None
         return Problem(
             "expert-groups",
             fields,
-            f"feed_forward.n_experts {n_experts} is not a multiple of feed_forward.n_groups {n_groups}",
+            f"feed_forward.n_experts {n_experts} is not divisible by feed_forward.n_groups {n_groups}",
             f"write feed_forward.n_groups: {divisors_near(n_experts, n_groups)}",
         )
     chosen = ("feed_forward.top_k_groups", "feed_forward.n_groups")
     if top_k_groups > n_groups:
-        message = f"feed_forward.top_k_groups {top_k_groups} is more than the {n_groups} of feed_forward.n_groups"
+        message = f"feed_forward.top_k_groups {top_k_groups} exceeds feed_forward.n_groups {n_groups}"
         return Problem("expert-groups", chosen, message, f"write feed_forward.top_k_groups: {n_groups}")
     size = n_experts // n_groups
     held = size * top_k_groups
@@ -83,7 +82,7 @@ def _groups_hold_experts(n_groups: int, top_k_groups: int, n_experts: int | None
         return Problem(
             "expert-groups",
             ("feed_forward.top_k", *chosen),
-            f"feed_forward.top_k {top_k} is more than the {counted(held, 'expert')} in {groups} that are chosen from",
+            f"feed_forward.top_k {top_k} exceeds the {counted(held, 'expert')} of the {groups} selected",
             f"write feed_forward.top_k_groups: {-(-top_k // size)}, or feed_forward.top_k: {held}",
         )
     return None
@@ -95,7 +94,7 @@ def _dense_layers_exist(n_dense_layers: int, n_layers: int, n_experts: int | Non
     return Problem(
         "contradiction",
         ("feed_forward.n_dense_layers", "n_layers", "feed_forward.n_experts"),
-        f"feed_forward.n_dense_layers {n_dense_layers} leaves none of the {counted(n_layers, 'layer')} for the experts",
+        f"feed_forward.n_dense_layers {n_dense_layers} leaves no layer with experts: n_layers is {n_layers}",
         f"write feed_forward.n_dense_layers: {n_layers - 1}, or leave feed_forward.n_experts out",
     )
 
@@ -107,10 +106,10 @@ def _latent_attention_rotates(attention: str, kind: str, fraction: float) -> Pro
         return Problem(
             "contradiction",
             ("position.rotary_fraction", "attention.kind"),
-            f"position.rotary_fraction {fraction:g} has no say in latent attention, where attention.d_rope rotates",
+            f"position.rotary_fraction {fraction:g} has no effect: latent attention rotates attention.d_rope",
             "leave position.rotary_fraction out, or write attention.kind: multi_head",
         )
-    message = "attention.kind latent needs positions that rotate attention.d_rope dimensions of each head"
+    message = "attention.kind latent requires position.kind rope: attention.d_rope dimensions rotate"
     remedy = "write position.kind: rope, or attention.kind: multi_head"
     return Problem("contradiction", ("attention.kind", "position.kind"), message, remedy)
 
@@ -123,7 +122,7 @@ def _norm_bias_fits(bias: bool | None, kind: str, weight: bool) -> Problem | Non
     return Problem(
         "contradiction",
         ("norm.bias", *wrong),
-        f"norm.bias true does not go with {' and '.join(f'{name} {is_}' for name, (is_, _) in wrong.items())}",
+        f"norm.bias true requires {' and '.join(f'{name} {fits}' for name, (_, fits) in wrong.items())}",
         f"leave norm.bias out, or write {' and '.join(f'{name}: {fits}' for name, (_, fits) in wrong.items())}",
     )
 
@@ -134,7 +133,7 @@ def _parallel_is_pre_norm(parallel: bool, placement: str) -> Problem | None:  # 
     return Problem(
         "contradiction",
         ("block.parallel", "norm.placement"),
-        "block.parallel true feeds both sub-layers from norms before them, where norm.placement must be pre",
+        "block.parallel true requires norm.placement pre",
         "write norm.placement: pre, or leave block.parallel out",
     )
 
@@ -142,7 +141,7 @@ def _parallel_is_pre_norm(parallel: bool, placement: str) -> Problem | None:  # 
 def _window_has_a_layer(window: int | None, pattern: str) -> Problem | None:
     if window is None or "L" in pattern:
         return None
-    message = f"attention.window {window} is for local layers, and attention.window_pattern {pattern} has no L"
+    message = f"attention.window {window} has no effect: attention.window_pattern {pattern} has no local layer (L)"
     remedy = "leave attention.window out, or write attention.window_pattern: LG"
     return Problem("contradiction", ("attention.window_pattern", "attention.window"), message, remedy)
 
@@ -150,7 +149,7 @@ def _window_has_a_layer(window: int | None, pattern: str) -> Problem | None:
 def _budget_is_within_reach(seq_len: int | None, max_len: int) -> Problem | None:
     if seq_len is None or seq_len <= max_len:
         return None
-    message = f"budget.seq_len {seq_len} is more than max_len {max_len}, the longest sequence the model can read"
+    message = f"budget.seq_len {seq_len} exceeds max_len {max_len}"
     remedy = f"write budget.seq_len: {max_len}, or max_len: {seq_len}"
     return Problem("contradiction", ("budget.seq_len", "max_len"), message, remedy)
 
@@ -194,6 +193,6 @@ def broken_rules(values: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(
                 "without-effect",
                 (name, *(need.field for need in needs)),
-                f"{name} has no effect: it is for {' and '.join(need.words for need in needs)}",
+                f"{name} has no effect unless {' and '.join(need.condition for need in needs)}",
                 f"leave {name} out, or write {written}",
             )

@@ -101,7 +101,9 @@ def source_of(name: str, data: bytes, *, path: str | None = None) -> Source:
         ConfigError: If it is not UTF-8.
     """
     if len(data) > MAX_BYTES:
-        raise InputError(f"{name} is larger than {MAX_BYTES // 1024} KiB", help="a model config is a page of YAML")
+        raise InputError(
+            f"{name} is larger than {MAX_BYTES // 1024} KiB", help="a model config is about a page of YAML"
+        )
     return Source(name, _decode(name, data), path=path)
 
 
@@ -141,9 +143,9 @@ def _read_file(reference: str) -> bytes:
 def _decode(name: str, data: bytes) -> str:
     start = data[:4]
     if b"\0\0" in start:
-        raise _not_utf8(name, "this is UTF-32, not UTF-8")
+        raise _not_utf8(name, "the file is UTF-32, not UTF-8")
     if start.startswith(_UTF16_MARKS) or b"\0\0" in (start[:3:2], start[1:4:2]):
-        raise _not_utf8(name, "this is UTF-16, not UTF-8")
+        raise _not_utf8(name, "the file is UTF-16, not UTF-8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

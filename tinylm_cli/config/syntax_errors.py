@@ -89,8 +89,8 @@ def syntax_error(error: Any, source: Source) -> Diagnostic:
 
 def not_a_mapping(root: Node) -> Diagnostic:
     """Say that the whole document is not ``key: value`` lines."""
-    message = f"a config is a mapping of fields, and this is {describe(root) if root.items is None else 'a list'}"
-    remedy = f"write one field a line, e.g. {corrected_pair(root.span.text) or 'd_model: 128'}"
+    message = f"a config must be a mapping of fields, not {describe(root) if root.items is None else 'a list'}"
+    remedy = f"write one field per line, e.g. {corrected_pair(root.span.text) or 'd_model: 128'}"
     fix = colon_fix(root.span)
     return diagnostic("not-a-mapping", message, root.span.source, root.span, help=remedy, fix=fix)
 
@@ -119,12 +119,14 @@ def _field_pair(line: str) -> re.Match[str] | None:
 def _explain(error: _ParserError, source: Source) -> _Explanation:
     at = error.at
     if error.text[at : at + 1] == "\t" or ("\t" in error.before and not error.before.strip()):
-        return _Explanation("a tab cannot indent YAML", "indent with spaces", at, at + 1)
+        return _Explanation("YAML cannot be indented with tabs", "indent with spaces", at, at + 1)
     if error.line.startswith("%"):
         reason = f": {error.problem}" if error.problem else ""
-        return _Explanation(f"a wrong directive{reason}", "delete the line: a config needs none", at, at + 1)
+        return _Explanation(
+            f"invalid YAML directive{reason}", "remove the line: a config needs no directive", at, at + 1
+        )
     if not error.problem:
-        return _Explanation("a character that Unicode does not have", "use single quotes if it is text", at, at + 1)
+        return _Explanation("escape sequence beyond U+10FFFF", "use single quotes if it is text", at, at + 1)
     for words, explain in _EXPLANATIONS.items():
         if words in error.problem or words in error.context:
             return explain(error, source)
@@ -142,11 +144,11 @@ def _second_value(error: _ParserError, source: Source) -> _Explanation:
     at, before = error.at, error.before
     if ": " in before:
         return _Explanation(
-            "a second ': ' on this line", "write one field a line, and text with ': ' in quotes", at, at + 1
+            "unexpected ': ' in a value", "write one field per line, and quote text that contains ': '", at, at + 1
         )
     if before[:1] == " ":
         start = error.line_start + len(before) - len(before.lstrip())
-        return _Explanation("a field indented under the value above", "align it with the other fields", start, at)
+        return _Explanation("unexpected indentation under a value", "align the key with the other fields", start, at)
     above, end = source.line_bounds(max(error.line_start - 1, 0))
     return _without_colon(error.text, above, end)
 
@@ -155,33 +157,33 @@ def _no_colon(error: _ParserError, source: Source) -> _Explanation:
     """A key that its line does not end with ``:``."""
     start, end = source.line_bounds(error.opened)
     if end - start > _LONGEST_KEY and ":" in error.text[start:end]:
-        return _Explanation("a key longer than 1,024 characters", "shorten it", error.opened, end)
+        return _Explanation("a key is longer than 1,024 characters", "shorten it", error.opened, end)
     return _without_colon(error.text, error.opened, end)
 
 
 def _without_colon(text: str, start: int, end: int) -> _Explanation:
     line = text[start:end]
     if line.startswith(_CONFLICT):
-        return _Explanation(
-            "a merge conflict that nobody resolved", "keep one side, and delete the markers", start, end
-        )
+        return _Explanation("unresolved merge conflict", "keep one side, and remove the markers", start, end)
     help_ = f"write {corrected_pair(line) or 'key: value'}"
     pair = _field_pair(line)
     colon = (start + pair.start("between"), start + pair.end("between")) if pair else None
-    return _Explanation("no ': ' between a key and its value", help_, start, start + len(line.rstrip()), colon=colon)
+    return _Explanation(
+        "expected ': ' between a key and its value", help_, start, start + len(line.rstrip()), colon=colon
+    )
 
 
 def _stray(error: _ParserError, _source: Source) -> _Explanation:
     """Something that cannot follow what stands before it."""
     at = error.at
     if error.sign in ("}", "]"):
-        return _Explanation(f"this {error.sign} closes nothing", "delete it", at, at + 1)
+        return _Explanation(f"unmatched {error.sign}", "remove it", at, at + 1)
     if error.sign == "-":
-        return _Explanation("a list among the fields", "write a field without the dash", at, at + 1)
+        return _Explanation("unexpected list item among the fields", "remove the dash", at, at + 1)
     if error.before.strip():
-        return _Explanation("text after the end of a value", "put the whole value in one pair of quotes", at, at + 1)
+        return _Explanation("unexpected text after a value", "put the whole value in one pair of quotes", at, at + 1)
     return _Explanation(
-        "this line does not line up with the ones above", "indent the keys of one block alike", at, at + 1
+        "inconsistent indentation", "indent all keys of a block by the same number of spaces", at, at + 1
     )
 
 
@@ -191,44 +193,38 @@ def _document_start(error: _ParserError, source: Source) -> _Explanation:
         above, end = source.line_bounds(max(error.line_start - 1, 0))
         whole = _field_pair(error.text[above:end])  # a document of one value, which a comment ends
         return _without_colon(error.text, above, end) if whole else _stray(error, source)
-    return _Explanation(
-        "a directive (%) without a line --- after it", "delete the line", directive.start(), directive.end()
-    )
+    return _Explanation("expected --- after the YAML directive", "remove the line", directive.start(), directive.end())
 
 
 def _unclosed_bracket(error: _ParserError, _source: Source) -> _Explanation:
     at, opening = error.at, error.text[error.opened]
     closing = _CLOSING.get(opening, "}")
     if error.sign.startswith("<"):
-        return _Explanation(
-            f"this {opening} is never closed", f"close it with {closing}", error.opened, error.opened + 1
-        )
-    help_ = "write a comma between two values, and close every bracket"
+        return _Explanation(f"unclosed {opening}", f"close it with {closing}", error.opened, error.opened + 1)
+    help_ = "separate values by commas, and close every bracket"
     return _Explanation(f"expected a comma or {closing} here", help_, at, at + 1, opened=error.opened)
 
 
 def _unclosed_quote(error: _ParserError, _source: Source) -> _Explanation:
     quote = error.text[error.opened]
-    return _Explanation(
-        "this quote is never closed", f"close it with {quote} on the same line", error.opened, error.opened + 1
-    )
+    return _Explanation("unterminated quote", f"close it with {quote} on the same line", error.opened, error.opened + 1)
 
 
 def _reserved_sign(error: _ParserError, _source: Source) -> _Explanation:
     message = f"a value cannot begin with {error.sign}"
-    return _Explanation(message, "put it in quotes if it is text", error.at, error.at + 1)
+    return _Explanation(message, "quote it if it is text", error.at, error.at + 1)
 
 
 def _no_value(error: _ParserError, _source: Source) -> _Explanation:
     sign = error.sign
     if sign.startswith("<") or not sign:
-        return _Explanation("a value is missing here", "write one", error.at, error.at + 1)
-    return _Explanation(f"a value is missing before {sign}", f"write one, or delete the {sign}", error.at, error.at + 1)
+        return _Explanation("expected a value", "write one", error.at, error.at + 1)
+    return _Explanation(f"expected a value before {sign}", f"write one, or remove the {sign}", error.at, error.at + 1)
 
 
 def _list_on_line(error: _ParserError, _source: Source) -> _Explanation:
     return _Explanation(
-        "a list begins on the line of its key", "no field is a list: write one value", error.at, error.at + 1
+        "a list cannot start on the line of its key", "write it in brackets: [1.0, 2.0]", error.at, error.at + 1
     )
 
 
@@ -236,36 +232,34 @@ def _bad_escape(error: _ParserError, _source: Source) -> _Explanation:
     start = error.text.rfind("\\", 0, error.at + 1)
     escape = error.text[start : start + 2]
     help_ = "double the backslash, or use single quotes"
-    return _Explanation(f"{escape} is no escape that YAML has", help_, start, error.at + 1)
+    return _Explanation(f"unknown escape sequence {escape}", help_, start, error.at + 1)
 
 
 def _unfinished_escape(error: _ParserError, _source: Source) -> _Explanation:
     start = error.text.rfind("\\", 0, error.at + 1)
     help_ = "finish it, or use single quotes"
-    return _Explanation("an escape with too few hexadecimal digits", help_, start, error.at + 1)
+    return _Explanation("incomplete escape sequence", help_, start, error.at + 1)
 
 
 def _opening_sign(error: _ParserError, _source: Source) -> _Explanation:
     """A value that begins with the sign of an anchor, an alias or a block of text, and is none."""
     opened = error.opened
     message = f"a value cannot begin with {error.text[opened]}"
-    return _Explanation(message, "put it in quotes if it is text", opened, opened + 1)
+    return _Explanation(message, "quote it if it is text", opened, opened + 1)
 
 
 def _stray_question(error: _ParserError, _source: Source) -> _Explanation:
-    return _Explanation("a ? where no key can begin", "delete it", error.at, error.at + 1)
+    return _Explanation("unexpected ?", "remove it", error.at, error.at + 1)
 
 
 def _bad_tag(error: _ParserError, _source: Source) -> _Explanation:
-    return _Explanation(
-        "a tag that is not well formed", "delete it, or put it in quotes if it is text", error.opened, error.at
-    )
+    return _Explanation("malformed YAML tag", "delete it, or put it in quotes if it is text", error.opened, error.at)
 
 
 def _undeclared_tag(error: _ParserError, _source: Source) -> _Explanation:
     tag = re.compile(r"[^\s,\[\]{}]*").match(error.text, error.at)
     end = tag.end() if tag else error.at + 1
-    return _Explanation("a tag whose prefix is not declared", "delete the tag", error.at, end)
+    return _Explanation("YAML tag with an undeclared prefix", "remove the tag", error.at, end)
 
 
 _EXPLANATIONS: dict[str, Callable[[_ParserError, Source], _Explanation]] = {

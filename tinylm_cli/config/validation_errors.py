@@ -183,7 +183,7 @@ def _missing(name: str, root: Node, source: str, schema: Schema) -> Diagnostic:
 def _wrong_value(kind: str, name: str, node: Node, schema: Schema) -> Diagnostic:
     place = schema.here(name)
     if name in schema.blocks:
-        message, remedy = f"{place} is a block of fields, not {describe(node)}", _as_block(name, node, schema)
+        message, remedy = f"{place} must be a block of fields, not {describe(node)}", _as_block(name, node, schema)
         return diagnostic("wrong-type", message, node.span.source, node.span, field=place, help=remedy)
     field = schema.fields[name]
     message = f"{place} must be {field.wants}, not {describe(node)}"
@@ -301,7 +301,7 @@ def unknown_key(
     elif meant:
         remedy = "did you mean " + _places(meant, block, top, dotted=entry.key_span.source == SET)
     elif schema is MODEL and is_ignored_key(key):
-        remedy = "leave it out: a config here says only what the model is made of"
+        remedy = "remove it: a config describes the architecture only"
     else:
         remedy = _known(key, block, schema)
     name = schema.here(".".join(path))
@@ -314,12 +314,12 @@ def _known(key: str, block: str, schema: Schema) -> str:
     if block not in schema.blocks:
         plain = [name for name in schema.root.model_fields if name not in schema.blocks]
         blocks = f"the block{'s' if len(schema.blocks) > 1 else ''} {', '.join(schema.blocks)}"
-        return f"the fields are {', '.join(plain)}, and {blocks}"
+        return f"expected one of {', '.join(plain)}, or {blocks}"
     known = schema.blocks[block].model_fields
     if len(known) <= _MOST_LISTED:
-        return "the fields are " + ", ".join(known)
+        return "expected one of " + ", ".join(known)
     likest = nearest(key, known, _MOST_LISTED)
-    return f"{block} has {len(known)} fields, such as {', '.join(likest)}: tinylm schema --format markdown"
+    return f"{block} has {len(known)} fields, such as {', '.join(likest)}; tinylm schema --format markdown lists them"
 
 
 def _places(names: tuple[str, ...], block: str, top: str, *, dotted: bool) -> str:

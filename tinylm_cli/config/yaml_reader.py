@@ -120,7 +120,7 @@ def describe(node: Node) -> str:
     if node.items is not None:
         return describe_items(node.items)
     if isinstance(node.scalar, str):
-        return f'the text "{clip(node.scalar)}"'
+        return f'"{clip(node.scalar)}"'
     return clip(node.written) or "an empty value"
 
 
@@ -193,8 +193,8 @@ class _Builder:
     def build(self) -> Document:
         for number, event in enumerate(self._events()):
             if number == MAX_EVENTS:
-                remedy = "a model config is a page of YAML"
-                self._fail("too-many-values", "more keys and values than any config has", event, remedy)
+                remedy = "a model config is about a page of YAML"
+                self._fail("too-many-values", f"a config has at most {MAX_EVENTS:,} keys and values", event, remedy)
             self._take(event)
         return self.document
 
@@ -216,7 +216,12 @@ class _Builder:
         if kind == "DocumentStartEvent":
             self.documents += 1
             if self.documents > 1:
-                self._fail("several-documents", "a second document starts here", event, "keep one per file")
+                self._fail(
+                    "several-documents",
+                    "a config is one YAML document, and a second starts here",
+                    event,
+                    "keep one document",
+                )
         elif kind == "MappingStartEvent":
             self._open(event, Node(self._span(event), entries={}))
         elif kind == "SequenceStartEvent":
@@ -233,9 +238,9 @@ class _Builder:
         if len(self.stack) == MAX_DEPTH:
             self._fail(
                 "too-deep",
-                f"nested deeper than {MAX_DEPTH} levels",
+                f"a config nests at most {MAX_DEPTH} levels deep",
                 event,
-                "a config needs two levels: block and field",
+                "a field stands at the top level or in one block",
             )
         self.stack.append(_Frame(node, event))
 
@@ -250,7 +255,7 @@ class _Builder:
         self._refuse_decoration(event, node)
         half = _SURROGATE.search(event.value)
         if half:
-            message = f"U+{ord(half.group()):04X} is half a character"
+            message = f"U+{ord(half.group()):04X} is half of a surrogate pair"
             self._report("control-character", message, node.span, "write the character itself")
             node.reported = True
         elif node.quoted:
@@ -265,7 +270,7 @@ class _Builder:
 
     def _alias(self, event: Any) -> None:
         self._report(
-            "alias", f"alias {clip(f'*{event.anchor}')}: values cannot be shared", self._span(event), "write the value"
+            "alias", f"YAML aliases are not supported: {clip(f'*{event.anchor}')}", self._span(event), "write the value"
         )
         self._add(Node(self._span(event), reported=True))
 
@@ -292,15 +297,17 @@ class _Builder:
         if node.reported:
             return
         if node.entries is not None or node.items is not None:
-            self._report("key-not-a-name", "a key must be a name, not a collection", node.span, "write name: value")
+            self._report(
+                "key-not-a-name", "a key must be a name, not a list or a mapping", node.span, "write name: value"
+            )
             frame.key_counts = False
         elif node.written == "<<" and not node.quoted:
             self._report("merge-key", "merge keys (<<) are not supported", node.span, "write the fields out")
             frame.key_counts = False
         elif node.written in entries:
             first = entries[node.written].key_span
-            message = f"{clip(node.written)} is already set on line {first.line}"
-            self._report("duplicate-key", message, node.span, "keep one of them", Label(first, "first set here"))
+            message = f"duplicate key {clip(node.written)}, first set on line {first.line}"
+            self._report("duplicate-key", message, node.span, "remove one of them", Label(first, "first set here"))
             frame.key_counts = False
 
     def _refuse_decoration(self, event: Any, node: Node) -> None:
@@ -309,11 +316,11 @@ class _Builder:
             anchor = f"&{event.anchor}"
             at = max(self.source.text.find(anchor, start), start)
             span = self.source.span(at, at + len(anchor))
-            self._report("anchor", f"anchor {clip(anchor)}: values cannot be shared", span, "delete it")
+            self._report("anchor", f"YAML anchors are not supported: {clip(anchor)}", span, "delete it")
         if event.tag is not None:
             tag = _TAG.search(self.source.text, start)
             written, span = (tag.group(), self.source.span(*tag.span())) if tag else (str(event.tag), node.span)
-            self._report("tag", f"tag {clip(written)}: the type comes from the schema", span, "delete it")
+            self._report("tag", f"YAML tags are not supported: {clip(written)}", span, "delete it")
             node.reported = True
 
     def _span(self, event: Any) -> Span:

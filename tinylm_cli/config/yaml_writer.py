@@ -83,7 +83,7 @@ def field_listings() -> Iterator[tuple[str, str]]:
             indent, key = _place(field.name)
             absent = "# " if field.default is None and not field.required else ""
             default = [] if field.required or absent else [f"{scalar(field.default)} by default"]
-            needs = [f"for {need.words}" for need in REQUIREMENTS.get(field.name, ())]
+            needs = [f"only if {need.condition}" for need in REQUIREMENTS.get(field.name, ())]
             lines += _comment(_explained(field, *(["required"] if field.required else default), *needs), indent, 60)
             value = field.example if absent or field.required else field.default
             lines.append(f"{indent}{absent}{key}: {scalar(value)}")

@@ -112,7 +112,7 @@ Here = Callable[..., Any]
         (["params", "--expand"], "--expand is about one model", "name it: tinylm params small"),
         (["params", "--by", "layer"], "--by layer is about one model", "name it: tinylm params small"),
         # empty words
-        (["params", "--config", ""], "the config has an empty name", "is a variable of the shell unset?"),
+        (["params", "--config", ""], "the config has an empty name", "is a shell variable unset?"),
         (["list", "-o", ""], "an empty word names no file or folder", "is a variable of the shell unset?"),
         (["build", "--save", ""], "an empty word names no file or folder", "is a variable of the shell unset?"),
         (["forward", "--weights="], "an empty word names no file or folder", "is a variable of the shell unset?"),

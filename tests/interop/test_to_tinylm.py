@@ -120,14 +120,18 @@ def test_null_and_bookkeeping_are_ignored_and_listed(changed: Change) -> None:
 @pytest.mark.parametrize(
     ("keys", "code", "words"),
     [
-        ({"hidden_size": "4096"}, "wrong-type", 'must be an integer from 1 to 1,048,576, not the text "4096"'),
+        ({"hidden_size": "4096"}, "wrong-type", 'must be an integer from 1 to 1,048,576, not "4096"'),
         ({"hidden_size": 4096.5}, "wrong-type", "must be an integer from 1 to 1,048,576, not 4096.5"),
         ({"hidden_size": True}, "wrong-type", "must be an integer from 1 to 1,048,576, not true"),
         ({"hidden_size": None}, "wrong-type", "not null"),
         ({"hidden_size": [4096]}, "wrong-type", "not [4096]"),
         ({"hidden_size": 10**15}, "out-of-range", "hidden_size must be an integer from 1 to 1,048,576"),
         ({"hidden_size": 10**10}, "out-of-range", "hidden_size must be an integer from 1 to 1,048,576"),
-        ({"rms_norm_eps": float("nan")}, "not-finite", "rms_norm_eps must be a number above 0, up to 0.1, not NaN"),
+        (
+            {"rms_norm_eps": float("nan")},
+            "not-finite",
+            "rms_norm_eps must be a number above 0 and at most 0.1, not NaN",
+        ),
         ({"rms_norm_eps": 10.0}, "out-of-range", "rms_norm_eps must be a number"),
         ({"rope_theta": float("inf")}, "not-finite", "not Infinity"),
         ({"rope_theta": -1}, "out-of-range", "must be a number above 1"),

@@ -138,8 +138,8 @@ Here = Callable[..., Any]
         (["params", "--set", "n_layers"], "--set n_layers: expected key=value", "for example --set n_layers=8"),
         (
             ["params", "--set", "n_layers=5\nd_model: 6"],
-            "--set n_layers: the value goes over several lines",
-            "write each field in a --set of its own",
+            "--set n_layers: the value spans several lines",
+            "set one field per --set",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -475,7 +475,7 @@ TOLD: list[tuple[str, dict[str, Any], tuple[str, ...], str, str]] = [
         "d_model 4097 is not divisible by num_attention_heads",
         "d_mod",
     ),
-    ("falcon", {"multi_query": True}, ("attention.n_kv_heads=2",), "is not a multiple of attention.n_kv_heads 2", "1"),
+    ("falcon", {"multi_query": True}, ("attention.n_kv_heads=2",), "is not divisible by attention.n_kv_heads 2", "1"),
     ("gptj", {"rotary_dim": 63}, (), "rotary_dim 63 is odd", "write 62 or 64"),
     ("llama", {}, ("hidden_size=3",), "unknown key hidden_size", "did you mean d_model?"),
     ("llama", {}, ("n_layer=3",), "unknown key n_layer", "did you mean n_layers?"),

@@ -144,11 +144,11 @@ def _second_value(error: _ParserError, source: Source) -> _Explanation:
     at, before = error.at, error.before
     if ": " in before:
         return _Explanation(
-            "unexpected ': ' in a value", "write one field per line, and quote text that contains ': '", at, at + 1
+            "a second ': ' in a value", "write one field per line, and quote text that contains ': '", at, at + 1
         )
     if before[:1] == " ":
         start = error.line_start + len(before) - len(before.lstrip())
-        return _Explanation("unexpected indentation under a value", "align the key with the other fields", start, at)
+        return _Explanation("a key is indented under a value", "align the key with the other fields", start, at)
     above, end = source.line_bounds(max(error.line_start - 1, 0))
     return _without_colon(error.text, above, end)
 
@@ -179,9 +179,9 @@ def _stray(error: _ParserError, _source: Source) -> _Explanation:
     if error.sign in ("}", "]"):
         return _Explanation(f"unmatched {error.sign}", "remove it", at, at + 1)
     if error.sign == "-":
-        return _Explanation("unexpected list item among the fields", "remove the dash", at, at + 1)
+        return _Explanation("a list item among the fields", "remove the dash", at, at + 1)
     if error.before.strip():
-        return _Explanation("unexpected text after a value", "put the whole value in one pair of quotes", at, at + 1)
+        return _Explanation("extra text after a value", "put the whole value in one pair of quotes", at, at + 1)
     return _Explanation(
         "inconsistent indentation", "indent all keys of a block by the same number of spaces", at, at + 1
     )
@@ -249,7 +249,7 @@ def _opening_sign(error: _ParserError, _source: Source) -> _Explanation:
 
 
 def _stray_question(error: _ParserError, _source: Source) -> _Explanation:
-    return _Explanation("unexpected ?", "remove it", error.at, error.at + 1)
+    return _Explanation("a ? that starts no key", "remove it", error.at, error.at + 1)
 
 
 def _bad_tag(error: _ParserError, _source: Source) -> _Explanation:

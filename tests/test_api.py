@@ -137,6 +137,13 @@ def test_compare(printed: Callable[..., dict[str, Any]]) -> None:
     assert tinylm.load("tiny", set="n_layers=8").compare("tiny").data.fields[0].values == (8, 4)
 
 
+def test_compare_on_a_cluster(printed: Callable[..., dict[str, Any]]) -> None:
+    report = tinylm.load("tiny").compare("small", gpu="h100", n_gpus=4, plan="tp=2", usd_per_gpu_hour=2)
+    words = ("compare", "tiny", "small", "--gpu", "h100", "--gpus", "4", "--plan", "tp=2", "--price", "2")
+    assert report.to_dict() == printed(*words)
+    assert report.cluster is not None
+
+
 @pytest.mark.parametrize(
     ("setup", "options"),
     [

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from tinylm_cli.api.setups import SetupFields, make_setups
+from tinylm_cli.api.setups import SetupFields, read_gpu, setup_changes
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.render.report import Report
@@ -104,23 +104,27 @@ class Model:
     def compare(
         self,
         *others: Model | str | os.PathLike[str],
-        batch_size: int | None = None,
-        seq_len: int | None = None,
-        dtype: str | None = None,
+        gpu: str | None = None,
+        hardware: str | os.PathLike[str] | None = None,
+        plan: str | Layout | None = None,
+        **setup: Unpack[SetupFields],
     ) -> Report[CompareReport]:
         """Return what differs between this model and others; see ``tinylm compare``.
 
         Args:
             others: Models, or what ``tinylm compare`` takes: ``"mistral-7b"``, or ``"@n_layers=8"`` for this model with
                 a change.
-            batch_size: Sequences that every figure assumes; None for what the budgets share, else 1.
-            seq_len: Tokens in each; None for what the budgets share, else the smallest ``max_len``.
-            dtype: Storage type; None for what the budgets share, else ``bfloat16``.
+            gpu: A GPU to compare step time, MFU, days, cost and serving on.
+            hardware: A file of GPUs of your own.
+            plan: How GPUs share the work, as for :meth:`estimate`.
+            setup: As for :meth:`estimate`; by default what the budgets of all models share, and a ``seq_len`` of the
+                smallest ``max_len``.
 
         Raises:
-            ConfigError: If another config is wrong.
+            ConfigError: If another config is wrong, or no GPU has that name.
             InputError: If another config cannot be read.
-            AnalysisError: If a model is too short for ``seq_len``.
+            AnalysisError: If a model is too short for ``seq_len``, or the layout does not divide it evenly.
+            UsageError: If a field or a word of the plan is unknown, or the GPU does not multiply the dtype.
         """
         from tinylm_cli.analysis.compare import compare, shared_setups
         from tinylm_cli.interop.variants import Variant, distinct_names
@@ -131,10 +135,10 @@ class Model:
             [Variant(each.reference, each.changes) for each in models], [each.name for each in models]
         )
         changed = [(each.loaded._replace(name=name), each.changes) for each, name in zip(models, names, strict=True)]
-        given = {"batch_size": batch_size, "seq_len": seq_len, "dtype": dtype}
         setups = shared_setups([each.config for each in models])
-        setups = setups.changed(**{field: value for field, value in given.items() if value is not None})
-        report = compare(changed, setups)
+        setups = setups.changed(**setup_changes(setup, plan, has_gpu=gpu is not None))
+        accelerator, _ = read_gpu(gpu, hardware)
+        report = compare(changed, setups, accelerator)
         return Report(report, lambda: compare_view(report))
 
     def estimate(
@@ -170,18 +174,13 @@ class Model:
             UsageError: If a field or a word of the plan is unknown, or the GPU does not multiply the dtype.
         """
         from tinylm_cli.analysis.estimate import estimate
-        from tinylm_cli.config.hardware import find_accelerator, load_accelerators
+        from tinylm_cli.analysis.setups import Setups
         from tinylm_cli.render.views.estimate import estimate_full_view, estimate_view
 
-        setups = make_setups(setup, plan, has_gpu=gpu is not None)
-        accelerators = load_accelerators(None if hardware is None else os.fspath(hardware))
+        setups = Setups.of(**setup_changes(setup, plan, has_gpu=gpu is not None))
+        accelerator, accelerators = read_gpu(gpu, hardware)
         report = estimate(
-            self.loaded,
-            setups,
-            None if gpu is None else find_accelerator(accelerators, gpu),
-            purpose=purpose,
-            accelerators=() if gpu is None else tuple(accelerators.values()),
-            attention=attention_flops,
+            self.loaded, setups, accelerator, purpose=purpose, accelerators=accelerators, attention=attention_flops
         )
         everything = partial(estimate_full_view, report, by)
         return Report(report, everything if full else partial(estimate_view, report), everything)

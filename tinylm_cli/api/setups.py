@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -12,7 +13,8 @@ from tinylm_cli.reports.memory import AttentionKernel, Device, Optimizer, Quanti
 from tinylm_cli.reports.plan import WORDS, Layout
 
 if TYPE_CHECKING:
-    from tinylm_cli.analysis.setups import QuantizationConfig, Setups
+    from tinylm_cli.analysis.setups import QuantizationConfig
+    from tinylm_cli.config.hardware import Accelerator
 
 
 class SetupFields(TypedDict, total=False):
@@ -40,9 +42,13 @@ class SetupFields(TypedDict, total=False):
     seq_lens: tuple[int, ...]
 
 
-def make_setups(fields: SetupFields, plan: str | Layout | None, *, has_gpu: bool) -> Setups:
-    """Return the setups that ``estimate`` is given, amounts and plan in words or not."""
-    from tinylm_cli.analysis.setups import QuantizationConfig, Setups
+def setup_changes(fields: SetupFields, plan: str | Layout | None, *, has_gpu: bool) -> dict[str, Any]:
+    """Return the fields of a ``Setups`` that a caller gives, with amounts and the plan read.
+
+    Raises:
+        UsageError: If a field, an amount or a word of the plan is wrong.
+    """
+    from tinylm_cli.analysis.setups import QuantizationConfig
 
     known: dict[str, Any] = dict(fields)
     for name in known.keys() - SetupFields.__annotations__.keys():
@@ -59,8 +65,24 @@ def make_setups(fields: SetupFields, plan: str | Layout | None, *, has_gpu: bool
         raise UsageError(f"the plan takes {plan.n_gpus} GPUs, and n_gpus is {n_gpus}", help="leave out n_gpus, or dp")
     if plan is None and n_gpus > 1 and not has_gpu:
         plan = Layout(data=n_gpus, zero=3)  # which layout is fastest depends on the GPU
-    derives = plan is None or plan.micro_batches == 1
-    return Setups.of(**known, layout=plan, derives_micro_batches=derives)
+    return {**known, "layout": plan, "derives_micro_batches": plan is None or plan.micro_batches == 1}
+
+
+def read_gpu(
+    gpu: str | None, hardware: str | os.PathLike[str] | None
+) -> tuple[Accelerator | None, tuple[Accelerator, ...]]:
+    """Return the GPU of that name, and all GPUs that a larger one may be suggested from.
+
+    Raises:
+        ConfigError: If no GPU has that name, or the hardware file is wrong.
+        InputError: If the hardware file cannot be read.
+    """
+    if gpu is None:
+        return None, ()
+    from tinylm_cli.config.hardware import find_accelerator, load_accelerators
+
+    accelerators = load_accelerators(None if hardware is None else os.fspath(hardware))
+    return find_accelerator(accelerators, gpu), tuple(accelerators.values())
 
 
 def read_amount(name: str, value: int | str, kind: AmountKind) -> int:

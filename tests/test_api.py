@@ -209,6 +209,46 @@ def test_sweep(fields: Any, printed: Callable[..., dict[str, Any]]) -> None:
         tinylm.sweep("tiny", "n_layers=4,8", figure="parms")
 
 
+@pytest.mark.parametrize(
+    ("asked", "options"),
+    [
+        ({"params": "1M", "top": 3}, "--params 1M --top 3"),
+        ({"params": 10**9, "family": "llama", "front": True, "tie": True}, "--params 1e9 --family llama --front --tie"),
+        (
+            {"gpu": "rtx-4090", "purpose": "serving", "family": "qwen3", "seq_len": 4096},
+            "--gpu rtx-4090 --for serving --family qwen3 --seq-len 4k",
+        ),
+        (
+            {"params": "8B", "family": "llama", "gpu": "h100", "n_gpus": 16},
+            "--params 8B --family llama --gpu h100 --gpus 16",
+        ),
+        ({"compute": "1e20", "train_tokens": "10B"}, "--compute 1e20 --train-tokens 10B"),
+        (
+            {"max_kv_bytes": "1GiB", "d_model": range(512, 1025, 256), "n_layers": range(4, 9), "d_head": (64,)},
+            "--max-kv-bytes 1GiB --d-model 512..1024:256 --n-layers 4..8 --d-head 64",
+        ),
+        ({"params": "1M", "max_weights_bytes": "1KiB"}, "--params 1M --max-weights-bytes 1KiB"),
+    ],
+)
+def test_design(asked: Any, options: str, printed: Callable[..., dict[str, Any]]) -> None:
+    report = tinylm.design(**asked)
+    assert report.to_dict() == printed("design", *options.split())
+    assert str(report)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({}, "nothing is asked for"),
+        ({"params": "many"}, "params many"),
+        ({"params": "1M", "family": "lama"}, "no family lama"),
+    ],
+)
+def test_what_cannot_be_designed(asked: Any, message: str) -> None:
+    with pytest.raises(tinylm.UsageError, match=message):
+        tinylm.design(**asked)
+
+
 @pytest.mark.usefixtures("toy")
 def test_validate(printed: Callable[..., dict[str, Any]]) -> None:
     report = tinylm.load("toy.yaml").validate(assert_="total_params < 1M")

@@ -18,7 +18,7 @@ TYPE_CHECKING = False  # what type checkers take for true; importing typing cost
 
 if TYPE_CHECKING:
     from tinylm_cli.api.model import Model, load
-    from tinylm_cli.api.search import sweep
+    from tinylm_cli.api.search import design, sweep
     from tinylm_cli.config.schema import ModelConfig
     from tinylm_cli.errors import (
         AnalysisError,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "load": "api.model",
+    "design": "api.search",
     "sweep": "api.search",
     "Model": "api.model",
     "Report": "render.report",
@@ -70,6 +71,7 @@ __all__ = [
     "UnableError",
     "UsageError",
     "WeightsError",
+    "design",
     "load",
     "sweep",
 ]

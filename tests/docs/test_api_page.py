@@ -12,7 +12,7 @@ import tinylm_cli as tinylm
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 
-SHOWN = ("load", "Model", "sweep", "Report")
+SHOWN = ("load", "Model", "sweep", "design", "Report")
 
 HEAD = """# The Python API
 

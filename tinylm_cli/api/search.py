@@ -1,15 +1,20 @@
-"""Searches over models: a sweep of fields."""
+"""Searches over models: a sweep of fields, and a design from targets."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Unpack
 
 from tinylm_cli.api.model import Model, load
+from tinylm_cli.api.setups import SetupFields, read_amount, read_gpu, setup_changes
+from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.errors import UsageError
 from tinylm_cli.render.report import Report
+from tinylm_cli.reports.design import DesignReport, Purpose
 from tinylm_cli.reports.memory import Optimizer, Recompute
+from tinylm_cli.reports.plan import Layout
 from tinylm_cli.reports.sweep import SweepReport, SweptField
 
 
@@ -44,7 +49,6 @@ def sweep(
     from tinylm_cli.analysis.setups import Setups
     from tinylm_cli.analysis.sweep import sweep as swept
     from tinylm_cli.config.field_values import parse_field_values
-    from tinylm_cli.config.suggestions import suggest
     from tinylm_cli.render.views.sweep import sweep_view
 
     base = model if isinstance(model, Model) else load(model)
@@ -66,3 +70,147 @@ def _values(fields: str | Iterable[str] | Mapping[str, Iterable[Any]]) -> list[s
     from tinylm_cli.config.yaml_writer import scalar
 
     return [f"{key}={','.join(map(scalar, values))}" for key, values in fields.items()]
+
+
+def design(
+    *,
+    params: int | str | None = None,
+    active_params: int | str | None = None,
+    compute: int | str | None = None,
+    max_flops_per_token: int | str | None = None,
+    max_kv_bytes: int | str | None = None,
+    max_weights_bytes: int | str | None = None,
+    max_train_bytes_per_gpu: int | str | None = None,
+    max_serve_bytes: int | str | None = None,
+    min_decode_tokens_per_second: float | None = None,
+    gpu: str | None = None,
+    hardware: str | os.PathLike[str] | None = None,
+    purpose: Purpose = "training",
+    plan: str | Layout | None = None,
+    family: str = "course",
+    vocab_size: int | None = None,
+    max_len: int | None = None,
+    tie: bool | None = None,
+    d_model: range | None = None,
+    n_layers: range | None = None,
+    d_head: tuple[int, ...] = (),
+    tolerance: float = 0.02,
+    top: int = 10,
+    front: bool = False,
+    **setup: Unpack[SetupFields],
+) -> Report[DesignReport]:
+    """Search for the models that meet targets and limits, best first; see ``tinylm design``.
+
+    ``tinylm.design(params="125M", family="llama").designs[0].config``
+
+    Args:
+        params: Target for the parameters.
+        active_params: Target for the parameters that one token uses.
+        compute: FLOPs of a whole training run; finds the size that they train best, on ``train_tokens`` if given.
+        max_flops_per_token: Most FLOPs of a forward pass per token.
+        max_kv_bytes: Most bytes of the KV cache.
+        max_weights_bytes: Most bytes of the weights.
+        max_train_bytes_per_gpu: Most bytes that one GPU holds in training.
+        max_serve_bytes: Most bytes that serving takes.
+        min_decode_tokens_per_second: Least decode throughput, summed over the batch.
+        gpu: A GPU whose memory the model fits.
+        hardware: A file of GPUs of your own.
+        purpose: Whether the model fits there for ``training`` or ``serving``, as ``--for`` does.
+        plan: How several GPUs share the work; None for tensor parallelism over each node.
+        family: The architecture: ``course``, ``gpt2``, ``llama``, ``qwen3``, ``gemma2``, ``mixtral``, ``qwen3-moe``.
+        vocab_size: Tokens of the vocabulary; None for the family's.
+        max_len: Longest sequence; None for the family's.
+        tie: Whether the LM head is tied to the embedding; None for the family's choice.
+        d_model: Widths to search.
+        n_layers: Depths to search.
+        d_head: Dimensions per head to search; empty for the family's.
+        tolerance: Largest relative distance from a target.
+        top: Designs to return.
+        front: Whether to return only the Pareto front.
+        setup: Fields of ``TrainingSetup`` and ``ServingSetup``, as for :meth:`Model.estimate`.
+
+    Raises:
+        ConfigError: If no GPU has that name, or the hardware file is wrong.
+        UsageError: If nothing is asked for, an amount or a name is wrong, or a search of one GPU is given a plan.
+        AnalysisError: If the layout does not divide what every model of the family has.
+    """
+    from tinylm_cli.analysis.design.constraints import (
+        DECODE_RATE,
+        compute_budget,
+        compute_target,
+        constraint_on,
+        fits,
+    )
+    from tinylm_cli.analysis.design.design import DesignRequest, find_designs
+    from tinylm_cli.analysis.design.families import FAMILIES
+    from tinylm_cli.analysis.design.search_space import GRID, SearchSpace, node_layout
+    from tinylm_cli.analysis.figures import FIGURES
+    from tinylm_cli.analysis.setups import Setups
+    from tinylm_cli.config.amounts import MAX_COMPUTE
+    from tinylm_cli.render.views.design import design_view
+
+    if family not in FAMILIES:
+        meant = suggest(family, FAMILIES)
+        raise UsageError(f"there is no family {family}", help=f"did you mean {meant}?" if meant else "")
+    template = FAMILIES[family]
+    accelerator, accelerators = read_gpu(gpu, hardware)
+    n_gpus = setup.get("n_gpus", 1)
+    if plan is None and n_gpus > 1:
+        plan = node_layout(n_gpus, accelerator)
+    setups = Setups.of(**setup_changes(setup, plan, has_gpu=gpu is not None))
+    asked = {
+        "params": ("total_params", params),
+        "active_params": ("active_params", active_params),
+        "max_flops_per_token": ("forward_flops_per_token", max_flops_per_token),
+        "max_kv_bytes": ("kv_cache_bytes", max_kv_bytes),
+        "max_weights_bytes": ("weights_bytes", max_weights_bytes),
+        "max_train_bytes_per_gpu": ("train_bytes_per_gpu", max_train_bytes_per_gpu),
+        "max_serve_bytes": ("serve_bytes", max_serve_bytes),
+    }
+    constraints = [
+        constraint_on(figure, read_amount(name, value, FIGURES[figure].kind), tolerance)
+        for name, (figure, value) in asked.items()
+        if value is not None
+    ]
+    if min_decode_tokens_per_second is not None:
+        constraints.append(constraint_on(DECODE_RATE, min_decode_tokens_per_second))
+    budget = None
+    if compute is not None:
+        flops = read_amount("compute", compute, "flops", most=MAX_COMPUTE)
+        budget = compute_budget(flops, setups.training.train_tokens)
+        constraints.append(compute_target(budget, template, tolerance))
+    if accelerator is not None:
+        constraints.append(fits(accelerator, purpose))
+    if not constraints:
+        raise UsageError("nothing is asked for", help='for example design(params="125M")')
+    grid = replace(
+        GRID,
+        d_models=GRID.d_models if d_model is None else (d_model,),
+        n_layers=GRID.n_layers if n_layers is None else n_layers,
+        aspects=GRID.aspects if n_layers is None else None,
+        d_heads=d_head,
+    )
+    member = template.config
+    space = SearchSpace(
+        family=template,
+        vocab_size=vocab_size or member.vocab_size,
+        max_len=max_len or member.max_len,
+        tie_weights=member.tie_weights if tie is None else tie,
+        setups=setups,
+        grid=grid,
+        accelerator=accelerator,
+    )
+    report = find_designs(
+        DesignRequest(
+            space,
+            tuple(constraints),
+            tolerance,
+            top,
+            front,
+            None if accelerator is None else purpose,
+            budget,
+            accelerators,
+        )
+    )
+    relaxations = [", ".join(f"{name}={value}" for name, value in each.changes.items()) for each in report.relaxations]
+    return Report(report, lambda: design_view(report, relaxations))

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from tinylm_cli.config.amounts import AmountKind, parse_amount
+from tinylm_cli.config.amounts import MAX_AMOUNT, AmountKind, parse_amount
 from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.memory import AttentionKernel, Device, Optimizer, Quantization, Recompute
@@ -85,7 +85,7 @@ def read_gpu(
     return find_accelerator(accelerators, gpu), tuple(accelerators.values())
 
 
-def read_amount(name: str, value: int | str, kind: AmountKind) -> int:
+def read_amount(name: str, value: int | str, kind: AmountKind, *, most: int = MAX_AMOUNT) -> int:
     """Return an amount that may be in words, ``"15B"`` or ``"24GiB"``.
 
     Raises:
@@ -94,7 +94,7 @@ def read_amount(name: str, value: int | str, kind: AmountKind) -> int:
     if not isinstance(value, str):
         return value
     try:
-        return parse_amount(value, kind)
+        return parse_amount(value, kind, most=most)
     except ValueError as error:
         raise UsageError(f"{name} {value}: {error}") from error
 

@@ -102,7 +102,7 @@ class TestWeights:
         before = (folder / "model" / "model.safetensors").read_bytes()
         again = here(*TOY, "--seed", "1", "--save", "model", columns=400)
         assert (again.code, again.out) == (2, "")
-        assert again.err.endswith("model is not empty\n  = help: name another folder, or add --force to replace it\n")
+        assert again.err.endswith("model is not empty\n  = help: choose another name, or add --force to replace it\n")
         assert (folder / "model" / "model.safetensors").read_bytes() == before
         assert here(*TOY, "--seed", "1", "--save", "model", "--force").code == 0
         assert (folder / "model" / "model.safetensors").read_bytes() != before
@@ -215,7 +215,7 @@ class TestSize:
     def test_meta_has_nothing_to_save(self, here: Here, folder: Path) -> None:
         result = here(*TOY, "--meta", "--save", "model")
         assert result.code == 2
-        assert "nothing to --save" in result.err
+        assert "--save has nothing to write" in result.err
         assert not (folder / "model").exists()
 
     def test_a_model_that_cannot_fit_is_refused_before_anything_is_built(self, here: Here) -> None:

@@ -50,7 +50,7 @@ def test_the_screen_in_outline(here: Here) -> None:
     assert stages == ["stage", "tokens", "embedding", "blocks.0", "blocks.1", "blocks.2", "ln_f", "lm_head"]
     assert lines[blank + 1].split() == ["next", "token", "probability"]
     assert lines[blank + 5] == ""
-    assert re.fullmatch(r"loss 5\.\d{3} beside ln\(256\) = 5\.545", lines[blank + 6])
+    assert re.fullmatch(r"loss 5\.\d{3}; guessing evenly: ln 256 = 5\.545", lines[blank + 6])
     assert lines[-1].endswith(" tokens per second")
     assert page.err == "next: tinylm generate toy.yaml --tokens\n"
 
@@ -194,8 +194,8 @@ class TestOptions:
         assert here(*deep[:-2], "n_layers=16", "--meta").out.count("\nblocks.") == 16
 
     def test_a_wide_screen_says_what_each_stage_does(self, here: Here) -> None:
-        assert "what it does" in here(*TOY, columns=120).out
-        assert "what it does" not in here(*TOY, columns=60).out
+        assert "description" in here(*TOY, columns=120).out
+        assert "description" not in here(*TOY, columns=60).out
 
     def test_meta_shows_shapes_only(self, here: Here) -> None:
         found = report(here(*TOY, "--meta", "--format", "json"))

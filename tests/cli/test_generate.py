@@ -39,11 +39,11 @@ def test_documents(here: Here, golden_json: Golden, stable_json: Callable[[str],
 def test_the_screen_in_outline(here: Here) -> None:
     page = here(*TOY, "--tokens", "72,105", "--temperature", "0", "-n", "3")
     lines = page.out.splitlines()
-    assert lines[:3] == ["toy  2 tokens given, untrained weights", "", "72 105"]
+    assert lines[:3] == ["toy  prompt of 2 tokens, untrained weights", "", "72 105"]
     assert re.fullmatch(r"\d+ \d+ \d+", lines[3])
     assert lines[4].startswith("as text: Hi")
     assert lines[5].startswith("The weights are untrained")
-    assert re.fullmatch(r"3 tokens, at the length asked for, [\d,]+ per second", lines[6])
+    assert re.fullmatch(r"3 tokens, length reached, [\d,]+ per second", lines[6])
     assert page.err == "next: tinylm estimate toy.yaml\n"
 
 
@@ -58,8 +58,8 @@ def test_as_many_as_were_asked_for(words: list[str], count: int, here: Here) -> 
 
 
 def test_one_is_not_several(here: Here) -> None:
-    assert "1 token given," in here(*TOY, "--tokens", "9").out
-    assert "\n1 token, at the length asked for" in here(*TOY, "-n", "1").out
+    assert "prompt of 1 token," in here(*TOY, "--tokens", "9").out
+    assert "\n1 token, length reached" in here(*TOY, "-n", "1").out
 
 
 @pytest.mark.parametrize(
@@ -122,16 +122,16 @@ class TestSampling:
         first = usual.index(usual[4])
         assert found["generated"] == usual[: first + 1]
         assert found["stopped"] == "stop_token"
-        assert "at the stop token" in here(*TOY, "--stop-token", str(usual[4])).out
+        assert "stop token reached" in here(*TOY, "--stop-token", str(usual[4])).out
 
     @pytest.mark.parametrize(
         ("words", "message"),
         [
             (["--temperature", "nan"], "--temperature nan: expected a finite number >= 0"),
             (["--temperature", "inf"], "--temperature inf: expected a finite number >= 0"),
-            (["--top-p", "0"], "--top-p 0.0 is not a share"),
-            (["--top-p", "1.01"], "--top-p 1.01 is not a share"),
-            (["--top-p", "nan"], "--top-p nan is not a share"),
+            (["--top-p", "0"], "--top-p 0.0: expected a number above 0 and up to 1"),
+            (["--top-p", "1.01"], "--top-p 1.01: expected a number above 0 and up to 1"),
+            (["--top-p", "nan"], "--top-p nan: expected a number above 0 and up to 1"),
             (["--top-k", "0"], "--top-k 0: expected an integer >= 1"),
             (["--stop-token", "256"], "--stop-token 256 is outside the vocabulary of 256"),
             (["--stop-token", "-1"], "--stop-token -1 is outside the vocabulary of 256"),
@@ -164,8 +164,8 @@ def test_device_and_dtype_reach_the_model(here: Here) -> None:
 class TestOnATerminal:
     def test_ids_come_one_by_one_under_the_prompt(self, on_terminal: Here) -> None:
         shown = on_terminal(*TOY, "-n", "4", env={"NO_COLOR": "1"})
-        page = shown.out[shown.out.index("toy  3 tokens given") :].splitlines()
-        assert page[:3] == ["toy  3 tokens given, untrained weights", "", "5 12 8"]
+        page = shown.out[shown.out.index("toy  prompt of 3 tokens") :].splitlines()
+        assert page[:3] == ["toy  prompt of 3 tokens, untrained weights", "", "5 12 8"]
         assert re.fullmatch(r"\d+ \d+ \d+ \d+", page[3])
         assert page[4].startswith("as text: ")
         assert page[-1] == "next: tinylm estimate toy.yaml"

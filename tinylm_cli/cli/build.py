@@ -1,4 +1,4 @@
-"""``tinylm build``: instantiate the model, show its architecture, prove its count."""
+"""``tinylm build``: build the PyTorch model, show its architecture, prove its parameter count."""
 
 from __future__ import annotations
 
@@ -55,19 +55,22 @@ def build(
         bool,
         typer.Option(
             "--force",
-            help="Let --save replace a folder it wrote before, and --output a file.",
+            help="Let --save replace a folder that it wrote, and --output a file.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = False,
     expand: Annotated[
-        bool, typer.Option("--expand", help="Show repeated blocks one by one.", rich_help_panel=OUTPUT_PANEL)
+        bool,
+        typer.Option(
+            "--expand", help="Show every block, instead of one for all identical blocks.", rich_help_panel=OUTPUT_PANEL
+        ),
     ] = False,
     depth: Annotated[
         int | None,
         typer.Option(
             metavar="N",
             min=0,
-            help="How many levels of the tree to show.",
+            help="Levels of the tree to show.",
             show_default=False,
             rich_help_panel=OUTPUT_PANEL,
         ),
@@ -79,8 +82,8 @@ def build(
 ) -> CommandOutput:
     """Build the PyTorch model and prove its parameter count.
 
-    Per part: shape, parameters and share. Then what tying saves, the size the model is known by beside the true one,
-    and the proof that the closed form and the instantiated module agree. Exits with 1 if they do not.
+    Shows shape, parameters and share of every module, the savings of weight tying, the stated size beside the true
+    one, and the proof that closed form and module agree. Exits with 1 if they do not.
 
     \b
     Examples:
@@ -89,7 +92,7 @@ def build(
       tinylm build tiny --seed 7 --save tiny-model
     """
     if meta and save is not None:
-        raise UsageError("--meta builds no weights, so there is nothing to --save", help="leave one of them out")
+        raise UsageError("--meta builds no weights, so --save has nothing to write", help="leave one of them out")
     if force and save is None and output is None:
         raise UsageError("--force is for --save and --output", help="add one of them, or leave --force out")
     loaded = requested_config(config, set_ or (), weights)

@@ -1,4 +1,4 @@
-"""``tinylm forward``: watch tokens pass through the model."""
+"""``tinylm forward``: run tokens through the model, and show every stage."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 TokensOption = Annotated[
     str | None,
     typer.Option(
-        metavar="IDS|@FILE|-", help="Ids with commas or spaces, a file, or standard input; bare: 5,12,8, or what fits.",
+        metavar="IDS|@FILE|-", help="Token ids with commas or spaces, @FILE, or - for standard input; bare: 5,12,8.",
         show_default=False, rich_help_panel=INPUT_PANEL,
     ),
 ]  # fmt: skip
@@ -60,14 +60,19 @@ def forward(
     text: TextOption = None,
     random: Annotated[
         str | None,
-        typer.Option(metavar="BxT", help="Random ids, to see shapes.", show_default=False, rich_help_panel=INPUT_PANEL),
+        typer.Option(
+            metavar="BxT",
+            help="Random ids: batch size and length, such as 4x128.",
+            show_default=False,
+            rich_help_panel=INPUT_PANEL,
+        ),
     ] = None,
     top_k: Annotated[
         int,
         typer.Option(
             metavar="N",
             min=1,
-            help="How many candidates for the next token to show; none with --random.",
+            help="Candidates for the next token to show; none with --random.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = 5,
@@ -86,8 +91,8 @@ def forward(
 ) -> CommandOutput:
     """Run tokens through the model; show what each stage computes.
 
-    Each stage shows its true shape, mean and deviation. Then come the most probable next tokens, the loss beside that
-    of guessing evenly, and the time it took.
+    Shows shape, mean and standard deviation of every stage's output, the most likely next tokens, the loss beside
+    ln(vocab_size), and the time of a pass.
 
     \b
     Examples:
@@ -139,7 +144,7 @@ def forward(
             echo_tokens=random is None,
             decode=None if tokenizer is None else tokenizer.decode,
         )
-    every = expand or format_ is Format.csv  # a program is given every stage, as it is in JSON
+    every = expand or format_ is Format.csv  # CSV has every stage, as JSON does
     following = (
         next_step("forward", "estimate", config_words(config, set_, weights))
         if meta

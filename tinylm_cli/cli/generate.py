@@ -1,4 +1,4 @@
-"""``tinylm generate``: let the model go on."""
+"""``tinylm generate``: sample tokens after a prompt."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def generate(
             "-n",
             metavar="N",
             parser=amount_parser("--max-new-tokens", "length", example="100"),
-            help="How many to add.",
+            help="Tokens to generate.",
             rich_help_panel=SAMPLING_PANEL,
         ),
     ] = 20,
@@ -61,7 +61,7 @@ def generate(
         typer.Option(
             metavar="X",
             parser=number_parser("--temperature", least=0, example="0.8"),
-            help="Spread of the choice; 0 takes the likeliest, whatever --top-k and --top-p.",
+            help="Divides the logits; 0 takes the most likely token, whatever --top-k and --top-p.",
             rich_help_panel=SAMPLING_PANEL,
         ),
     ] = 1.0,
@@ -70,7 +70,7 @@ def generate(
         typer.Option(
             metavar="N",
             min=1,
-            help="Choose among the N likeliest only.",
+            help="Sample from the N most likely tokens.",
             show_default=False,
             rich_help_panel=SAMPLING_PANEL,
         ),
@@ -79,14 +79,14 @@ def generate(
         float | None,
         typer.Option(
             metavar="P",
-            help="Choose among the likeliest that make up P, 0 < P <= 1.",
+            help="Sample from the fewest tokens whose probabilities sum to P, 0 < P <= 1.",
             show_default=False,
             rich_help_panel=SAMPLING_PANEL,
         ),
     ] = None,
     stop_token: Annotated[
         int | None,
-        typer.Option(metavar="ID", help="End after this id.", show_default=False, rich_help_panel=SAMPLING_PANEL),
+        typer.Option(metavar="ID", help="Stop after this id.", show_default=False, rich_help_panel=SAMPLING_PANEL),
     ] = None,
     device: DeviceOption = "cpu",
     dtype: DTypeOption = None,
@@ -109,7 +109,7 @@ def generate(
     if tokens is not None and text is not None:
         raise UsageError("--tokens and --text exclude each other", help="leave one of them")
     if top_p is not None and not 0 < top_p <= 1:
-        raise UsageError(f"--top-p {top_p} is not a share", help="write a number above 0 and up to 1")
+        raise UsageError(f"--top-p {top_p}: expected a number above 0 and up to 1", help="for example --top-p 0.9")
     loaded = requested_config(config, set_ or (), weights)
     vocab_size = loaded.config.vocab_size
     if stop_token is not None and not 0 <= stop_token < vocab_size:

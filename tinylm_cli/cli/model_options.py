@@ -1,4 +1,4 @@
-"""The options of commands that run a model, and how they become one. Imports torch only when a model is wanted."""
+"""The options of commands that build a model, and :class:`ModelRequest`, which builds it. Torch is imported then."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class DType(StrEnum):
-    """Storage types of weights, by torch's names."""
+    """Storage types of weights, by their names in torch."""
 
     float32 = "float32"
     bfloat16 = "bfloat16"
@@ -48,7 +48,7 @@ DTypeOption = Annotated[
     DType | None,
     typer.Option(
         "--dtype",
-        help="Storage type of the weights; float32, or what --weights holds.",
+        help="Storage type of the weights; by default the type in --weights, else float32.",
         show_default=False,
         rich_help_panel=MODEL_PANEL,
     ),
@@ -57,7 +57,7 @@ SeedOption = Annotated[
     int,
     typer.Option(
         metavar="N", min=0, callback=_seed,
-        help="The same seed draws the same weights, unless --weights brings them, and the same random tokens.",
+        help="Seed of new weights and of random tokens.",
         rich_help_panel=MODEL_PANEL,
     ),
 ]  # fmt: skip
@@ -65,7 +65,7 @@ MetaOption = Annotated[
     bool,
     typer.Option(
         "--meta",
-        help="Shapes only: no weights are allocated, and a layer costs tens of KB.",
+        help="Build shapes only, without allocating weights.",
         rich_help_panel=MODEL_PANEL,
     ),
 ]
@@ -73,7 +73,7 @@ WeightsOption = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR", parser=parse_path,
-        help="Load weights, and the config unless one is given: a folder that build --save wrote, or of Hugging Face.",
+        help="Load weights and their config: a folder from build --save, or from Hugging Face.",
         show_default=False, rich_help_panel=MODEL_PANEL,
     ),
 ]  # fmt: skip
@@ -84,8 +84,8 @@ ModelConfigOption = Annotated[
     typer.Option(
         "--config", "-c", metavar="NAME|PATH|-",
         help=(
-            "A preset or published model, a YAML file, a folder with a config.json, or -;"
-            f" {DEFAULT_CONFIG}, unless --weights brings its own."
+            "A preset or published model, a YAML file, a folder with a config.json, or - for standard input;"
+            f" by default the config in --weights, else {DEFAULT_CONFIG}."
         ),
         autocompletion=complete_config, show_default=False, rich_help_panel=MODEL_PANEL,
     ),
@@ -94,15 +94,15 @@ ModelConfigOption = Annotated[
 
 @dataclass(frozen=True)
 class ModelRequest:
-    """A model as the command line describes it.
+    """The model that a command line asks for.
 
     Attributes:
         loaded: Its config.
-        device: Where it goes, as typed.
-        dtype: Storage type; None for float32, or what the weights hold.
-        seed: What new weights are drawn from.
-        meta: Whether it is to have shapes only; None for a command that has no such option.
-        weights: The folder to load from.
+        device: Its device, as typed.
+        dtype: Storage type; None for the type in the weights, else float32.
+        seed: Seed of new weights.
+        meta: Whether to build shapes only; None for a command without ``--meta``.
+        weights: The folder to load weights from.
     """
 
     loaded: LoadedConfig
@@ -119,7 +119,7 @@ class ModelRequest:
 
     @property
     def dtype_name(self) -> str:
-        """Storage type before weights are read."""
+        """Storage type, assumed float32 until weights are read."""
         return (self.dtype or DType.float32).value
 
     def words(self) -> str:
@@ -133,11 +133,11 @@ class ModelRequest:
         return shlex.join([word for name, value, usual in given if value != usual for word in (name, str(value))])
 
     def torch_device(self) -> torch.device:
-        """Return the device, once a tensor has been placed on it.
+        """Return the device, after allocating a tensor on it.
 
         Raises:
-            UsageError: If it is not a device.
-            UnableError: If it is not in this machine.
+            UsageError: If the name is not a device.
+            UnableError: If this machine has no such device.
         """
         import_torch()
         import torch
@@ -153,14 +153,14 @@ class ModelRequest:
         return dtype
 
     def require_room(self, working_bytes: int = 0, work: str = "") -> None:
-        """Refuse a model, and work with it, that do not fit, before torch is imported or anything built.
+        """Check that the model and the work with it fit in memory, before torch is imported.
 
         Args:
-            working_bytes: What the work takes beside the model.
+            working_bytes: Bytes that the work takes beside the model.
             work: The work, as in "a forward pass of 2 × 8 tokens".
 
         Raises:
-            CapacityError: If they do not.
+            CapacityError: If they do not fit.
         """
         from tinylm_cli.machine import require_memory
 
@@ -175,18 +175,18 @@ class ModelRequest:
                 require_memory(self._model_bytes() + working_bytes, f"building {name} and {work}", device=device)
 
     def _model_bytes(self) -> int:
-        """Return what the model takes: by its config, or by the size of the file it is loaded from."""
+        """Return the bytes of the model: by its config, or by the size of the files it is loaded from."""
         from tinylm_cli.analysis.module_memory import build_bytes
 
         if self.weights is None:
             return build_bytes(self.loaded.config, self.dtype_name)
-        if self.dtype is not None and self._is_hugging_face():  # whose weights are converted
+        if self.dtype is not None and self._is_hugging_face():  # weights are converted to that type
             return build_bytes(self.loaded.config, self.dtype_name)
         try:
             whole = self.weights / "model.safetensors"
             files = [whole] if whole.is_file() else self.weights.glob("model-*.safetensors")
             return sum(file.stat().st_size for file in files)
-        except OSError:  # which loading tells in its own words
+        except OSError:  # loading reports it
             return 0
 
     def _is_hugging_face(self) -> bool:
@@ -198,21 +198,21 @@ class ModelRequest:
 
     @contextmanager
     def _remedies(self) -> Iterator[None]:
-        """Add to a refusal what can be done about it on this command line."""
+        """Add ``--meta`` to the help of a capacity error, where the command has it."""
         try:
             yield
         except CapacityError as error:
             if self.meta is None:
                 raise
-            remedy = f"{error.help}, or add --meta to go through it without weights"
+            remedy = f"{error.help}, or add --meta to build shapes only"
             raise CapacityError(error.message, help=remedy) from error
 
     def build(self) -> TinyTransformerLM:
-        """Instantiate the model, or load it.
+        """Build and initialize the model, or load it.
 
         Raises:
-            UsageError: If the device is not one.
-            UnableError: If the device is not in this machine.
+            UsageError: If the device name is not a device.
+            UnableError: If this machine has no such device.
             CapacityError: If the model does not fit.
             WeightsError: If the folder does not hold this model.
         """
@@ -234,7 +234,7 @@ class ModelRequest:
 
 
 def import_torch() -> None:
-    """Import torch, and the modules that need it, as one step that an interrupt does not cut in two."""
+    """Import torch and the model in one step; an interrupt waits until it is done."""
     with interrupts_deferred():
         import torch  # noqa: F401
 

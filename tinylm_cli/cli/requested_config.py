@@ -1,4 +1,4 @@
-"""Which config a command line asks for, and whether it is that of the weights it names. Imports no torch."""
+"""The config that a command line asks for, checked against the config beside its weights. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ SAVED_FOLDER = "name a folder that build --save wrote, or a Hugging Face folder"
 
 
 def requested_config(config: str | None, overrides: Sequence[str], weights: Path | None) -> LoadedConfig:
-    """Load the config that is named, else the one saved beside the weights, else the default.
+    """Load the named config, else the config saved beside the weights, else the default.
 
     Raises:
-        InputError: If the weights are not in a folder, or it holds no config and none is named.
+        InputError: If the weights are not a folder, or it holds no config and none is named.
         ConfigError: If the config is wrong.
-        UsageError: If an override is not ``key=value``, or the config is not that of the weights.
+        UsageError: If an override is not ``key=value``, or the weights belong to another config.
     """
     from tinylm_cli.interop.load import load_config, saved_config
 
@@ -34,7 +34,7 @@ def requested_config(config: str | None, overrides: Sequence[str], weights: Path
         if config is None:
             message = f"{weights} holds neither config.yaml nor config.json"
             raise InputError(message, help=f"{SAVED_FOLDER}, or name a config")
-        return load_config(config, overrides)  # with nothing to compare it with but the shapes
+        return load_config(config, overrides)  # loading compares shapes only
     kept = load_config(saved)
     if config is None and not overrides:
         loaded = kept
@@ -42,7 +42,7 @@ def requested_config(config: str | None, overrides: Sequence[str], weights: Path
         loaded = load_config(saved if config is None else config, overrides)
         _require_same_model(loaded.config, kept.config, weights)
     named = config is not None or loaded.config.name is not None
-    return loaded if named else loaded._replace(name=weights.resolve().name)  # not that of every such file
+    return loaded if named else loaded._replace(name=weights.resolve().name)  # instead of "config"
 
 
 def _require_folder(weights: Path) -> None:
@@ -55,7 +55,7 @@ def _require_folder(weights: Path) -> None:
 
 
 def _require_same_model(config: ModelConfig, kept: ModelConfig, weights: Path) -> None:
-    """Refuse a config under which saved weights would compute something else, though their shapes may fit."""
+    """Refuse a config that changes what the saved weights compute, even if shapes fit."""
     differences = list(_differences(config, kept))
     if differences:
         raise UsageError(
@@ -65,9 +65,9 @@ def _require_same_model(config: ModelConfig, kept: ModelConfig, weights: Path) -
 
 
 def _differences(config: ModelConfig, kept: ModelConfig) -> Iterator[str]:
-    """Yield each field that decides what is computed and differs, with both values.
+    """Yield each differing field that changes the computation, with both values.
 
-    ``max_len`` decides nothing where positions are not learned: it may be raised for longer sequences.
+    ``max_len`` does not, unless positions are learned: it may be raised for longer sequences.
     """
     from tinylm_cli.config.schema import LABELS, flatten
     from tinylm_cli.config.yaml_writer import scalar

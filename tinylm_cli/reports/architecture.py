@@ -1,4 +1,4 @@
-"""What ``tinylm build`` reports: the instantiated model as a tree, its totals and the proof."""
+"""The report of ``tinylm build``: the module tree of the built model, its parameters and the proof."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from tinylm_cli.reports.params import ModelParams
 
 @dataclass(frozen=True)
 class ModuleNode:
-    """A module of the instantiated model, or several identical ones.
+    """A module of the built model, or several identical modules.
 
     Attributes:
-        name: Attribute name in its parent, or dotted where a module that only holds this one is folded into it; for
-            several, their places, e.g. ``0..5`` or ``0, 2, …, 24``; the class name at the root.
+        name: Attribute name in its parent; dotted if a module that only wraps this one is folded into it; for several
+            modules their indices, e.g. ``0..5`` or ``0, 2, …, 24``; the class name at the root.
         kind: Class name.
-        count: How many identical siblings the node stands for.
-        shape: Shape of its weight when it holds one itself, else None.
-        params: Parameters of all ``count`` together, tied tensors counted where they are owned.
+        count: Number of identical siblings that the node stands for.
+        shape: Shape of its own weight, or None.
+        params: Parameters of all ``count`` modules together; a tied tensor counts at its first module.
         share: ``params`` over the model's total, 0 to 1.
         tied_to: Name of the module that owns its weight, or None.
-        settings: What its shapes do not show, by the names of the config: ``n_heads``, ``n_kv_heads`` where they are
-            fewer, ``kv_rank``; ``n_experts`` and ``top_k``; ``window`` of a block that has one.
-        children: Its parts; for several, those of one of them.
+        settings: Settings that its shapes do not show, by the names of the config: ``n_heads``, ``n_kv_heads`` if
+            fewer, ``kv_rank``, ``n_experts`` and ``top_k``, ``window``.
+        children: Its children; for several modules, the children of one.
     """
 
     name: str
@@ -40,13 +40,13 @@ class ModuleNode:
 
 @dataclass(frozen=True)
 class Proof:
-    """The closed form against the instantiated module.
+    """The closed form compared with the built module.
 
     Attributes:
         closed_form_params: Total of the tensor table.
-        instantiated_params: Elements of the module's parameters, each storage counted once.
+        instantiated_params: Elements of the module's parameters; a tied parameter counts once.
         tensors: Named tensors compared.
-        differences: One line for each tensor that one side lacks or shapes differently; empty when they agree.
+        differences: One line for each tensor that is missing on one side or differs in shape; empty if all agree.
     """
 
     closed_form_params: int
@@ -62,9 +62,9 @@ class Proof:
         instantiated: Mapping[str, tuple[int, ...]],
         instantiated_params: int,
     ) -> Self:
-        """Compare shapes by full name, those of tied tensors under each of their names, and totals.
+        """Compare totals, and shapes by full name; a tied tensor appears under each of its names.
 
-        Differences come in the order of ``closed_form``, then in that of ``instantiated``.
+        Differences come in the order of ``closed_form``, then of ``instantiated``.
         """
         names = {**closed_form, **instantiated}
         differences = tuple(
@@ -76,19 +76,19 @@ class Proof:
 
     @property
     def holds(self) -> bool:
-        """Whether the two descriptions agree in every name, shape and in the total."""
+        """Whether every name, every shape and the total agree."""
         return not self.differences and self.closed_form_params == self.instantiated_params
 
 
 @dataclass(frozen=True)
 class BuildReport:
-    """One instantiated model.
+    """One built model.
 
     Attributes:
         model: Its parameters in closed form.
-        device: Where it was built: ``cpu``, ``cuda:0``, ``meta``.
+        device: Device of its weights: ``cpu``, ``cuda:0``, ``meta``.
         dtype: Storage type of its weights.
-        seed: What its weights were drawn from; None on meta or when loaded.
+        seed: Seed of its weights; None on meta, and if they were loaded.
         weights: Folder the weights were loaded from, or None.
         saved_to: Folder the model was saved to, or None.
         architecture: The module tree.

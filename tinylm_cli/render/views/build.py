@@ -10,7 +10,7 @@ from tinylm_cli.render.units import compact, csv_only, integer, percent, shape
 from tinylm_cli.render.views.params import tying_blocks
 from tinylm_cli.reports.architecture import BuildReport, ModuleNode, Proof
 
-_MOST_DIFFERENCES = 10
+_MAX_DIFFERENCES = 10
 
 _SETTINGS: Mapping[str, Callable[[int], str]] = {
     "n_heads": lambda count: counted(count, "head"),
@@ -47,7 +47,7 @@ def _tree(root: ModuleNode, depth: int | None) -> Tree:
         Column("share", right=True, keep=6),
         Column("", key="tied_to"),
     )
-    return Tree(columns, _branch(root, depth), name="architecture", caption="The architecture, module by module")
+    return Tree(columns, _branch(root, depth), name="architecture", caption="Modules of the architecture")
 
 
 def _branch(node: ModuleNode, depth: int | None) -> Branch:
@@ -55,7 +55,7 @@ def _branch(node: ModuleNode, depth: int | None) -> Branch:
     if node.tied_to:
         label = f"{node.name} → {node.tied_to.partition('.')[2] or node.tied_to}"
         params, share = Quantity("tied", node.params), csv_only(node.share)
-    elif node.count > 1:  # the sum stands one line up, and what stands below is one of them
+    elif node.count > 1:  # the line above has the sum; the lines below are of one
         label = f"{node.name} × {node.count}, each{_settings(node.settings)}"
         params = Quantity(integer(node.params // node.count), node.params)
         share = Quantity(percent(node.share / node.count), node.share)
@@ -69,7 +69,7 @@ def _branch(node: ModuleNode, depth: int | None) -> Branch:
 
 
 def _settings(settings: Mapping[str, int]) -> str:
-    """Return what a module's shapes do not show, to stand behind its name: `` (32 heads, 8 kv)``, `` (2 of 8)``."""
+    """Return the settings to show behind a module's name: `` (32 heads, 8 kv)``, `` (2 of 8)``."""
     words = [_SETTINGS[name](value) for name, value in settings.items() if name in _SETTINGS]
     if "n_experts" in settings:
         words.append(f"{settings['top_k']} of {settings['n_experts']}")
@@ -84,7 +84,7 @@ def _proof_notes(proof: Proof) -> list[Block]:
     notes: list[Block] = [
         Note(f"✗ closed form {integer(proof.closed_form_params)} ≠ instantiated module {count} parameters.", "bad")
     ]
-    shown = proof.differences[:_MOST_DIFFERENCES]
+    shown = proof.differences[:_MAX_DIFFERENCES]
     notes += [Note(difference, "bad") for difference in shown]
     if len(proof.differences) > len(shown):
         notes.append(Note(f"… and {len(proof.differences) - len(shown)} more.", "bad"))

@@ -9,8 +9,8 @@ from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Ro
 from tinylm_cli.render.units import fixed, integer, percent, shape
 from tinylm_cli.reports.forward import Candidate, ForwardReport, Stage
 
-_MOST_BLOCKS = 16
-"""A model of more blocks has all but three of them left out, unless asked for."""
+_MAX_BLOCKS = 16
+"""Of more blocks than this, three are shown, unless expanded."""
 
 _FINITE = {
     None: Cell(""),
@@ -20,7 +20,7 @@ _FINITE = {
 
 
 def forward_view(report: ForwardReport, *, expand: bool) -> View:
-    """Show the stages, the candidates, the loss and the time."""
+    """Show the stages, the candidates for the next token, the loss and the time."""
     weights = (
         "shapes only" if report.device == "meta" else "untrained weights" if report.untrained else "loaded weights"
     )
@@ -35,20 +35,20 @@ def forward_view(report: ForwardReport, *, expand: bool) -> View:
 def _stages(stages: tuple[Stage, ...], *, expand: bool) -> Table:
     columns = (
         Column("stage", shrink=True, key="name"),
-        Column("what it does", keep=1, key="kind"),
+        Column("description", keep=1, key="kind"),
         Column("shape", right=True),
         Column("mean", right=True, keep=3),
         Column("std", right=True, keep=4),
         Column("finite", keep=2),
     )
     rows = tuple(_stage(stage) for stage in stages) if expand else tuple(_outline(stages))
-    return Table(columns, rows, name="stages", caption="Tokens passing through, stage by stage")
+    return Table(columns, rows, name="stages", caption="Stages of the forward pass")
 
 
 def _outline(stages: tuple[Stage, ...]) -> Iterator[Row]:
-    """Yield the stages around the blocks and the blocks themselves; of many, the first two and the last."""
+    """Yield the stages outside blocks, and the blocks; of many blocks, the first two and the last."""
     blocks = [stage for stage in stages if stage.depth == 0 and stage.name.startswith("blocks.")]
-    left_out = blocks[2:-1] if len(blocks) > _MOST_BLOCKS else []
+    left_out = blocks[2:-1] if len(blocks) > _MAX_BLOCKS else []
     passed_over = set(map(id, left_out))
     for stage in stages:
         if left_out and stage is left_out[0]:
@@ -87,7 +87,7 @@ def _candidates(report: ForwardReport) -> Table:
     )
     only_ids = all(candidate.text is None for candidate in report.candidates)
     columns = (Column("next token", right=only_ids, key="token"), Column("probability", right=True), Column("", keep=1))
-    return Table(columns, rows, name="candidates", caption="The most probable next tokens")
+    return Table(columns, rows, name="candidates", caption="The most likely next tokens")
 
 
 def _token_words(candidate: Candidate) -> str:
@@ -102,10 +102,12 @@ def _notes(report: ForwardReport) -> list[Note]:
         notes.append(Note(f"Values stop being finite at {first}.", "bad"))
     if report.loss is not None:
         notes.append(
-            Note(f"loss {report.loss:.3f} beside ln({integer(report.vocab_size)}) = {report.uniform_loss:.3f}")
+            Note(
+                f"loss {report.loss:.3f}; guessing evenly: ln {integer(report.vocab_size)} = {report.uniform_loss:.3f}"
+            )
         )
     if report.untrained and report.candidates:
-        notes.append(Note("The weights are untrained: these odds come from chance, not from learning.", "warn"))
+        notes.append(Note("The weights are untrained: these probabilities are chance.", "warn"))
     if report.milliseconds is not None and report.tokens_per_second is not None:
         time = f"{report.milliseconds:.3g}" if report.milliseconds < 100 else f"{report.milliseconds:,.0f}"
         speed = f"{time} ms a pass, {report.tokens_per_second:,.0f} tokens per second"

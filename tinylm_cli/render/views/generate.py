@@ -10,14 +10,20 @@ from tinylm_cli.reports.generate import GenerateReport
 
 
 def opening_view(name: str, prompt: Sequence[int], text: str | None, *, untrained: bool) -> View:
-    """Show what the model is given, as ids or as ``text``, before anything follows."""
+    """Show the prompt, as ids or as ``text``, before tokens are generated."""
     weights = "untrained weights" if untrained else "loaded weights"
     given = " ".join(map(str, prompt)) if text is None else text
-    return Heading(name, f"{counted(len(prompt), 'token')} given, {weights}"), Note(given, "muted")
+    return Heading(name, f"prompt of {counted(len(prompt), 'token')}, {weights}"), Note(given, "muted")
 
 
 def generate_view(report: GenerateReport, *, streamed: bool, as_text: bool = False) -> View:
-    """Show the prompt and what followed; after streaming, which has shown them (``as_text`` or as ids), the rest."""
+    """Show prompt and generated tokens, text and speed.
+
+    Args:
+        report: The report.
+        streamed: Whether prompt and tokens are on the screen already.
+        as_text: Whether they were streamed as text, not as ids.
+    """
     blocks: list[Block] = []
     if not streamed:
         blocks += opening_view(report.name, report.prompt, None, untrained=report.untrained)
@@ -25,8 +31,8 @@ def generate_view(report: GenerateReport, *, streamed: bool, as_text: bool = Fal
     if report.text is not None and not (streamed and as_text):
         blocks.append(Note(f"as text: {report.text}"))
     if report.untrained:
-        blocks.append(Note("The weights are untrained: this is noise, drawn by the rules of the real thing.", "warn"))
-    stopped = "at the stop token" if report.stopped == "stop_token" else "at the length asked for"
+        blocks.append(Note("The weights are untrained: these tokens are chance.", "warn"))
+    stopped = "stop token reached" if report.stopped == "stop_token" else "length reached"
     speed = f"{counted(len(report.generated), 'token')}, {stopped}, {report.tokens_per_second:,.0f} per second"
     blocks.append(Note(speed, "muted"))
     return tuple(blocks)

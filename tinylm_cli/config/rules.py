@@ -13,13 +13,12 @@ from tinylm_cli.quantities import counted
 
 
 def _heads_divide_model(n_heads: int, d_model: int, d_head: int | None, kind: str) -> Problem | None:
-    remainder = d_model % n_heads
-    if remainder == 0 or d_head is not None or kind == "latent":
+    if d_model % n_heads == 0 or d_head is not None or kind == "latent":
         return None
     if n_heads > d_model:
         message = f"n_heads {n_heads} exceeds d_model {d_model}: each head needs at least one dimension"
     else:
-        message = f"d_model {d_model} is not divisible by n_heads {n_heads}: the remainder is {remainder}"
+        message = f"d_model {d_model} is not divisible by n_heads {n_heads}"
     heads = f"n_heads: {divisors_near(d_model, n_heads)}"
     step = n_heads if n_heads % 2 == 0 else 2 * n_heads  # even widths suit every kind of position
     multiples = (max(d_model // step * step, step), (d_model // step + 1) * step)

@@ -216,7 +216,7 @@ class Model:
             seed: The same seed draws the same weights on every device.
             device: Where the weights go; ``meta`` gives shapes without storage.
             dtype: Storage type of the weights.
-            weights: A folder that ``tinylm build --save`` wrote, to load instead of drawing from the seed.
+            weights: A folder of ``tinylm build --save`` or of Hugging Face, to load instead of drawing from the seed.
 
         Raises:
             CapacityError: If the weights do not fit in this machine.
@@ -225,14 +225,14 @@ class Model:
         """
         import torch
 
+        from tinylm_cli.interop.weights.load_model import open_model
         from tinylm_cli.model import TinyTransformerLM
-        from tinylm_cli.model.weights import load_model
 
         stored = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
         if not isinstance(stored, torch.dtype):
             raise ValueError(f"{dtype} is no dtype of torch: write float32, bfloat16, float16 or float64")
         if weights is not None:
-            return load_model(self.config, Path(weights), device=torch.device(device), dtype=stored)
+            return open_model(Path(weights), config=self.config, device=device, dtype=stored)
         return TinyTransformerLM.from_config(self.config, seed=seed, device=device, dtype=stored)
 
     def _variant(self, word: str | os.PathLike[str]) -> Model:

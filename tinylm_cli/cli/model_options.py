@@ -177,10 +177,11 @@ class ModelRequest:
     def _model_bytes(self) -> int:
         """Return the bytes of the model: by its config, or by the size of the files it is loaded from."""
         from tinylm_cli.analysis.module_memory import build_bytes
+        from tinylm_cli.interop.load import is_hugging_face_folder
 
         if self.weights is None:
             return build_bytes(self.loaded.config, self.dtype_name)
-        if self.dtype is not None and self._is_hugging_face():  # weights are converted to that type
+        if self.dtype is not None and is_hugging_face_folder(self.weights):  # converted while loading
             return build_bytes(self.loaded.config, self.dtype_name)
         try:
             whole = self.weights / "model.safetensors"
@@ -188,13 +189,6 @@ class ModelRequest:
             return sum(file.stat().st_size for file in files)
         except OSError:  # loading reports it
             return 0
-
-    def _is_hugging_face(self) -> bool:
-        """Return whether the weights are a Hugging Face folder."""
-        from tinylm_cli.interop.config_json import CONFIG_FILE
-        from tinylm_cli.interop.load import saved_config
-
-        return self.weights is not None and Path(saved_config(self.weights) or "").name == CONFIG_FILE
 
     @contextmanager
     def _remedies(self) -> Iterator[None]:
@@ -221,13 +215,9 @@ class ModelRequest:
             device, dtype = self.torch_device(), self.torch_dtype()
             if self.weights is not None:
                 wanted = dtype if self.dtype is not None else None
-                if self._is_hugging_face():
-                    from tinylm_cli.interop.weights.load_model import open_model
+                from tinylm_cli.interop.weights.load_model import open_model
 
-                    return open_model(self.weights, config=self.loaded.config, device=device, dtype=wanted)
-                from tinylm_cli.model.weights import load_model
-
-                return load_model(self.loaded.config, self.weights, device=device, dtype=wanted)
+                return open_model(self.weights, config=self.loaded.config, device=device, dtype=wanted)
             from tinylm_cli.model import TinyTransformerLM
 
             return TinyTransformerLM.from_config(self.loaded.config, seed=self.seed, device=device, dtype=dtype)

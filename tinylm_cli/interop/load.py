@@ -116,6 +116,12 @@ def saved_config(weights: Path) -> str | None:
     return str(weights / CONFIG_FILE) if is_model_folder(weights) else None
 
 
+def is_hugging_face_folder(weights: Path) -> bool:
+    """Return whether the config beside weights is a Hugging Face config.json."""
+    saved = saved_config(weights)
+    return saved is not None and Path(saved).name == CONFIG_FILE
+
+
 def _import(source: Source, overrides: Sequence[str]) -> ImportedConfig:
     from tinylm_cli.interop.to_tinylm import map_config, not_an_object
 

@@ -13,8 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import tinylm_cli
 from tests.interop.test_parity import assert_near, ids, random_model
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.config.yaml_writer import to_yaml
 from tinylm_cli.errors import ConfigError, InputError, WeightsError
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.interop.weights.import_weights import import_weights
@@ -61,6 +63,26 @@ def test_same_as_an_imported_folder(saved: Path, tmp_path: Path) -> None:
     for (name, expected), (found, tensor) in zip(ours.state_dict().items(), opened.state_dict().items(), strict=True):
         assert name == found
         assert torch.equal(expected, tensor), name
+
+
+@torch.no_grad()
+def test_a_folder_of_tinylms_own(saved: Path, tmp_path: Path) -> None:
+    config = load_config(str(saved)).config
+    import_weights(config, "llama", saved, tmp_path / "ours", config_text=to_yaml(config))
+    assert_near(open_model(tmp_path / "ours").eval()(ids()), open_model(saved).eval()(ids()))
+    (tmp_path / "ours" / "config.yaml").unlink()
+    assert open_model(tmp_path / "ours", config=config).config == config
+    with pytest.raises(InputError):
+        open_model(tmp_path / "ours")
+
+
+@torch.no_grad()
+def test_from_the_api(theirs: Any, saved: Path) -> None:
+    assert_near(tinylm_cli.load(saved).build(weights=saved).eval()(ids()), theirs(ids()).logits)
+
+
+def test_on_meta(saved: Path) -> None:
+    assert all(parameter.is_meta for parameter in open_model(saved, device="meta").parameters())
 
 
 def test_dtypes(theirs: Any, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Load a Hugging Face folder, its config.json and safetensors, directly as a runnable model."""
+"""Load a folder of weights as a runnable model: a Hugging Face folder directly, or one of tinylm's own."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.load import import_config
+from tinylm_cli.interop.load import import_config, is_hugging_face_folder, load_config, saved_config
 from tinylm_cli.interop.weights.checkpoint import Checkpoint
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.initialization import fill_buffers, materialize
 from tinylm_cli.model.state_dict import unique_state_dict
+from tinylm_cli.model.weights import load_model
 
 
 def open_model(
@@ -21,28 +22,43 @@ def open_model(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
 ) -> TinyTransformerLM:
-    """Build the model of a Hugging Face folder with its weights; nothing is unpickled, no code beside them is run.
+    """Build the model of a folder with its weights; nothing is unpickled, no code in the folder is run.
 
-    Every name, shape and dtype is checked before memory is allocated. Then one stored tensor at a time is read and
-    copied into the model, in training mode as PyTorch modules start.
+    A folder with config.yaml, or with weights alone, is tinylm's own. One with config.json is Hugging Face's: every
+    name, shape and dtype is checked before memory is allocated, then one stored tensor at a time is read and copied
+    into the model. The model is in training mode, as PyTorch modules start.
 
     Args:
-        folder: Holds config.json, and model.safetensors or an index and the files it names.
+        folder: Holds model.safetensors, or for Hugging Face an index and the files it names.
         config: A config that computes the same, for example with a longer ``max_len``; None for the folder's own.
         device: Where the weights go.
-        dtype: Type to convert the weights to; None to keep theirs.
+        dtype: Type of the weights; None for the folder's. A Hugging Face folder's are converted to it, and tinylm's own
+            must have it.
 
     Raises:
-        ConfigError: If config.json is wrong, or no tinylm config can express it.
-        InputError: If there is no config.json.
+        ConfigError: If the folder's config is wrong, or no tinylm config can express it.
+        InputError: If there is no config, there or given.
         WeightsError: If the folder does not hold the weights of the model, or mixes types and ``dtype`` is None.
         CapacityError: If the weights do not fit in this machine.
     """
+    folder, device = Path(folder), torch.device(device)
+    if is_hugging_face_folder(folder):
+        return _open_hugging_face(folder, config, device, dtype)
+    if config is None:
+        config = load_config(saved_config(folder) or str(folder)).config
+    return load_model(config, folder, device=device, dtype=dtype)
+
+
+def _open_hugging_face(
+    folder: Path, config: ModelConfig | None, device: torch.device, dtype: torch.dtype | None
+) -> TinyTransformerLM:
     found = import_config(str(folder))
     config = found.loaded.config if config is None else config
-    checkpoint = Checkpoint(config, found.family, Path(folder))
+    checkpoint = Checkpoint(config, found.family, folder)
     model = TinyTransformerLM.from_config(config, device="meta")
-    materialize(model, device=torch.device(device), dtype=checkpoint.dtype() if dtype is None else dtype)
+    materialize(model, device=device, dtype=checkpoint.dtype() if dtype is None else dtype)
+    if device.type == "meta":
+        return model
     fill_buffers(model)
     for name, values in unique_state_dict(model).items():
         values.copy_(checkpoint.tensor(name))

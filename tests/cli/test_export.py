@@ -22,7 +22,7 @@ def toy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_courses_model_becomes_a_gpt2_and_comes_back(tinylm: Run, toy: Path) -> None:
+def test_round_trip_as_gpt2(tinylm: Run, toy: Path) -> None:
     done = tinylm("export", "--to", "hf", "out", "--config", "toy.yaml", "--format", "json")
     assert done.code == 0, done.err
     report = json.loads(done.out)
@@ -38,7 +38,7 @@ def test_the_courses_model_becomes_a_gpt2_and_comes_back(tinylm: Run, toy: Path)
         assert (toy / "out" / name).read_bytes() == (toy / "again" / name).read_bytes()
 
 
-def test_the_lines_shown_load_the_result(tinylm: Run, toy: Path) -> None:
+def test_from_pretrained_lines(tinylm: Run, toy: Path) -> None:
     done = tinylm("export", 'my "out"', "--config", "toy.yaml")
     lines = done.out.splitlines()[-2:]
     assert lines[1] == r'model = AutoModelForCausalLM.from_pretrained("my \"out\"")'
@@ -50,14 +50,14 @@ def test_the_lines_shown_load_the_result(tinylm: Run, toy: Path) -> None:
     assert loaded.stdout.split() == ["GPT2LMHeadModel", "2"]
 
 
-def test_what_no_family_expresses_is_refused_and_nothing_written(tinylm: Run, toy: Path) -> None:
+def test_no_family(tinylm: Run, toy: Path) -> None:
     done = tinylm("export", "out", "--config", "toy.yaml", "--set", "norm.kind=rmsnorm")
     assert done.code == 2
     assert "no family of Hugging Face expresses this model" in done.err
     assert not (toy / "out").exists()
 
 
-def test_a_folder_in_use_is_kept_unless_forced(tinylm: Run, toy: Path) -> None:
+def test_force(tinylm: Run, toy: Path) -> None:
     assert tinylm("export", "out", "--config", "toy.yaml").code == 0
     before = (toy / "out" / "model.safetensors").read_bytes()
     refused = tinylm("export", "out", "--config", "toy.yaml", "--seed", "5")
@@ -80,7 +80,7 @@ def shard(folder: Path, where: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("file", ["../model-00001.safetensors", "/etc/passwd", "sub/model.safetensors", ""])
-def test_an_index_cannot_point_outside_its_folder(tinylm: Run, toy: Path, file: str) -> None:
+def test_index_outside_its_folder(tinylm: Run, toy: Path, file: str) -> None:
     shard(exported(tinylm, toy), {"transformer.wte.weight": file})
     done = tinylm("import", "hub", "--weights", "--output", "back")
     assert done.code == 2
@@ -88,7 +88,7 @@ def test_an_index_cannot_point_outside_its_folder(tinylm: Run, toy: Path, file: 
     assert not (toy / "back").exists()
 
 
-def test_shards_are_read_through_their_index(tinylm: Run, toy: Path) -> None:
+def test_shards(tinylm: Run, toy: Path) -> None:
     whole = exported(tinylm, toy)
     assert tinylm("import", "hub", "--weights", "--output", "one").code == 0
     shard(whole, {"transformer.wte.weight": "model-00001.safetensors"})
@@ -97,7 +97,7 @@ def test_shards_are_read_through_their_index(tinylm: Run, toy: Path) -> None:
     assert (toy / "one" / "model.safetensors").read_bytes() == (toy / "two" / "model.safetensors").read_bytes()
 
 
-def test_weights_of_another_model_are_told_before_anything_is_written(tinylm: Run, toy: Path) -> None:
+def test_weights_of_another_model(tinylm: Run, toy: Path) -> None:
     folder = exported(tinylm, toy)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "n_layer": 3}), encoding="utf-8")
@@ -107,7 +107,7 @@ def test_weights_of_another_model_are_told_before_anything_is_written(tinylm: Ru
     assert not (toy / "back").exists()
 
 
-def test_damaged_missing_and_pickled_weights(tinylm: Run, toy: Path) -> None:
+def test_unreadable_weights(tinylm: Run, toy: Path) -> None:
     folder = exported(tinylm, toy)
     data = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(data[:1000])
@@ -122,7 +122,7 @@ def test_damaged_missing_and_pickled_weights(tinylm: Run, toy: Path) -> None:
     assert not (toy / "back").exists()
 
 
-def test_weights_need_a_folder_to_go_to(tinylm: Run, toy: Path) -> None:
+def test_weights_without_output(tinylm: Run, toy: Path) -> None:
     exported(tinylm, toy)
     done = tinylm("import", "hub", "--weights")
     assert done.code == 2
@@ -130,7 +130,7 @@ def test_weights_need_a_folder_to_go_to(tinylm: Run, toy: Path) -> None:
 
 
 @pytest.mark.parametrize("theirs", ['{"model_type": "gpt2"}', "not JSON", "[]"])
-def test_a_model_of_somebodys_own_is_never_replaced(tinylm: Run, toy: Path, theirs: str) -> None:
+def test_folder_of_someone_else(tinylm: Run, toy: Path, theirs: str) -> None:
     (toy / "hub").mkdir()
     (toy / "hub" / "config.json").write_text(theirs, encoding="utf-8")
     done = tinylm("export", "hub", "--config", "toy.yaml", "--force")
@@ -139,7 +139,7 @@ def test_a_model_of_somebodys_own_is_never_replaced(tinylm: Run, toy: Path, thei
     assert (toy / "hub" / "config.json").read_text(encoding="utf-8") == theirs
 
 
-def test_a_file_in_the_place_of_the_folder_is_told_as_one(tinylm: Run, toy: Path) -> None:
+def test_file_in_place_of_the_folder(tinylm: Run, toy: Path) -> None:
     done = tinylm("export", "toy.yaml", "--config", "toy.yaml", "--force")
     assert (done.code, done.out) == (2, "")
     assert f"{toy.resolve() / 'toy.yaml'} is a file" in " ".join(done.err.split())

@@ -28,7 +28,7 @@ def model(folder: Path) -> Path:
 
 
 @pytest.mark.usefixtures("model")
-def test_what_is_written_is_the_same_model(here: Here) -> None:
+def test_yaml_file(here: Here) -> None:
     done = here("import", "my-qwen", "-o", "qwen.yaml")
     assert (done.code, done.out) == (0, "")
     told = done.err.splitlines()
@@ -39,7 +39,7 @@ def test_what_is_written_is_the_same_model(here: Here) -> None:
 
 
 @pytest.mark.usefixtures("model")
-def test_the_page_says_where_it_comes_from(here: Here) -> None:
+def test_title(here: Here) -> None:
     done = here("import", "my-qwen/config.json")
     assert done.out.splitlines()[2] == (
         "# my-qwen: Qwen2 and Qwen2.5, from a Hugging Face config.json of model_type qwen2."
@@ -48,7 +48,7 @@ def test_the_page_says_where_it_comes_from(here: Here) -> None:
 
 
 @pytest.mark.usefixtures("model")
-def test_the_document(here: Here) -> None:
+def test_json(here: Here) -> None:
     done = here("import", "my-qwen", "--format", "json", "--set", "n_layers=2")
     document = json.loads(done.out)
     assert (document["name"], document["family"], document["source"]) == ("my-qwen", "qwen2", "my-qwen/config.json")
@@ -58,7 +58,7 @@ def test_the_document(here: Here) -> None:
     assert "ignored" not in done.err
 
 
-def test_a_name_cannot_end_its_comment(here: Here, folder: Path) -> None:
+def test_line_break_in_a_name(here: Here, folder: Path) -> None:
     path = folder / "a\nvocab_size: 1" / "config.json"
     path.parent.mkdir()
     path.write_bytes((CONFIGS / "gpt2.json").read_bytes())
@@ -67,7 +67,7 @@ def test_a_name_cannot_end_its_comment(here: Here, folder: Path) -> None:
     assert done.out.count("vocab_size: ") == 2
 
 
-def test_mistakes_are_those_of_every_command(here: Here, model: Path) -> None:
+def test_mistakes_in_every_command(here: Here, model: Path) -> None:
     model.write_text('{"model_type": "qwen2", "hidden_sise": 3}', encoding="utf-8")
     said = {command: here(command, *words) for command, words in COMMANDS.items()}
     for done in said.values():
@@ -88,7 +88,7 @@ COMMANDS = {
 }
 
 
-def test_every_command_takes_the_folder(here: Here, model: Path) -> None:
+def test_folder_in_every_command(here: Here, model: Path) -> None:
     counted = json.loads(here("params", "--config", "my-qwen", "--format", "json").out)["models"]
     assert [(each["name"], each["total_params"]) for each in counted] == [("my-qwen", 494_032_768)]
     checked = json.loads(here("validate", "my-qwen", "--format", "json").out)
@@ -99,13 +99,13 @@ def test_every_command_takes_the_folder(here: Here, model: Path) -> None:
     assert json.loads(piped.out)["models"][0]["total_params"] == 494_032_768
 
 
-def test_a_config_of_tinylms_own_is_not_imported(here: Here) -> None:
+def test_tinylm_config(here: Here) -> None:
     done = here("import", "tiny")
     assert (done.code, done.out) == (2, "")
     assert "tiny is a tinylm config already" in done.err
 
 
-def test_sizes_left_to_the_family_are_told(here: Here, folder: Path) -> None:
+def test_assumed_sizes(here: Here, folder: Path) -> None:
     (folder / "bare.json").write_text('{"model_type": "mistral", "hidden_size": 512}', encoding="utf-8")
     told = "assumed from the defaults of mistral: vocab_size 32,000, n_heads 32, n_layers 32, "
     assert here("import", "bare.json", columns=200).err.startswith(told)
@@ -117,7 +117,7 @@ def test_sizes_left_to_the_family_are_told(here: Here, folder: Path) -> None:
     assert "\nAssumed from the defaults of mistral" in here("import", "bare.json", "--format", "markdown").out
 
 
-def test_what_is_left_out_of_the_weights_is_counted(here: Here, folder: Path) -> None:
+def test_left_out_weights(here: Here, folder: Path) -> None:
     gemma = {
         "vocab_size": 11, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "head_dim": 4,
         "num_key_value_heads": 1, "intermediate_size": 12, "max_position_embeddings": 16, "sliding_window": 4,
@@ -148,7 +148,7 @@ class TestOverridesOfWeights:
         return folder / "theirs"
 
     @pytest.mark.usefixtures("exported")
-    def test_one_that_no_longer_fits_is_what_is_blamed(self, here: Here) -> None:
+    def test_override_that_does_not_fit(self, here: Here) -> None:
         done = here("import", "theirs", "--weights", "-o", "ours", "--set", "n_layers=4", "--set", "norm.eps= 1e-6")
         assert done.code == 2
         assert "theirs does not hold this model: " in done.err
@@ -156,7 +156,7 @@ class TestOverridesOfWeights:
         assert f"help: {blamed}" in " ".join(done.err.split())
         assert not Path("ours").exists()
 
-    def test_the_file_is_blamed_where_it_is_wrong_itself(self, here: Here, exported: Path) -> None:
+    def test_wrong_file(self, here: Here, exported: Path) -> None:
         path = exported / "config.json"
         document = json.loads(path.read_text(encoding="utf-8"))
         path.write_text(json.dumps(document | {"n_layer": 9}), encoding="utf-8")
@@ -168,12 +168,12 @@ class TestOverridesOfWeights:
         assert "is config.json the model's own?" in done.err
 
     @pytest.mark.usefixtures("exported")
-    def test_one_that_fits_is_kept(self, here: Here) -> None:
+    def test_override_that_fits(self, here: Here) -> None:
         assert here("import", "theirs", "--weights", "-o", "ours", "--set", "norm.eps=1e-6").code == 0
         assert load_yaml("ours/config.yaml").config.norm.eps == 1e-6
 
 
-def test_what_is_said_beside_the_page_is_wrapped(here: Here, folder: Path) -> None:
+def test_notes_are_wrapped(here: Here, folder: Path) -> None:
     (folder / "bare.json").write_text((CONFIGS / "qwen2.json").read_text(encoding="utf-8"), encoding="utf-8")
     for columns in (40, 60, 120):
         told = here("import", "bare.json", columns=columns).err.split("next: ")[0].splitlines()

@@ -41,9 +41,7 @@ weights = st.floats(0.05, 4.0)
 
 
 @given(st.sampled_from(["deepseek_v2", "deepseek_v3"]), st.floats(1.01, 1e3), weights, st.none() | weights)
-def test_a_sharpened_scale_is_written_so_that_it_is_read_the_same(
-    family: str, factor: float, whole: float, own: float | None
-) -> None:
+def test_mscale_round_trip(family: str, factor: float, whole: float, own: float | None) -> None:
     config = stretched(family, factor=factor, mscale_all_dim=whole, mscale=own)
     assert config.attention.scale is not None
     again = read(to_config_json(config, family_of(family)))
@@ -53,7 +51,7 @@ def test_a_sharpened_scale_is_written_so_that_it_is_read_the_same(
     assert again.model_copy(update={"attention": config.attention}) == config
 
 
-def test_published_weights_of_a_scale_come_out_as_they_went_in() -> None:
+def test_published_mscale() -> None:
     for family, weight in (("deepseek_v2", 0.707), ("deepseek_v3", 1.0)):
         config = stretched(family, mscale=weight, mscale_all_dim=weight)
         found = express(config).document["rope_scaling"]
@@ -63,7 +61,7 @@ def test_published_weights_of_a_scale_come_out_as_they_went_in() -> None:
 
 
 @given(st.floats(0.01, 3.0), st.none() | st.floats(0.1, 3.0))
-def test_a_scale_of_ones_own_is_written_too(scale: float, on_rotation: float | None) -> None:
+def test_any_attention_scale(scale: float, on_rotation: float | None) -> None:
     config = stretched("deepseek_v3")
     attention = config.attention.model_copy(update={"scale": scale})
     position = config.position.model_copy(update={"attention_factor": on_rotation})
@@ -103,9 +101,7 @@ def changed(family: str, **fields: Any) -> ModelConfig:
         ),
     ],
 )
-def test_the_nearest_family_is_one_of_the_same_kinds_of_parts(
-    family: str, fields: dict[str, Any], nearest: str, lacks: str
-) -> None:
+def test_nearest_family(family: str, fields: dict[str, Any], nearest: str, lacks: str) -> None:
     with pytest.raises(UnableError) as raised:
         export_config(changed(family, **fields))
     assert f"; {nearest} comes nearest, " in raised.value.message
@@ -116,7 +112,7 @@ def test_the_nearest_family_is_one_of_the_same_kinds_of_parts(
 BUDGET = ("budget.max_params=1K", "budget.seq_len=8", "budget.nominal_tolerance=0.01")
 
 
-def test_a_budget_is_no_part_of_the_model() -> None:
+def test_budget_is_ignored() -> None:
     assert express(load_config("gpt2", BUDGET).config).document == express(load_config("gpt2").config).document
     plain, held = (export_config(load_config("tiny", changes).config) for changes in ((), BUDGET))
     assert (held.document, held.changes) == (plain.document, plain.changes)

@@ -176,7 +176,7 @@ def imported(name: str) -> ImportedConfig:
     return import_config(str(CONFIGS / f"{name}.json"))
 
 
-def test_every_family_has_a_config_and_every_config_its_expectations() -> None:
+def test_every_family_is_tested() -> None:
     assert {imported(name).family for name in NAMES} == set(MODEL_TYPES)
     assert list(EXPECTED.keys() - NAMES) == list(NAMES - EXPECTED.keys()) == []
 
@@ -197,7 +197,7 @@ def transformers_params(model_type: str, settings: dict[str, Any]) -> int:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_parameters_are_those_of_transformers(name: str) -> None:
+def test_params_equal_transformers(name: str) -> None:
     settings = json.loads((CONFIGS / f"{name}.json").read_text(encoding="utf-8"))
     settings = settings.get("text_config", settings)
     for key in ("quantization_config", "auto_map"):
@@ -210,7 +210,7 @@ DEFAULTED = sorted(set(MODEL_TYPES) - {"deepseek_v2", "gemma3"})
 
 
 @pytest.mark.parametrize("family", DEFAULTED)
-def test_what_a_file_leaves_out_is_what_transformers_fills_in(family: str, tmp_path: Path) -> None:
+def test_defaults_equal_transformers(family: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"model_type": family}), encoding="utf-8")
     config = load_config(str(path)).config
@@ -227,7 +227,7 @@ def _eps(config: Any) -> float | None:
 
 
 @pytest.mark.parametrize("family", all_families(), ids=lambda family: family.model_type)
-def test_a_record_is_consistent(family: Family) -> None:
+def test_record(family: Family) -> None:
     keys = family.keys.model_fields.keys()
     filled = [name for key in keys for name in filled_fields(family.keys, key)]
     assert {*filled, *family.constants} <= fields().keys()
@@ -237,7 +237,7 @@ def test_a_record_is_consistent(family: Family) -> None:
     assert family_of(family.model_type) is family
 
 
-def test_one_family_is_loaded_at_a_time() -> None:
+def test_lazy_loading() -> None:
     code = (
         "import sys; from tinylm_cli.interop.families import family_of; family_of('llama');"
         " print(*(name for name in sys.modules if 'interop.families.' in name))"
@@ -256,13 +256,13 @@ GALLERY = {
 
 
 @pytest.mark.parametrize("name", GALLERY)
-def test_the_gallery_says_what_the_published_config_says(name: str) -> None:
+def test_gallery_equals_published_configs(name: str) -> None:
     shown: ModelConfig = load_config(name).config
     published = imported(GALLERY[name]).loaded.config
     assert shown == published.model_copy(update={"nominal_params": shown.nominal_params})
 
 
 @pytest.mark.parametrize("name", gallery())
-def test_the_gallery_states_exact_counts(name: str) -> None:
+def test_gallery_counts(name: str) -> None:
     config = load_config(name).config
     assert config.nominal_params == total_params(tensor_table(config))

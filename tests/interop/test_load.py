@@ -29,9 +29,7 @@ def codes(reference: str) -> list[str]:
     return [each.code for each in raised.value.diagnostics]
 
 
-def test_a_folder_its_file_and_standard_input_are_the_same_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folder_file_and_stdin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "my-llama" / "config.json", LLAMA)
     folder = load_config(str(tmp_path / "my-llama"))
     assert (folder.name, folder.source) == ("my-llama", path)
@@ -42,18 +40,18 @@ def test_a_folder_its_file_and_standard_input_are_the_same_model(
     assert load_config(write(tmp_path / "tiny-llama.json", LLAMA)).name == "tiny-llama"
 
 
-def test_a_folder_is_named_after_itself_from_within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "my-llama" / "config.json", LLAMA)
     monkeypatch.chdir(tmp_path / "my-llama")
     assert load_config(".").name == load_config("config.json").name == "my-llama"
 
 
-def test_a_yaml_that_names_a_family_is_read_as_one(tmp_path: Path) -> None:
+def test_yaml_with_a_model_type(tmp_path: Path) -> None:
     text = "model_type: llama\nhidden_size: 64\nnum_attention_heads: 4\nrope_scaling: {type: linear, factor: 2.0}\n"
     assert load_config(write(tmp_path / "x.yaml", text)).config.position.scaling == "linear"
 
 
-def test_what_has_a_d_model_is_tinylms_whatever_it_is_called(tmp_path: Path) -> None:
+def test_d_model_makes_it_tinylms(tmp_path: Path) -> None:
     own = {"vocab_size": 8, "d_model": 8, "n_heads": 2, "n_layers": 1, "d_ff": 8}
     assert load_config(write(tmp_path / "own.json", own)).config.d_model == 8
     assert codes(write(tmp_path / "both.json", {**own, "model_type": "llama"})) == ["unknown-key"]
@@ -61,20 +59,20 @@ def test_what_has_a_d_model_is_tinylms_whatever_it_is_called(tmp_path: Path) -> 
         import_config(str(tmp_path / "own.json"))
 
 
-def test_names_of_shipped_configs_come_before_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_presets_before_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "gpt2" / "config.json", LLAMA)
     monkeypatch.chdir(tmp_path)
     assert load_config("gpt2").config.d_model == 768
     assert load_config("./gpt2").config.d_model == 64
 
 
-def test_a_folder_without_a_config_is_said_to_be_a_folder(tmp_path: Path) -> None:
+def test_folder_without_a_config(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a folder, not a config"):
         load_config(str(tmp_path))
 
 
 @pytest.mark.parametrize("reference", ["x" * 5000, "/x" * 5000, "a\0b", "", "nothing.json", "no/such/folder"])
-def test_a_name_of_nothing(reference: str) -> None:
+def test_missing_file(reference: str) -> None:
     for load in (load_config, import_config):
         with pytest.raises(InputError):
             load(reference)
@@ -102,11 +100,11 @@ def test_a_name_of_nothing(reference: str) -> None:
         ('{"a\\ud800": 1}', "control-character"),
     ],
 )
-def test_a_file_that_is_no_config(text: str, code: str, tmp_path: Path) -> None:
+def test_no_config(text: str, code: str, tmp_path: Path) -> None:
     assert code in codes(write(tmp_path / "x.json", text))
 
 
-def test_json_that_yaml_would_refuse(tmp_path: Path) -> None:
+def test_json_that_is_not_yaml(tmp_path: Path) -> None:
     text = '{\n\t"model_type":"llama",\n\t\t"hidden_size"\t:\t64, "n": null, "prefix": "\\ud83d\\ude00"}\n'
     loaded = load_config(write(tmp_path / "x.json", text))
     assert loaded.config.d_model == 64
@@ -115,19 +113,19 @@ def test_json_that_yaml_would_refuse(tmp_path: Path) -> None:
     assert (span.line, span.column) == (3, 19)
 
 
-def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+def test_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(LLAMA).encode())
     assert load_config(str(tmp_path / "x.json")).config.d_model == 64
 
 
-def test_mistakes_in_file_and_overrides_come_together(tmp_path: Path) -> None:
+def test_mistakes_of_file_and_overrides(tmp_path: Path) -> None:
     path = write(tmp_path / "x.json", {**LLAMA, "surprise": 1})
     with pytest.raises(ConfigError) as raised:
         load_config(path, ["n_layer=2"])
     assert [each.code for each in raised.value.diagnostics] == ["unknown-setting", "unknown-key"]
 
 
-def test_the_gallery_is_addressed_like_the_presets() -> None:
+def test_gallery_names() -> None:
     assert list(presets()) == ["tiny", "small", "medium", "base"]
     assert set(shipped()) == set(presets()) | set(gallery())
     assert len(gallery()) >= 16
@@ -137,7 +135,7 @@ def test_the_gallery_is_addressed_like_the_presets() -> None:
 
 
 @pytest.mark.parametrize("name", gallery())
-def test_each_published_model_is_a_page(name: str) -> None:
+def test_gallery_files(name: str) -> None:
     lines = gallery()[name].read_text(encoding="utf-8").splitlines()
     assert lines[0] == "# yaml-language-server: $schema=../tinylm.schema.json"
     assert (gallery()[name].parent / "../tinylm.schema.json").is_file()

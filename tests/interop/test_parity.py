@@ -116,7 +116,7 @@ PICTURES: dict[str, Any] = {
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("root", ["", "language_model.model.", "model.language_model."])
-def test_the_language_model_out_of_one_with_pictures(root: str, tmp_path: Path, *, tied: bool) -> None:
+def test_multimodal_gemma3(root: str, tmp_path: Path, *, tied: bool) -> None:
     """Whatever version saved it, ours is its text model, and what sees pictures is left out by name."""
     text = {
         "vocab_size": VOCAB, "hidden_size": 16, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8,
@@ -178,7 +178,7 @@ def test_decoding_with_a_cache(family: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(max_examples=EXAMPLES)
 @given(data=st.data())
-def test_out_and_in_and_out_again(family: str, data: st.DataObject) -> None:
+def test_export_and_import_again(family: str, data: st.DataObject) -> None:
     """What is exported loads without a missing or an unexpected tensor, and comes back to the bit."""
     keys = data.draw(configs(family))
     with imported(family, keys) as (theirs, loaded, ours, folder), torch.no_grad():

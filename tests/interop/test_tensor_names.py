@@ -27,7 +27,7 @@ def names_of(family: str) -> TensorNames:
         ("llama", "rotary_emb.inv_freq"),
     ],
 )
-def test_buffers_that_are_worked_out_again(family: str, name: str) -> None:
+def test_recomputed_buffers(family: str, name: str) -> None:
     assert names_of(family).is_recomputed(name)
 
 
@@ -41,11 +41,11 @@ def test_buffers_that_are_worked_out_again(family: str, name: str) -> None:
         ("opt", "model.decoder.embed_positions.weight"),
     ],
 )
-def test_names_that_only_resemble_them(family: str, name: str) -> None:
+def test_similar_names(family: str, name: str) -> None:
     assert not names_of(family).is_recomputed(name)
 
 
-def test_what_a_tied_head_is_called() -> None:
+def test_heads() -> None:
     assert names_of("gpt2").heads == {"lm_head.weight"}
     assert names_of("gpt_neox").heads == {"embed_out.weight"}
     assert names_of("gemma3").heads == {"lm_head.weight", "language_model.lm_head.weight"}

@@ -43,7 +43,7 @@ def opened(path: Path) -> HubFolder | None:
     return None
 
 
-def test_one_file_and_several_hold_the_same(tmp_path: Path) -> None:
+def test_shards(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     save_file(WEIGHTS, tmp_path / "one" / WEIGHTS_FILE)
@@ -65,13 +65,13 @@ json_values = st.recursive(
 
 
 @given(json_values)
-def test_any_json_in_the_place_of_an_index_is_refused(document: Any) -> None:
+def test_any_json_as_index(document: Any) -> None:
     with folder(**{INDEX: json.dumps(document).encode()}) as path:
         assert opened(path) is None
 
 
 @given(st.dictionaries(words | st.sampled_from(list(WEIGHTS)), words | st.just("m.safetensors"), max_size=4))
-def test_any_names_in_an_index_are_found_or_refused(weight_map: dict[str, str]) -> None:
+def test_any_names_in_index(weight_map: dict[str, str]) -> None:
     with folder(**{INDEX: index(weight_map), "m.safetensors": DATA}) as path:
         found = opened(path)
         sound = set(weight_map.values()) <= {"m.safetensors"} and weight_map.keys() <= WEIGHTS.keys()
@@ -79,13 +79,13 @@ def test_any_names_in_an_index_are_found_or_refused(weight_map: dict[str, str]) 
 
 
 @given(st.binary(max_size=60))
-def test_any_bytes_of_an_index_are_refused(data: bytes) -> None:
+def test_any_bytes_as_index(data: bytes) -> None:
     with folder(**{INDEX: data}) as path:
         assert opened(path) is None
 
 
 @given(st.data())
-def test_a_file_with_bytes_changed_is_read_or_refused(data: st.DataObject) -> None:
+def test_changed_bytes(data: st.DataObject) -> None:
     changed = bytearray(DATA)
     for _ in range(data.draw(st.integers(1, 4))):
         changed[data.draw(st.integers(0, len(DATA) - 1))] = data.draw(st.integers(0, 255))
@@ -98,7 +98,7 @@ def test_a_file_with_bytes_changed_is_read_or_refused(data: st.DataObject) -> No
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
-def test_a_file_whose_name_is_no_text(tmp_path: Path) -> None:
+def test_file_name_that_is_not_unicode(tmp_path: Path) -> None:
     name = os.fsdecode(b"\x80.safetensors")
     (tmp_path / name).write_bytes(DATA)
     (tmp_path / INDEX).write_bytes(index({"a": name}))

@@ -65,7 +65,7 @@ FINE = torch.tensor([0.1, 1 / 3, -2e-9, 7.0])
 """Values that half precision does not have."""
 
 
-def test_a_correction_of_float32_beside_half_precision_keeps_every_bit(tmp_path: Path) -> None:
+def test_float32_score_correction(tmp_path: Path) -> None:
     held = exported(tmp_path / "hub", torch.bfloat16, FINE)
     assert held[STORED].dtype == torch.float32
     assert {tensor.dtype for name, tensor in held.items() if name != STORED} == {torch.bfloat16}
@@ -80,7 +80,7 @@ def test_a_correction_of_float32_beside_half_precision_keeps_every_bit(tmp_path:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_a_correction_of_half_precision_widens(tmp_path: Path, dtype: torch.dtype) -> None:
+def test_half_precision_score_correction(tmp_path: Path, dtype: torch.dtype) -> None:
     held = exported(tmp_path / "hub", torch.bfloat16, FINE)
     held[STORED] = held[STORED].to(dtype)
     save_file(held, tmp_path / "hub/model.safetensors")
@@ -88,7 +88,7 @@ def test_a_correction_of_half_precision_widens(tmp_path: Path, dtype: torch.dtyp
     assert torch.equal(ours.get_buffer(OURS), FINE.to(dtype).float())
 
 
-def test_a_correction_of_double_precision_would_lose_bits_and_is_refused(tmp_path: Path) -> None:
+def test_double_precision_score_correction(tmp_path: Path) -> None:
     held = exported(tmp_path / "hub", torch.float64, FINE)
     held[STORED] = held[STORED].double()
     save_file(held, tmp_path / "hub/model.safetensors")
@@ -108,9 +108,7 @@ def test_a_correction_of_double_precision_would_lose_bits_and_is_refused(tmp_pat
         (lambda head: head.clone(), ""),
     ],
 )
-def test_a_tied_head_that_is_stored_again_is_the_same_to_the_bit(
-    tmp_path: Path, change: Callable[[Tensor], Tensor], told: str
-) -> None:
+def test_stored_tied_head(tmp_path: Path, change: Callable[[Tensor], Tensor], told: str) -> None:
     folder = tmp_path / "hub"
     export_model(TinyTransformerLM.from_config(GPT2), export_config(GPT2), folder)
     held = load_file(folder / "model.safetensors")
@@ -124,7 +122,7 @@ def test_a_tied_head_that_is_stored_again_is_the_same_to_the_bit(
     assert not (tmp_path / "ours").exists()
 
 
-def test_masks_that_old_files_hold_are_passed_over(tmp_path: Path) -> None:
+def test_stored_masks(tmp_path: Path) -> None:
     model = TinyTransformerLM.from_config(GPT2)
     export_model(model, export_config(GPT2), tmp_path / "hub")
     held = load_file(tmp_path / "hub/model.safetensors")
@@ -138,7 +136,7 @@ def test_masks_that_old_files_hold_are_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.int8, torch.bool])
-def test_weights_of_a_type_that_is_not_read_are_refused_by_name(tmp_path: Path, dtype: torch.dtype) -> None:
+def test_unsupported_dtype(tmp_path: Path, dtype: torch.dtype) -> None:
     held = exported(tmp_path / "hub", torch.float32, FINE)
     held["lm_head.weight"] = held["lm_head.weight"].to(dtype)
     save_file(held, tmp_path / "hub/model.safetensors")

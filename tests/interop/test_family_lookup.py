@@ -1,0 +1,86 @@
+"""The family of a config.json, and the families that are none."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import transformers
+
+from tests.interop.changes import Change, refused
+from tinylm_cli.config.source import Source
+from tinylm_cli.errors import ConfigError, Diagnostic
+from tinylm_cli.interop.config_json import read_json
+from tinylm_cli.interop.families import MODEL_TYPES
+from tinylm_cli.interop.load import load_config
+from tinylm_cli.interop.to_tinylm import map_config
+
+
+def test_unknown_family(changed: Change) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("llama", model_type="lama"))
+    (found,) = raised.value.diagnostics
+    assert found.code == "unknown-family"
+    assert found.help.startswith("did you mean llama? the families read are bloom, deepseek_v2, ")
+    assert refused(changed("llama", model_type=3))[0][0] == "wrong-type"
+
+
+def test_missing_family(changed: Change) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("mixtral", model_type=...))
+    (found,) = raised.value.diagnostics
+    assert (found.code, found.field) == ("missing-key", "model_type")
+    assert found.help == 'MixtralForCausalLM is of the family mixtral: add "model_type": "mixtral"'
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["llama4", "qwen2_moe", "qwen3_next", "gemma3n", "mistral3", "glm4", "cohere", "mamba", "olmo3", "gpt_neo", "qwen"],
+)
+def test_unsupported_family(name: str, changed: Change) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("llama", model_type=name))
+    (found,) = raised.value.diagnostics
+    assert (found.code, found.message) == ("unknown-family", f"{name} is a family that tinylm does not read")
+    assert found.help.startswith("the families read are bloom, deepseek_v2, ")
+
+
+def test_every_family_of_transformers() -> None:
+    known = set(transformers.CONFIG_MAPPING.keys()) - set(MODEL_TYPES)
+    assert len(known) > 100
+    for name in known:
+        found = _told(json.dumps({"model_type": name}))
+        assert not found.help.startswith("did you mean"), name
+        assert "famil" in found.message
+
+
+@pytest.mark.parametrize(
+    ("keys", "meant"),
+    [
+        ({"model_type": "lama"}, "llama"),
+        ({"model_type": "qwen-3"}, "qwen3"),
+        ({"model_type": "gtp2"}, "gpt2"),
+        ({"model_type": "llama5"}, None),
+        ({"model_type": "mistrel", "vision_config": {}}, None),
+        ({"model_type": "gemma-3", "vision_config": {}, "text_config": {}}, "gemma3"),
+        ({"model_type": "falcon_", "mamba_d_state": 256}, None),
+    ],
+)
+def test_misspelled_family(keys: dict[str, Any], meant: str | None) -> None:
+    """Another number is another family, and so are keys that the family has not."""
+    found = _told(json.dumps(keys))
+    assert found.message.startswith("no family that tinylm reads is called ")
+    assert found.help.startswith(f"did you mean {meant}? " if meant else "the families read are ")
+
+
+def test_unsupported_architecture() -> None:
+    found = _told(json.dumps({"architectures": ["MambaForCausalLM"], "hidden_size": 8}))
+    assert found.help.startswith("MambaForCausalLM is of no family that tinylm reads; those are bloom, ")
+
+
+def _told(text: str) -> Diagnostic:
+    root = read_json(Source("config.json", text)).root
+    assert root is not None
+    (found,) = map_config(root, "config.json").mistakes
+    return found

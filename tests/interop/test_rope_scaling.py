@@ -1,0 +1,73 @@
+"""RoPE and its scaling in a config.json, in both forms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.interop.changes import Change, flat, refused
+from tinylm_cli.errors import ConfigError
+from tinylm_cli.interop.load import load_config
+
+ROPES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"rope_theta": 5e5}, {"theta": 5e5, "scaling": "none"}),
+    ({"rope_parameters": {"rope_type": "default", "rope_theta": 7e5}}, {"theta": 7e5, "scaling": "none"}),
+    ({"rope_parameters": {"rope_theta": 7e5}, "rope_theta": 3e5}, {"theta": 7e5}),
+    ({"rope_scaling": {"type": "linear", "factor": 4}}, {"scaling": "linear", "scaling_factor": 4.0, "theta": 1e4}),
+    ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, {"scaling": "dynamic", "original_max_len": 2048}),
+    ({"rope_scaling": {"type": "dynamic", "rope_type": "linear", "factor": 2.0}}, {"scaling": "linear"}),
+    (
+        {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512}},
+        {"scaling": "yarn", "original_max_len": 512, "attention_factor": None, "beta_fast": 32.0, "truncate": True},
+    ),
+    (
+        {"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "attention_factor": 0.9, "beta_fast": 16}},
+        {"original_max_len": 2048, "attention_factor": 0.9, "beta_fast": 16.0},
+    ),
+    ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "mscale": 1.0}}, {"attention_factor": None}),
+    ({"rope_scaling": {}}, {"scaling": "none"}),
+    ({"rope_scaling": {"rope_type": "default", "factor": 8.0}}, {"scaling": "none"}),
+]
+
+
+@pytest.mark.parametrize(("keys", "expected"), ROPES)
+def test_rope_parameters_and_rope_scaling(keys: dict[str, Any], expected: dict[str, Any], changed: Change) -> None:
+    bare = {"rope_theta": ..., "rope_scaling": ..., "max_position_embeddings": 2048}
+    found = flat(changed("llama", **{**bare, **keys}))
+    assert {key: found[f"position.{key}"] for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("block", "field", "code"),
+    [
+        ({"rope_type": "linear"}, "rope_scaling.factor", "missing-key"),
+        (
+            {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0},
+            "rope_scaling.high_freq_factor",
+            "missing-key",
+        ),
+        ({"rope_type": "longrope", "short_factor": [1.0] * 64}, "rope_scaling.long_factor", "missing-key"),
+        ({"rope_type": "linear", "factor": 2.0, "extra": 1}, "rope_scaling.extra", "unknown-setting"),
+        ({"rope_type": "mrope", "factor": 2.0}, "rope_scaling.rope_type", "unsupported-setting"),
+        ({"rope_type": "linear", "factor": 0}, "rope_scaling.factor", "out-of-range"),
+        ({"rope_type": "linear", "factor": 0.5}, "rope_scaling.factor", "out-of-range"),
+    ],
+)
+def test_wrong_scaling(block: dict[str, Any], field: str, code: str, changed: Change) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(changed("llama", rope_scaling=block))
+    assert (raised.value.diagnostics[0].field, raised.value.diagnostics[0].code) == (field, code)
+
+
+def test_gemma3_rope_parameters(changed: Change) -> None:
+    rope = {
+        "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 2e6},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 3e4},
+    }
+    old = {"rope_theta": ..., "rope_local_base_freq": ..., "rope_scaling": ...}
+    found = flat(changed("gemma3_text", rope_parameters=rope, **old))
+    assert (found["position.theta"], found["position.local_theta"]) == (2e6, 3e4)
+    assert (found["position.scaling"], found["position.scaling_factor"]) == ("linear", 8.0)
+    rope["sliding_attention"] = {"rope_type": "linear", "factor": 2.0}
+    assert refused(changed("gemma3_text", rope_parameters=rope, **old))[0][0] == "unsupported-setting"

@@ -1,0 +1,37 @@
+"""Sliding windows in a config.json: their width, and the layers that have one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.interop.changes import Change, flat, refused
+
+_GLOBAL_FIRST = ["full_attention", "sliding_attention"] * 14
+
+WINDOWS: list[tuple[str, dict[str, Any], tuple[int | None, str]]] = [
+    ("qwen2", {"use_sliding_window": True, "max_window_layers": 20}, (32768, "G" * 20 + "LLLL")),
+    ("qwen2", {"use_sliding_window": True, "max_window_layers": 0}, (32768, "L")),
+    ("qwen2", {"use_sliding_window": True, "max_window_layers": 24}, (None, "L")),
+    ("qwen3", {"use_sliding_window": True, "sliding_window": 64, "layer_types": _GLOBAL_FIRST}, (64, "GL")),
+    ("qwen2", {"layer_types": ["full_attention"] * 24}, (None, "L")),
+    ("gpt_oss", {"layer_types": ...}, (128, "LG")),
+    ("gpt_oss", {"layer_types": ["sliding_attention"] * 24}, (128, "L")),
+    ("gemma3_text", {"sliding_window_pattern": 2}, (512, "LG")),
+    ("gemma3_text", {"sliding_window_pattern": 1}, (None, "L")),
+    ("mistral", {"sliding_window": None}, (None, "L")),
+    ("mistral", {"sliding_window": ...}, (4096, "L")),
+    ("qwen3_moe", {"use_sliding_window": True, "sliding_window": 99}, (99, "L")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("family", "keys", "expected"), WINDOWS)
+def test_windows(family: str, keys: dict[str, Any], expected: tuple[int | None, str], changed: Change) -> None:
+    found = flat(changed(family, **keys))
+    assert (found["attention.window"], found["attention.window_pattern"]) == expected
+
+
+def test_contradictory_layer_types(changed: Change) -> None:
+    assert refused(changed("gpt_oss", layer_types=["full_attention"]))[0][0] == "contradiction"
+    assert refused(changed("qwen2", layer_types=["sliding_attention"] * 24))[0][0] == "contradiction"

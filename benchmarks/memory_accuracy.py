@@ -189,25 +189,24 @@ def page(found: Sequence[Row]) -> str:
     exact = sum(row.predicted_bytes == row.measured_bytes for row in found if row.what == "saved")
     saved = sum(row.what == "saved" for row in found)
     on_cuda = any(", cuda" in row.detail for row in found)
-    where = "other models on CUDA than the presets" if on_cuda else "all that is special to CUDA"
+    where = "CUDA beyond the presets" if on_cuda else "CUDA"
     head = f"""# Memory: predicted and measured
 
-Written by [`benchmarks/memory_accuracy.py`](../benchmarks/memory_accuracy.py), which anyone can run: torch
-{torch.__version__}, Python {platform.python_version()}, {_device()}. *Saved* are the tensors that autograd keeps for
-the backward pass, counted by its own hooks on the real module; *peak* is the most that a training step holds at once,
-counted by torch's `MemTracker`, the optimizer stepping, and the moment of the peak beside it. Published models without
-experts are measured whole with fake tensors: torch runs every operation as on the CPU, and allocates none of the bytes
-it counts. Each architecture is measured scaled down too, 128 wide and with numbers in it. Attention is the model's own
-(`sdpa`), by torch's kernels for the CPU where it has one (*fused*), else *written out*. [costs.md](costs.md#memory)
-explains what is predicted.
+[`benchmarks/memory_accuracy.py`](../benchmarks/memory_accuracy.py) wrote this page with torch
+{torch.__version__}, Python {platform.python_version()}, {_device()}. *Saved* is the size of the tensors that
+autograd keeps for the backward pass, counted by its hooks on the real module. *Peak* is the most memory that a training
+step holds at once, counted by torch's `MemTracker` in the phase named beside it, optimizer step included. Published
+models without experts are measured at full size with fake tensors: torch runs every operation as on the CPU, without
+allocating memory. Each architecture is also measured scaled down to a width of 128, with real tensors. Attention is the
+model's own (`sdpa`): a fused CPU kernel of torch where there is one (*fused*), otherwise separate products and softmax
+(*written out*). [costs.md](costs.md#memory) explains the predictions.
 
-Not measured is {where}: which kernel takes which attention, masks of one byte, fused RMSNorm,
-an optimizer that steps in one kernel. Nor are the `flash` kernel, which is a library's, [plans](costs.md#plans), and
-rounded weights. They follow the sources that costs.md names. What running a model takes is held to torch by the tests,
-on the CPU and at small sizes.
+Not measured: {where} (the choice of attention kernels, masks of one byte, fused RMSNorm, single-kernel
+optimizers), the `flash` kernel, which is a separate library, [plans](costs.md#plans) and quantized weights. Their
+predictions follow the sources that costs.md cites. Tests compare inference memory with torch on the CPU, at small sizes.
 
-Of {saved} figures of saved tensors {exact} are equal to the byte, the worst is off by {worst["saved"]:.2%}; the worst
-peak of {len(found) - saved} is off by {worst["peak"]:.2%}. The bounds are {SAVED_LIMIT:.0%} and {PEAK_LIMIT:.0%}.
+{exact} of {saved} figures of saved tensors are exact; the largest error is {worst["saved"]:.2%}. The largest error of
+{len(found) - saved} peaks is {worst["peak"]:.2%}. The bounds are {SAVED_LIMIT:.0%} and {PEAK_LIMIT:.0%}.
 
 | figure | model | pass | predicted bytes | measured bytes | error |
 | --- | --- | --- | ---: | ---: | ---: |
@@ -223,7 +222,7 @@ def _line(row: Row) -> str:
 
 def _device() -> str:
     if not torch.cuda.is_available():
-        return "on a CPU, no GPU being at hand"
+        return "on a CPU without a GPU"
     name: Any = torch.cuda.get_device_name()
     return f"on a CPU and on {name}"
 

@@ -97,7 +97,7 @@ def test_gpu_rows(predict: Callable[..., list[Row]]) -> None:
     assert {row.model for row in rows} == set(presets())
     text = page([row._replace(measured_bytes=row.predicted_bytes) for row in found])
     assert "on a CPU and on a GPU." in text
-    assert "Not measured is other models on CUDA than the presets" in text
+    assert "Not measured: CUDA beyond the presets" in text
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

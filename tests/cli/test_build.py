@@ -48,9 +48,7 @@ def test_the_proof_is_part_of_the_report(here: Here) -> None:
     assert proof == {"closed_form_params": 3864, "instantiated_params": 3864, "tensors": 52, "differences": []}
 
 
-def test_a_proof_that_fails_is_status_1_and_saves_nothing(
-    here: Here, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_proof(here: Here, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tinylm_cli.analysis.proof as proof
 
     honest = proof.closed_form
@@ -64,7 +62,7 @@ def test_a_proof_that_fails_is_status_1_and_saves_nothing(
 
 
 class TestTree:
-    def test_expand_writes_repeated_blocks_out(self, here: Here) -> None:
+    def test_expand(self, here: Here) -> None:
         assert "0..2 × 3, each" in here(*TOY).out
         expanded = here(*TOY, "--expand").out
         assert "0..2" not in expanded
@@ -91,13 +89,13 @@ class TestWeights:
         assert (loaded["model"]["name"], loaded["model"]["source"]) == ("model", "model/config.yaml")
         assert here("forward", "--weights", "model").code == 0
 
-    def test_the_screen_says_where_it_went_and_what_comes_next(self, here: Here) -> None:
+    def test_saved_screen(self, here: Here) -> None:
         result = here(*TOY, "--save", "my model")
         assert "Saved to my model.\n" in result.out
         assert result.err == "next: tinylm forward --weights 'my model' --tokens\n"
         assert "weights of my model" in here("build", "--weights", "my model").out
 
-    def test_an_existing_folder_is_kept_without_force(self, here: Here, folder: Path) -> None:
+    def test_folder_kept_without_force(self, here: Here, folder: Path) -> None:
         here(*TOY, "--save", "model")
         before = (folder / "model" / "model.safetensors").read_bytes()
         again = here(*TOY, "--seed", "1", "--save", "model", columns=400)
@@ -107,16 +105,14 @@ class TestWeights:
         assert here(*TOY, "--seed", "1", "--save", "model", "--force").code == 0
         assert (folder / "model" / "model.safetensors").read_bytes() != before
 
-    def test_force_never_removes_what_tinylm_did_not_write(self, here: Here, folder: Path) -> None:
+    def test_force_keeps_foreign_files(self, here: Here, folder: Path) -> None:
         here(*TOY, "--save", "model")
         (folder / "model" / "thesis.tex").touch()
         assert here(*TOY, "--save", "model", "--force").code == 2
         assert (folder / "model" / "thesis.tex").exists()
 
     @pytest.mark.parametrize("place", ["model", "full", "toy.yaml", "absent/model", "toy.yaml/model"])
-    def test_the_place_is_looked_at_before_anything_is_built(
-        self, place: str, here: Here, folder: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_folder_checked_first(self, place: str, here: Here, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         here(*TOY, "--save", "model")
         (folder / "full").mkdir()
         (folder / "full" / "thesis.tex").touch()
@@ -125,14 +121,14 @@ class TestWeights:
         assert (result.code, result.out) == (2, "")
         assert ("--force" in result.err) == (place == "model"), "which would not help elsewhere"
 
-    def test_force_alone_has_nothing_to_replace(self, here: Here) -> None:
+    def test_force_without_save(self, here: Here) -> None:
         result = here(*TOY, "--force")
         assert (result.code, result.out) == (2, "")
         assert result.err == (
             "error: --force is for --save and --output\n  = help: add one of them, or leave --force out\n"
         )
 
-    def test_seed_draws_the_same_weights_each_time(self, here: Here, folder: Path) -> None:
+    def test_seed(self, here: Here, folder: Path) -> None:
         for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
             assert report(here(*TOY, "--seed", seed, "--save", name, "-f", "json"))["seed"] == int(seed)
         a, b, c = ((folder / name / "model.safetensors").read_bytes() for name in "abc")
@@ -168,14 +164,14 @@ class TestWeights:
             ),
         ],
     )
-    def test_weights_that_do_not_fit_are_refused(self, arguments: list[str], told: str, here: Here) -> None:
+    def test_wrong_weights(self, arguments: list[str], told: str, here: Here) -> None:
         here(*TOY, "--save", "model")
         result = here("build", *arguments, columns=400)
         assert (result.code, result.out) == (2, "")
         assert told in result.err
 
     @pytest.mark.parametrize("place", ["absent/model", "toy.yaml", "toy.yaml/model", "/proc/model"])
-    def test_a_place_that_cannot_be_written_is_refused(self, place: str, here: Here, folder: Path) -> None:
+    def test_unwritable_place(self, place: str, here: Here, folder: Path) -> None:
         result = here(*TOY, "--save", place)
         assert (result.code, result.out) == (2, "")
         assert result.err.startswith("error:")
@@ -218,7 +214,7 @@ class TestSize:
         assert "--save has nothing to write" in result.err
         assert not (folder / "model").exists()
 
-    def test_a_model_that_cannot_fit_is_refused_before_anything_is_built(self, here: Here) -> None:
+    def test_model_too_large(self, here: Here) -> None:
         began = time.perf_counter()
         (huge,) = json.loads(here("params", "--config", "base", *HUGE, "--format", "json").out)["models"]
         assert huge["total_params"] > 10**15
@@ -228,7 +224,7 @@ class TestSize:
         assert result.err.startswith("error: building base needs ")
         assert "--meta" in result.err
 
-    def test_a_model_of_many_terabytes_goes_through_meta(self, here: Here) -> None:
+    def test_huge_model_on_meta(self, here: Here) -> None:
         wide = ("--set", "d_model=65536", "--set", "d_ff=262144", "--set", "n_layers=64", "--set", "n_heads=64")
         assert here("build", "--config", "base", *wide).code == 2
         built = report(here("build", "--config", "base", *wide, "--meta", "--format", "json"))

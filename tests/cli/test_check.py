@@ -129,7 +129,7 @@ def test_failed_checks_are_status_1(broken: str, here: Here) -> None:
         assert f"✗ {check['name']} {check['statement']} {' '.join(check['measured'].split())}" in words, "in full"
 
 
-def test_loaded_weights_are_checked_where_they_are(here: Here) -> None:
+def test_loaded_weights(here: Here) -> None:
     here("build", "--config", "toy.yaml", "--dtype", "float64", "--save", "model")
     document = json.loads(here("check", "--weights", "model", "--format", "json").out)
     assert (document["dtype"], document["weights"], document["failed"]) == ("float64", "model", 0)
@@ -147,14 +147,14 @@ def test_options_reach_the_model(here: Here) -> None:
     assert here(*TOY, "--device", "abacus").code == 2
 
 
-def test_a_model_that_does_not_fit_is_refused(here: Here) -> None:
+def test_model_too_large(here: Here) -> None:
     result = here("check", "--config", "base", "--set", "n_layers=100000")
     assert (result.code, result.out) == (2, "")
     assert result.err.startswith("error: building base needs ")
     assert "--meta" not in result.err
 
 
-def test_the_caller_keeps_its_random_stream(here: Here) -> None:
+def test_global_generator_kept(here: Here) -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
     here(*TOY)

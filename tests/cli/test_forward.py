@@ -31,7 +31,7 @@ def test_documents(here: Here, golden_json: Golden, golden_text: Golden, stable_
         golden_text(f"forward.{ending}", here(*TOY, "--meta", "--format", format_).out)
 
 
-def test_csv_has_the_figures_of_json_to_the_last_digit(here: Here) -> None:
+def test_csv_figures(here: Here) -> None:
     stages = json.loads(here(*TOY, "--format", "json").out)["stages"]
     rows = list(csv.DictReader(here(*TOY, "--format", "csv").out.splitlines()))
     assert list(rows[0]) == ["name", "kind", "shape", "mean", "std", "finite"]
@@ -88,9 +88,7 @@ class TestTokens:
     @pytest.mark.parametrize(
         ("vocab_size", "max_len", "ids"), [(7, 32, [5, 5, 1]), (1, 32, [0, 0, 0]), (13, 2, [5, 12])]
     )
-    def test_those_of_the_course_are_made_to_fit(
-        self, words: list[str], vocab_size: int, max_len: int, ids: list[int], here: Here
-    ) -> None:
+    def test_course_tokens(self, words: list[str], vocab_size: int, max_len: int, ids: list[int], here: Here) -> None:
         sizes = ("--set", f"vocab_size={vocab_size}", "--set", f"max_len={max_len}", "--format", "json")
         assert report(here(*TOY, *words, *sizes))["tokens"] == [ids]
         assert report(here("generate", "--config", "toy.yaml", *words, *sizes))["prompt"] == ids
@@ -147,7 +145,7 @@ class TestTokens:
         assert (result.code, result.out) == (2, "")
         assert result.err.splitlines() == [f"error: {message}", *([f"  = help: {remedy}"] if remedy else [])]
 
-    def test_too_much_standard_input_is_not_read(self, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_stdin_limit(self, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("tinylm_cli.cli.tokens.MAX_INPUT_BYTES", 1024)
         result = here(*TOY, "--tokens", "-", stdin="1 " * 1024)
         assert result.code == 2
@@ -160,11 +158,11 @@ class TestTokens:
         assert [stage["shape"] for stage in found["stages"]][-1] == [4, 8, 256]
         assert found["loss"] is not None
 
-    def test_what_random_draws_follows_the_seed(self, here: Here) -> None:
+    def test_random_follows_seed(self, here: Here) -> None:
         losses = [report(here(*TOY, "--random", "4x8", "--seed", s, "-f", "json"))["loss"] for s in ("1", "1", "2")]
         assert losses[0] == losses[1] != losses[2]
 
-    def test_a_batch_that_does_not_fit_is_refused(self, here: Here) -> None:
+    def test_batch_too_large(self, here: Here) -> None:
         result = here("forward", "--random", "999999999x1024")
         assert result.code == 2
         assert result.err.startswith("error: a forward pass of 999,999,999 × 1,024 tokens needs ")
@@ -185,7 +183,7 @@ class TestOptions:
         assert "blocks.1.attention" not in here(*TOY).out
         assert "blocks.1.attention" in here(*TOY, "--expand").out
 
-    def test_many_blocks_are_left_out_and_expand_or_json_has_them(self, here: Here) -> None:
+    def test_many_blocks(self, here: Here) -> None:
         deep = ("forward", "--config", "toy.yaml", "--set", "n_layers=100", "--meta")
         named = [line.split("  ")[0] for line in here(*deep).out.splitlines() if "block" in line]
         assert named == ["blocks.0", "blocks.1", "… 97 more blocks", "blocks.99"]
@@ -193,7 +191,7 @@ class TestOptions:
         assert sum(stage["depth"] == 0 for stage in report(here(*deep, "--format", "json"))["stages"]) == 104
         assert here(*deep[:-2], "n_layers=16", "--meta").out.count("\nblocks.") == 16
 
-    def test_a_wide_screen_says_what_each_stage_does(self, here: Here) -> None:
+    def test_wide_screen(self, here: Here) -> None:
         assert "description" in here(*TOY, columns=120).out
         assert "description" not in here(*TOY, columns=60).out
 
@@ -207,7 +205,7 @@ class TestOptions:
         assert page.startswith("toy  1 × 3 tokens, shapes only, float32 on meta\n")
         assert "mean" not in page, "a column with nothing in it is not drawn"
 
-    def test_a_model_far_too_large_passes_on_meta(self, here: Here) -> None:
+    def test_huge_model_on_meta(self, here: Here) -> None:
         wide = ("--set", "d_model=65536", "--set", "d_ff=262144", "--set", "n_heads=64")
         assert here("forward", "--config", "base", *wide).code == 2
         found = report(here("forward", "--config", "base", *wide, "--meta", "--random", "64x1024", "-f", "json"))
@@ -220,10 +218,10 @@ class TestOptions:
         assert report(here(*TOY, "--seed", "0", "--format", "json"))["stages"] == usual["stages"]
         assert report(here(*TOY, "--seed", "1", "--format", "json"))["stages"] != usual["stages"]
 
-    def test_a_device_that_is_not_there_is_refused(self, here: Here) -> None:
+    def test_missing_device(self, here: Here) -> None:
         assert here(*TOY, "--device", "abacus").err.startswith("error: abacus is not a device\n")
 
-    def test_weights_are_those_that_were_saved(self, here: Here) -> None:
+    def test_loaded_weights(self, here: Here) -> None:
         here("build", "--config", "toy.yaml", "--seed", "5", "--save", "model")
         saved = report(here("forward", "--weights", "model", "--format", "json"))
         drawn = report(here(*TOY, "--seed", "5", "--format", "json"))
@@ -245,7 +243,7 @@ class TestOptions:
         assert saved == "next: tinylm forward --weights model --tokens\n", "which has its seed and its dtype"
         assert here("check", "--weights", "model", *how).err.endswith(" --weights model --dtype float64 --tokens\n")
 
-    def test_loss_is_held_against_an_even_guess(self, here: Here) -> None:
+    def test_uniform_loss(self, here: Here) -> None:
         found = report(here(*TOY, "--format", "json"))
         assert found["uniform_loss"] == pytest.approx(math.log(256))
         assert found["loss"] == pytest.approx(found["uniform_loss"], abs=0.2)

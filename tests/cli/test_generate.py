@@ -72,7 +72,7 @@ def test_the_prompt(words: list[str], prompt: list[int], here: Here) -> None:
     assert found["text"] == bytes((*prompt, *found["generated"])).decode("utf-8", "replace")
 
 
-def test_a_prompt_longer_than_the_window_is_read_from_its_end(here: Here) -> None:
+def test_prompt_over_max_len(here: Here) -> None:
     long = ",".join(["1"] * 40)
     assert len(ids(here, "--tokens", long, "-n", "2")) == 2
 
@@ -92,7 +92,7 @@ class TestSampling:
         draws = {tuple(report(here("generate", *weights, "--seed", s, "-f", "json"))["generated"]) for s in "0123"}
         assert len(draws) == 4, "of the same weights"
 
-    def test_temperature_zero_takes_the_likeliest(self, here: Here) -> None:
+    def test_temperature_zero(self, here: Here) -> None:
         greedy = ids(here, "--temperature", "0")
         assert greedy == ids(here, "--top-k", "1") == ids(here, "--top-p", "1e-9")
         assert greedy != ids(here)
@@ -103,7 +103,7 @@ class TestSampling:
         assert ids(here, "--temperature", "1e-4") == ids(here, "--temperature", "0")
         assert ids(here, "--temperature", "1000") != ids(here, "--temperature", "1e-4")
 
-    def test_top_k_and_top_p_leave_only_likely_ones(self, here: Here) -> None:
+    def test_top_k_and_top_p(self, here: Here) -> None:
         best = report(here("forward", "--config", "toy.yaml", "--top-k", "3", "--format", "json"))["candidates"]
         likeliest = [candidate["token"] for candidate in best]
         drawn: dict[str, set[int]] = {"--top-k": set(), "--top-p": set()}
@@ -149,12 +149,12 @@ class TestSampling:
         for command in ("build", "forward", "generate"):
             assert here(command, "--config", "toy.yaml", "--seed", str(2**64 - 1)).code == 0
 
-    def test_a_cold_and_a_hot_extreme_are_still_choices(self, here: Here) -> None:
+    def test_extreme_temperatures(self, here: Here) -> None:
         for temperature in ("1e-300", "1e300"):
             assert len(ids(here, "--temperature", temperature)) == 20
 
 
-def test_device_and_dtype_reach_the_model(here: Here) -> None:
+def test_device_and_dtype(here: Here) -> None:
     assert here(*TOY, "--device", "abacus").err.startswith("error: abacus is not a device\n")
     here("build", "--config", "toy.yaml", "--save", "model")
     assert here("generate", "--weights", "model", "--dtype", "float32").code == 0
@@ -162,7 +162,7 @@ def test_device_and_dtype_reach_the_model(here: Here) -> None:
 
 
 class TestOnATerminal:
-    def test_ids_come_one_by_one_under_the_prompt(self, on_terminal: Here) -> None:
+    def test_ids_stream(self, on_terminal: Here) -> None:
         shown = on_terminal(*TOY, "-n", "4", env={"NO_COLOR": "1"})
         page = shown.out[shown.out.index("toy  prompt of 3 tokens") :].splitlines()
         assert page[:3] == ["toy  prompt of 3 tokens, untrained weights", "", "5 12 8"]

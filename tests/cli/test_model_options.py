@@ -34,9 +34,7 @@ def allow(here: Here, monkeypatch: pytest.MonkeyPatch) -> Allow:
 
 @pytest.mark.parametrize("source", [WIDE, ("--weights", "model")], ids=" ".join)
 @pytest.mark.parametrize("command", HAVE_META)
-def test_a_model_that_does_not_fit_is_refused_before_anything_is_built(
-    command: str, source: tuple[str, ...], here: Here, allow: Allow
-) -> None:
+def test_model_too_large(command: str, source: tuple[str, ...], here: Here, allow: Allow) -> None:
     allow(300_000)
     result = here(command, *source, columns=200)
     assert (result.code, result.out) == (2, "")
@@ -62,7 +60,7 @@ def test_shapes_alone_load_nothing(command: str, here: Here) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_a_command_does_with_the_model_counts(words: list[str], told: str, here: Here, allow: Allow) -> None:
+def test_work_counts(words: list[str], told: str, here: Here, allow: Allow) -> None:
     allow(680_000)  # the model has 166,464 parameters and a table of 2,048 values
     result = here(*words, *WIDE, columns=200)
     assert (result.code, result.out) == (2, "")

@@ -32,14 +32,14 @@ def saved(here: Here, folder: Path) -> Path:
     ],
     ids=lambda value: value.partition("=")[0],
 )
-def test_another_model_is_refused_even_where_its_shapes_fit(command: str, change: str, told: str, here: Here) -> None:
+def test_other_model_of_equal_shapes(command: str, change: str, told: str, here: Here) -> None:
     for config in ([], ["--config", "toy.yaml"]):
         result = here(command, *config, "--weights", "model", "--set", change, columns=400)
         assert (result.code, result.out) == (2, "")
         assert result.err.startswith(f"error: the weights in model are of another model: {told}\n  = help: leave out")
 
 
-def test_every_field_that_differs_is_named(here: Here) -> None:
+def test_differing_fields(here: Here) -> None:
     changes = ("--set", "n_heads=4", "--set", "norm.eps=0.1", "--set", "attention.bias=false")
     result = here("forward", "--weights", "model", *changes, columns=400)
     assert "n_heads is 2 there, not 4; norm.eps is 1.0e-5 there, not 0.1; attention.bias is true there" in result.err
@@ -53,7 +53,7 @@ def test_what_changes_nothing_may_differ(command: str, change: str, here: Here) 
     assert here(command, "--weights", "model", "--set", change).code == 0
 
 
-def test_a_longer_window_may_be_asked_for_unless_positions_are_learned(here: Here) -> None:
+def test_longer_max_len(here: Here) -> None:
     words = ("--random", "1x40", "--set", "max_len=40")
     assert here("forward", "--weights", "model", *words).code == 0
     here("build", "--config", "toy.yaml", "--set", "position.kind=learned", "--save", "learned")
@@ -61,7 +61,7 @@ def test_a_longer_window_may_be_asked_for_unless_positions_are_learned(here: Her
     assert "max_len is 32 there, not 40" in result.err
 
 
-def test_a_folder_without_a_config_has_nothing_to_compare(here: Here, saved: Path) -> None:
+def test_folder_without_config(here: Here, saved: Path) -> None:
     (saved / "config.yaml").unlink()
     assert here("forward", "--config", "toy.yaml", "--weights", "model", "--set", "norm.eps=1e-6").code == 0
 
@@ -95,7 +95,7 @@ class TestHuggingFaceFolder:
         assert (exported.parent / "back" / "config.yaml").is_file()
         assert here("check", "--weights", "back").code == 0
 
-    def test_weights_are_converted_to_a_dtype(self, here: Here) -> None:
+    def test_converted_dtype(self, here: Here) -> None:
         done = here("forward", "--weights", "theirs", "--tokens", "1", "--dtype", "bfloat16", "--format", "json")
         assert json.loads(done.out)["dtype"] == "bfloat16"
 
@@ -103,7 +103,7 @@ class TestHuggingFaceFolder:
         result = here("forward", "--weights", "theirs", "--tokens", "1", "--set", "n_heads=4", columns=400)
         assert "the weights in theirs are of another model: n_heads is 2 there, not 4" in result.err
 
-    def test_a_wrong_config_json_is_told_at_its_line(self, here: Here, exported: Path) -> None:
+    def test_wrong_config_json(self, here: Here, exported: Path) -> None:
         (exported / "config.json").write_text('{"model_type": "gpt2", "n_layr": 1}', encoding="utf-8")
         result = here("generate", "--weights", "theirs", "--tokens", "1")
         assert result.code == 1

@@ -34,7 +34,7 @@ def test_closed_form_and_model_agree(lines: dict[str, str]) -> None:
     assert lines["custom"] == f"{in_custom:,} parameters in closed form, {in_custom:,} instantiated"
 
 
-def test_forward_gives_a_logit_for_every_token_of_the_vocabulary(lines: dict[str, str]) -> None:
+def test_forward_shapes(lines: dict[str, str]) -> None:
     assert lines["forward"] == "tokens (1, 3) give logits (1, 3, 256)"
 
 
@@ -42,7 +42,7 @@ def test_only_the_changed_position_moves(lines: dict[str, str]) -> None:
     assert lines["causality"] == "positions whose logits moved: [2]"
 
 
-def test_tying_saves_the_bytes_of_one_table(lines: dict[str, str]) -> None:
+def test_tying_savings(lines: dict[str, str]) -> None:
     assert lines["tying"] == f"one tensor: True, saving {256 * 128 * 4:,} bytes"
 
 
@@ -54,7 +54,7 @@ def test_generation_continues_the_prompt(lines: dict[str, str], way: str) -> Non
     assert all(token < 256 for token in ids)
 
 
-def test_what_was_saved_is_the_weights_once_and_loads_the_same(lines: dict[str, str]) -> None:
+def test_save_and_load(lines: dict[str, str]) -> None:
     size, rest = lines["saved"].split(" bytes, ")
     header = int(size.replace(",", "")) - 4 * 826_112
     assert 0 < header < 16_384

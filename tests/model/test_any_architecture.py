@@ -44,21 +44,21 @@ def near(found: Tensor, expected: Tensor) -> bool:
 
 
 @given(small_configs())
-def test_the_closed_form_is_the_module_name_by_name_and_in_order(config: ModelConfig) -> None:
+def test_closed_form(config: ModelConfig) -> None:
     model = TinyTransformerLM.from_config(config, device="meta")
     assert prove(config, parameter_shapes(model), unique_params(model)).holds
     assert list(closed_form(config)) == list(parameter_shapes(model))
 
 
 @given(small_configs())
-def test_shapes_on_meta_are_those_of_a_real_pass(config: ModelConfig) -> None:
+def test_meta_shapes(config: ModelConfig) -> None:
     model = TinyTransformerLM.from_config(config, device="meta")
     assert model(torch.zeros(2, 5, dtype=torch.int64, device="meta")).shape == (2, 5, 29)
 
 
 @given(small_configs())
 @settings(max_examples=60)
-def test_decoding_with_a_cache_is_decoding_without(config: ModelConfig) -> None:
+def test_cache_changes_no_logits(config: ModelConfig) -> None:
     """From one token and from more than the window; past the length rotation was made for, and past max_len."""
     model = random_model(config)
     for read in (1, 5):
@@ -86,7 +86,7 @@ def test_no_token_sees_a_later_one(config: ModelConfig) -> None:
 
 @given(small_configs())
 @settings(max_examples=60)
-def test_a_causal_mask_is_the_causal_rule_where_there_is_no_window(config: ModelConfig) -> None:
+def test_causal_mask_equals_default(config: ModelConfig) -> None:
     model = random_model(config)
     if config.attention.window is not None:
         return
@@ -100,7 +100,7 @@ def test_a_causal_mask_is_the_causal_rule_where_there_is_no_window(config: Model
 
 @given(small_configs())
 @settings(max_examples=40)
-def test_a_query_that_may_see_nothing_is_finite(config: ModelConfig) -> None:
+def test_fully_masked_query(config: ModelConfig) -> None:
     mask = torch.ones(4, 4, dtype=torch.bool).tril()
     mask[0] = False
     with torch.no_grad():
@@ -108,7 +108,7 @@ def test_a_query_that_may_see_nothing_is_finite(config: ModelConfig) -> None:
 
 
 @given(small_configs())
-def test_the_bytes_of_a_cache_are_what_the_formula_says(config: ModelConfig) -> None:
+def test_cache_bytes(config: ModelConfig) -> None:
     for capacity in (1, 3, 5, 14):
         cache = KVCache(config, batch_size=3, capacity=capacity, device=torch.device("meta"), dtype=torch.bfloat16)
         assert cache.nbytes == kv_cache_bytes(config, batch_size=3, seq_len=capacity, dtype="bfloat16")
@@ -116,7 +116,7 @@ def test_the_bytes_of_a_cache_are_what_the_formula_says(config: ModelConfig) -> 
 
 @given(small_configs())
 @settings(max_examples=30)
-def test_copies_and_casts_compute_the_same_function(config: ModelConfig) -> None:
+def test_copies_and_casts(config: ModelConfig) -> None:
     model = random_model(config)
     with torch.no_grad():
         expected = model(ids(6))
@@ -126,7 +126,7 @@ def test_copies_and_casts_compute_the_same_function(config: ModelConfig) -> None
 
 @given(small_configs())
 @settings(max_examples=30)
-def test_weights_assigned_to_a_model_on_meta_compute_the_same_function(config: ModelConfig) -> None:
+def test_assign_on_meta(config: ModelConfig) -> None:
     model = random_model(config)
     other = TinyTransformerLM.from_config(config, device="meta").eval()
     other.load_state_dict(model.state_dict(), assign=True)

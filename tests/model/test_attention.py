@@ -54,7 +54,7 @@ def test_biases_are_optional(make_config: Make) -> None:
     assert names == {f"{part}_proj.weight" for part in "qkvo"}
 
 
-def test_attention_weights_are_dropped_while_training(make_config: Make, randomized: Randomize) -> None:
+def test_dropout_on_weights(make_config: Make, randomized: Randomize) -> None:
     module = SelfAttention(make_config(dropout=0.5))
     randomized(module)
     x = torch.randn(1, 6, 16)

@@ -14,7 +14,7 @@ Randomize = Callable[[nn.Module], nn.Module]
 CAUSAL = AttentionMask(is_causal=True)
 
 
-def test_each_branch_reads_a_normalized_copy_and_is_added(make_config: Make, randomized: Randomize) -> None:
+def test_pre_norm_residual(make_config: Make, randomized: Randomize) -> None:
     block = TransformerBlock(make_config(), 0)
     randomized(block)
     x = torch.randn(2, 5, 16)
@@ -24,7 +24,7 @@ def test_each_branch_reads_a_normalized_copy_and_is_added(make_config: Make, ran
     torch.testing.assert_close(block(x, CAUSAL), middle + block.feed_forward(block.ln_2(middle)))
 
 
-def test_branches_are_dropped_while_training_and_the_stream_is_not(make_config: Make, randomized: Randomize) -> None:
+def test_dropout_on_branches(make_config: Make, randomized: Randomize) -> None:
     block = TransformerBlock(make_config(dropout=0.999), 0)
     randomized(block)
     x = torch.randn(4, 5, 16)

@@ -14,7 +14,7 @@ Randomize = Callable[[nn.Module], nn.Module]
 
 
 @pytest.mark.parametrize("start", [0, 4])
-def test_tokens_are_scaled_before_positions_are_added(make_config: Make, randomized: Randomize, start: int) -> None:
+def test_scale_before_positions(make_config: Make, randomized: Randomize, start: int) -> None:
     module = TransformerEmbedding(make_config(position={"kind": "learned"}))
     randomized(module)
     tokens = torch.randint(23, (2, 5))

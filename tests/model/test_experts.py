@@ -38,9 +38,7 @@ def one_expert(module: ExpertFeedForward, expert: int, x: Tensor, make_config: M
 
 @pytest.mark.parametrize("length", [1, 7])
 @pytest.mark.parametrize("shared", [0, 2])
-def test_each_token_gets_the_weighted_sum_of_its_experts(
-    make_config: Make, randomized: Randomize, length: int, shared: int
-) -> None:
+def test_weighted_sum_of_experts(make_config: Make, randomized: Randomize, length: int, shared: int) -> None:
     module = make_experts(make_config, randomized, n_shared_experts=shared)
     x = torch.randn(2, length, 16)
     flat = x.flatten(0, 1)
@@ -95,7 +93,7 @@ def test_softmax_over_all(make_config: Make) -> None:
     assert renormalized == pytest.approx(chosen(*make_router(make_config, SCORES, router="topk_softmax")))
 
 
-def test_a_correction_chooses_and_does_not_weigh(make_config: Make) -> None:
+def test_correction_bias_selects_only(make_config: Make) -> None:
     router, x = make_router(make_config, SCORES, router="sigmoid", score_correction=True)
     assert set(chosen(router, x)) == {1, 2}
     assert router.score_correction is not None
@@ -105,7 +103,7 @@ def test_a_correction_chooses_and_does_not_weigh(make_config: Make) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
-def test_a_correction_stays_in_float32_to_the_bit(make_config: Make, dtype: torch.dtype) -> None:
+def test_correction_bias_stays_float32(make_config: Make, dtype: torch.dtype) -> None:
     router, _ = make_router(make_config, SCORES, router="sigmoid", score_correction=True)
     assert router.score_correction is not None
     router.score_correction.copy_(torch.tensor([0.1, 1 / 3, -2e-9, 7.0]))
@@ -121,14 +119,14 @@ def test_a_correction_stays_in_float32_to_the_bit(make_config: Make, dtype: torc
     assert (router.score_correction.dtype, router.score_correction.is_meta) == (torch.float32, False)
 
 
-def test_a_group_is_as_good_as_its_best_or_its_best_two(make_config: Make) -> None:
+def test_expert_groups(make_config: Make) -> None:
     scores = [4.0, -9.0, -10.0, 3.0, 3.0, -10.0]
     by_best = {"n_groups": 2, "top_k_groups": 1, "top_k": 2}
     assert set(chosen(*make_router(make_config, scores, router="softmax", **by_best))) == {0, 1}
     assert set(chosen(*make_router(make_config, scores, router="sigmoid", **by_best))) == {3, 4}
 
 
-def test_a_mixture_on_meta_has_the_shape_of_a_real_one(make_config: Make) -> None:
+def test_experts_on_meta(make_config: Make) -> None:
     config = make_config(feed_forward={"n_experts": 4, "gated": True})
     assert ExpertFeedForward(config)(torch.empty(2, 3, 16, device="meta")).shape == (2, 3, 16)
 
@@ -147,7 +145,7 @@ class _Large(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
 
 
 @pytest.mark.parametrize("n_experts", [4, 32])
-def test_gradients_of_a_stack_are_put_together_once(n_experts: int, make_config: Make, randomized: Randomize) -> None:
+def test_expert_gradients_stacked_once(n_experts: int, make_config: Make, randomized: Randomize) -> None:
     """The gradient of one expert is as large as the stack where it is a slice of it."""
     module = make_experts(make_config, randomized, n_experts=n_experts)
     x = torch.randn(1, 64, 16)
@@ -158,7 +156,7 @@ def test_gradients_of_a_stack_are_put_together_once(n_experts: int, make_config:
     assert all(parameter.grad is not None for parameter in module.parameters())
 
 
-def test_an_expert_that_no_token_is_sent_to_has_a_gradient_of_zero(make_config: Make, randomized: Randomize) -> None:
+def test_idle_expert_gradient(make_config: Make, randomized: Randomize) -> None:
     module = make_experts(make_config, randomized, n_experts=32, top_k=1)
     module(torch.randn(1, 3, 16)).square().sum().backward()
     gradient = module.experts.down_proj.weight.grad

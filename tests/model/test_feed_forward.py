@@ -28,7 +28,7 @@ def test_activations_are_their_formulas(name: str) -> None:
 
 
 @pytest.mark.parametrize("size", [1, MIN_ONEDNN_ELEMENTS - 1, MIN_ONEDNN_ELEMENTS, MIN_ONEDNN_ELEMENTS + 1])
-def test_exact_gelu_is_the_same_at_every_length(size: int) -> None:
+def test_exact_gelu_at_every_size(size: int) -> None:
     x = torch.linspace(-8, 8, size)
     torch.testing.assert_close(exact_gelu(x), functional.gelu(x), atol=1e-6, rtol=1e-6)
     assert torch.equal(exact_gelu(x.bfloat16()), functional.gelu(x.bfloat16()))

@@ -38,7 +38,7 @@ def counted(model: TinyTransformerLM, batch_size: int, seq_len: int, *, backward
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_every_published_model_costs_what_torch_counts(name: str) -> None:
+def test_gallery_forward_flops(name: str) -> None:
     config = without_dropout(load_config(name).config)
     seq_len = min(48, config.max_len)
     model = TinyTransformerLM.from_config(config, device="meta")
@@ -52,7 +52,7 @@ def test_every_published_model_costs_what_torch_counts(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_each_part_costs_what_torch_counts_in_its_module(name: str) -> None:
+def test_flops_by_component(name: str) -> None:
     """Of attention, what no linear map multiplies are scores; of a mixture, what no router does is the experts'."""
     config = without_dropout(load_config(name).config)
     config = config.model_copy(update={"n_layers": min(config.n_layers, 6)})  # a whole pattern of windows
@@ -80,7 +80,7 @@ def test_each_part_costs_what_torch_counts_in_its_module(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_layers_computed_again_cost_what_torch_counts(name: str) -> None:
+def test_recompute_flops(name: str) -> None:
     """Each layer whole: unless told otherwise, torch stops once it has what it kept nothing of."""
     config = without_dropout(load_config(name).config)
     config = config.model_copy(update={"n_layers": min(config.n_layers, 6)})
@@ -94,7 +94,7 @@ def test_layers_computed_again_cost_what_torch_counts(name: str) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(config=small_configs())
-def test_any_model_costs_what_torch_counts(config: ModelConfig) -> None:
+def test_any_model_forward_flops(config: ModelConfig) -> None:
     config = without_dropout(config)
     seq_len = min(7, config.max_len)
     model = TinyTransformerLM.from_config(config, device="meta")
@@ -102,7 +102,7 @@ def test_any_model_costs_what_torch_counts(config: ModelConfig) -> None:
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_one_more_token_costs_what_torch_counts(name: str) -> None:
+def test_decode_flops(name: str) -> None:
     """Decoding reads what is cached; of latent attention, without expanding it."""
     config = without_dropout(load_config(name).config)
     config = config.model_copy(update={"n_layers": min(config.n_layers, 6)})  # a whole pattern of windows
@@ -121,12 +121,12 @@ def test_one_more_token_costs_what_torch_counts(name: str) -> None:
     assert prefill.get_total_flops() - spare == prefill_flops(config, batch_size=1, seq_len=39)
 
 
-def test_published_models_have_windows_of_several_sizes() -> None:
+def test_mixed_windows() -> None:
     assert {load_config(name).config.attention.window for name in WINDOWED} >= {128, 512, 4096}
 
 
 @pytest.mark.parametrize("name", WINDOWED)
-def test_one_more_token_beyond_the_window_costs_what_torch_counts(name: str) -> None:
+def test_decode_flops_beyond_window(name: str) -> None:
     """A token meets as many positions as its layer's window holds; of others, all that were read."""
     config = without_dropout(load_config(name).config)
     assert config.attention.window is not None

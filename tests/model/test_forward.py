@@ -55,7 +55,7 @@ def test_one_token_has_no_loss(model: TinyTransformerLM) -> None:
 
 
 @pytest.mark.parametrize(("top_k", "count"), [(0, 0), (1, 1), (23, 23), (99, 23)])
-def test_candidates_are_the_most_probable(model: TinyTransformerLM, top_k: int, count: int) -> None:
+def test_candidates(model: TinyTransformerLM, top_k: int, count: int) -> None:
     candidates = run(model, top_k=top_k).candidates
     with torch.no_grad():
         probabilities = model.eval()(TOKENS)[0, -1].double().softmax(-1)
@@ -66,7 +66,7 @@ def test_candidates_are_the_most_probable(model: TinyTransformerLM, top_k: int, 
         assert sum(candidate.probability for candidate in candidates) == pytest.approx(1)
 
 
-def test_equally_probable_candidates_come_by_id(model: TinyTransformerLM) -> None:
+def test_ties_by_id(model: TinyTransformerLM) -> None:
     with torch.no_grad():
         for parameter in model.ln_f.parameters():
             parameter.zero_()
@@ -78,7 +78,7 @@ def test_negative_top_k_is_refused(model: TinyTransformerLM) -> None:
         run(model, top_k=-1)
 
 
-def test_broken_weights_have_no_candidates(model: TinyTransformerLM) -> None:
+def test_nan_logits(model: TinyTransformerLM) -> None:
     with torch.no_grad():
         model.ln_f.weight[0] = math.nan
     report = run(model)
@@ -112,7 +112,7 @@ def test_time(model: TinyTransformerLM, monkeypatch: pytest.MonkeyPatch) -> None
     assert report.tokens_per_second == pytest.approx(14 / 0.004)
 
 
-def test_a_fast_pass_is_timed_a_few_times(model: TinyTransformerLM) -> None:
+def test_repeated_timing(model: TinyTransformerLM) -> None:
     passes: list[int] = []
     model.ln_f.register_forward_hook(lambda *_: passes.append(1))
     report = run(model)
@@ -140,6 +140,6 @@ def test_meta_has_shapes_only(make_config: Make) -> None:
 
 
 @pytest.mark.parametrize("tokens", [torch.zeros(3, dtype=torch.int64), torch.zeros(1, 13, dtype=torch.int64)])
-def test_tokens_that_do_not_fit_are_refused(model: TinyTransformerLM, tokens: torch.Tensor) -> None:
+def test_wrong_tokens(model: TinyTransformerLM, tokens: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="tokens"):
         run(model, tokens)

@@ -40,7 +40,7 @@ def hooks(model: nn.Module) -> int:
     return sum(len(module._forward_hooks) for module in model.modules())
 
 
-def test_the_stages_in_the_order_they_run(model: TinyTransformerLM) -> None:
+def test_stage_order(model: TinyTransformerLM) -> None:
     stages = trace(model, TOKENS)
     inside = ["ln_1", "attention", "ln_2", "feed_forward"]
     assert [("  " * stage.depth) + stage.name for stage in stages] == [
@@ -53,7 +53,7 @@ def test_the_stages_in_the_order_they_run(model: TinyTransformerLM) -> None:
     assert [stage.shape for stage in stages] == [(2, 7), *[(2, 7, 16)] * 14, (2, 7, 23)]
 
 
-def test_figures_are_those_of_the_modules_own_outputs(model: TinyTransformerLM) -> None:
+def test_statistics(model: TinyTransformerLM) -> None:
     seen: dict[str, Tensor] = {}
     for name, module in model.named_modules():
         module.register_forward_hook(lambda _module, _inputs, output, name=name: seen.update({name: output}))
@@ -72,7 +72,7 @@ def test_logits_are_those_of_evaluation(model: TinyTransformerLM) -> None:
     assert not logits.requires_grad
 
 
-def test_the_embedding_stage_is_after_the_scale(model: TinyTransformerLM) -> None:
+def test_embedding_scaled(model: TinyTransformerLM) -> None:
     stage = {stage.name: stage for stage in trace(model, TOKENS)}["embedding.token_embedding"]
     rows = model.embedding.token_embedding.embedding.weight.detach()[TOKENS].double() * 4  # √d_model
     assert stage.kind == "token embedding × √d_model"
@@ -99,7 +99,7 @@ def test_norms_are_named(make_config: Make, kind: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(("tied", "words"), [(True, "logits, by the tied embedding"), (False, "logits")])
-def test_the_head_says_whose_table_it_uses(make_config: Make, tied: bool, words: str) -> None:
+def test_head_description(make_config: Make, tied: bool, words: str) -> None:
     assert kinds(trace(TinyTransformerLM.from_config(make_config(tie_weights=tied)), TOKENS))["lm_head"] == words
 
 
@@ -113,7 +113,7 @@ def test_meta_has_shapes_and_no_values(make_config: Make, model: TinyTransformer
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_the_first_stage_that_is_not_finite_is_found(model: TinyTransformerLM, bad: float) -> None:
+def test_first_infinite_stage(model: TinyTransformerLM, bad: float) -> None:
     with torch.no_grad():
         model.blocks[1].feed_forward.down_proj.bias[3] = bad  # type: ignore[union-attr, operator]
     broken = [stage.name for stage in trace(model, TOKENS) if stage.finite is False]
@@ -128,7 +128,7 @@ def test_nothing_is_left_behind(model: TinyTransformerLM) -> None:
     assert hooks(model) == 0
 
 
-def test_nothing_is_left_behind_after_an_error(model: TinyTransformerLM, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hooks_removed_after_error(model: TinyTransformerLM, monkeypatch: pytest.MonkeyPatch) -> None:
     before = [module.training for module in model.modules()]
     with pytest.raises(ValueError, match="outside the vocabulary"):
         trace(model, TOKENS + 23)
@@ -147,7 +147,7 @@ def test_other_hooks_stay(model: TinyTransformerLM) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
-def test_moments_are_exact_whatever_the_dtype(dtype: torch.dtype) -> None:
+def test_mean_and_std_exact(dtype: torch.dtype) -> None:
     values = (torch.randn(3, 50, 70, generator=torch.Generator().manual_seed(1)) + 9).to(dtype)
     mean, std, finite = mean_and_std(values)
     assert mean == pytest.approx(float(values.double().mean()), rel=1e-14)
@@ -161,7 +161,7 @@ def test_moments_are_exact_whatever_the_dtype(dtype: torch.dtype) -> None:
     chunk=st.integers(1, 9),
 )
 @settings(max_examples=100, deadline=None)
-def test_chunks_do_not_change_the_moments(values: list[float], shift: float, chunk: int) -> None:
+def test_chunk_size(values: list[float], shift: float, chunk: int) -> None:
     whole = torch.tensor(values, dtype=torch.float64) + shift
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trace_module, "CHUNK", chunk)
@@ -181,7 +181,7 @@ def test_moments_of_what_is_not_finite(bad: float) -> None:
     assert not math.isfinite(std)
 
 
-def test_the_largest_values_do_not_overflow() -> None:
+def test_no_overflow() -> None:
     mean, std, finite = mean_and_std(torch.tensor([3e38, -3e38]))
     assert (mean, finite) == (0.0, True)
     assert std == pytest.approx(3e38, rel=1e-6)

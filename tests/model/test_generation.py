@@ -41,7 +41,7 @@ def start(batch: int = 2, length: int = 3) -> Tensor:
 @pytest.mark.parametrize("kind", ["sinusoidal", "learned", "none"])
 @pytest.mark.parametrize("use_cache", [True, False])
 @pytest.mark.parametrize("length", [1, 3, 11, 12, 13, 30])
-def test_every_step_is_the_models_own_forward(
+def test_logits_equal_forward(
     build: Callable[..., TinyTransformerLM], kind: str, length: int, *, use_cache: bool
 ) -> None:
     model = build(position={"kind": kind})
@@ -53,7 +53,7 @@ def test_every_step_is_the_models_own_forward(
             tokens = torch.cat([tokens, step.tokens[:, None]], dim=1)
 
 
-def test_cached_and_uncached_sampling_agree(model: TinyTransformerLM) -> None:
+def test_cache_changes_no_sample(model: TinyTransformerLM) -> None:
     sampling = SamplingParams(temperature=0.8, top_k=9, top_p=0.9, seed=4)
     cached = decode(model, start(), 20, sampling=sampling)
     uncached = decode(model, start(), 20, sampling=sampling, use_cache=False)
@@ -61,21 +61,21 @@ def test_cached_and_uncached_sampling_agree(model: TinyTransformerLM) -> None:
         assert torch.equal(first.tokens, second.tokens)
 
 
-def test_a_cached_step_reads_one_token_until_the_window_slides(model: TinyTransformerLM) -> None:
+def test_cached_step_reads_one_token(model: TinyTransformerLM) -> None:
     read: list[int] = []
     model.blocks[0].register_forward_hook(lambda _module, args, _out: read.append(args[0].shape[1]))
     model.generate(start(length=9), 6, temperature=0)
     assert read == [9, 1, 1, 1, 12, 12]
 
 
-def test_the_head_reads_the_last_position_only(model: TinyTransformerLM) -> None:
+def test_head_reads_last_position(model: TinyTransformerLM) -> None:
     read: list[int] = []
     model.lm_head.register_forward_hook(lambda _module, args, _out: read.append(args[0].numel()))
     model.generate(start(batch=2, length=9), 2, temperature=0)
     assert read == [2 * 16, 2 * 16]
 
 
-def test_generate_appends_what_stream_yields(model: TinyTransformerLM) -> None:
+def test_generate_equals_stream(model: TinyTransformerLM) -> None:
     steps = list(model.stream(start(), 7, seed=3))
     assert [step.shape for step in steps] == [(2,)] * 7
     out = model.generate(start(), 7, seed=3)
@@ -88,7 +88,7 @@ def test_no_new_tokens_is_the_start(model: TinyTransformerLM) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.uint8])
-def test_starts_of_any_integer_dtype_give_the_same(model: TinyTransformerLM, dtype: torch.dtype) -> None:
+def test_integer_dtypes(model: TinyTransformerLM, dtype: torch.dtype) -> None:
     assert torch.equal(model.generate(start().to(dtype), 4, seed=1), model.generate(start(), 4, seed=1))
 
 
@@ -100,7 +100,7 @@ def test_a_seed_is_a_stream_of_its_own(model: TinyTransformerLM) -> None:
     assert not torch.equal(model.generate(start(), 8, seed=4), first)
 
 
-def test_without_a_seed_torchs_generator_decides(model: TinyTransformerLM) -> None:
+def test_without_seed(model: TinyTransformerLM) -> None:
     torch.manual_seed(0)
     first = model.generate(start(), 8)
     assert not torch.equal(model.generate(start(), 8), first)
@@ -114,18 +114,18 @@ def script(steps: list[list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SamplingParams, "sample", lambda *_: torch.tensor(next(queue)))
 
 
-def test_a_sequence_that_stopped_is_filled_up(model: TinyTransformerLM, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_padding_after_stop(model: TinyTransformerLM, monkeypatch: pytest.MonkeyPatch) -> None:
     script([[7, 1], [2, 3], [4, 5]], monkeypatch)
     out = model.generate(start(), 3, stop_token=7)
     assert out[:, 3:].tolist() == [[7, 7, 7], [1, 3, 5]]
 
 
-def test_decoding_ends_when_every_sequence_has(model: TinyTransformerLM, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_sequences_stopped(model: TinyTransformerLM, monkeypatch: pytest.MonkeyPatch) -> None:
     script([[1, 7], [7, 3], [4, 5]], monkeypatch)
     assert model.generate(start(), 3, stop_token=7)[:, 3:].tolist() == [[1, 7], [7, 7]]
 
 
-def test_a_stop_token_in_the_start_stops_nothing(model: TinyTransformerLM, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_token_in_prompt(model: TinyTransformerLM, monkeypatch: pytest.MonkeyPatch) -> None:
     script([[1, 1], [2, 2]], monkeypatch)
     assert model.generate(torch.tensor([[7], [7]]), 2, stop_token=7).shape == (2, 3)
 
@@ -144,7 +144,7 @@ def test_each_submodule_keeps_its_mode(build: Callable[..., TinyTransformerLM], 
     assert [module.training for module in model.modules()] == before
 
 
-def test_modes_come_back_after_an_exception(model: TinyTransformerLM) -> None:
+def test_modes_after_exception(model: TinyTransformerLM) -> None:
     model.train()
 
     def fail(*_: object) -> None:
@@ -157,7 +157,7 @@ def test_modes_come_back_after_an_exception(model: TinyTransformerLM) -> None:
     assert all(module.training for module in model.modules())
 
 
-def test_what_comes_out_can_be_trained_on(model: TinyTransformerLM) -> None:
+def test_output_is_trainable(model: TinyTransformerLM) -> None:
     tokens = model.generate(start(), 4)
     logits = next(decode(model, start(), 1, sampling=GREEDY)).logits
     assert not logits.requires_grad
@@ -196,15 +196,13 @@ Call = Callable[[TinyTransformerLM], Iterator[DecodingStep] | Iterator[Tensor] |
         (lambda m: m.generate(start().to("meta"), 1), "on meta"),
     ],
 )
-def test_wrong_arguments_are_refused_at_once(model: TinyTransformerLM, call: Call, message: str) -> None:
+def test_wrong_arguments(model: TinyTransformerLM, call: Call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call(model)
 
 
 @pytest.mark.parametrize(("steps", "cached"), [(5, 7), (100, 12), (10, 12)])
-def test_a_cache_that_does_not_fit_is_refused_before_a_step(
-    model: TinyTransformerLM, monkeypatch: pytest.MonkeyPatch, steps: int, cached: int
-) -> None:
+def test_cache_too_large(model: TinyTransformerLM, monkeypatch: pytest.MonkeyPatch, steps: int, cached: int) -> None:
     asked: list[tuple[int, str, str]] = []
 
     def refuse(needed_bytes: int, what: str, *, device: str) -> None:

@@ -33,7 +33,7 @@ def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_weights_are_small_biases_zero_and_norms_one(make_config: Make) -> None:
+def test_initial_values(make_config: Make) -> None:
     for name, tensor in weights(make_config(d_model=64, d_ff=256, vocab_size=500)).items():
         if name.endswith("bias"):
             assert not tensor.any()
@@ -58,7 +58,7 @@ def test_a_seed_decides_every_weight(make_config: Make) -> None:
     assert not any(torch.equal(first[name], second[name]) for name in first if first[name].dim() > 1)
 
 
-def test_torchs_global_generator_is_left_alone(make_config: Make) -> None:
+def test_global_generator_kept(make_config: Make) -> None:
     state = torch.random.get_rng_state()
     weights(make_config())
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -83,14 +83,14 @@ def test_order_changes_nothing(make_config: Make) -> None:
             assert torch.equal(again, tensor)
 
 
-def test_layers_and_tying_leave_the_other_tensors_as_they_are(make_config: Make) -> None:
+def test_layers_and_tying_change_no_tensor(make_config: Make) -> None:
     tied, deeper = weights(make_config()), weights(make_config(n_layers=5, tie_weights=False))
     assert all(torch.equal(tied[name], deeper[name]) for name in tied if name != "lm_head.weight")
     assert not torch.equal(deeper["lm_head.weight"], tied["lm_head.weight"])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
-def test_other_dtypes_hold_the_rounded_float32_values(make_config: Make, dtype: torch.dtype) -> None:
+def test_other_dtypes(make_config: Make, dtype: torch.dtype) -> None:
     config = make_config(vocab_size=CHUNK // 16 + 3, position={"kind": "learned"})
     wide = {name: tensor.to(dtype) for name, tensor in weights(config).items()}
     assert equal(weights(config, dtype=dtype), wide)
@@ -150,7 +150,7 @@ def test_resource_limit_is_respected(limit: str, field: int) -> None:
     assert int(grown_kib) < 20_000
 
 
-def test_no_machine_holds_the_largest_config(make_config: Make) -> None:
+def test_largest_config(make_config: Make) -> None:
     config = make_config(vocab_size=100_000_000, d_model=1_048_576, d_ff=16_777_216)
     with pytest.raises(CapacityError, match="holding 223,604,936,540,160 parameters"):
         TinyTransformerLM.from_config(config)
@@ -163,13 +163,13 @@ def test_the_table_of_sinusoids_counts(make_config: Make) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_meta_takes_the_dtype_and_no_memory(make_config: Make, dtype: torch.dtype) -> None:
+def test_meta_dtype(make_config: Make, dtype: torch.dtype) -> None:
     model = TinyTransformerLM.from_config(make_config(), device="meta", dtype=dtype)
     tensors = [*model.parameters(), *model.buffers()]
     assert all(tensor.is_meta and tensor.dtype == dtype for tensor in tensors)
 
 
-def test_a_refusal_by_the_allocator_is_a_capacity_error(make_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_allocator_refuses(make_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tinylm_cli.model.initialization.require_memory", lambda *_, **__: None)
     with pytest.raises(CapacityError, match="cpu refused the memory"):
         TinyTransformerLM.from_config(make_config(vocab_size=100_000_000, d_model=1_048_576))
@@ -187,9 +187,7 @@ def test_a_refusal_by_the_allocator_is_a_capacity_error(make_config: Make, monke
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_only_an_allocator_that_refuses_is_out_of_memory(
-    error: Exception, refused: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_out_of_memory(error: Exception, refused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     module = nn.Linear(2, 3, device="meta")
 
     def fail(*_: object, **__: object) -> None:

@@ -36,11 +36,11 @@ def test_every_integer_is_an_id(dtype: torch.dtype) -> None:
     assert checked.dtype in (torch.int64, torch.int32)
 
 
-def test_any_length_is_allowed_when_none_is_given() -> None:
+def test_no_max_len() -> None:
     assert checked_tokens(torch.zeros(1, 50, dtype=torch.long), vocab_size=7, max_len=None).shape == (1, 50)
 
 
-def test_meta_tokens_have_no_ids_to_check() -> None:
+def test_meta_tokens() -> None:
     assert checked_tokens(TOKENS.to("meta"), vocab_size=7, max_len=4).is_meta
 
 

@@ -25,7 +25,7 @@ def test_positions_come_back_in_order(config: ModelConfig) -> None:
         assert cache.length == stop
 
 
-def test_several_positions_after_others_are_a_mistake_of_ours(config: ModelConfig) -> None:
+def test_extend_after_positions(config: ModelConfig) -> None:
     cache = KVCache(config, batch_size=1, capacity=5, device=torch.device("meta"), dtype=torch.float32)
     cache.extend(2)
     with pytest.raises(AssertionError):

@@ -30,7 +30,7 @@ def filled(in_features: int, out_features: int, *, bias: bool, dtype: torch.dtyp
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("out_features", [6, 7])
 @pytest.mark.parametrize("shape", [(5,), (1, 5), (1, 1, 5), (3, 5), (2, 3, 5)])
-def test_every_shape_gives_the_same_product(
+def test_input_shapes(
     monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], out_features: int, *, bias: bool
 ) -> None:
     monkeypatch.setattr(linear, "MIN_SPLIT_ELEMENTS", 0)
@@ -54,7 +54,7 @@ def test_other_dtypes_are_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None
     assert torch.equal(module(x), functional.linear(x, module.weight, module.bias))
 
 
-def test_it_is_torchs_own_linear_born_on_meta() -> None:
+def test_equals_nn_linear() -> None:
     module = Linear(3, 4)
     assert isinstance(module, nn.Linear)
     assert module.weight.is_meta

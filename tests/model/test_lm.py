@@ -53,12 +53,12 @@ def test_every_wrong_argument_is_named() -> None:
     assert {error["loc"] for error in caught.value.errors()} == {("vocab_size",), ("n_layers",), ("dropout",)}
 
 
-def test_arguments_that_contradict_each_other_are_refused() -> None:
+def test_conflicting_options() -> None:
     with pytest.raises(ValueError, match="not divisible by n_heads"):
         TinyTransformerLM(23, 16, 3, 2, 40)
 
 
-def test_torchs_seed_makes_the_constructor_reproducible() -> None:
+def test_torch_manual_seed() -> None:
     torch.manual_seed(0)
     first, second = TinyTransformerLM(*SIZES), TinyTransformerLM(*SIZES)
     torch.manual_seed(0)
@@ -67,7 +67,7 @@ def test_torchs_seed_makes_the_constructor_reproducible() -> None:
     assert not torch.equal(first.lm_head.weight, second.lm_head.weight)
 
 
-def test_the_constructor_respects_torchs_contexts() -> None:
+def test_torch_contexts() -> None:
     state = torch.random.get_rng_state()
     with torch.device("meta"):
         model = TinyTransformerLM(*SIZES)
@@ -111,9 +111,7 @@ def expected_shapes(config: ModelConfig) -> Iterator[tuple[str, tuple[int, ...]]
 @pytest.mark.parametrize("norm", ["layernorm", "rmsnorm"])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("tie_weights", [True, False])
-def test_every_tensor_has_its_name_and_shape(
-    make_config: Make, position: str, norm: str, *, bias: bool, tie_weights: bool
-) -> None:
+def test_tensor_names_and_shapes(make_config: Make, position: str, norm: str, *, bias: bool, tie_weights: bool) -> None:
     config = make_config(
         position={"kind": position},
         norm={"kind": norm},
@@ -168,7 +166,7 @@ def test_a_copy_is_tied_to_itself(tied: TinyTransformerLM) -> None:
     assert copy.deepcopy(tied).lm_head.weight is not tied.lm_head.weight
 
 
-def test_a_conversion_that_fails_leaves_the_tie(tied: TinyTransformerLM) -> None:
+def test_tied_after_failed_conversion(tied: TinyTransformerLM) -> None:
     with pytest.raises((RuntimeError, AssertionError)):
         tied.to("cuda:99")
     assert is_tied(tied)
@@ -183,9 +181,7 @@ def test_an_untied_model_stays_untied(make_config: Make) -> None:
 @pytest.mark.parametrize("kind", ["sinusoidal", "learned", "rope", "alibi", "none"])
 @pytest.mark.parametrize("tie_weights", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_weights_assigned_to_a_model_on_meta_bring_its_tables_along(
-    kind: str, tie_weights: bool, dtype: torch.dtype, make_config: Make
-) -> None:
+def test_assign_rebuilds_tables(kind: str, tie_weights: bool, dtype: torch.dtype, make_config: Make) -> None:
     config = make_config(tie_weights=tie_weights, position={"kind": kind})
     model = TinyTransformerLM.from_config(config, dtype=dtype).eval()
     other = TinyTransformerLM.from_config(config, device="meta").eval()
@@ -199,14 +195,14 @@ def test_weights_assigned_to_a_model_on_meta_bring_its_tables_along(
     assert torch.equal(other.generate(tokens, 3, temperature=0.0), model.generate(tokens, 3, temperature=0.0))
 
 
-def test_an_embedding_that_is_loaded_alone_has_its_table(make_config: Make) -> None:
+def test_embedding_loaded_alone(make_config: Make) -> None:
     model, other = (TinyTransformerLM.from_config(make_config(), device=device) for device in ("cpu", "meta"))
     other.embedding.load_state_dict(model.embedding.state_dict(), assign=True)
     tokens = torch.tensor([[1, 2, 3]])
     assert torch.equal(other.embedding(tokens), model.embedding(tokens))
 
 
-def test_both_ends_of_a_tie_train_one_tensor(tied: TinyTransformerLM) -> None:
+def test_tied_gradients(tied: TinyTransformerLM) -> None:
     tied(torch.tensor([[1, 2]])).sum().backward()
     grad = tied.embedding.token_embedding.embedding.weight.grad
     assert grad is tied.lm_head.weight.grad
@@ -219,5 +215,5 @@ def test_depth_costs_little_on_meta(make_config: Make) -> None:
     assert sum(1 for _ in model.parameters()) == 16 * 1000 + 3
 
 
-def test_the_printed_model_says_whether_it_is_tied(tied: TinyTransformerLM) -> None:
+def test_printed_model(tied: TinyTransformerLM) -> None:
     assert repr(tied).startswith("TinyTransformerLM(\n  tie_weights=True\n")

@@ -63,7 +63,7 @@ def gpt2_twin(model: TinyTransformerLM) -> Any:
     return gpt2.eval()
 
 
-def test_with_learned_positions_and_tanh_it_is_gpt2() -> None:
+def test_equals_gpt2() -> None:
     model = build(position={"kind": "learned"}, feed_forward={"activation": "gelu_tanh"}, tie_weights=False)
     with torch.no_grad():
         assert_same_logits(model(ids()), gpt2_twin(model)(ids()).logits)
@@ -158,9 +158,7 @@ def test_it_is_the_papers_model(position: str, norm: str, activation: str, *, ti
     length=st.integers(1, 8),
     batch=st.integers(1, 3),
 )
-def test_any_sizes_give_finite_logits_of_the_right_shape(
-    heads: int, d_head: int, layers: int, hidden: int, vocab: int, length: int, batch: int
-) -> None:
+def test_any_sizes(heads: int, d_head: int, layers: int, hidden: int, vocab: int, length: int, batch: int) -> None:
     model = build(vocab_size=vocab, d_model=heads * d_head, n_heads=heads, n_layers=layers, d_ff=hidden, max_len=8)
     tokens = torch.randint(vocab, (batch, length))
     with torch.no_grad():

@@ -63,7 +63,7 @@ def test_the_tree_of_a_course_model(make_config: Make) -> None:
     ]
 
 
-def test_an_untied_head_and_learned_positions_own_their_parameters(make_config: Make) -> None:
+def test_untied_with_learned_positions(make_config: Make) -> None:
     tree = dict(walk(module_tree(meta(make_config(tie_weights=False, position={"kind": "learned"})))))
     head, positions = tree["lm_head"], tree["embedding.positional_encoding"]
     assert (head.params, head.tied_to) == (23 * 16, None)
@@ -71,7 +71,7 @@ def test_an_untied_head_and_learned_positions_own_their_parameters(make_config: 
 
 
 @pytest.mark.parametrize(("kind", "name"), [("sinusoidal", "SinusoidalPosition"), ("none", "NoPosition")])
-def test_positions_without_parameters_are_shown(make_config: Make, kind: str, name: str) -> None:
+def test_positions_without_parameters(make_config: Make, kind: str, name: str) -> None:
     node = dict(walk(module_tree(meta(make_config(position={"kind": kind})))))["embedding.positional_encoding"]
     assert (node.kind, node.shape, node.params, node.share) == (name, None, 0, 0.0)
 
@@ -80,12 +80,12 @@ def test_dropout_is_not_shown(make_config: Make) -> None:
     assert "Dropout" not in {node.kind for _, node in walk(module_tree(meta(make_config(dropout=0.5))))}
 
 
-def test_a_single_layer_is_called_by_its_index(make_config: Make) -> None:
+def test_single_layer(make_config: Make) -> None:
     tree = dict(walk(module_tree(meta(make_config(n_layers=1)))))
     assert tree["blocks.0"].count == 1
 
 
-def test_expanded_paths_are_those_of_the_module(make_config: Make) -> None:
+def test_expanded_paths(make_config: Make) -> None:
     model = meta(make_config())
     tree = dict(walk(module_tree(model, expand=True)))
     assert [path for path in tree if path.startswith("blocks.") and path.count(".") == 1] == [
@@ -112,7 +112,7 @@ def test_layers_that_differ_stand_apart(make_config: Make) -> None:
         ("GL", 1, {"0": {}}),
     ],
 )
-def test_local_layers_are_told_from_global_ones(
+def test_local_and_global_layers(
     pattern: str, n_layers: int, expected: dict[str, dict[str, int]], make_config: Make
 ) -> None:
     config = make_config(n_layers=n_layers, attention={"window": 2, "window_pattern": pattern})
@@ -126,21 +126,21 @@ def test_local_layers_are_told_from_global_ones(
 
 
 @pytest.mark.parametrize("change", [{"dropout": 0.5}, {"n_heads": 2}, {"norm": {"eps": 0.1}}])
-def test_layers_of_equal_shapes_but_other_settings_stand_apart(make_config: Make, change: dict[str, object]) -> None:
+def test_other_settings(make_config: Make, change: dict[str, object]) -> None:
     model = meta(make_config())
     model.blocks[2] = meta(make_config(**change)).blocks[0]
     assert [child.name for child in dict(walk(module_tree(model)))["blocks"].children] == ["0..1", "2"]
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu", "silu"])
-def test_layers_of_another_activation_stand_apart(make_config: Make, activation: str) -> None:
+def test_other_activation(make_config: Make, activation: str) -> None:
     model = meta(make_config())
     model.blocks[0] = meta(make_config(feed_forward={"activation": activation})).blocks[0]
     expected = ["0..2"] if activation == "gelu" else ["0", "1..2"]
     assert [child.name for child in dict(walk(module_tree(model)))["blocks"].children] == expected
 
 
-def test_layers_that_share_a_tensor_are_tied_to_the_first(make_config: Make) -> None:
+def test_shared_layer_tensor(make_config: Make) -> None:
     model = meta(make_config())
     for block in list(model.blocks)[1:]:
         block.attention = model.blocks[0].attention
@@ -150,7 +150,7 @@ def test_layers_that_share_a_tensor_are_tied_to_the_first(make_config: Make) -> 
     assert tree[""].params == unique_params(model) == 7864 - 2 * 1088
 
 
-def test_a_model_says_the_same_of_itself_in_every_state(make_config: Make) -> None:
+def test_tree_in_every_state(make_config: Make) -> None:
     model = TinyTransformerLM.from_config(make_config())
     tree = module_tree(model)
     assert module_tree(model.eval()) == tree
@@ -192,7 +192,7 @@ def test_parts_add_up_to_the_whole(
 
 @given(config=small_configs(), expand=st.booleans())
 @settings(max_examples=40, deadline=None)
-def test_parts_of_every_architecture_add_up(config: ModelConfig, expand: bool) -> None:
+def test_params_add_up(config: ModelConfig, expand: bool) -> None:
     model = TinyTransformerLM.from_config(config, device="meta")
     tree = module_tree(model, expand=expand)
     assert tree.params == unique_params(model)
@@ -216,7 +216,7 @@ def test_what_shapes_do_not_show_is_told() -> None:
     assert found["tiny"]["feed_forward"][0] == {}
 
 
-def test_instantiated_names_a_shared_tensor_twice(make_config: Make) -> None:
+def test_tied_shapes_listed_twice(make_config: Make) -> None:
     model = meta(make_config())
     shapes = parameter_shapes(model)
     assert shapes[f"{EMBEDDING}.weight"] == shapes["lm_head.weight"] == (23, 16)
@@ -224,7 +224,7 @@ def test_instantiated_names_a_shared_tensor_twice(make_config: Make) -> None:
     assert sum(torch.Size(shape).numel() for shape in shapes.values()) == unique_params(model) + 23 * 16
 
 
-def test_time_grows_with_the_layers_and_not_their_square(make_config: Make) -> None:
+def test_linear_time(make_config: Make) -> None:
     def seconds(model: TinyTransformerLM) -> float:
         times = []
         for _ in range(3):

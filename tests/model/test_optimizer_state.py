@@ -36,7 +36,7 @@ def test_the_state_is_what_torch_keeps(name: str, optimizer: Any) -> None:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.keys() & {"muon"})
-def test_muon_of_torch_takes_no_stack_of_experts(optimizer: Any) -> None:
+def test_muon_refuses_experts(optimizer: Any) -> None:
     """So that what it would keep of one cannot be measured."""
     with pytest.raises(ValueError, match="2D parameters"):
         OPTIMIZERS[optimizer](TinyTransformerLM.from_config(scaled_down(load_config(MIXTURE).config)))

@@ -19,24 +19,24 @@ def filled(max_len: int, d_model: int, dtype: torch.dtype = torch.float32) -> Si
 
 
 @pytest.mark.parametrize(("step", "dimension"), [(0, 0), (0, 1), (1, 0), (7, 3), (11, 5), (4999, 0), (4999, 6)])
-def test_sinusoids_are_those_of_the_paper(step: int, dimension: int) -> None:
+def test_sinusoids(step: int, dimension: int) -> None:
     angle = step / 10_000 ** ((dimension - dimension % 2) / 8)
     expected = math.cos(angle) if dimension % 2 else math.sin(angle)
     assert float(filled(5000, 8).table[step, dimension]) == pytest.approx(expected, abs=6e-8)
 
 
-def test_a_chunk_more_or_less_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunk_size(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = filled(37, 6).table
     monkeypatch.setattr(position, "CHUNK_ANGLES", 12)
     assert torch.equal(filled(37, 6).table, whole)
 
 
-def test_a_narrow_table_is_the_rounded_wide_one() -> None:
+def test_half_precision_table() -> None:
     wide = filled(50, 6, torch.float64).table
     assert torch.equal(filled(50, 6, torch.bfloat16).table, wide.to(torch.bfloat16))
 
 
-def test_the_table_is_no_parameter_and_stays_out_of_checkpoints() -> None:
+def test_table_not_in_state_dict() -> None:
     module = filled(5, 4)
     assert not list(module.parameters())
     assert not module.state_dict()
@@ -49,7 +49,7 @@ def test_positions_count_from_start() -> None:
     torch.testing.assert_close(module(x, 5), x + module.table[5:8])
 
 
-def test_learned_positions_are_a_parameter() -> None:
+def test_learned_positions() -> None:
     module = LearnedPosition(9, 4).to_empty(device="cpu")
     torch.nn.init.normal_(module.weight)
     x = torch.randn(2, 3, 4)

@@ -8,14 +8,14 @@ import torch
 from tinylm_cli.model.rng import STATE_WORDS, keyed_generator
 
 
-def test_no_two_tensors_of_a_deep_model_share_values() -> None:
+def test_generators_differ() -> None:
     drawn = {
         keyed_generator(f"blocks.{i}.attention.q_proj.weight", 0).get_state().numpy().tobytes() for i in range(3000)
     }
     assert len(drawn) == 3000
 
 
-def test_a_stream_is_the_mersenne_twister_started_from_the_hash() -> None:
+def test_generator_state_is_the_hash() -> None:
     digest = hashlib.shake_256(b"7:some.weight").digest(4 * STATE_WORDS)
     words = tuple(int.from_bytes(digest[i : i + 4], "little") for i in range(0, len(digest), 4))
     twister = random.Random()

@@ -51,12 +51,12 @@ def test_scores_depend_on_distance_alone(make_config: Make) -> None:
     torch.testing.assert_close(scores[1:], scores[:1] * 2, atol=1e-4, rtol=1e-4)
 
 
-def test_linear_scaling_divides_positions(make_config: Make) -> None:
+def test_linear_scaling(make_config: Make) -> None:
     stretched = rotary(make_config, scaling="linear", scaling_factor=4.0)
     torch.testing.assert_close(turn(stretched, 8, 1).cos, turn(rotary(make_config), 2, 1).cos)
 
 
-def test_llama3_keeps_short_wavelengths_and_stretches_long_ones(make_config: Make) -> None:
+def test_llama3_scaling(make_config: Make) -> None:
     plain = rotary(make_config).frequencies
     scaled = rotary(make_config, scaling="llama3", scaling_factor=8.0, original_max_len=64).frequencies
     wavelengths = 2 * math.pi / plain
@@ -78,7 +78,7 @@ def test_yarn_sharpens_by_its_factor(make_config: Make) -> None:
     assert float(norm) == pytest.approx(attention_factor(config.position))
 
 
-def test_dynamic_and_longrope_change_with_the_length(make_config: Make) -> None:
+def test_scaling_keys(make_config: Make) -> None:
     dynamic = rotary(make_config, scaling="dynamic", scaling_factor=2.0, original_max_len=8)
     assert [dynamic.scaling_key(length) for length in (1, 8, 9, 12)] == [0, 0, 9, 12]
     torch.testing.assert_close(turn(dynamic, 0, 8).cos, turn(rotary(make_config), 0, 8).cos)
@@ -90,7 +90,7 @@ def test_dynamic_and_longrope_change_with_the_length(make_config: Make) -> None:
     torch.testing.assert_close(turn(long, 4, 6).cos[4], turn(rotary(make_config), 4, 1).cos[0])
 
 
-def test_local_layers_have_a_base_of_their_own(make_config: Make) -> None:
+def test_local_theta(make_config: Make) -> None:
     config = make_config(
         d_model=32,
         position={"kind": "rope", "theta": 1e6, "local_theta": 100.0, "scaling": "linear", "scaling_factor": 8.0},

@@ -46,7 +46,7 @@ def test_wrong_options_are_refused(name: str, value: object, message: str) -> No
         SamplingParams(**{name: value})  # type: ignore[arg-type]
 
 
-def test_tokens_are_drawn_by_the_softmax_of_their_logits() -> None:
+def test_softmax_frequencies() -> None:
     logits = [0.0, 1.0, -1.0, 2.0]
     torch.testing.assert_close(shares(logits), torch.tensor(logits).softmax(-1), atol=0.01, rtol=0)
 
@@ -58,7 +58,7 @@ def test_temperature_divides_the_logits() -> None:
 
 
 @pytest.mark.parametrize("temperature", [0, 0.0, 1e-300, 1e-40, 1e-30])
-def test_the_coldest_draws_take_the_most_likely(temperature: float) -> None:
+def test_coldest_temperature(temperature: float) -> None:
     assert shares([0.0, 3.0, 2.9, -torch.inf], temperature=temperature)[1] == 1
 
 
@@ -68,12 +68,12 @@ def test_top_k_keeps_the_k_most_likely() -> None:
     assert shares([0.0, 0.0, 0.0], top_k=1)[0] == 1
 
 
-def test_top_k_over_the_vocabulary_keeps_all() -> None:
+def test_top_k_over_vocabulary() -> None:
     torch.testing.assert_close(shares([0.0, 0.0], top_k=50), torch.tensor([0.5, 0.5]), atol=0.01, rtol=0)
 
 
 @pytest.mark.parametrize(("top_p", "kept"), [(0.01, 1), (0.39, 1), (0.41, 2), (0.75, 3), (0.95, 4), (1.0, 4)])
-def test_top_p_keeps_the_fewest_that_sum_to_it(top_p: float, kept: int) -> None:
+def test_top_p(top_p: float, kept: int) -> None:
     probabilities = torch.tensor([0.2, 0.4, 0.1, 0.3])
     order = [1, 3, 0, 2]
     expected = torch.zeros(4)
@@ -92,9 +92,7 @@ def test_top_p_measures_what_top_k_left() -> None:
     top_k=st.none() | st.integers(1, 10),
     top_p=st.none() | st.floats(0.01, 1),
 )
-def test_what_is_drawn_is_always_a_token_that_was_kept(
-    logits: list[float], temperature: float, top_k: int | None, top_p: float | None
-) -> None:
+def test_only_kept_tokens(logits: list[float], temperature: float, top_k: int | None, top_p: float | None) -> None:
     sampling = SamplingParams(temperature=temperature, top_k=top_k, top_p=top_p, seed=1)
     rows = torch.tensor(logits).expand(20, -1)
     chosen = sampling.sample(rows, sampling.generator(rows.device))
@@ -104,13 +102,13 @@ def test_what_is_drawn_is_always_a_token_that_was_kept(
         assert (rows[0][chosen] >= sorted(logits, reverse=True)[:top_k][-1]).all()
 
 
-def test_narrow_logits_are_sampled_in_float32() -> None:
+def test_half_precision_logits() -> None:
     sampling = SamplingParams(seed=0)
     rows = torch.zeros(1000, 300, dtype=torch.bfloat16)
     assert sampling.sample(rows, sampling.generator(rows.device)).bincount().count_nonzero() > 250
 
 
-def test_seeds_that_share_their_low_bits_are_different_seeds() -> None:
+def test_seed_bits() -> None:
     weights = torch.ones(1, 50_000)
     draws = set()
     for seed in (7, 7 + 2**32, 7 + 2**63):

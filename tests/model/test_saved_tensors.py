@@ -64,7 +64,7 @@ def test_the_presets(name: str, dropout: float) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
-def test_latent_attention_by_a_fused_kernel_keeps_the_storage_of_values(batch_size: int) -> None:
+def test_latent_fused_kernel(batch_size: int) -> None:
     config = load_config("tiny", ["dropout=0.0", "position.kind=rope"]).config
     latent = {"kind": "latent", "kv_rank": 24, "d_nope": 12, "d_rope": 4, "d_value": 16}
     config = ModelConfig.model_validate(config.model_dump(exclude_defaults=True) | {"attention": latent})
@@ -73,7 +73,7 @@ def test_latent_attention_by_a_fused_kernel_keeps_the_storage_of_values(batch_si
     assert predicted == measured
 
 
-def test_relu_partial_rotation_and_a_single_token() -> None:
+def test_partial_rotation_and_single_token() -> None:
     changes = ["dropout=0.0", "feed_forward.activation=relu", "position.kind=rope", "position.rotary_fraction=0.5"]
     for gated in ("true", "false"):
         config = load_config("tiny", [*changes, f"feed_forward.gated={gated}"]).config
@@ -82,7 +82,7 @@ def test_relu_partial_rotation_and_a_single_token() -> None:
             assert predicted == measured
 
 
-def test_experts_keep_the_same_however_tokens_are_spread() -> None:
+def test_expert_load_changes_nothing() -> None:
     """Most tokens to one expert, or evenly: each choice of an expert costs the same."""
     config = scaled_down(load_config("qwen3-30b-a3b").config)
     predicted, measured = both(config, batch_size=2, seq_len=48, dtype="float32", math=False)

@@ -33,9 +33,7 @@ def by_hand(
 @pytest.mark.parametrize("with_sinks", [False, True])
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("windowed", [False, True])
-def test_every_way_of_scoring_is_its_formula(
-    softcap: float | None, with_sinks: bool, groups: int, windowed: bool
-) -> None:
+def test_formula(softcap: float | None, with_sinks: bool, groups: int, windowed: bool) -> None:
     torch.manual_seed(0)
     q, k, v = torch.randn(2, 4, 5, 6), torch.randn(2, groups, 5, 6), torch.randn(2, groups, 5, 3)
     sinks = torch.randn(4) if with_sinks else None
@@ -48,7 +46,7 @@ def test_every_way_of_scoring_is_its_formula(
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_slopes_of_powers_of_two_and_of_others() -> None:
+def test_alibi_slopes() -> None:
     assert alibi_slopes(8) == tuple(2.0**-n for n in range(1, 9))
     assert alibi_slopes(4) == (2**-2, 2**-4, 2**-6, 2**-8)
     assert alibi_slopes(6) == (2**-2, 2**-4, 2**-6, 2**-8, 2**-1, 2**-3)

@@ -50,7 +50,7 @@ def rewrite(folder: Path, change: Callable[[dict[str, Tensor]], object]) -> None
     save_file(tensors, folder / "model.safetensors")
 
 
-def test_a_folder_holds_the_weights_and_the_config_as_given(model: TinyTransformerLM, folder: Path) -> None:
+def test_saved_files(model: TinyTransformerLM, folder: Path) -> None:
     assert names(folder) == ["config.yaml", "model.safetensors"]
     assert (folder / "config.yaml").read_bytes() == b"d_model: 16\n"
     with safe_open(folder / "model.safetensors", framework="pt") as file:
@@ -62,7 +62,7 @@ def test_a_folder_holds_the_weights_and_the_config_as_given(model: TinyTransform
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
 @pytest.mark.parametrize("kind", ["sinusoidal", "learned", "none"])
 @pytest.mark.parametrize("tied", [True, False])
-def test_what_is_loaded_is_what_was_saved(
+def test_round_trip(
     make_config: Make, randomized: Randomize, tmp_path: Path, kind: str, dtype: torch.dtype, *, tied: bool
 ) -> None:
     config = make_config(position={"kind": kind}, tie_weights=tied)
@@ -82,7 +82,7 @@ def test_loading_draws_nothing(model: TinyTransformerLM, folder: Path, monkeypat
     load_model(model.config, folder)
 
 
-def test_a_loaded_model_trains_without_touching_the_file(model: TinyTransformerLM, folder: Path) -> None:
+def test_loaded_model_owns_memory(model: TinyTransformerLM, folder: Path) -> None:
     before = (folder / "model.safetensors").read_bytes()
     loaded = load_model(model.config, folder)
     loaded(TOKENS).sum().backward()
@@ -91,7 +91,7 @@ def test_a_loaded_model_trains_without_touching_the_file(model: TinyTransformerL
     assert (folder / "model.safetensors").read_bytes() == before
 
 
-def test_a_loaded_model_can_be_saved_over_itself(model: TinyTransformerLM, folder: Path) -> None:
+def test_overwrite_own_folder(model: TinyTransformerLM, folder: Path) -> None:
     loaded = load_model(model.config, folder)
     save_model(loaded, folder, config_text="", overwrite=True)
     assert torch.equal(loaded.eval()(TOKENS), model(TOKENS))
@@ -114,7 +114,7 @@ def _remove(tensors: dict[str, Tensor]) -> None:
         (dict.clear, r"all 51 tensors are missing: embedding\S+, blocks\S+, blocks\S+, …$"),
     ],
 )
-def test_a_file_of_another_model_is_refused(
+def test_other_model(
     model: TinyTransformerLM, folder: Path, change: Callable[[dict[str, Tensor]], object], message: str
 ) -> None:
     rewrite(folder, change)
@@ -122,9 +122,7 @@ def test_a_file_of_another_model_is_refused(
         load_model(model.config, folder)
 
 
-def test_every_mismatch_is_listed_before_any_data_is_read(
-    model: TinyTransformerLM, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mismatches_listed(model: TinyTransformerLM, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rewrite(folder, lambda t: (t.pop("ln_f.bias"), t.update(extra=torch.ones(1), another=torch.ones(1))))
     monkeypatch.setattr(weights, "materialize", lambda *_, **__: pytest.fail("went on"))
     with pytest.raises(WeightsError) as caught:
@@ -139,7 +137,7 @@ def test_a_file_of_integers_is_no_model(model: TinyTransformerLM, folder: Path) 
         load_model(model.config, folder)
 
 
-def test_another_dtype_than_the_one_asked_for_is_a_mismatch(model: TinyTransformerLM, folder: Path) -> None:
+def test_dtype_mismatch(model: TinyTransformerLM, folder: Path) -> None:
     with pytest.raises(WeightsError, match=r"all 51 tensors are float32, not bfloat16$"):
         load_model(model.config, folder, dtype=torch.bfloat16)
 
@@ -163,9 +161,7 @@ def test_a_pickle_is_refused_unread(model: TinyTransformerLM, folder: Path) -> N
         load_model(model.config, folder)
 
 
-def test_a_file_cut_short_meanwhile_is_seen(
-    model: TinyTransformerLM, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_truncated_while_read(model: TinyTransformerLM, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = folder / "model.safetensors"
     monkeypatch.setattr(weights, "materialize", lambda *_, **__: os.truncate(path, path.stat().st_size - 1))
     monkeypatch.setattr(TinyTransformerLM, "from_config", lambda *_, **__: model)
@@ -208,7 +204,7 @@ def test_a_mismatch_is_told_by_its_cause(
     assert caught.value.help == "use the config it was saved with"
 
 
-def test_a_few_tensors_of_another_dtype_are_named(model: TinyTransformerLM, folder: Path) -> None:
+def test_mixed_dtypes(model: TinyTransformerLM, folder: Path) -> None:
     rewrite(folder, lambda t: t.update({name: t[name].half() for name in ("ln_f.weight", "ln_f.bias")}))
     with pytest.raises(WeightsError, match=r"2 tensors are float16, not float32: ln_f.weight, ln_f.bias$") as caught:
         load_model(model.config, folder)
@@ -218,7 +214,7 @@ def test_a_few_tensors_of_another_dtype_are_named(model: TinyTransformerLM, fold
 @pytest.mark.parametrize(
     "header", [b"{", b"[]", b"7", b'{"ln_f.bias": {}}', b'{"ln_f.bias": 3}', b"\xff", b"[" * 100_000]
 )
-def test_a_file_replaced_between_two_looks_is_seen(
+def test_replaced_while_read(
     model: TinyTransformerLM, folder: Path, header: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = folder / "model.safetensors"
@@ -233,9 +229,7 @@ def test_a_file_replaced_between_two_looks_is_seen(
     assert caught.value.help
 
 
-def test_a_file_is_compared_and_read_by_one_header(
-    model: TinyTransformerLM, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_header_read_once(model: TinyTransformerLM, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What replaces the file meanwhile is another file: the one that was opened is read to its end."""
     before = load_model(model.config, folder)
 
@@ -249,7 +243,7 @@ def test_a_file_is_compared_and_read_by_one_header(
     assert all(torch.equal(a, b) for a, b in zip(before.parameters(), loaded.parameters(), strict=True))
 
 
-def test_a_file_in_place_of_the_folder_is_refused(model: TinyTransformerLM, folder: Path) -> None:
+def test_folder_is_a_file(model: TinyTransformerLM, folder: Path) -> None:
     with pytest.raises(WeightsError, match=r"model\.safetensors is not a folder$") as caught:
         load_model(model.config, folder / "model.safetensors")
     assert caught.value.help
@@ -260,16 +254,14 @@ def test_a_missing_file_is_named(model: TinyTransformerLM, tmp_path: Path) -> No
         load_model(model.config, tmp_path / "absent")
 
 
-def test_a_folder_in_place_of_the_file_is_refused(model: TinyTransformerLM, folder: Path) -> None:
+def test_file_is_a_folder(model: TinyTransformerLM, folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors").mkdir()
     with pytest.raises(WeightsError, match=r"is a folder, not a file$"):
         load_model(model.config, folder)
 
 
-def test_capacity_is_checked_before_data_is_read(
-    model: TinyTransformerLM, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_capacity_checked_first(model: TinyTransformerLM, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise CapacityError("no room")
 
@@ -279,15 +271,13 @@ def test_capacity_is_checked_before_data_is_read(
         load_model(model.config, folder)
 
 
-def test_a_model_on_meta_has_nothing_to_save(make_config: Make, tmp_path: Path) -> None:
+def test_save_on_meta(make_config: Make, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="on meta"):
         save_model(TinyTransformerLM.from_config(make_config(), device="meta"), tmp_path / "saved", config_text="")
     assert names(tmp_path) == []
 
 
-def test_what_the_file_format_cannot_write_is_said(
-    model: TinyTransformerLM, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_disk_full(model: TinyTransformerLM, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (folder / "model.safetensors").read_bytes()
 
     def fail(*_: object, **__: object) -> None:

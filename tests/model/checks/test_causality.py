@@ -85,16 +85,14 @@ def test_the_leak_is_measured(make_context: MakeContext, let_see: LetSee, check:
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_attention_to_itself_alone_is_found(
-    make_context: MakeContext, let_see: LetSee, check: Check, measured: str
-) -> None:
+def test_self_attention_only(make_context: MakeContext, let_see: LetSee, check: Check, measured: str) -> None:
     let_see(lambda square: torch.eye(len(square)))
     result = check(make_context())
     assert (result.status, result.measured) == ("fail", measured)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-def test_weights_that_are_not_numbers_fail(make_context: MakeContext, check: Check) -> None:
+def test_nan_weights(make_context: MakeContext, check: Check) -> None:
     context = make_context()
     with torch.no_grad():
         context.model.ln_f.weight[0] = torch.nan
@@ -123,14 +121,12 @@ def test_the_shortest_sequences(make_context: MakeContext, let_see: LetSee, chec
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 @pytest.mark.parametrize(("width", "kind"), [(1, "layernorm"), (2, "layernorm"), (1, "rmsnorm")])
-def test_a_model_too_narrow_to_respond_is_not_blamed(
-    make_context: MakeContext, check: Check, width: int, kind: str
-) -> None:
+def test_narrow_model_may_ignore_tokens(make_context: MakeContext, check: Check, width: int, kind: str) -> None:
     context = make_context(d_model=width, n_heads=1, norm={"kind": kind}, position={"kind": "none"})
     assert check(context).status == "pass"
 
 
-def test_the_model_keeps_no_hook_and_no_gradient(make_context: MakeContext) -> None:
+def test_no_hooks_or_gradients(make_context: MakeContext) -> None:
     context = make_context()
     causality_gradient(context)
     assert not context.model.embedding._forward_hooks

@@ -31,7 +31,7 @@ def test_a_check_becomes_its_report(make_context: MakeContext) -> None:
     assert measure(make_context(seed=3)) == CheckResult("a-check", "holds", "fail", "seed 3", 3, 2.0)
 
 
-def test_what_is_not_a_number_is_not_within() -> None:
+def test_nan_fails() -> None:
     assert passed_if_at_most(math.nan, math.inf, "difference") == Outcome("fail", "difference nan", math.nan, math.inf)
     assert passed_if_at_most(1.0, math.nan, "difference").status == "fail"
 
@@ -104,7 +104,7 @@ def test_sample_tokens(make_context: MakeContext, vocab_size: int, max_len: int)
         assert all(len(row.unique()) > 1 for row in tokens)
 
 
-def test_a_large_vocabulary_gets_a_short_batch(make_context: MakeContext) -> None:
+def test_large_vocabulary(make_context: MakeContext) -> None:
     config = make_context().config.model_copy(update={"vocab_size": MAX_LOGITS // 8, "max_len": 99})
     assert sample_tokens(config, torch.device("cpu")).shape == (2, 4)
 

@@ -124,5 +124,5 @@ def test_rows_of_a_sound_model(make_context: MakeContext, dtype: torch.dtype) ->
         pytest.param(lambda logits: logits * torch.nan, id="no numbers"),
     ],
 )
-def test_rows_that_know_of_each_other_are_found(make_context: MakeContext, change: Callable[[Tensor], Tensor]) -> None:
+def test_batch_leak(make_context: MakeContext, change: Callable[[Tensor], Tensor]) -> None:
     assert batch_invariance(alter_logits(make_context(), change)).status == "fail"

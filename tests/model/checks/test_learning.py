@@ -39,7 +39,7 @@ def test_new_weights_guess_evenly(make_context: MakeContext, tied: bool, kind: s
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("width", [64, 256, 1024])
-def test_the_limit_is_close_to_what_is_expected(make_context: MakeContext, tied: bool, width: int) -> None:
+def test_limit_is_tight(make_context: MakeContext, tied: bool, width: int) -> None:
     fields = {"vocab_size": 4000, "n_layers": 1, "d_ff": 8, "position": {"kind": "learned"}}
     check = initial_loss(make_context(d_model=width, tie_weights=tied, **fields))
     assert check.value is not None
@@ -59,9 +59,7 @@ def own_logits(figure: str) -> tuple[float, float]:
     ("width", "kind", "least"),
     [(64, "none", 0.5), (512, "learned", 7.0), (512, "sinusoidal", 6.0), (4096, "sinusoidal", 55.0)],
 )
-def test_the_row_just_read_is_expected_in_a_tied_loss(
-    make_context: MakeContext, width: int, kind: str, least: float
-) -> None:
+def test_own_logit(make_context: MakeContext, width: int, kind: str, least: float) -> None:
     fields = {"n_layers": 1, "d_ff": 8, "vocab_size": 200, "position": {"kind": kind}}
     check = initial_loss(make_context(d_model=width, **fields))
     found, expected = own_logits(check.measured)
@@ -74,7 +72,7 @@ def test_the_row_just_read_is_expected_in_a_tied_loss(
 
 @pytest.mark.parametrize("more", [40.0, -40.0])
 @pytest.mark.parametrize("kind", ["layernorm", "rmsnorm"])
-def test_a_tied_head_that_knows_its_row_too_well_is_found(make_context: MakeContext, kind: str, more: float) -> None:
+def test_large_own_logit(make_context: MakeContext, kind: str, more: float) -> None:
     context = make_context(vocab_size=1000, d_model=64, norm={"kind": kind})
     rows = context.model.embedding.token_embedding.embedding.weight.detach()[context.tokens]
     context.model.ln_f.register_forward_hook(lambda _module, _inputs, output: output + more * rows)
@@ -87,7 +85,7 @@ def test_a_tied_head_that_knows_its_row_too_well_is_found(make_context: MakeCont
     assert check.value > check.limit
 
 
-def test_the_statement_promises_no_even_guess_where_tying_prevents_it() -> None:
+def test_statement_mentions_tying() -> None:
     assert "near" not in initial_loss.statement
     assert "tied" in initial_loss.statement
 
@@ -100,7 +98,7 @@ def test_other_initial_weights_are_found(make_context: MakeContext, tied: bool, 
     assert initial_loss(context).status == "fail"
 
 
-def test_loaded_weights_may_know_something(make_context: MakeContext) -> None:
+def test_loaded_weights_skip(make_context: MakeContext) -> None:
     assert initial_loss(make_context(newly_initialized=False)).status == "skip"
 
 
@@ -109,18 +107,18 @@ def test_a_single_token_needs_no_guess(make_context: MakeContext) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_parameter_that_can_learn_has_a_gradient(make_context: MakeContext, dtype: torch.dtype) -> None:
+def test_all_gradients(make_context: MakeContext, dtype: torch.dtype) -> None:
     check = gradients_finite(make_context(dtype=dtype, d_model=64))
     assert check.status == "pass"
     assert re.fullmatch(r"\d+ of 48 nonzero, 3 key biases softmax ignores", check.measured)
 
 
-def test_without_biases_every_parameter_is_expected_to_learn(make_context: MakeContext) -> None:
+def test_gradients_without_biases(make_context: MakeContext) -> None:
     check = gradients_finite(make_context(d_model=64, attention={"bias": False}))
     assert (check.status, check.measured) == ("pass", "39 of 39 nonzero")
 
 
-def test_a_parameter_nobody_uses_is_found(make_context: MakeContext) -> None:
+def test_unused_parameter(make_context: MakeContext) -> None:
     context = make_context()
     context.model.register_parameter("idle", nn.Parameter(torch.zeros(3)))
     check = gradients_finite(context)
@@ -136,7 +134,7 @@ def test_a_detached_part_is_found(make_context: MakeContext) -> None:
     assert (check.status, check.measured) == ("fail", "blocks.1.ln_1.weight has no gradient")
 
 
-def test_a_part_that_is_multiplied_away_is_found(make_context: MakeContext) -> None:
+def test_zeroed_branch(make_context: MakeContext) -> None:
     context = make_context()
     context.model.blocks[0].feed_forward.register_forward_hook(  # type: ignore[union-attr]
         lambda _module, _inputs, output: 0 * output
@@ -147,7 +145,7 @@ def test_a_part_that_is_multiplied_away_is_found(make_context: MakeContext) -> N
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_gradient_that_is_not_finite_is_found(make_context: MakeContext, bad: float) -> None:
+def test_infinite_gradient(make_context: MakeContext, bad: float) -> None:
     context = make_context()
     context.model.ln_f.weight.register_hook(lambda gradient: gradient * bad)  # type: ignore[no-untyped-call]
     check = gradients_finite(context)
@@ -169,7 +167,7 @@ def test_a_batch_is_learnt(make_context: MakeContext, dtype: torch.dtype) -> Non
     assert check.value < 0.95 * check.limit
 
 
-def test_the_model_under_test_learns_nothing(make_context: MakeContext) -> None:
+def test_model_unchanged(make_context: MakeContext) -> None:
     context = make_context(dropout=0.5)
     before = {name: value.clone() for name, value in context.model.state_dict().items()}
     overfits_one_batch(context)
@@ -202,7 +200,7 @@ def test_a_wrong_direction_is_found(make_context: MakeContext, change: Callable[
     assert overfits_one_batch(context).status == "fail"
 
 
-def test_logits_cut_from_the_graph_are_found(make_context: MakeContext) -> None:
+def test_detached_logits(make_context: MakeContext) -> None:
     context = make_context()
     context.model.lm_head.register_forward_hook(lambda _module, _inputs, output: output.detach())
     check = overfits_one_batch(context)
@@ -210,14 +208,12 @@ def test_logits_cut_from_the_graph_are_found(make_context: MakeContext) -> None:
     assert check.measured.startswith("RuntimeError: ")
 
 
-def test_one_token_leaves_nothing_to_learn(make_context: MakeContext) -> None:
+def test_vocabulary_of_one(make_context: MakeContext) -> None:
     assert overfits_one_batch(make_context(vocab_size=1)).status == "skip"
 
 
 @pytest.mark.parametrize(("width", "kind"), [(1, "layernorm"), (2, "layernorm"), (1, "rmsnorm")])
-def test_a_model_too_narrow_to_tell_tokens_apart_need_not_learn(
-    make_context: MakeContext, width: int, kind: str
-) -> None:
+def test_narrow_model_need_not_learn(make_context: MakeContext, width: int, kind: str) -> None:
     check = overfits_one_batch(make_context(d_model=width, n_heads=1, norm={"kind": kind}, position={"kind": "none"}))
     assert (check.status, check.measured) == (
         "skip", f"with d_model {width} the norms leave nothing to tell tokens apart by",
@@ -225,7 +221,7 @@ def test_a_model_too_narrow_to_tell_tokens_apart_need_not_learn(
 
 
 @pytest.mark.parametrize(("dtype", "bytes_per_param"), [(torch.float32, 16), (torch.float64, 32), (torch.bfloat16, 18)])
-def test_a_machine_too_small_to_train_skips(
+def test_training_skips_without_memory(
     make_context: MakeContext, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, bytes_per_param: int
 ) -> None:
     asked: list[int] = []

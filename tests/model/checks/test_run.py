@@ -51,7 +51,7 @@ def test_the_report(make_config: Make, check: Callable[..., CheckReport]) -> Non
     assert all(check.statement and check.measured for check in report.checks)
 
 
-def test_names_and_statements_are_short_and_differ(make_config: Make) -> None:
+def test_names_and_statements(make_config: Make) -> None:
     found = [*checks_for(make_config()), *checks_for(make_config(tie_weights=False))]
     assert len({check.name for check in found}) == len({check.statement for check in found}) == 12
     assert max(len(check.statement) for check in found) <= 100
@@ -62,7 +62,7 @@ def test_names_and_statements_are_short_and_differ(make_config: Make) -> None:
     ("position", "norm", "tied"),
     list(product(["sinusoidal", "learned", "none"], ["layernorm", "rmsnorm"], [True, False])),
 )
-def test_every_kind_of_model_keeps_every_check(
+def test_every_kind_passes(
     make_config: Make, check: Callable[..., CheckReport], position: str, norm: str, tied: bool
 ) -> None:
     for number, activation in enumerate(["gelu", "gelu_tanh", "relu", "silu"]):
@@ -86,7 +86,7 @@ def test_every_kind_of_model_keeps_every_check(
     eps=st.sampled_from([1e-8, 1e-5, 0.1]), activation=st.sampled_from(["gelu", "gelu_tanh", "relu", "silu"]),
 )  # fmt: skip
 @settings(max_examples=30, deadline=None)
-def test_the_smallest_models_keep_every_check_that_applies(
+def test_smallest_models_pass(
     vocab_size: int, heads: int, d_head: int, n_layers: int, d_ff: int, max_len: int, tied: bool, bias: bool,
     seed: int, dtype: torch.dtype, position: str, norm: str, eps: float, activation: str,
 ) -> None:  # fmt: skip
@@ -129,7 +129,7 @@ def test_the_model_is_left_as_it_was(make_config: Make, check: Callable[..., Che
 
 
 @pytest.mark.parametrize(("small", "during"), [(10_000, 1), (100, 2)])
-def test_small_models_are_tried_on_one_thread(
+def test_one_thread_for_small_models(
     make_config: Make, check: Callable[..., CheckReport], monkeypatch: pytest.MonkeyPatch, small: int, during: int
 ) -> None:
     monkeypatch.setattr(run, "SMALL_PARAMS", small)
@@ -143,12 +143,12 @@ def test_small_models_are_tried_on_one_thread(
         torch.set_num_threads(1)
 
 
-def test_checks_hold_where_gradients_are_off(make_config: Make, check: Callable[..., CheckReport]) -> None:
+def test_under_no_grad(make_config: Make, check: Callable[..., CheckReport]) -> None:
     with torch.no_grad():
         assert failures(check(make_config())) == {}
 
 
-def test_one_broken_check_does_not_hide_the_others(make_config: Make, check: Callable[..., CheckReport]) -> None:
+def test_one_failure(make_config: Make, check: Callable[..., CheckReport]) -> None:
     model = TinyTransformerLM.from_config(make_config())
     model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().clone())
     report = check(model.config, model=model)
@@ -156,7 +156,7 @@ def test_one_broken_check_does_not_hide_the_others(make_config: Make, check: Cal
     assert (report.passed, report.failed, report.skipped) == (8, 2, 1)
 
 
-def test_broken_weights_are_told_and_do_not_stop_the_rest(make_config: Make, check: Callable[..., CheckReport]) -> None:
+def test_broken_weights(make_config: Make, check: Callable[..., CheckReport]) -> None:
     model = TinyTransformerLM.from_config(make_config())
     with torch.no_grad():
         model.ln_f.weight.fill_(torch.nan)
@@ -178,9 +178,7 @@ def test_presets_keep_every_check(check: Callable[..., CheckReport], name: str) 
 
 @settings(max_examples=40)
 @given(config=small_configs(), dtype=st.sampled_from(DTYPES))
-def test_every_architecture_keeps_every_check(
-    check: Callable[..., CheckReport], config: ModelConfig, dtype: torch.dtype
-) -> None:
+def test_every_architecture_passes(check: Callable[..., CheckReport], config: ModelConfig, dtype: torch.dtype) -> None:
     assert failures(check(config, dtype=dtype)) == {}
 
 
@@ -198,9 +196,7 @@ LATENT = {"kind": "latent", "kv_rank": 8, "d_nope": 6, "d_rope": 2, "d_value": 6
     ],
     ids=["caps", "norms of heads", "one dimension a head", "latent", "windows"],
 )
-def test_ordinary_models_are_spared_no_check(
-    make_config: Make, check: Callable[..., CheckReport], fields: dict[str, object]
-) -> None:
+def test_no_unneeded_skips(make_config: Make, check: Callable[..., CheckReport], fields: dict[str, object]) -> None:
     report = check(make_config(**fields))
     assert failures(report) == {}
     assert report.skipped == 0
@@ -209,7 +205,7 @@ def test_ordinary_models_are_spared_no_check(
     assert learning == parameters
 
 
-def test_what_a_low_soft_cap_hides_is_left_open(make_config: Make, check: Callable[..., CheckReport]) -> None:
+def test_low_softcap(make_config: Make, check: Callable[..., CheckReport]) -> None:
     config = make_config(head={"logit_softcap": 1e-3})
     flat = "head.logit_softcap 0.001 is flat where new logits lie"
     blind = "head.logit_softcap 0.001 keeps logits closer together than bfloat16 rounds them"

@@ -109,7 +109,7 @@ def test_a_shared_storage_is_found(make_context: MakeContext) -> None:
     assert untied(context).measured == "two names for the same storage"
 
 
-def test_shared_values_are_found_unless_loaded(make_context: MakeContext) -> None:
+def test_equal_values(make_context: MakeContext) -> None:
     context = make_context(tie_weights=False)
     with torch.no_grad():
         context.model.lm_head.weight.copy_(context.model.embedding.token_embedding.embedding.weight)
@@ -141,7 +141,7 @@ def test_a_seed_that_is_ignored_is_found(make_context: MakeContext, monkeypatch:
     assert (check.status, check.measured) == ("fail", f"{EMBEDDING} is the same for seeds 3 and 4")
 
 
-def test_one_tensor_that_ignores_the_seed_is_found(make_context: MakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seed_ignored(make_context: MakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
     def draw(model: TinyTransformerLM, *, seed: int) -> None:
         initialize(model, seed=seed)
         with torch.no_grad():
@@ -174,9 +174,7 @@ def test_tensors_too_small_to_compare(make_context: MakeContext) -> None:
 
 
 @pytest.mark.parametrize("check", [tied_identity, same_seed], ids=lambda check: check.name)
-def test_a_machine_too_small_for_copies_skips(
-    make_context: MakeContext, monkeypatch: pytest.MonkeyPatch, check: Check
-) -> None:
+def test_skips_without_memory(make_context: MakeContext, monkeypatch: pytest.MonkeyPatch, check: Check) -> None:
     context = make_context()
 
     def refuse(_needed_bytes: int, what: str, **_: object) -> None:

@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 
+from tinylm_cli.analysis.design.design import DesignRequest, find_designs
 from tinylm_cli.analysis.design.families import FAMILIES
+from tinylm_cli.analysis.design.search import OnProgress
 from tinylm_cli.analysis.figures import figure
 from tinylm_cli.cli.design_options import Family
 from tinylm_cli.config.blocks import MAX_LEN
 from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.reports.design import DesignReport
 
 Here = Callable[..., Any]
 Run = Callable[..., Any]
@@ -35,6 +38,21 @@ PAGES = (
     ["--compute", "1e21", "--train-tokens", "100B", "--family", "mixtral", "--top", "3"],
 )
 IMPOSSIBLE = (3, 6)
+
+
+_reports: dict[DesignRequest, DesignReport] = {}
+
+
+@pytest.fixture(autouse=True)
+def each_search_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Search once for what several tests show in different widths and formats."""
+
+    def find_once(request: DesignRequest, on_progress: OnProgress) -> DesignReport:
+        if request not in _reports:
+            _reports[request] = find_designs(request, on_progress)
+        return _reports[request]
+
+    monkeypatch.setattr("tinylm_cli.analysis.design.design.find_designs", find_once)
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
@@ -91,20 +109,26 @@ def test_written_config_builds(family: str, here: Here, folder: Path) -> None:
         ("--compute 1e20 --train-tokens 30B --tolerance 0.01", set()),
     ],
 )  # fmt: skip
-def test_written_budget_holds(words: str, claims: set[str], tinylm: Run, tmp_path: Path) -> None:
-    """Each command in a process of its own: write, validate against the budget, build on meta, and search again."""
-    written = tinylm("design", *words.split(), "-o", "mine.yaml")
+def test_written_budget_holds(words: str, claims: set[str], here: Here, folder: Path) -> None:
+    """Write, validate against the budget, build on meta, and search again with the command in the comment."""
+    written = here("design", *words.split(), "-o", "mine.yaml")
     assert (written.code, written.out) == (0, "")
-    checked = json.loads(tinylm("validate", "mine.yaml", "--format", "json").out)
+    checked = json.loads(here("validate", "mine.yaml", "--format", "json").out)
     assertions = checked["files"][0]["assertions"]
     assert {each["figure"] for each in assertions} == claims
     assert all(each["holds"] for each in assertions)
-    built = tinylm("build", "--config", "mine.yaml", "--meta")
-    assert "✓ closed form = instantiated module" in built.out
-    text = (tmp_path / "mine.yaml").read_text(encoding="utf-8")
+    assert "✓ closed form = instantiated module" in here("build", "mine.yaml", "--meta").out
+    text = (folder / "mine.yaml").read_text(encoding="utf-8")
     again = re.search(r"^# .* of (tinylm design .*)$", text, re.MULTILINE)
     assert again is not None
-    assert tinylm(*shlex.split(again[1])[1:], "--pick", "1").out == text
+    assert here(*shlex.split(again[1])[1:], "--pick", "1").out == text
+
+
+def test_installed_command(tinylm: Run, tmp_path: Path) -> None:
+    """The same in processes of their own, where nothing is remembered."""
+    assert tinylm("design", "--params", "125M", "-o", "mine.yaml").code == 0
+    text = (tmp_path / "mine.yaml").read_text(encoding="utf-8")
+    assert tinylm("design", "--params", "125M", "--pick", "1").out == text
 
 
 def test_pick(here: Here) -> None:

@@ -117,7 +117,7 @@ def test_usage_errors(words: str, says: str, here: Here) -> None:
 
 def test_many_errors_are_counted(here: Here) -> None:
     out = here("sweep", "small", "d_model=101..109", "n_heads=7,11").out
-    assert "more are invalid; --format json has their errors." in out
+    assert "more are invalid; the JSON report has their errors." in out
 
 
 def test_hostile_values(here: Here) -> None:

@@ -16,7 +16,7 @@ class Family:
     """An architecture and the sizes that are searched for it.
 
     Attributes:
-        name: The name that ``--family`` takes.
+        name: Its name.
         member: The config that ships of one model. All models of the family share its fields except the sizes; its
             vocabulary, longest sequence and tying are the defaults.
         title: The architecture in a few words.

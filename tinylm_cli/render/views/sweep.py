@@ -133,7 +133,7 @@ def _errors(report: SweepReport) -> Iterator[Note]:
         yield Note(f"{_named([each.name for each in report.fields], points)}: {error}.", "warn")
     left = sum(map(len, list(by_error.values())[_MOST_ERRORS:]))
     if left:
-        yield Note(f"{left} more are invalid; --format json has their errors.", "warn")
+        yield Note(f"{left} more are invalid; the JSON report has their errors.", "warn")
 
 
 def _named(fields: Sequence[str], points: Sequence[tuple[str, ...]]) -> str:

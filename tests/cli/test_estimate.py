@@ -488,9 +488,9 @@ def test_gradients_and_master_weights_are_in_memory_and_in_plans(here: Here) -> 
 
 def test_recomputing_stands_beside_what_it_adds_to(here: Here) -> None:
     out = here("estimate", "--config", "llama-3-8b", "--recompute", "full", "--full", columns=100).out
-    assert "recomputing" in out
-    assert "of what it is without" in out
-    assert "recomputing" not in here("estimate", "--config", "llama-3-8b", "--full", columns=100).out
+    assert "recomputation" in out
+    assert "of training without recomputation" in out
+    assert "recomputation" not in here("estimate", "--config", "llama-3-8b", "--full", columns=100).out
 
 
 def test_csv_is_the_summary(here: Here) -> None:

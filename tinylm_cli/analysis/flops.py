@@ -30,7 +30,8 @@ from tinylm_cli.analysis.params import active_params
 from tinylm_cli.analysis.size_checks import check_length
 from tinylm_cli.analysis.tensor_table import Section, Tensor, TensorTable, tensor_table
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.reports.flops import COMPONENTS, AttentionCount, FlopsComponent, ModelFlops, PartFlops, Recompute
+from tinylm_cli.reports.flops import COMPONENTS, AttentionCount, FlopsComponent, ModelFlops, PartFlops
+from tinylm_cli.reports.memory import Recompute
 
 FLOPS_PER_ELEMENT = 2
 """One multiply and one add for each weight element and token: FLOPs, not MACs."""

@@ -1,4 +1,4 @@
-"""The closed form held against an instantiated module, name by name and shape by shape."""
+"""The proof: the tensor table compared with an instantiated module, name by name and shape by shape."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def prove(config: ModelConfig, instantiated: Mapping[str, tuple[int, ...]], inst
     """Compare the table of ``config`` with a module's tensors.
 
     Args:
-        config: What the module was built from.
-        instantiated: Shape by name, of the module's parameters, tied ones under each of their names.
+        config: The config that the module was built from.
+        instantiated: Shape of each parameter of the module by name; a tied parameter under each of its names.
         instantiated_params: Elements of the module's parameters, each storage counted once.
     """
     table = tensor_table(config)

@@ -1,4 +1,4 @@
-"""``tinylm compare``: what differs between models."""
+"""``tinylm compare``: differences between models, and between versions of a config."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tinylm params``: where the parameters are."""
+"""``tinylm params``: parameters by component, layer, tensor or formula."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tinylm_cli.errors import UsageError
 
 
 class By(StrEnum):
-    """How fine the breakdown is."""
+    """Granularity of a breakdown."""
 
     component = "component"
     layer = "layer"
@@ -30,7 +30,7 @@ class By(StrEnum):
 
 
 class Convention(StrEnum):
-    """How parameters are counted."""
+    """Counting conventions."""
 
     unique = "unique"
     untied = "untied"
@@ -52,7 +52,7 @@ PresetsOrConfig = Annotated[
 def params(
     config: PresetsOrConfig = None,
     by: Annotated[
-        By, typer.Option(help="How fine the breakdown of one model is.", rich_help_panel=OUTPUT_PANEL)
+        By, typer.Option(help="Granularity of the breakdown of one model.", rich_help_panel=OUTPUT_PANEL)
     ] = By.component,
     expand: Annotated[
         bool,
@@ -71,7 +71,7 @@ def params(
     convention: Annotated[
         Convention | None,
         typer.Option(
-            help="Also count one model by another convention, and say what differs.",
+            help="Also count one model by another convention.",
             show_default=False,
             rich_help_panel=OUTPUT_PANEL,
         ),
@@ -83,8 +83,8 @@ def params(
 ) -> CommandOutput:
     """Count parameters in closed form, by component, layer or tensor.
 
-    Without CONFIG, every preset in one table, the size it is known by beside the true one. With CONFIG, the breakdown
-    of one model and what tying its weights saves.
+    Without CONFIG, shows every preset in one table, its nominal size beside the true count. With CONFIG, shows the
+    breakdown of one model and the savings from tying its weights.
 
     \b
     Examples:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from tinylm_cli.reports.memory import Recompute
+
 AttentionCount = Literal["causal", "full"]
-Recompute = Literal["none", "selective", "full"]
 FlopsComponent = Literal["attention", "attention_scores", "feed_forward", "router", "experts", "lm_head"]
 
 COMPONENTS: tuple[FlopsComponent, ...] = get_args(FlopsComponent)
@@ -17,11 +18,11 @@ class PartFlops:
     """One row of a breakdown.
 
     Attributes:
-        name: A component, ``attention_scores`` being the products of attention that have no weights; or layers that are
-            alike: ``blocks.{0..5}``.
+        name: A component, where ``attention_scores`` are attention's products without weights; or identical layers:
+            ``blocks.{0..5}``.
         count: How many layers the row stands for.
-        forward_flops: Operations of a forward pass, of all ``count`` together.
-        share: ``forward_flops`` over those of the model, 0 to 1.
+        forward_flops: FLOPs of a forward pass, of all ``count`` together.
+        share: ``forward_flops`` over the model's, 0 to 1.
     """
 
     name: str
@@ -32,24 +33,24 @@ class PartFlops:
 
 @dataclass(frozen=True)
 class ModelFlops:
-    """What one pass and one training step compute, a multiplication and an addition counted as two.
+    """FLOPs of a forward pass and of a training step; a multiply-add counts as two.
 
     Attributes:
         batch_size: Sequences in a step.
         seq_len: Tokens in each.
-        attention: ``causal``: only pairs that a query may see; ``full``: all of them, as torch's counter does.
-        recompute: What the backward pass computes again.
+        attention: ``causal`` counts the pairs that the mask allows; ``full`` all, as torch's FlopCounterMode does.
+        recompute: Activations that the backward pass recomputes.
         forward_flops: A forward pass over all sequences.
-        backward_flops: The backward pass, twice that.
-        recompute_flops: What it computes again.
+        backward_flops: The backward pass, twice the forward pass.
+        recompute_flops: Recomputation of activations.
         train_flops: All three.
         forward_flops_per_token: ``forward_flops`` over the tokens of the step.
         train_flops_per_token: ``train_flops`` over the tokens of the step.
         six_n_flops_per_token: Six times the active parameters, the usual estimate of ``train_flops_per_token``.
-        six_n_ratio: ``train_flops_per_token``, without what is computed again, over ``six_n_flops_per_token``.
-        decode_flops_per_token: Generating one more token after ``seq_len - 1`` others, what came before being cached.
+        six_n_ratio: ``train_flops_per_token`` without recomputation, over ``six_n_flops_per_token``.
+        decode_flops_per_token: Decoding one token with ``seq_len - 1`` tokens in the KV cache.
         components: By component, in the order of the model.
-        layers: By layer, alike ones held once, and the head.
+        layers: By layer, identical ones once, and the LM head.
     """
 
     batch_size: int

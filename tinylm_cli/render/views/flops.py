@@ -1,4 +1,4 @@
-"""Operations as ``tinylm estimate`` shows them."""
+"""FLOPs as ``tinylm estimate`` shows them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from tinylm_cli.render.units import flops, percentages
 from tinylm_cli.reports.flops import ModelFlops
 
 _PAIRS = {
-    "causal": "Attention counts the pairs that a query may see.",
-    "full": "Attention counts all pairs of the square, masked ones too, as torch's counter does.",
+    "causal": "Attention counts the pairs that the causal mask allows.",
+    "full": "Attention counts all pairs, masked or not, as torch's FlopCounterMode does.",
 }
 
 
 def flops_blocks(report: ModelFlops, by: str) -> tuple[Block, ...]:
-    """Return where the operations of a forward pass are, what a token takes, and how they were counted."""
+    """Return the breakdown of a forward pass, FLOPs per token and per step, and the counting convention."""
     forward = _components(report) if by == "component" else _layers(report)
     return (forward, _per_token(report), Note(_PAIRS[report.attention], "muted"))
 
@@ -23,7 +23,7 @@ def _components(report: ModelFlops) -> Stack:
     whole = flops(report.forward_flops)
     bar = StackBar("", tuple(flops(part.forward_flops) for part in report.components), whole)
     parts = tuple(part.name for part in report.components)
-    caption = "Operations of a forward pass by component"
+    caption = "FLOPs of a forward pass by component"
     return Stack("forward pass", parts, (bar,), key="forward_flops", name="flops", caption=caption)
 
 
@@ -47,19 +47,19 @@ def _layers(report: ModelFlops) -> Table:
         Column("", keep=1),
     )
     total = ("total", "", flops(report.forward_flops), "100.0%", "")
-    return Table(columns, tuple(rows), total, name="flops", caption="Operations of a forward pass by layer")
+    return Table(columns, tuple(rows), total, name="flops", caption="FLOPs of a forward pass by layer")
 
 
 def _per_token(report: ModelFlops) -> Table:
     tokens = report.batch_size * report.seq_len
     rows: list[Row] = [
         _row("forward", "forward", report.forward_flops_per_token, report.forward_flops, "mean over the sequence"),
-        _row("backward", "backward", report.backward_flops / tokens, report.backward_flops, "twice forward"),
+        _row("backward", "backward", report.backward_flops / tokens, report.backward_flops, "2 × forward"),
     ]
     if report.recompute_flops:
-        again = "layers, forward once more" if report.recompute == "full" else "attention's scores once more"
-        rows.append(_row("recomputing", "recompute", report.recompute_flops / tokens, report.recompute_flops, again))
-    how = f"×{report.train_flops / (report.train_flops - report.recompute_flops):.2f} of what it is without"
+        again = "every layer's forward pass" if report.recompute == "full" else "attention scores and output"
+        rows.append(_row("recomputation", "recompute", report.recompute_flops / tokens, report.recompute_flops, again))
+    how = f"×{report.train_flops / (report.train_flops - report.recompute_flops):.2f} of training without recomputation"
     rows += [
         _row(
             "training",
@@ -73,23 +73,27 @@ def _per_token(report: ModelFlops) -> Table:
             "six_n",
             report.six_n_flops_per_token,
             report.six_n_flops_per_token * tokens,
-            f"the usual estimate; both passes are ×{report.six_n_ratio:.2f}",
+            f"usual estimate; both passes are ×{report.six_n_ratio:.2f}",
         ),
-        _row("decoding", "decode", report.decode_flops_per_token, None, f"a token after {report.seq_len - 1:,} others"),
+        _row(
+            "decoding",
+            "decode",
+            report.decode_flops_per_token,
+            None,
+            f"with {report.seq_len - 1:,} tokens in the cache",
+        ),
     ]
     columns = (
-        Column("operations", key="of"),
-        Column("a token", right=True, key="flops_per_token"),
+        Column("FLOPs", key="of"),
+        Column("per token", right=True, key="flops_per_token"),
         Column(counted(report.batch_size, "sequence"), right=True, key="flops"),
         Column("", keep=3),
     )
-    return Table(
-        columns, tuple(rows), name="flops_per_token", caption="Operations for each token and in a step of the batch"
-    )
+    return Table(columns, tuple(rows), name="flops_per_token", caption="FLOPs per token and per step of the batch")
 
 
 def _row(name: str, key: str, token: float, step: int | None, how: str) -> Row:
-    """Return a row of operations; ``key`` is what JSON has before ``_flops``."""
+    """Return a row; ``key`` is the prefix of ``_flops`` in the names of JSON."""
     style: Style = "strong" if name == "training" else "plain"
     whole = flops(step) if step is not None else ""
     return (Cell(name, style, key), Cell(flops(token), style), Cell(whole, style), Cell(how, "muted"))

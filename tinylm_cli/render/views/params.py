@@ -20,13 +20,13 @@ from tinylm_cli.render.units import (
 from tinylm_cli.reports.params import ComponentFormula, ModelParams, ParamsExplanation, ParamsReport, PartParams
 
 NOMINAL_TOLERANCE = 0.05
-"""A nominal size further than this from the true one is flagged: names are rounded, but not by more."""
+"""The largest error of a nominal size that is not flagged: names are rounded, but not by more."""
 
 _TIED = Cell(Quantity("tied", 0), "muted")
 
 
 def params_view(report: ParamsReport, convention: str | None = None) -> View:
-    """Show one model in depth, or several side by side; what ``convention`` makes of it, if one is asked about."""
+    """Show one model in depth, with its count by ``convention`` if one is given, or several models in one table."""
     if len(report.models) == 1:
         return tuple(_breakdown(report.models[0], convention))
     return (
@@ -37,7 +37,7 @@ def params_view(report: ParamsReport, convention: str | None = None) -> View:
 
 
 def nominal_cell(model: ModelParams) -> Cell:
-    """Return how far the true count is from the nominal one, flagged when it is far."""
+    """Return the error of the nominal size, flagged if it is large."""
     if model.nominal_error is None:
         return Cell("")
     if model.nominal_error == 0:
@@ -47,7 +47,7 @@ def nominal_cell(model: ModelParams) -> Cell:
 
 
 def nominal_sentence(model: ModelParams) -> str:
-    """Return the nominal size against the true one in words."""
+    """Return the nominal size and the true count in words."""
     assert model.nominal_params is not None
     assert model.nominal_error is not None
     stated, error = stated_count(model.nominal_params), model.nominal_error
@@ -223,12 +223,12 @@ def _nominal_changes(model: ModelParams, explanation: ParamsExplanation) -> Tabl
 
 
 def _counts(model: ModelParams, convention: str) -> Table:
-    """Show the unique count, and those of a convention or group of them with what sets each apart."""
+    """Show the unique count, and the counts of a convention with the cause of each difference."""
     columns = (
         Column("convention"),
         Column("parameters", right=True, key="params"),
         Column("difference", right=True, keep=6, key="difference_params"),
-        Column("what is counted", wrap=True, key="explanation"),
+        Column("counts", wrap=True, key="explanation"),
     )
     rows = tuple(
         (

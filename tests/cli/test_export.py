@@ -1,4 +1,4 @@
-"""``tinylm export`` and ``tinylm import --weights``, through the command line."""
+"""``tinylm export`` and ``tinylm import --weights`` on the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tinylm import``: a config.json as YAML, and what was left out of it."""
+"""``tinylm import``: a config.json as YAML, its assumed sizes and ignored keys, and its weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model in the words of a family says the same when it is read again, or is refused with what is missing."""
+"""Export of configs: the config.json reads back as the same model, or the nearest family is named."""
 
 from __future__ import annotations
 

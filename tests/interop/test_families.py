@@ -1,4 +1,4 @@
-"""Every family: a config as found in the wild gives the right fields, and the count of transformers' own module."""
+"""Every family: a published config gives the right fields, and as many parameters as transformers' module."""
 
 from __future__ import annotations
 

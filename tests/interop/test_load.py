@@ -1,4 +1,4 @@
-"""Whose config a reference names, and what a config.json may be that is none."""
+"""Load a config by reference: whose it is, its name, and files that hold none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model of ours and the one of transformers it came from are the same function, and survive the way back."""
+"""A tinylm model and the transformers model it came from compute the same, and export and import are exact."""
 
 from __future__ import annotations
 

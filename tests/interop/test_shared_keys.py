@@ -66,7 +66,7 @@ def test_only() -> None:
     with pytest.raises(ValidationError) as raised:
         Sample.model_validate({"alibi": True})
     (error,) = raised.value.errors()
-    assert error["ctx"] == {"why": "it is rounded", "help": "only {key}: false can be described"}
+    assert error["ctx"] == {"why": "it is rounded", "help": "tinylm supports only {key}: false"}
 
 
 def test_two_keys_with_one_value() -> None:

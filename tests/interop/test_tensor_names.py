@@ -1,4 +1,4 @@
-"""Names of what files hold beside the parameters: buffers, and a tied head once more."""
+"""Names of stored tensors beside the parameters: buffers, and an LM head that is tied."""
 
 from __future__ import annotations
 

@@ -58,16 +58,16 @@ class _Only(NamedTuple):
     def _check(self, value: Any) -> Any:
         if value is not None and not any(type(value) is type(each) and value == each for each in self.values):
             allowed = " or ".join(map(_written, self.values))
-            raise unsupported(self.why, f"only {{key}}: {allowed} can be described" if allowed else "leave {key} out")
+            raise unsupported(self.why, f"tinylm supports only {{key}}: {allowed}" if allowed else "leave {key} out")
         return value
 
 
 def only(*values: Any, why: str) -> tuple[Any, ...]:
-    """Return the annotation of a key of which a tinylm config can express only ``values``; null always passes.
+    """Return the annotation of a key whose other values no tinylm config can express; null always passes.
 
     Args:
-        values: These values; none for a key that must be absent or null.
-        why: What another value would mean, as the message says after "is not supported".
+        values: The supported values; none for a key that must be absent or null.
+        why: The reason, as the message gives it after "is not supported".
     """
     return _Only(values, why), FieldType("text", " or ".join(map(_written, values)) or "null")
 

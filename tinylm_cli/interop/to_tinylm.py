@@ -30,7 +30,7 @@ class Mapped(NamedTuple):
     Attributes:
         family: Its family; None where that is not known, with a diagnostic that says so.
         root: The same model as the tree of a tinylm config.
-        ignored: Keys without effect on the model, in the order of the file, then those without effect beside others.
+        ignored: Keys without effect on the model, in the order of the file; then those without effect beside others.
         assumed: Sizes that the file does not give, by dotted field: the family's defaults.
         keys: The key whose value is that of a tinylm field, by dotted field.
         mistakes: What is wrong with the file, or cannot be expressed in a tinylm config.
@@ -194,7 +194,7 @@ def _validate(
     except ValidationError as error:
         errors = error.errors(include_url=False, include_input=False)
     schema = Schema(family.keys, prefix.removesuffix("."))
-    told: list[ErrorDetails] = []
+    typed: list[ErrorDetails] = []
     for detail in errors:
         path = [part for part in detail["loc"] if isinstance(part, str)]
         name, kind = ".".join(path), detail["type"]
@@ -210,12 +210,12 @@ def _validate(
             assert entry is not None
             to.mistakes.append(_not_an_object(to.display(name), entry.value, source))
         elif not (filled := set(filled_fields(family.keys, path[0]))) or not filled <= set(overridden):
-            told.append(detail)
+            typed.append(detail)
         to.wrong.add(name)
         _repair(plain, path, schema.fields[name].example if kind == "missing" else None)
     from tinylm_cli.config.validation_errors import diagnose_fields
 
-    to.mistakes += [_respelled(mistake, to, prefix) for mistake in diagnose_fields(told, node, source, schema)]
+    to.mistakes += [_respelled(mistake, to, prefix) for mistake in diagnose_fields(typed, node, source, schema)]
     to.values = family.keys.model_validate(plain)
 
 

@@ -22,7 +22,7 @@ class Translation:
         source: Name of the file.
         home: Where the family is named: the place of everything that the family implies.
         displayed: How the file spells a key, where not as the schema does.
-        prefix: What stands before each key in messages: ``text_config.``.
+        prefix: Text before each key in messages: ``text_config.``.
 
     Attributes:
         values: The validated keys, defaults included.

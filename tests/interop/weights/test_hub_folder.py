@@ -1,4 +1,4 @@
-"""A folder of somebody else's: whatever it holds is read, or refused with its cause."""
+"""Hugging Face folders from anywhere: each is read, or refused with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a folder holds is what a model gets, to the bit, or it is refused before anything is written."""
+"""Imported weights are exact, or the folder is refused before anything is written."""
 
 from __future__ import annotations
 

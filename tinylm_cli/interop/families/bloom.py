@@ -34,7 +34,7 @@ class BloomKeys(Keys):
     layer_norm_epsilon: NormEps = 1e-5
     tie_word_embeddings: TieWeights = True
     apply_residual_connection_post_layernorm: Annotated[
-        bool, *only(False, why="each sum would start from the normed vector")
+        bool, *only(False, why="the residual would start from the normalized vector")
     ] = False
 
 

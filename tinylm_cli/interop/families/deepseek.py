@@ -62,7 +62,7 @@ class DeepseekKeys(RopeKeys):
     rms_norm_eps: NormEps = 1e-6
     tie_word_embeddings: TieWeights = False
     attention_bias: AttentionBias = False
-    mlp_bias: Annotated[bool, *only(False, why="biases beside the experts and not in them have no field")] = False
+    mlp_bias: Annotated[bool, *only(False, why="no field gives biases to the shared experts alone")] = False
     moe_layer_freq: Annotated[int, *only(1, why="only leading layers can be without experts")] = 1
     num_key_value_heads: OptionalSize = None
     kv_lora_rank: Annotated[int, *fills("attention.kv_rank")] = 512
@@ -119,8 +119,8 @@ class DeepseekV3Keys(DeepseekKeys):
 
 def _attention(keys: DeepseekV2Keys | DeepseekV3Keys, to: Translation) -> None:
     if keys.rms_norm_eps != 1e-6:
-        why = "this family's code keeps 1e-6 in the norms inside attention, whatever the others have"
-        to.unsupported("rms_norm_eps", why, "only rms_norm_eps: 1e-06 can be described")
+        why = "in this family the norms inside attention always use 1e-6"
+        to.unsupported("rms_norm_eps", why, "tinylm supports only rms_norm_eps: 1e-06")
     if keys.num_key_value_heads not in (None, keys.num_attention_heads) and not to.is_wrong("num_attention_heads"):
         to.unsupported("num_key_value_heads", "latent attention makes keys and values for every head")
     rope(keys, to)

@@ -49,7 +49,7 @@ class FalconKeys(RopeKeys):
         bool, *only(False, why="Falcon divides its ALiBi biases by √d_head and rounds them to bfloat16")
     ] = False
     apply_residual_connection_post_layernorm: Annotated[
-        bool, *only(False, why="each sum would start from the normed vector")
+        bool, *only(False, why="the residual would start from the normalized vector")
     ] = False
 
 

@@ -1,4 +1,4 @@
-"""Gemma: token vectors times √d_model, norm weights kept around zero; 2 and 3 with norms on both sides and windows."""
+"""Gemma: embeddings times √d_model, zero-centered norm weights; in 2 and 3 also norms on both sides and windows."""
 
 # no deferred annotations, as in config.blocks
 
@@ -39,7 +39,7 @@ from tinylm_cli.interop.translation import Translation
 
 _GEMMA_LIKE = {**LLAMA_LIKE, "embedding.multiplier": None, "norm.zero_centered": True}
 
-Causal = Annotated[bool, *only(False, why="every token would see those after it")]
+Causal = Annotated[bool, *only(False, why="tokens would attend to later tokens")]
 
 
 class GemmaKeys(RopeKeys):
@@ -64,7 +64,7 @@ class GemmaKeys(RopeKeys):
 
 
 def _gemma(keys: GemmaKeys, to: Translation) -> None:
-    """The first configs said gelu and meant its tanh form."""
+    """In the first configs, gelu means the tanh approximation."""
     activation = "gelu_tanh" if keys.hidden_act == "gelu" else ACTIVATIONS[keys.hidden_act]
     to.put("feed_forward.activation", activation, "hidden_act")
     rope(keys, to)
@@ -233,7 +233,7 @@ GEMMA3 = replace(
     GEMMA3_TEXT,
     model_type="gemma3",
     architecture="Gemma3ForConditionalGeneration",
-    title="Gemma 3 with pictures, its language model",
+    title="Gemma 3 with vision, its language model",
     from_tinylm=None,
     tensor_names=_NAMES.but(
         roots=(

@@ -51,7 +51,7 @@ class GPT2Keys(Keys):
     tie_word_embeddings: TieWeights = True
     scale_attn_weights: bool | None = True
     scale_attn_by_inverse_layer_idx: Annotated[
-        bool, *only(False, why="each layer would scale its scores by its own number")
+        bool, *only(False, why="each layer would divide its scores by its index")
     ] = False
 
 

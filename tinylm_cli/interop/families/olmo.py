@@ -27,7 +27,7 @@ from tinylm_cli.interop.shared_keys import (
 )
 from tinylm_cli.interop.tensor_names import EXPERT_NAMES, LLAMA_NAMES, POST_NORM_NAMES
 
-Unclipped = Annotated[float | None, *only(why="clipping queries, keys and values at a bound has no field")]
+Unclipped = Annotated[float | None, *only(why="tinylm does not clip queries, keys and values")]
 
 
 class OlmoKeys(RopeKeys):

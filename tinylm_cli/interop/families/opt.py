@@ -41,7 +41,7 @@ class OPTKeys(Keys):
     enable_bias: AllBiases = True
     layer_norm_elementwise_affine: Annotated[bool, *fills("norm.weight")] = True
     do_layer_norm_before: Annotated[
-        bool, *only(True, why="its norms would stand after each sum and there would be no final one")
+        bool, *only(True, why="the norms would follow each residual sum, and there would be no final norm")
     ] = True
     remove_final_layer_norm: Annotated[bool, *only(False, why="there would be no norm before the head")] = False
     word_embed_proj_dim: OptionalSize = None

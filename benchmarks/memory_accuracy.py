@@ -203,7 +203,8 @@ model's own (`sdpa`): a fused CPU kernel of torch where there is one (*fused*), 
 
 Not measured: {where} (the choice of attention kernels, masks of one byte, fused RMSNorm, single-kernel
 optimizers), the `flash` kernel, which is a separate library, [plans](costs.md#plans) and quantized weights. Their
-predictions follow the sources that costs.md cites. Tests compare inference memory with torch on the CPU, at small sizes.
+predictions follow the sources that costs.md cites. Tests compare inference memory with torch on the CPU, at small
+sizes.
 
 {exact} of {saved} figures of saved tensors are exact; the largest error is {worst["saved"]:.2%}. The largest error of
 {len(found) - saved} peaks is {worst["peak"]:.2%}. The bounds are {SAVED_LIMIT:.0%} and {PEAK_LIMIT:.0%}.

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import subprocess
 import sys
 from collections.abc import Callable
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 
 import tinylm_cli as tinylm
 from tinylm_cli.analysis.setups import ServingSetup, TrainingSetup
 from tinylm_cli.api.model import Changes
 from tinylm_cli.api.setups import SetupFields
 
+TINY = tinylm.load("tiny")
 TOY = "vocab_size: 256\nd_model: 8\nn_heads: 2\nn_layers: 3\nd_ff: 16\nbudget: {max_params: 2000}\n"
 
 
@@ -165,7 +163,7 @@ def test_estimate(setup: Any, options: str, printed: Callable[..., dict[str, Any
 
 
 def test_an_estimate_shows_the_answer_first(tinylm: Callable[..., Any]) -> None:
-    tiny = _tiny()
+    tiny = TINY
     assert str(tiny.estimate(gpu="h100")) == tinylm("estimate", "tiny", "--gpu", "h100").out
     assert str(tiny.estimate(gpu="h100", full=True)) == tinylm("estimate", "tiny", "--gpu", "h100", "--full").out
     assert "weights" in tiny.estimate().to_frame("training_memory")["name"].tolist()
@@ -280,55 +278,3 @@ def test_build_from_weights(tinylm_folder: Path) -> None:
 def tinylm_folder(tmp_path: Path, tinylm: Callable[..., Any]) -> Path:
     assert tinylm("build", "--config", "tiny", "--seed", "7", "--save", tmp_path / "saved").code == 0
     return tmp_path / "saved"
-
-
-# how a report shows itself
-
-
-def test_text_is_what_the_command_prints(tinylm: Callable[..., Any]) -> None:
-    assert str(_tiny().params()) == tinylm("params", "--config", "tiny").out
-
-
-@pytest.mark.parametrize(("width", "color"), [(60, True), (100, False)])
-def test_rich_prints_at_the_width_of_the_console(*, width: int, color: bool, tinylm: Callable[..., Any]) -> None:
-    written = StringIO()
-    console = Console(file=written, width=width, force_terminal=color, color_system="standard", _environ={})
-    console.print(_tiny().params(by="tensor"))
-    env = {"COLUMNS": str(width), "FORCE_COLOR": "1" if color else None}
-    expected = tinylm("params", "--config", "tiny", "--by", "tensor", env=env).out
-    assert [line.rstrip() for line in written.getvalue().splitlines()] == expected.splitlines()
-
-
-def test_a_data_frame_holds_exact_numbers() -> None:
-    report = _tiny().params(by="tensor")
-    frame = report.to_frame()
-    assert frame["params"].sum() == report.total_params
-    assert list(report.to_frame("tying")["params"]) == [858_880, 826_112, 32_768]
-    with pytest.raises(tinylm.TinylmError, match="no table is called x"):
-        report.to_frame("x")
-
-
-def test_pandas_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(tinylm.TinylmError) as raised:
-        _tiny().params().to_frame()
-    assert raised.value.help == "pip install pandas"
-
-
-def test_a_notebook_is_given_tables() -> None:
-    html = _tiny().params()._repr_html_()
-    assert html.count("<table>") == html.count("</table>") == 2
-    assert "826,112" in html
-
-
-def test_attributes_pass_through() -> None:
-    report = _tiny().params()
-    assert "total_params" in dir(report)
-    assert repr(report) == "<ModelParams tiny: 826K parameters, 3.15 MiB in float32>"
-    assert copy.copy(report).total_params == 826_112
-    with pytest.raises(AttributeError, match="ModelParams has no attribute total"):
-        report.total  # noqa: B018
-
-
-def _tiny() -> tinylm.Model:
-    return tinylm.load("tiny")

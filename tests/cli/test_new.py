@@ -63,7 +63,7 @@ def test_set_changes_what_is_written(here: Here) -> None:
 def test_a_budget_is_written_and_a_tolerance_about_another_size_is_not(here: Here, folder: Path) -> None:
     changes = ("budget.max_params=1M", "budget.nominal_tolerance=0.1", "nominal_params=800K")
     assert here("new", "mine", *(word for change in changes for word in ("--set", change))).code == 0
-    assert "budget:\n  # Most parameters, a tied" in (folder / "mine.yaml").read_text(encoding="utf-8")
+    assert "budget:\n  # Maximum parameters; tied" in (folder / "mine.yaml").read_text(encoding="utf-8")
     budget = load_config("mine.yaml").config.budget
     assert (budget.max_params, budget.nominal_tolerance) == (1_000_000, None)
 
@@ -88,7 +88,7 @@ def test_a_name_that_means_a_preset_is_pointed_out(here: Here) -> None:
 def test_what_is_no_name_is_refused(name: str, here: Here, folder: Path) -> None:
     result = here("new", name)
     assert result.code == 2
-    assert "is not a name for a file" in result.err
+    assert "is not a file name" in result.err
     assert [path.name for path in folder.iterdir()] == ["toy.yaml"]
 
 

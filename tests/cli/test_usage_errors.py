@@ -70,7 +70,7 @@ Here = Callable[..., Any]
             "--batch-size 99999999999: expected an integer from 1 to 1,000,000,000",
             "for example --batch-size 8",
         ),
-        (["new", ""], "an empty word is not a name for a file", "for example tinylm new mine"),
+        (["new", ""], "an empty word is not a file name", "for example tinylm new mine"),
         (["compare", "tiny", "@n_layers"], "@n_layers: expected @key=value", "for example @n_layers=8"),
         (["compare", "tiny", "@@n_layers=2"], "@@n_layers=2: expected @key=value", "for example @n_layers=8"),
         (["build", "--seed", "-1"], "--seed -1: expected an integer >= 0", "see tinylm build --help"),

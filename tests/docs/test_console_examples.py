@@ -17,6 +17,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 FAILING = {
     "tinylm design --params 500K": 1,
     "tinylm validate wrong.yaml": 1,
+    "tinylm validate wrong.yaml --diff": 1,
     "tinylm validate grown.yaml --assert 'train_flops_per_token < 1G'": 1,
     "tinylm validate tiny --set d_modle=512 --set n_heads=5": 1,
 }

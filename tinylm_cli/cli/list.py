@@ -15,18 +15,20 @@ from tinylm_cli.errors import UsageError
 def list_(
     published: Annotated[
         bool,
-        typer.Option("--gallery", help="List published models instead of the presets.", rich_help_panel=OUTPUT_PANEL),
+        typer.Option("--gallery", help="List published models.", rich_help_panel=OUTPUT_PANEL),
     ] = False,
     hardware: Annotated[
         bool,
-        typer.Option("--hardware", help="List accelerators instead, with their peaks.", rich_help_panel=OUTPUT_PANEL),
+        typer.Option(
+            "--hardware", help="List GPUs with their peak FLOP/s and bandwidth.", rich_help_panel=OUTPUT_PANEL
+        ),
     ] = False,
     format_: FormatOption = Format.text,
     output: OutputOption = None,
 ) -> CommandOutput:
     """List the presets, published models and GPUs that ship.
 
-    The presets, or published models, which every command takes by name; or accelerators.
+    Every command takes a preset or a published model by name, and --gpu takes a GPU.
 
     \b
     Examples:
@@ -36,7 +38,7 @@ def list_(
       tinylm list --format json
     """
     if published and hardware:
-        raise UsageError("--gallery and --hardware are two lists", help="ask for one at a time")
+        raise UsageError("--gallery and --hardware are separate lists", help="give one of them")
     return _hardware(format_, output) if hardware else _configs(format_, output, published=published)
 
 

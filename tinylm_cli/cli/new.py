@@ -25,8 +25,7 @@ def new(
 ) -> None:
     """Write a config to start from, with a comment on each line.
 
-    NAME.yaml is a preset written out, to change from there, with the fields people turn first; tinylm schema
-    --format markdown explains them all. An existing file is left alone without --force.
+    Copies a preset to NAME.yaml with its common fields explained; tinylm schema --format markdown explains all fields.
 
     \b
     Examples:
@@ -39,13 +38,13 @@ def new(
 
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
     if not name.strip("./") or name.endswith("/"):
-        raise UsageError(f"{name or 'an empty word'} is not a name for a file", help="for example tinylm new mine")
+        raise UsageError(f"{name or 'an empty word'} is not a file name", help="for example tinylm new mine")
     loaded = load_config(config, set_ or ())
     of_another_model = dict.fromkeys(("name", "description", "nominal_params"))
     start = loaded.config.model_copy(update=of_another_model)
     title = escape_controls(
         f"{path.stem}: started from {loaded.name}."
-    )  # a line break in a name must not end the comment
+    )  # a line break in the name would end the comment
     write_file(path, to_commented_yaml(start, title), overwrite=force)
     print_line(f"wrote {path}")
     if path.stem in shipped() and path.parent == Path():

@@ -9,7 +9,7 @@ from tinylm_cli.cli.output import CommandOutput, Format, PageFormat
 def schema(format_: PageFormatOption = PageFormat.text, output: OutputOption = None) -> CommandOutput:
     """Print the JSON Schema of a config.
 
-    For editors and other tools; as markdown, every field explained.
+    Editors complete and check configs with it. --format markdown prints a reference of all fields.
 
     \b
     Examples:

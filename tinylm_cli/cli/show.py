@@ -1,4 +1,4 @@
-"""``tinylm show``: the resolved config, and where each value came from."""
+"""``tinylm show``: the resolved config, and the source of each value."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tinylm_cli.errors import UsageError
 def show(
     config: ConfigOption = DEFAULT_CONFIG,
     origin: Annotated[
-        bool, typer.Option("--origin", help="Show where each value came from.", rich_help_panel=OUTPUT_PANEL)
+        bool, typer.Option("--origin", help="Show the file and line of each value.", rich_help_panel=OUTPUT_PANEL)
     ] = False,
     set_: SetOption = None,
     format_: FormatOption = Format.text,
@@ -30,7 +30,7 @@ def show(
 ) -> CommandOutput:
     """Show a config with every default filled in.
 
-    As YAML that reads back as the same model, or with --origin beside the place each value came from.
+    Prints YAML that loads as the same model. --origin prints a table of the fields with the source of each value.
 
     \b
     Examples:

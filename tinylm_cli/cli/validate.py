@@ -1,4 +1,4 @@
-"""``tinylm validate``: every mistake of every config, at its place."""
+"""``tinylm validate``: every mistake in every config, and its corrections."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 _NO_YAML = "there is no .yaml in {}"
-"""What is said of a folder with nothing to check, which :func:`_expand` leaves as it is."""
+"""The error for a folder without YAML files."""
 
 
 class ValidateFormat(StrEnum):
@@ -73,11 +73,12 @@ def validate(
         ),
     ] = None,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Write the certain corrections into the files.", rich_help_panel=OUTPUT_PANEL)
+        bool,
+        typer.Option("--fix", help="Correct the files where the correction is certain.", rich_help_panel=OUTPUT_PANEL),
     ] = False,
     diff: Annotated[
         bool,
-        typer.Option("--diff", help="Show what --fix would change, as a unified diff.", rich_help_panel=OUTPUT_PANEL),
+        typer.Option("--diff", help="Preview --fix as a unified diff.", rich_help_panel=OUTPUT_PANEL),
     ] = False,
     set_: SetOption = None,
     format_: Annotated[
@@ -90,11 +91,11 @@ def validate(
 ) -> CommandOutput:
     """Report every mistake in configs at its line; enforce budgets.
 
-    Takes any number of files and folders, hardware files among them. Exits with 1 if a config is wrong, over its
-    budget or fails an --assert, and with 2 if one cannot be read.
+    Checks files, folders, presets and hardware files. Exits with 1 if a config is wrong, over its budget or fails an
+    --assert, and with 2 if a file cannot be read.
 
-    --fix corrects what is certain, such as a misspelled key or a quoted number, and leaves the rest of the file byte
-    for byte; --diff shows the change first.
+    --fix corrects the mistakes whose correction is certain, such as a misspelled key or a quoted number. Comments,
+    order and line ends stay as they are. --diff previews the change.
 
     \b
     Examples:
@@ -148,7 +149,7 @@ def _output(report: ValidateReport, format_: ValidateFormat, output: Path | None
 
 
 def _next_step(report: ValidateReport, files: Sequence[str], overrides: Sequence[str] | None) -> str:
-    """Return the command that corrects what can be, else the one that counts what is valid."""
+    """Return the command that corrects mistakes, or that counts the parameters of a valid config."""
     if report.fixable:
         return next_step("validate", "validate --diff", shlex.join([*files, "--diff"]))
     if report.fixed and not any(each.written or each.path == "<stdin>" for each in report.files):
@@ -180,7 +181,7 @@ def _require_writable(paths: Iterable[str]) -> None:
 
 
 def _expand(files: Iterable[str]) -> Iterator[str]:
-    """Yield what to check, in order and each once: a folder that holds a config.json is one, others give their YAML.
+    """Yield each file to check once: a folder with a config.json is one model, other folders yield their YAML files.
 
     Raises:
         UsageError: If a word is empty.
@@ -228,7 +229,7 @@ def _check(path: str, overrides: Sequence[str], asserted: Iterable[Claim], *, fi
 
 
 def _fixed(written: ConfigText, overrides: Sequence[str], asserted: Iterable[Claim], *, write: bool) -> FileResult:
-    """Fix a file, or show how; return how it fares then."""
+    """Fix a file, or preview the fix, and return the result of checking it again."""
     from tinylm_cli.config.fixes import fix_source, unified_diff
 
     def check(source: Source) -> FileResult:
@@ -237,7 +238,7 @@ def _fixed(written: ConfigText, overrides: Sequence[str], asserted: Iterable[Cla
     after, fixed = fix_source(written.source, lambda source: check(source).diagnostics)
     change = unified_diff(written.source, after)
     result = replace(check(after), fixed=fixed, diff=change, written=write)
-    if not write:  # on disk it is as wrong as before
+    if not write:  # the file on disk is unchanged
         return replace(result, status="wrong")
     try:
         _write_fixed(written.source, after)
@@ -257,13 +258,13 @@ def _write_fixed(before: Source, after: Source) -> None:
     path = Path(before.path)
     data = path.read_bytes()
     if source_of(before.name, data).text != before.text:
-        raise OutputError(f"{path} changed while it was checked", help="run the command again")
+        raise OutputError(f"{path} changed during the check", help="run the command again")
     mark = "\ufeff" if data.startswith(b"\xef\xbb\xbf") else ""
     write_file(path, mark + after.text, overwrite=True)
 
 
 def _check_text(written: ConfigText, overrides: Sequence[str], asserted: Iterable[Claim]) -> FileResult:
-    """Return how the text of a config, or of a hardware file, fares."""
+    """Check the text of a config or of a hardware file."""
     from tinylm_cli.interop.load import parse_config_text
 
     try:
@@ -273,7 +274,7 @@ def _check_text(written: ConfigText, overrides: Sequence[str], asserted: Iterabl
 
 
 def _measured(loaded: LoadedConfig, asserted: Iterable[Claim]) -> FileResult:
-    """Return how a valid config stands to its budget and to what is asserted."""
+    """Check a valid config against its budget and the assertions."""
     from tinylm_cli.analysis.params import total_params
     from tinylm_cli.analysis.tensor_table import tensor_table
     from tinylm_cli.config.blocks import Budget
@@ -291,8 +292,8 @@ _HARDWARE_KEYS = ("memory_bytes", "_per_second", "gpus_per_node", "aliases")
 
 
 def _check_hardware(source: Source) -> FileResult | None:
-    """Return how a file fares as one of accelerators; None where it is none."""
-    if not any(key in source.text for key in _HARDWARE_KEYS):  # most files: the schema of accelerators takes its time
+    """Check a hardware file; return None for any other file."""
+    if not any(key in source.text for key in _HARDWARE_KEYS):  # spare most files the schema of accelerators
         return None
     from tinylm_cli.config.hardware import is_hardware, parse_accelerators
     from tinylm_cli.reports.validate import FileResult

@@ -1,7 +1,7 @@
-"""The blocks of a config: what varies between architectures, each part under the name it has in every room.
+"""The blocks of a config: the parts of a transformer that vary between architectures, and the budget.
 
-Every description here is what a user reads in ``tinylm schema``, ``tinylm new`` and an editor's tooltip, so each is
-written for that reader. A default is the course's model; None stands for what the description says follows from others.
+Users read the descriptions in ``tinylm schema``, in ``tinylm new`` and in their editor. The defaults are the course's
+model. None means that the value follows from other fields, as the description says.
 """
 
 # no deferred annotations: pydantic would compile and evaluate each of them again, a tenth of a torch-free start
@@ -23,7 +23,7 @@ MAX_BATCH_SIZE = 1_000_000_000
 
 
 class Block(BaseModel):
-    """Base of every part of a config: frozen, strict about types, closed to unknown keys."""
+    """Base of every part of a config: frozen, with strict types and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -46,121 +46,129 @@ Factors = Annotated[tuple[Annotated[float, Field(gt=0, le=1e9)], ...], Field(str
 
 
 class Embedding(Block):
-    """From token ids to the vectors that the first block reads."""
+    """The token embedding."""
 
     multiplier: float | None = Field(
         default=None,
         gt=0,
         le=1e6,
         examples=[1.0],
-        description="Factor on each token's vector; √d_model when absent, 1.0 for none.",
+        description="Factor on the token embeddings; √d_model when absent, 1.0 for none.",
     )
-    norm: bool = Field(default=False, description="A norm on what the embedding puts out, before the first block.")
+    norm: bool = Field(default=False, description="Normalize the embeddings before the first layer.")
 
 
 class Position(Block):
-    """How a token knows where it stands."""
+    """The position encoding."""
 
     kind: PositionKind = Field(
         default="sinusoidal",
         description=(
-            "sinusoidal: fixed sines and cosines, no parameters; learned: a table of max_len × d_model; rope: queries"
-            " and keys rotated by their position; alibi: scores lowered by distance; none: order from the causal mask."
+            "sinusoidal: fixed sines and cosines; learned: an embedding table of max_len × d_model; rope: rotary"
+            " embeddings of queries and keys; alibi: attention biases linear in the distance; none: no encoding."
         ),
     )
-    offset: int = Field(
-        default=0, ge=0, le=1024, description="Rows of the learned table before the first position (2 in OPT)."
-    )
-    theta: float = Field(default=10_000.0, gt=1, le=1e12, description="Base of the rotary wavelengths.")
+    offset: int = Field(default=0, ge=0, le=1024, description="Rows of the learned table before position 0 (2 in OPT).")
+    theta: float = Field(default=10_000.0, gt=1, le=1e12, description="RoPE base frequency.")
     local_theta: float | None = Field(
         default=None,
         gt=1,
         le=1e12,
         examples=[10_000.0],
-        description="Base, unscaled, in layers with a window; theta when absent.",
+        description="RoPE base of sliding-window layers, which are not scaled; theta when absent.",
     )
-    rotary_fraction: float = Field(default=1.0, gt=0, le=1, description="Share of each head's dimensions rotated.")
+    rotary_fraction: float = Field(
+        default=1.0, gt=0, le=1, description="Fraction of each head's dimensions that RoPE rotates."
+    )
     pairing: Pairing = Field(
         default="half",
-        description="Which dimensions rotate together: half: i and i + half of them; adjacent: 2i and 2i + 1.",
+        description="Pairs that rotate together. half: i and i + half the rotary dimensions; adjacent: 2i and 2i + 1.",
     )
-    scaling: Scaling = Field(default="none", description="How rotation stretches to lengths beyond original_max_len.")
+    scaling: Scaling = Field(default="none", description="RoPE scaling to context lengths beyond original_max_len.")
     scaling_factor: float | None = Field(
         default=None,
         ge=1,
         le=MAX_FACTOR,
         examples=[8.0],
-        description="How many times longer the stretch makes it; longrope: only for the rotation's factor.",
+        description="Extended over original context length; with longrope, only for attention_factor.",
     )
     original_max_len: int | None = Field(
-        default=None, ge=1, le=MAX_LEN, examples=[8192], description="Longest sequence the model was first trained on."
+        default=None, ge=1, le=MAX_LEN, examples=[8192], description="Context length before RoPE scaling."
     )
     low_freq_factor: float = Field(
-        default=1.0, gt=0, le=1e6, description="llama3: original_max_len / this is the wavelength fully stretched."
+        default=1.0,
+        gt=0,
+        le=1e6,
+        description="llama3: longer wavelengths than original_max_len / low_freq_factor are fully scaled.",
     )
     high_freq_factor: float = Field(
-        default=4.0, gt=0, le=1e6, description="llama3: original_max_len / this is the wavelength left alone."
+        default=4.0,
+        gt=0,
+        le=1e6,
+        description="llama3: shorter wavelengths than original_max_len / high_freq_factor are not scaled.",
     )
     beta_fast: float = Field(
-        default=32.0, gt=0, le=1e6, description="yarn: turns over original_max_len from which a pair is left alone."
+        default=32.0, gt=0, le=1e6, description="yarn: pairs with more rotations over original_max_len are not scaled."
     )
     beta_slow: float = Field(
-        default=1.0, gt=0, le=1e6, description="yarn: turns over original_max_len up to which a pair is stretched."
+        default=1.0,
+        gt=0,
+        le=1e6,
+        description="yarn: pairs with fewer rotations over original_max_len are fully scaled.",
     )
-    truncate: bool = Field(default=True, description="yarn: round the bounds of the ramp to whole pairs.")
+    truncate: bool = Field(default=True, description="yarn: round the ends of the interpolation ramp to whole pairs.")
     attention_factor: float | None = Field(
         default=None,
         gt=0,
         le=1e6,
         examples=[1.0],
-        description="yarn, longrope: factor on the rotation; from scaling when absent.",
+        description="yarn, longrope: factor on the rotary cosines and sines; derived from the scaling when absent.",
     )
     short_factors: Factors | None = Field(
         default=None,
         examples=[(1.0, 1.5)],
-        description="longrope: one divisor for each rotated pair, up to original_max_len.",
+        description="longrope: frequency divisor of each pair, for sequences up to original_max_len.",
     )
     long_factors: Factors | None = Field(
         default=None,
         examples=[(1.0, 4.0)],
-        description="longrope: one divisor for each rotated pair, beyond original_max_len.",
+        description="longrope: frequency divisor of each pair, for longer sequences.",
     )
 
     @property
     def stretch(self) -> float:
-        """How many times longer the stretch makes a sequence."""
+        """The factor by which RoPE scaling extends the context length."""
         return 1.0 if self.scaling_factor is None else self.scaling_factor
 
 
 class Norm(Block):
-    """The normalization of each sub-layer, and of what the head reads."""
+    """The norms of each layer and the final norm."""
 
     kind: NormKind = Field(
-        default="layernorm", description="layernorm: centres and scales each vector; rmsnorm: only scales it."
+        default="layernorm",
+        description="layernorm: center and scale to unit variance; rmsnorm: scale to unit root mean square.",
     )
     eps: float = Field(
         default=1e-5,
         gt=0,
         le=0.1,
-        description="Added to the variance so that a constant vector does not divide by zero.",
+        description="Added to the variance, against division by zero.",
     )
     placement: Placement = Field(
         default="pre",
-        description="pre: before each sub-layer; post: on what it puts out, before that is added; sandwich: both.",
+        description="pre: before each sub-layer; post: on its output, before the residual addition; sandwich: both.",
     )
-    weight: bool = Field(default=True, description="Learn a factor for each dimension.")
+    weight: bool = Field(default=True, description="Learn a weight for each dimension.")
     bias: bool | None = Field(
         default=None,
         examples=[False],
-        description="Learn a shift for each dimension; when absent, layernorm with a weight does.",
+        description="Learn a bias for each dimension; when absent, only layernorm with a weight does.",
     )
-    zero_centered: bool = Field(
-        default=False, description="Keep the weight as its difference from 1, as Gemma does: it starts at 0."
-    )
+    zero_centered: bool = Field(default=False, description="Store the weight minus 1, initialized to 0, as Gemma does.")
 
     @property
     def has_bias(self) -> bool:
-        """Whether each norm learns a shift."""
+        """Whether each norm learns a bias."""
         return self.kind == "layernorm" and self.weight if self.bias is None else self.bias
 
 
@@ -170,8 +178,8 @@ class Attention(Block):
     kind: Annotated[AttentionKind, WithJsonSchema({"enum": [*get_args(AttentionKind), *ABBREVIATED]})] = Field(
         default="multi_head",
         description=(
-            "multi_head: each token keeps keys and values, with n_kv_heads MHA, GQA or MQA; latent: one small vector to"
-            " make them from (MLA). Also mha, gqa, mqa and mla."
+            "multi_head: MHA, GQA or MQA, by n_kv_heads; latent: multi-head latent attention (MLA), which caches one"
+            " compressed vector per token. mha, gqa, mqa and mla are accepted too."
         ),
     )
     n_kv_heads: int | None = Field(
@@ -179,42 +187,67 @@ class Attention(Block):
         ge=1,
         le=MAX_N_HEADS,
         examples=[2],
-        description="Heads of keys and values, each shared by a group of queries; n_heads when absent, 1 multi-query.",
+        description="KV heads, each shared by n_heads / n_kv_heads query heads; n_heads when absent, 1 for MQA.",
     )
     d_head: int | None = Field(
         default=None, ge=1, le=MAX_DIM, examples=[64], description="Dimensions per head; d_model / n_heads when absent."
     )
-    bias: bool = Field(default=True, description="Biases on the q, k and v projections.")
+    bias: bool = Field(default=True, description="Biases of the Q, K and V projections.")
     out_bias: bool | None = Field(
-        default=None, examples=[False], description="A bias on the output projection; as bias when absent."
+        default=None, examples=[False], description="A bias of the output projection; as bias when absent."
     )
     qk_norm: QkNorm = Field(
         default="none",
-        description="Norms on queries and keys: per_head: over d_head, one weight for all heads; full: over all heads.",
+        description="Normalize queries and keys. per_head: over d_head, weights shared; full: over all heads.",
     )
     window: int | None = Field(
-        default=None, ge=1, le=MAX_LEN, examples=[1024], description="Positions a local layer sees, its own included."
+        default=None,
+        ge=1,
+        le=MAX_LEN,
+        examples=[1024],
+        description="Sliding window of local layers: positions that a token attends to, itself included.",
     )
     window_pattern: str = Field(
         default="L",
         pattern=WINDOW_PATTERN,
         examples=["LG"],
-        description="Which layers are local (L) or global (G), repeated over the layers: L all, LG alternate.",
+        description="Local (L) and global (G) layers, repeated over all layers: L: all local; LG: alternating.",
     )
     logit_softcap: float | None = Field(
-        default=None, gt=0, le=1e6, examples=[50.0], description="Cap on the scores: cap × tanh(score / cap)."
+        default=None,
+        gt=0,
+        le=1e6,
+        examples=[50.0],
+        description="Soft cap on the attention scores: cap × tanh(score / cap).",
     )
     scale: float | None = Field(
-        default=None, gt=0, le=1e6, examples=[0.125], description="Factor on the scores; 1/√d_head when absent."
+        default=None,
+        gt=0,
+        le=1e6,
+        examples=[0.125],
+        description="Factor on the attention scores; 1/√d_head when absent.",
     )
-    sinks: bool = Field(default=False, description="A learned score per head that takes weight and adds nothing.")
-    kv_rank: int = Field(default=512, ge=1, le=MAX_DIM, description="latent: size of the vector each token keeps.")
+    sinks: bool = Field(
+        default=False, description="Attention sinks: a learned logit per head in the softmax, without a value."
+    )
+    kv_rank: int = Field(
+        default=512,
+        ge=1,
+        le=MAX_DIM,
+        description="latent: rank of the compressed keys and values that each token caches.",
+    )
     q_rank: int | None = Field(
-        default=None, ge=1, le=MAX_DIM, examples=[1536], description="latent: size queries are compressed to, if any."
+        default=None,
+        ge=1,
+        le=MAX_DIM,
+        examples=[1536],
+        description="latent: rank of the compressed queries; not compressed when absent.",
     )
-    d_nope: int = Field(default=128, ge=1, le=MAX_DIM, description="latent: dimensions per head that do not rotate.")
-    d_rope: int = Field(default=64, ge=1, le=MAX_DIM, description="latent: dimensions that rotate, keys share them.")
-    d_value: int = Field(default=128, ge=1, le=MAX_DIM, description="latent: dimensions of each head's values.")
+    d_nope: int = Field(default=128, ge=1, le=MAX_DIM, description="latent: dimensions per head without RoPE.")
+    d_rope: int = Field(
+        default=64, ge=1, le=MAX_DIM, description="latent: dimensions per head with RoPE; all heads share one key."
+    )
+    d_value: int = Field(default=128, ge=1, le=MAX_DIM, description="latent: value dimensions per head.")
 
     @property
     def has_out_bias(self) -> bool:
@@ -223,113 +256,119 @@ class Attention(Block):
 
 
 class FeedForward(Block):
-    """The network applied to each position: d_model to d_ff, activation, back to d_model; or a mixture of such."""
+    """The feed-forward network (MLP), or a mixture of experts."""
 
     activation: Activation = Field(
         default="gelu",
         description=(
-            "gelu: the exact erf form; gelu_tanh: GPT-2's approximation; quick_gelu: x times sigmoid(1.702 x); relu;"
-            " silu: x times sigmoid(x)."
+            "gelu: exact, with erf; gelu_tanh: GPT-2's tanh approximation; quick_gelu: x × sigmoid(1.702 x); relu;"
+            " silu: x × sigmoid(x)."
         ),
     )
     gated: bool = Field(
         default=False,
-        description="Multiply by a second, activated projection: SwiGLU with silu, GeGLU with gelu, ReGLU with relu.",
+        description="Multiply by an activated gate projection: SwiGLU with silu, GeGLU with gelu, ReGLU with relu.",
     )
-    bias: bool = Field(default=True, description="Biases on the projections.")
+    bias: bool = Field(default=True, description="Biases of the projections.")
     clamp: float | None = Field(
         default=None,
         gt=0,
         le=1e6,
         examples=[7.0],
-        description="gated: bound on both projections, the plain one then raised by 1, as gpt-oss does.",
+        description="gated: clamp both projections to this bound and add 1 to the ungated one, as gpt-oss does.",
     )
     n_experts: int | None = Field(
         default=None,
         ge=1,
         le=MAX_N_EXPERTS,
         examples=[8],
-        description="Experts to choose from; a single one if absent.",
+        description="Routed experts; a dense network when absent.",
     )
-    top_k: int = Field(default=2, ge=1, le=MAX_N_EXPERTS, description="Experts each token is sent to.")
+    top_k: int = Field(default=2, ge=1, le=MAX_N_EXPERTS, description="Routed experts per token.")
     d_expert: int | None = Field(
-        default=None, ge=1, le=MAX_D_FF, examples=[768], description="Hidden width of an expert; d_ff when absent."
+        default=None, ge=1, le=MAX_D_FF, examples=[768], description="Hidden size of an expert; d_ff when absent."
     )
     n_shared_experts: int = Field(
-        default=0, ge=0, le=MAX_N_EXPERTS, description="Experts that every token is sent to, held as one wide one."
+        default=0,
+        ge=0,
+        le=MAX_N_EXPERTS,
+        description="Shared experts, which every token uses; stored as one wide expert.",
     )
     n_dense_layers: int = Field(
-        default=0, ge=0, le=MAX_N_LAYERS, description="Leading layers with one network of width d_ff and no experts."
+        default=0, ge=0, le=MAX_N_LAYERS, description="Leading layers with a dense network of width d_ff."
     )
     router: Router = Field(
         default="topk_softmax",
         description=(
-            "What weighs the experts: topk_softmax: softmax over the scores of those chosen; softmax: over all, then"
-            " choose; sigmoid: of each score on its own."
+            "Expert weights. topk_softmax: softmax over the selected logits; softmax: over all logits, then select;"
+            " sigmoid: of each logit."
         ),
     )
-    router_bias: bool = Field(default=False, description="A bias on the router.")
+    router_bias: bool = Field(default=False, description="A bias of the router.")
     score_correction: bool = Field(
-        default=False, description="sigmoid: a kept, untrained shift of each expert's score that only affects choice."
+        default=False,
+        description="sigmoid: a bias per expert, not trained by gradients, that affects the selection only.",
     )
-    renormalize: bool = Field(default=False, description="Make the weights of the chosen experts sum to 1.")
-    routed_scale: float = Field(default=1.0, gt=0, le=1e6, description="Factor on what the chosen experts put out.")
-    n_groups: int = Field(default=1, ge=1, le=MAX_N_EXPERTS, description="Groups that experts are chosen by first.")
-    top_k_groups: int = Field(default=1, ge=1, le=MAX_N_EXPERTS, description="Groups to choose experts from.")
+    renormalize: bool = Field(default=False, description="Normalize the weights of the selected experts to sum to 1.")
+    routed_scale: float = Field(default=1.0, gt=0, le=1e6, description="Factor on the output of the routed experts.")
+    n_groups: int = Field(
+        default=1, ge=1, le=MAX_N_EXPERTS, description="Expert groups; the router selects groups first."
+    )
+    top_k_groups: int = Field(default=1, ge=1, le=MAX_N_EXPERTS, description="Groups to select experts from.")
 
 
 class ResidualBlock(Block):
-    """How attention and feed-forward join the stream that runs through the layers."""
+    """The residual connections of a layer."""
 
-    parallel: bool = Field(
-        default=False, description="Feed attention and feed-forward from the same vector and add both at once."
-    )
-    shared_norm: bool = Field(default=False, description="parallel: one norm for both instead of one each.")
+    parallel: bool = Field(default=False, description="Run attention and feed-forward in parallel on the same input.")
+    shared_norm: bool = Field(default=False, description="parallel: one norm for both sub-layers.")
     residual_multiplier: float = Field(
-        default=1.0, gt=0, le=1e6, description="Factor on what each sub-layer adds to the stream."
+        default=1.0, gt=0, le=1e6, description="Factor on each sub-layer's output before the residual addition."
     )
 
 
 class Head(Block):
-    """From the last vectors to logits."""
+    """The LM head."""
 
-    bias: bool = Field(default=False, description="A bias for each token's logit.")
+    bias: bool = Field(default=False, description="A bias per vocabulary entry.")
     logit_softcap: float | None = Field(
-        default=None, gt=0, le=1e6, examples=[30.0], description="Cap on the logits: cap × tanh(logit / cap)."
+        default=None, gt=0, le=1e6, examples=[30.0], description="Soft cap on the logits: cap × tanh(logit / cap)."
     )
 
 
 class Budget(Block):
-    """What the model may cost: limits, and what they are measured at; tinylm validate holds it to them."""
+    """Limits on what the model costs, which ``tinylm validate`` checks, and the conditions that they hold under."""
 
     max_params: ParameterCount | None = Field(
-        default=None, examples=["130M"], description="Most parameters, a tied tensor counted once."
+        default=None, examples=["130M"], description="Maximum parameters; tied weights count once."
     )
     max_active_params: ParameterCount | None = Field(
-        default=None, examples=["13B"], description="Most parameters that one token uses."
+        default=None, examples=["13B"], description="Maximum parameters that one token uses."
     )
     max_kv_bytes: Size | None = Field(
-        default=None, examples=["24GiB"], description="Most that keys and values take while decoding; GB is 1000³."
+        default=None, examples=["24GiB"], description="Maximum KV cache of the batch. GB is 1000³, GiB is 1024³."
     )
     max_train_bytes_per_gpu: Size | None = Field(
-        default=None, examples=["80GB"], description="Most that one GPU holds to train the whole model, with AdamW."
+        default=None, examples=["80GB"], description="Maximum memory to train the whole model on one GPU with AdamW."
     )
     max_flops_per_token: FlopCount | None = Field(
-        default=None, examples=["2.5G"], description="Most operations of a forward pass, for each of its tokens."
+        default=None, examples=["2.5G"], description="Maximum FLOPs of a forward pass per token."
     )
     nominal_tolerance: Share | None = Field(
-        default=None, examples=[0.05], description="Share of nominal_params by which the true count may differ."
+        default=None,
+        examples=[0.05],
+        description="Allowed relative difference between nominal_params and the true count.",
     )
     batch_size: int | None = Field(
-        default=None, ge=1, le=MAX_BATCH_SIZE, examples=[8], description="Sequences at once; 1 when absent."
+        default=None, ge=1, le=MAX_BATCH_SIZE, examples=[8], description="Sequences per batch; 1 when absent."
     )
     seq_len: int | None = Field(
-        default=None, ge=1, le=MAX_LEN, examples=[1024], description="Tokens in each; max_len when absent."
+        default=None, ge=1, le=MAX_LEN, examples=[1024], description="Tokens per sequence; max_len when absent."
     )
     dtype: DType | None = Field(
         default=None,
         examples=["float32"],
-        description="What weights and caches are stored in; bfloat16 when absent.",
+        description="Dtype of weights and KV cache; bfloat16 when absent.",
     )
 
 

@@ -1,4 +1,4 @@
-"""The schema of a model config: eight course fields, the blocks that vary between architectures, a label and a budget.
+"""The schema of a model config: eight course fields, the blocks that vary between architectures, labels and a budget.
 
 A config that names none of the blocks is exactly the course's model.
 """
@@ -33,7 +33,7 @@ from tinylm_cli.config.dependencies import applies
 from tinylm_cli.config.rules import broken_rules
 
 LABELS = frozenset({"name", "description", "nominal_params", *(f"budget.{name}" for name in Budget.model_fields)})
-"""Fields that change no model: what it is known by, and what it is held to."""
+"""Fields that do not change the model: its name, its advertised size and its budget."""
 
 
 class ModelConfig(Block):
@@ -57,90 +57,82 @@ class ModelConfig(Block):
         ge=1,
         le=100_000_000,
         examples=[256],
-        description="How many different tokens there are: rows of the embedding table, columns of the head.",
+        description="Vocabulary size: rows of the embedding table and of the LM head.",
     )
     d_model: int = Field(
         ge=1,
         le=MAX_DIM,
         examples=[128],
-        description="Width of the vector that carries each token through the model.",
+        description="Hidden size: the width of the residual stream.",
     )
     n_heads: int = Field(
         ge=1,
         le=MAX_N_HEADS,
         examples=[4],
-        description="Attention heads per layer; must divide d_model unless attention.d_head is given.",
+        description="Attention heads per layer; must divide d_model unless attention.d_head is set.",
     )
-    n_layers: int = Field(ge=1, le=MAX_N_LAYERS, examples=[4], description="Transformer blocks, one after the other.")
+    n_layers: int = Field(ge=1, le=MAX_N_LAYERS, examples=[4], description="Transformer layers.")
     d_ff: int = Field(
         ge=1,
         le=MAX_D_FF,
         examples=[512],
-        description="Hidden width of the feed-forward network; four times d_model is the usual choice.",
+        description="Hidden size of the feed-forward network, usually 4 × d_model.",
     )
-    max_len: int = Field(
-        default=1024, ge=1, le=MAX_LEN, description="Longest sequence of tokens the model can read at once."
-    )
-    dropout: float = Field(
-        default=0.1, ge=0, lt=1, description="Share of activations zeroed at random while training; 0 turns it off."
-    )
+    max_len: int = Field(default=1024, ge=1, le=MAX_LEN, description="Context length in tokens.")
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout probability in training; 0 disables dropout.")
     tie_weights: bool = Field(
         default=True,
-        description="Share one table between the token embedding and the head, saving vocab_size × d_model parameters.",
+        description="Tie the LM head to the token embedding, which saves vocab_size × d_model parameters.",
     )
 
-    embedding: Embedding = Field(
-        default=Embedding(), description="From token ids to the vectors that the first block reads."
-    )
-    position: Position = Field(default=Position(), description="How a token knows where it stands.")
-    norm: Norm = Field(default=Norm(), description="The normalization of each sub-layer, and of what the head reads.")
+    embedding: Embedding = Field(default=Embedding(), description="The token embedding.")
+    position: Position = Field(default=Position(), description="The position encoding.")
+    norm: Norm = Field(default=Norm(), description="The norms of each layer and the final norm.")
     attention: Attention = Field(default=Attention(), description="Causal self-attention.")
     feed_forward: FeedForward = Field(
-        default=FeedForward(), description="The network applied to each position, or a mixture of experts."
+        default=FeedForward(), description="The feed-forward network (MLP), or a mixture of experts."
     )
-    block: ResidualBlock = Field(
-        default=ResidualBlock(), description="How attention and feed-forward join the stream through the layers."
-    )
-    head: Head = Field(default=Head(), description="From the last vectors to logits.")
+    block: ResidualBlock = Field(default=ResidualBlock(), description="The residual connections of a layer.")
+    head: Head = Field(default=Head(), description="The LM head.")
 
     nominal_params: ParameterCount | None = Field(
         default=None,
         examples=["125M"],
-        description="The size the model is known by, e.g. 125M; tinylm sets the true count beside it.",
+        description="The advertised size, e.g. 125M; reports compare it with the true count.",
     )
     budget: Budget = Field(
-        default=Budget(), description="What the model may cost, as tinylm validate holds it to; changes no model."
+        default=Budget(), description="Limits on what the model costs, which tinylm validate checks; changes no model."
     )
 
     @property
     def d_head(self) -> int:
-        """Dimensions per head of queries and keys: in latent attention, those that rotate and those that do not."""
+        """Query and key dimensions per head; in latent attention, d_nope + d_rope."""
         if self.attention.kind == "latent":
             return self.attention.d_nope + self.attention.d_rope
         return self.attention.d_head or self.d_model // self.n_heads
 
     @property
     def d_value(self) -> int:
-        """Dimensions per head of values."""
+        """Value dimensions per head."""
         return self.attention.d_value if self.attention.kind == "latent" else self.d_head
 
     @property
     def n_kv_heads(self) -> int:
-        """Heads of keys and values."""
+        """KV heads."""
         return self.attention.n_kv_heads or self.n_heads
 
     @property
     def d_expert(self) -> int:
-        """Hidden width of one expert."""
+        """Hidden size of one expert."""
         return self.feed_forward.d_expert or self.d_ff
 
     def window(self, layer: int) -> int | None:
-        """Return how many positions, its own included, a token of ``layer`` sees; None for all before it."""
+        """Return the sliding window of ``layer`` in positions, itself included; None for full causal attention."""
         pattern = self.attention.window_pattern
         return self.attention.window if pattern[layer % len(pattern)] == "L" else None
 
     def has_experts(self, layer: int) -> bool:
-        """Return whether the feed-forward part of ``layer`` is a mixture of experts."""
+        """Return whether the feed-forward network of ``layer`` is a mixture of experts."""
         return self.feed_forward.n_experts is not None and layer >= self.feed_forward.n_dense_layers
 
     @model_validator(mode="after")
@@ -164,17 +156,17 @@ def flatten(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a config file; cross-field rules, which it cannot say, are ``tinylm validate``'s."""
+    """Return the JSON Schema of a config file; it omits the rules between fields, which ``tinylm validate`` checks."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **ModelConfig.model_json_schema(),
         "title": "tinylm model config",
-        "description": "A decoder-only transformer language model, as tinylm reads it.",
+        "description": "A decoder-only transformer language model.",
     }
 
 
 def canonical_fields(config: ModelConfig) -> dict[str, Any]:
-    """Return what a config says, the same for all that describe one model: every field that applies, none left open."""
+    """Return the fields that apply, each with its resolved value: equal for all configs that describe one model."""
     values = flatten(config.model_dump())
     applying = {name: value for name, value in values.items() if applies(name, values)}
     attention = config.attention

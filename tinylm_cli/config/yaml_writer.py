@@ -33,7 +33,7 @@ _FIRST = frozenset(
 )
 """What a file to start from shows even at its default."""
 _MORE = (
-    "There is more to vary, such as shared key and value heads, windows, longer contexts and experts:"
+    "More fields, such as grouped-query attention, sliding windows, RoPE scaling and experts:"
     " tinylm schema --format markdown"
 )
 

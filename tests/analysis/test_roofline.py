@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.roofline import (
-    DecodingStep,
-    Weights,
-    decoding_weights,
+    DecodeStep,
+    ReadWeights,
+    decode_weights,
     peak_flops,
     serving_time,
     training_time,
@@ -33,19 +33,19 @@ sizes = st.integers(1, 10**13)
 
 
 @st.composite
-def _weights(draw: st.DrawFn) -> Weights:
+def _weights(draw: st.DrawFn) -> ReadWeights:
     if draw(st.booleans()):
-        return Weights(draw(sizes))
+        return ReadWeights(draw(sizes))
     n_experts = draw(st.integers(1, 512))
-    return Weights(draw(sizes), draw(sizes), n_experts, draw(st.integers(1, n_experts)))
+    return ReadWeights(draw(sizes), draw(sizes), n_experts, draw(st.integers(1, n_experts)))
 
 
-steps = st.builds(DecodingStep, _weights(), flops, st.integers(0, 10**11))
+steps = st.builds(DecodeStep, _weights(), flops, st.integers(0, 10**11))
 
 USUAL = {"accelerator": H100, "dtype": "float16", "prefill_tokens": 512}
 
 
-def serve(step: DecodingStep, *, batch_size: int = 1, **changes: Any) -> ServingTime:
+def serve(step: DecodeStep, *, batch_size: int = 1, **changes: Any) -> ServingTime:
     given = {
         "prompt_tokens": 512,
         "prefill_flops": 512 * batch_size * step.flops_per_sequence,
@@ -116,14 +116,14 @@ def test_a_type_that_the_hardware_lacks_is_refused_with_those_it_has() -> None:
 
 
 def test_each_piece_of_a_prompt_moves_the_weights_once() -> None:
-    step = DecodingStep(Weights(10**9), 10**9, 0)
+    step = DecodeStep(ReadWeights(10**9), 10**9, 0)
     for piece, passes in ((512, 2), (1000, 2), (200, 2 * 3), (1, 2 * 512)):
         time = serve(step, batch_size=2, prefill_tokens=piece, prefill_cache_bytes=7)
         assert time.prefill.moved_bytes == passes * 10**9 + 7
 
 
 def test_serving_by_hand() -> None:
-    step = DecodingStep(Weights(16 * 10**9), 16 * 10**9, 128 * 10**6)
+    step = DecodeStep(ReadWeights(16 * 10**9), 16 * 10**9, 128 * 10**6)
     time = serve(step, batch_size=4, prefill_flops=10**14, prefill_cache_bytes=10**9, dtype="bfloat16")
     assert time.prefill.seconds == time.prefill.compute_seconds == pytest.approx(1e14 / 989.4e12)
     assert time.prefill.moved_bytes == 4 * 16 * 10**9 + 10**9, "each prompt by itself"
@@ -140,7 +140,7 @@ def test_serving_by_hand() -> None:
 
 
 @given(steps, st.integers(1, 4096), accelerators)
-def test_a_pass_takes_the_longer_of_its_two_and_says_which(step: DecodingStep, batch: int, on: Any) -> None:
+def test_a_pass_takes_the_longer_of_its_two_and_says_which(step: DecodeStep, batch: int, on: Any) -> None:
     time = serve(step, batch_size=batch, accelerator=on)
     for each in (time.prefill, time.decode):
         assert each.seconds == max(each.compute_seconds, each.memory_seconds)
@@ -154,7 +154,7 @@ def test_a_pass_takes_the_longer_of_its_two_and_says_which(step: DecodingStep, b
 
 
 @given(steps, st.integers(1, 4096), st.integers(0, 10**9), st.integers(0, 10**9))
-def test_decoding_never_gets_faster_with_context(step: DecodingStep, batch: int, cache: int, work: int) -> None:
+def test_decoding_never_gets_faster_with_context(step: DecodeStep, batch: int, cache: int, work: int) -> None:
     longer = step._replace(
         cache_bytes_per_sequence=step.cache_bytes_per_sequence + cache,
         flops_per_sequence=step.flops_per_sequence + work,
@@ -163,7 +163,7 @@ def test_decoding_never_gets_faster_with_context(step: DecodingStep, batch: int,
 
 
 @given(steps, st.integers(1, 4096), st.integers(1, 64))
-def test_a_larger_batch_is_slower_a_step_and_no_slower_a_token(step: DecodingStep, batch: int, more: int) -> None:
+def test_a_larger_batch_is_slower_a_step_and_no_slower_a_token(step: DecodeStep, batch: int, more: int) -> None:
     small, large = serve(step, batch_size=batch), serve(step, batch_size=batch + more)
     assert large.decode.seconds >= small.decode.seconds
     if step.weights.dense_bytes > 10**6:  # beyond what rounding bytes of experts can turn
@@ -171,7 +171,7 @@ def test_a_larger_batch_is_slower_a_step_and_no_slower_a_token(step: DecodingSte
 
 
 @given(steps, accelerators)
-def test_the_turning_point_is_where_the_label_turns(step: DecodingStep, on: Any) -> None:
+def test_the_turning_point_is_where_the_label_turns(step: DecodeStep, on: Any) -> None:
     turn = serve(step, accelerator=on).compute_bound_batch_size
     if turn is None:
         assert serve(step, batch_size=10**9, accelerator=on).decode.bound == "memory"
@@ -182,7 +182,7 @@ def test_the_turning_point_is_where_the_label_turns(step: DecodingStep, on: Any)
 
 
 @given(_weights(), st.integers(1, 10**4))
-def test_a_batch_reads_between_its_share_and_all_of_the_experts(weights: Weights, tokens: int) -> None:
+def test_a_batch_reads_between_its_share_and_all_of_the_experts(weights: ReadWeights, tokens: int) -> None:
     read = weights.read_bytes(tokens) - weights.dense_bytes
     assert weights.read_bytes(tokens) <= weights.read_bytes(tokens + 1)
     assert read <= weights.expert_bytes
@@ -192,9 +192,9 @@ def test_a_batch_reads_between_its_share_and_all_of_the_experts(weights: Weights
 
 
 def test_one_token_reads_the_experts_it_is_sent_to() -> None:
-    assert Weights(5, 800, 8, 2).read_bytes(1) == 5 + 200
-    assert Weights(5, 800, 8, 2).read_bytes(2) == 5 + 350, "two tokens meet 3.5 of 8 on average"
-    assert Weights(5, 800, 8, 8).read_bytes(1) == 805
+    assert ReadWeights(5, 800, 8, 2).read_bytes(1) == 5 + 200
+    assert ReadWeights(5, 800, 8, 2).read_bytes(2) == 5 + 350, "two tokens meet 3.5 of 8 on average"
+    assert ReadWeights(5, 800, 8, 8).read_bytes(1) == 805
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_one_token_reads_the_experts_it_is_sent_to() -> None:
 )
 def test_decoding_reads_all_but_the_tables_it_looks_up(name: str, looked_up: int) -> None:
     config = load_config(name).config
-    weights = decoding_weights(config, "bfloat16")
+    weights = decode_weights(config, "bfloat16")
     assert weights.dense_bytes + weights.expert_bytes == 2 * (total_params(tensor_table(config)) - looked_up)
     one_token = sum(
         section.repeats * tensor.active_params for section in tensor_table(config) for tensor in section.tensors

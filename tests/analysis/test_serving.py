@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.architectures import small_configs
 from tinylm_cli.analysis.flops import decode_flops
 from tinylm_cli.analysis.inference_memory import inference_memory
-from tinylm_cli.analysis.roofline import decoding_weights
+from tinylm_cli.analysis.roofline import decode_weights
 from tinylm_cli.analysis.serving import default_batch_sizes, default_seq_lens, serving_grid
 from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup
 from tinylm_cli.config.hardware import load_hardware
@@ -62,7 +62,7 @@ def test_what_fits_and_how_fast(name: str, kind: str) -> None:
         assert takes(most, cell.seq_len) <= H100.capacity_bytes < takes(most + 1, cell.seq_len)
         assert longest == config.max_len or takes(cell.batch_size, longest + 1) > H100.capacity_bytes
         assert cell.decode is not None
-        weights = decoding_weights(config, "bfloat16", serving.quantization).read_bytes(cell.batch_size)
+        weights = decode_weights(config, "bfloat16", serving.quantization).read_bytes(cell.batch_size)
         assert cell.decode.moved_bytes == weights + cell.cache_bytes
         assert cell.decode.flops == cell.batch_size * decode_flops(config, context_len=cell.seq_len)
         assert cell.decode.seconds == pytest.approx(
@@ -75,7 +75,7 @@ def test_what_fits_and_how_fast(name: str, kind: str) -> None:
 @pytest.mark.parametrize("head", [True, False])
 def test_rounded_weights_are_read_as_they_are_stored(tied: str, head: bool) -> None:
     config = load_config("tiny", [f"tie_weights={tied}"]).config
-    found = decoding_weights(config, "bfloat16", QuantizationConfig("float8", head=head)).dense_bytes
+    found = decode_weights(config, "bfloat16", QuantizationConfig("float8", head=head)).dense_bytes
     maps = 4 * ((4 * 128 + 512) * (128 + 4) + 128 * (512 + 4))
     biases_and_norms = 2 * (4 * (4 * 128 + 512 + 128 + 2 * 2 * 128) + 2 * 128)
     assert found == maps + biases_and_norms + (256 * (128 + 4) if head else 256 * 128 * 2)

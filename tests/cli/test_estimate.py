@@ -176,8 +176,8 @@ def test_a_kernel_is_that_of_training_and_of_inference_and_said_of_both(here: He
         flash, own, written = (told[kernel][purpose]["memory"][size] for kernel in ("flash", "sdpa", "math"))
         assert flash < own == written
     screen = " ".join(here(*words, "flash", "--full").out.split())
-    assert "tinylm's own model keeps scores (soft-caps), as --attention-kernel sdpa counts." in screen
-    assert "tinylm's own model keeps" not in here(*words, "sdpa", "--full").out
+    assert "tinylm's own model saves scores (soft-caps); --attention-kernel sdpa counts them." in screen
+    assert "tinylm's own model saves" not in here(*words, "sdpa", "--full").out
 
 
 def test_a_sequence_too_long_is_told_at_both_places(here: Here) -> None:
@@ -221,8 +221,8 @@ def test_a_shell_sees_mistakes_on_one_stream_and_a_report_on_the_other(tinylm: H
         0,
         "next: tinylm design --family llama --params 8030261248 --vocab-size 128256\n",
     )
-    assert "This one comes nearest" in short.out
-    assert "what makes it fit" in short.out
+    assert "The smallest is" in short.out
+    assert "makes it fit" in short.out
 
 
 def test_what_is_asked_is_read_beside_a_config_and_a_table_of_gpus_that_are_wrong(here: Here, folder: Path) -> None:
@@ -374,7 +374,7 @@ def test_the_nearest_layout_is_shown_where_none_fits(here: Here) -> None:
     assert (told["plan"]["fits"], told["alternatives"], told["layouts_tried"]) == (False, [], 10)
     assert told["plan"]["peak_stage"]["total_bytes"] == told["fit"]["needed_bytes"]
     shown = here("estimate", *words, "--full")
-    assert "None of 10 layouts fits in t4. This one comes nearest: 72.2 GiB too much." in shown.out
+    assert "None of 10 layouts fits in t4. The smallest is 72.2 GiB short." in shown.out
     assert "--gpus 16" in shown.out
     assert "Inference memory" in shown.out
     assert shown.code == 0

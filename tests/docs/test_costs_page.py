@@ -14,7 +14,7 @@ from tinylm_cli.analysis.kv_cache import cache_shape, kv_cache_bytes
 from tinylm_cli.analysis.optimizer_state import optimizer_bytes
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.quantization import quantized_weights
-from tinylm_cli.analysis.remedies import LENGTHS, MOST_GPUS
+from tinylm_cli.analysis.remedies import MAX_GPUS, MIN_LENGTHS
 from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup, Setups, TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.analysis.training_memory import training_memory
@@ -74,8 +74,8 @@ def test_what_makes_a_plan_fit(golden: Callable[[Path, str], None]) -> None:
     assert found.training is not None
     shown = to_text(fit_blocks(found.training.fit, h100.name), Terminal(width=80))
     golden(PATH, example.sub(lambda _: shown, PATH.read_text(encoding="utf-8")))
-    assert f"up to {MOST_GPUS:,}, and twice" in PAGE
-    assert f"at most a {LENGTHS}th of the length" in PAGE
+    assert f"up to {MAX_GPUS:,}, and twice" in PAGE
+    assert f"at most a {MIN_LENGTHS}th of the length" in PAGE
 
 
 def test_caches_by_hand() -> None:

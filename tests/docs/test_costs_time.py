@@ -8,7 +8,7 @@ from pathlib import Path
 from tinylm_cli.analysis.flops import decode_flops, forward_flops, matmul_groups, train_flops
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.roofline import decoding_weights, peak_flops
+from tinylm_cli.analysis.roofline import decode_weights, peak_flops
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.hardware import load_hardware, parse_accelerators
 from tinylm_cli.config.loader import load_config
@@ -53,7 +53,7 @@ def test_training_by_hand() -> None:
 
 def test_serving_by_hand() -> None:
     weights = 2 * total_params(tensor_table(CONFIG))
-    assert decoding_weights(CONFIG, "bfloat16").dense_bytes == weights
+    assert decode_weights(CONFIG, "bfloat16").dense_bytes == weights
     one, cache = (kv_cache_bytes(CONFIG, batch_size=1, seq_len=n, dtype="bfloat16") for n in (1, LENGTH))
     operations = decode_flops(CONFIG, context_len=LENGTH)
     for figure in (weights // 2, weights, one, operations):

@@ -1,4 +1,4 @@
-"""How many tokens a model is best trained on, and how large a model a compute budget is best spent on."""
+"""Compute-optimal training (Chinchilla): tokens for a model, and model size for a compute budget."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ import math
 from tinylm_cli.reports.time import ComputeOptimum
 
 OPTIMAL_TOKENS_PER_PARAM = 20
-"""Hoffmann et al. 2022, https://arxiv.org/abs/2203.15556: by approach 1 parameters and tokens both grow as C^0.50
-(table 2), from 8.0B tokens for 400M to 21.2T for 1T (table 3). Approach 2 has nearly the same exponents, 0.49 and 0.51;
-approach 3, 0.46 and 0.54, asks for more tokens the larger the model, and is left aside."""
+"""Hoffmann et al. 2022, https://arxiv.org/abs/2203.15556. By approach 1, parameters and tokens both grow as C^0.50
+(table 2), from 8.0B tokens for 400M parameters to 21.2T for 1T (table 3). Approach 2 has nearly the same exponents,
+0.49 and 0.51. Approach 3, with 0.46 and 0.54, is not used: it needs more tokens per parameter for larger models."""
+
+FLOPS_PER_PARAM_AND_TOKEN = 6
+"""Forward 2, backward 4: ``C = 6 · N · D`` (Kaplan et al. 2020, https://arxiv.org/abs/2001.08361)."""
 
 
 def compute_optimum(params: int, train_tokens: int) -> ComputeOptimum:
-    """Return where a budget of tokens stands beside the compute-optimal one.
+    """Compare a number of training tokens with the compute-optimal number.
 
-    With 20 tokens a parameter, and training taken as ``6 · params · tokens`` FLOPs, a budget of C FLOPs is spent best
-    on ``√(C / 120)`` parameters.
+    With 20 tokens per parameter and ``C = 6 · N · D``, the compute-optimal size for C FLOPs is ``√(C / 120)``.
 
     Args:
-        params: Parameters, embeddings included as in the paper (Pearce and Song 2024,
-            https://arxiv.org/abs/2406.12907); of experts those a token uses, on which the paper has nothing to say.
-        train_tokens: Tokens to train on, >= 1.
+        params: N, with embeddings, as in the paper (Pearce and Song 2024, https://arxiv.org/abs/2406.12907). For a
+            mixture of experts, active parameters, which the paper does not cover.
+        train_tokens: D, tokens to train on, >= 1.
 
     References:
         Hoffmann et al. 2022, https://arxiv.org/abs/2203.15556
     """
-    flops = 6 * params * train_tokens
+    flops = FLOPS_PER_PARAM_AND_TOKEN * params * train_tokens
     optimal_tokens = OPTIMAL_TOKENS_PER_PARAM * params
     best = optimal_params(flops)
     return ComputeOptimum(
@@ -42,5 +44,5 @@ def compute_optimum(params: int, train_tokens: int) -> ComputeOptimum:
 
 
 def optimal_params(compute_flops: int) -> int:
-    """Return the parameters that ``C = 6 · N · D`` operations are best spent on, ``N = √(C / 120)``, rounded down."""
-    return math.isqrt(compute_flops // (6 * OPTIMAL_TOKENS_PER_PARAM))
+    """Return the compute-optimal number of parameters, ``N = √(C / 120)``, rounded down."""
+    return math.isqrt(compute_flops // (FLOPS_PER_PARAM_AND_TOKEN * OPTIMAL_TOKENS_PER_PARAM))

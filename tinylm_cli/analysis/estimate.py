@@ -1,4 +1,4 @@
-"""Everything that a model costs, put together from the modules that own each formula."""
+"""The estimate of a model: memory, plan, time and cost of training, memory and speed of serving."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tinylm_cli.analysis.parallel.plan import Plans, plan, plan_bytes, plans, sm
 from tinylm_cli.analysis.params import active_params, total_params
 from tinylm_cli.analysis.remedies import inference_remedies, training_remedies
 from tinylm_cli.analysis.roofline import serving_time, training_time
-from tinylm_cli.analysis.serving import decoding_step, serving_grid
+from tinylm_cli.analysis.serving import decode_step, serving_grid
 from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.analysis.training_memory import training_memory
@@ -49,19 +49,19 @@ def estimate(
     accelerators: Sequence[Accelerator] = (),
     attention: AttentionCount = "causal",
 ) -> EstimateReport:
-    """Return what the model costs.
+    """Estimate what training and serving a model take.
 
     Args:
         loaded: The model.
         setups: How it is trained and served.
         accelerator: The GPU, or None.
-        purpose: What it is estimated for; both when None.
-        accelerators: Other GPUs: larger ones are named where that one is too small.
-        attention: Which pairs of a query and a key count as operations.
+        purpose: Training or serving; both when None.
+        accelerators: GPUs that a remedy may name where that one is too small.
+        attention: Query-key pairs that count as FLOPs.
 
     Raises:
-        AnalysisError: If a size is out of range, or the layout does not come out even.
-        UsageError: If the hardware does not multiply the type.
+        AnalysisError: If a size is out of range, or the layout does not divide the model evenly.
+        UsageError: If the GPU does not multiply the dtype.
     """
     config, table = loaded.config, tensor_table(loaded.config)
     setup = setups.training
@@ -191,21 +191,21 @@ def _summarize_serving(
 
 
 def _plans(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator | None) -> Plans | None:
-    """Return the plan of the setup's layout, or every one there is; None for a single GPU."""
+    """Return the plan of the setup's layout, or those of all layouts; None for a single GPU."""
     if setup.n_gpus == 1:
         return None
     if setup.layout is not None:
         named = plan(config, setup, with_micro_batches(config, setup, setup.layout), accelerator)
         return Plans((named,) if named.fits else (), named, 1)
-    assert accelerator is not None, "which layout is quickest depends on the GPU"
+    assert accelerator is not None, "which layout is fastest depends on the GPU"
     return plans(config, setup, accelerator)
 
 
 def training_need(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator) -> int:
-    """Return what the fullest GPU holds while training; where no layout is named, in the one that holds least.
+    """Return the peak memory of training on one GPU; without a layout, that of the smallest plan.
 
     Raises:
-        AnalysisError: If a size is out of range, or the global batch does not come out even.
+        AnalysisError: If a size is out of range, or no layout divides the global batch evenly.
     """
     if setup.n_gpus == 1:
         return training_memory(config, setup).peak_bytes
@@ -215,19 +215,19 @@ def training_need(config: ModelConfig, setup: TrainingSetup, accelerator: Accele
 
 
 def with_micro_batches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> Layout:
-    """Return a layout with as many micro-batches as the global batch has."""
+    """Return a layout with the micro-batches that make up the global batch."""
     if not setup.derives_micro_batches:
         return layout
     sequences = global_batch_size(config, setup)
-    micro_batches, left = divmod(sequences, layout.data * setup.batch_size)
-    if left:
-        message = f"{sequences:,} sequences are no multiple of {layout.data} replicas × {setup.batch_size} sequences"
-        raise AnalysisError(message, help="give another global batch")
+    micro_batches, remainder = divmod(sequences, layout.data * setup.batch_size)
+    if remainder:
+        message = f"a global batch of {sequences:,} is no multiple of {layout.data} replicas × {setup.batch_size}"
+        raise AnalysisError(message, help="change the global batch")
     return replace(layout, micro_batches=micro_batches)
 
 
 def inference_need(config: ModelConfig, setup: ServingSetup, _: Accelerator) -> int:
-    """Return what one GPU holds while it serves the model."""
+    """Return the memory of serving on one GPU."""
     return inference_memory(config, setup).total_bytes
 
 
@@ -257,7 +257,7 @@ def _serving_time(
     return serving_time(
         accelerator,
         setup,
-        decoding_step(config, setup),
+        decode_step(config, setup),
         prompt_tokens=seq_len,
         prefill_flops=prefill_flops(config, batch_size=setup.batch_size, seq_len=seq_len, attention=attention),
         prefill_cache_bytes=cache_bytes(config, setup),

@@ -1,7 +1,4 @@
-"""Every figure of a model that can be named: in an assertion, a budget, a comparison, a target.
-
-One table of names; a figure is computed when it is asked for, by the module that owns its formula.
-"""
+"""The table of figures: the quantities of a model that assertions, budgets, comparisons and designs name."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from tinylm_cli.analysis.params import (
     total_params,
     weights_bytes,
 )
-from tinylm_cli.analysis.serving import decoding_step
+from tinylm_cli.analysis.serving import decode_step
 from tinylm_cli.analysis.setups import Setups
 from tinylm_cli.analysis.tensor_table import COMPONENTS, Component, tensor_table
 from tinylm_cli.analysis.training_memory import training_memory
@@ -27,13 +24,13 @@ from tinylm_cli.reports.figures import AMOUNT_KINDS, Unit
 
 
 class Figure(NamedTuple):
-    """A figure that has a name.
+    """A named quantity of a model.
 
     Attributes:
-        name: What it is called in JSON and on the command line; says its unit, and after it of what: ``_per_token``.
-        unit: What it counts.
-        meaning: What it is, in a few words.
-        compute: Works it out.
+        name: Its name in JSON and on the command line, with its unit: ``weights_bytes``, ``train_flops_per_token``.
+        unit: Its unit.
+        meaning: Its definition, in a few words.
+        compute: Computes it from a config and setups.
     """
 
     name: str
@@ -43,7 +40,7 @@ class Figure(NamedTuple):
 
     @property
     def kind(self) -> AmountKind:
-        """How an amount of it is written."""
+        """How its values are written."""
         return AMOUNT_KINDS[self.unit]
 
 
@@ -62,13 +59,13 @@ def _per_sequence(flops: Callable[..., int]) -> Callable[[ModelConfig, Setups], 
 
 
 def _per_token(flops: Callable[..., int]) -> Callable[[ModelConfig, Setups], int]:
-    """Return the mean over the tokens of a sequence, rounded to a whole operation."""
+    """Return the mean over the tokens of a sequence, rounded to an integer."""
     return lambda config, setups: round(_per_sequence(flops)(config, setups) / setups.training.length(config))
 
 
 def _decode_read(config: ModelConfig, setups: Setups) -> int:
-    """Return the weights that one token needs, and the cache of one sequence: what bounds the time of decoding it."""
-    return decoding_step(config, setups.serving).moved_bytes(1)
+    """Return the weights that one token reads, plus the KV cache of one sequence: they bound its decoding time."""
+    return decode_step(config, setups.serving).moved_bytes(1)
 
 
 FIGURES: dict[str, Figure] = {
@@ -77,56 +74,61 @@ FIGURES: dict[str, Figure] = {
         Figure(
             "total_params",
             "params",
-            "parameters, a tied tensor counted once",
+            "parameters, each tied tensor counted once",
             lambda c, _: total_params(tensor_table(c)),
         ),
         Figure(
             "active_params", "params", "parameters that one token uses", lambda c, _: active_params(tensor_table(c))
         ),
-        Figure("embedding_params", "params", "parameters of the vocabulary's tables and learned positions", _embedding),
+        Figure(
+            "embedding_params",
+            "params",
+            "parameters of token embeddings, an untied LM head and learned positions",
+            _embedding,
+        ),
         Figure(
             "non_embedding_params",
             "params",
-            "parameters outside the vocabulary's tables and learned positions",
+            "parameters except token embeddings, an untied LM head and learned positions",
             lambda c, _: non_embedding_params(tensor_table(c)),
         ),
         *map(_component, COMPONENTS),
         Figure(
             "weights_bytes",
             "bytes",
-            "the weights",
+            "all weights",
             lambda c, setups: weights_bytes(tensor_table(c), setups.training.dtype),
         ),
         Figure(
             "kv_cache_bytes",
             "bytes",
-            "keys and values kept while decoding",
+            "KV cache of the whole batch",
             lambda c, setups: cache_bytes(c, setups.serving),
         ),
         Figure(
             "train_bytes_per_gpu",
             "bytes",
-            "the most one GPU holds to train the whole model, with AdamW unless told otherwise",
+            "peak memory of training on one GPU, with AdamW by default",
             lambda c, setups: training_memory(c, setups.training).peak_bytes,
         ),
         Figure(
             "serve_bytes",
             "bytes",
-            "weights, keys and values, and the widest pass that reads or decodes",
+            "memory of serving: weights, KV cache and the working memory of a pass",
             lambda c, setups: inference_memory(c, setups.serving).total_bytes,
         ),
-        Figure("forward_flops_per_token", "flops", "a forward pass, for each token", _per_token(forward_flops)),
-        Figure("train_flops_per_token", "flops", "a training step, for each token", _per_token(train_flops)),
+        Figure("forward_flops_per_token", "flops", "forward FLOPs per token", _per_token(forward_flops)),
+        Figure("train_flops_per_token", "flops", "forward and backward FLOPs per token", _per_token(train_flops)),
         Figure(
             "decode_flops_per_token",
             "flops",
-            "decoding one more token of a sequence",
+            "FLOPs of decoding one token of a sequence",
             lambda c, setups: decode_flops(c, context_len=setups.serving.length(c)),
         ),
         Figure(
             "decode_read_bytes_per_token",
             "bytes",
-            "read to decode one more token of a sequence: weights once, and what is kept",
+            "bytes read to decode one token of a sequence: weights and KV cache",
             _decode_read,
         ),
     )
@@ -138,7 +140,7 @@ def figure(name: str, config: ModelConfig, setups: Setups = Setups()) -> int:  #
     """Return a figure of a config by name.
 
     Raises:
-        KeyError: If no figure is called that.
-        AnalysisError: If the config cannot do what ``setups`` ask for.
+        KeyError: If no figure has that name.
+        AnalysisError: If a size of ``setups`` is out of range.
     """
     return FIGURES[name].compute(config, setups)

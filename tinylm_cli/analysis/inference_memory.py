@@ -1,4 +1,4 @@
-"""What running a model holds: weights, the cache, and the pass that is made."""
+"""Inference memory of one GPU that holds the whole model: weights, KV cache, and the working memory of a pass."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from tinylm_cli.reports.memory import InferenceMemory, MemoryPart
 
 
 def inference_memory(config: ModelConfig, setup: ServingSetup) -> InferenceMemory:
-    """Return what one GPU that holds the whole model holds while it runs it.
+    """Return the inference memory of one GPU that holds the whole model.
 
-    The cache has room for ``seq_len`` tokens of each sequence. Prompts are read one after the other, in pieces of at
-    most ``prefill_tokens`` (chunked prefill, as servers do it), the head reading the last token alone; decoding reads
-    one token of each sequence. Each pass is counted at its widest.
+    The KV cache holds ``seq_len`` tokens per sequence. Prompts are read one after the other, in chunks of at most
+    ``prefill_tokens`` (chunked prefill); the LM head reads the last token only. A decoding step reads one token per
+    sequence. The working memory is that of the larger pass, at its peak.
 
     Args:
         config: A validated config.
         setup: How it is served.
 
     Raises:
-        AnalysisError: If batch_size, seq_len or the size of groups is out of range.
+        AnalysisError: If batch_size, seq_len or group_size is out of range.
 
     References:
         Pope et al. 2022, https://arxiv.org/abs/2211.05102;
@@ -37,10 +37,10 @@ def inference_memory(config: ModelConfig, setup: ServingSetup) -> InferenceMemor
     """
     seq_len = setup.length(config)
     check_sizes(config, batch_size=setup.batch_size, seq_len=seq_len)
-    weights, rounded = quantized_weights(config, setup.dtype, setup.quantization)
+    weights, quantized_params = quantized_weights(config, setup.dtype, setup.quantization)
     cache = cache_bytes(config, setup)
-    prefill, decode = map(max, _passes(config, setup))
-    named = {"weights": weights, "cache": cache, "working memory": max(prefill, decode)}
+    prefill, decode = max(_prefill_bytes(config, setup)), max(_decode_bytes(config, setup))
+    parts = {"weights": weights, "cache": cache, "working memory": max(prefill, decode)}
     return InferenceMemory(
         batch_size=setup.batch_size,
         seq_len=seq_len,
@@ -51,13 +51,13 @@ def inference_memory(config: ModelConfig, setup: ServingSetup) -> InferenceMemor
         quantization=setup.quantization.method,
         group_size=setup.quantization.group_size,
         weights_bytes=weights,
-        quantized_params=rounded,
+        quantized_params=quantized_params,
         cache_bytes=cache,
         prefill_bytes=prefill,
         decode_bytes=decode,
         working_bytes=max(prefill, decode),
-        total_bytes=sum(named.values()),
-        parts=MemoryPart.breakdown(named),
+        total_bytes=sum(parts.values()),
+        parts=MemoryPart.breakdown(parts),
     )
 
 
@@ -66,19 +66,15 @@ def cache_bytes(config: ModelConfig, setup: ServingSetup) -> int:
     return kv_cache_bytes(config, batch_size=setup.batch_size, seq_len=setup.length(config), dtype=setup.kv_cache_dtype)
 
 
-def serving_moments(config: ModelConfig, setup: ServingSetup) -> tuple[int, ...]:
-    """Return what one GPU holds at each moment that may be the one when it is most.
-
-    The largest is the ``total_bytes`` of :func:`inference_memory`, whose arguments these are.
-    """
+def serving_timeline(config: ModelConfig, setup: ServingSetup) -> tuple[int, ...]:
+    """Return the memory at each moment that may be the peak; the largest is that of :func:`inference_memory`."""
     weights, _ = quantized_weights(config, setup.dtype, setup.quantization)
     held = weights + cache_bytes(config, setup)
-    prefill, decode = _passes(config, setup)
-    return tuple(held + each for each in (*prefill, *decode))
+    return tuple(held + each for each in (*_prefill_bytes(config, setup), *_decode_bytes(config, setup)))
 
 
 def largest_batch(config: ModelConfig, setup: ServingSetup, *, available_bytes: int) -> int:
-    """Return how many sequences of the setup's length fit in ``available_bytes`` at once; 0 when not even one does.
+    """Return the largest batch of sequences of the setup's length that fits in ``available_bytes``; 0 if none does.
 
     Raises:
         AnalysisError: As for :func:`inference_memory`.
@@ -87,11 +83,11 @@ def largest_batch(config: ModelConfig, setup: ServingSetup, *, available_bytes: 
     def fits(batch_size: int) -> bool:
         return inference_memory(config, setup._replace(batch_size=batch_size)).total_bytes <= available_bytes
 
-    return _most(fits, available_bytes + 1)
+    return _largest(fits, available_bytes + 1)
 
 
 def longest_context(config: ModelConfig, setup: ServingSetup, *, available_bytes: int) -> int:
-    """Return the most tokens per sequence, up to max_len, that fit with the setup's batch size; 0 when not one does.
+    """Return the longest sequences, up to max_len, that fit with the setup's batch size; 0 if one token does not.
 
     Raises:
         AnalysisError: As for :func:`inference_memory`.
@@ -100,13 +96,13 @@ def longest_context(config: ModelConfig, setup: ServingSetup, *, available_bytes
     def fits(seq_len: int) -> bool:
         return inference_memory(config, setup._replace(seq_len=seq_len)).total_bytes <= available_bytes
 
-    return _most(fits, config.max_len)
+    return _largest(fits, config.max_len)
 
 
-def _most(fits: Callable[[int], bool], limit: int) -> int:
-    """Return the largest number up to ``limit`` that fits, 0 when 1 does not; what is above one that does not, neither.
+def _largest(fits: Callable[[int], bool], limit: int) -> int:
+    """Return the largest number up to ``limit`` that fits, or 0; a larger number never needs less.
 
-    Doubles until one is too many, then halves what is between.
+    Doubles until a number does not fit, then bisects.
     """
     high = 1
     while high <= limit and fits(high):
@@ -114,19 +110,31 @@ def _most(fits: Callable[[int], bool], limit: int) -> int:
     return bisect_left(range(high // 2 + 1, min(high, limit + 1)), x=True, key=lambda n: not fits(n)) + high // 2
 
 
-def _passes(config: ModelConfig, setup: ServingSetup) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return what each moment of a pass over the last piece of a prompt works in, and of one over a token of each."""
-    kernel, device, width = setup.attention_kernel, setup.device, DTYPE_BYTES[setup.dtype]
+def _prefill_bytes(config: ModelConfig, setup: ServingSetup) -> tuple[int, ...]:
+    """Return the working memory of a pass over the last chunk of one prompt, at each moment that may be its peak."""
     seq_len = setup.length(config)
-    read: AttentionBackend | None = None
-    one: AttentionBackend | None = None
-    if device == "cuda" or kernel != "sdpa":  # else in the ways of tinylm's own model on the CPU
-        read = attention_backend(config, kernel, device=device, banded=has_sliding_window(config, seq_len))
-        one = attention_backend(config, kernel, device=device, banded=False)
-    piece = min(seq_len, setup.prefill_tokens)
-    layers = forward_working_bytes(config, batch_size=1, seq_len=piece, width=width, backend=read, keys=seq_len)
-    step = decode_working_bytes(config, seq_len=seq_len, width=width, backend=one)
-    choice = choice_bytes(config, width)
-    return tuple(SLACK + each for each in (*layers, choice)), tuple(
-        SLACK + setup.batch_size * each for each in (*step, choice)
+    width = DTYPE_BYTES[setup.dtype]
+    layers = forward_working_bytes(
+        config,
+        batch_size=1,
+        seq_len=min(seq_len, setup.prefill_tokens),
+        width=width,
+        backend=_backend(config, setup, banded=has_sliding_window(config, seq_len)),
+        keys=seq_len,
     )
+    return tuple(SLACK + each for each in (*layers, choice_bytes(config, width)))
+
+
+def _decode_bytes(config: ModelConfig, setup: ServingSetup) -> tuple[int, ...]:
+    """Return the working memory of a pass over one token per sequence, at each moment that may be its peak."""
+    width = DTYPE_BYTES[setup.dtype]
+    backend = _backend(config, setup, banded=False)  # a window hides nothing that is still cached
+    layers = decode_working_bytes(config, seq_len=setup.length(config), width=width, backend=backend)
+    return tuple(SLACK + setup.batch_size * each for each in (*layers, choice_bytes(config, width)))
+
+
+def _backend(config: ModelConfig, setup: ServingSetup, *, banded: bool) -> AttentionBackend | None:
+    """Return how attention is computed; None for tinylm's own model on the CPU, which chooses by itself."""
+    if setup.device == "cpu" and setup.attention_kernel == "sdpa":
+        return None
+    return attention_backend(config, setup.attention_kernel, device=setup.device, banded=banded)

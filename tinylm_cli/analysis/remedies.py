@@ -1,4 +1,4 @@
-"""What to change where memory is short: each change tried by the code that found it short."""
+"""Remedies for insufficient memory: changes of a setup, each tried with the formula that found the memory short."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from tinylm_cli.reports.plan import Layout, ZeroStage
 Setup = TypeVar("Setup", TrainingSetup, ServingSetup)
 
 Need = Callable[[Setup, Accelerator], int]
-"""Returns the bytes that a GPU holds to do what a setup asks for."""
+"""Returns the memory that a setup needs on one GPU."""
 
 _Changes = dict[str, Any]
 """Fields of a setup, or ``accelerator``, and what they are changed to."""
 
-MOST_GPUS = 1024
-"""How far the number of GPUs is doubled, once at least."""
+MAX_GPUS = 1024
+"""The number of GPUs is doubled up to this, and at least once."""
 
-LENGTHS = 64
-"""Steps in which a sequence is shortened, about as many or up to twice that."""
+MIN_LENGTHS = 64
+"""Shorter lengths that are tried: this many, up to twice as many."""
 
 
 def training_remedies(
@@ -39,16 +39,16 @@ def training_remedies(
     need: Need[TrainingSetup],
     accelerators: Sequence[Accelerator] = (),
 ) -> Iterator[Remedy]:
-    """Yield changes that make training fit, the smallest first: of each kind the least that is enough.
+    """Yield changes that make training fit, the smallest first, and of each kind the smallest that is enough.
 
-    Where no batch and no length is, they are tried beside recomputation, 8-bit moments and other layouts, as few of
-    these as it takes.
+    If no smaller batch or length is enough, it is combined with as few as possible of recomputation, 8-bit moments and
+    another layout.
 
     Args:
-        setup: What does not fit; its seq_len is given.
-        accelerator: The GPU it does not fit in.
-        need: Tells what a GPU holds to train.
-        accelerators: Other GPUs that may be taken.
+        setup: The setup that does not fit; its seq_len is not None.
+        accelerator: The GPU.
+        need: Returns the memory that training needs.
+        accelerators: GPUs to choose a larger one from.
     """
     trials = _Trials(setup, accelerator, need)
     more: dict[Recompute, tuple[Recompute, ...]] = {"none": ("selective", "full"), "selective": ("full",)}
@@ -56,7 +56,7 @@ def training_remedies(
     layout: list[_Changes] = [{"layout": None}] if setup.layout is not None else []
     moments: list[_Changes] = [{"optimizer": "adamw_8bit"}] if setup.optimizer == "adamw" else []
     lengths = _lengths(setup, setup.layout.context if setup.layout is not None else 1)
-    yield from trials.first({"layout": each} for each in _more_shared(setup.layout))
+    yield from trials.first({"layout": each} for each in _higher_zero(setup.layout))
     for each in (recompute, layout, moments):
         yield from trials.first(each)
     yield from trials.together([*recompute[-1:], *layout, *moments], lengths)
@@ -67,13 +67,13 @@ def training_remedies(
 def inference_remedies(
     setup: ServingSetup, accelerator: Accelerator, need: Need[ServingSetup], accelerators: Sequence[Accelerator] = ()
 ) -> Iterator[Remedy]:
-    """Yield changes that make serving fit, the smallest first; batch and length beside 4-bit weights too.
+    """Yield changes that make serving fit, the smallest first; batch and length also together with int4 weights.
 
     Args:
-        setup: What does not fit; its seq_len is given.
-        accelerator: The GPU it does not fit in.
-        need: Tells what a GPU holds to serve the model.
-        accelerators: Other GPUs that may be taken.
+        setup: The setup that does not fit; its seq_len is not None.
+        accelerator: The GPU.
+        need: Returns the memory that serving needs.
+        accelerators: GPUs to choose a larger one from.
     """
     trials = _Trials(setup, accelerator, need)
     more: dict[Quantization, tuple[Quantization, ...]] = {
@@ -89,7 +89,7 @@ def inference_remedies(
 
 
 class _Trials(Generic[Setup]):
-    """Changes of a setup, tried."""
+    """Tries changes of a setup."""
 
     def __init__(self, setup: Setup, accelerator: Accelerator, need: Need[Setup]) -> None:
         self._setup: Setup = setup
@@ -103,7 +103,7 @@ class _Trials(Generic[Setup]):
             yield self._remedy(found)
 
     def together(self, changes: Sequence[_Changes], lengths: range) -> Iterator[Remedy]:
-        """Yield the fewest of ``changes`` that are enough, if not one of them; then batch and length, beside as few."""
+        """Yield the fewest of ``changes`` that are enough together; then batch and length with as few as possible."""
         sizes = range(len(changes) + 1)
         sets = [reduce(or_, each, _Changes()) for size in sizes for each in combinations(changes, size)]
         enough = next((each for each in sets if self._fits(each)), {})
@@ -113,12 +113,12 @@ class _Trials(Generic[Setup]):
         yield from self._largest("seq_len", lengths, sets)
 
     def _largest(self, field: str, values: range, beside: Iterable[_Changes]) -> Iterator[Remedy]:
-        """Yield the largest value that is enough, with the fewest changes beside it; those are not by themselves.
+        """Yield the largest value that is enough, with the fewest other changes.
 
         Args:
-            field: What is made smaller; memory grows with it.
-            values: What it may be, smallest first, all less than it is.
-            beside: Changes to go with it, fewest first; what comes after those that are enough alone is left out.
+            field: The field to reduce; memory grows with it.
+            values: Smaller values, ascending.
+            beside: Sets of other changes, fewest first; from the first that is enough alone, none is tried.
         """
         for changes in takewhile(lambda each: not self._fits(each), beside):
             if values and self._fits({**changes, field: values[0]}):
@@ -138,7 +138,7 @@ class _Trials(Generic[Setup]):
         setup, accelerator = self._changed(changes)
         try:
             return self._need(setup, accelerator) <= accelerator.capacity_bytes
-        except AnalysisError:  # a global batch that does not come out even
+        except AnalysisError:  # no layout divides the global batch
             return False
 
     def _remedy(self, changes: _Changes, steps: Mapping[str, int] | None = None) -> Remedy:
@@ -162,27 +162,27 @@ def _value(value: object) -> Value:
     return value
 
 
-def _more_shared(layout: Layout | None) -> Iterator[Layout]:
-    """Yield a layout whose replicas divide more among them."""
+def _higher_zero(layout: Layout | None) -> Iterator[Layout]:
+    """Yield the layout with each higher ZeRO stage."""
     stages: tuple[ZeroStage, ...] = (1, 2, 3)
     if layout is not None and layout.data * layout.context > 1:
         yield from (replace(layout, zero=zero) for zero in stages if zero > layout.zero)
 
 
 def _lengths(setup: TrainingSetup | ServingSetup, context: int = 1) -> range:
-    """Return shorter lengths, multiples of a power of two that context parallelism divides."""
+    """Return shorter lengths: multiples of a power of two that context parallelism divides."""
     assert setup.seq_len is not None
     step = 1
-    while 2 * step * LENGTHS <= setup.seq_len:
+    while 2 * step * MIN_LENGTHS <= setup.seq_len:
         step *= 2
     step = lcm(step, context)
     return range(step, setup.seq_len, step)
 
 
 def _more_gpus(setup: TrainingSetup) -> Iterator[_Changes]:
-    """Yield twice as many GPUs, and so on: in more replicas where the layout is named, else in any layout."""
+    """Yield twice as many GPUs, four times as many, …: as more replicas of a named layout, then in any layout."""
     gpus = 2 * setup.n_gpus
-    while gpus <= max(MOST_GPUS, 2 * setup.n_gpus):
+    while gpus <= max(MAX_GPUS, 2 * setup.n_gpus):
         if setup.layout is not None:
             yield {"n_gpus": gpus, "layout": replace(setup.layout, data=setup.layout.data * gpus // setup.n_gpus)}
         yield {"n_gpus": gpus, "layout": None}
@@ -192,7 +192,7 @@ def _more_gpus(setup: TrainingSetup) -> Iterator[_Changes]:
 def _larger_gpus(
     setup: TrainingSetup | ServingSetup, accelerator: Accelerator, accelerators: Iterable[Accelerator]
 ) -> Iterator[_Changes]:
-    """Yield GPUs of more memory that multiply the type, the smallest first."""
+    """Yield GPUs with more memory that multiply the dtype, the smallest first."""
     capacity = accelerator.capacity_bytes
     larger = [each for each in accelerators if each.capacity_bytes > capacity and setup.dtype in each.peaks]
     yield from ({"accelerator": each} for each in sorted(larger, key=lambda each: each.capacity_bytes))

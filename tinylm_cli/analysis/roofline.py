@@ -1,7 +1,7 @@
-"""Time from work: FLOPs at a peak, bytes at a bandwidth, and the longer of the two.
+"""The roofline: time as FLOPs over the peak or bytes over the bandwidth, whichever is longer.
 
-A roofline is a bound: no kernel is faster, and most are slower. Training is therefore given at a stated share of the
-peak, and serving as the least time there can be.
+A roofline is a lower bound of the time: no kernel is faster, and most are slower. Training time therefore assumes a
+share of the peak; serving time is the bound.
 
 References:
     Williams, Waterman and Patterson 2009, the roofline, https://doi.org/10.1145/1498765.1498785
@@ -21,15 +21,17 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.time import PassTime, ServingTime, TrainingTime
 
+SECONDS_PER_HOUR = 3600
 
-class Weights(NamedTuple):
-    """Bytes of weights that a decoding step may read.
+
+class ReadWeights(NamedTuple):
+    """Weights that a decoding step may read.
 
     Attributes:
-        dense_bytes: Read whatever the token.
-        expert_bytes: Of all routed experts together.
-        n_experts: Routed experts of a layer.
-        top_k: How many of them a token is sent to.
+        dense_bytes: Weights that every token reads.
+        expert_bytes: All routed experts.
+        n_experts: E, routed experts per layer.
+        top_k: k, experts per token.
     """
 
     dense_bytes: int
@@ -38,29 +40,28 @@ class Weights(NamedTuple):
     top_k: int = 1
 
     def read_bytes(self, tokens: int) -> int:
-        """Return the bytes read, on average, by a pass over ``tokens`` whose experts are chosen evenly and apart.
+        """Return the mean bytes read by a pass over ``tokens``, if each token chooses its experts at random.
 
-        An expert is spared when no token is sent to it, by chance ``(1 - top_k / n_experts) ** tokens``; of one token
-        that is all but ``top_k``.
+        An expert is not read with probability ``(1 - k / E) ** tokens``.
         """
         if tokens == 1:
             return self.dense_bytes + self.expert_bytes * self.top_k // self.n_experts
         if self.top_k >= self.n_experts:
             return self.dense_bytes + self.expert_bytes
-        hit = -math.expm1(tokens * math.log1p(-self.top_k / self.n_experts))
-        return self.dense_bytes + round(self.expert_bytes * hit)
+        is_read = -math.expm1(tokens * math.log1p(-self.top_k / self.n_experts))  # 1 - (1 - k / E) ** tokens
+        return self.dense_bytes + round(self.expert_bytes * is_read)
 
 
-class DecodingStep(NamedTuple):
-    """What a decoding step takes.
+class DecodeStep(NamedTuple):
+    """FLOPs and memory traffic of one decoding step.
 
     Attributes:
-        weights: Read once for the whole batch.
-        flops_per_sequence: Of the one token of one sequence.
-        cache_bytes_per_sequence: Keys and values read and written for it.
+        weights: Weights, read once for the whole batch.
+        flops_per_sequence: FLOPs of one token of one sequence.
+        cache_bytes_per_sequence: KV cache read and written for it.
     """
 
-    weights: Weights
+    weights: ReadWeights
     flops_per_sequence: int
     cache_bytes_per_sequence: int
 
@@ -73,15 +74,15 @@ class DecodingStep(NamedTuple):
         return self.weights.read_bytes(batch_size) + batch_size * self.cache_bytes_per_sequence
 
 
-def decoding_weights(config: ModelConfig, dtype: str, quantization: QuantizationConfig = UNQUANTIZED) -> Weights:
+def decode_weights(config: ModelConfig, dtype: str, quantization: QuantizationConfig = UNQUANTIZED) -> ReadWeights:
     """Return the weights that decoding reads, as they are stored.
 
-    A table that is looked up is not read whole: the token embedding, unless the head reads it too, and positions.
+    Tables that are looked up are not read whole: positions, and the token embedding unless it is also the LM head.
 
     Args:
         config: A validated config.
-        dtype: A key of ``DTYPE_BYTES``, of what is not rounded.
-        quantization: What is rounded, and how.
+        dtype: A key of ``DTYPE_BYTES``, the type of weights that are not quantized.
+        quantization: How weights are quantized.
     """
     dense = experts = 0
     for section in tensor_table(config):
@@ -91,21 +92,21 @@ def decoding_weights(config: ModelConfig, dtype: str, quantization: Quantization
             size = section.repeats * stored_bytes(tensor, DTYPE_BYTES[dtype], quantization)
             dense, experts = (dense + size, experts) if tensor.experts_per_token is None else (dense, experts + size)
     if config.feed_forward.n_experts is None:
-        return Weights(dense)
-    return Weights(dense, experts, config.feed_forward.n_experts, config.feed_forward.top_k)
+        return ReadWeights(dense)
+    return ReadWeights(dense, experts, config.feed_forward.n_experts, config.feed_forward.top_k)
 
 
 def _is_looked_up(tensor: Tensor, config: ModelConfig, quantization: QuantizationConfig) -> bool:
     if tensor.name == TOKEN_EMBEDDING and config.tie_weights:
-        return quantization.quantizes_head
+        return quantization.quantizes_head  # the quantized head is a table of its own
     return tensor.component in ("token_embedding", "position")
 
 
-def decoding_clock(accelerator: Accelerator, setup: ServingSetup) -> Callable[[DecodingStep], PassTime]:
-    """Return a function that gives the least time of a decoding step of the setup's batch.
+def decode_clock(accelerator: Accelerator, setup: ServingSetup) -> Callable[[DecodeStep], PassTime]:
+    """Return a function from a decoding step to its least time, for the setup's batch size.
 
     Raises:
-        UsageError: If the hardware does not multiply the setup's type.
+        UsageError: If the GPU does not multiply the setup's dtype.
     """
     peak, bandwidth = peak_flops(accelerator, setup.dtype), accelerator.memory_bytes_per_second
     batch_size = setup.batch_size
@@ -113,10 +114,10 @@ def decoding_clock(accelerator: Accelerator, setup: ServingSetup) -> Callable[[D
 
 
 def peak_flops(accelerator: Accelerator, dtype: str) -> int:
-    """Return the dense peak of one accelerator for matrices of ``dtype``, in FLOPs per second.
+    """Return the dense peak of one GPU for matrices of ``dtype``, in FLOPs per second.
 
     Raises:
-        UsageError: If the hardware does not multiply that type.
+        UsageError: If the GPU does not multiply that dtype.
     """
     peaks = accelerator.peaks
     if dtype not in peaks:
@@ -128,25 +129,25 @@ def peak_flops(accelerator: Accelerator, dtype: str) -> int:
 
 
 def training_time(accelerator: Accelerator, setup: TrainingSetup, *, train_flops_per_token: int) -> TrainingTime:
-    """Return how long the setup's ``train_tokens`` take and cost.
+    """Return the time and the cost of training on the setup's ``train_tokens``.
 
     ``seconds = train_flops_per_token · train_tokens / (n_gpus · peak · utilization)``.
 
     Args:
-        accelerator: What it runs on.
-        setup: How the model is trained; its train_tokens are given.
-        train_flops_per_token: The model's own, three times its forward pass; no recomputation, by the definition of
-            utilization.
+        accelerator: The GPU.
+        setup: How the model is trained; its train_tokens are not None.
+        train_flops_per_token: Forward and backward FLOPs of the model, without recomputation, as utilization (MFU) is
+            defined.
 
     Raises:
-        UsageError: If the hardware does not multiply the setup's type.
+        UsageError: If the GPU does not multiply the setup's dtype.
     """
     assert setup.train_tokens is not None
     peak = peak_flops(accelerator, setup.dtype)
     flops = train_flops_per_token * setup.train_tokens
     rate = setup.n_gpus * peak * setup.utilization
     seconds = flops / rate
-    gpu_hours = flops / (peak * setup.utilization) / 3600
+    gpu_hours = flops / (peak * setup.utilization) / SECONDS_PER_HOUR
     return TrainingTime(
         accelerator=accelerator.name,
         n_gpus=setup.n_gpus,
@@ -167,7 +168,7 @@ def training_time(accelerator: Accelerator, setup: TrainingSetup, *, train_flops
 def serving_time(
     accelerator: Accelerator,
     setup: ServingSetup,
-    step: DecodingStep,
+    step: DecodeStep,
     *,
     prompt_tokens: int,
     prefill_flops: int,
@@ -176,29 +177,29 @@ def serving_time(
 ) -> ServingTime:
     """Return the least time of reading prompts and of one decoding step after them.
 
-    A pass takes ``max(flops / peak, bytes / bandwidth)``. Prompts are read one after the other, in pieces of at most
-    ``prefill_tokens``: each piece moves every weight that it needs once, and the cache is written; activations are
-    taken to stay on the chip.
+    A pass takes ``max(FLOPs / peak, bytes / bandwidth)``. Prompts are read one after the other, in chunks of at most
+    ``prefill_tokens``. Each chunk reads the weights it needs once and writes the KV cache; activations are assumed to
+    stay on the chip.
 
     Args:
-        accelerator: What it runs on.
+        accelerator: The GPU.
         setup: How the model is served.
-        step: What decoding one token takes.
-        prompt_tokens: Tokens of each prompt, >= 1.
-        prefill_flops: Of all prompts.
-        prefill_cache_bytes: Keys and values it writes, for all prompts.
-        context_tokens: Tokens seen by the one decoded, itself included, >= 1.
+        step: FLOPs and memory traffic of a decoding step.
+        prompt_tokens: Tokens per prompt, >= 1.
+        prefill_flops: FLOPs of all prompts.
+        prefill_cache_bytes: KV cache that all prompts write.
+        context_tokens: Tokens that the decoded token attends to, itself included, >= 1.
 
     Raises:
-        UsageError: If the hardware does not multiply the setup's type.
+        UsageError: If the GPU does not multiply the setup's dtype.
     """
     peak, bandwidth = peak_flops(accelerator, setup.dtype), accelerator.memory_bytes_per_second
     batch_size = setup.batch_size
-    whole, rest = divmod(prompt_tokens, setup.prefill_tokens)
-    pieces = [(whole, setup.prefill_tokens), (1 if rest else 0, rest)]
-    read = batch_size * sum(count * step.weights.read_bytes(tokens) for count, tokens in pieces if count)
-    prefill = _pass_time(prefill_flops, read + prefill_cache_bytes, peak, bandwidth)
-    decode = decoding_clock(accelerator, setup)(step)
+    full_chunks, rest = divmod(prompt_tokens, setup.prefill_tokens)
+    chunks = [(full_chunks, setup.prefill_tokens), (1 if rest else 0, rest)]
+    weights = batch_size * sum(count * step.weights.read_bytes(tokens) for count, tokens in chunks if count)
+    prefill = _pass_time(prefill_flops, weights + prefill_cache_bytes, peak, bandwidth)
+    decode = decode_clock(accelerator, setup)(step)
     return ServingTime(
         accelerator=accelerator.name,
         dtype=setup.dtype,
@@ -235,9 +236,13 @@ def _is_compute_bound(flops: int, moved_bytes: int, peak: int, bandwidth: int) -
     return flops * bandwidth >= moved_bytes * peak
 
 
-def _compute_bound_batch(step: DecodingStep, peak: int, bandwidth: int) -> int | None:
-    """Return the least batch that is bound by compute: what weights cost each sequence only falls as it grows."""
-    # what compute takes of a sequence beyond its own cache, both in FLOPs · bytes / second
+def _compute_bound_batch(step: DecodeStep, peak: int, bandwidth: int) -> int | None:
+    """Return the smallest compute-bound batch; None if every batch is memory-bound.
+
+    A batch B is compute-bound if ``B · flops / peak >= (weights + B · cache) / bandwidth``. Weights per sequence only
+    fall as B grows, so the batch is found by bisection.
+    """
+    # flops / peak - cache / bandwidth of one sequence, times peak · bandwidth
     margin = step.flops_per_sequence * bandwidth - step.cache_bytes_per_sequence * peak
     if margin <= 0:
         return None

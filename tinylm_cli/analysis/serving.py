@@ -1,79 +1,82 @@
-"""Serving over batch and length: what each takes, whether it fits, and how fast it decodes."""
+"""The serving table: memory, fit and decode speed by batch size and sequence length."""
 
 from __future__ import annotations
 
 from tinylm_cli.analysis.flops import decode_flops
 from tinylm_cli.analysis.inference_memory import cache_bytes, inference_memory, largest_batch, longest_context
-from tinylm_cli.analysis.roofline import DecodingStep, decoding_clock, decoding_weights
+from tinylm_cli.analysis.roofline import DecodeStep, decode_clock, decode_weights
 from tinylm_cli.analysis.setups import ServingSetup
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.serving import ServingCell, ServingGrid
 
 BATCH_SIZES = (1, 4, 16, 64, 256)
-"""Of the grid that is shown unless others are asked for."""
+"""Default rows of the table."""
 
-SHORTER = (16, 4, 1)
-"""Its lengths are max_len over these, to see a cache grow from what costs little to the most the model takes."""
+LENGTH_DIVISORS = (16, 4, 1)
+"""Default columns of the table: max_len over these, so that the KV cache grows from small to its largest."""
 
 
 def default_batch_sizes(batch_size: int) -> tuple[int, ...]:
-    """Return the rows that are shown unless others are asked for, ``batch_size`` among them."""
+    """Return the default rows, ``batch_size`` among them."""
     return tuple(sorted({*BATCH_SIZES, batch_size}))
 
 
 def default_seq_lens(max_len: int, seq_len: int) -> tuple[int, ...]:
-    """Return the columns that are shown unless others are asked for, ``seq_len`` among them."""
-    return tuple(sorted({*(max(max_len // part, 1) for part in SHORTER), seq_len}))
+    """Return the default columns, ``seq_len`` among them."""
+    return tuple(sorted({*(max(max_len // part, 1) for part in LENGTH_DIVISORS), seq_len}))
 
 
-def decoding_step(config: ModelConfig, setup: ServingSetup) -> DecodingStep:
-    """Return what decoding one more token takes after the setup's length: weights and cache as they are stored."""
-    return DecodingStep(
-        decoding_weights(config, setup.dtype, setup.quantization),
+def decode_step(config: ModelConfig, setup: ServingSetup) -> DecodeStep:
+    """Return the FLOPs and memory traffic of decoding one token that attends to the setup's length."""
+    return DecodeStep(
+        decode_weights(config, setup.dtype, setup.quantization),
         decode_flops(config, context_len=setup.length(config)),
         cache_bytes(config, setup._replace(batch_size=1)),
     )
 
 
 def serving_grid(config: ModelConfig, setup: ServingSetup, accelerator: Accelerator | None = None) -> ServingGrid:
-    """Return what each batch of each length takes on one GPU that holds the whole model.
+    """Return the memory and speed of each batch size and length, on one GPU that holds the whole model.
 
     Args:
         config: A validated config.
         setup: How it is served; its batch_sizes and seq_lens, ascending, are the rows and columns.
-        accelerator: The GPU, or None; with one, what fits and how fast is worked out too.
+        accelerator: The GPU; without one, fit and speed are None.
 
     Raises:
         AnalysisError: If a size is out of range.
-        UsageError: If the hardware does not multiply the type.
+        UsageError: If the GPU does not multiply the dtype.
     """
     batch_sizes = setup.batch_sizes or default_batch_sizes(setup.batch_size)
     seq_lens = setup.seq_lens or default_seq_lens(config.max_len, setup.length(config))
-    steps = {length: decoding_step(config, setup._replace(seq_len=length)) for length in seq_lens}
+    steps = {length: decode_step(config, setup._replace(seq_len=length)) for length in seq_lens}
     cells = tuple(
         _cell(config, setup._replace(batch_size=batch, seq_len=length), steps[length], accelerator)
         for batch in batch_sizes
         for length in seq_lens
     )
-    room = None if accelerator is None else accelerator.capacity_bytes
+    largest: tuple[int, ...] = ()
+    longest: tuple[int, ...] = ()
+    if accelerator is not None:
+        available = accelerator.capacity_bytes
+        largest = tuple(largest_batch(config, setup._replace(seq_len=n), available_bytes=available) for n in seq_lens)
+        longest = tuple(
+            longest_context(config, setup._replace(batch_size=n), available_bytes=available) for n in batch_sizes
+        )
     return ServingGrid(
         batch_sizes=batch_sizes,
         seq_lens=seq_lens,
         weights_bytes=cells[0].total_bytes - cells[0].cache_bytes - cells[0].working_bytes,
         cells=cells,
-        largest_batch_sizes=()
-        if room is None
-        else tuple(largest_batch(config, setup._replace(seq_len=n), available_bytes=room) for n in seq_lens),
-        longest_seq_lens=()
-        if room is None
-        else tuple(longest_context(config, setup._replace(batch_size=n), available_bytes=room) for n in batch_sizes),
+        largest_batch_sizes=largest,
+        longest_seq_lens=longest,
     )
 
 
-def _cell(config: ModelConfig, setup: ServingSetup, step: DecodingStep, accelerator: Accelerator | None) -> ServingCell:
+def _cell(config: ModelConfig, setup: ServingSetup, step: DecodeStep, accelerator: Accelerator | None) -> ServingCell:
     memory = inference_memory(config, setup)
-    decode = None if accelerator is None else decoding_clock(accelerator, setup)(step)
+    decode = None if accelerator is None else decode_clock(accelerator, setup)(step)
     return ServingCell(
         batch_size=memory.batch_size,
         seq_len=memory.seq_len,

@@ -1,4 +1,4 @@
-"""Passes that a model cannot make, refused."""
+"""Checks of batch size and sequence length."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tinylm_cli.errors import AnalysisError
 
 
 def check_sizes(config: ModelConfig, *, batch_size: int, seq_len: int) -> None:
-    """Refuse a pass of less than one sequence, or of sequences that the model does not take.
+    """Check that batch size and sequence length are in range.
 
     Raises:
         AnalysisError: If batch_size is below 1, or seq_len outside 1..max_len.
@@ -18,7 +18,7 @@ def check_sizes(config: ModelConfig, *, batch_size: int, seq_len: int) -> None:
 
 
 def check_length(config: ModelConfig, length: int, name: str) -> None:
-    """Refuse a sequence that the model does not take, ``name`` being what its length is called.
+    """Check that a length is in range; ``name`` is what the error calls it.
 
     Raises:
         AnalysisError: If it is outside 1..max_len.
@@ -26,7 +26,7 @@ def check_length(config: ModelConfig, length: int, name: str) -> None:
     if not 1 <= length <= config.max_len:
         raise AnalysisError(
             f"{name} {length:,} is outside 1..{config.max_len:,}: the model's max_len is {config.max_len:,}",
-            help=f"give a {name} of at most {config.max_len:,}, or --set max_len={length}"
+            help=f"give a {name} of at most {config.max_len:,}; or change the model to max_len={length}"
             if length > 0
             else f"give a {name} of 1 or more",
         )

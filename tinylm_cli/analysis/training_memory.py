@@ -1,4 +1,7 @@
-"""What a training step holds: weights, gradients, optimizer, activations, and the moment when it is most."""
+"""Training memory of one GPU that holds the whole model: weights, gradients, optimizer, activations, and the peak.
+
+Shapes: B batch_size, T seq_len, V vocab_size.
+"""
 
 from __future__ import annotations
 
@@ -6,32 +9,27 @@ from itertools import pairwise
 
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.module_memory import build_bytes
-from tinylm_cli.analysis.optimizer_state import optimizer_bytes
+from tinylm_cli.analysis.optimizer_state import MOMENTS, optimizer_bytes
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass
 from tinylm_cli.analysis.setups import TrainingSetup
-from tinylm_cli.analysis.tensor_table import DTYPE_BYTES, TensorTable, tensor_table
+from tinylm_cli.analysis.tensor_table import FLOAT32_BYTES, TensorTable, tensor_table
 from tinylm_cli.analysis.training_peak import training_timeline
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.reports.memory import (
-    Device,
-    MemoryPart,
-    Optimizer,
-    TrainingMemory,
-)
+from tinylm_cli.reports.memory import Device, MemoryPart, Optimizer, TrainingMemory
 
 
 def training_memory(config: ModelConfig, setup: TrainingSetup) -> TrainingMemory:
-    """Return what one GPU that holds the whole model holds while it trains.
+    """Return the training memory of one GPU that holds the whole model.
 
-    In half precision with a float32 master copy, weights, gradients, the copy and AdamW's moments take 2 + 2 + 4 + 8
-    bytes a parameter (Rajbhandari et al. 2020); without the copy moments have the weights' type, as in torch. Gradients
-    are dropped after each step. On CUDA one kernel is taken to update everything (``fused``), and what torch's default
-    there takes is said beside it. The allocator's own overhead is not counted.
+    In 16-bit types with float32 master weights, weights, gradients, master weights and AdamW's moments take 2 + 2 + 4 +
+    8 bytes per parameter (Rajbhandari et al. 2020). Without master weights the moments have the weights' type, as in
+    torch. Gradients are freed after each step. On CUDA the optimizer is fused into one kernel; the peak of torch's
+    default, ``foreach``, is reported besides. The overhead of the allocator is not counted.
 
     Args:
         config: A validated config.
-        setup: How it is trained; its n_gpus and layout do not matter here.
+        setup: How it is trained; its n_gpus and layout have no effect.
 
     Raises:
         AnalysisError: If batch_size or seq_len is out of range.
@@ -42,22 +40,23 @@ def training_memory(config: ModelConfig, setup: TrainingSetup) -> TrainingMemory
     """
     table, width = tensor_table(config), setup.element_bytes
     has_master, optimizer = setup.has_master_weights, setup.optimizer
-    weights = build_bytes(config, setup.dtype)
-    master = total_params(table) * DTYPE_BYTES["float32"] if has_master else 0
-    gradients = total_params(table) * setup.grad_element_bytes
-    state = optimizer_bytes(table, optimizer, DTYPE_BYTES["float32"] if has_master else width)
-    kept, run = activation_bytes(config, setup), ForwardPass(config, setup)
-    found = tuple(training_timeline(run, table, step_bytes=_step_bytes(table, optimizer, setup.device, width)))
-    peak = max(found, key=lambda moment: moment.held_bytes)
+    params = total_params(table)
+    weights = build_bytes(config, setup.dtype)  # parameters and buffers
+    master_weights = params * FLOAT32_BYTES if has_master else 0
+    gradients = params * setup.grad_element_bytes
+    state = optimizer_bytes(table, optimizer, FLOAT32_BYTES if has_master else width)
+    run = ForwardPass(config, setup)
+    timeline = tuple(training_timeline(run, table, step_bytes=_step_bytes(table, optimizer, setup.device, width)))
+    peak = max(timeline, key=lambda phase: phase.held_bytes)
     logits = run.tokens * config.vocab_size  # B × T × V
     # logits and their gradient in the model's dtype, log-probabilities and their gradient in float32 or wider
     logits_bytes = logits * (2 * run.width + 2 * run.wide)
-    resident = weights + master + state
+    resident = weights + master_weights + state
     peak_bytes = resident + peak.held_bytes
-    roots = state // 2 if optimizer == "adamw" else 0
-    named = {
+    roots = state // MOMENTS if optimizer == "adamw" else 0  # foreach: the root of every second moment at once
+    parts = {
         "weights": weights,
-        "master weights": master,
+        "master weights": master_weights,
         "optimizer state": state,
         "gradients": peak.gradients_bytes,
         "activations": peak.activations_bytes,
@@ -70,31 +69,32 @@ def training_memory(config: ModelConfig, setup: TrainingSetup) -> TrainingMemory
         grad_dtype=setup.grad_dtype or setup.dtype,
         optimizer=optimizer,
         weights_bytes=weights,
-        master_bytes=master,
+        master_bytes=master_weights,
         gradients_bytes=gradients,
         optimizer_bytes=state,
-        activations=kept,
+        activations=activation_bytes(config, setup),
         logits_bytes=logits_bytes,
-        total_bytes=resident + gradients + max(moment.activations_bytes + moment.working_bytes for moment in found),
+        total_bytes=resident + gradients + max(phase.activations_bytes + phase.working_bytes for phase in timeline),
         peak_bytes=peak_bytes,
         peak_phase=peak.name,
         foreach_peak_bytes=max(peak_bytes, resident + gradients + roots),
-        parts=MemoryPart.breakdown(named),
-        timeline=found,
+        parts=MemoryPart.breakdown(parts),
+        timeline=timeline,
     )
 
 
 def _step_bytes(table: TensorTable, optimizer: Optimizer, device: Device, width: int) -> int:
-    """Return what the optimizer computes with, beside what it keeps.
+    """Return the working memory of the optimizer step.
 
-    One kernel that updates everything needs nothing. On the CPU torch goes from tensor to tensor: AdamW holds a root
-    and a quotient of one, Adafactor an estimate, and each the last of the tensor before until its own is there.
+    A fused kernel on CUDA needs none. On the CPU torch updates one tensor after the other (``_single_tensor_adamw`` of
+    ``torch/optim/adamw.py``): AdamW holds the root of the second moment and its quotient, Adafactor one estimate. The
+    last temporary of a tensor is freed when the next tensor has its own.
     """
     if device == "cuda" or optimizer in ("sgd", "sgd_momentum"):
         return 0
-    sizes = [0]
+    sizes = [0]  # parameters of each tensor in turn; two layers have every pair of neighbors
     for section in table:
         once = [tensor.params for tensor in section.tensors if tensor.params]
         sizes += once * min(section.repeats, 2)
-    copies = 1 if optimizer == "adafactor" else 2
-    return max(previous + copies * size for previous, size in pairwise(sizes)) * width
+    temporaries = 1 if optimizer == "adafactor" else 2
+    return max(previous + temporaries * size for previous, size in pairwise(sizes)) * width

@@ -1,4 +1,4 @@
-"""Whether memory is enough, and what to change where it is not."""
+"""Whether memory is sufficient, and remedies if it is not."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from tinylm_cli.reports.plan import Layout
 
 Value = int | str | Layout | None
-"""What a field of a setup is changed from or to: of an accelerator its name, of a quantization its method."""
+"""A value of a field of a setup: an accelerator by its name, a quantization by its method."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One field that is changed.
+    """A change of one field.
 
     Attributes:
         field: A field of the training or serving setup, or ``accelerator``.
-        before: Its value now.
-        after: Its value after the change. A layout of None is searched for.
-        multiple_of: Values that were tried are multiples of this.
+        before: The current value.
+        after: The new value; for a layout, None searches for the fastest.
+        multiple_of: The values that were tried are multiples of this.
     """
 
     field: str
@@ -29,12 +29,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Remedy:
-    """A change, of as few things as it takes, that makes fit what does not.
+    """The fewest changes that make it fit.
 
     Attributes:
-        changes: What to change.
-        needed_bytes: What a GPU then holds; where layouts are searched, in the one that holds least.
-        capacity_bytes: What it then has room for.
+        changes: The changes.
+        needed_bytes: Memory needed after them; with a search for layouts, that of the smallest plan.
+        capacity_bytes: Memory available after them.
     """
 
     changes: tuple[Change, ...]
@@ -44,14 +44,14 @@ class Remedy:
 
 @dataclass(frozen=True)
 class Fit:
-    """What a GPU holds beside what it has room for.
+    """The memory needed on a GPU, compared with the memory available.
 
     Attributes:
-        needed_bytes: What the one that holds most holds.
-        capacity_bytes: What it has room for.
+        needed_bytes: Memory needed on the GPU that holds most.
+        capacity_bytes: Memory that tensors may take on it.
         fits: Whether that is enough.
-        remedies: Changes after which it is, the smallest first; empty where it fits, and where none that was tried
-            is enough.
+        remedies: Changes that make it fit, the smallest first; empty if it fits, or if no change that was tried is
+            enough.
     """
 
     needed_bytes: int

@@ -44,7 +44,7 @@ def test_what_is_said() -> None:
         "The peak is when the loss is differentiated: every activation is held.",
         "one layer of blocks",
         "optimizer state",
-        "786,432 weights are rounded to int4 in groups of 128; products are in bfloat16.",
+        "786,432 weights are quantized to int4 in groups of 128; matrix products are in bfloat16.",
     ):
         assert words in text
     assert "| weights |" in to_markdown(screens("tiny"))

@@ -36,7 +36,7 @@ def test_what_does_not_fit_is_marked_and_what_does_is_not() -> None:
     shown = screen("llama-3-8b")
     assert "15.1 GiB  " in shown
     assert "GiB ✗" in shown
-    assert "What is marked ✗ is more than the 78.6 GiB of h100-sxm" in shown
+    assert "✗ exceeds the 78.6 GiB of h100-sxm" in shown
     assert "largest 952" in " ".join(shown.split())
     assert "✗" not in screen("llama-3-8b", on=None)
     assert "✗" not in screen("tiny", lengths=(64,))
@@ -45,9 +45,12 @@ def test_what_does_not_fit_is_marked_and_what_does_is_not() -> None:
 def test_each_kind_of_cache_has_its_words() -> None:
     for name, words in (
         ("gpt2", "keys and values of 12 heads."),
-        ("llama-3-8b", "keys and values of 8 heads for 32 of queries; 32 of each would take 512.0 KiB, 4 times that."),
-        ("gemma-2-2b", "13 of 26 layers keep the last 4,096 tokens alone."),
-        ("mistral-7b", "All layers keep the last 4,096 tokens alone."),
+        (
+            "llama-3-8b",
+            "keys and values of 8 heads for 32 query heads; 32 KV heads would take 512.0 KiB, 4 times as much.",
+        ),
+        ("gemma-2-2b", "13 of 26 layers cache only the last 4,096 tokens."),
+        ("mistral-7b", "All layers cache only the last 4,096 tokens."),
         ("deepseek-v2-lite", "a latent vector of 512 and a rotating key of 64; 16 of each would take"),
     ):
         assert words in " ".join(screen(name, on=None, lengths=(512,)).split())
@@ -55,6 +58,6 @@ def test_each_kind_of_cache_has_its_words() -> None:
 
 def test_what_bounds_decoding_is_marked_where_it_differs() -> None:
     mixed = " ".join(screen("tiny", lengths=(1, 1024)).split())
-    assert "c is bound by compute, all else by memory." in mixed
+    assert "c is compute-bound, all others memory-bound." in mixed
     assert "M c" in mixed
-    assert "each is bound by memory." in screen("llama-3-8b")
+    assert "all are memory-bound." in screen("llama-3-8b")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tinylm_cli.analysis.chinchilla import compute_optimum
-from tinylm_cli.analysis.roofline import DecodingStep, Weights, serving_time, training_time
+from tinylm_cli.analysis.roofline import DecodeStep, ReadWeights, serving_time, training_time
 from tinylm_cli.analysis.setups import ServingSetup, TrainingSetup
 from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.render.blocks import View
@@ -20,7 +20,7 @@ H100 = load_hardware("h100")
 
 
 def serving(*, cache_bytes: int = 0, batch_size: int = 1) -> View:
-    step = DecodingStep(Weights(16 * 10**9), 16 * 10**9, cache_bytes)
+    step = DecodeStep(ReadWeights(16 * 10**9), 16 * 10**9, cache_bytes)
     return serving_time_blocks(
         serving_time(
             H100, ServingSetup(batch_size), step, prompt_tokens=100, prefill_flops=100 * 16 * 10**9,
@@ -51,28 +51,28 @@ def test_all_of_it_fits(width: int) -> None:
 def test_a_price_is_shown_where_one_is_given() -> None:
     assert "cost" not in words(training())
     hours = 120e18 / (989.4e12 * 0.4) / 3600
-    assert f"cost ${2 * hours:,.0f} at $2.00 a GPU hour" in words(training(usd_per_gpu_hour=2.0))
+    assert f"cost ${2 * hours:,.0f} at $2.00 per GPU hour" in words(training(usd_per_gpu_hour=2.0))
 
 
 def test_the_assumed_share_of_the_peak_is_said() -> None:
-    assert "at 25% of 989 TFLOP/s bfloat16" in words(training(utilization=0.25))
+    assert "at 25% of 989 TFLOP/s in bfloat16" in words(training(utilization=0.25))
 
 
 def test_what_bounds_decoding_is_said() -> None:
-    assert "Decoding is bound by compute from a batch of 296, if that fits." in words(serving())
-    assert "At 200 tokens of context every batch is bound by memory" in words(serving(cache_bytes=10**8))
+    assert "Decoding is compute-bound from a batch of 296, if it fits." in words(serving())
+    assert "At 200 tokens of context every batch is memory-bound" in words(serving(cache_bytes=10**8))
 
 
 def test_what_one_sequence_gets_is_said_where_there_are_more() -> None:
     assert "Each sequence" not in words(serving())
-    assert "Each sequence gets at most 209 tokens/s." in words(serving(batch_size=8))
+    assert "Each sequence decodes at most 209 tokens/s." in words(serving(batch_size=8))
 
 
 @pytest.mark.parametrize(
     ("tokens", "verdict"),
     [
-        (20 * 10**9, "20B tokens are about compute-optimal, 20 a parameter (Hoffmann et al. 2022)."),
-        (10**9, "1B tokens are 5% of the compute-optimal 20B, 20 a parameter"),
+        (20 * 10**9, "20B tokens are about compute-optimal, 20 per parameter (Hoffmann et al. 2022)."),
+        (10**9, "1B tokens are 5% of the compute-optimal 20B, 20 per parameter"),
         (10**12, "1T tokens are 50 times the compute-optimal 20B"),
         (10**13, "10T tokens are 500 times the compute-optimal 20B"),
     ],
@@ -83,5 +83,5 @@ def test_a_budget_beside_the_optimal_one(tokens: int, verdict: str) -> None:
 
 def test_a_budget_that_nobody_gave_is_not_judged() -> None:
     shown = words(compute_optimum_blocks(compute_optimum(10**9, 20 * 10**9), tokens_are_given=False))
-    assert shown.startswith("20B tokens are compute-optimal, 20 a parameter (Hoffmann et al. 2022); a model")
+    assert shown.startswith("20B tokens are compute-optimal, 20 per parameter (Hoffmann et al. 2022); a heavily")
     assert "about" not in shown

@@ -10,9 +10,9 @@ from tinylm_cli.analysis.design.closed_form import ClosedForm, HeadSharing, Valu
 from tinylm_cli.analysis.design.search_space import SearchSpace, Shape
 from tinylm_cli.analysis.figures import FIGURES
 from tinylm_cli.analysis.flops import forward_flops
-from tinylm_cli.analysis.inference_memory import serving_moments
-from tinylm_cli.analysis.roofline import DecodingStep, Weights, decoding_clock
-from tinylm_cli.analysis.serving import decoding_step
+from tinylm_cli.analysis.inference_memory import serving_timeline
+from tinylm_cli.analysis.roofline import DecodeStep, ReadWeights, decode_clock
+from tinylm_cli.analysis.serving import decode_step
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.schema import ModelConfig
 
@@ -60,7 +60,7 @@ def closed_forms(space: SearchSpace, names: Sequence[str], d_head: int, *, heads
 def measured(name: str, space: SearchSpace, config: ModelConfig) -> Value:
     """Return a measure of a config, computed without closed forms."""
     if name == DECODE_SECONDS:
-        return _clock(space)(decoding_step(config, space.serving))
+        return _clock(space)(decode_step(config, space.serving))
     return FIGURES[name].compute(config, space.setups)
 
 
@@ -86,11 +86,11 @@ def _training_moments(config: ModelConfig, space: SearchSpace) -> tuple[int, ...
 
 
 def _serving_moments(config: ModelConfig, space: SearchSpace) -> tuple[int, ...]:
-    return serving_moments(config, space.serving)
+    return serving_timeline(config, space.serving)
 
 
 def _decoding(config: ModelConfig, space: SearchSpace) -> tuple[int, ...]:
-    step = decoding_step(config, space.serving)
+    step = decode_step(config, space.serving)
     weights = step.weights
     return step.flops_per_sequence, step.cache_bytes_per_sequence, weights.dense_bytes, weights.expert_bytes
 
@@ -101,14 +101,14 @@ def _decode_seconds(space: SearchSpace) -> Combine:
 
     def seconds(sums: Sequence[int]) -> float:
         flops, cache_bytes, dense_bytes, expert_bytes = sums
-        return clock(DecodingStep(Weights(dense_bytes, expert_bytes, *routed), flops, cache_bytes))
+        return clock(DecodeStep(ReadWeights(dense_bytes, expert_bytes, *routed), flops, cache_bytes))
 
     return seconds
 
 
-def _clock(space: SearchSpace) -> Callable[[DecodingStep], float]:
+def _clock(space: SearchSpace) -> Callable[[DecodeStep], float]:
     assert space.accelerator is not None, "a decoding time needs a GPU"
-    clock = decoding_clock(space.accelerator, space.serving)
+    clock = decode_clock(space.accelerator, space.serving)
     return lambda step: clock(step).seconds
 
 

@@ -26,9 +26,9 @@ PHASES = {
 
 
 ATTENTION = {
-    "flash": "Attention by a flash kernel, which keeps neither scores nor masks.",
-    "sdpa": "Attention as in tinylm's own model: by torch's kernels, where it has one.",
-    "math": "Attention with all scores written out.",
+    "flash": "A flash kernel computes attention; it saves neither scores nor masks.",
+    "sdpa": "torch's scaled_dot_product_attention computes attention, as in tinylm's own model.",
+    "math": "Attention scores are written to memory.",
 }
 
 
@@ -38,7 +38,7 @@ def training_memory_blocks(
     accelerator: str | None = None,
     sdpa_overhead: SdpaOverhead | None = None,
 ) -> tuple[Block, ...]:
-    """Show what training holds at its peak, part by part, and what activations are made of."""
+    """Show training memory at its peak, by part."""
     detail = (
         f"{binary_bytes(report.peak_bytes)} at the peak, {_pass(report.batch_size, report.seq_len)} in {report.dtype}"
     )
@@ -47,24 +47,25 @@ def training_memory_blocks(
     attention = ATTENTION[kept.attention_kernel]
     if sdpa_overhead is not None and kept.attention_kernel == "flash":
         reasons = " and ".join(sdpa_overhead.reasons)
-        attention += f" tinylm's own model keeps {sdpa_overhead.saves} ({reasons}), as --attention-kernel sdpa counts."
+        saves = f" tinylm's own model saves {sdpa_overhead.saves} ({reasons})"
+        attention += f"{saves}; --attention-kernel sdpa counts them."
     notes.append(Note(attention, "muted"))
     if report.foreach_peak_bytes > report.peak_bytes:
         foreach = binary_bytes(report.foreach_peak_bytes)
-        notes.append(Note(f"AdamW steps fused; by torch's default on CUDA, foreach, the peak is {foreach}.", "muted"))
+        notes.append(Note(f"AdamW is fused; with torch's default on CUDA, foreach, the peak is {foreach}.", "muted"))
     if report.total_bytes > report.peak_bytes:
         held = binary_bytes(report.total_bytes)
-        notes.append(Note(f"Gradients kept from pass to pass, to accumulate them, make it up to {held}.", "muted"))
+        notes.append(Note(f"With gradient accumulation the peak is {held}.", "muted"))
     if kept.recomputed_bytes:
         again = binary_bytes(kept.recomputed_bytes)
-        notes.append(Note(f"Up to {again} of a layer is computed again in its backward pass.", "muted"))
-    stack = memory_stack("held at the peak", report.parts, report.peak_bytes, capacity_bytes, accelerator)
-    stack = stack._replace(name="training_memory", caption="Memory of training at its peak")
+        notes.append(Note(f"The backward pass recomputes up to {again} per layer.", "muted"))
+    stack = memory_stack("at the peak", report.parts, report.peak_bytes, capacity_bytes, accelerator)
+    stack = stack._replace(name="training_memory", caption="Training memory at its peak")
     return (Heading("Training memory", detail), stack, *notes)
 
 
 def activations_blocks(report: Activations) -> tuple[Block, ...]:
-    """Show what is kept for the backward pass, by layer and part."""
+    """Show the tensors saved for the backward pass, by layer and part."""
     detail = f"{binary_bytes(report.saved_bytes)}, attention by {report.attention_kernel}"
     rows: list[Row] = []
     shares = percentages([size / report.saved_bytes for _, _, size in _sections(report)])
@@ -72,14 +73,14 @@ def activations_blocks(report: Activations) -> tuple[Block, ...]:
         times = Cell(Quantity(f"× {integer(count)}" if count > 1 else "", count), "muted")
         rows.append((Cell(name, "name"), times, binary_bytes(size), share, Bar(size / report.saved_bytes)))
     columns = (
-        Column("kept by", shrink=True, key="name"),
+        Column("saved by", shrink=True, key="name"),
         Column("", right=True, keep=2, key="count"),
         Column("bytes", right=True, key="saved_bytes"),
         Column("share", right=True, keep=6),
         Column("", keep=1),
     )
     total = ("total", "", binary_bytes(report.saved_bytes), "100.0%", "")
-    whole = Table(columns, tuple(rows), total, name="activations", caption="What is kept for the backward pass")
+    whole = Table(columns, tuple(rows), total, name="activations", caption="Tensors saved for the backward pass")
     one_of_each = (
         _one_layer(layer.name, layer.parts)._replace(name="layer_activations" + (f"_{sort}" if sort > 1 else ""))
         for sort, layer in enumerate(report.layers, 1)
@@ -90,7 +91,7 @@ def activations_blocks(report: Activations) -> tuple[Block, ...]:
 def inference_memory_blocks(
     report: InferenceMemory, capacity_bytes: int | None = None, accelerator: str | None = None
 ) -> tuple[Block, ...]:
-    """Show what running holds, part by part."""
+    """Show inference memory, by part."""
     detail = f"{binary_bytes(report.total_bytes)}, {_pass(report.batch_size, report.seq_len)} in {report.dtype}"
     piece = (
         "a prompt"
@@ -98,14 +99,14 @@ def inference_memory_blocks(
         else f"{integer(report.prefill_tokens)} tokens of a prompt"
     )
     prefill, decode = binary_bytes(report.prefill_bytes), binary_bytes(report.decode_bytes)
-    notes = [Note(f"Reading {piece} works in {prefill}, a step of decoding in {decode}.", "muted")]
+    notes = [Note(f"Working memory: {prefill} to read {piece}, {decode} for a decoding step.", "muted")]
     if report.quantization != "none":
         groups = f" in groups of {report.group_size}" if report.quantization == "int4" else ""
-        rounded = f"{integer(report.quantized_params)} weights are rounded to {report.quantization}{groups}"
-        rounded += f"; products are in {report.dtype}."
+        rounded = f"{integer(report.quantized_params)} weights are quantized to {report.quantization}{groups}"
+        rounded += f"; matrix products are in {report.dtype}."
         notes.append(Note(rounded, "muted"))
-    stack = memory_stack("held", report.parts, report.total_bytes, capacity_bytes, accelerator)
-    stack = stack._replace(name="inference_memory", caption="Memory of inference")
+    stack = memory_stack("part", report.parts, report.total_bytes, capacity_bytes, accelerator)
+    stack = stack._replace(name="inference_memory", caption="Inference memory")
     return (Heading("Inference memory", detail), stack, *notes)
 
 
@@ -116,7 +117,7 @@ def _pass(batch_size: int, seq_len: int) -> str:
 def memory_stack(
     title: str, parts: Sequence[MemoryPart], total_bytes: int, capacity_bytes: int | None, accelerator: str | None
 ) -> Stack:
-    """Return parts of memory as a bar, beside what a GPU has room for."""
+    """Return parts of memory as a bar, with the capacity of the GPU."""
     return Stack(
         title,
         tuple(part.name for part in parts),

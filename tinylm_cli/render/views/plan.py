@@ -1,4 +1,4 @@
-"""Training spread over GPUs: what each holds and sends, and the ways there are."""
+"""Plans of training on several GPUs: memory, traffic and time, and the ranking of layouts."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from tinylm_cli.reports.plan import WORDS, Layout, Plan
 MOST_RANKED = 10
 
 UNEVEN = 1.1
-"""A stage that computes as many times the mean is worth a word."""
+"""An imbalance of the stages that is worth a warning."""
 
 _WORDS = {field: WORDS[field] for field in ("data", "tensor", "pipeline", "context", "expert")}
 
 
 def plan_blocks(plan: Plan, accelerator: str | None) -> tuple[Block, ...]:
-    """Return how work is divided, what the fullest GPU holds, what it sends, and how it does where it fits."""
-    fullest = plan.peak_stage
+    """Return the layout, the memory of the stage that holds most, traffic, and the time if it fits."""
+    stage = plan.peak_stage
     gpus = f"{integer(plan.n_gpus)} × {accelerator}" if accelerator else counted(plan.n_gpus, "GPU")
     blocks: list[Block] = [
         Heading(f"Plan for {gpus}", f"{layout_words(plan.layout)}; {_step_words(plan)}"),
-        memory_stack(
-            "memory of each GPU", fullest.parts, fullest.total_bytes, plan.capacity_bytes, accelerator
-        )._replace(name="plan", caption="Memory of each GPU"),
+        memory_stack("memory of each GPU", stage.parts, stage.total_bytes, plan.capacity_bytes, accelerator)._replace(
+            name="plan", caption="Memory of each GPU"
+        ),
     ]
     if plan.layout.pipeline > 1:
         blocks += _stages(plan)
@@ -37,7 +37,7 @@ def plan_blocks(plan: Plan, accelerator: str | None) -> tuple[Block, ...]:
 
 
 def ranking_blocks(plans: Sequence[Plan], *, every: bool = False) -> tuple[Block, ...]:
-    """Return the quickest of the layouts that fit, or ``every`` one."""
+    """Return the fastest layouts that fit, or ``every`` one."""
     shown = plans if every else plans[:MOST_RANKED]
     experts = any(each.layout.expert > 1 for each in plans)
     words = {field: short if experts or field != "expert" else "" for field, short in _WORDS.items()}
@@ -52,32 +52,32 @@ def ranking_blocks(plans: Sequence[Plan], *, every: bool = False) -> tuple[Block
         Column("", key="step_seconds"),
         Column("tokens/s", right=True, key="tokens_per_second"),
         Column("MFU", right=True, keep=4, key="utilization"),
-        Column("waiting", right=True, keep=3, key="bubble"),
-        Column("sent a step", right=True, keep=2, key="sent_bytes"),
+        Column("bubble", right=True, keep=3, key="bubble"),
+        Column("sent/step", right=True, keep=2, key="sent_bytes"),
     )
     rows = tuple(_ranked(rank, each, experts=experts) for rank, each in enumerate(shown, 1))
     more = len(plans) - len(shown)
-    found = f"{counted(len(plans), 'layout')} fit{'s' if len(plans) == 1 else ''}, the quickest first"
-    found += f"; each reads {_step_words(plans[0])}"
+    found = f"{counted(len(plans), 'layout')} fit{'s' if len(plans) == 1 else ''}, fastest first"
+    found += f"; {_step_words(plans[0])}"
     notes = [Note(f"{integer(more)} more fit.", "muted")] if more else []
     return (Heading("Layouts", found), Table(columns, rows, name="layouts", caption="Layouts that fit"), *notes)
 
 
 def _step_words(plan: Plan) -> str:
     sequences = plan.tokens_per_step // plan.seq_len
-    return f"{counted(sequences, 'sequence')} a step, {integer(plan.tokens_per_step)} tokens"
+    return f"{counted(sequences, 'sequence')} per step, {integer(plan.tokens_per_step)} tokens"
 
 
 def _stages(plan: Plan) -> list[Block]:
-    """Return which stage holds most and which computes most, and what of a step is spent waiting."""
-    fullest, last = plan.peak_stage, plan.layout.pipeline - 1
-    under_way = f"{fullest.in_flight:.3g} micro-batch{'' if fullest.in_flight == 1 else 'es'}"
-    words = f"Stage {fullest.stage} of 0..{last} holds most, {under_way} at once; stages wait {percent(plan.bubble)}"
-    notes: list[Block] = [Note(f"{words} of a step.", "muted")]
+    """Return which stage holds most, which is slowest, and the share of a step that stages wait."""
+    stage, last = plan.peak_stage, plan.layout.pipeline - 1
+    in_flight = f"{stage.in_flight:.3g} micro-batch{'' if stage.in_flight == 1 else 'es'} in flight"
+    words = f"Stage {stage.stage} of 0..{last} holds most, with {in_flight}"
+    notes: list[Block] = [Note(f"{words}; the pipeline bubble is {percent(plan.bubble)} of a step.", "muted")]
     if plan.imbalance >= UNEVEN:
-        slowest = f"Stage {plan.slowest_stage} of 0..{last} computes {plan.imbalance:.2f} times the mean"
-        why = ", the head being there: fewer stages feel it less." if plan.slowest_stage == last else "."
-        notes.append(Note(f"{slowest}, and all others wait for it{why}", "warn"))
+        slowest = f"Stage {plan.slowest_stage} of 0..{last} has {plan.imbalance:.2f} times the FLOPs of the mean stage"
+        why = " because of the LM head; fewer stages reduce this" if plan.slowest_stage == last else ""
+        notes.append(Note(f"{slowest}{why}. All others wait for it.", "warn"))
     return notes
 
 
@@ -106,12 +106,12 @@ def _traffic(plan: Plan) -> Table:
     )
     columns = (
         Column("each GPU sends", key="name"),
-        Column("in a step", right=True, key="sent_bytes"),
-        Column("takes", right=True, key="seconds"),
-        Column("among", right=True, keep=3, key="members"),
+        Column("per step", right=True, key="sent_bytes"),
+        Column("time", right=True, key="seconds"),
+        Column("GPUs", right=True, keep=3, key="members"),
         Column("", wrap=True, key="what"),
     )
-    return Table(columns, rows, name="traffic", caption="What each GPU sends in a step")
+    return Table(columns, rows, name="traffic", caption="Traffic of each GPU per step")
 
 
 def _verdict(plan: Plan) -> list[Block]:
@@ -121,11 +121,11 @@ def _verdict(plan: Plan) -> list[Block]:
     assert plan.kernel_efficiency is not None
     spare = binary_bytes(plan.capacity_bytes - plan.peak_stage.total_bytes)
     speed = three_digits(plan.tokens_per_step / plan.step_seconds)
-    pace = f"{duration(plan.step_seconds)} a step, {speed} tokens/s, {percent(plan.utilization)} of the peak (MFU)"
-    how = f"Times take kernels at {percent(plan.kernel_efficiency, 0)} of the peak, then traffic, then waiting:"
+    pace = f"{duration(plan.step_seconds)} per step, {speed} tokens/s, {percent(plan.utilization)} MFU"
+    assumed = f"Kernels are assumed to reach {percent(plan.kernel_efficiency, 0)} of the peak; compute, communication"
     return [
         Note(f"It fits, with {spare} to spare: {pace}.", "good"),
-        Note(f"{how} nothing overlaps.", "muted"),
+        Note(f"{assumed} and bubbles do not overlap.", "muted"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""What to change where memory is short."""
+"""Remedies for insufficient memory."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from tinylm_cli.reports.estimate import Purpose
 from tinylm_cli.reports.memory_fit import Change, Fit, Remedy, Value
 from tinylm_cli.reports.plan import Layout
 
-_SHARED = {1: "optimizer state", 2: "gradients too", 3: "weights too"}
-"""What replicas divide among them, by ZeRO stage."""
+_SHARED = {1: "optimizer state", 2: "optimizer state and gradients", 3: "optimizer state, gradients and weights"}
+"""What replicas share, by ZeRO stage."""
 
 
 def fit_blocks(
     fit: Fit | None, accelerator: str | None, layouts_tried: int | None = None, *, purpose: Purpose = "training"
 ) -> tuple[Block, ...]:
-    """Return by how much something does not fit, and what would make it fit; nothing where it fits.
+    """Return how much memory is missing, and the changes that make it fit; nothing if it fits.
 
     Args:
-        fit: What is held, and what there is room for.
+        fit: Memory needed and available.
         accelerator: The GPU.
-        layouts_tried: Of how many layouts this is the one that comes nearest; None where it was named.
-        purpose: What it is that does not fit.
+        layouts_tried: Number of layouts of which this is the smallest; None for a named layout.
+        purpose: Training or serving.
     """
     if fit is None or fit.fits:
         return ()
     over = binary_bytes(fit.needed_bytes - fit.capacity_bytes)
-    sentence = f"It does not fit in {accelerator}: {over} too much."
+    sentence = f"It does not fit in {accelerator}: {over} short."
     if layouts_tried is not None:
         none = (
             "The only layout does not fit" if layouts_tried == 1 else f"None of {integer(layouts_tried)} layouts fits"
         )
-        sentence = f"{none} in {accelerator}. This one comes nearest: {over} too much."
+        sentence = f"{none} in {accelerator}. The smallest is {over} short."
     if not fit.remedies:
         return (Note(f"{sentence} No change that was tried makes it fit.", "bad"),)
     columns = (
-        Column("what makes it fit", key="changes"),
-        Column("then held", right=True, key="needed_bytes"),
+        Column("makes it fit", key="changes"),
+        Column("memory", right=True, key="needed_bytes"),
         Column("", key="capacity_bytes"),
         Column("to spare", right=True, keep=3, key=None),
         Column("", wrap=True, key=None),
@@ -70,12 +70,12 @@ def change_words(change: Change, purpose: Purpose) -> tuple[str, str]:
     prefix = "--serving-" if purpose == "serving" else "--"
     match change.field:
         case "recompute":
-            what = "layers" if after == "full" else "attention's scores"
-            return f"--recompute {after}", f"{what} computed again"
+            what = "every layer" if after == "full" else "attention scores"
+            return f"--recompute {after}", f"recomputes {what}"
         case "optimizer":
-            return f"--optimizer {after}", "moments in 8 bits"
+            return f"--optimizer {after}", "8-bit moments"
         case "quantization":
-            return f"--quantize {after}", "weights quantized"
+            return f"--quantize {after}", "quantized weights"
         case "batch_size":
             return f"{prefix}batch-size {after}", f"the largest that fits, down from {before:,}"
         case "seq_len":
@@ -85,7 +85,7 @@ def change_words(change: Change, purpose: Purpose) -> tuple[str, str]:
             assert isinstance(before, int)
             return f"--gpus {after}", f"the fewest of {2 * before:,}, {4 * before:,}, …"
         case "accelerator":
-            return f"--gpu {after}", "the smallest that holds it"
+            return f"--gpu {after}", "the smallest GPU that fits"
         case "layout":
             return _layout_told(before, after)
     raise AssertionError(change.field)
@@ -95,4 +95,4 @@ def _layout_told(before: Value, after: Value) -> tuple[str, str]:
     if not isinstance(after, Layout):
         return "--plan auto", "another layout"
     shared = isinstance(before, Layout) and before.zero != after.zero
-    return f"--plan {after.typed}", f"replicas divide {_SHARED[after.zero]}" if shared else "more replicas"
+    return f"--plan {after.typed}", f"replicas share {_SHARED[after.zero]}" if shared else "more replicas"

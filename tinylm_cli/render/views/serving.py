@@ -1,4 +1,4 @@
-"""Serving over batch and length, as part of a screen."""
+"""The serving table: memory and decode speed by batch size and length."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Ta
 from tinylm_cli.render.units import csv_only, integer, three_digits
 from tinylm_cli.reports.serving import CacheShape, ServingCell, ServingGrid
 
-_ABREAST = 4
-"""Lengths beside each other: as many as 60 columns have room for."""
+_COLUMNS = 4
+"""Lengths side by side: as many as fit in 60 columns."""
 
 
 def serving_grid_blocks(
     grid: ServingGrid, cache: CacheShape, capacity_bytes: int | None = None, accelerator: str | None = None
 ) -> tuple[Block, ...]:
-    """Show what each batch of each length holds and, on a GPU, what fits and how fast it decodes."""
+    """Show the memory of each batch size and length and, on a GPU, what fits and how fast it decodes."""
     pad = "  " if any(cell.fits is False for cell in grid.cells) else ""
     blocks: list[Block] = [
-        Heading("Serving", "memory by sequences at once and tokens of each"),
+        Heading("Serving", "memory by batch size and sequence length"),
         _cells(grid),
         *_tables(grid, "batch", lambda cell: _memory(cell, pad), pad),
         Note(cache_words(cache)),
@@ -28,32 +28,32 @@ def serving_grid_blocks(
         return tuple(blocks)
     if pad:
         room = f"{binary_bytes(capacity_bytes)} of {accelerator}"
-        blocks.append(Note(f"What is marked ✗ is more than the {room}; one GPU holds it all.", "warn"))
+        blocks.append(Note(f"✗ exceeds the {room}; one GPU serves the whole model.", "warn"))
     running = [cell.decode.bound for cell in grid.cells if cell.fits and cell.decode is not None]
     if running:
         mixed = len(set(running)) > 1
         blocks += _tables(grid, "tokens/s", lambda cell: _speed(cell, marked=mixed))
-        bound = "c is bound by compute, all else by memory." if mixed else f"each is bound by {running[0]}."
-        blocks.append(Note(f"All sequences of a batch together, in the least time; {bound}", "muted"))
+        bound = "c is compute-bound, all others memory-bound" if mixed else f"all are {running[0]}-bound"
+        blocks.append(Note(f"Upper bounds, summed over the batch; {bound}.", "muted"))
     return tuple(blocks)
 
 
 def cache_words(cache: CacheShape) -> str:
-    """Return what kind of cache a model has, and what a token adds to it."""
+    """Return the kind of a model's KV cache, and its size per token."""
     if cache.kind == "latent":
-        kept = f"a latent vector of {cache.kv_rank} and a rotating key of {cache.d_rope}"
+        kept = f"a latent vector of {cache.kv_rank} and a rotary key of {cache.d_rope}"
     elif cache.kind == "multi-head":
         kept = f"keys and values of {counted(cache.n_heads, 'head')}"
     else:
-        kept = f"keys and values of {counted(cache.n_kv_heads or 0, 'head')} for {cache.n_heads} of queries"
-    words = f"A token's cache is {binary_bytes(cache.token_bytes)} in {cache.dtype}: {kept}"
+        kept = f"keys and values of {counted(cache.n_kv_heads or 0, 'head')} for {cache.n_heads} query heads"
+    words = f"The KV cache takes {binary_bytes(cache.token_bytes)} per token in {cache.dtype}: {kept}"
     if cache.kind != "multi-head":
         plain, times = binary_bytes(cache.multi_head_token_bytes), f"{cache.multi_head_ratio:.3g}"
-        words += f"; {cache.n_heads} of each would take {plain}, {times} times that"
+        words += f"; {cache.n_heads} KV heads would take {plain}, {times} times as much"
     if not cache.windowed_layers:
         return f"{words}."
     which = "All" if cache.windowed_layers == cache.n_layers else f"{cache.windowed_layers} of {cache.n_layers}"
-    return f"{words}. {which} layers keep the last {integer(cache.window or 0)} tokens alone."
+    return f"{words}. {which} layers cache only the last {integer(cache.window or 0)} tokens."
 
 
 def _tables(
@@ -61,8 +61,8 @@ def _tables(
 ) -> Iterator[Table]:
     """Yield the grid, its lengths a few at a time; with what to pad figures with, the most that fit of either too."""
     width = len(grid.seq_lens)
-    for first in range(0, width, _ABREAST):
-        lengths = range(first, min(first + _ABREAST, width))
+    for first in range(0, width, _COLUMNS):
+        lengths = range(first, min(first + _COLUMNS, width))
         longest = grid.longest_seq_lens if pad is not None and lengths[-1] == width - 1 else ()
         columns = (
             Column(title, right=True),
@@ -76,7 +76,7 @@ def _tables(
         largest = grid.largest_batch_sizes if pad is not None else ()
         most = [_most(each, pad or "") for each in largest[lengths.start : lengths.stop]]
         total: Row | None = ("largest", *most, *([""] if longest else [])) if most else None
-        caption = f"{'Memory' if pad is not None else 'Tokens decoded a second'} by batch and length"
+        caption = f"{'Memory' if pad is not None else 'Tokens decoded per second'} by batch size and length"
         yield Table(columns, tuple(rows), total, name="serving", caption=caption)
 
 

@@ -1,4 +1,4 @@
-"""How long training and serving take, as parts of a screen."""
+"""Time and cost of training, and the least time of serving."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from tinylm_cli.render.blocks import Block, Cell, Column, Note, Row, Table
 from tinylm_cli.render.units import compact, dollars, duration, flops, integer, prefixed, three_digits
 from tinylm_cli.reports.time import ComputeOptimum, PassTime, ServingTime, TrainingTime
 
-_ASSUMED = "The share of the peak is an assumption: large runs report 38 to 46%."
+_ASSUMED = "The utilization is an assumption: large runs report 38 to 46%."
 
 
 def training_time_blocks(
     time: TrainingTime, kernel_efficiency: float | None = None, *, recomputes: bool = False
 ) -> tuple[Block, ...]:
-    """Return the time and the cost of a budget of tokens.
+    """Return the time and the cost of training on a number of tokens.
 
     Args:
-        time: What is shown.
-        kernel_efficiency: What the plan whose speed it is takes kernels to reach; None where no plan made it.
-        recomputes: Whether the backward pass computes something again.
+        time: The time.
+        kernel_efficiency: The kernel efficiency that a plan assumes; None without a plan.
+        recomputes: Whether the backward pass recomputes activations.
     """
     machine = f"{integer(time.n_gpus)} × {time.accelerator}"
     peak = prefixed(time.peak_flops_per_second, "FLOP/s")
@@ -28,14 +28,14 @@ def training_time_blocks(
         (
             Cell("tokens", "name", "train_tokens"),
             compact(time.train_tokens),
-            f"{flops(time.train_flops_per_token)} each",
+            f"{flops(time.train_flops_per_token)} per token",
         ),
-        (Cell("speed", "name", "tokens_per_second"), speed, f"at {share} of {peak} {time.dtype}"),
+        (Cell("speed", "name", "tokens_per_second"), speed, f"at {share} of {peak} in {time.dtype}"),
         (Cell("time", "name", "seconds"), Cell(duration(time.seconds), "strong"), ""),
         (Cell("GPU hours", "name", "gpu_hours"), _hours(time.gpu_hours), ""),
     ]
     if time.usd is not None and time.usd_per_gpu_hour is not None:
-        price = f"at {dollars(time.usd_per_gpu_hour)} a GPU hour"
+        price = f"at {dollars(time.usd_per_gpu_hour)} per GPU hour"
         rows.append((Cell("cost", "name", "usd"), Cell(dollars(time.usd), "strong"), price))
     columns = (
         Column(f"training on {machine}", shrink=True, key="figure"),
@@ -43,37 +43,35 @@ def training_time_blocks(
         Column("", keep=3),
     )
     muted = tuple((name, value, _muted(how)) for name, value, how in rows)
-    table = Table(columns, muted, name="training_time", caption=f"Time of training on {machine}")
+    table = Table(columns, muted, name="training_time", caption=f"Training time on {machine}")
     if kernel_efficiency is None:
-        again = " What is computed again is not among these operations: that share has to cover it."
+        again = " It has to cover recomputation, whose FLOPs are not counted here."
         return (table, Note(_ASSUMED + (again if recomputes else ""), "muted"))
-    why = (
-        f"The speed is the plan's: {kernel_efficiency * 100:.3g}% of the peak while a GPU computes, an assumption, and"
-    )
-    return (table, Note(f"{why} {share} of it (MFU) with traffic, waiting and what is computed again.", "muted"))
+    assumed = f"Kernels are assumed to reach {kernel_efficiency * 100:.3g}% of the peak"
+    return (table, Note(f"{assumed}; with communication, bubbles and recomputation the plan has {share} MFU.", "muted"))
 
 
 def compute_optimum_blocks(optimum: ComputeOptimum, *, tokens_are_given: bool) -> tuple[Block, ...]:
-    """Return where a budget of tokens stands beside the compute-optimal one, which it is unless it is given."""
-    tokens = "20 a parameter (Hoffmann et al. 2022)"
+    """Return how the training tokens compare with the compute-optimal number, their default."""
+    tokens = "20 per parameter (Hoffmann et al. 2022)"
     if not tokens_are_given:
-        words = f"{compact(optimum.optimal_tokens)} tokens are compute-optimal, {tokens}; a model that is served much"
-        return (Note(f"{words} is worth more: --train-tokens."),)
+        words = f"{compact(optimum.optimal_tokens)} tokens are compute-optimal, {tokens}; a heavily served model"
+        return (Note(f"{words} repays more training tokens: --train-tokens."),)
     given, ratio = compact(optimum.train_tokens), optimum.optimal_ratio
     if 0.95 <= ratio <= 1.05:
         return (Note(f"{given} tokens are about compute-optimal, {tokens}."),)
-    beside = f"{_times(ratio)}" if ratio > 1 else f"{ratio * 100:.2g}% of"
+    share = f"{_times(ratio)}" if ratio > 1 else f"{ratio * 100:.2g}% of"
     best = f"{compact(optimum.compute_optimal_params)} parameters on {compact(optimum.compute_optimal_tokens)} tokens"
     return (
         Note(
-            f"{given} tokens are {beside} the compute-optimal {compact(optimum.optimal_tokens)}, {tokens};"
-            f" the same compute would best train {best}."
+            f"{given} tokens are {share} the compute-optimal {compact(optimum.optimal_tokens)}, {tokens};"
+            f" for the same compute, the optimum is {best}."
         ),
     )
 
 
 def serving_time_blocks(time: ServingTime) -> tuple[Block, ...]:
-    """Return the least time of a first pass and of a decoding step, and what bounds each."""
+    """Return the least time of prefill and of a decoding step, and what bounds each."""
     columns = (
         Column(f"serving on {time.accelerator}", shrink=True, key="pass"),
         Column("least time", right=True, key="seconds"),
@@ -90,21 +88,21 @@ def serving_time_blocks(time: ServingTime) -> tuple[Block, ...]:
         _pass_row(Cell(step, "name", "decode"), time.decode, time.decode_tokens_per_second),
     )
     notes = [
-        f"The machine has {time.balance_flops_per_byte:,.0f} FLOPs to a byte of bandwidth in {time.dtype};"
-        " work with fewer waits for memory.",
+        f"The GPU computes {time.balance_flops_per_byte:,.0f} FLOPs in {time.dtype} per byte it reads;"
+        " a pass with fewer FLOPs per byte is memory-bound.",
         _turning_point(time),
     ]
     if time.batch_size > 1:
-        notes.insert(0, f"Each sequence gets at most {three_digits(time.sequence_tokens_per_second)} tokens/s.")
-    table = Table(columns, rows, name="serving_time", caption=f"Least time of serving on {time.accelerator}")
+        notes.insert(0, f"Each sequence decodes at most {three_digits(time.sequence_tokens_per_second)} tokens/s.")
+    table = Table(columns, rows, name="serving_time", caption=f"Least serving time on {time.accelerator}")
     return (table, *(Note(note, "muted") for note in notes))
 
 
 def _turning_point(time: ServingTime) -> str:
     batch, context = time.compute_bound_batch_size, counted(time.context_tokens, "token")
     if batch is None:
-        return f"At {context} of context every batch is bound by memory: each sequence reads a cache of its own."
-    return f"Decoding is bound by compute from a batch of {integer(batch)}, if that fits."
+        return f"At {context} of context every batch is memory-bound: each sequence reads its own KV cache."
+    return f"Decoding is compute-bound from a batch of {integer(batch)}, if it fits."
 
 
 def _pass_row(name: Cell, each: PassTime, tokens_per_second: float) -> Row:

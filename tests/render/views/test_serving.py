@@ -51,7 +51,7 @@ def test_each_kind_of_cache_has_its_words() -> None:
         ),
         ("gemma-2-2b", "13 of 26 layers cache only the last 4,096 tokens."),
         ("mistral-7b", "All layers cache only the last 4,096 tokens."),
-        ("deepseek-v2-lite", "a latent vector of 512 and a rotating key of 64; 16 of each would take"),
+        ("deepseek-v2-lite", "a latent vector of 512 and a rotary key of 64; 16 KV heads would take"),
     ):
         assert words in " ".join(screen(name, on=None, lengths=(512,)).split())
 

@@ -203,12 +203,12 @@ def test_constraint_as_typed(words: str, echoed: str, here: Here) -> None:
 def test_training_rate(here: Here) -> None:
     trained = here("design", "--gpu", "l4", "--top", "1", columns=120).out
     assert "trains" in trained
-    assert "the upper bound on l4; training reaches 40% of its peak." in trained
+    assert "decoding at the roofline bound of l4, training at 40% of its peak." in trained
     words = ("design", "--gpu", "l4", "--for", "serving")
     served = here(*words, "--top", "1", columns=120).out
     assert "decodes" in served
     assert "trains" not in served
-    assert "Speeds are in tokens. Decoding is the upper bound on l4.\n" in served
+    assert "Speeds are in tokens: decoding at the roofline bound of l4.\n" in served
     report = json.loads(here(*words, "--top", "1", "--format", "json").out)
     (design,) = report["designs"]
     assert (report["utilization"], design["train_tokens_per_second"]) == (None, None)
@@ -379,7 +379,7 @@ def test_several_gpus(here: Here) -> None:
         sizes = design["sizes"]
         assert (sizes["n_heads"] % 8, sizes["n_kv_heads"] % 8, sizes["d_ff"] % 8) == (0, 0, 0)
     shown = here("design", "--compute", "1e21", "--family", "llama", *node, "--top", "1").out
-    assert "8 GPUs train it together, divided as tp=8." in shown
+    assert "Training is on 8 GPUs with the plan tp=8." in shown
 
 
 @pytest.mark.parametrize(

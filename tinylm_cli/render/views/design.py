@@ -74,8 +74,8 @@ def _designs(report: DesignReport) -> Iterator[Block]:
     rows = tuple(_row(each, report) for each in report.designs)
     yield Table(columns, rows, name="designs", caption="Designs")
     yield Note(
-        "Nearest first; within 1% of each other, first those whose proportions are usual at that size and fill the"
-        " tiles of the hardware.",
+        "Ranked by distance from the target in steps of 1%, then by how usual the proportions are at that size and how"
+        " well they fill hardware tiles.",
         "muted",
     )
     speed = "bytes read per token" if report.accelerator is None else "decoding time"
@@ -185,17 +185,17 @@ def _assumptions(report: DesignReport) -> Iterator[str]:
         f" Figures are for {_sequences(report)} in {report.dtype}."
     )
     if report.layout is not None:
-        yield f"{counted(report.n_gpus, 'GPU')} train it together, divided as {report.layout.typed}."
+        yield f"Training is on {counted(report.n_gpus, 'GPU')} with the plan {report.layout.typed}."
     if any(each.figure == "train_bytes_per_gpu" for each in report.constraints):
         recomputes = {"none": "nothing", "selective": "attention", "full": "every layer"}[report.recompute]
-        yield f"Training is with {report.optimizer} and recomputes {recomputes}."
+        yield f"Training uses {report.optimizer} and recomputes {recomputes}."
     if report.accelerator is not None and report.designs:
         training = ""
         if report.utilization is not None:
-            training = f"; training reaches {report.utilization * 100:g}% of its peak"
+            training = f", training at {report.utilization * 100:g}% of its peak"
         elif report.purpose == "training":
-            training = "; training is as tinylm estimate plans it"
-        yield f"Speeds are in tokens. Decoding is the upper bound on {report.accelerator}{training}."
+            training = ", training as tinylm estimate plans it"
+        yield f"Speeds are in tokens: decoding at the roofline bound of {report.accelerator}{training}."
 
 
 def _sequences(report: DesignReport) -> str:

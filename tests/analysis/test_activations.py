@@ -1,4 +1,4 @@
-"""Activations in closed form: what papers say of them, how they divide, and what is refused."""
+"""Activation memory in closed form: published formulas, sharding, and sizes out of range."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def one_layer(config: ModelConfig, **asked: Any) -> LayerActivations:
     return layer
 
 
-def test_a_gpt_layer_is_the_34_bytes_of_korthikanti_and_its_statistics() -> None:
+def test_gpt_layer_by_korthikanti() -> None:
     """``sbh · 34`` in 16 bits without scores; beside it four statistics and a number for each head in 32 bits."""
     tokens, width, heads = 3 * 512, 768, 12
     config = ModelConfig.model_validate(GPT)
@@ -47,7 +47,7 @@ def test_a_gpt_layer_is_the_34_bytes_of_korthikanti_and_its_statistics() -> None
     assert selective.recomputed_bytes > 512 * 3 * 512 * heads * 9  # scores in 32 bits twice, and a mask
 
 
-def test_tensor_parallelism_divides_24_of_the_34_and_sequence_parallelism_the_rest() -> None:
+def test_sharding_by_korthikanti() -> None:
     tokens, width, heads = 3 * 512, 768, 12
     parts = one_layer(ModelConfig.model_validate(GPT)).parts
     assert sum(part.tensor_parallel_bytes for part in parts) == tokens * (24 * width + 4 * heads)
@@ -56,7 +56,7 @@ def test_tensor_parallelism_divides_24_of_the_34_and_sequence_parallelism_the_re
 
 @given(small_configs())
 @settings(max_examples=60)
-def test_parts_sum_to_the_whole_and_less_is_kept_the_more_is_recomputed(config: ModelConfig) -> None:
+def test_parts_sum_to_total(config: ModelConfig) -> None:
     kernel: AttentionKernel
     for kernel in ("flash", "sdpa", "math"):
         kept = []
@@ -79,7 +79,7 @@ def test_parts_sum_to_the_whole_and_less_is_kept_the_more_is_recomputed(config: 
         assert kept[0] > kept[1] or kernel != "flash"  # which does not keep values beside the keys they lie with
 
 
-def test_sorts_of_layers_are_counted_and_named() -> None:
+def test_layer_kinds() -> None:
     def names(name: str) -> list[tuple[str, int]]:
         found = activation_bytes(load_config(name).config, TrainingSetup(batch_size=1, seq_len=8192))
         return [(layer.name, layer.count) for layer in found.layers]
@@ -90,7 +90,7 @@ def test_sorts_of_layers_are_counted_and_named() -> None:
     assert names("llama-3-8b") == [("blocks", 32)]
 
 
-def test_a_hundred_thousand_layers_cost_what_one_does() -> None:
+def test_many_layers() -> None:
     one, many = (
         activation_bytes(
             load_config("tiny", [f"n_layers={n}"]).config, TrainingSetup(batch_size=1, seq_len=9, dtype="float32")
@@ -102,7 +102,7 @@ def test_a_hundred_thousand_layers_cost_what_one_does() -> None:
 
 
 @pytest.mark.parametrize("name", ["mistral-7b", "gemma-2-2b", "gpt-oss-20b", "deepseek-v2-lite", "llama-3-8b"])
-def test_a_flash_kernel_keeps_what_grows_with_tokens_and_nothing_that_grows_with_their_square(name: str) -> None:
+def test_flash_is_linear_in_tokens(name: str) -> None:
     """Queries, keys, values, their mixture, and a number for each query and head."""
     config = load_config(name, ["max_len=16384"]).config
     short, long, longest = (
@@ -115,7 +115,7 @@ def test_a_flash_kernel_keeps_what_grows_with_tokens_and_nothing_that_grows_with
         assert parts["attention"] == 8192 * (2 * vectors + 4 * config.n_heads)
 
 
-def test_torch_is_given_a_band_where_a_window_is_shorter_and_copies_what_lies_head_by_head() -> None:
+def test_sdpa_mask_and_output_copy() -> None:
     config = load_config("mistral-7b", ["attention.n_kv_heads=32"]).config
     asked: dict[str, Any] = {"batch_size": 1, "seq_len": 8192, "dtype": "bfloat16"}
     flash, torch_own = (one_layer(config, **asked, attention_kernel=kernel) for kernel in ("flash", "sdpa"))
@@ -123,7 +123,7 @@ def test_torch_is_given_a_band_where_a_window_is_shorter_and_copies_what_lies_he
 
 
 @pytest.mark.parametrize(("batch_size", "seq_len"), [(0, 1), (1, 0), (1, 1025), (-1, 5)])
-def test_a_pass_that_the_model_cannot_make_is_refused(batch_size: int, seq_len: int) -> None:
+def test_sizes_out_of_range(batch_size: int, seq_len: int) -> None:
     with pytest.raises(AnalysisError, match=r"batch_size|outside 1\.\.1,024") as refused:
         activation_bytes(
             load_config("tiny").config, TrainingSetup(batch_size=batch_size, seq_len=seq_len, dtype="float32")

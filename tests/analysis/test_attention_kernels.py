@@ -1,4 +1,4 @@
-"""Which kernel computes attention, and what tinylm's own model keeps that a flash kernel does not."""
+"""Attention backends, and what tinylm's own model materializes beyond a flash kernel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tinylm_cli.config.loader import load_config
         ("deepseek-v2-lite", "cpu", False, "math"),  # values of another width
     ],
 )
-def test_what_runs(name: str, device: Any, banded: bool, backend: str) -> None:
+def test_backend(name: str, device: Any, banded: bool, backend: str) -> None:
     config = load_config(name).config
     drops = config.dropout > 0
     assert attention_backend(config, "sdpa", device=device, banded=banded, dropout=drops) == backend
@@ -45,7 +45,7 @@ def test_what_runs(name: str, device: Any, banded: bool, backend: str) -> None:
         ("tiny", ["position.kind=alibi"], 8, "masks", ("ALiBi",)),
     ],
 )
-def test_what_the_own_model_keeps_besides(
+def test_materialized_beyond_flash(
     name: str, changes: list[str], seq_len: int, saves: str, reasons: tuple[str, ...]
 ) -> None:
     found = sdpa_overhead(load_config(name, changes).config, seq_len=seq_len)
@@ -54,5 +54,5 @@ def test_what_the_own_model_keeps_besides(
 
 
 @pytest.mark.parametrize(("name", "seq_len"), [("llama-3-8b", 8192), ("mistral-7b", 4096), ("deepseek-v2-lite", 9)])
-def test_nothing_besides(name: str, seq_len: int) -> None:
+def test_nothing_beyond_flash(name: str, seq_len: int) -> None:
     assert sdpa_overhead(load_config(name).config, seq_len=seq_len) is None

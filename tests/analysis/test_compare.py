@@ -1,4 +1,4 @@
-"""What differs between models: all of it, nothing else, and by figures that add up."""
+"""Differences between models: every one, nothing else, with figures that add up."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def figures(report: CompareReport) -> dict[str, FigureDifference]:
     return {difference.name: difference for difference in report.figures}
 
 
-def test_two_more_layers_of_small_by_hand() -> None:
+def test_two_more_layers_by_hand() -> None:
     report = compared((load_config("small"), ()), (load_config("small", ["n_layers=8"]), ("n_layers=8",)))
     layer = 4 * 256 + 4 * (256 * 256 + 256) + 2 * 256 * 1024 + 1024 + 256
     assert fields(report) == {"n_layers": (6, 8)}
@@ -68,18 +68,18 @@ def test_two_more_layers_of_small_by_hand() -> None:
     ],
     ids=str,
 )
-def test_a_default_written_out_is_no_difference(written: Mapping[str, Any]) -> None:
+def test_written_default_is_equal(written: Mapping[str, Any]) -> None:
     report = compared(loaded("a"), loaded("b", **written))
     assert report.same
     assert (report.fields, report.figures) == ((), ())
 
 
-def test_what_follows_from_another_field_is_not_told_again() -> None:
+def test_derived_fields_are_left_out() -> None:
     assert fields(compared(loaded("a"), loaded("b", n_heads=8))) == {"n_heads": (4, 8)}
     assert fields(compared(loaded("a"), loaded("b", n_heads=8, attention={"d_head": 16}))) == {"n_heads": (4, 8)}
 
 
-def test_a_value_that_is_open_is_filled_in_and_one_without_meaning_is_not() -> None:
+def test_defaults_filled_in() -> None:
     grouped = loaded("b", attention={"n_kv_heads": 2, "window": 8, "window_pattern": "LG"})
     assert fields(compared(loaded("a"), grouped)) == {
         "attention.n_kv_heads": (4, 2),
@@ -90,7 +90,7 @@ def test_a_value_that_is_open_is_filled_in_and_one_without_meaning_is_not() -> N
     assert compared(grouped, twice).same
 
 
-def test_sizes_left_at_their_defaults_are_told_where_the_other_model_has_no_such_part() -> None:
+def test_sizes_of_a_missing_part() -> None:
     experts = loaded("b", feed_forward={"n_experts": 4})
     assert fields(compared(loaded("a"), experts)) == {
         "feed_forward.n_experts": (None, 4),
@@ -101,7 +101,7 @@ def test_sizes_left_at_their_defaults_are_told_where_the_other_model_has_no_such
     assert fields(compared(experts, more)) == {"feed_forward.n_experts": (4, 8)}
 
 
-def test_components_that_one_side_lacks_count_nothing_there() -> None:
+def test_missing_components_are_zero() -> None:
     experts = loaded("b", tie_weights=False, feed_forward={"n_experts": 4})
     report = compared(loaded("a"), experts)
     found = figures(report)
@@ -114,7 +114,7 @@ def test_components_that_one_side_lacks_count_nothing_there() -> None:
     assert "active_params" not in figures(compared(loaded("a"), loaded("c", n_layers=5)))
 
 
-def test_bytes_are_of_the_dtype_and_the_length_that_are_asked_for() -> None:
+def test_dtype_and_seq_len() -> None:
     one, two = loaded("a"), loaded("b", attention={"n_kv_heads": 1})
     for dtype, width in (("float32", 4), ("bfloat16", 2)):
         report = compared(one, two, dtype=dtype, seq_len=100)
@@ -123,7 +123,7 @@ def test_bytes_are_of_the_dtype_and_the_length_that_are_asked_for() -> None:
     assert figures(compared(one, two, batch_size=3))["kv_cache_bytes"].values == (3 * 2 * 4 * 64 * 1024 * 2, 786432)
 
 
-def test_figures_of_models_that_read_more_and_less_are_of_a_length_that_all_read() -> None:
+def test_shortest_max_len() -> None:
     one, longer = loaded("a"), loaded("c", max_len=2048)
     report = compared(one, longer)
     assert (report.seq_len, [model.max_len for model in report.models]) == (1024, [1024, 2048])
@@ -135,7 +135,7 @@ def test_figures_of_models_that_read_more_and_less_are_of_a_length_that_all_read
     assert compared(longer, one).seq_len == 1024
 
 
-def test_conditions_are_those_of_all_budgets_else_the_ones_that_any_figure_assumes() -> None:
+def test_shared_setups() -> None:
     def shared(*budgets: dict[str, Any], **values: Any) -> Setups:
         models = [loaded("a", budget=budgets[0]), *(loaded("b", budget=each, **values) for each in budgets[1:])]
         return shared_setups([model.config for model, _ in models])
@@ -150,7 +150,7 @@ def test_conditions_are_those_of_all_budgets_else_the_ones_that_any_figure_assum
     )
 
 
-def test_what_a_budget_says_is_a_field_like_others_and_its_defaults_are_none() -> None:
+def test_budget_fields() -> None:
     held = loaded("b", budget={"max_params": "130M", "batch_size": 64, "dtype": "bfloat16", "seq_len": 1024})
     assert fields(compared(loaded("a"), held)) == {
         "budget.max_params": (None, 130_000_000),
@@ -159,7 +159,7 @@ def test_what_a_budget_says_is_a_field_like_others_and_its_defaults_are_none() -
     assert not compared(held, loaded("c", budget={"max_params": 130_000_001, "batch_size": 64})).same
 
 
-def test_memory_to_train_and_to_serve_is_that_of_the_estimate() -> None:
+def test_memory_agrees_with_estimate() -> None:
     models = [loaded("a"), loaded("b", n_layers=7)]
     found = figures(compared(*models, seq_len=100))
     given: dict[str, Any] = {"batch_size": 1, "seq_len": 100, "dtype": "bfloat16"}
@@ -172,9 +172,7 @@ def test_memory_to_train_and_to_serve_is_that_of_the_estimate() -> None:
 
 
 @given(st.data())
-def test_any_models_are_told_apart_by_all_that_differs(
-    configs: st.SearchStrategy[ModelConfig], data: st.DataObject
-) -> None:
+def test_any_two_models(configs: st.SearchStrategy[ModelConfig], data: st.DataObject) -> None:
     drawn = [data.draw(configs) for _ in range(3)]
     models = [LoadedConfig(name, name, config, {}) for name, config in zip("abc", drawn, strict=True)]
     report = compared(*((model, ()) for model in models))

@@ -1,4 +1,4 @@
-"""The ways people count, on models whose figures they have met."""
+"""Counting conventions, on models with published counts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_published_figures(name: str, convention: str, params: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["small", "gpt2", "mixtral-8x7b", "deepseek-v2-lite"])
-def test_every_count_says_how_far_it_is_from_the_unique_one(name: str) -> None:
+def test_differences_from_unique(name: str) -> None:
     model = analyze_params(load_config(name))
     assert model.counts[0].params == model.total_params
     assert all(count.params - model.total_params == count.difference_params for count in model.counts)
@@ -53,13 +53,13 @@ GROUPS = [
 
 
 @pytest.mark.parametrize(("name", "names"), GROUPS)
-def test_ways_to_store_files_have_names_of_their_own(name: str, names: list[str]) -> None:
+def test_checkpoint_conventions(name: str, names: list[str]) -> None:
     counts = [count for count in analyze_params(load_config(name)).counts if count.convention.startswith("hub")]
     assert [count.convention for count in counts] == names
     assert len({count.explanation for count in counts}) == len(counts)
 
 
-def test_files_hold_the_corrections_of_routers() -> None:
+def test_checkpoints_hold_router_corrections() -> None:
     """DeepSeek-V3: 58 layers of 256 experts, each with a shift that is no parameter."""
     loaded = load_config(str(CONFIGS / "deepseek_v3.json"))
     experts, dense = loaded.config.feed_forward.n_experts, loaded.config.feed_forward.n_dense_layers

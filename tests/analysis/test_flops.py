@@ -30,13 +30,13 @@ def test_tiny_by_hand() -> None:
 
 
 @given(length=st.integers(1, 60), window=st.one_of(st.none(), st.integers(1, 80)))
-def test_pairs_are_those_a_mask_allows(length: int, window: int | None) -> None:
+def test_attended_pairs(length: int, window: int | None) -> None:
     allowed = sum(1 for q in range(length) for k in range(q + 1) if window is None or q - k < window)
     assert attended_pairs(length, window) == allowed
 
 
 @given(config=small_configs(), length=st.integers(1, 14), batch=st.integers(1, 5))
-def test_parts_make_the_whole(config: ModelConfig, length: int, batch: int) -> None:
+def test_parts_sum_to_total(config: ModelConfig, length: int, batch: int) -> None:
     report = analyze_flops(config, batch_size=batch, seq_len=length, recompute="full")
     assert sum(part.forward_flops for part in report.components) == report.forward_flops
     assert sum(part.forward_flops for part in report.layers) == report.forward_flops
@@ -51,26 +51,26 @@ def test_parts_make_the_whole(config: ModelConfig, length: int, batch: int) -> N
 
 
 @given(config=small_configs(), length=st.integers(1, 14))
-def test_a_mask_never_adds_work(config: ModelConfig, length: int) -> None:
+def test_causal_is_at_most_full(config: ModelConfig, length: int) -> None:
     causal = forward_flops(config, batch_size=1, seq_len=length)
     assert causal <= forward_flops(config, batch_size=1, seq_len=length, attention="full")
     assert prefill_flops(config, batch_size=1, seq_len=length) <= causal
 
 
 @given(config=small_configs().filter(lambda config: config.attention.kind == "multi_head"))
-def test_decoding_every_token_costs_one_causal_pass(config: ModelConfig) -> None:
+def test_decoding_sums_to_a_causal_pass(config: ModelConfig) -> None:
     decoded = sum(decode_flops(config, context_len=length) for length in range(1, config.max_len + 1))
     assert decoded == forward_flops(config, batch_size=1, seq_len=config.max_len)
 
 
-def test_ten_thousand_layers_are_held_as_few() -> None:
+def test_many_layers() -> None:
     config = load_config("gemma-2-2b", ["n_layers=10000"]).config
     report = analyze_flops(config, batch_size=1, seq_len=8192)
     assert [part.count for part in report.layers] == [5000, 5000, 1]
 
 
 @pytest.mark.parametrize("length", [0, 1025, -1])
-def test_a_length_that_cannot_be_is_refused(length: int) -> None:
+def test_seq_len_out_of_range(length: int) -> None:
     config = load_config("tiny").config
     asked: tuple[Callable[[], int], ...] = (
         lambda: forward_flops(config, batch_size=1, seq_len=length),

@@ -12,7 +12,6 @@ from tests.architectures import small_configs
 from tinylm_cli.analysis.inference_memory import inference_memory, largest_batch, longest_context
 from tinylm_cli.analysis.inference_peak import SLACK
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
-from tinylm_cli.analysis.quantization import quantized_weights
 from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
@@ -31,41 +30,6 @@ def servings() -> st.SearchStrategy[ServingSetup]:
         device=st.sampled_from(["cuda", "cpu"]),
         prefill_tokens=st.integers(1, 20),
     )
-
-
-PER_LAYER = 4 * 128 * 128 + 2 * 512 * 128
-"""Linear weights of a layer of tiny; rows are 4 · 128 + 512 of 128 inputs, and 128 of 512."""
-
-
-def test_int8_keeps_a_scale_for_each_output() -> None:
-    found, rounded = quantized_weights(load_config("tiny").config, "float16", QuantizationConfig("int8"))
-    scales = 4 * (4 * 128 + 512 + 128) * 2
-    others = 826_112 + 1024 * 128 - 4 * PER_LAYER
-    assert (found, rounded) == (4 * PER_LAYER + scales + 2 * others, 4 * PER_LAYER)
-
-
-@pytest.mark.parametrize("group_size", [128, 100, 64])
-def test_int4_keeps_a_scale_and_half_a_byte_for_each_group(group_size: int) -> None:
-    narrow, wide = (-(-inputs // group_size) for inputs in (128, 512))
-    extra = 4 * ((4 * 128 + 512) * (2 * narrow + -(-narrow // 2)) + 128 * (2 * wide + -(-wide // 2)))
-    others = 826_112 + 1024 * 128 - 4 * PER_LAYER
-    found, _ = quantized_weights(load_config("tiny").config, "float16", QuantizationConfig("int4", group_size))
-    assert found == 4 * PER_LAYER // 2 + extra + 2 * others
-
-
-def test_a_tied_head_that_is_rounded_has_a_table_of_its_own() -> None:
-    for tied in ("true", "false"):
-        config = load_config("tiny", [f"tie_weights={tied}"]).config
-        plain, _ = quantized_weights(config, "float16", QuantizationConfig("int8"))
-        headed, rounded = quantized_weights(config, "float16", QuantizationConfig("int8", head=True))
-        assert headed - plain == 256 * (128 + 2) - (0 if tied == "true" else 256 * 128 * 2)
-        assert rounded == 4 * PER_LAYER + 256 * 128
-
-
-def test_experts_are_rounded_and_their_router_is_not() -> None:
-    config = load_config("mixtral-8x7b").config
-    _, rounded = quantized_weights(config, "bfloat16", QuantizationConfig("int4"))
-    assert rounded == 46_702_792_704 - 2 * 32000 * 4096 - 65 * 4096 - 32 * 8 * 4096
 
 
 @given(small_configs(), st.integers(1, 5), st.integers(1, 14))

@@ -1,4 +1,4 @@
-"""Caches of every kind, by hand."""
+"""KV-cache bytes of every kind of attention, by hand."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tinylm_cli.config.schema import ModelConfig
         ("deepseek-v2-lite", "int8", 3 * 5000 * 27 * (512 + 64 + 4)),
     ],
 )
-def test_three_sequences_of_five_thousand_tokens(name: str, dtype: str, numbers_and_scales: int) -> None:
+def test_kv_cache_bytes(name: str, dtype: str, numbers_and_scales: int) -> None:
     found = kv_cache_bytes(load_config(name).config, batch_size=3, seq_len=5000, dtype=dtype)
     assert found == numbers_and_scales
 
 
-def test_what_kind_of_cache_a_model_has() -> None:
+def test_cache_shape() -> None:
     llama, gemma, deepseek, gpt2 = (
         cache_shape(load_config(name).config, "bfloat16")
         for name in ("llama-3-8b", "gemma-2-2b", "deepseek-v2-lite", "gpt2")
@@ -44,5 +44,5 @@ def test_what_kind_of_cache_a_model_has() -> None:
 
 
 @given(small_configs(), st.sampled_from(["float32", "bfloat16", "float8", "int8"]))
-def test_a_first_token_adds_what_a_token_adds(config: ModelConfig, dtype: str) -> None:
+def test_one_token(config: ModelConfig, dtype: str) -> None:
     assert kv_cache_bytes(config, batch_size=1, seq_len=1, dtype=dtype) == cache_shape(config, dtype).token_bytes

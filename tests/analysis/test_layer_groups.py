@@ -1,4 +1,4 @@
-"""Sorts of layers in closed form, against the config asked layer by layer."""
+"""Layer groups in closed form, compared with the config layer by layer."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ def layered(draw: st.DrawFn) -> ModelConfig:
 
 
 @given(layered(), st.one_of(st.none(), st.integers(1, 12)), st.data())
-def test_layers_are_sorted_as_the_config_has_them(
-    config: ModelConfig, seq_len: int | None, data: st.DataObject
-) -> None:
+def test_groups_agree_with_layer_by_layer(config: ModelConfig, seq_len: int | None, data: st.DataObject) -> None:
     n_layers = data.draw(st.integers(0, config.n_layers))
     one_by_one: dict[LayerKind, list[int]] = {}
     for layer in range(n_layers):
@@ -44,13 +42,13 @@ def test_layers_are_sorted_as_the_config_has_them(
 
 
 @given(layered())
-def test_runs_cover_the_layers_and_change_where_experts_begin(config: ModelConfig) -> None:
+def test_uniform_ranges(config: ModelConfig) -> None:
     found = list(uniform_ranges(config))
     assert [layer for layers in found for layer in layers] == list(range(config.n_layers))
     assert len(found) == len({config.has_experts(layer) for layer in range(config.n_layers)})
 
 
-def test_a_billion_layers_are_sorted_at_once() -> None:
+def test_a_billion_layers() -> None:
     config = config_of(4, 8, "LLG", 2).model_copy(update={"n_layers": 10**9})
     found = group_layers(config, None)
     assert sum(group.n_layers for group in found.values()) == 10**9

@@ -25,7 +25,7 @@ def distance(config: ModelConfig, values: dict[str, int]) -> float:
 
 
 @pytest.mark.parametrize("name", ["tiny", "base"])
-def test_changes_make_the_size_true(name: str) -> None:
+def test_changes_are_true(name: str) -> None:
     config = load_config(name).config
     changes = nearest_changes(config)
     assert changes
@@ -38,7 +38,7 @@ def test_changes_make_the_size_true(name: str) -> None:
 
 
 @pytest.mark.parametrize("nominal", [500_000, 700_000, 1_500_000])
-def test_no_change_of_one_or_two_fields_is_smaller(nominal: int) -> None:
+def test_changes_are_the_smallest(nominal: int) -> None:
     """Against every value on the same grid, each counted."""
     config = with_values(load_config("tiny").config, nominal_params=nominal)
     values = {
@@ -67,18 +67,18 @@ def test_no_change_of_one_or_two_fields_is_smaller(nominal: int) -> None:
         assert found[key] == pytest.approx(best[key])
 
 
-def test_nothing_is_changed_where_the_size_is_true_or_not_stated() -> None:
+def test_true_or_unstated_size() -> None:
     for name in ("small", "medium", "gpt2"):
         assert nearest_changes(load_config(name).config) == ()
     assert nearest_changes(load_config("tiny", ["n_layers=3"]).config) == ()
 
 
-def test_experts_are_changed_to_valid_numbers() -> None:
+def test_experts() -> None:
     config = load_config("deepseek-v2-lite", ["nominal_params=20B"]).config
     changes = nearest_changes(config)
     assert any("feed_forward.n_experts" in change.values for change in changes)
     assert not any("d_head" in field for change in changes for field in change.values)
 
 
-def test_a_size_out_of_reach_has_no_change() -> None:
+def test_size_out_of_reach() -> None:
     assert nearest_changes(load_config("tiny", ["nominal_params=1T"]).config) == ()

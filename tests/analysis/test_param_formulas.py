@@ -68,12 +68,12 @@ def test_formulas(name: str, component: str, expected: str) -> None:
     assert formula(name, component) == expected
 
 
-def test_one_norm_per_layer_is_not_merged_with_the_final_one() -> None:
+def test_final_norm_is_not_merged() -> None:
     changes = ("block.parallel=true", "block.shared_norm=true", "norm.kind=rmsnorm")
     assert formula("tiny", "norm", *changes) == "4 layers × 128 + 128"
 
 
-def test_a_tied_head_names_its_owner() -> None:
+def test_tied_head_names_its_owner() -> None:
     explanation = explain_params(load_config("tiny")).explanation
     assert explanation is not None
     head = explanation.formulas[-1]

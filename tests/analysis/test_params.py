@@ -1,4 +1,4 @@
-"""Parameters in closed form: the course's table as it really is, published models, and sizes beyond any machine."""
+"""Parameters in closed form: the course's table, published models, and sizes beyond any machine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COURSE = [
 
 
 @pytest.mark.parametrize(("name", "tied", "untied", "saved", "nominal", "error"), COURSE)
-def test_the_course_table(name: str, tied: int, untied: int, saved: int, nominal: int, error: float) -> None:
+def test_course_table(name: str, tied: int, untied: int, saved: int, nominal: int, error: float) -> None:
     model = analyze_params(load_config(name))
     assert (model.total_params, model.tying.untied_params, model.tying.saved_params) == (tied, untied, saved)
     assert model.nominal_params == nominal
@@ -63,13 +63,13 @@ def test_published_counts(name: str, d_model: int, n_layers: int, n_heads: int, 
     assert total_params(tensor_table(loaded.config)) == count, name
 
 
-def test_the_sum_by_hand() -> None:
+def test_small_by_hand() -> None:
     v, d, layers, f = 1000, 256, 6, 1024
     layer = 2 * 2 * d + 4 * (d * d + d) + (d * f + f) + (f * d + d)
     assert analyze_params(load_config("small")).total_params == v * d + layers * layer + 2 * d
 
 
-def test_a_model_of_a_quadrillion_parameters_is_exact_and_as_quick() -> None:
+def test_a_quadrillion_parameters() -> None:
     shape = {"vocab_size": 10**6, "d_model": 2**18, "n_heads": 2**10, "n_layers": 1300, "d_ff": 2**20}
     model = analyze_params(_loaded(**shape), by="tensor")
     v, d, layers, f = shape["vocab_size"], shape["d_model"], shape["n_layers"], shape["d_ff"]
@@ -79,7 +79,7 @@ def test_a_model_of_a_quadrillion_parameters_is_exact_and_as_quick() -> None:
     assert len(model.parts) == 20
 
 
-def test_a_hundred_thousand_layers_take_no_more_rows() -> None:
+def test_many_layers() -> None:
     model = analyze_params(_loaded(n_layers=100_000), by="layer")
     assert [(part.name, part.count) for part in model.parts] == [
         ("embedding.token_embedding.embedding.weight", 1),
@@ -93,7 +93,7 @@ def test_a_hundred_thousand_layers_take_no_more_rows() -> None:
 
 
 @given(st.data(), st.sampled_from(["component", "layer", "tensor"]), st.booleans())
-def test_parts_sum_to_the_whole(
+def test_parts_sum_to_total(
     configs: st.SearchStrategy[ModelConfig], data: st.DataObject, by: Breakdown, expand: bool
 ) -> None:
     model = analyze_params(LoadedConfig("x", "x.yaml", data.draw(configs), {}), by=by, expand=expand)
@@ -108,9 +108,7 @@ def test_parts_sum_to_the_whole(
 
 
 @given(st.data())
-def test_expanded_rows_say_the_same_as_those_held_together(
-    configs: st.SearchStrategy[ModelConfig], data: st.DataObject
-) -> None:
+def test_expanded_rows(configs: st.SearchStrategy[ModelConfig], data: st.DataObject) -> None:
     config = data.draw(configs)
     loaded = LoadedConfig("x", "x.yaml", config, {})
     for by in ("layer", "tensor"):
@@ -139,13 +137,13 @@ def test_tying_savings(configs: st.SearchStrategy[ModelConfig], data: st.DataObj
     assert model.weights_bytes == model.total_params * dtype[1]
 
 
-def test_a_tied_head_says_whose_table_it_reads() -> None:
+def test_tied_head_names_its_owner() -> None:
     head = analyze_params(load_config("tiny")).components[-1]
     assert (head.name, head.params, head.share, head.tied_to) == ("lm_head", 0, 0.0, "token_embedding")
     loose = analyze_params(load_config("tiny", ["tie_weights=false"])).components[-1]
     assert (loose.params, loose.tied_to) == (32_768, None)
 
 
-def test_no_nominal_size_is_no_error() -> None:
+def test_no_nominal_size() -> None:
     model = analyze_params(_loaded())
     assert (model.nominal_params, model.nominal_error) == (None, None)

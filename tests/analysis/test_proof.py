@@ -1,4 +1,4 @@
-"""The closed form against the module: agreement on every architecture, and differences that are named."""
+"""The tensor table compared with the module: equal for every architecture; differences are named."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_every_architecture(configs: st.SearchStrategy[ModelConfig], data: st.Da
     assert proof.holds, proof.differences
 
 
-def test_gpt2_is_proved_at_its_published_size() -> None:
+def test_gpt2() -> None:
     config = ModelConfig.model_validate(
         {
             "vocab_size": 50_257,
@@ -55,7 +55,7 @@ def test_gpt2_is_proved_at_its_published_size() -> None:
     assert proof.instantiated_params == 124_439_808
 
 
-def test_differences_are_named() -> None:
+def test_differences() -> None:
     config = load_config("tiny").config
     shapes = closed_form(config)
     count = 826_112
@@ -72,7 +72,7 @@ def test_differences_are_named() -> None:
     )
 
 
-def test_the_analysis_never_imports_torch() -> None:
+def test_analysis_never_imports_torch() -> None:
     code = (
         "import sys, tinylm_cli.analysis.params, tinylm_cli.analysis.module_memory, tinylm_cli.analysis.proof;"
         "sys.exit('torch' in sys.modules or 'tinylm_cli.model' in sys.modules)"

@@ -1,4 +1,4 @@
-"""The tensor table: every tensor once, layers held together, in the order of the model."""
+"""The tensor table: every tensor once, identical layers together, in the order of the model."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LAYER = [
 ]
 
 
-def test_the_course_model_tensor_by_tensor() -> None:
+def test_course_model() -> None:
     embedding, layers, head = tensor_table(_config())
     assert embedding.layers is None
     assert [tensor[:3] for tensor in embedding.tensors] == [(TOKEN_EMBEDDING, (256, 128), "token_embedding")]
@@ -52,7 +52,7 @@ def test_the_course_model_tensor_by_tensor() -> None:
     ]
 
 
-def test_what_each_choice_changes() -> None:
+def test_each_field_changes_its_tensors() -> None:
     def names(**changes: Any) -> set[str]:
         return {name for name, _ in expand(tensor_table(_config(n_layers=1, **changes)))}
 
@@ -67,7 +67,7 @@ def test_what_each_choice_changes() -> None:
     assert names(tie_weights=False) == names(feed_forward={"activation": "relu"}) == course
 
 
-def test_layers_are_written_out_in_order() -> None:
+def test_expand() -> None:
     names = [name for name, _ in expand(tensor_table(_config(n_layers=12)))]
     assert names[0] == TOKEN_EMBEDDING
     assert names[-1] == "lm_head.weight"
@@ -77,7 +77,7 @@ def test_layers_are_written_out_in_order() -> None:
 
 
 @pytest.mark.parametrize("n_layers", [1, 4, 10_000])
-def test_any_number_of_layers_share_a_section(n_layers: int) -> None:
+def test_layers_share_a_section(n_layers: int) -> None:
     table = tensor_table(_config(n_layers=n_layers))
     assert [section.repeats for section in table] == [1, n_layers, 1]
     assert sum(len(section.tensors) for section in table) == 20
@@ -89,9 +89,7 @@ def test_any_number_of_layers_share_a_section(n_layers: int) -> None:
 
 
 @given(st.data())
-def test_the_folds_agree_with_the_table_written_out(
-    configs: st.SearchStrategy[ModelConfig], data: st.DataObject
-) -> None:
+def test_folds_agree_with_expanded_table(configs: st.SearchStrategy[ModelConfig], data: st.DataObject) -> None:
     config = data.draw(configs)
     table = tensor_table(config)
     tensors = [tensor for _, tensor in expand(table)]

@@ -39,7 +39,7 @@ def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
 
 
 @pytest.mark.parametrize("columns", [60, 80])
-def test_many_models_are_all_shown_beside_the_first(columns: int, here: Here) -> None:
+def test_many_models(columns: int, here: Here) -> None:
     models = ["tiny", "small", "medium", "base", "gpt2", "llama-3-8b", "qwen3-0.6b", "mistral-7b"]
     page = here("compare", *models, columns=columns).out
     assert max(map(len, page.splitlines())) <= columns
@@ -57,7 +57,7 @@ def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None
         golden_text(f"compare.{ending}", "\n".join(here("compare", *page, "--format", format_).out for page in PAGES))
 
 
-def test_csv_is_exact_and_has_its_header_without_a_difference(here: Here) -> None:
+def test_csv(here: Here) -> None:
     rows = list(csv.DictReader(here("compare", "small", "@n_layers=8", "--format", "csv").out.splitlines()))
     assert rows[0] == {
         "name": "total_params",
@@ -96,24 +96,24 @@ def test_csv_is_exact_and_has_its_header_without_a_difference(here: Here) -> Non
     ],
     ids=str,
 )
-def test_how_it_ends(arguments: list[str], code: int, here: Here) -> None:
+def test_exit_codes(arguments: list[str], code: int, here: Here) -> None:
     for format_ in ("text", "json"):
         assert here("compare", *arguments, "--format", format_).code == code
 
 
-def test_the_process_ends_with_what_a_job_asks_for(tinylm: Callable[..., Any], folder: Path) -> None:
+def test_exit_codes_of_the_process(tinylm: Callable[..., Any], folder: Path) -> None:
     (folder / "wrong.yaml").write_text("d_model: 3\n", encoding="utf-8")
     for words, code in ((["tiny"], 0), (["small"], 1), (["wrong.yaml"], 2), (["absent.yaml"], 2), ([""], 2)):
         assert tinylm("compare", "tiny", *words, "--exit-code", cwd=folder).code == code
 
 
-def test_no_difference_is_said(here: Here) -> None:
+def test_no_difference(here: Here) -> None:
     assert here("compare", "toy.yaml", "toy.yaml").out == "toy.yaml → toy.yaml (2)\n\nNo differences.\n"
     document = report(here("compare", "toy.yaml", "toy.yaml", "--format", "json"))
     assert (document["same"], document["fields"], document["figures"]) == (True, [], [])
 
 
-def test_a_length_beyond_some_models_is_told_at_each_of_their_places(here: Here) -> None:
+def test_seq_len_beyond_some_models(here: Here) -> None:
     result = here("compare", "tiny", "toy.yaml", "toy.yaml@max_len=16", "--seq-len", "33")
     assert "--seq-len 33 is longer than max_len 32 of toy and 16 of toy@max_len=16" in " ".join(result.err.split())
     assert "1 | --seq-len 33" in result.err
@@ -124,7 +124,7 @@ def test_a_length_beyond_some_models_is_told_at_each_of_their_places(here: Here)
     assert here("compare", "tiny", "toy.yaml@max_len=33", "--seq-len", "33").code == 0
 
 
-def test_figures_are_those_that_budgets_share_unless_others_are_asked_for(here: Here, folder: Path) -> None:
+def test_conditions_of_budgets(here: Here, folder: Path) -> None:
     text = (folder / "toy.yaml").read_text(encoding="utf-8")
     for name, layers in (("one", 3), ("two", 4)):
         held = text.replace("n_layers: 3", f"n_layers: {layers}") + "budget: {batch_size: 8, seq_len: 16}\n"
@@ -147,7 +147,7 @@ def test_figures_are_those_that_budgets_share_unless_others_are_asked_for(here: 
     ],
     ids=str,
 )
-def test_what_figures_assume_is_said_where_none_differs(models: list[str], said: str, here: Here) -> None:
+def test_conditions_without_a_difference(models: list[str], said: str, here: Here) -> None:
     assert here("compare", *models, columns=120).out.endswith(f"\n\n{said}\n")
 
 
@@ -161,7 +161,7 @@ def test_what_figures_assume_is_said_where_none_differs(models: list[str], said:
     ],
     ids=str,
 )
-def test_a_wrong_change_is_told_as_it_was_typed(
+def test_wrong_change(
     words: list[str], place: str, text: str, remedy: str, here: Here
 ) -> None:
     result = here("compare", *words)
@@ -170,7 +170,7 @@ def test_a_wrong_change_is_told_as_it_was_typed(
         assert part in result.err
 
 
-def test_a_limit_that_was_raised_is_a_difference(here: Here, folder: Path) -> None:
+def test_budget_is_a_field(here: Here, folder: Path) -> None:
     text = (folder / "toy.yaml").read_text(encoding="utf-8")
     (folder / "held.yaml").write_text(f"{text}budget: {{max_params: 4M}}\n", encoding="utf-8")
     result = here("compare", "held.yaml", "@budget.max_params=5M", "--exit-code")
@@ -178,7 +178,7 @@ def test_a_limit_that_was_raised_is_a_difference(here: Here, folder: Path) -> No
     assert "budget.max_params    4M                    5M\n" in result.out
 
 
-def test_standard_input_is_read_once_for_all_that_name_it(here: Here, folder: Path) -> None:
+def test_standard_input(here: Here, folder: Path) -> None:
     text = (folder / "toy.yaml").read_text(encoding="utf-8")
     document = report(here("compare", "-", "@n_layers=5", "@d_ff=8", "--format", "json", stdin=text))
     assert [model["source"] for model in document["models"]] == ["<stdin>"] * 3
@@ -186,7 +186,7 @@ def test_standard_input_is_read_once_for_all_that_name_it(here: Here, folder: Pa
     assert here("compare", "tiny", "-", stdin=text).err == "", "no command can name it again"
 
 
-def test_revisions_of_a_file_are_told_apart(here: Here, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_revisions_of_a_file(here: Here, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
     identity = ("-c", "user.name=x", "-c", "user.email=x@example.com")
     for words in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "-m", "one"]):
@@ -199,14 +199,14 @@ def test_revisions_of_a_file_are_told_apart(here: Here, folder: Path, monkeypatc
 
 
 @pytest.mark.parametrize("reference", ["qwen", "qwen/config.json", "qwen3-0.6b"])
-def test_a_hub_config_is_a_model_like_others(reference: str, here: Here, folder: Path) -> None:
+def test_hub_config(reference: str, here: Here, folder: Path) -> None:
     (folder / "qwen").mkdir()
     hub = Path(__file__).resolve().parents[1] / "docs" / "qwen" / "config.json"
     (folder / "qwen" / "config.json").write_bytes(hub.read_bytes())
     assert report(here("compare", "qwen3-0.6b", reference, "--format", "json"))["same"]
 
 
-def test_a_long_list_is_shown_by_its_ends(here: Here) -> None:
+def test_long_list(here: Here) -> None:
     factors = f"[{', '.join(['1.5'] * 16)}]"
     changed = ["position.kind=rope", "position.scaling=longrope", "position.original_max_len=64"]
     words = [word for each in changed for word in ("--set", each)]
@@ -216,14 +216,14 @@ def test_a_long_list_is_shown_by_its_ends(here: Here) -> None:
     assert "[1.5, 1.5, …, 1.5] (16)" in result.out
 
 
-def test_the_next_step_repeats_the_last_model(here: Here) -> None:
+def test_next_step(here: Here) -> None:
     assert here("compare", "tiny", "--set", "n_layers=8").err == "next: tinylm estimate tiny --set n_layers=8\n"
     assert here("compare", "tiny", "small", "--set", "n_layers=8").err == (
         "next: tinylm estimate small --set n_layers=8\n"
     )
 
 
-def test_a_gpu_adds_what_estimate_says_of_each_model(here: Here) -> None:
+def test_gpu_agrees_with_estimate(here: Here) -> None:
     words = ["--gpu", "h100", "--gpus", "8", "--price", "2.5", "--train-tokens", "10B"]
     compared = report(here("compare", "base", "@n_layers=24", *words, "--format", "json"))
     cluster = compared["cluster"]
@@ -252,7 +252,7 @@ def test_a_gpu_adds_what_estimate_says_of_each_model(here: Here) -> None:
     assert cluster["training_fits"] == cluster["serving_fits"] == [True, True]
 
 
-def test_one_gpu_has_no_plan_and_a_model_may_not_fit(here: Here) -> None:
+def test_one_gpu(here: Here) -> None:
     words = ("llama-3-8b", "small", "--gpu", "rtx-4090")
     cluster = report(here("compare", *words, "--format", "json"))["cluster"]
     assert (cluster["n_gpus"], cluster["plans"]) == (1, [None, None])
@@ -276,13 +276,13 @@ def test_one_gpu_has_no_plan_and_a_model_may_not_fit(here: Here) -> None:
         (["--gpu", "h1000"], "h1000"),
     ],
 )
-def test_options_of_the_cluster_are_checked(words: list[str], says: str, here: Here) -> None:
+def test_cluster_options(words: list[str], says: str, here: Here) -> None:
     result = here("compare", "small", "tiny", *words)
     assert result.code in (1, 2)
     assert (result.out, says in " ".join(result.err.split())) == ("", True)
 
 
-def test_a_plan_is_that_of_every_model(here: Here) -> None:
+def test_plan(here: Here) -> None:
     words = ("llama-3-8b", "mistral-7b", "--gpu", "h100", "--gpus", "16", "--plan", "tp=4,zero=1")
     cluster = report(here("compare", *words, "--format", "json"))["cluster"]
     assert [plan.split(",")[0] for plan in cluster["plans"]] == ["tp=4", "tp=4"]
@@ -291,7 +291,7 @@ def test_a_plan_is_that_of_every_model(here: Here) -> None:
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
-def test_the_ratio_is_always_shown_and_the_change_from_80_columns(columns: int, here: Here) -> None:
+def test_change_and_ratio_columns(columns: int, here: Here) -> None:
     for words in (["small", "tiny"], ["llama-3-8b", "mistral-7b", "qwen3-0.6b"], ["small", "@n_layers=8"]):
         lines = here("compare", *words, columns=columns).out.splitlines()
         heads = [line.split() for line in lines if line.startswith("figure ")]
@@ -367,7 +367,7 @@ class TestChanged:
     def test_markdown(self, here: Here, golden_text: Golden) -> None:
         golden_text("compare-changed.md", here("compare", "--changed", "base", "--format", "markdown").out)
 
-    def test_csv_is_the_table_of_configs(self, here: Here) -> None:
+    def test_csv(self, here: Here) -> None:
         rows = list(csv.DictReader(here("compare", "--changed", "base", "--format", "csv").out.splitlines()))
         assert [row["path"] for row in rows][:2] == ["added.yaml", "modified.yaml"]
         assert (rows[0]["before_params"], rows[1]["ratio"] != "") == ("", True)
@@ -387,15 +387,15 @@ class TestChanged:
         ],
         ids=str,
     )
-    def test_how_it_ends(self, words: list[str], code: int, here: Here) -> None:
+    def test_exit_codes(self, words: list[str], code: int, here: Here) -> None:
         assert here("compare", "--changed", *words).code == code
 
-    def test_paths_limit_it(self, here: Here) -> None:
+    def test_paths(self, here: Here) -> None:
         document = report(here("compare", "--changed", "base", "added.yaml", "removed.yaml", "--format", "json"))
         assert [each["path"] for each in document["configs"]] == ["added.yaml", "removed.yaml"]
         assert "No config has changed." in here("compare", "--changed", "base", "ci.yaml").out
 
-    def test_mistakes_of_all_are_told_at_once(self, here: Here, folder: Path) -> None:
+    def test_invalid_configs(self, here: Here, folder: Path) -> None:
         for name in ("modified", "renamed"):
             (folder / f"{name}.yaml").write_text("d_model: 8\nn_heads: 3\n", encoding="utf-8")
         result = here("compare", "--changed", "base")
@@ -404,7 +404,7 @@ class TestChanged:
         assert "renamed.yaml" in result.err
         assert here("compare", "--changed", "base", "--exit-code").code == 2
 
-    def test_a_gpu_adds_training_and_serving(self, here: Here) -> None:
+    def test_gpu(self, here: Here) -> None:
         text = here("compare", "--changed", "base", "modified.yaml", "--gpu", "h100").out
         assert "on h100-sxm" in text
         assert "step_seconds" in text

@@ -24,7 +24,7 @@ def models(result: Any) -> list[dict[str, Any]]:
     return found
 
 
-def test_small_in_json_has_the_figures_that_programs_rely_on(here: Here) -> None:
+def test_json(here: Here) -> None:
     (small,) = models(here("params", "--config", "small", "--format", "json"))
     assert small["name"] == "small"
     assert small["total_params"] == 4_995_072
@@ -64,7 +64,7 @@ def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None
         golden_text(f"params.{ending}", "\n".join(here("params", *page, "--format", format_).out for page in pages))
 
 
-def test_csv_holds_what_was_asked_for(here: Here) -> None:
+def test_csv(here: Here) -> None:
     """By component, or by convention; what ties save besides is said to be left out."""
     result = here("params", "--config", "toy.yaml", "--format", "csv")
     assert result.out.splitlines()[0] == "name,params,share,tied_to"
@@ -78,7 +78,7 @@ def test_csv_holds_what_was_asked_for(here: Here) -> None:
     assert here("params", "--format", "csv").err == ""
 
 
-def test_without_a_config_every_preset_is_counted(here: Here) -> None:
+def test_every_preset(here: Here) -> None:
     assert [model["name"] for model in models(here("params", "--format", "json"))] == [
         "tiny",
         "small",
@@ -89,7 +89,7 @@ def test_without_a_config_every_preset_is_counted(here: Here) -> None:
 
 @pytest.mark.parametrize("option", ["--config", "-c"])
 @pytest.mark.parametrize("reference", ["toy.yaml", "./toy.yaml", "-", "tiny"])
-def test_config_names_the_model(option: str, reference: str, here: Here, folder: Path) -> None:
+def test_config(option: str, reference: str, here: Here, folder: Path) -> None:
     text = (folder / "toy.yaml").read_text(encoding="utf-8")
     (model,) = models(here("params", option, reference, "-f", "json", stdin=text))
     assert model["name"] == {"-": "stdin", "tiny": "tiny"}.get(reference, "toy")
@@ -97,7 +97,7 @@ def test_config_names_the_model(option: str, reference: str, here: Here, folder:
     assert model["total_params"] == (826_112 if reference == "tiny" else 3_864)
 
 
-def test_by_adds_a_breakdown(here: Here) -> None:
+def test_by(here: Here) -> None:
     (model,) = models(here("params", "--config", "toy.yaml", "--format", "json"))
     assert model["parts"] == []
     for by, count in (("component", 0), ("layer", 5), ("tensor", 20)):
@@ -106,7 +106,7 @@ def test_by_adds_a_breakdown(here: Here) -> None:
         assert sum(part["params"] for part in model["parts"]) == (model["total_params"] if count else 0)
 
 
-def test_expand_writes_repeated_layers_out(here: Here) -> None:
+def test_expand(here: Here) -> None:
     for by, held, written in (("layer", 5, 7), ("tensor", 20, 52)):
         (folded,) = models(here("params", "--config", "toy.yaml", "--by", by, "--format", "json"))
         (spread,) = models(here("params", "--config", "toy.yaml", "--by", by, "--expand", "--format", "json"))
@@ -116,7 +116,7 @@ def test_expand_writes_repeated_layers_out(here: Here) -> None:
     assert "blocks.2 " in here("params", "--config", "toy.yaml", "--by", "layer", "--expand").out
 
 
-def test_set_changes_fields_and_may_be_repeated(here: Here) -> None:
+def test_set(here: Here) -> None:
     changed = ["--set", "n_layers=6", "--set", "tie_weights=false", "--set", "norm.kind=rmsnorm"]
     (usual,) = models(here("params", "--config", "toy.yaml", "--format", "json"))
     (model,) = models(here("params", "--config", "toy.yaml", *changed, "--format", "json"))
@@ -126,7 +126,7 @@ def test_set_changes_fields_and_may_be_repeated(here: Here) -> None:
         assert each["tying"]["untied_params"] == each["total_params"]
 
 
-def test_a_nominal_size_is_judged(here: Here) -> None:
+def test_nominal_size(here: Here) -> None:
     pages = {
         "4K": "toy is stated as 4K: right within 3.4%.",
         "5K": "toy is stated as 5K: the true count is 22.7% less.",
@@ -139,13 +139,13 @@ def test_a_nominal_size_is_judged(here: Here) -> None:
         assert sentence in here("params", "--config", "toy.yaml", "--set", f"nominal_params={size}").out
 
 
-def test_a_changed_architecture_is_not_held_to_the_size_of_another(here: Here) -> None:
+def test_changed_fields_drop_the_nominal_size(here: Here) -> None:
     assert "stated as" not in here("params", "--config", "toy.yaml", "--set", "n_layers=6").out
     assert "stated as" in here("params", "--config", "toy.yaml", "--set", "dropout=0.5").out
     assert not {"nominal", "differs"} & set(here("params", "--set", "n_layers=7").out.split())
 
 
-def test_the_largest_config_there_may_be_is_counted_in_a_blink(here: Here) -> None:
+def test_largest_config(here: Here) -> None:
     largest = ("vocab_size=100000000", "d_model=1048576", "n_heads=8", "n_layers=100000", "d_ff=16777216")
     words = [word for field in largest for word in ("--set", field)]
     began = time.perf_counter()
@@ -163,14 +163,14 @@ def test_the_largest_config_there_may_be_is_counted_in_a_blink(here: Here) -> No
         ("hub", ["unique", "hub", "hub-tied-head", "hub-masks"]),
     ],
 )
-def test_a_convention_is_shown_beside_the_count_of_unique_tensors(asked: str, shown: list[str], here: Here) -> None:
+def test_convention(asked: str, shown: list[str], here: Here) -> None:
     for columns in (60, 80, 120):
         lines = here("params", "--config", "gpt2", "--convention", asked, columns=columns).out.splitlines()
         table = lines[next(i for i, line in enumerate(lines) if line.startswith("convention ")) + 1 :]
         assert [line.split()[0] for line in table if line and line[0] != " "] == shown
 
 
-def test_explain_shows_the_formula_of_each_component(here: Here) -> None:
+def test_explain(here: Here) -> None:
     (base,) = models(here("params", "--config", "base", "--explain", "--format", "json"))
     explanation = base["explanation"]
     assert sum(each["params"] for each in explanation["formulas"]) == base["total_params"] == 92_736_000
@@ -186,7 +186,7 @@ def test_explain_shows_the_formula_of_each_component(here: Here) -> None:
     assert abs(first["total_params"] / 125e6 - 1) < 0.01
 
 
-def test_explain_says_which_experts_a_token_uses(here: Here) -> None:
+def test_explain_active_experts(here: Here) -> None:
     text = here("params", "--config", "mixtral-8x7b", "--explain", columns=120).out
     assert "32 layers × 2 experts per token × 3 × 14,336 × 4,096  11,274,289,152" in text
     assert "would be true with" not in text
@@ -194,7 +194,7 @@ def test_explain_says_which_experts_a_token_uses(here: Here) -> None:
     assert result.out.splitlines()[0] == "component,active_formula,active_params"
 
 
-def test_explain_replaces_other_breakdowns(here: Here) -> None:
+def test_explain_excludes_by(here: Here) -> None:
     result = here("params", "--config", "tiny", "--explain", "--by", "layer")
     assert (result.code, result.out) == (2, "")
     assert "--explain shows formulas instead of --by layer" in result.err

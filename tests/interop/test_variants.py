@@ -48,11 +48,11 @@ def names(*words: str, overrides: tuple[str, ...] = ()) -> list[str]:
         ("HEAD:a:b@n_layers=3.yaml", Variant("HEAD:a:b@n_layers=3.yaml")),
     ],
 )
-def test_what_a_word_names(word: str, variant: Variant) -> None:
+def test_parse_variant(word: str, variant: Variant) -> None:
     assert parse_variants(["tiny", word], ()) == [Variant("tiny"), variant]
 
 
-def test_changes_alone_are_to_the_first_model() -> None:
+def test_changes_alone() -> None:
     assert parse_variants(["tiny@d_ff=8", "@n_layers=2"], ()) == [
         Variant("tiny", ("d_ff=8",)),
         Variant("tiny", ("d_ff=8", "n_layers=2")),
@@ -61,7 +61,7 @@ def test_changes_alone_are_to_the_first_model() -> None:
         parse_variants(["@n_layers=2", "tiny"], ())
 
 
-def test_overrides_make_the_second_of_one_and_change_all_of_several() -> None:
+def test_overrides() -> None:
     assert parse_variants(["tiny"], ("n_layers=2",)) == [
         Variant("tiny"),
         Variant("tiny", ("n_layers=2",), n_set=1),
@@ -77,7 +77,7 @@ def test_overrides_make_the_second_of_one_and_change_all_of_several() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_file_with_such_a_name_is_that_file() -> None:
+def test_existing_file_wins() -> None:
     Path("toy@n_layers=8").write_text(Path("toy.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     assert parse_variants(["tiny", "toy@n_layers=8"], ())[1] == Variant("toy@n_layers=8")
 
@@ -99,14 +99,14 @@ def test_a_file_with_such_a_name_is_that_file() -> None:
         (("tiny", "@n_layers=2", "@n_layers=2"), ["tiny", "tiny@n_layers=2", "tiny@n_layers=2 (2)"]),
     ],
 )
-def test_names_are_short_and_differ(words: tuple[str, ...], called: list[str], folder: Path) -> None:
+def test_distinct_names(words: tuple[str, ...], called: list[str], folder: Path) -> None:
     (folder / "there").mkdir()
     (folder / "there" / "toy.yaml").write_text(Path("toy.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     assert names(*words) == called
     assert names(*words, overrides=("dropout=0.5",)) == called, "what all share sets nothing apart"
 
 
-def test_a_name_keeps_its_revision_and_two_files_are_never_called_alike(
+def test_names_of_revisions_and_files(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
@@ -121,7 +121,7 @@ def test_a_name_keeps_its_revision_and_two_files_are_never_called_alike(
     assert names(":toy.yaml", "toy.yaml") == [":toy", "toy"]
 
 
-def test_the_mistakes_of_all_are_told_at_once_and_each_once() -> None:
+def test_mistakes_of_all_models() -> None:
     with pytest.raises(ConfigError) as caught:
         names("tiny@n_layers=x", "small@d_ff=y", "@n_heads=3")
     found = [(each.field, each.source) for each in caught.value.diagnostics]
@@ -157,18 +157,18 @@ def completed(*words: str, overrides: tuple[str, ...] = ()) -> str:
         ),
     ],
 )
-def test_a_half_made_change_is_completed_by_a_command_that_works(words: tuple[str, ...], command: str) -> None:
+def test_completing_command(words: tuple[str, ...], command: str) -> None:
     assert completed(*words) == f"tinylm compare {command}"
     names(*command.split())
 
 
-def test_a_change_by_set_is_completed_by_set() -> None:
+def test_completing_set() -> None:
     command = "tinylm compare small --set attention.kind=latent --set position.kind=rope"
     assert completed("small", overrides=("attention.kind=latent",)) == command
     assert names("small", overrides=("attention.kind=latent", "position.kind=rope"))
 
 
-def test_a_mistake_that_no_change_completes_keeps_its_help() -> None:
+def test_no_completing_command() -> None:
     assert completed("tiny", "@n_layers=0") == "for example @n_layers=4"
 
 
@@ -181,7 +181,7 @@ def test_a_mistake_that_no_change_completes_keeps_its_help() -> None:
         ("llama-3.1-8b", "position.scaling=none", "position.scaling_factor"),
     ],
 )
-def test_a_changed_kind_drops_what_the_file_says_of_the_other(model: str, change: str, dropped: str) -> None:
+def test_changed_kind_drops_fields(model: str, change: str, dropped: str) -> None:
     before, after = load_variants(parse_variants([model, f"@{change}"], ()))
     assert before.origins[dropped] is not None
     assert after.origins[dropped] is None

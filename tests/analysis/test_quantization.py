@@ -1,0 +1,43 @@
+"""Weight quantization: bytes by hand, and which weights are quantized."""
+
+from __future__ import annotations
+
+import pytest
+
+from tinylm_cli.analysis.quantization import quantized_weights
+from tinylm_cli.analysis.setups import QuantizationConfig
+from tinylm_cli.config.loader import load_config
+
+PER_LAYER = 4 * 128 * 128 + 2 * 512 * 128
+"""Linear weights of a layer of tiny; rows are 4 · 128 + 512 of 128 inputs, and 128 of 512."""
+
+
+def test_int8() -> None:
+    found, quantized = quantized_weights(load_config("tiny").config, "float16", QuantizationConfig("int8"))
+    scales = 4 * (4 * 128 + 512 + 128) * 2
+    others = 826_112 + 1024 * 128 - 4 * PER_LAYER
+    assert (found, quantized) == (4 * PER_LAYER + scales + 2 * others, 4 * PER_LAYER)
+
+
+@pytest.mark.parametrize("group_size", [128, 100, 64])
+def test_int4(group_size: int) -> None:
+    narrow, wide = (-(-inputs // group_size) for inputs in (128, 512))
+    extra = 4 * ((4 * 128 + 512) * (2 * narrow + -(-narrow // 2)) + 128 * (2 * wide + -(-wide // 2)))
+    others = 826_112 + 1024 * 128 - 4 * PER_LAYER
+    found, _ = quantized_weights(load_config("tiny").config, "float16", QuantizationConfig("int4", group_size))
+    assert found == 4 * PER_LAYER // 2 + extra + 2 * others
+
+
+def test_tied_head() -> None:
+    for tied in ("true", "false"):
+        config = load_config("tiny", [f"tie_weights={tied}"]).config
+        plain, _ = quantized_weights(config, "float16", QuantizationConfig("int8"))
+        headed, quantized = quantized_weights(config, "float16", QuantizationConfig("int8", head=True))
+        assert headed - plain == 256 * (128 + 2) - (0 if tied == "true" else 256 * 128 * 2)
+        assert quantized == 4 * PER_LAYER + 256 * 128
+
+
+def test_experts() -> None:
+    config = load_config("mixtral-8x7b").config
+    _, quantized = quantized_weights(config, "bfloat16", QuantizationConfig("int4"))
+    assert quantized == 46_702_792_704 - 2 * 32000 * 4096 - 65 * 4096 - 32 * 8 * 4096

@@ -1,0 +1,69 @@
+"""Layouts of stored tensors: splitting inverts joining, and fused q/k/v lie where transformers reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.interop.changes import CONFIGS
+from tinylm_cli.config.loader import load_config
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.families import family_of
+from tinylm_cli.interop.load import import_config
+from tinylm_cli.interop.tensor_names import TensorLayout
+from tinylm_cli.interop.weights.fused_tensors import LAYOUTS, tensor_pairs
+from tinylm_cli.model import TinyTransformerLM
+from tinylm_cli.model.state_dict import unique_state_dict
+
+CONFIG: ModelConfig = load_config("tiny", ["n_heads=4", "attention.n_kv_heads=2", "d_model=32"]).config
+QKV: list[tuple[int, ...]] = [(32, 32), (16, 32), (16, 32)]
+SHAPES: dict[TensorLayout, list[list[tuple[int, ...]]]] = {
+    TensorLayout.same: [[(6, 4)], [(6,)]],
+    TensorLayout.transposed: [[(6, 4)], [(3, 6, 4)]],
+    TensorLayout.concatenated: [QKV, [(32,), (16,), (16,)]],
+    TensorLayout.concatenated_transposed: [QKV],
+    TensorLayout.by_group: [QKV, [(32,), (16,), (16,)]],
+    TensorLayout.alternating: [[(3, 6, 4), (3, 6, 4)], [(3, 6), (3, 6)]],
+}
+
+
+def tensors(shapes: list[tuple[int, ...]]) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(shape, generator=generator) for shape in shapes]
+
+
+@pytest.mark.parametrize("name", TensorLayout)
+def test_split_inverts_join(name: TensorLayout) -> None:
+    for shapes in SHAPES[name]:
+        parts = tensors(shapes)
+        stored = LAYOUTS[name].join(parts, CONFIG)
+        assert tuple(stored.shape) == LAYOUTS[name].stored_shape(shapes)
+        assert all(map(torch.equal, parts, LAYOUTS[name].split(stored, shapes, CONFIG)))
+
+
+def test_fused_by_group() -> None:
+    """Two groups of two query heads, each followed by its key and its value."""
+    q, k, v = tensors(QKV)
+    stored = LAYOUTS[TensorLayout.by_group].join([q, k, v], CONFIG)  # (64, 32)
+    d = CONFIG.d_head
+    assert torch.equal(stored[: 4 * d], torch.cat((q[: 2 * d], k[:d], v[:d])))
+    assert torch.equal(stored[4 * d :], torch.cat((q[2 * d :], k[d:], v[d:])))
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.json")), ids=lambda path: path.stem)
+def test_every_tensor_is_stored_once(path: Path) -> None:
+    config = import_config(str(path)).loaded.config
+    config = config.model_copy(update={"n_layers": min(config.n_layers, 5)})
+    shapes = {
+        name: tuple(tensor.shape)
+        for name, tensor in unique_state_dict(TinyTransformerLM.from_config(config, device="meta")).items()
+    }
+    family = family_of(import_config(str(path)).family)
+    pairs = list(tensor_pairs(config, family.tensor_names_for(config), shapes))
+    assert len({pair.stored for pair in pairs}) == len(pairs)
+    held = [(part.name, part.expert) for pair in pairs for part in pair.parts]
+    assert len(set(held)) == len(held)
+    assert {name for name, _ in held} == shapes.keys()

@@ -1,134 +1,18 @@
-"""Mistakes of a config.json and values that no tinylm config can express: each at its place, all at once."""
+"""Fields of a translated config.json, their origins, and sizes taken from the family's defaults."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.interop.changes import CONFIGS, Change, flat, refused
-from tinylm_cli.config.loader import LoadedConfig, resolve_config
-from tinylm_cli.config.source import Source
+from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.errors import ConfigError
-from tinylm_cli.interop.config_json import read_json
-from tinylm_cli.interop.families import MODEL_TYPES, all_families, family_of
+from tinylm_cli.interop.families import family_of
 from tinylm_cli.interop.load import import_config, load_config
 from tinylm_cli.interop.shared_keys import filled_fields
-from tinylm_cli.interop.to_tinylm import map_config
-
-UNSUPPORTED: list[tuple[str, dict[str, Any]]] = [
-    ("gpt2", {"scale_attn_by_inverse_layer_idx": True}),
-    ("gpt2", {"add_cross_attention": True}),
-    ("gptj", {"rotary_dim": None}),
-    ("gptj", {"rotary": False}),
-    ("opt", {"do_layer_norm_before": False}),
-    ("opt", {"_remove_final_layer_norm": True}),
-    ("opt", {"word_embed_proj_dim": 512}),
-    ("bloom", {"apply_residual_connection_post_layernorm": True}),
-    ("falcon", {"alibi": True}),
-    ("falcon", {"num_ln_in_parallel_attn": 2}),
-    ("falcon-new", {"parallel_attn": False}),
-    ("llama", {"hidden_act": "xielu"}),
-    ("llama", {"partial_rotary_factor": 0.5}),
-    ("llama", {"is_encoder_decoder": True}),
-    ("qwen3_moe", {"decoder_sparse_step": 2}),
-    ("qwen3_moe", {"mlp_only_layers": [3]}),
-    ("olmo", {"clip_qkv": 8.0}),
-    ("olmoe", {"clip_qkv": 8.0}),
-    ("gemma2", {"use_bidirectional_attention": True}),
-    ("stablelm", {"qk_layernorm": True}),
-    ("starcoder2", {"norm_type": "rms_norm"}),
-    ("deepseek_v2", {"scoring_func": "sigmoid"}),
-    ("deepseek_v2", {"norm_topk_prob": True}),
-    ("deepseek_v2", {"topk_method": "noaux_tc"}),
-    ("deepseek_v2", {"moe_layer_freq": 2}),
-    ("deepseek_v2", {"rms_norm_eps": 1e-5}),
-    ("deepseek_v3", {"num_key_value_heads": 8}),
-    ("deepseek_v3", {"topk_method": "greedy"}),
-    ("gpt_oss", {"swiglu_alpha": 1.0}),
-    ("gpt_oss", {"layer_types": ["chunked_attention"] * 24}),
-]
-
-
-@pytest.mark.parametrize(("family", "keys"), UNSUPPORTED, ids=[f"{f}-{next(iter(k))}" for f, k in UNSUPPORTED])
-def test_unsupported_value(family: str, keys: dict[str, Any], changed: Change) -> None:
-    ((key, _),) = keys.items()
-    path = changed(family, **keys)
-    with pytest.raises(ConfigError) as raised:
-        load_config(path)
-    (found,) = raised.value.diagnostics
-    assert (found.code, found.field) == ("unsupported-setting", key)
-    assert found.message.startswith(key)
-    assert found.span is not None
-    line = Path(path).read_text(encoding="utf-8").splitlines()[found.span.line - 1]
-    assert f'"{key}"' in line
-
-
-def test_unknown_key(changed: Change) -> None:
-    path = changed("llama", num_hiden_layers=3, logit_scale=0.1, use_something=None)
-    with pytest.raises(ConfigError) as raised:
-        load_config(path)
-    typo, scale = raised.value.diagnostics
-    assert (typo.code, typo.help) == ("unknown-setting", "did you mean num_hidden_layers?")
-    assert (scale.code, scale.field) == ("unknown-setting", "logit_scale")
-
-
-def test_ignored_keys(changed: Change) -> None:
-    found = import_config(changed("llama", use_something=None, _name_or_path="x", auto_map={"AutoModel": "evil.py"}))
-    assert {"use_something", "_name_or_path", "auto_map", "torch_dtype"} <= set(found.ignored)
-    assert "hidden_size" not in found.ignored
-
-
-@pytest.mark.parametrize(
-    ("keys", "code", "words"),
-    [
-        ({"hidden_size": "4096"}, "wrong-type", 'must be an integer from 1 to 1,048,576, not "4096"'),
-        ({"hidden_size": 4096.5}, "wrong-type", "must be an integer from 1 to 1,048,576, not 4096.5"),
-        ({"hidden_size": True}, "wrong-type", "must be an integer from 1 to 1,048,576, not true"),
-        ({"hidden_size": None}, "wrong-type", "not null"),
-        ({"hidden_size": [4096]}, "wrong-type", "not [4096]"),
-        ({"hidden_size": 10**15}, "out-of-range", "hidden_size must be an integer from 1 to 1,048,576"),
-        ({"hidden_size": 10**10}, "out-of-range", "hidden_size must be an integer from 1 to 1,048,576"),
-        (
-            {"rms_norm_eps": float("nan")},
-            "not-finite",
-            "rms_norm_eps must be a number above 0 and at most 0.1, not NaN",
-        ),
-        ({"rms_norm_eps": 10.0}, "out-of-range", "rms_norm_eps must be a number"),
-        ({"rope_theta": float("inf")}, "not-finite", "not Infinity"),
-        ({"rope_theta": -1}, "out-of-range", "must be a number above 1"),
-        ({"tie_word_embeddings": "false"}, "wrong-type", "must be true or false"),
-        ({"hidden_act": 3}, "wrong-type", "hidden_act must be the name of an activation, not 3"),
-        ({"rope_scaling": "yarn"}, "wrong-type", "must be an object"),
-        ({"num_key_value_heads": 5}, "kv-heads-do-not-divide", "num_key_value_heads 5"),
-        ({"num_attention_heads": 0}, "out-of-range", "n_heads must be an integer from 1"),
-    ],
-)
-def test_wrong_value(keys: dict[str, Any], code: str, words: str, changed: Change) -> None:
-    with pytest.raises(ConfigError) as raised:
-        load_config(changed("llama", **keys))
-    found = raised.value.diagnostics[0]
-    assert found.code == code
-    assert words in found.message
-    assert found.span is not None
-    assert f'"{next(iter(keys))}"' in found.span.text
-    assert len(raised.value.diagnostics) == 1
-
-
-def test_quoted_number(changed: Change) -> None:
-    with pytest.raises(ConfigError) as raised:
-        load_config(changed("llama", hidden_size="4096"))
-    assert raised.value.diagnostics[0].help == "write 4096 without quotes"
-
-
-def test_all_mistakes_in_order(changed: Change) -> None:
-    path = changed("llama", hidden_size="x", num_hidden_layers=-1, vocab_size=0, nonsense=1)
-    assert [code for code, _ in refused(path)] == ["wrong-type", "out-of-range", "out-of-range", "unknown-setting"]
 
 
 def test_leading_dense_layers(changed: Change) -> None:
@@ -203,18 +87,6 @@ def _origin(loaded: LoadedConfig, field: str) -> str:
     return "" if span is None else span.text.strip()
 
 
-def test_override_of_a_wrong_value(changed: Change) -> None:
-    assert load_config(changed("llama", num_hidden_layers=0), ["n_layers=2"]).config.n_layers == 2
-    assert load_config(changed("llama", hidden_size="4096"), ["d_model=128"]).config.d_model == 128
-    assert refused(changed("llama", hidden_size="4096"), "n_layers=2")[0][0] == "wrong-type"
-    assert refused(changed("opt", enable_bias=3), "attention.bias=true")[0][0] == "wrong-type"
-
-
-def test_alias_that_contradicts(changed: Change) -> None:
-    assert refused(changed("gpt2", hidden_size=8))[0] == ("contradiction", '"hidden_size": 8')
-    assert flat(changed("gpt2", hidden_size=768))["d_model"] == 768
-
-
 def test_keys_without_effect(changed: Change) -> None:
     scaling = {"rope_type": "linear", "factor": 2.0, "beta_fast": 32}
     assert "rope_scaling.beta_fast" in import_config(changed("llama", rope_scaling=scaling)).ignored
@@ -237,118 +109,6 @@ def test_broken_rule(changed: Change) -> None:
     assert found.span is not None
     assert found.span.text.strip() == '"num_attention_heads": 32,'
     assert found.labels[0].span.text.strip() == '"hidden_size": 4100,'
-
-
-KEYS = sorted(
-    {key for family in all_families() for key in (*family.keys.model_fields, *family.aliases)}
-    | {"rope_scaling", "rope_parameters", "rope_theta", "layer_types", "mlp_only_layers", "text_config", "surprise"}
-    | {"partial_rotary_factor", "rotary_pct", "word_embed_proj_dim", "n_inner", "head_dim", "sliding_window"}
-)
-ROPE_KEYS = (
-    "rope_type type factor rope_theta mscale mscale_all_dim beta_fast beta_slow attention_factor short_factor"
-    " long_factor original_max_position_embeddings low_freq_factor high_freq_factor full_attention sliding_attention"
-)
-NUMBERS = st.one_of(
-    st.integers(-2, 70), st.sampled_from([0, 1, 2, 64, 128, 10**9, 10**12, 10**30, -(10**40)]), st.floats()
-)
-WORDS = st.sampled_from(
-    [
-        "",
-        "gelu",
-        "silu",
-        "linear",
-        "dynamic",
-        "yarn",
-        "llama3",
-        "longrope",
-        "default",
-        "greedy",
-        "noaux_tc",
-        "😀",
-        "\x00",
-    ]
-)
-SCALARS = st.one_of(st.none(), st.booleans(), NUMBERS, WORDS)
-LISTS = st.one_of(
-    st.lists(SCALARS, max_size=4), st.lists(st.floats(0.5, 9), min_size=2, max_size=4),
-    st.lists(st.sampled_from(["full_attention", "sliding_attention"]), max_size=6),
-)  # fmt: skip
-ROPE = st.dictionaries(
-    st.sampled_from(ROPE_KEYS.split()),
-    st.one_of(SCALARS, LISTS, st.dictionaries(st.sampled_from(ROPE_KEYS.split()), SCALARS, max_size=4)),
-    max_size=9,
-)
-VALUES = st.one_of(SCALARS, SCALARS, LISTS, ROPE)
-
-
-@given(
-    st.sampled_from(MODEL_TYPES),
-    st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=14),
-)
-def test_any_keys(family: str, body: dict[str, Any]) -> None:
-    text = json.dumps({"model_type": family, **body})
-    try:
-        root = read_json(Source("x.json", text)).root
-    except ConfigError:
-        return
-    assert root is not None
-    mapped = map_config(root, "x.json")
-    for mistake in mapped.mistakes:
-        assert mistake.message
-        assert mistake.help
-        assert "\n" not in mistake.message
-        assert len(mistake.message) < 160
-    with contextlib.suppress(ConfigError):
-        resolve_config(mapped.root, "x", "x.json", mapped.mistakes)
-
-
-JSON = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)),
-    max_leaves=8,
-)
-
-
-ANY_KEY = st.one_of(st.sampled_from(["model_type", "architectures", *KEYS]), st.text(max_size=6))
-
-
-@given(body=st.dictionaries(ANY_KEY, JSON))
-def test_any_json(body: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:
-    path = tmp_path_factory.getbasetemp() / "any.json"
-    path.write_text(json.dumps(body), encoding="utf-8")
-    with contextlib.suppress(ConfigError):
-        load_config(str(path))
-
-
-TOLD: list[tuple[str, dict[str, Any], tuple[str, ...], str, str]] = [
-    ("llama", {"hidden_size": 4100}, (), "hidden_size 4100 is not divisible by num_attention_heads 32", "hidden_size"),
-    ("gpt2", {"n_embd": 770}, (), "n_embd 770 is not divisible by n_head 12", "n_head: 11 or 14"),
-    ("gpt2", {"n_embd": ..., "hidden_size": 770}, (), "hidden_size 770 is not divisible by n_head 12", "hidden_size"),
-    ("gemma3", {"text_config": {"num_hidden_layers": 0}}, (), "text_config.num_hidden_layers must be", "num_hidden"),
-    ("llama", {}, ("n_heads=31",), "hidden_size 4096 is not divisible by n_heads 31", "n_heads: 16 or 32"),
-    (
-        "llama",
-        {"hidden_size": 4100},
-        ("d_model=4097",),
-        "d_model 4097 is not divisible by num_attention_heads",
-        "d_mod",
-    ),
-    ("falcon", {"multi_query": True}, ("attention.n_kv_heads=2",), "is not divisible by attention.n_kv_heads 2", "1"),
-    ("gptj", {"rotary_dim": 63}, (), "rotary_dim 63 is odd", "write 62 or 64"),
-    ("llama", {}, ("hidden_size=3",), "unknown key hidden_size", "did you mean d_model?"),
-    ("llama", {}, ("n_layer=3",), "unknown key n_layer", "did you mean n_layers?"),
-]
-
-
-@pytest.mark.parametrize(("family", "keys", "overrides", "message", "remedy"), TOLD)
-def test_names_in_messages(
-    family: str, keys: dict[str, Any], overrides: tuple[str, ...], message: str, remedy: str, changed: Change
-) -> None:
-    """In the file's keys, in ours for what a ``--set`` says, and for what no one key says."""
-    with pytest.raises(ConfigError) as raised:
-        load_config(changed(family, **keys), overrides)
-    found = raised.value.diagnostics
-    assert any(message in each.message and remedy in each.help for each in found), found
 
 
 def test_assumed_sizes(tmp_path: Path) -> None:

@@ -25,11 +25,12 @@ class Translation:
         prefix: Text before each key in messages: ``text_config.``.
 
     Attributes:
+        home: The place of everything that the family implies.
         values: The validated keys, defaults included.
         fields: The value and place of each tinylm field, by dotted name.
         keys: The key whose value is that of a tinylm field, by dotted field, as the file spells it.
         wrong: Keys that a diagnostic already reports; nothing that follows from one is reported again.
-        ignored: Keys without effect beside the values of others.
+        ignored: Keys without effect on the model, by themselves or beside the values of others.
         mistakes: Diagnostics so far.
     """
 
@@ -38,7 +39,7 @@ class Translation:
     ) -> None:
         self._node = node
         self._source = source
-        self._home = home
+        self.home = home
         self._displayed = displayed or {}
         self._prefix = prefix
         self.values: Any = None
@@ -110,7 +111,7 @@ class Translation:
     def place(self, *keys: str) -> Span:
         """Return where the first of ``keys`` that the file has is written, else where the family is named."""
         entries = (self._entry(key) for key in keys)
-        return next((entry.value.span for entry in entries if entry is not None), self._home)
+        return next((entry.value.span for entry in entries if entry is not None), self.home)
 
     def display(self, key: str) -> str:
         """Return ``key`` from the top of the file, as the file spells it."""

@@ -231,7 +231,7 @@ _NAMES = EXPERT_NAMES.but(
         "attention.kv_a_norm": "self_attn.kv_a_layernorm",
         **mlp("feed_forward.shared_experts", "mlp.shared_experts"),
     },
-    exact={"feed_forward.router.score_correction": "mlp.gate.e_score_correction_bias"},
+    exact={"feed_forward.router.score_correction": "mlp.gate.e_score_correction_bias"},  # router correction bias
 )
 
 

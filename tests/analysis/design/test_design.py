@@ -32,6 +32,7 @@ from tinylm_cli.config.blocks import Budget
 from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import AnalysisError
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.reports.constraint import Constraint, Sizes
 from tinylm_cli.reports.design import Design, DesignReport, Purpose
@@ -300,6 +301,17 @@ class TestSeveralGpus:
         (failure,) = report.failures
         assert (failure.constraint.figure, failure.alone) == ("train_bytes_per_gpu", False)
         assert failure.nearest > load_hardware("l4").capacity_bytes
+
+
+def test_several_gpus_need_a_target() -> None:
+    space = replace(space_of("llama"), setups=Setups.of(n_gpus=8, layout=Layout(tensor=8)))
+    with pytest.raises(AnalysisError, match="a search on 8 GPUs needs a target"):
+        find_designs(DesignRequest(space, (at_most("weights_bytes", 2**34),)))
+
+
+def test_decode_rate_needs_a_gpu() -> None:
+    with pytest.raises(AnalysisError, match="the throughput of a GPU"):
+        found("llama", decodes_at_least(100), within("total_params", 10**9, 0.02))
 
 
 class TestCompute:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from tinylm_cli.analysis.budget_check import LIMITS
-from tinylm_cli.analysis.design.constraints import TOLERANCE, searchable, trained_tokens, within
+from tinylm_cli.analysis.design.constraints import DECODE_RATE, TOLERANCE, searchable, trained_tokens, within
 from tinylm_cli.analysis.design.infeasible import find_failures, find_relaxations
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS, measured
 from tinylm_cli.analysis.design.ranking import Candidate, front_figures, front_point, pareto_front, ranked
@@ -20,6 +20,7 @@ from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.amounts import parse_amount, rounded_down
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.constraint import Constraint, ConstraintFailure
 from tinylm_cli.reports.design import ComputeBudget, Design, DesignReport, Purpose
 
@@ -66,8 +67,10 @@ def find_designs(request: DesignRequest, on_progress: OnProgress = no_progress) 
         on_progress: Receives each stage of the work and how much of it is done.
 
     Raises:
+        AnalysisError: If a decode throughput is asked for without a GPU, or nothing but limits on several GPUs.
         UsageError: If the GPU does not multiply the setup's type.
     """
+    _check(request)
     space, constraints = request.space, _with_target(request, request.space, request.constraints, on_progress)
     candidates = _matching(space, constraints, on_progress)
     figures = front_figures(space)
@@ -112,6 +115,16 @@ def find_designs(request: DesignRequest, on_progress: OnProgress = no_progress) 
         failures=tuple(failures),
         relaxations=tuple(find_relaxations(space, constraints, failures, match, request.accelerators)),
     )
+
+
+def _check(request: DesignRequest) -> None:
+    """Refuse constraints that the search has no closed form for."""
+    space, constraints = request.space, request.constraints
+    if space.accelerator is None and any(each.figure == DECODE_RATE for each in constraints):
+        raise AnalysisError("a decode throughput is the throughput of a GPU", help="name the GPU")
+    if space.training.n_gpus > 1 and not any(each.is_target for each in constraints):
+        message = f"a search on {space.training.n_gpus:,} GPUs needs a target for the size of the model"
+        raise AnalysisError(message, help="give a number of parameters or a compute budget")
 
 
 def _matching(space: SearchSpace, constraints: Sequence[Constraint], on_progress: OnProgress) -> list[Candidate]:

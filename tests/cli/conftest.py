@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -170,7 +171,44 @@ def stable_json() -> Callable[[str], str]:
     return stable
 
 
+FIGURE = re.compile(
+    r"[−+×$≈]?\d[\d,]*(?:\.\d+)?(?:%|[KMBT]\b| ?(?:[KMGTPE]i?)?(?:B|FLOP)\b| (?:µs|ms|s|days?|hours|years)\b)?"
+)
+_DRAWN = re.compile(r"  |[│├└█▏▎▍▌▋▊▉▒▚░▓▄▖┃─✓✗]|^(?:\$ |error|\s+=|[#|>`-]|\\\\)")
+
+
+def layout(text: str) -> str:
+    """Return a page with its sentences reduced to their figures: a golden file holds layout, not wording.
+
+    Tables, headings with a detail, bars, commands and errors stay as they are. A paragraph of sentences, wrapped or
+    not, becomes one line with its numbers in order; so does a comment of LaTeX.
+    """
+    lines: list[str] = []
+    prose: list[str] = []
+    for line in [*text.splitlines(), ""]:
+        words = line.removeprefix("% ")
+        goes_on = bool(prose) or len(words.split()) > 2
+        if words and goes_on and not _DRAWN.search(words) and not words.startswith("\\"):
+            prose.append(words)
+            continue
+        if prose:
+            lines.append(" ".join(["[sentences]", *FIGURE.findall(" ".join(prose))]))
+            prose = []
+        lines.append(line)
+    return "\n".join(lines[:-1]) + "\n"
+
+
 @pytest.fixture
 def golden_text(golden: Callable[[Path, str], None]) -> Callable[[str, str], None]:
-    """Compare a page with ``tests/golden/text/NAME``."""
+    """Compare a report with ``tests/golden/text/NAME``: all of a CSV file, layout and figures of other formats."""
+
+    def compare(name: str, text: str) -> None:
+        golden(GOLDEN / "text" / name, text if name.endswith(".csv") else layout(text))
+
+    return compare
+
+
+@pytest.fixture
+def golden_words(golden: Callable[[Path, str], None]) -> Callable[[str, str], None]:
+    """Compare every word of a page of errors, or of a generated file, with ``tests/golden/text/NAME``."""
     return lambda name, text: golden(GOLDEN / "text" / name, text)

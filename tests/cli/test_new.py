@@ -35,9 +35,9 @@ def test_it_writes_the_preset_with_each_field_it_shows_explained(preset: str, he
     assert here("validate", "mine.yaml").code == 0
 
 
-def test_the_file_as_it_is_written(here: Here, folder: Path, golden_text: Callable[[str, str], None]) -> None:
+def test_the_file_as_it_is_written(here: Here, folder: Path, golden_words: Callable[[str, str], None]) -> None:
     here("new", "mine")
-    golden_text("new.yaml", (folder / "mine.yaml").read_text(encoding="utf-8"))
+    golden_words("new.yaml", (folder / "mine.yaml").read_text(encoding="utf-8"))
 
 
 def test_it_tells_what_to_do_next(here: Here) -> None:

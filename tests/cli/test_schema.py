@@ -40,5 +40,5 @@ def test_it_goes_to_a_file(option: str, here: Here, folder: Path) -> None:
     assert (folder / "tinylm.schema.json").read_text(encoding="utf-8") == shown
 
 
-def test_the_fields_in_markdown(here: Here, golden_text: Callable[[str, str], None]) -> None:
-    golden_text("schema.md", here("schema", "--format", "markdown").out)
+def test_the_fields_in_markdown(here: Here, golden_words: Callable[[str, str], None]) -> None:
+    golden_words("schema.md", here("schema", "--format", "markdown").out)

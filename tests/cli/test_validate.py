@@ -43,19 +43,19 @@ def files(result: Any) -> dict[str, str]:
 
 @pytest.mark.usefixtures("many")
 @pytest.mark.parametrize("columns", [60, 80, 120])
-def test_screens(columns: int, here: Here, golden_text: Golden) -> None:
+def test_screens(columns: int, here: Here, golden_words: Golden) -> None:
     pages = (["toy.yaml", "tiny"], ["wrong.yaml", "there", "absent.yaml"])
     shown = [f"$ tinylm validate {' '.join(page)}\n{here('validate', *page, columns=columns).out}" for page in pages]
-    golden_text(f"validate-{columns}.txt", "\n".join(shown))
+    golden_words(f"validate-{columns}.txt", "\n".join(shown))
 
 
 @pytest.mark.usefixtures("many")
-def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None:
+def test_documents(here: Here, golden_json: Golden, golden_words: Golden) -> None:
     given = ("wrong.yaml", "there", "absent.yaml")
     golden_json("validate", here("validate", *given, "--format", "json").out)
-    golden_text("validate.md", here("validate", *given, "--format", "markdown").out)
+    golden_words("validate.md", here("validate", *given, "--format", "markdown").out)
     for format_ in ("github", "sarif", "junit"):
-        golden_text(f"validate.{format_}", here("validate", *given, "--format", format_).out)
+        golden_words(f"validate.{format_}", here("validate", *given, "--format", format_).out)
 
 
 @pytest.mark.usefixtures("many")
@@ -219,7 +219,7 @@ def held(folder: Path) -> Path:
 
 @pytest.mark.usefixtures("held")
 @pytest.mark.parametrize("columns", [60, 80, 120])
-def test_screens_of_budgets(columns: int, here: Here, golden_text: Golden) -> None:
+def test_screens_of_budgets(columns: int, here: Here, golden_words: Golden) -> None:
     pages = (
         ["held.yaml"],
         ["toy.yaml", "held.yaml", *ASKED],
@@ -228,16 +228,16 @@ def test_screens_of_budgets(columns: int, here: Here, golden_text: Golden) -> No
     )
     results = [(page, here("validate", *page, columns=columns)) for page in pages]
     shown = [f"$ tinylm validate {shlex.join(page)}\n{result.out or result.err}" for page, result in results]
-    golden_text(f"validate-budget-{columns}.txt", "\n".join(shown))
+    golden_words(f"validate-budget-{columns}.txt", "\n".join(shown))
     assert [result.code for _, result in results] == [1, 1, 0, 2]
 
 
 @pytest.mark.usefixtures("held")
-def test_documents_of_budgets(here: Here, golden_json: Golden, golden_text: Golden) -> None:
+def test_documents_of_budgets(here: Here, golden_json: Golden, golden_words: Golden) -> None:
     given = ("held.yaml", "toy.yaml", *ASKED)
     golden_json("validate-budget", here("validate", *given, "--format", "json").out)
-    golden_text("validate-budget.md", here("validate", *given, "--format", "markdown").out)
-    golden_text("validate-budget.github", here("validate", *given, "--format", "github").out)
+    golden_words("validate-budget.md", here("validate", *given, "--format", "markdown").out)
+    golden_words("validate-budget.github", here("validate", *given, "--format", "github").out)
 
 
 @pytest.mark.usefixtures("held")
@@ -334,13 +334,13 @@ def misspelled(folder: Path) -> Path:
 
 @pytest.mark.usefixtures("misspelled")
 @pytest.mark.parametrize("columns", [60, 80])
-def test_fix_screens(columns: int, here: Here, golden_text: Golden) -> None:
+def test_fix_screens(columns: int, here: Here, golden_words: Golden) -> None:
     shown = []
     for words in (["misspelled.yaml", "--diff"], ["misspelled.yaml", "toy.yaml", "--fix"], ["misspelled.yaml"]):
         result = here("validate", *words, columns=columns)
         assert result.code == 1
         shown.append(f"$ tinylm validate {' '.join(words)}\n{result.out}{result.err}")
-    golden_text(f"validate-fix-{columns}.txt", "\n".join(shown))
+    golden_words(f"validate-fix-{columns}.txt", "\n".join(shown))
 
 
 def test_diff_writes_nothing(misspelled: Path, here: Here) -> None:

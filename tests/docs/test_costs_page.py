@@ -39,7 +39,7 @@ def example(title: str) -> str:
     return " ".join(found.split())
 
 
-def test_operations_by_hand() -> None:
+def test_flops_by_hand() -> None:
     config = load_config("llama-3-8b").config
     text = example("By hand: Llama 3 8B at 8,192 tokens")
     products = {p.name: p.flops for group in matmul_groups(config, seq_len=8192) for p in group.matmuls}
@@ -63,7 +63,7 @@ def test_operations_by_hand() -> None:
         assert figure in text, figure
 
 
-def test_what_makes_a_plan_fit(golden: Callable[[Path, str], None]) -> None:
+def test_remedies(golden: Callable[[Path, str], None]) -> None:
     loaded, accelerators = load_config("llama-3-8b"), load_accelerators()
     h100 = accelerators["h100-sxm"]
     found = estimate(
@@ -84,9 +84,9 @@ def test_caches_by_hand() -> None:
         config = load_config(name).config
         assert f"{kv_cache_bytes(config, batch_size=1, seq_len=8192, dtype='bfloat16'):,}" in text, name
     llama, deepseek = (cache_shape(load_config(name).config, "bfloat16") for name in ("llama-3-8b", "deepseek-v2-lite"))
-    assert f"{llama.token_bytes:,} bytes a token" in text
-    assert f"{llama.multi_head_token_bytes:,} a token" in text
-    assert f"{deepseek.token_bytes:,} bytes a token" in text
+    assert f"{llama.token_bytes:,} bytes per token" in text
+    assert f"{llama.multi_head_token_bytes:,} per token" in text
+    assert f"{deepseek.token_bytes:,} bytes per token" in text
 
 
 def figures() -> dict[str, int]:
@@ -100,7 +100,7 @@ def gpt2(**asked: Any) -> TrainingMemory:
     return training_memory(load_config("gpt2").config, TrainingSetup(batch_size=8, seq_len=1024, **asked))
 
 
-def test_the_memory_of_gpt2() -> None:
+def test_training_memory_of_gpt2() -> None:
     found = gpt2()
     kept = found.activations
     outside = {part.name: part.saved_bytes for part in kept.outside}
@@ -114,7 +114,7 @@ def test_the_memory_of_gpt2() -> None:
         "activations": kept.saved_bytes,
         "weights": found.weights_bytes,
         "master weights, AdamW": found.master_bytes + found.optimizer_bytes,
-        "the logits' derivatives": found.timeline[0].working_bytes,
+        "gradients of the logits": found.timeline[0].working_bytes,
         "peak, at the loss": found.peak_bytes,
     }
     assert found.peak_phase == "loss"
@@ -122,7 +122,7 @@ def test_the_memory_of_gpt2() -> None:
     assert f"{full.activations.saved_bytes:,} bytes and the peak to {full.peak_bytes:,}" in " ".join(PAGE.split())
 
 
-def test_what_kernels_and_steps_make_of_published_models() -> None:
+def test_kernels() -> None:
     text = " ".join(PAGE.split())
     gemma = load_config("gemma-2-2b").config
     asked: dict[str, Any] = {"batch_size": 1, "seq_len": 8192, "dtype": "bfloat16"}
@@ -137,7 +137,7 @@ def test_what_kernels_and_steps_make_of_published_models() -> None:
     assert f"{binary_bytes(root)} for Llama 3 8B." in text
 
 
-def test_latent_attention_over_a_long_context() -> None:
+def test_prefill_of_latent_attention() -> None:
     text = " ".join(PAGE.split())
     config = load_config("deepseek-v2-lite").config
     serving = ServingSetup(prefill_tokens=config.max_len)
@@ -145,13 +145,16 @@ def test_latent_attention_over_a_long_context() -> None:
         inference_memory(config, serving._replace(attention_kernel=kernel)) for kernel in ("flash", "math")
     )
     weights, cache, vectors = map(binary_bytes, (flash.weights_bytes, flash.cache_bytes, flash.prefill_bytes))
-    assert f"reads {config.max_len:,} tokens in {weights} of weights, {cache} of cache and {vectors} of vectors" in text
-    assert f"{flash.prefill_bytes // (2 * config.max_len):,} numbers a token" in text
-    assert f"would take {binary_bytes(written.prefill_bytes)}." in text
+    assert (
+        f"reads {config.max_len:,} tokens in {weights} of weights, {cache} of cache and {vectors} of activations"
+        in text
+    )
+    assert f"{flash.prefill_bytes // (2 * config.max_len):,} numbers per token" in text
+    assert f"Materialized scores would take {binary_bytes(written.prefill_bytes)}." in text
 
 
 def test_optimizers_by_hand() -> None:
-    text = example("By hand: what optimizers keep of GPT-2")
+    text = example("By hand: optimizer state of GPT-2")
     config = load_config("gpt2").config
     table = tensor_table(config)
     shapes = [tensor.shape for section in table for tensor in section.tensors * section.repeats if not tensor.tied_to]
@@ -165,8 +168,8 @@ def test_optimizers_by_hand() -> None:
         assert f"{optimizer_bytes(table, optimizer, 4):,}" in text, optimizer
 
 
-def test_rounded_weights_by_hand() -> None:
-    text = example("By hand: Llama 3 8B rounded")
+def test_quantization_by_hand() -> None:
+    text = example("By hand: Llama 3 8B quantized")
     config = load_config("llama-3-8b").config
     maps = [(4096, 4096)] * 2 + [(1024, 4096)] * 2 + [(14336, 4096)] * 2 + [(4096, 14336)]
     weights, outputs = (32 * sum(each) for each in ([rows * inputs for rows, inputs in maps], [r for r, _ in maps]))

@@ -43,8 +43,8 @@ def test_training_by_hand() -> None:
     seconds = trained * TOKENS / (PEAK * UTILIZATION)
     assert f"in {seconds:,.0f} seconds, {seconds / 3600:.0f} GPU hours" in WORDS
     for pattern in (
-        rf"tokens +12B +{re.escape(flops(trained))} each",
-        rf"{TOKENS / seconds:,.0f} tokens/s +at 40% of 989 TFLOP/s",
+        rf"tokens +12B +{re.escape(flops(trained))} per token",
+        rf"{TOKENS / seconds:,.0f} tokens/s +at 40% of 989 TFLOP/s in bfloat16",
         rf"GPU hours +{seconds / 3600:.0f}\n",
         rf"cost +\${seconds / 3600 * 2.5:.0f} ",
     ):
@@ -61,17 +61,17 @@ def test_serving_by_hand() -> None:
     assert f"{weights:,} + {cache:,} bytes" in WORDS
     memory, compute = (weights + cache) / BANDWIDTH, operations / PEAK
     intensity = operations / (weights + cache)
-    assert f"take {memory * 1e6:.0f} µs for that, and the FLOPs {compute * 1e6:.2f} µs" in WORDS
-    assert f"at {intensity:.2f} FLOPs a byte where the machine has {PEAK / BANDWIDTH:.0f}." in WORDS
+    assert f"they take {memory * 1e6:.0f} µs, and the FLOPs {compute * 1e6:.2f} µs" in WORDS
+    assert f"at {intensity:.2f} FLOPs per byte where the GPU has {PEAK / BANDWIDTH:.0f}." in WORDS
     assert re.search(rf"decode 1 × 1 at 4,096 +{memory * 1e6:.0f} µs .* {intensity:.2f}\n", SCREEN)
 
 
-def test_the_machine_of_the_examples() -> None:
+def test_accelerator() -> None:
     machine = load_hardware("h100-sxm")
     assert peak_flops(machine, "bfloat16") == PEAK
     assert machine.memory_bytes_per_second == BANDWIDTH
 
 
-def test_the_file_of_ones_own_is_valid() -> None:
+def test_hardware_file() -> None:
     (example,) = re.findall(r"```yaml\n(workbench:.*?)```", PAGE, re.DOTALL)
     assert list(parse_accelerators(Source("mine.yaml", example))) == ["workbench"]

@@ -103,7 +103,8 @@ def test_the_job_that_compares_writes_what_a_branch_changes_to_the_summary(scrat
     run(f"git clone -q -b branch . {job} && cd {job} && git checkout -q --detach", scratch)
     run(compared["run"], job)
     summary = (job / "summary.md").read_text(encoding="utf-8")
-    assert "### origin/main:agreed → agreed (1 field and 13 figures differ)\n" in summary
+    assert "### Configs changed since origin/main (1 modified)\n" in summary
+    assert "### configs/agreed.yaml (1 field and 13 figures differ)\n" in summary
     assert "\n| n\\_layers | 12 | 20 |\n" in summary
     assert "Figures are for 64 sequences of 1,024 tokens in bfloat16.\n" in summary
 

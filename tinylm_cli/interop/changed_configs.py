@@ -12,7 +12,7 @@ from tinylm_cli.errors import ConfigError, Diagnostic, InputError
 from tinylm_cli.interop.load import load_config, read_config_text
 
 _SUFFIXES = (".yaml", ".yml", ".json")
-_CONFIG = re.compile(r"""^\s*["']?(?:d_model|model_type)["']?\s*:""", re.MULTILINE)
+_CONFIG = re.compile(r"""(?:^|[{,])\s*["']?(?:d_model|model_type)["']?\s*:""", re.MULTILINE)
 """A key that every config of tinylm or of Hugging Face has, and other YAML and JSON files do not."""
 
 

@@ -161,9 +161,7 @@ def test_conditions_without_a_difference(models: list[str], said: str, here: Her
     ],
     ids=str,
 )
-def test_wrong_change(
-    words: list[str], place: str, text: str, remedy: str, here: Here
-) -> None:
+def test_wrong_change(words: list[str], place: str, text: str, remedy: str, here: Here) -> None:
     result = here("compare", *words)
     assert result.code == 1
     for part in (place, text, remedy):

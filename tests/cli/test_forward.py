@@ -237,6 +237,8 @@ class TestOptions:
         asked = "--dtype float64 --seed 3"
         assert here(*TOY, *how).err == f"next: tinylm generate toy.yaml {asked} --tokens\n"
         assert here("check", "--config", "toy.yaml", *how).err.endswith(f" toy.yaml {asked} --tokens\n")
+        assert here(*TOY, "--text", "Once upon").err.endswith(" toy.yaml --text 'Once upon'\n")
+        assert here(*TOY, "--text", "a\nb").err.endswith(" toy.yaml --tokens\n"), "a line stays one line"
         meta = here(*TOY, *how, "--meta").err
         assert meta == "next: tinylm estimate toy.yaml\n", "which builds no model"
         saved = here("build", "--config", "toy.yaml", *how, "--save", "model").err

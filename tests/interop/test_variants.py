@@ -106,9 +106,7 @@ def test_distinct_names(words: tuple[str, ...], called: list[str], folder: Path)
     assert names(*words, overrides=("dropout=0.5",)) == called, "what all share sets nothing apart"
 
 
-def test_names_of_revisions_and_files(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_names_of_revisions_and_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     identity = ("-c", "user.name=x", "-c", "user.email=x@example.com")
     (folder / "there").mkdir()

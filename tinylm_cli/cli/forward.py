@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,6 +31,9 @@ from tinylm_cli.cli.requested_config import requested_config
 from tinylm_cli.cli.tokens import check_length, parse_sizes, prompt_ids, tokenizer_of
 from tinylm_cli.errors import UsageError
 from tinylm_cli.quantities import counted
+
+MAX_TEXT = 60
+"""Characters of a text that the next command repeats."""
 
 if TYPE_CHECKING:
     from tinylm_cli.config.schema import ModelConfig
@@ -148,11 +152,16 @@ def forward(
     following = (
         next_step("forward", "estimate", config_words(config, set_, weights))
         if meta
-        else next_step("forward", "generate", model_words(config, set_, weights), request.words(), "--tokens")
+        else next_step("forward", "generate", model_words(config, set_, weights), request.words(), _prompt_words(text))
     )
     return CommandOutput(
         report, lambda: forward_view(report, expand=every), format_, output, table=table, next_step=following
     )
+
+
+def _prompt_words(text: str | None) -> str:
+    """Return the prompt of the next command: the same text, if it is short, else example ids."""
+    return shlex.join(("--text", text)) if text and text.isprintable() and len(text) <= MAX_TEXT else "--tokens"
 
 
 def _input(

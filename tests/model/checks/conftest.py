@@ -1,4 +1,4 @@
-"""What the tests of the laws share: a model under test that can be broken first."""
+"""Fixtures of the check tests: a model under test, which a test may break first."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def form() -> Callable[[ModelConfig], ClosedForm]:
 
 @pytest.fixture
 def make_context(make_config: Callable[..., ModelConfig]) -> Callable[..., CheckContext]:
-    """Return a function that builds a model, in evaluation mode, and what a law is tried on."""
+    """Return a function that builds a model in evaluation mode, and the context of a check."""
 
     def put(
         *, dtype: torch.dtype = torch.float32, newly_initialized: bool = True, seed: int = 0, **fields: object

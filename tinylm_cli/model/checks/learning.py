@@ -38,12 +38,12 @@ def initial_loss(context: CheckContext) -> Outcome:
     vocab_size = context.config.vocab_size
     if vocab_size == 1:
         return skip("with vocab_size 1 there is nothing to guess")
-    logits, embedded, stream = _logits_and_streams(context)
+    logits, embedded, residual = _logits_and_residuals(context)
     excess = _excess(logits)
     measured = f"ln {vocab_size} + {excess:.3f}"
     if context.config.tie_weights:
         read = context.tokens[:, :, None].cpu()  # (B, T, 1)
-        found, (expected, margin) = float(logits.gather(2, read).mean()), _own_token(context, embedded, stream)
+        found, (expected, margin) = float(logits.gather(2, read).mean()), _own_token(context, embedded, residual)
         measured += f"; own logit {found:.2f}, expected {expected:.2f}"
         if not abs(found - expected) <= margin:
             return passed_if(False, measured, abs(found - expected), margin)
@@ -54,22 +54,22 @@ def initial_loss(context: CheckContext) -> Outcome:
     return passed_if(excess <= limit, measured, excess, limit)
 
 
-def _logits_and_streams(context: CheckContext) -> tuple[Tensor, Tensor, Tensor]:
+def _logits_and_residuals(context: CheckContext) -> tuple[Tensor, Tensor, Tensor]:
     """Return logits (B, T, V), the input of the blocks (B, T, D) and the input of the final norm (B, T, D)."""
-    model, embedded, stream = context.model, list[Tensor](), list[Tensor]()
+    model, embedded, residual = context.model, list[Tensor](), list[Tensor]()
     hooks = (
         model.embedding.register_forward_hook(lambda _module, _inputs, output: embedded.append(output)),
-        model.ln_f.register_forward_pre_hook(lambda _module, inputs: stream.append(inputs[0])),
+        model.ln_f.register_forward_pre_hook(lambda _module, inputs: residual.append(inputs[0])),
     )
     try:
         logits = context.logits(context.tokens)  # (B, T, V)
     finally:
         for hook in hooks:
             hook.remove()
-    return logits.cpu().double(), embedded[0].cpu().double(), stream[0].cpu().double()
+    return logits.cpu().double(), embedded[0].cpu().double(), residual[0].cpu().double()
 
 
-def _own_token(context: CheckContext, embedded: Tensor, stream: Tensor) -> tuple[float, float]:
+def _own_token(context: CheckContext, embedded: Tensor, residual: Tensor) -> tuple[float, float]:
     """Return the mean logit that a new tied head gives to the token just read, and the allowed deviation.
 
     The final norm reads ``e + r``: e is the embedded row w of the token just read, r the sum of the blocks' outputs,
@@ -83,13 +83,13 @@ def _own_token(context: CheckContext, embedded: Tensor, stream: Tensor) -> tuple
     Args:
         context: A new model with a tied head.
         embedded: Input of the first block, (B, T, D).
-        stream: Input of the final norm, (B, T, D).
+        residual: Input of the final norm, (B, T, D).
     """
     norm, cap = context.config.norm, context.config.head.logit_softcap
     if norm.kind == "layernorm":
-        embedded, stream = (x - x.mean(-1, keepdim=True) for x in (embedded, stream))  # (B, T, D) each
+        embedded, residual = (x - x.mean(-1, keepdim=True) for x in (embedded, residual))  # (B, T, D) each
     rows = context.model.lm_head.weight.detach().cpu().double()[context.tokens.cpu()]  # (B, T, D)
-    own = (embedded * rows).sum(-1) / (stream.square().mean(-1) + norm.eps).sqrt()  # (B, T)
+    own = (embedded * rows).sum(-1) / (residual.square().mean(-1) + norm.eps).sqrt()  # (B, T)
     expected = float((own if cap is None else cap * torch.tanh(own / cap)).mean())
     counts = Counter(context.tokens.flatten().tolist()).values()
     alike = math.hypot(*counts) / context.tokens.numel()  # 1/√n for n different tokens

@@ -397,3 +397,11 @@ def test_wrong_assertion_in_ci_formats(format_: str, here: Here) -> None:
     assert told.code == 2
     assert "unknown-figure" in told.out
     assert "error[unknown-figure]" in told.err
+
+
+def test_fix_of_hugging_face_json(folder: Path, here: Here) -> None:
+    shape = {"vocab_size": 256, "hidden_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2}
+    text = json.dumps({"model_type": "llama", **shape, "intermediate_size": 128})
+    (folder / "config.json").write_text(text.replace("64", '"64"'), encoding="utf-8")
+    assert here("validate", "config.json", "--fix").code == 0
+    assert (folder / "config.json").read_text(encoding="utf-8") == text

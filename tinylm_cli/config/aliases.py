@@ -1,4 +1,4 @@
-"""What other tools call our fields, blocks and choices; each was met in a published config."""
+"""The names that other libraries use for fields, blocks and choices, collected from published configs."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ FIELD_ALIASES = {
     "v_head_dim": "attention.d_value",
     "weight_tying": "tie_weights",
 }
-# Names whose values need conversion, or that may mean two of our fields: never renamed without asking.
+# Aliases whose values need conversion or whose meaning is ambiguous: suggested, never fixed automatically.
 INEXACT_ALIASES = frozenset(
     {
         *("attention_dropout", "embd_pdrop", "resid_pdrop", "factor", "hidden_dim", "layer_types", "multi_query"),
@@ -143,7 +143,7 @@ BLOCK_ALIASES = {
     "self_attention": "attention",
     "self_attn": "attention",
 }
-# What published configs hold beside a model's shape.
+# Keys of published configs that do not describe the architecture.
 IGNORED_KEYS = frozenset(
     {
         *("architectures", "attn_implementation", "auto_map", "aux_loss_alpha", "bos_token_id", "compile", "device"),
@@ -151,7 +151,7 @@ IGNORED_KEYS = frozenset(
         *("pretraining_tp", "router_aux_loss_coef", "seq_aux", "torch_dtype", "transformers_version", "use_cache"),
     }
 )
-# What other tools call our choices; empty for what looks like one of ours and is another thing.
+# Aliases of choices; empty for a word that resembles a choice and means something else.
 CHOICE_ALIASES = {
     "absolute": "learned",
     "batchnorm": "",
@@ -181,9 +181,9 @@ CHOICE_ALIASES = {
     "swish": "silu",
     "t5": "",
 }
-# Words of other tools that may mean another of our choices.
+# Aliases that may mean another choice: suggested, never fixed automatically.
 INEXACT_CHOICES = frozenset({"absolute", "both", "default", "ntk"})
-# Words that stand for several fields of ours.
+# Words that set several fields.
 COMPOUND_CHOICES = {
     ("feed_forward.activation", "swiglu"): {"activation": "silu", "gated": "true"},
     ("feed_forward.activation", "geglu"): {"activation": "gelu", "gated": "true"},

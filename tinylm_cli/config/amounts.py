@@ -1,6 +1,6 @@
-"""Amounts as people write them, ``130M`` parameters, ``24GiB``, ``2.5G`` operations, into whole numbers and back."""
+"""Amounts with units, such as ``130M`` parameters, ``24GiB``, ``2.5G`` FLOPs or ``3.35 TB/s``: parsing and printing."""
 
-# no deferred annotations, as in config.blocks
+# no deferred annotations: pydantic would evaluate each of them, a tenth of the start-up time
 
 import re
 from typing import Annotated, Literal, NamedTuple
@@ -47,11 +47,11 @@ EXPECTED: dict[AmountKind, str] = {
 
 
 class FieldType(NamedTuple):
-    """Beside the type of a field, how to speak of it where the type alone does not tell.
+    """The kind of a field's values, as an annotation beside the Python type.
 
     Attributes:
-        kind: What its values are, of the kinds in ``config.fields``.
-        wants: The same in words, with an example or a range.
+        kind: One of the kinds in ``config.fields``.
+        wants: The expected value in words, with an example or a range.
     """
 
     kind: str
@@ -59,7 +59,7 @@ class FieldType(NamedTuple):
 
 
 def read_amount(text: str, kind: AmountKind) -> int | float | None:
-    """Return what ``24GiB`` is in single ones: a float where that is no whole number; None where it is no amount."""
+    """Return ``24GiB`` as a number, a float only if it is not whole; None if the text is not an amount."""
     if not re.fullmatch(_PATTERNS[kind], text):
         return None
     unit = text.lstrip("0123456789. ")
@@ -70,19 +70,19 @@ def read_amount(text: str, kind: AmountKind) -> int | float | None:
 
 
 def read_share(text: str) -> float | None:
-    """Return what ``5%`` or ``0.05`` is of one; None where it is neither."""
+    """Return ``5%`` or ``0.05`` as 0.05; None if the text is neither."""
     if re.fullmatch(_SHARE, text):
         return float(f"{float(text.removesuffix('%')) / 100:.15g}")
     return float(text) if re.fullmatch(_NUMBER, text) else None
 
 
 def parse_amount(text: str, kind: AmountKind, *, most: int = MAX_AMOUNT) -> int:
-    """Return an amount typed on a command line, with a unit or as plain digits, as a whole number.
+    """Return an amount of the command line, with or without a unit, as an integer.
 
     Units may be in lower case, ``500k`` or ``24gib``; counts and operations may have an exponent, ``2.5e9``.
 
     Raises:
-        ValueError: If it is none, is not above 0, or is above ``most``; says what was expected.
+        ValueError: If the text is not an amount from 1 to ``most``; the message says what is expected.
     """
     power = _POWER.fullmatch(text) if kind != "size" else None
     amount: int | float | None
@@ -103,7 +103,7 @@ def parse_amount(text: str, kind: AmountKind, *, most: int = MAX_AMOUNT) -> int:
 
 
 def parse_length(text: str) -> int | None:
-    """Return a number of tokens in a sequence, ``4096`` or ``8k``; None where it is none.
+    """Return a sequence length such as ``4096`` or ``8k``; None if the text is not a length.
 
     In lengths k is 1,024 and M is 1,024², as in the names of models: 128k is 131,072.
     """
@@ -114,7 +114,7 @@ def parse_length(text: str) -> int | None:
 
 
 def stated(value: int, kind: AmountKind, decimals: int = 2) -> str:
-    """Return an amount as a person states it where that reads back equal, ``80M`` or ``78.6GiB``; else every digit."""
+    """Return the shortest amount that parses to ``value``, such as ``80M`` or ``78.6GiB``; else all digits."""
     short = []
     for unit, one in UNITS[kind].items():
         if 1 < one <= value < 1024 * one:
@@ -126,7 +126,7 @@ def stated(value: int, kind: AmountKind, decimals: int = 2) -> str:
 
 
 def scientific(value: int) -> str:
-    """Return operations with an exponent where that is all of it, ``1e21``; else every digit."""
+    """Return FLOPs in scientific notation if it is exact, such as ``1e21``; else all digits."""
     digits = str(value).rstrip("0")
     exponent = len(str(value)) - 1
     if len(digits) > 7 or exponent < 6:
@@ -135,13 +135,13 @@ def scientific(value: int) -> str:
 
 
 def rounded(value: int, kind: AmountKind, like: str = "") -> str:
-    """Return the nearest amount of three digits, ``92.7M``; beside ``like``, in the units of 1000 or of 1024 it has."""
+    """Return ``value`` rounded to three digits, such as ``92.7M``, with the unit base (1000 or 1024) of ``like``."""
     unit, one, scale = _three_digits(value, kind, like)
     return f"{(2 * value * scale + one) // (2 * one) / scale:.15g}{unit}"
 
 
 def rounded_up(value: int, kind: AmountKind, like: str = "") -> str:
-    """Return the least amount of three digits that is at least ``value``, ``92.8M``; ``like`` as in :func:`rounded`."""
+    """Return ``value`` rounded up to three digits, such as ``92.8M``; ``like`` as in :func:`rounded`."""
     unit, one, scale = _three_digits(value, kind, like)
     return f"{-(-value * scale // one) / scale:.15g}{unit}"
 
@@ -154,7 +154,7 @@ def rounded_down(value: int, kind: AmountKind, digits: int = 3) -> str:
 
 
 def _three_digits(value: int, kind: AmountKind, like: str) -> tuple[str, int, int]:
-    """Return the largest unit in ``value``, what one is, and by what to scale it so that three digits are whole."""
+    """Return the largest unit up to ``value``, its size, and the power of ten for three whole digits."""
     units = UNITS[kind]
     if like.endswith("B") and kind == "size":
         units = {unit: one for unit, one in units.items() if unit == "B" or ("i" in unit) == ("i" in like)}
@@ -164,7 +164,7 @@ def _three_digits(value: int, kind: AmountKind, like: str) -> tuple[str, int, in
 
 
 def _reader(kind: AmountKind) -> BeforeValidator:
-    """Return what turns text into an integer, and leaves everything else for the integer check that follows."""
+    """Return a validator that parses text and passes other values on to the integer check."""
 
     def read(value: object) -> object:
         if isinstance(value, float) and kind == "flops" and value.is_integer():
@@ -180,7 +180,7 @@ def _reader(kind: AmountKind) -> BeforeValidator:
 
 
 def _as_amount(kind: AmountKind, most: int, wants: str) -> tuple[object, ...]:
-    """Return what makes an integer field one that takes an amount: from 1 to ``most``, in files and in editors."""
+    """Return the annotations of an integer field that accepts an amount from 1 to ``most``."""
     number = {"type": "integer", "minimum": 1, "maximum": most}
     in_editors = WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": f"^{_PATTERNS[kind]}$"}]})
     return Field(ge=1, le=most), _reader(kind), FieldType(kind, wants), in_editors
@@ -224,7 +224,7 @@ _DECIMAL = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _BITS = 8
 
-# what one of each unit is in eighths of a byte a second, or in operations a second
+# size of each unit in bits per second, or in operations per second
 _MEASURE_UNITS: dict[MeasureKind, dict[str, int]] = {
     "rate": {
         **{f"{prefix}B/s": scale * _BITS for prefix, scale in {**_DECIMAL, **_BINARY}.items()},
@@ -237,7 +237,7 @@ _SPELLINGS = {"ops": "op/s", "op": "op/s", "ops/s": "op/s", "bps": "b/s", "b/sec
 
 
 def suggest_measure(written: str, kind: MeasureKind) -> str | None:
-    """Return a measure whose unit is spelled otherwise as ours, ``400 Gb/s`` for ``400Gbps``; None for none of ours."""
+    """Return a rate in the accepted spelling, such as ``400 Gb/s`` for ``400Gbps``; None if there is none."""
     number = _MEASURE.match(written)
     if number is None:
         return None
@@ -250,7 +250,7 @@ def suggest_measure(written: str, kind: MeasureKind) -> str | None:
 
 
 def _measure_reader(kind: MeasureKind) -> BeforeValidator:
-    """Return what turns text into an integer, and leaves everything else for the integer check that follows."""
+    """Return a validator that parses text and passes other values on to the integer check."""
 
     def read(value: object) -> object:
         if not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""What is asserted of a config's figures, ``total_params < 130M``, read with its mistakes told at their place."""
+"""Parsing of ``--assert``, such as ``total_params < 130M``."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ FIELD_OF: dict[FigureKind, str] = {
 
 
 class Claim(NamedTuple):
-    """What is to hold of a config's figures.
+    """A condition on one figure of a config.
 
     Attributes:
-        origin: Who claims it: ``--assert``, or the budget's field, e.g. ``budget.max_params``.
-        text: The claim as written, e.g. ``total_params < 130M``.
+        origin: ``--assert``, or the field of the budget, e.g. ``budget.max_params``.
+        text: The condition as written, e.g. ``total_params < 130M``.
         figure: The figure's name.
         relation: A key of ``RELATIONS``.
-        bound: What it is held to: a number, or the name of another figure.
+        bound: A number, or the name of another figure.
     """
 
     origin: str
@@ -63,14 +63,14 @@ class Claim(NamedTuple):
 
 
 def read_assertions(texts: Iterable[str], kinds: Mapping[str, FigureKind]) -> tuple[Claim, ...]:
-    """Read what ``--assert`` was given, each ``FIGURE RELATION BOUND``.
+    """Parse the values of ``--assert``, each ``FIGURE RELATION BOUND``.
 
     Args:
-        texts: One for each time the option was given.
-        kinds: What the values of each known figure are.
+        texts: The value of each ``--assert``.
+        kinds: The kind of each known figure.
 
     Raises:
-        ConfigError: If any is wrong; holds a mistake for each that is.
+        ConfigError: If any is wrong; holds a diagnostic for each.
     """
     claims: list[Claim] = []
     mistakes: list[Diagnostic] = []
@@ -85,7 +85,7 @@ def read_assertions(texts: Iterable[str], kinds: Mapping[str, FigureKind]) -> tu
 
 
 class _Words(NamedTuple):
-    """An assertion in its three parts, any of which may be empty, and where each stands."""
+    """The three parts of an assertion, each possibly empty, and their places."""
 
     text: str
     figure: str
@@ -95,7 +95,7 @@ class _Words(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> Self:
-        """Return the parts of what was typed."""
+        """Split an assertion into its parts."""
         parts = _PARTS.fullmatch(text.rstrip())
         assert parts is not None, "each part may be empty, and the last is anything"
         source = Source(ASSERT, text)
@@ -103,7 +103,7 @@ class _Words(NamedTuple):
         return cls(text, parts["figure"], parts["relation"], parts["bound"], places)
 
     def wrong(self, code: str, message: str, part: str, remedy: str) -> ConfigError:
-        """Return the error of one of the parts."""
+        """Return the error about one part."""
         return refusal([diagnostic(code, message, ASSERT, self.places[part], help=remedy)])
 
 
@@ -150,7 +150,7 @@ def _require_relation(words: _Words, kinds: Mapping[str, FigureKind]) -> None:
 
 
 def _bound(words: _Words, kinds: Mapping[str, FigureKind]) -> int | float | str:
-    """Return what the figure is held to: another of its kind, or a number."""
+    """Return the bound of a figure: another figure of its kind, or a number."""
     figure, bound, example = words.figure, words.bound, _example(words.figure, kinds)
     kind = kinds[figure]
     if bound in kinds:
@@ -172,7 +172,7 @@ def _bound(words: _Words, kinds: Mapping[str, FigureKind]) -> int | float | str:
 
 
 def _number(text: str, kind: FigureKind) -> int | float | None:
-    """Return a bound as a number, 0 or more; None where it is none of this kind."""
+    """Return a bound as a number >= 0; None if it is not one of this kind."""
     if kind == "share":
         return read_share(text)
     if text == "0":
@@ -185,7 +185,7 @@ def _number(text: str, kind: FigureKind) -> int | float | None:
 
 
 def unknown_figure(wrong: str, known: Iterable[str], place: Span) -> Diagnostic:
-    """Return that no figure among ``known`` is called ``wrong``, and which may be meant."""
+    """Return the diagnostic of an unknown figure, with the nearest known one."""
     names = tuple(known)
     whole = f"total_{wrong}"
     meant = whole if whole in names else suggest(wrong, names)

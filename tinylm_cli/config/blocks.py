@@ -4,7 +4,7 @@ Users read the descriptions in ``tinylm schema``, in ``tinylm new`` and in their
 model. None means that the value follows from other fields, as the description says.
 """
 
-# no deferred annotations: pydantic would compile and evaluate each of them again, a tenth of a torch-free start
+# no deferred annotations: pydantic would evaluate each of them, a tenth of the start-up time
 
 from typing import Annotated, Literal, get_args
 

@@ -1,4 +1,4 @@
-"""Fields that only mean something beside another: which, so that a value without effect is told and not shown."""
+"""Fields that have an effect only beside certain values of other fields, and the records of rules between fields."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinylm_cli.config.blocks import BLOCKS
 
 
 class Problem(NamedTuple):
-    """A broken rule: the stable code, the fields involved (the first is where to point), what is wrong, the remedy."""
+    """A broken rule: its code, the fields involved (the first one is at fault), the message and the help."""
 
     code: str
     fields: tuple[str, ...]
@@ -26,13 +26,13 @@ class Rule(NamedTuple):
 
 
 class Requirement(NamedTuple):
-    """What a field needs of another.
+    """A condition on another field, without which a field has no effect.
 
     Attributes:
-        field: The other's dotted name.
-        met: Whether a value of the other satisfies the need.
-        condition: The requirement in words, after "unless".
-        example: A value of the other that satisfies it.
+        field: Dotted name of the other field.
+        met: Whether a value of the other field satisfies the condition.
+        condition: The condition in words, to follow "unless".
+        example: A value of the other field that satisfies it.
     """
 
     field: str
@@ -109,21 +109,21 @@ REQUIREMENTS: dict[str, tuple[Requirement, ...]] = {
     "block.shared_norm": (_true("block.parallel"),),
     "budget.nominal_tolerance": (_given("nominal_params", "125M"),),
 }
-"""For each field that needs others, what it needs of them."""
+"""The requirements of each field that has any."""
 
 
 def unmet_requirements(name: str, values: Mapping[str, Any]) -> tuple[Requirement, ...]:
-    """Return the needs of ``name`` that ``values`` (dotted name to value) do not meet, where it is not the default."""
+    """Return the requirements of ``name`` that ``values`` do not meet; none if ``name`` has its default."""
     return () if values[name] == defaults()[name] else tuple(_unmet(name, values))
 
 
 def applies(name: str, values: Mapping[str, Any]) -> bool:
-    """Return whether ``name`` means something beside ``values`` (dotted name to value)."""
+    """Return whether ``name`` has an effect beside ``values`` (dotted name to value)."""
     return not any(_unmet(name, values))
 
 
 def satisfying_values(needs: Iterable[Requirement], values: Mapping[str, Any]) -> dict[str, str]:
-    """Return what to write, by dotted name, so that ``needs`` are met, and so are those of what is written."""
+    """Return values, by dotted name, that meet ``needs`` and their own requirements in turn."""
     written: dict[str, str] = {}
     for need in needs:
         written |= satisfying_values(_unmet(need.field, values), values)
@@ -137,7 +137,7 @@ def _unmet(name: str, values: Mapping[str, Any]) -> Iterator[Requirement]:
 
 @cache
 def defaults() -> dict[str, Any]:
-    """Return the default of every field that stands in a block, by dotted name."""
+    """Return the default of every field of a block, by dotted name."""
     return {
         f"{block}.{name}": info.default for block, part in BLOCKS.items() for name, info in part.model_fields.items()
     }

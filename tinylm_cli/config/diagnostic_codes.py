@@ -1,4 +1,4 @@
-"""The catalog of diagnostic codes, and the one place where diagnostics come to life."""
+"""The catalog of diagnostic codes, and the constructor of diagnostics and of the error that carries them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ CODES = {
     "wrong-type": "A value of the wrong type, such as text in a number field.",
     "yaml-syntax": "Text that is not valid YAML.",
 }
-"""What each code stands for, in one line of markdown; ``docs/diagnostics.md`` adds an example of each."""
+"""The meaning of each code, in one line of markdown; ``docs/diagnostics.md`` adds an example of each."""
 
 
 def diagnostic(
@@ -73,13 +73,13 @@ def diagnostic(
 
 
 def clip(text: str) -> str:
-    """Return ``text`` as a message can quote it: on one line, and short."""
+    """Return ``text`` shortened to one line, to quote it in a message."""
     text = text.replace("\n", "\\n").replace("\r", "\\r")
     return text if len(text) <= _MOST_QUOTED else f"{text[: _MOST_QUOTED - 1]}…"
 
 
 def refusal(mistakes: Iterable[Diagnostic]) -> ConfigError:
-    """Return the error that carries ``mistakes``: at least one, in source order; at most 50, then how many more."""
+    """Return the error that carries ``mistakes`` in source order; after 50, only their number."""
     ordered = sorted(mistakes, key=_place)
     shown, hidden = ordered[:MOST_REPORTED], len(ordered) - MOST_REPORTED
     if hidden > 0:
@@ -90,6 +90,6 @@ def refusal(mistakes: Iterable[Diagnostic]) -> ConfigError:
 
 
 def _place(mistake: Diagnostic) -> tuple[bool, bool, int, int]:
-    """Sort by place: the file, then ``--set``, then what has no place."""
+    """Sort by place: the file first, then ``--set``, then diagnostics without a place."""
     span = mistake.span
     return (True, False, 0, 0) if span is None else (False, span.source == SET, span.line, span.column)

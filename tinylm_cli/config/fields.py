@@ -1,4 +1,4 @@
-"""What a schema says about each field, by dotted name: for messages, templates, completion and documentation."""
+"""Metadata of each field, derived from the schema: for messages, templates, completion and documentation."""
 
 from __future__ import annotations
 
@@ -36,15 +36,14 @@ class Field(NamedTuple):
     Attributes:
         owner: The class that declares it.
         name: Dotted name, e.g. ``norm.eps``.
-        kind: What its values are; a count, a size, flops or a rate is an integer that may be written ``125M``,
-            ``24GiB``, ``2.5G`` or ``3.35 TB/s``, a share a number that may be ``5%``, a pattern a word of certain
-            letters, numbers and names lists.
-        description: What it means, as users read it.
-        wants: The type and range in words, e.g. ``an integer from 1 to 65,536``.
-        required: True when a config must name it.
-        default: The value when it is absent; None for required fields and optional labels.
-        choices: The words it may take, empty when it is not a choice.
-        example: A value to show: the default, or the smallest preset's.
+        kind: The kind of its values. A count, size, flops or rate is an integer that accepts ``125M``, ``24GiB``,
+            ``2.5G`` or ``3.35 TB/s``; a share is a number that accepts ``5%``; numbers and names are lists.
+        description: The description for users.
+        wants: The expected type and range in words, e.g. ``an integer from 1 to 65,536``.
+        required: Whether a config must set it.
+        default: The value when absent; None for required and optional fields.
+        choices: The allowed words; empty if the field is not a choice.
+        example: A valid value to show in messages.
     """
 
     owner: type[Block]
@@ -59,11 +58,11 @@ class Field(NamedTuple):
 
 
 class Schema(NamedTuple):
-    """What one mapping of a document may hold.
+    """The schema of one mapping of a document.
 
     Attributes:
-        root: The class of the mapping: its fields, and its blocks of fields.
-        within: Dotted name of the place where the mapping stands; empty where it is the whole document.
+        root: The pydantic class of the mapping.
+        within: Dotted name of the mapping in its document; empty for the whole document.
     """
 
     root: type[Block]
@@ -80,7 +79,7 @@ class Schema(NamedTuple):
         return _leaves(self.root)
 
     def here(self, name: str) -> str:
-        """Return the dotted name, from the top of the document, of a field that is ``name`` in the mapping."""
+        """Return the dotted name in the document of the field ``name`` of the mapping."""
         return f"{self.within}.{name}" if self.within else name
 
 
@@ -155,7 +154,7 @@ def _not_none(annotation: Any) -> Any:
 
 
 def _annotations(annotation: Any) -> tuple[Any, ...]:
-    """Return what stands beside the type in ``Annotated[…] | None``."""
+    """Return the annotations of ``Annotated[…] | None``."""
     inner = _not_none(annotation)
     return get_args(inner)[1:] if get_origin(inner) is Annotated else ()
 

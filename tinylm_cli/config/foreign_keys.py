@@ -1,4 +1,4 @@
-"""A diagnostic in the words of the file it is about, where another library's keys stand for our fields."""
+"""Diagnostics with the keys of another library's config in place of tinylm's field names."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from tinylm_cli.config.fields import fields
 from tinylm_cli.errors import Diagnostic
 
 _LITERAL = re.compile(r"-?[0-9][0-9.eE+-]*|true|false")
-"""A value that JSON and YAML write alike; a word may be ours and not the other library's."""
+"""A value that is the same in both libraries; a word may be tinylm's only."""
 
 
 def name_foreign_keys(mistake: Diagnostic, keys: Mapping[str, str]) -> Diagnostic:
-    """Return ``mistake`` with the keys that a file has for our fields.
+    """Return ``mistake`` with each field name replaced by the key of the file.
 
-    What may be left out of a config of ours is null there: the absence of a key stands for a default of its own.
+    Where the help leaves a field out, the key is set to null: an absent key has another default there.
 
     Args:
-        mistake: In our words.
-        keys: By dotted field, the key that says it.
+        mistake: A diagnostic with tinylm's field names.
+        keys: The key of each dotted field.
     """
     if not keys:
         return mistake

@@ -1,4 +1,4 @@
-"""A config as git has it: ``HEAD~1:configs/small.yaml``, or ``:configs/small.yaml`` for what is staged."""
+"""Configs of a git revision, such as ``HEAD~1:configs/small.yaml``, or ``:configs/small.yaml`` from the index."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from tinylm_cli.config.source import MAX_BYTES, Source, source_of
 from tinylm_cli.errors import InputError
 
 _QUIET = {"LC_ALL": "C", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
-"""Words that we can read, nothing fetched, nothing written, nothing asked."""
+"""Environment of git: English messages, no fetch, no lock, no prompt."""
 
 _OBJECT = re.compile(r"(?P<name>[0-9a-f]{40,64}) (?P<kind>blob|tree) [0-9]+\n")
 _PARTS = re.compile(r"(?P<revision>(:[0-3])?(\{[^}]*\}|[^:])*):(?P<path>.*)", re.DOTALL)
 
 
 def names_revision(reference: str) -> bool:
-    """Return whether ``reference`` is a path in a revision: it has a colon, and no file of that name is there."""
+    """Return whether ``reference`` is a path in a revision: it has a colon, and no file has that name."""
     revision, colon, _ = reference.partition(":")
     return bool(colon) and not revision.startswith(("/", ".", "-", "~")) and not os.path.lexists(reference)
 
 
 def split_revision(reference: str) -> tuple[str, str]:
-    """Return the revision and the path that a reference names; a colon in braces, as of ``@{12:00}``, parts nothing."""
+    """Split a reference into revision and path; a colon in braces, as in ``@{12:00}``, belongs to the revision."""
     parts = _PARTS.fullmatch(reference)
     return (parts["revision"], parts["path"]) if parts else (reference, "")
 
 
 def read_revision(reference: str, config_file: str) -> Source:
-    """Read a file as git has it, a symbolic link as what it points to; of a folder, its ``config_file``.
+    """Read a file of a revision. A symbolic link is followed, and a folder stands for its ``config_file``.
 
-    Paths are from the top of the repository, or from the current folder where they begin with ``./``.
+    Paths are relative to the top of the repository, or to the current folder if they start with ``./``.
 
     Raises:
         InputError: If there is no git, no repository, no such revision or no such path, or the file is too large.
@@ -136,7 +136,7 @@ _STATUS: dict[str, Literal["added", "removed", "modified", "renamed"]] = {
 
 
 class _Answer(NamedTuple):
-    """What git wrote, and its reason where it failed."""
+    """The output of git, and its error message if it failed."""
 
     done: bool
     data: bytes
@@ -144,11 +144,11 @@ class _Answer(NamedTuple):
 
 
 def _object(reference: str, folder: str = "") -> tuple[str, str]:
-    """Return the kind and the name of what git has there, behind any symbolic links.
+    """Return the kind and the name of a git object, with symbolic links resolved.
 
     Args:
-        reference: What to look for.
-        folder: The folder that was asked for, where this is the config in it.
+        reference: Revision and path.
+        folder: The requested folder, if ``reference`` is the config in it.
     """
     revision, path = split_revision(reference)
     if not revision.strip(":0123"):  # staged, where git follows no links
@@ -166,9 +166,9 @@ def _object(reference: str, folder: str = "") -> tuple[str, str]:
 
 
 def _git(*words: str, asked: str = "") -> _Answer:
-    """Return what git says, no more of it than shows that a file is too large.
+    """Run git and return its output, truncated just above the size limit of a config.
 
-    No word can be taken for an option: ``names_revision`` refuses what begins like one.
+    No argument is taken for an option: ``names_revision`` rejects a leading dash.
     """
     try:
         process = subprocess.Popen(
@@ -195,7 +195,7 @@ def _git(*words: str, asked: str = "") -> _Answer:
 
 
 def _refusal(reference: str, folder: str, said: str) -> InputError:
-    """Return git's own reason, which is its first line, and what may be meant."""
+    """Return git's error message with a suggestion."""
     reason = next(iter(said.splitlines()), "it gives no reason").removeprefix("fatal: ")
     revision, path = split_revision(reference)
     if folder:
@@ -221,7 +221,7 @@ def _meant_path(revision: str, path: str) -> str:
 
 
 def _meant_revision(revision: str, path: str = "") -> str:
-    """Say where a revision may be that this clone lacks: a job's checkout has one commit, and no branch but its own."""
+    """Suggest where to find a missing revision: the checkout of a CI job has one commit and one branch."""
     if _git("rev-parse", "--verify", "--quiet", f"refs/remotes/origin/{revision}").done:
         return f"did you mean origin/{revision}{path}?"
     if _git("rev-parse", "--is-shallow-repository").data.strip() == b"true":

@@ -1,4 +1,4 @@
-"""From what a person names (a preset, a file, stdin, ``--set``) to a validated config that knows where it came from."""
+"""Loading of a config: a preset, a file or stdin with ``--set`` overrides, validated, with the source of each value."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _UNCOUNTED = frozenset(
         *("attention.window", "attention.window_pattern", "attention.logit_softcap", "head.logit_softcap"),
     }
 )
-"""Fields that never change how many parameters there are; ``max_len`` does where positions are learned."""
+"""Fields that never change the parameter count; ``max_len`` does with learned positions."""
 
 
 class LoadedConfig(NamedTuple):
-    """A valid config and where it came from.
+    """A valid config and the source of its values.
 
     Attributes:
         name: The config's ``name``; else the preset's name, or the file's stem.
         source: The preset's name, the path as given, or ``<stdin>``.
-        config: The validated config. The size a file states is left out when an override made it another model's, and
-            with it the budget's tolerance.
-        origins: For each dotted field, the place its value was written, or None for a default.
+        config: The validated config. ``nominal_params`` and its tolerance are dropped if an override changes the
+            parameter count.
+        origins: The place of each dotted field in its source; None for a default.
     """
 
     name: str
@@ -92,11 +92,11 @@ def resolve_config(
 
     Args:
         root: A mapping.
-        name: What to call the model unless its config says.
-        source: What was read.
-        mistakes: What was found wrong with it so far.
+        name: Name of the model unless the config has one.
+        source: Name of the source.
+        mistakes: Diagnostics found so far.
         overrides: Each ``key=value``.
-        keys: What the file calls our fields, by dotted name, where those are not its own words.
+        keys: The file's key of each dotted field, for another library's config.
 
     Raises:
         ConfigError: If anything is wrong; holds every mistake found.
@@ -120,7 +120,7 @@ def resolve_config(
 
 
 def _apply(override: str, root: Node, mistakes: list[Diagnostic]) -> None:
-    """Write one ``key=value`` into the tree, its value read by the rules of YAML."""
+    """Set one ``key=value`` in the tree; the value is parsed as YAML."""
     key, equals, value = override.partition("=")
     if not equals or not key.strip() or not key.isprintable():
         raise UsageError(f"--set {override}: expected key=value", help="for example --set n_layers=8")
@@ -145,14 +145,14 @@ def _apply(override: str, root: Node, mistakes: list[Diagnostic]) -> None:
         if entry is None or (entry.value.entries is None and block not in BLOCKS):
             entry = target.entries[block] = Entry(key_span, Node(key_span, entries={}))
         if entry.value.entries is None:
-            return  # the file's own mistake about this block is reported in its place
+            return  # the diagnostic about this block is enough
         target = entry.value
     assert target.entries is not None
     target.entries[last] = Entry(key_span, node)
 
 
 def _is_text(name: str, value: str) -> bool:
-    """Return whether an override sets a text field, such as a description with ``: `` in it, unless in quotes."""
+    """Return whether an override sets a text field to an unquoted value, which may contain ``: ``."""
     field = fields().get(name)
     return field is not None and field.kind == "text" and value[:1] not in ("", "'", '"') and value != "null"
 
@@ -184,7 +184,7 @@ def _drop_superseded(written: Mapping[str, Any], root: Node) -> None:
 
 
 def _validate(root: Node, source: str, keys: Mapping[str, str]) -> tuple[ModelConfig | None, list[Diagnostic]]:
-    """Check every field and every rule whose fields are sound."""
+    """Validate every field, and every rule between valid fields."""
     plain = root.plain()
     try:
         return ModelConfig.model_validate(plain), []
@@ -195,7 +195,7 @@ def _validate(root: Node, source: str, keys: Mapping[str, str]) -> tuple[ModelCo
 
 
 def _still_known_by_its_size(written: dict[str, Any], root: Node, config: ModelConfig) -> bool:
-    """Return whether the nominal size in the tree is that of ``config``: itself an override, or no counted field is.
+    """Return whether ``nominal_params`` still applies: it is an override, or no override changes the parameter count.
 
     Args:
         written: Dotted fields as the file has them, before any override.
@@ -215,7 +215,7 @@ def _still_known_by_its_size(written: dict[str, Any], root: Node, config: ModelC
 
 
 def _without_its_size(config: ModelConfig, root: Node) -> ModelConfig:
-    """Take the nominal size, and how near it the true count must be, out of the tree and the config."""
+    """Remove ``nominal_params`` and ``budget.nominal_tolerance`` from the tree and the config."""
     assert root.entries is not None
     root.entries.pop("nominal_params", None)
     budget = root.entries.get("budget")

@@ -1,4 +1,4 @@
-"""The configs that ship with tinylm, and what else the name of a config refers to."""
+"""The built-in configs by name, and reading a config by name, path or stdin."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PRESET_ORDER = ("tiny", "small", "medium", "base")
 
 @cache
 def presets_folder() -> Path:
-    """Return the folder of shipped configs: inside an installed package, or beside it in a checkout."""
+    """Return the folder of built-in configs: inside an installed package, or beside the package in a checkout."""
     package = Path(__file__).resolve().parent.parent
     installed = package / "configs"
     return installed if installed.is_dir() else package.parent / "configs"
@@ -21,7 +21,7 @@ def presets_folder() -> Path:
 
 @cache
 def presets() -> dict[str, Path]:
-    """Return the presets by name, the course's four first and in its order."""
+    """Return the presets by name, the course's four first, in its order."""
     found = {path.stem: path for path in presets_folder().glob("*.yaml")}
     known = [name for name in PRESET_ORDER if name in found]
     return {name: found[name] for name in [*known, *sorted(found.keys() - known)]}
@@ -29,19 +29,19 @@ def presets() -> dict[str, Path]:
 
 @cache
 def gallery() -> dict[str, Path]:
-    """Return published models by name, in the order of the alphabet."""
+    """Return the published models by name, in alphabetical order."""
     found = {path.stem: path for path in (presets_folder() / "gallery").glob("*.yaml")}
     return {name: found[name] for name in sorted(found)}
 
 
 @cache
 def shipped() -> dict[str, Path]:
-    """Return every config that ships, by the name that ``--config`` takes."""
+    """Return every built-in config by name."""
     return {**gallery(), **presets()}
 
 
 def read_reference(reference: str) -> Source:
-    """Read the text of a shipped config by name, of a file by path, or of standard input by ``-``.
+    """Read a built-in config by name, a file by path, or standard input (``-``).
 
     Raises:
         ConfigError: If it is not UTF-8.
@@ -54,7 +54,7 @@ def read_reference(reference: str) -> Source:
 
 
 def _existing(reference: str) -> str:
-    """Return a path to read, or explain what else the name might have meant."""
+    """Return a path to read, or raise an error that suggests another name."""
     if not reference:
         raise InputError("the config has an empty name", help="is a shell variable unset?")
     if reference == "-" or "/" in reference or "\0" in reference or _exists(reference):

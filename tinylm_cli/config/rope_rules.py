@@ -1,4 +1,4 @@
-"""Rules for RoPE: rotary dimensions come in pairs, and each kind of RoPE scaling needs its own fields."""
+"""Rules of position encodings: rotary dimensions are pairs, and each kind of RoPE scaling requires its own fields."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _rotary_needs_pairs(
     share = 1.0 if attention == "latent" else fraction
     rotated = int(width * share)
     if kind != "rope" or width == 0 or (rotated % 2 == 0 and rotated > 0):
-        return None  # a width of 0 is another rule's to tell
+        return None  # another rule reports a width of 0
     names: tuple[str, ...]
     pairs = "RoPE rotates pairs of dimensions"
     if attention == "latent":
@@ -57,14 +57,14 @@ def _rotary_needs_pairs(
 
 
 def pairs(fraction: float, d_model: int, n_heads: int, d_head: int | None, attention: str, d_rope: int) -> int:
-    """Return how many pairs of dimensions rotate; 0 where their number is odd, which is another rule's to tell."""
+    """Return the number of rotary pairs; 0 if the dimensions are odd, which another rule reports."""
     width = rotary_width(d_model, n_heads, d_head, attention, d_rope)
     rotated = int(width * (1.0 if attention == "latent" else fraction))
     return 0 if rotated % 2 else rotated // 2
 
 
 def rotary_width(d_model: int, n_heads: int, d_head: int | None, attention: str, d_rope: int) -> int:
-    """Return the dimensions of a head that rotation has to do with; 0 where heads do not divide the model."""
+    """Return the dimensions per head that RoPE applies to; 0 if n_heads does not divide d_model."""
     if attention == "latent":
         return d_rope
     return d_head or (0 if d_model % n_heads else d_model // n_heads)
@@ -75,7 +75,7 @@ def _even_near(odd: int) -> str:
 
 
 def _fractions_near(width: int, rotated: int) -> str:
-    """Propose shares of ``width`` that are even numbers of dimensions, each with as few decimals as say it."""
+    """Propose fractions of ``width`` that are even, each with as few decimals as possible."""
     shares: list[str] = []
     for even in (rotated // 2 * 2, rotated // 2 * 2 + 2):
         if not 0 < even <= width:

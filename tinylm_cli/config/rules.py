@@ -1,4 +1,4 @@
-"""Rules that tie several fields together, and which of them some values break."""
+"""Rules between fields, and the evaluation of all rules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _heads_divide_model(n_heads: int, d_model: int, d_head: int | None, kind: st
     else:
         message = f"d_model {d_model} is not divisible by n_heads {n_heads}"
     heads = f"n_heads: {divisors_near(d_model, n_heads)}"
-    step = n_heads if n_heads % 2 == 0 else 2 * n_heads  # even widths suit every kind of position
+    step = n_heads if n_heads % 2 == 0 else 2 * n_heads  # an even width suits every position encoding
     multiples = (max(d_model // step * step, step), (d_model // step + 1) * step)
     widths = sorted({width for width in multiples if width <= MAX_DIM})
     return Problem(
@@ -154,7 +154,7 @@ def _budget_is_within_reach(seq_len: int | None, max_len: int) -> Problem | None
 
 
 def divisors_near(whole: int, wanted: int) -> str:
-    """Return the divisors of ``whole`` just below and just above ``wanted``, as words."""
+    """Return the divisors of ``whole`` next to ``wanted``, as text: ``4 or 8``."""
     divisors = {d for n in range(1, isqrt(whole) + 1) if whole % n == 0 for d in (n, whole // n)}
     below = max(n for n in divisors if n < wanted)
     above = min((n for n in divisors if wanted < n <= min(4 * wanted, MAX_N_HEADS)), default=None)

@@ -1,4 +1,4 @@
-"""Reading a config's text: a regular file or standard input, bounded, strict UTF-8; and pointing into it."""
+"""The text of a config: reading a file or standard input with limits, and spans that point into the text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tinylm_cli.errors import ConfigError, InputError, Span
 MAX_BYTES = 256 * 1024
 STDIN = "<stdin>"
 
-# of a line longer than this a diagnostic keeps only the neighborhood
+# a diagnostic keeps only the surroundings of a span in a longer line
 _MOST_SHOWN = 240
 _SHOWN_BEFORE = 60
 
@@ -24,13 +24,13 @@ _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
 
 class Source:
-    """The text of a config and the name a person knows it by.
+    """The text of a config and its name.
 
     Attributes:
         name: Path as the user gave it, ``<stdin>``, or ``--set``.
         text: The whole text, without a byte-order mark.
-        path: What of the name is a path: all of it, but for a file in a revision of git.
-        shift: Columns to add to every span, for a text that is the tail of a longer word.
+        path: The path in the name, which a git revision precedes.
+        shift: Columns to add to every span, for a text that is the end of an option.
     """
 
     def __init__(
@@ -44,22 +44,22 @@ class Source:
 
     @cached_property
     def _lines(self) -> tuple[list[int], list[int]]:
-        """Where each line starts, and where it ends before its break."""
+        """The start and the end of each line, without its line break."""
         breaks = [match.span() for match in _LINE_BREAK.finditer(self.text)]
         return [0, *(end for _, end in breaks)], [*(start for start, _ in breaks), len(self.text)]
 
     def line_bounds(self, index: int) -> tuple[int, int]:
-        """Return where the line around ``text[index]`` starts and ends, its break left out."""
+        """Return the start and the end of the line of ``text[index]``, without its line break."""
         starts, ends = self._lines
         line = bisect_right(starts, index) - 1
         return starts[line], ends[line]
 
     def index(self, line: int, column: int) -> int:
-        """Return the index in ``text`` of a place, both numbers from 1."""
+        """Return the index in ``text`` of a line and a column, both from 1."""
         return self._lines[0][line - 1] + column - 1
 
     def span(self, start: int, end: int) -> Span:
-        """Return the part of ``text[start:end]`` on its first line, at least a column wide, with the text around it."""
+        """Return the span of ``text[start:end]`` on its first line, at least one column wide."""
         starts, ends = self._lines
         line = bisect_right(starts, start) - 1
         line_start, line_end = starts[line], ends[line]
@@ -73,7 +73,7 @@ class Source:
 
 
 def option_span(option: str, value: str, start: int = 0, end: int | None = None) -> Span:
-    """Return the place of ``value[start:end]``, at least a column wide, as a person may have typed the option."""
+    """Return the span of ``value[start:end]`` in ``OPTION value``."""
     before = len(option) + 2  # the option, a space, and columns count from 1
     last = len(value) if end is None else end
     return Span(option, 1, before + start, before + max(last, start + 1), f"{option} {value}")
@@ -94,7 +94,7 @@ def read_source(reference: str) -> Source:
 
 
 def source_of(name: str, data: bytes, *, path: str | None = None) -> Source:
-    """Return the text of what was read under a name, which has ``path`` in it or is one.
+    """Decode the bytes of a config.
 
     Raises:
         InputError: If it is larger than 256 KiB.
@@ -118,7 +118,7 @@ def _read_stdin() -> bytes:
 
 def _read_file(reference: str) -> bytes:
     try:
-        # non-blocking, so that a named pipe is refused instead of waited for
+        # non-blocking, to reject a named pipe instead of waiting for it
         descriptor = os.open(reference, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     except FileNotFoundError as error:
         raise InputError(f"no such file: {reference}") from error

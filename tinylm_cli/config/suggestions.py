@@ -1,4 +1,4 @@
-"""What a person most likely meant by a key, a word or a value that does not fit."""
+"""Did you mean: the most likely key, choice or value for a wrong one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _BOOLEANS = {
     "0": "false",
 }
 _ENDING = re.compile(r"\.ya?ml$")
-_NEAR_NAME = 0.7  # names are chosen freely, so less likeness means nothing
+_NEAR_NAME = 0.7  # file names are arbitrary, so a lower similarity means little
 _NEAR_STEM = 0.5
 _SCALED = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([kmb])")
 _AMOUNT = re.compile(r"(?P<number>[0-9]{1,6}(?:\.[0-9]{1,6})?)\s*(?P<unit>[a-z ]+)")
@@ -38,19 +38,19 @@ _SCALES = {"k": 10**3, "m": 10**6, "b": 10**9}
 _GROUPS = re.compile(r"[_' \u00a0\u202f](?=\d)")
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+")
 _UNITS = {"%": 0.01, "k": 1e3, "m": 1e6}
-_ELSEWHERE = 0.75  # how like a name of another block must be: there are many, and some are like anything
+_ELSEWHERE = 0.75  # stricter for the many names of other blocks
 _MOST_EXACT = 1e15
 
 
 def suggest(wrong: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
-    """Return the known word a person most likely meant by ``wrong``, if one is near enough."""
+    """Return the known word most similar to ``wrong``; None if none is similar enough."""
     by_folded = {_folded(word): word for word in known}
     matches = difflib.get_close_matches(_folded(wrong[:64]), by_folded, n=1, cutoff=likeness)
     return by_folded[matches[0]] if matches else None
 
 
 def suggest_config(wrong: str, known: Iterable[str]) -> str | None:
-    """Return the preset or file most likely meant; an ending, which many share, is no likeness by itself."""
+    """Return the preset or file most similar to ``wrong``, regardless of file endings."""
     by_stem = {_stem(name): name for name in known}
     stems = difflib.get_close_matches(_stem(wrong), by_stem, n=1, cutoff=_NEAR_NAME)
     if stems:
@@ -61,9 +61,9 @@ def suggest_config(wrong: str, known: Iterable[str]) -> str | None:
 
 
 def suggest_keys(wrong: str, block: str, schema: Schema = MODEL) -> tuple[str, ...]:
-    """Return the dotted names of the fields meant by an unknown key ``wrong`` in ``block`` (empty for the top level).
+    """Return the dotted names of the fields that an unknown key in ``block`` (empty: the top level) may mean.
 
-    Several when a name stands in several blocks, none when nothing is near.
+    There are several if the name is in several blocks, and none if no name is similar.
     """
     known = schema.fields
     if wrong in known:
@@ -89,19 +89,19 @@ def suggest_keys(wrong: str, block: str, schema: Schema = MODEL) -> tuple[str, .
 
 
 def alias_of(wrong: str, schema: Schema = MODEL) -> str | None:
-    """Return the field of ours that other tools call ``wrong``."""
+    """Return the field with the alias ``wrong``."""
     name = FIELD_ALIASES.get(wrong.casefold())
     return name if name in schema.fields else None
 
 
 def suggest_block(wrong: str, schema: Schema = MODEL) -> str | None:
-    """Return the block another tool's name for a group of fields stands for, or the nearest block."""
+    """Return the block with the alias ``wrong``, or the most similar block."""
     other = BLOCK_ALIASES.get(_folded(wrong))
     return other if other in schema.blocks else suggest(wrong, schema.blocks)
 
 
 def nearest(wrong: str, known: Iterable[str], count: int) -> list[str]:
-    """Return the ``count`` words most like ``wrong``, however little, in the order of ``known``."""
+    """Return the ``count`` words most similar to ``wrong``, in the order of ``known``."""
     words = list(known)
     folded = _folded(wrong[:64])
     likeness = {word: difflib.SequenceMatcher(None, folded, word).ratio() for word in words}
@@ -110,46 +110,46 @@ def nearest(wrong: str, known: Iterable[str], count: int) -> list[str]:
 
 
 def is_ignored_key(key: str) -> bool:
-    """Return whether published configs hold ``key`` for something other than what a model is made of."""
+    """Return whether ``key`` is common in published configs and does not describe the architecture."""
     return key.casefold() in IGNORED_KEYS
 
 
 def means_nothing(written: str) -> bool:
-    """Return whether another tool would take the value for "without it", where ours is to leave the field out."""
+    """Return whether a value means "none" in other libraries, where tinylm leaves the field out."""
     return written.strip().casefold() in _NOTHING
 
 
 def expand_choice(wrong: str, name: str) -> dict[str, str]:
-    """Return what ``wrong`` stands for as values of several fields of its block, as ``swiglu`` does; else nothing."""
+    """Return the fields that a compound word such as ``swiglu`` sets; empty for other words."""
     return COMPOUND_CHOICES.get((name, _folded(wrong)), {})
 
 
 def suggest_choice(wrong: str, choices: tuple[str, ...]) -> str | None:
-    """Return the choice meant by ``wrong``: by another tool's name for it, or the nearest."""
+    """Return the choice with the alias ``wrong``, or the most similar choice."""
     other = CHOICE_ALIASES.get(_folded(wrong))
     return suggest(wrong, choices) if other is None else other if other in choices else None
 
 
 def suggest_value(written: str, field: Field) -> str | None:
-    """Return what to write for a value of the wrong type: ``256`` for ``"256"`` or ``2.56e2``, ``true`` for ``yes``."""
+    """Return the likely value for one of the wrong type: ``256`` for ``"256"`` or ``2.56e2``, ``true`` for ``yes``."""
     text = written.strip().partition("#")[0].rstrip(" ,;").casefold()
     guess = _GUESSES[field.kind](text) if field.kind in _GUESSES else None
     return guess if guess is not None and _fits(field, guess) else None
 
 
 def similarity(wrong: str, known: str) -> float:
-    """Return how alike two words are, from 0 to 1, whatever their case."""
+    """Return the similarity of two words, from 0 to 1, ignoring case."""
     return difflib.SequenceMatcher(None, _folded(wrong[:64]), _folded(known)).ratio()
 
 
 def plain_number(text: str) -> float | None:
-    """Return a number written without a unit, its thousands apart or not: ``50,257``, ``1_000``; else None."""
+    """Return a number without a unit, with or without thousands separators (``50,257``, ``1_000``); else None."""
     text = text.strip()
     return _number(text.replace(",", "") if _THOUSANDS.fullmatch(text) else text)
 
 
 def suggest_item(written: str, field: Field) -> str | None:
-    """Return what to write for one wrong number of a list of them."""
+    """Return the likely value for a wrong item of a list of numbers."""
     guess = _guess_number(written.strip().casefold())
     return guess if guess is not None and _fits(field, guess, listed=True) else None
 
@@ -238,7 +238,7 @@ def _number(text: str) -> float | None:
 
 
 def _fits(field: Field, written: str, *, listed: bool = False) -> bool:
-    """Return whether the field takes what was guessed: a guess that is wrong again is worse than none."""
+    """Return whether the field accepts a guess."""
     from tinylm_cli.config.yaml_reader import resolve_plain
 
     try:
@@ -249,7 +249,7 @@ def _fits(field: Field, written: str, *, listed: bool = False) -> bool:
 
 
 def accepts(field: Field, value: object) -> bool:
-    """Return whether a field may have this value."""
+    """Return whether a field accepts a value."""
     try:
         _adapter(field.owner, _last(field.name)).validate_python(value)
     except (ValidationError, ValueError):

@@ -1,4 +1,4 @@
-"""Text that is not YAML: where the parser stopped, in the words of the person who wrote it."""
+"""Diagnostics of YAML syntax errors."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class _ParserError(NamedTuple):
 
     Attributes:
         text: The whole text.
-        at: Index of the character it could not accept.
-        opened: Index where the part it was reading began; ``at`` where it does not say.
+        at: Index of the character that the parser rejects.
+        opened: Index where the unfinished part starts; ``at`` if unknown.
         line_start: Where the line of ``at`` starts.
         line: That line.
-        problem: The parser's own words; empty where it broke on a number.
-        context: Its words for what it was reading.
+        problem: The parser's message; empty if it failed on a number.
+        context: What the parser was reading, in its words.
     """
 
     text: str
@@ -41,20 +41,20 @@ class _ParserError(NamedTuple):
 
     @property
     def before(self) -> str:
-        """What stands on the line in front of ``at``."""
+        """The line before ``at``."""
         return self.line[: self.at - self.line_start]
 
     @property
     def sign(self) -> str:
-        """The last sign that the parser's words quote, such as a bracket or a token's name."""
+        """The last token quoted in the parser's message."""
         quoted = re.findall(r"'([^']+)'", self.problem)
         return quoted[-1] if quoted else ""
 
 
 class _Explanation(NamedTuple):
-    """What to tell, and the stretch of text to point at; ``opened`` labels where the unfinished part began.
+    """The message, the help and the text to point at; ``opened`` is the start of the unfinished part.
 
-    ``colon`` is the text that ``": "`` certainly belongs in place of.
+    ``colon`` is the text to replace by ``": "``, if that is certain.
     """
 
     message: str
@@ -88,7 +88,7 @@ def syntax_error(error: Any, source: Source) -> Diagnostic:
 
 
 def not_a_mapping(root: Node) -> Diagnostic:
-    """Say that the whole document is not ``key: value`` lines."""
+    """Return the diagnostic of a document that is not a mapping."""
     message = f"a config must be a mapping of fields, not {describe(root) if root.items is None else 'a list'}"
     remedy = f"write one field per line, e.g. {corrected_pair(root.span.text) or 'd_model: 128'}"
     fix = colon_fix(root.span)
@@ -96,13 +96,13 @@ def not_a_mapping(root: Node) -> Diagnostic:
 
 
 def corrected_pair(line: str) -> str | None:
-    """Return ``d_model: 128`` for ``d_model = 128``, ``d_model:128`` or ``d_model 128``; None for what is no field."""
+    """Return ``d_model: 128`` for ``d_model = 128``, ``d_model:128`` or ``d_model 128``; None for other lines."""
     pair = _field_pair(line)
     return f"{pair['key']}: {pair['value']}" if pair else None
 
 
 def colon_fix(span: Span) -> Fix | None:
-    """Return the fix of a line that writes a field without ``": "``; None for what is no field."""
+    """Return the fix of a line without ``": "`` between a field and its value; None for other lines."""
     pair = _field_pair(span.text)
     if pair is None or span.text_column != 1:
         return None
@@ -134,13 +134,13 @@ def _explain(error: _ParserError, source: Source) -> _Explanation:
 
 
 def _unmarked(text: str) -> int:
-    """Return where an error without a place must lie: at digits that ruamel hands to Python unchecked."""
+    """Return the place of an error that ruamel does not locate: digits that it passes to Python unchecked."""
     digits = re.search(r"\\U(?!000|0010)|^%YAML", text, re.MULTILINE)
     return digits.start() if digits else 0
 
 
 def _second_value(error: _ParserError, source: Source) -> _Explanation:
-    """A ``:`` where no key can end."""
+    """A ``:`` that ends no key."""
     at, before = error.at, error.before
     if ": " in before:
         return _Explanation(
@@ -154,7 +154,7 @@ def _second_value(error: _ParserError, source: Source) -> _Explanation:
 
 
 def _no_colon(error: _ParserError, source: Source) -> _Explanation:
-    """A key that its line does not end with ``:``."""
+    """A key without ``:``."""
     start, end = source.line_bounds(error.opened)
     if end - start > _LONGEST_KEY and ":" in error.text[start:end]:
         return _Explanation("a key is longer than 1,024 characters", "shorten it", error.opened, end)
@@ -174,7 +174,7 @@ def _without_colon(text: str, start: int, end: int) -> _Explanation:
 
 
 def _stray(error: _ParserError, _source: Source) -> _Explanation:
-    """Something that cannot follow what stands before it."""
+    """A token that cannot follow the previous one."""
     at = error.at
     if error.sign in ("}", "]"):
         return _Explanation(f"unmatched {error.sign}", "remove it", at, at + 1)
@@ -242,7 +242,7 @@ def _unfinished_escape(error: _ParserError, _source: Source) -> _Explanation:
 
 
 def _opening_sign(error: _ParserError, _source: Source) -> _Explanation:
-    """A value that begins with the sign of an anchor, an alias or a block of text, and is none."""
+    """A value that starts with ``&``, ``*`` or ``|`` and is not an anchor, an alias or a block scalar."""
     opened = error.opened
     message = f"a value cannot begin with {error.text[opened]}"
     return _Explanation(message, "quote it if it is text", opened, opened + 1)
@@ -282,4 +282,4 @@ _EXPLANATIONS: dict[str, Callable[[_ParserError, Source], _Explanation]] = {
     " an alias": _opening_sign,
     " a block scalar": _opening_sign,
 }
-"""By the parser's words for the problem or for what it was reading, which the tests hold it to."""
+"""By a part of the parser's message or context; the tests check these against ruamel."""

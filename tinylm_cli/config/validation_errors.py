@@ -1,4 +1,4 @@
-"""From what pydantic found wrong to a diagnostic a person can act on."""
+"""Diagnostics of pydantic's validation errors and of broken rules."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ _MOST_GUESSES = 50  # a near-match search costs a millisecond, and a hostile fil
 def diagnose(
     error: ValidationError, root: Node, plain: dict[str, Any], source: str, keys: Mapping[str, str]
 ) -> list[Diagnostic]:
-    """Return a diagnostic for every field that is wrong, and for every broken rule whose fields are sound.
+    """Return a diagnostic for every wrong field, and for every broken rule between valid fields.
 
-    ``keys`` are the words that the file has for our fields; a field that a ``--set`` names keeps its own.
+    ``keys`` maps fields to the keys of another library's config; a field of ``--set`` keeps its name.
     """
     details = error.errors(include_url=False, include_context=False, include_input=False)
     wrong_fields = [detail for detail in details if detail["type"] != "fields_disagree"]
@@ -57,18 +57,18 @@ def diagnose(
 
 
 def _is_no_name_of_ours(mistake: Diagnostic) -> bool:
-    """Return whether a ``--set`` names no field: only our names help there."""
+    """Return whether a ``--set`` names an unknown field, where only field names help."""
     return mistake.code == "unknown-key" and mistake.span is not None and mistake.span.source == SET
 
 
 def diagnose_fields(
     errors: Iterable[ErrorDetails], root: Node, source: str, schema: Schema = MODEL
 ) -> list[Diagnostic]:
-    """Turn pydantic's errors about the mapping ``root`` into diagnostics at their places, each mistake once."""
+    """Return the diagnostics of pydantic's errors about the mapping ``root``."""
     found: list[Diagnostic] = []
     missing: list[str] = []
-    meant: set[str] = set()  # fields that an unknown key was probably meant to be: not missing, only misplaced
-    wrong_lists: set[str] = set()  # what is wrong with one number of a list is mostly wrong with the others
+    meant: set[str] = set()  # fields that an unknown key probably means: misplaced, not missing
+    wrong_lists: set[str] = set()  # report one wrong number per list
     guesses = 0
     for error in errors:
         name = _dotted(error)
@@ -97,24 +97,24 @@ def diagnose_fields(
 
 
 def _without_rivals(mistakes: list[Diagnostic]) -> list[Diagnostic]:
-    """Drop the fix of keys that would get the same name in one block: a person must say which of them is meant."""
+    """Drop the fixes that would give two keys of a block the same name."""
     renamed = Counter(name for each in mistakes if (name := _renamed(each)))
     return [each._replace(fix=None) if renamed[_renamed(each)] > 1 else each for each in mistakes]
 
 
 def _renamed(mistake: Diagnostic) -> str:
-    """Return the dotted name that the fix of a key gives it; empty for other mistakes."""
+    """Return the new dotted name of a key with a fix; empty for other mistakes."""
     if mistake.code != "unknown-key" or mistake.fix is None:
         return ""
     return f"{mistake.field.rpartition('.')[0]}.{mistake.fix.replacement}"
 
 
 def diagnose_rule(problem: Problem, root: Node, values: Mapping[str, Any], source: str) -> Diagnostic:
-    """Turn a broken rule into a diagnostic at its first field that the document names, labeling the others."""
+    """Return the diagnostic of a broken rule, at its first field in the document, with labels at the others."""
     places = {name: entry for name in problem.fields if (entry := _find(root, name.split("."))) is not None}
     labels = [Label(entry.value.span, f"{name} is {scalar(values[name])}") for name, entry in places.items()]
     absent = [name for name in problem.fields if name not in places]
-    if problem.code in ("needs-field", "without-effect"):  # whose message says so
+    if problem.code in ("needs-field", "without-effect"):  # their messages name the absent field
         absent = [name for name in absent if values[name] is not None]
     defaults = [f"{name} is {_by_default(values[name])}" for name in absent]
     message = "; ".join([problem.message, *defaults])
@@ -128,7 +128,7 @@ def diagnose_rule(problem: Problem, root: Node, values: Mapping[str, Any], sourc
 
 
 def _sound_values(plain: dict[str, Any], wrong: set[str]) -> dict[str, Any]:
-    """Return the value of every field that is valid on its own, defaults included."""
+    """Return the value of every valid field, defaults included."""
     written = flatten(plain)
     return {
         name: written.get(name, field.default)
@@ -138,7 +138,7 @@ def _sound_values(plain: dict[str, Any], wrong: set[str]) -> dict[str, Any]:
 
 
 def _reported(root: Node) -> Iterator[str]:
-    """Yield the dotted fields whose value is spoken of already: what stands for it is nobody's word."""
+    """Yield the dotted fields whose values are reported already."""
     for name in fields():
         entry = _find(root, name.split("."))
         if entry is not None and entry.value.reported:
@@ -151,7 +151,7 @@ def _is_overridden(name: str, root: Node) -> bool:
 
 
 def _dotted(error: ErrorDetails) -> str:
-    """Return the field that is at fault; an item of a list is the list's mistake."""
+    """Return the dotted name of the wrong field, also for an item of a list."""
     return ".".join(part for part in error["loc"] if isinstance(part, str))
 
 
@@ -160,7 +160,7 @@ def _by_default(value: Any) -> str:
 
 
 def _find(root: Node, path: list[str]) -> Entry | None:
-    """Return the entry at ``path``, or None where the document stops short."""
+    """Return the entry at ``path``; None if there is none."""
     entry: Entry | None = None
     node = root
     for part in path:
@@ -213,7 +213,7 @@ def _code(kind: str, node: Node) -> str:
 
 
 def _better_value(field: Field, node: Node) -> tuple[str, Fix | None]:
-    """Say what to write: what was most likely meant, with a fix where that is certain; else an example."""
+    """Return the help for a wrong value, and its fix if the correction is certain."""
     on_command_line = node.span.source == SET
     if node.entries is None and node.items is None:
         several = expand_choice(node.written, field.name) if isinstance(node.scalar, str) else {}
@@ -234,7 +234,7 @@ def _better_value(field: Field, node: Node) -> tuple[str, Fix | None]:
 
 
 def _several(values: Mapping[str, str], name: str, *, on_command_line: bool) -> str:
-    """Say how to write what is several fields of one block."""
+    """Return the help for a word that sets several fields of a block."""
     block = name.rpartition(".")[0]
     if on_command_line:
         return "write " + " ".join(f"--set {block}.{key}={value}" for key, value in values.items())
@@ -242,7 +242,7 @@ def _several(values: Mapping[str, str], name: str, *, on_command_line: bool) -> 
 
 
 def _as_block(name: str, node: Node, schema: Schema) -> str:
-    """Say how to write ``norm: rmsnorm`` as a block."""
+    """Return the help for a block written as a value, such as ``norm: rmsnorm``."""
     first = _first(name, schema)
     several = expand_choice(node.written, first.name)
     if several:
@@ -259,17 +259,17 @@ def _as_block(name: str, node: Node, schema: Schema) -> str:
 
 
 def _first(block: str, schema: Schema) -> Field:
-    """Return the field that a block begins with."""
+    """Return the first field of a block."""
     return schema.fields[f"{block}.{next(iter(schema.blocks[block].model_fields))}"]
 
 
 def _example(field: Field) -> str:
-    """Return a line that would be right, the key without its block."""
+    """Return a valid line, the key without its block."""
     return f"{field.name.rpartition('.')[2]}: {scalar(field.example)}"
 
 
 def suggest_fields(path: list[str], entry: Entry, schema: Schema) -> tuple[str, ...]:
-    """Return the fields meant by an unknown key: what it holds where it wraps fields, else those of a near name."""
+    """Return the fields that an unknown key may mean: fields inside it, or fields with a similar name."""
     *parents, key = path
     inside = entry.value.entries
     if inside is None or key in schema.blocks:
@@ -282,14 +282,14 @@ def suggest_fields(path: list[str], entry: Entry, schema: Schema) -> tuple[str, 
 def unknown_key(
     path: list[str], entry: Entry, meant: tuple[str, ...], taken: Collection[str], schema: Schema
 ) -> Diagnostic:
-    """Return the diagnostic of a key that no field has: where it stands, and what was probably meant.
+    """Return the diagnostic of an unknown key.
 
     Args:
         path: The keys down to it.
-        entry: It, and what it holds.
-        meant: What :func:`suggest_fields` says of it.
+        entry: The key and its value.
+        meant: The fields that it may mean, from :func:`suggest_fields`.
         taken: The keys of its block.
-        schema: What there is.
+        schema: The schema of the document.
     """
     *parents, key = path
     block = ".".join(parents)
@@ -310,7 +310,7 @@ def unknown_key(
 
 
 def _known(key: str, block: str, schema: Schema) -> str:
-    """Say what may stand in a block, or the likest of it where that is long."""
+    """Return the fields of a block, or the most similar ones of a long block."""
     if block not in schema.blocks:
         plain = [name for name in schema.root.model_fields if name not in schema.blocks]
         blocks = f"the block{'s' if len(schema.blocks) > 1 else ''} {', '.join(schema.blocks)}"
@@ -323,7 +323,7 @@ def _known(key: str, block: str, schema: Schema) -> str:
 
 
 def _places(names: tuple[str, ...], block: str, top: str, *, dotted: bool) -> str:
-    """Say where fields belong, seen from inside ``block``: ``kind inside the position or the norm block?``."""
+    """Return where fields belong, as seen from ``block``: ``kind inside the position or norm block?``."""
     if dotted:
         return f"{_either(names)}?"
     outer = [name.rpartition(".")[0] for name in names]

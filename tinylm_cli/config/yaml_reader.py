@@ -1,7 +1,6 @@
-"""One YAML document into a tree of nodes that know where they stand.
+"""Parsing of one YAML document into a tree of nodes with spans.
 
-Works on ruamel.yaml's event stream rather than on its composed nodes: anchors, aliases, tags and depth are seen as they
-come, so nothing is ever expanded, and no recursion follows the depth of the input.
+Reads ruamel.yaml's events instead of its nodes, so aliases are never expanded and no recursion follows the input.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _NAN = frozenset({".nan", ".NaN", ".NAN"})
 
 
 class NumberTooLongError(ValueError):
-    """A number written with more digits than any quantity here can have."""
+    """A number with too many digits."""
 
 
 def resolve_plain(text: str) -> Scalar:
@@ -74,9 +73,9 @@ def _short(text: str) -> str:
 
 
 class Node:
-    """A value and its place; ``entries`` when it is a mapping, ``items`` when a sequence, else ``scalar``.
+    """A value and its span: ``entries`` of a mapping, ``items`` of a sequence, else ``scalar``.
 
-    ``reported`` marks a value that a diagnostic already speaks of, so that no later check speaks of it again.
+    ``reported`` marks a value with a diagnostic, which no later check reports again.
     """
 
     __slots__ = ("entries", "items", "quoted", "reported", "scalar", "span", "written")
@@ -101,7 +100,7 @@ class Node:
 
     @property
     def is_absent(self) -> bool:
-        """Whether nothing at all was written in its place."""
+        """Whether the value is empty."""
         return not (self.written or self.quoted or self.reported) and self.entries is None and self.items is None
 
     def plain(self) -> Any:
@@ -114,7 +113,7 @@ class Node:
 
 
 def describe(node: Node) -> str:
-    """Describe a value as a person would."""
+    """Return a short description of a value for a message."""
     if node.entries is not None:
         return "a block of fields"
     if node.items is not None:
@@ -125,7 +124,7 @@ def describe(node: Node) -> str:
 
 
 def describe_items(items: Sequence[Node]) -> str:
-    """Return a list as a message can quote it: what it begins with, on one line."""
+    """Return the first items of a list on one line, for a message."""
     return f"[{clip(', '.join(map(_item, items[:_MOST_ITEMS])))}]"
 
 
@@ -145,19 +144,19 @@ class Entry(NamedTuple):
 
 
 class _Frame:
-    """A collection under construction, with the key that waits for its value."""
+    """A collection under construction, and the key whose value comes next."""
 
     def __init__(self, node: Node, event: Any) -> None:
         self.node = node
         self.start: int = event.start_mark.index
-        self.flow = bool(event.flow_style)  # [ ] or { }, which end where they say; a block ends with its lines
+        self.flow = bool(event.flow_style)  # in [ ] or { }
         self.key: str | None = None
         self.key_span: Span | None = None
-        self.key_counts = True  # False: the pair is broken and its value is dropped
+        self.key_counts = True  # False if the value of a wrong key is dropped
 
 
 class Document:
-    """The root node (None where the document is empty) and the mistakes found while reading it."""
+    """The root node (None for an empty document) and the diagnostics."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -168,8 +167,7 @@ class Document:
 def read_yaml(source: Source) -> Document:
     """Read one YAML 1.2 document.
 
-    Duplicate keys, anchors, aliases, tags and merge keys are reported in ``diagnostics`` and reading goes on; what
-    makes the rest unreadable ends it.
+    Duplicate keys, anchors, aliases, tags and merge keys are reported in ``diagnostics``, and parsing continues.
 
     Raises:
         ConfigError: If the text is not YAML, is nested deeper than 32, holds several documents, or more than
@@ -204,7 +202,7 @@ class _Builder:
 
         try:
             yield from YAML(typ="safe", pure=True).parse(self.source.text)
-        # beside its own errors, ruamel asserts known versions, and leaves the digits of some signs to int() and chr()
+        # ruamel also raises AssertionError for an unknown version, and errors of int() and chr() for escapes
         except (YAMLError, AssertionError, ValueError, OverflowError) as error:
             from tinylm_cli.config.syntax_errors import syntax_error
 
@@ -275,7 +273,7 @@ class _Builder:
         self._add(Node(self._span(event), reported=True))
 
     def _add(self, node: Node) -> None:
-        """Put a finished node where it belongs: the root, a sequence's end, a mapping's key, or that key's value."""
+        """Add a finished node to the collection under construction, or make it the root."""
         if not self.stack:
             self.document.root = node
             return

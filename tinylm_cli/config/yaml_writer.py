@@ -1,4 +1,4 @@
-"""A config as YAML that reads back as the same config."""
+"""Writing of a config as YAML that loads as the same config."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FIRST = frozenset(
         *("feed_forward.activation", "feed_forward.gated", "feed_forward.bias"),
     }
 )
-"""What a file to start from shows even at its default."""
+"""Fields that a commented config shows even at their defaults."""
 _MORE = (
     "More fields, such as grouped-query attention, sliding windows, RoPE scaling and experts:"
     " tinylm schema --format markdown"
@@ -39,7 +39,7 @@ _MORE = (
 
 
 def to_yaml(config: ModelConfig) -> str:
-    """Return every field of ``config`` that means something there, defaults included, in the order of the schema."""
+    """Return every field of ``config`` that has an effect, defaults included, in the order of the schema."""
     lines: list[str] = []
     for block, given in groupby(shown_fields(config), lambda pair: _block(pair[0])):
         lines += [f"{block}:"] if block else []
@@ -50,7 +50,7 @@ def to_yaml(config: ModelConfig) -> str:
 
 
 def to_commented_yaml(config: ModelConfig, title: str) -> str:
-    """Return a file to start from: the fields people turn first and all that is not a default, each explained."""
+    """Return a commented config: the common fields and all that differ from the defaults."""
     flat = flatten(config.model_dump())
     known = fields()
     chosen = [name for name, value in flat.items() if name in _FIRST or value != known[name].default]
@@ -70,9 +70,9 @@ def to_commented_yaml(config: ModelConfig, title: str) -> str:
 
 
 def field_listings() -> Iterator[tuple[str, str]]:
-    """Yield each block's name, empty for the top level, and its fields as YAML: all together, the course's model.
+    """Yield the name of each block (empty: the top level) and its fields as YAML with their defaults.
 
-    What is absent by default is there as a comment, with an example.
+    A field without a default is a comment with an example.
     """
     for block in ("", *BLOCKS):
         lines: list[str] = []
@@ -91,13 +91,13 @@ def field_listings() -> Iterator[tuple[str, str]]:
 
 
 def to_short_yaml(config: ModelConfig, title: str) -> str:
-    """Return what ``config`` requires or sets apart from the defaults, in the order of the schema, under a title."""
+    """Return the required fields and those that differ from the defaults, in the order of the schema, under a title."""
     head = [SCHEMA_LINE, "#", *(f"# {line}" for line in title.splitlines()), ""]
     return "".join(f"{line}\n" for line in [*head, *_short_lines(config)])
 
 
 def scalar(value: Any) -> str:
-    """Return a field's value as YAML writes it: a float as ``1.0e-5``, which YAML 1.1 does not take for text either."""
+    """Return a value as YAML; a float as ``1.0e-5``, which YAML 1.1 also reads as a number."""
     if value is None:
         return "null"
     if isinstance(value, tuple | list):
@@ -128,7 +128,7 @@ def _escaped(character: str) -> str:
 
 
 def short_scalar(value: Any) -> str:
-    """Return the same on little room: of a long list its ends, and how many there are."""
+    """Return a value as short YAML: of a long list, its ends and its length."""
     if not isinstance(value, tuple | list) or len(value) <= _MOST_LISTED:
         return scalar(value)
     first, second, *_, last = map(scalar, value)
@@ -136,7 +136,7 @@ def short_scalar(value: Any) -> str:
 
 
 def shown_fields(config: ModelConfig) -> Iterator[tuple[str, Any]]:
-    """Yield the dotted name and the value of each field that is given and means something in ``config``."""
+    """Yield the dotted name and the value of each field that is set and has an effect."""
     flat = flatten(config.model_dump())
     for name, value in flat.items():
         if value is not None and applies(name, flat):
@@ -144,7 +144,7 @@ def shown_fields(config: ModelConfig) -> Iterator[tuple[str, Any]]:
 
 
 def _amount(field: Field, value: Any) -> str:
-    """Return a value as a person writes it where that reads back equal: ``78.6GiB``, ``125M``; else as YAML does."""
+    """Return a value with a unit if that is exact, such as ``78.6GiB`` or ``125M``; else as YAML."""
     if field.kind not in ("count", "size", "flops"):
         return scalar(value)
     return stated(value, field.kind, _DECIMALS[field.kind]).replace(",", "")
@@ -167,7 +167,7 @@ def _short_lines(config: ModelConfig) -> Iterator[str]:
 
 
 def _explained(field: Field, *more: str) -> str:
-    """Return a field's description, and in brackets what it may be."""
+    """Return a field's description, with the expected values in brackets."""
     named = field.choices and all(choice in field.description for choice in field.choices)
     brackets = [*([] if named else [field.wants]), *more]
     return f"{field.description} ({'; '.join(brackets)})" if brackets else field.description
@@ -183,7 +183,7 @@ def _comment(text: str, indent: str, columns: int) -> list[str]:
 
 
 def _block(name: str) -> str:
-    """Return the block a field stands in; empty for the top level."""
+    """Return the block of a field; empty for the top level."""
     return name.rpartition(".")[0]
 
 

@@ -1,4 +1,4 @@
-"""What ``tinylm list`` and ``tinylm show`` report."""
+"""The reports of ``tinylm list`` and ``tinylm show``."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Preset:
-    """A shipped config.
+    """A built-in config.
 
     Attributes:
-        name: What ``--config`` takes.
-        path: Where its YAML lies on this machine.
+        name: Name of the config.
+        path: Path of its YAML file.
         vocab_size: V.
         d_model: D.
         n_heads: Attention heads per layer.
-        n_layers: Blocks.
+        n_layers: Layers.
         d_ff: F.
-        nominal_params: The size it is known by, or None.
-        max_len: Longest sequence it reads.
-        total_params: The true count, a tied tensor counted once.
-        active_params: What one token uses: of experts, those it is sent to.
+        nominal_params: The advertised size, or None.
+        max_len: Context length.
+        total_params: Parameters, tied weights counted once.
+        active_params: Parameters that one token uses, of experts only the selected ones.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Preset:
 
 @dataclass(frozen=True)
 class PresetsReport:
-    """Every shipped config.
+    """The built-in configs.
 
     Attributes:
         presets: The course's four first, in its order.
@@ -50,14 +50,14 @@ class PresetsReport:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a field's value was written.
+    """The source of a field's value.
 
     Attributes:
         field: Dotted name.
         value: Its value.
-        source: The preset, path, ``<stdin>`` or ``--set`` it stands in; ``default`` when it is in none.
-        line: Line there, or None for a default.
-        column: Column there, or None for a default.
+        source: A preset, a path, ``<stdin>`` or ``--set``; ``default`` for a default.
+        line: Line in the source; None for a default.
+        column: Column in the source; None for a default.
     """
 
     field: str
@@ -72,10 +72,10 @@ class ShowReport:
     """A resolved config.
 
     Attributes:
-        name: The model's name.
-        source: Where it was read.
+        name: Name of the model.
+        source: The preset, path or ``<stdin>``.
         config: Every field, blocks as nested objects.
-        origins: Where each value that means something here came from, in the order of the schema.
+        origins: The source of each value that has an effect, in the order of the schema.
     """
 
     name: str

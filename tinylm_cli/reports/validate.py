@@ -1,4 +1,4 @@
-"""What ``tinylm validate`` reports."""
+"""The report of ``tinylm validate``."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ FigureUnit = Literal["params", "bytes", "flops", "share"]
 
 @dataclass(frozen=True)
 class Assertion:
-    """What was to hold of one figure of a config.
+    """A condition on one figure of a config, and its result.
 
     Attributes:
-        origin: Who asked: ``--assert``, or the budget's field, e.g. ``budget.max_params``.
-        text: What was asked, e.g. ``total_params < 130M``.
+        origin: ``--assert``, or the field of the budget, e.g. ``budget.max_params``.
+        text: The condition as written, e.g. ``total_params < 130M``.
         figure: Name of the figure.
-        unit: What the figure counts; ``share`` for nominal_error.
-        value: The figure; nominal_error without its sign, and None where the config states no nominal_params.
-        relation: How it was to stand to ``bound``: ``<``, ``<=``, ``>``, ``>=``, ``==`` or ``!=``.
-        bound: What it was held to; None where that is a figure without a value.
-        holds: Whether it does.
+        unit: The unit of the figure; ``share`` for nominal_error.
+        value: The measured value; nominal_error without its sign, None without nominal_params.
+        relation: ``<``, ``<=``, ``>``, ``>=``, ``==`` or ``!=``.
+        bound: The bound; None if it is a figure without a value.
+        holds: Whether the condition holds.
     """
 
     origin: str
@@ -40,21 +40,21 @@ class Assertion:
 
 @dataclass(frozen=True)
 class FileResult:
-    """One config, or one file of accelerators.
+    """The result for one config or hardware file.
 
     Attributes:
-        path: Path as given, or found in a folder that was; ``<stdin>`` for standard input.
-        status: ``valid``; ``failed``, sound and against its budget or an assertion; ``wrong``, with mistakes; or
+        path: Path as given or as found in a folder; ``<stdin>`` for standard input.
+        status: ``valid``; ``failed``, a valid config that fails its budget or an assertion; ``wrong``, with mistakes; or
             ``unreadable``, with a reason.
-        total_params: Parameters of a sound config, a tied tensor counted once; else None.
-        reason: Why it could not be read; else empty.
-        help: What to do about that; may be empty.
-        diagnostics: Every mistake, in the order of the file, or every assertion that does not hold.
-        assertions: What was held against a sound config: its budget, then each ``--assert``.
-        accelerators: How many a valid file of accelerators holds; None for a config.
-        fixed: Mistakes that ``--fix`` corrected, or that it would where ``--diff`` asks; ``diagnostics`` are the rest.
-        diff: The change that corrects them, as a unified diff; empty where nothing is fixed.
-        written: Whether the file was changed.
+        total_params: Parameters of a valid config, tied weights counted once; else None.
+        reason: Why the file could not be read or written; else empty.
+        help: What to do about it; may be empty.
+        diagnostics: Every mistake in the order of the file, or every assertion that fails.
+        assertions: The conditions on a valid config: its budget, then each ``--assert``.
+        accelerators: Number of accelerators in a valid hardware file; None for a config.
+        fixed: Mistakes that ``--fix`` corrected or ``--diff`` would correct; not among ``diagnostics``.
+        diff: The corrections as a unified diff; empty without corrections.
+        written: Whether the corrections were written to the file.
     """
 
     path: str
@@ -71,22 +71,22 @@ class FileResult:
 
     @property
     def fixable(self) -> int:
-        """How many of ``diagnostics`` have a fix."""
+        """Number of ``diagnostics`` with a fix."""
         return sum(each.fix is not None for each in self.diagnostics)
 
 
 @dataclass(frozen=True)
 class ValidateReport:
-    """Every config asked about, and how many ended how.
+    """The results for all files, and the number of files with each status.
 
     Attributes:
-        valid: Configs without a mistake, within their budgets, of which every assertion holds.
-        failed: Sound configs over their budgets, or of which an assertion does not hold.
-        wrong: Configs that were read and have mistakes.
-        unreadable: Configs that could not be read, or not be written with their fixes.
-        fixed: Mistakes that ``--fix`` corrected, or that it would where ``--diff`` asks.
-        fixable: Mistakes still there that ``--fix`` can correct.
-        files: Each config, in the order given; a folder's in the order of their paths.
+        valid: Valid configs within their budgets, with every assertion satisfied.
+        failed: Valid configs over their budgets or with a failed assertion.
+        wrong: Configs with mistakes.
+        unreadable: Files that could not be read, or not be written by ``--fix``.
+        fixed: Mistakes that ``--fix`` corrected or ``--diff`` would correct.
+        fixable: Remaining mistakes that ``--fix`` can correct.
+        files: The result for each file, in the given order; files of a folder are sorted by path.
     """
 
     valid: int

@@ -10,7 +10,7 @@ from tinylm_cli.reports.presets import Origin, Preset, PresetsReport, ShowReport
 
 
 def presets_view(report: PresetsReport, what: str = "preset") -> View:
-    """Show shipped configs as a table, headed by ``what`` they are."""
+    """Show configs as a table; ``what`` is the heading of their names."""
     columns = (
         Column(what, key="name"),
         Column("vocab_size", right=True, keep=3),
@@ -42,7 +42,7 @@ def presets_view(report: PresetsReport, what: str = "preset") -> View:
 
 
 def _nominal(preset: Preset) -> str:
-    """Return the size a model is known by, where that is not its size."""
+    """Return the advertised size if it differs from the true count."""
     nominal = preset.nominal_params
     if nominal is None:
         return ""
@@ -50,13 +50,13 @@ def _nominal(preset: Preset) -> str:
 
 
 def _active(preset: Preset) -> str:
-    """Return what a token uses, where that is not everything."""
+    """Return the active parameters if they differ from the total."""
     words = integer(preset.active_params)
     return words if preset.active_params != preset.total_params else csv_only(preset.active_params)
 
 
 def show_view(report: ShowReport, text: str, *, origin: bool) -> View:
-    """Show the config as YAML, or each value beside the place it came from."""
+    """Show the config as YAML, or a table of its values and their sources."""
     if not origin:
         return (Listing(text.rstrip("\n"), "yaml"),)
     columns = (
@@ -65,13 +65,13 @@ def show_view(report: ShowReport, text: str, *, origin: bool) -> View:
         Column("origin", shrink=True, key=None),
         *(Column("", key=name) for name in ("source", "line", "column")),
     )
-    heading = Heading(report.name, "where each value comes from")
+    heading = Heading(report.name, "source of each value")
     rows = tuple(_origin_row(each) for each in report.origins)
     return heading, Table(columns, rows, name="origins", caption="The config, field by field")
 
 
 def schema_view() -> View:
-    """Show every field of a config as commented YAML, narrow enough for any terminal, a listing for each block."""
+    """Show every field of a config as commented YAML, one listing for each block."""
     parts = ((Heading(block or "Fields of a config"), Listing(text, "yaml")) for block, text in field_listings())
     return tuple(part for pair in parts for part in pair)
 

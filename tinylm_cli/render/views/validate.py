@@ -15,7 +15,7 @@ _MARKS = {True: Cell("✓ pass", "good"), False: Cell("✗ fail", "bad")}
 
 
 def validate_view(report: ValidateReport) -> View:
-    """Show every mistake, then what was held against one file, or several files if not too many, then a summary."""
+    """Show every mistake, then the conditions on a single file or a table of several files, then a summary."""
     blocks = [block for file in report.files for block in _found(file)]
     if len(report.files) == 1 and report.files[0].assertions:
         blocks.append(_assertions(report.files[0]))
@@ -37,7 +37,7 @@ def _found(file: FileResult) -> Iterator[Block]:
 
 
 def _assertions(file: FileResult) -> Table:
-    columns = (Column(""), Column("what must hold", shrink=True), Column("found", right=True))
+    columns = (Column(""), Column("condition", shrink=True), Column("value", right=True))
     return Table(columns, tuple((_MARKS[each.holds], each.text, _value(each)) for each in file.assertions))
 
 
@@ -61,7 +61,7 @@ def _verdict(file: FileResult) -> str:
 
 
 def tally(report: ValidateReport) -> str:
-    """Return how many configs ended how, as ``3 configs: 2 valid, 1 wrong``."""
+    """Return the number of configs with each status: ``3 configs: 2 valid, 1 wrong``."""
     counts = {
         "valid": report.valid,
         "failed": report.failed,

@@ -1,4 +1,4 @@
-"""What every test may ask for: the real command in a real process, and golden files."""
+"""Fixtures for all tests: the installed command in a process, and golden files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# before torch is imported: on a busy machine, threads that spin while they wait take a hundred times as long
+# before torch is imported: on a busy machine, spinning threads take a hundred times as long
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 ROOT = Path(__file__).resolve().parent.parent
 TINYLM = Path(sys.executable).parent / "tinylm"
 
-# the same examples on every run: a gate that fails on some days only teaches people to press the button again
+# the same examples on every run, so that a failure is reproducible
 settings.register_profile(
     "tinylm", deadline=None, derandomize=True, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @dataclass(frozen=True)
 class Result:
-    """How a process ended, and what it said."""
+    """Exit code and output of a process."""
 
     code: int
     out: str
@@ -43,7 +43,7 @@ Golden = Callable[[Path, str], None]
 
 
 def clean_environment(extra: Mapping[str, str | None] | None = None) -> dict[str, str]:
-    """Return an environment that does not depend on whose machine this is; None in ``extra`` removes a variable."""
+    """Return an environment independent of the machine; None in ``extra`` removes a variable."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     merged: dict[str, str | None] = {**kept, "LC_ALL": "C.UTF-8", "COLUMNS": "80", **(extra or {})}
     return {name: value for name, value in merged.items() if value is not None}

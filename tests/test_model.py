@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.support import SMALL, assert_same_logits, build, ids
+from tests.small_models import SMALL, assert_same_logits, build, ids
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from tests.architectures import small_configs
+from tests.random_configs import small_configs
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.loader import load_config

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
-from tests.architectures import small_configs
+from tests.random_configs import small_configs
 from tinylm_cli.analysis.figures import FIGURES, figure
 from tinylm_cli.analysis.params import analyze_params
 from tinylm_cli.analysis.setups import Setups

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.architectures import small_configs
+from tests.random_configs import small_configs
 from tinylm_cli.analysis.flops import (
     analyze_flops,
     attended_pairs,

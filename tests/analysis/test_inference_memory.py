@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.architectures import small_configs
+from tests.random_configs import small_configs
 from tinylm_cli.analysis.inference_memory import inference_memory, largest_batch, longest_context
 from tinylm_cli.analysis.inference_peak import SLACK
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.architectures import small_configs
+from tests.random_configs import small_configs
 from tinylm_cli.analysis.kv_cache import cache_shape, kv_cache_bytes
 from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig

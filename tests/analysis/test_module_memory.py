@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from tests.architectures import small_configs
-from tests.measured import peak_bytes
+from tests.live_memory import peak_bytes
+from tests.random_configs import small_configs
 from tinylm_cli.analysis.inference_memory import inference_memory
 from tinylm_cli.analysis.inference_peak import SLACK
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes

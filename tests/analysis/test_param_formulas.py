@@ -7,7 +7,7 @@ import re
 import pytest
 from hypothesis import given, settings
 
-from tests.architectures import small_configs
+from tests.random_configs import small_configs
 from tinylm_cli.analysis.param_formulas import component_formulas, explain_params
 from tinylm_cli.analysis.params import active_params, total_params
 from tinylm_cli.analysis.tensor_table import tensor_table

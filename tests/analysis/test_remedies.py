@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.architectures import small_configs
+from tests.random_configs import small_configs
 from tinylm_cli.analysis.estimate import inference_need, training_need
 from tinylm_cli.analysis.remedies import Need, inference_remedies, training_remedies
 from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup, TrainingSetup

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.architectures import small_configs
+from tests.random_configs import small_configs
 from tinylm_cli.analysis.flops import decode_flops
 from tinylm_cli.analysis.inference_memory import inference_memory
 from tinylm_cli.analysis.roofline import decode_weights

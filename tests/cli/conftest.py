@@ -1,4 +1,4 @@
-"""What the tests of the command line share: a toy config; the command here, started, and on a terminal."""
+"""Fixtures for the command line: a toy config; the command in this process, in another, and on a terminal."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _ASIDE = ("NO_COLOR", "FORCE_COLOR", "LINES", "TERMINAL_WIDTH", "LC_CTYPE", "LAN
 
 @dataclass(frozen=True)
 class Result:
-    """How a command ended, and what it said."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -48,7 +48,7 @@ class Result:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Compute on one thread, here and in child processes: models this small lose much by more."""
+    """Compute on one thread, here and in child processes: small models are slower on several."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         if "torch" in sys.modules:
@@ -70,7 +70,7 @@ def tinylm(tinylm: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the current folder, which holds nothing but ``toy.yaml``."""
+    """Return the current folder, which holds only ``toy.yaml``."""
     (tmp_path / "toy.yaml").write_text(TOY, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -82,9 +82,9 @@ def here(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Callable[..., Result]:
-    """Run the command in this process, which costs no start: ``here("params", "--config", "toy.yaml", columns=60)``.
+    """Run the command in this process, without start-up: ``here("params", "toy.yaml", columns=60)``.
 
-    What surrounds the command (signals, closed streams, exit) is not exercised.
+    Signals, closed streams and process exit are not exercised.
     """
     from tinylm_cli.cli.app import run as run_command
 
@@ -129,7 +129,7 @@ def start(folder: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
 @pytest.fixture
 def on_terminal(start: Callable[..., subprocess.Popen[bytes]]) -> Callable[..., Result]:
-    """Run the command with a terminal for output and error, and return what it showed there as ``out``."""
+    """Run the command on a pseudo-terminal and return everything it printed as ``out``."""
 
     def run(*arguments: str | Path, columns: int = 80, env: Mapping[str, str] | None = None) -> Result:
         ours, theirs = pty.openpty()
@@ -147,7 +147,7 @@ def on_terminal(start: Callable[..., subprocess.Popen[bytes]]) -> Callable[..., 
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)
-    except OSError:  # how Linux says that the other end was closed
+    except OSError:  # Linux: the other end was closed
         return b""
 
 
@@ -159,7 +159,7 @@ def golden_json(golden: Callable[[Path, str], None]) -> Callable[[str, str], Non
 
 @pytest.fixture
 def stable_json() -> Callable[[str], str]:
-    """Round what differs in its last digits from one machine to the next, and mask what was timed."""
+    """Round floats, whose last digits differ between machines, and mask timings."""
 
     def stable(text: str) -> str:
         document = json.loads(text, parse_float=lambda digits: round(float(digits), 3) + 0.0)

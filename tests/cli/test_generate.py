@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import tiny_tokenizer
+from tests.small_models import tiny_tokenizer
 
 Here = Callable[..., Any]
 Golden = Callable[[str, str], None]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
-from tests.support import tiny_tokenizer
+from tests.small_models import tiny_tokenizer
 from tinylm_cli.errors import InputError, UnableError
 from tinylm_cli.interop.tokenizer import ByteTokenizer, FileTokenizer, open_tokenizer
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.architectures import small_configs
+from tests.random_configs import small_configs
 from tinylm_cli.analysis.flops import analyze_flops, decode_flops, forward_flops, prefill_flops, train_flops
 from tinylm_cli.config.presets import shipped
 from tinylm_cli.config.schema import ModelConfig

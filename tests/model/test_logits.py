@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.support import assert_same_logits, build, ids
+from tests.small_models import assert_same_logits, build, ids
 from tinylm_cli.model import TinyTransformerLM
 
 

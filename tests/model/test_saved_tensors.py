@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks.scaled import scaled_down
 from benchmarks.torch_memory import saved_bytes
-from tests.architectures import small_configs
+from tests.random_configs import small_configs
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.attention_kernels import attention_backend
 from tinylm_cli.analysis.setups import TrainingSetup

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.accelerators import GIB, make_accelerator
-from tests.architectures import small_configs
+from tests.random_configs import small_configs
 from tinylm_cli.analysis.parallel.layouts import layout_mismatches
 from tinylm_cli.analysis.parallel.plan import plan, plan_bytes, plans, smallest_plan_bytes
 from tinylm_cli.analysis.setups import TrainingSetup

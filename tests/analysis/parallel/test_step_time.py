@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.accelerators import GB, make_accelerator
-from tests.architectures import small_configs
+from tests.random_configs import small_configs
 from tinylm_cli.analysis.flops import train_flops
 from tinylm_cli.analysis.parallel.plan import plan
 from tinylm_cli.analysis.parallel.step_time import stage_flops

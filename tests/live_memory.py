@@ -1,4 +1,4 @@
-"""What a computation really holds: the bytes of all tensors alive at once, storage by storage."""
+"""Measure the peak bytes of live tensors during a computation, storage by storage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 
 class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it so
-    """Watches every operation for new storages, and forgets those that are gone."""
+    """Tracks the storages that operations create, until they are freed."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -26,7 +26,7 @@ class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
         for key in [key for key, (reference, _) in self._held.items() if reference.expired()]:  # type: ignore[no-untyped-call]
             del self._held[key]
         for storage in _storages(out):
-            if storage._cdata not in given:  # else it is a view of what was there, or that itself
+            if storage._cdata not in given:  # otherwise a view of an input, or the input
                 reference = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
                 self._held[storage._cdata] = (reference, storage.nbytes())
         self.peak_bytes = max(self.peak_bytes, sum(nbytes for _, nbytes in self._held.values()))
@@ -38,10 +38,10 @@ def _storages(tree: object) -> Iterable[Any]:
 
 
 def peak_bytes(compute: Callable[[], object]) -> int:
-    """Return the most bytes held at once by tensors that ``compute`` makes.
+    """Return the peak bytes of live tensors that ``compute`` creates.
 
-    What a kernel takes for itself while it runs is not seen; nor is what an operation made of several does in inference
-    mode, so that must be off.
+    Workspace inside a kernel is not seen; nor are the parts of a composite operation in inference mode, which must be
+    off.
     """
     assert not torch.is_inference_mode_enabled()
     alive = _Alive()

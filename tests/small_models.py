@@ -1,4 +1,4 @@
-"""Small models with nothing hidden behind zeros and ones, shared by the tests of the model."""
+"""Small models with random weights in every parameter, biases and norms included."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALL: dict[str, Any] = {
 
 
 def build(seed: int = 1, **fields: Any) -> TinyTransformerLM:
-    """Return a small model whose biases and norm weights are as random as the rest."""
+    """Return a small model whose biases and norm weights are random too."""
     model = TinyTransformerLM.from_config(ModelConfig.model_validate(SMALL | fields))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

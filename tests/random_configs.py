@@ -1,4 +1,4 @@
-"""Small models of every architecture, drawn over all blocks: what the tests of several rooms build."""
+"""A hypothesis strategy that draws small configs of every architecture, over all blocks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ one_of = st.sampled_from
 
 @st.composite
 def small_configs(draw: st.DrawFn) -> ModelConfig:
-    """Draw a valid config of a model small enough to run."""
+    """Draw a valid config of a small model."""
     latent = draw(st.booleans())
     groups, heads_each = draw(one_of([1, 2])), draw(one_of([1, 2]))
     heads, d_head = groups * heads_each, draw(one_of([1, 4, 8]))
@@ -53,7 +53,7 @@ def small_configs(draw: st.DrawFn) -> ModelConfig:
 
 
 def _position(draw: st.DrawFn, *, rope: bool, pairs: int) -> dict[str, Any]:
-    """Draw positions; without ``pairs`` of dimensions in a head, some that do not rotate."""
+    """Draw positions; rotary ones only if a head has ``pairs`` of dimensions."""
     kinds = ["sinusoidal", "learned", "alibi", "none", *(["rope"] if pairs else [])]
     kind = "rope" if rope else draw(one_of(kinds))
     if kind == "learned":

@@ -90,6 +90,8 @@ def _origin(loaded: LoadedConfig, field: str) -> str:
 def test_keys_without_effect(changed: Change) -> None:
     scaling = {"rope_type": "linear", "factor": 2.0, "beta_fast": 32}
     assert "rope_scaling.beta_fast" in import_config(changed("llama", rope_scaling=scaling)).ignored
+    assert {"sliding_window", "max_window_layers"} <= set(import_config(changed("qwen2")).ignored)
+    assert "sliding_window" not in import_config(changed("qwen2", use_sliding_window=True)).ignored
     assert "original_max_position_embeddings" in import_config(changed("phi3", rope_scaling=None)).ignored
 
 

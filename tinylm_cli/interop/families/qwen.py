@@ -71,6 +71,8 @@ def _qwen(keys: Qwen2Keys, to: Translation) -> None:
     if keys.use_sliding_window:
         below = min(keys.max_window_layers or 0, keys.num_hidden_layers)
         pattern = "G" * below + "L" * (keys.num_hidden_layers - below)
+    else:
+        to.ignore("sliding_window", "max_window_layers")
     layer_windows(keys, to, pattern, "max_window_layers")
 
 
@@ -136,6 +138,8 @@ def _qwen3_moe(keys: Qwen3MoeKeys, to: Translation) -> None:
     rope(keys, to)
     if keys.use_sliding_window:
         window(keys, to)
+    else:
+        to.ignore("sliding_window")
     if keys.decoder_sparse_step not in (None, 1):
         to.unsupported("decoder_sparse_step", "only leading layers can be without experts")
     dense = sorted(set(keys.mlp_only_layers or []))

@@ -70,10 +70,15 @@ def test_overrides() -> None:
     assert (first.all_changes, second.all_changes) == (("n_layers=2",), ("n_layers=2", "n_layers=3"))
     with pytest.raises(UsageError, match="nothing to compare tiny with") as caught:
         parse_variants(["tiny"], ())
-    assert "tinylm compare tiny --set n_layers=8" in caught.value.help
-    with pytest.raises(UsageError) as caught:
-        parse_variants(["tiny@n_layers=8@d_ff=9"], ())
-    assert "tinylm compare tiny @n_layers=8@d_ff=9" in caught.value.help
+    assert caught.value.help == "name another model, or a change: tinylm compare tiny @n_layers=8"
+
+
+def test_one_changed_model_is_compared_with_itself_unchanged() -> None:
+    assert parse_variants(["tiny@n_layers=8,d_ff=9"], ()) == [
+        Variant("tiny"),
+        Variant("tiny", ("n_layers=8", "d_ff=9")),
+    ]
+    assert names("llama-3-8b@attention.kind=latent,kv_rank=512") == ["llama-3-8b", "attention.kind=latent,kv_rank=512"]
 
 
 @pytest.mark.usefixtures("folder")

@@ -119,8 +119,10 @@ def compare(
     """Compare configs, parameters, FLOPs, memory and KV cache.
 
     Shows the fields that differ, defaults filled in, then parameters, FLOPs, and bytes of weights, KV cache, training
-    and serving, each beside the first model. With --gpu also step time, MFU, days, cost and serving. With a single
-    model, --set makes the other one; with several, it changes them all. All are compared under the same conditions.
+    and serving, each beside the first model. With --gpu also step time, MFU, days, cost and serving. A single model is
+    compared with itself changed by @ or --set; with several models, --set changes them all. All are compared under the
+    same conditions.
+
     --changed REV compares each config of the working tree with its version at the merge base of REV and HEAD.
 
     \b
@@ -128,7 +130,7 @@ def compare(
       tinylm compare small --set n_layers=8
       tinylm compare llama-3-8b mistral-7b qwen3-0.6b
       tinylm compare small @n_layers=8 @n_layers=12
-      tinylm compare llama-3-8b @attention.kind=latent,kv_rank=512
+      tinylm compare llama-3-8b@attention.kind=latent,kv_rank=512
       tinylm compare llama-3-8b mistral-7b --gpu h100 --gpus 64 --plan auto
       tinylm compare HEAD~1:my.yaml my.yaml -f markdown
       tinylm compare old.yaml new.yaml --exit-code

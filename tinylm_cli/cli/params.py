@@ -101,7 +101,6 @@ def params(
         raise UsageError(f"{option} is about one model", help="name it: tinylm params small")
     if explain and breakdown:
         raise UsageError(f"--explain shows formulas instead of {breakdown}", help="leave one of them out")
-    from tinylm_cli.analysis.param_formulas import explain_params
     from tinylm_cli.analysis.params import analyze_params
     from tinylm_cli.config.loader import load_presets
     from tinylm_cli.interop.load import load_config
@@ -109,11 +108,12 @@ def params(
     from tinylm_cli.reports.params import ParamsReport
 
     loaded = [load_config(config, set_ or ())] if config is not None else load_presets(set_ or ())
-    counted = (
-        [explain_params(each) for each in loaded]
-        if explain
-        else [analyze_params(each, by=by.value, expand=expand) for each in loaded]
-    )
+    if explain:
+        from tinylm_cli.analysis.param_formulas import explain_params
+
+        counted = [explain_params(each) for each in loaded]
+    else:
+        counted = [analyze_params(each, by=by.value, expand=expand) for each in loaded]
     report = ParamsReport(tuple(counted))
     following = (
         next_step("params CONFIG", "build", model_words(config, set_))

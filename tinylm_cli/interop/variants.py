@@ -64,7 +64,8 @@ def parse_variants(words: Sequence[str], overrides: Sequence[str]) -> list[Varia
     """Return the models that are named.
 
     ``A@key=value`` is A with that change, and ``@key=value`` the first model with it. Overrides change every model if
-    there are several; a single model is compared with itself changed by them.
+    there are several; a single model is compared with itself changed by them, and without overrides with itself before
+    its changes.
 
     Raises:
         UsageError: If there is nothing to compare.
@@ -76,13 +77,12 @@ def parse_variants(words: Sequence[str], overrides: Sequence[str]) -> list[Varia
     if others:
         variants = (base, *(parse_variant(word, base) for word in others))
         return [variant._replace(shared=tuple(overrides)) for variant in variants]
+    if not overrides and base.changes:
+        return [Variant(base.reference), base]
     if not overrides:
-        changed = "".join(f"@{change}" for change in base.changes)
-        missing = "the model that it changes" if changed else "another model, or a change"
-        suggested = (base.reference, changed) if changed else (base.reference, "--set", "n_layers=8")
+        suggested = shlex.join(("tinylm", "compare", base.reference, "@n_layers=8"))
         raise UsageError(
-            f"there is nothing to compare {first} with",
-            help=f"name {missing}: {shlex.join(('tinylm', 'compare', *suggested))}",
+            f"there is nothing to compare {first} with", help=f"name another model, or a change: {suggested}"
         )
     return [base, Variant(base.reference, (*base.changes, *overrides), n_set=len(overrides))]
 

@@ -52,6 +52,15 @@ def test_shards(family: str) -> None:
     assert described["n_heads, n_kv_heads, d_ff"] == "multiples of tp 4"
 
 
+def test_pipeline_chunks() -> None:
+    """Stages of two chunks each divide the layers twice as finely."""
+    layout = Layout(pipeline=2, virtual=2)
+    setups = Setups.of(n_gpus=2, layout=layout)
+    space = SearchSpace(FAMILIES["llama"], 1000, 1000, tie_weights=True, setups=setups)
+    assert all(n_layers % 4 == 0 for n_layers in space.depths(4096))
+    assert {axis.name: axis.values for axis in space.axes()}["n_layers"] == "multiples of 4 pipeline chunks"
+
+
 def test_axes_of_a_grid_that_is_asked_for() -> None:
     grid = Grid(d_models=(range(32, 129, 32),), n_layers=range(2, 9), aspects=None, d_heads=(16, 32))
     space = SearchSpace(FAMILIES["course"], 1000, 1000, tie_weights=True, grid=grid)

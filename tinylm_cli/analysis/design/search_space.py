@@ -182,7 +182,7 @@ class SearchSpace:
 
     def depths(self, d_model: int) -> range:
         """Return the depths of a width, in equal steps; perhaps none."""
-        return self.grid.depths(d_model, self.layout.pipeline)
+        return self.grid.depths(d_model, self.layout.pipeline * self.layout.virtual)
 
     def d_ffs(self, d_model: int) -> range:
         """Return the feed-forward widths of a width."""
@@ -247,7 +247,8 @@ class SearchSpace:
         if self.layout.tensor > 1:
             yield GridAxis("n_heads, n_kv_heads, d_ff", f"multiples of tp {self.layout.tensor}", _SHOEYBI)
         if self.layout.pipeline > 1:
-            yield GridAxis("n_layers", f"multiples of pp {self.layout.pipeline}", _NARAYANAN)
+            chunks = self.layout.pipeline * self.layout.virtual
+            yield GridAxis("n_layers", f"multiples of {chunks} pipeline chunks", _NARAYANAN)
 
 
 def node_layout(n_gpus: int, accelerator: Accelerator | None = None) -> Layout:

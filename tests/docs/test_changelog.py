@@ -1,0 +1,44 @@
+"""Every new name in the changelog is there, and every old one is gone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+CLI, JSON = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("cli.md", "json.md"))
+
+
+def _rows(title: str) -> list[list[str]]:
+    """Return the cells of the table under a heading, without its head."""
+    section = CHANGELOG.partition(f"### {title}\n")[2].partition("\n### ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    assert len(rows) > 2
+    return rows[2:]
+
+
+def _options(text: str) -> set[str]:
+    return set(re.findall(r"--[a-z][a-z-]+", text))
+
+
+def test_options() -> None:
+    known = _options(CLI)
+    for old, new in _rows("Renamed commands and options"):
+        assert _options(new) <= known, new
+        if len(_options(old) - _options(new)) == 1 and "tinylm" not in old:
+            assert not (_options(old) - _options(new)) & known, old
+
+
+def test_tables() -> None:
+    for _, new in _rows("Renamed tables and CSV columns"):
+        for table in re.findall(r"--table (\w+)", new):
+            assert f"`{table}`" in CLI, table
+
+
+def test_json_names() -> None:
+    known = set(re.findall(r"^\| `(\w+)` \|", JSON, re.MULTILINE))
+    for _, _, new in _rows("Renamed JSON names"):
+        for path in re.findall(r"`([\w.]+)`", new):
+            last = path.rpartition(".")[2]
+            assert last in known or f"`{last}`" in JSON or last == "sweep", path

@@ -7,39 +7,41 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.conftest import Run
+Here = Callable[..., Any]
 
 TOY = "vocab_size: 29\nd_model: 16\nn_heads: 2\nn_layers: 2\nd_ff: 24\nmax_len: 12\ndropout: 0.0\n"
 
 
 @pytest.fixture
-def toy(tmp_path: Path) -> Path:
-    (tmp_path / "toy.yaml").write_text(TOY, encoding="utf-8")
-    return tmp_path
+def toy(folder: Path) -> Path:
+    (folder / "toy.yaml").write_text(TOY, encoding="utf-8")
+    return folder
 
 
-def test_round_trip_as_gpt2(tinylm: Run, toy: Path) -> None:
-    done = tinylm("export", "--to", "hf", "out", "--config", "toy.yaml", "--format", "json")
+def test_round_trip_as_gpt2(here: Here, toy: Path) -> None:
+    done = here("export", "--to", "hf", "out", "--config", "toy.yaml", "--format", "json")
     assert done.code == 0, done.err
     report = json.loads(done.out)
     assert (report["family"], report["to"], report["tensors"]) == ("gpt2", "hf", 29)
     assert any(change.startswith("position.kind: sinusoidal") for change in report["rewritten"])
     assert json.loads((toy / "out" / "config.json").read_text())["model_type"] == "gpt2"
-    back = tinylm("import", "out", "--weights", "--output", "back")
+    back = here("import", "out", "--weights", "--output", "back")
     assert back.code == 0, back.err
     assert sorted(path.name for path in (toy / "back").iterdir()) == ["config.yaml", "model.safetensors"]
-    again = tinylm("export", "again", "--weights", "back", "--format", "json")
+    again = here("export", "again", "--weights", "back", "--format", "json")
     assert json.loads(again.out)["rewritten"] == []
     for name in ("config.json", "model.safetensors"):
         assert (toy / "out" / name).read_bytes() == (toy / "again" / name).read_bytes()
 
 
-def test_from_pretrained_lines(tinylm: Run, toy: Path) -> None:
-    done = tinylm("export", 'my "out"', "--config", "toy.yaml")
+def test_from_pretrained_lines(here: Here, toy: Path) -> None:
+    done = here("export", 'my "out"', "--config", "toy.yaml")
     lines = done.out.splitlines()[-2:]
     assert lines[1] == r'model = AutoModelForCausalLM.from_pretrained("my \"out\"")'
     code = "\n".join([*lines, "print(type(model).__name__, model.config.n_layer)"])
@@ -50,26 +52,26 @@ def test_from_pretrained_lines(tinylm: Run, toy: Path) -> None:
     assert loaded.stdout.split() == ["GPT2LMHeadModel", "2"]
 
 
-def test_no_family(tinylm: Run, toy: Path) -> None:
-    done = tinylm("export", "out", "--config", "toy.yaml", "--set", "norm.kind=rmsnorm")
+def test_no_family(here: Here, toy: Path) -> None:
+    done = here("export", "out", "--config", "toy.yaml", "--set", "norm.kind=rmsnorm")
     assert done.code == 2
     assert "no family of Hugging Face expresses this model" in done.err
     assert not (toy / "out").exists()
 
 
-def test_force(tinylm: Run, toy: Path) -> None:
-    assert tinylm("export", "out", "--config", "toy.yaml").code == 0
+def test_force(here: Here, toy: Path) -> None:
+    assert here("export", "out", "--config", "toy.yaml").code == 0
     before = (toy / "out" / "model.safetensors").read_bytes()
-    refused = tinylm("export", "out", "--config", "toy.yaml", "--seed", "5")
+    refused = here("export", "out", "--config", "toy.yaml", "--seed", "5")
     assert refused.code == 2
     assert "--force" in refused.err
     assert (toy / "out" / "model.safetensors").read_bytes() == before
-    assert tinylm("export", "out", "--config", "toy.yaml", "--seed", "5", "--force").code == 0
+    assert here("export", "out", "--config", "toy.yaml", "--seed", "5", "--force").code == 0
     assert (toy / "out" / "model.safetensors").read_bytes() != before
 
 
-def exported(tinylm: Run, toy: Path) -> Path:
-    assert tinylm("export", "hub", "--config", "toy.yaml").code == 0
+def exported(here: Here, toy: Path) -> Path:
+    assert here("export", "hub", "--config", "toy.yaml").code == 0
     return toy / "hub"
 
 
@@ -80,66 +82,66 @@ def shard(folder: Path, where: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("file", ["../model-00001.safetensors", "/etc/passwd", "sub/model.safetensors", ""])
-def test_index_outside_its_folder(tinylm: Run, toy: Path, file: str) -> None:
-    shard(exported(tinylm, toy), {"transformer.wte.weight": file})
-    done = tinylm("import", "hub", "--weights", "--output", "back")
+def test_index_outside_its_folder(here: Here, toy: Path, file: str) -> None:
+    shard(exported(here, toy), {"transformer.wte.weight": file})
+    done = here("import", "hub", "--weights", "--output", "back")
     assert done.code == 2
     assert "points outside its folder" in done.err
     assert not (toy / "back").exists()
 
 
-def test_shards(tinylm: Run, toy: Path) -> None:
-    whole = exported(tinylm, toy)
-    assert tinylm("import", "hub", "--weights", "--output", "one").code == 0
+def test_shards(here: Here, toy: Path) -> None:
+    whole = exported(here, toy)
+    assert here("import", "hub", "--weights", "--output", "one").code == 0
     shard(whole, {"transformer.wte.weight": "model-00001.safetensors"})
-    done = tinylm("import", "hub", "--weights", "--output", "two")
+    done = here("import", "hub", "--weights", "--output", "two")
     assert done.code == 0, done.err
     assert (toy / "one" / "model.safetensors").read_bytes() == (toy / "two" / "model.safetensors").read_bytes()
 
 
-def test_weights_of_another_model(tinylm: Run, toy: Path) -> None:
-    folder = exported(tinylm, toy)
+def test_weights_of_another_model(here: Here, toy: Path) -> None:
+    folder = exported(here, toy)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "n_layer": 3}), encoding="utf-8")
-    done = tinylm("import", "hub", "--weights", "--output", "back")
+    done = here("import", "hub", "--weights", "--output", "back")
     assert done.code == 2
     assert "transformer.h.2" in done.err
     assert not (toy / "back").exists()
 
 
-def test_unreadable_weights(tinylm: Run, toy: Path) -> None:
-    folder = exported(tinylm, toy)
+def test_unreadable_weights(here: Here, toy: Path) -> None:
+    folder = exported(here, toy)
     data = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(data[:1000])
-    assert "damaged" in tinylm("import", "hub", "--weights", "--output", "back").err
+    assert "damaged" in here("import", "hub", "--weights", "--output", "back").err
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(b"")
-    done = tinylm("import", "hub", "--weights", "--output", "back")
+    done = here("import", "hub", "--weights", "--output", "back")
     assert done.code == 2
     assert "pickled" in done.err
     shutil.rmtree(folder)
-    assert tinylm("import", "hub", "--weights", "--output", "back").code == 2
+    assert here("import", "hub", "--weights", "--output", "back").code == 2
     assert not (toy / "back").exists()
 
 
-def test_weights_without_output(tinylm: Run, toy: Path) -> None:
-    exported(tinylm, toy)
-    done = tinylm("import", "hub", "--weights")
+def test_weights_without_output(here: Here, toy: Path) -> None:
+    exported(here, toy)
+    done = here("import", "hub", "--weights")
     assert done.code == 2
     assert "--output" in done.err
 
 
 @pytest.mark.parametrize("theirs", ['{"model_type": "gpt2"}', "not JSON", "[]"])
-def test_folder_of_someone_else(tinylm: Run, toy: Path, theirs: str) -> None:
+def test_folder_of_someone_else(here: Here, toy: Path, theirs: str) -> None:
     (toy / "hub").mkdir()
     (toy / "hub" / "config.json").write_text(theirs, encoding="utf-8")
-    done = tinylm("export", "hub", "--config", "toy.yaml", "--force")
+    done = here("export", "hub", "--config", "toy.yaml", "--force")
     assert done.code == 2
     assert "was not exported by tinylm" in done.err
     assert (toy / "hub" / "config.json").read_text(encoding="utf-8") == theirs
 
 
-def test_file_in_place_of_the_folder(tinylm: Run, toy: Path) -> None:
-    done = tinylm("export", "toy.yaml", "--config", "toy.yaml", "--force")
+def test_file_in_place_of_the_folder(here: Here, toy: Path) -> None:
+    done = here("export", "toy.yaml", "--config", "toy.yaml", "--force")
     assert (done.code, done.out) == (2, "")
     assert f"{toy.resolve() / 'toy.yaml'} is a file" in " ".join(done.err.split())

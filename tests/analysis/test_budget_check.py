@@ -10,12 +10,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.random_configs import small_configs
-from tinylm_cli.analysis.budget_check import ASSERTABLE, LIMITS, budget_claims, failures, fitting_layers, measure
+from tinylm_cli.analysis.budget_check import ASSERTABLE, LIMITS, budget_conditions, failures, fitting_layers, measure
 from tinylm_cli.analysis.figures import FIGURES, figure
 from tinylm_cli.analysis.setups import SHARED_FIELDS, TrainingSetup
 from tinylm_cli.analysis.tensor_table import DTYPE_BYTES
 from tinylm_cli.analysis.training_memory import training_memory
-from tinylm_cli.config.assertion import ASSERT, RELATIONS, Claim, read_assertions
+from tinylm_cli.config.assertion import ASSERT, RELATIONS, Condition, read_assertions
 from tinylm_cli.config.blocks import MAX_N_LAYERS, Budget, DType
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
@@ -23,12 +23,12 @@ from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.load import load_config
 
 
-def _claims(*texts: str) -> tuple[Claim, ...]:
+def _claims(*texts: str) -> tuple[Condition, ...]:
     return read_assertions(texts, ASSERTABLE)
 
 
-def _failures(loaded: LoadedConfig, *claims: Claim) -> list[Diagnostic]:
-    return list(failures(loaded, claims, [measure(loaded.config, claim) for claim in claims]))
+def _failures(loaded: LoadedConfig, *conditions: Condition) -> list[Diagnostic]:
+    return list(failures(loaded, conditions, [measure(loaded.config, condition) for condition in conditions]))
 
 
 def test_every_limit_of_a_budget_is_on_a_figure_and_every_condition_is_one_of_figures() -> None:
@@ -42,44 +42,44 @@ def test_every_limit_of_a_budget_is_on_a_figure_and_every_condition_is_one_of_fi
 @given(small_configs(), st.sampled_from(list(FIGURES)), st.sampled_from(list(RELATIONS)), st.integers(-1, 1))
 def test_a_claim_holds_as_its_relation_does(config: ModelConfig, name: str, relation: str, step: int) -> None:
     value = figure(name, config)
-    found = measure(config, Claim(ASSERT, "", name, relation, value + step))
+    found = measure(config, Condition(ASSERT, "", name, relation, value + step))
     assert (found.value, found.bound, found.unit) == (value, value + step, FIGURES[name].unit)
     assert found.holds == (relation in {-1: (">", ">=", "!="), 0: ("<=", ">=", "=="), 1: ("<", "<=", "!=")}[step])
 
 
 def test_two_figures_are_held_to_one_another() -> None:
-    (claim,) = _claims("active_params < total_params")
-    assert measure(load_config("mixtral-8x7b").config, claim).holds
-    found = measure(load_config("gpt2").config, claim)
+    (condition,) = _claims("active_params < total_params")
+    assert measure(load_config("mixtral-8x7b").config, condition).holds
+    found = measure(load_config("gpt2").config, condition)
     assert (found.holds, found.value, found.bound) == (False, 124_439_808, 124_439_808)
 
 
 def test_figures_are_measured_at_what_the_budget_says() -> None:
-    (claim,) = _claims("kv_cache_bytes < 1GiB")
-    assert measure(load_config("base").config, claim).value == 2 * 12 * 768 * 1024 * 2
+    (condition,) = _claims("kv_cache_bytes < 1GiB")
+    assert measure(load_config("base").config, condition).value == 2 * 12 * 768 * 1024 * 2
     changes = ("budget.batch_size=3", "budget.seq_len=10", "budget.dtype=float32")
-    assert measure(load_config("base", changes).config, claim).value == 3 * 2 * 12 * 768 * 10 * 4
+    assert measure(load_config("base", changes).config, condition).value == 3 * 2 * 12 * 768 * 10 * 4
 
 
 def test_a_budget_of_training_is_held_to_the_peak_of_that_training() -> None:
     loaded = load_config("tiny", ("budget.max_train_bytes_per_gpu=1MB", "budget.batch_size=3", "budget.seq_len=10"))
-    (claim,) = budget_claims(loaded.config)
+    (condition,) = budget_conditions(loaded.config)
     peak = training_memory(loaded.config, TrainingSetup(batch_size=3, seq_len=10)).peak_bytes
-    assert (claim.text, measure(loaded.config, claim).value) == ("train_bytes_per_gpu <= 1MB", peak)
-    (told,) = _failures(loaded, claim)
+    assert (condition.text, measure(loaded.config, condition).value) == ("train_bytes_per_gpu <= 1MB", peak)
+    (told,) = _failures(loaded, condition)
     assert told.message.startswith(f"train_bytes_per_gpu {peak:,} ")
     assert "is over budget.max_train_bytes_per_gpu 1MB by" in told.message
 
 
 def test_a_nominal_error_is_a_distance_either_way_and_unknown_without_a_size() -> None:
-    (claim,) = _claims("nominal_error < 30%")
-    found = {name: measure(load_config(name).config, claim) for name in ("tiny", "base")}
+    (condition,) = _claims("nominal_error < 30%")
+    found = {name: measure(load_config(name).config, condition) for name in ("tiny", "base")}
     assert found["tiny"].value == pytest.approx(826_112 / 500_000 - 1)
     assert found["base"].value == pytest.approx(1 - 92_736_000 / 125_000_000)
     assert [each.holds for each in found.values()] == [False, True]
     nameless = load_config("base", ("nominal_params=null",))
-    assert (measure(nameless.config, claim).value, measure(nameless.config, claim).holds) == (None, False)
-    (told,) = _failures(nameless, claim)
+    assert (measure(nameless.config, condition).value, measure(nameless.config, condition).holds) == (None, False)
+    (told,) = _failures(nameless, condition)
     assert told.message == "nominal_error < 30% cannot be told: the config states no nominal_params"
     assert told.help == "write nominal_params: 92736000"
 
@@ -143,7 +143,7 @@ def test_a_budget_is_told_at_its_line_unless_the_command_line_wrote_it() -> None
     changes = ("budget.max_params=80M", "budget.max_kv_bytes=1kB")
     loaded = load_config("base", changes)
     for found, field in zip(
-        _failures(loaded, *budget_claims(loaded.config)), ("max_params", "max_kv_bytes"), strict=True
+        _failures(loaded, *budget_conditions(loaded.config)), ("max_params", "max_kv_bytes"), strict=True
     ):
         assert (found.code, found.source, found.span, found.field) == ("over-budget", "base", None, f"budget.{field}")
         assert field in found.message
@@ -155,15 +155,15 @@ def test_layers_that_fit_fit_and_those_nearer_do_not(
 ) -> None:
     dense = config.feed_forward.n_dense_layers if config.feed_forward.n_experts is not None else 0
     assume(layers > dense)
-    claim = Claim(ASSERT, "", name, relation, figure(name, config.model_copy(update={"n_layers": layers})))
-    fitting = fitting_layers(config, [claim])
+    condition = Condition(ASSERT, "", name, relation, figure(name, config.model_copy(update={"n_layers": layers})))
+    fitting = fitting_layers(config, [condition])
     if fitting is None:
         ends = [config, *(config.model_copy(update={"n_layers": n}) for n in (dense + 1, MAX_N_LAYERS))]
-        assert measure(config, claim).holds or not any(measure(each, claim).holds for each in ends)
+        assert measure(config, condition).holds or not any(measure(each, condition).holds for each in ends)
         return
     nearer = fitting + (1 if fitting < config.n_layers else -1)
-    holds = [measure(config.model_copy(update={"n_layers": n}), claim).holds for n in (fitting, nearer)]
-    assert holds == [True, nearer == config.n_layers and measure(config, claim).holds]
+    holds = [measure(config.model_copy(update={"n_layers": n}), condition).holds for n in (fitting, nearer)]
+    assert holds == [True, nearer == config.n_layers and measure(config, condition).holds]
     assert ModelConfig.model_validate(config.model_dump() | {"n_layers": fitting})
 
 
@@ -180,7 +180,7 @@ def test_a_size_at_the_very_edge_of_its_tolerance_holds(tolerance: float, share:
         n for n in range(int(total / (1 + tolerance)) - 2, total + 1) if n + (n // share if share else 0) == total
     )
     config = load_config("llama-3-8b", (f"nominal_params={nominal}", f"budget.nominal_tolerance={tolerance}")).config
-    (claim,) = budget_claims(config)
-    assert measure(config, claim).holds
+    (condition,) = budget_conditions(config)
+    assert measure(config, condition).holds
     beyond = config.model_copy(update={"nominal_params": nominal - 2})
-    assert not measure(beyond, claim).holds
+    assert not measure(beyond, condition).holds

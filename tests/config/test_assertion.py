@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.config.assertion import ASSERT, RELATIONS, Claim, FigureKind, read_assertions
+from tinylm_cli.config.assertion import ASSERT, RELATIONS, Condition, FigureKind, read_assertions
 from tinylm_cli.config.diagnostic_codes import CODES
 from tinylm_cli.errors import ConfigError, Diagnostic
 
@@ -45,8 +45,8 @@ def _mistake(text: str) -> Diagnostic:
     ],
 )
 def test_what_is_asserted(text: str, figure: str, relation: str, bound: float | str) -> None:
-    (claim,) = read_assertions([text], KINDS)
-    assert claim == Claim(ASSERT, text, figure, relation, bound)
+    (condition,) = read_assertions([text], KINDS)
+    assert condition == Condition(ASSERT, text, figure, relation, bound)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 )
 def test_any_text_is_a_claim_or_a_mistake_with_a_remedy(text: str) -> None:
     try:
-        (claim,) = read_assertions([text], KINDS)
+        (condition,) = read_assertions([text], KINDS)
     except ConfigError as error:
         (found,) = error.diagnostics
         assert found.code in CODES
@@ -129,6 +129,6 @@ def test_any_text_is_a_claim_or_a_mistake_with_a_remedy(text: str) -> None:
         assert found.span is not None
         assert 1 <= found.span.column < found.span.end_column
     else:
-        assert claim.figure in KINDS
-        assert claim.relation in RELATIONS
-        assert claim.bound in KINDS if isinstance(claim.bound, str) else claim.bound == claim.bound
+        assert condition.figure in KINDS
+        assert condition.relation in RELATIONS
+        assert condition.bound in KINDS if isinstance(condition.bound, str) else condition.bound == condition.bound

@@ -27,7 +27,7 @@ def test_a_field_is_called_by_its_place_in_the_document() -> None:
 
 
 def test_words_say_the_type_and_the_range() -> None:
-    said = {name: field.wants for name, field in fields().items()}
+    said = {name: field.expected for name, field in fields().items()}
     expected = {
         "vocab_size": "an integer from 1 to 100,000,000",
         "d_model": "an integer from 1 to 1,048,576",
@@ -67,7 +67,7 @@ def test_words_say_the_type_and_the_range() -> None:
 def test_words_hold_what_the_schema_checks() -> None:
     for field in fields().values():
         values: list[object] = [field.example] if field.example is not None else []
-        wants = field.wants.replace(",", "")
+        wants = field.expected.replace(",", "")
         if field.kind in ("integer", "number"):
             least, most = re.findall(r"[\d.]*\d", wants)
             read = int if field.kind == "integer" else float

@@ -332,7 +332,7 @@ def _any_of(field: Field) -> st.SearchStrategy[Any]:
     """Draw values that are sound by themselves, often the default and often small."""
     bounds = {
         word: float(number.replace(",", ""))
-        for word, number in re.findall(r"(from|to|above|below|at most) ([\d.,]*\d)", field.wants)
+        for word, number in re.findall(r"(from|to|above|below|at most) ([\d.,]*\d)", field.expected)
     }
     strategies: dict[str, Any] = {
         "boolean": st.booleans,

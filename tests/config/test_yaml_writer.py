@@ -123,7 +123,7 @@ def test_a_config_to_start_from_explains_what_it_shows_and_is_short() -> None:
     words = " ".join(line.strip().removeprefix("# ") for line in text.splitlines())
     for name in shown:
         assert fields()[name].description in words
-        assert fields()[name].choices or fields()[name].wants in words
+        assert fields()[name].choices or fields()[name].expected in words
     assert text.endswith("tinylm schema --format markdown\n")
     assert all(len(line) <= 80 for line in text.splitlines())
     assert len(text.splitlines()) <= 70

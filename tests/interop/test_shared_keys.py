@@ -48,7 +48,7 @@ def test_fills() -> None:
     ("key", "name"), [("width", "d_model"), ("head", "attention.d_head"), ("theta", "position.theta")]
 )
 def test_bounds(key: str, name: str) -> None:
-    assert Schema(Sample).fields[key].wants == fields()[name].wants
+    assert Schema(Sample).fields[key].expected == fields()[name].expected
     assert errors(**{key: -1}) in ([(key, "greater_than_equal")], [(key, "greater_than")])
 
 

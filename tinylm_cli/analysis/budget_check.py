@@ -9,7 +9,7 @@ from string import ascii_letters
 from tinylm_cli.analysis.figures import FIGURES, figure
 from tinylm_cli.analysis.setups import SHARED_FIELDS, Setups
 from tinylm_cli.config.amounts import rounded, rounded_up, stated
-from tinylm_cli.config.assertion import ASSERT, RELATIONS, Claim, FigureKind
+from tinylm_cli.config.assertion import ASSERT, RELATIONS, Condition, FigureKind
 from tinylm_cli.config.blocks import MAX_N_LAYERS
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic
 from tinylm_cli.config.loader import LoadedConfig
@@ -36,93 +36,99 @@ ASSERTABLE: dict[str, FigureKind] = {
 """Every figure that can be asserted, and what its values are."""
 
 
-def budget_claims(config: ModelConfig) -> Iterator[Claim]:
-    """Yield what the budget of a config claims of it."""
+def budget_conditions(config: ModelConfig) -> Iterator[Condition]:
+    """Yield the conditions of a config's budget."""
     for field, name in LIMITS.items():
         limit = getattr(config.budget, field)
         if limit is not None:
             text = f"{name} <= {stated(limit, FIGURES[name].kind)}"
-            yield Claim(f"budget.{field}", text, name, "<=", limit)
+            yield Condition(f"budget.{field}", text, name, "<=", limit)
     tolerance = config.budget.nominal_tolerance
     if tolerance is not None:
-        yield Claim("budget.nominal_tolerance", f"{NOMINAL_ERROR} <= {tolerance:.15g}", NOMINAL_ERROR, "<=", tolerance)
+        yield Condition(
+            "budget.nominal_tolerance", f"{NOMINAL_ERROR} <= {tolerance:.15g}", NOMINAL_ERROR, "<=", tolerance
+        )
 
 
-def check_budget(loaded: LoadedConfig, asserted: Iterable[Claim]) -> FileResult:
+def check_budget(loaded: LoadedConfig, asserted: Iterable[Condition]) -> FileResult:
     """Return a valid config held to its budget and to further assertions.
 
     Raises:
         AnalysisError: If the config cannot do what a figure asks for.
     """
-    claims = (*budget_claims(loaded.config), *asserted)
-    measured = tuple(measure(loaded.config, claim) for claim in claims)
-    broken = tuple(failures(loaded, claims, measured))
+    conditions = (*budget_conditions(loaded.config), *asserted)
+    measured = tuple(measure(loaded.config, condition) for condition in conditions)
+    broken = tuple(failures(loaded, conditions, measured))
     total = figure("total_params", loaded.config)
     return FileResult(loaded.source, "failed" if broken else "valid", total, "", "", broken, measured)
 
 
-def measure(config: ModelConfig, claim: Claim) -> Assertion:
-    """Return a claim and whether it holds, measured at what the config's budget says, else at the defaults.
+def measure(config: ModelConfig, condition: Condition) -> Assertion:
+    """Return a condition and whether it holds, measured at what the config's budget says, else at the defaults.
 
     Raises:
         AnalysisError: If the config cannot do what its figure asks for.
     """
-    value = _value(config, claim.figure)
-    bound = _value(config, claim.bound) if isinstance(claim.bound, str) else claim.bound
+    value = _value(config, condition.figure)
+    bound = _value(config, condition.bound) if isinstance(condition.bound, str) else condition.bound
     return Assertion(
-        origin=claim.origin,
-        text=claim.text,
-        figure=claim.figure,
-        unit="share" if claim.figure == NOMINAL_ERROR else FIGURES[claim.figure].unit,
+        origin=condition.origin,
+        text=condition.text,
+        figure=condition.figure,
+        unit="share" if condition.figure == NOMINAL_ERROR else FIGURES[condition.figure].unit,
         value=value,
-        relation=claim.relation,
+        relation=condition.relation,
         bound=bound,
-        holds=value is not None and bound is not None and RELATIONS[claim.relation](value, bound),
+        holds=value is not None and bound is not None and RELATIONS[condition.relation](value, bound),
     )
 
 
-def failures(loaded: LoadedConfig, claims: Sequence[Claim], measured: Iterable[Assertion]) -> Iterator[Diagnostic]:
-    """Yield a diagnostic for each claim that does not hold; a budget's at its line, where the file has it.
+def failures(
+    loaded: LoadedConfig, conditions: Sequence[Condition], measured: Iterable[Assertion]
+) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for each condition that does not hold; a budget's at its line, where the file has it.
 
     Args:
         loaded: The config, and where its values were written.
-        claims: All that is claimed of it: a remedy satisfies every one.
-        measured: Each claim as :func:`measure` found it.
+        conditions: All conditions, which a remedy must satisfy.
+        measured: Each condition as :func:`measure` found it.
     """
-    broken = [(claim, each) for claim, each in zip(claims, measured, strict=True) if not each.holds]
-    together = fitting_layers(loaded.config, claims) if broken else None
-    for claim, each in broken:
+    broken = [(condition, each) for condition, each in zip(conditions, measured, strict=True) if not each.holds]
+    together = fitting_layers(loaded.config, conditions) if broken else None
+    for condition, each in broken:
         code = "failed-assertion" if each.origin == ASSERT else "over-budget"
         span = loaded.origins.get(each.origin)
         if span is not None and span.source != loaded.source:  # one --set may speak of many files
             span = None
         field = "" if each.origin == ASSERT else each.origin
-        alone = fitting_layers(loaded.config, [claim]) if together is None else None
+        alone = fitting_layers(loaded.config, [condition]) if together is None else None
         remedy = _layers(together, alone) or _other_remedy(each, loaded.config)
         yield diagnostic(code, _message(each, loaded.config), loaded.source, span, field=field, help=remedy)
 
 
-def fitting_layers(config: ModelConfig, claims: Sequence[Claim]) -> int | None:
-    """Return the n_layers nearest to the config's with which every claim holds; None where there is none other.
+def fitting_layers(config: ModelConfig, conditions: Sequence[Condition]) -> int | None:
+    """Return the n_layers nearest to the config's with which every condition holds; None where there is none other.
 
     No figure of ``FIGURES`` falls while layers are added, so that the most and the least are found by halving.
     """
     first = config.feed_forward.n_dense_layers + 1 if config.feed_forward.n_experts is not None else 1
     choices = range(first, MAX_N_LAYERS + 1)
-    growing = [claim for claim in claims if claim.figure in FIGURES and not isinstance(claim.bound, str)]
-    at_most = [claim for claim in growing if claim.relation in ("<", "<=")]
-    at_least = [claim for claim in growing if claim.relation in (">", ">=")]
+    growing = [
+        condition for condition in conditions if condition.figure in FIGURES and not isinstance(condition.bound, str)
+    ]
+    at_most = [condition for condition in growing if condition.relation in ("<", "<=")]
+    at_least = [condition for condition in growing if condition.relation in (">", ">=")]
     below = bisect_left(choices, True, key=lambda layers: not _hold(config, layers, at_most))
     above = bisect_left(choices, True, key=lambda layers: _hold(config, layers, at_least))
     if above >= below:
         return None
     nearest = min(max(config.n_layers, choices[above]), choices[below - 1])
-    return nearest if nearest != config.n_layers and _hold(config, nearest, claims) else None
+    return nearest if nearest != config.n_layers and _hold(config, nearest, conditions) else None
 
 
-def _hold(config: ModelConfig, layers: int, claims: Iterable[Claim]) -> bool:
+def _hold(config: ModelConfig, layers: int, conditions: Iterable[Condition]) -> bool:
     changed = config.model_copy(update={"n_layers": layers})
-    return all(measure(changed, claim).holds for claim in claims)
+    return all(measure(changed, condition).holds for condition in conditions)
 
 
 def _value(config: ModelConfig, name: str) -> int | float | None:
@@ -172,7 +178,7 @@ def _words(value: float, found: Assertion) -> str:
 
 
 def _unit(text: str) -> str:
-    """Return the letters that a claim ends in: of an amount, its unit."""
+    """Return the letters that a condition ends in: of an amount, its unit."""
     return text.rstrip()[len(text.rstrip().rstrip(ascii_letters)) :]
 
 

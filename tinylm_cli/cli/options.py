@@ -55,7 +55,7 @@ def complete_set(incomplete: str) -> list[str]:
             return [f"{name}=" for name in names]
         key = names[0]
     field = fields().get(key)
-    words = () if field is None else field.choices or (("true", "false") if field.wants == "true or false" else ())
+    words = () if field is None else field.choices or (("true", "false") if field.expected == "true or false" else ())
     return [f"{key}={word}" for word in words if word.startswith(value)]
 
 

@@ -27,7 +27,7 @@ from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.errors import ConfigError, ExitCode, InputError, OutputError, UsageError
 
 if TYPE_CHECKING:
-    from tinylm_cli.config.assertion import Claim
+    from tinylm_cli.config.assertion import Condition
     from tinylm_cli.config.loader import LoadedConfig
     from tinylm_cli.config.source import Source
     from tinylm_cli.interop.load import ConfigText
@@ -159,7 +159,7 @@ def _next_step(report: ValidateReport, files: Sequence[str], overrides: Sequence
     return next_step("validate --fix" if report.fixed else "validate", "params CONFIG", named)
 
 
-def _read_assertions(texts: Sequence[str]) -> tuple[Claim, ...]:
+def _read_assertions(texts: Sequence[str]) -> tuple[Condition, ...]:
     from tinylm_cli.analysis.budget_check import ASSERTABLE
     from tinylm_cli.config.assertion import read_assertions
 
@@ -211,7 +211,7 @@ def _yaml_files(folder: Path) -> list[Path]:
     )
 
 
-def _check(path: str, overrides: Sequence[str], asserted: Iterable[Claim], *, fix: bool, diff: bool) -> FileResult:
+def _check(path: str, overrides: Sequence[str], asserted: Iterable[Condition], *, fix: bool, diff: bool) -> FileResult:
     from tinylm_cli.interop.load import read_config_text
     from tinylm_cli.reports.validate import FileResult
 
@@ -228,7 +228,7 @@ def _check(path: str, overrides: Sequence[str], asserted: Iterable[Claim], *, fi
     return _fixed(written, overrides, asserted, write=fix)
 
 
-def _fixed(written: ConfigText, overrides: Sequence[str], asserted: Iterable[Claim], *, write: bool) -> FileResult:
+def _fixed(written: ConfigText, overrides: Sequence[str], asserted: Iterable[Condition], *, write: bool) -> FileResult:
     """Fix a file, or preview the fix, and return the result of checking it again."""
     from tinylm_cli.config.fixes import fix_source, unified_diff
 
@@ -263,7 +263,7 @@ def _write_fixed(before: Source, after: Source) -> None:
     write_file(path, mark + after.text, overwrite=True)
 
 
-def _check_text(written: ConfigText, overrides: Sequence[str], asserted: Iterable[Claim]) -> FileResult:
+def _check_text(written: ConfigText, overrides: Sequence[str], asserted: Iterable[Condition]) -> FileResult:
     """Check the text of a config or of a hardware file."""
     from tinylm_cli.interop.load import parse_config_text
 
@@ -273,7 +273,7 @@ def _check_text(written: ConfigText, overrides: Sequence[str], asserted: Iterabl
         return _check_hardware(written.source) or _wrong(error)
 
 
-def _measured(loaded: LoadedConfig, asserted: Iterable[Claim]) -> FileResult:
+def _measured(loaded: LoadedConfig, asserted: Iterable[Condition]) -> FileResult:
     """Check a valid config against its budget and the assertions."""
     from tinylm_cli.analysis.params import total_params
     from tinylm_cli.analysis.tensor_table import tensor_table

@@ -51,11 +51,11 @@ class FieldType(NamedTuple):
 
     Attributes:
         kind: One of the kinds in ``config.fields``.
-        wants: The expected value in words, with an example or a range.
+        expected: The expected value in words, with an example or a range.
     """
 
     kind: str
-    wants: str
+    expected: str
 
 
 def read_amount(text: str, kind: AmountKind) -> int | float | None:
@@ -179,11 +179,11 @@ def _reader(kind: AmountKind) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-def _as_amount(kind: AmountKind, most: int, wants: str) -> tuple[object, ...]:
+def _as_amount(kind: AmountKind, most: int, expected: str) -> tuple[object, ...]:
     """Return the annotations of an integer field that accepts an amount from 1 to ``most``."""
     number = {"type": "integer", "minimum": 1, "maximum": most}
     in_editors = WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": f"^{_PATTERNS[kind]}$"}]})
-    return Field(ge=1, le=most), _reader(kind), FieldType(kind, wants), in_editors
+    return Field(ge=1, le=most), _reader(kind), FieldType(kind, expected), in_editors
 
 
 ParameterCount = Annotated[int, *_as_amount("count", MAX_COUNT, EXPECTED["count"])]

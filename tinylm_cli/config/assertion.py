@@ -44,7 +44,7 @@ FIELD_OF: dict[FigureKind, str] = {
 """A field of a config whose values are of each kind, which says how they are written."""
 
 
-class Claim(NamedTuple):
+class Condition(NamedTuple):
     """A condition on one figure of a config.
 
     Attributes:
@@ -62,7 +62,7 @@ class Claim(NamedTuple):
     bound: int | float | str
 
 
-def read_assertions(texts: Iterable[str], kinds: Mapping[str, FigureKind]) -> tuple[Claim, ...]:
+def read_assertions(texts: Iterable[str], kinds: Mapping[str, FigureKind]) -> tuple[Condition, ...]:
     """Parse the values of ``--assert``, each ``FIGURE RELATION BOUND``.
 
     Args:
@@ -72,16 +72,16 @@ def read_assertions(texts: Iterable[str], kinds: Mapping[str, FigureKind]) -> tu
     Raises:
         ConfigError: If any is wrong; holds a diagnostic for each.
     """
-    claims: list[Claim] = []
+    conditions: list[Condition] = []
     mistakes: list[Diagnostic] = []
     for text in texts:
         try:
-            claims.append(_read(_Words.of(text), kinds))
+            conditions.append(_read(_Words.of(text), kinds))
         except ConfigError as error:
             mistakes += error.diagnostics
     if mistakes:
         raise refusal(mistakes)
-    return tuple(claims)
+    return tuple(conditions)
 
 
 class _Words(NamedTuple):
@@ -107,10 +107,10 @@ class _Words(NamedTuple):
         return refusal([diagnostic(code, message, ASSERT, self.places[part], help=remedy)])
 
 
-def _read(words: _Words, kinds: Mapping[str, FigureKind]) -> Claim:
+def _read(words: _Words, kinds: Mapping[str, FigureKind]) -> Condition:
     _require_figure(words, kinds)
     _require_relation(words, kinds)
-    return Claim(ASSERT, words.text, words.figure, words.relation, _bound(words, kinds))
+    return Condition(ASSERT, words.text, words.figure, words.relation, _bound(words, kinds))
 
 
 def _require_figure(words: _Words, kinds: Mapping[str, FigureKind]) -> None:
@@ -167,7 +167,7 @@ def _bound(words: _Words, kinds: Mapping[str, FigureKind]) -> int | float | str:
         raise refusal([unknown_figure(bound, kinds, words.places["bound"])])
     field = fields()[FIELD_OF[kind]]
     meant = suggest_value(bound, field)
-    message = f"{figure} is held to {field.wants}, not to {clip(bound)}"
+    message = f"{figure} is held to {field.expected}, not to {clip(bound)}"
     raise words.wrong("wrong-type", message, "bound", f"write {meant}" if meant else f"for example {example}")
 
 

@@ -80,7 +80,7 @@ def clip(text: str) -> str:
 
 def refusal(mistakes: Iterable[Diagnostic]) -> ConfigError:
     """Return the error that carries ``mistakes`` in source order; after 50, only their number."""
-    ordered = sorted(mistakes, key=_place)
+    ordered = sorted(mistakes, key=_sort_key)
     shown, hidden = ordered[:MOST_REPORTED], len(ordered) - MOST_REPORTED
     if hidden > 0:
         message = f"{counted(hidden, 'more mistake')} {'are' if hidden > 1 else 'is'} not shown"
@@ -89,7 +89,7 @@ def refusal(mistakes: Iterable[Diagnostic]) -> ConfigError:
     return ConfigError(tuple(shown))
 
 
-def _place(mistake: Diagnostic) -> tuple[bool, bool, int, int]:
+def _sort_key(mistake: Diagnostic) -> tuple[bool, bool, int, int]:
     """Sort by place: the file first, then ``--set``, then diagnostics without a place."""
     span = mistake.span
     return (True, False, 0, 0) if span is None else (False, span.source == SET, span.line, span.column)

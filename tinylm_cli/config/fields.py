@@ -39,7 +39,7 @@ class Field(NamedTuple):
         kind: The kind of its values. A count, size, flops or rate is an integer that accepts ``125M``, ``24GiB``,
             ``2.5G`` or ``3.35 TB/s``; a share is a number that accepts ``5%``; numbers and names are lists.
         description: The description for users.
-        wants: The expected type and range in words, e.g. ``an integer from 1 to 65,536``.
+        expected: The expected type and range in words, e.g. ``an integer from 1 to 65,536``.
         required: Whether a config must set it.
         default: The value when absent; None for required and optional fields.
         choices: The allowed words; empty if the field is not a choice.
@@ -50,7 +50,7 @@ class Field(NamedTuple):
     name: str
     kind: Kind
     description: str
-    wants: str
+    expected: str
     required: bool
     default: Any
     choices: tuple[str, ...]
@@ -118,10 +118,10 @@ def _leaves(root: type[Block]) -> dict[str, Field]:
 
 def _describe(owner: type[Block], name: str, dotted: str) -> Field:
     info = owner.model_fields[name]
-    said = next(
+    declared = next(
         (each for each in (*info.metadata, *_annotations(info.annotation)) if isinstance(each, FieldType)), None
     )
-    kind: Kind = cast("Kind", said.kind) if said else _kind(info.annotation)
+    kind: Kind = cast("Kind", declared.kind) if declared else _kind(info.annotation)
     choices = tuple(get_args(_not_none(info.annotation))) if kind == "choice" else ()
     default = None if info.is_required() else info.default
     return Field(
@@ -129,7 +129,7 @@ def _describe(owner: type[Block], name: str, dotted: str) -> Field:
         name=dotted,
         kind=kind,
         description=info.description or "",
-        wants=said.wants if said else _wants(kind, _bounds(info, kind), choices),
+        expected=declared.expected if declared else _expected(kind, _bounds(info, kind), choices),
         required=info.is_required(),
         default=default,
         choices=choices,
@@ -168,7 +168,7 @@ def _bounds(info: FieldInfo, kind: Kind) -> list[Any]:
     return [bound for info in get_args(item)[1:] for bound in info.metadata]
 
 
-def _wants(kind: Kind, metadata: list[Any], choices: tuple[str, ...]) -> str:
+def _expected(kind: Kind, metadata: list[Any], choices: tuple[str, ...]) -> str:
     if kind == "choice":
         return "one of " + ", ".join(choices)
     if kind == "boolean":
@@ -176,7 +176,7 @@ def _wants(kind: Kind, metadata: list[Any], choices: tuple[str, ...]) -> str:
     if kind == "pattern":
         return "a pattern of L and G, such as LLLLLG"
     if kind == "numbers":
-        return _wants("number", metadata, ()).replace("a number", "a list of numbers")
+        return _expected("number", metadata, ()).replace("a number", "a list of numbers")
     bounds = {
         bound: getattr(item, bound) for item in metadata for bound in ("gt", "ge", "lt", "le") if hasattr(item, bound)
     }

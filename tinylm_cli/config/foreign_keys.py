@@ -27,7 +27,7 @@ def name_foreign_keys(mistake: Diagnostic, keys: Mapping[str, str]) -> Diagnosti
     name = re.compile(rf"(?<![\w.])({names})(?![\w])(?!\.\w)")
     optional = re.compile(rf"(or )?leave ({names}) out(?![\w])")
 
-    def said(text: str) -> str:
+    def renamed(text: str) -> str:
         return name.sub(lambda found: keys[found[1]], text)
 
     def null(found: re.Match[str]) -> str:
@@ -39,10 +39,10 @@ def name_foreign_keys(mistake: Diagnostic, keys: Mapping[str, str]) -> Diagnosti
     help_ = optional.sub(null, mistake.help)
     if mistake.field in keys:  # whose own example is without its block
         help_ = re.sub(rf"(?<![\w.]){re.escape(last)}(?=: )", mistake.field, help_)
-    labels = tuple(label._replace(text=said(label.text)) for label in mistake.labels)
+    labels = tuple(label._replace(text=renamed(label.text)) for label in mistake.labels)
     return mistake._replace(
-        message=said(mistake.message),
-        help=said(help_),
+        message=renamed(mistake.message),
+        help=renamed(help_),
         labels=labels,
         field=keys.get(mistake.field, mistake.field),
         fix=mistake.fix if mistake.fix and _LITERAL.fullmatch(mistake.fix.replacement) else None,

@@ -95,18 +95,18 @@ def changed_files(revision: str, paths: Sequence[str] = ()) -> tuple[str, list[C
     if shutil.which("git") is None:
         raise InputError(f"cannot read {revision} from git", help="git must be installed")
     commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-    if not commit.done:
+    if not commit.succeeded:
         inside = _git("rev-parse", "--show-toplevel")
-        if not inside.done:
+        if not inside.succeeded:
             raise InputError("this folder is in no git repository", help="go to one, or name two models to compare")
-        remedy = _meant_revision(revision).replace("did you mean", "did you mean --changed")
+        remedy = _suggest_revision(revision).replace("did you mean", "did you mean --changed")
         raise InputError(f"git has no revision {revision}", help=remedy or "git branch --all lists branches")
     sha = commit.data.decode("ascii").strip()
     merge_base = _git("merge-base", sha, "HEAD")
-    base = merge_base.data.decode("ascii").strip() if merge_base.done else sha
+    base = merge_base.data.decode("ascii").strip() if merge_base.succeeded else sha
     top = _git("rev-parse", "--show-toplevel").data.decode("utf-8", "surrogateescape").rstrip("\n")
     for path in paths:
-        if not os.path.lexists(path) and not _git("cat-file", "-e", f"{base}:./{path}").done:
+        if not os.path.lexists(path) and not _git("cat-file", "-e", f"{base}:./{path}").succeeded:
             raise InputError(f"no such file or folder: {path}", help=f"nor was there in {revision}")
     where = [f":(literal){path}" for path in paths] or [":(top)"]
     listed = _git("diff", "--name-status", "-z", SIMILARITY, base, "--", *where)
@@ -135,12 +135,12 @@ _STATUS: dict[str, Literal["added", "removed", "modified", "renamed"]] = {
 """Maps git's letter for a change to a word; every other letter is a modification."""
 
 
-class _Answer(NamedTuple):
+class _Output(NamedTuple):
     """The output of git, and its error message if it failed."""
 
-    done: bool
+    succeeded: bool
     data: bytes
-    said: str
+    message: str
 
 
 def _object(reference: str, folder: str = "") -> tuple[str, str]:
@@ -162,10 +162,10 @@ def _object(reference: str, folder: str = "") -> tuple[str, str]:
         return known["kind"], known["name"]
     if found.startswith(("symlink ", "dangling ", "loop ", "notdir ")):
         raise InputError(f"{reference} is a symbolic link to nothing in the repository", help="name a file in it")
-    raise _refusal(reference, folder, _git("cat-file", "-t", reference).said)
+    raise _git_error(reference, folder, _git("cat-file", "-t", reference).message)
 
 
-def _git(*words: str, asked: str = "") -> _Answer:
+def _git(*words: str, asked: str = "") -> _Output:
     """Run git and return its output, truncated just above the size limit of a config.
 
     No argument is taken for an option: ``names_revision`` rejects a leading dash.
@@ -190,27 +190,27 @@ def _git(*words: str, asked: str = "") -> _Answer:
             process.stdin.close()
         data = process.stdout.read(MAX_BYTES + 1)
         process.stdout.close()
-        said = process.stderr.read().decode("utf-8", "replace")
-    return _Answer(process.returncode == 0, data, said)
+        message = process.stderr.read().decode("utf-8", "replace")
+    return _Output(process.returncode == 0, data, message)
 
 
-def _refusal(reference: str, folder: str, said: str) -> InputError:
+def _git_error(reference: str, folder: str, message: str) -> InputError:
     """Return git's error message with a suggestion."""
-    reason = next(iter(said.splitlines()), "it gives no reason").removeprefix("fatal: ")
+    reason = next(iter(message.splitlines()), "git gives no reason").removeprefix("fatal: ")
     revision, path = split_revision(reference)
     if folder:
         return InputError(f"{folder} is a folder without a config.json", help="name a file in it")
     remedy = "and no file here has that name"
     if reason.startswith("path "):
-        remedy = _meant_path(revision, path)
+        remedy = _suggest_path(revision, path)
     elif "not a git repository" not in reason and revision:
-        remedy = _meant_revision(revision, f":{path}") or remedy
+        remedy = _suggest_revision(revision, f":{path}") or remedy
     return InputError(f"cannot read {reference} from git: {reason}", help=remedy)
 
 
-def _meant_path(revision: str, path: str) -> str:
+def _suggest_path(revision: str, path: str) -> str:
     top = Path(_git("rev-parse", "--show-toplevel").data.decode("utf-8", "surrogateescape").rstrip("\n"))
-    if _git("cat-file", "-e", f"{revision}:./{path}").done:
+    if _git("cat-file", "-e", f"{revision}:./{path}").succeeded:
         return f"paths are from the top of the repository: did you mean {revision}:./{path}?"
     inner = next((str(each) for each in Path(path).parents if each.name and (top / each / ".git").exists()), "")
     if inner:
@@ -220,9 +220,9 @@ def _meant_path(revision: str, path: str) -> str:
     return "paths are from the top of the repository; from this folder they begin with ./"
 
 
-def _meant_revision(revision: str, path: str = "") -> str:
+def _suggest_revision(revision: str, path: str = "") -> str:
     """Suggest where to find a missing revision: the checkout of a CI job has one commit and one branch."""
-    if _git("rev-parse", "--verify", "--quiet", f"refs/remotes/origin/{revision}").done:
+    if _git("rev-parse", "--verify", "--quiet", f"refs/remotes/origin/{revision}").succeeded:
         return f"did you mean origin/{revision}{path}?"
     if _git("rev-parse", "--is-shallow-repository").data.strip() == b"true":
         return "this clone is shallow: git fetch --unshallow, or fetch-depth: 0 for actions/checkout, brings the rest"

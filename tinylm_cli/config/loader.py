@@ -18,7 +18,7 @@ from tinylm_cli.config.source import STDIN, Source
 from tinylm_cli.config.yaml_reader import Entry, Node, read_yaml
 from tinylm_cli.errors import SET, Diagnostic, Span, UsageError
 
-_UNCOUNTED = frozenset(
+_NOT_COUNTED = frozenset(
     {
         *LABELS,
         "dropout",
@@ -114,8 +114,8 @@ def resolve_config(
     mistakes.extend(found)
     if config is None or mistakes:
         raise refusal(mistakes)
-    if overrides and not _still_known_by_its_size(written, root, config):
-        config = _without_its_size(config, root)
+    if overrides and not _nominal_params_apply(written, root, config):
+        config = _without_nominal_params(config, root)
     return LoadedConfig(config.name or name, source, config, _origins(root, config))
 
 
@@ -194,7 +194,7 @@ def _validate(root: Node, source: str, keys: Mapping[str, str]) -> tuple[ModelCo
         return None, diagnose(error, root, plain, source, keys)
 
 
-def _still_known_by_its_size(written: dict[str, Any], root: Node, config: ModelConfig) -> bool:
+def _nominal_params_apply(written: dict[str, Any], root: Node, config: ModelConfig) -> bool:
     """Return whether ``nominal_params`` still applies: it is an override, or no override changes the parameter count.
 
     Args:
@@ -205,7 +205,7 @@ def _still_known_by_its_size(written: dict[str, Any], root: Node, config: ModelC
     entry = root.entries.get("nominal_params") if root.entries is not None else None
     if entry is None or entry.value.span.source == SET:
         return True
-    uncounted = _UNCOUNTED if config.position.kind == "learned" else _UNCOUNTED | {"max_len"}
+    uncounted = _NOT_COUNTED if config.position.kind == "learned" else _NOT_COUNTED | {"max_len"}
     now = flatten(root.plain())
     return all(
         now.get(name, field.default) == written.get(name, field.default)
@@ -214,7 +214,7 @@ def _still_known_by_its_size(written: dict[str, Any], root: Node, config: ModelC
     )
 
 
-def _without_its_size(config: ModelConfig, root: Node) -> ModelConfig:
+def _without_nominal_params(config: ModelConfig, root: Node) -> ModelConfig:
     """Remove ``nominal_params`` and ``budget.nominal_tolerance`` from the tree and the config."""
     assert root.entries is not None
     root.entries.pop("nominal_params", None)

@@ -49,11 +49,11 @@ def read_reference(reference: str) -> Source:
     """
     preset = shipped().get(reference)
     if preset is None:
-        return read_source(_existing(reference))
+        return read_source(_resolve_path(reference))
     return Source(reference, read_source(str(preset)).text)
 
 
-def _existing(reference: str) -> str:
+def _resolve_path(reference: str) -> str:
     """Return a path to read, or raise an error that suggests another name."""
     if not reference:
         raise InputError("the config has an empty name", help="is a shell variable unset?")

@@ -71,7 +71,7 @@ def syntax_error(error: Any, source: Source) -> Diagnostic:
     marks = [getattr(error, name, None) for name in ("problem_mark", "context_mark")]
     at, opened = (min(mark.index, last) if mark is not None else None for mark in marks)
     if at is None:
-        at = opened if opened is not None else _unmarked(source.text)
+        at = opened if opened is not None else _unlocated(source.text)
     start, end = source.line_bounds(at)
     problem = str(getattr(error, "problem", None) or "").removeprefix("found ")
     context = str(getattr(error, "context", None) or "")
@@ -133,7 +133,7 @@ def _explain(error: _ParserError, source: Source) -> _Explanation:
     return _Explanation(error.problem, "see https://yaml.org/spec/1.2.2/", at, at + 1)
 
 
-def _unmarked(text: str) -> int:
+def _unlocated(text: str) -> int:
     """Return the place of an error that ruamel does not locate: digits that it passes to Python unchecked."""
     digits = re.search(r"\\U(?!000|0010)|^%YAML", text, re.MULTILINE)
     return digits.start() if digits else 0

@@ -46,17 +46,17 @@ def diagnose(
     details = error.errors(include_url=False, include_context=False, include_input=False)
     wrong_fields = [detail for detail in details if detail["type"] != "fields_disagree"]
     mistakes = diagnose_fields(wrong_fields, root, source)
-    values = _sound_values(plain, {*map(_dotted, wrong_fields), *_reported(root)})
+    values = _valid_values(plain, {*map(_dotted, wrong_fields), *_reported(root)})
     mistakes += [diagnose_rule(problem, root, values, source) for problem in broken_rules(values)]
     if not keys:
         return mistakes
     from tinylm_cli.config.foreign_keys import name_foreign_keys
 
-    theirs = {name: key for name, key in keys.items() if not _is_overridden(name, root)}
-    return [mistake if _is_no_name_of_ours(mistake) else name_foreign_keys(mistake, theirs) for mistake in mistakes]
+    foreign = {name: key for name, key in keys.items() if not _is_overridden(name, root)}
+    return [mistake if _is_unknown_override(mistake) else name_foreign_keys(mistake, foreign) for mistake in mistakes]
 
 
-def _is_no_name_of_ours(mistake: Diagnostic) -> bool:
+def _is_unknown_override(mistake: Diagnostic) -> bool:
     """Return whether a ``--set`` names an unknown field, where only field names help."""
     return mistake.code == "unknown-key" and mistake.span is not None and mistake.span.source == SET
 
@@ -92,11 +92,11 @@ def diagnose_fields(
             elif name not in wrong_lists:
                 wrong_lists.add(name)
                 found.append(_wrong_item(error["type"], name, entry.value, item, schema))
-    found = _without_rivals(found)
+    found = _without_clashes(found)
     return found + [_missing(name, root, source, schema) for name in missing if name not in meant]
 
 
-def _without_rivals(mistakes: list[Diagnostic]) -> list[Diagnostic]:
+def _without_clashes(mistakes: list[Diagnostic]) -> list[Diagnostic]:
     """Drop the fixes that would give two keys of a block the same name."""
     renamed = Counter(name for each in mistakes if (name := _renamed(each)))
     return [each._replace(fix=None) if renamed[_renamed(each)] > 1 else each for each in mistakes]
@@ -127,7 +127,7 @@ def diagnose_rule(problem: Problem, root: Node, values: Mapping[str, Any], sourc
     )
 
 
-def _sound_values(plain: dict[str, Any], wrong: set[str]) -> dict[str, Any]:
+def _valid_values(plain: dict[str, Any], wrong: set[str]) -> dict[str, Any]:
     """Return the value of every valid field, defaults included."""
     written = flatten(plain)
     return {
@@ -175,7 +175,7 @@ def _missing(name: str, root: Node, source: str, schema: Schema) -> Diagnostic:
     place = root.span._replace(text="") if root.span.source == source else None
     field = schema.fields.get(name) or _first(name, schema)
     block = f" indented under {name}:" if name in schema.blocks else ""
-    remedy = f"add {_example(field)}{block} ({field.wants})"
+    remedy = f"add {_example(field)}{block} ({field.expected})"
     where = schema.here(name)
     return diagnostic("missing-key", f"{where} is missing", source, place, field=where, help=remedy)
 
@@ -183,11 +183,11 @@ def _missing(name: str, root: Node, source: str, schema: Schema) -> Diagnostic:
 def _wrong_value(kind: str, name: str, node: Node, schema: Schema) -> Diagnostic:
     place = schema.here(name)
     if name in schema.blocks:
-        message, remedy = f"{place} must be a block of fields, not {describe(node)}", _as_block(name, node, schema)
+        message, remedy = f"{place} must be a block of fields, not {describe(node)}", _block_help(name, node, schema)
         return diagnostic("wrong-type", message, node.span.source, node.span, field=place, help=remedy)
     field = schema.fields[name]
-    message = f"{place} must be {field.wants}, not {describe(node)}"
-    remedy, fix = _better_value(field, node)
+    message = f"{place} must be {field.expected}, not {describe(node)}"
+    remedy, fix = _help_for_value(field, node)
     return diagnostic(_code(kind, node), message, node.span.source, node.span, field=place, help=remedy, fix=fix)
 
 
@@ -196,8 +196,8 @@ def _wrong_item(kind: str, name: str, node: Node, index: int, schema: Schema) ->
     assert node.items is not None
     item, field, place = node.items[index], schema.fields[name], schema.here(name)
     what = "number" if field.kind == "numbers" else "name"
-    wants = field.wants.replace(f"a list of {what}s", f"a {what}").replace("a list of integers", "an integer")
-    message = f"{what} {index + 1} of {place} must be {wants}, not {describe(item)}"
+    expected = field.expected.replace(f"a list of {what}s", f"a {what}").replace("a list of integers", "an integer")
+    message = f"{what} {index + 1} of {place} must be {expected}, not {describe(item)}"
     value = suggest_item(item.written, field) if item.scalar is not None else None
     remedy = f"write {value}" if value else f"for example {_example(field)}"
     fix = value_fix(item, value, field) if value else None
@@ -212,13 +212,13 @@ def _code(kind: str, node: Node) -> str:
     return "out-of-range" if kind.startswith(("greater_than", "less_than")) else "wrong-type"
 
 
-def _better_value(field: Field, node: Node) -> tuple[str, Fix | None]:
+def _help_for_value(field: Field, node: Node) -> tuple[str, Fix | None]:
     """Return the help for a wrong value, and its fix if the correction is certain."""
     on_command_line = node.span.source == SET
     if node.entries is None and node.items is None:
         several = expand_choice(node.written, field.name) if isinstance(node.scalar, str) else {}
         if several:
-            return _several(several, field.name, on_command_line=on_command_line), None
+            return _compound_help(several, field.name, on_command_line=on_command_line), None
         if field.choices and isinstance(node.scalar, str):
             choice = suggest_choice(node.scalar, field.choices)
             if choice is not None:
@@ -233,7 +233,7 @@ def _better_value(field: Field, node: Node) -> tuple[str, Fix | None]:
     return f"for example {example}", None
 
 
-def _several(values: Mapping[str, str], name: str, *, on_command_line: bool) -> str:
+def _compound_help(values: Mapping[str, str], name: str, *, on_command_line: bool) -> str:
     """Return the help for a word that sets several fields of a block."""
     block = name.rpartition(".")[0]
     if on_command_line:
@@ -241,12 +241,12 @@ def _several(values: Mapping[str, str], name: str, *, on_command_line: bool) -> 
     return "write " + ", and ".join(f"{key}: {value}" for key, value in values.items())
 
 
-def _as_block(name: str, node: Node, schema: Schema) -> str:
+def _block_help(name: str, node: Node, schema: Schema) -> str:
     """Return the help for a block written as a value, such as ``norm: rmsnorm``."""
     first = _first(name, schema)
     several = expand_choice(node.written, first.name)
     if several:
-        remedy = _several(several, first.name, on_command_line=node.span.source == SET)
+        remedy = _compound_help(several, first.name, on_command_line=node.span.source == SET)
         return remedy if node.span.source == SET else f"{remedy}, on lines of their own, indented under {name}:"
     if first.name == "attention.kind" and node.written.casefold() in ABBREVIATIONS:
         meant = node.written.casefold()
@@ -299,17 +299,17 @@ def unknown_key(
     if entry.value.entries is not None and meant and meant[0] in entry.value.entries:
         remedy = f"write its fields {top}, without {clip(key)}:"
     elif meant:
-        remedy = "did you mean " + _places(meant, block, top, dotted=entry.key_span.source == SET)
+        remedy = "did you mean " + _location(meant, block, top, dotted=entry.key_span.source == SET)
     elif schema is MODEL and is_ignored_key(key):
         remedy = "remove it: a config describes the architecture only"
     else:
-        remedy = _known(key, block, schema)
+        remedy = _expected_fields(key, block, schema)
     name = schema.here(".".join(path))
     fix = rename_fix(entry, meant, path, taken, schema)
     return diagnostic("unknown-key", message, entry.key_span.source, entry.key_span, field=name, help=remedy, fix=fix)
 
 
-def _known(key: str, block: str, schema: Schema) -> str:
+def _expected_fields(key: str, block: str, schema: Schema) -> str:
     """Return the fields of a block, or the most similar ones of a long block."""
     if block not in schema.blocks:
         plain = [name for name in schema.root.model_fields if name not in schema.blocks]
@@ -322,7 +322,7 @@ def _known(key: str, block: str, schema: Schema) -> str:
     return f"{block} has {len(known)} fields, such as {', '.join(likest)}; tinylm schema --format markdown lists them"
 
 
-def _places(names: tuple[str, ...], block: str, top: str, *, dotted: bool) -> str:
+def _location(names: tuple[str, ...], block: str, top: str, *, dotted: bool) -> str:
     """Return where fields belong, as seen from ``block``: ``kind inside the position or norm block?``."""
     if dotted:
         return f"{_either(names)}?"

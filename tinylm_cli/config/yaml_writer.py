@@ -169,7 +169,7 @@ def _short_lines(config: ModelConfig) -> Iterator[str]:
 def _explained(field: Field, *more: str) -> str:
     """Return a field's description, with the expected values in brackets."""
     named = field.choices and all(choice in field.description for choice in field.choices)
-    brackets = [*([] if named else [field.wants]), *more]
+    brackets = [*([] if named else [field.expected]), *more]
     return f"{field.description} ({'; '.join(brackets)})" if brackets else field.description
 
 

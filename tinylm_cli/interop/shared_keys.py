@@ -81,7 +81,7 @@ def like(name: str) -> tuple[Any, ...]:
     """Return the bounds of a tinylm field, and its words, for a key whose value becomes that field's."""
     field = fields()[name]
     info = field.owner.model_fields[name.rpartition(".")[2]]
-    return (*info.metadata, FieldType(field.kind, field.wants), Field(examples=[field.example]))
+    return (*info.metadata, FieldType(field.kind, field.expected), Field(examples=[field.example]))
 
 
 def fills(*names: str) -> tuple[Any, ...]:

@@ -44,8 +44,8 @@ class FileResult:
 
     Attributes:
         path: Path as given or as found in a folder; ``<stdin>`` for standard input.
-        status: ``valid``; ``failed``, a valid config that fails its budget or an assertion; ``wrong``, with mistakes; or
-            ``unreadable``, with a reason.
+        status: ``valid``; ``failed``, a valid config that fails its budget or an assertion; ``wrong``, with mistakes;
+            or ``unreadable``, with a reason.
         total_params: Parameters of a valid config, tied weights counted once; else None.
         reason: Why the file could not be read or written; else empty.
         help: What to do about it; may be empty.

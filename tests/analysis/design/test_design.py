@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tinylm_cli.analysis.budget_check import budget_claims, measure
+from tinylm_cli.analysis.budget_check import budget_conditions, measure
 from tinylm_cli.analysis.design.constraints import (
     DECODE_RATE,
     FITS,
@@ -360,7 +360,7 @@ class TestToConfig:
             memory = Budget(max_train_bytes_per_gpu=2**35, batch_size=2, seq_len=512, dtype="float32")
             expected = memory if optimizer == "adamw" else Budget()
             assert config.budget == expected.model_copy(update={"max_active_params": 1_020_000_000})
-            assert all(measure(config, claim).holds for claim in budget_claims(config))
+            assert all(measure(config, claim).holds for claim in budget_conditions(config))
 
     @pytest.mark.parametrize("gpu", ["l4", "h100-sxm", "rtx-4090"])
     def test_gpu_memory_is_rounded_safely(self, gpu: str) -> None:

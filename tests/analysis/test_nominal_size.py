@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from itertools import product
 
 import pytest
@@ -78,6 +79,16 @@ def test_experts() -> None:
     changes = nearest_changes(config)
     assert any("feed_forward.n_experts" in change.values for change in changes)
     assert not any("d_head" in field for change in changes for field in change.values)
+
+
+def test_huge_sizes_take_no_longer() -> None:
+    sizes = ("vocab_size=100000000", "d_model=1048576", "n_heads=8", "n_layers=100000", "d_ff=16777216")
+    config = load_config("base", [*sizes, "nominal_params=900000T"]).config
+    began = time.perf_counter()
+    changes = nearest_changes(config)
+    assert time.perf_counter() - began < 5
+    assert all(abs(change.nominal_error) <= TRUE_WITHIN for change in changes)
+    assert changes
 
 
 def test_size_out_of_reach() -> None:

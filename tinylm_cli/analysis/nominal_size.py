@@ -20,6 +20,9 @@ TRUE_WITHIN = 0.01
 FACTOR = 4
 """A field is changed to at least a quarter of its value, and at most four times."""
 
+MAX_TRIED = 256
+"""Values of a field that are tried together with another field, evenly spaced; all of them in models of usual sizes."""
+
 MAX_CHANGES = 3
 """Changes of one field that are shown, and changes of two."""
 
@@ -91,7 +94,7 @@ def _of_two(config: ModelConfig, before: Mapping[str, int], pair: tuple[str, str
     steps = {field: _steps(config, before, field) for field in pair}
     looped, solved = sorted(pair, key=lambda field: (field != "d_model", len(steps[field])))
     first, second = steps[solved][0], steps[solved][-1]
-    for value in steps[looped]:
+    for value in steps[looped][:: -(-len(steps[looped]) // MAX_TRIED)]:
         low, high = (_count(config, {looped: value, solved: end}) for end in (first, second))
         if value == before[looped] or not low <= config.nominal_params <= high:
             continue

@@ -215,10 +215,16 @@ def _figure(difference: FigureDifference | ClusterFigure) -> Row:
     for value, change, times in others:
         row += [
             Cell(words(value), "plain" if change else "muted"),
-            signed(words(abs(change)), change) if change else csv_only(0),
+            _change(difference.unit, change) if change else csv_only(0),
             "" if times is None else ratio(times) if change else csv_only(times),
         ]
     return tuple(row)
+
+
+def _change(unit: Unit | ClusterUnit, change: float) -> Quantity:
+    """Return a signed difference; of two shares in percentage points."""
+    size = abs(change)
+    return signed(f"{size * 100:.1f} points" if unit == "share" else _WORDS[unit](size), change)
 
 
 def _model_columns(report: CompareReport) -> tuple[Column, ...]:

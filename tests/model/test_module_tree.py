@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from time import perf_counter
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -15,7 +14,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.module_tree import module_tree
-from tinylm_cli.model.state_dict import parameter_shapes, unique_params
+from tinylm_cli.model.state_dict import unique_params
 from tinylm_cli.reports.architecture import ModuleNode
 
 Make = Callable[..., ModelConfig]
@@ -214,14 +213,6 @@ def test_what_shapes_do_not_show_is_told() -> None:
     assert found["deepseek-v2-lite"]["attention"][0] == {"n_heads": 16, "kv_rank": 512}
     assert found["tiny"]["attention"][0] == {"n_heads": 4}
     assert found["tiny"]["feed_forward"][0] == {}
-
-
-def test_tied_shapes_listed_twice(make_config: Make) -> None:
-    model = meta(make_config())
-    shapes = parameter_shapes(model)
-    assert shapes[f"{EMBEDDING}.weight"] == shapes["lm_head.weight"] == (23, 16)
-    assert set(shapes) == set(dict(model.named_parameters(remove_duplicate=False)))
-    assert sum(torch.Size(shape).numel() for shape in shapes.values()) == unique_params(model) + 23 * 16
 
 
 def test_linear_time(make_config: Make) -> None:

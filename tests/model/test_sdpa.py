@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tinylm_cli.model.attention_mask import AttentionMask, alibi_bias, alibi_slopes
+from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.sdpa import sdpa
 
 
@@ -44,17 +44,3 @@ def test_formula(softcap: float | None, with_sinks: bool, groups: int, windowed:
     found = sdpa(q, k, v, mask, scale=0.7, softcap=softcap, sinks=sinks)
     expected = by_hand(q, k, v, scale=0.7, softcap=softcap, sinks=sinks, allowed=allowed)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
-
-
-def test_alibi_slopes() -> None:
-    assert alibi_slopes(8) == tuple(2.0**-n for n in range(1, 9))
-    assert alibi_slopes(4) == (2**-2, 2**-4, 2**-6, 2**-8)
-    assert alibi_slopes(6) == (2**-2, 2**-4, 2**-6, 2**-8, 2**-1, 2**-3)
-
-
-def test_distance_lowers_scores() -> None:
-    positions = torch.arange(3.0)
-    bias = alibi_bias(2, positions, positions)
-    assert bias.shape == (1, 2, 3, 3)
-    assert bias[0, 0].diagonal().tolist() == [0, 0, 0]
-    assert bias[0, 0, 2].tolist() == [-2 / 16, -1 / 16, 0]

@@ -1,4 +1,10 @@
-"""The PyTorch model: one module per block of a config, initialization, weights, generation, inspection and checks."""
+"""The PyTorch model, and everything that fills, runs, inspects, saves and proves it.
+
+To read it from input to output: ``embedding``, ``position``, ``rope``; ``attention_mask``, ``sdpa``, ``attention``,
+``latent_attention``; ``feed_forward``, ``experts``; ``norm``, ``block``, ``lm``. Then ``initialization`` (storage and
+seeded values), ``kv_cache``, ``sampling`` and ``generation``, ``weights`` (saving and loading), ``module_tree`` and
+``forward_trace`` (inspection), and ``checks``.
+"""
 
 from tinylm_cli.model.attention import SelfAttention
 from tinylm_cli.model.block import TransformerBlock

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+import pytest
+import torch
+
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.model.attention_mask import (
+    AttentionMask,
+    alibi_bias,
+    alibi_slopes,
+    attention_masks,
+    sliding_window_mask,
+)
+
+Make = Callable[..., ModelConfig]
+PLACE = {"device": torch.device("cpu"), "dtype": torch.float32}
+
+
+@pytest.mark.parametrize("window", [None, 1, 2, 3, 5, 9])
+def test_sliding_window_mask(window: int | None) -> None:
+    mask = sliding_window_mask(5, window, torch.device("cpu"))
+    for query, key in product(range(5), range(5)):
+        assert bool(mask[query, key]) == (key <= query and (window is None or query - key < window))
+
+
+def test_full_attention_needs_no_values(make_config: Make) -> None:
+    masks = attention_masks(make_config(), [None] * 3, start=0, length=4, **PLACE)  # type: ignore[arg-type]
+    assert masks == (AttentionMask(None, is_causal=True),) * 3
+
+
+def test_a_cached_step_sees_all_that_is_cached(make_config: Make) -> None:
+    masks = attention_masks(make_config(), [None, 2], start=7, length=1, **PLACE)  # type: ignore[arg-type]
+    assert masks == (AttentionMask(None, is_causal=False),) * 2
+
+
+def test_layers_of_equal_windows_share_a_mask(make_config: Make) -> None:
+    masks = attention_masks(make_config(), [2, None, 2], start=0, length=4, **PLACE)  # type: ignore[arg-type]
+    assert masks[0] is masks[2]
+    assert masks[0].values is not None
+    assert torch.equal(masks[0].values[0, 0], sliding_window_mask(4, 2, torch.device("cpu")))
+    assert masks[1] == AttentionMask(None, is_causal=True)
+
+
+def test_a_mask_of_the_caller_replaces_both(make_config: Make) -> None:
+    own = torch.ones(1, 1, 4, 4, dtype=torch.bool)
+    masks = attention_masks(make_config(), [2, None], start=0, length=4, mask=own, **PLACE)  # type: ignore[arg-type]
+    assert all(mask.values is own and not mask.is_causal for mask in masks)
+
+
+@pytest.mark.parametrize("window", [None, 3])
+def test_alibi_of_a_cached_step(make_config: Make, window: int | None) -> None:
+    """The slots of a window's ring buffer hold positions 6, 7 and 5 when 7 is read."""
+    config = make_config(position={"kind": "alibi"}, n_heads=2)
+    (mask,) = attention_masks(config, [window], start=7, length=1, **PLACE)  # type: ignore[arg-type]
+    assert mask.values is not None
+    positions = list(range(8)) if window is None else [6, 7, 5]
+    assert mask.values[0, 0, 0].tolist() == [(position - 7) / 16 for position in positions]
+
+
+def test_alibi_slopes() -> None:
+    assert alibi_slopes(8) == tuple(2.0**-n for n in range(1, 9))
+    assert alibi_slopes(4) == (2**-2, 2**-4, 2**-6, 2**-8)
+    assert alibi_slopes(6) == (2**-2, 2**-4, 2**-6, 2**-8, 2**-1, 2**-3)
+
+
+def test_distance_lowers_scores() -> None:
+    positions = torch.arange(3.0)
+    bias = alibi_bias(2, positions, positions)
+    assert bias.shape == (1, 2, 3, 3)
+    assert bias[0, 0].diagonal().tolist() == [0, 0, 0]
+    assert bias[0, 0, 2].tolist() == [-2 / 16, -1 / 16, 0]

@@ -1,4 +1,8 @@
-"""Bytes that a model takes, before any of them is allocated."""
+"""Memory of tinylm's own model on the CPU, to refuse what does not fit before it is allocated.
+
+Follows the steps of ``model/lm.py``, ``model/forward_trace.py`` and ``model/generation.py``. Shapes: B batch_size,
+T seq_len, D d_model, V vocab_size.
+"""
 
 from __future__ import annotations
 
@@ -15,67 +19,69 @@ from tinylm_cli.analysis.tensor_table import (
 )
 from tinylm_cli.config.schema import ModelConfig
 
-MEASURED_AT_ONCE = 1 << 18
-"""Numbers of a stage's output that are measured together."""
+CHUNK = 1 << 18
+"""Numbers of a stage's output whose statistics are computed together."""
+
+STAGE_TENSORS = 5
+"""Upper bound on the tensors of B × T × D that are held while a stage ends and its statistics are computed."""
 
 
 def build_bytes(config: ModelConfig, dtype: str) -> int:
-    """Return the bytes that an instantiated model holds: parameters, tables of positions, and corrections of routers.
+    """Return the bytes of an instantiated model: parameters and buffers.
 
-    Rotary frequencies, one for each pair of dimensions that rotates, and corrections are in float32, whatever the
-    weights are in.
+    Rotary frequencies, one per rotated pair of dimensions, and score corrections of routers are always in float32.
 
     Args:
         config: A validated config.
         dtype: A key of ``DTYPE_BYTES``.
     """
     sinusoids = config.max_len * config.d_model if config.position.kind == "sinusoidal" else 0
-    held = (total_params(tensor_table(config)) + sinusoids) * DTYPE_BYTES[dtype]
-    return held + (rotary_pairs(config) + score_corrections(config)) * DTYPE_BYTES["float32"]
+    in_dtype = (total_params(tensor_table(config)) + sinusoids) * DTYPE_BYTES[dtype]
+    in_float32 = (rotary_pairs(config) + score_corrections(config)) * FLOAT32_BYTES
+    return in_dtype + in_float32
 
 
 def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> int:
-    """Return the bytes a forward pass without gradients holds at its widest, beside the model.
+    """Return the peak working memory of a traced forward pass without gradients (``model/forward_trace.py``).
 
-    The widest moment is in a layer, or at the head: the vectors into it, the logits, those before a soft-cap and its
-    tanh; or the logits and one sequence of them as log-probabilities, in float32 or wider, for the loss. What comes out
-    of each stage is also measured in float64, a chunk at a time.
+    The peak is in a layer, at the LM head, or at the loss, which is computed one sequence at a time. The trace also
+    computes statistics of each stage's output in float64, in chunks.
 
     Args:
         config: A validated config.
-        batch_size: B, sequences at once.
-        seq_len: T, tokens in each.
+        batch_size: B, sequences.
+        seq_len: T, tokens per sequence.
         dtype: A key of ``DTYPE_BYTES``.
     """
     width, rows = DTYPE_BYTES[dtype], batch_size * seq_len
     wide = max(width, FLOAT32_BYTES)
-    logits = rows * config.vocab_size
-    capped = 3 if config.head.logit_softcap is not None else 1
-    head = width * (rows * config.d_model + capped * logits)
-    measured = width * (rows * config.d_model + logits) + _measuring_bytes(logits)
+    hidden, logits = rows * config.d_model, rows * config.vocab_size  # B × T × D, B × T × V
+    copies = 3 if config.head.logit_softcap is not None else 1  # before the soft-cap, its tanh, after it
+    head = width * (hidden + copies * logits)
+    traced_head = width * (hidden + logits) + _statistics_bytes(logits)
     cast = wide if width < wide else 0
-    loss = width * logits + seq_len * config.vocab_size * (cast + wide)
+    loss = width * logits + seq_len * config.vocab_size * (cast + wide)  # logits; T × V as cast, log-probabilities
     layers = forward_working_bytes(config, batch_size=batch_size, seq_len=seq_len, width=width)
-    between = 5 * width * rows * config.d_model + _measuring_bytes(rows * config.d_model)
-    return SLACK + max(*layers, between, head, measured, loss)
+    traced_stage = STAGE_TENSORS * width * hidden + _statistics_bytes(hidden)
+    return SLACK + max(*layers, traced_stage, head, traced_head, loss)
 
 
-def _measuring_bytes(numbers: int) -> int:
-    """Return what it takes to measure so many: a chunk in float64, its magnitudes, and whether they are finite."""
-    return min(numbers, MEASURED_AT_ONCE) * 3 * DTYPE_BYTES["float64"]
+def _statistics_bytes(numbers: int) -> int:
+    """Return the bytes of the statistics of so many numbers: a chunk in float64, its magnitudes, and a mask."""
+    temporaries = 3
+    return min(numbers, CHUNK) * temporaries * DTYPE_BYTES["float64"]
 
 
 def decode_bytes(config: ModelConfig, *, prompt_len: int, max_new_tokens: int, dtype: str) -> int:
-    """Return the bytes that decoding one sequence holds at its widest, beside the model.
+    """Return the peak memory of decoding one sequence, beside the model.
 
-    What is kept of the positions that fit in max_len; and the widest of a pass over what is read at once (the prompt
-    or, where it and the new tokens do not fit, a window of max_len), a step with all that is kept, and the choice of a
-    token.
+    It holds the KV cache, of at most max_len positions, and the largest of three: a pass over the prompt (or over the
+    last max_len tokens if all tokens exceed max_len), a decoding step, and the choice of a token.
 
     Args:
         config: A validated config.
-        prompt_len: Tokens given, >= 1.
-        max_new_tokens: Tokens to add, >= 1.
+        prompt_len: Tokens of the prompt, >= 1.
+        max_new_tokens: Tokens to decode, >= 1.
         dtype: A key of ``DTYPE_BYTES``.
     """
     longest = prompt_len + max_new_tokens - 1
@@ -90,9 +96,8 @@ def decode_bytes(config: ModelConfig, *, prompt_len: int, max_new_tokens: int, d
 
 
 def choice_bytes(config: ModelConfig, width: int) -> int:
-    """Return the bytes that choosing one token takes, from its logits on.
-
-    Logits as the model has them, twice, and in float32 scaled, sorted beside their ids, as odds and as drawn.
-    """
+    """Return the bytes of choosing one token from its logits (``model/sampling.py``), for one sequence."""
+    logits = 2 * width  # as the model returns them, and the last position's copy
     cast = 0 if width == FLOAT32_BYTES else FLOAT32_BYTES
-    return config.vocab_size * (2 * width + cast + 5 * FLOAT32_BYTES + INT64_BYTES)
+    sampling = 5 * FLOAT32_BYTES + INT64_BYTES  # scaled, sorted (values, ids), cumulative, probabilities, drawn
+    return config.vocab_size * (logits + cast + sampling)

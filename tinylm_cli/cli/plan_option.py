@@ -1,4 +1,4 @@
-"""``--plan``: how work is divided among GPUs, in a few words."""
+"""``--plan``: a parallel layout in words, ``tp=8,pp=2,zero=1``."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 OPTION = "--plan"
 
 FIELDS = {word: field for field, word in WORDS.items()}
-"""What a plan may say, and the field of a layout that each word is."""
+"""The field of a layout for each word of a plan."""
 
-_WAYS = ("data", "tensor", "pipeline", "context")
+_DEGREES = ("data", "tensor", "pipeline", "context")
 """Fields whose product is the number of GPUs."""
 
-_LARGEST = 1_000_000
+_MAX_VALUE = 1_000_000
 CHOICES: dict[str, tuple[str, ...]] = {"zero": ("0", "1", "2", "3"), "schedule": ("1f1b", "gpipe")}
 
 
 class _Word(NamedTuple):
-    """One ``key=value`` of a plan, and where it stands in what was typed."""
+    """One ``key=value`` of a plan, and its place in the option."""
 
     text: str
     start: int
@@ -54,16 +54,16 @@ class _Word(NamedTuple):
 
 
 def read_layout(written: str, gpus: int, loaded: LoadedConfig | None, seq_len: int | None) -> Layout:
-    """Return the layout that ``tp=8,pp=2,zero=1`` describes; ``dp`` is what is left of the GPUs unless it is given.
+    """Return the layout that ``tp=8,pp=2,zero=1`` describes; ``dp`` follows from the GPUs unless it is stated.
 
     Args:
-        written: What was typed.
-        gpus: How many there are.
-        loaded: The model; None where its config is wrong, and nothing can be said of what divides it.
-        seq_len: Tokens in a sequence; likewise.
+        written: The plan as typed.
+        gpus: Number of GPUs.
+        loaded: The model; None if its config is wrong, and divisibility is not checked.
+        seq_len: Tokens per sequence; None if it is not known.
 
     Raises:
-        ConfigError: If it is wrong, or the model does not allow it; holds every mistake found, each at its place.
+        ConfigError: If the plan is wrong or does not divide the model; holds every mistake, each at its place.
     """
     mistakes: list[Diagnostic] = []
     given: dict[str, _Word] = {}
@@ -81,39 +81,39 @@ def read_layout(written: str, gpus: int, loaded: LoadedConfig | None, seq_len: i
     if "data" not in given:
         layout = replace(layout, data=max(gpus // replace(layout, data=1).n_gpus, 1))
     if loaded is not None:
-        mistakes += _uneven(loaded, layout, seq_len, given, written, sure=not mistakes)
+        mistakes += _mismatches(loaded, layout, seq_len, given, written, sure=not mistakes)
     if mistakes:
         raise refusal(mistakes)
     return layout
 
 
 def says_micro_batches(written: str) -> bool:
-    """Return whether a plan says how many micro-batches there are between updates."""
+    """Return whether a plan states its micro-batches."""
     return any(FIELDS.get(word.key) == "micro_batches" for word in _words(written))
 
 
 def require_shared(layout: Layout, written: str | None, *, batch_size: int, global_batch_size: int) -> None:
-    """Refuse a global batch that replicas do not share evenly, or that a plan which says its ``mb`` does not make.
+    """Check that the plan divides the global batch evenly, or makes it up if the plan states ``mb``.
 
     Args:
-        layout: What the plan says.
-        written: The plan as typed, if one was.
-        batch_size: Sequences in one pass of a replica.
-        global_batch_size: Sequences between updates.
+        layout: The layout of the plan.
+        written: The plan as typed, or None.
+        batch_size: Micro-batch: sequences per pass of a replica.
+        global_batch_size: Sequences per optimizer step.
 
     Raises:
-        ConfigError: If so; points at the option and at the plan.
+        ConfigError: If it does not; points at the option and at the plan.
     """
     option, product = "--global-batch-size", f"dp {layout.data} × --batch-size {batch_size}"
-    at_once = layout.data * batch_size
+    per_pass = layout.data * batch_size
     if written is not None and says_micro_batches(written):
-        made = at_once * layout.micro_batches
+        made = per_pass * layout.micro_batches
         message = f"{product} × mb {layout.micro_batches} is {made} sequences per step, not {global_batch_size}"
-        remedy, wrong = "leave mb out of the plan: it is worked out", made != global_batch_size
+        remedy, wrong = "leave mb out of the plan; it follows from the global batch", made != global_batch_size
     else:
         message = f"{option} {global_batch_size} is no multiple of {product}"
-        remedy = f"for example {option} {at_once * max(round(global_batch_size / at_once), 1)}"
-        wrong = global_batch_size % at_once != 0
+        remedy = f"for example {option} {per_pass * max(round(global_batch_size / per_pass), 1)}"
+        wrong = global_batch_size % per_pass != 0
     if wrong:
         labels = () if written is None else (Label(option_span(OPTION, written), "the plan"),)
         where = option_span(option, str(global_batch_size))
@@ -128,7 +128,7 @@ def _words(written: str) -> Iterator[_Word]:
 
 
 def _mistake(word: _Word, given: dict[str, _Word]) -> Diagnostic | None:
-    """Return what is wrong with a word by itself, or beside those ``given`` before it."""
+    """Return the mistake in one word, by itself or because a word ``given`` before it is the same."""
     key, value = word.key, word.value
     if key not in FIELDS or "=" not in word.text:
         meant = suggest(key, [*FIELDS, *FIELDS.values()])
@@ -150,60 +150,59 @@ def _mistake(word: _Word, given: dict[str, _Word]) -> Diagnostic | None:
         remedy = f"for example {key}={CHOICES[key][-1]}"
         return diagnostic("unknown-choice", message, OPTION, word.value_span, help=remedy)
     is_number = value.isascii() and value.isdigit()
-    if is_number and len(value) < 9 and 0 < int(value) <= _LARGEST:
+    if is_number and len(value) < 9 and 0 < int(value) <= _MAX_VALUE:
         return None
-    wants = f"{key} must be an integer from 1 to {_LARGEST:,}, not {clip(value) or 'nothing'}"
+    wants = f"{key} must be an integer from 1 to {_MAX_VALUE:,}, not {clip(value) or 'nothing'}"
     code = "out-of-range" if is_number else "wrong-type"
     return diagnostic(code, wants, OPTION, word.value_span, help=f"for example {key}=2")
 
 
 def _miscounted(values: dict[str, Any], written: str, gpus: int, *, sure: bool) -> Iterator[Diagnostic]:
-    """Yield that what is given takes another number of GPUs than there are.
+    """Yield a diagnostic if the degrees do not make up the number of GPUs.
 
     Args:
-        values: Fields of the layout that are given.
-        written: What was typed.
-        gpus: How many there are.
-        sure: Whether all that was typed is among ``values``.
+        values: Stated fields of the layout.
+        written: The plan as typed.
+        gpus: Number of GPUs.
+        sure: Whether every word of the plan could be read.
     """
-    ways = {short: values[field] for short, field in FIELDS.items() if field in _WAYS and field in values}
-    taken = prod(ways.values())
-    if gpus % taken == 0 and ("dp" not in ways or taken == gpus or not sure):
+    degrees = {short: values[field] for short, field in FIELDS.items() if field in _DEGREES and field in values}
+    taken = prod(degrees.values())
+    if gpus % taken == 0 and ("dp" not in degrees or taken == gpus or not sure):
         return
-    product = f"{' × '.join(f'{short} {value}' for short, value in ways.items())} is {taken} GPUs"
-    there = f"there are {gpus}" if taken > gpus or "dp" in ways else f"{gpus} is no multiple of that"
-    remedy = "dp is worked out if it is left out"
-    if "dp" not in ways:
+    product = f"{' × '.join(f'{short} {value}' for short, value in degrees.items())} is {taken} GPUs"
+    there = f"there are {gpus}" if taken > gpus or "dp" in degrees else f"{gpus} is no multiple of that"
+    remedy = "leave out dp, and it follows from --gpus"
+    if "dp" not in degrees:
         remedy = f"write --gpus {taken * -(-gpus // taken)}, or change the plan: {remedy}"
-    labels = (Label(option_span("--gpus", str(gpus)), "GPUs there are"),)
+    labels = (Label(option_span("--gpus", str(gpus)), "the number of GPUs"),)
     whole = option_span(OPTION, written)
     yield diagnostic("contradiction", f"{product}, and {there}", OPTION, whole, help=remedy, labels=labels)
 
 
-def _uneven(
+def _mismatches(
     loaded: LoadedConfig, layout: Layout, seq_len: int | None, given: dict[str, _Word], written: str, *, sure: bool
 ) -> Iterator[Diagnostic]:
-    """Yield each way in which the model does not allow a layout, at the word of the plan and of the config.
+    """Yield each size of the model that the layout does not divide, at the word of the plan and in the config.
 
-    Where not all of the layout is ``sure``, only what it divides of the config is told; and of the sequence nothing
-    where its length is not known.
+    If not every word could be read (``sure``), only mismatches with the config are certain.
     """
     from tinylm_cli.analysis.parallel.layouts import layout_mismatches
     from tinylm_cli.analysis.setups import TrainingSetup
 
-    for wrong in layout_mismatches(loaded.config, TrainingSetup(seq_len=seq_len or layout.context), layout):
-        if not sure and not wrong.config_field:
+    for mismatch in layout_mismatches(loaded.config, TrainingSetup(seq_len=seq_len or layout.context), layout):
+        if not sure and not mismatch.config_field:
             continue
-        if wrong.field == "micro_batches" and "micro_batches" not in given:  # these are not known yet
+        if mismatch.field == "micro_batches" and "micro_batches" not in given:  # they follow from the global batch
             continue
         yield diagnostic(
             "contradiction",
-            wrong.message,
+            mismatch.message,
             OPTION,
-            given[wrong.field].span if wrong.field in given else option_span(OPTION, written),
-            field=wrong.config_field,
-            help=wrong.help,
-            labels=written_labels(loaded, wrong.config_field),
+            given[mismatch.field].span if mismatch.field in given else option_span(OPTION, written),
+            field=mismatch.config_field,
+            help=mismatch.help,
+            labels=written_labels(loaded, mismatch.config_field),
         )
 
 

@@ -1,4 +1,4 @@
-"""The options that say under what conditions a model is costed, and what of them is wrong."""
+"""Options that several commands share: batch size, length, dtype, amounts and the GPU, with their checks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SeqLenOption = Annotated[
 
 
 class Storage(StrEnum):
-    """What weights, activations and caches are stored in, by torch's names."""
+    """Types of weights, activations and caches, by torch's names."""
 
     bfloat16 = "bfloat16"
     float16 = "float16"
@@ -47,15 +47,15 @@ class Storage(StrEnum):
 
 
 StorageOption = Annotated[
-    Storage, typer.Option("--dtype", help="What numbers are stored in.", rich_help_panel=TRAINING_PANEL)
+    Storage, typer.Option("--dtype", help="Type of weights and activations.", rich_help_panel=TRAINING_PANEL)
 ]
 
 
 def fitting_length(loaded: LoadedConfig, seq_len: int | None) -> int:
-    """Return how many tokens a sequence has.
+    """Return the tokens per sequence: the given number, or max_len.
 
     Raises:
-        ConfigError: If the model reads no such length; points at the option and, where it is written, at max_len.
+        ConfigError: If it exceeds max_len; points at the option and, if the config states it, at max_len.
     """
     if seq_len is not None:
         require_length([loaded], seq_len, f"add --set max_len={seq_len}")
@@ -65,17 +65,17 @@ def fitting_length(loaded: LoadedConfig, seq_len: int | None) -> int:
 def require_length(
     models: Sequence[LoadedConfig], seq_len: int, remedy: str, option: str = SEQ_LEN, span: Span | None = None
 ) -> None:
-    """Refuse a length that is longer than the max_len of one of ``models``.
+    """Check that a length does not exceed the max_len of any of ``models``.
 
     Args:
-        models: What the sequences are for.
-        seq_len: Tokens in each.
-        remedy: What to do other than to ask for less.
-        option: What asks for it.
-        span: Where it stands, if it is not all that the option was given.
+        models: The models.
+        seq_len: Tokens per sequence.
+        remedy: What to do instead of a shorter length.
+        option: The option that states the length.
+        span: Its place, if it is only a part of the option's value.
 
     Raises:
-        ConfigError: If a model reads no such length; points at the option and, where they are written, at each max_len.
+        ConfigError: If it does; points at the option and at each max_len that a config states.
     """
     short = [each for each in models if each.config.max_len < seq_len]
     if short:
@@ -85,7 +85,7 @@ def require_length(
 
 
 def written_labels(loaded: LoadedConfig, field: str) -> tuple[Label, ...]:
-    """Return what a field of a model is, at the place where it is written; nothing where it is not."""
+    """Return the value of a field of a model at its place; nothing if the config does not state it."""
     from tinylm_cli.config.schema import flatten
     from tinylm_cli.errors import Label
 
@@ -102,7 +102,7 @@ def too_long(
     option: str = SEQ_LEN,
     span: Span | None = None,
 ) -> ConfigError:
-    """Return the error of a length beyond ``which`` max_len, of which the least is ``longest``.
+    """Return the error of a length beyond ``which`` max_len, the smallest of which is ``longest``.
 
     ``option`` and ``span`` as in :func:`require_length`.
     """
@@ -127,13 +127,13 @@ def read_amount(option: str, written: str, kind: AmountKind, example: str = "", 
 
     Args:
         option: Its name.
-        written: What was typed.
-        kind: What is counted.
-        example: What a person might mean, where nothing is near what was typed; a usual amount of the kind if empty.
-        most: The largest that is taken; that of a config when None.
+        written: The value as typed.
+        kind: The kind of amount.
+        example: An example for the error; a usual amount of the kind if empty.
+        most: The largest value; that of a config when None.
 
     Raises:
-        ConfigError: If it is no amount, or out of range.
+        ConfigError: If it is not an amount, or out of range.
     """
     from tinylm_cli.config.amounts import EXPECTED, MAX_AMOUNT, parse_amount
     from tinylm_cli.config.assertion import FIELD_OF
@@ -153,7 +153,7 @@ def read_amount(option: str, written: str, kind: AmountKind, example: str = "", 
 
 
 def require_figure(name: str, known: Collection[str]) -> None:
-    """Refuse the name of a figure that is not ``known``.
+    """Check that a figure is ``known``.
 
     Raises:
         ConfigError: If it is not; points at ``--figure``.
@@ -166,15 +166,15 @@ def require_figure(name: str, known: Collection[str]) -> None:
 
 
 def read_gpu(gpu: str | None, hardware: str | None, dtype: str) -> tuple[Accelerator | None, tuple[Accelerator, ...]]:
-    """Return the GPU that is named, which multiplies ``dtype``, and all there are; nothing where none is named.
+    """Return the named GPU and all known GPUs; nothing if none is named.
 
     Args:
-        gpu: What ``--gpu`` was given.
-        hardware: What ``--hardware`` was given.
-        dtype: What ``--dtype`` says.
+        gpu: The value of ``--gpu``.
+        hardware: The value of ``--hardware``.
+        dtype: The value of ``--dtype``.
 
     Raises:
-        ConfigError: If there is no such GPU, it does not multiply that type, or the file is wrong.
+        ConfigError: If no GPU has that name, it does not multiply that dtype, or the file is wrong.
         InputError: If the file cannot be read.
     """
     if gpu is None:
@@ -188,7 +188,7 @@ def read_gpu(gpu: str | None, hardware: str | None, dtype: str) -> tuple[Acceler
 
 
 def _require_multiplied(accelerator: Accelerator, dtype: str, gpu: str) -> None:
-    """Refuse a type that an accelerator, typed as ``gpu``, does not multiply.
+    """Check that a GPU, typed as ``gpu``, multiplies a dtype.
 
     Raises:
         ConfigError: If it does not; points at both options.

@@ -1,4 +1,4 @@
-"""What training and running a model hold in memory."""
+"""Memory of training and inference."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ TrainingPhase = Literal["loss", "head gradient", "backward", "embedding gradient
 
 @dataclass(frozen=True)
 class SdpaOverhead:
-    """What tinylm's own model keeps of attention on CUDA that a flash kernel does not.
+    """Tensors of attention that tinylm's own model saves on CUDA and a flash kernel does not.
 
     Attributes:
-        saves: ``scores``, of every query and key; ``masks``, which torch is given to add.
-        reasons: What of the config asks for it: ``soft-caps``, ``sinks``, ``windows``, ``ALiBi``, ``grouped keys``.
+        saves: ``scores`` of all query-key pairs, or the ``masks`` that are added to them.
+        reasons: Features of the config that need them: ``soft-caps``, ``sinks``, ``windows``, ``ALiBi``, ``grouped
+            keys``.
     """
 
     saves: Literal["scores", "masks"]
@@ -99,12 +100,12 @@ class Activations:
 
 @dataclass(frozen=True)
 class MemoryPart:
-    """One piece of a whole, fit for a stacked bar.
+    """One part of a whole.
 
     Attributes:
-        name: What it is.
+        name: Its name.
         part_bytes: Its bytes.
-        share: Of the whole, 0 to 1.
+        share: Its share of the whole, 0 to 1.
     """
 
     name: str
@@ -143,26 +144,26 @@ class PhaseMemory:
 
 @dataclass(frozen=True)
 class TrainingMemory:
-    """What one GPU holds to train a model that it holds whole.
+    """Training memory of one GPU that holds the whole model.
 
     Attributes:
-        batch_size: Sequences in one pass.
-        seq_len: Tokens in each.
+        batch_size: Micro-batch: sequences per pass.
+        seq_len: Tokens per sequence.
         dtype: Type of weights and activations.
-        grad_dtype: Type that gradients are kept in.
-        optimizer: What updates the weights.
-        weights_bytes: Weights in ``dtype``, and tables of positions.
-        master_bytes: A float32 copy of the weights that the optimizer updates, or 0.
+        grad_dtype: Type of the gradients.
+        optimizer: The optimizer.
+        weights_bytes: Weights in ``dtype``, and buffers.
+        master_bytes: Float32 master weights, or 0.
         gradients_bytes: Gradients of all parameters.
-        optimizer_bytes: What the optimizer keeps from step to step.
-        activations: What autograd keeps, by layer.
+        optimizer_bytes: Optimizer state.
+        activations: Tensors that autograd saves, by layer.
         logits_bytes: Logits, log-probabilities and the gradients of both, in the phase of the loss.
-        total_bytes: The peak where gradients stay from pass to pass, as they do when they are accumulated.
-        peak_bytes: The most that is held at once in a step that starts without gradients.
+        total_bytes: The peak with gradient accumulation, where gradients stay from pass to pass.
+        peak_bytes: The peak of a step that starts without gradients.
         peak_phase: The phase of the peak.
-        foreach_peak_bytes: AdamW: the peak where its step is torch's default on CUDA, ``foreach``, which holds the root
-            of every second moment at once; else as ``peak_bytes``, which is of a fused step there.
-        parts: What makes up ``peak_bytes``.
+        foreach_peak_bytes: AdamW: the peak with torch's default on CUDA, ``foreach``, which holds the root of every
+            second moment at once; else ``peak_bytes``, which assumes a fused step.
+        parts: The parts of ``peak_bytes``.
         timeline: Each phase of a step that may be the peak, in the order of the step.
     """
 
@@ -186,31 +187,31 @@ class TrainingMemory:
 
     @property
     def resident_bytes(self) -> int:
-        """What is there all the time: weights, their master copy and the optimizer's state."""
+        """Weights, master weights and optimizer state, which are held all the time."""
         return self.weights_bytes + self.master_bytes + self.optimizer_bytes
 
 
 @dataclass(frozen=True)
 class InferenceMemory:
-    """What one GPU holds to run a model that it holds whole.
+    """Inference memory of one GPU that holds the whole model.
 
     Attributes:
-        batch_size: Sequences at once.
-        seq_len: Tokens kept of each.
-        dtype: Type of activations, and of weights that are not rounded.
-        cache_dtype: Type of the cache.
-        prefill_tokens: The most tokens of a prompt that are read in one pass.
-        quantization: What linear weights are rounded to.
-        group_size: int4: weights that share a scale and a zero.
+        batch_size: Sequences decoded together.
+        seq_len: Tokens in the KV cache per sequence.
+        dtype: Type of activations and of weights that are not quantized.
+        cache_dtype: Type of the KV cache.
+        prefill_tokens: Most tokens of a prompt that one pass reads.
+        quantization: Type of quantized weights, or ``none``.
+        group_size: int4: inputs that share a scale and a zero point.
         attention_kernel: As for ``Activations``.
-        weights_bytes: All weights, scales and zeros.
-        quantized_params: Weights that are rounded.
-        cache_bytes: Keys and values, or what latent attention keeps.
-        prefill_bytes: The most a pass over one prompt, or a piece of it, holds beside weights and cache.
-        decode_bytes: The same for a pass over one token of each sequence.
+        weights_bytes: All weights, scales and zero points.
+        quantized_params: Parameters that are quantized.
+        cache_bytes: The KV cache.
+        prefill_bytes: Working memory of a pass over a prompt, or a chunk of it, at its peak.
+        decode_bytes: Working memory of a pass over one token per sequence, at its peak.
         working_bytes: The larger of the two.
-        total_bytes: Weights, cache and working memory.
-        parts: What makes up ``total_bytes``.
+        total_bytes: Weights, KV cache and working memory.
+        parts: The parts of ``total_bytes``.
     """
 
     batch_size: int

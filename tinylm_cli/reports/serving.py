@@ -1,4 +1,4 @@
-"""What serving holds and how fast it decodes, by batch and length: part of what ``tinylm estimate`` reports."""
+"""Memory and decode speed of serving, by batch size and length: part of the report of ``tinylm estimate``."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ CacheKind = Literal["multi-head", "grouped-query", "multi-query", "latent"]
 
 @dataclass(frozen=True)
 class CacheShape:
-    """What a model keeps of each token it has read.
+    """The kind of a model's KV cache, and its size per token.
 
     Attributes:
-        kind: Keys and values for each head of queries, for each group of them, for all of them; or latent vectors.
-        dtype: Type that they are kept in.
-        n_heads: Heads of queries.
-        n_kv_heads: Heads of keys and values; None for latent vectors.
-        kv_rank: Numbers of a latent vector; None for heads.
-        d_rope: Numbers kept beside it, of the key that rotates; None for heads.
-        n_layers: Layers, each with a cache of its own.
-        window: Positions that windowed layers keep; None where none is windowed.
-        windowed_layers: How many are.
-        token_bytes: What a token adds for one sequence, in all layers, while no window is full.
-        multi_head_token_bytes: What it would add with a key and a value for each head of queries.
+        kind: Multi-head, grouped-query, multi-query or latent attention.
+        dtype: Type of the cache.
+        n_heads: Query heads.
+        n_kv_heads: KV heads; None for latent attention.
+        kv_rank: Numbers of the latent vector; None for KV heads.
+        d_rope: Numbers of the rotary key beside it; None for KV heads.
+        n_layers: Layers, each with a cache.
+        window: Positions that layers with a sliding window cache; None if no layer has one.
+        windowed_layers: Number of layers with a sliding window.
+        token_bytes: Bytes of one token in all layers, before a window is full.
+        multi_head_token_bytes: The same with one KV head per query head.
         multi_head_ratio: ``multi_head_token_bytes / token_bytes``.
     """
 
@@ -45,17 +45,17 @@ class CacheShape:
 
 @dataclass(frozen=True)
 class ServingCell:
-    """Serving a batch of sequences of one length.
+    """Memory and speed of serving one batch size and length.
 
     Attributes:
-        batch_size: Sequences at once.
-        seq_len: Tokens kept of each.
-        cache_bytes: What is kept of them.
-        working_bytes: The most that a pass holds beside weights and cache.
-        total_bytes: Weights, cache and working memory.
-        fits: Whether that is within the GPU's memory; None without one.
-        decode: The least time of decoding a token of each sequence; None without a GPU.
-        decode_tokens_per_second: Of all sequences; None without a GPU.
+        batch_size: Sequences decoded together.
+        seq_len: Tokens in the KV cache per sequence.
+        cache_bytes: The KV cache.
+        working_bytes: Working memory of a pass at its peak.
+        total_bytes: Weights, KV cache and working memory.
+        fits: Whether that fits in the GPU; None without one.
+        decode: The least time of a decoding step; None without a GPU.
+        decode_tokens_per_second: Tokens decoded per second, summed over the batch; None without a GPU.
     """
 
     batch_size: int
@@ -70,16 +70,15 @@ class ServingCell:
 
 @dataclass(frozen=True)
 class ServingGrid:
-    """Serving over batch and length on one GPU that holds the whole model.
+    """The serving table, for one GPU that holds the whole model.
 
     Attributes:
         batch_sizes: The rows, ascending.
         seq_lens: The columns, ascending.
-        weights_bytes: All weights, the same in each cell.
-        cells: Each batch with each length, row by row.
-        largest_batch_sizes: For each length, the most sequences that fit, 0 for none; empty without a GPU.
-        longest_seq_lens: For each batch, the most tokens of each sequence that fit, up to max_len, 0 for none; empty
-            without a GPU.
+        weights_bytes: All weights, the same in every cell.
+        cells: Every batch size with every length, row by row.
+        largest_batch_sizes: For each length, the largest batch that fits, or 0; empty without a GPU.
+        longest_seq_lens: For each batch size, the longest sequences that fit, up to max_len, or 0; empty without a GPU.
     """
 
     batch_sizes: tuple[int, ...]

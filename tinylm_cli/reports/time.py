@@ -1,4 +1,4 @@
-"""How long training and serving take, part of what ``tinylm estimate`` reports."""
+"""Time of training and serving, part of the report of ``tinylm estimate``."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ Bound = Literal["compute", "memory"]
 
 @dataclass(frozen=True)
 class ComputeOptimum:
-    """A budget of tokens beside the one that spends its compute best (Hoffmann et al. 2022, approaches 1 and 2).
+    """Training tokens compared with the compute-optimal number (Hoffmann et al. 2022, approaches 1 and 2).
 
     Attributes:
-        params: Parameters of the model: of experts, those a token uses.
-        train_tokens: Tokens it is to be trained on.
+        params: Active parameters of the model.
+        train_tokens: Tokens to train on.
         tokens_per_param: ``train_tokens / params``.
-        optimal_tokens: 20 tokens a parameter.
+        optimal_tokens: 20 tokens per parameter.
         optimal_ratio: ``train_tokens / optimal_tokens``.
-        compute_flops: What the budget costs as the paper reckons it: ``6 · params · train_tokens``.
-        compute_optimal_params: The size that this compute trains best.
-        compute_optimal_tokens: The tokens that it is then trained on.
+        compute_flops: Training FLOPs as in the paper: ``6 · params · train_tokens``.
+        compute_optimal_params: The compute-optimal size for these FLOPs.
+        compute_optimal_tokens: The training tokens of that size.
     """
 
     params: int
@@ -35,23 +35,23 @@ class ComputeOptimum:
 
 @dataclass(frozen=True)
 class TrainingTime:
-    """How long a budget of tokens takes on some accelerators at some utilization, and what it costs.
+    """Time and cost of training on a number of tokens.
 
     Attributes:
-        accelerator: Its name.
-        n_gpus: How many.
-        dtype: What matrices are multiplied in.
-        peak_flops_per_second: The dense peak of one, for ``dtype``.
-        utilization: Share of the peak that goes into the model's own FLOPs, recomputation not counted (MFU): what the
-            plan comes to where there is one, else the stated share.
-        train_flops_per_token: Forward and backward, averaged over a sequence.
+        accelerator: Name of the GPU.
+        n_gpus: GPUs that train the model.
+        dtype: Type of the matrix products.
+        peak_flops_per_second: Dense peak of one GPU for ``dtype``.
+        utilization: Share of the peak that goes into the model's own FLOPs, without recomputation (MFU): that of the
+            plan, or the assumed share.
+        train_flops_per_token: Forward and backward FLOPs, averaged over a sequence.
         train_tokens: Tokens to train on.
         train_flops: ``train_flops_per_token · train_tokens``.
-        tokens_per_second: All GPUs together.
-        seconds: From the first token to the last, with no restart.
-        gpu_hours: Hours of one GPU, all together.
-        usd_per_gpu_hour: The price given, or None.
-        usd: What all of it costs, or None.
+        tokens_per_second: Tokens per second, over all GPUs.
+        seconds: Time from the first token to the last, without restarts.
+        gpu_hours: Hours of all GPUs together.
+        usd_per_gpu_hour: The given price, or None.
+        usd: Cost of the run, or None.
     """
 
     accelerator: str
@@ -74,12 +74,12 @@ class PassTime:
     """The least time of one pass through the model: the arithmetic or the traffic, whichever takes longer.
 
     Attributes:
-        flops: What is computed.
-        moved_bytes: What goes between memory and cores.
+        flops: FLOPs of the pass.
+        moved_bytes: Bytes moved between memory and cores.
         compute_seconds: ``flops`` at the dense peak.
         memory_seconds: ``moved_bytes`` at the full bandwidth.
         seconds: The longer of the two.
-        bound: Which that is; compute where they are equal.
+        bound: The longer of the two; compute if they are equal.
         intensity_flops_per_byte: ``flops / moved_bytes``.
     """
 
@@ -97,20 +97,20 @@ class ServingTime:
     """The least time of reading prompts and of decoding after them.
 
     Attributes:
-        accelerator: Its name.
-        dtype: What matrices are multiplied in.
-        peak_flops_per_second: Its dense peak for ``dtype``.
-        memory_bytes_per_second: Its bandwidth.
-        balance_flops_per_byte: The intensity from which the machine is bound by compute.
-        batch_size: Sequences at once.
-        prompt_tokens: Read of each in the first pass.
-        context_tokens: Seen by the token that is decoded, itself included.
-        prefill: The pass that reads the prompts.
-        prefill_tokens_per_second: Of all sequences.
-        decode: One step, a token for each sequence.
-        decode_tokens_per_second: Of all sequences.
-        sequence_tokens_per_second: Of one.
-        compute_bound_batch_size: The least batch at which decoding is bound by compute; None where none is.
+        accelerator: Name of the GPU.
+        dtype: Type of the matrix products.
+        peak_flops_per_second: Dense peak of the GPU for ``dtype``.
+        memory_bytes_per_second: Memory bandwidth of the GPU.
+        balance_flops_per_byte: ``peak_flops_per_second / memory_bytes_per_second``: passes with more are compute-bound.
+        batch_size: Sequences decoded together.
+        prompt_tokens: Tokens per prompt.
+        context_tokens: Tokens that the decoded token attends to, itself included.
+        prefill: The passes that read the prompts.
+        prefill_tokens_per_second: Prompt tokens read per second, summed over the batch.
+        decode: One decoding step, a token per sequence.
+        decode_tokens_per_second: Tokens decoded per second, summed over the batch.
+        sequence_tokens_per_second: Tokens decoded per second and sequence.
+        compute_bound_batch_size: The smallest batch at which decoding is compute-bound; None if there is none.
     """
 
     accelerator: str

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tinylm_cli.cli.design_options import OPTIONS, DesignOptions, Purpose, require_effect, typed
+from tinylm_cli.cli.design_options import OPTIONS, DesignOptions, require_effect, typed
 from tinylm_cli.cli.design_output import design_output
 from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.option_groups import with_option_groups
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tinylm_cli.config.hardware import Accelerator
     from tinylm_cli.reports.constraint import Constraint
     from tinylm_cli.reports.design import ComputeBudget
-    from tinylm_cli.reports.design import Purpose as FitPurpose
     from tinylm_cli.reports.plan import Layout
 
 _RANGE = re.compile(r"([0-9]{1,6})(?:\.\.([0-9]{1,6})(?::([0-9]{1,6}))?)?")
@@ -87,7 +86,7 @@ def _request(options: DesignOptions) -> DesignRequest:
     layout = mistakes.read(_layout, options, accelerator)
     mistakes.raise_if_any()
 
-    purpose: FitPurpose | None = None if accelerator is None else (options.purpose or Purpose.training).value
+    purpose = None if accelerator is None else options.purpose or "training"
     if compute is not None:
         from tinylm_cli.analysis.design.constraints import compute_target
 

@@ -34,6 +34,7 @@ from tinylm_cli.cli.training_options import (
 from tinylm_cli.cli.workload_options import BatchSizeOption, SeqLenOption, Storage, StorageOption
 from tinylm_cli.config.amounts import AmountKind
 from tinylm_cli.errors import UsageError
+from tinylm_cli.reports.estimate import Purpose
 
 OPTIONS = {
     "total_params": "--params",
@@ -58,13 +59,6 @@ class Family(StrEnum):
     gemma2 = "gemma2"
     mixtral = "mixtral"
     qwen3_moe = "qwen3-moe"
-
-
-class Purpose(StrEnum):
-    """What fits in the memory of the GPU."""
-
-    training = "training"
-    serving = "serving"
 
 
 def _rate(value: float | None) -> float | None:
@@ -281,7 +275,7 @@ def require_effect(given: Mapping[str, str], options: DesignOptions) -> None:
     Raises:
         UsageError: If there is one.
     """
-    serving = options.purpose is Purpose.serving
+    serving = options.purpose == "serving"
     if not given.keys() & _CONSTRAINTS:
         raise UsageError("there is no target", help="for example tinylm design --params 125M")
     for name in _NEED_GPU:

@@ -35,7 +35,8 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.reports.constraint import Constraint, Sizes
-from tinylm_cli.reports.design import Design, DesignReport, Purpose
+from tinylm_cli.reports.design import Design, DesignReport
+from tinylm_cli.reports.estimate import Purpose
 from tinylm_cli.reports.memory import Optimizer
 from tinylm_cli.reports.plan import Layout
 

@@ -11,7 +11,8 @@ from tinylm_cli.analysis.design.measures import DECODE_SECONDS
 from tinylm_cli.analysis.figures import FIGURES
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.reports.constraint import Constraint, Origin
-from tinylm_cli.reports.design import ComputeBudget, Purpose
+from tinylm_cli.reports.design import ComputeBudget
+from tinylm_cli.reports.estimate import Purpose
 
 DECODE_RATE = "decode_tokens_per_second"
 """Decoding throughput of the whole batch: the batch size over ``DECODE_SECONDS``."""

@@ -26,7 +26,7 @@ def report(result: Any) -> dict[str, Any]:
     """Return a JSON report that says it went well."""
     assert result.code == 0, result.err
     document: dict[str, Any] = json.loads(result.out)
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     return document
 
 

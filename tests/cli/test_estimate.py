@@ -20,7 +20,7 @@ Golden = Callable[[str, str], None]
 def report(result: Any) -> dict[str, Any]:
     assert result.code == 0
     document: dict[str, Any] = json.loads(result.out)
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     return document
 
 

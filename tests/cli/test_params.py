@@ -19,7 +19,7 @@ def models(result: Any) -> list[dict[str, Any]]:
     """Return the models of a JSON report."""
     assert result.code == 0
     document = json.loads(result.out)
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     found: list[dict[str, Any]] = document["models"]
     return found
 

@@ -40,7 +40,7 @@ REPORT = Report(
         ("sizes.b.0", "1.5\n"),
         ("sizes.b", "[\n  1.5,\n  true\n]\n"),
         ("sizes.c.d.e", "x\n"),
-        ("schema_version", "1\n"),
+        ("schema_version", "2\n"),
     ],
 )
 def test_paths(path: str, text: str) -> None:

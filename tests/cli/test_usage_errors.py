@@ -188,7 +188,7 @@ def test_errors_as_json(arguments: list[str], code: int, message: str | None, he
         result = here(*arguments, *asked)
         document = json.loads(result.out)
         assert result.code == code
-        assert document["schema_version"] == 1
+        assert document["schema_version"] == 2
         assert document["error"]["exit_code"] == code
         assert bool(document["error"]["diagnostics"]) == (code == 1)
         if message is not None:

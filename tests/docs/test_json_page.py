@@ -59,6 +59,9 @@ With `--format json`, standard output is exactly one JSON document: the report, 
 `schema_version`, now {SCHEMA_VERSION}. Adding a field keeps the version; changing or removing one raises it. A number
 that is not finite is `null`. A command that fails writes a failure document instead, and exits with its `exit_code`.
 `tinylm schema` is the exception: it prints a JSON Schema.
+
+Version 2 renames fields of `params`, `build`, `estimate`, `design`, `sweep` and `check`, and groups those of `estimate`
+by training and serving. [CHANGELOG.md](../CHANGELOG.md#renamed-json-names) lists every old and new name.
 """
 
 

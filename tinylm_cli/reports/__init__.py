@@ -4,4 +4,4 @@ Units are in the names (``_params``, ``_bytes``). ``tinylm_cli.render.json`` wri
 fields; docs/json.md lists them.
 """
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2

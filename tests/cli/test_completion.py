@@ -64,7 +64,7 @@ def files(folder: Path) -> Path:
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
-def test_bash_gets_what_takes_the_place_of_its_last_piece(files: Path) -> None:
+def test_bash_pieces(files: Path) -> None:
     """The script that ``--show-completion`` prints, run by bash itself with the pieces that it would pass."""
     script = ['source <("$0" --show-completion bash)']
     for pieces, _ in QUESTIONS:

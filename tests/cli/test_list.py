@@ -29,7 +29,7 @@ def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None
         golden_text(f"list.{ending}", here("list", "--format", format_).out)
 
 
-def test_every_preset_is_there_and_can_be_used(here: Here) -> None:
+def test_every_preset(here: Here) -> None:
     presets = json.loads(here("list", "--format", "json").out)["presets"]
     for preset in presets:
         (model,) = json.loads(here("params", "--config", preset["name"], "--format", "json").out)["models"]

@@ -18,7 +18,7 @@ Here = Callable[..., Any]
 
 
 @pytest.mark.parametrize("preset", ["tiny", "small", "medium", "base"])
-def test_it_writes_the_preset_with_each_field_it_shows_explained(preset: str, here: Here, folder: Path) -> None:
+def test_writes_preset(preset: str, here: Here, folder: Path) -> None:
     result = here("new", "mine", "--config", preset)
     assert (result.code, result.out) == (0, "")
     text = (folder / "mine.yaml").read_text(encoding="utf-8")
@@ -60,7 +60,7 @@ def test_set_changes_what_is_written(here: Here) -> None:
     assert (config.n_layers, config.norm.kind) == (9, "rmsnorm")
 
 
-def test_a_budget_is_written_and_a_tolerance_about_another_size_is_not(here: Here, folder: Path) -> None:
+def test_budget_without_tolerance(here: Here, folder: Path) -> None:
     changes = ("budget.max_params=1M", "budget.nominal_tolerance=0.1", "nominal_params=800K")
     assert here("new", "mine", *(word for change in changes for word in ("--set", change))).code == 0
     assert "budget:\n  # Maximum parameters; tied" in (folder / "mine.yaml").read_text(encoding="utf-8")
@@ -68,7 +68,7 @@ def test_a_budget_is_written_and_a_tolerance_about_another_size_is_not(here: Her
     assert (budget.max_params, budget.nominal_tolerance) == (1_000_000, None)
 
 
-def test_fields_far_from_the_course_are_written_where_they_are_used(here: Here, folder: Path) -> None:
+def test_non_default_fields(here: Here, folder: Path) -> None:
     changes = ("position.kind=rope", "position.theta=5e5", "attention.n_kv_heads=2", "feed_forward.n_experts=8")
     assert here("new", "mine", *(word for change in changes for word in ("--set", change))).code == 0
     text = (folder / "mine.yaml").read_text(encoding="utf-8")
@@ -78,7 +78,7 @@ def test_fields_far_from_the_course_are_written_where_they_are_used(here: Here, 
     assert "n_groups" not in text
 
 
-def test_a_name_that_means_a_preset_is_pointed_out(here: Here) -> None:
+def test_preset_name(here: Here) -> None:
     result = here("new", "small")
     assert "small alone names the preset: write small.yaml for this file\n" in result.err
     assert "alone names" not in here("new", "mine").err
@@ -124,7 +124,7 @@ class TestNothingIsOverwritten:
         assert here("validate", "mine.yaml").code == 0
         assert sorted(path.name for path in folder.iterdir()) == ["mine.yaml", "toy.yaml"]
 
-    def test_nor_when_threads_of_one_process_race(self, folder: Path) -> None:
+    def test_race_of_threads(self, folder: Path) -> None:
         from tinylm_cli.atomic_write import write_file
         from tinylm_cli.errors import OutputError
 

@@ -16,13 +16,13 @@ Here = Callable[..., Any]
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_it_is_the_schema_that_ships_beside_the_presets(here: Here) -> None:
+def test_is_shipped_schema(here: Here) -> None:
     shipped = (ROOT / "configs" / "tinylm.schema.json").read_text(encoding="utf-8")
     assert here("schema").out == shipped
     assert here("schema", "--format", "json").out == shipped
 
 
-def test_it_is_a_schema_and_the_presets_follow_it(here: Here, folder: Path) -> None:
+def test_presets_follow_schema(here: Here, folder: Path) -> None:
     schema = json.loads(here("schema").out)
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)

@@ -43,9 +43,7 @@ def test_a_config_is_no_table(format_: str, here: Here) -> None:
 
 @pytest.mark.parametrize("reference", ["tiny", "small", "medium", "base", "toy.yaml"])
 @pytest.mark.parametrize("changes", [(), CHANGES], ids=["as-it-is", "changed"])
-def test_what_it_shows_reads_back_as_the_same_model(
-    reference: str, changes: tuple[str, ...], here: Here, folder: Path
-) -> None:
+def test_round_trip(reference: str, changes: tuple[str, ...], here: Here, folder: Path) -> None:
     shown = here("show", "--config", reference, *changes)
     (folder / "again.yaml").write_text(shown.out, encoding="utf-8")
     fields = [word for word in changes if word != "--set"]
@@ -53,14 +51,14 @@ def test_what_it_shows_reads_back_as_the_same_model(
     assert here("show", "--config", "-", stdin=shown.out).out == shown.out
 
 
-def test_the_screen_and_a_file_and_json_say_the_same(here: Here, folder: Path) -> None:
+def test_outputs_agree(here: Here, folder: Path) -> None:
     here("show", "--config", "toy.yaml", "--output", "again.yaml")
     assert (folder / "again.yaml").read_text(encoding="utf-8") == here("show", "--config", "toy.yaml").out
     document = json.loads(here("show", "--config", "toy.yaml", "--format", "json").out)
     assert document["config"] == load_config("again.yaml").config.model_dump()
 
 
-def test_a_budget_is_shown_where_there_is_one(here: Here) -> None:
+def test_budget(here: Here) -> None:
     assert "budget" not in here("show", "--config", "toy.yaml").out
     shown = here("show", "--config", "toy.yaml", "--set", "budget.max_kv_bytes=1.5GiB", "--set", "budget.seq_len=9")
     assert shown.out.endswith("nominal_params: 4000\nbudget:\n  max_kv_bytes: 1610612736\n  seq_len: 9\n")
@@ -70,7 +68,7 @@ def test_tiny_is_what_it_shows_unasked(here: Here) -> None:
     assert here("show").out == here("show", "--config", "tiny").out
 
 
-def test_origin_names_the_place_of_each_value(here: Here, folder: Path) -> None:
+def test_origins(here: Here, folder: Path) -> None:
     lines = here("show", "--config", "toy.yaml", "--origin", *CHANGES).out.splitlines()
     places = {line.split()[0]: line.split()[-1] for line in lines[3:]}
     assert places["vocab_size"] == "toy.yaml:2"
@@ -83,7 +81,7 @@ def test_origin_names_the_place_of_each_value(here: Here, folder: Path) -> None:
     assert "toy.yaml:3" not in here("show", "--config", "toy.yaml").out
 
 
-def test_origin_names_the_fields_that_mean_something_and_no_others(here: Here) -> None:
+def test_origins_of_fields_with_effect(here: Here) -> None:
     def fields(*changes: str) -> set[str]:
         words = [word for change in changes for word in ("--set", change)]
         origins = json.loads(here("show", "--config", "toy.yaml", *words, "--format", "json").out)["origins"]

@@ -98,7 +98,7 @@ def test_folders_give_their_yaml_in_order(many: Path, here: Here) -> None:
 
 
 @pytest.mark.usefixtures("many")
-def test_a_folder_with_nothing_to_check_is_said_to_have_no_yaml(here: Here) -> None:
+def test_folder_without_yaml(here: Here) -> None:
     result = here("validate", "empty")
     assert result.code == 2
     assert "there is no .yaml in empty" in result.out + result.err
@@ -117,7 +117,7 @@ def test_each_file_is_counted_once(here: Here, many: Path) -> None:
     ]
 
 
-def test_standard_input_is_a_file_like_others(here: Here, folder: Path) -> None:
+def test_stdin(here: Here, folder: Path) -> None:
     text = (folder / "toy.yaml").read_text(encoding="utf-8")
     assert files(here("validate", "-", "--format", "json", stdin=text)) == {"<stdin>": "valid"}
     assert files(here("validate", "-", "--format", "json", stdin=WRONG)) == {"<stdin>": "wrong"}
@@ -125,7 +125,7 @@ def test_standard_input_is_a_file_like_others(here: Here, folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("many")
-def test_every_mistake_of_a_file_is_shown_at_its_place(here: Here) -> None:
+def test_mistakes_at_their_places(here: Here) -> None:
     result = here("validate", "wrong.yaml", "--set", "n_layers=1")
     for place, code in (("2:1", "unknown-key"), ("3:10", "out-of-range")):
         assert f"error[{code}]: " in result.out
@@ -133,7 +133,7 @@ def test_every_mistake_of_a_file_is_shown_at_its_place(here: Here) -> None:
     assert "error" not in result.err, "what was found is the output, not talk"
 
 
-def test_what_cannot_be_read_is_told_as_everywhere_else(here: Here) -> None:
+def test_unreadable(here: Here) -> None:
     told = here("params", "--config", "to.yaml").err
     assert (
         here("validate", "to.yaml").out
@@ -144,13 +144,13 @@ def test_what_cannot_be_read_is_told_as_everywhere_else(here: Here) -> None:
 
 
 @pytest.mark.parametrize("words", [[""], ["toy.yaml", ""]], ids=str)
-def test_an_unset_variable_is_not_the_current_folder(words: list[str], here: Here) -> None:
+def test_empty_word(words: list[str], here: Here) -> None:
     result = here("validate", *words)
     assert (result.code, result.out) == (2, "")
     assert result.err == ("error: an empty word names no file or folder\n  = help: is a variable of the shell unset?\n")
 
 
-def test_a_preset_comes_before_a_folder_of_its_name(here: Here, folder: Path) -> None:
+def test_preset_before_folder(here: Here, folder: Path) -> None:
     (folder / "tiny").mkdir()
     (folder / "tiny" / "wrong.yaml").write_text(WRONG, encoding="utf-8")
     assert files(here("validate", "tiny", "--format", "json")) == {"tiny": "valid"}
@@ -158,7 +158,7 @@ def test_a_preset_comes_before_a_folder_of_its_name(here: Here, folder: Path) ->
 
 
 @pytest.mark.usefixtures("many")
-def test_github_gets_workflow_commands_and_a_line_of_summary(here: Here) -> None:
+def test_github(here: Here) -> None:
     given = ("wrong.yaml", "toy.yaml", "absent.yaml")
     *lines, summary = here("validate", *given, "--format", "github").out.splitlines()
     assert summary == "3 configs: 1 valid, 1 wrong, 1 unreadable."
@@ -241,7 +241,7 @@ def test_documents_of_budgets(here: Here, golden_json: Golden, golden_words: Gol
 
 
 @pytest.mark.usefixtures("held")
-def test_a_budget_is_a_check_and_no_mistake_of_the_config(here: Here) -> None:
+def test_budget_is_only_a_check(here: Here) -> None:
     assert here("validate", "held.yaml").code == 1
     for command in ("params", "show", "build", "forward"):
         assert here(command, "--config", "held.yaml").code == 0
@@ -250,7 +250,7 @@ def test_a_budget_is_a_check_and_no_mistake_of_the_config(here: Here) -> None:
 
 
 @pytest.mark.usefixtures("held")
-def test_every_file_is_held_to_each_assertion(here: Here) -> None:
+def test_assertions_apply_to_every_file(here: Here) -> None:
     result = json.loads(here("validate", "held.yaml", "toy.yaml", "tiny", *ASKED, "--format", "json").out)
     counts = {file["path"]: [check["holds"] for check in file["assertions"]] for file in result["files"]}
     assert counts == {"held.yaml": [False, True, True, True, False], "toy.yaml": [True, False], "tiny": [False, False]}
@@ -259,7 +259,7 @@ def test_every_file_is_held_to_each_assertion(here: Here) -> None:
 
 
 @pytest.mark.usefixtures("held")
-def test_a_wrong_assertion_is_told_once_and_nothing_is_checked(here: Here) -> None:
+def test_wrong_assertion(here: Here) -> None:
     told = here("validate", "held.yaml", "toy.yaml", "--assert", "params < 1", "--format", "json")
     assert told.code == 2
     (found,) = json.loads(told.out)["error"]["diagnostics"]
@@ -271,7 +271,7 @@ def test_a_wrong_assertion_is_told_once_and_nothing_is_checked(here: Here) -> No
     assert here("validate", "", "-fgithub").out.startswith("::error::an empty word names no file")
 
 
-def test_a_wrong_assertion_is_told_beside_what_is_wrong_with_files(here: Here, folder: Path) -> None:
+def test_wrong_assertion_and_config(here: Here, folder: Path) -> None:
     (folder / "wrong.yaml").write_text(HELD.replace("d_ff: 16", "d_ff: no"), encoding="utf-8")
     told = here("validate", "wrong.yaml", "toy.yaml", "--assert", "params < 1")
     assert (told.code, told.out) == (2, "")
@@ -289,7 +289,7 @@ def test_figures_are_completed() -> None:
     assert {"kv_cache_bytes", "nominal_error"} < set(complete_assert(""))
 
 
-def test_accelerators_are_checked_as_what_they_are(folder: Path, here: Here) -> None:
+def test_hardware_file(folder: Path, here: Here) -> None:
     (folder / "gpus").mkdir()
     right = (Path(__file__).resolve().parents[2] / "configs" / "hardware" / "accelerators.yaml").read_text("utf-8")
     path = folder / "gpus" / "mine.yaml"

@@ -64,18 +64,18 @@ def test_an_amount_is_what_its_unit_says(kind: AmountKind, written: str, meant: 
         *(("flops", written) for written in ("2.5B", "2.5g", "2.5GFLOP", "2.G", ".5G", "2.5e9", "")),
     ],
 )
-def test_what_could_be_taken_for_another_amount_is_none(kind: AmountKind, written: str) -> None:
+def test_ambiguous_amounts(kind: AmountKind, written: str) -> None:
     assert read_amount(written, kind) is None
     with pytest.raises(ValidationError):
         TypeAdapter(TYPES[kind]).validate_python(written, strict=True)
 
 
-def test_a_fraction_of_one_stays_one_and_a_limit_is_whole() -> None:
+def test_fractions() -> None:
     assert read_amount("0.1KiB", "size") == 102.4
     assert TypeAdapter(Size).validate_python("0.1KiB", strict=True) == 102
 
 
-def test_operations_may_be_written_with_an_exponent_and_nothing_else_may() -> None:
+def test_exponents() -> None:
     assert TypeAdapter(FlopCount).validate_python(2.5e9, strict=True) == 2_500_000_000
     for kind, value in ((FlopCount, 2.5), (FlopCount, True), (Size, 2e9), (ParameterCount, 2e9), (Size, 0)):
         with pytest.raises(ValidationError):
@@ -103,7 +103,7 @@ def test_what_is_stated_is_the_amount(kind: AmountKind, value: int) -> None:
     ("like", "near", "enough"),
     [("MB", "138MB", "138MB"), ("GiB", "131MiB", "132MiB"), ("B", "138MB", "138MB"), ("gpu", "131MiB", "132MiB")],
 )
-def test_sizes_are_counted_as_what_they_stand_beside(like: str, near: str, enough: str) -> None:
+def test_unit_base_of_like(like: str, near: str, enough: str) -> None:
     assert (rounded(137_851_280, "size", like), rounded_up(137_851_280, "size", like)) == (near, enough)
 
 
@@ -124,7 +124,7 @@ def test_a_share_is_a_number_or_in_percent(written: str, share: float | None) ->
 
 
 @given(KINDS, st.integers(1, 10**17))
-def test_what_is_rounded_up_is_enough_and_hardly_more(kind: AmountKind, value: int) -> None:
+def test_rounded_up(kind: AmountKind, value: int) -> None:
     words = rounded_up(value, kind)
     enough = int(words) if words.isdigit() else read_amount(words, kind)
     assert enough is not None
@@ -159,7 +159,7 @@ def test_what_is_none_says_what_is_expected(text: str, kind: AmountKind) -> None
     assert str(raised.value) == f"expected {EXPECTED[kind]}"
 
 
-def test_what_is_nothing_or_more_than_anything() -> None:
+def test_out_of_range_amounts() -> None:
     for nothing in ("0", "0M", "0.000000M"):
         with pytest.raises(ValueError, match="more than 0"):
             parse_amount(nothing, "count")
@@ -177,14 +177,14 @@ def test_plain_digits_are_themselves(kind: AmountKind, amount: int) -> None:
     ("text", "value"),
     [("1e21", 10**21), ("2.5e9", 2_500_000_000), ("3.8e+25", 38 * 10**24), ("123456.5e1", 1_234_565), ("1e0", 1)],
 )
-def test_what_is_no_size_may_have_an_exponent(text: str, value: int) -> None:
+def test_parse_exponent(text: str, value: int) -> None:
     assert parse_amount(text, "flops", most=MAX_COMPUTE) == parse_amount(text, "count", most=MAX_COMPUTE) == value
     with pytest.raises(ValueError, match="expected a size"):
         parse_amount(text, "size")
 
 
 @given(st.integers(1, MAX_COMPUTE))
-def test_an_exponent_is_used_where_it_says_all(value: int) -> None:
+def test_exponent_where_exact(value: int) -> None:
     assert parse_amount(scientific(value), "flops", most=MAX_COMPUTE) == value
 
 

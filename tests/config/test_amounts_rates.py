@@ -25,7 +25,7 @@ TYPES: dict[MeasureKind, TypeAdapter[int]] = {
         ("flop_rate", "2 POP/s", 2 * 10**15),
     ],
 )
-def test_a_number_and_its_unit_are_one_integer(kind: MeasureKind, written: object, value: int) -> None:
+def test_rates(kind: MeasureKind, written: object, value: int) -> None:
     assert TYPES[kind].validate_python(written, strict=True) == value
 
 
@@ -55,9 +55,7 @@ def test_nothing_else_is_taken(kind: MeasureKind, written: object) -> None:
         ("flop_rate", "80 gb", None),
     ],
 )
-def test_another_spelling_is_understood_well_enough_to_be_corrected(
-    kind: MeasureKind, written: str, meant: str | None
-) -> None:
+def test_suggest_measure(kind: MeasureKind, written: str, meant: str | None) -> None:
     assert suggest_measure(written, kind) == meant
 
 

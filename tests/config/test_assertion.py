@@ -119,7 +119,7 @@ def test_all_mistakes_are_told_at_once() -> None:
     st.text(max_size=30)
     | st.lists(st.sampled_from([*KINDS, *RELATIONS, "130M", "24GiB", "5%", " ", "=", "and", "\0", "\n"])).map("".join)
 )
-def test_any_text_is_a_claim_or_a_mistake_with_a_remedy(text: str) -> None:
+def test_fuzz(text: str) -> None:
     try:
         (condition,) = read_assertions([text], KINDS)
     except ConfigError as error:

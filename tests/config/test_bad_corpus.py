@@ -360,7 +360,7 @@ def _in_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(BAD)
 
 
-def test_the_table_and_the_folder_name_the_same_files() -> None:
+def test_table_matches_folder() -> None:
     assert sorted(EXPECTED) == sorted(path.stem for path in BAD.glob("*.yaml"))
     assert sorted(EXPECTED) == sorted(path.stem for path in BAD.glob("*.txt"))
 
@@ -382,7 +382,7 @@ def test_the_corpus_is_varied() -> None:
     assert len(EXPECTED) >= 75
 
 
-def test_every_code_of_the_catalog_that_speaks_of_a_file_is_produced() -> None:
+def test_every_code_is_produced() -> None:
     of_the_command_line = {"assertion-syntax", "failed-assertion", "unknown-figure", "unknown-gpu"}
     assert {code for places in EXPECTED.values() for code, _ in places} == set(CODES) - of_the_command_line
 
@@ -396,7 +396,7 @@ def test_what_is_shown_is_inert_and_fits(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_each_message_is_one_short_sentence_with_a_remedy(name: str) -> None:
+def test_messages_are_short(name: str) -> None:
     for found in _checked(name)[0]:
         assert found.help
         assert found.message
@@ -405,7 +405,7 @@ def test_each_message_is_one_short_sentence_with_a_remedy(name: str) -> None:
         assert not found.message.endswith((".", " "))
 
 
-def test_the_command_says_of_the_folder_what_it_says_of_each_file(tinylm: Callable[..., Any]) -> None:
+def test_folder_equals_its_files(tinylm: Callable[..., Any]) -> None:
     result = tinylm("validate", ".", cwd=BAD)
     each = [_checked(name)[1].rsplit("\n\n", 1) for name in sorted(EXPECTED, key="{}.yaml".format)]
     assert result.code == ExitCode.FAILED

@@ -125,7 +125,7 @@ def test_the_page_is_up_to_date(golden: Callable[[Path, str], None], monkeypatch
     golden(ROOT / "docs" / "diagnostics.md", _page())
 
 
-def test_each_code_has_one_line_of_explanation_and_an_example() -> None:
+def test_codes_have_meaning_and_example() -> None:
     assert list(CODES) == list(EXAMPLES) == sorted(CODES)
     for code, meaning in CODES.items():
         assert code == code.lower().replace(" ", "-")
@@ -133,12 +133,12 @@ def test_each_code_has_one_line_of_explanation_and_an_example() -> None:
         assert len(meaning) < 120
 
 
-def test_a_code_outside_the_catalog_cannot_be_produced() -> None:
+def test_unknown_code() -> None:
     with pytest.raises(AssertionError, match="not in the catalog"):
         diagnostic("no-such-code", "…", "x.yaml")
 
 
-def test_config_makes_diagnostics_through_the_catalog_alone() -> None:
+def test_diagnostics_use_catalog() -> None:
     made = {
         path.name
         for path in (ROOT / "tinylm_cli" / "config").glob("*.py")
@@ -154,7 +154,7 @@ def _at(line: int, source: str = "x.yaml") -> Diagnostic:
     return diagnostic("wrong-type", f"line {line}", source, Span(source, line, 1, 2, "…"))
 
 
-def test_a_refusal_is_in_the_order_of_the_file_then_the_command_line_then_what_has_no_place() -> None:
+def test_refusal_order() -> None:
     nowhere = diagnostic("heads-do-not-divide", "by default", "x.yaml")
     found = refusal([nowhere, _at(1, SET), _at(7), _at(2)]).diagnostics
     assert found == (_at(2), _at(7), _at(1, SET), nowhere)
@@ -163,7 +163,7 @@ def test_a_refusal_is_in_the_order_of_the_file_then_the_command_line_then_what_h
 @pytest.mark.parametrize(
     ("count", "last"), [(0, "line 49"), (1, "1 more mistake is not shown"), (2000, "2,000 more mistakes are not shown")]
 )
-def test_a_refusal_counts_what_it_does_not_show(count: int, last: str) -> None:
+def test_refusal_limit(count: int, last: str) -> None:
     found = refusal(_at(line) for line in range(MOST_REPORTED + count)).diagnostics
     assert len(found) == MOST_REPORTED + (count > 0)
     assert found[-1].message == last

@@ -11,17 +11,17 @@ from tinylm_cli.config.fields import MODEL, Field, Schema, fields
 from tinylm_cli.config.schema import ModelConfig, flatten
 
 
-def test_every_leaf_of_a_config_is_a_field_in_the_same_order() -> None:
+def test_fields_in_order() -> None:
     config = ModelConfig(vocab_size=256, d_model=128, n_heads=4, n_layers=4, d_ff=512)
     assert list(fields()) == list(flatten(config.model_dump()))
 
 
-def test_the_blocks_of_a_schema_are_found_in_its_class() -> None:
+def test_blocks_of_schema() -> None:
     assert list(MODEL.blocks.items()) == list(BLOCKS.items())
     assert MODEL.fields is fields()
 
 
-def test_a_field_is_called_by_its_place_in_the_document() -> None:
+def test_dotted_names() -> None:
     assert MODEL.here("norm.eps") == "norm.eps"
     assert Schema(ModelConfig, "mine").here("norm.eps") == "mine.norm.eps"
 
@@ -92,7 +92,7 @@ def _fits(field: Field, value: object) -> bool:
 REQUIRED = {"vocab_size": 256, "d_model": 128, "n_heads": 4, "n_layers": 4, "d_ff": 512}
 
 
-def test_required_fields_have_an_example_and_the_others_a_default_or_an_example() -> None:
+def test_examples() -> None:
     for name, field in fields().items():
         assert field.required == (name in REQUIRED)
         if field.required:
@@ -106,12 +106,12 @@ def test_required_fields_have_an_example_and_the_others_a_default_or_an_example(
             assert field.example == field.default
 
 
-def test_a_field_that_may_be_absent_says_so_in_its_description_or_by_what_it_is() -> None:
+def test_optional_fields_say_so() -> None:
     follows = {name for name, field in fields().items() if "when absent" in field.description}
     assert follows <= {name for name, field in fields().items() if field.default is None}
 
 
-def test_only_choices_have_words_to_choose_from() -> None:
+def test_choices() -> None:
     assert {name for name, field in fields().items() if field.choices} == {
         name for name, field in fields().items() if field.kind == "choice"
     }

@@ -83,7 +83,7 @@ def test_a_hub_config_and_its_folder(reference: str) -> None:
     assert (loaded.name, loaded.config.d_model, loaded.config.n_layers) == ("hub", 1024, 2)
 
 
-def test_a_file_with_a_colon_in_its_name_comes_first(repository: Path) -> None:
+def test_colon_in_file_name(repository: Path) -> None:
     (repository / "HEAD:configs").mkdir()
     (repository / "HEAD:configs" / "mine.yaml").write_text(CONFIG.format(9), encoding="utf-8")
     assert load_config("HEAD:configs/mine.yaml").config.n_layers == 9
@@ -128,7 +128,7 @@ def test_what_cannot_be_read_is_said(reference: str, reason: str, remedy: str, r
     assert bool(remedy) == bool(caught.value.help)
 
 
-def test_a_symbolic_link_is_what_it_points_to() -> None:
+def test_symbolic_link() -> None:
     loaded = load_config("HEAD:link.yaml")
     assert (loaded.name, loaded.config.n_layers) == ("link", 2)
 
@@ -143,13 +143,11 @@ def test_a_symbolic_link_is_what_it_points_to() -> None:
         (":1:a.yaml", (":1", "a.yaml")),
     ],
 )
-def test_a_reference_is_a_revision_and_a_path(reference: str, parts: tuple[str, str]) -> None:
+def test_split_revision(reference: str, parts: tuple[str, str]) -> None:
     assert split_revision(reference) == parts
 
 
-def test_a_clone_that_lacks_a_branch_says_where_it_is(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_branch(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As checked out by a job: one commit, and no branch but its own."""
     git("branch", "release/one")
     here = f"file://{repository}"
@@ -165,7 +163,7 @@ def test_a_clone_that_lacks_a_branch_says_where_it_is(
         assert caught.value.help.startswith(remedy)
 
 
-def test_a_wrong_config_is_placed_in_its_revision() -> None:
+def test_mistake_in_revision() -> None:
     with pytest.raises(ConfigError) as caught:
         load_config("HEAD:wrong.yaml")
     assert {found.source for found in caught.value.diagnostics} == {"HEAD:wrong.yaml"}
@@ -184,7 +182,7 @@ def test_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "git must be installed" in caught.value.help
 
 
-def test_nothing_is_run_that_the_repository_names(repository: Path) -> None:
+def test_repository_runs_nothing(repository: Path) -> None:
     """Filters and viewers of a repository are programs of whoever wrote it."""
     (repository / ".gitattributes").write_text("*.yaml filter=x diff=x\n", encoding="utf-8")
     for key in ("filter.x.smudge", "diff.x.textconv", "core.pager", "core.fsmonitor"):

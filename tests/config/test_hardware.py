@@ -50,7 +50,7 @@ def test_what_people_run_on_is_there(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", load_accelerators())
-def test_each_entry_is_whole_and_hangs_together(name: str) -> None:
+def test_entries_are_consistent(name: str) -> None:
     each = load_accelerators()[name]
     assert each.name == name == name.lower()
     assert each.title.startswith(("NVIDIA ", "AMD "))
@@ -69,7 +69,7 @@ def test_each_entry_is_whole_and_hangs_together(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", load_accelerators())
-def test_each_halving_of_the_width_doubles_the_peak(name: str) -> None:
+def test_peaks_double_per_halved_width(name: str) -> None:
     """A sparse figure among dense ones would stand out as a factor of four."""
     peaks = load_accelerators()[name].peaks
     assert list(peaks) == [dtype for dtype in PEAK_DTYPES if dtype in peaks]
@@ -109,7 +109,7 @@ def test_no_two_have_a_name_in_common() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_the_table_is_no_preset_and_reads_in_one_go() -> None:
+def test_table_is_no_preset() -> None:
     assert "accelerators" not in shipped()
     assert TABLE.stat().st_size < MAX_BYTES / 8
     assert is_hardware(read_source(str(TABLE)))
@@ -117,11 +117,11 @@ def test_the_table_is_no_preset_and_reads_in_one_go() -> None:
 
 
 @pytest.mark.parametrize(("said", "name"), [("H100", "h100-sxm"), ("Mi300X", "mi300x"), ("a100", "a100-80gb")])
-def test_capitals_do_not_matter_and_short_names_do(said: str, name: str) -> None:
+def test_names_and_aliases(said: str, name: str) -> None:
     assert load_hardware(said).name == name
 
 
-def test_an_unknown_name_is_told_what_it_may_have_meant_and_all_there_are() -> None:
+def test_unknown_gpu() -> None:
     with pytest.raises(ConfigError, match=r"no GPU is called h10$") as raised:
         load_hardware("h10")
     (mistake,) = raised.value.diagnostics
@@ -135,7 +135,7 @@ def test_an_unknown_name_is_told_what_it_may_have_meant_and_all_there_are() -> N
     assert "did you mean" not in raised.value.help
 
 
-def test_a_file_adds_to_the_table_and_goes_before_it(tmp_path: Path) -> None:
+def test_hardware_file_overrides(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(MINE + MINE.replace("workbench", "H100-SXM").replace("mine", "h100"), encoding="utf-8")
     mine = load_hardware("MINE", str(path))
@@ -147,7 +147,7 @@ def test_a_file_adds_to_the_table_and_goes_before_it(tmp_path: Path) -> None:
     assert load_hardware("h100").title.startswith("NVIDIA"), "and the table itself is as it was"
 
 
-def test_what_a_program_finds_goes_before_what_the_datasheet_says() -> None:
+def test_usable_memory() -> None:
     each = load_hardware("h200")
     assert each.capacity_bytes + CONTEXT_BYTES == each.usable_memory_bytes != each.memory_bytes
 
@@ -180,7 +180,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("right", "wrong", "place", "help_"), WRONG)
-def test_a_mistake_is_found_where_it_is_with_its_remedy(right: str, wrong: str, place: str, help_: str) -> None:
+def test_mistakes(right: str, wrong: str, place: str, help_: str) -> None:
     assert right in MINE
     with pytest.raises(ConfigError) as raised:
         parse_accelerators(Source("mine.yaml", MINE.replace(right, wrong, 1)))
@@ -190,7 +190,7 @@ def test_a_mistake_is_found_where_it_is_with_its_remedy(right: str, wrong: str, 
     assert help_ in found.help
 
 
-def test_a_block_that_is_missing_is_named_with_what_it_begins_with() -> None:
+def test_missing_block() -> None:
     text = re.sub(r"  peak_flops.*?(?=  link)", "", MINE, flags=re.DOTALL)
     with pytest.raises(ConfigError) as raised:
         parse_accelerators(Source("mine.yaml", text))
@@ -209,7 +209,7 @@ def test_all_mistakes_are_told_at_once() -> None:
     assert fields[2:] == [f"other.{name}" for name in required]
 
 
-def test_a_broken_file_is_still_known_for_what_it_is() -> None:
+def test_is_hardware_with_mistakes() -> None:
     assert is_hardware(Source("x", "mine:\n  memory_bytes: much\n"))
     assert not is_hardware(Source("x", "vocab_size: 256\nattention: {bias: false}\n"))
     assert not is_hardware(Source("x", ""))

@@ -37,7 +37,7 @@ def test_a_file_by_path(tmp_path: Path, minimal: str, monkeypatch: pytest.Monkey
     assert load_config("mine.yaml").config == loaded.config
 
 
-def test_a_preset_comes_before_a_file_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_preset_before_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tiny").write_text("nonsense")
     monkeypatch.chdir(tmp_path)
     assert load_config("tiny").config.d_model == 128
@@ -112,7 +112,7 @@ def test_set_is_the_same_as_editing_the_file(
     st.sampled_from(["n_layers", "dropout", "tie_weights", "norm.eps", "norm.kind", "nominal_params", "x", "norm.x"]),
     st.sampled_from(["1", "0.5", "true", "yes", "null", "'1'", "[1]", "{a: 1}", "125M", "rmsnorm", "-1", "1e400"]),
 )
-def test_set_is_refused_where_the_file_would_be(minimal: str, name: str, value: str) -> None:
+def test_override_errors(minimal: str, name: str, value: str) -> None:
     block, _, last = name.rpartition(".")
     line = f"{block}:\n  {last}: {value}\n" if block else f"{last}: {value}\n"
     text = minimal.replace("n_layers: 4\n", "") if name == "n_layers" else minimal
@@ -149,21 +149,19 @@ def test_set_mends_what_is_wrong_in_the_file(minimal: str) -> None:
         (["budget.max_params=6M", "budget.seq_len=9"], 5_000_000),
     ],
 )
-def test_a_nominal_size_goes_with_the_architecture_it_was_stated_for(
-    minimal: str, overrides: list[str], known_by: int | None
-) -> None:
+def test_nominal_params_dropped(minimal: str, overrides: list[str], known_by: int | None) -> None:
     loaded = _parse(minimal + "nominal_params: 5M\n", *overrides)
     assert loaded.config.nominal_params == known_by
     assert (loaded.origins["nominal_params"] is None) == (known_by is None)
 
 
-def test_a_table_of_positions_makes_max_len_count(minimal: str) -> None:
+def test_learned_positions_count_max_len(minimal: str) -> None:
     text = minimal + "nominal_params: 5M\nposition: {kind: learned}\n"
     assert _parse(text, "dropout=0").config.nominal_params == 5_000_000
     assert _parse(text, "max_len=9").config.nominal_params is None
 
 
-def test_a_tolerance_goes_with_the_size_it_is_about(minimal: str) -> None:
+def test_tolerance_dropped(minimal: str) -> None:
     text = minimal + "nominal_params: 5M\nbudget: {max_params: 6M, nominal_tolerance: 0.1}\n"
     assert _parse(text, "dropout=0").config.budget.nominal_tolerance == 0.1
     loaded = _parse(text, "n_layers=5")
@@ -203,7 +201,7 @@ def test_what_is_no_option(override: str, minimal: str) -> None:
         ("norm." * 5000 + "b=1", "unknown-key"),
     ],
 )
-def test_a_wrong_option_is_a_diagnostic_of_its_own(override: str, code: str, minimal: str) -> None:
+def test_override_diagnostic(override: str, code: str, minimal: str) -> None:
     with pytest.raises(ConfigError) as raised:
         _parse(minimal, override)
     (found,) = raised.value.diagnostics
@@ -220,14 +218,14 @@ def test_any_option_is_taken_or_refused(minimal: str, overrides: list[str]) -> N
         return
 
 
-def test_an_empty_file_is_a_start_for_options() -> None:
+def test_empty_file_with_overrides() -> None:
     with pytest.raises(ConfigError, match="the config is empty"):
         _parse("# nothing\n")
     required = ["vocab_size=256", "d_model=128", "n_heads=4", "n_layers=4", "d_ff=512"]
     assert _parse("# nothing\n", *required).config.d_model == 128
 
 
-def test_the_error_names_the_first_mistake_and_how_many_more() -> None:
+def test_error_message() -> None:
     with pytest.raises(ConfigError) as raised:
         _parse("vocab_size: x\nd_model: 128\nn_heads: 4\nn_layers: 0\nd_ff: 512\n")
     assert raised.value.message.startswith("x.yaml:1:13: vocab_size must be an integer")

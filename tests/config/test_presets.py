@@ -18,12 +18,12 @@ def test_the_checkout_reads_its_own_folder() -> None:
     assert presets_folder() == ROOT / "configs"
 
 
-def test_the_course_comes_first_and_in_its_order() -> None:
+def test_course_presets_first() -> None:
     assert list(presets())[:4] == ["tiny", "small", "medium", "base"]
     assert {path.name for path in presets().values()} == {path.name for path in (ROOT / "configs").glob("*.yaml")}
 
 
-def test_an_installed_package_reads_the_configs_inside_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_installed_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     package = tmp_path / "site-packages" / "tinylm_cli"
     (package / "configs").mkdir(parents=True)
     (package / "config").mkdir()
@@ -57,7 +57,7 @@ def test_the_course_table(name: str, values: tuple[int, ...]) -> None:
     assert config.max_len == 1024
 
 
-def test_all_are_loaded_with_the_same_changes() -> None:
+def test_load_presets_with_overrides() -> None:
     loaded = load_presets(["n_layers=1"])
     assert [each.name for each in loaded] == list(presets())
     assert {each.config.n_layers for each in loaded} == {1}

@@ -304,7 +304,7 @@ def test_one_fault_is_told_once() -> None:
     assert [problem.code for problem in _problems({"position.scaling": "llama3"})] == ["without-effect"]
 
 
-def test_a_rule_is_silent_where_a_field_of_its_own_is_unsound() -> None:
+def test_rules_need_valid_fields() -> None:
     values = {name: value for name, value in {**DEFAULTS, "d_model": 127}.items() if name != "n_heads"}
     assert list(broken_rules(values)) == []
     unsure = {name: value for name, value in DEFAULTS.items() if name != "position.kind"}
@@ -317,7 +317,7 @@ def test_every_rule_names_fields_that_exist() -> None:
         assert set(rule.fields) <= set(fields())
 
 
-def test_needs_name_fields_that_exist_and_what_they_ask_for_meets_them() -> None:
+def test_requirements() -> None:
     for name, needs in REQUIREMENTS.items():
         assert name in defaults()
         assert not applies(name, DEFAULTS) or name not in ("position.theta", "feed_forward.top_k")
@@ -374,7 +374,7 @@ def _drawn(draw: st.DrawFn) -> Values:
 
 
 @given(_drawn())
-def test_each_proposal_mends_the_fault_it_speaks_of(values: Values) -> None:
+def test_proposals_fix_their_rule(values: Values) -> None:
     for problem in broken_rules(values):
         _assert_sound(problem)
         proposals = list(_proposals(problem.help))
@@ -387,7 +387,7 @@ def test_each_proposal_mends_the_fault_it_speaks_of(values: Values) -> None:
 
 
 @given(_drawn(), st.randoms(use_true_random=False))
-def test_who_follows_the_remedies_ends_with_a_valid_config(values: Values, random: Any) -> None:
+def test_remedies_lead_to_valid_config(values: Values, random: Any) -> None:
     for _ in range(100):
         problem = next(broken_rules(values), None)
         if problem is None:
@@ -399,7 +399,7 @@ def test_who_follows_the_remedies_ends_with_a_valid_config(values: Values, rando
 
 
 @given(st.integers(1, MAX_DIM), st.integers(1, MAX_N_HEADS), st.sampled_from(["sinusoidal", "learned", "rope"]))
-def test_widths_at_the_ends_of_their_ranges_are_mended_too(d_model: int, n_heads: int, kind: str) -> None:
+def test_remedies_at_range_ends(d_model: int, n_heads: int, kind: str) -> None:
     for wide, heads in product((d_model, MAX_DIM, MAX_DIM - 1), (n_heads, 1, MAX_N_HEADS - 1)):
         values = {**DEFAULTS, "d_model": wide, "n_heads": heads, "position.kind": kind}
         for problem in broken_rules(values):

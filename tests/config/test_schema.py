@@ -22,7 +22,7 @@ def _with(**changes: Any) -> ModelConfig:
     return ModelConfig.model_validate({**TINY, **changes})
 
 
-def test_a_config_that_names_no_block_is_the_course_model() -> None:
+def test_defaults_are_the_course_model() -> None:
     config = ModelConfig(vocab_size=256, d_model=128, n_heads=4, n_layers=4, d_ff=512)
     flat = flatten(config.model_dump())
     course = {
@@ -218,7 +218,7 @@ def test_a_count_is_exact(whole: int, fraction: int, unit: str) -> None:
             _with(nominal_params=text)
 
 
-def test_rules_hold_in_python_and_name_every_field_and_the_remedy() -> None:
+def test_rules_in_python() -> None:
     with pytest.raises(ValidationError, match=r"d_model 130 is not divisible by n_heads 4.*write n_heads: 2 or 5"):
         _with(d_model=130)
     with pytest.raises(ValidationError, match="requires an even d_model, not 125"):
@@ -234,7 +234,7 @@ def test_every_field_explains_itself() -> None:
             assert info.description.endswith("."), name
 
 
-def test_flatten_goes_one_level_and_leaves_the_rest() -> None:
+def test_flatten() -> None:
     assert flatten({"a": 1, "norm": {"eps": 1, "x": {"y": 2}}, "other": {"z": 3}, "position": None}) == {
         "a": 1,
         "norm.eps": 1,

@@ -16,7 +16,7 @@ def said(**values: Any) -> dict[str, Any]:
     return canonical_fields(ModelConfig.model_validate({**SHAPE, **values}))
 
 
-def test_what_is_open_is_filled_in_and_what_means_nothing_is_left_out() -> None:
+def test_resolved_and_applicable_only() -> None:
     plain = said()
     assert (plain["attention.d_head"], plain["attention.n_kv_heads"], plain["attention.scale"]) == (16, 4, 0.25)
     assert plain["embedding.multiplier"] == 8.0

@@ -99,7 +99,7 @@ def test_the_shipped_configs_satisfy_it(name: str) -> None:
     assert list(_validator().iter_errors(values)) == []
 
 
-def test_every_field_has_a_description_for_the_editor() -> None:
+def test_descriptions() -> None:
     schema = json_schema()
     for name, properties in {
         "": schema["properties"],
@@ -109,9 +109,7 @@ def test_every_field_has_a_description_for_the_editor() -> None:
             assert described.get("description") or "$ref" in described, (name, field)
 
 
-def test_the_schema_that_ships_is_the_one_the_command_prints(
-    tinylm: Callable[..., Any], golden: Callable[[Path, str], None]
-) -> None:
+def test_shipped_schema(tinylm: Callable[..., Any], golden: Callable[[Path, str], None]) -> None:
     printed = tinylm("schema")
     assert printed.code == 0
     assert json.loads(printed.out) == json_schema()

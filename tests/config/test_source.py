@@ -22,7 +22,7 @@ def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
     assert (source.name, source.text) == (str(path), "d_model: 宽\r\nx")
 
 
-def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+def test_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_bytes(b"\xef\xbb\xbfa: 1\n")
     assert read_source(str(path)).text == "a: 1\n"
@@ -62,7 +62,7 @@ def test_what_is_no_readable_file_is_refused(tmp_path: Path) -> None:
             read_source(reference)
 
 
-def test_a_file_of_just_the_most_bytes_is_read(tmp_path: Path) -> None:
+def test_largest_file(tmp_path: Path) -> None:
     (tmp_path / "full").write_bytes(b"#" * MAX_BYTES)
     assert len(read_source(str(tmp_path / "full")).text) == MAX_BYTES
 
@@ -105,7 +105,7 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
 
 
 @pytest.mark.parametrize("line_break", ["\n", "\r\n", "\r"])
-def test_a_span_is_within_its_line_whatever_ends_it(line_break: str) -> None:
+def test_span_within_line(line_break: str) -> None:
     source = Source("x", line_break.join(["one", "two: 2", ""]))
     start = source.text.index("2")
     span = source.span(start, start + 99)
@@ -115,7 +115,7 @@ def test_a_span_is_within_its_line_whatever_ends_it(line_break: str) -> None:
 
 
 @given(st.text(alphabet="a宽 \n\r\u2028\x85", max_size=60), st.data())
-def test_a_span_points_at_what_it_was_asked_for(text: str, data: st.DataObject) -> None:
+def test_span_text(text: str, data: st.DataObject) -> None:
     source = Source("x", text)
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, len(text)))
@@ -131,7 +131,7 @@ def test_a_span_points_at_what_it_was_asked_for(text: str, data: st.DataObject) 
 
 
 @given(st.integers(0, 5000), st.integers(1, 5000))
-def test_of_a_very_long_line_a_span_keeps_the_neighborhood(start: int, length: int) -> None:
+def test_span_of_long_line(start: int, length: int) -> None:
     source = Source("x", "".join(chr(97 + i % 26) for i in range(10_000)))
     span = source.span(start, start + length)
     assert len(span.text) <= 240

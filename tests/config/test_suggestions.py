@@ -117,7 +117,7 @@ def test_names_of_published_configs(name: str, meant: str) -> None:
     assert suggest_keys(name, "") == (meant,)
 
 
-def test_another_tools_name_is_never_one_of_ours_and_means_one() -> None:
+def test_aliases_are_valid() -> None:
     ours = {*fields(), *(name.rpartition(".")[2] for name in fields()), *BLOCKS}
     run_time = {"seq_len", "dtype"}  # which a budget has too, and others write where they mean the model
     assert ours & {*FIELD_ALIASES, *IGNORED_KEYS} == run_time
@@ -129,7 +129,7 @@ def test_another_tools_name_is_never_one_of_ours_and_means_one() -> None:
     assert {word for word in CHOICE_ALIASES.values() if word} <= words
 
 
-def test_what_stands_for_several_fields_is_what_their_block_takes() -> None:
+def test_compound_choices() -> None:
     for (name, word), values in COMPOUND_CHOICES.items():
         assert word not in fields()[name].choices
         assert expand_choice(word.upper().replace("_", "-"), name) == values
@@ -148,7 +148,7 @@ def test_blocks(wrong: str, block: str) -> None:
     assert suggest_block(wrong) == block
 
 
-def test_the_nearest_few_are_in_the_order_they_are_known() -> None:
+def test_nearest_keeps_order() -> None:
     assert nearest("experts", ["window", "n_experts", "d_expert", "bias", "top_k"], 2) == ["n_experts", "d_expert"]
     assert len(nearest("x" * 100_000, fields(), 3)) == 3
 
@@ -268,6 +268,6 @@ def _codes(override: str) -> set[str]:
     return set()
 
 
-def test_the_nearest_word_is_suggested_whatever_its_case() -> None:
+def test_suggest_ignores_case() -> None:
     assert suggest("TINY", ["tiny", "small"]) == "tiny"
     assert suggest("zzz", ["tiny", "small"]) is None

@@ -69,7 +69,7 @@ def test_each_stumble(text: str, message: str, pointed: str, line: int) -> None:
     assert _pointed(text) == (message, pointed, line)
 
 
-def test_an_unfinished_bracket_shows_where_it_was_opened() -> None:
+def test_unclosed_bracket_label() -> None:
     (label,) = _found("a: [1\nb: 2\n").labels
     assert (label.text, label.span.line, label.span.column) == ("opened here", 1, 4)
 
@@ -93,6 +93,6 @@ def test_the_line_that_was_meant(line: str, pair: str | None) -> None:
     assert corrected_pair(line) == pair
 
 
-def test_no_broken_config_is_sent_to_the_specification() -> None:
+def test_no_raw_parser_message() -> None:
     for path in BAD.glob("*.txt"):
         assert not re.search(r"yaml\.org", path.read_text(encoding="utf-8")), path.name

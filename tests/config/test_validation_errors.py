@@ -43,24 +43,24 @@ def test_every_mistake_is_found_at_once() -> None:
     ]
 
 
-def test_what_is_missing_is_said_once_for_each_field() -> None:
+def test_missing_fields() -> None:
     found = _found("dropout: 0.1\n")
     assert [each.field for each in found] == list(REQUIRED)
     assert {each.code for each in found} == {"missing-key"}
     assert found[0].help == "add vocab_size: 256 (an integer from 1 to 100,000,000)"
 
 
-def test_a_misspelled_field_is_not_missing_too() -> None:
+def test_misspelled_is_not_missing() -> None:
     found = _one(_config(d_model=None) + "hidden_size: 128\n")
     assert (found.code, found.help) == ("unknown-key", "did you mean d_model?")
 
 
-def test_fields_wrapped_in_a_block_are_not_missing_too() -> None:
+def test_wrapped_is_not_missing() -> None:
     found = _one("model:\n" + "".join(f"  {line}\n" for line in _config().splitlines()))
     assert found.help == "write its fields at the top level, without model:"
 
 
-def test_a_block_is_never_taken_for_a_plain_field() -> None:
+def test_block_is_no_field() -> None:
     found = _found(_config() + "models:\n  size: 3\n")
     assert found[0].help.startswith("expected one of ")
     assert _one(_config() + "norms:\n  eps: 0.1\n").help == "did you mean norm?"
@@ -106,7 +106,7 @@ def test_a_block_given_as_a_value(line: str, help_: str) -> None:
         ("feed_forward.activation=swish", "did you mean silu?"),
     ],
 )
-def test_on_the_command_line_the_remedy_is_an_option(override: str, help_: str) -> None:
+def test_remedy_for_override(override: str, help_: str) -> None:
     found = _one(_config(), override)
     assert found.help == help_
     assert found.source == SET
@@ -137,7 +137,7 @@ def test_what_people_write_instead(line: str, help_: str) -> None:
     assert _one(_config() + line + "\n").help == help_
 
 
-def test_of_a_long_block_the_likest_fields_are_named() -> None:
+def test_long_block_names_similar_fields() -> None:
     help_ = _one(_config() + "feed_forward: {capacity: 1}\n").help
     assert help_.startswith("feed_forward has 16 fields, such as ")
     assert help_.endswith("; tinylm schema --format markdown lists them")
@@ -156,7 +156,7 @@ def test_of_a_long_block_the_likest_fields_are_named() -> None:
         ("[1.0, null]", "wrong-type", "2: null", "for example long_factors: [1.0, 4.0]"),
     ],
 )
-def test_the_first_wrong_number_of_a_list_is_pointed_at(items: str, code: str, what: str, help_: str) -> None:
+def test_first_wrong_item(items: str, code: str, what: str, help_: str) -> None:
     found = _one(_config() + f"position: {{kind: rope, long_factors: {items}}}\n")
     number, _, shown = what.partition(": ")
     wants = f"number {number} of position.long_factors must be a number above 0 and at most 1,000,000,000"
@@ -170,26 +170,26 @@ def test_a_list_that_is_none_is_one_mistake() -> None:
     assert found.message == "position.long_factors must be a list of numbers above 0 and at most 1,000,000,000, not 4.0"
 
 
-def test_a_rule_points_at_what_the_file_names_and_says_what_is_a_default() -> None:
+def test_rule_place_and_defaults() -> None:
     found = _one(_config(d_model="125", n_heads="5"))
     assert found.code == "odd-sinusoidal-width"
     assert found.message.endswith("; position.kind is sinusoidal by default")
     assert (found.span and found.span.line, found.labels) == (2, ())
 
 
-def test_a_rule_labels_the_other_fields_it_ties() -> None:
+def test_rule_labels() -> None:
     found = _one(_config(n_heads="5"))
     assert found.field == "n_heads"
     assert [(label.span.line, label.text) for label in found.labels] == [(2, "d_model is 128")]
 
 
-def test_a_rule_between_the_file_and_the_command_line() -> None:
+def test_rule_across_file_and_override() -> None:
     found = _one(_config(), "n_heads=5")
     assert found.span is not None
     assert (found.span.source, found.labels[0].span.source) == (SET, "x.yaml")
 
 
-def test_a_value_that_the_reader_spoke_of_is_not_spoken_of_again() -> None:
+def test_reported_once() -> None:
     assert _one(_config(d_model="*width")).code == "alias"
     assert _one(_config(d_model="!!str [128]")).code == "tag"
     assert _one(_config(d_model="1" * 200)).code == "number-too-long"
@@ -216,7 +216,7 @@ WRONG = [
 
 
 @given(st.sampled_from(list(fields())), st.sampled_from(WRONG))
-def test_any_wrong_value_is_one_diagnostic_at_the_value_with_a_remedy(name: str, value: str) -> None:
+def test_fuzz_values(name: str, value: str) -> None:
     block, _, last = name.rpartition(".")
     line = f"{block}:\n  {last}: {value}\n" if block else f"{last}: {value}\n"
     text = _config(**{name: value}) if name in REQUIRED else _config() + line

@@ -40,7 +40,7 @@ def _codes(text: str) -> list[str]:
 @example("%YAML 1." + "1" * 5000 + "\n--- {}", ())
 @example("%YAML 1.128\n--- {}", ())
 @example('"\\ud800": 1', ())
-def test_any_text_is_a_config_or_a_config_error(text: str, overrides: tuple[str, ...]) -> None:
+def test_fuzz(text: str, overrides: tuple[str, ...]) -> None:
     try:
         parse_config(Source("x.yaml", text), overrides)
     except ConfigError as error:
@@ -75,7 +75,7 @@ def test_each_value_knows_its_place() -> None:
     assert (c.span.line, c.span.column, c.span.end_column) == (3, 6, 9)
 
 
-def test_a_value_that_is_absent_stands_at_its_key() -> None:
+def test_absent_value_span() -> None:
     root = _read("a:\nb: 1\n").root
     assert root is not None
     assert root.entries is not None
@@ -103,7 +103,7 @@ def test_what_is_refused(text: str, codes: list[str]) -> None:
     assert _codes(text) == codes
 
 
-def test_a_broken_pair_leaves_the_first_value() -> None:
+def test_duplicate_keeps_first() -> None:
     root = _read("a: 1\na: 2\n*b : 3\n<<: 4\n").root
     assert root is not None
     assert root.plain() == {"a": 1}

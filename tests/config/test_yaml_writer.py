@@ -80,11 +80,11 @@ nominal_params: 500000
 """
 
 
-def test_every_field_that_means_something_is_written_in_the_order_of_the_schema() -> None:
+def test_fields_with_effect_in_order() -> None:
     assert to_yaml(load_config("tiny").config) == TINY
 
 
-def test_what_a_field_makes_meaningful_is_written_with_it() -> None:
+def test_dependent_fields() -> None:
     rope = to_yaml(
         load_config(
             "tiny", [f"position.{each}" for each in ("kind=rope", "scaling=linear", "scaling_factor=2.0")]
@@ -105,14 +105,14 @@ def test_null_is_the_same_as_absent() -> None:
     assert to_yaml(load_config("tiny", absent).config) == TINY
 
 
-def test_a_list_of_numbers_is_written_on_one_line() -> None:
+def test_list_on_one_line() -> None:
     factors = f"[{', '.join(['1.0', '1.0e-5'] * 8)}]"
     changes = ["position.kind=rope", "position.scaling=longrope", "position.original_max_len=64"]
     config = load_config("tiny", [*changes, *(f"position.{each}_factors={factors}" for each in ("short", "long"))])
     assert f"\n  short_factors: {factors}\n  long_factors: {factors}\n" in to_yaml(config.config)
 
 
-def test_a_config_to_start_from_explains_what_it_shows_and_is_short() -> None:
+def test_commented_yaml() -> None:
     config = load_config("tiny").config
     text = to_commented_yaml(config, "mine: started from tiny.")
     assert text.startswith(f"{SCHEMA_LINE}\n#\n# mine: started from tiny.\n\n")
@@ -129,7 +129,7 @@ def test_a_config_to_start_from_explains_what_it_shows_and_is_short() -> None:
     assert len(text.splitlines()) <= 70
 
 
-def test_a_config_to_start_from_has_all_that_is_not_a_default() -> None:
+def test_commented_yaml_overrides() -> None:
     changes = ["position.kind=rope", "position.theta=5e5", "attention.n_kv_heads=2", "block.parallel=true"]
     text = to_commented_yaml(load_config("tiny", changes).config, "x")
     for line in ("  theta: 500000.0", "  n_kv_heads: 2", "block:", "  parallel: true"):
@@ -137,7 +137,7 @@ def test_a_config_to_start_from_has_all_that_is_not_a_default() -> None:
     assert "embedding:" not in text
 
 
-def test_the_listings_hold_every_field_and_are_together_the_course_model() -> None:
+def test_listings_are_the_course_model() -> None:
     listings = dict(field_listings())
     assert list(listings) == ["", *BLOCKS]
     text = "\n".join(listings.values())
@@ -162,7 +162,7 @@ def test_the_listings_hold_every_field_and_are_together_the_course_model() -> No
         ("vocab_size", "an integer from 1 to 100,000,000; required"),
     ],
 )
-def test_a_listing_says_what_a_field_may_be_its_default_and_what_it_is_for(name: str, line: str) -> None:
+def test_listing_explains_fields(name: str, line: str) -> None:
     text = dict(field_listings())[name.rpartition(".")[0]]
     assert line in " ".join(each.strip().removeprefix("# ") for each in text.splitlines())
 

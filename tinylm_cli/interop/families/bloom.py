@@ -5,36 +5,25 @@
 from typing import Annotated, Any
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families import Family
-from tinylm_cli.interop.shared_keys import (
-    DModel,
-    Dropout,
-    Keys,
-    MaxLen,
-    NHeads,
-    NLayers,
-    NormEps,
-    TieWeights,
-    VocabSize,
-    only,
-)
 from tinylm_cli.interop.tensor_names import BLOOM_NAMES
 from tinylm_cli.interop.translation import Translation
 
 
-class BloomKeys(Keys):
+class BloomKeys(key.Keys):
     """``BloomConfig``."""
 
-    vocab_size: VocabSize = 250880
-    hidden_size: DModel = 64
-    n_layer: NLayers = 2
-    n_head: NHeads = 8
-    seq_length: MaxLen = 2048  # no bound in transformers: the length it was trained on
-    hidden_dropout: Dropout = 0.0
-    layer_norm_epsilon: NormEps = 1e-5
-    tie_word_embeddings: TieWeights = True
+    vocab_size: key.VocabSize = 250880
+    hidden_size: key.DModel = 64
+    n_layer: key.NLayers = 2
+    n_head: key.NHeads = 8
+    seq_length: key.MaxLen = 2048  # no bound in transformers: the length it was trained on
+    hidden_dropout: key.Dropout = 0.0
+    layer_norm_epsilon: key.NormEps = 1e-5
+    tie_word_embeddings: key.TieWeights = True
     apply_residual_connection_post_layernorm: Annotated[
-        bool, *only(False, why="the residual would start from the normalized vector")
+        bool, *key.only(False, why="the residual would start from the normalized vector")
     ] = False
 
 

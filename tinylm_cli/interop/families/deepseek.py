@@ -10,36 +10,13 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeKeys, mscale, rope, rope_block, rope_keys
-from tinylm_cli.interop.shared_keys import (
-    DFF,
-    LLAMA_LIKE,
-    Activation,
-    AttentionBias,
-    DExpert,
-    DModel,
-    MaxLen,
-    NExperts,
-    NHeads,
-    NLayers,
-    NormEps,
-    NSharedExperts,
-    OptionalCount,
-    OptionalSize,
-    Renormalize,
-    RoutedScale,
-    Text,
-    TieWeights,
-    TopK,
-    VocabSize,
-    fills,
-    only,
-)
 from tinylm_cli.interop.tensor_names import EXPERT_NAMES, mlp
 from tinylm_cli.interop.translation import Translation
 
-_LATENT: dict[str, Any] = {**LLAMA_LIKE, "attention.kind": "latent", "position.pairing": "adjacent"}
+_LATENT: dict[str, Any] = {**key.LLAMA_LIKE, "attention.kind": "latent", "position.pairing": "adjacent"}
 _IGNORED = frozenset(
     [
         "head_dim",  # follows from the widths that rotate and that do not
@@ -58,62 +35,64 @@ _STEPS = 16
 class DeepseekKeys(RopeKeys):
     """Keys that V2 and V3 share."""
 
-    hidden_act: Activation = "silu"
-    rms_norm_eps: NormEps = 1e-6
-    tie_word_embeddings: TieWeights = False
-    attention_bias: AttentionBias = False
-    mlp_bias: Annotated[bool, *only(False, why="no field gives biases to the shared experts alone")] = False
-    moe_layer_freq: Annotated[int, *only(1, why="only leading layers can be without experts")] = 1
-    num_key_value_heads: OptionalSize = None
-    kv_lora_rank: Annotated[int, *fills("attention.kv_rank")] = 512
-    q_lora_rank: Annotated[int | None, *fills("attention.q_rank")] = 1536
-    qk_nope_head_dim: Annotated[int, *fills("attention.d_nope")] = 128
-    qk_rope_head_dim: Annotated[int, *fills("attention.d_rope")] = 64
-    v_head_dim: Annotated[int, *fills("attention.d_value")] = 128
+    hidden_act: key.Activation = "silu"
+    rms_norm_eps: key.NormEps = 1e-6
+    tie_word_embeddings: key.TieWeights = False
+    attention_bias: key.AttentionBias = False
+    mlp_bias: Annotated[bool, *key.only(False, why="no field gives biases to the shared experts alone")] = False
+    moe_layer_freq: Annotated[int, *key.only(1, why="only leading layers can be without experts")] = 1
+    num_key_value_heads: key.OptionalSize = None
+    kv_lora_rank: Annotated[int, *key.fills("attention.kv_rank")] = 512
+    q_lora_rank: Annotated[int | None, *key.fills("attention.q_rank")] = 1536
+    qk_nope_head_dim: Annotated[int, *key.fills("attention.d_nope")] = 128
+    qk_rope_head_dim: Annotated[int, *key.fills("attention.d_rope")] = 64
+    v_head_dim: Annotated[int, *key.fills("attention.d_value")] = 128
 
 
 class DeepseekV2Keys(DeepseekKeys):
     """``DeepseekV2Config``."""
 
-    vocab_size: VocabSize = 102400
-    hidden_size: DModel = 4096
-    intermediate_size: DFF = 11008
-    num_hidden_layers: NLayers = 32
-    num_attention_heads: NHeads = 32
-    max_position_embeddings: MaxLen = 2048
-    n_routed_experts: NExperts = 64
-    n_shared_experts: NSharedExperts = 2
-    num_experts_per_tok: Annotated[TopK, Field(examples=[6])]
-    moe_intermediate_size: DExpert = 1407
-    routed_scaling_factor: RoutedScale = 1.0
-    first_k_dense_replace: OptionalCount = None
-    n_group: OptionalSize = None
-    topk_group: OptionalSize = None
-    topk_method: Text = None
-    scoring_func: Annotated[str, *only("softmax", why="this family's code weighs experts by a softmax")] = "softmax"
-    norm_topk_prob: Annotated[bool, *only(False, why="this family's code in transformers does not renormalize")] = False
+    vocab_size: key.VocabSize = 102400
+    hidden_size: key.DModel = 4096
+    intermediate_size: key.DFF = 11008
+    num_hidden_layers: key.NLayers = 32
+    num_attention_heads: key.NHeads = 32
+    max_position_embeddings: key.MaxLen = 2048
+    n_routed_experts: key.NExperts = 64
+    n_shared_experts: key.NSharedExperts = 2
+    num_experts_per_tok: Annotated[key.TopK, Field(examples=[6])]
+    moe_intermediate_size: key.DExpert = 1407
+    routed_scaling_factor: key.RoutedScale = 1.0
+    first_k_dense_replace: key.OptionalCount = None
+    n_group: key.OptionalSize = None
+    topk_group: key.OptionalSize = None
+    topk_method: key.Text = None
+    scoring_func: Annotated[str, *key.only("softmax", why="this family's code weighs experts by a softmax")] = "softmax"
+    norm_topk_prob: Annotated[bool, *key.only(False, why="this family's code in transformers does not renormalize")] = (
+        False
+    )
 
 
 class DeepseekV3Keys(DeepseekKeys):
     """``DeepseekV3Config``."""
 
-    vocab_size: VocabSize = 129280
-    hidden_size: DModel = 7168
-    intermediate_size: DFF = 18432
-    num_hidden_layers: NLayers = 61
-    num_attention_heads: NHeads = 128
-    max_position_embeddings: MaxLen = 4096
-    n_routed_experts: NExperts = 256
-    n_shared_experts: NSharedExperts = 1
-    num_experts_per_tok: TopK = 8
-    moe_intermediate_size: DExpert = 2048
-    routed_scaling_factor: RoutedScale = 2.5
-    norm_topk_prob: Renormalize = True
-    first_k_dense_replace: OptionalCount = 3
-    n_group: OptionalSize = 8
-    topk_group: OptionalSize = 4
-    topk_method: Text = None
-    scoring_func: Annotated[str, *only("sigmoid", why="this family's code weighs experts by a sigmoid")] = "sigmoid"
+    vocab_size: key.VocabSize = 129280
+    hidden_size: key.DModel = 7168
+    intermediate_size: key.DFF = 18432
+    num_hidden_layers: key.NLayers = 61
+    num_attention_heads: key.NHeads = 128
+    max_position_embeddings: key.MaxLen = 4096
+    n_routed_experts: key.NExperts = 256
+    n_shared_experts: key.NSharedExperts = 1
+    num_experts_per_tok: key.TopK = 8
+    moe_intermediate_size: key.DExpert = 2048
+    routed_scaling_factor: key.RoutedScale = 2.5
+    norm_topk_prob: key.Renormalize = True
+    first_k_dense_replace: key.OptionalCount = 3
+    n_group: key.OptionalSize = 8
+    topk_group: key.OptionalSize = 4
+    topk_method: key.Text = None
+    scoring_func: Annotated[str, *key.only("sigmoid", why="this family's code weighs experts by a sigmoid")] = "sigmoid"
     rope_interleave: bool | None = True
 
 
@@ -163,8 +142,8 @@ def _experts(keys: DeepseekV2Keys | DeepseekV3Keys, to: Translation, *methods: s
     if method == "greedy":
         return
     if keys.n_group is None or keys.topk_group is None:
-        key = "n_group" if keys.n_group is None else "topk_group"
-        to.missing(key, f"topk_method {method} chooses by groups", f'for example "{key}": 8')
+        absent = "n_group" if keys.n_group is None else "topk_group"
+        to.missing(absent, f"topk_method {method} chooses by groups", f'for example "{absent}": 8')
     elif keys.n_group > 1:
         to.put("feed_forward.n_groups", keys.n_group, "n_group")
         to.put("feed_forward.top_k_groups", keys.topk_group, "topk_group")

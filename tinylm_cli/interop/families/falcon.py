@@ -5,23 +5,9 @@
 from typing import Annotated, Any
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeKeys, rope, rope_keys
-from tinylm_cli.interop.shared_keys import (
-    Activation,
-    AllBiases,
-    DModel,
-    Dropout,
-    MaxLen,
-    NHeads,
-    NLayers,
-    NormEps,
-    OptionalSize,
-    TieWeights,
-    VocabSize,
-    like,
-    only,
-)
 from tinylm_cli.interop.tensor_names import BLOOM_NAMES, TensorNames
 from tinylm_cli.interop.translation import Translation
 
@@ -29,27 +15,27 @@ from tinylm_cli.interop.translation import Translation
 class FalconKeys(RopeKeys):
     """``FalconConfig``."""
 
-    vocab_size: VocabSize = 65024
-    hidden_size: DModel = 4544
-    ffn_hidden_size: OptionalSize = None
-    num_hidden_layers: NLayers = 32
-    num_attention_heads: NHeads = 71
-    num_kv_heads: Annotated[int | None, *like("attention.n_kv_heads")] = None
-    max_position_embeddings: MaxLen = 2048
-    activation: Activation = "gelu"
-    hidden_dropout: Dropout = 0.0
-    layer_norm_epsilon: NormEps = 1e-5
-    tie_word_embeddings: TieWeights = True
-    bias: AllBiases = False
+    vocab_size: key.VocabSize = 65024
+    hidden_size: key.DModel = 4544
+    ffn_hidden_size: key.OptionalSize = None
+    num_hidden_layers: key.NLayers = 32
+    num_attention_heads: key.NHeads = 71
+    num_kv_heads: Annotated[int | None, *key.like("attention.n_kv_heads")] = None
+    max_position_embeddings: key.MaxLen = 2048
+    activation: key.Activation = "gelu"
+    hidden_dropout: key.Dropout = 0.0
+    layer_norm_epsilon: key.NormEps = 1e-5
+    tie_word_embeddings: key.TieWeights = True
+    bias: key.AllBiases = False
     new_decoder_architecture: bool | None = False
     parallel_attn: bool | None = True
     multi_query: bool | None = True
-    num_ln_in_parallel_attn: OptionalSize = None
+    num_ln_in_parallel_attn: key.OptionalSize = None
     alibi: Annotated[
-        bool, *only(False, why="Falcon divides its ALiBi biases by √d_head and rounds them to bfloat16")
+        bool, *key.only(False, why="Falcon divides its ALiBi biases by √d_head and rounds them to bfloat16")
     ] = False
     apply_residual_connection_post_layernorm: Annotated[
-        bool, *only(False, why="the residual would start from the normalized vector")
+        bool, *key.only(False, why="the residual would start from the normalized vector")
     ] = False
 
 

@@ -6,66 +6,42 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeKeys, RopeParameters, Theta, rope, rope_keys, rope_scaling
-from tinylm_cli.interop.shared_keys import (
-    ACTIVATIONS,
-    DFF,
-    LLAMA_LIKE,
-    Activation,
-    ActivationName,
-    AttentionBias,
-    DHead,
-    DModel,
-    KeyBlock,
-    Keys,
-    LayerTypes,
-    LogitSoftcap,
-    MaxLen,
-    NHeads,
-    NKVHeads,
-    NLayers,
-    NormEps,
-    OptionalSize,
-    ScoreSoftcap,
-    TieWeights,
-    VocabSize,
-    Window,
-    only,
-)
 from tinylm_cli.interop.sliding_windows import alternate, layer_window_keys, layer_windows
 from tinylm_cli.interop.tensor_names import LLAMA_NAMES, POST_NORM_NAMES
 from tinylm_cli.interop.translation import Translation
 
-_GEMMA_LIKE = {**LLAMA_LIKE, "embedding.multiplier": None, "norm.zero_centered": True}
+_GEMMA_LIKE = {**key.LLAMA_LIKE, "embedding.multiplier": None, "norm.zero_centered": True}
 
-Causal = Annotated[bool, *only(False, why="tokens would attend to later tokens")]
+Causal = Annotated[bool, *key.only(False, why="tokens would attend to later tokens")]
 
 
 class GemmaKeys(RopeKeys):
     """``GemmaConfig``."""
 
-    vocab_size: VocabSize = 256000
-    hidden_size: DModel = 3072
-    intermediate_size: DFF = 24576
-    num_hidden_layers: NLayers = 28
-    num_attention_heads: NHeads = 16
-    num_key_value_heads: NKVHeads = 16
-    head_dim: DHead = 256
-    hidden_act: ActivationName = "gelu_pytorch_tanh"
-    hidden_activation: Annotated[str, *only("gelu_pytorch_tanh", why="this family's code reads hidden_act")] = (
+    vocab_size: key.VocabSize = 256000
+    hidden_size: key.DModel = 3072
+    intermediate_size: key.DFF = 24576
+    num_hidden_layers: key.NLayers = 28
+    num_attention_heads: key.NHeads = 16
+    num_key_value_heads: key.NKVHeads = 16
+    head_dim: key.DHead = 256
+    hidden_act: key.ActivationName = "gelu_pytorch_tanh"
+    hidden_activation: Annotated[str, *key.only("gelu_pytorch_tanh", why="this family's code reads hidden_act")] = (
         "gelu_pytorch_tanh"
     )
-    max_position_embeddings: MaxLen = 8192
-    rms_norm_eps: NormEps = 1e-6
-    tie_word_embeddings: TieWeights = True
-    attention_bias: AttentionBias = False
+    max_position_embeddings: key.MaxLen = 8192
+    rms_norm_eps: key.NormEps = 1e-6
+    tie_word_embeddings: key.TieWeights = True
+    attention_bias: key.AttentionBias = False
     use_bidirectional_attention: Causal = False
 
 
 def _gemma(keys: GemmaKeys, to: Translation) -> None:
     """In the first configs, gelu means the tanh approximation."""
-    activation = "gelu_tanh" if keys.hidden_act == "gelu" else ACTIVATIONS[keys.hidden_act]
+    activation = "gelu_tanh" if keys.hidden_act == "gelu" else key.ACTIVATIONS[keys.hidden_act]
     to.put("feed_forward.activation", activation, "hidden_act")
     rope(keys, to)
 
@@ -89,23 +65,23 @@ GEMMA = Family(
 class Gemma2Keys(RopeKeys):
     """``Gemma2Config``."""
 
-    vocab_size: VocabSize = 256000
-    hidden_size: DModel = 2304
-    intermediate_size: DFF = 9216
-    num_hidden_layers: NLayers = 26
-    num_attention_heads: NHeads = 8
-    num_key_value_heads: NKVHeads = 4
-    head_dim: DHead = 256
-    hidden_activation: Activation = "gelu_pytorch_tanh"
-    max_position_embeddings: MaxLen = 8192
-    rms_norm_eps: NormEps = 1e-6
-    tie_word_embeddings: TieWeights = True
-    attention_bias: AttentionBias = False
-    attn_logit_softcapping: ScoreSoftcap = 50.0
-    final_logit_softcapping: LogitSoftcap = 30.0
-    query_pre_attn_scalar: OptionalSize = 256
-    sliding_window: Window = 4096
-    layer_types: LayerTypes = None
+    vocab_size: key.VocabSize = 256000
+    hidden_size: key.DModel = 2304
+    intermediate_size: key.DFF = 9216
+    num_hidden_layers: key.NLayers = 26
+    num_attention_heads: key.NHeads = 8
+    num_key_value_heads: key.NKVHeads = 4
+    head_dim: key.DHead = 256
+    hidden_activation: key.Activation = "gelu_pytorch_tanh"
+    max_position_embeddings: key.MaxLen = 8192
+    rms_norm_eps: key.NormEps = 1e-6
+    tie_word_embeddings: key.TieWeights = True
+    attention_bias: key.AttentionBias = False
+    attn_logit_softcapping: key.ScoreSoftcap = 50.0
+    final_logit_softcapping: key.LogitSoftcap = 30.0
+    query_pre_attn_scalar: key.OptionalSize = 256
+    sliding_window: key.Window = 4096
+    layer_types: key.LayerTypes = None
     use_bidirectional_attention: Causal = False
 
 
@@ -147,34 +123,34 @@ GEMMA2 = Family(
 )
 
 
-class Gemma3RopeParameters(KeyBlock):
+class Gemma3RopeParameters(key.KeyBlock):
     """RoPE of global layers, and of those with a window."""
 
     full_attention: RopeParameters | None = None
     sliding_attention: RopeParameters | None = None
 
 
-class Gemma3TextKeys(Keys):
+class Gemma3TextKeys(key.Keys):
     """``Gemma3TextConfig``."""
 
-    vocab_size: VocabSize = 262208
-    hidden_size: DModel = 2304
-    intermediate_size: DFF = 9216
-    num_hidden_layers: NLayers = 26
-    num_attention_heads: NHeads = 8
-    num_key_value_heads: NKVHeads = 4
-    head_dim: DHead = 256
-    hidden_activation: Activation = "gelu_pytorch_tanh"
-    max_position_embeddings: MaxLen = 131072
-    original_max_position_embeddings: OptionalSize = None
-    rms_norm_eps: NormEps = 1e-6
-    tie_word_embeddings: TieWeights = True
-    attention_bias: AttentionBias = False
-    final_logit_softcapping: LogitSoftcap = None
-    query_pre_attn_scalar: OptionalSize = 256
-    sliding_window: Window = 4096
-    sliding_window_pattern: OptionalSize = 6
-    layer_types: LayerTypes = None
+    vocab_size: key.VocabSize = 262208
+    hidden_size: key.DModel = 2304
+    intermediate_size: key.DFF = 9216
+    num_hidden_layers: key.NLayers = 26
+    num_attention_heads: key.NHeads = 8
+    num_key_value_heads: key.NKVHeads = 4
+    head_dim: key.DHead = 256
+    hidden_activation: key.Activation = "gelu_pytorch_tanh"
+    max_position_embeddings: key.MaxLen = 131072
+    original_max_position_embeddings: key.OptionalSize = None
+    rms_norm_eps: key.NormEps = 1e-6
+    tie_word_embeddings: key.TieWeights = True
+    attention_bias: key.AttentionBias = False
+    final_logit_softcapping: key.LogitSoftcap = None
+    query_pre_attn_scalar: key.OptionalSize = 256
+    sliding_window: key.Window = 4096
+    sliding_window_pattern: key.OptionalSize = 6
+    layer_types: key.LayerTypes = None
     rope_theta: Theta = None
     rope_local_base_freq: Theta = None
     rope_scaling: RopeParameters | None = None
@@ -195,17 +171,17 @@ def _two_ropes(keys: Gemma3TextKeys, to: Translation) -> None:
     """Global layers rotate by ``full_attention`` or ``rope_theta``, local ones unscaled by ``sliding_attention``."""
     both = keys.rope_parameters or Gemma3RopeParameters()
     full, local = both.full_attention or RopeParameters(), both.sliding_attention or RopeParameters()
-    key = "rope_theta" if full.rope_theta is None else "rope_parameters.full_attention.rope_theta"
+    place = "rope_theta" if full.rope_theta is None else "rope_parameters.full_attention.rope_theta"
     theta = full.rope_theta or keys.rope_theta or 1e6
-    to.put("position.theta", theta, key)
+    to.put("position.theta", theta, place)
     if to.get("attention.window") is not None:
         outside = local.rope_theta is None
-        key = "rope_local_base_freq" if outside else "rope_parameters.sliding_attention.rope_theta"
+        place = "rope_local_base_freq" if outside else "rope_parameters.sliding_attention.rope_theta"
         local_theta = local.rope_theta or keys.rope_local_base_freq or 1e4
-        to.put("position.local_theta", None if local_theta == theta else local_theta, key)
+        to.put("position.local_theta", None if local_theta == theta else local_theta, place)
         if (local.rope_type or local.type or "default") != "default":
-            key = "type" if local.rope_type is None else "rope_type"
-            to.unsupported(f"rope_parameters.sliding_attention.{key}", "layers with a window rotate unscaled")
+            place = "type" if local.rope_type is None else "rope_type"
+            to.unsupported(f"rope_parameters.sliding_attention.{place}", "layers with a window rotate unscaled")
     for at, block in (("rope_parameters.full_attention", both.full_attention), ("rope_scaling", keys.rope_scaling)):
         if block is not None and block.model_fields_set:  # rope_scaling is laid over full_attention
             rope_scaling(keys, block, at, to)

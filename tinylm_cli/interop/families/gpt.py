@@ -6,25 +6,9 @@ import math
 from typing import Annotated, Any
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeBlocks, RotaryFraction, Theta, rope, rope_scaling_key
-from tinylm_cli.interop.shared_keys import (
-    DFF,
-    Activation,
-    AttentionBias,
-    DModel,
-    Dropout,
-    Keys,
-    MaxLen,
-    NHeads,
-    NLayers,
-    NormEps,
-    OptionalSize,
-    TieWeights,
-    VocabSize,
-    fills,
-    only,
-)
 from tinylm_cli.interop.tensor_names import DENSE, EMBEDDING, QKV, Fused, TensorLayout, TensorNames
 from tinylm_cli.interop.translation import Translation
 
@@ -36,22 +20,22 @@ _GPT2_ALIASES = {
 }
 
 
-class GPT2Keys(Keys):
+class GPT2Keys(key.Keys):
     """``GPT2Config``."""
 
-    vocab_size: VocabSize = 50257
-    n_embd: DModel = 768
-    n_inner: OptionalSize = None
-    n_layer: NLayers = 12
-    n_head: NHeads = 12
-    n_positions: MaxLen = 1024
-    activation_function: Activation = "gelu_new"
-    resid_pdrop: Dropout = 0.1
-    layer_norm_epsilon: NormEps = 1e-5
-    tie_word_embeddings: TieWeights = True
+    vocab_size: key.VocabSize = 50257
+    n_embd: key.DModel = 768
+    n_inner: key.OptionalSize = None
+    n_layer: key.NLayers = 12
+    n_head: key.NHeads = 12
+    n_positions: key.MaxLen = 1024
+    activation_function: key.Activation = "gelu_new"
+    resid_pdrop: key.Dropout = 0.1
+    layer_norm_epsilon: key.NormEps = 1e-5
+    tie_word_embeddings: key.TieWeights = True
     scale_attn_weights: bool | None = True
     scale_attn_by_inverse_layer_idx: Annotated[
-        bool, *only(False, why="each layer would divide its scores by its index")
+        bool, *key.only(False, why="each layer would divide its scores by its index")
     ] = False
 
 
@@ -105,40 +89,43 @@ GPT2 = Family(
 )
 
 
-class GPTJKeys(Keys):
+class GPTJKeys(key.Keys):
     """``GPTJConfig``."""
 
-    vocab_size: VocabSize = 50400
-    n_embd: DModel = 4096
-    n_inner: OptionalSize = None
-    n_layer: NLayers = 28
-    n_head: NHeads = 16
-    n_positions: MaxLen = 2048
-    activation_function: Activation = "gelu_new"
-    resid_pdrop: Dropout = 0.0
-    layer_norm_epsilon: NormEps = 1e-5
-    tie_word_embeddings: TieWeights = False
-    rotary_dim: OptionalSize = 64
-    rotary: Annotated[bool, *only(True, why="this family's code always rotates")] = True
-    scale_attn_weights: Annotated[bool, *only(True, why="this family's code always divides scores by √d_head")] = True
+    vocab_size: key.VocabSize = 50400
+    n_embd: key.DModel = 4096
+    n_inner: key.OptionalSize = None
+    n_layer: key.NLayers = 28
+    n_head: key.NHeads = 16
+    n_positions: key.MaxLen = 2048
+    activation_function: key.Activation = "gelu_new"
+    resid_pdrop: key.Dropout = 0.0
+    layer_norm_epsilon: key.NormEps = 1e-5
+    tie_word_embeddings: key.TieWeights = False
+    rotary_dim: key.OptionalSize = 64
+    rotary: Annotated[bool, *key.only(True, why="this family's code always rotates")] = True
+    scale_attn_weights: Annotated[bool, *key.only(True, why="this family's code always divides scores by √d_head")] = (
+        True
+    )
 
 
 def _gptj(keys: GPTJKeys, to: Translation) -> None:
     """``rotary_dim`` counts dimensions of each head."""
     _inner_width(keys, to)
-    d_head, rotated, key = max(keys.n_embd // keys.n_head, 1), keys.rotary_dim, "rotary_dim"
+    d_head, rotated, place = max(keys.n_embd // keys.n_head, 1), keys.rotary_dim, "rotary_dim"
     if rotated is None:
-        to.unsupported(key, "without it this family's code rotates by the whole model's width")
+        to.unsupported(place, "without it this family's code rotates by the whole model's width")
     elif rotated % 2:
         near = f"{rotated - 1} or {rotated + 1}" if rotated < d_head else str(rotated - 1)
         near = str(rotated + 1) if rotated == 1 else near
-        to.contradiction(key, f"rotary_dim {rotated} is odd, and dimensions rotate in pairs", f"write {near}")
+        to.contradiction(place, f"rotary_dim {rotated} is odd, and dimensions rotate in pairs", f"write {near}")
     elif rotated > d_head:
         message = f"rotary_dim {rotated} is more than the width of a head, {d_head}"
-        to.contradiction(key, message, f"write {d_head} or less", "n_embd", "n_head")
+        to.contradiction(place, message, f"write {d_head} or less", "n_embd", "n_head")
     else:
         share = rotated / d_head
-        to.put("position.rotary_fraction", share if int(d_head * share) == rotated else math.nextafter(share, 1), key)
+        share = share if int(d_head * share) == rotated else math.nextafter(share, 1)
+        to.put("position.rotary_fraction", share, place)
 
 
 def _gptj_keys(config: ModelConfig) -> dict[str, Any]:
@@ -181,18 +168,18 @@ GPTJ = Family(
 class GPTNeoXKeys(RopeBlocks):
     """``GPTNeoXConfig``."""
 
-    vocab_size: VocabSize = 50432
-    hidden_size: DModel = 6144
-    num_hidden_layers: NLayers = 44
-    num_attention_heads: NHeads = 64
-    intermediate_size: DFF = 24576
-    max_position_embeddings: MaxLen = 2048
-    hidden_act: Activation = "gelu"
-    hidden_dropout: Dropout = 0.0
-    layer_norm_eps: NormEps = 1e-5
-    tie_word_embeddings: TieWeights = False
-    attention_bias: AttentionBias = True
-    use_parallel_residual: Annotated[bool, *fills("block.parallel")] = True
+    vocab_size: key.VocabSize = 50432
+    hidden_size: key.DModel = 6144
+    num_hidden_layers: key.NLayers = 44
+    num_attention_heads: key.NHeads = 64
+    intermediate_size: key.DFF = 24576
+    max_position_embeddings: key.MaxLen = 2048
+    hidden_act: key.Activation = "gelu"
+    hidden_dropout: key.Dropout = 0.0
+    layer_norm_eps: key.NormEps = 1e-5
+    tie_word_embeddings: key.TieWeights = False
+    attention_bias: key.AttentionBias = True
+    use_parallel_residual: Annotated[bool, *key.fills("block.parallel")] = True
     rotary_emb_base: Theta = None
     rotary_pct: RotaryFraction = None
 

@@ -5,28 +5,9 @@
 from typing import Annotated, Any
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeKeys, rope, rope_keys
-from tinylm_cli.interop.shared_keys import (
-    DFF,
-    LLAMA_LIKE,
-    AttentionBias,
-    DHead,
-    DModel,
-    LayerTypes,
-    MaxLen,
-    NExperts,
-    NHeads,
-    NKVHeads,
-    NLayers,
-    NormEps,
-    TieWeights,
-    TopK,
-    VocabSize,
-    Window,
-    fills,
-    only,
-)
 from tinylm_cli.interop.sliding_windows import alternate, layer_window_keys, layer_windows
 from tinylm_cli.interop.tensor_names import LLAMA_NAMES, TensorLayout
 from tinylm_cli.interop.translation import Translation
@@ -35,24 +16,24 @@ from tinylm_cli.interop.translation import Translation
 class GptOssKeys(RopeKeys):
     """``GptOssConfig``."""
 
-    vocab_size: VocabSize = 201088
-    hidden_size: DModel = 2880
-    intermediate_size: DFF = 2880
-    num_hidden_layers: NLayers = 36
-    num_attention_heads: NHeads = 64
-    num_key_value_heads: NKVHeads = 8
-    head_dim: DHead = 64
-    max_position_embeddings: MaxLen = 131072
-    rms_norm_eps: NormEps = 1e-5
-    tie_word_embeddings: TieWeights = False
-    attention_bias: AttentionBias = True
-    num_local_experts: NExperts = 128
-    num_experts_per_tok: TopK = 4
-    swiglu_limit: Annotated[float | None, *fills("feed_forward.clamp")] = 7.0
-    swiglu_alpha: Annotated[float, *only(1.702, why="quick_gelu's slope is 1.702")] = 1.702
-    hidden_act: Annotated[str, *only("silu", why="this family's code has its own activation")] = "silu"
-    sliding_window: Window = 128
-    layer_types: LayerTypes = None
+    vocab_size: key.VocabSize = 201088
+    hidden_size: key.DModel = 2880
+    intermediate_size: key.DFF = 2880
+    num_hidden_layers: key.NLayers = 36
+    num_attention_heads: key.NHeads = 64
+    num_key_value_heads: key.NKVHeads = 8
+    head_dim: key.DHead = 64
+    max_position_embeddings: key.MaxLen = 131072
+    rms_norm_eps: key.NormEps = 1e-5
+    tie_word_embeddings: key.TieWeights = False
+    attention_bias: key.AttentionBias = True
+    num_local_experts: key.NExperts = 128
+    num_experts_per_tok: key.TopK = 4
+    swiglu_limit: Annotated[float | None, *key.fills("feed_forward.clamp")] = 7.0
+    swiglu_alpha: Annotated[float, *key.only(1.702, why="quick_gelu's slope is 1.702")] = 1.702
+    hidden_act: Annotated[str, *key.only("silu", why="this family's code has its own activation")] = "silu"
+    sliding_window: key.Window = 128
+    layer_types: key.LayerTypes = None
 
 
 def _gpt_oss(keys: GptOssKeys, to: Translation) -> None:
@@ -87,7 +68,7 @@ GPT_OSS = Family(
     title="gpt-oss",
     keys=GptOssKeys,
     constants={
-        **LLAMA_LIKE,
+        **key.LLAMA_LIKE,
         "attention.sinks": True,
         "feed_forward.activation": "quick_gelu",
         "feed_forward.bias": True,

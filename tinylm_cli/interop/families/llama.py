@@ -5,27 +5,9 @@
 from typing import Any
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeKeys, rope, rope_keys
-from tinylm_cli.interop.shared_keys import (
-    DFF,
-    LLAMA_LIKE,
-    Activation,
-    AttentionBias,
-    DHead,
-    DModel,
-    FeedForwardBias,
-    MaxLen,
-    NExperts,
-    NHeads,
-    NKVHeads,
-    NLayers,
-    NormEps,
-    TieWeights,
-    TopK,
-    VocabSize,
-    Window,
-)
 from tinylm_cli.interop.sliding_windows import window, window_keys
 from tinylm_cli.interop.tensor_names import LLAMA_NAMES
 from tinylm_cli.interop.translation import Translation
@@ -34,19 +16,19 @@ from tinylm_cli.interop.translation import Translation
 class LlamaKeys(RopeKeys):
     """``LlamaConfig``."""
 
-    vocab_size: VocabSize = 32000
-    hidden_size: DModel = 4096
-    intermediate_size: DFF = 11008
-    num_hidden_layers: NLayers = 32
-    num_attention_heads: NHeads = 32
-    num_key_value_heads: NKVHeads = None
-    head_dim: DHead = None
-    hidden_act: Activation = "silu"
-    max_position_embeddings: MaxLen = 2048
-    rms_norm_eps: NormEps = 1e-6
-    tie_word_embeddings: TieWeights = False
-    attention_bias: AttentionBias = False
-    mlp_bias: FeedForwardBias = False
+    vocab_size: key.VocabSize = 32000
+    hidden_size: key.DModel = 4096
+    intermediate_size: key.DFF = 11008
+    num_hidden_layers: key.NLayers = 32
+    num_attention_heads: key.NHeads = 32
+    num_key_value_heads: key.NKVHeads = None
+    head_dim: key.DHead = None
+    hidden_act: key.Activation = "silu"
+    max_position_embeddings: key.MaxLen = 2048
+    rms_norm_eps: key.NormEps = 1e-6
+    tie_word_embeddings: key.TieWeights = False
+    attention_bias: key.AttentionBias = False
+    mlp_bias: key.FeedForwardBias = False
 
 
 LLAMA = Family(
@@ -54,7 +36,7 @@ LLAMA = Family(
     architecture="LlamaForCausalLM",
     title="Llama",
     keys=LlamaKeys,
-    constants=LLAMA_LIKE,
+    constants=key.LLAMA_LIKE,
     to_tinylm=rope,
     from_tinylm=rope_keys,
     tensor_names=LLAMA_NAMES,
@@ -64,18 +46,18 @@ LLAMA = Family(
 class MistralKeys(RopeKeys):
     """``MistralConfig``."""
 
-    vocab_size: VocabSize = 32000
-    hidden_size: DModel = 4096
-    intermediate_size: DFF = 14336
-    num_hidden_layers: NLayers = 32
-    num_attention_heads: NHeads = 32
-    num_key_value_heads: NKVHeads = 8
-    head_dim: DHead = None
-    hidden_act: Activation = "silu"
-    max_position_embeddings: MaxLen = 131072
-    rms_norm_eps: NormEps = 1e-6
-    tie_word_embeddings: TieWeights = False
-    sliding_window: Window = 4096
+    vocab_size: key.VocabSize = 32000
+    hidden_size: key.DModel = 4096
+    intermediate_size: key.DFF = 14336
+    num_hidden_layers: key.NLayers = 32
+    num_attention_heads: key.NHeads = 32
+    num_key_value_heads: key.NKVHeads = 8
+    head_dim: key.DHead = None
+    hidden_act: key.Activation = "silu"
+    max_position_embeddings: key.MaxLen = 131072
+    rms_norm_eps: key.NormEps = 1e-6
+    tie_word_embeddings: key.TieWeights = False
+    sliding_window: key.Window = 4096
 
 
 def _mistral(keys: MistralKeys, to: Translation) -> None:
@@ -92,30 +74,20 @@ MISTRAL = Family(
     architecture="MistralForCausalLM",
     title="Mistral",
     keys=MistralKeys,
-    constants=LLAMA_LIKE,
+    constants=key.LLAMA_LIKE,
     to_tinylm=_mistral,
     from_tinylm=_mistral_keys,
     tensor_names=LLAMA_NAMES,
 )
 
 
-class MixtralKeys(RopeKeys):
+class MixtralKeys(MistralKeys):
     """``MixtralConfig``."""
 
-    vocab_size: VocabSize = 32000
-    hidden_size: DModel = 4096
-    intermediate_size: DFF = 14336
-    num_hidden_layers: NLayers = 32
-    num_attention_heads: NHeads = 32
-    num_key_value_heads: NKVHeads = 8
-    head_dim: DHead = None
-    hidden_act: Activation = "silu"
-    max_position_embeddings: MaxLen = 131072
-    rms_norm_eps: NormEps = 1e-5
-    tie_word_embeddings: TieWeights = False
-    num_local_experts: NExperts = 8
-    num_experts_per_tok: TopK = 2
-    sliding_window: Window = None
+    rms_norm_eps: key.NormEps = 1e-5
+    num_local_experts: key.NExperts = 8
+    num_experts_per_tok: key.TopK = 2
+    sliding_window: key.Window = None
 
 
 def _mixtral(keys: MixtralKeys, to: Translation) -> None:
@@ -128,7 +100,7 @@ MIXTRAL = Family(
     architecture="MixtralForCausalLM",
     title="Mixtral",
     keys=MixtralKeys,
-    constants={**LLAMA_LIKE, "feed_forward.router": "topk_softmax"},
+    constants={**key.LLAMA_LIKE, "feed_forward.router": "topk_softmax"},
     to_tinylm=_mixtral,
     from_tinylm=_mistral_keys,
     tensor_names=LLAMA_NAMES.but(

@@ -5,46 +5,31 @@
 from typing import Annotated, Any
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families import Family
-from tinylm_cli.interop.shared_keys import (
-    DFF,
-    Activation,
-    AllBiases,
-    DModel,
-    Dropout,
-    Keys,
-    MaxLen,
-    NHeads,
-    NLayers,
-    OptionalSize,
-    TieWeights,
-    VocabSize,
-    fills,
-    only,
-)
 from tinylm_cli.interop.tensor_names import EMBEDDING, PROJECTIONS, TensorNames
 from tinylm_cli.interop.translation import Translation
 
 
-class OPTKeys(Keys):
+class OPTKeys(key.Keys):
     """``OPTConfig``."""
 
-    vocab_size: VocabSize = 50272
-    hidden_size: DModel = 768
-    ffn_dim: DFF = 3072
-    num_hidden_layers: NLayers = 12
-    num_attention_heads: NHeads = 12
-    max_position_embeddings: MaxLen = 2048
-    activation_function: Activation = "relu"
-    dropout: Dropout = 0.1
-    tie_word_embeddings: TieWeights = True
-    enable_bias: AllBiases = True
-    layer_norm_elementwise_affine: Annotated[bool, *fills("norm.weight")] = True
+    vocab_size: key.VocabSize = 50272
+    hidden_size: key.DModel = 768
+    ffn_dim: key.DFF = 3072
+    num_hidden_layers: key.NLayers = 12
+    num_attention_heads: key.NHeads = 12
+    max_position_embeddings: key.MaxLen = 2048
+    activation_function: key.Activation = "relu"
+    dropout: key.Dropout = 0.1
+    tie_word_embeddings: key.TieWeights = True
+    enable_bias: key.AllBiases = True
+    layer_norm_elementwise_affine: Annotated[bool, *key.fills("norm.weight")] = True
     do_layer_norm_before: Annotated[
-        bool, *only(True, why="the norms would follow each residual sum, and there would be no final norm")
+        bool, *key.only(True, why="the norms would follow each residual sum, and there would be no final norm")
     ] = True
-    remove_final_layer_norm: Annotated[bool, *only(False, why="there would be no norm before the head")] = False
-    word_embed_proj_dim: OptionalSize = None
+    remove_final_layer_norm: Annotated[bool, *key.only(False, why="there would be no norm before the head")] = False
+    word_embed_proj_dim: key.OptionalSize = None
 
 
 def _embedding_width(keys: OPTKeys, to: Translation) -> None:

@@ -5,26 +5,9 @@
 from typing import Annotated, Any
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeKeys, partial_rope_keys, rope
-from tinylm_cli.interop.shared_keys import (
-    DFF,
-    LLAMA_LIKE,
-    Activation,
-    DHead,
-    DModel,
-    Dropout,
-    MaxLen,
-    NHeads,
-    NKVHeads,
-    NLayers,
-    NormEps,
-    OptionalSize,
-    TieWeights,
-    VocabSize,
-    Window,
-    only,
-)
 from tinylm_cli.interop.sliding_windows import window, window_keys
 from tinylm_cli.interop.tensor_names import LLAMA_NAMES, QKV, Fused, TensorLayout
 from tinylm_cli.interop.translation import Translation
@@ -33,18 +16,18 @@ from tinylm_cli.interop.translation import Translation
 class PhiKeys(RopeKeys):
     """``PhiConfig``."""
 
-    vocab_size: VocabSize = 51200
-    hidden_size: DModel = 2048
-    intermediate_size: DFF = 8192
-    num_hidden_layers: NLayers = 24
-    num_attention_heads: NHeads = 32
-    num_key_value_heads: NKVHeads = None
-    head_dim: DHead = None
-    hidden_act: Activation = "gelu_new"
-    max_position_embeddings: MaxLen = 2048
-    resid_pdrop: Dropout = 0.0
-    layer_norm_eps: NormEps = 1e-5
-    tie_word_embeddings: TieWeights = False
+    vocab_size: key.VocabSize = 51200
+    hidden_size: key.DModel = 2048
+    intermediate_size: key.DFF = 8192
+    num_hidden_layers: key.NLayers = 24
+    num_attention_heads: key.NHeads = 32
+    num_key_value_heads: key.NKVHeads = None
+    head_dim: key.DHead = None
+    hidden_act: key.Activation = "gelu_new"
+    max_position_embeddings: key.MaxLen = 2048
+    resid_pdrop: key.Dropout = 0.0
+    layer_norm_eps: key.NormEps = 1e-5
+    tie_word_embeddings: key.TieWeights = False
     qk_layernorm: bool | None = False
 
 
@@ -90,25 +73,25 @@ _NO_BIASES = "this family's code has no biases"
 class Phi3Keys(RopeKeys):
     """``Phi3Config``."""
 
-    vocab_size: VocabSize = 32064
-    hidden_size: DModel = 3072
-    intermediate_size: DFF = 8192
-    num_hidden_layers: NLayers = 32
-    num_attention_heads: NHeads = 32
-    num_key_value_heads: NKVHeads = None
-    head_dim: DHead = None
-    hidden_act: Activation = "silu"
-    max_position_embeddings: MaxLen = 4096
-    original_max_position_embeddings: OptionalSize = 4096
-    resid_pdrop: Dropout = 0.0
-    rms_norm_eps: NormEps = 1e-5
-    tie_word_embeddings: TieWeights = False
-    sliding_window: Window = None
-    attention_bias: Annotated[bool, *only(False, why=_NO_BIASES)] = False
-    mlp_bias: Annotated[bool, *only(False, why=_NO_BIASES)] = False
-    lm_head_bias: Annotated[bool, *only(False, why=_NO_BIASES)] = False
-    full_attn_mod: Annotated[int, *only(1, why="this family's code has no layers of another kind")] = 1
-    interpolate_factor: Annotated[int, *only(1, why="this family's code does not interpolate")] = 1
+    vocab_size: key.VocabSize = 32064
+    hidden_size: key.DModel = 3072
+    intermediate_size: key.DFF = 8192
+    num_hidden_layers: key.NLayers = 32
+    num_attention_heads: key.NHeads = 32
+    num_key_value_heads: key.NKVHeads = None
+    head_dim: key.DHead = None
+    hidden_act: key.Activation = "silu"
+    max_position_embeddings: key.MaxLen = 4096
+    original_max_position_embeddings: key.OptionalSize = 4096
+    resid_pdrop: key.Dropout = 0.0
+    rms_norm_eps: key.NormEps = 1e-5
+    tie_word_embeddings: key.TieWeights = False
+    sliding_window: key.Window = None
+    attention_bias: Annotated[bool, *key.only(False, why=_NO_BIASES)] = False
+    mlp_bias: Annotated[bool, *key.only(False, why=_NO_BIASES)] = False
+    lm_head_bias: Annotated[bool, *key.only(False, why=_NO_BIASES)] = False
+    full_attn_mod: Annotated[int, *key.only(1, why="this family's code has no layers of another kind")] = 1
+    interpolate_factor: Annotated[int, *key.only(1, why="this family's code does not interpolate")] = 1
 
 
 def _phi3(keys: Phi3Keys, to: Translation) -> None:
@@ -127,7 +110,7 @@ PHI3 = Family(
     architecture="Phi3ForCausalLM",
     title="Phi 3 and 4",
     keys=Phi3Keys,
-    constants=LLAMA_LIKE,
+    constants=key.LLAMA_LIKE,
     to_tinylm=_phi3,
     from_tinylm=_phi3_keys,
     tensor_names=LLAMA_NAMES.but(

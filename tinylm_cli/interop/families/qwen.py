@@ -5,33 +5,9 @@
 from typing import Annotated, Any
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeKeys, rope, rope_keys
-from tinylm_cli.interop.shared_keys import (
-    DFF,
-    LLAMA_LIKE,
-    Activation,
-    AttentionBias,
-    Count,
-    DExpert,
-    DHead,
-    DModel,
-    IntegerList,
-    LayerTypes,
-    MaxLen,
-    NHeads,
-    NKVHeads,
-    NLayers,
-    NormEps,
-    OptionalCount,
-    OptionalSize,
-    Renormalize,
-    TieWeights,
-    TopK,
-    VocabSize,
-    Window,
-    only,
-)
 from tinylm_cli.interop.sliding_windows import layer_types, layer_window_keys, layer_windows, window, window_keys
 from tinylm_cli.interop.tensor_names import EXPERT_NAMES, LLAMA_NAMES
 from tinylm_cli.interop.translation import Translation
@@ -40,28 +16,28 @@ from tinylm_cli.interop.translation import Translation
 class Qwen2Keys(RopeKeys):
     """``Qwen2Config``."""
 
-    vocab_size: VocabSize = 151936
-    hidden_size: DModel = 4096
-    intermediate_size: DFF = 22016
-    num_hidden_layers: NLayers = 32
-    num_attention_heads: NHeads = 32
-    num_key_value_heads: NKVHeads = 32
-    head_dim: DHead = None
-    hidden_act: Activation = "silu"
-    max_position_embeddings: MaxLen = 32768
-    rms_norm_eps: NormEps = 1e-6
-    tie_word_embeddings: TieWeights = False
+    vocab_size: key.VocabSize = 151936
+    hidden_size: key.DModel = 4096
+    intermediate_size: key.DFF = 22016
+    num_hidden_layers: key.NLayers = 32
+    num_attention_heads: key.NHeads = 32
+    num_key_value_heads: key.NKVHeads = 32
+    head_dim: key.DHead = None
+    hidden_act: key.Activation = "silu"
+    max_position_embeddings: key.MaxLen = 32768
+    rms_norm_eps: key.NormEps = 1e-6
+    tie_word_embeddings: key.TieWeights = False
     use_sliding_window: bool | None = False
-    sliding_window: Window = 4096
-    max_window_layers: OptionalCount = 28
-    layer_types: LayerTypes = None
+    sliding_window: key.Window = 4096
+    max_window_layers: key.OptionalCount = 28
+    layer_types: key.LayerTypes = None
 
 
 class Qwen3Keys(Qwen2Keys):
     """``Qwen3Config``."""
 
-    head_dim: DHead = 128
-    attention_bias: AttentionBias = False
+    head_dim: key.DHead = 128
+    attention_bias: key.AttentionBias = False
 
 
 def _qwen(keys: Qwen2Keys, to: Translation) -> None:
@@ -89,7 +65,7 @@ QWEN2 = Family(
     architecture="Qwen2ForCausalLM",
     title="Qwen2 and Qwen2.5",
     keys=Qwen2Keys,
-    constants={**LLAMA_LIKE, "attention.bias": True, "attention.out_bias": False},
+    constants={**key.LLAMA_LIKE, "attention.bias": True, "attention.out_bias": False},
     to_tinylm=_qwen,
     from_tinylm=_qwen_keys,
     tensor_names=LLAMA_NAMES,
@@ -100,7 +76,7 @@ QWEN3 = Family(
     architecture="Qwen3ForCausalLM",
     title="Qwen3",
     keys=Qwen3Keys,
-    constants={**LLAMA_LIKE, "attention.qk_norm": "per_head"},
+    constants={**key.LLAMA_LIKE, "attention.qk_norm": "per_head"},
     to_tinylm=_qwen,
     from_tinylm=_qwen_keys,
     tensor_names=LLAMA_NAMES,
@@ -110,27 +86,27 @@ QWEN3 = Family(
 class Qwen3MoeKeys(RopeKeys):
     """``Qwen3MoeConfig``."""
 
-    vocab_size: VocabSize = 151936
-    hidden_size: DModel = 2048
-    intermediate_size: DFF = 6144
-    num_hidden_layers: NLayers = 24
-    num_attention_heads: NHeads = 32
-    num_key_value_heads: NKVHeads = 4
-    head_dim: DHead = None
-    hidden_act: Activation = "silu"
-    max_position_embeddings: MaxLen = 32768
-    rms_norm_eps: NormEps = 1e-6
-    tie_word_embeddings: TieWeights = False
-    attention_bias: AttentionBias = False
-    mlp_bias: Annotated[bool, *only(False, why="this family's code has no such biases")] = False
-    num_experts: Count = 128
-    num_experts_per_tok: TopK = 8
-    moe_intermediate_size: DExpert = 768
-    norm_topk_prob: Renormalize = False
-    decoder_sparse_step: OptionalSize = 1
-    mlp_only_layers: IntegerList = None
+    vocab_size: key.VocabSize = 151936
+    hidden_size: key.DModel = 2048
+    intermediate_size: key.DFF = 6144
+    num_hidden_layers: key.NLayers = 24
+    num_attention_heads: key.NHeads = 32
+    num_key_value_heads: key.NKVHeads = 4
+    head_dim: key.DHead = None
+    hidden_act: key.Activation = "silu"
+    max_position_embeddings: key.MaxLen = 32768
+    rms_norm_eps: key.NormEps = 1e-6
+    tie_word_embeddings: key.TieWeights = False
+    attention_bias: key.AttentionBias = False
+    mlp_bias: Annotated[bool, *key.only(False, why="this family's code has no such biases")] = False
+    num_experts: key.Count = 128
+    num_experts_per_tok: key.TopK = 8
+    moe_intermediate_size: key.DExpert = 768
+    norm_topk_prob: key.Renormalize = False
+    decoder_sparse_step: key.OptionalSize = 1
+    mlp_only_layers: key.IntegerList = None
     use_sliding_window: bool | None = False
-    sliding_window: Window = 4096
+    sliding_window: key.Window = 4096
 
 
 def _qwen3_moe(keys: Qwen3MoeKeys, to: Translation) -> None:
@@ -171,7 +147,7 @@ QWEN3_MOE = Family(
     architecture="Qwen3MoeForCausalLM",
     title="Qwen3 with experts",
     keys=Qwen3MoeKeys,
-    constants={**LLAMA_LIKE, "attention.qk_norm": "per_head", "feed_forward.router": "softmax"},
+    constants={**key.LLAMA_LIKE, "attention.qk_norm": "per_head", "feed_forward.router": "softmax"},
     to_tinylm=_qwen3_moe,
     from_tinylm=_qwen3_moe_keys,
     tensor_names=EXPERT_NAMES,

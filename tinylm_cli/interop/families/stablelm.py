@@ -4,25 +4,9 @@
 
 from typing import Annotated
 
+from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeKeys, partial_rope_keys, rope
-from tinylm_cli.interop.shared_keys import (
-    DFF,
-    LLAMA_LIKE,
-    Activation,
-    AttentionBias,
-    DModel,
-    Dropout,
-    MaxLen,
-    NHeads,
-    NKVHeads,
-    NLayers,
-    NormEps,
-    TieWeights,
-    VocabSize,
-    fills,
-    only,
-)
 from tinylm_cli.interop.tensor_names import LLAMA_NAMES
 from tinylm_cli.interop.translation import Translation
 
@@ -30,21 +14,21 @@ from tinylm_cli.interop.translation import Translation
 class StableLmKeys(RopeKeys):
     """``StableLmConfig``."""
 
-    vocab_size: VocabSize = 50304
-    hidden_size: DModel = 2560
-    intermediate_size: DFF = 6912
-    num_hidden_layers: NLayers = 32
-    num_attention_heads: NHeads = 32
-    num_key_value_heads: NKVHeads = 32
-    hidden_act: Activation = "silu"
-    max_position_embeddings: MaxLen = 4096
-    hidden_dropout: Dropout = 0.0
-    layer_norm_eps: NormEps = 1e-5
-    tie_word_embeddings: TieWeights = False
-    use_qkv_bias: AttentionBias = False
-    use_parallel_residual: Annotated[bool, *fills("block.parallel", "block.shared_norm")] = False
+    vocab_size: key.VocabSize = 50304
+    hidden_size: key.DModel = 2560
+    intermediate_size: key.DFF = 6912
+    num_hidden_layers: key.NLayers = 32
+    num_attention_heads: key.NHeads = 32
+    num_key_value_heads: key.NKVHeads = 32
+    hidden_act: key.Activation = "silu"
+    max_position_embeddings: key.MaxLen = 4096
+    hidden_dropout: key.Dropout = 0.0
+    layer_norm_eps: key.NormEps = 1e-5
+    tie_word_embeddings: key.TieWeights = False
+    use_qkv_bias: key.AttentionBias = False
+    use_parallel_residual: Annotated[bool, *key.fills("block.parallel", "block.shared_norm")] = False
     qk_layernorm: Annotated[
-        bool, *only(False, why="norms on queries and keys would have weights of their own for each head")
+        bool, *key.only(False, why="norms on queries and keys would have weights of their own for each head")
     ] = False
 
 
@@ -57,7 +41,7 @@ STABLELM = Family(
     architecture="StableLmForCausalLM",
     title="StableLM",
     keys=StableLmKeys,
-    constants={**LLAMA_LIKE, "norm.kind": "layernorm", "attention.out_bias": False},
+    constants={**key.LLAMA_LIKE, "norm.kind": "layernorm", "attention.out_bias": False},
     to_tinylm=_stablelm,
     from_tinylm=partial_rope_keys,
     tensor_names=LLAMA_NAMES,

@@ -5,25 +5,9 @@
 from typing import Annotated, Any
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeKeys, rope, rope_keys
-from tinylm_cli.interop.shared_keys import (
-    DFF,
-    Activation,
-    AllBiases,
-    DHead,
-    DModel,
-    Dropout,
-    MaxLen,
-    NHeads,
-    NKVHeads,
-    NLayers,
-    NormEps,
-    TieWeights,
-    VocabSize,
-    Window,
-    only,
-)
 from tinylm_cli.interop.sliding_windows import window, window_keys
 from tinylm_cli.interop.tensor_names import LLAMA_NAMES
 from tinylm_cli.interop.translation import Translation
@@ -32,23 +16,25 @@ from tinylm_cli.interop.translation import Translation
 class Starcoder2Keys(RopeKeys):
     """``Starcoder2Config``."""
 
-    vocab_size: VocabSize = 49152
-    hidden_size: DModel = 3072
-    intermediate_size: DFF = 12288
-    num_hidden_layers: NLayers = 30
-    num_attention_heads: NHeads = 24
-    num_key_value_heads: NKVHeads = 2
-    head_dim: DHead = None
-    hidden_act: Activation = "gelu_pytorch_tanh"
-    max_position_embeddings: MaxLen = 4096
-    residual_dropout: Dropout = 0.0
-    norm_epsilon: NormEps = 1e-5
-    tie_word_embeddings: TieWeights = True
-    use_bias: AllBiases = True
-    sliding_window: Window = None
-    mlp_type: Annotated[str, *only("default", why="this family's code knows no other")] = "default"
-    norm_type: Annotated[str, *only("layer_norm", why="this family's code knows no other")] = "layer_norm"
-    scale_attn_weights: Annotated[bool, *only(True, why="this family's code always divides scores by √d_head")] = True
+    vocab_size: key.VocabSize = 49152
+    hidden_size: key.DModel = 3072
+    intermediate_size: key.DFF = 12288
+    num_hidden_layers: key.NLayers = 30
+    num_attention_heads: key.NHeads = 24
+    num_key_value_heads: key.NKVHeads = 2
+    head_dim: key.DHead = None
+    hidden_act: key.Activation = "gelu_pytorch_tanh"
+    max_position_embeddings: key.MaxLen = 4096
+    residual_dropout: key.Dropout = 0.0
+    norm_epsilon: key.NormEps = 1e-5
+    tie_word_embeddings: key.TieWeights = True
+    use_bias: key.AllBiases = True
+    sliding_window: key.Window = None
+    mlp_type: Annotated[str, *key.only("default", why="this family's code knows no other")] = "default"
+    norm_type: Annotated[str, *key.only("layer_norm", why="this family's code knows no other")] = "layer_norm"
+    scale_attn_weights: Annotated[bool, *key.only(True, why="this family's code always divides scores by √d_head")] = (
+        True
+    )
 
 
 def _starcoder2(keys: Starcoder2Keys, to: Translation) -> None:

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.random_configs import small_configs
-from tinylm_cli.analysis.budget_check import ASSERTABLE, LIMITS, budget_conditions, failures, fitting_layers, measure
+from tinylm_cli.analysis.budget_check import ASSERTABLE, LIMITS, budget_conditions, failures, layers_that_fit, measure
 from tinylm_cli.analysis.figures import FIGURES, figure
 from tinylm_cli.analysis.setups import SHARED_FIELDS, TrainingSetup
 from tinylm_cli.analysis.tensor_table import DTYPE_BYTES
@@ -31,7 +31,7 @@ def _failures(loaded: LoadedConfig, *conditions: Condition) -> list[Diagnostic]:
     return list(failures(loaded, conditions, [measure(loaded.config, condition) for condition in conditions]))
 
 
-def test_every_limit_of_a_budget_is_on_a_figure_and_every_condition_is_one_of_figures() -> None:
+def test_every_limit_has_a_figure() -> None:
     limits = {name for name in Budget.model_fields if name.startswith("max_")}
     assert limits == set(LIMITS)
     assert set(LIMITS.values()) <= set(FIGURES)
@@ -54,14 +54,14 @@ def test_two_figures_are_held_to_one_another() -> None:
     assert (found.holds, found.value, found.bound) == (False, 124_439_808, 124_439_808)
 
 
-def test_figures_are_measured_at_what_the_budget_says() -> None:
+def test_budget_sets_seq_len_and_batch_size() -> None:
     (condition,) = _claims("kv_cache_bytes < 1GiB")
     assert measure(load_config("base").config, condition).value == 2 * 12 * 768 * 1024 * 2
     changes = ("budget.batch_size=3", "budget.seq_len=10", "budget.dtype=float32")
     assert measure(load_config("base", changes).config, condition).value == 3 * 2 * 12 * 768 * 10 * 4
 
 
-def test_a_budget_of_training_is_held_to_the_peak_of_that_training() -> None:
+def test_training_budget_is_on_the_peak() -> None:
     loaded = load_config("tiny", ("budget.max_train_bytes_per_gpu=1MB", "budget.batch_size=3", "budget.seq_len=10"))
     (condition,) = budget_conditions(loaded.config)
     peak = training_memory(loaded.config, TrainingSetup(batch_size=3, seq_len=10)).peak_bytes
@@ -71,7 +71,7 @@ def test_a_budget_of_training_is_held_to_the_peak_of_that_training() -> None:
     assert "is over budget.max_train_bytes_per_gpu 1MB by" in told.message
 
 
-def test_a_nominal_error_is_a_distance_either_way_and_unknown_without_a_size() -> None:
+def test_nominal_error() -> None:
     (condition,) = _claims("nominal_error < 30%")
     found = {name: measure(load_config(name).config, condition) for name in ("tiny", "base")}
     assert found["tiny"].value == pytest.approx(826_112 / 500_000 - 1)
@@ -128,7 +128,7 @@ def test_what_is_said(asserted: str, message: str, help_: str) -> None:
     )  # fmt: skip
 
 
-def test_a_remedy_is_for_all_that_is_asked_where_there_is_one() -> None:
+def test_remedy_satisfies_every_condition() -> None:
     asked = _claims("total_params < 80M", "active_params < 70M", "total_params < 200M")
     assert [found.help for found in _failures(load_config("base"), *asked)] == ["n_layers: 8 would fit"] * 2
     torn = _claims("total_params < 80M", "non_embedding_params > 90M", "kv_cache_bytes < 1kB")
@@ -139,7 +139,7 @@ def test_a_remedy_is_for_all_that_is_asked_where_there_is_one() -> None:
     ]
 
 
-def test_a_budget_is_told_at_its_line_unless_the_command_line_wrote_it() -> None:
+def test_diagnostic_points_at_the_budget() -> None:
     changes = ("budget.max_params=80M", "budget.max_kv_bytes=1kB")
     loaded = load_config("base", changes)
     for found, field in zip(
@@ -156,7 +156,7 @@ def test_layers_that_fit_fit_and_those_nearer_do_not(
     dense = config.feed_forward.n_dense_layers if config.feed_forward.n_experts is not None else 0
     assume(layers > dense)
     condition = Condition(ASSERT, "", name, relation, figure(name, config.model_copy(update={"n_layers": layers})))
-    fitting = fitting_layers(config, [condition])
+    fitting = layers_that_fit(config, [condition])
     if fitting is None:
         ends = [config, *(config.model_copy(update={"n_layers": n}) for n in (dense + 1, MAX_N_LAYERS))]
         assert measure(config, condition).holds or not any(measure(each, condition).holds for each in ends)
@@ -174,7 +174,7 @@ def test_messages_are_short_whatever_was_asserted() -> None:
 
 
 @pytest.mark.parametrize(("tolerance", "share"), [(0.02, 50), (0.1, 10), (0.0, None)])
-def test_a_size_at_the_very_edge_of_its_tolerance_holds(tolerance: float, share: int | None) -> None:
+def test_edge_of_the_tolerance(tolerance: float, share: int | None) -> None:
     total = figure("total_params", load_config("llama-3-8b").config)
     nominal = next(
         n for n in range(int(total / (1 + tolerance)) - 2, total + 1) if n + (n // share if share else 0) == total

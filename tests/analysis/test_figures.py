@@ -19,7 +19,7 @@ def test_a_name_says_its_unit_and_after_it_of_what(name: str) -> None:
 
 
 @given(config=small_configs())
-def test_every_figure_is_a_count_and_agrees_with_the_report_of_that_name(config: ModelConfig) -> None:
+def test_figures_agree_with_reports(config: ModelConfig) -> None:
     report = analyze_params(LoadedConfig("drawn", "drawn", config, {}), dtype="bfloat16")
     for name in FIGURES:
         value = figure(name, config)

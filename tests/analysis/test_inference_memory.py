@@ -44,7 +44,7 @@ def test_parts_sum_to_the_whole(config: ModelConfig, batch_size: int, seq_len: i
 
 
 @pytest.mark.parametrize("name", ["deepseek-v2-lite", "gemma-2-2b", "gpt-oss-20b", "mistral-7b", "llama-3-8b"])
-def test_a_flash_kernel_works_in_what_grows_with_tokens(name: str) -> None:
+def test_flash_workspace_grows_linearly(name: str) -> None:
     """Neither scores nor masks: twice the tokens take twice the bytes at most, and decoding next to none."""
     config = load_config(name, ["max_len=163840"]).config
     whole_prompt = ServingSetup(prefill_tokens=163840)
@@ -56,7 +56,7 @@ def test_a_flash_kernel_works_in_what_grows_with_tokens(name: str) -> None:
     assert written.cache_bytes == whole.cache_bytes
 
 
-def test_latent_attention_over_a_long_context_fits_one_gpu() -> None:
+def test_latent_attention_at_long_context() -> None:
     """Weights of 15.7 billion parameters, 576 numbers a token and layer, and one pass over 163,840 tokens."""
     config = load_config("deepseek-v2-lite").config
     found = inference_memory(config, ServingSetup(prefill_tokens=163840, batch_size=1, seq_len=163840))

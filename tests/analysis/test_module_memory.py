@@ -68,7 +68,7 @@ def named(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def test_corrections_of_routers_take_four_bytes_whatever_the_weights_take() -> None:
+def test_router_biases_stay_float32() -> None:
     experts = ["feed_forward.n_experts=8", "feed_forward.router=sigmoid", "feed_forward.n_dense_layers=1"]
     plain = load_config("tiny", experts).config
     corrected = load_config("tiny", [*experts, "feed_forward.score_correction=true"]).config
@@ -93,7 +93,7 @@ def test_building_takes_what_the_model_holds(config: ModelConfig) -> None:
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=named)
 @pytest.mark.parametrize(("batch_size", "seq_len"), [(1, 1), (3, 40), (1, 256)])
-def test_a_forward_pass_takes_a_little_less_than_the_estimate(
+def test_forward_against_the_estimate(
     name: str, dtype: torch.dtype, batch_size: int, seq_len: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tinylm_cli.model.forward.TIMED_SECONDS", 0.0)
@@ -108,7 +108,7 @@ def test_a_forward_pass_takes_a_little_less_than_the_estimate(
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=named)
 @pytest.mark.parametrize(("prompt_len", "max_new_tokens"), [(3, 40), (120, 2), (254, 3)])
-def test_decoding_takes_a_little_less_than_the_estimate(
+def test_decoding_against_the_estimate(
     name: str, dtype: torch.dtype, prompt_len: int, max_new_tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "inference_mode", torch.no_grad)  # in which operations are seen in all their parts
@@ -123,7 +123,7 @@ def test_decoding_takes_a_little_less_than_the_estimate(
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=named)
 @pytest.mark.parametrize("kernel", ["sdpa", "math"])
-def test_running_takes_a_little_less_than_the_estimate(name: str, dtype: torch.dtype, kernel: Any) -> None:
+def test_running_against_the_estimate(name: str, dtype: torch.dtype, kernel: Any) -> None:
     """One prompt in one pass, and one more token of each sequence, whichever kernels torch takes."""
     config, batch_size, seq_len = config_of(name), 2, 200
     model = TinyTransformerLM.from_config(config, dtype=dtype).eval()
@@ -172,6 +172,6 @@ def test_bytes_grow_with_the_tokens_and_stay_exact() -> None:
     assert one < 7 * one < seven
 
 
-def test_a_large_vocabulary_is_what_a_short_prompt_costs() -> None:
+def test_logits_of_a_large_vocabulary() -> None:
     wide = load_config("tiny", ["vocab_size=1000000"]).config
     assert decode_bytes(wide, prompt_len=1, max_new_tokens=1, dtype="bfloat16") == 36 * 10**6 + SLACK

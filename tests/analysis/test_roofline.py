@@ -72,7 +72,7 @@ def test_training_by_hand() -> None:
     assert (time.accelerator, time.peak_flops_per_second) == ("h100-sxm", 989_400_000_000_000)
 
 
-def test_a_published_run_takes_about_as_long_as_it_took() -> None:
+def test_published_training_runs() -> None:
     """Llama 3.1 405B, 15.6T tokens, by its model card took 30.84 million H100 hours, restarts and all."""
     time = training_time(
         H100, TrainingSetup(n_gpus=16_384, train_tokens=156 * 10**11), train_flops_per_token=6 * 405 * 10**9
@@ -83,7 +83,7 @@ def test_a_published_run_takes_about_as_long_as_it_took() -> None:
 
 
 @given(accelerators, st.integers(1, 10**5), st.integers(1, 100), flops, st.integers(1, 10**14), st.floats(0.01, 1))
-def test_more_gpus_are_never_slower_and_cost_the_same_hours(
+def test_more_gpus_take_the_same_gpu_hours(
     on: Any, n_gpus: int, more: int, per_token: int, tokens: int, utilization: float
 ) -> None:
     def time(n: int) -> Any:
@@ -107,7 +107,7 @@ def test_a_higher_utilization_is_faster(per_token: int, tokens: int, utilization
     assert fast.seconds == pytest.approx(slow.seconds * utilization)
 
 
-def test_a_type_that_the_hardware_lacks_is_refused_with_those_it_has() -> None:
+def test_dtype_the_gpu_lacks() -> None:
     with pytest.raises(UsageError, match="v100-16gb does not multiply bfloat16") as raised:
         peak_flops(load_hardware("v100"), "bfloat16")
     assert raised.value.help == "give one of its types: float32 or float16"
@@ -115,7 +115,7 @@ def test_a_type_that_the_hardware_lacks_is_refused_with_those_it_has() -> None:
         peak_flops(H100, "float64")
 
 
-def test_each_piece_of_a_prompt_moves_the_weights_once() -> None:
+def test_each_prefill_chunk_reads_the_weights() -> None:
     step = DecodeStep(ReadWeights(10**9), 10**9, 0)
     for piece, passes in ((512, 2), (1000, 2), (200, 2 * 3), (1, 2 * 512)):
         time = serve(step, batch_size=2, prefill_tokens=piece, prefill_cache_bytes=7)
@@ -140,7 +140,7 @@ def test_serving_by_hand() -> None:
 
 
 @given(steps, st.integers(1, 4096), accelerators)
-def test_a_pass_takes_the_longer_of_its_two_and_says_which(step: DecodeStep, batch: int, on: Any) -> None:
+def test_compute_bound_or_memory_bound(step: DecodeStep, batch: int, on: Any) -> None:
     time = serve(step, batch_size=batch, accelerator=on)
     for each in (time.prefill, time.decode):
         assert each.seconds == max(each.compute_seconds, each.memory_seconds)
@@ -163,7 +163,7 @@ def test_decoding_never_gets_faster_with_context(step: DecodeStep, batch: int, c
 
 
 @given(steps, st.integers(1, 4096), st.integers(1, 64))
-def test_a_larger_batch_is_slower_a_step_and_no_slower_a_token(step: DecodeStep, batch: int, more: int) -> None:
+def test_larger_batches_decode_more_per_second(step: DecodeStep, batch: int, more: int) -> None:
     small, large = serve(step, batch_size=batch), serve(step, batch_size=batch + more)
     assert large.decode.seconds >= small.decode.seconds
     if step.weights.dense_bytes > 10**6:  # beyond what rounding bytes of experts can turn
@@ -182,7 +182,7 @@ def test_the_turning_point_is_where_the_label_turns(step: DecodeStep, on: Any) -
 
 
 @given(_weights(), st.integers(1, 10**4))
-def test_a_batch_reads_between_its_share_and_all_of_the_experts(weights: ReadWeights, tokens: int) -> None:
+def test_experts_read_by_a_batch(weights: ReadWeights, tokens: int) -> None:
     read = weights.read_bytes(tokens) - weights.dense_bytes
     assert weights.read_bytes(tokens) <= weights.read_bytes(tokens + 1)
     assert read <= weights.expert_bytes
@@ -208,7 +208,7 @@ def test_one_token_reads_the_experts_it_is_sent_to() -> None:
         ("deepseek-v2-lite", 102_400 * 2048),
     ],
 )
-def test_decoding_reads_all_but_the_tables_it_looks_up(name: str, looked_up: int) -> None:
+def test_decoding_reads_all_but_the_embedding(name: str, looked_up: int) -> None:
     config = load_config(name).config
     weights = decode_weights(config, "bfloat16")
     assert weights.dense_bytes + weights.expert_bytes == 2 * (total_params(tensor_table(config)) - looked_up)

@@ -27,7 +27,7 @@ H100 = load_hardware("h100-sxm")
     st.sampled_from(["flash", "math"]),
 )
 @settings(max_examples=30)
-def test_a_cell_is_the_memory_of_its_batch_and_length(
+def test_memory_of_each_cell(
     config: ModelConfig, batches: set[int], lengths: set[int], kernel: AttentionKernel
 ) -> None:
     serving = ServingSetup(
@@ -106,7 +106,7 @@ def test_scores_written_out_grow_with_what_is_seen() -> None:
 
 
 @given(st.integers(1, 10**6), st.integers(1, 10**6))
-def test_the_usual_grid_ascends_and_holds_what_is_asked(longest: int, length: int) -> None:
+def test_default_grid(longest: int, length: int) -> None:
     lengths = default_seq_lens(longest, min(length, longest))
     assert list(lengths) == sorted(set(lengths))
     assert {longest, min(length, longest)} <= set(lengths)

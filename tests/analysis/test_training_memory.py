@@ -22,7 +22,7 @@ def ask(name: str, **asked: Any) -> TrainingMemory:
     return training_memory(load_config(name, asked.pop("changes", [])).config, TrainingSetup(**usual | asked))
 
 
-def test_mixed_precision_takes_sixteen_bytes_a_parameter() -> None:
+def test_sixteen_bytes_per_parameter() -> None:
     found = ask("llama-3-8b")
     counters = 4 * LLAMA_TENSORS
     held = found.weights_bytes + found.master_bytes + found.gradients_bytes + found.optimizer_bytes
@@ -51,7 +51,7 @@ def test_the_state_of_each_optimizer(optimizer: Any, state: int) -> None:
     assert optimizer_bytes(table, optimizer, 4) == state
 
 
-def test_the_peak_moves_from_the_optimizer_to_the_loss_as_tokens_grow() -> None:
+def test_peak_moves_to_the_loss_with_more_tokens() -> None:
     few, many = ask("small", seq_len=8, device="cpu"), ask("small", batch_size=64, seq_len=1024)
     assert (few.peak_phase, many.peak_phase) == ("optimizer step", "loss")
     for found in (few, many):
@@ -60,7 +60,7 @@ def test_the_peak_moves_from_the_optimizer_to_the_loss_as_tokens_grow() -> None:
     assert many.logits_bytes == 64 * 1024 * 1000 * (2 + 4 + 4 + 2)
 
 
-def test_a_step_for_all_tensors_at_once_holds_another_moment() -> None:
+def test_foreach_step_holds_one_more_moment() -> None:
     """By foreach, as torch does on CUDA unless told otherwise; at a peak elsewhere it may hide."""
     found = ask("llama-3-8b", seq_len=8)
     step = next(moment for moment in found.timeline if moment.name == "optimizer step")

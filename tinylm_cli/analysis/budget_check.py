@@ -1,4 +1,4 @@
-"""Claims about the figures of a config, its budget's and those of ``--assert``: measured, and told where they fail."""
+"""Check a config's figures against its budget and against assertions, and report the ones that fail."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ LIMITS = {
     "max_train_bytes_per_gpu": "train_bytes_per_gpu",
     "max_flops_per_token": "forward_flops_per_token",
 }
-"""The figure that each limit of a budget is on."""
+"""Each limit that a budget may have, and the figure it limits."""
 
 NOMINAL_ERROR = "nominal_error"
-"""How far total_params is from nominal_params, either way, as a share of it."""
+"""The distance of total_params from nominal_params, as a share of nominal_params: never negative."""
 
 ASSERTABLE: dict[str, FigureKind] = {
     **{name: known.kind for name, known in FIGURES.items()},
     NOMINAL_ERROR: "share",
 }
-"""Every figure that can be asserted, and what its values are."""
+"""Every figure that an assertion may name, and the kind of its values."""
 
 
 def budget_conditions(config: ModelConfig) -> Iterator[Condition]:
@@ -51,10 +51,10 @@ def budget_conditions(config: ModelConfig) -> Iterator[Condition]:
 
 
 def check_budget(loaded: LoadedConfig, asserted: Iterable[Condition]) -> FileResult:
-    """Return a valid config held to its budget and to further assertions.
+    """Return the result of checking a valid config against its budget and against ``asserted``.
 
     Raises:
-        AnalysisError: If the config cannot do what a figure asks for.
+        AnalysisError: If a figure cannot be computed for this config.
     """
     conditions = (*budget_conditions(loaded.config), *asserted)
     measured = tuple(measure(loaded.config, condition) for condition in conditions)
@@ -64,10 +64,10 @@ def check_budget(loaded: LoadedConfig, asserted: Iterable[Condition]) -> FileRes
 
 
 def measure(config: ModelConfig, condition: Condition) -> Assertion:
-    """Return a condition and whether it holds, measured at what the config's budget says, else at the defaults.
+    """Return whether a condition holds, with the batch, length and data types of the config's budget.
 
     Raises:
-        AnalysisError: If the config cannot do what its figure asks for.
+        AnalysisError: If the figure cannot be computed for this config.
     """
     value = _value(config, condition.figure)
     bound = _value(config, condition.bound) if isinstance(condition.bound, str) else condition.bound
@@ -86,30 +86,30 @@ def measure(config: ModelConfig, condition: Condition) -> Assertion:
 def failures(
     loaded: LoadedConfig, conditions: Sequence[Condition], measured: Iterable[Assertion]
 ) -> Iterator[Diagnostic]:
-    """Yield a diagnostic for each condition that does not hold; a budget's at its line, where the file has it.
+    """Yield a diagnostic for each condition that does not hold, at its line in the file if it is from the budget.
 
     Args:
-        loaded: The config, and where its values were written.
-        conditions: All conditions, which a remedy must satisfy.
-        measured: Each condition as :func:`measure` found it.
+        loaded: The config and the places of its values in the file.
+        conditions: All conditions; a remedy should satisfy every one.
+        measured: The result of :func:`measure` for each condition, in the same order.
     """
     broken = [(condition, each) for condition, each in zip(conditions, measured, strict=True) if not each.holds]
-    together = fitting_layers(loaded.config, conditions) if broken else None
+    layers_for_all = layers_that_fit(loaded.config, conditions) if broken else None
     for condition, each in broken:
         code = "failed-assertion" if each.origin == ASSERT else "over-budget"
         span = loaded.origins.get(each.origin)
         if span is not None and span.source != loaded.source:  # one --set may speak of many files
             span = None
         field = "" if each.origin == ASSERT else each.origin
-        alone = fitting_layers(loaded.config, [condition]) if together is None else None
-        remedy = _layers(together, alone) or _other_remedy(each, loaded.config)
+        layers_for_this = layers_that_fit(loaded.config, [condition]) if layers_for_all is None else None
+        remedy = _layers_remedy(layers_for_all, layers_for_this) or _other_remedy(each, loaded.config)
         yield diagnostic(code, _message(each, loaded.config), loaded.source, span, field=field, help=remedy)
 
 
-def fitting_layers(config: ModelConfig, conditions: Sequence[Condition]) -> int | None:
-    """Return the n_layers nearest to the config's with which every condition holds; None where there is none other.
+def layers_that_fit(config: ModelConfig, conditions: Sequence[Condition]) -> int | None:
+    """Return the n_layers nearest to the config's with which every condition holds, or None if no other does.
 
-    No figure of ``FIGURES`` falls while layers are added, so that the most and the least are found by halving.
+    No figure of ``FIGURES`` falls as layers are added, so that bisection finds the least and the most n_layers.
     """
     first = config.feed_forward.n_dense_layers + 1 if config.feed_forward.n_experts is not None else 1
     choices = range(first, MAX_N_LAYERS + 1)
@@ -139,7 +139,7 @@ def _value(config: ModelConfig, name: str) -> int | float | None:
 
 
 def budget_setups(config: ModelConfig) -> Setups:
-    """Return the setups at which a config's budget is measured."""
+    """Return the setups for a config's budget: what it states, and the defaults for the rest."""
     return Setups.of(**config.budget.model_dump(include=set(SHARED_FIELDS), exclude_none=True))
 
 
@@ -151,16 +151,16 @@ def _message(found: Assertion, config: ModelConfig) -> str:
     if found.value is None or found.bound is None:
         return f"{clip(found.text)} cannot be told: the config states no nominal_params"
     value = _words(found.value, found)
-    beside = _beside(found)
+    distance = _distance(found)
     if found.origin != ASSERT:
         limit = found.text.rpartition(" ")[2]
-        return f"{found.figure} {value} is over {found.origin} {limit} by {beside}"
-    excess = f", {'over' if found.value > found.bound else 'short'} by {beside}" if found.value != found.bound else ""
+        return f"{found.figure} {value} is over {found.origin} {limit} by {distance}"
+    excess = f", {'over' if found.value > found.bound else 'short'} by {distance}" if found.value != found.bound else ""
     return f"{clip(found.text)} does not hold: {found.figure} is {value}{excess}"
 
 
-def _beside(found: Assertion) -> str:
-    """Return how far a figure is from its bound, and what share of it that is."""
+def _distance(found: Assertion) -> str:
+    """Return the distance of a figure from its bound, with its share of the bound."""
     assert found.value is not None
     assert found.bound is not None
     distance = abs(found.value - found.bound)
@@ -171,14 +171,14 @@ def _beside(found: Assertion) -> str:
 
 
 def _words(value: float, found: Assertion) -> str:
-    """Return a figure in digits; bytes, which are long, in their unit too."""
+    """Return a figure in digits, and bytes in a larger unit too."""
     if found.unit == "share":
         return _percent(value)
     return f"{value:,}" + (f" ({rounded(int(value), 'size', _unit(found.text))})" if found.unit == "bytes" else "")
 
 
 def _unit(text: str) -> str:
-    """Return the letters that a condition ends in: of an amount, its unit."""
+    """Return the unit at the end of a condition's text, such as GiB; empty if there is none."""
     return text.rstrip()[len(text.rstrip().rstrip(ascii_letters)) :]
 
 
@@ -187,14 +187,14 @@ def _percent(share: float | None) -> str:
     return f"{100 * share:.3g}%" if share < 1 else f"{100 * share:,.0f}%"
 
 
-def _layers(together: int | None, alone: int | None) -> str:
-    if together is not None:
-        return f"n_layers: {together} would fit"
-    return f"n_layers: {alone} would fit this, not all that is asked" if alone is not None else ""
+def _layers_remedy(layers_for_all: int | None, layers_for_this: int | None) -> str:
+    if layers_for_all is not None:
+        return f"n_layers: {layers_for_all} would fit"
+    return f"n_layers: {layers_for_this} would fit this, not all that is asked" if layers_for_this is not None else ""
 
 
 def _other_remedy(found: Assertion, config: ModelConfig) -> str:
-    """Say what to write instead, where layers do not help."""
+    """Return a remedy other than a change of n_layers; empty if there is none."""
     if found.figure == NOMINAL_ERROR:
         return f"write nominal_params: {figure('total_params', config)}"
     if found.origin == ASSERT:

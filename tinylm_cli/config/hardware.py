@@ -1,4 +1,4 @@
-"""Accelerators: what one may be, the table that ships, and files of a person's own on top of it."""
+"""Accelerators: their fields, the table that ships with tinylm, and the files that add to it."""
 
 # no deferred annotations, as in config.blocks
 
@@ -18,12 +18,12 @@ from tinylm_cli.errors import Diagnostic, Label
 GPU = "--gpu"
 
 PeakDType = Literal["float32", "tf32", "float16", "bfloat16", "float8", "int8"]
-"""What matrices may be made of: storage types, and float32 multiplied as TF32."""
+"""The types that peak rates are given for: the data types, and float32 multiplied as TF32."""
 
 PEAK_DTYPES: tuple[PeakDType, ...] = get_args(PeakDType)
 
 CONTEXT_BYTES = 512 * 2**20
-"""What the driver and its kernels take of a GPU before a program has its first tensor: about half a GiB."""
+"""Memory that the CUDA context and its kernels take before the first tensor: about half a GiB."""
 
 Line = Annotated[str, Field(min_length=1, max_length=300), FieldType("text", "text")]
 Names = Annotated[
@@ -46,7 +46,10 @@ class PeakFlops(Block):
 
 
 class AcceleratorEntry(Block):
-    """What a file says of one accelerator, as one device to torch; its name is the key it stands under."""
+    """The fields of one accelerator in a hardware file; its name is the key above them.
+
+    An accelerator is what torch sees as one device.
+    """
 
     title: Line = Field(examples=["NVIDIA H100 SXM5 80 GB"], description="What its maker calls it.")
     aliases: Names = Field(default=(), examples=[("h100",)], description="Other names for it.")
@@ -81,23 +84,23 @@ class AcceleratorEntry(Block):
 
 
 class Accelerator(AcceleratorEntry):
-    """An accelerator and its name."""
+    """An accelerator, with its name."""
 
     name: str
 
     @property
     def capacity_bytes(self) -> int:
-        """Bytes that tensors may take: what a program finds, where that is known, but for the driver's context."""
+        """Bytes that tensors may take: the usable memory (if unknown, all of it) less the CUDA context."""
         return max((self.usable_memory_bytes or self.memory_bytes) - CONTEXT_BYTES, 0)
 
     @property
     def one_peer_bytes_per_second(self) -> int:
-        """Bytes that one GPU sends to one other of its node in a second: all of its link, where a switch joins them."""
+        """Bytes per second from one GPU to one other of its node: the whole link if a switch joins them."""
         return self.peer_bytes_per_second or self.link_bytes_per_second
 
     @property
     def peaks(self) -> dict[str, int]:
-        """Dense operations per second by what is multiplied, without what the hardware does not multiply."""
+        """Dense operations per second by data type, for the types that the hardware multiplies."""
         known = ((dtype, getattr(self.peak_flops_per_second, dtype)) for dtype in PEAK_DTYPES)
         return {dtype: flops for dtype, flops in known if flops is not None}
 
@@ -117,11 +120,11 @@ def load_hardware(name: str, file: str | None = None) -> Accelerator:
 
 
 def find_accelerator(table: dict[str, Accelerator], name: str) -> Accelerator:
-    """Return the accelerator called ``name``, whatever its capitals.
+    """Return the accelerator with the name or alias ``name``, in upper or lower case.
 
     Args:
-        table: What there is, as :func:`load_accelerators` returns it.
-        name: A name or an alias, as ``--gpu`` was given it.
+        table: The accelerators by name, as :func:`load_accelerators` returns them.
+        name: A name or an alias, as it was typed.
 
     Raises:
         ConfigError: If no accelerator has that name.
@@ -140,10 +143,10 @@ def find_accelerator(table: dict[str, Accelerator], name: str) -> Accelerator:
 
 
 def load_accelerators(file: str | None = None) -> dict[str, Accelerator]:
-    """Return every accelerator by its name in small letters: those that ship, then those of ``file``.
+    """Return every accelerator by its name in lower case: the table that ships, then those of ``file``.
 
     Args:
-        file: A file of the person's own, or ``-``; what it names goes before what ships.
+        file: A hardware file, or ``-`` for standard input; its entries replace those that ship under the same name.
 
     Raises:
         ConfigError: If the file is wrong; holds every mistake found.
@@ -153,10 +156,10 @@ def load_accelerators(file: str | None = None) -> dict[str, Accelerator]:
 
 
 def is_hardware(source: Source) -> bool:
-    """Return whether a text, right or wrong, describes accelerators: it has blocks with fields of theirs.
+    """Return whether a text is a hardware file, valid or not: one of its blocks has a field of an accelerator.
 
     Raises:
-        ConfigError: If it is no YAML.
+        ConfigError: If it is not YAML.
     """
     root = read_yaml(source).root
     blocks = (entry.value.entries or {} for entry in (root.entries or {} if root else {}).values())

@@ -1,0 +1,149 @@
+"""What ``tinylm estimate`` refuses, and how it says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Here = Callable[..., Any]
+
+
+def test_seq_len_over_max_len_shows_both_places(here: Here) -> None:
+    result = here("estimate", "--config", "toy.yaml", "--set", "max_len=9", "--seq-len", "10")
+    assert result.code == 1
+    assert "--seq-len 10 is longer than max_len 9" in result.err
+    assert "--seq-len:1:11" in result.err
+    assert "1 | max_len=9" in result.err
+    assert "--set max_len=10" in result.err
+
+
+def test_all_mistakes_at_once(here: Here) -> None:
+    words = "--gpu h100sxm --seq-len 99999999 --gpus 8 --plan tp=3,foo=2 --train-tokens 15X"
+    result = here("estimate", *words.split())
+    assert (result.code, result.out) == (2, "")
+    said = " ".join(result.err.split())
+    for says in (
+        "error[contradiction]: --seq-len 99999999 is longer than max_len 1024 of tiny",
+        "error[contradiction]: tp 3 is 3 GPUs, and 8 is no multiple of that",
+        "write --gpus 9, or change the plan",
+        "tensor parallelism 3 does not divide n_heads 4",
+        "tensor parallelism 3 does not divide d_ff 512",
+        "error[unknown-key]: a plan has no foo=2 --> --plan:1:13",
+        "error[unknown-gpu]: no GPU is called h100sxm --> --gpu:1:7",
+        "did you mean h100-sxm?",
+        "error[wrong-type]: --train-tokens 15X: expected a count",
+        "for example --train-tokens 15B",
+    ):
+        assert says in said
+    document = json.loads(here("estimate", *words.split(), "--format", "json").out)
+    assert len(document["error"]["diagnostics"]) == result.err.count("error[") == 8
+
+
+def test_errors_on_stderr_report_on_stdout(tinylm: Here) -> None:
+    wrong = tinylm("estimate", "--gpu", "h100sxm", "--gpus", "8", "--plan", "tp=3,\x1b[31m=2", "--train-tokens", "15X")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert wrong.err.count("error[") == 7
+    assert "\x1b" not in wrong.err
+    short = tinylm("estimate", "--config", "llama-3.1-8b", "--gpu", "rtx-4090", "--gpus", "2", "--full")
+    assert (short.code, short.err) == (
+        0,
+        "next: tinylm design --family llama --params 8030261248 --vocab-size 128256\n",
+    )
+    assert "The smallest is" in short.out
+    assert "makes it fit" in short.out
+
+
+def test_options_beside_wrong_files(here: Here, folder: Path) -> None:
+    (folder / "gpus.yaml").write_text("mine:\n  titel: A GPU\n", encoding="utf-8")
+    words = "--set n_heads=3 --gpu mine --hardware gpus.yaml --gpus 6 --plan tp=4,cp=x --seq-len 9999999"
+    result = here("estimate", *words.split())
+    assert result.code == 2
+    for place in ("--set:1:9", "gpus.yaml:2:3", "--plan:1:16"):
+        assert f"--> {place}\n" in result.err
+    assert "tp 4 is 4 GPUs, and 6 is no multiple of that" in result.err
+    assert "--seq-len" not in result.err, "nothing is known of the longest sequence"
+
+
+def test_no_follow_on_mistakes(here: Here) -> None:
+    def said(*words: str) -> str:
+        return str(here("estimate", "--gpus", "8", *words).err)
+
+    assert "context parallelism 8 does not divide seq_len 12" in said("--plan", "cp=8", "--seq-len", "12")
+    assert "context parallelism" not in said("--plan", "cp=8", "--seq-len", "99999")
+    mixtral = ("--config", "mixtral-8x7b", "--seq-len", "64")
+    assert "does not divide the 2 GPUs of data" in said(*mixtral, "--plan", "tp=4,ep=4")
+    assert "GPUs of data" not in said(*mixtral, "--plan", "tp=4,ep=4,foo=1")
+
+
+def test_dtype_a_gpu_lacks(here: Here) -> None:
+    said = here("estimate", "--gpu", "V100").err
+    assert "1 | --gpu V100" in said
+    assert "1 | --dtype bfloat16" in said
+    assert "write --dtype float16 or float32, or name another GPU" in " ".join(said.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--seq-len", "0"], 2, "--seq-len 0"),
+        (["--batch-size", "-1"], 2, "--batch-size -1"),
+        (["--batch-size", "2G"], 2, "--batch-size 2G: expected an integer from 1 to 1,000,000,000"),
+        (["--batch-size", "99999999999"], 2, "expected an integer from 1 to 1,000,000,000"),
+        (["--seq-len", "8kk"], 2, "for example --seq-len 8k"),
+        (["--by", "tensor"], 2, "expected component or layer"),
+        (["--recompute", "ful"], 2, "did you mean full?"),
+        (["--config", "llama-3-8"], 2, "did you mean llama-3-8b?"),
+        (["--set", "n_heads=3"], 1, "n_heads 3"),
+        (["--gpu", "h1000"], 2, "did you mean h100"),
+        (["--gpu", "t4"], 2, "t4 does not multiply bfloat16"),
+        (["--price", "2"], 2, "--price is about a GPU"),
+        (["--hardware", "mine.yaml"], 2, "--hardware is about a GPU"),
+        (["--gpu", "h100", "--hardware", "absent.yaml"], 2, "no such file"),
+        (["--plan", "tp=2"], 2, "--plan divides work among GPUs"),
+        (["--gpus", "4", "--plan", "auto"], 2, "--plan auto ranks by time"),
+        (["--gpus", "0"], 2, "--gpus 0"),
+        (["--gpus", "4", "--plan", "tp=8"], 2, "is 8 GPUs, and there are 4"),
+        (["--gpus", "4", "--plan", "tp=2,tp=2"], 2, "tp is given twice"),
+        (["--gpus", "4", "--plan", "zero=4"], 2, "zero is one of 0, 1, 2, 3"),
+        (["--gpus", "4", "--plan", "tp=x,qq"], 2, "tp must be an integer"),
+        (["--gpus", "4", "--plan", "tp=0"], 2, "not 0"),
+        (["--gpus", "4", "--plan", "pp=1,vp=2"], 2, "chunks of layers need an interleaved 1f1b pipeline"),
+        (["--gpus", "4", "--plan", "pp=2,schedule=gpipe,vp=2"], 2, "give pp=2 or more, and no gpipe"),
+        (["--serving-seq-len", "1kk"], 2, "for example --serving-seq-len 4k,32k"),
+        (["--gpus", "4", "--plan", ""], 2, "a word of the plan is empty"),
+        (["--gpus", "3", "--plan", "tp=3"], 1, "tensor parallelism 3 does not divide n_heads 4"),
+        (["--train-tokens", "many"], 2, "--train-tokens many"),
+        (["--train-tokens", "0"], 2, "--train-tokens 0"),
+        (["--utilization", "0.5"], 2, "--utilization is about a GPU"),
+        (["--kernel-efficiency", "0.5"], 2, "--kernel-efficiency is about a GPU"),
+        (["--gpu", "h100", "--kernel-efficiency", "0.5"], 2, "give --utilization for one GPU"),
+        (["--gpu", "h100", "--gpus", "8", "--utilization", "0.5"], 2, "give --kernel-efficiency"),
+        (["--global-batch-size", "8"], 2, "--global-batch-size is divided among several GPUs"),
+        (["--gpus", "4", "--plan", "tp=2", "--global-batch-size", "3"], 2, "for example --global-batch-size 4"),
+        (["--gpus", "4", "--plan", "tp=2,mb=3", "--global-batch-size", "4"], 2, "leave mb out of the plan"),
+        (["--gpus", "4", "--plan", "pp=2,vp=2,mb=3"], 2, "for example mb=4"),
+        (["--gpus", "4", "--plan", "pp=2,vp=2", "--global-batch-size", "6"], 1, "for example mb=4"),
+        (["--gpu", "h100", "--gpus", "5", "--global-batch-size", "7"], 1, "for example a global batch of 5 sequences"),
+        (["--quantize", "int3"], 2, "expected none, int8, float8 or int4"),
+        (["--quantize", "int8", "--group-size", "64"], 2, "--group-size is for int4"),
+        (["--quantize-head"], 2, "--quantize-head needs --quantize"),
+        (["--dtype", "float32", "--no-master-weights"], 2, "--no-master-weights is about weights in 16 bits"),
+        (["--kv-cache-dtype", "int4"], 2, "expected bfloat16, float16, float32"),
+        (["--serving-batch-size", "1,x,0"], 2, "--serving-batch-size lists numbers of sequences, not x"),
+        (["--serving-batch-size", ""], 2, "--serving-batch-size lists numbers of sequences, not nothing"),
+        (["--serving-batch-size", ",".join("1" * 17)], 2, "17 numbers; the most is 16"),
+        (["--serving-seq-len", "1k,2k"], 1, "--serving-seq-len 2048 is longer than max_len 1024 of tiny"),
+        (["--serving-seq-len", "1k,2k"], 1, "write --serving-seq-len 1024 or less, or add --set max_len=2048"),
+        (["--serving-seq-len", "900000k"], 1, "write --serving-seq-len 1024 or less"),
+        (["--utilization", "2"], 2, "--utilization 2"),
+    ],
+)
+def test_refused(words: list[str], code: int, said: str, here: Here) -> None:
+    result = here("estimate", *words)
+    assert result.code == code
+    assert said in result.err
+    assert "Traceback" not in result.err

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,22 @@ def test_torch_imports(path: Path) -> None:
         if heavy and room(path) not in ("model", "interop/weights"):
             assert room(path) in ("cli", "api", "__init__"), f"{named(path)} imports {name}"
             assert for_types or not at_once, f"{named(path)} imports {name} whatever the command"
+
+
+WHEN_NEEDED = {("tinylm_cli.config.yaml_reader", "tinylm_cli.config.syntax_errors")}
+"""Imports inside functions that would close a circle: errors of YAML syntax are described only when there are any."""
+
+
+def test_no_import_cycles() -> None:
+    """Imports inside functions and for types count, too."""
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES
+    }
+    graph = {
+        name: {other for other, _, _ in imports(path) if other in modules and (name, other) not in WHEN_NEEDED} - {name}
+        for name, path in modules.items()
+    }
+    assert list(TopologicalSorter(graph).static_order())
 
 
 def _writes(path: Path) -> Iterator[str]:

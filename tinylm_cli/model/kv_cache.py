@@ -68,6 +68,10 @@ class KVCache:
 
     Attributes:
         length: Positions read so far, 0..capacity.
+
+    References:
+        Shazeer 2019, https://arxiv.org/abs/1911.02150;
+        Beltagy et al. 2020 (sliding windows), https://arxiv.org/abs/2004.05150
     """
 
     def __init__(

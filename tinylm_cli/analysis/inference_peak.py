@@ -6,7 +6,7 @@ maximum. Without a backend, the count follows torch's CPU kernels, which never m
 
 Letters: B batch_size, T tokens read, S positions attended to, D d_model, H n_heads, G n_kv_heads, K d_head, F d_ff or
 d_expert, E n_experts, k top_k; latent attention has C kv_rank, Q q_rank, N d_nope, R d_rope and K_v d_value. ``width``
-is the bytes of an element, and ``wide`` those of an element upcast to float32: ``max(width, 4)``.
+is the bytes of an element, and ``upcast_width`` those of an element upcast to float32: ``max(width, 4)``.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def _latent_attention(config: ModelConfig, keys: int, width: int, backend: Atten
     its keys, so torch takes the math backend: it upcasts queries, keys and values, and scales queries and keys, into
     new tensors.
     """
-    attention, heads, wide = config.attention, config.n_heads, max(width, FLOAT32_BYTES)
+    attention, heads, upcast_width = config.attention, config.n_heads, max(width, FLOAT32_BYTES)
     d_query, d_values = heads * config.d_head, heads * attention.d_value  # H·(N + R), H·K_v
     held = (
         2 * config.d_model  # x, norm(x)
@@ -209,28 +209,28 @@ def _latent_attention(config: ModelConfig, keys: int, width: int, backend: Atten
             width * (held + d_values + d_values),  # held, the output (B, H, T, K_v), the output (B, T, H·K_v)
             width * (held + d_values + config.d_model),  # held, the output (B, T, H·K_v), its projection (B, T, D)
         )
-    upcast = (2 * d_query + d_values) * wide if width < wide else 0  # q, k and v in float32
-    scaled = 2 * d_query * wide  # q and k times √scale
+    upcast = (2 * d_query + d_values) * upcast_width if width < upcast_width else 0  # q, k and v in float32
+    scaled = 2 * d_query * upcast_width  # q and k times √scale
     scores = heads * keys * _score_bytes(width, backend)  # H × S
     return (width * held + upcast + scaled + scores,)
 
 
 def _joined_latent(config: ModelConfig, width: int, backend: AttentionBackend) -> int:
     """Return the bytes per cached position of latent attention's keys and values, as decoding copies them."""
-    wide, attention = max(width, FLOAT32_BYTES), config.attention
+    upcast_width, attention = max(width, FLOAT32_BYTES), config.attention
     d_key, d_value = attention.kv_rank + attention.d_rope, attention.kv_rank  # C + R, C
     if backend == "flash":
         return 0
     if backend == "fused":
         return d_key * width  # the concatenation
-    upcast = (d_key + d_value) * wide if width < wide else 0  # key and value in float32
-    return d_key * (width + wide) + upcast  # the concatenation, the key times √scale
+    upcast = (d_key + d_value) * upcast_width if width < upcast_width else 0  # key and value in float32
+    return d_key * (width + upcast_width) + upcast  # the concatenation, the key times √scale
 
 
 def _absorbed_query(config: ModelConfig, width: int) -> int:
     """Return the bytes of the query that decoding maps to the compressed vectors' dimensions, H × (C + R) elements."""
-    d_key, wide = config.attention.kv_rank + config.attention.d_rope, max(width, FLOAT32_BYTES)
-    return config.n_heads * d_key * (2 * width + 2 * wide)  # mapped, concatenated; upcast, times √scale
+    d_key, upcast_width = config.attention.kv_rank + config.attention.d_rope, max(width, FLOAT32_BYTES)
+    return config.n_heads * d_key * (2 * width + 2 * upcast_width)  # mapped, concatenated; upcast, times √scale
 
 
 def _feed_forward(config: ModelConfig, width: int) -> tuple[int, ...]:
@@ -244,11 +244,11 @@ def _feed_forward(config: ModelConfig, width: int) -> tuple[int, ...]:
     dense = hidden * config.d_ff + d * width  # hidden tensors (F), the output (D)
     if feed_forward.n_experts is None:
         return (stream + dense,)
-    top_k, wide = feed_forward.top_k, max(width, FLOAT32_BYTES)
+    top_k, upcast_width = feed_forward.top_k, max(width, FLOAT32_BYTES)
     # E scores as projected, and four times in float32: upcast, activated, corrected, masked by group
-    routing = feed_forward.n_experts * (width + 4 * wide)
+    routing = feed_forward.n_experts * (width + 4 * upcast_width)
     # k chosen experts: their index, its sort, the rows, a temporary of the sort; the weight in float32 and as cast
-    indices = top_k * (4 * INT64_BYTES + wide + width)
+    indices = top_k * (4 * INT64_BYTES + upcast_width + width)
     # the tokens sent and the outputs put out (k × D each), the output of one expert (D), its hidden tensors (F)
     one_expert = (2 * top_k + 1) * d * width + hidden * config.d_expert
     # the tokens sent, the outputs, the weighted outputs (k × D each), the zeros and the sum (D each)
@@ -283,18 +283,18 @@ def _copied_keys_and_values(config: ModelConfig, width: int, backend: AttentionB
 
 def _upcast_and_scaled(width: int) -> int:
     """Return the bytes of an element that torch's math backend upcasts to float32, if narrower, and scales."""
-    wide = max(width, FLOAT32_BYTES)
-    upcast = wide if width < FLOAT32_BYTES else 0
-    return upcast + wide  # upcast, scaled
+    upcast_width = max(width, FLOAT32_BYTES)
+    upcast = upcast_width if width < FLOAT32_BYTES else 0
+    return upcast + upcast_width  # upcast, scaled
 
 
 def _score_bytes(width: int, backend: AttentionBackend) -> int:
     """Return the bytes of one score where scores are materialized."""
-    wide = max(width, FLOAT32_BYTES)
+    upcast_width = max(width, FLOAT32_BYTES)
     if backend == "math":
-        return 2 * wide  # before and after softmax
+        return 2 * upcast_width  # before and after softmax
     if backend == "eager":  # model/sdpa.py:sdpa
         capping = 3 * width  # before the soft-cap, the tanh, the capped score
-        softmax = width + 2 * wide  # the score, upcast, after softmax
+        softmax = width + 2 * upcast_width  # the score, upcast, after softmax
         return max(capping, softmax)
     return 0

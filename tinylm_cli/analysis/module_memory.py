@@ -54,13 +54,15 @@ def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: 
         dtype: A key of ``DTYPE_BYTES``.
     """
     width, rows = DTYPE_BYTES[dtype], batch_size * seq_len
-    wide = max(width, FLOAT32_BYTES)
+    upcast_width = max(width, FLOAT32_BYTES)
     hidden, logits = rows * config.d_model, rows * config.vocab_size  # B × T × D, B × T × V
     copies = 3 if config.head.logit_softcap is not None else 1  # before the soft-cap, its tanh, after it
     head = width * (hidden + copies * logits)
     traced_head = width * (hidden + logits) + _statistics_bytes(logits)
-    cast = wide if width < wide else 0
-    loss = width * logits + seq_len * config.vocab_size * (cast + wide)  # logits; T × V as cast, log-probabilities
+    cast = upcast_width if width < upcast_width else 0
+    loss = width * logits + seq_len * config.vocab_size * (
+        cast + upcast_width
+    )  # logits; T × V as cast, log-probabilities
     layers = forward_working_bytes(config, batch_size=batch_size, seq_len=seq_len, width=width)
     traced_stage = STAGE_TENSORS * width * hidden + _statistics_bytes(hidden)
     return SLACK + max(*layers, traced_stage, head, traced_head, loss)

@@ -50,7 +50,7 @@ def training_memory(config: ModelConfig, setup: TrainingSetup) -> TrainingMemory
     peak = max(timeline, key=lambda phase: phase.held_bytes)
     logits = run.tokens * config.vocab_size  # B × T × V
     # logits and their gradient in the model's dtype, log-probabilities and their gradient in float32 or wider
-    logits_bytes = logits * (2 * run.width + 2 * run.wide)
+    logits_bytes = logits * (2 * run.width + 2 * run.upcast_width)
     resident = weights + master_weights + state
     peak_bytes = resident + peak.held_bytes
     roots = state // MOMENTS if optimizer == "adamw" else 0  # foreach: the root of every second moment at once

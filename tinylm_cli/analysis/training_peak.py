@@ -56,7 +56,7 @@ def training_timeline(
         saved_by_head = deduplicated(head(run))
         saved = before + _saved_by_layers(run, layers) + total_bytes(saved_by_head)
         # the gradients of the log-probabilities and of the logits as cast, both in float32 or wider
-        yield PhaseMemory("loss", 0, saved, 2 * logits * run.wide)
+        yield PhaseMemory("loss", 0, saved, 2 * logits * run.upcast_width)
         saved -= total_bytes(tensor for tensor in saved_by_head if tensor.part == "loss")
         head_gradients = total_params(table[-1:]) + (embedding if config.tie_weights else 0)  # norm, head
         # the gradients of the logits and of the head's input
@@ -147,16 +147,16 @@ def _attention_gradients(run: ForwardPass, layer: int) -> int:
     if run.materializes_scores(layer):
         scores = run.batch_size * heads * run.seq_len * run.keys  # B × H × T × S
         if config.dropout:
-            weights = scores * run.wide  # the softmax's gradient; that of dropout's output is freed before
+            weights = scores * run.upcast_width  # the softmax's gradient; that of dropout's output is freed before
         else:
-            is_cast = run.wide > run.width and run.backend(layer) == "eager"
+            is_cast = run.upcast_width > run.width and run.backend(layer) == "eager"
             # the gradients of the softmax's output and input; where weights are cast, one is in the model's dtype
-            weights = scores * (2 * run.wide - (run.width if is_cast else 0))
-        output = run.tokens * heads * d_value * run.wide  # B × T × H × K_v
+            weights = scores * (2 * run.upcast_width - (run.width if is_cast else 0))
+        output = run.tokens * heads * d_value * run.upcast_width  # B × T × H × K_v
         return weights + output
     per_token = (heads + kv_heads) * (d_key + d_value) * run.width  # q and output of H heads, k and v of G heads
     if run.device == "cuda":
-        per_token += heads * (d_key + 1) * run.wide  # the queries' accumulator, a sum per query and head
+        per_token += heads * (d_key + 1) * run.upcast_width  # the queries' accumulator, a sum per query and head
         if kv_heads < heads:
             per_token += heads * (d_key + d_value) * run.width  # k and v for every query head
     return run.tokens * per_token

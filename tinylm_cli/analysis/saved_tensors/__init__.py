@@ -6,5 +6,5 @@ that several operations save has one name here, and counts once.
 
 Letters: B batch_size, T seq_len on one GPU, S positions attended to, D d_model, H n_heads, G n_kv_heads, K d_head, F
 d_ff or d_expert, V vocab_size, E n_experts, k top_k; latent attention has C kv_rank, Q q_rank, N d_nope, R d_rope and
-K_v d_value. ``width`` is the bytes of an element, and ``wide`` those of an element computed in float32 or wider.
+K_v d_value. ``width`` is the bytes of an element, ``upcast_width`` those of an element computed in float32 or wider.
 """

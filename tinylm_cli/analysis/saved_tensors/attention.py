@@ -65,13 +65,13 @@ def _sdpa(run: ForwardPass, layer: int, *, kv_heads: int, d_value: int, d_value_
         yield _of_heads(run, "q", heads, config.d_head)  # B × T × H × K
         yield _of_heads(run, "k", kv_heads, config.d_head)  # B × T × G × K
         yield _of_heads(run, "v", kv_heads, d_value_storage)  # B × T × G × K_v
-        yield _core("log-sum-exp", run.tokens * heads * run.wide)  # B × T × H
+        yield _core("log-sum-exp", run.tokens * heads * run.upcast_width)  # B × T × H
         if backend == "fused" and heads > 1 and run.seq_len > 1 and _has_head_major_queries(run):
             yield _of_heads(run, "attention output by head", heads, d_value)._replace(is_core_attention=True)
         if backend == "fused" and run.banded(layer) and config.position.kind != "alibi":
             yield _core("mask bias", run.seq_len * run.keys * run.width, "none")  # T × S
     else:
-        width = run.width if backend == "eager" else run.wide
+        width = run.width if backend == "eager" else run.upcast_width
         # a batched product reads values in place if they are contiguous for it; otherwise it copies them
         is_in_place = 1 in (run.batch_size, heads) and width == run.width
         d_saved_value = d_value_storage if is_in_place else d_value
@@ -94,10 +94,10 @@ def _has_head_major_queries(run: ForwardPass) -> bool:
 def _math_scores(run: ForwardPass) -> Iterator[SavedTensor]:
     """Yield the tensors of torch's math backend, which computes scores (B, H, T, S) in float32 or wider."""
     scores = run.batch_size * run.config.n_heads * run.seq_len * run.keys  # B × H × T × S
-    yield _core("softmax", scores * run.wide)
+    yield _core("softmax", scores * run.upcast_width)
     if run.config.dropout:
-        yield _core("dropout mask", scores * run.dropout_mask_width(run.wide))
-        yield _core("dropped weights", scores * run.wide)
+        yield _core("dropout mask", scores * run.dropout_mask_width(run.upcast_width))
+        yield _core("dropped weights", scores * run.upcast_width)
 
 
 def _eager_scores(run: ForwardPass, *, banded: bool) -> Iterator[SavedTensor]:
@@ -111,17 +111,17 @@ def _eager_scores(run: ForwardPass, *, banded: bool) -> Iterator[SavedTensor]:
     if not is_alibi and length > 1:
         yield _core("mask", length * run.keys * BOOL_BYTES, "none")  # T × S, of masked_fill
     sinks = rows if has_sinks else 0  # one more column of the softmax
-    yield _core("softmax", (scores + sinks) * run.wide)
+    yield _core("softmax", (scores + sinks) * run.upcast_width)
     has_empty_rows = (is_alibi or banded) and not has_sinks
     if has_empty_rows:
         yield _core("empty rows", rows * BOOL_BYTES)  # B × H × T × 1
     if config.dropout:
         yield _core("dropout mask", scores * run.dropout_mask_width(run.width))
         yield _core("dropped weights", scores * run.width)
-    elif run.wide > run.width:
+    elif run.upcast_width > run.width:
         yield _core("weights cast", scores * run.width)
     elif has_empty_rows:
-        yield _core("weights of empty rows zeroed", scores * run.wide)
+        yield _core("weights of empty rows zeroed", scores * run.upcast_width)
 
 
 def _of_heads(run: ForwardPass, name: str, heads: int, width: int, element: int | None = None) -> SavedTensor:

@@ -51,7 +51,7 @@ def experts(run: ForwardPass) -> Iterator[SavedTensor]:
     def vectors(name: str) -> SavedTensor:
         return SavedTensor(name, "experts", routed * config.d_model * run.width, "sequence")  # B·T·k × D
 
-    yield router("scores", tokens * settings.n_experts * run.wide)  # B·T × E
+    yield router("scores", tokens * settings.n_experts * run.upcast_width)  # B·T × E
     if settings.n_groups > 1:
         n_best = min(2 if settings.router == "sigmoid" else 1, settings.n_experts // settings.n_groups)
         yield router("best of each group", tokens * settings.n_groups * n_best * INT64_BYTES)
@@ -60,9 +60,9 @@ def experts(run: ForwardPass) -> Iterator[SavedTensor]:
         yield router("groups", tokens * (best_groups + group_mask))
     yield router("expert indices", routed * INT64_BYTES)  # B·T × k
     if settings.router == "topk_softmax" or settings.renormalize:
-        yield router("expert scores", routed * run.wide)  # B·T × k
+        yield router("expert scores", routed * run.upcast_width)  # B·T × k
     if settings.renormalize:
-        yield router("sum of expert scores", tokens * run.wide)  # B·T × 1
+        yield router("sum of expert scores", tokens * run.upcast_width)  # B·T × 1
     yield router("order", routed * INT64_BYTES)  # the sort by expert
     yield router("rows", routed * INT64_BYTES)  # the token of each copy
     yield router("expert weights", routed * run.width)  # B·T × k

@@ -104,6 +104,6 @@ def head(run: ForwardPass) -> Iterator[SavedTensor]:
     yield SavedTensor("ln_f output", "lm_head", vectors, "sequence")
     if config.head.logit_softcap is not None:
         yield SavedTensor("tanh", "lm_head", logits * run.width, "tensor")
-    yield SavedTensor("log-probabilities", "loss", logits * run.wide, "tensor")
+    yield SavedTensor("log-probabilities", "loss", logits * run.upcast_width, "tensor")
     yield SavedTensor("targets", "loss", run.tokens * INT64_BYTES, "sequence")  # B × T
-    yield SavedTensor("total weight", "loss", run.wide, "none")  # one number: the tokens that count
+    yield SavedTensor("total weight", "loss", run.upcast_width, "none")  # one number: the tokens that count

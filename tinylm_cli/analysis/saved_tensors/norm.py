@@ -38,14 +38,14 @@ def norm(
     settings = run.config.norm
     part = part or ("norm" if source.part == "residual" else source.part)
     is_composed = run.device == "cpu" and settings.kind == "rmsnorm"
-    if is_composed and run.wide > run.width:
-        yield SavedTensor(f"{name} input upcast", part, rows * width * run.wide, sharding)
+    if is_composed and run.upcast_width > run.width:
+        yield SavedTensor(f"{name} input upcast", part, rows * width * run.upcast_width, sharding)
     else:
         yield source
     if is_composed and settings.weight:
-        yield SavedTensor(f"{name} scaled", part, rows * width * run.wide, sharding)
+        yield SavedTensor(f"{name} scaled", part, rows * width * run.upcast_width, sharding)
     is_centered = settings.kind == "layernorm"
-    statistic_width = run.width if is_centered and run.device == "cpu" else run.wide
+    statistic_width = run.width if is_centered and run.device == "cpu" else run.upcast_width
     statistics = rows * (MEAN_AND_RSTD if is_centered else RSTD) * statistic_width
     yield SavedTensor(f"{name} statistics", part, statistics, sharding)
     if settings.zero_centered:

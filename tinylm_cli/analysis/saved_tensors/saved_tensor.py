@@ -85,7 +85,7 @@ class ForwardPass(NamedTuple):
         return self.setup.device
 
     @property
-    def wide(self) -> int:
+    def upcast_width(self) -> int:
         """Bytes of one element of a value computed in float32 or wider."""
         return max(self.width, FLOAT32_BYTES)
 

@@ -11,10 +11,10 @@ MIB = 1024**2
 
 _PREPARE = """
 import torch
-from tinylm_cli.config.loader import load_config
+from tinylm_cli.config.loader import load_yaml_config
 from tinylm_cli.model import TinyTransformerLM
 
-config = load_config("base").config
+config = load_yaml_config("base").config
 """
 _BUILD = "model = TinyTransformerLM.from_config(config)\n"
 
@@ -36,11 +36,11 @@ def construction(options: Options) -> Iterator[Row]:
     """Time building base against one call that draws as many normal numbers."""
     import torch
 
-    from tinylm_cli.config.loader import load_config
+    from tinylm_cli.config.loader import load_yaml_config
     from tinylm_cli.model import TinyTransformerLM
 
     rounds = options.rounds_or(7)
-    config = load_config("base").config
+    config = load_yaml_config("base").config
     count = sum(parameter.numel() for parameter in TinyTransformerLM.from_config(config, device="meta").parameters())
     programs = {
         "build": call(lambda: TinyTransformerLM.from_config(config)),
@@ -54,10 +54,10 @@ def memory(options: Options) -> Iterator[Row]:
     """Measure the peak of a process that builds base against the same imports plus the bytes of its weights."""
     from tinylm_cli.analysis.params import total_params
     from tinylm_cli.analysis.tensor_table import tensor_table
-    from tinylm_cli.config.loader import load_config
+    from tinylm_cli.config.loader import load_yaml_config
 
     rounds = options.rounds_or(3)
-    weights = 4 * total_params(tensor_table(load_config("base").config)) / MIB
+    weights = 4 * total_params(tensor_table(load_yaml_config("base").config)) / MIB
     figures = alternate({"build": _peak(_PREPARE + _BUILD), "imports": _peak(_PREPARE)}, rounds)
     imports = figures["imports"]
     needed = Figures(imports.median + weights, imports.min + weights)

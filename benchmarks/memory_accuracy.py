@@ -27,7 +27,7 @@ from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.attention_kernels import attention_backend
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.training_memory import training_memory
-from tinylm_cli.config.loader import load_config
+from tinylm_cli.config.loader import load_yaml_config
 from tinylm_cli.config.presets import gallery, presets
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
@@ -153,8 +153,8 @@ def foreach_row(model: str, config: ModelConfig, batch_size: int, seq_len: int, 
 
 def rows(*, quick: bool = False) -> Iterator[Row]:
     """Yield every comparison, or a few small ones if ``quick``."""
-    small = {name: load_config(name).config for name in (("tiny",) if quick else ("tiny", "small"))}
-    published = {name: load_config(name).config for name in gallery()}
+    small = {name: load_yaml_config(name).config for name in (("tiny",) if quick else ("tiny", "small"))}
+    published = {name: load_yaml_config(name).config for name in gallery()}
     dense = {name: config for name, config in published.items() if config.feed_forward.n_experts is None}
     scaled = {f"{name}, scaled down": scaled_down(config, width=128) for name, config in published.items()}
     chosen = {name: scaled[name] for name in list(scaled)[:2]} if quick else scaled
@@ -180,7 +180,7 @@ def rows(*, quick: bool = False) -> Iterator[Row]:
     yield peak_row("tiny", small["tiny"], 4, 128, "float32", recompute="full")
     if torch.cuda.is_available():
         for name in presets():
-            yield peak_row(name, load_config(name).config, 4, 1024, "bfloat16", device="cuda")
+            yield peak_row(name, load_yaml_config(name).config, 4, 1024, "bfloat16", device="cuda")
 
 
 def page(found: Sequence[Row]) -> str:

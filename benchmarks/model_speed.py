@@ -55,12 +55,12 @@ def _models(preset: str) -> tuple[Any, Any]:
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    from tinylm_cli.config.loader import load_config
+    from tinylm_cli.config.loader import load_yaml_config
     from tinylm_cli.model import TinyTransformerLM
 
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
-    config = load_config(preset).config
+    config = load_yaml_config(preset).config
     sizes: dict[str, Any] = {
         "vocab_size": config.vocab_size,
         "n_positions": config.max_len,

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from tests.random_configs import small_configs
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.setups import TrainingSetup
-from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.reports.memory import AttentionKernel, LayerActivations
 
 GPT: dict[str, Any] = {

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tinylm_cli.analysis.attention_kernels import attention_backend, sdpa_overhead
-from tinylm_cli.config.loader import load_config
+from tinylm_cli.interop.load import load_config
 
 
 @pytest.mark.parametrize(

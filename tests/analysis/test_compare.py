@@ -17,8 +17,9 @@ from tinylm_cli.analysis.params import analyze_params
 from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
 from tinylm_cli.analysis.tensor_table import COMPONENTS
 from tinylm_cli.analysis.training_memory import training_memory
-from tinylm_cli.config.loader import LoadedConfig, load_config
+from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.reports.compare import CompareReport, FigureDifference
 
 Compared = tuple[LoadedConfig, tuple[str, ...]]

@@ -13,9 +13,9 @@ from tinylm_cli.analysis.inference_memory import inference_memory, largest_batch
 from tinylm_cli.analysis.inference_peak import SLACK
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup
-from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
+from tinylm_cli.interop.load import load_config
 
 
 def servings() -> st.SearchStrategy[ServingSetup]:

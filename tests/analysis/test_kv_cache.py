@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.random_configs import small_configs
 from tinylm_cli.analysis.kv_cache import cache_shape, kv_cache_bytes
-from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.load import load_config
 
 
 @pytest.mark.parametrize(

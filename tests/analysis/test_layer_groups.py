@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm_cli.analysis.layer_groups import LayerKind, group_layers, uniform_ranges
-from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.load import load_config
 
 
 def config_of(n_layers: int, window: int | None, pattern: str, dense: int | None) -> ModelConfig:

@@ -18,8 +18,8 @@ from tinylm_cli.analysis.inference_peak import SLACK
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.module_memory import build_bytes, decode_bytes, forward_bytes
 from tinylm_cli.analysis.setups import ServingSetup
-from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.forward import run_forward
 from tinylm_cli.model.kv_cache import KVCache

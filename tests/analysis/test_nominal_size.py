@@ -11,8 +11,8 @@ import pytest
 from tinylm_cli.analysis.nominal_size import FACTOR, TRUE_WITHIN, nearest_changes
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.tensor_table import tensor_table
-from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.load import load_config
 
 STEPS = {"n_layers": 1, "d_model": 8, "d_ff": 64, "vocab_size": 8}
 

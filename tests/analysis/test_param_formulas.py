@@ -11,9 +11,9 @@ from tests.random_configs import small_configs
 from tinylm_cli.analysis.param_formulas import component_formulas, explain_params
 from tinylm_cli.analysis.params import active_params, total_params
 from tinylm_cli.analysis.tensor_table import tensor_table
-from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.presets import gallery, presets
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.load import load_config
 
 
 def value(formula: str) -> int:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tinylm_cli.analysis.params import Breakdown, analyze_params, total_params
 from tinylm_cli.analysis.tensor_table import tensor_table
-from tinylm_cli.config.loader import LoadedConfig, load_config
+from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.render.units import percentages
 
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinylm_cli.analysis.proof import closed_form, prove
-from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.presets import presets
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.reports.architecture import Proof
 

@@ -6,7 +6,7 @@ import pytest
 
 from tinylm_cli.analysis.quantization import quantized_weights
 from tinylm_cli.analysis.setups import QuantizationConfig
-from tinylm_cli.config.loader import load_config
+from tinylm_cli.interop.load import load_config
 
 PER_LAYER = 4 * 128 * 128 + 2 * 512 * 128
 """Linear weights of a layer of tiny; rows are 4 · 128 + 512 of 128 inputs, and 128 of 512."""

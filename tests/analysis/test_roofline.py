@@ -21,8 +21,8 @@ from tinylm_cli.analysis.roofline import (
 from tinylm_cli.analysis.setups import TYPICAL_UTILIZATION, ServingSetup, TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.hardware import load_accelerators, load_hardware
-from tinylm_cli.config.loader import load_config
 from tinylm_cli.errors import UsageError
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.reports.time import ServingTime
 
 H100 = load_hardware("h100-sxm")

@@ -13,8 +13,8 @@ from tinylm_cli.analysis.roofline import decode_weights
 from tinylm_cli.analysis.serving import default_batch_sizes, default_seq_lens, serving_grid
 from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup
 from tinylm_cli.config.hardware import load_hardware
-from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.reports.memory import AttentionKernel
 
 H100 = load_hardware("h100-sxm")

@@ -10,8 +10,8 @@ from tinylm_cli.analysis.optimizer_state import optimizer_bytes
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.analysis.training_memory import training_memory
-from tinylm_cli.config.loader import load_config
 from tinylm_cli.errors import AnalysisError
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.reports.memory import TrainingMemory
 
 LLAMA_PARAMS, LLAMA_TENSORS = 8_030_261_248, 1 + 32 * 9 + 2

@@ -12,8 +12,8 @@ import torch
 from benchmarks import memory_accuracy
 from benchmarks.memory_accuracy import PAGE, PEAK_LIMIT, SAVED_LIMIT, Row, foreach_row, page, peak_row
 from benchmarks.scaled import scaled_down
-from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.presets import gallery, presets
+from tinylm_cli.interop.load import load_config
 
 LINE = re.compile(
     r"^\| (?P<what>saved|peak) \| (?P<model>[^|]+) \| [^|]+ \| (?P<predicted>[\d,]+) \| (?P<measured>[\d,]+) \|"

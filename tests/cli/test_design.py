@@ -18,8 +18,8 @@ from tinylm_cli.analysis.figures import figure
 from tinylm_cli.cli.design_options import Family
 from tinylm_cli.config.blocks import MAX_LEN
 from tinylm_cli.config.hardware import load_hardware
-from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.reports.design import DesignReport
 
 Here = Callable[..., Any]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tinylm_cli.config.loader import load_config as load_yaml
+from tinylm_cli.config.loader import load_yaml_config
 from tinylm_cli.interop.load import load_config
 
 Here = Callable[..., Any]
@@ -35,7 +35,7 @@ def test_yaml_file(here: Here) -> None:
     assert told[0].startswith("ignored, without effect on the model: architectures, attention_dropout,")
     assert told[-2:] == ["wrote qwen.yaml", "next: tinylm params qwen.yaml"]
     assert max(map(len, told)) <= 80
-    assert load_yaml("qwen.yaml").config == load_config("my-qwen").config
+    assert load_yaml_config("qwen.yaml").config == load_config("my-qwen").config
 
 
 @pytest.mark.usefixtures("model")
@@ -94,7 +94,7 @@ def test_folder_in_every_command(here: Here, model: Path) -> None:
     checked = json.loads(here("validate", "my-qwen", "--format", "json").out)
     assert [(each["path"], each["status"]) for each in checked["files"]] == [("my-qwen/config.json", "valid")]
     assert here("new", "mine", "--config", "my-qwen").code == 0
-    assert load_yaml("mine.yaml").config == load_config("my-qwen").config
+    assert load_yaml_config("mine.yaml").config == load_config("my-qwen").config
     piped = here("params", "--config", "-", "--format", "json", stdin=model.read_text(encoding="utf-8"))
     assert json.loads(piped.out)["models"][0]["total_params"] == 494_032_768
 
@@ -170,7 +170,7 @@ class TestOverridesOfWeights:
     @pytest.mark.usefixtures("exported")
     def test_override_that_fits(self, here: Here) -> None:
         assert here("import", "theirs", "--weights", "-o", "ours", "--set", "norm.eps=1e-6").code == 0
-        assert load_yaml("ours/config.yaml").config.norm.eps == 1e-6
+        assert load_yaml_config("ours/config.yaml").config.norm.eps == 1e-6
 
 
 def test_notes_are_wrapped(here: Here, folder: Path) -> None:

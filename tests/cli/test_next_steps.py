@@ -12,7 +12,7 @@ import pytest
 
 from tinylm_cli.cli.app import COMMANDS
 from tinylm_cli.cli.next_steps import NEXT_STEPS, TRAINING, config_words, design_words, model_words, next_step
-from tinylm_cli.config.loader import load_config
+from tinylm_cli.interop.load import load_config
 
 Here = Callable[..., Any]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tinylm_cli.config.loader import load_config
+from tinylm_cli.interop.load import load_config
 
 Here = Callable[..., Any]
 Golden = Callable[[str, str], None]

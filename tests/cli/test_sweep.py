@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tinylm_cli.analysis.figures import figure
-from tinylm_cli.config.loader import load_config
+from tinylm_cli.interop.load import load_config
 
 Here = Callable[..., Any]
 Golden = Callable[[str, str], None]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.config.loader import LoadedConfig, load_config, parse_config
+from tinylm_cli.config.loader import LoadedConfig, load_yaml_config, parse_config
 from tinylm_cli.config.schema import ModelConfig, canonical_fields, flatten
 from tinylm_cli.config.source import STDIN, Source
 from tinylm_cli.config.yaml_writer import scalar, to_yaml
@@ -21,7 +21,7 @@ def _parse(text: str, *overrides: str) -> LoadedConfig:
 
 
 def test_a_preset_by_name() -> None:
-    loaded = load_config("small")
+    loaded = load_yaml_config("small")
     assert (loaded.name, loaded.source, loaded.config.d_model) == ("small", "small", 256)
     span = loaded.origins["d_model"]
     assert span is not None
@@ -31,18 +31,18 @@ def test_a_preset_by_name() -> None:
 
 def test_a_file_by_path(tmp_path: Path, minimal: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.yaml").write_text(minimal)
-    loaded = load_config(str(tmp_path / "mine.yaml"))
+    loaded = load_yaml_config(str(tmp_path / "mine.yaml"))
     assert (loaded.name, loaded.source) == ("mine", str(tmp_path / "mine.yaml"))
     monkeypatch.chdir(tmp_path)
-    assert load_config("mine.yaml").config == loaded.config
+    assert load_yaml_config("mine.yaml").config == loaded.config
 
 
 def test_preset_before_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tiny").write_text("nonsense")
     monkeypatch.chdir(tmp_path)
-    assert load_config("tiny").config.d_model == 128
+    assert load_yaml_config("tiny").config.d_model == 128
     with pytest.raises(ConfigError):
-        load_config("./tiny")
+        load_yaml_config("./tiny")
 
 
 def test_json_is_yaml(minimal: str) -> None:
@@ -51,7 +51,7 @@ def test_json_is_yaml(minimal: str) -> None:
 
 
 def test_standard_input_has_a_name() -> None:
-    assert parse_config(Source(STDIN, to_yaml(load_config("tiny").config))).name == "stdin"
+    assert parse_config(Source(STDIN, to_yaml(load_yaml_config("tiny").config))).name == "stdin"
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_name_of_nothing(
     (tmp_path / "mine.yaml").touch()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as raised:
-        load_config(reference)
+        load_yaml_config(reference)
     assert (raised.value.message, raised.value.help) == (message, help_)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tinylm_cli.config import presets as module
-from tinylm_cli.config.loader import load_config, load_presets
+from tinylm_cli.config.loader import load_presets, load_yaml_config
 from tinylm_cli.config.presets import presets, presets_folder
 from tinylm_cli.config.yaml_writer import SCHEMA_LINE
 
@@ -33,7 +33,7 @@ def test_installed_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", presets())
 def test_each_is_valid_and_names_its_schema(name: str) -> None:
-    loaded = load_config(name)
+    loaded = load_yaml_config(name)
     assert (loaded.name, loaded.source) == (name, name)
     first = presets()[name].read_text(encoding="utf-8").splitlines()[0]
     assert first == SCHEMA_LINE
@@ -50,7 +50,7 @@ def test_each_is_valid_and_names_its_schema(name: str) -> None:
     ],
 )
 def test_the_course_table(name: str, values: tuple[int, ...]) -> None:
-    config = load_config(name).config
+    config = load_yaml_config(name).config
     shape = (config.vocab_size, config.d_model, config.n_heads, config.n_layers, config.d_ff, config.nominal_params)
     assert shape == values
     assert config.tie_weights

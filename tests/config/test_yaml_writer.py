@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from tinylm_cli.config.blocks import BLOCKS
 from tinylm_cli.config.fields import fields
-from tinylm_cli.config.loader import load_config, parse_config
+from tinylm_cli.config.loader import load_yaml_config, parse_config
 from tinylm_cli.config.presets import presets
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.config.source import Source
@@ -39,7 +39,7 @@ def test_what_is_written_reads_back(valid_values: st.SearchStrategy[dict[str, An
 
 @pytest.mark.parametrize("name", presets())
 def test_each_preset_reads_back(name: str) -> None:
-    config = load_config(name).config
+    config = load_yaml_config(name).config
     assert _read(to_yaml(config)) == config
 
 
@@ -81,39 +81,39 @@ nominal_params: 500000
 
 
 def test_fields_with_effect_in_order() -> None:
-    assert to_yaml(load_config("tiny").config) == TINY
+    assert to_yaml(load_yaml_config("tiny").config) == TINY
 
 
 def test_dependent_fields() -> None:
     rope = to_yaml(
-        load_config(
+        load_yaml_config(
             "tiny", [f"position.{each}" for each in ("kind=rope", "scaling=linear", "scaling_factor=2.0")]
         ).config
     )
     position = "position:\n  kind: rope\n  theta: 10000.0\n  rotary_fraction: 1.0\n  pairing: half\n  scaling: linear\n"
     assert f"{position}  scaling_factor: 2.0\nnorm:" in rope
-    experts = to_yaml(load_config("tiny", ["feed_forward.n_experts=8"]).config)
+    experts = to_yaml(load_yaml_config("tiny", ["feed_forward.n_experts=8"]).config)
     assert "  n_experts: 8\n  top_k: 2\n  n_shared_experts: 0\n" in experts
     assert "renormalize" not in experts
     assert "renormalize: false" in to_yaml(
-        load_config("tiny", ["feed_forward.n_experts=8", "feed_forward.router=softmax"]).config
+        load_yaml_config("tiny", ["feed_forward.n_experts=8", "feed_forward.router=softmax"]).config
     )
 
 
 def test_null_is_the_same_as_absent() -> None:
     absent = ["attention.n_kv_heads=null", "norm.bias=~", "position.short_factors=null", "nominal_params=500K"]
-    assert to_yaml(load_config("tiny", absent).config) == TINY
+    assert to_yaml(load_yaml_config("tiny", absent).config) == TINY
 
 
 def test_list_on_one_line() -> None:
     factors = f"[{', '.join(['1.0', '1.0e-5'] * 8)}]"
     changes = ["position.kind=rope", "position.scaling=longrope", "position.original_max_len=64"]
-    config = load_config("tiny", [*changes, *(f"position.{each}_factors={factors}" for each in ("short", "long"))])
+    config = load_yaml_config("tiny", [*changes, *(f"position.{each}_factors={factors}" for each in ("short", "long"))])
     assert f"\n  short_factors: {factors}\n  long_factors: {factors}\n" in to_yaml(config.config)
 
 
 def test_commented_yaml() -> None:
-    config = load_config("tiny").config
+    config = load_yaml_config("tiny").config
     text = to_commented_yaml(config, "mine: started from tiny.")
     assert text.startswith(f"{SCHEMA_LINE}\n#\n# mine: started from tiny.\n\n")
     shown = {name for name, origin in parse_config(Source("x.yaml", text)).origins.items() if origin is not None}
@@ -131,7 +131,7 @@ def test_commented_yaml() -> None:
 
 def test_commented_yaml_overrides() -> None:
     changes = ["position.kind=rope", "position.theta=5e5", "attention.n_kv_heads=2", "block.parallel=true"]
-    text = to_commented_yaml(load_config("tiny", changes).config, "x")
+    text = to_commented_yaml(load_yaml_config("tiny", changes).config, "x")
     for line in ("  theta: 500000.0", "  n_kv_heads: 2", "block:", "  parallel: true"):
         assert line in text.splitlines()
     assert "embedding:" not in text

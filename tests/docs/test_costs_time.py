@@ -11,8 +11,8 @@ from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.roofline import decode_weights, peak_flops
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.hardware import load_hardware, parse_accelerators
-from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.source import Source
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.render.units import flops
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "costs.md").read_text(encoding="utf-8")

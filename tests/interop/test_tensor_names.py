@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tinylm_cli.config.loader import load_config
 from tinylm_cli.interop.families import MODEL_TYPES, family_of
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.interop.tensor_names import TensorNames
 
 CONFIG = load_config("tiny").config

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tinylm_cli.analysis.proof import prove
-from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.presets import gallery
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.state_dict import parameter_shapes, unique_params
 

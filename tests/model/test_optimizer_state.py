@@ -12,7 +12,7 @@ from benchmarks.scaled import scaled_down
 from benchmarks.torch_memory import OPTIMIZERS, TrainingSteps, random_batch
 from tinylm_cli.analysis.optimizer_state import optimizer_bytes
 from tinylm_cli.analysis.tensor_table import tensor_table
-from tinylm_cli.config.loader import load_config
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.model import TinyTransformerLM
 
 DENSE, MIXTURE = ("tiny", "pythia-160m"), "mixtral-8x7b"

@@ -13,9 +13,9 @@ from tests.random_configs import small_configs
 from tinylm_cli.analysis.activations import activation_bytes
 from tinylm_cli.analysis.attention_kernels import attention_backend
 from tinylm_cli.analysis.setups import TrainingSetup
-from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.presets import gallery
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.model import TinyTransformerLM
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}

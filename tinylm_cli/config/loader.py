@@ -48,7 +48,7 @@ class LoadedConfig(NamedTuple):
     origins: dict[str, Span | None]
 
 
-def load_config(reference: str, overrides: Sequence[str] = ()) -> LoadedConfig:
+def load_yaml_config(reference: str, overrides: Sequence[str] = ()) -> LoadedConfig:
     """Load a shipped config by name, a YAML file by path, or standard input by ``-``, with overrides on top.
 
     Raises:
@@ -61,11 +61,11 @@ def load_config(reference: str, overrides: Sequence[str] = ()) -> LoadedConfig:
 
 def load_presets(overrides: Sequence[str] = ()) -> list[LoadedConfig]:
     """Load every preset, in order."""
-    return [load_config(name, overrides) for name in presets()]
+    return [load_yaml_config(name, overrides) for name in presets()]
 
 
 def parse_config(source: Source, overrides: Sequence[str] = ()) -> LoadedConfig:
-    """Validate the text of a config; see ``load_config``."""
+    """Validate the text of a config; see ``load_yaml_config``."""
     document = read_yaml(source)
     mistakes = document.diagnostics
     root = document.root

@@ -16,7 +16,7 @@ from tinylm_cli.analysis.design.published_sizes import LLAMA, Member, Proportion
 from tinylm_cli.analysis.design.search_space import SearchSpace, Shape
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.tensor_table import tensor_table
-from tinylm_cli.config.loader import load_config
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.reports.constraint import Sizes
 
 MEMBERS = {member.name: (family, member) for family, each in FAMILIES.items() for member in each.members}

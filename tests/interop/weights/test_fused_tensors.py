@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from tests.interop.changes import CONFIGS
-from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.families import family_of
-from tinylm_cli.interop.load import import_config
+from tinylm_cli.interop.load import import_config, load_config
 from tinylm_cli.interop.tensor_names import TensorLayout
 from tinylm_cli.interop.weights.fused_tensors import LAYOUTS, tensor_pairs
 from tinylm_cli.model import TinyTransformerLM

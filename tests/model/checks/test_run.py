@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.random_configs import small_configs
-from tinylm_cli.config.loader import load_config
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.checks import ClosedForm, run, run_checks
 from tinylm_cli.model.checks.check import Check

@@ -7,7 +7,7 @@ import pytest
 from tinylm_cli.analysis.inference_memory import inference_memory
 from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup, TrainingSetup
 from tinylm_cli.analysis.training_memory import training_memory
-from tinylm_cli.config.loader import load_config
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.render.blocks import View
 from tinylm_cli.render.markdown import to_markdown
 from tinylm_cli.render.styled_lines import cell_len

@@ -8,7 +8,7 @@ from tinylm_cli.analysis.kv_cache import cache_shape
 from tinylm_cli.analysis.serving import serving_grid
 from tinylm_cli.analysis.setups import ServingSetup
 from tinylm_cli.config.hardware import Accelerator, load_hardware
-from tinylm_cli.config.loader import load_config
+from tinylm_cli.interop.load import load_config
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.render.text import to_text
 from tinylm_cli.render.views.serving import serving_grid_blocks

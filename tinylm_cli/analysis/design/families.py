@@ -7,7 +7,7 @@ from functools import cached_property
 
 from tinylm_cli.analysis.design import published_sizes
 from tinylm_cli.analysis.design.published_sizes import Member
-from tinylm_cli.config.loader import load_config
+from tinylm_cli.config.loader import load_yaml_config
 from tinylm_cli.config.schema import ModelConfig
 
 
@@ -46,7 +46,7 @@ class Family:
     @cached_property
     def config(self) -> ModelConfig:
         """The config of the member."""
-        return load_config(self.member).config
+        return load_yaml_config(self.member).config
 
     def heads(self, d_model: int, d_head: int) -> tuple[int, ...]:
         """Return the numbers of query heads of ``d_head`` dimensions for a width; perhaps none."""

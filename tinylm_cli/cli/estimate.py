@@ -1,4 +1,4 @@
-"""``tinylm estimate``: what a model costs before any of it is spent."""
+"""``tinylm estimate``: memory, time and cost of training and serving a model."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _require_effect(format_: Format, section: str | None, *, full: bool) -> None
 
 
 def _view(report: EstimateReport, by: By, format_: Format, section: str | None, *, full: bool) -> View:
-    """Return what is asked for: the answer, one section, or everything, which CSV picks one table of.
+    """Return the summary, one section, or everything; CSV prints one table of the view.
 
     Raises:
         UsageError: If there is no such section.

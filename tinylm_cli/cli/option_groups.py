@@ -1,4 +1,4 @@
-"""Options in groups: a parameter of a command may be a record, each field of which is an option of its own."""
+"""Option groups: a parameter of a command may be a record, and each of its fields is then an option."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Result = TypeVar("Result")
 
 
 def with_option_groups(command: Callable[..., Result]) -> Callable[..., Result]:
-    """Return ``command`` as typer is to see it: each group of options replaced by its fields.
+    """Return ``command`` with a signature for typer: each option group is replaced by its fields.
 
     A group is a NamedTuple or a dataclass whose fields are annotated as options and have defaults. The command is
     called with one value of each group.
@@ -33,7 +33,7 @@ def with_option_groups(command: Callable[..., Result]) -> Callable[..., Result]:
 
 
 def _defaults(hint: Any) -> dict[str, Any]:
-    """Return the default of each field of a group; nothing for what is no group."""
+    """Return the default of each field of an option group; empty if the annotation is not a group."""
     fields = getattr(hint, "__dataclass_fields__", None)
     if fields is not None:
         return {name: field.default for name, field in fields.items()}

@@ -23,7 +23,7 @@ DEFAULT = ServingSetup()
 SERVING_BATCH_SIZE, SERVING_SEQ_LEN = "--serving-batch-size", "--serving-seq-len"
 
 MOST_LISTED = 16
-"""Batch sizes or lengths that one table is asked for."""
+"""Largest number of batch sizes, and of lengths, in one serving table."""
 
 ListedKind = Literal["count", "length"]
 KvCacheDtype = Literal["bfloat16", "float16", "float32", "float64", "float8", "int8"]
@@ -91,7 +91,7 @@ class ServingOptions(NamedTuple):
 def serving_setup(
     options: ServingOptions, training: TrainingOptions, loaded: LoadedConfig | None, mistakes: ErrorCollector
 ) -> ServingSetup:
-    """Return the setup that the options state; it holds once ``mistakes`` has settled.
+    """Return the setup that the options state; it is valid if ``mistakes`` stays empty.
 
     Batch size and length are those of training unless one is given; types and the kernel are those of training.
 
@@ -134,7 +134,7 @@ def _quantization(options: ServingOptions) -> QuantizationConfig:
 
 
 class _Listed(NamedTuple):
-    """A number of a list, and where it stands."""
+    """A number of a list, and its place in the option."""
 
     value: int
     span: Span
@@ -168,7 +168,7 @@ _WANTS = {"count": "numbers of sequences", "length": "numbers of tokens"}
 
 
 def _number(word: str, kind: ListedKind) -> int | None:
-    """Return a number of a list, from 1 to 10⁹; None where it is none."""
+    """Return a number of a list, from 1 to 10⁹; None if the text is no such number."""
     from tinylm_cli.config.amounts import parse_amount, parse_length
 
     try:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 DEFAULT = TrainingSetup()
 
 AUTO = "auto"
-"""The plan that is looked for."""
+"""The ``--plan`` that searches for the fastest layout."""
 
 KernelOption = Annotated[
     AttentionKernel,
@@ -176,7 +176,7 @@ class ClusterOptions(NamedTuple):
 def training_setup(
     options: TrainingOptions, cluster: ClusterOptions, loaded: LoadedConfig | None, mistakes: ErrorCollector
 ) -> TrainingSetup:
-    """Return the setup that the options state; it holds once ``mistakes`` has settled.
+    """Return the setup that the options state; it is valid if ``mistakes`` stays empty.
 
     Args:
         options: The options of the run.

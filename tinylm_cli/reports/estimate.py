@@ -1,4 +1,4 @@
-"""What ``tinylm estimate`` reports."""
+"""The report of ``tinylm estimate``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinylm_cli.reports.serving import CacheShape, ServingGrid
 from tinylm_cli.reports.time import ComputeOptimum, ServingTime, TrainingTime
 
 Purpose = Literal["training", "serving"]
-"""What a model is estimated for."""
+"""The use that a model is estimated for."""
 
 
 @dataclass(frozen=True)

@@ -54,12 +54,12 @@ class Layout:
 
     @property
     def n_gpus(self) -> int:
-        """GPUs that it takes."""
+        """Number of GPUs: the product of the degrees."""
         return self.data * self.tensor * self.pipeline * self.context
 
     @property
     def typed(self) -> str:
-        """The plan in words: every field that is not at its default; ``dp``, which follows, only if it is all."""
+        """The layout as ``--plan`` takes it: fields that differ from their defaults; ``dp`` only if it is alone."""
         chosen = {field: getattr(self, field) for field in WORDS if getattr(self, field) != getattr(Layout(), field)}
         data = chosen.pop("data", 1)
         return ",".join(f"{WORDS[field]}={value}" for field, value in (chosen or {"data": data}).items())

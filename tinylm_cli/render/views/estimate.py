@@ -1,4 +1,4 @@
-"""The screen of ``tinylm estimate``: the answer in a few lines, or everything behind it."""
+"""The views of ``tinylm estimate``: the summary, one section, or all sections."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from tinylm_cli.reports.estimate import EstimateReport, ServingEstimate, Trainin
 Section = Literal[
     "summary", "flops", "training_memory", "plan", "training_time", "inference_memory", "serving", "serving_time"
 ]
-"""The parts of the full screen, from top to bottom."""
+"""The sections of ``--full``, in their order."""
 
 SECTIONS: tuple[Section, ...] = get_args(Section)
 
 
 def estimate_view(report: EstimateReport) -> View:
-    """Show the answer: whether training and serving fit, and the few figures behind it."""
+    """Show the summary: whether training and serving fit, and the main figures of each."""
     more = Note("--full shows what these figures are made of, --section NAME one part of it.", "muted")
     return (Heading(report.name, _model_words(report)), *summary_blocks(report), more)
 
 
 def estimate_sections(report: EstimateReport, by: str, *, every: bool = False) -> dict[Section, View]:
-    """Return each part of the full screen that has something in it.
+    """Return every section that is not empty.
 
     Args:
         report: What is shown.

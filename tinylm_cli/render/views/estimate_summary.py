@@ -1,4 +1,4 @@
-"""The answer of ``tinylm estimate``: a verdict for training and one for serving, and the few figures behind each."""
+"""The summary of ``tinylm estimate``: a verdict and the main figures for training, and for serving."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tinylm_cli.reports.estimate import EstimateReport, Purpose, ServingSummary,
 from tinylm_cli.reports.memory_fit import Fit
 
 MOST_REMEDIES = 2
-"""Changes that are named for what does not fit; the full screen has them all."""
+"""Largest number of remedies in a summary; ``--full`` shows all."""
 
 
 def summary_blocks(report: EstimateReport) -> tuple[Block, ...]:
-    """Return both verdicts and their figures; what fits stands before what does not."""
+    """Return the verdicts and their figures; a purpose that fits comes before one that does not."""
     summary = report.summary
     parts: list[tuple[bool, Note, list[Row]]] = []
     if summary.training is not None and report.training is not None:
@@ -38,7 +38,7 @@ def summary_blocks(report: EstimateReport) -> tuple[Block, ...]:
 
 
 def _verdict(what: str, count: str, summary: TrainingSummary | ServingSummary, report: EstimateReport) -> Note:
-    """Return whether the GPU has room, and how much is left; without a GPU, what it takes."""
+    """Return whether memory is sufficient and the difference; without a GPU, the memory needed."""
     if summary.fits is None or summary.spare_bytes is None:
         gpu = "each GPU" if isinstance(summary, TrainingSummary) and summary.n_gpus > 1 else "one GPU"
         return Note(f"{what} takes {binary_bytes(summary.needed_bytes)} on {gpu}.", "strong")
@@ -109,7 +109,7 @@ def _row(name: str, words: str, style: Style = "plain") -> Row:
 
 
 def _values(report: EstimateReport) -> Table:
-    """Return the figures as a program takes them, a row for each and no word."""
+    """Return the figures for CSV: one row each, in base units."""
     parts = (("training", report.summary.training), ("serving", report.summary.serving))
     rows = tuple(
         (Cell("", key=f"{name}.{field.name}"), _value(getattr(part, field.name)))

@@ -1,4 +1,4 @@
-"""Memory of training and inference: what stands beside what, and when it is most."""
+"""Memory of training and inference by part, and the moment of the peak."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def memory_stack(
 
 
 def _sections(report: Activations) -> Iterable[tuple[str, int, int]]:
-    """Return name, count and bytes of what is kept: around the layers, and by each sort of them."""
+    """Return name, count and bytes of the saved tensors: outside the layers, and for each kind of layer."""
     first = [part for part in report.outside if part.name in ("embedding", "position")]
     yield from ((part.name, 1, part.saved_bytes) for part in first)
     yield from ((layer.name, layer.count, layer.count * layer.layer_bytes) for layer in report.layers)

@@ -13,7 +13,7 @@ from tinylm_cli.reports.plan import WORDS, Layout, Plan
 MOST_RANKED = 10
 
 UNEVEN = 1.1
-"""An imbalance of the stages that is worth a warning."""
+"""Imbalance of the pipeline stages from which a warning is shown."""
 
 _WORDS = {field: WORDS[field] for field in ("data", "tensor", "pipeline", "context", "expert")}
 

@@ -10,7 +10,7 @@ from tinylm_cli.render.units import csv_only, integer, three_digits
 from tinylm_cli.reports.serving import CacheShape, ServingCell, ServingGrid
 
 _COLUMNS = 4
-"""Lengths side by side: as many as fit in 60 columns."""
+"""Largest number of lengths side by side, so that a table fits in 60 columns."""
 
 
 def serving_grid_blocks(
@@ -59,7 +59,7 @@ def cache_words(cache: CacheShape) -> str:
 def _tables(
     grid: ServingGrid, title: str, shown: Callable[[ServingCell], Cell], pad: str | None = None
 ) -> Iterator[Table]:
-    """Yield the grid, its lengths a few at a time; with what to pad figures with, the most that fit of either too."""
+    """Yield the table, a few lengths at a time, and the largest batch and length that fit."""
     width = len(grid.seq_lens)
     for first in range(0, width, _COLUMNS):
         lengths = range(first, min(first + _COLUMNS, width))
@@ -81,7 +81,7 @@ def _tables(
 
 
 def _cells(grid: ServingGrid) -> Table:
-    """Return the grid as a program takes it, a row for each cell and no word."""
+    """Return the table for CSV: one row for each cell, in base units."""
     names = ("batch_size", "seq_len", "cache_bytes", "working_bytes", "total_bytes", "fits", "decode_tokens_per_second")
     columns = (*(Column("", key=name) for name in names), Column("", key="seconds"), Column("", key="bound"))
     rows = tuple(

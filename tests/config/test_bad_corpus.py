@@ -410,7 +410,7 @@ def test_folder_equals_its_files(tinylm: Callable[..., Any]) -> None:
     each = [_checked(name)[1].rsplit("\n\n", 1) for name in sorted(EXPECTED, key="{}.yaml".format)]
     assert result.code == ExitCode.FAILED
     mistakes, table, summary = result.out.rsplit("\n\n", 2)
-    assert mistakes == "\n\n".join(mistakes.split("\n\n        what must hold")[0] for mistakes, _ in each)
+    assert mistakes == "\n\n".join(mistakes.split("\n\n        condition")[0] for mistakes, _ in each)
     rows = [" ".join(line.split()) for line in table.splitlines()[1:]]
     for row, (_, verdict) in zip(rows, each, strict=True):
         assert re.sub(r"(checks?) [\d,]+$", r"\1", row) == verdict.splitlines()[-1].removesuffix(".").replace(": ", " ")

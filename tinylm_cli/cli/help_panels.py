@@ -57,7 +57,7 @@ def _write_rows(rows: Sequence[tuple[str, str]], width: int, formatter: Any) -> 
     margin = " " * (formatter.current_indent + width + 2)
     for name, words in rows:
         first = f"{'':{formatter.current_indent}}{name:{width}}"
-        lines = textwrap.wrap(words, max(formatter.width - len(margin), 10)) or [""]
+        lines = textwrap.wrap(words, max(formatter.width - len(margin), 10), break_on_hyphens=False) or [""]
         if len(name) > width:
             formatter.write(f"{first}\n")
         else:

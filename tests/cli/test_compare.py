@@ -232,13 +232,12 @@ def test_gpu_agrees_with_estimate(here: Here) -> None:
         training, serving = estimate["training"], estimate["serving"]
         time = training["time"]
         expected = {
-            "training_bytes_per_gpu": training["fit"]["needed_bytes"],
+            "plan_bytes_per_gpu": training["fit"]["needed_bytes"],
             "step_seconds": pytest.approx(training["plan"]["step_seconds"]),
             "utilization": time["utilization"],
             "train_tokens": 10**10,
             "train_seconds": time["seconds"],
             "train_usd": time["usd"],
-            "serving_bytes": serving["fit"]["needed_bytes"],
             "prefill_seconds": serving["time"]["prefill"]["seconds"],
             "decode_tokens_per_second": serving["time"]["decode_tokens_per_second"],
         }
@@ -259,7 +258,7 @@ def test_one_gpu(here: Here) -> None:
     times = next(each for each in cluster["figures"] if each["name"] == "train_seconds")
     tokens = next(each for each in cluster["figures"] if each["name"] == "train_tokens")
     assert steps["values"][1] == pytest.approx(times["values"][1] / tokens["values"][1] * 1024)
-    assert "train_usd" not in {each["name"] for each in cluster["figures"]}
+    assert not {"train_usd", "plan_bytes_per_gpu"} & {each["name"] for each in cluster["figures"]}
     assert here("compare", "small", "tiny").out.count("training fits") == 0
 
 

@@ -176,13 +176,12 @@ def _cluster_values(report: EstimateReport) -> Iterator[tuple[tuple[str, Cluster
     assert report.serving is not None
     assert report.serving.time is not None
     values: tuple[tuple[str, ClusterUnit, float | None], ...] = (
-        ("training_bytes_per_gpu", "bytes", training.needed_bytes),
+        ("plan_bytes_per_gpu", "bytes", training.needed_bytes if training.plan else None),
         ("step_seconds", "seconds", training.step_seconds),
         ("utilization", "share", training.utilization),
         ("train_tokens", "count", training.train_tokens),
         ("train_seconds", "seconds", training.seconds),
         ("train_usd", "usd", training.usd),
-        ("serving_bytes", "bytes", serving.needed_bytes),
         ("largest_batch_size", "count", serving.largest_batch_size),
         ("prefill_seconds", "seconds", report.serving.time.prefill.seconds),
         ("decode_tokens_per_second", "tokens_per_second", serving.decode_tokens_per_second),

@@ -64,8 +64,8 @@ class ClusterFigure:
     """A figure of training or serving on the GPUs, for each model.
 
     Attributes:
-        name: ``training_bytes_per_gpu``, ``step_seconds``, ``utilization`` (MFU), ``train_tokens``, ``train_seconds``,
-            ``train_usd``; ``serving_bytes``, ``largest_batch_size``, ``prefill_seconds``, ``decode_tokens_per_second``.
+        name: ``plan_bytes_per_gpu`` of several GPUs, ``step_seconds``, ``utilization`` (MFU), ``train_tokens``,
+            ``train_seconds``, ``train_usd``; ``largest_batch_size``, ``prefill_seconds``, ``decode_tokens_per_second``.
         unit: What it counts.
         values: The figure of each model.
         differences: Each minus that of the first model, which has 0.

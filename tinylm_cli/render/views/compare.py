@@ -50,6 +50,10 @@ _WORDS: dict[Unit | ClusterUnit, Callable[[Any], Quantity]] = {
 """How a figure is written, by what it counts."""
 
 
+LEAST_SHARE = 0.0005
+"""The smallest difference of two shares that a screen shows: the last digit of a percentage."""
+
+
 def compare_view(report: CompareReport) -> View:
     """Show training and serving on the GPUs, then fields and figures that differ, each beside the first model's."""
     base, *others = (model.name for model in report.models)
@@ -213,10 +217,11 @@ def _figure(difference: FigureDifference | ClusterFigure) -> Row:
     base, *others = zip(difference.values, difference.differences, difference.ratios, strict=True)
     row: list[str | Cell] = [Cell(difference.name, "name"), Cell("", key=difference.unit), words(base[0])]
     for value, change, times in others:
+        differs = abs(change) >= LEAST_SHARE if difference.unit == "share" else bool(change)
         row += [
-            Cell(words(value), "plain" if change else "muted"),
-            _change(difference.unit, change) if change else csv_only(0),
-            "" if times is None else ratio(times) if change else csv_only(times),
+            Cell(words(value), "plain" if differs else "muted"),
+            _change(difference.unit, change) if differs else csv_only(change),
+            "" if times is None else ratio(times) if differs else csv_only(times),
         ]
     return tuple(row)
 

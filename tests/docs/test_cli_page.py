@@ -1,16 +1,19 @@
-"""docs/cli.md is what the commands say of themselves."""
+"""docs/cli.md is generated from the help of the commands."""
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import pytest
+
+from tests.conftest import TINYLM, clean_environment
 from tinylm_cli.cli.app import COMMANDS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 
-WIDE = {"COLUMNS": "120"}  # a page has room, and at 80 most options take two lines
+WIDE = {"COLUMNS": "120"}  # at 80 most options take two lines
 
 HEAD = """# The command line
 
@@ -65,16 +68,25 @@ Color follows the terminal, `NO_COLOR` and `FORCE_COLOR`; width follows the term
 """
 
 
-def test_page(tinylm: Callable[..., Any], golden: Callable[[Path, str], None]) -> None:
-    parts = [HEAD, _section("tinylm", tinylm("--help", env=WIDE).out)]
-    parts += [_section(f"tinylm {name}", tinylm(name, "--help", env=WIDE).out) for name in COMMANDS]
-    golden(PAGE, "\n".join(parts))
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return the help of every command, and of the command line under an empty name."""
+    folder = tmp_path_factory.mktemp("help")
+    found = {}
+    for name in ("", *COMMANDS):
+        command = [str(TINYLM), *filter(None, [name]), "--help"]
+        done = subprocess.run(command, env=clean_environment(WIDE), cwd=folder, capture_output=True, check=True)
+        found[name] = done.stdout.decode()
+    return found
 
 
-def test_examples_in_help(tinylm: Callable[..., Any]) -> None:
+def test_page(pages: dict[str, str], golden: Callable[[Path, str], None]) -> None:
+    golden(PAGE, "\n".join([HEAD, *(_section(f"tinylm {name}".rstrip(), text) for name, text in pages.items())]))
+
+
+def test_examples_in_help(pages: dict[str, str]) -> None:
     for name in COMMANDS:
-        text = tinylm(name, "--help").out
-        assert f"Examples:\n    tinylm {name}" in text or "| tinylm" in text, name
+        assert f"Examples:\n    tinylm {name}" in pages[name] or "| tinylm" in pages[name], name
 
 
 def _section(title: str, text: str) -> str:

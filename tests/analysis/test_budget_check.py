@@ -150,9 +150,7 @@ def test_diagnostic_points_at_the_budget() -> None:
 
 
 @given(small_configs(), st.sampled_from(list(FIGURES)), st.integers(1, 60), st.sampled_from(["<", "<=", ">", ">="]))
-def test_layers_that_fit_fit_and_those_nearer_do_not(
-    config: ModelConfig, name: str, layers: int, relation: str
-) -> None:
+def test_layers_that_fit_are_the_nearest(config: ModelConfig, name: str, layers: int, relation: str) -> None:
     dense = config.feed_forward.n_dense_layers if config.feed_forward.n_experts is not None else 0
     assume(layers > dense)
     condition = Condition(ASSERT, "", name, relation, figure(name, config.model_copy(update={"n_layers": layers})))
@@ -167,7 +165,7 @@ def test_layers_that_fit_fit_and_those_nearer_do_not(
     assert ModelConfig.model_validate(config.model_dump() | {"n_layers": fitting})
 
 
-def test_messages_are_short_whatever_was_asserted() -> None:
+def test_long_assertions_are_clipped() -> None:
     (found,) = _failures(load_config("tiny"), *_claims(f"total_params{' ' * 500}< 1"))
     assert re.match("total_params +… does not hold", found.message)
     assert len(found.message) < 160

@@ -14,7 +14,7 @@ from tinylm_cli.interop.load import load_config
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_name_says_its_unit_and_after_it_of_what(name: str) -> None:
+def test_names_state_the_unit(name: str) -> None:
     assert name.endswith(tuple(f"_{FIGURES[name].unit}{of}" for of in ("", "_per_gpu", "_per_token")))
 
 
@@ -53,7 +53,7 @@ class TestReadWhileDecoding:
         weights, kept = 124_439_808 - 1024 * 768, 1024 * 12 * 2 * 768
         assert figure("decode_read_bytes_per_token", config, Setups.of(dtype="float32")) == 4 * (weights + kept)
 
-    def test_of_experts_those_that_a_token_is_sent_to(self) -> None:
+    def test_active_experts(self) -> None:
         config = load_config("mixtral-8x7b").config
         weights, kept = 12_879_925_248 - 32_000 * 4096, 32 * 2 * 8 * 128
         assert figure("decode_read_bytes_per_token", config, Setups.of(seq_len=1)) == 2 * (weights + kept)

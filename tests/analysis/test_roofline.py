@@ -171,7 +171,7 @@ def test_larger_batches_decode_more_per_second(step: DecodeStep, batch: int, mor
 
 
 @given(steps, accelerators)
-def test_the_turning_point_is_where_the_label_turns(step: DecodeStep, on: Any) -> None:
+def test_compute_bound_batch(step: DecodeStep, on: Any) -> None:
     turn = serve(step, accelerator=on).compute_bound_batch_size
     if turn is None:
         assert serve(step, batch_size=10**9, accelerator=on).decode.bound == "memory"
@@ -191,7 +191,7 @@ def test_experts_read_by_a_batch(weights: ReadWeights, tokens: int) -> None:
     assert read == pytest.approx(float(weights.expert_bytes * (1 - spared)), rel=1e-9, abs=1)
 
 
-def test_one_token_reads_the_experts_it_is_sent_to() -> None:
+def test_experts_read_by_one_token() -> None:
     assert ReadWeights(5, 800, 8, 2).read_bytes(1) == 5 + 200
     assert ReadWeights(5, 800, 8, 2).read_bytes(2) == 5 + 350, "two tokens meet 3.5 of 8 on average"
     assert ReadWeights(5, 800, 8, 8).read_bytes(1) == 805

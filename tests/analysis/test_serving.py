@@ -73,7 +73,7 @@ def test_what_fits_and_how_fast(name: str, kind: str) -> None:
 
 @pytest.mark.parametrize("tied", ["true", "false"])
 @pytest.mark.parametrize("head", [True, False])
-def test_rounded_weights_are_read_as_they_are_stored(tied: str, head: bool) -> None:
+def test_decoding_reads_quantized_weights(tied: str, head: bool) -> None:
     config = load_config("tiny", [f"tie_weights={tied}"]).config
     found = decode_weights(config, "bfloat16", QuantizationConfig("float8", head=head)).dense_bytes
     maps = 4 * ((4 * 128 + 512) * (128 + 4) + 128 * (512 + 4))
@@ -92,7 +92,7 @@ def test_a_prompt_is_read_in_pieces() -> None:
     assert small.cache_bytes == large.cache_bytes
 
 
-def test_scores_written_out_grow_with_what_is_seen() -> None:
+def test_math_attention_workspace_grows_with_length() -> None:
     config = load_config("gemma-2-2b").config
     flash, math = (
         inference_memory(config, ServingSetup(attention_kernel=kernel, batch_size=3, seq_len=8192))

@@ -116,7 +116,7 @@ def test_plans_beside_published_runs(golden: Callable[[Path, str], None]) -> Non
     golden(PAGE, example.sub(lambda _: table.rstrip("\n"), page))
 
 
-def test_the_default_is_what_the_largest_published_runs_take() -> None:
+def test_default_global_batch() -> None:
     needed = [run.needed_efficiency for run in RUNS]
     largest = [run.needed_efficiency for run in RUNS if run.config is LARGEST]
     assert abs(sum(largest) / len(largest) - KERNEL_EFFICIENCY) < 0.02
@@ -125,7 +125,7 @@ def test_the_default_is_what_the_largest_published_runs_take() -> None:
         assert abs(run.speed(run.at(run.needed_efficiency)) / run.published - 1) < 1e-6
 
 
-def test_replicas_over_more_nodes_lose_as_little_as_was_measured() -> None:
+def test_scaling_over_nodes_as_measured() -> None:
     """torchtitan, Llama 3.1 8B with FSDP, two sequences a GPU: 6,667 tokens/s each on 8 GPUs, 6,514 on 128."""
     setup = TrainingSetup(2, 8192, recompute="selective")
     few, many = (Run("", "h100-sxm", llama(), setup, Layout(gpus, zero=3), 1, "tokens/s a GPU") for gpus in (8, 128))

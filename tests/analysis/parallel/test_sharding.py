@@ -11,7 +11,7 @@ from tinylm_cli.reports.plan import Layout
 
 @pytest.mark.parametrize("name", ["gpt2", "llama-3-8b", "gemma-2-2b", "mixtral-8x7b", "qwen3-30b-a3b", "olmo-2-7b"])
 @pytest.mark.parametrize("pipeline", [1, 2, 4])
-def test_stages_hold_the_model_and_a_tied_table_twice(name: str, pipeline: int) -> None:
+def test_stages_hold_every_tensor(name: str, pipeline: int) -> None:
     config = load_config(name, ["n_layers=12"]).config
     layout = Layout(pipeline=pipeline)
     held = sum(total_params(stage_table(config, layout, stage)) for stage in range(pipeline))
@@ -20,7 +20,7 @@ def test_stages_hold_the_model_and_a_tied_table_twice(name: str, pipeline: int) 
     assert [layer for s in range(pipeline) for layer in stage_layers(config, layout, s)] == list(range(12))
 
 
-def test_tensor_parallelism_divides_matrices_and_leaves_norms_whole() -> None:
+def test_tensor_parallelism() -> None:
     """Llama 3 8B over 8: all but 65 norms of 4,096 is divided."""
     config = load_config("llama-3-8b").config
     norms = 65 * 4096
@@ -35,13 +35,13 @@ def test_biases_after_the_sum_stay_whole() -> None:
     assert total_params(stage_table(config, Layout(tensor=4), 0)) == divided // 4 + whole + padded
 
 
-def test_experts_are_divided_by_expert_parallelism() -> None:
+def test_expert_parallelism() -> None:
     config = load_config("mixtral-8x7b").config
     experts = 32 * 8 * 3 * 4096 * 14336
     assert total_params(stage_table(config, Layout(data=4, expert=4), 0)) == 46_702_792_704 - experts + experts // 4
 
 
-def test_latent_attention_keeps_what_compresses_whole() -> None:
+def test_latent_attention_down_projections_are_whole() -> None:
     config = load_config("deepseek-v2-lite").config
     shapes = {t.name: t.shape for section in stage_table(config, Layout(tensor=2), 0) for t in section.tensors}
     assert shapes["attention.kv_a_proj.weight"] == (512 + 64, 2048)

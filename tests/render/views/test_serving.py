@@ -32,7 +32,7 @@ def test_every_length_is_there_at_every_width(name: str, width: int) -> None:
         assert length in shown
 
 
-def test_what_does_not_fit_is_marked_and_what_does_is_not() -> None:
+def test_marks_what_does_not_fit() -> None:
     shown = screen("llama-3-8b")
     assert "15.1 GiB  " in shown
     assert "GiB ✗" in shown
@@ -56,7 +56,7 @@ def test_each_kind_of_cache_has_its_words() -> None:
         assert words in " ".join(screen(name, on=None, lengths=(512,)).split())
 
 
-def test_what_bounds_decoding_is_marked_where_it_differs() -> None:
+def test_marks_what_bounds_decoding() -> None:
     mixed = " ".join(screen("tiny", lengths=(1, 1024)).split())
     assert "c is compute-bound, all others memory-bound." in mixed
     assert "M c" in mixed

@@ -63,7 +63,7 @@ def test_what_bounds_decoding_is_said() -> None:
     assert "At 200 tokens of context every batch is memory-bound" in words(serving(cache_bytes=10**8))
 
 
-def test_what_one_sequence_gets_is_said_where_there_are_more() -> None:
+def test_speed_of_one_sequence() -> None:
     assert "Each sequence" not in words(serving())
     assert "Each sequence decodes at most 209 tokens/s." in words(serving(batch_size=8))
 

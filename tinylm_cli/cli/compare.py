@@ -51,7 +51,7 @@ def compare(
             metavar="MODEL...",
             help=(
                 "Presets, published models, files, folders with a config.json, -, or REV:PATH for a file in a git"
-                " revision; MODEL@KEY=VALUE,… is one with changes, and @KEY=VALUE,… the first one with them. With"
+                " revision; MODEL@KEY=VALUE,... is one with changes, and @KEY=VALUE,... the first one with them. With"
                 " --changed, files and folders to look in."
             ),
             autocompletion=complete_variant,
@@ -130,8 +130,8 @@ def compare(
       tinylm compare small --set n_layers=8
       tinylm compare llama-3-8b mistral-7b qwen3-0.6b
       tinylm compare small @n_layers=8 @n_layers=12
-      tinylm compare llama-3-8b@attention.kind=latent,kv_rank=512
-      tinylm compare llama-3-8b mistral-7b --gpu h100 --gpus 64 --plan auto
+      tinylm compare llama-3-8b@attention.kind=mla,kv_rank=512
+      tinylm compare llama-3-8b mistral-7b --gpu h100 --gpus 64
       tinylm compare HEAD~1:my.yaml my.yaml -f markdown
       tinylm compare old.yaml new.yaml --exit-code
       tinylm compare --changed origin/main configs -f markdown

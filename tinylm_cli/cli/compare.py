@@ -131,7 +131,7 @@ def compare(
       tinylm compare llama-3-8b mistral-7b qwen3-0.6b
       tinylm compare small @n_layers=8 @n_layers=12
       tinylm compare llama-3-8b@attention.kind=mla,kv_rank=512
-      tinylm compare llama-3-8b mistral-7b --gpu h100 --gpus 64
+      tinylm compare gpt2-xl small --gpu h100 --gpus 8
       tinylm compare HEAD~1:my.yaml my.yaml -f markdown
       tinylm compare old.yaml new.yaml --exit-code
       tinylm compare --changed origin/main configs -f markdown

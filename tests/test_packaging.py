@@ -79,7 +79,7 @@ def test_wheel_contents(built: Built) -> None:
     shipped = {f"tinylm_cli/configs/{name}.yaml" for name in PRESETS} | {"tinylm_cli/configs/tinylm.schema.json"}
     shipped |= {f"tinylm_cli/configs/gallery/{name}" for name in GALLERY}
     shipped |= {"tinylm_cli/configs/hardware/accelerators.yaml"}
-    assert {name for name in names if "configs" in name} == shipped
+    assert {name for name in names if "/configs/" in name} == shipped
     assert {name.split("/")[0] for name in names} == {"tinylm_cli", f"{NAME}.dist-info"}
     assert f"{NAME}.dist-info/licenses/LICENSE" in names
     assert (metadata["Name"], metadata["Version"], metadata["Requires-Python"]) == ("tinylm-cli", __version__, ">=3.11")

@@ -101,18 +101,13 @@ def test_torch_imports(path: Path) -> None:
             assert for_types or not at_once, f"{named(path)} imports {name} whatever the command"
 
 
-WHEN_NEEDED = {("tinylm_cli.config.yaml_reader", "tinylm_cli.config.syntax_errors")}
-"""Imports inside functions that would close a circle: errors of YAML syntax are described only when there are any."""
-
-
 def test_no_import_cycles() -> None:
     """Imports inside functions and for types count, too."""
     modules = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES
     }
     graph = {
-        name: {other for other, _, _ in imports(path) if other in modules and (name, other) not in WHEN_NEEDED} - {name}
-        for name, path in modules.items()
+        name: {other for other, _, _ in imports(path) if other in modules} - {name} for name, path in modules.items()
     }
     assert list(TopologicalSorter(graph).static_order())
 

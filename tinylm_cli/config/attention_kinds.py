@@ -12,7 +12,7 @@ References:
 from __future__ import annotations
 
 from tinylm_cli.config.diagnostic_codes import diagnostic
-from tinylm_cli.config.yaml_reader import Entry, Node
+from tinylm_cli.config.yaml_nodes import Entry, Node
 from tinylm_cli.errors import SET, Diagnostic, Label
 
 ABBREVIATIONS = {"mha": "multi_head", "gqa": "multi_head", "mqa": "multi_head", "mla": "latent"}

@@ -14,7 +14,7 @@ from tinylm_cli.config.aliases import BLOCK_ALIASES, CHOICE_ALIASES, FIELD_ALIAS
 from tinylm_cli.config.fields import Field, Schema
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.suggestions import accepts, plain_number, similarity
-from tinylm_cli.config.yaml_reader import Entry, Node
+from tinylm_cli.config.yaml_nodes import Entry, Node
 from tinylm_cli.errors import SET, Diagnostic, Fix, Span
 
 MAX_ROUNDS = 50

@@ -12,7 +12,8 @@ from tinylm_cli.config.blocks import Block
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic, refusal
 from tinylm_cli.config.presets import presets_folder
 from tinylm_cli.config.source import Source, option_span, read_source
-from tinylm_cli.config.yaml_reader import Entry, Node, describe, read_yaml
+from tinylm_cli.config.yaml_nodes import Entry, Node, describe
+from tinylm_cli.config.yaml_reader import read_yaml
 from tinylm_cli.errors import Diagnostic, Label
 
 GPU = "--gpu"

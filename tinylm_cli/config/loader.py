@@ -15,7 +15,8 @@ from tinylm_cli.config.fields import fields
 from tinylm_cli.config.presets import presets, read_reference, shipped
 from tinylm_cli.config.schema import LABELS, ModelConfig, flatten
 from tinylm_cli.config.source import STDIN, Source
-from tinylm_cli.config.yaml_reader import Entry, Node, read_yaml
+from tinylm_cli.config.yaml_nodes import Entry, Node
+from tinylm_cli.config.yaml_reader import read_yaml
 from tinylm_cli.errors import SET, Diagnostic, Span, UsageError
 
 _NOT_COUNTED = frozenset(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from tinylm_cli.config.diagnostic_codes import diagnostic
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.source import Source
-from tinylm_cli.config.yaml_reader import Node, describe
+from tinylm_cli.config.yaml_nodes import Node, describe
 from tinylm_cli.errors import Diagnostic, Fix, Label, Span
 
 _CONFLICT = ("<<<<<<<", "=======", ">>>>>>>")

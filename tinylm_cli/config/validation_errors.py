@@ -28,7 +28,7 @@ from tinylm_cli.config.suggestions import (
     suggest_keys,
     suggest_value,
 )
-from tinylm_cli.config.yaml_reader import Entry, Node, describe
+from tinylm_cli.config.yaml_nodes import Entry, Node, describe
 from tinylm_cli.config.yaml_writer import scalar
 from tinylm_cli.errors import SET, Diagnostic, Fix, Label
 

@@ -7,7 +7,8 @@ import re
 
 from tinylm_cli.config.diagnostic_codes import diagnostic, refusal
 from tinylm_cli.config.source import Source
-from tinylm_cli.config.yaml_reader import Document, Node, read_yaml
+from tinylm_cli.config.yaml_nodes import Node
+from tinylm_cli.config.yaml_reader import Document, read_yaml
 from tinylm_cli.errors import ConfigError
 
 CONFIG_FILE = "config.json"

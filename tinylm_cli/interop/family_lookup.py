@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic
 from tinylm_cli.config.suggestions import suggest
-from tinylm_cli.config.yaml_reader import Node
+from tinylm_cli.config.yaml_nodes import Node
 from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import MODEL_TYPES, Family, all_families, family_of
 

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic
 from tinylm_cli.config.fields import Schema
 from tinylm_cli.config.suggestions import suggest
-from tinylm_cli.config.yaml_reader import Entry, Node, describe
+from tinylm_cli.config.yaml_nodes import Entry, Node, describe
 from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.shared_keys import HARMLESS, UNSUPPORTED, filled_fields

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tinylm_cli.config.diagnostic_codes import diagnostic
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.source import Source
-from tinylm_cli.config.yaml_reader import Node
+from tinylm_cli.config.yaml_nodes import Node
 from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.family_lookup import find_family

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic
-from tinylm_cli.config.yaml_reader import Entry, Node, describe_items
+from tinylm_cli.config.yaml_nodes import Entry, Node, describe_items
 from tinylm_cli.config.yaml_writer import scalar
 from tinylm_cli.errors import Diagnostic, Span
 

@@ -1,0 +1,84 @@
+"""Nodes of a parsed document: values, their spans, and how messages describe them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from tinylm_cli.config.diagnostic_codes import clip
+from tinylm_cli.errors import Span
+
+_MOST_ITEMS = 20
+
+Scalar = None | bool | int | float | str
+
+
+class Node:
+    """A value and its span: ``entries`` of a mapping, ``items`` of a sequence, else ``scalar``.
+
+    ``reported`` marks a value with a diagnostic, which no later check reports again.
+    """
+
+    __slots__ = ("entries", "items", "quoted", "reported", "scalar", "span", "written")
+
+    def __init__(
+        self,
+        span: Span,
+        *,
+        written: str = "",
+        quoted: bool = False,
+        entries: dict[str, Entry] | None = None,
+        items: list[Node] | None = None,
+        reported: bool = False,
+    ) -> None:
+        self.span = span
+        self.scalar: Scalar = None
+        self.written = written
+        self.quoted = quoted
+        self.entries = entries
+        self.items = items
+        self.reported = reported
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether the value is empty."""
+        return not (self.written or self.quoted or self.reported) and self.entries is None and self.items is None
+
+    def plain(self) -> Any:
+        """Return the value as Python data."""
+        if self.entries is not None:
+            return {key: entry.value.plain() for key, entry in self.entries.items()}
+        if self.items is not None:
+            return [item.plain() for item in self.items]
+        return self.scalar
+
+
+def describe(node: Node) -> str:
+    """Return a short description of a value for a message."""
+    if node.entries is not None:
+        return "a block of fields"
+    if node.items is not None:
+        return describe_items(node.items)
+    if isinstance(node.scalar, str):
+        return f'"{clip(node.scalar)}"'
+    return clip(node.written) or "an empty value"
+
+
+def describe_items(items: Sequence[Node]) -> str:
+    """Return the first items of a list on one line, for a message."""
+    return f"[{clip(', '.join(map(_item, items[:_MOST_ITEMS])))}]"
+
+
+def _item(node: Node) -> str:
+    if node.entries is not None:
+        return "{…}"
+    if node.items is not None:
+        return "[…]"
+    return f'"{node.written}"' if node.quoted else node.written or "null"
+
+
+class Entry(NamedTuple):
+    """One ``key: value`` of a mapping."""
+
+    key_span: Span
+    value: Node

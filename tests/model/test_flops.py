@@ -28,6 +28,12 @@ def without_dropout(config: ModelConfig) -> ModelConfig:
     return config.model_copy(update={"dropout": 0.0})
 
 
+def one_of_each_layer(config: ModelConfig) -> ModelConfig:
+    """Return the config with as few layers as hold a whole pattern of windows, a dense layer and one of experts."""
+    needed = max(2, len(config.attention.window_pattern), config.feed_forward.n_dense_layers + 1)
+    return config.model_copy(update={"n_layers": min(config.n_layers, needed)})
+
+
 def counted(model: TinyTransformerLM, batch_size: int, seq_len: int, *, backward: bool = False) -> int:
     """Return the FLOPs that torch counts, of the forward pass or of both passes."""
     tokens = torch.zeros(batch_size, seq_len, dtype=torch.long, device=META)
@@ -54,7 +60,7 @@ def test_gallery_forward_flops(name: str) -> None:
 @pytest.mark.parametrize("name", shipped())
 def test_gallery_train_flops(name: str) -> None:
     config = without_dropout(load_config(name).config)
-    config = config.model_copy(update={"n_layers": min(config.n_layers, 6)})  # a whole pattern of windows
+    config = one_of_each_layer(config)
     seq_len = min(48, config.max_len)
     model = TinyTransformerLM.from_config(config, device="meta")
     trained = train_flops(config, batch_size=2, seq_len=seq_len, attention="full")
@@ -65,7 +71,7 @@ def test_gallery_train_flops(name: str) -> None:
 def test_flops_by_component(name: str) -> None:
     """Of attention, what no linear map multiplies are scores; of a mixture, what no router does is the experts'."""
     config = without_dropout(load_config(name).config)
-    config = config.model_copy(update={"n_layers": min(config.n_layers, 6)})  # a whole pattern of windows
+    config = one_of_each_layer(config)
     model = TinyTransformerLM.from_config(config, device="meta")
     with FlopCounterMode(display=False) as counter:
         model(torch.zeros(1, 16, dtype=torch.long, device=META))
@@ -93,7 +99,7 @@ def test_flops_by_component(name: str) -> None:
 def test_recompute_flops(name: str) -> None:
     """Each layer whole: unless told otherwise, torch stops once it has what it kept nothing of."""
     config = without_dropout(load_config(name).config)
-    config = config.model_copy(update={"n_layers": min(config.n_layers, 6)})
+    config = one_of_each_layer(config)
     model = TinyTransformerLM.from_config(config, device="meta")
     for block in model.blocks:
         block.forward = partial(checkpoint, block.forward, use_reentrant=False)
@@ -115,7 +121,7 @@ def test_any_model_forward_flops(config: ModelConfig) -> None:
 def test_decode_flops(name: str) -> None:
     """Decoding reads what is cached; of latent attention, without expanding it."""
     config = without_dropout(load_config(name).config)
-    config = config.model_copy(update={"n_layers": min(config.n_layers, 6)})  # a whole pattern of windows
+    config = one_of_each_layer(config)
     model = TinyTransformerLM.from_config(config, device="meta").eval()
     cache = KVCache(config, batch_size=1, capacity=40, device=META, dtype=torch.float32)
     read, new = (torch.zeros(1, count, dtype=torch.long, device=META) for count in (39, 1))

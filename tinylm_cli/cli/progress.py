@@ -1,4 +1,4 @@
-"""A progress spinner on standard error, for work on a terminal that takes longer than half a second."""
+"""Progress on standard error, on a terminal, for work longer than half a second: a spinner, or a bar with an ETA."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from tinylm_cli.render.sanitize import for_terminal
 from tinylm_cli.render.terminal import is_terminal, terminal_of
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
+    from rich.progress import Progress, TaskID
     from rich.status import Status
     from rich.text import Text
 
 DELAY_SECONDS = 0.5
 
 
-class Progress:
+class Spinner:
     """A spinner and a sentence; appears after ``DELAY_SECONDS`` and disappears at the end."""
 
     def __init__(self, sentence: str) -> None:
@@ -30,13 +29,6 @@ class Progress:
         self._status: Status | None = None
         self._lock = threading.Lock()
         self._ended = False
-
-    def say(self, sentence: str) -> None:
-        """Change the sentence."""
-        with self._lock:
-            self._sentence = for_terminal(sentence, self._terminal)
-            if self._status is not None:
-                self._status.update(_unmarked(self._sentence))
 
     def _show(self) -> None:
         from rich.console import Console
@@ -55,27 +47,27 @@ class Progress:
 
 
 def _unmarked(sentence: str) -> Text:
-    """Return text whose square brackets are no rich markup."""
+    """Return text whose square brackets rich does not read as markup."""
     from rich.text import Text
 
     return Text(sentence)
 
 
 @contextmanager
-def working(sentence: str) -> Iterator[Progress]:
+def working(sentence: str) -> Iterator[None]:
     """Show a spinner while the block runs, if standard error is a terminal."""
-    progress = Progress(sentence)
     if not is_terminal(sys.stderr):
-        yield progress
+        yield
         return
-    timer = threading.Timer(DELAY_SECONDS, progress._show)
+    spinner = Spinner(sentence)
+    timer = threading.Timer(DELAY_SECONDS, spinner._show)
     timer.daemon = True
     timer.start()
     try:
-        yield progress
+        yield
     finally:
         timer.cancel()
-        progress._end()
+        spinner._end()
 
 
 REFRESH_SECONDS = 0.1
@@ -89,7 +81,7 @@ class ProgressBar:
         self._terminal = terminal_of(sys.stderr)
         self._enabled = is_terminal(sys.stderr)
         self._next_update = monotonic() + DELAY_SECONDS
-        self._bar: RichProgress | None = None
+        self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._stage, self._done = "", 0
 
@@ -108,7 +100,7 @@ class ProgressBar:
         self._stage, self._done = stage, done
         self._next_update = monotonic() + REFRESH_SECONDS
 
-    def _started(self) -> RichProgress:
+    def _started(self) -> Progress:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -55,7 +55,7 @@ def test_from_pretrained_lines(here: Here, toy: Path) -> None:
 def test_no_family(here: Here, toy: Path) -> None:
     done = here("export", "out", "--config", "toy.yaml", "--set", "norm.kind=rmsnorm")
     assert done.code == 2
-    assert "no family of Hugging Face expresses this model" in done.err
+    assert "no Hugging Face family expresses this model" in done.err
     assert not (toy / "out").exists()
 
 
@@ -86,7 +86,7 @@ def test_index_outside_its_folder(here: Here, toy: Path, file: str) -> None:
     shard(exported(here, toy), {"transformer.wte.weight": file})
     done = here("import", "hub", "--weights", "--output", "back")
     assert done.code == 2
-    assert "points outside its folder" in done.err
+    assert "names a file outside its folder" in done.err
     assert not (toy / "back").exists()
 
 

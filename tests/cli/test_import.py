@@ -102,7 +102,7 @@ def test_folder_in_every_command(here: Here, model: Path) -> None:
 def test_tinylm_config(here: Here) -> None:
     done = here("import", "tiny")
     assert (done.code, done.out) == (2, "")
-    assert "tiny is a tinylm config already" in done.err
+    assert "tiny is already a tinylm config" in done.err
 
 
 def test_assumed_sizes(here: Here, folder: Path) -> None:
@@ -151,7 +151,7 @@ class TestOverridesOfWeights:
     def test_override_that_does_not_fit(self, here: Here) -> None:
         done = here("import", "theirs", "--weights", "-o", "ours", "--set", "n_layers=4", "--set", "norm.eps= 1e-6")
         assert done.code == 2
-        assert "theirs does not hold this model: " in done.err
+        assert "theirs does not match this model: " in done.err
         blamed = "the weights match config.json without overrides: leave out --set n_layers=4 --set 'norm.eps= 1e-6'"
         assert f"help: {blamed}" in " ".join(done.err.split())
         assert not Path("ours").exists()
@@ -162,10 +162,10 @@ class TestOverridesOfWeights:
         path.write_text(json.dumps(document | {"n_layer": 9}), encoding="utf-8")
         done = here("import", "theirs", "--weights", "-o", "ours", "--set", "norm.eps=1e-6")
         assert done.code == 2
-        assert "is config.json the model's own?" in done.err
+        assert "check that config.json belongs to these weights" in done.err
         path.write_text(json.dumps(document | {"n_layer": 0}), encoding="utf-8")  # no config but by an override
         done = here("import", "theirs", "--weights", "-o", "ours", "--set", "n_layers=2")
-        assert "is config.json the model's own?" in done.err
+        assert "check that config.json belongs to these weights" in done.err
 
     @pytest.mark.usefixtures("exported")
     def test_override_that_fits(self, here: Here) -> None:

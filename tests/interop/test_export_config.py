@@ -84,27 +84,27 @@ def changed(family: str, **fields: Any) -> ModelConfig:
 @pytest.mark.parametrize(
     ("family", "fields", "nearest", "lacks"),
     [
-        ("deepseek_v2", {"norm__kind": "layernorm"}, "deepseek_v2", "and has no norm.kind layernorm"),
+        ("deepseek_v2", {"norm__kind": "layernorm"}, "deepseek_v2", "does not support norm.kind layernorm"),
         ("deepseek_v2", {"feed_forward__router": "sigmoid"}, "deepseek_v3", "feed_forward.score_correction false"),
         ("deepseek_v2", {"feed_forward__router": "topk_softmax"}, "deepseek_v2", "feed_forward.router topk_softmax"),
-        ("deepseek_v3", {"norm__eps": 1e-5}, "deepseek_v3", "where rms_norm_eps 1e-05 is not supported"),
-        ("mixtral", {"feed_forward__router": "sigmoid"}, "mixtral", "and has no feed_forward.router sigmoid"),
+        ("deepseek_v3", {"norm__eps": 1e-5}, "deepseek_v3", "reports: rms_norm_eps 1e-05 is not supported"),
+        ("mixtral", {"feed_forward__router": "sigmoid"}, "mixtral", "does not support feed_forward.router sigmoid"),
         ("qwen3_moe", {"attention__qk_norm": "none", "norm__bias": None}, "qwen3_moe", "attention.qk_norm none"),
         ("olmoe", {"feed_forward__n_shared_experts": 1}, "olmoe", "feed_forward.n_shared_experts 1"),
         ("bloom", {"norm__kind": "rmsnorm"}, "bloom", "norm.kind rmsnorm"),
-        ("gpt2", {"attention__window": 8}, "gpt2", "and has no attention.window 8"),
+        ("gpt2", {"attention__window": 8}, "gpt2", "does not support attention.window 8"),
         (
             "gpt2",
             {"attention__window": 8, "attention__window_pattern": "LG"},
             "gpt2",
-            "and has no attention.window 8, attention.window_pattern LG",
+            "does not support attention.window 8, attention.window_pattern LG",
         ),
     ],
 )
 def test_nearest_family(family: str, fields: dict[str, Any], nearest: str, lacks: str) -> None:
     with pytest.raises(UnableError) as raised:
         export_config(changed(family, **fields))
-    assert f"; {nearest} comes nearest, " in raised.value.message
+    assert f"; the nearest, {nearest}, " in raised.value.message
     assert lacks in raised.value.message
     assert ("attention.window_pattern" in raised.value.message) == ("attention__window_pattern" in fields)
 

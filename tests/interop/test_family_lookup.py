@@ -22,7 +22,7 @@ def test_unknown_family(changed: Change) -> None:
         load_config(changed("llama", model_type="lama"))
     (found,) = raised.value.diagnostics
     assert found.code == "unknown-family"
-    assert found.help.startswith("did you mean llama? the families read are bloom, deepseek_v2, ")
+    assert found.help.startswith("did you mean llama? the supported families are bloom, deepseek_v2, ")
     assert refused(changed("llama", model_type=3))[0][0] == "wrong-type"
 
 
@@ -31,7 +31,7 @@ def test_missing_family(changed: Change) -> None:
         load_config(changed("mixtral", model_type=...))
     (found,) = raised.value.diagnostics
     assert (found.code, found.field) == ("missing-key", "model_type")
-    assert found.help == 'MixtralForCausalLM is of the family mixtral: add "model_type": "mixtral"'
+    assert found.help == 'MixtralForCausalLM belongs to the family mixtral: add "model_type": "mixtral"'
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_unsupported_family(name: str, changed: Change) -> None:
     with pytest.raises(ConfigError) as raised:
         load_config(changed("llama", model_type=name))
     (found,) = raised.value.diagnostics
-    assert (found.code, found.message) == ("unknown-family", f"{name} is a family that tinylm does not read")
-    assert found.help.startswith("the families read are bloom, deepseek_v2, ")
+    assert (found.code, found.message) == ("unknown-family", f"the family {name} is not supported")
+    assert found.help.startswith("the supported families are bloom, deepseek_v2, ")
 
 
 def test_every_family_of_transformers() -> None:
@@ -70,13 +70,13 @@ def test_every_family_of_transformers() -> None:
 def test_misspelled_family(keys: dict[str, Any], meant: str | None) -> None:
     """Another number is another family, and so are keys that the family has not."""
     found = _told(json.dumps(keys))
-    assert found.message.startswith("no family that tinylm reads is called ")
-    assert found.help.startswith(f"did you mean {meant}? " if meant else "the families read are ")
+    assert found.message.startswith("unknown family ")
+    assert found.help.startswith(f"did you mean {meant}? " if meant else "the supported families are ")
 
 
 def test_unsupported_architecture() -> None:
     found = _told(json.dumps({"architectures": ["MambaForCausalLM"], "hidden_size": 8}))
-    assert found.help.startswith("MambaForCausalLM is of no family that tinylm reads; those are bloom, ")
+    assert found.help.startswith("MambaForCausalLM belongs to no supported family; the supported families are bloom, ")
 
 
 def _told(text: str) -> Diagnostic:

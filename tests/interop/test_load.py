@@ -55,7 +55,7 @@ def test_d_model_makes_it_tinylms(tmp_path: Path) -> None:
     own = {"vocab_size": 8, "d_model": 8, "n_heads": 2, "n_layers": 1, "d_ff": 8}
     assert load_config(write(tmp_path / "own.json", own)).config.d_model == 8
     assert codes(write(tmp_path / "both.json", {**own, "model_type": "llama"})) == ["unknown-key"]
-    with pytest.raises(InputError, match="is a tinylm config already"):
+    with pytest.raises(InputError, match="is already a tinylm config"):
         import_config(str(tmp_path / "own.json"))
 
 

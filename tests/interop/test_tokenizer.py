@@ -57,10 +57,10 @@ def test_special_tokens_are_not_text(path: Path) -> None:
 
 def test_an_id_outside_the_vocabulary_is_refused(path: Path) -> None:
     with pytest.raises(
-        InputError, match=r"tokenizer\.json gives token id 2\d\d, outside the vocabulary of 64"
+        InputError, match=r"tokenizer\.json produces token id 2\d\d, outside the vocabulary of 64"
     ) as caught:
         FileTokenizer(path, vocab_size=64).encode(TEXT)
-    assert caught.value.help == "is tokenizer.json the model's own?"
+    assert caught.value.help == "use the tokenizer.json of this model"
 
 
 @pytest.mark.parametrize(

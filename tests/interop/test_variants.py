@@ -57,7 +57,7 @@ def test_changes_alone() -> None:
         Variant("tiny", ("d_ff=8",)),
         Variant("tiny", ("d_ff=8", "n_layers=2")),
     ]
-    with pytest.raises(UsageError, match="@n_layers=2 changes no model"):
+    with pytest.raises(UsageError, match="@n_layers=2 does not name a model"):
         parse_variants(["@n_layers=2", "tiny"], ())
 
 
@@ -70,7 +70,7 @@ def test_overrides() -> None:
     assert (first.all_changes, second.all_changes) == (("n_layers=2",), ("n_layers=2", "n_layers=3"))
     with pytest.raises(UsageError, match="nothing to compare tiny with") as caught:
         parse_variants(["tiny"], ())
-    assert caught.value.help == "name another model, or a change: tinylm compare tiny @n_layers=8"
+    assert caught.value.help == "add another model or a change: tinylm compare tiny @n_layers=8"
 
 
 def test_one_changed_model_is_compared_with_itself_unchanged() -> None:

@@ -75,9 +75,9 @@ def export(
     exported = export_config(loaded.config)
     with working(f"exporting {loaded.name}"):
         import_torch()
-        from tinylm_cli.interop.weights.export_weights import FILES, export_model, require_own
+        from tinylm_cli.interop.weights.export_weights import FILES, export_model, require_exported
 
-        require_own(directory)
+        require_exported(directory)
         require_free_folder(directory, FILES, overwrite=force)
     model = ModelRequest(loaded, "cpu", dtype, seed, weights=weights).build()
     with working(f"exporting {loaded.name}"):

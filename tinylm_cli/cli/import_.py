@@ -78,9 +78,9 @@ def import_(
     if weights:
         assert output is not None
         converted = _convert(found, path, output, text, set_ or (), force=force)
-        if converted.left_out:
-            parts = sorted({name.removeprefix("model.").partition(".")[0] for name in converted.left_out})
-            count = counted(len(converted.left_out), "tensor")
+        if converted.skipped:
+            parts = sorted({name.removeprefix("model.").partition(".")[0] for name in converted.skipped})
+            count = counted(len(converted.skipped), "tensor")
             print_note(f"left out {count} of {' and '.join(parts)}: not the language model's")
         print_line(f"wrote {counted(converted.tensors, 'tensor')} and config.yaml to {output}")
         following = next_step("import --weights", "check", model_words(None, None, output))

@@ -1,1 +1,1 @@
-"""Configs and weights of Hugging Face, read and written as local files: nothing is downloaded, and no code is run."""
+"""Read and write Hugging Face configs and weights as local files; nothing is downloaded, and no model code is run."""

@@ -1,4 +1,4 @@
-"""Configs that have changed since a git revision, each before and after."""
+"""Configs that changed since a git revision, with both versions of each."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tinylm_cli.interop.load import load_config, read_config_text
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 _CONFIG = re.compile(r"""(?:^|[{,])\s*["']?(?:d_model|model_type)["']?\s*:""", re.MULTILINE)
-"""A key that every config of tinylm or of Hugging Face has, and other YAML and JSON files do not."""
+"""Matches a key that every tinylm or Hugging Face config has, but other YAML and JSON files do not."""
 
 
 class ChangedConfig(NamedTuple):
-    """A config that has changed.
+    """A changed config.
 
     Attributes:
-        file: The file, and what happened to it.
-        before: The config in the revision; None if the file was not there, or was no valid config.
-        after: The config now; None if the file is removed.
+        file: The file, and whether it was added, changed or removed.
+        before: The config in the revision; None if the file did not exist or was not a valid config.
+        after: The config in the working tree; None if the file was removed.
     """
 
     file: ChangedFile
@@ -31,16 +31,16 @@ class ChangedConfig(NamedTuple):
 
 
 def changed_configs(revision: str, paths: Sequence[str] = ()) -> tuple[str, list[ChangedConfig]]:
-    """Return the commit that is compared with, and every config that has changed since.
+    """Return the base commit, and every config that changed since.
 
-    Among the changed files, configs are the YAML and JSON files with a ``d_model`` or a ``model_type`` now or then.
+    A changed YAML or JSON file is a config if either version has a ``d_model`` or ``model_type`` key.
 
     Args:
         revision: A branch, tag or commit.
-        paths: Files and folders to look in; the whole repository when empty.
+        paths: Files and folders to search; empty searches the whole repository.
 
     Raises:
-        ConfigError: If a config is wrong now; holds every mistake of all of them.
+        ConfigError: If any config in the working tree is invalid; holds the errors of all of them.
         InputError: If the revision or a path cannot be read.
     """
     base, files = changed_files(revision, paths)
@@ -64,7 +64,7 @@ def _is_config(file: ChangedFile) -> bool:
 
 
 def _texts(file: ChangedFile) -> Iterable[str]:
-    """Yield the text of a file now and then; nothing for one that cannot be read, such as a binary file."""
+    """Yield the new and the old text of a file, without those that cannot be read, such as binary files."""
     for reference in (file.path if file.status != "removed" else None, file.before):
         if reference is not None:
             try:

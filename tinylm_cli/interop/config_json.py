@@ -1,4 +1,4 @@
-"""Read a config.json into a tree of nodes with their places, and tell it from a tinylm config."""
+"""Read a config.json into a tree of nodes with source positions, and distinguish it from a tinylm config."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tinylm_cli.config.yaml_reader import Document, read_yaml
 from tinylm_cli.errors import ConfigError
 
 CONFIG_FILE = "config.json"
-"""Name of the config in a Hugging Face folder."""
+"""Name of the config file in a Hugging Face folder."""
 
 _NAMES_A_FAMILY = re.compile(r"\b(model_type|architectures)\b")
 _PAIR = re.compile(r"(?<!\\)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
@@ -20,11 +20,11 @@ _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float
 
 
 def is_hugging_face(source: Source, *, expected: bool) -> bool:
-    """Return whether a text is a Hugging Face config: it has no d_model, and names a family or is ``expected`` to.
+    """Return whether a text is a Hugging Face config: it has no d_model, but names a family or is ``expected`` to.
 
     Args:
         source: The text.
-        expected: Whether its file name is one of a Hugging Face config: ``*.json``.
+        expected: Whether the file name suggests a Hugging Face config: ``*.json``.
     """
     if not expected and not _NAMES_A_FAMILY.search(source.text):
         return False
@@ -38,10 +38,10 @@ def is_hugging_face(source: Source, *, expected: bool) -> bool:
 
 
 def read_json(source: Source) -> Document:
-    """Read one JSON document with the YAML reader, which keeps places; tabs, surrogate pairs and NaN are converted.
+    """Read a JSON document with the YAML reader, which keeps source positions; convert tabs, surrogate pairs and NaN.
 
     Raises:
-        ConfigError: If the text starts like JSON and is not, or if ``read_yaml`` refuses it.
+        ConfigError: If the text starts like JSON but is not valid JSON, or if ``read_yaml`` rejects it.
     """
     if source.text.lstrip().startswith(("{", "[")):
         _require_json(Source(source.name, source.text.replace("\t", " ")))
@@ -52,7 +52,7 @@ def read_json(source: Source) -> Document:
 
 
 def _as_yaml(source: Source) -> Source:
-    """Return the text with the same columns, in characters that YAML accepts."""
+    """Replace characters that YAML rejects, without moving any column."""
     return Source(source.name, _PAIR.sub(_joined, source.text.replace("\t", " ")))
 
 
@@ -71,7 +71,7 @@ def _require_json(source: Source) -> None:
             [diagnostic("json-syntax", message, source.name, span, help=_remedy(source.text, error))]
         ) from error
     except (ValueError, RecursionError):
-        return  # a number too long or a nest too deep: read_yaml says where
+        return  # a number too long or nesting too deep: read_yaml reports the position
 
 
 def _remedy(text: str, error: json.JSONDecodeError) -> str:
@@ -80,7 +80,7 @@ def _remedy(text: str, error: json.JSONDecodeError) -> str:
         return "delete the comma after the last value"
     if error.pos >= len(text.rstrip()):
         return "close every brace, bracket and quote: the end of the file may be cut off"
-    return 'a config.json is {"key": value, …}, every key in double quotes'
+    return 'a config.json is {"key": value, …}, with every key in double quotes'
 
 
 def _resolve_not_finite(root: Node) -> None:

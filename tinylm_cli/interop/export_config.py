@@ -1,4 +1,4 @@
-"""A tinylm config as the config.json of the family that expresses it, or that expresses an equivalent model."""
+"""Convert a tinylm config to the config.json of a Hugging Face family that expresses it or an equivalent model."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from tinylm_cli.interop.shared_keys import ACTIVATIONS, filled_fields
 from tinylm_cli.interop.to_tinylm import map_config
 
 KINDS = ("attention.kind", "feed_forward.n_experts", "feed_forward.router", "position.kind")
-"""Fields that distinguish families most, the most important first: the nearest family differs in few of them."""
+"""Fields that distinguish families most, in order of importance, for choosing the nearest family."""
 
 WINDOW, PATTERN = "attention.window", "attention.window_pattern"
 
-_MOST_NAMED = 3
+_MAX_LISTED = 3
 _ACTIVATION_NAMES = {activation: name for name, activation in reversed(ACTIVATIONS.items())}
 _ROUNDING = 4 * sys.float_info.epsilon
 
 
 class ExportedConfig(NamedTuple):
-    """A model as a config.json.
+    """The config.json of an exported model.
 
     Attributes:
-        config: The model's config, or an equivalent one.
+        config: The model's config, or that of an equivalent model.
         family: The ``model_type`` that expresses it.
         document: The contents of config.json.
-        changes: How the equivalent differs from the model: ``position.kind: sinusoidal → learned``; empty for itself.
+        changes: Fields in which an equivalent differs, e.g. ``position.kind: sinusoidal → learned``; empty if none.
     """
 
     config: ModelConfig
@@ -45,10 +45,10 @@ class ExportedConfig(NamedTuple):
 
 
 def export_config(config: ModelConfig) -> ExportedConfig:
-    """Return the model in the first family that expresses it, or an equivalent of it, with the fewest changes.
+    """Return the config.json of the model, or of the equivalent with the fewest changes that a family can express.
 
     Raises:
-        UnableError: If no family does; names what the nearest family lacks.
+        UnableError: If no family expresses either; names what the nearest family lacks.
     """
     refusal: UnableError | None = None
     for candidate in (config, *_equivalents(config)):
@@ -56,18 +56,18 @@ def export_config(config: ModelConfig) -> ExportedConfig:
             changes = tuple(_changes(canonical_fields(config), canonical_fields(candidate)))
             return express(candidate)._replace(changes=changes)
         except UnableError as error:
-            refusal = error  # of the candidate with the most changes, which lacks the least
+            refusal = error  # keep the error of the last candidate, which lacks the least
     assert refusal is not None
     raise refusal
 
 
 def express(config: ModelConfig) -> ExportedConfig:
-    """Return the model in the first family that expresses it exactly.
+    """Return the config.json of the model in the first family that expresses it exactly.
 
-    Each family's config.json is written and read back: a field that comes back different is one it cannot express.
+    Each family's config.json is written and read back: the family cannot express a field that reads back differently.
 
     Raises:
-        UnableError: If no family does; names the nearest one, and what it cannot express.
+        UnableError: If none does; names the nearest family and the fields it cannot express.
     """
     wanted = canonical_fields(config)
     nearest: _Candidate | None = None
@@ -84,19 +84,18 @@ def express(config: ModelConfig) -> ExportedConfig:
         candidate = _Candidate(family.model_type, sorted(differences, key=_by_importance), unsupported)
         if nearest is None or candidate.distance < nearest.distance:
             nearest = candidate
-    assert nearest is not None, "every config can be written as a gpt2's, with differences"
+    assert nearest is not None, "gpt2 can write every config, with differences"
     raise UnableError(
-        f"no family of Hugging Face expresses this model; {nearest.family} comes nearest, {nearest.lacks(config)}",
+        f"no Hugging Face family expresses this model; the nearest, {nearest.family}, {nearest.lacks(config)}",
         help="change these fields with --set, if the weights allow",
     )
 
 
 def _equivalents(config: ModelConfig) -> Iterator[ModelConfig]:
-    """Yield configs of models with the same logits, other than ``config``, with the fewest changes first.
+    """Yield configs of other models with the same logits, with the fewest changes first.
 
-    The factor on token vectors is multiplied into the embedding, which then cannot be tied to the LM head. Where
-    positions are added to the embedding, sinusoids become learned positions, absent positions become zeros, and absent
-    biases become zeros.
+    The embedding multiplier is folded into the embedding table, which then cannot be tied to the LM head. Sinusoids
+    become learned positions. Absent positions and biases become learned ones with the value zero.
     """
     values = config.model_dump(exclude_unset=True)
     unscaled: dict[str, Any] = {"embedding": {**values.get("embedding", {}), "multiplier": 1.0}}
@@ -123,12 +122,12 @@ def _changes(before: dict[str, object], after: dict[str, object]) -> list[str]:
 
 
 class _Candidate(NamedTuple):
-    """A family that almost expresses a model.
+    """A family that cannot express all of a model.
 
     Attributes:
         family: Its ``model_type``.
-        differences: Fields that it reads back differently, the most important first.
-        unsupported: Messages about values that it reads back and does not support.
+        differences: Fields that read back differently, in order of importance.
+        unsupported: Messages about values that read back as unsupported.
     """
 
     family: str
@@ -137,21 +136,21 @@ class _Candidate(NamedTuple):
 
     @property
     def distance(self) -> tuple[bool | int, ...]:
-        """Distance from the model: a different kind of part outweighs any number of other fields."""
+        """Distance from the model: a different kind of attention, router or position outweighs all other fields."""
         kinds = (kind in self.differences for kind in KINDS)
         return (*kinds, len(self.differences) + len(self.unsupported))
 
     def lacks(self, config: ModelConfig) -> str:
-        """Return what the family cannot express, as a clause after its name."""
+        """Return the fields that the family cannot express, as a clause after its name."""
         values = canonical_fields(config) | {PATTERN: config.attention.window_pattern}
         fields = list(dict.fromkeys(_as_written(field, config) for field in self.differences))
-        listed = ", ".join(f"{field} {brief(values[field])}" for field in fields[:_MOST_NAMED])
-        more = ", …" if len(fields) > _MOST_NAMED else ""
-        return f"and has no {listed}{more}" if fields else f"where {self.unsupported[0]}"
+        listed = ", ".join(f"{field} {brief(values[field])}" for field in fields[:_MAX_LISTED])
+        more = ", …" if len(fields) > _MAX_LISTED else ""
+        return f"does not support {listed}{more}" if fields else f"reports: {self.unsupported[0]}"
 
 
 def _as_written(field: str, config: ModelConfig) -> str:
-    """Return the field that a person would name: without a pattern of its own, a window is in every layer."""
+    """Return the field to name in a message: a window in every layer is named by its size, not its pattern."""
     everywhere = config.attention.window_pattern == defaults()[PATTERN]
     return WINDOW if field == PATTERN and everywhere else field
 
@@ -161,11 +160,11 @@ def _by_importance(field: str) -> int:
 
 
 def to_config_json(config: ModelConfig, family: Family) -> dict[str, Any]:
-    """Return the config.json of a model as one of ``family``, whether or not that expresses all of it."""
+    """Return the config.json of a model in ``family``, even if the family cannot express all of it."""
     values = canonical_fields(config) | flatten(config.model_dump(include={"attention": {"d_head"}}))
     document: dict[str, Any] = {"architectures": [family.architecture], "model_type": family.model_type}
     tokens = ("bos_token_id", "eos_token_id", "pad_token_id")
-    document |= dict.fromkeys(tokens)  # the family's defaults may not be in this vocabulary
+    document |= dict.fromkeys(tokens)  # the family's default ids may exceed this vocabulary
     for key, info in family.keys.model_fields.items():
         for name in filled_fields(family.keys, key)[:1]:
             value = values.get(name) if name != "attention.d_head" else config.d_head
@@ -176,24 +175,24 @@ def to_config_json(config: ModelConfig, family: Family) -> dict[str, Any]:
 
 
 def _activation(activation: str, usual: Any) -> str:
-    """Return a name of an activation: the family's default where it fits, as others are computed differently."""
+    """Return an activation's name in transformers: the family's default if it computes the same function."""
     return str(usual) if ACTIVATIONS.get(str(usual)) == activation else _ACTIVATION_NAMES[activation]
 
 
 def brief(value: Any) -> str:
-    """Return a value for a sentence: a number to six digits, a long list by its ends."""
+    """Format a value for a message: six significant digits, and only the ends of a long list."""
     return f"{value:g}" if isinstance(value, float) else short_scalar(value)
 
 
 def _equal(wanted: Any, found: Any) -> bool:
-    """Return whether two values are equal, but for the rounding of a number that a family writes as another."""
+    """Return whether two values are equal, up to rounding where a family stores a number derived from another."""
     if isinstance(wanted, float) and isinstance(found, float):
         return math.isclose(wanted, found, rel_tol=_ROUNDING, abs_tol=0.0)
     return bool(wanted == found)
 
 
 def _read_back(document: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
-    """Return the fields that a config.json gives, None where it is invalid; and messages about its values."""
+    """Return the tinylm fields of a config.json (None if it is invalid), and messages about unsupported values."""
     source = Source("config.json", json.dumps(document))
     try:
         root = read_json(source).root

@@ -1,4 +1,4 @@
-"""The family that a config.json names, or why it is none that tinylm reads."""
+"""Find the family that a config.json names, or explain why it is not supported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinylm_cli.config.yaml_nodes import Node
 from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import MODEL_TYPES, Family, all_families, family_of
 
-_UNREAD = """
+_UNSUPPORTED = """
 afmoe albert apertus apertus1p5_text arcee aria_text axk1 axk2 aya_vision baichuan bailing_hybrid bamba bart beam bert
 bert-generation big_bird bigbird_pegasus biogpt bitnet blenderbot blenderbot-small blt camembert chatglm codegen
 cohere cohere2 cohere2_moe cohere2_vision cohere_compass_text colqwen2 cpmant ctrl cwm data2vec-text dbrx deberta
@@ -34,28 +34,28 @@ switch_transformers t5 t5gemma t5gemma2 trocr umt5 vaultgemma whisper xglm xlm x
 xmod youtu zamba zamba2 zaya
 """
 
-UNREAD = frozenset(_UNREAD.split())
-"""``model_type`` of real families that tinylm does not read: none of them is another one misspelled.
+UNSUPPORTED = frozenset(_UNSUPPORTED.split())
+"""``model_type`` of real families that tinylm does not support, so none is a misspelling of a supported one.
 
-All that transformers 5.24 generates text with, and the most common of the rest.
+Holds every text-generation family of transformers 5.24 and the most common others.
 """
 
-SIGNS = frozenset(
+DISTINCTIVE_KEYS = frozenset(
     [
         "state_size", "ssm_cfg", "ssm_state_size", "mamba_d_state", "mamba_d_ssm", "time_step_rank",  # state spaces
-        "linear_num_key_heads", "linear_num_value_heads", "attn_layer_period",  # linear attention, or some of each
-        "encoder_layers", "decoder_layers", "num_encoder_layers", "num_decoder_layers",  # an encoder and a decoder
-        "vision_config", "audio_config", "text_config",  # parts of something larger
+        "linear_num_key_heads", "linear_num_value_heads", "attn_layer_period",  # linear attention, and hybrids
+        "encoder_layers", "decoder_layers", "num_encoder_layers", "num_decoder_layers",  # encoder-decoder models
+        "vision_config", "audio_config", "text_config",  # parts of a multimodal model
         "type_vocab_size",  # encoders
     ]
 )  # fmt: skip
-"""Keys that hardly any supported family has: with one of them, a family's name is not a misspelling."""
+"""Keys that hardly any supported family has: a config with one of them does not misspell a supported family."""
 
 _NEAR_FAMILY = 0.75
 
 
 def find_family(root: Node, source: str) -> Family | Diagnostic:
-    """Return the family that the object ``root`` names, or the diagnostic that says why there is none."""
+    """Return the family that the object ``root`` names, or a diagnostic that explains why it has none."""
     assert root.entries is not None
     named = root.entries.get("model_type")
     if named is None or (named.value.scalar is None and named.value.entries is None and named.value.items is None):
@@ -73,37 +73,37 @@ def find_family(root: Node, source: str) -> Family | Diagnostic:
 
 def _unknown_family(value: Node, keys: Collection[str], source: str) -> Diagnostic:
     name = str(value.scalar)
-    help_ = f"the families read are {_listed()}"
-    if name in UNREAD:
-        message = f"{name} is a family that tinylm does not read"
+    help_ = f"the supported families are {_listed()}"
+    if name in UNSUPPORTED:
+        message = f"the family {name} is not supported"
     else:
-        message = f"no family that tinylm reads is called {clip(name) or 'nothing'}"
+        message = f"unknown family {clip(name) or '(empty)'}"
         meant = _misspelled(name, keys)
         help_ = f"did you mean {meant}? {help_}" if meant else help_
     return diagnostic("unknown-family", message, source, value.span, field="model_type", help=help_)
 
 
 def _misspelled(name: str, keys: Collection[str]) -> str | None:
-    """Return the family that was meant: letters may be wrong, but another number is another family."""
+    """Return the family that ``name`` misspells, if any: letters may differ, but not numbers."""
     meant = suggest(name, MODEL_TYPES, _NEAR_FAMILY)
     if meant is None or re.findall(r"[0-9]+", name) != re.findall(r"[0-9]+", meant):
         return None
     family = family_of(meant)
-    return None if (SIGNS & set(keys)) - family.outside - {family.inside} else meant
+    return None if (DISTINCTIVE_KEYS & set(keys)) - family.outside - {family.inside} else meant
 
 
 def _by_architecture(root: Node) -> str:
-    """Say how to name the family, by ``architectures`` where it is known."""
+    """Return advice on the missing ``model_type``, derived from ``architectures`` where possible."""
     entry = (root.entries or {}).get("architectures")
     names = [item.scalar for item in entry.value.items or []] if entry is not None else []
     for family in all_families():
         stem = family.architecture.removesuffix("ForCausalLM").removesuffix("LMHeadModel")
         if family.architecture in names or f"{stem}Model" in names:
             add = f'add "model_type": "{family.model_type}"'
-            return f"{family.architecture} is of the family {family.model_type}: {add}"
+            return f"{family.architecture} belongs to the family {family.model_type}: {add}"
     named = next((name for name in names if isinstance(name, str)), None)
     if named is not None:
-        return f"{clip(named)} is of no family that tinylm reads; those are {_listed()}"
+        return f"{clip(named)} belongs to no supported family; the supported families are {_listed()}"
     return f'add "model_type": "llama", or another of {_listed()}'
 
 

@@ -1,4 +1,4 @@
-"""The keys of a config.json checked by the pydantic model of its family, and each mistake as a diagnostic."""
+"""Validate the keys of a config.json with the pydantic model of its family, and report errors as diagnostics."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from tinylm_cli.interop.shared_keys import HARMLESS, UNSUPPORTED, filled_fields
 from tinylm_cli.interop.translation import Translation, find_entry
 
 _MOST_GUESSES = 20
-_SIMILARITY = 0.85  # more than for tinylm's own keys: many keys of Hugging Face have the same ending
+_SIMILARITY = 0.85  # higher than for tinylm's own keys, since many Hugging Face keys share a suffix
 
 
 def validate_keys(root: Node, family: Family, source: str, overridden: Collection[str]) -> Translation:
-    """Return a translation with every key validated, and with the diagnostics of those that are wrong.
+    """Return a translation with every key validated, and with diagnostics for invalid keys.
 
-    A wrong key is replaced by its default, so that the others can be mapped.
+    An invalid key is replaced by its default, so that the other keys can be mapped.
 
     Args:
         root: The object of a config.json, with a ``model_type``.
         family: Its family.
         source: Name of the file.
-        overridden: tinylm fields that an override sets: a wrong key that fills no other is not reported.
+        overridden: tinylm fields set by overrides; an invalid key that maps only to these is not reported.
     """
     assert root.entries is not None
     keys = _Keys(family, source)
@@ -44,7 +44,7 @@ def validate_keys(root: Node, family: Family, source: str, overridden: Collectio
 
 
 class _Keys:
-    """The keys of one file, sorted into those of the schema, those without effect, and unknown ones.
+    """The keys of one file, sorted into schema keys, keys without effect, and unknown keys.
 
     Attributes:
         prefix: Text before each key in messages: ``text_config.``.
@@ -62,7 +62,7 @@ class _Keys:
         self.mistakes: list[Diagnostic] = []
 
     def inner_object(self, root: Node) -> Node:
-        """Return the language model's object in a larger model's config; the outer ``tie_word_embeddings`` wins."""
+        """Return the language model's object in a multimodal config; the outer ``tie_word_embeddings`` wins."""
         outer, name = dict(root.entries or {}), self._family.inside
         tied, inner = outer.pop("tie_word_embeddings", None), outer.pop(name, None)
         self._sort(outer, HARMLESS | self._family.outside, known={name})
@@ -77,7 +77,7 @@ class _Keys:
         return Node(root.span if inner is None else inner.value.span, entries=entries)
 
     def canonical(self, node: Node) -> Node:
-        """Return the object with the schema's spelling of each key, and without keys outside the schema."""
+        """Return the object with each key spelled as in the schema, without keys outside the schema."""
         family, given = self._family, node.entries or {}
         entries: dict[str, Entry] = {}
         others: dict[str, Entry] = {}
@@ -90,7 +90,7 @@ class _Keys:
                 if name != key:
                     self.displayed[name] = f"{self.prefix}{key}"
             elif entry.value.plain() != given[name].value.plain():
-                message = f"{self.prefix}{key} and {self.prefix}{name} are one setting, and they differ"
+                message = f"{self.prefix}{key} and {self.prefix}{name} set the same value, but they differ"
                 self._report("contradiction", message, f"{self.prefix}{key}", entry, "keep one of them")
         self._sort(
             others, HARMLESS | family.ignored, known={*family.keys.model_fields, *family.aliases}, prefix=self.prefix
@@ -98,7 +98,7 @@ class _Keys:
         return Node(node.span, entries=entries)
 
     def validate(self, node: Node, to: Translation, overridden: Collection[str]) -> None:
-        """Validate every key by the family's schema."""
+        """Validate every key with the family's schema."""
         keys, plain = self._family.keys, node.plain()
         to.wrong |= {key for key, entry in (node.entries or {}).items() if _is_reported(entry.value)}
         for key in to.wrong:
@@ -115,7 +115,7 @@ class _Keys:
             name, kind, entry = ".".join(path), detail["type"], find_entry(node, path)
             if kind == "extra_forbidden" and entry is not None:
                 if entry.value.plain() is not None or entry.value.reported:
-                    self._unknown(to.display(name), entry, "its effect on RoPE is not known here")
+                    self._unknown(to.display(name), entry, "its effect on RoPE is unknown")
             elif kind == UNSUPPORTED:
                 reason = detail["ctx"]
                 to.unsupported(name, reason["why"], reason["help"].replace("{key}", to.display(name)))
@@ -134,7 +134,7 @@ class _Keys:
     def _sort(
         self, entries: Mapping[str, Entry], harmless: frozenset[str], *, known: set[str], prefix: str = ""
     ) -> None:
-        """Sort keys outside the schema into those without effect and those that may have one."""
+        """Sort keys outside the schema into ignored keys (no effect) and unknown keys (errors)."""
         guesses = 0
         for key, entry in entries.items():
             is_null = entry.value.plain() is None and not entry.value.reported
@@ -143,8 +143,8 @@ class _Keys:
                 continue
             guesses += 1
             meant = suggest(key, known, _SIMILARITY) if guesses <= _MOST_GUESSES else None
-            unheard = f"{self._family.title} in transformers 5.24 has no such setting"
-            self._unknown(f"{prefix}{key}", entry, f"did you mean {meant}?" if meant else unheard)
+            not_in_family = f"{self._family.title} in transformers 5.24 has no such setting"
+            self._unknown(f"{prefix}{key}", entry, f"did you mean {meant}?" if meant else not_in_family)
 
     def _unknown(self, name: str, entry: Entry, help_: str) -> None:
         self._report("unknown-setting", f"unknown setting {clip(name)}: it may change the model", name, entry, help_)
@@ -158,7 +158,7 @@ class _Keys:
 
 
 def _is_overridden(filled: tuple[str, ...], overridden: Collection[str]) -> bool:
-    """Return whether overrides set every field that a key fills."""
+    """Return whether overrides set every field that a key maps to."""
     return bool(filled) and set(filled) <= set(overridden)
 
 
@@ -167,7 +167,7 @@ def _is_reported(node: Node) -> bool:
 
 
 def _repair(plain: dict[str, Any], path: list[str], value: Any) -> None:
-    """Drop a wrong key, or give a missing one a value, so that the rest can be mapped."""
+    """Drop an invalid key, or give a missing key a value, so that the other keys can be mapped."""
     inside = plain
     for part in path[:-1]:
         inside = inside.get(part, {})
@@ -177,7 +177,7 @@ def _repair(plain: dict[str, Any], path: list[str], value: Any) -> None:
 
 
 def _respelled(mistake: Diagnostic, to: Translation, prefix: str) -> Diagnostic:
-    """Return a diagnostic about a key of the schema with the file's spelling of it."""
+    """Return a diagnostic about a schema key with the key spelled as in the file."""
     key = mistake.field.removeprefix(prefix)
     spelled = to.display(key)
     if spelled == mistake.field:

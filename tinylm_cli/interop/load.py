@@ -1,4 +1,4 @@
-"""Load a config by its name or path, tinylm's or Hugging Face's: every command starts here."""
+"""Load a tinylm or Hugging Face config by name or path; every command starts here."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tinylm_cli.errors import SET, InputError
 from tinylm_cli.interop.config_json import CONFIG_FILE, is_hugging_face, read_json
 
 SAVED_CONFIG = "config.yaml"
-"""The config in a folder that ``tinylm build --save`` or ``import --weights`` wrote."""
+"""Name of the config file in a folder written by ``tinylm build --save`` or ``tinylm import --weights``."""
 
 
 class ConfigText(NamedTuple):
     """The text of a config, read but not parsed.
 
     Attributes:
-        source: The text and its name.
-        as_json: Whether its file name is one of a Hugging Face config.
+        source: The text and the name of its file.
+        as_json: Whether the file name suggests a Hugging Face config.
     """
 
     source: Source
@@ -30,14 +30,14 @@ class ConfigText(NamedTuple):
 
 
 class ImportedConfig(NamedTuple):
-    """A Hugging Face config as a valid tinylm config.
+    """A Hugging Face config converted to a valid tinylm config.
 
     Attributes:
-        loaded: The config; its origins are places in the JSON, ``model_type`` for values that the family implies.
+        loaded: The config. Origins are positions in the JSON; values implied by the family point to ``model_type``.
         family: Its ``model_type``.
-        title: The family's name for people.
-        ignored: Keys without effect on the model, in the order of the file.
-        assumed: Sizes that neither the file nor an override gives, by dotted field: the family's defaults.
+        title: The family's display name.
+        ignored: Keys without effect on the model, in file order.
+        assumed: The family's defaults of sizes that neither the file nor an override sets, by dotted field.
     """
 
     loaded: LoadedConfig
@@ -50,22 +50,23 @@ class ImportedConfig(NamedTuple):
 def load_config(reference: str, overrides: Sequence[str] = ()) -> LoadedConfig:
     """Load a tinylm config, a Hugging Face config.json, or a folder that holds one.
 
-    A config with ``d_model`` is tinylm's; without it, one named ``*.json`` or with a ``model_type`` is Hugging Face's.
+    A config with ``d_model`` is a tinylm config. Without it, a ``*.json`` file or a config with ``model_type`` is a
+    Hugging Face config.
 
     Raises:
-        ConfigError: If the text or an override is wrong; holds every mistake found.
-        InputError: If nothing can be read under that name.
+        ConfigError: If the config or an override is invalid; holds every error found.
+        InputError: If no such config exists, or it cannot be read.
         UsageError: If an override is not ``key=value``.
     """
     return parse_config_text(read_config_text(reference), overrides)
 
 
 def read_config_text(reference: str) -> ConfigText:
-    """Read a config to parse it once or several times: a preset, a file, a folder's, stdin, or a git revision's.
+    """Read the text of a preset, a file, a model folder's config, stdin, or a file in a git revision.
 
     Raises:
         ConfigError: If it is not UTF-8.
-        InputError: If nothing can be read under that name.
+        InputError: If no such config exists, or it cannot be read.
     """
     if reference in shipped() or reference == "-" or "\0" in reference:
         return ConfigText(read_reference(reference), as_json=False)
@@ -81,7 +82,7 @@ def read_config_text(reference: str) -> ConfigText:
 
 
 def parse_config_text(written: ConfigText, overrides: Sequence[str] = ()) -> LoadedConfig:
-    """Validate the text of a config; see ``load_config``."""
+    """Parse and validate the text of a config; see ``load_config``."""
     if is_hugging_face(written.source, expected=written.as_json):
         return _import(written.source, overrides).loaded
     return parse_config(written.source, overrides)
@@ -91,13 +92,13 @@ def import_config(reference: str, overrides: Sequence[str] = ()) -> ImportedConf
     """Load a Hugging Face config; see ``load_config``.
 
     Raises:
-        InputError: Also if it is a tinylm config.
+        InputError: Also if the file is a tinylm config.
     """
     written = read_config_text(reference)
     source = written.source
     if not is_hugging_face(written.source, expected=written.as_json):
         parse_config(source, overrides)
-        raise InputError(f"{source.name} is a tinylm config already", help="every command takes it as CONFIG")
+        raise InputError(f"{source.name} is already a tinylm config", help="pass it to any command as CONFIG")
     return _import(source, overrides)
 
 
@@ -110,14 +111,14 @@ def is_model_folder(path: Path) -> bool:
 
 
 def saved_config(weights: Path) -> str | None:
-    """Return the path of the config beside weights: config.yaml of tinylm, or a Hugging Face config.json; or None."""
+    """Return the path of config.yaml (tinylm) or config.json (Hugging Face) in a weights folder, or None."""
     if (weights / SAVED_CONFIG).is_file():
         return str(weights / SAVED_CONFIG)
     return str(weights / CONFIG_FILE) if is_model_folder(weights) else None
 
 
 def is_hugging_face_folder(weights: Path) -> bool:
-    """Return whether the config beside weights is a Hugging Face config.json."""
+    """Return whether the config in a weights folder is a Hugging Face config.json."""
     saved = saved_config(weights)
     return saved is not None and Path(saved).name == CONFIG_FILE
 
@@ -141,7 +142,7 @@ def _import(source: Source, overrides: Sequence[str]) -> ImportedConfig:
 
 
 def _model_name(source: str) -> str:
-    """Return the file's stem, but of a ``config.json`` its folder's name, since all are called that."""
+    """Return the stem of the file's name, or the parent folder's name for ``config.json``."""
     if source == STDIN:
         return "stdin"
     path = Path(source)

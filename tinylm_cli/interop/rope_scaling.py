@@ -1,4 +1,4 @@
-"""RoPE and RoPE scaling in a config.json, read and written: ``rope_theta``, ``rope_scaling``, ``rope_parameters``.
+"""Read and write RoPE and RoPE scaling in a config.json: ``rope_theta``, ``rope_scaling``, ``rope_parameters``.
 
 References:
     ``RotaryEmbeddingConfigMixin`` and ``ROPE_INIT_FUNCTIONS`` in transformers 5.24.
@@ -47,11 +47,11 @@ class RopeParameters(KeyBlock):
     mscale_all_dim: Number = None
     short_factor: NumberList = None
     long_factor: NumberList = None
-    finetuned: bool | None = None  # older writers left it there
+    finetuned: bool | None = None  # written by older versions
 
 
 class RopeBlocks(Keys):
-    """Keys of a family with RoPE, but for the base of the rotation; ``rope_scaling`` wins, as in transformers."""
+    """RoPE keys except theta; ``rope_scaling`` takes precedence over ``rope_parameters``, as in transformers."""
 
     max_position_embeddings: MaxLen = 2048
     original_max_position_embeddings: OptionalSize = None
@@ -77,7 +77,7 @@ _READ_BY = {
         {"factor", "original_max_position_embeddings", "attention_factor", "short_factor", "long_factor"}
     ),
 }
-"""The keys that each scaling reads; transformers passes over the others."""
+"""The keys that each scaling type reads; transformers ignores the others."""
 
 _SCALINGS = {"default": "none", **{name: name for name in _READ_BY if name != "none"}}
 _READ_ALWAYS = frozenset({"rope_type", "type", "rope_theta", "partial_rotary_factor"})
@@ -99,12 +99,12 @@ def rope(
     Args:
         keys: The family's keys.
         to: The translation.
-        theta: The family's base.
-        theta_key: Its name outside the block.
-        fraction: The family's share of each head that rotates; None where its code rotates all of it.
-        fraction_key: Its name outside the block.
-        renamed: Scalings under another name in this family.
-        default: The family's scaling where a config has no block, as tinylm fields.
+        theta: The family's default theta.
+        theta_key: Its key outside the block.
+        fraction: The family's default rotary fraction; None if its code always rotates whole heads.
+        fraction_key: Its key outside the block.
+        renamed: Scaling types that have another name in this family.
+        default: The family's scaling for a config without a block, as tinylm fields.
     """
     at, block = rope_block(keys)
     if block is not None and block.rope_theta is not None:
@@ -122,7 +122,7 @@ def rope(
 
 
 def rope_block(keys: RopeBlocks) -> tuple[str, RopeParameters | None]:
-    """Return the block that counts, under its key; None where there is none, or nothing in it."""
+    """Return the key and value of the block that transformers uses; the value is None if it is absent or empty."""
     for name in ("rope_scaling", "rope_parameters"):
         block = getattr(keys, name)
         if block is not None and block.model_fields_set:
@@ -146,7 +146,7 @@ def _rotary_fraction(
 def rope_scaling(
     keys: Any, block: RopeParameters, at: str, to: Translation, renamed: Mapping[str, str] | None = None
 ) -> None:
-    """Map the scaling of ``block``, which lies under the key ``at``."""
+    """Map the scaling in ``block``, the value of the key ``at``."""
     type_key = f"{at}.type" if block.rope_type is None and block.type is not None else f"{at}.rope_type"
     written = block.rope_type or block.type or "default"
     scaling = _SCALINGS.get((renamed or {}).get(written, written))
@@ -173,7 +173,7 @@ def rope_scaling(
 
 
 def _original_length(keys: Any, block: RopeParameters, at: str, to: Translation, scaling: str) -> int:
-    """Map the length the model was first trained on; outside the block it wins, as in transformers."""
+    """Map the original training length; a key outside the block takes precedence, as in transformers."""
     longest: int = keys.max_position_embeddings
     if scaling == "linear":
         return longest
@@ -193,7 +193,7 @@ def _factor(keys: Any, block: RopeParameters, at: str, to: Translation, scaling:
     if factor is None and scaling in ("yarn", "longrope"):
         factor = max(keys.max_position_embeddings / original, 1.0)
     elif factor is None:
-        to.missing(key, f"RoPE scaling of type {scaling} needs it", 'add "factor": 8.0, or the model\'s own')
+        to.missing(key, f"RoPE scaling of type {scaling} needs it", 'for example add "factor": 8.0')
         factor = 1.0
     to.put("position.scaling_factor", factor, key)
     return factor
@@ -203,7 +203,7 @@ def _llama3(block: RopeParameters, at: str, to: Translation) -> None:
     for key in ("low_freq_factor", "high_freq_factor"):
         value = getattr(block, key)
         if value is None:
-            help_ = "low_freq_factor 1.0 and high_freq_factor 4.0 are usual"
+            help_ = "common values are low_freq_factor 1.0 and high_freq_factor 4.0"
             to.missing(f"{at}.{key}", "RoPE scaling of type llama3 needs it", help_)
         else:
             to.put(f"position.{key}", value, f"{at}.{key}")
@@ -211,7 +211,7 @@ def _llama3(block: RopeParameters, at: str, to: Translation) -> None:
 
 def _yarn(block: RopeParameters, at: str, to: Translation, factor: float) -> None:
     for key in ("beta_fast", "beta_slow"):
-        to.put(f"position.{key}", getattr(block, key) or None, f"{at}.{key}")  # 0 is no value, as in transformers
+        to.put(f"position.{key}", getattr(block, key) or None, f"{at}.{key}")  # transformers treats 0 as absent
     to.put("position.truncate", block.truncate, f"{at}.truncate")
     if block.attention_factor is not None:
         to.put("position.attention_factor", block.attention_factor, f"{at}.attention_factor")
@@ -225,7 +225,7 @@ def _longrope(block: RopeParameters, at: str, to: Translation) -> None:
     for key, field in (("short_factor", "position.short_factors"), ("long_factor", "position.long_factors")):
         values = getattr(block, key)
         if values is None:
-            help_ = "it is a list of one number for each rotated pair"
+            help_ = "give a list with one number for each rotated pair"
             to.missing(f"{at}.{key}", "RoPE scaling of type longrope needs it", help_)
         to.put(field, values, f"{at}.{key}")
 
@@ -241,12 +241,12 @@ def rope_keys(config: ModelConfig) -> dict[str, Any]:
 
 
 def partial_rope_keys(config: ModelConfig) -> dict[str, Any]:
-    """Return the same, and the share of each head that rotates."""
+    """Return the keys of RoPE, its scaling and the rotary fraction."""
     return {**rope_keys(config), "partial_rotary_factor": config.position.rotary_fraction}
 
 
 def rope_scaling_key(config: ModelConfig) -> dict[str, Any] | None:
-    """Return the value of ``rope_scaling``; None where RoPE is not scaled."""
+    """Return the value of ``rope_scaling``; None if RoPE is not scaled."""
     position = config.position
     if position.scaling == "none":
         return None

@@ -1,4 +1,4 @@
-"""Keys of a config.json that many families share, as pydantic types, and the base of every family's key schema."""
+"""Pydantic types for config.json keys that many families share, and the base class of every family's key schema."""
 
 # no deferred annotations, as in config.blocks
 
@@ -13,7 +13,7 @@ from tinylm_cli.config.fields import fields
 from tinylm_cli.config.suggestions import suggest
 
 UNSUPPORTED = "unsupported_setting"
-"""Type of the pydantic error of a value that no tinylm config can express; its context holds ``why`` and ``help``."""
+"""Type of the pydantic error for a value that tinylm cannot express; its context holds ``why`` and ``help``."""
 
 MAX_NUMBER = 10**12
 
@@ -30,7 +30,7 @@ ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
 }
-"""The tinylm activation of each name in transformers; gelu_new, gelu_fast, gelu_accurate and the tanh forms are one."""
+"""Maps transformers names to tinylm activations; several names are one function, such as gelu_new and gelu_fast."""
 
 
 def _written(value: Any) -> str:
@@ -38,7 +38,7 @@ def _written(value: Any) -> str:
 
 
 class Fills(NamedTuple):
-    """The tinylm fields that take the value of a key.
+    """The tinylm fields that a key is copied to.
 
     Attributes:
         fields: Their dotted names.
@@ -63,36 +63,36 @@ class _Only(NamedTuple):
 
 
 def only(*values: Any, why: str) -> tuple[Any, ...]:
-    """Return the annotation of a key whose other values no tinylm config can express; null always passes.
+    """Annotate a key for which tinylm can express only these values; null always passes.
 
     Args:
-        values: The supported values; none for a key that must be absent or null.
-        why: The reason, as the message gives it after "is not supported".
+        values: The supported values; empty for a key that must be absent or null.
+        why: The reason, shown after "is not supported".
     """
     return _Only(values, why), FieldType("text", " or ".join(map(_written, values)) or "null")
 
 
 def unsupported(why: str, help_: str) -> PydanticCustomError:
-    """Return the error of a value that no tinylm config can express; ``{key}`` in the help stands for the key."""
+    """Return the error for a value that tinylm cannot express; ``{key}`` in the help stands for the key."""
     return PydanticCustomError(UNSUPPORTED, "not supported", {"why": why, "help": help_})
 
 
 def like(name: str) -> tuple[Any, ...]:
-    """Return the bounds of a tinylm field, and its words, for a key whose value becomes that field's."""
+    """Annotate a key with the bounds and descriptions of the tinylm field it maps to."""
     field = fields()[name]
     info = field.owner.model_fields[name.rpartition(".")[2]]
     return (*info.metadata, FieldType(field.kind, field.expected), Field(examples=[field.example]))
 
 
 def fills(*names: str) -> tuple[Any, ...]:
-    """Return the annotation of a key whose value, within the bounds of the first field, becomes that of all fields."""
+    """Annotate a key whose value is copied to these tinylm fields, within the bounds of the first one."""
     bounds = like(names[0])
     optional = fields()[names[0]].default is None and not fields()[names[0]].required
-    return (Fills(names), *(bounds if optional else bounds[:-1]))  # the family's default is the better example
+    return (Fills(names), *(bounds if optional else bounds[:-1]))  # the family's default is a better example
 
 
 class _ActivationName:
-    """A name of ``ACTIVATIONS``."""
+    """Validates a name in ``ACTIVATIONS``."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self._check, handler(source))
@@ -108,18 +108,16 @@ class _ActivationName:
 class KeyBlock(Block):
     """An object of a config.json."""
 
-    model_config = ConfigDict(defer_build=True)  # of many families a run needs one
+    model_config = ConfigDict(defer_build=True)  # a run needs only one of many families
 
 
 class Keys(KeyBlock):
-    """The keys of a family, each with the family's default; these are the ones that no decoder-only model may set."""
+    """Base of a family's keys, each with the family's default; holds keys that a decoder-only model must not set."""
 
     is_encoder_decoder: Annotated[bool, *only(False, why="tinylm models have no encoder")] = False
-    add_cross_attention: Annotated[bool, *only(False, why="cross-attention reads an encoder, and there is none")] = (
-        False
-    )
-    tie_encoder_decoder: Annotated[bool, *only(False, why="there is no encoder")] = False
-    cross_attention_hidden_size: Annotated[int | None, *only(why="there is no encoder")] = None
+    add_cross_attention: Annotated[bool, *only(False, why="cross-attention needs an encoder")] = False
+    tie_encoder_decoder: Annotated[bool, *only(False, why="tinylm models have no encoder")] = False
+    cross_attention_hidden_size: Annotated[int | None, *only(why="tinylm models have no encoder")] = None
 
 
 VocabSize = Annotated[int, *fills("vocab_size")]
@@ -148,7 +146,7 @@ Activation = Annotated[
     str, Fills(("feed_forward.activation",)), _ActivationName(), FieldType("text", "the name of an activation")
 ]
 
-# keys whose meaning depends on others: the family's mapping reads them
+# keys whose meaning depends on other keys; the family's mapping reads them
 ActivationName = Annotated[str, _ActivationName(), FieldType("text", "the name of an activation")]
 Count = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
 OptionalCount = Annotated[int | None, Field(ge=0, le=MAX_NUMBER, examples=[1])]
@@ -180,7 +178,7 @@ output_router_logits router_aux_loss_coef unsloth_fixed unsloth_version
 """
 
 HARMLESS = frozenset(_HARMLESS.split())
-"""Keys without effect on any model: token ids, storage, training, generation, bookkeeping; auto_map is never run."""
+"""Keys without effect on any model: token ids, storage, training, generation, metadata; auto_map is never run."""
 
 LLAMA_LIKE: dict[str, Any] = {
     "dropout": 0.0,
@@ -191,9 +189,9 @@ LLAMA_LIKE: dict[str, Any] = {
     "feed_forward.gated": True,
     "feed_forward.bias": False,
 }
-"""Unscaled token vectors, RoPE in halves, RMSNorm before each sub-layer, gated feed-forward, no biases."""
+"""Unscaled embeddings, RoPE that pairs the halves of a head, pre-norm RMSNorm, gated feed-forward, no biases."""
 
 
 def filled_fields(keys: type[Keys], key: str) -> tuple[str, ...]:
-    """Return the tinylm fields that take the value of ``key``; none where the family's mapping reads it."""
+    """Return the tinylm fields that ``key`` is copied to; empty if the family's mapping reads it."""
     return next((each.fields for each in keys.model_fields[key].metadata if isinstance(each, Fills)), ())

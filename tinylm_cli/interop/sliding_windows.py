@@ -1,4 +1,4 @@
-"""Sliding windows in a config.json, read and written: ``sliding_window``, and which layers have it."""
+"""Read and write sliding windows in a config.json: ``sliding_window``, and the layers that use it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _LETTERS = {"sliding_attention": "L", "full_attention": "G"}
 
 
 def window(keys: Any, to: Translation) -> None:
-    """Map one window for all layers; none where ``sliding_window`` is null."""
+    """Map one window for all layers; no window if ``sliding_window`` is null."""
     to.put("attention.window", keys.sliding_window, "sliding_window")
 
 
 def layer_windows(keys: Any, to: Translation, pattern: str | None, pattern_key: str = "sliding_window") -> None:
-    """Map which layers have a window: from ``layer_types``, else from the family's pattern.
+    """Map the layers that have a window, from ``layer_types`` or else the family's pattern.
 
     Args:
         keys: The family's keys, with ``sliding_window``, ``layer_types`` and ``num_hidden_layers``.
         to: The translation.
-        pattern: A letter for each layer, L with a window and G without; None where the family's windows are off.
+        pattern: One letter per layer, L (local, with a window) or G (global); None if the family's windows are off.
         pattern_key: The key that gives the pattern.
     """
     if to.is_wrong("num_hidden_layers"):
@@ -46,13 +46,13 @@ def _put_windows(to: Translation, letters: str, key: str, width: int | None) -> 
         return
     if width is None:
         if key == "layer_types":
-            message = f"{to.display(key)} has sliding_attention, and sliding_window is off"
+            message = f"{to.display(key)} has sliding_attention, but sliding_window is off"
             to.contradiction(key, message, "give sliding_window a number, or write full_attention", "sliding_window")
         return
     to.put("attention.window", width, "sliding_window")
     shortest = shortest_period(letters)
     if len(shortest) > _LONGEST_PATTERN:
-        to.unsupported(key, f"a pattern of more than {_LONGEST_PATTERN} layers that does not repeat")
+        to.unsupported(key, f"the pattern spans more than {_LONGEST_PATTERN} layers without repeating")
     elif shortest != "L":
         to.put("attention.window_pattern", shortest, key, "sliding_window")
 
@@ -63,14 +63,14 @@ def _letters(to: Translation, names: Sequence[str], n_layers: int) -> str:
         to.unsupported("layer_types", f"tinylm has no {other[:40]} layers", f"the types are {' and '.join(_LETTERS)}")
         return ""
     if len(names) != n_layers:
-        message = f"{to.display('layer_types')} names {counted(len(names), 'layer')}, and n_layers is {n_layers:,}"
-        to.contradiction("layer_types", message, "name one type for each layer")
+        message = f"{to.display('layer_types')} lists {counted(len(names), 'layer')}, but n_layers is {n_layers:,}"
+        to.contradiction("layer_types", message, "give one type per layer")
         return ""
     return "".join(_LETTERS[name] for name in names)
 
 
 def shortest_period(letters: str) -> str:
-    """Return the shortest start of ``letters`` that, repeated, gives them all."""
+    """Return the shortest prefix of ``letters`` whose repetition gives ``letters``."""
     # the longest proper prefix that is also a suffix, by Knuth, Morris and Pratt 1977
     border = [0] * len(letters)
     for i in range(1, len(letters)):
@@ -82,16 +82,16 @@ def shortest_period(letters: str) -> str:
 
 
 def window_keys(config: ModelConfig) -> dict[str, Any]:
-    """Return the key of one window for all layers."""
+    """Return the key for one window in all layers."""
     return {"sliding_window": config.attention.window}
 
 
 def layer_types(config: ModelConfig) -> list[str]:
-    """Return transformers' name for the kind of each layer."""
+    """Return ``layer_types`` as transformers names them."""
     windowed = (config.window(layer) is not None for layer in range(config.n_layers))
     return ["sliding_attention" if each else "full_attention" for each in windowed]
 
 
 def layer_window_keys(config: ModelConfig) -> dict[str, Any]:
-    """Return the keys of windows in some layers; the width is a number even where no layer has one."""
+    """Return the keys of per-layer windows; ``sliding_window`` is a number even if no layer uses it."""
     return {"sliding_window": config.attention.window or config.max_len, "layer_types": layer_types(config)}

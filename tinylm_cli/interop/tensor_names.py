@@ -1,7 +1,7 @@
-"""Tensor names of Hugging Face families: the notation of a family's record, and the names that several share.
+"""Tensor names of Hugging Face families: the record type, and the names that several families share.
 
-A table maps a tinylm module to the stored one and stands for both its weight and its bias, where the model has them.
-``{i}`` is a layer, ``{e}`` an expert.
+Each table maps a tinylm module to a stored module, for its weight and, if present, its bias. ``{i}`` is the layer
+index, ``{e}`` the expert index.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ QKV = ("attention.q_proj", "attention.k_proj", "attention.v_proj")
 
 
 class TensorLayout(StrEnum):
-    """How a stored tensor holds one or several of tinylm's; ``interop/weights/fused_tensors.py`` converts both ways."""
+    """How a stored tensor holds one or several model tensors; ``weights/fused_tensors.py`` converts both ways."""
 
     same = "same"
     transposed = "transposed"
     """A matrix stored (in, out) instead of (out, in)."""
     concatenated = "concatenated"
-    """Several tensors, one after the other along the output dimension."""
+    """Several tensors concatenated along the output dimension."""
     concatenated_transposed = "concatenated_transposed"
     by_group = "by_group"
-    """Fused q/k/v, group by group: the queries of a group of heads, then its key, then its value."""
+    """Fused q/k/v, grouped by KV head: its queries, then its key, then its value."""
     alternating = "alternating"
-    """Gate and up projections of all experts, row by row in turn."""
+    """Gate and up projections of all experts, with interleaved rows."""
 
 
 class Fused(NamedTuple):
     """Several tinylm modules stored as one.
 
     Attributes:
-        modules: The tinylm modules, in the order they are stored.
-        stored: The module that holds them.
+        modules: The tinylm modules, in storage order.
+        stored: The stored module.
         weight: Layout of the weights.
         bias: Layout of the biases.
     """
@@ -49,18 +49,18 @@ class TensorNames(NamedTuple):
 
     Attributes:
         outside: Modules outside the layers.
-        prefix: Start of the name of each module of a layer.
+        prefix: Name prefix of the modules of a layer.
         layer: Modules of a layer.
-        fused: Modules of a layer that are stored as one.
-        experts: Modules of a layer that are stored expert by expert.
-        exact: Tensors of a layer by their full names, such as a router's correction bias.
-        stacked: Tensors of a layer that are stored for all experts at once, and their layout.
+        fused: Modules of a layer that are stored as one module.
+        experts: Modules of a layer with one stored module per expert.
+        exact: Single tensors of a layer, by full name, such as a router's correction bias.
+        stacked: Tensors of a layer that are stacked over all experts, and their layout.
         transposed: Whether the matrices of a layer are stored (in, out).
-        roots: Other starts of names, in files where the model is a part of a larger one: each maps a start to the one
-            that replaces it.
-        skipped: Starts of the names of the larger model's other parts, which are left out.
-        recomputed: Ends of the names of buffers that every library computes again, such as causal masks and rotary
-            frequencies; some files hold them.
+        roots: Alternative name prefixes in checkpoints of a larger (e.g. multimodal) model: maps each prefix to its
+            replacement.
+        skipped: Name prefixes of the larger model's other parts, which are not loaded.
+        recomputed: Name suffixes of buffers that are recomputed, not loaded, such as causal masks and RoPE frequencies;
+            some checkpoints store them.
     """
 
     outside: dict[str, str]
@@ -77,23 +77,23 @@ class TensorNames(NamedTuple):
 
     @property
     def heads(self) -> frozenset[str]:
-        """Names of the LM head, which some files hold although it is tied to the embedding."""
+        """Names of the LM head, which some checkpoints store although it is tied to the embedding."""
         head = f"{self.outside['lm_head']}.weight"
         return frozenset([head, *(with_root(root, head) for root in self.roots)])
 
     def is_recomputed(self, name: str) -> bool:
-        """Return whether ``name`` is a buffer that is computed again."""
+        """Return whether ``name`` is a buffer that is recomputed."""
         return any(f".{name}".endswith(f".{end}") for end in self.recomputed)
 
-    def but(
+    def override(
         self, *, outside: dict[str, str] | None = None, layer: dict[str, str] | None = None, **others: Any
     ) -> TensorNames:
-        """Return these names with some modules renamed, and with the attributes ``others`` replaced."""
+        """Return a copy with some modules renamed or added, and the attributes ``others`` replaced."""
         return self._replace(outside=self.outside | (outside or {}), layer=self.layer | (layer or {}), **others)
 
 
 def with_root(root: dict[str, str], name: str) -> str:
-    """Return ``name`` with its start replaced as ``root`` says."""
+    """Return ``name`` with its prefix replaced by the mapping ``root``."""
     return next((new + name.removeprefix(old) for old, new in root.items() if name.startswith(old)), name)
 
 
@@ -116,10 +116,10 @@ LLAMA_NAMES = TensorNames(
         **mlp("feed_forward", "mlp"),
     },
 )
-POST_NORM_NAMES = LLAMA_NAMES.but(
+POST_NORM_NAMES = LLAMA_NAMES.override(
     layer={"post_ln_1": "post_attention_layernorm", "post_ln_2": "post_feedforward_layernorm"}
 )
-EXPERT_NAMES = LLAMA_NAMES.but(
+EXPERT_NAMES = LLAMA_NAMES.override(
     layer={"feed_forward.router": "mlp.gate"}, experts=mlp("feed_forward.experts", "mlp.experts.{e}")
 )
 DENSE = {"feed_forward.up_proj": "mlp.dense_h_to_4h", "feed_forward.down_proj": "mlp.dense_4h_to_h"}

@@ -1,4 +1,4 @@
-"""From the tree of a config.json to the tree of the tinylm config of the same model."""
+"""Translate the tree of a config.json into the tree of the tinylm config of the same model."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tinylm_cli.interop.translation import Translation, as_tree
 
 
 class Mapped(NamedTuple):
-    """A config.json as a tinylm config.
+    """A config.json translated to a tinylm config.
 
     Attributes:
-        family: Its family; None where that is not known, with a diagnostic that says so.
-        root: The same model as the tree of a tinylm config.
-        ignored: Keys without effect on the model, in the order of the file; then those without effect beside others.
-        assumed: Sizes that the file does not give, by dotted field: the family's defaults.
-        keys: The key whose value is that of a tinylm field, by dotted field.
-        mistakes: What is wrong with the file, or cannot be expressed in a tinylm config.
+        family: Its family; None if it is unknown, which ``mistakes`` reports.
+        root: The tree of the tinylm config.
+        ignored: Keys without effect on the model, in file order; then keys that another key's value makes irrelevant.
+        assumed: The family's defaults of sizes that the file does not set, by dotted field.
+        keys: The key that each tinylm field is copied from, by dotted field.
+        mistakes: Errors in the file, and values that a tinylm config cannot express.
     """
 
     family: Family | None
@@ -41,9 +41,9 @@ def map_config(root: Node, source: str, overridden: Collection[str] = ()) -> Map
     """Translate the tree of a config.json.
 
     Args:
-        root: Its object.
+        root: The root object.
         source: Name of the file.
-        overridden: tinylm fields that an override sets: a wrong key that fills no other is not reported.
+        overridden: tinylm fields set by overrides; an invalid key that maps only to these is not reported.
     """
     family = find_family(root, source)
     if isinstance(family, Diagnostic):
@@ -51,7 +51,7 @@ def map_config(root: Node, source: str, overridden: Collection[str] = ()) -> Map
     to = validate_keys(root, family, source, overridden)
     _translate(family, to)
     assumed = _assumed(to, family)
-    _leave_out_what_follows(to)
+    _drop_derived_defaults(to)
     tree = as_tree(_in_order(to.fields), root.span, to.home)
     return Mapped(family, tree, tuple(to.ignored), assumed, to.keys, to.mistakes)
 
@@ -59,14 +59,14 @@ def map_config(root: Node, source: str, overridden: Collection[str] = ()) -> Map
 def not_an_object(root: Node | None, source: Source) -> Diagnostic:
     """Return the diagnostic of a document that is not ``{"key": value, …}``."""
     if root is None or (root.scalar is None and root.items is None):
-        message = "there is no config here: nothing at all"
+        message = "the config is empty"
         return diagnostic("empty-document", message, source.name, help="a config.json is an object with a model_type")
-    message = f"a config.json is an object, and this is {'a list' if root.items is not None else 'a single value'}"
-    return diagnostic("not-a-mapping", message, source.name, root.span, help='it looks like {"model_type": "llama", …}')
+    message = f"a config.json must be an object, not {'a list' if root.items is not None else 'a single value'}"
+    return diagnostic("not-a-mapping", message, source.name, root.span, help='for example {"model_type": "llama", …}')
 
 
 def _translate(family: Family, to: Translation) -> None:
-    """Set the tinylm fields: what the family implies, what a key gives as it is, and what its mapping works out."""
+    """Set the tinylm fields from the family's constants, its copied keys and its mapping function."""
     for field, value in family.constants.items():
         to.put(field, value)
     for key in family.keys.model_fields:
@@ -84,7 +84,7 @@ def _may_be_absent(name: str) -> bool:
 
 
 def _assumed(to: Translation, family: Family) -> dict[str, int]:
-    """Return the sizes that no key of the file gives: their place is that of the family's name."""
+    """Return the sizes that no key of the file sets, recognized by their position, that of the family's name."""
     return {
         name: node.scalar
         for name, node in _in_order(to.fields).items()
@@ -95,8 +95,8 @@ def _assumed(to: Translation, family: Family) -> dict[str, int]:
     }
 
 
-def _leave_out_what_follows(to: Translation) -> None:
-    """Drop widths that equal their tinylm defaults, so that they follow an override of what they follow from."""
+def _drop_derived_defaults(to: Translation) -> None:
+    """Drop sizes equal to their tinylm defaults, so that they follow overrides of d_model, n_heads and d_ff."""
     width, n_heads = to.get("d_model"), to.get("n_heads")
     per_head = width // n_heads if isinstance(width, int) and isinstance(n_heads, int) and n_heads > 0 else None
     exact = per_head is not None and per_head * n_heads == width
@@ -110,5 +110,5 @@ def _leave_out_what_follows(to: Translation) -> None:
 
 
 def _in_order(found: Mapping[str, Node]) -> dict[str, Node]:
-    """Return fields in the order of the schema."""
+    """Return fields in schema order."""
     return {name: found[name] for name in [*fields(), *found] if name in found}

@@ -1,4 +1,4 @@
-"""Text to token ids and back: by a model folder's ``tokenizer.json``, or as UTF-8 bytes."""
+"""Encode text to token ids and decode them, with a ``tokenizer.json`` or as UTF-8 bytes."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ class Tokenizer(Protocol):
         """Return the ids of ``text``.
 
         Raises:
-            InputError: If the tokenizer does not fit the model, or cannot read the text.
+            InputError: If an id is outside the vocabulary, or the text cannot be encoded.
         """
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ``ids``."""
 
     def decoder(self) -> Callable[[int], str]:
-        """Return a function that takes one id after the other, and returns the text that each completes."""
+        """Return a stateful function that takes one id at a time, and returns the text that it completes."""
 
 
 class ByteTokenizer:
-    """UTF-8 bytes as ids, for a vocabulary of 256."""
+    """Uses UTF-8 bytes as ids, for a vocabulary of 256."""
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Return the bytes of ``text``; bytes of the command line that are no UTF-8 pass unchanged."""
+        """Return the bytes of ``text``; bytes of the command line that are not UTF-8 pass unchanged."""
         return tuple(text.encode("utf-8", "surrogateescape"))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of bytes; what is no UTF-8 becomes U+FFFD."""
+        """Return the text of bytes; invalid UTF-8 becomes U+FFFD."""
         return bytes(ids).decode("utf-8", "replace")
 
     def decoder(self) -> Callable[[int], str]:
@@ -53,15 +53,15 @@ class ByteTokenizer:
 
 
 class FileTokenizer:
-    """The tokenizer that a ``tokenizer.json`` describes, read by Hugging Face's ``tokenizers`` library.
+    """A tokenizer loaded from ``tokenizer.json`` by Hugging Face's ``tokenizers`` library.
 
     Args:
         path: The file.
-        vocab_size: The model's; ids must be below it.
+        vocab_size: Vocabulary size of the model; ids must be smaller.
 
     Raises:
         UnableError: If the library is not installed.
-        InputError: If the file cannot be read, or is no tokenizer.
+        InputError: If the file cannot be read, or is not a tokenizer.
 
     References:
         https://huggingface.co/docs/tokenizers
@@ -76,21 +76,21 @@ class FileTokenizer:
         """Return the ids of ``text``, with the special tokens that the tokenizer adds."""
         try:
             ids = tuple(self._tokenizer.encode(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")).ids)
-        except Exception as error:  # the library raises no other class
+        except Exception as error:  # the library raises plain Exception
             raise InputError(f"{self._path} cannot encode the text: {error}") from error
         if ids and max(ids) >= self._vocab_size:
             raise InputError(
-                f"{self._path} gives token id {max(ids)}, outside the vocabulary of {self._vocab_size:,}",
-                help="is tokenizer.json the model's own?",
+                f"{self._path} produces token id {max(ids)}, outside the vocabulary of {self._vocab_size:,}",
+                help="use the tokenizer.json of this model",
             )
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ``ids``, without special tokens; ids that the tokenizer lacks are left out."""
+        """Return the text of ``ids``, without special tokens; unknown ids are skipped."""
         return str(self._tokenizer.decode(list(ids)))
 
     def decoder(self) -> Callable[[int], str]:
-        """Return a function that decodes id by id, and returns text once its characters are complete."""
+        """Return a stateful function that takes one id at a time, and returns text once its characters are complete."""
         from tokenizers.decoders import DecodeStream
 
         stream = DecodeStream(skip_special_tokens=True)
@@ -98,11 +98,11 @@ class FileTokenizer:
 
 
 def open_tokenizer(path: Path | None, vocab_size: int) -> Tokenizer | None:
-    """Return the tokenizer of a file; without one, UTF-8 bytes if the vocabulary is bytes, else None.
+    """Return the tokenizer in a file; without a file, a byte tokenizer if V is 256, else None.
 
     Raises:
         UnableError: If the file needs a library that is not installed.
-        InputError: If the file cannot be read, or is no tokenizer.
+        InputError: If the file cannot be read, or is not a tokenizer.
     """
     if path is not None:
         return FileTokenizer(path, vocab_size)
@@ -123,13 +123,15 @@ def _load(path: Path) -> tokenizers.Tokenizer:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
-        raise InputError(f"{path} is not UTF-8 text", help="is it a tokenizer of Hugging Face's library?") from error
+        raise InputError(
+            f"{path} is not UTF-8 text", help="pass a file written by Hugging Face's tokenizers library"
+        ) from error
     try:
         tokenizer = tokenizers.Tokenizer.from_str(text)
-    except Exception as error:  # the library raises no other class
+    except Exception as error:  # the library raises plain Exception
         raise InputError(
-            f"{path} is not a tokenizer: {error}", help="it is the file that Hugging Face's tokenizers library writes"
+            f"{path} is not a tokenizer: {error}", help="pass a file written by Hugging Face's tokenizers library"
         ) from error
-    tokenizer.no_truncation()  # the prompt is read whole, or refused
+    tokenizer.no_truncation()  # a prompt is never silently truncated
     tokenizer.no_padding()
     return tokenizer

@@ -1,4 +1,4 @@
-"""A config.json being translated: the tinylm fields found so far, and what is wrong with its keys."""
+"""State of the translation of a config.json: the tinylm fields so far, and diagnostics about its keys."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from tinylm_cli.errors import Diagnostic, Span
 
 
 class Translation:
-    """The tinylm fields that a config.json gives, each with the place of the key that gives it.
+    """The tinylm fields of a config.json, each with the position of the key that sets it.
 
-    A key is named as the family's schema names it; a dotted one, ``rope_scaling.factor``, lies in a block. Messages
-    name it as the file does.
+    Keys are spelled as in the family's schema, with dots for nested ones (``rope_scaling.factor``). Messages spell them
+    as the file does.
 
     Args:
         node: The object that holds the language model's keys.
         source: Name of the file.
-        home: Where the family is named: the place of everything that the family implies.
-        displayed: How the file spells a key, where not as the schema does.
+        home: Position of the family's name, used for every value that the family implies.
+        displayed: The file's spelling of a key, where it differs from the schema's.
         prefix: Text before each key in messages: ``text_config.``.
 
     Attributes:
-        home: The place of everything that the family implies.
+        home: Position used for every value that the family implies.
         values: The validated keys, defaults included.
-        fields: The value and place of each tinylm field, by dotted name.
-        keys: The key whose value is that of a tinylm field, by dotted field, as the file spells it.
-        wrong: Keys that a diagnostic already reports; nothing that follows from one is reported again.
-        ignored: Keys without effect on the model, by themselves or beside the values of others.
+        fields: The value and position of each tinylm field, by dotted name.
+        keys: The key that each tinylm field is copied from, by dotted field, spelled as in the file.
+        wrong: Keys that already have a diagnostic; values derived from them are not reported again.
+        ignored: Keys without effect on the model, in general or given the values of other keys.
         mistakes: Diagnostics so far.
     """
 
@@ -50,18 +50,18 @@ class Translation:
         self.mistakes: list[Diagnostic] = []
 
     def is_given(self, key: str) -> bool:
-        """Return whether the file gives ``key`` a value other than null."""
+        """Return whether the file sets ``key`` to a value other than null."""
         entry = self._entry(key)
         return entry is not None and not _is_null(entry.value)
 
     def is_wrong(self, *keys: str) -> bool:
-        """Return whether a diagnostic already reports one of ``keys``."""
+        """Return whether any of ``keys`` already has a diagnostic."""
         return not self.wrong.isdisjoint(keys)
 
     def put(self, field: str, value: Any, *keys: str) -> None:
-        """Set a tinylm field, at the place of the first of ``keys`` that the file has, else of the family's name.
+        """Set a tinylm field, positioned at the first of ``keys`` that the file has, else at the family's name.
 
-        None leaves the field out. A value that follows from a wrong key is not validated again.
+        None removes the field. A value derived from an invalid key is not validated again.
         """
         key = next((key for key in keys if self._entry(key) is not None), keys[0] if keys else None)
         node = Node(self.place(*keys), reported=self.is_wrong(*keys))
@@ -80,41 +80,41 @@ class Translation:
         self.fields[field] = node
 
     def get(self, field: str) -> Any:
-        """Return the value of a tinylm field so far; None where it has none, or follows from a wrong key."""
+        """Return the current value of a tinylm field; None if it is unset or derived from an invalid key."""
         node = self.fields.get(field)
         return None if node is None else node.plain()
 
     def ignore(self, *keys: str) -> None:
-        """List the keys among ``keys`` that the file gives: they have no effect beside the values of others."""
+        """Record those of ``keys`` that the file sets as ignored, because other keys make them irrelevant."""
         self.ignored += [self.display(key) for key in keys if self.is_given(key)]
 
     def unsupported(self, key: str, why: str, remedy: str = "") -> None:
-        """Refuse the value of ``key``, which no tinylm config can express."""
+        """Report that tinylm cannot express the value of ``key``."""
         entry = self._entry(key)
         value = _shown(entry.value) if entry is not None else "by default"
-        remedy = remedy or "to see the rest of the model, change it in a copy of the file"
+        remedy = remedy or "to import the rest of the model, change it in a copy of the file"
         message = f"{self.display(key)} {value} is not supported: {why}"
         self._report("unsupported-setting", key, message, self.place(key), remedy)
 
     def missing(self, key: str, why: str, remedy: str) -> None:
-        """Report that ``key`` is needed and absent."""
+        """Report that ``key`` is required but absent."""
         block = self._entry(key.rpartition(".")[0])
         span = self._node.span if block is None else block.value.span
         message = f"{self.display(key)} is missing: {why}"
         self._report("missing-key", key, message, span._replace(text=""), remedy)
 
     def contradiction(self, key: str, message: str, remedy: str, *others: str) -> None:
-        """Report that ``key`` does not fit ``others``, unless one of them is wrong by itself."""
+        """Report that ``key`` contradicts ``others``, unless one of them already has a diagnostic."""
         if not self.is_wrong(*others):
             self._report("contradiction", key, message, self.place(key), remedy)
 
     def place(self, *keys: str) -> Span:
-        """Return where the first of ``keys`` that the file has is written, else where the family is named."""
+        """Return the position of the first of ``keys`` that the file has, else that of the family's name."""
         entries = (self._entry(key) for key in keys)
         return next((entry.value.span for entry in entries if entry is not None), self.home)
 
     def display(self, key: str) -> str:
-        """Return ``key`` from the top of the file, as the file spells it."""
+        """Return the full path of ``key``, spelled as in the file."""
         return self._displayed.get(key, f"{self._prefix}{key}")
 
     def _report(self, code: str, key: str, message: str, span: Span, remedy: str) -> None:
@@ -124,7 +124,7 @@ class Translation:
             self.mistakes.append(found)
 
     def _is_value_of(self, key: str, value: Any) -> bool:
-        """Return whether ``value`` is what the file, or else the family's default, gives ``key``."""
+        """Return whether ``value`` equals the value of ``key`` in the file, or else its default."""
         entry = self._entry(key)
         if entry is not None and not _is_null(entry.value):
             given = entry.value.plain()
@@ -139,7 +139,7 @@ class Translation:
 
 
 def find_entry(node: Node, path: Iterable[str]) -> Entry | None:
-    """Return the entry at ``path`` under ``node``, or None where there is none."""
+    """Return the entry at ``path`` under ``node``, or None if it is absent."""
     entry: Entry | None = None
     for part in path:
         entry = (node.entries or {}).get(part)
@@ -150,7 +150,7 @@ def find_entry(node: Node, path: Iterable[str]) -> Entry | None:
 
 
 def as_tree(fields: Mapping[str, Node], root: Span, home: Span) -> Node:
-    """Return dotted tinylm fields as the tree that the same YAML config would give."""
+    """Return dotted tinylm fields as the tree of an equal YAML config."""
     entries: dict[str, Entry] = {}
     for name, node in fields.items():
         *blocks, last = name.split(".")

@@ -1,4 +1,4 @@
-"""Models as ``tinylm compare`` names them: a config, or a config with changes, ``small@n_layers=8@norm.kind=rmsnorm``.
+"""The arguments of ``tinylm compare``: a config, optionally with changes, ``small@n_layers=8@norm.kind=rmsnorm``.
 
 One ``@`` may change several fields of a block: ``llama-3-8b@attention.kind=latent,kv_rank=512``.
 """
@@ -23,25 +23,25 @@ _KEY = r"[A-Za-z_]+(?:\.[A-Za-z_]+)*="
 _CHANGE = re.compile(rf"@(?={_KEY})")
 _NEXT_FIELD = re.compile(rf",(?={_KEY})")
 _PROPOSAL = re.compile(r"([a-z_]+(?:\.[a-z_]+)*)(?:: |=)([^\s,]+)")
-"""A field and its value in the help of a mistake: ``write position.kind: rope, or attention.kind: multi_head``."""
+"""A field and value in the help of a diagnostic: ``write position.kind: rope, or attention.kind: multi_head``."""
 
 _MEANT = re.compile(r"did you mean (\S+)\?")
 
 _FILE = (".yaml", ".yml", ".json")
-"""Suffixes that no value of a change has: an ``@`` before one belongs to the file's name."""
+"""Suffixes of file names, in which an ``@`` does not start a change."""
 
 MAX_COMPLETING_CHANGES = 3
-"""Further changes that are tried to complete a change."""
+"""Maximum number of further changes tried to make an invalid change valid."""
 
 
 class Variant(NamedTuple):
-    """A config, and changes on top of it.
+    """A config with changes.
 
     Attributes:
-        reference: A preset, a path, ``-`` or a git revision's path.
-        changes: Each ``key=value``.
-        shared: Changes that every other model has as well; they come first.
-        n_set: How many of ``changes``, the last ones, were given by ``--set`` instead of ``@``.
+        reference: A preset, a path, ``-``, or a path in a git revision.
+        changes: The changes, each ``key=value``.
+        shared: Changes applied to every compared model, before ``changes``.
+        n_set: Number of trailing ``changes`` given by ``--set`` instead of ``@``.
     """
 
     reference: str
@@ -51,21 +51,20 @@ class Variant(NamedTuple):
 
     @property
     def all_changes(self) -> tuple[str, ...]:
-        """Every ``key=value``, in the order in which they are made."""
+        """Every ``key=value``, in the order of application."""
         return (*self.shared, *self.changes)
 
     @property
-    def word(self) -> str:
-        """The word that names it, without changes given by ``--set``."""
+    def argument(self) -> str:
+        """The command-line argument, without changes given by ``--set``."""
         return "".join((self.reference, *_typed(self.changes[: len(self.changes) - self.n_set])))
 
 
 def parse_variants(words: Sequence[str], overrides: Sequence[str]) -> list[Variant]:
-    """Return the models that are named.
+    """Parse the arguments of ``tinylm compare``.
 
-    ``A@key=value`` is A with that change, and ``@key=value`` the first model with it. Overrides change every model if
-    there are several; a single model is compared with itself changed by them, and without overrides with itself before
-    its changes.
+    ``A@key=value`` is A with that change, ``@key=value`` the first model with it. With several models, overrides apply
+    to each. A single model is compared with its overridden variant or, without overrides, with its unchanged config.
 
     Raises:
         UsageError: If there is nothing to compare.
@@ -73,7 +72,7 @@ def parse_variants(words: Sequence[str], overrides: Sequence[str]) -> list[Varia
     first, *others = words
     base = parse_variant(first, Variant(""))
     if not base.reference:
-        raise UsageError(f"{first} changes no model", help=f"name the model it changes: small{first}")
+        raise UsageError(f"{first} does not name a model", help=f"write the model before the change: small{first}")
     if others:
         variants = (base, *(parse_variant(word, base) for word in others))
         return [variant._replace(shared=tuple(overrides)) for variant in variants]
@@ -81,19 +80,17 @@ def parse_variants(words: Sequence[str], overrides: Sequence[str]) -> list[Varia
         return [Variant(base.reference), base]
     if not overrides:
         suggested = shlex.join(("tinylm", "compare", base.reference, "@n_layers=8"))
-        raise UsageError(
-            f"there is nothing to compare {first} with", help=f"name another model, or a change: {suggested}"
-        )
+        raise UsageError(f"nothing to compare {first} with", help=f"add another model or a change: {suggested}")
     return [base, Variant(base.reference, (*base.changes, *overrides), n_set=len(overrides))]
 
 
 def load_variants(variants: Sequence[Variant]) -> list[LoadedConfig]:
-    """Load each model under a distinct name; a text that several share is read once.
+    """Load each model under a distinct name; each file is read once.
 
     Raises:
-        ConfigError: If configs or changes are wrong; holds every mistake of all of them, and for a change that needs
-            others the command that completes it.
-        InputError: If one cannot be read.
+        ConfigError: If configs or changes are invalid; holds the errors of all of them. The help for a change that
+            requires others is the completed command.
+        InputError: If a config cannot be read.
         UsageError: If a change is not ``key=value``.
     """
     texts = {reference: read_config_text(reference) for reference in dict.fromkeys(each.reference for each in variants)}
@@ -113,7 +110,7 @@ def load_variants(variants: Sequence[Variant]) -> list[LoadedConfig]:
 
 
 def _completed(text: ConfigText, variant: Variant, error: ConfigError) -> Variant | None:
-    """Return the variant with the fewest further changes that make it valid, of those that its mistakes propose."""
+    """Return the variant made valid with the fewest further changes that its diagnostics propose, or None."""
     queue = deque([(variant, error)])
     while queue:
         partial, error = queue.popleft()
@@ -129,7 +126,7 @@ def _completed(text: ConfigText, variant: Variant, error: ConfigError) -> Varian
 
 
 def _repairs(error: ConfigError, variant: Variant) -> Iterator[Variant]:
-    """Yield the variant with each change that the help of a mistake proposes: another field's, or a known choice."""
+    """Yield the variant with each change that a diagnostic proposes: another field's value, or a corrected value."""
     changed = {change.partition("=")[0].strip(): change for change in variant.changes}
     for mistake in error.diagnostics if changed else ():
         proposed = dict(_PROPOSAL.findall(mistake.help))
@@ -145,7 +142,7 @@ def _repairs(error: ConfigError, variant: Variant) -> Iterator[Variant]:
 
 
 def _with(variant: Variant, proposed: Mapping[str, str], instead_of: str = "") -> Variant:
-    """Return the variant with more changes, given as its others are: by ``--set`` if they are."""
+    """Return the variant with more changes, in the form (``@`` or ``--set``) of its other changes."""
     kept = tuple(change for change in variant.changes if change != instead_of)
     added = tuple(f"{field}={value}" for field, value in proposed.items())
     n_set = len(kept) + len(added) if variant.n_set == len(variant.changes) else variant.n_set
@@ -158,17 +155,17 @@ def _command(variants: Iterable[Variant]) -> str:
     variants = list(variants)
     overrides = variants[0].shared or variants[-1].changes[len(variants[-1].changes) - variants[-1].n_set :]
     first, *others = variants
-    words = [first.word]
+    words = [first.argument]
     for variant in others:
-        is_first_changed = variant.word.startswith(f"{first.word}@")
+        is_first_changed = variant.argument.startswith(f"{first.argument}@")
         if not variant.n_set:
-            words.append(variant.word.removeprefix(first.word) if is_first_changed else variant.word)
+            words.append(variant.argument.removeprefix(first.argument) if is_first_changed else variant.argument)
     settings = [word for override in overrides for word in ("--set", override)]
     return shlex.join(("tinylm", "compare", *words, *settings))
 
 
 def _as_typed(mistake: Diagnostic, variant: Variant, command: str) -> Diagnostic:
-    """Return a mistake with the places of changes after an ``@`` as typed, and with the command that mends it."""
+    """Return a diagnostic that shows ``@`` changes as typed, with ``command``, if any, as the help."""
     span = mistake.span and _after_at(mistake.span, variant)
     labels = tuple(label._replace(span=_after_at(label.span, variant)) for label in mistake.labels)
     help_ = mistake.help.replace("--set ", "@") if span != mistake.span else mistake.help
@@ -184,22 +181,22 @@ def _after_at(span: Span, variant: Variant) -> Span:
 
 
 def parse_variant(word: str, base: Variant) -> Variant:
-    """Return the model that one word names; ``@key=value`` is ``base`` with that change.
+    """Parse one argument; ``@key=value`` is ``base`` with that change.
 
     Raises:
-        UsageError: If it begins with ``@`` and is no change.
+        UsageError: If it begins with ``@`` but is not a change.
     """
     if word in shipped() or os.path.lexists(word) or word.endswith(_FILE):
         return Variant(word)
     reference, *parts = _CHANGE.split(word)
     changes = tuple(change for part in parts for change in _fields(part))
-    if reference.startswith("@") and ":" not in reference:  # @:FILE is a revision's, as git has it
+    if reference.startswith("@") and ":" not in reference:  # @:FILE is a file in a git revision
         raise UsageError(f"{word}: expected @key=value", help="for example @n_layers=8")
     return Variant(reference, changes) if reference else Variant(base.reference, (*base.changes, *changes))
 
 
 def _fields(part: str) -> Iterator[str]:
-    """Yield each ``key=value`` after one ``@``: a name without a block, after a comma, is of the block before it."""
+    """Yield each ``key=value`` after one ``@``; a name without a block belongs to the block of the previous one."""
     block = ""
     for change in _NEXT_FIELD.split(part):
         key, equals, value = change.partition("=")
@@ -210,7 +207,7 @@ def _fields(part: str) -> Iterator[str]:
 
 
 def _typed(changes: Iterable[str]) -> Iterator[str]:
-    """Yield changes as one types them: ``@``, then the field with its block, or ``,`` and a field of the same block."""
+    """Yield changes as typed: ``@`` and a dotted field, or ``,`` and another field of the same block."""
     previous = ""
     for change in changes:
         block, dot, _ = change.partition("=")[0].rpartition(".")
@@ -219,10 +216,10 @@ def _typed(changes: Iterable[str]) -> Iterator[str]:
 
 
 def distinct_names(variants: Sequence[Variant], short: Sequence[str]) -> list[str]:
-    """Return distinct names, as short as they can be.
+    """Return the shortest distinct names.
 
-    A model has its own name, after its git revision if it has one, and its changes; the first model with further
-    changes has those alone. If two files or models would share a name, each is named as typed; identical words are
+    A name consists of the git revision (if any), the model's name and its changes. A variant of the first model is
+    named by its further changes only. If two models would share a name, each is named as typed; identical arguments are
     numbered.
     """
     first = variants[0]

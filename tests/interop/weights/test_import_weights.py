@@ -92,7 +92,7 @@ def test_double_precision_score_correction(tmp_path: Path) -> None:
     held = exported(tmp_path / "hub", torch.float64, FINE)
     held[STORED] = held[STORED].double()
     save_file(held, tmp_path / "hub/model.safetensors")
-    with pytest.raises(WeightsError, match=r"e_score_correction_bias is F64, .* kept in F32"):
+    with pytest.raises(WeightsError, match=r"e_score_correction_bias is F64, .* stored in F32"):
         converted(tmp_path / "hub")
     assert not (tmp_path / "ours").exists()
 
@@ -100,9 +100,9 @@ def test_double_precision_score_correction(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda head: head.to(torch.float8_e4m3fn), "lm_head.weight is F8_E4M3 and transformer.wte.weight F32"),
-        (lambda head: head.bfloat16(), "lm_head.weight is BF16 and transformer.wte.weight F32"),
-        (lambda head: head.int(), "lm_head.weight is I32 and transformer.wte.weight F32"),
+        (lambda head: head.to(torch.float8_e4m3fn), "lm_head.weight is F8_E4M3 and transformer.wte.weight is F32"),
+        (lambda head: head.bfloat16(), "lm_head.weight is BF16 and transformer.wte.weight is F32"),
+        (lambda head: head.int(), "lm_head.weight is I32 and transformer.wte.weight is F32"),
         (lambda head: head + 1, "lm_head.weight differs from transformer.wte.weight"),
         (lambda head: head[:-1], "lm_head.weight differs from transformer.wte.weight"),
         (lambda head: head.clone(), ""),
@@ -140,6 +140,6 @@ def test_unsupported_dtype(tmp_path: Path, dtype: torch.dtype) -> None:
     held = exported(tmp_path / "hub", torch.float32, FINE)
     held["lm_head.weight"] = held["lm_head.weight"].to(dtype)
     save_file(held, tmp_path / "hub/model.safetensors")
-    with pytest.raises(WeightsError, match=r"lm_head.weight is \w+, and weights are F64, F32, F16, BF16"):
+    with pytest.raises(WeightsError, match=r"lm_head.weight is \w+; supported dtypes are F64, F32, F16, BF16"):
         converted(tmp_path / "hub")
     assert not (tmp_path / "ours").exists()

@@ -109,7 +109,7 @@ def test_mixed_types(saved: Path) -> None:
     file = saved / "model.safetensors"
     tensors = load_file(file)
     save_file({**tensors, "model.norm.weight": tensors["model.norm.weight"].half()}, file)
-    with pytest.raises(WeightsError, match="mixes types"):
+    with pytest.raises(WeightsError, match="contains mixed dtypes"):
         open_model(saved)
     assert open_model(saved, dtype=torch.float32).ln_f.weight.dtype == torch.float32
 
@@ -125,7 +125,7 @@ def test_no_code_and_no_pickle_is_read(theirs: Any, saved: Path) -> None:
     torch.save(theirs.state_dict(), saved / "pytorch_model.bin")
     with pytest.raises(WeightsError) as raised:
         open_model(saved)
-    assert raised.value.help == "pickled weights are not read: convert them to safetensors"
+    assert raised.value.help == "pickled weights are not supported; convert them to safetensors"
 
 
 def test_a_folder_without_a_config(saved: Path) -> None:

@@ -1,6 +1,6 @@
-"""The families of Hugging Face models that tinylm reads and writes: one record each, loaded when it is needed.
+"""The Hugging Face model families that tinylm supports: one record each, loaded on demand.
 
-Keys, their meanings and their defaults are those of transformers 5.24: the family's configuration and modeling files.
+Keys, their meanings and defaults follow the configuration and modeling files of transformers 5.24.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from tinylm_cli.interop.translation import Translation
 
 @dataclass(frozen=True)
 class Family:
-    """How the configs of one ``model_type`` become tinylm configs, and back.
+    """Conversion between configs of one ``model_type`` and tinylm configs.
 
     Attributes:
         model_type: The family's name in config.json.
-        architecture: The class of its language models in ``architectures``.
-        title: Its name for people.
-        keys: The schema of its config.json. A key annotated with ``fills`` becomes a tinylm field as it is.
-        constants: tinylm fields that are the same in every model of the family.
-        to_tinylm: Maps the keys whose meaning depends on others; gets the validated keys.
-        from_tinylm: Returns the keys of config.json that ``fills`` does not give; None for a family without export.
-        tensor_names: Names of its tensors, or a function from a config to them.
-        ignored: Keys of the family without effect on the model, beside ``HARMLESS``.
-        aliases: Other spellings of keys.
-        inside: The key of the object that holds the language model, where it is a part of a larger model.
-        outside: Keys beside ``inside`` without effect on the language model.
+        architecture: Class name of the language model in ``architectures``.
+        title: Its display name.
+        keys: The schema of its config.json. A key annotated with ``fills`` is copied to a tinylm field.
+        constants: tinylm fields with the same value in every model of the family.
+        to_tinylm: Maps the keys whose meaning depends on other keys; takes the validated keys.
+        from_tinylm: Returns the keys of config.json that ``fills`` does not cover; None if export is not supported.
+        tensor_names: Its tensor names, or a function that returns them for a config.
+        ignored: Keys without effect on the model, in addition to ``HARMLESS``.
+        aliases: Alternative names of keys.
+        inside: Key of the object that holds the language model's keys in a multimodal config; else empty.
+        outside: Top-level keys of a multimodal config without effect on the language model.
     """
 
     model_type: str
@@ -82,7 +82,7 @@ _RECORDS = {
     "deepseek_v3": "deepseek.DEEPSEEK_V3",
     "gpt_oss": "gpt_oss.GPT_OSS",
 }
-"""The module and the name of each family's record, in the order in which export tries them."""
+"""Module and name of each family's record, in the order in which export tries them."""
 
 MODEL_TYPES = tuple(_RECORDS)
 """The ``model_type`` of each family."""
@@ -90,7 +90,7 @@ MODEL_TYPES = tuple(_RECORDS)
 
 @cache
 def family_of(model_type: str) -> Family:
-    """Return the family of a ``model_type`` in ``MODEL_TYPES``; imports its file alone."""
+    """Return the family of a ``model_type`` in ``MODEL_TYPES``; imports only its file."""
     module, name = _RECORDS[model_type].split(".")
     family = getattr(import_module(f"{__name__}.{module}"), name)
     assert isinstance(family, Family)

@@ -1,4 +1,4 @@
-"""BLOOM: ALiBi, and a norm on the token vectors."""
+"""BLOOM: ALiBi, and a norm after the embedding."""
 
 # no deferred annotations, as in config.blocks
 
@@ -18,7 +18,7 @@ class BloomKeys(key.Keys):
     hidden_size: key.DModel = 64
     n_layer: key.NLayers = 2
     n_head: key.NHeads = 8
-    seq_length: key.MaxLen = 2048  # no bound in transformers: the length it was trained on
+    seq_length: key.MaxLen = 2048  # the training length; transformers does not enforce a limit
     hidden_dropout: key.Dropout = 0.0
     layer_norm_epsilon: key.NormEps = 1e-5
     tie_word_embeddings: key.TieWeights = True

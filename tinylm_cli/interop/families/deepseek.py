@@ -1,4 +1,4 @@
-"""DeepSeek V2 and V3: latent attention (MLA), and many small experts, a few of them shared by every token."""
+"""DeepSeek V2 and V3: latent attention (MLA), fine-grained routed experts and shared experts."""
 
 # no deferred annotations, as in config.blocks
 
@@ -19,12 +19,12 @@ from tinylm_cli.interop.translation import Translation
 _LATENT: dict[str, Any] = {**key.LLAMA_LIKE, "attention.kind": "latent", "position.pairing": "adjacent"}
 _IGNORED = frozenset(
     [
-        "head_dim",  # follows from the widths that rotate and that do not
+        "head_dim",  # derived from qk_rope_head_dim and qk_nope_head_dim
         "qk_head_dim",
         "ep_size",  # training
         "aux_loss_alpha",
         "seq_aux",
-        "num_nextn_predict_layers",  # layers that predict a second token, which are not loaded
+        "num_nextn_predict_layers",  # multi-token prediction layers, which are not loaded
         "num_mtp_layers",
     ]
 )
@@ -39,8 +39,8 @@ class DeepseekKeys(RopeKeys):
     rms_norm_eps: key.NormEps = 1e-6
     tie_word_embeddings: key.TieWeights = False
     attention_bias: key.AttentionBias = False
-    mlp_bias: Annotated[bool, *key.only(False, why="no field gives biases to the shared experts alone")] = False
-    moe_layer_freq: Annotated[int, *key.only(1, why="only leading layers can be without experts")] = 1
+    mlp_bias: Annotated[bool, *key.only(False, why="tinylm cannot add biases to the shared experts only")] = False
+    moe_layer_freq: Annotated[int, *key.only(1, why="only leading layers can be dense")] = 1
     num_key_value_heads: key.OptionalSize = None
     kv_lora_rank: Annotated[int, *key.fills("attention.kv_rank")] = 512
     q_lora_rank: Annotated[int | None, *key.fills("attention.q_rank")] = 1536
@@ -67,7 +67,9 @@ class DeepseekV2Keys(DeepseekKeys):
     n_group: key.OptionalSize = None
     topk_group: key.OptionalSize = None
     topk_method: key.Text = None
-    scoring_func: Annotated[str, *key.only("softmax", why="this family's code weighs experts by a softmax")] = "softmax"
+    scoring_func: Annotated[str, *key.only("softmax", why="this family's code weights experts with a softmax")] = (
+        "softmax"
+    )
     norm_topk_prob: Annotated[bool, *key.only(False, why="this family's code in transformers does not renormalize")] = (
         False
     )
@@ -92,22 +94,24 @@ class DeepseekV3Keys(DeepseekKeys):
     n_group: key.OptionalSize = 8
     topk_group: key.OptionalSize = 4
     topk_method: key.Text = None
-    scoring_func: Annotated[str, *key.only("sigmoid", why="this family's code weighs experts by a sigmoid")] = "sigmoid"
+    scoring_func: Annotated[str, *key.only("sigmoid", why="this family's code weights experts with a sigmoid")] = (
+        "sigmoid"
+    )
     rope_interleave: bool | None = True
 
 
 def _attention(keys: DeepseekV2Keys | DeepseekV3Keys, to: Translation) -> None:
     if keys.rms_norm_eps != 1e-6:
-        why = "in this family the norms inside attention always use 1e-6"
+        why = "norms inside attention always use 1e-6 in this family"
         to.unsupported("rms_norm_eps", why, "tinylm supports only rms_norm_eps: 1e-06")
     if keys.num_key_value_heads not in (None, keys.num_attention_heads) and not to.is_wrong("num_attention_heads"):
-        to.unsupported("num_key_value_heads", "latent attention makes keys and values for every head")
+        to.unsupported("num_key_value_heads", "latent attention expands keys and values for every head")
     rope(keys, to)
     _score_scale(keys, to)
 
 
 def _score_scale(keys: DeepseekV2Keys | DeepseekV3Keys, to: Translation) -> None:
-    """Scaled RoPE also sharpens the scores: ``yarn_apply_mscale`` squares its factor onto 1/√d_head."""
+    """Map YaRN's factor on the attention scores: transformers multiplies 1/√d_head by mscale squared."""
     at, block = rope_block(keys)
     factor = to.get("position.scaling_factor")
     if block is None or not block.mscale_all_dim or not isinstance(factor, float):
@@ -123,16 +127,18 @@ def _scale(d_head: int, factor: float, weight: float) -> float:
 
 
 def _experts(keys: DeepseekV2Keys | DeepseekV3Keys, to: Translation, *methods: str) -> None:
-    """Map which layers have experts, and the groups to choose from where the method goes by groups.
+    """Map which layers have experts, and the expert groups if the top-k method is group-limited.
 
     Args:
         keys: The family's keys.
         to: The translation.
-        methods: The values of ``topk_method`` that the family's code knows, its default first.
+        methods: The values of ``topk_method`` that the family's code supports, its default first.
     """
     method, dense = keys.topk_method or methods[0], keys.first_k_dense_replace or 0
     if method not in methods:
-        to.unsupported("topk_method", "this family's code has no such choice", f"it has {' and '.join(methods)}")
+        to.unsupported(
+            "topk_method", "this family's code does not support it", f"supported methods are {' and '.join(methods)}"
+        )
     if dense >= keys.num_hidden_layers and not to.is_wrong("num_hidden_layers"):
         for field in [name for name in to.fields if name.startswith("feed_forward.")]:
             if field not in ("feed_forward.activation", "feed_forward.gated", "feed_forward.bias"):
@@ -143,7 +149,7 @@ def _experts(keys: DeepseekV2Keys | DeepseekV3Keys, to: Translation, *methods: s
         return
     if keys.n_group is None or keys.topk_group is None:
         absent = "n_group" if keys.n_group is None else "topk_group"
-        to.missing(absent, f"topk_method {method} chooses by groups", f'for example "{absent}": 8')
+        to.missing(absent, f"topk_method {method} selects experts by groups", f'for example "{absent}": 8')
     elif keys.n_group > 1:
         to.put("feed_forward.n_groups", keys.n_group, "n_group")
         to.put("feed_forward.top_k_groups", keys.topk_group, "topk_group")
@@ -157,7 +163,7 @@ _NO_EXPERTS: dict[str, Any] = {
     "routed_scaling_factor": 1.0,
     "norm_topk_prob": False,
 }
-"""The keys of experts where no layer has any."""
+"""The expert keys of a model without experts."""
 
 
 def _shared_keys(config: ModelConfig) -> dict[str, Any]:
@@ -175,9 +181,9 @@ def _shared_keys(config: ModelConfig) -> dict[str, Any]:
 
 
 def _scaled_rope_keys(config: ModelConfig) -> dict[str, Any]:
-    """Return the keys of RoPE; ``mscale_all_dim`` gives a scale of the scores that is not 1/√d_head.
+    """Return the RoPE keys, with ``mscale_all_dim`` if the score scale is not 1/√d_head.
 
-    ``mscale`` then gives the factor on the rotation; one that it cannot give to the bit is written as it is.
+    ``mscale`` then encodes the factor on the rotation; if it cannot exactly, ``attention_factor`` is written instead.
     """
     keys, factor, scale = rope_keys(config), config.position.stretch, config.attention.scale
     if scale is None or config.position.scaling != "yarn" or factor <= 1:
@@ -196,13 +202,13 @@ def _scaled_rope_keys(config: ModelConfig) -> dict[str, Any]:
 
 
 def _weight(estimate: float, wanted: float, read: Callable[[float], float]) -> float:
-    """Return the number near ``estimate`` that is read as ``wanted``, or as near to it as can be; the shortest such."""
+    """Return the shortest number near ``estimate`` for which ``read`` returns ``wanted``, or the closest value."""
     rounded = [round(estimate, digits) for digits in range(1, _DIGITS)]
     beside = [estimate * (1.0 + steps * sys.float_info.epsilon) for steps in range(-_STEPS, _STEPS + 1)]
     return min([*rounded, *beside], key=lambda weight: abs(read(weight) - wanted))
 
 
-_NAMES = EXPERT_NAMES.but(
+_NAMES = EXPERT_NAMES.override(
     layer={
         **{f"attention.{part}_proj": f"self_attn.{part}_proj" for part in ("q_a", "q_b", "kv_b")},
         "attention.kv_a_proj": "self_attn.kv_a_proj_with_mqa",
@@ -239,7 +245,7 @@ DEEPSEEK_V2 = Family(
 
 
 def _deepseek_v3(keys: DeepseekV3Keys, to: Translation) -> None:
-    """Dimensions that rotate together lie side by side, unless ``rope_interleave`` is false."""
+    """RoPE pairs adjacent dimensions, unless ``rope_interleave`` is false."""
     _attention(keys, to)
     if keys.rope_interleave is False:
         to.put("position.pairing", "half", "rope_interleave")

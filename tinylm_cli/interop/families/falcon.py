@@ -1,4 +1,4 @@
-"""Falcon, in its two forms: the 7B, multi-query with one norm; and the 40B and 180B, the "new decoder architecture"."""
+"""Falcon: the 7B (multi-query, one norm), and the 40B and 180B ("new decoder architecture")."""
 
 # no deferred annotations, as in config.blocks
 
@@ -59,7 +59,7 @@ def _new_decoder(keys: FalconKeys, to: Translation) -> None:
     to.put("block.parallel", True, "new_decoder_architecture")
     to.put("block.shared_norm", norms == 1, "num_ln_in_parallel_attn", "new_decoder_architecture")
     if norms not in (None, 1, 2):
-        to.unsupported("num_ln_in_parallel_attn", "there are 1 or 2 norms")
+        to.unsupported("num_ln_in_parallel_attn", "a parallel block has 1 or 2 norms")
 
 
 def _old_decoder(keys: FalconKeys, to: Translation) -> None:
@@ -69,7 +69,7 @@ def _old_decoder(keys: FalconKeys, to: Translation) -> None:
     if keys.parallel_attn:
         to.put("block.shared_norm", True, "parallel_attn")
         if keys.num_ln_in_parallel_attn not in (None, 1):
-            to.unsupported("num_ln_in_parallel_attn", "only the new decoder architecture has two")
+            to.unsupported("num_ln_in_parallel_attn", "only the new decoder architecture has 2 norms")
 
 
 def _falcon_keys(config: ModelConfig) -> dict[str, Any]:
@@ -86,11 +86,11 @@ def _falcon_keys(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-_TWO_NORMS = BLOOM_NAMES.but(layer={"ln_1": "ln_attn", "ln_2": "ln_mlp"})
+_TWO_NORMS = BLOOM_NAMES.override(layer={"ln_1": "ln_attn", "ln_2": "ln_mlp"})
 
 
 def _tensor_names(config: ModelConfig) -> TensorNames:
-    """Blocks with a norm for each sub-layer name them differently."""
+    """Return the tensor names, which depend on the number of norms per block."""
     return _TWO_NORMS if config.block.parallel and not config.block.shared_norm else BLOOM_NAMES
 
 

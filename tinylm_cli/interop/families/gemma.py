@@ -1,4 +1,4 @@
-"""Gemma: embeddings times √d_model, zero-centered norm weights; in 2 and 3 also norms on both sides and windows."""
+"""Gemma: embeddings scaled by √d_model, norm weights 1 + w; Gemma 2 and 3 add sandwich norms and sliding windows."""
 
 # no deferred annotations, as in config.blocks
 
@@ -40,7 +40,7 @@ class GemmaKeys(RopeKeys):
 
 
 def _gemma(keys: GemmaKeys, to: Translation) -> None:
-    """In the first configs, gelu means the tanh approximation."""
+    """Map RoPE and the activation; in early Gemma configs, gelu means the tanh approximation."""
     activation = "gelu_tanh" if keys.hidden_act == "gelu" else key.ACTIVATIONS[keys.hidden_act]
     to.put("feed_forward.activation", activation, "hidden_act")
     rope(keys, to)
@@ -86,7 +86,7 @@ class Gemma2Keys(RopeKeys):
 
 
 def _query_scale(keys: Any, to: Translation) -> None:
-    """Scores are divided by √query_pre_attn_scalar; the width of a head is the usual one."""
+    """Map the score scale 1/√query_pre_attn_scalar; the usual value is d_head."""
     scalar, d_head = keys.query_pre_attn_scalar, keys.head_dim or keys.hidden_size // keys.num_attention_heads
     if scalar not in (None, d_head):
         to.put("attention.scale", scalar**-0.5, "query_pre_attn_scalar")
@@ -107,7 +107,7 @@ def _gemma2_keys(config: ModelConfig) -> dict[str, Any]:
     return {**_query_scale_key(config), **rope_keys(config), **layer_window_keys(config)}
 
 
-_NAMES = POST_NORM_NAMES.but(layer={"ln_2": "pre_feedforward_layernorm"})
+_NAMES = POST_NORM_NAMES.override(layer={"ln_2": "pre_feedforward_layernorm"})
 
 GEMMA2 = Family(
     model_type="gemma2",
@@ -118,13 +118,13 @@ GEMMA2 = Family(
     to_tinylm=_gemma2,
     from_tinylm=_gemma2_keys,
     tensor_names=_NAMES,
-    ignored=frozenset(["hidden_act"]),  # hidden_activation counts
+    ignored=frozenset(["hidden_act"]),  # hidden_activation is used instead
     aliases={"sliding_window_size": "sliding_window"},
 )
 
 
 class Gemma3RopeParameters(key.KeyBlock):
-    """RoPE of global layers, and of those with a window."""
+    """RoPE of global layers and of sliding-window layers."""
 
     full_attention: RopeParameters | None = None
     sliding_attention: RopeParameters | None = None
@@ -159,7 +159,7 @@ class Gemma3TextKeys(key.Keys):
 
 
 def _gemma3(keys: Gemma3TextKeys, to: Translation) -> None:
-    """Every sixth layer is global, unless ``sliding_window_pattern`` or ``layer_types`` says otherwise."""
+    """Map windows and RoPE; by default, every sixth layer is global."""
     _query_scale(keys, to)
     step, n_layers = keys.sliding_window_pattern or 1, keys.num_hidden_layers
     pattern = "".join("L" if (i + 1) % step else "G" for i in range(n_layers))
@@ -168,7 +168,7 @@ def _gemma3(keys: Gemma3TextKeys, to: Translation) -> None:
 
 
 def _two_ropes(keys: Gemma3TextKeys, to: Translation) -> None:
-    """Global layers rotate by ``full_attention`` or ``rope_theta``, local ones unscaled by ``sliding_attention``."""
+    """Map the RoPE of global layers, and the unscaled RoPE of sliding-window layers (``sliding_attention``)."""
     both = keys.rope_parameters or Gemma3RopeParameters()
     full, local = both.full_attention or RopeParameters(), both.sliding_attention or RopeParameters()
     place = "rope_theta" if full.rope_theta is None else "rope_parameters.full_attention.rope_theta"
@@ -181,9 +181,11 @@ def _two_ropes(keys: Gemma3TextKeys, to: Translation) -> None:
         to.put("position.local_theta", None if local_theta == theta else local_theta, place)
         if (local.rope_type or local.type or "default") != "default":
             place = "type" if local.rope_type is None else "rope_type"
-            to.unsupported(f"rope_parameters.sliding_attention.{place}", "layers with a window rotate unscaled")
+            to.unsupported(
+                f"rope_parameters.sliding_attention.{place}", "RoPE scaling does not apply to sliding-window layers"
+            )
     for at, block in (("rope_parameters.full_attention", both.full_attention), ("rope_scaling", keys.rope_scaling)):
-        if block is not None and block.model_fields_set:  # rope_scaling is laid over full_attention
+        if block is not None and block.model_fields_set:  # rope_scaling overrides full_attention
             rope_scaling(keys, block, at, to)
 
 
@@ -202,7 +204,9 @@ GEMMA3_TEXT = Family(
     to_tinylm=_gemma3,
     from_tinylm=_gemma3_keys,
     tensor_names=_NAMES,
-    ignored=frozenset(["hidden_act", "attn_logit_softcapping"]),  # this family's code does not cap scores
+    ignored=frozenset(
+        ["hidden_act", "attn_logit_softcapping"]
+    ),  # this family's code does not soft-cap attention scores
 )
 
 GEMMA3 = replace(
@@ -211,7 +215,7 @@ GEMMA3 = replace(
     architecture="Gemma3ForConditionalGeneration",
     title="Gemma 3 with vision, its language model",
     from_tinylm=None,
-    tensor_names=_NAMES.but(
+    tensor_names=_NAMES.override(
         roots=(
             {"model.": "language_model.model.", "lm_head.": "language_model.lm_head."},
             {"model.": "model.language_model."},

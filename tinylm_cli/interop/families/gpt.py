@@ -1,4 +1,4 @@
-"""GPT-2 and its descendants at EleutherAI: GPT-J, which adds rotation, and GPT-NeoX, the shape of Pythia."""
+"""GPT-2, and EleutherAI's GPT-J (RoPE, parallel blocks) and GPT-NeoX (also Pythia)."""
 
 # no deferred annotations, as in config.blocks
 
@@ -40,7 +40,7 @@ class GPT2Keys(key.Keys):
 
 
 def _inner_width(keys: "GPT2Keys | GPTJKeys", to: Translation) -> None:
-    """The feed-forward width is four times ``n_embd`` where ``n_inner`` is null."""
+    """Map the feed-forward width: 4 · ``n_embd`` if ``n_inner`` is null."""
     if keys.n_inner is None:
         to.put("d_ff", 4 * keys.n_embd, "n_embd")
     else:
@@ -84,7 +84,7 @@ GPT2 = Family(
         transposed=True,
         recomputed=("attn.bias", "attn.masked_bias"),
     ),
-    ignored=frozenset(["n_ctx", "reorder_and_upcast_attn"]),  # the second orders the same sums differently
+    ignored=frozenset(["n_ctx", "reorder_and_upcast_attn"]),  # the second changes only the order of summation
     aliases=_GPT2_ALIASES,
 )
 
@@ -110,17 +110,17 @@ class GPTJKeys(key.Keys):
 
 
 def _gptj(keys: GPTJKeys, to: Translation) -> None:
-    """``rotary_dim`` counts dimensions of each head."""
+    """Map ``rotary_dim``, the number of rotated dimensions per head."""
     _inner_width(keys, to)
     d_head, rotated, place = max(keys.n_embd // keys.n_head, 1), keys.rotary_dim, "rotary_dim"
     if rotated is None:
-        to.unsupported(place, "without it this family's code rotates by the whole model's width")
+        to.unsupported(place, "if it is null, this family's code computes RoPE over n_embd dimensions")
     elif rotated % 2:
         near = f"{rotated - 1} or {rotated + 1}" if rotated < d_head else str(rotated - 1)
         near = str(rotated + 1) if rotated == 1 else near
-        to.contradiction(place, f"rotary_dim {rotated} is odd, and dimensions rotate in pairs", f"write {near}")
+        to.contradiction(place, f"rotary_dim {rotated} is odd, but RoPE rotates pairs of dimensions", f"write {near}")
     elif rotated > d_head:
-        message = f"rotary_dim {rotated} is more than the width of a head, {d_head}"
+        message = f"rotary_dim {rotated} exceeds the head dimension, {d_head}"
         to.contradiction(place, message, f"write {d_head} or less", "n_embd", "n_head")
     else:
         share = rotated / d_head

@@ -1,4 +1,4 @@
-"""gpt-oss: experts with biases and a bounded activation, sinks beside the scores, windows in every second layer."""
+"""gpt-oss: experts with biases and clamped activations, attention sinks, sliding windows in every second layer."""
 
 # no deferred annotations, as in config.blocks
 
@@ -48,13 +48,13 @@ def _gpt_oss(keys: GptOssKeys, to: Translation) -> None:
 
 
 def _gpt_oss_keys(config: ModelConfig) -> dict[str, Any]:
-    """In this family an absent ``rope_scaling`` is yarn."""
+    """Return the keys; ``rope_scaling`` is always written, because its absence means YaRN in this family."""
     keys = {**rope_keys(config), **layer_window_keys(config)}
     return {**keys, "rope_scaling": keys["rope_scaling"] or {"rope_type": "default"}}
 
 
 def _stacked(kind: str, suffix: str, alternating: TensorLayout, down: TensorLayout) -> tuple[Any, ...]:
-    """Return the names of the experts' weights or biases, which are stored for all experts at once."""
+    """Return the names of the experts' weights or biases, which are stacked over all experts."""
     gate_up = (f"feed_forward.experts.gate_proj.{kind}", f"feed_forward.experts.up_proj.{kind}")
     return (
         (gate_up, f"mlp.experts.gate_up_proj{suffix}", alternating),
@@ -77,7 +77,7 @@ GPT_OSS = Family(
     },
     to_tinylm=_gpt_oss,
     from_tinylm=_gpt_oss_keys,
-    tensor_names=LLAMA_NAMES.but(
+    tensor_names=LLAMA_NAMES.override(
         layer={"feed_forward.router": "mlp.router"},
         exact={"attention.sinks": "self_attn.sinks"},
         stacked=(
@@ -85,6 +85,6 @@ GPT_OSS = Family(
             *_stacked("bias", "_bias", TensorLayout.alternating, TensorLayout.same),
         ),
     ),
-    ignored=frozenset(["experts_per_token", "initial_context_length"]),  # repeat other keys under other names
+    ignored=frozenset(["experts_per_token", "initial_context_length"]),  # duplicates of other keys
     aliases={"num_experts": "num_local_experts"},
 )

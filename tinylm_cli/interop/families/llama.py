@@ -1,4 +1,4 @@
-"""Llama, the shape that most others start from; Mistral adds a window to it, and Mixtral experts."""
+"""Llama, and its variants Mistral (sliding window) and Mixtral (experts)."""
 
 # no deferred annotations, as in config.blocks
 
@@ -103,7 +103,7 @@ MIXTRAL = Family(
     constants={**key.LLAMA_LIKE, "feed_forward.router": "topk_softmax"},
     to_tinylm=_mixtral,
     from_tinylm=_mistral_keys,
-    tensor_names=LLAMA_NAMES.but(
+    tensor_names=LLAMA_NAMES.override(
         layer={"feed_forward.router": "block_sparse_moe.gate"},
         experts={
             "feed_forward.experts.gate_proj": "block_sparse_moe.experts.{e}.w1",

@@ -1,4 +1,4 @@
-"""OLMo by Ai2: the first without norm weights, the second normed after each sub-layer, and a mixture of experts."""
+"""Ai2's OLMo (norms without weights), OLMo 2 (norms after each sub-layer) and OLMoE (mixture of experts)."""
 
 # no deferred annotations, as in config.blocks
 

@@ -1,4 +1,4 @@
-"""OPT, GPT-3's shape as Meta trained it: learned positions, two rows further down their table."""
+"""OPT by Meta: the GPT-3 architecture, with learned positions with an offset of 2."""
 
 # no deferred annotations, as in config.blocks
 
@@ -28,14 +28,14 @@ class OPTKeys(key.Keys):
     do_layer_norm_before: Annotated[
         bool, *key.only(True, why="the norms would follow each residual sum, and there would be no final norm")
     ] = True
-    remove_final_layer_norm: Annotated[bool, *key.only(False, why="there would be no norm before the head")] = False
+    remove_final_layer_norm: Annotated[bool, *key.only(False, why="the model would have no final norm")] = False
     word_embed_proj_dim: key.OptionalSize = None
 
 
 def _embedding_width(keys: OPTKeys, to: Translation) -> None:
-    """Token vectors of another width than the model's would need projections in and out."""
+    """Report an embedding width other than d_model, which needs input and output projections."""
     if keys.word_embed_proj_dim not in (None, keys.hidden_size):
-        to.unsupported("word_embed_proj_dim", "token vectors narrower than the model need projections in and out")
+        to.unsupported("word_embed_proj_dim", "embeddings narrower than the model need input and output projections")
 
 
 def _keys(config: ModelConfig) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Phi by Microsoft: 1, 1.5 and 2 with both sub-layers in parallel on one norm; 3 and 4 in the shape of Llama."""
+"""Microsoft's Phi: 1, 1.5 and 2 (parallel blocks with one norm), and 3 and 4 (similar to Llama)."""
 
 # no deferred annotations, as in config.blocks
 
@@ -55,7 +55,7 @@ PHI = Family(
     },
     to_tinylm=_phi,
     from_tinylm=_phi_keys,
-    tensor_names=LLAMA_NAMES.but(
+    tensor_names=LLAMA_NAMES.override(
         outside={"ln_f": "model.final_layernorm"},
         layer={
             "attention.o_proj": "self_attn.dense",
@@ -90,7 +90,7 @@ class Phi3Keys(RopeKeys):
     attention_bias: Annotated[bool, *key.only(False, why=_NO_BIASES)] = False
     mlp_bias: Annotated[bool, *key.only(False, why=_NO_BIASES)] = False
     lm_head_bias: Annotated[bool, *key.only(False, why=_NO_BIASES)] = False
-    full_attn_mod: Annotated[int, *key.only(1, why="this family's code has no layers of another kind")] = 1
+    full_attn_mod: Annotated[int, *key.only(1, why="this family's code has only one kind of layer")] = 1
     interpolate_factor: Annotated[int, *key.only(1, why="this family's code does not interpolate")] = 1
 
 
@@ -113,7 +113,7 @@ PHI3 = Family(
     constants=key.LLAMA_LIKE,
     to_tinylm=_phi3,
     from_tinylm=_phi3_keys,
-    tensor_names=LLAMA_NAMES.but(
+    tensor_names=LLAMA_NAMES.override(
         fused=(
             Fused(QKV, "self_attn.qkv_proj", TensorLayout.concatenated, TensorLayout.concatenated),
             Fused(

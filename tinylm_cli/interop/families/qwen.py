@@ -1,4 +1,4 @@
-"""Qwen: 2 and 2.5 with biases on q, k and v; 3 with norms on q and k instead; and 3's mixture of experts."""
+"""Qwen 2 and 2.5 (biases on q, k and v), and Qwen 3, dense or with experts (norms on q and k)."""
 
 # no deferred annotations, as in config.blocks
 
@@ -41,7 +41,7 @@ class Qwen3Keys(Qwen2Keys):
 
 
 def _qwen(keys: Qwen2Keys, to: Translation) -> None:
-    """Layers from ``max_window_layers`` up have a window, where ``use_sliding_window`` turns it on."""
+    """Map RoPE and windows: with ``use_sliding_window``, layers from ``max_window_layers`` on have one."""
     rope(keys, to)
     pattern = None
     if keys.use_sliding_window:
@@ -110,17 +110,17 @@ class Qwen3MoeKeys(RopeKeys):
 
 
 def _qwen3_moe(keys: Qwen3MoeKeys, to: Translation) -> None:
-    """All layers have experts, all but the first few, or none; all have a window where it is turned on."""
+    """Map RoPE, windows and experts; tinylm supports dense layers only before all expert layers."""
     rope(keys, to)
     if keys.use_sliding_window:
         window(keys, to)
     else:
         to.ignore("sliding_window")
     if keys.decoder_sparse_step not in (None, 1):
-        to.unsupported("decoder_sparse_step", "only leading layers can be without experts")
+        to.unsupported("decoder_sparse_step", "only leading layers can be dense")
     dense = sorted(set(keys.mlp_only_layers or []))
     if dense != list(range(len(dense))):
-        to.unsupported("mlp_only_layers", "only leading layers can be without experts", "for example [0, 1]")
+        to.unsupported("mlp_only_layers", "only leading layers can be dense", "for example [0, 1]")
         dense = []
     if keys.num_experts == 0 or len(dense) >= keys.num_hidden_layers:
         for field in ("top_k", "d_expert", "router", "renormalize"):
@@ -151,6 +151,6 @@ QWEN3_MOE = Family(
     to_tinylm=_qwen3_moe,
     from_tinylm=_qwen3_moe_keys,
     tensor_names=EXPERT_NAMES,
-    ignored=frozenset(["max_window_layers"]),  # written by old versions, and read by none
+    ignored=frozenset(["max_window_layers"]),  # written by old versions, read by none
     aliases={"num_local_experts": "num_experts"},
 )

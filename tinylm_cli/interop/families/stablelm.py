@@ -1,4 +1,4 @@
-"""StableLM: Llama with LayerNorm, a quarter of each head rotated, and in one model both sub-layers in parallel."""
+"""StableLM: Llama with LayerNorm, RoPE on a quarter of each head and, in one model, parallel blocks."""
 
 # no deferred annotations, as in config.blocks
 
@@ -28,7 +28,7 @@ class StableLmKeys(RopeKeys):
     use_qkv_bias: key.AttentionBias = False
     use_parallel_residual: Annotated[bool, *key.fills("block.parallel", "block.shared_norm")] = False
     qk_layernorm: Annotated[
-        bool, *key.only(False, why="norms on queries and keys would have weights of their own for each head")
+        bool, *key.only(False, why="tinylm does not support query and key norms with separate weights per head")
     ] = False
 
 

@@ -1,4 +1,4 @@
-"""StarCoder 2: Llama's attention with biases, GPT-2's feed-forward part and norms."""
+"""StarCoder 2: Llama's attention with biases, and GPT-2's norms and feed-forward network."""
 
 # no deferred annotations, as in config.blocks
 
@@ -30,8 +30,8 @@ class Starcoder2Keys(RopeKeys):
     tie_word_embeddings: key.TieWeights = True
     use_bias: key.AllBiases = True
     sliding_window: key.Window = None
-    mlp_type: Annotated[str, *key.only("default", why="this family's code knows no other")] = "default"
-    norm_type: Annotated[str, *key.only("layer_norm", why="this family's code knows no other")] = "layer_norm"
+    mlp_type: Annotated[str, *key.only("default", why="this family's code supports no other")] = "default"
+    norm_type: Annotated[str, *key.only("layer_norm", why="this family's code supports no other")] = "layer_norm"
     scale_attn_weights: Annotated[bool, *key.only(True, why="this family's code always divides scores by √d_head")] = (
         True
     )
@@ -54,13 +54,13 @@ STARCODER2 = Family(
     constants={"embedding.multiplier": 1.0, "position.kind": "rope"},
     to_tinylm=_starcoder2,
     from_tinylm=_starcoder2_keys,
-    tensor_names=LLAMA_NAMES.but(
+    tensor_names=LLAMA_NAMES.override(
         layer={"feed_forward.up_proj": "mlp.c_fc", "feed_forward.down_proj": "mlp.c_proj"},
     ),
     ignored=frozenset(
         [
-            "activation_function",  # hidden_act counts
-            "layer_norm_epsilon",  # norm_epsilon counts
+            "activation_function",  # hidden_act is used instead
+            "layer_norm_epsilon",  # norm_epsilon is used instead
             "attention_softmax_in_fp32",
             "scale_attention_softmax_in_fp32",
         ]

@@ -1,1 +1,1 @@
-"""Weights of other libraries as a tinylm model's, and back: the one part of this room that needs torch."""
+"""Convert weights between Hugging Face checkpoints and tinylm models. Only this part of ``interop`` imports torch."""

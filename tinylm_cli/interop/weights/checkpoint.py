@@ -1,4 +1,4 @@
-"""The tensors of a Hugging Face folder matched with those of a tinylm model, name by name."""
+"""Match the tensors of a Hugging Face checkpoint with those of a tinylm model."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ MAX_PROBLEMS = 5
 
 
 class Source(NamedTuple):
-    """The stored tensor that holds a tensor of the model, or what the model holds for one expert.
+    """Location of a model tensor, or of one expert's slice, in the checkpoint.
 
     Attributes:
-        pair: The stored tensor, under the folder's name for it.
-        position: Which of the tensors in it.
+        pair: The stored tensor, under its name in the checkpoint.
+        position: Index among the tensors fused in it.
     """
 
     pair: Pair
@@ -36,20 +36,20 @@ class Source(NamedTuple):
 
 
 class Checkpoint:
-    """A folder that holds the weights of a model: every name, shape and dtype is checked, and no values are read.
+    """A checkpoint folder whose names, shapes and dtypes match a model; values are read on demand.
 
     Args:
         config: The model's config.
-        family: The folder's ``model_type``.
-        folder: Holds safetensors files.
+        family: The checkpoint's ``model_type``.
+        folder: A folder with safetensors files.
 
     Attributes:
-        shapes: Shape of each of the model's tensors, by name.
-        buffer_dtypes: Types of those that do not follow the dtype of the weights.
-        left_out: Names of stored tensors that belong to other parts of a larger model.
+        shapes: Shape of each model tensor, by name.
+        buffer_dtypes: Dtype of each buffer whose dtype is fixed, by name.
+        skipped: Names of stored tensors that belong to other parts of a larger (e.g. multimodal) model.
 
     Raises:
-        WeightsError: If the folder does not hold the weights of this model.
+        WeightsError: If the checkpoint does not match the model.
     """
 
     def __init__(self, config: ModelConfig, family: str, folder: Path) -> None:
@@ -60,8 +60,8 @@ class Checkpoint:
         self.shapes: dict[str, Shape] = {name: tuple(t.shape) for name, t in unique_state_dict(model).items()}
         self.buffer_dtypes = buffer_dtypes(model)
         self._pairs = _renamed(list(tensor_pairs(config, names, self.shapes)), names, self._stored)
-        skipped = names.skipped
-        self.left_out = tuple(name for name in self._stored.tensors if skipped and name.startswith(skipped))
+        prefixes = names.skipped
+        self.skipped = tuple(name for name in self._stored.tensors if prefixes and name.startswith(prefixes))
         self._require_match(names)
         self._sources: dict[str, list[Source]] = {}
         for pair in self._pairs:
@@ -69,10 +69,10 @@ class Checkpoint:
                 self._sources.setdefault(part.name, []).append(Source(pair, position))
 
     def dtype(self) -> torch.dtype:
-        """Return the one dtype of the weights; buffers beside them may have another.
+        """Return the common dtype of all weights; buffers may have another.
 
         Raises:
-            WeightsError: If there are several.
+            WeightsError: If the weights have mixed dtypes.
         """
         stored = self._stored
         counts = Counter(
@@ -80,11 +80,13 @@ class Checkpoint:
         )
         if len(counts) > 1:
             kinds = ", ".join(f"{count:,} {dtype}" for dtype, count in counts.most_common())
-            raise WeightsError(f"{stored.folder} mixes types: {kinds}", help="convert them all to one")
+            raise WeightsError(
+                f"{stored.folder} contains mixed dtypes: {kinds}", help="convert all tensors to one dtype"
+            )
         return DTYPES[next(iter(counts))]
 
     def tensor(self, name: str) -> Tensor:
-        """Return a tensor of the model, read from the folder now: split from a fused one, or stacked over experts."""
+        """Read a model tensor: split from a fused one, or stacked over experts."""
         sources = self._sources[name]
         parts = [self._part(source) for source in sources]
         return parts[0] if sources[0].pair.parts[0].expert is None else torch.stack(parts)
@@ -99,8 +101,8 @@ class Checkpoint:
         if problems:
             rest = len(problems) - MAX_PROBLEMS
             listed = "; ".join(problems[:MAX_PROBLEMS]) + (f"; and {rest} more" if rest > 0 else "")
-            message = f"{self._stored.folder} does not hold this model: {listed}"
-            raise WeightsError(message, help="is config.json the model's own?")
+            message = f"{self._stored.folder} does not match this model: {listed}"
+            raise WeightsError(message, help="check that config.json belongs to these weights")
 
     def _problems(self, names: TensorNames) -> Iterator[str]:
         stored = self._stored
@@ -111,10 +113,10 @@ class Checkpoint:
             elif tensor.shape != pair.stored_shape:
                 yield f"{pair.stored} has shape {tensor.shape}, not {pair.stored_shape}"
             elif tensor.dtype not in DTYPES:
-                yield f"{pair.stored} is {tensor.dtype}, and weights are {', '.join(DTYPES)}"
+                yield f"{pair.stored} is {tensor.dtype}; supported dtypes are {', '.join(DTYPES)}"
             elif pair.parts[0].name in self.buffer_dtypes and tensor.dtype == "F64":
-                yield f"{pair.stored} is F64, and a router's score correction is kept in F32"
-        known = {pair.stored for pair in self._pairs} | set(self.left_out)
+                yield f"{pair.stored} is F64, but the router's score correction is stored in F32"
+        known = {pair.stored for pair in self._pairs} | set(self.skipped)
         for name in stored.tensors:
             if name in known or names.is_recomputed(name):
                 continue
@@ -125,9 +127,9 @@ class Checkpoint:
 
 
 def _renamed(expected: list[Pair], names: TensorNames, stored: HubFolder) -> list[Pair]:
-    """Return the pairs under the folder's names.
+    """Return the pairs under the names in the checkpoint.
 
-    In the files of a larger model each name starts otherwise; those of a model without a head leave its start out.
+    Checkpoints of a larger (e.g. multimodal) model use another name prefix; headless checkpoints omit the prefix.
     """
     for root in names.roots:
         renamed = [pair._replace(stored=with_root(root, pair.stored)) for pair in expected]
@@ -140,14 +142,14 @@ def _renamed(expected: list[Pair], names: TensorNames, stored: HubFolder) -> lis
 
 
 def _other_head(name: str, embedding: str, stored: HubFolder) -> Iterator[str]:
-    """Yield how a stored LM head differs, bit by bit, from the embedding it is tied to."""
+    """Yield the difference, if any, between a stored LM head and the embedding it is tied to (bitwise)."""
     head, table = stored.tensors[name], stored.tensors.get(embedding)
     if table is None or table.dtype not in DTYPES:
-        return  # the embedding's own problem is reported
+        return  # _problems reports the embedding
     if head.dtype != table.dtype:
-        yield f"{name} is {head.dtype} and {embedding} {table.dtype}, and the config ties them"
+        yield f"{name} is {head.dtype} and {embedding} is {table.dtype}, but the config sets tie_weights"
     elif head.shape != table.shape or not torch.equal(_bits(stored.read(name)), _bits(stored.read(embedding))):
-        yield f"{name} differs from {embedding}, and the config ties them"
+        yield f"{name} differs from {embedding}, but the config sets tie_weights"
 
 
 def _bits(tensor: Tensor) -> Tensor:

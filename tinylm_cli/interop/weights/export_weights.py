@@ -1,4 +1,4 @@
-"""Export: a tinylm model as a folder that transformers loads, config.json and model.safetensors."""
+"""Export a tinylm model to a folder that transformers loads: config.json and model.safetensors."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ from tinylm_cli.model.state_dict import buffer_dtypes, unique_state_dict
 EMBEDDING = "embedding.token_embedding.embedding.weight"
 POSITIONS = "embedding.positional_encoding.weight"
 
-MARK = {"_exported_by": "tinylm"}
-"""A key in each exported config.json: a folder without it holds someone's own model, and is never replaced."""
+EXPORT_MARKER = {"_exported_by": "tinylm"}
+"""Added to each exported config.json; a folder whose config.json lacks it is never replaced."""
 
 FILES = (CONFIG_FILE, WEIGHTS_FILE)
 
 Values = Mapping[str, Callable[[], Tensor]]
-"""A function for each tensor name, which returns the tensor when it is to be written."""
+"""A function per tensor name that returns the tensor; called when the tensor is written."""
 
 
-def require_own(directory: Path) -> None:
-    """Refuse to replace a folder that tinylm did not export.
+def require_exported(directory: Path) -> None:
+    """Raise if ``directory`` holds a model that tinylm did not export.
 
     Raises:
-        OutputError: If its config.json is not marked as exported.
+        OutputError: If its config.json lacks ``EXPORT_MARKER``.
     """
     try:
         document = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):  # reported when it is written
+    except (FileNotFoundError, NotADirectoryError):  # write_folder reports it
         return
     except (OSError, ValueError, RecursionError):
         document = None
-    if not isinstance(document, dict) or not MARK.items() <= document.items():
+    if not isinstance(document, dict) or not EXPORT_MARKER.items() <= document.items():
         raise OutputError(f"{directory} holds a model that was not exported by tinylm", help="name another folder")
 
 
@@ -60,7 +60,7 @@ def export_model(
         model: The model, with storage.
         exported: Its config as :func:`tinylm_cli.interop.export_config.export_config` returns it.
         directory: The folder to write; its parent exists.
-        overwrite: Whether a folder that holds such files, and nothing else, is replaced.
+        overwrite: Whether to replace a folder that holds only these files.
 
     Returns:
         Number of tensors in the file.
@@ -84,7 +84,7 @@ def export_model(
         )
         for pair in tensor_pairs(config, family_of(exported.family).tensor_names_for(config), shapes)
     ]
-    document = MARK | exported.document | {"torch_dtype": str(dtype).removeprefix("torch.")}
+    document = EXPORT_MARKER | exported.document | {"torch_dtype": str(dtype).removeprefix("torch.")}
 
     def write(folder: Path) -> None:
         (folder / CONFIG_FILE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8", newline="\n")
@@ -96,7 +96,7 @@ def export_model(
 
 
 def _equivalent_values(model: TinyTransformerLM, equivalent: ModelConfig) -> Values:
-    """Return the tensors of the equivalent model: the model's own, and those that differ from it."""
+    """Return the tensors of the equivalent model: the model's tensors, with those that differ replaced or added."""
     own = unique_state_dict(model)
     values: dict[str, Callable[[], Tensor]] = {name: partial(_on_cpu, tensor) for name, tensor in own.items()}
     if equivalent == model.config:
@@ -126,7 +126,7 @@ def _on_cpu(tensor: Tensor) -> Tensor:
 
 
 def _stored(pair: Pair, values: Values, config: ModelConfig) -> Tensor:
-    """Return the stored tensor of a pair, joined from the model's."""
+    """Return the stored tensor of a pair, fused from the model's tensors."""
     parts = []
     for part in pair.parts:
         whole = values[part.name]()

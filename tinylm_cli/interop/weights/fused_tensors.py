@@ -1,7 +1,7 @@
-"""A model's tensors paired with the tensors a family stores: renamed, transposed, stacked by expert, or fused.
+"""Pair model tensors with the tensors that a family stores: renamed, transposed, stacked over experts, or fused.
 
 Several families fuse the query, key and value projections, or the gate and up projections, in one stored tensor. Each
-layout splits on import and joins on export, exactly inverse.
+layout splits on import and joins on export; the two are exact inverses.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Layout(Protocol):
         """Return the model's tensors, of these shapes, from the stored one."""
 
     def join(self, parts: Sequence[Tensor], config: ModelConfig) -> Tensor:
-        """Return the stored tensor for the model's tensors."""
+        """Return the stored tensor that holds these model tensors."""
 
 
 class Same:
@@ -48,7 +48,7 @@ class Same:
 
 
 class Transposed:
-    """One matrix stored (in, out) instead of (out, in), or a stack of such."""
+    """One matrix stored (in, out) instead of (out, in), or a stack of them."""
 
     def stored_shape(self, shapes: Sequence[Shape]) -> Shape:
         """Return the shape with its last two dimensions swapped."""
@@ -90,26 +90,26 @@ class Concatenated:
 
 
 class ByGroup:
-    """Fused q/k/v, one group of heads after the other: the group's queries, then its key, then its value."""
+    """Fused q/k/v, grouped by KV head: its queries, then its key, then its value."""
 
     def stored_shape(self, shapes: Sequence[Shape]) -> Shape:
         """Return the shape with the sum of the output dimensions."""
         return (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
     def split(self, stored: Tensor, shapes: Sequence[Shape], config: ModelConfig) -> tuple[Tensor, ...]:
-        """Return queries, keys and values, each head by head."""
+        """Return the query, key and value projections."""
         groups = torch.unflatten(stored, 0, (config.n_kv_heads, -1, config.d_head))  # (G, H/G + 2, K, ...)
         parts = (groups[:, :-2], groups[:, -2:-1], groups[:, -1:])
         return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
 
     def join(self, parts: Sequence[Tensor], config: ModelConfig) -> Tensor:
-        """Return them group by group."""
+        """Return the fused projection."""
         heads = [torch.unflatten(part, 0, (config.n_kv_heads, -1, config.d_head)) for part in parts]  # (G, h, K, ...)
         return torch.cat(heads, dim=1).flatten(0, 2)
 
 
 class Alternating:
-    """Gate and up projections of all experts, row by row in turn, the matrices then stored (in, out)."""
+    """Gate and up projections of all experts with interleaved rows, stored (in, out)."""
 
     def stored_shape(self, shapes: Sequence[Shape]) -> Shape:
         """Return (E, D, 2F) for two weights of (E, F, D), and (E, 2F) for two biases of (E, F)."""
@@ -122,7 +122,7 @@ class Alternating:
         return tuple(part.transpose(1, 2) if part.dim() == 3 else part for part in parts)
 
     def join(self, parts: Sequence[Tensor], config: ModelConfig) -> Tensor:  # noqa: ARG002
-        """Return both in one."""
+        """Return gate and up, interleaved."""
         columns = [part.transpose(1, 2) if part.dim() == 3 else part for part in parts]
         return torch.stack(columns, dim=-1).flatten(-2)
 
@@ -142,7 +142,7 @@ class Part(NamedTuple):
 
     Attributes:
         name: Full name of the tensor.
-        expert: Index along its first dimension, or None for the whole.
+        expert: Index along its first dimension, or None for the full tensor.
         shape: Shape of the tensor, or of the slice.
     """
 
@@ -152,12 +152,12 @@ class Part(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """A stored tensor and the tensors of the model that it holds.
+    """A stored tensor and the model tensors that it holds.
 
     Attributes:
-        stored: Its name.
-        parts: The tensors it holds, in order.
-        layout: How it holds them.
+        stored: Name of the stored tensor.
+        parts: The model tensors, in storage order.
+        layout: How they are fused.
     """
 
     stored: str
@@ -171,12 +171,12 @@ class Pair(NamedTuple):
 
 
 def tensor_pairs(config: ModelConfig, names: TensorNames, shapes: Mapping[str, Shape]) -> Iterator[Pair]:
-    """Yield a pair for every tensor that a family stores for a model.
+    """Yield a pair for every tensor of a checkpoint of this family and model.
 
     Args:
         config: The model's config.
         names: The family's tensor names.
-        shapes: Shape of each of the model's tensors by full name; a tied one under its first name only.
+        shapes: Shape of each model tensor by full name; a tied tensor under its first name only.
     """
     matrix = TensorLayout.transposed if names.transposed else TensorLayout.same
     fused = {module for each in names.fused for module in each.modules}

@@ -1,4 +1,4 @@
-"""The safetensors files of a Hugging Face folder: one file, or several and their index."""
+"""The safetensors files of a Hugging Face folder: one file, or shards with an index."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MAX_INDEX_BYTES = 64 * 1024**2
 
 
 class StoredTensor(NamedTuple):
-    """A tensor as a file's header describes it.
+    """Header entry of a stored tensor.
 
     Attributes:
         file: The file that holds it.
         shape: Its shape.
-        dtype: Its type, by the file format's name: ``F32``, ``BF16``.
+        dtype: Its dtype as the file format names it: ``F32``, ``BF16``.
     """
 
     file: Path
@@ -33,16 +33,16 @@ class StoredTensor(NamedTuple):
 
 
 class HubFolder:
-    """The tensors of a folder, by name; the values of each are read when they are needed.
+    """The tensors of a folder, by name; values are read on demand.
 
     Args:
-        folder: Holds ``model.safetensors``, or an index and the files it names.
+        folder: Holds ``model.safetensors``, or an index and its shards.
 
     Attributes:
-        tensors: Each tensor's header, by name.
+        tensors: Header entry of each tensor, by name.
 
     Raises:
-        WeightsError: If there are no such files, or they are damaged, lie outside the folder, or differ from the index.
+        WeightsError: If the files are missing or damaged, lie outside the folder, or differ from the index.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -51,17 +51,17 @@ class HubFolder:
         self._open: dict[Path, Any] = {}
         for file, expected in self._files():
             with _refusals(file):
-                names = self._described(file)
+                names = self._read_header(file)
             missing = expected - names.keys()
             if missing:
-                raise WeightsError(f"{file} lacks {min(missing)}, which {INDEX} says it holds")
+                raise WeightsError(f"{file} lacks {min(missing)}, which {INDEX} lists for it")
             for name, tensor in names.items():
                 if name in self.tensors:
-                    raise WeightsError(f"{name} is in {self.tensors[name].file.name} and in {file.name}")
+                    raise WeightsError(f"{name} is in both {self.tensors[name].file.name} and {file.name}")
                 self.tensors[name] = tensor
 
     def read(self, name: str) -> Tensor:
-        """Return a tensor, on the CPU.
+        """Read a tensor to the CPU.
 
         Raises:
             WeightsError: If its file no longer holds it.
@@ -72,26 +72,28 @@ class HubFolder:
         return tensor
 
     def _files(self) -> Iterator[tuple[Path, frozenset[str]]]:
-        """Yield each file, and the tensor names that the index lists for it."""
+        """Yield each file and the tensor names that the index lists for it."""
         index = self.folder / INDEX
         if (self.folder / WEIGHTS_FILE).is_file():
             yield self.folder / WEIGHTS_FILE, frozenset()
         elif index.is_file():
-            held: dict[str, set[str]] = {}
+            names_by_file: dict[str, set[str]] = {}
             for name, file in _weight_map(index).items():
                 if Path(file).name != file or file in ("", ".", ".."):
-                    raise WeightsError(f"{index} points outside its folder, at {file}")
-                held.setdefault(file, set()).add(name)
-            for file, names in sorted(held.items()):
+                    raise WeightsError(f"{index} names a file outside its folder: {file}")
+                names_by_file.setdefault(file, set()).add(name)
+            for file, names in sorted(names_by_file.items()):
                 yield self.folder / file, frozenset(names)
         else:
             pickled = any(self.folder.glob("*.bin"))
             raise WeightsError(
                 f"{self.folder} holds neither {WEIGHTS_FILE} nor {INDEX}",
-                help="pickled weights are not read: convert them to safetensors" if pickled else "name a model folder",
+                help="pickled weights are not supported; convert them to safetensors"
+                if pickled
+                else "name a model folder",
             )
 
-    def _described(self, file: Path) -> dict[str, StoredTensor]:
+    def _read_header(self, file: Path) -> dict[str, StoredTensor]:
         handle = self._handle(file)
         found = {}
         for name in handle.keys():  # noqa: SIM118 - not a mapping
@@ -105,7 +107,7 @@ class HubFolder:
         if file not in self._open:
             if not _is_text(str(file)):
                 raise WeightsError(f"cannot read {file}: its name is not Unicode text", help="rename it")
-            if not file.is_file():  # a pipe would be waited for
+            if not file.is_file():  # opening a pipe would block
                 raise WeightsError(f"{file} does not exist or is not a regular file")
             self._open[file] = safe_open(file, framework="pt", device="cpu")
         return self._open[file]
@@ -131,13 +133,13 @@ def _weight_map(index: Path) -> dict[str, str]:
         raise WeightsError(f"{index} is not JSON: {error}") from error
     found = document.get("weight_map") if isinstance(document, dict) else None
     if not isinstance(found, dict) or not all(isinstance(file, str) for file in found.values()):
-        raise WeightsError(f"{index} has no weight_map from names to files")
+        raise WeightsError(f"{index} has no weight_map from tensor names to files")
     return found
 
 
 @contextmanager
 def _refusals(file: Path) -> Iterator[None]:
-    """Turn the errors of the safetensors library into errors that name the file."""
+    """Convert errors of the safetensors library to WeightsErrors that name the file."""
     from safetensors import SafetensorError
 
     try:

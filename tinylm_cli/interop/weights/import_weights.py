@@ -1,4 +1,4 @@
-"""Import: the weights of a Hugging Face folder converted into a folder of tinylm's own."""
+"""Convert the weights of a Hugging Face folder to a tinylm folder."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from tinylm_cli.model.weights import save_tensors
 
 
 class Converted(NamedTuple):
-    """The tensors of a converted folder.
+    """Summary of a conversion.
 
     Attributes:
-        tensors: Number of tensors of the model.
-        left_out: Names of stored tensors that belong to other parts of a larger model.
+        tensors: Number of tensors written.
+        skipped: Names of stored tensors that belong to other parts of a larger (e.g. multimodal) model.
     """
 
     tensors: int
-    left_out: tuple[str, ...]
+    skipped: tuple[str, ...]
 
 
 def import_weights(
     config: ModelConfig, family: str, folder: Path, target: Path, *, config_text: str, overwrite: bool = False
 ) -> Converted:
-    """Convert the weights in ``folder`` and save them with their config, as ``tinylm build --save`` does.
+    """Convert the weights in ``folder`` and save them with the config, as ``tinylm build --save`` does.
 
-    Every name, shape and dtype is checked before anything is written, and one tensor at a time is held in memory.
+    All names, shapes and dtypes are checked before anything is written. Memory holds one tensor at a time.
 
     Args:
         config: The model's config.
         family: The folder's ``model_type``, e.g. ``llama``.
-        folder: Holds safetensors files.
-        target: The folder to write, new.
-        config_text: The config as YAML, stored as it is.
-        overwrite: Whether a target that holds a saved model, and nothing else, is replaced.
+        folder: A folder with safetensors files.
+        target: The folder to write.
+        config_text: The config as YAML, stored verbatim.
+        overwrite: Whether to replace a target that holds only a saved model.
 
     Raises:
-        WeightsError: If the folder does not hold the weights of this model.
+        WeightsError: If the checkpoint does not match the model.
         OutputError: If the target exists or cannot be written.
     """
-    found = Checkpoint(config, family, folder)
-    dtype = found.dtype()
+    checkpoint = Checkpoint(config, family, folder)
+    dtype = checkpoint.dtype()
     planned = [
-        LazyTensor(name, shape, found.buffer_dtypes.get(name, dtype), partial(found.tensor, name))
-        for name, shape in found.shapes.items()
+        LazyTensor(name, shape, checkpoint.buffer_dtypes.get(name, dtype), partial(checkpoint.tensor, name))
+        for name, shape in checkpoint.shapes.items()
     ]
     save_tensors(planned, target, config_text=config_text, overwrite=overwrite)
-    return Converted(len(planned), found.left_out)
+    return Converted(len(planned), checkpoint.skipped)

@@ -1,4 +1,4 @@
-"""Load a folder of weights as a runnable model: a Hugging Face folder directly, or one of tinylm's own."""
+"""Load a Hugging Face or tinylm weights folder as a runnable model."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ def open_model(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
 ) -> TinyTransformerLM:
-    """Build the model of a folder with its weights; nothing is unpickled, no code in the folder is run.
+    """Build a model with the weights in a folder; nothing is unpickled, and no code in the folder is run.
 
-    A folder with config.yaml, or with weights alone, is tinylm's own. One with config.json is Hugging Face's: every
-    name, shape and dtype is checked before memory is allocated, then one stored tensor at a time is read and copied
-    into the model. The model is in training mode, as PyTorch modules start.
+    A folder with config.yaml, or without a config, is a tinylm folder. A folder with config.json is a Hugging Face
+    folder: all names, shapes and dtypes are checked before memory is allocated, then stored tensors are copied into the
+    model one at a time. The model is in training mode, like any new PyTorch module.
 
     Args:
-        folder: Holds model.safetensors, or for Hugging Face an index and the files it names.
-        config: A config that computes the same, for example with a longer ``max_len``; None for the folder's own.
+        folder: Holds model.safetensors or, for Hugging Face, an index and its shards.
+        config: A config with the same tensors, for example with a longer ``max_len``; None uses the folder's.
         device: Where the weights go.
-        dtype: Type of the weights; None for the folder's. A Hugging Face folder's are converted to it, and tinylm's own
-            must have it.
+        dtype: Dtype of the weights; None for the stored dtype. Hugging Face weights are converted to it; tinylm weights
+            must already have it.
 
     Raises:
-        ConfigError: If the folder's config is wrong, or no tinylm config can express it.
-        InputError: If there is no config, there or given.
-        WeightsError: If the folder does not hold the weights of the model, or mixes types and ``dtype`` is None.
-        CapacityError: If the weights do not fit in this machine.
+        ConfigError: If the folder's config is invalid, or no tinylm config can express it.
+        InputError: If the folder has no config and ``config`` is None.
+        WeightsError: If the weights do not match the model, or have mixed dtypes and ``dtype`` is None.
+        CapacityError: If the weights exceed this machine's memory.
     """
     folder, device = Path(folder), torch.device(device)
     if is_hugging_face_folder(folder):

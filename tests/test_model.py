@@ -165,7 +165,7 @@ def test_a_row_with_nothing_to_attend_to_is_finite(*, training: bool) -> None:
     [
         (ids().float(), None, "integer ids"),
         (ids()[0], None, r"shape \(B, T\)"),
-        (ids(length=17), None, "17 long, and max_len is 16"),
+        (ids(length=17), None, "length 17, but max_len is 16"),
         (ids() + 29, None, "outside the vocabulary"),
         (ids(), torch.ones(2, 9, dtype=torch.bool), "mask must have shape"),
         (ids(), torch.ones(9, 9, dtype=torch.int64), "mask must be boolean"),

@@ -155,12 +155,12 @@ class TestWeights:
             (["--weights", "."], ". holds neither config.yaml nor config.json"),
             (["--weights", "toy.yaml"], "toy.yaml is a file, and --weights takes the folder"),
             (["--config", "toy.yaml", "--weights", "absent"], "absent does not exist\n  = help: name a folder"),
-            (["--config", "toy.yaml", "--weights", "."], "model.safetensors does not exist\n  = help: name a folder"),
+            (["--config", "toy.yaml", "--weights", "."], "model.safetensors does not exist\n  = help: choose a folder"),
             (["--config", "tiny", "--weights", "model"], "model are of another model: d_model is 8 there, not 128; n_"),
             (["--weights", "model", "--set", "n_layers=1"], "model are of another model: n_layers is 3 there, not 1\n"),
             (
                 ["--weights", "model", "--dtype", "bfloat16"],
-                "all 51 tensors are float32, not bfloat16\n  = help: use the dtype it was saved with",
+                "all 51 tensors are float32, not bfloat16\n  = help: use the dtype the weights were saved with",
             ),
         ],
     )

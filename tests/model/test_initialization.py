@@ -171,7 +171,7 @@ def test_meta_dtype(make_config: Make, dtype: torch.dtype) -> None:
 
 def test_allocator_refuses(make_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tinylm_cli.model.initialization.require_memory", lambda *_, **__: None)
-    with pytest.raises(CapacityError, match="cpu refused the memory"):
+    with pytest.raises(CapacityError, match="cpu cannot allocate the weights"):
         TinyTransformerLM.from_config(make_config(vocab_size=100_000_000, d_model=1_048_576))
 
 

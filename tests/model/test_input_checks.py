@@ -17,9 +17,9 @@ TOKENS = torch.zeros(2, 3, dtype=torch.long)
         (torch.zeros(2, 3, dtype=torch.complex64), "not complex64"),
         (torch.zeros(3, dtype=torch.long), r"shape \(B, T\), not \(3,\)"),
         (torch.zeros(1, 2, 3, dtype=torch.long), r"not \(1, 2, 3\)"),
-        (torch.zeros(2, 0, dtype=torch.long), r"at least one id, and their shape is \(2, 0\)"),
+        (torch.zeros(2, 0, dtype=torch.long), r"at least one id, but have shape \(2, 0\)"),
         (torch.zeros(0, 2, dtype=torch.long), "at least one id"),
-        (torch.zeros(1, 5, dtype=torch.long), "5 long, and max_len is 4"),
+        (torch.zeros(1, 5, dtype=torch.long), "length 5, but max_len is 4"),
         (torch.tensor([[0, 7]]), r"token id 7 is outside the vocabulary, 0\.\.6"),
         (torch.tensor([[-1, 7]]), "token id -1 is outside"),
     ],
@@ -56,7 +56,7 @@ def test_meta_tokens() -> None:
         (torch.ones(3, 3, 3), r"not \(3, 3, 3\)"),
         (torch.ones(2, 4, 3, 3), r"not \(2, 4, 3, 3\)"),
         (torch.ones(1, 2, 1, 3, 3), r"not \(1, 2, 1, 3, 3\)"),
-        (torch.ones(3, 3, device="meta"), "mask is on meta and tokens are on cpu"),
+        (torch.ones(3, 3, device="meta"), "mask is on meta, but tokens are on cpu"),
     ],
 )
 def test_wrong_masks_are_refused(mask: Tensor, message: str) -> None:

@@ -1,6 +1,6 @@
-"""The PyTorch model, and everything that fills, runs, inspects, saves and proves it.
+"""The PyTorch model: its modules, initialization, generation, inspection, saving and checks.
 
-To read it from input to output: ``embedding``, ``position``, ``rope``; ``attention_mask``, ``sdpa``, ``attention``,
+Reading order, from input to output: ``embedding``, ``position``, ``rope``; ``attention_mask``, ``sdpa``, ``attention``,
 ``latent_attention``; ``feed_forward``, ``experts``; ``norm``, ``block``, ``lm``. Then ``initialization`` (storage and
 seeded values), ``kv_cache``, ``sampling`` and ``generation``, ``weights`` (saving and loading), ``module_tree`` and
 ``forward_trace`` (inspection), and ``checks``.

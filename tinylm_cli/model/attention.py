@@ -16,7 +16,7 @@ from tinylm_cli.model.sdpa import sdpa
 
 
 class SelfAttention(nn.Module):
-    """Each of H heads averages the values of earlier positions, weighted by softmax(q·k / √d_head).
+    """Multi-head attention: each of H heads averages values, weighted by softmax(q·k / √d_head).
 
     Args:
         config: Uses d_model, n_heads, dropout (on the attention weights, while training), norm (of queries and keys)
@@ -58,8 +58,8 @@ class SelfAttention(nn.Module):
         Args:
             x: Vectors (B, T, D).
             mask: Which positions each query attends to.
-            rotation: RoPE of these T positions; None for other kinds of position.
-            cache: Keys and values of earlier positions, with room for those of ``x``.
+            rotation: RoPE of these T positions; None without RoPE.
+            cache: Keys and values of earlier positions, with slots for those of ``x``.
 
         Returns:
             Vectors (B, T, D).
@@ -92,7 +92,7 @@ class SelfAttention(nn.Module):
     def _split_heads(self, x: Tensor) -> Tensor:
         """Reshape (B, T, H·K) to (B, H, T, K)."""
         batch, length, width = x.shape
-        if length == 1:  # decoding: one position needs no transpose
+        if length == 1:  # decoding: a single position needs no transpose
             return x.view(batch, width // self.d_head, 1, self.d_head)  # (B, H, 1, K)
         return x.view(batch, length, -1, self.d_head).transpose(1, 2)  # (B, H, T, K)
 

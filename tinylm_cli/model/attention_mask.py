@@ -1,4 +1,4 @@
-"""Attention masks: causal, sliding-window and ALiBi, built once per forward pass for all layers of a kind."""
+"""Attention masks (causal, sliding-window, ALiBi), built once per forward pass and shared by layers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class AttentionMask(NamedTuple):
 
     Attributes:
         values: Boolean (True where a query may attend) or floating (added to the scores), (B or 1, H or 1, T, S). None
-            where ``is_causal`` alone decides.
+            if ``is_causal`` suffices.
         is_causal: Whether each of T queries attends to the keys up to its own position; then S = T.
     """
 
@@ -39,11 +39,11 @@ def attention_masks(
     Args:
         config: Uses n_heads and position.
         windows: Sliding window of each layer in positions; None for full attention.
-        start: Positions in the KV cache before those being read; over 0 only with a length of 1.
-        length: T, positions being read. A single position attends to everything in the cache.
-        device: Where masks are made.
+        start: Positions already in the KV cache; nonzero only if length is 1.
+        length: Number of new positions, T. A single position attends to everything in the cache.
+        device: Device of the masks.
         dtype: Floating type of the model, for ALiBi biases.
-        mask: The caller's own, (B or 1, 1, T, T); replaces the causal and the sliding-window mask.
+        mask: A mask (B or 1, 1, T, T) that replaces the causal and sliding-window masks.
     """
     by_window = {}
     for window in set(windows):
@@ -83,8 +83,8 @@ def sliding_window_mask(length: int, window: int | None, device: torch.device) -
 
     Args:
         length: T.
-        window: Positions that each query attends to, itself included; None for all before it.
-        device: Where the mask is made.
+        window: Positions that each query attends to, itself included; None for all earlier ones.
+        device: Device of the mask.
 
     References:
         Beltagy et al. 2020 (Longformer), section 3.1, https://arxiv.org/abs/2004.05150;
@@ -95,7 +95,7 @@ def sliding_window_mask(length: int, window: int | None, device: torch.device) -
 
 
 def _cached_positions(end: int, window: int | None, device: torch.device) -> Tensor:
-    """Return the position in each slot (S) of a KV cache after ``end`` positions; a window's slots are a ring."""
+    """Return the position in each KV cache slot (S) after ``end`` positions; sliding-window caches are ring buffers."""
     size = end if window is None else min(window, end)
     slots = torch.arange(size, device=device)  # (S)
     last = end - 1
@@ -103,9 +103,9 @@ def _cached_positions(end: int, window: int | None, device: torch.device) -> Ten
 
 
 def alibi_slopes(n_heads: int) -> tuple[float, ...]:
-    """Return the ALiBi slope of each head: ``2^(-8h / H)`` for h = 1..H where H is a power of two.
+    """Return the ALiBi slope of each head: ``2^(-8h / H)`` for h = 1..H if H is a power of two.
 
-    Any other number of heads takes the slopes of the power of two below it, then every second slope of the power above.
+    Otherwise, the slopes are those of the next lower power of two, then every second slope of the next higher one.
 
     References:
         Press, Smith and Lewis 2022, https://arxiv.org/abs/2108.12409

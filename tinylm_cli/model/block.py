@@ -1,4 +1,4 @@
-"""One transformer block: attention, then feed-forward, each on a normalized copy and added back."""
+"""One transformer block: attention and feed-forward, with norms and residual connections."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from tinylm_cli.model.rope import Rotation
 class TransformerBlock(nn.Module):
     """``x + attention(norm(x))``, then ``x + feed_forward(norm(x))``, with dropout on both branches.
 
-    The norms may follow the sub-layers instead (``post_ln_1``, ``post_ln_2``), or stand on both sides. In a parallel
-    block both sub-layers read the same ``x``.
+    With post-norm, the norms follow the sub-layers (``post_ln_1``, ``post_ln_2``); with sandwich norm, norms precede
+    and follow them. In a parallel block, both sub-layers read the same ``x``.
 
     Args:
-        config: Uses every field but vocab_size, max_len, tie_weights, embedding and head.
+        config: Uses all fields except vocab_size, max_len, tie_weights, embedding and head.
         layer: Index of the block, from 0.
 
     Attributes:
-        window: Positions that its attention sees, or None for all; the mask given to ``forward`` applies it.
+        window: Sliding window in positions, or None; applied by the mask passed to ``forward``.
 
     References:
         Xiong et al. 2020 (pre-norm), https://arxiv.org/abs/2002.04745;
-        OLMo Team 2024 (norms after), https://arxiv.org/abs/2501.00656;
-        Gemma Team 2024 (both), https://arxiv.org/abs/2408.00118;
-        Wang and Komatsuzaki 2021 (parallel), https://github.com/kingoflolz/mesh-transformer-jax
+        OLMo Team 2024 (post-norm), https://arxiv.org/abs/2501.00656;
+        Gemma Team 2024 (sandwich norm), https://arxiv.org/abs/2408.00118;
+        Wang and Komatsuzaki 2021 (parallel block), https://github.com/kingoflolz/mesh-transformer-jax
     """
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
@@ -56,7 +56,7 @@ class TransformerBlock(nn.Module):
         rotation: Rotation | None = None,
         cache: LayerKVCache | LatentKVCache | None = None,
     ) -> Tensor:
-        """Map ``x`` (B, T, D) to (B, T, D); the attention gets ``mask``, ``rotation`` and ``cache``."""
+        """Map ``x`` (B, T, D) to (B, T, D); ``mask``, ``rotation`` and ``cache`` are passed to the attention."""
         normed = x if self.ln_1 is None else self.ln_1(x)  # (B, T, D)
         attention_out = self._branch(self.attention(normed, mask, rotation, cache), self.post_ln_1)  # (B, T, D)
         if not self.parallel:

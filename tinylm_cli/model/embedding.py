@@ -1,4 +1,4 @@
-"""Token embedding and positions: from ids to the vectors that the blocks read."""
+"""Token and position embeddings: the input of the blocks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tinylm_cli.model.rope import RotaryPosition
 
 
 class EmbeddingTable(Uninitialized, nn.Embedding):
-    """One row of weights per token id."""
+    """``nn.Embedding`` without its own initialization."""
 
 
 class TokenEmbedding(nn.Module):
-    """Look tokens up and scale them, by √d_model unless the config gives a multiplier.
+    """Look up token embeddings and scale them, by √d_model unless the config sets a multiplier.
 
-    Weights of std 0.02 suit the LM head, which may share them; the scale brings them to the size of the positions.
+    The weights have std 0.02, which suits a tied LM head. The scale makes them comparable in size to the positions.
 
     Args:
         vocab_size: Rows of the table, V.
@@ -45,7 +45,7 @@ class TokenEmbedding(nn.Module):
 
 
 class TransformerEmbedding(nn.Module):
-    """Token embedding, plus positions, perhaps a norm, then dropout.
+    """Token embedding plus position embedding, then an optional norm and dropout.
 
     Args:
         config: Uses vocab_size, d_model, max_len, dropout, embedding, position and norm.
@@ -57,7 +57,7 @@ class TransformerEmbedding(nn.Module):
         self.positional_encoding = build_position(config)
         self.norm = build_norm(config) if config.embedding.norm else None
         self.dropout = config.dropout
-        self.register_load_state_dict_post_hook(_rebuild_after_load)  # type: ignore[no-untyped-call]  # torch leaves it so
+        self.register_load_state_dict_post_hook(_rebuild_after_load)  # type: ignore[no-untyped-call]  # untyped in torch
 
     def forward(self, tokens: Tensor, start: int = 0) -> Tensor:
         """Embed ids (B, T) at positions ``start`` to ``start + T``.
@@ -73,7 +73,7 @@ class TransformerEmbedding(nn.Module):
 
 
 def _rebuild_after_load(embedding: nn.Module, _: object) -> None:
-    """Rebuild position buffers, which no state dict holds, where ``load_state_dict(assign=True)`` moved the weights."""
+    """Rebuild position buffers, which state dicts omit, after ``load_state_dict(assign=True)`` moved the weights."""
     assert isinstance(embedding, TransformerEmbedding)
     if isinstance(embedding.positional_encoding, SinusoidalPosition | RotaryPosition):
         embedding.positional_encoding.rebuild_like(embedding.token_embedding.embedding.weight)

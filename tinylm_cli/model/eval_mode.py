@@ -10,10 +10,10 @@ from torch import nn
 
 @contextmanager
 def eval_mode(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Put ``modules`` in evaluation mode, and restore each one's own mode afterwards, even after an exception.
+    """Set ``modules`` to evaluation mode, and restore each module's mode afterwards, even after an exception.
 
     Args:
-        modules: All modules of a model, from ``model.modules()``; a loop lists them once, before it starts.
+        modules: All modules of a model, from ``model.modules()``; a caller with a loop lists them once.
     """
     training = [module for module in modules if module.training]
     for module in training:

@@ -1,4 +1,4 @@
-"""Mixture of experts (MoE): a router sends each token to the top-k of many feed-forward networks."""
+"""Mixture of experts (MoE): a router sends each token to its top-k of E feed-forward networks."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tinylm_cli.model.feed_forward import FeedForward, build_activation
 from tinylm_cli.model.linear import Linear
 
 EPSILON = 1e-20
-"""Added to the sum of routing weights, so that weights of zero are not divided by zero."""
+"""Added to the sum of routing weights to avoid division by zero."""
 
 ApplyExpert = Callable[[Tensor, int], Tensor]
 """Maps vectors (n, in) to (n, out) by the expert of the given index."""
 
 
 class Router(Linear):
-    """Scores E experts for each token, and picks the top k.
+    """Scores E experts for each token and selects the top k.
 
-    A correction bias (``score_correction``, DeepSeek-V3's ``e_score_correction_bias``) is added to the scores for the
-    choice of experts only, never to their weights. With groups, experts are picked from the top groups only; a group
-    scores as its best expert, or with sigmoid scores as the sum of its best two.
+    A correction bias (``score_correction``, DeepSeek-V3's ``e_score_correction_bias``) affects the selection of
+    experts, but not their weights. With groups, experts are selected from the top groups only. The score of a group is
+    that of its best expert, or with sigmoid scores the sum of its best two.
 
     Args:
         config: Uses d_model and feed_forward.
@@ -53,18 +53,18 @@ class Router(Linear):
         if self.score_correction is not None:
             self.score_correction.zero_()
 
-    def _apply(self, fn: object, recurse: bool = True) -> Router:  # noqa: FBT001, FBT002 - torch's
-        """Move with the model, but keep the correction bias in float32: it decides between nearly equal scores."""
+    def _apply(self, fn: object, recurse: bool = True) -> Router:  # noqa: FBT001, FBT002 - torch's signature
+        """Move with the model, but keep the correction bias in float32, since it separates nearly equal scores."""
         exact = self.score_correction
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it so
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # untyped in torch
         moved = self.score_correction
         if exact is not None and moved is not None and moved.dtype != exact.dtype:
-            empty = exact.is_meta  # torch refuses to copy from meta
+            empty = exact.is_meta  # torch cannot copy from meta
             self.score_correction = torch.empty_like(exact, device=moved.device) if empty else exact.to(moved.device)
         return self
 
     def route(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Pick the experts of N tokens.
+        """Select the experts of N tokens.
 
         Args:
             x: Vectors (N, D).
@@ -100,10 +100,10 @@ class Router(Linear):
 
 
 class ExpertLinear(nn.Module):
-    """One linear layer per expert, their weights stacked.
+    """One linear layer per expert, with stacked weights.
 
     Args:
-        n_experts: Experts, E.
+        n_experts: Number of experts, E.
         in_features: Size of an input vector.
         out_features: Size of an output vector.
         bias: Whether each expert adds a learned vector.
@@ -119,10 +119,10 @@ class ExpertLinear(nn.Module):
         self.register_parameter("bias", nn.Parameter(values) if bias else None)
 
     def per_expert(self) -> ApplyExpert:
-        """Return the function that applies one expert to its tokens.
+        """Return a function that applies one expert to its tokens.
 
-        With gradients the stack is unbound at once: the gradient of a single slice is as large as the stack, and
-        ``unbind`` stacks all slices' gradients once. Without gradients, indexing only the experts in use is faster.
+        With gradients, the stack is unbound once, because the gradient of each indexed slice would be as large as the
+        stack. Without gradients, indexing only the experts in use is faster.
         """
         apart = torch.is_grad_enabled()
         weights = self.weight.unbind(0) if apart else self.weight  # E × (out, in)
@@ -132,7 +132,7 @@ class ExpertLinear(nn.Module):
         return lambda x, expert: functional.linear(x, weights[expert], biases[expert])
 
     def per_token(self, x: Tensor, experts: Tensor) -> Tensor:
-        """Map ``x`` (n, in) to (n, out), each row by its own expert (n), whose weights are gathered for it."""
+        """Map ``x`` (n, in) to (n, out), each row by its own expert (n), with gathered weights."""
         y = torch.bmm(self.weight[experts], x[:, :, None])[:, :, 0]  # (n, out)
         return y if self.bias is None else y + self.bias[experts]  # (n, out)
 
@@ -167,11 +167,13 @@ class Experts(nn.Module):
             Vectors (N, D).
         """
         top_k = indices.shape[1]
-        apply_expert = self._per_expert()  # unbound first, so that backward stacks the gradients last, at low memory
-        order = indices.flatten().argsort(stable=True)  # (N·k), tokens of one expert side by side
+        apply_expert = (
+            self._per_expert()
+        )  # unbound first, so that backward stacks the gradients last, when memory use is low
+        order = indices.flatten().argsort(stable=True)  # (N·k), sorted by expert
         rows = order // top_k  # (N·k)
         inputs = x[rows]  # (N·k, D)
-        if x.is_meta:  # counts per expert are unknown on meta; the FLOPs of all tokens together are not
+        if x.is_meta:  # counts per expert are unknown on meta, but the total FLOPs are known
             outputs = self._per_token(inputs, indices.flatten()[order])  # (N·k, D)
         else:
             counts = torch.bincount(indices.flatten(), minlength=self.n_experts).tolist()

@@ -1,4 +1,4 @@
-"""The feed-forward network (MLP), plain or gated, applied to each position alone."""
+"""The feed-forward network (MLP), plain or gated, applied to each position independently."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.linear import Linear
 
 MIN_ONEDNN_ELEMENTS = 1 << 12
-"""Elements below which setting up torch's exact GELU on the CPU, a oneDNN primitive, takes longer than computing it."""
+"""Elements below which the setup of torch's exact GELU on the CPU (a oneDNN primitive) dominates its run time."""
 
 
 def exact_gelu(x: Tensor) -> Tensor:
-    """Return ``x · Φ(x)``, where Φ is the standard normal distribution function; same shape.
+    """Return ``x · Φ(x)``, where Φ is the standard normal CDF; same shape.
 
     References:
         Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415
@@ -32,7 +32,7 @@ def exact_gelu(x: Tensor) -> Tensor:
 
 
 def quick_gelu(x: Tensor) -> Tensor:
-    """Return ``x · sigmoid(1.702 x)``, of the same shape.
+    """Return ``x · sigmoid(1.702 x)``; same shape.
 
     References:
         Hendrycks and Gimpel 2016, section 2, https://arxiv.org/abs/1606.08415
@@ -50,11 +50,11 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 
 
 class HiddenActivation(NamedTuple):
-    """The activation between the projections; with a gate, a gated linear unit such as SwiGLU.
+    """The activation between the projections; with a gate projection, a gated linear unit such as SwiGLU.
 
     Attributes:
-        function: Applied to the gate projection, or to the up projection where there is no gate.
-        clamp: Bound on both projections of a gated unit; the up projection is then raised by 1.
+        function: Applied to the gate projection or, without a gate, to the up projection.
+        clamp: Bound on both projections of a gated unit; if set, 1 is added to the up projection.
 
     References:
         Shazeer 2020 (gated units), https://arxiv.org/abs/2002.05202;

@@ -1,4 +1,4 @@
-"""The forward pass of ``tinylm forward``: stages, most likely next tokens, loss and speed."""
+"""The forward pass of ``tinylm forward``: stages, next-token candidates, loss and speed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tinylm_cli.model.lm import TinyTransformerLM
 from tinylm_cli.reports.forward import Candidate, ForwardReport
 
 REPLACEMENT = "\ufffd"
-"""Character that decoding puts in the place of an incomplete one."""
+"""Character that decoding substitutes for an incomplete one."""
 
 TIMED_SECONDS = 0.5
-"""Time spent on timing passes."""
+"""Maximum time spent on timed passes."""
 
 TIMED_RUNS = 9
-"""The most passes timed."""
+"""Maximum number of timed passes."""
 
 
 def run_forward(
@@ -37,23 +37,23 @@ def run_forward(
     echo_tokens: bool = True,
     decode: Callable[[Sequence[int]], str] | None = None,
 ) -> ForwardReport:
-    """Run ``tokens`` through ``model``, in evaluation mode and without gradients, and report on it.
+    """Run ``tokens`` through ``model`` in evaluation mode without gradients, and return a report.
 
     Args:
         model: The model, on any device.
         tokens: Ids (B, T), T <= max_len; moved to the model's device.
         name: The model's name, for the report.
         source: Source of its config, for the report.
-        untrained: Whether its weights were initialized, not loaded; for the report.
-        top_k: Most likely next tokens to report, >= 0; at most V.
-        echo_tokens: Whether the report holds the ids themselves.
-        decode: Returns the text of ids, for the candidates; None where there is no tokenizer.
+        untrained: Whether its weights were initialized rather than loaded, for the report.
+        top_k: Number of most likely next tokens to report, >= 0; V is the maximum.
+        echo_tokens: Whether the report includes the ids.
+        decode: Returns the text of ids, for the candidates; None without a tokenizer.
 
     Returns:
-        The report; on meta it has shapes but no values.
+        The report; shapes without values on meta.
 
     Raises:
-        ValueError: If the tokens do not fit the model, or top_k is negative.
+        ValueError: If the tokens are invalid for the model, or top_k is negative.
     """
     if top_k < 0:
         raise ValueError(f"top_k must be >= 0, not {top_k}")
@@ -63,7 +63,7 @@ def run_forward(
     values = not weight.is_meta
     candidates = _candidates(logits[0, -1], top_k, decode) if values else ()
     loss = _loss(logits, tokens) if values and tokens.shape[1] > 1 else None
-    del logits  # the timed passes have their own
+    del logits  # free memory for the timed passes
     seconds = _seconds(model, tokens) if values else None
     return ForwardReport(
         name=name,
@@ -85,7 +85,7 @@ def run_forward(
 
 
 def _candidates(logits: Tensor, top_k: int, decode: Callable[[Sequence[int]], str] | None) -> tuple[Candidate, ...]:
-    """Return the most likely tokens by logits (V), best first, ties by id; none if a logit is not finite."""
+    """Return the most likely tokens by logits (V), best first, ties by id; empty if a logit is not finite."""
     if not logits.isfinite().all():
         return ()
     probabilities, ids = logits.cpu().double().softmax(-1).topk(min(top_k, len(logits)))  # (k), (k)
@@ -97,15 +97,15 @@ def _candidates(logits: Tensor, top_k: int, decode: Callable[[Sequence[int]], st
 
 
 def _text(decoded: str) -> str | None:
-    """Return the text of one token; None for a special token, or a part of a character."""
+    """Return the text of one token; None for a special token or part of a character."""
     return None if not decoded or REPLACEMENT in decoded else decoded
 
 
 def _loss(logits: Tensor, tokens: Tensor) -> float:
     """Return the mean cross-entropy, in nats, of ``tokens[:, 1:]`` (B, T-1) given ``logits[:, :-1]`` (B, T-1, V).
 
-    It is computed in float32 or wider, one sequence at a time, since with a large vocabulary log-probabilities are the
-    largest tensor.
+    It is computed in float32 or wider, one sequence at a time, because log-probabilities are the largest tensor if the
+    vocabulary is large.
     """
     total = 0.0
     for scores, ids in zip(logits, tokens, strict=True):
@@ -115,7 +115,7 @@ def _loss(logits: Tensor, tokens: Tensor) -> float:
 
 
 def _seconds(model: TinyTransformerLM, tokens: Tensor) -> float:
-    """Return the median seconds of a forward pass, over up to 9 passes in half a second, after one to warm up."""
+    """Return the median seconds of a forward pass: one warm-up, then up to 9 timed passes within half a second."""
     times: list[float] = []
     with eval_mode(model.modules()), torch.no_grad():
         float(model(tokens)[-1, -1, -1])

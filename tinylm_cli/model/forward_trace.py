@@ -20,7 +20,7 @@ from tinylm_cli.model.norm import Norm
 from tinylm_cli.reports.forward import Stage
 
 CHUNK = 1 << 18
-"""Values measured at once: 2 MiB in float64, so that measuring a large output does not copy it."""
+"""Values processed at once: 2 MiB in float64, to avoid a full copy of a large output."""
 
 POSITIONS: dict[PositionKind, str] = {
     "sinusoidal": "+ sinusoidal positions",
@@ -35,18 +35,18 @@ NORMS: dict[NormKind, str] = {"layernorm": "layer norm", "rmsnorm": "RMS norm"}
 def trace_forward(model: TinyTransformerLM, tokens: Tensor) -> tuple[tuple[Stage, ...], Tensor]:
     """Run ``tokens`` through ``model`` and measure the output of each stage.
 
-    The pass runs in evaluation mode without gradients; afterwards the model is back in its own mode.
+    The pass runs in evaluation mode without gradients; the previous mode is restored afterwards.
 
     Args:
-        model: The model, on any device; on meta the stages have shapes but no values.
+        model: The model, on any device; on meta, the stages have shapes but no values.
         tokens: Ids (B, T) on the model's device, T <= max_len.
 
     Returns:
-        The stages in the order they ran, and the logits (B, T, V). Stages inside the embedding or a block come before
-        the embedding or block itself.
+        The stages in execution order, and the logits (B, T, V). Stages inside the embedding or a block precede the
+        stage of the embedding or block.
 
     Raises:
-        ValueError: If the tokens do not fit the model.
+        ValueError: If the tokens are invalid for the model.
     """
     stages = [Stage("tokens", "token ids", 0, tuple(tokens.shape), None, None, None)]
 
@@ -65,13 +65,13 @@ def trace_forward(model: TinyTransformerLM, tokens: Tensor) -> tuple[tuple[Stage
 
 
 def mean_and_std(values: Tensor) -> tuple[float, float, bool] | tuple[None, None, None]:
-    """Return mean, population standard deviation, and whether every value is finite; three None on meta.
+    """Return the mean, the population standard deviation and whether all values are finite; None for each on meta.
 
-    Both are computed in float64 chunk by chunk and combined by the pairwise update, so that neither size nor a large
-    mean costs precision. If a value is not finite, neither are they.
+    Both are computed in float64 per chunk and combined by the pairwise update, so that neither a large tensor nor a
+    large mean reduces precision. If a value is not finite, the mean and std are not finite either.
 
     Args:
-        values: Of any shape and floating dtype, not empty.
+        values: A non-empty tensor of any shape and floating dtype.
 
     References:
         Chan, Golub and LeVeque 1983, https://doi.org/10.1080/00031305.1983.10483115
@@ -91,7 +91,7 @@ def mean_and_std(values: Tensor) -> tuple[float, float, bool] | tuple[None, None
 
 
 def _traced(model: TinyTransformerLM) -> Iterator[tuple[str, str]]:
-    """Yield the name of each traced module, and a description for learners."""
+    """Yield the name and a description of each traced module."""
     config = model.config
     yield "embedding.token_embedding", f"token embedding{_scale(config.embedding.multiplier)}"
     yield "embedding.positional_encoding", POSITIONS[config.position.kind]

@@ -1,4 +1,4 @@
-"""Autoregressive decoding with a KV cache: one new token per step, read after everything before it."""
+"""Autoregressive decoding with a KV cache, one new token per sequence and step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tinylm_cli.quantities import counted
 
 
 class CausalLM(Protocol):
-    """The interface of a model that can be decoded; see :class:`tinylm_cli.model.lm.TinyTransformerLM`."""
+    """The interface that decoding needs; implemented by :class:`tinylm_cli.model.lm.TinyTransformerLM`."""
 
     config: ModelConfig
     lm_head: Linear
@@ -34,7 +34,7 @@ class CausalLM(Protocol):
         """Map vectors (..., D) to logits (..., V)."""
 
     def rope_scaling_key(self, length: int) -> int:
-        """Return a key of the RoPE frequencies in use at this sequence length."""
+        """Return a key that identifies the RoPE frequencies at this sequence length."""
 
 
 class DecodingStep(NamedTuple):
@@ -60,24 +60,24 @@ def decode(
 ) -> Iterator[DecodingStep]:
     """Check the arguments, then return an iterator of decoding steps.
 
-    Each step's logits equal ``model(tokens[:, -max_len:])[:, -1]`` in evaluation mode. The KV cache serves while all
-    tokens fit in max_len. Beyond that the context window slides, every token in it has a new position, and each step
-    reads the whole window. A step also reads the whole window when RoPE scaling changes the frequencies: at every step
-    beyond the original length with dynamic NTK scaling, once with LongRoPE.
+    Each step's logits equal ``model(tokens[:, -max_len:])[:, -1]`` in evaluation mode. The KV cache is used while all
+    tokens fit in max_len. Beyond that, the context window slides, every token gets a new position, and each step
+    processes the full window. A step also processes the full window when RoPE scaling changes the frequencies: with
+    dynamic NTK scaling at every step beyond the original length, with LongRoPE once.
 
-    Every submodule is in evaluation mode during a step, and back in its own mode between steps.
+    All modules are in evaluation mode during a step; their modes are restored between steps.
 
     Args:
         model: The model, with storage.
-        start_tokens: Ids (B, T), T >= 1, of an integer dtype; T may be over max_len.
-        max_new_tokens: Steps to take, >= 0.
+        start_tokens: Ids (B, T), T >= 1, of an integer dtype; T may exceed max_len.
+        max_new_tokens: Maximum number of steps, >= 0.
         sampling: How each token is chosen.
-        stop_token: Ends a sequence: its later tokens are the same, and decoding ends when all sequences have ended.
-        use_cache: Whether to use the KV cache; without it, every step reads the whole window.
+        stop_token: Ends a sequence, which is then padded with it; decoding ends when all sequences have ended.
+        use_cache: Whether to use the KV cache; without it, every step processes the full window.
 
     Raises:
-        ValueError: If start_tokens, max_new_tokens or stop_token do not fit the model, or it is on meta.
-        CapacityError: If the KV cache does not fit in this machine.
+        ValueError: If start_tokens, max_new_tokens or stop_token is invalid, or the model is on meta.
+        CapacityError: If the KV cache exceeds this machine's memory.
     """
     config = model.config
     tokens = checked_tokens(start_tokens, vocab_size=config.vocab_size, max_len=None).long()  # (B, T)
@@ -109,12 +109,12 @@ def _steps(
     ended = torch.zeros(tokens.shape[0], dtype=torch.bool, device=tokens.device)  # (B)
     window = [tokens[:, -max_len:]]  # pieces (B, t) of the context window
     length = window[0].shape[1]
-    unread = window[0]  # (B, T), the part of the window that the cache does not hold
+    unread = window[0]  # (B, T), the part of the window not in the cache
     for _ in range(max_new_tokens):
         with torch.inference_mode(), eval_mode(modules):
             hidden = model.hidden(unread, cache=cache)  # (B, T, D)
             logits = model.logits(hidden[:, -1])  # (B, V)
-        logits = logits.clone()  # (B, V), a tensor that autograd may use
+        logits = logits.clone()  # (B, V), a normal tensor instead of an inference tensor
         new = sampling.sample(logits, generator)  # (B)
         if stop_token is not None:
             new = new.masked_fill(ended, stop_token)  # (B)
@@ -124,11 +124,11 @@ def _steps(
             return
         window.append(new[:, None])  # (B, 1)
         length += 1
-        if cache is not None and length > max_len:  # the window slides, so every cached position is wrong from now on
+        if cache is not None and length > max_len:  # the window slides, which invalidates all cached positions
             cache = None
         if cache is not None and model.rope_scaling_key(length) == model.rope_scaling_key(length - 1):
             unread = window[-1]  # (B, 1)
-        else:  # no cache, or one whose keys were rotated with other frequencies
+        else:  # no cache, or cached keys were rotated with other frequencies
             unread = torch.cat(window, dim=1)[:, -max_len:]  # (B, T)
             window = [unread]
             if cache is not None:
@@ -139,7 +139,7 @@ def _allocate_cache(model: CausalLM, *, batch_size: int, capacity: int) -> KVCac
     """Return a KV cache of ``capacity`` positions.
 
     Raises:
-        CapacityError: If it does not fit in this machine.
+        CapacityError: If it exceeds this machine's memory.
     """
     config, weight = model.config, model.lm_head.weight
     meta = torch.device("meta")

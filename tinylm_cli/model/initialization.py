@@ -1,9 +1,9 @@
-"""Seeded initialization: a model on meta gets storage, then values that depend on the seed and tensor names alone.
+"""Seeded initialization: allocate a model built on meta, then fill it with values that depend on seed and name.
 
 Embeddings and linear weights are drawn from Normal(0, 0.02), biases are zeros, norm weights ones. Each tensor has its
-own generator, keyed by (seed, tensor name), so tensors can be drawn in parallel, alone or shard by shard, with the same
-values on any device and any number of threads. Values are drawn on the CPU in float32; a bfloat16 model holds the
-rounded values of the float32 one.
+own generator, keyed by (seed, tensor name), so that tensors can be drawn in parallel, individually or per shard, with
+the same values on any device and any number of threads. Values are drawn on the CPU in float32, then rounded to the
+dtype of the model.
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ STD = 0.02
 """Radford et al. 2018 (GPT), section 4.1, https://openai.com/research/language-unsupervised"""
 
 CHUNK = 1 << 15
-"""Values drawn at once: 128 KiB, so that casting or copying them to another device needs no second tensor."""
+"""Values drawn at once: 128 KiB, so that casting or copying them needs no second full-size tensor."""
 
 _OUT_OF_MEMORY = ("DefaultCPUAllocator", "MPS backend out of memory")
-"""Messages of the allocators that raise a bare RuntimeError."""
+"""Out-of-memory messages of allocators that raise a plain RuntimeError."""
 
 
 def materialize(model: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None:
-    """Give every parameter and buffer of ``model`` storage on ``device``, without values.
+    """Allocate every parameter and buffer of ``model`` on ``device``, uninitialized.
 
     Args:
         model: A model on meta, in float32.
-        device: Where the storage goes; meta only changes the dtype.
+        device: Device of the storage; meta only changes the dtype.
         dtype: Floating type of the storage.
 
     Raises:
-        CapacityError: If it does not fit in this machine, or the device refuses it.
+        CapacityError: If it exceeds this machine's memory, or the device cannot allocate it.
     """
     if device.type == "meta" and dtype == torch.float32:
         return
     _require_capacity(model, device=device, dtype=dtype)
-    try:  # not empty_like, which takes torch through its slow Python path, and sympy, for each tensor on meta
+    try:  # not empty_like, which is slow on meta: it runs in Python and imports sympy
         model._apply(lambda tensor: torch.empty(tensor.shape, device=device, dtype=dtype))  # type: ignore[no-untyped-call]
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise CapacityError(f"{device} refused the memory for the weights: {error}") from error
+        raise CapacityError(f"{device} cannot allocate the weights: {error}") from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether ``error`` is an allocator's refusal, not another error whose message mentions memory."""
+    """Return whether an allocator raised ``error``, rather than code whose message mentions memory."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
@@ -71,7 +71,7 @@ def _require_capacity(model: nn.Module, *, device: torch.device, dtype: torch.dt
 def initialize(model: nn.Module, *, seed: int) -> None:
     """Fill every parameter and buffer of ``model`` in place.
 
-    A tied parameter is drawn once, under the name that ``named_parameters`` gives it.
+    A tied parameter is drawn once, under its name in ``named_parameters``.
 
     Args:
         model: A model with storage; gradients are not recorded.
@@ -101,7 +101,7 @@ def fill_parameter(tensor: Tensor, *, name: str, seed: int, constant: float | No
 
     Args:
         tensor: The parameter's values, contiguous, of any floating dtype on any device.
-        name: Its full name in the model.
+        name: The full name of the parameter in the model.
         seed: Any integer.
         constant: The value of all elements; None draws them from Normal(0, 0.02).
     """
@@ -112,7 +112,7 @@ def fill_parameter(tensor: Tensor, *, name: str, seed: int, constant: float | No
 
 
 def _constants(model: nn.Module) -> dict[str, float]:
-    """Return the initial value of every parameter that is not drawn, by full name: biases and norm weights."""
+    """Return the initial value of every constant parameter (biases and norm weights), by full name."""
     found: dict[str, float] = {}
     for path, module in model.named_modules():
         constants = module.initial_values if isinstance(module, Norm) else {"bias": 0.0}
@@ -121,7 +121,7 @@ def _constants(model: nn.Module) -> dict[str, float]:
 
 
 def _fill_normal(values: Tensor, generator: torch.Generator) -> None:
-    """Draw ``values`` (n) chunk by chunk, in place where they are float32 on the CPU."""
+    """Draw ``values`` (n) in chunks, in place if they are float32 on the CPU."""
     direct = values.dtype == torch.float32 and values.device.type == "cpu"
     scratch = torch.empty(0 if direct else min(CHUNK, len(values)), dtype=torch.float32, device="cpu")
     for start in range(0, len(values), CHUNK):

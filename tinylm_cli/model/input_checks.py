@@ -1,4 +1,4 @@
-"""Checks on the inputs of a model: token ids and attention masks."""
+"""Validate the inputs of a model: token ids and attention masks."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ INTEGER_DTYPES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8
 
 
 def checked_tokens(tokens: Tensor, *, vocab_size: int, max_len: int | None) -> Tensor:
-    """Return ``tokens`` in a dtype that an embedding can look up.
+    """Return ``tokens`` in a dtype that ``nn.Embedding`` accepts.
 
-    Ids are compared with the vocabulary on the CPU only. On a GPU the comparison would synchronize with the device, and
-    on meta there are no ids to compare.
+    Ids are compared with the vocabulary on the CPU only. On a GPU, the comparison would synchronize with the device; on
+    meta, tensors have no values.
 
     Args:
         tokens: Ids (B, T), of a signed integer dtype or uint8.
         vocab_size: Ids must be in 0..vocab_size - 1.
-        max_len: The largest T allowed; None for any.
+        max_len: Maximum T; None for no limit.
 
     Returns:
         The ids, int64 or int32.
 
     Raises:
-        ValueError: If the dtype, the rank, a size or an id does not fit.
+        ValueError: If the dtype, shape or an id is invalid.
     """
     if tokens.dtype not in INTEGER_DTYPES:
         raise ValueError(f"tokens must be integer ids (B, T), int64 or int32, not {_dtype(tokens)}")
     if tokens.dim() != 2:
         raise ValueError(f"tokens must have shape (B, T), not {_shape(tokens)}")
     if tokens.numel() == 0:
-        raise ValueError(f"tokens must hold at least one id, and their shape is {_shape(tokens)}")
+        raise ValueError(f"tokens must hold at least one id, but have shape {_shape(tokens)}")
     if max_len is not None and tokens.shape[1] > max_len:
-        raise ValueError(f"tokens are {tokens.shape[1]} long, and max_len is {max_len}")
+        raise ValueError(f"tokens have length {tokens.shape[1]}, but max_len is {max_len}")
     if tokens.device.type == "cpu":
         lowest, highest = (int(bound) for bound in tokens.aminmax())
         if lowest < 0 or highest >= vocab_size:
@@ -42,11 +42,11 @@ def checked_tokens(tokens: Tensor, *, vocab_size: int, max_len: int | None) -> T
 
 
 def checked_mask(mask: Tensor, *, tokens: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return ``mask`` in the shape that attention takes, broadcast over heads.
+    """Return ``mask`` in a shape that broadcasts over heads.
 
     Args:
-        mask: (T, T), (B, T, T) or (B, 1, T, T), rows are queries, columns keys; boolean, True where a query
-            may attend, or floating, added to the scores before the softmax.
+        mask: (T, T), (B, T, T) or (B, 1, T, T) with queries as rows and keys as columns. Boolean (True where a query
+            may attend) or floating (added to the scores before the softmax).
         tokens: The ids (B, T) the mask is for.
         dtype: The model's dtype, to which a floating mask is cast.
 
@@ -54,7 +54,7 @@ def checked_mask(mask: Tensor, *, tokens: Tensor, dtype: torch.dtype) -> Tensor:
         (1, 1, T, T) or (B, 1, T, T).
 
     Raises:
-        ValueError: If the dtype, the shape or the device does not fit.
+        ValueError: If the dtype, shape or device is invalid.
     """
     if mask.dtype != torch.bool and not mask.is_floating_point():
         raise ValueError(
@@ -66,7 +66,7 @@ def checked_mask(mask: Tensor, *, tokens: Tensor, dtype: torch.dtype) -> Tensor:
         expected = f"{square}, {(batch, *square)} or {(batch, 1, *square)}"
         raise ValueError(f"mask must have shape {expected} for tokens {_shape(tokens)}, not {_shape(mask)}")
     if mask.device != tokens.device:
-        raise ValueError(f"mask is on {mask.device} and tokens are on {tokens.device}")
+        raise ValueError(f"mask is on {mask.device}, but tokens are on {tokens.device}")
     if mask.dim() < 4:
         mask = mask.reshape(-1, 1, *square)  # (B or 1, 1, T, T)
     return mask if mask.dtype == torch.bool else mask.to(dtype)

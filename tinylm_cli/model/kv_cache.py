@@ -1,4 +1,4 @@
-"""The KV cache: keys and values of the positions already read, so that decoding does not compute them again."""
+"""The KV cache: keys and values of previous positions, reused in decoding."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tinylm_cli.config.schema import ModelConfig
 
 
 class LayerKVCache(NamedTuple):
-    """One layer's views into the cache, with room for the T positions being read.
+    """One layer's views into the cache, with slots for T new positions.
 
     Attributes:
-        new_keys: Slots for the new keys, (B, G, T, K); for a window shorter than T, slots for the last ones.
+        new_keys: Slots for the new keys, (B, G, T, K); with a window shorter than T, only for the last ones.
         new_values: Slots for the new values, of the same shape.
         keys: Keys of all S cached positions, (B, G, S, K).
         values: Values of all S cached positions, (B, G, S, K).
@@ -28,7 +28,7 @@ class LayerKVCache(NamedTuple):
     def update(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store new keys and values, (B, G, T, K) each, and return the keys and values to attend to, (B, G, S, K).
 
-        A prompt attends to its own keys and values, some of which a sliding window may already have dropped.
+        A prompt attends to the arguments, because a sliding-window cache may already have dropped some of them.
         """
         self.new_keys.copy_(_ring_slots(keys, self.new_keys.shape[2]))
         self.new_values.copy_(_ring_slots(values, self.new_values.shape[2]))
@@ -36,7 +36,7 @@ class LayerKVCache(NamedTuple):
 
 
 class LatentKVCache(NamedTuple):
-    """One layer's views into the cache of latent attention, which has no axis of heads.
+    """One layer's views into the cache of latent attention, which has no head dimension.
 
     Attributes:
         new: Slots for the latents and rotated keys of new positions, (B, T, C + R).
@@ -55,19 +55,19 @@ class LatentKVCache(NamedTuple):
 
 
 class KVCache:
-    """Keys and values of every layer, in buffers allocated once: one buffer for all layers of the same size.
+    """Keys and values of every layer, preallocated: one buffer for all layers with the same number of slots.
 
-    A layer with a sliding window holds no more positions than that, as a ring buffer.
+    A layer with a sliding window uses a ring buffer of that many positions.
 
     Args:
         config: Uses n_layers and the attention block: heads, widths, ranks and windows.
         batch_size: Sequences decoded together, B.
-        capacity: The most positions that will be read.
-        device: Where the buffers live.
-        dtype: Type of the keys and values.
+        capacity: Maximum number of positions.
+        device: Device of the buffers.
+        dtype: Dtype of the keys and values.
 
     Attributes:
-        length: Positions read so far, 0..capacity.
+        length: Number of cached positions, 0..capacity.
 
     References:
         Shazeer 2019, https://arxiv.org/abs/1911.02150;
@@ -79,7 +79,7 @@ class KVCache:
     ) -> None:
         self.length = 0
         self._latent = config.attention.kind == "latent"
-        self._layers: dict[int, list[int]] = {}  # layers by size, in positions
+        self._layers: dict[int, list[int]] = {}  # layers by number of slots
         for layer in range(config.n_layers):
             size = min(config.window(layer) or capacity, capacity)
             self._layers.setdefault(size, []).append(layer)
@@ -94,13 +94,13 @@ class KVCache:
         return sum(buffer.nbytes for buffer in self._buffers.values())
 
     def reset(self) -> None:
-        """Forget every position."""
+        """Discard all positions."""
         self.length = 0
 
     def extend(self, count: int) -> list[LayerKVCache | LatentKVCache]:
-        """Make room for the next ``count`` positions, and return each layer's views.
+        """Reserve slots for the next ``count`` positions, and return each layer's views.
 
-        Either the cache is empty or ``count`` is 1: several positions after others would need a mask of their own.
+        The cache must be empty or ``count`` 1; several positions after cached ones would need another mask.
         """
         assert count == 1 or self.length == 0
         start, self.length = self.length, self.length + count
@@ -113,7 +113,7 @@ class KVCache:
         return [by_layer[layer] for layer in range(len(by_layer))]
 
     def _views(self, buffer: Tensor, size: int, start: int, count: int) -> list[LayerKVCache | LatentKVCache]:
-        axis = buffer.dim() - 2  # of positions
+        axis = buffer.dim() - 2  # the position dimension
         new = buffer.narrow(axis, start % size if count == 1 else 0, min(count, size)).unbind(0)
         held = buffer.narrow(axis, 0, min(self.length, size)).unbind(0)
         if self._latent:
@@ -122,7 +122,7 @@ class KVCache:
 
 
 def _buffer_shape(config: ModelConfig, n_layers: int, batch_size: int, size: int) -> tuple[int, ...]:
-    """Return the shape of a buffer of ``size`` positions: keys then values of each layer, or its latents."""
+    """Return the shape of a buffer of ``size`` positions: keys and values of each layer, or its latents."""
     attention = config.attention
     if attention.kind == "latent":
         return (n_layers, batch_size, size, attention.kv_rank + attention.d_rope)

@@ -1,4 +1,4 @@
-"""Multi-head latent attention (MLA): all heads' keys and values are expanded from one small latent per token."""
+"""Multi-head latent attention (MLA): the keys and values of all heads are expanded from one latent per token."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tinylm_cli.model.sdpa import sdpa
 
 
 class LatentAttention(nn.Module):
-    """Compress each token to a latent of kv_rank dimensions, and expand that to keys and values of all heads.
+    """Compress each token to a latent of kv_rank dimensions, and expand it to keys and values of all heads.
 
-    RoPE rotates d_rope extra dimensions of each query, and of one key that all heads share. Decoding does not expand
-    the cached latents: it absorbs the key expansion into the query, and applies the value expansion to the attended
-    latent, which gives the same sums in another order.
+    RoPE rotates d_rope extra dimensions of each query and of one key shared by all heads. Decoding does not expand the
+    cached latents. It absorbs the key expansion into the query, and applies the value expansion to the attended latent,
+    which computes the same sums in another order.
 
     Args:
         config: Uses d_model, n_heads, dropout (on the attention weights, while training), norm and attention.
@@ -61,7 +61,7 @@ class LatentAttention(nn.Module):
             x: Vectors (B, T, D).
             mask: Which positions each query attends to.
             rotation: RoPE of these T positions.
-            cache: Latents and rotated keys of earlier positions, with room for those of ``x``.
+            cache: Latents and rotated keys of earlier positions, with slots for those of ``x``.
 
         Returns:
             Vectors (B, T, D).
@@ -99,11 +99,11 @@ class LatentAttention(nn.Module):
     ) -> Tensor:
         weight = self.kv_b_proj.weight.view(self.n_heads, -1, self.kv_rank)  # (H, N + V, C)
         to_keys, to_values = torch.split(weight, [self.d_nope, self.d_value], dim=1)  # (H, N, C), (H, V, C)
-        by_head = q_nope[:, :, 0].transpose(0, 1)  # (H, B, N), so that no weight is copied per sequence
+        by_head = q_nope[:, :, 0].transpose(0, 1)  # (H, B, N), so that weights are not copied per sequence
         q_nope = (by_head @ to_keys).transpose(0, 1)[:, :, None]  # (B, H, 1, C)
         q = torch.cat((q_nope, q_rope), dim=-1)  # (B, H, 1, C + R)
         k = torch.cat((latent, k_rope), dim=-1)[:, None]  # (B, 1, S, C + R)
-        q = q.transpose(1, 2)  # (B, 1, H, C + R), heads in the place of positions: all read the same keys
+        q = q.transpose(1, 2)  # (B, 1, H, C + R), heads as positions, since all heads share the keys
         attended = self._sdpa(q, k, latent[:, None], mask).transpose(1, 2)  # (B, H, 1, C)
         out = attended[:, :, 0].transpose(0, 1) @ to_values.transpose(1, 2)  # (H, B, V)
         return out.transpose(0, 1)[:, :, None]  # (B, H, 1, V)

@@ -1,4 +1,4 @@
-"""Linear layers on meta, and a fast path for multiplying a single row on the CPU."""
+"""Linear layers on meta, with a fast path for a single input row on the CPU."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 MIN_SPLIT_ELEMENTS = 1 << 18
-"""Weight elements from which splitting one row over threads costs less than it gains."""
+"""Weight elements above which splitting the product over threads is faster."""
 
 
 class Uninitialized:
-    """Mixin, named before a torch layer, that skips the layer's own initialization.
+    """Mixin, listed before a torch layer, that skips the initialization of the layer.
 
-    A model is assembled on meta and filled once, by :mod:`tinylm_cli.model.initialization` or from a checkpoint.
+    A model is built on meta and filled once, by :mod:`tinylm_cli.model.initialization` or from a checkpoint.
     """
 
     def reset_parameters(self) -> None:
-        """Do nothing: values come from one place for the whole model."""
+        """Do nothing; the model is initialized as a unit."""
 
 
 class Linear(Uninitialized, nn.Linear):
     """``x @ weight.T + bias``, created on meta.
 
-    Decoding one sequence multiplies one row per step, so the product only streams the weight from memory. BLAS may do
-    that on one thread, at half the memory bandwidth or less. The batched kernel uses every thread instead: it receives
-    the weight as blocks of rows, one block per thread.
+    Decoding one sequence multiplies one row per step, so that memory bandwidth limits the product. BLAS may run it on
+    one thread, at half the bandwidth or less. The batched kernel uses every thread instead: it receives the weight as
+    blocks of rows, one block per thread.
 
     Args:
         in_features: Size of the last dimension of the input.
@@ -39,7 +39,7 @@ class Linear(Uninitialized, nn.Linear):
         super().__init__(in_features, out_features, bias=bias, device="meta", dtype=torch.float32)
         self._worth_splitting = in_features * out_features >= MIN_SPLIT_ELEMENTS
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name nn.Linear gives it
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - as in nn.Linear
         """Map ``(..., in_features)`` to ``(..., out_features)``."""
         if self._worth_splitting and input.numel() == input.shape[-1] and input.device.type == "cpu":
             parts = math.gcd(self.out_features, torch.get_num_threads())

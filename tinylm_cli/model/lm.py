@@ -28,26 +28,26 @@ from tinylm_cli.model.sampling import SamplingParams
 class TinyTransformerLM(nn.Module):
     """A decoder-only transformer language model.
 
-    The constructor builds the course's architecture, on the device of an active ``torch.device`` context. It draws its
-    seed from torch's global generator, so ``torch.manual_seed`` makes it reproducible. :meth:`from_config` builds any
-    architecture.
+    The constructor builds the course's architecture, on the device of an active ``torch.device`` context. It draws the
+    seed from torch's global generator, so that ``torch.manual_seed`` makes it reproducible. :meth:`from_config` builds
+    any architecture.
 
     Args:
-        vocab_size: Number of different tokens, V.
+        vocab_size: Vocabulary size, V.
         d_model: Width of the residual stream, D.
         n_heads: Attention heads per block, H; divides d_model.
         n_layers: Number of blocks.
         d_ff: Hidden width of each block's feed-forward network, F.
-        max_len: Longest sequence, in tokens.
-        dropout: Share of activations zeroed while training, 0 <= dropout < 1.
+        max_len: Maximum sequence length in tokens.
+        dropout: Dropout probability in training, 0 <= dropout < 1.
         tie_weights: Whether the LM head shares the token embedding's weight.
 
     Attributes:
         config: The config of the model.
 
     Raises:
-        pydantic.ValidationError: A ValueError, if arguments are wrong; names each of them.
-        CapacityError: If the weights do not fit in this machine.
+        pydantic.ValidationError: A ValueError, if arguments are invalid; names each of them.
+        CapacityError: If the weights exceed this machine's memory.
 
     References:
         Vaswani et al. 2017, https://arxiv.org/abs/1706.03762;
@@ -68,7 +68,7 @@ class TinyTransformerLM(nn.Module):
         d_ff: int,
         max_len: int = 1024,
         dropout: float = 0.1,
-        tie_weights: bool = True,  # noqa: FBT001, FBT002 - the course's own signature
+        tie_weights: bool = True,  # noqa: FBT001, FBT002 - the course's signature
     ) -> None:
         config = ModelConfig(
             vocab_size=vocab_size,
@@ -95,16 +95,16 @@ class TinyTransformerLM(nn.Module):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> Self:
-        """Build the model of ``config``, and initialize its weights.
+        """Build the model of ``config`` and initialize its weights.
 
         Args:
             config: A validated model configuration.
             seed: Any integer; the same seed gives the same weights on every device.
-            device: Where the weights go; on ``meta`` they have shapes but no storage.
+            device: Device of the weights; on ``meta``, they have shapes but no storage.
             dtype: Floating type of the weights.
 
         Raises:
-            CapacityError: If the weights do not fit in this machine.
+            CapacityError: If the weights exceed this machine's memory.
         """
         model = cls.__new__(cls)
         model._assemble(config)
@@ -115,18 +115,18 @@ class TinyTransformerLM(nn.Module):
         return model
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the logits of each next token.
+        """Return the next-token logits at each position.
 
         Args:
             tokens: Ids (B, T), T <= max_len, int64 or another integer dtype.
             mask: Replaces the causal and sliding-window masks: boolean (True may attend) or added to the scores;
-                (T, T), (B, T, T) or (B, 1, T, T). A query that may attend to nothing gets zeros from attention.
+                (T, T), (B, T, T) or (B, 1, T, T). Attention returns zeros for a fully masked query.
 
         Returns:
             Logits (B, T, V).
 
         Raises:
-            ValueError: If tokens or mask have a wrong dtype or shape, or an id is outside the vocabulary.
+            ValueError: If tokens or mask have an invalid dtype or shape, or an id is outside the vocabulary.
         """
         tokens = checked_tokens(tokens, vocab_size=self.config.vocab_size, max_len=self.config.max_len)
         if mask is not None:
@@ -140,12 +140,12 @@ class TinyTransformerLM(nn.Module):
         return logits if cap is None else cap * torch.tanh(logits / cap)  # (..., V)
 
     def hidden(self, tokens: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
-        """Return the input of the LM head, without checking the arguments.
+        """Return the input of the LM head; arguments are not validated.
 
         Args:
             tokens: Ids (B, T), int64 or int32.
             mask: Replaces the causal and sliding-window masks; (B or 1, 1, T, T).
-            cache: KV cache of the positions before ``tokens``; the positions of ``tokens`` are appended.
+            cache: KV cache of the positions before ``tokens``, to which those of ``tokens`` are appended.
 
         Returns:
             Vectors (B, T, D) after the final norm.
@@ -164,7 +164,7 @@ class TinyTransformerLM(nn.Module):
         return out
 
     def rope_scaling_key(self, length: int) -> int:
-        """Return a key of the RoPE frequencies at this sequence length; cached keys are valid while it is the same."""
+        """Return a key that identifies the RoPE frequencies at this length; cached keys are valid while it is equal."""
         position = self.embedding.positional_encoding
         return position.scaling_key(length) if isinstance(position, RotaryPosition) else 0
 
@@ -181,20 +181,21 @@ class TinyTransformerLM(nn.Module):
         """Continue each sequence by sampling, in evaluation mode.
 
         Args:
-            start_tokens: Ids (B, T) of an integer dtype; of more than max_len, the model reads the last max_len.
-            max_new_tokens: Tokens to add, n >= 0.
-            temperature: Divides the logits; at 0 the most likely token is taken.
-            top_k: Keep this many of the most likely tokens.
-            top_p: Of these, keep the fewest whose probabilities sum to at least this.
-            seed: Seeds a generator of its own; None draws from torch's global generator.
+            start_tokens: Ids (B, T) of an integer dtype; only the last max_len tokens are used.
+            max_new_tokens: Number of tokens to append, n >= 0.
+            temperature: Divides the logits; 0 selects the most likely token.
+            top_k: Sample from the k most likely tokens only.
+            top_p: Sample from the smallest set of most likely tokens whose probabilities sum to at least p; applied
+                after top_k.
+            seed: Seed of a new generator; None uses torch's global generator.
             stop_token: Ends a sequence, which is then padded with it; n is smaller once all have ended.
 
         Returns:
             Ids (B, T + n), int64, on the device of ``start_tokens``.
 
         Raises:
-            ValueError: If an argument is of a wrong type, shape or range, or the model is on meta.
-            CapacityError: If the KV cache does not fit in this machine.
+            ValueError: If an argument has an invalid type, shape or value, or the model is on meta.
+            CapacityError: If the KV cache exceeds this machine's memory.
         """
         steps = self.stream(start_tokens, max_new_tokens, temperature, top_k, top_p, seed, stop_token)
         added = [tokens[:, None] for tokens in steps]  # n × (B, 1)
@@ -212,7 +213,7 @@ class TinyTransformerLM(nn.Module):
     ) -> Iterator[Tensor]:
         """Yield the new tokens (B) of each step of :meth:`generate` as soon as they are sampled.
 
-        Takes the arguments of :meth:`generate`. The call raises its errors, not the first step.
+        Arguments are those of :meth:`generate`. Errors are raised by the call, not by the first step.
         """
         sampling = SamplingParams(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
         steps = decode(self, start_tokens, max_new_tokens, sampling=sampling, stop_token=stop_token)
@@ -232,18 +233,18 @@ class TinyTransformerLM(nn.Module):
             self.ln_f = build_norm(config)
             self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.head.bias)
         self._tie()
-        self.register_load_state_dict_post_hook(_tie_after_load)  # type: ignore[no-untyped-call]  # torch leaves it so
+        self.register_load_state_dict_post_hook(_tie_after_load)  # type: ignore[no-untyped-call]  # untyped in torch
 
     def _tie(self) -> None:
         if self.config.tie_weights:
             self.lm_head.weight = self.embedding.token_embedding.embedding.weight
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's
-        """Convert or move every tensor once, also a tied one, and keep it tied."""
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
+        """Convert or move each tensor once, and keep tied weights tied."""
         if self.config.tie_weights:
             self.lm_head.register_parameter("weight", None)
         try:
-            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it so
+            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # untyped in torch
             return self
         finally:
             self._tie()
@@ -251,7 +252,7 @@ class TinyTransformerLM(nn.Module):
 
 @contextmanager
 def _gc_paused() -> Iterator[None]:
-    """Pause the garbage collector, which would walk a deep model again and again while it grows: half of the time."""
+    """Pause the garbage collector, which would take half of the time to build a deep model."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -262,6 +263,6 @@ def _gc_paused() -> Iterator[None]:
 
 
 def _tie_after_load(model: nn.Module, _: object) -> None:
-    """Tie again after ``load_state_dict(assign=True)``, which unties: it gives each name a parameter of its own."""
+    """Tie again after ``load_state_dict(assign=True)``, which assigns a separate parameter to each name."""
     assert isinstance(model, TinyTransformerLM)
     model._tie()

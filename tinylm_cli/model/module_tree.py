@@ -1,4 +1,4 @@
-"""The module tree of an instantiated model, with identical blocks folded into one node."""
+"""The module tree of an instantiated model, with identical siblings merged into one node."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from tinylm_cli.reports.architecture import ModuleNode
 MAX_RANGES = 3
 
 SHOWN_WITHOUT_PARAMETERS = (SinusoidalPosition, RotaryPosition, NoPosition, Norm)
-"""A learner looks for positions and norms, and learns from the 0 beside them."""
+"""Modules listed even without parameters: readers look for positions and norms."""
 
 
 def module_tree(model: nn.Module, *, expand: bool = False) -> ModuleNode:
-    """Return the module tree of ``model``, on any device.
+    """Return the module tree of ``model``; works on any device.
 
-    Modules without parameters are left out, unless they are positions or norms. In a ``ModuleList``, siblings that
-    agree in class, settings, parameters and children are one node with a count, wherever they stand. A module that
-    only wraps a single child is folded into it under a dotted name, such as ``token_embedding.embedding``.
+    Modules without parameters are omitted, unless they are positions or norms. In a ``ModuleList``, siblings with equal
+    class, settings, parameters and children form one node with a count, even if not adjacent. A module that only wraps
+    a single child is merged with it under a dotted name, such as ``token_embedding.embedding``.
 
     Args:
         model: The root module.
-        expand: Whether each sibling gets a node of its own.
+        expand: Whether to return a separate node for each sibling.
 
     Returns:
         The root node. ``params`` counts a tied parameter at the first module that holds it.
@@ -43,18 +43,18 @@ def module_tree(model: nn.Module, *, expand: bool = False) -> ModuleNode:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Part:
-    """One object for all identical modules, so that modules are identical where their parts are the same object.
+    """Represents all identical modules; two modules are identical if their parts are the same object.
 
     Attributes:
         kind: Class name.
         shape: Shape of its own weight, or None.
-        params: Parameters that it and its children own.
-        tied_to: Path of the module that owns a parameter it shares, or None.
+        params: Number of parameters that it and its children own.
+        tied_to: Path of the module that owns its tied parameter, or None.
         is_list: Whether its children are siblings in a ``ModuleList``.
         wraps: Whether it only wraps a single child.
-        visible: Whether it belongs in the tree.
-        settings: Settings that its shapes do not show, by the names of the config.
-        children: Name and part of each parameter beside its weight and bias, and of each visible child.
+        visible: Whether it appears in the tree.
+        settings: Settings that are not visible in its shapes, by config field.
+        children: Name and part of each parameter other than weight and bias, and of each visible child.
     """
 
     kind: str
@@ -69,10 +69,10 @@ class _Part:
 
 
 class _Reader:
-    """Reads a module tree in one walk, recognizing modules that it has met before.
+    """Reads a module tree in one traversal, and recognizes modules identical to earlier ones.
 
-    A part is looked up by its class, settings, parameters and *recognized children*. Comparing two modules therefore
-    takes time in proportion to their direct children only.
+    Parts are keyed by class, settings, parameters and the parts of children. Comparing two modules therefore takes time
+    proportional to the number of their direct children.
     """
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class _Reader:
         return part
 
     def _tensors(self, module: nn.Module, path: str) -> Iterator[tuple[str, Shape, int, str | None]]:
-        """Yield name, shape, elements and, for a parameter met before, the path of the module that owns it."""
+        """Yield name, shape, elements and, for a tied parameter, the path of the module that owns it."""
         for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
             owner = self._owners.get(id(parameter))
             self._owners.setdefault(id(parameter), path)
@@ -123,7 +123,7 @@ def _part(
 
 
 def _parameter(shape: Shape, elements: int, owner: str | None) -> _Part:
-    """Return the part for a parameter other than a weight or bias, such as attention's sinks."""
+    """Return the part for a parameter other than a weight or bias, such as attention sinks."""
     return _Part(
         kind="Parameter",
         shape=shape,
@@ -138,7 +138,7 @@ def _parameter(shape: Shape, elements: int, owner: str | None) -> _Part:
 
 
 def _shown_settings(module: nn.Module) -> Iterator[tuple[str, int]]:
-    """Yield the settings of a module that its shapes do not show."""
+    """Yield the settings of a module that are not visible in its shapes."""
     if isinstance(module, SelfAttention):
         n_heads, n_kv_heads = (proj.out_features // module.d_head for proj in (module.q_proj, module.k_proj))
         yield "n_heads", n_heads
@@ -155,7 +155,7 @@ def _shown_settings(module: nn.Module) -> Iterator[tuple[str, int]]:
 
 
 def _settings(module: nn.Module) -> Iterator[tuple[str, str]]:
-    """Yield the public attributes of a module, as they print: they set modules of one class apart."""
+    """Yield the public attributes of a module as text; they distinguish modules of one class."""
     for name, value in vars(module).items():
         if not name.startswith("_") and name != "training":
             yield name, repr(value)
@@ -195,7 +195,7 @@ def _children(parent: _Part, *, total: int, expand: bool) -> Iterator[ModuleNode
 
 
 def _range_text(indices: list[int]) -> str:
-    """Return ascending indices as ranges; of many, the first two and the last: ``0..4, 6..10, …, 24..25``."""
+    """Format ascending indices as ranges; many are shortened to ``0..4, 6..10, …, 24..25``."""
     ranges: list[list[int]] = []
     for index in indices:
         if ranges and index == ranges[-1][-1] + 1:

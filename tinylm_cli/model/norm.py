@@ -1,4 +1,4 @@
-"""Normalization of vectors: LayerNorm or RMSNorm."""
+"""Normalization: LayerNorm and RMSNorm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tinylm_cli.config.schema import ModelConfig
 
 
 class Norm(nn.Module):
-    """Base of both kinds of normalization.
+    """Base class of LayerNorm and RMSNorm.
 
     Args:
         width: Size of the last dimension.
@@ -19,10 +19,10 @@ class Norm(nn.Module):
         zero_centered: Whether the gain is 1 + weight, as in Gemma.
 
     Attributes:
-        initial_values: Value of each parameter in a new model, by name.
+        initial_values: Initial value of each parameter, by name.
     """
 
-    weight: nn.Parameter  # None where absent, as in torch's own layers
+    weight: nn.Parameter  # None if absent, as in torch's layers
     bias: nn.Parameter
 
     def __init__(self, width: int, *, eps: float, weight: bool, bias: bool, zero_centered: bool) -> None:
@@ -67,7 +67,7 @@ class RMSNorm(Norm):
 
 
 def build_norm(config: ModelConfig, width: int | None = None) -> LayerNorm | RMSNorm:
-    """Return a norm over ``width`` (d_model when None) as ``config.norm`` describes it, on meta."""
+    """Return the norm of ``config.norm`` over ``width`` dimensions (d_model if None), on meta."""
     norm = config.norm
     kind = RMSNorm if norm.kind == "rmsnorm" else LayerNorm
     return kind(

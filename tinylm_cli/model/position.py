@@ -1,6 +1,6 @@
 """Positions added to the embeddings: fixed sinusoids, a learned table, or none.
 
-Two kinds act inside attention: RoPE in :mod:`tinylm_cli.model.rope`, ALiBi in :mod:`tinylm_cli.model.attention_mask`.
+RoPE (:mod:`tinylm_cli.model.rope`) and ALiBi (:mod:`tinylm_cli.model.attention_mask`) act inside attention instead.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ BASE = 10_000.0
 """Base of the geometric progression of wavelengths."""
 
 CHUNK_ANGLES = 1 << 18
-"""Angles computed at once: 2 MiB in float64, so that filling a table does not need a second one."""
+"""Angles computed at once: 2 MiB in float64, to avoid a second full-size table."""
 
 
 class SinusoidalPosition(nn.Module):
     """Add a fixed sine or cosine to each dimension; no parameters.
 
-    ``table[t, 2i] = sin(t / 10000^(2i / D))`` and ``table[t, 2i + 1] = cos(t / 10000^(2i / D))``. Checkpoints leave
-    this buffer out, since :meth:`fill` rebuilds it.
+    ``table[t, 2i] = sin(t / 10000^(2i / D))`` and ``table[t, 2i + 1] = cos(t / 10000^(2i / D))``. Checkpoints omit
+    this buffer, because :meth:`fill` rebuilds it.
 
     Args:
         max_len: Positions in the table.
@@ -41,7 +41,7 @@ class SinusoidalPosition(nn.Module):
 
     @torch.no_grad()
     def fill(self) -> None:
-        """Write the table, each value computed in float64 and rounded once to the table's dtype."""
+        """Fill the table; each value is computed in float64 and rounded once."""
         max_len, d_model = self.table.shape
         exponents = torch.arange(0, d_model, 2, dtype=torch.float64, device="cpu") / d_model  # (D/2)
         frequencies = BASE**-exponents  # (D/2)
@@ -54,7 +54,7 @@ class SinusoidalPosition(nn.Module):
             chunk[:, 1::2].copy_(angles.cos())
 
     def rebuild_like(self, like: Tensor) -> None:
-        """Rebuild the table on the device and in the dtype of ``like``, unless it has both already."""
+        """Rebuild the table with the device and dtype of ``like``, if either differs."""
         if (self.table.device, self.table.dtype) != (like.device, like.dtype):
             self.table = torch.empty(self.table.shape, device=like.device, dtype=like.dtype)
             if not like.is_meta:
@@ -71,7 +71,7 @@ class LearnedPosition(nn.Module):
     Args:
         max_len: Positions in the table.
         d_model: Width of the table.
-        offset: Unused rows before the row of the first position, as in OPT.
+        offset: Number of unused rows before the first position, as in OPT.
 
     References:
         Radford et al. 2019 (GPT-2), https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf
@@ -88,13 +88,13 @@ class LearnedPosition(nn.Module):
 
 
 class NoPosition(nn.Module):
-    """Return the embeddings unchanged: the causal mask, or ALiBi, tells the order.
+    """Return the embeddings unchanged; only the causal mask or ALiBi conveys order.
 
     References:
         Kazemnejad et al. 2023, https://arxiv.org/abs/2305.19466
     """
 
-    def forward(self, x: Tensor, start: int = 0) -> Tensor:  # noqa: ARG002 - every kind of position is called alike
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:  # noqa: ARG002 - common signature of position modules
         """Return ``x`` (B, T, D)."""
         return x
 

@@ -1,4 +1,4 @@
-"""Random generators on the CPU, each seeded by a key of any length."""
+"""CPU random generators seeded by a string key."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import hashlib
 import torch
 
 STATE_WORDS = 624
-"""Words in the state of a Mersenne Twister."""
+"""Number of 32-bit words in the state of a Mersenne Twister."""
 
 STATE_OFFSET = 3
-"""Where these words start in the state that torch returns, in units of 64 bits."""
+"""Offset of these words in the state that torch returns, in units of 64 bits."""
 
 
 def keyed_generator(name: str, seed: int) -> torch.Generator:
-    """Return a generator on the CPU that is seeded by ``name`` and ``seed`` together.
+    """Return a CPU generator seeded by the pair of ``name`` and ``seed``.
 
-    ``manual_seed`` keeps 32 bits on the CPU. That is too few for a deep model: among 60,000 tensors, two share a seed
-    with odds of one in three, and seeds 2³² apart are equal. So the key is hashed to the whole generator state.
+    ``manual_seed`` uses only 32 bits on the CPU, too few for a deep model: among 60,000 tensors, two share a seed with
+    a probability of one third, and seeds 2³² apart are equal. Therefore the key is hashed to the full generator state.
 
     Args:
         name: Any text, such as a tensor's full name.

@@ -1,4 +1,4 @@
-"""Rotary position embeddings (RoPE): queries and keys rotated by an angle that grows with their position."""
+"""Rotary position embeddings (RoPE): queries and keys are rotated by angles proportional to their position."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinylm_cli.config.schema import ModelConfig
 
 
 class Rotation(NamedTuple):
-    """The RoPE angles of T positions, the same for every head.
+    """The RoPE angles of T positions, shared by all heads.
 
     Attributes:
         cos: Cosine of each pair's angle, (T, R/2).
@@ -27,7 +27,7 @@ class Rotation(NamedTuple):
     pairing: Pairing
 
     def rotate(self, x: Tensor) -> Tensor:
-        """Rotate the first R dimensions of each vector in ``x`` (B, H, T, K), K >= R, and keep the rest."""
+        """Rotate the first R dimensions of each vector in ``x`` (B, H, T, K), K >= R; the others are unchanged."""
         d_rotary = 2 * self.cos.shape[-1]
         rest = x[..., d_rotary:]  # (B, H, T, K - R)
         x = x[..., :d_rotary]  # (B, H, T, R)
@@ -43,10 +43,10 @@ class Rotation(NamedTuple):
 
 
 class RotaryPosition(nn.Module):
-    """The RoPE frequencies of every pair of dimensions; no parameters.
+    """The RoPE frequency of each pair of dimensions; no parameters.
 
     Position t rotates pair i by ``t · theta^(-2i / R)``, where R dimensions rotate. RoPE scaling (linear, dynamic NTK,
-    Llama 3, YaRN, LongRoPE) stretches these wavelengths for longer sequences.
+    Llama 3, YaRN, LongRoPE) increases the wavelengths for longer sequences.
 
     Args:
         config: Uses position, and d_head or d_rope.
@@ -66,12 +66,12 @@ class RotaryPosition(nn.Module):
         self.register_buffer("frequencies", empty, persistent=False)  # radians per position, (R/2)
 
     def fill(self) -> None:
-        """Write the frequencies of sequences up to the original training length."""
+        """Fill the frequencies for sequences up to the original training length."""
         self.frequencies.copy_(self._frequencies(0))
 
-    def _apply(self, fn: object, recurse: bool = True) -> RotaryPosition:  # noqa: FBT001, FBT002 - torch's
-        """Move with the model, but stay in float32: half precision would be wrong by whole turns."""
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it so
+    def _apply(self, fn: object, recurse: bool = True) -> RotaryPosition:  # noqa: FBT001, FBT002 - torch's signature
+        """Move with the model, but stay in float32, since half precision would be wrong by full turns."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # untyped in torch
         self.rebuild_like(self.frequencies)
         return self
 
@@ -82,16 +82,16 @@ class RotaryPosition(nn.Module):
             self.fill()
 
     def scaling_key(self, length: int) -> int:
-        """Return a key of the frequencies used at this sequence length; lengths with equal keys share them.
+        """Return a key that identifies the frequencies at this sequence length.
 
-        Dynamic NTK scaling has new frequencies at every length beyond the original one, LongRoPE a second set there.
+        Beyond the original length, dynamic NTK scaling has other frequencies at every length, LongRoPE a second set.
         """
         original = self.position.original_max_len
         if original is None or length <= original or self.position.scaling not in ("dynamic", "longrope"):
             return 0
         return length if self.position.scaling == "dynamic" else 1
 
-    def forward(self, x: Tensor, start: int = 0) -> Tensor:  # noqa: ARG002 - every kind of position is called alike
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:  # noqa: ARG002 - common signature of position modules
         """Return ``x`` (B, T, D) unchanged: RoPE acts inside attention."""
         return x
 
@@ -100,8 +100,8 @@ class RotaryPosition(nn.Module):
 
         Args:
             start: First position.
-            length: T, positions.
-            local: Whether it is for layers with a sliding window, which may have a theta of their own (local_theta).
+            length: Number of positions, T.
+            local: Whether it is for sliding-window layers, which may have another theta (local_theta).
             dtype: Type of the cosines and sines.
         """
         device = self.frequencies.device
@@ -118,7 +118,7 @@ class RotaryPosition(nn.Module):
         return Rotation(cos.to(dtype), sin.to(dtype), self.position.pairing)
 
     def _frequencies(self, scaling_key: int) -> Tensor:
-        """Return the scaled frequencies (R/2) of a :meth:`scaling_key`, in radians per position, in float64."""
+        """Return the scaled frequencies (R/2) for a :meth:`scaling_key`, in radians per position, in float64."""
         position, d_rotary = self.position, self.d_rotary
         if position.scaling == "dynamic" and scaling_key and d_rotary > 2:
             return _unscaled(_dynamic_ntk_theta(position, d_rotary, scaling_key), d_rotary)  # (R/2)
@@ -138,13 +138,13 @@ class RotaryPosition(nn.Module):
 def rotations(
     position: nn.Module, windows: Sequence[int | None], *, start: int, length: int, dtype: torch.dtype
 ) -> tuple[Rotation | None, ...]:
-    """Return the rotation of every layer at positions ``start`` to ``start + length``; None for each without RoPE.
+    """Return the rotation of every layer at positions ``start`` to ``start + length``; None for layers without RoPE.
 
     Args:
         position: The module of the config's position block.
         windows: Sliding window of each layer; None for full attention.
         start: First position.
-        length: T, positions.
+        length: Number of positions, T.
         dtype: Type of the cosines and sines.
     """
     if not isinstance(position, RotaryPosition):
@@ -157,7 +157,7 @@ def rotations(
 
 
 def attention_factor(position: Position) -> float:
-    """Return the factor on cosines and sines (mscale), which keeps scores as sharp over a longer sequence.
+    """Return the factor on cosines and sines (mscale), which keeps attention sharp on longer sequences.
 
     References:
         Peng et al. 2023 (YaRN), equation 22, https://arxiv.org/abs/2309.00071;
@@ -180,7 +180,7 @@ def _unscaled(theta: float, d_rotary: int) -> Tensor:
 
 
 def _dynamic_ntk_theta(position: Position, d_rotary: int, length: int) -> float:
-    """Return the theta that stretches the longest wavelength to ``length`` (dynamic NTK scaling).
+    """Return the theta that scales the longest wavelength to ``length`` (dynamic NTK scaling).
 
     References:
         Peng et al. 2023, section 3.3 and appendix A.2, https://arxiv.org/abs/2309.00071
@@ -191,7 +191,7 @@ def _dynamic_ntk_theta(position: Position, d_rotary: int, length: int) -> float:
 
 
 def _llama3(frequencies: Tensor, position: Position) -> Tensor:
-    """Stretch long wavelengths, keep short ones, and interpolate smoothly between (Llama 3.1); (R/2).
+    """Scale long wavelengths, keep short ones, and interpolate smoothly in between (Llama 3.1); (R/2).
 
     References:
         Grattafiori et al. 2024 (Llama 3.1), https://arxiv.org/abs/2407.21783
@@ -204,7 +204,7 @@ def _llama3(frequencies: Tensor, position: Position) -> Tensor:
 
 
 def _yarn(frequencies: Tensor, position: Position, d_rotary: int) -> Tensor:
-    """Stretch slow pairs, keep fast ones, and interpolate linearly over the pairs between (YaRN); (R/2).
+    """Scale low frequencies, keep high ones, and interpolate linearly in between (YaRN); (R/2).
 
     References:
         Peng et al. 2023, section 3.2, https://arxiv.org/abs/2309.00071
@@ -220,7 +220,7 @@ def _yarn(frequencies: Tensor, position: Position, d_rotary: int) -> Tensor:
 
 
 def _correction_pair(turns: float, position: Position, d_rotary: int) -> float:
-    """Return the fractional index of the pair that makes this many turns over the original length.
+    """Return the fractional index of the pair that makes ``turns`` turns over the original length.
 
     References:
         Peng et al. 2023, section 3.2, https://arxiv.org/abs/2309.00071

@@ -1,4 +1,4 @@
-"""Write a safetensors file one tensor at a time, so that a model larger than memory can be written."""
+"""Write a safetensors file one tensor at a time, so that the model may exceed memory."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from torch import Tensor
 ALIGNMENT = 8
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-"""Floating types by their names in the file format."""
+"""Floating dtypes by their names in the file format."""
 
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 class LazyTensor(NamedTuple):
-    """A tensor whose values are made only when they are written.
+    """A tensor whose values are loaded only when they are written.
 
     Attributes:
         name: Its name in the file.
         shape: Its shape.
-        dtype: Its type in the file.
-        load: Returns its values, on the CPU.
+        dtype: Its dtype in the file.
+        load: Returns its values on the CPU.
     """
 
     name: str
@@ -41,16 +41,16 @@ class LazyTensor(NamedTuple):
 
 
 def write_safetensors(path: Path, tensors: Iterable[LazyTensor]) -> None:
-    """Write a safetensors file, holding one tensor in memory at a time.
+    """Write a safetensors file with one tensor in memory at a time.
 
-    Equal tensors give equal bytes: a header of names in the given order, then the values in that order.
+    The output is deterministic: header entries and values are in the given order.
 
     Args:
-        path: The file, new.
-        tensors: The tensors, in the order of the file.
+        path: The file to create.
+        tensors: The tensors, in file order.
 
     Raises:
-        OSError: If the system refuses.
+        OSError: If the file cannot be written.
 
     References:
         https://huggingface.co/docs/safetensors#format

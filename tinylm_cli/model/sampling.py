@@ -12,21 +12,22 @@ from tinylm_cli.model.rng import keyed_generator
 from tinylm_cli.quantities import MAX_SEED
 
 GREEDY_BELOW = torch.finfo(torch.float32).tiny
-"""Temperatures under this are zero in float32."""
+"""Temperatures below this are zero in float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How the next token is sampled.
+    """Parameters for sampling the next token.
 
     Attributes:
-        temperature: Divides the logits, >= 0; at 0 the most likely token is taken.
-        top_k: Keep this many of the most likely tokens, >= 1; None, or more than there are, keeps all.
-        top_p: Of these, keep the fewest whose probabilities sum to at least this, 0 < top_p <= 1; None keeps all.
-        seed: Seeds a generator of its own, 0..2⁶⁴ - 1; None draws from torch's global generator.
+        temperature: Divides the logits, >= 0; 0 selects the most likely token.
+        top_k: Keep the k most likely tokens, >= 1; None keeps all.
+        top_p: Then keep the smallest set of most likely tokens whose probabilities sum to at least p, 0 < p <= 1; None
+            keeps all.
+        seed: Seed of a new generator, 0..2⁶⁴ - 1; None uses torch's global generator.
 
     Raises:
-        ValueError: If a value is out of its range or not a number.
+        ValueError: If a value is out of range or not a number.
 
     References:
         Fan et al. 2018 (top-k), https://arxiv.org/abs/1805.04833;
@@ -51,7 +52,7 @@ class SamplingParams:
     def generator(self, device: torch.device) -> torch.Generator | None:
         """Return the seeded generator for ``device``, or None for torch's global one.
 
-        All 64 bits of the seed count on every device; generators of different devices draw different numbers.
+        All 64 bits of the seed are used on every device, but different devices draw different numbers.
         """
         if self.seed is None:
             return None
@@ -72,7 +73,7 @@ class SamplingParams:
         if self.temperature < GREEDY_BELOW or self.top_k == 1:
             return logits.argmax(-1)  # (B)
         logits = logits.float()  # (B, V)
-        scores = (logits - logits.amax(-1, keepdim=True)) / self.temperature  # (B, V), no overflow however cold
+        scores = (logits - logits.amax(-1, keepdim=True)) / self.temperature  # (B, V), no overflow at low temperatures
         if self.top_k is None and self.top_p is None:
             return _draw(scores.softmax(-1), generator)  # (B)
         size = scores.shape[-1]
@@ -95,10 +96,9 @@ def _is_real(value: object) -> bool:
 
 
 def _draw(weights: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Return an index (B) for each row of ``weights`` (B, k), drawn in proportion to them.
+    """Return an index (B) for each row of ``weights`` (B, k), drawn with probabilities proportional to the weights.
 
-    Each index waits an exponential time at its own rate, and the first one wins. ``torch.multinomial`` does the same,
-    but for up to 2²⁴ choices only.
+    Uses the exponential race, as ``torch.multinomial`` does, but without its limit of 2²⁴ choices.
     """
     times = torch.empty_like(weights).exponential_(generator=generator)  # (B, k)
     return (weights / times).argmax(-1)  # (B)

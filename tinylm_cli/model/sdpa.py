@@ -24,17 +24,17 @@ def sdpa(
 ) -> Tensor:
     """Return ``softmax(q·kᵀ · scale, masked) · v``; each group of H / G query heads shares a KV head.
 
-    Torch's fused kernel computes it, unless scores are soft-capped or there are sinks, which the kernel lacks.
+    Uses torch's fused kernel unless there is a soft-cap or sinks, which the kernel does not support.
 
     Args:
         q: Queries (B, H, T, K).
         k: Keys (B, G, S, K), G dividing H.
         v: Values (B, G, S, V).
         mask: Which keys each query attends to.
-        scale: Factor on the scores; 1/√K when None.
-        dropout: Share of the attention weights zeroed, while training.
-        softcap: Bound c on the scores before the mask: ``c · tanh(scores / c)``.
-        sinks: A logit for each head (H) that joins the softmax and has no value.
+        scale: Factor on the scores; 1/√K if None.
+        dropout: Dropout probability of the attention weights, in training.
+        softcap: Bound c on the scores, ``c · tanh(scores / c)``, applied before the mask.
+        sinks: A logit per head (H) that takes part in the softmax but has no value vector.
 
     Returns:
         (B, H, T, V).
@@ -69,7 +69,7 @@ def sdpa(
         weights = torch.cat((scores, column), dim=-1).to(softmax_dtype).softmax(-1)[..., :-1]  # (B, H, T, S)
     elif mask.values is None:
         weights = scores.to(softmax_dtype).softmax(-1)  # (B, H, T, S)
-    else:  # a query that may attend to nothing gets weights of 0, where softmax of all -inf would be nan
+    else:  # a fully masked query gets weights of 0, because softmax of all -inf would be nan
         empty = scores.isneginf().all(-1, keepdim=True)  # (B, H, T, 1)
         weights = scores.masked_fill(empty, 0.0).to(softmax_dtype).softmax(-1).masked_fill(empty, 0.0)  # (B, H, T, S)
     weights = functional.dropout(weights.to(q.dtype), dropout) if dropout else weights.to(q.dtype)  # (B, H, T, S)

@@ -1,4 +1,4 @@
-"""A model's tensors by name: shapes for the proof, totals, and the tensors a checkpoint stores."""
+"""A model's tensors by name: parameter shapes, parameter count, and the tensors stored in a checkpoint."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ Shape = tuple[int, ...]
 
 
 def parameter_shapes(model: nn.Module) -> dict[str, Shape]:
-    """Return the shape of each parameter by its full name; a tied parameter appears under each of its names."""
+    """Return the shape of each parameter by full name; a tied parameter appears under each of its names."""
     return {name: tuple(tensor.shape) for name, tensor in model.named_parameters(remove_duplicate=False)}
 
 
 def unique_params(model: nn.Module) -> int:
-    """Return the elements of all parameters; a tied parameter counts once."""
+    """Return the number of elements of all parameters; a tied parameter counts once."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def unique_state_dict(model: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors that a checkpoint stores: each parameter under its first name, and persistent buffers."""
+    """Return the tensors stored in a checkpoint: each parameter under its first name, and persistent buffers."""
     return {name: parameter.detach() for name, parameter in model.named_parameters()} | _persistent_buffers(model)
 
 

@@ -1,4 +1,4 @@
-"""Compare a checkpoint with a model, and report differences by cause instead of tensor by tensor."""
+"""Compare a checkpoint with a model, and report mismatches by cause instead of by tensor."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from tinylm_cli.model.lm import TinyTransformerLM
 from tinylm_cli.model.safetensors_writer import DTYPES
 from tinylm_cli.model.state_dict import Shape, buffer_dtypes, unique_state_dict
 
-MOST_NAMED = 3
+MAX_LISTED = 3
 
 _SIZES = (
     ("embedding.token_embedding.embedding.weight", ("vocab_size", "d_model")),
     ("embedding.positional_encoding.weight", ("max_len", "d_model")),
     ("blocks.0.feed_forward.up_proj.weight", ("d_ff", "d_model")),
 )
-"""Tensors whose dimensions are fields of the config."""
+"""Tensors whose dimensions are config fields."""
 
 
 class TensorInfo(NamedTuple):
-    """A tensor as the header of a safetensors file describes it.
+    """Header entry of a tensor in a safetensors file.
 
     Attributes:
-        dtype: Name of its type in the file format.
+        dtype: Its dtype as the file format names it.
         shape: Its shape.
-        offset: Start of its values, in bytes from the start of the file.
+        offset: Byte offset of its values in the file.
     """
 
     dtype: str
@@ -43,16 +43,16 @@ class TensorInfo(NamedTuple):
 def matching_dtype(
     stored: Mapping[str, TensorInfo], model: TinyTransformerLM, *, path: Path, dtype: torch.dtype | None
 ) -> torch.dtype:
-    """Return the dtype of a checkpoint's parameters, if its names, shapes and dtypes all match the model.
+    """Return the dtype of a checkpoint's parameters, if all names, shapes and dtypes match the model.
 
     Args:
         stored: The header of the file, by tensor name.
         model: The model, on any device.
         path: The file, for error messages.
-        dtype: Type that the parameters must have; None for any one floating type.
+        dtype: Required dtype of the parameters; None for any common floating dtype.
 
     Raises:
-        WeightsError: If anything differs; names every kind of mismatch.
+        WeightsError: If anything differs; lists every kind of mismatch.
     """
     usual, _ = Counter(tensor.dtype for tensor in stored.values()).most_common(1)[0] if stored else ("F32", 0)
     wanted = dtype or DTYPES.get(usual, torch.float32)
@@ -64,8 +64,8 @@ def matching_dtype(
     if other_tensors or other_dtypes:
         what = "config" if not other_dtypes else "config and the dtype" if other_tensors else "dtype"
         raise WeightsError(
-            f"{path} does not hold this model: {'; '.join((*other_tensors, *other_dtypes))}",
-            help=f"use the {what} it was saved with",
+            f"{path} does not match this model: {'; '.join((*other_tensors, *other_dtypes))}",
+            help=f"use the {what} the weights were saved with",
         )
     return wanted
 
@@ -74,12 +74,12 @@ def _names(stored: Mapping[str, TensorInfo], expected: Mapping[str, Shape], conf
     missing = [name for name in expected if name not in stored]
     unexpected = [name for name in stored if name not in expected]
     layers = _layers(stored)
-    cause = f", as of n_layers {layers} instead of {config.n_layers}" if 0 < layers != config.n_layers else ""
+    cause = f", because n_layers is {layers} instead of {config.n_layers}" if 0 < layers != config.n_layers else ""
     if missing:
         yield f"{_count(missing, expected)} missing{cause}{_listed(missing)}"
     if "lm_head.weight" in unexpected and config.tie_weights:
         unexpected.remove("lm_head.weight")
-        yield "lm_head.weight is unexpected, as tie_weights shares the embedding's"
+        yield "lm_head.weight is unexpected, because the config sets tie_weights"
     if unexpected:
         yield f"{_count(unexpected, stored)} unexpected{cause}{_listed(unexpected)}"
 
@@ -98,8 +98,8 @@ def _shapes(stored: Mapping[str, TensorInfo], expected: Mapping[str, Shape], con
         if name in other and len(stored[name].shape) == len(fields)
         for field, size in zip(fields, stored[name].shape, strict=True)
     }
-    causes = [f"{field} {found} instead of {wanted}" for field, (found, wanted) in sizes.items() if found != wanted]
-    cause = f", as of {' and '.join(causes)}" if causes else ""
+    causes = [f"{field} is {found} instead of {wanted}" for field, (found, wanted) in sizes.items() if found != wanted]
+    cause = f", because {' and '.join(causes)}" if causes else ""
     every = "all " if len(other) == len(expected) else ""
     yield f"{every}{len(other)} tensors have other shapes{cause}: first {other[0]} has {first}"
 
@@ -116,19 +116,19 @@ def _dtypes(dtypes: Mapping[str, str], wanted: Mapping[str, torch.dtype]) -> Ite
 
 
 def _layers(stored: Mapping[str, TensorInfo]) -> int:
-    """Return the number of blocks that the names in a file imply."""
+    """Return the number of blocks implied by the tensor names."""
     indices = (re.match(r"blocks\.([0-9]{1,9})\.", name) for name in stored)
     return max((int(index[1]) + 1 for index in indices if index), default=0)
 
 
 def _count(names: list[str], among: Mapping[str, object]) -> str:
-    """Return subject and verb of a sentence: a single name, or the number of tensors."""
+    """Return subject and verb of a message: a single name, or the number of tensors."""
     if len(names) == 1:
         return f"{names[0]} is"
     return f"{'all ' if len(names) == len(among) else ''}{len(names)} tensors are"
 
 
 def _listed(names: list[str]) -> str:
-    """Return the first few of several names, to end a sentence about them."""
-    more = ", …" if len(names) > MOST_NAMED else ""
-    return f": {', '.join(names[:MOST_NAMED])}{more}" if len(names) > 1 else ""
+    """Return the first of several names, as the end of a message."""
+    more = ", …" if len(names) > MAX_LISTED else ""
+    return f": {', '.join(names[:MAX_LISTED])}{more}" if len(names) > 1 else ""

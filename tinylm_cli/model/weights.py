@@ -1,6 +1,6 @@
-"""Save and load a model: a folder of ``model.safetensors`` and its ``config.yaml``.
+"""Save and load a model as a folder with ``model.safetensors`` and ``config.yaml``.
 
-A tied tensor is stored once, under the embedding's name. Nothing is ever unpickled.
+A tied tensor is stored once, under the embedding's name. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.yaml"
 FILES = (WEIGHTS_FILE, CONFIG_FILE)
 
-SAVED_FOLDER = "name a folder that tinylm saved a model to"
+SAVED_FOLDER = "choose a folder to which tinylm saved a model"
 
 
 def save_model(model: TinyTransformerLM, directory: Path, *, config_text: str, overwrite: bool = False) -> None:
     """Write the weights of ``model`` and its config to a folder.
 
-    The folder appears complete or not at all; a folder that it replaces stays until then.
+    The folder is written atomically; a replaced folder stays intact until the new one is complete.
 
     Args:
         model: The model, with storage.
         directory: The folder; its parent exists.
-        config_text: The config as YAML, stored as it is.
-        overwrite: Whether a folder that holds a saved model, and nothing else, is replaced.
+        config_text: The config as YAML, stored verbatim.
+        overwrite: Whether to replace a folder that holds only a saved model.
 
     Raises:
         ValueError: If the model is on meta.
@@ -53,13 +53,13 @@ def save_model(model: TinyTransformerLM, directory: Path, *, config_text: str, o
 
 
 def save_tensors(tensors: Sequence[LazyTensor], directory: Path, *, config_text: str, overwrite: bool = False) -> None:
-    """Write tensors, each loaded only when it is written, as the weights of a model.
+    """Save lazily loaded tensors as the weights of a model.
 
     Args:
         tensors: Every tensor of the model's :func:`unique_state_dict`.
         directory: The folder; its parent exists.
-        config_text: The config as YAML, stored as it is.
-        overwrite: Whether a folder that holds a saved model, and nothing else, is replaced.
+        config_text: The config as YAML, stored verbatim.
+        overwrite: Whether to replace a folder that holds only a saved model.
 
     Raises:
         OutputError: If the folder may not be replaced, or cannot be written.
@@ -82,19 +82,19 @@ def load_model(
 ) -> TinyTransformerLM:
     """Build the model of ``config`` with the weights in a folder.
 
-    The file is compared with the config first. Then each tensor is read straight into the model's own memory, so that
-    the weights are held once.
+    The file is compared with the config first. Then each tensor is read directly into the memory of the model,
+    without a second copy.
 
     Args:
-        config: The config that the weights belong to.
+        config: The config of the weights.
         directory: A folder with ``model.safetensors``.
-        device: Where the weights go.
-        dtype: Type that the weights in the file must have; None for any one floating type.
+        device: Device of the weights.
+        dtype: Required dtype of the stored weights; None for any common floating dtype.
 
     Raises:
-        WeightsError: If the file cannot be read, or a name, shape or dtype differs from the model's; counts the tensors
-            of each kind of mismatch, and names the first.
-        CapacityError: If the weights do not fit in this machine.
+        WeightsError: If the file cannot be read, or a name, shape or dtype differs from the model's; gives the number
+            of tensors of each kind of mismatch, and the first names.
+        CapacityError: If the weights exceed this machine's memory.
     """
     path = Path(directory) / WEIGHTS_FILE
     device = torch.device(device)
@@ -102,7 +102,7 @@ def load_model(
     try:
         with path.open("rb") as file:
             with safe_open(path, framework="pt", device="cpu"):
-                pass  # the format's own reader refuses a damaged file
+                pass  # raises SafetensorError if the file is damaged
             stored = _header(file, path)
             dtype = matching_dtype(stored, model, path=path, dtype=dtype)
             materialize(model, device=device, dtype=dtype)
@@ -123,15 +123,15 @@ def load_model(
 
 
 def _header(file: BinaryIO, path: Path) -> dict[str, TensorInfo]:
-    """Return the header of the open file: type, shape and offset of each tensor, read once for comparing and loading.
+    """Return dtype, shape and offset of each tensor from the header of the open file.
 
     Raises:
-        WeightsError: If the file changed since the format's own reader accepted it.
+        WeightsError: If the file changed since safetensors validated it.
     """
     try:
         size = int.from_bytes(file.read(8), "little")
         if size > os.fstat(file.fileno()).st_size:
-            raise ValueError("its header is longer than the file")
+            raise ValueError("the header is longer than the file")
         header = json.loads(file.read(size))
         start = file.tell()
         return {
@@ -152,15 +152,15 @@ def _damaged(path: Path, why: str) -> WeightsError:
 
 
 def _read_into(model: TinyTransformerLM, file: BinaryIO, stored: Mapping[str, TensorInfo], path: Path) -> None:
-    """Fill each tensor of the model from an open file, whose header matches.
+    """Read each tensor of the model from an open file, whose header matches.
 
-    A memory map is not used: its pages would count as memory beside the parameters, its alignment would change the
-    last bits of products, and a file truncated meanwhile would kill the process.
+    A memory map is not used: its pages would add to the memory of the parameters, its alignment would change the last
+    bits of matmuls, and truncation of the file would kill the process.
     """
     for name, values in unique_state_dict(model).items():
         host = values if values.device.type == "cpu" else torch.empty_like(values, device="cpu")
         file.seek(stored[name].offset)
         if file.readinto(host.view(-1).view(torch.uint8).numpy().data) != host.nbytes:  # type: ignore[attr-defined]
-            raise WeightsError(f"{path} was cut short while it was read", help="load it again once it is complete")
+            raise WeightsError(f"{path} was truncated while it was read", help="load it again once it is complete")
         if host is not values:
             values.copy_(host)

@@ -32,7 +32,7 @@ def test_logits_of_a_sound_model(make_context: MakeContext, dtype: torch.dtype) 
     [
         (lambda logits: logits[..., :-1], "(1, 1) gives (1, 1, 22), not (1, 1, 23)"),
         (lambda logits: logits[:, -1], "(1, 1) gives (1, 23), not (1, 1, 23)"),
-        (lambda logits: logits.double(), "(1, 1) gives (1, 1, 23) in float64, and the weights are in float32"),
+        (lambda logits: logits.double(), "(1, 1) gives (1, 1, 23) in float64, but the weights are in float32"),
         (lambda logits: logits.log(), None),
     ],
 )

@@ -216,7 +216,7 @@ def test_vocabulary_of_one(make_context: MakeContext) -> None:
 def test_narrow_model_need_not_learn(make_context: MakeContext, width: int, kind: str) -> None:
     check = overfits_one_batch(make_context(d_model=width, n_heads=1, norm={"kind": kind}, position={"kind": "none"}))
     assert (check.status, check.measured) == (
-        "skip", f"with d_model {width} the norms leave nothing to tell tokens apart by",
+        "skip", f"with d_model {width} the norms map all tokens to nearly the same vector",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The checks of ``tinylm check``: properties that every model must have, each proven on the real module."""
+"""The checks of ``tinylm check``: properties of every model, each verified on the built module."""
 
 from tinylm_cli.model.checks.context import ClosedForm
 from tinylm_cli.model.checks.run import run_checks

@@ -1,4 +1,4 @@
-"""Causality: logits depend on every earlier token, and on no later one."""
+"""Causality: logits depend on all earlier tokens, but on no later one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinylm_cli.model.lm import TinyTransformerLM
 def causality_gradient(context: CheckContext) -> Outcome:
     """Differentiate logits with respect to the output of the embedding.
 
-    The gradient at later positions must be exactly 0: a masked attention weight is 0, and so is every product with it.
+    The gradient at later positions must be exactly 0, because masked attention weights are exactly 0.
     """
     length = context.tokens.shape[1]
     if length == 1:
@@ -60,7 +60,7 @@ def causality_perturbation(context: CheckContext) -> Outcome:
 
 
 def _logits_from_embedding(model: TinyTransformerLM, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Return logits (B, T, V) and the embedding output (B, T, D) they are differentiable in."""
+    """Return logits (B, T, V) and the embedding output (B, T, D), a leaf tensor to differentiate by."""
     leaves: list[Tensor] = []
 
     def cut(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""One check of a model: a name, a plain statement, and a function that measures whether the statement holds."""
+"""A check of a model: a name, a statement, and a function that measures whether the statement holds."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ class Outcome:
 
 
 def passed_if(holds: bool, measured: str, value: float | None = None, limit: float | None = None) -> Outcome:  # noqa: FBT001
-    """Return a pass if the statement holds, else a fail."""
+    """Return a passed outcome if the statement holds, else a failed one."""
     return Outcome("pass" if holds else "fail", measured, value, limit)
 
 
 def passed_if_at_most(value: float, limit: float, label: str) -> Outcome:
-    """Return a pass if ``value`` is at most ``limit``, else a fail; nan fails."""
+    """Return a passed outcome if ``value`` is at most ``limit``, else a failed one; nan fails."""
     return passed_if(value <= limit, f"{label} {value:.2g}", value, limit)
 
 
 def skip(reason: str) -> Outcome:
-    """Return a skip, for a check that does not apply."""
+    """Return the outcome of a check that does not apply."""
     return Outcome("skip", reason)
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check that can be run.
+    """A runnable check.
 
     Attributes:
         name: Stable name, e.g. ``causality-gradient``.
-        statement: The property that the check proves, as one sentence.
-        measure: Measures it, and may raise anything.
+        statement: The property that the check verifies, in one sentence.
+        measure: Measures the property; may raise any exception.
     """
 
     name: str
@@ -55,25 +55,25 @@ class Check:
     def __call__(self, context: CheckContext) -> CheckResult:
         """Run the check, with gradients enabled.
 
-        The check is skipped where this machine cannot run it: too little memory or disk, or an operation that is
-        missing in this dtype. Any other exception is a fail.
+        The check is skipped if this machine lacks the memory or disk space, or if an operation does not support the
+        dtype. Any other exception is a failure.
         """
         try:
             with torch.enable_grad():
                 outcome = self.measure(context)
-        except Exception as error:  # a broken model may raise any
+        except Exception as error:  # a broken model may raise any exception
             reason = _machine_limit(error)
             outcome = skip(reason) if reason else Outcome("fail", f"{type(error).__name__}: {_first_line(error)}")
         return CheckResult(self.name, self.statement, outcome.status, outcome.measured, outcome.value, outcome.limit)
 
 
 def check(name: str, statement: str) -> Callable[[Callable[[CheckContext], Outcome]], Check]:
-    """Return a decorator that makes a :class:`Check` of the function that measures it."""
+    """Return a decorator that turns a measuring function into a :class:`Check`."""
     return lambda measure: Check(name, statement, measure)
 
 
 def _machine_limit(error: Exception) -> str | None:
-    """Return why this machine cannot run a check, or None if the error comes from the model."""
+    """Return the reason why this machine cannot run a check, or None if the model causes the error."""
     message = _first_line(error)
     if isinstance(error, CapacityError | OutputError):
         return message

@@ -19,25 +19,25 @@ BATCH_SIZE = 2
 SEQ_LEN = 16
 
 MAX_LOGITS = 1 << 24
-"""Logits of one batch, 64 MiB in float32: with a very large vocabulary, sequences are shorter."""
+"""Maximum logits per batch, 64 MiB in float32; a very large vocabulary shortens the sequences."""
 
 TOLERANCE = {torch.float64: 1e-13, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-"""Allowed difference between two ways to compute the same logits, relative to the largest logit.
+"""Allowed difference between two computations of the same logits, relative to the largest logit.
 
-It allows a few roundings in the half precisions, which sum in float32, and some hundred in the others.
+It allows a few rounding errors in half precision, which accumulates in float32, and some hundred in the others.
 """
 
 MIN_SENSITIVE_WIDTH = 64
-"""d_model from which a new block's output is larger than the rounding of half precision."""
+"""d_model from which the output of a new block exceeds the rounding error of half precision."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClosedForm:
-    """The model as the analysis describes it, without building it.
+    """The parameters of the model according to the closed form.
 
     Attributes:
-        shapes: Shape of each parameter by its full name; a tied parameter appears under each of its names.
-        total_params: Elements of all parameters; a tied parameter counts once.
+        shapes: Shape of each parameter by full name; a tied parameter appears under each of its names.
+        total_params: Number of elements of all parameters; a tied parameter counts once.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -46,12 +46,12 @@ class ClosedForm:
 
 @dataclass(frozen=True, slots=True)
 class CheckContext:
-    """The model under test.
+    """The model under test and its inputs.
 
     Attributes:
         model: A model with storage, in evaluation mode.
-        seed: Seed of new weights.
-        newly_initialized: Whether the weights were initialized with this seed; else they were loaded.
+        seed: Seed of the initialization.
+        newly_initialized: Whether the weights were initialized with this seed rather than loaded.
         closed_form: The expected parameters.
         tokens: Ids (B, T), the same for every model with this vocabulary and max_len.
     """
@@ -91,9 +91,9 @@ class CheckContext:
 
     @property
     def logits_saturated(self) -> bool:
-        """Whether the soft-cap is below the std of new logits, 0.02 · √d_model, so that its tanh saturates.
+        """Whether the soft-cap is below the std of initial logits, 0.02 · √d_model, so that its tanh saturates.
 
-        Logits then hardly depend on the tokens, and gradients vanish.
+        Then logits hardly depend on the tokens, and gradients vanish.
         """
         cap = self.config.head.logit_softcap
         return cap is not None and cap < STD * math.sqrt(self.config.d_model)
@@ -102,11 +102,12 @@ class CheckContext:
     def sensitive(self) -> bool:
         """Whether changing a token must change the logits of later tokens.
 
-        A new block adds about 0.02² · d_model of a vector's size, which half precision rounds away in a narrow model.
+        The output of a new block is about 0.02² · d_model times its input, which half precision rounds to 0 in a narrow
+        model.
         """
         config, attention = self.config, self.config.attention
         half = self.dtype.itemsize < torch.float32.itemsize
-        if all(config.window(layer) == 1 for layer in range(config.n_layers)):  # each position sees itself alone
+        if all(config.window(layer) == 1 for layer in range(config.n_layers)):  # each position attends only to itself
             return False
         constant_values = attention.kind == "latent" and self.is_degenerate_norm(attention.kv_rank)
         return (
@@ -125,7 +126,7 @@ class CheckContext:
     def tolerance(self, largest_logit: float) -> float:
         """Return the allowed difference between two computations of logits with this largest magnitude.
 
-        With a soft-cap the logits before it count, since near 0 the cap keeps differences as they are.
+        With a soft-cap, the magnitude before the cap is used, because near 0 the cap preserves differences.
         """
         if self.config.head.logit_softcap is not None:
             with torch.no_grad():
@@ -133,7 +134,7 @@ class CheckContext:
         return TOLERANCE[self.dtype] * largest_logit
 
     def softcap_hides(self, limit: float) -> str | None:
-        """Return why a comparison within ``limit`` proves nothing under the soft-cap; None where it does."""
+        """Return the reason why the soft-cap makes a comparison within ``limit`` meaningless, or None."""
         cap = self.config.head.logit_softcap
         if cap is None or limit < cap:
             return None
@@ -141,20 +142,20 @@ class CheckContext:
         return f"head.logit_softcap {cap:g} keeps logits closer together than {name} rounds them"
 
     def require_memory(self, bytes_per_param: int, what: str) -> None:
-        """Refuse work that does not fit in this machine.
+        """Raise if work exceeds this machine's memory.
 
         Args:
             bytes_per_param: Bytes that the work allocates for each parameter.
-            what: The work, for the message.
+            what: The work, as the subject of the message.
 
         Raises:
-            CapacityError: If it does not fit; names the bytes needed and the bytes left.
+            CapacityError: If it does; gives the bytes needed and available.
         """
         require_memory(unique_params(self.model) * bytes_per_param, what, device=self.device.type)
 
 
 def sample_tokens(config: ModelConfig, device: torch.device) -> Tensor:
-    """Return random ids (B, T) of a length that suits the model, at least two different ones in each sequence."""
+    """Return random ids (B, T) of a length suitable for the model, at least two different ones per sequence."""
     longest = max(MAX_LOGITS // (BATCH_SIZE * config.vocab_size), 2)
     shape = (BATCH_SIZE, min(config.max_len, SEQ_LEN, longest))
     generator = torch.Generator(device="cpu").manual_seed(0)
@@ -164,6 +165,6 @@ def sample_tokens(config: ModelConfig, device: torch.device) -> Tensor:
 
 
 def max_abs(*tensors: Tensor) -> float:
-    """Return the largest magnitude in ``tensors``: nan if one holds a nan, 0 if all are empty."""
+    """Return the largest magnitude in ``tensors``: nan if any contains nan, 0 if all are empty."""
     peaks = [tensor.detach().abs().amax().cpu().double() for tensor in tensors if tensor.numel()]
     return float(torch.stack(peaks).amax()) if peaks else 0.0

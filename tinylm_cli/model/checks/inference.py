@@ -13,12 +13,12 @@ from tinylm_cli.quantities import counted
 GREEDY = SamplingParams(temperature=0.0)
 STEPS = 8
 SHORT_MAX_LEN = 32
-"""Models up to this max_len are decoded past it, where the context window slides."""
+"""Models up to this max_len are decoded past it, so that the context window slides."""
 
 
 @check("logits-shape", "ids (B, T) give finite logits (B, T, V)")
 def logits_shape(context: CheckContext) -> Outcome:
-    """Run the whole batch, and a single token."""
+    """Run the full batch, and a single token."""
     for tokens in (context.tokens[:1, :1], context.tokens):
         logits = context.logits(tokens)  # (B, T, V)
         expected = (*tokens.shape, context.config.vocab_size)
@@ -27,7 +27,7 @@ def logits_shape(context: CheckContext) -> Outcome:
             return passed_if(False, f"{measured}, not {_shape(expected)}")
         if logits.dtype != context.dtype:
             return passed_if(
-                False, f"{measured} in {_name(logits.dtype)}, and the weights are in {_name(context.dtype)}"
+                False, f"{measured} in {_name(logits.dtype)}, but the weights are in {_name(context.dtype)}"
             )
         if not logits.isfinite().all():
             return passed_if(False, f"{measured}, {int((~logits.isfinite()).sum())} of them not finite")
@@ -36,16 +36,16 @@ def logits_shape(context: CheckContext) -> Outcome:
 
 @check("cached-equals-uncached", "a KV cache changes neither logits nor tokens")
 def cached_equals_uncached(context: CheckContext) -> Outcome:
-    """Decode greedily both ways from half of each sequence, past a short max_len; then one sequence alone.
+    """Decode greedily with and without a cache, from half of each sequence and past a short max_len; then one alone.
 
-    The comparison ends early where the two ways choose different tokens. Either their logits differ by more than the
-    tolerance, and the check fails, or the best two logits are so close that rounding decides between them.
+    The comparison ends early if the two select different tokens. Either their logits differ by more than the tolerance,
+    and the check fails, or the two largest logits are so close that rounding decides.
     """
     max_len = context.config.max_len
     read = max(1, context.tokens.shape[1] // 2)
     steps = max_len - read + 4 if max_len <= SHORT_MAX_LEN else STEPS
     differences, peaks, slid = list[float](), list[float](), ""
-    for start in (context.tokens[:, :read], context.tokens[:1, :read]):  # a single row takes other kernels
+    for start in (context.tokens[:, :read], context.tokens[:1, :read]):  # a single row uses other kernels
         cached = decode(context.model, start, steps, sampling=GREEDY, use_cache=True)
         uncached = decode(context.model, start, steps, sampling=GREEDY, use_cache=False)
         for length, (with_cache, without) in enumerate(zip(cached, uncached, strict=True), start=read):
@@ -64,7 +64,7 @@ def cached_equals_uncached(context: CheckContext) -> Outcome:
 
 @check("batch-invariance", "a sequence has the same logits alone and in a batch")
 def batch_invariance(context: CheckContext) -> Outcome:
-    """Run the batch at once and row by row."""
+    """Run the batch as a unit and row by row."""
     logits = context.logits(context.tokens)  # (B, T, V)
     alone = torch.cat([context.logits(row[None]) for row in context.tokens])  # (B, T, V)
     limit = context.tolerance(max_abs(logits))

@@ -1,4 +1,4 @@
-"""Learning: a new model guesses evenly, every parameter has a gradient, and training lowers the loss."""
+"""Learning: the initial loss is near ln V, every parameter has a gradient, and training lowers the loss."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ STEPS = 8
 LEARNING_RATE = 3e-3
 KEY_BIAS = "k_proj.bias"
 MIN_RELU_UNITS = 64
-"""Hidden units of which some are surely active: at worst, ReLU silences each with even odds."""
+"""Number of hidden units of which some are certainly active; ReLU deactivates each with probability 1/2 at most."""
 
 
 @check("initial-loss", "the first loss is ln V, plus chance and a tied token")
 def initial_loss(context: CheckContext) -> Outcome:
-    """Compare the mean loss over every possible next token, which is at least ln V, with its expectation.
+    """Compare the mean loss over all possible next tokens, at least ln V, with its expectation.
 
     After the final norm a vector has at most length √D, and rows of the LM head are Normal(0, 0.02²). So each logit is
     normal with a variance of at most ``s = 0.02² · D``. The expected loss, E[ln Σ exp(logit)], is then at most
     ``ln V + s/2`` (Jensen's inequality and the mean of a log-normal). Over a finite vocabulary its standard deviation
     is about ``√((e^s - 1) / V)``; six of these are allowed.
 
-    With a tied head, the logit of the token just read is large, and the loss of a wide model is *not* near ln V. That
-    token is left out of this comparison, and has one of its own in :func:`_own_token`.
+    With a tied head, the logit of the input token is large, and the loss of a wide model is *not* near ln V. That token
+    is excluded here and compared in :func:`_own_token`.
     """
     if not context.newly_initialized:
-        return skip("loaded weights are not expected to guess evenly")
+        return skip("loaded weights are not expected to predict uniformly")
     vocab_size = context.config.vocab_size
     if vocab_size == 1:
-        return skip("with vocab_size 1 there is nothing to guess")
+        return skip("with vocab_size 1 there is nothing to predict")
     logits, embedded, residual = _logits_and_residuals(context)
     excess = _excess(logits)
     measured = f"ln {vocab_size} + {excess:.3f}"
@@ -70,15 +70,15 @@ def _logits_and_residuals(context: CheckContext) -> tuple[Tensor, Tensor, Tensor
 
 
 def _own_token(context: CheckContext, embedded: Tensor, residual: Tensor) -> tuple[float, float]:
-    """Return the mean logit that a new tied head gives to the token just read, and the allowed deviation.
+    """Return the mean logit that a new tied head gives to the current input token, and the allowed deviation.
 
-    The final norm reads ``e + r``: e is the embedded row w of the token just read, r the sum of the blocks' outputs,
+    The final norm reads ``e + r``: e is the embedding of the input token with row w, r the sum of the blocks' outputs,
     whose matrices are independent of w. The norm divides both by their std σ, so the logit is ``e·w / σ + r·w / σ``.
     In the course's model e is ``√D · w`` plus positions. The first term is about 1 in the preset tiny and at most about
     0.02 · D, so a wide tied model starts with a loss far above ln V.
 
-    The std of one logit is that of ``r·w / σ``: at most 0.02 · √D, as r is hardly longer than σ √D. Six of these are
-    allowed, and less for the mean, depending on how many different tokens it has.
+    The std of one logit is that of ``r·w / σ``: at most 0.02 · √D, because r is hardly longer than σ √D. Six of these
+    are allowed, and fewer for a mean over several different tokens.
 
     Args:
         context: A new model with a tied head.
@@ -103,10 +103,10 @@ def _excess(logits: Tensor) -> float:
 
 @check("gradients-finite", "every gradient is finite, and zero only for a reason")
 def gradients_finite(context: CheckContext) -> Outcome:
-    """Differentiate a random mixture of all logits, so that no two cancel, with respect to every parameter.
+    """Differentiate a random combination of all logits, so that no two cancel, with respect to every parameter.
 
-    Key biases never learn: they shift all scores of a query equally, which softmax ignores. Their true gradient is 0,
-    and the measured one is rounding, so they are counted apart.
+    Key biases shift all scores of a query equally, which softmax ignores. Their true gradient is 0 and the measured one
+    is rounding error, so they are counted separately.
     """
     context.require_memory(context.dtype.itemsize, "holding a gradient for every parameter")
     names, parameters = zip(*context.model.named_parameters(), strict=True)
@@ -132,11 +132,11 @@ def gradients_finite(context: CheckContext) -> Outcome:
 
 @check("overfits-one-batch", "a few Adam steps on one batch lower its loss")
 def overfits_one_batch(context: CheckContext) -> Outcome:
-    """Train a copy of the model, in float32 where its own dtype is narrower, as mixed-precision training does.
+    """Train a copy of the model, in float32 if its dtype is narrower, as in mixed-precision training.
 
-    Targets are tokens of the other sequence instead of the next tokens, so that even max_len 1 leaves something to
-    learn. Adam moves every weight by about the learning rate, and a matrix's output by about the rate times its width:
-    the wider the model, the smaller the rate. Weight decay is off, since it would lower the loss without learning.
+    Targets are tokens of the other sequence instead of the next tokens, so that max_len 1 can be learned, too. Adam
+    changes every weight by about the learning rate, and a matrix's output by about the rate times its width; therefore
+    a wider model gets a smaller rate. Weight decay is off, because it would lower the loss without learning.
 
     References:
         Kingma and Ba 2015 (Adam), https://arxiv.org/abs/1412.6980;
@@ -146,9 +146,9 @@ def overfits_one_batch(context: CheckContext) -> Outcome:
     if context.config.vocab_size == 1:
         return skip("with vocab_size 1 the loss is 0 from the start")
     if context.degenerate_norm:
-        return skip(f"with d_model {context.config.d_model} the norms leave nothing to tell tokens apart by")
+        return skip(f"with d_model {context.config.d_model} the norms map all tokens to nearly the same vector")
     if context.logits_saturated:
-        return skip(f"head.logit_softcap {context.config.head.logit_softcap:g} is flat where new logits lie")
+        return skip(f"head.logit_softcap {context.config.head.logit_softcap:g} saturates at initialization")
     dtype = torch.promote_types(context.dtype, torch.float32)
     held = 4 * dtype.itemsize + (context.dtype.itemsize if dtype != context.dtype else 0)
     context.require_memory(held, "training a copy: weights, gradients and two Adam moments")
@@ -168,11 +168,11 @@ def overfits_one_batch(context: CheckContext) -> Outcome:
 
 
 def _everything_learns(context: CheckContext) -> bool:
-    """Return whether a gradient of zero is surely an error.
+    """Return whether a gradient of zero is certainly an error.
 
-    It may be legitimate where training has silenced units, all positions are alike, float16 rounds small gradients to
-    zero, ReLU silences every unit from the start, a router has a single expert to weigh (always 1), or attention
-    weights do not depend on queries and keys.
+    It may be legitimate if training has deactivated units, all positions are equal, float16 rounds small gradients to
+    zero, ReLU deactivates all units initially, a router weights a single expert (always 1), or attention weights do not
+    depend on queries and keys.
     """
     config, feed_forward = context.config, context.config.feed_forward
     varied = config.vocab_size > 1 and context.tokens.shape[1] > 1
@@ -186,9 +186,9 @@ def _everything_learns(context: CheckContext) -> bool:
 def _attention_depends_on_keys(context: CheckContext) -> bool:
     """Return whether attention weights depend on queries and keys, through norms, windows and soft-caps.
 
-    A token that sees itself alone has the weight 1. New scores have a std of about 0.02² · d_model · √d_head times
-    their scale, or √d_head times it with normalized queries and keys; under a lower soft-cap, tanh may be flat to the
-    last bit.
+    A token that attends only to itself has the weight 1. Initial scores have a std of about 0.02² · d_model · √d_head
+    times the scale, or √d_head times the scale with normalized queries and keys. With a lower soft-cap, tanh may
+    saturate to the last bit.
     """
     config, attention = context.config, context.config.attention
     normalized = attention.qk_norm != "none"

@@ -24,7 +24,7 @@ SMALL_PARAMS = 10_000_000
 
 
 def checks_for(config: ModelConfig) -> tuple[Check, ...]:
-    """Return the checks of a model in the order they run: its tensors, its logits, its learning."""
+    """Return the checks of a model in execution order: tensors, logits, learning."""
     return (
         closed_form_holds,
         same_seed,
@@ -54,28 +54,28 @@ def run_checks(
     on_start: Callable[[Check], None] | None = None,
     on_result: Callable[[CheckResult], None] | None = None,
 ) -> CheckReport:
-    """Run every check on a model, which is left as it was.
+    """Run every check on a model, without changing it.
 
     Args:
         config: The config of the model.
-        name: Its name, for the report.
+        name: Name of the model, for the report.
         source: Source of its config, for the report.
         closed_form: The expected parameters.
-        seed: Seed of new weights.
-        device: Where to build the model; ignored if ``model`` is given.
+        seed: Seed of the initialization.
+        device: Device of a new model; ignored if ``model`` is given.
         dtype: Storage type of new weights; ignored if ``model`` is given.
-        model: A model with loaded weights; None builds and initializes one.
-        weights: The folder they were loaded from, for the report.
+        model: A model with loaded weights; None builds a new one.
+        weights: The folder of the loaded weights, for the report.
         on_start: Called with each check before it runs.
         on_result: Called with each result as soon as it is known.
 
     Returns:
-        The result of every check in order. A check that this model or machine cannot run is a skip; one that raises
-        is a fail.
+        The result of every check, in order. A check is skipped if it does not apply or this machine cannot run it, and
+        fails if it raises.
 
     Raises:
         ValueError: If the model is on meta.
-        CapacityError: If the weights do not fit in this machine.
+        CapacityError: If the weights exceed this machine's memory.
     """
     newly_initialized = model is None
     if model is None:
@@ -109,9 +109,9 @@ def run_checks(
 
 @contextmanager
 def _suitable_threads(model: TinyTransformerLM) -> Iterator[None]:
-    """Compute on one thread if the model is small.
+    """Use one thread if the model is small.
 
-    After every small operation threads wait for each other: no gain, and a hundredfold loss on a busy machine.
+    Threads synchronize after every small operation, which on a busy machine makes the model a hundred times slower.
     """
     before = torch.get_num_threads()
     if unique_params(model) < SMALL_PARAMS:

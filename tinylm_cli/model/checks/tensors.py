@@ -23,12 +23,12 @@ from tinylm_cli.quantities import counted
 from tinylm_cli.reports.architecture import Proof
 
 MIN_COMPARABLE = 4
-"""Elements from which two draws do not agree by chance, even when rounded to bfloat16."""
+"""Number of elements from which two random draws are not equal by chance, even in bfloat16."""
 
 
 @check("closed-form", "tensors and total equal the closed form, name by name")
 def closed_form(context: CheckContext) -> Outcome:
-    """Compare the caller's closed form with the module."""
+    """Compare the closed form with the parameters of the module."""
     expected = context.closed_form
     proof = Proof.between(
         expected.shapes, expected.total_params, parameter_shapes(context.model), unique_params(context.model)
@@ -43,7 +43,7 @@ def closed_form(context: CheckContext) -> Outcome:
 
 @check("tied-identity", "LM head and token embedding are one tensor")
 def tied_identity(context: CheckContext) -> Outcome:
-    """Look at the model itself, a copy, another dtype, another device, and the model saved and loaded."""
+    """Inspect the model, a copy, another dtype, another device, and the saved and reloaded model."""
     for stage, model in _copies(context):
         if model.lm_head.weight is not _embedding(model):
             return passed_if(False, f"two tensors {stage}")
@@ -52,7 +52,7 @@ def tied_identity(context: CheckContext) -> Outcome:
 
 @check("untied", "LM head and token embedding are different tensors")
 def untied(context: CheckContext) -> Outcome:
-    """Look at the same copies as :func:`tied_identity`."""
+    """Inspect the same copies as :func:`tied_identity`."""
     head, embedding = context.model.lm_head.weight, _embedding(context.model)
     if head.untyped_storage().data_ptr() == embedding.untyped_storage().data_ptr():
         return passed_if(False, "two names for the same storage")
@@ -66,9 +66,9 @@ def untied(context: CheckContext) -> Outcome:
 
 @check("same-seed", "a seed repeats its weights, another seed changes them")
 def same_seed(context: CheckContext) -> Outcome:
-    """Build the model again, and once more from the next seed.
+    """Build the model again with the same seed, and once with the next seed.
 
-    The other seed must change every drawn tensor. Biases and norm weights are constants, and very small tensors may be
+    The other seed must change every random tensor. Biases and norm weights are constants, and very small tensors may be
     equal by chance.
     """
     model = context.model if context.newly_initialized else _build(context, context.seed)
@@ -79,7 +79,7 @@ def same_seed(context: CheckContext) -> Outcome:
     del again
     other = _named(_build(context, context.seed + 1))
     parameters = [name for name, tensor in first.items() if isinstance(tensor, Parameter) and tensor.dim() > 1]
-    drawn = [name for name in parameters if not name.endswith("bias")]  # an expert's bias is one row of a matrix
+    drawn = [name for name in parameters if not name.endswith("bias")]  # expert biases are rows of a matrix
     comparable = [name for name in drawn if first[name].numel() >= MIN_COMPARABLE]
     if not comparable:
         return skip("the tensors are too small to tell two draws apart")
@@ -92,7 +92,7 @@ def same_seed(context: CheckContext) -> Outcome:
 
 
 def _copies(context: CheckContext) -> Iterator[tuple[str, TinyTransformerLM]]:
-    """Yield the model after each operation that could untie it, with words that follow "one tensor"."""
+    """Yield the model after each operation that could untie it, with a description that completes "one tensor"."""
     yield "as built" if context.newly_initialized else "as loaded", context.model
     context.require_memory(2 * context.dtype.itemsize, "copying the weights, saving and loading them")
     model = copy.deepcopy(context.model)

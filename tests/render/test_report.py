@@ -35,7 +35,7 @@ def test_a_data_frame_holds_exact_numbers() -> None:
     frame = report.to_frame()
     assert frame["params"].sum() == report.total_params
     assert list(report.to_frame("tying")["params"]) == [858_880, 826_112, 32_768]
-    with pytest.raises(tinylm.TinylmError, match="no table is called x"):
+    with pytest.raises(tinylm.TinylmError, match="no such table: x"):
         report.to_frame("x")
 
 

@@ -1,4 +1,4 @@
-"""A model as its config describes it: loaded once, then counted, estimated, compared, validated and built."""
+"""A loaded model config, with methods to count, estimate, compare, validate and build the model."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def load(name_or_path: str | os.PathLike[str], *, set: Changes = ()) -> Model:  
 
     Args:
         name_or_path: A preset or published model by name; a YAML file; a Hugging Face ``config.json`` or its folder;
-            ``REV:path`` for a file as git has it; ``-`` for standard input.
+            ``REV:path`` for a file in a git revision; ``-`` for standard input.
         set: Fields to change, as ``--set`` does.
 
     Raises:
-        ConfigError: If the text or a change is wrong; ``diagnostics`` holds every mistake, each at its place.
-        InputError: If nothing can be read under that name.
+        ConfigError: If the config or a change is invalid; ``diagnostics`` lists every error with its position.
+        InputError: If no such config exists, or it cannot be read.
         UsageError: If a change is not ``key=value``.
     """
     from tinylm_cli.interop.load import parse_config_text, read_config_text
@@ -53,13 +53,13 @@ def load(name_or_path: str | os.PathLike[str], *, set: Changes = ()) -> Model:  
 
 @dataclass(frozen=True)
 class Model:
-    """A model as its config describes it; no weights are held.
+    """A loaded model config; holds no weights.
 
     Attributes:
-        loaded: The validated config, and where each value was written.
-        written: The text it was read from.
-        reference: What :func:`load` was asked for.
-        changes: Each ``key=value`` that was changed on top.
+        loaded: The validated config, with the source position of each value.
+        written: The source text.
+        reference: The name or path given to :func:`load`.
+        changes: The changes applied to the text, each ``key=value``.
     """
 
     loaded: LoadedConfig = field(repr=False)
@@ -88,11 +88,11 @@ class Model:
         """Count parameters in closed form; see ``tinylm params``.
 
         Args:
-            by: The rows of ``parts``: per layer or per tensor; ``component`` leaves it empty.
-            expand: Whether repeated layers are listed one by one.
-            explain: Whether to give the formula of each component, and changes that make a nominal size true; ``by``
-                and ``expand`` do not apply then.
-            convention: Another way to count, shown beside the count of stored tensors.
+            by: The rows of ``parts``: layers or tensors; ``component`` leaves it empty.
+            expand: Whether to list repeated layers individually.
+            explain: Whether to return the formula of each component, and changes that match a nominal size; ignores
+                ``by`` and ``expand``.
+            convention: Another counting convention, shown next to the count of stored tensors.
         """
         from tinylm_cli.analysis.param_formulas import explain_params
         from tinylm_cli.analysis.params import analyze_params
@@ -109,22 +109,22 @@ class Model:
         plan: str | Layout | None = None,
         **setup: Unpack[SetupFields],
     ) -> Report[CompareReport]:
-        """Return what differs between this model and others; see ``tinylm compare``.
+        """Compare this model with others; see ``tinylm compare``.
 
         Args:
-            others: Models, or what ``tinylm compare`` takes: ``"mistral-7b"``, or ``"@n_layers=8"`` for this model with
-                a change.
-            gpu: A GPU to compare step time, MFU, days, cost and serving on.
-            hardware: A file of GPUs of your own.
+            others: Models, or arguments of ``tinylm compare``: ``"mistral-7b"``, or ``"@n_layers=8"`` for this model
+                with a change.
+            gpu: A GPU for which to compare step time, MFU, days, cost and serving.
+            hardware: A file that describes further GPUs.
             plan: How GPUs share the work, as for :meth:`estimate`.
-            setup: As for :meth:`estimate`; by default what the budgets of all models share, and a ``seq_len`` of the
-                smallest ``max_len``.
+            setup: As for :meth:`estimate`; by default the settings that all budgets share, and the smallest ``max_len``
+                as ``seq_len``.
 
         Raises:
-            ConfigError: If another config is wrong, or no GPU has that name.
+            ConfigError: If another config is invalid, or the GPU is unknown.
             InputError: If another config cannot be read.
-            AnalysisError: If a model is too short for ``seq_len``, or the layout does not divide it evenly.
-            UsageError: If a field or a word of the plan is unknown, or the GPU does not multiply the dtype.
+            AnalysisError: If ``seq_len`` exceeds the ``max_len`` of a model, or the layout does not divide it evenly.
+            UsageError: If a field or a key of the plan is unknown, or the GPU does not support matmuls in the dtype.
         """
         from tinylm_cli.analysis.compare import compare, shared_setups
         from tinylm_cli.interop.variants import Variant, distinct_names
@@ -158,20 +158,20 @@ class Model:
         ``model.estimate(gpu="h100", n_gpus=16, plan="tp=2,zero=1", train_tokens="15B")``
 
         Args:
-            gpu: A GPU that ``tinylm list --hardware`` names; without one there are no times.
-            hardware: A file of GPUs of your own.
+            gpu: A GPU listed by ``tinylm list --hardware``; None omits times.
+            hardware: A file that describes further GPUs.
             plan: How GPUs share the work, as ``--plan`` takes it; None ranks every layout when ``gpu`` is given.
             purpose: Estimate only ``training`` or only ``serving``, as ``--for`` does.
-            by: How FLOPs are broken down on the screen.
-            attention_flops: Whether FLOPs of attention count the pairs a query may see, or the full square.
-            full: Whether the report shows itself whole, not only the verdict; its data is the same.
-            setup: Fields of ``TrainingSetup`` and ``ServingSetup`` (``tinylm_cli/analysis/setups.py``), where they
-                have defaults; a field of both, such as ``batch_size``, is set in both.
+            by: Breakdown of FLOPs in the displayed report.
+            attention_flops: Whether attention FLOPs count only unmasked query-key pairs, or all T² pairs.
+            full: Whether to display the full report instead of the summary; the data is the same.
+            setup: Fields of ``TrainingSetup`` and ``ServingSetup`` (``tinylm_cli/analysis/setups.py``), which define
+                the defaults; a common field, such as ``batch_size``, is set in both.
 
         Raises:
-            ConfigError: If no GPU has that name, or the hardware file is wrong.
+            ConfigError: If the GPU is unknown, or the hardware file is invalid.
             AnalysisError: If a size is out of range, or the layout does not divide the model evenly.
-            UsageError: If a field or a word of the plan is unknown, or the GPU does not multiply the dtype.
+            UsageError: If a field or a key of the plan is unknown, or the GPU does not support matmuls in the dtype.
         """
         from tinylm_cli.analysis.estimate import estimate
         from tinylm_cli.analysis.setups import Setups
@@ -186,13 +186,13 @@ class Model:
         return Report(report, everything if full else partial(estimate_view, report), everything)
 
     def validate(self, *, assert_: str | Iterable[str] = ()) -> Report[FileResult]:
-        """Check the config's budget and further assertions; see ``tinylm validate``. Mistakes stop :func:`load`.
+        """Check the config's budget and further assertions; see ``tinylm validate``.
 
         Args:
-            assert_: Each as ``--assert`` takes it, e.g. ``"total_params < 130M"``.
+            assert_: Assertions as for ``--assert``, e.g. ``"total_params < 130M"``.
 
         Raises:
-            ConfigError: If an assertion cannot be read.
+            ConfigError: If an assertion cannot be parsed.
         """
         from tinylm_cli.analysis.budget_check import ASSERTABLE, check_budget
         from tinylm_cli.config.assertion import read_assertions
@@ -210,18 +210,18 @@ class Model:
         dtype: torch.dtype | str = "float32",
         weights: str | os.PathLike[str] | None = None,
     ) -> TinyTransformerLM:
-        """Instantiate the PyTorch model. This imports torch.
+        """Build the PyTorch model. This imports torch.
 
         Args:
-            seed: The same seed draws the same weights on every device.
-            device: Where the weights go; ``meta`` gives shapes without storage.
+            seed: Seed of the random initialization; the same seed gives the same weights on every device.
+            device: Device of the weights; ``meta`` gives shapes without storage.
             dtype: Storage type of the weights.
-            weights: A folder of ``tinylm build --save`` or of Hugging Face, to load instead of drawing from the seed.
+            weights: A folder of ``tinylm build --save`` or of Hugging Face to load instead of random initialization.
 
         Raises:
-            CapacityError: If the weights do not fit in this machine.
-            WeightsError: If the folder does not hold this model.
-            ValueError: If ``dtype`` names no type of torch.
+            CapacityError: If the weights exceed this machine's memory.
+            WeightsError: If the weights do not match this model.
+            ValueError: If ``dtype`` is not a torch dtype.
         """
         import torch
 
@@ -230,29 +230,29 @@ class Model:
 
         stored = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
         if not isinstance(stored, torch.dtype):
-            raise ValueError(f"{dtype} is no dtype of torch: write float32, bfloat16, float16 or float64")
+            raise ValueError(f"{dtype} is not a torch dtype; use float32, bfloat16, float16 or float64")
         if weights is not None:
             return open_model(Path(weights), config=self.config, device=device, dtype=stored)
         return TinyTransformerLM.from_config(self.config, seed=seed, device=device, dtype=stored)
 
-    def _variant(self, word: str | os.PathLike[str]) -> Model:
-        """Return the model that ``tinylm compare`` takes ``word`` for after this one."""
+    def _variant(self, argument: str | os.PathLike[str]) -> Model:
+        """Resolve ``argument`` as ``tinylm compare`` would, relative to this model."""
         from tinylm_cli.interop.variants import Variant, parse_variant
 
-        variant = parse_variant(_reference(word), Variant(self.reference, self.changes))
+        variant = parse_variant(_reference(argument), Variant(self.reference, self.changes))
         if variant.reference == self.reference:
             return self.with_changes(variant.changes)
         return load(variant.reference, set=variant.changes)
 
     def with_changes(self, changes: tuple[str, ...]) -> Model:
-        """Return this model with other changes, each ``key=value``, without reading its text again."""
+        """Return this model with ``changes`` instead of its own, each ``key=value``, without reading the file again."""
         from tinylm_cli.interop.load import parse_config_text
 
         return replace(self, loaded=parse_config_text(self.written, changes), changes=changes)
 
 
 def _reference(name_or_path: str | os.PathLike[str]) -> str:
-    """Return what ``--config`` takes; a ``Path`` without a folder is a file here, not a preset's name."""
+    """Return the CONFIG argument; a ``Path`` without a folder is a local file, not a preset."""
     if isinstance(name_or_path, str):
         return name_or_path
     path = os.fspath(name_or_path)
@@ -260,7 +260,7 @@ def _reference(name_or_path: str | os.PathLike[str]) -> str:
 
 
 def _changes(changes: Changes) -> tuple[str, ...]:
-    """Return each change as ``--set`` takes it."""
+    """Return the changes as arguments of ``--set``."""
     if isinstance(changes, str):
         return (changes,)
     if not isinstance(changes, Mapping):

@@ -1,4 +1,4 @@
-"""Searches over models: a sweep of fields, and a design from targets."""
+"""Searches over models: sweep fields, or design models from targets and limits."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def sweep(
     optimizer: Optimizer = "adamw",
     recompute: Recompute = "none",
 ) -> Report[SweepReport]:
-    """Return the figures of a model while one or two of its fields change; see ``tinylm sweep``.
+    """Evaluate the figures of a model over values of one or two of its fields; see ``tinylm sweep``.
 
     Args:
-        model: A model, or what :func:`load` takes.
-        fields: ``"n_layers=4..24:4"``, two of these, or ``{"n_layers": range(4, 25, 4)}``.
+        model: A model, or a name or path for :func:`load`.
+        fields: ``"n_layers=4..24:4"``, two such strings, or ``{"n_layers": range(4, 25, 4)}``.
         figure: The figure to chart.
-        batch_size: Sequences that every figure assumes.
-        seq_len: Tokens in each; None for ``max_len``.
+        batch_size: Sequences per batch.
+        seq_len: Tokens per sequence; None for ``max_len``.
         dtype: Storage type of weights, activations and caches.
-        optimizer: What updates the weights.
-        recompute: What the backward pass computes again.
+        optimizer: The optimizer.
+        recompute: Activations that the backward pass recomputes.
 
     Raises:
-        ConfigError: If the config is wrong before any field changes; a wrong combination is a point with its error.
+        ConfigError: If the unchanged config is invalid; an invalid combination becomes a point with its error.
         UsageError: If a field or the figure is unknown, a field has no values, or there are too many combinations.
     """
     from tinylm_cli.analysis.figures import FIGURES
@@ -55,7 +55,7 @@ def sweep(
     base = model if isinstance(model, Model) else load(model)
     if figure not in FIGURES:
         meant = suggest(figure, FIGURES)
-        raise UsageError(f"there is no figure {figure}", help=f"did you mean {meant}?" if meant else "")
+        raise UsageError(f"unknown figure {figure}", help=f"did you mean {meant}?" if meant else "")
     swept_fields = tuple(SweptField(*each) for each in parse_field_values(_values(fields)).items())
     setups = Setups.of(batch_size=batch_size, seq_len=seq_len, dtype=dtype, optimizer=optimizer, recompute=recompute)
     report = swept(lambda more: base.with_changes((*base.changes, *more)).loaded, swept_fields, setups, figure)
@@ -63,7 +63,7 @@ def sweep(
 
 
 def _values(fields: str | Iterable[str] | Mapping[str, Iterable[Any]]) -> list[str]:
-    """Return each swept field as ``tinylm sweep`` takes it."""
+    """Return the swept fields as arguments of ``tinylm sweep``."""
     if isinstance(fields, str):
         return [fields]
     if not isinstance(fields, Mapping):
@@ -105,35 +105,35 @@ def design(
     ``tinylm.design(params="125M", family="llama").designs[0].config``
 
     Args:
-        params: Target for the parameters.
-        active_params: Target for the parameters that one token uses.
-        compute: FLOPs of a whole training run; finds the size that they train best, on ``train_tokens`` if given.
-        max_flops_per_token: Most FLOPs of a forward pass per token.
-        max_kv_bytes: Most bytes of the KV cache.
-        max_weights_bytes: Most bytes of the weights.
-        max_train_bytes_per_gpu: Most bytes that one GPU holds in training.
-        max_serve_bytes: Most bytes that serving takes.
-        min_decode_tokens_per_second: Least decode throughput, summed over the batch.
-        gpu: A GPU whose memory the model fits.
-        hardware: A file of GPUs of your own.
-        purpose: Whether the model fits there for ``training`` or ``serving``, as ``--for`` does.
+        params: Target number of parameters.
+        active_params: Target number of parameters that one token uses.
+        compute: FLOPs of a full training run; targets the compute-optimal size, given ``train_tokens`` if set.
+        max_flops_per_token: Maximum FLOPs of a forward pass per token.
+        max_kv_bytes: Maximum size of the KV cache.
+        max_weights_bytes: Maximum size of the weights.
+        max_train_bytes_per_gpu: Maximum training memory per GPU.
+        max_serve_bytes: Maximum serving memory.
+        min_decode_tokens_per_second: Minimum decode throughput, summed over the batch.
+        gpu: A GPU whose memory the model must fit.
+        hardware: A file that describes further GPUs.
+        purpose: Whether the model must fit the GPU for ``training`` or ``serving``, as for ``--for``.
         plan: How several GPUs share the work; None for tensor parallelism over each node.
         family: The architecture: ``course``, ``gpt2``, ``llama``, ``qwen3``, ``gemma2``, ``mixtral``, ``qwen3-moe``.
-        vocab_size: Tokens of the vocabulary; None for the family's.
-        max_len: Longest sequence; None for the family's.
-        tie: Whether the LM head is tied to the embedding; None for the family's choice.
+        vocab_size: Vocabulary size; None for the family's.
+        max_len: Maximum sequence length; None for the family's.
+        tie: Whether to tie the LM head to the embedding; None for the family's choice.
         d_model: Widths to search.
         n_layers: Depths to search.
         d_head: Dimensions per head to search; empty for the family's.
-        tolerance: Largest relative distance from a target.
-        top: Designs to return.
+        tolerance: Maximum relative distance from a target.
+        top: Maximum number of designs to return.
         front: Whether to return only the Pareto front.
         setup: Fields of ``TrainingSetup`` and ``ServingSetup``, as for :meth:`Model.estimate`.
 
     Raises:
-        ConfigError: If no GPU has that name, or the hardware file is wrong.
-        UsageError: If nothing is asked for, an amount or a name is wrong, or a search of one GPU is given a plan.
-        AnalysisError: If the layout does not divide what every model of the family has.
+        ConfigError: If the GPU is unknown, or the hardware file is invalid.
+        UsageError: If there is no target or limit, an amount or name is invalid, or a plan is given for one GPU.
+        AnalysisError: If the layout cannot evenly divide any model of the family.
     """
     from tinylm_cli.analysis.design.constraints import (
         DECODE_RATE,
@@ -152,7 +152,7 @@ def design(
 
     if family not in FAMILIES:
         meant = suggest(family, FAMILIES)
-        raise UsageError(f"there is no family {family}", help=f"did you mean {meant}?" if meant else "")
+        raise UsageError(f"unknown family {family}", help=f"did you mean {meant}?" if meant else "")
     template = FAMILIES[family]
     accelerator, accelerators = read_gpu(gpu, hardware)
     n_gpus = setup.get("n_gpus", 1)
@@ -183,7 +183,7 @@ def design(
     if accelerator is not None:
         constraints.append(fits(accelerator, purpose))
     if not constraints:
-        raise UsageError("nothing is asked for", help='for example design(params="125M")')
+        raise UsageError("no target or limit is given", help='for example design(params="125M")')
     grid = replace(
         GRID,
         d_models=GRID.d_models if d_model is None else (d_model,),

@@ -1,4 +1,4 @@
-"""How a model is trained and served, as keyword arguments."""
+"""Training and serving setups as keyword arguments."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class SetupFields(TypedDict, total=False):
-    """How a model is trained and served: the fields of ``TrainingSetup`` and ``ServingSetup`` that a caller may set."""
+    """The fields of ``TrainingSetup`` and ``ServingSetup`` that a caller may set."""
 
     batch_size: int
     seq_len: int
@@ -43,17 +43,17 @@ class SetupFields(TypedDict, total=False):
 
 
 def setup_changes(fields: SetupFields, plan: str | Layout | None, *, has_gpu: bool) -> dict[str, Any]:
-    """Return the fields of a ``Setups`` that a caller gives, with amounts and the plan read.
+    """Return a caller's fields as arguments of ``Setups.of``, with amounts and the plan parsed.
 
     Raises:
-        UsageError: If a field, an amount or a word of the plan is wrong.
+        UsageError: If a field, an amount or a plan entry is invalid.
     """
     from tinylm_cli.analysis.setups import QuantizationConfig
 
     known: dict[str, Any] = dict(fields)
     for name in known.keys() - SetupFields.__annotations__.keys():
         meant = suggest(name, SetupFields.__annotations__)
-        raise UsageError(f"no setup has a field {name}", help=f"did you mean {meant}?" if meant else "")
+        raise UsageError(f"unknown setup field {name}", help=f"did you mean {meant}?" if meant else "")
     if isinstance(known.get("quantization"), str):
         known["quantization"] = QuantizationConfig(known["quantization"])
     if "train_tokens" in known:
@@ -62,19 +62,19 @@ def setup_changes(fields: SetupFields, plan: str | Layout | None, *, has_gpu: bo
         plan = None if plan == "auto" else _layout(plan, known.get("n_gpus"))
     n_gpus = known.setdefault("n_gpus", 1 if plan is None else plan.n_gpus)
     if plan is not None and plan.n_gpus != n_gpus:
-        raise UsageError(f"the plan takes {plan.n_gpus} GPUs, and n_gpus is {n_gpus}", help="leave out n_gpus, or dp")
+        raise UsageError(f"the plan uses {plan.n_gpus} GPUs, but n_gpus is {n_gpus}", help="omit n_gpus, or dp")
     if plan is None and n_gpus > 1 and not has_gpu:
-        plan = Layout(data=n_gpus, zero=3)  # which layout is fastest depends on the GPU
+        plan = Layout(data=n_gpus, zero=3)  # without a GPU, layouts cannot be ranked by speed
     return {**known, "layout": plan, "derives_micro_batches": plan is None or plan.micro_batches == 1}
 
 
 def read_gpu(
     gpu: str | None, hardware: str | os.PathLike[str] | None
 ) -> tuple[Accelerator | None, tuple[Accelerator, ...]]:
-    """Return the GPU of that name, and all GPUs that a larger one may be suggested from.
+    """Return the GPU of that name, and all known GPUs, from which a larger one may be suggested.
 
     Raises:
-        ConfigError: If no GPU has that name, or the hardware file is wrong.
+        ConfigError: If the GPU is unknown, or the hardware file is invalid.
         InputError: If the hardware file cannot be read.
     """
     if gpu is None:
@@ -86,10 +86,10 @@ def read_gpu(
 
 
 def read_amount(name: str, value: int | str, kind: AmountKind, *, most: int = MAX_AMOUNT) -> int:
-    """Return an amount that may be in words, ``"15B"`` or ``"24GiB"``.
+    """Return an amount as a number; strings such as ``"15B"`` or ``"24GiB"`` are parsed.
 
     Raises:
-        UsageError: If it is none.
+        UsageError: If a string is not an amount.
     """
     if not isinstance(value, str):
         return value
@@ -100,13 +100,15 @@ def read_amount(name: str, value: int | str, kind: AmountKind, *, most: int = MA
 
 
 def _layout(plan: str, n_gpus: int | None) -> Layout:
-    """Return the layout that ``tp=2,zero=1`` describes; ``dp`` is what is left of the GPUs unless it is given."""
+    """Parse a layout such as ``tp=2,zero=1``; ``dp`` defaults to n_gpus divided by the other degrees."""
     fields = {word: name for name, word in WORDS.items()}
     given: dict[str, Any] = {}
     for each in plan.split(","):
         word, _, value = each.strip().partition("=")
         if word not in fields or not (value.isdecimal() or word == "schedule"):
-            raise UsageError(f"no plan has {each}", help=f"its words are {', '.join(fields)}: for example tp=2,zero=1")
+            raise UsageError(
+                f"invalid plan entry {each}", help=f"the keys are {', '.join(fields)}: for example tp=2,zero=1"
+            )
         given[fields[word]] = value if word == "schedule" else int(value)
     layout = Layout(**given)
     return layout if "data" in given or n_gpus is None else replace(layout, data=max(n_gpus // layout.n_gpus, 1))

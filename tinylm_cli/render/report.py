@@ -1,4 +1,4 @@
-"""A report together with its view: what the Python API returns, and what a notebook shows."""
+"""The return type of the Python API: a record with its view, printable and displayable in a notebook."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ T_co = TypeVar("T_co", covariant=True)
 
 @dataclass(frozen=True, repr=False)
 class Report(Generic[T_co]):
-    """A report that shows itself, and passes every other attribute through to the record it holds.
+    """A record with its view; attributes of the record can be read directly from the report.
 
-    ``report.total_params`` is ``report.data.total_params``; only the second is known to a type checker.
-    ``print(report)`` writes the text of the command at 80 columns, ``rich.print(report)`` at the console's width and in
-    its colors, and a notebook shows tables.
+    ``report.total_params`` is ``report.data.total_params``; type checkers know only the second form.
+    ``print(report)`` prints the output of the command at 80 columns. ``rich.print(report)`` uses the width and colors
+    of the console. A notebook displays tables.
 
     Attributes:
-        data: The record, with the fields that docs/json.md lists.
-        view: Makes what people see.
-        tables: Makes the view whose tables :meth:`to_frame` reads, if it has more of them than ``view``.
+        data: The record; docs/json.md lists its fields.
+        view: Returns the view to display.
+        tables: Returns the view that :meth:`to_frame` reads, if its tables differ from those of ``view``.
     """
 
     data: T_co
@@ -42,13 +42,13 @@ class Report(Generic[T_co]):
         return cast("dict[str, Any]", plain(self.data))
 
     def to_frame(self, table: str | None = None) -> pandas.DataFrame:
-        """Return one table as a pandas data frame: the columns and exact values of ``--format csv``.
+        """Return a table as a pandas data frame, with the columns and exact values of ``--format csv``.
 
         Args:
-            table: What ``--table`` takes; None for the main table.
+            table: Name of the table, as for ``--table``; None for the main table.
 
         Raises:
-            TinylmError: If pandas is not installed, or no table has that name.
+            TinylmError: If pandas is not installed, or the table does not exist.
         """
         try:
             import pandas
@@ -59,12 +59,12 @@ class Report(Generic[T_co]):
         view = (self.tables or self.view)()
         tables = tables_by_name(view)
         if table is not None and table not in tables:
-            raise TinylmError(f"no table is called {table}", help=f"the tables are {', '.join(tables)}")
+            raise TinylmError(f"no such table: {table}", help=f"the tables are {', '.join(tables)}")
         names, rows = to_records(main_table(view) if table is None else tables[table])
         return pandas.DataFrame(rows, columns=names)
 
     def __str__(self) -> str:
-        """Return the text that the command prints, 80 columns wide and without color."""
+        """Return the output of the command, 80 columns wide and without color."""
         from tinylm_cli.render.terminal import Terminal
         from tinylm_cli.render.text import to_text
 
@@ -76,17 +76,17 @@ class Report(Generic[T_co]):
         return f"<{type(self.data).__name__} {heading.text}: {heading.detail}>" if heading.text else f"<{self.data!r}>"
 
     def __rich__(self) -> RichView:
-        """Return what rich prints at the width and in the colors of its console."""
+        """Return a rich renderable of the view."""
         return RichView(self.view())
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows."""
+        """Return the HTML that a notebook displays."""
         from tinylm_cli.render.html import to_html
 
         return to_html(self.view())
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name in ("data", "view", "tables"):  # absent while a copy is being made
+        if name.startswith("_") or name in ("data", "view", "tables"):  # not set yet while the object is being copied
             raise AttributeError(name)
         try:
             return getattr(self.data, name)
@@ -99,10 +99,10 @@ class Report(Generic[T_co]):
 
 @dataclass(frozen=True)
 class RichView:
-    """A view that rich can print.
+    """A rich renderable of a view.
 
     Attributes:
-        view: The blocks.
+        view: The view.
     """
 
     view: View

@@ -160,7 +160,7 @@ def test_folder_permissions(tmp_path: Path) -> None:
 def test_occupied_folder_needs_overwrite(saved: Path) -> None:
     with pytest.raises(OutputError, match="is not empty") as caught:
         put(saved)
-    assert caught.value.help == "name another folder, or allow this one to be replaced"
+    assert caught.value.help == "choose another folder, or allow this one to be replaced"
     assert contents(saved) == {"a": "old"}
     put(saved, overwrite=True)
     assert contents(saved) == {"a": "new", "b": "new"}
@@ -285,6 +285,6 @@ def test_failed_writer_leaves_nothing(tmp_path: Path, error: BaseException) -> N
 def test_disk_space_is_checked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=5))
-    with pytest.raises(OutputError, match="6 bytes do not fit in 5 free ones"):
+    with pytest.raises(OutputError, match="it needs 6 bytes, but only 5 bytes are free"):
         put(tmp_path / "fresh")
     assert names(tmp_path) == []

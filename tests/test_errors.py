@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tinylm_cli import __main__ as command
 from tinylm_cli import errors
-from tinylm_cli.errors import TinylmError
+from tinylm_cli.errors import ExitCode, TinylmError
 
 PACKAGE = Path(errors.__file__).parent
 
@@ -27,3 +28,7 @@ def test_every_error_is_raised() -> None:
     sources = [path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py") if path.name != "errors.py"]
     raised = {name for source in sources for name in re.findall(r"(?:raise|return) (\w+Error)\(", source)}
     assert _everyone() <= raised
+
+
+def test_exit_codes_of_main() -> None:
+    assert (command.INTERRUPTED, command.CLOSED_PIPE) == (ExitCode.INTERRUPTED, ExitCode.CLOSED_PIPE)

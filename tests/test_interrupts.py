@@ -48,16 +48,16 @@ def test_interrupt_of_a_failing_block() -> None:
         work()
 
 
-def test_heeded_part() -> None:
+def test_allowed_part() -> None:
     reached: list[str] = []
 
     def work() -> None:
-        with interrupts_deferred() as heeded:
+        with interrupts_deferred() as interrupts_allowed:
             os.kill(os.getpid(), signal.SIGINT)
             reached.append("deferred")
             try:
-                with heeded():
-                    reached.append("heeded")
+                with interrupts_allowed():
+                    reached.append("interrupts_allowed")
             finally:
                 os.kill(os.getpid(), signal.SIGINT)  # somebody is impatient
                 reached.append("cleaned up")
@@ -72,9 +72,9 @@ def test_second_interrupt_waits() -> None:
     reached: list[str] = []
 
     def work() -> None:
-        with interrupts_deferred() as heeded:
+        with interrupts_deferred() as interrupts_allowed:
             try:
-                with heeded():
+                with interrupts_allowed():
                     try:
                         os.kill(os.getpid(), signal.SIGINT)
                     finally:
@@ -92,8 +92,8 @@ def test_handler_that_returns() -> None:
     came: list[int] = []
     before = signal.signal(signal.SIGHUP, lambda number, _: came.append(number))
     try:
-        with interrupts_deferred() as heeded:
-            with heeded():
+        with interrupts_deferred() as interrupts_allowed:
+            with interrupts_allowed():
                 os.kill(os.getpid(), signal.SIGHUP)
                 os.kill(os.getpid(), signal.SIGHUP)
                 assert len(came) == 2
@@ -124,10 +124,10 @@ def test_default_action() -> None:
     program = """
 import os, signal
 from tinylm_cli.interrupts import interrupts_deferred
-with interrupts_deferred() as heeded:
+with interrupts_deferred() as interrupts_allowed:
     os.kill(os.getpid(), signal.SIGTERM)
     print("deferred", flush=True)
-    with heeded():
+    with interrupts_allowed():
         print("not reached", flush=True)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)

@@ -140,7 +140,7 @@ def test_work_that_does_not_fit(tmp_path: Path) -> None:
     root = tree(tmp_path, {"proc/meminfo": "MemAvailable: 1536 kB\n"})
     with pytest.raises(CapacityError) as caught:
         require_memory(5 << 30, "building 7 parameters in float32", root=root)
-    message = "building 7 parameters in float32 needs 5.00 GiB, and only 1.50 MiB is left (available RAM)"
+    message = "building 7 parameters in float32 needs 5.00 GiB, but only 1.50 MiB is left (available RAM)"
     assert caught.value.message == message
     assert caught.value.help == "choose a smaller model or dtype, or free some memory"
 

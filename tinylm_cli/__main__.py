@@ -9,11 +9,15 @@ import sys
 from types import FrameType, ModuleType
 from typing import NoReturn
 
+INTERRUPTED = 130
+CLOSED_PIPE = 141
+"""Values of ``ExitCode``, which is not imported before signals are handled."""
+
 
 def main() -> None:
     """Run tinylm on ``sys.argv`` and exit."""
-    gc.disable()  # imports only create objects that stay; collecting costs a tenth of the start
-    exit_code = 130
+    gc.disable()  # imports create only long-lived objects; collection takes a tenth of the start-up time
+    exit_code = INTERRUPTED
     try:
         _prepare_signals()
         _prepare_streams()
@@ -29,36 +33,36 @@ def main() -> None:
         finally:
             _ignore_signals()
     except KeyboardInterrupt:
-        exit_code = 130
+        exit_code = INTERRUPTED
     except BrokenPipeError:
-        exit_code = 141
+        exit_code = CLOSED_PIPE
     except OSError as error:
         exit_code = _unwritable(error)
     except SystemExit as end:
         exit_code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-        if isinstance(end.__context__, BrokenPipeError):  # which typer turns into SystemExit
-            exit_code = 141
+        if isinstance(end.__context__, BrokenPipeError):  # converted to SystemExit by typer
+            exit_code = CLOSED_PIPE
     _leave(exit_code)
 
 
 def _prepare_signals() -> None:
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # unless nohup ignores it
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # leave signals ignored by nohup
             signal.signal(number, _on_terminate)
 
 
 def _ignore_signals() -> None:
-    """Ignore interrupts while the process ends: Ctrl-C is often pressed twice."""
+    """Ignore further interrupts while the process exits: Ctrl-C is often pressed twice."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _prepare_streams() -> None:
-    """Open standard streams that the caller closed, so that no file of ours gets their descriptors.
+    """Reopen standard streams that the caller closed, so that no file opened later gets their descriptors.
 
-    Reading such an input and writing such an output fails; text for such an error stream is lost.
+    Reading stdin and writing stdout then fail; text written to stderr is lost.
     """
     for name, mode in (("stdin", os.O_WRONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY)):
         if getattr(sys, name) is None:
@@ -68,8 +72,8 @@ def _prepare_streams() -> None:
 
 
 def _prepare_environment() -> None:
-    """Remove sizes that are no numbers, on which libraries fail, and keep waiting threads from spinning."""
-    # OpenMP threads spin at barriers by default: on a busy machine a small pass then takes 50 times as long
+    """Remove terminal sizes that are not numbers, on which libraries fail, and keep waiting threads from spinning."""
+    # by default, OpenMP threads spin at barriers; on a busy machine a small forward pass then takes 50 times as long
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):
         value = os.environ.get(name)
@@ -78,10 +82,10 @@ def _prepare_environment() -> None:
 
 
 def _skip_pydantic_plugins() -> None:
-    """Tell pydantic that there are no plugins.
+    """Make pydantic skip its search for plugins.
 
-    It would search all installed packages for them, which imports importlib.metadata and email: a tenth of a short run.
-    If a later pydantic searches elsewhere, this has no effect.
+    The search imports importlib.metadata and email, and takes a tenth of a short run. With a pydantic version that
+    searches elsewhere, this function has no effect.
     """
     none = ModuleType("pydantic.plugin._loader")
     none.__dict__["get_plugins"] = tuple
@@ -93,7 +97,7 @@ def _on_terminate(number: int, _frame: FrameType | None) -> None:
 
 
 def _unwritable(error: OSError) -> int:
-    """Report on standard error that standard output cannot be written."""
+    """Report on stderr that stdout cannot be written."""
     try:
         sys.stderr.write(f"error: cannot write the output: {error.strerror}\n")
         sys.stderr.flush()
@@ -103,7 +107,7 @@ def _unwritable(error: OSError) -> int:
 
 
 def _leave(exit_code: int) -> NoReturn:
-    """End the process at once: finalizing the interpreter costs a tenth of a short run."""
+    """Exit without finalizing the interpreter, which takes a tenth of a short run."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:

@@ -1,4 +1,4 @@
-"""Write a file or a folder atomically: complete and synced to disk, or not at all."""
+"""Write a file or folder atomically: completely and synced to disk, or not at all."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from tinylm_cli.interrupts import interrupts_deferred
 
 _STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,4})")
-_LONGEST_STEM = 40
-"""Characters of a name that its temporary neighbor keeps: a name may be as long as the file system allows."""
+_MAX_STEM = 40
+"""Characters of the target's name kept in a temporary name, so that it does not exceed the file system's limit."""
 
 
 def require_free_file(path: Path) -> None:
-    """Refuse early a file that exists; a device, a pipe or an open stream is written to, not replaced.
+    """Raise if a regular file exists; a device, a pipe or an open stream is written to, not replaced.
 
     Raises:
         OccupiedError: If the file exists.
     """
     try:
         exists = _descriptor(path) is None and path.is_file()
-    except OSError:  # a name that no file can have, which write_file reports
+    except OSError:  # not a valid file name; write_file reports it
         return
     if exists:
         raise OccupiedError(f"{path} exists", help="choose another name, or allow it to be replaced")
 
 
 def write_file(path: Path, text: str, *, overwrite: bool) -> None:
-    """Write a UTF-8 file: a finished neighbor is renamed to it.
+    """Write a UTF-8 file atomically, through a temporary file in the same directory.
 
     A device, a pipe or an open stream such as ``/dev/stdout`` is written to directly.
 
     Args:
         path: The file; its folder exists.
-        text: The whole content.
-        overwrite: Whether an existing file is replaced; its mode is kept.
+        text: The content.
+        overwrite: Whether to replace an existing file; its mode is kept.
 
     Raises:
         OccupiedError: If the file exists and ``overwrite`` is False.
         OutputError: If it cannot be written; an existing file stays intact.
-        BrokenPipeError: If it is a pipe whose reader has gone.
+        BrokenPipeError: If it is a pipe whose reader has closed it.
     """
     data = text.encode("utf-8", "backslashreplace")
     try:
@@ -72,11 +72,11 @@ def write_file(path: Path, text: str, *, overwrite: bool) -> None:
 
 
 def require_free_folder(directory: Path, files: Iterable[str], *, overwrite: bool) -> None:
-    """Refuse early a folder that :func:`write_folder` would refuse; takes its arguments.
+    """Raise the errors that :func:`write_folder` would raise for the same arguments, before the work is done.
 
     Raises:
         OccupiedError: If the folder could be replaced with ``overwrite``.
-        OutputError: If it may not be replaced at all, or cannot be made.
+        OutputError: If it may not be replaced at all, or cannot be created.
     """
     target = Path(os.path.realpath(directory))
     try:
@@ -91,22 +91,22 @@ def require_free_folder(directory: Path, files: Iterable[str], *, overwrite: boo
 def write_folder(
     directory: Path, files: Iterable[str], write: Callable[[Path], None], *, overwrite: bool, needed_bytes: int
 ) -> None:
-    """Write a hidden folder beside ``directory``, then rename it to that.
+    """Write a folder atomically, through a hidden temporary folder in the same parent.
 
-    An interrupt ends the writing of files; creating, renaming and removing the folder are not interrupted halfway.
+    An interrupt may end the writing of files, but not interrupt creating, renaming or removing the folder.
 
     Args:
         directory: The folder to write; its parent exists.
         files: Names of the files that ``write`` writes. A folder with any other content is never replaced.
-        write: Writes the files into the folder that it is given.
-        overwrite: Whether a folder of such files is replaced.
+        write: Writes the files into the temporary folder, its argument.
+        overwrite: Whether to replace a folder that holds only these files.
         needed_bytes: Estimated size of the files.
 
     Raises:
         OccupiedError: If the folder could be replaced with ``overwrite``.
         OutputError: If it may not be replaced at all, or writing fails; an existing folder stays intact.
     """
-    import shutil  # loads compression libraries, which writing a file does without
+    import shutil  # imports compression libraries, which write_file does not need
 
     target = Path(os.path.realpath(directory))
     names = frozenset(files)
@@ -115,38 +115,38 @@ def write_folder(
         free_bytes = shutil.disk_usage(target.parent).free
         if needed_bytes > free_bytes:
             raise OutputError(
-                f"cannot write {directory}: {needed_bytes:,} bytes do not fit in {free_bytes:,} free ones"
+                f"cannot write {directory}: it needs {needed_bytes:,} bytes, but only {free_bytes:,} bytes are free"
             )
-        fresh = _neighbor(target)
-        with interrupts_deferred() as heeded:
+        fresh = _temporary_path(target)
+        with interrupts_deferred() as interrupts_allowed:
             fresh.mkdir()
             try:
-                with heeded():
+                with interrupts_allowed():
                     write(fresh)
                     for path in (*(fresh / name for name in names), fresh):
                         _sync(path)
                 _put_in_place(fresh, target, occupied=occupied)
             finally:
-                shutil.rmtree(fresh, ignore_errors=True)  # already renamed if all went well
+                shutil.rmtree(fresh, ignore_errors=True)  # does nothing after a successful rename
     except OSError as error:
         raise OutputError(f"cannot write {directory}: {error.strerror or error}") from error
 
 
 def _is_writable(target: Path) -> bool:
-    """Return whether this process may write a file, by the user it acts as where the system can tell."""
+    """Return whether this process may write a file, by its effective user id where supported."""
     return os.access(target, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _descriptor(path: Path) -> int | None:
-    """Return which open stream a path names: the regular file behind it belongs to whoever opened the stream."""
+    """Return the descriptor of the open stream that a path names, or None; its file must not be replaced."""
     name = os.path.abspath(path)  # noqa: PTH100 - resolving would follow the link to the file behind
     numbered = _DESCRIPTOR.fullmatch(name)
     return int(numbered[1]) if numbered else _STREAMS.get(name)
 
 
 def _rename_into_place(target: Path, data: bytes, mode: int | None, *, overwrite: bool) -> None:
-    finished = _neighbor(target)
-    permissions = 0o666 if mode is None else stat.S_IMODE(mode)  # never more open than the file it replaces
+    finished = _temporary_path(target)
+    permissions = 0o666 if mode is None else stat.S_IMODE(mode)  # never more permissive than the replaced file
     descriptor = os.open(finished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, permissions)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -154,7 +154,7 @@ def _rename_into_place(target: Path, data: bytes, mode: int | None, *, overwrite
             file.flush()
             os.fsync(file.fileno())
         if mode is not None:
-            finished.chmod(permissions)  # which the umask may have reduced
+            finished.chmod(permissions)  # the umask may have reduced the mode
         if overwrite:
             finished.replace(target)
         else:
@@ -164,7 +164,7 @@ def _rename_into_place(target: Path, data: bytes, mode: int | None, *, overwrite
 
 
 def _claim(finished: Path, target: Path) -> None:
-    """Give ``finished`` the name ``target``; fails if a file took the name meanwhile."""
+    """Rename ``finished`` to ``target``; raise FileExistsError if a file of that name exists by now."""
     try:
         os.link(finished, target)
     except FileExistsError:
@@ -179,24 +179,24 @@ def _is_occupied(target: Path, names: frozenset[str], *, overwrite: bool) -> boo
     if not target.exists():
         return False
     if not target.is_dir():
-        raise OutputError(f"{target} is a file", help="name a folder, new or empty")
+        raise OutputError(f"{target} is a file", help="choose a new or empty folder")
     found = sorted(target.iterdir())
     for path in found:
         if path.name not in names or not path.is_file():
-            raise OutputError(f"{target} holds {path.name}, so it is not replaced", help="name another folder")
+            raise OutputError(f"{target} holds {path.name}, so it is not replaced", help="choose another folder")
     if found and not overwrite:
-        raise OccupiedError(f"{target} is not empty", help="name another folder, or allow this one to be replaced")
+        raise OccupiedError(f"{target} is not empty", help="choose another folder, or allow this one to be replaced")
     return bool(found)
 
 
 def _put_in_place(fresh: Path, target: Path, *, occupied: bool) -> None:
-    """Rename ``fresh`` to ``target``, which is absent or empty; if ``occupied``, it is moved aside and removed."""
+    """Rename ``fresh`` to ``target``, which is absent or empty; if ``occupied``, the old folder is removed."""
     if not occupied:
         fresh.rename(target)
     else:
         import shutil
 
-        old = _neighbor(target)
+        old = _temporary_path(target)
         target.rename(old)
         try:
             fresh.rename(target)
@@ -207,13 +207,13 @@ def _put_in_place(fresh: Path, target: Path, *, occupied: bool) -> None:
     _sync(target.parent)
 
 
-def _neighbor(target: Path) -> Path:
+def _temporary_path(target: Path) -> Path:
     """Return an unused hidden name in the folder of ``target``."""
-    return target.with_name(f".{target.name[:_LONGEST_STEM]}.{os.urandom(6).hex()}")
+    return target.with_name(f".{target.name[:_MAX_STEM]}.{os.urandom(6).hex()}")
 
 
 def _sync(path: Path) -> None:
-    """Wait until the file or folder ``path`` is on disk."""
+    """Sync the file or folder ``path`` to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

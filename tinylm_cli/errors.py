@@ -1,20 +1,20 @@
-"""The exit codes, the exception tree, and the diagnostics of a wrong config.
+"""Exit codes, exceptions, and diagnostics of an invalid config.
 
 ::
 
     TinylmError
-    ├── ConfigError        exit 1  the config was read and is wrong; carries every diagnostic
-    │                      exit 2  if an option is wrong instead
-    ├── AnalysisError      exit 1  the config is valid but does not allow the request: a sequence over max_len
+    ├── ConfigError        exit 1  the config is invalid; carries every diagnostic
+    │                      exit 2  if an option is invalid instead
+    ├── AnalysisError      exit 1  the config is valid but does not allow the request: a sequence longer than max_len
     └── UnableError        exit 2  the command could not be carried out
-        ├── UsageError             wrong options or arguments
+        ├── UsageError             invalid options or arguments
         ├── InputError             unreadable input
         ├── OutputError            unwritable output
         │   └── OccupiedError      the output exists; --force would replace it
-        ├── CapacityError          the work does not fit in this machine's memory
+        ├── CapacityError          the work exceeds this machine's memory
         └── WeightsError           a weights folder does not match its config
 
-Library calls on a model raise plain ``ValueError`` for wrong arguments, as PyTorch users expect.
+Methods of a model raise plain ``ValueError`` for invalid arguments, like PyTorch modules.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 SET = "--set"
-"""The source of a diagnostic about an override, which is part of the config that it changes."""
+"""Source of a diagnostic about an override; overrides count as part of the config."""
 
 
 class ExitCode(IntEnum):
@@ -44,8 +44,8 @@ class Span(NamedTuple):
         line: Line number, from 1.
         column: First column in characters, from 1.
         end_column: Column after the last character, > column.
-        text: The source line without its line break, or the part of a very long line around the span; empty if there
-            is none, as for a missing key.
+        text: The source line without its line break, or an excerpt of a very long line; empty if the span is not in
+            the source, as for a missing key.
         text_column: The column at which ``text`` begins.
     """
 
@@ -58,11 +58,11 @@ class Span(NamedTuple):
 
 
 class Label(NamedTuple):
-    """A second place of a diagnostic.
+    """A secondary position of a diagnostic.
 
     Attributes:
-        span: The place.
-        text: A few words on what is written there.
+        span: The position.
+        text: A short description of it.
     """
 
     span: Span
@@ -70,11 +70,11 @@ class Label(NamedTuple):
 
 
 class Fix(NamedTuple):
-    """An edit that corrects a mistake with certainty, so that a program may apply it.
+    """An edit that certainly corrects an error, so that a program may apply it.
 
     Attributes:
         span: The text to replace.
-        replacement: The text to write in its place.
+        replacement: The new text.
     """
 
     span: Span
@@ -82,17 +82,17 @@ class Fix(NamedTuple):
 
 
 class Diagnostic(NamedTuple):
-    """One error in a config or an option, with its place and its remedy.
+    """One error in a config or an option, with its position and its remedy.
 
     Attributes:
         code: Stable name of the kind of error, e.g. ``unknown-key``; listed in docs/diagnostics.md.
         message: The error, in one line.
-        span: Its place; None for a default value or for the whole input.
-        field: Dotted path of the wrong field, e.g. ``norm.eps``; empty for the whole document.
+        span: Its position; None for a default value or for the entire input.
+        field: Dotted path of the invalid field, e.g. ``norm.eps``; empty for the entire document.
         help: The remedy; may be empty.
-        labels: Other places involved.
-        source: The input, also without a span.
-        fix: The edit that ``tinylm validate --fix`` makes; None where a person must decide.
+        labels: Related positions.
+        source: The name of the input, set even without a span.
+        fix: The edit that ``tinylm validate --fix`` applies; None if a person must decide.
     """
 
     code: str
@@ -106,31 +106,31 @@ class Diagnostic(NamedTuple):
 
     @property
     def is_usage(self) -> bool:
-        """Whether the error is in an option, not in the config or in ``--set``, which is part of it."""
+        """Whether the error is in an option other than ``--set``, not in the config."""
         return self.source.startswith("--") and self.source != SET and not self.field
 
 
 class TinylmError(Exception):
-    """Base of every error tinylm raises on purpose.
+    """Base class of all errors that tinylm raises deliberately.
 
     Attributes:
         message: The error, in one line.
         help: The remedy; may be empty.
         exit_code: Exit code of a command that ends with this error.
-        diagnostics: Every diagnostic, in source order; empty for an error without a place.
+        diagnostics: Every diagnostic, in source order; empty for an error without a position.
     """
 
     exit_code = ExitCode.UNABLE
     diagnostics: tuple[Diagnostic, ...] = ()
 
-    def __init__(self, message: str, *, help: str = "") -> None:  # noqa: A002 - the word the user reads
+    def __init__(self, message: str, *, help: str = "") -> None:  # noqa: A002 - the label in the output
         super().__init__(message)
         self.message = message
         self.help = help
 
 
 class ConfigError(TinylmError):
-    """A wrong config (exit 1) or a wrong option with a place in its text (exit 2)."""
+    """An invalid config (exit 1), or an invalid option with a position in its text (exit 2)."""
 
     exit_code = ExitCode.FAILED
 
@@ -145,7 +145,7 @@ class ConfigError(TinylmError):
 
 
 class AnalysisError(TinylmError):
-    """A valid config that does not allow the request: a sequence over max_len, an uneven split."""
+    """A valid config that does not allow the request: a sequence longer than max_len, an uneven split."""
 
     exit_code = ExitCode.FAILED
 
@@ -155,7 +155,7 @@ class UnableError(TinylmError):
 
 
 class UsageError(UnableError):
-    """Wrong options or arguments."""
+    """Invalid options or arguments."""
 
 
 class InputError(UnableError):
@@ -167,12 +167,12 @@ class OutputError(UnableError):
 
 
 class OccupiedError(OutputError):
-    """The output exists, and may be replaced on request."""
+    """The output exists; it can be replaced on request."""
 
 
 class CapacityError(UnableError):
-    """The work does not fit in this machine's memory."""
+    """The work exceeds this machine's memory."""
 
 
 class WeightsError(UnableError):
-    """A weights folder is unreadable, or does not match its config."""
+    """A weights folder is unreadable or does not match its config."""

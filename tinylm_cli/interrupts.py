@@ -1,4 +1,4 @@
-"""Defer Ctrl-C and termination during short work that must not stop halfway."""
+"""Defer SIGINT, SIGTERM and SIGHUP during short work that must not be interrupted."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from types import FrameType
 
 _NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
-Heeded = Callable[[], AbstractContextManager[None]]
-"""Opens a long part of a deferring block in which an interrupt takes effect at once."""
+AllowInterrupts = Callable[[], AbstractContextManager[None]]
+"""Returns a context manager, used within a deferring block, in which interrupts take effect immediately."""
 
 
 @contextmanager
-def interrupts_deferred() -> Iterator[Heeded]:
-    """Defer SIGINT, SIGTERM and SIGHUP until the end of the block, which is short.
+def interrupts_deferred() -> Iterator[AllowInterrupts]:
+    """Defer SIGINT, SIGTERM and SIGHUP until the end of a short block.
 
-    An exception in the middle of ``import torch`` may be swallowed there, or leave a half-initialized module; one right
-    after a temporary file was created leaves the file.
+    An interrupt during ``import torch`` may be swallowed or leave a partially initialized module. An interrupt right
+    after the creation of a temporary file leaves the file behind.
 
-    The first interrupt in a part opened by the yielded function ends that part; later ones wait until the cleanup is
-    done.
+    The yielded function allows interrupts in a part of the block. The first interrupt ends that part; later ones are
+    deferred until the cleanup is done.
     """
-    if threading.current_thread() is not threading.main_thread():  # where Python never delivers signals
+    if threading.current_thread() is not threading.main_thread():  # Python delivers signals only to the main thread
         yield nullcontext
         return
     guard = _Guard()
     try:
         for number in guard.handlers:
             signal.signal(number, guard.handle)
-        yield guard.heeded
+        yield guard.interrupts_allowed
     finally:
         for number, handler in guard.handlers.items():
             signal.signal(number, handler)
-        if guard.came:
-            os.kill(os.getpid(), guard.came[0])
+        if guard.pending:
+            os.kill(os.getpid(), guard.pending[0])
 
 
 class _Guard:
@@ -45,19 +45,19 @@ class _Guard:
 
     Attributes:
         handlers: The replaced handlers; ignored signals stay ignored.
-        came: The deferred signals.
+        pending: The deferred signals.
     """
 
     def __init__(self) -> None:
         found = {number: signal.getsignal(number) for number in _NUMBERS}
         self.handlers = {number: handler for number, handler in found.items() if handler not in (signal.SIG_IGN, None)}
-        self.came: list[int] = []
+        self.pending: list[int] = []
         self._deferring = True
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Keep a signal for later, or call its own handler, during which further signals are deferred."""
+        """Defer a signal, or call its original handler while deferring further signals."""
         if self._deferring:
-            self.came.append(number)
+            self.pending.append(number)
             return
         self._deferring = True
         handler = self.handlers[number]
@@ -69,12 +69,12 @@ class _Guard:
         self._deferring = False
 
     @contextmanager
-    def heeded(self) -> Iterator[None]:
-        """Let interrupts take effect in a block; deferred ones do at its start."""
+    def interrupts_allowed(self) -> Iterator[None]:
+        """Let interrupts take effect in a block, pending ones at its start."""
         self._deferring = False
         try:
-            while self.came:
-                self.handle(self.came.pop(0), None)
+            while self.pending:
+                self.handle(self.pending.pop(0), None)
             yield
         finally:
             self._deferring = True

@@ -1,6 +1,6 @@
-"""Memory limits of this machine: RAM, containers and resource limits.
+"""Memory limits of this machine: RAM, control groups (containers) and resource limits.
 
-The functions take a root path, so that tests read ``/some/tree/proc/meminfo`` instead of ``/proc/meminfo``.
+The functions take a root path, so that tests can provide their own ``proc`` and ``sys`` folders.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ HOST_DEVICES = frozenset({"cpu", "mps"})
 """Device types whose tensors are in host memory."""
 
 _UNLIMITED = 1 << 60
-"""Limits from here up mean none: control groups v1 write a number just below 2⁶³."""
+"""Limits from this value on mean "unlimited": control groups v1 report a number just below 2⁶³."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryLimit:
-    """One limit on the memory that this process may still allocate.
+    """A limit on the memory that this process may still allocate.
 
     Attributes:
         name: Its source, e.g. ``available RAM`` or ``container limit``.
-        available_bytes: Bytes left, >= 0.
+        available_bytes: Bytes still available, >= 0.
     """
 
     name: str
@@ -51,12 +51,12 @@ def memory_limits(root: Path = Path("/")) -> tuple[MemoryLimit, ...]:
 
 
 def require_memory(needed_bytes: int, what: str, *, device: str = "cpu", root: Path = Path("/")) -> None:
-    """Refuse work that does not fit in memory, before it allocates anything.
+    """Raise before an allocation that exceeds the available memory.
 
     Args:
         needed_bytes: Estimated allocation.
-        what: The work, as the subject of a sentence: ``building 826,112 parameters in float32``.
-        device: Type of the device that allocates; only host memory is checked.
+        what: The work, as the subject of the message: ``building 826,112 parameters in float32``.
+        device: Device type; only devices that use host memory are checked.
         root: As for :func:`memory_limits`.
 
     Raises:
@@ -67,7 +67,7 @@ def require_memory(needed_bytes: int, what: str, *, device: str = "cpu", root: P
     tightest = min(memory_limits(root), key=lambda limit: limit.available_bytes, default=None)
     if tightest is not None and needed_bytes > tightest.available_bytes:
         raise CapacityError(
-            f"{what} needs {binary_bytes(needed_bytes)}, and only {binary_bytes(tightest.available_bytes)} is left"
+            f"{what} needs {binary_bytes(needed_bytes)}, but only {binary_bytes(tightest.available_bytes)} is left"
             f" ({tightest.name})",
             help="choose a smaller model or dtype, or free some memory",
         )
@@ -80,10 +80,10 @@ def _available_ram(root: Path) -> Iterator[MemoryLimit]:
 
 
 def _control_groups(root: Path) -> Iterator[MemoryLimit]:
-    """Yield the memory left in the control group of this process and in each of its ancestors.
+    """Yield the memory available in the control group of this process and in each of its ancestors.
 
-    A container often sees its own group at the top of the mount although the kernel names it by the host's path, so
-    missing folders of the path are skipped.
+    In a container, the mount often starts at its own group, while the kernel reports the host's path. Path components
+    that do not exist are therefore skipped.
     """
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -107,7 +107,7 @@ def _control_groups(root: Path) -> Iterator[MemoryLimit]:
 
 
 def _resource_limits(root: Path) -> Iterator[MemoryLimit]:
-    """Yield the memory left under each soft resource limit, by the kernel's own count."""
+    """Yield the memory available under each soft resource limit, by the kernel's accounting."""
     status = _fields(root / "proc/self/status")
     for line in _text(root / "proc/self/limits").splitlines():
         for title, name, used in (

@@ -1,4 +1,4 @@
-"""Numbers with their words, bytes in binary units, plurals, and limits that several rooms share."""
+"""Formatted quantities: strings that keep their exact number, bytes in binary units, plurals; and shared limits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MAX_SEED = 2**64 - 1
 """The largest seed that ``torch.Generator`` takes."""
 
 BYTE_VOCAB_SIZE = 256
-"""Size of a byte vocabulary, which encodes any text."""
+"""Vocabulary size at which token ids are UTF-8 bytes."""
 
 _BINARY = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -17,21 +17,21 @@ class Quantity(str):
     """A string such as ``19.1 MiB`` with its exact number, 19980288.
 
     Attributes:
-        value: The exact number; a share is a fraction of 1.
+        value: The exact number; a percentage is stored as a fraction of 1.
     """
 
     __slots__ = ("value",)
-    value: float  # or int, or bool, which are floats to a type checker
+    value: float  # an int or bool, too
 
-    def __new__(cls, words: str, value: float) -> Self:
-        """Return ``words`` with their ``value``."""
-        quantity = super().__new__(cls, words)
+    def __new__(cls, text: str, value: float) -> Self:
+        """Return ``text`` with its ``value``."""
+        quantity = super().__new__(cls, text)
         quantity.value = value
         return quantity
 
 
 def binary_bytes(value: int) -> Quantity:
-    """Return bytes in binary units: ``19.1 MiB``."""
+    """Format bytes in binary units: ``19.1 MiB``."""
     if value < 1024:
         return Quantity(f"{value} B", value)
     exponent = min((value.bit_length() - 1) // 10, len(_BINARY))
@@ -41,5 +41,5 @@ def binary_bytes(value: int) -> Quantity:
 
 
 def counted(value: int, noun: str) -> str:
-    """Return ``1 token`` or ``1,024 tokens``."""
+    """Format a count with its noun: ``1 token``, ``1,024 tokens``."""
     return f"{value:,} {noun}" if value == 1 else f"{value:,} {noun}s"

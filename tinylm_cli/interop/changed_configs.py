@@ -40,11 +40,11 @@ def changed_configs(revision: str, paths: Sequence[str] = ()) -> tuple[str, list
         paths: Files and folders to search; empty searches the whole repository.
 
     Raises:
-        ConfigError: If any config in the working tree is invalid; holds the errors of all of them.
+        ConfigError: If any config in the working tree is invalid; lists the errors of all of them.
         InputError: If the revision or a path cannot be read.
     """
     base, files = changed_files(revision, paths)
-    found: list[ChangedConfig] = []
+    configs: list[ChangedConfig] = []
     mistakes: dict[Diagnostic, None] = {}
     for file in files:
         if file.path.endswith(_SUFFIXES) and _is_config(file):
@@ -53,10 +53,10 @@ def changed_configs(revision: str, paths: Sequence[str] = ()) -> tuple[str, list
             except ConfigError as error:
                 mistakes |= dict.fromkeys(error.diagnostics)
             else:
-                found.append(ChangedConfig(file, _before(file), after))
+                configs.append(ChangedConfig(file, _before(file), after))
     if mistakes:
         raise ConfigError(tuple(mistakes))
-    return base, found
+    return base, configs
 
 
 def _is_config(file: ChangedFile) -> bool:

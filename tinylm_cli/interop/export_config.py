@@ -75,10 +75,10 @@ def express(config: ModelConfig) -> ExportedConfig:
         if family.from_tinylm is None:
             continue
         document = to_config_json(config, family)
-        found, unsupported = _read_back(document)
-        if found is None:
+        fields_read_back, unsupported = _read_back(document)
+        if fields_read_back is None:
             continue
-        differences = [field for field in wanted if not _equal(wanted[field], found.get(field))]
+        differences = [field for field in wanted if not _equal(wanted[field], fields_read_back.get(field))]
         if not differences and not unsupported:
             return ExportedConfig(config, family.model_type, document)
         candidate = _Candidate(family.model_type, sorted(differences, key=_by_importance), unsupported)
@@ -184,11 +184,11 @@ def brief(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else short_scalar(value)
 
 
-def _equal(wanted: Any, found: Any) -> bool:
+def _equal(wanted: Any, actual: Any) -> bool:
     """Return whether two values are equal, up to rounding where a family stores a number derived from another."""
-    if isinstance(wanted, float) and isinstance(found, float):
-        return math.isclose(wanted, found, rel_tol=_ROUNDING, abs_tol=0.0)
-    return bool(wanted == found)
+    if isinstance(wanted, float) and isinstance(actual, float):
+        return math.isclose(wanted, actual, rel_tol=_ROUNDING, abs_tol=0.0)
+    return bool(wanted == actual)
 
 
 def _read_back(document: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
@@ -198,7 +198,7 @@ def _read_back(document: dict[str, Any]) -> tuple[dict[str, Any] | None, list[st
         root = read_json(source).root
         assert root is not None
         mapped = map_config(root, source.name)
-        found = canonical_fields(ModelConfig.model_validate(mapped.root.plain()))
-        return found, [mistake.message for mistake in mapped.mistakes]
+        actual = canonical_fields(ModelConfig.model_validate(mapped.root.plain()))
+        return actual, [mistake.message for mistake in mapped.mistakes]
     except (ConfigError, ValueError):
         return None, []

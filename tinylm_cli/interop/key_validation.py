@@ -35,7 +35,7 @@ def validate_keys(root: Node, family: Family, source: str, overridden: Collectio
     """
     assert root.entries is not None
     keys = _Keys(family, source)
-    node = keys.canonical(keys.inner_object(root) if family.inside else root)
+    node = keys.canonical(keys.inner_object(root) if family.language_model_key else root)
     home = root.entries["model_type"].value.span
     to = Translation(node, source, home, displayed=keys.displayed, prefix=keys.prefix)
     to.ignored, to.mistakes = keys.ignored, keys.mistakes
@@ -56,16 +56,16 @@ class _Keys:
     def __init__(self, family: Family, source: str) -> None:
         self._family = family
         self._source = source
-        self.prefix = f"{family.inside}." if family.inside else ""
+        self.prefix = f"{family.language_model_key}." if family.language_model_key else ""
         self.displayed: dict[str, str] = {}
         self.ignored: list[str] = []
         self.mistakes: list[Diagnostic] = []
 
     def inner_object(self, root: Node) -> Node:
         """Return the language model's object in a multimodal config; the outer ``tie_word_embeddings`` wins."""
-        outer, name = dict(root.entries or {}), self._family.inside
+        outer, name = dict(root.entries or {}), self._family.language_model_key
         tied, inner = outer.pop("tie_word_embeddings", None), outer.pop(name, None)
-        self._sort(outer, HARMLESS | self._family.outside, known={name})
+        self._sort(outer, HARMLESS | self._family.ignored_outer_keys, known={name})
         entries: dict[str, Entry] = {}
         if inner is not None and inner.value.entries is not None:
             entries = dict(inner.value.entries)

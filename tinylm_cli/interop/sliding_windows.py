@@ -25,7 +25,7 @@ def layer_windows(keys: Any, to: Translation, pattern: str | None, pattern_key: 
         keys: The family's keys, with ``sliding_window``, ``layer_types`` and ``num_hidden_layers``.
         to: The translation.
         pattern: One letter per layer, L (local, with a window) or G (global); None if the family's windows are off.
-        pattern_key: The key that gives the pattern.
+        pattern_key: The key that determines the pattern.
     """
     if to.is_wrong("num_hidden_layers"):
         return

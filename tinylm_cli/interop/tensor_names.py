@@ -48,7 +48,7 @@ class TensorNames(NamedTuple):
     """The tensor names of one family.
 
     Attributes:
-        outside: Modules outside the layers.
+        top_level: Modules outside the layers.
         prefix: Name prefix of the modules of a layer.
         layer: Modules of a layer.
         fused: Modules of a layer that are stored as one module.
@@ -56,14 +56,13 @@ class TensorNames(NamedTuple):
         exact: Single tensors of a layer, by full name, such as a router's correction bias.
         stacked: Tensors of a layer that are stacked over all experts, and their layout.
         transposed: Whether the matrices of a layer are stored (in, out).
-        roots: Alternative name prefixes in checkpoints of a larger (e.g. multimodal) model: maps each prefix to its
-            replacement.
-        skipped: Name prefixes of the larger model's other parts, which are not loaded.
-        recomputed: Name suffixes of buffers that are recomputed, not loaded, such as causal masks and RoPE frequencies;
-            some checkpoints store them.
+        prefix_maps: Name prefixes mapped to those in checkpoints of a larger (e.g. multimodal) model.
+        skipped_prefixes: Name prefixes of the larger model's other parts, which are not loaded.
+        recomputed_suffixes: Name suffixes of buffers that are recomputed even if the checkpoint stores them, such as
+            causal masks and RoPE frequencies.
     """
 
-    outside: dict[str, str]
+    top_level: dict[str, str]
     prefix: str
     layer: dict[str, str]
     fused: tuple[Fused, ...] = ()
@@ -71,30 +70,30 @@ class TensorNames(NamedTuple):
     exact: dict[str, str] = {}  # noqa: RUF012
     stacked: tuple[tuple[tuple[str, ...], str, TensorLayout], ...] = ()
     transposed: bool = False
-    roots: tuple[dict[str, str], ...] = ()
-    skipped: tuple[str, ...] = ()
-    recomputed: tuple[str, ...] = ("rotary_emb.inv_freq",)
+    prefix_maps: tuple[dict[str, str], ...] = ()
+    skipped_prefixes: tuple[str, ...] = ()
+    recomputed_suffixes: tuple[str, ...] = ("rotary_emb.inv_freq",)
 
     @property
     def heads(self) -> frozenset[str]:
         """Names of the LM head, which some checkpoints store although it is tied to the embedding."""
-        head = f"{self.outside['lm_head']}.weight"
-        return frozenset([head, *(with_root(root, head) for root in self.roots)])
+        head = f"{self.top_level['lm_head']}.weight"
+        return frozenset([head, *(replace_prefix(prefix_map, head) for prefix_map in self.prefix_maps)])
 
     def is_recomputed(self, name: str) -> bool:
         """Return whether ``name`` is a buffer that is recomputed."""
-        return any(f".{name}".endswith(f".{end}") for end in self.recomputed)
+        return any(f".{name}".endswith(f".{end}") for end in self.recomputed_suffixes)
 
     def override(
-        self, *, outside: dict[str, str] | None = None, layer: dict[str, str] | None = None, **others: Any
+        self, *, top_level: dict[str, str] | None = None, layer: dict[str, str] | None = None, **others: Any
     ) -> TensorNames:
         """Return a copy with some modules renamed or added, and the attributes ``others`` replaced."""
-        return self._replace(outside=self.outside | (outside or {}), layer=self.layer | (layer or {}), **others)
+        return self._replace(top_level=self.top_level | (top_level or {}), layer=self.layer | (layer or {}), **others)
 
 
-def with_root(root: dict[str, str], name: str) -> str:
-    """Return ``name`` with its prefix replaced by the mapping ``root``."""
-    return next((new + name.removeprefix(old) for old, new in root.items() if name.startswith(old)), name)
+def replace_prefix(prefix_map: dict[str, str], name: str) -> str:
+    """Return ``name`` with its prefix replaced according to ``prefix_map``."""
+    return next((new + name.removeprefix(old) for old, new in prefix_map.items() if name.startswith(old)), name)
 
 
 def mlp(module: str, stored: str) -> dict[str, str]:
@@ -105,7 +104,7 @@ def mlp(module: str, stored: str) -> dict[str, str]:
 PROJECTIONS = {f"attention.{part}_proj": f"self_attn.{part}_proj" for part in "qkvo"}
 
 LLAMA_NAMES = TensorNames(
-    outside={EMBEDDING: "model.embed_tokens", "ln_f": "model.norm", "lm_head": "lm_head"},
+    top_level={EMBEDDING: "model.embed_tokens", "ln_f": "model.norm", "lm_head": "lm_head"},
     prefix="model.layers.{i}.",
     layer={
         **PROJECTIONS,
@@ -124,7 +123,7 @@ EXPERT_NAMES = LLAMA_NAMES.override(
 )
 DENSE = {"feed_forward.up_proj": "mlp.dense_h_to_4h", "feed_forward.down_proj": "mlp.dense_4h_to_h"}
 BLOOM_NAMES = TensorNames(
-    outside={
+    top_level={
         EMBEDDING: "transformer.word_embeddings",
         "embedding.norm": "transformer.word_embeddings_layernorm",
         "ln_f": "transformer.ln_f",

@@ -60,7 +60,7 @@ class Variant(NamedTuple):
         return "".join((self.reference, *_typed(self.changes[: len(self.changes) - self.n_set])))
 
 
-def parse_variants(words: Sequence[str], overrides: Sequence[str]) -> list[Variant]:
+def parse_variants(arguments: Sequence[str], overrides: Sequence[str]) -> list[Variant]:
     """Parse the arguments of ``tinylm compare``.
 
     ``A@key=value`` is A with that change, ``@key=value`` the first model with it. With several models, overrides apply
@@ -69,12 +69,12 @@ def parse_variants(words: Sequence[str], overrides: Sequence[str]) -> list[Varia
     Raises:
         UsageError: If there is nothing to compare.
     """
-    first, *others = words
+    first, *others = arguments
     base = parse_variant(first, Variant(""))
     if not base.reference:
         raise UsageError(f"{first} does not name a model", help=f"write the model before the change: small{first}")
     if others:
-        variants = (base, *(parse_variant(word, base) for word in others))
+        variants = (base, *(parse_variant(argument, base) for argument in others))
         return [variant._replace(shared=tuple(overrides)) for variant in variants]
     if not overrides and base.changes:
         return [Variant(base.reference), base]
@@ -180,18 +180,18 @@ def _after_at(span: Span, variant: Variant) -> Span:
     return span._replace(source="MODEL", column=span.column + 1, end_column=span.end_column + 1, text=f"@{span.text}")
 
 
-def parse_variant(word: str, base: Variant) -> Variant:
+def parse_variant(argument: str, base: Variant) -> Variant:
     """Parse one argument; ``@key=value`` is ``base`` with that change.
 
     Raises:
         UsageError: If it begins with ``@`` but is not a change.
     """
-    if word in shipped() or os.path.lexists(word) or word.endswith(_FILE):
-        return Variant(word)
-    reference, *parts = _CHANGE.split(word)
+    if argument in shipped() or os.path.lexists(argument) or argument.endswith(_FILE):
+        return Variant(argument)
+    reference, *parts = _CHANGE.split(argument)
     changes = tuple(change for part in parts for change in _fields(part))
     if reference.startswith("@") and ":" not in reference:  # @:FILE is a file in a git revision
-        raise UsageError(f"{word}: expected @key=value", help="for example @n_layers=8")
+        raise UsageError(f"{argument}: expected @key=value", help="for example @n_layers=8")
     return Variant(reference, changes) if reference else Variant(base.reference, (*base.changes, *changes))
 
 

@@ -32,8 +32,8 @@ class Family:
         tensor_names: Its tensor names, or a function that returns them for a config.
         ignored: Keys without effect on the model, in addition to ``HARMLESS``.
         aliases: Alternative names of keys.
-        inside: Key of the object that holds the language model's keys in a multimodal config; else empty.
-        outside: Top-level keys of a multimodal config without effect on the language model.
+        language_model_key: Key of the object that holds the language model's keys in a multimodal config; else empty.
+        ignored_outer_keys: Top-level keys of a multimodal config without effect on the language model.
     """
 
     model_type: str
@@ -46,8 +46,8 @@ class Family:
     from_tinylm: Callable[[ModelConfig], Mapping[str, Any]] | None = None
     ignored: frozenset[str] = frozenset()
     aliases: Mapping[str, str] = field(default_factory=dict)
-    inside: str = ""
-    outside: frozenset[str] = frozenset()
+    language_model_key: str = ""
+    ignored_outer_keys: frozenset[str] = frozenset()
 
     def tensor_names_for(self, config: ModelConfig) -> TensorNames:
         """Return the names of a model's tensors."""

@@ -216,16 +216,16 @@ GEMMA3 = replace(
     title="Gemma 3 with vision, its language model",
     from_tinylm=None,
     tensor_names=_NAMES.override(
-        roots=(
+        prefix_maps=(
             {"model.": "language_model.model.", "lm_head.": "language_model.lm_head."},
             {"model.": "model.language_model."},
         ),
-        skipped=tuple(
+        skipped_prefixes=tuple(
             f"{root}{part}." for root in ("", "model.") for part in ("vision_tower", "multi_modal_projector")
         ),
     ),
-    inside="text_config",
-    outside=frozenset(
+    language_model_key="text_config",
+    ignored_outer_keys=frozenset(
         ["vision_config", "mm_tokens_per_image", "boi_token_index", "eoi_token_index", "image_token_index"]
     ),
 )

@@ -66,7 +66,7 @@ GPT2 = Family(
     to_tinylm=_gpt2,
     from_tinylm=_gpt2_keys,
     tensor_names=TensorNames(
-        outside={
+        top_level={
             EMBEDDING: "transformer.wte",
             "embedding.positional_encoding": "transformer.wpe",
             "ln_f": "transformer.ln_f",
@@ -82,7 +82,7 @@ GPT2 = Family(
         },
         fused=(Fused(QKV, "attn.c_attn", TensorLayout.concatenated_transposed, TensorLayout.concatenated),),
         transposed=True,
-        recomputed=("attn.bias", "attn.masked_bias"),
+        recomputed_suffixes=("attn.bias", "attn.masked_bias"),
     ),
     ignored=frozenset(["n_ctx", "reorder_and_upcast_attn"]),  # the second changes only the order of summation
     aliases=_GPT2_ALIASES,
@@ -149,7 +149,7 @@ GPTJ = Family(
     to_tinylm=_gptj,
     from_tinylm=_gptj_keys,
     tensor_names=TensorNames(
-        outside={EMBEDDING: "transformer.wte", "ln_f": "transformer.ln_f", "lm_head": "lm_head"},
+        top_level={EMBEDDING: "transformer.wte", "ln_f": "transformer.ln_f", "lm_head": "lm_head"},
         prefix="transformer.h.{i}.",
         layer={
             "ln_1": "ln_1",
@@ -158,7 +158,7 @@ GPTJ = Family(
             "feed_forward.up_proj": "mlp.fc_in",
             "feed_forward.down_proj": "mlp.fc_out",
         },
-        recomputed=("attn.bias", "attn.masked_bias", "attn.embed_positions"),
+        recomputed_suffixes=("attn.bias", "attn.masked_bias", "attn.embed_positions"),
     ),
     ignored=frozenset(["n_ctx"]),
     aliases=_GPT2_ALIASES,
@@ -205,7 +205,7 @@ GPT_NEOX = Family(
     to_tinylm=_gpt_neox,
     from_tinylm=_gpt_neox_keys,
     tensor_names=TensorNames(
-        outside={EMBEDDING: "gpt_neox.embed_in", "ln_f": "gpt_neox.final_layer_norm", "lm_head": "embed_out"},
+        top_level={EMBEDDING: "gpt_neox.embed_in", "ln_f": "gpt_neox.final_layer_norm", "lm_head": "embed_out"},
         prefix="gpt_neox.layers.{i}.",
         layer={
             "ln_1": "input_layernorm",
@@ -214,6 +214,6 @@ GPT_NEOX = Family(
             **DENSE,
         },
         fused=(Fused(QKV, "attention.query_key_value", TensorLayout.by_group, TensorLayout.by_group),),
-        recomputed=("attention.bias", "attention.masked_bias", "rotary_emb.inv_freq"),
+        recomputed_suffixes=("attention.bias", "attention.masked_bias", "rotary_emb.inv_freq"),
     ),
 )

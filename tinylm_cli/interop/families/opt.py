@@ -52,7 +52,7 @@ OPT = Family(
     from_tinylm=_keys,
     aliases={"_remove_final_layer_norm": "remove_final_layer_norm"},
     tensor_names=TensorNames(
-        outside={
+        top_level={
             EMBEDDING: "model.decoder.embed_tokens",
             "embedding.positional_encoding": "model.decoder.embed_positions",
             "ln_f": "model.decoder.final_layer_norm",

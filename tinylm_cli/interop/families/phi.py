@@ -56,7 +56,7 @@ PHI = Family(
     to_tinylm=_phi,
     from_tinylm=_phi_keys,
     tensor_names=LLAMA_NAMES.override(
-        outside={"ln_f": "model.final_layernorm"},
+        top_level={"ln_f": "model.final_layernorm"},
         layer={
             "attention.o_proj": "self_attn.dense",
             "attention.q_norm": "self_attn.q_layernorm",

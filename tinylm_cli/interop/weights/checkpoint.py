@@ -13,7 +13,7 @@ from torch import Tensor
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
 from tinylm_cli.interop.families import family_of
-from tinylm_cli.interop.tensor_names import TensorNames, with_root
+from tinylm_cli.interop.tensor_names import TensorNames, replace_prefix
 from tinylm_cli.interop.weights.fused_tensors import Pair, Shape, tensor_pairs
 from tinylm_cli.interop.weights.hub_folder import HubFolder
 from tinylm_cli.model import TinyTransformerLM
@@ -60,7 +60,7 @@ class Checkpoint:
         self.shapes: dict[str, Shape] = {name: tuple(t.shape) for name, t in unique_state_dict(model).items()}
         self.buffer_dtypes = buffer_dtypes(model)
         self._pairs = _renamed(list(tensor_pairs(config, names, self.shapes)), names, self._stored)
-        prefixes = names.skipped
+        prefixes = names.skipped_prefixes
         self.skipped = tuple(name for name in self._stored.tensors if prefixes and name.startswith(prefixes))
         self._require_match(names)
         self._sources: dict[str, list[Source]] = {}
@@ -131,8 +131,8 @@ def _renamed(expected: list[Pair], names: TensorNames, stored: HubFolder) -> lis
 
     Checkpoints of a larger (e.g. multimodal) model use another name prefix; headless checkpoints omit the prefix.
     """
-    for root in names.roots:
-        renamed = [pair._replace(stored=with_root(root, pair.stored)) for pair in expected]
+    for prefix_map in names.prefix_maps:
+        renamed = [pair._replace(stored=replace_prefix(prefix_map, pair.stored)) for pair in expected]
         if renamed[0].stored in stored.tensors:
             return renamed
     first = expected[0].stored.partition(".")[0] + "."

@@ -180,7 +180,7 @@ def tensor_pairs(config: ModelConfig, names: TensorNames, shapes: Mapping[str, S
     """
     matrix = TensorLayout.transposed if names.transposed else TensorLayout.same
     fused = {module for each in names.fused for module in each.modules}
-    for module, stored in names.outside.items():
+    for module, stored in names.top_level.items():
         yield from _module(module, stored, shapes, TensorLayout.same)
     for layer in range(config.n_layers):
         block, prefix = f"blocks.{layer}.", names.prefix.format(i=layer)

@@ -52,9 +52,9 @@ def open_model(
 def _open_hugging_face(
     folder: Path, config: ModelConfig | None, device: torch.device, dtype: torch.dtype | None
 ) -> TinyTransformerLM:
-    found = import_config(str(folder))
-    config = found.loaded.config if config is None else config
-    checkpoint = Checkpoint(config, found.family, folder)
+    imported = import_config(str(folder))
+    config = imported.loaded.config if config is None else config
+    checkpoint = Checkpoint(config, imported.family, folder)
     model = TinyTransformerLM.from_config(config, device="meta")
     materialize(model, device=device, dtype=checkpoint.dtype() if dtype is None else dtype)
     if device.type == "meta":

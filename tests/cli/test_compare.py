@@ -265,8 +265,8 @@ def test_one_gpu(here: Here) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--gpus", "8"], "--gpus is about training on a GPU"),
-        (["--train-tokens", "1B"], "--train-tokens is about training on a GPU"),
+        (["--gpus", "8"], "--gpus needs a GPU"),
+        (["--train-tokens", "1B"], "--train-tokens needs a GPU"),
         (["--gpu", "h100", "--plan", "tp=2"], "--plan divides work among GPUs"),
         (["--price", "2"], "--price is about a GPU"),
         (["--gpu", "h100", "--gpus", "8", "--plan", "tp=3"], "tp 3 is 3 GPUs, and 8 is no multiple"),

@@ -178,7 +178,7 @@ def test_explain(here: Here) -> None:
     assert attention["formula"] == "12 layers × 4 × (768 × 768 + 768)"
     text = here("params", "--config", "base", "--explain").out
     assert "attention        12 layers × 4 × (768 × 768 + 768)" in text
-    assert "125M would be true with" in text
+    assert "to reach 125M" in text
     first = explanation["nominal_changes"][0]
     changes = [word for field, value in first["values"].items() for word in ("--set", f"{field}={value}")]
     (changed,) = models(here("params", "--config", "base", *changes, "--format", "json"))
@@ -189,7 +189,7 @@ def test_explain(here: Here) -> None:
 def test_explain_active_experts(here: Here) -> None:
     text = here("params", "--config", "mixtral-8x7b", "--explain", columns=120).out
     assert "32 layers × 2 experts per token × 3 × 14,336 × 4,096  11,274,289,152" in text
-    assert "would be true with" not in text
+    assert "to reach" not in text
     result = here("params", "--config", "mixtral-8x7b", "--explain", "--format", "csv", "--table", "active")
     assert result.out.splitlines()[0] == "component,active_formula,active_params"
 
@@ -197,5 +197,5 @@ def test_explain_active_experts(here: Here) -> None:
 def test_explain_excludes_by(here: Here) -> None:
     result = here("params", "--config", "tiny", "--explain", "--by", "layer")
     assert (result.code, result.out) == (2, "")
-    assert "--explain shows formulas instead of --by layer" in result.err
-    assert "--explain is about one model" in here("params", "--explain").err
+    assert "--explain cannot be combined with --by layer" in result.err
+    assert "--explain needs one model" in here("params", "--explain").err

@@ -106,7 +106,7 @@ def test_all_errors_at_once(here: Here) -> None:
         ("n_layers=4 d_model=256", "name the config first: tinylm sweep small n_layers=4"),
         ("absent n_layers=4", "no preset or file is called absent"),
         ("small n_layers=4 --set n_layers=5", "--set n_layers=5 has no effect: n_layers is swept"),
-        ("small n_layers=4 --params 1M", "there is no option --params"),
+        ("small n_layers=4 --params 1M", "no such option: --params"),
     ],
 )
 def test_usage_errors(words: str, says: str, here: Here) -> None:

@@ -51,8 +51,8 @@ def compare(
             metavar="MODEL...",
             help=(
                 "Presets, published models, files, folders with a config.json, -, or REV:PATH for a file in a git"
-                " revision; MODEL@KEY=VALUE,... is one with changes, and @KEY=VALUE,... the first one with them. With"
-                " --changed, files and folders to look in."
+                " revision; MODEL@KEY=VALUE,... changes a model, @KEY=VALUE,... changes the first model. With"
+                " --changed, files and folders to search."
             ),
             autocompletion=complete_variant,
             show_default=False,
@@ -74,7 +74,7 @@ def compare(
             metavar="B",
             parser=amount_parser("--batch-size", "count", most=10**9, example="8"),
             show_default=False,
-            help="Sequences per batch; by default what all budgets state, else 1.",
+            help="Sequences per batch; default: what all budgets state, else 1.",
             rich_help_panel=TRAINING_PANEL,
         ),
     ] = None,
@@ -84,7 +84,7 @@ def compare(
             metavar="T",
             parser=amount_parser("--seq-len", "length", example="8k"),
             show_default=False,
-            help="Tokens per sequence; by default what all budgets state, else the smallest max_len.",
+            help="Tokens per sequence; default: what all budgets state, else the smallest max_len.",
             rich_help_panel=TRAINING_PANEL,
         ),
     ] = None,
@@ -93,7 +93,7 @@ def compare(
         typer.Option(
             "--dtype",
             show_default=False,
-            help="Type of weights, activations and caches; by default what all budgets state, else bfloat16.",
+            help="Type of weights, activations and caches; default: what all budgets state, else bfloat16.",
             rich_help_panel=TRAINING_PANEL,
         ),
     ] = None,
@@ -107,7 +107,7 @@ def compare(
         bool,
         typer.Option(
             "--exit-code",
-            help="Exit with 1 if they differ, and with 2 if that cannot be told.",
+            help="Exit with 1 if they differ, and with 2 on an error.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = False,
@@ -118,10 +118,10 @@ def compare(
 ) -> CommandOutput:
     """Compare configs, parameters, FLOPs, memory and KV cache.
 
-    Shows the fields that differ, defaults filled in, then parameters, FLOPs, and bytes of weights, KV cache, training
-    and serving, each beside the first model. With --gpu also step time, MFU, days, cost and serving. A single model is
-    compared with itself changed by @ or --set; with several models, --set changes them all. All are compared under the
-    same conditions.
+    Shows the fields that differ, including defaults, then parameters, FLOPs, and bytes of weights, KV cache, training
+    and serving, each compared with the first model. With --gpu also step time, MFU, days, cost and serving. A single
+    model is compared with itself changed by @ or --set; with several models, --set changes them all. All models are
+    compared under the same conditions.
 
     --changed REV compares each config of the working tree with its version at the merge base of REV and HEAD.
 
@@ -138,19 +138,19 @@ def compare(
     """
     if gpu is None and (gpus > 1 or train_tokens is not None):
         option = "--train-tokens" if gpus == 1 else "--gpus"
-        raise UsageError(f"{option} is about training on a GPU", help="name it, for example with --gpu h100-sxm")
+        raise UsageError(f"{option} needs a GPU", help="for example --gpu h100-sxm")
     dtype_name = dtype.value if dtype is not None else None
-    asked = _Conditions(
+    conditions = _Conditions(
         batch_size, seq_len, dtype_name, train_tokens, ClusterOptions(gpu, gpus, plan, hardware, price=price)
     )
     words = [require_word(word) for word in models or ()]
     try:
         if changed is not None:
-            report, view, following = _compare_changed(require_word(changed), words, set_ or (), asked)
+            report, view, following = _compare_changed(require_word(changed), words, set_ or (), conditions)
         else:
-            report, view, following = _compare_named(words, set_ or (), asked)
+            report, view, following = _compare_named(words, set_ or (), conditions)
     except ConfigError as error:
-        if exit_code:  # 1 means that they differ, as for diff
+        if exit_code:  # exit code 1 is reserved for differences, as in diff
             error.exit_code = ExitCode.UNABLE
         raise
     code = ExitCode.FAILED if exit_code and not report.same else ExitCode.DONE
@@ -158,7 +158,7 @@ def compare(
 
 
 class _Conditions(NamedTuple):
-    """The conditions that the options state for every model; None for what all budgets state."""
+    """The conditions from the options, for every model; None takes the value that all budgets state."""
 
     batch_size: int | None
     seq_len: int | None
@@ -170,11 +170,11 @@ class _Conditions(NamedTuple):
         """Return the setups and the GPU that models are compared with.
 
         Args:
-            models: All of them must allow the length and the plan.
-            remedy: What else to do about a length that one of them does not read.
+            models: The models; all of them must allow the length and the plan.
+            remedy: Alternative remedy if the length exceeds a model's max_len.
 
         Raises:
-            ConfigError: If one does not, or the GPU is wrong; holds every mistake.
+            ConfigError: If a model does not allow them, or the GPU is invalid; contains every error.
         """
         from tinylm_cli.analysis.compare import shared_setups
 
@@ -182,15 +182,15 @@ class _Conditions(NamedTuple):
         if self.seq_len is not None:
             errors.read(require_length, models, self.seq_len, remedy)
             errors.raise_if_any()
-        given = {"batch_size": self.batch_size, "seq_len": self.seq_len, "dtype": self.dtype}
+        options = {"batch_size": self.batch_size, "seq_len": self.seq_len, "dtype": self.dtype}
         setups = shared_setups([each.config for each in models])
-        setups = setups.changed(**{field: value for field, value in given.items() if value is not None})
+        setups = setups.changed(**{field: value for field, value in options.items() if value is not None})
         shared, cluster = setups.training, self.cluster
-        options = TrainingOptions(
+        training = TrainingOptions(
             shared.batch_size, shared.seq_len, Storage(shared.dtype), train_tokens=self.train_tokens
         )
         for model in models:
-            setups = setups._replace(training=training_setup(options, cluster, model, errors))
+            setups = setups._replace(training=training_setup(training, cluster, model, errors))
         accelerator, _ = errors.read(read_gpu, cluster.gpu, cluster.hardware, shared.dtype) or (None, ())
         errors.raise_if_any()
         return setups, accelerator
@@ -200,16 +200,16 @@ _Compared = tuple["CompareReport | ChangedReport", Callable[[], "View"], str]
 """A report, its view, and the next step."""
 
 
-def _compare_named(words: Sequence[str], overrides: Sequence[str], asked: _Conditions) -> _Compared:
+def _compare_named(words: Sequence[str], overrides: Sequence[str], conditions: _Conditions) -> _Compared:
     from tinylm_cli.analysis.compare import compare as compare_models
     from tinylm_cli.interop.variants import load_variants, parse_variants
     from tinylm_cli.render.views.compare import compare_view
 
     if not words:
-        raise UsageError("there is nothing to compare", help="name two models: tinylm compare small medium")
+        raise UsageError("nothing to compare", help="name two models: tinylm compare small medium")
     variants = parse_variants(words, overrides)
     loaded = load_variants(variants)
-    setups, accelerator = asked.setups(loaded, f"add @max_len={asked.seq_len} to the name of each such model")
+    setups, accelerator = conditions.setups(loaded, f"add @max_len={conditions.seq_len} to the name of each such model")
     models = [(model, variant.all_changes) for model, variant in zip(loaded, variants, strict=True)]
     report = compare_models(models, setups, accelerator)
     last = variants[-1]
@@ -217,21 +217,23 @@ def _compare_named(words: Sequence[str], overrides: Sequence[str], asked: _Condi
     return report, lambda: compare_view(report), following
 
 
-def _compare_changed(revision: str, paths: Sequence[str], overrides: Sequence[str], asked: _Conditions) -> _Compared:
+def _compare_changed(
+    revision: str, paths: Sequence[str], overrides: Sequence[str], conditions: _Conditions
+) -> _Compared:
     from tinylm_cli.analysis.compare import changed_config
     from tinylm_cli.interop.changed_configs import changed_configs
     from tinylm_cli.render.views.compare import changed_view
     from tinylm_cli.reports.compare import ChangedReport
 
     if overrides:
-        raise UsageError("--set has no effect on configs as git has them", help="leave it out beside --changed")
+        raise UsageError("--set cannot be combined with --changed", help="remove one of them")
     commit, found = changed_configs(revision, paths)
     configs = []
     for file, before, after in found:
         setups = accelerator = None
         if before is not None and after is not None:
             before, after = before._replace(name=revision), after._replace(name="now")
-            setups, accelerator = asked.setups([before, after], "raise max_len")
+            setups, accelerator = conditions.setups([before, after], "raise max_len")
         configs.append(changed_config(file, before, after, setups, accelerator))
     same = all(each.comparison is not None and each.comparison.same for each in configs)
     report = ChangedReport(revision, commit, same, tuple(configs))

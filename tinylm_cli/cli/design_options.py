@@ -1,4 +1,4 @@
-"""The options of ``tinylm design``, as one record; the option of each constraint; and options without effect."""
+"""The options of ``tinylm design``, as one record; the option of each constraint; checks for options without effect."""
 
 from __future__ import annotations
 
@@ -64,28 +64,28 @@ class Family(StrEnum):
 def _rate(value: float | None) -> float | None:
     if value is not None and not 0 < value < math.inf:
         option = OPTIONS["decode_tokens_per_second"]
-        raise UsageError(f"{option} {value:g}: expected more than 0", help=f"for example {option} 50")
+        raise UsageError(f"{option} {value:g}: expected a number above 0", help=f"for example {option} 50")
     return value
 
 
-def _amount(option: str, kind: AmountKind, words: str) -> typer.models.OptionInfo:
+def _amount(option: str, kind: AmountKind, help_text: str) -> typer.models.OptionInfo:
     metavar = {"count": "COUNT", "size": "SIZE", "flops": "FLOPS"}[kind]
-    found: typer.models.OptionInfo = typer.Option(
-        option, metavar=metavar, help=words, show_default=False, rich_help_panel=TARGET_PANEL
+    info: typer.models.OptionInfo = typer.Option(
+        option, metavar=metavar, help=help_text, show_default=False, rich_help_panel=TARGET_PANEL
     )
-    return found
+    return info
 
 
-def _grid(option: str, metavar: str, words: str) -> typer.models.OptionInfo:
-    found: typer.models.OptionInfo = typer.Option(
-        option, metavar=metavar, help=words, show_default=False, rich_help_panel=MODEL_PANEL
+def _grid(option: str, metavar: str, help_text: str) -> typer.models.OptionInfo:
+    info: typer.models.OptionInfo = typer.Option(
+        option, metavar=metavar, help=help_text, show_default=False, rich_help_panel=MODEL_PANEL
     )
-    return found
+    return info
 
 
 @dataclass(frozen=True)
 class DesignOptions:
-    """What ``tinylm design`` is asked for, as typed."""
+    """The options of ``tinylm design``, as typed."""
 
     params: Annotated[
         str | None, _amount(OPTIONS["total_params"], "count", "Target number of parameters, such as 125M.")
@@ -104,7 +104,7 @@ class DesignOptions:
         typer.Option(
             metavar="SHARE",
             parser=number_parser("--tolerance", least=0, most=1, example="0.02"),
-            help="Largest relative distance from the target.",
+            help="Maximum relative deviation from the target.",
             rich_help_panel=TARGET_PANEL,
         ),
     ] = 0.02
@@ -178,19 +178,23 @@ class DesignOptions:
             metavar="NAME",
             autocompletion=complete_gpu,
             show_default=False,
-            help="GPU that the model fits, as tinylm list --hardware names it.",
+            help="GPU whose memory the model must fit; names: tinylm list --hardware.",
             rich_help_panel=CLUSTER_PANEL,
         ),
     ] = None
     purpose: Annotated[
         Purpose | None,
-        typer.Option("--for", help="What fits in its memory.  [default: training]", rich_help_panel=CLUSTER_PANEL),
+        typer.Option(
+            "--for",
+            help="Workload that must fit on the GPU: training or serving.  [default: training]",
+            rich_help_panel=CLUSTER_PANEL,
+        ),
     ] = None
     gpus: GpusOption = 1
     plan: PlanOption = None
     hardware: HardwareOption = None
     utilization: Annotated[
-        float, share_of_peak("--utilization", "Share of the GPU's peak that training reaches; default: 0.4.", "0.4")
+        float, share_of_peak("--utilization", "MFU of training, as a share of the GPU's peak; default: 0.4.", "0.4")
     ] = 0.4
     batch_size: BatchSizeOption = 1
     seq_len: SeqLenOption = None
@@ -209,26 +213,26 @@ class DesignOptions:
             metavar="RANK",
             min=1,
             max=10_000,
-            help="Write the design of that rank as YAML; 1 with -o.",
+            help="Write the design of that rank as YAML; default with -o: 1.",
             show_default=False,
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None
-    full: Annotated[
-        bool, typer.Option("--full", help="Show the grid that was searched, too.", rich_help_panel=OUTPUT_PANEL)
-    ] = False
+    full: Annotated[bool, typer.Option("--full", help="Also show the searched grid.", rich_help_panel=OUTPUT_PANEL)] = (
+        False
+    )
     format_: FormatOption = Format.text
     table: TableOption = None
     output: OutputOption = None
 
     @property
     def writes_config(self) -> bool:
-        """Whether one design is written as a config, instead of the table."""
+        """Whether to write one design as a config instead of the table."""
         return self.format_ is Format.text and (self.pick is not None or self.output is not None)
 
     @property
     def amounts(self) -> dict[str, str | None]:
-        """What is typed for each constrained figure, except the decode throughput."""
+        """The typed value of each constrained figure, except decode throughput."""
         return {
             "total_params": self.params,
             "active_params": self.active_params,
@@ -244,73 +248,73 @@ _TARGETS = ("params", "active_params", "compute")
 """Fields that set a target."""
 
 _NEED_GPU = ("hardware", "purpose", "min_decode_tokens_per_second", "utilization")
-"""Fields without effect unless a GPU is named."""
+"""Fields without effect unless --gpu is given."""
 
 _TRAINING_ONLY = ("optimizer", "recompute")
-"""Fields without effect unless training memory is asked for."""
+"""Fields without effect unless training memory is computed."""
 
 _CONSTRAINTS = {option.removeprefix("--").replace("-", "_") for option in OPTIONS.values()} | {"compute", "gpu"}
 """Fields that a search can start from."""
 
 
 def typed(context: typer.Context) -> dict[str, str]:
-    """Return the options on the command line, each by the name of its parameter."""
-    found = {}
+    """Return the options on the command line, by parameter name."""
+    options = {}
     for parameter in context.command.params:
-        if parameter.name not in context.params:  # a parameter that all commands share
+        if parameter.name not in context.params:  # a parameter of the app, shared by all commands
             continue
         source = context.get_parameter_source(parameter.name or "")
         if source is not None and source.name == "COMMANDLINE":
-            found[parameter.name or ""] = parameter.opts[0]
-    return found
+            options[parameter.name or ""] = parameter.opts[0]
+    return options
 
 
 def require_effect(given: Mapping[str, str], options: DesignOptions) -> None:
-    """Refuse options without effect, and options that contradict each other.
+    """Reject options without effect, and options that contradict each other.
 
     Args:
         given: The options on the command line, from :func:`typed`.
         options: Their values.
 
     Raises:
-        UsageError: If there is one.
+        UsageError: If there is such an option.
     """
     serving = options.purpose == "serving"
     if not given.keys() & _CONSTRAINTS:
-        raise UsageError("there is no target", help="for example tinylm design --params 125M")
+        raise UsageError("design needs a target", help="for example tinylm design --params 125M")
     for name in _NEED_GPU:
         if name in given and "gpu" not in given:
-            raise UsageError(f"{given[name]} needs a GPU", help="name it, for example with --gpu rtx-4090")
+            raise UsageError(f"{given[name]} needs a GPU", help="for example --gpu rtx-4090")
     if "utilization" in given and (serving or options.gpus > 1):
-        reason = "serving" if serving else "several GPUs, whose utilization is planned"
-        raise UsageError(f"--utilization has no effect on {reason}", help="leave it out")
+        reason = "on serving" if serving else "with several GPUs: it is computed from the plan"
+        raise UsageError(f"--utilization has no effect {reason}", help="remove it")
     if options.gpus > 1 and serving:
-        raise UsageError("--gpus is for training: serving is searched on one GPU", help="leave out one of them")
+        raise UsageError("--gpus cannot be combined with --for serving, which uses one GPU", help="remove one of them")
     if options.gpus > 1 and not given.keys() & set(_TARGETS):
         raise UsageError(
             f"a search on {options.gpus:,} GPUs needs a target", help="add --params, --active-params or --compute"
         )
     if options.plan is not None and options.gpus == 1:
-        raise UsageError("--plan divides work among GPUs", help="say how many, for example with --gpus 8")
+        raise UsageError("--plan divides work among GPUs", help="for example --gpus 8")
     needs_training = (
         "max_train_bytes_per_gpu" in given
         or ("gpu" in given and not serving)
-        or options.format_ in (Format.json, Format.csv)  # which hold every figure
+        or options.format_ in (Format.json, Format.csv)  # reports that include every figure
     )
     for name in _TRAINING_ONLY:
         if name in given and not needs_training:
             raise UsageError(
-                f"{given[name]} has no effect: no training memory is asked for",
-                help="add a limit, such as --max-train-bytes-per-gpu 24GiB, or leave it out",
+                f"{given[name]} has no effect: training memory is not computed",
+                help="add a limit, such as --max-train-bytes-per-gpu 24GiB, or remove it",
             )
     if "train_tokens" in given and "compute" not in given:
-        raise UsageError("--train-tokens needs --compute", help="say how much, such as --compute 1e21")
+        raise UsageError("--train-tokens needs --compute", help="for example --compute 1e21")
     if "compute" in given and given.keys() & {"params", "active_params"}:
-        raise UsageError("--compute sets the size of the model, and the size is given", help="leave out one of them")
+        raise UsageError("--compute cannot be combined with --params or --active-params", help="remove one of them")
     if "pick" in given and not options.writes_config:
-        raise UsageError("--pick writes a design as YAML, and --format asks for a report", help="leave out one of them")
+        raise UsageError("--pick cannot be combined with --format", help="remove one of them")
     if options.optimizer == "adamw_8bit":
         raise UsageError(
-            "design cannot search the memory of --optimizer adamw_8bit, which depends on the size of each tensor",
-            help="search with adamw; then tinylm estimate --optimizer adamw_8bit tells the memory of a design",
+            "design does not support --optimizer adamw_8bit: its memory depends on the size of each tensor",
+            help="search with adamw; then tinylm estimate --optimizer adamw_8bit shows the memory of a design",
         )

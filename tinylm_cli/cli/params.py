@@ -83,7 +83,7 @@ def params(
 ) -> CommandOutput:
     """Count parameters in closed form, by component, layer or tensor.
 
-    Without CONFIG, shows every preset in one table, its nominal size beside the true count. With CONFIG, shows the
+    Without CONFIG, shows every preset in one table, with its nominal size and its exact count. With CONFIG, shows the
     breakdown of one model and the savings from tying its weights.
 
     \b
@@ -98,9 +98,9 @@ def params(
     breakdown = f"--by {by}" if by is not By.component else "--expand" if expand else ""
     if config is None and (explain or breakdown or convention is not None):
         option = "--explain" if explain else breakdown or f"--convention {convention}"
-        raise UsageError(f"{option} is about one model", help="name it: tinylm params small")
+        raise UsageError(f"{option} needs one model", help="for example tinylm params small")
     if explain and breakdown:
-        raise UsageError(f"--explain shows formulas instead of {breakdown}", help="leave one of them out")
+        raise UsageError(f"--explain cannot be combined with {breakdown}", help="remove one of them")
     from tinylm_cli.analysis.params import analyze_params
     from tinylm_cli.config.loader import load_presets
     from tinylm_cli.interop.load import load_config

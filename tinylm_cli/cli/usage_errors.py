@@ -1,4 +1,4 @@
-"""Errors of the option parser in tinylm's own words: what was typed, and the probable meaning."""
+"""Error messages for the command line: the invalid argument, and the probable correction."""
 
 from __future__ import annotations
 
@@ -15,61 +15,60 @@ from tinylm_cli.config.fields import fields
 from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.errors import UsageError
 
-_REFUSED = re.compile(r"(?P<quote>['\"]?)(?P<value>.*)(?P=quote) is not ", re.DOTALL)
+_INVALID_VALUE = re.compile(r"(?P<quote>['\"]?)(?P<value>.*)(?P=quote) is not ", re.DOTALL)
 OPTION_OF_ANOTHER_COMMAND = {"--meta": "tinylm build --meta shows a model without values"}
-"""Options of other commands that people look for here."""
+"""Options of other commands, with a hint for the command that lacks them."""
 
-_EXTRA = re.compile(r"Got unexpected extra argument\(s\) \((?P<words>.*)\)", re.DOTALL)
+_EXTRA = re.compile(r"Got unexpected extra argument\(s\) \((?P<arguments>.*)\)", re.DOTALL)
 
 
 def explain_usage_error(error: TyperException, arguments: Sequence[str], commands: Sequence[str]) -> UsageError:
-    """Return the error to report instead of the parser's own.
+    """Return the error to report in place of the parser's error.
 
     Args:
         error: The error of the parser.
-        arguments: The words of the command line.
-        commands: Every command.
+        arguments: The arguments of the command line.
+        commands: The names of all commands.
     """
-    word = next((word for word in arguments if not word.startswith("-")), None)
-    command = word if word in commands else ""
+    name = next((argument for argument in arguments if not argument.startswith("-")), None)
+    command = name if name in commands else ""
     manual = f"see tinylm {command} --help" if command else "see tinylm --help"
     option = getattr(error, "option_name", None)
     if option is not None and hasattr(error, "possibilities"):
-        return UsageError(f"there is no option {option}", help=_meant_option(option, error, manual))
-    if word is not None and not command:
-        meant = suggest(word, commands)
-        if word in ("help", "version"):
-            topic = next((each for each in arguments if each in commands), "") if word == "help" else ""
-            meant = f"tinylm {topic} --help" if topic else f"--{word}"
-        remedy = f"did you mean {meant}?" if meant else f"the commands are {', '.join(commands)}"
-        return UsageError(f"no command is called {word or 'nothing'}", help=remedy)
+        return UsageError(f"no such option: {option}", help=_suggested_option(option, error, manual))
+    if name is not None and not command:
+        suggestion = suggest(name, commands)
+        if name in ("help", "version"):
+            topic = next((each for each in arguments if each in commands), "") if name == "help" else ""
+            suggestion = f"tinylm {topic} --help" if topic else f"--{name}"
+        remedy = f"did you mean {suggestion}?" if suggestion else f"the commands are {', '.join(commands)}"
+        return UsageError(f"no such command: {name or '(empty)'}", help=remedy)
     if isinstance(error, typer.BadParameter):
         return _bad_value(error, manual)
     extra = _EXTRA.fullmatch(error.message)
     if extra:
-        words = extra["words"]
-        noun = "words" if " " in words else "word"
-        return UsageError(f"{command} has no use for the {noun} {words}", help=_meant_words(words, error) or manual)
-    if option is not None:  # it came without its value, or with one that it does not take
-        wants = "no value" if "does not take" in error.message else "a value"
-        return UsageError(f"{option} takes {wants}", help=manual)
+        surplus = extra["arguments"]
+        noun = "unexpected arguments" if " " in surplus else "an unexpected argument"
+        return UsageError(f"{command} got {noun}: {surplus}", help=_surplus_remedy(surplus, error) or manual)
+    if option is not None:  # its value is missing, or it takes none
+        expected = "no value" if "does not take" in error.message else "a value"
+        return UsageError(f"{option} takes {expected}", help=manual)
     return UsageError(error.format_message(), help=manual)
 
 
-def _meant_words(words: str, error: Any) -> str:
-    """Return the probable meaning of surplus words: another model, or the rest of a name with spaces."""
+def _surplus_remedy(surplus: str, error: Any) -> str:
+    """Return a remedy for surplus arguments: another model to compare, or the rest of a name with spaces."""
     named = [parameter.name for parameter in _parameters(error) if parameter.param_type_name == "argument"]
     given = [error.ctx.params[name] for name in named if error.ctx.params.get(name) is not None]
     if named == [CONFIG_WORD]:
-        return f"to hold models against each other: tinylm compare {shlex.join((*given, *words.split()))}"
-    return (
-        f"quote what has spaces: tinylm {error.ctx.command.name} {shlex.quote(' '.join((*given, words)))}"
-        if given
-        else ""
-    )
+        return f"to compare models: tinylm compare {shlex.join((*given, *surplus.split()))}"
+    if not given:
+        return ""
+    quoted = shlex.quote(" ".join((*given, surplus)))
+    return f"quote arguments that contain spaces: tinylm {error.ctx.command.name} {quoted}"
 
 
-def _meant_option(option: str, error: Any, manual: str) -> str:
+def _suggested_option(option: str, error: Any, manual: str) -> str:
     if option in OPTION_OF_ANOTHER_COMMAND:
         return OPTION_OF_ANOTHER_COMMAND[option]
     known = [name for parameter in _parameters(error) for name in parameter.opts if name.startswith("--")]
@@ -85,18 +84,18 @@ def _bad_value(error: typer.BadParameter, manual: str) -> UsageError:
     if parameter is None:
         return UsageError(error.format_message(), help=manual)
     name = max(parameter.opts, key=len) if parameter.param_type_name == "option" else parameter.human_readable_name
-    refused = _REFUSED.match(error.message)
-    if refused is None:
+    invalid = _INVALID_VALUE.match(error.message)
+    if invalid is None:
         return UsageError(f"{name} is missing", help=manual)
-    value, choices = refused["value"], getattr(parameter.type, "choices", ())
-    meant = suggest(value, choices)
+    value, choices = invalid["value"], getattr(parameter.type, "choices", ())
+    suggestion = suggest(value, choices)
     return UsageError(
-        f"{name} {value}: expected {_wanted(parameter.type, choices)}",
-        help=f"did you mean {meant}?" if meant else manual,
+        f"{name} {value}: expected {_expected_value(parameter.type, choices)}",
+        help=f"did you mean {suggestion}?" if suggestion else manual,
     )
 
 
-def _wanted(kind: Any, choices: Iterable[str]) -> str:
+def _expected_value(kind: Any, choices: Iterable[str]) -> str:
     if choices:
         *others, last = choices
         return f"{', '.join(others)} or {last}" if others else last

@@ -1,6 +1,6 @@
-"""Lower one table of a view to CSV: exact numbers, under the names of JSON.
+"""Convert one table of a view to CSV, with exact numbers and the names of JSON.
 
-A CSV file holds one table, because its readers take every line for a row. Quoting follows RFC 4180,
+A CSV file holds one table, because CSV readers treat every line as a row. Quoting follows RFC 4180,
 https://www.rfc-editor.org/rfc/rfc4180; lines end in a line feed.
 """
 
@@ -16,31 +16,31 @@ from tinylm_cli.render.blocks import Bar, Block, Branch, Cell, Column, Row, Stac
 from tinylm_cli.render.sanitize import escape_controls
 from tinylm_cli.render.stacked_bars import legend
 
-# first characters of a spreadsheet formula, also in full width:
+# first characters of a spreadsheet formula, including full-width variants:
 # https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = tuple("=+-@＝＋－＠")
 
 Value = str | float
-"""A cell's exact value: a text, or a number (int, float or bool)."""
+"""The exact value of a cell: a string or a number (int, float or bool)."""
 
 
 def to_csv(blocks: Iterable[Block]) -> str:
     """Return the main table of a view with a header; a tree gets a ``depth`` column.
 
-    A text that a spreadsheet would run as a formula gets an apostrophe in front.
+    Text that a spreadsheet would run as a formula gets a leading apostrophe.
     """
     names, rows = to_records(main_table(tuple(blocks)))
-    written = io.StringIO()
-    writer = csv.writer(written, lineterminator="\n")
-    writer.writerow(map(_text, names))
-    writer.writerows(map(_written, row) for row in rows)
-    return written.getvalue()
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(map(_escape, names))
+    writer.writerows(map(_format_value, row) for row in rows)
+    return buffer.getvalue()
 
 
 def to_records(block: Table | Tree | Stack) -> tuple[list[str], list[list[Value]]]:
-    """Return the column names of a table, as JSON spells them, and the exact values of each row."""
+    """Return the column names of a table, as in JSON, and the exact values of each row."""
     table = _as_table(block)
-    named = [(index, _named(column)) for index, column in enumerate(table.columns)]
+    named = [(index, _column_name(column)) for index, column in enumerate(table.columns)]
     return (
         [name for _, name in named if name],
         [[_value(row[index]) for index, name in named if name] for row in table.rows],
@@ -63,7 +63,7 @@ def _tree_rows(branch: Branch, depth: int) -> Iterator[Row]:
         yield from _tree_rows(child, depth + 1)
 
 
-def _named(column: Column) -> str:
+def _column_name(column: Column) -> str:
     return "" if column.key is None else column.key or column.header
 
 
@@ -72,14 +72,14 @@ def _value(cell: str | Cell | Bar) -> Value:
     return text.value if isinstance(text, Quantity) else text
 
 
-def _written(value: Value) -> str:
+def _format_value(value: Value) -> str:
     if isinstance(value, str):
-        return _text(value)
+        return _escape(value)
     if isinstance(value, bool):
         return str(value).lower()
     return repr(value) if math.isfinite(value) else ""
 
 
-def _text(text: str) -> str:
+def _escape(text: str) -> str:
     safe = escape_controls(text)
     return f"'{safe}" if safe.lstrip().startswith(_FORMULA) else safe

@@ -1,6 +1,6 @@
-"""Lower blocks to LaTeX: a ``table`` environment with a caption for each table, comments for everything else.
+"""Convert blocks to LaTeX: a ``table`` environment with a caption for each table, comments for everything else.
 
-The output is ASCII, whatever a name holds, so that every TeX engine and document encoding accepts it.
+The output is pure ASCII, so that every TeX engine and document encoding accepts it.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ _SPECIAL = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "`": r"\textasciigrave{}",
-    "[": "{[}",  # after a line break, \\[ starts a length and \\* has a meaning
+    "[": "{[}",  # after a line break, \\[ starts a length and \\* forbids a page break
     "]": "{]}",
     "*": "{*}",
     '"': "''",
 }
-_OURS = {
+_SYMBOLS = {
     "×": r"$\times$",
     "±": r"$\pm$",
     "µ": r"$\mu$",
@@ -80,18 +80,19 @@ _ACCENTS = {
     "\N{COMBINING CARON}": "v ",
 }
 _LETTERS = {"ß": r"\ss{}", "æ": r"\ae{}", "Æ": r"\AE{}", "ø": r"\o{}", "Ø": r"\O{}", "ł": r"\l{}", "Ł": r"\L{}"}
-_WRITTEN = _SPECIAL | _OURS | _LETTERS
-_JOINED = frozenset("-',")
-"""Characters that TeX joins when doubled: into a dash or a quotation mark."""
-_UNLABELED = re.compile("[^a-z0-9]+")
-_LONG_TEXT = r"p{0.4\linewidth}"
+_REPLACEMENTS = _SPECIAL | _SYMBOLS | _LETTERS
+_LIGATURES = frozenset("-',")
+"""Characters that TeX combines into one when doubled: a dash or a quotation mark."""
+_NOT_IN_LABELS = re.compile("[^a-z0-9]+")
+_WRAPPED_COLUMN = r"p{0.4\linewidth}"
 
 
 def to_latex(blocks: Iterable[Block]) -> str:
-    """Return the blocks as LaTeX for the body of a paper, with a final line break.
+    """Return the blocks as LaTeX for the body of a paper, with a final newline.
 
-    A caption joins the table's own, the first heading, and the detail of the heading right above the table, or of the
-    first one. A label joins the first heading and the table's name; of several parts, only the first has one.
+    A caption consists of the table's caption, the first heading, and the detail of the heading directly above the table
+    or of the first heading. A label consists of the first heading and the table's name. If a table is split, only its
+    first part has a label.
     """
     shown = list(drawable(blocks))
     first = next((block for block in shown if isinstance(block, Heading)), Heading(""))
@@ -127,13 +128,13 @@ def _lower(block: Block) -> Iterator[str]:
             yield from _lower(legend(block))
 
 
-def _caption(what: str, subject: str, detail: str) -> str:
-    about = ", ".join(words for words in (subject, detail) if words)
-    return ". ".join(words for words in (what, about) if words)
+def _caption(caption: str, subject: str, detail: str) -> str:
+    about = ", ".join(text for text in (subject, detail) if text)
+    return ". ".join(text for text in (caption, about) if text)
 
 
 def _label(subject: str, name: str) -> str:
-    return _UNLABELED.sub("-", f"{subject}-{name}".lower()).strip("-")
+    return _NOT_IN_LABELS.sub("-", f"{subject}-{name}".lower()).strip("-")
 
 
 def _table(block: Table | Tree | Stack, caption: str, label: str) -> Iterator[str]:
@@ -171,7 +172,7 @@ def _tabular(
 
 
 def _alignment(column: Column) -> str:
-    return "r" if column.right else _LONG_TEXT if column.wrap else "l"
+    return "r" if column.right else _WRAPPED_COLUMN if column.wrap else "l"
 
 
 def _tree_rows(branch: Branch) -> Iterator[Row]:
@@ -200,21 +201,21 @@ def _text(cell: str | Cell | Bar) -> str:
 
 
 def latex(text: str) -> str:
-    """Return LaTeX that prints ``text``: ASCII, with accents by name and other characters as escapes."""
+    """Return LaTeX source for ``text``, in ASCII: accents as TeX commands, other characters as escapes."""
     safe = escape_controls(text)
     pairs = zip(safe, ["", *safe], strict=False)
-    return "".join(_written(c) if c != before or c not in _JOINED else "{}" + c for c, before in pairs)
+    return "".join(_tex_character(c) if c != before or c not in _LIGATURES else "{}" + c for c, before in pairs)
 
 
-def _written(character: str) -> str:
-    if character in _WRITTEN:
-        return _WRITTEN[character]
-    return character if character.isascii() else _beyond_ascii(character)
+def _tex_character(character: str) -> str:
+    if character in _REPLACEMENTS:
+        return _REPLACEMENTS[character]
+    return character if character.isascii() else _non_ascii(character)
 
 
-def _beyond_ascii(character: str) -> str:
+def _non_ascii(character: str) -> str:
     letter, *marks = list(unicodedata.normalize("NFD", character))
     if len(marks) == 1 and letter.isascii() and marks[0] in _ACCENTS:
         dotless = rf"\{letter}" if letter in "ij" and _ACCENTS[marks[0]] != "c " else letter
         return rf"\{_ACCENTS[marks[0]]}{{{dotless}}}"
-    return "".join(map(_written, to_ascii(character)))
+    return "".join(map(_tex_character, to_ascii(character)))

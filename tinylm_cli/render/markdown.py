@@ -1,4 +1,4 @@
-"""Lower blocks to GitHub-flavored Markdown, for pull requests."""
+"""Convert blocks to GitHub-flavored Markdown, for pull requests."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ _MARKS: dict[Style, str] = {"strong": "**", "bad": "**"}
 
 
 def to_markdown(blocks: Iterable[Block]) -> str:
-    """Return the blocks as Markdown with a final line break; text from outside is escaped."""
+    """Return the blocks as Markdown with a final newline; all text is escaped."""
     return "\n".join("".join(f"{line}\n" for line in _lower(block)) for block in drawable(blocks))
 
 
 def _lower(block: Block) -> Iterator[str]:
     match block:
         case Heading(text, detail):
-            yield f"### {_plain(text)}" + (f" ({_plain(detail)})" if detail else "")
+            yield f"### {_escape(text)}" + (f" ({_escape(detail)})" if detail else "")
         case Note(text):
-            yield _plain(text)
+            yield _escape(text)
         case Listing(text, language):
             fence = "`" * max(3, max((len(run) for run in re.findall("`+", text)), default=0) + 1)
             yield f"{fence}{language}"
@@ -48,10 +48,10 @@ def _lower(block: Block) -> Iterator[str]:
             yield fence
         case Mistake(found):
             place = f":{found.span.line}:{found.span.column}" if found.span else ""
-            remedy = f" ({_plain(found.help)})" if found.help else ""
-            yield f"- **{_plain(found.source)}{place}** {found.code}: {_plain(found.message)}{remedy}"
+            remedy = f" ({_escape(found.help)})" if found.help else ""
+            yield f"- **{_escape(found.source)}{place}** {found.code}: {_escape(found.message)}{remedy}"
         case Failure(message, remedy):
-            yield f"- **error** {_plain(message)}" + (f" ({_plain(remedy)})" if remedy else "")
+            yield f"- **error** {_escape(message)}" + (f" ({_escape(remedy)})" if remedy else "")
         case Table(columns, rows, total):
             yield from _table(columns, [*rows, *([_strong(total)] if total else [])])
         case Tree(columns, root):
@@ -62,7 +62,7 @@ def _lower(block: Block) -> Iterator[str]:
 
 def _table(columns: tuple[Column, ...], rows: list[Row]) -> Iterator[str]:
     filled = [i for i in range(len(columns)) if any(_is_text(row[i]) for row in rows)]  # without bars
-    yield _row(_plain(columns[i].header) for i in filled)
+    yield _row(_escape(columns[i].header) for i in filled)
     yield _row("---:" if columns[i].right else "---" for i in filled)
     for row in rows:
         yield _row(_cell(row[i]) for i in filled)
@@ -84,10 +84,10 @@ def _cell(cell: str | Cell | Bar) -> str:
     if isinstance(cell, Bar):
         return ""
     if isinstance(cell, str):
-        return _plain(cell)
+        return _escape(cell)
     mark = _MARKS.get(cell.style, "") if cell.text.strip() else ""
-    return f"{mark}{_plain(cell.text)}{mark}"
+    return f"{mark}{_escape(cell.text)}{mark}"
 
 
-def _plain(text: str) -> str:
+def _escape(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", escape_controls(text))

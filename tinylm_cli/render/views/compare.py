@@ -37,7 +37,7 @@ from tinylm_cli.reports.compare import (
 )
 from tinylm_cli.reports.figures import Unit
 
-_WORDS: dict[Unit | ClusterUnit, Callable[[Any], Quantity]] = {
+_FORMATS: dict[Unit | ClusterUnit, Callable[[Any], Quantity]] = {
     "params": integer,
     "bytes": binary_bytes,
     "flops": flops,
@@ -47,26 +47,26 @@ _WORDS: dict[Unit | ClusterUnit, Callable[[Any], Quantity]] = {
     "count": compact,
     "tokens_per_second": three_digits,
 }
-"""How a figure is written, by what it counts."""
+"""The number format of each unit."""
 
 
-LEAST_SHARE = 0.0005
-"""The smallest difference of two shares that a screen shows: the last digit of a percentage."""
+MIN_VISIBLE_SHARE = 0.0005
+"""The smallest difference of two shares that is visible: half the last digit of a percentage."""
 
 
 def compare_view(report: CompareReport) -> View:
-    """Show training and serving on the GPUs, then fields and figures that differ, each beside the first model's."""
+    """Show training and serving on the GPUs, then fields and figures that differ from the first model."""
     base, *others = (model.name for model in report.models)
-    title = f"{base} → {others[0]}" if len(others) == 1 else f"{base} beside {', '.join(others)}"
-    return (Heading(title, difference_words(report)), *difference_blocks(report))
+    title = f"{base} → {others[0]}" if len(others) == 1 else f"{base} vs {', '.join(others)}"
+    return (Heading(title, difference_summary(report)), *difference_blocks(report))
 
 
-def difference_words(report: CompareReport) -> str:
-    """Return how much differs: ``1 field and 13 figures differ``; empty if nothing does."""
+def difference_summary(report: CompareReport) -> str:
+    """Return the number of differences: ``1 field and 13 figures differ``; empty without differences."""
     kinds = ((report.fields, "field"), (report.figures, "figure"))
-    found = [counted(len(differences), noun) for differences, noun in kinds if differences]
+    parts = [counted(len(differences), noun) for differences, noun in kinds if differences]
     verb = "differs" if len(report.fields) + len(report.figures) == 1 else "differ"
-    return f"{' and '.join(found)} {verb}" if found else ""
+    return f"{' and '.join(parts)} {verb}" if parts else ""
 
 
 def difference_blocks(report: CompareReport) -> tuple[Block, ...]:
@@ -74,11 +74,11 @@ def difference_blocks(report: CompareReport) -> tuple[Block, ...]:
     cluster = () if report.cluster is None else (_plans(report, report.cluster), _cluster(report, report.cluster))
     if report.same:
         return (*cluster, _figures(report), Note("No differences.", "good"))
-    return (*cluster, _fields(report), _figures(report), _assumed(report))
+    return (*cluster, _fields(report), _figures(report), _conditions(report))
 
 
 def changed_view(report: ChangedReport) -> View:
-    """Show every config that has changed in one table, then the differences of each."""
+    """Show every changed config in one table, then the differences of each."""
     title = f"Configs changed since {report.revision}"
     if not report.configs:
         return (Heading(title), Note("No config has changed.", "good"))
@@ -88,7 +88,7 @@ def changed_view(report: ChangedReport) -> View:
     compared = [config for config in report.configs if config.comparison is not None and not config.comparison.same]
     for index, config in enumerate(compared, start=1):
         assert config.comparison is not None
-        blocks.append(Heading(config.path, difference_words(config.comparison)))
+        blocks.append(Heading(config.path, difference_summary(config.comparison)))
         for block in difference_blocks(config.comparison):
             if isinstance(block, Table):
                 block = block._replace(name=_numbered(block.name, index), main=False)
@@ -145,7 +145,7 @@ def _field(difference: FieldDifference) -> Row:
 
 
 def _short(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return numbers to six digits, such as √d_model, unless different ones would look equal."""
+    """Return numbers with six digits, such as √d_model, unless different numbers would look equal."""
     short = tuple(float(f"{value:.6g}") if isinstance(value, float) else value for value in values)
     return short if [short.count(each) for each in short] == [values.count(each) for each in values] else values
 
@@ -154,12 +154,12 @@ def _value(field: str, value: Any, short: Any) -> Cell:
     if value is None:
         return Cell(Quantity("—", math.nan), "muted")
     kind = fields()[field].kind
-    words = stated(value, kind) if kind in UNITS else short_scalar(short)
-    return Cell(Quantity(words, value) if isinstance(value, int | float) else words, key=_whole(value))
+    text = stated(value, kind) if kind in UNITS else short_scalar(short)
+    return Cell(Quantity(text, value) if isinstance(value, int | float) else text, key=_full_list(value))
 
 
-def _whole(value: Any) -> str:
-    """Return the full text of a list, for CSV; nothing for a number, whose cell keeps it."""
+def _full_list(value: Any) -> str:
+    """Return the full text of a list, for CSV; empty for a number, which its cell stores."""
     return scalar(value) if isinstance(value, list | tuple) else ""
 
 
@@ -197,9 +197,9 @@ def _figures(report: CompareReport) -> Table:
 
 
 def _figure_columns(report: CompareReport) -> tuple[Column, ...]:
-    """Return columns for the first model, then for each other model its value, change and ratio, side by side.
+    """Return a column for the first model, then columns for value, change and ratio of each other model.
 
-    The ratio is never dropped, and the change only where names of figures would be cut beyond reading.
+    On a narrow screen the change may be dropped, but never the ratio.
     """
     base, *others = _model_columns(report)
     columns = [Column("figure", shrink=True, key="name"), Column("", key="unit"), base]
@@ -213,13 +213,13 @@ def _figure_columns(report: CompareReport) -> tuple[Column, ...]:
 
 
 def _figure(difference: FigureDifference | ClusterFigure) -> Row:
-    words = _WORDS[difference.unit]
+    formatted = _FORMATS[difference.unit]
     base, *others = zip(difference.values, difference.differences, difference.ratios, strict=True)
-    row: list[str | Cell] = [Cell(difference.name, "name"), Cell("", key=difference.unit), words(base[0])]
+    row: list[str | Cell] = [Cell(difference.name, "name"), Cell("", key=difference.unit), formatted(base[0])]
     for value, change, times in others:
-        differs = abs(change) >= LEAST_SHARE if difference.unit == "share" else bool(change)
+        differs = abs(change) >= MIN_VISIBLE_SHARE if difference.unit == "share" else bool(change)
         row += [
-            Cell(words(value), "plain" if differs else "muted"),
+            Cell(formatted(value), "plain" if differs else "muted"),
             _change(difference.unit, change) if differs else csv_only(change),
             "" if times is None else ratio(times) if differs else csv_only(times),
         ]
@@ -227,23 +227,23 @@ def _figure(difference: FigureDifference | ClusterFigure) -> Row:
 
 
 def _change(unit: Unit | ClusterUnit, change: float) -> Quantity:
-    """Return a signed difference; of two shares in percentage points."""
+    """Return a signed difference; for shares in percentage points."""
     size = abs(change)
-    return signed(f"{size * 100:.1f} points" if unit == "share" else _WORDS[unit](size), change)
+    return signed(f"{size * 100:.1f} points" if unit == "share" else _FORMATS[unit](size), change)
 
 
 def _model_columns(report: CompareReport) -> tuple[Column, ...]:
-    """Return a column for each model; if they are too wide, the table is split, the first model in each part."""
+    """Return a column for each model; a table that is too wide is split, with the first model in each part."""
     return tuple(
         Column(model.name, right=True, shrink=True, key=f"values.{model.name}", group=index)
         for index, model in enumerate(report.models)
     )
 
 
-def _assumed(report: CompareReport) -> Note:
-    """Return the conditions of all figures, the same for every model, and also of the figures left out as equal."""
+def _conditions(report: CompareReport) -> Note:
+    """Return the conditions of all figures, which are the same for every model."""
     lengths = {model.max_len for model in report.models}
     smallest = ", the smallest max_len," if len(lengths) > 1 and report.seq_len == min(lengths) else ""
     sequences = f"{counted(report.batch_size, 'sequence')} of {counted(report.seq_len, 'token')}"
-    said = "Figures are" if report.figures else "No figure differs"
-    return Note(f"{said} for {sequences}{smallest} in {report.dtype}.", "muted")
+    subject = "Figures are" if report.figures else "No figure differs"
+    return Note(f"{subject} for {sequences}{smallest} in {report.dtype}.", "muted")

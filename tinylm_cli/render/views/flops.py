@@ -1,4 +1,4 @@
-"""FLOPs as ``tinylm estimate`` shows them."""
+"""View of the FLOPs in ``tinylm estimate``."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def flops_blocks(report: ModelFlops, by: str) -> tuple[Block, ...]:
 
 
 def _components(report: ModelFlops) -> Stack:
-    whole = flops(report.forward_flops)
-    bar = StackBar("", tuple(flops(part.forward_flops) for part in report.components), whole)
+    total = flops(report.forward_flops)
+    bar = StackBar("", tuple(flops(part.forward_flops) for part in report.components), total)
     parts = tuple(part.name for part in report.components)
     caption = "FLOPs of a forward pass by component"
     return Stack("forward pass", parts, (bar,), key="forward_flops", name="flops", caption=caption)
@@ -59,14 +59,16 @@ def _per_token(report: ModelFlops) -> Table:
     if report.recompute_flops:
         again = "every layer's forward pass" if report.recompute == "full" else "attention scores and output"
         rows.append(_row("recomputation", "recompute", report.recompute_flops / tokens, report.recompute_flops, again))
-    how = f"×{report.train_flops / (report.train_flops - report.recompute_flops):.2f} of training without recomputation"
+    note = (
+        f"×{report.train_flops / (report.train_flops - report.recompute_flops):.2f} of training without recomputation"
+    )
     rows += [
         _row(
             "training",
             "train",
             report.train_flops_per_token,
             report.train_flops,
-            how if report.recompute_flops else "",
+            note if report.recompute_flops else "",
         ),
         _row(
             "6N",
@@ -92,8 +94,8 @@ def _per_token(report: ModelFlops) -> Table:
     return Table(columns, tuple(rows), name="flops_per_token", caption="FLOPs per token and per step of the batch")
 
 
-def _row(name: str, key: str, token: float, step: int | None, how: str) -> Row:
-    """Return a row; ``key`` is the prefix of ``_flops`` in the names of JSON."""
+def _row(name: str, key: str, token: float, step: int | None, note: str) -> Row:
+    """Return a row; ``key`` is the prefix before ``_flops`` in JSON names."""
     style: Style = "strong" if name == "training" else "plain"
-    whole = flops(step) if step is not None else ""
-    return (Cell(name, style, key), Cell(flops(token), style), Cell(whole, style), Cell(how, "muted"))
+    per_step = flops(step) if step is not None else ""
+    return (Cell(name, style, key), Cell(flops(token), style), Cell(per_step, style), Cell(note, "muted"))

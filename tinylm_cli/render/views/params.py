@@ -20,13 +20,13 @@ from tinylm_cli.render.units import (
 from tinylm_cli.reports.params import ComponentFormula, ModelParams, ParamsExplanation, ParamsReport, PartParams
 
 NOMINAL_TOLERANCE = 0.05
-"""The largest error of a nominal size that is not flagged: names are rounded, but not by more."""
+"""Maximum error of a nominal size that is not flagged; names are rounded."""
 
 _TIED = Cell(Quantity("tied", 0), "muted")
 
 
 def params_view(report: ParamsReport, convention: str | None = None) -> View:
-    """Show one model in depth, with its count by ``convention`` if one is given, or several models in one table."""
+    """Show the breakdown of one model, with its count by ``convention`` if given, or several models in one table."""
     if len(report.models) == 1:
         return tuple(_breakdown(report.models[0], convention))
     return (
@@ -47,7 +47,7 @@ def nominal_cell(model: ModelParams) -> Cell:
 
 
 def nominal_sentence(model: ModelParams) -> str:
-    """Return the nominal size and the true count in words."""
+    """Return a sentence with the nominal size and the exact count."""
     assert model.nominal_params is not None
     assert model.nominal_error is not None
     stated, error = stated_count(model.nominal_params), model.nominal_error
@@ -61,7 +61,7 @@ def nominal_sentence(model: ModelParams) -> str:
 
 
 def tying_blocks(model: ModelParams) -> tuple[Block, ...]:
-    """Return the savings from tying, and the nominal size beside the true count."""
+    """Return the savings from tying, and the nominal size compared with the exact count."""
     untied = Note("The LM head is not tied; tie_weights: true would share the token embedding.", "muted")
     return (_tying(model) if model.tying.saved_params else untied, *_nominal(model))
 
@@ -100,7 +100,7 @@ def _tying(model: ModelParams) -> Table:
 
 
 def _tying_row(label: Cell, sizes: tuple[int, int, int], share: Cell | str = "") -> Row:
-    """Return a row of parameters, their bytes, and those of Adam's moments."""
+    """Return a row of parameters, their bytes, and the bytes of Adam's moments."""
     params, *nbytes = sizes
     return (label, integer(params), *map(binary_bytes, nbytes), share)
 
@@ -186,7 +186,7 @@ def _formulas(model: ModelParams, explanation: ParamsExplanation) -> Table:
 
 
 def _active(model: ModelParams, routed: Sequence[ComponentFormula]) -> Table:
-    """Show the parameters that one token uses: the formulas that differ, and everything else in one row."""
+    """Show the parameters that one token uses: components with routed experts by formula, all others in one row."""
     columns = (
         Column("used per token", key="component"),
         Column("formula", wrap=True, key="active_formula"),
@@ -207,7 +207,7 @@ def _active(model: ModelParams, routed: Sequence[ComponentFormula]) -> Table:
 def _nominal_changes(model: ModelParams, explanation: ParamsExplanation) -> Table:
     assert model.nominal_params is not None
     columns = (
-        Column(f"{stated_count(model.nominal_params)} would be true with", shrink=True, key="change"),
+        Column(f"to reach {stated_count(model.nominal_params)}", shrink=True, key="change"),
         Column("parameters", right=True, key="total_params"),
         Column("differs", right=True, keep=6, key="nominal_error"),
     )
@@ -219,7 +219,7 @@ def _nominal_changes(model: ModelParams, explanation: ParamsExplanation) -> Tabl
         )
         for change in explanation.nominal_changes
     )
-    return Table(columns, rows, name="nominal_changes", caption="Changes that make the nominal size true")
+    return Table(columns, rows, name="nominal_changes", caption="Changes that reach the nominal size")
 
 
 def _counts(model: ModelParams, convention: str) -> Table:
@@ -286,6 +286,6 @@ def _parts(parts: Sequence[PartParams], total: int) -> Table:
         Column("", keep=1),
         Column("", key="tied_to"),
     )
-    whole = ("total", *(("",) if with_shapes else ()), "", integer(total), "100.00%", "", "")
-    what = "tensor" if with_shapes else "layer"
-    return Table(columns, tuple(rows), whole, name=f"{what}s", caption=f"Parameters by {what}")
+    total_row = ("total", *(("",) if with_shapes else ()), "", integer(total), "100.00%", "", "")
+    noun = "tensor" if with_shapes else "layer"
+    return Table(columns, tuple(rows), total_row, name=f"{noun}s", caption=f"Parameters by {noun}")

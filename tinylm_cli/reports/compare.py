@@ -15,10 +15,10 @@ class ComparedModel:
     """One of the models compared.
 
     Attributes:
-        name: Its name here, distinct from all others.
-        source: Where its config was read.
-        changes: Changes on top, each ``key=value``.
-        max_len: The most tokens that it reads.
+        name: Unique name in the comparison.
+        source: Source of its config.
+        changes: Changes of the config, each ``key=value``.
+        max_len: Maximum sequence length.
     """
 
     name: str
@@ -45,11 +45,11 @@ class FigureDifference:
     """A figure that differs between models.
 
     Attributes:
-        name: Its name, e.g. ``total_params`` or ``attention_params``.
-        unit: What it counts, a word of its name.
+        name: Name of the figure, such as ``total_params`` or ``attention_params``.
+        unit: Unit of the values.
         values: The figure of each model.
-        differences: Each minus that of the first model, which has 0.
-        ratios: Each over that of the first model; None if that is 0.
+        differences: Value of each model minus the value of the first model.
+        ratios: Value of each model over the value of the first model; None if the latter is 0.
     """
 
     name: str
@@ -64,12 +64,12 @@ class ClusterFigure:
     """A figure of training or serving on the GPUs, for each model.
 
     Attributes:
-        name: ``plan_bytes_per_gpu`` of several GPUs, ``step_seconds``, ``utilization`` (MFU), ``train_tokens``,
+        name: ``plan_bytes_per_gpu`` (with several GPUs), ``step_seconds``, ``utilization`` (MFU), ``train_tokens``,
             ``train_seconds``, ``train_usd``; ``largest_batch_size``, ``prefill_seconds``, ``decode_tokens_per_second``.
-        unit: What it counts.
+        unit: Unit of the values.
         values: The figure of each model.
-        differences: Each minus that of the first model, which has 0.
-        ratios: Each over that of the first model; None if that is 0.
+        differences: Value of each model minus the value of the first model.
+        ratios: Value of each model over the value of the first model; None if the latter is 0.
     """
 
     name: str
@@ -86,11 +86,11 @@ class ClusterComparison:
     Attributes:
         accelerator: The GPU's name.
         n_gpus: GPUs that train each model; one serves it.
-        plans: The parallel layout of each model, as ``--plan`` takes it: the one given, or the fastest that fits; None
-            on one GPU.
-        training_fits: Whether each model trains in the memory of the GPUs.
-        serving_fits: Whether each model is served from the memory of one GPU.
-        figures: Time, cost and memory, those that are the same for all models included.
+        plans: The parallel layout of each model, in the syntax of ``--plan``: the requested layout, or the fastest that
+            fits; None with one GPU.
+        training_fits: Whether training of each model fits in the memory of the GPUs.
+        serving_fits: Whether serving of each model fits in the memory of one GPU.
+        figures: Time, cost and memory, including figures that are the same for all models.
     """
 
     accelerator: str
@@ -103,13 +103,13 @@ class ClusterComparison:
 
 @dataclass(frozen=True)
 class CompareReport:
-    """Differences between models; fields and figures that are the same are left out.
+    """Differences between models; equal fields and figures are omitted.
 
     Attributes:
-        models: In the order given; the first is the base that the others are compared with.
+        models: In the order of the command line; all others are compared with the first.
         same: Whether no field and no figure differs.
-        batch_size: Sequences that figures assume, the same for all models.
-        seq_len: Tokens in each.
+        batch_size: Sequences per batch, the same for all models.
+        seq_len: Tokens per sequence.
         dtype: Type of weights, activations and caches.
         fields: Fields of the config that differ, in the order of the schema.
         figures: Figures that differ.
@@ -131,14 +131,14 @@ class ChangedConfig:
     """A config that has changed since a git revision.
 
     Attributes:
-        path: Its file, from the current folder.
-        status: What happened to the file.
-        old_path: Its file in the revision, from the top of the repository; None unless it is renamed.
-        before_params: Parameters in the revision; None if the file was not there, or was no valid config.
-        after_params: Parameters now; None if the file is removed.
-        difference_params: The difference; None unless both are known.
-        ratio: Parameters now over those before; None unless both are known.
-        comparison: The config in the revision beside the config now; None unless both are known.
+        path: Path of the file, relative to the current folder.
+        status: Git status of the file.
+        old_path: Path in the revision, relative to the top of the repository; None unless the file is renamed.
+        before_params: Parameters in the revision; None if the file did not exist or was not a valid config.
+        after_params: Parameters in the working tree; None if the file is removed.
+        difference_params: ``after_params - before_params``; None unless both are known.
+        ratio: ``after_params / before_params``; None unless both are known.
+        comparison: Comparison of the two versions; None unless both are known.
     """
 
     path: str
@@ -157,7 +157,7 @@ class ChangedReport:
 
     Attributes:
         revision: The revision as typed.
-        commit: The commit that is compared with: the merge base of the revision and HEAD.
+        commit: The base commit: the merge base of the revision and HEAD.
         same: Whether no config differs.
         configs: In git's order of files.
     """

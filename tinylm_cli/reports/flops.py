@@ -1,4 +1,4 @@
-"""Floating-point operations, as ``tinylm estimate`` reports them."""
+"""Floating-point operations in the report of ``tinylm estimate``."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class PartFlops:
     """One row of a breakdown.
 
     Attributes:
-        name: A component, where ``attention_scores`` are attention's products without weights; or identical layers:
+        name: A component (``attention_scores`` are attention's matmuls without weights), or identical layers:
             ``blocks.{0..5}``.
-        count: How many layers the row stands for.
-        forward_flops: FLOPs of a forward pass, of all ``count`` together.
-        share: ``forward_flops`` over the model's, 0 to 1.
+        count: Number of layers in the row.
+        forward_flops: FLOPs of a forward pass, for all ``count`` layers together.
+        share: Share of the model's ``forward_flops``, 0 to 1.
     """
 
     name: str
@@ -37,20 +37,20 @@ class ModelFlops:
 
     Attributes:
         batch_size: Sequences in a step.
-        seq_len: Tokens in each.
-        attention: ``causal`` counts the pairs that the mask allows; ``full`` all, as torch's FlopCounterMode does.
+        seq_len: Tokens per sequence.
+        attention: ``causal`` counts the pairs that the mask allows; ``full`` all pairs, like torch's FlopCounterMode.
         recompute: Activations that the backward pass recomputes.
         forward_flops: A forward pass over all sequences.
         backward_flops: The backward pass, twice the forward pass.
         recompute_flops: Recomputation of activations.
-        train_flops: All three.
+        train_flops: Forward pass, backward pass and recomputation.
         forward_flops_per_token: ``forward_flops`` over the tokens of the step.
         train_flops_per_token: ``train_flops`` over the tokens of the step.
         six_n_flops_per_token: Six times the active parameters, the usual estimate of ``train_flops_per_token``.
         six_n_ratio: ``train_flops_per_token`` without recomputation, over ``six_n_flops_per_token``.
         decode_flops_per_token: Decoding one token with ``seq_len - 1`` tokens in the KV cache.
         components: By component, in the order of the model.
-        layers: By layer, identical ones once, and the LM head.
+        layers: By layer, with identical layers in one row, and the LM head.
     """
 
     batch_size: int

@@ -16,7 +16,7 @@ TrainingPhase = Literal["loss", "head gradient", "backward", "embedding gradient
 
 @dataclass(frozen=True)
 class SdpaOverhead:
-    """Tensors of attention that tinylm's own model saves on CUDA and a flash kernel does not.
+    """Attention tensors that tinylm's own model saves on CUDA but a flash kernel does not.
 
     Attributes:
         saves: ``scores`` of all query-key pairs, or the ``masks`` that are added to them.
@@ -35,10 +35,10 @@ class SavedPart:
     Attributes:
         name: ``residual``, ``norm``, ``attention``, ``router``, ``experts``, ``shared experts``, ``feed_forward``,
             ``dropout``; outside the layers ``embedding``, ``position``, ``ln_f``, ``lm_head``, ``loss``.
-        saved_bytes: Their bytes.
-        tensor_parallel_bytes: Those that tensor parallelism divides: heads and hidden layers.
-        sequence_parallel_bytes: Those that only sequence parallelism divides: the residual stream, norms, dropout
-            masks. The rest, such as rotary tables, is not divided.
+        saved_bytes: Total bytes.
+        tensor_parallel_bytes: Bytes that tensor parallelism shards: heads and hidden units.
+        sequence_parallel_bytes: Bytes that only sequence parallelism shards: the residual stream, norms, dropout masks.
+            All other tensors, such as rotary tables, are replicated.
     """
 
     name: str
@@ -53,9 +53,9 @@ class LayerActivations:
 
     Attributes:
         name: ``blocks``, and the properties that only this kind has: ``blocks, window 4096``.
-        count: Layers of the kind.
+        count: Number of layers of the kind.
         layer_bytes: Bytes that one layer saves.
-        recomputed_bytes: Bytes that one layer recomputes, and holds during its backward pass.
+        recomputed_bytes: Bytes that one layer recomputes and holds during its backward pass.
         parts: The parts of ``layer_bytes``, in the order of the layer.
     """
 
@@ -72,15 +72,15 @@ class Activations:
 
     Attributes:
         batch_size: Sequences in the pass.
-        seq_len: Tokens in each.
+        seq_len: Tokens per sequence.
         dtype: Type of weights and activations.
-        attention_kernel: ``flash`` materializes neither scores nor masks; ``sdpa`` is torch on the device, which takes
-            masks, and materializes scores where it has no fused kernel; ``math`` materializes all scores.
+        attention_kernel: ``flash`` materializes neither scores nor masks. ``sdpa`` is torch's SDPA on the device: it
+            takes masks, and materializes scores if no fused kernel applies. ``math`` materializes all scores.
         recompute: Activations that the backward pass recomputes.
         device: The device whose kernels run.
         saved_bytes: Bytes held at the end of the forward pass.
-        recomputed_bytes: Bytes that one layer recomputes, at most.
-        total_bytes: Their sum.
+        recomputed_bytes: Maximum bytes that one layer recomputes.
+        total_bytes: ``saved_bytes + recomputed_bytes``.
         outside: Parts outside the layers.
         layers: Each kind of layer once, with its count.
     """
@@ -100,12 +100,12 @@ class Activations:
 
 @dataclass(frozen=True)
 class MemoryPart:
-    """One part of a whole.
+    """One part of a memory total.
 
     Attributes:
-        name: Its name.
-        part_bytes: Its bytes.
-        share: Its share of the whole, 0 to 1.
+        name: Name of the part.
+        part_bytes: Bytes of the part.
+        share: Share of the total, 0 to 1.
     """
 
     name: str
@@ -114,19 +114,20 @@ class MemoryPart:
 
     @classmethod
     def breakdown(cls, sizes: Mapping[str, int]) -> tuple[Self, ...]:
-        """Return the parts that are not empty, each with its share of the sum."""
+        """Return the nonzero parts, each with its share of the sum."""
         total = sum(sizes.values())
         return tuple(cls(name, size, size / total) for name, size in sizes.items() if size)
 
 
 @dataclass(frozen=True)
 class PhaseMemory:
-    """Memory of one phase of a training step, beside weights and optimizer state.
+    """Memory of one phase of a training step, without weights and optimizer state.
 
     Attributes:
-        name: ``loss``: the gradient of the logits, while all activations are held. ``head gradient``: the gradient of
-            the LM head. ``backward``: in one layer. ``embedding gradient``: the last gradient. ``optimizer step``.
-        gradients_bytes: Gradients of parameters that exist by then.
+        name: ``loss``: gradient of the logits, while all activations are held. ``head gradient``: gradient of the LM
+            head. ``backward``: backward pass of one layer. ``embedding gradient``: the last gradient. ``optimizer
+            step``.
+        gradients_bytes: Parameter gradients allocated so far.
         activations_bytes: Activations that are still saved, or recomputed.
         working_bytes: Gradients of activations, or the optimizer's temporaries.
     """
@@ -138,7 +139,7 @@ class PhaseMemory:
 
     @property
     def held_bytes(self) -> int:
-        """All of it."""
+        """Gradients, activations and working memory."""
         return self.gradients_bytes + self.activations_bytes + self.working_bytes
 
 
@@ -158,11 +159,11 @@ class TrainingMemory:
         optimizer_bytes: Optimizer state.
         activations: Tensors that autograd saves, by layer.
         logits_bytes: Logits, log-probabilities and the gradients of both, in the phase of the loss.
-        total_bytes: The peak with gradient accumulation, where gradients stay from pass to pass.
+        total_bytes: The peak with gradient accumulation, which keeps gradients between passes.
         peak_bytes: The peak of a step that starts without gradients.
         peak_phase: The phase of the peak.
-        foreach_peak_bytes: AdamW: the peak with torch's default on CUDA, ``foreach``, which holds the root of every
-            second moment at once; else ``peak_bytes``, which assumes a fused step.
+        foreach_peak_bytes: AdamW: the peak with torch's default on CUDA, ``foreach``, which holds the square roots of
+            all second moments at once. Other optimizers: ``peak_bytes``, which assumes a fused step.
         parts: The parts of ``peak_bytes``.
         timeline: Each phase of a step that may be the peak, in the order of the step.
     """
@@ -187,7 +188,7 @@ class TrainingMemory:
 
     @property
     def resident_bytes(self) -> int:
-        """Weights, master weights and optimizer state, which are held all the time."""
+        """Weights, master weights and optimizer state, which are held during the entire step."""
         return self.weights_bytes + self.master_bytes + self.optimizer_bytes
 
 
@@ -200,16 +201,16 @@ class InferenceMemory:
         seq_len: Tokens in the KV cache per sequence.
         dtype: Type of activations and of weights that are not quantized.
         cache_dtype: Type of the KV cache.
-        prefill_tokens: Most tokens of a prompt that one pass reads.
+        prefill_tokens: Maximum prompt tokens per pass.
         quantization: Type of quantized weights, or ``none``.
         group_size: int4: inputs that share a scale and a zero point.
         attention_kernel: As for ``Activations``.
-        weights_bytes: All weights, scales and zero points.
-        quantized_params: Parameters that are quantized.
+        weights_bytes: Weights, scales and zero points.
+        quantized_params: Number of quantized parameters.
         cache_bytes: The KV cache.
         prefill_bytes: Working memory of a pass over a prompt, or a chunk of it, at its peak.
         decode_bytes: Working memory of a pass over one token per sequence, at its peak.
-        working_bytes: The larger of the two.
+        working_bytes: The larger of ``prefill_bytes`` and ``decode_bytes``.
         total_bytes: Weights, KV cache and working memory.
         parts: The parts of ``total_bytes``.
     """

@@ -14,9 +14,9 @@ class PartParams:
     Attributes:
         name: A component (``attention``), a layer (``blocks.0``) or a tensor (``blocks.0.ln_1.weight``). Identical
             layers are listed once, as ``blocks.{0..5}``.
-        count: How many identical layers the row stands for.
+        count: Number of identical layers in the row.
         shape: The tensor's shape, in a breakdown by tensor; else None.
-        params: Parameters of all ``count`` together; 0 for a tensor that is tied to another.
+        params: Parameters of all ``count`` layers together; 0 for a tied tensor.
         share: ``params`` over the model's total, 0 to 1.
         tied_to: The tensor or component that stores these parameters, or None.
     """
@@ -37,7 +37,7 @@ class Count:
     """The size of a model by one counting convention.
 
     Attributes:
-        convention: ``unique``: each stored tensor once. ``untied``: with an LM head of its own. ``non-embedding``:
+        convention: ``unique``: each stored tensor once. ``untied``: with a separate LM head. ``non-embedding``:
             without token embedding, learned positions and LM head. ``active``: parameters that one token uses. ``hub``:
             elements of the checkpoint, router corrections included. Checkpoints that store more than parameters:
             the tied head again (``hub-tied-head``), rotary frequencies (``hub-rotary``), causal masks (``hub-masks``).
@@ -57,7 +57,7 @@ class TyingSavings:
     """Savings from tying the LM head to the token embedding.
 
     Attributes:
-        untied_params: Parameters if every named tensor had storage of its own.
+        untied_params: Parameters if no tensors were tied.
         tied_params: Parameters with each stored tensor counted once.
         saved_params: The difference; 0 if nothing is tied.
         untied_weights_bytes: ``untied_params`` in the weights' dtype.
@@ -88,9 +88,9 @@ class ComponentFormula:
         component: ``token_embedding``, ``attention``, …
         formula: The sum of the shapes of its tensors: ``12 layers × 4 × (768 × 768 + 768)``; ``0`` if it is tied.
         params: The value of ``formula``.
-        active_formula: The same for the parameters that one token uses; differs from ``formula`` for routed experts.
+        active_formula: Formula of the parameters that one token uses; differs from ``formula`` for routed experts.
         active_params: The value of ``active_formula``.
-        modules: Names of the modules that the terms count.
+        modules: Names of the modules in the formula.
         tied_to: The component whose storage it shares, or None.
     """
 
@@ -105,7 +105,7 @@ class ComponentFormula:
 
 @dataclass(frozen=True)
 class SizeChange:
-    """A change of one or two fields that makes the nominal size true, within 1%.
+    """A change of one or two fields that reaches the nominal size within 1%.
 
     Attributes:
         values: New value by field.
@@ -124,8 +124,8 @@ class ParamsExplanation:
 
     Attributes:
         formulas: One per component, in the order of the model; their ``params`` sum to the total.
-        nominal_changes: Smallest changes that make the nominal size true: of one field, then of two. Empty if it is
-            true, or if the config states none.
+        nominal_changes: Smallest changes that reach the nominal size: of one field, then of two. Empty if the size is
+            within 1%, or if the config has no nominal size.
     """
 
     formulas: tuple[ComponentFormula, ...]
@@ -140,19 +140,19 @@ class ModelParams:
         name: The preset's name or the file's stem.
         source: Preset name, path as given, or ``<stdin>``.
         total_params: Each stored tensor counted once.
-        active_params: Parameters that one token uses: of experts, only those it is routed to. ``total_params`` without
-            experts.
+        active_params: Parameters that one token uses; routed experts count top_k of n_experts. Without experts,
+            ``total_params``.
         embedding_params: Token embedding, learned positions and an untied LM head.
         non_embedding_params: All others.
-        nominal_params: The size that the config states, or None.
+        nominal_params: The nominal size in the config, or None.
         nominal_error: ``total_params / nominal_params - 1``, or None.
         weights_bytes: ``total_params`` in ``dtype``.
         dtype: Storage type that the byte counts assume.
         components: By component, in the order of the model, from the token embedding to the LM head; shares sum to 1.
-        parts: By layer or by tensor, if asked for; else empty.
+        parts: By layer or by tensor, if requested; else empty.
         tying: Savings from tying the LM head to the token embedding.
         counts: The model's size by every convention; ``total_params`` is the unique one.
-        explanation: Formulas of the count, if asked for; else None.
+        explanation: Formulas of the count, if requested; else None.
     """
 
     name: str
@@ -174,10 +174,10 @@ class ModelParams:
 
 @dataclass(frozen=True)
 class ParamsReport:
-    """Every model asked about.
+    """Parameters of one or more models.
 
     Attributes:
-        models: The one that is named; without a name every preset, in the order of ``tinylm list``.
+        models: The requested model; without one, every preset, in the order of ``tinylm list``.
     """
 
     models: tuple[ModelParams, ...]

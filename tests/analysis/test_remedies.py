@@ -148,7 +148,7 @@ def test_replicas_share_more_in_a_pipeline_too(pipeline: int, zeros: list[str]) 
 
     def need(changed: TrainingSetup, _: Accelerator) -> int:
         if changed.layout is not None and changed._replace(layout=None) == setup._replace(layout=None):
-            tried.append(changed.layout.typed)
+            tried.append(changed.layout.spec)
         return 10**9
 
     assert list(training_remedies(setup, SMALL, need)) == []

@@ -108,10 +108,10 @@ def test_a_higher_utilization_is_faster(per_token: int, tokens: int, utilization
 
 
 def test_dtype_the_gpu_lacks() -> None:
-    with pytest.raises(UsageError, match="v100-16gb does not multiply bfloat16") as raised:
+    with pytest.raises(UsageError, match="v100-16gb does not support bfloat16 matmuls") as raised:
         peak_flops(load_hardware("v100"), "bfloat16")
-    assert raised.value.help == "give one of its types: float32 or float16"
-    with pytest.raises(UsageError, match="h100-sxm does not multiply float64"):
+    assert raised.value.help == "use one of its dtypes: float32 or float16"
+    with pytest.raises(UsageError, match="h100-sxm does not support float64 matmuls"):
         peak_flops(H100, "float64")
 
 

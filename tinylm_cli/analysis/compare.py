@@ -29,18 +29,18 @@ from tinylm_cli.reports.estimate import EstimateReport
 def compare(
     models: Sequence[tuple[LoadedConfig, tuple[str, ...]]], setups: Setups, accelerator: Accelerator | None = None
 ) -> CompareReport:
-    """Return the differences between two models or more.
+    """Return the differences between two or more models.
 
-    A default written out is no difference, and neither is the nominal size.
+    Explicit defaults and ``nominal_params`` do not count as differences.
 
     Args:
         models: Configs with distinct names, each with its changes.
-        setups: How all of them are trained and served; :func:`shared_setups` unless asked otherwise.
-        accelerator: The GPU to compare training and serving on; None for no such comparison.
+        setups: How every model is trained and served, for example :func:`shared_setups`.
+        accelerator: The GPU to compare training and serving on; None omits that comparison.
 
     Raises:
-        AnalysisError: If a model cannot do what ``setups`` ask for.
-        UsageError: If the GPU does not multiply the dtype.
+        AnalysisError: If ``setups`` are out of range for a model.
+        UsageError: If the GPU does not support matmuls in the dtype.
     """
     configs = [each.config for each, _ in models]
     length = setups.training.seq_len or min(config.max_len for config in configs)
@@ -66,13 +66,13 @@ def changed_config(
     setups: Setups | None,
     accelerator: Accelerator | None = None,
 ) -> ChangedConfig:
-    """Return a config in a git revision beside the config now.
+    """Compare a config in a git revision with the config in the working tree.
 
     Args:
-        file: Its file, and what happened to it.
+        file: The config's file and its git status.
         before: The config in the revision, or None.
-        after: The config now, or None.
-        setups: How both are trained and served; used where both are known.
+        after: The config in the working tree, or None.
+        setups: How both are trained and served; None if one of them is missing.
         accelerator: As for :func:`compare`.
     """
     old, new = (None if each is None else total_params(tensor_table(each.config)) for each in (before, after))
@@ -92,51 +92,53 @@ def changed_config(
 
 
 def shared_setups(configs: Sequence[ModelConfig]) -> Setups:
-    """Return the setups that the budgets of all configs share, so that figures are those that budgets are held to.
+    """Return the setups that all budgets share, so that figures match those used to check the budgets.
 
-    A field that a budget leaves open, or that budgets disagree on, has its default; seq_len is the smallest max_len.
+    A field that a budget omits, or on which budgets disagree, gets its default; seq_len defaults to the smallest
+    max_len.
     """
     budgets = [config.budget.model_dump(include=set(SHARED_FIELDS)) for config in configs]
     shared = {name: value for name, value in budgets[0].items() if _all_equal([each[name] for each in budgets])}
-    stated = {name: value for name, value in shared.items() if value is not None}
-    return Setups.of(**{"seq_len": min(config.max_len for config in configs), **stated})
+    common = {name: value for name, value in shared.items() if value is not None}
+    return Setups.of(**{"seq_len": min(config.max_len for config in configs), **common})
 
 
-_IDLE = (None, 0, 1, "none")
-"""Values of fields that are off or follow from others: no difference if every model is left at them."""
+_UNSET = (None, 0, 1, "none")
+"""Values of a disabled or derived field; a field with the same such value in every model is not a difference."""
 
 
 def _fields(configs: Sequence[ModelConfig]) -> Iterator[FieldDifference]:
     """Yield the fields whose effect differs.
 
-    A value that only follows from another field, such as d_head from n_heads, is no difference of its own. Where some
-    models lack a part, such as experts, its sizes are listed, defaults included.
+    Derived values (e.g. d_head from n_heads) are not reported separately. If only some models have a component, all its
+    fields are listed.
     """
-    written = [flatten(config.model_dump()) for config in configs]
-    meant = [{**canonical_fields(config), **_budget(config)} for config in configs]
-    for field in written[0]:
-        says = [each.get(field) for each in meant]
-        left = _all_equal([each[field] for each in written]) and written[0][field] in _IDLE
-        if not left and not _all_equal(says):
-            if field == "attention.window_pattern":  # compared by the window of each layer, shown as written
-                says = [raw[field] if field in each else None for raw, each in zip(written, meant, strict=True)]
-            yield FieldDifference(field, tuple(says))
+    raw = [flatten(config.model_dump()) for config in configs]
+    effective = [{**canonical_fields(config), **_budget(config)} for config in configs]
+    for field in raw[0]:
+        values = [fields.get(field) for fields in effective]
+        unset = _all_equal([fields[field] for fields in raw]) and raw[0][field] in _UNSET
+        if not unset and not _all_equal(values):
+            if field == "attention.window_pattern":  # compared by the windows of layers, shown as in the file
+                pairs = zip(raw, effective, strict=True)
+                values = [fields[field] if field in known else None for fields, known in pairs]
+            yield FieldDifference(field, tuple(values))
 
 
 def _budget(config: ModelConfig) -> dict[str, Any]:
-    """Return the budget of a config by dotted field, with the conditions that it leaves open filled in."""
-    assumed = Setups.of(seq_len=config.max_len).training._asdict()
+    """Return the budget of a config by dotted field, with defaults for omitted conditions."""
+    defaults = Setups.of(seq_len=config.max_len).training._asdict()
     return {
-        f"budget.{name}": assumed.get(name) if value is None else value
+        f"budget.{name}": defaults.get(name) if value is None else value
         for name, value in config.budget.model_dump().items()
     }
 
 
 def _figures(configs: Sequence[ModelConfig], setups: Setups) -> Iterator[FigureDifference]:
-    found = {name: tuple(figure(name, config, setups) for config in configs) for name in FIGURES}
-    if found["active_params"] == found["total_params"]:
-        del found["active_params"]
-    for name, values in found.items():
+    figures = {name: tuple(figure(name, config, setups) for config in configs) for name in FIGURES}
+    if figures["active_params"] == figures["total_params"]:
+        del figures["active_params"]
+    for name, values in figures.items():
         if not _all_equal(values):
             base = values[0]
             yield FigureDifference(
@@ -149,8 +151,8 @@ def _figures(configs: Sequence[ModelConfig], setups: Setups) -> Iterator[FigureD
 
 
 def _cluster(models: Sequence[LoadedConfig], setups: Setups, accelerator: Accelerator) -> ClusterComparison:
-    """Return training and serving of every model on the same GPUs, estimated one by one."""
-    from tinylm_cli.analysis.estimate import estimate  # only a comparison with a GPU needs plans and times
+    """Return the training and serving estimates of every model on the same GPUs."""
+    from tinylm_cli.analysis.estimate import estimate  # import time: only a comparison with a GPU needs it
 
     estimates = [estimate(model, setups, accelerator) for model in models]
     training = [each.summary.training for each in estimates]
@@ -169,7 +171,7 @@ def _cluster(models: Sequence[LoadedConfig], setups: Setups, accelerator: Accele
 
 
 def _cluster_values(report: EstimateReport) -> Iterator[tuple[tuple[str, ClusterUnit], float]]:
-    """Yield name, unit and value of each figure of one model on the GPUs, those that are known."""
+    """Yield name, unit and value of each known figure of one model on the GPUs."""
     training, serving = report.summary.training, report.summary.serving
     assert training is not None
     assert serving is not None

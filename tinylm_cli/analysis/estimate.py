@@ -49,19 +49,19 @@ def estimate(
     accelerators: Sequence[Accelerator] = (),
     attention: AttentionCount = "causal",
 ) -> EstimateReport:
-    """Estimate what training and serving a model take.
+    """Estimate the memory, time and cost of training and serving a model.
 
     Args:
         loaded: The model.
         setups: How it is trained and served.
         accelerator: The GPU, or None.
         purpose: Training or serving; both when None.
-        accelerators: GPUs that a remedy may name where that one is too small.
+        accelerators: GPUs that a remedy may suggest if ``accelerator`` is too small.
         attention: Query-key pairs that count as FLOPs.
 
     Raises:
         AnalysisError: If a size is out of range, or the layout does not divide the model evenly.
-        UsageError: If the GPU does not multiply the dtype.
+        UsageError: If the GPU does not support matmuls in the dtype.
     """
     config, table = loaded.config, tensor_table(loaded.config)
     setup = setups.training
@@ -92,7 +92,7 @@ def estimate(
 
 
 class _Cluster(NamedTuple):
-    """The GPU, if one is named, and the others that a remedy may name."""
+    """The GPU or None, and the GPUs that a remedy may suggest."""
 
     accelerator: Accelerator | None
     accelerators: tuple[Accelerator, ...]
@@ -105,11 +105,11 @@ def _training(
     setup = setup._replace(seq_len=setup.length(config))
     active = active_params(tensor_table(config))
     tokens = setup.train_tokens or OPTIMAL_TOKENS_PER_PARAM * active
-    found = _plans(config, setup, accelerator)
-    chosen = (found.fitting or (found.smallest,))[0] if found is not None else None
+    candidates = _plans(config, setup, accelerator)
+    chosen = (candidates.fitting or (candidates.smallest,))[0] if candidates is not None else None
     memory = training_memory(config, setup)
     needed = chosen.peak_stage.total_bytes if chosen is not None else memory.peak_bytes
-    searched = found is not None and setup.layout is None
+    searched = candidates is not None and setup.layout is None
     fit = time = None
     if accelerator is not None:
         remedies = partial(training_remedies, setup, accelerator, partial(training_need, config), cluster.accelerators)
@@ -120,8 +120,8 @@ def _training(
         sdpa_overhead=sdpa_overhead(config, seq_len=setup.length(config)),
         fit=fit,
         plan=chosen,
-        layouts_tried=found.tried if found is not None and searched else None,
-        alternatives=found.fitting if found is not None and searched else (),
+        layouts_tried=candidates.tried if candidates is not None and searched else None,
+        alternatives=candidates.fitting if candidates is not None and searched else (),
         time=time,
         optimum=compute_optimum(active, tokens),
         tokens_are_given=setup.train_tokens is not None,
@@ -146,20 +146,20 @@ def _serving(config: ModelConfig, setup: ServingSetup, cluster: _Cluster, attent
     )
 
 
-def _summarize_training(found: TrainingEstimate, setup: TrainingSetup) -> TrainingSummary:
-    plan, fit, time = found.plan, found.fit, found.time
-    tokens = plan.tokens_per_step if plan is not None else found.memory.batch_size * found.memory.seq_len
+def _summarize_training(estimate: TrainingEstimate, setup: TrainingSetup) -> TrainingSummary:
+    plan, fit, time = estimate.plan, estimate.fit, estimate.time
+    tokens = plan.tokens_per_step if plan is not None else estimate.memory.batch_size * estimate.memory.seq_len
     return TrainingSummary(
         fits=None if fit is None else fit.fits,
-        needed_bytes=plan.peak_stage.total_bytes if plan is not None else found.memory.peak_bytes,
+        needed_bytes=plan.peak_stage.total_bytes if plan is not None else estimate.memory.peak_bytes,
         capacity_bytes=None if fit is None else fit.capacity_bytes,
         spare_bytes=None if fit is None else fit.capacity_bytes - fit.needed_bytes,
         n_gpus=setup.n_gpus,
-        plan=None if plan is None else plan.layout.typed,
+        plan=None if plan is None else plan.layout.spec,
         tokens_per_step=tokens,
         step_seconds=None if time is None else tokens / time.tokens_per_second,
         utilization=None if time is None else time.utilization,
-        train_tokens=found.optimum.train_tokens,
+        train_tokens=estimate.optimum.train_tokens,
         seconds=None if time is None else time.seconds,
         gpu_hours=None if time is None else time.gpu_hours,
         usd=None if time is None else time.usd,
@@ -167,9 +167,9 @@ def _summarize_training(found: TrainingEstimate, setup: TrainingSetup) -> Traini
 
 
 def _summarize_serving(
-    config: ModelConfig, setup: ServingSetup, found: ServingEstimate, accelerator: Accelerator | None
+    config: ModelConfig, setup: ServingSetup, estimate: ServingEstimate, accelerator: Accelerator | None
 ) -> ServingSummary:
-    fit, memory, time = found.fit, found.memory, found.time
+    fit, memory, time = estimate.fit, estimate.memory, estimate.time
     largest = None
     if accelerator is not None:
         largest = largest_batch(config, setup, available_bytes=accelerator.capacity_bytes)
@@ -183,7 +183,7 @@ def _summarize_serving(
         seq_len=memory.seq_len,
         weights_bytes=memory.weights_bytes,
         weights_dtype=memory.quantization if quantized else memory.dtype,
-        kv_cache_bytes_per_token=found.cache.token_bytes,
+        kv_cache_bytes_per_token=estimate.cache.token_bytes,
         kv_cache_bytes=memory.cache_bytes,
         largest_batch_size=largest,
         decode_tokens_per_second=None if time is None else time.decode_tokens_per_second,
@@ -191,18 +191,18 @@ def _summarize_serving(
 
 
 def _plans(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator | None) -> Plans | None:
-    """Return the plan of the setup's layout, or those of all layouts; None for a single GPU."""
+    """Return the plan of the setup's layout, or the plans of all layouts; None for a single GPU."""
     if setup.n_gpus == 1:
         return None
     if setup.layout is not None:
         named = plan(config, setup, with_micro_batches(config, setup, setup.layout), accelerator)
         return Plans((named,) if named.fits else (), named, 1)
-    assert accelerator is not None, "which layout is fastest depends on the GPU"
+    assert accelerator is not None, "the search for a layout needs a GPU"
     return plans(config, setup, accelerator)
 
 
 def training_need(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator) -> int:
-    """Return the peak memory of training on one GPU; without a layout, that of the smallest plan.
+    """Return the peak memory per GPU of training; without a layout, the memory of the smallest plan.
 
     Raises:
         AnalysisError: If a size is out of range, or no layout divides the global batch evenly.
@@ -215,13 +215,13 @@ def training_need(config: ModelConfig, setup: TrainingSetup, accelerator: Accele
 
 
 def with_micro_batches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> Layout:
-    """Return a layout with the micro-batches that make up the global batch."""
+    """Return the layout with the number of micro-batches that the global batch implies."""
     if not setup.derives_micro_batches:
         return layout
     sequences = global_batch_size(config, setup)
     micro_batches, remainder = divmod(sequences, layout.data * setup.batch_size)
     if remainder:
-        message = f"a global batch of {sequences:,} is no multiple of {layout.data} replicas × {setup.batch_size}"
+        message = f"a global batch of {sequences:,} is not a multiple of {layout.data} replicas × {setup.batch_size}"
         raise AnalysisError(message, help="change the global batch")
     return replace(layout, micro_batches=micro_batches)
 
@@ -232,7 +232,7 @@ def inference_need(config: ModelConfig, setup: ServingSetup, _: Accelerator) -> 
 
 
 def _fit(needed: int, accelerator: Accelerator, remedies: Callable[[], Iterable[Remedy]]) -> Fit:
-    """Return how the bytes needed compare to the memory of the GPU, and what would make them fit."""
+    """Return whether the bytes needed fit in the memory of the GPU, and remedies if not."""
     capacity = accelerator.capacity_bytes
     fits = needed <= capacity
     return Fit(needed, capacity, fits, () if fits else tuple(remedies()))
@@ -241,7 +241,7 @@ def _fit(needed: int, accelerator: Accelerator, remedies: Callable[[], Iterable[
 def _training_time(
     config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator, chosen: Plan | None, attention: AttentionCount
 ) -> TrainingTime:
-    """Return the time of a training run, at the plan's utilization where there is one."""
+    """Return the time of a training run, at the plan's utilization if there is a plan."""
     seq_len = setup.length(config)
     flops = train_flops(config, batch_size=1, seq_len=seq_len, attention=attention)
     if chosen is not None and chosen.utilization:
@@ -252,7 +252,7 @@ def _training_time(
 def _serving_time(
     config: ModelConfig, setup: ServingSetup, accelerator: Accelerator, attention: AttentionCount
 ) -> ServingTime:
-    """Return the time of reading prompts of the setup's length, and of decoding after them."""
+    """Return the time of prefill with prompts of the setup's length, and of decoding after it."""
     seq_len = setup.length(config)
     return serving_time(
         accelerator,

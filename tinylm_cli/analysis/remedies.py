@@ -1,4 +1,4 @@
-"""Remedies for insufficient memory: changes of a setup, each tried with the formula that found the memory short."""
+"""Remedies for insufficient memory: changes of a setup, each checked with the formula that computes the memory."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Need = Callable[[Setup, Accelerator], int]
 """Returns the memory that a setup needs on one GPU."""
 
 _Changes = dict[str, Any]
-"""Fields of a setup, or ``accelerator``, and what they are changed to."""
+"""New values by field of a setup, or ``accelerator``."""
 
 MAX_GPUS = 1024
-"""The number of GPUs is doubled up to this, and at least once."""
+"""The number of GPUs doubles up to this limit, and at least once."""
 
 MIN_LENGTHS = 64
-"""Shorter lengths that are tried: this many, up to twice as many."""
+"""Minimum number of shorter sequence lengths to try; at most twice as many are tried."""
 
 
 def training_remedies(
@@ -39,26 +39,26 @@ def training_remedies(
     need: Need[TrainingSetup],
     accelerators: Sequence[Accelerator] = (),
 ) -> Iterator[Remedy]:
-    """Yield changes that make training fit, the smallest first, and of each kind the smallest that is enough.
+    """Yield changes that make training fit: of each kind, the smallest sufficient change.
 
-    If no smaller batch or length is enough, it is combined with as few as possible of recomputation, 8-bit moments and
+    If no smaller batch or length suffices, it is combined with as few as possible of recomputation, 8-bit moments and
     another layout.
 
     Args:
         setup: The setup that does not fit; its seq_len is not None.
         accelerator: The GPU.
         need: Returns the memory that training needs.
-        accelerators: GPUs to choose a larger one from.
+        accelerators: Candidates for a larger GPU.
     """
     trials = _Trials(setup, accelerator, need)
-    more: dict[Recompute, tuple[Recompute, ...]] = {"none": ("selective", "full"), "selective": ("full",)}
-    recompute: list[_Changes] = [{"recompute": how} for how in more.get(setup.recompute, ())]
+    stronger: dict[Recompute, tuple[Recompute, ...]] = {"none": ("selective", "full"), "selective": ("full",)}
+    recompute: list[_Changes] = [{"recompute": level} for level in stronger.get(setup.recompute, ())]
     layout: list[_Changes] = [{"layout": None}] if setup.layout is not None else []
     moments: list[_Changes] = [{"optimizer": "adamw_8bit"}] if setup.optimizer == "adamw" else []
     lengths = _lengths(setup, setup.layout.context if setup.layout is not None else 1)
-    yield from trials.first({"layout": each} for each in _higher_zero(setup.layout))
-    for each in (recompute, layout, moments):
-        yield from trials.first(each)
+    yield from trials.first({"layout": higher} for higher in _higher_zero(setup.layout))
+    for changes in (recompute, layout, moments):
+        yield from trials.first(changes)
     yield from trials.together([*recompute[-1:], *layout, *moments], lengths)
     yield from trials.first(_more_gpus(setup))
     yield from trials.first(_larger_gpus(setup, accelerator, accelerators))
@@ -67,21 +67,21 @@ def training_remedies(
 def inference_remedies(
     setup: ServingSetup, accelerator: Accelerator, need: Need[ServingSetup], accelerators: Sequence[Accelerator] = ()
 ) -> Iterator[Remedy]:
-    """Yield changes that make serving fit, the smallest first; batch and length also together with int4 weights.
+    """Yield changes that make serving fit; a smaller batch or length may be combined with int4 weights.
 
     Args:
         setup: The setup that does not fit; its seq_len is not None.
         accelerator: The GPU.
         need: Returns the memory that serving needs.
-        accelerators: GPUs to choose a larger one from.
+        accelerators: Candidates for a larger GPU.
     """
     trials = _Trials(setup, accelerator, need)
-    more: dict[Quantization, tuple[Quantization, ...]] = {
+    fewer_bits: dict[Quantization, tuple[Quantization, ...]] = {
         "none": ("int8", "int4"),
         "int8": ("int4",),
         "float8": ("int4",),
     }
-    methods = more.get(setup.quantization.method, ())
+    methods = fewer_bits.get(setup.quantization.method, ())
     quantized: list[_Changes] = [{"quantization": setup.quantization._replace(method=method)} for method in methods]
     yield from trials.first(quantized)
     yield from trials.together(quantized[-1:], _lengths(setup))
@@ -96,35 +96,35 @@ class _Trials(Generic[Setup]):
         self._accelerator = accelerator
         self._need: Need[Setup] = need
 
-    def first(self, tried: Iterable[_Changes]) -> Iterator[Remedy]:
-        """Yield the first change that is enough, if one is."""
-        found = next((changes for changes in tried if self._fits(changes)), None)
-        if found is not None:
-            yield self._remedy(found)
+    def first(self, candidates: Iterable[_Changes]) -> Iterator[Remedy]:
+        """Yield the first candidate that fits, if any."""
+        sufficient = next((changes for changes in candidates if self._fits(changes)), None)
+        if sufficient is not None:
+            yield self._remedy(sufficient)
 
     def together(self, changes: Sequence[_Changes], lengths: range) -> Iterator[Remedy]:
-        """Yield the fewest of ``changes`` that are enough together; then batch and length with as few as possible."""
+        """Yield the smallest subset of ``changes`` that fits; then batch and length, each with the smallest subset."""
         sizes = range(len(changes) + 1)
-        sets = [reduce(or_, each, _Changes()) for size in sizes for each in combinations(changes, size)]
-        enough = next((each for each in sets if self._fits(each)), {})
-        if len(enough) > 1:
-            yield self._remedy(enough)
-        yield from self._largest("batch_size", range(1, self._setup.batch_size), sets)
-        yield from self._largest("seq_len", lengths, sets)
+        subsets = [reduce(or_, each, _Changes()) for size in sizes for each in combinations(changes, size)]
+        sufficient = next((each for each in subsets if self._fits(each)), {})
+        if len(sufficient) > 1:
+            yield self._remedy(sufficient)
+        yield from self._largest("batch_size", range(1, self._setup.batch_size), subsets)
+        yield from self._largest("seq_len", lengths, subsets)
 
-    def _largest(self, field: str, values: range, beside: Iterable[_Changes]) -> Iterator[Remedy]:
-        """Yield the largest value that is enough, with the fewest other changes.
+    def _largest(self, field: str, values: range, subsets: Iterable[_Changes]) -> Iterator[Remedy]:
+        """Yield the largest value that fits, with the fewest other changes.
 
         Args:
             field: The field to reduce; memory grows with it.
             values: Smaller values, ascending.
-            beside: Sets of other changes, fewest first; from the first that is enough alone, none is tried.
+            subsets: Sets of other changes, the smallest first; the search stops at the first that fits by itself.
         """
-        for changes in takewhile(lambda each: not self._fits(each), beside):
+        for changes in takewhile(lambda subset: not self._fits(subset), subsets):
             if values and self._fits({**changes, field: values[0]}):
                 fits = partial(self._fits_at, changes, field)
-                most = values[bisect_left(values, x=True, key=lambda value: not fits(value)) - 1]
-                yield self._remedy({**changes, field: most}, {field: values.step})
+                largest = values[bisect_left(values, x=True, key=lambda value: not fits(value)) - 1]
+                yield self._remedy({**changes, field: largest}, {field: values.step})
                 return
 
     def _fits_at(self, changes: _Changes, field: str, value: int) -> bool:
@@ -144,16 +144,16 @@ class _Trials(Generic[Setup]):
     def _remedy(self, changes: _Changes, steps: Mapping[str, int] | None = None) -> Remedy:
         setup, accelerator = self._changed(changes)
         before = {**self._setup._asdict(), "accelerator": self._accelerator}
-        told = tuple(
+        changed = tuple(
             Change(field, _value(before[field]), _value(after), (steps or {}).get(field, 1))
             for field, after in changes.items()
             if after != before[field]
         )
-        return Remedy(told, self._need(setup, accelerator), accelerator.capacity_bytes)
+        return Remedy(changed, self._need(setup, accelerator), accelerator.capacity_bytes)
 
 
 def _value(value: object) -> Value:
-    """Return a value as a report holds it."""
+    """Return a value in the form that a report stores."""
     if isinstance(value, Accelerator):
         return value.name
     if isinstance(value, QuantizationConfig):
@@ -170,7 +170,7 @@ def _higher_zero(layout: Layout | None) -> Iterator[Layout]:
 
 
 def _lengths(setup: TrainingSetup | ServingSetup, context: int = 1) -> range:
-    """Return shorter lengths: multiples of a power of two that context parallelism divides."""
+    """Return shorter lengths: multiples of a power of two and of the context-parallel degree."""
     assert setup.seq_len is not None
     step = 1
     while 2 * step * MIN_LENGTHS <= setup.seq_len:
@@ -180,7 +180,7 @@ def _lengths(setup: TrainingSetup | ServingSetup, context: int = 1) -> range:
 
 
 def _more_gpus(setup: TrainingSetup) -> Iterator[_Changes]:
-    """Yield twice as many GPUs, four times as many, …: as more replicas of a named layout, then in any layout."""
+    """Yield 2, 4, 8, … times as many GPUs: first with more replicas of the same layout, then with any layout."""
     gpus = 2 * setup.n_gpus
     while gpus <= max(MAX_GPUS, 2 * setup.n_gpus):
         if setup.layout is not None:
@@ -192,7 +192,7 @@ def _more_gpus(setup: TrainingSetup) -> Iterator[_Changes]:
 def _larger_gpus(
     setup: TrainingSetup | ServingSetup, accelerator: Accelerator, accelerators: Iterable[Accelerator]
 ) -> Iterator[_Changes]:
-    """Yield GPUs with more memory that multiply the dtype, the smallest first."""
+    """Yield GPUs with more memory that support the dtype, the smallest first."""
     capacity = accelerator.capacity_bytes
     larger = [each for each in accelerators if each.capacity_bytes > capacity and setup.dtype in each.peaks]
     yield from ({"accelerator": each} for each in sorted(larger, key=lambda each: each.capacity_bytes))

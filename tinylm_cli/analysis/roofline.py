@@ -1,10 +1,10 @@
-"""The roofline: time as FLOPs over the peak or bytes over the bandwidth, whichever is longer.
+"""Roofline model: time is the larger of FLOPs / peak and bytes / bandwidth.
 
-A roofline is a lower bound of the time: no kernel is faster, and most are slower. Training time therefore assumes a
-share of the peak; serving time is the bound.
+The roofline is a lower bound on time: no kernel is faster, and most are slower. Training time therefore assumes a
+utilization (MFU); serving time is the bound itself.
 
 References:
-    Williams, Waterman and Patterson 2009, the roofline, https://doi.org/10.1145/1498765.1498785
+    Williams, Waterman and Patterson 2009, https://doi.org/10.1145/1498765.1498785
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ReadWeights(NamedTuple):
 
     Attributes:
         dense_bytes: Weights that every token reads.
-        expert_bytes: All routed experts.
+        expert_bytes: Weights of all routed experts.
         n_experts: E, routed experts per layer.
         top_k: k, experts per token.
     """
@@ -40,7 +40,7 @@ class ReadWeights(NamedTuple):
     top_k: int = 1
 
     def read_bytes(self, tokens: int) -> int:
-        """Return the mean bytes read by a pass over ``tokens``, if each token chooses its experts at random.
+        """Return the expected bytes that a pass over ``tokens`` reads, with uniformly random routing.
 
         An expert is not read with probability ``(1 - k / E) ** tokens``.
         """
@@ -58,7 +58,7 @@ class DecodeStep(NamedTuple):
     Attributes:
         weights: Weights, read once for the whole batch.
         flops_per_sequence: FLOPs of one token of one sequence.
-        cache_bytes_per_sequence: KV cache read and written for it.
+        cache_bytes_per_sequence: KV cache read and written per sequence.
     """
 
     weights: ReadWeights
@@ -75,9 +75,9 @@ class DecodeStep(NamedTuple):
 
 
 def decode_weights(config: ModelConfig, dtype: str, quantization: QuantizationConfig = UNQUANTIZED) -> ReadWeights:
-    """Return the weights that decoding reads, as they are stored.
+    """Return the stored bytes of the weights that decoding reads.
 
-    Tables that are looked up are not read whole: positions, and the token embedding unless it is also the LM head.
+    Look-up tables are excluded: learned positions, and the token embedding unless it is also the LM head.
 
     Args:
         config: A validated config.
@@ -98,15 +98,15 @@ def decode_weights(config: ModelConfig, dtype: str, quantization: QuantizationCo
 
 def _is_looked_up(tensor: Tensor, config: ModelConfig, quantization: QuantizationConfig) -> bool:
     if tensor.name == TOKEN_EMBEDDING and config.tie_weights:
-        return quantization.quantizes_head  # the quantized head is a table of its own
+        return quantization.quantizes_head  # a quantized head has separate storage
     return tensor.component in ("token_embedding", "position")
 
 
 def decode_clock(accelerator: Accelerator, setup: ServingSetup) -> Callable[[DecodeStep], PassTime]:
-    """Return a function from a decoding step to its least time, for the setup's batch size.
+    """Return a function from a decoding step to its minimum time, for the setup's batch size.
 
     Raises:
-        UsageError: If the GPU does not multiply the setup's dtype.
+        UsageError: If the GPU does not support matmuls in the setup's dtype.
     """
     peak, bandwidth = peak_flops(accelerator, setup.dtype), accelerator.memory_bytes_per_second
     batch_size = setup.batch_size
@@ -114,16 +114,16 @@ def decode_clock(accelerator: Accelerator, setup: ServingSetup) -> Callable[[Dec
 
 
 def peak_flops(accelerator: Accelerator, dtype: str) -> int:
-    """Return the dense peak of one GPU for matrices of ``dtype``, in FLOPs per second.
+    """Return the dense peak of one GPU for matmuls in ``dtype``, in FLOPs per second.
 
     Raises:
-        UsageError: If the GPU does not multiply that dtype.
+        UsageError: If the GPU does not support matmuls in ``dtype``.
     """
     peaks = accelerator.peaks
     if dtype not in peaks:
         known = [name for name in peaks if name in DTYPE_BYTES]
         raise UsageError(
-            f"{accelerator.name} does not multiply {dtype}", help=f"give one of its types: {' or '.join(known)}"
+            f"{accelerator.name} does not support {dtype} matmuls", help=f"use one of its dtypes: {' or '.join(known)}"
         )
     return peaks[dtype]
 
@@ -136,11 +136,10 @@ def training_time(accelerator: Accelerator, setup: TrainingSetup, *, train_flops
     Args:
         accelerator: The GPU.
         setup: How the model is trained; its train_tokens are not None.
-        train_flops_per_token: Forward and backward FLOPs of the model, without recomputation, as utilization (MFU) is
-            defined.
+        train_flops_per_token: Forward and backward FLOPs of the model without recomputation, the numerator of MFU.
 
     Raises:
-        UsageError: If the GPU does not multiply the setup's dtype.
+        UsageError: If the GPU does not support matmuls in the setup's dtype.
     """
     assert setup.train_tokens is not None
     peak = peak_flops(accelerator, setup.dtype)
@@ -175,23 +174,23 @@ def serving_time(
     prefill_cache_bytes: int,
     context_tokens: int,
 ) -> ServingTime:
-    """Return the least time of reading prompts and of one decoding step after them.
+    """Return the minimum time of prefill and of one decoding step after it.
 
     A pass takes ``max(FLOPs / peak, bytes / bandwidth)``. Prompts are read one after the other, in chunks of at most
-    ``prefill_tokens``. Each chunk reads the weights it needs once and writes the KV cache; activations are assumed to
-    stay on the chip.
+    ``prefill_tokens``. Each chunk reads the weights that it uses once and writes the KV cache; activations are assumed
+    to stay in on-chip memory.
 
     Args:
         accelerator: The GPU.
         setup: How the model is served.
         step: FLOPs and memory traffic of a decoding step.
         prompt_tokens: Tokens per prompt, >= 1.
-        prefill_flops: FLOPs of all prompts.
-        prefill_cache_bytes: KV cache that all prompts write.
-        context_tokens: Tokens that the decoded token attends to, itself included, >= 1.
+        prefill_flops: FLOPs of prefill over all prompts.
+        prefill_cache_bytes: KV cache bytes that prefill writes.
+        context_tokens: Tokens that the decoded token attends to, including itself, >= 1.
 
     Raises:
-        UsageError: If the GPU does not multiply the setup's dtype.
+        UsageError: If the GPU does not support matmuls in the setup's dtype.
     """
     peak, bandwidth = peak_flops(accelerator, setup.dtype), accelerator.memory_bytes_per_second
     batch_size = setup.batch_size
@@ -239,8 +238,8 @@ def _is_compute_bound(flops: int, moved_bytes: int, peak: int, bandwidth: int) -
 def _compute_bound_batch(step: DecodeStep, peak: int, bandwidth: int) -> int | None:
     """Return the smallest compute-bound batch; None if every batch is memory-bound.
 
-    A batch B is compute-bound if ``B · flops / peak >= (weights + B · cache) / bandwidth``. Weights per sequence only
-    fall as B grows, so the batch is found by bisection.
+    A batch B is compute-bound if ``B · flops / peak >= (weights + B · cache) / bandwidth``. Weight bytes per sequence
+    never increase with B, so bisection finds the batch.
     """
     # flops / peak - cache / bandwidth of one sequence, times peak · bandwidth
     margin = step.flops_per_sequence * bandwidth - step.cache_bytes_per_sequence * peak

@@ -14,16 +14,16 @@ BATCH_SIZES = (1, 4, 16, 64, 256)
 """Default rows of the table."""
 
 LENGTH_DIVISORS = (16, 4, 1)
-"""Default columns of the table: max_len over these, so that the KV cache grows from small to its largest."""
+"""Default columns of the table: max_len divided by each of these, so that the KV cache grows to its maximum."""
 
 
 def default_batch_sizes(batch_size: int) -> tuple[int, ...]:
-    """Return the default rows, ``batch_size`` among them."""
+    """Return the default rows, including ``batch_size``."""
     return tuple(sorted({*BATCH_SIZES, batch_size}))
 
 
 def default_seq_lens(max_len: int, seq_len: int) -> tuple[int, ...]:
-    """Return the default columns, ``seq_len`` among them."""
+    """Return the default columns, including ``seq_len``."""
     return tuple(sorted({*(max(max_len // part, 1) for part in LENGTH_DIVISORS), seq_len}))
 
 
@@ -46,7 +46,7 @@ def serving_grid(config: ModelConfig, setup: ServingSetup, accelerator: Accelera
 
     Raises:
         AnalysisError: If a size is out of range.
-        UsageError: If the GPU does not multiply the dtype.
+        UsageError: If the GPU does not support matmuls in the dtype.
     """
     batch_sizes = setup.batch_sizes or default_batch_sizes(setup.batch_size)
     seq_lens = setup.seq_lens or default_seq_lens(config.max_len, setup.length(config))

@@ -10,7 +10,7 @@ from tinylm_cli.config.amounts import MAX_AMOUNT, AmountKind, parse_amount
 from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.memory import AttentionKernel, Device, Optimizer, Quantization, Recompute
-from tinylm_cli.reports.plan import WORDS, Layout
+from tinylm_cli.reports.plan import ABBREVIATIONS, Layout
 
 if TYPE_CHECKING:
     from tinylm_cli.analysis.setups import QuantizationConfig
@@ -101,7 +101,7 @@ def read_amount(name: str, value: int | str, kind: AmountKind, *, most: int = MA
 
 def _layout(plan: str, n_gpus: int | None) -> Layout:
     """Parse a layout such as ``tp=2,zero=1``; ``dp`` defaults to n_gpus divided by the other degrees."""
-    fields = {word: name for name, word in WORDS.items()}
+    fields = {word: name for name, word in ABBREVIATIONS.items()}
     given: dict[str, Any] = {}
     for each in plan.split(","):
         word, _, value = each.strip().partition("=")

@@ -12,14 +12,14 @@ from tinylm_cli.config.diagnostic_codes import clip, diagnostic, refusal
 from tinylm_cli.config.source import option_span
 from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.errors import Diagnostic, Label, Span
-from tinylm_cli.reports.plan import WORDS, Layout
+from tinylm_cli.reports.plan import ABBREVIATIONS, Layout
 
 if TYPE_CHECKING:
     from tinylm_cli.config.loader import LoadedConfig
 
 OPTION = "--plan"
 
-FIELDS = {word: field for field, word in WORDS.items()}
+FIELDS = {word: field for field, word in ABBREVIATIONS.items()}
 """The field of a layout for each word of a plan."""
 
 _DEGREES = ("data", "tensor", "pipeline", "context")

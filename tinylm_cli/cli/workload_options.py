@@ -174,7 +174,7 @@ def read_gpu(gpu: str | None, hardware: str | None, dtype: str) -> tuple[Acceler
         dtype: The value of ``--dtype``.
 
     Raises:
-        ConfigError: If no GPU has that name, it does not multiply that dtype, or the file is wrong.
+        ConfigError: If no GPU has that name, it does not support matmuls in that dtype, or the file is wrong.
         InputError: If the file cannot be read.
     """
     if gpu is None:
@@ -202,7 +202,7 @@ def _require_multiplied(accelerator: Accelerator, dtype: str, gpu: str) -> None:
     known = " or ".join(each for each in Storage if each in accelerator.peaks)
     mistake = diagnostic(
         "contradiction",
-        f"{accelerator.name} does not multiply {dtype}",
+        f"{accelerator.name} does not support {dtype} matmuls",
         GPU,
         option_span(GPU, gpu),
         help=f"write --dtype {known}, or name another GPU: tinylm list --hardware shows what each multiplies",

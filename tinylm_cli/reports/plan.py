@@ -1,4 +1,4 @@
-"""Parallel layouts of a training run, and what each GPU then holds and sends."""
+"""Parallel layouts of a training run, with the memory and traffic of each GPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Schedule = Literal["1f1b", "gpipe"]
 ZeroStage = Literal[0, 1, 2, 3]
 Collective = Literal["data", "expert data", "embedding", "tensor", "pipeline", "context", "expert"]
 
-WORDS = {
+ABBREVIATIONS = {
     "data": "dp",
     "tensor": "tp",
     "pipeline": "pp",
@@ -22,7 +22,7 @@ WORDS = {
     "schedule": "schedule",
     "virtual": "vp",
 }
-"""The word of a plan for each field of a layout."""
+"""The abbreviation of each field of a layout in ``--plan``."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Layout:
 
     Attributes:
         data: Data-parallel degree: replicas that read different sequences.
-        tensor: Tensor-parallel degree, with sequence parallelism: GPUs that share heads, hidden units, the vocabulary
-            and, between them, the sequence.
+        tensor: Tensor-parallel degree, sharding heads, hidden units and vocabulary, and the sequence outside TP regions
+            (sequence parallelism).
         pipeline: Pipeline-parallel degree: stages of consecutive layers.
         context: Context-parallel degree: GPUs that share each sequence.
         expert: Expert-parallel degree, among the GPUs of ``data`` and ``context``.
-        zero: ZeRO stage: replicas share 1 the optimizer state, 2 gradients too, 3 weights too (FSDP).
+        zero: ZeRO stage: replicas shard the optimizer state (1), also gradients (2), also weights (3, FSDP).
         micro_batches: Passes of ``batch_size`` sequences per optimizer step (gradient accumulation).
         schedule: Pipeline schedule: ``1f1b`` or ``gpipe``.
         virtual: Chunks of layers per stage (interleaved ``1f1b``).
@@ -58,24 +58,26 @@ class Layout:
         return self.data * self.tensor * self.pipeline * self.context
 
     @property
-    def typed(self) -> str:
-        """The layout as ``--plan`` takes it: fields that differ from their defaults; ``dp`` only if it is alone."""
-        chosen = {field: getattr(self, field) for field in WORDS if getattr(self, field) != getattr(Layout(), field)}
-        data = chosen.pop("data", 1)
-        return ",".join(f"{WORDS[field]}={value}" for field, value in (chosen or {"data": data}).items())
+    def spec(self) -> str:
+        """The layout in the syntax of ``--plan``: non-default fields; ``dp`` only if nothing else is set."""
+        non_default = {
+            field: getattr(self, field) for field in ABBREVIATIONS if getattr(self, field) != getattr(Layout(), field)
+        }
+        data = non_default.pop("data", 1)
+        return ",".join(f"{ABBREVIATIONS[field]}={value}" for field, value in (non_default or {"data": data}).items())
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """What each GPU sends for one kind of parallelism.
+    """The traffic of each GPU for one kind of parallelism.
 
     Attributes:
         name: The kind of parallelism.
         sent_bytes: Bytes that the busiest GPU sends in one step.
-        members: GPUs of a group that send to each other.
-        stride: Distance between them, GPUs being numbered node by node.
-        seconds: Time to send them, with nothing overlapping; None without a GPU.
-        what: The tensors, in a few words.
+        members: GPUs in the communication group.
+        stride: Difference of rank between neighbors in the group; ranks are numbered node by node.
+        seconds: Time of the traffic, without overlap; None without a GPU.
+        what: Short description of the tensors.
     """
 
     name: Collective
@@ -94,7 +96,7 @@ class StageMemory:
         stage: Index of the stage, from 0.
         params: Parameters it computes with, before ZeRO shards them.
         in_flight: Micro-batches whose activations it holds at once; fractional for interleaved stages.
-        total_bytes: All it holds.
+        total_bytes: Total memory.
         parts: The parts of ``total_bytes``.
     """
 
@@ -111,23 +113,22 @@ class Plan:
 
     Attributes:
         layout: The parallel layout.
-        n_gpus: GPUs that it takes.
+        n_gpus: Number of GPUs.
         batch_size: Micro-batch: sequences per pass of one replica.
         seq_len: Tokens per sequence.
         tokens_per_step: Tokens per optimizer step, over all replicas.
-        peak_stage: Memory of the stage that holds most.
-        bubble: Share of a step's compute time that the mean stage waits, for the pipeline to fill and drain and for the
-            slowest stage; of equal stages (pipeline - 1) / (pipeline - 1 + micro_batches).
-        slowest_stage: The stage that computes most.
-        imbalance: FLOPs of the slowest stage over those of the mean stage, >= 1.
-        traffic: What a GPU sends in a step, for each kind of parallelism that sends anything.
-        capacity_bytes: Memory that tensors may take on the named GPU; None without one.
-        fits: Whether ``peak_stage`` is within that; None without a GPU.
-        step_seconds: Time of a step on the named GPU: compute at the kernel efficiency, bubbles and traffic, one after
-            the other; None without a GPU.
+        peak_stage: Memory of the stage that needs the most.
+        bubble: Idle share of the average stage: fill/drain and load imbalance. With equal stages
+            (pipeline - 1) / (pipeline - 1 + micro_batches).
+        slowest_stage: The stage with the most FLOPs.
+        imbalance: FLOPs of the slowest stage over the mean FLOPs per stage, >= 1.
+        traffic: Traffic of a GPU per step, for each kind of parallelism that sends anything.
+        capacity_bytes: Memory available to tensors on the named GPU; None without one.
+        fits: Whether ``peak_stage`` fits in ``capacity_bytes``; None without a GPU.
+        step_seconds: Time of a step on the named GPU: compute at the kernel efficiency, bubbles and traffic, without
+            overlap; None without a GPU.
         kernel_efficiency: Share of the peak that a GPU reaches while it computes; None without a GPU.
-        utilization: Share of the peak that goes into the model's own FLOPs, without recomputation (MFU); None without a
-            GPU.
+        utilization: Model FLOPs utilization (MFU), without recomputation; None without a GPU.
     """
 
     layout: Layout

@@ -69,7 +69,7 @@ def find_designs(request: DesignRequest, on_progress: OnProgress = no_progress) 
 
     Raises:
         AnalysisError: If a decode throughput is asked for without a GPU, or nothing but limits on several GPUs.
-        UsageError: If the GPU does not multiply the setup's type.
+        UsageError: If the GPU does not support matmuls in the setup's dtype.
     """
     _check(request)
     space, constraints = request.space, _with_target(request, request.space, request.constraints, on_progress)

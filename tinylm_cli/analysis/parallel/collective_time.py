@@ -1,7 +1,7 @@
 """Time of one collective over a group of GPUs, from the bandwidth of their links.
 
-GPUs are numbered node by node, and a group takes every ``stride``-th GPU: those of a tensor-parallel group are next to
-each other, replicas are not.
+GPUs are numbered node by node, and a group takes every ``stride``-th GPU: a tensor-parallel group consists of
+neighboring GPUs (stride 1), a data-parallel group does not.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from tinylm_cli.config.hardware import Accelerator
 
 
 def ring_seconds(sent_bytes: int, accelerator: Accelerator, members: int, stride: int) -> float:
-    """Return the time in which each member sends ``sent_bytes`` round a ring: all-gather or reduce-scatter.
+    """Return the seconds of a ring all-gather or reduce-scatter in which each member sends ``sent_bytes``.
 
     Libraries run one ring through the network port of every member in a node, so a group of several nodes sends at
-    ``min(link, members in a node · network)``. Where each pair of GPUs has a link of its own, n of them use n - 1 links
-    each.
+    ``min(link, members in a node · network)``. If each pair of GPUs has a dedicated link, a group of n uses n - 1 links
+    per GPU.
 
     References:
         https://github.com/NVIDIA/nccl-tests/blob/master/doc/PERFORMANCE.md (bus bandwidth)
@@ -28,16 +28,16 @@ def ring_seconds(sent_bytes: int, accelerator: Accelerator, members: int, stride
 
 
 def neighbor_seconds(sent_bytes: int, accelerator: Accelerator, members: int, stride: int) -> float:
-    """Return the time in which each member sends ``sent_bytes`` to the next; the slowest sends to another node."""
+    """Return the seconds in which each member sends ``sent_bytes`` to the next; the slowest member crosses nodes."""
     if _members_in_node(accelerator, members, stride) < members:
         return sent_bytes / accelerator.network_bytes_per_second
     return sent_bytes / min(accelerator.link_bytes_per_second, accelerator.one_peer_bytes_per_second)
 
 
 def all_to_all_seconds(sent_bytes: int, accelerator: Accelerator, members: int, stride: int) -> float:
-    """Return the time in which each member sends ``sent_bytes``, an equal part to each other member.
+    """Return the seconds of an all-to-all in which each member sends ``sent_bytes``, split evenly over the others.
 
-    Each sends through its own port, inside its node and to other nodes at the same time.
+    Each member uses its own network port, and sends inside its node and to other nodes concurrently.
     """
     in_node = _members_in_node(accelerator, members, stride)
     part = sent_bytes / max(members - 1, 1)
@@ -47,5 +47,5 @@ def all_to_all_seconds(sent_bytes: int, accelerator: Accelerator, members: int, 
 
 
 def _members_in_node(accelerator: Accelerator, members: int, stride: int) -> int:
-    """Return how many members of a group are in one node."""
+    """Return the number of members of a group in one node."""
     return min(members, -(-accelerator.gpus_per_node // stride))

@@ -1,4 +1,4 @@
-"""Bytes that a GPU sends in one training step, for each kind of parallelism.
+"""Bytes that a GPU sends in one training step, and their time, for each kind of parallelism.
 
 Shapes: B batch_size, T seq_len, D d_model, G n_kv_heads, K d_head, K_v d_value, V vocab_size. A ring all-gather or
 reduce-scatter over n GPUs sends (n - 1) / n of a tensor, and an all-reduce twice that (Patarasuk and Yuan 2009,
@@ -33,8 +33,8 @@ ALL_REDUCE = 2
 """A ring all-reduce is a reduce-scatter and an all-gather."""
 
 SUBLAYER_COLLECTIVES = 5
-"""Forward: all-gather before, reduce-scatter after. Backward: the two transposes, and an all-gather of the input for
-the weights' gradient, because each GPU saves only its part of the sequence."""
+"""Forward: all-gather before, reduce-scatter after. Backward: their two adjoints, and an all-gather of the input for
+the weight gradient, because each GPU saves only its part of the sequence."""
 
 RECOMPUTED_COLLECTIVES = 2
 """Full recomputation runs the forward pass again: one more all-gather and one more reduce-scatter."""
@@ -43,16 +43,16 @@ EMBEDDING_COLLECTIVES = 2
 """Reduce-scatter of the embeddings; all-gather of their gradient."""
 
 HEAD_COLLECTIVES = 3
-"""All-gather of the LM head's input, reduce-scatter of its gradient, all-gather of the input for the weight."""
+"""All-gather of the LM head's input, reduce-scatter of its gradient, all-gather of the input for the weight's."""
 
 RING_ATTENTION_PASSES = 3
-"""Keys and values go round the ring in the forward pass, in the backward pass, and there again as gradients."""
+"""Keys and values circulate in the forward and the backward pass; their gradients circulate in the backward pass."""
 
 
 def traffic(
     config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int, accelerator: Accelerator | None
 ) -> tuple[Traffic, ...]:
-    """Return what a GPU of ``stage`` sends in one step, and how long that takes on a known GPU.
+    """Return the bytes that a GPU of ``stage`` sends in one step, and their time if ``accelerator`` is given.
 
     References:
         Rajbhandari et al. 2020, section 7, https://arxiv.org/abs/1910.02054 (data);
@@ -61,7 +61,7 @@ def traffic(
         Liu, Zaharia and Abbeel 2023, https://arxiv.org/abs/2310.01889 (context, as a ring);
         Lepikhin et al. 2020, https://arxiv.org/abs/2006.16668 (experts)
     """
-    found = (
+    collectives = (
         *_data(config, setup, layout, stage),
         _tied_embedding(config, setup, layout, stage),
         _tensor(config, setup, layout, stage),
@@ -69,7 +69,7 @@ def traffic(
         _context(config, setup, layout, stage),
         _experts(config, setup, layout, stage),
     )
-    return tuple(_timed(each, accelerator) for each in found if each.sent_bytes)
+    return tuple(_timed(each, accelerator) for each in collectives if each.sent_bytes)
 
 
 def _timed(sent: Traffic, accelerator: Accelerator | None) -> Traffic:
@@ -80,31 +80,31 @@ def _timed(sent: Traffic, accelerator: Accelerator | None) -> Traffic:
 
 
 def _data(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Iterator[Traffic]:
-    """Reduce gradients over replicas; with ZeRO, scatter them and gather weights."""
-    width, grad_width = setup.element_bytes, setup.grad_element_bytes
+    """Reduce gradients over replicas; with ZeRO, reduce-scatter gradients and all-gather weights."""
+    element_bytes, grad_element_bytes = setup.element_bytes, setup.grad_element_bytes
     if layout.zero == 0:
-        per_param = ALL_REDUCE * grad_width
+        per_param = ALL_REDUCE * grad_element_bytes
     else:
         # all-gather of weights: after the update, or with ZeRO 3 in each forward and each backward pass
         gathers = 2 * layout.micro_batches if layout.zero == 3 else 1
         # reduce-scatter of gradients: with ZeRO 1 once, with ZeRO 2 and 3 after every micro-batch
         scatters = layout.micro_batches if layout.zero >= 2 else 1
-        per_param = gathers * width + scatters * grad_width
+        per_param = gathers * element_bytes + scatters * grad_element_bytes
     what = "gather weights, reduce gradients" if layout.zero else "reduce gradients"
     shared, routed = stage_params(config, layout, stage)
     if layout.expert == 1:
         shared, routed = shared + routed, 0
-    n = layout.data * layout.context  # replicas of every tensor but experts
+    n = layout.data * layout.context  # replicas of every tensor except routed experts
     yield Traffic("data", shared * per_param * (n - 1) // n, n, layout.tensor, None, what)
-    n //= layout.expert  # replicas of each expert
+    n //= layout.expert  # replicas of each routed expert
     stride = layout.tensor * layout.expert
     yield Traffic("expert data", routed * per_param * (n - 1) // n, n, stride, None, f"experts: {what}")
 
 
 def _tied_embedding(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
-    """Reduce the gradient of a tied embedding between the first and the last stage, which both hold it."""
+    """All-reduce the gradient of a tied embedding between the first and the last stage, which both hold a copy."""
     has_copy = config.tie_weights and layout.pipeline > 1 and stage in (0, layout.pipeline - 1)
-    rows = -(-config.vocab_size // layout.tensor)  # V, padded, per GPU
+    rows = -(-config.vocab_size // layout.tensor)  # padded V per GPU
     n = 2
     gradient = rows * config.d_model * setup.grad_element_bytes  # V × D
     sent = ALL_REDUCE * gradient * (n - 1) // n if has_copy else 0
@@ -113,7 +113,7 @@ def _tied_embedding(config: ModelConfig, setup: TrainingSetup, layout: Layout, s
 
 
 def _tensor(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
-    """Gather the sequence before each sub-layer and scatter it after, with sequence parallelism."""
+    """All-gather the sequence before each sub-layer and reduce-scatter it after (sequence parallelism)."""
     per_sublayer = SUBLAYER_COLLECTIVES + (RECOMPUTED_COLLECTIVES if setup.recompute == "full" else 0)
     attention = 1
     sublayers = sum(attention + _feed_forward_inputs(config, layout, n) for n in stage_layers(config, layout, stage))
@@ -123,13 +123,13 @@ def _tensor(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: in
     if stage == layout.pipeline - 1:
         collectives += HEAD_COLLECTIVES
     n = layout.tensor
-    each = _residual_bytes(config, setup, layout) * (n - 1) // n  # B × T × D
-    sent = layout.micro_batches * collectives * each
+    per_collective = _residual_bytes(config, setup, layout) * (n - 1) // n  # B × T × D
+    sent = layout.micro_batches * collectives * per_collective
     return Traffic("tensor", sent, n, 1, None, "gather and scatter the sequence around each sub-layer")
 
 
 def _feed_forward_inputs(config: ModelConfig, layout: Layout, layer: int) -> int:
-    """Return how many copies of the residual stream a feed-forward part reads: with expert parallelism, k per token."""
+    """Return the copies of the residual stream that a feed-forward part reads: top_k with expert parallelism."""
     settings = config.feed_forward
     if not config.has_experts(layer) or layout.expert == 1:
         return 1
@@ -137,21 +137,21 @@ def _feed_forward_inputs(config: ModelConfig, layout: Layout, layer: int) -> int
 
 
 def _pipeline(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
-    """Send activations to the next stage and gradients to the one before; each GPU sends its part of the sequence.
+    """Send activations to the next stage and gradients to the previous one; each GPU sends its part of the sequence.
 
-    Each chunk of an interleaved stage sends; from the last stage a chunk goes on to the first.
+    Each chunk of an interleaved stage sends; a chunk of the last stage sends to the first stage.
     """
     last = layout.pipeline - 1
     activations = layout.virtual - (stage == last)  # the last chunk ends at the loss
     gradients = layout.virtual - (stage == 0)  # the first chunk begins at the embedding
-    each = _residual_bytes(config, setup, layout)  # B × T × D
-    sent = layout.micro_batches * (activations + gradients) * each // layout.tensor if last else 0
+    per_chunk = _residual_bytes(config, setup, layout)  # B × T × D
+    sent = layout.micro_batches * (activations + gradients) * per_chunk // layout.tensor if last else 0
     stride = layout.n_gpus // layout.pipeline
     return Traffic("pipeline", sent, layout.pipeline, stride, None, "activations and gradients between stages")
 
 
 def _context(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
-    """Send keys and values round a ring, and their gradients (ring attention)."""
+    """Send keys, values and their gradients around a ring (ring attention)."""
     attention = config.attention
     if attention.kind == "latent":
         per_token = attention.kv_rank + attention.d_rope  # the latent vector and the shared rotary key
@@ -159,17 +159,17 @@ def _context(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: i
         per_token = config.n_kv_heads * (config.d_head + config.d_value) // layout.tensor  # G × (K + K_v)
     tokens = setup.batch_size * setup.length(config) // layout.context  # B × T on one GPU
     keys_and_values = tokens * per_token * setup.element_bytes
-    passes = RING_ATTENTION_PASSES + (1 if setup.recompute == "full" else 0)  # the forward pass again
+    passes = RING_ATTENTION_PASSES + (1 if setup.recompute == "full" else 0)  # recomputed forward pass
     hops = layout.context - 1
     n_layers = len(stage_layers(config, layout, stage))
     sent = layout.micro_batches * n_layers * passes * hops * keys_and_values
-    return Traffic("context", sent, layout.context, layout.tensor, None, "keys and values round a ring")
+    return Traffic("context", sent, layout.context, layout.tensor, None, "keys and values around a ring")
 
 
 def _experts(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Traffic:
-    """Dispatch each token to its experts and combine their outputs; experts on the same GPU need no sending."""
+    """Dispatch each token to its experts and combine their outputs; experts on the same GPU add no traffic."""
     n_layers = sum(config.has_experts(layer) for layer in stage_layers(config, layout, stage))
-    passes = 3 if setup.recompute == "full" else 2  # forward, backward; forward again
+    passes = 3 if setup.recompute == "full" else 2  # forward, backward; recomputed forward
     dispatch_and_combine = 2
     routed = _residual_bytes(config, setup, layout) // layout.tensor * config.feed_forward.top_k  # B × T × k × D
     n = layout.expert

@@ -1,4 +1,4 @@
-"""Parallel layouts: the sizes that a layout must divide, and the search over every layout of a number of GPUs."""
+"""Parallel layouts: the sizes that a layout must divide, and the enumeration of layouts for a number of GPUs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.plan import Layout
 
 LARGEST_TENSOR_PARALLEL = 8
-"""Tensor parallelism beyond one node waits for the network (Narayanan et al. 2021, section 3.2)."""
+"""Tensor parallelism beyond one node is limited by the network (Narayanan et al. 2021, section 3.2)."""
 
 MAX_MISSING_LAYERS = 2
-"""The first and the last pipeline stage may each have one layer less than the others."""
+"""The first and the last pipeline stage may each have one layer fewer than the others."""
 
 TOKENS_PER_STEP = 2**22
-"""Default global batch, about 4M tokens: that of Llama 3 405B at the start (Grattafiori et al. 2024, section 3.4.1,
-https://arxiv.org/abs/2407.21783). GPT-3 had 3.2M (Brown et al. 2020, table 2.1, https://arxiv.org/abs/2005.14165)."""
+"""Default global batch, about 4M tokens: Llama 3 405B starts with it (Grattafiori et al. 2024, section 3.4.1,
+https://arxiv.org/abs/2407.21783). GPT-3 used 3.2M (Brown et al. 2020, table 2.1, https://arxiv.org/abs/2005.14165)."""
 
 
 class LayoutMismatch(NamedTuple):
@@ -29,8 +29,8 @@ class LayoutMismatch(NamedTuple):
     Attributes:
         field: The field of the layout.
         config_field: The dotted field of the config that it does not divide, ``seq_len``, or empty.
-        message: What does not divide what.
-        help: Values that do.
+        message: The degree and the size that it does not divide.
+        help: Valid values.
     """
 
     field: str
@@ -45,10 +45,9 @@ def layout_mismatches(config: ModelConfig, setup: TrainingSetup, layout: Layout)
 
 
 def global_batch_size(config: ModelConfig, setup: TrainingSetup) -> int:
-    """Return the sequences per optimizer step: the setup's, or about ``TOKENS_PER_STEP`` tokens.
+    """Return the sequences per optimizer step: the setup's value, or about ``TOKENS_PER_STEP`` tokens.
 
-    The default is the smallest multiple of the sequences in one pass of every GPU, which every data-parallel degree
-    divides.
+    The default is a multiple of ``batch_size · n_gpus``, so that every data-parallel degree divides it.
     """
     if setup.global_batch_size is not None:
         return setup.global_batch_size
@@ -57,9 +56,9 @@ def global_batch_size(config: ModelConfig, setup: TrainingSetup) -> int:
 
 
 def layouts(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> Iterator[Layout]:
-    """Yield every layout of the setup's GPUs that is tried, all with the same global batch size.
+    """Yield every layout of the setup's GPUs that a search tries, all with the same global batch size.
 
-    These are all products of data, tensor, pipeline and context parallelism that divide the model, with every ZeRO
+    These are all combinations of data, tensor, pipeline and context parallelism that divide the model, with every ZeRO
     stage and every expert-parallel degree. Tensor parallelism stays within a node; stages are not interleaved.
     """
     gpus, sequences, seq_len = setup.n_gpus, global_batch_size(config, setup), setup.length(config)
@@ -95,40 +94,38 @@ def _mismatches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> It
         if size % degree:
             near = ", ".join(map(str, _divisors(size, 4 * degree)[-4:]))
             message = f"{field} parallelism {degree} does not divide {name} {size}"
-            yield LayoutMismatch(field, name, message, f"divisors near it: {near}")
+            yield LayoutMismatch(field, name, message, f"nearby divisors: {near}")
     yield from _stage_mismatches(config, layout)
     replicas = layout.data * layout.context
     if layout.expert > 1 and feed_forward.n_experts is None:
-        message = f"expert parallelism {layout.expert} divides experts, and the model has none"
-        yield LayoutMismatch("expert", "feed_forward.n_experts", message, "leave it out")
+        message = f"expert parallelism {layout.expert} divides experts, but the model has none"
+        yield LayoutMismatch("expert", "feed_forward.n_experts", message, "remove it")
     elif replicas % layout.expert:
         message = f"expert parallelism {layout.expert} does not divide the {replicas} GPUs of data × context"
-        yield LayoutMismatch("expert", "", message, "experts are divided among these GPUs")
+        yield LayoutMismatch("expert", "", message, "experts are sharded among these GPUs")
 
 
 def _stage_mismatches(config: ModelConfig, layout: Layout) -> Iterator[LayoutMismatch]:
     layers, stages, chunks = config.n_layers, layout.pipeline, layout.virtual
     if missing_layers(config, layout) > MAX_MISSING_LAYERS or stages > layers:
-        what = f"pipeline parallelism {stages}" + (f" in {chunks} chunks a stage" if chunks > 1 else "")
+        what = f"pipeline parallelism {stages}" + (f" in {chunks} chunks per stage" if chunks > 1 else "")
         near = [
             n
             for n in range(2 if chunks > 1 else 1, min(layers // chunks, 4 * stages) + 1)
             if -layers % (n * chunks) <= MAX_MISSING_LAYERS
         ]
         remedy = (
-            f"stages near it: {', '.join(map(str, near[-4:]))}; the first and the last may have one layer less"
+            f"nearby stages: {', '.join(map(str, near[-4:]))}; the first and the last may have one layer fewer"
             if near
-            else "give fewer chunks"
+            else "use fewer chunks"
         )
         yield LayoutMismatch("pipeline", "n_layers", f"{what} does not divide n_layers {layers}", remedy)
     if chunks > 1 and (stages == 1 or layout.schedule == "gpipe"):
         yield LayoutMismatch(
-            "virtual", "", "chunks of layers need an interleaved 1f1b pipeline", "give pp=2 or more, and no gpipe"
+            "virtual", "", "chunks of layers need an interleaved 1f1b pipeline", "use pp=2 or more, without gpipe"
         )
     elif chunks > 1 and layout.micro_batches % stages:
-        message = (
-            f"interleaved stages take {stages} micro-batches at a time, which do not divide {layout.micro_batches}"
-        )
+        message = f"interleaving takes {stages} micro-batches at a time, which does not divide {layout.micro_batches}"
         yield LayoutMismatch(
             "micro_batches", "", message, f"for example mb={stages * -(-layout.micro_batches // stages)}"
         )

@@ -1,4 +1,4 @@
-"""Plans: the memory, traffic and time that follow from a layout, and the search for the fastest that fits."""
+"""Plans: the memory, traffic and time of a layout, and the search for the fastest layout that fits."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from tinylm_cli.reports.plan import Layout, Plan, Traffic
 def plan(config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator: Accelerator | None = None) -> Plan:
     """Return the memory, traffic and time of training with a layout.
 
-    Tensor parallelism includes sequence parallelism: norms, dropout and the residual stream are divided as well. All
-    parts are held at once, as with gradient accumulation. Buffers of communication libraries are not counted.
+    Tensor parallelism includes sequence parallelism: norms, dropout and the residual stream are sharded along the
+    sequence. Weights, gradients, optimizer state and activations are held at once, as with gradient accumulation.
+    Buffers of communication libraries are not counted.
 
     Args:
         config: A validated config.
-        setup: How it is trained; its own layout and n_gpus do not matter here.
+        setup: How it is trained; its layout and n_gpus are ignored.
         layout: The parallel layout.
         accelerator: The GPU; without one, ``fits`` and all times are None.
 
@@ -38,7 +39,7 @@ def plan(config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator:
     References:
         Rajbhandari et al. 2020 (ZeRO), https://arxiv.org/abs/1910.02054;
         Korthikanti et al. 2022 (sequence parallelism), https://arxiv.org/abs/2205.05198;
-        Narayanan et al. 2021 (pipelines, their waiting), https://arxiv.org/abs/2104.04473
+        Narayanan et al. 2021 (pipelines, bubbles), https://arxiv.org/abs/2104.04473
     """
     check_sizes(config, batch_size=setup.batch_size, seq_len=setup.length(config))
     for mismatch in layout_mismatches(config, setup, layout):
@@ -50,7 +51,7 @@ class Plans(NamedTuple):
     """The plans of every layout of a number of GPUs.
 
     Attributes:
-        fitting: Plans that fit, the fastest per token first.
+        fitting: Plans that fit, in order of time per token.
         smallest: The plan that needs the least memory.
         tried: Number of layouts.
     """
@@ -63,72 +64,74 @@ class Plans(NamedTuple):
 def plans(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator) -> Plans:
     """Return the plans of every layout that :func:`layouts` yields.
 
-    Of plans that fit and differ only in the ZeRO stage, one that is no faster than another and needs more memory is
-    left out.
+    Among plans that fit and differ only in the ZeRO stage, a plan is dropped if another is as fast and needs less
+    memory.
 
     Args:
         config: A validated config.
-        setup: How it is trained, on how many GPUs.
+        setup: How it is trained, including n_gpus.
         accelerator: The GPU.
 
     Raises:
         AnalysisError: If no layout divides the global batch evenly.
     """
-    found = [_plan(config, setup, layout, accelerator) for layout in _tried(config, setup, accelerator.gpus_per_node)]
-    found.sort(key=_cost)
-    smallest = min(found, key=lambda each: each.peak_stage.total_bytes)
-    fitting = [each for each in found if each.fits]
+    tried = [
+        _plan(config, setup, layout, accelerator) for layout in _valid_layouts(config, setup, accelerator.gpus_per_node)
+    ]
+    tried.sort(key=_cost)
+    smallest = min(tried, key=lambda each: each.peak_stage.total_bytes)
+    fitting = [each for each in tried if each.fits]
     by_zero: dict[Layout, list[Plan]] = {}
     for each in fitting:
         by_zero.setdefault(replace(each.layout, zero=0), []).append(each)
-    best = (each for each in fitting if not any(_beats(one, each) for one in by_zero[replace(each.layout, zero=0)]))
-    return Plans(tuple(best), smallest, len(found))
+    best = (each for each in fitting if not any(_dominates(one, each) for one in by_zero[replace(each.layout, zero=0)]))
+    return Plans(tuple(best), smallest, len(tried))
 
 
-def _tried(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> tuple[Layout, ...]:
-    found = tuple(layouts(config, setup, gpus_per_node))
-    if not found:
+def _valid_layouts(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> tuple[Layout, ...]:
+    candidates = tuple(layouts(config, setup, gpus_per_node))
+    if not candidates:
         sequences, per_pass = global_batch_size(config, setup), setup.batch_size * setup.n_gpus
         message = f"no layout of {setup.n_gpus:,} GPUs divides a global batch of {sequences:,} sequences evenly"
         nearest = per_pass * max(round(sequences / per_pass), 1)
         raise AnalysisError(message, help=f"for example a global batch of {nearest:,} sequences")
-    return found
+    return candidates
 
 
-def _beats(one: Plan, other: Plan) -> bool:
-    """Return whether a plan is as fast as another and needs less memory, or as much with a lower ZeRO stage."""
+def _dominates(one: Plan, other: Plan) -> bool:
+    """Return whether a plan is at least as fast as another with less memory, or with equal memory and less ZeRO."""
     if _cost(one)[0] > _cost(other)[0]:
         return False
     return (one.peak_stage.total_bytes, one.layout.zero) < (other.peak_stage.total_bytes, other.layout.zero)
 
 
 def plan_bytes(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> int:
-    """Return the memory of the stage that holds most, for a layout that divides the model evenly."""
+    """Return the memory of the stage that needs the most, for a layout that divides the model evenly."""
     return peak_stage_memory(config, setup, layout).total_bytes
 
 
 @lru_cache(maxsize=1024)
 def smallest_plan_bytes(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> int:
-    """Return the memory of the smallest of :func:`plans`, without the others.
+    """Return the memory of the smallest of :func:`plans`, without computing traffic and time.
 
     Args:
         config: A validated config.
-        setup: How it is trained, on how many GPUs.
-        gpus_per_node: GPUs that a link joins.
+        setup: How it is trained, including n_gpus.
+        gpus_per_node: GPUs connected by fast links.
 
     Raises:
         AnalysisError: If no layout divides the global batch evenly.
     """
     return min(
         plan_bytes(config, setup, layout)
-        for layout in _tried(config, setup, gpus_per_node)
-        if layout.zero >= 2 or layout.data * layout.context == 1  # a lower stage needs more
+        for layout in _valid_layouts(config, setup, gpus_per_node)
+        if layout.zero >= 2 or layout.data * layout.context == 1  # lower ZeRO stages need more
     )
 
 
-def _cost(found: Plan) -> tuple[float, int]:
-    assert found.step_seconds is not None
-    return found.step_seconds / found.tokens_per_step, found.peak_stage.total_bytes
+def _cost(plan: Plan) -> tuple[float, int]:
+    assert plan.step_seconds is not None
+    return plan.step_seconds / plan.tokens_per_step, plan.peak_stage.total_bytes
 
 
 def _plan(config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator: Accelerator | None) -> Plan:
@@ -143,8 +146,8 @@ def _plan(config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator
     seconds = utilization = None
     if accelerator is not None:
         seconds = step_seconds(config, setup, layout, accelerator, stages)
-        own_flops = train_flops(config, batch_size=1, seq_len=seq_len) * tokens // seq_len  # without recomputation
-        utilization = own_flops / (layout.n_gpus * peak_flops(accelerator, setup.dtype) * seconds)
+        model_flops = train_flops(config, batch_size=1, seq_len=seq_len) * tokens // seq_len  # without recomputation
+        utilization = model_flops / (layout.n_gpus * peak_flops(accelerator, setup.dtype) * seconds)
     return Plan(
         layout=layout,
         n_gpus=layout.n_gpus,

@@ -1,4 +1,4 @@
-"""The shard of the tensor table that one GPU computes with: the layers of its stage, each tensor divided."""
+"""The shard of the tensor table that one GPU computes with: the layers of its stage, each tensor sharded."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _COLUMN_PARALLEL = (
     "lm_head",
     "embedding",
 )
-"""Column-parallel modules: each GPU computes some of the heads, hidden units or logits, rows of (out, in) weights."""
+"""Column-parallel modules: each GPU computes some of the heads, hidden units or logits (rows of (out, in) weights)."""
 
 _ROW_PARALLEL = ("o_proj", "down_proj")
-"""Row-parallel modules: each GPU multiplies its own inputs, and the results are summed."""
+"""Row-parallel modules: each GPU multiplies its slice of the input, and the results are summed."""
 
 
 def missing_layers(config: ModelConfig, layout: Layout) -> int:
-    """Return how many more layers would fill every chunk of every stage: a layout may lack 0, 1 or 2."""
+    """Return the number of layers missing to fill every chunk of every stage; valid layouts miss 0, 1 or 2."""
     return -config.n_layers % (layout.pipeline * layout.virtual)
 
 
 def stage_layers(config: ModelConfig, layout: Layout, stage: int) -> range:
-    """Return the layers of a pipeline stage; interleaved or not, their number is the same.
+    """Return the layers of a pipeline stage; interleaving does not change their number.
 
-    If one layer is missing, the last stage, which has the LM head, has one layer less. If two are missing, so has the
-    first, which has the embedding: Llama 3 405B has 126 layers in 16 stages.
+    If one layer is missing, the last stage, which has the LM head, has one layer fewer. If two are missing, the first
+    stage, which has the embedding, also has one fewer: Llama 3 405B has 126 layers in 16 stages.
 
     References:
         Grattafiori et al. 2024, section 3.3.2, https://arxiv.org/abs/2407.21783
@@ -49,9 +49,9 @@ def stage_layers(config: ModelConfig, layout: Layout, stage: int) -> range:
 def stage_table(config: ModelConfig, layout: Layout, stage: int) -> TensorTable:
     """Return the tensors of one GPU of ``stage``, in their sharded shapes.
 
-    Tensor parallelism divides as in Shoeybi et al. 2019. Norms, routers, the down-projections of latent attention, and
-    biases added after the sum are replicated. The first stage holds the embedding; the last holds the LM head, with a
-    copy of a tied embedding.
+    Tensor parallelism shards as in Shoeybi et al. 2019. Norms, routers, the down-projections of latent attention and
+    biases added after the all-reduce are replicated. The first stage holds the embedding; the last holds the
+    LM head, with a copy of a tied embedding.
 
     Args:
         config: A validated config that ``layout`` divides evenly; the vocabulary is padded.
@@ -66,33 +66,33 @@ def stage_table(config: ModelConfig, layout: Layout, stage: int) -> TensorTable:
 
 
 def stage_params(config: ModelConfig, layout: Layout, stage: int) -> tuple[int, int]:
-    """Return the parameters that a GPU of ``stage`` computes with: all but routed experts, and routed experts."""
-    divided = Layout(
+    """Return the parameters that a GPU of ``stage`` computes with: outside routed experts, and in routed experts."""
+    sharding = Layout(
         tensor=layout.tensor, pipeline=layout.pipeline, virtual=layout.virtual, expert=layout.expert
-    )  # the degrees that divide tensors
-    return _stage_params(config, divided, stage)
+    )  # the degrees that shard tensors
+    return _stage_params(config, sharding, stage)
 
 
 @lru_cache(maxsize=4096)
 def _stage_params(config: ModelConfig, layout: Layout, stage: int) -> tuple[int, int]:
-    found = [(is_routed(t), s.repeats * t.params) for s in stage_table(config, layout, stage) for t in s.tensors]
-    return sum(n for routed, n in found if not routed), sum(n for routed, n in found if routed)
+    params = [(is_routed(t), s.repeats * t.params) for s in stage_table(config, layout, stage) for t in s.tensors]
+    return sum(n for routed, n in params if not routed), sum(n for routed, n in params if routed)
 
 
 def _sections(config: ModelConfig, layout: Layout, stage: int) -> Iterator[Section]:
-    wanted, last = stage_layers(config, layout, stage), layout.pipeline - 1
+    own_layers, last = stage_layers(config, layout, stage), layout.pipeline - 1
     first_section, *between, last_section = tensor_table(config)
     if stage == 0:
-        yield Section(tuple(_divided(tensor, config, layout) for tensor in first_section.tensors))
+        yield Section(tuple(_sharded(tensor, config, layout) for tensor in first_section.tensors))
     for section in between:
         assert section.layers is not None
-        layers = range(max(section.layers.start, wanted.start), min(section.layers.stop, wanted.stop))
+        layers = range(max(section.layers.start, own_layers.start), min(section.layers.stop, own_layers.stop))
         if layers:
-            yield Section(tuple(_divided(tensor, config, layout) for tensor in section.tensors), layers)
+            yield Section(tuple(_sharded(tensor, config, layout) for tensor in section.tensors), layers)
     if stage == last:
-        apart = stage != 0
-        tensors = (t._replace(tied_to=None) if apart else t for t in last_section.tensors)
-        yield Section(tuple(_divided(tensor, config, layout) for tensor in tensors))
+        has_own_copy = stage != 0  # of a tied embedding
+        tensors = (t._replace(tied_to=None) if has_own_copy else t for t in last_section.tensors)
+        yield Section(tuple(_sharded(tensor, config, layout) for tensor in tensors))
 
 
 def is_routed(tensor: Tensor) -> bool:
@@ -100,8 +100,8 @@ def is_routed(tensor: Tensor) -> bool:
     return tensor.experts_per_token is not None
 
 
-def _divided(tensor: Tensor, config: ModelConfig, layout: Layout) -> Tensor:
-    """Return a tensor in the shape that one GPU holds."""
+def _sharded(tensor: Tensor, config: ModelConfig, layout: Layout) -> Tensor:
+    """Return a tensor with the shape of the shard on one GPU."""
     module, kind = f".{tensor.name}".split(".")[-2:]
     shape = list(tensor.shape)
     rows = 0

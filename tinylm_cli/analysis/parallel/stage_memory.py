@@ -1,4 +1,4 @@
-"""Memory of a GPU of one pipeline stage: its share of weights, optimizer state, gradients and activations."""
+"""Memory of a GPU of one pipeline stage: its shard of weights, optimizer state, gradients and activations."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from tinylm_cli.reports.memory import Activations, MemoryPart, SavedPart
 from tinylm_cli.reports.plan import Layout, StageMemory
 
 _CACHE_SIZE = 2**14
-"""Results kept of each function that many layouts, or many setups, share."""
+"""Cached results per function; many layouts and setups share them."""
 
 _AFTER_LAYERS = ("ln_f", "lm_head", "loss")
 """Parts that the last stage saves after its layers."""
 
 
 class StageGroup(NamedTuple):
-    """Stages that hold and compute the same.
+    """Stages with equal tensors and equal FLOPs.
 
     Attributes:
-        first: The first of them, which holds most.
-        n_stages: How many there are.
+        first: The first of them, which has the most micro-batches in flight.
+        n_stages: Number of such stages.
     """
 
     first: int
@@ -41,38 +41,39 @@ class StageGroup(NamedTuple):
 
 
 def peak_stage_memory(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> StageMemory:
-    """Return the memory of the stage that holds most."""
-    found = (stage_memory(config, setup, layout, group.first) for group in stage_groups(config, setup, layout))
-    return max(found, key=lambda each: each.total_bytes)
+    """Return the memory of the stage that needs the most."""
+    stages = (stage_memory(config, setup, layout, group.first) for group in stage_groups(config, setup, layout))
+    return max(stages, key=lambda stage: stage.total_bytes)
 
 
 def stage_groups(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> tuple[StageGroup, ...]:
-    """Return the groups of equal stages, in the order of their first."""
+    """Return the groups of equal stages, ordered by their first stage."""
     return _stage_groups(config, setup.length(config), Layout(pipeline=layout.pipeline, virtual=layout.virtual))
 
 
 @lru_cache(_CACHE_SIZE)
 def _stage_groups(config: ModelConfig, seq_len: int, layout: Layout) -> tuple[StageGroup, ...]:
-    found: dict[object, list[int]] = {}
+    groups: dict[object, list[int]] = {}
     for stage in range(layout.pipeline):
         counts = _layers_by_kind(config, seq_len, stage_layers(config, layout, stage))
-        found.setdefault((stage == 0, stage == layout.pipeline - 1, *counts.items()), []).append(stage)
-    return tuple(StageGroup(stages[0], len(stages)) for stages in found.values())
+        groups.setdefault((stage == 0, stage == layout.pipeline - 1, *counts.items()), []).append(stage)
+    return tuple(StageGroup(stages[0], len(stages)) for stages in groups.values())
 
 
 def _layers_by_kind(config: ModelConfig, seq_len: int, layers: range) -> dict[LayerKind, int]:
-    """Return how many of ``layers`` are of each kind."""
+    """Return the number of ``layers`` of each kind."""
     return {kind: group.n_layers for kind, group in group_layers(config, seq_len, layers).items()}
 
 
 def stage_memory(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> StageMemory:
     """Return the memory of a GPU of ``stage``.
 
-    The model state is sharded by tensor, pipeline and expert parallelism and by ZeRO. Activations are held for as many
-    micro-batches as are in flight.
+    The model state is sharded by tensor, pipeline and expert parallelism and by ZeRO. Activations are held for every
+    micro-batch in flight.
     """
     setup = setup.one_pass
-    state_setup = setup._replace(batch_size=1, seq_len=1, recompute="none", attention_kernel="flash")  # no effect on it
+    # these fields have no effect on the state
+    state_setup = setup._replace(batch_size=1, seq_len=1, recompute="none", attention_kernel="flash")
     state = _model_state(config, state_setup, replace(layout, micro_batches=1, schedule="1f1b"), stage)
     sharding = Layout(
         tensor=layout.tensor,
@@ -83,9 +84,9 @@ def stage_memory(config: ModelConfig, setup: TrainingSetup, layout: Layout, stag
     )
     saved, in_flight = _saved_by_stage(config, setup, sharding, stage), _in_flight(layout, stage)
     activations = (
-        ceil(in_flight.layers) * saved.before  # embedding and rotary tables of each micro-batch
-        + round(in_flight.layers * saved.layers)
-        + in_flight.loss * saved.after
+        ceil(in_flight.layers) * saved.embedding_bytes  # embedding and rotary tables of each micro-batch
+        + round(in_flight.layers * saved.layer_bytes)
+        + in_flight.loss * saved.head_bytes
     )
     parts = {
         "weights": state.weights,
@@ -94,7 +95,7 @@ def stage_memory(config: ModelConfig, setup: TrainingSetup, layout: Layout, stag
         "gradients": state.gradients,
         "gathered layers": state.gathered,
         "activations": activations,
-        "working memory": saved.working,
+        "working memory": saved.working_bytes,
     }
     return StageMemory(stage, state.params, in_flight.layers, sum(parts.values()), MemoryPart.breakdown(parts))
 
@@ -103,8 +104,8 @@ class _InFlight(NamedTuple):
     """Micro-batches whose activations a stage holds at once.
 
     Attributes:
-        layers: In its layers; fractional for interleaved stages, which hold some chunks of a micro-batch.
-        loss: At the loss.
+        layers: Micro-batches held in its layers; fractional if only some chunks of an interleaved stage hold one.
+        loss: Micro-batches held at the loss.
     """
 
     layers: float
@@ -114,8 +115,8 @@ class _InFlight(NamedTuple):
 def _in_flight(layout: Layout, stage: int) -> _InFlight:
     """Return the micro-batches in flight.
 
-    ``gpipe`` holds all m. ``1f1b`` holds p - s in stage s of p. Interleaved with c chunks per stage, stage s holds
-    ``2 · (p - s - 1) + (c - 1) · p + 1`` chunks, and only the last chunk ends at the loss.
+    With m micro-batches, p stages and c chunks per stage: ``gpipe`` holds m. ``1f1b`` holds p - s in stage s.
+    Interleaved, stage s holds ``2 · (p - s - 1) + (c - 1) · p + 1`` chunks, and only the last chunk ends at the loss.
 
     References:
         Narayanan et al. 2021, section 2.2, https://arxiv.org/abs/2104.04473;
@@ -131,15 +132,15 @@ def _in_flight(layout: Layout, stage: int) -> _InFlight:
 
 
 class _ModelState(NamedTuple):
-    """What a GPU holds independently of the batch; all but ``params`` in bytes.
+    """Memory of a GPU that does not depend on the batch; all fields but ``params`` in bytes.
 
     Attributes:
         params: Parameters it computes with, before ZeRO shards them.
-        weights: Weights, and buffers such as rotary frequencies.
+        weights: Weights and buffers, such as rotary frequencies.
         master_weights: The float32 copy that the optimizer updates.
         optimizer: Optimizer state.
         gradients: Gradients of all its parameters.
-        gathered: Layers that ZeRO 3 gathers, and the gradients of one before they are scattered.
+        gathered: Layers that ZeRO 3 gathers, and the gradients of one layer before reduce-scatter.
     """
 
     params: int
@@ -151,88 +152,89 @@ class _ModelState(NamedTuple):
 
 
 PREFETCHED_LAYERS = 2
-"""ZeRO 3 gathers the next layer while it computes with one."""
+"""ZeRO 3 holds the current layer and prefetches the next one."""
 
 
 @lru_cache(_CACHE_SIZE)
 def _model_state(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> _ModelState:
-    """Return the model state of a GPU of ``stage``; of the setup, only types and optimizer matter."""
+    """Return the model state of a GPU of ``stage``; depends only on the dtypes and the optimizer of ``setup``."""
     table = stage_table(config, layout, stage)
-    width, grad_width = setup.element_bytes, setup.grad_element_bytes
+    element_bytes, grad_element_bytes = setup.element_bytes, setup.grad_element_bytes
     has_master = setup.has_master_weights
-    moment_width = FLOAT32_BYTES if has_master else width
+    moment_element_bytes = FLOAT32_BYTES if has_master else element_bytes
     weights = master_weights = gradients = gathered = 0
-    state = shared_state = optimizer_bytes((), setup.optimizer, moment_width)  # once for all tensors
+    # state independent of the tensors (counted once)
+    state = shared_state = optimizer_bytes((), setup.optimizer, moment_element_bytes)
     replicas = layout.data * layout.context
-    shared, routed = _only(table, routed=False), _only(table, routed=True)
+    shared, routed = _select_experts(table, routed=False), _select_experts(table, routed=True)
     for part, shards in ((shared, replicas), (routed, replicas // layout.expert)):
         params = total_params(part)
         zero_3, zero_2, zero_1 = (shards if layout.zero >= level else 1 for level in (3, 2, 1))
-        weights += -(-params * width // zero_3)
-        gradients += -(-params * grad_width // zero_2)
+        weights += -(-params * element_bytes // zero_3)
+        gradients += -(-params * grad_element_bytes // zero_2)
         master_weights += -(-params * FLOAT32_BYTES // zero_1) if has_master else 0
-        state += -(-(optimizer_bytes(part, setup.optimizer, moment_width) - shared_state) // zero_1)
+        state += -(-(optimizer_bytes(part, setup.optimizer, moment_element_bytes) - shared_state) // zero_1)
         if layout.zero == 3 and shards > 1:
-            gathered += _largest_layer(part) * (PREFETCHED_LAYERS * width + grad_width)
-    weights += build_bytes(config, setup.dtype) - total_params(tensor_table(config)) * width  # buffers
+            gathered += _largest_layer(part) * (PREFETCHED_LAYERS * element_bytes + grad_element_bytes)
+    weights += build_bytes(config, setup.dtype) - total_params(tensor_table(config)) * element_bytes  # buffers
     return _ModelState(total_params(table), weights, master_weights, state, gradients, gathered)
 
 
 class _SavedByStage(NamedTuple):
-    """Bytes that one micro-batch leaves on a GPU for its backward pass, and that pass's working memory.
+    """Bytes that one micro-batch saves on a GPU for its backward pass, and the working memory of that pass.
 
     Attributes:
-        before: Saved by the embedding, in the first stage; rotary tables, in every stage.
-        layers: Saved by the stage's layers.
-        after: Saved by the final norm, the LM head and the loss, in the last stage.
-        working: Held besides at the peak of the backward pass.
+        embedding_bytes: Saved by the embedding, in the first stage; rotary tables, in every stage.
+        layer_bytes: Saved by the stage's layers.
+        head_bytes: Saved by the final norm, the LM head and the loss, in the last stage.
+        working_bytes: Additional memory at the peak of the backward pass.
     """
 
-    before: int
-    layers: int
-    after: int
-    working: int
+    embedding_bytes: int
+    layer_bytes: int
+    head_bytes: int
+    working_bytes: int
 
 
 @lru_cache(_CACHE_SIZE)
 def _saved_by_stage(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> _SavedByStage:
-    """Return what a micro-batch saves in a stage; of the layout, only stages and shards of a layer matter."""
-    before, layers, after = _activations(config, setup, layout, stage)
-    working = _working(config, setup, replace(layout, tensor=1), stage) // layout.tensor
-    return _SavedByStage(before, layers, after, working)
+    """Return the bytes that a micro-batch saves; depends only on the stage and intra-layer sharding."""
+    embedding_bytes, layer_bytes, head_bytes = _activations(config, setup, layout, stage)
+    working_bytes = _working_bytes(config, setup, replace(layout, tensor=1), stage) // layout.tensor
+    return _SavedByStage(embedding_bytes, layer_bytes, head_bytes, working_bytes)
 
 
 @lru_cache(_CACHE_SIZE)
 def _saved_by_model(config: ModelConfig, setup: TrainingSetup, context: int) -> Activations:
-    """Return what the whole model saves of one micro-batch."""
+    """Return the tensors that the whole model saves for one micro-batch."""
     return activation_bytes(config, setup, context=context)
 
 
 def _activations(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> tuple[int, int, int]:
-    """Return the bytes that a stage saves before its layers, in them, and after them."""
+    """Return the bytes that a stage saves in the embedding, in its layers, and in the LM head and loss."""
     saved, seq_len = _saved_by_model(config, setup, layout.context), setup.length(config)
     counts = _layers_by_kind(config, seq_len, stage_layers(config, layout, stage))
-    layers = sum(
+    layer_bytes = sum(
         counts.get(kind, 0) * sum(_per_gpu(part, layout) for part in layer.parts)
         for kind, layer in zip(group_layers(config, seq_len), saved.layers, strict=True)
     )
-    before = after = 0
+    embedding_bytes = head_bytes = 0
     for part in saved.outside:
         if part.name in _AFTER_LAYERS:
-            after += _per_gpu(part, layout) if stage == layout.pipeline - 1 else 0
+            head_bytes += _per_gpu(part, layout) if stage == layout.pipeline - 1 else 0
         elif stage == 0 or part.name == "position":
-            before += _per_gpu(part, layout)
-    return before, layers, after
+            embedding_bytes += _per_gpu(part, layout)
+    return embedding_bytes, layer_bytes, head_bytes
 
 
 @lru_cache(_CACHE_SIZE)
-def _working(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> int:
-    """Return the working memory of a backward pass at its peak, in whole tensors.
+def _working_bytes(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> int:
+    """Return the working memory of a backward pass at its peak, without tensor-parallel sharding.
 
     Args:
         config: A validated config.
         setup: How it is trained.
-        layout: Stages, and context- and expert-parallel degrees.
+        layout: Pipeline, context- and expert-parallel degrees.
         stage: Index of the stage.
     """
     timeline = training_timeline(
@@ -240,19 +242,19 @@ def _working(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: i
         stage_table(config, replace(layout, expert=1), stage),
         step_bytes=0,
         layers=stage_layers(config, layout, stage),
-        expert_ways=layout.expert,
+        expert_parallel=layout.expert,
     )
     peak = max(phase.activations_bytes + phase.working_bytes for phase in timeline)
     return max(peak - sum(_activations(config, setup, layout, stage)), 0)
 
 
 def _per_gpu(part: SavedPart, layout: Layout) -> int:
-    """Return a GPU's share of saved tensors: tensor and sequence parallelism divide most of them."""
+    """Return a GPU's shard of saved tensors: tensor and sequence parallelism divide most of them."""
     divided = part.tensor_parallel_bytes + part.sequence_parallel_bytes
     return divided // layout.tensor + part.saved_bytes - divided
 
 
-def _only(table: TensorTable, *, routed: bool) -> TensorTable:
+def _select_experts(table: TensorTable, *, routed: bool) -> TensorTable:
     """Return the tensors of routed experts, or all others."""
     return tuple(
         Section(tuple(t for t in section.tensors if is_routed(t) is routed), section.layers) for section in table

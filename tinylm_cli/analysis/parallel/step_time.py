@@ -1,4 +1,4 @@
-"""Time of one training step of a layout: compute, communication and pipeline bubbles, one after the other."""
+"""Time of one training step of a layout: compute, communication and pipeline bubbles, without overlap."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tinylm_cli.reports.plan import Layout, Traffic
 
 
 class StageTraffic(NamedTuple):
-    """A group of equal stages, and what a GPU of each sends in a step."""
+    """A group of equal stages, and the traffic of one GPU of each stage in a step."""
 
     group: StageGroup
     traffic: tuple[Traffic, ...]
@@ -28,9 +28,9 @@ class Balance(NamedTuple):
     """How evenly a pipeline divides the FLOPs of a step.
 
     Attributes:
-        slowest_stage: The stage with the most FLOPs, the first such.
-        imbalance: Its FLOPs over those of the mean stage, >= 1.
-        bubble: Share of a step's compute time that the mean stage waits.
+        slowest_stage: The first stage with the most FLOPs.
+        imbalance: FLOPs of the slowest stage over the mean FLOPs per stage, >= 1.
+        bubble: Idle share of the average stage in a step's compute time.
     """
 
     slowest_stage: int
@@ -39,18 +39,18 @@ class Balance(NamedTuple):
 
 
 class _StageTime(NamedTuple):
-    """The time of one micro-batch in a stage, in any unit, and the number of such stages."""
+    """The time of one micro-batch in a stage (seconds, or FLOPs as a proxy), and the number of such stages."""
 
     per_micro_batch: float
     n_stages: int
 
 
 def balance(config: ModelConfig, setup: TrainingSetup, layout: Layout, groups: Iterable[StageGroup]) -> Balance:
-    """Return how evenly the stages divide the FLOPs, and how long they wait."""
+    """Return how evenly the stages divide the FLOPs, and their idle share."""
     flops = {group: stage_flops(config, setup, layout, group.first) for group in groups}
     slowest = max(flops, key=lambda group: (flops[group], -group.first))
-    mean = sum(group.n_stages * each for group, each in flops.items()) / layout.pipeline
-    total = _pipeline_time(layout, [_StageTime(each, group.n_stages) for group, each in flops.items()])
+    mean = sum(group.n_stages * stage for group, stage in flops.items()) / layout.pipeline
+    total = _pipeline_time(layout, [_StageTime(stage, group.n_stages) for group, stage in flops.items()])
     return Balance(slowest.first, flops[slowest] / mean, 1 - layout.micro_batches * mean / total)
 
 
@@ -60,19 +60,19 @@ def step_seconds(
     """Return the time of a step.
 
     A micro-batch takes ``FLOPs / (tensor · context · peak · kernel efficiency)`` in a stage, plus its communication.
-    Gradients are reduced after the last micro-batch. Nothing overlaps.
+    Gradients are reduced after the last micro-batch. Compute and communication do not overlap.
 
     References:
         Narayanan et al. 2021, sections 2.2.1 and 2.2.2, https://arxiv.org/abs/2104.04473
     """
     rate = peak_flops(accelerator, setup.dtype) * setup.kernel_efficiency * layout.tensor * layout.context
-    times, after = [], 0.0
+    times, after_last = [], 0.0
     for group, sent in stages:
         compute = stage_flops(config, setup, layout, group.first) / rate
-        every_micro_batch = sum(_seconds(each) for each in sent if each.name not in ONCE_PER_STEP)
-        times.append(_StageTime(compute + every_micro_batch / layout.micro_batches, group.n_stages))
-        after = max(after, sum(_seconds(each) for each in sent if each.name in ONCE_PER_STEP))
-    return _pipeline_time(layout, times) + after
+        all_micro_batches = sum(_seconds(each) for each in sent if each.name not in ONCE_PER_STEP)
+        times.append(_StageTime(compute + all_micro_batches / layout.micro_batches, group.n_stages))
+        after_last = max(after_last, sum(_seconds(each) for each in sent if each.name in ONCE_PER_STEP))
+    return _pipeline_time(layout, times) + after_last
 
 
 def stage_flops(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> int:
@@ -92,10 +92,10 @@ def _stage_flops(config: ModelConfig, setup: TrainingSetup, layout: Layout, stag
 
 
 def _pipeline_time(layout: Layout, stages: Iterable[_StageTime]) -> float:
-    """Return the time in which all micro-batches pass all stages.
+    """Return the time until all micro-batches have passed all stages.
 
-    ``m · slowest + (all stages - slowest) / v``: the slowest stage sets the pace of m micro-batches; filling and
-    draining the pipeline takes one pass of every other stage, divided by the v chunks of each.
+    ``m · slowest + (sum over stages - slowest) / v``: m micro-batches take the time of the slowest stage. Filling and
+    draining the pipeline takes one pass through every other stage, divided by the v chunks per stage.
     """
     times = list(stages)
     slowest = max(stage.per_micro_batch for stage in times)

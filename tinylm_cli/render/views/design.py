@@ -185,7 +185,7 @@ def _assumptions(report: DesignReport) -> Iterator[str]:
         f" Figures are for {_sequences(report)} in {report.dtype}."
     )
     if report.layout is not None:
-        yield f"Training is on {counted(report.n_gpus, 'GPU')} with the plan {report.layout.typed}."
+        yield f"Training is on {counted(report.n_gpus, 'GPU')} with the plan {report.layout.spec}."
     if any(each.figure == "train_bytes_per_gpu" for each in report.constraints):
         recomputes = {"none": "nothing", "selective": "attention", "full": "every layer"}[report.recompute]
         yield f"Training uses {report.optimizer} and recomputes {recomputes}."

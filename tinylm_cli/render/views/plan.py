@@ -8,14 +8,14 @@ from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table
 from tinylm_cli.render.units import compact, csv_only, duration, integer, percent, three_digits
 from tinylm_cli.render.views.memory import memory_stack
-from tinylm_cli.reports.plan import WORDS, Layout, Plan
+from tinylm_cli.reports.plan import ABBREVIATIONS, Layout, Plan
 
 MOST_RANKED = 10
 
 UNEVEN = 1.1
 """Imbalance of the pipeline stages from which a warning is shown."""
 
-_WORDS = {field: WORDS[field] for field in ("data", "tensor", "pipeline", "context", "expert")}
+_WORDS = {field: ABBREVIATIONS[field] for field in ("data", "tensor", "pipeline", "context", "expert")}
 
 
 def plan_blocks(plan: Plan, accelerator: str | None) -> tuple[Block, ...]:

@@ -60,7 +60,7 @@ def _row(remedy: Remedy, purpose: Purpose) -> Row:
 
 def _assigned(change: Change) -> str:
     """Return a change as a program reads it: ``recompute=full``."""
-    after = change.after.typed if isinstance(change.after, Layout) else change.after
+    after = change.after.spec if isinstance(change.after, Layout) else change.after
     return f"{change.field}={after}"
 
 
@@ -95,4 +95,4 @@ def _layout_told(before: Value, after: Value) -> tuple[str, str]:
     if not isinstance(after, Layout):
         return "--plan auto", "another layout"
     shared = isinstance(before, Layout) and before.zero != after.zero
-    return f"--plan {after.typed}", f"replicas share {_SHARED[after.zero]}" if shared else "more replicas"
+    return f"--plan {after.spec}", f"replicas share {_SHARED[after.zero]}" if shared else "more replicas"

@@ -1,0 +1,1 @@
+"""Parallel training: layouts, sharding, memory per stage, communication and step time."""

@@ -80,7 +80,7 @@ def test_nominal_error() -> None:
     nameless = load_config("base", ("nominal_params=null",))
     assert (measure(nameless.config, condition).value, measure(nameless.config, condition).holds) == (None, False)
     (told,) = _failures(nameless, condition)
-    assert told.message == "nominal_error < 30% cannot be told: the config states no nominal_params"
+    assert told.message == "nominal_error < 30% cannot be evaluated: the config has no nominal_params"
     assert told.help == "write nominal_params: 92736000"
 
 
@@ -133,8 +133,8 @@ def test_remedy_satisfies_every_condition() -> None:
     assert [found.help for found in _failures(load_config("base"), *asked)] == ["n_layers: 8 would fit"] * 2
     torn = _claims("total_params < 80M", "non_embedding_params > 90M", "kv_cache_bytes < 1kB")
     assert [found.help for found in _failures(load_config("base"), *torn)] == [
-        "n_layers: 10 would fit this, not all that is asked",
-        "n_layers: 13 would fit this, not all that is asked",
+        "n_layers: 10 would satisfy this condition only",
+        "n_layers: 13 would satisfy this condition only",
         "",
     ]
 

@@ -1,1 +1,1 @@
-"""What a config is and costs, in closed form: the tensor table and the folds over it. Never imports torch."""
+"""Closed-form costs of a config: the tensor table, and sums over it. Never imports torch."""

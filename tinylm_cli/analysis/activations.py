@@ -15,21 +15,20 @@ from tinylm_cli.reports.memory import Activations, LayerActivations, SavedPart
 
 
 def activation_bytes(config: ModelConfig, setup: TrainingSetup, *, context: int = 1) -> Activations:
-    """Return the bytes that autograd saves for tinylm's model, each storage once, parameters not included.
+    """Return the bytes that autograd saves for tinylm's model. Each storage counts once; parameters are excluded.
 
     Tensors have the setup's ``dtype``, except those that torch computes in float32 or wider: norm statistics, softmax,
     the router and the loss. A fused attention kernel saves queries, keys, values, its output and one number per query
-    and head. Torch's also saves a (T, T) mask where a window is shorter than the sequence, and copies its output where
-    heads lie apart. CUDA saves dropout masks as booleans, and fuses RMSNorm.
+    and head. Torch's fused kernels also save a (T, T) mask where a window is shorter than the sequence, and copy their
+    output if queries are stored as (B, H, T, K). CUDA saves dropout masks as booleans and fuses RMSNorm.
 
-    With ``recompute`` ``selective`` the core of attention is recomputed: softmax and its inputs. ``full`` saves only
-    the input of each layer.
+    ``selective`` recomputes core attention: softmax and its inputs. ``full`` saves only the input of each layer.
 
     Args:
         config: A validated config.
         setup: How it is trained.
-        context: Context-parallel degree: GPUs that share each sequence. The queries of one GPU attend to the keys of
-            all; windows keep their width.
+        context: Context-parallel degree: GPUs that share each sequence. Queries on one GPU attend to keys on all GPUs;
+            window sizes do not change.
 
     Raises:
         AnalysisError: If batch_size or seq_len is out of range.
@@ -62,12 +61,12 @@ def activation_bytes(config: ModelConfig, setup: TrainingSetup, *, context: int 
 
 def _name(kind: LayerKind, kinds: Iterable[LayerKind]) -> str:
     """Return ``blocks`` and the properties that only some of the kinds have: ``blocks, window 4096``."""
-    words = ["blocks"]
+    labels = ["blocks"]
     if len({other.window for other in kinds}) > 1:
-        words.append("full attention" if kind.window is None else f"window {kind.window}")
+        labels.append("full attention" if kind.window is None else f"window {kind.window}")
     if len({other.has_experts for other in kinds}) > 1:
-        words.append("experts" if kind.has_experts else "dense")
-    return ", ".join(words)
+        labels.append("experts" if kind.has_experts else "dense")
+    return ", ".join(labels)
 
 
 def _layer(run: ForwardPass, layer: int, name: str, count: int) -> LayerActivations:

@@ -1,4 +1,4 @@
-"""Which implementation computes a layer's attention, and whether it materializes scores or masks."""
+"""The implementation of attention in each layer, and whether it materializes scores or masks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from tinylm_cli.reports.memory import AttentionKernel, Device, SdpaOverhead
 
 AttentionBackend = Literal["flash", "fused", "math", "eager"]
 """``flash``: a kernel that materializes neither scores nor masks. ``fused``: torch's fused kernels, which take a mask.
-``math``: torch's unfused operations, which materialize scores in float32 or wider. ``eager``: the steps of
-``model/sdpa.py:sdpa`` after its call of torch, which materialize scores in the model's dtype."""
+``math``: torch's unfused operations, which materialize scores in float32 or wider. ``eager``: the eager path
+of ``model/sdpa.py:sdpa``, which materializes scores in the model's dtype."""
 
 
 def attention_backend(
@@ -19,12 +19,12 @@ def attention_backend(
     """Return the backend that runs in a layer, for the kernel that the user names.
 
     ``sdpa`` follows ``model/sdpa.py:sdpa``: soft-capped scores and attention sinks take the eager path; everything
-    else calls torch. Torch's fused kernels need values as wide as queries and no dropout on the CPU; on CUDA they
-    accept a mask or grouped queries, not both.
+    else calls torch. On the CPU, torch's fused kernels need d_value equal to d_head and no dropout; on CUDA they
+    accept a mask or grouped queries, but not both.
 
     Args:
         config: A validated config.
-        kernel: ``flash`` materializes nothing, ``math`` everything.
+        kernel: ``flash`` materializes neither scores nor masks, ``math`` both.
         device: The device whose kernels run.
         banded: Whether the layer's window is shorter than the sequence.
         dropout: Whether attention weights are dropped.
@@ -44,7 +44,7 @@ def attention_backend(
 
 
 def sdpa_overhead(config: ModelConfig, *, seq_len: int) -> SdpaOverhead | None:
-    """Return what tinylm's own model materializes on CUDA beyond a flash kernel; None for nothing.
+    """Return the tensors that tinylm's own model materializes on CUDA and a flash kernel does not; None if none.
 
     Args:
         config: A validated config.

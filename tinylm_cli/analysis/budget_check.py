@@ -1,4 +1,4 @@
-"""Check a config's figures against its budget and against assertions, and report the ones that fail."""
+"""Check a config's figures against its budget and against assertions."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ LIMITS = {
     "max_train_bytes_per_gpu": "train_bytes_per_gpu",
     "max_flops_per_token": "forward_flops_per_token",
 }
-"""Each limit that a budget may have, and the figure it limits."""
+"""The figure that each limit of a budget applies to."""
 
 NOMINAL_ERROR = "nominal_error"
-"""The distance of total_params from nominal_params, as a share of nominal_params: never negative."""
+"""Relative deviation of total_params from nominal_params; never negative."""
 
 ASSERTABLE: dict[str, FigureKind] = {
     **{name: known.kind for name, known in FIGURES.items()},
     NOMINAL_ERROR: "share",
 }
-"""Every figure that an assertion may name, and the kind of its values."""
+"""Every figure that an assertion may name, with the kind of its values."""
 
 
 def budget_conditions(config: ModelConfig) -> Iterator[Condition]:
@@ -58,13 +58,13 @@ def check_budget(loaded: LoadedConfig, asserted: Iterable[Condition]) -> FileRes
     """
     conditions = (*budget_conditions(loaded.config), *asserted)
     measured = tuple(measure(loaded.config, condition) for condition in conditions)
-    broken = tuple(failures(loaded, conditions, measured))
+    diagnostics = tuple(failures(loaded, conditions, measured))
     total = figure("total_params", loaded.config)
-    return FileResult(loaded.source, "failed" if broken else "valid", total, "", "", broken, measured)
+    return FileResult(loaded.source, "failed" if diagnostics else "valid", total, "", "", diagnostics, measured)
 
 
 def measure(config: ModelConfig, condition: Condition) -> Assertion:
-    """Return whether a condition holds, with the batch, length and data types of the config's budget.
+    """Evaluate a condition with the batch size, sequence length and dtype of the config's budget.
 
     Raises:
         AnalysisError: If the figure cannot be computed for this config.
@@ -86,19 +86,19 @@ def measure(config: ModelConfig, condition: Condition) -> Assertion:
 def failures(
     loaded: LoadedConfig, conditions: Sequence[Condition], measured: Iterable[Assertion]
 ) -> Iterator[Diagnostic]:
-    """Yield a diagnostic for each condition that does not hold, at its line in the file if it is from the budget.
+    """Yield a diagnostic for each condition that does not hold, at its line in the file if it comes from the budget.
 
     Args:
-        loaded: The config and the places of its values in the file.
+        loaded: The config and the positions of its values in the file.
         conditions: All conditions; a remedy should satisfy every one.
         measured: The result of :func:`measure` for each condition, in the same order.
     """
-    broken = [(condition, each) for condition, each in zip(conditions, measured, strict=True) if not each.holds]
-    layers_for_all = layers_that_fit(loaded.config, conditions) if broken else None
-    for condition, each in broken:
+    failed = [(condition, each) for condition, each in zip(conditions, measured, strict=True) if not each.holds]
+    layers_for_all = layers_that_fit(loaded.config, conditions) if failed else None
+    for condition, each in failed:
         code = "failed-assertion" if each.origin == ASSERT else "over-budget"
         span = loaded.origins.get(each.origin)
-        if span is not None and span.source != loaded.source:  # one --set may speak of many files
+        if span is not None and span.source != loaded.source:  # one --set may apply to many files
             span = None
         field = "" if each.origin == ASSERT else each.origin
         layers_for_this = layers_that_fit(loaded.config, [condition]) if layers_for_all is None else None
@@ -107,9 +107,9 @@ def failures(
 
 
 def layers_that_fit(config: ModelConfig, conditions: Sequence[Condition]) -> int | None:
-    """Return the n_layers nearest to the config's with which every condition holds, or None if no other does.
+    """Return the n_layers nearest to the config's that satisfies every condition; None if no other value does.
 
-    No figure of ``FIGURES`` falls as layers are added, so that bisection finds the least and the most n_layers.
+    No figure of ``FIGURES`` decreases with n_layers, so bisection finds the smallest and the largest n_layers.
     """
     first = config.feed_forward.n_dense_layers + 1 if config.feed_forward.n_experts is not None else 1
     choices = range(first, MAX_N_LAYERS + 1)
@@ -139,7 +139,7 @@ def _value(config: ModelConfig, name: str) -> int | float | None:
 
 
 def budget_setups(config: ModelConfig) -> Setups:
-    """Return the setups for a config's budget: what it states, and the defaults for the rest."""
+    """Return the setups that a config's budget states, with defaults for omitted fields."""
     return Setups.of(**config.budget.model_dump(include=set(SHARED_FIELDS), exclude_none=True))
 
 
@@ -149,8 +149,8 @@ def _message(found: Assertion, config: ModelConfig) -> str:
         allowed = f"{found.origin} allows {_percent(found.bound)}"
         return f"total_params {total:,} is {_percent(found.value)} from nominal_params {nominal:,}, and {allowed}"
     if found.value is None or found.bound is None:
-        return f"{clip(found.text)} cannot be told: the config states no nominal_params"
-    value = _words(found.value, found)
+        return f"{clip(found.text)} cannot be evaluated: the config has no nominal_params"
+    value = _format_value(found.value, found)
     distance = _distance(found)
     if found.origin != ASSERT:
         limit = found.text.rpartition(" ")[2]
@@ -170,15 +170,15 @@ def _distance(found: Assertion) -> str:
     return f"{distance:,.15g}{share}"
 
 
-def _words(value: float, found: Assertion) -> str:
-    """Return a figure in digits, and bytes in a larger unit too."""
+def _format_value(value: float, found: Assertion) -> str:
+    """Return a figure in digits, and bytes also in a larger unit."""
     if found.unit == "share":
         return _percent(value)
     return f"{value:,}" + (f" ({rounded(int(value), 'size', _unit(found.text))})" if found.unit == "bytes" else "")
 
 
 def _unit(text: str) -> str:
-    """Return the unit at the end of a condition's text, such as GiB; empty if there is none."""
+    """Return the unit at the end of a condition's text, such as GiB; empty without a unit."""
     return text.rstrip()[len(text.rstrip().rstrip(ascii_letters)) :]
 
 
@@ -190,11 +190,11 @@ def _percent(share: float | None) -> str:
 def _layers_remedy(layers_for_all: int | None, layers_for_this: int | None) -> str:
     if layers_for_all is not None:
         return f"n_layers: {layers_for_all} would fit"
-    return f"n_layers: {layers_for_this} would fit this, not all that is asked" if layers_for_this is not None else ""
+    return f"n_layers: {layers_for_this} would satisfy this condition only" if layers_for_this is not None else ""
 
 
 def _other_remedy(found: Assertion, config: ModelConfig) -> str:
-    """Return a remedy other than a change of n_layers; empty if there is none."""
+    """Return a remedy other than a change of n_layers; empty without one."""
     if found.figure == NOMINAL_ERROR:
         return f"write nominal_params: {figure('total_params', config)}"
     if found.origin == ASSERT:
@@ -202,4 +202,4 @@ def _other_remedy(found: Assertion, config: ModelConfig) -> str:
     assert found.value is not None
     field = found.origin.rpartition(".")[2]
     least = rounded_up(int(found.value), FIGURES[found.figure].kind, _unit(found.text))
-    return f"no n_layers alone would fit: this model takes {field}: {least}"
+    return f"no n_layers alone would fit: this model needs {field}: {least}"

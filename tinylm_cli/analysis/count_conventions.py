@@ -1,4 +1,4 @@
-"""Conventions for counting a model's parameters, and what sets each apart from counting every stored tensor once."""
+"""Conventions for counting parameters, and the difference of each from counting every stored tensor once."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _Difference = tuple[Convention, int, str]
 
 
 def counts(config: ModelConfig, *, unique: int, non_embedding: int, active: int) -> tuple[Count, ...]:
-    """Return the model's size by every convention, the unique count first.
+    """Return the parameter count by every convention, the unique count first.
 
     Args:
         config: A validated config.
-        unique: Parameters, a tied tensor counted once.
+        unique: Parameters; tied tensors count once.
         non_embedding: Parameters outside the token embedding, learned positions and the LM head.
         active: Parameters that one token uses.
 
@@ -26,7 +26,7 @@ def counts(config: ModelConfig, *, unique: int, non_embedding: int, active: int)
         Jiang et al. 2024 (active parameters), https://arxiv.org/abs/2401.04088
     """
     head = config.vocab_size * config.d_model if config.tie_weights else 0  # (V, D)
-    untied = "with an LM head of its own, as without tie_weights" if head else "the LM head is not tied"
+    untied = "with a separate LM head, as without tie_weights" if head else "the LM head is not tied"
     vocabulary = "without token embedding, learned positions and LM head, as scaling laws count"
     routed = "no experts: a token uses all" if active == unique else "without the experts that a token is not routed to"
     differences: tuple[_Difference, ...] = (
@@ -40,7 +40,7 @@ def counts(config: ModelConfig, *, unique: int, non_embedding: int, active: int)
 
 
 def _checkpoint(config: ModelConfig, head: int) -> Iterator[_Difference]:
-    """Yield the counts of checkpoints, which may store tensors that are not parameters, or a tied head twice."""
+    """Yield the counts of checkpoints, which may store buffers, or a tied head twice."""
     layers, corrections = config.n_layers, score_corrections(config)
     if corrections:
         buffers = f"{config.feed_forward.n_experts} corrections of each router, stored but not trained"

@@ -1,4 +1,4 @@
-"""The table of figures: the quantities of a model that assertions, budgets, comparisons and designs name."""
+"""The table of figures: quantities of a model, named in assertions, budgets, comparisons and designs."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Figure(NamedTuple):
     """A named quantity of a model.
 
     Attributes:
-        name: Its name in JSON and on the command line, with its unit: ``weights_bytes``, ``train_flops_per_token``.
-        unit: Its unit.
-        meaning: Its definition, in a few words.
-        compute: Computes it from a config and setups.
+        name: Name in JSON and on the command line, including the unit: ``weights_bytes``, ``train_flops_per_token``.
+        unit: Unit of the values.
+        meaning: Short definition.
+        compute: Computes the value from a config and setups.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Figure(NamedTuple):
 
     @property
     def kind(self) -> AmountKind:
-        """How its values are written."""
+        """The number format of its values."""
         return AMOUNT_KINDS[self.unit]
 
 
@@ -133,7 +133,7 @@ FIGURES: dict[str, Figure] = {
         ),
     )
 }
-"""Every figure by name, in the order in which they are shown."""
+"""Every figure by name, in display order."""
 
 
 def figure(name: str, config: ModelConfig, setups: Setups = Setups()) -> int:  # noqa: B008 - immutable

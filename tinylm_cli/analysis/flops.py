@@ -1,4 +1,4 @@
-"""Floating-point operations of a config: a fold over the tensor table, plus attention's products without weights.
+"""Floating-point operations of a config: weight matmuls from the tensor table, plus the matmuls inside attention.
 
 For one sequence of T tokens a forward pass computes
 
@@ -53,11 +53,11 @@ PairCount = Callable[[int | None], int]
 
 
 class Matmul(NamedTuple):
-    """A matrix product of one layer, summed over its heads or experts.
+    """A matmul of one layer, summed over heads or experts.
 
     Attributes:
         name: The module that holds the weight; ``attention.scores`` and ``attention.values`` have no weight.
-        component: The part of the model that owns it.
+        component: The component that owns it.
         flops: Operations for one sequence.
     """
 
@@ -67,7 +67,7 @@ class Matmul(NamedTuple):
 
 
 class MatmulGroup(NamedTuple):
-    """The products outside the layers (``n_layers`` is 1), or of each of ``n_layers`` identical layers."""
+    """The matmuls outside the layers (``n_layers`` is 1), or of each of ``n_layers`` identical layers."""
 
     name: str
     n_layers: int
@@ -86,8 +86,8 @@ def forward_flops(config: ModelConfig, *, batch_size: int, seq_len: int, attenti
         config: A validated config.
         batch_size: B, >= 1.
         seq_len: T, 1..max_len.
-        attention: ``causal`` counts the pairs that the mask allows; ``full`` counts all T² pairs, as torch's
-            FlopCounterMode does and as a kernel without masking computes them.
+        attention: ``causal`` counts the pairs that the mask allows; ``full`` counts all T² pairs, like torch's
+            FlopCounterMode and like a kernel without masking.
 
     Raises:
         AnalysisError: If seq_len is outside 1..max_len.
@@ -99,8 +99,8 @@ def decode_flops(config: ModelConfig, *, context_len: int) -> int:
     """Return the operations of decoding one token of one sequence.
 
     Latent attention follows ``model/latent_attention.py:LatentAttention._attend_to_latents``: scores and values are
-    computed on the compressed vectors. The up-projection is applied to the query and to the result instead, at the cost
-    of expanding one token.
+    computed on the compressed vectors. The up-projection is absorbed into the query and the attention output, which
+    costs as much as expanding one token.
 
     Args:
         config: A validated config.
@@ -144,9 +144,9 @@ def train_flops(
         config: A validated config.
         batch_size: B, >= 1.
         seq_len: T, 1..max_len.
-        attention: The pairs that count, as for :func:`forward_flops`.
+        attention: The pairs to count, as for :func:`forward_flops`.
         recompute: The activations that the backward pass recomputes, as for :func:`analyze_flops`.
-        table: The tensors of a part of the model, such as a pipeline stage; of the whole model when None.
+        table: The tensors of a part of the model, such as a pipeline stage; the full model when None.
 
     Raises:
         AnalysisError: If seq_len is outside 1..max_len.
@@ -171,9 +171,9 @@ def analyze_flops(
         config: A validated config.
         batch_size: B, sequences in a step, >= 1.
         seq_len: T, tokens in each, 1..max_len.
-        attention: The pairs that count, as for :func:`forward_flops`.
-        recompute: ``selective`` recomputes attention's two products without weights, ``full`` every layer. What a
-            fused attention kernel recomputes inside its own backward pass is not counted.
+        attention: The pairs to count, as for :func:`forward_flops`.
+        recompute: ``selective`` recomputes attention's two matmuls without weights, ``full`` every layer. Recomputation
+            inside a fused attention kernel's backward pass is not counted.
 
     Raises:
         AnalysisError: If seq_len is outside 1..max_len.
@@ -233,7 +233,7 @@ def attended_pairs(seq_len: int, window: int | None) -> int:
     """
     reach = min(seq_len, window or seq_len)
     growing = reach * (reach + 1) // 2  # 1 + 2 + … + reach
-    sliding = (seq_len - reach) * reach  # the other queries × the window
+    sliding = (seq_len - reach) * reach  # later queries × reach
     return growing + sliding
 
 
@@ -253,7 +253,7 @@ def _matmul_groups(
 
 
 def _weight_products(section: Section, tokens: int) -> Iterator[Matmul]:
-    """Yield the product of each weight matrix with the vectors of all tokens, or of those routed to an expert."""
+    """Yield the matmul of each weight matrix with all tokens; an expert's matrix multiplies the tokens routed to it."""
     for tensor in section.tensors:
         if _is_multiplied(tensor):
             component: FlopsComponent = tensor.component  # type: ignore[assignment]  # looked-up tables are skipped
@@ -268,7 +268,7 @@ def _is_multiplied(tensor: Tensor) -> bool:
 
 
 def _attention_products(config: ModelConfig, pairs: int, *, absorbed: bool) -> Iterator[Matmul]:
-    """Yield attention's products without weights, for every query head: grouped queries share keys, not products."""
+    """Yield the matmuls inside attention; every query head has its own, even where heads share keys and values."""
     d_key, d_value = config.d_head, config.d_value  # K, K_v
     if absorbed and config.attention.kind == "latent":
         d_key, d_value = config.attention.kv_rank + config.attention.d_rope, config.attention.kv_rank

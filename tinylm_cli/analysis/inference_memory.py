@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tinylm_cli.analysis.attention_kernels import AttentionBackend, attention_backend, has_sliding_window
 from tinylm_cli.analysis.inference_peak import SLACK, decode_working_bytes, forward_working_bytes
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
-from tinylm_cli.analysis.module_memory import choice_bytes
+from tinylm_cli.analysis.module_memory import sampling_bytes
 from tinylm_cli.analysis.quantization import quantized_weights
 from tinylm_cli.analysis.setups import ServingSetup
 from tinylm_cli.analysis.size_checks import check_sizes
@@ -22,7 +22,7 @@ def inference_memory(config: ModelConfig, setup: ServingSetup) -> InferenceMemor
 
     The KV cache holds ``seq_len`` tokens per sequence. Prompts are read one after the other, in chunks of at most
     ``prefill_tokens`` (chunked prefill); the LM head reads the last token only. A decoding step reads one token per
-    sequence. The working memory is that of the larger pass, at its peak.
+    sequence. The working memory is the peak of the larger pass.
 
     Args:
         config: A validated config.
@@ -67,7 +67,7 @@ def cache_bytes(config: ModelConfig, setup: ServingSetup) -> int:
 
 
 def serving_timeline(config: ModelConfig, setup: ServingSetup) -> tuple[int, ...]:
-    """Return the memory at each moment that may be the peak; the largest is that of :func:`inference_memory`."""
+    """Return the memory at each point that may be the peak; the maximum is the total of :func:`inference_memory`."""
     weights, _ = quantized_weights(config, setup.dtype, setup.quantization)
     held = weights + cache_bytes(config, setup)
     return tuple(held + each for each in (*_prefill_bytes(config, setup), *_decode_bytes(config, setup)))
@@ -100,7 +100,7 @@ def longest_context(config: ModelConfig, setup: ServingSetup, *, available_bytes
 
 
 def _largest(fits: Callable[[int], bool], limit: int) -> int:
-    """Return the largest number up to ``limit`` that fits, or 0; a larger number never needs less.
+    """Return the largest number up to ``limit`` that fits, or 0; memory must not decrease with the number.
 
     Doubles until a number does not fit, then bisects.
     """
@@ -111,30 +111,31 @@ def _largest(fits: Callable[[int], bool], limit: int) -> int:
 
 
 def _prefill_bytes(config: ModelConfig, setup: ServingSetup) -> tuple[int, ...]:
-    """Return the working memory of a pass over the last chunk of one prompt, at each moment that may be its peak."""
+    """Return the working memory of a pass over the last chunk of one prompt, at each point that may be its peak."""
     seq_len = setup.length(config)
-    width = DTYPE_BYTES[setup.dtype]
+    element_bytes = DTYPE_BYTES[setup.dtype]
     layers = forward_working_bytes(
         config,
         batch_size=1,
         seq_len=min(seq_len, setup.prefill_tokens),
-        width=width,
+        element_bytes=element_bytes,
         backend=_backend(config, setup, banded=has_sliding_window(config, seq_len)),
         keys=seq_len,
     )
-    return tuple(SLACK + each for each in (*layers, choice_bytes(config, width)))
+    return tuple(SLACK + each for each in (*layers, sampling_bytes(config, element_bytes)))
 
 
 def _decode_bytes(config: ModelConfig, setup: ServingSetup) -> tuple[int, ...]:
-    """Return the working memory of a pass over one token per sequence, at each moment that may be its peak."""
-    width = DTYPE_BYTES[setup.dtype]
-    backend = _backend(config, setup, banded=False)  # a window hides nothing that is still cached
-    layers = decode_working_bytes(config, seq_len=setup.length(config), width=width, backend=backend)
-    return tuple(SLACK + setup.batch_size * each for each in (*layers, choice_bytes(config, width)))
+    """Return the working memory of a pass over one token per sequence, at each point that may be its peak."""
+    element_bytes = DTYPE_BYTES[setup.dtype]
+    # the cache keeps only positions inside the window, so no mask is needed
+    backend = _backend(config, setup, banded=False)
+    layers = decode_working_bytes(config, seq_len=setup.length(config), element_bytes=element_bytes, backend=backend)
+    return tuple(SLACK + setup.batch_size * each for each in (*layers, sampling_bytes(config, element_bytes)))
 
 
 def _backend(config: ModelConfig, setup: ServingSetup, *, banded: bool) -> AttentionBackend | None:
-    """Return how attention is computed; None for tinylm's own model on the CPU, which chooses by itself."""
+    """Return the attention backend; None for tinylm's own model on the CPU, which selects its own backend."""
     if setup.device == "cpu" and setup.attention_kernel == "sdpa":
         return None
     return attention_backend(config, setup.attention_kernel, device=setup.device, banded=banded)

@@ -1,7 +1,7 @@
-"""Bytes of the KV cache: the keys and values of the tokens read so far, kept so that decoding does not recompute them.
+"""Bytes of the KV cache: keys and values of earlier tokens, which decoding does not recompute.
 
-Letters: B batch_size, S positions kept, H n_heads, G n_kv_heads, K d_head, K_v d_value; latent attention has C kv_rank
-and R d_rope.
+Letters: B batch_size, S cached positions, H n_heads, G n_kv_heads, K d_head, K_v d_value; latent attention has C
+kv_rank and R d_rope.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ KEYS_AND_VALUES = 2
 
 _SCALE_BYTES_PER_VECTOR = {"float8": 0, "int8": 4}
 """An 8-bit cache takes 1 byte per element. ``float8`` has one scale per tensor or none, counted as 0, as in vLLM;
-``int8`` has a 16-bit scale and a 16-bit zero point beside each key and each value, as in LMDeploy."""
+``int8`` has a 16-bit scale and a 16-bit zero point per key and per value, as in LMDeploy."""
 
 
 class _PositionCache(NamedTuple):
     """The cache of one position in one layer.
 
     Attributes:
-        elements: Numbers cached.
-        vectors: Vectors that they make up: an 8-bit cache has a scale for each.
+        elements: Number of cached elements.
+        vectors: Number of cached vectors; an int8 cache has a scale and a zero point for each.
     """
 
     elements: int
@@ -42,12 +42,12 @@ def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype:
 
     ``Σ over layers of B · S · 2 · G · K · itemsize``, where S is ``seq_len``, or ``min(seq_len, window)`` in a layer
     with a sliding window. Latent attention caches ``C + R`` elements per position instead of ``2 · G · K``. The shapes
-    are those of ``model/kv_cache.py:_buffer_shape``.
+    match ``model/kv_cache.py:_buffer_shape``.
 
     Args:
         config: A validated config.
         batch_size: B, sequences decoded together, >= 1.
-        seq_len: Positions read of each, >= 1.
+        seq_len: Tokens per sequence, >= 1.
         dtype: A key of ``DTYPE_BYTES``, ``float8`` or ``int8``.
 
     Returns:
@@ -63,11 +63,11 @@ def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype:
     n_windowed = _windowed_layers(config)
     windowed = n_windowed * min(seq_len, config.attention.window or seq_len)  # windowed layers × S in the window
     full = (config.n_layers - n_windowed) * seq_len  # other layers × S
-    return batch_size * (windowed + full) * _position_cache(config).nbytes(dtype)  # B × positions × bytes of each
+    return batch_size * (windowed + full) * _position_cache(config).nbytes(dtype)  # B × positions × bytes per position
 
 
 def cache_shape(config: ModelConfig, dtype: str) -> CacheShape:
-    """Return the kind of a model's cache, and its size beside the cache of multi-head attention.
+    """Return the kind of a model's cache, and its size compared with the cache of multi-head attention.
 
     Args:
         config: A validated config.

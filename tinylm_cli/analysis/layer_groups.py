@@ -1,6 +1,6 @@
-"""Layers that cost the same, grouped: by the tensors they hold, and within those by the window of their attention.
+"""Groups of layers with equal cost: by their tensors, and among those by their attention window.
 
-Both groupings take a time that does not grow with the number of layers.
+The time of both groupings does not grow with the number of layers.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from tinylm_cli.config.schema import ModelConfig
 
 
 class LayerKind(NamedTuple):
-    """The properties that decide a layer's cost.
+    """The properties that determine the cost of a layer.
 
     Attributes:
-        window: Positions that its attention reaches, the query's own included; None for all.
+        window: Sliding window in positions, including the query's own; None without a window.
         has_experts: Whether its feed-forward part is a mixture of experts.
     """
 
@@ -27,8 +27,8 @@ class LayerGroup(NamedTuple):
     """The layers of one kind.
 
     Attributes:
-        first: Index of the first of them.
-        n_layers: How many there are, >= 1.
+        first: Index of the first layer of the kind.
+        n_layers: Number of layers, >= 1.
     """
 
     first: int
@@ -36,7 +36,7 @@ class LayerGroup(NamedTuple):
 
 
 def uniform_ranges(config: ModelConfig) -> Iterator[range]:
-    """Yield the ranges of consecutive layers that hold the same tensors: leading dense layers, then expert layers."""
+    """Yield the ranges of consecutive layers with the same tensors: leading dense layers, then expert layers."""
     n_dense = config.feed_forward.n_dense_layers if config.feed_forward.n_experts is not None else 0
     for layers in (range(n_dense), range(n_dense, config.n_layers)):
         if layers:
@@ -48,7 +48,7 @@ def group_layers(config: ModelConfig, seq_len: int | None, layers: range | None 
 
     Args:
         config: A validated config.
-        seq_len: T; a window that holds the whole sequence counts as none. None for a sequence longer than any window.
+        seq_len: T; a window of T or more counts as no window. None: longer than any window.
         layers: Consecutive layers to group; all of them when None.
     """
     layers = range(config.n_layers) if layers is None else layers

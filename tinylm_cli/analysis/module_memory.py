@@ -1,4 +1,4 @@
-"""Memory of tinylm's own model on the CPU, to refuse what does not fit before it is allocated.
+"""Memory of tinylm's own model on the CPU, to reject a model that does not fit before allocation.
 
 Follows the steps of ``model/lm.py``, ``model/forward_trace.py`` and ``model/generation.py``. Shapes: B batch_size,
 T seq_len, D d_model, V vocab_size.
@@ -20,10 +20,10 @@ from tinylm_cli.analysis.tensor_table import (
 from tinylm_cli.config.schema import ModelConfig
 
 CHUNK = 1 << 18
-"""Numbers of a stage's output whose statistics are computed together."""
+"""Elements of a stage's output whose statistics are computed at once."""
 
 STAGE_TENSORS = 5
-"""Upper bound on the tensors of B × T × D that are held while a stage ends and its statistics are computed."""
+"""Upper bound on the B × T × D tensors held at the end of a stage, while its statistics are computed."""
 
 
 def build_bytes(config: ModelConfig, dtype: str) -> int:
@@ -53,32 +53,32 @@ def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: 
         seq_len: T, tokens per sequence.
         dtype: A key of ``DTYPE_BYTES``.
     """
-    width, rows = DTYPE_BYTES[dtype], batch_size * seq_len
-    upcast_width = max(width, FLOAT32_BYTES)
+    element_bytes, rows = DTYPE_BYTES[dtype], batch_size * seq_len
+    upcast_bytes = max(element_bytes, FLOAT32_BYTES)
     hidden, logits = rows * config.d_model, rows * config.vocab_size  # B × T × D, B × T × V
     copies = 3 if config.head.logit_softcap is not None else 1  # before the soft-cap, its tanh, after it
-    head = width * (hidden + copies * logits)
-    traced_head = width * (hidden + logits) + _statistics_bytes(logits)
-    cast = upcast_width if width < upcast_width else 0
-    loss = width * logits + seq_len * config.vocab_size * (
-        cast + upcast_width
+    head = element_bytes * (hidden + copies * logits)
+    traced_head = element_bytes * (hidden + logits) + _statistics_bytes(logits)
+    cast = upcast_bytes if element_bytes < upcast_bytes else 0
+    loss = element_bytes * logits + seq_len * config.vocab_size * (
+        cast + upcast_bytes
     )  # logits; T × V as cast, log-probabilities
-    layers = forward_working_bytes(config, batch_size=batch_size, seq_len=seq_len, width=width)
-    traced_stage = STAGE_TENSORS * width * hidden + _statistics_bytes(hidden)
+    layers = forward_working_bytes(config, batch_size=batch_size, seq_len=seq_len, element_bytes=element_bytes)
+    traced_stage = STAGE_TENSORS * element_bytes * hidden + _statistics_bytes(hidden)
     return SLACK + max(*layers, traced_stage, head, traced_head, loss)
 
 
-def _statistics_bytes(numbers: int) -> int:
-    """Return the bytes of the statistics of so many numbers: a chunk in float64, its magnitudes, and a mask."""
+def _statistics_bytes(elements: int) -> int:
+    """Return the temporary bytes of the statistics: one chunk in float64, its magnitudes and a mask."""
     temporaries = 3
-    return min(numbers, CHUNK) * temporaries * DTYPE_BYTES["float64"]
+    return min(elements, CHUNK) * temporaries * DTYPE_BYTES["float64"]
 
 
 def decode_bytes(config: ModelConfig, *, prompt_len: int, max_new_tokens: int, dtype: str) -> int:
-    """Return the peak memory of decoding one sequence, beside the model.
+    """Return the peak memory of decoding one sequence, without the weights.
 
-    It holds the KV cache, of at most max_len positions, and the largest of three: a pass over the prompt (or over the
-    last max_len tokens if all tokens exceed max_len), a decoding step, and the choice of a token.
+    The sum of the KV cache, of at most max_len positions, and the largest of three: a pass over the prompt (or over the
+    last max_len tokens, if the sequence grows longer), a decoding step, and sampling a token.
 
     Args:
         config: A validated config.
@@ -91,15 +91,16 @@ def decode_bytes(config: ModelConfig, *, prompt_len: int, max_new_tokens: int, d
     cached = max_new_tokens > 1 and prompt_len < config.max_len
     read = prompt_len if cached and longest <= config.max_len else capacity
     cache = kv_cache_bytes(config, batch_size=1, seq_len=capacity, dtype=dtype) if cached else 0
-    width = DTYPE_BYTES[dtype]
-    layers = forward_working_bytes(config, batch_size=1, seq_len=read, width=width)
-    step = decode_working_bytes(config, seq_len=capacity, width=width) if cached else ()
-    return SLACK + cache + max(*layers, *step, choice_bytes(config, width))
+    element_bytes = DTYPE_BYTES[dtype]
+    layers = forward_working_bytes(config, batch_size=1, seq_len=read, element_bytes=element_bytes)
+    step = decode_working_bytes(config, seq_len=capacity, element_bytes=element_bytes) if cached else ()
+    return SLACK + cache + max(*layers, *step, sampling_bytes(config, element_bytes))
 
 
-def choice_bytes(config: ModelConfig, width: int) -> int:
-    """Return the bytes of choosing one token from its logits (``model/sampling.py``), for one sequence."""
-    logits = 2 * width  # as the model returns them, and the last position's copy
-    cast = 0 if width == FLOAT32_BYTES else FLOAT32_BYTES
-    sampling = 5 * FLOAT32_BYTES + INT64_BYTES  # scaled, sorted (values, ids), cumulative, probabilities, drawn
-    return config.vocab_size * (logits + cast + sampling)
+def sampling_bytes(config: ModelConfig, element_bytes: int) -> int:
+    """Return the bytes of sampling one token of one sequence from its logits (``model/sampling.py``)."""
+    logits = 2 * element_bytes  # the model's output, and a copy of the last position
+    cast = 0 if element_bytes == FLOAT32_BYTES else FLOAT32_BYTES
+    # scaled; sorted values and ids; cumulative sum; probabilities; sampled id
+    sampled = 5 * FLOAT32_BYTES + INT64_BYTES
+    return config.vocab_size * (logits + cast + sampled)

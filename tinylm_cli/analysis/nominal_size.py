@@ -1,4 +1,4 @@
-"""The nearest changes of a config that would make its nominal size true: ``500K`` with ``d_model=88``."""
+"""The smallest changes of a config that reach its nominal size: ``500K`` with ``d_model=88``."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from tinylm_cli.config.schema import ModelConfig, flatten
 from tinylm_cli.reports.params import SizeChange
 
 TRUE_WITHIN = 0.01
-"""A nominal size is true if the count is within 1% of it: names are rounded."""
+"""The nominal size counts as reached if the count is within 1% of it, because names are rounded."""
 
 FACTOR = 4
-"""A field is changed to at least a quarter of its value, and at most four times."""
+"""A field changes to between 1/FACTOR and FACTOR times its value."""
 
 MAX_TRIED = 256
-"""Values of a field that are tried together with another field, evenly spaced; all of them in models of usual sizes."""
+"""Maximum values of a field, evenly spaced, to try together with another field; usual models have fewer values."""
 
 MAX_CHANGES = 3
-"""Changes of one field that are shown, and changes of two."""
+"""Maximum changes of one field to return, and of two fields."""
 
 _FIELDS = ("n_layers", "d_model", "d_ff", "vocab_size", "feed_forward.n_experts", "feed_forward.d_expert")
-"""Fields that are changed: sizes, in each of which the count never falls. All but d_model enter it linearly."""
+"""Fields that may change. The count never decreases in any of them, and is linear in all but d_model."""
 
 _MAX_STEPS = {"d_model": 8, "d_ff": 64, "vocab_size": 8, "feed_forward.d_expert": 64}
-"""The largest power of two that a field is kept a multiple of, where its value is one."""
+"""For each field, the largest power of two that a new value must be a multiple of, if the old value is one."""
 
 
 def nearest_changes(config: ModelConfig) -> tuple[SizeChange, ...]:
-    """Return the smallest changes of one field, then of two, that make the nominal size true; none if it is.
+    """Return the smallest changes of one field, then of two, that reach the nominal size; none if it is reached.
 
-    Exact: every change returned is a valid config, counted tensor by tensor. Changes are ordered by how much they
-    change: ``Σ |ln(new / old)|`` over the fields. Each pair of fields is returned once, at its smallest change, and
-    only if that is smaller than changing one of the two alone.
+    Every returned change gives a valid config with an exact count. Changes are ordered by ``Σ |ln(new / old)|`` over
+    the fields. Each pair of fields is returned once, with its smallest change, and only if that change is smaller than
+    changing one of the two fields alone.
     """
     nominal, values = config.nominal_params, flatten(config.model_dump())
     if nominal is None or abs(_count(config, {}) / nominal - 1) <= TRUE_WITHIN:
@@ -56,18 +56,18 @@ def nearest_changes(config: ModelConfig) -> tuple[SizeChange, ...]:
 
 
 def _sorted(before: Mapping[str, int], changes: Iterable[SizeChange | None]) -> list[SizeChange]:
-    found = [change for change in changes if change is not None]
-    return sorted(found, key=lambda change: _distance(before, change.values))
+    valid = [change for change in changes if change is not None]
+    return sorted(valid, key=lambda change: _distance(before, change.values))
 
 
 def _matters(config: ModelConfig, field: str) -> bool:
-    """Return whether the count depends on a field: d_ff has no effect where every layer has experts of their own."""
+    """Return whether the count depends on a field: d_ff has no effect if every layer has experts."""
     value = flatten(config.model_dump())[field]
     return _count(config, {field: value + 1}) != _count(config, {})
 
 
 def _smallest(config: ModelConfig, before: Mapping[str, int], changes: Iterable[dict[str, int]]) -> SizeChange | None:
-    """Return the smallest of some changes that makes a valid config of the nominal size; None if none does."""
+    """Return the smallest change that gives a valid config of the nominal size, or None."""
     assert config.nominal_params is not None
     for change in sorted(changes, key=lambda each: _distance(before, each)):
         error = _count(config, change) / config.nominal_params - 1
@@ -89,7 +89,7 @@ def _of_one(config: ModelConfig, before: Mapping[str, int], field: str) -> Itera
 
 
 def _of_two(config: ModelConfig, before: Mapping[str, int], pair: tuple[str, str]) -> Iterator[dict[str, int]]:
-    """Yield, for each value of one field, the values of the other around which the count is the nominal size."""
+    """Yield, for each value of one field, the values of the other that are nearest to the nominal size."""
     assert config.nominal_params is not None
     steps = {field: _steps(config, before, field) for field in pair}
     looped, solved = sorted(pair, key=lambda field: (field != "d_model", len(steps[field])))
@@ -106,14 +106,14 @@ def _of_two(config: ModelConfig, before: Mapping[str, int], pair: tuple[str, str
 
 
 def _steps(config: ModelConfig, before: Mapping[str, int], field: str) -> range:
-    """Return the values that a field may take, with a step that keeps it as round as it is."""
+    """Return the candidate values of a field; the step keeps the power of two that divides its value."""
     value = before[field]
     step = min(value & -value, _MAX_STEPS.get(field, 1))
     if field == "d_model" and config.attention.d_head is None and config.attention.kind != "latent":
         step = math.lcm(step, 2 * config.n_heads)  # an even number of dimensions per head
     least = max(-(-value // (FACTOR * step)), 1) * step
     if field == "n_layers" and config.feed_forward.n_experts is not None:
-        least = max(least, config.feed_forward.n_dense_layers + 1)  # from there on linear
+        least = max(least, config.feed_forward.n_dense_layers + 1)  # linear from there on
     return range(least, max(FACTOR * value, least + step) + 1, step)
 
 
@@ -126,7 +126,7 @@ def _count(config: ModelConfig, change: Mapping[str, int]) -> int:
 
 
 def _copy(config: ModelConfig, change: Mapping[str, int]) -> ModelConfig:
-    """Return the config with some fields changed and nothing validated."""
+    """Return the config with some fields changed, without validation."""
     update: dict[str, Any] = {}
     for field, value in change.items():
         block, _, name = field.rpartition(".")

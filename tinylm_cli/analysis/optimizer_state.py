@@ -1,6 +1,7 @@
-"""Bytes that optimizers keep from step to step: a fold over the tensor table.
+"""Optimizer state: bytes that optimizers keep between steps, summed over the tensor table.
 
-A tensor of n elements, or an (m, n) matrix, keeps the terms that each function names beside its formula.
+A comment beside each formula names the state tensors that its terms count. The float32 master copy of the weights is
+not part of it: :func:`~tinylm_cli.analysis.training_memory.training_memory` counts it.
 """
 
 from __future__ import annotations
@@ -15,31 +16,31 @@ MOMENTS = 2
 """Adam keeps a first and a second moment of each parameter: Kingma and Ba 2015, https://arxiv.org/abs/1412.6980."""
 
 STEP_COUNTER_BYTES = FLOAT32_BYTES
-"""Torch counts the steps of each tensor in a float32 of its own."""
+"""Torch keeps one float32 step counter per tensor."""
 
 BLOCK_ELEMENTS = 2048
-"""8-bit moments: elements of a block, which shares one float32 scale."""
+"""8-bit moments: elements that share one float32 scale."""
 
 MIN_8BIT_ELEMENTS = 4096
 """bitsandbytes keeps the moments of smaller tensors in float32."""
 
 CODEBOOK_BYTES = 2 * 256 * FLOAT32_BYTES
-"""8-bit moments: 2 tables, signed and unsigned, of the 256 float32 values that a byte stands for; once per model."""
+"""8-bit moments: 2 tables, signed and unsigned, of 256 float32 values, one per byte value; once per model."""
 
 
-def optimizer_bytes(table: TensorTable, optimizer: Optimizer, width: int) -> int:
+def optimizer_bytes(table: TensorTable, optimizer: Optimizer, element_bytes: int) -> int:
     """Return the bytes of optimizer state for the tensors of a model.
 
     - ``adamw``: two moments of each parameter, and a step counter of each tensor.
     - ``sgd``: nothing; ``sgd_momentum``: one moment.
     - ``adamw_8bit``: two moments of one byte, and a float32 scale of each block; small tensors keep float32 moments.
-    - ``adafactor``: row and column sums of each matrix's second moment; vectors keep it whole; no first moment.
+    - ``adafactor``: row and column sums of each matrix's second moment; vectors keep a second moment; no first moment.
     - ``muon``: one moment of each hidden matrix; embeddings, LM head and vectors use adamw.
 
     Args:
         table: The model's tensors.
         optimizer: The optimizer.
-        width: Bytes of an element of the moments.
+        element_bytes: Bytes of an element of the moments.
 
     References:
         Loshchilov and Hutter 2019 (AdamW), https://arxiv.org/abs/1711.05101;
@@ -50,7 +51,7 @@ def optimizer_bytes(table: TensorTable, optimizer: Optimizer, width: int) -> int
     state_bytes = _STATE_BYTES[optimizer]
     per_model = CODEBOOK_BYTES if optimizer == "adamw_8bit" else 0
     return per_model + sum(
-        section.repeats * state_bytes(tensor, width)
+        section.repeats * state_bytes(tensor, element_bytes)
         for section in table
         for tensor in section.tensors
         if tensor.tied_to is None
@@ -62,8 +63,8 @@ def is_hidden_matrix(tensor: Tensor) -> bool:
     return len(tensor.shape) > 1 and tensor.component not in ("token_embedding", "position", "lm_head")
 
 
-def _adamw(tensor: Tensor, width: int) -> int:
-    moments = MOMENTS * tensor.elements * width  # exp_avg, exp_avg_sq
+def _adamw(tensor: Tensor, element_bytes: int) -> int:
+    moments = MOMENTS * tensor.elements * element_bytes  # exp_avg, exp_avg_sq
     return moments + STEP_COUNTER_BYTES  # + step
 
 
@@ -74,23 +75,25 @@ def _adamw_8bit(tensor: Tensor, _: int) -> int:
     return MOMENTS * (tensor.elements + n_blocks * FLOAT32_BYTES)  # (state1 + absmax1) + (state2 + absmax2)
 
 
-def _adafactor(tensor: Tensor, width: int) -> int:
+def _adafactor(tensor: Tensor, element_bytes: int) -> int:
     if len(tensor.shape) < 2:
-        return tensor.elements * width + STEP_COUNTER_BYTES  # variance + step
+        return tensor.elements * element_bytes + STEP_COUNTER_BYTES  # variance + step
     *stack, rows, columns = tensor.shape
-    return prod(stack) * (rows + columns) * width + STEP_COUNTER_BYTES  # (row_var + col_var) of each matrix + step
+    # (row_var + col_var) of each matrix + step
+    return prod(stack) * (rows + columns) * element_bytes + STEP_COUNTER_BYTES
 
 
-def _muon(tensor: Tensor, width: int) -> int:
-    return tensor.elements * width if is_hidden_matrix(tensor) else _adamw(tensor, width)  # momentum_buffer
+def _muon(tensor: Tensor, element_bytes: int) -> int:
+    # momentum_buffer
+    return tensor.elements * element_bytes if is_hidden_matrix(tensor) else _adamw(tensor, element_bytes)
 
 
 def _sgd(_: Tensor, __: int) -> int:
     return 0
 
 
-def _sgd_momentum(tensor: Tensor, width: int) -> int:
-    return tensor.elements * width  # momentum_buffer
+def _sgd_momentum(tensor: Tensor, element_bytes: int) -> int:
+    return tensor.elements * element_bytes  # momentum_buffer
 
 
 _STATE_BYTES: dict[Optimizer, Callable[[Tensor, int], int]] = {
@@ -101,4 +104,4 @@ _STATE_BYTES: dict[Optimizer, Callable[[Tensor, int], int]] = {
     "sgd": _sgd,
     "sgd_momentum": _sgd_momentum,
 }
-"""Maps an optimizer to the bytes that it keeps for one tensor, given the bytes of a moment's element."""
+"""For each optimizer, a function of a tensor and of the bytes per moment element: the state bytes of that tensor."""

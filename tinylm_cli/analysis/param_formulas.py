@@ -1,7 +1,7 @@
-"""The parameter count of each component as a formula with numbers filled in: a fold over the tensor table.
+"""The parameter count of each component as a formula with numbers filled in.
 
-Formulas and counts are read from the same tensors, so they cannot disagree: a formula is the sum of the shapes of a
-component's tensors, with equal terms merged into ``4 × (768 × 768 + 768)`` and equal layers into ``12 layers × …``.
+Formulas and counts come from the same tensor table, so they cannot disagree. A formula sums the shapes of a component's
+tensors; equal terms are merged, as in ``4 × (768 × 768 + 768)``, and equal layers, as in ``12 layers × …``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tinylm_cli.reports.params import ComponentFormula, ModelParams, ParamsExpla
 
 
 def explain_params(loaded: LoadedConfig) -> ModelParams:
-    """Return the parameters of a config with the formula of each component, and changes that make its size true."""
+    """Return the parameters of a config with the formula of each component, and changes that reach its nominal size."""
     formulas = tuple(component_formulas(tensor_table(loaded.config)))
     return replace(analyze_params(loaded), explanation=ParamsExplanation(formulas, nearest_changes(loaded.config)))
 
@@ -42,8 +42,8 @@ def component_formulas(table: TensorTable) -> Iterator[ComponentFormula]:
 
 
 def _formula(sections: Iterable[tuple[Section, Sequence[Tensor]]], *, active: bool) -> str:
-    """Return the sum over sections; layers of equal formulas are merged."""
-    repeats: dict[tuple[str, bool], int] = {}  # by formula, and whether it is of a layer
+    """Return the sum over sections; layers with equal formulas are merged."""
+    repeats: dict[tuple[str, bool], int] = {}  # keys: formula, and whether it belongs to a layer
     for section, tensors in sections:
         stored = [tensor for tensor in tensors if tensor.tied_to is None]
         if stored:
@@ -61,7 +61,7 @@ def _formula(sections: Iterable[tuple[Section, Sequence[Tensor]]], *, active: bo
 
 
 def _section(tensors: Sequence[Tensor], *, active: bool) -> str:
-    """Return the sum over the modules of one section, the stacked experts apart from what every token uses."""
+    """Return the sum over the modules of one section; routed experts and other modules are separate terms."""
     routed = [tensor for tensor in tensors if tensor.experts_per_token is not None]
     shared = [tensor for tensor in tensors if tensor.experts_per_token is None]
     parts = []
@@ -76,7 +76,7 @@ def _section(tensors: Sequence[Tensor], *, active: bool) -> str:
 
 
 def _modules(tensors: Sequence[Tensor]) -> str:
-    """Return the sum over modules, each weight and bias; modules of equal sizes are merged."""
+    """Return the sum over modules, weights and biases; modules of equal shapes are merged."""
     modules: dict[str, list[Tensor]] = {}
     for tensor in tensors:
         modules.setdefault(_module(tensor), []).append(tensor)
@@ -90,7 +90,7 @@ def _modules(tensors: Sequence[Tensor]) -> str:
 
 
 def _module(tensor: Tensor) -> str:
-    """Return the name of the module that holds the tensor; a tensor without one, such as sinks, is its own."""
+    """Return the name of the module that holds the tensor; sinks, which have no module, return their own name."""
     module, _, name = tensor.name.rpartition(".")
     if name not in ("weight", "bias"):
         return tensor.name

@@ -1,4 +1,4 @@
-"""Parameters of a config: total, active, non-embedding, by component, and savings from tying. Folds over the table."""
+"""Parameter counts of a config, summed over the tensor table: total, active, non-embedding, by component; tying."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def total_params(table: TensorTable) -> int:
 
 
 def active_params(table: TensorTable) -> int:
-    """Return the parameters that one token uses: of routed experts, only those that it is routed to."""
+    """Return the parameters that one token uses; routed experts count top_k of n_experts."""
     return sum(section.repeats * tensor.active_params for section in table for tensor in section.tensors)
 
 
@@ -55,19 +55,19 @@ def weights_bytes(table: TensorTable, dtype: str) -> int:
 
 
 def untied_params(table: TensorTable) -> int:
-    """Return the parameters if every named tensor had storage of its own."""
+    """Return the number of parameters if no tensors were tied."""
     return sum(section.repeats * tensor.elements for section in table for tensor in section.tensors)
 
 
 def analyze_params(
     loaded: LoadedConfig, *, by: Breakdown = "component", expand: bool = False, dtype: str = "float32"
 ) -> ModelParams:
-    """Return the parameters of a config, broken down.
+    """Return the parameter counts of a config, with a breakdown.
 
     Args:
         loaded: A validated config and its name.
         by: ``layer`` or ``tensor`` adds ``parts`` to the breakdown by component.
-        expand: Whether repeated layers are listed one by one.
+        expand: Whether to list repeated layers one by one.
         dtype: A key of ``DTYPE_BYTES``, for the byte counts.
     """
     config = loaded.config
@@ -111,7 +111,7 @@ def tying_savings(table: TensorTable, dtype: str) -> TyingSavings:
 
 
 def tied_component(table: TensorTable, tensors: Iterable[Tensor]) -> Component | None:
-    """Return the component whose storage one of ``tensors`` shares; None if none is tied."""
+    """Return the component that ``tensors`` are tied to; None if none of them is tied."""
     owner = next((tensor.tied_to for tensor in tensors if tensor.tied_to), None)
     return next((t.component for section in table for t in section.tensors if t.name == owner), None)
 

@@ -11,7 +11,7 @@ from tinylm_cli.reports.architecture import Proof
 
 
 def closed_form(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every tensor by full name, tied ones included."""
+    """Return the shape of every tensor by full name, including tied tensors."""
     return {name: tensor.shape for name, tensor in expand(tensor_table(config))}
 
 
@@ -20,8 +20,8 @@ def prove(config: ModelConfig, instantiated: Mapping[str, tuple[int, ...]], inst
 
     Args:
         config: The config that the module was built from.
-        instantiated: Shape of each parameter of the module by name; a tied parameter under each of its names.
-        instantiated_params: Elements of the module's parameters, each storage counted once.
+        instantiated: Shape of each parameter of the module by name; a tied parameter appears under each of its names.
+        instantiated_params: Number of elements of the module's parameters; each storage counts once.
     """
     table = tensor_table(config)
     return Proof.between(closed_form(config), total_params(table), instantiated, instantiated_params)

@@ -1,4 +1,4 @@
-"""Weight quantization for inference: bytes of weights stored in 4 or 8 bits, a fold over the tensor table."""
+"""Weight quantization for inference: bytes of weights stored in 4 or 8 bits, summed over the tensor table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 
 SCALE_BYTES = {"int8": 2, "float8": 4, "int4": 2}
-"""Bytes of one scale: float16 beside integers, as in the papers; float32 beside float8, as in vLLM."""
+"""Bytes of one scale: float16 for int8 and int4, as in the papers; float32 for float8, as in vLLM."""
 
 INT4_PER_BYTE = 2
 """Two 4-bit weights, or two 4-bit zero points, share a byte."""
@@ -21,14 +21,14 @@ def quantized_weights(config: ModelConfig, dtype: str, quantization: Quantizatio
     """Return the bytes of all weights, and the number of quantized parameters.
 
     The linear weights of layers are quantized, including those of experts. Routers, biases, norms, embeddings and, by
-    default, the LM head stay in ``dtype``. ``int8`` has a scale per output (LLM.int8), and so has ``float8``
-    (llm-compressor's FP8_DYNAMIC). ``int4`` has a scale and a 4-bit zero point per output and group of ``group_size``
-    inputs (GPTQ, AWQ); the last group may be shorter.
+    default, the LM head stay in ``dtype``. ``int8`` (LLM.int8) and ``float8`` (llm-compressor's FP8_DYNAMIC)
+    have one scale per output. ``int4`` has a scale and a 4-bit zero point per output and group of ``group_size`` inputs
+    (GPTQ, AWQ); the last group may be shorter.
 
     Args:
         config: A validated config.
         dtype: A key of ``DTYPE_BYTES``, the type of weights that are not quantized.
-        quantization: Which weights are quantized, and how.
+        quantization: The method, and whether the head is quantized.
 
     Raises:
         AnalysisError: If group_size is less than 1.
@@ -42,10 +42,12 @@ def quantized_weights(config: ModelConfig, dtype: str, quantization: Quantizatio
     if quantization.group_size < 1:
         message = f"group_size {quantization.group_size} is less than one weight"
         raise AnalysisError(message, help="give a group_size such as 128")
-    total, quantized_params, width = build_bytes(config, dtype), 0, DTYPE_BYTES[dtype]
+    total, quantized_params, element_bytes = build_bytes(config, dtype), 0, DTYPE_BYTES[dtype]
     for section in tensor_table(config):
         for tensor in section.tensors:
-            total += section.repeats * (stored_bytes(tensor, width, quantization) - tensor.params * width)
+            total += section.repeats * (
+                stored_bytes(tensor, element_bytes, quantization) - tensor.params * element_bytes
+            )
             if is_quantized(tensor, quantization):
                 quantized_params += section.repeats * tensor.elements
     return total, quantized_params
@@ -58,18 +60,18 @@ def is_quantized(tensor: Tensor, quantization: QuantizationConfig) -> bool:
     return quantization.method != "none" and tensor.name.endswith("_proj.weight")
 
 
-def stored_bytes(tensor: Tensor, width: int, quantization: QuantizationConfig) -> int:
+def stored_bytes(tensor: Tensor, element_bytes: int, quantization: QuantizationConfig) -> int:
     """Return the bytes stored for one tensor: 0 if it shares the storage of another.
 
     Each row of a quantized matrix, or of each matrix in a stack of experts, is padded to whole bytes.
 
     Args:
         tensor: A tensor of the table.
-        width: Bytes of an element that is not quantized.
-        quantization: Which weights are quantized, and how.
+        element_bytes: Bytes of an element that is not quantized.
+        quantization: The method, and whether the head is quantized.
     """
     if not is_quantized(tensor, quantization):
-        return tensor.params * width
+        return tensor.params * element_bytes
     *stack, inputs = tensor.shape  # (out, in), or (E, out, in)
     rows = prod(stack)
     scale = SCALE_BYTES[quantization.method]

@@ -1,6 +1,6 @@
-"""How a model is trained and served: one record each, made once from the options and passed whole.
+"""Training and serving setups: one record each, built once from the options.
 
-Every default is stated here and nowhere else. The GPU is a record of its own, ``config.hardware.Accelerator``.
+All defaults are defined here. The GPU is a separate record, ``config.hardware.Accelerator``.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from tinylm_cli.reports.plan import Layout
 
 TYPICAL_UTILIZATION = 0.40
-"""Llama 3 405B ran at 38 to 43% of 8,192 to 16,384 H100s in bfloat16 (Grattafiori et al. 2024, table 4,
-https://arxiv.org/abs/2407.21783), PaLM 540B at 46.2% of 6,144 TPU v4, which is where the measure was defined (Chowdhery
-et al. 2022, section 4.1, https://arxiv.org/abs/2204.02311). Small models and slow links stay below."""
+"""MFU. Llama 3 405B reached 38 to 43% on 8,192 to 16,384 H100s in bfloat16 (Grattafiori et al. 2024, table 4,
+https://arxiv.org/abs/2407.21783). PaLM 540B, whose paper defines MFU, reached 46.2% on 6,144 TPU v4 (Chowdhery et al.
+2022, section 4.1, https://arxiv.org/abs/2204.02311). Small models and slow links reach less."""
 
 KERNEL_EFFICIENCY = 0.55
-"""Share of the dense peak that a GPU reaches while it computes a layer, norms and activations included. With it plans
-reach the utilization of Llama 3 405B on H100s, communication and pipeline bubbles being counted separately (Grattafiori
+"""Share of the dense peak that a GPU reaches while it computes a layer, including norms and activations. Communication
+and pipeline bubbles are counted separately. The value reproduces the utilization of Llama 3 405B on H100s (Grattafiori
 et al. 2024, table 4, https://arxiv.org/abs/2407.21783). The published runs in docs/costs.md need 0.47 to 0.72, more for
 wider models."""
 
@@ -38,20 +38,20 @@ class TrainingSetup(NamedTuple):
         batch_size: Micro-batch: sequences per pass on one GPU, >= 1.
         seq_len: Tokens per sequence; the model's max_len when None.
         dtype: Type of weights and activations, a key of ``DTYPE_BYTES``.
-        attention_kernel: How attention is computed; ``sdpa`` is how tinylm's own model does it.
-        device: Whose kernels run.
-        recompute: Activations that the backward pass computes again.
-        optimizer: What updates the weights.
+        attention_kernel: Attention kernel; ``sdpa`` is the one that tinylm's own model uses.
+        device: Device that runs the kernels.
+        recompute: Activations that the backward pass recomputes.
+        optimizer: The optimizer.
         grad_dtype: Type of the gradients; ``dtype`` when None.
-        master_weights: Whether the optimizer updates a float32 copy of the weights; when None, in 16-bit types.
+        master_weights: Whether the optimizer updates a float32 copy of the weights; None: only with 16-bit dtypes.
         n_gpus: GPUs that train the model together.
-        layout: How the work is divided among them; None searches for the fastest that fits.
-        derives_micro_batches: Whether the layout's micro_batches follow from global_batch_size.
+        layout: Parallel layout; None searches for the fastest layout that fits.
+        derives_micro_batches: Whether global_batch_size determines the layout's micro_batches.
         global_batch_size: Sequences per optimizer step, over all GPUs; about 4M tokens when None.
         train_tokens: Tokens to train on; the compute-optimal number when None.
-        utilization: Share of the peak that training on one GPU reaches (MFU); on several it follows from the plan.
+        utilization: MFU of training on one GPU; with several GPUs the plan determines it.
         kernel_efficiency: Share of the peak that each of several GPUs reaches while it computes.
-        usd_per_gpu_hour: Price of one GPU for an hour, if known.
+        usd_per_gpu_hour: Price of one GPU hour; None if unknown.
     """
 
     batch_size: int = 1
@@ -99,7 +99,7 @@ class TrainingSetup(NamedTuple):
 
     @property
     def one_pass(self) -> TrainingSetup:
-        """The same pass on one GPU alone: equal for setups that differ only in how GPUs share the work."""
+        """The same pass on a single GPU: equal for setups that differ only in the division of work among GPUs."""
         return self._replace(n_gpus=1, layout=None, derives_micro_batches=False, global_batch_size=None)
 
 
@@ -107,9 +107,9 @@ class QuantizationConfig(NamedTuple):
     """How weights are quantized for inference.
 
     Attributes:
-        method: Type that linear weights are quantized to, or ``none``.
-        group_size: int4: inputs that share a scale and a zero, >= 1.
-        head: Whether the LM head is quantized too; a tied one then has a table of its own beside the embedding's.
+        method: Data type of quantized linear weights, or ``none``.
+        group_size: int4: inputs that share a scale and a zero point, >= 1.
+        head: Whether the LM head is quantized too; a tied head then no longer shares the embedding's storage.
     """
 
     method: Quantization = "none"
@@ -118,7 +118,7 @@ class QuantizationConfig(NamedTuple):
 
     @property
     def quantizes_head(self) -> bool:
-        """Whether the weights of the head are quantized."""
+        """Whether the weights of the LM head are quantized."""
         return self.head and self.method != "none"
 
 
@@ -134,12 +134,12 @@ class ServingSetup(NamedTuple):
         seq_len: Tokens that the KV cache holds per sequence; the model's max_len when None.
         dtype: Type of activations and of weights that are not quantized, a key of ``DTYPE_BYTES``.
         cache_dtype: Type of the KV cache, as for :func:`kv_cache_bytes`; ``dtype`` when None.
-        quantization: How weights are quantized.
-        attention_kernel: How attention is computed; ``sdpa`` is how tinylm's own model does it.
-        device: Whose kernels run.
-        prefill_tokens: Most tokens of a prompt that one pass reads (chunked prefill), >= 1.
-        batch_sizes: Batch sizes of the serving table; the usual ones when empty.
-        seq_lens: Lengths of the serving table; the usual ones when empty.
+        quantization: Weight quantization.
+        attention_kernel: Attention kernel; ``sdpa`` is the one that tinylm's own model uses.
+        device: Device that runs the kernels.
+        prefill_tokens: Maximum prompt tokens per pass (chunked prefill), >= 1.
+        batch_sizes: Batch sizes of the serving table; the defaults when empty.
+        seq_lens: Sequence lengths of the serving table; the defaults when empty.
     """
 
     batch_size: int = 1
@@ -164,11 +164,11 @@ class ServingSetup(NamedTuple):
 
 
 SHARED_FIELDS = ("batch_size", "seq_len", "dtype")
-"""Fields that both setups have, and that a budget may state once for both."""
+"""Fields of both setups; a budget may state each of them once for both."""
 
 
 class Setups(NamedTuple):
-    """What the figures of a model depend on besides its config.
+    """The conditions on which figures depend in addition to the config.
 
     Attributes:
         training: How it is trained.
@@ -180,7 +180,7 @@ class Setups(NamedTuple):
 
     @classmethod
     def of(cls, **fields: Any) -> Setups:
-        """Return setups with ``fields`` set in each setup that has them, and the defaults for the rest."""
+        """Return default setups with ``fields`` set in each setup that has them."""
         return cls().changed(**fields)
 
     def changed(self, **fields: Any) -> Setups:

@@ -18,7 +18,7 @@ def check_sizes(config: ModelConfig, *, batch_size: int, seq_len: int) -> None:
 
 
 def check_length(config: ModelConfig, length: int, name: str) -> None:
-    """Check that a length is in range; ``name`` is what the error calls it.
+    """Check that a length is in range; ``name`` is its name in the error message.
 
     Raises:
         AnalysisError: If it is outside 1..max_len.

@@ -1,4 +1,4 @@
-"""The figures of a config at every combination of values of one or two fields."""
+"""The figures of a config for every combination of values of one or two fields."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LoadConfig = Callable[[Sequence[str]], LoadedConfig]
 def sweep(
     load_config: LoadConfig, fields: Sequence[SweptField], setups: Setups, figure: str = "total_params"
 ) -> SweepReport:
-    """Return the figures at every combination of values; an invalid combination carries its error instead.
+    """Return the figures for every combination of values; an invalid combination has an error message instead.
 
     Args:
         load_config: Returns the config with overrides applied.
@@ -27,7 +27,7 @@ def sweep(
         figure: The figure to chart, a key of ``FIGURES``.
 
     Raises:
-        ConfigError: If the config is invalid before any field changes.
+        ConfigError: If the config is invalid without any change.
     """
     loaded, training = load_config(()), setups.training
     return SweepReport(

@@ -1,8 +1,8 @@
 """The tensor table: every parameter tensor of a config, under the name that the instantiated model gives it.
 
-Identical layers are listed once, with the range of layers that they stand for, so a model of 10,000 layers takes no
-longer than one of 4. Parameters, bytes and FLOPs are folds over this table. It shares no code with
-``tinylm_cli.model``: two independent descriptions of one architecture make their comparison a proof.
+Identical layers are listed once, with the range of their indices, so a model of 10,000 layers takes no longer than one
+of 4. Parameters, bytes and FLOPs are sums over this table. It shares no code with ``tinylm_cli.model``: two independent
+descriptions of one architecture make their comparison a proof.
 
 Shapes in comments: V vocab_size, D d_model, H n_heads, G n_kv_heads, K d_head, F d_ff or d_expert, E n_experts;
 latent attention has C kv_rank, Q q_rank, N d_nope, R d_rope and K_v d_value.
@@ -22,7 +22,7 @@ Component = Literal["token_embedding", "position", "attention", "feed_forward", 
 COMPONENTS: tuple[Component, ...] = get_args(Component)
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
-"""Bytes of one element of a tensor, by torch's name of its dtype."""
+"""Bytes of one element of a tensor, by torch's dtype name."""
 
 FLOAT32_BYTES = DTYPE_BYTES["float32"]
 
@@ -42,12 +42,12 @@ class Tensor(NamedTuple):
     """One parameter tensor.
 
     Attributes:
-        name: Name within its section: the full name, or for a layer's tensor the part after ``blocks.{i}.``.
+        name: Name within its section: the full name, or, in a layer, the part after ``blocks.{i}.``.
         shape: Dimensions in torch's order: a linear map from n to m features is (m, n).
-        component: The part of the model that owns it.
-        tied_to: Full name of the tensor whose storage it shares; None if it has storage of its own.
-        experts_per_token: For tensors of stacked experts, (E, ...), the experts that each token is routed to; None for
-            tensors that every token uses whole.
+        component: The component that owns it.
+        tied_to: Full name of the tensor whose storage it shares; None if it is not tied.
+        experts_per_token: For stacked experts, (E, ...), the number of experts per token (top_k); None for tensors that
+            every token uses.
     """
 
     name: str
@@ -58,17 +58,17 @@ class Tensor(NamedTuple):
 
     @property
     def elements(self) -> int:
-        """Number of elements, whether or not the tensor has storage of its own."""
+        """Number of elements, tied or not."""
         return prod(self.shape)
 
     @property
     def params(self) -> int:
-        """Parameters that it adds to the model: its elements, or 0 if it is tied to another tensor."""
+        """Parameters that it adds to the model: its number of elements, or 0 if it is tied."""
         return 0 if self.tied_to else self.elements
 
     @property
     def active_elements(self) -> int:
-        """Elements that one token is multiplied with: of a stack of experts, those of the experts it is routed to."""
+        """Elements that one token is multiplied with; of stacked experts, only the top_k that it is routed to."""
         if self.experts_per_token is None:
             return self.elements
         n_experts = self.shape[0]
@@ -88,7 +88,7 @@ class Section(NamedTuple):
 
     @property
     def repeats(self) -> int:
-        """How many layers hold these tensors; 1 outside the layers."""
+        """Number of layers with these tensors; 1 outside the layers."""
         return 1 if self.layers is None else len(self.layers)
 
     def full_name(self, tensor: Tensor, layer: int | None = None) -> str:
@@ -147,7 +147,7 @@ def _layer(config: ModelConfig, layer: int) -> Iterator[Tensor]:
 
 
 def expand(table: TensorTable) -> Iterator[tuple[str, Tensor]]:
-    """Yield every tensor of the model with its full name, repeated layers written out in order."""
+    """Yield every tensor of the model with its full name; repeated layers are expanded in order."""
     for section in table:
         for layer in section.layers if section.layers is not None else (None,):
             for tensor in section.tensors:
@@ -173,7 +173,7 @@ def rotary_pairs(config: ModelConfig) -> int:
         return 0
     if config.attention.kind == "latent":
         return config.attention.d_rope // PAIR  # R / 2
-    return int(config.d_head * config.position.rotary_fraction) // PAIR  # the rotary fraction of K, / 2
+    return int(config.d_head * config.position.rotary_fraction) // PAIR  # rotary_fraction × K / 2
 
 
 def _linear(name: str, d_in: int, d_out: int, component: Component, *, bias: bool) -> Iterator[Tensor]:
@@ -183,7 +183,7 @@ def _linear(name: str, d_in: int, d_out: int, component: Component, *, bias: boo
 
 
 def _norm(name: str, config: ModelConfig, width: int) -> Iterator[Tensor]:
-    """Yield a norm's tensors: weight and bias of LayerNorm (Ba et al. 2016), the weight of RMSNorm.
+    """Yield the tensors of a norm: weight and bias of LayerNorm (Ba et al. 2016), weight of RMSNorm.
 
     References:
         Zhang and Sennrich 2019 (RMSNorm), https://arxiv.org/abs/1910.07467
@@ -197,7 +197,7 @@ def _norm(name: str, config: ModelConfig, width: int) -> Iterator[Tensor]:
 def _attention(config: ModelConfig) -> Iterator[Tensor]:
     """Yield the projections to queries, keys and values, and the output projection (Vaswani et al. 2017).
 
-    Grouped-query attention has G < H heads of keys and values, so those two projections are narrower.
+    Grouped-query attention has G < H key/value heads, so the key and value projections are smaller.
 
     References:
         Ainslie et al. 2023 (grouped queries), https://arxiv.org/abs/2305.13245
@@ -257,7 +257,7 @@ def _feed_forward(name: str, config: ModelConfig, width: int, component: Compone
 def _experts(config: ModelConfig) -> Iterator[Tensor]:
     """Yield the router, the experts' networks stacked along a first dimension, and the shared experts.
 
-    The shared experts, which every token uses, are one network as wide as all of them together.
+    The shared experts, which every token uses, form one network whose hidden size is the sum of theirs.
 
     References:
         Shazeer et al. 2017 (experts), https://arxiv.org/abs/1701.06538;

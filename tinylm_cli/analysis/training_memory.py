@@ -22,10 +22,10 @@ from tinylm_cli.reports.memory import Device, MemoryPart, Optimizer, TrainingMem
 def training_memory(config: ModelConfig, setup: TrainingSetup) -> TrainingMemory:
     """Return the training memory of one GPU that holds the whole model.
 
-    In 16-bit types with float32 master weights, weights, gradients, master weights and AdamW's moments take 2 + 2 + 4 +
-    8 bytes per parameter (Rajbhandari et al. 2020). Without master weights the moments have the weights' type, as in
-    torch. Gradients are freed after each step. On CUDA the optimizer is fused into one kernel; the peak of torch's
-    default, ``foreach``, is reported besides. The overhead of the allocator is not counted.
+    With a 16-bit dtype, the weights, gradients, float32 master weights and AdamW's moments take 2 + 2 + 4 + 8 bytes per
+    parameter (Rajbhandari et al. 2020). Without master weights the moments have the dtype of the weights, as in torch.
+    Gradients are freed after each step. On CUDA the optimizer is fused into one kernel; the peak with torch's default,
+    ``foreach``, is reported separately. Allocator overhead is not counted.
 
     Args:
         config: A validated config.
@@ -38,22 +38,24 @@ def training_memory(config: ModelConfig, setup: TrainingSetup) -> TrainingMemory
         Rajbhandari et al. 2020 (ZeRO), section 3, https://arxiv.org/abs/1910.02054;
         Micikevicius et al. 2018 (mixed precision), https://arxiv.org/abs/1710.03740
     """
-    table, width = tensor_table(config), setup.element_bytes
+    table, element_bytes = tensor_table(config), setup.element_bytes
     has_master, optimizer = setup.has_master_weights, setup.optimizer
     params = total_params(table)
     weights = build_bytes(config, setup.dtype)  # parameters and buffers
     master_weights = params * FLOAT32_BYTES if has_master else 0
     gradients = params * setup.grad_element_bytes
-    state = optimizer_bytes(table, optimizer, FLOAT32_BYTES if has_master else width)
+    state = optimizer_bytes(table, optimizer, FLOAT32_BYTES if has_master else element_bytes)
     run = ForwardPass(config, setup)
-    timeline = tuple(training_timeline(run, table, step_bytes=_step_bytes(table, optimizer, setup.device, width)))
+    timeline = tuple(
+        training_timeline(run, table, step_bytes=_step_bytes(table, optimizer, setup.device, element_bytes))
+    )
     peak = max(timeline, key=lambda phase: phase.held_bytes)
     logits = run.tokens * config.vocab_size  # B × T × V
     # logits and their gradient in the model's dtype, log-probabilities and their gradient in float32 or wider
-    logits_bytes = logits * (2 * run.width + 2 * run.upcast_width)
+    logits_bytes = logits * (2 * run.element_bytes + 2 * run.upcast_bytes)
     resident = weights + master_weights + state
     peak_bytes = resident + peak.held_bytes
-    roots = state // MOMENTS if optimizer == "adamw" else 0  # foreach: the root of every second moment at once
+    roots = state // MOMENTS if optimizer == "adamw" else 0  # foreach: square roots of all second moments at once
     parts = {
         "weights": weights,
         "master weights": master_weights,
@@ -83,18 +85,18 @@ def training_memory(config: ModelConfig, setup: TrainingSetup) -> TrainingMemory
     )
 
 
-def _step_bytes(table: TensorTable, optimizer: Optimizer, device: Device, width: int) -> int:
+def _step_bytes(table: TensorTable, optimizer: Optimizer, device: Device, element_bytes: int) -> int:
     """Return the working memory of the optimizer step.
 
-    A fused kernel on CUDA needs none. On the CPU torch updates one tensor after the other (``_single_tensor_adamw`` of
-    ``torch/optim/adamw.py``): AdamW holds the root of the second moment and its quotient, Adafactor one estimate. The
-    last temporary of a tensor is freed when the next tensor has its own.
+    A fused kernel on CUDA needs none. On the CPU torch updates one tensor after the other (``_single_tensor_adamw`` in
+    ``torch/optim/adamw.py``). AdamW holds the square root of the second moment and its quotient, Adafactor one
+    estimate. The last temporary of a tensor is freed after the next tensor has allocated its own.
     """
     if device == "cuda" or optimizer in ("sgd", "sgd_momentum"):
         return 0
-    sizes = [0]  # parameters of each tensor in turn; two layers have every pair of neighbors
+    sizes = [0]  # parameters of each tensor in order; two layers contain every pair of consecutive tensors
     for section in table:
-        once = [tensor.params for tensor in section.tensors if tensor.params]
-        sizes += once * min(section.repeats, 2)
+        section_sizes = [tensor.params for tensor in section.tensors if tensor.params]
+        sizes += section_sizes * min(section.repeats, 2)
     temporaries = 1 if optimizer == "adafactor" else 2
-    return max(previous + temporaries * size for previous, size in pairwise(sizes)) * width
+    return max(previous + temporaries * size for previous, size in pairwise(sizes)) * element_bytes

@@ -1,8 +1,8 @@
-"""The timeline of a training step: the gradients, activations and working memory of each phase that may be the peak.
+"""The memory timeline of a training step: gradients, activations and working memory of each phase that may peak.
 
-Follows the order in which autograd runs the backward pass of ``model/lm.py:TinyTransformerLM``: the loss, the LM head,
-each layer from the last to the first (its feed-forward part, then its attention), the embedding. Letters are those of
-``analysis/saved_tensors``.
+Autograd runs the backward pass of ``model/lm.py:TinyTransformerLM`` in this order: the loss, the LM head, each layer
+from the last to the first (its feed-forward part, then its attention), the embedding. ``analysis/saved_tensors``
+defines the letters.
 """
 
 from __future__ import annotations
@@ -27,54 +27,56 @@ def training_timeline(
     *,
     step_bytes: int,
     layers: range | None = None,
-    expert_ways: int = 1,
+    expert_parallel: int = 1,
 ) -> Iterator[PhaseMemory]:
     """Yield each phase of a step that may be its peak, in the order of the step.
 
-    The backward pass goes from the loss to the embedding. It frees the saved tensors of a layer, and leaves the
-    gradients of its parameters. Over layers of one kind the sum is linear, so its maximum is at the first or the last.
+    The backward pass of a layer frees its saved tensors and allocates the gradients of its parameters. Over layers of
+    one kind the sum is linear in the layer index, so the maximum is at the first or the last layer.
 
     Args:
         run: The forward pass.
-        table: The tensors of ``layers``, and those before the first and after the last layer.
+        table: The tensors of ``layers``, of the embedding and of the head.
         step_bytes: Working memory of the optimizer.
-        layers: The layers of a pipeline stage, which has the embedding or the loss if it has the first or the last
-            layer; all layers when None.
-        expert_ways: Expert-parallel degree.
+        layers: The layers of a pipeline stage; all layers when None. The first layer's stage holds the embedding, the
+            last layer's stage the LM head and the loss.
+        expert_parallel: Expert-parallel degree.
     """
-    config, width, grad_width = run.config, run.width, run.setup.grad_element_bytes
+    config, element_bytes, grad_element_bytes = run.config, run.element_bytes, run.setup.grad_element_bytes
     layers = range(config.n_layers) if layers is None else layers
     is_first, is_last = layers.start == 0, layers.stop == config.n_layers
     logits = run.tokens * config.vocab_size  # B × T × V
-    stream = run.tokens * config.d_model * width  # bytes of B × T × D
+    residual_stream = run.tokens * config.d_model * element_bytes  # bytes of B × T × D
     embedding = config.vocab_size * config.d_model  # V × D
-    before = total_bytes(
+    embedding_bytes = total_bytes(
         tensor for tensor in deduplicated(saved_before_layers(run)) if is_first or tensor.part == "position"
     )
     head_gradients = 0
     if is_last:
         saved_by_head = deduplicated(head(run))
-        saved = before + _saved_by_layers(run, layers) + total_bytes(saved_by_head)
-        # the gradients of the log-probabilities and of the logits as cast, both in float32 or wider
-        yield PhaseMemory("loss", 0, saved, 2 * logits * run.upcast_width)
+        saved = embedding_bytes + _saved_by_layers(run, layers) + total_bytes(saved_by_head)
+        # the gradients of the log-probabilities and of the upcast logits, both in float32 or wider
+        yield PhaseMemory("loss", 0, saved, 2 * logits * run.upcast_bytes)
         saved -= total_bytes(tensor for tensor in saved_by_head if tensor.part == "loss")
         head_gradients = total_params(table[-1:]) + (embedding if config.tie_weights else 0)  # norm, head
         # the gradients of the logits and of the head's input
-        yield PhaseMemory("head gradient", head_gradients * grad_width, saved, logits * width + stream)
+        yield PhaseMemory(
+            "head gradient", head_gradients * grad_element_bytes, saved, logits * element_bytes + residual_stream
+        )
     for layer in _boundary_layers(run, layers):
-        gradients = (head_gradients + _params_after(table, layer)) * grad_width
-        saved = before + _saved_by_layers(run, range(layers.start, layer))
-        yield from _layer(run, table, layer, gradients, saved, expert_ways)
-    gradients = total_params(table) * grad_width
+        gradients = (head_gradients + _params_after(table, layer)) * grad_element_bytes
+        saved = embedding_bytes + _saved_by_layers(run, range(layers.start, layer))
+        yield from _layer(run, table, layer, gradients, saved, expert_parallel)
+    gradients = total_params(table) * grad_element_bytes
     if is_first:
-        # a tied table's second gradient, from the look-up, and its sum with the head's
-        tied = 2 * embedding * width if config.tie_weights and is_last else 0
-        yield PhaseMemory("embedding gradient", gradients, before, tied + stream)
+        # the gradient that the look-up gives a tied table, and its sum with the gradient from the head
+        tied = 2 * embedding * element_bytes if config.tie_weights and is_last else 0
+        yield PhaseMemory("embedding gradient", gradients, embedding_bytes, tied + residual_stream)
     yield PhaseMemory("optimizer step", gradients, 0, step_bytes)
 
 
 def _layer(
-    run: ForwardPass, table: TensorTable, layer: int, gradients: int, saved: int, expert_ways: int
+    run: ForwardPass, table: TensorTable, layer: int, gradients: int, saved: int, expert_parallel: int
 ) -> Iterator[PhaseMemory]:
     """Yield the phases of one layer's backward pass: of its feed-forward part, then of its attention.
 
@@ -84,61 +86,65 @@ def _layer(
         layer: Index of the layer.
         gradients: Bytes of the gradients of all later layers.
         saved: Bytes saved by all earlier layers.
-        expert_ways: Expert-parallel degree.
+        expert_parallel: Expert-parallel degree.
     """
-    config, grad_width = run.config, run.setup.grad_element_bytes
+    config, grad_element_bytes = run.config, run.setup.grad_element_bytes
     tensors = deduplicated(block(run, layer))
     own = tensors if run.setup.recompute == "full" else saved_by_layer(run, layer)
-    stream = run.tokens * config.d_model * run.width  # gradient of the residual stream, B × T × D
+    residual_stream = run.tokens * config.d_model * run.element_bytes  # gradient of the residual stream, B × T × D
     if config.has_experts(layer):
-        yield from _experts(run, tensors, gradients, saved + total_bytes(own), expert_ways)
+        yield from _experts(run, tensors, gradients, saved + total_bytes(own), expert_parallel)
     else:
         n_hidden = 2 if config.feed_forward.gated else 1  # gradients of gate and up, or of up
-        hidden = n_hidden * run.tokens * config.d_ff * run.width  # B × T × F each
-        down_proj = config.d_ff * config.d_model * grad_width  # the layer's first gradient, (D, F)
-        yield PhaseMemory("backward", gradients + down_proj, saved + total_bytes(own), stream + hidden)
+        hidden = n_hidden * run.tokens * config.d_ff * run.element_bytes  # B × T × F each
+        down_proj = config.d_ff * config.d_model * grad_element_bytes  # the layer's first gradient, (D, F)
+        yield PhaseMemory("backward", gradients + down_proj, saved + total_bytes(own), residual_stream + hidden)
     section = next(each for each in table if each.layers is not None and layer in each.layers)
-    feed_forward = sum(tensor.params for tensor in section.tensors if tensor.component in _FEED_FORWARD) * grad_width
+    feed_forward = (
+        sum(tensor.params for tensor in section.tensors if tensor.component in _FEED_FORWARD) * grad_element_bytes
+    )
     last = max(index for index, tensor in enumerate(tensors) if tensor.part == "attention")
-    # the output of attention is freed once the output projection has its gradient; a flash kernel still needs it
+    # the attention output is freed after the output projection's backward pass, unless a flash kernel still reads it
     is_output_freed = run.materializes_scores(layer)
     until_attention = total_bytes(
         tensor for tensor in tensors[: last + 1] if not (tensor.name == OUTPUT and is_output_freed)
     )
-    working = stream + _attention_gradients(run, layer)
+    working = residual_stream + _attention_gradients(run, layer)
     yield PhaseMemory("backward", gradients + feed_forward, saved + until_attention, working)
 
 
 def _experts(
-    run: ForwardPass, tensors: tuple[SavedTensor, ...], gradients: int, saved: int, expert_ways: int
+    run: ForwardPass, tensors: tuple[SavedTensor, ...], gradients: int, saved: int, expert_parallel: int
 ) -> Iterator[PhaseMemory]:
-    """Yield the phases of a mixture of experts that may be its peak: ``model/experts.py:Experts.forward``, backwards.
+    """Yield the phases of the backward pass of ``model/experts.py:Experts.forward`` that may be its peak.
 
-    At its end the outputs of the experts have two gradients, before and after they are weighted. At its beginning the
-    experts' saved tensors are freed and their weights have gradients. Then the gradients of the routed tokens are
-    concatenated; last, the gradients of single experts are stacked, one stack after the other.
+    First, the expert outputs have two gradients, before and after weighting. After the experts' backward pass their
+    saved tensors are freed and their weights have gradients; the gradients of the routed tokens are concatenated.
+    Last, the gradients of single experts are stacked, one projection after the other.
     """
-    config, settings, grad_width = run.config, run.config.feed_forward, run.setup.grad_element_bytes
+    config, settings, grad_element_bytes = run.config, run.config.feed_forward, run.setup.grad_element_bytes
     assert settings.n_experts is not None
-    stream = run.tokens * config.d_model * run.width  # B × T × D
-    routed = settings.top_k * stream  # B × T × k × D
+    residual_stream = run.tokens * config.d_model * run.element_bytes  # B × T × D
+    routed = settings.top_k * residual_stream  # B × T × k × D
     matrix = config.d_model * config.d_expert  # D × F
-    stack = settings.n_experts // expert_ways * matrix  # E × D × F
+    stack = settings.n_experts // expert_parallel * matrix  # E × D × F
     n_projections = 3 if settings.gated else 2  # (gate,) up, down
     shared = n_projections * settings.n_shared_experts * matrix
-    yield PhaseMemory("backward", gradients, saved, stream + 2 * routed)
-    gradients += (n_projections * stack + shared) * grad_width
+    yield PhaseMemory("backward", gradients, saved, residual_stream + 2 * routed)
+    gradients += (n_projections * stack + shared) * grad_element_bytes
     saved -= total_bytes(tensor for tensor in tensors if tensor.part in ("experts", "shared experts"))
-    yield PhaseMemory("backward", gradients, saved, stream + 2 * routed)  # the parts, and their concatenation
-    yield PhaseMemory("backward", gradients, saved, 2 * stream + stack * run.width)  # the slices of one stack
+    # the gradients per expert, and their concatenation
+    yield PhaseMemory("backward", gradients, saved, residual_stream + 2 * routed)
+    # the gradients of one stack, expert by expert
+    yield PhaseMemory("backward", gradients, saved, 2 * residual_stream + stack * run.element_bytes)
 
 
 def _attention_gradients(run: ForwardPass, layer: int) -> int:
     """Return the bytes of gradients that attention's backward pass holds at once.
 
-    Of materialized scores, their own; else those of queries, keys, values and output. CUDA's flash kernel accumulates
-    the queries' gradient in float32, with one number per query and head, and computes the gradients of keys and values
-    for every query head before it sums those that share a key (Dao 2023, ``mha_bwd`` of
+    If scores are materialized, these are gradients of scores; otherwise of queries, keys, values and output. CUDA's
+    flash kernel accumulates the query gradient in float32, with one scalar per query and head. It computes key and
+    value gradients for every query head before it sums over the heads that share a key (Dao 2023, ``mha_bwd`` of
     https://github.com/Dao-AILab/flash-attention/blob/main/csrc/flash_attn/flash_api.cpp).
     """
     config = run.config
@@ -147,25 +153,28 @@ def _attention_gradients(run: ForwardPass, layer: int) -> int:
     if run.materializes_scores(layer):
         scores = run.batch_size * heads * run.seq_len * run.keys  # B × H × T × S
         if config.dropout:
-            weights = scores * run.upcast_width  # the softmax's gradient; that of dropout's output is freed before
+            # the gradient of the softmax output; the gradient of the dropout output is freed
+            weights = scores * run.upcast_bytes
         else:
-            is_cast = run.upcast_width > run.width and run.backend(layer) == "eager"
-            # the gradients of the softmax's output and input; where weights are cast, one is in the model's dtype
-            weights = scores * (2 * run.upcast_width - (run.width if is_cast else 0))
-        output = run.tokens * heads * d_value * run.upcast_width  # B × T × H × K_v
+            is_cast = run.upcast_bytes > run.element_bytes and run.backend(layer) == "eager"
+            # the gradients of the softmax output and input; if weights are cast, one of them is in the model's dtype
+            weights = scores * (2 * run.upcast_bytes - (run.element_bytes if is_cast else 0))
+        output = run.tokens * heads * d_value * run.upcast_bytes  # B × T × H × K_v
         return weights + output
-    per_token = (heads + kv_heads) * (d_key + d_value) * run.width  # q and output of H heads, k and v of G heads
+    # q and output of H heads, k and v of G heads
+    per_token = (heads + kv_heads) * (d_key + d_value) * run.element_bytes
     if run.device == "cuda":
-        per_token += heads * (d_key + 1) * run.upcast_width  # the queries' accumulator, a sum per query and head
+        per_token += heads * (d_key + 1) * run.upcast_bytes  # the query accumulator, one scalar per query and head
         if kv_heads < heads:
-            per_token += heads * (d_key + d_value) * run.width  # k and v for every query head
+            per_token += heads * (d_key + d_value) * run.element_bytes  # k and v for every query head
     return run.tokens * per_token
 
 
 def _boundary_layers(run: ForwardPass, layers: range) -> Iterable[int]:
     """Return the first and the last of each kind among consecutive layers, the last one first.
 
-    Kinds alternate within one period of the window pattern; a flash kernel saves the same with and without a window.
+    Kinds alternate within one period of the window pattern. A flash kernel saves the same bytes with and without
+    a window.
     """
     is_flash = run.kernel == "flash"
     period = len(run.config.attention.window_pattern)

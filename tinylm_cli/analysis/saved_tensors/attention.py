@@ -1,4 +1,4 @@
-"""Tensors that attention saves: inputs and outputs of its projections, and its core between them."""
+"""Tensors that attention saves: inputs and outputs of its projections, and the core attention between them."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def attention(run: ForwardPass, layer: int, x: SavedTensor) -> Iterator[SavedTen
     per_head = config.attention.qk_norm == "per_head"
     for name, heads in (("q", config.n_heads), ("k", config.n_kv_heads)):
         if config.attention.qk_norm != "none":
-            width = config.d_head if per_head else heads * config.d_head  # K, or H·K
+            d_norm = config.d_head if per_head else heads * config.d_head  # K, or H·K
             rows = run.tokens * heads if per_head else run.tokens  # B·T·H, or B·T
             projected = _of_heads(run, f"{name} projected", heads, config.d_head)
-            yield from norm(run, f"{name}_norm", projected, rows, width, sharding="tensor")
+            yield from norm(run, f"{name}_norm", projected, rows, d_norm, sharding="tensor")
     yield from _sdpa(run, layer, kv_heads=config.n_kv_heads, d_value=config.d_head, d_value_storage=config.d_head)
 
 
 def _latent_attention(run: ForwardPass, layer: int) -> Iterator[SavedTensor]:
-    """Yield the tensors of latent attention; each value shares its storage (N + K_v) with k_nope."""
+    """Yield the tensors of latent attention; v and k_nope are views of one storage (N + K_v)."""
     config, settings, rows = run.config, run.config.attention, run.tokens
 
-    def vectors(name: str, width: int) -> SavedTensor:
-        return SavedTensor(name, "attention", rows * width * run.width, "sequence")  # B × T × width
+    def vectors(name: str, dims: int) -> SavedTensor:
+        return SavedTensor(name, "attention", rows * dims * run.element_bytes, "sequence")  # B × T × dims
 
     if settings.q_rank is not None:
         yield from norm(run, "q_a_norm", vectors("q_a_proj output", settings.q_rank), rows, settings.q_rank)
@@ -49,7 +49,7 @@ def _latent_attention(run: ForwardPass, layer: int) -> Iterator[SavedTensor]:
 
 
 def _sdpa(run: ForwardPass, layer: int, *, kv_heads: int, d_value: int, d_value_storage: int) -> Iterator[SavedTensor]:
-    """Yield queries, keys and values, the core of attention, and its output, which the output projection reads.
+    """Yield queries, keys and values, core attention, and the attention output, which the output projection reads.
 
     Follows ``model/sdpa.py:sdpa``.
 
@@ -65,28 +65,28 @@ def _sdpa(run: ForwardPass, layer: int, *, kv_heads: int, d_value: int, d_value_
         yield _of_heads(run, "q", heads, config.d_head)  # B × T × H × K
         yield _of_heads(run, "k", kv_heads, config.d_head)  # B × T × G × K
         yield _of_heads(run, "v", kv_heads, d_value_storage)  # B × T × G × K_v
-        yield _core("log-sum-exp", run.tokens * heads * run.upcast_width)  # B × T × H
+        yield _core("log-sum-exp", run.tokens * heads * run.upcast_bytes)  # B × T × H
         if backend == "fused" and heads > 1 and run.seq_len > 1 and _has_head_major_queries(run):
             yield _of_heads(run, "attention output by head", heads, d_value)._replace(is_core_attention=True)
         if backend == "fused" and run.banded(layer) and config.position.kind != "alibi":
-            yield _core("mask bias", run.seq_len * run.keys * run.width, "none")  # T × S
+            yield _core("mask bias", run.seq_len * run.keys * run.element_bytes, "none")  # T × S
     else:
-        width = run.width if backend == "eager" else run.upcast_width
-        # a batched product reads values in place if they are contiguous for it; otherwise it copies them
-        is_in_place = 1 in (run.batch_size, heads) and width == run.width
+        element_bytes = run.element_bytes if backend == "eager" else run.upcast_bytes
+        # a batched matmul reads contiguous values in place; otherwise it copies them
+        is_in_place = 1 in (run.batch_size, heads) and element_bytes == run.element_bytes
         d_saved_value = d_value_storage if is_in_place else d_value
-        yield _of_heads(run, "q scaled", heads, config.d_head, width)._replace(is_core_attention=True)
-        yield _of_heads(run, "k scaled", heads, config.d_head, width)._replace(is_core_attention=True)
-        yield _of_heads(run, "v repeated", heads, d_saved_value, width)._replace(is_core_attention=True)
+        yield _of_heads(run, "q scaled", heads, config.d_head, element_bytes)._replace(is_core_attention=True)
+        yield _of_heads(run, "k scaled", heads, config.d_head, element_bytes)._replace(is_core_attention=True)
+        yield _of_heads(run, "v repeated", heads, d_saved_value, element_bytes)._replace(is_core_attention=True)
         yield from _eager_scores(run, banded=run.banded(layer)) if backend == "eager" else _math_scores(run)
     yield _of_heads(run, OUTPUT, heads, d_value)  # B × T × H × K_v
 
 
 def _has_head_major_queries(run: ForwardPass) -> bool:
-    """Return whether queries lie head by head in memory, (B, H, T, K), so that the output of attention is copied.
+    """Return whether queries are contiguous as (B, H, T, K), so that the attention output must be copied.
 
-    Torch's fused kernels write their output in the layout of the queries. A projection's queries lie token by token,
-    as the output projection reads them; RoPE and per-head norms write them head by head.
+    Torch's fused kernels write their output in the memory layout of the queries. The query projection writes
+    (B, T, H, K), which the output projection reads without a copy; RoPE and per-head norms write (B, H, T, K).
     """
     return run.config.position.kind == "rope" or run.config.attention.qk_norm == "per_head"
 
@@ -94,39 +94,39 @@ def _has_head_major_queries(run: ForwardPass) -> bool:
 def _math_scores(run: ForwardPass) -> Iterator[SavedTensor]:
     """Yield the tensors of torch's math backend, which computes scores (B, H, T, S) in float32 or wider."""
     scores = run.batch_size * run.config.n_heads * run.seq_len * run.keys  # B × H × T × S
-    yield _core("softmax", scores * run.upcast_width)
+    yield _core("softmax", scores * run.upcast_bytes)
     if run.config.dropout:
-        yield _core("dropout mask", scores * run.dropout_mask_width(run.upcast_width))
-        yield _core("dropped weights", scores * run.upcast_width)
+        yield _core("dropout mask", scores * run.dropout_mask_element_bytes(run.upcast_bytes))
+        yield _core("dropped weights", scores * run.upcast_bytes)
 
 
 def _eager_scores(run: ForwardPass, *, banded: bool) -> Iterator[SavedTensor]:
-    """Yield the tensors of ``model/sdpa.py:sdpa`` after its call of torch: soft-caps, masks, sinks and softmax."""
+    """Yield the tensors of ``model/sdpa.py:sdpa`` on the eager path: soft-caps, masks, sinks and softmax."""
     config, length = run.config, run.seq_len
     rows = run.batch_size * config.n_heads * length  # B × H × T
     scores = rows * run.keys  # B × H × T × S
     is_alibi, has_sinks = config.position.kind == "alibi", config.attention.sinks
     if config.attention.logit_softcap is not None:
-        yield _core("tanh", scores * run.width)
+        yield _core("tanh", scores * run.element_bytes)
     if not is_alibi and length > 1:
-        yield _core("mask", length * run.keys * BOOL_BYTES, "none")  # T × S, of masked_fill
-    sinks = rows if has_sinks else 0  # one more column of the softmax
-    yield _core("softmax", (scores + sinks) * run.upcast_width)
-    has_empty_rows = (is_alibi or banded) and not has_sinks
-    if has_empty_rows:
-        yield _core("empty rows", rows * BOOL_BYTES)  # B × H × T × 1
+        yield _core("mask", length * run.keys * BOOL_BYTES, "none")  # T × S, mask saved by masked_fill
+    sinks = rows if has_sinks else 0  # one extra softmax column per row
+    yield _core("softmax", (scores + sinks) * run.upcast_bytes)
+    has_fully_masked_rows = (is_alibi or banded) and not has_sinks
+    if has_fully_masked_rows:
+        yield _core("fully masked rows", rows * BOOL_BYTES)  # B × H × T × 1
     if config.dropout:
-        yield _core("dropout mask", scores * run.dropout_mask_width(run.width))
-        yield _core("dropped weights", scores * run.width)
-    elif run.upcast_width > run.width:
-        yield _core("weights cast", scores * run.width)
-    elif has_empty_rows:
-        yield _core("weights of empty rows zeroed", scores * run.upcast_width)
+        yield _core("dropout mask", scores * run.dropout_mask_element_bytes(run.element_bytes))
+        yield _core("dropped weights", scores * run.element_bytes)
+    elif run.upcast_bytes > run.element_bytes:
+        yield _core("weights cast", scores * run.element_bytes)
+    elif has_fully_masked_rows:
+        yield _core("weights with fully masked rows zeroed", scores * run.upcast_bytes)
 
 
-def _of_heads(run: ForwardPass, name: str, heads: int, width: int, element: int | None = None) -> SavedTensor:
-    """Return a tensor of ``width`` elements per token and head; tensor parallelism divides the heads."""
-    return SavedTensor(name, "attention", run.tokens * heads * width * (element or run.width), "tensor")
+def _of_heads(run: ForwardPass, name: str, heads: int, dims: int, element_bytes: int | None = None) -> SavedTensor:
+    """Return a tensor of ``dims`` elements per token and head; tensor parallelism divides the heads."""
+    return SavedTensor(name, "attention", run.tokens * heads * dims * (element_bytes or run.element_bytes), "tensor")
 
 
 def _core(name: str, nbytes: int, sharding: Sharding = "tensor") -> SavedTensor:

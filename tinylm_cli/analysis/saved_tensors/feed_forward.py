@@ -8,24 +8,24 @@ from tinylm_cli.analysis.saved_tensors.saved_tensor import BOOL_BYTES, ForwardPa
 from tinylm_cli.analysis.tensor_table import INT64_BYTES
 
 
-def feed_forward(run: ForwardPass, part: str, rows: int, width: int) -> Iterator[SavedTensor]:
+def feed_forward(run: ForwardPass, part: str, rows: int, d_hidden: int) -> Iterator[SavedTensor]:
     """Yield the tensors that one network saves, except its input: ``model/feed_forward.py:FeedForward.forward``.
 
     Args:
         run: The forward pass.
         part: ``feed_forward``, ``experts`` or ``shared experts``.
         rows: Vectors that it reads.
-        width: F.
+        d_hidden: F.
     """
     settings = run.config.feed_forward
 
     def hidden(name: str) -> SavedTensor:
-        return SavedTensor(f"{part} {name}", part, rows * width * run.width, "tensor")  # rows × F
+        return SavedTensor(f"{part} {name}", part, rows * d_hidden * run.element_bytes, "tensor")  # rows × F
 
     if settings.clamp is not None:
         yield hidden("gate before clamp")
         yield hidden("up before clamp")
-    if settings.activation != "relu":  # whose derivative needs its output only
+    if settings.activation != "relu":  # ReLU's derivative needs only its output
         yield hidden("activation input")
     if settings.activation == "quick_gelu":
         yield hidden("sigmoid")
@@ -39,7 +39,7 @@ def experts(run: ForwardPass) -> Iterator[SavedTensor]:
     """Yield the tensors that a mixture of experts saves, except its input.
 
     Follows ``model/experts.py:Router.route``, which computes in float32 or wider, and ``Experts.forward``, which copies
-    each token for each of its experts. The sum does not depend on how tokens spread over the experts.
+    each token for each of its experts. The sum does not depend on the distribution of tokens over experts.
     """
     config, settings = run.config, run.config.feed_forward
     tokens, routed = run.tokens, run.tokens * settings.top_k  # B·T, B·T·k
@@ -49,23 +49,23 @@ def experts(run: ForwardPass) -> Iterator[SavedTensor]:
         return SavedTensor(name, "router", nbytes, "sequence")
 
     def vectors(name: str) -> SavedTensor:
-        return SavedTensor(name, "experts", routed * config.d_model * run.width, "sequence")  # B·T·k × D
+        return SavedTensor(name, "experts", routed * config.d_model * run.element_bytes, "sequence")  # B·T·k × D
 
-    yield router("scores", tokens * settings.n_experts * run.upcast_width)  # B·T × E
+    yield router("scores", tokens * settings.n_experts * run.upcast_bytes)  # B·T × E
     if settings.n_groups > 1:
         n_best = min(2 if settings.router == "sigmoid" else 1, settings.n_experts // settings.n_groups)
         yield router("best of each group", tokens * settings.n_groups * n_best * INT64_BYTES)
-        best_groups = settings.top_k_groups * INT64_BYTES  # indices of the groups kept
-        group_mask = settings.n_groups * BOOL_BYTES  # mask of the other groups
+        best_groups = settings.top_k_groups * INT64_BYTES  # indices of the selected groups
+        group_mask = settings.n_groups * BOOL_BYTES  # mask of the rejected groups
         yield router("groups", tokens * (best_groups + group_mask))
     yield router("expert indices", routed * INT64_BYTES)  # B·T × k
     if settings.router == "topk_softmax" or settings.renormalize:
-        yield router("expert scores", routed * run.upcast_width)  # B·T × k
+        yield router("expert scores", routed * run.upcast_bytes)  # B·T × k
     if settings.renormalize:
-        yield router("sum of expert scores", tokens * run.upcast_width)  # B·T × 1
-    yield router("order", routed * INT64_BYTES)  # the sort by expert
-    yield router("rows", routed * INT64_BYTES)  # the token of each copy
-    yield router("expert weights", routed * run.width)  # B·T × k
+        yield router("sum of expert scores", tokens * run.upcast_bytes)  # B·T × 1
+    yield router("order", routed * INT64_BYTES)  # sort permutation by expert
+    yield router("rows", routed * INT64_BYTES)  # token index of each routed copy
+    yield router("expert weights", routed * run.element_bytes)  # B·T × k
     yield vectors("routed tokens")
     yield from feed_forward(run, "experts", routed, config.d_expert)
     yield vectors("expert outputs")

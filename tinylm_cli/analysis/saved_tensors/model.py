@@ -1,4 +1,4 @@
-"""Tensors saved outside the layers, by the embedding, positions and LM head, and by one whole layer."""
+"""Tensors saved outside the layers (embedding, positions, LM head), and by one layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COS_AND_SIN = 2
 
 
 def saved_before_layers(run: ForwardPass) -> tuple[SavedTensor, ...]:
-    """Return the tensors saved before the first layer: by the embedding, and by positions for all layers."""
+    """Return the tensors saved before the first layer: by the embedding, and by positions."""
     one_period = range(min(run.config.n_layers, len(run.config.attention.window_pattern)))
     return (*embedding(run), *position(run, {run.config.window(layer) for layer in one_period}))
 
@@ -26,10 +26,12 @@ def embedding(run: ForwardPass) -> Iterator[SavedTensor]:
     yield SavedTensor("tokens", "embedding", run.tokens * INT64_BYTES, "sequence")  # B × T
     elements = run.tokens * config.d_model  # B × T × D
     if config.embedding.norm:
-        embedded = SavedTensor("embedded", "embedding", elements * run.width, "sequence")
+        embedded = SavedTensor("embedded", "embedding", elements * run.element_bytes, "sequence")
         yield from norm(run, "embedding.norm", embedded, run.tokens, config.d_model)
     if config.dropout:
-        yield SavedTensor("dropout mask", "embedding", elements * run.dropout_mask_width(run.width), "sequence")
+        yield SavedTensor(
+            "dropout mask", "embedding", elements * run.dropout_mask_element_bytes(run.element_bytes), "sequence"
+        )
 
 
 def position(run: ForwardPass, windows: set[int | None]) -> Iterator[SavedTensor]:
@@ -37,20 +39,20 @@ def position(run: ForwardPass, windows: set[int | None]) -> Iterator[SavedTensor
 
     Args:
         run: The forward pass.
-        windows: The windows of the layers; None is one of them if a layer has no window.
+        windows: The windows of the layers; contains None if a layer has no window.
     """
     config, length = run.config, run.seq_len
     for window in windows:
         if config.position.kind == "rope":
-            table = length * COS_AND_SIN * rotary_pairs(config) * run.width  # T × R/2, each
+            table = length * COS_AND_SIN * rotary_pairs(config) * run.element_bytes  # T × R/2, each
             yield SavedTensor(f"rotary table {window}", "position", table, "none")
         if config.position.kind == "alibi" and run.backend(0) == "fused":
-            bias = config.n_heads * length * run.keys * run.width  # H × T × S
+            bias = config.n_heads * length * run.keys * run.element_bytes  # H × T × S
             yield SavedTensor(f"ALiBi bias {window}", "position", bias, "tensor")
 
 
 def block(run: ForwardPass, layer: int) -> Iterator[SavedTensor]:
-    """Yield the tensors that one layer saves, its input included, as often as an operation saves them.
+    """Yield the tensors that one layer saves, its input included; repeated if several operations save the same tensor.
 
     Follows ``model/block.py:TransformerBlock.forward``.
     """
@@ -59,15 +61,15 @@ def block(run: ForwardPass, layer: int) -> Iterator[SavedTensor]:
     elements = run.tokens * config.d_model  # B × T × D
 
     def vectors(name: str, part: str) -> SavedTensor:
-        return SavedTensor(name, part, elements * run.width, "sequence")
+        return SavedTensor(name, part, elements * run.element_bytes, "sequence")
 
-    def branch(index: int) -> Iterator[SavedTensor]:
-        """Yield what the end of a sub-layer saves: its norm and its dropout."""
+    def sublayer_end(index: int) -> Iterator[SavedTensor]:
+        """Yield the tensors that the post-norm and the dropout of a sub-layer save."""
         if has_post_norm:
             output = vectors(f"sub-layer {index} output", "norm")
             yield from norm(run, f"post_ln_{index}", output, run.tokens, config.d_model)
         if config.dropout:
-            mask = elements * run.dropout_mask_width(run.width)
+            mask = elements * run.dropout_mask_element_bytes(run.element_bytes)
             yield SavedTensor(f"dropout mask {index}", "dropout", mask, "sequence")
 
     x = vectors("input", "residual")
@@ -75,7 +77,7 @@ def block(run: ForwardPass, layer: int) -> Iterator[SavedTensor]:
     if has_pre_norm:
         yield from norm(run, "ln_1", x, run.tokens, config.d_model)
     yield from attention(run, layer, normed)
-    yield from branch(1)
+    yield from sublayer_end(1)
     if not config.block.parallel:
         x = vectors("after attention", "residual")
     if not config.block.shared_norm:
@@ -87,7 +89,7 @@ def block(run: ForwardPass, layer: int) -> Iterator[SavedTensor]:
         yield from experts(run)
     else:
         yield from feed_forward(run, "feed_forward", run.tokens, config.d_ff)
-    yield from branch(2)
+    yield from sublayer_end(2)
 
 
 def head(run: ForwardPass) -> Iterator[SavedTensor]:
@@ -97,13 +99,14 @@ def head(run: ForwardPass) -> Iterator[SavedTensor]:
     from logits cast to float32 or wider.
     """
     config = run.config
-    vectors = run.tokens * config.d_model * run.width  # B × T × D
+    vectors = run.tokens * config.d_model * run.element_bytes  # B × T × D
     logits = run.tokens * config.vocab_size  # B × T × V
     source = SavedTensor("last layer output", "ln_f", vectors, "sequence")
     yield from norm(run, "ln_f", source, run.tokens, config.d_model, part="ln_f")
     yield SavedTensor("ln_f output", "lm_head", vectors, "sequence")
     if config.head.logit_softcap is not None:
-        yield SavedTensor("tanh", "lm_head", logits * run.width, "tensor")
-    yield SavedTensor("log-probabilities", "loss", logits * run.upcast_width, "tensor")
+        yield SavedTensor("tanh", "lm_head", logits * run.element_bytes, "tensor")
+    yield SavedTensor("log-probabilities", "loss", logits * run.upcast_bytes, "tensor")
     yield SavedTensor("targets", "loss", run.tokens * INT64_BYTES, "sequence")  # B × T
-    yield SavedTensor("total weight", "loss", run.upcast_width, "none")  # one number: the tokens that count
+    # scalar: number of targets that are not ignored
+    yield SavedTensor("total weight", "loss", run.upcast_bytes, "none")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, Sharding
 
 MEAN_AND_RSTD, RSTD = 2, 1
-"""Statistics per vector: LayerNorm saves its mean and reciprocal standard deviation, RMSNorm only the latter."""
+"""Statistics per vector: LayerNorm saves its mean and reciprocal standard deviation, RMSNorm only the second."""
 
 
 def norm(
@@ -23,8 +23,8 @@ def norm(
     """Yield the tensors that a norm over ``rows`` vectors of ``width`` dimensions saves; its output is not among them.
 
     Follows ``model/norm.py:LayerNorm.forward`` and ``RMSNorm.forward``. Statistics are in float32 or wider, except
-    LayerNorm's on the CPU. There RMSNorm is composed of single operations: it also saves the vectors before the weight,
-    and in half precision it saves its input upcast.
+    LayerNorm's on the CPU. On the CPU, RMSNorm is composed of single operations. It also saves the vectors before the
+    weight, and in half precision it saves its upcast input.
 
     Args:
         run: The forward pass.
@@ -32,21 +32,21 @@ def norm(
         source: The storage of its input.
         rows: Number of vectors.
         width: Dimensions of each.
-        part: The part that it belongs to; ``norm`` for the residual stream, else the part of its source, when None.
-        sharding: What divides its vectors among GPUs.
+        part: The part that it belongs to. When None: ``norm`` for the residual stream, else the part of its source.
+        sharding: The parallelism that shards its vectors.
     """
     settings = run.config.norm
     part = part or ("norm" if source.part == "residual" else source.part)
     is_composed = run.device == "cpu" and settings.kind == "rmsnorm"
-    if is_composed and run.upcast_width > run.width:
-        yield SavedTensor(f"{name} input upcast", part, rows * width * run.upcast_width, sharding)
+    if is_composed and run.upcast_bytes > run.element_bytes:
+        yield SavedTensor(f"{name} input upcast", part, rows * width * run.upcast_bytes, sharding)
     else:
         yield source
     if is_composed and settings.weight:
-        yield SavedTensor(f"{name} scaled", part, rows * width * run.upcast_width, sharding)
+        yield SavedTensor(f"{name} scaled", part, rows * width * run.upcast_bytes, sharding)
     is_centered = settings.kind == "layernorm"
-    statistic_width = run.width if is_centered and run.device == "cpu" else run.upcast_width
-    statistics = rows * (MEAN_AND_RSTD if is_centered else RSTD) * statistic_width
+    statistic_bytes = run.element_bytes if is_centered and run.device == "cpu" else run.upcast_bytes
+    statistics = rows * (MEAN_AND_RSTD if is_centered else RSTD) * statistic_bytes
     yield SavedTensor(f"{name} statistics", part, statistics, sharding)
     if settings.zero_centered:
-        yield SavedTensor(f"{name} gain", part, width * run.width, "none")  # 1 + weight
+        yield SavedTensor(f"{name} gain", part, width * run.element_bytes, "none")  # 1 + weight

@@ -9,8 +9,8 @@ from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTen
 def saved_by_layer(run: ForwardPass, layer: int) -> tuple[SavedTensor, ...]:
     """Return the tensors that a layer saves.
 
-    ``none`` saves every tensor. ``selective`` drops the core of attention: queries, keys and values are saved as a
-    flash kernel reads them. ``full`` saves the layer's input.
+    ``none`` saves every tensor. ``selective`` drops core attention and saves the queries, keys and values that a flash
+    kernel reads. ``full`` saves only the layer's input.
     """
     recompute = run.setup.recompute
     if recompute == "selective":

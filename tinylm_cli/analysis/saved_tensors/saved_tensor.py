@@ -12,7 +12,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import AttentionKernel, Device
 
 Sharding = Literal["tensor", "sequence", "none"]
-"""What divides a tensor among GPUs: tensor parallelism, sequence parallelism only, or neither."""
+"""The parallelism that shards a tensor: tensor parallelism, sequence parallelism only, or neither."""
 
 BOOL_BYTES = 1
 
@@ -24,8 +24,8 @@ class SavedTensor(NamedTuple):
         name: Unique within a layer, or outside the layers.
         part: The part of the model whose backward pass needs it.
         nbytes: Its bytes.
-        sharding: What divides it among GPUs.
-        is_core_attention: Whether it lies between the queries, keys and values and the output of attention: selective
+        sharding: The parallelism that shards it.
+        is_core_attention: Whether it is computed from queries, keys and values before the attention output; selective
             recomputation drops it.
     """
 
@@ -56,12 +56,12 @@ class ForwardPass(NamedTuple):
 
     @property
     def seq_len(self) -> int:
-        """T, the tokens of each sequence on one GPU."""
+        """T, the tokens per sequence on one GPU."""
         return self.keys // self.context
 
     @property
     def keys(self) -> int:
-        """Positions that a query may attend to: all of the sequence, on whichever GPU."""
+        """Positions that a query may attend to: the full sequence, over all context-parallel GPUs."""
         return self.setup.length(self.config)
 
     @property
@@ -70,31 +70,31 @@ class ForwardPass(NamedTuple):
         return self.batch_size * self.seq_len
 
     @property
-    def width(self) -> int:
+    def element_bytes(self) -> int:
         """Bytes of one element of a weight or activation."""
         return self.setup.element_bytes
 
     @property
     def kernel(self) -> AttentionKernel:
-        """How attention is computed."""
+        """The attention kernel of the setup."""
         return self.setup.attention_kernel
 
     @property
     def device(self) -> Device:
-        """Whose kernels run."""
+        """The device that runs the kernels."""
         return self.setup.device
 
     @property
-    def upcast_width(self) -> int:
-        """Bytes of one element of a value computed in float32 or wider."""
-        return max(self.width, FLOAT32_BYTES)
+    def upcast_bytes(self) -> int:
+        """Bytes of one element that is computed in float32 or wider."""
+        return max(self.element_bytes, FLOAT32_BYTES)
 
     def banded(self, layer: int) -> bool:
         """Whether a layer's window is shorter than the sequence."""
         return (self.config.window(layer) or self.keys) < self.keys
 
     def backend(self, layer: int) -> AttentionBackend:
-        """How a layer's attention is computed."""
+        """The attention backend of a layer."""
         drops = self.config.dropout > 0
         return attention_backend(self.config, self.kernel, device=self.device, banded=self.banded(layer), dropout=drops)
 
@@ -102,13 +102,13 @@ class ForwardPass(NamedTuple):
         """Whether a layer's attention scores are written to memory."""
         return self.backend(layer) in ("math", "eager")
 
-    def dropout_mask_width(self, width: int) -> int:
-        """Bytes of an element of a dropout mask: a boolean on CUDA, on the CPU a factor of ``width`` bytes."""
-        return BOOL_BYTES if self.device == "cuda" else width
+    def dropout_mask_element_bytes(self, element_bytes: int) -> int:
+        """Bytes of an element of a dropout mask: a boolean on CUDA; on the CPU a factor in the tensor's dtype."""
+        return BOOL_BYTES if self.device == "cuda" else element_bytes
 
 
 def deduplicated(tensors: Iterable[SavedTensor]) -> tuple[SavedTensor, ...]:
-    """Return each tensor once, at the place where it is first saved."""
+    """Return each tensor once, in the order of first occurrence."""
     found: dict[str, SavedTensor] = {}
     for tensor in tensors:
         assert found.setdefault(tensor.name, tensor) == tensor, f"two tensors are named {tensor.name}"

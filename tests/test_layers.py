@@ -1,4 +1,4 @@
-"""Who may import whom, who may print, what each test file is about, and what a command without a model must not load."""
+"""Who may import whom, who may print, what a test file is about, and what a command without a model must not load."""
 
 from __future__ import annotations
 
@@ -172,25 +172,25 @@ def test_tests_mirror_the_package() -> None:
 
 
 COMMANDS = {
-    "--help": [],
-    "--version": [],
-    "list": [],
-    "params": ["--config", "toy.yaml", "--by", "tensor"],
-    "estimate": ["--config", "llama-3-8b", "--by", "layer", "--gpu", "h100", "--gpus", "2"],
-    "sweep": ["toy.yaml", "n_layers=1..3"],
-    "design": ["--params", "1M"],
-    "compare": ["toy.yaml", "tiny", "@n_layers=8"],
-    "import": ["hub", "--format", "markdown"],
-    "validate": ["toy.yaml", "wrong.yaml"],
-    "schema": ["--format", "markdown"],
-    "show": ["--config", "toy.yaml", "--origin"],
-    "new": ["mine"],
-    "build": ["--help"],
-    "generate": ["--tokens", "256"],
-    "forward": ["--random", "99999999x1024"],
-    "check": ["--config", "absent"],
+    "--help": ([], 0),
+    "--version": ([], 0),
+    "list": ([], 0),
+    "params": (["--config", "toy.yaml", "--by", "tensor"], 0),
+    "estimate": (["--config", "llama-3-8b", "--by", "layer", "--gpu", "h100", "--gpus", "2"], 0),
+    "sweep": (["toy.yaml", "n_layers=1..3"], 0),
+    "design": (["--params", "1M"], 1),
+    "compare": (["toy.yaml", "tiny", "@n_layers=8"], 0),
+    "import": (["hub", "--format", "markdown"], 0),
+    "validate": (["toy.yaml", "wrong.yaml"], 1),
+    "schema": (["--format", "markdown"], 0),
+    "show": (["--config", "toy.yaml", "--origin"], 0),
+    "new": (["mine"], 0),
+    "build": (["--help"], 0),
+    "generate": (["--tokens", "256"], 2),
+    "forward": (["--random", "99999999x1024"], 2),
+    "check": (["--config", "absent"], 2),
 }
-"""What is answered without a model, some of it refused."""
+"""What is answered without a model, some of it refused, and the exit code."""
 
 PROBE = """
 import os, sys
@@ -211,13 +211,14 @@ UNWANTED = [*sorted(HEAVY), "email", "rich.console", "rich.markdown", "rich.tabl
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_without_torch(command: str, tmp_path: Path) -> None:
+    words, code = COMMANDS[command]
     toy = "vocab_size: 256\nd_model: 8\nn_heads: 2\nn_layers: 3\nd_ff: 16\n"
     (tmp_path / "toy.yaml").write_text(toy, encoding="utf-8")
     (tmp_path / "wrong.yaml").write_text("d_model: many\n", encoding="utf-8")
     (tmp_path / "hub").mkdir()
     (tmp_path / "hub" / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-c", PROBE.format(unwanted=UNWANTED), command, *COMMANDS[command]],
+        [sys.executable, "-c", PROBE.format(unwanted=UNWANTED), command, *words],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -225,6 +226,7 @@ def test_commands_without_torch(command: str, tmp_path: Path) -> None:
         timeout=60,
         check=False,
     )
+    assert done.returncode == code, done.stderr
     assert done.stderr.endswith("LOADED "), done.stderr
 
 

@@ -133,7 +133,10 @@ def test_this_machine() -> None:
 
 
 def test_work_that_fits(tmp_path: Path) -> None:
-    require_memory(1024, "building", root=tree(tmp_path, {"proc/meminfo": "MemAvailable: 1 kB\n"}))
+    root = tree(tmp_path, {"proc/meminfo": "MemAvailable: 1 kB\n"})
+    require_memory(1024, "building", root=root)
+    with pytest.raises(CapacityError):
+        require_memory(1025, "building", root=root)
 
 
 def test_work_that_does_not_fit(tmp_path: Path) -> None:

@@ -82,6 +82,14 @@ def test_what_fits_fits_and_one_more_does_not(config: ModelConfig, available: in
     assert length == config.max_len or takes(batch_size=2, seq_len=length + 1) > available
 
 
+@given(small_configs(), st.integers(2, 40))
+def test_working_memory_of_a_batch(config: ModelConfig, batch_size: int) -> None:
+    """A decoding step reads all sequences at once; prompts are read one after the other."""
+    one, batch = (inference_memory(config, ServingSetup(batch_size=n, seq_len=5)) for n in (1, batch_size))
+    assert batch.decode_bytes - SLACK == batch_size * (one.decode_bytes - SLACK) > 0
+    assert batch.prefill_bytes == one.prefill_bytes
+
+
 @pytest.mark.parametrize(("batch_size", "seq_len", "group_size"), [(1, 1025, 128), (0, 9, 128), (1, 9, 0)])
 def test_what_cannot_be_is_refused(batch_size: int, seq_len: int, group_size: int) -> None:
     serving = ServingSetup(quantization=QuantizationConfig("int4", group_size))

@@ -29,6 +29,14 @@ def test_kv_cache_bytes(name: str, dtype: str, numbers_and_scales: int) -> None:
     assert found == numbers_and_scales
 
 
+def test_window_pattern_cut_short() -> None:
+    """The last period of the pattern, local and global, has its first layer only."""
+    config = load_config("gemma-2-2b", ["n_layers=27"]).config
+    assert cache_shape(config, "bfloat16").windowed_layers == 14
+    found = kv_cache_bytes(config, batch_size=1, seq_len=5000, dtype="bfloat16")
+    assert found == (14 * 4096 + 13 * 5000) * 2 * 4 * 256 * 2
+
+
 def test_cache_shape() -> None:
     llama, gemma, deepseek, gpt2 = (
         cache_shape(load_config(name).config, "bfloat16")

@@ -67,6 +67,8 @@ def test_panels(name: str, here: Here) -> None:
 def test_every_option_has_help() -> None:
     import typer
 
-    for command in typer.main.get_command(create_app()).commands.values():  # type: ignore[attr-defined]
+    commands = typer.main.get_command(create_app()).commands  # type: ignore[attr-defined]
+    assert commands.keys() == set(COMMANDS)
+    for command in commands.values():
         for parameter in command.params:
             assert parameter.help, f"{command.name} {parameter.name}"

@@ -61,18 +61,22 @@ class TestWidth:
     def test_reports(self, columns: str, here: Here) -> None:
         for arguments in TORCH_FREE:
             result = here(*arguments, columns=columns)
+            assert (result.code == 2) == ("absent" in arguments), result.err
             assert not list(too_wide(result.out + result.err, WIDTHS[columns])), arguments
 
     @pytest.mark.parametrize("columns", ["40", "60", "200"])
     def test_model_commands(self, columns: str, here: Here) -> None:
         for arguments in MODEL:
             result = here(*arguments, columns=columns)
+            assert result.code == 0, result.err
             assert not list(too_wide(result.out + result.err, WIDTHS[columns])), arguments
 
     @pytest.mark.parametrize("columns", ["60", "80", "120"])
     def test_help(self, columns: str, here: Here) -> None:
         for arguments in ([], *([command] for command in COMMANDS)):
-            assert not list(too_wide(here(*arguments, "--help", columns=columns).out, WIDTHS[columns])), arguments
+            page = here(*arguments, "--help", columns=columns).out
+            assert page.startswith("Usage: tinylm")
+            assert not list(too_wide(page, WIDTHS[columns])), arguments
 
     def test_wide_terminal(self, here: Here) -> None:
         narrow, usual, wide = (here("params", columns=columns).out for columns in (40, 60, 80))
@@ -149,6 +153,7 @@ class TestCharacters:
         monkeypatch.setenv("LC_ALL", "C")
         for arguments in [*TORCH_FREE, *MODEL, ["--help"], *([command, "--help"] for command in COMMANDS)]:
             result = here(*arguments)
+            assert (result.code == 2) == ("absent" in arguments), result.err
             assert (result.out + result.err).isascii(), arguments
         for format_ in ("json", "markdown", "csv", "latex"):
             assert here("build", "--config", "toy.yaml", "--format", format_).out.isascii()

@@ -14,7 +14,7 @@ def _rows(title: str) -> list[list[str]]:
     """Return the cells of the table under a heading, without its head."""
     section = CHANGELOG.partition(f"### {title}\n")[2].partition("\n### ")[0]
     rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
-    assert len(rows) > 2
+    assert len(rows) > 2, title
     return rows[2:]
 
 
@@ -31,9 +31,10 @@ def test_options() -> None:
 
 
 def test_tables() -> None:
-    for _, new in _rows("Renamed tables and CSV columns"):
-        for table in re.findall(r"--table (\w+)", new):
-            assert f"`{table}`" in CLI, table
+    tables = [name for _, new in _rows("Renamed tables and CSV columns") for name in re.findall(r"--table (\w+)", new)]
+    assert tables
+    for table in tables:
+        assert f"`{table}`" in CLI, table
 
 
 def test_json_names() -> None:

@@ -65,6 +65,10 @@ def test_its_python_runs() -> None:
     assert len(shown) >= 3
 
 
+def test_links_are_found() -> None:
+    assert len(_LINK.findall(README)) > 10
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links(page: Path) -> None:
     for links in _LINK.findall(_FENCE.sub("", page.read_text(encoding="utf-8"))):

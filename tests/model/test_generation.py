@@ -47,18 +47,21 @@ def test_logits_equal_forward(
     model = build(position={"kind": kind})
     tokens = start(length=length)
     with torch.no_grad():
+        first_length = tokens.shape[1]
         for step in decode(model, tokens, 16, sampling=GREEDY, use_cache=use_cache):
             torch.testing.assert_close(step.logits, model(tokens[:, -12:])[:, -1], atol=1e-5, rtol=1e-5)
             assert torch.equal(step.tokens, step.logits.argmax(-1))
             tokens = torch.cat([tokens, step.tokens[:, None]], dim=1)
+    assert tokens.shape[1] == first_length + 16
 
 
 def test_cache_changes_no_sample(model: TinyTransformerLM) -> None:
     sampling = SamplingParams(temperature=0.8, top_k=9, top_p=0.9, seed=4)
     cached = decode(model, start(), 20, sampling=sampling)
     uncached = decode(model, start(), 20, sampling=sampling, use_cache=False)
-    for first, second in zip(cached, uncached, strict=True):
-        assert torch.equal(first.tokens, second.tokens)
+    steps = list(zip(cached, uncached, strict=True))
+    assert len(steps) == 20
+    assert all(torch.equal(first.tokens, second.tokens) for first, second in steps)
 
 
 def test_cached_step_reads_one_token(model: TinyTransformerLM) -> None:

@@ -35,8 +35,8 @@ def test_the_state_is_what_torch_keeps(name: str, optimizer: Any) -> None:
     assert optimizer_bytes(tensor_table(config), optimizer, width) == sum(value.nbytes for value in kept)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS.keys() & {"muon"})
-def test_muon_refuses_experts(optimizer: Any) -> None:
+@pytest.mark.skipif("muon" not in OPTIMIZERS, reason="this torch has no Muon")
+def test_muon_refuses_experts() -> None:
     """So that what it would keep of one cannot be measured."""
     with pytest.raises(ValueError, match="2D parameters"):
-        OPTIMIZERS[optimizer](TinyTransformerLM.from_config(scaled_down(load_config(MIXTURE).config)))
+        OPTIMIZERS["muon"](TinyTransformerLM.from_config(scaled_down(load_config(MIXTURE).config)))

@@ -79,7 +79,9 @@ def test_round_trip(
 
 def test_loading_draws_nothing(model: TinyTransformerLM, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tinylm_cli.model.initialization.fill_parameter", None)
-    load_model(model.config, folder)
+    with pytest.raises(TypeError):
+        TinyTransformerLM.from_config(model.config)
+    assert torch.equal(load_model(model.config, folder).eval()(TOKENS), model(TOKENS))
 
 
 def test_loaded_model_owns_memory(model: TinyTransformerLM, folder: Path) -> None:

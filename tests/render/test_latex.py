@@ -148,8 +148,10 @@ def blocks(text: str) -> list[Block]:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_comments(text: str) -> None:
+    page = to_latex(blocks(text))
+    assert page.count("\n\\begin{table}[htbp]\n") == page.count("\n\\end{table}") > 0
     inside = False
-    for line in to_latex(blocks(text)).splitlines():
+    for line in page.splitlines():
         assert line.isascii()
         assert line.isprintable()
         inside = inside or line == r"\begin{table}[htbp]"

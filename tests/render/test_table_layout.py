@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm_cli.render.blocks import Bar, Branch, Cell, Column, Row, Table, Tree
+from tinylm_cli.render.sanitize import for_terminal
 from tinylm_cli.render.styled_lines import cell_len
 from tinylm_cli.render.table_layout import Grid, tree_rows
 from tinylm_cli.render.terminal import Terminal
@@ -77,8 +78,7 @@ def test_cut_names_stay_distinct(width: int, lines: list[str]) -> None:
 def test_cut_names_stay_distinct_at_any_width(names: list[str], width: int) -> None:
     grid = Grid((Column("", shrink=True), Column("")), tuple(_row(name, "1") for name in names), Terminal(width))
     told = ["".join("".join(cell.text for cell in line[:1]).rstrip() for line in lines) for lines in grid.lines()]
-    whole = {cell.text for row in grid._text for cell in row[:1]}
-    assert len(set(told)) == len({text.rstrip() for text in whole})
+    assert len(set(told)) == len({for_terminal(name, Terminal(width)).rstrip() for name in names})
 
 
 def test_empty_column() -> None:
@@ -132,12 +132,16 @@ def test_lines_fit(width: int, unicode: bool, cells: list[tuple[str, str, str]])
     assert len({cell_len(line) for line in lines}) == 1
 
 
-@given(words, st.integers(16, 40), st.booleans())
+@given(st.text("ab宽", min_size=41, max_size=90), st.integers(16, 40), st.booleans())
 def test_cut_in_the_middle(text: str, width: int, unicode: bool) -> None:
-    terminal = Terminal(40, unicode=unicode)
-    grid = Grid((Column("h"),), (_row("x"),), terminal)
-    cut = grid._cut(grid._shown(text * 3, 0).text, width)
-    assert cell_len(cut) <= width
+    terminal = Terminal(width, unicode=unicode)
+    (line,) = _lines(Grid((Column("", shrink=True),), (_row(text),), terminal))
+    assert cell_len(line) <= width
+    head, mark, tail = line.partition("…" if unicode else "...")
+    assert mark
+    assert for_terminal(text, terminal).startswith(head.rstrip())
+    assert for_terminal(text, terminal).endswith(tail.strip())
+    assert 3 < cell_len(head) < cell_len(tail)
 
 
 def test_row_length_is_checked() -> None:

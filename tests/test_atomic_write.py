@@ -47,13 +47,17 @@ class TestFile:
 
     def test_permissions(self, tmp_path: Path) -> None:
         (tmp_path / "old").touch(mode=0o600)
+        (tmp_path / "shared").touch()
+        (tmp_path / "shared").chmod(0o664)
         before = os.umask(0o027)
         try:
             write_file(tmp_path / "old", "x", overwrite=True)
+            write_file(tmp_path / "shared", "x", overwrite=True)
             write_file(tmp_path / "new", "x", overwrite=False)
         finally:
             os.umask(before)
         assert stat.S_IMODE((tmp_path / "old").stat().st_mode) == 0o600
+        assert stat.S_IMODE((tmp_path / "shared").stat().st_mode) == 0o664
         assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
 
     def test_symlink_is_kept(self, tmp_path: Path) -> None:
@@ -143,6 +147,21 @@ def test_new_folder(tmp_path: Path) -> None:
     put(tmp_path / "fresh")
     assert contents(tmp_path / "fresh") == {"a": "new", "b": "new"}
     assert names(tmp_path) == ["fresh"]
+
+
+def test_rename_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files and their folder before the rename, and the parent, which holds the new name, after it."""
+    fsync = os.fsync
+    early, late = set[int](), set[int]()
+
+    def record(descriptor: int) -> None:
+        (late if (tmp_path / "fresh").exists() else early).add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    put(tmp_path / "fresh")
+    assert early == {path.stat().st_ino for path in (tmp_path / "fresh", *(tmp_path / "fresh").iterdir())}
+    assert late == {tmp_path.stat().st_ino}
 
 
 def test_empty_folder(tmp_path: Path) -> None:
@@ -288,3 +307,6 @@ def test_disk_space_is_checked_first(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(OutputError, match="it needs 6 bytes, but only 5 bytes are free"):
         put(tmp_path / "fresh")
     assert names(tmp_path) == []
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=6))
+    put(tmp_path / "fresh")
+    assert names(tmp_path) == ["fresh"]

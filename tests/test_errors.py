@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from tinylm_cli import __main__ as command
 from tinylm_cli import errors
-from tinylm_cli.errors import ExitCode, TinylmError
+from tinylm_cli.errors import SET, ConfigError, Diagnostic, ExitCode, TinylmError
 
 PACKAGE = Path(errors.__file__).parent
 
@@ -32,3 +34,20 @@ def test_every_error_is_raised() -> None:
 
 def test_exit_codes_of_main() -> None:
     assert (command.INTERRUPTED, command.CLOSED_PIPE) == (ExitCode.INTERRUPTED, ExitCode.CLOSED_PIPE)
+
+
+@pytest.mark.parametrize(
+    ("places", "code"),
+    [
+        ([("x.yaml", "")], ExitCode.FAILED),
+        ([(SET, "")], ExitCode.FAILED),
+        ([("--assert", "")], ExitCode.UNABLE),
+        ([("x.yaml", "d_ff"), ("--assert", "")], ExitCode.UNABLE),
+        ([("--assert", ""), (SET, "d_ff")], ExitCode.UNABLE),
+        ([("--params", "d_ff")], ExitCode.FAILED),
+    ],
+)
+def test_exit_code_of_diagnostics(places: list[tuple[str, str]], code: ExitCode) -> None:
+    """A wrong option outweighs a wrong config; what ``--set`` says is part of the config."""
+    found = tuple(Diagnostic("wrong-type", "it is wrong", source, field=field) for source, field in places)
+    assert ConfigError(found).exit_code == code

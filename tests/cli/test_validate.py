@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tinylm_cli.cli.validate import complete_assert
+from tinylm_cli.config.fixes import fix_source
 from tinylm_cli.errors import OutputError
 
 Here = Callable[..., Any]
@@ -381,6 +382,21 @@ def test_fix_of_what_cannot_be_written(misspelled: Path, here: Here, monkeypatch
     result = here("validate", "toy.yaml", "misspelled.yaml", "--fix")
     assert (result.code, misspelled.read_bytes()) == (2, before)
     assert "No space left" in result.out
+
+
+def test_fix_of_a_file_that_changes(misspelled: Path, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its author saved while it was checked stays."""
+    saved = MISSPELLED.encode() + b"# saved meanwhile\n"
+
+    def save_and_fix(*arguments: Any) -> Any:
+        misspelled.write_bytes(saved)
+        return fix_source(*arguments)
+
+    monkeypatch.setattr("tinylm_cli.config.fixes.fix_source", save_and_fix)
+    result = here("validate", "misspelled.yaml", "--fix")
+    assert result.code == 2
+    assert "misspelled.yaml changed during the check" in " ".join(result.out.split())
+    assert misspelled.read_bytes() == saved
 
 
 def test_fix_of_hardware(folder: Path, here: Here) -> None:

@@ -22,5 +22,6 @@ def test_the_optimum_spends_the_same_compute(params: int, tokens: int) -> None:
     optimum = compute_optimum(params, tokens)
     best = optimum.compute_optimal_params
     assert 120 * best**2 <= optimum.compute_flops < 120 * (best + 1) ** 2
+    assert optimum.compute_optimal_tokens == 20 * best
     assert (optimum.optimal_ratio > 1) == (tokens > 20 * params)
     assert best >= params or optimum.optimal_ratio < 1

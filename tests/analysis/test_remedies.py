@@ -14,7 +14,7 @@ from tests.random_configs import small_configs
 from tinylm_cli.analysis.estimate import inference_need, training_need
 from tinylm_cli.analysis.remedies import Need, inference_remedies, training_remedies
 from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup, TrainingSetup
-from tinylm_cli.config.hardware import CONTEXT_BYTES, Accelerator, load_hardware
+from tinylm_cli.config.hardware import CONTEXT_BYTES, Accelerator, PeakFlops, load_hardware
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory_fit import Remedy
 from tinylm_cli.reports.plan import Layout, ZeroStage
@@ -110,6 +110,16 @@ def test_smallest_change_first() -> None:
     assert told(found) == ["recompute=full", "batch_size=2", "seq_len=8", "n_gpus=4", "accelerator=three-hundred"]
     assert found[-1].capacity_bytes == 300
     assert [change.before for each in found for change in each.changes] == ["none", 8, 32, 1, "small"]
+
+
+def test_larger_gpu_multiplies_the_dtype() -> None:
+    """The smallest that is large enough is passed over if it has no peak in bfloat16."""
+    peaks = PeakFlops(float32=10**12)
+    unable = small_gpu(290, "no-bfloat16").model_copy(update={"peak_flops_per_second": peaks})
+    found = told(training_remedies(SETUP, SMALL, train_need(30), (unable, *LARGER)))
+    assert found[-1] == "accelerator=three-hundred"
+    wide = SETUP._replace(dtype="float32", batch_size=4)
+    assert told(training_remedies(wide, SMALL, train_need(30), (unable, *LARGER)))[-1] == "accelerator=no-bfloat16"
 
 
 def test_combined_only_where_needed() -> None:

@@ -81,6 +81,11 @@ def test_top_p(top_p: float, kept: int) -> None:
     torch.testing.assert_close(shares(probabilities.log().tolist(), top_p=top_p), expected, atol=0.01, rtol=0)
 
 
+def test_top_p_reached_exactly() -> None:
+    """Kept is the smallest set of tokens whose probabilities reach top_p: half of two even ones is the first."""
+    assert sorted(shares([0.0, 0.0], top_p=0.5).tolist()) == [0.0, 1.0]
+
+
 def test_top_p_measures_what_top_k_left() -> None:
     assert shares([math.log(0.4), math.log(0.35), math.log(0.25)], top_k=2, top_p=0.5)[0] == 1
 

@@ -56,6 +56,17 @@ def test_zero_memory(zero: ZeroStage, ways: tuple[int, int, int]) -> None:
     assert ("gathered layers" in found) is (zero == 3)
 
 
+@pytest.mark.parametrize(("expert", "copies"), [(8, 1), (2, 4)])
+def test_zero_of_experts(expert: int, copies: int) -> None:
+    """Eight replicas share the state of what all hold; of a routed expert there are fewer copies to share it."""
+    found = parts(job("mixtral-8x7b"), Layout(data=8, expert=expert, zero=1))
+    routed = 32 * 8 * 3 * 4096 * 14336
+    shared = 46_702_792_704 - routed
+    assert found["weights"] == pytest.approx(2 * (shared + routed / expert), rel=1e-6)
+    state = found["master weights"] + found["optimizer state"]
+    assert state == pytest.approx(12 * (shared / 8 + routed / expert / copies), rel=1e-6)
+
+
 @pytest.mark.parametrize(("zero", "widths"), [(0, 4), (1, 4), (2, 4), (3, 6)])
 def test_zero_traffic(zero: ZeroStage, widths: int) -> None:
     """Section 7 there: twice the parameters in 2 bytes for all stages but the last, and three times for that."""

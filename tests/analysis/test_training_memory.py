@@ -12,7 +12,7 @@ from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.interop.load import load_config
-from tinylm_cli.reports.memory import TrainingMemory
+from tinylm_cli.reports.memory import AttentionKernel, TrainingMemory
 
 LLAMA_PARAMS, LLAMA_TENSORS = 8_030_261_248, 1 + 32 * 9 + 2
 
@@ -80,3 +80,16 @@ def test_recomputing_lowers_the_peak() -> None:
 def test_a_sequence_beyond_max_len_is_refused() -> None:
     with pytest.raises(AnalysisError, match="seq_len 2,048 is outside"):
         ask("tiny", seq_len=2048)
+
+
+def test_attention_output_is_freed() -> None:
+    """The output projection's backward pass frees the attention output, which only a flash kernel reads once more."""
+    config = load_config("gpt2", ["n_layers=1", "dropout=0.0"]).config
+
+    def freed(kernel: AttentionKernel) -> int:
+        setup = TrainingSetup(batch_size=2, seq_len=64, attention_kernel=kernel)
+        phases = [phase for phase in training_memory(config, setup).timeline if phase.name == "backward"]
+        feed_forward, attention = phases
+        return feed_forward.activations_bytes - attention.activations_bytes
+
+    assert freed("math") - freed("flash") == 2 * 64 * 768 * 2

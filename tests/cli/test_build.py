@@ -124,9 +124,7 @@ class TestWeights:
     def test_force_without_save(self, here: Here) -> None:
         result = here(*TOY, "--force")
         assert (result.code, result.out) == (2, "")
-        assert result.err == (
-            "error: --force is for --save and --output\n  = help: add one of them, or leave --force out\n"
-        )
+        assert result.err == ("error: --force needs --save or --output\n  = help: add one of them, or remove --force\n")
 
     def test_seed(self, here: Here, folder: Path) -> None:
         for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
@@ -153,11 +151,17 @@ class TestWeights:
                 "takes the folder\n  = help: name the folder that holds it: model",
             ),
             (["--weights", "."], ". holds neither config.yaml nor config.json"),
-            (["--weights", "toy.yaml"], "toy.yaml is a file, and --weights takes the folder"),
+            (["--weights", "toy.yaml"], "toy.yaml is a file, but --weights takes a folder"),
             (["--config", "toy.yaml", "--weights", "absent"], "absent does not exist\n  = help: name a folder"),
             (["--config", "toy.yaml", "--weights", "."], "model.safetensors does not exist\n  = help: choose a folder"),
-            (["--config", "tiny", "--weights", "model"], "model are of another model: d_model is 8 there, not 128; n_"),
-            (["--weights", "model", "--set", "n_layers=1"], "model are of another model: n_layers is 3 there, not 1\n"),
+            (
+                ["--config", "tiny", "--weights", "model"],
+                "model belong to another model: d_model is 8 there, not 128; n_",
+            ),
+            (
+                ["--weights", "model", "--set", "n_layers=1"],
+                "model belong to another model: n_layers is 3 there, not 1\n",
+            ),
             (
                 ["--weights", "model", "--dtype", "bfloat16"],
                 "all 51 tensors are float32, not bfloat16\n  = help: use the dtype the weights were saved with",

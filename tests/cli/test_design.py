@@ -301,7 +301,7 @@ def test_nothing_found(here: Here, folder: Path) -> None:
         ("--gpu l4 --for serving --optimizer sgd", "--optimizer has no effect"),
         ("--params 125M --pick 3 -f csv", "--pick cannot be combined with --format"),
         ("--params 125M --pick 3 -f markdown -o out.md", "--pick cannot be combined with --format"),
-        ("--params 125M --force", "--force lets --output replace a file, and none is named"),
+        ("--params 125M --force", "--force needs --output"),
         ("--params 125M --pick 8 --front", "--pick 8: that design is not on the Pareto front"),
         ("--params 125M --pick 214 --front", "--pick 214: the search found 213 designs"),
         ("--gpu l4 --min-decode-tokens-per-second 0", "expected a number above 0"),
@@ -310,7 +310,7 @@ def test_nothing_found(here: Here, folder: Path) -> None:
         ("--params 125M --compute 1e21", "--compute cannot be combined with --params or --active-params"),
         ("--params 125M --figure kv_cache_bytes", "no such option: --figure"),
         ("--params 125M --gpus 8 --plan auto", "--plan auto needs a model"),
-        ("--params 125M --plan tp=8", "--plan divides work among GPUs"),
+        ("--params 125M --plan tp=8", "--plan needs several GPUs"),
         ("--gpu h100 --gpus 8", "a search on 8 GPUs needs a target"),
         ("--gpu h100 --gpus 8 --for serving --params 1B", "--gpus cannot be combined with --for serving"),
         ("--gpu h100 --gpus 8 --params 1B --utilization 0.3", "--utilization has no effect with several GPUs"),
@@ -353,7 +353,10 @@ def test_all_errors_at_once(here: Here) -> None:
 
 @pytest.mark.parametrize(
     ("compute", "says"),
-    [("1e31", "--compute 1e31: larger than anything here"), ("1e", "--compute 1e: expected a number of operations")],
+    [
+        ("1e31", "--compute 1e31: larger than any supported amount"),
+        ("1e", "--compute 1e: expected a number of operations"),
+    ],
 )
 def test_bad_compute(here: Here, compute: str, says: str) -> None:
     result = here("design", "--compute", compute)

@@ -118,9 +118,9 @@ class TestSection:
     @pytest.mark.parametrize(
         ("words", "said"),
         [
-            (["--section", "plan"], "--section plan: there is nothing in it here"),
+            (["--section", "plan"], "--section plan: no such section in this estimate"),
             (["--section", "servin"], "did you mean serving?"),
-            (["--section", "serving", "--full"], "leave one of them out"),
+            (["--section", "serving", "--full"], "remove one of them"),
             (["--section", "serving", "--format", "json"], "--section has no effect on JSON"),
             (["--full", "--format", "json"], "--full has no effect on JSON"),
         ],

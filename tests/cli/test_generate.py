@@ -136,7 +136,7 @@ class TestSampling:
             (["--stop-token", "256"], "--stop-token 256 is outside the vocabulary of 256"),
             (["--stop-token", "-1"], "--stop-token -1 is outside the vocabulary of 256"),
             (["--seed", str(2**64)], f"--seed {2**64} is too large"),
-            (["--tokens", "1", "--text", "a"], "--tokens and --text exclude each other"),
+            (["--tokens", "1", "--text", "a"], "--tokens and --text cannot be combined"),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else "",
     )

@@ -132,7 +132,7 @@ def test_left_out_weights(here: Here, folder: Path) -> None:
     save_file(held | seeing, "both/model.safetensors")
     done = here("import", "both", "--weights", "-o", "ours")
     assert done.code == 0, done.err
-    told = "left out 4 tensors of multi_modal_projector and vision_tower: not the language model's\n"
+    told = "skipped 4 tensors of multi_modal_projector and vision_tower: not part of the language model\n"
     assert " ".join(f"{told}wrote 15 tensors and config.yaml to ours".split()) in " ".join(done.err.split())
     save_file(held | seeing | {"audio_tower.w": torch.zeros(1)}, "both/model.safetensors")
     assert "audio_tower.w is unexpected" in here("import", "both", "--weights", "-o", "other").err
@@ -152,7 +152,7 @@ class TestOverridesOfWeights:
         done = here("import", "theirs", "--weights", "-o", "ours", "--set", "n_layers=4", "--set", "norm.eps= 1e-6")
         assert done.code == 2
         assert "theirs does not match this model: " in done.err
-        blamed = "the weights match config.json without overrides: leave out --set n_layers=4 --set 'norm.eps= 1e-6'"
+        blamed = "the weights match config.json without overrides: remove --set n_layers=4 --set 'norm.eps= 1e-6'"
         assert f"help: {blamed}" in " ".join(done.err.split())
         assert not Path("ours").exists()
 

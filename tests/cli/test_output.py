@@ -109,7 +109,7 @@ def test_dash_is_stdout(here: Here, folder: Path) -> None:
     ("output", "reason"),
     [
         ("there", "error: there is a folder\n  = help: name a file in it\n"),
-        ("", "error: an empty word names no file or folder\n"),
+        ("", "error: the name of a file or folder is empty\n"),
         (".", "error: . is a folder\n  = help: name a file in it\n"),
         ("absent/out", "error: cannot write absent/out: No such file or directory\n"),
         ("toy.yaml/out", "error: cannot write toy.yaml/out: Not a directory\n"),

@@ -36,7 +36,9 @@ def test_other_model_of_equal_shapes(command: str, change: str, told: str, here:
     for config in ([], ["--config", "toy.yaml"]):
         result = here(command, *config, "--weights", "model", "--set", change, columns=400)
         assert (result.code, result.out) == (2, "")
-        assert result.err.startswith(f"error: the weights in model are of another model: {told}\n  = help: leave out")
+        assert result.err.startswith(
+            f"error: the weights in model belong to another model: {told}\n  = help: remove the config"
+        )
 
 
 def test_differing_fields(here: Here) -> None:
@@ -101,7 +103,7 @@ class TestHuggingFaceFolder:
 
     def test_another_model_is_refused(self, here: Here) -> None:
         result = here("forward", "--weights", "theirs", "--tokens", "1", "--set", "n_heads=4", columns=400)
-        assert "the weights in theirs are of another model: n_heads is 2 there, not 4" in result.err
+        assert "the weights in theirs belong to another model: n_heads is 2 there, not 4" in result.err
 
     def test_wrong_config_json(self, here: Here, exported: Path) -> None:
         (exported / "config.json").write_text('{"model_type": "gpt2", "n_layr": 1}', encoding="utf-8")

@@ -37,7 +37,7 @@ def test_documents(here: Here, golden_json: Golden, golden_text: Golden) -> None
 def test_a_config_is_no_table(format_: str, here: Here) -> None:
     result = here("show", "--config", "toy.yaml", "--format", format_)
     assert (result.code, result.out) == (2, "")
-    assert f"--format {format_} is for tables, and a config is none" in result.err
+    assert f"--format {format_} needs a table, but show prints a config" in result.err
     assert "add --origin" in result.err
 
 

@@ -99,9 +99,9 @@ def test_all_errors_at_once(here: Here) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("small", "there is no field to sweep"),
-        ("", "there is no config to sweep"),
-        ("--config small", "there is no field to sweep"),
+        ("small", "no field to sweep"),
+        ("", "no config to sweep"),
+        ("--config small", "no field to sweep"),
         ("--config small tiny n_layers=2", "tiny: expected key=values"),
         ("n_layers=4 d_model=256", "name the config first: tinylm sweep small n_layers=4"),
         ("absent n_layers=4", "no preset or file is called absent"),

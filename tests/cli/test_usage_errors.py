@@ -70,7 +70,7 @@ Here = Callable[..., Any]
             "--batch-size 99999999999: expected an integer from 1 to 1,000,000,000",
             "for example --batch-size 8",
         ),
-        (["new", ""], "an empty word is not a file name", "for example tinylm new mine"),
+        (["new", ""], "an empty string is not a file name", "for example tinylm new mine"),
         (["compare", "tiny", "@n_layers"], "@n_layers: expected @key=value", "for example @n_layers=8"),
         (["compare", "tiny", "@@n_layers=2"], "@@n_layers=2: expected @key=value", "for example @n_layers=8"),
         (["build", "--seed", "-1"], "--seed -1: expected an integer >= 0", "see tinylm build --help"),
@@ -113,9 +113,9 @@ Here = Callable[..., Any]
         (["params", "--by", "layer"], "--by layer needs one model", "for example tinylm params small"),
         # empty words
         (["params", "--config", ""], "the config has an empty name", "is a shell variable unset?"),
-        (["list", "-o", ""], "an empty word names no file or folder", "is a variable of the shell unset?"),
-        (["build", "--save", ""], "an empty word names no file or folder", "is a variable of the shell unset?"),
-        (["forward", "--weights="], "an empty word names no file or folder", "is a variable of the shell unset?"),
+        (["list", "-o", ""], "the name of a file or folder is empty", "is a shell variable unset?"),
+        (["build", "--save", ""], "the name of a file or folder is empty", "is a shell variable unset?"),
+        (["forward", "--weights="], "the name of a file or folder is empty", "is a shell variable unset?"),
         # words too many and too few
         (
             ["build", "small", "tiny"],
@@ -124,8 +124,8 @@ Here = Callable[..., Any]
         ),
         (["build", "smal"], "no preset or file is called smal", "did you mean small?"),
         (["build", "small", "-c", "tiny"], "the config is given twice: small and --config tiny", None),
-        (["export", "a", "b", "c"], "export takes a config and a folder, not 3 words", "see tinylm export --help"),
-        (["export", "a", "b", "-c", "c"], "the config is given twice: a and --config c", "leave one of them out"),
+        (["export", "a", "b", "c"], "export takes a config and a folder, not 3 arguments", "see tinylm export --help"),
+        (["export", "a", "b", "-c", "c"], "the config is given twice: a and --config c", "remove one of them"),
         (["list", "small"], "list got an unexpected argument: small", "see tinylm list --help"),
         (["list", "a", "b"], "list got unexpected arguments: a b", "see tinylm list --help"),
         (

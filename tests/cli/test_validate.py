@@ -102,7 +102,7 @@ def test_folders_give_their_yaml_in_order(many: Path, here: Here) -> None:
 def test_folder_without_yaml(here: Here) -> None:
     result = here("validate", "empty")
     assert result.code == 2
-    assert "there is no .yaml in empty" in result.out + result.err
+    assert "no .yaml file in empty" in result.out + result.err
     assert "name a file" not in result.out + result.err
 
 
@@ -148,7 +148,7 @@ def test_unreadable(here: Here) -> None:
 def test_empty_word(words: list[str], here: Here) -> None:
     result = here("validate", *words)
     assert (result.code, result.out) == (2, "")
-    assert result.err == ("error: an empty word names no file or folder\n  = help: is a variable of the shell unset?\n")
+    assert result.err == ("error: the name of a file or folder is empty\n  = help: is a shell variable unset?\n")
 
 
 def test_preset_before_folder(here: Here, folder: Path) -> None:
@@ -269,7 +269,7 @@ def test_wrong_assertion(here: Here) -> None:
     annotated = here("validate", "held.yaml", "--assert", "params < 1", "--format", "github")
     assert (annotated.code, annotated.err) == (2, told.err)
     assert annotated.out.startswith("::error title=unknown-figure::no figure is called params; ")
-    assert here("validate", "", "-fgithub").out.startswith("::error::an empty word names no file")
+    assert here("validate", "", "-fgithub").out.startswith("::error::the name of a file or folder is empty")
 
 
 def test_wrong_assertion_and_config(here: Here, folder: Path) -> None:

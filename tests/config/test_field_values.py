@@ -28,7 +28,7 @@ def test_range_or_list(written: str, values: tuple[str, ...]) -> None:
     ("written", "says", "remedy"),
     [
         (["n_layers"], "n_layers: expected key=values", "n_layers=4..24:4"),
-        ([""], "an empty word: expected key=values", None),
+        ([""], "an empty string: expected key=values", None),
         (["=4"], "expected key=values", None),
         (["n_layers="], "expected key=values", None),
         (["n_layer=4"], "unknown field n_layer", "did you mean n_layers?"),

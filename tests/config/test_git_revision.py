@@ -105,14 +105,18 @@ def test_what_is_no_revision(reference: str) -> None:
             r"path 'absent\.yaml' does not exist in 'HEAD'",
             "paths are from the top of the repository",
         ),
-        ("HEAD:new.yaml", r"path 'new\.yaml' exists on disk, but not in 'HEAD'", "git log --follow -- new.yaml tells"),
+        (
+            "HEAD:new.yaml",
+            r"path 'new\.yaml' exists on disk, but not in 'HEAD'",
+            "git log --follow -- new.yaml shows which",
+        ),
         (":new.yaml", r"path 'new\.yaml' exists on disk, but not in the index", "it is newer, or had another name"),
-        ("HEAD:inner/a.yaml", "exists on disk, but not in 'HEAD'", "inner is a repository of its own"),
+        ("HEAD:inner/a.yaml", "exists on disk, but not in 'HEAD'", "inner is a separate repository"),
         ("HEAD:configs", "HEAD:configs is a folder without a config.json", "name a file in it"),
         ("HEAD:", "HEAD: is a folder without a config.json", "name a file in it"),
         ("HEAD:dangling.yaml", "is a symbolic link to nothing in the repository", "name a file in it"),
         ("HEAD:outside.yaml", "is a symbolic link to nothing in the repository", "name a file in it"),
-        (":link.yaml", ":link.yaml is a symbolic link", "name what it points to"),
+        (":link.yaml", ":link.yaml is a symbolic link", "name its target"),
         ("HEAD:large.yaml", "larger than 256 KiB", "a model config is about a page of YAML"),
         ("a\nb:c", "cannot read a\nb:c from git", "and no file here has that name"),
         ("a\ud800:c", "not a path", ""),
@@ -248,5 +252,5 @@ def test_changed_files_of_nothing(revision: str, paths: list[str], says: str) ->
 def test_changed_files_outside_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "outside").mkdir()
     monkeypatch.chdir(tmp_path / "outside")
-    with pytest.raises(InputError, match="in no git repository"):
+    with pytest.raises(InputError, match="not in a git repository"):
         changed_files("HEAD")

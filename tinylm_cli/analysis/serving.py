@@ -37,7 +37,7 @@ def decode_step(config: ModelConfig, setup: ServingSetup) -> DecodeStep:
 
 
 def serving_grid(config: ModelConfig, setup: ServingSetup, accelerator: Accelerator | None = None) -> ServingGrid:
-    """Return the memory and speed of each batch size and length, on one GPU that holds the whole model.
+    """Return the memory and speed of each batch size and length, on one GPU that holds the entire model.
 
     Args:
         config: A validated config.

@@ -1,4 +1,4 @@
-"""Normalize the words of a command line before the option parser reads them."""
+"""Normalize the arguments of a command line before the option parser reads them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _NUMBERS = re.compile(r"-?\d[\d,]*")
 
 
 def normalize(arguments: Sequence[str]) -> list[str]:
-    """Return the words with ``--debug`` first, spaced token ids joined, and a value for a bare ``--tokens``.
+    """Return the arguments with ``--debug`` first, spaced token ids joined, and a value for a bare ``--tokens``.
 
-    The course writes ``--tokens 5 12 8``, while the parser gives an option one word.
+    The course writes ``--tokens 5 12 8``, but the parser gives an option one argument.
     """
     prepared: list[str] = []
     waiting = list(arguments)

@@ -82,7 +82,7 @@ def build(
 ) -> CommandOutput:
     """Build the PyTorch model and prove its parameter count.
 
-    Shows shape, parameters and share of every module, the savings of weight tying, the stated size beside the true
+    Shows shape, parameters and share of every module, the savings of weight tying, the stated size and the true
     one, and the proof that closed form and module agree. Exits with 1 if they do not.
 
     \b
@@ -92,9 +92,9 @@ def build(
       tinylm build tiny --seed 7 --save tiny-model
     """
     if meta and save is not None:
-        raise UsageError("--meta builds no weights, so --save has nothing to write", help="leave one of them out")
+        raise UsageError("--meta builds no weights, so --save has nothing to write", help="remove one of them")
     if force and save is None and output is None:
-        raise UsageError("--force is for --save and --output", help="add one of them, or leave --force out")
+        raise UsageError("--force needs --save or --output", help="add one of them, or remove --force")
     loaded = requested_config(config, set_ or (), weights)
     request = ModelRequest(loaded, device, dtype, seed, meta, weights)
     request.require_room()
@@ -131,7 +131,7 @@ def build(
         proof=proof,
     )
     exit_code = ExitCode.DONE if proof.holds else ExitCode.FAILED
-    if report.saved_to is not None:  # the next command is about what was written
+    if report.saved_to is not None:  # the next command uses the saved folder
         request = replace(request, weights=save, dtype=None)
         following = next_step("build --save", "forward", model_words(None, None, save), request.words(), "--tokens")
     else:

@@ -2,7 +2,7 @@
 
 :class:`Command` adds the parameters that follow from a command's own, so that no command states them again:
 
-- ``CONFIG``, for a command with ``--config``: the same config as a positional word;
+- ``CONFIG``, for a command with ``--config``: the same config as a positional argument;
 - ``--get PATH``, for a command with ``--format``: print one value of the JSON report;
 - ``--force``, for a command with ``--output``: replace an existing file.
 """
@@ -50,7 +50,7 @@ class Command(TyperCommand):
         self._added = {parameter.name for parameter in added}
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the words of the command, then settle the parameters that depend on each other."""
+        """Parse the arguments of the command, then settle the parameters that depend on each other."""
         with stdout_errors():  # help, which is printed here, fails as all other output does
             rest = super().parse_args(ctx, args)
         if not ctx.resilient_parsing:
@@ -68,7 +68,7 @@ class Command(TyperCommand):
         result = super().invoke(ctx)
         return result._replace(get=get, overwrite=force) if isinstance(result, CommandOutput) else result
 
-    def get_short_help_str(self, limit: int = 0) -> str:  # noqa: ARG002 - the whole summary is shown
+    def get_short_help_str(self, limit: int = 0) -> str:  # noqa: ARG002 - the summary is not cut
         """Return the first paragraph of the help."""
         return " ".join((self.help or "").partition("\n\n")[0].split())
 
@@ -78,10 +78,10 @@ class Command(TyperCommand):
 
 
 class CommandGroup(TyperGroup):
-    """The command line as a whole."""
+    """The root of the command line."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the words before the command."""
+        """Parse the arguments before the command."""
         with stdout_errors():
             return super().parse_args(ctx, args)
 
@@ -92,7 +92,7 @@ class CommandGroup(TyperGroup):
 
 
 def _shared_parameters(own: Sequence[Any]) -> list[Any]:
-    """Return the parameters to add to a command's own; gives the help of ``--config`` to the positional word."""
+    """Return the parameters to add to a command's own; gives the help of ``--config`` to the positional argument."""
     named = {name: parameter for parameter in own for name in parameter.opts}
     added: list[Any] = []
     if "--config" in named and not any(parameter.nargs == -1 for parameter in own):
@@ -117,7 +117,7 @@ def _shared_parameters(own: Sequence[Any]) -> list[Any]:
 
 
 def _typed(ctx: Any, name: str) -> bool:
-    """Return whether a parameter stands on the command line."""
+    """Return whether a parameter is on the command line."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
@@ -133,7 +133,7 @@ def _merge_config(ctx: Any) -> None:
         return
     if _typed(ctx, "config"):
         given = ctx.params["config"]
-        raise UsageError(f"the config is given twice: {word} and --config {given}", help="leave one of them out")
+        raise UsageError(f"the config is given twice: {word} and --config {given}", help="remove one of them")
     ctx.params["config"] = word
     source = ctx.get_parameter_source(CONFIG_WORD)
     assert source is not None
@@ -144,14 +144,14 @@ def _choose_format(ctx: Any) -> None:
     """Set the format that ``--get`` needs, or that the suffix of ``--output`` names.
 
     Raises:
-        UsageError: If ``--get`` stands beside an option without effect, or the command does not write the format.
+        UsageError: If ``--get`` makes another option ineffective, or the command does not write the format.
     """
     if "format_" not in ctx.params:
         return
     if ctx.params.get("get") is not None:
         for name, option in (("format_", "--format"), ("table", "--table")):
             if _typed(ctx, name):
-                raise UsageError(f"--get prints one value, so {option} has no effect", help="leave one of them out")
+                raise UsageError(f"--get prints one value, so {option} has no effect", help="remove one of them")
         ctx.params["format_"] = "json"
         return
     output = ctx.params.get("output")
@@ -179,6 +179,6 @@ def _check_force(ctx: Any, *, own: bool) -> None:
     output: Path | None = ctx.params.get("output")
     if ctx.params.get("force"):
         if not own and (output is None or output == STDOUT):
-            raise UsageError("--force lets --output replace a file, and none is named", help="add --output FILE")
+            raise UsageError("--force needs --output", help="add --output FILE")
     elif output is not None and output != STDOUT:
         require_free_file(output)

@@ -1,6 +1,6 @@
-"""Shell completion: scripts by the name of the shell, words that bash breaks at ``=`` and ``@``, and completers.
+"""Shell completion: scripts by the name of the shell, arguments that bash splits at ``=`` and ``@``, and completers.
 
-Bash passes ``--set norm.kind=rms`` as four words, and ``compare small @n_lay`` as four.
+Bash passes ``--set norm.kind=rms`` as four arguments, and ``compare small @n_lay`` as four.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BASH = """\
 _tinylm_completion() {
     local IFS=$'\\n'
     COMPREPLY=( $( env COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD _TINYLM_COMPLETE=complete_bash "$1" ) )
-    # a field that waits for its value, or a folder, is no whole word yet
+    # a field that waits for its value, or a folder, is not complete yet
     [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=/] ]] && compopt -o nospace 2> /dev/null
     return 0
 }
@@ -36,7 +36,7 @@ complete -o default -F _tinylm_completion tinylm
 
 
 def run_completion_option(arguments: Sequence[str]) -> int | None:
-    """Show or install the script of a shell, the one that is named or that runs; None where neither is asked for.
+    """Show or install the script of the named or running shell; None if neither option is given.
 
     Raises:
         UsageError: If no script is known for the shell.
@@ -100,7 +100,7 @@ def completes_for_bash() -> bool:
 
 
 def complete_for_bash(answer: Callable[[], object]) -> int:
-    """Let ``answer`` print completions of whole words, and print what bash is to put in place of its last piece.
+    """Let ``answer`` print completions of full arguments, and print the replacement of bash's last piece.
 
     Bash passes its pieces, one a line, in ``COMP_WORDS``, and the index of the one to complete in ``COMP_CWORD``.
     """
@@ -112,7 +112,7 @@ def complete_for_bash(answer: Callable[[], object]) -> int:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
         answer()
-    # bash puts the answer in place of what follows "=", and of what begins with "@", as names of hosts do
+    # bash replaces the text after "=", and the text from "@" on, as in host names
     last = max(words[-1].rfind("=") + 1, words[-1].rfind("@"))
     broken_off = words[-1][:last] if len(words) < len(pieces) else ""
     write_stdout("".join(f"{line.removeprefix(broken_off)}\n" for line in printed.getvalue().splitlines()))

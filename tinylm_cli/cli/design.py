@@ -38,8 +38,8 @@ def design(context: typer.Context, options: DesignOptions) -> CommandOutput:
 
     Searches every shape of a stated grid for a number of parameters, within limits. With limits alone, it finds the
     largest models within them; with --gpu, those that fit in its memory. -o or --pick writes one design as a config
-    instead of the table. If none is found, it says which limit to relax, and exits with 1. docs/design.md explains
-    the grid and the ranking.
+    instead of the table. If none is found, the command suggests limits to relax and exits with 1. docs/design.md
+    explains the grid and the ranking.
 
     \b
     Examples:
@@ -118,7 +118,7 @@ def _request(options: DesignOptions) -> DesignRequest:
 
 
 def _constraints(options: DesignOptions) -> list[Constraint]:
-    """Return the constraints that are asked for directly."""
+    """Return the constraints from the options."""
     from tinylm_cli.analysis.design.constraints import DECODE_RATE, constraint_on
     from tinylm_cli.analysis.figures import FIGURES
 
@@ -167,7 +167,7 @@ def _layout(options: DesignOptions, accelerator: Accelerator | None) -> Layout |
     from tinylm_cli.cli.plan_option import read_layout
 
     if options.plan == AUTO:
-        raise UsageError("--plan auto needs a model", help="write a plan such as tp=8, or leave it out")
+        raise UsageError("--plan auto needs a model", help="write a plan such as tp=8, or remove --plan")
     if options.plan is not None:
         return read_layout(options.plan, options.gpus, None, None)
     return node_layout(options.gpus, accelerator)

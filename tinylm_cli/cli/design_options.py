@@ -112,7 +112,7 @@ class DesignOptions:
         str | None, _amount(OPTIONS["forward_flops_per_token"], "flops", "Maximum forward FLOPs per token.")
     ] = None
     max_kv_bytes: Annotated[
-        str | None, _amount(OPTIONS["kv_cache_bytes"], "size", "Maximum KV cache, for the whole batch.")
+        str | None, _amount(OPTIONS["kv_cache_bytes"], "size", "Maximum KV cache, summed over the batch.")
     ] = None
     max_weights_bytes: Annotated[
         str | None, _amount(OPTIONS["weights_bytes"], "size", "Maximum size of the weights.")
@@ -295,7 +295,7 @@ def require_effect(given: Mapping[str, str], options: DesignOptions) -> None:
             f"a search on {options.gpus:,} GPUs needs a target", help="add --params, --active-params or --compute"
         )
     if options.plan is not None and options.gpus == 1:
-        raise UsageError("--plan divides work among GPUs", help="for example --gpus 8")
+        raise UsageError("--plan needs several GPUs", help="for example --gpus 8")
     needs_training = (
         "max_train_bytes_per_gpu" in given
         or ("gpu" in given and not serving)

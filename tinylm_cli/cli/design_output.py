@@ -24,7 +24,7 @@ def design_output(report: DesignReport, options: DesignOptions) -> CommandOutput
     """Return the table, or the picked design as YAML.
 
     Raises:
-        AnalysisError: If a config is asked for, and no model matches.
+        AnalysisError: If a config is requested but no model matches.
         UsageError: If no design has the picked rank.
     """
     from tinylm_cli.render.views.constraints import failure_sentences
@@ -42,7 +42,7 @@ def design_output(report: DesignReport, options: DesignOptions) -> CommandOutput
     if not report.designs:
         if options.writes_config:
             relaxed = [f"Try {' or '.join(relaxations)}."] if relaxations else []
-            raise AnalysisError("there is no design to write", help=" ".join([*failure_sentences(report), *relaxed]))
+            raise AnalysisError("no design to write", help=" ".join([*failure_sentences(report), *relaxed]))
         return output._replace(exit_code=ExitCode.FAILED)
     if not options.writes_config:
         words = command(report, options).removeprefix("tinylm design ")
@@ -112,7 +112,7 @@ def command(report: DesignReport, options: DesignOptions) -> str:
 
 
 def _typed(constraint: Constraint) -> str:
-    """Return the value of a constraint as a person types it: ``125M`` and ``1GiB`` where that is exact."""
+    """Return the value of a constraint as a user types it: ``125M`` and ``1GiB`` where that is exact."""
     if constraint.unit not in AMOUNT_KINDS:
         return f"{constraint.value:.15g}"
     return _amount(int(constraint.value), AMOUNT_KINDS[constraint.unit])

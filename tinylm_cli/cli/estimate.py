@@ -50,7 +50,7 @@ ByOption = Annotated[By, typer.Option(help="Break FLOPs down by component or lay
 AttentionFlopsOption = Annotated[
     AttentionCount,
     typer.Option(
-        help="Count the query-key pairs that causal attention may see, or the full square.",
+        help="Count the query-key pairs of causal attention, or the full square.",
         rich_help_panel=OUTPUT_PANEL,
     ),
 ]
@@ -74,7 +74,7 @@ def estimate(
 ) -> CommandOutput:
     """Say whether a model fits a GPU; estimate FLOPs, KV cache and cost.
 
-    With --gpu, what does not fit is shown with the changes that make it fit. FLOPs count matrix products, a
+    With --gpu, a workload that does not fit is shown with changes that make it fit. FLOPs count matrix products, a
     multiply-add being two. --full shows everything.
 
     \b
@@ -120,10 +120,10 @@ def _require_effect(format_: Format, section: str | None, *, full: bool) -> None
     for option, given in (("--section", section is not None), ("--full", full)):
         if given and format_ is Format.json:
             raise UsageError(
-                f"{option} has no effect on JSON, which has everything", help="--get PATH prints one value"
+                f"{option} has no effect on JSON, which contains every section", help="--get PATH prints one value"
             )
     if full and section is not None:
-        raise UsageError("--full shows every section, and --section one of them", help="leave one of them out")
+        raise UsageError("--full cannot be combined with --section", help="remove one of them")
 
 
 def _view(report: EstimateReport, by: By, format_: Format, section: str | None, *, full: bool) -> View:
@@ -150,7 +150,7 @@ def _unknown_section(section: str, known: Sequence[str], there: list[str]) -> Us
 
     listed = f"there are {', '.join(there)}"
     if section in known:
-        return UsageError(f"--section {section}: there is nothing in it here", help=listed)
+        return UsageError(f"--section {section}: no such section in this estimate", help=listed)
     meant = suggest(section, known)
     return UsageError(
         f"--section {section}: unknown section", help=f"did you mean {meant}? {listed}" if meant else listed

@@ -42,14 +42,14 @@ def export(
     ],
     to: Annotated[
         Target,
-        typer.Option("--to", help="Whose format: hf, Hugging Face's transformers.", rich_help_panel=OUTPUT_PANEL),
+        typer.Option("--to", help="Target format: hf, Hugging Face transformers.", rich_help_panel=OUTPUT_PANEL),
     ] = Target.hf,
     config: ModelConfigOption = None,
     dtype: DTypeOption = None,
     seed: SeedOption = 0,
     weights: WeightsOption = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a folder it wrote before.", rich_help_panel=OUTPUT_PANEL)
+        bool, typer.Option("--force", help="Replace a folder that export wrote before.", rich_help_panel=OUTPUT_PANEL)
     ] = False,
     set_: SetOption = None,
     format_: PageFormatOption = PageFormat.text,
@@ -103,8 +103,10 @@ def _config_and_folder(words: list[str], config: str | None) -> tuple[str | None
     """
     *named, folder = words
     if len(named) > 1:
-        raise UsageError(f"export takes a config and a folder, not {len(words)} words", help="see tinylm export --help")
+        raise UsageError(
+            f"export takes a config and a folder, not {len(words)} arguments", help="see tinylm export --help"
+        )
     if named and config is not None:
         message = f"the config is given twice: {named[0]} and --config {config}"
-        raise UsageError(message, help="leave one of them out")
+        raise UsageError(message, help="remove one of them")
     return named[0] if named else config, parse_path(folder)

@@ -95,7 +95,7 @@ def forward(
 ) -> CommandOutput:
     """Run tokens through the model; show what each stage computes.
 
-    Shows shape, mean and standard deviation of every stage's output, the most likely next tokens, the loss beside
+    Shows shape, mean and standard deviation of every stage's output, the most likely next tokens, the loss and
     ln(vocab_size), and the time of a pass.
 
     \b
@@ -107,7 +107,7 @@ def forward(
       seq 0 99 | tinylm forward --tokens -
     """
     if sum(given is not None for given in (tokens, text, random)) > 1:
-        raise UsageError("--tokens, --text and --random exclude each other", help="leave one of them")
+        raise UsageError("--tokens, --text and --random cannot be combined", help="keep one of them")
     from tinylm_cli.analysis.module_memory import forward_bytes
 
     loaded = requested_config(config, set_ or (), weights)

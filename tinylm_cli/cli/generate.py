@@ -61,7 +61,7 @@ def generate(
         typer.Option(
             metavar="X",
             parser=number_parser("--temperature", least=0, example="0.8"),
-            help="Divides the logits; 0 takes the most likely token, whatever --top-k and --top-p.",
+            help="Divides the logits; 0 takes the most likely token and ignores --top-k and --top-p.",
             rich_help_panel=SAMPLING_PANEL,
         ),
     ] = 1.0,
@@ -107,7 +107,7 @@ def generate(
       tinylm generate --weights tiny-model --temperature 0
     """
     if tokens is not None and text is not None:
-        raise UsageError("--tokens and --text exclude each other", help="leave one of them")
+        raise UsageError("--tokens and --text cannot be combined", help="keep one of them")
     if top_p is not None and not 0 < top_p <= 1:
         raise UsageError(f"--top-p {top_p}: expected a number above 0 and up to 1", help="for example --top-p 0.9")
     loaded = requested_config(config, set_ or (), weights)
@@ -115,7 +115,7 @@ def generate(
     if stop_token is not None and not 0 <= stop_token < vocab_size:
         raise UsageError(
             f"--stop-token {stop_token} is outside the vocabulary of {vocab_size:,}",
-            help=f"ids go from 0 to {vocab_size - 1}",
+            help=f"ids range from 0 to {vocab_size - 1}",
         )
     tokenizer = tokenizer_of(loaded.config, config, weights, required=text is not None)
     prompt = prompt_ids(tokens, text, loaded.config, tokenizer)

@@ -9,7 +9,7 @@ from typing import Any
 from tinylm_cli.cli.options import PANELS
 
 _WIDEST_NAME = 26
-"""Columns of the left column at most; a longer name stands on a line of its own."""
+"""Columns of the left column at most; a longer name has a separate line."""
 
 _ARGUMENTS, _OPTIONS, _COMMANDS = "Arguments", "Options", "Commands"
 
@@ -28,7 +28,7 @@ def write_options(parameters: Iterable[Any], ctx: Any, formatter: Any) -> None:
 
 
 def _without_range(parameter: Any, words: str) -> str:
-    """Return the help of a parameter without ``x>=1``, which its error says to those who need it."""
+    """Return the help of a parameter without ``x>=1``, which the error of an invalid value states."""
     describe = getattr(parameter.type, "_describe_range", None)
     if describe is None:
         return words
@@ -36,7 +36,7 @@ def _without_range(parameter: Any, words: str) -> str:
 
 
 def write_commands(commands: Iterable[Any], formatter: Any) -> None:
-    """Write the whole summary of each command under its group."""
+    """Write the full summary of each command under its group."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for command in commands:
         groups.setdefault(command.rich_help_panel or _COMMANDS, []).append((command.name, command.get_short_help_str()))

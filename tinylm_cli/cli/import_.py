@@ -38,7 +38,7 @@ def import_(
     format_: PageFormatOption = PageFormat.text,
     output: OutputOption = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Let --output replace what it wrote before.", rich_help_panel=OUTPUT_PANEL)
+        bool, typer.Option("--force", help="Let --output replace its earlier output.", rich_help_panel=OUTPUT_PANEL)
     ] = False,
 ) -> CommandOutput:
     """Convert a Hugging Face config, and its weights, for tinylm.
@@ -63,7 +63,7 @@ def import_(
     if weights and (output is None or output == STDOUT):
         raise UsageError("--weights needs a folder to write", help=f"tinylm import {path} --weights --output DIR")
     if weights and path == "-":
-        raise UsageError("--weights needs the folder that holds them", help="name it instead of standard input")
+        raise UsageError("--weights needs a folder with weights", help="name it instead of standard input")
     found = import_config(path, set_ or ())
     loaded = found.loaded
     title = f"{loaded.name}: {found.title}, from a Hugging Face config.json of model_type {found.family}."
@@ -81,7 +81,7 @@ def import_(
         if converted.skipped:
             parts = sorted({name.removeprefix("model.").partition(".")[0] for name in converted.skipped})
             count = counted(len(converted.skipped), "tensor")
-            print_note(f"left out {count} of {' and '.join(parts)}: not the language model's")
+            print_note(f"skipped {count} of {' and '.join(parts)}: not part of the language model")
         print_line(f"wrote {counted(converted.tensors, 'tensor')} and config.yaml to {output}")
         following = next_step("import --weights", "check", model_words(None, None, output))
         return CommandOutput(
@@ -98,7 +98,7 @@ def import_(
 def _convert(
     found: ImportedConfig, path: str, output: Path, text: str, overrides: Sequence[str], *, force: bool
 ) -> Converted:
-    """Convert the weights beside a config.json."""
+    """Convert the weights in the folder of a config.json."""
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
     with working(f"converting {found.loaded.name}"):
         import_torch()
@@ -113,7 +113,7 @@ def _convert(
                 raise
             blamed = " ".join(f"--set {shlex.quote(override)}" for override in overrides)
             raise WeightsError(
-                error.message, help=f"the weights match config.json without overrides: leave out {blamed}"
+                error.message, help=f"the weights match config.json without overrides: remove {blamed}"
             ) from error
 
 

@@ -38,7 +38,7 @@ def list_(
       tinylm list --format json
     """
     if published and hardware:
-        raise UsageError("--gallery and --hardware are separate lists", help="give one of them")
+        raise UsageError("--gallery cannot be combined with --hardware", help="remove one of them")
     return _hardware(format_, output) if hardware else _configs(format_, output, published=published)
 
 

@@ -36,7 +36,7 @@ class DType(StrEnum):
 
 def _seed(value: int) -> int:
     if value > MAX_SEED:
-        raise UsageError(f"--seed {value} is too large", help=f"seeds go up to {MAX_SEED:,}")
+        raise UsageError(f"--seed {value} is too large", help=f"the largest is {MAX_SEED:,}")
     return value
 
 
@@ -115,7 +115,7 @@ class ModelRequest:
     def __post_init__(self) -> None:
         """Refuse options that exclude each other."""
         if self.meta and self.weights is not None:
-            raise UsageError("--meta loads nothing, so --weights would have no effect", help="leave one of them out")
+            raise UsageError("--meta loads no weights, so --weights has no effect", help="remove one of them")
 
     @property
     def dtype_name(self) -> str:
@@ -156,7 +156,7 @@ class ModelRequest:
         """Check that the model and the work with it fit in memory, before torch is imported.
 
         Args:
-            working_bytes: Bytes that the work takes beside the model.
+            working_bytes: Bytes that the work needs in addition to the model.
             work: The work, as in "a forward pass of 2 × 8 tokens".
 
         Raises:
@@ -208,7 +208,7 @@ class ModelRequest:
             UsageError: If the device name is not a device.
             UnableError: If this machine has no such device.
             CapacityError: If the model does not fit.
-            WeightsError: If the folder does not hold this model.
+            WeightsError: If the folder does not match this model.
         """
         self.require_room()
         with self._remedies(), working(f"building {self.loaded.name}"):
@@ -243,5 +243,5 @@ def _device(name: str) -> torch.device:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
-        raise UnableError(f"this machine has no usable device {name}", help="leave --device out") from error
+        raise UnableError(f"this machine has no usable device {name}", help="remove --device") from error
     return device

@@ -38,7 +38,7 @@ def new(
 
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
     if not name.strip("./") or name.endswith("/"):
-        raise UsageError(f"{name or 'an empty word'} is not a file name", help="for example tinylm new mine")
+        raise UsageError(f"{name or 'an empty string'} is not a file name", help="for example tinylm new mine")
     loaded = load_config(config, set_ or ())
     of_another_model = dict.fromkeys(("name", "description", "nominal_params"))
     start = loaded.config.model_copy(update=of_another_model)

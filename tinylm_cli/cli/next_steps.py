@@ -1,4 +1,4 @@
-"""The ``next:`` lines: which command leads on from which, from choosing a model to training it."""
+"""The ``next:`` lines: the commands that may follow each command, from choosing a model to training it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def next_step(step: str, following: str, *words: str) -> str:
 
     Args:
         step: The step that was taken, a key of ``NEXT_STEPS``.
-        following: The next one, among those that may follow it.
+        following: The next one, one of its successors.
         words: Quoted words after the command, the model's first; empty ones are left out. An empty first word says that
             the model cannot be named again, since it came from standard input.
 

@@ -72,7 +72,7 @@ def require_word(word: str) -> str:
         UsageError: If the word is empty.
     """
     if not word:
-        raise UsageError("an empty word names no file or folder", help="is a variable of the shell unset?")
+        raise UsageError("the name of a file or folder is empty", help="is a shell variable unset?")
     return word
 
 
@@ -169,28 +169,28 @@ SetOption = Annotated[
 FormatOption = Annotated[
     Format,
     typer.Option(
-        "--format", "-f", help="How to write the report; by default as the suffix of --output says, else text.",
+        "--format", "-f", help="Report format; default: from the suffix of --output, else text.",
         show_default=False, rich_help_panel=OUTPUT_PANEL,
     ),
 ]  # fmt: skip
 PageFormatOption = Annotated[
     PageFormat,
     typer.Option(
-        "--format", "-f", help="How to write the report; by default as the suffix of --output says, else text.",
+        "--format", "-f", help="Report format; default: from the suffix of --output, else text.",
         show_default=False, rich_help_panel=OUTPUT_PANEL,
     ),
 ]  # fmt: skip
 TableOption = Annotated[
     str | None,
     typer.Option(
-        "--table", metavar="NAME", help="Write that table alone, as csv, latex or markdown.", show_default=False,
+        "--table", metavar="NAME", help="Write only this table, as csv, latex or markdown.", show_default=False,
         rich_help_panel=OUTPUT_PANEL,
     ),
 ]  # fmt: skip
 OutputOption = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", metavar="FILE", parser=parse_path, help="Write to a file, whole or not at all.",
+        "--output", "-o", metavar="FILE", parser=parse_path, help="Write to a file, atomically.",
         show_default=False, rich_help_panel=OUTPUT_PANEL,
     ),
 ]  # fmt: skip

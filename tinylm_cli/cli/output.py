@@ -43,10 +43,10 @@ class CommandOutput(NamedTuple):
         format: The format.
         output: The file; None or ``-`` for standard output.
         exit_code: Exit status of the process.
-        document: The whole output in text format, for commands that write a config or a schema.
+        document: The entire output in text format, for commands that write a config or a schema.
         next_step: The command to suggest next; may be empty.
         table: Name of the one table to write; None for all that the format can hold.
-        get: Path of the one value of the JSON report to write; None for the whole report.
+        get: Path of the one value of the JSON report to write; None for the entire report.
         overwrite: Whether an existing file is replaced.
     """
 
@@ -70,7 +70,7 @@ STDOUT = Path("-")
 
 
 def require_tables(format_: str | None, table: str | None) -> None:
-    """Refuse ``--table`` with a format that always writes the whole report.
+    """Refuse ``--table`` with a format that always writes the entire report.
 
     Raises:
         UsageError: If both are given.
@@ -176,7 +176,7 @@ def _select_table(view: View, name: str) -> View:
     meant = suggest(name, names)
     listed = f"the tables are {', '.join(names)}" if len(names) > 1 else f"the only table is {names[0]}"
     raise UsageError(
-        f"--table {name}: there is no such table here", help=f"did you mean {meant}? {listed}" if meant else listed
+        f"--table {name}: no such table in this report", help=f"did you mean {meant}? {listed}" if meant else listed
     )
 
 

@@ -109,9 +109,9 @@ def require_shared(layout: Layout, written: str | None, *, batch_size: int, glob
     if written is not None and says_micro_batches(written):
         made = per_pass * layout.micro_batches
         message = f"{product} × mb {layout.micro_batches} is {made} sequences per step, not {global_batch_size}"
-        remedy, wrong = "leave mb out of the plan; it follows from the global batch", made != global_batch_size
+        remedy, wrong = "remove mb from the plan; it follows from the global batch", made != global_batch_size
     else:
-        message = f"{option} {global_batch_size} is no multiple of {product}"
+        message = f"{option} {global_batch_size} is not a multiple of {product}"
         remedy = f"for example {option} {per_pass * max(round(global_batch_size / per_pass), 1)}"
         wrong = global_batch_size % per_pass != 0
     if wrong:
@@ -135,9 +135,9 @@ def _mistake(word: _Word, given: dict[str, _Word]) -> Diagnostic | None:
         remedy = (
             f"did you mean {_short(meant)}?"
             if meant
-            else f"its words are {', '.join(FIELDS)}: for example tp=8,pp=2,zero=1"
+            else f"the keys are {', '.join(FIELDS)}: for example tp=8,pp=2,zero=1"
         )
-        said = f"a plan has no {clip(word.text)}" if word.text else "a word of the plan is empty"
+        said = f"unknown plan key {clip(word.text)}" if word.text else "an entry of the plan is empty"
         return diagnostic("unknown-key", said, OPTION, word.span, help=remedy)
     if FIELDS[key] in given:
         label = Label(given[FIELDS[key]].span, "first given here")
@@ -171,13 +171,13 @@ def _miscounted(values: dict[str, Any], written: str, gpus: int, *, sure: bool) 
     if gpus % taken == 0 and ("dp" not in degrees or taken == gpus or not sure):
         return
     product = f"{' × '.join(f'{short} {value}' for short, value in degrees.items())} is {taken} GPUs"
-    there = f"there are {gpus}" if taken > gpus or "dp" in degrees else f"{gpus} is no multiple of that"
-    remedy = "leave out dp, and it follows from --gpus"
+    there = f"there are {gpus}" if taken > gpus or "dp" in degrees else f"{gpus} is not a multiple of that"
+    remedy = "remove dp; it then follows from --gpus"
     if "dp" not in degrees:
         remedy = f"write --gpus {taken * -(-gpus // taken)}, or change the plan: {remedy}"
     labels = (Label(option_span("--gpus", str(gpus)), "the number of GPUs"),)
     whole = option_span(OPTION, written)
-    yield diagnostic("contradiction", f"{product}, and {there}", OPTION, whole, help=remedy, labels=labels)
+    yield diagnostic("contradiction", f"{product}, but {there}", OPTION, whole, help=remedy, labels=labels)
 
 
 def _mismatches(

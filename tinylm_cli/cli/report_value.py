@@ -38,7 +38,7 @@ def report_value(report: object, path: str) -> str:
 
 
 def _entries(value: Any) -> dict[str, Any]:
-    """Return what a word may name in a value: fields, or indices and the names of rows; nothing in a number."""
+    """Return the valid path segments of a value: fields, or indices and row names; none for a number."""
     if isinstance(value, dict):
         return value
     if not isinstance(value, list):
@@ -54,7 +54,7 @@ def _missing(known: str, rest: str) -> str:
 
 
 def _remedy(document: Any, path: str, known: str, entries: Mapping[str, Any]) -> str:
-    """Return the nearest path: one that ends in what was typed, else one whose field is spelled much like it."""
+    """Return the nearest path: one that ends in the typed path, else one whose field is spelled similarly."""
     from tinylm_cli.config.suggestions import suggest
 
     paths = list(_paths(document))
@@ -76,7 +76,7 @@ def _remedy(document: Any, path: str, known: str, entries: Mapping[str, Any]) ->
 
 
 def _paths(document: Any) -> Iterator[str]:
-    """Yield the path of every field, the shortest first; of a list, only those of its first row."""
+    """Yield the path of every field, the shortest first; of a list, only the fields of its first row."""
     waiting = deque([("", document)])
     while waiting:
         path, value = waiting.popleft()

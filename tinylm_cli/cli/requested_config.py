@@ -1,4 +1,4 @@
-"""The config that a command line asks for, checked against the config beside its weights. Imports no torch."""
+"""The config that a command line requests, checked against the config saved with the weights. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SAVED_FOLDER = "name a folder that build --save wrote, or a Hugging Face folder"
 
 
 def requested_config(config: str | None, overrides: Sequence[str], weights: Path | None) -> LoadedConfig:
-    """Load the named config, else the config saved beside the weights, else the default.
+    """Load the named config, else the config saved with the weights, else the default.
 
     Raises:
         InputError: If the weights are not a folder, or it holds no config and none is named.
@@ -51,7 +51,7 @@ def _require_folder(weights: Path) -> None:
     if not weights.is_dir():
         holds = weights.suffix == ".safetensors"
         help_ = f"name the folder that holds it: {weights.parent}" if holds else SAVED_FOLDER
-        raise InputError(f"{weights} is a file, and --weights takes the folder", help=help_)
+        raise InputError(f"{weights} is a file, but --weights takes a folder", help=help_)
 
 
 def _require_same_model(config: ModelConfig, kept: ModelConfig, weights: Path) -> None:
@@ -59,8 +59,8 @@ def _require_same_model(config: ModelConfig, kept: ModelConfig, weights: Path) -
     differences = list(_differences(config, kept))
     if differences:
         raise UsageError(
-            f"the weights in {weights} are of another model: {'; '.join(differences)}",
-            help="leave out the config and what --set changes of these, or name other weights",
+            f"the weights in {weights} belong to another model: {'; '.join(differences)}",
+            help="remove the config and --set of these fields, or name other weights",
         )
 
 

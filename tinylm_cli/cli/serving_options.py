@@ -57,7 +57,7 @@ PrefillTokensOption = Annotated[
     typer.Option(
         metavar="T", rich_help_panel=SERVING_PANEL,
         parser=amount_parser("--prefill-tokens", "length", example="8k", most=10**9),
-        help="Most tokens of a prompt that one pass reads (chunked prefill).",
+        help="Maximum prompt tokens per prefill pass (chunked prefill).",
     ),
 ]  # fmt: skip
 ServingBatchSizeOption = Annotated[
@@ -77,7 +77,7 @@ ServingSeqLenOption = Annotated[
 
 
 class ServingOptions(NamedTuple):
-    """The options of serving; their values are those of ``ServingSetup``."""
+    """The options of serving; their values match ``ServingSetup``."""
 
     quantize: QuantizeOption = UNQUANTIZED.method
     group_size: GroupSizeOption = None
@@ -99,10 +99,10 @@ def serving_setup(
         options: The options of serving.
         training: The options of training.
         loaded: The model; None where its config is wrong.
-        mistakes: What is wrong with the options is added to it.
+        mistakes: Receives the mistakes in the options.
 
     Raises:
-        UsageError: If an option has no effect beside the others.
+        UsageError: If an option has no effect with the others.
     """
     batch_sizes = mistakes.read(_batch_sizes, options.serving_batch_size) or ()
     lengths = mistakes.read(_seq_lens, loaded, options.serving_seq_len) if loaded is not None else None
@@ -124,10 +124,10 @@ def _quantization(options: ServingOptions) -> QuantizationConfig:
     """Return how weights are quantized.
 
     Raises:
-        UsageError: If an option has no effect beside the others.
+        UsageError: If an option has no effect with the others.
     """
     if options.group_size is not None and options.quantize != "int4":
-        raise UsageError("--group-size is for int4", help="add --quantize int4, or leave it out")
+        raise UsageError("--group-size needs --quantize int4", help="add it, or remove --group-size")
     if options.quantize_head and options.quantize == "none":
         raise UsageError("--quantize-head needs --quantize", help="add it, for example --quantize int8")
     return QuantizationConfig(options.quantize, options.group_size or UNQUANTIZED.group_size, options.quantize_head)
@@ -144,7 +144,7 @@ def _batch_sizes(written: str | None) -> tuple[int, ...]:
     """Return the batch sizes of ``1,8,64``, each once.
 
     Raises:
-        ConfigError: If one of them is no number; holds every mistake found, each at its place.
+        ConfigError: If one of them is not a number; holds every mistake found, each at its place.
     """
     return tuple(dict.fromkeys(each.value for each in _read(SERVING_BATCH_SIZE, written, "count", "1,8,64")))
 
@@ -153,7 +153,7 @@ def _seq_lens(loaded: LoadedConfig, written: str | None) -> tuple[int, ...]:
     """Return the lengths of ``4096,32k``, each once.
 
     Raises:
-        ConfigError: If one of them is no number, or more than the model reads; points at each and, where it is
+        ConfigError: If one of them is not a number, or more than the model reads; points at each and, where it is
             written, at max_len.
     """
     found, mistakes = _read(SERVING_SEQ_LEN, written, "length", "4k,32k"), ErrorCollector()
@@ -168,7 +168,7 @@ _WANTS = {"count": "numbers of sequences", "length": "numbers of tokens"}
 
 
 def _number(word: str, kind: ListedKind) -> int | None:
-    """Return a number of a list, from 1 to 10⁹; None if the text is no such number."""
+    """Return a number of a list, from 1 to 10⁹; None if the text is not such a number."""
     from tinylm_cli.config.amounts import parse_amount, parse_length
 
     try:

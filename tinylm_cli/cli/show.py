@@ -44,7 +44,7 @@ def show(
     from tinylm_cli.reports.presets import Origin, ShowReport
 
     if format_ in (Format.csv, Format.latex) and not origin:
-        raise UsageError(f"--format {format_} is for tables, and a config is none", help="add --origin for a table")
+        raise UsageError(f"--format {format_} needs a table, but show prints a config", help="add --origin for a table")
     loaded = load_config(config, set_ or ())
     origins = tuple(
         Origin(

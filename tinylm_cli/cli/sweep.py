@@ -76,7 +76,7 @@ def sweep(
 ) -> CommandOutput:
     """Vary one or two fields of a config; show how figures change.
 
-    Every combination of values is one row; an invalid one says why. Exits with 1 if none is valid.
+    Every combination of values is one row; an invalid one shows the reason. Exits with 1 if none is valid.
 
     \b
     Examples:
@@ -97,13 +97,13 @@ def sweep(
     if config_option is not None:
         config = config_option
     elif config is None:
-        raise UsageError("there is no config to sweep", help="for example tinylm sweep small n_layers=4..24:4")
+        raise UsageError("no config to sweep", help="for example tinylm sweep small n_layers=4..24:4")
     elif config.partition("=")[0] in known_fields():
         raise UsageError(f"{config} is not a config", help=f"name the config first: tinylm sweep small {config}")
     else:
         words = words[1:]
     if not words:
-        raise UsageError("there is no field to sweep", help=f"for example tinylm sweep {config} n_layers=4..24:4")
+        raise UsageError("no field to sweep", help=f"for example tinylm sweep {config} n_layers=4..24:4")
     swept_fields = tuple(SweptField(*each) for each in parse_field_values(words).items())
     _require_not_set(swept_fields, overrides)
     mistakes = ErrorCollector()
@@ -128,4 +128,4 @@ def _require_not_set(swept_fields: Sequence[SweptField], overrides: Sequence[str
     for override in overrides:
         key = override.partition("=")[0].strip()
         if any(each.name == key for each in swept_fields):
-            raise UsageError(f"--set {override} has no effect: {key} is swept", help="leave out one of them")
+            raise UsageError(f"--set {override} has no effect: {key} is swept", help="remove one of them")

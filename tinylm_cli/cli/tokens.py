@@ -30,7 +30,7 @@ def prompt_ids(
 
     Raises:
         InputError: If a file or standard input cannot be read, or the tokenizer does not fit the model.
-        UsageError: If an id is outside the vocabulary, there are none, or there is no tokenizer for the text.
+        UsageError: If an id is outside the vocabulary, no ids are given, or the text has no tokenizer.
     """
     if text is not None:
         return encode_text(text, config, tokenizer)
@@ -50,7 +50,7 @@ def tokenizer_of(
 
     Raises:
         UnableError: If it is required and the tokenizers library is not installed.
-        InputError: If it is required and its file is no tokenizer.
+        InputError: If it is required and its file is not a tokenizer.
     """
     from tinylm_cli.interop.tokenizer import TOKENIZER_FILE, open_tokenizer
 
@@ -82,7 +82,7 @@ def parse_tokens(given: str, config: ModelConfig) -> tuple[int, ...]:
 
     Raises:
         InputError: If the file or standard input cannot be read.
-        UsageError: If a word is not an id of the vocabulary, or there are no ids.
+        UsageError: If a word is not an id of the vocabulary, or no ids are given.
     """
     words = [word for word in _SEPARATORS.split(_read(given)) if word]
     if not words:
@@ -95,7 +95,7 @@ def encode_text(text: str, config: ModelConfig, tokenizer: Tokenizer | None) -> 
 
     Raises:
         InputError: If the tokenizer does not fit the model.
-        UsageError: If there is no tokenizer, or no token in the text.
+        UsageError: If the tokenizer is missing, or the text has no tokens.
     """
     if tokenizer is None:
         raise UsageError(
@@ -167,6 +167,7 @@ def _id(word: str, position: int, vocab_size: int) -> int:
     digits = word.lstrip("0") or "0"
     if len(digits) > len(str(vocab_size)) or not 0 <= int(digits) < vocab_size:
         raise UsageError(
-            f"{place} is {shown}, outside the vocabulary of {vocab_size:,}", help=f"ids go from 0 to {vocab_size - 1}"
+            f"{place} is {shown}, outside the vocabulary of {vocab_size:,}",
+            help=f"ids range from 0 to {vocab_size - 1}",
         )
     return int(digits)

@@ -40,7 +40,7 @@ KernelOption = Annotated[
 RecomputeOption = Annotated[
     Recompute,
     typer.Option(
-        help="Activations that the backward pass computes again: none, attention scores, or whole layers.",
+        help="Activations that the backward pass computes again: none, attention scores, or entire layers.",
         rich_help_panel=TRAINING_PANEL,
     ),
 ]
@@ -78,7 +78,7 @@ GlobalBatchSizeOption = Annotated[
 GpuOption = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="The GPU, as tinylm list --hardware names it.", show_default=False,
+        metavar="NAME", help="GPU name; tinylm list --hardware shows the names.", show_default=False,
         autocompletion=complete_gpu, rich_help_panel=CLUSTER_PANEL,
     ),
 ]  # fmt: skip
@@ -100,7 +100,7 @@ PlanOption = Annotated[
 HardwareOption = Annotated[
     str | None,
     typer.Option(
-        "--hardware", metavar="FILE", help="YAML file with GPUs of your own.", show_default=False,
+        "--hardware", metavar="FILE", help="YAML file with additional GPUs.", show_default=False,
         rich_help_panel=CLUSTER_PANEL,
     ),
 ]  # fmt: skip
@@ -125,7 +125,7 @@ KernelEfficiencyOption = Annotated[
     float | None,
     share_of_peak(
         "--kernel-efficiency",
-        f"Share of the peak that a GPU of several reaches while it computes; by default {DEFAULT.kernel_efficiency}.",
+        f"Share of the peak that each of several GPUs reaches while computing; default: {DEFAULT.kernel_efficiency}.",
         "0.55",
     ),
 ]
@@ -133,7 +133,7 @@ UtilizationOption = Annotated[
     float | None,
     share_of_peak(
         "--utilization",
-        f"Share of the peak that training on one GPU reaches (MFU); by default {DEFAULT.utilization}.",
+        f"Share of the peak that training on one GPU reaches (MFU); default: {DEFAULT.utilization}.",
         "0.4",
     ),
 ]
@@ -147,7 +147,7 @@ PriceOption = Annotated[
 
 
 class TrainingOptions(NamedTuple):
-    """The options of a training run; their values are those of ``TrainingSetup``."""
+    """The options of a training run; their values match ``TrainingSetup``."""
 
     batch_size: BatchSizeOption = DEFAULT.batch_size
     seq_len: SeqLenOption = DEFAULT.seq_len
@@ -182,10 +182,10 @@ def training_setup(
         options: The options of the run.
         cluster: The options of the GPUs.
         loaded: The model; None where its config is wrong.
-        mistakes: What is wrong with the options is added to it.
+        mistakes: Receives the mistakes in the options.
 
     Raises:
-        UsageError: If an option has no effect beside the others.
+        UsageError: If an option has no effect with the others.
     """
     from tinylm_cli.cli.plan_option import require_shared, says_micro_batches
 
@@ -236,12 +236,12 @@ def _layout(cluster: ClusterOptions, loaded: LoadedConfig | None, seq_len: int |
 
 
 def require_effect(options: TrainingOptions, cluster: ClusterOptions) -> None:
-    """Refuse options that have no effect beside the others.
+    """Refuse options that have no effect with the others.
 
     Raises:
         UsageError: If there is one.
     """
-    several = "say how many, for example with --gpus 8"
+    several = "give their number, for example --gpus 8"
     for option, given in (
         ("--hardware", cluster.hardware),
         ("--price", cluster.price),
@@ -249,19 +249,21 @@ def require_effect(options: TrainingOptions, cluster: ClusterOptions) -> None:
         ("--kernel-efficiency", cluster.kernel_efficiency),
     ):
         if given is not None and cluster.gpu is None:
-            raise UsageError(f"{option} is about a GPU", help="name it, for example with --gpu h100-sxm")
+            raise UsageError(f"{option} needs a GPU", help="name it, for example with --gpu h100-sxm")
     if cluster.plan is not None and cluster.gpus == 1:
-        raise UsageError("--plan divides work among GPUs", help=several)
+        raise UsageError("--plan needs several GPUs", help=several)
     if cluster.plan == AUTO and cluster.gpu is None:
-        raise UsageError("--plan auto ranks by time", help="name the GPU, for example with --gpu h100-sxm")
+        raise UsageError("--plan auto needs a GPU", help="name the GPU, for example with --gpu h100-sxm")
     if cluster.gpus > 1 and cluster.utilization is not None:
         message = f"--utilization follows from the plan for {cluster.gpus} GPUs"
-        raise UsageError(message, help="give --kernel-efficiency, what each of them reaches while it computes")
+        raise UsageError(
+            message, help="use --kernel-efficiency, the share of the peak that each GPU reaches while it computes"
+        )
     if cluster.gpus == 1 and cluster.kernel_efficiency is not None:
         message = "--kernel-efficiency is for several GPUs, whose plan adds communication and bubbles"
-        raise UsageError(message, help="give --utilization for one GPU, or say how many with --gpus")
+        raise UsageError(message, help="use --utilization for one GPU, or add --gpus N")
     if cluster.gpus == 1 and options.global_batch_size is not None:
-        raise UsageError("--global-batch-size is divided among several GPUs", help=several)
+        raise UsageError("--global-batch-size needs several GPUs", help=several)
     if options.master_weights is not None and options.dtype.value not in ("bfloat16", "float16"):
         word = "--master-weights" if options.master_weights else "--no-master-weights"
-        raise UsageError(f"{word} is about weights in 16 bits", help=f"leave it out beside --dtype {options.dtype}")
+        raise UsageError(f"{word} applies only to 16-bit weights", help="remove it, or choose a 16-bit --dtype")

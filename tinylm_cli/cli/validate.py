@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tinylm_cli.reports.validate import FileResult, ValidateReport
 
 
-_NO_YAML = "there is no .yaml in {}"
+_NO_YAML = "no .yaml file in {}"
 """The error for a folder without YAML files."""
 
 
@@ -68,7 +68,7 @@ def validate(
             metavar="FIGURE<BOUND",
             autocompletion=complete_assert,
             show_default=False,
-            help="Require of each config, e.g. 'total_params < 130M'; may be repeated.",
+            help="Assertion that each config must satisfy, e.g. 'total_params < 130M'; may be repeated.",
             rich_help_panel=TARGET_PANEL,
         ),
     ] = None,
@@ -108,7 +108,7 @@ def validate(
     from tinylm_cli.reports.validate import ValidateReport
 
     if fix and diff:
-        raise UsageError("--fix writes what --diff only shows", help="give one of them")
+        raise UsageError("--fix cannot be combined with --diff", help="remove one of them")
     mistakes = ErrorCollector()
     asserted = (mistakes.read(_read_assertions, assert_) or ()) if assert_ else ()
     paths = list(_expand(files))
@@ -167,7 +167,7 @@ def _read_assertions(texts: Sequence[str]) -> tuple[Condition, ...]:
 
 
 def _require_writable(paths: Iterable[str]) -> None:
-    """Refuse to fix what is not a file.
+    """Refuse to fix anything but a file.
 
     Raises:
         UsageError: If one is standard input or a file of a git revision.
@@ -248,10 +248,10 @@ def _fixed(written: ConfigText, overrides: Sequence[str], asserted: Iterable[Con
 
 
 def _write_fixed(before: Source, after: Source) -> None:
-    """Replace a file whole, its byte-order mark kept.
+    """Replace a file atomically; keep its byte-order mark.
 
     Raises:
-        OutputError: If it cannot be written, or is no longer what was read.
+        OutputError: If it cannot be written, or changed since it was read.
     """
     from tinylm_cli.config.source import source_of
 

@@ -70,7 +70,7 @@ def require_length(
     Args:
         models: The models.
         seq_len: Tokens per sequence.
-        remedy: What to do instead of a shorter length.
+        remedy: The alternative to a shorter length.
         option: The option that states the length.
         span: Its place, if it is only a part of the option's value.
 
@@ -188,7 +188,7 @@ def read_gpu(gpu: str | None, hardware: str | None, dtype: str) -> tuple[Acceler
 
 
 def _require_multiplied(accelerator: Accelerator, dtype: str, gpu: str) -> None:
-    """Check that a GPU, typed as ``gpu``, multiplies a dtype.
+    """Check that a GPU, typed as ``gpu``, supports matmuls of a dtype.
 
     Raises:
         ConfigError: If it does not; points at both options.
@@ -205,7 +205,7 @@ def _require_multiplied(accelerator: Accelerator, dtype: str, gpu: str) -> None:
         f"{accelerator.name} does not support {dtype} matmuls",
         GPU,
         option_span(GPU, gpu),
-        help=f"write --dtype {known}, or name another GPU: tinylm list --hardware shows what each multiplies",
+        help=f"write --dtype {known}, or name another GPU: tinylm list --hardware shows the dtypes of each",
         labels=(Label(option_span("--dtype", dtype), f"--dtype is {dtype}"),),
     )
     raise refusal([mistake])

@@ -13,7 +13,7 @@ AmountKind = Literal["count", "size", "flops"]
 MAX_AMOUNT = 10**21
 MAX_COUNT = 10**18
 MAX_COMPUTE = 10**30
-"""A whole training takes more operations than all that a config can say: Llama 3 405B took 3.8e25."""
+"""Largest FLOPs of a training run; a run needs more than any figure of a config: Llama 3 405B took 3.8e25."""
 
 _THOUSANDS = (10**3, 10**6, 10**9, 10**12, 10**15)
 
@@ -26,7 +26,7 @@ UNITS: dict[AmountKind, dict[str, int]] = {
     },
     "flops": dict(zip("KMGTP", _THOUSANDS, strict=True)),
 }
-"""What one of each unit is; GB is 1000³ bytes, GiB 1024³."""
+"""Value of each unit; GB is 1000³ bytes, GiB 1024³."""
 
 _NUMBER = r"[0-9]{1,6}(\.[0-9]{1,6})?"
 _PATTERNS: dict[AmountKind, str] = {
@@ -43,11 +43,11 @@ EXPECTED: dict[AmountKind, str] = {
     "size": "a size such as 24GiB or 80GB",
     "flops": "a number of operations such as 2.5G or 2.5e9",
 }
-"""What a person is asked for where there is no amount."""
+"""Expected values in errors about invalid amounts."""
 
 
 class FieldType(NamedTuple):
-    """The kind of a field's values, as an annotation beside the Python type.
+    """The kind of a field's values, as an annotation on the Python type.
 
     Attributes:
         kind: One of the kinds in ``config.fields``.
@@ -59,7 +59,7 @@ class FieldType(NamedTuple):
 
 
 def read_amount(text: str, kind: AmountKind) -> int | float | None:
-    """Return ``24GiB`` as a number, a float only if it is not whole; None if the text is not an amount."""
+    """Return ``24GiB`` as a number, a float only if it is not an integer; None if the text is not an amount."""
     if not re.fullmatch(_PATTERNS[kind], text):
         return None
     unit = text.lstrip("0123456789. ")
@@ -82,7 +82,7 @@ def parse_amount(text: str, kind: AmountKind, *, most: int = MAX_AMOUNT) -> int:
     Units may be in lower case, ``500k`` or ``24gib``; counts and operations may have an exponent, ``2.5e9``.
 
     Raises:
-        ValueError: If the text is not an amount from 1 to ``most``; the message says what is expected.
+        ValueError: If the text is not an amount from 1 to ``most``; the message states the expected form.
     """
     power = _POWER.fullmatch(text) if kind != "size" else None
     amount: int | float | None
@@ -98,7 +98,7 @@ def parse_amount(text: str, kind: AmountKind, *, most: int = MAX_AMOUNT) -> int:
     if amount is None:
         raise ValueError(f"expected {EXPECTED[kind]}")
     if not 1 <= amount <= most:
-        raise ValueError("expected more than 0" if amount < 1 else "larger than anything here")
+        raise ValueError("expected more than 0" if amount < 1 else "larger than any supported amount")
     return int(amount)
 
 
@@ -147,14 +147,14 @@ def rounded_up(value: int, kind: AmountKind, like: str = "") -> str:
 
 
 def rounded_down(value: int, kind: AmountKind, digits: int = 3) -> str:
-    """Return the largest amount of at least so many digits that is at most ``value``, ``78.6GiB``."""
+    """Return the largest amount of at least that many digits that is at most ``value``, ``78.6GiB``."""
     unit, one, _ = _three_digits(value, kind, "")
     scale = 10 ** max(digits - len(str(value // one)), 0)
     return f"{value * scale // one / scale:.15g}{unit}"
 
 
 def _three_digits(value: int, kind: AmountKind, like: str) -> tuple[str, int, int]:
-    """Return the largest unit up to ``value``, its size, and the power of ten for three whole digits."""
+    """Return the largest unit up to ``value``, its size, and the power of ten for three integer digits."""
     units = UNITS[kind]
     if like.endswith("B") and kind == "size":
         units = {unit: one for unit, one in units.items() if unit == "B" or ("i" in unit) == ("i" in like)}

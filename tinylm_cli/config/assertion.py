@@ -26,7 +26,7 @@ RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-"""How a figure may stand to its bound."""
+"""Relations of a figure to its bound."""
 
 _MEANT = {"=": "==", "===": "==", "=<": "<=", "=>": ">=", "≤": "<=", "≥": ">=", "<>": "!=", "≠": "!=", "!": "!="}
 _SWAPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
@@ -41,7 +41,7 @@ FIELD_OF: dict[FigureKind, str] = {
     "flops": "budget.max_flops_per_token",
     "share": "budget.nominal_tolerance",
 }
-"""A field of a config whose values are of each kind, which says how they are written."""
+"""A field of a config whose values are of each kind, which defines their notation."""
 
 
 class Condition(NamedTuple):
@@ -118,9 +118,9 @@ def _require_figure(words: _Words, kinds: Mapping[str, FigureKind]) -> None:
     if figure in kinds:
         return
     if not words.text.strip():
-        raise words.wrong("assertion-syntax", "nothing is asserted", "figure", f"for example {_EXAMPLE}")
+        raise words.wrong("assertion-syntax", "the assertion is empty", "figure", f"for example {_EXAMPLE}")
     if not figure:
-        message = f"no figure stands before {clip(relation)}"
+        message = f"no figure before {clip(relation)}"
         raise words.wrong("assertion-syntax", message, "relation", f"for example {_EXAMPLE}")
     between = _Words.of(bound)
     inner, second, upper = between.figure, between.relation, between.bound
@@ -137,15 +137,15 @@ def _require_figure(words: _Words, kinds: Mapping[str, FigureKind]) -> None:
 def _require_relation(words: _Words, kinds: Mapping[str, FigureKind]) -> None:
     relation, example = words.relation, _example(words.figure, kinds)
     if not relation:
-        message = f"no relation stands after {words.figure}"
-        remedy = f"for example '{example}', in quotes: to a shell < and > are files"
+        message = f"no relation after {words.figure}"
+        remedy = f"for example '{example}', in quotes: a shell reads < and > as redirections"
         raise words.wrong("assertion-syntax", message, "bound" if words.bound else "figure", remedy)
     if relation not in RELATIONS:
         meant = _MEANT.get(relation)
         remedy = f"write {meant}" if meant else f"the relations are {', '.join(RELATIONS)}"
-        raise words.wrong("assertion-syntax", f"{relation} is no relation", "relation", remedy)
+        raise words.wrong("assertion-syntax", f"{relation} is not a relation", "relation", remedy)
     if not words.bound:
-        message = f"no bound stands after {relation}"
+        message = f"no bound after {relation}"
         raise words.wrong("assertion-syntax", message, "relation", f"for example {example}")
 
 
@@ -162,12 +162,12 @@ def _bound(words: _Words, kinds: Mapping[str, FigureKind]) -> int | float | str:
     if value is not None:
         return value
     if re.search(rf"[{_SIGNS}]|\s(and|or|&|\|)", bound):
-        raise words.wrong("assertion-syntax", _ONE, "bound", f"write each in an {ASSERT} of its own")
+        raise words.wrong("assertion-syntax", _ONE, "bound", f"write each in a separate {ASSERT}")
     if _NAME.fullmatch(bound):
         raise refusal([unknown_figure(bound, kinds, words.places["bound"])])
     field = fields()[FIELD_OF[kind]]
     meant = suggest_value(bound, field)
-    message = f"{figure} is held to {field.expected}, not to {clip(bound)}"
+    message = f"{figure} must be compared with {field.expected}, not {clip(bound)}"
     raise words.wrong("wrong-type", message, "bound", f"write {meant}" if meant else f"for example {example}")
 
 

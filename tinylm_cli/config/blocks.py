@@ -1,7 +1,7 @@
 """The blocks of a config: the parts of a transformer that vary between architectures, and the budget.
 
 Users read the descriptions in ``tinylm schema``, in ``tinylm new`` and in their editor. The defaults are the course's
-model. None means that the value follows from other fields, as the description says.
+model. None means that the value follows from other fields, as the description states.
 """
 
 # no deferred annotations: pydantic would evaluate each of them, a tenth of the start-up time
@@ -337,7 +337,7 @@ class Head(Block):
 
 
 class Budget(Block):
-    """Limits on what the model costs, which ``tinylm validate`` checks, and the conditions that they hold under."""
+    """Limits on the cost of the model, which ``tinylm validate`` checks, and the conditions that they hold under."""
 
     max_params: ParameterCount | None = Field(
         default=None, examples=["130M"], description="Maximum parameters; tied weights count once."
@@ -349,7 +349,7 @@ class Budget(Block):
         default=None, examples=["24GiB"], description="Maximum KV cache of the batch. GB is 1000³, GiB is 1024³."
     )
     max_train_bytes_per_gpu: Size | None = Field(
-        default=None, examples=["80GB"], description="Maximum memory to train the whole model on one GPU with AdamW."
+        default=None, examples=["80GB"], description="Maximum memory to train the entire model on one GPU with AdamW."
     )
     max_flops_per_token: FlopCount | None = Field(
         default=None, examples=["2.5G"], description="Maximum FLOPs of a forward pass per token."

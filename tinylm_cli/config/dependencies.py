@@ -1,4 +1,4 @@
-"""Fields that have an effect only beside certain values of other fields, and the records of rules between fields."""
+"""Fields that have an effect only with certain values of other fields, and the records of rules between fields."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def unmet_requirements(name: str, values: Mapping[str, Any]) -> tuple[Requiremen
 
 
 def applies(name: str, values: Mapping[str, Any]) -> bool:
-    """Return whether ``name`` has an effect beside ``values`` (dotted name to value)."""
+    """Return whether ``name`` has an effect with ``values`` (dotted name to value)."""
     return not any(_unmet(name, values))
 
 

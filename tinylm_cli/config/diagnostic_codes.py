@@ -42,8 +42,8 @@ CODES = {
     "too-many-mistakes": "More mistakes than are shown; the rest is only counted.",
     "too-many-values": "More than 10,000 keys and values.",
     "top-k-above-experts": "`feed_forward.top_k` exceeds `feed_forward.n_experts`.",
-    "unknown-choice": "A word that is not one of the choices of its field.",
-    "unknown-family": "A Hugging Face config with a `model_type` that tinylm does not read.",
+    "unknown-choice": "A value that is not one of the choices of its field.",
+    "unknown-family": "A Hugging Face config with a `model_type` that tinylm does not support.",
     "unknown-figure": "An unknown figure in `--assert` or `sweep --figure`.",
     "unknown-gpu": "A GPU that is neither in the built-in table nor in the `--hardware` file.",
     "unknown-key": "A key that the schema does not have in this place.",
@@ -84,7 +84,7 @@ def refusal(mistakes: Iterable[Diagnostic]) -> ConfigError:
     shown, hidden = ordered[:MOST_REPORTED], len(ordered) - MOST_REPORTED
     if hidden > 0:
         message = f"{counted(hidden, 'more mistake')} {'are' if hidden > 1 else 'is'} not shown"
-        help_ = "a model config is a page of YAML: is this one?"
+        help_ = "a model config is about a page of YAML"
         shown.append(diagnostic("too-many-mistakes", message, shown[0].source, help=help_))
     return ConfigError(tuple(shown))
 

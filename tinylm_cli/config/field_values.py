@@ -46,7 +46,7 @@ def _parse(written: str) -> tuple[str, tuple[str, ...]]:
     """Return the field and the values of one ``key=values``."""
     key, equals, values = written.partition("=")
     if not equals or not key.strip() or not key.isprintable() or not values.strip():
-        raise UsageError(f"{written or 'an empty word'}: expected key=values", help=_EXAMPLE)
+        raise UsageError(f"{written or 'an empty string'}: expected key=values", help=_EXAMPLE)
     if key not in fields():
         meant = suggest(key, fields())
         raise UsageError(

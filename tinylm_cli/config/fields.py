@@ -62,7 +62,7 @@ class Schema(NamedTuple):
 
     Attributes:
         root: The pydantic class of the mapping.
-        within: Dotted name of the mapping in its document; empty for the whole document.
+        within: Dotted name of the mapping in its document; empty for the entire document.
     """
 
     root: type[Block]

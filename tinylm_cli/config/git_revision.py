@@ -34,12 +34,12 @@ def split_revision(reference: str) -> tuple[str, str]:
 
 
 def read_revision(reference: str, config_file: str) -> Source:
-    """Read a file of a revision. A symbolic link is followed, and a folder stands for its ``config_file``.
+    """Read a file of a revision. A symbolic link is followed, and a folder means its ``config_file``.
 
     Paths are relative to the top of the repository, or to the current folder if they start with ``./``.
 
     Raises:
-        InputError: If there is no git, no repository, no such revision or no such path, or the file is too large.
+        InputError: If git, the repository, the revision or the path does not exist, or the file is too large.
         ConfigError: If it is not UTF-8.
 
     References:
@@ -69,7 +69,7 @@ class ChangedFile(NamedTuple):
     """A file that differs between a revision and the working tree.
 
     Attributes:
-        status: What happened to it since.
+        status: Its change since the revision.
         path: Where it is now, or where it was if it is removed; from the current folder.
         before: Where it was in the revision, ``SHA:path``; None if it is added.
     """
@@ -83,14 +83,14 @@ def changed_files(revision: str, paths: Sequence[str] = ()) -> tuple[str, list[C
     """Return the commit to compare with, and the tracked files that have changed since, in git's order.
 
     The commit is the merge base of ``revision`` and ``HEAD``, as in a pull request: what others have added to the
-    revision's branch meanwhile is no change. The files are those of the working tree.
+    revision's branch meanwhile does not count as a change. The files are read from the working tree.
 
     Args:
         revision: A branch, tag or commit.
-        paths: Files and folders, from the current folder; the whole repository when empty.
+        paths: Files and folders, from the current folder; the entire repository when empty.
 
     Raises:
-        InputError: If there is no git, no repository, no such revision, or no file of a path now or then.
+        InputError: If git, the repository or the revision does not exist, or a path has no file now or then.
     """
     if shutil.which("git") is None:
         raise InputError(f"cannot read {revision} from git", help="git must be installed")
@@ -98,7 +98,9 @@ def changed_files(revision: str, paths: Sequence[str] = ()) -> tuple[str, list[C
     if not commit.succeeded:
         inside = _git("rev-parse", "--show-toplevel")
         if not inside.succeeded:
-            raise InputError("this folder is in no git repository", help="go to one, or name two models to compare")
+            raise InputError(
+                "this folder is not in a git repository", help="run tinylm in one, or name two models to compare"
+            )
         remedy = _suggest_revision(revision).replace("did you mean", "did you mean --changed")
         raise InputError(f"git has no revision {revision}", help=remedy or "git branch --all lists branches")
     sha = commit.data.decode("ascii").strip()
@@ -107,7 +109,7 @@ def changed_files(revision: str, paths: Sequence[str] = ()) -> tuple[str, list[C
     top = _git("rev-parse", "--show-toplevel").data.decode("utf-8", "surrogateescape").rstrip("\n")
     for path in paths:
         if not os.path.lexists(path) and not _git("cat-file", "-e", f"{base}:./{path}").succeeded:
-            raise InputError(f"no such file or folder: {path}", help=f"nor was there in {revision}")
+            raise InputError(f"no such file or folder: {path}", help=f"it did not exist in {revision} either")
     where = [f":(literal){path}" for path in paths] or [":(top)"]
     listed = _git("diff", "--name-status", "-z", SIMILARITY, base, "--", *where)
     return base, list(_changes(listed.data.decode("utf-8", "surrogateescape"), base, top))
@@ -154,7 +156,7 @@ def _object(reference: str, folder: str = "") -> tuple[str, str]:
     if not revision.strip(":0123"):  # staged, where git follows no links
         where = f":(literal){path}" if path.startswith("./") else f":(top,literal){path}"
         if _git("ls-files", "--stage", "--", where).data.startswith(b"120000 "):
-            raise InputError(f"{reference} is a symbolic link", help="name what it points to")
+            raise InputError(f"{reference} is a symbolic link", help="name its target")
     asked = "" if "\n" in reference else reference  # each line is a question
     found = _git("cat-file", "--batch-check", "--follow-symlinks", asked=asked).data.decode("utf-8", "replace")
     known = _OBJECT.match(found)
@@ -214,9 +216,9 @@ def _suggest_path(revision: str, path: str) -> str:
         return f"paths are from the top of the repository: did you mean {revision}:./{path}?"
     inner = next((str(each) for each in Path(path).parents if each.name and (top / each / ".git").exists()), "")
     if inner:
-        return f"{inner} is a repository of its own: from there, name a revision of it"
+        return f"{inner} is a separate repository: name a revision of it from there"
     if (top / path).exists():
-        return f"it is newer, or had another name there: git log --follow -- {path} tells"
+        return f"it is newer, or had another name there: git log --follow -- {path} shows which"
     return "paths are from the top of the repository; from this folder they begin with ./"
 
 

@@ -49,32 +49,34 @@ class PeakFlops(Block):
 class AcceleratorEntry(Block):
     """The fields of one accelerator in a hardware file; its name is the key above them.
 
-    An accelerator is what torch sees as one device.
+    An accelerator is one torch device.
     """
 
-    title: Line = Field(examples=["NVIDIA H100 SXM5 80 GB"], description="What its maker calls it.")
+    title: Line = Field(examples=["NVIDIA H100 SXM5 80 GB"], description="The vendor's name for it.")
     aliases: Names = Field(default=(), examples=[("h100",)], description="Other names for it.")
-    memory_bytes: Size = Field(examples=["80 GiB"], description="What is on the board.")
+    memory_bytes: Size = Field(examples=["80 GiB"], description="Memory capacity on the board.")
     usable_memory_bytes: Size | None = Field(
-        default=None, examples=["79.1 GiB"], description="What a program finds; memory_bytes when absent."
+        default=None, examples=["79.1 GiB"], description="Memory that the driver reports; memory_bytes when absent."
     )
-    memory_bytes_per_second: Rate = Field(examples=["3.35 TB/s"], description="Between its memory and its cores.")
-    peak_flops_per_second: PeakFlops = Field(description="Dense peaks by what is multiplied.")
-    link: Line | None = Field(default=None, examples=["NVLink 4"], description="What joins the GPUs of a node.")
+    memory_bytes_per_second: Rate = Field(examples=["3.35 TB/s"], description="Bandwidth between memory and cores.")
+    peak_flops_per_second: PeakFlops = Field(description="Dense peak FLOP/s by dtype.")
+    link: Line | None = Field(default=None, examples=["NVLink 4"], description="Interconnect of the GPUs of a node.")
     link_bytes_per_second: Rate = Field(
-        examples=["450 GB/s"], description="From one GPU to all others of its node together, in one direction."
+        examples=["450 GB/s"],
+        description="Bandwidth from one GPU to all others of its node together, in one direction.",
     )
     peer_bytes_per_second: Rate | None = Field(
         default=None,
         examples=["64 GB/s"],
-        description="From one GPU to one other; as the link when absent, as through a switch.",
+        description="Bandwidth from one GPU to one other; that of the link when absent, as with a switch.",
     )
     gpus_per_node: int = Field(ge=1, le=1_000_000, examples=[8], description="GPUs that the link joins.")
     network: Line | None = Field(
-        default=None, examples=["a 400 Gb/s port for each GPU"], description="What joins nodes."
+        default=None, examples=["a 400 Gb/s port for each GPU"], description="Interconnect between nodes."
     )
     network_bytes_per_second: Rate = Field(
-        examples=["400 Gb/s"], description="From one GPU to other nodes, in one direction, all its node's GPUs sending."
+        examples=["400 Gb/s"],
+        description="Bandwidth from one GPU to other nodes, in one direction, while its entire node sends.",
     )
     source: Line | None = Field(
         default=None, examples=["https://www.nvidia.com/en-us/data-center/h100/"], description="Its datasheet."
@@ -96,12 +98,12 @@ class Accelerator(AcceleratorEntry):
 
     @property
     def one_peer_bytes_per_second(self) -> int:
-        """Bytes per second from one GPU to one other of its node: the whole link if a switch joins them."""
+        """Bytes per second from one GPU to one other of its node: the full link if a switch joins them."""
         return self.peer_bytes_per_second or self.link_bytes_per_second
 
     @property
     def peaks(self) -> dict[str, int]:
-        """Dense operations per second by data type, for the types that the hardware multiplies."""
+        """Dense operations per second by data type, for the types with hardware matmuls."""
         known = ((dtype, getattr(self.peak_flops_per_second, dtype)) for dtype in PEAK_DTYPES)
         return {dtype: flops for dtype, flops in known if flops is not None}
 
@@ -138,16 +140,16 @@ def find_accelerator(table: dict[str, Accelerator], name: str) -> Accelerator:
         meant = suggest(name, [*table, *aliases])
         known = f"the names are {', '.join(table)}; --hardware FILE adds your own"
         remedy = f"did you mean {meant}? {known[0].upper()}{known[1:]}" if meant else known
-        message = f"no GPU is called {clip(name) or 'by an empty name'}"
+        message = f"no GPU is called {clip(name) or '(empty)'}"
         raise refusal([diagnostic("unknown-gpu", message, GPU, option_span(GPU, name), help=remedy)])
     return found
 
 
 def load_accelerators(file: str | None = None) -> dict[str, Accelerator]:
-    """Return every accelerator by its name in lower case: the table that ships, then those of ``file``.
+    """Return every accelerator by its name in lower case: the built-in table, then the entries of ``file``.
 
     Args:
-        file: A hardware file, or ``-`` for standard input; its entries replace those that ship under the same name.
+        file: A hardware file, or ``-`` for standard input; its entries replace built-in entries of the same name.
 
     Raises:
         ConfigError: If the file is wrong; holds every mistake found.
@@ -209,7 +211,7 @@ def _diagnose(error: ValidationError, name: str, entry: Entry, source: Source) -
         return []
     if node.entries is None:
         message = f"{title} must be a block of fields, not {describe(node)}"
-        remedy = "write its fields on lines of their own, indented under its name: title, memory_bytes, …"
+        remedy = "write its fields on separate lines, indented under its name: title, memory_bytes, …"
         return [diagnostic("wrong-type", message, node.span.source, node.span, field=name, help=remedy)]
     details = error.errors(include_url=False, include_context=False, include_input=False)
     place = Node(entry.key_span, entries=node.entries)  # a field that is missing is missing under its name
@@ -218,15 +220,17 @@ def _diagnose(error: ValidationError, name: str, entry: Entry, source: Source) -
 
 def _duplicate(name: str, entry: Entry, first: Entry) -> Diagnostic:
     place = entry.key_span
-    message = f"{clip(name)} is already set on line {first.key_span.line}: capitals do not tell names apart"
+    message = f"{clip(name)} is already set on line {first.key_span.line}: names are case-insensitive"
     labels = (Label(first.key_span, "first set here"),)
     return diagnostic("duplicate-key", message, place.source, place, field=name, help="keep one of them", labels=labels)
 
 
 def _not_a_table(root: Node | None, source: Source) -> Diagnostic:
     if root is None or root.is_absent:
-        message, place = "there is no hardware here: nothing but blank lines and comments", None
-        return diagnostic("empty-document", message, source.name, place, help="tinylm list --hardware shows what fits")
-    message = f"hardware is a mapping of GPUs by name, and this is {describe(root)}"
+        message, place = "the file defines no GPUs: it has only blank lines and comments", None
+        return diagnostic(
+            "empty-document", message, source.name, place, help="tinylm list --hardware shows the built-in GPUs"
+        )
+    message = f"hardware is a mapping of GPUs by name, but this is {describe(root)}"
     remedy = "write the name of a GPU, a colon, and its fields indented under it"
     return diagnostic("not-a-mapping", message, root.span.source, root.span, help=remedy)

@@ -138,7 +138,7 @@ def _apply(override: str, root: Node, mistakes: list[Diagnostic]) -> None:
         mistakes.extend(document.diagnostics)
         node = document.root
     node = node or Node(Span(SET, 1, len(key) + 2, len(key) + 3, override))
-    *blocks, last = key.strip().split(".", 2)  # no deeper than the schema, whatever the key
+    *blocks, last = key.strip().split(".", 2)  # never deeper than the schema
     target = root
     for block in blocks:
         assert target.entries is not None

@@ -13,7 +13,7 @@ PRESET_ORDER = ("tiny", "small", "medium", "base")
 
 @cache
 def presets_folder() -> Path:
-    """Return the folder of built-in configs: inside an installed package, or beside the package in a checkout."""
+    """Return the folder of built-in configs: inside an installed package, or next to the package in a checkout."""
     package = Path(__file__).resolve().parent.parent
     installed = package / "configs"
     return installed if installed.is_dir() else package.parent / "configs"

@@ -11,7 +11,7 @@ from tinylm_cli.config.dependencies import Problem, Rule
 from tinylm_cli.quantities import counted
 
 HEAD = ("d_model", "n_heads", "attention.d_head", "attention.kind", "attention.d_rope")
-"""What the width of a head follows from, in the order that functions here take it."""
+"""The fields that determine the width of a head, in the argument order of the functions here."""
 
 
 def _sinusoidal_needs_pairs(d_model: int, kind: str, n_heads: int) -> Problem | None:

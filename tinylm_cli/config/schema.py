@@ -101,7 +101,8 @@ class ModelConfig(Block):
         description="The advertised size, e.g. 125M; reports compare it with the true count.",
     )
     budget: Budget = Field(
-        default=Budget(), description="Limits on what the model costs, which tinylm validate checks; changes no model."
+        default=Budget(),
+        description="Limits on the cost of the model, which tinylm validate checks; the model does not change.",
     )
 
     @property

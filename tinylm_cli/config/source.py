@@ -28,7 +28,7 @@ class Source:
 
     Attributes:
         name: Path as the user gave it, ``<stdin>``, or ``--set``.
-        text: The whole text, without a byte-order mark.
+        text: The full text, without a byte-order mark.
         path: The path in the name, which a git revision precedes.
         shift: Columns to add to every span, for a text that is the end of an option.
     """

@@ -22,13 +22,13 @@ class _ParserError(NamedTuple):
     """Where the parser stopped.
 
     Attributes:
-        text: The whole text.
+        text: The full text.
         at: Index of the character that the parser rejects.
         opened: Index where the unfinished part starts; ``at`` if unknown.
         line_start: Where the line of ``at`` starts.
         line: That line.
         problem: The parser's message; empty if it failed on a number.
-        context: What the parser was reading, in its words.
+        context: The parser's description of the construct it was reading.
     """
 
     text: str
@@ -181,7 +181,7 @@ def _stray(error: _ParserError, _source: Source) -> _Explanation:
     if error.sign == "-":
         return _Explanation("a list item among the fields", "remove the dash", at, at + 1)
     if error.before.strip():
-        return _Explanation("extra text after a value", "put the whole value in one pair of quotes", at, at + 1)
+        return _Explanation("extra text after a value", "put the entire value in one pair of quotes", at, at + 1)
     return _Explanation(
         "inconsistent indentation", "indent all keys of a block by the same number of spaces", at, at + 1
     )

@@ -17,7 +17,7 @@ from tinylm_cli.errors import Diagnostic, Label, Span
 MAX_DEPTH = 32
 MAX_EVENTS = 10_000
 
-# what YAML's c-printable leaves out: https://yaml.org/spec/1.2.2/#51-character-set
+# characters outside YAML's c-printable: https://yaml.org/spec/1.2.2/#51-character-set
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _TAG = re.compile(r"!<[^>]*>|![^\s,\[\]{}]*")
@@ -164,7 +164,7 @@ class _Builder:
                 "too-deep",
                 f"a config nests at most {MAX_DEPTH} levels deep",
                 event,
-                "a field stands at the top level or in one block",
+                "a field belongs at the top level or in one block",
             )
         self.stack.append(_Frame(node, event))
 

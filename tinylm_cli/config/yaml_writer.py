@@ -91,7 +91,7 @@ def field_listings() -> Iterator[tuple[str, str]]:
 
 
 def to_short_yaml(config: ModelConfig, title: str) -> str:
-    """Return the required fields and those that differ from the defaults, in the order of the schema, under a title."""
+    """Return a title, then the required and non-default fields, in the order of the schema."""
     head = [SCHEMA_LINE, "#", *(f"# {line}" for line in title.splitlines()), ""]
     return "".join(f"{line}\n" for line in [*head, *_short_lines(config)])
 

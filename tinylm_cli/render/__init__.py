@@ -1,1 +1,1 @@
-"""From a report to what is shown: a view makes blocks, and each output format lowers blocks once."""
+"""From a report to its output: a view makes blocks, and each output format lowers blocks once."""

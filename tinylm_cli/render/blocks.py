@@ -1,8 +1,8 @@
 """The blocks of an output document: headings, tables, trees, stacked bars, notes, listings, errors.
 
 A view builds blocks from a report; each output format (text, Markdown, CSV, LaTeX, HTML) lowers them once. Strings in
-blocks may come from outside: the formats sanitize them, views do not. A ``Quantity`` is shown as its words and written
-to CSV as its number.
+blocks may come from outside: the formats sanitize them, views do not. A ``Quantity`` is shown as formatted text and
+written to CSV as its number.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ Row = tuple["str | Cell | Bar", ...]
 
 
 class Heading(NamedTuple):
-    """A title and a detail beside it."""
+    """A title and a detail on the same line."""
 
     text: str
     detail: str = ""
@@ -223,7 +223,7 @@ def main_table(view: View) -> AnyTable:
 
 
 def other_tables(view: View) -> list[str]:
-    """Return the names of the non-empty tables beside the main one."""
+    """Return the names of the non-empty tables other than the main one."""
     chosen = main_table(view)
     return [
         name

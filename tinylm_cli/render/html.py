@@ -96,7 +96,7 @@ def _table(columns: tuple[Column, ...], rows: Iterable[Row], total: Row | None =
 
 
 def _bar(bar: StackBar, full: float) -> str:
-    """Return a stacked bar; ``full`` is the amount that takes the whole width."""
+    """Return a stacked bar; ``full`` is the amount that takes the full width."""
     widths = [100 * amount.value / full if full else 0 for amount in bar.amounts]
     parts = (_box(f"{width:.2f}%", _HUES[part % len(_HUES)]) for part, width in enumerate(widths))
     name = f"{_plain(bar.name)} " if bar.name else ""

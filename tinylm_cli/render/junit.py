@@ -18,7 +18,7 @@ from tinylm_cli.reports.validate import FileResult
 
 
 class _Case(NamedTuple):
-    """One test: a file, a mistake in it, or a figure held to its bound; ``outcome`` is empty where it passes."""
+    """One test: a file, a mistake in it, or a figure compared with its bound; ``outcome`` is empty where it passes."""
 
     name: str
     outcome: str = ""

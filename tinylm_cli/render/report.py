@@ -28,7 +28,7 @@ class Report(Generic[T_co]):
     Attributes:
         data: The record; docs/json.md lists its fields.
         view: Returns the view to display.
-        tables: Returns the view that :meth:`to_frame` reads, if its tables differ from those of ``view``.
+        tables: Returns the view that :meth:`to_frame` reads, if its tables differ from the tables of ``view``.
     """
 
     data: T_co

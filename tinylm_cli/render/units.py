@@ -1,4 +1,4 @@
-"""Format numbers: the one place that rounds. A :class:`Quantity` keeps the exact number beside its words."""
+"""Format numbers: the one place that rounds. A :class:`Quantity` keeps the exact number with its formatted text."""
 
 from __future__ import annotations
 

@@ -35,15 +35,15 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Constraint:
-    """A bound on one figure, or a target that it comes near.
+    """A bound on one figure, or a target for it.
 
     Attributes:
         figure: Name of the figure.
         unit: Its unit.
         relation: ``at_most`` or ``at_least`` the value, or ``within`` a tolerance of it.
         value: The bound or the target.
-        tolerance: Largest relative distance from the target; null for a bound.
-        origin: Where it comes from: ``asked`` for directly; ``gpu_memory``: the memory of the GPU; ``compute_budget``:
+        tolerance: Maximum relative deviation from the target; null for a bound.
+        origin: ``asked``: an option; ``gpu_memory``: the memory of the GPU; ``compute_budget``:
             the size that the budget trains; ``largest``: the most parameters that the bounds allow.
     """
 
@@ -70,7 +70,7 @@ class Constraint:
 
     @property
     def is_target(self) -> bool:
-        """Whether the figure comes near the value, rather than keeping to one side of it."""
+        """Whether the value is a target rather than a bound."""
         return self.relation == "within"
 
     def distance(self, value: float) -> float:
@@ -89,7 +89,7 @@ class ConstraintFailure:
     Attributes:
         constraint: The constraint.
         alone: Whether no model satisfies it even by itself.
-        nearest: The nearest value of its figure. Alone: over the whole grid. Otherwise, for a target: over the models
+        nearest: The nearest value of its figure. Alone: over the entire grid. Otherwise, for a target: over the models
             within the bounds; for a bound: over the models that meet the targets.
         sizes: A model with that value.
     """
@@ -109,7 +109,7 @@ class Relaxation:
             ``tie_weights``, ``d_model``, ``d_head``, ``n_layers``, ``recompute``, ``accelerator``.
         sizes: The model that then ranks first.
         total_params: Its parameters.
-        matches: How many models then match.
+        matches: Number of models that then match.
     """
 
     changes: dict[str, float | str | bool]

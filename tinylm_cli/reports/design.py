@@ -13,7 +13,7 @@ from tinylm_cli.reports.plan import Layout
 
 @dataclass(frozen=True)
 class ComputeBudget:
-    """The FLOPs of a whole training run, and the size of model that they train.
+    """The FLOPs of a training run, and the model size that they train.
 
     Attributes:
         compute_flops: C, FLOPs of the run, 6 per parameter and token.
@@ -57,7 +57,7 @@ class Design:
         deviation: Signed relative distance from the target; from the farthest of several.
         on_pareto_front: Whether no other match has at least as many parameters for no more FLOPs, KV cache and decoding
             time (without a GPU: bytes read per token), and is better in one of the four.
-        decode_tokens_per_second: Upper bound on the decoding throughput of the whole batch; null without a GPU.
+        decode_tokens_per_second: Upper bound on the decode throughput, summed over the batch; null without a GPU.
         train_tokens_per_second: Training throughput of all GPUs; null without a GPU, and for serving.
         train_tokens: Tokens that the compute budget trains it on; null without one.
         config: Its config with defaults filled in.
@@ -89,16 +89,16 @@ class DesignReport:
         seq_len: Tokens per sequence.
         dtype: Storage type of weights, activations and caches.
         optimizer: The optimizer that training memory is for.
-        recompute: What the backward pass recomputes.
+        recompute: Activations that the backward pass recomputes.
         accelerator: The GPU; null if none is named.
         capacity_bytes: Its usable memory, or null.
         n_gpus: GPUs that train the model together.
         layout: How they share the training; null for one.
-        purpose: What fits in the GPU's memory, or null.
+        purpose: Workload that fits in the GPU's memory, or null.
         utilization: Share of the GPU's peak that training reaches; null without a GPU, for serving and on several GPUs.
         compute: The compute budget, or null.
         n_experts: Experts per layer; null for none, where every parameter is active.
-        constraints: What every design satisfies.
+        constraints: The constraints that every design satisfies.
         grid: The sizes that were searched.
         candidates: Models in the grid.
         matches: Models that satisfy every constraint.

@@ -13,7 +13,7 @@ from tinylm_cli.reports.serving import CacheShape, ServingGrid
 from tinylm_cli.reports.time import ComputeOptimum, ServingTime, TrainingTime
 
 Purpose = Literal["training", "serving"]
-"""The use that a model is estimated for."""
+"""The workload that is estimated."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class TrainingSummary:
     """The verdict on training, and the figures behind it.
 
     Attributes:
-        fits: Whether the GPU that holds most has room for it; None without a named GPU.
+        fits: Whether the GPU with the highest peak memory has enough; None without a named GPU.
         needed_bytes: Peak memory of that GPU.
         capacity_bytes: Memory that tensors may take on one GPU; None without one.
         spare_bytes: ``capacity_bytes - needed_bytes``, negative where it does not fit; None without a GPU.
@@ -29,11 +29,11 @@ class TrainingSummary:
         plan: The parallel layout, as ``--plan`` takes it; None on one GPU.
         tokens_per_step: Tokens per optimizer step, over all GPUs.
         step_seconds: Time of one optimizer step; None without a GPU.
-        utilization: Share of the peak that goes into the model's own FLOPs (MFU); None without a GPU.
+        utilization: Model FLOPs utilization (MFU), a share of the peak; None without a GPU.
         train_tokens: Tokens to train on.
         seconds: Time to train on all of them; None without a GPU.
-        gpu_hours: GPU hours of the whole run; None without a GPU.
-        usd: Cost of the whole run; None without a price.
+        gpu_hours: GPU hours of the run; None without a GPU.
+        usd: Cost of the run; None without a price.
     """
 
     fits: bool | None
@@ -56,18 +56,18 @@ class ServingSummary:
     """The verdict on serving from one GPU, and the figures behind it.
 
     Attributes:
-        fits: Whether the GPU has room for it; None without a named GPU.
+        fits: Whether the GPU has enough memory; None without a named GPU.
         needed_bytes: Peak memory: weights, KV cache and working memory.
         capacity_bytes: Memory that tensors may take on one GPU; None without one.
         spare_bytes: ``capacity_bytes - needed_bytes``, negative where it does not fit; None without a GPU.
         batch_size: Sequences decoded together.
         seq_len: Tokens that the KV cache holds per sequence.
         weights_bytes: All weights, as they are stored.
-        weights_dtype: Type of the weights: of a quantized model, what they are quantized to.
-        kv_cache_bytes_per_token: What one token adds to the KV cache, in all layers.
+        weights_dtype: Storage type of the weights, after quantization if there is any.
+        kv_cache_bytes_per_token: KV cache of one token, summed over layers.
         kv_cache_bytes: The KV cache of all sequences.
-        largest_batch_size: The most sequences of ``seq_len`` tokens that fit; None without a GPU.
-        decode_tokens_per_second: Most tokens decoded per second, summed over the batch; None without a GPU.
+        largest_batch_size: Largest number of sequences of ``seq_len`` tokens that fits; None without a GPU.
+        decode_tokens_per_second: Upper bound on decode throughput, summed over the batch; None without a GPU.
     """
 
     fits: bool | None
@@ -99,19 +99,19 @@ class EstimateSummary:
 
 @dataclass(frozen=True)
 class TrainingEstimate:
-    """What training takes.
+    """The estimate of training.
 
     Attributes:
-        memory: What one GPU that holds the whole model holds while it trains.
-        sdpa_overhead: What tinylm's own model keeps of attention beyond a flash kernel; None where nothing.
-        fit: Whether training fits in the GPU, divided as ``plan`` says; None without a named GPU.
-        plan: Training divided among several GPUs; None for one. Where layouts are searched and none fits, the one that
-            holds least.
-        layouts_tried: How many layouts were searched; None where one is named, and for one GPU.
-        alternatives: Of those, every one that fits, the fastest first, ``plan`` being the first.
-        time: How long the training tokens take on the named GPUs; None without them.
-        optimum: The training tokens beside the number that spends their compute best.
-        tokens_are_given: Whether the number of tokens was asked for; else it is the compute-optimal one.
+        memory: Training memory of one GPU with the entire model.
+        sdpa_overhead: Attention tensors that tinylm's own model saves in addition to those of a flash kernel, or None.
+        fit: Whether training fits in the GPU under ``plan``; None without a named GPU.
+        plan: The parallel plan; None for one GPU. If layouts were searched and none fits, the plan with the least
+            memory.
+        layouts_tried: Number of layouts searched; None for a named layout or one GPU.
+        alternatives: The layouts that fit, fastest first, starting with ``plan``.
+        time: Time to train on all tokens with the named GPUs; None without them.
+        optimum: The training tokens, compared with the compute-optimal number for the same compute.
+        tokens_are_given: Whether the number of tokens was requested; otherwise it is the compute-optimal one.
     """
 
     memory: TrainingMemory
@@ -127,14 +127,14 @@ class TrainingEstimate:
 
 @dataclass(frozen=True)
 class ServingEstimate:
-    """What serving from one GPU takes.
+    """The estimate of serving from one GPU.
 
     Attributes:
-        memory: What a GPU that holds the whole model holds while it serves.
+        memory: Inference memory of one GPU with the entire model.
         fit: Whether that fits in the GPU; None without a named GPU.
         cache: The kind of KV cache the model has.
         grid: Memory and decode speed by batch size and length.
-        time: The least time of reading prompts and of decoding; None without a named GPU.
+        time: Lower bounds on the time of prefill and of decoding; None without a named GPU.
     """
 
     memory: InferenceMemory
@@ -146,19 +146,19 @@ class ServingEstimate:
 
 @dataclass(frozen=True)
 class EstimateReport:
-    """What a model costs.
+    """The estimate of a model.
 
     Attributes:
         name: The preset's name or the file's stem.
         source: Preset name, path as given, or ``<stdin>``.
         total_params: Each stored tensor counted once.
-        active_params: What one token uses: of experts, those it is sent to.
+        active_params: Parameters that one token uses; only the selected experts count.
         accelerator: The named GPU; None without one.
         capacity_bytes: Memory that tensors may take on it; None without one.
         summary: The answer in a few figures.
-        flops: What a pass and a training step compute.
-        training: What training takes; None where only serving is estimated.
-        serving: What serving takes; None where only training is estimated.
+        flops: FLOPs of a forward pass and of a training step.
+        training: The estimate of training; None where only serving is estimated.
+        serving: The estimate of serving; None where only training is estimated.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What ``tinylm export`` reports."""
+"""The report of ``tinylm export``."""
 
 from __future__ import annotations
 

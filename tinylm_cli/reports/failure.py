@@ -1,4 +1,4 @@
-"""What a command that failed reports when JSON was asked for."""
+"""The JSON report of a command that failed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Failure:
     """Why a command ended without its report.
 
     Attributes:
-        message: What went wrong, in one line.
-        help: What to do about it; may be empty.
+        message: The error, in one line.
+        help: The remedy; may be empty.
         exit_code: The exit status of the process.
         diagnostics: Every mistake found in the config or in an option; empty for other errors.
     """

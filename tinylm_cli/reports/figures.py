@@ -1,4 +1,4 @@
-"""What figures count."""
+"""Units of figures."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from tinylm_cli.config.amounts import AmountKind
 Unit = Literal["params", "bytes", "flops"]
 
 AMOUNT_KINDS: dict[Unit, AmountKind] = {"params": "count", "bytes": "size", "flops": "flops"}
-"""How people write what figures count."""
+"""Units of figures, as text."""

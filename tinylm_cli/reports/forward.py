@@ -34,7 +34,7 @@ class Candidate:
 
     Attributes:
         token: Its id.
-        probability: Its probability after softmax over the whole vocabulary, 0 to 1.
+        probability: Its probability after softmax over the vocabulary, 0 to 1.
         text: Its text; None for a special token, a part of a character, or a model without a tokenizer.
     """
 

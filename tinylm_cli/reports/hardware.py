@@ -1,4 +1,4 @@
-"""What ``tinylm list --hardware`` reports."""
+"""The report of ``tinylm list --hardware``."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ class AcceleratorFigures:
     """One accelerator, as one device to torch.
 
     Attributes:
-        name: What commands take; capitals do not matter.
-        title: What its maker calls it.
+        name: Name for ``--gpu``; case-insensitive.
+        title: The vendor's name for it.
         aliases: Other names for it.
-        memory_bytes: What its datasheet says.
-        usable_memory_bytes: What tensors may take: what a program finds, but for the driver's context.
-        memory_bytes_per_second: Between its memory and its cores.
-        peak_flops_per_second: Dense peaks by what is multiplied: ``float32``, ``tf32``, ``float16``, ``bfloat16``,
-            ``float8``, ``int8``; what the hardware does not multiply is absent.
-        link: What joins the GPUs of a node, or None.
-        link_bytes_per_second: From one GPU to all others of its node together, in one direction.
-        peer_bytes_per_second: From one GPU to one other of its node; less than the link where each pair has its own.
-        gpus_per_node: GPUs that the link joins.
-        network: What joins nodes in a usual cluster, or None.
-        network_bytes_per_second: From one GPU to other nodes, in one direction, while all of its node send.
-        source: Its datasheet, or None.
+        memory_bytes: Memory capacity in the datasheet.
+        usable_memory_bytes: Memory available to tensors: the total that the driver reports, minus its context.
+        memory_bytes_per_second: Bandwidth between its memory and its cores.
+        peak_flops_per_second: Dense peaks by dtype: ``float32``, ``tf32``, ``float16``, ``bfloat16``,
+            ``float8``, ``int8``; dtypes without hardware matmuls are absent.
+        link: Interconnect of the GPUs of a node, or None.
+        link_bytes_per_second: Bandwidth from one GPU to all others of its node together, in one direction.
+        peer_bytes_per_second: Bandwidth from one GPU to one other; below that of the link if each pair has its own.
+        gpus_per_node: Number of GPUs that the link connects.
+        network: Interconnect of nodes in a usual cluster, or None.
+        network_bytes_per_second: Bandwidth from one GPU to other nodes, in one direction, while its entire node sends.
+        source: URL of its datasheet, or None.
         date: When its figures were last checked against the source, or None.
     """
 
@@ -47,7 +47,7 @@ class AcceleratorFigures:
 
 @dataclass(frozen=True)
 class HardwareReport:
-    """Every accelerator that has a name.
+    """Every named accelerator.
 
     Attributes:
         accelerators: In the order of the file.

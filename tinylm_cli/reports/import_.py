@@ -1,4 +1,4 @@
-"""What ``tinylm import`` reports."""
+"""The report of ``tinylm import``."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class Activations:
             takes masks, and materializes scores if no fused kernel applies. ``math`` materializes all scores.
         recompute: Activations that the backward pass recomputes.
         device: The device whose kernels run.
-        saved_bytes: Bytes held at the end of the forward pass.
+        saved_bytes: Bytes allocated at the end of the forward pass.
         recomputed_bytes: Maximum bytes that one layer recomputes.
         total_bytes: ``saved_bytes + recomputed_bytes``.
         outside: Parts outside the layers.
@@ -124,7 +124,7 @@ class PhaseMemory:
     """Memory of one phase of a training step, without weights and optimizer state.
 
     Attributes:
-        name: ``loss``: gradient of the logits, while all activations are held. ``head gradient``: gradient of the LM
+        name: ``loss``: gradient of the logits, with all activations allocated. ``head gradient``: gradient of the LM
             head. ``backward``: backward pass of one layer. ``embedding gradient``: the last gradient. ``optimizer
             step``.
         gradients_bytes: Parameter gradients allocated so far.
@@ -145,7 +145,7 @@ class PhaseMemory:
 
 @dataclass(frozen=True)
 class TrainingMemory:
-    """Training memory of one GPU that holds the whole model.
+    """Training memory of one GPU that holds the entire model.
 
     Attributes:
         batch_size: Micro-batch: sequences per pass.
@@ -188,13 +188,13 @@ class TrainingMemory:
 
     @property
     def resident_bytes(self) -> int:
-        """Weights, master weights and optimizer state, which are held during the entire step."""
+        """Weights, master weights and optimizer state, which stay allocated during the entire step."""
         return self.weights_bytes + self.master_bytes + self.optimizer_bytes
 
 
 @dataclass(frozen=True)
 class InferenceMemory:
-    """Inference memory of one GPU that holds the whole model.
+    """Inference memory of one GPU that holds the entire model.
 
     Attributes:
         batch_size: Sequences decoded together.

@@ -63,7 +63,7 @@ class TyingSavings:
         untied_weights_bytes: ``untied_params`` in the weights' dtype.
         tied_weights_bytes: ``tied_params`` in the weights' dtype.
         saved_weights_bytes: ``saved_params`` in the weights' dtype.
-        untied_adam_bytes: Adam's state for ``untied_params``: two float32 moments each, whatever the dtype of the
+        untied_adam_bytes: Adam's state for ``untied_params``: two float32 moments each, for any dtype of the
             weights (Kingma and Ba 2015, https://arxiv.org/abs/1412.6980).
         tied_adam_bytes: Adam's state for ``tied_params``.
         saved_adam_bytes: The difference.

@@ -20,7 +20,7 @@ class CacheShape:
         n_heads: Query heads.
         n_kv_heads: KV heads; None for latent attention.
         kv_rank: Numbers of the latent vector; None for KV heads.
-        d_rope: Numbers of the rotary key beside it; None for KV heads.
+        d_rope: Dimensions of the rotary key cached with it; None for KV heads.
         n_layers: Layers, each with a cache.
         window: Positions that layers with a sliding window cache; None if no layer has one.
         windowed_layers: Number of layers with a sliding window.
@@ -70,7 +70,7 @@ class ServingCell:
 
 @dataclass(frozen=True)
 class ServingGrid:
-    """The serving table, for one GPU that holds the whole model.
+    """The serving table, for one GPU that holds the entire model.
 
     Attributes:
         batch_sizes: The rows, ascending.

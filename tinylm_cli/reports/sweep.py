@@ -47,7 +47,7 @@ class SweepReport:
         batch_size: Sequences per pass.
         seq_len: Tokens per sequence; null for the max_len of each config.
         optimizer: The optimizer that training memory is for.
-        recompute: What the backward pass recomputes.
+        recompute: Activations that the backward pass recomputes.
         figure: The figure that the chart shows.
         unit: The unit of that figure.
         fields: The swept fields and their values.

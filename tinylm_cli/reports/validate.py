@@ -48,7 +48,7 @@ class FileResult:
             or ``unreadable``, with a reason.
         total_params: Parameters of a valid config, tied weights counted once; else None.
         reason: Why the file could not be read or written; else empty.
-        help: What to do about it; may be empty.
+        help: The remedy; may be empty.
         diagnostics: Every mistake in the order of the file, or every assertion that fails.
         assertions: The conditions on a valid config: its budget, then each ``--assert``.
         accelerators: Number of accelerators in a valid hardware file; None for a config.

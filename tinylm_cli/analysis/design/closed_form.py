@@ -1,7 +1,7 @@
-"""Figures as polynomials of a config's sizes, fitted to the figures themselves: there is no second formula.
+"""Figures as polynomials of a config's sizes, fitted to the figures themselves, without a second formula.
 
 A count is a sum over tensors and over attention products, and each size enters every term at most once. So a count is
-affine in d_model, n_heads, n_kv_heads, d_ff and, for whole periods of the window pattern, n_layers, each with the
+affine in d_model, n_heads, n_kv_heads, d_ff and, for full periods of the window pattern, n_layers, each with the
 others fixed. Two values of each size determine such a polynomial exactly, in integers. Its coefficients are counts, so
 none is negative, and it never decreases as a size grows. A memory peak is the largest of several such sums, one per
 moment; a time is computed from several. A figure computed from polynomials by a function that never decreases never
@@ -25,7 +25,7 @@ MIN_LAYERS = 2
 
 HeadSharing = Literal["grouped", "multi_head", "one_head"]
 """Whether query heads share key and value heads, each have their own, or there is one head. Figures may step between
-these, so that each has polynomials of its own."""
+these, so each case has separate polynomials."""
 
 _PAIRS: dict[HeadSharing, Sequence[tuple[int, int]]] = {
     "grouped": ((2, 4), (4, 8), (1, 2), (1, 2)),
@@ -73,7 +73,7 @@ class Polynomial(NamedTuple):
         return start + periods * slope
 
     def is_below(self, other: Polynomial) -> bool:
-        """Return whether no coefficient exceeds the other's, so that the sum never does."""
+        """Return whether no coefficient exceeds the other's; the sum then never does either."""
         pairs = zip(self.phases, other.phases, strict=True)
         return all(a <= b for mine, others in pairs for a, b in zip(mine, others, strict=True))
 
@@ -98,7 +98,7 @@ class ClosedForm(NamedTuple):
         return self.combine([each.at(n_layers) for each in self.sums])
 
     def pruned(self) -> ClosedForm:
-        """Return the form of a maximum without the sums that are nowhere the largest."""
+        """Return the maximum without the sums that another sum always bounds."""
         if self.combine is not max:
             return self
         kept: list[Polynomial] = []
@@ -137,7 +137,7 @@ def fit_polynomials(evaluate: Evaluate, *, period: int = 1, heads: HeadSharing =
 
 
 def _without_sharing(evaluate: Evaluate) -> Evaluate:
-    """Return the sums of configs in which each query head has a key and value head of its own."""
+    """Return the sums of configs in which each query head has a separate key and value head."""
     return lambda d_model, n_heads, _, *others: evaluate(d_model, n_heads, n_heads, *others)
 
 

@@ -1,4 +1,4 @@
-"""What is asked of a model, as constraints on its figures."""
+"""Constraints on the figures of a model."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tinylm_cli.reports.design import ComputeBudget
 from tinylm_cli.reports.estimate import Purpose
 
 DECODE_RATE = "decode_tokens_per_second"
-"""Decoding throughput of the whole batch: the batch size over ``DECODE_SECONDS``."""
+"""Decode throughput, summed over the batch: the batch size over ``DECODE_SECONDS``."""
 
 TARGETS = ("total_params", "active_params")
-"""The figures that a search comes near, instead of keeping below a value."""
+"""The figures that usually have a target instead of an upper bound."""
 
 TOLERANCE = 0.02
-"""Largest relative distance from a target: sizes are known by two or three digits."""
+"""Maximum relative deviation from a target: sizes are known by two or three digits."""
 
 FITS: dict[Purpose, str] = {"training": "train_bytes_per_gpu", "serving": "serve_bytes"}
 """The figure that the memory of a GPU limits."""
@@ -38,7 +38,7 @@ def within(figure: str, target: float, tolerance: float, origin: Origin = "asked
 
 
 def decodes_at_least(tokens_per_second: float) -> Constraint:
-    """Return a lower bound on the decoding throughput of the whole batch."""
+    """Return a lower bound on the decode throughput, summed over the batch."""
     return Constraint(DECODE_RATE, "tokens_per_second", "at_least", tokens_per_second)
 
 
@@ -95,7 +95,7 @@ def searchable(constraint: Constraint, batch_size: int) -> Constraint:
 
 
 def _longest_step(batch_size: int, tokens_per_second: float) -> float:
-    """Return the longest step that reaches the throughput, however the division rounds."""
+    """Return the longest step that reaches the throughput, regardless of rounding."""
     seconds = batch_size / tokens_per_second
     while batch_size / math.nextafter(seconds, math.inf) >= tokens_per_second:
         seconds = math.nextafter(seconds, math.inf)

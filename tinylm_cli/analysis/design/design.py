@@ -35,7 +35,7 @@ TRAIN_BYTES = "train_bytes_per_gpu"
 
 
 class DesignRequest(NamedTuple):
-    """A search and what is asked of it.
+    """A search and its constraints.
 
     Attributes:
         space: The models to search, and how they are trained and served.
@@ -43,7 +43,7 @@ class DesignRequest(NamedTuple):
         tolerance: How far below the most parameters a model may be.
         top: Designs to return.
         front_only: Whether to return only the Pareto front.
-        purpose: What fits in the memory of the GPU, if there is one.
+        purpose: Workload that must fit in the memory of the GPU, if one is named.
         compute: The compute budget, if there is one.
         accelerators: The GPUs to suggest a larger one from, if the memory is short.
     """
@@ -59,16 +59,16 @@ class DesignRequest(NamedTuple):
 
 
 def find_designs(request: DesignRequest, on_progress: OnProgress = no_progress) -> DesignReport:
-    """Return the models that satisfy every constraint, best first; if there are none, why and what to relax.
+    """Return the models that satisfy every constraint, best first; if none match, the failures and relaxations.
 
     On several GPUs the memory for training is that of the fullest GPU of the layout, computed for each match by itself.
 
     Args:
-        request: What to search, and for what.
+        request: The search and its constraints.
         on_progress: Receives each stage of the work and how much of it is done.
 
     Raises:
-        AnalysisError: If a decode throughput is asked for without a GPU, or nothing but limits on several GPUs.
+        AnalysisError: If a decode throughput is given without a GPU, or several GPUs without a target.
         UsageError: If the GPU does not support matmuls in the setup's dtype.
     """
     _check(request)
@@ -149,7 +149,7 @@ def to_config(design: Design, report: DesignReport) -> ModelConfig:
     """Return a design as a config, with the target as nominal_params and the bounds as its budget.
 
     A budget measures training on one GPU with AdamW and no recomputation, so under other conditions its memory is left
-    out. The memory of a GPU is rounded down to three digits, or to as many as leave room for the design.
+    out. The memory of a GPU is rounded down to three digits, or to as many as the design needs.
     """
     sizes = (each for each in report.constraints if each.figure == "total_params" and each.origin == "asked")
     asked = next(sizes, None)

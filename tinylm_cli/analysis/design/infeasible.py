@@ -1,4 +1,4 @@
-"""Why no model satisfies every constraint: the constraints that fail, the nearest models, and what to relax."""
+"""Why no model satisfies every constraint: the constraints that fail, the nearest models, and possible relaxations."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def find_failures(
 
     Args:
         space: The models that were searched.
-        constraints: What no model satisfies together.
+        constraints: Constraints that no model satisfies together.
         on_progress: As for :func:`.search.search`.
     """
     targets = [each for each in constraints if each.is_target]
@@ -76,7 +76,7 @@ def find_relaxations(
 
     Args:
         space: The models that were searched.
-        constraints: What no model satisfies together.
+        constraints: Constraints that no model satisfies together.
         failures: The result of :func:`find_failures`.
         match: Returns the models of a space that satisfy constraints.
         accelerators: The GPUs to choose a larger one from.
@@ -178,7 +178,7 @@ def _three_digits_down(value: float) -> float:
 def _nearest(
     space: SearchSpace, constraint: Constraint, others: Sequence[Constraint], on_progress: OnProgress, *, alone: bool
 ) -> Iterator[ConstraintFailure]:
-    """Yield the nearest that the models which satisfy ``others`` come to ``constraint``, if none satisfies it."""
+    """Yield the nearest miss of ``constraint`` among models that satisfy ``others``, if none satisfies it."""
     batch_size = space.serving.batch_size
     measured = searchable(constraint, batch_size)
     best: tuple[Value, Value, Shape, int] | None = None

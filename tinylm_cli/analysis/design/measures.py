@@ -1,4 +1,4 @@
-"""The figures that a constraint can be on: each as sums over a config, and what combines them; both in closed form."""
+"""The figures that can have a constraint: sums over a config and a function that combines them, in closed form."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Measure(NamedTuple):
 
     Attributes:
         sums: Returns the sums that it is computed from, each affine in every size.
-        combine: Returns what computes the figure from them; it never decreases as one of them grows.
+        combine: Returns the function that computes the figure from them; it is non-decreasing in each.
     """
 
     sums: Callable[[ModelConfig, SearchSpace], tuple[int, ...]]

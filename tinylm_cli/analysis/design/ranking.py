@@ -23,7 +23,7 @@ References:
 """
 
 COSTS = ("forward_flops_per_token", "kv_cache_bytes")
-"""Figures of the Pareto front where less is better, beside the decoding time."""
+"""Figures of the Pareto front where less is better, in addition to the decoding time."""
 
 
 class Candidate(NamedTuple):
@@ -45,7 +45,7 @@ class Candidate(NamedTuple):
 def ranked(candidates: Iterable[Candidate], family: Family) -> list[Candidate]:
     """Return candidates in order.
 
-    1. The distance from the target in whole hundredths, rounded down.
+    1. The distance from the target in hundredths, rounded down.
     2. In factors of two, added up: how far the proportions are from the usual ones of the family at that size; and what
        rounding up wastes: d_model and d_ff to multiples of 128, key and value heads to an even number, which two GPUs
        share (Shoeybi et al. 2019, https://arxiv.org/abs/1909.08053).

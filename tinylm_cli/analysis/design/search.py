@@ -1,4 +1,4 @@
-"""An exact search of the whole space: every model that satisfies the constraints, and no other."""
+"""An exact search of the entire space: exactly the models that satisfy the constraints."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One view per report: which blocks show it, in which order, and what each says."""
+"""One view per report: the blocks that show it, their order and their text."""

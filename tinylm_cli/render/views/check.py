@@ -33,7 +33,7 @@ def results_view(results: Iterable[CheckResult]) -> View:
 
 
 def verdict_view(report: CheckReport) -> View:
-    """Show how many checks passed, and the names of those that failed."""
+    """Show how many checks passed, and the names of the failed checks."""
     skipped = f", {report.skipped} skipped" if report.skipped else ""
     if not report.failed:
         return (Note(f"All {report.passed} checks passed{skipped}.", "good"),)

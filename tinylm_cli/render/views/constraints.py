@@ -23,7 +23,7 @@ FIGURE_WORDS = {
     "serve_bytes": "for serving",
     "decode_tokens_per_second": "of decoding",
 }
-"""What follows the value of each figure that a constraint can be on."""
+"""Text after the value of each figure that can have a constraint."""
 
 _FAR = 1000
 """Ratio of two amounts from which each is shown in its own unit."""

@@ -41,7 +41,7 @@ _CONSTRAINED = 8
 
 
 def design_view(report: DesignReport, relaxations: Sequence[str] = (), *, full: bool = True) -> View:
-    """Show the designs; if there are none, which constraints fail and what to relax.
+    """Show the designs; if none match, the constraints that fail and possible relaxations.
 
     Args:
         report: The result of a search.

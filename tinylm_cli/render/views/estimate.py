@@ -39,7 +39,7 @@ def estimate_sections(report: EstimateReport, by: str, *, every: bool = False) -
     """Return every section that is not empty.
 
     Args:
-        report: What is shown.
+        report: The report to show.
         by: Whether operations are broken down by ``component`` or by ``layer``.
         every: Whether every layout is listed, not only the fastest.
     """
@@ -58,7 +58,7 @@ def estimate_sections(report: EstimateReport, by: str, *, every: bool = False) -
 
 
 def estimate_full_view(report: EstimateReport, by: str, *, every: bool = False) -> View:
-    """Show everything that an estimate holds; the arguments are those of :func:`estimate_sections`."""
+    """Show every section of an estimate; for the arguments see :func:`estimate_sections`."""
     sections = estimate_sections(report, by, every=every)
     heading = Heading(report.name, _model_words(report))
     return (heading, *(block for blocks in sections.values() for block in blocks))

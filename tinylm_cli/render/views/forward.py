@@ -107,7 +107,7 @@ def _notes(report: ForwardReport) -> list[Note]:
             )
         )
     if report.untrained and report.candidates:
-        notes.append(Note("The weights are untrained: these probabilities are chance.", "warn"))
+        notes.append(Note("The weights are untrained: these probabilities are random.", "warn"))
     if report.milliseconds is not None and report.tokens_per_second is not None:
         time = f"{report.milliseconds:.3g}" if report.milliseconds < 100 else f"{report.milliseconds:,.0f}"
         speed = f"{time} ms a pass, {report.tokens_per_second:,.0f} tokens per second"

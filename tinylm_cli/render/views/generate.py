@@ -31,7 +31,7 @@ def generate_view(report: GenerateReport, *, streamed: bool, as_text: bool = Fal
     if report.text is not None and not (streamed and as_text):
         blocks.append(Note(f"as text: {report.text}"))
     if report.untrained:
-        blocks.append(Note("The weights are untrained: these tokens are chance.", "warn"))
+        blocks.append(Note("The weights are untrained: these tokens are random.", "warn"))
     stopped = "stop token reached" if report.stopped == "stop_token" else "length reached"
     speed = f"{counted(len(report.generated), 'token')}, {stopped}, {report.tokens_per_second:,.0f} per second"
     blocks.append(Note(speed, "muted"))

@@ -38,7 +38,7 @@ def hardware_view(report: HardwareReport) -> View:
         Heading("Accelerators", "peaks in TFLOP/s, dense"),
         Table(columns, rows, name="hardware"),
         Note(
-            "usable is what tensors may take: what a program finds, but for the driver's context."
+            "usable: memory available to tensors, without the driver's context."
             " A link or a network, in a wide terminal, is one GPU's, in one direction. --format json adds sources.",
             "muted",
         ),

@@ -152,5 +152,5 @@ def _one_layer(name: str, parts: Sequence[SavedPart]) -> Table:
         Column("tensor parallelism divides", right=True, keep=3, key="tensor_parallel_bytes"),
         Column("sequence parallelism too", right=True, keep=2, key="sequence_parallel_bytes"),
     )
-    caption = f"What one layer of {name} keeps for the backward pass"
+    caption = f"Tensors that one layer of {name} saves for the backward pass"
     return Table(columns, rows, ("total", binary_bytes(total), "", ""), caption=caption)

@@ -69,7 +69,7 @@ def _step_words(plan: Plan) -> str:
 
 
 def _stages(plan: Plan) -> list[Block]:
-    """Return which stage holds most, which is slowest, and the share of a step that stages wait."""
+    """Return the stage with the most memory, the slowest stage, and the share of a step that stages wait."""
     stage, last = plan.peak_stage, plan.layout.pipeline - 1
     in_flight = f"{stage.in_flight:.3g} micro-batch{'' if stage.in_flight == 1 else 'es'} in flight"
     words = f"Stage {stage.stage} of 0..{last} holds most, with {in_flight}"

@@ -10,7 +10,7 @@ from tinylm_cli.reports.memory_fit import Change, Fit, Remedy, Value
 from tinylm_cli.reports.plan import Layout
 
 _SHARED = {1: "optimizer state", 2: "optimizer state and gradients", 3: "optimizer state, gradients and weights"}
-"""What replicas share, by ZeRO stage."""
+"""State that replicas shard, by ZeRO stage."""
 
 
 def fit_blocks(
@@ -65,7 +65,7 @@ def _assigned(change: Change) -> str:
 
 
 def change_words(change: Change, purpose: Purpose) -> tuple[str, str]:
-    """Return the option that makes a change, and what it does."""
+    """Return the option that makes a change, and its effect."""
     before, after = change.before, change.after
     prefix = "--serving-" if purpose == "serving" else "--"
     match change.field:

@@ -16,7 +16,7 @@ _COLUMNS = 4
 def serving_grid_blocks(
     grid: ServingGrid, cache: CacheShape, capacity_bytes: int | None = None, accelerator: str | None = None
 ) -> tuple[Block, ...]:
-    """Show the memory of each batch size and length and, on a GPU, what fits and how fast it decodes."""
+    """Show the memory of each batch size and length and, on a GPU, whether it fits and its decode speed."""
     pad = "  " if any(cell.fits is False for cell in grid.cells) else ""
     blocks: list[Block] = [
         Heading("Serving", "memory by batch size and sequence length"),

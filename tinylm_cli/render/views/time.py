@@ -71,7 +71,7 @@ def compute_optimum_blocks(optimum: ComputeOptimum, *, tokens_are_given: bool) -
 
 
 def serving_time_blocks(time: ServingTime) -> tuple[Block, ...]:
-    """Return the least time of prefill and of a decoding step, and what bounds each."""
+    """Return lower bounds on the time of prefill and of a decoding step, and the bottleneck of each."""
     columns = (
         Column(f"serving on {time.accelerator}", shrink=True, key="pass"),
         Column("least time", right=True, key="seconds"),

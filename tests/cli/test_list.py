@@ -68,7 +68,7 @@ def test_accelerators_as_documents(here: Here, golden_json: Golden, golden_text:
 def test_one_list_at_a_time(here: Here) -> None:
     asked = here("list", "--hardware", "--gallery")
     assert (asked.code, asked.out) == (2, "")
-    assert "give one of them" in asked.err
+    assert "remove one of them" in asked.err
 
 
 def test_the_next_step_is_named(here: Here) -> None:

@@ -148,7 +148,7 @@ class TestWeights:
             (["--weights", "absent"], "absent does not exist\n  = help: name a folder that build --save wrote"),
             (
                 ["--weights", "model/model.safetensors"],
-                "takes the folder\n  = help: name the folder that holds it: model",
+                "takes a folder\n  = help: name the folder that holds it: model",
             ),
             (["--weights", "."], ". holds neither config.yaml nor config.json"),
             (["--weights", "toy.yaml"], "toy.yaml is a file, but --weights takes a folder"),

@@ -89,7 +89,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _needed(arguments: Sequence[str]) -> Sequence[str]:
-    """Return the one command that is named exactly, else all commands: creating the others takes milliseconds."""
+    """Return the named command, or all commands if none matches: creating the others takes milliseconds."""
     first = next((word for word in arguments if not word.startswith("-")), "")
     return (first,) if first in COMMANDS and VARIABLE not in os.environ else COMMANDS
 

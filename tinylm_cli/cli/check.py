@@ -113,7 +113,7 @@ def _print_result(result: CheckResult) -> None:
 
 
 def _print(view: View, *, after: str = "") -> None:
-    """Write a part of the screen to standard output at once."""
+    """Write a part of the output immediately."""
     import sys
 
     from tinylm_cli.render.terminal import terminal_of

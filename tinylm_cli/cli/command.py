@@ -36,7 +36,7 @@ FORMAT_OF_SUFFIX = {
 """The format that ``--output`` infers from a file's suffix; YAML is the text of the commands that write a config."""
 
 WRITE_YAML = ("show", "design", "import", "schema")
-"""The commands whose text is a config or a schema, so that it may go to a YAML file."""
+"""The commands whose text is a config or a schema, which may be written to a YAML file."""
 
 CONFIG_WORD = "config_word"
 

@@ -158,7 +158,7 @@ def compare(
 
 
 class _Conditions(NamedTuple):
-    """The conditions from the options, for every model; None takes the value that all budgets state."""
+    """The conditions from the options, for every model; None means the value in all budgets."""
 
     batch_size: int | None
     seq_len: int | None

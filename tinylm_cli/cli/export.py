@@ -96,7 +96,7 @@ def export(
 
 
 def _config_and_folder(words: list[str], config: str | None) -> tuple[str | None, Path]:
-    """Return the config that is named, if any, and the folder.
+    """Return the named config, or None, and the folder.
 
     Raises:
         UsageError: If there are too many words, an empty one, or two configs.

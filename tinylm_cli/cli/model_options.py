@@ -1,4 +1,4 @@
-"""The options of commands that build a model, and :class:`ModelRequest`, which builds it. Torch is imported then."""
+"""The options of commands that build a model, and :class:`ModelRequest`, which imports torch and builds it."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ ModelConfigOption = Annotated[
 
 @dataclass(frozen=True)
 class ModelRequest:
-    """The model that a command line asks for.
+    """The model that a command line requests.
 
     Attributes:
         loaded: Its config.
@@ -113,7 +113,7 @@ class ModelRequest:
     weights: Path | None = None
 
     def __post_init__(self) -> None:
-        """Refuse options that exclude each other."""
+        """Refuse options that cannot be combined."""
         if self.meta and self.weights is not None:
             raise UsageError("--meta loads no weights, so --weights has no effect", help="remove one of them")
 
@@ -123,7 +123,7 @@ class ModelRequest:
         return (self.dtype or DType.float32).value
 
     def words(self) -> str:
-        """Return the options, as far as they were given, that make another command build the same model."""
+        """Return the given options with which another command builds the same model."""
         seed = self.seed if self.weights is None else 0  # loaded weights need none
         given = [
             ("--device", self.device, "cpu"),

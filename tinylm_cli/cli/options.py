@@ -109,7 +109,7 @@ def number_parser(option: str, *, least: float, most: float | None = None, examp
 def amount_parser(
     option: str, kind: AmountKind | Literal["length"], *, example: str, most: int | None = None
 ) -> Callable[[str], int]:
-    """Return the parser of an integer option that takes amounts as people write them.
+    """Return the parser of an integer option that accepts amounts such as ``15B``.
 
     Args:
         option: Name of the option.

@@ -136,7 +136,7 @@ def stdout_errors() -> Iterator[None]:
 
 
 def print_line(text: str) -> None:
-    """Print one muted line on standard error, never wrapped: it may hold a command to copy."""
+    """Print one muted line on standard error, never wrapped, because it may contain a command to copy."""
     from tinylm_cli.render.blocks import Cell
     from tinylm_cli.render.sanitize import for_terminal
     from tinylm_cli.render.styled_lines import line, paint

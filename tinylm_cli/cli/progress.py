@@ -71,7 +71,7 @@ def working(sentence: str) -> Iterator[None]:
 
 
 REFRESH_SECONDS = 0.1
-"""Least time between two updates of a bar."""
+"""Minimum time between two updates of a bar."""
 
 
 class ProgressBar:
@@ -125,7 +125,7 @@ class ProgressBar:
 
 @contextmanager
 def progress_bar() -> Iterator[ProgressBar]:
-    """Show a progress bar while the block runs; silent where standard error is not a terminal."""
+    """Show a progress bar while the block runs; silent if standard error is not a terminal."""
     bar = ProgressBar()
     try:
         yield bar

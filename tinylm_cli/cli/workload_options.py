@@ -85,7 +85,7 @@ def require_length(
 
 
 def written_labels(loaded: LoadedConfig, field: str) -> tuple[Label, ...]:
-    """Return the value of a field of a model at its place; nothing if the config does not state it."""
+    """Return a label at the place of a field's value; nothing if the config does not state it."""
     from tinylm_cli.config.schema import flatten
     from tinylm_cli.errors import Label
 

@@ -1,4 +1,4 @@
-"""Several values for one field, as a sweep takes them: ``n_layers=4..24:4`` or ``norm.kind=layernorm,rmsnorm``."""
+"""Several values for one field, for a sweep: ``n_layers=4..24:4`` or ``norm.kind=layernorm,rmsnorm``."""
 
 from __future__ import annotations
 

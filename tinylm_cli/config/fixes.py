@@ -31,7 +31,7 @@ _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 def rename_fix(
     entry: Entry, meant: Sequence[str], path: Sequence[str], taken: Collection[str], schema: Schema
 ) -> Fix | None:
-    """Return the fix of a misspelled key; None unless it can only mean one field of the block where it stands.
+    """Return the fix of a misspelled key; None unless it can only mean one field of its block.
 
     Args:
         entry: The key and its value.
@@ -93,7 +93,7 @@ def _folded_amount(text: str) -> str:
 
 
 def _replace(span: Span, written: str, text: str) -> Fix | None:
-    """Return the fix of a plain or quoted word; None where the file spells it otherwise or it is not in a file."""
+    """Return the fix of a plain or quoted word; None if the file spells it differently or it is not in a file."""
     start = span.column - span.text_column
     shown = span.text[start : start + span.end_column - span.column]
     quote = shown[:1] if shown[:1] in ("'", '"') else ""
@@ -145,7 +145,7 @@ def apply_fixes(source: Source, fixes: Sequence[Fix]) -> Source:
 
 
 def _without_overlap(mistakes: Sequence[Diagnostic]) -> list[Diagnostic]:
-    """Return the mistakes whose fixes touch no earlier fix; a later round takes up the others."""
+    """Return the mistakes whose fixes touch no earlier fix; a later round applies the others."""
     kept: list[Diagnostic] = []
     for mistake in mistakes:
         fixes = [each.fix for each in kept if each.fix is not None]
@@ -163,7 +163,7 @@ def _bounds(source: Source, fix: Fix) -> tuple[int, int]:
 
 
 def unified_diff(before: Source, after: Source) -> str:
-    """Return the change of a file as ``diff -u`` and ``git diff`` write it; empty where nothing changed."""
+    """Return the change of a file as ``diff -u`` and ``git diff`` write it; empty if nothing changed."""
     old, new = _LINE.findall(before.text), _LINE.findall(after.text)
     lines = difflib.unified_diff(old, new, fromfile=before.path, tofile=after.path)
     return "".join(line if line.endswith(("\n", "\r")) else f"{line}\n\\ No newline at end of file\n" for line in lines)

@@ -1,4 +1,4 @@
-"""Rules of position encodings: rotary dimensions are pairs, and each kind of RoPE scaling requires its own fields."""
+"""Rules of position encodings: rotary dimensions are pairs, and each kind of RoPE scaling requires other fields."""
 
 from __future__ import annotations
 

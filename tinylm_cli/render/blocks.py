@@ -35,7 +35,7 @@ class Cell(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """A share from 0 to 1, drawn as a bar where there is room."""
+    """A share from 0 to 1, drawn as a bar if the terminal is wide enough."""
 
     share: float
 

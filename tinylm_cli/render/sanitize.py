@@ -57,7 +57,7 @@ def escape_controls(text: str) -> str:
 
 
 def for_terminal(text: str, terminal: Terminal) -> str:
-    """Return ``text`` escaped, and in ASCII if the terminal shows nothing else."""
+    """Return ``text`` escaped, and in ASCII if the terminal shows only ASCII."""
     return escape_controls(text) if terminal.unicode else to_ascii(escape_controls(text))
 
 

@@ -186,7 +186,7 @@ class Grid:
 
 
 def split_table(columns: Sequence[Column], rows: Sequence[Row], terminal: Terminal) -> Iterator[Grid]:
-    """Yield one grid, or for a table wider than the terminal as few as hold every column group, one under another.
+    """Yield one grid, or for a table wider than the terminal, the fewest grids that contain every column group.
 
     Each grid begins with the columns outside all groups. The optional columns of the groups are shown if they cost no
     further grid, and then in every grid.

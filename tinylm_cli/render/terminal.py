@@ -26,7 +26,7 @@ class Terminal(NamedTuple):
 
 
 def terminal_of(stream: TextIO | None, environ: Mapping[str, str] = os.environ) -> Terminal:
-    """Return the capabilities of the terminal behind ``stream``; 80 columns without color if it is none."""
+    """Return the capabilities of the terminal behind ``stream``; 80 columns without color if it is not a terminal."""
     return Terminal(_width(stream, environ), _color(stream, environ), _unicode(stream, environ))
 
 

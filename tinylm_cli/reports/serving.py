@@ -54,7 +54,7 @@ class ServingCell:
         working_bytes: Working memory of a pass at its peak.
         total_bytes: Weights, KV cache and working memory.
         fits: Whether that fits in the GPU; None without one.
-        decode: The least time of a decoding step; None without a GPU.
+        decode: Lower bound on the time of a decoding step; None without a GPU.
         decode_tokens_per_second: Tokens decoded per second, summed over the batch; None without a GPU.
     """
 

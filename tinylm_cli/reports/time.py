@@ -71,7 +71,7 @@ class TrainingTime:
 
 @dataclass(frozen=True)
 class PassTime:
-    """The least time of one pass through the model: the arithmetic or the traffic, whichever takes longer.
+    """Lower bound on the time of one pass through the model: the larger of compute time and memory time.
 
     Attributes:
         flops: FLOPs of the pass.
@@ -94,7 +94,7 @@ class PassTime:
 
 @dataclass(frozen=True)
 class ServingTime:
-    """The least time of reading prompts and of decoding after them.
+    """Lower bounds on the time of prefill and of decoding after it.
 
     Attributes:
         accelerator: Name of the GPU.

@@ -41,7 +41,7 @@ def test_what_is_said() -> None:
     for words in (
         "Training memory",
         "2 sequences of 1,024 tokens in bfloat16",
-        "The peak is when the loss is differentiated: every activation is held.",
+        "The peak is when the loss is differentiated: all activations are in memory.",
         "one layer of blocks",
         "optimizer state",
         "786,432 weights are quantized to int4 in groups of 128; matrix products are in bfloat16.",

@@ -35,7 +35,7 @@ def constraints_words(report: DesignReport) -> str:
 
 
 def failure_sentences(report: DesignReport) -> Iterator[str]:
-    """Yield which constraints fail, and the model that comes nearest to each."""
+    """Yield the constraints that fail, and the nearest model to each."""
     grid = f"the {report.family} grid"
     if not any(each.alone for each in report.failures):
         yield f"No model in {grid} satisfies every constraint."
@@ -82,7 +82,7 @@ def _words(constraint: Constraint, report: DesignReport) -> str:
 
 
 def _value(constraint: Constraint) -> str:
-    """Return the value in the unit it was typed in; the memory of a GPU, which nobody typed, rounded."""
+    """Return the value in its typed unit; the memory of a GPU is rounded."""
     if constraint.origin == "gpu_memory":
         return binary_bytes(int(constraint.value))
     unit, one = _unit(constraint)

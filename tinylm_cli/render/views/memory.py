@@ -17,11 +17,11 @@ from tinylm_cli.reports.memory import (
 )
 
 PHASES = {
-    "loss": "when the loss is differentiated: every activation is held",
-    "head gradient": "when the gradient of the head is made",
+    "loss": "when the loss is differentiated: all activations are in memory",
+    "head gradient": "when the gradient of the head is computed",
     "backward": "inside a layer's backward pass",
-    "embedding gradient": "when the embedding's gradient is added, the last of all",
-    "optimizer step": "when the optimizer updates the weights: all gradients are held",
+    "embedding gradient": "when the embedding's gradient, the last one, is added",
+    "optimizer step": "when the optimizer updates the weights: all gradients are in memory",
 }
 
 

@@ -16,7 +16,7 @@ _SHARED = {1: "optimizer state", 2: "optimizer state and gradients", 3: "optimiz
 def fit_blocks(
     fit: Fit | None, accelerator: str | None, layouts_tried: int | None = None, *, purpose: Purpose = "training"
 ) -> tuple[Block, ...]:
-    """Return how much memory is missing, and the changes that make it fit; nothing if it fits.
+    """Return the missing memory and the changes that make it fit; empty if it fits.
 
     Args:
         fit: Memory needed and available.

@@ -1,4 +1,4 @@
-"""Time and cost of training, and the least time of serving."""
+"""Time and cost of training, and lower bounds on the time of serving."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_shapes_alone_load_nothing(command: str, here: Here) -> None:
     here("build", "--config", "toy.yaml", "--save", "model")
     result = here(command, "--meta", "--weights", "model")
     assert (result.code, result.out) == (2, "")
-    assert result.err.startswith("error: --meta loads no weights, so --weights has no effect\n  = help: leave one")
+    assert result.err.startswith("error: --meta loads no weights, so --weights has no effect\n  = help: remove one")
 
 
 @pytest.mark.parametrize(

@@ -145,3 +145,41 @@ def test_file_in_place_of_the_folder(here: Here, toy: Path) -> None:
     done = here("export", "toy.yaml", "--config", "toy.yaml", "--force")
     assert (done.code, done.out) == (2, "")
     assert f"{toy.resolve() / 'toy.yaml'} is a file" in " ".join(done.err.split())
+
+
+def test_config_in_place_of_the_folder(here: Here, toy: Path) -> None:
+    assert here("export", "toy.yaml", "out").code == 0
+    for word, meant in (("out", "out out-hf"), ("qwen3-0.6b", "qwen3-0.6b qwen3-0.6b-hf")):
+        refused = here("export", word, "--force")
+        assert refused.code == 2
+        assert f"tinylm export {meant}\n" in refused.err
+    assert not (toy / "qwen3-0.6b").exists()
+    assert here("export", "small", "--config", "toy.yaml").code == 0, "with a config named, the word is the folder"
+
+
+@pytest.mark.parametrize(
+    ("words", "target"),
+    [
+        (["build", "toy.yaml", "--save", "new"], "new"),
+        (["export", "toy.yaml", "new"], "new"),
+        (["import", "hf", "--weights", "--output", "new"], "new"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else value,
+)
+def test_get_before_writing(words: list[str], target: str, here: Here, toy: Path) -> None:
+    assert here("export", "toy.yaml", "hf").code == 0
+    wrong = here(*words, "--get", "nope")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "--get nope: the report has no nope" in wrong.err
+    assert not (toy / target).exists()
+    assert here(*words, "--get", "schema_version").out.endswith("2\n")
+    assert (toy / target).is_dir()
+
+
+def test_folder_as_config(here: Here, toy: Path) -> None:
+    assert here("build", "toy.yaml", "--save", "tm").code == 0
+    assert here("params", "tm", "--get", "models.0.name").out == "tm\n"
+    assert here("compare", "tm", "toy.yaml", "--format", "json").code == 0
+    assert here("export", "tm").code == 2
+    (toy / "tm" / "model.safetensors").unlink()
+    assert here("params", "tm").code == 2, "a folder with some config.yaml is not one that tinylm wrote"

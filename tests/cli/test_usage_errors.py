@@ -37,6 +37,8 @@ Here = Callable[..., Any]
         (["--hlp"], "no such option: --hlp", "did you mean --help?"),
         (["params", "--xyzzy"], "no such option: --xyzzy", "see tinylm params --help"),
         (["params", "-z"], "no such option: -z", "see tinylm params --help"),
+        (["params", "--fo"], "no such option: --fo", "did you mean --format?"),
+        (["new", "zz", "--format", "x"], "no such option: --format", "see tinylm new --help"),
         (["build", "--n-layers", "8"], "no such option: --n-layers", "did you mean --set n_layers=…?"),
         (["build", "--d_model", "8"], "no such option: --d_model", "did you mean --set d_model=…?"),
         (["params", "--config"], "--config takes a value", "see tinylm params --help"),
@@ -113,6 +115,7 @@ Here = Callable[..., Any]
         (["params", "--by", "layer"], "--by layer needs one model", "for example tinylm params small"),
         # empty words
         (["params", "--config", ""], "the config has an empty name", "is a shell variable unset?"),
+        (["params", "--get", ""], "the path of --get is empty", "is a shell variable unset?"),
         (["list", "-o", ""], "the name of a file or folder is empty", "is a shell variable unset?"),
         (["build", "--save", ""], "the name of a file or folder is empty", "is a shell variable unset?"),
         (["forward", "--weights="], "the name of a file or folder is empty", "is a shell variable unset?"),
@@ -126,6 +129,21 @@ Here = Callable[..., Any]
         (["build", "small", "-c", "tiny"], "the config is given twice: small and --config tiny", None),
         (["export", "a", "b", "c"], "export takes a config and a folder, not 3 arguments", "see tinylm export --help"),
         (["export", "a", "b", "-c", "c"], "the config is given twice: a and --config c", "remove one of them"),
+        (
+            ["export", "base"],
+            "base names a config, and there is no folder to write",
+            "name the folder to write: tinylm export base base-hf",
+        ),
+        (
+            ["export", "toy.yaml"],
+            "toy.yaml names a config, and there is no folder to write",
+            "name the folder to write: tinylm export toy.yaml toy-hf",
+        ),
+        (
+            ["export", "-"],
+            "- names a config, and there is no folder to write",
+            "name the folder to write: tinylm export - stdin-hf",
+        ),
         (["list", "small"], "list got an unexpected argument: small", "see tinylm list --help"),
         (["list", "a", "b"], "list got unexpected arguments: a b", "see tinylm list --help"),
         (

@@ -55,3 +55,10 @@ def test_failure() -> None:
     for error in (InputError("m <", help="h"), ConfigError((WRONG,))):
         (suite,) = suites(junit_failure(error))
         assert [each.tag for case in suite for each in case] == ["error"]
+
+
+def test_option_is_in_no_file() -> None:
+    option = Diagnostic("unknown-figure", "m", "--assert", Span("--assert", 1, 1, 2, "x"))
+    command, config = suites(junit_failure(ConfigError((option, WRONG))))
+    assert [(case.get("file"), case.get("line")) for case in command] == [(None, None)]
+    assert [case.get("file") for case in config] == ["w.yaml"]

@@ -170,5 +170,15 @@ def test_unreadable() -> None:
 def test_failure() -> None:
     assert not run(sarif_failure(InputError("m")))["invocations"][0]["executionSuccessful"]
     option = Diagnostic("unknown-figure", "m", "--assert", Span("--assert", 1, 1, 2, "x"))
-    (found,) = run(sarif_failure(ConfigError((option,))))["results"]
-    assert found["locations"] == [{}], "an option is in no file"
+    inside = Diagnostic("wrong-type", "n", "w.yaml", Span("w.yaml", 1, 1, 2, "x"))
+    mixed = run(sarif_failure(ConfigError((option, inside))))
+    (invocation,) = mixed["invocations"]
+    assert not invocation["executionSuccessful"]
+    assert [note["message"]["text"] for note in invocation["toolExecutionNotifications"]] == ["m"]
+    assert [result["message"]["text"] for result in mixed["results"]] == ["n"], "an option is in no file"
+
+
+def test_override() -> None:
+    override = Diagnostic("empty-document", "m", "--set", Span("--set", 1, 1, 2, "x"))
+    failed = FileResult("w.yaml", "wrong", None, "", "", (override,))
+    assert [result["locations"] for result in run(to_sarif([failed]))["results"]] == [[]]

@@ -23,6 +23,7 @@ from tinylm_cli.cli.next_steps import config_words, model_words, next_step
 from tinylm_cli.cli.options import (
     OUTPUT_PANEL,
     FormatOption,
+    GetOption,
     OutputOption,
     SetOption,
     TableOption,
@@ -30,6 +31,7 @@ from tinylm_cli.cli.options import (
 )
 from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.cli.progress import working
+from tinylm_cli.cli.report_value import require_value
 from tinylm_cli.cli.requested_config import requested_config
 from tinylm_cli.errors import ExitCode, UsageError
 
@@ -79,6 +81,7 @@ def build(
     format_: FormatOption = Format.text,
     table: TableOption = None,
     output: OutputOption = None,
+    get: GetOption = None,
 ) -> CommandOutput:
     """Build the PyTorch model and prove its parameter count.
 
@@ -115,11 +118,6 @@ def build(
 
     built_dtype = str(model.lm_head.weight.dtype).removeprefix("torch.")
     proof = prove(loaded.config, parameter_shapes(model), unique_params(model))
-    if save is not None and proof.holds:
-        from tinylm_cli.config.yaml_writer import to_yaml
-        from tinylm_cli.model.weights import save_model
-
-        save_model(model, save, config_text=to_yaml(loaded.config), overwrite=force)
     report = BuildReport(
         model=analyze_params(loaded, dtype=built_dtype),
         device=str(model.lm_head.weight.device),
@@ -130,6 +128,12 @@ def build(
         architecture=module_tree(model, expand=expand),
         proof=proof,
     )
+    require_value(report, get)
+    if save is not None and proof.holds:
+        from tinylm_cli.config.yaml_writer import to_yaml
+        from tinylm_cli.model.weights import save_model
+
+        save_model(model, save, config_text=to_yaml(loaded.config), overwrite=force)
     exit_code = ExitCode.DONE if proof.holds else ExitCode.FAILED
     if report.saved_to is not None:  # the next command uses the saved folder
         request = replace(request, weights=save, dtype=None)

@@ -17,7 +17,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from tinylm_cli.atomic_write import require_free_file
 from tinylm_cli.cli.help_panels import write_commands, write_options
-from tinylm_cli.cli.options import OUTPUT_PANEL, complete_config
+from tinylm_cli.cli.options import GET_HELP, OUTPUT_PANEL, complete_config
 from tinylm_cli.cli.output import STDOUT, CommandOutput, require_tables, stdout_errors
 from tinylm_cli.errors import UsageError
 
@@ -105,9 +105,8 @@ def _shared_parameters(own: Sequence[Any]) -> list[Any]:
             )
         )  # fmt: skip
         option.help, option.metavar, option.show_default = "The same as CONFIG.", "CONFIG", False
-    if "--format" in named:
-        words = "Print one value of the JSON report, by its path, and nothing else."
-        added.append(TyperOption(param_decls=["--get"], metavar="PATH", help=words, rich_help_panel=OUTPUT_PANEL))
+    if "--format" in named and "--get" not in named:
+        added.append(TyperOption(param_decls=["--get"], metavar="PATH", help=GET_HELP, rich_help_panel=OUTPUT_PANEL))
     if "--output" in named and "--force" not in named:
         words = "Let --output replace an existing file."
         added.append(
@@ -144,10 +143,13 @@ def _choose_format(ctx: Any) -> None:
     """Set the format that ``--get`` needs, or that the suffix of ``--output`` names.
 
     Raises:
-        UsageError: If ``--get`` makes another option ineffective, or the command does not write the format.
+        UsageError: If the path of ``--get`` is empty, ``--get`` makes another option ineffective, or the command does
+            not write the format.
     """
     if "format_" not in ctx.params:
         return
+    if ctx.params.get("get") == "":
+        raise UsageError("the path of --get is empty", help="is a shell variable unset?")
     if ctx.params.get("get") is not None:
         for name, option in (("format_", "--format"), ("table", "--table")):
             if _typed(ctx, name):

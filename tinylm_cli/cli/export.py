@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -18,11 +20,31 @@ from tinylm_cli.cli.model_options import (
     import_torch,
 )
 from tinylm_cli.cli.next_steps import TRAINING, next_step
-from tinylm_cli.cli.options import OUTPUT_PANEL, OutputOption, PageFormatOption, SetOption, complete_config, parse_path
+from tinylm_cli.cli.options import (
+    OUTPUT_PANEL,
+    GetOption,
+    OutputOption,
+    PageFormatOption,
+    SetOption,
+    complete_config,
+    complete_folder,
+    parse_path,
+)
 from tinylm_cli.cli.output import CommandOutput, Format, PageFormat
 from tinylm_cli.cli.progress import working
+from tinylm_cli.cli.report_value import require_value
 from tinylm_cli.cli.requested_config import requested_config
+from tinylm_cli.config.presets import shipped
 from tinylm_cli.errors import UsageError
+from tinylm_cli.interop.load import names_config
+
+
+def complete_word(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete the config, and after it only the folder."""
+    given = ("words", "config", "weights")
+    if any(context.params.get(name) for name in given):
+        return complete_folder(incomplete)
+    return complete_config(incomplete)
 
 
 class Target(StrEnum):
@@ -37,7 +59,7 @@ def export(
         typer.Argument(
             metavar="[CONFIG] DIR",
             help="The config, unless --config or --weights names it, and the folder to write.",
-            autocompletion=complete_config,
+            autocompletion=complete_word,
         ),
     ],
     to: Annotated[
@@ -54,6 +76,7 @@ def export(
     set_: SetOption = None,
     format_: PageFormatOption = PageFormat.text,
     output: OutputOption = None,
+    get: GetOption = None,
 ) -> CommandOutput:
     """Convert a model to a Hugging Face folder.
 
@@ -70,9 +93,18 @@ def export(
     from tinylm_cli.render.views.export import export_view
     from tinylm_cli.reports.export import ExportReport
 
-    config, directory = _config_and_folder(words, config)
+    config, directory = _config_and_folder(words, config, weights)
     loaded = requested_config(config, set_ or (), weights)
     exported = export_config(loaded.config)
+    report = ExportReport(
+        name=loaded.name,
+        to=to.value,
+        family=exported.family,
+        rewritten=exported.changes,
+        directory=str(directory),
+        tensors=0,
+    )
+    require_value(report, get)
     with working(f"exporting {loaded.name}"):
         import_torch()
         from tinylm_cli.interop.weights.export_weights import FILES, export_model, require_exported
@@ -81,25 +113,17 @@ def export(
         require_free_folder(directory, FILES, overwrite=force)
     model = ModelRequest(loaded, "cpu", dtype, seed, weights=weights).build()
     with working(f"exporting {loaded.name}"):
-        tensors = export_model(model, exported, directory, overwrite=force)
-    report = ExportReport(
-        name=loaded.name,
-        to=to.value,
-        family=exported.family,
-        rewritten=exported.changes,
-        directory=str(directory),
-        tensors=tensors,
-    )
+        report = replace(report, tensors=export_model(model, exported, directory, overwrite=force))
     return CommandOutput(
         report, lambda: export_view(report), Format(format_), output, next_step=next_step("export", TRAINING)
     )
 
 
-def _config_and_folder(words: list[str], config: str | None) -> tuple[str | None, Path]:
+def _config_and_folder(words: list[str], config: str | None, weights: Path | None) -> tuple[str | None, Path]:
     """Return the named config, or None, and the folder.
 
     Raises:
-        UsageError: If there are too many words, an empty one, or two configs.
+        UsageError: If there are too many words, an empty one, two configs, or a config in place of the folder.
     """
     *named, folder = words
     if len(named) > 1:
@@ -109,4 +133,20 @@ def _config_and_folder(words: list[str], config: str | None) -> tuple[str | None
     if named and config is not None:
         message = f"the config is given twice: {named[0]} and --config {config}"
         raise UsageError(message, help="remove one of them")
-    return named[0] if named else config, parse_path(folder)
+    directory = parse_path(folder)
+    if not named and config is None and weights is None and names_config(folder):
+        meant = shlex.join((folder, f"{_stem(folder)}-hf"))
+        raise UsageError(
+            f"{folder} names a config, and there is no folder to write",
+            help=f"name the folder to write: tinylm export {meant}",
+        )
+    return named[0] if named else config, directory
+
+
+def _stem(config: str) -> str:
+    """Return the model's name in the name of its config."""
+    path = Path(config)
+    if config == "-":
+        return "stdin"
+    named = config in shipped()  # names have dots: qwen3-0.6b
+    return config if named else path.resolve().name if path.is_dir() else path.stem

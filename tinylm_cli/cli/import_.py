@@ -12,9 +12,10 @@ import typer
 from tinylm_cli.atomic_write import require_free_folder
 from tinylm_cli.cli.model_options import import_torch
 from tinylm_cli.cli.next_steps import model_words, next_step
-from tinylm_cli.cli.options import OUTPUT_PANEL, OutputOption, PageFormatOption, SetOption
+from tinylm_cli.cli.options import OUTPUT_PANEL, GetOption, OutputOption, PageFormatOption, SetOption
 from tinylm_cli.cli.output import STDOUT, CommandOutput, Format, PageFormat, print_line, print_note
 from tinylm_cli.cli.progress import working
+from tinylm_cli.cli.report_value import require_value
 from tinylm_cli.errors import ConfigError, UsageError, WeightsError
 from tinylm_cli.quantities import counted
 from tinylm_cli.render.sanitize import escape_controls
@@ -40,6 +41,7 @@ def import_(
     force: Annotated[
         bool, typer.Option("--force", help="Let --output replace its earlier output.", rich_help_panel=OUTPUT_PANEL)
     ] = False,
+    get: GetOption = None,
 ) -> CommandOutput:
     """Convert a Hugging Face config, and its weights, for tinylm.
 
@@ -72,6 +74,7 @@ def import_(
         loaded.name, loaded.source, found.family, found.ignored, found.assumed, loaded.config.model_dump(), text,
         weights=str(output) if weights else None,
     )  # fmt: skip
+    require_value(report, get)
     if format_ is PageFormat.text:
         for aside in filter(None, (assumed_note(report), ignored_note(report))):
             print_note(aside)

@@ -44,6 +44,11 @@ def complete_config(incomplete: str) -> list[str]:
     return [name for name in (*presets(), *gallery()) if name.startswith(incomplete)] + wanted
 
 
+def complete_folder(incomplete: str) -> list[str]:
+    """Complete the folders of the folder being typed."""
+    return [name for name in complete_config(incomplete) if name.endswith("/")]
+
+
 def complete_set(incomplete: str) -> list[str]:
     """Complete dotted field names, then the values of a choice."""
     from tinylm_cli.config.fields import fields
@@ -166,6 +171,11 @@ SetOption = Annotated[
         autocompletion=complete_set, show_default=False, rich_help_panel=MODEL_PANEL,
     ),
 ]  # fmt: skip
+GET_HELP = "Print one value of the JSON report, by its path, and nothing else."
+GetOption = Annotated[
+    str | None, typer.Option("--get", metavar="PATH", help=GET_HELP, show_default=False, rich_help_panel=OUTPUT_PANEL)
+]
+"""For a command that must check the path before it writes; the others get the option from ``Command``."""
 FormatOption = Annotated[
     Format,
     typer.Option(

@@ -37,6 +37,16 @@ def report_value(report: object, path: str) -> str:
     return "".join(f"{escape_controls(line)}\n" for line in value.split("\n"))
 
 
+def require_value(report: object, path: str | None) -> None:
+    """Check that something is at the path of ``--get``, before a command writes files.
+
+    Raises:
+        UsageError: If nothing is.
+    """
+    if path is not None:
+        report_value(report, path)
+
+
 def _entries(value: Any) -> dict[str, Any]:
     """Return the valid path segments of a value: fields, or indices and row names; none for a number."""
     if isinstance(value, dict):

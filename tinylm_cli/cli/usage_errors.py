@@ -19,6 +19,9 @@ _INVALID_VALUE = re.compile(r"(?P<quote>['\"]?)(?P<value>.*)(?P=quote) is not ",
 OPTION_OF_ANOTHER_COMMAND = {"--meta": "tinylm build --meta shows a model without values"}
 """Options of other commands, with a hint for the command that lacks them."""
 
+OVERWRITES = ("--force",)
+"""Options that replace files: none is suggested for another word, because a suggestion is soon pasted."""
+
 _EXTRA = re.compile(r"Got unexpected extra argument\(s\) \((?P<arguments>.*)\)", re.DOTALL)
 
 
@@ -72,7 +75,7 @@ def _suggested_option(option: str, error: Any, manual: str) -> str:
     if option in OPTION_OF_ANOTHER_COMMAND:
         return OPTION_OF_ANOTHER_COMMAND[option]
     known = [name for parameter in _parameters(error) for name in parameter.opts if name.startswith("--")]
-    near = suggest(option, known)
+    near = suggest(option, (name for name in known if name not in OVERWRITES))
     if near is not None:
         return f"did you mean {near}?"
     field = suggest(option.lstrip("-"), fields()) if "--set" in known else None

@@ -15,6 +15,8 @@ from tinylm_cli.interop.config_json import CONFIG_FILE, is_hugging_face, read_js
 
 SAVED_CONFIG = "config.yaml"
 """Name of the config file in a folder written by ``tinylm build --save`` or ``tinylm import --weights``."""
+SAVED_WEIGHTS = "model.safetensors"
+"""Name of the weights file in such a folder."""
 
 
 class ConfigText(NamedTuple):
@@ -23,10 +25,12 @@ class ConfigText(NamedTuple):
     Attributes:
         source: The text and the name of its file.
         as_json: Whether the file name suggests a Hugging Face config.
+        name: The model's name where its config has none: the folder that tinylm wrote; empty for the file's name.
     """
 
     source: Source
     as_json: bool
+    name: str = ""
 
 
 class ImportedConfig(NamedTuple):
@@ -48,7 +52,7 @@ class ImportedConfig(NamedTuple):
 
 
 def load_config(reference: str, overrides: Sequence[str] = ()) -> LoadedConfig:
-    """Load a tinylm config, a Hugging Face config.json, or a folder that holds one.
+    """Load a tinylm config, a Hugging Face config.json, or a folder that holds either, as ``build --save`` writes it.
 
     A config with ``d_model`` is a tinylm config. Without it, a ``*.json`` file or a config with ``model_type`` is a
     Hugging Face config.
@@ -72,6 +76,9 @@ def read_config_text(reference: str) -> ConfigText:
         return ConfigText(read_reference(reference), as_json=False)
     if is_model_folder(Path(reference)):
         return ConfigText(read_source(str(Path(reference) / CONFIG_FILE)), as_json=True)
+    if _is_saved_folder(Path(reference)):
+        source = read_source(str(Path(reference) / SAVED_CONFIG))
+        return ConfigText(source, as_json=False, name=Path(reference).resolve().name)
     if ":" in reference:
         from tinylm_cli.config.git_revision import names_revision, read_revision
 
@@ -85,7 +92,8 @@ def parse_config_text(written: ConfigText, overrides: Sequence[str] = ()) -> Loa
     """Parse and validate the text of a config; see ``load_config``."""
     if is_hugging_face(written.source, expected=written.as_json):
         return _import(written.source, overrides).loaded
-    return parse_config(written.source, overrides)
+    loaded = parse_config(written.source, overrides)
+    return loaded._replace(name=written.name) if written.name and loaded.config.name is None else loaded
 
 
 def import_config(reference: str, overrides: Sequence[str] = ()) -> ImportedConfig:
@@ -102,11 +110,29 @@ def import_config(reference: str, overrides: Sequence[str] = ()) -> ImportedConf
     return _import(source, overrides)
 
 
+def names_config(word: str) -> bool:
+    """Return whether a word names a built-in config, a file, a model folder, or standard input."""
+    path = Path(word)
+    return word in shipped() or word == "-" or _is_file(path) or is_model_folder(path) or _is_saved_folder(path)
+
+
 def is_model_folder(path: Path) -> bool:
     """Return whether ``path`` is a folder that holds a config.json."""
     try:
         return path.is_dir() and (path / CONFIG_FILE).is_file()
     except OSError:  # a name too long, or no permission: reading it reports the error
+        return False
+
+
+def _is_saved_folder(path: Path) -> bool:
+    """Return whether ``path`` is a folder with weights and config that tinylm wrote."""
+    return _is_file(path / SAVED_CONFIG) and _is_file(path / SAVED_WEIGHTS)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long, or no permission
         return False
 
 

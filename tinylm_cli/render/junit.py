@@ -16,6 +16,9 @@ from tinylm_cli.render.sanitize import escape_controls
 from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.reports.validate import FileResult
 
+_COMMAND = "tinylm validate"
+"""The suite of mistakes in the command line, which are in no file."""
+
 
 class _Case(NamedTuple):
     """One test: a file, a mistake in it, or a figure compared with its bound; ``outcome`` is empty where it passes."""
@@ -34,9 +37,14 @@ def to_junit(files: Iterable[FileResult]) -> str:
 
 
 def junit_failure(error: TinylmError) -> str:
-    """Return one suite with the error that ended the run before it read any file."""
-    cases = [_mistake(each, "error") for each in error.diagnostics]
-    return _document([("tinylm validate", cases or [_unreadable("tinylm validate", error.message, error.help)])])
+    """Return the error that ended the run: a suite for the command line, and one for each wrong config."""
+    if not error.diagnostics:
+        return _document([(_COMMAND, [_unreadable(_COMMAND, error.message, error.help)])])
+    suites: dict[str, list[_Case]] = {}
+    for each in error.diagnostics:
+        suite = _COMMAND if each.source.startswith("--") else each.source
+        suites.setdefault(suite, []).append(_mistake(each, "error"))
+    return _document(list(suites.items()))
 
 
 def _cases(file: FileResult) -> Iterator[_Case]:
@@ -62,7 +70,7 @@ def _unreadable(name: str, message: str, remedy: str) -> _Case:
 
 def _document(suites: list[tuple[str, list[_Case]]]) -> str:
     every = [case for _, cases in suites for case in cases]
-    lines = ['<?xml version="1.0" encoding="UTF-8"?>', f'<testsuites name="tinylm validate" {_counts(every)}>']
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>', f"<testsuites name={_quoted(_COMMAND)} {_counts(every)}>"]
     for name, cases in suites:
         lines.append(f"  <testsuite name={_quoted(name)} {_counts(cases)}>")
         for case in cases:
@@ -73,7 +81,8 @@ def _document(suites: list[tuple[str, list[_Case]]]) -> str:
 
 def _element(suite: str, case: _Case) -> Iterator[str]:
     line = f' line="{case.line}"' if case.line is not None else ""
-    test = f"testcase name={_quoted(case.name)} classname={_quoted(suite)} file={_quoted(suite)}{line}"
+    place = "" if suite == _COMMAND else f" file={_quoted(suite)}{line}"
+    test = f"testcase name={_quoted(case.name)} classname={_quoted(suite)}{place}"
     if not case.outcome:
         yield f"    <{test}/>"
         return

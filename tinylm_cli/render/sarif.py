@@ -29,16 +29,18 @@ def to_sarif(files: Iterable[FileResult]) -> str:
 
 
 def sarif_failure(error: TinylmError) -> str:
-    """Return a run that failed before it read any file."""
-    return _document(error.diagnostics, [] if error.diagnostics else [(error.message, error.help)])
+    """Return the run that an error ended: wrong options are notifications, mistakes in configs are results."""
+    options = [(each.message, each.help) for each in error.diagnostics if each.is_usage]
+    found = [each for each in error.diagnostics if not each.is_usage]
+    return _document(found, options if error.diagnostics else [(error.message, error.help)])
 
 
-def _document(found: Iterable[Diagnostic], unreadable: list[tuple[str, str]]) -> str:
+def _document(found: Iterable[Diagnostic], failures: list[tuple[str, str]]) -> str:
     mistakes = tuple(found)
     rules = sorted({each.code for each in mistakes})
-    invocation: dict[str, Any] = {"executionSuccessful": not unreadable}
-    if unreadable:
-        notes = [{"level": "error", "message": _message(message, remedy)} for message, remedy in unreadable]
+    invocation: dict[str, Any] = {"executionSuccessful": not failures}
+    if failures:
+        notes = [{"level": "error", "message": _message(message, remedy)} for message, remedy in failures]
         invocation["toolExecutionNotifications"] = notes
     driver = {"name": "tinylm", "version": __version__, "rules": [_rule(code) for code in rules]}
     run = {
@@ -60,7 +62,7 @@ def _result(mistake: Diagnostic, rule: int) -> dict[str, Any]:
         "ruleIndex": rule,
         "level": "error",
         "message": _message(mistake.message, mistake.help),
-        "locations": [_location(mistake)],
+        "locations": [place] if (place := _location(mistake)) else [],
     }
     if mistake.labels:
         result["relatedLocations"] = [

@@ -118,7 +118,9 @@ class TestSection:
     @pytest.mark.parametrize(
         ("words", "said"),
         [
-            (["--section", "plan"], "--section plan: no such section in this estimate"),
+            (["--section", "plan"], "add --gpu NAME and --gpus N"),
+            (["--section", "plan", "--gpu", "h100"], "add --gpus N"),
+            (["--section", "serving", "--for", "training"], "--section serving is empty beside --for training"),
             (["--section", "servin"], "did you mean serving?"),
             (["--section", "serving", "--full"], "remove one of them"),
             (["--section", "serving", "--format", "json"], "--section has no effect on JSON"),
@@ -251,6 +253,17 @@ def test_what_fits_needs_no_change(here: Here) -> None:
     unknown = report(here("estimate", "--config", "gpt2", "--format", "json"))
     assert (unknown["training"]["fit"], unknown["serving"]["fit"]) == (None, None)
     assert unknown["training"]["layouts_tried"] is None
+
+
+def test_the_plan_as_the_option_takes_it(here: Here) -> None:
+    words = ("estimate", "llama-3-8b", "--gpu", "h100", "--gpus", "8")
+    summary, section = here(*words).out, here(*words, "--section", "plan").out
+    assert "fastest of 48 that fit (68 tried)" in summary
+    assert "fastest of 48 that fit (68 tried)" in section
+    plan = "--plan cp=2,zero=1,mb=128"
+    assert f"\n        {plan}\n" in summary
+    assert f"\n{plan}\n" in section
+    assert here(*words, *plan.split()).out == summary.replace("        fastest of 48 that fit (68 tried)\n", "")
 
 
 def test_quickest_plan_by_default(here: Here) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tinylm_cli.analysis.design.families import FAMILIES, Family
 from tinylm_cli.cli.app import COMMANDS
 from tinylm_cli.cli.next_steps import NEXT_STEPS, TRAINING, config_words, design_words, model_words, next_step
 from tinylm_cli.interop.load import load_config
@@ -74,3 +75,9 @@ def test_config_of_weights(tmp_path: Path) -> None:
 )
 def test_design_words(name: str, words: str) -> None:
     assert design_words(load_config(name).config) == words
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_family_of_its_members(family: Family) -> None:
+    words = shlex.split(design_words(family.config))
+    assert words[: words.index("--params")] == ([] if family.name == "course" else ["--family", family.name])

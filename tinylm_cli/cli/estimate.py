@@ -42,7 +42,7 @@ SectionOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME", show_default=False, rich_help_panel=OUTPUT_PANEL,
-        help="Show one part of --full: flops, training_memory, plan, training_time, inference_memory, serving,"
+        help="Show one part of --full: summary, flops, training_memory, plan, training_time, inference_memory, serving,"
         " serving_time.",
     ),
 ]  # fmt: skip
@@ -138,19 +138,28 @@ def _view(report: EstimateReport, by: By, format_: Format, section: str | None, 
     if section is not None:
         found = {str(name): view for name, view in estimate_sections(report, by, every=every).items()}
         if section not in found:
-            raise _unknown_section(section, SECTIONS, list(found))
+            raise _unknown_section(section, SECTIONS, report)
         return found[section]
     if full or format_ is Format.csv:
         return estimate_full_view(report, by, every=every)
     return estimate_view(report)
 
 
-def _unknown_section(section: str, known: Sequence[str], there: list[str]) -> UsageError:
+def _unknown_section(section: str, known: Sequence[str], report: EstimateReport) -> UsageError:
     from tinylm_cli.config.suggestions import suggest
 
-    listed = f"there are {', '.join(there)}"
     if section in known:
-        return UsageError(f"--section {section}: no such section in this estimate", help=listed)
+        training = section in ("training_memory", "plan", "training_time")
+        if (report.training if training else report.serving) is None:
+            other = "serving" if training else "training"
+            return UsageError(f"--section {section} is empty beside --for {other}", help="remove --for")
+        option = "--gpu NAME and --gpus N" if section == "plan" else "--gpu NAME"
+        if section == "plan" and report.accelerator is not None:
+            option = "--gpus N"
+        return UsageError(
+            f"--section {section} needs {option.replace(' NAME', '').replace(' N', '')}", help=f"add {option}"
+        )
+    listed = f"the sections are {', '.join(known)}"
     meant = suggest(section, known)
     return UsageError(
         f"--section {section}: unknown section", help=f"did you mean {meant}? {listed}" if meant else listed

@@ -12,6 +12,9 @@ from tinylm_cli.cli.options import DEFAULT_CONFIG
 if TYPE_CHECKING:
     from tinylm_cli.config.schema import ModelConfig
 
+MANY_EXPERTS = 16
+"""Largest number of experts of a layer that is nearer to Mixtral's 8 than to the 128 of Qwen3."""
+
 TRAINING = "train it, as examples/train.py does"
 
 NEXT_STEPS: Mapping[str, tuple[str, ...]] = {
@@ -43,9 +46,6 @@ NEXT_STEPS: Mapping[str, tuple[str, ...]] = {
 
 No path leads back to a step: a person who follows the lines ends at a training loop.
 """
-
-_FAMILIES = {"rope": "llama", "learned": "gpt2"}
-"""The design family for a kind of position."""
 
 
 def next_step(step: str, following: str, *words: str) -> str:
@@ -90,7 +90,20 @@ def design_words(config: ModelConfig) -> str:
     from tinylm_cli.analysis.params import total_params
     from tinylm_cli.analysis.tensor_table import tensor_table
 
-    family = "mixtral" if config.feed_forward.n_experts else _FAMILIES.get(config.position.kind, "course")
+    family = _family(config)
     chosen = () if family == "course" else ("--family", family)
     size = ("--params", str(total_params(tensor_table(config))), "--vocab-size", str(config.vocab_size))
     return shlex.join([*chosen, *size])
+
+
+def _family(config: ModelConfig) -> str:
+    """Return the design family nearest to a config, by the fields that tell the families apart."""
+    normalized = config.attention.qk_norm != "none"
+    experts = config.feed_forward.n_experts
+    if experts:
+        return "qwen3-moe" if normalized or experts > MANY_EXPERTS else "mixtral"
+    if config.norm.placement == "sandwich":
+        return "gemma2"
+    if config.position.kind == "rope":
+        return "qwen3" if normalized else "llama"
+    return "gpt2" if config.position.kind == "learned" else "course"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +15,7 @@ from tinylm_cli.errors import Diagnostic, Label, Span
 from tinylm_cli.reports.plan import ABBREVIATIONS, Layout
 
 if TYPE_CHECKING:
+    from tinylm_cli.analysis.parallel.layouts import LayoutMismatch
     from tinylm_cli.config.loader import LoadedConfig
 
 OPTION = "--plan"
@@ -76,12 +77,16 @@ def read_layout(written: str, gpus: int, loaded: LoadedConfig | None, seq_len: i
     values: dict[str, Any] = {
         field: word.value if field == "schedule" else int(word.value) for field, word in given.items()
     }
-    mistakes += _miscounted(values, written, gpus, sure=not mistakes)
-    layout = Layout(**values)
-    if "data" not in given:
-        layout = replace(layout, data=max(gpus // replace(layout, data=1).n_gpus, 1))
+    cluster = _Cluster(gpus, loaded, seq_len)
+    miscounted = _miscounted(values, written, cluster, sure=not mistakes)
+    layout = cluster.layout(values)
     if loaded is not None:
-        mistakes += _mismatches(loaded, layout, seq_len, given, written, sure=not mistakes)
+        found = list(_mismatches(cluster, layout, given, written, sure=not (mistakes or miscounted)))
+        if miscounted is not None:  # the same degree is reported once
+            found = [each for each in found if each.span is None or each.span not in miscounted.spans]
+        mistakes += found
+    if miscounted is not None:
+        mistakes.append(miscounted.diagnostic)
     if mistakes:
         raise refusal(mistakes)
     return layout
@@ -157,52 +162,127 @@ def _mistake(word: _Word, given: dict[str, _Word]) -> Diagnostic | None:
     return diagnostic(code, wants, OPTION, word.value_span, help=f"for example {key}=2")
 
 
-def _miscounted(values: dict[str, Any], written: str, gpus: int, *, sure: bool) -> Iterator[Diagnostic]:
-    """Yield a diagnostic if the degrees do not make up the number of GPUs.
+class _Cluster(NamedTuple):
+    """What a layout must divide: the GPUs, the model (None if its config is wrong), and the length, where known."""
+
+    gpus: int
+    loaded: LoadedConfig | None
+    seq_len: int | None
+
+    def layout(self, values: dict[str, Any]) -> Layout:
+        """Return the layout of the stated fields; ``dp`` follows from the GPUs unless it is stated."""
+        layout = Layout(**values)
+        if "data" in values:
+            return layout
+        return replace(layout, data=max(self.gpus // replace(layout, data=1).n_gpus, 1))
+
+    def mismatches(self, layout: Layout) -> tuple[LayoutMismatch, ...]:
+        """Return each size of the model that the layout does not divide; none if the config is wrong."""
+        from tinylm_cli.analysis.parallel.layouts import layout_mismatches
+        from tinylm_cli.analysis.setups import TrainingSetup
+
+        if self.loaded is None:
+            return ()
+        return layout_mismatches(self.loaded.config, TrainingSetup(seq_len=self.seq_len or layout.context), layout)
+
+    def working(self, field: str, values: dict[str, Any]) -> list[int]:
+        """Return the values of one degree that divide the GPUs and the model, beside the other stated degrees."""
+        others = {name: value for name, value in values.items() if name not in (field, "data")}
+        available, remainder = divmod(self.gpus, Layout(**others).n_gpus)
+        degrees = [] if remainder else [n for n in range(1, available + 1) if available % n == 0]
+        return [
+            degree
+            for degree in degrees
+            if all(each.field != field for each in self.mismatches(self.layout({**others, field: degree})))
+        ]
+
+
+class _Miscounted(NamedTuple):
+    """A plan that does not make up the number of GPUs, and the words that its help changes."""
+
+    diagnostic: Diagnostic
+    spans: tuple[Span, ...]
+
+
+def _miscounted(values: dict[str, Any], written: str, cluster: _Cluster, *, sure: bool) -> _Miscounted | None:
+    """Return a diagnostic if the degrees do not make up the number of GPUs.
 
     Args:
         values: Stated fields of the layout.
         written: The plan as typed.
-        gpus: Number of GPUs.
+        cluster: The GPUs and the model.
         sure: Whether every word of the plan could be read.
     """
+    gpus = cluster.gpus
     degrees = {short: values[field] for short, field in FIELDS.items() if field in _DEGREES and field in values}
     taken = prod(degrees.values())
     if gpus % taken == 0 and ("dp" not in degrees or taken == gpus or not sure):
-        return
+        return None
     product = f"{' × '.join(f'{short} {value}' for short, value in degrees.items())} is {taken} GPUs"
     there = f"there are {gpus}" if taken > gpus or "dp" in degrees else f"{gpus} is not a multiple of that"
-    remedy = "remove dp; it then follows from --gpus"
-    if "dp" not in degrees:
-        remedy = f"write --gpus {taken * -(-gpus // taken)}, or change the plan: {remedy}"
+    remedy, changed = _recount(values, degrees, cluster)
+    spans = tuple(word.span for word in _words(written) if word.key == changed)
     labels = (Label(option_span("--gpus", str(gpus)), "the number of GPUs"),)
-    whole = option_span(OPTION, written)
-    yield diagnostic("contradiction", f"{product}, but {there}", OPTION, whole, help=remedy, labels=labels)
+    mistake = diagnostic(
+        "contradiction", f"{product}, but {there}", OPTION, option_span(OPTION, written), help=remedy, labels=labels
+    )
+    return _Miscounted(mistake, spans)
+
+
+def _recount(values: dict[str, Any], degrees: dict[str, int], cluster: _Cluster) -> tuple[str, str]:
+    """Return how a plan comes to make up the number of GPUs, and the degree that changes; empty if none does."""
+    without = prod(value for short, value in degrees.items() if short != "dp")
+    if "dp" in degrees and cluster.gpus % without == 0:
+        return "remove dp; it then follows from --gpus", "dp"
+    choices = {short: cluster.working(FIELDS[short], values) for short in degrees if short != "dp"}
+    short = next((each for each, working in choices.items() if working), "")
+    fewest = without * -(-cluster.gpus // without)
+    larger = cluster._replace(gpus=fewest)
+    others = {field: value for field, value in values.items() if field != "data"}
+    remedies = [f"write {_either(short, choices[short])}"] if short else []
+    if not larger.mismatches(larger.layout(others)):
+        remedies.append(f"write --gpus {fewest}")
+    if not remedies:
+        return f"the product of {', '.join(choices)} must divide {cluster.gpus}", ""
+    dropped = " and remove dp" if "dp" in degrees else ""
+    return f"{', or '.join(remedies)}{dropped}", short
+
+
+def _either(short: str, working: Sequence[int]) -> str:
+    """Return ``tp=1, 2 or 4``."""
+    *first, last = map(str, working)
+    return f"{short}={', '.join(first)} or {last}" if first else f"{short}={last}"
 
 
 def _mismatches(
-    loaded: LoadedConfig, layout: Layout, seq_len: int | None, given: dict[str, _Word], written: str, *, sure: bool
+    cluster: _Cluster, layout: Layout, given: dict[str, _Word], written: str, *, sure: bool
 ) -> Iterator[Diagnostic]:
-    """Yield each size of the model that the layout does not divide, at the word of the plan and in the config.
+    """Yield the degrees that do not divide sizes of the model, each once, at the word of the plan and in the config.
 
     If not every word could be read (``sure``), only mismatches with the config are certain.
     """
-    from tinylm_cli.analysis.parallel.layouts import layout_mismatches
-    from tinylm_cli.analysis.setups import TrainingSetup
-
-    for mismatch in layout_mismatches(loaded.config, TrainingSetup(seq_len=seq_len or layout.context), layout):
+    assert cluster.loaded is not None
+    by_field: dict[str, list[LayoutMismatch]] = {}
+    for mismatch in cluster.mismatches(layout):
         if not sure and not mismatch.config_field:
             continue
         if mismatch.field == "micro_batches" and "micro_batches" not in given:  # they follow from the global batch
             continue
+        by_field.setdefault(mismatch.field, []).append(mismatch)
+    values = {field: getattr(layout, field) for field in given}
+    for field, (first, *more) in by_field.items():
+        said = [first.message, *(each.message.rpartition("does not divide ")[2] for each in more)]
+        working = cluster.working(field, values) if more else []
         yield diagnostic(
             "contradiction",
-            mismatch.message,
+            f"{', '.join(said[:-1])} and {said[-1]}" if more else first.message,
             OPTION,
-            given[mismatch.field].span if mismatch.field in given else option_span(OPTION, written),
-            field=mismatch.config_field,
-            help=mismatch.help,
-            labels=written_labels(loaded, mismatch.config_field),
+            given[field].span if field in given else option_span(OPTION, written),
+            field=first.config_field,
+            help=f"write {_either(ABBREVIATIONS[field], working)}" if working else first.help,
+            labels=tuple(
+                label for each in (first, *more) for label in written_labels(cluster.loaded, each.config_field)
+            ),
         )
 
 

@@ -82,8 +82,8 @@ def _training_sections(
     if by == "layer":
         yield "training_memory", activations_blocks(memory.activations)
     if plan is not None:
-        if training.alternatives:
-            yield "plan", ranking_blocks(training.alternatives, every=every)
+        if training.alternatives and training.layouts_tried is not None:
+            yield "plan", ranking_blocks(training.alternatives, training.layouts_tried, every=every)
         yield "plan", plan_blocks(plan, report.accelerator)
         searched = None if training.alternatives else training.layouts_tried
         yield "plan", fit_blocks(training.fit, report.accelerator, searched)

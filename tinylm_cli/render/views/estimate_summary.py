@@ -8,7 +8,7 @@ from dataclasses import fields
 from tinylm_cli.quantities import binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Note, Row, Style, Table
 from tinylm_cli.render.units import compact, csv_only, dollars, duration, integer, percent, three_digits
-from tinylm_cli.render.views.plan import layout_words
+from tinylm_cli.render.views.plan import layout_words, ranking_words
 from tinylm_cli.render.views.remedies import change_words
 from tinylm_cli.reports.estimate import EstimateReport, Purpose, ServingSummary, TrainingSummary
 from tinylm_cli.reports.memory_fit import Fit
@@ -55,9 +55,11 @@ def _training_rows(summary: TrainingSummary, report: EstimateReport) -> Iterator
     batch = f"{counted(memory.batch_size, 'sequence')} of {counted(memory.seq_len, 'token')}"
     yield _row("memory", f"{_memory(summary)}, {batch} in {memory.dtype}, {memory.optimizer}")
     if plan is not None:
-        chosen = report.training.layouts_tried
-        tried = f", fastest of {integer(chosen)}" if chosen is not None and summary.fits else ""
-        yield _row("plan", f"{layout_words(plan.layout)}{tried}")
+        tried, fitting = report.training.layouts_tried, len(report.training.alternatives)
+        yield _row("plan", layout_words(plan.layout))
+        yield _row("", f"--plan {plan.layout.spec}", "name")
+        if fitting and tried is not None:
+            yield _row("", ranking_words(fitting, tried))
         yield _row("batch", f"{compact(summary.tokens_per_step)} tokens per optimizer step")
     if summary.fits is False:
         return

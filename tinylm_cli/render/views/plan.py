@@ -24,6 +24,7 @@ def plan_blocks(plan: Plan, accelerator: str | None) -> tuple[Block, ...]:
     gpus = f"{integer(plan.n_gpus)} × {accelerator}" if accelerator else counted(plan.n_gpus, "GPU")
     blocks: list[Block] = [
         Heading(f"Plan for {gpus}", f"{layout_words(plan.layout)}; {_step_words(plan)}"),
+        Note(f"--plan {plan.layout.spec}", "name"),
         memory_stack("memory of each GPU", stage.parts, stage.total_bytes, plan.capacity_bytes, accelerator)._replace(
             name="plan", caption="Memory of each GPU"
         ),
@@ -36,8 +37,8 @@ def plan_blocks(plan: Plan, accelerator: str | None) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-def ranking_blocks(plans: Sequence[Plan], *, every: bool = False) -> tuple[Block, ...]:
-    """Return the fastest layouts that fit, or ``every`` one."""
+def ranking_blocks(plans: Sequence[Plan], tried: int, *, every: bool = False) -> tuple[Block, ...]:
+    """Return the fastest of the layouts that fit, or ``every`` one; ``tried`` counts those searched."""
     shown = plans if every else plans[:MOST_RANKED]
     experts = any(each.layout.expert > 1 for each in plans)
     words = {field: short if experts or field != "expert" else "" for field, short in _WORDS.items()}
@@ -57,8 +58,7 @@ def ranking_blocks(plans: Sequence[Plan], *, every: bool = False) -> tuple[Block
     )
     rows = tuple(_ranked(rank, each, experts=experts) for rank, each in enumerate(shown, 1))
     more = len(plans) - len(shown)
-    found = f"{counted(len(plans), 'layout')} fit{'s' if len(plans) == 1 else ''}, fastest first"
-    found += f"; {_step_words(plans[0])}"
+    found = f"{ranking_words(len(plans), tried)}; {_step_words(plans[0])}"
     notes = [Note(f"{integer(more)} more fit.", "muted")] if more else []
     return (Heading("Layouts", found), Table(columns, rows, name="layouts", caption="Layouts that fit"), *notes)
 
@@ -79,6 +79,13 @@ def _stages(plan: Plan) -> list[Block]:
         why = " because of the LM head; fewer stages reduce this" if plan.slowest_stage == last else ""
         notes.append(Note(f"{slowest}{why}. All others wait for it.", "warn"))
     return notes
+
+
+def ranking_words(fitting: int, tried: int) -> str:
+    """Return how many layouts the plan is the fastest of."""
+    if fitting == 1:
+        return f"the only layout that fits ({integer(tried)} tried)"
+    return f"fastest of {integer(fitting)} that fit ({integer(tried)} tried)"
 
 
 def layout_words(layout: Layout) -> str:

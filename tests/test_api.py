@@ -16,6 +16,7 @@ import tinylm_cli as tinylm
 from tinylm_cli.analysis.setups import ServingSetup, TrainingSetup
 from tinylm_cli.api.model import Changes
 from tinylm_cli.api.setups import SetupFields
+from tinylm_cli.reports.plan import Layout
 
 TINY = tinylm.load("tiny")
 TOY = "vocab_size: 256\nd_model: 8\nn_heads: 2\nn_layers: 3\nd_ff: 16\nbudget: {max_params: 2000}\n"
@@ -164,8 +165,9 @@ def test_estimate(setup: Any, options: str, printed: Callable[..., dict[str, Any
 
 def test_an_estimate_shows_the_answer_first(tinylm: Callable[..., Any]) -> None:
     tiny = TINY
-    assert str(tiny.estimate(gpu="h100")) == tinylm("estimate", "tiny", "--gpu", "h100").out
-    assert str(tiny.estimate(gpu="h100", full=True)) == tinylm("estimate", "tiny", "--gpu", "h100", "--full").out
+    assert f"{tiny.estimate(gpu='h100')}\n" == tinylm("estimate", "tiny", "--gpu", "h100").out
+    full = str(tiny.estimate(gpu="h100", full=True))
+    assert f"{full}\n" == tinylm("estimate", "tiny", "--gpu", "h100", "--full").out
     assert "weights" in tiny.estimate().to_frame("training_memory")["name"].tolist()
 
 
@@ -179,11 +181,48 @@ def test_an_estimate_shows_the_answer_first(tinylm: Callable[..., Any]) -> None:
         ({"seq_len": 4096}, tinylm.AnalysisError, "4,?096"),
         ({"train_tokens": "many"}, tinylm.UsageError, "train_tokens"),
         ({"dtype": "float64", "gpu": "h100"}, tinylm.UsageError, "float64"),
+        ({"purpose": "foo"}, tinylm.UsageError, "purpose: expected training or serving, got 'foo'"),
+        ({"attention_flops": "x"}, tinylm.UsageError, "attention_flops: expected causal or full, got 'x'"),
+        ({"by": "tensor"}, tinylm.UsageError, "by: expected component or layer, got 'tensor'"),
+        ({"full": "yes"}, tinylm.UsageError, "full: expected True or False, got 'yes'"),
+        ({"batch_size": "x"}, tinylm.UsageError, "batch_size: expected an integer from 1 to 1,000,000,000, got 'x'"),
+        ({"batch_size": 0}, tinylm.UsageError, "batch_size: .*, got 0"),
+        ({"batch_size": True}, tinylm.UsageError, "batch_size: .*, got True"),
+        ({"seq_len": 0}, tinylm.UsageError, "seq_len: expected an integer >= 1, got 0"),
+        ({"n_gpus": "8"}, tinylm.UsageError, "n_gpus: expected an integer from 1 to 1,000,000, got '8'"),
+        ({"dtype": "foo"}, tinylm.UsageError, "dtype: expected float32, bfloat16, float16 or float64, got 'foo'"),
+        ({"cache_dtype": "int4"}, tinylm.UsageError, "cache_dtype: .* float8 or int8, got 'int4'"),
+        ({"quantization": "int2"}, tinylm.UsageError, "int4 or QuantizationConfig, got 'int2'"),
+        ({"utilization": 1.5}, tinylm.UsageError, "utilization: expected a number from 0.001 to 1, got 1.5"),
+        ({"usd_per_gpu_hour": -1}, tinylm.UsageError, "usd_per_gpu_hour: expected a number from 0 to"),
+        ({"batch_sizes": (1, 0)}, tinylm.UsageError, "batch_sizes: expected a tuple, each an integer from 1"),
+        ({"train_tokens": 0}, tinylm.UsageError, "train_tokens: expected an integer from 1"),
+        ({"train_tokens": 1.5}, tinylm.UsageError, "train_tokens: .* got 1.5"),
+        ({"plan": 3}, tinylm.UsageError, "plan: expected text or Layout, got 3"),
+        ({"plan": "tp=0"}, tinylm.UsageError, "plan: tp: expected an integer from 1 to 1,000,000, got 0"),
+        ({"plan": "zero=7"}, tinylm.UsageError, "plan: zero: expected 0, 1, 2 or 3, got 7"),
+        ({"plan": Layout(data=0)}, tinylm.UsageError, "plan: dp: .* got 0"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_estimated(setup: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         tinylm.load("tiny").estimate(**setup)
+
+
+def test_a_wrong_choice_suggests_the_nearest() -> None:
+    with pytest.raises(tinylm.UsageError, match="optimizer: expected adamw, adamw_8bit") as raised:
+        TINY.estimate(optimizer="adam_w")  # type: ignore[arg-type]
+    assert raised.value.help == "did you mean adamw?"
+    with pytest.raises(tinylm.UsageError, match="by: expected component, layer or tensor, got 'foo'"):
+        TINY.params(by="foo")  # type: ignore[arg-type]
+    with pytest.raises(tinylm.UsageError, match="convention: expected unique, untied") as raised:
+        TINY.params(convention="hubs")  # type: ignore[arg-type]
+    assert raised.value.help == "did you mean hub?"
+
+
+def test_whole_floats_lists_and_none_are_accepted() -> None:
+    report = TINY.estimate(train_tokens=15e9, batch_sizes=[1, 8], seq_len=None)  # type: ignore[arg-type]
+    assert report.to_dict() == TINY.estimate(train_tokens="15B", batch_sizes=(1, 8)).to_dict()
 
 
 def test_every_field_of_a_setup_can_be_set() -> None:
@@ -205,6 +244,10 @@ def test_sweep(fields: Any, printed: Callable[..., dict[str, Any]]) -> None:
         tinylm.sweep("tiny", "n_layer=4,8")
     with pytest.raises(tinylm.UsageError, match="unknown figure parms"):
         tinylm.sweep("tiny", "n_layers=4,8", figure="parms")
+    with pytest.raises(tinylm.UsageError, match="one or two fields, but none is given"):
+        tinylm.sweep("small", {})
+    with pytest.raises(tinylm.UsageError, match="or sgd_momentum, got 'zz'"):
+        tinylm.sweep("tiny", "n_layers=4,8", optimizer="zz")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -240,6 +283,10 @@ def test_design(asked: Any, options: str, printed: Callable[..., dict[str, Any]]
         ({}, "no target or limit is given"),
         ({"params": "many"}, "params many"),
         ({"params": "1M", "family": "lama"}, "unknown family lama"),
+        ({"params": 0}, "params: expected an integer from 1"),
+        ({"params": "1M", "purpose": "x"}, "purpose: expected training or serving, got 'x'"),
+        ({"params": "1M", "n_gpus": "8"}, "n_gpus: expected an integer"),
+        ({"params": "1M", "top": 0}, "top: expected an integer from 1 to 10,000, got 0"),
     ],
 )
 def test_what_cannot_be_designed(asked: Any, message: str) -> None:
@@ -264,8 +311,21 @@ def test_build() -> None:
     same = tinylm.TinyTransformerLM.from_config(model.config, seed=7, dtype=torch.bfloat16)
     assert all(map(torch.equal, built.state_dict().values(), same.state_dict().values()))
     assert model.build(device="meta").lm_head.weight.is_meta
-    with pytest.raises(ValueError, match="int128 is not a torch dtype"):
-        model.build(dtype="int128")
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "message"),
+    [
+        ({"dtype": "int128"}, tinylm.UsageError, "dtype: expected .*, got 'int128'"),
+        ({"dtype": "int8"}, tinylm.UsageError, "dtype: expected float32, bfloat16, float16 or float64, got 'int8'"),
+        ({"dtype": torch.int8}, tinylm.UsageError, "got 'int8'"),
+        ({"device": "gpu"}, tinylm.UsageError, "gpu is not a device"),
+        ({"device": "cuda:99"}, tinylm.UnableError, "no usable device cuda:99"),
+    ],
+)
+def test_what_cannot_be_built(asked: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        TINY.build(**asked)
 
 
 def test_build_from_weights(tinylm_folder: Path) -> None:

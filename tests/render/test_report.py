@@ -17,7 +17,7 @@ TINY = tinylm.load("tiny")
 
 
 def test_text_is_what_the_command_prints(tinylm: Callable[..., Any]) -> None:
-    assert str(TINY.params()) == tinylm("params", "tiny").out
+    assert f"{TINY.params()}\n" == tinylm("params", "tiny").out
 
 
 @pytest.mark.parametrize(("width", "color"), [(60, True), (100, False)])

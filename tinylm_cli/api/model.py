@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
+from tinylm_cli.api.arguments import checked, require
 from tinylm_cli.api.setups import SetupFields, read_gpu, setup_changes
+from tinylm_cli.config.blocks import DType
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.render.report import Report
@@ -77,6 +79,7 @@ class Model:
         """The validated config: frozen, with defaults filled in."""
         return self.loaded.config
 
+    @checked
     def params(
         self,
         *,
@@ -93,6 +96,9 @@ class Model:
             explain: Whether to return the formula of each component, and changes that match a nominal size; ignores
                 ``by`` and ``expand``.
             convention: Another counting convention, shown next to the count of stored tensors.
+
+        Raises:
+            UsageError: If an argument is not one of its choices.
         """
         from tinylm_cli.analysis.param_formulas import explain_params
         from tinylm_cli.analysis.params import analyze_params
@@ -101,6 +107,7 @@ class Model:
         counted = explain_params(self.loaded) if explain else analyze_params(self.loaded, by=by, expand=expand)
         return Report(counted, lambda: params_view(ParamsReport((counted,)), convention))
 
+    @checked
     def compare(
         self,
         *others: Model | str | os.PathLike[str],
@@ -124,7 +131,7 @@ class Model:
             ConfigError: If another config is invalid, or the GPU is unknown.
             InputError: If another config cannot be read.
             AnalysisError: If ``seq_len`` exceeds the ``max_len`` of a model, or the layout does not divide it evenly.
-            UsageError: If a field or a key of the plan is unknown, or the GPU does not support matmuls in the dtype.
+            UsageError: If an argument or the plan is invalid, or the GPU does not support matmuls in the dtype.
         """
         from tinylm_cli.analysis.compare import compare, shared_setups
         from tinylm_cli.interop.variants import Variant, distinct_names
@@ -141,6 +148,7 @@ class Model:
         report = compare(changed, setups, accelerator)
         return Report(report, lambda: compare_view(report))
 
+    @checked
     def estimate(
         self,
         *,
@@ -171,7 +179,7 @@ class Model:
         Raises:
             ConfigError: If the GPU is unknown, or the hardware file is invalid.
             AnalysisError: If a size is out of range, or the layout does not divide the model evenly.
-            UsageError: If a field or a key of the plan is unknown, or the GPU does not support matmuls in the dtype.
+            UsageError: If an argument or the plan is invalid, or the GPU does not support matmuls in the dtype.
         """
         from tinylm_cli.analysis.estimate import estimate
         from tinylm_cli.analysis.setups import Setups
@@ -220,17 +228,19 @@ class Model:
 
         Raises:
             CapacityError: If the weights exceed this machine's memory.
+            UnableError: If this machine has no such device.
+            UsageError: If ``device`` is not a device, or ``dtype`` not one of float32, bfloat16, float16, float64.
             WeightsError: If the weights do not match this model.
-            ValueError: If ``dtype`` is not a torch dtype.
         """
         import torch
 
         from tinylm_cli.interop.weights.load_model import open_model
         from tinylm_cli.model import TinyTransformerLM
+        from tinylm_cli.model.input_checks import usable_device
 
-        stored = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-        if not isinstance(stored, torch.dtype):
-            raise ValueError(f"{dtype} is not a torch dtype; use float32, bfloat16, float16 or float64")
+        name = str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else dtype
+        require("dtype", name, DType)
+        device, stored = usable_device(device), getattr(torch, name)
         if weights is not None:
             return open_model(Path(weights), config=self.config, device=device, dtype=stored)
         return TinyTransformerLM.from_config(self.config, seed=seed, device=device, dtype=stored)

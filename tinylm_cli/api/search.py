@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Unpack
+from typing import Annotated, Any, Unpack
 
+from tinylm_cli.api.arguments import Bounds, checked, require
 from tinylm_cli.api.model import Model, load
-from tinylm_cli.api.setups import SetupFields, read_amount, read_gpu, setup_changes
+from tinylm_cli.api.setups import SetupFields, checked_fields, read_amount, read_gpu, setup_changes
+from tinylm_cli.config.blocks import DType
 from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.errors import UsageError
 from tinylm_cli.render.report import Report
@@ -19,6 +21,7 @@ from tinylm_cli.reports.plan import Layout
 from tinylm_cli.reports.sweep import SweepReport, SweptField
 
 
+@checked
 def sweep(
     model: Model | str | os.PathLike[str],
     fields: str | Iterable[str] | Mapping[str, Iterable[Any]],
@@ -26,7 +29,7 @@ def sweep(
     figure: str = "total_params",
     batch_size: int = 1,
     seq_len: int | None = None,
-    dtype: str = "bfloat16",
+    dtype: DType = "bfloat16",
     optimizer: Optimizer = "adamw",
     recompute: Recompute = "none",
 ) -> Report[SweepReport]:
@@ -44,7 +47,8 @@ def sweep(
 
     Raises:
         ConfigError: If the unchanged config is invalid; an invalid combination becomes a point with its error.
-        UsageError: If a field or the figure is unknown, a field has no values, or there are too many combinations.
+        UsageError: If an argument is invalid, no field is given, a field has no values, or there are too many
+            combinations.
     """
     from tinylm_cli.analysis.figures import FIGURES
     from tinylm_cli.analysis.setups import Setups
@@ -57,7 +61,8 @@ def sweep(
         meant = suggest(figure, FIGURES)
         raise UsageError(f"unknown figure {figure}", help=f"did you mean {meant}?" if meant else "")
     swept_fields = tuple(SweptField(*each) for each in parse_field_values(_values(fields)).items())
-    setups = Setups.of(batch_size=batch_size, seq_len=seq_len, dtype=dtype, optimizer=optimizer, recompute=recompute)
+    setup = SetupFields(batch_size=batch_size, seq_len=seq_len, dtype=dtype, optimizer=optimizer, recompute=recompute)
+    setups = Setups.of(**checked_fields(setup))
     report = swept(lambda more: base.with_changes((*base.changes, *more)).loaded, swept_fields, setups, figure)
     return Report(report, lambda: sweep_view(report))
 
@@ -73,16 +78,17 @@ def _values(fields: str | Iterable[str] | Mapping[str, Iterable[Any]]) -> list[s
     return [f"{key}={','.join(map(scalar, values))}" for key, values in fields.items()]
 
 
+@checked
 def design(
     *,
-    params: int | str | None = None,
-    active_params: int | str | None = None,
-    compute: int | str | None = None,
-    max_flops_per_token: int | str | None = None,
-    max_kv_bytes: int | str | None = None,
-    max_weights_bytes: int | str | None = None,
-    max_train_bytes_per_gpu: int | str | None = None,
-    max_serve_bytes: int | str | None = None,
+    params: float | str | None = None,
+    active_params: float | str | None = None,
+    compute: float | str | None = None,
+    max_flops_per_token: float | str | None = None,
+    max_kv_bytes: float | str | None = None,
+    max_weights_bytes: float | str | None = None,
+    max_train_bytes_per_gpu: float | str | None = None,
+    max_serve_bytes: float | str | None = None,
     min_decode_tokens_per_second: float | None = None,
     gpu: str | None = None,
     hardware: str | os.PathLike[str] | None = None,
@@ -126,13 +132,13 @@ def design(
         n_layers: Depths to search.
         d_head: Dimensions per head to search; empty for the family's.
         tolerance: Maximum relative distance from a target.
-        top: Maximum number of designs to return.
+        top: Maximum number of designs to return, 1 to 10,000.
         front: Whether to return only the Pareto front.
         setup: Fields of ``TrainingSetup`` and ``ServingSetup``, as for :meth:`Model.estimate`.
 
     Raises:
         ConfigError: If the GPU is unknown, or the hardware file is invalid.
-        UsageError: If there is no target or limit, an amount or name is invalid, or a plan is given for one GPU.
+        UsageError: If there is no target or limit, an argument is invalid, or a plan is given for one GPU.
         AnalysisError: If the layout cannot evenly divide any model of the family.
     """
     from tinylm_cli.analysis.design.constraints import (
@@ -155,7 +161,8 @@ def design(
         raise UsageError(f"unknown family {family}", help=f"did you mean {meant}?" if meant else "")
     template = FAMILIES[family]
     accelerator, accelerators = read_gpu(gpu, hardware)
-    n_gpus = setup.get("n_gpus", 1)
+    require("top", top, Annotated[int, Bounds(1, 10_000)])
+    n_gpus = checked_fields(setup).get("n_gpus", 1)
     if plan is None and n_gpus > 1:
         plan = node_layout(n_gpus, accelerator)
     setups = Setups.of(**setup_changes(setup, plan, has_gpu=gpu is not None))

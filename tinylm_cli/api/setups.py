@@ -4,42 +4,50 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_type_hints
 
+from tinylm_cli.analysis.setups import QuantizationConfig
+from tinylm_cli.api.arguments import Bounds, require
 from tinylm_cli.config.amounts import MAX_AMOUNT, AmountKind, parse_amount
+from tinylm_cli.config.blocks import DType
 from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.errors import UsageError
-from tinylm_cli.reports.memory import AttentionKernel, Device, Optimizer, Quantization, Recompute
+from tinylm_cli.reports.memory import AttentionKernel, Device, KvCacheDtype, Optimizer, Quantization, Recompute
 from tinylm_cli.reports.plan import ABBREVIATIONS, Layout
 
 if TYPE_CHECKING:
-    from tinylm_cli.analysis.setups import QuantizationConfig
     from tinylm_cli.config.hardware import Accelerator
 
 
-class SetupFields(TypedDict, total=False):
-    """The fields of ``TrainingSetup`` and ``ServingSetup`` that a caller may set."""
+Sequences = Annotated[int, Bounds(1, 10**9)]
+Tokens = Annotated[int, Bounds(1)]
+Gpus = Annotated[int, Bounds(1, 1_000_000)]
+Share = Annotated[float, Bounds(0.001, 1)]
 
-    batch_size: int
-    seq_len: int
-    dtype: str
+
+class SetupFields(TypedDict, total=False):
+    """The fields of ``TrainingSetup`` and ``ServingSetup`` that a caller may set, with the ranges of the options."""
+
+    batch_size: Sequences
+    seq_len: Tokens | None
+    dtype: DType
     attention_kernel: AttentionKernel
     device: Device
     recompute: Recompute
     optimizer: Optimizer
-    grad_dtype: str
-    master_weights: bool
-    n_gpus: int
-    global_batch_size: int
-    train_tokens: int | str
-    utilization: float
-    kernel_efficiency: float
-    usd_per_gpu_hour: float
-    cache_dtype: str
+    grad_dtype: DType | None
+    master_weights: bool | None
+    n_gpus: Gpus
+    global_batch_size: Sequences | None
+    train_tokens: float | str | None
+    utilization: Share
+    kernel_efficiency: Share
+    usd_per_gpu_hour: Annotated[float, Bounds(0, 1_000_000)] | None
+    cache_dtype: KvCacheDtype | None
     quantization: Quantization | QuantizationConfig
-    prefill_tokens: int
-    batch_sizes: tuple[int, ...]
-    seq_lens: tuple[int, ...]
+    prefill_tokens: Annotated[int, Bounds(1, 10**9)]
+    batch_sizes: tuple[Sequences, ...]
+    seq_lens: tuple[Tokens, ...]
 
 
 def setup_changes(fields: SetupFields, plan: str | Layout | None, *, has_gpu: bool) -> dict[str, Any]:
@@ -48,24 +56,38 @@ def setup_changes(fields: SetupFields, plan: str | Layout | None, *, has_gpu: bo
     Raises:
         UsageError: If a field, an amount or a plan entry is invalid.
     """
-    from tinylm_cli.analysis.setups import QuantizationConfig
-
-    known: dict[str, Any] = dict(fields)
-    for name in known.keys() - SetupFields.__annotations__.keys():
-        meant = suggest(name, SetupFields.__annotations__)
-        raise UsageError(f"unknown setup field {name}", help=f"did you mean {meant}?" if meant else "")
+    known = checked_fields(fields)
+    require("plan", plan, str | Layout | None)
     if isinstance(known.get("quantization"), str):
         known["quantization"] = QuantizationConfig(known["quantization"])
-    if "train_tokens" in known:
+    if known.get("train_tokens") is not None:
         known["train_tokens"] = read_amount("train_tokens", known["train_tokens"], "count")
     if isinstance(plan, str):
         plan = None if plan == "auto" else _layout(plan, known.get("n_gpus"))
+    elif plan is not None:
+        _require_degrees(vars(plan))
     n_gpus = known.setdefault("n_gpus", 1 if plan is None else plan.n_gpus)
     if plan is not None and plan.n_gpus != n_gpus:
         raise UsageError(f"the plan uses {plan.n_gpus} GPUs, but n_gpus is {n_gpus}", help="omit n_gpus, or dp")
     if plan is None and n_gpus > 1 and not has_gpu:
         plan = Layout(data=n_gpus, zero=3)  # without a GPU, layouts cannot be ranked by speed
     return {**known, "layout": plan, "derives_micro_batches": plan is None or plan.micro_batches == 1}
+
+
+def checked_fields(fields: SetupFields) -> dict[str, Any]:
+    """Return a caller's fields.
+
+    Raises:
+        UsageError: If a field is unknown, or its type or value is not allowed.
+    """
+    annotations = get_type_hints(SetupFields, include_extras=True)
+    for name, value in fields.items():
+        if name not in annotations:
+            meant = suggest(name, annotations)
+            raise UsageError(f"unknown setup field {name}", help=f"did you mean {meant}?" if meant else "")
+        require(name, value, annotations[name])
+    known: dict[str, Any] = dict(fields)
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
 
 
 def read_gpu(
@@ -85,14 +107,16 @@ def read_gpu(
     return find_accelerator(accelerators, gpu), tuple(accelerators.values())
 
 
-def read_amount(name: str, value: int | str, kind: AmountKind, *, most: int = MAX_AMOUNT) -> int:
+def read_amount(name: str, value: float | str, kind: AmountKind, *, most: int = MAX_AMOUNT) -> int:
     """Return an amount as a number; strings such as ``"15B"`` or ``"24GiB"`` are parsed.
 
     Raises:
-        UsageError: If a string is not an amount.
+        UsageError: If a string is not an amount, or a number is not whole or out of range.
     """
     if not isinstance(value, str):
-        return value
+        whole = int(value) if isinstance(value, float) and value.is_integer() else value
+        require(name, whole, Annotated[int, Bounds(1, most)])
+        return int(whole)
     try:
         return parse_amount(value, kind, most=most)
     except ValueError as error:
@@ -110,5 +134,14 @@ def _layout(plan: str, n_gpus: int | None) -> Layout:
                 f"invalid plan entry {each}", help=f"the keys are {', '.join(fields)}: for example tp=2,zero=1"
             )
         given[fields[word]] = value if word == "schedule" else int(value)
+    _require_degrees(given)
     layout = Layout(**given)
     return layout if "data" in given or n_gpus is None else replace(layout, data=max(n_gpus // layout.n_gpus, 1))
+
+
+def _require_degrees(given: dict[str, Any]) -> None:
+    """Check the fields of a layout."""
+    annotations = get_type_hints(Layout)
+    for name, value in given.items():
+        annotation = annotations[name]
+        require(f"plan: {ABBREVIATIONS[name]}", value, Gpus if annotation is int else annotation)

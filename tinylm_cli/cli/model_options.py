@@ -14,7 +14,7 @@ import typer
 
 from tinylm_cli.cli.options import DEFAULT_CONFIG, MODEL_PANEL, complete_config, parse_path
 from tinylm_cli.cli.progress import working
-from tinylm_cli.errors import CapacityError, UnableError, UsageError
+from tinylm_cli.errors import CapacityError, UsageError
 from tinylm_cli.interrupts import interrupts_deferred
 from tinylm_cli.quantities import MAX_SEED
 
@@ -142,7 +142,14 @@ class ModelRequest:
         import_torch()
         import torch
 
-        return torch.device("meta") if self.meta else _device(self.device)
+        if self.meta:
+            return torch.device("meta")
+        from tinylm_cli.model.input_checks import usable_device
+
+        device = usable_device(self.device)
+        if device.type == "meta":
+            raise UsageError("meta holds no values", help="tinylm build --meta shows shapes without them")
+        return device
 
     def torch_dtype(self) -> torch.dtype:
         """Return the storage type of new weights."""
@@ -229,19 +236,3 @@ def import_torch() -> None:
         import torch  # noqa: F401
 
         import tinylm_cli.model  # noqa: F401
-
-
-def _device(name: str) -> torch.device:
-    import torch
-
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"{name} is not a device", help="write cpu, cuda, cuda:1 or mps") from error
-    if device.type == "meta":
-        raise UsageError("meta holds no values", help="tinylm build --meta shows shapes without them")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
-        raise UnableError(f"this machine has no usable device {name}", help="remove --device") from error
-    return device

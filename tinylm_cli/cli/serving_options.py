@@ -11,7 +11,7 @@ from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.options import SERVING_PANEL, amount_parser
 from tinylm_cli.cli.workload_options import fitting_length, require_length
 from tinylm_cli.errors import UsageError
-from tinylm_cli.reports.memory import Quantization
+from tinylm_cli.reports.memory import KvCacheDtype, Quantization
 
 if TYPE_CHECKING:
     from tinylm_cli.cli.training_options import TrainingOptions
@@ -26,7 +26,6 @@ MOST_LISTED = 16
 """Largest number of batch sizes, and of lengths, in one serving table."""
 
 ListedKind = Literal["count", "length"]
-KvCacheDtype = Literal["bfloat16", "float16", "float32", "float64", "float8", "int8"]
 
 QuantizeOption = Annotated[
     Quantization,

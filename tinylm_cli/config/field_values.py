@@ -28,6 +28,8 @@ def parse_field_values(written: Sequence[str]) -> dict[str, tuple[str, ...]]:
     Raises:
         UsageError: If a word is neither, a field is unknown or comes twice, or there are too many combinations.
     """
+    if not written:
+        raise UsageError("sweep takes one or two fields, but none is given", help=_EXAMPLE)
     if len(written) > 2:
         raise UsageError("sweep takes one or two fields", help="fix the others with --set")
     parsed: dict[str, tuple[str, ...]] = {}

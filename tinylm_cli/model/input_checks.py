@@ -1,11 +1,31 @@
-"""Validate the inputs of a model: token ids and attention masks."""
+"""Validate the inputs of a model: its device, token ids and attention masks."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from tinylm_cli.errors import UnableError, UsageError
+
 INTEGER_DTYPES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+def usable_device(device: torch.device | str) -> torch.device:
+    """Return a device after allocating a tensor on it.
+
+    Raises:
+        UsageError: If the name is not a device.
+        UnableError: If this machine has no such device.
+    """
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise UsageError(f"{device} is not a device", help="write cpu, cuda, cuda:1 or mps") from error
+    try:
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
+        raise UnableError(f"this machine has no usable device {device}", help="use cpu, the default") from error
+    return found
 
 
 def checked_tokens(tokens: Tensor, *, vocab_size: int, max_len: int | None) -> Tensor:

@@ -64,11 +64,11 @@ class Report(Generic[T_co]):
         return pandas.DataFrame(rows, columns=names)
 
     def __str__(self) -> str:
-        """Return the output of the command, 80 columns wide and without color."""
+        """Return the output of the command, 80 columns wide, without color and without the last line break."""
         from tinylm_cli.render.terminal import Terminal
         from tinylm_cli.render.text import to_text
 
-        return to_text(self.view(), Terminal())
+        return to_text(self.view(), Terminal()).removesuffix("\n")
 
     def __repr__(self) -> str:
         """Return the class of the record and the first heading of its view."""

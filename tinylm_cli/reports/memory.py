@@ -11,6 +11,7 @@ Recompute = Literal["none", "selective", "full"]
 Device = Literal["cuda", "cpu"]
 Optimizer = Literal["adamw", "adamw_8bit", "adafactor", "muon", "sgd", "sgd_momentum"]
 Quantization = Literal["none", "int8", "float8", "int4"]
+KvCacheDtype = Literal["bfloat16", "float16", "float32", "float64", "float8", "int8"]
 TrainingPhase = Literal["loss", "head gradient", "backward", "embedding gradient", "optimizer step"]
 
 

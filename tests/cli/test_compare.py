@@ -395,10 +395,20 @@ class TestChanged:
     def test_invalid_configs(self, here: Here, folder: Path) -> None:
         for name in ("modified", "renamed"):
             (folder / f"{name}.yaml").write_text("d_model: 8\nn_heads: 3\n", encoding="utf-8")
-        result = here("compare", "--changed", "base")
-        assert (result.code, result.out) == (1, "")
-        assert "modified.yaml" in result.err
-        assert "renamed.yaml" in result.err
+        for format_ in ("text", "markdown"):
+            result = here("compare", "--changed", "base", "--format", format_, columns=200)
+            assert (result.code, result.err) == (1, "")
+            assert "2 wrong" in result.out
+            assert "modified.yaml:1:1: vocab_size is missing (and 3 more)" in result.out.replace("\\", "")
+            assert "added.yaml" in result.out
+        document = here("compare", "--changed", "base", "--format", "json")
+        assert document.code == 1
+        configs = {each["path"]: each for each in json.loads(document.out)["configs"]}
+        wrong = [path for path, each in configs.items() if each["status"] == "wrong"]
+        assert wrong == ["modified.yaml", "renamed.yaml"]
+        assert all(configs[path]["mistake"].startswith(path) for path in wrong)
+        assert configs["modified.yaml"]["after_params"] is None
+        assert (configs["added.yaml"]["status"], configs["added.yaml"]["mistake"]) == ("added", "")
         assert here("compare", "--changed", "base", "--exit-code").code == 2
 
     def test_gpu(self, here: Here) -> None:

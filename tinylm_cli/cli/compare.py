@@ -123,7 +123,8 @@ def compare(
     model is compared with itself changed by @ or --set; with several models, --set changes them all. All models are
     compared under the same conditions.
 
-    --changed REV compares each config of the working tree with its version at the merge base of REV and HEAD.
+    --changed REV compares each config of the working tree with its version at the merge base of REV and HEAD. A wrong
+    config is listed with its first mistake, and the exit code is 1.
 
     \b
     Examples:
@@ -144,16 +145,23 @@ def compare(
         batch_size, seq_len, dtype_name, train_tokens, ClusterOptions(gpu, gpus, plan, hardware, price=price)
     )
     words = [require_word(word) for word in models or ()]
+    report: CompareReport | ChangedReport
+    wrong = False
     try:
         if changed is not None:
-            report, view, following = _compare_changed(require_word(changed), words, set_ or (), conditions)
+            changes, view, following = _compare_changed(require_word(changed), words, set_ or (), conditions)
+            wrong = any(each.mistake for each in changes.configs)
+            report = changes
         else:
             report, view, following = _compare_named(words, set_ or (), conditions)
     except ConfigError as error:
         if exit_code:  # exit code 1 is reserved for differences, as in diff
             error.exit_code = ExitCode.UNABLE
         raise
-    code = ExitCode.FAILED if exit_code and not report.same else ExitCode.DONE
+    if wrong:
+        code = ExitCode.UNABLE if exit_code else ExitCode.FAILED
+    else:
+        code = ExitCode.FAILED if exit_code and not report.same else ExitCode.DONE
     return CommandOutput(report, view, format_, output, code, next_step=following, table=table)
 
 
@@ -219,7 +227,7 @@ def _compare_named(words: Sequence[str], overrides: Sequence[str], conditions: _
 
 def _compare_changed(
     revision: str, paths: Sequence[str], overrides: Sequence[str], conditions: _Conditions
-) -> _Compared:
+) -> tuple[ChangedReport, Callable[[], View], str]:
     from tinylm_cli.analysis.compare import changed_config
     from tinylm_cli.interop.changed_configs import changed_configs
     from tinylm_cli.render.views.compare import changed_view
@@ -229,12 +237,12 @@ def _compare_changed(
         raise UsageError("--set cannot be combined with --changed", help="remove one of them")
     commit, found = changed_configs(revision, paths)
     configs = []
-    for file, before, after in found:
+    for file, before, after, mistake in found:
         setups = accelerator = None
         if before is not None and after is not None:
             before, after = before._replace(name=revision), after._replace(name="now")
             setups, accelerator = conditions.setups([before, after], "raise max_len")
-        configs.append(changed_config(file, before, after, setups, accelerator))
+        configs.append(changed_config(file, before, after, setups, accelerator, mistake))
     same = all(each.comparison is not None and each.comparison.same for each in configs)
     report = ChangedReport(revision, commit, same, tuple(configs))
     return report, lambda: changed_view(report), ""

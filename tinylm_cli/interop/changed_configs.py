@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tinylm_cli.config.git_revision import ChangedFile, changed_files
 from tinylm_cli.config.loader import LoadedConfig
-from tinylm_cli.errors import ConfigError, Diagnostic, InputError
+from tinylm_cli.errors import ConfigError, InputError
 from tinylm_cli.interop.load import load_config, read_config_text
 
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -22,12 +22,14 @@ class ChangedConfig(NamedTuple):
     Attributes:
         file: The file, and whether it was added, changed or removed.
         before: The config in the revision; None if the file did not exist or was not a valid config.
-        after: The config in the working tree; None if the file was removed.
+        after: The config in the working tree; None if the file was removed or is not a valid config.
+        mistake: The first mistake in the working tree's config, with its place; empty without any.
     """
 
     file: ChangedFile
     before: LoadedConfig | None
     after: LoadedConfig | None
+    mistake: str = ""
 
 
 def changed_configs(revision: str, paths: Sequence[str] = ()) -> tuple[str, list[ChangedConfig]]:
@@ -40,22 +42,18 @@ def changed_configs(revision: str, paths: Sequence[str] = ()) -> tuple[str, list
         paths: Files and folders to search; empty searches the whole repository.
 
     Raises:
-        ConfigError: If any config in the working tree is invalid; lists the errors of all of them.
         InputError: If the revision or a path cannot be read.
     """
     base, files = changed_files(revision, paths)
     configs: list[ChangedConfig] = []
-    mistakes: dict[Diagnostic, None] = {}
     for file in files:
         if file.path.endswith(_SUFFIXES) and _is_config(file):
             try:
                 after = None if file.status == "removed" else load_config(file.path)
             except ConfigError as error:
-                mistakes |= dict.fromkeys(error.diagnostics)
+                configs.append(ChangedConfig(file, _before(file), None, error.message))
             else:
                 configs.append(ChangedConfig(file, _before(file), after))
-    if mistakes:
-        raise ConfigError(tuple(mistakes))
     return base, configs
 
 

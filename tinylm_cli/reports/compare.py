@@ -132,23 +132,25 @@ class ChangedConfig:
 
     Attributes:
         path: Path of the file, relative to the current folder.
-        status: Git status of the file.
+        status: Git status of the file, or ``wrong`` if it is not a valid config in the working tree.
         old_path: Path in the revision, relative to the top of the repository; None unless the file is renamed.
         before_params: Parameters in the revision; None if the file did not exist or was not a valid config.
-        after_params: Parameters in the working tree; None if the file is removed.
+        after_params: Parameters in the working tree; None if the file is removed or wrong.
         difference_params: ``after_params - before_params``; None unless both are known.
         ratio: ``after_params / before_params``; None unless both are known.
         comparison: Comparison of the two versions; None unless both are known.
+        mistake: The first mistake of a wrong config, with its place and the number of others; else empty.
     """
 
     path: str
-    status: Literal["added", "removed", "modified", "renamed"]
+    status: Literal["added", "removed", "modified", "renamed", "wrong"]
     old_path: str | None
     before_params: int | None
     after_params: int | None
     difference_params: int | None
     ratio: float | None
     comparison: CompareReport | None
+    mistake: str = ""
 
 
 @dataclass(frozen=True)

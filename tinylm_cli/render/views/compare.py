@@ -85,6 +85,7 @@ def changed_view(report: ChangedReport) -> View:
     statuses = Counter(config.status for config in report.configs)
     detail = ", ".join(f"{count} {status}" for status, count in statuses.items())
     blocks: list[Block] = [Heading(title, detail), _changed(report)]
+    blocks += [Note(config.mistake, "bad") for config in report.configs if config.mistake]
     compared = [config for config in report.configs if config.comparison is not None and not config.comparison.same]
     for index, config in enumerate(compared, start=1):
         assert config.comparison is not None
@@ -120,7 +121,7 @@ def _changed_row(config: ChangedConfig) -> Row:
     missing = Cell(Quantity("—" if is_new or after is None else "invalid", math.nan), "muted")
     return (
         Cell(f"{config.old_path} → {config.path}" if config.old_path else config.path, "name", config.path),
-        config.status,
+        Cell(config.status, "bad") if config.mistake else config.status,
         missing if before is None else integer(before),
         Cell(Quantity("—", math.nan), "muted") if after is None else Cell(integer(after), "strong"),
         "" if change is None else signed_integer(change) if change else csv_only(0),

@@ -228,8 +228,7 @@ def test_remedies_make_it_fit(words: str, here: Here) -> None:
             assert changed[purpose]["fit"]["fits"], more
             assert changed[purpose]["fit"]["remedies"] == []
             assert remedy["needed_bytes"] <= remedy["capacity_bytes"] == changed["capacity_bytes"]
-            if purpose == "serving" or not changed["training"]["alternatives"]:
-                assert changed[purpose]["fit"]["needed_bytes"] == remedy["needed_bytes"]
+            assert changed[purpose]["fit"]["needed_bytes"] == remedy["needed_bytes"]
 
 
 def test_smallest_layout_where_none_fits(here: Here) -> None:

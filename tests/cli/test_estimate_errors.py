@@ -99,6 +99,13 @@ def test_help_of_a_degree_works(here: Here) -> None:
         assert here("estimate", "llama-3-8b", *words.split()).code == 0
 
 
+def test_config_as_hardware(here: Here, folder: Path) -> None:
+    (folder / "mine.yaml").write_text("vocab_size: 256\nd_model: 8\nattention: {bias: false}\n", encoding="utf-8")
+    result = here("estimate", "--gpu", "h100", "--hardware", "mine.yaml")
+    assert (result.code, result.out, result.err.count("error")) == (1, "", 1)
+    assert "mine.yaml is a model config, not a hardware file" in result.err
+
+
 def test_dtype_a_gpu_lacks(here: Here) -> None:
     said = here("estimate", "--gpu", "V100").err
     assert "1 | --gpu V100" in said
@@ -160,6 +167,11 @@ def test_dtype_a_gpu_lacks(here: Here) -> None:
         (["--serving-seq-len", "1k,2k"], 1, "write --serving-seq-len 1024 or less, or add --set max_len=2048"),
         (["--serving-seq-len", "900000k"], 1, "write --serving-seq-len 1024 or less"),
         (["--utilization", "2"], 2, "--utilization 2"),
+        (["--for", "serving", "--optimizer", "sgd"], 2, "--optimizer has no effect on serving"),
+        (["--for", "serving", "--optimizer", "adamw"], 2, "remove it, or --for serving"),
+        (["--for", "serving", "--gpus", "8"], 2, "--gpus has no effect on serving"),
+        (["--for", "training", "--quantize", "int4"], 2, "--quantize has no effect on training"),
+        (["--for", "training", "--serving-seq-len", "9"], 2, "--serving-seq-len has no effect on training"),
     ],
 )
 def test_refused(words: list[str], code: int, said: str, here: Here) -> None:

@@ -106,6 +106,12 @@ def test_by(here: Here) -> None:
         assert sum(part["params"] for part in model["parts"]) == (model["total_params"] if count else 0)
 
 
+def test_expand_needs_parts(here: Here) -> None:
+    result = here("params", "tiny", "--expand")
+    assert (result.code, result.out) == (2, "")
+    assert "--expand has no effect on components" in result.err
+
+
 def test_expand(here: Here) -> None:
     for by, held, written in (("layer", 5, 7), ("tensor", 20, 52)):
         (folded,) = models(here("params", "--config", "toy.yaml", "--by", by, "--format", "json"))

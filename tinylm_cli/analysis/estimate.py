@@ -112,7 +112,8 @@ def _training(
     searched = candidates is not None and setup.layout is None
     fit = time = None
     if accelerator is not None:
-        remedies = partial(training_remedies, setup, accelerator, partial(training_need, config), cluster.accelerators)
+        need, planned = partial(training_need, config), partial(_planned_bytes, config)
+        remedies = partial(training_remedies, setup, accelerator, need, cluster.accelerators, planned)
         fit = _fit(needed, accelerator, remedies)
         time = _training_time(config, setup._replace(train_tokens=tokens), accelerator, chosen, attention)
     return TrainingEstimate(
@@ -212,6 +213,18 @@ def training_need(config: ModelConfig, setup: TrainingSetup, accelerator: Accele
     if setup.layout is not None:
         return plan_bytes(config, setup, with_micro_batches(config, setup, setup.layout))
     return smallest_plan_bytes(config, setup, accelerator.gpus_per_node)
+
+
+def _planned_bytes(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator) -> int:
+    """Return the peak memory per GPU of training as it is estimated: without a layout, that of the fastest that fits.
+
+    Raises:
+        AnalysisError: As :func:`training_need`.
+    """
+    if setup.n_gpus == 1 or setup.layout is not None:
+        return training_need(config, setup, accelerator)
+    found = plans(config, setup, accelerator)
+    return (found.fitting or (found.smallest,))[0].peak_stage.total_bytes
 
 
 def with_micro_batches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> Layout:

@@ -38,6 +38,7 @@ def training_remedies(
     accelerator: Accelerator,
     need: Need[TrainingSetup],
     accelerators: Sequence[Accelerator] = (),
+    planned: Need[TrainingSetup] | None = None,
 ) -> Iterator[Remedy]:
     """Yield changes that make training fit: of each kind, the smallest sufficient change.
 
@@ -47,10 +48,11 @@ def training_remedies(
     Args:
         setup: The setup that does not fit; its seq_len is not None.
         accelerator: The GPU.
-        need: Returns the memory that training needs.
+        need: Returns the least memory that training needs.
         accelerators: Candidates for a larger GPU.
+        planned: Returns the memory of the plan that a setup is given, which a remedy states; ``need`` if None.
     """
-    trials = _Trials(setup, accelerator, need)
+    trials = _Trials(setup, accelerator, need, planned)
     stronger: dict[Recompute, tuple[Recompute, ...]] = {"none": ("selective", "full"), "selective": ("full",)}
     recompute: list[_Changes] = [{"recompute": level} for level in stronger.get(setup.recompute, ())]
     layout: list[_Changes] = [{"layout": None}] if setup.layout is not None else []
@@ -91,10 +93,13 @@ def inference_remedies(
 class _Trials(Generic[Setup]):
     """Tries changes of a setup."""
 
-    def __init__(self, setup: Setup, accelerator: Accelerator, need: Need[Setup]) -> None:
+    def __init__(
+        self, setup: Setup, accelerator: Accelerator, need: Need[Setup], planned: Need[Setup] | None = None
+    ) -> None:
         self._setup: Setup = setup
         self._accelerator = accelerator
         self._need: Need[Setup] = need
+        self._planned: Need[Setup] = planned or need
 
     def first(self, candidates: Iterable[_Changes]) -> Iterator[Remedy]:
         """Yield the first candidate that fits, if any."""
@@ -149,7 +154,7 @@ class _Trials(Generic[Setup]):
             for field, after in changes.items()
             if after != before[field]
         )
-        return Remedy(changed, self._need(setup, accelerator), accelerator.capacity_bytes)
+        return Remedy(changed, self._planned(setup, accelerator), accelerator.capacity_bytes)
 
 
 def _value(value: object) -> Value:

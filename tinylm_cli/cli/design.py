@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tinylm_cli.cli.design_options import OPTIONS, DesignOptions, require_effect, typed
+from tinylm_cli.cli.design_options import OPTIONS, DesignOptions, require_effect
 from tinylm_cli.cli.design_output import design_output
 from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.option_groups import with_option_groups
+from tinylm_cli.cli.options import typed
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.progress import progress_bar
 from tinylm_cli.cli.training_options import AUTO

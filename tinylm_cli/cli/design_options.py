@@ -257,18 +257,6 @@ _CONSTRAINTS = {option.removeprefix("--").replace("-", "_") for option in OPTION
 """Fields that a search can start from."""
 
 
-def typed(context: typer.Context) -> dict[str, str]:
-    """Return the options on the command line, by parameter name."""
-    options = {}
-    for parameter in context.command.params:
-        if parameter.name not in context.params:  # a parameter of the app, shared by all commands
-            continue
-        source = context.get_parameter_source(parameter.name or "")
-        if source is not None and source.name == "COMMANDLINE":
-            options[parameter.name or ""] = parameter.opts[0]
-    return options
-
-
 def require_effect(given: Mapping[str, str], options: DesignOptions) -> None:
     """Reject options without effect, and options that contradict each other.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -18,6 +18,7 @@ from tinylm_cli.cli.options import (
     OutputOption,
     SetOption,
     TableOption,
+    typed,
 )
 from tinylm_cli.cli.output import CommandOutput, Format
 from tinylm_cli.cli.serving_options import ServingOptions, serving_setup
@@ -56,8 +57,19 @@ AttentionFlopsOption = Annotated[
 ]
 
 
+_ONE_PURPOSE: dict[Purpose, frozenset[str]] = {
+    "training": frozenset({
+        "optimizer", "grad_dtype", "master_weights", "train_tokens", "global_batch_size",
+        "gpus", "plan", "kernel_efficiency", "utilization", "price",
+    }),
+    "serving": frozenset(ServingOptions._fields),
+}  # fmt: skip
+"""Parameters that have an effect on one purpose only."""
+
+
 @with_option_groups
 def estimate(
+    context: typer.Context,
     training: TrainingOptions,
     serving: ServingOptions,
     cluster: ClusterOptions,
@@ -89,6 +101,7 @@ def estimate(
     from tinylm_cli.interop.load import load_config
 
     _require_effect(format_, section, full=full)
+    _require_purpose(typed(context), purpose)
     mistakes = ErrorCollector()
     loaded = mistakes.read(load_config, config, set_ or ())
     setups = Setups(
@@ -124,6 +137,22 @@ def _require_effect(format_: Format, section: str | None, *, full: bool) -> None
             )
     if full and section is not None:
         raise UsageError("--full cannot be combined with --section", help="remove one of them")
+
+
+def _require_purpose(given: Mapping[str, str], purpose: Purpose | None) -> None:
+    """Refuse options of serving beside ``--for training``, and the other way round.
+
+    Args:
+        given: The options on the command line, from :func:`typed`.
+        purpose: The purpose that is estimated; None for both.
+
+    Raises:
+        UsageError: If there is one.
+    """
+    for other, names in _ONE_PURPOSE.items():
+        for name, option in given.items():
+            if purpose not in (None, other) and name in names:
+                raise UsageError(f"{option} has no effect on {purpose}", help=f"remove it, or --for {purpose}")
 
 
 def _view(report: EstimateReport, by: By, format_: Format, section: str | None, *, full: bool) -> View:

@@ -204,3 +204,15 @@ OutputOption = Annotated[
         show_default=False, rich_help_panel=OUTPUT_PANEL,
     ),
 ]  # fmt: skip
+
+
+def typed(context: typer.Context) -> dict[str, str]:
+    """Return the options on the command line, by parameter name."""
+    options = {}
+    for parameter in context.command.params:
+        if parameter.name not in context.params:  # a parameter of the app, shared by all commands
+            continue
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            options[parameter.name or ""] = parameter.opts[0]
+    return options

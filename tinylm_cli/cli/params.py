@@ -101,6 +101,8 @@ def params(
         raise UsageError(f"{option} needs one model", help="for example tinylm params small")
     if explain and breakdown:
         raise UsageError(f"--explain cannot be combined with {breakdown}", help="remove one of them")
+    if expand and by is By.component:
+        raise UsageError("--expand has no effect on components", help="add --by layer or --by tensor")
     from tinylm_cli.analysis.params import analyze_params
     from tinylm_cli.config.loader import load_presets
     from tinylm_cli.interop.load import load_config

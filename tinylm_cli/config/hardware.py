@@ -165,8 +165,25 @@ def is_hardware(source: Source) -> bool:
         ConfigError: If it is not YAML.
     """
     root = read_yaml(source).root
-    blocks = (entry.value.entries or {} for entry in (root.entries or {} if root else {}).values())
+    return root is not None and _names_hardware(root)
+
+
+def _names_hardware(root: Node) -> bool:
+    blocks = (entry.value.entries or {} for entry in (root.entries or {}).values())
     return any(block.keys() & AcceleratorEntry.model_fields.keys() for block in blocks)
+
+
+def _is_model_config(root: Node) -> bool:
+    """Return whether a mapping has fields of a model config, and no block with fields of an accelerator."""
+    from tinylm_cli.config.schema import ModelConfig
+
+    return not _names_hardware(root) and bool((root.entries or {}).keys() & ModelConfig.model_fields.keys())
+
+
+def _not_hardware(root: Node, source: Source) -> Diagnostic:
+    message = f"{source.name} is a model config, not a hardware file"
+    help_ = "a hardware file has the name of each GPU, with its fields indented under it"
+    return diagnostic("wrong-type", message, root.span.source, root.span, help=help_)
 
 
 def parse_accelerators(source: Source) -> dict[str, Accelerator]:
@@ -179,6 +196,8 @@ def parse_accelerators(source: Source) -> dict[str, Accelerator]:
     root, mistakes = document.root, document.diagnostics
     if root is None or root.entries is None:
         raise refusal([*mistakes, _not_a_table(root, source)])
+    if _is_model_config(root):
+        raise refusal([_not_hardware(root, source)])
     found: dict[str, Accelerator] = {}
     places: dict[str, Entry] = {}
     for name, entry in root.entries.items():

@@ -33,7 +33,7 @@ class Remedy:
 
     Attributes:
         changes: The changes.
-        needed_bytes: Memory needed after them; with a search for layouts, that of the smallest plan.
+        needed_bytes: Memory needed after them; with a search for layouts, that of the fastest plan that fits.
         capacity_bytes: Memory available after them.
     """
 

@@ -111,3 +111,8 @@ def test_targets_and_bounds() -> None:
 def test_all_constraints() -> None:
     asked = limit("weights_bytes", "bytes", 15 * 10**9), limit("forward_flops_per_token", "flops", 20 * 10**9)
     assert constraints_words(report_of(*asked)) == "at most 15 GB of weights, at most 20 GFLOP per token"
+
+
+def test_one_parameter() -> None:
+    assert constraints_words(report_of(params("total_params", 1))) == "1 parameter ± 2%"
+    assert constraints_words(report_of(params("active_params", 2))) == "2 active parameters ± 2%"

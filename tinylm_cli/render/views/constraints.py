@@ -59,7 +59,7 @@ def _sentence(failure: ConstraintFailure, report: DesignReport, grid: str) -> st
         beside = "the models that meet the target" if has_targets else "the models within the other bounds"
         return f"Too strict: {_words(constraint, report)}. Of {beside}, the {best} is {model}."
     beside = f"With {_listed(others, report)}" if has_targets else "Within the bounds"
-    return f"{beside}, the nearest to {_value(constraint)} {FIGURE_WORDS[constraint.figure]} is {model}."
+    return f"{beside}, the nearest to {_value(constraint)} {_noun(constraint)} is {model}."
 
 
 def _listed(constraints: Iterable[Constraint], report: DesignReport) -> str:
@@ -71,14 +71,20 @@ def _words(constraint: Constraint, report: DesignReport) -> str:
     if not constraint.is_target:
         where = f" on {report.accelerator}" if constraint.origin == "gpu_memory" else ""
         relation = "at least" if constraint.relation == "at_least" else "at most"
-        return f"{relation} {_value(constraint)} {what}{where}"
+        return f"{relation} {_value(constraint)} {_noun(constraint)}{where}"
     assert constraint.tolerance is not None
     share = f"{constraint.tolerance * 100:g}%"
     if constraint.origin == "largest":
         return f"within {share} of the largest, {compact(int(constraint.value))}"
     if constraint.origin == "compute_budget":
         return f"{compact(int(constraint.value))} {what} ± {share}"
-    return f"{_value(constraint)} {what} ± {share}"
+    return f"{_value(constraint)} {_noun(constraint)} ± {share}"
+
+
+def _noun(constraint: Constraint) -> str:
+    """Return what follows the value of a constraint: ``1 parameter``, ``2 parameters``."""
+    words = FIGURE_WORDS[constraint.figure]
+    return words.removesuffix("s") if constraint.unit == "params" and constraint.value == 1 else words
 
 
 def _value(constraint: Constraint) -> str:

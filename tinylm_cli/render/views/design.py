@@ -81,7 +81,7 @@ def _designs(report: DesignReport) -> Iterator[Block]:
     speed = "bytes read per token" if report.accelerator is None else "decoding time"
     marked = " (✓)" if any(each.on_pareto_front for each in report.designs) else ""
     yield Note(
-        f"Pareto front{marked}: {integer(report.pareto_front)} designs that no other beats in parameters, FLOPs, KV"
+        f"Pareto front{marked}: {counted(report.pareto_front, 'design')} that no other beats in parameters, FLOPs, KV"
         f" cache and {speed}. None of these figures says how well a model learns.",
         "muted",
     )

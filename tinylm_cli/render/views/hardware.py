@@ -38,8 +38,8 @@ def hardware_view(report: HardwareReport) -> View:
         Heading("Accelerators", "peaks in TFLOP/s, dense"),
         Table(columns, rows, name="hardware"),
         Note(
-            "usable: memory available to tensors, without the driver's context."
-            " A link or a network, in a wide terminal, is one GPU's, in one direction. --format json adds sources.",
+            "In a wide terminal, usable is the memory available to tensors, without the driver's context;"
+            " a link or a network is one GPU's, in one direction. --format json adds sources.",
             "muted",
         ),
     )

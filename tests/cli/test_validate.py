@@ -421,3 +421,13 @@ def test_fix_of_hugging_face_json(folder: Path, here: Here) -> None:
     (folder / "config.json").write_text(text.replace("64", '"64"'), encoding="utf-8")
     assert here("validate", "config.json", "--fix").code == 0
     assert (folder / "config.json").read_text(encoding="utf-8") == text
+
+
+def test_get_before_fixing(here: Here, folder: Path) -> None:
+    file = folder / "wrong.yaml"
+    written = (folder / "toy.yaml").read_text(encoding="utf-8").replace("d_model", "d_modle")
+    file.write_text(written, encoding="utf-8")
+    assert here("validate", "wrong.yaml", "--fix", "--get", "nope").code == 2
+    assert file.read_text(encoding="utf-8") == written
+    assert here("validate", "wrong.yaml", "--fix", "--get", "fixed").out == "1\n"
+    assert file.read_text(encoding="utf-8") != written

@@ -174,7 +174,8 @@ def test_failure() -> None:
     mixed = run(sarif_failure(ConfigError((option, inside))))
     (invocation,) = mixed["invocations"]
     assert not invocation["executionSuccessful"]
-    assert [note["message"]["text"] for note in invocation["toolExecutionNotifications"]] == ["m"]
+    (note,) = invocation["toolExecutionNotifications"]
+    assert (note["descriptor"], note["message"]["text"]) == ({"id": "unknown-figure"}, "m")
     assert [result["message"]["text"] for result in mixed["results"]] == ["n"], "an option is in no file"
 
 

@@ -84,7 +84,7 @@ ModelConfigOption = Annotated[
     typer.Option(
         "--config", "-c", metavar="NAME|PATH|-",
         help=(
-            "A preset or published model, a YAML file, a folder with a config.json, or - for standard input;"
+            "A preset or published model, a YAML file, a model folder, or - for standard input;"
             f" by default the config in --weights, else {DEFAULT_CONFIG}."
         ),
         autocompletion=complete_config, show_default=False, rich_help_panel=MODEL_PANEL,

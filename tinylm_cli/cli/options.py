@@ -160,7 +160,7 @@ ConfigOption = Annotated[
     str,
     typer.Option(
         "--config", "-c", metavar="NAME|PATH|-",
-        help="A preset or published model, a YAML file, a folder with a config.json, or - for standard input.",
+        help="A preset or published model, a YAML file, a model folder, or - for standard input.",
         autocompletion=complete_config, rich_help_panel=MODEL_PANEL,
     ),
 ]  # fmt: skip

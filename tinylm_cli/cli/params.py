@@ -43,7 +43,7 @@ PresetsOrConfig = Annotated[
     str | None,
     typer.Option(
         "--config", "-c", metavar="NAME|PATH|-",
-        help="A preset or published model, a YAML file, a folder with a config.json, or -; without it, every preset.",
+        help="A preset or published model, a YAML file, a model folder, or -; without it, every preset.",
         autocompletion=complete_config, show_default=False, rich_help_panel=MODEL_PANEL,
     ),
 ]  # fmt: skip

@@ -37,7 +37,7 @@ def sweep(
         str | None,
         typer.Argument(
             metavar="CONFIG",
-            help="A preset or published model, a YAML file, a folder with a config.json, or - for standard input.",
+            help="A preset or published model, a YAML file, a model folder, or - for standard input.",
             autocompletion=complete_config,
         ),
     ] = None,

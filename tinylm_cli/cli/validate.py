@@ -18,12 +18,14 @@ from tinylm_cli.cli.next_steps import model_words, next_step
 from tinylm_cli.cli.options import (
     OUTPUT_PANEL,
     TARGET_PANEL,
+    GetOption,
     OutputOption,
     SetOption,
     complete_config,
     require_word,
 )
 from tinylm_cli.cli.output import CommandOutput, Format
+from tinylm_cli.cli.report_value import require_value
 from tinylm_cli.errors import ConfigError, ExitCode, InputError, OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -88,6 +90,7 @@ def validate(
         ),
     ] = ValidateFormat.text,
     output: OutputOption = None,
+    get: GetOption = None,
 ) -> CommandOutput:
     """Report every mistake in configs at its line; enforce budgets.
 
@@ -114,6 +117,9 @@ def validate(
     paths = list(_expand(files))
     if fix:
         _require_writable(paths)
+        if get is not None:
+            previews = (_check(path, set_ or (), asserted, fix=False, diff=True) for path in paths)
+            require_value(ValidateReport.of(tuple(previews)), get)
     results = tuple(_check(path, set_ or (), asserted, fix=fix, diff=diff) for path in paths)
     if mistakes:
         mistakes.add(mistake for result in results if result.status == "wrong" for mistake in result.diagnostics)

@@ -25,23 +25,22 @@ def to_sarif(files: Iterable[FileResult]) -> str:
     """Return one run: a result for each mistake, a notification for each file that could not be read."""
     checked = tuple(files)
     found = [each for file in checked for each in file.diagnostics]
-    return _document(found, [(file.reason, file.help) for file in checked if file.reason])
+    return _document(found, [_notification(file.reason, file.help) for file in checked if file.reason])
 
 
 def sarif_failure(error: TinylmError) -> str:
     """Return the run that an error ended: wrong options are notifications, mistakes in configs are results."""
-    options = [(each.message, each.help) for each in error.diagnostics if each.is_usage]
+    options = [_notification(each.message, each.help, each.code) for each in error.diagnostics if each.is_usage]
     found = [each for each in error.diagnostics if not each.is_usage]
-    return _document(found, options if error.diagnostics else [(error.message, error.help)])
+    return _document(found, options if error.diagnostics else [_notification(error.message, error.help)])
 
 
-def _document(found: Iterable[Diagnostic], failures: list[tuple[str, str]]) -> str:
+def _document(found: Iterable[Diagnostic], failures: list[dict[str, Any]]) -> str:
     mistakes = tuple(found)
     rules = sorted({each.code for each in mistakes})
     invocation: dict[str, Any] = {"executionSuccessful": not failures}
     if failures:
-        notes = [{"level": "error", "message": _message(message, remedy)} for message, remedy in failures]
-        invocation["toolExecutionNotifications"] = notes
+        invocation["toolExecutionNotifications"] = failures
     driver = {"name": "tinylm", "version": __version__, "rules": [_rule(code) for code in rules]}
     run = {
         "tool": {"driver": driver},
@@ -50,6 +49,11 @@ def _document(found: Iterable[Diagnostic], failures: list[tuple[str, str]]) -> s
         "results": [_result(each, rules.index(each.code)) for each in mistakes],
     }
     return to_document({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]})
+
+
+def _notification(message: str, remedy: str, code: str = "") -> dict[str, Any]:
+    descriptor = {"descriptor": {"id": code}} if code else {}
+    return {**descriptor, "level": "error", "message": _message(message, remedy)}
 
 
 def _rule(code: str) -> dict[str, Any]:

@@ -181,6 +181,8 @@ def test_front_mark(here: Here) -> None:
     assert "Pareto front: 13 designs" in marked["3"]
     assert "Pareto front (✓): 13 designs" in marked["213"]
     assert marked["213"].count("✓") == 1 + 13
+    words = "--params 826112 --vocab-size 256 --d-model 128 --n-layers 4 --d-head 64"
+    assert "1 design that no other beats" in here("design", *words.split()).out
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def test_remedy_satisfies_every_condition() -> None:
 def test_stated_need_suffices(limit: str) -> None:
     loaded = load_config("base", [f"budget.max_kv_bytes={limit}"])
     (told,) = _failures(loaded, *budget_conditions(loaded.config))
-    need = told.help.removeprefix("no n_layers alone would fit: this model takes max_kv_bytes: ")
+    need = told.help.removeprefix("no n_layers alone would fit: this model needs max_kv_bytes: ")
     (condition,) = budget_conditions(load_config("base", [f"budget.max_kv_bytes={need}"]).config)
     assert measure(loaded.config, condition).holds
     assert condition.bound < 1.01 * 37_748_736  # type: ignore[operator]

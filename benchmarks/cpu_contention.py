@@ -29,7 +29,7 @@ class CpuContention:
 
 
 def _seconds() -> tuple[float, float, float] | None:
-    """Return total and busy processor seconds, and those of this process and its children."""
+    """Return total and busy processor seconds of the machine, and the seconds this process and its children used."""
     if not STAT.is_file():
         return None
     ticks = [int(word) for word in STAT.read_text(encoding="ascii").split("\n", 1)[0].split()[1 : 1 + _COUNTED]]

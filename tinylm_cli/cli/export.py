@@ -36,7 +36,6 @@ from tinylm_cli.cli.report_value import require_value
 from tinylm_cli.cli.requested_config import requested_config
 from tinylm_cli.config.presets import shipped
 from tinylm_cli.errors import UsageError
-from tinylm_cli.interop.load import names_config
 
 
 def complete_word(context: typer.Context, incomplete: str) -> list[str]:
@@ -133,6 +132,8 @@ def _config_and_folder(words: list[str], config: str | None, weights: Path | Non
     if named and config is not None:
         message = f"the config is given twice: {named[0]} and --config {config}"
         raise UsageError(message, help="remove one of them")
+    from tinylm_cli.interop.load import names_config
+
     directory = parse_path(folder)
     if not named and config is None and weights is None and names_config(folder):
         meant = shlex.join((folder, f"{_stem(folder)}-hf"))

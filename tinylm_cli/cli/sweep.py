@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,7 +29,9 @@ from tinylm_cli.cli.workload_options import (
     require_figure,
 )
 from tinylm_cli.errors import ExitCode, UsageError
-from tinylm_cli.reports.sweep import SweptField
+
+if TYPE_CHECKING:
+    from tinylm_cli.reports.sweep import SweptField
 
 
 def sweep(
@@ -91,6 +93,7 @@ def sweep(
     from tinylm_cli.config.fields import fields as known_fields
     from tinylm_cli.interop.load import parse_config_text, read_config_text
     from tinylm_cli.render.views.sweep import sweep_view
+    from tinylm_cli.reports.sweep import SweptField
 
     overrides = set_ or []
     words = [] if config is None else [config, *(fields or [])]

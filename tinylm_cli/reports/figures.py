@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from tinylm_cli.config.amounts import AmountKind
+if TYPE_CHECKING:
+    from tinylm_cli.config.amounts import AmountKind
 
 Unit = Literal["params", "bytes", "flops"]
 

@@ -1,4 +1,4 @@
-"""The worked examples of docs/costs.md are what the formulas give."""
+"""The worked examples of docs/costs.md equal the results of the formulas."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_flops_by_hand() -> None:
         flops(32 * pairs / 8192),
         flops(report.forward_flops_per_token),
         flops(report.train_flops_per_token),
-        f"where 6N says {flops(report.six_n_flops_per_token).removesuffix(' GFLOP')}.",
+        f"6N gives {flops(report.six_n_flops_per_token)}.",
     ):
         assert figure in text, figure
 
@@ -74,7 +74,7 @@ def test_remedies(golden: Callable[[Path, str], None]) -> None:
     assert found.training is not None
     shown = to_text(fit_blocks(found.training.fit, h100.name), Terminal(width=80))
     golden(PATH, example.sub(lambda _: shown, PATH.read_text(encoding="utf-8")))
-    assert f"up to {MAX_GPUS:,}, and twice" in PAGE
+    assert f"up to {MAX_GPUS:,}, and at least 2 times" in PAGE
     assert f"at most a {MIN_LENGTHS}th of the length" in PAGE
 
 
@@ -85,7 +85,7 @@ def test_caches_by_hand() -> None:
         assert f"{kv_cache_bytes(config, batch_size=1, seq_len=8192, dtype='bfloat16'):,}" in text, name
     llama, deepseek = (cache_shape(load_config(name).config, "bfloat16") for name in ("llama-3-8b", "deepseek-v2-lite"))
     assert f"{llama.token_bytes:,} bytes per token" in text
-    assert f"{llama.multi_head_token_bytes:,} per token" in text
+    assert f"{llama.multi_head_token_bytes:,} bytes per token" in text
     assert f"{deepseek.token_bytes:,} bytes per token" in text
 
 
@@ -180,7 +180,7 @@ def test_quantization_by_hand() -> None:
     for quantization, size in (("int8", weights + 2 * outputs), ("int4", weights // 2 + weights // 128 * 5 // 2)):
         found, rounded = quantized_weights(config, "bfloat16", QuantizationConfig(quantization))  # type: ignore[arg-type]
         assert (found, rounded) == (2 * others + 256 + size, weights)
-        assert f"{found:,} together" in text
+        assert f"{found:,} in total" in text
 
 
 def test_plans_by_hand() -> None:
@@ -197,10 +197,10 @@ def test_plans_by_hand() -> None:
 
     shared = planned(Layout(data=64, zero=1))
     parts = {part.name: part.part_bytes for part in shared.peak_stage.parts}
-    assert parts["weights"] == 2 * parameters + 256, "and the frequencies of the rotation"
+    assert parts["weights"] == 2 * parameters + 256, "and the rotary frequencies"
     assert parts["gradients"] == 2 * parameters
     assert parts["master weights"] == 4 * parameters // 64
-    assert 0 <= parts["optimizer state"] - 8 * parameters // 64 < 64, "and counts of steps"
+    assert 0 <= parts["optimizer state"] - 8 * parameters // 64 < 64, "and step counters"
     for number in (parameters, 2 * parameters, 4 * parameters // 64, 8 * parameters // 64, 4 * parameters * 63 // 64):
         assert f"{number:,}" in text, number
     assert [each.sent_bytes for each in shared.traffic] == [4 * parameters * 63 // 64]

@@ -1,4 +1,4 @@
-"""The published runs that docs/costs.md holds plans against are what plans say of them."""
+"""The table of docs/costs.md that compares published runs with their plans is generated from the plans."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from tinylm_cli.reports.plan import Layout, Plan
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "costs.md"
 
-Measure = Literal["MFU", "s a step", "tokens/s a GPU"]
+Measure = Literal["MFU", "s per step", "tokens/s per GPU"]
 
 
 class Run(NamedTuple):
     """A run whose speed is published.
 
     Attributes:
-        name: What was trained.
-        gpu: On what.
+        name: The model's name.
+        gpu: The GPU.
         config: The model.
-        setup: How it was trained.
-        layout: How it was divided.
-        published: Its speed.
-        measure: What that is.
+        setup: The training setup.
+        layout: The parallel layout.
+        published: The published speed.
+        measure: The unit of ``published``.
     """
 
     name: str
@@ -47,10 +47,10 @@ class Run(NamedTuple):
         return plan(self.config, setup, self.layout, load_hardware(self.gpu))
 
     def speed(self, found: Plan) -> float:
-        """Return the plan's speed in the measure that is published."""
+        """Return the plan's speed in the unit of the published speed."""
         assert found.step_seconds is not None
         assert found.utilization is not None
-        if self.measure == "s a step":
+        if self.measure == "s per step":
             return found.step_seconds
         if self.measure == "MFU":
             return found.utilization
@@ -58,13 +58,13 @@ class Run(NamedTuple):
 
     @property
     def off(self) -> float:
-        """By how much the plan is quicker than the run was."""
+        """Relative difference in speed: positive if the plan is faster than the run."""
         times = self.speed(self.at(KERNEL_EFFICIENCY)) / self.published
-        return (1 / times if self.measure == "s a step" else times) - 1
+        return (1 / times if self.measure == "s per step" else times) - 1
 
     @property
     def needed_efficiency(self) -> float:
-        """The kernel efficiency with which the plan is as quick as the run: a step is arithmetic by it, and a rest."""
+        """The kernel efficiency at which the plan is as fast as the run: a step takes compute / efficiency + rest."""
         one, half = (self.at(share).step_seconds for share in (1.0, 0.5))
         assert one is not None
         assert half is not None
@@ -95,18 +95,19 @@ RUNS = (
     Run("Llama 3 405B", "h100-sxm", LARGEST, LENGTH_8K, Layout(128, 8, 16, 1, 1, 1, 16, virtual=8), 0.41, "MFU"),
     Run("Llama 3 405B", "h100-sxm", LARGEST, LENGTH_128K, Layout(8, 8, 16, 16, 1, 1, 16, virtual=8), 0.38, "MFU"),
     Run("Llama 3 8B", "a100-80gb", llama(), TrainingSetup(1, 8192, recompute="selective"), Layout(64, zero=3), 2973,
-        "tokens/s a GPU"),
-    Run("GPT 22B", "a100-80gb", *gpt(48, 6144, 64, 4), Layout(1, 8), 1.10, "s a step"),
-    Run("GPT 175B", "a100-80gb", *gpt(96, 12288, 96), Layout(1, 8, 8, micro_batches=64, virtual=3), 13.75, "s a step"),
+        "tokens/s per GPU"),
+    Run("GPT 22B", "a100-80gb", *gpt(48, 6144, 64, 4), Layout(1, 8), 1.10, "s per step"),
+    Run("GPT 175B", "a100-80gb", *gpt(96, 12288, 96), Layout(1, 8, 8, micro_batches=64, virtual=3), 13.75,
+        "s per step"),
     Run("GPT 530B", "a100-80gb", *gpt(105, 20480, 128), Layout(1, 8, 35, micro_batches=280, virtual=3), 37.83,
-        "s a step"),
-    Run("GPT 1T", "a100-80gb", *gpt(128, 25600, 160), Layout(1, 8, 64, micro_batches=512), 71.49, "s a step"),
+        "s per step"),
+    Run("GPT 1T", "a100-80gb", *gpt(128, 25600, 160), Layout(1, 8, 64, micro_batches=512), 71.49, "s per step"),
 )  # fmt: skip
 
 
-def test_plans_beside_published_runs(golden: Callable[[Path, str], None]) -> None:
+def test_table_of_published_runs(golden: Callable[[Path, str], None]) -> None:
     head = (
-        f"| run | GPUs | layout | published | at {KERNEL_EFFICIENCY:.0%} | quicker by | would take |",
+        f"| run | GPUs | layout | published | plan at {KERNEL_EFFICIENCY:.0%} | plan faster by | efficiency to match |",
         "| --- | ---: | --- | ---: | ---: | ---: | ---: |",
     )
     table = "\n".join([*head, *map(_line, RUNS)]) + "\n"
@@ -128,13 +129,13 @@ def test_default_global_batch() -> None:
 def test_scaling_over_nodes_as_measured() -> None:
     """torchtitan, Llama 3.1 8B with FSDP, two sequences a GPU: 6,667 tokens/s each on 8 GPUs, 6,514 on 128."""
     setup = TrainingSetup(2, 8192, recompute="selective")
-    few, many = (Run("", "h100-sxm", llama(), setup, Layout(gpus, zero=3), 1, "tokens/s a GPU") for gpus in (8, 128))
+    few, many = (Run("", "h100-sxm", llama(), setup, Layout(gpus, zero=3), 1, "tokens/s per GPU") for gpus in (8, 128))
     above = few.speed(few.at(KERNEL_EFFICIENCY)) / 6667 - 1
-    assert f"whose plan says {above:.0%} more" in _words()
+    assert f"its plan predicts {above:.0%} more" in _words()
     lost = 1 - many.speed(many.at(0.4)) / few.speed(few.at(0.4))
     measured = 1 - 6514 / 6667
-    assert 0.4 * measured < lost < measured, "what overlaps, and what ports do not reach"
-    assert f"lose {lost:.1%} there and {measured:.1%} in fact" in _words()
+    assert 0.4 * measured < lost < measured, "the run also loses time to effects that plans ignore"
+    assert f"drops by {lost:.1%} in the plan and by {measured:.1%} as measured" in _words()
 
 
 def _line(run: Run) -> str:

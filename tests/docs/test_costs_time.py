@@ -1,4 +1,4 @@
-"""The worked examples of time in docs/costs.md are what the formulas give, and what the command beside them prints."""
+"""The worked examples of time in docs/costs.md equal the formulas and the output of the command shown there."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_training_by_hand() -> None:
     for count in (attention, feed_forward, weights["lm_head"], multiplied, forward, trained):
         assert f"{count:,}" in WORDS
     six_n = 6 * total_params(tensor_table(CONFIG))
-    assert f"where 6N says {flops(six_n)}." in WORDS
+    assert f"6N gives {flops(six_n)}." in WORDS
     mantissa, _, exponent = f"{trained * TOKENS:.2e}".partition("e+")
     assert f"{mantissa}·10{exponent.translate(str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹'))} FLOPs" in WORDS
     seconds = trained * TOKENS / (PEAK * UTILIZATION)
@@ -62,7 +62,7 @@ def test_serving_by_hand() -> None:
     memory, compute = (weights + cache) / BANDWIDTH, operations / PEAK
     intensity = operations / (weights + cache)
     assert f"they take {memory * 1e6:.0f} µs, and the FLOPs {compute * 1e6:.2f} µs" in WORDS
-    assert f"at {intensity:.2f} FLOPs per byte where the GPU has {PEAK / BANDWIDTH:.0f}." in WORDS
+    assert f"computes {intensity:.2f} FLOPs per byte, and the GPU can compute {PEAK / BANDWIDTH:.0f}." in WORDS
     assert re.search(rf"decode 1 × 1 at 4,096 +{memory * 1e6:.0f} µs .* {intensity:.2f}\n", SCREEN)
 
 

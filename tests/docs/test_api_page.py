@@ -1,4 +1,4 @@
-"""docs/api.md is what the public functions and classes say of themselves."""
+"""docs/api.md is generated from the docstrings of the public functions and classes."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ import tinylm_cli as tinylm
 ```
 
 Each name is imported when it is first used; only `Model.build` and `tinylm.TinyTransformerLM` import torch. Keyword
-arguments have the names of the commands' [options](cli.md), and reports the fields of their [JSON](json.md).
+arguments have the names of the commands' [options](cli.md), and reports have the fields of their [JSON](json.md).
 
-Errors are the commands' own. `tinylm.TinylmError` is the base. `ConfigError` carries every mistake in `diagnostics`,
-each with its place and remedy. `InputError`, `UsageError`, `AnalysisError`, `CapacityError` and `WeightsError` are
-other reasons why a command fails.
+Functions raise the same errors as the commands; all derive from `tinylm.TinylmError`. `ConfigError` has every mistake
+in `diagnostics`, each with its position and remedy. The others are `InputError`, `UsageError`, `AnalysisError`,
+`CapacityError` and `WeightsError`.
 """
 
 

@@ -22,32 +22,32 @@ Generated from the commands themselves; `pytest --update-golden` rewrites it.
 Every command has the same form:
 `tinylm VERB [CONFIG] [--set key=value]… [--format text|json|markdown|csv|latex] [--output FILE]`.
 
-- `CONFIG` is a preset, a published model, a YAML file, a folder with a `config.json`, or `-`. `--config CONFIG` says
-  the same.
+- `CONFIG` is a preset, a published model, a YAML file, a folder with a `config.json`, or `-`. `--config CONFIG` is
+  equivalent.
 - `--output FILE` infers the format from the suffix: `.json`, `.md`, `.csv`, `.tex`, `.txt`, and `.yaml` for the
-  commands that write a config. `--format` wins over the suffix. An existing file is replaced only with `--force`.
+  commands that write a config. `--format` takes precedence over the suffix. An existing file is replaced only with `--force`.
 - `--get PATH` prints one value of the JSON report and nothing else: `tinylm params small --get models.0.total_params`.
   A list takes an index or the name of a row: `models.small.components.attention.params`.
 
 Standard output holds data only; messages, progress and next steps go to standard error. Every command that takes a
 config also takes a file from a git revision: `HEAD~1:configs/small.yaml` from a commit, `:PATH` from the index,
-`REV:./PATH` relative to the current folder. A file whose name is exactly that word takes precedence.
+`REV:./PATH` relative to the current folder. A file with exactly that name takes precedence.
 
 Commands that print tables also write CSV and LaTeX. CSV holds one table, by default the main one: a header with the
 names of the JSON fields, exact numbers (bytes, not MiB; fractions, not percentages), all rows, no total, and for a
-tree the depth of each row. Nested JSON fields become dotted column names, such as `values.small`. A text that a
-spreadsheet would run as a formula is prefixed with an apostrophe. LaTeX holds one `table` per table, with a caption,
-a label and booktabs rules, in ASCII; the report's other sentences become comments.
+tree the depth of each row. Nested JSON fields become dotted column names, such as `values.small`. Text that a
+spreadsheet would run as a formula is prefixed with an apostrophe. LaTeX output has one `table` environment per table,
+with a caption, a label and booktabs rules, in ASCII; other sentences of the report become comments.
 
 `--table NAME` selects one table of a report, as CSV, LaTeX or markdown:
 
 | command | tables |
 | --- | --- |
 | `params` | `models` of all presets; of one `components`, `layers` or `tensors` by `--by`, `tying`, `counts` |
-| `params --explain` | `formulas`, `nominal_changes`, and `active` where there are experts |
+| `params --explain` | `formulas`, `nominal_changes`, and with experts `active` |
 | `estimate` | `summary`, `flops`, `flops_per_token`, `training_memory`, `inference_memory`, `serving` |
-| `estimate --by layer` | `activations`, `layer_activations`, and `layer_activations_2` where layers differ |
-| `estimate --gpu` | `training_time`, `serving_time`; where memory is short `training_fit`, `serving_fit` |
+| `estimate --by layer` | `activations`, `layer_activations`, and `layer_activations_2` if layers differ |
+| `estimate --gpu` | `training_time`, `serving_time`; if memory is insufficient `training_fit`, `serving_fit` |
 | `estimate --gpus` | `layouts`, `plan`, `traffic` |
 | `compare` | `figures`, `fields`; with `--gpu` `plans`, `cluster` |
 | `sweep` | `points` |
@@ -63,7 +63,7 @@ a label and booktabs rules, in ASCII; the report's other sentences become commen
 | 130 | interrupted |
 | 141 | the reader of the output closed the pipe |
 
-Color follows the terminal, `NO_COLOR` and `FORCE_COLOR`; width follows the terminal and `COLUMNS`.
+The terminal, `NO_COLOR` and `FORCE_COLOR` determine color; the terminal and `COLUMNS` determine the width.
 `tinylm --install-completion` completes commands, presets, field names and their values in the shell.
 """
 

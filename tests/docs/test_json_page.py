@@ -1,4 +1,4 @@
-"""docs/json.md is what the report classes say of themselves."""
+"""docs/json.md is generated from the docstrings of the report classes."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ HEAD = f"""# JSON
 Generated from the report classes; `pytest --update-golden` rewrites it.
 
 With `--format json`, standard output is exactly one JSON document: the report, with raw integers, and
-`schema_version`, now {SCHEMA_VERSION}. Adding a field keeps the version; changing or removing one raises it. A number
-that is not finite is `null`. A command that fails writes a failure document instead, and exits with its `exit_code`.
+`schema_version`, now {SCHEMA_VERSION}. Adding a field keeps the version; changing or removing a field raises it. A
+non-finite number is `null`. A command that fails writes a failure document instead, and exits with its `exit_code`.
 `tinylm schema` is the exception: it prints a JSON Schema.
 
 Version 2 renames fields of `params`, `build`, `estimate`, `design`, `sweep` and `check`, and groups those of `estimate`
@@ -108,7 +108,7 @@ def _describe(kind: type) -> str:
 
 
 def _type_words(annotation: Any) -> str:
-    """Return a type as a reader of JSON would say it."""
+    """Return the name of a type in JSON terms."""
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Literal:
         return "one of " + ", ".join(f"`{value}`" for value in inner)

@@ -194,12 +194,12 @@ def page(found: Sequence[Row]) -> str:
 
 [`benchmarks/memory_accuracy.py`](../benchmarks/memory_accuracy.py) wrote this page with torch
 {torch.__version__}, Python {platform.python_version()}, {_device()}. *Saved* is the size of the tensors that
-autograd keeps for the backward pass, counted by its hooks on the real module. *Peak* is the most memory that a training
-step holds at once, counted by torch's `MemTracker` in the phase named beside it, optimizer step included. Published
-models without experts are measured at full size with fake tensors: torch runs every operation as on the CPU, without
-allocating memory. Each architecture is also measured scaled down to a width of 128, with real tensors. Attention is the
-model's own (`sdpa`): a fused CPU kernel of torch where there is one (*fused*), otherwise separate products and softmax
-(*written out*). [costs.md](costs.md#memory) explains the predictions.
+autograd saves for the backward pass, counted by its hooks on the real module. *Peak* is the most memory that a training
+step holds at once, the optimizer step included. torch's `MemTracker` measures it in the phase named in the row.
+Published models without experts are measured at full size with fake tensors: torch runs every operation as on the CPU,
+without allocating memory. Each architecture is also measured with real tensors, scaled down to a width of 128.
+Attention is the model's own (`sdpa`): a fused CPU kernel of torch if there is one (*fused*), otherwise separate matmuls
+and softmax (*written out*). [costs.md](costs.md#memory) explains the predictions.
 
 Not measured: {where} (the choice of attention kernels, masks of one byte, fused RMSNorm, single-kernel
 optimizers), the `flash` kernel, which is a separate library, [plans](costs.md#plans) and quantized weights. Their

@@ -83,9 +83,9 @@ def _page() -> str:
     return (
         "# Diagnostics\n\n"
         "Generated from the catalog and the broken configs of the tests; `pytest --update-golden` rewrites it.\n\n"
-        "`tinylm` reports every mistake of a config at once: its place, a stable code, and what to write instead.\n"
+        "`tinylm` reports every mistake of a config at once: its position, a stable code, and what to write instead.\n"
         "The code is `code` in JSON, `ruleId` in SARIF, `type` in JUnit XML and the title of a GitHub annotation.\n"
-        "Where the correction is certain, `fix` in JSON holds the edit that `tinylm validate --fix` makes.\n"
+        "If the correction is certain, `fix` in JSON contains the edit that `tinylm validate --fix` makes.\n"
         "A file that cannot be read has the code `unreadable`.\n\n"
         "| code | meaning |\n| --- | --- |\n" + rows + "\n\n" + "\n".join(map(_section, CODES))
     )

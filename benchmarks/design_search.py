@@ -22,8 +22,8 @@ LARGEST_FAMILIES = ("qwen3", "gemma2")
 
 def design(options: Options) -> Iterator[Row]:
     """Time a search: closed forms, ranking, Pareto front, and every figure of the shown designs."""
-    from tinylm_cli.analysis.design.design import DesignRequest, find_designs
     from tinylm_cli.analysis.design.families import FAMILIES
+    from tinylm_cli.analysis.design.find_designs import DesignRequest, find_designs
     from tinylm_cli.analysis.design.search_space import SearchSpace
     from tinylm_cli.analysis.setups import Setups
     from tinylm_cli.config.hardware import load_hardware

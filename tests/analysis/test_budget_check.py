@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tests.random_configs import small_configs
 from tinylm_cli.analysis.budget_check import ASSERTABLE, LIMITS, budget_conditions, failures, layers_that_fit, measure
+from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.figures import FIGURES, figure
 from tinylm_cli.analysis.setups import SHARED_FIELDS, TrainingSetup
-from tinylm_cli.analysis.tensor_table import DTYPE_BYTES
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.assertion import ASSERT, RELATIONS, Condition, read_assertions
 from tinylm_cli.config.blocks import MAX_N_LAYERS, Budget, DType

@@ -13,7 +13,7 @@ from tinylm_cli.analysis.compare import compare, shared_setups
 from tinylm_cli.analysis.figures import FIGURES, figure
 from tinylm_cli.analysis.inference_memory import inference_memory
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
-from tinylm_cli.analysis.params import analyze_params
+from tinylm_cli.analysis.params import analyze_params, weights_bytes
 from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
 from tinylm_cli.analysis.tensor_table import COMPONENTS
 from tinylm_cli.analysis.training_memory import training_memory
@@ -184,7 +184,7 @@ def test_any_two_models(configs: st.SearchStrategy[ModelConfig], data: st.DataOb
     for name, values in (
         ("total_params", [each.total_params for each in params]),
         ("non_embedding_params", [each.non_embedding_params for each in params]),
-        ("weights_bytes", [each.weights_bytes for each in params]),
+        ("weights_bytes", [weights_bytes(config, "bfloat16") for config in drawn]),
         ("kv_cache_bytes", caches),
     ):
         assert (name in found) == (len(set(values)) > 1)

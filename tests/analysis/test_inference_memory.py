@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.random_configs import small_configs
 from tinylm_cli.analysis.inference_memory import inference_memory, largest_batch, longest_context
-from tinylm_cli.analysis.inference_peak import SLACK
+from tinylm_cli.analysis.inference_working_memory import SLACK
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup
 from tinylm_cli.config.schema import ModelConfig

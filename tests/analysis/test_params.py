@@ -76,7 +76,7 @@ def test_a_quadrillion_parameters() -> None:
     v, d, layers, f = shape["vocab_size"], shape["d_model"], shape["n_layers"], shape["d_ff"]
     exact = v * d + layers * (4 * d + 4 * (d * d + d) + 2 * d * f + f + d) + 2 * d
     assert model.total_params == exact > 10**15
-    assert model.weights_bytes == 4 * exact
+    assert model.params_bytes == 4 * exact
     assert len(model.parts) == 20
 
 
@@ -133,9 +133,9 @@ def test_tying_savings(configs: st.SearchStrategy[ModelConfig], data: st.DataObj
     assert tying.tied_params == model.total_params
     for kind in ("untied", "tied", "saved"):
         params = getattr(tying, f"{kind}_params")
-        assert getattr(tying, f"{kind}_weights_bytes") == params * dtype[1]
+        assert getattr(tying, f"{kind}_params_bytes") == params * dtype[1]
         assert getattr(tying, f"{kind}_adam_bytes") == params * 8
-    assert model.weights_bytes == model.total_params * dtype[1]
+    assert model.params_bytes == model.total_params * dtype[1]
 
 
 def test_tied_head_names_its_owner() -> None:

@@ -74,7 +74,7 @@ def test_differences() -> None:
 
 def test_analysis_never_imports_torch() -> None:
     code = (
-        "import sys, tinylm_cli.analysis.params, tinylm_cli.analysis.module_memory, tinylm_cli.analysis.proof;"
+        "import sys, tinylm_cli.analysis.params, tinylm_cli.analysis.cpu_memory, tinylm_cli.analysis.proof;"
         "sys.exit('torch' in sys.modules or 'tinylm_cli.model' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -137,7 +137,7 @@ class TestWeights:
         for dtype, width in (("float32", 4), ("bfloat16", 2), ("float16", 2), ("float64", 8)):
             built = report(here(*TOY, "--dtype", dtype, "--save", dtype, "--format", "json"))
             assert (built["dtype"], built["model"]["dtype"]) == (dtype, dtype)
-            assert built["model"]["weights_bytes"] == width * 3864
+            assert built["model"]["params_bytes"] == width * 3864
             stored = load_file(folder / dtype / "model.safetensors")
             assert {tensor.dtype for tensor in stored.values()} == {getattr(torch, dtype)}
             assert report(here("build", "--weights", dtype, "--format", "json"))["dtype"] == dtype
@@ -232,5 +232,5 @@ class TestSize:
         wide = ("--set", "d_model=65536", "--set", "d_ff=262144", "--set", "n_layers=64", "--set", "n_heads=64")
         assert here("build", "--config", "base", *wide).code == 2
         built = report(here("build", "--config", "base", *wide, "--meta", "--format", "json"))
-        assert built["model"]["weights_bytes"] > 10 * 1024**4
+        assert built["model"]["params_bytes"] > 10 * 1024**4
         assert built["proof"]["instantiated_params"] == built["model"]["total_params"]

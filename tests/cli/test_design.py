@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tinylm_cli.analysis.design.design import DesignRequest, find_designs
 from tinylm_cli.analysis.design.families import FAMILIES
+from tinylm_cli.analysis.design.find_designs import DesignRequest, find_designs
 from tinylm_cli.analysis.design.search import OnProgress
 from tinylm_cli.analysis.figures import figure
 from tinylm_cli.cli.design_options import Family
@@ -52,7 +52,7 @@ def each_search_once(monkeypatch: pytest.MonkeyPatch) -> None:
             _reports[request] = find_designs(request, on_progress)
         return _reports[request]
 
-    monkeypatch.setattr("tinylm_cli.analysis.design.design.find_designs", find_once)
+    monkeypatch.setattr("tinylm_cli.analysis.design.find_designs.find_designs", find_once)
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])

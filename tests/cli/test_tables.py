@@ -225,7 +225,7 @@ class TestOneTable:
         words = ["params", "--config", "small", "--table", "tying", "--format"]
         result = here(*words, "csv")
         assert (result.code, result.err) == (0, "")
-        assert result.out.splitlines()[0] == "tying,params,weights_bytes,adam_bytes"
+        assert result.out.splitlines()[0] == "tying,params,params_bytes,adam_bytes"
         assert here(*words, "markdown").out.count("| --- |") == 1
         assert here(*words, "latex").out.count("\\begin{table}") == 1
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tinylm_cli.analysis.layer_groups import LayerKind, group_layers
+from tinylm_cli.analysis.layer_kinds import LayerKind, group_layers
 from tinylm_cli.analysis.saved_tensors.model import head, saved_before_layers
 from tinylm_cli.analysis.saved_tensors.recompute import recomputed_by_layer, saved_by_layer
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, deduplicated, total_bytes
-from tinylm_cli.analysis.setups import TrainingSetup
-from tinylm_cli.analysis.size_checks import check_sizes
+from tinylm_cli.analysis.setups import TrainingSetup, check_sizes
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import Activations, LayerActivations, SavedPart
 
@@ -37,7 +36,7 @@ def activation_bytes(config: ModelConfig, setup: TrainingSetup, *, context: int 
         Korthikanti et al. 2022, https://arxiv.org/abs/2205.05198;
         Dao 2023 (FlashAttention-2), https://arxiv.org/abs/2307.08691
     """
-    check_sizes(config, batch_size=setup.batch_size, seq_len=setup.length(config))
+    check_sizes(config, setup)
     run = ForwardPass(config, setup, context)
     groups = group_layers(config, run.keys)
     layers = tuple(_layer(run, group.first, _name(kind, groups), group.n_layers) for kind, group in groups.items())

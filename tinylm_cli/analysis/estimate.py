@@ -17,7 +17,7 @@ from tinylm_cli.analysis.parallel.plan import Plans, plan, plan_bytes, plans, sm
 from tinylm_cli.analysis.params import active_params, total_params
 from tinylm_cli.analysis.remedies import inference_remedies, training_remedies
 from tinylm_cli.analysis.roofline import serving_time, training_time
-from tinylm_cli.analysis.serving import decode_step, serving_grid
+from tinylm_cli.analysis.serving_table import decode_step, serving_grid
 from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.analysis.training_memory import training_memory

@@ -14,7 +14,7 @@ from tinylm_cli.analysis.params import (
     total_params,
     weights_bytes,
 )
-from tinylm_cli.analysis.serving import decode_step
+from tinylm_cli.analysis.serving_table import decode_step
 from tinylm_cli.analysis.setups import Setups
 from tinylm_cli.analysis.tensor_table import COMPONENTS, Component, tensor_table
 from tinylm_cli.analysis.training_memory import training_memory
@@ -96,8 +96,8 @@ FIGURES: dict[str, Figure] = {
         Figure(
             "weights_bytes",
             "bytes",
-            "all weights",
-            lambda c, setups: weights_bytes(tensor_table(c), setups.training.dtype),
+            "weights: parameters and buffers",
+            lambda c, setups: weights_bytes(c, setups.training.dtype),
         ),
         Figure(
             "kv_cache_bytes",

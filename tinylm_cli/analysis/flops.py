@@ -25,9 +25,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from tinylm_cli.analysis.layer_groups import group_layers
+from tinylm_cli.analysis.layer_kinds import group_layers
 from tinylm_cli.analysis.params import active_params
-from tinylm_cli.analysis.size_checks import check_length
+from tinylm_cli.analysis.setups import check_length
 from tinylm_cli.analysis.tensor_table import Section, Tensor, TensorTable, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.flops import COMPONENTS, AttentionCount, FlopsComponent, ModelFlops, PartFlops

@@ -6,13 +6,12 @@ from bisect import bisect_left
 from collections.abc import Callable
 
 from tinylm_cli.analysis.attention_kernels import AttentionBackend, attention_backend, has_sliding_window
-from tinylm_cli.analysis.inference_peak import SLACK, decode_working_bytes, forward_working_bytes
+from tinylm_cli.analysis.cpu_memory import sampling_bytes
+from tinylm_cli.analysis.dtypes import DTYPE_BYTES
+from tinylm_cli.analysis.inference_working_memory import SLACK, decode_working_bytes, forward_working_bytes
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
-from tinylm_cli.analysis.module_memory import sampling_bytes
 from tinylm_cli.analysis.quantization import quantized_weights
-from tinylm_cli.analysis.setups import ServingSetup
-from tinylm_cli.analysis.size_checks import check_sizes
-from tinylm_cli.analysis.tensor_table import DTYPE_BYTES
+from tinylm_cli.analysis.setups import ServingSetup, check_sizes
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import InferenceMemory, MemoryPart
 
@@ -36,7 +35,7 @@ def inference_memory(config: ModelConfig, setup: ServingSetup) -> InferenceMemor
         Agrawal et al. 2023 (chunked prefill), https://arxiv.org/abs/2308.16369
     """
     seq_len = setup.length(config)
-    check_sizes(config, batch_size=setup.batch_size, seq_len=seq_len)
+    check_sizes(config, setup)
     weights, quantized_params = quantized_weights(config, setup.dtype, setup.quantization)
     cache = cache_bytes(config, setup)
     prefill, decode = max(_prefill_bytes(config, setup)), max(_decode_bytes(config, setup))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tinylm_cli.analysis.tensor_table import DTYPE_BYTES
+from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.serving import CacheKind, CacheShape
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
-from tinylm_cli.analysis.tensor_table import FLOAT32_BYTES, Tensor, TensorTable
+from tinylm_cli.analysis.dtypes import FLOAT32_BYTES
+from tinylm_cli.analysis.tensor_table import Tensor, TensorTable
 from tinylm_cli.reports.memory import Optimizer
 
 MOMENTS = 2

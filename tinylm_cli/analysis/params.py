@@ -1,23 +1,24 @@
-"""Parameter counts of a config, summed over the tensor table: total, active, non-embedding, by component; tying."""
+"""Parameter counts of a config, summed over the tensor table, by component and by counting convention; tying."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from tinylm_cli.analysis.count_conventions import counts
+from tinylm_cli.analysis.dtypes import DTYPE_BYTES, FLOAT32_BYTES
 from tinylm_cli.analysis.optimizer_state import MOMENTS
 from tinylm_cli.analysis.tensor_table import (
     COMPONENTS,
-    DTYPE_BYTES,
-    FLOAT32_BYTES,
     Component,
     Tensor,
     TensorTable,
+    rotary_pairs,
+    score_corrections,
     tensor_table,
 )
 from tinylm_cli.config.loader import LoadedConfig
-from tinylm_cli.reports.params import ModelParams, PartParams, TyingSavings
+from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.reports.params import Convention, Count, ModelParams, PartParams, TyingSavings
 
 EMBEDDING_COMPONENTS: tuple[Component, ...] = ("token_embedding", "position", "lm_head")
 """Components outside the layers that grow with the vocabulary or with max_len."""
@@ -49,9 +50,19 @@ def component_params(table: TensorTable, component: Component) -> int:
     return sum(section.repeats * t.params for section in table for t in section.tensors if t.component == component)
 
 
-def weights_bytes(table: TensorTable, dtype: str) -> int:
-    """Return the bytes of the stored parameters in ``dtype``, a key of ``DTYPE_BYTES``."""
-    return total_params(table) * DTYPE_BYTES[dtype]
+def weights_bytes(config: ModelConfig, dtype: str) -> int:
+    """Return the bytes of the weights of an instantiated model: parameters and buffers.
+
+    Rotary frequencies, one per rotated pair of dimensions, and score corrections of routers are always in float32.
+
+    Args:
+        config: A validated config.
+        dtype: A key of ``DTYPE_BYTES``.
+    """
+    sinusoids = config.max_len * config.d_model if config.position.kind == "sinusoidal" else 0
+    in_dtype = (total_params(tensor_table(config)) + sinusoids) * DTYPE_BYTES[dtype]
+    in_float32 = (rotary_pairs(config) + score_corrections(config)) * FLOAT32_BYTES
+    return in_dtype + in_float32
 
 
 def untied_params(table: TensorTable) -> int:
@@ -83,10 +94,10 @@ def analyze_params(
         non_embedding_params=non_embedding,
         nominal_params=nominal,
         nominal_error=total / nominal - 1 if nominal else None,
-        weights_bytes=weights_bytes(table, dtype),
+        params_bytes=total * DTYPE_BYTES[dtype],
         dtype=dtype,
         components=tuple(_by_component(table, total)),
-        parts=tuple(_PARTS[by](table, total, expand)) if by in _PARTS else (),
+        parts=() if by == "component" else tuple(_parts(table, total, by, expand=expand)),
         tying=tying_savings(table, dtype),
         counts=counts(config, unique=total, non_embedding=non_embedding, active=active),
     )
@@ -101,9 +112,9 @@ def tying_savings(table: TensorTable, dtype: str) -> TyingSavings:
         untied_params=untied,
         tied_params=tied,
         saved_params=saved,
-        untied_weights_bytes=untied * weight,
-        tied_weights_bytes=tied * weight,
-        saved_weights_bytes=saved * weight,
+        untied_params_bytes=untied * weight,
+        tied_params_bytes=tied * weight,
+        saved_params_bytes=saved * weight,
         untied_adam_bytes=untied * adam,
         tied_adam_bytes=tied * adam,
         saved_adam_bytes=saved * adam,
@@ -124,27 +135,66 @@ def _by_component(table: TensorTable, total: int) -> Iterator[PartParams]:
             yield PartParams(component, 1, None, params, params / total, tied_component(table, tensors))
 
 
-def _by_layer(table: TensorTable, total: int, expand: bool) -> Iterator[PartParams]:  # noqa: FBT001
+def _parts(table: TensorTable, total: int, by: Breakdown, *, expand: bool) -> Iterator[PartParams]:
+    """Yield a row for each layer and for each tensor outside the layers, or for each tensor of the layers too."""
     for section in table:
-        if section.layers is None:
-            for tensor in section.tensors:
-                yield PartParams(tensor.name, 1, None, tensor.params, tensor.params / total, tensor.tied_to)
-            continue
-        params = sum(tensor.params for tensor in section.tensors)
-        for layer in section.layers if expand else (None,):
-            count = 1 if expand else section.repeats
-            yield PartParams(section.prefix(layer), count, None, count * params, count * params / total, None)
-
-
-def _by_tensor(table: TensorTable, total: int, expand: bool) -> Iterator[PartParams]:  # noqa: FBT001
-    for section in table:
-        layers = section.layers if expand and section.layers is not None else (None,)
-        for layer in layers:
+        for layer in section.layers if expand and section.layers is not None else (None,):
             count = section.repeats if layer is None else 1
+            if by == "layer" and section.layers is not None:
+                params = count * sum(tensor.params for tensor in section.tensors)
+                yield PartParams(section.prefix(layer), count, None, params, params / total, None)
+                continue
             for tensor in section.tensors:
-                params = count * tensor.params
+                params, shape = count * tensor.params, tensor.shape if by == "tensor" else None
                 name = section.full_name(tensor, layer)
-                yield PartParams(name, count, tensor.shape, params, params / total, tensor.tied_to)
+                yield PartParams(name, count, shape, params, params / total, tensor.tied_to)
 
 
-_PARTS = {"layer": _by_layer, "tensor": _by_tensor}
+_Difference = tuple[Convention, int, str]
+"""A convention, its count minus the unique count, and the cause of the difference."""
+
+
+def counts(config: ModelConfig, *, unique: int, non_embedding: int, active: int) -> tuple[Count, ...]:
+    """Return the parameter count by every convention, the unique count first.
+
+    Args:
+        config: A validated config.
+        unique: Parameters; tied tensors count once.
+        non_embedding: Parameters outside the token embedding, learned positions and the LM head.
+        active: Parameters that one token uses.
+
+    References:
+        Kaplan et al. 2020 (non-embedding parameters), section 2.1, https://arxiv.org/abs/2001.08361;
+        Jiang et al. 2024 (active parameters), https://arxiv.org/abs/2401.04088
+    """
+    head = config.vocab_size * config.d_model if config.tie_weights else 0  # (V, D)
+    untied = "with a separate LM head, as without tie_weights" if head else "the LM head is not tied"
+    vocabulary = "without token embedding, learned positions and LM head, as scaling laws count"
+    routed = "no experts: a token uses all" if active == unique else "without the experts that a token is not routed to"
+    differences: tuple[_Difference, ...] = (
+        ("unique", 0, "each stored tensor once, tied or not"),
+        ("untied", head, untied),
+        ("non-embedding", non_embedding - unique, vocabulary),
+        ("active", active - unique, routed),
+        *_checkpoint(config, head),
+    )
+    return tuple(Count(name, unique + difference, difference, why) for name, difference, why in differences)
+
+
+def _checkpoint(config: ModelConfig, head: int) -> Iterator[_Difference]:
+    """Yield the counts of checkpoints, which may store buffers, or a tied head twice."""
+    layers, corrections = config.n_layers, score_corrections(config)
+    if corrections:
+        buffers = f"{config.feed_forward.n_experts} corrections of each router, stored but not trained"
+        yield "hub", corrections, f"checkpoints: the parameters, and {buffers}"
+    else:
+        yield "hub", 0, "checkpoints: the parameters alone"
+    if head:
+        yield "hub-tied-head", corrections + head, "checkpoints that store the tied head again"
+    if config.position.kind == "rope" and config.attention.kind == "multi_head":
+        pairs = rotary_pairs(config)
+        why = f"checkpoints that store rotary frequencies in each layer, {layers} × {pairs}"
+        yield "hub-rotary", corrections + layers * pairs, why
+    if config.position.kind == "learned":
+        why = f"checkpoints that store a causal mask in each layer, {layers} × {config.max_len}²"
+        yield "hub-masks", corrections + layers * config.max_len**2, why

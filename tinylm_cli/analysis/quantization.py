@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from math import prod
 
-from tinylm_cli.analysis.module_memory import build_bytes
+from tinylm_cli.analysis.dtypes import DTYPE_BYTES
+from tinylm_cli.analysis.params import weights_bytes
 from tinylm_cli.analysis.setups import QuantizationConfig
-from tinylm_cli.analysis.tensor_table import DTYPE_BYTES, Tensor, tensor_table
+from tinylm_cli.analysis.tensor_table import Tensor, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 
@@ -42,7 +43,7 @@ def quantized_weights(config: ModelConfig, dtype: str, quantization: Quantizatio
     if quantization.group_size < 1:
         message = f"group_size {quantization.group_size} is less than one weight"
         raise AnalysisError(message, help="give a group_size such as 128")
-    total, quantized_params, element_bytes = build_bytes(config, dtype), 0, DTYPE_BYTES[dtype]
+    total, quantized_params, element_bytes = weights_bytes(config, dtype), 0, DTYPE_BYTES[dtype]
     for section in tensor_table(config):
         for tensor in section.tensors:
             total += section.repeats * (

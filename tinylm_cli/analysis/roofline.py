@@ -13,9 +13,10 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.analysis.quantization import stored_bytes
 from tinylm_cli.analysis.setups import UNQUANTIZED, QuantizationConfig, ServingSetup, TrainingSetup
-from tinylm_cli.analysis.tensor_table import DTYPE_BYTES, TOKEN_EMBEDDING, Tensor, tensor_table
+from tinylm_cli.analysis.tensor_table import TOKEN_EMBEDDING, Tensor, tensor_table
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import UsageError

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tinylm_cli.analysis.dtypes import DTYPE_BYTES, HALF_PRECISION
+from tinylm_cli.errors import AnalysisError
+
 if TYPE_CHECKING:
     from tinylm_cli.config.schema import ModelConfig
     from tinylm_cli.reports.memory import AttentionKernel, Device, Optimizer, Quantization, Recompute
@@ -79,22 +82,16 @@ class TrainingSetup(NamedTuple):
     @property
     def has_master_weights(self) -> bool:
         """Whether the optimizer updates a float32 copy of the weights."""
-        from tinylm_cli.analysis.tensor_table import HALF_PRECISION
-
         return self.dtype in HALF_PRECISION if self.master_weights is None else self.master_weights
 
     @property
     def element_bytes(self) -> int:
         """Bytes of one weight, and of one element of an activation."""
-        from tinylm_cli.analysis.tensor_table import DTYPE_BYTES
-
         return DTYPE_BYTES[self.dtype]
 
     @property
     def grad_element_bytes(self) -> int:
         """Bytes of one element of a gradient."""
-        from tinylm_cli.analysis.tensor_table import DTYPE_BYTES
-
         return DTYPE_BYTES[self.grad_dtype or self.dtype]
 
     @property
@@ -190,4 +187,30 @@ class Setups(NamedTuple):
         return Setups(
             self.training._replace(**{name: fields[name] for name in TrainingSetup._fields if name in fields}),
             self.serving._replace(**{name: fields[name] for name in ServingSetup._fields if name in fields}),
+        )
+
+
+def check_sizes(config: ModelConfig, setup: TrainingSetup | ServingSetup) -> None:
+    """Check that batch size and sequence length are in range.
+
+    Raises:
+        AnalysisError: If batch_size is below 1, or seq_len outside 1..max_len.
+    """
+    if setup.batch_size < 1:
+        message = f"batch_size {setup.batch_size} is less than one sequence"
+        raise AnalysisError(message, help="give a batch_size of 1 or more")
+    check_length(config, setup.length(config))
+
+
+def check_length(config: ModelConfig, length: int, name: str = "seq_len") -> None:
+    """Check that a length is in range; ``name`` is its name in the error message.
+
+    Raises:
+        AnalysisError: If it is outside 1..max_len.
+    """
+    if not 1 <= length <= config.max_len:
+        remedy = f"at most {config.max_len:,}; or change the model to max_len={length}" if length > 0 else "1 or more"
+        raise AnalysisError(
+            f"{name} {length:,} is outside 1..{config.max_len:,}: the model's max_len is {config.max_len:,}",
+            help=f"give a {name} of {remedy}",
         )

@@ -14,26 +14,18 @@ from collections.abc import Iterator
 from math import prod
 from typing import Literal, NamedTuple, get_args
 
-from tinylm_cli.analysis.layer_groups import uniform_ranges
+from tinylm_cli.analysis.layer_kinds import uniform_ranges
 from tinylm_cli.config.schema import ModelConfig
 
 Component = Literal["token_embedding", "position", "attention", "feed_forward", "router", "experts", "norm", "lm_head"]
 
 COMPONENTS: tuple[Component, ...] = get_args(Component)
 
-DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
-"""Bytes of one element of a tensor, by torch's dtype name."""
-
-FLOAT32_BYTES = DTYPE_BYTES["float32"]
-
-INT64_BYTES = 8
-"""Token ids, targets and indices are 64-bit integers."""
-
-HALF_PRECISION = ("bfloat16", "float16")
-"""Dtypes in which training usually keeps a float32 master copy of the weights."""
-
 PAIR = 2
 """RoPE rotates dimensions in pairs: Su et al. 2021, https://arxiv.org/abs/2104.09864."""
+
+COS_AND_SIN = 2
+"""A rotary table holds a cosine and a sine for each rotary frequency."""
 
 TOKEN_EMBEDDING = "embedding.token_embedding.embedding.weight"
 

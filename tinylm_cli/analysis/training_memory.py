@@ -8,12 +8,12 @@ from __future__ import annotations
 from itertools import pairwise
 
 from tinylm_cli.analysis.activations import activation_bytes
-from tinylm_cli.analysis.module_memory import build_bytes
+from tinylm_cli.analysis.dtypes import FLOAT32_BYTES
 from tinylm_cli.analysis.optimizer_state import MOMENTS, optimizer_bytes
-from tinylm_cli.analysis.params import total_params
+from tinylm_cli.analysis.params import total_params, weights_bytes
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass
 from tinylm_cli.analysis.setups import TrainingSetup
-from tinylm_cli.analysis.tensor_table import FLOAT32_BYTES, TensorTable, tensor_table
+from tinylm_cli.analysis.tensor_table import TensorTable, tensor_table
 from tinylm_cli.analysis.training_peak import training_timeline
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import Device, MemoryPart, Optimizer, TrainingMemory
@@ -41,7 +41,7 @@ def training_memory(config: ModelConfig, setup: TrainingSetup) -> TrainingMemory
     table, element_bytes = tensor_table(config), setup.element_bytes
     has_master, optimizer = setup.has_master_weights, setup.optimizer
     params = total_params(table)
-    weights = build_bytes(config, setup.dtype)  # parameters and buffers
+    weights = weights_bytes(config, setup.dtype)  # parameters and buffers
     master_weights = params * FLOAT32_BYTES if has_master else 0
     gradients = params * setup.grad_element_bytes
     state = optimizer_bytes(table, optimizer, FLOAT32_BYTES if has_master else element_bytes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tinylm_cli.analysis.layer_groups import group_layers, uniform_ranges
+from tinylm_cli.analysis.layer_kinds import group_layers, uniform_ranges
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.saved_tensors.attention import OUTPUT
 from tinylm_cli.analysis.saved_tensors.model import block, head, saved_before_layers

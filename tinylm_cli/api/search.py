@@ -148,8 +148,8 @@ def design(
         constraint_on,
         fits,
     )
-    from tinylm_cli.analysis.design.design import DesignRequest, find_designs
     from tinylm_cli.analysis.design.families import FAMILIES
+    from tinylm_cli.analysis.design.find_designs import DesignRequest, find_designs
     from tinylm_cli.analysis.design.search_space import GRID, SearchSpace, node_layout
     from tinylm_cli.analysis.figures import FIGURES
     from tinylm_cli.analysis.setups import Setups

@@ -21,7 +21,7 @@ from tinylm_cli.config.source import option_span
 from tinylm_cli.errors import Label, UsageError
 
 if TYPE_CHECKING:
-    from tinylm_cli.analysis.design.design import DesignRequest
+    from tinylm_cli.analysis.design.find_designs import DesignRequest
     from tinylm_cli.analysis.design.search_space import Grid
     from tinylm_cli.config.hardware import Accelerator
     from tinylm_cli.reports.constraint import Constraint
@@ -50,7 +50,7 @@ def design(context: typer.Context, options: DesignOptions) -> CommandOutput:
       tinylm design --params 8B --family llama --gpus 8
       tinylm design --compute 1e21 -o mine.yaml
     """
-    from tinylm_cli.analysis.design.design import find_designs
+    from tinylm_cli.analysis.design.find_designs import find_designs
 
     require_effect(typed(context), options)
     request = _request(options)
@@ -68,8 +68,8 @@ def _request(options: DesignOptions) -> DesignRequest:
         AnalysisError: If the plan does not divide the family.
     """
     from tinylm_cli.analysis.design.constraints import fits
-    from tinylm_cli.analysis.design.design import DesignRequest
     from tinylm_cli.analysis.design.families import FAMILIES
+    from tinylm_cli.analysis.design.find_designs import DesignRequest
     from tinylm_cli.analysis.design.search_space import SearchSpace
     from tinylm_cli.analysis.setups import Setups
     from tinylm_cli.cli.plan_option import says_micro_batches

@@ -136,7 +136,7 @@ def _picked(report: DesignReport, options: DesignOptions) -> Design:
 
 
 def _yaml(report: DesignReport, options: DesignOptions) -> str:
-    from tinylm_cli.analysis.design.design import to_config
+    from tinylm_cli.analysis.design.to_config import to_config
     from tinylm_cli.config.yaml_writer import to_commented_yaml
 
     chosen = _picked(report, options)

@@ -108,7 +108,7 @@ def forward(
     """
     if sum(given is not None for given in (tokens, text, random)) > 1:
         raise UsageError("--tokens, --text and --random cannot be combined", help="keep one of them")
-    from tinylm_cli.analysis.module_memory import forward_bytes
+    from tinylm_cli.analysis.cpu_memory import forward_bytes
 
     loaded = requested_config(config, set_ or (), weights)
     decodes = random is None and not meta  # the candidates for the next token

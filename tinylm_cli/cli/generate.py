@@ -121,7 +121,7 @@ def generate(
     prompt = prompt_ids(tokens, text, loaded.config, tokenizer)
     request = ModelRequest(loaded, device, dtype, seed, weights=weights)
 
-    from tinylm_cli.analysis.module_memory import decode_bytes
+    from tinylm_cli.analysis.cpu_memory import decode_bytes
 
     request.require_room(
         decode_bytes(loaded.config, prompt_len=len(prompt), max_new_tokens=max_new_tokens, dtype=request.dtype_name),

@@ -183,13 +183,13 @@ class ModelRequest:
 
     def _model_bytes(self) -> int:
         """Return the bytes of the model: by its config, or by the size of the files it is loaded from."""
-        from tinylm_cli.analysis.module_memory import build_bytes
+        from tinylm_cli.analysis.params import weights_bytes
         from tinylm_cli.interop.load import is_hugging_face_folder
 
         if self.weights is None:
-            return build_bytes(self.loaded.config, self.dtype_name)
+            return weights_bytes(self.loaded.config, self.dtype_name)
         if self.dtype is not None and is_hugging_face_folder(self.weights):  # converted while loading
-            return build_bytes(self.loaded.config, self.dtype_name)
+            return weights_bytes(self.loaded.config, self.dtype_name)
         try:
             whole = self.weights / "model.safetensors"
             files = [whole] if whole.is_file() else self.weights.glob("model-*.safetensors")

@@ -60,9 +60,9 @@ class TyingSavings:
         untied_params: Parameters if no tensors were tied.
         tied_params: Parameters with each stored tensor counted once.
         saved_params: The difference; 0 if nothing is tied.
-        untied_weights_bytes: ``untied_params`` in the weights' dtype.
-        tied_weights_bytes: ``tied_params`` in the weights' dtype.
-        saved_weights_bytes: ``saved_params`` in the weights' dtype.
+        untied_params_bytes: ``untied_params`` in the weights' dtype.
+        tied_params_bytes: ``tied_params`` in the weights' dtype.
+        saved_params_bytes: ``saved_params`` in the weights' dtype.
         untied_adam_bytes: Adam's state for ``untied_params``: two float32 moments each, for any dtype of the
             weights (Kingma and Ba 2015, https://arxiv.org/abs/1412.6980).
         tied_adam_bytes: Adam's state for ``tied_params``.
@@ -72,9 +72,9 @@ class TyingSavings:
     untied_params: int
     tied_params: int
     saved_params: int
-    untied_weights_bytes: int
-    tied_weights_bytes: int
-    saved_weights_bytes: int
+    untied_params_bytes: int
+    tied_params_bytes: int
+    saved_params_bytes: int
     untied_adam_bytes: int
     tied_adam_bytes: int
     saved_adam_bytes: int
@@ -146,7 +146,7 @@ class ModelParams:
         non_embedding_params: All others.
         nominal_params: The nominal size in the config, or None.
         nominal_error: ``total_params / nominal_params - 1``, or None.
-        weights_bytes: ``total_params`` in ``dtype``.
+        params_bytes: ``total_params`` in ``dtype``.
         dtype: Storage type that the byte counts assume.
         components: By component, in the order of the model, from the token embedding to the LM head; shares sum to 1.
         parts: By layer or by tensor, if requested; else empty.
@@ -163,7 +163,7 @@ class ModelParams:
     non_embedding_params: int
     nominal_params: int | None
     nominal_error: float | None
-    weights_bytes: int
+    params_bytes: int
     dtype: str
     components: tuple[PartParams, ...]
     parts: tuple[PartParams, ...]

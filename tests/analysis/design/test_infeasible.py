@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tinylm_cli.analysis.design.constraints import at_most, fits, within
-from tinylm_cli.analysis.design.design import DesignRequest, find_designs
 from tinylm_cli.analysis.design.families import FAMILIES
+from tinylm_cli.analysis.design.find_designs import DesignRequest, find_designs
 from tinylm_cli.analysis.design.search_space import GRID, SearchSpace
 from tinylm_cli.analysis.setups import Setups
 from tinylm_cli.config.hardware import load_accelerators, load_hardware

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm_cli.analysis.design.constraints import within
-from tinylm_cli.analysis.design.design import DesignRequest, find_designs
 from tinylm_cli.analysis.design.families import FAMILIES
+from tinylm_cli.analysis.design.find_designs import DesignRequest, find_designs
 from tinylm_cli.analysis.design.published_sizes import LLAMA, Member, Proportions, proportions, usual_proportions
 from tinylm_cli.analysis.design.search_space import SearchSpace, Shape
 from tinylm_cli.analysis.params import total_params

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tinylm_cli.analysis.kv_cache import cache_shape
-from tinylm_cli.analysis.serving import serving_grid
+from tinylm_cli.analysis.serving_table import serving_grid
 from tinylm_cli.analysis.setups import ServingSetup
 from tinylm_cli.config.hardware import Accelerator, load_hardware
 from tinylm_cli.interop.load import load_config

@@ -12,8 +12,7 @@ from tinylm_cli.analysis.parallel.layouts import global_batch_size, layout_misma
 from tinylm_cli.analysis.parallel.stage_memory import peak_stage_memory, stage_groups
 from tinylm_cli.analysis.parallel.step_time import StageTraffic, balance, step_seconds
 from tinylm_cli.analysis.roofline import peak_flops
-from tinylm_cli.analysis.setups import TrainingSetup
-from tinylm_cli.analysis.size_checks import check_sizes
+from tinylm_cli.analysis.setups import TrainingSetup, check_sizes
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
@@ -41,7 +40,7 @@ def plan(config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator:
         Korthikanti et al. 2022 (sequence parallelism), https://arxiv.org/abs/2205.05198;
         Narayanan et al. 2021 (pipelines, bubbles), https://arxiv.org/abs/2104.04473
     """
-    check_sizes(config, batch_size=setup.batch_size, seq_len=setup.length(config))
+    check_sizes(config, setup)
     for mismatch in layout_mismatches(config, setup, layout):
         raise AnalysisError(mismatch.message, help=mismatch.help)
     return _plan(config, setup, layout, accelerator)

@@ -8,14 +8,14 @@ from math import ceil
 from typing import NamedTuple
 
 from tinylm_cli.analysis.activations import activation_bytes
-from tinylm_cli.analysis.layer_groups import LayerKind, group_layers
-from tinylm_cli.analysis.module_memory import build_bytes
+from tinylm_cli.analysis.dtypes import FLOAT32_BYTES
+from tinylm_cli.analysis.layer_kinds import LayerKind, group_layers
 from tinylm_cli.analysis.optimizer_state import optimizer_bytes
 from tinylm_cli.analysis.parallel.sharding import is_routed, stage_layers, stage_table
-from tinylm_cli.analysis.params import total_params
+from tinylm_cli.analysis.params import total_params, weights_bytes
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass
 from tinylm_cli.analysis.setups import TrainingSetup
-from tinylm_cli.analysis.tensor_table import FLOAT32_BYTES, Section, TensorTable, tensor_table
+from tinylm_cli.analysis.tensor_table import Section, TensorTable, tensor_table
 from tinylm_cli.analysis.training_peak import training_timeline
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import Activations, MemoryPart, SavedPart
@@ -176,7 +176,7 @@ def _model_state(config: ModelConfig, setup: TrainingSetup, layout: Layout, stag
         state += -(-(optimizer_bytes(part, setup.optimizer, moment_element_bytes) - shared_state) // zero_1)
         if layout.zero == 3 and shards > 1:
             gathered += _largest_layer(part) * (PREFETCHED_LAYERS * element_bytes + grad_element_bytes)
-    weights += build_bytes(config, setup.dtype) - total_params(tensor_table(config)) * element_bytes  # buffers
+    weights += weights_bytes(config, setup.dtype) - total_params(tensor_table(config)) * element_bytes  # buffers
     return _ModelState(total_params(table), weights, master_weights, state, gradients, gathered)
 
 

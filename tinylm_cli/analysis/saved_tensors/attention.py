@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tinylm_cli.analysis.dtypes import BOOL_BYTES
 from tinylm_cli.analysis.saved_tensors.norm import norm
-from tinylm_cli.analysis.saved_tensors.saved_tensor import BOOL_BYTES, ForwardPass, SavedTensor, Sharding
+from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, Sharding
 
 OUTPUT = "attention output"
 """The tensor (B, T, H·K_v) that the output projection reads."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tinylm_cli.analysis.saved_tensors.saved_tensor import BOOL_BYTES, ForwardPass, SavedTensor
-from tinylm_cli.analysis.tensor_table import INT64_BYTES
+from tinylm_cli.analysis.dtypes import BOOL_BYTES, INT64_BYTES
+from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
 
 
 def feed_forward(run: ForwardPass, part: str, rows: int, d_hidden: int) -> Iterator[SavedTensor]:

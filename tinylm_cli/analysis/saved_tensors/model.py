@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tinylm_cli.analysis.dtypes import INT64_BYTES
 from tinylm_cli.analysis.saved_tensors.attention import attention
 from tinylm_cli.analysis.saved_tensors.feed_forward import experts, feed_forward
 from tinylm_cli.analysis.saved_tensors.norm import norm
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
-from tinylm_cli.analysis.tensor_table import INT64_BYTES, rotary_pairs
-
-COS_AND_SIN = 2
-"""A rotary table holds a cosine and a sine per frequency."""
+from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_pairs
 
 
 def saved_before_layers(run: ForwardPass) -> tuple[SavedTensor, ...]:

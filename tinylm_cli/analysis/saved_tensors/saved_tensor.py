@@ -6,15 +6,13 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from tinylm_cli.analysis.attention_kernels import AttentionBackend, attention_backend
+from tinylm_cli.analysis.dtypes import BOOL_BYTES, FLOAT32_BYTES
 from tinylm_cli.analysis.setups import TrainingSetup
-from tinylm_cli.analysis.tensor_table import FLOAT32_BYTES
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.memory import AttentionKernel, Device
 
 Sharding = Literal["tensor", "sequence", "none"]
 """The parallelism that shards a tensor: tensor parallelism, sequence parallelism only, or neither."""
-
-BOOL_BYTES = 1
 
 
 class SavedTensor(NamedTuple):

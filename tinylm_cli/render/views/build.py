@@ -24,7 +24,7 @@ def build_view(report: BuildReport, depth: int | None) -> View:
     """Show the tree down to ``depth`` levels below the root, the savings from tying, and the proof."""
     model = report.model
     active = f"{compact(model.active_params)} active, " if model.active_params != model.total_params else ""
-    detail = f"{active}{binary_bytes(model.weights_bytes)} in {report.dtype} on {report.device}, {_origin(report)}"
+    detail = f"{active}{binary_bytes(model.params_bytes)} in {report.dtype} on {report.device}, {_origin(report)}"
     blocks: list[Block] = [Heading(model.name, detail), _tree(report.architecture, depth), *tying_blocks(model)]
     blocks += _proof_notes(report.proof)
     if report.saved_to:

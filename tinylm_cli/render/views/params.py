@@ -77,22 +77,22 @@ def _tying(model: ModelParams) -> Table:
     rows = (
         _tying_row(
             Cell("untied", "muted", "untied"),
-            (tying.untied_params, tying.untied_weights_bytes, tying.untied_adam_bytes),
+            (tying.untied_params, tying.untied_params_bytes, tying.untied_adam_bytes),
         ),
         _tying_row(
             Cell("tied, stored once", "muted", "tied"),
-            (tying.tied_params, tying.tied_weights_bytes, tying.tied_adam_bytes),
+            (tying.tied_params, tying.tied_params_bytes, tying.tied_adam_bytes),
         ),
         _tying_row(
             Cell("saved by tying", "good", "saved"),
-            (tying.saved_params, tying.saved_weights_bytes, tying.saved_adam_bytes),
+            (tying.saved_params, tying.saved_params_bytes, tying.saved_adam_bytes),
             Cell(share, "good"),
         ),
     )
     columns = (
         Column("tied weights", shrink=True, key="tying"),
         Column("parameters", right=True, key="params"),
-        Column(model.dtype, right=True, keep=3, key="weights_bytes"),
+        Column(model.dtype, right=True, keep=3, key="params_bytes"),
         Column("float32 Adam moments", right=True, keep=1, key="adam_bytes"),
         Column("", right=True, keep=2),
     )
@@ -113,7 +113,7 @@ def _comparison(models: Sequence[ModelParams]) -> Table:
         Column("differs", right=True, key="nominal_error"),
         Column("untied", right=True, keep=2, key="tying.untied_params"),
         Column("tying saves", right=True, keep=3, key="tying.saved_params"),
-        Column("weights", right=True, keep=1, key="weights_bytes"),
+        Column("weights", right=True, keep=1, key="params_bytes"),
     )
     rows = tuple(
         (
@@ -123,7 +123,7 @@ def _comparison(models: Sequence[ModelParams]) -> Table:
             nominal_cell(model),
             integer(model.tying.untied_params),
             integer(model.tying.saved_params) if model.tying.saved_params else Cell(Quantity("untied", 0), "muted"),
-            binary_bytes(model.weights_bytes),
+            binary_bytes(model.params_bytes),
         )
         for model in models
     )
@@ -140,7 +140,7 @@ def _flagged(models: Sequence[ModelParams]) -> list[Note]:
 
 def _breakdown(model: ModelParams, convention: str | None) -> list[Block]:
     active = f" ({compact(model.active_params)} active)" if model.active_params != model.total_params else ""
-    detail = f"{compact(model.total_params)} parameters{active}, {binary_bytes(model.weights_bytes)} in {model.dtype}"
+    detail = f"{compact(model.total_params)} parameters{active}, {binary_bytes(model.params_bytes)} in {model.dtype}"
     if model.explanation is not None:
         blocks = list(_explanation(model, model.explanation))
     else:

@@ -13,10 +13,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tests.live_memory import peak_bytes
 from tests.random_configs import small_configs
+from tinylm_cli.analysis.cpu_memory import decode_bytes, forward_bytes
 from tinylm_cli.analysis.inference_memory import inference_memory
-from tinylm_cli.analysis.inference_peak import SLACK
+from tinylm_cli.analysis.inference_working_memory import SLACK
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
-from tinylm_cli.analysis.module_memory import build_bytes, decode_bytes, forward_bytes
+from tinylm_cli.analysis.params import weights_bytes
 from tinylm_cli.analysis.setups import ServingSetup
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
@@ -73,7 +74,7 @@ def test_router_biases_stay_float32() -> None:
     plain = load_config("tiny", experts).config
     corrected = load_config("tiny", [*experts, "feed_forward.score_correction=true"]).config
     for dtype in ("float32", "bfloat16", "float64"):
-        assert build_bytes(corrected, dtype) - build_bytes(plain, dtype) == 3 * 8 * 4
+        assert weights_bytes(corrected, dtype) - weights_bytes(plain, dtype) == 3 * 8 * 4
 
 
 def config_of(name: str) -> ModelConfig:
@@ -87,7 +88,7 @@ def test_building_takes_what_the_model_holds(config: ModelConfig) -> None:
     for dtype in (torch.float32, torch.bfloat16, torch.float64):
         model = TinyTransformerLM.from_config(config, device="meta", dtype=dtype)
         held = sum(parameter.nbytes for parameter in model.parameters()) + sum(b.nbytes for b in model.buffers())
-        assert build_bytes(config, named(dtype)) == held
+        assert weights_bytes(config, named(dtype)) == held
 
 
 @pytest.mark.parametrize("name", MODELS)

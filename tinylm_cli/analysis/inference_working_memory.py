@@ -14,7 +14,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tinylm_cli.analysis.attention_kernels import AttentionBackend, needs_eager_attention
-from tinylm_cli.analysis.tensor_table import FLOAT32_BYTES, INT64_BYTES, rotary_pairs
+from tinylm_cli.analysis.dtypes import BOOL_BYTES, FLOAT32_BYTES, INT64_BYTES
+from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_pairs
 from tinylm_cli.config.schema import ModelConfig
 
 SLACK = 1 << 16
@@ -23,11 +24,6 @@ SLACK = 1 << 16
 MAX_SPLITS, MIN_SPLIT_POSITIONS = 128, 128
 """Flash decoding splits the positions that one token attends to into at most MAX_SPLITS chunks of at least
 MIN_SPLIT_POSITIONS positions: Dao et al. 2023, https://crfm.stanford.edu/2023/10/12/flashdecoding.html."""
-
-COS_AND_SIN = 2
-"""A rotary table holds a cosine and a sine for each rotary frequency."""
-
-BOOL_BYTES = 1
 
 
 def forward_working_bytes(

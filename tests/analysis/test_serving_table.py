@@ -10,7 +10,7 @@ from tests.random_configs import small_configs
 from tinylm_cli.analysis.flops import decode_flops
 from tinylm_cli.analysis.inference_memory import inference_memory
 from tinylm_cli.analysis.roofline import decode_weights
-from tinylm_cli.analysis.serving import default_batch_sizes, default_seq_lens, serving_grid
+from tinylm_cli.analysis.serving_table import default_batch_sizes, default_seq_lens, serving_grid
 from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup
 from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.config.schema import ModelConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.analysis.layer_groups import LayerKind, group_layers, uniform_ranges
+from tinylm_cli.analysis.layer_kinds import LayerKind, group_layers, uniform_ranges
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
 

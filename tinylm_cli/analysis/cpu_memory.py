@@ -6,17 +6,9 @@ T seq_len, D d_model, V vocab_size.
 
 from __future__ import annotations
 
-from tinylm_cli.analysis.inference_peak import SLACK, decode_working_bytes, forward_working_bytes
+from tinylm_cli.analysis.dtypes import DTYPE_BYTES, FLOAT32_BYTES, INT64_BYTES
+from tinylm_cli.analysis.inference_working_memory import SLACK, decode_working_bytes, forward_working_bytes
 from tinylm_cli.analysis.kv_cache import kv_cache_bytes
-from tinylm_cli.analysis.params import total_params
-from tinylm_cli.analysis.tensor_table import (
-    DTYPE_BYTES,
-    FLOAT32_BYTES,
-    INT64_BYTES,
-    rotary_pairs,
-    score_corrections,
-    tensor_table,
-)
 from tinylm_cli.config.schema import ModelConfig
 
 CHUNK = 1 << 18
@@ -24,21 +16,6 @@ CHUNK = 1 << 18
 
 STAGE_TENSORS = 5
 """Upper bound on the B × T × D tensors held at the end of a stage, while its statistics are computed."""
-
-
-def build_bytes(config: ModelConfig, dtype: str) -> int:
-    """Return the bytes of an instantiated model: parameters and buffers.
-
-    Rotary frequencies, one per rotated pair of dimensions, and score corrections of routers are always in float32.
-
-    Args:
-        config: A validated config.
-        dtype: A key of ``DTYPE_BYTES``.
-    """
-    sinusoids = config.max_len * config.d_model if config.position.kind == "sinusoidal" else 0
-    in_dtype = (total_params(tensor_table(config)) + sinusoids) * DTYPE_BYTES[dtype]
-    in_float32 = (rotary_pairs(config) + score_corrections(config)) * FLOAT32_BYTES
-    return in_dtype + in_float32
 
 
 def forward_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> int:

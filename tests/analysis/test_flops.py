@@ -15,6 +15,7 @@ from tinylm_cli.analysis.flops import (
     prefill_flops,
     train_flops,
 )
+from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.interop.load import load_config
@@ -37,7 +38,7 @@ def test_attended_pairs(length: int, window: int | None) -> None:
 
 @given(config=small_configs(), length=st.integers(1, 14), batch=st.integers(1, 5))
 def test_parts_sum_to_total(config: ModelConfig, length: int, batch: int) -> None:
-    report = analyze_flops(config, batch_size=batch, seq_len=length, recompute="full")
+    report = analyze_flops(config, TrainingSetup(batch, length, recompute="full"))
     assert sum(part.forward_flops for part in report.components) == report.forward_flops
     assert sum(part.forward_flops for part in report.layers) == report.forward_flops
     assert report.train_flops == report.forward_flops + report.backward_flops + report.recompute_flops
@@ -65,7 +66,7 @@ def test_decoding_sums_to_a_causal_pass(config: ModelConfig) -> None:
 
 def test_many_layers() -> None:
     config = load_config("gemma-2-2b", ["n_layers=10000"]).config
-    report = analyze_flops(config, batch_size=1, seq_len=8192)
+    report = analyze_flops(config, TrainingSetup(1, 8192))
     assert [part.count for part in report.layers] == [5000, 5000, 1]
 
 

@@ -81,7 +81,7 @@ def test_each_is_enough_and_no_part_of_it_is(
             assert more[field] == getattr(setup, field) or not fits(more), (remedy, field)
 
 
-def train_need(state: int) -> Need[TrainingSetup]:
+def train_need(state: int) -> Need:
     """Return a need that each change makes less of, beside ``state`` whatever passes through."""
 
     def need(setup: TrainingSetup, _: Accelerator) -> int:

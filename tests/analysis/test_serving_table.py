@@ -10,7 +10,7 @@ from tests.random_configs import small_configs
 from tinylm_cli.analysis.flops import decode_flops
 from tinylm_cli.analysis.inference_memory import inference_memory
 from tinylm_cli.analysis.roofline import decode_weights
-from tinylm_cli.analysis.serving_table import default_batch_sizes, default_seq_lens, serving_grid
+from tinylm_cli.analysis.serving_table import default_batch_sizes, default_seq_lens, serving_table
 from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup
 from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.config.schema import ModelConfig
@@ -33,7 +33,7 @@ def test_memory_of_each_cell(
     serving = ServingSetup(
         dtype="float32", cache_dtype="int8", quantization=QuantizationConfig("float8"), attention_kernel=kernel
     )
-    grid = serving_grid(config, serving._replace(batch_sizes=tuple(sorted(batches)), seq_lens=tuple(sorted(lengths))))
+    grid = serving_table(config, serving._replace(batch_sizes=tuple(sorted(batches)), seq_lens=tuple(sorted(lengths))))
     assert [(cell.batch_size, cell.seq_len) for cell in grid.cells] == [
         (batch, length) for batch in sorted(batches) for length in sorted(lengths)
     ]
@@ -48,7 +48,7 @@ def test_memory_of_each_cell(
 def test_what_fits_and_how_fast(name: str, kind: str) -> None:
     config, serving = load_config(name).config, ServingSetup(quantization=QuantizationConfig(kind))  # type: ignore[arg-type]
     batches, lengths = (1, 64, 1024), (512, config.max_len)
-    grid = serving_grid(config, serving._replace(batch_sizes=batches, seq_lens=lengths), H100)
+    grid = serving_table(config, serving._replace(batch_sizes=batches, seq_lens=lengths), H100)
     assert {cell.fits for cell in grid.cells} == {True, False}
 
     def takes(batch: int, length: int) -> int:

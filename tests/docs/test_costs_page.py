@@ -47,7 +47,7 @@ def test_flops_by_hand() -> None:
     attention = sum(count for name, count in weights.items() if name.endswith("proj") and "attention" in name)
     feed_forward = sum(count for name, count in weights.items() if "feed_forward" in name)
     pairs = products["attention.scores"] + products["attention.values"]
-    report = analyze_flops(config, batch_size=1, seq_len=8192)
+    report = analyze_flops(config, TrainingSetup(1, 8192))
     multiplied = 32 * (attention + feed_forward) + weights["lm_head"]
     for figure in (
         *(

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.random_configs import small_configs
 from tinylm_cli.analysis.flops import analyze_flops, decode_flops, forward_flops, prefill_flops, train_flops
+from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.presets import shipped
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
@@ -52,7 +53,7 @@ def test_gallery_forward_flops(name: str) -> None:
     forward = forward_flops(config, batch_size=2, seq_len=seq_len, attention="full")
     with torch.no_grad():
         assert forward == counted(model, 2, seq_len)
-    by_part = analyze_flops(config, batch_size=2, seq_len=seq_len, attention="full")
+    by_part = analyze_flops(config, TrainingSetup(2, seq_len), attention="full")
     assert by_part.forward_flops == forward == sum(part.forward_flops for part in by_part.components)
     assert forward == sum(part.forward_flops for part in by_part.layers)
 
@@ -85,7 +86,7 @@ def test_flops_by_component(name: str) -> None:
         router = by_module.get(f"{feed_forward}.router", 0)
         expected["router"] += router
         expected["experts" if config.has_experts(layer) else "feed_forward"] += by_module[feed_forward] - router
-    found = analyze_flops(config, batch_size=1, seq_len=16, attention="full")
+    found = analyze_flops(config, TrainingSetup(1, 16), attention="full")
     assert {part.name: part.forward_flops for part in found.components} == +expected
     each = Counter(by_module[f"blocks.{layer}"] for layer in range(config.n_layers))
     layers: Counter[int] = Counter()

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
 
 from tinylm_cli.analysis.attention_kernels import sdpa_overhead
 from tinylm_cli.analysis.chinchilla import OPTIMAL_TOKENS_PER_PARAM, compute_optimum
 from tinylm_cli.analysis.flops import analyze_flops, prefill_flops, train_flops
-from tinylm_cli.analysis.inference_memory import cache_bytes, inference_memory, largest_batch
+from tinylm_cli.analysis.inference_memory import inference_memory, largest_batch
 from tinylm_cli.analysis.kv_cache import cache_shape
-from tinylm_cli.analysis.parallel.layouts import global_batch_size
+from tinylm_cli.analysis.parallel.layouts import with_micro_batches
 from tinylm_cli.analysis.parallel.plan import Plans, plan, plan_bytes, plans, smallest_plan_bytes
 from tinylm_cli.analysis.params import active_params, total_params
 from tinylm_cli.analysis.remedies import inference_remedies, training_remedies
-from tinylm_cli.analysis.roofline import serving_time, training_time
-from tinylm_cli.analysis.serving_table import decode_step, serving_grid
+from tinylm_cli.analysis.roofline import decode_step, serving_time, training_time
+from tinylm_cli.analysis.serving_table import serving_table
 from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.estimate import (
     EstimateReport,
     EstimateSummary,
@@ -35,9 +32,7 @@ from tinylm_cli.reports.estimate import (
     TrainingSummary,
 )
 from tinylm_cli.reports.flops import AttentionCount
-from tinylm_cli.reports.memory_fit import Fit, Remedy
-from tinylm_cli.reports.plan import Layout, Plan
-from tinylm_cli.reports.time import ServingTime, TrainingTime
+from tinylm_cli.reports.memory_fit import Fit
 
 
 def estimate(
@@ -64,10 +59,13 @@ def estimate(
         UsageError: If the GPU does not support matmuls in the dtype.
     """
     config, table = loaded.config, tensor_table(loaded.config)
-    setup = setups.training
-    cluster = _Cluster(accelerator, tuple(accelerators))
-    training = None if purpose == "serving" else _training(config, setup, cluster, attention)
-    serving = None if purpose == "training" else _serving(config, setups.serving, cluster, attention)
+    setup = setups.training._replace(seq_len=setups.training.length(config))
+    served = setups.serving._replace(seq_len=setups.serving.length(config))
+    training = serving = None
+    if purpose != "serving":
+        training = _training(config, setup, accelerator, accelerators, attention)
+    if purpose != "training":
+        serving = _serving(config, served, accelerator, accelerators, attention)
     return EstimateReport(
         name=loaded.name,
         source=loaded.source,
@@ -77,73 +75,80 @@ def estimate(
         capacity_bytes=accelerator.capacity_bytes if accelerator is not None else None,
         summary=EstimateSummary(
             None if training is None else _summarize_training(training, setup),
-            None if serving is None else _summarize_serving(config, setups.serving, serving, accelerator),
+            None if serving is None else _summarize_serving(config, served, serving, accelerator),
         ),
-        flops=analyze_flops(
-            config,
-            batch_size=setup.batch_size,
-            seq_len=setup.length(config),
-            attention=attention,
-            recompute=setup.recompute,
-        ),
+        flops=analyze_flops(config, setup, attention=attention),
         training=training,
         serving=serving,
     )
 
 
-class _Cluster(NamedTuple):
-    """The GPU or None, and the GPUs that a remedy may suggest."""
-
-    accelerator: Accelerator | None
-    accelerators: tuple[Accelerator, ...]
-
-
 def _training(
-    config: ModelConfig, setup: TrainingSetup, cluster: _Cluster, attention: AttentionCount
+    config: ModelConfig,
+    setup: TrainingSetup,
+    accelerator: Accelerator | None,
+    accelerators: Sequence[Accelerator],
+    attention: AttentionCount,
 ) -> TrainingEstimate:
-    accelerator = cluster.accelerator
-    setup = setup._replace(seq_len=setup.length(config))
-    active = active_params(tensor_table(config))
+    seq_len, active = setup.length(config), active_params(tensor_table(config))
     tokens = setup.train_tokens or OPTIMAL_TOKENS_PER_PARAM * active
     candidates = _plans(config, setup, accelerator)
-    chosen = (candidates.fitting or (candidates.smallest,))[0] if candidates is not None else None
+    chosen = candidates.best if candidates is not None else None
+    searched = candidates if setup.layout is None else None
     memory = training_memory(config, setup)
     needed = chosen.peak_stage.total_bytes if chosen is not None else memory.peak_bytes
-    searched = candidates is not None and setup.layout is None
     fit = time = None
     if accelerator is not None:
         need, planned = partial(training_need, config), partial(_planned_bytes, config)
-        remedies = partial(training_remedies, setup, accelerator, need, cluster.accelerators, planned)
-        fit = _fit(needed, accelerator, remedies)
-        time = _training_time(config, setup._replace(train_tokens=tokens), accelerator, chosen, attention)
+        remedies = training_remedies(setup, accelerator, need, accelerators, planned)
+        capacity = accelerator.capacity_bytes
+        fit = Fit(needed, capacity, needed <= capacity, () if needed <= capacity else tuple(remedies))
+        run = setup._replace(train_tokens=tokens)
+        if chosen is not None and chosen.utilization:
+            run = run._replace(utilization=chosen.utilization)
+        flops = train_flops(config, batch_size=1, seq_len=seq_len, attention=attention)
+        time = training_time(accelerator, run, train_flops_per_token=round(flops / seq_len))
     return TrainingEstimate(
         memory=memory,
-        sdpa_overhead=sdpa_overhead(config, seq_len=setup.length(config)),
+        sdpa_overhead=sdpa_overhead(config, seq_len=seq_len),
         fit=fit,
         plan=chosen,
-        layouts_tried=candidates.tried if candidates is not None and searched else None,
-        alternatives=candidates.fitting if candidates is not None and searched else (),
+        layouts_tried=searched.tried if searched is not None else None,
+        alternatives=searched.fitting if searched is not None else (),
         time=time,
         optimum=compute_optimum(active, tokens),
         tokens_are_given=setup.train_tokens is not None,
     )
 
 
-def _serving(config: ModelConfig, setup: ServingSetup, cluster: _Cluster, attention: AttentionCount) -> ServingEstimate:
-    accelerator = cluster.accelerator
-    setup = setup._replace(seq_len=setup.length(config))
-    memory = inference_memory(config, setup)
-    fit = None
+def _serving(
+    config: ModelConfig,
+    setup: ServingSetup,
+    accelerator: Accelerator | None,
+    accelerators: Sequence[Accelerator],
+    attention: AttentionCount,
+) -> ServingEstimate:
+    memory, seq_len = inference_memory(config, setup), setup.length(config)
+    fit = time = None
     if accelerator is not None:
-        need = partial(inference_need, config)
-        remedies = partial(inference_remedies, setup, accelerator, need, cluster.accelerators)
-        fit = _fit(memory.total_bytes, accelerator, remedies)
+        needed, capacity = memory.total_bytes, accelerator.capacity_bytes
+        remedies = inference_remedies(setup, accelerator, partial(inference_need, config), accelerators)
+        fit = Fit(needed, capacity, needed <= capacity, () if needed <= capacity else tuple(remedies))
+        time = serving_time(
+            accelerator,
+            setup,
+            decode_step(config, setup),
+            prompt_tokens=seq_len,
+            prefill_flops=prefill_flops(config, batch_size=setup.batch_size, seq_len=seq_len, attention=attention),
+            prefill_cache_bytes=memory.cache_bytes,
+            context_tokens=seq_len,
+        )
     return ServingEstimate(
         memory=memory,
         fit=fit,
         cache=cache_shape(config, setup.kv_cache_dtype),
-        grid=serving_grid(config, setup, accelerator),
-        time=None if accelerator is None else _serving_time(config, setup, accelerator, attention),
+        grid=serving_table(config, setup, accelerator),
+        time=time,
     )
 
 
@@ -216,63 +221,16 @@ def training_need(config: ModelConfig, setup: TrainingSetup, accelerator: Accele
 
 
 def _planned_bytes(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator) -> int:
-    """Return the peak memory per GPU of training as it is estimated: without a layout, that of the fastest that fits.
+    """Return the peak memory per GPU as an estimate states it: without a layout, that of the fastest plan that fits.
 
     Raises:
         AnalysisError: As :func:`training_need`.
     """
     if setup.n_gpus == 1 or setup.layout is not None:
         return training_need(config, setup, accelerator)
-    found = plans(config, setup, accelerator)
-    return (found.fitting or (found.smallest,))[0].peak_stage.total_bytes
-
-
-def with_micro_batches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> Layout:
-    """Return the layout with the number of micro-batches that the global batch implies."""
-    if not setup.derives_micro_batches:
-        return layout
-    sequences = global_batch_size(config, setup)
-    micro_batches, remainder = divmod(sequences, layout.data * setup.batch_size)
-    if remainder:
-        message = f"a global batch of {sequences:,} is not a multiple of {layout.data} replicas × {setup.batch_size}"
-        raise AnalysisError(message, help="change the global batch")
-    return replace(layout, micro_batches=micro_batches)
+    return plans(config, setup, accelerator).best.peak_stage.total_bytes
 
 
 def inference_need(config: ModelConfig, setup: ServingSetup, _: Accelerator) -> int:
     """Return the memory of serving on one GPU."""
     return inference_memory(config, setup).total_bytes
-
-
-def _fit(needed: int, accelerator: Accelerator, remedies: Callable[[], Iterable[Remedy]]) -> Fit:
-    """Return whether the bytes needed fit in the memory of the GPU, and remedies if not."""
-    capacity = accelerator.capacity_bytes
-    fits = needed <= capacity
-    return Fit(needed, capacity, fits, () if fits else tuple(remedies()))
-
-
-def _training_time(
-    config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator, chosen: Plan | None, attention: AttentionCount
-) -> TrainingTime:
-    """Return the time of a training run, at the plan's utilization if there is a plan."""
-    seq_len = setup.length(config)
-    flops = train_flops(config, batch_size=1, seq_len=seq_len, attention=attention)
-    if chosen is not None and chosen.utilization:
-        setup = setup._replace(utilization=chosen.utilization)
-    return training_time(accelerator, setup, train_flops_per_token=round(flops / seq_len))
-
-
-def _serving_time(
-    config: ModelConfig, setup: ServingSetup, accelerator: Accelerator, attention: AttentionCount
-) -> ServingTime:
-    """Return the time of prefill with prompts of the setup's length, and of decoding after it."""
-    seq_len = setup.length(config)
-    return serving_time(
-        accelerator,
-        setup,
-        decode_step(config, setup),
-        prompt_tokens=seq_len,
-        prefill_flops=prefill_flops(config, batch_size=setup.batch_size, seq_len=seq_len, attention=attention),
-        prefill_cache_bytes=cache_bytes(config, setup),
-        context_tokens=seq_len,
-    )

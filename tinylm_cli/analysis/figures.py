@@ -14,7 +14,7 @@ from tinylm_cli.analysis.params import (
     total_params,
     weights_bytes,
 )
-from tinylm_cli.analysis.serving_table import decode_step
+from tinylm_cli.analysis.roofline import decode_step
 from tinylm_cli.analysis.setups import Setups
 from tinylm_cli.analysis.tensor_table import COMPONENTS, Component, tensor_table
 from tinylm_cli.analysis.training_memory import training_memory

@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 from tinylm_cli.analysis.layer_kinds import group_layers
 from tinylm_cli.analysis.params import active_params
-from tinylm_cli.analysis.setups import check_length
+from tinylm_cli.analysis.setups import TrainingSetup, check_length
 from tinylm_cli.analysis.tensor_table import Section, Tensor, TensorTable, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.flops import COMPONENTS, AttentionCount, FlopsComponent, ModelFlops, PartFlops
@@ -157,23 +157,14 @@ def train_flops(
     return batch_size * (TRAIN_PER_FORWARD * forward + recomputed)
 
 
-def analyze_flops(
-    config: ModelConfig,
-    *,
-    batch_size: int,
-    seq_len: int,
-    attention: AttentionCount = "causal",
-    recompute: Recompute = "none",
-) -> ModelFlops:
+def analyze_flops(config: ModelConfig, setup: TrainingSetup, *, attention: AttentionCount = "causal") -> ModelFlops:
     """Return the operations of a forward pass and of a training step, by component and by layer.
 
     Args:
         config: A validated config.
-        batch_size: B, sequences in a step, >= 1.
-        seq_len: T, tokens in each, 1..max_len.
+        setup: How it is trained. ``selective`` recomputes attention's two matmuls without weights, ``full`` every
+            layer. Recomputation inside a fused attention kernel's backward pass is not counted.
         attention: The pairs to count, as for :func:`forward_flops`.
-        recompute: ``selective`` recomputes attention's two matmuls without weights, ``full`` every layer. Recomputation
-            inside a fused attention kernel's backward pass is not counted.
 
     Raises:
         AnalysisError: If seq_len is outside 1..max_len.
@@ -183,6 +174,7 @@ def analyze_flops(
         Dao et al. 2022 (fused attention), https://arxiv.org/abs/2205.14135;
         Kaplan et al. 2020 (6N), https://arxiv.org/abs/2001.08361
     """
+    batch_size, seq_len, recompute = setup.batch_size, setup.length(config), setup.recompute
     groups = list(matmul_groups(config, seq_len=seq_len, attention=attention))
     tokens = batch_size * seq_len
     forward = batch_size * sum(group.flops for group in groups)

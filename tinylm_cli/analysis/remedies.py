@@ -9,7 +9,7 @@ from functools import partial, reduce
 from itertools import combinations, takewhile
 from math import lcm
 from operator import or_
-from typing import Any, Generic, TypeVar
+from typing import Any, NamedTuple
 
 from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup, TrainingSetup
 from tinylm_cli.config.hardware import Accelerator
@@ -18,10 +18,8 @@ from tinylm_cli.reports.memory import Quantization, Recompute
 from tinylm_cli.reports.memory_fit import Change, Remedy, Value
 from tinylm_cli.reports.plan import Layout, ZeroStage
 
-Setup = TypeVar("Setup", TrainingSetup, ServingSetup)
-
-Need = Callable[[Setup, Accelerator], int]
-"""Returns the memory that a setup needs on one GPU."""
+Need = Callable[[Any, Accelerator], int]
+"""Returns the memory that a training or serving setup needs on one GPU."""
 
 _Changes = dict[str, Any]
 """New values by field of a setup, or ``accelerator``."""
@@ -36,9 +34,9 @@ MIN_LENGTHS = 64
 def training_remedies(
     setup: TrainingSetup,
     accelerator: Accelerator,
-    need: Need[TrainingSetup],
+    need: Need,
     accelerators: Sequence[Accelerator] = (),
-    planned: Need[TrainingSetup] | None = None,
+    planned: Need | None = None,
 ) -> Iterator[Remedy]:
     """Yield changes that make training fit: of each kind, the smallest sufficient change.
 
@@ -52,7 +50,7 @@ def training_remedies(
         accelerators: Candidates for a larger GPU.
         planned: Returns the memory of the plan that a setup is given, which a remedy states; ``need`` if None.
     """
-    trials = _Trials(setup, accelerator, need, planned)
+    trials = _Trials(setup, accelerator, need, planned or need)
     stronger: dict[Recompute, tuple[Recompute, ...]] = {"none": ("selective", "full"), "selective": ("full",)}
     recompute: list[_Changes] = [{"recompute": level} for level in stronger.get(setup.recompute, ())]
     layout: list[_Changes] = [{"layout": None}] if setup.layout is not None else []
@@ -67,7 +65,7 @@ def training_remedies(
 
 
 def inference_remedies(
-    setup: ServingSetup, accelerator: Accelerator, need: Need[ServingSetup], accelerators: Sequence[Accelerator] = ()
+    setup: ServingSetup, accelerator: Accelerator, need: Need, accelerators: Sequence[Accelerator] = ()
 ) -> Iterator[Remedy]:
     """Yield changes that make serving fit; a smaller batch or length may be combined with int4 weights.
 
@@ -77,29 +75,22 @@ def inference_remedies(
         need: Returns the memory that serving needs.
         accelerators: Candidates for a larger GPU.
     """
-    trials = _Trials(setup, accelerator, need)
-    fewer_bits: dict[Quantization, tuple[Quantization, ...]] = {
-        "none": ("int8", "int4"),
-        "int8": ("int4",),
-        "float8": ("int4",),
-    }
-    methods = fewer_bits.get(setup.quantization.method, ())
+    trials = _Trials(setup, accelerator, need, need)
+    fewer_bits: dict[Quantization, tuple[Quantization, ...]] = {"none": ("int8", "int4"), "int4": ()}
+    methods = fewer_bits.get(setup.quantization.method, ("int4",))
     quantized: list[_Changes] = [{"quantization": setup.quantization._replace(method=method)} for method in methods]
     yield from trials.first(quantized)
     yield from trials.together(quantized[-1:], _lengths(setup))
     yield from trials.first(_larger_gpus(setup, accelerator, accelerators))
 
 
-class _Trials(Generic[Setup]):
-    """Tries changes of a setup."""
+class _Trials(NamedTuple):
+    """Tries changes of a setup; ``planned`` returns the memory that a remedy states."""
 
-    def __init__(
-        self, setup: Setup, accelerator: Accelerator, need: Need[Setup], planned: Need[Setup] | None = None
-    ) -> None:
-        self._setup: Setup = setup
-        self._accelerator = accelerator
-        self._need: Need[Setup] = need
-        self._planned: Need[Setup] = planned or need
+    setup: TrainingSetup | ServingSetup
+    accelerator: Accelerator
+    need: Need
+    planned: Need
 
     def first(self, candidates: Iterable[_Changes]) -> Iterator[Remedy]:
         """Yield the first candidate that fits, if any."""
@@ -114,7 +105,7 @@ class _Trials(Generic[Setup]):
         sufficient = next((each for each in subsets if self._fits(each)), {})
         if len(sufficient) > 1:
             yield self._remedy(sufficient)
-        yield from self._largest("batch_size", range(1, self._setup.batch_size), subsets)
+        yield from self._largest("batch_size", range(1, self.setup.batch_size), subsets)
         yield from self._largest("seq_len", lengths, subsets)
 
     def _largest(self, field: str, values: range, subsets: Iterable[_Changes]) -> Iterator[Remedy]:
@@ -126,35 +117,35 @@ class _Trials(Generic[Setup]):
             subsets: Sets of other changes, the smallest first; the search stops at the first that fits by itself.
         """
         for changes in takewhile(lambda subset: not self._fits(subset), subsets):
-            if values and self._fits({**changes, field: values[0]}):
-                fits = partial(self._fits_at, changes, field)
-                largest = values[bisect_left(values, x=True, key=lambda value: not fits(value)) - 1]
+            exceeds = partial(self._exceeds, changes, field)
+            if values and not exceeds(values[0]):
+                largest = values[bisect_left(values, x=True, key=exceeds) - 1]
                 yield self._remedy({**changes, field: largest}, {field: values.step})
                 return
 
-    def _fits_at(self, changes: _Changes, field: str, value: int) -> bool:
-        return self._fits({**changes, field: value})
+    def _exceeds(self, changes: _Changes, field: str, value: int) -> bool:
+        return not self._fits({**changes, field: value})
 
-    def _changed(self, changes: _Changes) -> tuple[Setup, Accelerator]:
+    def _changed(self, changes: _Changes) -> tuple[TrainingSetup | ServingSetup, Accelerator]:
         fields = {field: value for field, value in changes.items() if field != "accelerator"}
-        return self._setup._replace(**fields), changes.get("accelerator", self._accelerator)
+        return self.setup._replace(**fields), changes.get("accelerator", self.accelerator)
 
     def _fits(self, changes: _Changes) -> bool:
         setup, accelerator = self._changed(changes)
         try:
-            return self._need(setup, accelerator) <= accelerator.capacity_bytes
+            return self.need(setup, accelerator) <= accelerator.capacity_bytes
         except AnalysisError:  # no layout divides the global batch
             return False
 
     def _remedy(self, changes: _Changes, steps: Mapping[str, int] | None = None) -> Remedy:
         setup, accelerator = self._changed(changes)
-        before = {**self._setup._asdict(), "accelerator": self._accelerator}
+        before = {**self.setup._asdict(), "accelerator": self.accelerator}
         changed = tuple(
             Change(field, _value(before[field]), _value(after), (steps or {}).get(field, 1))
             for field, after in changes.items()
             if after != before[field]
         )
-        return Remedy(changed, self._planned(setup, accelerator), accelerator.capacity_bytes)
+        return Remedy(changed, self.planned(setup, accelerator), accelerator.capacity_bytes)
 
 
 def _value(value: object) -> Value:

@@ -10,10 +10,13 @@ References:
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import NamedTuple
 
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
+from tinylm_cli.analysis.flops import decode_flops
+from tinylm_cli.analysis.kv_cache import kv_cache_bytes
 from tinylm_cli.analysis.quantization import stored_bytes
 from tinylm_cli.analysis.setups import UNQUANTIZED, QuantizationConfig, ServingSetup, TrainingSetup
 from tinylm_cli.analysis.tensor_table import TOKEN_EMBEDDING, Tensor, tensor_table
@@ -73,6 +76,15 @@ class DecodeStep(NamedTuple):
     def moved_bytes(self, batch_size: int) -> int:
         """Return the bytes that a step over ``batch_size`` sequences moves."""
         return self.weights.read_bytes(batch_size) + batch_size * self.cache_bytes_per_sequence
+
+
+def decode_step(config: ModelConfig, setup: ServingSetup) -> DecodeStep:
+    """Return the FLOPs and memory traffic of decoding one token that attends to the setup's length."""
+    return DecodeStep(
+        decode_weights(config, setup.dtype, setup.quantization),
+        decode_flops(config, context_len=setup.length(config)),
+        kv_cache_bytes(config, batch_size=1, seq_len=setup.length(config), dtype=setup.kv_cache_dtype),
+    )
 
 
 def decode_weights(config: ModelConfig, dtype: str, quantization: QuantizationConfig = UNQUANTIZED) -> ReadWeights:
@@ -247,11 +259,9 @@ def _compute_bound_batch(step: DecodeStep, peak: int, bandwidth: int) -> int | N
     if margin <= 0:
         return None
     weights = step.weights.dense_bytes + step.weights.expert_bytes
-    low, high = 1, max(-(-weights * peak // margin), 1)
-    while low < high:
-        middle = (low + high) // 2
-        if _is_compute_bound(step.flops(middle), step.moved_bytes(middle), peak, bandwidth):
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    batches = range(1, max(-(-weights * peak // margin), 1))
+    return 1 + bisect_left(
+        batches,
+        True,
+        key=lambda batch: _is_compute_bound(step.flops(batch), step.moved_bytes(batch), peak, bandwidth),
+    )

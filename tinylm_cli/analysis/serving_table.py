@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tinylm_cli.analysis.flops import decode_flops
-from tinylm_cli.analysis.inference_memory import cache_bytes, inference_memory, largest_batch, longest_context
-from tinylm_cli.analysis.roofline import DecodeStep, decode_clock, decode_weights
+from tinylm_cli.analysis.inference_memory import inference_memory, largest_batch, longest_context
+from tinylm_cli.analysis.roofline import DecodeStep, decode_clock, decode_step
 from tinylm_cli.analysis.setups import ServingSetup
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
@@ -27,16 +26,7 @@ def default_seq_lens(max_len: int, seq_len: int) -> tuple[int, ...]:
     return tuple(sorted({*(max(max_len // part, 1) for part in LENGTH_DIVISORS), seq_len}))
 
 
-def decode_step(config: ModelConfig, setup: ServingSetup) -> DecodeStep:
-    """Return the FLOPs and memory traffic of decoding one token that attends to the setup's length."""
-    return DecodeStep(
-        decode_weights(config, setup.dtype, setup.quantization),
-        decode_flops(config, context_len=setup.length(config)),
-        cache_bytes(config, setup._replace(batch_size=1)),
-    )
-
-
-def serving_grid(config: ModelConfig, setup: ServingSetup, accelerator: Accelerator | None = None) -> ServingGrid:
+def serving_table(config: ModelConfig, setup: ServingSetup, accelerator: Accelerator | None = None) -> ServingGrid:
     """Return the memory and speed of each batch size and length, on one GPU that holds the entire model.
 
     Args:
@@ -56,21 +46,16 @@ def serving_grid(config: ModelConfig, setup: ServingSetup, accelerator: Accelera
         for batch in batch_sizes
         for length in seq_lens
     )
-    largest: tuple[int, ...] = ()
-    longest: tuple[int, ...] = ()
-    if accelerator is not None:
-        available = accelerator.capacity_bytes
-        largest = tuple(largest_batch(config, setup._replace(seq_len=n), available_bytes=available) for n in seq_lens)
-        longest = tuple(
-            longest_context(config, setup._replace(batch_size=n), available_bytes=available) for n in batch_sizes
-        )
+    by_length = [setup._replace(seq_len=length) for length in seq_lens if accelerator is not None]
+    by_batch = [setup._replace(batch_size=batch) for batch in batch_sizes if accelerator is not None]
+    available = 0 if accelerator is None else accelerator.capacity_bytes
     return ServingGrid(
         batch_sizes=batch_sizes,
         seq_lens=seq_lens,
         weights_bytes=cells[0].total_bytes - cells[0].cache_bytes - cells[0].working_bytes,
         cells=cells,
-        largest_batch_sizes=largest,
-        longest_seq_lens=longest,
+        largest_batch_sizes=tuple(largest_batch(config, each, available_bytes=available) for each in by_length),
+        longest_seq_lens=tuple(longest_context(config, each, available_bytes=available) for each in by_batch),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tinylm_cli.analysis.kv_cache import cache_shape
-from tinylm_cli.analysis.serving_table import serving_grid
+from tinylm_cli.analysis.serving_table import serving_table
 from tinylm_cli.analysis.setups import ServingSetup
 from tinylm_cli.config.hardware import Accelerator, load_hardware
 from tinylm_cli.interop.load import load_config
@@ -18,7 +18,7 @@ H100 = load_hardware("h100-sxm")
 
 def screen(name: str, width: int = 80, on: Accelerator | None = H100, lengths: tuple[int, ...] = (512, 8192)) -> str:
     config = load_config(name).config
-    grid = serving_grid(config, ServingSetup()._replace(batch_sizes=(1, 4096), seq_lens=lengths), on)
+    grid = serving_table(config, ServingSetup()._replace(batch_sizes=(1, 4096), seq_lens=lengths), on)
     where = (on.capacity_bytes, on.name) if on is not None else (None, None)
     return to_text(serving_grid_blocks(grid, cache_shape(config, "bfloat16"), *where), Terminal(width))
 

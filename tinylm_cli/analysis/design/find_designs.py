@@ -11,8 +11,8 @@ from tinylm_cli.analysis.design.measures import DECODE_SECONDS, measured
 from tinylm_cli.analysis.design.ranking import Candidate, front_figures, front_point, pareto_front, ranked
 from tinylm_cli.analysis.design.search import OnProgress, no_progress, search
 from tinylm_cli.analysis.design.search_space import SearchSpace
-from tinylm_cli.analysis.estimate import with_micro_batches
 from tinylm_cli.analysis.figures import FIGURES
+from tinylm_cli.analysis.parallel.layouts import with_micro_batches
 from tinylm_cli.analysis.parallel.plan import plan, plan_bytes
 from tinylm_cli.analysis.roofline import training_time
 from tinylm_cli.config.hardware import Accelerator

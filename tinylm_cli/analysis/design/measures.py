@@ -11,8 +11,7 @@ from tinylm_cli.analysis.design.search_space import SearchSpace, Shape
 from tinylm_cli.analysis.figures import FIGURES
 from tinylm_cli.analysis.flops import forward_flops
 from tinylm_cli.analysis.inference_memory import serving_timeline
-from tinylm_cli.analysis.roofline import DecodeStep, ReadWeights, decode_clock
-from tinylm_cli.analysis.serving_table import decode_step
+from tinylm_cli.analysis.roofline import DecodeStep, ReadWeights, decode_clock, decode_step
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.schema import ModelConfig
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from tinylm_cli.analysis.parallel.sharding import missing_layers
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.errors import AnalysisError
 from tinylm_cli.reports.plan import Layout
 
 LARGEST_TENSOR_PARALLEL = 8
@@ -53,6 +54,22 @@ def global_batch_size(config: ModelConfig, setup: TrainingSetup) -> int:
         return setup.global_batch_size
     per_pass = setup.batch_size * setup.n_gpus  # sequences
     return per_pass * -(-TOKENS_PER_STEP // (per_pass * setup.length(config)))
+
+
+def with_micro_batches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> Layout:
+    """Return the layout with the number of micro-batches that the global batch implies, unless the layout states it.
+
+    Raises:
+        AnalysisError: If the replicas do not divide the global batch evenly.
+    """
+    if not setup.derives_micro_batches:
+        return layout
+    sequences = global_batch_size(config, setup)
+    micro_batches, remainder = divmod(sequences, layout.data * setup.batch_size)
+    if remainder:
+        message = f"a global batch of {sequences:,} is not a multiple of {layout.data} replicas × {setup.batch_size}"
+        raise AnalysisError(message, help="change the global batch")
+    return replace(layout, micro_batches=micro_batches)
 
 
 def layouts(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int) -> Iterator[Layout]:

@@ -59,6 +59,11 @@ class Plans(NamedTuple):
     smallest: Plan
     tried: int
 
+    @property
+    def best(self) -> Plan:
+        """The fastest plan that fits; the smallest if none fits."""
+        return self.fitting[0] if self.fitting else self.smallest
+
 
 def plans(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator) -> Plans:
     """Return the plans of every layout that :func:`layouts` yields.

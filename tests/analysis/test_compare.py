@@ -131,7 +131,7 @@ def test_shortest_max_len() -> None:
     assert fields(report) == {"max_len": (1024, 2048)}
     table = (0, 1024 * 64 * 2)  # of positions: the model holds it whole
     assert {name: each.differences for name, each in figures(report).items()} == dict.fromkeys(
-        ("train_bytes_per_gpu", "serve_bytes"), table
+        ("weights_bytes", "train_bytes_per_gpu", "serve_bytes"), table
     )
     assert compared(longer, one).seq_len == 1024
 

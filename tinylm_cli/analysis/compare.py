@@ -143,14 +143,8 @@ def _figures(configs: Sequence[ModelConfig], setups: Setups) -> Iterator[FigureD
         del figures["active_params"]
     for name, values in figures.items():
         if not _all_equal(values):
-            base = values[0]
-            yield FigureDifference(
-                name=name,
-                unit=FIGURES[name].unit,
-                values=values,
-                differences=tuple(value - base for value in values),
-                ratios=tuple(value / base if base else None for value in values),
-            )
+            differences = tuple(value - values[0] for value in values)
+            yield FigureDifference(name, FIGURES[name].unit, values, differences, _ratios(values))
 
 
 def _cluster(models: Sequence[LoadedConfig], setups: Setups, accelerator: Accelerator) -> ClusterComparison:
@@ -158,48 +152,47 @@ def _cluster(models: Sequence[LoadedConfig], setups: Setups, accelerator: Accele
     from tinylm_cli.analysis.estimate import estimate  # import time: only a comparison with a GPU needs it
 
     estimates = [estimate(model, setups, accelerator) for model in models]
-    training = [each.summary.training for each in estimates]
-    serving = [each.summary.serving for each in estimates]
-    by_model = [dict(_cluster_values(each)) for each in estimates]
+    summaries = [each.summary for each in estimates]
+    by_model = [_cluster_values(each) for each in estimates]
+    figures = []
+    for name, unit in by_model[0]:
+        values = tuple(value for each in by_model if (value := each[name, unit]) is not None)
+        if values:
+            differences = tuple(value - values[0] for value in values)
+            figures.append(ClusterFigure(name, unit, values, differences, _ratios(values)))
     return ClusterComparison(
         accelerator=accelerator.name,
         n_gpus=setups.training.n_gpus,
-        plans=tuple(each.plan if each is not None else None for each in training),
-        training_fits=tuple(bool(each is not None and each.fits) for each in training),
-        serving_fits=tuple(bool(each is not None and each.fits) for each in serving),
-        figures=tuple(
-            _cluster_figure(name, unit, [values[name, unit] for values in by_model]) for name, unit in by_model[0]
-        ),
+        plans=tuple(each.training.plan if each.training is not None else None for each in summaries),
+        training_fits=tuple(bool(each.training is not None and each.training.fits) for each in summaries),
+        serving_fits=tuple(bool(each.serving is not None and each.serving.fits) for each in summaries),
+        figures=tuple(figures),
     )
 
 
-def _cluster_values(report: EstimateReport) -> Iterator[tuple[tuple[str, ClusterUnit], float]]:
-    """Yield name, unit and value of each known figure of one model on the GPUs."""
+def _cluster_values(report: EstimateReport) -> dict[tuple[str, ClusterUnit], float | None]:
+    """Return each figure of one model on the GPUs by name and unit; None where a setup has no such figure."""
     training, serving = report.summary.training, report.summary.serving
-    assert training is not None
+    assert training is not None, "both are estimated"
     assert serving is not None
     assert report.serving is not None
     assert report.serving.time is not None
-    values: tuple[tuple[str, ClusterUnit, float | None], ...] = (
-        ("plan_bytes_per_gpu", "bytes", training.needed_bytes if training.plan else None),
-        ("step_seconds", "seconds", training.step_seconds),
-        ("utilization", "share", training.utilization),
-        ("train_tokens", "count", training.train_tokens),
-        ("train_seconds", "seconds", training.seconds),
-        ("train_usd", "usd", training.usd),
-        ("largest_batch_size", "count", serving.largest_batch_size),
-        ("prefill_seconds", "seconds", report.serving.time.prefill.seconds),
-        ("decode_tokens_per_second", "tokens_per_second", serving.decode_tokens_per_second),
-    )
-    yield from (((name, unit), value) for name, unit, value in values if value is not None)
+    return {
+        ("plan_bytes_per_gpu", "bytes"): training.needed_bytes if training.plan else None,
+        ("step_seconds", "seconds"): training.step_seconds,
+        ("utilization", "share"): training.utilization,
+        ("train_tokens", "count"): training.train_tokens,
+        ("train_seconds", "seconds"): training.seconds,
+        ("train_usd", "usd"): training.usd,
+        ("largest_batch_size", "count"): serving.largest_batch_size,
+        ("prefill_seconds", "seconds"): report.serving.time.prefill.seconds,
+        ("decode_tokens_per_second", "tokens_per_second"): serving.decode_tokens_per_second,
+    }
 
 
-def _cluster_figure(name: str, unit: ClusterUnit, values: Sequence[float]) -> ClusterFigure:
-    base = values[0]
-    differences = tuple(value - base for value in values)
-    return ClusterFigure(
-        name, unit, tuple(values), differences, tuple(value / base if base else None for value in values)
-    )
+def _ratios(values: Sequence[float]) -> tuple[float | None, ...]:
+    """Return each value over the first; None if that is 0."""
+    return tuple(value / values[0] if values[0] else None for value in values)
 
 
 def _all_equal(values: Sequence[object]) -> bool:

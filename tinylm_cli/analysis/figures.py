@@ -16,7 +16,7 @@ from tinylm_cli.analysis.params import (
 )
 from tinylm_cli.analysis.roofline import decode_step
 from tinylm_cli.analysis.setups import Setups
-from tinylm_cli.analysis.tensor_table import COMPONENTS, Component, tensor_table
+from tinylm_cli.analysis.tensor_table import COMPONENTS, Component, TensorTable, tensor_table
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.amounts import AmountKind
 from tinylm_cli.config.schema import ModelConfig
@@ -44,23 +44,47 @@ class Figure(NamedTuple):
         return AMOUNT_KINDS[self.unit]
 
 
-def _embedding(config: ModelConfig, _: Setups) -> int:
-    table = tensor_table(config)
-    return total_params(table) - non_embedding_params(table)
+def _of_table(count: Callable[[TensorTable], int]) -> Callable[[ModelConfig, Setups], int]:
+    return lambda config, _: count(tensor_table(config))
 
 
 def _component(name: Component) -> Figure:
-    meaning = f"parameters of the component {name}"
-    return Figure(f"{name}_params", "params", meaning, lambda c, _: component_params(tensor_table(c), name))
+    count = _of_table(lambda table: component_params(table, name))
+    return Figure(f"{name}_params", "params", f"parameters of the component {name}", count)
 
 
-def _per_sequence(flops: Callable[..., int]) -> Callable[[ModelConfig, Setups], int]:
-    return lambda config, setups: flops(config, batch_size=1, seq_len=setups.training.length(config))
+def _embedding(table: TensorTable) -> int:
+    return total_params(table) - non_embedding_params(table)
 
 
 def _per_token(flops: Callable[..., int]) -> Callable[[ModelConfig, Setups], int]:
     """Return the mean over the tokens of a sequence, rounded to an integer."""
-    return lambda config, setups: round(_per_sequence(flops)(config, setups) / setups.training.length(config))
+
+    def mean(config: ModelConfig, setups: Setups) -> int:
+        seq_len = setups.training.length(config)
+        return round(flops(config, batch_size=1, seq_len=seq_len) / seq_len)
+
+    return mean
+
+
+def _weights(config: ModelConfig, setups: Setups) -> int:
+    return weights_bytes(config, setups.training.dtype)
+
+
+def _cache(config: ModelConfig, setups: Setups) -> int:
+    return cache_bytes(config, setups.serving)
+
+
+def _train(config: ModelConfig, setups: Setups) -> int:
+    return training_memory(config, setups.training).peak_bytes
+
+
+def _serve(config: ModelConfig, setups: Setups) -> int:
+    return inference_memory(config, setups.serving).total_bytes
+
+
+def _decode(config: ModelConfig, setups: Setups) -> int:
+    return decode_flops(config, context_len=setups.serving.length(config))
 
 
 def _decode_read(config: ModelConfig, setups: Setups) -> int:
@@ -68,63 +92,23 @@ def _decode_read(config: ModelConfig, setups: Setups) -> int:
     return decode_step(config, setups.serving).moved_bytes(1)
 
 
+_EMBEDDINGS = "token embeddings, an untied LM head and learned positions"
+
 FIGURES: dict[str, Figure] = {
     figure.name: figure
     for figure in (
-        Figure(
-            "total_params",
-            "params",
-            "parameters, each tied tensor counted once",
-            lambda c, _: total_params(tensor_table(c)),
-        ),
-        Figure(
-            "active_params", "params", "parameters that one token uses", lambda c, _: active_params(tensor_table(c))
-        ),
-        Figure(
-            "embedding_params",
-            "params",
-            "parameters of token embeddings, an untied LM head and learned positions",
-            _embedding,
-        ),
-        Figure(
-            "non_embedding_params",
-            "params",
-            "parameters except token embeddings, an untied LM head and learned positions",
-            lambda c, _: non_embedding_params(tensor_table(c)),
-        ),
+        Figure("total_params", "params", "parameters, each tied tensor counted once", _of_table(total_params)),
+        Figure("active_params", "params", "parameters that one token uses", _of_table(active_params)),
+        Figure("embedding_params", "params", f"parameters of {_EMBEDDINGS}", _of_table(_embedding)),
+        Figure("non_embedding_params", "params", f"parameters except {_EMBEDDINGS}", _of_table(non_embedding_params)),
         *map(_component, COMPONENTS),
-        Figure(
-            "weights_bytes",
-            "bytes",
-            "weights: parameters and buffers",
-            lambda c, setups: weights_bytes(c, setups.training.dtype),
-        ),
-        Figure(
-            "kv_cache_bytes",
-            "bytes",
-            "KV cache of the whole batch",
-            lambda c, setups: cache_bytes(c, setups.serving),
-        ),
-        Figure(
-            "train_bytes_per_gpu",
-            "bytes",
-            "peak memory of training on one GPU, with AdamW by default",
-            lambda c, setups: training_memory(c, setups.training).peak_bytes,
-        ),
-        Figure(
-            "serve_bytes",
-            "bytes",
-            "memory of serving: weights, KV cache and the working memory of a pass",
-            lambda c, setups: inference_memory(c, setups.serving).total_bytes,
-        ),
+        Figure("weights_bytes", "bytes", "weights: parameters and buffers", _weights),
+        Figure("kv_cache_bytes", "bytes", "KV cache of the whole batch", _cache),
+        Figure("train_bytes_per_gpu", "bytes", "peak memory of training on one GPU, with AdamW by default", _train),
+        Figure("serve_bytes", "bytes", "memory of serving: weights, KV cache and the working memory of a pass", _serve),
         Figure("forward_flops_per_token", "flops", "forward FLOPs per token", _per_token(forward_flops)),
         Figure("train_flops_per_token", "flops", "forward and backward FLOPs per token", _per_token(train_flops)),
-        Figure(
-            "decode_flops_per_token",
-            "flops",
-            "FLOPs of decoding one token of a sequence",
-            lambda c, setups: decode_flops(c, context_len=setups.serving.length(c)),
-        ),
+        Figure("decode_flops_per_token", "flops", "FLOPs of decoding one token of a sequence", _decode),
         Figure(
             "decode_read_bytes_per_token",
             "bytes",

@@ -11,8 +11,6 @@ d_expert, E n_experts, k top_k; latent attention has C kv_rank, Q q_rank, N d_no
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from tinylm_cli.analysis.attention_kernels import AttentionBackend, needs_eager_attention
 from tinylm_cli.analysis.dtypes import BOOL_BYTES, FLOAT32_BYTES, INT64_BYTES
 from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_pairs
@@ -47,15 +45,15 @@ def forward_working_bytes(
     """
     rows, keys = batch_size * seq_len, keys or seq_len
     backend = backend or _cpu_backend(config)
-    shared = _shared_inputs(config, seq_len, keys, element_bytes, backend)
+    shared, shared_peak = _shared_inputs(config, seq_len, keys, element_bytes, backend)
     mask = _layer_mask(config, seq_len, keys, element_bytes, backend)
     copies = batch_size * keys * _copied_keys_and_values(config, element_bytes, backend)
     embedding = rows * 2 * config.d_model * element_bytes  # the token embedding before and after scaling
     return (
-        embedding + shared.peak,
-        *(shared.held + mask + rows * row for row in _qk_norm_and_rope(config, element_bytes)),
-        *(shared.held + mask + copies + rows * row for row in _attention(config, keys, element_bytes, backend)),
-        *(shared.held + rows * row for row in _feed_forward(config, element_bytes)),
+        embedding + shared_peak,
+        *(shared + mask + rows * row for row in _qk_norm_and_rope(config, element_bytes)),
+        *(shared + mask + copies + rows * row for row in _attention(config, keys, element_bytes, backend)),
+        *(shared + rows * row for row in _feed_forward(config, element_bytes)),
     )
 
 
@@ -106,22 +104,14 @@ def _cpu_backend(config: ModelConfig) -> AttentionBackend:
     return "math" if config.attention.kind == "latent" else "fused"
 
 
-class _SharedInputs(NamedTuple):
-    """Rotary tables, masks and biases that every layer of a pass reads: ``model/attention_mask.py:attention_masks``.
-
-    Attributes:
-        held: Their bytes throughout the pass.
-        peak: Bytes of the shared tensors and of temporaries while the last shared tensor is computed.
-    """
-
-    held: int
-    peak: int
-
-
 def _shared_inputs(
     config: ModelConfig, seq_len: int, keys: int, element_bytes: int, backend: AttentionBackend
-) -> _SharedInputs:
-    """Return the inputs that layers share: one rotary table or ALiBi bias per kind of layer, one mask without flash."""
+) -> tuple[int, int]:
+    """Return the bytes of the inputs that layers share: throughout the pass, and while the last one is computed.
+
+    They are one rotary table or ALiBi bias per kind of layer, and one mask without a flash kernel:
+    ``model/attention_mask.py:attention_masks``.
+    """
     attention = config.attention
     pairs = seq_len * keys  # T × S
     has_window = backend != "flash" and attention.window is not None and attention.window < keys
@@ -131,7 +121,7 @@ def _shared_inputs(
         # in float32: the bias and its masked copy (H, T, S); at most 3 of (T, S): distances, mask, its complement
         temporaries = 2 * bias * FLOAT32_BYTES + 3 * pairs * FLOAT32_BYTES
         cast = bias * element_bytes if element_bytes != FLOAT32_BYTES else 0
-        return _SharedInputs(n_kinds * bias * element_bytes, (n_kinds - 1) * bias * element_bytes + temporaries + cast)
+        return n_kinds * bias * element_bytes, (n_kinds - 1) * bias * element_bytes + temporaries + cast
     rotation = rotation_peak = 0
     if config.position.kind == "rope":
         table = seq_len * COS_AND_SIN * rotary_pairs(config)  # elements of cos and sin, (T, R/2) each
@@ -139,7 +129,7 @@ def _shared_inputs(
         rotation_peak = 3 * table * FLOAT32_BYTES  # at most: the angles, and their cos and sin before and after scaling
     mask = pairs * BOOL_BYTES if has_window else 0  # (1, 1, T, S)
     mask_peak = 3 * pairs * BOOL_BYTES if has_window else 0  # ones, tril, triu
-    return _SharedInputs(rotation + mask, rotation + rotation_peak + mask_peak)
+    return rotation + mask, rotation + rotation_peak + mask_peak
 
 
 def _layer_mask(config: ModelConfig, seq_len: int, keys: int, element_bytes: int, backend: AttentionBackend) -> int:

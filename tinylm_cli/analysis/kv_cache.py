@@ -6,8 +6,6 @@ kv_rank and R d_rope.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from tinylm_cli.analysis.dtypes import DTYPE_BYTES
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.serving import CacheKind, CacheShape
@@ -18,23 +16,6 @@ KEYS_AND_VALUES = 2
 _SCALE_BYTES_PER_VECTOR = {"float8": 0, "int8": 4}
 """An 8-bit cache takes 1 byte per element. ``float8`` has one scale per tensor or none, counted as 0, as in vLLM;
 ``int8`` has a 16-bit scale and a 16-bit zero point per key and per value, as in LMDeploy."""
-
-
-class _PositionCache(NamedTuple):
-    """The cache of one position in one layer.
-
-    Attributes:
-        elements: Number of cached elements.
-        vectors: Number of cached vectors; an int8 cache has a scale and a zero point for each.
-    """
-
-    elements: int
-    vectors: int
-
-    def nbytes(self, dtype: str) -> int:
-        if dtype in _SCALE_BYTES_PER_VECTOR:
-            return self.elements + self.vectors * _SCALE_BYTES_PER_VECTOR[dtype]  # 1 byte each + scales
-        return self.elements * DTYPE_BYTES[dtype]
 
 
 def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype: str) -> int:
@@ -63,7 +44,7 @@ def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype:
     n_windowed = _windowed_layers(config)
     windowed = n_windowed * min(seq_len, config.attention.window or seq_len)  # windowed layers × S in the window
     full = (config.n_layers - n_windowed) * seq_len  # other layers × S
-    return batch_size * (windowed + full) * _position_cache(config).nbytes(dtype)  # B × positions × bytes per position
+    return batch_size * (windowed + full) * _position_bytes(*_cached(config), dtype)
 
 
 def cache_shape(config: ModelConfig, dtype: str) -> CacheShape:
@@ -74,12 +55,9 @@ def cache_shape(config: ModelConfig, dtype: str) -> CacheShape:
         dtype: As for :func:`kv_cache_bytes`.
     """
     latent = config.attention.kind == "latent"
-    multi_head = _PositionCache(
-        config.n_heads * (config.d_head + config.d_value),  # H keys of K, H values of K_v
-        KEYS_AND_VALUES * config.n_heads,
-    )
-    token_bytes = config.n_layers * _position_cache(config).nbytes(dtype)
-    multi_head_bytes = config.n_layers * multi_head.nbytes(dtype)
+    elements = config.n_heads * (config.d_head + config.d_value)  # H keys of K, H values of K_v
+    multi_head_bytes = config.n_layers * _position_bytes(elements, KEYS_AND_VALUES * config.n_heads, dtype)
+    token_bytes = config.n_layers * _position_bytes(*_cached(config), dtype)
     n_windowed = _windowed_layers(config)
     return CacheShape(
         kind=_kind(config),
@@ -105,12 +83,19 @@ def _kind(config: ModelConfig) -> CacheKind:
     return "grouped-query" if config.n_kv_heads > 1 else "multi-query"
 
 
-def _position_cache(config: ModelConfig) -> _PositionCache:
+def _cached(config: ModelConfig) -> tuple[int, int]:
+    """Return the elements and the vectors that one layer caches per position."""
     attention = config.attention
     if attention.kind == "latent":
-        return _PositionCache(attention.kv_rank + attention.d_rope, 1)  # one vector of C + R, shared by all heads
+        return attention.kv_rank + attention.d_rope, 1  # one vector of C + R, shared by all heads
     vectors = KEYS_AND_VALUES * config.n_kv_heads  # 2 × G
-    return _PositionCache(vectors * config.d_head, vectors)  # 2 × G × K
+    return vectors * config.d_head, vectors  # 2 × G × K
+
+
+def _position_bytes(elements: int, vectors: int, dtype: str) -> int:
+    if dtype in _SCALE_BYTES_PER_VECTOR:
+        return elements + vectors * _SCALE_BYTES_PER_VECTOR[dtype]  # 1 byte each + scales
+    return elements * DTYPE_BYTES[dtype]
 
 
 def _windowed_layers(config: ModelConfig) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import Any
@@ -70,9 +71,10 @@ def _smallest(config: ModelConfig, before: Mapping[str, int], changes: Iterable[
     """Return the smallest change that gives a valid config of the nominal size, or None."""
     assert config.nominal_params is not None
     for change in sorted(changes, key=lambda each: _distance(before, each)):
-        error = _count(config, change) / config.nominal_params - 1
+        count = _count(config, change)
+        error = count / config.nominal_params - 1
         if abs(error) <= TRUE_WITHIN and _is_valid(config, change):
-            return SizeChange(change, _count(config, change), error)
+            return SizeChange(change, count, error)
     return None
 
 
@@ -80,12 +82,8 @@ def _of_one(config: ModelConfig, before: Mapping[str, int], field: str) -> Itera
     """Yield the two values of a field, one step apart, between which the count reaches the nominal size."""
     assert config.nominal_params is not None
     steps = _steps(config, before, field)
-    low, high = 0, len(steps) - 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        is_below = _count(config, {field: steps[middle]}) < config.nominal_params
-        low, high = (middle, high) if is_below else (low, middle)
-    yield from ({field: value} for value in {steps[low], steps[high]} - {before[field]})
+    above = bisect_left(steps, config.nominal_params, key=lambda value: _count(config, {field: value}))
+    yield from ({field: value} for value in steps[max(above - 1, 0) : above + 1] if value != before[field])
 
 
 def _of_two(config: ModelConfig, before: Mapping[str, int], pair: tuple[str, str]) -> Iterator[dict[str, int]]:

@@ -6,7 +6,6 @@ not part of it: :func:`~tinylm_cli.analysis.training_memory.training_memory` cou
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import prod
 
 from tinylm_cli.analysis.dtypes import FLOAT32_BYTES
@@ -49,10 +48,9 @@ def optimizer_bytes(table: TensorTable, optimizer: Optimizer, element_bytes: int
         Shazeer and Stern 2018 (Adafactor), https://arxiv.org/abs/1804.04235;
         Jordan et al. 2024 (Muon), https://kellerjordan.github.io/posts/muon/
     """
-    state_bytes = _STATE_BYTES[optimizer]
     per_model = CODEBOOK_BYTES if optimizer == "adamw_8bit" else 0
     return per_model + sum(
-        section.repeats * state_bytes(tensor, element_bytes)
+        section.repeats * _state_bytes(tensor, optimizer, element_bytes)
         for section in table
         for tensor in section.tensors
         if tensor.tied_to is None
@@ -64,45 +62,25 @@ def is_hidden_matrix(tensor: Tensor) -> bool:
     return len(tensor.shape) > 1 and tensor.component not in ("token_embedding", "position", "lm_head")
 
 
-def _adamw(tensor: Tensor, element_bytes: int) -> int:
-    moments = MOMENTS * tensor.elements * element_bytes  # exp_avg, exp_avg_sq
-    return moments + STEP_COUNTER_BYTES  # + step
-
-
-def _adamw_8bit(tensor: Tensor, _: int) -> int:
-    if tensor.elements < MIN_8BIT_ELEMENTS:
-        return MOMENTS * tensor.elements * FLOAT32_BYTES  # state1, state2
-    n_blocks = -(-tensor.elements // BLOCK_ELEMENTS)
-    return MOMENTS * (tensor.elements + n_blocks * FLOAT32_BYTES)  # (state1 + absmax1) + (state2 + absmax2)
-
-
-def _adafactor(tensor: Tensor, element_bytes: int) -> int:
-    if len(tensor.shape) < 2:
-        return tensor.elements * element_bytes + STEP_COUNTER_BYTES  # variance + step
-    *stack, rows, columns = tensor.shape
-    # (row_var + col_var) of each matrix + step
-    return prod(stack) * (rows + columns) * element_bytes + STEP_COUNTER_BYTES
-
-
-def _muon(tensor: Tensor, element_bytes: int) -> int:
-    # momentum_buffer
-    return tensor.elements * element_bytes if is_hidden_matrix(tensor) else _adamw(tensor, element_bytes)
-
-
-def _sgd(_: Tensor, __: int) -> int:
-    return 0
-
-
-def _sgd_momentum(tensor: Tensor, element_bytes: int) -> int:
-    return tensor.elements * element_bytes  # momentum_buffer
-
-
-_STATE_BYTES: dict[Optimizer, Callable[[Tensor, int], int]] = {
-    "adamw": _adamw,
-    "adamw_8bit": _adamw_8bit,
-    "adafactor": _adafactor,
-    "muon": _muon,
-    "sgd": _sgd,
-    "sgd_momentum": _sgd_momentum,
-}
-"""For each optimizer, a function of a tensor and of the bytes per moment element: the state bytes of that tensor."""
+def _state_bytes(tensor: Tensor, optimizer: Optimizer, element_bytes: int) -> int:
+    moment = tensor.elements * element_bytes
+    match optimizer:
+        case "sgd":
+            return 0
+        case "sgd_momentum":
+            return moment  # momentum_buffer
+        case "muon" if is_hidden_matrix(tensor):
+            return moment  # momentum_buffer
+        case "adamw" | "muon":
+            return MOMENTS * moment + STEP_COUNTER_BYTES  # exp_avg, exp_avg_sq; step
+        case "adamw_8bit" if tensor.elements < MIN_8BIT_ELEMENTS:
+            return MOMENTS * tensor.elements * FLOAT32_BYTES  # state1, state2
+        case "adamw_8bit":
+            n_blocks = -(-tensor.elements // BLOCK_ELEMENTS)
+            return MOMENTS * (tensor.elements + n_blocks * FLOAT32_BYTES)  # (state1 + absmax1) + (state2 + absmax2)
+        case "adafactor" if len(tensor.shape) < 2:
+            return moment + STEP_COUNTER_BYTES  # variance; step
+        case "adafactor":
+            *stack, rows, columns = tensor.shape
+            # row_var and col_var of each matrix; step
+            return prod(stack) * (rows + columns) * element_bytes + STEP_COUNTER_BYTES

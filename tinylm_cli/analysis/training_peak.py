@@ -151,7 +151,7 @@ def _attention_gradients(run: ForwardPass, layer: int) -> int:
     heads, kv_heads = config.n_heads, config.n_heads if config.attention.kind == "latent" else config.n_kv_heads
     d_key, d_value = config.d_head, config.d_value  # K, K_v
     if run.materializes_scores(layer):
-        scores = run.batch_size * heads * run.seq_len * run.keys  # B × H × T × S
+        scores = run.setup.batch_size * heads * run.seq_len * run.keys  # B × H × T × S
         if config.dropout:
             # the gradient of the softmax output; the gradient of the dropout output is freed
             weights = scores * run.upcast_bytes
@@ -163,7 +163,7 @@ def _attention_gradients(run: ForwardPass, layer: int) -> int:
         return weights + output
     # q and output of H heads, k and v of G heads
     per_token = (heads + kv_heads) * (d_key + d_value) * run.element_bytes
-    if run.device == "cuda":
+    if run.setup.device == "cuda":
         per_token += heads * (d_key + 1) * run.upcast_bytes  # the query accumulator, one scalar per query and head
         if kv_heads < heads:
             per_token += heads * (d_key + d_value) * run.element_bytes  # k and v for every query head
@@ -176,7 +176,7 @@ def _boundary_layers(run: ForwardPass, layers: range) -> Iterable[int]:
     Kinds alternate within one period of the window pattern. A flash kernel saves the same bytes with and without
     a window.
     """
-    is_flash = run.kernel == "flash"
+    is_flash = run.setup.attention_kernel == "flash"
     period = len(run.config.attention.window_pattern)
     boundaries: set[int] = set()
     for uniform in uniform_ranges(run.config):

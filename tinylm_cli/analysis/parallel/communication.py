@@ -1,5 +1,8 @@
 """Bytes that a GPU sends in one training step, and their time, for each kind of parallelism.
 
+GPUs are numbered node by node, and a group takes every ``stride``-th GPU: a tensor-parallel group consists of
+neighboring GPUs (stride 1), a data-parallel group does not.
+
 Shapes: B batch_size, T seq_len, D d_model, G n_kv_heads, K d_head, K_v d_value, V vocab_size. A ring all-gather or
 reduce-scatter over n GPUs sends (n - 1) / n of a tensor, and an all-reduce twice that (Patarasuk and Yuan 2009,
 https://doi.org/10.1016/j.jpdc.2008.09.002).
@@ -7,24 +10,14 @@ https://doi.org/10.1016/j.jpdc.2008.09.002).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 
-from tinylm_cli.analysis.parallel.collective_time import all_to_all_seconds, neighbor_seconds, ring_seconds
 from tinylm_cli.analysis.parallel.sharding import stage_layers, stage_params
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.plan import Collective, Layout, Traffic
-
-_SECONDS: dict[Collective, Callable[[int, Accelerator, int, int], float]] = {
-    "data": ring_seconds,
-    "expert data": ring_seconds,
-    "embedding": ring_seconds,
-    "tensor": ring_seconds,
-    "pipeline": neighbor_seconds,
-    "context": neighbor_seconds,
-    "expert": all_to_all_seconds,
-}
 
 ONCE_PER_STEP: tuple[Collective, ...] = ("data", "expert data", "embedding")
 """Collectives after the last micro-batch; all others run during every micro-batch."""
@@ -75,8 +68,9 @@ def traffic(
 def _timed(sent: Traffic, accelerator: Accelerator | None) -> Traffic:
     if accelerator is None:
         return sent
-    seconds = _SECONDS[sent.name](sent.sent_bytes, accelerator, sent.members, sent.stride)
-    return Traffic(sent.name, sent.sent_bytes, sent.members, sent.stride, seconds, sent.what)
+    point_to_point = {"pipeline": neighbor_seconds, "context": neighbor_seconds, "expert": all_to_all_seconds}
+    seconds = point_to_point.get(sent.name, ring_seconds)
+    return replace(sent, seconds=seconds(sent.sent_bytes, accelerator, sent.members, sent.stride))
 
 
 def _data(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> Iterator[Traffic]:
@@ -180,3 +174,45 @@ def _experts(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: i
 def _residual_bytes(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> int:
     """Return the bytes of the residual stream of one micro-batch: B × T / context × D."""
     return setup.batch_size * setup.length(config) // layout.context * config.d_model * setup.element_bytes
+
+
+def ring_seconds(sent_bytes: int, accelerator: Accelerator, members: int, stride: int) -> float:
+    """Return the seconds of a ring all-gather or reduce-scatter in which each member sends ``sent_bytes``.
+
+    Libraries run one ring through the network port of every member in a node, so a group of several nodes sends at
+    ``min(link, members in a node · network)``. If each pair of GPUs has a dedicated link, a group of n uses n - 1 links
+    per GPU.
+
+    References:
+        https://github.com/NVIDIA/nccl-tests/blob/master/doc/PERFORMANCE.md (bus bandwidth)
+    """
+    in_node = _members_in_node(accelerator, members, stride)
+    inside = min(accelerator.link_bytes_per_second, (in_node - 1) * accelerator.one_peer_bytes_per_second)
+    between = in_node * accelerator.network_bytes_per_second
+    if in_node == members:
+        return sent_bytes / inside if inside else 0.0
+    return sent_bytes / (min(inside, between) if inside else between)
+
+
+def neighbor_seconds(sent_bytes: int, accelerator: Accelerator, members: int, stride: int) -> float:
+    """Return the seconds in which each member sends ``sent_bytes`` to the next; the slowest member crosses nodes."""
+    if _members_in_node(accelerator, members, stride) < members:
+        return sent_bytes / accelerator.network_bytes_per_second
+    return sent_bytes / min(accelerator.link_bytes_per_second, accelerator.one_peer_bytes_per_second)
+
+
+def all_to_all_seconds(sent_bytes: int, accelerator: Accelerator, members: int, stride: int) -> float:
+    """Return the seconds of an all-to-all in which each member sends ``sent_bytes``, split evenly over the others.
+
+    Each member uses its own network port, and sends inside its node and to other nodes concurrently.
+    """
+    in_node = _members_in_node(accelerator, members, stride)
+    part = sent_bytes / max(members - 1, 1)
+    inside = max((in_node - 1) * part / accelerator.link_bytes_per_second, part / accelerator.one_peer_bytes_per_second)
+    between = (members - in_node) * part / accelerator.network_bytes_per_second
+    return max(inside if in_node > 1 else 0.0, between)
+
+
+def _members_in_node(accelerator: Accelerator, members: int, stride: int) -> int:
+    """Return the number of members of a group in one node."""
+    return min(members, -(-accelerator.gpus_per_node // stride))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 from tinylm_cli.analysis.flops import train_flops
 from tinylm_cli.analysis.parallel.communication import traffic
 from tinylm_cli.analysis.parallel.layouts import global_batch_size, layout_mismatches, layouts
 from tinylm_cli.analysis.parallel.stage_memory import peak_stage_memory, stage_groups
-from tinylm_cli.analysis.parallel.step_time import StageTraffic, balance, step_seconds
+from tinylm_cli.analysis.parallel.step_time import balance, step_seconds
 from tinylm_cli.analysis.roofline import peak_flops
 from tinylm_cli.analysis.setups import TrainingSetup, check_sizes
 from tinylm_cli.config.hardware import Accelerator
@@ -140,16 +141,16 @@ def _cost(plan: Plan) -> tuple[float, int]:
 
 def _plan(config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator: Accelerator | None) -> Plan:
     memory, groups = peak_stage_memory(config, setup, layout), stage_groups(config, setup, layout)
-    stages = [StageTraffic(group, traffic(config, setup, layout, group.first, accelerator)) for group in groups]
+    sent_by = {group: traffic(config, setup, layout, group.first, accelerator) for group in groups}
     busiest: dict[str, Traffic] = {}
-    for sent in (each for stage in stages for each in stage.traffic):
+    for sent in chain.from_iterable(sent_by.values()):
         busiest[sent.name] = max(busiest.get(sent.name, sent), sent, key=lambda each: each.sent_bytes)
     seq_len = setup.length(config)
     tokens = layout.data * layout.micro_batches * setup.batch_size * seq_len
-    pipeline = balance(config, setup, layout, groups)
+    slowest_stage, imbalance, bubble = balance(config, setup, layout, groups)
     seconds = utilization = None
     if accelerator is not None:
-        seconds = step_seconds(config, setup, layout, accelerator, stages)
+        seconds = step_seconds(config, setup, layout, accelerator, sent_by)
         model_flops = train_flops(config, batch_size=1, seq_len=seq_len) * tokens // seq_len  # without recomputation
         utilization = model_flops / (layout.n_gpus * peak_flops(accelerator, setup.dtype) * seconds)
     return Plan(
@@ -159,9 +160,9 @@ def _plan(config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator
         seq_len=seq_len,
         tokens_per_step=tokens,
         peak_stage=memory,
-        bubble=pipeline.bubble,
-        slowest_stage=pipeline.slowest_stage,
-        imbalance=pipeline.imbalance,
+        bubble=bubble,
+        slowest_stage=slowest_stage,
+        imbalance=imbalance,
         traffic=tuple(busiest.values()),
         capacity_bytes=None if accelerator is None else accelerator.capacity_bytes,
         fits=None if accelerator is None else memory.total_bytes <= accelerator.capacity_bytes,

@@ -18,7 +18,7 @@ from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.tensor_table import Section, TensorTable, tensor_table
 from tinylm_cli.analysis.training_peak import training_timeline
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.reports.memory import Activations, MemoryPart, SavedPart
+from tinylm_cli.reports.memory import MemoryPart, SavedPart
 from tinylm_cli.reports.plan import Layout, StageMemory
 
 _CACHE_SIZE = 2**14
@@ -75,18 +75,13 @@ def stage_memory(config: ModelConfig, setup: TrainingSetup, layout: Layout, stag
     # these fields have no effect on the state
     state_setup = setup._replace(batch_size=1, seq_len=1, recompute="none", attention_kernel="flash")
     state = _model_state(config, state_setup, replace(layout, micro_batches=1, schedule="1f1b"), stage)
-    sharding = Layout(
-        tensor=layout.tensor,
-        pipeline=layout.pipeline,
-        context=layout.context,
-        expert=layout.expert,
-        virtual=layout.virtual,
-    )
-    saved, in_flight = _saved_by_stage(config, setup, sharding, stage), _in_flight(layout, stage)
+    in_stage = replace(layout, data=1, zero=0, micro_batches=1, schedule="1f1b")
+    embedding_bytes, layer_bytes, head_bytes = _activations(config, setup, in_stage, stage)
+    in_flight, at_loss = _in_flight(layout, stage)
     activations = (
-        ceil(in_flight.layers) * saved.embedding_bytes  # embedding and rotary tables of each micro-batch
-        + round(in_flight.layers * saved.layer_bytes)
-        + in_flight.loss * saved.head_bytes
+        ceil(in_flight) * embedding_bytes  # embedding and rotary tables of each micro-batch
+        + round(in_flight * layer_bytes)
+        + at_loss * head_bytes
     )
     parts = {
         "weights": state.weights,
@@ -95,40 +90,29 @@ def stage_memory(config: ModelConfig, setup: TrainingSetup, layout: Layout, stag
         "gradients": state.gradients,
         "gathered layers": state.gathered,
         "activations": activations,
-        "working memory": saved.working_bytes,
+        "working memory": _working_bytes(config, setup, replace(in_stage, tensor=1), stage) // layout.tensor,
     }
-    return StageMemory(stage, state.params, in_flight.layers, sum(parts.values()), MemoryPart.breakdown(parts))
+    return StageMemory(stage, state.params, in_flight, sum(parts.values()), MemoryPart.breakdown(parts))
 
 
-class _InFlight(NamedTuple):
-    """Micro-batches whose activations a stage holds at once.
-
-    Attributes:
-        layers: Micro-batches held in its layers; fractional if only some chunks of an interleaved stage hold one.
-        loss: Micro-batches held at the loss.
-    """
-
-    layers: float
-    loss: int
-
-
-def _in_flight(layout: Layout, stage: int) -> _InFlight:
-    """Return the micro-batches in flight.
+def _in_flight(layout: Layout, stage: int) -> tuple[float, int]:
+    """Return the micro-batches whose activations a stage holds at once, in its layers and at the loss.
 
     With m micro-batches, p stages and c chunks per stage: ``gpipe`` holds m. ``1f1b`` holds p - s in stage s.
-    Interleaved, stage s holds ``2 · (p - s - 1) + (c - 1) · p + 1`` chunks, and only the last chunk ends at the loss.
+    Interleaved, stage s holds ``2 · (p - s - 1) + (c - 1) · p + 1`` chunks, which may be a fraction of a micro-batch,
+    and only the last chunk ends at the loss.
 
     References:
         Narayanan et al. 2021, section 2.2, https://arxiv.org/abs/2104.04473;
         Korthikanti et al. 2022, section 4.2.3, https://arxiv.org/abs/2205.05198
     """
     if layout.schedule == "gpipe":
-        return _InFlight(layout.micro_batches, layout.micro_batches)
+        return layout.micro_batches, layout.micro_batches
     remaining, chunks = layout.pipeline - stage, layout.virtual
     if chunks == 1:
-        return _InFlight(min(remaining, layout.micro_batches), 1)
+        return min(remaining, layout.micro_batches), 1
     held_chunks = 2 * (remaining - 1) + (chunks - 1) * layout.pipeline + 1
-    return _InFlight(min(held_chunks / chunks, layout.micro_batches), 1)
+    return min(held_chunks / chunks, layout.micro_batches), 1
 
 
 class _ModelState(NamedTuple):
@@ -180,39 +164,18 @@ def _model_state(config: ModelConfig, setup: TrainingSetup, layout: Layout, stag
     return _ModelState(total_params(table), weights, master_weights, state, gradients, gathered)
 
 
-class _SavedByStage(NamedTuple):
-    """Bytes that one micro-batch saves on a GPU for its backward pass, and the working memory of that pass.
-
-    Attributes:
-        embedding_bytes: Saved by the embedding, in the first stage; rotary tables, in every stage.
-        layer_bytes: Saved by the stage's layers.
-        head_bytes: Saved by the final norm, the LM head and the loss, in the last stage.
-        working_bytes: Additional memory at the peak of the backward pass.
-    """
-
-    embedding_bytes: int
-    layer_bytes: int
-    head_bytes: int
-    working_bytes: int
+_saved_by_model = lru_cache(_CACHE_SIZE)(activation_bytes)
+"""The tensors that the whole model saves for one micro-batch."""
 
 
 @lru_cache(_CACHE_SIZE)
-def _saved_by_stage(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> _SavedByStage:
-    """Return the bytes that a micro-batch saves; depends only on the stage and intra-layer sharding."""
-    embedding_bytes, layer_bytes, head_bytes = _activations(config, setup, layout, stage)
-    working_bytes = _working_bytes(config, setup, replace(layout, tensor=1), stage) // layout.tensor
-    return _SavedByStage(embedding_bytes, layer_bytes, head_bytes, working_bytes)
-
-
-@lru_cache(_CACHE_SIZE)
-def _saved_by_model(config: ModelConfig, setup: TrainingSetup, context: int) -> Activations:
-    """Return the tensors that the whole model saves for one micro-batch."""
-    return activation_bytes(config, setup, context=context)
-
-
 def _activations(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> tuple[int, int, int]:
-    """Return the bytes that a stage saves in the embedding, in its layers, and in the LM head and loss."""
-    saved, seq_len = _saved_by_model(config, setup, layout.context), setup.length(config)
+    """Return the bytes that a micro-batch saves on a GPU, for the backward pass.
+
+    They are those of the embedding, in the first stage, and of the rotary tables, in every stage; of the stage's
+    layers; and of the final norm, the LM head and the loss, in the last stage.
+    """
+    saved, seq_len = _saved_by_model(config, setup, context=layout.context), setup.length(config)
     counts = _layers_by_kind(config, seq_len, stage_layers(config, layout, stage))
     layer_bytes = sum(
         counts.get(kind, 0) * sum(_per_gpu(part, layout) for part in layer.parts)

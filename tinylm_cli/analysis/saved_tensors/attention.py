@@ -74,7 +74,7 @@ def _sdpa(run: ForwardPass, layer: int, *, kv_heads: int, d_value: int, d_value_
     else:
         element_bytes = run.element_bytes if backend == "eager" else run.upcast_bytes
         # a batched matmul reads contiguous values in place; otherwise it copies them
-        is_in_place = 1 in (run.batch_size, heads) and element_bytes == run.element_bytes
+        is_in_place = 1 in (run.setup.batch_size, heads) and element_bytes == run.element_bytes
         d_saved_value = d_value_storage if is_in_place else d_value
         yield _of_heads(run, "q scaled", heads, config.d_head, element_bytes)._replace(is_core_attention=True)
         yield _of_heads(run, "k scaled", heads, config.d_head, element_bytes)._replace(is_core_attention=True)
@@ -94,7 +94,7 @@ def _has_head_major_queries(run: ForwardPass) -> bool:
 
 def _math_scores(run: ForwardPass) -> Iterator[SavedTensor]:
     """Yield the tensors of torch's math backend, which computes scores (B, H, T, S) in float32 or wider."""
-    scores = run.batch_size * run.config.n_heads * run.seq_len * run.keys  # B × H × T × S
+    scores = run.setup.batch_size * run.config.n_heads * run.seq_len * run.keys  # B × H × T × S
     yield _core("softmax", scores * run.upcast_bytes)
     if run.config.dropout:
         yield _core("dropout mask", scores * run.dropout_mask_element_bytes(run.upcast_bytes))
@@ -104,7 +104,7 @@ def _math_scores(run: ForwardPass) -> Iterator[SavedTensor]:
 def _eager_scores(run: ForwardPass, *, banded: bool) -> Iterator[SavedTensor]:
     """Yield the tensors of ``model/sdpa.py:sdpa`` on the eager path: soft-caps, masks, sinks and softmax."""
     config, length = run.config, run.seq_len
-    rows = run.batch_size * config.n_heads * length  # B × H × T
+    rows = run.setup.batch_size * config.n_heads * length  # B × H × T
     scores = rows * run.keys  # B × H × T × S
     is_alibi, has_sinks = config.position.kind == "alibi", config.attention.sinks
     if config.attention.logit_softcap is not None:

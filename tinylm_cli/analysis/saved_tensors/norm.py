@@ -37,7 +37,7 @@ def norm(
     """
     settings = run.config.norm
     part = part or ("norm" if source.part == "residual" else source.part)
-    is_composed = run.device == "cpu" and settings.kind == "rmsnorm"
+    is_composed = run.setup.device == "cpu" and settings.kind == "rmsnorm"
     if is_composed and run.upcast_bytes > run.element_bytes:
         yield SavedTensor(f"{name} input upcast", part, rows * width * run.upcast_bytes, sharding)
     else:
@@ -45,7 +45,7 @@ def norm(
     if is_composed and settings.weight:
         yield SavedTensor(f"{name} scaled", part, rows * width * run.upcast_bytes, sharding)
     is_centered = settings.kind == "layernorm"
-    statistic_bytes = run.element_bytes if is_centered and run.device == "cpu" else run.upcast_bytes
+    statistic_bytes = run.element_bytes if is_centered and run.setup.device == "cpu" else run.upcast_bytes
     statistics = rows * (MEAN_AND_RSTD if is_centered else RSTD) * statistic_bytes
     yield SavedTensor(f"{name} statistics", part, statistics, sharding)
     if settings.zero_centered:

@@ -9,7 +9,6 @@ from tinylm_cli.analysis.attention_kernels import AttentionBackend, attention_ba
 from tinylm_cli.analysis.dtypes import BOOL_BYTES, FLOAT32_BYTES
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.reports.memory import AttentionKernel, Device
 
 Sharding = Literal["tensor", "sequence", "none"]
 """The parallelism that shards a tensor: tensor parallelism, sequence parallelism only, or neither."""
@@ -48,11 +47,6 @@ class ForwardPass(NamedTuple):
     context: int = 1
 
     @property
-    def batch_size(self) -> int:
-        """B."""
-        return self.setup.batch_size
-
-    @property
     def seq_len(self) -> int:
         """T, the tokens per sequence on one GPU."""
         return self.keys // self.context
@@ -65,22 +59,12 @@ class ForwardPass(NamedTuple):
     @property
     def tokens(self) -> int:
         """B · T."""
-        return self.batch_size * self.seq_len
+        return self.setup.batch_size * self.seq_len
 
     @property
     def element_bytes(self) -> int:
         """Bytes of one element of a weight or activation."""
         return self.setup.element_bytes
-
-    @property
-    def kernel(self) -> AttentionKernel:
-        """The attention kernel of the setup."""
-        return self.setup.attention_kernel
-
-    @property
-    def device(self) -> Device:
-        """The device that runs the kernels."""
-        return self.setup.device
 
     @property
     def upcast_bytes(self) -> int:
@@ -94,7 +78,9 @@ class ForwardPass(NamedTuple):
     def backend(self, layer: int) -> AttentionBackend:
         """The attention backend of a layer."""
         drops = self.config.dropout > 0
-        return attention_backend(self.config, self.kernel, device=self.device, banded=self.banded(layer), dropout=drops)
+        return attention_backend(
+            self.config, self.setup.attention_kernel, device=self.setup.device, banded=self.banded(layer), dropout=drops
+        )
 
     def materializes_scores(self, layer: int) -> bool:
         """Whether a layer's attention scores are written to memory."""
@@ -102,7 +88,7 @@ class ForwardPass(NamedTuple):
 
     def dropout_mask_element_bytes(self, element_bytes: int) -> int:
         """Bytes of an element of a dropout mask: a boolean on CUDA; on the CPU a factor in the tensor's dtype."""
-        return BOOL_BYTES if self.device == "cuda" else element_bytes
+        return BOOL_BYTES if self.setup.device == "cuda" else element_bytes
 
 
 def deduplicated(tensors: Iterable[SavedTensor]) -> tuple[SavedTensor, ...]:

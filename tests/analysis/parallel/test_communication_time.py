@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.accelerators import GB, make_accelerator
-from tinylm_cli.analysis.parallel.collective_time import all_to_all_seconds, neighbor_seconds, ring_seconds
+from tinylm_cli.analysis.parallel.communication import all_to_all_seconds, neighbor_seconds, ring_seconds
 from tinylm_cli.config.hardware import Accelerator
 
 SWITCHED = make_accelerator()

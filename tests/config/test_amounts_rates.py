@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from tinylm_cli.config.amounts import FlopRate, MeasureKind, Rate, suggest_measure
+from tinylm_cli.config.amounts import FlopRate, Rate, RateKind
+from tinylm_cli.config.suggestions import suggest_amount
 
-TYPES: dict[MeasureKind, TypeAdapter[int]] = {
+TYPES: dict[RateKind, TypeAdapter[int]] = {
     "rate": TypeAdapter(Rate),
     "flop_rate": TypeAdapter(FlopRate),
 }
@@ -21,11 +22,12 @@ TYPES: dict[MeasureKind, TypeAdapter[int]] = {
         ("rate", "3.35 TB/s", 3_350_000_000_000),
         ("rate", "400 Gb/s", 50 * 10**9),
         ("rate", "8 b/s", 1),
+        ("rate", "123456789 MB/s", 123_456_789 * 10**6),
         ("flop_rate", "989.4 TFLOP/s", 989_400_000_000_000),
         ("flop_rate", "2 POP/s", 2 * 10**15),
     ],
 )
-def test_rates(kind: MeasureKind, written: object, value: int) -> None:
+def test_rates(kind: RateKind, written: object, value: int) -> None:
     assert TYPES[kind].validate_python(written, strict=True) == value
 
 
@@ -38,7 +40,7 @@ def test_rates(kind: MeasureKind, written: object, value: int) -> None:
         ("flop_rate", "989 TFLOPS"),
     ],
 )
-def test_nothing_else_is_taken(kind: MeasureKind, written: object) -> None:
+def test_nothing_else_is_taken(kind: RateKind, written: object) -> None:
     with pytest.raises(ValidationError):
         TYPES[kind].validate_python(written, strict=True)
 
@@ -55,12 +57,12 @@ def test_nothing_else_is_taken(kind: MeasureKind, written: object) -> None:
         ("flop_rate", "80 gb", None),
     ],
 )
-def test_suggest_measure(kind: MeasureKind, written: str, meant: str | None) -> None:
-    assert suggest_measure(written, kind) == meant
+def test_suggest_amount(kind: RateKind, written: str, meant: str | None) -> None:
+    assert suggest_amount(written, kind) == meant
 
 
 @given(st.sampled_from(list(TYPES)), st.from_regex(r"\A[0-9]{1,3}(\.[0-9]{1,2})? ?[kmgt]i?[bflop]{1,4}(/s|ps|s)?\Z"))
-def test_a_correction_is_what_can_be_read(kind: MeasureKind, written: str) -> None:
-    meant = suggest_measure(written, kind)
+def test_a_correction_is_what_can_be_read(kind: RateKind, written: str) -> None:
+    meant = suggest_amount(written, kind)
     if meant is not None and float(meant.split()[0]) > 0:
         assert TYPES[kind].validate_python(meant) > 0

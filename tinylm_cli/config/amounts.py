@@ -9,39 +9,56 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 AmountKind = Literal["count", "size", "flops"]
+RateKind = Literal["rate", "flop_rate"]
+Kind = (
+    Literal["integer", "number", "boolean", "choice", "share", "pattern", "numbers", "text", "names"]
+    | AmountKind
+    | RateKind
+)
+"""The kinds of a field's values.
+
+A count, size, flops or rate is an integer that accepts ``125M``, ``24GiB``, ``2.5G`` or ``3.35 TB/s``; a share is a
+number that accepts ``5%``; numbers and names are lists.
+"""
 
 MAX_AMOUNT = 10**21
 MAX_COUNT = 10**18
+MAX_RATE = 10**18
 MAX_COMPUTE = 10**30
 """Largest FLOPs of a training run; a run needs more than any figure of a config: Llama 3 405B took 3.8e25."""
 
-_THOUSANDS = (10**3, 10**6, 10**9, 10**12, 10**15)
+_DECIMAL = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
+_BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
+_BITS = 8
 
-UNITS: dict[AmountKind, dict[str, int]] = {
-    "count": dict(zip("KMBT", _THOUSANDS, strict=False)),
-    "size": {
-        "B": 1,
-        **dict(zip(("kB", "MB", "GB", "TB", "PB"), _THOUSANDS, strict=True)),
-        **{unit: 1024**power for power, unit in enumerate(("KiB", "MiB", "GiB", "TiB", "PiB"), 1)},
+UNITS: dict[AmountKind | RateKind, dict[str, int]] = {
+    "count": {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12},
+    "size": {f"{prefix}B": one for prefix, one in {**_DECIMAL, **_BINARY}.items()},
+    "flops": {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15},
+    "rate": {
+        **{f"{prefix}B/s": one * _BITS for prefix, one in {**_DECIMAL, **_BINARY}.items()},
+        **{f"{prefix}b/s": one for prefix, one in _DECIMAL.items()},
     },
-    "flops": dict(zip("KMGTP", _THOUSANDS, strict=True)),
+    "flop_rate": {f"{prefix}{word}/s": one for word in ("FLOP", "OP") for prefix, one in _DECIMAL.items()},
 }
-"""Value of each unit; GB is 1000³ bytes, GiB 1024³."""
+"""Value of each unit; GB is 1000³ bytes, GiB 1024³; a rate is in bits per second."""
 
 _NUMBER = r"[0-9]{1,6}(\.[0-9]{1,6})?"
-_PATTERNS: dict[AmountKind, str] = {
-    "count": f"{_NUMBER} ?[KMBT]",
-    "size": f"{_NUMBER} ?([kMGTP]?B|[KMGTP]iB)",
-    "flops": f"{_NUMBER} ?[KMGTP]",
+_RATE_NUMBER = r"[0-9]{1,9}(\.[0-9]{1,6})?"
+_PATTERNS = {
+    kind: f"{_RATE_NUMBER if kind in ('rate', 'flop_rate') else _NUMBER} ?({'|'.join(units)})"
+    for kind, units in UNITS.items()
 }
 _SHARE = rf"{_NUMBER} ?%"
 _LENGTH = re.compile(r"([0-9]{1,12}) ?([kKmM]?)")
 _POWER = re.compile(r"([0-9]{1,6})(?:\.([0-9]{1,6}))?e\+?([0-9]{1,2})")
 
-EXPECTED: dict[AmountKind, str] = {
+EXPECTED: dict[AmountKind | RateKind, str] = {
     "count": "a count such as 125M or 124439808",
     "size": "a size such as 24GiB or 80GB",
     "flops": "a number of operations such as 2.5G or 2.5e9",
+    "rate": "a speed such as 3.35 TB/s or 400 Gb/s",
+    "flop_rate": "a speed such as 989.4 TFLOP/s",
 }
 """Expected values in errors about invalid amounts."""
 
@@ -50,22 +67,22 @@ class FieldType(NamedTuple):
     """The kind of a field's values, as an annotation on the Python type.
 
     Attributes:
-        kind: One of the kinds in ``config.fields``.
+        kind: The kind.
         expected: The expected value in words, with an example or a range.
     """
 
-    kind: str
+    kind: Kind
     expected: str
 
 
-def read_amount(text: str, kind: AmountKind) -> int | float | None:
+def read_amount(text: str, kind: AmountKind | RateKind) -> int | float | None:
     """Return ``24GiB`` as a number, a float only if it is not an integer; None if the text is not an amount."""
     if not re.fullmatch(_PATTERNS[kind], text):
         return None
     unit = text.lstrip("0123456789. ")
     whole, _, fraction = text.removesuffix(unit).rstrip().partition(".")
     scaled = int(whole + fraction) * UNITS[kind][unit]
-    scale: int = 10 ** len(fraction)
+    scale: int = 10 ** len(fraction) * (_BITS if kind == "rate" else 1)
     return scaled / scale if scaled % scale else scaled // scale
 
 
@@ -163,8 +180,8 @@ def _three_digits(value: int, kind: AmountKind, like: str) -> tuple[str, int, in
     return unit, one, 10 ** max(3 - len(str(value // one)), 0)
 
 
-def _reader(kind: AmountKind) -> BeforeValidator:
-    """Return a validator that parses text and passes other values on to the integer check."""
+def _amount_type(kind: AmountKind | RateKind, most: int) -> tuple[object, ...]:
+    """Return the annotations of an integer field that accepts an amount from 1 to ``most``."""
 
     def read(value: object) -> object:
         if isinstance(value, float) and kind == "flops" and value.is_integer():
@@ -176,20 +193,16 @@ def _reader(kind: AmountKind) -> BeforeValidator:
             raise PydanticCustomError("amount_format", "not an amount: expected an integer, or a number and its unit")
         return int(amount)
 
-    return BeforeValidator(read)
-
-
-def _as_amount(kind: AmountKind, most: int, expected: str) -> tuple[object, ...]:
-    """Return the annotations of an integer field that accepts an amount from 1 to ``most``."""
     number = {"type": "integer", "minimum": 1, "maximum": most}
     in_editors = WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": f"^{_PATTERNS[kind]}$"}]})
-    return Field(ge=1, le=most), _reader(kind), FieldType(kind, expected), in_editors
+    return Field(ge=1, le=most), BeforeValidator(read), FieldType(kind, EXPECTED[kind]), in_editors
 
 
-ParameterCount = Annotated[int, *_as_amount("count", MAX_COUNT, EXPECTED["count"])]
-Size = Annotated[int, *_as_amount("size", MAX_AMOUNT, EXPECTED["size"])]
-FlopCount = Annotated[int, *_as_amount("flops", MAX_AMOUNT, EXPECTED["flops"])]
-
+ParameterCount = Annotated[int, *_amount_type("count", MAX_COUNT)]
+Size = Annotated[int, *_amount_type("size", MAX_AMOUNT)]
+FlopCount = Annotated[int, *_amount_type("flops", MAX_AMOUNT)]
+Rate = Annotated[int, *_amount_type("rate", MAX_RATE)]
+FlopRate = Annotated[int, *_amount_type("flop_rate", MAX_RATE)]
 
 Title = Annotated[str, Field(max_length=200, pattern=r"^[^\r\n]+$"), FieldType("text", "text on one line")]
 Prose = Annotated[str, Field(min_length=1, max_length=10_000), FieldType("text", "text")]
@@ -212,68 +225,4 @@ Share = Annotated[
     WithJsonSchema(
         {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": f"^{_SHARE}$"}]}
     ),
-]
-
-
-MeasureKind = Literal["rate", "flop_rate"]
-
-MAX_MEASURE = 10**18
-
-_MEASURE = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,6}))?")
-_DECIMAL = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
-_BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-_BITS = 8
-
-# size of each unit in bits per second, or in operations per second
-_MEASURE_UNITS: dict[MeasureKind, dict[str, int]] = {
-    "rate": {
-        **{f"{prefix}B/s": scale * _BITS for prefix, scale in {**_DECIMAL, **_BINARY}.items()},
-        **{f"{prefix}b/s": scale for prefix, scale in _DECIMAL.items()},
-    },
-    "flop_rate": {f"{prefix}{word}/s": scale for word in ("FLOP", "OP") for prefix, scale in _DECIMAL.items()},
-}
-_PARTS = {"rate": _BITS, "flop_rate": 1}
-_SPELLINGS = {"ops": "op/s", "op": "op/s", "ops/s": "op/s", "bps": "b/s", "b/sec": "b/s"}
-
-
-def suggest_measure(written: str, kind: MeasureKind) -> str | None:
-    """Return a rate in the accepted spelling, such as ``400 Gb/s`` for ``400Gbps``; None if there is none."""
-    number = _MEASURE.match(written)
-    if number is None:
-        return None
-    unit = written[number.end() :].strip().casefold()
-    ending = next((ending for ending in sorted(_SPELLINGS, key=len, reverse=True) if unit.endswith(ending)), "")
-    if ending:
-        unit = unit.removesuffix(ending) + _SPELLINGS[ending]
-    ours = next((each for each in _MEASURE_UNITS[kind] if each.casefold() == unit), None)
-    return f"{number[0]} {ours}" if ours else None
-
-
-def _measure_reader(kind: MeasureKind) -> BeforeValidator:
-    """Return a validator that parses text and passes other values on to the integer check."""
-
-    def read(value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        number = _MEASURE.match(value)
-        unit = _MEASURE_UNITS[kind].get(value[number.end() :].removeprefix(" ")) if number is not None else None
-        if number is None or unit is None:
-            raise PydanticCustomError("measure_format", "not a number and its unit")
-        whole, fraction = number[1], number[2] or ""
-        return int(whole + fraction) * unit // (10 ** len(fraction) * _PARTS[kind])
-
-    return BeforeValidator(read)
-
-
-Rate = Annotated[
-    int,
-    Field(ge=1, le=MAX_MEASURE),
-    _measure_reader("rate"),
-    FieldType("rate", "a speed such as 3.35 TB/s or 400 Gb/s"),
-]
-FlopRate = Annotated[
-    int,
-    Field(ge=1, le=MAX_MEASURE),
-    _measure_reader("flop_rate"),
-    FieldType("flop_rate", "a speed such as 989.4 TFLOP/s"),
 ]

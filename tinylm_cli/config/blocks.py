@@ -1,16 +1,19 @@
 """The blocks of a config: the parts of a transformer that vary between architectures, and the budget.
 
-Users read the descriptions in ``tinylm schema``, in ``tinylm new`` and in their editor. The defaults are the course's
-model. None means that the value follows from other fields, as the description states.
+A field's declaration holds all about it: type, bounds, default, description, and the fields that it depends on. Users
+read the descriptions in ``tinylm schema``, in ``tinylm new`` and in their editor. The defaults are the course's model.
+None means that the value follows from other fields, as the description states.
 """
 
 # no deferred annotations: pydantic would evaluate each of them, a tenth of the start-up time
 
-from typing import Annotated, Literal, get_args
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from tinylm_cli.config.amounts import FlopCount, ParameterCount, Share, Size
+from tinylm_cli.config.diagnostic_codes import either
 
 MAX_DIM = 1_048_576
 MAX_N_HEADS = 65_536
@@ -28,6 +31,45 @@ class Block(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
+class Requirement(NamedTuple):
+    """A condition on another field, without which a field has no effect; an annotation of the field.
+
+    Attributes:
+        field: Dotted name of the other field.
+        met: Whether a value of the other field satisfies the condition.
+        condition: The condition in words, to follow "unless".
+        example: A value of the other field that satisfies it.
+    """
+
+    field: str
+    met: Callable[[Any], bool]
+    condition: str
+    example: str
+
+
+def _one_of(field: str, *values: str) -> Requirement:
+    return Requirement(field, values.__contains__, f"{field} is {either(values)}", values[0])
+
+
+def _is_set(field: str, example: str) -> Requirement:
+    return Requirement(field, lambda value: value is not None, f"{field} is set", example)
+
+
+def _is_true(field: str) -> Requirement:
+    return Requirement(field, bool, f"{field} is true", "true")
+
+
+ROPE = _one_of("position.kind", "rope")
+SCALED = Requirement("position.scaling", lambda value: value != "none", "position.scaling is set", "linear")
+YARN = _one_of("position.scaling", "yarn")
+LLAMA3 = _one_of("position.scaling", "llama3")
+LONGROPE = _one_of("position.scaling", "longrope")
+MULTI_HEAD = _one_of("attention.kind", "multi_head")
+LATENT = _one_of("attention.kind", "latent")
+WINDOW = _is_set("attention.window", "1024")
+EXPERTS = _is_set("feed_forward.n_experts", "8")
+GROUPS = Requirement("feed_forward.n_groups", lambda value: value > 1, "feed_forward.n_groups is above 1", "8")
+
 PositionKind = Literal["sinusoidal", "learned", "rope", "alibi", "none"]
 Pairing = Literal["half", "adjacent"]
 Scaling = Literal["none", "linear", "dynamic", "llama3", "yarn", "longrope"]
@@ -40,99 +82,89 @@ Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"]
 Router = Literal["softmax", "topk_softmax", "sigmoid"]
 DType = Literal["float32", "bfloat16", "float16", "float64"]
 
-WINDOW_PATTERN = r"^[LG]{1,512}$"
-
+Dim = Annotated[int, Field(ge=1, le=MAX_DIM)]
+Length = Annotated[int, Field(ge=1, le=MAX_LEN)]
+HeadCount = Annotated[int, Field(ge=1, le=MAX_N_HEADS)]
+ExpertCount = Annotated[int, Field(ge=1, le=MAX_N_EXPERTS)]
+HiddenSize = Annotated[int, Field(ge=1, le=MAX_D_FF)]
+Factor = Annotated[float, Field(gt=0, le=MAX_FACTOR)]
+RopeBase = Annotated[float, Field(gt=1, le=1e12)]
 Factors = Annotated[tuple[Annotated[float, Field(gt=0, le=1e9)], ...], Field(strict=False, max_length=MAX_DIM)]
 
 
 class Embedding(Block):
     """The token embedding."""
 
-    multiplier: float | None = Field(
-        default=None,
-        gt=0,
-        le=1e6,
-        examples=[1.0],
-        description="Factor on the token embeddings; √d_model when absent, 1.0 for none.",
+    multiplier: Factor | None = Field(
+        None, examples=[1.0], description="Factor on the token embeddings; √d_model when absent, 1.0 for none."
     )
-    norm: bool = Field(default=False, description="Normalize the embeddings before the first layer.")
+    norm: bool = Field(False, description="Normalize the embeddings before the first layer.")
 
 
 class Position(Block):
     """The position encoding."""
 
     kind: PositionKind = Field(
-        default="sinusoidal",
-        description=(
-            "sinusoidal: fixed sines and cosines; learned: an embedding table of max_len × d_model; rope: rotary"
-            " embeddings of queries and keys; alibi: attention biases linear in the distance; none: no encoding."
-        ),
+        "sinusoidal",
+        description="sinusoidal: fixed sines and cosines; learned: an embedding table of max_len × d_model; rope:"
+        " rotary embeddings of queries and keys; alibi: attention biases linear in the distance; none: no encoding.",
     )
-    offset: int = Field(default=0, ge=0, le=1024, description="Rows of the learned table before position 0 (2 in OPT).")
-    theta: float = Field(default=10_000.0, gt=1, le=1e12, description="RoPE base frequency.")
-    local_theta: float | None = Field(
-        default=None,
-        gt=1,
-        le=1e12,
+    offset: Annotated[int, _one_of("position.kind", "learned")] = Field(
+        0, ge=0, le=1024, description="Rows of the learned table before position 0 (2 in OPT)."
+    )
+    theta: Annotated[RopeBase, ROPE] = Field(10_000.0, description="RoPE base frequency.")
+    local_theta: Annotated[RopeBase | None, ROPE, WINDOW] = Field(
+        None,
         examples=[10_000.0],
         description="RoPE base of sliding-window layers, which are not scaled; theta when absent.",
     )
-    rotary_fraction: float = Field(
-        default=1.0, gt=0, le=1, description="Fraction of each head's dimensions that RoPE rotates."
+    rotary_fraction: Annotated[float, ROPE] = Field(
+        1.0, gt=0, le=1, description="Fraction of each head's dimensions that RoPE rotates."
     )
-    pairing: Pairing = Field(
-        default="half",
+    pairing: Annotated[Pairing, ROPE] = Field(
+        "half",
         description="Pairs that rotate together. half: i and i + half the rotary dimensions; adjacent: 2i and 2i + 1.",
     )
-    scaling: Scaling = Field(default="none", description="RoPE scaling to context lengths beyond original_max_len.")
-    scaling_factor: float | None = Field(
-        default=None,
+    scaling: Annotated[Scaling, ROPE] = Field(
+        "none", description="RoPE scaling to context lengths beyond original_max_len."
+    )
+    scaling_factor: Annotated[float | None, SCALED] = Field(
+        None,
         ge=1,
         le=MAX_FACTOR,
         examples=[8.0],
         description="Extended over original context length; with longrope, only for attention_factor.",
     )
-    original_max_len: int | None = Field(
-        default=None, ge=1, le=MAX_LEN, examples=[8192], description="Context length before RoPE scaling."
+    original_max_len: Annotated[Length | None, _one_of("position.scaling", "dynamic", "llama3", "yarn", "longrope")] = (
+        Field(None, examples=[8192], description="Context length before RoPE scaling.")
     )
-    low_freq_factor: float = Field(
-        default=1.0,
-        gt=0,
-        le=1e6,
-        description="llama3: longer wavelengths than original_max_len / low_freq_factor are fully scaled.",
+    low_freq_factor: Annotated[Factor, LLAMA3] = Field(
+        1.0, description="llama3: longer wavelengths than original_max_len / low_freq_factor are fully scaled."
     )
-    high_freq_factor: float = Field(
-        default=4.0,
-        gt=0,
-        le=1e6,
-        description="llama3: shorter wavelengths than original_max_len / high_freq_factor are not scaled.",
+    high_freq_factor: Annotated[Factor, LLAMA3] = Field(
+        4.0, description="llama3: shorter wavelengths than original_max_len / high_freq_factor are not scaled."
     )
-    beta_fast: float = Field(
-        default=32.0, gt=0, le=1e6, description="yarn: pairs with more rotations over original_max_len are not scaled."
+    beta_fast: Annotated[Factor, YARN] = Field(
+        32.0, description="yarn: pairs with more rotations over original_max_len are not scaled."
     )
-    beta_slow: float = Field(
-        default=1.0,
-        gt=0,
-        le=1e6,
-        description="yarn: pairs with fewer rotations over original_max_len are fully scaled.",
+    beta_slow: Annotated[Factor, YARN] = Field(
+        1.0, description="yarn: pairs with fewer rotations over original_max_len are fully scaled."
     )
-    truncate: bool = Field(default=True, description="yarn: round the ends of the interpolation ramp to whole pairs.")
-    attention_factor: float | None = Field(
-        default=None,
-        gt=0,
-        le=1e6,
+    truncate: Annotated[bool, YARN] = Field(
+        True, description="yarn: round the ends of the interpolation ramp to whole pairs."
+    )
+    attention_factor: Annotated[Factor | None, _one_of("position.scaling", "yarn", "longrope")] = Field(
+        None,
         examples=[1.0],
         description="yarn, longrope: factor on the rotary cosines and sines; derived from the scaling when absent.",
     )
-    short_factors: Factors | None = Field(
-        default=None,
+    short_factors: Annotated[Factors | None, LONGROPE] = Field(
+        None,
         examples=[(1.0, 1.5)],
         description="longrope: frequency divisor of each pair, for sequences up to original_max_len.",
     )
-    long_factors: Factors | None = Field(
-        default=None,
-        examples=[(1.0, 4.0)],
-        description="longrope: frequency divisor of each pair, for longer sequences.",
+    long_factors: Annotated[Factors | None, LONGROPE] = Field(
+        None, examples=[(1.0, 4.0)], description="longrope: frequency divisor of each pair, for longer sequences."
     )
 
     @property
@@ -145,26 +177,23 @@ class Norm(Block):
     """The norms of each layer and the final norm."""
 
     kind: NormKind = Field(
-        default="layernorm",
+        "layernorm",
         description="layernorm: center and scale to unit variance; rmsnorm: scale to unit root mean square.",
     )
-    eps: float = Field(
-        default=1e-5,
-        gt=0,
-        le=0.1,
-        description="Added to the variance, against division by zero.",
-    )
+    eps: float = Field(1e-5, gt=0, le=0.1, description="Added to the variance, against division by zero.")
     placement: Placement = Field(
-        default="pre",
+        "pre",
         description="pre: before each sub-layer; post: on its output, before the residual addition; sandwich: both.",
     )
-    weight: bool = Field(default=True, description="Learn a weight for each dimension.")
+    weight: bool = Field(True, description="Learn a weight for each dimension.")
     bias: bool | None = Field(
-        default=None,
+        None,
         examples=[False],
         description="Learn a bias for each dimension; when absent, only layernorm with a weight does.",
     )
-    zero_centered: bool = Field(default=False, description="Store the weight minus 1, initialized to 0, as Gemma does.")
+    zero_centered: Annotated[bool, _is_true("norm.weight")] = Field(
+        False, description="Store the weight minus 1, initialized to 0, as Gemma does."
+    )
 
     @property
     def has_bias(self) -> bool:
@@ -176,78 +205,56 @@ class Attention(Block):
     """Causal self-attention."""
 
     kind: Annotated[AttentionKind, WithJsonSchema({"enum": [*get_args(AttentionKind), *ABBREVIATED]})] = Field(
-        default="multi_head",
-        description=(
-            "multi_head: MHA, GQA or MQA, by n_kv_heads; latent: multi-head latent attention (MLA), which caches one"
-            " compressed vector per token. mha, gqa, mqa and mla are accepted too."
-        ),
+        "multi_head",
+        description="multi_head: MHA, GQA or MQA, by n_kv_heads; latent: multi-head latent attention (MLA), which"
+        " caches one compressed vector per token. mha, gqa, mqa and mla are accepted too.",
     )
-    n_kv_heads: int | None = Field(
-        default=None,
-        ge=1,
-        le=MAX_N_HEADS,
+    n_kv_heads: Annotated[HeadCount | None, MULTI_HEAD] = Field(
+        None,
         examples=[2],
         description="KV heads, each shared by n_heads / n_kv_heads query heads; n_heads when absent, 1 for MQA.",
     )
-    d_head: int | None = Field(
-        default=None, ge=1, le=MAX_DIM, examples=[64], description="Dimensions per head; d_model / n_heads when absent."
+    d_head: Annotated[Dim | None, MULTI_HEAD] = Field(
+        None, examples=[64], description="Dimensions per head; d_model / n_heads when absent."
     )
-    bias: bool = Field(default=True, description="Biases of the Q, K and V projections.")
+    bias: bool = Field(True, description="Biases of the Q, K and V projections.")
     out_bias: bool | None = Field(
-        default=None, examples=[False], description="A bias of the output projection; as bias when absent."
+        None, examples=[False], description="A bias of the output projection; as bias when absent."
     )
-    qk_norm: QkNorm = Field(
-        default="none",
-        description="Normalize queries and keys. per_head: over d_head, weights shared; full: over all heads.",
+    qk_norm: Annotated[QkNorm, MULTI_HEAD] = Field(
+        "none", description="Normalize queries and keys. per_head: over d_head, weights shared; full: over all heads."
     )
-    window: int | None = Field(
-        default=None,
-        ge=1,
-        le=MAX_LEN,
+    window: Annotated[Length | None, MULTI_HEAD] = Field(
+        None,
         examples=[1024],
         description="Sliding window of local layers: positions that a token attends to, itself included.",
     )
-    window_pattern: str = Field(
-        default="L",
-        pattern=WINDOW_PATTERN,
+    window_pattern: Annotated[str, WINDOW] = Field(
+        "L",
+        pattern=r"^[LG]{1,512}$",
         examples=["LG"],
         description="Local (L) and global (G) layers, repeated over all layers: L: all local; LG: alternating.",
     )
-    logit_softcap: float | None = Field(
-        default=None,
-        gt=0,
-        le=1e6,
-        examples=[50.0],
-        description="Soft cap on the attention scores: cap × tanh(score / cap).",
+    logit_softcap: Factor | None = Field(
+        None, examples=[50.0], description="Soft cap on the attention scores: cap × tanh(score / cap)."
     )
-    scale: float | None = Field(
-        default=None,
-        gt=0,
-        le=1e6,
-        examples=[0.125],
-        description="Factor on the attention scores; 1/√d_head when absent.",
+    scale: Factor | None = Field(
+        None, examples=[0.125], description="Factor on the attention scores; 1/√d_head when absent."
     )
-    sinks: bool = Field(
-        default=False, description="Attention sinks: a learned logit per head in the softmax, without a value."
+    sinks: Annotated[bool, MULTI_HEAD] = Field(
+        False, description="Attention sinks: a learned logit per head in the softmax, without a value."
     )
-    kv_rank: int = Field(
-        default=512,
-        ge=1,
-        le=MAX_DIM,
-        description="latent: rank of the compressed keys and values that each token caches.",
+    kv_rank: Annotated[Dim, LATENT] = Field(
+        512, description="latent: rank of the compressed keys and values that each token caches."
     )
-    q_rank: int | None = Field(
-        default=None,
-        ge=1,
-        le=MAX_DIM,
-        examples=[1536],
-        description="latent: rank of the compressed queries; not compressed when absent.",
+    q_rank: Annotated[Dim | None, LATENT] = Field(
+        None, examples=[1536], description="latent: rank of the compressed queries; not compressed when absent."
     )
-    d_nope: int = Field(default=128, ge=1, le=MAX_DIM, description="latent: dimensions per head without RoPE.")
-    d_rope: int = Field(
-        default=64, ge=1, le=MAX_DIM, description="latent: dimensions per head with RoPE; all heads share one key."
+    d_nope: Annotated[Dim, LATENT] = Field(128, description="latent: dimensions per head without RoPE.")
+    d_rope: Annotated[Dim, LATENT] = Field(
+        64, description="latent: dimensions per head with RoPE; all heads share one key."
     )
-    d_value: int = Field(default=128, ge=1, le=MAX_DIM, description="latent: value dimensions per head.")
+    d_value: Annotated[Dim, LATENT] = Field(128, description="latent: value dimensions per head.")
 
     @property
     def has_out_bias(self) -> bool:
@@ -259,80 +266,68 @@ class FeedForward(Block):
     """The feed-forward network (MLP), or a mixture of experts."""
 
     activation: Activation = Field(
-        default="gelu",
-        description=(
-            "gelu: exact, with erf; gelu_tanh: GPT-2's tanh approximation; quick_gelu: x × sigmoid(1.702 x); relu;"
-            " silu: x × sigmoid(x)."
-        ),
+        "gelu",
+        description="gelu: exact, with erf; gelu_tanh: GPT-2's tanh approximation; quick_gelu: x × sigmoid(1.702 x);"
+        " relu; silu: x × sigmoid(x).",
     )
     gated: bool = Field(
-        default=False,
+        False,
         description="Multiply by an activated gate projection: SwiGLU with silu, GeGLU with gelu, ReGLU with relu.",
     )
-    bias: bool = Field(default=True, description="Biases of the projections.")
-    clamp: float | None = Field(
-        default=None,
-        gt=0,
-        le=1e6,
+    bias: bool = Field(True, description="Biases of the projections.")
+    clamp: Annotated[Factor | None, _is_true("feed_forward.gated")] = Field(
+        None,
         examples=[7.0],
         description="gated: clamp both projections to this bound and add 1 to the ungated one, as gpt-oss does.",
     )
-    n_experts: int | None = Field(
-        default=None,
-        ge=1,
-        le=MAX_N_EXPERTS,
-        examples=[8],
-        description="Routed experts; a dense network when absent.",
+    n_experts: ExpertCount | None = Field(
+        None, examples=[8], description="Routed experts; a dense network when absent."
     )
-    top_k: int = Field(default=2, ge=1, le=MAX_N_EXPERTS, description="Routed experts per token.")
-    d_expert: int | None = Field(
-        default=None, ge=1, le=MAX_D_FF, examples=[768], description="Hidden size of an expert; d_ff when absent."
+    top_k: Annotated[ExpertCount, EXPERTS] = Field(2, description="Routed experts per token.")
+    d_expert: Annotated[HiddenSize | None, EXPERTS] = Field(
+        None, examples=[768], description="Hidden size of an expert; d_ff when absent."
     )
-    n_shared_experts: int = Field(
-        default=0,
-        ge=0,
-        le=MAX_N_EXPERTS,
-        description="Shared experts, which every token uses; stored as one wide expert.",
+    n_shared_experts: Annotated[int, EXPERTS] = Field(
+        0, ge=0, le=MAX_N_EXPERTS, description="Shared experts, which every token uses; stored as one wide expert."
     )
-    n_dense_layers: int = Field(
-        default=0, ge=0, le=MAX_N_LAYERS, description="Leading layers with a dense network of width d_ff."
+    n_dense_layers: Annotated[int, EXPERTS] = Field(
+        0, ge=0, le=MAX_N_LAYERS, description="Leading layers with a dense network of width d_ff."
     )
-    router: Router = Field(
-        default="topk_softmax",
-        description=(
-            "Expert weights. topk_softmax: softmax over the selected logits; softmax: over all logits, then select;"
-            " sigmoid: of each logit."
-        ),
+    router: Annotated[Router, EXPERTS] = Field(
+        "topk_softmax",
+        description="Expert weights. topk_softmax: softmax over the selected logits; softmax: over all logits, then"
+        " select; sigmoid: of each logit.",
     )
-    router_bias: bool = Field(default=False, description="A bias of the router.")
-    score_correction: bool = Field(
-        default=False,
-        description="sigmoid: a bias per expert, not trained by gradients, that affects the selection only.",
+    router_bias: Annotated[bool, EXPERTS] = Field(False, description="A bias of the router.")
+    score_correction: Annotated[bool, EXPERTS, _one_of("feed_forward.router", "sigmoid")] = Field(
+        False, description="sigmoid: a bias per expert, not trained by gradients, that affects the selection only."
     )
-    renormalize: bool = Field(default=False, description="Normalize the weights of the selected experts to sum to 1.")
-    routed_scale: float = Field(default=1.0, gt=0, le=1e6, description="Factor on the output of the routed experts.")
-    n_groups: int = Field(
-        default=1, ge=1, le=MAX_N_EXPERTS, description="Expert groups; the router selects groups first."
+    renormalize: Annotated[bool, EXPERTS, _one_of("feed_forward.router", "softmax", "sigmoid")] = Field(
+        False, description="Normalize the weights of the selected experts to sum to 1."
     )
-    top_k_groups: int = Field(default=1, ge=1, le=MAX_N_EXPERTS, description="Groups to select experts from.")
+    routed_scale: Annotated[Factor, EXPERTS] = Field(1.0, description="Factor on the output of the routed experts.")
+    n_groups: Annotated[ExpertCount, EXPERTS] = Field(1, description="Expert groups; the router selects groups first.")
+    top_k_groups: Annotated[ExpertCount, GROUPS] = Field(1, description="Groups to select experts from.")
 
 
 class ResidualBlock(Block):
     """The residual connections of a layer."""
 
-    parallel: bool = Field(default=False, description="Run attention and feed-forward in parallel on the same input.")
-    shared_norm: bool = Field(default=False, description="parallel: one norm for both sub-layers.")
-    residual_multiplier: float = Field(
-        default=1.0, gt=0, le=1e6, description="Factor on each sub-layer's output before the residual addition."
+    parallel: bool = Field(False, description="Run attention and feed-forward in parallel on the same input.")
+    shared_norm: Annotated[bool, _is_true("block.parallel")] = Field(
+        False, description="parallel: one norm for both sub-layers."
+    )
+    residual_multiplier: Factor = Field(
+        1.0, description="Factor on each sub-layer's output before the residual addition."
     )
 
 
 class Head(Block):
     """The LM head."""
 
-    bias: bool = Field(default=False, description="A bias per vocabulary entry.")
-    logit_softcap: float | None = Field(
-        default=None, gt=0, le=1e6, examples=[30.0], description="Soft cap on the logits: cap × tanh(logit / cap)."
+    bias: bool = Field(False, description="A bias per vocabulary entry.")
+    logit_softcap: Factor | None = Field(
+        None, examples=[30.0], description="Soft cap on the logits: cap × tanh(logit / cap)."
     )
 
 
@@ -340,35 +335,29 @@ class Budget(Block):
     """Limits on the cost of the model, which ``tinylm validate`` checks, and the conditions that they hold under."""
 
     max_params: ParameterCount | None = Field(
-        default=None, examples=["130M"], description="Maximum parameters; tied weights count once."
+        None, examples=["130M"], description="Maximum parameters; tied weights count once."
     )
     max_active_params: ParameterCount | None = Field(
-        default=None, examples=["13B"], description="Maximum parameters that one token uses."
+        None, examples=["13B"], description="Maximum parameters that one token uses."
     )
     max_kv_bytes: Size | None = Field(
-        default=None, examples=["24GiB"], description="Maximum KV cache of the batch. GB is 1000³, GiB is 1024³."
+        None, examples=["24GiB"], description="Maximum KV cache of the batch. GB is 1000³, GiB is 1024³."
     )
     max_train_bytes_per_gpu: Size | None = Field(
-        default=None, examples=["80GB"], description="Maximum memory to train the entire model on one GPU with AdamW."
+        None, examples=["80GB"], description="Maximum memory to train the entire model on one GPU with AdamW."
     )
     max_flops_per_token: FlopCount | None = Field(
-        default=None, examples=["2.5G"], description="Maximum FLOPs of a forward pass per token."
+        None, examples=["2.5G"], description="Maximum FLOPs of a forward pass per token."
     )
-    nominal_tolerance: Share | None = Field(
-        default=None,
-        examples=[0.05],
-        description="Allowed relative difference between nominal_params and the true count.",
+    nominal_tolerance: Annotated[Share | None, _is_set("nominal_params", "125M")] = Field(
+        None, examples=[0.05], description="Allowed relative difference between nominal_params and the true count."
     )
     batch_size: int | None = Field(
-        default=None, ge=1, le=MAX_BATCH_SIZE, examples=[8], description="Sequences per batch; 1 when absent."
+        None, ge=1, le=MAX_BATCH_SIZE, examples=[8], description="Sequences per batch; 1 when absent."
     )
-    seq_len: int | None = Field(
-        default=None, ge=1, le=MAX_LEN, examples=[1024], description="Tokens per sequence; max_len when absent."
-    )
+    seq_len: Length | None = Field(None, examples=[1024], description="Tokens per sequence; max_len when absent.")
     dtype: DType | None = Field(
-        default=None,
-        examples=["float32"],
-        description="Dtype of weights and KV cache; bfloat16 when absent.",
+        None, examples=["float32"], description="Dtype of weights and KV cache; bfloat16 when absent."
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tinylm_cli.errors import SET, ConfigError, Diagnostic, Fix, Label, Span
 from tinylm_cli.quantities import counted
@@ -76,6 +76,12 @@ def clip(text: str) -> str:
     """Return ``text`` shortened to one line, to quote it in a message."""
     text = text.replace("\n", "\\n").replace("\r", "\\r")
     return text if len(text) <= _MOST_QUOTED else f"{text[: _MOST_QUOTED - 1]}…"
+
+
+def either(words: Sequence[str]) -> str:
+    """Return a list of alternatives: ``a, b or c``."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def refusal(mistakes: Iterable[Diagnostic]) -> ConfigError:

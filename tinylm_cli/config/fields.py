@@ -4,30 +4,13 @@ from __future__ import annotations
 
 from functools import cache
 from types import NoneType
-from typing import Annotated, Any, Literal, NamedTuple, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from tinylm_cli.config.amounts import FieldType
-from tinylm_cli.config.blocks import Block
+from tinylm_cli.config.amounts import FieldType, Kind
+from tinylm_cli.config.blocks import Block, Requirement
 from tinylm_cli.config.schema import ModelConfig
-
-Kind = Literal[
-    "integer",
-    "number",
-    "boolean",
-    "choice",
-    "count",
-    "size",
-    "flops",
-    "share",
-    "pattern",
-    "numbers",
-    "rate",
-    "flop_rate",
-    "text",
-    "names",
-]
 
 
 class Field(NamedTuple):
@@ -36,14 +19,14 @@ class Field(NamedTuple):
     Attributes:
         owner: The class that declares it.
         name: Dotted name, e.g. ``norm.eps``.
-        kind: The kind of its values. A count, size, flops or rate is an integer that accepts ``125M``, ``24GiB``,
-            ``2.5G`` or ``3.35 TB/s``; a share is a number that accepts ``5%``; numbers and names are lists.
+        kind: The kind of its values.
         description: The description for users.
         expected: The expected type and range in words, e.g. ``an integer from 1 to 65,536``.
         required: Whether a config must set it.
         default: The value when absent; None for required and optional fields.
         choices: The allowed words; empty if the field is not a choice.
         example: A valid value to show in messages.
+        constraints: The annotations that validate its values.
     """
 
     owner: type[Block]
@@ -55,6 +38,7 @@ class Field(NamedTuple):
     default: Any
     choices: tuple[str, ...]
     example: Any
+    constraints: tuple[Any, ...]
 
 
 class Schema(NamedTuple):
@@ -96,7 +80,7 @@ def fields() -> dict[str, Field]:
 def _blocks(root: type[Block]) -> dict[str, type[Block]]:
     found: dict[str, type[Block]] = {}
     for name, info in root.model_fields.items():
-        kind = _not_none(info.annotation)
+        kind, _ = _unwrap(info.annotation)
         if isinstance(kind, type) and issubclass(kind, Block):
             found[name] = kind
             found.update({f"{name}.{inner}": deeper for inner, deeper in _blocks(kind).items()})
@@ -106,86 +90,67 @@ def _blocks(root: type[Block]) -> dict[str, type[Block]]:
 @cache
 def _leaves(root: type[Block]) -> dict[str, Field]:
     found: dict[str, Field] = {}
-    for name in root.model_fields:
-        block = _blocks(root).get(name)
-        if block is None:
-            found[name] = _describe(root, name, name)
+    for name, info in root.model_fields.items():
+        if name in _blocks(root):
+            inner = _leaves(_blocks(root)[name]).values()
+            found |= {f"{name}.{leaf.name}": leaf._replace(name=f"{name}.{leaf.name}") for leaf in inner}
         else:
-            dotted = ((f"{name}.{inner}", leaf) for inner, leaf in _leaves(block).items())
-            found.update({inner: leaf._replace(name=inner) for inner, leaf in dotted})
+            found[name] = _describe(root, name, info)
     return found
 
 
-def _describe(owner: type[Block], name: str, dotted: str) -> Field:
-    info = owner.model_fields[name]
-    declared = next(
-        (each for each in (*info.metadata, *_annotations(info.annotation)) if isinstance(each, FieldType)), None
-    )
-    kind: Kind = cast("Kind", declared.kind) if declared else _kind(info.annotation)
-    choices = tuple(get_args(_not_none(info.annotation))) if kind == "choice" else ()
+def _describe(owner: type[Block], name: str, info: FieldInfo) -> Field:
+    annotation, metadata = _unwrap(info.annotation)
+    constraints = tuple(each for each in (*info.metadata, *metadata) if not isinstance(each, FieldType | Requirement))
+    declared = next((each for each in (*info.metadata, *metadata) if isinstance(each, FieldType)), None)
+    kind, expected = declared or _kind(annotation, constraints)
     default = None if info.is_required() else info.default
     return Field(
         owner=owner,
-        name=dotted,
+        name=name,
         kind=kind,
         description=info.description or "",
-        expected=declared.expected if declared else _expected(kind, _bounds(info, kind), choices),
+        expected=expected,
         required=info.is_required(),
         default=default,
-        choices=choices,
+        choices=get_args(annotation) if kind == "choice" else (),
         example=info.examples[0] if info.examples else default,
+        constraints=constraints,
     )
 
 
-def _kind(annotation: Any) -> Kind:
-    inner = _not_none(annotation)
-    if get_origin(inner) is Literal:
-        return "choice"
-    if get_origin(inner) is Annotated:
-        return "numbers"
-    kinds: dict[Any, Kind] = {int: "integer", float: "number", bool: "boolean", str: "pattern"}
-    return kinds[inner]
+def _unwrap(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Return ``int`` and the metadata for ``Annotated[int, …] | None``."""
+    if NoneType in get_args(annotation):
+        annotation = next(choice for choice in get_args(annotation) if choice is not NoneType)
+    if get_origin(annotation) is not Annotated:
+        return annotation, ()
+    inner, *metadata = get_args(annotation)
+    return inner, tuple(
+        bound for each in metadata for bound in (each.metadata if isinstance(each, FieldInfo) else [each])
+    )
 
 
-def _not_none(annotation: Any) -> Any:
-    """Return ``int`` for ``int | None``, and anything else as it is."""
-    choices = [choice for choice in get_args(annotation) if choice is not NoneType]
-    return choices[0] if NoneType in get_args(annotation) else annotation
-
-
-def _annotations(annotation: Any) -> tuple[Any, ...]:
-    """Return the annotations of ``Annotated[…] | None``."""
-    inner = _not_none(annotation)
-    return get_args(inner)[1:] if get_origin(inner) is Annotated else ()
-
-
-def _bounds(info: FieldInfo, kind: Kind) -> list[Any]:
-    """Return the bounds of a number, or of each number in a list of them."""
-    if kind != "numbers":
-        return info.metadata
-    sequence, *_ = get_args(_not_none(info.annotation))
-    item, *_ = get_args(sequence)
-    return [bound for info in get_args(item)[1:] for bound in info.metadata]
-
-
-def _expected(kind: Kind, metadata: list[Any], choices: tuple[str, ...]) -> str:
-    if kind == "choice":
-        return "one of " + ", ".join(choices)
-    if kind == "boolean":
-        return "true or false"
-    if kind == "pattern":
-        return "a pattern of L and G, such as LLLLLG"
-    if kind == "numbers":
-        return _expected("number", metadata, ()).replace("a number", "a list of numbers")
-    bounds = {
-        bound: getattr(item, bound) for item in metadata for bound in ("gt", "ge", "lt", "le") if hasattr(item, bound)
+def _kind(annotation: Any, constraints: tuple[Any, ...]) -> tuple[Kind, str]:
+    """Return the kind of a field's values, and the expected values in words."""
+    if get_origin(annotation) is Literal:
+        return "choice", "one of " + ", ".join(get_args(annotation))
+    if annotation is bool:
+        return "boolean", "true or false"
+    if annotation is str:
+        return "pattern", "a pattern of L and G, such as LLLLLG"
+    if get_origin(annotation) is tuple:
+        item, bounds = _unwrap(get_args(annotation)[0])
+        return "numbers", _kind(item, bounds)[1].replace("a number", "a list of numbers")
+    limits = {
+        name: getattr(each, name) for each in constraints for name in ("gt", "ge", "lt", "le") if hasattr(each, name)
     }
-    if kind == "integer":
-        return f"an integer from {bounds['ge']:,} to {bounds['le']:,}"
-    low, to = (
-        (f"above {_bound(bounds['gt'])}", " and at most") if "gt" in bounds else (f"from {_bound(bounds['ge'])}", " to")
-    )
-    return f"a number {low}{to} " + (f"below {_bound(bounds['lt'])}" if "lt" in bounds else _bound(bounds["le"]))
+    if annotation is int:
+        return "integer", f"an integer from {limits['ge']:,} to {limits['le']:,}"
+    low, to = ("above", "and at most") if "gt" in limits else ("from", "to")
+    least = _bound(limits["gt" if "gt" in limits else "ge"])
+    most = f"below {_bound(limits['lt'])}" if "lt" in limits else _bound(limits["le"])
+    return "number", f"a number {low} {least} {to} {most}"
 
 
 def _bound(value: float) -> str:

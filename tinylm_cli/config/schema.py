@@ -14,17 +14,17 @@ from pydantic_core import PydanticCustomError
 from tinylm_cli.config.amounts import ParameterCount, Prose, Title
 from tinylm_cli.config.blocks import (
     BLOCKS,
-    MAX_D_FF,
-    MAX_DIM,
-    MAX_LEN,
-    MAX_N_HEADS,
     MAX_N_LAYERS,
     Attention,
     Block,
     Budget,
+    Dim,
     Embedding,
     FeedForward,
     Head,
+    HeadCount,
+    HiddenSize,
+    Length,
     Norm,
     Position,
     ResidualBlock,
@@ -45,12 +45,10 @@ class ModelConfig(Block):
     """
 
     name: Title | None = Field(
-        default=None,
-        examples=["my-model"],
-        description="Name of the model in every report; the file's name when absent.",
+        None, examples=["my-model"], description="Name of the model in every report; the file's name when absent."
     )
     description: Prose | None = Field(
-        default=None, examples=["A baseline."], description="A note for readers; changes nothing."
+        None, examples=["A baseline."], description="A note for readers; changes nothing."
     )
 
     vocab_size: int = Field(
@@ -59,49 +57,35 @@ class ModelConfig(Block):
         examples=[256],
         description="Vocabulary size: rows of the embedding table and of the LM head.",
     )
-    d_model: int = Field(
-        ge=1,
-        le=MAX_DIM,
-        examples=[128],
-        description="Hidden size: the width of the residual stream.",
-    )
-    n_heads: int = Field(
-        ge=1,
-        le=MAX_N_HEADS,
-        examples=[4],
-        description="Attention heads per layer; must divide d_model unless attention.d_head is set.",
+    d_model: Dim = Field(examples=[128], description="Hidden size: the width of the residual stream.")
+    n_heads: HeadCount = Field(
+        examples=[4], description="Attention heads per layer; must divide d_model unless attention.d_head is set."
     )
     n_layers: int = Field(ge=1, le=MAX_N_LAYERS, examples=[4], description="Transformer layers.")
-    d_ff: int = Field(
-        ge=1,
-        le=MAX_D_FF,
-        examples=[512],
-        description="Hidden size of the feed-forward network, usually 4 × d_model.",
+    d_ff: HiddenSize = Field(
+        examples=[512], description="Hidden size of the feed-forward network, usually 4 × d_model."
     )
-    max_len: int = Field(default=1024, ge=1, le=MAX_LEN, description="Context length in tokens.")
-    dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout probability in training; 0 disables dropout.")
+    max_len: Length = Field(1024, description="Context length in tokens.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout probability in training; 0 disables dropout.")
     tie_weights: bool = Field(
-        default=True,
-        description="Tie the LM head to the token embedding, which saves vocab_size × d_model parameters.",
+        True, description="Tie the LM head to the token embedding, which saves vocab_size × d_model parameters."
     )
 
-    embedding: Embedding = Field(default=Embedding(), description="The token embedding.")
-    position: Position = Field(default=Position(), description="The position encoding.")
-    norm: Norm = Field(default=Norm(), description="The norms of each layer and the final norm.")
-    attention: Attention = Field(default=Attention(), description="Causal self-attention.")
+    embedding: Embedding = Field(Embedding(), description="The token embedding.")
+    position: Position = Field(Position(), description="The position encoding.")
+    norm: Norm = Field(Norm(), description="The norms of each layer and the final norm.")
+    attention: Attention = Field(Attention(), description="Causal self-attention.")
     feed_forward: FeedForward = Field(
-        default=FeedForward(), description="The feed-forward network (MLP), or a mixture of experts."
+        FeedForward(), description="The feed-forward network (MLP), or a mixture of experts."
     )
-    block: ResidualBlock = Field(default=ResidualBlock(), description="The residual connections of a layer.")
-    head: Head = Field(default=Head(), description="The LM head.")
+    block: ResidualBlock = Field(ResidualBlock(), description="The residual connections of a layer.")
+    head: Head = Field(Head(), description="The LM head.")
 
     nominal_params: ParameterCount | None = Field(
-        default=None,
-        examples=["125M"],
-        description="The advertised size, e.g. 125M; reports compare it with the true count.",
+        None, examples=["125M"], description="The advertised size, e.g. 125M; reports compare it with the true count."
     )
     budget: Budget = Field(
-        default=Budget(),
+        Budget(),
         description="Limits on the cost of the model, which tinylm validate checks; the model does not change.",
     )
 

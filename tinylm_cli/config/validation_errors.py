@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from tinylm_cli.config.aliases import FIELD_ALIASES
 from tinylm_cli.config.attention_kinds import ABBREVIATIONS
-from tinylm_cli.config.dependencies import Problem
-from tinylm_cli.config.diagnostic_codes import clip, diagnostic
+from tinylm_cli.config.diagnostic_codes import clip, diagnostic, either
 from tinylm_cli.config.fields import MODEL, Field, Schema, fields
 from tinylm_cli.config.fixes import rename_fix, value_fix
+from tinylm_cli.config.rope_rules import Problem
 from tinylm_cli.config.rules import broken_rules
 from tinylm_cli.config.schema import flatten
 from tinylm_cli.config.suggestions import (
-    alias_of,
     expand_choice,
     is_ignored_key,
-    means_nothing,
     nearest,
     suggest_block,
     suggest_choice,
@@ -32,6 +31,8 @@ from tinylm_cli.config.yaml_nodes import Entry, Node, describe
 from tinylm_cli.config.yaml_writer import scalar
 from tinylm_cli.errors import SET, Diagnostic, Fix, Label
 
+_NOTHING = frozenset({"0", "0.0", "-1", "none", "false", "off", "no", "~"})
+"""Values that mean "none" in other libraries, where tinylm leaves the field out."""
 _MOST_LISTED = 6
 _MOST_GUESSES = 50  # a near-match search costs a millisecond, and a hostile file can hold thousands of unknown keys
 
@@ -228,7 +229,7 @@ def _help_for_value(field: Field, node: Node) -> tuple[str, Fix | None]:
             bare = " without quotes" if node.quoted and value == node.written else ""
             return f"write {value}{bare}", value_fix(node, value, field)
     example = f"--set {field.name}={scalar(field.example)}" if on_command_line else _example(field)
-    if field.default is None and not field.required and means_nothing(node.written):
+    if field.default is None and not field.required and node.written.strip().casefold() in _NOTHING:
         return f"leave {field.name} out, or write for example {example}", None
     return f"for example {example}", None
 
@@ -275,7 +276,10 @@ def suggest_fields(path: list[str], entry: Entry, schema: Schema) -> tuple[str, 
     if inside is None or key in schema.blocks:
         return suggest_keys(key, ".".join(parents), schema)
     wrapped = tuple(name for name in inside if name in schema.root.model_fields)
-    meant = () if wrapped else (alias_of(key, schema), None if parents else suggest_block(key, schema))
+    alias = FIELD_ALIASES.get(key.casefold())
+    meant = (
+        () if wrapped else (alias if alias in schema.fields else None, None if parents else suggest_block(key, schema))
+    )
     return wrapped or tuple(name for name in meant if name)[:1]
 
 
@@ -325,16 +329,11 @@ def _expected_fields(key: str, block: str, schema: Schema) -> str:
 def _location(names: tuple[str, ...], block: str, top: str, *, dotted: bool) -> str:
     """Return where fields belong, as seen from ``block``: ``kind inside the position or norm block?``."""
     if dotted:
-        return f"{_either(names)}?"
+        return f"{either(names)}?"
     outer = [name.rpartition(".")[0] for name in names]
     last = names[0].rpartition(".")[2]
     if outer[0] == block:
         return f"{last}?"
     if not outer[0]:
         return f"{last} {top}?"
-    return f"{last} inside {'block' if outer == ['block'] else f'the {_either(outer)} block'}?"
-
-
-def _either(words: Sequence[str]) -> str:
-    *others, last = words
-    return f"{', '.join(others)} or {last}" if others else last
+    return f"{last} inside {'block' if outer == ['block'] else f'the {either(outer)} block'}?"

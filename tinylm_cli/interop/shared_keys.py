@@ -80,8 +80,7 @@ def unsupported(why: str, help_: str) -> PydanticCustomError:
 def like(name: str) -> tuple[Any, ...]:
     """Annotate a key with the bounds and descriptions of the tinylm field it maps to."""
     field = fields()[name]
-    info = field.owner.model_fields[name.rpartition(".")[2]]
-    return (*info.metadata, FieldType(field.kind, field.expected), Field(examples=[field.example]))
+    return (*field.constraints, FieldType(field.kind, field.expected), Field(examples=[field.example]))
 
 
 def fills(*names: str) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from tinylm_cli.config.amounts import UNITS, stated
+from tinylm_cli.config.amounts import stated
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.yaml_writer import scalar, short_scalar
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
@@ -155,7 +155,7 @@ def _value(field: str, value: Any, short: Any) -> Cell:
     if value is None:
         return Cell(Quantity("—", math.nan), "muted")
     kind = fields()[field].kind
-    text = stated(value, kind) if kind in UNITS else short_scalar(short)
+    text = stated(value, kind) if kind in ("count", "size", "flops") else short_scalar(short)
     return Cell(Quantity(text, value) if isinstance(value, int | float) else text, key=_full_list(value))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# before torch is imported: on a busy machine, spinning threads take a hundred times as long
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# before torch is imported, here and in child processes: small models are slower on several threads, and on a busy
+# machine spinning threads take a hundred times as long
+os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 ROOT = Path(__file__).resolve().parent.parent
 TINYLM = Path(sys.executable).parent / "tinylm"
@@ -39,12 +41,13 @@ class Result:
 
 
 Run = Callable[..., Result]
+_ASIDE = ("NO_COLOR", "FORCE_COLOR", "LINES", "TERMINAL_WIDTH", "LC_CTYPE", "LANG", "_TINYLM_COMPLETE")
 Golden = Callable[[Path, str], None]
 
 
 def clean_environment(extra: Mapping[str, str | None] | None = None) -> dict[str, str]:
     """Return an environment independent of the machine; None in ``extra`` removes a variable."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "OMP_NUM_THREADS") if name in os.environ}
     merged: dict[str, str | None] = {**kept, "LC_ALL": "C.UTF-8", "COLUMNS": "80", **(extra or {})}
     return {name: value for name, value in merged.items() if value is not None}
 
@@ -72,6 +75,31 @@ def tinylm(tmp_path: Path) -> Run:
         )
         out = done.stdout.decode("utf-8", "surrogateescape")
         return Result(done.returncode, out, done.stderr.decode("utf-8", "surrogateescape"))
+
+    return run
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command in this process, without start-up: ``here("params", "toy.yaml", columns=60)``.
+
+    Signals, closed streams and process exit are not exercised.
+    """
+    from tinylm_cli.cli.app import run as run_command
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    for name in _ASIDE:
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: str | Path, stdin: str | bytes = b"", columns: int = 80) -> Result:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        capsys.readouterr()
+        code = run_command(list(map(str, arguments)))
+        said = capsys.readouterr()
+        return Result(int(code), said.out, said.err)
 
     return run
 

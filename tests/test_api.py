@@ -31,11 +31,11 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def printed(tinylm: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
+def printed(here: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
     """Return the JSON that a command prints."""
 
     def run(*words: str) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(tinylm(*words, "--format", "json").out)
+        document: dict[str, Any] = json.loads(here(*words, "--format", "json").out)
         del document["schema_version"]
         return document
 
@@ -163,11 +163,11 @@ def test_estimate(setup: Any, options: str, printed: Callable[..., dict[str, Any
     assert report.to_dict() == printed("estimate", "small", "--set", "n_layers=8", *options.split())
 
 
-def test_an_estimate_shows_the_answer_first(tinylm: Callable[..., Any]) -> None:
+def test_an_estimate_shows_the_answer_first(here: Callable[..., Any]) -> None:
     tiny = TINY
-    assert f"{tiny.estimate(gpu='h100')}\n" == tinylm("estimate", "tiny", "--gpu", "h100").out
+    assert f"{tiny.estimate(gpu='h100')}\n" == here("estimate", "tiny", "--gpu", "h100").out
     full = str(tiny.estimate(gpu="h100", full=True))
-    assert f"{full}\n" == tinylm("estimate", "tiny", "--gpu", "h100", "--full").out
+    assert f"{full}\n" == here("estimate", "tiny", "--gpu", "h100", "--full").out
     assert "weights" in tiny.estimate().to_frame("training_memory")["name"].tolist()
 
 
@@ -335,6 +335,6 @@ def test_build_from_weights(tinylm_folder: Path) -> None:
 
 
 @pytest.fixture
-def tinylm_folder(tmp_path: Path, tinylm: Callable[..., Any]) -> Path:
-    assert tinylm("build", "--config", "tiny", "--seed", "7", "--save", tmp_path / "saved").code == 0
+def tinylm_folder(tmp_path: Path, here: Callable[..., Any]) -> Path:
+    assert here("build", "--config", "tiny", "--seed", "7", "--save", tmp_path / "saved").code == 0
     return tmp_path / "saved"

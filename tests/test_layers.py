@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -57,9 +58,18 @@ def room(path: Path) -> str:
     return "interop/weights" if parts[:2] == ("interop", "weights") else parts[0].removesuffix(".py")
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool, bool]]:
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def imports(path: Path) -> tuple[tuple[str, bool, bool], ...]:
+    return tuple(_imports(parsed(path), path))
+
+
+def _imports(tree: ast.Module, path: Path) -> Iterator[tuple[str, bool, bool]]:
     """Yield each imported module, whether importing this one imports it, and whether only a type checker does."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     checked = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     for_types = {id(node) for block in checked for node in ast.walk(block)}
     inside = {id(node) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for node in ast.walk(f)}
@@ -114,7 +124,7 @@ def test_no_import_cycles() -> None:
 
 
 def _writes(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             if called in ("print", "sys.stdout.write", "sys.stderr.write", "typer.echo", "typer.secho"):

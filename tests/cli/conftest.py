@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import fcntl
-import io
 import json
 import os
 import pty
 import re
 import struct
 import subprocess
-import sys
 import termios
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-TINYLM = Path(sys.executable).parent / "tinylm"
+from tests.conftest import TINYLM, Result
+
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
 TOY = """\
@@ -34,39 +32,6 @@ dropout: 0.0
 nominal_params: 4K
 """
 
-_ASIDE = ("NO_COLOR", "FORCE_COLOR", "LINES", "TERMINAL_WIDTH", "LC_CTYPE", "LANG", "_TINYLM_COMPLETE")
-
-
-@dataclass(frozen=True)
-class Result:
-    """Exit code and output of a command."""
-
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Compute on one thread, here and in child processes: small models are slower on several."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        if "torch" in sys.modules:
-            import torch
-
-            torch.set_num_threads(1)
-        yield
-
-
-@pytest.fixture
-def tinylm(tinylm: Callable[..., Any]) -> Callable[..., Any]:
-    """Run the installed command, its models on one thread."""
-
-    def run(*arguments: str | Path, env: Mapping[str, str | None] | None = None, **how: Any) -> Any:
-        return tinylm(*arguments, env={"OMP_NUM_THREADS": "1", **(env or {})}, **how)
-
-    return run
-
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -77,31 +42,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def here(
-    folder: Path,  # noqa: ARG001 - for its effect
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Callable[..., Result]:
-    """Run the command in this process, without start-up: ``here("params", "toy.yaml", columns=60)``.
-
-    Signals, closed streams and process exit are not exercised.
-    """
-    from tinylm_cli.cli.app import run as run_command
-
-    monkeypatch.setenv("LC_ALL", "C.UTF-8")
-    for name in _ASIDE:
-        monkeypatch.delenv(name, raising=False)
-
-    def run(*arguments: str | Path, stdin: str | bytes = b"", columns: int = 80) -> Result:
-        monkeypatch.setenv("COLUMNS", str(columns))
-        data = stdin.encode() if isinstance(stdin, str) else stdin
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-        capsys.readouterr()
-        code = run_command(list(map(str, arguments)))
-        said = capsys.readouterr()
-        return Result(int(code), said.out, said.err)
-
-    return run
+def here(folder: Path, here: Callable[..., Any]) -> Callable[..., Any]:  # noqa: ARG001 - for its effect
+    """Run the command in this process, in the folder that holds ``toy.yaml``."""
+    return here
 
 
 @pytest.fixture

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.conftest import TINYLM, clean_environment
 from tinylm_cli.cli.app import COMMANDS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 
-WIDE = {"COLUMNS": "120"}  # at 80 most options take two lines
+WIDTH = 120  # at 80 most options take two lines
 
 HEAD = """# The command line
 
@@ -69,16 +68,10 @@ The terminal, `NO_COLOR` and `FORCE_COLOR` determine color; the terminal and `CO
 """
 
 
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+@pytest.fixture
+def pages(here: Callable[..., Any]) -> dict[str, str]:
     """Return the help of every command, and of the command line under an empty name."""
-    folder = tmp_path_factory.mktemp("help")
-    found = {}
-    for name in ("", *COMMANDS):
-        command = [str(TINYLM), *filter(None, [name]), "--help"]
-        done = subprocess.run(command, env=clean_environment(WIDE), cwd=folder, capture_output=True, check=True)
-        found[name] = done.stdout.decode()
-    return found
+    return {name: here(*filter(None, [name]), "--help", columns=WIDTH).out for name in ("", *COMMANDS)}
 
 
 def test_page(pages: dict[str, str], golden: Callable[[Path, str], None]) -> None:

@@ -1,4 +1,4 @@
-"""Every ``$ tinylm …`` in the README and in docs/ is run, and must print what stands under it."""
+"""Every ``$ tinylm …`` in the README and in docs/ is run, in this process, and must print what stands under it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_example(
     page: Path,
     command: str,
     output: str,
-    tinylm: Callable[..., Any],
+    here: Callable[..., Any],
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:
@@ -61,7 +61,7 @@ def test_example(
         shutil.copy(config, tmp_path)
     pipe = _PIPE.fullmatch(command)
     run = pipe["command"] if pipe else command
-    result = tinylm(*shlex.split(run)[1:])
+    result = here(*shlex.split(run)[1:])
     assert result.code == FAILING.get(run, 0), result.err
     lines = (result.out or result.err).splitlines(keepends=True)
     if pipe:

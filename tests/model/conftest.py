@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,15 +11,6 @@ from torch import nn
 from tinylm_cli.config.schema import ModelConfig
 
 SIZES = {"vocab_size": 23, "d_model": 16, "n_heads": 4, "n_layers": 3, "d_ff": 40, "max_len": 12, "dropout": 0.0}
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Compute on one thread: models this small gain nothing from more, and lose much where tests run side by side."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import torch
 
 import tinylm_cli as tinylm
 from tinylm_cli.config.yaml_writer import to_yaml
-from tinylm_cli.model.weights import save_model
+from tinylm_cli.model.checkpoint import save_model
 
 
 def main() -> None:

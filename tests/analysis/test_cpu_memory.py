@@ -22,7 +22,7 @@ from tinylm_cli.analysis.setups import ServingSetup
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.model import TinyTransformerLM
-from tinylm_cli.model.forward import run_forward
+from tinylm_cli.model.forward_trace import run_forward
 from tinylm_cli.model.kv_cache import KVCache
 from tinylm_cli.model.sampling import SamplingParams
 
@@ -97,7 +97,7 @@ def test_building_takes_what_the_model_holds(config: ModelConfig) -> None:
 def test_forward_against_the_estimate(
     name: str, dtype: torch.dtype, batch_size: int, seq_len: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tinylm_cli.model.forward.TIMED_SECONDS", 0.0)
+    monkeypatch.setattr("tinylm_cli.model.forward_trace.TIMED_SECONDS", 0.0)
     config = config_of(name)
     model = TinyTransformerLM.from_config(config, dtype=dtype)
     tokens = torch.randint(300, (batch_size, seq_len), generator=torch.Generator().manual_seed(0))

@@ -13,8 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tinylm_cli.model.checks import run
-from tinylm_cli.model.checks.check import Check, Outcome
-from tinylm_cli.model.checks.context import CheckContext
+from tinylm_cli.model.checks.check import Check, CheckContext, Outcome
 from tinylm_cli.model.checks.tensors import closed_form
 
 Here = Callable[..., Any]

@@ -25,9 +25,9 @@ from tinylm_cli.interop.weights.export_weights import export_model
 from tinylm_cli.interop.weights.import_weights import import_weights
 from tinylm_cli.interop.weights.load_model import open_model
 from tinylm_cli.model import TinyTransformerLM
+from tinylm_cli.model.checkpoint import load_model
 from tinylm_cli.model.generation import decode
 from tinylm_cli.model.sampling import SamplingParams
-from tinylm_cli.model.weights import load_model
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 transformers = pytest.importorskip("transformers")
@@ -37,15 +37,6 @@ transformers.utils.logging.disable_progress_bar()
 TOLERANCE = 1e-5
 EXAMPLES = 6
 LENGTH = 20
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """These models are too small to share out."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @contextmanager

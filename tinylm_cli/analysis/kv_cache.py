@@ -23,7 +23,7 @@ def kv_cache_bytes(config: ModelConfig, *, batch_size: int, seq_len: int, dtype:
 
     ``Σ over layers of B · S · 2 · G · K · itemsize``, where S is ``seq_len``, or ``min(seq_len, window)`` in a layer
     with a sliding window. Latent attention caches ``C + R`` elements per position instead of ``2 · G · K``. The shapes
-    match ``model/kv_cache.py:_buffer_shape``.
+    match ``model/attention.py:LayerKVCache.buffer_shape``.
 
     Args:
         config: A validated config.

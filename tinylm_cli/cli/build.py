@@ -104,7 +104,7 @@ def build(
     if save is not None:
         with working(f"building {loaded.name}"):
             import_torch()
-            from tinylm_cli.model.weights import FILES
+            from tinylm_cli.model.checkpoint import FILES
 
             require_free_folder(save, FILES, overwrite=force)
     model = request.build()
@@ -131,7 +131,7 @@ def build(
     require_value(report, get)
     if save is not None and proof.holds:
         from tinylm_cli.config.yaml_writer import to_yaml
-        from tinylm_cli.model.weights import save_model
+        from tinylm_cli.model.checkpoint import save_model
 
         save_model(model, save, config_text=to_yaml(loaded.config), overwrite=force)
     exit_code = ExitCode.DONE if proof.holds else ExitCode.FAILED

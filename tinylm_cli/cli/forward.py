@@ -126,7 +126,7 @@ def forward(
 
     import torch
 
-    from tinylm_cli.model.forward import run_forward
+    from tinylm_cli.model.forward_trace import run_forward
     from tinylm_cli.render.views.forward import forward_view
 
     where = model.lm_head.weight.device

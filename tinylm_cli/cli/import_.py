@@ -106,7 +106,7 @@ def _convert(
     with working(f"converting {found.loaded.name}"):
         import_torch()
         from tinylm_cli.interop.weights.import_weights import import_weights
-        from tinylm_cli.model.weights import FILES
+        from tinylm_cli.model.checkpoint import FILES
 
         require_free_folder(output, FILES, overwrite=force)
         try:

@@ -2,7 +2,7 @@
 
 Reading order, from input to output: ``embedding``, ``position``, ``rope``; ``attention_mask``, ``sdpa``, ``attention``,
 ``latent_attention``; ``feed_forward``, ``experts``; ``norm``, ``block``, ``lm``. Then ``initialization`` (storage and
-seeded values), ``kv_cache``, ``sampling`` and ``generation``, ``weights`` (saving and loading), ``module_tree`` and
+seeded values), ``kv_cache``, ``sampling`` and ``generation``, ``checkpoint`` (saving and loading), ``module_tree`` and
 ``forward_trace`` (inspection), and ``checks``.
 """
 

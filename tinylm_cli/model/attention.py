@@ -2,17 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple, Self
+
 import torch
 from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention_mask import AttentionMask
-from tinylm_cli.model.kv_cache import LayerKVCache
 from tinylm_cli.model.latent_attention import LatentAttention
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.norm import build_norm
 from tinylm_cli.model.rope import Rotation
 from tinylm_cli.model.sdpa import sdpa
+
+
+class LayerKVCache(NamedTuple):
+    """One layer's views into the cache, with slots for T new positions.
+
+    Attributes:
+        new_keys: Slots for the new keys, (B, G, T, K); with a window shorter than T, only for the last ones.
+        new_values: Slots for the new values, of the same shape.
+        keys: Keys of all S cached positions, (B, G, S, K).
+        values: Values of all S cached positions, (B, G, S, K).
+    """
+
+    new_keys: Tensor
+    new_values: Tensor
+    keys: Tensor
+    values: Tensor
+
+    def update(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Store new keys and values, (B, G, T, K) each, and return the keys and values to attend to, (B, G, S, K).
+
+        A prompt attends to the arguments, because a sliding-window cache may already have dropped some of them.
+        """
+        self.new_keys.copy_(_ring_slots(keys, self.new_keys.shape[2]))
+        self.new_values.copy_(_ring_slots(values, self.new_values.shape[2]))
+        return (self.keys, self.values) if keys.shape[2] == 1 else (keys, values)  # (B, G, S, K) each
+
+    @staticmethod
+    def buffer_shape(config: ModelConfig, n_layers: int, batch_size: int, size: int) -> tuple[int, ...]:
+        """Return the shape of a buffer of ``size`` positions: keys and values of each layer in turn."""
+        return (2 * n_layers, batch_size, config.n_kv_heads, size, config.d_head)
+
+    @classmethod
+    def of_layers(cls, new: Sequence[Tensor], held: Sequence[Tensor]) -> list[Self]:
+        """Return the cache of each layer, from the slots of new positions and of all in its buffer."""
+        return [cls(*layer) for layer in zip(new[::2], new[1::2], held[::2], held[1::2], strict=True)]
 
 
 class SelfAttention(nn.Module):
@@ -100,3 +137,9 @@ class SelfAttention(nn.Module):
 def build_attention(config: ModelConfig) -> SelfAttention | LatentAttention:
     """Return the attention module of ``config.attention.kind``, on meta."""
     return LatentAttention(config) if config.attention.kind == "latent" else SelfAttention(config)
+
+
+def _ring_slots(x: Tensor, size: int) -> Tensor:
+    """Return the last ``size`` positions of ``x`` (B, G, T, K), each in its slot of a ring buffer of that size."""
+    length = x.shape[2]
+    return x if length == size else x[:, :, -size:].roll(length % size, dims=2)  # (B, G, size, K)

@@ -9,7 +9,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention import build_attention
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.experts import build_feed_forward
-from tinylm_cli.model.kv_cache import LatentKVCache, LayerKVCache
+from tinylm_cli.model.kv_cache import LayerCache
 from tinylm_cli.model.norm import build_norm
 from tinylm_cli.model.rope import Rotation
 
@@ -54,7 +54,7 @@ class TransformerBlock(nn.Module):
         x: Tensor,
         mask: AttentionMask,
         rotation: Rotation | None = None,
-        cache: LayerKVCache | LatentKVCache | None = None,
+        cache: LayerCache | None = None,
     ) -> Tensor:
         """Map ``x`` (B, T, D) to (B, T, D); ``mask``, ``rotation`` and ``cache`` are passed to the attention."""
         normed = x if self.ln_1 is None else self.ln_1(x)  # (B, T, D)

@@ -8,6 +8,7 @@ dtype of the model.
 
 from __future__ import annotations
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -18,7 +19,6 @@ from tinylm_cli.machine import require_memory
 from tinylm_cli.model.experts import Router
 from tinylm_cli.model.norm import Norm
 from tinylm_cli.model.position import SinusoidalPosition
-from tinylm_cli.model.rng import keyed_generator
 from tinylm_cli.model.rope import RotaryPosition
 
 STD = 0.02
@@ -26,6 +26,12 @@ STD = 0.02
 
 CHUNK = 1 << 15
 """Values drawn at once: 128 KiB, so that casting or copying them needs no second full-size tensor."""
+
+STATE_WORDS = 624
+"""Number of 32-bit words in the state of a Mersenne Twister."""
+
+STATE_OFFSET = 3
+"""Offset of these words in the state that torch returns, in units of 64 bits."""
 
 _OUT_OF_MEMORY = ("DefaultCPUAllocator", "MPS backend out of memory")
 """Out-of-memory messages of allocators that raise a plain RuntimeError."""
@@ -109,6 +115,28 @@ def fill_parameter(tensor: Tensor, *, name: str, seed: int, constant: float | No
         tensor.fill_(constant)
     else:
         _fill_normal(tensor.view(-1), keyed_generator(name, seed))
+
+
+def keyed_generator(name: str, seed: int) -> torch.Generator:
+    """Return a CPU generator seeded by the pair of ``name`` and ``seed``.
+
+    ``manual_seed`` uses only 32 bits on the CPU, too few for a deep model: among 60,000 tensors, two share a seed with
+    a probability of one third, and seeds 2³² apart are equal. Therefore the key is hashed to the full generator state.
+
+    Args:
+        name: Any text, such as a tensor's full name.
+        seed: Any integer.
+
+    References:
+        Matsumoto and Nishimura 1998 (Mersenne Twister), https://doi.org/10.1145/272991.272995
+    """
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    digest = hashlib.shake_256(f"{seed}:{name}".encode()).digest(4 * STATE_WORDS)
+    words = torch.frombuffer(bytearray(digest), dtype=torch.int32).long() & 0xFFFFFFFF  # (624)
+    state = generator.get_state()
+    state.view(torch.int64)[STATE_OFFSET : STATE_OFFSET + STATE_WORDS] = words
+    generator.set_state(state)
+    return generator
 
 
 def _constants(model: nn.Module) -> dict[str, float]:

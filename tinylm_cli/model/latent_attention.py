@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple, Self
+
 import torch
 from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model.attention_mask import AttentionMask
-from tinylm_cli.model.kv_cache import LatentKVCache
 from tinylm_cli.model.linear import Linear
 from tinylm_cli.model.norm import build_norm
 from tinylm_cli.model.rope import Rotation
 from tinylm_cli.model.sdpa import sdpa
+
+
+class LatentKVCache(NamedTuple):
+    """One layer's views into the cache of latent attention, which has no head dimension.
+
+    Attributes:
+        new: Slots for the latents and rotated keys of new positions, (B, T, C + R).
+        all: Latents and rotated keys of all S cached positions, (B, S, C + R).
+    """
+
+    new: Tensor
+    all: Tensor
+
+    def update(self, latent: Tensor, k_rope: Tensor) -> tuple[Tensor, Tensor]:
+        """Store new latents (B, T, C) and rotated keys (B, T, R); return all cached ones, (B, S, C) and (B, S, R)."""
+        rank = latent.shape[-1]
+        self.new[..., :rank].copy_(latent)
+        self.new[..., rank:].copy_(k_rope)
+        return self.all[..., :rank], self.all[..., rank:]  # (B, S, C), (B, S, R)
+
+    @staticmethod
+    def buffer_shape(config: ModelConfig, n_layers: int, batch_size: int, size: int) -> tuple[int, ...]:
+        """Return the shape of a buffer of ``size`` positions: the latents and rotated keys of each layer."""
+        return (n_layers, batch_size, size, config.attention.kv_rank + config.attention.d_rope)
+
+    @classmethod
+    def of_layers(cls, new: Sequence[Tensor], held: Sequence[Tensor]) -> list[Self]:
+        """Return the cache of each layer, from the slots of new positions and of all in its buffer."""
+        return [cls(*layer) for layer in zip(new, held, strict=True)]
 
 
 class LatentAttention(nn.Module):

@@ -37,13 +37,13 @@ def module_tree(model: nn.Module, *, expand: bool = False) -> ModuleNode:
     Returns:
         The root node. ``params`` counts a tied parameter at the first module that holds it.
     """
-    part = _Reader().read(model, "")
+    part = _read(model, "", {})
     return _node(type(model).__name__, part, total=part.params, expand=expand)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Part:
-    """Represents all identical modules; two modules are identical if their parts are the same object.
+    """A module, or a parameter other than a weight or bias, without its name: identical siblings have equal parts.
 
     Attributes:
         kind: Class name.
@@ -54,86 +54,47 @@ class _Part:
         wraps: Whether it only wraps a single child.
         visible: Whether it appears in the tree.
         settings: Settings that are not visible in its shapes, by config field.
-        children: Name and part of each parameter other than weight and bias, and of each visible child.
+        identity: Its class, public attributes and tensors, which tell modules of equal shape apart.
+        children: Name and part of each child, visible or not.
     """
 
     kind: str
     shape: Shape | None
     params: int
     tied_to: str | None
-    is_list: bool
-    wraps: bool
-    visible: bool
-    settings: tuple[tuple[str, int], ...]
-    children: tuple[tuple[str, _Part], ...]
+    is_list: bool = False
+    wraps: bool = False
+    visible: bool = True
+    settings: tuple[tuple[str, int], ...] = ()
+    identity: tuple[object, ...] = ()
+    children: tuple[tuple[str, _Part], ...] = ()
 
 
-class _Reader:
-    """Reads a module tree in one traversal, and recognizes modules identical to earlier ones.
-
-    Parts are keyed by class, settings, parameters and the parts of children. Comparing two modules therefore takes time
-    proportional to the number of their direct children.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[object, _Part] = {}
-        self._owners: dict[int, str] = {}
-
-    def read(self, module: nn.Module, path: str) -> _Part:
-        """Return the part for ``module`` at the dotted ``path``."""
-        tensors = tuple(self._tensors(module, path))
-        children = tuple(
-            (name, self.read(child, f"{path}.{name}" if path else name)) for name, child in module.named_children()
-        )
-        key = (type(module), tensors, tuple(_settings(module)), children)
-        part = self._known.get(key)
-        if part is None:
-            part = self._known[key] = _part(module, tensors, children)
-        return part
-
-    def _tensors(self, module: nn.Module, path: str) -> Iterator[tuple[str, Shape, int, str | None]]:
-        """Yield name, shape, elements and, for a tied parameter, the path of the module that owns it."""
-        for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
-            owner = self._owners.get(id(parameter))
-            self._owners.setdefault(id(parameter), path)
-            yield name, tuple(parameter.shape), parameter.numel(), owner
-
-
-def _part(
-    module: nn.Module,
-    tensors: tuple[tuple[str, Shape, int, str | None], ...],
-    children: tuple[tuple[str, _Part], ...],
-) -> _Part:
-    beside = tuple(
-        (name, _parameter(shape, n, owner)) for name, shape, n, owner in tensors if name not in ("weight", "bias")
-    )
-    shown = beside + tuple((name, part) for name, part in children if part.visible)
+def _read(module: nn.Module, path: str, owners: dict[int, str]) -> _Part:
+    """Return the part for ``module`` at the dotted ``path``; ``owners`` are the paths of the parameters read so far."""
+    tensors: dict[str, _Part] = {}
+    for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
+        owner = owners.get(id(parameter))
+        owners.setdefault(id(parameter), path)
+        elements = parameter.numel() if owner is None else 0
+        tensors[name] = _Part("Parameter", tuple(parameter.shape), elements, owner)
+    modules = {
+        name: _read(child, f"{path}.{name}" if path else name, owners) for name, child in module.named_children()
+    }
+    children = {name: part for name, part in tensors.items() if name not in ("weight", "bias")} | modules
+    shown = [part for part in children.values() if part.visible]
     is_list = isinstance(module, nn.ModuleList)
     return _Part(
         kind=type(module).__name__,
-        shape=next((shape for name, shape, _, _ in tensors if name == "weight"), None),
-        params=sum(n for _, _, n, owner in tensors if owner is None) + sum(part.params for _, part in children),
-        tied_to=next((owner for _, _, _, owner in tensors if owner is not None), None),
+        shape=tensors["weight"].shape if "weight" in tensors else None,
+        params=sum(part.params for part in (*tensors.values(), *modules.values())),
+        tied_to=next((part.tied_to for part in tensors.values() if part.tied_to is not None), None),
         is_list=is_list,
-        wraps=not tensors and not is_list and len(shown) == 1 and not shown[0][1].is_list,
+        wraps=not tensors and not is_list and len(shown) == 1 and not shown[0].is_list,
         visible=bool(tensors or shown) or isinstance(module, SHOWN_WITHOUT_PARAMETERS),
         settings=tuple(_shown_settings(module)),
-        children=shown,
-    )
-
-
-def _parameter(shape: Shape, elements: int, owner: str | None) -> _Part:
-    """Return the part for a parameter other than a weight or bias, such as attention sinks."""
-    return _Part(
-        kind="Parameter",
-        shape=shape,
-        params=elements if owner is None else 0,
-        tied_to=owner,
-        is_list=False,
-        wraps=False,
-        visible=True,
-        settings=(),
-        children=(),
+        identity=(type(module), *_attributes(module), *tensors.items()),
+        children=tuple(children.items()),
     )
 
 
@@ -154,8 +115,8 @@ def _shown_settings(module: nn.Module) -> Iterator[tuple[str, int]]:
         yield "top_k", module.router.top_k
 
 
-def _settings(module: nn.Module) -> Iterator[tuple[str, str]]:
-    """Yield the public attributes of a module as text; they distinguish modules of one class."""
+def _attributes(module: nn.Module) -> Iterator[tuple[str, str]]:
+    """Yield the public attributes of a module as text."""
     for name, value in vars(module).items():
         if not name.startswith("_") and name != "training":
             yield name, repr(value)
@@ -177,21 +138,19 @@ def _node(name: str, part: _Part, *, total: int, expand: bool, count: int = 1) -
 
 
 def _children(parent: _Part, *, total: int, expand: bool) -> Iterator[ModuleNode]:
-    if not parent.is_list:
-        for name, part in parent.children:
-            while part.wraps:
-                inner, part = part.children[0]
-                name = f"{name}.{inner}"
-            yield _node(name, part, total=total, expand=expand)
-    elif expand:
-        for name, part in parent.children:
-            yield _node(name, part, total=total, expand=expand)
-    else:
+    shown = [(name, part) for name, part in parent.children if part.visible]
+    if parent.is_list and not expand:
         indices_of: dict[_Part, list[int]] = {}
-        for name, part in parent.children:
+        for name, part in shown:
             indices_of.setdefault(part, []).append(int(name))
         for part, indices in indices_of.items():
             yield _node(_range_text(indices), part, total=total, expand=expand, count=len(indices))
+        return
+    for name, part in shown:
+        while part.wraps and not parent.is_list:
+            inner, part = next(child for child in part.children if child[1].visible)
+            name = f"{name}.{inner}"
+        yield _node(name, part, total=total, expand=expand)
 
 
 def _range_text(indices: list[int]) -> str:

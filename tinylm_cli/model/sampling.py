@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tinylm_cli.model.rng import keyed_generator
+from tinylm_cli.model.initialization import keyed_generator
 from tinylm_cli.quantities import MAX_SEED
 
 GREEDY_BELOW = torch.finfo(torch.float32).tiny

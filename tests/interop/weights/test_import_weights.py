@@ -17,7 +17,7 @@ from tinylm_cli.interop.load import import_config
 from tinylm_cli.interop.weights.export_weights import export_model
 from tinylm_cli.interop.weights.import_weights import import_weights
 from tinylm_cli.model import TinyTransformerLM
-from tinylm_cli.model.weights import load_model, save_model
+from tinylm_cli.model.checkpoint import load_model, save_model
 
 STORED = "model.layers.1.mlp.gate.e_score_correction_bias"
 OURS = "blocks.1.feed_forward.router.score_correction"

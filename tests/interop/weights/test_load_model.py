@@ -21,7 +21,7 @@ from tinylm_cli.errors import ConfigError, InputError, WeightsError
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.interop.weights.import_weights import import_weights
 from tinylm_cli.interop.weights.load_model import open_model
-from tinylm_cli.model.weights import load_model
+from tinylm_cli.model.checkpoint import load_model
 
 KEYS: dict[str, Any] = {
     "vocab_size": 37, "hidden_size": 16, "num_attention_heads": 4, "num_key_value_heads": 2, "num_hidden_layers": 2,

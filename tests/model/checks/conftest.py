@@ -12,7 +12,7 @@ from tinylm_cli.analysis.proof import closed_form
 from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
-from tinylm_cli.model.checks.context import CheckContext, ClosedForm, sample_tokens
+from tinylm_cli.model.checks.check import CheckContext, ClosedForm, sample_tokens
 
 
 def describe_config(config: ModelConfig) -> ClosedForm:

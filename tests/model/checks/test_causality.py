@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from tinylm_cli.model import SelfAttention
+from tinylm_cli.model.attention import LayerKVCache
 from tinylm_cli.model.attention_mask import AttentionMask
 from tinylm_cli.model.checks.causality import causality_gradient, causality_perturbation
-from tinylm_cli.model.checks.check import Check
-from tinylm_cli.model.checks.context import CheckContext
-from tinylm_cli.model.kv_cache import LayerKVCache
+from tinylm_cli.model.checks.check import Check, CheckContext
 from tinylm_cli.model.rope import Rotation
 
 MakeContext = Callable[..., CheckContext]

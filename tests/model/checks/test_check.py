@@ -7,8 +7,19 @@ import pytest
 import torch
 
 from tinylm_cli.errors import CapacityError, OutputError, WeightsError
-from tinylm_cli.model.checks.check import Outcome, check, passed_if, passed_if_at_most, skip
-from tinylm_cli.model.checks.context import MAX_LOGITS, SEQ_LEN, TOLERANCE, CheckContext, max_abs, sample_tokens
+from tinylm_cli.model.checks.check import (
+    MAX_LOGITS,
+    SEQ_LEN,
+    TOLERANCE,
+    CheckContext,
+    Outcome,
+    check,
+    max_abs,
+    passed_if,
+    passed_if_at_most,
+    sample_tokens,
+    skip,
+)
 from tinylm_cli.reports.check import CheckResult
 
 MakeContext = Callable[..., CheckContext]

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tinylm_cli.model.checks import inference
-from tinylm_cli.model.checks.context import CheckContext
+from tinylm_cli.model.checks.check import CheckContext
 from tinylm_cli.model.checks.inference import batch_invariance, cached_equals_uncached, logits_shape
 from tinylm_cli.model.generation import DecodingStep, decode
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from tinylm_cli.errors import CapacityError
 from tinylm_cli.model import TinyTransformerLM
-from tinylm_cli.model.checks import context as context_module
-from tinylm_cli.model.checks.context import CheckContext
+from tinylm_cli.model.checks import check as check_module
+from tinylm_cli.model.checks.check import CheckContext
 from tinylm_cli.model.checks.learning import gradients_finite, initial_loss, overfits_one_batch
 from tinylm_cli.model.initialization import STD
 
@@ -230,7 +230,7 @@ def test_training_skips_without_memory(
         asked.append(needed_bytes)
         raise CapacityError(f"{what} does not fit")
 
-    monkeypatch.setattr(context_module, "require_memory", refuse)
+    monkeypatch.setattr(check_module, "require_memory", refuse)
     check = overfits_one_batch(make_context(dtype=dtype))
     assert (check.status, asked) == ("skip", [7864 * bytes_per_param])
     assert check.measured == "training a copy: weights, gradients and two Adam moments does not fit"

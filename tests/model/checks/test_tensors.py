@@ -12,13 +12,12 @@ from torch import nn
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import CapacityError
 from tinylm_cli.model import TinyTransformerLM, initialization, lm
-from tinylm_cli.model.checks import context as context_module
+from tinylm_cli.model.checkpoint import load_model
+from tinylm_cli.model.checks import check as check_module
 from tinylm_cli.model.checks import tensors
-from tinylm_cli.model.checks.check import Check
-from tinylm_cli.model.checks.context import CheckContext, ClosedForm
+from tinylm_cli.model.checks.check import Check, CheckContext, ClosedForm
 from tinylm_cli.model.checks.tensors import closed_form, same_seed, tied_identity, untied
 from tinylm_cli.model.initialization import initialize
-from tinylm_cli.model.weights import load_model
 
 MakeContext = Callable[..., CheckContext]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
@@ -180,6 +179,6 @@ def test_skips_without_memory(make_context: MakeContext, monkeypatch: pytest.Mon
     def refuse(_needed_bytes: int, what: str, **_: object) -> None:
         raise CapacityError(f"{what} does not fit")
 
-    monkeypatch.setattr(context_module, "require_memory", refuse)
+    monkeypatch.setattr(check_module, "require_memory", refuse)
     monkeypatch.setattr(initialization, "require_memory", refuse)
     assert check(context).status == "skip"

@@ -10,9 +10,9 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import import_config, is_hugging_face_folder, load_config, saved_config
 from tinylm_cli.interop.weights.checkpoint import Checkpoint
 from tinylm_cli.model import TinyTransformerLM
+from tinylm_cli.model.checkpoint import load_model
 from tinylm_cli.model.initialization import fill_buffers, materialize
 from tinylm_cli.model.state_dict import unique_state_dict
-from tinylm_cli.model.weights import load_model
 
 
 def open_model(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tinylm_cli.model.checks.check import Outcome, check, passed_if, skip
-from tinylm_cli.model.checks.context import CheckContext, max_abs
+from tinylm_cli.model.checks.check import CheckContext, Outcome, check, max_abs, passed_if, skip
 from tinylm_cli.model.lm import TinyTransformerLM
 
 

@@ -1,16 +1,175 @@
-"""A check of a model: a name, a statement, and a function that measures whether the statement holds."""
+"""A check of a model: what it reads (the model, its closed form, a batch of tokens), and what it measures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import CapacityError, OutputError
-from tinylm_cli.model.checks.context import CheckContext
-from tinylm_cli.model.initialization import is_out_of_memory
+from tinylm_cli.machine import require_memory
+from tinylm_cli.model.initialization import STD, is_out_of_memory
+from tinylm_cli.model.lm import TinyTransformerLM
+from tinylm_cli.model.state_dict import unique_params
 from tinylm_cli.reports.check import CheckResult, Status
+
+BATCH_SIZE = 2
+SEQ_LEN = 16
+
+MAX_LOGITS = 1 << 24
+"""Maximum logits per batch, 64 MiB in float32; a very large vocabulary shortens the sequences."""
+
+TOLERANCE = {torch.float64: 1e-13, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+"""Allowed difference between two computations of the same logits, relative to the largest logit.
+
+It allows a few rounding errors in half precision, which accumulates in float32, and some hundred in the others.
+"""
+
+MIN_SENSITIVE_WIDTH = 64
+"""d_model from which the output of a new block exceeds the rounding error of half precision."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedForm:
+    """The parameters of the model according to the closed form.
+
+    Attributes:
+        shapes: Shape of each parameter by full name; a tied parameter appears under each of its names.
+        total_params: Number of elements of all parameters; a tied parameter counts once.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    total_params: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckContext:
+    """The model under test and its inputs.
+
+    Attributes:
+        model: A model with storage, in evaluation mode.
+        seed: Seed of the initialization.
+        newly_initialized: Whether the weights were initialized with this seed rather than loaded.
+        closed_form: The expected parameters.
+        tokens: Ids (B, T), the same for every model with this vocabulary and max_len.
+    """
+
+    model: TinyTransformerLM
+    seed: int
+    newly_initialized: bool
+    closed_form: ClosedForm
+    tokens: Tensor
+
+    @property
+    def config(self) -> ModelConfig:
+        """The config of the model."""
+        return self.model.config
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Storage type of the weights."""
+        return self.model.lm_head.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return self.model.lm_head.weight.device
+
+    @property
+    def degenerate_norm(self) -> bool:
+        """Whether norms over d_model dimensions return nearly the same vector for every input."""
+        return self.is_degenerate_norm(self.config.d_model)
+
+    def is_degenerate_norm(self, width: int) -> bool:
+        """Return whether a norm over ``width`` dimensions returns nearly the same vector for every input.
+
+        LayerNorm maps every vector of 1 dimension to 0 and of 2 dimensions to ±(1, -1); RMSNorm maps 1 dimension to ±1.
+        """
+        return width <= (2 if self.config.norm.kind == "layernorm" else 1)
+
+    @property
+    def logits_saturated(self) -> bool:
+        """Whether the soft-cap is below the std of initial logits, 0.02 · √d_model, so that its tanh saturates.
+
+        Then logits hardly depend on the tokens, and gradients vanish.
+        """
+        cap = self.config.head.logit_softcap
+        return cap is not None and cap < STD * math.sqrt(self.config.d_model)
+
+    @property
+    def sensitive(self) -> bool:
+        """Whether changing a token must change the logits of later tokens.
+
+        The output of a new block is about 0.02² · d_model times its input, which half precision rounds to 0 in a narrow
+        model.
+        """
+        config, attention = self.config, self.config.attention
+        half = self.dtype.itemsize < torch.float32.itemsize
+        if all(config.window(layer) == 1 for layer in range(config.n_layers)):  # each position attends only to itself
+            return False
+        constant_values = attention.kind == "latent" and self.is_degenerate_norm(attention.kv_rank)
+        return (
+            not self.degenerate_norm
+            and not constant_values
+            and not self.logits_saturated
+            and not (half and config.d_model < MIN_SENSITIVE_WIDTH)
+        )
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        """Return the logits (B, T, V) of ids (B, T), without gradients."""
+        with torch.no_grad():
+            logits: Tensor = self.model(tokens)  # (B, T, V)
+        return logits
+
+    def tolerance(self, largest_logit: float) -> float:
+        """Return the allowed difference between two computations of logits with this largest magnitude.
+
+        With a soft-cap, the magnitude before the cap is used, because near 0 the cap preserves differences.
+        """
+        if self.config.head.logit_softcap is not None:
+            with torch.no_grad():
+                largest_logit = max_abs(self.model.lm_head(self.model.hidden(self.tokens)))
+        return TOLERANCE[self.dtype] * largest_logit
+
+    def softcap_hides(self, limit: float) -> str | None:
+        """Return the reason why the soft-cap makes a comparison within ``limit`` meaningless, or None."""
+        cap = self.config.head.logit_softcap
+        if cap is None or limit < cap:
+            return None
+        name = str(self.dtype).removeprefix("torch.")
+        return f"head.logit_softcap {cap:g} keeps logits closer together than {name} rounds them"
+
+    def require_memory(self, bytes_per_param: int, what: str) -> None:
+        """Raise if work exceeds this machine's memory.
+
+        Args:
+            bytes_per_param: Bytes that the work allocates for each parameter.
+            what: The work, as the subject of the message.
+
+        Raises:
+            CapacityError: If it does; gives the bytes needed and available.
+        """
+        require_memory(unique_params(self.model) * bytes_per_param, what, device=self.device.type)
+
+
+def sample_tokens(config: ModelConfig, device: torch.device) -> Tensor:
+    """Return random ids (B, T) of a length suitable for the model, at least two different ones per sequence."""
+    longest = max(MAX_LOGITS // (BATCH_SIZE * config.vocab_size), 2)
+    shape = (BATCH_SIZE, min(config.max_len, SEQ_LEN, longest))
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    tokens = torch.randint(config.vocab_size, shape, generator=generator, device="cpu")  # (B, T)
+    tokens[:, 1:2] = (tokens[:, :1] + 1) % config.vocab_size
+    return tokens.to(device)
+
+
+def max_abs(*tensors: Tensor) -> float:
+    """Return the largest magnitude in ``tensors``: nan if any contains nan, 0 if all are empty."""
+    peaks = [tensor.detach().abs().amax().cpu().double() for tensor in tensors if tensor.numel()]
+    return float(torch.stack(peaks).amax()) if peaks else 0.0
 
 
 @dataclass(frozen=True, slots=True)

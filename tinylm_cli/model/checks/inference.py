@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tinylm_cli.model.checks.check import Outcome, check, passed_if, passed_if_at_most, skip
-from tinylm_cli.model.checks.context import CheckContext, max_abs
+from tinylm_cli.model.checks.check import CheckContext, Outcome, check, max_abs, passed_if, passed_if_at_most, skip
 from tinylm_cli.model.generation import decode
 from tinylm_cli.model.sampling import SamplingParams
 from tinylm_cli.quantities import counted

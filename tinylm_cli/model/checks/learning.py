@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tinylm_cli.model.checks.check import Outcome, check, passed_if, skip
-from tinylm_cli.model.checks.context import TOLERANCE, CheckContext
+from tinylm_cli.model.checks.check import TOLERANCE, CheckContext, Outcome, check, passed_if, skip
 from tinylm_cli.model.initialization import STD
 
 STEPS = 8

@@ -14,11 +14,10 @@ from torch.nn import Parameter
 
 from tinylm_cli.config.yaml_writer import to_yaml
 from tinylm_cli.interrupts import interrupts_deferred
-from tinylm_cli.model.checks.check import Outcome, check, passed_if, skip
-from tinylm_cli.model.checks.context import CheckContext
+from tinylm_cli.model.checkpoint import load_model, save_model
+from tinylm_cli.model.checks.check import CheckContext, Outcome, check, passed_if, skip
 from tinylm_cli.model.lm import TinyTransformerLM
 from tinylm_cli.model.state_dict import parameter_shapes, unique_params
-from tinylm_cli.model.weights import load_model, save_model
 from tinylm_cli.quantities import counted
 from tinylm_cli.reports.architecture import Proof
 

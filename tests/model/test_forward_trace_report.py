@@ -10,8 +10,7 @@ from torch.nn import functional
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
-from tinylm_cli.model.forward import TIMED_RUNS, run_forward
-from tinylm_cli.model.forward_trace import trace_forward
+from tinylm_cli.model.forward_trace import TIMED_RUNS, run_forward, trace_forward
 from tinylm_cli.reports.forward import ForwardReport
 
 Make = Callable[..., ModelConfig]
@@ -106,7 +105,7 @@ def test_other_dtypes(make_config: Make, dtype: torch.dtype) -> None:
 
 def test_time(model: TinyTransformerLM, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 0.004, 1.0, 1.002, 2.0, 2.5])  # 4 ms, 2 ms, then one that uses the time up
-    monkeypatch.setattr("tinylm_cli.model.forward.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("tinylm_cli.model.forward_trace.perf_counter", lambda: next(clock))
     report = run(model)
     assert report.milliseconds == pytest.approx(4)
     assert report.tokens_per_second == pytest.approx(14 / 0.004)

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import CapacityError, OutputError, WeightsError
-from tinylm_cli.model import TinyTransformerLM, weights
+from tinylm_cli.model import TinyTransformerLM, checkpoint
+from tinylm_cli.model.checkpoint import load_model, save_model
 from tinylm_cli.model.initialization import materialize
-from tinylm_cli.model.weights import load_model, save_model
 
 Make = Callable[..., ModelConfig]
 Randomize = Callable[[nn.Module], nn.Module]
@@ -129,7 +129,7 @@ def test_other_model(
 
 def test_mismatches_listed(model: TinyTransformerLM, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rewrite(folder, lambda t: (t.pop("ln_f.bias"), t.update(extra=torch.ones(1), another=torch.ones(1))))
-    monkeypatch.setattr(weights, "materialize", lambda *_, **__: pytest.fail("went on"))
+    monkeypatch.setattr(checkpoint, "materialize", lambda *_, **__: pytest.fail("went on"))
     with pytest.raises(WeightsError) as caught:
         load_model(model.config, folder)
     assert "ln_f.bias is missing" in caught.value.message
@@ -168,7 +168,7 @@ def test_a_pickle_is_refused_unread(model: TinyTransformerLM, folder: Path) -> N
 
 def test_truncated_while_read(model: TinyTransformerLM, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = folder / "model.safetensors"
-    monkeypatch.setattr(weights, "materialize", lambda *_, **__: os.truncate(path, path.stat().st_size - 1))
+    monkeypatch.setattr(checkpoint, "materialize", lambda *_, **__: os.truncate(path, path.stat().st_size - 1))
     monkeypatch.setattr(TinyTransformerLM, "from_config", lambda *_, **__: model)
     with pytest.raises(WeightsError, match="was truncated"):
         load_model(model.config, folder)
@@ -230,7 +230,7 @@ def test_replaced_while_read(
         path.write_bytes(len(header).to_bytes(8, "little") + header)
         return nullcontext()
 
-    monkeypatch.setattr(weights, "safe_open", opened)
+    monkeypatch.setattr(checkpoint, "safe_open", opened)
     with pytest.raises(WeightsError, match="is damaged or not a safetensors file") as caught:
         load_model(model.config, folder)
     assert caught.value.help
@@ -245,7 +245,7 @@ def test_header_read_once(model: TinyTransformerLM, folder: Path, monkeypatch: p
         (folder / "other").rename(folder / "model.safetensors")
         materialize(*arguments, **options)
 
-    monkeypatch.setattr(weights, "materialize", replaced)
+    monkeypatch.setattr(checkpoint, "materialize", replaced)
     loaded = load_model(model.config, folder)
     assert all(torch.equal(a, b) for a, b in zip(before.parameters(), loaded.parameters(), strict=True))
 
@@ -273,7 +273,7 @@ def test_capacity_checked_first(model: TinyTransformerLM, folder: Path, monkeypa
         raise CapacityError("no room")
 
     monkeypatch.setattr("tinylm_cli.model.initialization.require_memory", refuse)
-    monkeypatch.setattr(weights, "_read_into", lambda *_: pytest.fail("went on"))
+    monkeypatch.setattr(checkpoint, "_read_into", lambda *_: pytest.fail("went on"))
     with pytest.raises(CapacityError, match="no room"):
         load_model(model.config, folder)
 
@@ -290,7 +290,7 @@ def test_disk_full(model: TinyTransformerLM, folder: Path, monkeypatch: pytest.M
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(weights, "write_safetensors", fail)
+    monkeypatch.setattr(checkpoint, "write_safetensors", fail)
     with pytest.raises(OutputError, match="No space left on device"):
         save_model(model, folder, config_text="new", overwrite=True)
     assert (folder / "model.safetensors").read_bytes() == before

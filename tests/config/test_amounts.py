@@ -15,10 +15,6 @@ from tinylm_cli.config.amounts import (
     MAX_COMPUTE,
     UNITS,
     AmountKind,
-    FlopCount,
-    ParameterCount,
-    Share,
-    Size,
     parse_amount,
     read_amount,
     read_share,
@@ -27,6 +23,7 @@ from tinylm_cli.config.amounts import (
     scientific,
     stated,
 )
+from tinylm_cli.config.field_types import FlopCount, ParameterCount, Share, Size
 
 TYPES: dict[AmountKind, Any] = {"count": ParameterCount, "size": Size, "flops": FlopCount}
 KINDS = st.sampled_from(list(TYPES))

@@ -1,25 +1,12 @@
 """Amounts with units, such as ``130M`` parameters, ``24GiB``, ``2.5G`` FLOPs or ``3.35 TB/s``: parsing and printing."""
 
-# no deferred annotations: pydantic would evaluate each of them, a tenth of the start-up time
+from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, NamedTuple
-
-from pydantic import BeforeValidator, Field, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from typing import Literal
 
 AmountKind = Literal["count", "size", "flops"]
 RateKind = Literal["rate", "flop_rate"]
-Kind = (
-    Literal["integer", "number", "boolean", "choice", "share", "pattern", "numbers", "text", "names"]
-    | AmountKind
-    | RateKind
-)
-"""The kinds of a field's values.
-
-A count, size, flops or rate is an integer that accepts ``125M``, ``24GiB``, ``2.5G`` or ``3.35 TB/s``; a share is a
-number that accepts ``5%``; numbers and names are lists.
-"""
 
 MAX_AMOUNT = 10**21
 MAX_COUNT = 10**18
@@ -45,11 +32,13 @@ UNITS: dict[AmountKind | RateKind, dict[str, int]] = {
 
 _NUMBER = r"[0-9]{1,6}(\.[0-9]{1,6})?"
 _RATE_NUMBER = r"[0-9]{1,9}(\.[0-9]{1,6})?"
-_PATTERNS = {
+SHARE = rf"{_NUMBER} ?%"
+PATTERNS = {
     kind: f"{_RATE_NUMBER if kind in ('rate', 'flop_rate') else _NUMBER} ?({'|'.join(units)})"
     for kind, units in UNITS.items()
 }
-_SHARE = rf"{_NUMBER} ?%"
+"""The regular expression of amounts of each kind."""
+
 _LENGTH = re.compile(r"([0-9]{1,12}) ?([kKmM]?)")
 _POWER = re.compile(r"([0-9]{1,6})(?:\.([0-9]{1,6}))?e\+?([0-9]{1,2})")
 
@@ -63,21 +52,9 @@ EXPECTED: dict[AmountKind | RateKind, str] = {
 """Expected values in errors about invalid amounts."""
 
 
-class FieldType(NamedTuple):
-    """The kind of a field's values, as an annotation on the Python type.
-
-    Attributes:
-        kind: The kind.
-        expected: The expected value in words, with an example or a range.
-    """
-
-    kind: Kind
-    expected: str
-
-
 def read_amount(text: str, kind: AmountKind | RateKind) -> int | float | None:
     """Return ``24GiB`` as a number, a float only if it is not an integer; None if the text is not an amount."""
-    if not re.fullmatch(_PATTERNS[kind], text):
+    if not re.fullmatch(PATTERNS[kind], text):
         return None
     unit = text.lstrip("0123456789. ")
     whole, _, fraction = text.removesuffix(unit).rstrip().partition(".")
@@ -88,7 +65,7 @@ def read_amount(text: str, kind: AmountKind | RateKind) -> int | float | None:
 
 def read_share(text: str) -> float | None:
     """Return ``5%`` or ``0.05`` as 0.05; None if the text is neither."""
-    if re.fullmatch(_SHARE, text):
+    if re.fullmatch(SHARE, text):
         return float(f"{float(text.removesuffix('%')) / 100:.15g}")
     return float(text) if re.fullmatch(_NUMBER, text) else None
 
@@ -178,51 +155,3 @@ def _three_digits(value: int, kind: AmountKind, like: str) -> tuple[str, int, in
     fitting = [(unit, one) for unit, one in units.items() if one <= value]
     unit, one = max(fitting, key=lambda each: each[1], default=("", 1))
     return unit, one, 10 ** max(3 - len(str(value // one)), 0)
-
-
-def _amount_type(kind: AmountKind | RateKind, most: int) -> tuple[object, ...]:
-    """Return the annotations of an integer field that accepts an amount from 1 to ``most``."""
-
-    def read(value: object) -> object:
-        if isinstance(value, float) and kind == "flops" and value.is_integer():
-            return int(value)  # 2.5e9, as papers write it
-        if not isinstance(value, str):
-            return value
-        amount = read_amount(value, kind)
-        if amount is None:
-            raise PydanticCustomError("amount_format", "not an amount: expected an integer, or a number and its unit")
-        return int(amount)
-
-    number = {"type": "integer", "minimum": 1, "maximum": most}
-    in_editors = WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": f"^{_PATTERNS[kind]}$"}]})
-    return Field(ge=1, le=most), BeforeValidator(read), FieldType(kind, EXPECTED[kind]), in_editors
-
-
-ParameterCount = Annotated[int, *_amount_type("count", MAX_COUNT)]
-Size = Annotated[int, *_amount_type("size", MAX_AMOUNT)]
-FlopCount = Annotated[int, *_amount_type("flops", MAX_AMOUNT)]
-Rate = Annotated[int, *_amount_type("rate", MAX_RATE)]
-FlopRate = Annotated[int, *_amount_type("flop_rate", MAX_RATE)]
-
-Title = Annotated[str, Field(max_length=200, pattern=r"^[^\r\n]+$"), FieldType("text", "text on one line")]
-Prose = Annotated[str, Field(min_length=1, max_length=10_000), FieldType("text", "text")]
-
-
-def _read_share(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    share = read_share(value) if value.endswith("%") else None
-    if share is None:
-        raise PydanticCustomError("amount_format", "not a share: expected a number, or one in percent")
-    return share
-
-
-Share = Annotated[
-    float,
-    Field(ge=0, le=1),
-    BeforeValidator(_read_share),
-    FieldType("share", "a share such as 0.05 or 5%"),
-    WithJsonSchema(
-        {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": f"^{_SHARE}$"}]}
-    ),
-]

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from tinylm_cli.config.amounts import FlopCount, ParameterCount, Share, Size
 from tinylm_cli.config.diagnostic_codes import either
+from tinylm_cli.config.field_types import FlopCount, ParameterCount, Share, Size
 
 MAX_DIM = 1_048_576
 MAX_N_HEADS = 65_536

@@ -7,9 +7,9 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, ValidationError
 
-from tinylm_cli.config.amounts import FieldType, FlopRate, Rate, Size
 from tinylm_cli.config.blocks import Block
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic, refusal
+from tinylm_cli.config.field_types import FieldType, FlopRate, Rate, Size
 from tinylm_cli.config.presets import presets_folder
 from tinylm_cli.config.source import Source, option_span, read_source
 from tinylm_cli.config.yaml_nodes import Entry, Node, describe

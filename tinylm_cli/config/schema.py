@@ -11,7 +11,6 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tinylm_cli.config.amounts import ParameterCount, Prose, Title
 from tinylm_cli.config.blocks import (
     BLOCKS,
     MAX_N_LAYERS,
@@ -30,6 +29,7 @@ from tinylm_cli.config.blocks import (
     ResidualBlock,
 )
 from tinylm_cli.config.dependencies import applies
+from tinylm_cli.config.field_types import ParameterCount, Prose, Title
 from tinylm_cli.config.rules import broken_rules
 
 LABELS = frozenset({"name", "description", "nominal_params", *(f"budget.{name}" for name in Budget.model_fields)})

@@ -7,8 +7,8 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from tinylm_cli.config.amounts import FieldType
 from tinylm_cli.config.blocks import Block
+from tinylm_cli.config.field_types import FieldType
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.suggestions import suggest
 

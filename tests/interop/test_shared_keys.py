@@ -28,8 +28,8 @@ class Sample(Keys):
     act: Activation = "silu"
     both: Annotated[bool, *fills("attention.bias", "feed_forward.bias")] = False
     theta: Annotated[float | None, *like("position.theta")] = None
-    alibi: Annotated[bool, *only(False, why="it is rounded")] = False
-    clip: Annotated[float | None, *only(why="it has no field")] = None
+    alibi: bool = only(False, why="it is rounded")
+    clip: float | None = only(why="it has no field")
 
 
 def errors(**keys: Any) -> list[tuple[str, str]]:

@@ -72,8 +72,8 @@ def express(config: ModelConfig) -> ExportedConfig:
     wanted = canonical_fields(config)
     nearest: _Candidate | None = None
     for family in all_families():
-        if family.from_tinylm is None:
-            continue
+        if family.language_model_key:
+            continue  # a multimodal family
         document = to_config_json(config, family)
         fields_read_back, unsupported = _read_back(document)
         if fields_read_back is None:
@@ -169,9 +169,7 @@ def to_config_json(config: ModelConfig, family: Family) -> dict[str, Any]:
         for name in filled_fields(family.keys, key)[:1]:
             value = values.get(name) if name != "attention.d_head" else config.d_head
             document[key] = _activation(str(value), info.default) if name == "feed_forward.activation" else value
-    if family.from_tinylm is not None:
-        document |= family.from_tinylm(config)
-    return document
+    return document | family.keys.from_tinylm(config)
 
 
 def _activation(activation: str, usual: Any) -> str:

@@ -89,7 +89,11 @@ def _misspelled(name: str, keys: Collection[str]) -> str | None:
     if meant is None or re.findall(r"[0-9]+", name) != re.findall(r"[0-9]+", meant):
         return None
     family = family_of(meant)
-    return None if (DISTINCTIVE_KEYS & set(keys)) - family.ignored_outer_keys - {family.language_model_key} else meant
+    return (
+        None
+        if (DISTINCTIVE_KEYS & set(keys)).difference(family.ignored_outer_keys, {family.language_model_key})
+        else meant
+    )
 
 
 def _by_architecture(root: Node) -> str:

@@ -65,7 +65,7 @@ class _Keys:
         """Return the language model's object in a multimodal config; the outer ``tie_word_embeddings`` wins."""
         outer, name = dict(root.entries or {}), self._family.language_model_key
         tied, inner = outer.pop("tie_word_embeddings", None), outer.pop(name, None)
-        self._sort(outer, HARMLESS | self._family.ignored_outer_keys, known={name})
+        self._sort(outer, HARMLESS.union(self._family.ignored_outer_keys), known={name})
         entries: dict[str, Entry] = {}
         if inner is not None and inner.value.entries is not None:
             entries = dict(inner.value.entries)
@@ -93,7 +93,10 @@ class _Keys:
                 message = f"{self.prefix}{key} and {self.prefix}{name} set the same value, but they differ"
                 self._report("contradiction", message, f"{self.prefix}{key}", entry, "keep one of them")
         self._sort(
-            others, HARMLESS | family.ignored, known={*family.keys.model_fields, *family.aliases}, prefix=self.prefix
+            others,
+            HARMLESS.union(family.ignored),
+            known={*family.keys.model_fields, *family.aliases},
+            prefix=self.prefix,
         )
         return Node(node.span, entries=entries)
 
@@ -124,7 +127,8 @@ class _Keys:
             elif not _is_overridden(filled_fields(keys, path[0]), overridden):
                 others.append(detail)
             to.wrong.add(name)
-            _repair(plain, path, schema.fields[name].example if kind == "missing" else None)
+            field = schema.fields.get(name)
+            _repair(plain, path, field.example if field is not None and field.required else None)
         from tinylm_cli.config.validation_errors import diagnose_fields
 
         found = diagnose_fields(others, node, self._source, schema)
@@ -167,7 +171,7 @@ def _is_reported(node: Node) -> bool:
 
 
 def _repair(plain: dict[str, Any], path: list[str], value: Any) -> None:
-    """Drop an invalid key, or give a missing key a value, so that the other keys can be mapped."""
+    """Drop an invalid key, or give a required key a value, so that the other keys can be mapped."""
     inside = plain
     for part in path[:-1]:
         inside = inside.get(part, {})

@@ -8,7 +8,7 @@ References:
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.config.suggestions import suggest
@@ -51,125 +51,148 @@ class RopeParameters(KeyBlock):
 
 
 class RopeBlocks(Keys):
-    """RoPE keys except theta; ``rope_scaling`` takes precedence over ``rope_parameters``, as in transformers."""
+    """Keys of RoPE, except theta and the rotary fraction, which have other names in some families.
+
+    Attributes:
+        theta_key: The key of theta outside the blocks.
+        fraction_key: The key of the rotary fraction outside the blocks. A family whose code rotates whole heads has no
+            default for it.
+        scaling_names: Scaling types that have another name in this family.
+    """
+
+    theta_key: ClassVar[str] = "rope_theta"
+    fraction_key: ClassVar[str] = "partial_rotary_factor"
+    scaling_names: ClassVar[Mapping[str, str]] = {}
 
     max_position_embeddings: MaxLen = 2048
     original_max_position_embeddings: OptionalSize = None
     rope_scaling: RopeParameters | None = None
     rope_parameters: RopeParameters | None = None
 
+    def to_tinylm(self, to: Translation) -> None:
+        """Map RoPE in either form: ``rope_parameters``, or ``rope_theta`` with ``rope_scaling``."""
+        super().to_tinylm(to)
+        to.put("position.theta", *self._in_block_or_outside("rope_theta", self.theta_key))
+        share, place = self._in_block_or_outside("partial_rotary_factor", self.fraction_key)
+        if self._default(self.fraction_key) is not None:
+            to.put("position.rotary_fraction", share, place)
+        elif share not in (None, 1.0):
+            to.unsupported(place, "this family's code rotates whole heads", f"write {place}: 1.0, or leave it out")
+        at, block = self.rope_block()
+        if block is None:
+            to.ignore("original_max_position_embeddings")
+        else:
+            rope_scaling(self, block, at, to, self.scaling_names)
+
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        """Return the keys of RoPE and its scaling, in the form that every version of transformers reads."""
+        keys = {cls.theta_key: config.position.theta, "rope_scaling": rope_scaling_key(config)}
+        if cls._default(cls.fraction_key) is not None:
+            keys[cls.fraction_key] = config.position.rotary_fraction
+        return super().from_tinylm(config) | keys
+
+    def rope_block(self) -> tuple[str, RopeParameters | None]:
+        """Return the key and value of the block that transformers uses; the value is None if it is absent or empty.
+
+        ``rope_scaling`` takes precedence over ``rope_parameters``, whose default is the family's.
+        """
+        for name in ("rope_scaling", "rope_parameters"):
+            block = getattr(self, name)
+            if block is not None and block.model_fields_set:
+                return name, block
+        return "rope_parameters", self._default("rope_parameters")
+
+    def _in_block_or_outside(self, inside: str, outside: str) -> tuple[float | None, str]:
+        """Return a value and its key: in the block, else outside of it, else the family's default."""
+        at, block = self.rope_block()
+        value = getattr(block, inside, None)
+        if value is not None:
+            return value, f"{at}.{inside}"
+        value = getattr(self, outside)
+        return self._default(outside) if value is None else value, outside
+
+    @classmethod
+    def _default(cls, key: str) -> Any:
+        return cls.model_fields[key].default
+
 
 class RopeKeys(RopeBlocks):
     """Keys of a family with RoPE."""
 
-    rope_theta: Theta = None
+    rope_theta: Theta = 10_000.0
     partial_rotary_factor: RotaryFraction = None
 
 
-_YARN = frozenset({"beta_fast", "beta_slow", "truncate", "attention_factor", "mscale", "mscale_all_dim"})
-_READ_BY = {
-    "none": frozenset[str](),
-    "linear": frozenset({"factor"}),
-    "dynamic": frozenset({"factor"}),
-    "llama3": frozenset({"factor", "original_max_position_embeddings", "low_freq_factor", "high_freq_factor"}),
-    "yarn": frozenset({"factor", "original_max_position_embeddings"}) | _YARN,
-    "longrope": frozenset(
-        {"factor", "original_max_position_embeddings", "attention_factor", "short_factor", "long_factor"}
-    ),
+_FACTOR = {"factor": "scaling_factor"}
+_FACTOR_AND_LENGTH = {**_FACTOR, "original_max_position_embeddings": "original_max_len"}
+_FIELDS: dict[str, dict[str, str]] = {
+    "none": {},
+    "linear": _FACTOR,
+    "dynamic": _FACTOR,
+    "llama3": {**_FACTOR_AND_LENGTH, "low_freq_factor": "low_freq_factor", "high_freq_factor": "high_freq_factor"},
+    "yarn": {
+        **_FACTOR_AND_LENGTH,
+        "beta_fast": "beta_fast",
+        "beta_slow": "beta_slow",
+        "truncate": "truncate",
+        "attention_factor": "attention_factor",
+    },
+    "longrope": {
+        **_FACTOR_AND_LENGTH,
+        "short_factor": "short_factors",
+        "long_factor": "long_factors",
+        "attention_factor": "attention_factor",
+    },
 }
-"""The keys that each scaling type reads; transformers ignores the others."""
+"""The keys of a block that each scaling type reads, and their fields in ``position``; transformers ignores others."""
 
-_SCALINGS = {"default": "none", **{name: name for name in _READ_BY if name != "none"}}
-_READ_ALWAYS = frozenset({"rope_type", "type", "rope_theta", "partial_rotary_factor"})
-
-
-def rope(
-    keys: RopeBlocks,
-    to: Translation,
-    *,
-    theta: float = 10_000.0,
-    theta_key: str = "rope_theta",
-    fraction: float | None = None,
-    fraction_key: str = "partial_rotary_factor",
-    renamed: Mapping[str, str] | None = None,
-    default: Mapping[str, Any] | None = None,
-) -> None:
-    """Map RoPE in either form: ``rope_parameters``, or ``rope_theta`` with ``rope_scaling``.
-
-    Args:
-        keys: The family's keys.
-        to: The translation.
-        theta: The family's default theta.
-        theta_key: Its key outside the block.
-        fraction: The family's default rotary fraction; None if its code always rotates whole heads.
-        fraction_key: Its key outside the block.
-        renamed: Scaling types that have another name in this family.
-        default: The family's scaling for a config without a block, as tinylm fields.
-    """
-    at, block = rope_block(keys)
-    if block is not None and block.rope_theta is not None:
-        to.put("position.theta", block.rope_theta, f"{at}.rope_theta")
-    else:
-        outside = getattr(keys, theta_key)
-        to.put("position.theta", theta if outside is None else outside, theta_key)
-    _rotary_fraction(keys, block, at, to, fraction, fraction_key)
-    if block is not None:
-        rope_scaling(keys, block, at, to, renamed or {})
-        return
-    to.ignore("original_max_position_embeddings")
-    for field, value in (default or {}).items():
-        to.put(field, value)
-
-
-def rope_block(keys: RopeBlocks) -> tuple[str, RopeParameters | None]:
-    """Return the key and value of the block that transformers uses; the value is None if it is absent or empty."""
-    for name in ("rope_scaling", "rope_parameters"):
-        block = getattr(keys, name)
-        if block is not None and block.model_fields_set:
-            return name, block
-    return "rope_parameters", None
-
-
-def _rotary_fraction(
-    keys: RopeBlocks, block: RopeParameters | None, at: str, to: Translation, default: float | None, key: str
-) -> None:
-    share = None if block is None else block.partial_rotary_factor
-    place = f"{at}.partial_rotary_factor"
-    if share is None:
-        share, place = getattr(keys, key), key
-    if default is not None:
-        to.put("position.rotary_fraction", default if share is None else share, place)
-    elif share not in (None, 1.0):
-        to.unsupported(place, "this family's code rotates whole heads", f"write {place}: 1.0, or leave it out")
+_READ_ALSO = {"rope_type", "type", "rope_theta", "partial_rotary_factor"}
+_MSCALES = {"mscale", "mscale_all_dim"}
+_SCALINGS = {"default": "none", **{name: name for name in _FIELDS if name != "none"}}
+_REQUIRED = {
+    "llama3": (
+        ("low_freq_factor", "high_freq_factor"),
+        "common values are low_freq_factor 1.0 and high_freq_factor 4.0",
+    ),
+    "longrope": (("short_factor", "long_factor"), "give a list with one number for each rotated pair"),
+}
+"""Keys without a default, and the remedy if one is absent."""
 
 
 def rope_scaling(
-    keys: Any, block: RopeParameters, at: str, to: Translation, renamed: Mapping[str, str] | None = None
+    keys: Any, block: RopeParameters, at: str, to: Translation, names: Mapping[str, str] | None = None
 ) -> None:
-    """Map the scaling in ``block``, the value of the key ``at``."""
+    """Map the scaling in ``block``, the value of the key ``at``; ``names`` renames scaling types."""
     type_key = f"{at}.type" if block.rope_type is None and block.type is not None else f"{at}.rope_type"
     written = block.rope_type or block.type or "default"
-    scaling = _SCALINGS.get((renamed or {}).get(written, written))
+    scaling = _SCALINGS.get((names or {}).get(written, written))
     if scaling is None:
         meant = suggest(written, _SCALINGS)
         help_ = f"did you mean {meant}?" if meant else f"the types are {', '.join(_SCALINGS)}"
         to.unsupported(type_key, "tinylm has no such RoPE scaling", help_)
         return
-    read = _READ_BY[scaling]
-    to.ignore(*(f"{at}.{key}" for key in RopeParameters.model_fields if key not in read | _READ_ALWAYS))
+    fields = _FIELDS[scaling]
+    read = fields.keys() | _READ_ALSO | (_MSCALES if scaling == "yarn" else set())
+    to.ignore(*(f"{at}.{key}" for key in RopeParameters.model_fields if key not in read))
     if "original_max_position_embeddings" not in read:
         to.ignore("original_max_position_embeddings")
     if scaling == "none":
         return
     to.put("position.scaling", scaling, type_key)
-    original = _original_length(keys, block, at, to, scaling)
-    factor = _factor(keys, block, at, to, scaling, original)
-    if scaling == "llama3":
-        _llama3(block, at, to)
-    elif scaling == "yarn":
-        _yarn(block, at, to, factor)
-    elif scaling == "longrope":
-        _longrope(block, at, to)
+    factor = _factor(keys, block, at, to, scaling, _original_length(keys, block, at, to, scaling))
+    required, remedy = _REQUIRED.get(scaling, ((), ""))
+    for key in required:
+        if getattr(block, key) is None:
+            to.missing(f"{at}.{key}", f"RoPE scaling of type {scaling} needs it", remedy)
+    for key, field in fields.items():
+        if key not in _FACTOR_AND_LENGTH:
+            # transformers treats 0 as absent
+            value = getattr(block, key) or None if key.startswith("beta") else getattr(block, key)
+            to.put(f"position.{field}", value, f"{at}.{key}")
+    if scaling == "yarn" and block.attention_factor is None and block.mscale and block.mscale_all_dim:
+        on_rotation = mscale(factor, block.mscale) / (mscale(factor, block.mscale_all_dim) or 1.0)
+        to.put("position.attention_factor", on_rotation if on_rotation > 0 else 1.0, f"{at}.mscale")
 
 
 def _original_length(keys: Any, block: RopeParameters, at: str, to: Translation, scaling: str) -> int:
@@ -199,50 +222,9 @@ def _factor(keys: Any, block: RopeParameters, at: str, to: Translation, scaling:
     return factor
 
 
-def _llama3(block: RopeParameters, at: str, to: Translation) -> None:
-    for key in ("low_freq_factor", "high_freq_factor"):
-        value = getattr(block, key)
-        if value is None:
-            help_ = "common values are low_freq_factor 1.0 and high_freq_factor 4.0"
-            to.missing(f"{at}.{key}", "RoPE scaling of type llama3 needs it", help_)
-        else:
-            to.put(f"position.{key}", value, f"{at}.{key}")
-
-
-def _yarn(block: RopeParameters, at: str, to: Translation, factor: float) -> None:
-    for key in ("beta_fast", "beta_slow"):
-        to.put(f"position.{key}", getattr(block, key) or None, f"{at}.{key}")  # transformers treats 0 as absent
-    to.put("position.truncate", block.truncate, f"{at}.truncate")
-    if block.attention_factor is not None:
-        to.put("position.attention_factor", block.attention_factor, f"{at}.attention_factor")
-    elif block.mscale and block.mscale_all_dim:
-        on_rotation = mscale(factor, block.mscale) / (mscale(factor, block.mscale_all_dim) or 1.0)
-        to.put("position.attention_factor", on_rotation if on_rotation > 0 else 1.0, f"{at}.mscale")
-
-
-def _longrope(block: RopeParameters, at: str, to: Translation) -> None:
-    to.put("position.attention_factor", block.attention_factor, f"{at}.attention_factor")
-    for key, field in (("short_factor", "position.short_factors"), ("long_factor", "position.long_factors")):
-        values = getattr(block, key)
-        if values is None:
-            help_ = "give a list with one number for each rotated pair"
-            to.missing(f"{at}.{key}", "RoPE scaling of type longrope needs it", help_)
-        to.put(field, values, f"{at}.{key}")
-
-
 def mscale(factor: float, weight: float = 1.0) -> float:
     """Return YaRN's factor on the rotation, ``0.1 weight ln(factor) + 1`` (Peng et al. 2023, section 3.4)."""
     return 0.1 * weight * math.log(factor) + 1.0 if factor > 1 else 1.0
-
-
-def rope_keys(config: ModelConfig) -> dict[str, Any]:
-    """Return the keys of RoPE and its scaling, in the form that every version of transformers reads."""
-    return {"rope_theta": config.position.theta, "rope_scaling": rope_scaling_key(config)}
-
-
-def partial_rope_keys(config: ModelConfig) -> dict[str, Any]:
-    """Return the keys of RoPE, its scaling and the rotary fraction."""
-    return {**rope_keys(config), "partial_rotary_factor": config.position.rotary_fraction}
 
 
 def rope_scaling_key(config: ModelConfig) -> dict[str, Any] | None:
@@ -250,15 +232,8 @@ def rope_scaling_key(config: ModelConfig) -> dict[str, Any] | None:
     position = config.position
     if position.scaling == "none":
         return None
-    block: dict[str, Any] = {"rope_type": position.scaling, "factor": position.stretch}
-    if position.scaling in ("llama3", "yarn", "longrope"):
-        block["original_max_position_embeddings"] = position.original_max_len
-    if position.scaling == "llama3":
-        block |= {"low_freq_factor": position.low_freq_factor, "high_freq_factor": position.high_freq_factor}
-    if position.scaling == "yarn":
-        block |= {"beta_fast": position.beta_fast, "beta_slow": position.beta_slow, "truncate": position.truncate}
-    if position.scaling == "longrope":
-        block |= {"short_factor": list(position.short_factors or ()), "long_factor": list(position.long_factors or ())}
-    if position.attention_factor is not None:
-        block["attention_factor"] = position.attention_factor
-    return block
+    values = {key: getattr(position, field) for key, field in _FIELDS[position.scaling].items()}
+    values = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+    absent = () if position.attention_factor is not None else ("attention_factor",)
+    written = {key: value for key, value in values.items() if key not in absent}
+    return {"rope_type": position.scaling, **written, "factor": position.stretch}

@@ -5,12 +5,15 @@
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import ConfigDict, Field, GetCoreSchemaHandler
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from tinylm_cli.config.blocks import Block
 from tinylm_cli.config.field_types import FieldType
 from tinylm_cli.config.fields import fields
+from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.config.suggestions import suggest
+from tinylm_cli.interop.translation import Translation
 
 UNSUPPORTED = "unsupported_setting"
 """Type of the pydantic error for a value that tinylm cannot express; its context holds ``why`` and ``help``."""
@@ -62,14 +65,16 @@ class _Only(NamedTuple):
         return value
 
 
-def only(*values: Any, why: str) -> tuple[Any, ...]:
-    """Annotate a key for which tinylm can express only these values; null always passes.
+def only(*values: Any, why: str) -> Any:
+    """Return the default of a key for which tinylm can express only these values; null always passes.
 
     Args:
-        values: The supported values; empty for a key that must be absent or null.
+        values: The supported values, the family's default first; empty for a key that must be absent or null.
         why: The reason, shown after "is not supported".
     """
-    return _Only(values, why), FieldType("text", " or ".join(map(_written, values)) or "null")
+    field: FieldInfo = Field(default=values[0] if values else None)
+    field.metadata += [_Only(values, why), FieldType("text", " or ".join(map(_written, values)) or "null")]
+    return field
 
 
 def unsupported(why: str, help_: str) -> PydanticCustomError:
@@ -113,10 +118,18 @@ class KeyBlock(Block):
 class Keys(KeyBlock):
     """Base of a family's keys, each with the family's default; holds keys that a decoder-only model must not set."""
 
-    is_encoder_decoder: Annotated[bool, *only(False, why="tinylm models have no encoder")] = False
-    add_cross_attention: Annotated[bool, *only(False, why="cross-attention needs an encoder")] = False
-    tie_encoder_decoder: Annotated[bool, *only(False, why="tinylm models have no encoder")] = False
-    cross_attention_hidden_size: Annotated[int | None, *only(why="tinylm models have no encoder")] = None
+    is_encoder_decoder: bool = only(False, why="tinylm models have no encoder")
+    add_cross_attention: bool = only(False, why="cross-attention needs an encoder")
+    tie_encoder_decoder: bool = only(False, why="tinylm models have no encoder")
+    cross_attention_hidden_size: int | None = only(why="tinylm models have no encoder")
+
+    def to_tinylm(self, to: Translation) -> None:
+        """Set the tinylm fields that depend on several keys; the others are copied, as ``fills`` says."""
+
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:  # noqa: ARG003
+        """Return the keys that ``to_tinylm`` reads, for a model to export."""
+        return {}
 
 
 VocabSize = Annotated[int, *fills("vocab_size")]
@@ -140,24 +153,41 @@ DExpert = Annotated[int | None, *fills("feed_forward.d_expert")]
 RoutedScale = Annotated[float, *fills("feed_forward.routed_scale")]
 Renormalize = Annotated[bool, *fills("feed_forward.renormalize")]
 ScoreSoftcap = Annotated[float | None, *fills("attention.logit_softcap")]
+Window = Annotated[int | None, *fills("attention.window")]
 LogitSoftcap = Annotated[float | None, *fills("head.logit_softcap")]
 Activation = Annotated[
     str, Fills(("feed_forward.activation",)), _ActivationName(), FieldType("text", "the name of an activation")
 ]
 
-# keys whose meaning depends on other keys; the family's mapping reads them
+# keys whose meaning depends on other keys; ``to_tinylm`` reads them
 ActivationName = Annotated[str, _ActivationName(), FieldType("text", "the name of an activation")]
 Count = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
 OptionalCount = Annotated[int | None, Field(ge=0, le=MAX_NUMBER, examples=[1])]
 OptionalSize = Annotated[int | None, Field(ge=1, le=MAX_NUMBER, examples=[1])]
-Window = Annotated[int | None, *like("attention.window")]
+LayerWindow = Annotated[int | None, *like("attention.window")]
 Number = Annotated[float | None, Field(ge=-MAX_NUMBER, le=MAX_NUMBER, examples=[1.0])]
 Text = Annotated[str | None, FieldType("text", "text")]
+Unread = Annotated[Any, FieldType("text", "text")]
 NumberList = Annotated[list[float] | None, FieldType("numbers", "a list of numbers"), Field(examples=[[1.0]])]
 IntegerList = Annotated[list[int] | None, FieldType("numbers", "a list of integers"), Field(examples=[[0]])]
 LayerTypes = Annotated[
     list[str] | None, FieldType("names", "a list of names"), Field(examples=[["full_attention", "sliding_attention"]])
 ]
+
+
+class LlamaLikeKeys(Keys):
+    """The keys that most families share, with the defaults of Llama."""
+
+    vocab_size: VocabSize = 32000
+    hidden_size: DModel = 4096
+    intermediate_size: DFF = 11008
+    num_hidden_layers: NLayers = 32
+    num_attention_heads: NHeads = 32
+    num_key_value_heads: NKVHeads = None
+    hidden_act: Activation = "silu"
+    max_position_embeddings: MaxLen = 2048
+    tie_word_embeddings: TieWeights = False
+
 
 _HARMLESS = """
 model_type architectures auto_map transformers_version torch_dtype dtype use_cache initializer_range init_std
@@ -191,6 +221,10 @@ LLAMA_LIKE: dict[str, Any] = {
 """Unscaled embeddings, RoPE that pairs the halves of a head, pre-norm RMSNorm, gated feed-forward, no biases."""
 
 
+POST_NORM_RESIDUAL = "the residual would start from the normalized vector"
+"""Why ``apply_residual_connection_post_layernorm`` is not supported."""
+
+
 def filled_fields(keys: type[Keys], key: str) -> tuple[str, ...]:
-    """Return the tinylm fields that ``key`` is copied to; empty if the family's mapping reads it."""
+    """Return the tinylm fields that ``key`` is copied to; empty if only ``to_tinylm`` reads it."""
     return next((each.fields for each in keys.model_fields[key].metadata if isinstance(each, Fills)), ())

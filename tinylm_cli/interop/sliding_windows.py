@@ -1,11 +1,12 @@
-"""Read and write sliding windows in a config.json: ``sliding_window``, and the layers that use it."""
+"""Read and write the layers that have a sliding window: ``sliding_window`` and ``layer_types`` in a config.json."""
 
-from __future__ import annotations
+# no deferred annotations, as in config.blocks
 
 from collections.abc import Sequence
 from typing import Any
 
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.interop.shared_keys import LayerTypes, LayerWindow, LlamaLikeKeys
 from tinylm_cli.interop.translation import Translation
 from tinylm_cli.quantities import counted
 
@@ -13,48 +14,51 @@ _LONGEST_PATTERN = 512
 _LETTERS = {"sliding_attention": "L", "full_attention": "G"}
 
 
-def window(keys: Any, to: Translation) -> None:
-    """Map one window for all layers; no window if ``sliding_window`` is null."""
-    to.put("attention.window", keys.sliding_window, "sliding_window")
+class LayerWindowKeys(LlamaLikeKeys):
+    """Keys of a family in which some layers have a window: every second one, from the first, unless overridden."""
 
+    sliding_window: LayerWindow = 4096
+    layer_types: LayerTypes = None
 
-def layer_windows(keys: Any, to: Translation, pattern: str | None, pattern_key: str = "sliding_window") -> None:
-    """Map the layers that have a window, from ``layer_types`` or else the family's pattern.
+    def window_pattern(self, to: Translation) -> tuple[str | None, str]:  # noqa: ARG002
+        """Return the layers that have a window in the absence of ``layer_types``, and the key that determines them.
 
-    Args:
-        keys: The family's keys, with ``sliding_window``, ``layer_types`` and ``num_hidden_layers``.
-        to: The translation.
-        pattern: One letter per layer, L (local, with a window) or G (global); None if the family's windows are off.
-        pattern_key: The key that determines the pattern.
-    """
-    if to.is_wrong("num_hidden_layers"):
-        return
-    if keys.layer_types is None:
-        _put_windows(to, pattern or "", pattern_key, keys.sliding_window)
-    else:
-        letters = _letters(to, keys.layer_types, keys.num_hidden_layers)
-        _put_windows(to, letters, "layer_types", None if pattern is None else keys.sliding_window)
+        The layers are one letter each, L (local, with a window) or G (global); None if the windows are off.
+        """
+        return ("LG" * self.num_hidden_layers)[: self.num_hidden_layers], "sliding_window"
 
+    def to_tinylm(self, to: Translation) -> None:
+        """Map the layers that have a window, from ``layer_types`` or else the family's pattern."""
+        super().to_tinylm(to)
+        if to.is_wrong("num_hidden_layers"):
+            return
+        pattern, key = self.window_pattern(to)
+        width = None if pattern is None else self.sliding_window
+        if self.layer_types is not None:
+            pattern, key = _letters(to, self.layer_types, self.num_hidden_layers), "layer_types"
+        if pattern is None or "L" not in pattern:
+            return
+        if width is None:
+            if key == "layer_types":
+                message = f"{to.display(key)} has sliding_attention, but sliding_window is off"
+                to.contradiction(
+                    key, message, "give sliding_window a number, or write full_attention", "sliding_window"
+                )
+            return
+        to.put("attention.window", width, "sliding_window")
+        shortest = shortest_period(pattern)
+        if len(shortest) > _LONGEST_PATTERN:
+            to.unsupported(key, f"the pattern spans more than {_LONGEST_PATTERN} layers without repeating")
+        elif shortest != "L":
+            to.put("attention.window_pattern", shortest, key, "sliding_window")
 
-def alternate(n_layers: int) -> str:
-    """Return a pattern in which every second layer has a window, from the first."""
-    return ("LG" * n_layers)[:n_layers]
-
-
-def _put_windows(to: Translation, letters: str, key: str, width: int | None) -> None:
-    if "L" not in letters:
-        return
-    if width is None:
-        if key == "layer_types":
-            message = f"{to.display(key)} has sliding_attention, but sliding_window is off"
-            to.contradiction(key, message, "give sliding_window a number, or write full_attention", "sliding_window")
-        return
-    to.put("attention.window", width, "sliding_window")
-    shortest = shortest_period(letters)
-    if len(shortest) > _LONGEST_PATTERN:
-        to.unsupported(key, f"the pattern spans more than {_LONGEST_PATTERN} layers without repeating")
-    elif shortest != "L":
-        to.put("attention.window_pattern", shortest, key, "sliding_window")
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        """Return the keys; ``sliding_window`` is a number even if no layer uses it."""
+        windows = [config.window(layer) for layer in range(config.n_layers)]
+        types = ["full_attention" if window is None else "sliding_attention" for window in windows]
+        width = config.attention.window or config.max_len
+        return super().from_tinylm(config) | {"sliding_window": width, "layer_types": types}
 
 
 def _letters(to: Translation, names: Sequence[str], n_layers: int) -> str:
@@ -79,19 +83,3 @@ def shortest_period(letters: str) -> str:
             k = border[k - 1]
         border[i] = k + 1 if letters[i] == letters[k] else 0
     return letters[: len(letters) - border[-1]]
-
-
-def window_keys(config: ModelConfig) -> dict[str, Any]:
-    """Return the key for one window in all layers."""
-    return {"sliding_window": config.attention.window}
-
-
-def layer_types(config: ModelConfig) -> list[str]:
-    """Return ``layer_types`` as transformers names them."""
-    windowed = (config.window(layer) is not None for layer in range(config.n_layers))
-    return ["sliding_attention" if each else "full_attention" for each in windowed]
-
-
-def layer_window_keys(config: ModelConfig) -> dict[str, Any]:
-    """Return the keys of per-layer windows; ``sliding_window`` is a number even if no layer uses it."""
-    return {"sliding_window": config.attention.window or config.max_len, "layer_types": layer_types(config)}

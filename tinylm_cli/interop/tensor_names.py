@@ -16,32 +16,28 @@ QKV = ("attention.q_proj", "attention.k_proj", "attention.v_proj")
 class TensorLayout(StrEnum):
     """How a stored tensor holds one or several model tensors; ``weights/fused_tensors.py`` converts both ways."""
 
-    same = "same"
+    plain = "plain"
+    """The model's tensor; several are concatenated along the output dimension."""
     transposed = "transposed"
-    """A matrix stored (in, out) instead of (out, in)."""
-    concatenated = "concatenated"
-    """Several tensors concatenated along the output dimension."""
-    concatenated_transposed = "concatenated_transposed"
+    """As plain, but matrices are stored (in, out) instead of (out, in)."""
     by_group = "by_group"
     """Fused q/k/v, grouped by KV head: its queries, then its key, then its value."""
     alternating = "alternating"
-    """Gate and up projections of all experts, with interleaved rows."""
+    """Gate and up projections of all experts, with interleaved rows, stored (in, out)."""
 
 
 class Fused(NamedTuple):
-    """Several tinylm modules stored as one.
+    """One or several tinylm modules or tensors stored as one.
 
     Attributes:
-        modules: The tinylm modules, in storage order.
-        stored: The stored module.
-        weight: Layout of the weights.
-        bias: Layout of the biases.
+        names: The tinylm modules or tensors, in storage order.
+        stored: The stored module or tensor.
+        layout: How they are stored.
     """
 
-    modules: tuple[str, ...]
+    names: tuple[str, ...]
     stored: str
-    weight: TensorLayout
-    bias: TensorLayout
+    layout: TensorLayout = TensorLayout.plain
 
 
 class TensorNames(NamedTuple):
@@ -53,9 +49,8 @@ class TensorNames(NamedTuple):
         layer: Modules of a layer.
         fused: Modules of a layer that are stored as one module.
         experts: Modules of a layer with one stored module per expert.
-        exact: Single tensors of a layer, by full name, such as a router's correction bias.
-        stacked: Tensors of a layer that are stacked over all experts, and their layout.
-        transposed: Whether the matrices of a layer are stored (in, out).
+        tensors: Tensors of a layer that are not the weight or bias of a stored module, such as attention sinks.
+        matrices: Layout of the weights of ``layer``.
         prefix_maps: Name prefixes mapped to those in checkpoints of a larger (e.g. multimodal) model.
         skipped_prefixes: Name prefixes of the larger model's other parts, which are not loaded.
         recomputed_suffixes: Name suffixes of buffers that are recomputed even if the checkpoint stores them, such as
@@ -67,9 +62,8 @@ class TensorNames(NamedTuple):
     layer: dict[str, str]
     fused: tuple[Fused, ...] = ()
     experts: dict[str, str] = {}  # noqa: RUF012 - read only
-    exact: dict[str, str] = {}  # noqa: RUF012
-    stacked: tuple[tuple[tuple[str, ...], str, TensorLayout], ...] = ()
-    transposed: bool = False
+    tensors: tuple[Fused, ...] = ()
+    matrices: TensorLayout = TensorLayout.plain
     prefix_maps: tuple[dict[str, str], ...] = ()
     skipped_prefixes: tuple[str, ...] = ()
     recomputed_suffixes: tuple[str, ...] = ("rotary_emb.inv_freq",)
@@ -136,5 +130,5 @@ BLOOM_NAMES = TensorNames(
         "ln_2": "post_attention_layernorm",
         **DENSE,
     },
-    fused=(Fused(QKV, "self_attention.query_key_value", TensorLayout.by_group, TensorLayout.by_group),),
+    fused=(Fused(QKV, "self_attention.query_key_value", TensorLayout.by_group),),
 )

@@ -75,7 +75,7 @@ def _translate(family: Family, to: Translation) -> None:
             if value is None and not _may_be_absent(field):
                 value = family.keys.model_fields[key].default
             to.put(field, ACTIVATIONS[value] if field == "feed_forward.activation" else value, key)
-    family.to_tinylm(to.values, to)
+    to.values.to_tinylm(to)
 
 
 def _may_be_absent(name: str) -> bool:

@@ -20,10 +20,8 @@ from tinylm_cli.model.state_dict import unique_state_dict
 CONFIG: ModelConfig = load_config("tiny", ["n_heads=4", "attention.n_kv_heads=2", "d_model=32"]).config
 QKV: list[tuple[int, ...]] = [(32, 32), (16, 32), (16, 32)]
 SHAPES: dict[TensorLayout, list[list[tuple[int, ...]]]] = {
-    TensorLayout.same: [[(6, 4)], [(6,)]],
-    TensorLayout.transposed: [[(6, 4)], [(3, 6, 4)]],
-    TensorLayout.concatenated: [QKV, [(32,), (16,), (16,)]],
-    TensorLayout.concatenated_transposed: [QKV],
+    TensorLayout.plain: [[(6, 4)], [(6,)], QKV, [(32,), (16,), (16,)]],
+    TensorLayout.transposed: [[(6, 4)], [(6,)], [(3, 6, 4)], QKV, [(32,), (16,), (16,)]],
     TensorLayout.by_group: [QKV, [(32,), (16,), (16,)]],
     TensorLayout.alternating: [[(3, 6, 4), (3, 6, 4)], [(3, 6), (3, 6)]],
 }

@@ -2,9 +2,6 @@
 
 # no deferred annotations, as in config.blocks
 
-from typing import Annotated, Any
-
-from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.tensor_names import BLOOM_NAMES
@@ -22,43 +19,33 @@ class BloomKeys(key.Keys):
     hidden_dropout: key.Dropout = 0.0
     layer_norm_epsilon: key.NormEps = 1e-5
     tie_word_embeddings: key.TieWeights = True
-    apply_residual_connection_post_layernorm: Annotated[
-        bool, *key.only(False, why="the residual would start from the normalized vector")
-    ] = False
+    apply_residual_connection_post_layernorm: bool = key.only(False, why=key.POST_NORM_RESIDUAL)
 
-
-def _bloom(keys: BloomKeys, to: Translation) -> None:
-    to.put("d_ff", 4 * keys.hidden_size, "hidden_size")
-
-
-def _bloom_keys(_: ModelConfig) -> dict[str, Any]:
-    return {}
+    def to_tinylm(self, to: Translation) -> None:
+        """Map the feed-forward width, 4 · ``hidden_size``."""
+        to.put("d_ff", 4 * self.hidden_size, "hidden_size")
 
 
 BLOOM = Family(
-    model_type="bloom",
-    architecture="BloomForCausalLM",
-    title="BLOOM",
-    keys=BloomKeys,
+    "bloom",
+    "BloomForCausalLM",
+    "BLOOM",
+    BloomKeys,
     constants={
         "embedding.multiplier": 1.0,
         "embedding.norm": True,
         "position.kind": "alibi",
         "feed_forward.activation": "gelu_tanh",
     },
-    to_tinylm=_bloom,
-    from_tinylm=_bloom_keys,
     tensor_names=BLOOM_NAMES,
-    ignored=frozenset(
-        [
-            "slow_but_exact",
-            "attention_softmax_in_fp32",
-            "masked_softmax_fusion",
-            "bias_dropout_fusion",
-            "skip_bias_add",
-            "skip_bias_add_qkv",
-            "offset_alibi",
-        ]
+    ignored=(
+        "slow_but_exact",
+        "attention_softmax_in_fp32",
+        "masked_softmax_fusion",
+        "bias_dropout_fusion",
+        "skip_bias_add",
+        "skip_bias_add_qkv",
+        "offset_alibi",
     ),
     aliases={"n_embed": "hidden_size", "num_attention_heads": "n_head", "num_hidden_layers": "n_layer"},
 )

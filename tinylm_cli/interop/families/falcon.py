@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families import Family
-from tinylm_cli.interop.rope_scaling import RopeKeys, rope, rope_keys
+from tinylm_cli.interop.rope_scaling import RopeKeys
 from tinylm_cli.interop.tensor_names import BLOOM_NAMES, TensorNames
 from tinylm_cli.interop.translation import Translation
 
@@ -21,7 +21,6 @@ class FalconKeys(RopeKeys):
     num_hidden_layers: key.NLayers = 32
     num_attention_heads: key.NHeads = 71
     num_kv_heads: Annotated[int | None, *key.like("attention.n_kv_heads")] = None
-    max_position_embeddings: key.MaxLen = 2048
     activation: key.Activation = "gelu"
     hidden_dropout: key.Dropout = 0.0
     layer_norm_epsilon: key.NormEps = 1e-5
@@ -31,59 +30,53 @@ class FalconKeys(RopeKeys):
     parallel_attn: bool | None = True
     multi_query: bool | None = True
     num_ln_in_parallel_attn: key.OptionalSize = None
-    alibi: Annotated[
-        bool, *key.only(False, why="Falcon divides its ALiBi biases by √d_head and rounds them to bfloat16")
-    ] = False
-    apply_residual_connection_post_layernorm: Annotated[
-        bool, *key.only(False, why="the residual would start from the normalized vector")
-    ] = False
+    alibi: bool = key.only(False, why="Falcon divides its ALiBi biases by √d_head and rounds them to bfloat16")
+    apply_residual_connection_post_layernorm: bool = key.only(False, why=key.POST_NORM_RESIDUAL)
 
+    def to_tinylm(self, to: Translation) -> None:
+        """Map the feed-forward width, RoPE and either decoder architecture."""
+        super().to_tinylm(to)
+        if self.ffn_hidden_size is None:
+            to.put("d_ff", 4 * self.hidden_size, "hidden_size")
+        else:
+            to.put("d_ff", self.ffn_hidden_size, "ffn_hidden_size")
+        if self.new_decoder_architecture:
+            self._new_decoder(to)
+        else:
+            self._old_decoder(to)
 
-def _falcon(keys: FalconKeys, to: Translation) -> None:
-    if keys.ffn_hidden_size is None:
-        to.put("d_ff", 4 * keys.hidden_size, "hidden_size")
-    else:
-        to.put("d_ff", keys.ffn_hidden_size, "ffn_hidden_size")
-    if keys.new_decoder_architecture:
-        _new_decoder(keys, to)
-    else:
-        _old_decoder(keys, to)
-    rope(keys, to)
+    def _new_decoder(self, to: Translation) -> None:
+        norms = self.num_ln_in_parallel_attn
+        to.put("attention.n_kv_heads", self.num_kv_heads, "num_kv_heads")
+        if not self.parallel_attn:
+            to.unsupported("parallel_attn", "the new decoder architecture is always parallel")
+        to.put("block.parallel", True, "new_decoder_architecture")
+        to.put("block.shared_norm", norms == 1, "num_ln_in_parallel_attn", "new_decoder_architecture")
+        if norms not in (None, 1, 2):
+            to.unsupported("num_ln_in_parallel_attn", "a parallel block has 1 or 2 norms")
 
+    def _old_decoder(self, to: Translation) -> None:
+        if self.multi_query:
+            to.put("attention.n_kv_heads", 1, "multi_query")
+        to.put("block.parallel", bool(self.parallel_attn), "parallel_attn")
+        if self.parallel_attn:
+            to.put("block.shared_norm", True, "parallel_attn")
+            if self.num_ln_in_parallel_attn not in (None, 1):
+                to.unsupported("num_ln_in_parallel_attn", "only the new decoder architecture has 2 norms")
 
-def _new_decoder(keys: FalconKeys, to: Translation) -> None:
-    norms = keys.num_ln_in_parallel_attn
-    to.put("attention.n_kv_heads", keys.num_kv_heads, "num_kv_heads")
-    if not keys.parallel_attn:
-        to.unsupported("parallel_attn", "the new decoder architecture is always parallel")
-    to.put("block.parallel", True, "new_decoder_architecture")
-    to.put("block.shared_norm", norms == 1, "num_ln_in_parallel_attn", "new_decoder_architecture")
-    if norms not in (None, 1, 2):
-        to.unsupported("num_ln_in_parallel_attn", "a parallel block has 1 or 2 norms")
-
-
-def _old_decoder(keys: FalconKeys, to: Translation) -> None:
-    if keys.multi_query:
-        to.put("attention.n_kv_heads", 1, "multi_query")
-    to.put("block.parallel", bool(keys.parallel_attn), "parallel_attn")
-    if keys.parallel_attn:
-        to.put("block.shared_norm", True, "parallel_attn")
-        if keys.num_ln_in_parallel_attn not in (None, 1):
-            to.unsupported("num_ln_in_parallel_attn", "only the new decoder architecture has 2 norms")
-
-
-def _falcon_keys(config: ModelConfig) -> dict[str, Any]:
-    new = config.block.parallel and (not config.block.shared_norm or config.n_kv_heads not in (1, config.n_heads))
-    return {
-        **rope_keys(config),
-        "alibi": False,
-        "ffn_hidden_size": config.d_ff,
-        "new_decoder_architecture": new,
-        "parallel_attn": config.block.parallel,
-        "multi_query": config.n_kv_heads == 1 and not new,
-        "num_kv_heads": config.n_kv_heads,
-        "num_ln_in_parallel_attn": (1 if config.block.shared_norm else 2) if new else None,
-    }
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        """Return the keys; the old decoder architecture is used where it can express the model."""
+        new = config.block.parallel and (not config.block.shared_norm or config.n_kv_heads not in (1, config.n_heads))
+        return super().from_tinylm(config) | {
+            "alibi": False,
+            "ffn_hidden_size": config.d_ff,
+            "new_decoder_architecture": new,
+            "parallel_attn": config.block.parallel,
+            "multi_query": config.n_kv_heads == 1 and not new,
+            "num_kv_heads": config.n_kv_heads,
+            "num_ln_in_parallel_attn": (1 if config.block.shared_norm else 2) if new else None,
+        }
 
 
 _TWO_NORMS = BLOOM_NAMES.override(layer={"ln_1": "ln_attn", "ln_2": "ln_mlp"})
@@ -95,13 +88,11 @@ def _tensor_names(config: ModelConfig) -> TensorNames:
 
 
 FALCON = Family(
-    model_type="falcon",
-    architecture="FalconForCausalLM",
-    title="Falcon",
-    keys=FalconKeys,
+    "falcon",
+    "FalconForCausalLM",
+    "Falcon",
+    FalconKeys,
     constants={"embedding.multiplier": 1.0, "position.kind": "rope"},
-    to_tinylm=_falcon,
-    from_tinylm=_falcon_keys,
     tensor_names=_tensor_names,
     aliases={"n_embed": "hidden_size"},
 )

@@ -3,12 +3,12 @@
 # no deferred annotations, as in config.blocks
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families import Family
-from tinylm_cli.interop.rope_scaling import RopeBlocks, RotaryFraction, Theta, rope, rope_scaling_key
+from tinylm_cli.interop.rope_scaling import RopeBlocks, RotaryFraction, Theta
 from tinylm_cli.interop.tensor_names import DENSE, EMBEDDING, QKV, Fused, TensorLayout, TensorNames
 from tinylm_cli.interop.translation import Translation
 
@@ -20,9 +20,7 @@ _GPT2_ALIASES = {
 }
 
 
-class GPT2Keys(key.Keys):
-    """``GPT2Config``."""
-
+class _GPT2LikeKeys(key.Keys):
     vocab_size: key.VocabSize = 50257
     n_embd: key.DModel = 768
     n_inner: key.OptionalSize = None
@@ -33,38 +31,39 @@ class GPT2Keys(key.Keys):
     resid_pdrop: key.Dropout = 0.1
     layer_norm_epsilon: key.NormEps = 1e-5
     tie_word_embeddings: key.TieWeights = True
+
+    def to_tinylm(self, to: Translation) -> None:
+        """Map the feed-forward width: 4 · ``n_embd`` if ``n_inner`` is null."""
+        if self.n_inner is None:
+            to.put("d_ff", 4 * self.n_embd, "n_embd")
+        else:
+            to.put("d_ff", self.n_inner, "n_inner")
+
+
+class GPT2Keys(_GPT2LikeKeys):
+    """``GPT2Config``."""
+
     scale_attn_weights: bool | None = True
-    scale_attn_by_inverse_layer_idx: Annotated[
-        bool, *key.only(False, why="each layer would divide its scores by its index")
-    ] = False
+    scale_attn_by_inverse_layer_idx: bool = key.only(False, why="each layer would divide its scores by its index")
 
+    def to_tinylm(self, to: Translation) -> None:
+        """Map the feed-forward width, and scores that are not divided by √d_head."""
+        super().to_tinylm(to)
+        if self.scale_attn_weights is False:
+            to.put("attention.scale", 1.0, "scale_attn_weights")
 
-def _inner_width(keys: "GPT2Keys | GPTJKeys", to: Translation) -> None:
-    """Map the feed-forward width: 4 · ``n_embd`` if ``n_inner`` is null."""
-    if keys.n_inner is None:
-        to.put("d_ff", 4 * keys.n_embd, "n_embd")
-    else:
-        to.put("d_ff", keys.n_inner, "n_inner")
-
-
-def _gpt2(keys: GPT2Keys, to: Translation) -> None:
-    _inner_width(keys, to)
-    if keys.scale_attn_weights is False:
-        to.put("attention.scale", 1.0, "scale_attn_weights")
-
-
-def _gpt2_keys(config: ModelConfig) -> dict[str, Any]:
-    return {"n_inner": config.d_ff, "scale_attn_weights": config.attention.scale != 1}
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        """Return the keys of the feed-forward width and the scale."""
+        return {"n_inner": config.d_ff, "scale_attn_weights": config.attention.scale != 1}
 
 
 GPT2 = Family(
-    model_type="gpt2",
-    architecture="GPT2LMHeadModel",
-    title="GPT-2",
-    keys=GPT2Keys,
+    "gpt2",
+    "GPT2LMHeadModel",
+    "GPT-2",
+    GPT2Keys,
     constants={"embedding.multiplier": 1.0, "position.kind": "learned"},
-    to_tinylm=_gpt2,
-    from_tinylm=_gpt2_keys,
     tensor_names=TensorNames(
         top_level={
             EMBEDDING: "transformer.wte",
@@ -80,63 +79,59 @@ GPT2 = Family(
             "feed_forward.up_proj": "mlp.c_fc",
             "feed_forward.down_proj": "mlp.c_proj",
         },
-        fused=(Fused(QKV, "attn.c_attn", TensorLayout.concatenated_transposed, TensorLayout.concatenated),),
-        transposed=True,
+        fused=(Fused(QKV, "attn.c_attn", TensorLayout.transposed),),
+        matrices=TensorLayout.transposed,
         recomputed_suffixes=("attn.bias", "attn.masked_bias"),
     ),
-    ignored=frozenset(["n_ctx", "reorder_and_upcast_attn"]),  # the second changes only the order of summation
+    ignored=("n_ctx", "reorder_and_upcast_attn"),  # the second changes only the order of summation
     aliases=_GPT2_ALIASES,
 )
 
 
-class GPTJKeys(key.Keys):
+class GPTJKeys(_GPT2LikeKeys):
     """``GPTJConfig``."""
 
     vocab_size: key.VocabSize = 50400
     n_embd: key.DModel = 4096
-    n_inner: key.OptionalSize = None
     n_layer: key.NLayers = 28
     n_head: key.NHeads = 16
     n_positions: key.MaxLen = 2048
-    activation_function: key.Activation = "gelu_new"
     resid_pdrop: key.Dropout = 0.0
-    layer_norm_epsilon: key.NormEps = 1e-5
     tie_word_embeddings: key.TieWeights = False
     rotary_dim: key.OptionalSize = 64
-    rotary: Annotated[bool, *key.only(True, why="this family's code always rotates")] = True
-    scale_attn_weights: Annotated[bool, *key.only(True, why="this family's code always divides scores by √d_head")] = (
-        True
-    )
+    rotary: bool = key.only(True, why="this family's code always rotates")
+    scale_attn_weights: bool = key.only(True, why="this family's code always divides scores by √d_head")
 
+    def to_tinylm(self, to: Translation) -> None:
+        """Map the feed-forward width, and ``rotary_dim``, the number of rotated dimensions per head."""
+        super().to_tinylm(to)
+        d_head, rotated, place = max(self.n_embd // self.n_head, 1), self.rotary_dim, "rotary_dim"
+        if rotated is None:
+            to.unsupported(place, "if it is null, this family's code computes RoPE over n_embd dimensions")
+        elif rotated % 2:
+            near = f"{rotated - 1} or {rotated + 1}" if rotated < d_head else str(rotated - 1)
+            near = str(rotated + 1) if rotated == 1 else near
+            message = f"rotary_dim {rotated} is odd, but RoPE rotates pairs of dimensions"
+            to.contradiction(place, message, f"write {near}")
+        elif rotated > d_head:
+            message = f"rotary_dim {rotated} exceeds the head dimension, {d_head}"
+            to.contradiction(place, message, f"write {d_head} or less", "n_embd", "n_head")
+        else:
+            share = rotated / d_head
+            share = share if int(d_head * share) == rotated else math.nextafter(share, 1)
+            to.put("position.rotary_fraction", share, place)
 
-def _gptj(keys: GPTJKeys, to: Translation) -> None:
-    """Map ``rotary_dim``, the number of rotated dimensions per head."""
-    _inner_width(keys, to)
-    d_head, rotated, place = max(keys.n_embd // keys.n_head, 1), keys.rotary_dim, "rotary_dim"
-    if rotated is None:
-        to.unsupported(place, "if it is null, this family's code computes RoPE over n_embd dimensions")
-    elif rotated % 2:
-        near = f"{rotated - 1} or {rotated + 1}" if rotated < d_head else str(rotated - 1)
-        near = str(rotated + 1) if rotated == 1 else near
-        to.contradiction(place, f"rotary_dim {rotated} is odd, but RoPE rotates pairs of dimensions", f"write {near}")
-    elif rotated > d_head:
-        message = f"rotary_dim {rotated} exceeds the head dimension, {d_head}"
-        to.contradiction(place, message, f"write {d_head} or less", "n_embd", "n_head")
-    else:
-        share = rotated / d_head
-        share = share if int(d_head * share) == rotated else math.nextafter(share, 1)
-        to.put("position.rotary_fraction", share, place)
-
-
-def _gptj_keys(config: ModelConfig) -> dict[str, Any]:
-    return {"n_inner": config.d_ff, "rotary_dim": int(config.d_head * config.position.rotary_fraction)}
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        """Return the keys of the feed-forward width and the rotated dimensions."""
+        return {"n_inner": config.d_ff, "rotary_dim": int(config.d_head * config.position.rotary_fraction)}
 
 
 GPTJ = Family(
-    model_type="gptj",
-    architecture="GPTJForCausalLM",
-    title="GPT-J",
-    keys=GPTJKeys,
+    "gptj",
+    "GPTJForCausalLM",
+    "GPT-J",
+    GPTJKeys,
     constants={
         "embedding.multiplier": 1.0,
         "position.kind": "rope",
@@ -146,8 +141,6 @@ GPTJ = Family(
         "block.shared_norm": True,
         "head.bias": True,
     },
-    to_tinylm=_gptj,
-    from_tinylm=_gptj_keys,
     tensor_names=TensorNames(
         top_level={EMBEDDING: "transformer.wte", "ln_f": "transformer.ln_f", "lm_head": "lm_head"},
         prefix="transformer.h.{i}.",
@@ -160,7 +153,7 @@ GPTJ = Family(
         },
         recomputed_suffixes=("attn.bias", "attn.masked_bias", "attn.embed_positions"),
     ),
-    ignored=frozenset(["n_ctx"]),
+    ignored=("n_ctx",),
     aliases=_GPT2_ALIASES,
 )
 
@@ -168,42 +161,30 @@ GPTJ = Family(
 class GPTNeoXKeys(RopeBlocks):
     """``GPTNeoXConfig``."""
 
+    theta_key: ClassVar[str] = "rotary_emb_base"
+    fraction_key: ClassVar[str] = "rotary_pct"
+
     vocab_size: key.VocabSize = 50432
     hidden_size: key.DModel = 6144
     num_hidden_layers: key.NLayers = 44
     num_attention_heads: key.NHeads = 64
     intermediate_size: key.DFF = 24576
-    max_position_embeddings: key.MaxLen = 2048
     hidden_act: key.Activation = "gelu"
     hidden_dropout: key.Dropout = 0.0
     layer_norm_eps: key.NormEps = 1e-5
     tie_word_embeddings: key.TieWeights = False
     attention_bias: key.AttentionBias = True
     use_parallel_residual: Annotated[bool, *key.fills("block.parallel")] = True
-    rotary_emb_base: Theta = None
-    rotary_pct: RotaryFraction = None
-
-
-def _gpt_neox(keys: GPTNeoXKeys, to: Translation) -> None:
-    rope(keys, to, theta_key="rotary_emb_base", fraction=0.25, fraction_key="rotary_pct")
-
-
-def _gpt_neox_keys(config: ModelConfig) -> dict[str, Any]:
-    return {
-        "rotary_emb_base": config.position.theta,
-        "rotary_pct": config.position.rotary_fraction,
-        "rope_scaling": rope_scaling_key(config),
-    }
+    rotary_emb_base: Theta = 10_000.0
+    rotary_pct: RotaryFraction = 0.25
 
 
 GPT_NEOX = Family(
-    model_type="gpt_neox",
-    architecture="GPTNeoXForCausalLM",
-    title="GPT-NeoX and Pythia",
-    keys=GPTNeoXKeys,
+    "gpt_neox",
+    "GPTNeoXForCausalLM",
+    "GPT-NeoX and Pythia",
+    GPTNeoXKeys,
     constants={"embedding.multiplier": 1.0, "position.kind": "rope"},
-    to_tinylm=_gpt_neox,
-    from_tinylm=_gpt_neox_keys,
     tensor_names=TensorNames(
         top_level={EMBEDDING: "gpt_neox.embed_in", "ln_f": "gpt_neox.final_layer_norm", "lm_head": "embed_out"},
         prefix="gpt_neox.layers.{i}.",
@@ -213,7 +194,7 @@ GPT_NEOX = Family(
             "ln_2": "post_attention_layernorm",
             **DENSE,
         },
-        fused=(Fused(QKV, "attention.query_key_value", TensorLayout.by_group, TensorLayout.by_group),),
+        fused=(Fused(QKV, "attention.query_key_value", TensorLayout.by_group),),
         recomputed_suffixes=("attention.bias", "attention.masked_bias", "rotary_emb.inv_freq"),
     ),
 )

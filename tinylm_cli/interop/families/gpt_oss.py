@@ -7,13 +7,14 @@ from typing import Annotated, Any
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
 from tinylm_cli.interop.families import Family
-from tinylm_cli.interop.rope_scaling import RopeKeys, rope, rope_keys
-from tinylm_cli.interop.sliding_windows import alternate, layer_window_keys, layer_windows
-from tinylm_cli.interop.tensor_names import LLAMA_NAMES, TensorLayout
-from tinylm_cli.interop.translation import Translation
+from tinylm_cli.interop.rope_scaling import RopeKeys, RopeParameters, Theta
+from tinylm_cli.interop.sliding_windows import LayerWindowKeys
+from tinylm_cli.interop.tensor_names import LLAMA_NAMES, Fused, TensorLayout
+
+_YARN = {"rope_type": "yarn", "factor": 32.0, "original_max_position_embeddings": 4096, "truncate": False}
 
 
-class GptOssKeys(RopeKeys):
+class GptOssKeys(LayerWindowKeys, RopeKeys):
     """``GptOssConfig``."""
 
     vocab_size: key.VocabSize = 201088
@@ -25,48 +26,37 @@ class GptOssKeys(RopeKeys):
     head_dim: key.DHead = 64
     max_position_embeddings: key.MaxLen = 131072
     rms_norm_eps: key.NormEps = 1e-5
-    tie_word_embeddings: key.TieWeights = False
+    rope_theta: Theta = 150_000.0
+    rope_parameters: RopeParameters | None = RopeParameters.model_validate(_YARN)
     attention_bias: key.AttentionBias = True
     num_local_experts: key.NExperts = 128
     num_experts_per_tok: key.TopK = 4
     swiglu_limit: Annotated[float | None, *key.fills("feed_forward.clamp")] = 7.0
-    swiglu_alpha: Annotated[float, *key.only(1.702, why="quick_gelu's slope is 1.702")] = 1.702
-    hidden_act: Annotated[str, *key.only("silu", why="this family's code has its own activation")] = "silu"
-    sliding_window: key.Window = 128
-    layer_types: key.LayerTypes = None
+    swiglu_alpha: float = key.only(1.702, why="quick_gelu's slope is 1.702")
+    hidden_act: str = key.only("silu", why="this family's code has its own activation")
+    sliding_window: key.LayerWindow = 128
+
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        """Return the keys; ``rope_scaling`` is always written, because its absence means YaRN in this family."""
+        keys = super().from_tinylm(config)
+        return keys | {"rope_scaling": keys["rope_scaling"] or {"rope_type": "default"}}
 
 
-def _gpt_oss(keys: GptOssKeys, to: Translation) -> None:
-    yarn = {
-        "position.scaling": "yarn",
-        "position.scaling_factor": 32.0,
-        "position.original_max_len": 4096,
-        "position.truncate": False,
-    }
-    rope(keys, to, theta=150_000.0, default=yarn)
-    layer_windows(keys, to, alternate(keys.num_hidden_layers))
-
-
-def _gpt_oss_keys(config: ModelConfig) -> dict[str, Any]:
-    """Return the keys; ``rope_scaling`` is always written, because its absence means YaRN in this family."""
-    keys = {**rope_keys(config), **layer_window_keys(config)}
-    return {**keys, "rope_scaling": keys["rope_scaling"] or {"rope_type": "default"}}
-
-
-def _stacked(kind: str, suffix: str, alternating: TensorLayout, down: TensorLayout) -> tuple[Any, ...]:
+def _stacked(kind: str, suffix: str, down: TensorLayout) -> tuple[Fused, Fused]:
     """Return the names of the experts' weights or biases, which are stacked over all experts."""
     gate_up = (f"feed_forward.experts.gate_proj.{kind}", f"feed_forward.experts.up_proj.{kind}")
     return (
-        (gate_up, f"mlp.experts.gate_up_proj{suffix}", alternating),
-        ((f"feed_forward.experts.down_proj.{kind}",), f"mlp.experts.down_proj{suffix}", down),
+        Fused(gate_up, f"mlp.experts.gate_up_proj{suffix}", TensorLayout.alternating),
+        Fused((f"feed_forward.experts.down_proj.{kind}",), f"mlp.experts.down_proj{suffix}", down),
     )
 
 
 GPT_OSS = Family(
-    model_type="gpt_oss",
-    architecture="GptOssForCausalLM",
-    title="gpt-oss",
-    keys=GptOssKeys,
+    "gpt_oss",
+    "GptOssForCausalLM",
+    "gpt-oss",
+    GptOssKeys,
     constants={
         **key.LLAMA_LIKE,
         "attention.sinks": True,
@@ -75,16 +65,14 @@ GPT_OSS = Family(
         "feed_forward.router": "topk_softmax",
         "feed_forward.router_bias": True,
     },
-    to_tinylm=_gpt_oss,
-    from_tinylm=_gpt_oss_keys,
     tensor_names=LLAMA_NAMES.override(
         layer={"feed_forward.router": "mlp.router"},
-        exact={"attention.sinks": "self_attn.sinks"},
-        stacked=(
-            *_stacked("weight", "", TensorLayout.alternating, TensorLayout.transposed),
-            *_stacked("bias", "_bias", TensorLayout.alternating, TensorLayout.same),
+        tensors=(
+            Fused(("attention.sinks",), "self_attn.sinks"),
+            *_stacked("weight", "", TensorLayout.transposed),
+            *_stacked("bias", "_bias", TensorLayout.plain),
         ),
     ),
-    ignored=frozenset(["experts_per_token", "initial_context_length"]),  # duplicates of other keys
+    ignored=("experts_per_token", "initial_context_length"),  # duplicates of other keys
     aliases={"num_experts": "num_local_experts"},
 )

@@ -25,32 +25,30 @@ class OPTKeys(key.Keys):
     tie_word_embeddings: key.TieWeights = True
     enable_bias: key.AllBiases = True
     layer_norm_elementwise_affine: Annotated[bool, *key.fills("norm.weight")] = True
-    do_layer_norm_before: Annotated[
-        bool, *key.only(True, why="the norms would follow each residual sum, and there would be no final norm")
-    ] = True
-    remove_final_layer_norm: Annotated[bool, *key.only(False, why="the model would have no final norm")] = False
+    do_layer_norm_before: bool = key.only(
+        True, why="the norms would follow each residual sum, and there would be no final norm"
+    )
+    remove_final_layer_norm: bool = key.only(False, why="the model would have no final norm")
     word_embed_proj_dim: key.OptionalSize = None
 
+    def to_tinylm(self, to: Translation) -> None:
+        """Report an embedding width other than d_model, which needs input and output projections."""
+        if self.word_embed_proj_dim not in (None, self.hidden_size):
+            why = "embeddings narrower than the model need input and output projections"
+            to.unsupported("word_embed_proj_dim", why)
 
-def _embedding_width(keys: OPTKeys, to: Translation) -> None:
-    """Report an embedding width other than d_model, which needs input and output projections."""
-    if keys.word_embed_proj_dim not in (None, keys.hidden_size):
-        to.unsupported("word_embed_proj_dim", "embeddings narrower than the model need input and output projections")
-
-
-def _keys(config: ModelConfig) -> dict[str, Any]:
-    return {"word_embed_proj_dim": config.d_model, "do_layer_norm_before": True}
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        """Return the keys that differ between OPT models of this shape."""
+        return {"word_embed_proj_dim": config.d_model, "do_layer_norm_before": True}
 
 
 OPT = Family(
-    model_type="opt",
-    architecture="OPTForCausalLM",
-    title="OPT",
-    keys=OPTKeys,
+    "opt",
+    "OPTForCausalLM",
+    "OPT",
+    OPTKeys,
     constants={"embedding.multiplier": 1.0, "position.kind": "learned", "position.offset": 2},
-    to_tinylm=_embedding_width,
-    from_tinylm=_keys,
-    aliases={"_remove_final_layer_norm": "remove_final_layer_norm"},
     tensor_names=TensorNames(
         top_level={
             EMBEDDING: "model.decoder.embed_tokens",
@@ -68,4 +66,5 @@ OPT = Family(
             "feed_forward.down_proj": "fc2",
         },
     ),
+    aliases={"_remove_final_layer_norm": "remove_final_layer_norm"},
 )

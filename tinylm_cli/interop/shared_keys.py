@@ -72,7 +72,7 @@ def only(*values: Any, why: str) -> Any:
         values: The supported values, the family's default first; empty for a key that must be absent or null.
         why: The reason, shown after "is not supported".
     """
-    field: FieldInfo = Field(default=values[0] if values else None)
+    field = FieldInfo.from_field(values[0] if values else None)
     field.metadata += [_Only(values, why), FieldType("text", " or ".join(map(_written, values)) or "null")]
     return field
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tinylm_cli import atomic_write
 from tinylm_cli.atomic_write import write_file, write_folder
 from tinylm_cli.errors import OutputError
 
@@ -80,29 +81,53 @@ class TestFile:
         assert (tmp_path / "out").read_text(encoding="utf-8") == "before"
         assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
-    def test_name_taken_meanwhile(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("flags", [True, False], ids=["renameat2", "link"])
+    def test_name_taken_meanwhile(self, flags: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The file appears after every look at it, the moment before ours gets its name."""
-        link = os.link
+        rename = atomic_write._rename_without_replacing
 
-        def too_late(source: Path, target: Path) -> None:
-            Path(target).write_text("theirs", encoding="utf-8")
-            link(source, target)
+        def too_late(finished: Path, target: Path) -> None:
+            target.write_text("theirs", encoding="utf-8")
+            rename(finished, target)
 
-        monkeypatch.setattr(os, "link", too_late)
+        monkeypatch.setattr(atomic_write, "_rename_without_replacing", too_late)
+        if not flags:
+            monkeypatch.setattr(atomic_write, "_rename_with", unsupported)
         with pytest.raises(OutputError, match="out exists"):
             write_file(tmp_path / "out", "ours", overwrite=False)
         assert (tmp_path / "out").read_text(encoding="utf-8") == "theirs"
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+        assert names(tmp_path) == ["out"]
 
     def test_without_hard_links(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def refused(_source: Path, _target: Path) -> None:
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
+        monkeypatch.setattr(atomic_write, "_rename_with", unsupported)
         monkeypatch.setattr(os, "link", refused)
         write_file(tmp_path / "out", "first", overwrite=False)
         with pytest.raises(OutputError, match="out exists"):
             write_file(tmp_path / "out", "second", overwrite=False)
         assert (tmp_path / "out").read_text(encoding="utf-8") == "first"
+
+    def test_owner_is_kept(self, tmp_path: Path) -> None:
+        if os.geteuid() != 0:
+            pytest.skip("only root may give files away")
+        (tmp_path / "out").write_text("old")
+        os.chown(tmp_path / "out", NOBODY, NOBODY)
+        write_file(tmp_path / "out", "new", overwrite=True)
+        assert ((tmp_path / "out").stat().st_uid, (tmp_path / "out").stat().st_gid) == (NOBODY, NOBODY)
+
+    def test_hard_link_keeps_the_old_content(self, tmp_path: Path) -> None:
+        (tmp_path / "out").write_text("old")
+        os.link(tmp_path / "out", tmp_path / "other")
+        write_file(tmp_path / "out", "new", overwrite=True)
+        assert contents(tmp_path) == {"other": "old", "out": "new"}
+
+    @pytest.mark.parametrize("name", ["n" * 250, "ñ" * 125, "\udcffm"])
+    def test_names_at_the_limit(self, name: str, tmp_path: Path) -> None:
+        for text in ("first", "second"):
+            write_file(tmp_path / name, text, overwrite=True)
+            assert contents(tmp_path) == {name: text}
 
     def test_read_only_file(self) -> None:
         with TemporaryDirectory() as folder:
@@ -116,6 +141,11 @@ class TestFile:
 
 
 FILES = ("a", "b")
+
+
+def unsupported(_flag: int, _old: Path, _new: Path) -> bool:
+    """Stand in for ``renameat2`` on a file system without it."""
+    return False
 
 
 def write(folder: Path) -> None:
@@ -170,10 +200,123 @@ def test_empty_folder(tmp_path: Path) -> None:
     assert contents(tmp_path / "empty") == {"a": "new", "b": "new"}
 
 
-def test_folder_permissions(tmp_path: Path) -> None:
+def test_new_folder_has_the_usual_permissions(tmp_path: Path) -> None:
     put(tmp_path / "fresh")
     (tmp_path / "usual").mkdir()
     assert (tmp_path / "fresh").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_permissions_are_kept(saved: Path) -> None:
+    """Of the folder and of each replaced file; the files are never open to others meanwhile."""
+    saved.chmod(0o751)
+    (saved / "a").chmod(0o640)
+    during = set[int]()
+
+    def writer(folder: Path) -> None:
+        write(folder)
+        during.add(stat.S_IMODE(folder.stat().st_mode))
+
+    put(saved, overwrite=True, writer=writer)
+    assert during == {0o700}
+    assert stat.S_IMODE(saved.stat().st_mode) == 0o751
+    assert stat.S_IMODE((saved / "a").stat().st_mode) == 0o640
+
+
+def test_empty_folder_keeps_its_permissions(tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir(mode=0o700)
+    put(tmp_path / "private")
+    assert stat.S_IMODE((tmp_path / "private").stat().st_mode) == 0o700
+
+
+def test_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files are moved into it: a shell in the folder must not stay in a removed one."""
+    monkeypatch.chdir(tmp_path)
+    inode = tmp_path.stat().st_ino
+    put(Path())
+    assert contents(tmp_path) == {"a": "new", "b": "new"}
+    assert tmp_path.stat().st_ino == inode
+    with pytest.raises(OutputError, match="is the current folder") as caught:
+        put(Path(), overwrite=True)
+    assert caught.value.help == "run the command from its parent folder"
+
+
+def test_current_folder_stays_empty_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = atomic_write._rename_without_replacing
+
+    def fail(finished: Path, target: Path) -> None:
+        if target.name == FILES[-1]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        rename(finished, target)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(atomic_write, "_rename_without_replacing", fail)
+    with pytest.raises(OutputError, match="No space left"):
+        put(Path())
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["n" * 250, "ñ" * 125, "\udcffm"])
+def test_folder_names_at_the_limit(name: str, tmp_path: Path) -> None:
+    for _ in range(2):
+        put(tmp_path / name, overwrite=True)
+        assert names(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_file_added_meanwhile_is_kept(saved: Path, exchange: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def writer(folder: Path) -> None:
+        write(folder)
+        (saved / "notes.txt").write_text("mine")
+
+    if not exchange:
+        monkeypatch.setattr(atomic_write, "_rename_with", unsupported)
+    with pytest.raises(OutputError, match=r"saved holds notes\.txt"):
+        put(saved, overwrite=True, writer=writer)
+    assert contents(saved) == {"a": "old", "notes.txt": "mine"}
+    assert names(saved.parent) == ["saved"]
+
+
+def test_folder_taken_meanwhile(tmp_path: Path) -> None:
+    def writer(folder: Path) -> None:
+        write(folder)
+        put(tmp_path / "fresh")
+
+    with pytest.raises(OutputError, match="was written by another process meanwhile"):
+        put(tmp_path / "fresh", writer=writer)
+    assert names(tmp_path) == ["fresh"]
+
+
+def test_second_rename_fails_twice(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an exchange of names, the message says where the old folder is."""
+    rename = Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if target == saved:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return rename(self, target)
+
+    monkeypatch.setattr(atomic_write, "_rename_with", unsupported)
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OutputError) as caught:
+        put(saved, overwrite=True)
+    (left,) = saved.parent.iterdir()
+    assert caught.value.help == f"its old content is in {left}"
+    assert contents(left) == {"a": "old"}
+
+
+def test_unsynced_name_is_reported(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_path: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    sync = atomic_write._sync
+    monkeypatch.setattr(atomic_write, "_sync", lambda path: fail(path) if path == saved.parent else sync(path))
+    told = "is in place, but may be lost in a power failure"
+    with pytest.raises(OutputError, match=told):
+        put(saved, overwrite=True)
+    with pytest.raises(OutputError, match=told):
+        write_file(saved.parent / "out", "new", overwrite=True)
+    assert contents(saved) == {"a": "new", "b": "new"}
+    assert (saved.parent / "out").read_text() == "new"
 
 
 def test_occupied_folder_needs_overwrite(saved: Path) -> None:
@@ -236,6 +379,8 @@ class Failure(NamedTuple):
     ],
 )
 def test_failure_keeps_the_old_folder(saved: Path, failure: Failure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an exchange of names; tests/test_file_faults.py fails each call of the exchange."""
+    monkeypatch.setattr(atomic_write, "_rename_with", unsupported)
     module, _, name = failure.target.rpartition(".")
     owner = os if module == "os" else Path
     original = getattr(owner, name)
@@ -256,16 +401,25 @@ def test_failure_keeps_the_old_folder(saved: Path, failure: Failure, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("owner", "name"),
-    [(Path, "mkdir"), (Path, "rename"), (os, "fsync"), (shutil, "rmtree"), (os, "unlink")],
+    ("owner", "name", "fails"),
+    [
+        (Path, "mkdir", False),
+        (Path, "mkdir", True),
+        (Path, "rename", False),
+        (os, "fsync", False),
+        (Path, "unlink", False),
+        (atomic_write, "_rename_with", False),
+        (shutil, "rmtree", True),
+    ],
     ids=lambda value: getattr(value, "__name__", value),
 )
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("fails", [False, True])
 def test_interrupt_at_any_step(
-    owner: object, name: str, when: str, fails: bool, saved: Path, monkeypatch: pytest.MonkeyPatch
+    owner: object, name: str, fails: bool, when: str, saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also one after another: while it is written, put in place, and cleaned up after."""
+    if name == "rename":
+        monkeypatch.setattr(atomic_write, "_rename_with", unsupported)
     original = getattr(owner, name)
 
     def interrupted(*arguments: Any, **how: Any) -> Any:

@@ -6,7 +6,8 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tinylm_cli.errors import OccupiedError, OutputError
@@ -16,6 +17,12 @@ _STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,4})")
 _MAX_STEM = 40
 """Characters of the target's name kept in a temporary name, so that it does not exceed the file system's limit."""
+
+_NO_REPLACE, _EXCHANGE = 1, 2
+"""Flags of Linux's ``renameat2``: fail if the new name exists; swap the two names atomically."""
+_AT_FDCWD = -100
+_UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
+"""Error numbers of a kernel or file system without such a rename."""
 
 
 def require_free_file(path: Path) -> None:
@@ -29,49 +36,52 @@ def require_free_file(path: Path) -> None:
     except OSError:  # not a valid file name; write_file reports it
         return
     if exists:
-        raise OccupiedError(f"{path} exists", help="choose another name, or allow it to be replaced")
+        raise _file_exists(path)
 
 
 def write_file(path: Path, text: str, *, overwrite: bool) -> None:
     """Write a UTF-8 file atomically, through a temporary file in the same directory.
 
-    A device, a pipe or an open stream such as ``/dev/stdout`` is written to directly.
+    A replaced file keeps its mode, and its owner and group where the system permits; other hard links to it keep the
+    old content. A symbolic link is followed. A device, a pipe or an open stream such as ``/dev/stdout`` is written to
+    directly.
 
     Args:
         path: The file; its folder exists.
         text: The content.
-        overwrite: Whether to replace an existing file; its mode is kept.
+        overwrite: Whether to replace an existing file.
 
     Raises:
         OccupiedError: If the file exists and ``overwrite`` is False.
-        OutputError: If it cannot be written; an existing file stays intact.
+        OutputError: If it cannot be written; an existing file stays intact. The message says so if the file is in
+            place, but not yet synced.
         BrokenPipeError: If it is a pipe whose reader has closed it.
     """
     data = text.encode("utf-8", "backslashreplace")
     try:
         stream = _descriptor(path)
         target = Path(os.path.realpath(path))
-        mode = target.stat().st_mode if target.exists() else None
-        if mode is not None and stat.S_ISDIR(mode):
+        replaced = target.stat() if target.exists() else None
+        if replaced is not None and stat.S_ISDIR(replaced.st_mode):
             raise OutputError(f"{path} is a folder", help="name a file in it")
-        if stream is not None or (mode is not None and not stat.S_ISREG(mode)):
+        if stream is not None or (replaced is not None and not stat.S_ISREG(replaced.st_mode)):
             with open(os.dup(stream) if stream is not None else target, "wb") as file:  # noqa: PTH123 - it may be a number
                 file.write(data)
             return
-        if mode is not None and overwrite and not _is_writable(target):
+        if replaced is not None and overwrite and not _is_writable(target):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         with interrupts_deferred():
-            _rename_into_place(target, data, mode, overwrite=overwrite)
+            _write_and_rename(target, data, replaced, overwrite=overwrite)
+            _sync_names(target)
     except BrokenPipeError:
         raise
     except FileExistsError as error:
-        raise OccupiedError(f"{path} exists", help="choose another name, or allow it to be replaced") from error
+        raise _file_exists(path) from error
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise OutputError(f"cannot write {path}: {reason}") from error
+        raise OutputError(f"cannot write {path}: {_reason(error)}") from error
 
 
-def require_free_folder(directory: Path, files: Iterable[str], *, overwrite: bool) -> None:
+def require_free_folder(directory: Path, files: Sequence[str], *, overwrite: bool) -> None:
     """Raise the errors that :func:`write_folder` would raise for the same arguments, before the work is done.
 
     Raises:
@@ -80,56 +90,91 @@ def require_free_folder(directory: Path, files: Iterable[str], *, overwrite: boo
     """
     target = Path(os.path.realpath(directory))
     try:
-        _is_occupied(target, frozenset(files), overwrite=overwrite)
+        _is_occupied(target, files, overwrite=overwrite)
         if not target.parent.is_dir():
             number = errno.ENOTDIR if target.parent.exists() else errno.ENOENT
             raise OSError(number, os.strerror(number))
-    except OSError as error:
-        raise OutputError(f"cannot write {directory}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot write {directory}: {_reason(error)}") from error
 
 
 def write_folder(
-    directory: Path, files: Iterable[str], write: Callable[[Path], None], *, overwrite: bool, needed_bytes: int
+    directory: Path, files: Sequence[str], write: Callable[[Path], None], *, overwrite: bool, needed_bytes: int
 ) -> None:
     """Write a folder atomically, through a hidden temporary folder in the same parent.
+
+    At every moment the name refers to the complete old folder or the complete new one, where the system can exchange
+    two names (Linux, macOS). Elsewhere the old folder is renamed first, and renamed back if the second rename fails.
+    A replaced folder and its files keep their modes, and their owner and group where the system permits.
+
+    The current folder of a process cannot be exchanged without moving that process out of it. If ``directory`` is the
+    current folder, it must be empty; the files are then moved into it one by one, in the order of ``files``.
 
     An interrupt may end the writing of files, but not interrupt creating, renaming or removing the folder.
 
     Args:
         directory: The folder to write; its parent exists.
-        files: Names of the files that ``write`` writes. A folder with any other content is never replaced.
+        files: Names of the files that ``write`` writes, the one that makes the folder a model folder last. A folder
+            with any other content is never replaced.
         write: Writes the files into the temporary folder, its argument.
         overwrite: Whether to replace a folder that holds only these files.
         needed_bytes: Estimated size of the files.
 
     Raises:
         OccupiedError: If the folder could be replaced with ``overwrite``.
-        OutputError: If it may not be replaced at all, or writing fails; an existing folder stays intact.
+        OutputError: If it may not be replaced at all, or writing fails; an existing folder stays intact. The message
+            says so if the folder is in place, but not yet synced.
     """
     import shutil  # imports compression libraries, which write_file does not need
 
     target = Path(os.path.realpath(directory))
-    names = frozenset(files)
     try:
-        occupied = _is_occupied(target, names, overwrite=overwrite)
-        free_bytes = shutil.disk_usage(target.parent).free
+        occupied = _is_occupied(target, files, overwrite=overwrite)
+        in_place = not occupied and (_is_current(target) or os.path.ismount(target))
+        free_bytes = shutil.disk_usage(target if in_place else target.parent).free
         if needed_bytes > free_bytes:
             raise OutputError(
                 f"cannot write {directory}: it needs {needed_bytes:,} bytes, but only {free_bytes:,} bytes are free"
             )
-        fresh = _temporary_path(target)
+        if occupied and not _is_writable(target):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        fresh = _temporary_path(target / target.name if in_place else target)
         with interrupts_deferred() as interrupts_allowed:
             fresh.mkdir()
             try:
+                mode = stat.S_IMODE(fresh.stat().st_mode)
+                fresh.chmod(mode & ~0o077)  # the files may get a stricter mode only after they are written
                 with interrupts_allowed():
                     write(fresh)
-                    for path in (*(fresh / name for name in names), fresh):
+                    _keep_permissions(target, fresh, files, mode)
+                    for path in (*(fresh / name for name in files), fresh):
                         _sync(path)
-                _put_in_place(fresh, target, occupied=occupied)
-            finally:
-                shutil.rmtree(fresh, ignore_errors=True)  # does nothing after a successful rename
-    except OSError as error:
-        raise OutputError(f"cannot write {directory}: {error.strerror or error}") from error
+                if in_place:
+                    _move_into(target, fresh, files)
+                elif not occupied:
+                    fresh.rename(target)  # replaces an empty folder
+                else:
+                    old = _replace_folder(target, fresh, files)
+            except BaseException:
+                shutil.rmtree(fresh, ignore_errors=True)
+                raise
+            if in_place:
+                fresh.rmdir()
+            elif occupied:
+                _remove_folder(old, files, target)
+            _sync_names(target / files[-1] if in_place else target)
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            raise OccupiedError(f"{directory} was written by another process meanwhile", help="try again") from error
+        raise OutputError(f"cannot write {directory}: {_reason(error)}") from error
+
+
+def _file_exists(path: Path) -> OccupiedError:
+    return OccupiedError(f"{path} exists", help="choose another name, or allow it to be replaced")
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 def _is_writable(target: Path) -> bool:
@@ -144,67 +189,172 @@ def _descriptor(path: Path) -> int | None:
     return int(numbered[1]) if numbered else _STREAMS.get(name)
 
 
-def _rename_into_place(target: Path, data: bytes, mode: int | None, *, overwrite: bool) -> None:
+def _write_and_rename(target: Path, data: bytes, replaced: os.stat_result | None, *, overwrite: bool) -> None:
     finished = _temporary_path(target)
-    permissions = 0o666 if mode is None else stat.S_IMODE(mode)  # never more permissive than the replaced file
-    descriptor = os.open(finished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, permissions)
+    mode = 0o666 if replaced is None else stat.S_IMODE(replaced.st_mode)  # never more permissive than before
+    descriptor = os.open(finished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        if mode is not None:
-            finished.chmod(permissions)  # the umask may have reduced the mode
+        if replaced is not None:
+            _keep_permission(finished, replaced)
         if overwrite:
             finished.replace(target)
         else:
-            _claim(finished, target)
-    finally:
+            _rename_without_replacing(finished, target)
+    except BaseException:
         finished.unlink(missing_ok=True)
+        raise
 
 
-def _claim(finished: Path, target: Path) -> None:
+def _rename_without_replacing(finished: Path, target: Path) -> None:
     """Rename ``finished`` to ``target``; raise FileExistsError if a file of that name exists by now."""
+    if _rename_with(_NO_REPLACE, finished, target):
+        return
     try:
         os.link(finished, target)
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        finished.replace(target)
+        try:
+            finished.replace(target)
+        except BaseException:
+            target.unlink()
+            raise
+    else:
+        with suppress(OSError):  # the file is in place; at worst it keeps a second, hidden name
+            finished.unlink()
 
 
-def _is_occupied(target: Path, names: frozenset[str], *, overwrite: bool) -> bool:
+def _rename_with(flag: int, old: Path, new: Path) -> bool:
+    """Rename with a flag of ``renameat2``, and return whether the system supports it.
+
+    Raises:
+        OSError: If the system supports it, and the rename fails.
+    """
+    import ctypes
+
+    if os.name != "posix":
+        return False
+    library = ctypes.CDLL(None, use_errno=True)
+    names = os.fsencode(old), os.fsencode(new)
+    if hasattr(library, "renameat2"):
+        status = library.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], flag)
+    elif hasattr(library, "renamex_np"):  # macOS, with RENAME_SWAP = 2 and RENAME_EXCL = 4
+        status = library.renamex_np(*names, 4 if flag == _NO_REPLACE else 2)
+    else:
+        return False
+    number = ctypes.get_errno()
+    if status and number not in _UNSUPPORTED:
+        raise OSError(number, os.strerror(number), str(old), None, str(new))
+    return bool(status == 0)
+
+
+def _is_current(target: Path) -> bool:
+    try:
+        return target.samefile(os.curdir)
+    except FileNotFoundError:
+        return False
+
+
+def _is_occupied(target: Path, names: Sequence[str], *, overwrite: bool) -> bool:
     """Return whether ``target`` holds files that may be replaced; raise if it holds anything else."""
     if not target.exists():
         return False
     if not target.is_dir():
         raise OutputError(f"{target} is a file", help="choose a new or empty folder")
-    found = sorted(target.iterdir())
-    for path in found:
+    _require_only(target, names, target)
+    if not any(target.iterdir()):
+        return False
+    if not overwrite:
+        raise OccupiedError(f"{target} is not empty", help="choose another folder, or allow this one to be replaced")
+    if _is_current(target):
+        raise OutputError(
+            f"{target} is the current folder, and replacing it would leave this shell in a removed folder",
+            help="run the command from its parent folder",
+        )
+    return True
+
+
+def _require_only(folder: Path, names: Sequence[str], target: Path) -> None:
+    """Raise if ``folder``, which is or was named ``target``, holds anything but files of these names."""
+    for path in sorted(folder.iterdir()):
         if path.name not in names or not path.is_file():
             raise OutputError(f"{target} holds {path.name}, so it is not replaced", help="choose another folder")
-    if found and not overwrite:
-        raise OccupiedError(f"{target} is not empty", help="choose another folder, or allow this one to be replaced")
-    return bool(found)
 
 
-def _put_in_place(fresh: Path, target: Path, *, occupied: bool) -> None:
-    """Rename ``fresh`` to ``target``, which is absent or empty; if ``occupied``, the old folder is removed."""
-    if not occupied:
-        fresh.rename(target)
-    else:
-        import shutil
+def _replace_folder(target: Path, fresh: Path, names: Sequence[str]) -> Path:
+    """Put ``fresh`` in the place of the folder ``target``, and return the new path of the old folder.
 
-        old = _temporary_path(target)
-        target.rename(old)
+    The content of the old folder is checked again, because another process may have added a file since the first check.
+    """
+    if _rename_with(_EXCHANGE, fresh, target):
         try:
-            fresh.rename(target)
+            _require_only(fresh, names, target)
         except BaseException:
-            old.rename(target)
+            _rename_with(_EXCHANGE, fresh, target)
             raise
-        shutil.rmtree(old, ignore_errors=True)
-    _sync(target.parent)
+        return fresh
+    old = _temporary_path(target)
+    target.rename(old)
+    try:
+        _require_only(old, names, target)
+        fresh.rename(target)
+    except BaseException as error:
+        try:
+            old.rename(target)
+        except OSError:
+            raise OutputError(f"cannot write {target}: {error}", help=f"its old content is in {old}") from error
+        raise
+    return old
+
+
+def _remove_folder(old: Path, names: Sequence[str], target: Path) -> None:
+    """Remove a replaced folder, without any file that another process adds to it meanwhile."""
+    try:
+        for name in names:
+            (old / name).unlink(missing_ok=True)
+        old.rmdir()
+    except OSError as error:
+        raise OutputError(
+            f"{target} is in place, but its old content, now in {old}, cannot be removed: {_reason(error)}"
+        ) from error
+
+
+def _move_into(target: Path, fresh: Path, names: Sequence[str]) -> None:
+    """Move the files of ``fresh`` into the empty folder ``target``; after an error it is empty again."""
+    moved = []
+    try:
+        for name in names:
+            _rename_without_replacing(fresh / name, target / name)
+            moved.append(target / name)
+    except BaseException:
+        for path in moved:
+            path.unlink()
+        raise
+
+
+def _keep_permissions(target: Path, fresh: Path, names: Sequence[str], mode: int) -> None:
+    """Give a new folder and its files the mode and owner of those they replace; a new folder gets ``mode``."""
+    for name in names:
+        with suppress(FileNotFoundError):
+            _keep_permission(fresh / name, (target / name).stat())
+    if target.exists():
+        _keep_permission(fresh, target.stat())
+    else:
+        fresh.chmod(mode)
+
+
+def _keep_permission(path: Path, replaced: os.stat_result) -> None:
+    """Give a file the mode of the file it replaces, and its owner and group if permitted."""
+    own = path.stat()
+    if hasattr(os, "chown") and (own.st_uid, own.st_gid) != (replaced.st_uid, replaced.st_gid):
+        with suppress(PermissionError):
+            os.chown(path, replaced.st_uid, replaced.st_gid)
+    path.chmod(stat.S_IMODE(replaced.st_mode))  # after chown, which clears bits; the umask may have reduced the mode
 
 
 def _temporary_path(target: Path) -> Path:
@@ -219,3 +369,18 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync_names(target: Path) -> None:
+    """Sync the folder that holds the name ``target``, where the system can.
+
+    Raises:
+        OutputError: If that fails; the file or folder is in place.
+    """
+    try:
+        _sync(target.parent)
+    except OSError as error:
+        if error.errno not in (*_UNSUPPORTED, errno.EACCES):  # EACCES: a folder that may be written, but not read
+            raise OutputError(
+                f"{target} is in place, but may be lost in a power failure: cannot sync its folder: {_reason(error)}"
+            ) from error

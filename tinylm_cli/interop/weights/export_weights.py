@@ -29,7 +29,7 @@ POSITIONS = "embedding.positional_encoding.weight"
 EXPORT_MARKER = {"_exported_by": "tinylm"}
 """Added to each exported config.json; a folder whose config.json lacks it is never replaced."""
 
-FILES = (CONFIG_FILE, WEIGHTS_FILE)
+FILES = (WEIGHTS_FILE, CONFIG_FILE)
 
 Values = Mapping[str, Callable[[], Tensor]]
 """A function per tensor name that returns the tensor; called when the tensor is written."""

@@ -1,0 +1,221 @@
+"""Run a writer of tinylm once for each of its file operations, with a fault at that operation; a script.
+
+``python file_faults.py CASE FOLDER MODE...`` runs under the preloaded library of file_faults.c. A forked child writes
+with the fault, so that Python and torch start only once. The parent compares what lies in the folder afterwards with
+the old and the new state, and prints one JSON object per attempt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tinylm_cli.errors import TinylmError
+
+State = dict[str, str] | str | None
+"""Content of the target: a folder's files by name, a file's content, or None if it does not exist."""
+
+WEIGHTS, CONFIG = "model.safetensors", "config.yaml"
+TOY = "vocab_size: 256\nd_model: 8\nn_heads: 2\nn_layers: 1\nd_ff: 16\nmax_len: 32\n"
+
+
+class Case(NamedTuple):
+    """A writer of one file or folder, the target.
+
+    Attributes:
+        write: Writes the target.
+        prepare: Makes the old target, and what ``write`` reads.
+        is_slow: Whether it runs a model, so that fewer modes are tried.
+        target: Name of the target.
+    """
+
+    write: Callable[[Path], None]
+    prepare: Callable[[Path], None] = lambda _folder: None
+    is_slow: bool = False
+    target: str = "out"
+
+
+def write_file(folder: Path) -> None:
+    """Write a file of a few buffers."""
+    from tinylm_cli.atomic_write import write_file
+
+    write_file(folder / "out", "new\n" * 5000, overwrite=True)
+
+
+def write_folder(folder: Path) -> None:
+    """Write a folder of two files."""
+    from tinylm_cli.atomic_write import write_folder
+
+    def write(fresh: Path) -> None:
+        for name in (WEIGHTS, CONFIG):
+            (fresh / name).write_text(f"new {name}" * 1000)
+
+    write_folder(folder / "out", (WEIGHTS, CONFIG), write, overwrite=True, needed_bytes=100)
+
+
+def without_exchange(folder: Path) -> None:
+    """Write a folder on a file system that cannot exchange two names."""
+    from tinylm_cli import atomic_write
+
+    def unsupported(flag: int, old: Path, new: Path) -> bool:  # noqa: ARG001 - the signature of the original
+        return False
+
+    atomic_write._rename_with = unsupported
+    write_folder(folder)
+
+
+def old_file(folder: Path) -> None:
+    """Make the old file."""
+    (folder / "out").write_text("old\n" * 9)
+
+
+def old_folder(folder: Path) -> None:
+    """Make the old folder."""
+    (folder / "out").mkdir()
+    for name in (WEIGHTS, CONFIG):
+        (folder / "out" / name).write_text(f"old {name}")
+
+
+def command(*words: str) -> Callable[[Path], None]:
+    """Return a function that runs a command in a folder; it raises OSError if the command reports an error."""
+
+    def write(folder: Path) -> None:
+        from tinylm_cli.cli.app import run
+
+        os.chdir(folder)
+        told = io.StringIO()
+        with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
+            code = run(words)
+        if code:
+            raise OSError(f"exit code {code}: {told.getvalue()}")
+
+    return write
+
+
+def after(*commands: tuple[str, ...], files: dict[str, str] | None = None) -> Callable[[Path], None]:
+    """Return a function that writes files, and then runs commands in a folder."""
+
+    def prepare(folder: Path) -> None:
+        for name, text in {"toy.yaml": TOY, **(files or {})}.items():
+            (folder / name).write_text(text)
+        for words in commands:
+            command(*words)(folder)
+
+    return prepare
+
+
+_SAVE = ("build", "toy.yaml", "--save", "out")
+_EXPORT = ("export", "toy.yaml", "out")
+_IMPORT = ("import", "hub", "--weights", "--output", "out")
+
+CASES = {
+    "file": Case(write_file, old_file),
+    "new-file": Case(write_file),
+    "folder": Case(write_folder, old_folder),
+    "folder-without-exchange": Case(without_exchange, old_folder),
+    "new-folder": Case(write_folder),
+    "empty-folder": Case(write_folder, lambda folder: (folder / "out").mkdir()),
+    "show": Case(command("show", "toy.yaml", "-o", "out", "--format", "json", "--force"), after(files={"out": "old"})),
+    "new": Case(command("new", "out", "tiny", "--force"), after(files={"out.yaml": "old"}), target="out.yaml"),
+    "fix": Case(command("validate", "out", "--fix"), after(files={"out": TOY.replace("d_model", "d_modle")})),
+    "save": Case(command(*_SAVE, "--seed", "5", "--force"), after(_SAVE), is_slow=True),
+    "export": Case(command(*_EXPORT, "--seed", "5", "--force"), after(_EXPORT), is_slow=True),
+    "import": Case(
+        command(*_IMPORT, "--force"),
+        after(("export", "toy.yaml", "hub", "--seed", "5"), _SAVE),
+        is_slow=True,
+    ),
+}
+
+
+def state(path: Path) -> State:
+    """Return the content of a target."""
+    if path.is_dir():
+        return {entry.name: entry.read_bytes().hex() for entry in sorted(path.iterdir())}
+    return path.read_bytes().hex() if path.exists() else None
+
+
+def attempt(case: Case, folder: Path, environment: dict[str, str]) -> dict[str, Any]:
+    """Run the writer in a forked child with the given environment, and return how it ended."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        result: dict[str, Any] = {"message": ""}
+        try:
+            os.environ.update(environment)
+            case.write(folder)
+        except (TinylmError, OSError) as error:
+            result["message"] = str(error) or "error without a message"
+        except BaseException as error:
+            result["crash"] = repr(error)
+        os.environ.pop("FAULT_DIR", None)
+        result["operations"] = _operations()
+        os.write(writing, json.dumps(result).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        answer = pipe.read()
+    os.waitpid(child, 0)
+    return json.loads(answer) if answer else {"message": "killed", "operations": None}
+
+
+def _operations() -> int:
+    import ctypes
+
+    return int(ctypes.CDLL(None).fault_operations())
+
+
+def strike(case: Case, mode: str, template: Path, folder: Path) -> None:
+    """Print how the writer ends without a fault, and with one at each of its operations.
+
+    Args:
+        case: The writer.
+        mode: ``kill``, ``short``, or the name of an error number.
+        template: A folder that ``case.prepare`` has made; copied for each attempt.
+        folder: Where to make the copies.
+    """
+    kept = {case.target, *(path.name for path in template.iterdir())}
+    before = state(template / case.target)
+    environment = {"FAULT_MODE": mode if mode in ("kill", "short") else "error"}
+    if environment["FAULT_MODE"] == "error":
+        environment["FAULT_ERRNO"] = str(getattr(errno, mode))
+    number = operations = 0
+    new: State = None
+    while number <= operations:  # number 0 strikes at none, and shows the new state
+        place = folder / f"{number}"
+        shutil.copytree(template, place)
+        ended = attempt(case, place, {"FAULT_DIR": str(place), "FAULT_N": str(number), **environment})
+        now = state(place / case.target)
+        if number == 0:
+            operations, new = ended["operations"], now
+        left = sorted({path.name for path in place.iterdir()} - kept)
+        holds = "new" if now == new else "old" if now == before else "neither"
+        answer = {"mode": mode, "operation": number, "holds": holds, "left": left, **ended}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+        shutil.rmtree(place)
+        number += 1
+
+
+def main(name: str, folder: str, *modes: str) -> None:
+    """Strike at every operation of a case, in every mode."""
+    case = CASES[name]
+    work = Path(folder).absolute()
+    (work / "template").mkdir(parents=True)
+    case.prepare(work / "template")
+    shutil.copytree(work / "template", work / "warm")
+    case.write(work / "warm")  # imports every module before the first fork
+    for mode in modes:
+        strike(case, mode, work / "template", work)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -379,7 +379,7 @@ class Failure(NamedTuple):
     ],
 )
 def test_failure_keeps_the_old_folder(saved: Path, failure: Failure, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without an exchange of names; tests/test_file_faults.py fails each call of the exchange."""
+    """Without an exchange of names; tests/test_atomic_write_faults.py fails each call of the exchange."""
     monkeypatch.setattr(atomic_write, "_rename_with", unsupported)
     module, _, name = failure.target.rpartition(".")
     owner = os if module == "os" else Path

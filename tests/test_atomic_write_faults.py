@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.file_faults import CASES
+from tests.write_faults import CASES
 
 FOLDER = Path(__file__).parent
 COMPILER = shutil.which("cc") or shutil.which("gcc")
@@ -24,9 +24,9 @@ pytestmark = pytest.mark.skipif(COMPILER is None or sys.platform != "linux", rea
 @pytest.fixture(scope="session")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The compiled library."""
-    library = tmp_path_factory.mktemp("shim") / "file_faults.so"
+    library = tmp_path_factory.mktemp("shim") / "write_faults.so"
     assert COMPILER is not None
-    source = FOLDER / "file_faults.c"
+    source = FOLDER / "write_faults.c"
     subprocess.run([COMPILER, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True, timeout=60)
     return library
 
@@ -52,7 +52,7 @@ def strikes(name: str, modes: tuple[str, ...], shim: Path, folder: Path) -> Iter
         "PYTHONPATH": str(FOLDER.parent),
         "COLUMNS": "1000",
     }
-    command = [sys.executable, str(FOLDER / "file_faults.py"), name, str(folder / "work"), *modes]
+    command = [sys.executable, str(FOLDER / "write_faults.py"), name, str(folder / "work"), *modes]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr
     yield from map(json.loads, done.stdout.splitlines())

@@ -1,6 +1,6 @@
 """Run a writer of tinylm once for each of its file operations, with a fault at that operation; a script.
 
-``python file_faults.py CASE FOLDER MODE...`` runs under the preloaded library of file_faults.c. A forked child writes
+``python write_faults.py CASE FOLDER MODE...`` runs under the preloaded library of write_faults.c. A forked child writes
 with the fault, so that Python and torch start only once. The parent compares what lies in the folder afterwards with
 the old and the new state, and prints one JSON object per attempt.
 """

@@ -161,22 +161,28 @@ class Experts(nn.Module):
         Returns:
             Vectors (N, D).
         """
-        # unbound first, so that backward stacks the gradients last, when memory use is low
-        gate = self.gate_proj.per_expert() if self.gate_proj is not None else None
-        up, down = self.up_proj.per_expert(), self.down_proj.per_expert()
+        apply_expert = self._per_expert()  # first, so that backward stacks the gradients last, when memory use is low
         order = indices.flatten().argsort(stable=True)  # (N·k), sorted by expert
         rows = order // indices.shape[1]  # (N·k)
-        inputs, outputs = x[rows], []  # (N·k, D)
+        inputs = x[rows]  # (N·k, D)
         if x.is_meta:  # counts per expert are unknown on meta, but neither shapes nor total FLOPs depend on them
             counts = [len(inputs), *[0] * (self.n_experts - 1)]
         else:
             counts = torch.bincount(indices.flatten(), minlength=self.n_experts).tolist()
-        for expert, part in enumerate(torch.split(inputs, counts)):  # (n, D) each
-            if len(part):
-                hidden = self.activation(up(part, expert), gate(part, expert) if gate is not None else None)  # (n, F)
-                outputs.append(down(hidden, expert))  # (n, D)
-        weighted = torch.cat(outputs) * weights.flatten()[order, None]  # (N·k, D)
+        parts = enumerate(torch.split(inputs, counts))
+        outputs = torch.cat([apply_expert(part, expert) for expert, part in parts if len(part)])  # (N·k, D)
+        weighted = outputs * weights.flatten()[order, None]  # (N·k, D)
         return torch.zeros_like(x).index_add(0, rows, weighted)  # (N, D)
+
+    def _per_expert(self) -> ApplyExpert:
+        gate = self.gate_proj.per_expert() if self.gate_proj is not None else None
+        up, down = self.up_proj.per_expert(), self.down_proj.per_expert()
+
+        def apply_expert(x: Tensor, expert: int) -> Tensor:
+            gated = gate(x, expert) if gate is not None else None  # (n, F)
+            return down(self.activation(up(x, expert), gated), expert)  # (n, D)
+
+        return apply_expert
 
 
 class ExpertFeedForward(nn.Module):

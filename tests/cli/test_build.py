@@ -124,7 +124,9 @@ class TestWeights:
     def test_force_without_save(self, here: Here) -> None:
         result = here(*TOY, "--force")
         assert (result.code, result.out) == (2, "")
-        assert result.err == ("error: --force needs --save or --output\n  = help: add one of them, or remove --force\n")
+        assert result.err == (
+            "error: --force needs --save or --output\n  = help: add --save or --output, or remove --force\n"
+        )
 
     def test_seed(self, here: Here, folder: Path) -> None:
         for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):

@@ -110,12 +110,26 @@ class TestOutput:
         ("suffix", "format_"),
         [
             (".json", "json"), (".JSON", "json"), (".md", "markdown"), (".csv", "csv"), (".tex", "latex"),
-            (".txt", "text"), ("", "text"), (".log", "text"),
+            (".txt", "text"), ("", "text"), (".markdown", "markdown"),
         ],
     )  # fmt: skip
     def test_suffix(self, suffix: str, format_: str, here: Here, folder: Path) -> None:
         assert here("params", "toy.yaml", "-o", f"out{suffix}").code == 0
         assert (folder / f"out{suffix}").read_text() == here("params", "toy.yaml", "--format", format_).out
+
+    @pytest.mark.parametrize("suffix", [".pdf", ".log", ".1", ".sarif"])
+    def test_unknown_suffix(self, suffix: str, here: Here, folder: Path) -> None:
+        result = here("params", "toy.yaml", "-o", f"out{suffix}", columns=200)
+        assert (result.code, result.out) == (2, "")
+        assert result.err.startswith(f"error: --output out{suffix}: ")
+        assert "the suffixes are .txt, .json, .md, .csv, .tex; --format takes any" in result.err
+        assert here("params", "toy.yaml", "-o", f"out{suffix}", "--format", "text").code == 0
+        assert (folder / f"out{suffix}").is_file()
+
+    def test_schema_writes_json_only(self, here: Here, folder: Path) -> None:
+        assert "schema does not write YAML" in here("schema", "-o", "schema.yaml").err
+        assert here("schema", "-o", "schema.json").code == 0
+        assert json.loads((folder / "schema.json").read_text(encoding="utf-8"))["title"]
 
     def test_explicit_format(self, here: Here, folder: Path) -> None:
         assert here("params", "toy.yaml", "-o", "out.json", "--format", "csv").code == 0

@@ -109,7 +109,9 @@ def test_config_as_hardware(here: Here, folder: Path) -> None:
 def test_dtype_a_gpu_lacks(here: Here) -> None:
     said = here("estimate", "--gpu", "V100").err
     assert "1 | --gpu V100" in said
-    assert "1 | --dtype bfloat16" in said
+    assert "does not support bfloat16 matmuls, and --dtype defaults to bfloat16" in " ".join(said.split())
+    assert "1 | --dtype" not in said
+    assert "1 | --dtype bfloat16" in here("estimate", "--gpu", "V100", "--dtype", "bfloat16").err
     assert "write --dtype float16 or float32, or name another GPU" in " ".join(said.split())
 
 
@@ -163,7 +165,7 @@ def test_dtype_a_gpu_lacks(here: Here) -> None:
         (["--serving-batch-size", "1,x,0"], 2, "--serving-batch-size lists numbers of sequences, not x"),
         (["--serving-batch-size", ""], 2, "--serving-batch-size lists numbers of sequences, not nothing"),
         (["--serving-batch-size", ",".join("1" * 17)], 2, "17 numbers; the most is 16"),
-        (["--serving-seq-len", "1k,2k"], 1, "--serving-seq-len 2048 is longer than max_len 1024 of tiny"),
+        (["--serving-seq-len", "1k,2k"], 1, "--serving-seq-len 2k (2,048 tokens) is longer than"),
         (["--serving-seq-len", "1k,2k"], 1, "write --serving-seq-len 1024 or less, or add --set max_len=2048"),
         (["--serving-seq-len", "900000k"], 1, "write --serving-seq-len 1024 or less"),
         (["--utilization", "2"], 2, "--utilization 2"),

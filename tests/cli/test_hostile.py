@@ -115,7 +115,8 @@ class TestNames:
 
     def test_output_file(self, hostile: str, here: Here, folder: Path) -> None:
         name = hostile.replace("/", "-")
-        result = here("list", "--output", name)
+        assert_inert(here("list", "--output", name))
+        result = here("list", "--output", name, "--format", "text", "--force")
         assert result.code == 0
         assert_inert(result)
         assert (folder / name).is_file()

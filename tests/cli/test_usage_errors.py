@@ -66,7 +66,11 @@ Here = Callable[..., Any]
         ),
         (["params", "--by", "xyzzy"], "--by xyzzy: expected component, layer or tensor", "see tinylm params --help"),
         (["params", "--by", ""], "--by : expected component, layer or tensor", "see tinylm params --help"),
-        (["build", "--seed", "one"], "--seed one: expected an integer >= 0", "see tinylm build --help"),
+        (
+            ["build", "--seed", "one"],
+            "--seed one: expected an integer from 0 to 18,446,744,073,709,551,615",
+            "see tinylm build --help",
+        ),
         (
             ["estimate", "--batch-size", "99999999999"],
             "--batch-size 99999999999: expected an integer from 1 to 1,000,000,000",
@@ -75,10 +79,18 @@ Here = Callable[..., Any]
         (["new", ""], "an empty string is not a file name", "for example tinylm new mine"),
         (["compare", "tiny", "@n_layers"], "@n_layers: expected @key=value", "for example @n_layers=8"),
         (["compare", "tiny", "@@n_layers=2"], "@@n_layers=2: expected @key=value", "for example @n_layers=8"),
-        (["build", "--seed", "-1"], "--seed -1: expected an integer >= 0", "see tinylm build --help"),
         (["build", "--depth", "1.5"], "--depth 1.5: expected an integer >= 0", "see tinylm build --help"),
         (["generate", "--stop-token", "x"], "--stop-token x: expected an integer", "see tinylm generate --help"),
-        (["generate", "--top-p", "x"], "--top-p x: expected a number", "see tinylm generate --help"),
+        (
+            ["generate", "--top-p", "2"],
+            "--top-p 2: expected a number above 0 and up to 1",
+            "for example --top-p 0.9",
+        ),
+        (
+            ["design", "--gpu", "h100", "--min-decode-tokens-per-second", "0"],
+            "--min-decode-tokens-per-second 0: expected a finite number above 0",
+            "for example --min-decode-tokens-per-second 50",
+        ),
         (
             ["generate", "--temperature", "-1"],
             "--temperature -1: expected a finite number >= 0",
@@ -153,7 +165,7 @@ Here = Callable[..., Any]
         ),
         (["new", "mine", "smal"], "no preset or file is called smal", "did you mean small?"),
         (["new"], "NAME is missing", "see tinylm new --help"),
-        (["validate"], "FILE... is missing", "see tinylm validate --help"),
+        (["validate"], "FILE... is missing", "for example tinylm validate my.yaml"),
         # names and overrides
         (["params", "--config", "smal"], "no preset or file is called smal", "did you mean small?"),
         (["params", "--config", "toy.yml"], "no preset or file is called toy.yml", "did you mean toy.yaml?"),

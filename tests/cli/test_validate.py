@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tinylm_cli.cli.validate import complete_assert
+from tinylm_cli.cli.completion import complete_assertion
 from tinylm_cli.config.fixes import fix_source
 from tinylm_cli.errors import OutputError
 
@@ -286,8 +286,8 @@ def test_a_mistake_comes_before_any_budget(here: Here, folder: Path) -> None:
 
 
 def test_figures_are_completed() -> None:
-    assert complete_assert("tot") == ["total_params"]
-    assert {"kv_cache_bytes", "nominal_error"} < set(complete_assert(""))
+    assert complete_assertion("tot") == ["total_params"]
+    assert {"kv_cache_bytes", "nominal_error"} < set(complete_assertion(""))
 
 
 def test_hardware_file(folder: Path, here: Here) -> None:

@@ -68,7 +68,7 @@ EXAMPLES = {
 ASKED: dict[str, tuple[Callable[..., Any], str]] = {
     **dict.fromkeys(
         ("assertion-syntax", "failed-assertion", "unknown-figure"),
-        (lambda asserted: validate(["tiny"], [asserted]), "tinylm validate tiny --assert"),
+        (lambda asserted: validate(["tiny"], assert_=[asserted]), "tinylm validate tiny --assert"),
     ),
     "unknown-gpu": (load_hardware, "tinylm estimate --gpu"),
 }

@@ -24,8 +24,8 @@ Every command has the same form:
 - `CONFIG` is a preset, a published model, a YAML file, a folder with a `config.json`, or `-`. `--config CONFIG` is
   equivalent.
 - `--output FILE` infers the format from the suffix: `.json`, `.md`, `.csv`, `.tex`, `.txt`, and `.yaml` for the
-  commands that write a config. `--format` takes precedence over the suffix. An existing file is replaced only with
-  `--force`.
+  commands that write a config. Any other suffix needs `--format`, which takes precedence. An existing file is
+  replaced only with `--force`.
 - `--get PATH` prints one value of the JSON report and nothing else: `tinylm params small --get models.0.total_params`.
   A list takes an index or the name of a row: `models.small.components.attention.params`.
 
@@ -54,6 +54,7 @@ with a caption, a label and booktabs rules, in ASCII; other sentences of the rep
 | `design` | `designs`, `grid` |
 | `build` | `architecture`, `tying` |
 | `forward` | `stages`, `candidates` |
+| `check`, `list`, `list --hardware`, `show --origin` | `checks`, `presets`, `hardware`, `origins` |
 
 | exit code | meaning |
 | ---: | --- |

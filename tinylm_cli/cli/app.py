@@ -13,9 +13,10 @@ from typer.exceptions import TyperException
 
 from tinylm_cli import __version__
 from tinylm_cli.cli.argv import normalize, requested_format
-from tinylm_cli.cli.command import Command, CommandGroup
+from tinylm_cli.cli.command import Command, CommandGroup, with_option_groups
 from tinylm_cli.cli.completion import VARIABLE, complete_for_bash, completes_for_bash, run_completion_option
-from tinylm_cli.cli.output import CommandOutput, StdoutError, write_output, write_stderr, write_stdout
+from tinylm_cli.cli.output import CommandOutput, write_output
+from tinylm_cli.cli.streams import StdoutError, write_stderr, write_stdout
 from tinylm_cli.errors import ExitCode, OccupiedError, TinylmError
 
 GROUPS = {
@@ -47,7 +48,7 @@ def create_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
     for name in names:
         module = importlib.import_module(f"tinylm_cli.cli.{_MODULES.get(name, name)}")
         function = getattr(module, _FUNCTIONS.get(name, name))
-        app.command(name, cls=Command, rich_help_panel=_GROUP_OF[name])(function)
+        app.command(name, cls=Command, rich_help_panel=_GROUP_OF[name])(with_option_groups(function))
     return app
 
 
@@ -104,22 +105,22 @@ def _report_error(error: TinylmError, arguments: Sequence[str]) -> None:
         write_stderr(diagnostics_text(error.diagnostics, terminal))
     else:
         write_stderr(error_text(error.message, error.help, terminal))
-    format_ = requested_format(arguments)
-    if format_ == "json":
-        from tinylm_cli.render.json import to_json
-        from tinylm_cli.reports.failure import FailureReport
+    match requested_format(arguments):
+        case "json":
+            from tinylm_cli.render.json import to_json
+            from tinylm_cli.reports.failure import FailureReport
 
-        write_stdout(to_json(FailureReport.of(error)))
-    elif format_ == "github":
-        write_stdout(github_failure(error))
-    elif format_ == "sarif":
-        from tinylm_cli.render.sarif import sarif_failure
+            write_stdout(to_json(FailureReport.of(error)))
+        case "github":
+            write_stdout(github_failure(error))
+        case "sarif":
+            from tinylm_cli.render.sarif import sarif_failure
 
-        write_stdout(sarif_failure(error))
-    elif format_ == "junit":
-        from tinylm_cli.render.junit import junit_failure
+            write_stdout(sarif_failure(error))
+        case "junit":
+            from tinylm_cli.render.junit import junit_failure
 
-        write_stdout(junit_failure(error))
+            write_stdout(junit_failure(error))
 
 
 def _print_traceback() -> None:

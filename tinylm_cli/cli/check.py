@@ -6,19 +6,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tinylm_cli.cli.model_options import (
-    DeviceOption,
-    DTypeOption,
-    ModelConfigOption,
-    ModelRequest,
-    SeedOption,
-    WeightsOption,
-)
-from tinylm_cli.cli.next_steps import model_words, next_step
-from tinylm_cli.cli.options import FormatOption, OutputOption, SetOption
-from tinylm_cli.cli.output import STDOUT, CommandOutput, Format, write_stdout
+from tinylm_cli.cli.model_options import DeviceOption, ModelOptions, ModelRequest
+from tinylm_cli.cli.next_steps import next_step
+from tinylm_cli.cli.options import ReportOutput
+from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.progress import working
-from tinylm_cli.cli.requested_config import requested_config
+from tinylm_cli.cli.streams import write_stdout
 from tinylm_cli.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -27,16 +20,7 @@ if TYPE_CHECKING:
     from tinylm_cli.reports.check import CheckResult
 
 
-def check(
-    config: ModelConfigOption = None,
-    device: DeviceOption = "cpu",
-    dtype: DTypeOption = None,
-    seed: SeedOption = 0,
-    weights: WeightsOption = None,
-    set_: SetOption = None,
-    format_: FormatOption = Format.text,
-    output: OutputOption = None,
-) -> CommandOutput:
+def check(model: ModelOptions, *, device: DeviceOption = "cpu", to: ReportOutput) -> CommandOutput:
     """Test a model's invariants: causality, gradients, KV cache.
 
     Each check is printed as soon as it is proven, with its statement and its measurement. Exits with 1 if one fails.
@@ -46,26 +30,26 @@ def check(
       tinylm check small
       tinylm check my.yaml --format json
     """
-    loaded = requested_config(config, set_ or (), weights)
-    request = ModelRequest(loaded, device, dtype, seed, weights=weights)
+    request = ModelRequest.of(model, device)
+    loaded, weights = request.loaded, request.weights
     request.require_room()
-    model = request.build() if weights is not None else None  # new weights are initialized by the checks
+    module = request.build() if weights is not None else None  # new weights are initialized by the checks
 
     from tinylm_cli.analysis.params import total_params
     from tinylm_cli.analysis.proof import closed_form
     from tinylm_cli.analysis.tensor_table import tensor_table
     from tinylm_cli.render.views.check import check_view, opening_view, verdict_view
 
-    live = format_ is Format.text and output in (None, STDOUT)
+    live = to.format_ == "text" and to.file is None
     origin = str(weights) if weights is not None else None
     with working(f"preparing to check {loaded.name}"):
         where = request.torch_device()
 
         from tinylm_cli.model.checks import ClosedForm, run_checks
-    weights_dtype = request.torch_dtype() if model is None else model.lm_head.weight.dtype
+    weights_dtype = request.torch_dtype() if module is None else module.lm_head.weight.dtype
     if live:
         name = str(weights_dtype).removeprefix("torch.")
-        shown_seed = seed if model is None else None
+        shown_seed = model.seed if module is None else None
         _print(opening_view(loaded.name, device=str(where), dtype=name, seed=shown_seed, weights=origin), after="\n")
     with ExitStack() as progress:  # the spinner of the check that runs
 
@@ -81,12 +65,12 @@ def check(
             loaded.config,
             name=loaded.name,
             source=loaded.source,
-            seed=seed,
+            seed=model.seed,
             weights=origin,
             closed_form=ClosedForm(closed_form(loaded.config), total_params(tensor_table(loaded.config))),
             device=where,
             dtype=weights_dtype,
-            model=model,
+            model=module,
             on_start=start,
             on_result=finish,
         )
@@ -98,11 +82,10 @@ def check(
     following = "forward" if report.failed else "generate"  # forward shows where values go wrong
     return CommandOutput(
         report,
-        lambda: verdict_view(report) if live else check_view(report, as_table=format_ is not Format.text),
-        format_,
-        output,
+        lambda: verdict_view(report) if live else check_view(report, as_table=to.format_ != "text"),
+        to,
         exit_code,
-        next_step=next_step("check", following, model_words(config, set_, weights), request.words(), "--tokens"),
+        next_step=next_step("check", following, *request.words(), "--tokens"),
     )
 
 

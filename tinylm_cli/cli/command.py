@@ -1,27 +1,24 @@
-"""The grammar that all commands share: a positional config, ``--get``, ``--force``, and formats inferred from suffixes.
-
-:class:`Command` adds the parameters that follow from a command's own, so that no command states them again:
-
-- ``CONFIG``, for a command with ``--config``: the same config as a positional argument;
-- ``--get PATH``, for a command with ``--format``: print one value of the JSON report;
-- ``--force``, for a command with ``--output``: replace an existing file.
-"""
+"""The grammar that all commands share: a positional config, option groups, and formats inferred from suffixes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, get_type_hints
 
-from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from tinylm_cli.atomic_write import require_free_file
+from tinylm_cli.cli.completion import complete_config
 from tinylm_cli.cli.help_panels import write_commands, write_options
-from tinylm_cli.cli.options import GET_HELP, OUTPUT_PANEL, complete_config
-from tinylm_cli.cli.output import STDOUT, CommandOutput, require_tables, stdout_errors
+from tinylm_cli.cli.options import STDOUT
+from tinylm_cli.cli.streams import stdout_errors
 from tinylm_cli.errors import UsageError
 
 FORMAT_OF_SUFFIX = {
+    "": "text",
+    ".txt": "text",
     ".json": "json",
     ".md": "markdown",
     ".markdown": "markdown",
@@ -29,25 +26,61 @@ FORMAT_OF_SUFFIX = {
     ".tex": "latex",
     ".sarif": "sarif",
     ".xml": "junit",
-    ".txt": "text",
-    ".yaml": "text",
-    ".yml": "text",
 }
-"""The format that ``--output`` infers from a file's suffix; YAML is the text of the commands that write a config."""
+"""The format that ``--output`` infers from a file's suffix."""
 
-WRITE_YAML = ("show", "design", "import", "schema")
-"""The commands whose text is a config or a schema, which may be written to a YAML file."""
+YAML = (".yaml", ".yml")
+WRITE_YAML = ("show", "design", "import")
+"""The commands whose text is a config, which may be written to a YAML file."""
 
 CONFIG_WORD = "config_word"
 
 
+def with_option_groups(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``command`` with a signature for typer: each parameter that is a dataclass is replaced by its fields.
+
+    The fields of such an option group are annotated as options and have defaults; a field without an option keeps its
+    default. The command is called with one value of each group.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    if not groups:
+        return command
+    options = {name: list(_group_options(group)) for name, group in groups.items()}
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        new
+        for name, own in inspect.signature(command).parameters.items()
+        for new in options.get(name, [own.replace(kind=keyword, annotation=hints[name])])
+    ]
+
+    def called(**values: Any) -> Any:
+        made = {
+            name: group(**{each.name: values.pop(each.name) for each in options[name]})
+            for name, group in groups.items()
+        }
+        return command(**values, **made)
+
+    called.__doc__ = command.__doc__
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return called
+
+
+def _group_options(group: Any) -> Iterator[inspect.Parameter]:
+    types = get_type_hints(group, include_extras=True)
+    for field in fields(group):
+        if hasattr(types[field.name], "__metadata__"):
+            yield inspect.Parameter(
+                field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=types[field.name]
+            )
+
+
 class Command(TyperCommand):
-    """A command with the parameters that all commands share."""
+    """A command that takes its config as ``--config`` and as a positional argument."""
 
     def __init__(self, name: str | None, *, params: Sequence[Any] = (), **settings: Any) -> None:
-        added = _shared_parameters(params)
-        super().__init__(name, params=[*params, *added], **settings)
-        self._added = {parameter.name for parameter in added}
+        super().__init__(name, params=[*params, *_positional_config(params)], **settings)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments of the command, then settle the parameters that depend on each other."""
@@ -55,18 +88,13 @@ class Command(TyperCommand):
             rest = super().parse_args(ctx, args)
         if not ctx.resilient_parsing:
             _merge_config(ctx)
-            _choose_format(ctx)
-            require_tables(ctx.params.get("format_"), ctx.params.get("table"))
-            _check_force(ctx, own="force" not in self._added)
+            if "format_" in ctx.params:
+                _choose_format(ctx)
+            if ctx.params.get("table") is not None and ctx.params["format_"] in ("text", "json"):
+                message = f"--table is for csv, latex and markdown, not for {ctx.params['format_']}"
+                raise UsageError(message, help="add --format csv")
+            _check_force(ctx)
         return rest
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command; its output carries the values of ``--get`` and ``--force``."""
-        get, force = ctx.params.get("get"), ctx.params.get("force", False)
-        for name in self._added:
-            ctx.params.pop(name, None)
-        result = super().invoke(ctx)
-        return result._replace(get=get, overwrite=force) if isinstance(result, CommandOutput) else result
 
     def get_short_help_str(self, limit: int = 0) -> str:  # noqa: ARG002 - the summary is not cut
         """Return the first paragraph of the help."""
@@ -91,28 +119,17 @@ class CommandGroup(TyperGroup):
         write_options(self.get_params(ctx), ctx, formatter)
 
 
-def _shared_parameters(own: Sequence[Any]) -> list[Any]:
-    """Return the parameters to add to a command's own; gives the help of ``--config`` to the positional argument."""
-    named = {name: parameter for parameter in own for name in parameter.opts}
-    added: list[Any] = []
-    if "--config" in named and not any(parameter.nargs == -1 for parameter in own):
-        option = named["--config"]
-        added.append(
-            TyperArgument(
-                param_decls=[CONFIG_WORD], metavar="CONFIG",
-                help=f"{option.help}  [default: {option.default}]" if option.default else option.help,
-                autocompletion=lambda _context, _words, incomplete: complete_config(incomplete),
-            )
-        )  # fmt: skip
-        option.help, option.metavar, option.show_default = "The same as CONFIG.", "CONFIG", False
-    if "--format" in named and "--get" not in named:
-        added.append(TyperOption(param_decls=["--get"], metavar="PATH", help=GET_HELP, rich_help_panel=OUTPUT_PANEL))
-    if "--output" in named and "--force" not in named:
-        words = "Let --output replace an existing file."
-        added.append(
-            TyperOption(param_decls=["--force"], is_flag=True, default=False, help=words, rich_help_panel=OUTPUT_PANEL)
+def _positional_config(own: Sequence[Any]) -> Iterator[Any]:
+    """Yield the positional form of ``--config`` where a command has no argument list; it takes over the help."""
+    option = next((parameter for parameter in own if "--config" in parameter.opts), None)
+    if option is not None and not any(parameter.nargs == -1 for parameter in own):
+        yield TyperArgument(
+            param_decls=[CONFIG_WORD],
+            metavar="CONFIG",
+            help=f"{option.help}  [default: {option.default}]" if option.default else option.help,
+            autocompletion=lambda _context, _words, incomplete: complete_config(incomplete),
         )
-    return added
+        option.help, option.metavar, option.show_default = "The same as CONFIG.", "CONFIG", False
 
 
 def _typed(ctx: Any, name: str) -> bool:
@@ -134,9 +151,7 @@ def _merge_config(ctx: Any) -> None:
         given = ctx.params["config"]
         raise UsageError(f"the config is given twice: {word} and --config {given}", help="remove one of them")
     ctx.params["config"] = word
-    source = ctx.get_parameter_source(CONFIG_WORD)
-    assert source is not None
-    ctx.set_parameter_source("config", source)
+    ctx.set_parameter_source("config", ctx.get_parameter_source(CONFIG_WORD))
 
 
 def _choose_format(ctx: Any) -> None:
@@ -146,41 +161,46 @@ def _choose_format(ctx: Any) -> None:
         UsageError: If the path of ``--get`` is empty, ``--get`` makes another option ineffective, or the command does
             not write the format.
     """
-    if "format_" not in ctx.params:
-        return
-    if ctx.params.get("get") == "":
+    if ctx.params["get"] == "":
         raise UsageError("the path of --get is empty", help="is a shell variable unset?")
-    if ctx.params.get("get") is not None:
+    if ctx.params["get"] is not None:
         for name, option in (("format_", "--format"), ("table", "--table")):
             if _typed(ctx, name):
                 raise UsageError(f"--get prints one value, so {option} has no effect", help="remove one of them")
         ctx.params["format_"] = "json"
         return
-    output = ctx.params.get("output")
-    if output is None or output == STDOUT or _typed(ctx, "format_"):
+    output = ctx.params["output"]
+    writes_folder = ctx.params.get("weights") is True
+    if output is None or output == STDOUT or writes_folder or _typed(ctx, "format_"):
         return
-    inferred = FORMAT_OF_SUFFIX.get(output.suffix.lower(), "text")
-    if output.suffix.lower() in (".yaml", ".yml") and ctx.info_name not in WRITE_YAML:
-        message = f"--output {output}: {ctx.info_name} does not write YAML"
-        raise UsageError(message, help="choose a suffix such as .txt, .json or .md, or add --format")
     known = next(parameter.type.choices for parameter in ctx.command.params if parameter.name == "format_")
-    if inferred not in known:
-        raise UsageError(
-            f"--output {output}: {ctx.info_name} does not write {inferred}", help=f"it writes {', '.join(known)}"
-        )
-    ctx.params["format_"] = inferred
+    suffix, writes_yaml = output.suffix.lower(), ctx.info_name in WRITE_YAML
+    if suffix in YAML and writes_yaml:
+        return
+    format_ = FORMAT_OF_SUFFIX.get(suffix)
+    if format_ not in known:
+        word = "YAML" if suffix in YAML else format_
+        message = f"{ctx.info_name} does not write {word}" if word else f"no format has the suffix {suffix}"
+        suffixes = [each for each, name in FORMAT_OF_SUFFIX.items() if name in known and each not in ("", ".markdown")]
+        listed = ", ".join([*suffixes, *(YAML[:1] if writes_yaml else ())])
+        raise UsageError(f"--output {output}: {message}", help=f"the suffixes are {listed}; --format takes any")
+    ctx.params["format_"] = format_
 
 
-def _check_force(ctx: Any, *, own: bool) -> None:
+def _check_force(ctx: Any) -> None:
     """Refuse an output file that exists, before any work is done, and ``--force`` without effect.
 
     Raises:
         OccupiedError: If the file exists and ``--force`` is not given.
-        UsageError: If ``--force`` is given and no file is named; a command with its ``own`` --force judges that itself.
+        UsageError: If ``--force`` is given and nothing is written.
     """
-    output: Path | None = ctx.params.get("output")
-    if ctx.params.get("force"):
-        if not own and (output is None or output == STDOUT):
-            raise UsageError("--force needs --output", help="add --output FILE")
-    elif output is not None and output != STDOUT:
-        require_free_file(output)
+    output = ctx.params.get("output")
+    writes_file = output is not None and output != STDOUT
+    if not ctx.params.get("force"):
+        if writes_file:
+            require_free_file(output)
+        return
+    folder = "save" in ctx.params
+    if not writes_file and ctx.info_name not in ("new", "export") and ctx.params.get("save") is None:
+        needed = "--save or --output" if folder else "--output"
+        raise UsageError(f"--force needs {needed}", help=f"add {needed}, or remove --force")

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
 
 import typer
 
+from tinylm_cli.cli.completion import complete_variant
 from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.next_steps import model_words, next_step
 from tinylm_cli.cli.options import (
     MODEL_PANEL,
-    OUTPUT_PANEL,
     TRAINING_PANEL,
-    FormatOption,
-    OutputOption,
+    MoreConfigOption,
+    ReportOutput,
     SetOption,
-    TableOption,
-    amount_parser,
-    complete_variant,
+    Storage,
+    option,
     require_word,
 )
-from tinylm_cli.cli.output import CommandOutput, Format
+from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.training_options import (
     ClusterOptions,
     GpuOption,
@@ -33,7 +32,7 @@ from tinylm_cli.cli.training_options import (
     TrainTokensOption,
     training_setup,
 )
-from tinylm_cli.cli.workload_options import Storage, read_gpu, require_length
+from tinylm_cli.cli.workload_options import batch_size_option, read_gpu, require_length, seq_len_option
 from tinylm_cli.errors import ConfigError, ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -42,6 +41,28 @@ if TYPE_CHECKING:
     from tinylm_cli.config.loader import LoadedConfig
     from tinylm_cli.render.blocks import View
     from tinylm_cli.reports.compare import ChangedReport, CompareReport
+
+
+ChangedOption = Annotated[
+    str | None,
+    option(
+        "Compare every config changed since that git revision, such as origin/main.",
+        "--changed", panel=MODEL_PANEL, metavar="REV",
+    ),
+]  # fmt: skip
+BatchSizeOption = Annotated[
+    int | None, batch_size_option("Sequences per batch; default: the value in all budgets, else 1.")
+]
+SeqLenOption = Annotated[
+    int | None, seq_len_option("Tokens per sequence; default: the value in all budgets, else the smallest max_len.")
+]
+DTypeOption = Annotated[
+    Storage | None,
+    option(
+        "Type of weights, activations and caches; default: the value in all budgets, else bfloat16.",
+        "--dtype", panel=TRAINING_PANEL,
+    ),
+]  # fmt: skip
 
 
 def compare(
@@ -55,66 +76,23 @@ def compare(
                 " --changed, files and folders to search."
             ),
             autocompletion=complete_variant,
-            show_default=False,
         ),
     ] = None,
-    changed: Annotated[
-        str | None,
-        typer.Option(
-            "--changed",
-            metavar="REV",
-            help="Compare every config changed since that git revision, such as origin/main.",
-            show_default=False,
-            rich_help_panel=MODEL_PANEL,
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="B",
-            parser=amount_parser("--batch-size", "count", most=10**9, example="8"),
-            show_default=False,
-            help="Sequences per batch; default: the value in all budgets, else 1.",
-            rich_help_panel=TRAINING_PANEL,
-        ),
-    ] = None,
-    seq_len: Annotated[
-        int | None,
-        typer.Option(
-            metavar="T",
-            parser=amount_parser("--seq-len", "length", example="8k"),
-            show_default=False,
-            help="Tokens per sequence; default: the value in all budgets, else the smallest max_len.",
-            rich_help_panel=TRAINING_PANEL,
-        ),
-    ] = None,
-    dtype: Annotated[
-        Storage | None,
-        typer.Option(
-            "--dtype",
-            show_default=False,
-            help="Type of weights, activations and caches; default: the value in all budgets, else bfloat16.",
-            rich_help_panel=TRAINING_PANEL,
-        ),
-    ] = None,
+    *,
+    config: MoreConfigOption = None,
+    set_: SetOption = None,
+    changed: ChangedOption = None,
+    batch_size: BatchSizeOption = None,
+    seq_len: SeqLenOption = None,
+    dtype: DTypeOption = None,
     gpu: GpuOption = None,
     gpus: GpusOption = 1,
     plan: PlanOption = None,
     hardware: HardwareOption = None,
     price: PriceOption = None,
     train_tokens: TrainTokensOption = None,
-    exit_code: Annotated[
-        bool,
-        typer.Option(
-            "--exit-code",
-            help="Exit with 1 if they differ, and with 2 on an error.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = False,
-    set_: SetOption = None,
-    format_: FormatOption = Format.text,
-    table: TableOption = None,
-    output: OutputOption = None,
+    exit_code: Annotated[bool, option("Exit with 1 if they differ, and with 2 on an error.", "--exit-code")] = False,
+    to: ReportOutput,
 ) -> CommandOutput:
     """Compare configs, parameters, FLOPs, memory and KV cache.
 
@@ -140,11 +118,10 @@ def compare(
     if gpu is None and (gpus > 1 or train_tokens is not None):
         option = "--train-tokens" if gpus == 1 else "--gpus"
         raise UsageError(f"{option} needs a GPU", help="for example --gpu h100-sxm")
-    dtype_name = dtype.value if dtype is not None else None
     conditions = _Conditions(
-        batch_size, seq_len, dtype_name, train_tokens, ClusterOptions(gpu, gpus, plan, hardware, price=price)
+        batch_size, seq_len, dtype, train_tokens, ClusterOptions(gpu, gpus, plan, hardware, price=price)
     )
-    words = [require_word(word) for word in models or ()]
+    words = [require_word(word) for word in ([] if config is None else [config]) + (models or [])]
     report: CompareReport | ChangedReport
     wrong = False
     try:
@@ -162,7 +139,7 @@ def compare(
         code = ExitCode.UNABLE if exit_code else ExitCode.FAILED
     else:
         code = ExitCode.FAILED if exit_code and not report.same else ExitCode.DONE
-    return CommandOutput(report, view, format_, output, code, next_step=following, table=table)
+    return CommandOutput(report, view, to, code, next_step=following)
 
 
 class _Conditions(NamedTuple):
@@ -170,7 +147,7 @@ class _Conditions(NamedTuple):
 
     batch_size: int | None
     seq_len: int | None
-    dtype: str | None
+    dtype: Storage | None
     train_tokens: str | None
     cluster: ClusterOptions
 
@@ -190,16 +167,22 @@ class _Conditions(NamedTuple):
         if self.seq_len is not None:
             errors.read(require_length, models, self.seq_len, remedy)
             errors.raise_if_any()
+        shared, cluster = shared_setups([each.config for each in models]), self.cluster
         options = {"batch_size": self.batch_size, "seq_len": self.seq_len, "dtype": self.dtype}
-        setups = shared_setups([each.config for each in models])
-        setups = setups.changed(**{field: value for field, value in options.items() if value is not None})
-        shared, cluster = setups.training, self.cluster
+        setups = shared.changed(**{field: value for field, value in options.items() if value is not None})
+        conditions = setups.training
         training = TrainingOptions(
-            shared.batch_size, shared.seq_len, Storage(shared.dtype), train_tokens=self.train_tokens
+            conditions.batch_size,
+            conditions.seq_len,
+            cast("Storage", conditions.dtype),
+            train_tokens=self.train_tokens,
         )
         for model in models:
             setups = setups._replace(training=training_setup(training, cluster, model, errors))
-        accelerator, _ = errors.read(read_gpu, cluster.gpu, cluster.hardware, shared.dtype) or (None, ())
+        accelerator, _ = errors.read(read_gpu, cluster.gpu, cluster.hardware, self.dtype, shared.training.dtype) or (
+            None,
+            (),
+        )
         errors.raise_if_any()
         return setups, accelerator
 

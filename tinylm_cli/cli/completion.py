@@ -1,4 +1,4 @@
-"""Shell completion: scripts by the name of the shell, arguments that bash splits at ``=`` and ``@``, and completers.
+"""Shell completion: the completions of option values, scripts by shell, and arguments that bash splits.
 
 Bash passes ``--set norm.kind=rms`` as four arguments, and ``compare small @n_lay`` as four.
 """
@@ -10,8 +10,10 @@ import io
 import os
 import shlex
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
-from tinylm_cli.cli.output import print_line, write_stdout
+from tinylm_cli.cli.streams import print_line, write_stdout
 from tinylm_cli.errors import UsageError
 
 VARIABLE = "_TINYLM_COMPLETE"
@@ -71,27 +73,96 @@ def _running_shell() -> str:
     return str(name)
 
 
+TABLES = {
+    "params": (
+        "models", "components", "layers", "tensors", "tying", "counts", "formulas", "nominal_changes", "active",
+    ),
+    "estimate": (
+        "summary", "flops", "flops_per_token", "training_memory", "inference_memory", "serving", "activations",
+        "layer_activations", "training_time", "serving_time", "training_fit", "serving_fit", "layouts", "plan",
+        "traffic",
+    ),
+    "compare": ("figures", "fields", "plans", "cluster"),
+    "sweep": ("points",),
+    "design": ("designs", "grid"),
+    "build": ("architecture", "tying"),
+    "forward": ("stages", "candidates"),
+    "check": ("checks",),
+    "list": ("presets", "hardware"),
+    "show": ("origins",),
+}  # fmt: skip
+"""The tables that ``--table`` may name, by command."""
+
+
+def complete_table(ctx: Any, incomplete: str) -> list[str]:
+    """Complete the name of a table of the command."""
+    return [name for name in TABLES.get(ctx.info_name, ()) if name.startswith(incomplete)]
+
+
+def complete_section(incomplete: str) -> list[str]:
+    """Complete a section of ``estimate``."""
+    from tinylm_cli.render.views.estimate import SECTIONS
+
+    return [name for name in SECTIONS if name.startswith(incomplete)]
+
+
+def complete_figure(incomplete: str) -> list[str]:
+    """Complete a figure of ``sweep``."""
+    from tinylm_cli.analysis.figures import FIGURES
+
+    return [name for name in FIGURES if name.startswith(incomplete)]
+
+
+def complete_assertion(incomplete: str) -> list[str]:
+    """Complete the figure of an assertion."""
+    from tinylm_cli.analysis.budget_check import ASSERTABLE
+
+    return [name for name in ASSERTABLE if name.startswith(incomplete)]
+
+
+def complete_device(incomplete: str) -> list[str]:
+    """Complete the kind of a torch device."""
+    return [name for name in ("cpu", "cuda", "mps") if name.startswith(incomplete)]
+
+
+def complete_config(incomplete: str) -> list[str]:
+    """Complete the names of presets and published models, and config files of the folder being typed."""
+    from tinylm_cli.config.presets import gallery, presets
+
+    folder, _, start = incomplete.rpartition("/")
+    paths = Path(folder or ("/" if incomplete.startswith("/") else ".")).glob(f"{start}*")
+    files = [str(path) + ("/" if path.is_dir() else "") for path in sorted(paths)]
+    wanted = [name for name in files if name.endswith(("/", ".yaml", ".yml", ".json"))]
+    return [name for name in (*presets(), *gallery()) if name.startswith(incomplete)] + wanted
+
+
+def complete_set(incomplete: str) -> list[str]:
+    """Complete dotted field names, then the values of a choice."""
+    from tinylm_cli.config.fields import fields
+
+    key, equals, value = incomplete.partition("=")
+    if not equals:
+        names = [name for name in fields() if name.startswith(key)]
+        if len(names) != 1 or not complete_set(f"{names[0]}="):
+            return [f"{name}=" for name in names]
+        key = names[0]
+    field = fields().get(key)
+    words = () if field is None else field.choices or (("true", "false") if field.expected == "true or false" else ())
+    return [f"{key}={word}" for word in words if word.startswith(value)]
+
+
+def complete_variant(incomplete: str) -> list[str]:
+    """Complete a config, and after ``@`` a change to it."""
+    model, at, change = incomplete.rpartition("@")
+    return [f"{model}{at}{word}" for word in complete_set(change)] if at else complete_config(incomplete)
+
+
 def complete_gpu(incomplete: str) -> list[str]:
     """Complete the name or an alias of a GPU that ships."""
     from tinylm_cli.config.hardware import load_accelerators
 
     names = [name for each in load_accelerators().values() for name in (each.name, *each.aliases)]
     return [name for name in names if name.startswith(incomplete)]
-
-
-def complete_plan(incomplete: str) -> list[str]:
-    """Complete the last word of a parallel layout, ``tp=8,z``, and the values that are words."""
-    from tinylm_cli.cli.plan_option import CHOICES, FIELDS
-
-    *given, last = incomplete.split(",")
-    before = "".join(f"{word}," for word in given)
-    key, equals, value = last.partition("=")
-    if equals:
-        return [f"{before}{key}={choice}" for choice in CHOICES.get(key, ()) if choice.startswith(value)]
-    used = {word.partition("=")[0] for word in given}
-    whole = [] if given else ["auto"]
-    words = [*whole, *(f"{name}=" for name in FIELDS if name not in used)]
-    return [f"{before}{word}" for word in words if word.startswith(last)]
 
 
 def completes_for_bash() -> bool:

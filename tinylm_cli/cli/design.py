@@ -11,12 +11,11 @@ import typer
 from tinylm_cli.cli.design_options import OPTIONS, DesignOptions, require_effect
 from tinylm_cli.cli.design_output import design_output
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.option_groups import with_option_groups
-from tinylm_cli.cli.options import typed
+from tinylm_cli.cli.options import ReportOutput, as_typed, typed
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.progress import progress_bar
 from tinylm_cli.cli.training_options import AUTO
-from tinylm_cli.cli.workload_options import read_amount, read_gpu, too_long
+from tinylm_cli.cli.workload_options import DEFAULT_DTYPE, read_amount, read_gpu, too_long
 from tinylm_cli.config.source import option_span
 from tinylm_cli.errors import Label, UsageError
 
@@ -33,8 +32,7 @@ _MAX_VALUES = 1000
 _MAX_D_HEAD = 1024
 
 
-@with_option_groups
-def design(context: typer.Context, options: DesignOptions) -> CommandOutput:
+def design(context: typer.Context, options: DesignOptions, to: ReportOutput) -> CommandOutput:
     """Search for models that meet a size, a budget or a GPU's memory.
 
     Searches every shape of a stated grid for a number of parameters, within limits. With limits alone, it finds the
@@ -52,11 +50,11 @@ def design(context: typer.Context, options: DesignOptions) -> CommandOutput:
     """
     from tinylm_cli.analysis.design.find_designs import find_designs
 
-    require_effect(typed(context), options)
+    require_effect(typed(context), options, to)
     request = _request(options)
     with progress_bar() as bar:
         report = find_designs(request, bar.advance_to)
-    return design_output(report, options)
+    return design_output(report, options, to)
 
 
 def _request(options: DesignOptions) -> DesignRequest:
@@ -74,7 +72,7 @@ def _request(options: DesignOptions) -> DesignRequest:
     from tinylm_cli.analysis.setups import Setups
     from tinylm_cli.cli.plan_option import says_micro_batches
 
-    family = FAMILIES[options.family.value]
+    family = FAMILIES[options.family]
     member = family.config
     max_len = options.max_len or member.max_len
     vocab_size = options.vocab_size or member.vocab_size
@@ -82,7 +80,7 @@ def _request(options: DesignOptions) -> DesignRequest:
     constraints = mistakes.read(_constraints, options) or []
     compute = mistakes.read(_compute_budget, options)
     mistakes.read(_require_length, options, max_len)
-    gpus = mistakes.read(read_gpu, options.gpu, options.hardware, options.dtype.value)
+    gpus = mistakes.read(read_gpu, options.gpu, options.hardware, options.dtype)
     accelerator, accelerators = gpus or (None, ())
     layout = mistakes.read(_layout, options, accelerator)
     mistakes.raise_if_any()
@@ -94,11 +92,11 @@ def _request(options: DesignOptions) -> DesignRequest:
         constraints.append(compute_target(compute, family, options.tolerance))
     if accelerator is not None and purpose is not None:
         constraints.append(fits(accelerator, purpose))
-    setups = Setups.of(batch_size=options.batch_size, seq_len=options.seq_len, dtype=options.dtype.value)
+    setups = Setups.of(batch_size=options.batch_size, seq_len=options.seq_len, dtype=options.dtype or DEFAULT_DTYPE)
     training = setups.training._replace(
         optimizer=options.optimizer,
         recompute=options.recompute,
-        utilization=options.utilization,
+        utilization=options.utilization or setups.training.utilization,
         n_gpus=options.gpus,
         layout=layout,
         derives_micro_batches=options.plan is None or not says_micro_batches(options.plan),
@@ -154,8 +152,7 @@ def _require_length(options: DesignOptions, max_len: int) -> None:
     """Refuse a sequence longer than max_len."""
     seq_len, asked = options.seq_len, options.max_len
     if seq_len is not None and seq_len > max_len:
-        place = option_span("--max-len", str(asked))
-        labels = (Label(place, f"max_len is {asked}"),) if asked is not None else ()
+        labels = (Label(option_span("--max-len", as_typed(asked)), f"max_len is {asked}"),) if asked else ()
         which = str(max_len) if asked is not None else f"{max_len} of the family {options.family}"
         raise too_long(seq_len, which, max_len, f"{'write' if asked else 'add'} --max-len {seq_len}", labels)
 

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Annotated
-
-import typer
+from typing import Annotated, Any, Literal, get_args
 
 from tinylm_cli.cli.completion import complete_gpu
 from tinylm_cli.cli.options import (
+    ABOVE_ZERO,
     CLUSTER_PANEL,
     MODEL_PANEL,
-    OUTPUT_PANEL,
     TARGET_PANEL,
-    FormatOption,
-    OutputOption,
-    TableOption,
-    amount_parser,
-    number_parser,
+    Output,
+    amount_option,
+    number_option,
+    option,
 )
-from tinylm_cli.cli.output import Format
 from tinylm_cli.cli.training_options import (
     GpusOption,
     HardwareOption,
@@ -31,8 +25,7 @@ from tinylm_cli.cli.training_options import (
     RecomputeOption,
     share_of_peak,
 )
-from tinylm_cli.cli.workload_options import BatchSizeOption, SeqLenOption, Storage, StorageOption
-from tinylm_cli.config.amounts import AmountKind
+from tinylm_cli.cli.workload_options import BatchSizeOption, DTypeOption, SeqLenOption
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.estimate import Purpose
 
@@ -49,186 +42,129 @@ OPTIONS = {
 """The option that constrains each figure."""
 
 
-class Family(StrEnum):
-    """The names of ``analysis.design.families``."""
-
-    course = "course"
-    gpt2 = "gpt2"
-    llama = "llama"
-    qwen3 = "qwen3"
-    gemma2 = "gemma2"
-    mixtral = "mixtral"
-    qwen3_moe = "qwen3-moe"
+Family = Literal["course", "gpt2", "llama", "qwen3", "gemma2", "mixtral", "qwen3-moe"]
+"""The names of ``analysis.design.families``."""
 
 
-def _rate(value: float | None) -> float | None:
-    if value is not None and not 0 < value < math.inf:
-        option = OPTIONS["decode_tokens_per_second"]
-        raise UsageError(f"{option} {value:g}: expected a number above 0", help=f"for example {option} 50")
-    return value
+def _target(words: str, name: str, metavar: str = "COUNT") -> Any:
+    return option(words, name, panel=TARGET_PANEL, metavar=metavar)
 
 
-def _amount(option: str, kind: AmountKind, help_text: str) -> typer.models.OptionInfo:
-    metavar = {"count": "COUNT", "size": "SIZE", "flops": "FLOPS"}[kind]
-    info: typer.models.OptionInfo = typer.Option(
-        option, metavar=metavar, help=help_text, show_default=False, rich_help_panel=TARGET_PANEL
-    )
-    return info
+def _limit(words: str, figure: str, metavar: str = "SIZE") -> Any:
+    return _target(words, OPTIONS[figure], metavar)
 
 
-def _grid(option: str, metavar: str, help_text: str) -> typer.models.OptionInfo:
-    info: typer.models.OptionInfo = typer.Option(
-        option, metavar=metavar, help=help_text, show_default=False, rich_help_panel=MODEL_PANEL
-    )
-    return info
+def _grid(words: str, name: str, metavar: str = "RANGE") -> Any:
+    return option(words, name, panel=MODEL_PANEL, metavar=metavar)
+
+
+ToleranceOption = Annotated[
+    float,
+    number_option(
+        "Maximum relative deviation from the target.",
+        "--tolerance", least=0, most=1, example="0.02", metavar="SHARE", panel=TARGET_PANEL,
+    ),
+]  # fmt: skip
+DecodeRateOption = Annotated[
+    float | None,
+    number_option(
+        "Minimum decode throughput, summed over the batch.",
+        OPTIONS["decode_tokens_per_second"], least=ABOVE_ZERO, example="50", metavar="RATE", panel=TARGET_PANEL,
+    ),
+]  # fmt: skip
+VocabSizeOption = Annotated[
+    int | None,
+    amount_option(
+        "Tokens in the vocabulary; default: the family's.",
+        "--vocab-size", "count", most=10**8, example="32000", metavar="V", panel=MODEL_PANEL,
+    ),
+]  # fmt: skip
+MaxLenOption = Annotated[
+    int | None,
+    amount_option(
+        "Longest sequence; default: the family's.",
+        "--max-len", "length", most=10**9, example="8k", metavar="T", panel=MODEL_PANEL,
+    ),
+]  # fmt: skip
+TieOption = Annotated[
+    bool | None,
+    option("Tie the LM head to the embedding; default: the family's.", "--tie/--no-tie", panel=MODEL_PANEL),
+]
+FamilyOption = Annotated[
+    Family, option(f"Architecture: {', '.join(get_args(Family))}.", panel=MODEL_PANEL, metavar="NAME")
+]
+GpuOption = Annotated[
+    str | None,
+    option(
+        "GPU whose memory the model must fit; names: tinylm list --hardware.",
+        "--gpu", panel=CLUSTER_PANEL, metavar="NAME", complete=complete_gpu,
+    ),
+]  # fmt: skip
+PurposeOption = Annotated[
+    Purpose | None,
+    option(
+        "Workload that must fit on the GPU: training or serving.  [default: training]", "--for", panel=CLUSTER_PANEL
+    ),
+]
+PickOption = Annotated[
+    int | None,
+    option("Write the design of that rank as YAML; default with -o: 1.", metavar="RANK", min=1, max=10_000),
+]
 
 
 @dataclass(frozen=True)
 class DesignOptions:
     """The options of ``tinylm design``, as typed."""
 
-    params: Annotated[
-        str | None, _amount(OPTIONS["total_params"], "count", "Target number of parameters, such as 125M.")
-    ] = None
+    params: Annotated[str | None, _target("Target number of parameters, such as 125M.", "--params")] = None
     active_params: Annotated[
-        str | None, _amount(OPTIONS["active_params"], "count", "Target number of active parameters per token.")
+        str | None, _target("Target number of active parameters per token.", "--active-params")
     ] = None
     compute: Annotated[
-        str | None, _amount("--compute", "flops", "Compute budget of a training run, such as 1e21; sets the target.")
+        str | None, _target("Compute budget of a training run, such as 1e21; sets the target.", "--compute", "FLOPS")
     ] = None
     train_tokens: Annotated[
-        str | None, _amount("--train-tokens", "count", "Tokens that --compute trains on; default: 20 per parameter.")
+        str | None, _target("Tokens that --compute trains on; default: 20 per parameter.", "--train-tokens")
     ] = None
-    tolerance: Annotated[
-        float,
-        typer.Option(
-            metavar="SHARE",
-            parser=number_parser("--tolerance", least=0, most=1, example="0.02"),
-            help="Maximum relative deviation from the target.",
-            rich_help_panel=TARGET_PANEL,
-        ),
-    ] = 0.02
+    tolerance: ToleranceOption = 0.02
     max_flops_per_token: Annotated[
-        str | None, _amount(OPTIONS["forward_flops_per_token"], "flops", "Maximum forward FLOPs per token.")
+        str | None, _limit("Maximum forward FLOPs per token.", "forward_flops_per_token", "FLOPS")
     ] = None
-    max_kv_bytes: Annotated[
-        str | None, _amount(OPTIONS["kv_cache_bytes"], "size", "Maximum KV cache, summed over the batch.")
-    ] = None
-    max_weights_bytes: Annotated[
-        str | None, _amount(OPTIONS["weights_bytes"], "size", "Maximum size of the weights.")
-    ] = None
+    max_kv_bytes: Annotated[str | None, _limit("Maximum KV cache, summed over the batch.", "kv_cache_bytes")] = None
+    max_weights_bytes: Annotated[str | None, _limit("Maximum size of the weights.", "weights_bytes")] = None
     max_train_bytes_per_gpu: Annotated[
-        str | None, _amount(OPTIONS["train_bytes_per_gpu"], "size", "Maximum memory of one GPU during training.")
+        str | None, _limit("Maximum memory of one GPU during training.", "train_bytes_per_gpu")
     ] = None
-    max_serve_bytes: Annotated[
-        str | None,
-        _amount(OPTIONS["serve_bytes"], "size", "Maximum memory for serving."),
-    ] = None
-    min_decode_tokens_per_second: Annotated[
-        float | None,
-        typer.Option(
-            OPTIONS["decode_tokens_per_second"],
-            metavar="RATE",
-            callback=_rate,
-            show_default=False,
-            help="Minimum decode throughput, summed over the batch.",
-            rich_help_panel=TARGET_PANEL,
-        ),
-    ] = None
-    family: Annotated[
-        Family,
-        typer.Option(metavar="NAME", help=f"Architecture: {', '.join(Family)}.", rich_help_panel=MODEL_PANEL),
-    ] = Family.course
-    vocab_size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="V",
-            parser=amount_parser("--vocab-size", "count", most=10**8, example="32000"),
-            help="Tokens in the vocabulary; default: the family's.",
-            show_default=False,
-            rich_help_panel=MODEL_PANEL,
-        ),
-    ] = None
-    max_len: Annotated[
-        int | None,
-        typer.Option(
-            metavar="T",
-            parser=amount_parser("--max-len", "length", most=10**9, example="8k"),
-            help="Longest sequence; default: the family's.",
-            show_default=False,
-            rich_help_panel=MODEL_PANEL,
-        ),
-    ] = None
-    tie: Annotated[
-        bool | None,
-        typer.Option(
-            "--tie/--no-tie",
-            help="Tie the LM head to the embedding; default: the family's.",
-            show_default=False,
-            rich_help_panel=MODEL_PANEL,
-        ),
-    ] = None
-    d_model: Annotated[str | None, _grid("--d-model", "RANGE", "Widths to search, such as 32..256:32.")] = None
-    n_layers: Annotated[str | None, _grid("--n-layers", "RANGE", "Depths to search, such as 2..16.")] = None
-    d_head: Annotated[str | None, _grid("--d-head", "N,N,...", "Dimensions per head to search, such as 16,32.")] = None
-    gpu: Annotated[
-        str | None,
-        typer.Option(
-            "--gpu",
-            metavar="NAME",
-            autocompletion=complete_gpu,
-            show_default=False,
-            help="GPU whose memory the model must fit; names: tinylm list --hardware.",
-            rich_help_panel=CLUSTER_PANEL,
-        ),
-    ] = None
-    purpose: Annotated[
-        Purpose | None,
-        typer.Option(
-            "--for",
-            help="Workload that must fit on the GPU: training or serving.  [default: training]",
-            rich_help_panel=CLUSTER_PANEL,
-        ),
-    ] = None
+    max_serve_bytes: Annotated[str | None, _limit("Maximum memory for serving.", "serve_bytes")] = None
+    min_decode_tokens_per_second: DecodeRateOption = None
+    family: FamilyOption = "course"
+    vocab_size: VocabSizeOption = None
+    max_len: MaxLenOption = None
+    tie: TieOption = None
+    d_model: Annotated[str | None, _grid("Widths to search, such as 32..256:32.", "--d-model")] = None
+    n_layers: Annotated[str | None, _grid("Depths to search, such as 2..16.", "--n-layers")] = None
+    d_head: Annotated[str | None, _grid("Dimensions per head to search, such as 16,32.", "--d-head", "N,N,...")] = None
+    gpu: GpuOption = None
+    purpose: PurposeOption = None
     gpus: GpusOption = 1
     plan: PlanOption = None
     hardware: HardwareOption = None
     utilization: Annotated[
-        float, share_of_peak("--utilization", "MFU of training, as a share of the GPU's peak; default: 0.4.", "0.4")
-    ] = 0.4
+        float | None, share_of_peak("--utilization", "MFU of training, as a share of the GPU's peak", 0.4)
+    ] = None
     batch_size: BatchSizeOption = 1
     seq_len: SeqLenOption = None
-    dtype: StorageOption = Storage.bfloat16
+    dtype: DTypeOption = None
     optimizer: OptimizerOption = "adamw"
     recompute: RecomputeOption = "none"
-    top: Annotated[
-        int, typer.Option(metavar="N", min=1, max=10_000, help="Designs to show.", rich_help_panel=OUTPUT_PANEL)
-    ] = 10
-    front: Annotated[
-        bool, typer.Option("--front", help="Show only the Pareto front.", rich_help_panel=OUTPUT_PANEL)
-    ] = False
-    pick: Annotated[
-        int | None,
-        typer.Option(
-            metavar="RANK",
-            min=1,
-            max=10_000,
-            help="Write the design of that rank as YAML; default with -o: 1.",
-            show_default=False,
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = None
-    full: Annotated[bool, typer.Option("--full", help="Also show the searched grid.", rich_help_panel=OUTPUT_PANEL)] = (
-        False
-    )
-    format_: FormatOption = Format.text
-    table: TableOption = None
-    output: OutputOption = None
+    top: Annotated[int, option("Designs to show.", metavar="N", min=1, max=10_000)] = 10
+    front: Annotated[bool, option("Show only the Pareto front.", "--front")] = False
+    pick: PickOption = None
+    full: Annotated[bool, option("Also show the searched grid.", "--full")] = False
 
-    @property
-    def writes_config(self) -> bool:
-        """Whether to write one design as a config instead of the table."""
-        return self.format_ is Format.text and (self.pick is not None or self.output is not None)
+    def writes_config(self, to: Output) -> bool:
+        """Return whether to write one design as a config instead of the table."""
+        return to.format_ == "text" and (self.pick is not None or to.output is not None)
 
     @property
     def amounts(self) -> dict[str, str | None]:
@@ -257,12 +193,13 @@ _CONSTRAINTS = {option.removeprefix("--").replace("-", "_") for option in OPTION
 """Fields that a search can start from."""
 
 
-def require_effect(given: Mapping[str, str], options: DesignOptions) -> None:
+def require_effect(given: Mapping[str, str], options: DesignOptions, to: Output) -> None:
     """Reject options without effect, and options that contradict each other.
 
     Args:
         given: The options on the command line, from :func:`typed`.
         options: Their values.
+        to: Where the report is written.
 
     Raises:
         UsageError: If there is such an option.
@@ -287,7 +224,7 @@ def require_effect(given: Mapping[str, str], options: DesignOptions) -> None:
     needs_training = (
         "max_train_bytes_per_gpu" in given
         or ("gpu" in given and not serving)
-        or options.format_ in (Format.json, Format.csv)  # reports that include every figure
+        or to.format_ in ("json", "csv")  # reports that include every figure
     )
     for name in _TRAINING_ONLY:
         if name in given and not needs_training:
@@ -299,7 +236,7 @@ def require_effect(given: Mapping[str, str], options: DesignOptions) -> None:
         raise UsageError("--train-tokens needs --compute", help="for example --compute 1e21")
     if "compute" in given and given.keys() & {"params", "active_params"}:
         raise UsageError("--compute cannot be combined with --params or --active-params", help="remove one of them")
-    if "pick" in given and not options.writes_config:
+    if "pick" in given and not options.writes_config(to):
         raise UsageError("--pick cannot be combined with --format", help="remove one of them")
     if options.optimizer == "adamw_8bit":
         raise UsageError(

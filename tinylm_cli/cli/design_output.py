@@ -5,9 +5,11 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from tinylm_cli.cli.design_options import OPTIONS, DesignOptions, Family
-from tinylm_cli.cli.next_steps import next_step
-from tinylm_cli.cli.output import STDOUT, CommandOutput, Format
+from tinylm_cli.cli.design_options import OPTIONS, DesignOptions
+from tinylm_cli.cli.next_steps import export_words, next_step
+from tinylm_cli.cli.options import Output
+from tinylm_cli.cli.output import CommandOutput
+from tinylm_cli.cli.workload_options import DEFAULT_DTYPE
 from tinylm_cli.config.amounts import scientific, stated
 from tinylm_cli.errors import AnalysisError, ExitCode, UsageError
 from tinylm_cli.reports.figures import AMOUNT_KINDS
@@ -20,39 +22,38 @@ if TYPE_CHECKING:
 _DEFAULTS = DesignOptions()
 
 
-def design_output(report: DesignReport, options: DesignOptions) -> CommandOutput:
+def design_output(report: DesignReport, options: DesignOptions, to: Output) -> CommandOutput:
     """Return the table, or the picked design as YAML.
 
     Raises:
         AnalysisError: If a config is requested but no model matches.
         UsageError: If no design has the picked rank.
     """
+    from tinylm_cli.analysis.design.to_config import to_config
+    from tinylm_cli.config.yaml_writer import to_commented_yaml
     from tinylm_cli.render.views.constraints import failure_sentences
     from tinylm_cli.render.views.design import design_view
 
     relaxations = [relaxation_words(each, report) for each in report.relaxations]
-    full = options.full or options.format_ is not Format.text
-    output = CommandOutput(
-        report,
-        lambda: design_view(report, relaxations, full=full),
-        options.format_,
-        options.output,
-        table=options.table,
-    )
+    full = options.full or to.format_ != "text"
+    output = CommandOutput(report, lambda: design_view(report, relaxations, full=full), to)
     if not report.designs:
-        if options.writes_config:
+        if options.writes_config(to):
             relaxed = [f"Try {' or '.join(relaxations)}."] if relaxations else []
             raise AnalysisError("no design to write", help=" ".join([*failure_sentences(report), *relaxed]))
         return output._replace(exit_code=ExitCode.FAILED)
-    if not options.writes_config:
+    if not options.writes_config(to):
         words = command(report, options).removeprefix("tinylm design ")
         following = next_step("design", "design --output", words, f"--output {report.family}.yaml")
         return output._replace(next_step=following)
-    file = options.output if options.output != STDOUT else None
-    words = "" if file is None else shlex.join((str(file), f"{file.stem}-hf"))
+    chosen = _picked(report, options)
+    size = f"{chosen.figures['total_params']:,} parameters"
     return output._replace(
-        document=_yaml(report, options),
-        next_step=next_step("design --output", "export", words),
+        document=to_commented_yaml(
+            to_config(chosen, report), f"{size}, rank {chosen.rank} of {command(report, options)}"
+        ),
+        next_step=next_step("design --output", "export", export_words(str(to.file)) if to.file else ""),
+        written=f"rank {chosen.rank} of {report.matches:,}, {size}",
     )
 
 
@@ -93,9 +94,9 @@ def command(report: DesignReport, options: DesignOptions) -> str:
         ("--for serving", report.purpose == "serving"),
         (f"--gpus {report.n_gpus}", report.n_gpus > 1),
         (shlex.join(("--plan", options.plan or "")), options.plan is not None),
-        (f"--utilization {options.utilization}", options.utilization != _DEFAULTS.utilization),
+        (f"--utilization {options.utilization}", options.utilization is not None),
         (f"--tolerance {options.tolerance}", options.tolerance != _DEFAULTS.tolerance),
-        (f"--family {report.family}", report.family != Family.course),
+        (f"--family {report.family}", report.family != _DEFAULTS.family),
         (f"--vocab-size {report.vocab_size}", report.vocab_size != member.vocab_size),
         (f"--max-len {report.max_len}", report.max_len != member.max_len),
         (tie, report.tie_weights != member.tie_weights),
@@ -104,7 +105,7 @@ def command(report: DesignReport, options: DesignOptions) -> str:
         (f"--d-head {options.d_head}", options.d_head is not None),
         (f"--batch-size {report.batch_size}", report.batch_size != _DEFAULTS.batch_size),
         (f"--seq-len {report.seq_len}", report.seq_len != report.max_len),
-        (f"--dtype {report.dtype}", report.dtype != _DEFAULTS.dtype),
+        (f"--dtype {report.dtype}", report.dtype != DEFAULT_DTYPE),
         (f"--optimizer {report.optimizer}", report.optimizer != _DEFAULTS.optimizer),
         (f"--recompute {report.recompute}", report.recompute != _DEFAULTS.recompute),
     )
@@ -133,12 +134,3 @@ def _picked(report: DesignReport, options: DesignOptions) -> Design:
     if options.front and pick <= report.matches:
         raise UsageError(f"--pick {pick}: that design is not on the Pareto front", help=ranks)
     raise UsageError(f"--pick {pick}: the search found {report.matches:,} designs", help=ranks)
-
-
-def _yaml(report: DesignReport, options: DesignOptions) -> str:
-    from tinylm_cli.analysis.design.to_config import to_config
-    from tinylm_cli.config.yaml_writer import to_commented_yaml
-
-    chosen = _picked(report, options)
-    size = f"{chosen.figures['total_params']:,} parameters"
-    return to_commented_yaml(to_config(chosen, report), f"{size}, rank {chosen.rank} of {command(report, options)}")

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tinylm_cli.cli.completion import complete_section
 from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.next_steps import design_words, model_words, next_step
-from tinylm_cli.cli.option_groups import with_option_groups
-from tinylm_cli.cli.options import (
-    DEFAULT_CONFIG,
-    OUTPUT_PANEL,
-    ConfigOption,
-    FormatOption,
-    OutputOption,
-    SetOption,
-    TableOption,
-    typed,
-)
-from tinylm_cli.cli.output import CommandOutput, Format
+from tinylm_cli.cli.options import DEFAULT_CONFIG, ConfigOption, ReportOutput, SetOption, option, typed
+from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.serving_options import ServingOptions, serving_setup
 from tinylm_cli.cli.training_options import ClusterOptions, TrainingOptions, training_setup
 from tinylm_cli.cli.workload_options import read_gpu
@@ -34,55 +26,42 @@ if TYPE_CHECKING:
 
 By = Literal["component", "layer"]
 
-PurposeOption = Annotated[
-    Purpose | None,
-    typer.Option("--for", help="Estimate only training or only serving.", rich_help_panel=OUTPUT_PANEL),
-]
-FullOption = Annotated[bool, typer.Option("--full", help="Show everything.", rich_help_panel=OUTPUT_PANEL)]
 SectionOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME", show_default=False, rich_help_panel=OUTPUT_PANEL,
-        help="Show one part of --full: summary, flops, training_memory, plan, training_time, inference_memory, serving,"
+    option(
+        "Show one part of --full: summary, flops, training_memory, plan, training_time, inference_memory, serving,"
         " serving_time.",
+        metavar="NAME", complete=complete_section,
     ),
 ]  # fmt: skip
-ByOption = Annotated[By, typer.Option(help="Break FLOPs down by component or layer.", rich_help_panel=OUTPUT_PANEL)]
 AttentionFlopsOption = Annotated[
-    AttentionCount,
-    typer.Option(
-        help="Count the query-key pairs of causal attention, or the full square.",
-        rich_help_panel=OUTPUT_PANEL,
-    ),
+    AttentionCount, option("Count the query-key pairs of causal attention, or the full square.")
 ]
-
 
 _ONE_PURPOSE: dict[Purpose, frozenset[str]] = {
     "training": frozenset({
         "optimizer", "grad_dtype", "master_weights", "train_tokens", "global_batch_size",
         "gpus", "plan", "kernel_efficiency", "utilization", "price",
     }),
-    "serving": frozenset(ServingOptions._fields),
+    "serving": frozenset(field.name for field in fields(ServingOptions)),
 }  # fmt: skip
 """Parameters that have an effect on one purpose only."""
 
 
-@with_option_groups
 def estimate(
     context: typer.Context,
     training: TrainingOptions,
     serving: ServingOptions,
     cluster: ClusterOptions,
+    *,
     config: ConfigOption = DEFAULT_CONFIG,
-    purpose: PurposeOption = None,
-    full: FullOption = False,
-    section: SectionOption = None,
-    by: ByOption = "component",
-    attention_flops: AttentionFlopsOption = "causal",
     set_: SetOption = None,
-    format_: FormatOption = Format.text,
-    table: TableOption = None,
-    output: OutputOption = None,
+    purpose: Annotated[Purpose | None, option("Estimate only training or only serving.", "--for")] = None,
+    full: Annotated[bool, option("Show everything.", "--full")] = False,
+    section: SectionOption = None,
+    by: Annotated[By, option("Break FLOPs down by component or layer.")] = "component",
+    attention_flops: AttentionFlopsOption = "causal",
+    to: ReportOutput,
 ) -> CommandOutput:
     """Say whether a model fits a GPU; estimate FLOPs, KV cache and cost.
 
@@ -95,45 +74,44 @@ def estimate(
       tinylm estimate base --gpu rtx-4090
       tinylm estimate qwen3-0.6b --quantize int4 --for serving
       tinylm estimate llama-3-8b --gpu h100 --gpus 64
-    """  # fmt: skip
+    """
     from tinylm_cli.analysis.estimate import estimate as estimated
     from tinylm_cli.analysis.setups import Setups
     from tinylm_cli.interop.load import load_config
 
-    _require_effect(format_, section, full=full)
+    _require_effect(to.format_, section, full=full)
     _require_purpose(typed(context), purpose)
     mistakes = ErrorCollector()
     loaded = mistakes.read(load_config, config, set_ or ())
     setups = Setups(
         training_setup(training, cluster, loaded, mistakes), serving_setup(serving, training, loaded, mistakes)
     )
-    gpu = mistakes.read(read_gpu, cluster.gpu, cluster.hardware, training.dtype.value)
+    gpu = mistakes.read(read_gpu, cluster.gpu, cluster.hardware, training.dtype)
     mistakes.raise_if_any()
     assert loaded is not None
     accelerator, accelerators = gpu or (None, ())
     report = estimated(
         loaded, setups, accelerator, purpose=purpose, accelerators=accelerators, attention=attention_flops
     )
+    everything = full or by == "layer" or to.table is not None
     return CommandOutput(
         report,
-        lambda: _view(report, by, format_, section, full=full or by == "layer" or table is not None),
-        format_,
-        output,
+        lambda: _view(report, by, to.format_, section, full=everything),
+        to,
         next_step=next_step("estimate", "design", design_words(loaded.config) if model_words(config, set_) else ""),
-        table=table,
     )
 
 
-def _require_effect(format_: Format, section: str | None, *, full: bool) -> None:
+def _require_effect(format_: str, section: str | None, *, full: bool) -> None:
     """Refuse ``--section`` and ``--full`` where they have no effect.
 
     Raises:
         UsageError: If one has none.
     """
-    for option, given in (("--section", section is not None), ("--full", full)):
-        if given and format_ is Format.json:
+    for name, given in (("--section", section is not None), ("--full", full)):
+        if given and format_ == "json":
             raise UsageError(
-                f"{option} has no effect on JSON, which contains every section", help="--get PATH prints one value"
+                f"{name} has no effect on JSON, which contains every section", help="--get PATH prints one value"
             )
     if full and section is not None:
         raise UsageError("--full cannot be combined with --section", help="remove one of them")
@@ -150,12 +128,12 @@ def _require_purpose(given: Mapping[str, str], purpose: Purpose | None) -> None:
         UsageError: If there is one.
     """
     for other, names in _ONE_PURPOSE.items():
-        for name, option in given.items():
+        for name, typed_option in given.items():
             if purpose not in (None, other) and name in names:
-                raise UsageError(f"{option} has no effect on {purpose}", help=f"remove it, or --for {purpose}")
+                raise UsageError(f"{typed_option} has no effect on {purpose}", help=f"remove it, or --for {purpose}")
 
 
-def _view(report: EstimateReport, by: By, format_: Format, section: str | None, *, full: bool) -> View:
+def _view(report: EstimateReport, by: By, format_: str, section: str | None, *, full: bool) -> View:
     """Return the summary, one section, or everything; CSV prints one table of the view.
 
     Raises:
@@ -163,13 +141,13 @@ def _view(report: EstimateReport, by: By, format_: Format, section: str | None, 
     """
     from tinylm_cli.render.views.estimate import SECTIONS, estimate_full_view, estimate_sections, estimate_view
 
-    every = format_ is Format.csv  # a program is given all layouts, as they are in JSON
+    every = format_ == "csv"  # a program is given all layouts, as they are in JSON
     if section is not None:
         found = {str(name): view for name, view in estimate_sections(report, by, every=every).items()}
         if section not in found:
             raise _unknown_section(section, SECTIONS, report)
         return found[section]
-    if full or format_ is Format.csv:
+    if full or format_ == "csv":
         return estimate_full_view(report, by, every=every)
     return estimate_view(report)
 

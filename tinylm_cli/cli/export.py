@@ -4,55 +4,33 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from tinylm_cli.atomic_write import require_free_folder
-from tinylm_cli.cli.model_options import (
-    DTypeOption,
-    ModelConfigOption,
-    ModelRequest,
-    SeedOption,
-    WeightsOption,
-    import_torch,
-)
+from tinylm_cli.cli.completion import complete_config
+from tinylm_cli.cli.model_options import ModelOptions, ModelRequest, import_torch
 from tinylm_cli.cli.next_steps import TRAINING, next_step
-from tinylm_cli.cli.options import (
-    OUTPUT_PANEL,
-    GetOption,
-    OutputOption,
-    PageFormatOption,
-    SetOption,
-    complete_config,
-    complete_folder,
-    parse_path,
-)
-from tinylm_cli.cli.output import CommandOutput, Format, PageFormat
+from tinylm_cli.cli.options import PageOutput, option, parse_path
+from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.report_value import require_value
-from tinylm_cli.cli.requested_config import requested_config
+from tinylm_cli.config.git_revision import names_revision
 from tinylm_cli.config.presets import shipped
 from tinylm_cli.errors import UsageError
 
 
 def complete_word(context: typer.Context, incomplete: str) -> list[str]:
     """Complete the config, and after it only the folder."""
-    given = ("words", "config", "weights")
-    if any(context.params.get(name) for name in given):
-        return complete_folder(incomplete)
-    return complete_config(incomplete)
-
-
-class Target(StrEnum):
-    """Whose folder to write."""
-
-    hf = "hf"
+    found = complete_config(incomplete)
+    has_config = any(context.params.get(name) for name in ("words", "config", "weights"))
+    return [name for name in found if name.endswith("/")] if has_config else found
 
 
 def export(
+    model: ModelOptions,
     words: Annotated[
         list[str],
         typer.Argument(
@@ -61,21 +39,9 @@ def export(
             autocompletion=complete_word,
         ),
     ],
-    to: Annotated[
-        Target,
-        typer.Option("--to", help="Target format: hf, Hugging Face transformers.", rich_help_panel=OUTPUT_PANEL),
-    ] = Target.hf,
-    config: ModelConfigOption = None,
-    dtype: DTypeOption = None,
-    seed: SeedOption = 0,
-    weights: WeightsOption = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace a folder that export wrote before.", rich_help_panel=OUTPUT_PANEL)
-    ] = False,
-    set_: SetOption = None,
-    format_: PageFormatOption = PageFormat.text,
-    output: OutputOption = None,
-    get: GetOption = None,
+    *,
+    target: Annotated[Literal["hf"], option("Target format: hf, Hugging Face transformers.", "--to")] = "hf",
+    to: PageOutput,
 ) -> CommandOutput:
     """Convert a model to a Hugging Face folder.
 
@@ -92,30 +58,29 @@ def export(
     from tinylm_cli.render.views.export import export_view
     from tinylm_cli.reports.export import ExportReport
 
-    config, directory = _config_and_folder(words, config, weights)
-    loaded = requested_config(config, set_ or (), weights)
+    config, directory = _config_and_folder(words, model.config, model.weights)
+    request = ModelRequest.of(replace(model, config=config))
+    loaded = request.loaded
     exported = export_config(loaded.config)
     report = ExportReport(
         name=loaded.name,
-        to=to.value,
+        to=target,
         family=exported.family,
         rewritten=exported.changes,
         directory=str(directory),
         tensors=0,
     )
-    require_value(report, get)
+    require_value(report, to.get)
     with working(f"exporting {loaded.name}"):
         import_torch()
         from tinylm_cli.interop.weights.export_weights import FILES, export_model, require_exported
 
         require_exported(directory)
-        require_free_folder(directory, FILES, overwrite=force)
-    model = ModelRequest(loaded, "cpu", dtype, seed, weights=weights).build()
+        require_free_folder(directory, FILES, overwrite=to.force)
+    module = request.build()
     with working(f"exporting {loaded.name}"):
-        report = replace(report, tensors=export_model(model, exported, directory, overwrite=force))
-    return CommandOutput(
-        report, lambda: export_view(report), Format(format_), output, next_step=next_step("export", TRAINING)
-    )
+        report = replace(report, tensors=export_model(module, exported, directory, overwrite=to.force))
+    return CommandOutput(report, lambda: export_view(report), to, next_step=next_step("export", TRAINING))
 
 
 def _config_and_folder(words: list[str], config: str | None, weights: Path | None) -> tuple[str | None, Path]:
@@ -135,7 +100,7 @@ def _config_and_folder(words: list[str], config: str | None, weights: Path | Non
     from tinylm_cli.interop.load import names_config
 
     directory = parse_path(folder)
-    if not named and config is None and weights is None and names_config(folder):
+    if not named and config is None and weights is None and (names_config(folder) or names_revision(folder)):
         meant = shlex.join((folder, f"{_stem(folder)}-hf"))
         raise UsageError(
             f"{folder} names a config, and there is no folder to write",

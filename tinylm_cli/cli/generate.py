@@ -7,28 +7,12 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from tinylm_cli.cli.forward import TextOption, TokensOption
-from tinylm_cli.cli.model_options import (
-    DeviceOption,
-    DTypeOption,
-    ModelConfigOption,
-    ModelRequest,
-    SeedOption,
-    WeightsOption,
-)
-from tinylm_cli.cli.next_steps import config_words, next_step
-from tinylm_cli.cli.options import (
-    SAMPLING_PANEL,
-    OutputOption,
-    PageFormatOption,
-    SetOption,
-    amount_parser,
-    number_parser,
-)
-from tinylm_cli.cli.output import CommandOutput, Format, PageFormat, write_stdout
-from tinylm_cli.cli.requested_config import requested_config
+from tinylm_cli.cli.model_options import DeviceOption, ModelOptions, ModelRequest
+from tinylm_cli.cli.next_steps import next_step
+from tinylm_cli.cli.options import ABOVE_ZERO, SAMPLING_PANEL, PageOutput, amount_option, number_option, option
+from tinylm_cli.cli.output import CommandOutput
+from tinylm_cli.cli.streams import write_stdout
 from tinylm_cli.cli.tokens import prompt_ids, tokenizer_of
 from tinylm_cli.errors import UsageError
 from tinylm_cli.quantities import counted
@@ -41,60 +25,40 @@ if TYPE_CHECKING:
     from tinylm_cli.interop.tokenizer import Tokenizer
 
 
+MaxNewTokensOption = Annotated[
+    int,
+    amount_option("Tokens to generate.", "--max-new-tokens", "length", short="-n", example="100", panel=SAMPLING_PANEL),
+]
+TemperatureOption = Annotated[
+    float,
+    number_option(
+        "Divides the logits; 0 takes the most likely token and ignores --top-k and --top-p.",
+        "--temperature", least=0, example="0.8", metavar="X", panel=SAMPLING_PANEL,
+    ),
+]  # fmt: skip
+TopPOption = Annotated[
+    float | None,
+    number_option(
+        "Sample from the fewest tokens whose probabilities sum to P, 0 < P <= 1.",
+        "--top-p", least=ABOVE_ZERO, most=1, example="0.9", metavar="P", panel=SAMPLING_PANEL,
+    ),
+]  # fmt: skip
+
+
 def generate(
-    config: ModelConfigOption = None,
+    model: ModelOptions,
+    *,
     tokens: TokensOption = None,
     text: TextOption = None,
-    max_new_tokens: Annotated[
-        int,
-        typer.Option(
-            "--max-new-tokens",
-            "-n",
-            metavar="N",
-            parser=amount_parser("--max-new-tokens", "length", example="100"),
-            help="Tokens to generate.",
-            rich_help_panel=SAMPLING_PANEL,
-        ),
-    ] = 20,
-    temperature: Annotated[
-        float,
-        typer.Option(
-            metavar="X",
-            parser=number_parser("--temperature", least=0, example="0.8"),
-            help="Divides the logits; 0 takes the most likely token and ignores --top-k and --top-p.",
-            rich_help_panel=SAMPLING_PANEL,
-        ),
-    ] = 1.0,
+    max_new_tokens: MaxNewTokensOption = 20,
+    temperature: TemperatureOption = 1.0,
     top_k: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Sample from the N most likely tokens.",
-            show_default=False,
-            rich_help_panel=SAMPLING_PANEL,
-        ),
+        int | None, option("Sample from the N most likely tokens.", panel=SAMPLING_PANEL, metavar="N", min=1)
     ] = None,
-    top_p: Annotated[
-        float | None,
-        typer.Option(
-            metavar="P",
-            help="Sample from the fewest tokens whose probabilities sum to P, 0 < P <= 1.",
-            show_default=False,
-            rich_help_panel=SAMPLING_PANEL,
-        ),
-    ] = None,
-    stop_token: Annotated[
-        int | None,
-        typer.Option(metavar="ID", help="Stop after this id.", show_default=False, rich_help_panel=SAMPLING_PANEL),
-    ] = None,
+    top_p: TopPOption = None,
+    stop_token: Annotated[int | None, option("Stop after this id.", panel=SAMPLING_PANEL, metavar="ID")] = None,
     device: DeviceOption = "cpu",
-    dtype: DTypeOption = None,
-    seed: SeedOption = 0,
-    weights: WeightsOption = None,
-    set_: SetOption = None,
-    format_: PageFormatOption = PageFormat.text,
-    output: OutputOption = None,
+    to: PageOutput,
 ) -> CommandOutput:
     """Generate tokens from a prompt, with a KV cache.
 
@@ -108,26 +72,23 @@ def generate(
     """
     if tokens is not None and text is not None:
         raise UsageError("--tokens and --text cannot be combined", help="keep one of them")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise UsageError(f"--top-p {top_p}: expected a number above 0 and up to 1", help="for example --top-p 0.9")
-    loaded = requested_config(config, set_ or (), weights)
+    request = ModelRequest.of(model, device)
+    loaded, weights = request.loaded, request.weights
     vocab_size = loaded.config.vocab_size
     if stop_token is not None and not 0 <= stop_token < vocab_size:
         raise UsageError(
             f"--stop-token {stop_token} is outside the vocabulary of {vocab_size:,}",
             help=f"ids range from 0 to {vocab_size - 1}",
         )
-    tokenizer = tokenizer_of(loaded.config, config, weights, required=text is not None)
+    tokenizer = tokenizer_of(loaded.config, model.config, weights, required=text is not None)
     prompt = prompt_ids(tokens, text, loaded.config, tokenizer)
-    request = ModelRequest(loaded, device, dtype, seed, weights=weights)
-
     from tinylm_cli.analysis.cpu_memory import decode_bytes
 
     request.require_room(
-        decode_bytes(loaded.config, prompt_len=len(prompt), max_new_tokens=max_new_tokens, dtype=request.dtype_name),
+        decode_bytes(loaded.config, prompt_len=len(prompt), max_new_tokens=max_new_tokens, dtype=request.dtype),
         f"decoding {counted(min(len(prompt) + max_new_tokens - 1, loaded.config.max_len), 'token')}",
     )
-    model = request.build()
+    module = request.build()
 
     import torch
 
@@ -135,14 +96,14 @@ def generate(
     from tinylm_cli.render.views.generate import generate_view, opening_view
     from tinylm_cli.reports.generate import GenerateReport
 
-    live = format_ is PageFormat.text and output is None and is_terminal(sys.stdout)
+    live = to.format_ == "text" and to.output is None and is_terminal(sys.stdout)
     terminal = terminal_of(sys.stdout)
     if live:
         opening = opening_view(loaded.name, prompt, text, untrained=weights is None)
         write_stdout(to_text(opening, terminal))
-    start = torch.tensor([prompt], device=model.lm_head.weight.device)
+    start = torch.tensor([prompt], device=module.lm_head.weight.device)
     began = time.perf_counter()
-    steps = model.stream(start, max_new_tokens, temperature, top_k, top_p, seed, stop_token)
+    steps = module.stream(start, max_new_tokens, temperature, top_k, top_p, model.seed, stop_token)
     generated = _collect(steps, _live_writer(terminal, tokenizer if text is not None else None) if live else None)
     seconds = time.perf_counter() - began
     report = GenerateReport(
@@ -157,9 +118,11 @@ def generate(
         tokens_per_second=len(generated) / seconds,
     )
     return CommandOutput(
-        report, lambda: generate_view(report, streamed=live, as_text=text is not None), Format(format_), output,
-        next_step=next_step("generate", "estimate", config_words(config, set_, weights)),
-    )  # fmt: skip
+        report,
+        lambda: generate_view(report, streamed=live, as_text=text is not None),
+        to,
+        next_step=next_step("generate", "estimate", request.config_words()),
+    )
 
 
 def _collect(steps: Iterable[Tensor], write: Callable[[int], None] | None) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +13,11 @@ import typer
 from tinylm_cli.atomic_write import require_free_folder
 from tinylm_cli.cli.model_options import import_torch
 from tinylm_cli.cli.next_steps import model_words, next_step
-from tinylm_cli.cli.options import OUTPUT_PANEL, GetOption, OutputOption, PageFormatOption, SetOption
-from tinylm_cli.cli.output import STDOUT, CommandOutput, Format, PageFormat, print_line, print_note
+from tinylm_cli.cli.options import PageOutput, SetOption, option
+from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.report_value import require_value
+from tinylm_cli.cli.streams import print_line, print_note
 from tinylm_cli.errors import ConfigError, UsageError, WeightsError
 from tinylm_cli.quantities import counted
 from tinylm_cli.render.sanitize import escape_controls
@@ -27,21 +29,12 @@ if TYPE_CHECKING:
 
 def import_(
     path: Annotated[str, typer.Argument(metavar="PATH", help="A config.json, the folder that holds it, or -.")],
+    *,
     weights: Annotated[
-        bool,
-        typer.Option(
-            "--weights",
-            help="Convert the weights too, into the new folder that --output names.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
+        bool, option("Convert the weights too, into the new folder that --output names.", "--weights")
     ] = False,
     set_: SetOption = None,
-    format_: PageFormatOption = PageFormat.text,
-    output: OutputOption = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Let --output replace its earlier output.", rich_help_panel=OUTPUT_PANEL)
-    ] = False,
-    get: GetOption = None,
+    to: PageOutput,
 ) -> CommandOutput:
     """Convert a Hugging Face config, and its weights, for tinylm.
 
@@ -62,7 +55,7 @@ def import_(
     from tinylm_cli.render.views.import_ import assumed_note, ignored_note, import_view
     from tinylm_cli.reports.import_ import ImportReport
 
-    if weights and (output is None or output == STDOUT):
+    if weights and to.file is None:
         raise UsageError("--weights needs a folder to write", help=f"tinylm import {path} --weights --output DIR")
     if weights and path == "-":
         raise UsageError("--weights needs a folder with weights", help="name it instead of standard input")
@@ -72,30 +65,26 @@ def import_(
     text = to_short_yaml(loaded.config, escape_controls(title))  # a line break in a name must not end the comment
     report = ImportReport(
         loaded.name, loaded.source, found.family, found.ignored, found.assumed, loaded.config.model_dump(), text,
-        weights=str(output) if weights else None,
+        weights=str(to.file) if weights else None,
     )  # fmt: skip
-    require_value(report, get)
-    if format_ is PageFormat.text:
+    require_value(report, to.get)
+    if to.format_ == "text":
         for aside in filter(None, (assumed_note(report), ignored_note(report))):
             print_note(aside)
-    if weights:
-        assert output is not None
-        converted = _convert(found, path, output, text, set_ or (), force=force)
-        if converted.skipped:
-            parts = sorted({name.removeprefix("model.").partition(".")[0] for name in converted.skipped})
-            count = counted(len(converted.skipped), "tensor")
-            print_note(f"skipped {count} of {' and '.join(parts)}: not part of the language model")
-        print_line(f"wrote {counted(converted.tensors, 'tensor')} and config.yaml to {output}")
-        following = next_step("import --weights", "check", model_words(None, None, output))
-        return CommandOutput(
-            report, lambda: import_view(report), Format(format_), None, document="", next_step=following
-        )
-    written: Path | None = None if output is None or output == STDOUT else output
-    named = model_words(str(written), None) if written else model_words(path, set_)
-    following = next_step("import", "params CONFIG", named)
-    return CommandOutput(
-        report, lambda: import_view(report), Format(format_), output, document=text, next_step=following
-    )  # fmt: skip
+    if not weights:
+        named = model_words(path, set_) if to.file is None else model_words(str(to.file), None)
+        following = next_step("import", "params CONFIG", named)
+        return CommandOutput(report, lambda: import_view(report), to, document=text, next_step=following)
+    assert to.file is not None
+    converted = _convert(found, path, to.file, text, set_ or (), force=to.force)
+    if converted.skipped:
+        parts = sorted({name.removeprefix("model.").partition(".")[0] for name in converted.skipped})
+        count = counted(len(converted.skipped), "tensor")
+        print_note(f"skipped {count} of {' and '.join(parts)}: not part of the language model")
+    print_line(f"wrote {counted(converted.tensors, 'tensor')} and config.yaml to {to.file}")
+    following = next_step("import --weights", "check", model_words(None, None, to.file))
+    to = replace(to, output=None)
+    return CommandOutput(report, lambda: import_view(report), to, document="", next_step=following)
 
 
 def _convert(

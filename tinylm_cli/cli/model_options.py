@@ -6,14 +6,14 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
-from tinylm_cli.cli.options import DEFAULT_CONFIG, MODEL_PANEL, complete_config, parse_path
+from tinylm_cli.cli.completion import complete_device
+from tinylm_cli.cli.next_steps import config_words, model_words
+from tinylm_cli.cli.options import DEFAULT_CONFIG, MODEL_PANEL, SetOption, config_option, option, parse_path
 from tinylm_cli.cli.progress import working
+from tinylm_cli.cli.requested_config import requested_config
 from tinylm_cli.errors import CapacityError, UsageError
 from tinylm_cli.interrupts import interrupts_deferred
 from tinylm_cli.quantities import MAX_SEED
@@ -24,72 +24,48 @@ if TYPE_CHECKING:
     from tinylm_cli.config.loader import LoadedConfig
     from tinylm_cli.model import TinyTransformerLM
 
+DType = Literal["float32", "bfloat16", "float16", "float64"]
+"""Storage types of weights, by their names in torch."""
 
-class DType(StrEnum):
-    """Storage types of weights, by their names in torch."""
-
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
-    float64 = "float64"
-
-
-def _seed(value: int) -> int:
-    if value > MAX_SEED:
-        raise UsageError(f"--seed {value} is too large", help=f"the largest is {MAX_SEED:,}")
-    return value
-
-
-# named, because typer 0.27 takes a metavar that spells the option's name for the option itself
 DeviceOption = Annotated[
-    str, typer.Option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 or mps.", rich_help_panel=MODEL_PANEL)
+    # named, because typer 0.27 takes a metavar that spells the option's name for the option itself
+    str, option("cpu, cuda, cuda:1 or mps.", "--device", panel=MODEL_PANEL, metavar="DEVICE", complete=complete_device)
 ]
 DTypeOption = Annotated[
     DType | None,
-    typer.Option(
-        "--dtype",
-        help="Storage type of the weights; by default the type in --weights, else float32.",
-        show_default=False,
-        rich_help_panel=MODEL_PANEL,
+    option(
+        "Storage type of the weights; by default the type in --weights, else float32.", "--dtype", panel=MODEL_PANEL
     ),
 ]
 SeedOption = Annotated[
-    int,
-    typer.Option(
-        metavar="N", min=0, callback=_seed,
-        help="Seed of new weights and of random tokens.",
-        rich_help_panel=MODEL_PANEL,
-    ),
-]  # fmt: skip
-MetaOption = Annotated[
-    bool,
-    typer.Option(
-        "--meta",
-        help="Build shapes only, without allocating weights.",
-        rich_help_panel=MODEL_PANEL,
-    ),
+    int, option("Seed of new weights and of random tokens.", panel=MODEL_PANEL, metavar="N", min=0, max=MAX_SEED)
 ]
+MetaOption = Annotated[bool, option("Build shapes only, without allocating weights.", "--meta", panel=MODEL_PANEL)]
 WeightsOption = Annotated[
     Path | None,
-    typer.Option(
-        metavar="DIR", parser=parse_path,
-        help="Load weights and their config: a folder from build --save, or from Hugging Face.",
-        show_default=False, rich_help_panel=MODEL_PANEL,
+    option(
+        "Load weights and their config: a folder from build --save, or from Hugging Face.",
+        panel=MODEL_PANEL, metavar="DIR", parser=parse_path,
     ),
 ]  # fmt: skip
-
-
 ModelConfigOption = Annotated[
     str | None,
-    typer.Option(
-        "--config", "-c", metavar="NAME|PATH|-",
-        help=(
-            "A preset or published model, a YAML file, a model folder, or - for standard input;"
-            f" by default the config in --weights, else {DEFAULT_CONFIG}."
-        ),
-        autocompletion=complete_config, show_default=False, rich_help_panel=MODEL_PANEL,
+    config_option(
+        "A preset or published model, a YAML file, a model folder, or - for standard input;"
+        f" by default the config in --weights, else {DEFAULT_CONFIG}."
     ),
-]  # fmt: skip
+]
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The options that name a model."""
+
+    config: ModelConfigOption = None
+    set_: SetOption = None
+    weights: WeightsOption = None
+    dtype: DTypeOption = None
+    seed: SeedOption = 0
 
 
 @dataclass(frozen=True)
@@ -97,40 +73,46 @@ class ModelRequest:
     """The model that a command line requests.
 
     Attributes:
+        options: The options that name it.
         loaded: Its config.
         device: Its device, as typed.
-        dtype: Storage type; None for the type in the weights, else float32.
-        seed: Seed of new weights.
         meta: Whether to build shapes only; None for a command without ``--meta``.
-        weights: The folder to load weights from.
     """
 
+    options: ModelOptions
     loaded: LoadedConfig
     device: str = "cpu"
-    dtype: DType | None = None
-    seed: int = 0
     meta: bool | None = None
-    weights: Path | None = None
 
-    def __post_init__(self) -> None:
-        """Refuse options that cannot be combined."""
-        if self.meta and self.weights is not None:
+    @classmethod
+    def of(cls, options: ModelOptions, device: str = "cpu", meta: bool | None = None) -> ModelRequest:
+        """Load the config; raises as :func:`requested_config`, and UsageError for options that cannot be combined."""
+        request = cls(options, requested_config(options.config, options.set_ or (), options.weights), device, meta)
+        if meta and options.weights is not None:
             raise UsageError("--meta loads no weights, so --weights has no effect", help="remove one of them")
+        return request
 
     @property
-    def dtype_name(self) -> str:
-        """Storage type, assumed float32 until weights are read."""
-        return (self.dtype or DType.float32).value
+    def weights(self) -> Path | None:
+        """The folder to load weights from."""
+        return self.options.weights
 
-    def words(self) -> str:
-        """Return the given options with which another command builds the same model."""
-        seed = self.seed if self.weights is None else 0  # loaded weights need none
-        given = [
-            ("--device", self.device, "cpu"),
-            ("--dtype", self.dtype, None),
-            ("--seed", seed, 0),
-        ]
-        return shlex.join([word for name, value, usual in given if value != usual for word in (name, str(value))])
+    @property
+    def dtype(self) -> str:
+        """Storage type, assumed float32 until weights are read."""
+        return self.options.dtype or "float32"
+
+    def words(self) -> tuple[str, str]:
+        """Return the words with which another command builds the same model; an empty first one for standard input."""
+        options = self.options
+        seed = options.seed if self.weights is None else 0  # loaded weights need none
+        given = (("--device", self.device, "cpu"), ("--dtype", options.dtype, None), ("--seed", seed, 0))
+        build = shlex.join([word for name, value, usual in given if value != usual for word in (name, str(value))])
+        return model_words(options.config, options.set_, self.weights), build
+
+    def config_words(self) -> str:
+        """Return the words that name the same config to a command that builds nothing."""
+        return config_words(self.options.config, self.options.set_, self.weights)
 
     def torch_device(self) -> torch.device:
         """Return the device, after allocating a tensor on it.
@@ -155,7 +137,7 @@ class ModelRequest:
         """Return the storage type of new weights."""
         import torch
 
-        dtype = getattr(torch, self.dtype_name)
+        dtype = getattr(torch, self.dtype)
         assert isinstance(dtype, torch.dtype)
         return dtype
 
@@ -186,10 +168,9 @@ class ModelRequest:
         from tinylm_cli.analysis.params import weights_bytes
         from tinylm_cli.interop.load import is_hugging_face_folder
 
-        if self.weights is None:
-            return weights_bytes(self.loaded.config, self.dtype_name)
-        if self.dtype is not None and is_hugging_face_folder(self.weights):  # converted while loading
-            return weights_bytes(self.loaded.config, self.dtype_name)
+        # a Hugging Face folder in another dtype is converted while loading
+        if self.weights is None or (self.options.dtype is not None and is_hugging_face_folder(self.weights)):
+            return weights_bytes(self.loaded.config, self.dtype)
         try:
             whole = self.weights / "model.safetensors"
             files = [whole] if whole.is_file() else self.weights.glob("model-*.safetensors")
@@ -203,10 +184,9 @@ class ModelRequest:
         try:
             yield
         except CapacityError as error:
-            if self.meta is None:
-                raise
-            remedy = f"{error.help}, or add --meta to build shapes only"
-            raise CapacityError(error.message, help=remedy) from error
+            if self.meta is not None:
+                error.help = f"{error.help}, or add --meta to build shapes only"
+            raise
 
     def build(self) -> TinyTransformerLM:
         """Build and initialize the model, or load it.
@@ -218,16 +198,17 @@ class ModelRequest:
             WeightsError: If the folder does not match this model.
         """
         self.require_room()
+        config = self.loaded.config
         with self._remedies(), working(f"building {self.loaded.name}"):
             device, dtype = self.torch_device(), self.torch_dtype()
             if self.weights is not None:
-                wanted = dtype if self.dtype is not None else None
                 from tinylm_cli.interop.weights.load_model import open_model
 
-                return open_model(self.weights, config=self.loaded.config, device=device, dtype=wanted)
+                wanted = dtype if self.options.dtype is not None else None
+                return open_model(self.weights, config=config, device=device, dtype=wanted)
             from tinylm_cli.model import TinyTransformerLM
 
-            return TinyTransformerLM.from_config(self.loaded.config, seed=self.seed, device=device, dtype=dtype)
+            return TinyTransformerLM.from_config(config, seed=self.options.seed, device=device, dtype=dtype)
 
 
 def import_torch() -> None:

@@ -9,8 +9,8 @@ import typer
 
 from tinylm_cli.atomic_write import write_file
 from tinylm_cli.cli.next_steps import model_words, next_step
-from tinylm_cli.cli.options import DEFAULT_CONFIG, OUTPUT_PANEL, ConfigOption, SetOption
-from tinylm_cli.cli.output import print_line
+from tinylm_cli.cli.options import DEFAULT_CONFIG, ConfigOption, ForceOption, SetOption
+from tinylm_cli.cli.streams import print_line
 from tinylm_cli.errors import UsageError
 from tinylm_cli.render.sanitize import escape_controls
 
@@ -19,9 +19,7 @@ def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the model; NAME.yaml is written.")],
     config: ConfigOption = DEFAULT_CONFIG,
     set_: SetOption = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace the file if it exists.", rich_help_panel=OUTPUT_PANEL)
-    ] = False,
+    force: ForceOption = False,
 ) -> None:
     """Write a config to start from, with a comment on each line.
 
@@ -42,9 +40,8 @@ def new(
     loaded = load_config(config, set_ or ())
     of_another_model = dict.fromkeys(("name", "description", "nominal_params"))
     start = loaded.config.model_copy(update=of_another_model)
-    title = escape_controls(
-        f"{path.stem}: started from {loaded.name}."
-    )  # a line break in the name would end the comment
+    # a line break in the name would end the comment
+    title = escape_controls(f"{path.stem}: started from {loaded.name}.")
     write_file(path, to_commented_yaml(start, title), overwrite=force)
     print_line(f"wrote {path}")
     if path.stem in shipped() and path.parent == Path():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinylm_cli.cli.options import DEFAULT_CONFIG
+from tinylm_cli.config.presets import shipped
 
 if TYPE_CHECKING:
     from tinylm_cli.config.schema import ModelConfig
@@ -83,6 +84,11 @@ def config_words(config: str | None, overrides: Sequence[str] | None, weights: P
         saved = weights / "config.yaml"
         config = str(saved if saved.is_file() else weights)
     return model_words(config, overrides)
+
+
+def export_words(config: str) -> str:
+    """Return the words that export a config file, or a preset, to a new folder."""
+    return shlex.join((config, f"{config if config in shipped() else Path(config).stem}-hf"))
 
 
 def design_words(config: ModelConfig) -> str:

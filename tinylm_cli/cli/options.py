@@ -1,22 +1,25 @@
-"""Options that several commands share, their parsers and completions, and the panels of ``--help``."""
+"""Options: how one is declared, the values that it reads, and the options that several commands share."""
 
 from __future__ import annotations
 
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tinylm_cli.cli.output import Format, PageFormat
+from tinylm_cli.cli.completion import complete_config, complete_set, complete_table
 from tinylm_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from tinylm_cli.config.amounts import AmountKind
 
 DEFAULT_CONFIG = "tiny"
+
+STDOUT = Path("-")
 
 MODEL_PANEL = "Model"
 INPUT_PANEL = "Input"
@@ -32,42 +35,61 @@ PANELS = (
 )  # fmt: skip
 """The panels of ``--help``, from top to bottom."""
 
+Storage = Literal["bfloat16", "float16", "float32", "float64"]
+"""Types of weights, activations and caches, by torch's names."""
 
-def complete_config(incomplete: str) -> list[str]:
-    """Complete the names of presets and published models, and config files of the folder being typed."""
-    from tinylm_cli.config.presets import gallery, presets
-
-    folder, _, start = incomplete.rpartition("/")
-    paths = Path(folder or ("/" if incomplete.startswith("/") else ".")).glob(f"{start}*")
-    files = [str(path) + ("/" if path.is_dir() else "") for path in sorted(paths)]
-    wanted = [name for name in files if name.endswith(("/", ".yaml", ".yml", ".json"))]
-    return [name for name in (*presets(), *gallery()) if name.startswith(incomplete)] + wanted
+PageFormat = Literal["text", "json", "markdown"]
+"""Output formats of a report without tables."""
+Format = Literal["text", "json", "markdown", "csv", "latex"]
+"""Output formats of a report with tables."""
 
 
-def complete_folder(incomplete: str) -> list[str]:
-    """Complete the folders of the folder being typed."""
-    return [name for name in complete_config(incomplete) if name.endswith("/")]
+def option(
+    words: str,
+    *names: str,
+    panel: str = OUTPUT_PANEL,
+    complete: Callable[..., list[str]] | None = None,
+    **settings: Any,
+) -> Any:
+    """Return an option, to annotate a parameter with.
+
+    Args:
+        words: Its help.
+        names: Its names; a flag without any also gets a ``--no-`` form.
+        panel: Its panel of ``--help``.
+        complete: Returns the completions of a word.
+        settings: Other arguments of ``typer.Option``.
+    """
+    return typer.Option(*names, help=words, rich_help_panel=panel, autocompletion=complete, **settings)
 
 
-def complete_set(incomplete: str) -> list[str]:
-    """Complete dotted field names, then the values of a choice."""
-    from tinylm_cli.config.fields import fields
+def amount_option(
+    words: str,
+    name: str,
+    kind: AmountKind | Literal["length"],
+    *,
+    example: str,
+    most: int | None = None,
+    short: str = "",
+    metavar: str = "N",
+    panel: str = TRAINING_PANEL,
+) -> Any:
+    """Return an option that reads an integer, which may be an amount such as ``15B``; see :func:`amount_parser`."""
+    parser = amount_parser(name, kind, example=example, most=most)
+    return option(words, *filter(None, (name, short)), panel=panel, metavar=metavar, parser=parser)
 
-    key, equals, value = incomplete.partition("=")
-    if not equals:
-        names = [name for name in fields() if name.startswith(key)]
-        if len(names) != 1 or not complete_set(f"{names[0]}="):
-            return [f"{name}=" for name in names]
-        key = names[0]
-    field = fields().get(key)
-    words = () if field is None else field.choices or (("true", "false") if field.expected == "true or false" else ())
-    return [f"{key}={word}" for word in words if word.startswith(value)]
+
+def number_option(
+    words: str, name: str, *, least: float, example: str, most: float | None = None, metavar: str, panel: str
+) -> Any:
+    """Return an option that reads a float; see :func:`number_parser`."""
+    parser = number_parser(name, least=least, most=most, example=example)
+    return option(words, name, panel=panel, metavar=metavar, parser=parser)
 
 
-def complete_variant(incomplete: str) -> list[str]:
-    """Complete a config, and after ``@`` a change to it."""
-    model, at, change = incomplete.rpartition("@")
-    return [f"{model}{at}{word}" for word in complete_set(change)] if at else complete_config(incomplete)
+def config_option(words: str) -> Any:
+    """Return the option that names a config."""
+    return option(words, "--config", "-c", panel=MODEL_PANEL, metavar="CONFIG", complete=complete_config)
 
 
 def require_word(word: str) -> str:
@@ -90,12 +112,23 @@ def parse_path(written: str) -> Path:
     return Path(require_word(written))
 
 
+class TypedInt(int):
+    """An integer that remembers how it was typed, such as ``8k``."""
+
+    text: str
+
+
+def as_typed(value: float | str) -> str:
+    """Return the value of an option as it was typed."""
+    return value.text if isinstance(value, TypedInt) else f"{value:.15g}" if isinstance(value, float) else str(value)
+
+
 def number_parser(option: str, *, least: float, most: float | None = None, example: str) -> Callable[[str], float]:
     """Return the parser of an option that takes a float; unlike typer's own ranges, it refuses NaN.
 
     Args:
         option: Name of the option.
-        least: Smallest allowed value.
+        least: Smallest allowed value; the value itself is not allowed if it is the smallest positive float.
         most: Largest allowed value; None for any finite one. If it is 1, the value is a share and may be in percent.
         example: A valid value.
     """
@@ -104,11 +137,19 @@ def number_parser(option: str, *, least: float, most: float | None = None, examp
         text = str(written)  # a default is a number already
         value = _percent(text) if most == 1 and text.endswith("%") else _float(text)
         if not least <= value <= (sys.float_info.max if most is None else most):
-            wanted = f"finite number >= {least:g}" if most is None else f"number from {least:g} to {most:,.10g}"
-            raise UsageError(f"{option} {written}: expected a {wanted}", help=f"for example {option} {example}")
+            lower = "above 0" if least == ABOVE_ZERO else f">= {least:g}" if most is None else f"from {least:g}"
+            upper = "" if most is None else f" {'and up ' if least == ABOVE_ZERO else ''}to {most:,.10g}"
+            noun = "finite number" if most is None else "number"
+            raise UsageError(
+                f"{option} {written}: expected a {noun} {lower}{upper}", help=f"for example {option} {example}"
+            )
         return value
 
     return parse
+
+
+ABOVE_ZERO = sys.float_info.min
+"""The ``least`` of an option that takes any positive number."""
 
 
 def amount_parser(
@@ -137,7 +178,9 @@ def amount_parser(
         if value is None or not 1 <= value <= greatest:
             wanted = f"an integer from 1 to {greatest:,}" if greatest < MAX_AMOUNT else "an integer >= 1"
             raise UsageError(f"{option} {written}: expected {wanted}", help=f"for example {option} {example}")
-        return value
+        typed = TypedInt(value)
+        typed.text = written
+        return typed
 
     return parse
 
@@ -157,53 +200,62 @@ def _percent(text: str) -> float:
 
 
 ConfigOption = Annotated[
-    str,
-    typer.Option(
-        "--config", "-c", metavar="NAME|PATH|-",
-        help="A preset or published model, a YAML file, a model folder, or - for standard input.",
-        autocompletion=complete_config, rich_help_panel=MODEL_PANEL,
-    ),
-]  # fmt: skip
+    str, config_option("A preset or published model, a YAML file, a model folder, or - for standard input.")
+]
+MoreConfigOption = Annotated[str | None, config_option("The first config, as an option.")]
+"""For a command whose arguments begin with a config, or are configs."""
 SetOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change a field, e.g. n_layers=8 or norm.kind=rmsnorm; may be repeated.",
-        autocompletion=complete_set, show_default=False, rich_help_panel=MODEL_PANEL,
+    option(
+        "Change a field, e.g. n_layers=8 or norm.kind=rmsnorm; may be repeated.",
+        "--set", panel=MODEL_PANEL, metavar="KEY=VALUE", complete=complete_set,
     ),
 ]  # fmt: skip
-GET_HELP = "Print one value of the JSON report, by its path, and nothing else."
-GetOption = Annotated[
-    str | None, typer.Option("--get", metavar="PATH", help=GET_HELP, show_default=False, rich_help_panel=OUTPUT_PANEL)
-]
-"""For a command that must check the path before it writes; the others get the option from ``Command``."""
-FormatOption = Annotated[
-    Format,
-    typer.Option(
-        "--format", "-f", help="Report format; default: from the suffix of --output, else text.",
-        show_default=False, rich_help_panel=OUTPUT_PANEL,
-    ),
-]  # fmt: skip
-PageFormatOption = Annotated[
-    PageFormat,
-    typer.Option(
-        "--format", "-f", help="Report format; default: from the suffix of --output, else text.",
-        show_default=False, rich_help_panel=OUTPUT_PANEL,
-    ),
-]  # fmt: skip
+FORMAT_WORDS = "Report format; default: from the suffix of --output, else text."
+FormatOption = Annotated[Format, option(FORMAT_WORDS, "--format", "-f", show_default=False)]
+PageFormatOption = Annotated[PageFormat, option(FORMAT_WORDS, "--format", "-f", show_default=False)]
 TableOption = Annotated[
     str | None,
-    typer.Option(
-        "--table", metavar="NAME", help="Write only this table, as csv, latex or markdown.", show_default=False,
-        rich_help_panel=OUTPUT_PANEL,
-    ),
-]  # fmt: skip
+    option("Write only this table, as csv, latex or markdown.", "--table", metavar="NAME", complete=complete_table),
+]
 OutputOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--output", "-o", metavar="FILE", parser=parse_path, help="Write to a file, atomically.",
-        show_default=False, rich_help_panel=OUTPUT_PANEL,
-    ),
-]  # fmt: skip
+    Path | None, option("Write to a file, atomically.", "--output", "-o", metavar="FILE", parser=parse_path)
+]
+GetOption = Annotated[
+    str | None, option("Print one value of the JSON report, by its path, and nothing else.", "--get", metavar="PATH")
+]
+ForceOption = Annotated[bool, option("Replace what is written, if it exists.", "--force")]
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where and how a report is written; the formats and tables depend on the command."""
+
+    format_: str = "text"
+    table: str | None = None
+    output: OutputOption = None
+    get: GetOption = None
+    force: ForceOption = False
+
+    @property
+    def file(self) -> Path | None:
+        """The file to write; None for standard output."""
+        return None if self.output == STDOUT else self.output
+
+
+@dataclass(frozen=True)
+class ReportOutput(Output):
+    """The options of a report with tables."""
+
+    format_: FormatOption = "text"
+    table: TableOption = None
+
+
+@dataclass(frozen=True)
+class PageOutput(Output):
+    """The options of a report without tables."""
+
+    format_: PageFormatOption = "text"
 
 
 def typed(context: typer.Context) -> dict[str, str]:

@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from enum import StrEnum
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from tinylm_cli.atomic_write import write_file
+from tinylm_cli.cli.options import Output
+from tinylm_cli.cli.streams import print_line, print_note, write_stdout
 from tinylm_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from tinylm_cli.render.blocks import View
-
-
-class Format(StrEnum):
-    """Output formats of a report with tables."""
-
-    text = "text"
-    json = "json"
-    markdown = "markdown"
-    csv = "csv"
-    latex = "latex"
-
-
-class PageFormat(StrEnum):
-    """Output formats of a report without tables."""
-
-    text = "text"
-    json = "json"
-    markdown = "markdown"
 
 
 class CommandOutput(NamedTuple):
@@ -40,43 +21,20 @@ class CommandOutput(NamedTuple):
     Attributes:
         report: The record that JSON shows.
         view: Returns the blocks of the other formats; called only for them.
-        format: The format.
-        output: The file; None or ``-`` for standard output.
+        to: The format, the file, and the one value or table to write.
         exit_code: Exit status of the process.
-        document: The entire output in text format, for commands that write a config or a schema.
+        document: The entire output, for a config, a schema, or a format of one command.
         next_step: The command to suggest next; may be empty.
-        table: Name of the one table to write; None for all that the format can hold.
-        get: Path of the one value of the JSON report to write; None for the entire report.
-        overwrite: Whether an existing file is replaced.
+        written: What the file holds, in a few words, said once it is written; may be empty.
     """
 
     report: object
     view: Callable[[], View]
-    format: Format
-    output: Path | None
+    to: Output
     exit_code: ExitCode = ExitCode.DONE
     document: str | None = None
     next_step: str = ""
-    table: str | None = None
-    get: str | None = None
-    overwrite: bool = False
-
-
-class StdoutError(OSError):
-    """Standard output cannot be written: its disk is full, or it is closed."""
-
-
-STDOUT = Path("-")
-
-
-def require_tables(format_: str | None, table: str | None) -> None:
-    """Refuse ``--table`` with a format that always writes the entire report.
-
-    Raises:
-        UsageError: If both are given.
-    """
-    if table is not None and format_ in (Format.text, Format.json):
-        raise UsageError(f"--table is for csv, latex and markdown, not for {format_}", help="add --format csv")
+    written: str = ""
 
 
 def write_output(outcome: CommandOutput) -> ExitCode:
@@ -86,83 +44,32 @@ def write_output(outcome: CommandOutput) -> ExitCode:
         OutputError: If the file cannot be written, or exists and may not be replaced.
         UsageError: If the report has no table, or no value, of the requested name.
     """
-    if outcome.output == STDOUT:
-        outcome = outcome._replace(output=None)
-    if outcome.get is not None:
-        from tinylm_cli.cli.report_value import report_value
-
-        text = report_value(outcome.report, outcome.get)
-    elif outcome.format is Format.json:
-        from tinylm_cli.render.json import to_json
-
-        text = to_json(outcome.report)
-    elif outcome.document is not None and outcome.format is Format.text:
-        text = outcome.document
-    else:
-        view = outcome.view()
-        text = _render(view if outcome.table is None else _select_table(view, outcome.table), outcome)
-    if outcome.output is not None:
-        write_file(outcome.output, text, overwrite=outcome.overwrite)
-        print_line(f"wrote {outcome.output}")
+    to = outcome.to
+    text = _text(outcome)
+    if to.file is not None:
+        write_file(to.file, text, overwrite=to.force)
+        print_line(f"wrote {to.file}" + (f": {outcome.written}" if outcome.written else ""))
     else:
         write_stdout(text)
-    if outcome.next_step and outcome.format is Format.text:
+    if outcome.next_step and to.format_ == "text":
         print_line(f"next: {outcome.next_step}")
     return outcome.exit_code
 
 
-def write_stdout(text: str) -> None:
-    """Write to standard output and flush; a character that its encoding lacks is escaped.
+def _text(outcome: CommandOutput) -> str:
+    to = outcome.to
+    if to.get is not None:
+        from tinylm_cli.cli.report_value import report_value
 
-    Raises:
-        StdoutError: If it cannot be written.
-        BrokenPipeError: If its reader has gone.
-    """
-    encoding = sys.stdout.encoding or "utf-8"
-    with stdout_errors():
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
+        return report_value(outcome.report, to.get)
+    if to.format_ == "json":
+        from tinylm_cli.render.json import to_json
 
-
-@contextmanager
-def stdout_errors() -> Iterator[None]:
-    """Raise :class:`StdoutError` for an OSError of a block that only writes to standard output."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise StdoutError(error.errno, error.strerror) from error
-
-
-def print_line(text: str) -> None:
-    """Print one muted line on standard error, never wrapped, because it may contain a command to copy."""
-    from tinylm_cli.render.blocks import Cell
-    from tinylm_cli.render.sanitize import for_terminal
-    from tinylm_cli.render.styled_lines import line, paint
-    from tinylm_cli.render.terminal import terminal_of
-
-    terminal = terminal_of(sys.stderr)
-    write_stderr(paint([line(Cell(for_terminal(text, terminal), "muted"))], terminal))
-
-
-def print_note(text: str) -> None:
-    """Print a muted sentence on standard error, wrapped to its width."""
-    from tinylm_cli.render.blocks import Note
-    from tinylm_cli.render.terminal import terminal_of
-    from tinylm_cli.render.text import to_text
-
-    write_stderr(to_text([Note(text, "muted")], terminal_of(sys.stderr)))
-
-
-def write_stderr(text: str) -> None:
-    """Write to standard error; if it is closed or full, the text is lost."""
-    try:
-        encoding = sys.stderr.encoding or "utf-8"
-        sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stderr.flush()
-    except (OSError, ValueError, AttributeError):
-        return
+        return to_json(outcome.report)
+    if outcome.document is not None and to.format_ not in ("markdown", "csv", "latex"):
+        return outcome.document
+    view = outcome.view()
+    return _render(view if to.table is None else _select_table(view, to.table), to)
 
 
 def _select_table(view: View, name: str) -> View:
@@ -180,20 +87,20 @@ def _select_table(view: View, name: str) -> View:
     )
 
 
-def _render(view: View, outcome: CommandOutput) -> str:
+def _render(view: View, to: Output) -> str:
     from tinylm_cli.render.terminal import Terminal, terminal_of
 
-    surface = terminal_of(sys.stdout) if outcome.output is None else Terminal()
-    match outcome.format:
-        case Format.markdown:
+    surface = terminal_of(sys.stdout) if to.file is None else Terminal()
+    match to.format_:
+        case "markdown":
             from tinylm_cli.render.markdown import to_markdown as lower
-        case Format.csv:
+        case "csv":
             from tinylm_cli.render.blocks import other_tables
             from tinylm_cli.render.csv import to_csv as lower
 
             if names := other_tables(view):
                 print_note(f"CSV has room for one table; --table picks another: {', '.join(names)}.")
-        case Format.latex:
+        case "latex":
             from tinylm_cli.render.latex import to_latex as lower
         case _:
             from tinylm_cli.render.text import to_text

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from tinylm_cli.cli.options import OutputOption, PageFormatOption
-from tinylm_cli.cli.output import CommandOutput, Format, PageFormat
+from dataclasses import replace
+
+from tinylm_cli.cli.options import PageOutput
+from tinylm_cli.cli.output import CommandOutput
 
 
-def schema(format_: PageFormatOption = PageFormat.text, output: OutputOption = None) -> CommandOutput:
+def schema(to: PageOutput) -> CommandOutput:
     """Print the JSON Schema of a config.
 
     Editors complete and check configs with it. --format markdown prints a reference of all fields.
@@ -20,6 +22,7 @@ def schema(format_: PageFormatOption = PageFormat.text, output: OutputOption = N
     from tinylm_cli.render.json import to_document
     from tinylm_cli.render.views.presets import schema_view
 
-    written = Format.text if format_ is PageFormat.json else Format(format_)  # the schema is itself a JSON document
-    schema_document = json_schema()
-    return CommandOutput(schema_document, schema_view, written, output, document=to_document(schema_document))
+    document = json_schema()
+    if to.format_ == "json":  # the schema is itself a JSON document
+        to = replace(to, format_="text")
+    return CommandOutput(document, schema_view, to, document=to_document(document))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
-
-import typer
 
 from tinylm_cli.analysis.setups import UNQUANTIZED, QuantizationConfig, ServingSetup
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.options import SERVING_PANEL, amount_parser
-from tinylm_cli.cli.workload_options import fitting_length, require_length
+from tinylm_cli.cli.options import SERVING_PANEL, amount_option, amount_parser, option
+from tinylm_cli.cli.workload_options import DEFAULT_DTYPE, fitting_length, require_length
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.memory import KvCacheDtype, Quantization
 
@@ -29,53 +28,45 @@ ListedKind = Literal["count", "length"]
 
 QuantizeOption = Annotated[
     Quantization,
-    typer.Option(
-        metavar="NAME", rich_help_panel=SERVING_PANEL,
-        help="Weight quantization for inference: none, int8, float8, int4.",
-    ),
-]  # fmt: skip
+    option("Weight quantization for inference: none, int8, float8, int4.", panel=SERVING_PANEL, metavar="NAME"),
+]
 GroupSizeOption = Annotated[
     int | None,
-    typer.Option(
-        metavar="N", min=1, show_default=False, rich_help_panel=SERVING_PANEL,
-        help=f"int4: inputs that share a scale; by default {UNQUANTIZED.group_size}.",
+    option(
+        f"int4: inputs that share a scale; by default {UNQUANTIZED.group_size}.",
+        panel=SERVING_PANEL, metavar="N", min=1,
     ),
 ]  # fmt: skip
-QuantizeHeadOption = Annotated[
-    bool, typer.Option("--quantize-head", help="Quantize the LM head too.", rich_help_panel=SERVING_PANEL)
-]
+QuantizeHeadOption = Annotated[bool, option("Quantize the LM head too.", "--quantize-head", panel=SERVING_PANEL)]
 KvCacheDtypeOption = Annotated[
     KvCacheDtype | None,
-    typer.Option(
-        metavar="NAME", rich_help_panel=SERVING_PANEL,
-        help="Type of the KV cache, also float8 and int8; by default --dtype.",
-    ),
-]  # fmt: skip
+    option("Type of the KV cache, also float8 and int8; by default --dtype.", panel=SERVING_PANEL, metavar="NAME"),
+]
 PrefillTokensOption = Annotated[
     int,
-    typer.Option(
-        metavar="T", rich_help_panel=SERVING_PANEL,
-        parser=amount_parser("--prefill-tokens", "length", example="8k", most=10**9),
-        help="Maximum prompt tokens per prefill pass (chunked prefill).",
+    amount_option(
+        "Maximum prompt tokens per prefill pass (chunked prefill).",
+        "--prefill-tokens", "length", example="8k", most=10**9, metavar="T", panel=SERVING_PANEL,
     ),
 ]  # fmt: skip
 ServingBatchSizeOption = Annotated[
     str | None,
-    typer.Option(
-        SERVING_BATCH_SIZE, metavar="B,B,...", show_default=False, rich_help_panel=SERVING_PANEL,
-        help="Sequences decoded together, by default --batch-size; a list makes the rows of the serving table.",
+    option(
+        "Sequences decoded together, by default --batch-size; a list makes the rows of the serving table.",
+        SERVING_BATCH_SIZE, panel=SERVING_PANEL, metavar="B,B,...",
     ),
 ]  # fmt: skip
 ServingSeqLenOption = Annotated[
     str | None,
-    typer.Option(
-        SERVING_SEQ_LEN, metavar="T,T,...", show_default=False, rich_help_panel=SERVING_PANEL,
-        help="Tokens in the KV cache per sequence, by default --seq-len; a list such as 4k,32k makes its columns.",
+    option(
+        "Tokens in the KV cache per sequence, by default --seq-len; a list such as 4k,32k makes its columns.",
+        SERVING_SEQ_LEN, panel=SERVING_PANEL, metavar="T,T,...",
     ),
 ]  # fmt: skip
 
 
-class ServingOptions(NamedTuple):
+@dataclass(frozen=True)
+class ServingOptions:
     """The options of serving; their values match ``ServingSetup``."""
 
     quantize: QuantizeOption = UNQUANTIZED.method
@@ -109,7 +100,7 @@ def serving_setup(
     return ServingSetup(
         batch_size=batch_sizes[0] if len(batch_sizes) == 1 else training.batch_size,
         seq_len=lengths[0] if lengths and len(lengths) == 1 else length,
-        dtype=training.dtype.value,
+        dtype=training.dtype or DEFAULT_DTYPE,
         cache_dtype=options.kv_cache_dtype,
         quantization=_quantization(options),
         attention_kernel=training.kernel,
@@ -166,32 +157,20 @@ def _seq_lens(loaded: LoadedConfig, written: str | None) -> tuple[int, ...]:
 _WANTS = {"count": "numbers of sequences", "length": "numbers of tokens"}
 
 
-def _number(word: str, kind: ListedKind) -> int | None:
-    """Return a number of a list, from 1 to 10⁹; None if the text is not such a number."""
-    from tinylm_cli.config.amounts import parse_amount, parse_length
-
-    try:
-        value = parse_length(word) if kind == "length" else parse_amount(word, "count")
-    except ValueError:
-        return None
-    return value if value is not None and 1 <= value <= 10**9 else None
-
-
 def _read(option: str, written: str | None, kind: ListedKind, example: str) -> list[_Listed]:
     from tinylm_cli.config.diagnostic_codes import clip, diagnostic, refusal
     from tinylm_cli.config.source import option_span
 
-    found: list[_Listed] = []
     if written is None:
-        return found
+        return []
+    found: list[_Listed] = []
     mistakes, start = [], 0
     for word in written.split(","):
         span = option_span(option, written, start, start + len(word))
         start += len(word) + 1
-        value = _number(word.strip(), kind)
-        if value is not None:
-            found.append(_Listed(value, span))
-        else:
+        try:
+            found.append(_Listed(amount_parser(option, kind, example=example, most=10**9)(word.strip()), span))
+        except UsageError:
             message = f"{option} lists {_WANTS[kind]}, not {clip(word) or 'nothing'}"
             mistakes.append(diagnostic("wrong-type", message, option, span, help=f"for example {option} {example}"))
     if len(found) > MOST_LISTED:

@@ -4,29 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from tinylm_cli.cli.next_steps import model_words, next_step
-from tinylm_cli.cli.options import (
-    DEFAULT_CONFIG,
-    OUTPUT_PANEL,
-    ConfigOption,
-    FormatOption,
-    OutputOption,
-    SetOption,
-)
-from tinylm_cli.cli.output import CommandOutput, Format
+from tinylm_cli.cli.options import DEFAULT_CONFIG, ConfigOption, ReportOutput, SetOption, option
+from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.errors import UsageError
 
 
 def show(
+    *,
     config: ConfigOption = DEFAULT_CONFIG,
-    origin: Annotated[
-        bool, typer.Option("--origin", help="Show the file and line of each value.", rich_help_panel=OUTPUT_PANEL)
-    ] = False,
     set_: SetOption = None,
-    format_: FormatOption = Format.text,
-    output: OutputOption = None,
+    origin: Annotated[bool, option("Show the file and line of each value.", "--origin")] = False,
+    to: ReportOutput,
 ) -> CommandOutput:
     """Show a config with every default filled in.
 
@@ -43,8 +32,10 @@ def show(
     from tinylm_cli.render.views.presets import show_view
     from tinylm_cli.reports.presets import Origin, ShowReport
 
-    if format_ in (Format.csv, Format.latex) and not origin:
-        raise UsageError(f"--format {format_} needs a table, but show prints a config", help="add --origin for a table")
+    if to.format_ in ("csv", "latex") and not origin:
+        raise UsageError(
+            f"--format {to.format_} needs a table, but show prints a config", help="add --origin for a table"
+        )
     loaded = load_config(config, set_ or ())
     origins = tuple(
         Origin(
@@ -58,7 +49,11 @@ def show(
     )
     report = ShowReport(loaded.name, loaded.source, loaded.config.model_dump(), origins)
     text = to_yaml(loaded.config)
+    named = model_words(str(to.file), None) if to.file and not origin else model_words(config, set_)
     return CommandOutput(
-        report, lambda: show_view(report, text, origin=origin), format_, output,
-        document=None if origin else text, next_step=next_step("show", "params CONFIG", model_words(config, set_)),
-    )  # fmt: skip
+        report,
+        lambda: show_view(report, text, origin=origin),
+        to,
+        document=None if origin else text,
+        next_step=next_step("show", "params CONFIG", named),
+    )

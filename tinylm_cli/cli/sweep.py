@@ -7,24 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tinylm_cli.cli.completion import complete_config, complete_figure, complete_set
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.options import (
-    MODEL_PANEL,
-    OUTPUT_PANEL,
-    FormatOption,
-    OutputOption,
-    SetOption,
-    TableOption,
-    complete_config,
-    complete_set,
-)
-from tinylm_cli.cli.output import CommandOutput, Format
+from tinylm_cli.cli.options import MoreConfigOption, ReportOutput, SetOption, option
+from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.training_options import OptimizerOption, RecomputeOption
 from tinylm_cli.cli.workload_options import (
+    DEFAULT_DTYPE,
     BatchSizeOption,
+    DTypeOption,
     SeqLenOption,
-    Storage,
-    StorageOption,
     fitting_length,
     require_figure,
 )
@@ -51,30 +43,16 @@ def sweep(
             autocompletion=complete_set,
         ),
     ] = None,
-    config_option: Annotated[
-        str | None,
-        typer.Option(
-            "--config",
-            "-c",
-            metavar="CONFIG",
-            help="The same as CONFIG.",
-            autocompletion=complete_config,
-            show_default=False,
-            rich_help_panel=MODEL_PANEL,
-        ),
-    ] = None,
-    figure: Annotated[
-        str, typer.Option(metavar="NAME", help="The figure to chart.", rich_help_panel=OUTPUT_PANEL)
-    ] = "total_params",
+    *,
+    config_option: MoreConfigOption = None,
+    set_: SetOption = None,
     batch_size: BatchSizeOption = 1,
     seq_len: SeqLenOption = None,
-    dtype: StorageOption = Storage.bfloat16,
+    dtype: DTypeOption = None,
     optimizer: OptimizerOption = "adamw",
     recompute: RecomputeOption = "none",
-    set_: SetOption = None,
-    format_: FormatOption = Format.text,
-    table: TableOption = None,
-    output: OutputOption = None,
+    figure: Annotated[str, option("The figure to chart.", metavar="NAME", complete=complete_figure)] = "total_params",
+    to: ReportOutput,
 ) -> CommandOutput:
     """Vary one or two fields of a config; show how figures change.
 
@@ -118,12 +96,16 @@ def sweep(
     mistakes.raise_if_any()
     assert written is not None
     setups = Setups.of(
-        batch_size=batch_size, seq_len=seq_len, dtype=dtype.value, optimizer=optimizer, recompute=recompute
+        batch_size=batch_size,
+        seq_len=seq_len,
+        dtype=dtype or DEFAULT_DTYPE,
+        optimizer=optimizer,
+        recompute=recompute,
     )
     report = swept(lambda more: parse_config_text(written, [*overrides, *more]), swept_fields, setups, figure)
     valid = any(each.figures is not None for each in report.points)
     code = ExitCode.DONE if valid else ExitCode.FAILED
-    return CommandOutput(report, lambda: sweep_view(report), format_, output, exit_code=code, table=table)
+    return CommandOutput(report, lambda: sweep_view(report), to, code)
 
 
 def _require_not_set(swept_fields: Sequence[SweptField], overrides: Sequence[str]) -> None:

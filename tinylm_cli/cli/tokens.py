@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinylm_cli.cli.argv import BARE_TOKENS
-from tinylm_cli.cli.output import print_note
+from tinylm_cli.cli.streams import print_note
 from tinylm_cli.errors import InputError, UnableError, UsageError
 
 if TYPE_CHECKING:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, NamedTuple, get_args
-
-import typer
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from tinylm_cli.analysis.setups import TrainingSetup
-from tinylm_cli.cli.completion import complete_gpu, complete_plan
+from tinylm_cli.cli.completion import complete_gpu
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.options import CLUSTER_PANEL, TRAINING_PANEL, amount_parser, number_parser
+from tinylm_cli.cli.options import CLUSTER_PANEL, TRAINING_PANEL, Storage, amount_option, number_option, option
 from tinylm_cli.cli.workload_options import (
+    DEFAULT_DTYPE,
     BatchSizeOption,
+    DTypeOption,
     SeqLenOption,
-    Storage,
-    StorageOption,
     fitting_length,
     read_amount,
 )
@@ -30,128 +29,117 @@ DEFAULT = TrainingSetup()
 AUTO = "auto"
 """The ``--plan`` that searches for the fastest layout."""
 
+
+def complete_plan(incomplete: str) -> list[str]:
+    """Complete the last word of a parallel layout, ``tp=8,z``, and the values that are words."""
+    from tinylm_cli.cli.plan_option import CHOICES, FIELDS
+
+    *given, last = incomplete.split(",")
+    before = "".join(f"{word}," for word in given)
+    key, equals, value = last.partition("=")
+    if equals:
+        return [f"{before}{key}={choice}" for choice in CHOICES.get(key, ()) if choice.startswith(value)]
+    used = {word.partition("=")[0] for word in given}
+    whole = [] if given else ["auto"]
+    words = [*whole, *(f"{name}=" for name in FIELDS if name not in used)]
+    return [f"{before}{word}" for word in words if word.startswith(last)]
+
+
 KernelOption = Annotated[
     AttentionKernel,
-    typer.Option(
-        "--attention-kernel", rich_help_panel=TRAINING_PANEL,
-        help="flash writes no scores; sdpa is torch's choice for tinylm's own model; math writes all scores.",
+    option(
+        "flash writes no scores; sdpa is torch's choice for tinylm's own model; math writes all scores.",
+        "--attention-kernel", panel=TRAINING_PANEL,
     ),
 ]  # fmt: skip
 RecomputeOption = Annotated[
     Recompute,
-    typer.Option(
-        help="Activations that the backward pass computes again: none, attention scores, or entire layers.",
-        rich_help_panel=TRAINING_PANEL,
+    option(
+        "Activations that the backward pass computes again: none, attention scores, or entire layers.",
+        panel=TRAINING_PANEL,
     ),
 ]
 OptimizerOption = Annotated[
-    Optimizer,
-    typer.Option(metavar="NAME", help=f"{', '.join(get_args(Optimizer))}.", rich_help_panel=TRAINING_PANEL),
+    Optimizer, option(f"{', '.join(get_args(Optimizer))}.", panel=TRAINING_PANEL, metavar="NAME")
 ]
 GradDtypeOption = Annotated[
-    Storage | None,
-    typer.Option(metavar="NAME", help="Type of the gradients; by default --dtype.", rich_help_panel=TRAINING_PANEL),
+    Storage | None, option("Type of the gradients; by default --dtype.", panel=TRAINING_PANEL, metavar="NAME")
 ]
 MasterWeightsOption = Annotated[
     bool | None,
-    typer.Option(
-        "--master-weights/--no-master-weights", rich_help_panel=TRAINING_PANEL,
-        help="Update a float32 copy of the weights; by default in 16-bit types.",
+    option(
+        "Update a float32 copy of the weights; by default in 16-bit types.",
+        "--master-weights/--no-master-weights", panel=TRAINING_PANEL,
     ),
 ]  # fmt: skip
 TrainTokensOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="COUNT", show_default=False, rich_help_panel=TRAINING_PANEL,
-        help="Tokens to train on, e.g. 15B; by default 20 per parameter.",
-    ),
-]  # fmt: skip
+    option("Tokens to train on, e.g. 15B; by default 20 per parameter.", panel=TRAINING_PANEL, metavar="COUNT"),
+]
 GlobalBatchSizeOption = Annotated[
     int | None,
-    typer.Option(
-        metavar="N", parser=amount_parser("--global-batch-size", "count", most=10**9, example="1024"),
-        show_default=False,
-        help="Sequences per optimizer step over all GPUs; by default about 4M tokens.",
-        rich_help_panel=TRAINING_PANEL,
+    amount_option(
+        "Sequences per optimizer step over all GPUs; by default about 4M tokens.",
+        "--global-batch-size", "count", most=10**9, example="1024",
     ),
 ]  # fmt: skip
 GpuOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME", help="GPU name; tinylm list --hardware shows the names.", show_default=False,
-        autocompletion=complete_gpu, rich_help_panel=CLUSTER_PANEL,
+    option(
+        "GPU name; tinylm list --hardware shows the names.",
+        "--gpu", panel=CLUSTER_PANEL, metavar="NAME", complete=complete_gpu,
     ),
 ]  # fmt: skip
 GpusOption = Annotated[
     int,
-    typer.Option(
-        metavar="N", parser=amount_parser("--gpus", "count", most=1_000_000, example="8"),
-        rich_help_panel=CLUSTER_PANEL,
-        help="GPUs that train the model.",
-    ),
-]  # fmt: skip
+    amount_option("GPUs that train the model.", "--gpus", "count", most=1_000_000, example="8", panel=CLUSTER_PANEL),
+]
 PlanOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="PLAN", show_default=False, autocompletion=complete_plan, rich_help_panel=CLUSTER_PANEL,
-        help="Parallel layout, e.g. tp=8,pp=2,zero=1; auto ranks all that fit.",
+    option(
+        "Parallel layout, e.g. tp=8,pp=2,zero=1; auto ranks all that fit.",
+        panel=CLUSTER_PANEL, metavar="PLAN", complete=complete_plan,
     ),
 ]  # fmt: skip
 HardwareOption = Annotated[
-    str | None,
-    typer.Option(
-        "--hardware", metavar="FILE", help="YAML file with additional GPUs.", show_default=False,
-        rich_help_panel=CLUSTER_PANEL,
-    ),
-]  # fmt: skip
+    str | None, option("YAML file with additional GPUs.", "--hardware", panel=CLUSTER_PANEL, metavar="FILE")
+]
 
 
-def share_of_peak(option: str, words: str, example: str) -> typer.models.OptionInfo:
-    """Return an option that takes a share of a GPU's peak.
-
-    Args:
-        option: Its name.
-        words: Its help.
-        example: A usual value.
-    """
-    read = number_parser(option, least=0.001, most=1, example=example)
-    found: typer.models.OptionInfo = typer.Option(
-        metavar="SHARE", parser=read, help=words, show_default=False, rich_help_panel=CLUSTER_PANEL
-    )
-    return found
+def share_of_peak(name: str, words: str, default: float) -> Any:
+    """Return an option that reads a share of a GPU's peak, and whose help ends with its default."""
+    words, example = f"{words}; default: {default}.", str(default)
+    return number_option(words, name, least=0.001, most=1, example=example, metavar="SHARE", panel=CLUSTER_PANEL)
 
 
 KernelEfficiencyOption = Annotated[
     float | None,
     share_of_peak(
         "--kernel-efficiency",
-        f"Share of the peak that each of several GPUs reaches while computing; default: {DEFAULT.kernel_efficiency}.",
-        "0.55",
+        "Share of the peak that each of several GPUs reaches while computing",
+        DEFAULT.kernel_efficiency,
     ),
 ]
 UtilizationOption = Annotated[
     float | None,
-    share_of_peak(
-        "--utilization",
-        f"Share of the peak that training on one GPU reaches (MFU); default: {DEFAULT.utilization}.",
-        "0.4",
-    ),
+    share_of_peak("--utilization", "Share of the peak that training on one GPU reaches (MFU)", DEFAULT.utilization),
 ]
 PriceOption = Annotated[
     float | None,
-    typer.Option(
-        metavar="USD", parser=number_parser("--price", least=0, most=1_000_000, example="2.50"), show_default=False,
-        help="Price of one GPU for an hour.", rich_help_panel=CLUSTER_PANEL,
+    number_option(
+        "Price of one GPU for an hour.",
+        "--price", least=0, most=1_000_000, example="2.50", metavar="USD", panel=CLUSTER_PANEL,
     ),
 ]  # fmt: skip
 
 
-class TrainingOptions(NamedTuple):
+@dataclass(frozen=True)
+class TrainingOptions:
     """The options of a training run; their values match ``TrainingSetup``."""
 
     batch_size: BatchSizeOption = DEFAULT.batch_size
     seq_len: SeqLenOption = DEFAULT.seq_len
-    dtype: StorageOption = Storage(DEFAULT.dtype)
+    dtype: DTypeOption = None
     kernel: KernelOption = DEFAULT.attention_kernel
     recompute: RecomputeOption = DEFAULT.recompute
     optimizer: OptimizerOption = DEFAULT.optimizer
@@ -161,7 +149,8 @@ class TrainingOptions(NamedTuple):
     global_batch_size: GlobalBatchSizeOption = DEFAULT.global_batch_size
 
 
-class ClusterOptions(NamedTuple):
+@dataclass(frozen=True)
+class ClusterOptions:
     """The options of the GPUs."""
 
     gpu: GpuOption = None
@@ -206,11 +195,11 @@ def training_setup(
     return TrainingSetup(
         batch_size=options.batch_size,
         seq_len=length,
-        dtype=options.dtype.value,
+        dtype=options.dtype or DEFAULT_DTYPE,
         attention_kernel=options.kernel,
         recompute=options.recompute,
         optimizer=options.optimizer,
-        grad_dtype=options.grad_dtype.value if options.grad_dtype is not None else None,
+        grad_dtype=options.grad_dtype,
         master_weights=options.master_weights,
         n_gpus=cluster.gpus,
         layout=layout,
@@ -242,14 +231,14 @@ def require_effect(options: TrainingOptions, cluster: ClusterOptions) -> None:
         UsageError: If there is one.
     """
     several = "give their number, for example --gpus 8"
-    for option, given in (
+    for name, given in (
         ("--hardware", cluster.hardware),
         ("--price", cluster.price),
         ("--utilization", cluster.utilization),
         ("--kernel-efficiency", cluster.kernel_efficiency),
     ):
         if given is not None and cluster.gpu is None:
-            raise UsageError(f"{option} needs a GPU", help="name it, for example with --gpu h100-sxm")
+            raise UsageError(f"{name} needs a GPU", help="name it, for example with --gpu h100-sxm")
     if cluster.plan is not None and cluster.gpus == 1:
         raise UsageError("--plan needs several GPUs", help=several)
     if cluster.plan == AUTO and cluster.gpu is None:
@@ -264,6 +253,6 @@ def require_effect(options: TrainingOptions, cluster: ClusterOptions) -> None:
         raise UsageError(message, help="use --utilization for one GPU, or add --gpus N")
     if cluster.gpus == 1 and options.global_batch_size is not None:
         raise UsageError("--global-batch-size needs several GPUs", help=several)
-    if options.master_weights is not None and options.dtype.value not in ("bfloat16", "float16"):
+    if options.master_weights is not None and (options.dtype or DEFAULT_DTYPE) not in ("bfloat16", "float16"):
         word = "--master-weights" if options.master_weights else "--no-master-weights"
         raise UsageError(f"{word} applies only to 16-bit weights", help="remove it, or choose a 16-bit --dtype")

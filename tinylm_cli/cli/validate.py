@@ -5,28 +5,21 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from tinylm_cli.atomic_write import write_file
+from tinylm_cli.cli.completion import complete_assertion, complete_config
 from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.next_steps import model_words, next_step
-from tinylm_cli.cli.options import (
-    OUTPUT_PANEL,
-    TARGET_PANEL,
-    GetOption,
-    OutputOption,
-    SetOption,
-    complete_config,
-    require_word,
-)
-from tinylm_cli.cli.output import CommandOutput, Format
+from tinylm_cli.cli.options import TARGET_PANEL, MoreConfigOption, Output, SetOption, option, require_word
+from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.report_value import require_value
 from tinylm_cli.errors import ConfigError, ExitCode, InputError, OutputError, UsageError
+from tinylm_cli.quantities import counted
 
 if TYPE_CHECKING:
     from tinylm_cli.config.assertion import Condition
@@ -40,57 +33,37 @@ _NO_YAML = "no .yaml file in {}"
 """The error for a folder without YAML files."""
 
 
-class ValidateFormat(StrEnum):
-    """How to write the report; the last three are for CI services."""
+@dataclass(frozen=True)
+class ValidateOutput(Output):
+    """The options of the report, which also has formats for CI services."""
 
-    text = "text"
-    json = "json"
-    markdown = "markdown"
-    github = "github"
-    sarif = "sarif"
-    junit = "junit"
+    format_: Annotated[
+        Literal["text", "json", "markdown", "github", "sarif", "junit"],
+        option("Report format; github, sarif and junit are for CI.", "--format", "-f"),
+    ] = "text"
 
 
-def complete_assert(incomplete: str) -> list[str]:
-    """Complete the name of a figure."""
-    from tinylm_cli.analysis.budget_check import ASSERTABLE
-
-    return [name for name in ASSERTABLE if name.startswith(incomplete)]
+AssertOption = Annotated[
+    list[str] | None,
+    option(
+        "Assertion that each config must satisfy, e.g. 'total_params < 130M'; may be repeated.",
+        "--assert", panel=TARGET_PANEL, metavar="FIGURE<BOUND", complete=complete_assertion,
+    ),
+]  # fmt: skip
 
 
 def validate(
     files: Annotated[
-        list[str],
-        typer.Argument(metavar="FILE...", help="Files, folders, presets, or -.", autocompletion=complete_config),
-    ],
-    assert_: Annotated[
         list[str] | None,
-        typer.Option(
-            "--assert",
-            metavar="FIGURE<BOUND",
-            autocompletion=complete_assert,
-            show_default=False,
-            help="Assertion that each config must satisfy, e.g. 'total_params < 130M'; may be repeated.",
-            rich_help_panel=TARGET_PANEL,
-        ),
+        typer.Argument(metavar="FILE...", help="Files, folders, presets, or -.", autocompletion=complete_config),
     ] = None,
-    fix: Annotated[
-        bool,
-        typer.Option("--fix", help="Correct the files where the correction is certain.", rich_help_panel=OUTPUT_PANEL),
-    ] = False,
-    diff: Annotated[
-        bool,
-        typer.Option("--diff", help="Preview --fix as a unified diff.", rich_help_panel=OUTPUT_PANEL),
-    ] = False,
+    *,
+    config: MoreConfigOption = None,
     set_: SetOption = None,
-    format_: Annotated[
-        ValidateFormat,
-        typer.Option(
-            "--format", "-f", help="Report format; github, sarif and junit are for CI.", rich_help_panel=OUTPUT_PANEL
-        ),
-    ] = ValidateFormat.text,
-    output: OutputOption = None,
-    get: GetOption = None,
+    assert_: AssertOption = None,
+    fix: Annotated[bool, option("Correct the files where the correction is certain.", "--fix")] = False,
+    diff: Annotated[bool, option("Preview --fix as a unified diff.", "--diff")] = False,
+    to: ValidateOutput = ValidateOutput(),
 ) -> CommandOutput:
     """Report every mistake in configs at its line; enforce budgets.
 
@@ -114,43 +87,46 @@ def validate(
         raise UsageError("--fix cannot be combined with --diff", help="remove one of them")
     mistakes = ErrorCollector()
     asserted = (mistakes.read(_read_assertions, assert_) or ()) if assert_ else ()
-    paths = list(_expand(files))
+    names = ([] if config is None else [config]) + (files or [])
+    if not names:
+        raise UsageError("FILE... is missing", help="for example tinylm validate my.yaml")
+    paths = list(_expand(names))
     if fix:
         _require_writable(paths)
-        if get is not None:
+        if to.get is not None:
             previews = (_check(path, set_ or (), asserted, fix=False, diff=True) for path in paths)
-            require_value(ValidateReport.of(tuple(previews)), get)
+            require_value(ValidateReport.of(tuple(previews)), to.get)
     results = tuple(_check(path, set_ or (), asserted, fix=fix, diff=diff) for path in paths)
     if mistakes:
         mistakes.add(mistake for result in results if result.status == "wrong" for mistake in result.diagnostics)
         mistakes.raise_if_any()
     report = ValidateReport.of(results)
-    return _output(report, format_, output, _next_step(report, files, set_))
+    return _output(report, to, _next_step(report, names, set_))
 
 
-def _output(report: ValidateReport, format_: ValidateFormat, output: Path | None, next_step: str) -> CommandOutput:
+def _output(report: ValidateReport, to: ValidateOutput, next_step: str) -> CommandOutput:
     from tinylm_cli.render.views.validate import tally, validate_view
 
     failed = report.failed or report.wrong
     exit_code = ExitCode.UNABLE if report.unreadable else ExitCode.FAILED if failed else ExitCode.DONE
-    written, document = Format.text, None
-    match format_:
-        case ValidateFormat.github:
+    document = None
+    match to.format_:
+        case "github":
             from tinylm_cli.render.diagnostics import github_text
 
-            document, next_step = github_text(report.files, tally(report)), ""
-        case ValidateFormat.sarif:
+            document = github_text(report.files, tally(report))
+        case "sarif":
             from tinylm_cli.render.sarif import to_sarif
 
-            document, next_step = to_sarif(report.files), ""
-        case ValidateFormat.junit:
+            document = to_sarif(report.files)
+        case "junit":
             from tinylm_cli.render.junit import to_junit
 
-            document, next_step = to_junit(report.files), ""
-        case _:
-            written = Format(format_.value)
+            document = to_junit(report.files)
+    errors = sum(len(each.diagnostics) or each.status == "unreadable" for each in report.files)
+    written = f"{counted(errors, 'error')} in {counted(len(report.files), 'file')}"
     return CommandOutput(
-        report, lambda: validate_view(report), written, output, exit_code, document, next_step=next_step
+        report, lambda: validate_view(report), to, exit_code, document, next_step=next_step, written=written
     )
 
 

@@ -1,14 +1,11 @@
-"""Options that several commands share: batch size, length, dtype, amounts and the GPU, with their checks."""
+"""The workload that commands share: batch size, length, dtype, amounts and the GPU, with their checks."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
-import typer
-
-from tinylm_cli.cli.options import TRAINING_PANEL, amount_parser
+from tinylm_cli.cli.options import TRAINING_PANEL, Storage, amount_option, as_typed, option
 from tinylm_cli.config.source import option_span
 
 if TYPE_CHECKING:
@@ -18,36 +15,24 @@ if TYPE_CHECKING:
     from tinylm_cli.errors import ConfigError, Label, Span
 
 SEQ_LEN = "--seq-len"
+DEFAULT_DTYPE: Storage = "bfloat16"
 
 
-BatchSizeOption = Annotated[
-    int,
-    typer.Option(
-        metavar="B", parser=amount_parser("--batch-size", "count", most=10**9, example="8"),
-        rich_help_panel=TRAINING_PANEL,
-        help="Micro-batch: sequences per pass on one GPU.",
-    ),
-]  # fmt: skip
-SeqLenOption = Annotated[
-    int | None,
-    typer.Option(
-        SEQ_LEN, metavar="T", parser=amount_parser(SEQ_LEN, "length", example="8k"), show_default=False,
-        help="Tokens per sequence, e.g. 8k; by default max_len.", rich_help_panel=TRAINING_PANEL,
-    ),
-]  # fmt: skip
+def batch_size_option(words: str) -> object:
+    """Return ``--batch-size``."""
+    return amount_option(words, "--batch-size", "count", most=10**9, example="8", metavar="B")
 
 
-class Storage(StrEnum):
-    """Types of weights, activations and caches, by torch's names."""
-
-    bfloat16 = "bfloat16"
-    float16 = "float16"
-    float32 = "float32"
-    float64 = "float64"
+def seq_len_option(words: str) -> object:
+    """Return ``--seq-len``."""
+    return amount_option(words, SEQ_LEN, "length", example="8k", metavar="T")
 
 
-StorageOption = Annotated[
-    Storage, typer.Option("--dtype", help="Type of weights and activations.", rich_help_panel=TRAINING_PANEL)
+BatchSizeOption = Annotated[int, batch_size_option("Micro-batch: sequences per pass on one GPU.")]
+SeqLenOption = Annotated[int | None, seq_len_option("Tokens per sequence, e.g. 8k; by default max_len.")]
+DTypeOption = Annotated[
+    Storage | None,
+    option(f"Type of weights and activations; by default {DEFAULT_DTYPE}.", "--dtype", panel=TRAINING_PANEL),
 ]
 
 
@@ -109,12 +94,13 @@ def too_long(
     from tinylm_cli.config.blocks import MAX_LEN
     from tinylm_cli.config.diagnostic_codes import diagnostic, refusal
 
-    less = f"write {option} {longest} or less"
+    less, text = f"write {option} {longest} or less", as_typed(seq_len)
+    tokens = "" if text == str(seq_len) else f" ({seq_len:,} tokens)"
     mistake = diagnostic(
         "contradiction",
-        f"{option} {seq_len} is longer than max_len {which}",
+        f"{option} {text}{tokens} is longer than max_len {which}",
         option,
-        span or option_span(option, str(seq_len)),
+        span or option_span(option, text),
         field="max_len",
         help=f"{less}, or {remedy}" if seq_len <= MAX_LEN else less,
         labels=tuple(labels),
@@ -165,13 +151,16 @@ def require_figure(name: str, known: Collection[str]) -> None:
         raise refusal([unknown_figure(name, known, option_span("--figure", name))])
 
 
-def read_gpu(gpu: str | None, hardware: str | None, dtype: str) -> tuple[Accelerator | None, tuple[Accelerator, ...]]:
+def read_gpu(
+    gpu: str | None, hardware: str | None, dtype: str | None, default: str = DEFAULT_DTYPE
+) -> tuple[Accelerator | None, tuple[Accelerator, ...]]:
     """Return the named GPU and all known GPUs; nothing if none is named.
 
     Args:
         gpu: The value of ``--gpu``.
         hardware: The value of ``--hardware``.
-        dtype: The value of ``--dtype``.
+        dtype: The value of ``--dtype``; None for ``default``.
+        default: The dtype without the option.
 
     Raises:
         ConfigError: If no GPU has that name, it does not support matmuls in that dtype, or the file is wrong.
@@ -179,33 +168,23 @@ def read_gpu(gpu: str | None, hardware: str | None, dtype: str) -> tuple[Acceler
     """
     if gpu is None:
         return None, ()
-    from tinylm_cli.config.hardware import find_accelerator, load_accelerators
+    from tinylm_cli.config.hardware import GPU, find_accelerator, load_accelerators
 
     table = load_accelerators(hardware)
     found = find_accelerator(table, gpu)
-    _require_multiplied(found, dtype, gpu)
-    return found, tuple(table.values())
-
-
-def _require_multiplied(accelerator: Accelerator, dtype: str, gpu: str) -> None:
-    """Check that a GPU, typed as ``gpu``, supports matmuls of a dtype.
-
-    Raises:
-        ConfigError: If it does not; points at both options.
-    """
-    if dtype in accelerator.peaks:
-        return
+    if (dtype or default) in found.peaks:
+        return found, tuple(table.values())
     from tinylm_cli.config.diagnostic_codes import diagnostic, refusal
-    from tinylm_cli.config.hardware import GPU
     from tinylm_cli.errors import Label
 
-    known = " or ".join(each for each in Storage if each in accelerator.peaks)
+    known = " or ".join(each for each in get_args(Storage) if each in found.peaks)
     mistake = diagnostic(
         "contradiction",
-        f"{accelerator.name} does not support {dtype} matmuls",
+        f"{found.name} does not support {dtype or default} matmuls"
+        + ("" if dtype else f", and --dtype defaults to {default}"),
         GPU,
         option_span(GPU, gpu),
         help=f"write --dtype {known}, or name another GPU: tinylm list --hardware shows the dtypes of each",
-        labels=(Label(option_span("--dtype", dtype), f"--dtype is {dtype}"),),
+        labels=() if dtype is None else (Label(option_span("--dtype", dtype), f"--dtype is {dtype}"),),
     )
     raise refusal([mistake])

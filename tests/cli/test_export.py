@@ -55,7 +55,7 @@ def test_from_pretrained_lines(here: Here, toy: Path) -> None:
 def test_no_family(here: Here, toy: Path) -> None:
     done = here("export", "out", "--config", "toy.yaml", "--set", "norm.kind=rmsnorm")
     assert done.code == 2
-    assert "no Hugging Face family expresses this model" in done.err
+    assert "no Hugging Face family can express this model" in done.err
     assert not (toy / "out").exists()
 
 

@@ -16,7 +16,7 @@ from tinylm_cli.config.source import Source
 from tinylm_cli.errors import UnableError
 from tinylm_cli.interop.config_json import read_json
 from tinylm_cli.interop.export_config import export_config, express, to_config_json
-from tinylm_cli.interop.families import family_of
+from tinylm_cli.interop.families import FAMILIES
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.interop.to_tinylm import map_config
 
@@ -44,7 +44,7 @@ weights = st.floats(0.05, 4.0)
 def test_mscale_round_trip(family: str, factor: float, whole: float, own: float | None) -> None:
     config = stretched(family, factor=factor, mscale_all_dim=whole, mscale=own)
     assert config.attention.scale is not None
-    again = read(to_config_json(config, family_of(family)))
+    again = read(to_config_json(config, FAMILIES[family]))
     assert again.position == config.position
     assert again.attention.scale is not None
     assert math.isclose(again.attention.scale, config.attention.scale, rel_tol=1e-15)
@@ -66,7 +66,7 @@ def test_any_attention_scale(scale: float, on_rotation: float | None) -> None:
     attention = config.attention.model_copy(update={"scale": scale})
     position = config.position.model_copy(update={"attention_factor": on_rotation})
     config = config.model_copy(update={"attention": attention, "position": position})
-    again = read(to_config_json(config, family_of("deepseek_v3")))
+    again = read(to_config_json(config, FAMILIES["deepseek_v3"]))
     assert again.attention.scale is not None
     assert math.isclose(again.attention.scale, scale, rel_tol=1e-15)
     assert again.position == config.position
@@ -104,7 +104,7 @@ def changed(family: str, **fields: Any) -> ModelConfig:
 def test_nearest_family(family: str, fields: dict[str, Any], nearest: str, lacks: str) -> None:
     with pytest.raises(UnableError) as raised:
         export_config(changed(family, **fields))
-    assert f"; the nearest, {nearest}, " in raised.value.message
+    assert f": the nearest, {nearest}, " in raised.value.message
     assert lacks in raised.value.message
     assert ("attention.window_pattern" in raised.value.message) == ("attention__window_pattern" in fields)
 

@@ -22,7 +22,7 @@ from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.presets import gallery
 from tinylm_cli.config.schema import ModelConfig, flatten
-from tinylm_cli.interop.families import MODEL_TYPES, Family, all_families, family_of
+from tinylm_cli.interop.families import FAMILIES, Family
 from tinylm_cli.interop.load import ImportedConfig, import_config, load_config
 from tinylm_cli.interop.shared_keys import HARMLESS, filled_fields
 
@@ -177,7 +177,7 @@ def imported(name: str) -> ImportedConfig:
 
 
 def test_every_family_is_tested() -> None:
-    assert {imported(name).family for name in NAMES} == set(MODEL_TYPES)
+    assert {imported(name).family for name in NAMES} == set(FAMILIES)
     assert list(EXPECTED.keys() - NAMES) == list(NAMES - EXPECTED.keys()) == []
 
 
@@ -206,7 +206,7 @@ def test_params_equal_transformers(name: str) -> None:
     assert total_params(tensor_table(imported(name).loaded.config)) == expected
 
 
-DEFAULTED = sorted(set(MODEL_TYPES) - {"deepseek_v2", "gemma3"})
+DEFAULTED = sorted(set(FAMILIES) - {"deepseek_v2", "gemma3"})
 
 
 @pytest.mark.parametrize("family", DEFAULTED)
@@ -226,20 +226,19 @@ def _eps(config: Any) -> float | None:
     return next((getattr(config, key) for key in keys if hasattr(config, key)), None)
 
 
-@pytest.mark.parametrize("family", all_families(), ids=lambda family: family.model_type)
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.model_type)
 def test_record(family: Family) -> None:
     keys = family.keys.model_fields.keys()
     filled = [name for key in keys for name in filled_fields(family.keys, key)]
-    assert {*filled, *family.constants} <= fields().keys()
-    assert not keys & (HARMLESS.union(family.ignored)), "in the schema, and said to be ignored"
-    assert set(family.aliases.values()) <= keys
-    assert not family.aliases.keys() & keys
-    assert family_of(family.model_type) is family
+    assert {*filled, *family.keys.constants} <= fields().keys()
+    assert not keys & (HARMLESS.union(family.keys.ignored)), "in the schema, and said to be ignored"
+    assert set(family.keys.aliases.values()) <= keys
+    assert not family.keys.aliases.keys() & keys
 
 
 def test_lazy_loading() -> None:
     code = (
-        "import sys; from tinylm_cli.interop.families import family_of; family_of('llama');"
+        "import sys; from tinylm_cli.interop.families import FAMILIES; FAMILIES['llama'].keys;"
         " print(*(name for name in sys.modules if 'interop.families.' in name))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,7 +12,7 @@ from tests.interop.changes import Change, refused
 from tinylm_cli.config.source import Source
 from tinylm_cli.errors import ConfigError, Diagnostic
 from tinylm_cli.interop.config_json import read_json
-from tinylm_cli.interop.families import MODEL_TYPES
+from tinylm_cli.interop.families import FAMILIES
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.interop.to_tinylm import map_config
 
@@ -47,7 +47,7 @@ def test_unsupported_family(name: str, changed: Change) -> None:
 
 
 def test_every_family_of_transformers() -> None:
-    known = set(transformers.CONFIG_MAPPING.keys()) - set(MODEL_TYPES)
+    known = set(transformers.CONFIG_MAPPING.keys()) - set(FAMILIES)
     assert len(known) > 100
     for name in known:
         found = _told(json.dumps({"model_type": name}))
@@ -76,7 +76,9 @@ def test_misspelled_family(keys: dict[str, Any], meant: str | None) -> None:
 
 def test_unsupported_architecture() -> None:
     found = _told(json.dumps({"architectures": ["MambaForCausalLM"], "hidden_size": 8}))
-    assert found.help.startswith("MambaForCausalLM belongs to no supported family; the supported families are bloom, ")
+    assert found.help.startswith(
+        "MambaForCausalLM is not part of a supported family; the supported families are bloom, "
+    )
 
 
 def _told(text: str) -> Diagnostic:

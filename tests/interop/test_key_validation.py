@@ -16,7 +16,7 @@ from tinylm_cli.config.loader import resolve_config
 from tinylm_cli.config.source import Source
 from tinylm_cli.errors import ConfigError
 from tinylm_cli.interop.config_json import read_json
-from tinylm_cli.interop.families import MODEL_TYPES, all_families
+from tinylm_cli.interop.families import FAMILIES
 from tinylm_cli.interop.load import import_config, load_config
 from tinylm_cli.interop.to_tinylm import map_config
 
@@ -143,7 +143,7 @@ def test_alias_that_contradicts(changed: Change) -> None:
 
 
 KEYS = sorted(
-    {key for family in all_families() for key in (*family.keys.model_fields, *family.aliases)}
+    {key for family in FAMILIES.values() for key in (*family.keys.model_fields, *family.keys.aliases)}
     | {"rope_scaling", "rope_parameters", "rope_theta", "layer_types", "mlp_only_layers", "text_config", "surprise"}
     | {"partial_rotary_factor", "rotary_pct", "word_embed_proj_dim", "n_inner", "head_dim", "sliding_window"}
 )
@@ -185,7 +185,7 @@ VALUES = st.one_of(SCALARS, SCALARS, LISTS, ROPE)
 
 
 @given(
-    st.sampled_from(MODEL_TYPES),
+    st.sampled_from(list(FAMILIES)),
     st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=14),
 )
 def test_any_keys(family: str, body: dict[str, Any]) -> None:

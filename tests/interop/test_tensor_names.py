@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tinylm_cli.interop.families import MODEL_TYPES, family_of
+from tinylm_cli.interop.families import FAMILIES
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.interop.tensor_names import TensorNames
 
@@ -12,7 +12,7 @@ CONFIG = load_config("tiny").config
 
 
 def names_of(family: str) -> TensorNames:
-    return family_of(family).tensor_names_for(CONFIG)
+    return FAMILIES[family].keys.tensor_names_for(CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,4 @@ def test_heads() -> None:
     assert names_of("gpt2").heads == {"lm_head.weight"}
     assert names_of("gpt_neox").heads == {"embed_out.weight"}
     assert names_of("gemma3").heads == {"lm_head.weight", "language_model.lm_head.weight"}
-    assert all(names_of(model_type).heads for model_type in MODEL_TYPES)
+    assert all(names_of(model_type).heads for model_type in FAMILIES)

@@ -10,7 +10,7 @@ import pytest
 from tests.interop.changes import CONFIGS, Change, flat, refused
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.errors import ConfigError
-from tinylm_cli.interop.families import family_of
+from tinylm_cli.interop.families import FAMILIES
 from tinylm_cli.interop.load import import_config, load_config
 from tinylm_cli.interop.shared_keys import filled_fields
 
@@ -133,6 +133,6 @@ def test_given_sizes_are_not_assumed(name: str) -> None:
     assert not {"n_layers", "d_model"} & found.assumed.keys()
     body = json.loads(path.read_text(encoding="utf-8"))
     body = body.get("text_config", body)
-    keys = family_of(found.family).keys
+    keys = FAMILIES[found.family].keys
     said = {name for key in keys.model_fields for name in filled_fields(keys, key) if body.get(key) is not None}
     assert not said & found.assumed.keys()

@@ -18,7 +18,9 @@ HOME = Span("x.json", 9, 1, 2, "")
 def translation(prefix: str = "", displayed: dict[str, str] | None = None, **keys: Any) -> Translation:
     root = read_json(Source("x.json", json.dumps(keys, indent=1))).root
     assert root is not None
-    return Translation(root, "x.json", HOME, displayed=displayed, prefix=prefix)
+    to = Translation("x.json", HOME, prefix)
+    to.node, to.displayed = root, displayed or {}
+    return to
 
 
 def test_put() -> None:

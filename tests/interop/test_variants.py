@@ -57,7 +57,7 @@ def test_changes_alone() -> None:
         Variant("tiny", ("d_ff=8",)),
         Variant("tiny", ("d_ff=8", "n_layers=2")),
     ]
-    with pytest.raises(UsageError, match="@n_layers=2 does not name a model"):
+    with pytest.raises(UsageError, match="@n_layers=2 has no model"):
         parse_variants(["@n_layers=2", "tiny"], ())
 
 

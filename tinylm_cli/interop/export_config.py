@@ -14,7 +14,7 @@ from tinylm_cli.config.source import Source
 from tinylm_cli.config.yaml_writer import short_scalar
 from tinylm_cli.errors import ConfigError, UnableError
 from tinylm_cli.interop.config_json import read_json
-from tinylm_cli.interop.families import Family, all_families
+from tinylm_cli.interop.families import FAMILIES, Family
 from tinylm_cli.interop.shared_keys import ACTIVATIONS, filled_fields
 from tinylm_cli.interop.to_tinylm import map_config
 
@@ -71,8 +71,8 @@ def express(config: ModelConfig) -> ExportedConfig:
     """
     wanted = canonical_fields(config)
     nearest: _Candidate | None = None
-    for family in all_families():
-        if family.language_model_key:
+    for family in FAMILIES.values():
+        if family.keys.language_model_key:
             continue  # a multimodal family
         document = to_config_json(config, family)
         fields_read_back, unsupported = _read_back(document)
@@ -86,8 +86,8 @@ def express(config: ModelConfig) -> ExportedConfig:
             nearest = candidate
     assert nearest is not None, "gpt2 can write every config, with differences"
     raise UnableError(
-        f"no Hugging Face family expresses this model; the nearest, {nearest.family}, {nearest.lacks(config)}",
-        help="change these fields with --set, if the weights allow",
+        f"no Hugging Face family can express this model: the nearest, {nearest.family}, {nearest.lacks(config)}",
+        help="change these fields with --set, if the model may change",
     )
 
 

@@ -9,7 +9,7 @@ from tinylm_cli.config.diagnostic_codes import clip, diagnostic
 from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.config.yaml_nodes import Node
 from tinylm_cli.errors import Diagnostic
-from tinylm_cli.interop.families import MODEL_TYPES, Family, all_families, family_of
+from tinylm_cli.interop.families import FAMILIES, Family
 
 _UNSUPPORTED = """
 afmoe albert apertus apertus1p5_text arcee aria_text axk1 axk2 aya_vision baichuan bailing_hybrid bamba bart beam bert
@@ -60,11 +60,11 @@ def find_family(root: Node, source: str) -> Family | Diagnostic:
     named = root.entries.get("model_type")
     if named is None or (named.value.scalar is None and named.value.entries is None and named.value.items is None):
         place = root.span._replace(text="")
-        message = "model_type is missing: it names the family of the model"
+        message = "model_type is missing; it names the model family"
         return diagnostic("missing-key", message, source, place, field="model_type", help=_by_architecture(root))
     value = named.value
-    if isinstance(value.scalar, str) and value.scalar in MODEL_TYPES:
-        return family_of(value.scalar)
+    if isinstance(value.scalar, str) and value.scalar in FAMILIES:
+        return FAMILIES[value.scalar]
     if not isinstance(value.scalar, str):
         message = "model_type must be the name of a family, in quotes"
         return diagnostic("wrong-type", message, source, value.span, field="model_type", help='for example "llama"')
@@ -85,31 +85,27 @@ def _unknown_family(value: Node, keys: Collection[str], source: str) -> Diagnost
 
 def _misspelled(name: str, keys: Collection[str]) -> str | None:
     """Return the family that ``name`` misspells, if any: letters may differ, but not numbers."""
-    meant = suggest(name, MODEL_TYPES, _NEAR_FAMILY)
+    meant = suggest(name, FAMILIES, _NEAR_FAMILY)
     if meant is None or re.findall(r"[0-9]+", name) != re.findall(r"[0-9]+", meant):
         return None
-    family = family_of(meant)
-    return (
-        None
-        if (DISTINCTIVE_KEYS & set(keys)).difference(family.ignored_outer_keys, {family.language_model_key})
-        else meant
-    )
+    outer_keys = {*FAMILIES[meant].keys.ignored_outer_keys, FAMILIES[meant].keys.language_model_key}
+    return None if (DISTINCTIVE_KEYS & set(keys)) - outer_keys else meant
 
 
 def _by_architecture(root: Node) -> str:
     """Return advice on the missing ``model_type``, derived from ``architectures`` where possible."""
     entry = (root.entries or {}).get("architectures")
     names = [item.scalar for item in entry.value.items or []] if entry is not None else []
-    for family in all_families():
+    for family in FAMILIES.values():
         stem = family.architecture.removesuffix("ForCausalLM").removesuffix("LMHeadModel")
         if family.architecture in names or f"{stem}Model" in names:
             add = f'add "model_type": "{family.model_type}"'
             return f"{family.architecture} belongs to the family {family.model_type}: {add}"
     named = next((name for name in names if isinstance(name, str)), None)
     if named is not None:
-        return f"{clip(named)} belongs to no supported family; the supported families are {_listed()}"
+        return f"{clip(named)} is not part of a supported family; the supported families are {_listed()}"
     return f'add "model_type": "llama", or another of {_listed()}'
 
 
 def _listed() -> str:
-    return ", ".join(sorted(MODEL_TYPES))
+    return ", ".join(sorted(FAMILIES))

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from tinylm_cli.config.diagnostic_codes import clip, diagnostic
+from tinylm_cli.config.diagnostic_codes import clip
 from tinylm_cli.config.fields import Schema
 from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.config.yaml_nodes import Entry, Node, describe
@@ -18,8 +18,8 @@ from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.shared_keys import HARMLESS, UNSUPPORTED, filled_fields
 from tinylm_cli.interop.translation import Translation, find_entry
 
-_MOST_GUESSES = 20
-_SIMILARITY = 0.85  # higher than for tinylm's own keys, since many Hugging Face keys share a suffix
+_MOST_SUGGESTIONS = 20
+_SIMILARITY = 0.85  # of a suggestion; higher than for tinylm's own keys, since many Hugging Face keys share a suffix
 
 
 def validate_keys(root: Node, family: Family, source: str, overridden: Collection[str]) -> Translation:
@@ -34,131 +34,119 @@ def validate_keys(root: Node, family: Family, source: str, overridden: Collectio
         overridden: tinylm fields set by overrides; an invalid key that maps only to these is not reported.
     """
     assert root.entries is not None
-    keys = _Keys(family, source)
-    node = keys.canonical(keys.inner_object(root) if family.language_model_key else root)
-    home = root.entries["model_type"].value.span
-    to = Translation(node, source, home, displayed=keys.displayed, prefix=keys.prefix)
-    to.ignored, to.mistakes = keys.ignored, keys.mistakes
-    keys.validate(node, to, overridden)
+    prefix = f"{family.keys.language_model_key}." if family.keys.language_model_key else ""
+    to = Translation(source, root.entries["model_type"].value.span, prefix)
+    _rename_keys(_language_model(root, family, to) if prefix else root, family, to)
+    _validate(family, to, overridden)
     return to
 
 
-class _Keys:
-    """The keys of one file, sorted into schema keys, keys without effect, and unknown keys.
+def _language_model(root: Node, family: Family, to: Translation) -> Node:
+    """Return the language model's object in a multimodal config; the outer ``tie_word_embeddings`` wins."""
+    outer, name = dict(root.entries or {}), family.keys.language_model_key
+    tied, inner = outer.pop("tie_word_embeddings", None), outer.pop(name, None)
+    _sort(outer, HARMLESS.union(family.keys.ignored_outer_keys), {name}, "", family, to)
+    entries = dict(inner.value.entries or {}) if inner is not None else {}
+    if inner is not None and inner.value.entries is None and inner.value.plain() is not None:
+        _report_not_an_object(name, inner.value, to)
+    if tied is not None and tied.value.plain() is not None:
+        entries["tie_word_embeddings"] = tied
+        to.displayed["tie_word_embeddings"] = "tie_word_embeddings"
+    return Node(root.span if inner is None else inner.value.span, entries=entries)
 
-    Attributes:
-        prefix: Text before each key in messages: ``text_config.``.
-        displayed: The file's spelling of a key, where it differs from the schema's.
-        ignored: Keys without effect on the model, in the order of the file.
-        mistakes: Diagnostics so far.
-    """
 
-    def __init__(self, family: Family, source: str) -> None:
-        self._family = family
-        self._source = source
-        self.prefix = f"{family.language_model_key}." if family.language_model_key else ""
-        self.displayed: dict[str, str] = {}
-        self.ignored: list[str] = []
-        self.mistakes: list[Diagnostic] = []
+def _rename_keys(node: Node, family: Family, to: Translation) -> None:
+    """Set ``to.node`` to the object with each key spelled as in the schema, without keys outside the schema."""
+    written = node.entries or {}
+    entries: dict[str, Entry] = {}
+    others: dict[str, Entry] = {}
+    for key, entry in written.items():
+        name = family.keys.aliases.get(key, key)
+        if name not in family.keys.model_fields:
+            others[key] = entry
+        elif name == key or name not in written:
+            entries[name] = entry
+            if name != key:
+                to.displayed[name] = f"{to.prefix}{key}"
+        elif entry.value.plain() != written[name].value.plain():
+            shown = f"{to.prefix}{key}"
+            message = f"{shown} and {to.prefix}{name} are names of one setting, but their values differ"
+            to.report("contradiction", shown, message, entry.key_span, "remove one of them")
+    _sort(
+        others,
+        HARMLESS.union(family.keys.ignored),
+        {*family.keys.model_fields, *family.keys.aliases},
+        to.prefix,
+        family,
+        to,
+    )
+    to.node = Node(node.span, entries=entries)
 
-    def inner_object(self, root: Node) -> Node:
-        """Return the language model's object in a multimodal config; the outer ``tie_word_embeddings`` wins."""
-        outer, name = dict(root.entries or {}), self._family.language_model_key
-        tied, inner = outer.pop("tie_word_embeddings", None), outer.pop(name, None)
-        self._sort(outer, HARMLESS.union(self._family.ignored_outer_keys), known={name})
-        entries: dict[str, Entry] = {}
-        if inner is not None and inner.value.entries is not None:
-            entries = dict(inner.value.entries)
-        elif inner is not None and inner.value.plain() is not None:
-            self._not_an_object(name, inner.value)
-        if tied is not None and tied.value.plain() is not None:
-            entries["tie_word_embeddings"] = tied
-            self.displayed["tie_word_embeddings"] = "tie_word_embeddings"
-        return Node(root.span if inner is None else inner.value.span, entries=entries)
 
-    def canonical(self, node: Node) -> Node:
-        """Return the object with each key spelled as in the schema, without keys outside the schema."""
-        family, given = self._family, node.entries or {}
-        entries: dict[str, Entry] = {}
-        others: dict[str, Entry] = {}
-        for key, entry in given.items():
-            name = family.aliases.get(key, key)
-            if name not in family.keys.model_fields:
-                others[key] = entry
-            elif name == key or name not in given:
-                entries[name] = entry
-                if name != key:
-                    self.displayed[name] = f"{self.prefix}{key}"
-            elif entry.value.plain() != given[name].value.plain():
-                message = f"{self.prefix}{key} and {self.prefix}{name} set the same value, but they differ"
-                self._report("contradiction", message, f"{self.prefix}{key}", entry, "keep one of them")
-        self._sort(
-            others,
-            HARMLESS.union(family.ignored),
-            known={*family.keys.model_fields, *family.aliases},
-            prefix=self.prefix,
-        )
-        return Node(node.span, entries=entries)
+def _sort(
+    entries: Mapping[str, Entry],
+    harmless: frozenset[str],
+    known: set[str],
+    prefix: str,
+    family: Family,
+    to: Translation,
+) -> None:
+    """Sort keys outside the schema into ignored keys (no effect) and unknown keys (errors)."""
+    n_unknown = 0
+    for key, entry in entries.items():
+        is_null = entry.value.plain() is None and not entry.value.reported
+        if key in harmless or key.startswith("_") or is_null:
+            to.ignored += [key] if key != "model_type" else []
+            continue
+        n_unknown += 1
+        meant = suggest(key, known, _SIMILARITY) if n_unknown <= _MOST_SUGGESTIONS else None
+        not_in_family = f"{family.model_type} has no such key in transformers 5.24"
+        _report_unknown(f"{prefix}{key}", entry, f"did you mean {meant}?" if meant else not_in_family, to)
 
-    def validate(self, node: Node, to: Translation, overridden: Collection[str]) -> None:
-        """Validate every key with the family's schema."""
-        keys, plain = self._family.keys, node.plain()
-        to.wrong |= {key for key, entry in (node.entries or {}).items() if _is_reported(entry.value)}
-        for key in to.wrong:
-            plain.pop(key)
-        try:
-            to.values = keys.model_validate(plain)
-            return
-        except ValidationError as error:
-            errors = error.errors(include_url=False, include_input=False)
-        schema = Schema(keys, self.prefix.removesuffix("."))
-        others: list[ErrorDetails] = []
-        for detail in errors:
-            path = [part for part in detail["loc"] if isinstance(part, str)]
-            name, kind, entry = ".".join(path), detail["type"], find_entry(node, path)
-            if kind == "extra_forbidden" and entry is not None:
-                if entry.value.plain() is not None or entry.value.reported:
-                    self._unknown(to.display(name), entry, "its effect on RoPE is unknown")
-            elif kind == UNSUPPORTED:
-                reason = detail["ctx"]
-                to.unsupported(name, reason["why"], reason["help"].replace("{key}", to.display(name)))
-            elif name in schema.blocks and entry is not None:
-                self._not_an_object(to.display(name), entry.value)
-            elif not _is_overridden(filled_fields(keys, path[0]), overridden):
-                others.append(detail)
-            to.wrong.add(name)
-            field = schema.fields.get(name)
-            _repair(plain, path, field.example if field is not None and field.required else None)
-        from tinylm_cli.config.validation_errors import diagnose_fields
 
-        found = diagnose_fields(others, node, self._source, schema)
-        self.mistakes += [_respelled(mistake, to, self.prefix) for mistake in found]
+def _validate(family: Family, to: Translation, overridden: Collection[str]) -> None:
+    """Validate every key with the family's schema."""
+    keys, plain = family.keys, to.node.plain()
+    to.wrong |= {key for key, entry in (to.node.entries or {}).items() if _is_reported(entry.value)}
+    for key in to.wrong:
+        plain.pop(key)
+    try:
         to.values = keys.model_validate(plain)
+        return
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_input=False)
+    schema = Schema(keys, to.prefix.removesuffix("."))
+    others: list[ErrorDetails] = []
+    for detail in errors:
+        path = [part for part in detail["loc"] if isinstance(part, str)]
+        name, kind, entry = ".".join(path), detail["type"], find_entry(to.node, path)
+        if kind == "extra_forbidden" and entry is not None:
+            if entry.value.plain() is not None or entry.value.reported:
+                _report_unknown(to.display(name), entry, "its effect on RoPE is unknown", to)
+        elif kind == UNSUPPORTED:
+            reason = detail["ctx"]
+            to.unsupported(name, reason["why"], reason["help"].replace("{key}", to.display(name)))
+        elif name in schema.blocks and entry is not None:
+            _report_not_an_object(to.display(name), entry.value, to)
+        elif not _is_overridden(filled_fields(keys, path[0]), overridden):
+            others.append(detail)
+        to.wrong.add(name)
+        field = schema.fields.get(name)
+        _repair(plain, path, field.example if field is not None and field.required else None)
+    from tinylm_cli.config.validation_errors import diagnose_fields
 
-    def _sort(
-        self, entries: Mapping[str, Entry], harmless: frozenset[str], *, known: set[str], prefix: str = ""
-    ) -> None:
-        """Sort keys outside the schema into ignored keys (no effect) and unknown keys (errors)."""
-        guesses = 0
-        for key, entry in entries.items():
-            is_null = entry.value.plain() is None and not entry.value.reported
-            if key in harmless or key.startswith("_") or is_null:
-                self.ignored += [key] if key != "model_type" else []
-                continue
-            guesses += 1
-            meant = suggest(key, known, _SIMILARITY) if guesses <= _MOST_GUESSES else None
-            not_in_family = f"{self._family.title} in transformers 5.24 has no such setting"
-            self._unknown(f"{prefix}{key}", entry, f"did you mean {meant}?" if meant else not_in_family)
+    found = diagnose_fields(others, to.node, to.source, schema)
+    to.mistakes += [_respelled(mistake, to) for mistake in found]
+    to.values = keys.model_validate(plain)
 
-    def _unknown(self, name: str, entry: Entry, help_: str) -> None:
-        self._report("unknown-setting", f"unknown setting {clip(name)}: it may change the model", name, entry, help_)
 
-    def _not_an_object(self, name: str, node: Node) -> None:
-        message, help_ = f"{name} must be an object, not {describe(node)}", f'for example "{name}": {{…}}, or null'
-        self.mistakes.append(diagnostic("wrong-type", message, self._source, node.span, field=name, help=help_))
+def _report_unknown(name: str, entry: Entry, help_: str, to: Translation) -> None:
+    to.report("unknown-setting", name, f"unknown key {clip(name)}, which may change the model", entry.key_span, help_)
 
-    def _report(self, code: str, message: str, name: str, entry: Entry, help_: str) -> None:
-        self.mistakes.append(diagnostic(code, message, self._source, entry.key_span, field=name, help=help_))
+
+def _report_not_an_object(name: str, node: Node, to: Translation) -> None:
+    message, help_ = f"{name} must be an object, not {describe(node)}", f'for example "{name}": {{…}}, or null'
+    to.report("wrong-type", name, message, node.span, help_)
 
 
 def _is_overridden(filled: tuple[str, ...], overridden: Collection[str]) -> bool:
@@ -180,12 +168,12 @@ def _repair(plain: dict[str, Any], path: list[str], value: Any) -> None:
         inside[path[-1]] = value
 
 
-def _respelled(mistake: Diagnostic, to: Translation, prefix: str) -> Diagnostic:
+def _respelled(mistake: Diagnostic, to: Translation) -> Diagnostic:
     """Return a diagnostic about a schema key with the key spelled as in the file."""
-    key = mistake.field.removeprefix(prefix)
+    key = mistake.field.removeprefix(to.prefix)
     spelled = to.display(key)
     if spelled == mistake.field:
         return mistake
-    name = re.compile(rf"(?<![\w.])(?:{re.escape(prefix)})?{re.escape(key)}(?![\w.])")
+    name = re.compile(rf"(?<![\w.])(?:{re.escape(to.prefix)})?{re.escape(key)}(?![\w.])")
     message, help_ = (name.sub(spelled, text) for text in (mistake.message, mistake.help))
     return mistake._replace(message=message, help=help_, field=spelled)

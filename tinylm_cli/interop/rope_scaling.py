@@ -77,7 +77,9 @@ class RopeBlocks(Keys):
         if self._default(self.fraction_key) is not None:
             to.put("position.rotary_fraction", share, place)
         elif share not in (None, 1.0):
-            to.unsupported(place, "this family's code rotates whole heads", f"write {place}: 1.0, or leave it out")
+            to.unsupported(
+                place, "this family's code rotates all dimensions of a head", f"write {place}: 1.0, or remove it"
+            )
         at, block = self.rope_block()
         if block is None:
             to.ignore("original_max_position_embeddings")
@@ -170,7 +172,7 @@ def rope_scaling(
     if scaling is None:
         meant = suggest(written, _SCALINGS)
         help_ = f"did you mean {meant}?" if meant else f"the types are {', '.join(_SCALINGS)}"
-        to.unsupported(type_key, "tinylm has no such RoPE scaling", help_)
+        to.unsupported(type_key, "tinylm does not support this RoPE scaling", help_)
         return
     fields = _FIELDS[scaling]
     read = fields.keys() | _READ_ALSO | (_MSCALES if scaling == "yarn" else set())
@@ -184,7 +186,7 @@ def rope_scaling(
     required, remedy = _REQUIRED.get(scaling, ((), ""))
     for key in required:
         if getattr(block, key) is None:
-            to.missing(f"{at}.{key}", f"RoPE scaling of type {scaling} needs it", remedy)
+            to.missing(f"{at}.{key}", f"RoPE scaling of type {scaling} requires it", remedy)
     for key, field in fields.items():
         if key not in _FACTOR_AND_LENGTH:
             # transformers treats 0 as absent
@@ -216,7 +218,7 @@ def _factor(keys: Any, block: RopeParameters, at: str, to: Translation, scaling:
     if factor is None and scaling in ("yarn", "longrope"):
         factor = max(keys.max_position_embeddings / original, 1.0)
     elif factor is None:
-        to.missing(key, f"RoPE scaling of type {scaling} needs it", 'for example add "factor": 8.0')
+        to.missing(key, f"RoPE scaling of type {scaling} requires it", 'for example add "factor": 8.0')
         factor = 1.0
     to.put("position.scaling_factor", factor, key)
     return factor

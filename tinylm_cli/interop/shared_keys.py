@@ -2,7 +2,8 @@
 
 # no deferred annotations, as in config.blocks
 
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import ConfigDict, Field, GetCoreSchemaHandler
 from pydantic.fields import FieldInfo
@@ -13,6 +14,7 @@ from tinylm_cli.config.field_types import FieldType
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.config.suggestions import suggest
+from tinylm_cli.interop.tensor_names import LLAMA_NAMES, TensorNames
 from tinylm_cli.interop.translation import Translation
 
 UNSUPPORTED = "unsupported_setting"
@@ -105,7 +107,7 @@ class _ActivationName:
         if name not in ACTIVATIONS:
             meant = suggest(name, ACTIVATIONS)
             help_ = f"did you mean {meant}?" if meant else f"the activations are {', '.join(ACTIVATIONS)}"
-            raise unsupported("tinylm has no such activation", help_)
+            raise unsupported("tinylm does not support this activation", help_)
         return name
 
 
@@ -116,12 +118,34 @@ class KeyBlock(Block):
 
 
 class Keys(KeyBlock):
-    """Base of a family's keys, each with the family's default; holds keys that a decoder-only model must not set."""
+    """Base of a family's keys, each with the family's default; holds keys that a decoder-only model must not set.
+
+    Attributes:
+        constants: tinylm fields with the same value in every model of the family.
+        tensor_names: Its tensor names.
+        aliases: Alternative names of keys.
+        ignored: Keys without effect on the model, in addition to ``HARMLESS``.
+        language_model_key: Key of the object that holds the language model's keys in a multimodal config; else empty.
+            tinylm does not export multimodal configs.
+        ignored_outer_keys: Top-level keys of a multimodal config without effect on the language model.
+    """
+
+    constants: ClassVar[Mapping[str, Any]]
+    tensor_names: ClassVar[TensorNames]
+    aliases: ClassVar[Mapping[str, str]] = {}
+    ignored: ClassVar[Collection[str]] = ()
+    language_model_key: ClassVar[str] = ""
+    ignored_outer_keys: ClassVar[Collection[str]] = ()
 
     is_encoder_decoder: bool = only(False, why="tinylm models have no encoder")
     add_cross_attention: bool = only(False, why="cross-attention needs an encoder")
     tie_encoder_decoder: bool = only(False, why="tinylm models have no encoder")
     cross_attention_hidden_size: int | None = only(why="tinylm models have no encoder")
+
+    @classmethod
+    def tensor_names_for(cls, config: ModelConfig) -> TensorNames:  # noqa: ARG003
+        """Return the names of a model's tensors."""
+        return cls.tensor_names
 
     def to_tinylm(self, to: Translation) -> None:
         """Set the tinylm fields that depend on several keys; the others are copied, as ``fills`` says."""
@@ -174,9 +198,23 @@ LayerTypes = Annotated[
     list[str] | None, FieldType("names", "a list of names"), Field(examples=[["full_attention", "sliding_attention"]])
 ]
 
+LLAMA_LIKE: dict[str, Any] = {
+    "dropout": 0.0,
+    "embedding.multiplier": 1.0,
+    "position.kind": "rope",
+    "norm.kind": "rmsnorm",
+    "attention.bias": False,
+    "feed_forward.gated": True,
+    "feed_forward.bias": False,
+}
+"""Unscaled embeddings, RoPE that pairs the halves of a head, pre-norm RMSNorm, gated feed-forward, no biases."""
+
 
 class LlamaLikeKeys(Keys):
     """The keys that most families share, with the defaults of Llama."""
+
+    constants = LLAMA_LIKE
+    tensor_names = LLAMA_NAMES
 
     vocab_size: VocabSize = 32000
     hidden_size: DModel = 4096
@@ -209,19 +247,8 @@ output_router_logits router_aux_loss_coef unsloth_fixed unsloth_version
 HARMLESS = frozenset(_HARMLESS.split())
 """Keys without effect on any model: token ids, storage, training, generation, metadata; auto_map is never run."""
 
-LLAMA_LIKE: dict[str, Any] = {
-    "dropout": 0.0,
-    "embedding.multiplier": 1.0,
-    "position.kind": "rope",
-    "norm.kind": "rmsnorm",
-    "attention.bias": False,
-    "feed_forward.gated": True,
-    "feed_forward.bias": False,
-}
-"""Unscaled embeddings, RoPE that pairs the halves of a head, pre-norm RMSNorm, gated feed-forward, no biases."""
 
-
-POST_NORM_RESIDUAL = "the residual would start from the normalized vector"
+POST_NORM_RESIDUAL = "the residual branch would start at the normalized input"
 """Why ``apply_residual_connection_post_layernorm`` is not supported."""
 
 

@@ -40,7 +40,7 @@ class LayerWindowKeys(LlamaLikeKeys):
             return
         if width is None:
             if key == "layer_types":
-                message = f"{to.display(key)} has sliding_attention, but sliding_window is off"
+                message = f"{to.display(key)} lists sliding_attention, but sliding windows are off"
                 to.contradiction(
                     key, message, "give sliding_window a number, or write full_attention", "sliding_window"
                 )
@@ -64,7 +64,9 @@ class LayerWindowKeys(LlamaLikeKeys):
 def _letters(to: Translation, names: Sequence[str], n_layers: int) -> str:
     other = next((name for name in names if name not in _LETTERS), None)
     if other is not None:
-        to.unsupported("layer_types", f"tinylm has no {other[:40]} layers", f"the types are {' and '.join(_LETTERS)}")
+        to.unsupported(
+            "layer_types", f"tinylm does not support {other[:40]} layers", f"the types are {' and '.join(_LETTERS)}"
+        )
         return ""
     if len(names) != n_layers:
         message = f"{to.display('layer_types')} lists {counted(len(names), 'layer')}, but n_layers is {n_layers:,}"

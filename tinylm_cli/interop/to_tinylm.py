@@ -23,18 +23,18 @@ class Mapped(NamedTuple):
     Attributes:
         family: Its family; None if it is unknown, which ``mistakes`` reports.
         root: The tree of the tinylm config.
-        ignored: Keys without effect on the model, in file order; then keys that another key's value makes irrelevant.
+        mistakes: Errors in the file, and values that a tinylm config cannot express.
+        ignored: Keys without effect on the model; see ``Translation``.
         assumed: The family's defaults of sizes that the file does not set, by dotted field.
         keys: The key that each tinylm field is copied from, by dotted field.
-        mistakes: Errors in the file, and values that a tinylm config cannot express.
     """
 
     family: Family | None
     root: Node
-    ignored: tuple[str, ...]
-    assumed: dict[str, int]
-    keys: dict[str, str]
     mistakes: list[Diagnostic]
+    ignored: tuple[str, ...] = ()
+    assumed: Mapping[str, int] = {}
+    keys: Mapping[str, str] = {}
 
 
 def map_config(root: Node, source: str, overridden: Collection[str] = ()) -> Mapped:
@@ -47,13 +47,13 @@ def map_config(root: Node, source: str, overridden: Collection[str] = ()) -> Map
     """
     family = find_family(root, source)
     if isinstance(family, Diagnostic):
-        return Mapped(None, root, (), {}, {}, [family])
+        return Mapped(None, root, [family])
     to = validate_keys(root, family, source, overridden)
     _translate(family, to)
     assumed = _assumed(to, family)
     _drop_derived_defaults(to)
     tree = as_tree(_in_order(to.fields), root.span, to.home)
-    return Mapped(family, tree, tuple(to.ignored), assumed, to.keys, to.mistakes)
+    return Mapped(family, tree, to.mistakes, tuple(to.ignored), assumed, to.keys)
 
 
 def not_an_object(root: Node | None, source: Source) -> Diagnostic:
@@ -67,7 +67,7 @@ def not_an_object(root: Node | None, source: Source) -> Diagnostic:
 
 def _translate(family: Family, to: Translation) -> None:
     """Set the tinylm fields from the family's constants, its copied keys and its mapping function."""
-    for field, value in family.constants.items():
+    for field, value in family.keys.constants.items():
         to.put(field, value)
     for key in family.keys.model_fields:
         for field in filled_fields(family.keys, key):
@@ -84,12 +84,12 @@ def _may_be_absent(name: str) -> bool:
 
 
 def _assumed(to: Translation, family: Family) -> dict[str, int]:
-    """Return the sizes that no key of the file sets, recognized by their position, that of the family's name."""
+    """Return the sizes that no key of the file sets; their position is that of the family's name."""
     return {
         name: node.scalar
         for name, node in _in_order(to.fields).items()
         if node.span == to.home
-        and name not in family.constants
+        and name not in family.keys.constants
         and isinstance(node.scalar, int)
         and fields()[name].kind == "integer"
     }

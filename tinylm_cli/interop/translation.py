@@ -18,30 +18,27 @@ class Translation:
     as the file does.
 
     Args:
-        node: The object that holds the language model's keys.
         source: Name of the file.
         home: Position of the family's name, used for every value that the family implies.
-        displayed: The file's spelling of a key, where it differs from the schema's.
         prefix: Text before each key in messages: ``text_config.``.
 
     Attributes:
-        home: Position used for every value that the family implies.
-        values: The validated keys, defaults included.
+        node: The object that holds the language model's keys, spelled as in the family's schema.
+        displayed: The file's spelling of a key, where it differs from the schema's.
+        values: The validated keys, defaults included; an instance of the family's ``Keys``.
         fields: The value and position of each tinylm field, by dotted name.
         keys: The key that each tinylm field is copied from, by dotted field, spelled as in the file.
         wrong: Keys that already have a diagnostic; values derived from them are not reported again.
-        ignored: Keys without effect on the model, in general or given the values of other keys.
+        ignored: Keys without effect on the model, in file order; then those that other keys make irrelevant.
         mistakes: Diagnostics so far.
     """
 
-    def __init__(
-        self, node: Node, source: str, home: Span, *, displayed: Mapping[str, str] | None = None, prefix: str = ""
-    ) -> None:
-        self._node = node
-        self._source = source
+    def __init__(self, source: str, home: Span, prefix: str = "") -> None:
+        self.source = source
         self.home = home
-        self._displayed = displayed or {}
-        self._prefix = prefix
+        self.prefix = prefix
+        self.node = Node(home, entries={})
+        self.displayed: dict[str, str] = {}
         self.values: Any = None
         self.fields: dict[str, Node] = {}
         self.keys: dict[str, str] = {}
@@ -92,21 +89,21 @@ class Translation:
         """Report that tinylm cannot express the value of ``key``."""
         entry = self._entry(key)
         value = _shown(entry.value) if entry is not None else "by default"
-        remedy = remedy or "to import the rest of the model, change it in a copy of the file"
+        remedy = remedy or "to import the model without it, change it in a copy of the file"
         message = f"{self.display(key)} {value} is not supported: {why}"
-        self._report("unsupported-setting", key, message, self.place(key), remedy)
+        self._report_once("unsupported-setting", key, message, self.place(key), remedy)
 
     def missing(self, key: str, why: str, remedy: str) -> None:
         """Report that ``key`` is required but absent."""
         block = self._entry(key.rpartition(".")[0])
-        span = self._node.span if block is None else block.value.span
+        span = self.node.span if block is None else block.value.span
         message = f"{self.display(key)} is missing: {why}"
-        self._report("missing-key", key, message, span._replace(text=""), remedy)
+        self._report_once("missing-key", key, message, span._replace(text=""), remedy)
 
     def contradiction(self, key: str, message: str, remedy: str, *others: str) -> None:
         """Report that ``key`` contradicts ``others``, unless one of them already has a diagnostic."""
         if not self.is_wrong(*others):
-            self._report("contradiction", key, message, self.place(key), remedy)
+            self._report_once("contradiction", key, message, self.place(key), remedy)
 
     def place(self, *keys: str) -> Span:
         """Return the position of the first of ``keys`` that the file has, else that of the family's name."""
@@ -115,13 +112,16 @@ class Translation:
 
     def display(self, key: str) -> str:
         """Return the full path of ``key``, spelled as in the file."""
-        return self._displayed.get(key, f"{self._prefix}{key}")
+        return self.displayed.get(key, f"{self.prefix}{key}")
 
-    def _report(self, code: str, key: str, message: str, span: Span, remedy: str) -> None:
+    def report(self, code: str, name: str, message: str, span: Span, remedy: str) -> None:
+        """Add a diagnostic about a key, spelled as in the file."""
+        self.mistakes.append(diagnostic(code, message, self.source, span, field=name, help=remedy))
+
+    def _report_once(self, code: str, key: str, message: str, span: Span, remedy: str) -> None:
         if key not in self.wrong:
             self.wrong.add(key)
-            found = diagnostic(code, message, self._source, span, field=self.display(key), help=remedy)
-            self.mistakes.append(found)
+            self.report(code, self.display(key), message, span, remedy)
 
     def _is_value_of(self, key: str, value: Any) -> bool:
         """Return whether ``value`` equals the value of ``key`` in the file, or else its default."""
@@ -135,7 +135,7 @@ class Translation:
         return bool(given == value) and isinstance(given, bool) == isinstance(value, bool)
 
     def _entry(self, key: str) -> Entry | None:
-        return find_entry(self._node, key.split("."))
+        return find_entry(self.node, key.split("."))
 
 
 def find_entry(node: Node, path: Iterable[str]) -> Entry | None:

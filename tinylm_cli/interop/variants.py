@@ -72,7 +72,7 @@ def parse_variants(arguments: Sequence[str], overrides: Sequence[str]) -> list[V
     first, *others = arguments
     base = parse_variant(first, Variant(""))
     if not base.reference:
-        raise UsageError(f"{first} does not name a model", help=f"write the model before the change: small{first}")
+        raise UsageError(f"{first} has no model", help=f"write the model before the change: small{first}")
     if others:
         variants = (base, *(parse_variant(argument, base) for argument in others))
         return [variant._replace(shared=tuple(overrides)) for variant in variants]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.interop.changes import CONFIGS
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.interop.families import family_of
+from tinylm_cli.interop.families import FAMILIES
 from tinylm_cli.interop.load import import_config, load_config
 from tinylm_cli.interop.tensor_names import TensorLayout
 from tinylm_cli.interop.weights.fused_tensors import LAYOUTS, tensor_pairs
@@ -58,8 +58,8 @@ def test_every_tensor_is_stored_once(path: Path) -> None:
         name: tuple(tensor.shape)
         for name, tensor in unique_state_dict(TinyTransformerLM.from_config(config, device="meta")).items()
     }
-    family = family_of(import_config(str(path)).family)
-    pairs = list(tensor_pairs(config, family.tensor_names_for(config), shapes))
+    keys = FAMILIES[import_config(str(path)).family].keys
+    pairs = list(tensor_pairs(config, keys.tensor_names_for(config), shapes))
     assert len({pair.stored for pair in pairs}) == len(pairs)
     held = [(part.name, part.expert) for pair in pairs for part in pair.parts]
     assert len(set(held)) == len(held)

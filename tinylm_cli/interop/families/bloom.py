@@ -1,15 +1,30 @@
 """BLOOM: ALiBi, and a norm after the embedding."""
 
-# no deferred annotations, as in config.blocks
-
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.tensor_names import BLOOM_NAMES
 from tinylm_cli.interop.translation import Translation
 
 
 class BloomKeys(key.Keys):
     """``BloomConfig``."""
+
+    constants = {
+        "embedding.multiplier": 1.0,
+        "embedding.norm": True,
+        "position.kind": "alibi",
+        "feed_forward.activation": "gelu_tanh",
+    }
+    tensor_names = BLOOM_NAMES
+    aliases = {"n_embed": "hidden_size", "num_attention_heads": "n_head", "num_hidden_layers": "n_layer"}
+    ignored = (
+        "slow_but_exact",
+        "attention_softmax_in_fp32",
+        "masked_softmax_fusion",
+        "bias_dropout_fusion",
+        "skip_bias_add",
+        "skip_bias_add_qkv",
+        "offset_alibi",
+    )
 
     vocab_size: key.VocabSize = 250880
     hidden_size: key.DModel = 64
@@ -24,28 +39,3 @@ class BloomKeys(key.Keys):
     def to_tinylm(self, to: Translation) -> None:
         """Map the feed-forward width, 4 · ``hidden_size``."""
         to.put("d_ff", 4 * self.hidden_size, "hidden_size")
-
-
-BLOOM = Family(
-    "bloom",
-    "BloomForCausalLM",
-    "BLOOM",
-    BloomKeys,
-    constants={
-        "embedding.multiplier": 1.0,
-        "embedding.norm": True,
-        "position.kind": "alibi",
-        "feed_forward.activation": "gelu_tanh",
-    },
-    tensor_names=BLOOM_NAMES,
-    ignored=(
-        "slow_but_exact",
-        "attention_softmax_in_fp32",
-        "masked_softmax_fusion",
-        "bias_dropout_fusion",
-        "skip_bias_add",
-        "skip_bias_add_qkv",
-        "offset_alibi",
-    ),
-    aliases={"n_embed": "hidden_size", "num_attention_heads": "n_head", "num_hidden_layers": "n_layer"},
-)

@@ -1,7 +1,5 @@
 """DeepSeek V2 and V3: latent attention (MLA), fine-grained routed experts and shared experts."""
 
-# no deferred annotations, as in config.blocks
-
 import math
 import sys
 from collections.abc import Callable
@@ -11,7 +9,6 @@ from pydantic import Field
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeKeys, mscale
 from tinylm_cli.interop.tensor_names import EXPERT_NAMES, Fused, mlp
 from tinylm_cli.interop.translation import Translation
@@ -25,6 +22,16 @@ _IGNORED = (
     "seq_aux",
     "num_nextn_predict_layers",  # multi-token prediction layers, which are not loaded
     "num_mtp_layers",
+)
+_NAMES = EXPERT_NAMES.override(
+    layer={
+        **{f"attention.{part}_proj": f"self_attn.{part}_proj" for part in ("q_a", "q_b", "kv_b")},
+        "attention.kv_a_proj": "self_attn.kv_a_proj_with_mqa",
+        "attention.q_a_norm": "self_attn.q_a_layernorm",
+        "attention.kv_a_norm": "self_attn.kv_a_layernorm",
+        **mlp("feed_forward.shared_experts", "mlp.shared_experts"),
+    },
+    tensors=(Fused(("feed_forward.router.score_correction",), "mlp.gate.e_score_correction_bias"),),  # router bias
 )
 _DIGITS = 17
 _STEPS = 16
@@ -46,6 +53,11 @@ class DeepseekV2Keys(key.LlamaLikeKeys, RopeKeys):
     Attributes:
         topk_methods: The values of ``topk_method`` that the family's code supports, its default first.
     """
+
+    constants = {**_LATENT, "feed_forward.router": "softmax"}
+    tensor_names = _NAMES
+    aliases = {"num_experts": "n_routed_experts"}
+    ignored = _IGNORED
 
     topk_methods: ClassVar[tuple[str, ...]] = ("greedy", "group_limited_greedy")
 
@@ -134,6 +146,10 @@ class DeepseekV2Keys(key.LlamaLikeKeys, RopeKeys):
 class DeepseekV3Keys(DeepseekV2Keys):
     """``DeepseekV3Config``."""
 
+    constants = {**_LATENT, "feed_forward.router": "sigmoid", "feed_forward.score_correction": True}
+    aliases = {"num_local_experts": "n_routed_experts"}
+    ignored = _IGNORED
+
     topk_methods: ClassVar[tuple[str, ...]] = ("noaux_tc",)
 
     vocab_size: key.VocabSize = 129280
@@ -197,37 +213,3 @@ def _weight(estimate: float, wanted: float, read: Callable[[float], float]) -> f
     rounded = [round(estimate, digits) for digits in range(1, _DIGITS)]
     beside = [estimate * (1.0 + steps * sys.float_info.epsilon) for steps in range(-_STEPS, _STEPS + 1)]
     return min([*rounded, *beside], key=lambda weight: abs(read(weight) - wanted))
-
-
-_NAMES = EXPERT_NAMES.override(
-    layer={
-        **{f"attention.{part}_proj": f"self_attn.{part}_proj" for part in ("q_a", "q_b", "kv_b")},
-        "attention.kv_a_proj": "self_attn.kv_a_proj_with_mqa",
-        "attention.q_a_norm": "self_attn.q_a_layernorm",
-        "attention.kv_a_norm": "self_attn.kv_a_layernorm",
-        **mlp("feed_forward.shared_experts", "mlp.shared_experts"),
-    },
-    tensors=(Fused(("feed_forward.router.score_correction",), "mlp.gate.e_score_correction_bias"),),  # router bias
-)
-
-
-DEEPSEEK_V2 = Family(
-    "deepseek_v2",
-    "DeepseekV2ForCausalLM",
-    "DeepSeek V2",
-    DeepseekV2Keys,
-    constants={**_LATENT, "feed_forward.router": "softmax"},
-    tensor_names=_NAMES,
-    ignored=_IGNORED,
-    aliases={"num_experts": "n_routed_experts"},
-)
-DEEPSEEK_V3 = Family(
-    "deepseek_v3",
-    "DeepseekV3ForCausalLM",
-    "DeepSeek V3",
-    DeepseekV3Keys,
-    constants={**_LATENT, "feed_forward.router": "sigmoid", "feed_forward.score_correction": True},
-    tensor_names=_NAMES,
-    ignored=_IGNORED,
-    aliases={"num_local_experts": "n_routed_experts"},
-)

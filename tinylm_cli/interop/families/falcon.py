@@ -1,12 +1,9 @@
 """Falcon: the 7B (multi-query, one norm), and the 40B and 180B ("new decoder architecture")."""
 
-# no deferred annotations, as in config.blocks
-
 from typing import Annotated, Any
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeKeys
 from tinylm_cli.interop.tensor_names import BLOOM_NAMES, TensorNames
 from tinylm_cli.interop.translation import Translation
@@ -14,6 +11,10 @@ from tinylm_cli.interop.translation import Translation
 
 class FalconKeys(RopeKeys):
     """``FalconConfig``."""
+
+    constants = {"embedding.multiplier": 1.0, "position.kind": "rope"}
+    tensor_names = BLOOM_NAMES
+    aliases = {"n_embed": "hidden_size"}
 
     vocab_size: key.VocabSize = 65024
     hidden_size: key.DModel = 4544
@@ -78,21 +79,8 @@ class FalconKeys(RopeKeys):
             "num_ln_in_parallel_attn": (1 if config.block.shared_norm else 2) if new else None,
         }
 
-
-_TWO_NORMS = BLOOM_NAMES.override(layer={"ln_1": "ln_attn", "ln_2": "ln_mlp"})
-
-
-def _tensor_names(config: ModelConfig) -> TensorNames:
-    """Return the tensor names, which depend on the number of norms per block."""
-    return _TWO_NORMS if config.block.parallel and not config.block.shared_norm else BLOOM_NAMES
-
-
-FALCON = Family(
-    "falcon",
-    "FalconForCausalLM",
-    "Falcon",
-    FalconKeys,
-    constants={"embedding.multiplier": 1.0, "position.kind": "rope"},
-    tensor_names=_tensor_names,
-    aliases={"n_embed": "hidden_size"},
-)
+    @classmethod
+    def tensor_names_for(cls, config: ModelConfig) -> TensorNames:
+        """Return the tensor names, which depend on the number of norms per block."""
+        has_two_norms = config.block.parallel and not config.block.shared_norm
+        return BLOOM_NAMES.override(layer={"ln_1": "ln_attn", "ln_2": "ln_mlp"}) if has_two_norms else BLOOM_NAMES

@@ -1,24 +1,23 @@
 """Gemma: embeddings scaled by √d_model, norm weights 1 + w; Gemma 2 and 3 add sandwich norms and sliding windows."""
 
-# no deferred annotations, as in config.blocks
-
-from dataclasses import replace
 from typing import Any
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeKeys, RopeParameters, Theta, rope_scaling, rope_scaling_key
 from tinylm_cli.interop.sliding_windows import LayerWindowKeys
-from tinylm_cli.interop.tensor_names import LLAMA_NAMES, POST_NORM_NAMES
+from tinylm_cli.interop.tensor_names import POST_NORM_NAMES
 from tinylm_cli.interop.translation import Translation
 
 _GEMMA_LIKE = {**key.LLAMA_LIKE, "embedding.multiplier": None, "norm.zero_centered": True}
+_NAMES = POST_NORM_NAMES.override(layer={"ln_2": "pre_feedforward_layernorm"})
 _BIDIRECTIONAL = "tokens would attend to later tokens"
 
 
 class GemmaKeys(key.LlamaLikeKeys, RopeKeys):
     """``GemmaConfig``."""
+
+    constants = _GEMMA_LIKE
 
     vocab_size: key.VocabSize = 256000
     hidden_size: key.DModel = 3072
@@ -47,11 +46,11 @@ class GemmaKeys(key.LlamaLikeKeys, RopeKeys):
         return super().from_tinylm(config) | dict.fromkeys(("hidden_act", "hidden_activation"), "gelu_pytorch_tanh")
 
 
-GEMMA = Family("gemma", "GemmaForCausalLM", "Gemma", GemmaKeys, _GEMMA_LIKE, LLAMA_NAMES)
-
-
 class _SandwichKeys(LayerWindowKeys):
     """The keys that Gemma 2 and 3 share."""
+
+    constants = {**_GEMMA_LIKE, "norm.placement": "sandwich"}
+    tensor_names = _NAMES
 
     hidden_size: key.DModel = 2304
     intermediate_size: key.DFF = 9216
@@ -86,23 +85,12 @@ class _SandwichKeys(LayerWindowKeys):
 class Gemma2Keys(_SandwichKeys, RopeKeys):
     """``Gemma2Config``."""
 
+    aliases = {"sliding_window_size": "sliding_window"}
+
     vocab_size: key.VocabSize = 256000
     max_position_embeddings: key.MaxLen = 8192
     attn_logit_softcapping: key.ScoreSoftcap = 50.0
     final_logit_softcapping: key.LogitSoftcap = 30.0
-
-
-_NAMES = POST_NORM_NAMES.override(layer={"ln_2": "pre_feedforward_layernorm"})
-
-GEMMA2 = Family(
-    "gemma2",
-    "Gemma2ForCausalLM",
-    "Gemma 2",
-    Gemma2Keys,
-    constants={**_GEMMA_LIKE, "norm.placement": "sandwich"},
-    tensor_names=_NAMES,
-    aliases={"sliding_window_size": "sliding_window"},
-)
 
 
 class Gemma3RopeParameters(key.KeyBlock):
@@ -114,6 +102,9 @@ class Gemma3RopeParameters(key.KeyBlock):
 
 class Gemma3TextKeys(_SandwichKeys):
     """``Gemma3TextConfig``: by default, every sixth layer is global."""
+
+    constants = {**_SandwichKeys.constants, "attention.qk_norm": "per_head"}
+    ignored = ("attn_logit_softcapping",)  # this family's code does not soft-cap attention scores
 
     vocab_size: key.VocabSize = 262208
     max_position_embeddings: key.MaxLen = 131072
@@ -162,22 +153,10 @@ class Gemma3TextKeys(_SandwichKeys):
         }
 
 
-GEMMA3_TEXT = Family(
-    "gemma3_text",
-    "Gemma3ForCausalLM",
-    "Gemma 3",
-    Gemma3TextKeys,
-    constants={**_GEMMA_LIKE, "norm.placement": "sandwich", "attention.qk_norm": "per_head"},
-    tensor_names=_NAMES,
-    ignored=("attn_logit_softcapping",),  # this family's code does not soft-cap attention scores
-)
+class Gemma3Keys(Gemma3TextKeys):
+    """``Gemma3Config``: a multimodal model, whose language model is under ``text_config``."""
 
-GEMMA3 = replace(
-    GEMMA3_TEXT,
-    model_type="gemma3",
-    architecture="Gemma3ForConditionalGeneration",
-    title="Gemma 3 with vision, its language model",
-    tensor_names=_NAMES.override(
+    tensor_names = _NAMES.override(
         prefix_maps=(
             {"model.": "language_model.model.", "lm_head.": "language_model.lm_head."},
             {"model.": "model.language_model."},
@@ -185,13 +164,12 @@ GEMMA3 = replace(
         skipped_prefixes=tuple(
             f"{root}{part}." for root in ("", "model.") for part in ("vision_tower", "multi_modal_projector")
         ),
-    ),
-    language_model_key="text_config",
-    ignored_outer_keys=(
+    )
+    language_model_key = "text_config"
+    ignored_outer_keys = (
         "vision_config",
         "mm_tokens_per_image",
         "boi_token_index",
         "eoi_token_index",
         "image_token_index",
-    ),
-)
+    )

@@ -1,13 +1,10 @@
 """GPT-2, and EleutherAI's GPT-J (RoPE, parallel blocks) and GPT-NeoX (also Pythia)."""
 
-# no deferred annotations, as in config.blocks
-
 import math
 from typing import Annotated, Any, ClassVar
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeBlocks, RotaryFraction, Theta
 from tinylm_cli.interop.tensor_names import DENSE, EMBEDDING, QKV, Fused, TensorLayout, TensorNames
 from tinylm_cli.interop.translation import Translation
@@ -43,28 +40,8 @@ class _GPT2LikeKeys(key.Keys):
 class GPT2Keys(_GPT2LikeKeys):
     """``GPT2Config``."""
 
-    scale_attn_weights: bool | None = True
-    scale_attn_by_inverse_layer_idx: bool = key.only(False, why="each layer would divide its scores by its index")
-
-    def to_tinylm(self, to: Translation) -> None:
-        """Map the feed-forward width, and scores that are not divided by √d_head."""
-        super().to_tinylm(to)
-        if self.scale_attn_weights is False:
-            to.put("attention.scale", 1.0, "scale_attn_weights")
-
-    @classmethod
-    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        """Return the keys of the feed-forward width and the scale."""
-        return {"n_inner": config.d_ff, "scale_attn_weights": config.attention.scale != 1}
-
-
-GPT2 = Family(
-    "gpt2",
-    "GPT2LMHeadModel",
-    "GPT-2",
-    GPT2Keys,
-    constants={"embedding.multiplier": 1.0, "position.kind": "learned"},
-    tensor_names=TensorNames(
+    constants = {"embedding.multiplier": 1.0, "position.kind": "learned"}
+    tensor_names = TensorNames(
         top_level={
             EMBEDDING: "transformer.wte",
             "embedding.positional_encoding": "transformer.wpe",
@@ -82,14 +59,51 @@ GPT2 = Family(
         fused=(Fused(QKV, "attn.c_attn", TensorLayout.transposed),),
         matrices=TensorLayout.transposed,
         recomputed_suffixes=("attn.bias", "attn.masked_bias"),
-    ),
-    ignored=("n_ctx", "reorder_and_upcast_attn"),  # the second changes only the order of summation
-    aliases=_GPT2_ALIASES,
-)
+    )
+    aliases = _GPT2_ALIASES
+    ignored = ("n_ctx", "reorder_and_upcast_attn")  # the second changes only the order of summation
+
+    scale_attn_weights: bool | None = True
+    scale_attn_by_inverse_layer_idx: bool = key.only(False, why="each layer would divide its scores by its index")
+
+    def to_tinylm(self, to: Translation) -> None:
+        """Map the feed-forward width, and scores that are not divided by √d_head."""
+        super().to_tinylm(to)
+        if self.scale_attn_weights is False:
+            to.put("attention.scale", 1.0, "scale_attn_weights")
+
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        """Return the keys of the feed-forward width and the scale."""
+        return {"n_inner": config.d_ff, "scale_attn_weights": config.attention.scale != 1}
 
 
 class GPTJKeys(_GPT2LikeKeys):
     """``GPTJConfig``."""
+
+    constants = {
+        "embedding.multiplier": 1.0,
+        "position.kind": "rope",
+        "position.pairing": "adjacent",
+        "attention.bias": False,
+        "block.parallel": True,
+        "block.shared_norm": True,
+        "head.bias": True,
+    }
+    tensor_names = TensorNames(
+        top_level={EMBEDDING: "transformer.wte", "ln_f": "transformer.ln_f", "lm_head": "lm_head"},
+        prefix="transformer.h.{i}.",
+        layer={
+            "ln_1": "ln_1",
+            **{f"attention.{part}_proj": f"attn.{part}_proj" for part in "qkv"},
+            "attention.o_proj": "attn.out_proj",
+            "feed_forward.up_proj": "mlp.fc_in",
+            "feed_forward.down_proj": "mlp.fc_out",
+        },
+        recomputed_suffixes=("attn.bias", "attn.masked_bias", "attn.embed_positions"),
+    )
+    aliases = _GPT2_ALIASES
+    ignored = ("n_ctx",)
 
     vocab_size: key.VocabSize = 50400
     n_embd: key.DModel = 4096
@@ -127,39 +141,22 @@ class GPTJKeys(_GPT2LikeKeys):
         return {"n_inner": config.d_ff, "rotary_dim": int(config.d_head * config.position.rotary_fraction)}
 
 
-GPTJ = Family(
-    "gptj",
-    "GPTJForCausalLM",
-    "GPT-J",
-    GPTJKeys,
-    constants={
-        "embedding.multiplier": 1.0,
-        "position.kind": "rope",
-        "position.pairing": "adjacent",
-        "attention.bias": False,
-        "block.parallel": True,
-        "block.shared_norm": True,
-        "head.bias": True,
-    },
-    tensor_names=TensorNames(
-        top_level={EMBEDDING: "transformer.wte", "ln_f": "transformer.ln_f", "lm_head": "lm_head"},
-        prefix="transformer.h.{i}.",
-        layer={
-            "ln_1": "ln_1",
-            **{f"attention.{part}_proj": f"attn.{part}_proj" for part in "qkv"},
-            "attention.o_proj": "attn.out_proj",
-            "feed_forward.up_proj": "mlp.fc_in",
-            "feed_forward.down_proj": "mlp.fc_out",
-        },
-        recomputed_suffixes=("attn.bias", "attn.masked_bias", "attn.embed_positions"),
-    ),
-    ignored=("n_ctx",),
-    aliases=_GPT2_ALIASES,
-)
-
-
 class GPTNeoXKeys(RopeBlocks):
     """``GPTNeoXConfig``."""
+
+    constants = {"embedding.multiplier": 1.0, "position.kind": "rope"}
+    tensor_names = TensorNames(
+        top_level={EMBEDDING: "gpt_neox.embed_in", "ln_f": "gpt_neox.final_layer_norm", "lm_head": "embed_out"},
+        prefix="gpt_neox.layers.{i}.",
+        layer={
+            "ln_1": "input_layernorm",
+            "attention.o_proj": "attention.dense",
+            "ln_2": "post_attention_layernorm",
+            **DENSE,
+        },
+        fused=(Fused(QKV, "attention.query_key_value", TensorLayout.by_group),),
+        recomputed_suffixes=("attention.bias", "attention.masked_bias", "rotary_emb.inv_freq"),
+    )
 
     theta_key: ClassVar[str] = "rotary_emb_base"
     fraction_key: ClassVar[str] = "rotary_pct"
@@ -177,24 +174,3 @@ class GPTNeoXKeys(RopeBlocks):
     use_parallel_residual: Annotated[bool, *key.fills("block.parallel")] = True
     rotary_emb_base: Theta = 10_000.0
     rotary_pct: RotaryFraction = 0.25
-
-
-GPT_NEOX = Family(
-    "gpt_neox",
-    "GPTNeoXForCausalLM",
-    "GPT-NeoX and Pythia",
-    GPTNeoXKeys,
-    constants={"embedding.multiplier": 1.0, "position.kind": "rope"},
-    tensor_names=TensorNames(
-        top_level={EMBEDDING: "gpt_neox.embed_in", "ln_f": "gpt_neox.final_layer_norm", "lm_head": "embed_out"},
-        prefix="gpt_neox.layers.{i}.",
-        layer={
-            "ln_1": "input_layernorm",
-            "attention.o_proj": "attention.dense",
-            "ln_2": "post_attention_layernorm",
-            **DENSE,
-        },
-        fused=(Fused(QKV, "attention.query_key_value", TensorLayout.by_group),),
-        recomputed_suffixes=("attention.bias", "attention.masked_bias", "rotary_emb.inv_freq"),
-    ),
-)

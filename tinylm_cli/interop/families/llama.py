@@ -1,9 +1,6 @@
 """Llama, and its variants Mistral (sliding window) and Mixtral (experts)."""
 
-# no deferred annotations, as in config.blocks
-
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeKeys, Theta
 from tinylm_cli.interop.tensor_names import LLAMA_NAMES
 
@@ -17,9 +14,6 @@ class LlamaKeys(key.LlamaLikeKeys, RopeKeys):
     mlp_bias: key.FeedForwardBias = False
 
 
-LLAMA = Family("llama", "LlamaForCausalLM", "Llama", LlamaKeys, key.LLAMA_LIKE, LLAMA_NAMES)
-
-
 class MistralKeys(key.LlamaLikeKeys, RopeKeys):
     """``MistralConfig``."""
 
@@ -31,33 +25,23 @@ class MistralKeys(key.LlamaLikeKeys, RopeKeys):
     sliding_window: key.Window = 4096
 
 
-MISTRAL = Family("mistral", "MistralForCausalLM", "Mistral", MistralKeys, key.LLAMA_LIKE, LLAMA_NAMES)
-
-
 class MixtralKeys(MistralKeys):
     """``MixtralConfig``."""
 
-    rms_norm_eps: key.NormEps = 1e-5
-    rope_theta: Theta = 1e6
-    num_local_experts: key.NExperts = 8
-    num_experts_per_tok: key.TopK = 2
-    sliding_window: key.Window = None
-
-
-MIXTRAL = Family(
-    "mixtral",
-    "MixtralForCausalLM",
-    "Mixtral",
-    MixtralKeys,
-    constants={**key.LLAMA_LIKE, "feed_forward.router": "topk_softmax"},
-    tensor_names=LLAMA_NAMES.override(
+    constants = {**key.LLAMA_LIKE, "feed_forward.router": "topk_softmax"}
+    tensor_names = LLAMA_NAMES.override(
         layer={"feed_forward.router": "block_sparse_moe.gate"},
         experts={
             "feed_forward.experts.gate_proj": "block_sparse_moe.experts.{e}.w1",
             "feed_forward.experts.up_proj": "block_sparse_moe.experts.{e}.w3",
             "feed_forward.experts.down_proj": "block_sparse_moe.experts.{e}.w2",
         },
-    ),
-    ignored=("router_jitter_noise",),  # training
-    aliases={"num_experts": "num_local_experts"},
-)
+    )
+    aliases = {"num_experts": "num_local_experts"}
+    ignored = ("router_jitter_noise",)  # training
+
+    rms_norm_eps: key.NormEps = 1e-5
+    rope_theta: Theta = 1e6
+    num_local_experts: key.NExperts = 8
+    num_experts_per_tok: key.TopK = 2
+    sliding_window: key.Window = None

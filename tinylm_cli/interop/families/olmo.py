@@ -1,13 +1,10 @@
 """Ai2's OLMo (norms without weights), OLMo 2 (norms after each sub-layer) and OLMoE (mixture of experts)."""
 
-# no deferred annotations, as in config.blocks
-
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeKeys
-from tinylm_cli.interop.tensor_names import EXPERT_NAMES, LLAMA_NAMES, POST_NORM_NAMES
+from tinylm_cli.interop.tensor_names import EXPERT_NAMES, POST_NORM_NAMES
 
-_UNCLIPPED = "tinylm does not clip queries, keys and values"
+_UNCLIPPED = "tinylm does not support clipping of queries, keys and values"
 
 
 class _OlmoLikeKeys(key.LlamaLikeKeys, RopeKeys):
@@ -18,38 +15,27 @@ class _OlmoLikeKeys(key.LlamaLikeKeys, RopeKeys):
 class OlmoKeys(_OlmoLikeKeys):
     """``OlmoConfig``."""
 
+    constants = {**key.LLAMA_LIKE, "norm.kind": "layernorm", "norm.weight": False}
+
     clip_qkv: float | None = key.only(why=_UNCLIPPED)
-
-
-OLMO = Family(
-    "olmo",
-    "OlmoForCausalLM",
-    "OLMo",
-    OlmoKeys,
-    constants={**key.LLAMA_LIKE, "norm.kind": "layernorm", "norm.weight": False},
-    tensor_names=LLAMA_NAMES,
-)
 
 
 class Olmo2Keys(_OlmoLikeKeys):
     """``Olmo2Config``."""
 
+    constants = {**key.LLAMA_LIKE, "norm.placement": "post", "attention.qk_norm": "full"}
+    tensor_names = POST_NORM_NAMES
+
     head_dim: key.DHead = None
     rms_norm_eps: key.NormEps = 1e-5
 
 
-OLMO2 = Family(
-    "olmo2",
-    "Olmo2ForCausalLM",
-    "OLMo 2",
-    Olmo2Keys,
-    constants={**key.LLAMA_LIKE, "norm.placement": "post", "attention.qk_norm": "full"},
-    tensor_names=POST_NORM_NAMES,
-)
-
-
 class OlmoeKeys(_OlmoLikeKeys):
     """``OlmoeConfig``."""
+
+    constants = {**key.LLAMA_LIKE, "attention.qk_norm": "full", "feed_forward.router": "softmax"}
+    tensor_names = EXPERT_NAMES
+    aliases = {"num_local_experts": "num_experts"}
 
     hidden_size: key.DModel = 2048
     intermediate_size: key.DFF = 2048
@@ -61,14 +47,3 @@ class OlmoeKeys(_OlmoLikeKeys):
     num_experts_per_tok: key.TopK = 8
     norm_topk_prob: key.Renormalize = False
     clip_qkv: float | None = key.only(why=_UNCLIPPED)
-
-
-OLMOE = Family(
-    "olmoe",
-    "OlmoeForCausalLM",
-    "OLMoE",
-    OlmoeKeys,
-    constants={**key.LLAMA_LIKE, "attention.qk_norm": "full", "feed_forward.router": "softmax"},
-    tensor_names=EXPERT_NAMES,
-    aliases={"num_local_experts": "num_experts"},
-)

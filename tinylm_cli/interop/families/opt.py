@@ -1,12 +1,9 @@
 """OPT by Meta: the GPT-3 architecture, with learned positions with an offset of 2."""
 
-# no deferred annotations, as in config.blocks
-
 from typing import Annotated, Any
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.tensor_names import EMBEDDING, PROJECTIONS, TensorNames
 from tinylm_cli.interop.translation import Translation
 
@@ -14,42 +11,8 @@ from tinylm_cli.interop.translation import Translation
 class OPTKeys(key.Keys):
     """``OPTConfig``."""
 
-    vocab_size: key.VocabSize = 50272
-    hidden_size: key.DModel = 768
-    ffn_dim: key.DFF = 3072
-    num_hidden_layers: key.NLayers = 12
-    num_attention_heads: key.NHeads = 12
-    max_position_embeddings: key.MaxLen = 2048
-    activation_function: key.Activation = "relu"
-    dropout: key.Dropout = 0.1
-    tie_word_embeddings: key.TieWeights = True
-    enable_bias: key.AllBiases = True
-    layer_norm_elementwise_affine: Annotated[bool, *key.fills("norm.weight")] = True
-    do_layer_norm_before: bool = key.only(
-        True, why="the norms would follow each residual sum, and there would be no final norm"
-    )
-    remove_final_layer_norm: bool = key.only(False, why="the model would have no final norm")
-    word_embed_proj_dim: key.OptionalSize = None
-
-    def to_tinylm(self, to: Translation) -> None:
-        """Report an embedding width other than d_model, which needs input and output projections."""
-        if self.word_embed_proj_dim not in (None, self.hidden_size):
-            why = "embeddings narrower than the model need input and output projections"
-            to.unsupported("word_embed_proj_dim", why)
-
-    @classmethod
-    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        """Return the keys that differ between OPT models of this shape."""
-        return {"word_embed_proj_dim": config.d_model, "do_layer_norm_before": True}
-
-
-OPT = Family(
-    "opt",
-    "OPTForCausalLM",
-    "OPT",
-    OPTKeys,
-    constants={"embedding.multiplier": 1.0, "position.kind": "learned", "position.offset": 2},
-    tensor_names=TensorNames(
+    constants = {"embedding.multiplier": 1.0, "position.kind": "learned", "position.offset": 2}
+    tensor_names = TensorNames(
         top_level={
             EMBEDDING: "model.decoder.embed_tokens",
             "embedding.positional_encoding": "model.decoder.embed_positions",
@@ -65,6 +28,31 @@ OPT = Family(
             "feed_forward.up_proj": "fc1",
             "feed_forward.down_proj": "fc2",
         },
-    ),
-    aliases={"_remove_final_layer_norm": "remove_final_layer_norm"},
-)
+    )
+    aliases = {"_remove_final_layer_norm": "remove_final_layer_norm"}
+
+    vocab_size: key.VocabSize = 50272
+    hidden_size: key.DModel = 768
+    ffn_dim: key.DFF = 3072
+    num_hidden_layers: key.NLayers = 12
+    num_attention_heads: key.NHeads = 12
+    max_position_embeddings: key.MaxLen = 2048
+    activation_function: key.Activation = "relu"
+    dropout: key.Dropout = 0.1
+    tie_word_embeddings: key.TieWeights = True
+    enable_bias: key.AllBiases = True
+    layer_norm_elementwise_affine: Annotated[bool, *key.fills("norm.weight")] = True
+    do_layer_norm_before: bool = key.only(True, why="it would make the model post-norm, without a final norm")
+    remove_final_layer_norm: bool = key.only(False, why="the model would have no final norm")
+    word_embed_proj_dim: key.OptionalSize = None
+
+    def to_tinylm(self, to: Translation) -> None:
+        """Report an embedding width other than d_model, which needs input and output projections."""
+        if self.word_embed_proj_dim not in (None, self.hidden_size):
+            why = "embeddings narrower than the model need input and output projections"
+            to.unsupported("word_embed_proj_dim", why)
+
+    @classmethod
+    def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
+        """Return the keys that differ between OPT models of this shape."""
+        return {"word_embed_proj_dim": config.d_model, "do_layer_norm_before": True}

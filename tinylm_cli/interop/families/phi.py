@@ -1,13 +1,10 @@
 """Microsoft's Phi: 1, 1.5 and 2 (parallel blocks with one norm), and 3 and 4 (similar to Llama)."""
 
-# no deferred annotations, as in config.blocks
-
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeKeys, RotaryFraction
 from tinylm_cli.interop.tensor_names import LLAMA_NAMES, QKV, Fused
 from tinylm_cli.interop.translation import Translation
@@ -15,6 +12,24 @@ from tinylm_cli.interop.translation import Translation
 
 class PhiKeys(key.LlamaLikeKeys, RopeKeys):
     """``PhiConfig``."""
+
+    constants = {
+        "embedding.multiplier": 1.0,
+        "position.kind": "rope",
+        "block.parallel": True,
+        "block.shared_norm": True,
+        "head.bias": True,
+    }
+    tensor_names = LLAMA_NAMES.override(
+        top_level={"ln_f": "model.final_layernorm"},
+        layer={
+            "attention.o_proj": "self_attn.dense",
+            "attention.q_norm": "self_attn.q_layernorm",
+            "attention.k_norm": "self_attn.k_layernorm",
+            "feed_forward.up_proj": "mlp.fc1",
+            "feed_forward.down_proj": "mlp.fc2",
+        },
+    )
 
     vocab_size: key.VocabSize = 51200
     hidden_size: key.DModel = 2048
@@ -39,35 +54,18 @@ class PhiKeys(key.LlamaLikeKeys, RopeKeys):
         return super().from_tinylm(config) | {"qk_layernorm": config.attention.qk_norm == "per_head"}
 
 
-PHI = Family(
-    "phi",
-    "PhiForCausalLM",
-    "Phi, up to 2",
-    PhiKeys,
-    constants={
-        "embedding.multiplier": 1.0,
-        "position.kind": "rope",
-        "block.parallel": True,
-        "block.shared_norm": True,
-        "head.bias": True,
-    },
-    tensor_names=LLAMA_NAMES.override(
-        top_level={"ln_f": "model.final_layernorm"},
-        layer={
-            "attention.o_proj": "self_attn.dense",
-            "attention.q_norm": "self_attn.q_layernorm",
-            "attention.k_norm": "self_attn.k_layernorm",
-            "feed_forward.up_proj": "mlp.fc1",
-            "feed_forward.down_proj": "mlp.fc2",
-        },
-    ),
-)
-
 _NO_BIASES = "this family's code has no biases"
 
 
 class Phi3Keys(key.LlamaLikeKeys, RopeKeys):
     """``Phi3Config``."""
+
+    tensor_names = LLAMA_NAMES.override(
+        fused=(
+            Fused(QKV, "self_attn.qkv_proj"),
+            Fused(("feed_forward.gate_proj", "feed_forward.up_proj"), "mlp.gate_up_proj"),
+        ),
+    )
 
     scaling_names: ClassVar[Mapping[str, str]] = {"su": "longrope", "yarn": "longrope"}
 
@@ -85,7 +83,7 @@ class Phi3Keys(key.LlamaLikeKeys, RopeKeys):
     mlp_bias: bool = key.only(False, why=_NO_BIASES)
     lm_head_bias: bool = key.only(False, why=_NO_BIASES)
     full_attn_mod: int = key.only(1, why="this family's code has only one kind of layer")
-    interpolate_factor: int = key.only(1, why="this family's code does not interpolate")
+    interpolate_factor: int = key.only(1, why="this family's code does not support it")
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
@@ -93,18 +91,3 @@ class Phi3Keys(key.LlamaLikeKeys, RopeKeys):
         original = config.position.original_max_len
         length = {} if original is None else {"original_max_position_embeddings": original}
         return super().from_tinylm(config) | length
-
-
-PHI3 = Family(
-    "phi3",
-    "Phi3ForCausalLM",
-    "Phi 3 and 4",
-    Phi3Keys,
-    constants=key.LLAMA_LIKE,
-    tensor_names=LLAMA_NAMES.override(
-        fused=(
-            Fused(QKV, "self_attn.qkv_proj"),
-            Fused(("feed_forward.gate_proj", "feed_forward.up_proj"), "mlp.gate_up_proj"),
-        ),
-    ),
-)

@@ -1,20 +1,19 @@
 """Qwen 2 and 2.5 (biases on q, k and v), and Qwen 3, dense or with experts (norms on q and k)."""
 
-# no deferred annotations, as in config.blocks
-
 from typing import Any
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeKeys
 from tinylm_cli.interop.sliding_windows import LayerWindowKeys
-from tinylm_cli.interop.tensor_names import EXPERT_NAMES, LLAMA_NAMES
+from tinylm_cli.interop.tensor_names import EXPERT_NAMES
 from tinylm_cli.interop.translation import Translation
 
 
 class Qwen2Keys(LayerWindowKeys, RopeKeys):
     """``Qwen2Config``: with ``use_sliding_window``, layers from ``max_window_layers`` on have a window."""
+
+    constants = {**key.LLAMA_LIKE, "attention.bias": True, "attention.out_bias": False}
 
     vocab_size: key.VocabSize = 151936
     intermediate_size: key.DFF = 22016
@@ -48,30 +47,19 @@ class Qwen2Keys(LayerWindowKeys, RopeKeys):
 class Qwen3Keys(Qwen2Keys):
     """``Qwen3Config``."""
 
+    constants = {**key.LLAMA_LIKE, "attention.qk_norm": "per_head"}
+
     head_dim: key.DHead = 128
     attention_bias: key.AttentionBias = False
 
 
-QWEN2 = Family(
-    "qwen2",
-    "Qwen2ForCausalLM",
-    "Qwen2 and Qwen2.5",
-    Qwen2Keys,
-    constants={**key.LLAMA_LIKE, "attention.bias": True, "attention.out_bias": False},
-    tensor_names=LLAMA_NAMES,
-)
-QWEN3 = Family(
-    "qwen3",
-    "Qwen3ForCausalLM",
-    "Qwen3",
-    Qwen3Keys,
-    constants={**key.LLAMA_LIKE, "attention.qk_norm": "per_head"},
-    tensor_names=LLAMA_NAMES,
-)
-
-
 class Qwen3MoeKeys(key.LlamaLikeKeys, RopeKeys):
     """``Qwen3MoeConfig``."""
+
+    constants = {**key.LLAMA_LIKE, "attention.qk_norm": "per_head", "feed_forward.router": "softmax"}
+    tensor_names = EXPERT_NAMES
+    aliases = {"num_local_experts": "num_experts"}
+    ignored = ("max_window_layers",)  # written by old versions, read by none
 
     vocab_size: key.VocabSize = 151936
     hidden_size: key.DModel = 2048
@@ -82,7 +70,7 @@ class Qwen3MoeKeys(key.LlamaLikeKeys, RopeKeys):
     max_position_embeddings: key.MaxLen = 32768
     rms_norm_eps: key.NormEps = 1e-6
     attention_bias: key.AttentionBias = False
-    mlp_bias: bool = key.only(False, why="this family's code has no such biases")
+    mlp_bias: bool = key.only(False, why="this family has no such biases")
     num_experts: key.Count = 128
     num_experts_per_tok: key.TopK = 8
     moe_intermediate_size: key.DExpert = 768
@@ -121,15 +109,3 @@ class Qwen3MoeKeys(key.LlamaLikeKeys, RopeKeys):
             "mlp_only_layers": list(range(config.feed_forward.n_dense_layers)),
             "decoder_sparse_step": 1,
         }
-
-
-QWEN3_MOE = Family(
-    "qwen3_moe",
-    "Qwen3MoeForCausalLM",
-    "Qwen3 with experts",
-    Qwen3MoeKeys,
-    constants={**key.LLAMA_LIKE, "attention.qk_norm": "per_head", "feed_forward.router": "softmax"},
-    tensor_names=EXPERT_NAMES,
-    ignored=("max_window_layers",),  # written by old versions, read by none
-    aliases={"num_local_experts": "num_experts"},
-)

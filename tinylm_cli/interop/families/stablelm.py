@@ -1,17 +1,15 @@
 """StableLM: Llama with LayerNorm, RoPE on a quarter of each head and, in one model, parallel blocks."""
 
-# no deferred annotations, as in config.blocks
-
 from typing import Annotated
 
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeKeys, RotaryFraction
-from tinylm_cli.interop.tensor_names import LLAMA_NAMES
 
 
 class StableLmKeys(key.LlamaLikeKeys, RopeKeys):
     """``StableLmConfig``."""
+
+    constants = {**key.LLAMA_LIKE, "norm.kind": "layernorm", "attention.out_bias": False}
 
     vocab_size: key.VocabSize = 50304
     hidden_size: key.DModel = 2560
@@ -26,13 +24,3 @@ class StableLmKeys(key.LlamaLikeKeys, RopeKeys):
     qk_layernorm: bool = key.only(
         False, why="tinylm does not support query and key norms with separate weights per head"
     )
-
-
-STABLELM = Family(
-    "stablelm",
-    "StableLmForCausalLM",
-    "StableLM",
-    StableLmKeys,
-    constants={**key.LLAMA_LIKE, "norm.kind": "layernorm", "attention.out_bias": False},
-    tensor_names=LLAMA_NAMES,
-)

@@ -1,15 +1,23 @@
 """StarCoder 2: Llama's attention with biases, and GPT-2's norms and feed-forward network."""
 
-# no deferred annotations, as in config.blocks
-
 from tinylm_cli.interop import shared_keys as key
-from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.rope_scaling import RopeKeys
 from tinylm_cli.interop.tensor_names import LLAMA_NAMES
 
 
 class Starcoder2Keys(key.LlamaLikeKeys, RopeKeys):
     """``Starcoder2Config``."""
+
+    constants = {"embedding.multiplier": 1.0, "position.kind": "rope"}
+    tensor_names = LLAMA_NAMES.override(
+        layer={"feed_forward.up_proj": "mlp.c_fc", "feed_forward.down_proj": "mlp.c_proj"},
+    )
+    ignored = (
+        "activation_function",  # hidden_act is used instead
+        "layer_norm_epsilon",  # norm_epsilon is used instead
+        "attention_softmax_in_fp32",
+        "scale_attention_softmax_in_fp32",
+    )
 
     vocab_size: key.VocabSize = 49152
     hidden_size: key.DModel = 3072
@@ -25,24 +33,6 @@ class Starcoder2Keys(key.LlamaLikeKeys, RopeKeys):
     tie_word_embeddings: key.TieWeights = True
     use_bias: key.AllBiases = True
     sliding_window: key.Window = None
-    mlp_type: str = key.only("default", why="this family's code supports no other")
-    norm_type: str = key.only("layer_norm", why="this family's code supports no other")
+    mlp_type: str = key.only("default", why="this family's code supports no other value")
+    norm_type: str = key.only("layer_norm", why="this family's code supports no other value")
     scale_attn_weights: bool = key.only(True, why="this family's code always divides scores by √d_head")
-
-
-STARCODER2 = Family(
-    "starcoder2",
-    "Starcoder2ForCausalLM",
-    "StarCoder 2",
-    Starcoder2Keys,
-    constants={"embedding.multiplier": 1.0, "position.kind": "rope"},
-    tensor_names=LLAMA_NAMES.override(
-        layer={"feed_forward.up_proj": "mlp.c_fc", "feed_forward.down_proj": "mlp.c_proj"},
-    ),
-    ignored=(
-        "activation_function",  # hidden_act is used instead
-        "layer_norm_epsilon",  # norm_epsilon is used instead
-        "attention_softmax_in_fp32",
-        "scale_attention_softmax_in_fp32",
-    ),
-)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
-from tinylm_cli.interop.families import family_of
+from tinylm_cli.interop.families import FAMILIES
 from tinylm_cli.interop.tensor_names import TensorNames, replace_prefix
 from tinylm_cli.interop.weights.fused_tensors import Pair, Shape, tensor_pairs
 from tinylm_cli.interop.weights.hub_folder import HubFolder
@@ -54,7 +54,7 @@ class Checkpoint:
 
     def __init__(self, config: ModelConfig, family: str, folder: Path) -> None:
         model = TinyTransformerLM.from_config(config, device="meta")
-        names = family_of(family).tensor_names_for(config)
+        names = FAMILIES[family].keys.tensor_names_for(config)
         self._config = config
         self._stored = HubFolder(folder)
         self.shapes: dict[str, Shape] = {name: tuple(t.shape) for name, t in unique_state_dict(model).items()}
@@ -123,7 +123,7 @@ class Checkpoint:
             if self._config.tie_weights and name in names.heads:
                 yield from _other_head(name, self._pairs[0].stored, stored)
                 continue
-            yield f"{name} is unexpected"
+            yield f"{name} is not a tensor of this model"
 
 
 def _renamed(expected: list[Pair], names: TensorNames, stored: HubFolder) -> list[Pair]:

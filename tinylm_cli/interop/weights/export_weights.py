@@ -15,7 +15,7 @@ from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import OutputError
 from tinylm_cli.interop.config_json import CONFIG_FILE
 from tinylm_cli.interop.export_config import ExportedConfig
-from tinylm_cli.interop.families import family_of
+from tinylm_cli.interop.families import FAMILIES
 from tinylm_cli.interop.weights.fused_tensors import Pair, tensor_pairs
 from tinylm_cli.interop.weights.hub_folder import WEIGHTS_FILE
 from tinylm_cli.model import TinyTransformerLM
@@ -82,7 +82,7 @@ def export_model(
             dtypes.get(pair.parts[0].name, dtype),
             partial(_stored, pair, values, config),
         )
-        for pair in tensor_pairs(config, family_of(exported.family).tensor_names_for(config), shapes)
+        for pair in tensor_pairs(config, FAMILIES[exported.family].keys.tensor_names_for(config), shapes)
     ]
     document = EXPORT_MARKER | exported.document | {"torch_dtype": str(dtype).removeprefix("torch.")}
 

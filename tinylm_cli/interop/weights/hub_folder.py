@@ -54,7 +54,7 @@ class HubFolder:
                 names = self._read_header(file)
             missing = expected - names.keys()
             if missing:
-                raise WeightsError(f"{file} lacks {min(missing)}, which {INDEX} lists for it")
+                raise WeightsError(f"{file} does not contain {min(missing)}, although {INDEX} maps it to this file")
             for name, tensor in names.items():
                 if name in self.tensors:
                     raise WeightsError(f"{name} is in both {self.tensors[name].file.name} and {file.name}")

@@ -135,7 +135,8 @@ def test_left_out_weights(here: Here, folder: Path) -> None:
     told = "skipped 4 tensors of multi_modal_projector and vision_tower: not part of the language model\n"
     assert " ".join(f"{told}wrote 15 tensors and config.yaml to ours".split()) in " ".join(done.err.split())
     save_file(held | seeing | {"audio_tower.w": torch.zeros(1)}, "both/model.safetensors")
-    assert "audio_tower.w is not a tensor of this model" in here("import", "both", "--weights", "-o", "other").err
+    refused = here("import", "both", "--weights", "-o", "other").err
+    assert "audio_tower.w is not a tensor of this model" in " ".join(refused.split())
     assert not Path("other").exists()
 
 

@@ -171,6 +171,18 @@ def test_tolerance_dropped(minimal: str) -> None:
     assert _parse(text, "n_layers=5", "nominal_params=6M").config.budget.nominal_tolerance == 0.1
 
 
+def test_nominal_params_of_a_tolerance(minimal: str) -> None:
+    config = _parse(minimal + "budget: {nominal_tolerance: 0.1}\n", "nominal_params=6M").config
+    assert (config.nominal_params, config.budget.nominal_tolerance) == (6_000_000, 0.1)
+
+
+@pytest.mark.parametrize("wrong", ["many", "[1]", "{a: 1}"])
+def test_set_beside_a_wrong_value_that_others_depend_on(wrong: str, minimal: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        _parse(minimal + f"feed_forward: {{n_experts: 8, n_groups: {wrong}, top_k_groups: 2}}\n", "n_layers=2")
+    assert [found.field for found in raised.value.diagnostics] == ["feed_forward.n_groups"]
+
+
 def test_set_leaves_the_rest_of_a_block(minimal: str) -> None:
     config = _parse(minimal + "norm:\n  kind: rmsnorm\n", "norm.eps=0.01").config
     assert (config.norm.kind, config.norm.eps) == ("rmsnorm", 0.01)

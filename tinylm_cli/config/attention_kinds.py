@@ -1,6 +1,6 @@
 """The kinds of attention as papers abbreviate them: MHA, GQA, MQA and MLA.
 
-The first three are multi-head attention with as many, fewer, or one key and value head; MLA is latent attention.
+MHA has as many KV heads as query heads, GQA fewer, MQA one; MLA is latent attention.
 
 References:
     Vaswani et al. 2017, multi-head attention, https://arxiv.org/abs/1706.03762
@@ -12,7 +12,7 @@ References:
 from __future__ import annotations
 
 from tinylm_cli.config.diagnostic_codes import diagnostic
-from tinylm_cli.config.yaml_nodes import Entry, Node
+from tinylm_cli.config.yaml_nodes import Entry, Node, find_entry
 from tinylm_cli.errors import SET, Diagnostic, Label
 
 ABBREVIATIONS = {"mha": "multi_head", "gqa": "multi_head", "mqa": "multi_head", "mla": "latent"}
@@ -23,7 +23,8 @@ _FIELD = "attention.n_kv_heads"
 def expand_attention_kind(root: Node) -> Diagnostic | None:
     """Replace an abbreviated ``attention.kind`` by its fields, in place.
 
-    ``mqa`` sets ``n_kv_heads: 1`` where the config does not. A kind from ``--set`` replaces the KV heads of the file.
+    ``mqa`` sets ``n_kv_heads: 1`` where the config does not. A kind given by ``--set`` overrides the file's
+    ``n_kv_heads``.
 
     Args:
         root: The tree of a config, overrides included.
@@ -31,49 +32,40 @@ def expand_attention_kind(root: Node) -> Diagnostic | None:
     Returns:
         The contradiction between the kind and the KV heads; None if there is none.
     """
-    block = (root.entries or {}).get("attention")
-    entries = block.value.entries if block is not None else None
-    kind = entries.get("kind") if entries is not None else None
-    if entries is None or kind is None or not isinstance(kind.value.scalar, str):
+    block, kind = find_entry(root, ["attention"]), find_entry(root, ["attention", "kind"])
+    if block is None or block.value.entries is None or kind is None or not isinstance(kind.value.scalar, str):
         return None
     word = kind.value.scalar.casefold()
     if word not in ABBREVIATIONS:
         return None
     kind.value.scalar = ABBREVIATIONS[word]
-    given = entries.get("n_kv_heads")
+    given = block.value.entries.get("n_kv_heads")
     if given is not None and kind.value.span.source == SET != given.value.span.source and word in ("mha", "mqa"):
-        del entries["n_kv_heads"]
+        del block.value.entries["n_kv_heads"]
         given = None
     if word == "mqa" and given is None:
-        entries["n_kv_heads"] = Entry(kind.key_span, _number(1, kind.value))
-    n_heads = _integer((root.entries or {}).get("n_heads"))
-    return None if n_heads is None else _contradiction(word, kind, given, n_heads)
+        block.value.entries["n_kv_heads"] = Entry(kind.key_span, Node(kind.value.span, written="1", scalar=1))
+    return _contradiction(word, kind, given, _integer(find_entry(root, ["n_heads"])))
 
 
-def _contradiction(word: str, kind: Entry, given: Entry | None, n_heads: int) -> Diagnostic | None:
+def _contradiction(word: str, kind: Entry, given: Entry | None, n_heads: int | None) -> Diagnostic | None:
     n_kv_heads = _integer(given)
-    if word == "gqa" and given is None:
-        message = f"attention.kind gqa requires {_FIELD}, the number of KV heads"
-        return _problem("needs-field", message, f"write {_FIELD}: {_fewer(n_heads)}", kind, given)
-    if n_kv_heads is None:
+    if n_heads is None or (n_kv_heads is None and (word != "gqa" or given is not None)):
         return None
-    if word == "gqa" and n_kv_heads >= n_heads:
-        message = f"attention.kind gqa requires fewer KV heads than n_heads {n_heads}, not {_FIELD} {n_kv_heads}"
+    if n_kv_heads is None:
+        message, remedy = f"gqa requires {_FIELD}, the number of KV heads", f"write {_FIELD}: {_fewer(n_heads)}"
+    elif word == "gqa" and n_kv_heads >= n_heads:
+        message = f"gqa requires fewer KV heads than n_heads {n_heads}, not {_FIELD} {n_kv_heads}"
         remedy = f"write {_FIELD}: {_fewer(n_heads)}, or attention.kind: mha"
-    elif word == "mqa" and n_kv_heads != 1:
-        message = f"attention.kind mqa has one KV head, not {_FIELD} {n_kv_heads}"
-        remedy = f"leave {_FIELD} out, or write attention.kind: gqa"
-    elif word == "mha" and n_kv_heads != n_heads:
-        message = f"attention.kind mha has {n_heads} KV heads, one per query, not {_FIELD} {n_kv_heads}"
+    elif (word == "mqa" and n_kv_heads != 1) or (word == "mha" and n_kv_heads != n_heads):
+        has = "one KV head" if word == "mqa" else f"{n_heads} KV heads, one per query"
+        message = f"{word} has {has}, not {_FIELD} {n_kv_heads}"
         remedy = f"leave {_FIELD} out, or write attention.kind: gqa"
     else:
         return None
-    return _problem("contradiction", message, remedy, kind, given)
-
-
-def _problem(code: str, message: str, remedy: str, kind: Entry, given: Entry | None) -> Diagnostic:
     span = kind.value.span
     labels = () if given is None else (Label(given.value.span, f"{_FIELD} is {given.value.written}"),)
+    code, message = "needs-field" if given is None else "contradiction", f"attention.kind {message}"
     return diagnostic(code, message, span.source, span, field="attention.kind", help=remedy, labels=labels)
 
 
@@ -86,9 +78,3 @@ def _fewer(n_heads: int) -> int:
 def _integer(entry: Entry | None) -> int | None:
     value = entry.value.scalar if entry is not None else None
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
-
-
-def _number(value: int, like: Node) -> Node:
-    node = Node(like.span, written=str(value))
-    node.scalar = value
-    return node

@@ -68,7 +68,7 @@ MULTI_HEAD = _one_of("attention.kind", "multi_head")
 LATENT = _one_of("attention.kind", "latent")
 WINDOW = _is_set("attention.window", "1024")
 EXPERTS = _is_set("feed_forward.n_experts", "8")
-GROUPS = Requirement("feed_forward.n_groups", lambda value: value > 1, "feed_forward.n_groups is above 1", "8")
+GROUPS = Requirement("feed_forward.n_groups", lambda value: value != 1, "feed_forward.n_groups is above 1", "8")
 
 PositionKind = Literal["sinusoidal", "learned", "rope", "alibi", "none"]
 Pairing = Literal["half", "adjacent"]

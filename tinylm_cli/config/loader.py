@@ -15,7 +15,7 @@ from tinylm_cli.config.fields import fields
 from tinylm_cli.config.presets import presets, read_reference, shipped
 from tinylm_cli.config.schema import LABELS, ModelConfig, flatten
 from tinylm_cli.config.source import STDIN, Source
-from tinylm_cli.config.yaml_nodes import Entry, Node
+from tinylm_cli.config.yaml_nodes import Entry, Node, find_entry
 from tinylm_cli.config.yaml_reader import read_yaml
 from tinylm_cli.errors import SET, Diagnostic, Span, UsageError
 
@@ -72,7 +72,8 @@ def parse_config(source: Source, overrides: Sequence[str] = ()) -> LoadedConfig:
     root = document.root
     if root is None or (root.entries is None and root.scalar is None and root.items is None):
         if not overrides:
-            raise refusal([*mistakes, _empty(source)])
+            help_ = "tinylm new NAME writes a starting config"
+            raise refusal([*mistakes, diagnostic("empty-document", "the config is empty", source.name, help=help_)])
         root = Node(source.span(0, 0), entries={})
     if root.entries is None:
         from tinylm_cli.config.syntax_errors import not_a_mapping
@@ -103,21 +104,28 @@ def resolve_config(
         ConfigError: If anything is wrong; holds every mistake found.
         UsageError: If an override is not ``key=value``.
     """
-    written = flatten(root.plain())
+    file_fields = flatten(root.plain())
     for override in overrides:
         _apply(override, root, mistakes)
     contradiction = expand_attention_kind(root)
     if contradiction is not None:
         mistakes.append(contradiction)
     if overrides:
-        _drop_superseded(written, root)
-    config, found = _validate(root, source, keys or {})
-    mistakes.extend(found)
-    if config is None or mistakes:
+        _drop_superseded(file_fields, root)
+    plain = root.plain()
+    try:
+        config = ModelConfig.model_validate(plain)
+    except ValidationError as error:
+        from tinylm_cli.config.validation_errors import diagnose
+
+        mistakes += diagnose(error, root, plain, source, keys or {})
+    if mistakes:
         raise refusal(mistakes)
-    if overrides and not _nominal_params_apply(written, root, config):
+    if overrides and not _nominal_params_apply(file_fields, root, config):
         config = _without_nominal_params(config, root)
-    return LoadedConfig(config.name or name, source, config, _origins(root, config))
+    entries = {name: find_entry(root, name.split(".")) for name in fields()}
+    origins = {name: entry.value.span if entry is not None else None for name, entry in entries.items()}
+    return LoadedConfig(config.name or name, source, config, origins)
 
 
 def _apply(override: str, root: Node, mistakes: list[Diagnostic]) -> None:
@@ -130,26 +138,23 @@ def _apply(override: str, root: Node, mistakes: list[Diagnostic]) -> None:
     source = Source(SET, value, line_text=override, shift=len(key) + 1)
     key_span = Span(SET, 1, 1, len(key) + 1, override)
     if _is_text(key.strip(), value):
-        text = Node(source.span(0, len(value)), written=value, quoted=True)
-        text.scalar = value
-        node: Node | None = text
+        node: Node | None = Node(source.span(0, len(value)), scalar=value, written=value, quoted=True)
     else:
         document = read_yaml(source)
         mistakes.extend(document.diagnostics)
         node = document.root
-    node = node or Node(Span(SET, 1, len(key) + 2, len(key) + 3, override))
     *blocks, last = key.strip().split(".", 2)  # never deeper than the schema
-    target = root
+    entries = root.entries
     for block in blocks:
-        assert target.entries is not None
-        entry = target.entries.get(block)
+        assert entries is not None
+        entry = entries.get(block)
         if entry is None or (entry.value.entries is None and block not in BLOCKS):
-            entry = target.entries[block] = Entry(key_span, Node(key_span, entries={}))
-        if entry.value.entries is None:
+            entry = entries[block] = Entry(key_span, Node(key_span, entries={}))
+        entries = entry.value.entries
+        if entries is None:
             return  # the diagnostic about this block is enough
-        target = entry.value
-    assert target.entries is not None
-    target.entries[last] = Entry(key_span, node)
+    assert entries is not None
+    entries[last] = Entry(key_span, node or Node(Span(SET, 1, len(key) + 2, len(key) + 3, override)))
 
 
 def _is_text(name: str, value: str) -> bool:
@@ -158,58 +163,49 @@ def _is_text(name: str, value: str) -> bool:
     return field is not None and field.kind == "text" and value[:1] not in ("", "'", '"') and value != "null"
 
 
-def _drop_superseded(written: Mapping[str, Any], root: Node) -> None:
-    """Drop the fields of the file that had an effect and lose it because an override changed another field.
+def _drop_superseded(file_fields: Mapping[str, Any], root: Node) -> None:
+    """Drop fields of the file that an override of another field makes ineffective.
 
-    ``attention.kind=latent`` on a file with ``n_kv_heads: 8`` is latent attention, which has no such field.
+    With ``attention.kind=latent``, ``n_kv_heads: 8`` of the file is dropped: latent attention has no KV heads.
 
     Args:
-        written: Dotted fields as the file has them, before any override.
+        file_fields: Dotted fields of the file, before overrides.
         root: The tree with the overrides in it.
     """
     from tinylm_cli.config.dependencies import REQUIREMENTS, defaults
 
-    now = {**defaults(), **flatten(root.plain())}
-    before = {**defaults(), **written}
-    for name in written.keys() & REQUIREMENTS.keys():
-        block, _, last = name.rpartition(".")
-        entry = (root.entries or {}).get(block)
-        node = entry.value if entry is not None and entry.value.entries is not None else None
-        if node is None or node.entries is None or last not in node.entries:
-            continue
-        if node.entries[last].value.span.source != SET and any(
-            need.field in now and need.met(before[need.field]) and not need.met(now[need.field])
-            for need in REQUIREMENTS[name]
-        ):
-            del node.entries[last]
+    before, now = {**defaults(), **file_fields}, {**defaults(), **flatten(root.plain())}
+    for name in file_fields.keys() & REQUIREMENTS.keys():
+        entry = find_entry(root, name.split("."))
+        if entry is not None and entry.value.span.source != SET:
+            needs = [need for need in REQUIREMENTS[name] if need.field in now]
+            if any(need.met(before.get(need.field)) and not need.met(now[need.field]) for need in needs):
+                _remove(root, name)
 
 
-def _validate(root: Node, source: str, keys: Mapping[str, str]) -> tuple[ModelConfig | None, list[Diagnostic]]:
-    """Validate every field, and every rule between valid fields."""
-    plain = root.plain()
-    try:
-        return ModelConfig.model_validate(plain), []
-    except ValidationError as error:
-        from tinylm_cli.config.validation_errors import diagnose
-
-        return None, diagnose(error, root, plain, source, keys)
+def _remove(root: Node, name: str) -> None:
+    """Remove a dotted field from the tree, if it is there."""
+    block, _, last = name.rpartition(".")
+    parent = find_entry(root, [block]) if block else None
+    entries = root.entries if not block else parent.value.entries if parent is not None else None
+    (entries or {}).pop(last, None)
 
 
-def _nominal_params_apply(written: dict[str, Any], root: Node, config: ModelConfig) -> bool:
+def _nominal_params_apply(file_fields: dict[str, Any], root: Node, config: ModelConfig) -> bool:
     """Return whether ``nominal_params`` still applies: it is an override, or no override changes the parameter count.
 
     Args:
-        written: Dotted fields as the file has them, before any override.
+        file_fields: Dotted fields of the file, before overrides.
         root: The tree with the overrides in it.
-        config: The config it gives.
+        config: The resulting config.
     """
-    entry = root.entries.get("nominal_params") if root.entries is not None else None
+    entry = find_entry(root, ["nominal_params"])
     if entry is None or entry.value.span.source == SET:
         return True
     uncounted = _NOT_COUNTED if config.position.kind == "learned" else _NOT_COUNTED | {"max_len"}
     now = flatten(root.plain())
     return all(
-        now.get(name, field.default) == written.get(name, field.default)
+        now.get(name, field.default) == file_fields.get(name, field.default)
         for name, field in fields().items()
         if name not in uncounted
     )
@@ -217,31 +213,10 @@ def _nominal_params_apply(written: dict[str, Any], root: Node, config: ModelConf
 
 def _without_nominal_params(config: ModelConfig, root: Node) -> ModelConfig:
     """Remove ``nominal_params`` and ``budget.nominal_tolerance`` from the tree and the config."""
-    assert root.entries is not None
-    root.entries.pop("nominal_params", None)
-    budget = root.entries.get("budget")
-    if budget is not None and budget.value.entries is not None:
-        budget.value.entries.pop("nominal_tolerance", None)
+    _remove(root, "nominal_params")
+    _remove(root, "budget.nominal_tolerance")
     left = config.budget.model_copy(update={"nominal_tolerance": None})
     return config.model_copy(update={"nominal_params": None, "budget": left})
-
-
-def _origins(root: Node, config: ModelConfig) -> dict[str, Span | None]:
-    origins: dict[str, Span | None] = {}
-    for name in flatten(config.model_dump()):
-        node: Node | None = root
-        for part in name.split("."):
-            entry = node.entries.get(part) if node is not None and node.entries is not None else None
-            node = entry.value if entry is not None else None
-        origins[name] = node.span if node is not None else None
-    return origins
-
-
-def _empty(source: Source) -> Diagnostic:
-    return diagnostic(
-        "empty-document", "the config is empty", source.name,
-        help="tinylm new NAME writes one to start from",
-    )  # fmt: skip
 
 
 def _model_name(source: str) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -27,7 +26,7 @@ from tinylm_cli.config.suggestions import (
     suggest_keys,
     suggest_value,
 )
-from tinylm_cli.config.yaml_nodes import Entry, Node, describe
+from tinylm_cli.config.yaml_nodes import Entry, Node, describe, find_entry
 from tinylm_cli.config.yaml_writer import scalar
 from tinylm_cli.errors import SET, Diagnostic, Fix, Label
 
@@ -42,24 +41,26 @@ def diagnose(
 ) -> list[Diagnostic]:
     """Return a diagnostic for every wrong field, and for every broken rule between valid fields.
 
-    ``keys`` maps fields to the keys of another library's config; a field of ``--set`` keeps its name.
+    ``keys`` maps fields to the keys of another library's config; a field given by ``--set`` keeps its name.
     """
     details = error.errors(include_url=False, include_context=False, include_input=False)
     wrong_fields = [detail for detail in details if detail["type"] != "fields_disagree"]
     mistakes = diagnose_fields(wrong_fields, root, source)
-    values = _valid_values(plain, {*map(_dotted, wrong_fields), *_reported(root)})
+    values = _valid_values(plain, set(map(_dotted, wrong_fields)), root)
     mistakes += [diagnose_rule(problem, root, values, source) for problem in broken_rules(values)]
     if not keys:
         return mistakes
     from tinylm_cli.config.foreign_keys import name_foreign_keys
 
-    foreign = {name: key for name, key in keys.items() if not _is_overridden(name, root)}
-    return [mistake if _is_unknown_override(mistake) else name_foreign_keys(mistake, foreign) for mistake in mistakes]
-
-
-def _is_unknown_override(mistake: Diagnostic) -> bool:
-    """Return whether a ``--set`` names an unknown field, where only field names help."""
-    return mistake.code == "unknown-key" and mistake.span is not None and mistake.span.source == SET
+    entries = {name: find_entry(root, name.split(".")) for name in keys}
+    overridden = {name for name, entry in entries.items() if entry is not None and entry.value.span.source == SET}
+    foreign = {name: key for name, key in keys.items() if name not in overridden}
+    return [
+        mistake  # where --set names an unknown field, only field names help
+        if mistake.code == "unknown-key" and mistake.span is not None and mistake.span.source == SET
+        else name_foreign_keys(mistake, foreign)
+        for mistake in mistakes
+    ]
 
 
 def diagnose_fields(
@@ -77,13 +78,13 @@ def diagnose_fields(
         if error["type"] == "missing":
             missing.append(name)
             continue
-        entry = _find(root, path)
-        assert entry is not None, f"pydantic found fault with {name}, which the document does not have"
+        entry = find_entry(root, path)
+        assert entry is not None, f"pydantic reported {name}, which the document does not have"
         if error["type"] == "extra_forbidden":
             guesses += 1
             keys = suggest_fields(path, entry, schema) if guesses <= _MOST_GUESSES else ()
             meant.update(keys)
-            block = _find(root, path[:-1])
+            block = find_entry(root, path[:-1])
             taken = (block.value if block is not None else root).entries or {}
             found.append(unknown_key(path, entry, keys, taken, schema))
         elif not entry.value.reported:
@@ -99,77 +100,49 @@ def diagnose_fields(
 
 def _without_clashes(mistakes: list[Diagnostic]) -> list[Diagnostic]:
     """Drop the fixes that would give two keys of a block the same name."""
-    renamed = Counter(name for each in mistakes if (name := _renamed(each)))
-    return [each._replace(fix=None) if renamed[_renamed(each)] > 1 else each for each in mistakes]
-
-
-def _renamed(mistake: Diagnostic) -> str:
-    """Return the new dotted name of a key with a fix; empty for other mistakes."""
-    if mistake.code != "unknown-key" or mistake.fix is None:
-        return ""
-    return f"{mistake.field.rpartition('.')[0]}.{mistake.fix.replacement}"
+    names = [
+        f"{each.field.rpartition('.')[0]}.{each.fix.replacement}" if each.code == "unknown-key" and each.fix else ""
+        for each in mistakes
+    ]
+    return [
+        each._replace(fix=None) if name and names.count(name) > 1 else each
+        for each, name in zip(mistakes, names, strict=True)
+    ]
 
 
 def diagnose_rule(problem: Problem, root: Node, values: Mapping[str, Any], source: str) -> Diagnostic:
     """Return the diagnostic of a broken rule, at its first field in the document, with labels at the others."""
-    places = {name: entry for name in problem.fields if (entry := _find(root, name.split("."))) is not None}
+    places = {name: entry for name in problem.fields if (entry := find_entry(root, name.split("."))) is not None}
     labels = [Label(entry.value.span, f"{name} is {scalar(values[name])}") for name, entry in places.items()]
     absent = [name for name in problem.fields if name not in places]
     if problem.code in ("needs-field", "without-effect"):  # their messages name the absent field
         absent = [name for name in absent if values[name] is not None]
-    defaults = [f"{name} is {_by_default(values[name])}" for name in absent]
-    message = "; ".join([problem.message, *defaults])
+    shown = {name: "absent" if values[name] is None else f"{scalar(values[name])} by default" for name in absent}
+    message = "; ".join([problem.message, *(f"{name} is {value}" for name, value in shown.items())])
     if not places:
         return diagnostic(problem.code, message, source, field=problem.fields[0], help=problem.help)
-    primary, entry = next(iter(places.items()))
+    field, entry = next(iter(places.items()))
     span = entry.value.span
     return diagnostic(
-        problem.code, message, span.source, span, field=primary, help=problem.help, labels=tuple(labels[1:])
+        problem.code, message, span.source, span, field=field, help=problem.help, labels=tuple(labels[1:])
     )
 
 
-def _valid_values(plain: dict[str, Any], wrong: set[str]) -> dict[str, Any]:
-    """Return the value of every valid field, defaults included."""
+def _valid_values(plain: dict[str, Any], wrong: Collection[str], root: Node) -> dict[str, Any]:
+    """Return the value of every valid field that is not reported already, defaults included."""
     written = flatten(plain)
-    return {
-        name: written.get(name, field.default)
-        for name, field in fields().items()
-        if name not in wrong and name.partition(".")[0] not in wrong
-    }
-
-
-def _reported(root: Node) -> Iterator[str]:
-    """Yield the dotted fields whose values are reported already."""
-    for name in fields():
-        entry = _find(root, name.split("."))
-        if entry is not None and entry.value.reported:
-            yield name
-
-
-def _is_overridden(name: str, root: Node) -> bool:
-    entry = _find(root, name.split("."))
-    return entry is not None and entry.value.span.source == SET
+    values: dict[str, Any] = {}
+    for name, field in fields().items():
+        entry = find_entry(root, name.split("."))
+        reported = entry is not None and entry.value.reported
+        if not reported and name not in wrong and name.partition(".")[0] not in wrong:
+            values[name] = written.get(name, field.default)
+    return values
 
 
 def _dotted(error: ErrorDetails) -> str:
     """Return the dotted name of the wrong field, also for an item of a list."""
     return ".".join(part for part in error["loc"] if isinstance(part, str))
-
-
-def _by_default(value: Any) -> str:
-    return "absent" if value is None else f"{scalar(value)} by default"
-
-
-def _find(root: Node, path: list[str]) -> Entry | None:
-    """Return the entry at ``path``; None if there is none."""
-    entry: Entry | None = None
-    node = root
-    for part in path:
-        entry = node.entries.get(part) if node.entries is not None else None
-        if entry is None:
-            return None
-        node = entry.value
-    return entry
 
 
 def _missing(name: str, root: Node, source: str, schema: Schema) -> Diagnostic:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from tinylm_cli.config.diagnostic_codes import clip
@@ -25,6 +25,7 @@ class Node:
         self,
         span: Span,
         *,
+        scalar: Scalar = None,
         written: str = "",
         quoted: bool = False,
         entries: dict[str, Entry] | None = None,
@@ -32,7 +33,7 @@ class Node:
         reported: bool = False,
     ) -> None:
         self.span = span
-        self.scalar: Scalar = None
+        self.scalar = scalar
         self.written = written
         self.quoted = quoted
         self.entries = entries
@@ -82,3 +83,14 @@ class Entry(NamedTuple):
 
     key_span: Span
     value: Node
+
+
+def find_entry(node: Node, path: Iterable[str]) -> Entry | None:
+    """Return the entry at ``path`` under ``node``, or None if it is absent."""
+    entry: Entry | None = None
+    for part in path:
+        entry = (node.entries or {}).get(part)
+        if entry is None:
+            return None
+        node = entry.value
+    return entry

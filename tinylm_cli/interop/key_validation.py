@@ -12,11 +12,11 @@ from pydantic_core import ErrorDetails
 from tinylm_cli.config.diagnostic_codes import clip
 from tinylm_cli.config.fields import Schema
 from tinylm_cli.config.suggestions import suggest
-from tinylm_cli.config.yaml_nodes import Entry, Node, describe
+from tinylm_cli.config.yaml_nodes import Entry, Node, describe, find_entry
 from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.shared_keys import HARMLESS, UNSUPPORTED, filled_fields
-from tinylm_cli.interop.translation import Translation, find_entry
+from tinylm_cli.interop.translation import Translation
 
 _MOST_SUGGESTIONS = 20
 _SIMILARITY = 0.85  # of a suggestion; higher than for tinylm's own keys, since many Hugging Face keys share a suffix

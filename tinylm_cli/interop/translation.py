@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic
-from tinylm_cli.config.yaml_nodes import Entry, Node, describe_items
+from tinylm_cli.config.yaml_nodes import Entry, Node, describe_items, find_entry
 from tinylm_cli.config.yaml_writer import scalar
 from tinylm_cli.errors import Diagnostic, Span
 
@@ -136,17 +136,6 @@ class Translation:
 
     def _entry(self, key: str) -> Entry | None:
         return find_entry(self.node, key.split("."))
-
-
-def find_entry(node: Node, path: Iterable[str]) -> Entry | None:
-    """Return the entry at ``path`` under ``node``, or None if it is absent."""
-    entry: Entry | None = None
-    for part in path:
-        entry = (node.entries or {}).get(part)
-        if entry is None:
-            return None
-        node = entry.value
-    return entry
 
 
 def as_tree(fields: Mapping[str, Node], root: Span, home: Span) -> Node:

@@ -104,7 +104,7 @@ def test_all_errors_at_once(here: Here) -> None:
         ("--config small", "no field to sweep"),
         ("--config small tiny n_layers=2", "tiny: expected key=values"),
         ("n_layers=4 d_model=256", "name the config first: tinylm sweep small n_layers=4"),
-        ("absent n_layers=4", "no preset or file is called absent"),
+        ("absent n_layers=4", "no such preset or file: absent"),
         ("small n_layers=4 --set n_layers=5", "--set n_layers=5 has no effect: n_layers is swept"),
         ("small n_layers=4 --params 1M", "no such option: --params"),
     ],

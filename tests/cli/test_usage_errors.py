@@ -126,7 +126,7 @@ Here = Callable[..., Any]
         (["params", "--expand"], "--expand needs one model", "for example tinylm params small"),
         (["params", "--by", "layer"], "--by layer needs one model", "for example tinylm params small"),
         # empty words
-        (["params", "--config", ""], "the config has an empty name", "is a shell variable unset?"),
+        (["params", "--config", ""], "the config name is empty", "is a shell variable unset?"),
         (["params", "--get", ""], "the path of --get is empty", "is a shell variable unset?"),
         (["list", "-o", ""], "the name of a file or folder is empty", "is a shell variable unset?"),
         (["build", "--save", ""], "the name of a file or folder is empty", "is a shell variable unset?"),
@@ -137,7 +137,7 @@ Here = Callable[..., Any]
             "build got an unexpected argument: tiny",
             "to compare models: tinylm compare small tiny",
         ),
-        (["build", "smal"], "no preset or file is called smal", "did you mean small?"),
+        (["build", "smal"], "no such preset or file: smal", "did you mean small?"),
         (["build", "small", "-c", "tiny"], "the config is given twice: small and --config tiny", None),
         (["export", "a", "b", "c"], "export takes a config and a folder, not 3 arguments", "see tinylm export --help"),
         (["export", "a", "b", "-c", "c"], "the config is given twice: a and --config c", "remove one of them"),
@@ -163,12 +163,12 @@ Here = Callable[..., Any]
             "new got an unexpected argument: c",
             "quote arguments that contain spaces: tinylm new 'a b; c'",
         ),
-        (["new", "mine", "smal"], "no preset or file is called smal", "did you mean small?"),
+        (["new", "mine", "smal"], "no such preset or file: smal", "did you mean small?"),
         (["new"], "NAME is missing", "see tinylm new --help"),
         (["validate"], "FILE... is missing", "for example tinylm validate my.yaml"),
         # names and overrides
-        (["params", "--config", "smal"], "no preset or file is called smal", "did you mean small?"),
-        (["params", "--config", "toy.yml"], "no preset or file is called toy.yml", "did you mean toy.yaml?"),
+        (["params", "--config", "smal"], "no such preset or file: smal", "did you mean small?"),
+        (["params", "--config", "toy.yml"], "no such preset or file: toy.yml", "did you mean toy.yaml?"),
         (["params", "--set", "n_layers"], "--set n_layers: expected key=value", "for example --set n_layers=8"),
         (
             ["params", "--set", "n_layers=5\nd_model: 6"],
@@ -207,7 +207,7 @@ def test_field_typo(arguments: list[str], meant: str, here: Here) -> None:
     [
         (["params", "--by", "tensr"], 2, "--by tensr: expected component, layer or tensor"),
         (["parms"], 2, "no such command: parms"),
-        (["params", "--config", "absent"], 2, "no preset or file is called absent"),
+        (["params", "--config", "absent"], 2, "no such preset or file: absent"),
         (["params", "--set", "n_layers=0"], 1, "--set:1:10: n_layers must be an integer from 1 to 100,000, not 0"),
         (["build", "--device", "abacus"], 2, "abacus is not a device"),
         (["build", "--config", "base", "--set", "n_layers=100000"], 2, None),
@@ -236,4 +236,4 @@ def test_failure_document(here: Here, golden_json: Callable[[str, str], None]) -
 
 def test_two_dashes(here: Here) -> None:
     assert here("validate", "--", "--debug").code == 2
-    assert "no preset or file is called --debug" in here("validate", "--", "--debug").out
+    assert "no such preset or file: --debug" in here("validate", "--", "--debug").out

@@ -139,7 +139,7 @@ def test_unreadable(here: Here) -> None:
     assert (
         here("validate", "to.yaml").out
         == told
-        == ("error: no preset or file is called to.yaml\n  = help: did you mean toy.yaml?\n")
+        == ("error: no such preset or file: to.yaml\n  = help: did you mean toy.yaml?\n")
     )
     assert here("validate", "no/such.yaml").out == "error: no such file: no/such.yaml\n"
 
@@ -268,7 +268,7 @@ def test_wrong_assertion(here: Here) -> None:
     assert told.err.count("error[") == 1
     annotated = here("validate", "held.yaml", "--assert", "params < 1", "--format", "github")
     assert (annotated.code, annotated.err) == (2, told.err)
-    assert annotated.out.startswith("::error title=unknown-figure::no figure is called params; ")
+    assert annotated.out.startswith("::error title=unknown-figure::unknown figure params; ")
     assert here("validate", "", "-fgithub").out.startswith("::error::the name of a file or folder is empty")
 
 

@@ -98,8 +98,8 @@ def test_what_is_no_revision(reference: str) -> None:
 @pytest.mark.parametrize(
     ("reference", "reason", "remedy"),
     [
-        ("HEAD~9:configs/mine.yaml", "invalid object name 'HEAD~9'", "and no file here has that name"),
-        ("nowhere:configs/mine.yaml", "invalid object name 'nowhere'", "and no file here has that name"),
+        ("HEAD~9:configs/mine.yaml", "invalid object name 'HEAD~9'", "and no such file exists here"),
+        ("nowhere:configs/mine.yaml", "invalid object name 'nowhere'", "and no such file exists here"),
         (
             "HEAD:absent.yaml",
             r"path 'absent\.yaml' does not exist in 'HEAD'",
@@ -108,17 +108,17 @@ def test_what_is_no_revision(reference: str) -> None:
         (
             "HEAD:new.yaml",
             r"path 'new\.yaml' exists on disk, but not in 'HEAD'",
-            "git log --follow -- new.yaml shows which",
+            "see git log --follow -- new.yaml",
         ),
-        (":new.yaml", r"path 'new\.yaml' exists on disk, but not in the index", "it is newer, or had another name"),
+        (":new.yaml", r"path 'new\.yaml' exists on disk, but not in the index", "it was added or renamed later"),
         ("HEAD:inner/a.yaml", "exists on disk, but not in 'HEAD'", "inner is a separate repository"),
         ("HEAD:configs", "HEAD:configs is a folder without a config.json", "name a file in it"),
         ("HEAD:", "HEAD: is a folder without a config.json", "name a file in it"),
-        ("HEAD:dangling.yaml", "is a symbolic link to nothing in the repository", "name a file in it"),
-        ("HEAD:outside.yaml", "is a symbolic link to nothing in the repository", "name a file in it"),
+        ("HEAD:dangling.yaml", "is a broken symbolic link", "name a file in it"),
+        ("HEAD:outside.yaml", "is a broken symbolic link", "name a file in it"),
         (":link.yaml", ":link.yaml is a symbolic link", "name its target"),
         ("HEAD:large.yaml", "larger than 256 KiB", "a model config is about a page of YAML"),
-        ("a\nb:c", "cannot read a\nb:c from git", "and no file here has that name"),
+        ("a\nb:c", "cannot read a\nb:c from git", "and no such file exists here"),
         ("a\ud800:c", "not a path", ""),
     ],
 )
@@ -159,7 +159,7 @@ def test_missing_branch(repository: Path, tmp_path: Path, monkeypatch: pytest.Mo
     git("clone", "--quiet", "--depth=1", here, str(tmp_path / "shallow"))
     for clone, remedy in (
         ("whole", "did you mean origin/release/one:configs/mine.yaml?"),
-        ("shallow", "this clone is shallow: git fetch --unshallow, or fetch-depth: 0 for actions/checkout"),
+        ("shallow", "this clone is shallow: fetch its history with git fetch --unshallow"),
     ):
         monkeypatch.chdir(tmp_path / clone)
         with pytest.raises(InputError, match="invalid object name 'release/one'") as caught:

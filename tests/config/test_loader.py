@@ -57,17 +57,17 @@ def test_standard_input_has_a_name() -> None:
 @pytest.mark.parametrize(
     ("reference", "message", "help_"),
     [
-        ("tinny", "no preset or file is called tinny", "did you mean tiny?"),
-        ("mni.yaml", "no preset or file is called mni.yaml", "did you mean mine.yaml?"),
+        ("tinny", "no such preset or file: tinny", "did you mean tiny?"),
+        ("mni.yaml", "no such preset or file: mni.yaml", "did you mean mine.yaml?"),
         (
             "zzz",
-            "no preset or file is called zzz",
+            "no such preset or file: zzz",
             "the presets are tiny, small, medium, base; tinylm list --gallery lists more",
         ),
         ("zzz.yaml", "no such file: zzz.yaml", ""),
         ("nosuch.yaml", "no such file: nosuch.yaml", ""),  # an ending alone is no likeness
-        ("tinny.yaml", "no preset or file is called tinny.yaml", "did you mean tiny?"),
-        ("", "the config has an empty name", "is a shell variable unset?"),
+        ("tinny.yaml", "no such preset or file: tinny.yaml", "did you mean tiny?"),
+        ("", "the config name is empty", "is a shell variable unset?"),
         ("no/such.yaml", "no such file: no/such.yaml", ""),
     ],
 )

@@ -122,7 +122,7 @@ SAID: list[tuple[Values, str, str, str]] = [
     (
         {**EXPERTS, "feed_forward.n_groups": 4, "feed_forward.top_k": 5},
         "expert-groups",
-        "feed_forward.top_k 5 exceeds the 2 experts of the 1 group of 2 selected",
+        "feed_forward.top_k 5 exceeds the 2 experts in the 1 group that the router selects",
         "write feed_forward.top_k_groups: 3, or feed_forward.top_k: 2",
     ),
     (
@@ -134,7 +134,7 @@ SAID: list[tuple[Values, str, str, str]] = [
     (
         {"attention.kind": "latent"},
         "contradiction",
-        "attention.kind latent requires position.kind rope: attention.d_rope dimensions rotate",
+        "attention.kind latent requires position.kind rope, which rotates attention.d_rope dimensions",
         "write position.kind: rope, or attention.kind: multi_head",
     ),
     (
@@ -164,13 +164,13 @@ SAID: list[tuple[Values, str, str, str]] = [
     (
         {**ROPE, "position.scaling": "linear"},
         "needs-field",
-        "position.scaling linear requires position.scaling_factor, by which it extends the context length",
+        "position.scaling linear requires position.scaling_factor, the factor of the context length",
         "write position.scaling_factor: 8, or position.scaling: none",
     ),
     (
         {**ROPE, "position.scaling": "llama3", "position.original_max_len": 8192, "max_len": 131072},
         "needs-field",
-        "position.scaling llama3 requires position.scaling_factor, by which it extends the context length",
+        "position.scaling llama3 requires position.scaling_factor, the factor of the context length",
         "write position.scaling_factor: 16, or position.scaling: none",
     ),
     (
@@ -213,7 +213,7 @@ SAID: list[tuple[Values, str, str, str]] = [
     (
         {**LONGROPE, "position.short_factors": (1.0,) * 16, "position.long_factors": (1.0,)},
         "contradiction",
-        "position.long_factors has 1 number, but 16 pairs of dimensions rotate",
+        "position.long_factors has 1 number, but RoPE rotates 16 pairs",
         "write position.long_factors as a list of 16 numbers",
     ),
     (

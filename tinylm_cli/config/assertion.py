@@ -5,11 +5,11 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 from tinylm_cli.config.amounts import AmountKind, parse_amount, read_amount, read_share
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic, refusal
-from tinylm_cli.config.fields import fields
+from tinylm_cli.config.fields import Field, fields
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.suggestions import suggest, suggest_value
 from tinylm_cli.errors import ConfigError, Diagnostic, Span
@@ -34,7 +34,7 @@ _SIGNS = "<>=!≤≥≠"
 _PARTS = re.compile(rf"\s*(?P<figure>[^\s{_SIGNS}]*)\s*(?P<relation>[{_SIGNS}]*)\s*(?P<bound>.*)", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _EXAMPLE = "total_params < 130M"
-_ONE = "an assertion is one figure, one relation and one bound"
+_ONE = "an assertion is one figure, one operator and one bound"
 FIELD_OF: dict[FigureKind, str] = {
     "count": "budget.max_params",
     "size": "budget.max_kv_bytes",
@@ -63,7 +63,7 @@ class Condition(NamedTuple):
 
 
 def read_assertions(texts: Iterable[str], kinds: Mapping[str, FigureKind]) -> tuple[Condition, ...]:
-    """Parse the values of ``--assert``, each ``FIGURE RELATION BOUND``.
+    """Parse the values of ``--assert``, each ``FIGURE OPERATOR BOUND``.
 
     Args:
         texts: The value of each ``--assert``.
@@ -76,7 +76,7 @@ def read_assertions(texts: Iterable[str], kinds: Mapping[str, FigureKind]) -> tu
     mistakes: list[Diagnostic] = []
     for text in texts:
         try:
-            conditions.append(_read(_Words.of(text), kinds))
+            conditions.append(_Parts(text).read(kinds))
         except ConfigError as error:
             mistakes += error.diagnostics
     if mistakes:
@@ -84,91 +84,75 @@ def read_assertions(texts: Iterable[str], kinds: Mapping[str, FigureKind]) -> tu
     return tuple(conditions)
 
 
-class _Words(NamedTuple):
-    """The three parts of an assertion, each possibly empty, and their places."""
+class _Parts:
+    """The three parts of an assertion, each possibly empty, and their spans."""
 
-    text: str
-    figure: str
-    relation: str
-    bound: str
-    places: dict[str, Span]
-
-    @classmethod
-    def of(cls, text: str) -> Self:
-        """Split an assertion into its parts."""
+    def __init__(self, text: str) -> None:
         parts = _PARTS.fullmatch(text.rstrip())
-        assert parts is not None, "each part may be empty, and the last is anything"
-        source = Source(ASSERT, text)
-        places = {name: source.span(*parts.span(name)) for name in parts.groupdict()}
-        return cls(text, parts["figure"], parts["relation"], parts["bound"], places)
+        assert parts is not None, "each part may be empty; the last takes the rest of the text"
+        self.text = text
+        self.figure, self.relation, self.bound = parts.groups()
+        self.spans = {name: Source(ASSERT, text).span(*parts.span(name)) for name in parts.groupdict()}
 
-    def wrong(self, code: str, message: str, part: str, remedy: str) -> ConfigError:
-        """Return the error about one part."""
-        return refusal([diagnostic(code, message, ASSERT, self.places[part], help=remedy)])
+    def read(self, kinds: Mapping[str, FigureKind]) -> Condition:
+        """Return the condition, or raise the diagnostic of the first wrong part."""
+        if self.figure not in kinds:
+            raise self._wrong_figure(kinds)
+        example = f"{self.figure} < {_field(kinds[self.figure]).example}"
+        if self.relation not in RELATIONS:
+            raise self._wrong_relation(example)
+        if not self.bound:
+            raise self._wrong(f"no bound after {self.relation}", "relation", f"for example {example}")
+        return Condition(ASSERT, self.text, self.figure, self.relation, self._bound(kinds, example))
+
+    def _wrong(self, message: str, part: str, remedy: str, code: str = "assertion-syntax") -> ConfigError:
+        return refusal([diagnostic(code, message, ASSERT, self.spans[part], help=remedy)])
+
+    def _wrong_figure(self, kinds: Mapping[str, FigureKind]) -> ConfigError:
+        if not self.text.strip():
+            return self._wrong("the assertion is empty", "figure", f"for example {_EXAMPLE}")
+        if not self.figure:
+            return self._wrong(f"no figure before {clip(self.relation)}", "relation", f"for example {_EXAMPLE}")
+        rest, figure = _Parts(self.bound), clip(self.figure)
+        if rest.figure not in kinds or not {self.relation, rest.relation or self.relation} <= RELATIONS.keys():
+            return refusal([unknown_figure(self.figure, kinds, self.spans["figure"])])
+        swapped = f"{rest.figure} {_SWAPPED[self.relation]} {figure}"
+        if not rest.relation:
+            message = f"an assertion begins with a figure, not with {figure}"
+            return self._wrong(message, "figure", f"write {swapped}")
+        second = f"{rest.figure} {rest.relation} {clip(rest.bound)}"
+        return self._wrong(_ONE, "figure", f"write two: {ASSERT} '{swapped}' {ASSERT} '{second}'")
+
+    def _wrong_relation(self, example: str) -> ConfigError:
+        if not self.relation:
+            remedy = f"for example '{example}', in quotes: a shell reads < and > as redirections"
+            return self._wrong(f"no operator after {self.figure}", "bound" if self.bound else "figure", remedy)
+        meant = _MEANT.get(self.relation)
+        remedy = f"write {meant}" if meant else f"the operators are {', '.join(RELATIONS)}"
+        return self._wrong(f"{self.relation} is not a comparison operator", "relation", remedy)
+
+    def _bound(self, kinds: Mapping[str, FigureKind], example: str) -> int | float | str:
+        """Return the bound of a figure: another figure of its kind, or a number."""
+        figure, bound, kind = self.figure, self.bound, kinds[self.figure]
+        if bound in kinds:
+            if kinds[bound] != kind:
+                message = f"{figure} and {bound} have different units"
+                raise self._wrong(message, "bound", f"for example {example}", "wrong-type")
+            return bound
+        value = _number(bound, kind)
+        if value is not None:
+            return value
+        if re.search(rf"[{_SIGNS}]|\s(and|or|&|\|)", bound):
+            raise self._wrong(_ONE, "bound", f"write a separate {ASSERT} for each")
+        if _NAME.fullmatch(bound):
+            raise refusal([unknown_figure(bound, kinds, self.spans["bound"])])
+        meant = suggest_value(bound, _field(kind))
+        message = f"{figure} must be compared with {_field(kind).expected}, not {clip(bound)}"
+        raise self._wrong(message, "bound", f"write {meant}" if meant else f"for example {example}", "wrong-type")
 
 
-def _read(words: _Words, kinds: Mapping[str, FigureKind]) -> Condition:
-    _require_figure(words, kinds)
-    _require_relation(words, kinds)
-    return Condition(ASSERT, words.text, words.figure, words.relation, _bound(words, kinds))
-
-
-def _require_figure(words: _Words, kinds: Mapping[str, FigureKind]) -> None:
-    figure, relation, bound = words.figure, words.relation, words.bound
-    if figure in kinds:
-        return
-    if not words.text.strip():
-        raise words.wrong("assertion-syntax", "the assertion is empty", "figure", f"for example {_EXAMPLE}")
-    if not figure:
-        message = f"no figure before {clip(relation)}"
-        raise words.wrong("assertion-syntax", message, "relation", f"for example {_EXAMPLE}")
-    between = _Words.of(bound)
-    inner, second, upper = between.figure, between.relation, between.bound
-    if inner in kinds and {relation, second or relation} <= RELATIONS.keys():
-        swapped = f"{inner} {_SWAPPED[relation]} {clip(figure)}"
-        if not second:
-            message = f"an assertion begins with a figure, not with {clip(figure)}"
-            raise words.wrong("assertion-syntax", message, "figure", f"write {swapped}")
-        remedy = f"write two: {ASSERT} '{swapped}' {ASSERT} '{inner} {second} {clip(upper)}'"
-        raise words.wrong("assertion-syntax", _ONE, "figure", remedy)
-    raise refusal([unknown_figure(figure, kinds, words.places["figure"])])
-
-
-def _require_relation(words: _Words, kinds: Mapping[str, FigureKind]) -> None:
-    relation, example = words.relation, _example(words.figure, kinds)
-    if not relation:
-        message = f"no relation after {words.figure}"
-        remedy = f"for example '{example}', in quotes: a shell reads < and > as redirections"
-        raise words.wrong("assertion-syntax", message, "bound" if words.bound else "figure", remedy)
-    if relation not in RELATIONS:
-        meant = _MEANT.get(relation)
-        remedy = f"write {meant}" if meant else f"the relations are {', '.join(RELATIONS)}"
-        raise words.wrong("assertion-syntax", f"{relation} is not a relation", "relation", remedy)
-    if not words.bound:
-        message = f"no bound after {relation}"
-        raise words.wrong("assertion-syntax", message, "relation", f"for example {example}")
-
-
-def _bound(words: _Words, kinds: Mapping[str, FigureKind]) -> int | float | str:
-    """Return the bound of a figure: another figure of its kind, or a number."""
-    figure, bound, example = words.figure, words.bound, _example(words.figure, kinds)
-    kind = kinds[figure]
-    if bound in kinds:
-        if kinds[bound] != kind:
-            message = f"{figure} and {bound} count different things"
-            raise words.wrong("wrong-type", message, "bound", f"for example {example}")
-        return bound
-    value = _number(bound, kind)
-    if value is not None:
-        return value
-    if re.search(rf"[{_SIGNS}]|\s(and|or|&|\|)", bound):
-        raise words.wrong("assertion-syntax", _ONE, "bound", f"write each in a separate {ASSERT}")
-    if _NAME.fullmatch(bound):
-        raise refusal([unknown_figure(bound, kinds, words.places["bound"])])
-    field = fields()[FIELD_OF[kind]]
-    meant = suggest_value(bound, field)
-    message = f"{figure} must be compared with {field.expected}, not {clip(bound)}"
-    raise words.wrong("wrong-type", message, "bound", f"write {meant}" if meant else f"for example {example}")
+def _field(kind: FigureKind) -> Field:
+    return fields()[FIELD_OF[kind]]
 
 
 def _number(text: str, kind: FigureKind) -> int | float | None:
@@ -191,8 +175,4 @@ def unknown_figure(wrong: str, known: Iterable[str], place: Span) -> Diagnostic:
     meant = whole if whole in names else suggest(wrong, names)
     listed = f"the figures are {', '.join(names)}"
     remedy = f"did you mean {meant}? {listed[0].upper()}{listed[1:]}" if meant else listed
-    return diagnostic("unknown-figure", f"no figure is called {clip(wrong)}", place.source, place, help=remedy)
-
-
-def _example(figure: str, kinds: Mapping[str, FigureKind]) -> str:
-    return f"{figure} < {fields()[FIELD_OF[kinds[figure]]].example}"
+    return diagnostic("unknown-figure", f"unknown figure {clip(wrong)}", place.source, place, help=remedy)

@@ -5,7 +5,7 @@ read the descriptions in ``tinylm schema``, in ``tinylm new`` and in their edito
 None means that the value follows from other fields, as the description states.
 """
 
-# no deferred annotations: pydantic would evaluate each of them, a tenth of the start-up time
+# no deferred annotations: pydantic would evaluate every one, a tenth of the start-up time
 
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple, get_args
@@ -96,7 +96,7 @@ class Embedding(Block):
     """The token embedding."""
 
     multiplier: Factor | None = Field(
-        None, examples=[1.0], description="Factor on the token embeddings; √d_model when absent, 1.0 for none."
+        None, examples=[1.0], description="Multiplier of the token embeddings; default: √d_model; 1.0 turns it off."
     )
     norm: bool = Field(False, description="Normalize the embeddings before the first layer.")
 
@@ -116,7 +116,7 @@ class Position(Block):
     local_theta: Annotated[RopeBase | None, ROPE, WINDOW] = Field(
         None,
         examples=[10_000.0],
-        description="RoPE base of sliding-window layers, which are not scaled; theta when absent.",
+        description="RoPE base frequency of sliding-window layers, which RoPE scaling does not affect; default: theta.",
     )
     rotary_fraction: Annotated[float, ROPE] = Field(
         1.0, gt=0, le=1, description="Fraction of each head's dimensions that RoPE rotates."
@@ -133,30 +133,30 @@ class Position(Block):
         ge=1,
         le=MAX_FACTOR,
         examples=[8.0],
-        description="Extended over original context length; with longrope, only for attention_factor.",
+        description="Ratio of the extended to the original context length; longrope uses it only for attention_factor.",
     )
     original_max_len: Annotated[Length | None, _one_of("position.scaling", "dynamic", "llama3", "yarn", "longrope")] = (
         Field(None, examples=[8192], description="Context length before RoPE scaling.")
     )
     low_freq_factor: Annotated[Factor, LLAMA3] = Field(
-        1.0, description="llama3: longer wavelengths than original_max_len / low_freq_factor are fully scaled."
+        1.0, description="llama3: wavelengths above original_max_len / low_freq_factor are fully scaled."
     )
     high_freq_factor: Annotated[Factor, LLAMA3] = Field(
-        4.0, description="llama3: shorter wavelengths than original_max_len / high_freq_factor are not scaled."
+        4.0, description="llama3: wavelengths below original_max_len / high_freq_factor are not scaled."
     )
     beta_fast: Annotated[Factor, YARN] = Field(
-        32.0, description="yarn: pairs with more rotations over original_max_len are not scaled."
+        32.0, description="yarn: pairs with more than this number of rotations over original_max_len are not scaled."
     )
     beta_slow: Annotated[Factor, YARN] = Field(
-        1.0, description="yarn: pairs with fewer rotations over original_max_len are fully scaled."
+        1.0, description="yarn: pairs with fewer than this number of rotations over original_max_len are fully scaled."
     )
     truncate: Annotated[bool, YARN] = Field(
-        True, description="yarn: round the ends of the interpolation ramp to whole pairs."
+        True, description="yarn: round the ends of the interpolation ramp to integer pair indices."
     )
     attention_factor: Annotated[Factor | None, _one_of("position.scaling", "yarn", "longrope")] = Field(
         None,
         examples=[1.0],
-        description="yarn, longrope: factor on the rotary cosines and sines; derived from the scaling when absent.",
+        description="yarn, longrope: multiplier of the rotary cosines and sines; default: derived from the scaling.",
     )
     short_factors: Annotated[Factors | None, LONGROPE] = Field(
         None,
@@ -189,7 +189,7 @@ class Norm(Block):
     bias: bool | None = Field(
         None,
         examples=[False],
-        description="Learn a bias for each dimension; when absent, only layernorm with a weight does.",
+        description="Learn a bias for each dimension; default: only for layernorm with a weight.",
     )
     zero_centered: Annotated[bool, _is_true("norm.weight")] = Field(
         False, description="Store the weight minus 1, initialized to 0, as Gemma does."
@@ -212,14 +212,14 @@ class Attention(Block):
     n_kv_heads: Annotated[HeadCount | None, MULTI_HEAD] = Field(
         None,
         examples=[2],
-        description="KV heads, each shared by n_heads / n_kv_heads query heads; n_heads when absent, 1 for MQA.",
+        description="KV heads, each shared by n_heads / n_kv_heads query heads; default: n_heads, or 1 for MQA.",
     )
     d_head: Annotated[Dim | None, MULTI_HEAD] = Field(
-        None, examples=[64], description="Dimensions per head; d_model / n_heads when absent."
+        None, examples=[64], description="Dimensions per head; default: d_model / n_heads."
     )
-    bias: bool = Field(True, description="Biases of the Q, K and V projections.")
+    bias: bool = Field(True, description="Whether the Q, K and V projections have biases.")
     out_bias: bool | None = Field(
-        None, examples=[False], description="A bias of the output projection; as bias when absent."
+        None, examples=[False], description="Whether the output projection has a bias; default: the value of bias."
     )
     qk_norm: Annotated[QkNorm, MULTI_HEAD] = Field(
         "none", description="Normalize queries and keys. per_head: over d_head, weights shared; full: over all heads."
@@ -236,19 +236,19 @@ class Attention(Block):
         description="Local (L) and global (G) layers, repeated over all layers: L: all local; LG: alternating.",
     )
     logit_softcap: Factor | None = Field(
-        None, examples=[50.0], description="Soft cap on the attention scores: cap × tanh(score / cap)."
+        None, examples=[50.0], description="Soft-cap on the attention scores: cap × tanh(score / cap)."
     )
     scale: Factor | None = Field(
-        None, examples=[0.125], description="Factor on the attention scores; 1/√d_head when absent."
+        None, examples=[0.125], description="Multiplier of the attention scores; default: 1/√d_head."
     )
     sinks: Annotated[bool, MULTI_HEAD] = Field(
         False, description="Attention sinks: a learned logit per head in the softmax, without a value."
     )
     kv_rank: Annotated[Dim, LATENT] = Field(
-        512, description="latent: rank of the compressed keys and values that each token caches."
+        512, description="latent: rank of the compressed keys and values cached per token."
     )
     q_rank: Annotated[Dim | None, LATENT] = Field(
-        None, examples=[1536], description="latent: rank of the compressed queries; not compressed when absent."
+        None, examples=[1536], description="latent: rank of the compressed queries; default: not compressed."
     )
     d_nope: Annotated[Dim, LATENT] = Field(128, description="latent: dimensions per head without RoPE.")
     d_rope: Annotated[Dim, LATENT] = Field(
@@ -272,20 +272,18 @@ class FeedForward(Block):
     )
     gated: bool = Field(
         False,
-        description="Multiply by an activated gate projection: SwiGLU with silu, GeGLU with gelu, ReGLU with relu.",
+        description="Gate the hidden units: SwiGLU with silu, GeGLU with gelu, ReGLU with relu.",
     )
-    bias: bool = Field(True, description="Biases of the projections.")
+    bias: bool = Field(True, description="Whether the projections have biases.")
     clamp: Annotated[Factor | None, _is_true("feed_forward.gated")] = Field(
         None,
         examples=[7.0],
-        description="gated: clamp both projections to this bound and add 1 to the ungated one, as gpt-oss does.",
+        description="gated: clamp gate and up projections to this bound; add 1 to the up projection (gpt-oss).",
     )
-    n_experts: ExpertCount | None = Field(
-        None, examples=[8], description="Routed experts; a dense network when absent."
-    )
+    n_experts: ExpertCount | None = Field(None, examples=[8], description="Routed experts; default: a dense network.")
     top_k: Annotated[ExpertCount, EXPERTS] = Field(2, description="Routed experts per token.")
     d_expert: Annotated[HiddenSize | None, EXPERTS] = Field(
-        None, examples=[768], description="Hidden size of an expert; d_ff when absent."
+        None, examples=[768], description="Hidden size of an expert; default: d_ff."
     )
     n_shared_experts: Annotated[int, EXPERTS] = Field(
         0, ge=0, le=MAX_N_EXPERTS, description="Shared experts, which every token uses; stored as one wide expert."
@@ -295,19 +293,22 @@ class FeedForward(Block):
     )
     router: Annotated[Router, EXPERTS] = Field(
         "topk_softmax",
-        description="Expert weights. topk_softmax: softmax over the selected logits; softmax: over all logits, then"
+        description="Expert scores. topk_softmax: softmax over the selected logits; softmax: over all logits, then"
         " select; sigmoid: of each logit.",
     )
-    router_bias: Annotated[bool, EXPERTS] = Field(False, description="A bias of the router.")
+    router_bias: Annotated[bool, EXPERTS] = Field(False, description="Whether the router has a bias.")
     score_correction: Annotated[bool, EXPERTS, _one_of("feed_forward.router", "sigmoid")] = Field(
-        False, description="sigmoid: a bias per expert, not trained by gradients, that affects the selection only."
+        False,
+        description="sigmoid: a bias per expert that affects only the selection; not trained by gradients.",
     )
     renormalize: Annotated[bool, EXPERTS, _one_of("feed_forward.router", "softmax", "sigmoid")] = Field(
         False, description="Normalize the weights of the selected experts to sum to 1."
     )
-    routed_scale: Annotated[Factor, EXPERTS] = Field(1.0, description="Factor on the output of the routed experts.")
-    n_groups: Annotated[ExpertCount, EXPERTS] = Field(1, description="Expert groups; the router selects groups first.")
-    top_k_groups: Annotated[ExpertCount, GROUPS] = Field(1, description="Groups to select experts from.")
+    routed_scale: Annotated[Factor, EXPERTS] = Field(1.0, description="Multiplier of the output of the routed experts.")
+    n_groups: Annotated[ExpertCount, EXPERTS] = Field(
+        1, description="Number of expert groups; the router first selects top_k_groups of them."
+    )
+    top_k_groups: Annotated[ExpertCount, GROUPS] = Field(1, description="Number of groups that the router selects.")
 
 
 class ResidualBlock(Block):
@@ -318,21 +319,21 @@ class ResidualBlock(Block):
         False, description="parallel: one norm for both sub-layers."
     )
     residual_multiplier: Factor = Field(
-        1.0, description="Factor on each sub-layer's output before the residual addition."
+        1.0, description="Multiplier of each sub-layer's output before the residual addition."
     )
 
 
 class Head(Block):
     """The LM head."""
 
-    bias: bool = Field(False, description="A bias per vocabulary entry.")
+    bias: bool = Field(False, description="Whether the LM head has a bias.")
     logit_softcap: Factor | None = Field(
-        None, examples=[30.0], description="Soft cap on the logits: cap × tanh(logit / cap)."
+        None, examples=[30.0], description="Soft-cap on the logits: cap × tanh(logit / cap)."
     )
 
 
 class Budget(Block):
-    """Limits on the cost of the model, which ``tinylm validate`` checks, and the conditions that they hold under."""
+    """Limits on the cost of the model, which ``tinylm validate`` checks, and the conditions under which they hold."""
 
     max_params: ParameterCount | None = Field(
         None, examples=["130M"], description="Maximum parameters; tied weights count once."
@@ -350,14 +351,14 @@ class Budget(Block):
         None, examples=["2.5G"], description="Maximum FLOPs of a forward pass per token."
     )
     nominal_tolerance: Annotated[Share | None, _is_set("nominal_params", "125M")] = Field(
-        None, examples=[0.05], description="Allowed relative difference between nominal_params and the true count."
+        None, examples=[0.05], description="Allowed relative difference between nominal_params and the exact count."
     )
     batch_size: int | None = Field(
-        None, ge=1, le=MAX_BATCH_SIZE, examples=[8], description="Sequences per batch; 1 when absent."
+        None, ge=1, le=MAX_BATCH_SIZE, examples=[8], description="Sequences per batch; default: 1."
     )
-    seq_len: Length | None = Field(None, examples=[1024], description="Tokens per sequence; max_len when absent.")
+    seq_len: Length | None = Field(None, examples=[1024], description="Tokens per sequence; default: max_len.")
     dtype: DType | None = Field(
-        None, examples=["float32"], description="Dtype of weights and KV cache; bfloat16 when absent."
+        None, examples=["float32"], description="Dtype of weights and KV cache; default: bfloat16."
     )
 
 

@@ -1,6 +1,6 @@
 """Types of fields that accept amounts with units or text."""
 
-# no deferred annotations: pydantic would evaluate each of them, a tenth of the start-up time
+# no deferred annotations: pydantic would evaluate every one, a tenth of the start-up time
 
 from typing import Annotated, Literal, NamedTuple
 
@@ -77,7 +77,9 @@ def _read_share(value: object) -> object:
         return value
     share = read_share(value) if value.endswith("%") else None
     if share is None:
-        raise PydanticCustomError("amount_format", "not a share: expected a number, or one in percent")
+        raise PydanticCustomError(
+            "amount_format", "not a share: expected a number such as 0.05 or a percentage such as 5%"
+        )
     return share
 
 

@@ -31,7 +31,7 @@ def parse_field_values(written: Sequence[str]) -> dict[str, tuple[str, ...]]:
     if not written:
         raise UsageError("sweep takes one or two fields, but none is given", help=_EXAMPLE)
     if len(written) > 2:
-        raise UsageError("sweep takes one or two fields", help="fix the others with --set")
+        raise UsageError("sweep takes one or two fields", help="set the others with --set")
     parsed: dict[str, tuple[str, ...]] = {}
     for word in written:
         name, values = _parse(word)
@@ -40,7 +40,7 @@ def parse_field_values(written: Sequence[str]) -> dict[str, tuple[str, ...]]:
         parsed[name] = values
     points = prod(map(len, parsed.values()))
     if points > MAX_POINTS:
-        raise UsageError(f"that makes {points:,} configs; at most {MAX_POINTS:,} are swept", help="take larger steps")
+        raise UsageError(f"this makes {points:,} configs; the limit is {MAX_POINTS:,}", help="take larger steps")
     return parsed
 
 
@@ -65,5 +65,5 @@ def _parse(written: str) -> tuple[str, tuple[str, ...]]:
     if step == 0 or last < first:
         raise UsageError(f"{written}: the range is empty", help=_EXAMPLE)
     if (last - first) // step >= MAX_POINTS:
-        raise UsageError(f"{written}: at most {MAX_POINTS:,} values are swept", help="take larger steps")
+        raise UsageError(f"{written}: the limit is {MAX_POINTS:,} values", help="take larger steps")
     return key, tuple(map(str, range(first, last + 1, step)))

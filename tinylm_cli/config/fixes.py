@@ -1,6 +1,6 @@
 """Machine-applicable fixes: which suggestions are certain, and how they change the text of a file.
 
-A fix replaces part of one line, so comments, order and line ends stay as they are.
+A fix replaces part of one line, so comments, order and line endings are preserved.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple
 
 from tinylm_cli.config.aliases import BLOCK_ALIASES, CHOICE_ALIASES, FIELD_ALIASES, INEXACT_ALIASES, INEXACT_CHOICES
 from tinylm_cli.config.fields import Field, Schema
@@ -21,30 +20,31 @@ MAX_ROUNDS = 50
 """A fixed key may uncover a wrong value, so a file is checked again after each round of fixes."""
 
 _SAME_NAME = 0.8
-_SAME_BLOCK = 0.75  # a key with a block under it: there are few blocks, and none is like another
+_SAME_BLOCK = 0.75  # for a key with a nested block: block names are few and dissimilar
 _SAME_BOOLEAN = 0.75
 _SAME_CHOICE = 0.85
-_SHORTEST_CHOICE = 6  # a short word that is like a choice may well be another word: selu, relu6
+_SHORTEST_CHOICE = 6  # a short word similar to a choice may be a different valid name: selu, relu6
+_BOOLEAN_WORDS = frozenset({"yes", "no", "on", "off", "y", "n", "0", "1", "true", "false"})
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 
 def rename_fix(
-    entry: Entry, meant: Sequence[str], path: Sequence[str], taken: Collection[str], schema: Schema
+    entry: Entry, candidates: Sequence[str], path: Sequence[str], sibling_keys: Collection[str], schema: Schema
 ) -> Fix | None:
     """Return the fix of a misspelled key; None unless it can only mean one field of its block.
 
     Args:
         entry: The key and its value.
-        meant: Dotted names of the fields it may mean.
+        candidates: Dotted names of the fields that it may mean.
         path: The keys down to it.
-        taken: The keys of its block.
+        sibling_keys: The keys of its block.
         schema: The schema of the document.
     """
     *parents, key = path
-    block, _, name = meant[0].rpartition(".") if len(meant) == 1 else ("", "", "")
-    if not name or block != ".".join(parents) or name in taken or not _is_same_key(key, meant[0], entry.value, schema):
+    block, _, name = candidates[0].rpartition(".") if len(candidates) == 1 else ("", "", "")
+    if not name or block != ".".join(parents) or name in sibling_keys:
         return None
-    return _replace(entry.key_span, key, name)
+    return _replace(entry.key_span, key, name) if _is_same_key(key, candidates[0], entry.value, schema) else None
 
 
 def _is_same_key(key: str, meant: str, value: Node, schema: Schema) -> bool:
@@ -68,9 +68,6 @@ def value_fix(node: Node, value: str, field: Field) -> Fix | None:
     return _replace(node.span, node.written, value) if certain else None
 
 
-_BOOLEAN_WORDS = frozenset({"yes", "no", "on", "off", "y", "n", "0", "1", "true", "false"})
-
-
 def _is_same_choice(written: str, choice: str) -> bool:
     folded = written.strip().casefold().replace("-", "_")
     if folded == choice.casefold():
@@ -85,11 +82,8 @@ def _is_same_amount(written: str, value: str) -> bool:
     number, meant = plain_number(written), plain_number(value)
     if number is not None and meant is not None:
         return number == meant
-    return _folded_amount(written) == _folded_amount(value)
-
-
-def _folded_amount(text: str) -> str:
-    return re.sub(r"flops?$", "", "".join(text.split()).casefold())
+    folded, same = (re.sub(r"flops?$", "", "".join(text.split()).casefold()) for text in (written, value))
+    return folded == same
 
 
 def _replace(span: Span, written: str, text: str) -> Fix | None:
@@ -98,33 +92,29 @@ def _replace(span: Span, written: str, text: str) -> Fix | None:
     shown = span.text[start : start + span.end_column - span.column]
     quote = shown[:1] if shown[:1] in ("'", '"') else ""
     if span.source == SET or shown != f"{quote}{written}{quote}":
-        return None  # an option, a word over several lines, or one with escapes in it
+        return None  # an option, or a scalar that spans lines or contains escapes
     needs_quotes = quote and plain_number(text) is None and text not in ("true", "false", "null")
     return Fix(span, f"{quote}{text}{quote}" if needs_quotes else text)
 
 
-class FixedSource(NamedTuple):
-    """A text after its fixes.
+def fix_source(source: Source, check: Callable[[Source], Sequence[Diagnostic]]) -> tuple[Source, list[Diagnostic]]:
+    """Apply the fixes that ``check`` finds until it finds no more; at most ``MAX_ROUNDS`` times.
 
-    Attributes:
-        source: The text with every fix applied.
-        fixed: The diagnostics whose fixes were applied, in the order of their application.
+    Returns:
+        The fixed text, and the diagnostics whose fixes were applied, in the order of their application.
     """
-
-    source: Source
-    fixed: tuple[Diagnostic, ...]
-
-
-def fix_source(source: Source, check: Callable[[Source], Sequence[Diagnostic]]) -> FixedSource:
-    """Apply the fixes that ``check`` finds until it finds no more; at most ``MAX_ROUNDS`` times."""
     fixed: list[Diagnostic] = []
     for _ in range(MAX_ROUNDS):
-        applied = _without_overlap([each for each in check(source) if each.fix is not None])
-        if not applied:
+        fixes: list[Fix] = []
+        for mistake in check(source):
+            # a later round applies a fix that overlaps another
+            if mistake.fix is not None and not any(_overlap(mistake.fix.span, each.span) for each in fixes):
+                fixes.append(mistake.fix)
+                fixed.append(mistake)
+        if not fixes:
             break
-        source = apply_fixes(source, [each.fix for each in applied if each.fix is not None])
-        fixed += applied
-    return FixedSource(source, tuple(fixed))
+        source = apply_fixes(source, fixes)
+    return source, fixed
 
 
 def apply_fixes(source: Source, fixes: Sequence[Fix]) -> Source:
@@ -133,33 +123,19 @@ def apply_fixes(source: Source, fixes: Sequence[Fix]) -> Source:
     Raises:
         ValueError: If two fixes change the same text.
     """
-    edits = sorted((*_bounds(source, fix), fix.replacement) for fix in fixes)
     parts: list[str] = []
     done = 0
-    for start, end, replacement in edits:
+    for span, replacement in sorted(fixes, key=lambda fix: (fix.span.line, fix.span.column)):
+        start = source.index(span.line, span.column)
         if start < done:
-            raise ValueError(f"two fixes overlap at {source.name}:{source.span(start, end).line}")
+            raise ValueError(f"two fixes overlap at {source.name}:{span.line}")
         parts += [source.text[done:start], replacement]
-        done = end
+        done = source.index(span.line, span.end_column)
     return Source(source.name, "".join([*parts, source.text[done:]]), path=source.path)
-
-
-def _without_overlap(mistakes: Sequence[Diagnostic]) -> list[Diagnostic]:
-    """Return the mistakes whose fixes touch no earlier fix; a later round applies the others."""
-    kept: list[Diagnostic] = []
-    for mistake in mistakes:
-        fixes = [each.fix for each in kept if each.fix is not None]
-        if mistake.fix is not None and not any(_overlap(mistake.fix.span, fix.span) for fix in fixes):
-            kept.append(mistake)
-    return kept
 
 
 def _overlap(one: Span, other: Span) -> bool:
     return one.line == other.line and one.column < other.end_column and other.column < one.end_column
-
-
-def _bounds(source: Source, fix: Fix) -> tuple[int, int]:
-    return source.index(fix.span.line, fix.span.column), source.index(fix.span.line, fix.span.end_column)
 
 
 def unified_diff(before: Source, after: Source) -> str:

@@ -9,13 +9,13 @@ from tinylm_cli.config.fields import fields
 from tinylm_cli.errors import Diagnostic
 
 _LITERAL = re.compile(r"-?[0-9][0-9.eE+-]*|true|false")
-"""A value that is the same in both libraries; a word may be tinylm's only."""
+"""A value that both libraries spell alike; a name may be specific to tinylm."""
 
 
 def name_foreign_keys(mistake: Diagnostic, keys: Mapping[str, str]) -> Diagnostic:
     """Return ``mistake`` with each field name replaced by the key of the file.
 
-    Where the help leaves a field out, the key is set to null: an absent key has another default there.
+    Where the help leaves a field out, it sets the key to null: an absent key has a different default there.
 
     Args:
         mistake: A diagnostic with tinylm's field names.
@@ -37,7 +37,7 @@ def name_foreign_keys(mistake: Diagnostic, keys: Mapping[str, str]) -> Diagnosti
 
     last = mistake.field.rpartition(".")[2]
     help_ = optional.sub(null, mistake.help)
-    if mistake.field in keys:  # whose own example is without its block
+    if mistake.field in keys:  # its own example omits the block
         help_ = re.sub(rf"(?<![\w.]){re.escape(last)}(?=: )", mistake.field, help_)
     labels = tuple(label._replace(text=renamed(label.text)) for label in mistake.labels)
     return mistake._replace(

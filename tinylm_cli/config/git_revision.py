@@ -34,7 +34,7 @@ def split_revision(reference: str) -> tuple[str, str]:
 
 
 def read_revision(reference: str, config_file: str) -> Source:
-    """Read a file of a revision. A symbolic link is followed, and a folder means its ``config_file``.
+    """Read a file of a revision. Symbolic links are followed; a folder stands for the ``config_file`` in it.
 
     Paths are relative to the top of the repository, or to the current folder if they start with ``./``.
 
@@ -62,7 +62,7 @@ def read_revision(reference: str, config_file: str) -> Source:
 
 
 SIMILARITY = "--find-renames=80%"
-"""Configs are short, and two of them half alike at git's usual 50%: no renamed file."""
+"""At git's default similarity of 50%, unrelated short configs would count as renamed."""
 
 
 class ChangedFile(NamedTuple):
@@ -70,7 +70,7 @@ class ChangedFile(NamedTuple):
 
     Attributes:
         status: Its change since the revision.
-        path: Where it is now, or where it was if it is removed; from the current folder.
+        path: Path from the current folder; of a removed file, the old path.
         before: Where it was in the revision, ``SHA:path``; None if it is added.
     """
 
@@ -82,8 +82,8 @@ class ChangedFile(NamedTuple):
 def changed_files(revision: str, paths: Sequence[str] = ()) -> tuple[str, list[ChangedFile]]:
     """Return the commit to compare with, and the tracked files that have changed since, in git's order.
 
-    The commit is the merge base of ``revision`` and ``HEAD``, as in a pull request: what others have added to the
-    revision's branch meanwhile does not count as a change. The files are read from the working tree.
+    The commit is the merge base of ``revision`` and ``HEAD``, as in a pull request: later commits on the
+    branch of ``revision`` do not count as changes. The files are read from the working tree.
 
     Args:
         revision: A branch, tag or commit.
@@ -157,20 +157,20 @@ def _object(reference: str, folder: str = "") -> tuple[str, str]:
         where = f":(literal){path}" if path.startswith("./") else f":(top,literal){path}"
         if _git("ls-files", "--stage", "--", where).data.startswith(b"120000 "):
             raise InputError(f"{reference} is a symbolic link", help="name its target")
-    asked = "" if "\n" in reference else reference  # each line is a question
+    asked = "" if "\n" in reference else reference  # each input line is one query
     found = _git("cat-file", "--batch-check", "--follow-symlinks", asked=asked).data.decode("utf-8", "replace")
     known = _OBJECT.match(found)
     if known:
         return known["kind"], known["name"]
     if found.startswith(("symlink ", "dangling ", "loop ", "notdir ")):
-        raise InputError(f"{reference} is a symbolic link to nothing in the repository", help="name a file in it")
+        raise InputError(f"{reference} is a broken symbolic link", help="name a file in it")
     raise _git_error(reference, folder, _git("cat-file", "-t", reference).message)
 
 
 def _git(*words: str, asked: str = "") -> _Output:
     """Run git and return its output, truncated just above the size limit of a config.
 
-    No argument is taken for an option: ``names_revision`` rejects a leading dash.
+    No argument can be mistaken for an option: ``names_revision`` rejects a leading dash.
     """
     try:
         process = subprocess.Popen(
@@ -186,7 +186,7 @@ def _git(*words: str, asked: str = "") -> _Output:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
-        with suppress(BrokenPipeError):  # it ends without reading where there is no repository
+        with suppress(BrokenPipeError):  # outside a repository, git exits without reading its input
             process.stdin.write(os.fsencode(f"{asked}\n") if asked else b"")
         with suppress(BrokenPipeError):
             process.stdin.close()
@@ -202,7 +202,7 @@ def _git_error(reference: str, folder: str, message: str) -> InputError:
     revision, path = split_revision(reference)
     if folder:
         return InputError(f"{folder} is a folder without a config.json", help="name a file in it")
-    remedy = "and no file here has that name"
+    remedy = "and no such file exists here"
     if reason.startswith("path "):
         remedy = _suggest_path(revision, path)
     elif "not a git repository" not in reason and revision:
@@ -218,7 +218,7 @@ def _suggest_path(revision: str, path: str) -> str:
     if inner:
         return f"{inner} is a separate repository: name a revision of it from there"
     if (top / path).exists():
-        return f"it is newer, or had another name there: git log --follow -- {path} shows which"
+        return f"it was added or renamed later: see git log --follow -- {path}"
     return "paths are from the top of the repository; from this folder they begin with ./"
 
 
@@ -227,5 +227,5 @@ def _suggest_revision(revision: str, path: str = "") -> str:
     if _git("rev-parse", "--verify", "--quiet", f"refs/remotes/origin/{revision}").succeeded:
         return f"did you mean origin/{revision}{path}?"
     if _git("rev-parse", "--is-shallow-repository").data.strip() == b"true":
-        return "this clone is shallow: git fetch --unshallow, or fetch-depth: 0 for actions/checkout, brings the rest"
+        return "this clone is shallow: fetch its history with git fetch --unshallow, or fetch-depth: 0 in CI"
     return ""

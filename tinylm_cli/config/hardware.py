@@ -19,7 +19,7 @@ from tinylm_cli.errors import Diagnostic, Label
 GPU = "--gpu"
 
 PeakDType = Literal["float32", "tf32", "float16", "bfloat16", "float8", "int8"]
-"""The types that peak rates are given for: the data types, and float32 multiplied as TF32."""
+"""The dtypes with peak rates; tf32 is float32 multiplied as TF32."""
 
 PEAK_DTYPES: tuple[PeakDType, ...] = get_args(PeakDType)
 
@@ -30,13 +30,13 @@ Line = Annotated[str, Field(min_length=1, max_length=300), FieldType("text", "te
 Names = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")], ...],
     Field(strict=False, max_length=16),
-    FieldType("names", "a list of names of small letters, digits, dots and dashes"),
+    FieldType("names", "a list of names made of lowercase letters, digits, dots and dashes"),
 ]
 Month = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}(-[0-9]{2})?$"), FieldType("text", "a date such as 2026-11")]
 
 
 class PeakFlops(Block):
-    """Floating-point (for int8: integer) operations per second of dense matrix products, a multiply-add being 2."""
+    """Dense matmul throughput in FLOP/s (int8: OP/s); a multiply-add counts as 2."""
 
     float32: FlopRate = Field(examples=["66.9 TFLOP/s"], description="Without TF32.")
     tf32: FlopRate | None = Field(default=None, examples=["494.7 TFLOP/s"], description="float32 rounded to 19 bits.")
@@ -54,9 +54,9 @@ class AcceleratorEntry(Block):
 
     title: Line = Field(examples=["NVIDIA H100 SXM5 80 GB"], description="The vendor's name for it.")
     aliases: Names = Field(default=(), examples=[("h100",)], description="Other names for it.")
-    memory_bytes: Size = Field(examples=["80 GiB"], description="Memory capacity on the board.")
+    memory_bytes: Size = Field(examples=["80 GiB"], description="Memory capacity.")
     usable_memory_bytes: Size | None = Field(
-        default=None, examples=["79.1 GiB"], description="Memory that the driver reports; memory_bytes when absent."
+        default=None, examples=["79.1 GiB"], description="Memory that the driver reports; default: memory_bytes."
     )
     memory_bytes_per_second: Rate = Field(examples=["3.35 TB/s"], description="Bandwidth between memory and cores.")
     peak_flops_per_second: PeakFlops = Field(description="Dense peak FLOP/s by dtype.")
@@ -68,7 +68,7 @@ class AcceleratorEntry(Block):
     peer_bytes_per_second: Rate | None = Field(
         default=None,
         examples=["64 GB/s"],
-        description="Bandwidth from one GPU to one other; that of the link when absent, as with a switch.",
+        description="Bandwidth from one GPU to one other; default: that of the link, as with a switch.",
     )
     gpus_per_node: int = Field(ge=1, le=1_000_000, examples=[8], description="GPUs that the link joins.")
     network: Line | None = Field(
@@ -76,7 +76,7 @@ class AcceleratorEntry(Block):
     )
     network_bytes_per_second: Rate = Field(
         examples=["400 Gb/s"],
-        description="Bandwidth from one GPU to other nodes, in one direction, while its entire node sends.",
+        description="Bandwidth from one GPU to other nodes, in one direction, when all GPUs of its node send.",
     )
     source: Line | None = Field(
         default=None, examples=["https://www.nvidia.com/en-us/data-center/h100/"], description="Its datasheet."
@@ -98,7 +98,7 @@ class Accelerator(AcceleratorEntry):
 
     @property
     def one_peer_bytes_per_second(self) -> int:
-        """Bytes per second from one GPU to one other of its node: the full link if a switch joins them."""
+        """Bandwidth from one GPU to one other GPU of its node: the full link if a switch connects them."""
         return self.peer_bytes_per_second or self.link_bytes_per_second
 
     @property
@@ -109,11 +109,7 @@ class Accelerator(AcceleratorEntry):
 
 
 def load_hardware(name: str, file: str | None = None) -> Accelerator:
-    """Return the accelerator called ``name`` from the table that ships or from ``file``.
-
-    Args:
-        name: As for :func:`find_accelerator`.
-        file: As for :func:`load_accelerators`.
+    """Return the accelerator called ``name`` from the built-in table or from ``file``.
 
     Raises:
         ConfigError: If the file is wrong, or no accelerator has that name; holds every mistake found.
@@ -140,7 +136,7 @@ def find_accelerator(table: dict[str, Accelerator], name: str) -> Accelerator:
         meant = suggest(name, [*table, *aliases])
         known = f"the names are {', '.join(table)}; --hardware FILE adds your own"
         remedy = f"did you mean {meant}? {known[0].upper()}{known[1:]}" if meant else known
-        message = f"no GPU is called {clip(name) or '(empty)'}"
+        message = f"unknown GPU {clip(name) or '(empty)'}"
         raise refusal([diagnostic("unknown-gpu", message, GPU, option_span(GPU, name), help=remedy)])
     return found
 
@@ -173,19 +169,6 @@ def _names_hardware(root: Node) -> bool:
     return any(block.keys() & AcceleratorEntry.model_fields.keys() for block in blocks)
 
 
-def _is_model_config(root: Node) -> bool:
-    """Return whether a mapping has fields of a model config, and no block with fields of an accelerator."""
-    from tinylm_cli.config.schema import ModelConfig
-
-    return not _names_hardware(root) and bool((root.entries or {}).keys() & ModelConfig.model_fields.keys())
-
-
-def _not_hardware(root: Node, source: Source) -> Diagnostic:
-    message = f"{source.name} is a model config, not a hardware file"
-    help_ = "a hardware file has the name of each GPU, with its fields indented under it"
-    return diagnostic("wrong-type", message, root.span.source, root.span, help=help_)
-
-
 def parse_accelerators(source: Source) -> dict[str, Accelerator]:
     """Validate the text of a hardware file.
 
@@ -194,10 +177,8 @@ def parse_accelerators(source: Source) -> dict[str, Accelerator]:
     """
     document = read_yaml(source)
     root, mistakes = document.root, document.diagnostics
-    if root is None or root.entries is None:
+    if root is None or root.entries is None or _is_model_config(root):
         raise refusal([*mistakes, _not_a_table(root, source)])
-    if _is_model_config(root):
-        raise refusal([_not_hardware(root, source)])
     found: dict[str, Accelerator] = {}
     places: dict[str, Entry] = {}
     for name, entry in root.entries.items():
@@ -233,7 +214,7 @@ def _diagnose(error: ValidationError, name: str, entry: Entry, source: Source) -
         remedy = "write its fields on separate lines, indented under its name: title, memory_bytes, …"
         return [diagnostic("wrong-type", message, node.span.source, node.span, field=name, help=remedy)]
     details = error.errors(include_url=False, include_context=False, include_input=False)
-    place = Node(entry.key_span, entries=node.entries)  # a field that is missing is missing under its name
+    place = Node(entry.key_span, entries=node.entries)  # report a missing field at the accelerator's name
     return diagnose_fields(details, place, source.name, Schema(AcceleratorEntry, title))
 
 
@@ -244,12 +225,20 @@ def _duplicate(name: str, entry: Entry, first: Entry) -> Diagnostic:
     return diagnostic("duplicate-key", message, place.source, place, field=name, help="keep one of them", labels=labels)
 
 
+def _is_model_config(root: Node) -> bool:
+    """Return whether a mapping has fields of a model config, and no block with fields of an accelerator."""
+    from tinylm_cli.config.schema import ModelConfig
+
+    return not _names_hardware(root) and bool((root.entries or {}).keys() & ModelConfig.model_fields.keys())
+
+
 def _not_a_table(root: Node | None, source: Source) -> Diagnostic:
     if root is None or root.is_absent:
-        message, place = "the file defines no GPUs: it has only blank lines and comments", None
-        return diagnostic(
-            "empty-document", message, source.name, place, help="tinylm list --hardware shows the built-in GPUs"
-        )
-    message = f"hardware is a mapping of GPUs by name, but this is {describe(root)}"
-    remedy = "write the name of a GPU, a colon, and its fields indented under it"
-    return diagnostic("not-a-mapping", message, root.span.source, root.span, help=remedy)
+        message = "the file defines no GPUs: it has only blank lines and comments"
+        return diagnostic("empty-document", message, source.name, help="tinylm list --hardware shows the built-in GPUs")
+    if root.entries is not None:
+        code, message = "wrong-type", f"{source.name} is a model config, not a hardware file"
+    else:
+        code, message = "not-a-mapping", f"hardware is a mapping of GPUs by name, but this is {describe(root)}"
+    remedy = "a hardware file maps the name of each GPU to its fields, indented under it"
+    return diagnostic(code, message, root.span.source, root.span, help=remedy)

@@ -56,7 +56,7 @@ def read_reference(reference: str) -> Source:
 def _resolve_path(reference: str) -> str:
     """Return a path to read, or raise an error that suggests another name."""
     if not reference:
-        raise InputError("the config has an empty name", help="is a shell variable unset?")
+        raise InputError("the config name is empty", help="is a shell variable unset?")
     if reference == "-" or "/" in reference or "\0" in reference or _exists(reference):
         return reference
     from tinylm_cli.config.suggestions import suggest_config
@@ -67,7 +67,7 @@ def _resolve_path(reference: str) -> str:
     if reference.endswith((".yaml", ".yml")) and meant is None:
         raise InputError(f"no such file: {reference}")
     raise InputError(
-        f"no preset or file is called {reference}",
+        f"no such preset or file: {reference}",
         help=f"did you mean {meant}?" if meant else f"the presets are {known}; tinylm list --gallery lists more",
     )
 

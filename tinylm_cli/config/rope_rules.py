@@ -103,7 +103,7 @@ def _scaling_has_its_fields(value: Values) -> Iterator[Problem]:
         yield Problem(
             "needs-field",
             ("position.scaling", "position.scaling_factor"),
-            f"position.scaling {scaling} requires position.scaling_factor, by which it extends the context length",
+            f"position.scaling {scaling} requires position.scaling_factor, the factor of the context length",
             f"write position.scaling_factor: {min(likely, MAX_FACTOR):g}, or position.scaling: none",
         )
     if original is None and scaling not in ("none", "linear"):
@@ -143,8 +143,7 @@ def _longrope_has_a_factor_per_pair(value: Values) -> Iterator[Problem]:
         )
     for name, given in factors.items():
         if given is not None and len(given) != n_pairs:
-            turning = f"{counted(n_pairs, 'pair')} of dimensions {'rotate' if n_pairs > 1 else 'rotates'}"
-            message = f"{name} has {counted(len(given), 'number')}, but {turning}"
+            message = f"{name} has {counted(len(given), 'number')}, but RoPE rotates {counted(n_pairs, 'pair')}"
             yield Problem("contradiction", (name, "position.scaling"), message, f"write {name} as a list of {wanted}")
 
 

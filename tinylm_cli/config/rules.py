@@ -67,8 +67,8 @@ def _groups_hold_experts(value: Values) -> Iterator[Problem]:
         remedy = f"write feed_forward.top_k_groups: {n_groups}"
     elif held < top_k <= n_experts:
         fields = ("feed_forward.top_k", *selection)
-        groups = f"{counted(top_k_groups, 'group')} of {size}"
-        message = f"feed_forward.top_k {top_k} exceeds the {counted(held, 'expert')} of the {groups} selected"
+        groups = f"the {counted(top_k_groups, 'group')} that the router selects"
+        message = f"feed_forward.top_k {top_k} exceeds the {counted(held, 'expert')} in {groups}"
         remedy = f"write feed_forward.top_k_groups: {-(-top_k // size)}, or feed_forward.top_k: {held}"
     else:
         return
@@ -91,7 +91,7 @@ def _latent_attention_rotates(value: Values) -> Iterator[Problem]:
     if value["attention.kind"] != "latent":
         return
     if kind != "rope":
-        message = "attention.kind latent requires position.kind rope: attention.d_rope dimensions rotate"
+        message = "attention.kind latent requires position.kind rope, which rotates attention.d_rope dimensions"
         remedy = "write position.kind: rope, or attention.kind: multi_head"
         yield Problem("contradiction", ("attention.kind", "position.kind"), message, remedy)
     elif fraction != 1:
@@ -133,11 +133,11 @@ def _budget_is_within_reach(value: Values) -> Iterator[Problem]:
         yield Problem("contradiction", ("budget.seq_len", "max_len"), message, remedy)
 
 
-def divisors_near(whole: int, wanted: int) -> str:
-    """Return the divisors of ``whole`` next to ``wanted``, as text: ``4 or 8``."""
-    divisors = {d for n in range(1, isqrt(whole) + 1) if whole % n == 0 for d in (n, whole // n)}
-    below = max(n for n in divisors if n < wanted)
-    above = min((n for n in divisors if wanted < n <= min(4 * wanted, MAX_N_HEADS)), default=None)
+def divisors_near(number: int, target: int) -> str:
+    """Return the divisors of ``number`` nearest to ``target``, as text: ``4 or 8``."""
+    divisors = {d for n in range(1, isqrt(number) + 1) if number % n == 0 for d in (n, number // n)}
+    below = max(n for n in divisors if n < target)
+    above = min((n for n in divisors if target < n <= min(4 * target, MAX_N_HEADS)), default=None)
     return str(below) + (f" or {above}" if above else "")
 
 

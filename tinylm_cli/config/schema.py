@@ -45,10 +45,10 @@ class ModelConfig(Block):
     """
 
     name: Title | None = Field(
-        None, examples=["my-model"], description="Name of the model in every report; the file's name when absent."
+        None, examples=["my-model"], description="Name of the model in every report; default: the file's name."
     )
     description: Prose | None = Field(
-        None, examples=["A baseline."], description="A note for readers; changes nothing."
+        None, examples=["A baseline."], description="A note for readers; no effect on the model."
     )
 
     vocab_size: int = Field(
@@ -82,11 +82,11 @@ class ModelConfig(Block):
     head: Head = Field(Head(), description="The LM head.")
 
     nominal_params: ParameterCount | None = Field(
-        None, examples=["125M"], description="The advertised size, e.g. 125M; reports compare it with the true count."
+        None, examples=["125M"], description="Nominal size, e.g. 125M; reports compare it with the exact count."
     )
     budget: Budget = Field(
         Budget(),
-        description="Limits on the cost of the model, which tinylm validate checks; the model does not change.",
+        description="Limits on the cost of the model, which tinylm validate checks; no effect on the model.",
     )
 
     @property

@@ -15,7 +15,7 @@ from tinylm_cli.errors import ConfigError, InputError, Span
 MAX_BYTES = 256 * 1024
 STDIN = "<stdin>"
 
-# a diagnostic keeps only the surroundings of a span in a longer line
+# in longer lines, a diagnostic keeps only the text around the span
 _MOST_SHOWN = 240
 _SHOWN_BEFORE = 60
 
@@ -30,7 +30,7 @@ class Source:
         name: Path as the user gave it, ``<stdin>``, or ``--set``.
         text: The full text, without a byte-order mark.
         path: The path in the name, which a git revision precedes.
-        shift: Columns to add to every span, for a text that is the end of an option.
+        shift: Columns to add to every span, if the text is part of an option.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Source:
 
 def option_span(option: str, value: str, start: int = 0, end: int | None = None) -> Span:
     """Return the span of ``value[start:end]`` in ``OPTION value``."""
-    before = len(option) + 2  # the option, a space, and columns count from 1
+    before = len(option) + 2  # skip the option and a space; columns start at 1
     last = len(value) if end is None else end
     return Span(option, 1, before + start, before + max(last, start + 1), f"{option} {value}")
 

@@ -164,7 +164,7 @@ def _guess(text: str, field: Field) -> str | None:
         case "count" | "size" | "flops" | "rate" | "flop_rate":
             return suggest_amount(text, field.kind) or _guess_integer(text)
         case "choice":
-            on = "per_head" if text in ("true", "yes", "on") else None  # a qk_norm that is on
+            on = "per_head" if text in ("true", "yes", "on") else None  # qk_norm: true
             return "none" if text in ("~", "null", "false", "no", "off") else on
         case "pattern":
             return text.upper()

@@ -1,6 +1,6 @@
 """Parsing of one YAML document into a tree of nodes with spans.
 
-Reads ruamel.yaml's events instead of its nodes, so aliases are never expanded and no recursion follows the input.
+Reads ruamel.yaml's events instead of its nodes, so aliases are never expanded, and parsing is not recursive.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def resolve_plain(text: str) -> Scalar:
 
 def _short(text: str) -> str:
     if len(text) > MAX_DIGITS:
-        raise NumberTooLongError(f"a number of {len(text):,} characters is too long: {MAX_DIGITS} are the most")
+        raise NumberTooLongError(f"a number of {len(text):,} characters is too long; the maximum is {MAX_DIGITS}")
     return text
 
 

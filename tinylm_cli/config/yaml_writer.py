@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
@@ -40,33 +40,42 @@ _MORE = (
 
 def to_yaml(config: ModelConfig) -> str:
     """Return every field of ``config`` that has an effect, defaults included, in the order of the schema."""
-    lines: list[str] = []
-    for block, given in groupby(shown_fields(config), lambda pair: _block(pair[0])):
-        lines += [f"{block}:"] if block else []
-        for name, value in given:
-            indent, key = _place(name)
-            lines.append(f"{indent}{key}: {scalar(value)}")
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{line}\n" for group in _groups(shown_fields(config)) for line in group)
+
+
+def to_short_yaml(config: ModelConfig, title: str) -> str:
+    """Return a title, then the required and non-default fields, in the order of the schema."""
+    known = fields()
+    values = flatten(config.model_dump()).items()
+    given = [(name, value) for name, value in values if known[name].required or value != known[name].default]
+    return _text([[SCHEMA_LINE, "#", *(f"# {line}" for line in title.splitlines())], *_groups(given)])
 
 
 def to_commented_yaml(config: ModelConfig, title: str) -> str:
     """Return a commented config: the common fields and all that differ from the defaults."""
-    flat = flatten(config.model_dump())
-    known = fields()
-    chosen = [name for name, value in flat.items() if name in _FIRST or value != known[name].default]
-    shown = [name for name in chosen if flat[name] is not None and applies(name, flat)]
-    lines = [SCHEMA_LINE, "#", f"# {title}", ""]
-    for block, names in groupby(shown, _block):
-        if not block and lines[-1]:
-            lines.append("")
-        if block:
-            lines += ["", *_comment(ModelConfig.model_fields[block].description or "", "", _COLUMNS), f"{block}:"]
+    flat, known = flatten(config.model_dump()), fields()
+    chosen = (name for name, value in flat.items() if name in _FIRST or value != known[name].default)
+    groups = [[SCHEMA_LINE, "#", f"# {title}"]]
+    for block, names in groupby((name for name in chosen if flat[name] is not None and applies(name, flat)), _block):
+        about = ModelConfig.model_fields[block].description or "" if block else ""
+        groups.append([*_comment(about, "", _COLUMNS), f"{block}:"] if block else [])
         for name in names:
             indent, key = _place(name)
             value = _amount(known[name], flat[name])
-            lines += [*_comment(_explained(known[name]), indent, _COLUMNS), f"{indent}{key}: {value}"]
-    lines += ["", *_comment(_MORE, "", _COLUMNS)]
-    return "".join(f"{line}\n" for line in lines)
+            groups[-1] += [*_comment(_explained(known[name]), indent, _COLUMNS), f"{indent}{key}: {value}"]
+    return _text([*groups, _comment(_MORE, "", _COLUMNS)])
+
+
+def _groups(values: Iterable[tuple[str, Any]]) -> Iterator[list[str]]:
+    """Yield the lines of the top-level fields, and of each block with its fields."""
+    for block, given in groupby(values, lambda pair: _block(pair[0])):
+        lines = [f"{''.join(_place(name))}: {scalar(value)}" for name, value in given]
+        yield [f"{block}:", *lines] if block else lines
+
+
+def _text(groups: Iterable[list[str]]) -> str:
+    """Return groups of lines with a blank line between them."""
+    return "\n\n".join(map("\n".join, groups)) + "\n"
 
 
 def field_listings() -> Iterator[tuple[str, str]]:
@@ -75,25 +84,18 @@ def field_listings() -> Iterator[tuple[str, str]]:
     A field without a default is a comment with an example.
     """
     for block in ("", *BLOCKS):
-        lines: list[str] = []
         described = [field for field in fields().values() if _block(field.name) == block]
-        if block:
-            lines.append(f"{block}:" if any(field.default is not None for field in described) else f"# {block}:")
+        lines = [f"{'' if any(field.default is not None for field in described) else '# '}{block}:"] if block else []
         for field in described:
             indent, key = _place(field.name)
-            absent = "# " if field.default is None and not field.required else ""
-            default = [] if field.required or absent else [f"{scalar(field.default)} by default"]
-            needs = [f"only if {need.condition}" for need in REQUIREMENTS.get(field.name, ())]
-            lines += _comment(_explained(field, *(["required"] if field.required else default), *needs), indent, 60)
-            value = field.example if absent or field.required else field.default
-            lines.append(f"{indent}{absent}{key}: {scalar(value)}")
+            is_absent = field.default is None and not field.required
+            notes = [f"only if {need.condition}" for need in REQUIREMENTS.get(field.name, ())]
+            if not is_absent:
+                notes.insert(0, "required" if field.required else f"{scalar(field.default)} by default")
+            value = field.example if is_absent or field.required else field.default
+            lines += _comment(_explained(field, *notes), indent, 60)
+            lines.append(f"{indent}{'# ' if is_absent else ''}{key}: {scalar(value)}")
         yield block, "\n".join(lines)
-
-
-def to_short_yaml(config: ModelConfig, title: str) -> str:
-    """Return a title, then the required and non-default fields, in the order of the schema."""
-    head = [SCHEMA_LINE, "#", *(f"# {line}" for line in title.splitlines()), ""]
-    return "".join(f"{line}\n" for line in [*head, *_short_lines(config)])
 
 
 def scalar(value: Any) -> str:
@@ -106,19 +108,15 @@ def scalar(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, str):
         plain = _PLAIN.fullmatch(value) and resolve_plain(value) == value and value.casefold() not in _YAML_1_1
-        return value if plain else _quoted(value)
+        return value if plain else f'"{"".join(map(_escaped, value))}"'
     if not isinstance(value, float):
         return str(value)
     digits, e, exponent = repr(value).partition("e")
     return f"{digits}{'' if '.' in digits else '.0'}e{int(exponent):+d}" if e else digits
 
 
-def _quoted(text: str) -> str:
-    """Return text as a double-quoted scalar on one line; https://yaml.org/spec/1.2.2/#57-escaped-characters."""
-    return f'"{"".join(map(_escaped, text))}"'
-
-
 def _escaped(character: str) -> str:
+    """Return a character of a double-quoted scalar; https://yaml.org/spec/1.2.2/#57-escaped-characters."""
     if character in _ESCAPES:
         return _ESCAPES[character]
     if character.isprintable():
@@ -128,7 +126,7 @@ def _escaped(character: str) -> str:
 
 
 def short_scalar(value: Any) -> str:
-    """Return a value as short YAML: of a long list, its ends and its length."""
+    """Return a value as short YAML; a long list is shortened to its ends and its length."""
     if not isinstance(value, tuple | list) or len(value) <= _MOST_LISTED:
         return scalar(value)
     first, second, *_, last = map(scalar, value)
@@ -148,22 +146,6 @@ def _amount(field: Field, value: Any) -> str:
     if field.kind not in ("count", "size", "flops"):
         return scalar(value)
     return stated(value, field.kind, _DECIMALS[field.kind]).replace(",", "")
-
-
-def _short_lines(config: ModelConfig) -> Iterator[str]:
-    described = fields()
-    for name, value in config.model_dump().items():
-        if name in BLOCKS:
-            inner = {key: each for key, each in value.items() if each != described[f"{name}.{key}"].default}
-            if inner:
-                yield ""
-                yield f"{name}:"
-            for key, each in inner.items():
-                yield f"  {key}: {scalar(each)}"
-        elif described[name].required or value != described[name].default:
-            if name == "nominal_params":
-                yield ""
-            yield f"{name}: {scalar(value)}"
 
 
 def _explained(field: Field, *more: str) -> str:

@@ -97,7 +97,9 @@ def _replace(span: Span, written: str, text: str) -> Fix | None:
     return Fix(span, f"{quote}{text}{quote}" if needs_quotes else text)
 
 
-def fix_source(source: Source, check: Callable[[Source], Sequence[Diagnostic]]) -> tuple[Source, list[Diagnostic]]:
+def fix_source(
+    source: Source, check: Callable[[Source], Sequence[Diagnostic]]
+) -> tuple[Source, tuple[Diagnostic, ...]]:
     """Apply the fixes that ``check`` finds until it finds no more; at most ``MAX_ROUNDS`` times.
 
     Returns:
@@ -114,7 +116,7 @@ def fix_source(source: Source, check: Callable[[Source], Sequence[Diagnostic]]) 
         if not fixes:
             break
         source = apply_fixes(source, fixes)
-    return source, fixed
+    return source, tuple(fixed)
 
 
 def apply_fixes(source: Source, fixes: Sequence[Fix]) -> Source:

@@ -56,12 +56,12 @@ def formula(name: str, component: str, *changes: str) -> str:
         ("base", "attention", "12 layers × 4 × (768 × 768 + 768)"),
         ("base", "norm", "12 layers × 2 × (768 + 768) + (768 + 768)"),
         ("base", "lm_head", "0"),
-        ("gpt2", "position", "1,024 × 768"),
-        ("llama-3-8b", "attention", "32 layers × (2 × 4,096 × 4,096 + 2 × 1,024 × 4,096)"),
-        ("llama-3-8b", "lm_head", "128,256 × 4,096"),
-        ("deepseek-v2-lite", "attention", "27 layers × (3,072 × 2,048 + 576 × 2,048 + 4,096 × 512 + 2,048 × 2,048)"),
-        ("deepseek-v2-lite", "feed_forward", "1 layer × 3 × 10,944 × 2,048"),
-        ("deepseek-v2-lite", "experts", "26 layers × (64 experts × 3 × 1,408 × 2,048 + 3 × 2,816 × 2,048)"),
+        ("gpt2", "position", "1024 × 768"),
+        ("llama-3-8b", "attention", "32 layers × (2 × 4096 × 4096 + 2 × 1024 × 4096)"),
+        ("llama-3-8b", "lm_head", "128256 × 4096"),
+        ("deepseek-v2-lite", "attention", "27 layers × (3072 × 2048 + 576 × 2048 + 4096 × 512 + 2048 × 2048)"),
+        ("deepseek-v2-lite", "feed_forward", "1 layer × 3 × 10944 × 2048"),
+        ("deepseek-v2-lite", "experts", "26 layers × (64 experts × 3 × 1408 × 2048 + 3 × 2816 × 2048)"),
     ],
 )
 def test_formulas(name: str, component: str, expected: str) -> None:

@@ -33,11 +33,11 @@ COURSE = [
 @pytest.mark.parametrize(("name", "tied", "untied", "saved", "nominal", "error"), COURSE)
 def test_course_table(name: str, tied: int, untied: int, saved: int, nominal: int, error: float) -> None:
     model = analyze_params(load_config(name))
-    assert (model.total_params, model.tying.untied_params, model.tying.saved_params) == (tied, untied, saved)
+    assert (model.total_params, model.tying.untied.params, model.tying.saved.params) == (tied, untied, saved)
     assert model.nominal_params == nominal
     assert model.nominal_error == pytest.approx(error, abs=5e-4)
     loose = analyze_params(load_config(name, ["tie_weights=false"]))
-    assert (loose.total_params, loose.tying.untied_params, loose.tying.saved_params) == (untied, untied, 0)
+    assert (loose.total_params, loose.tying.untied.params, loose.tying.saved.params) == (untied, untied, 0)
 
 
 GPT2 = [
@@ -128,13 +128,11 @@ def test_tying_savings(configs: st.SearchStrategy[ModelConfig], data: st.DataObj
     config = data.draw(configs)
     model = analyze_params(LoadedConfig("x", "x.yaml", config, {}), dtype=dtype[0])
     tying, head = model.tying, config.vocab_size * config.d_model
-    assert tying.saved_params == (head if config.tie_weights else 0)
-    assert tying.untied_params - tying.tied_params == tying.saved_params
-    assert tying.tied_params == model.total_params
-    for kind in ("untied", "tied", "saved"):
-        params = getattr(tying, f"{kind}_params")
-        assert getattr(tying, f"{kind}_params_bytes") == params * dtype[1]
-        assert getattr(tying, f"{kind}_adam_bytes") == params * 8
+    assert tying.saved.params == (head if config.tie_weights else 0)
+    assert tying.untied.params - tying.tied.params == tying.saved.params
+    assert tying.tied.params == model.total_params
+    for size in (tying.untied, tying.tied, tying.saved):
+        assert (size.params_bytes, size.adam_bytes) == (size.params * dtype[1], size.params * 8)
     assert model.params_bytes == model.total_params * dtype[1]
 
 

@@ -72,7 +72,9 @@ class TestTree:
         lines = {depth: here(*TOY, "--depth", depth).out.count("─ ") for depth in ("0", "1", "2", "99")}
         assert lines["0"] == 0
         assert lines["1"] == 4
-        assert lines["1"] < lines["2"] < lines["99"] == here(*TOY).out.count("─ ")
+        assert lines["1"] < lines["2"] < here(*TOY).out.count("─ ") < lines["99"]
+        assert "attention (2 heads) …" in here(*TOY).out, "the mark of what is not shown"
+        assert lines["99"] == here(*TOY, "--format", "csv").out.count("\n") - 2, "but for header and root"
 
     def test_json_is_whole_whatever_is_shown(self, here: Here) -> None:
         assert here(*TOY, "--depth", "0", "--format", "json").out == here(*TOY, "--format", "json").out

@@ -412,6 +412,13 @@ class TestChanged:
         assert here("compare", "--changed", "base", "--exit-code").code == 2
 
     def test_gpu(self, here: Here) -> None:
-        text = here("compare", "--changed", "base", "modified.yaml", "--gpu", "h100").out
+        text = here("compare", "--changed", "base", "modified.yaml", "--gpu", "h100", "--full").out
         assert "on h100-sxm" in text
-        assert "step_seconds" in text
+        assert "step time" in text
+
+    def test_short(self, here: Here) -> None:
+        """The changed fields of each config; --full has the figures."""
+        short, full = (here("compare", "--changed", "base", *words).out for words in ((), ("--full",)))
+        assert "modified.yaml: n_layers 3 → 6.\n" in short
+        assert "train FLOPs/token" not in short
+        assert "train FLOPs/token" in full

@@ -182,7 +182,7 @@ def test_front_mark(here: Here) -> None:
     assert "Pareto front (✓): 13 designs" in marked["213"]
     assert marked["213"].count("✓") == 1 + 13
     words = "--params 826112 --vocab-size 256 --d-model 128 --n-layers 4 --d-head 64"
-    assert "1 design that no other beats" in here("design", *words.split()).out
+    assert "1 design that no other beats" in here("design", *words.split(), "--full").out
 
 
 @pytest.mark.parametrize(
@@ -205,12 +205,12 @@ def test_constraint_as_typed(words: str, echoed: str, here: Here) -> None:
 def test_training_rate(here: Here) -> None:
     trained = here("design", "--gpu", "l4", "--top", "1", columns=120).out
     assert "trains" in trained
-    assert "decoding at the roofline bound of l4, training at 40% of its peak." in trained
+    assert "Training speed assumes 40% of its peak." in trained
     words = ("design", "--gpu", "l4", "--for", "serving")
     served = here(*words, "--top", "1", columns=120).out
     assert "decodes" in served
     assert "trains" not in served
-    assert "Speeds are in tokens: decoding at the roofline bound of l4.\n" in served
+    assert "Decoding speed is the roofline bound of l4, in tokens.\n" in served
     report = json.loads(here(*words, "--top", "1", "--format", "json").out)
     (design,) = report["designs"]
     assert (report["utilization"], design["train_tokens_per_second"]) == (None, None)

@@ -44,7 +44,7 @@ def test_csv_figures(here: Here) -> None:
 def test_the_screen_in_outline(here: Here) -> None:
     page = here(*TOY, "--top-k", "3", columns=80)
     lines = page.out.splitlines()
-    assert lines[0] == "toy  1 × 3 tokens, untrained weights, float32 on cpu"
+    assert lines[0] == "toy  1 × 3 tokens, float32 on cpu"
     blank = lines.index("", 3)
     stages = [line.split()[0] for line in lines[2:blank] if not line.startswith("  ")]
     assert stages == ["stage", "tokens", "embedding", "blocks.0", "blocks.1", "blocks.2", "ln_f", "lm_head"]

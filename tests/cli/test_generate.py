@@ -39,7 +39,7 @@ def test_documents(here: Here, golden_json: Golden, stable_json: Callable[[str],
 def test_the_screen_in_outline(here: Here) -> None:
     page = here(*TOY, "--tokens", "72,105", "--temperature", "0", "-n", "3")
     lines = page.out.splitlines()
-    assert lines[:3] == ["toy  prompt of 2 tokens, untrained weights", "", "72 105"]
+    assert lines[:3] == ["toy  prompt of 2 tokens", "", "72 105"]
     assert re.fullmatch(r"\d+ \d+ \d+", lines[3])
     assert lines[4].startswith("as text: Hi")
     assert lines[5].startswith("The weights are untrained")
@@ -58,7 +58,7 @@ def test_as_many_as_were_asked_for(words: list[str], count: int, here: Here) -> 
 
 
 def test_one_is_not_several(here: Here) -> None:
-    assert "prompt of 1 token," in here(*TOY, "--tokens", "9").out
+    assert "prompt of 1 token\n" in here(*TOY, "--tokens", "9").out
     assert "\n1 token, length reached" in here(*TOY, "-n", "1").out
 
 
@@ -165,7 +165,7 @@ class TestOnATerminal:
     def test_ids_stream(self, on_terminal: Here) -> None:
         shown = on_terminal(*TOY, "-n", "4", env={"NO_COLOR": "1"})
         page = shown.out[shown.out.index("toy  prompt of 3 tokens") :].splitlines()
-        assert page[:3] == ["toy  prompt of 3 tokens, untrained weights", "", "5 12 8"]
+        assert page[:3] == ["toy  prompt of 3 tokens", "", "5 12 8"]
         assert re.fullmatch(r"\d+ \d+ \d+ \d+", page[3])
         assert page[4].startswith("as text: ")
         assert page[-1] == "next: tinylm estimate toy.yaml"

@@ -28,8 +28,8 @@ def test_json(here: Here) -> None:
     (small,) = models(here("params", "--config", "small", "--format", "json"))
     assert small["name"] == "small"
     assert small["total_params"] == 4_995_072
-    assert small["tying"]["untied_params"] == 5_251_072
-    assert small["tying"]["saved_params"] == 256_000
+    assert small["tying"]["untied"]["params"] == 5_251_072
+    assert small["tying"]["saved"]["params"] == 256_000
     assert small["nominal_params"] == 5_000_000
     assert [component["name"] for component in small["components"]] == [
         "token_embedding",
@@ -127,9 +127,9 @@ def test_set(here: Here) -> None:
     (usual,) = models(here("params", "--config", "toy.yaml", "--format", "json"))
     (model,) = models(here("params", "--config", "toy.yaml", *changed, "--format", "json"))
     assert model["total_params"] > 2 * usual["total_params"] - 256 * 8
-    assert (model["tying"]["saved_params"], usual["tying"]["saved_params"]) == (0, 2_048)
+    assert (model["tying"]["saved"]["params"], usual["tying"]["saved"]["params"]) == (0, 2_048)
     for each in models(here("params", *changed, "-f", "json")):
-        assert each["tying"]["untied_params"] == each["total_params"]
+        assert each["tying"]["untied"]["params"] == each["total_params"]
 
 
 def test_nominal_size(here: Here) -> None:
@@ -194,7 +194,7 @@ def test_explain(here: Here) -> None:
 
 def test_explain_active_experts(here: Here) -> None:
     text = here("params", "--config", "mixtral-8x7b", "--explain", columns=120).out
-    assert "32 layers × 2 experts per token × 3 × 14,336 × 4,096  11,274,289,152" in text
+    assert "32 layers × 2 experts per token × 3 × 14336 × 4096  11,274,289,152" in text
     assert "to reach" not in text
     result = here("params", "--config", "mixtral-8x7b", "--explain", "--format", "csv", "--table", "active")
     assert result.out.splitlines()[0] == "component,active_formula,active_params"

@@ -79,8 +79,10 @@ NAMES = {
 
 DERIVED = {
     "plans": {"name", "values.small", "values.tiny"},  # JSON has a list for each row, under its name
+    "hardware": {"aliases"},  # JSON has a list
     "active": {"component", "active_params"},  # "all others" is their sum
     "formulas": {"modules"},  # q_proj, k_proj: JSON has a list
+    "tying": {"tying"},  # JSON has an object for each
     "nominal_changes": {"change"},  # d_model=88: JSON has an object
     "architecture": {"depth"},  # JSON nests instead
     "layouts": {"rank", "tokens_per_second", "sent_bytes"},  # by place, by division, by sum
@@ -92,7 +94,6 @@ DERIVED = {
 """Columns that JSON has under no name of its own, by table."""
 
 OWNED: dict[str, set[str]] = {
-    "tying": set(),
     "flops_per_token": {"backward_flops_per_token", "recompute_flops_per_token", "six_n_flops"},
 }
 """Tables whose first column is the beginning of a name of JSON and whose headers are its end, and the names beyond."""
@@ -124,19 +125,16 @@ def spelled(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
     """Yield each value of a document with the name it has, and with those of the objects around it: ``sizes.d_ff``."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from leaves(inner, key)
-            if not isinstance(inner, dict | list):
-                yield f"{name}.{key}", spelled(inner)
-    elif isinstance(value, list):
-        yield name, spelled(value)
-        for inner in value:
-            yield from leaves(inner, name)
-    else:
-        yield name, spelled(value)
+            yield from leaves(inner, (*path, key))
+        return
+    for start in range(len(path)):
+        yield ".".join(path[start:]), spelled(value)
+    for inner in value if isinstance(value, list) else ():
+        yield from leaves(inner, path)
 
 
 def read(text: str) -> tuple[list[str], list[dict[str, str]]]:

@@ -16,12 +16,11 @@ from tinylm_cli.config.schema import ModelConfig, canonical_fields, flatten
 from tinylm_cli.reports.compare import (
     ChangedConfig,
     ClusterComparison,
-    ClusterFigure,
-    ClusterUnit,
     ComparedModel,
     CompareReport,
     FieldDifference,
     FigureDifference,
+    FigureUnit,
 )
 from tinylm_cli.reports.estimate import EstimateReport
 
@@ -143,8 +142,7 @@ def _figures(configs: Sequence[ModelConfig], setups: Setups) -> Iterator[FigureD
         del figures["active_params"]
     for name, values in figures.items():
         if not _all_equal(values):
-            differences = tuple(value - values[0] for value in values)
-            yield FigureDifference(name, FIGURES[name].unit, values, differences, _ratios(values))
+            yield FigureDifference.of(name, FIGURES[name].unit, values)
 
 
 def _cluster(models: Sequence[LoadedConfig], setups: Setups, accelerator: Accelerator) -> ClusterComparison:
@@ -158,8 +156,7 @@ def _cluster(models: Sequence[LoadedConfig], setups: Setups, accelerator: Accele
     for name, unit in by_model[0]:
         values = tuple(value for each in by_model if (value := each[name, unit]) is not None)
         if values:
-            differences = tuple(value - values[0] for value in values)
-            figures.append(ClusterFigure(name, unit, values, differences, _ratios(values)))
+            figures.append(FigureDifference.of(name, unit, values))
     return ClusterComparison(
         accelerator=accelerator.name,
         n_gpus=setups.training.n_gpus,
@@ -170,7 +167,7 @@ def _cluster(models: Sequence[LoadedConfig], setups: Setups, accelerator: Accele
     )
 
 
-def _cluster_values(report: EstimateReport) -> dict[tuple[str, ClusterUnit], float | None]:
+def _cluster_values(report: EstimateReport) -> dict[tuple[str, FigureUnit], float | None]:
     """Return each figure of one model on the GPUs by name and unit; None where a setup has no such figure."""
     training, serving = report.summary.training, report.summary.serving
     assert training is not None, "both are estimated"
@@ -188,11 +185,6 @@ def _cluster_values(report: EstimateReport) -> dict[tuple[str, ClusterUnit], flo
         ("prefill_seconds", "seconds"): report.serving.time.prefill.seconds,
         ("decode_tokens_per_second", "tokens_per_second"): serving.decode_tokens_per_second,
     }
-
-
-def _ratios(values: Sequence[float]) -> tuple[float | None, ...]:
-    """Return each value over the first; None if that is 0."""
-    return tuple(value / values[0] if values[0] else None for value in values)
 
 
 def _all_equal(values: Sequence[object]) -> bool:

@@ -102,7 +102,7 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _product(shape: Sequence[int]) -> str:
-    return " × ".join(f"{size:,}" for size in shape)
+    return " × ".join(map(str, shape))
 
 
 def _times(count: str, formula: str) -> str:

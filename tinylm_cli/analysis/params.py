@@ -18,7 +18,7 @@ from tinylm_cli.analysis.tensor_table import (
 )
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.reports.params import Convention, Count, ModelParams, PartParams, TyingSavings
+from tinylm_cli.reports.params import Convention, Count, ModelParams, PartParams, StoredSize, TyingSavings
 
 EMBEDDING_COMPONENTS: tuple[Component, ...] = ("token_embedding", "position", "lm_head")
 """Components outside the layers that grow with the vocabulary or with max_len."""
@@ -106,19 +106,9 @@ def analyze_params(
 def tying_savings(table: TensorTable, dtype: str) -> TyingSavings:
     """Return the parameters and bytes that tying the LM head saves, for weights in ``dtype``."""
     untied, tied = untied_params(table), total_params(table)
-    saved = untied - tied  # V × D if the LM head is tied, else 0
+    sizes = (untied, tied, untied - tied)  # saved: V × D if the LM head is tied, else 0
     weight, adam = DTYPE_BYTES[dtype], MOMENTS * FLOAT32_BYTES  # bytes per parameter
-    return TyingSavings(
-        untied_params=untied,
-        tied_params=tied,
-        saved_params=saved,
-        untied_params_bytes=untied * weight,
-        tied_params_bytes=tied * weight,
-        saved_params_bytes=saved * weight,
-        untied_adam_bytes=untied * adam,
-        tied_adam_bytes=tied * adam,
-        saved_adam_bytes=saved * adam,
-    )
+    return TyingSavings(*(StoredSize(params, params * weight, params * adam) for params in sizes))
 
 
 def tied_component(table: TensorTable, tensors: Iterable[Tensor]) -> Component | None:

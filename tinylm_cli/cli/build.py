@@ -25,7 +25,7 @@ def build(
         Path | None, option("Write weights and config to a new folder.", metavar="DIR", parser=parse_path)
     ] = None,
     expand: Annotated[bool, option("Show every block, instead of one for all identical blocks.", "--expand")] = False,
-    depth: Annotated[int | None, option("Levels of the tree to show.", metavar="N", min=0)] = None,
+    depth: Annotated[int | None, option("Levels of the tree to show; 3 by default.", metavar="N", min=0)] = None,
     to: ReportOutput,
 ) -> CommandOutput:
     """Build the PyTorch model and prove its parameter count.
@@ -56,7 +56,7 @@ def build(
     from tinylm_cli.analysis.proof import prove
     from tinylm_cli.model.module_tree import module_tree
     from tinylm_cli.model.state_dict import parameter_shapes, unique_params
-    from tinylm_cli.render.views.build import build_view
+    from tinylm_cli.render.views.build import DEPTH, build_view
     from tinylm_cli.reports.architecture import BuildReport
 
     dtype = str(module.lm_head.weight.dtype).removeprefix("torch.")
@@ -82,4 +82,6 @@ def build(
     else:
         following = next_step("build", "estimate", request.config_words())
     exit_code = ExitCode.DONE if proof.holds else ExitCode.FAILED
+    if depth is None and not expand and to.format_ == "text":
+        depth = DEPTH
     return CommandOutput(report, lambda: build_view(report, depth), to, exit_code, next_step=following)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from tinylm_cli.cli.model_options import DeviceOption, ModelOptions, ModelRequest
 from tinylm_cli.cli.next_steps import next_step
-from tinylm_cli.cli.options import ReportOutput
+from tinylm_cli.cli.options import ReportOutput, option
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.streams import write_stdout
@@ -20,10 +20,16 @@ if TYPE_CHECKING:
     from tinylm_cli.reports.check import CheckResult
 
 
-def check(model: ModelOptions, *, device: DeviceOption = "cpu", to: ReportOutput) -> CommandOutput:
+def check(
+    model: ModelOptions,
+    *,
+    device: DeviceOption = "cpu",
+    full: Annotated[bool, option("Show the measurement of each check.", "--full")] = False,
+    to: ReportOutput,
+) -> CommandOutput:
     """Test a model's invariants: causality, gradients, KV cache.
 
-    Each check is printed as soon as it is proven, with its statement and its measurement. Exits with 1 if one fails.
+    Each check is printed as soon as it is proven; --full adds its measurement. Exits with 1 if one fails.
 
     \b
     Examples:
@@ -59,7 +65,7 @@ def check(model: ModelOptions, *, device: DeviceOption = "cpu", to: ReportOutput
         def finish(result: CheckResult) -> None:
             progress.close()
             if live:
-                _print_result(result)
+                _print_result(result, full=full)
 
         report = run_checks(
             loaded.config,
@@ -82,17 +88,17 @@ def check(model: ModelOptions, *, device: DeviceOption = "cpu", to: ReportOutput
     following = "forward" if report.failed else "generate"  # forward shows where values go wrong
     return CommandOutput(
         report,
-        lambda: verdict_view(report) if live else check_view(report, as_table=to.format_ != "text"),
+        lambda: verdict_view(report) if live else check_view(report, as_table=to.format_ != "text", full=full),
         to,
         exit_code,
         next_step=next_step("check", following, *request.words(), "--tokens"),
     )
 
 
-def _print_result(result: CheckResult) -> None:
+def _print_result(result: CheckResult, *, full: bool) -> None:
     from tinylm_cli.render.views.check import results_view
 
-    _print(results_view([result]))
+    _print(results_view([result], full=full))
 
 
 def _print(view: View, *, after: str = "") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
 
 import typer
@@ -92,6 +93,9 @@ def compare(
     price: PriceOption = None,
     train_tokens: TrainTokensOption = None,
     exit_code: Annotated[bool, option("Exit with 1 if they differ, and with 2 on an error.", "--exit-code")] = False,
+    full: Annotated[
+        bool, option("With --gpu or --changed, show the fields and figures of the models too.", "--full")
+    ] = False,
     to: ReportOutput,
 ) -> CommandOutput:
     """Compare configs, parameters, FLOPs, memory and KV cache.
@@ -139,7 +143,7 @@ def compare(
         code = ExitCode.UNABLE if exit_code else ExitCode.FAILED
     else:
         code = ExitCode.FAILED if exit_code and not report.same else ExitCode.DONE
-    return CommandOutput(report, view, to, code, next_step=following)
+    return CommandOutput(report, lambda: view(full=full or to.format_ != "text"), to, code, next_step=following)
 
 
 class _Conditions(NamedTuple):
@@ -187,8 +191,8 @@ class _Conditions(NamedTuple):
         return setups, accelerator
 
 
-_Compared = tuple["CompareReport | ChangedReport", Callable[[], "View"], str]
-"""A report, its view, and the next step."""
+_Compared = tuple["CompareReport | ChangedReport", Callable[..., "View"], str]
+"""A report, its view given whether it is ``full``, and the next step."""
 
 
 def _compare_named(words: Sequence[str], overrides: Sequence[str], conditions: _Conditions) -> _Compared:
@@ -205,12 +209,12 @@ def _compare_named(words: Sequence[str], overrides: Sequence[str], conditions: _
     report = compare_models(models, setups, accelerator)
     last = variants[-1]
     following = next_step("compare", "estimate", model_words(last.reference, last.all_changes))
-    return report, lambda: compare_view(report), following
+    return report, partial(compare_view, report), following
 
 
 def _compare_changed(
     revision: str, paths: Sequence[str], overrides: Sequence[str], conditions: _Conditions
-) -> tuple[ChangedReport, Callable[[], View], str]:
+) -> tuple[ChangedReport, Callable[..., View], str]:
     from tinylm_cli.analysis.compare import changed_config
     from tinylm_cli.interop.changed_configs import changed_configs
     from tinylm_cli.render.views.compare import changed_view
@@ -228,4 +232,4 @@ def _compare_changed(
         configs.append(changed_config(file, before, after, setups, accelerator, mistake))
     same = all(each.comparison is not None and each.comparison.same for each in configs)
     report = ChangedReport(revision, commit, same, tuple(configs))
-    return report, lambda: changed_view(report), ""
+    return report, partial(changed_view, report), ""

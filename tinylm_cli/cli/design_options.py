@@ -160,7 +160,7 @@ class DesignOptions:
     top: Annotated[int, option("Designs to show.", metavar="N", min=1, max=10_000)] = 10
     front: Annotated[bool, option("Show only the Pareto front.", "--front")] = False
     pick: PickOption = None
-    full: Annotated[bool, option("Also show the searched grid.", "--full")] = False
+    full: Annotated[bool, option("Also explain the ranking and show the searched grid.", "--full")] = False
 
     def writes_config(self, to: Output) -> bool:
         """Return whether to write one design as a config instead of the table."""

@@ -151,10 +151,11 @@ class Stack(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A sentence."""
+    """A sentence; ``column`` is the heading of a column of the table above that it explains, if any."""
 
     text: str
     style: Style = "plain"
+    column: str = ""
 
 
 class Listing(NamedTuple):

@@ -86,9 +86,15 @@ def _shares(bar: StackBar) -> Sequence[str]:
 
 
 def _cells(bar: StackBar, room: int, full: float) -> list[int]:
-    """Return the part that each of ``room`` cells shows."""
+    """Return the part that each of ``room`` cells shows; a part of less than one cell takes one from the longest."""
     ends = [round(end / full * room) if full else 0 for end in accumulate(amount.value for amount in bar.amounts)]
-    cells = [part for part, (start, end) in enumerate(zip([0, *ends], ends, strict=False)) for _ in range(end - start)]
+    counts = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+    for part, amount in enumerate(bar.amounts):
+        longest = max(counts)
+        if amount.value and not counts[part] and longest > 1:
+            counts[counts.index(longest)] -= 1
+            counts[part] = 1
+    cells = [part for part, count in enumerate(counts) for _ in range(count)]
     return cells + [_NOTHING] * (room - len(cells))
 
 

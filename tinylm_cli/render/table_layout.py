@@ -29,6 +29,9 @@ _LEAD = " " * 8
 _OPTIONAL = 5
 """Columns whose ``keep`` is below this go before any column is cut."""
 
+_KEPT = 8
+"""Groups are split over one more grid before a column goes whose ``keep`` is at least this."""
+
 _ALWAYS = 9
 
 
@@ -197,6 +200,9 @@ def split_table(columns: Sequence[Column], rows: Sequence[Row], terminal: Termin
     whole = Grid(columns, rows, terminal._replace(width=sys.maxsize)).widths
     cut = {i: min(width, _MIN_SHRUNK) if columns[i].shrink else width for i, width in whole.items()}
     chosen = _parts(columns, whole, terminal.width, _ALWAYS)
+    fuller = _parts(columns, whole, terminal.width, _KEPT)
+    if len(fuller) <= len(chosen) + 1 and all(_total(part, cut) <= terminal.width for part in fuller):
+        chosen = fuller
     for least in sorted({column.keep for column in columns if column.group}):
         parts = _parts(columns, whole, terminal.width, least)
         widths = whole if least < _OPTIONAL else cut

@@ -30,14 +30,22 @@ _DIFF: dict[str, Style] = {"+": "good", "-": "bad", "@": "muted"}
 def to_text(blocks: Iterable[Block], terminal: Terminal) -> str:
     """Return the blocks as lines of at most ``terminal.width`` columns, with blank lines between blocks.
 
-    Only a ``Listing`` and a word longer than the width may exceed it.
+    Only a ``Listing`` and a word longer than the width may exceed it. A note on a column is left out with its column.
     """
     lines: list[Line] = []
     previous: Block | None = None
+    headers: frozenset[str] = frozenset()  # of the columns that the last table shows
     for block in drawable(blocks):
+        if isinstance(block, Note) and block.column and block.column not in headers:
+            continue
         if previous is not None and not (isinstance(previous, Note) and isinstance(block, Note)):
             lines.append([])
-        lines.extend(_lower(block, terminal))
+        if isinstance(block, Table):
+            grids = _grids(block, terminal)
+            headers = frozenset(grid.columns[i].header for grid in grids for i in grid.widths)
+            lines.extend(_draw_all(grids, ruled=block.total is not None))
+        else:
+            lines.extend(_lower(block, terminal))
         previous = block
     return paint(lines, terminal)
 
@@ -61,10 +69,8 @@ def _lower(block: Block, terminal: Terminal) -> Iterator[Line]:
             from tinylm_cli.render.diagnostics import error_lines
 
             yield from error_lines(message, remedy, terminal)
-        case Table(columns, rows, total):
-            for position, grid in enumerate(split_table(columns, [*rows, *([total] if total else [])], terminal)):
-                yield from [[]] if position else []
-                yield from _draw(grid, ruled=total is not None)
+        case Table():
+            yield from _draw_all(_grids(block, terminal), ruled=block.total is not None)
         case Tree(columns, root):
             yield from _draw(Grid(columns, list(tree_rows(root)), terminal), ruled=False)
         case Stack():
@@ -80,6 +86,17 @@ def _heading(text: str, detail: str, width: int) -> Iterator[Line]:
         yield line(Cell(words, "strong"))
     for words in wrap(detail, width) if detail else ():
         yield line(Cell(words, "muted"))
+
+
+def _grids(table: Table, terminal: Terminal) -> tuple[Grid, ...]:
+    rows = (*table.rows, *((table.total,) if table.total else ()))
+    return tuple(split_table(table.columns, rows, terminal))
+
+
+def _draw_all(grids: Iterable[Grid], *, ruled: bool) -> Iterator[Line]:
+    for position, grid in enumerate(grids):
+        yield from [[]] if position else []
+        yield from _draw(grid, ruled=ruled)
 
 
 def _draw(grid: Grid, *, ruled: bool) -> Iterator[Line]:

@@ -32,12 +32,13 @@ def signed(words: str, value: float) -> Quantity:
 
 
 def ratio(value: float) -> Quantity:
-    """Return ``×1.32`` with three digits, or with as many as distinguish it from 1: ``×1.0004``."""
+    """Return three significant digits: ``×1.32``, ``×1.00`` near 1, ``×1`` for 1; K, M or B from 100,000."""
     if value in (0, 1):
         return Quantity(f"×{value:.0f}", value)
-    beside = abs(value - 1)
-    decimals = -math.floor(math.log10(beside)) if beside < 0.005 else max(2 - math.floor(math.log10(value)), 0)
-    return Quantity(f"×{value:,.{decimals}f}", value)
+    if value >= 99_950:
+        return Quantity(f"×{compact(round(value))}", value)
+    rounded = float(f"{value:.3g}")
+    return Quantity(f"×{rounded:,.{max(2 - math.floor(math.log10(rounded)), 0)}f}", value)
 
 
 def fixed(value: float, decimals: int) -> Quantity:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from tinylm_cli.reports.figures import Unit
-
-ClusterUnit = Literal["bytes", "seconds", "share", "usd", "count", "tokens_per_second"]
+FigureUnit = Literal["params", "bytes", "flops", "seconds", "share", "usd", "count", "tokens_per_second"]
 
 
 @dataclass(frozen=True)
@@ -42,10 +41,12 @@ class FieldDifference:
 
 @dataclass(frozen=True)
 class FigureDifference:
-    """A figure that differs between models.
+    """A figure of each model.
 
     Attributes:
-        name: Name of the figure, such as ``total_params`` or ``attention_params``.
+        name: Name of the figure, such as ``total_params`` or ``attention_params``. On the GPUs: ``plan_bytes_per_gpu``
+            (with several GPUs), ``step_seconds``, ``utilization`` (MFU), ``train_tokens``, ``train_seconds``,
+            ``train_usd``; ``largest_batch_size``, ``prefill_seconds``, ``decode_tokens_per_second``.
         unit: Unit of the values.
         values: The figure of each model.
         differences: Value of each model minus the value of the first model.
@@ -53,30 +54,17 @@ class FigureDifference:
     """
 
     name: str
-    unit: Unit
-    values: tuple[int, ...]
-    differences: tuple[int, ...]
-    ratios: tuple[float | None, ...]
-
-
-@dataclass(frozen=True)
-class ClusterFigure:
-    """A figure of training or serving on the GPUs, for each model.
-
-    Attributes:
-        name: ``plan_bytes_per_gpu`` (with several GPUs), ``step_seconds``, ``utilization`` (MFU), ``train_tokens``,
-            ``train_seconds``, ``train_usd``; ``largest_batch_size``, ``prefill_seconds``, ``decode_tokens_per_second``.
-        unit: Unit of the values.
-        values: The figure of each model.
-        differences: Value of each model minus the value of the first model.
-        ratios: Value of each model over the value of the first model; None if the latter is 0.
-    """
-
-    name: str
-    unit: ClusterUnit
+    unit: FigureUnit
     values: tuple[float, ...]
     differences: tuple[float, ...]
     ratios: tuple[float | None, ...]
+
+    @classmethod
+    def of(cls, name: str, unit: FigureUnit, values: Sequence[float]) -> Self:
+        """Compare the values with the first of them."""
+        base = values[0]
+        differences = tuple(value - base for value in values)
+        return cls(name, unit, tuple(values), differences, tuple(value / base if base else None for value in values))
 
 
 @dataclass(frozen=True)
@@ -98,7 +86,7 @@ class ClusterComparison:
     plans: tuple[str | None, ...]
     training_fits: tuple[bool, ...]
     serving_fits: tuple[bool, ...]
-    figures: tuple[ClusterFigure, ...]
+    figures: tuple[FigureDifference, ...]
 
 
 @dataclass(frozen=True)

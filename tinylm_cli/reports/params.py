@@ -53,31 +53,34 @@ class Count:
 
 
 @dataclass(frozen=True)
+class StoredSize:
+    """Parameters, and the bytes that weights and optimizer take for them.
+
+    Attributes:
+        params: Number of parameters.
+        params_bytes: ``params`` in the weights' dtype.
+        adam_bytes: Adam's state: two float32 moments each, for any dtype of the weights (Kingma and Ba 2015,
+            https://arxiv.org/abs/1412.6980).
+    """
+
+    params: int
+    params_bytes: int
+    adam_bytes: int
+
+
+@dataclass(frozen=True)
 class TyingSavings:
     """Savings from tying the LM head to the token embedding.
 
     Attributes:
-        untied_params: Parameters if no tensors were tied.
-        tied_params: Parameters with each stored tensor counted once.
-        saved_params: The difference; 0 if nothing is tied.
-        untied_params_bytes: ``untied_params`` in the weights' dtype.
-        tied_params_bytes: ``tied_params`` in the weights' dtype.
-        saved_params_bytes: ``saved_params`` in the weights' dtype.
-        untied_adam_bytes: Adam's state for ``untied_params``: two float32 moments each, for any dtype of the
-            weights (Kingma and Ba 2015, https://arxiv.org/abs/1412.6980).
-        tied_adam_bytes: Adam's state for ``tied_params``.
-        saved_adam_bytes: The difference.
+        untied: If no tensors were tied.
+        tied: Each stored tensor counted once.
+        saved: The difference; 0 if nothing is tied.
     """
 
-    untied_params: int
-    tied_params: int
-    saved_params: int
-    untied_params_bytes: int
-    tied_params_bytes: int
-    saved_params_bytes: int
-    untied_adam_bytes: int
-    tied_adam_bytes: int
-    saved_adam_bytes: int
+    untied: StoredSize
+    tied: StoredSize
+    saved: StoredSize
 
 
 @dataclass(frozen=True)

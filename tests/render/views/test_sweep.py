@@ -41,7 +41,7 @@ def test_grid_of_two_fields() -> None:
         for d in ("4", "5")
     ]
     text = shown(report_of(*points, n_layers=("1", "2"), d_model=("4", "5")))
-    assert "n_layers \\ d_model  4  5\n1                   4  –\n2                   8  –\n" in text
+    assert "total_params\n\nn_layers \\ d_model  4  5\n                 1  4  –\n                 2  8  –\n" in text
     assert text.endswith("d_model 5: odd.\n")
 
 

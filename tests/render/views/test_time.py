@@ -31,7 +31,9 @@ def serving(*, cache_bytes: int = 0, batch_size: int = 1) -> View:
 
 def training(**changes: Any) -> View:
     setup = TrainingSetup(n_gpus=8, train_tokens=20 * 10**9)._replace(**changes)
-    return training_time_blocks(training_time(H100, setup, train_flops_per_token=6 * 10**9))
+    return training_time_blocks(
+        training_time(H100, setup, train_flops_per_token=6 * 10**9), planned=False, recomputes=False
+    )
 
 
 def words(view: View) -> str:

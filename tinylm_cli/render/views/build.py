@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
-from tinylm_cli.render.blocks import Block, Branch, Cell, Column, Heading, Note, Style, Tree, View
-from tinylm_cli.render.units import compact, csv_only, integer, percent, shape
+from tinylm_cli.render.blocks import Branch, Cell, Column, Heading, Note, Style, Tree, View
+from tinylm_cli.render.units import compact, csv_only, integer, percent
 from tinylm_cli.render.views.params import tying_blocks
+from tinylm_cli.render.views.record_table import shape_cell
 from tinylm_cli.reports.architecture import BuildReport, ModuleNode, Proof
+
+DEPTH = 3
+"""Levels of the tree in a terminal: the parts of a block, without what is inside attention and feed_forward."""
 
 _MAX_DIFFERENCES = 10
 
@@ -25,11 +29,13 @@ def build_view(report: BuildReport, depth: int | None) -> View:
     model = report.model
     active = f"{compact(model.active_params)} active, " if model.active_params != model.total_params else ""
     detail = f"{active}{binary_bytes(model.params_bytes)} in {report.dtype} on {report.device}, {_origin(report)}"
-    blocks: list[Block] = [Heading(model.name, detail), _tree(report.architecture, depth), *tying_blocks(model)]
-    blocks += _proof_notes(report.proof)
-    if report.saved_to:
-        blocks.append(Note(f"Saved to {report.saved_to}.", "good"))
-    return tuple(blocks)
+    return (
+        Heading(model.name, detail),
+        _tree(report.architecture, depth),
+        *tying_blocks(model),
+        *_proof_notes(report.proof),
+        *((Note(f"Saved to {report.saved_to}.", "good"),) if report.saved_to else ()),
+    )
 
 
 def _origin(report: BuildReport) -> str:
@@ -59,13 +65,13 @@ def _branch(node: ModuleNode, depth: int | None) -> Branch:
         label = f"{node.name} × {node.count}, each{_settings(node.settings)}"
         params = Quantity(integer(node.params // node.count), node.params)
         share = Quantity(percent(node.share / node.count), node.share)
-    size = Cell(shape(node.shape), "muted", str(list(node.shape))) if node.shape else ""
+    hidden = depth == 0 and node.children
     deeper = None if depth is None else depth - 1
-    children = () if depth == 0 else tuple(_branch(child, deeper) for child in node.children)
+    children = () if hidden else tuple(_branch(child, deeper) for child in node.children)
     tone: Style = "plain" if node.params else "muted"
-    module = Cell(label, "name" if node.children else "plain", node.name)
+    module = Cell(f"{label} …" if hidden else label, "name" if node.children else "plain", node.name)
     tied_to = Cell("", key=node.tied_to or "")
-    return Branch((module, csv_only(node.count), size, Cell(params, tone), share, tied_to), children)
+    return Branch((module, csv_only(node.count), shape_cell(node.shape), Cell(params, tone), share, tied_to), children)
 
 
 def _settings(settings: Mapping[str, int]) -> str:
@@ -76,16 +82,13 @@ def _settings(settings: Mapping[str, int]) -> str:
     return f" ({', '.join(words)})" if words else ""
 
 
-def _proof_notes(proof: Proof) -> list[Block]:
+def _proof_notes(proof: Proof) -> Iterator[Note]:
     count = integer(proof.instantiated_params)
     if proof.holds:
-        held = f"{count} parameters in {counted(proof.tensors, 'tensor')}"
-        return [Note(f"✓ closed form = instantiated module: {held}.", "good")]
-    notes: list[Block] = [
-        Note(f"✗ closed form {integer(proof.closed_form_params)} ≠ instantiated module {count} parameters.", "bad")
-    ]
-    shown = proof.differences[:_MAX_DIFFERENCES]
-    notes += [Note(difference, "bad") for difference in shown]
-    if len(proof.differences) > len(shown):
-        notes.append(Note(f"… and {len(proof.differences) - len(shown)} more.", "bad"))
-    return notes
+        names = counted(proof.tensors, "tensor name")  # a tied tensor has two
+        yield Note(f"✓ closed form = instantiated module: {count} parameters, {names}.", "good")
+        return
+    yield Note(f"✗ closed form {integer(proof.closed_form_params)} ≠ instantiated module {count} parameters.", "bad")
+    yield from (Note(difference, "bad") for difference in proof.differences[:_MAX_DIFFERENCES])
+    if more := len(proof.differences[_MAX_DIFFERENCES:]):
+        yield Note(f"… and {more} more.", "bad")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tinylm_cli.config.amounts import stated
@@ -25,19 +25,18 @@ from tinylm_cli.render.units import (
     signed_integer,
     three_digits,
 )
+from tinylm_cli.render.views.record_table import computed, record_table
 from tinylm_cli.reports.compare import (
     ChangedConfig,
     ChangedReport,
     ClusterComparison,
-    ClusterFigure,
-    ClusterUnit,
     CompareReport,
     FieldDifference,
     FigureDifference,
+    FigureUnit,
 )
-from tinylm_cli.reports.figures import Unit
 
-_FORMATS: dict[Unit | ClusterUnit, Callable[[Any], Quantity]] = {
+_FORMATS: dict[FigureUnit, Callable[[Any], Quantity]] = {
     "params": integer,
     "bytes": binary_bytes,
     "flops": flops,
@@ -49,16 +48,42 @@ _FORMATS: dict[Unit | ClusterUnit, Callable[[Any], Quantity]] = {
 }
 """The number format of each unit."""
 
+_WORDS = {
+    "non_embedding_params": "non-embedding params",
+    "feed_forward_params": "feed-forward params",
+    "lm_head_params": "LM head params",
+    "weights_bytes": "weights",
+    "kv_cache_bytes": "KV cache",
+    "train_bytes_per_gpu": "training memory",
+    "serve_bytes": "serving memory",
+    "forward_flops_per_token": "forward FLOPs/token",
+    "train_flops_per_token": "train FLOPs/token",
+    "decode_flops_per_token": "decode FLOPs/token",
+    "decode_read_bytes_per_token": "decode bytes/token",
+    "plan_bytes_per_gpu": "memory per GPU",
+    "step_seconds": "step time",
+    "utilization": "MFU",
+    "train_seconds": "training time",
+    "train_usd": "training cost",
+    "prefill_seconds": "prefill time",
+    "decode_tokens_per_second": "decode tokens/s",
+}
+"""Figures on the screen; others are named as in JSON, with spaces. CSV has the names of JSON."""
 
 MIN_VISIBLE_SHARE = 0.0005
 """The smallest difference of two shares that is visible: half the last digit of a percentage."""
 
 
-def compare_view(report: CompareReport) -> View:
-    """Show training and serving on the GPUs, then fields and figures that differ from the first model."""
+def compare_view(report: CompareReport, *, full: bool = True) -> View:
+    """Show training and serving on the GPUs, then fields and figures that differ from the first model.
+
+    Args:
+        report: The comparison.
+        full: Whether to show fields and figures of the models below a comparison on GPUs.
+    """
     base, *others = (model.name for model in report.models)
     title = f"{base} → {others[0]}" if len(others) == 1 else f"{base} vs {', '.join(others)}"
-    return (Heading(title, difference_summary(report)), *difference_blocks(report))
+    return (Heading(title, difference_summary(report)), *difference_blocks(report, full=full))
 
 
 def difference_summary(report: CompareReport) -> str:
@@ -69,16 +94,26 @@ def difference_summary(report: CompareReport) -> str:
     return f"{' and '.join(parts)} {verb}" if parts else ""
 
 
-def difference_blocks(report: CompareReport) -> tuple[Block, ...]:
-    """Return the tables of a comparison, and the conditions of its figures."""
-    cluster = () if report.cluster is None else (_plans(report, report.cluster), _cluster(report, report.cluster))
-    if report.same:
-        return (*cluster, _figures(report), Note("No differences.", "good"))
-    return (*cluster, _fields(report), _figures(report), _conditions(report))
+def difference_blocks(report: CompareReport, *, full: bool) -> Iterator[Block]:
+    """Yield the tables of a comparison, and the conditions of its figures."""
+    if report.cluster is not None:
+        yield _plans(report, report.cluster)
+        yield _figures(
+            report, report.cluster.figures, "cluster", f"Time, cost and memory on {report.cluster.accelerator}"
+        )
+    if full or report.cluster is None:
+        if report.fields:
+            columns = (Column("field", shrink=True), *_model_columns(report))
+            yield Table(columns, tuple(map(_field, report.fields)), name="fields", caption="Fields that differ")
+        yield _figures(report, report.figures, "figures", "Figures that differ")
+    elif report.fields:
+        names = ", ".join(each.field for each in report.fields)
+        yield Note(f"Fields that differ: {names}. --full shows them, and parameters, FLOPs and memory.")
+    yield Note("No differences.", "good") if report.same else _conditions(report)
 
 
-def changed_view(report: ChangedReport) -> View:
-    """Show every changed config in one table, then the differences of each."""
+def changed_view(report: ChangedReport, *, full: bool = True) -> View:
+    """Show every changed config in one table, then the fields that differ or, in ``full``, each comparison."""
     title = f"Configs changed since {report.revision}"
     if not report.configs:
         return (Heading(title), Note("No config has changed.", "good"))
@@ -86,53 +121,70 @@ def changed_view(report: ChangedReport) -> View:
     detail = ", ".join(f"{count} {status}" for status, count in statuses.items())
     blocks: list[Block] = [Heading(title, detail), _changed(report)]
     blocks += [Note(config.mistake, "bad") for config in report.configs if config.mistake]
-    compared = [config for config in report.configs if config.comparison is not None and not config.comparison.same]
-    for index, config in enumerate(compared, start=1):
-        assert config.comparison is not None
-        blocks.append(Heading(config.path, difference_summary(config.comparison)))
-        for block in difference_blocks(config.comparison):
+    compared = [(config.path, config.comparison) for config in report.configs if config.comparison is not None]
+    differing = [(path, comparison) for path, comparison in compared if not comparison.same]
+    if not full:
+        blocks += [Note(f"{path}: {_field_words(comparison)}") for path, comparison in differing]
+        blocks += [Note("--full compares the figures of each.", "muted")] if differing else []
+        return tuple(blocks)
+    for index, (path, comparison) in enumerate(differing, start=1):
+        blocks.append(Heading(path, difference_summary(comparison)))
+        for block in difference_blocks(comparison, full=True):
             if isinstance(block, Table):
-                block = block._replace(name=_numbered(block.name, index), main=False)
+                block = block._replace(name=block.name if index == 1 else f"{block.name}_{index}", main=False)
             blocks.append(block)
     return tuple(blocks)
 
 
-def _numbered(name: str, index: int) -> str:
-    return name if index == 1 else f"{name}_{index}"
+def _field_words(comparison: CompareReport) -> str:
+    """Return the changed fields of one config: ``n_layers 3 → 6, dropout 0.0 → 0.1``."""
+    rows = (tuple(cell.text for cell in _field(each) if isinstance(cell, Cell)) for each in comparison.fields)
+    changes = ", ".join(f"{field} {before} → {after}" for field, before, after in rows)
+    return f"{changes}." if changes else f"{difference_summary(comparison)}."
 
 
 def _changed(report: ChangedReport) -> Table:
     columns = (
-        Column("config", shrink=True, key="path"),
-        Column("status", key="status"),
-        Column("before", right=True, key="before_params"),
-        Column("parameters", right=True, key="after_params"),
-        Column("change", right=True, keep=8, key="difference_params"),
-        Column("ratio", right=True, key="ratio"),
+        computed("config", "path", lambda config: Cell(config.path, "name"), shrink=True),
+        computed("status", "status", _status),
+        computed("before", "before_params", _before, right=True),
+        computed("parameters", "after_params", _after, right=True),
+        computed("change", "difference_params", _params_change, right=True, keep=8),
+        computed("ratio", "ratio", _params_ratio, right=True),
+        computed("", "old_path", _old_path, wrap=True),
     )
-    return Table(
-        columns, tuple(map(_changed_row, report.configs)), main=True, name="configs", caption="Changed configs"
-    )
+    return record_table(report.configs, columns, main=True, name="configs", caption="Changed configs")
 
 
-def _changed_row(config: ChangedConfig) -> Row:
-    before, after, change = config.before_params, config.after_params, config.difference_params
-    is_new = config.status == "added"
-    missing = Cell(Quantity("—" if is_new or after is None else "invalid", math.nan), "muted")
-    return (
-        Cell(f"{config.old_path} → {config.path}" if config.old_path else config.path, "name", config.path),
-        Cell(config.status, "bad") if config.mistake else config.status,
-        missing if before is None else integer(before),
-        Cell(Quantity("—", math.nan), "muted") if after is None else Cell(integer(after), "strong"),
-        "" if change is None else signed_integer(change) if change else csv_only(0),
-        "" if config.ratio is None else ratio(config.ratio) if change else csv_only(1.0),
-    )
+def _status(config: ChangedConfig) -> Cell:
+    return Cell(config.status, "bad" if config.mistake else "plain")
 
 
-def _fields(report: CompareReport) -> Table:
-    columns = (Column("field", shrink=True), *_model_columns(report))
-    rows = tuple(_field(difference) for difference in report.fields)
-    return Table(columns, rows, name="fields", caption="Fields that differ")
+def _before(config: ChangedConfig) -> str | Cell:
+    if config.before_params is not None:
+        return integer(config.before_params)
+    is_new = config.status == "added" or config.after_params is None
+    return Cell(Quantity("—" if is_new else "invalid", math.nan), "muted")
+
+
+def _after(config: ChangedConfig) -> Cell:
+    after = config.after_params
+    return Cell(Quantity("—", math.nan), "muted") if after is None else Cell(integer(after), "strong")
+
+
+def _params_change(config: ChangedConfig) -> str:
+    change = config.difference_params
+    return "" if change is None else signed_integer(change) if change else csv_only(0)
+
+
+def _params_ratio(config: ChangedConfig) -> str:
+    if config.ratio is None:
+        return ""
+    return ratio(config.ratio) if config.difference_params else csv_only(1.0)
+
+
+def _old_path(config: ChangedConfig) -> Cell:
+    return Cell(f"renamed from {config.old_path}" if config.old_path else "", "muted", config.old_path or "")
 
 
 def _field(difference: FieldDifference) -> Row:
@@ -156,12 +208,8 @@ def _value(field: str, value: Any, short: Any) -> Cell:
         return Cell(Quantity("—", math.nan), "muted")
     kind = fields()[field].kind
     text = stated(value, kind) if kind in ("count", "size", "flops") else short_scalar(short)
-    return Cell(Quantity(text, value) if isinstance(value, int | float) else text, key=_full_list(value))
-
-
-def _full_list(value: Any) -> str:
-    """Return the full text of a list, for CSV; empty for a number, which its cell stores."""
-    return scalar(value) if isinstance(value, list | tuple) else ""
+    full_list = scalar(value) if isinstance(value, list | tuple) else ""  # a number is in its cell, for CSV
+    return Cell(Quantity(text, value) if isinstance(value, int | float) else text, key=full_list)
 
 
 def _plans(report: CompareReport, cluster: ClusterComparison) -> Table:
@@ -180,43 +228,28 @@ def _fits(fits: bool) -> Cell:  # noqa: FBT001 - mapped over a column
     return Cell(Quantity("yes" if fits else "no", fits), "good" if fits else "bad")
 
 
-def _cluster(report: CompareReport, cluster: ClusterComparison) -> Table:
-    rows = tuple(map(_figure, cluster.figures))
-    return Table(
-        _figure_columns(report),
-        rows,
-        main=True,
-        name="cluster",
-        caption=f"Time, cost and memory on {cluster.accelerator}",
-    )
-
-
-def _figures(report: CompareReport) -> Table:
-    rows = tuple(map(_figure, report.figures))
-    is_main = report.cluster is None
-    return Table(_figure_columns(report), rows, main=is_main, name="figures", caption="Figures that differ")
-
-
-def _figure_columns(report: CompareReport) -> tuple[Column, ...]:
+def _figures(report: CompareReport, figures: tuple[FigureDifference, ...], name: str, caption: str) -> Table:
     """Return a column for the first model, then columns for value, change and ratio of each other model.
 
     On a narrow screen the change may be dropped, but never the ratio.
     """
     base, *others = _model_columns(report)
-    columns = [Column("figure", shrink=True, key="name"), Column("", key="unit"), base]
+    columns = [Column("figure", key="name"), Column("", key="unit"), base]
     for column in others:
         columns += [
             column,
             Column("change", right=True, keep=8, key=f"differences.{column.header}", group=column.group),
             Column("ratio", right=True, keep=9, key=f"ratios.{column.header}", group=column.group),
         ]
-    return tuple(columns)
+    is_main = name == "cluster" or report.cluster is None
+    return Table(tuple(columns), tuple(map(_figure, figures)), main=is_main, name=name, caption=caption)
 
 
-def _figure(difference: FigureDifference | ClusterFigure) -> Row:
+def _figure(difference: FigureDifference) -> Row:
     formatted = _FORMATS[difference.unit]
     base, *others = zip(difference.values, difference.differences, difference.ratios, strict=True)
-    row: list[str | Cell] = [Cell(difference.name, "name"), Cell("", key=difference.unit), formatted(base[0])]
+    name = Cell(_WORDS.get(difference.name, difference.name.replace("_", " ")), "name", difference.name)
+    row: list[str | Cell] = [name, Cell("", key=difference.unit), formatted(base[0])]
     for value, change, times in others:
         differs = abs(change) >= MIN_VISIBLE_SHARE if difference.unit == "share" else bool(change)
         row += [
@@ -227,7 +260,7 @@ def _figure(difference: FigureDifference | ClusterFigure) -> Row:
     return tuple(row)
 
 
-def _change(unit: Unit | ClusterUnit, change: float) -> Quantity:
+def _change(unit: FigureUnit, change: float) -> Quantity:
     """Return a signed difference; for shares in percentage points."""
     size = abs(change)
     return signed(f"{size * 100:.1f} points" if unit == "share" else _FORMATS[unit](size), change)

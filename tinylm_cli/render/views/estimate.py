@@ -88,9 +88,8 @@ def _training_sections(
         searched = None if training.alternatives else training.layouts_tried
         yield "plan", fit_blocks(training.fit, report.accelerator, searched)
     if training.time is not None:
-        efficiency = plan.kernel_efficiency if plan is not None else None
-        recomputes = report.flops.recompute != "none"
-        yield "training_time", training_time_blocks(training.time, efficiency, recomputes=recomputes)
+        planned, recomputes = plan is not None, report.flops.recompute != "none"
+        yield "training_time", training_time_blocks(training.time, planned=planned, recomputes=recomputes)
     if training.time is not None or training.tokens_are_given:
         yield "training_time", compute_optimum_blocks(training.optimum, tokens_are_given=training.tokens_are_given)
 

@@ -7,8 +7,9 @@ from dataclasses import fields
 
 from tinylm_cli.quantities import binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Note, Row, Style, Table
-from tinylm_cli.render.units import compact, csv_only, dollars, duration, integer, percent, three_digits
+from tinylm_cli.render.units import compact, dollars, duration, integer, percent, three_digits
 from tinylm_cli.render.views.plan import layout_words, ranking_words
+from tinylm_cli.render.views.record_table import csv_value
 from tinylm_cli.render.views.remedies import change_words
 from tinylm_cli.reports.estimate import EstimateReport, Purpose, ServingSummary, TrainingSummary
 from tinylm_cli.reports.memory_fit import Fit
@@ -20,21 +21,18 @@ MOST_REMEDIES = 2
 def summary_blocks(report: EstimateReport) -> tuple[Block, ...]:
     """Return the verdicts and their figures; a purpose that fits comes before one that does not."""
     summary = report.summary
-    parts: list[tuple[bool, Note, list[Row]]] = []
+    columns = (Column("", key=None), Column("", wrap=True, key=None))
+    parts: list[tuple[Note, Table]] = []
     if summary.training is not None and report.training is not None:
         verdict = _verdict("Training", f"{integer(summary.training.n_gpus)} × ", summary.training, report)
-        rows = [*_training_rows(summary.training, report), *_remedy_rows(report.training.fit, "training")]
-        parts.append((summary.training.fits is False, verdict, rows))
+        rows = (*_training_rows(summary.training, report), *_remedy_rows(report.training.fit, "training"))
+        parts.append((verdict, Table(columns, rows, name="summary", caption="Training")))
     if summary.serving is not None and report.serving is not None:
         verdict = _verdict("Serving", "", summary.serving, report)
-        rows = [*_serving_rows(summary.serving, report), *_remedy_rows(report.serving.fit, "serving")]
-        parts.append((summary.serving.fits is False, verdict, rows))
-    parts.sort(key=lambda part: part[0])
-    blocks: list[Block] = [_values(report)]
-    for _, verdict, rows in parts:
-        columns = (Column("", key=None), Column("", wrap=True, key=None))
-        blocks += [verdict, Table(columns, tuple(rows), name="summary")]
-    return tuple(blocks)
+        rows = (*_serving_rows(summary.serving, report), *_remedy_rows(report.serving.fit, "serving"))
+        parts.append((verdict, Table(columns, rows, name="summary", caption="Serving")))
+    parts.sort(key=lambda part: part[0].style == "bad")
+    return (_values(report), *(block for part in parts for block in part))
 
 
 def _verdict(what: str, count: str, summary: TrainingSummary | ServingSummary, report: EstimateReport) -> Note:
@@ -114,15 +112,9 @@ def _values(report: EstimateReport) -> Table:
     """Return the figures for CSV: one row each, in base units."""
     parts = (("training", report.summary.training), ("serving", report.summary.serving))
     rows = tuple(
-        (Cell("", key=f"{name}.{field.name}"), _value(getattr(part, field.name)))
+        (Cell("", key=f"{name}.{field.name}"), csv_value(getattr(part, field.name)))
         for name, part in parts
         if part is not None
         for field in fields(part)
     )
     return Table((Column("", key="figure"), Column("", key="value")), rows, main=True, name="summary")
-
-
-def _value(value: object) -> str | Cell:
-    if value is None:
-        return ""
-    return Cell("", key=value) if isinstance(value, str) else csv_only(value)  # type: ignore[arg-type]

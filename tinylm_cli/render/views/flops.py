@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tinylm_cli.quantities import Quantity, counted
-from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Note, Row, Stack, StackBar, Style, Table
-from tinylm_cli.render.units import flops, percentages
+from tinylm_cli.quantities import counted
+from tinylm_cli.render.blocks import Block, Cell, Column, Note, Row, Stack, StackBar, Style, Table
+from tinylm_cli.render.units import flops, percentages, ratio
+from tinylm_cli.render.views.record_table import bar, field, listed, record_table, repeats
 from tinylm_cli.reports.flops import ModelFlops
 
 _PAIRS = {
@@ -21,69 +22,41 @@ def flops_blocks(report: ModelFlops, by: str) -> tuple[Block, ...]:
 
 def _components(report: ModelFlops) -> Stack:
     total = flops(report.forward_flops)
-    bar = StackBar("", tuple(flops(part.forward_flops) for part in report.components), total)
+    whole = StackBar("", tuple(flops(part.forward_flops) for part in report.components), total)
     parts = tuple(part.name for part in report.components)
     caption = "FLOPs of a forward pass by component"
-    return Stack("forward pass", parts, (bar,), key="forward_flops", name="flops", caption=caption)
+    return Stack("forward pass", parts, (whole,), key="forward_flops", name="flops", caption=caption)
 
 
 def _layers(report: ModelFlops) -> Table:
-    shares = percentages([part.share for part in report.layers])
-    rows: list[Row] = [
-        (
-            Cell(part.name, "name"),
-            Cell(Quantity(f"× {part.count}" if part.count > 1 else "", part.count), "muted"),
-            flops(part.forward_flops),
-            share,
-            Bar(part.share),
-        )
-        for part, share in zip(report.layers, shares, strict=True)
-    ]
     columns = (
-        Column("layer", shrink=True, key="name"),
-        Column("", right=True, keep=2, key="count"),
-        Column("forward pass", right=True, key="forward_flops"),
-        Column("share", right=True, keep=6),
-        Column("", keep=1),
+        field("layer", "name", style="name", shrink=True),
+        repeats(),
+        field("forward pass", "forward_flops", flops),
+        listed("share", "share", percentages([part.share for part in report.layers]), keep=6),
+        bar("share"),
     )
     total = ("total", "", flops(report.forward_flops), "100.0%", "")
-    return Table(columns, tuple(rows), total, name="flops", caption="FLOPs of a forward pass by layer")
+    return record_table(report.layers, columns, total=total, name="flops", caption="FLOPs of a forward pass by layer")
 
 
 def _per_token(report: ModelFlops) -> Table:
     tokens = report.batch_size * report.seq_len
-    rows: list[Row] = [
+    again, without = report.recompute_flops, report.train_flops - report.recompute_flops
+    rows = [
         _row("forward", "forward", report.forward_flops_per_token, report.forward_flops, "mean over the sequence"),
         _row("backward", "backward", report.backward_flops / tokens, report.backward_flops, "2 × forward"),
     ]
-    if report.recompute_flops:
-        again = "every layer's forward pass" if report.recompute == "full" else "attention scores and output"
-        rows.append(_row("recomputation", "recompute", report.recompute_flops / tokens, report.recompute_flops, again))
-    note = (
-        f"×{report.train_flops / (report.train_flops - report.recompute_flops):.2f} of training without recomputation"
-    )
+    if again:
+        recomputed = "every layer's forward pass" if report.recompute == "full" else "attention scores and output"
+        rows.append(_row("recomputation", "recompute", again / tokens, again, recomputed))
+    note = f"{ratio(report.train_flops / without)} of training without recomputation" if again else ""
+    six_n, usual = report.six_n_flops_per_token, f"usual estimate; both passes are {ratio(report.six_n_ratio)}"
+    cached = f"with {counted(report.seq_len - 1, 'token')} in the cache"
     rows += [
-        _row(
-            "training",
-            "train",
-            report.train_flops_per_token,
-            report.train_flops,
-            note if report.recompute_flops else "",
-        ),
-        _row(
-            "6N",
-            "six_n",
-            report.six_n_flops_per_token,
-            report.six_n_flops_per_token * tokens,
-            f"usual estimate; both passes are ×{report.six_n_ratio:.2f}",
-        ),
-        _row(
-            "decoding",
-            "decode",
-            report.decode_flops_per_token,
-            None,
-            f"with {report.seq_len - 1:,} tokens in the cache",
-        ),
+        _row("training", "train", report.train_flops_per_token, report.train_flops, note),
+        _row("6N", "six_n", six_n, six_n * tokens, usual),
+        _row("decoding", "decode", report.decode_flops_per_token, None, cached),
     ]
     columns = (
         Column("FLOPs", key="of"),

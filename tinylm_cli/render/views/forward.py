@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tinylm_cli.quantities import Quantity, counted
-from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Table, View
+from tinylm_cli.render.blocks import Cell, Column, Heading, Note, Row, Table, View
 from tinylm_cli.render.units import fixed, integer, percent, shape
+from tinylm_cli.render.views.record_table import bar, computed, field, record_table, shape_cell
 from tinylm_cli.reports.forward import Candidate, ForwardReport, Stage
 
 _MAX_BLOCKS = 16
@@ -21,15 +22,14 @@ _FINITE = {
 
 def forward_view(report: ForwardReport, *, expand: bool) -> View:
     """Show the stages, the candidates for the next token, the loss and the time."""
-    weights = (
-        "shapes only" if report.device == "meta" else "untrained weights" if report.untrained else "loaded weights"
+    weights = "shapes only, " if report.device == "meta" else "" if report.untrained else "loaded weights, "
+    detail = f"{report.batch_size:,} × {counted(report.seq_len, 'token')}, {weights}{report.dtype} on {report.device}"
+    return (
+        Heading(report.name, detail),
+        _stages(report.stages, expand=expand),
+        *((_candidates(report),) if report.candidates else ()),
+        *_notes(report),
     )
-    detail = f"{report.batch_size:,} × {counted(report.seq_len, 'token')}, {weights}, {report.dtype} on {report.device}"
-    blocks: list[Block] = [Heading(report.name, detail), _stages(report.stages, expand=expand)]
-    if report.candidates:
-        blocks.append(_candidates(report))
-    blocks += _notes(report)
-    return tuple(blocks)
 
 
 def _stages(stages: tuple[Stage, ...], *, expand: bool) -> Table:
@@ -41,7 +41,7 @@ def _stages(stages: tuple[Stage, ...], *, expand: bool) -> Table:
         Column("std", right=True, keep=4),
         Column("finite", keep=2),
     )
-    rows = tuple(_stage(stage) for stage in stages) if expand else tuple(_outline(stages))
+    rows = tuple(map(_stage, stages)) if expand else tuple(_outline(stages))
     return Table(columns, rows, name="stages", caption="Stages of the forward pass")
 
 
@@ -53,14 +53,8 @@ def _outline(stages: tuple[Stage, ...]) -> Iterator[Row]:
     for stage in stages:
         if left_out and stage is left_out[0]:
             kind = f"blocks 3 to {len(blocks) - 1}; --expand lists them"
-            yield (
-                Cell(f"… {len(left_out):,} more blocks", "muted"),
-                Cell(kind, "muted"),
-                shape(stage.shape),
-                "",
-                "",
-                "",
-            )
+            more = Cell(f"… {len(left_out):,} more blocks", "muted")
+            yield (more, Cell(kind, "muted"), shape(stage.shape), "", "", "")
         if id(stage) not in passed_over and not _in_a_block(stage):
             yield _stage(stage)
 
@@ -70,50 +64,35 @@ def _in_a_block(stage: Stage) -> bool:
 
 
 def _stage(stage: Stage) -> Row:
-    finite = _FINITE[stage.finite]
     name = Cell("  " * stage.depth + stage.name, "name" if stage.depth == 0 else "plain", stage.name)
-    size = Cell(shape(stage.shape), key=str(list(stage.shape)))
-    return (name, Cell(stage.kind, "muted"), size, _figure(stage.mean), _figure(stage.std), finite)
+    mean, std = ("" if value is None else fixed(value, 3) for value in (stage.mean, stage.std))
+    return (name, Cell(stage.kind, "muted"), shape_cell(stage.shape, "plain"), mean, std, _FINITE[stage.finite])
 
 
 def _candidates(report: ForwardReport) -> Table:
-    rows = tuple(
-        (
-            Cell(_token_words(candidate), "name", str(candidate.token)),
-            percent(candidate.probability, 2),
-            Bar(candidate.probability),
-        )
-        for candidate in report.candidates
-    )
     only_ids = all(candidate.text is None for candidate in report.candidates)
-    columns = (Column("next token", right=only_ids, key="token"), Column("probability", right=True), Column("", keep=1))
-    return Table(columns, rows, name="candidates", caption="The most likely next tokens")
+    columns = (
+        computed("next token", "token", lambda each: Cell(_words(each), "name", str(each.token)), right=only_ids),
+        field("probability", "probability", lambda share: percent(share, 2)),
+        bar("probability"),
+    )
+    return record_table(report.candidates, columns, name="candidates", caption="The most likely next tokens")
 
 
-def _token_words(candidate: Candidate) -> str:
+def _words(candidate: Candidate) -> str:
     """Return the id, and its text if it is known."""
     return str(candidate.token) if candidate.text is None else f"{candidate.token} {candidate.text!r}"
 
 
-def _notes(report: ForwardReport) -> list[Note]:
-    notes = []
+def _notes(report: ForwardReport) -> Iterator[Note]:
     if any(stage.finite is False for stage in report.stages):
         first = next(stage.name for stage in report.stages if stage.finite is False)
-        notes.append(Note(f"Values stop being finite at {first}.", "bad"))
+        yield Note(f"Values stop being finite at {first}.", "bad")
     if report.loss is not None:
-        notes.append(
-            Note(
-                f"loss {report.loss:.3f}; guessing evenly: ln {integer(report.vocab_size)} = {report.uniform_loss:.3f}"
-            )
-        )
-    if report.untrained and report.candidates:
-        notes.append(Note("The weights are untrained: these probabilities are random.", "warn"))
+        even = f"ln {integer(report.vocab_size)} = {report.uniform_loss:.3f}"
+        yield Note(f"loss {report.loss:.3f}; guessing evenly: {even}")
+    if report.untrained and report.device != "meta":
+        yield Note("The weights are untrained: these probabilities are random.", "warn")
     if report.milliseconds is not None and report.tokens_per_second is not None:
         time = f"{report.milliseconds:.3g}" if report.milliseconds < 100 else f"{report.milliseconds:,.0f}"
-        speed = f"{time} ms a pass, {report.tokens_per_second:,.0f} tokens per second"
-        notes.append(Note(speed, "muted"))
-    return notes
-
-
-def _figure(value: float | None) -> str:
-    return "" if value is None else fixed(value, 3)
+        yield Note(f"{time} ms a pass, {report.tokens_per_second:,.0f} tokens per second", "muted")

@@ -11,9 +11,9 @@ from tinylm_cli.reports.generate import GenerateReport
 
 def opening_view(name: str, prompt: Sequence[int], text: str | None, *, untrained: bool) -> View:
     """Show the prompt, as ids or as ``text``, before tokens are generated."""
-    weights = "untrained weights" if untrained else "loaded weights"
+    weights = "" if untrained else ", loaded weights"
     given = " ".join(map(str, prompt)) if text is None else text
-    return Heading(name, f"prompt of {counted(len(prompt), 'token')}, {weights}"), Note(given, "muted")
+    return Heading(name, f"prompt of {counted(len(prompt), 'token')}{weights}"), Note(given, "muted")
 
 
 def generate_view(report: GenerateReport, *, streamed: bool, as_text: bool = False) -> View:

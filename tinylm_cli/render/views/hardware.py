@@ -3,47 +3,44 @@
 from __future__ import annotations
 
 from tinylm_cli.quantities import Quantity, binary_bytes
-from tinylm_cli.render.blocks import Cell, Column, Heading, Note, Row, Table, View
+from tinylm_cli.render.blocks import Cell, Heading, Note, View
 from tinylm_cli.render.units import prefixed
-from tinylm_cli.reports.hardware import HardwareReport
-
-_SHOWN = (("float32", 4), ("float16", 9), ("bfloat16", 9), ("float8", 9))
-"""The types with a column, and how long each is kept."""
+from tinylm_cli.render.views.record_table import RecordColumn, computed, field, record_table
+from tinylm_cli.reports.hardware import AcceleratorFigures, HardwareReport
 
 
 def hardware_view(report: HardwareReport) -> View:
-    """Show accelerators as a table."""
+    """Show accelerators as a table, and their other names."""
     columns = (
-        Column("GPU", key="name"),
-        Column("memory", right=True, key="memory_bytes"),
-        Column("usable", right=True, keep=3, key="usable_memory_bytes"),
-        Column("bandwidth", right=True, key="memory_bytes_per_second"),
-        *(Column(dtype, right=True, keep=keep, key=f"peak_flops_per_second.{dtype}") for dtype, keep in _SHOWN),
-        Column("link", right=True, keep=2, key="link_bytes_per_second"),
-        Column("network", right=True, keep=1, key="network_bytes_per_second"),
+        field("GPU", "name", style="name"),
+        field("memory", "memory_bytes", binary_bytes),
+        field("usable", "usable_memory_bytes", binary_bytes, keep=3),
+        field("bandwidth", "memory_bytes_per_second", _rate),
+        _peak("float32", keep=4),
+        *map(_peak, ("float16", "bfloat16", "float8")),
+        field("link", "link_bytes_per_second", _rate, keep=2),
+        field("network", "network_bytes_per_second", _rate, keep=1),
+        computed("", "aliases", lambda gpu: Cell("", key=" ".join(gpu.aliases))),
     )
-    rows: tuple[Row, ...] = tuple(
-        (
-            Cell(each.name, "name"),
-            binary_bytes(each.memory_bytes),
-            binary_bytes(each.usable_memory_bytes),
-            prefixed(each.memory_bytes_per_second, "B/s"),
-            *(_teraflops(each.peak_flops_per_second.get(dtype)) for dtype, _ in _SHOWN),
-            prefixed(each.link_bytes_per_second, "B/s"),
-            prefixed(each.network_bytes_per_second, "B/s"),
-        )
-        for each in report.accelerators
-    )
+    aliases = (f"{alias} is {gpu.name}" for gpu in report.accelerators for alias in gpu.aliases)
     return (
         Heading("Accelerators", "peaks in TFLOP/s, dense"),
-        Table(columns, rows, name="hardware"),
-        Note(
-            "In a wide terminal, usable is the memory available to tensors, without the driver's context;"
-            " a link or a network is one GPU's, in one direction. --format json adds sources.",
-            "muted",
-        ),
+        record_table(report.accelerators, columns, name="hardware"),
+        Note(f"--gpu takes other names too: {', '.join(aliases)}.", "muted"),
+        Note("Usable memory is what tensors can take: without the driver's context.", "muted", column="usable"),
+        Note("A link or a network is one GPU's bandwidth, in one direction.", "muted", column="link"),
     )
 
 
-def _teraflops(flops_per_second: int | None) -> str:
-    return "" if flops_per_second is None else Quantity(f"{flops_per_second / 1e12:,.1f}", flops_per_second)
+def _rate(bytes_per_second: int) -> Quantity:
+    return prefixed(bytes_per_second, "B/s")
+
+
+def _peak(dtype: str, keep: int = 9) -> RecordColumn:
+    """Return the column of the peaks for one type, in TFLOP/s."""
+
+    def cell(gpu: AcceleratorFigures) -> str:
+        peak = gpu.peak_flops_per_second.get(dtype)
+        return "" if peak is None else Quantity(f"{peak / 1e12:,.1f}", peak)
+
+    return computed(dtype, f"peak_flops_per_second.{dtype}", cell, right=True, keep=keep)

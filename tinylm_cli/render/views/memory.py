@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from tinylm_cli.quantities import Quantity, binary_bytes, counted
-from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Stack, StackBar, Table
+from tinylm_cli.quantities import binary_bytes, counted
+from tinylm_cli.render.blocks import Bar, Block, Heading, Note, Stack, StackBar, Table
 from tinylm_cli.render.units import integer, percentages
+from tinylm_cli.render.views.record_table import computed, field, listed, record_table, repeats
 from tinylm_cli.reports.memory import (
     Activations,
     InferenceMemory,
+    LayerActivations,
     MemoryPart,
-    SavedPart,
     SdpaOverhead,
     TrainingMemory,
 )
@@ -60,31 +62,28 @@ def training_memory_blocks(
         again = binary_bytes(kept.recomputed_bytes)
         notes.append(Note(f"The backward pass recomputes up to {again} per layer.", "muted"))
     stack = memory_stack("at the peak", report.parts, report.peak_bytes, capacity_bytes, accelerator)
-    stack = stack._replace(name="training_memory", caption="Training memory at its peak")
+    stack = stack._replace(name="training_memory", caption="Training memory")
     return (Heading("Training memory", detail), stack, *notes)
 
 
 def activations_blocks(report: Activations) -> tuple[Block, ...]:
     """Show the tensors saved for the backward pass, by layer and part."""
-    detail = f"{binary_bytes(report.saved_bytes)}, attention by {report.attention_kernel}"
-    rows: list[Row] = []
-    shares = percentages([size / report.saved_bytes for _, _, size in _sections(report)])
-    for (name, count, size), share in zip(_sections(report), shares, strict=True):
-        times = Cell(Quantity(f"× {integer(count)}" if count > 1 else "", count), "muted")
-        rows.append((Cell(name, "name"), times, binary_bytes(size), share, Bar(size / report.saved_bytes)))
+    total, sections = report.saved_bytes, tuple(_sections(report))
     columns = (
-        Column("saved by", shrink=True, key="name"),
-        Column("", right=True, keep=2, key="count"),
-        Column("bytes", right=True, key="saved_bytes"),
-        Column("share", right=True, keep=6),
-        Column("", keep=1),
+        field("saved by", "name", style="name", shrink=True),
+        repeats(),
+        field("bytes", "saved_bytes", binary_bytes),
+        listed("share", "share", percentages([each.saved_bytes / total for each in sections]), keep=6),
+        computed("", None, lambda each: Bar(each.saved_bytes / total), keep=1),
     )
-    total = ("total", "", binary_bytes(report.saved_bytes), "100.0%", "")
-    whole = Table(columns, tuple(rows), total, name="activations", caption="Tensors saved for the backward pass")
+    total_row = ("total", "", binary_bytes(total), "100.0%", "")
+    caption = "Tensors saved for the backward pass"
+    whole = record_table(sections, columns, total=total_row, name="activations", caption=caption)
     one_of_each = (
-        _one_layer(layer.name, layer.parts)._replace(name="layer_activations" + (f"_{sort}" if sort > 1 else ""))
+        _one_layer(layer)._replace(name="layer_activations" + (f"_{sort}" if sort > 1 else ""))
         for sort, layer in enumerate(report.layers, 1)
     )
+    detail = f"{binary_bytes(total)}, attention by {report.attention_kernel}"
     return (Heading("Activations", detail), whole, *one_of_each)
 
 
@@ -127,30 +126,30 @@ def memory_stack(
     )
 
 
-def _sections(report: Activations) -> Iterable[tuple[str, int, int]]:
-    """Return name, count and bytes of the saved tensors: outside the layers, and for each kind of layer."""
+@dataclass(frozen=True)
+class _Section:
+    """The tensors that equal layers, or a part outside the layers, save together."""
+
+    name: str
+    count: int
+    saved_bytes: int
+
+
+def _sections(report: Activations) -> Iterator[_Section]:
+    """Yield the parts before the layers, each kind of layer, and the parts after the layers."""
     first = [part for part in report.outside if part.name in ("embedding", "position")]
-    yield from ((part.name, 1, part.saved_bytes) for part in first)
-    yield from ((layer.name, layer.count, layer.count * layer.layer_bytes) for layer in report.layers)
-    yield from ((part.name, 1, part.saved_bytes) for part in report.outside if part not in first)
+    yield from (_Section(part.name, 1, part.saved_bytes) for part in first)
+    yield from (_Section(layer.name, layer.count, layer.count * layer.layer_bytes) for layer in report.layers)
+    yield from (_Section(part.name, 1, part.saved_bytes) for part in report.outside if part not in first)
 
 
-def _one_layer(name: str, parts: Sequence[SavedPart]) -> Table:
-    total = sum(part.saved_bytes for part in parts)
-    rows = tuple(
-        (
-            Cell(part.name, "name"),
-            binary_bytes(part.saved_bytes),
-            binary_bytes(part.tensor_parallel_bytes),
-            binary_bytes(part.sequence_parallel_bytes),
-        )
-        for part in parts
-    )
+def _one_layer(layer: LayerActivations) -> Table:
     columns = (
-        Column(f"one layer of {name}", shrink=True, key="name"),
-        Column("bytes", right=True, key="saved_bytes"),
-        Column("tensor parallelism divides", right=True, keep=3, key="tensor_parallel_bytes"),
-        Column("sequence parallelism too", right=True, keep=2, key="sequence_parallel_bytes"),
+        field(f"one layer of {layer.name}", "name", style="name", shrink=True),
+        field("bytes", "saved_bytes", binary_bytes),
+        field("tensor parallelism divides", "tensor_parallel_bytes", binary_bytes, keep=3),
+        field("sequence parallelism too", "sequence_parallel_bytes", binary_bytes, keep=2),
     )
-    caption = f"Tensors that one layer of {name} saves for the backward pass"
-    return Table(columns, rows, ("total", binary_bytes(total), "", ""), caption=caption)
+    total = ("total", binary_bytes(layer.layer_bytes), "", "")
+    caption = f"Tensors that one layer of {layer.name} saves for the backward pass"
+    return record_table(layer.parts, columns, total=total, caption=caption)

@@ -5,24 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tinylm_cli.quantities import Quantity, binary_bytes
-from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Table, View
+from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Table, View
 from tinylm_cli.render.units import (
     compact,
     csv_only,
     integer,
     percentages,
-    shape,
     signed_integer,
     signed_percent,
     small_percent,
     stated_count,
 )
-from tinylm_cli.reports.params import ComponentFormula, ModelParams, ParamsExplanation, ParamsReport, PartParams
+from tinylm_cli.render.views.record_table import (
+    bar,
+    computed,
+    field,
+    listed,
+    only_csv,
+    record_table,
+    repeats,
+    shape_cell,
+)
+from tinylm_cli.reports.params import (
+    ComponentFormula,
+    Count,
+    ModelParams,
+    ParamsExplanation,
+    ParamsReport,
+    PartParams,
+    SizeChange,
+)
 
 NOMINAL_TOLERANCE = 0.05
 """Maximum error of a nominal size that is not flagged; names are rounded."""
-
-_TIED = Cell(Quantity("tied", 0), "muted")
 
 
 def params_view(report: ParamsReport, convention: str | None = None) -> View:
@@ -63,7 +78,7 @@ def nominal_sentence(model: ModelParams) -> str:
 def tying_blocks(model: ModelParams) -> tuple[Block, ...]:
     """Return the savings from tying, and the nominal size compared with the exact count."""
     untied = Note("The LM head is not tied; tie_weights: true would share the token embedding.", "muted")
-    return (_tying(model) if model.tying.saved_params else untied, *_nominal(model))
+    return (_tying(model) if model.tying.saved.params else untied, *_nominal(model))
 
 
 def _nominal(model: ModelParams) -> Iterator[Note]:
@@ -73,21 +88,14 @@ def _nominal(model: ModelParams) -> Iterator[Note]:
 
 def _tying(model: ModelParams) -> Table:
     tying = model.tying
-    share = f"{tying.saved_params / tying.untied_params * 100:.1f}%"
-    rows = (
-        _tying_row(
-            Cell("untied", "muted", "untied"),
-            (tying.untied_params, tying.untied_params_bytes, tying.untied_adam_bytes),
-        ),
-        _tying_row(
-            Cell("tied, stored once", "muted", "tied"),
-            (tying.tied_params, tying.tied_params_bytes, tying.tied_adam_bytes),
-        ),
-        _tying_row(
-            Cell("saved by tying", "good", "saved"),
-            (tying.saved_params, tying.saved_params_bytes, tying.saved_adam_bytes),
-            Cell(share, "good"),
-        ),
+    share = Cell(f"{tying.saved.params / tying.untied.params * 100:.1f}%", "good")
+    rows = tuple(
+        (label, integer(sizes.params), binary_bytes(sizes.params_bytes), binary_bytes(sizes.adam_bytes), saved)
+        for label, sizes, saved in (
+            (Cell("untied", "muted", "untied"), tying.untied, ""),
+            (Cell("tied, stored once", "muted", "tied"), tying.tied, ""),
+            (Cell("saved by tying", "good", "saved"), tying.saved, share),
+        )
     )
     columns = (
         Column("tied weights", shrink=True, key="tying"),
@@ -99,35 +107,22 @@ def _tying(model: ModelParams) -> Table:
     return Table(columns, rows, name="tying", caption="Savings from tying")
 
 
-def _tying_row(label: Cell, sizes: tuple[int, int, int], share: Cell | str = "") -> Row:
-    """Return a row of parameters, their bytes, and the bytes of Adam's moments."""
-    params, *nbytes = sizes
-    return (label, integer(params), *map(binary_bytes, nbytes), share)
-
-
 def _comparison(models: Sequence[ModelParams]) -> Table:
     columns = (
-        Column("config", shrink=True, key="name"),
-        Column("nominal", right=True, key="nominal_params"),
-        Column("parameters", right=True, key="total_params"),
-        Column("differs", right=True, key="nominal_error"),
-        Column("untied", right=True, keep=2, key="tying.untied_params"),
-        Column("tying saves", right=True, keep=3, key="tying.saved_params"),
-        Column("weights", right=True, keep=1, key="params_bytes"),
+        field("config", "name", style="name", shrink=True),
+        field("nominal", "nominal_params", stated_count),
+        field("parameters", "total_params", integer, style="strong"),
+        computed("differs", "nominal_error", nominal_cell, right=True),
+        field("untied", "tying.untied.params", integer, keep=2),
+        computed("tying saves", "tying.saved.params", _saved, right=True, keep=3),
+        field("weights", "params_bytes", binary_bytes, keep=1),
     )
-    rows = tuple(
-        (
-            Cell(model.name, "name"),
-            stated_count(model.nominal_params) if model.nominal_params else "",
-            Cell(integer(model.total_params), "strong"),
-            nominal_cell(model),
-            integer(model.tying.untied_params),
-            integer(model.tying.saved_params) if model.tying.saved_params else Cell(Quantity("untied", 0), "muted"),
-            binary_bytes(model.params_bytes),
-        )
-        for model in models
-    )
-    return Table(columns, rows, name="models")
+    return record_table(models, columns, name="models")
+
+
+def _saved(model: ModelParams) -> str | Cell:
+    saved = model.tying.saved.params
+    return integer(saved) if saved else Cell(Quantity("untied", 0), "muted")
 
 
 def _flagged(models: Sequence[ModelParams]) -> list[Note]:
@@ -165,127 +160,114 @@ def _explanation(model: ModelParams, explanation: ParamsExplanation) -> Iterator
 
 def _formulas(model: ModelParams, explanation: ParamsExplanation) -> Table:
     columns = (
-        Column("component", key="component"),
-        Column("formula", wrap=True, key="formula"),
-        Column("parameters", right=True, key="params"),
-        Column("modules", keep=1, key="modules"),
-        Column("", key="tied_to"),
-    )
-    rows = tuple(
-        (
-            Cell(formula.component, "name"),
-            Cell(f"tied to {formula.tied_to}", "muted", formula.formula) if formula.tied_to else formula.formula,
-            integer(formula.params),
-            Cell(", ".join(formula.modules), "muted"),
-            Cell("", key=formula.tied_to or ""),
-        )
-        for formula in explanation.formulas
+        field("component", "component", style="name"),
+        computed("formula", "formula", _formula, wrap=True),
+        field("parameters", "params", integer),
+        field("modules", "modules", ", ".join, style="muted", right=False, keep=1),
+        *only_csv("tied_to"),
     )
     total = (Cell("total", "strong"), "", Cell(integer(model.total_params), "strong"), "", "")
-    return Table(columns, rows, total, main=True, name="formulas", caption="Parameters by formula")
+    return record_table(
+        explanation.formulas, columns, total=total, main=True, name="formulas", caption="Parameters by formula"
+    )
+
+
+def _formula(component: ComponentFormula) -> Cell:
+    if component.tied_to:
+        return Cell(f"tied to {component.tied_to}", "muted", component.formula)
+    return Cell(component.formula)
 
 
 def _active(model: ModelParams, routed: Sequence[ComponentFormula]) -> Table:
     """Show the parameters that one token uses: components with routed experts by formula, all others in one row."""
     columns = (
-        Column("used per token", key="component"),
-        Column("formula", wrap=True, key="active_formula"),
-        Column("parameters", right=True, key="active_params"),
+        field("used per token", "component", style="name"),
+        field("formula", "active_formula", wrap=True),
+        field("parameters", "active_params", integer),
     )
     others = model.total_params - sum(formula.params for formula in routed)
-    rows = (
-        *(
-            (Cell(formula.component, "name"), formula.active_formula, integer(formula.active_params))
-            for formula in routed
-        ),
-        (Cell("all others", "muted"), "", integer(others)),
-    )
     total = (Cell("active", "strong"), "", Cell(integer(model.active_params), "strong"))
-    return Table(columns, rows, total, name="active", caption="Active parameters by formula")
+    table = record_table(routed, columns, total=total, name="active", caption="Active parameters by formula")
+    return table._replace(rows=(*table.rows, (Cell("all others", "muted"), "", integer(others))))
 
 
 def _nominal_changes(model: ModelParams, explanation: ParamsExplanation) -> Table:
     assert model.nominal_params is not None
     columns = (
-        Column(f"to reach {stated_count(model.nominal_params)}", shrink=True, key="change"),
-        Column("parameters", right=True, key="total_params"),
-        Column("differs", right=True, keep=6, key="nominal_error"),
+        computed(f"to reach {stated_count(model.nominal_params)}", "change", _assigned, shrink=True),
+        field("parameters", "total_params", integer),
+        field("differs", "nominal_error", signed_percent, style="good", keep=6),
     )
-    rows = tuple(
-        (
-            Cell(", ".join(f"{field}={value}" for field, value in change.values.items()), "name"),
-            integer(change.total_params),
-            Cell(signed_percent(change.nominal_error), "good"),
-        )
-        for change in explanation.nominal_changes
-    )
-    return Table(columns, rows, name="nominal_changes", caption="Changes that reach the nominal size")
+    caption = "Changes that reach the nominal size"
+    return record_table(explanation.nominal_changes, columns, name="nominal_changes", caption=caption)
+
+
+def _assigned(change: SizeChange) -> Cell:
+    return Cell(", ".join(f"{field}={value}" for field, value in change.values.items()), "name")
 
 
 def _counts(model: ModelParams, convention: str) -> Table:
     """Show the unique count, and the counts of a convention with the cause of each difference."""
     columns = (
-        Column("convention"),
-        Column("parameters", right=True, key="params"),
-        Column("difference", right=True, keep=6, key="difference_params"),
-        Column("counts", wrap=True, key="explanation"),
+        field("convention", "convention", style="name"),
+        computed("parameters", "params", _count, right=True),
+        field("difference", "difference_params", _difference, keep=6),
+        field("counts", "explanation", wrap=True),
     )
-    rows = tuple(
-        (
-            Cell(count.convention, "name"),
-            Cell(integer(count.params), "plain" if count.convention == "unique" else "strong"),
-            signed_integer(count.difference_params) if count.difference_params else csv_only(0),
-            count.explanation,
-        )
+    shown = (
+        count
         for count in model.counts
         if count.convention in ("unique", convention) or count.convention.startswith(f"{convention}-")
     )
-    return Table(columns, rows, main=True, name="counts", caption="Parameters by convention")
+    return record_table(shown, columns, main=True, name="counts", caption="Parameters by convention")
+
+
+def _count(count: Count) -> Cell:
+    return Cell(integer(count.params), "plain" if count.convention == "unique" else "strong")
+
+
+def _difference(params: int) -> str:
+    return signed_integer(params) if params else csv_only(0)
 
 
 def _components(model: ModelParams) -> Table:
-    shares = percentages([part.share for part in model.components])
-    rows = tuple(
-        (
-            Cell(part.name, "name"),
-            integer(part.params) if not part.tied_to else _TIED,
-            csv_only(part.share) if part.tied_to else share,
-            Bar(part.share) if not part.tied_to else Cell(f"to {part.tied_to}", "muted", part.tied_to),
-        )
-        for part, share in zip(model.components, shares, strict=True)
-    )
     columns = (
-        Column("component", shrink=True, key="name"),
-        Column("parameters", right=True, key="params"),
-        Column("share", right=True, keep=6),
-        Column("", keep=1, key="tied_to"),
+        field("component", "name", style="name", shrink=True),
+        computed("parameters", "params", _params, right=True),
+        listed("share", "share", _shares(model.components), keep=6),
+        computed("", "tied_to", _bar_or_owner, keep=1),
     )
     total = ("total", integer(model.total_params), "100.0%", "")
-    return Table(columns, rows, total, name="components", caption="Parameters by component")
+    return record_table(model.components, columns, total=total, name="components", caption="Parameters by component")
+
+
+def _params(part: PartParams) -> Cell:
+    return Cell(Quantity("tied", 0), "muted") if part.tied_to else Cell(integer(part.params))
+
+
+def _shares(parts: Sequence[PartParams], decimals: int = 1) -> Iterator[Quantity]:
+    rounded = percentages([part.share for part in parts], decimals)
+    yield from (csv_only(part.share) if part.tied_to else share for part, share in zip(parts, rounded, strict=True))
+
+
+def _bar_or_owner(part: PartParams) -> Bar | Cell:
+    return Cell(f"to {part.tied_to}", "muted", part.tied_to) if part.tied_to else Bar(part.share)
 
 
 def _parts(parts: Sequence[PartParams], total: int) -> Table:
-    shares = percentages([part.share for part in parts], decimals=2)
-    with_shapes = any(part.shape for part in parts)
-    rows: list[Row] = []
-    for part, share in zip(parts, shares, strict=True):
-        dimensions = Cell(shape(part.shape), "muted", str(list(part.shape))) if part.shape else ""
-        size: Row = (dimensions,) if with_shapes else ()
-        count = Cell(Quantity(f"× {part.count}" if part.count > 1 else "", part.count), "muted")
-        params = _TIED if part.tied_to else Cell(integer(part.params))
-        fraction = csv_only(part.share) if part.tied_to else share
-        tied_to = Cell("", key=part.tied_to or "")
-        rows.append((Cell(part.name, "name"), *size, count, params, fraction, Bar(part.share), tied_to))
-    shape_column = (Column("shape", right=True, keep=3),) if with_shapes else ()
+    noun = "tensor" if any(part.shape for part in parts) else "layer"
     columns = (
-        Column("tensor" if with_shapes else "layer", shrink=True, key="name"),
-        *shape_column,
-        Column("", right=True, keep=2, key="count"),
-        Column("parameters", right=True, key="params"),
-        Column("share", right=True, keep=6),
-        Column("", keep=1),
-        Column("", key="tied_to"),
+        field(noun, "name", style="name", shrink=True),
+        *(
+            (computed("shape", "shape", lambda part: shape_cell(part.shape), right=True, keep=3),)
+            if noun == "tensor"
+            else ()
+        ),
+        repeats(),
+        computed("parameters", "params", _params, right=True),
+        listed("share", "share", _shares(parts, decimals=2), keep=6),
+        bar("share"),
+        *only_csv("tied_to"),
     )
-    total_row = ("total", *(("",) if with_shapes else ()), "", integer(total), "100.00%", "", "")
-    noun = "tensor" if with_shapes else "layer"
-    return Table(columns, tuple(rows), total_row, name=f"{noun}s", caption=f"Parameters by {noun}")
+    total_row = ("total", *(("",) if noun == "tensor" else ()), "", integer(total), "100.00%", "", "")
+    return record_table(parts, columns, total=total_row, name=f"{noun}s", caption=f"Parameters by {noun}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
-from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table
+from tinylm_cli.render.blocks import Block, Cell, Heading, Note, Table
 from tinylm_cli.render.units import compact, csv_only, duration, integer, percent, three_digits
 from tinylm_cli.render.views.memory import memory_stack
+from tinylm_cli.render.views.record_table import RecordColumn, computed, field, listed, only_csv, record_table
 from tinylm_cli.reports.plan import ABBREVIATIONS, Layout, Plan
 
 MOST_RANKED = 10
@@ -15,19 +17,18 @@ MOST_RANKED = 10
 UNEVEN = 1.1
 """Imbalance of the pipeline stages from which a warning is shown."""
 
-_WORDS = {field: ABBREVIATIONS[field] for field in ("data", "tensor", "pipeline", "context", "expert")}
+_DEGREES = ("data", "tensor", "pipeline", "context", "expert")
 
 
 def plan_blocks(plan: Plan, accelerator: str | None) -> tuple[Block, ...]:
     """Return the layout, the memory of the stage that holds most, traffic, and the time if it fits."""
     stage = plan.peak_stage
     gpus = f"{integer(plan.n_gpus)} × {accelerator}" if accelerator else counted(plan.n_gpus, "GPU")
+    memory = memory_stack("memory of each GPU", stage.parts, stage.total_bytes, plan.capacity_bytes, accelerator)
     blocks: list[Block] = [
         Heading(f"Plan for {gpus}", f"{layout_words(plan.layout)}; {_step_words(plan)}"),
         Note(f"--plan {plan.layout.spec}", "name"),
-        memory_stack("memory of each GPU", stage.parts, stage.total_bytes, plan.capacity_bytes, accelerator)._replace(
-            name="plan", caption="Memory of each GPU"
-        ),
+        memory._replace(name="plan", caption="Memory of each GPU"),
     ]
     if plan.layout.pipeline > 1:
         blocks += _stages(plan)
@@ -41,26 +42,38 @@ def ranking_blocks(plans: Sequence[Plan], tried: int, *, every: bool = False) ->
     """Return the fastest of the layouts that fit, or ``every`` one; ``tried`` counts those searched."""
     shown = plans if every else plans[:MOST_RANKED]
     experts = any(each.layout.expert > 1 for each in plans)
-    words = {field: short if experts or field != "expert" else "" for field, short in _WORDS.items()}
     columns = (
-        Column("", right=True, key="rank"),
-        *(Column(short, right=True, key=field) for field, short in words.items()),
-        Column("zero", right=True),
-        Column("", key="micro_batches"),
-        Column("", key="schedule"),
-        Column("", key="virtual"),
-        Column("memory", right=True, key="total_bytes"),
-        Column("", key="step_seconds"),
-        Column("tokens/s", right=True, key="tokens_per_second"),
-        Column("MFU", right=True, keep=4, key="utilization"),
-        Column("bubble", right=True, keep=3, key="bubble"),
-        Column("sent/step", right=True, keep=2, key="sent_bytes"),
+        listed("", "rank", (Cell(integer(rank), "muted") for rank in count(1))),
+        *(_degree(field, shown=experts or field != "expert") for field in _DEGREES),
+        field("zero", "zero", integer, of="layout"),
+        *only_csv("micro_batches", "schedule", "virtual", of="layout"),
+        field("memory", "total_bytes", binary_bytes, of="peak_stage"),
+        *only_csv("step_seconds"),
+        computed("tokens/s", "tokens_per_second", _speed, right=True),
+        field("MFU", "utilization", percent, keep=4),
+        field("bubble", "bubble", lambda share: percent(share) if share else csv_only(share), keep=3),
+        computed("sent/step", "sent_bytes", _sent, right=True, keep=2),
     )
-    rows = tuple(_ranked(rank, each, experts=experts) for rank, each in enumerate(shown, 1))
-    more = len(plans) - len(shown)
+    table = record_table(shown, columns, name="layouts", caption="Layouts that fit")
     found = f"{ranking_words(len(plans), tried)}; {_step_words(plans[0])}"
+    more = len(plans) - len(shown)
     notes = [Note(f"{integer(more)} more fit.", "muted")] if more else []
-    return (Heading("Layouts", found), Table(columns, rows, name="layouts", caption="Layouts that fit"), *notes)
+    return (Heading("Layouts", found), table, *notes)
+
+
+def _degree(degree: str, *, shown: bool) -> RecordColumn:
+    text = integer if shown else csv_only
+    return field(ABBREVIATIONS[degree] if shown else "", degree, text, of="layout")
+
+
+def _speed(plan: Plan) -> Quantity:
+    assert plan.step_seconds is not None
+    speed = plan.tokens_per_step / plan.step_seconds
+    return Quantity(compact(round(speed)), speed)
+
+
+def _sent(plan: Plan) -> Quantity:
+    return binary_bytes(sum(each.sent_bytes for each in plan.traffic))
 
 
 def _step_words(plan: Plan) -> str:
@@ -90,8 +103,8 @@ def ranking_words(fitting: int, tried: int) -> str:
 
 def layout_words(layout: Layout) -> str:
     """Return ``dp 2 × tp 8, ZeRO 1``."""
-    ways = [f"{short} {getattr(layout, field)}" for field, short in _WORDS.items() if field != "expert"]
-    used = [word for word in ways if not word.endswith(" 1")] or ["dp 1"]
+    degrees = {ABBREVIATIONS[field]: getattr(layout, field) for field in _DEGREES if field != "expert"}
+    used = [f"{short} {degree}" for short, degree in degrees.items() if degree > 1] or ["dp 1"]
     more = [f"ep {layout.expert}"] if layout.expert > 1 else []
     more += [f"ZeRO {layout.zero}"] if layout.zero else []
     if layout.micro_batches > 1:
@@ -101,24 +114,14 @@ def layout_words(layout: Layout) -> str:
 
 
 def _traffic(plan: Plan) -> Table:
-    rows: tuple[Row, ...] = tuple(
-        (
-            Cell(each.name, "name"),
-            binary_bytes(each.sent_bytes),
-            "" if each.seconds is None else duration(each.seconds),
-            integer(each.members),
-            Cell(each.what, "muted"),
-        )
-        for each in plan.traffic
-    )
     columns = (
-        Column("each GPU sends", key="name"),
-        Column("per step", right=True, key="sent_bytes"),
-        Column("time", right=True, key="seconds"),
-        Column("GPUs", right=True, keep=3, key="members"),
-        Column("", wrap=True, key="what"),
+        field("each GPU sends", "name", style="name"),
+        field("per step", "sent_bytes", binary_bytes),
+        field("time", "seconds", duration),
+        field("GPUs", "members", integer, keep=3),
+        field("", "what", style="muted", wrap=True),
     )
-    return Table(columns, rows, name="traffic", caption="Traffic of each GPU per step")
+    return record_table(plan.traffic, columns, name="traffic", caption="Traffic of each GPU per step")
 
 
 def _verdict(plan: Plan) -> list[Block]:
@@ -134,23 +137,3 @@ def _verdict(plan: Plan) -> list[Block]:
         Note(f"It fits, with {spare} to spare: {pace}.", "good"),
         Note(f"{assumed} and bubbles do not overlap.", "muted"),
     ]
-
-
-def _ranked(rank: int, plan: Plan, *, experts: bool) -> Row:
-    counts = {field: getattr(plan.layout, field) for field in _WORDS}
-    assert plan.step_seconds is not None
-    speed = plan.tokens_per_step / plan.step_seconds
-    return (
-        Cell(integer(rank), "muted"),
-        *(integer(count) if experts or field != "expert" else csv_only(count) for field, count in counts.items()),
-        integer(plan.layout.zero),
-        csv_only(plan.layout.micro_batches),
-        Cell("", key=plan.layout.schedule),
-        csv_only(plan.layout.virtual),
-        binary_bytes(plan.peak_stage.total_bytes),
-        csv_only(plan.step_seconds),
-        Quantity(compact(round(speed)), speed),
-        percent(plan.utilization or 0.0),
-        percent(plan.bubble) if plan.bubble else Quantity("", 0.0),
-        binary_bytes(sum(each.sent_bytes for each in plan.traffic)),
-    )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tinylm_cli.quantities import binary_bytes
-from tinylm_cli.render.blocks import Block, Cell, Column, Note, Row, Table
-from tinylm_cli.render.units import csv_only, integer
+from tinylm_cli.quantities import Quantity, binary_bytes
+from tinylm_cli.render.blocks import Block, Cell, Note
+from tinylm_cli.render.units import integer
+from tinylm_cli.render.views.record_table import computed, field, only_csv, record_table
 from tinylm_cli.reports.estimate import Purpose
 from tinylm_cli.reports.memory_fit import Change, Fit, Remedy, Value
 from tinylm_cli.reports.plan import Layout
@@ -36,26 +37,27 @@ def fit_blocks(
     if not fit.remedies:
         return (Note(f"{sentence} No change that was tried makes it fit.", "bad"),)
     columns = (
-        Column("makes it fit", key="changes"),
-        Column("memory", right=True, key="needed_bytes"),
-        Column("", key="capacity_bytes"),
-        Column("to spare", right=True, keep=3, key=None),
-        Column("", wrap=True, key=None),
+        computed("makes it fit", "changes", lambda remedy: _options(remedy, purpose)),
+        field("memory", "needed_bytes", binary_bytes),
+        *only_csv("capacity_bytes"),
+        computed("to spare", None, _spare, right=True, keep=3),
+        computed("", None, lambda remedy: _effects(remedy, purpose), wrap=True),
     )
-    rows = tuple(_row(remedy, purpose) for remedy in fit.remedies)
     caption = f"Changes that make it fit in {accelerator}"
-    return (Note(sentence, "bad"), Table(columns, rows, name=f"{purpose}_fit", caption=caption))
+    return (Note(sentence, "bad"), record_table(fit.remedies, columns, name=f"{purpose}_fit", caption=caption))
 
 
-def _row(remedy: Remedy, purpose: Purpose) -> Row:
-    options, words = zip(*(change_words(change, purpose) for change in remedy.changes), strict=True)
-    return (
-        Cell(" ".join(options), "name", " ".join(map(_assigned, remedy.changes))),
-        binary_bytes(remedy.needed_bytes),
-        csv_only(remedy.capacity_bytes),
-        binary_bytes(remedy.capacity_bytes - remedy.needed_bytes),
-        Cell("; ".join(words), "muted"),
-    )
+def _options(remedy: Remedy, purpose: Purpose) -> Cell:
+    options = " ".join(change_words(change, purpose)[0] for change in remedy.changes)
+    return Cell(options, "name", " ".join(map(_assigned, remedy.changes)))
+
+
+def _spare(remedy: Remedy) -> Quantity:
+    return binary_bytes(remedy.capacity_bytes - remedy.needed_bytes)
+
+
+def _effects(remedy: Remedy, purpose: Purpose) -> Cell:
+    return Cell("; ".join(change_words(change, purpose)[1] for change in remedy.changes), "muted")
 
 
 def _assigned(change: Change) -> str:

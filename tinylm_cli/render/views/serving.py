@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Heading, Note, Row, Table
-from tinylm_cli.render.units import csv_only, integer, three_digits
+from tinylm_cli.render.units import integer, three_digits
+from tinylm_cli.render.views.record_table import computed, csv_value, only_csv, record_table
 from tinylm_cli.reports.serving import CacheShape, ServingCell, ServingGrid
 
 _COLUMNS = 4
@@ -83,15 +84,12 @@ def _tables(
 def _cells(grid: ServingGrid) -> Table:
     """Return the table for CSV: one row for each cell, in base units."""
     names = ("batch_size", "seq_len", "cache_bytes", "working_bytes", "total_bytes", "fits", "decode_tokens_per_second")
-    columns = (*(Column("", key=name) for name in names), Column("", key="seconds"), Column("", key="bound"))
-    rows = tuple(
-        (
-            *("" if (value := getattr(cell, name)) is None else csv_only(value) for name in names),
-            *(("", "") if cell.decode is None else (csv_only(cell.decode.seconds), Cell("", key=cell.decode.bound))),
-        )
-        for cell in grid.cells
+    columns = (
+        *only_csv(*names),
+        computed("", "seconds", lambda cell: csv_value(cell.decode and cell.decode.seconds)),
+        computed("", "bound", lambda cell: csv_value(cell.decode and cell.decode.bound)),
     )
-    return Table(columns, rows, name="serving")
+    return record_table(grid.cells, columns, name="serving")
 
 
 def _most(value: int, pad: str = "") -> Cell:

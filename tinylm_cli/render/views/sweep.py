@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
-from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Row, Table, View
+from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Note, Table, View
 from tinylm_cli.render.units import amount, compact, csv_only, flops, integer
+from tinylm_cli.render.views.record_table import RecordColumn, computed, only_csv, record_table
 from tinylm_cli.reports.figures import Unit
 from tinylm_cli.reports.sweep import SweepPoint, SweepReport
-
-_SHOWN = (
-    *("total_params", "active_params", "forward_flops_per_token", "kv_cache_bytes", "weights_bytes"),
-    "train_bytes_per_gpu",
-)
-"""Figures that have a column on the screen."""
 
 _WIDEST_GRID = 8
 """Values of the second field up to which the chart of two fields is a grid."""
@@ -39,53 +34,56 @@ def sweep_view(report: SweepReport) -> View:
 
 
 def _table(report: SweepReport) -> Table:
-    hidden = _hidden(report)
-    columns = (
-        *(Column(each.name, right=True) for each in report.fields),
-        Column("parameters", right=True, key="total_params"),
-        Column("active", right=True, keep=3, key="active_params"),
-        Column("FLOPs/token", right=True, keep=6, key="forward_flops_per_token"),
-        Column("KV cache", right=True, keep=4, key="kv_cache_bytes"),
-        Column("weights", right=True, keep=2, key="weights_bytes"),
-        Column("training", right=True, keep=3, key="train_bytes_per_gpu"),
-        *(Column("", key=figure) for figure in hidden),
-        Column("", key="error"),
+    shown = (
+        _figure("FLOPs/token", "forward_flops_per_token", flops, keep=6),
+        _figure("KV cache", "kv_cache_bytes", binary_bytes, keep=4),
+        _figure("weights", "weights_bytes", binary_bytes, keep=2),
+        _figure("training", "train_bytes_per_gpu", binary_bytes, keep=3),
     )
-    rows = tuple(_row(each, hidden) for each in report.points)
-    return Table(columns, rows, name="points", caption="Figures of each config")
-
-
-def _hidden(report: SweepReport) -> list[str]:
-    """Return the figures without a column on the screen; CSV has them all."""
+    known = {"total_params", "active_params", *(each.column.key for each in shown)}
     figures = next((each.figures for each in report.points if each.figures), {})
-    return [figure for figure in figures if figure not in _SHOWN]
-
-
-def _row(point: SweepPoint, hidden: Sequence[str]) -> Row:
-    values = tuple(Cell(value, "name") for value in point.values)
-    if point.figures is None:
-        empty = [""] * (len(_SHOWN) - 1 + len(hidden))
-        return (*values, Cell(Quantity("invalid", math.nan), "bad"), *empty, Cell("", key=point.error))
-    figures = point.figures
-    total, active = figures["total_params"], figures["active_params"]
-    return (
-        *values,
-        Cell(integer(total), "strong"),
-        compact(active) if active != total else csv_only(active),
-        flops(figures["forward_flops_per_token"]),
-        binary_bytes(figures["kv_cache_bytes"]),
-        binary_bytes(figures["weights_bytes"]),
-        binary_bytes(figures["train_bytes_per_gpu"]),
-        *(csv_only(figures[figure]) for figure in hidden),
-        "",
+    columns = (
+        *(_value(index, each.name) for index, each in enumerate(report.fields)),
+        computed("parameters", "total_params", _total, right=True),
+        computed("active", "active_params", _active, right=True, keep=3),
+        *shown,
+        *(_figure("", name, csv_only) for name in figures if name not in known),
+        *only_csv("error"),
     )
+    return record_table(report.points, columns, name="points", caption="Figures of each config")
+
+
+def _value(index: int, name: str) -> RecordColumn:
+    return computed(name, name, lambda point: Cell(point.values[index], "name"), right=True)
+
+
+def _figure(header: str, name: str, text: Callable[[int], str], keep: int = 9) -> RecordColumn:
+    """Return the column of a figure; an invalid config has an empty cell."""
+
+    def cell(point: SweepPoint) -> str:
+        return "" if point.figures is None else text(point.figures[name])
+
+    return computed(header, name, cell, right=True, keep=keep)
+
+
+def _total(point: SweepPoint) -> Cell:
+    if point.figures is None:
+        return Cell(Quantity("invalid", math.nan), "bad")
+    return Cell(integer(point.figures["total_params"]), "strong")
+
+
+def _active(point: SweepPoint) -> str:
+    if point.figures is None:
+        return ""
+    active = point.figures["active_params"]
+    return compact(active) if active != point.figures["total_params"] else csv_only(active)
 
 
 def _chart(report: SweepReport) -> tuple[Block, ...]:
     """Chart one figure: a bar for each point, or a grid for two fields."""
     figure, unit = report.figure, report.unit
     if len(report.fields) == 2 and len(report.fields[1].values) <= _WIDEST_GRID:
-        return (Note(f"{figure}:"), _grid(report))
+        return (Heading(figure), _grid(report))
     valid = [(each.values, each.figures[figure]) for each in report.points if each.figures is not None]
     longest = max((value for _, value in valid), default=0) or 1
     rows = tuple(
@@ -104,19 +102,20 @@ def _grid(report: SweepReport) -> Table:
     down, across = report.fields
     figures = {each.values: each.figures for each in report.points}
     columns = (
-        Column(f"{down.name} \\ {across.name}"),
+        Column(f"{down.name} \\ {across.name}", right=True),
         *(Column(value, right=True, keep=8) for value in across.values),
     )
-    rows = []
-    for value in down.values:
-        cells = [figures[value, other] for other in across.values]
-        rows.append(
-            (
-                Cell(value, "name"),
-                *(_short(cell[report.figure], report.unit) if cell else Cell("–", "muted") for cell in cells),
-            )
+    rows = tuple(
+        (
+            Cell(value, "name"),
+            *(
+                _short(cell[report.figure], report.unit) if cell else Cell("–", "muted")
+                for cell in (figures[value, other] for other in across.values)
+            ),
         )
-    return Table(columns, tuple(rows), caption=report.figure)
+        for value in down.values
+    )
+    return Table(columns, rows, caption=report.figure)
 
 
 def _short(value: int, unit: Unit) -> str:
@@ -130,7 +129,8 @@ def _errors(report: SweepReport) -> Iterator[Note]:
         if point.error:
             by_error.setdefault(point.error, []).append(point.values)
     for error, points in list(by_error.items())[:_MOST_ERRORS]:
-        yield Note(f"{_named([each.name for each in report.fields], points)}: {error}.", "warn")
+        named = _named([each.name for each in report.fields], points)
+        yield Note(f"{error}." if error.startswith(f"{named} ") else f"{named}: {error}.", "warn")
     left = sum(map(len, list(by_error.values())[_MOST_ERRORS:]))
     if left:
         yield Note(f"{left} more are invalid; the JSON report has their errors.", "warn")

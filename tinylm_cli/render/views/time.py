@@ -3,52 +3,49 @@
 from __future__ import annotations
 
 from tinylm_cli.quantities import Quantity, counted
-from tinylm_cli.render.blocks import Block, Cell, Column, Note, Row, Table
+from tinylm_cli.render.blocks import Block, Cell, Column, Note, Row, Style, Table
 from tinylm_cli.render.units import compact, dollars, duration, flops, integer, prefixed, three_digits
 from tinylm_cli.reports.time import ComputeOptimum, PassTime, ServingTime, TrainingTime
 
-_ASSUMED = "The utilization is an assumption: large runs report 38 to 46%."
 
-
-def training_time_blocks(
-    time: TrainingTime, kernel_efficiency: float | None = None, *, recomputes: bool = False
-) -> tuple[Block, ...]:
+def training_time_blocks(time: TrainingTime, *, planned: bool, recomputes: bool) -> tuple[Block, ...]:
     """Return the time and the cost of training on a number of tokens.
 
     Args:
         time: The time.
-        kernel_efficiency: The kernel efficiency that a plan assumes; None without a plan.
+        planned: Whether a plan gives the utilization; otherwise it is an assumption.
         recomputes: Whether the backward pass recomputes activations.
     """
     machine = f"{integer(time.n_gpus)} × {time.accelerator}"
-    peak = prefixed(time.peak_flops_per_second, "FLOP/s")
-    share = f"{time.utilization * 100:.3g}%"
     speed = Quantity(f"{three_digits(time.tokens_per_second)} tokens/s", time.tokens_per_second)
+    pace = f"at {time.utilization * 100:.3g}% of {prefixed(time.peak_flops_per_second, 'FLOP/s')} in {time.dtype}"
     rows: list[Row] = [
-        (
-            Cell("tokens", "name", "train_tokens"),
-            compact(time.train_tokens),
-            f"{flops(time.train_flops_per_token)} per token",
-        ),
-        (Cell("speed", "name", "tokens_per_second"), speed, f"at {share} of {peak} in {time.dtype}"),
-        (Cell("time", "name", "seconds"), Cell(duration(time.seconds), "strong"), ""),
-        (Cell("GPU hours", "name", "gpu_hours"), _hours(time.gpu_hours), ""),
+        _figure("tokens", "train_tokens", compact(time.train_tokens), f"{flops(time.train_flops_per_token)} per token"),
+        _figure("speed", "tokens_per_second", speed, pace),
+        _figure("time", "seconds", duration(time.seconds), style="strong"),
+        _figure("GPU hours", "gpu_hours", _hours(time.gpu_hours)),
     ]
     if time.usd is not None and time.usd_per_gpu_hour is not None:
         price = f"at {dollars(time.usd_per_gpu_hour)} per GPU hour"
-        rows.append((Cell("cost", "name", "usd"), Cell(dollars(time.usd), "strong"), price))
+        rows.append(_figure("cost", "usd", dollars(time.usd), price, style="strong"))
     columns = (
         Column(f"training on {machine}", shrink=True, key="figure"),
         Column("", right=True, key="value"),
         Column("", keep=3),
     )
-    muted = tuple((name, value, _muted(how)) for name, value, how in rows)
-    table = Table(columns, muted, name="training_time", caption=f"Training time on {machine}")
-    if kernel_efficiency is None:
-        again = " It has to cover recomputation, whose FLOPs are not counted here."
-        return (table, Note(_ASSUMED + (again if recomputes else ""), "muted"))
-    assumed = f"Kernels are assumed to reach {kernel_efficiency * 100:.3g}% of the peak"
-    return (table, Note(f"{assumed}; with communication, bubbles and recomputation the plan has {share} MFU.", "muted"))
+    table = Table(columns, tuple(rows), name="training_time", caption=f"Training time on {machine}")
+    if planned:
+        return (table,)
+    again = " It has to cover recomputation, whose FLOPs are not counted here." if recomputes else ""
+    return (table, Note(f"The utilization is an assumption: large runs report 38 to 46%.{again}", "muted"))
+
+
+def _figure(name: str, key: str, value: Quantity, how: str = "", style: Style = "plain") -> Row:
+    return (Cell(name, "name", key), Cell(value, style), Cell(how, "muted"))
+
+
+def _hours(hours: float) -> Quantity:
+    return Quantity(f"{hours:,.0f}" if hours >= 99.95 else f"{hours:.3g}", hours)
 
 
 def compute_optimum_blocks(optimum: ComputeOptimum, *, tokens_are_given: bool) -> tuple[Block, ...]:
@@ -60,7 +57,7 @@ def compute_optimum_blocks(optimum: ComputeOptimum, *, tokens_are_given: bool) -
     given, ratio = compact(optimum.train_tokens), optimum.optimal_ratio
     if 0.95 <= ratio <= 1.05:
         return (Note(f"{given} tokens are about compute-optimal, {tokens}."),)
-    share = f"{_times(ratio)}" if ratio > 1 else f"{ratio * 100:.2g}% of"
+    share = f"{three_digits(ratio)} times" if ratio > 1 else f"{ratio * 100:.2g}% of"
     best = f"{compact(optimum.compute_optimal_params)} parameters on {compact(optimum.compute_optimal_tokens)} tokens"
     return (
         Note(
@@ -119,15 +116,3 @@ def _pass_row(name: Cell, each: PassTime, tokens_per_second: float) -> Row:
 
 def _by(batch_size: int, tokens: int) -> str:
     return f"{integer(batch_size)} × {integer(tokens)}"
-
-
-def _hours(hours: float) -> Quantity:
-    return Quantity(f"{hours:,.0f}" if hours >= 99.95 else f"{hours:.3g}", hours)
-
-
-def _times(ratio: float) -> str:
-    return f"{ratio:,.0f} times" if ratio >= 99.5 else f"{ratio:.3g} times"
-
-
-def _muted(text: object) -> Cell:
-    return Cell(str(text), "muted")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tinylm_cli.quantities import counted
-from tinylm_cli.render.blocks import Block, Cell, Column, Failure, Listing, Mistake, Note, Row, Style, Table, View
+from tinylm_cli.render.blocks import Block, Cell, Failure, Listing, Mistake, Note, Style, Table, View
 from tinylm_cli.render.units import integer, small_percent
+from tinylm_cli.render.views.record_table import computed, field, record_table
 from tinylm_cli.reports.validate import Assertion, FileResult, ValidateReport
 
 _MOST_LISTED = 20
@@ -21,8 +22,12 @@ def validate_view(report: ValidateReport) -> View:
         blocks.append(_assertions(report.files[0]))
     listed = [file for file in report.files if file.status != "valid" or len(report.files) <= _MOST_LISTED]
     if listed and len(report.files) > 1:
-        columns = (Column("config", shrink=True), Column(""), Column("parameters", right=True, keep=4))
-        blocks.append(Table(columns, tuple(_row(file) for file in listed)))
+        columns = (
+            field("config", "path", style="name", shrink=True),
+            computed("", "status", lambda file: Cell(_verdict(file), _TONES[file.status])),
+            field("parameters", "total_params", integer, keep=4),
+        )
+        blocks.append(record_table(listed, columns))
     tone: Style = "good" if report.valid == len(report.files) else "bad"
     blocks += [Note(sentence, tone) for sentence in _summary(report)]
     return tuple(blocks)
@@ -37,8 +42,12 @@ def _found(file: FileResult) -> Iterator[Block]:
 
 
 def _assertions(file: FileResult) -> Table:
-    columns = (Column(""), Column("condition", shrink=True), Column("value", right=True))
-    return Table(columns, tuple((_MARKS[each.holds], each.text, _value(each)) for each in file.assertions))
+    columns = (
+        computed("", "holds", lambda each: _MARKS[each.holds]),
+        field("condition", "text", shrink=True),
+        computed("value", "value", _value, right=True),
+    )
+    return record_table(file.assertions, columns)
 
 
 def _value(found: Assertion) -> str:
@@ -49,11 +58,6 @@ def _value(found: Assertion) -> str:
     return integer(int(found.value))
 
 
-def _row(file: FileResult) -> Row:
-    total = integer(file.total_params) if file.total_params is not None else ""
-    return (Cell(file.path, "name"), Cell(_verdict(file), _TONES[file.status]), total)
-
-
 def _verdict(file: FileResult) -> str:
     if file.status == "failed":
         return f"fails {len(file.diagnostics)} of {counted(len(file.assertions), 'check')}"
@@ -62,13 +66,8 @@ def _verdict(file: FileResult) -> str:
 
 def tally(report: ValidateReport) -> str:
     """Return the number of configs with each status: ``3 configs: 2 valid, 1 wrong``."""
-    counts = {
-        "valid": report.valid,
-        "failed": report.failed,
-        "wrong": report.wrong,
-        "unreadable": report.unreadable,
-    }
-    said = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
+    counts = ((getattr(report, status), status) for status in _TONES)
+    said = ", ".join(f"{count:,} {status}" for count, status in counts if count)
     return f"{counted(len(report.files), 'config')}: {said}."
 
 

@@ -50,6 +50,7 @@ _FORMATS: dict[FigureUnit, Callable[[Any], Quantity]] = {
 
 _WORDS = {
     "non_embedding_params": "non-embedding params",
+    "token_embedding_params": "token embedding",
     "feed_forward_params": "feed-forward params",
     "lm_head_params": "LM head params",
     "weights_bytes": "weights",
@@ -234,7 +235,7 @@ def _figures(report: CompareReport, figures: tuple[FigureDifference, ...], name:
     On a narrow screen the change may be dropped, but never the ratio.
     """
     base, *others = _model_columns(report)
-    columns = [Column("figure", key="name"), Column("", key="unit"), base]
+    columns = [Column("figure", shrink=True, key="name"), Column("", key="unit"), base]
     for column in others:
         columns += [
             column,

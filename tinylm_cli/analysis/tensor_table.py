@@ -11,6 +11,7 @@ latent attention has C kv_rank, Q q_rank, N d_nope, R d_rope and K_v d_value.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from math import prod
 from typing import Literal, NamedTuple, get_args
 
@@ -100,6 +101,7 @@ class Section(NamedTuple):
 TensorTable = tuple[Section, ...]
 
 
+@lru_cache(maxsize=64)
 def tensor_table(config: ModelConfig) -> TensorTable:
     """Return the table of ``config``, in the order of ``model.named_parameters(remove_duplicate=False)``."""
     d, v = config.d_model, config.vocab_size

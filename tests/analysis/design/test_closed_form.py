@@ -6,35 +6,46 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.analysis.design.closed_form import ClosedForm, Polynomial, fit_polynomials, head_sharing
+from tinylm_cli.analysis.design.closed_form import ClosedForm, fit_closed_form, head_sharing
 
 
 def test_fit() -> None:
-    (form,) = fit_polynomials(lambda d, h, kv, ff, n: (7 + 3 * d + n * (d * h + 2 * kv * ff * d),))
+    form = fit_closed_form(lambda d, h, kv, ff, n: (7 + 3 * d + n * (d * h + 2 * kv * ff * d),))
     assert form.fix(64).fix(8).fix(2).fix(256).at(5) == 7 + 3 * 64 + 5 * (64 * 8 + 2 * 2 * 256 * 64)
 
 
 def test_quadratic_is_refused() -> None:
     with pytest.raises(ArithmeticError, match="more than once"):
-        fit_polynomials(lambda d, h, kv, ff, n: (d * d * n + h + kv + ff,))
+        fit_closed_form(lambda d, h, kv, ff, n: (d * d * n + h + kv + ff,))
 
 
 def test_decreasing_is_refused() -> None:
     with pytest.raises(ArithmeticError, match="falls"):
-        fit_polynomials(lambda d, h, kv, ff, n: (10**9 - d * n + h + kv + ff,))
+        fit_closed_form(lambda d, h, kv, ff, n: (10**9 - d * n + h + kv + ff,))
 
 
 @given(
-    st.lists(st.lists(st.integers(0, 4), min_size=4, max_size=4), min_size=1, max_size=6),
+    st.lists(st.lists(st.integers(0, 4), min_size=8, max_size=8), min_size=1, max_size=6),
     st.integers(0, 9),
     st.integers(2, 9),
 )
-def test_pruned_sums_are_never_the_largest(coefficients: list[list[int]], d_ff: int, n_layers: int) -> None:
-    form = ClosedForm(tuple(Polynomial((each,)) for each in coefficients))
+def test_pruned_counts_are_never_the_largest(counts: list[list[int]], d_ff: int, n_layers: int) -> None:
+    """Eight coefficients for each count: two sizes, in a window pattern of two."""
+
+    def of(counts: list[list[int]]) -> ClosedForm:
+        return ClosedForm(
+            [each[i + phase] for i in (0, 2, 4, 6) for each in counts for phase in (0, 1)], len(counts), 2
+        )
+
+    form = of(counts)
     pruned = form.pruned()
-    assert set(map(str, pruned.sums)) <= set(map(str, form.sums))
+    assert 1 <= pruned.n_counts <= form.n_counts
+    assert len(pruned.coefficients) == 8 * pruned.n_counts
+    assert set(pruned.fix(d_ff).counts(n_layers)) <= set(form.fix(d_ff).counts(n_layers))
     assert pruned.fix(d_ff).at(n_layers) == form.fix(d_ff).at(n_layers)
-    assert len(ClosedForm(form.sums * 2).pruned().sums) == len(pruned.sums)
+    assert of(counts * 2).pruned().n_counts == pruned.n_counts
+    alone = [of([each]).fix(d_ff).at(n_layers) for each in counts]
+    assert form.fix(d_ff).counts(n_layers) == alone
 
 
 @pytest.mark.parametrize(
@@ -46,6 +57,6 @@ def test_head_sharing(heads: tuple[int, int], kind: str) -> None:
 
 def test_window_pattern() -> None:
     """Where every second layer is cheaper, each position in the pattern has coefficients of its own."""
-    (form,) = fit_polynomials(lambda d, h, kv, ff, n: (d * (3 * (n // 2) + 5 * (n - n // 2)) + h + kv + ff,), period=2)
+    form = fit_closed_form(lambda d, h, kv, ff, n: (d * (3 * (n // 2) + 5 * (n - n // 2)) + h + kv + ff,), period=2)
     for n_layers in range(2, 9):
         assert form.fix(6).fix(4).fix(2).fix(1).at(n_layers) == 6 * (8 * (n_layers // 2) + 5 * (n_layers % 2)) + 7

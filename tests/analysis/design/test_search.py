@@ -77,6 +77,16 @@ def test_count(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_figures_of_all_models(family: str) -> None:
+    found = {
+        (each.shape, n_layers): {name: form.at(n_layers) for name, form in zip(MEASURES, each.forms, strict=True)}
+        for each in search(small(family), [], list(MEASURES))
+        for n_layers in each.depths
+    }
+    assert found == evaluated(family)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_search_is_exact(family: str) -> None:
     space, models = small(family), evaluated(family)
     values_of = {name: sorted({figures[name] for figures in models.values()}) for name in MEASURES}
@@ -94,13 +104,14 @@ def test_search_is_exact(family: str) -> None:
             tolerance = data.draw(st.sampled_from([0.0, 0.05, 0.5])) if relation == "within" else None
             value = max(data.draw(some), 0)
             constraints.append(Constraint(name, "params", relation, value, tolerance))
+        names = [each.figure for each in constraints]
         found = {
-            (each.shape, n_layers): {name: form.at(n_layers) for name, form in zip(MEASURES, each.forms, strict=True)}
-            for each in search(space, constraints, list(MEASURES))
+            (each.shape, n_layers): {name: form.at(n_layers) for name, form in zip(names, each.forms, strict=True)}
+            for each in search(space, constraints, names)
             for n_layers in each.depths
         }
         kept = {
-            model: figures
+            model: {name: figures[name] for name in names}
             for model, figures in models.items()
             if all(each.distance(figures[each.figure]) == 0 for each in constraints)
         }

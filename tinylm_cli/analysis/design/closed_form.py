@@ -1,45 +1,46 @@
-"""Figures as polynomials of a config's sizes, fitted to the figures themselves, without a second formula.
+"""Figures as multilinear polynomials of a config's sizes, interpolated from the analysis functions.
 
-A count is a sum over tensors and over attention products, and each size enters every term at most once. So a count is
-affine in d_model, n_heads, n_kv_heads, d_ff and, for full periods of the window pattern, n_layers, each with the
-others fixed. Two values of each size determine such a polynomial exactly, in integers. Its coefficients are counts, so
-none is negative, and it never decreases as a size grows. A memory peak is the largest of several such sums, one per
-moment; a time is computed from several. A figure computed from polynomials by a function that never decreases never
-decreases either.
+No formula is written twice. A count is a sum of terms, one per tensor or attention matmul, and every term is at most
+linear in each size. A count is therefore affine in each of d_model, n_heads, n_kv_heads, d_ff and, for full periods of
+the window pattern, n_layers, if the others are fixed. Evaluations at two values of each size determine the polynomial
+exactly, in integers. All coefficients are non-negative, so a count never decreases as a size grows. A memory peak is
+the maximum of several counts, one per phase of a pass; a time is computed from several counts. Both are non-decreasing
+too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import chain
 from typing import Literal, NamedTuple
 
 Value = float
 """A count, an exact integer; or a time in seconds."""
 
-Evaluate = Callable[..., tuple[int, ...]]
-"""Returns the sums of the config with the given d_model, n_heads, n_kv_heads, d_ff and n_layers, in this order."""
+Evaluate = Callable[..., Sequence[int]]
+"""Returns the counts of the config with the given d_model, n_heads, n_kv_heads, d_ff and n_layers, in this order."""
 
 MIN_LAYERS = 2
-"""The smallest n_layers that polynomials hold for: with one layer, the first and the last are the same."""
+"""Minimum n_layers for which the polynomials are exact: a single layer is both the first and the last."""
 
 HeadSharing = Literal["grouped", "multi_head", "one_head"]
-"""Whether query heads share key and value heads, each have their own, or there is one head. Figures may step between
-these, so each case has separate polynomials."""
+"""Grouped-query, multi-head or single-head attention. Figures may be discontinuous between these cases, so each has its
+own polynomials."""
 
 _PAIRS: dict[HeadSharing, Sequence[tuple[int, int]]] = {
     "grouped": ((2, 4), (4, 8), (1, 2), (1, 2)),
     "multi_head": ((2, 4), (2, 4), (1, 1), (1, 2)),
     "one_head": ((2, 4), (1, 1), (1, 1), (1, 2)),
 }
-"""Two values of d_model, n_heads, n_kv_heads and d_ff, valid in every combination; equal where the size is fixed."""
+"""Two interpolation points for each of d_model, n_heads, n_kv_heads and d_ff; equal where the size is fixed."""
 
 _CHECK: dict[HeadSharing, tuple[int, ...]] = {
     "grouped": (3 * 64, 12, 6, 5 * 64),
     "multi_head": (3 * 64, 12, 1, 5 * 64),
     "one_head": (3 * 64, 1, 1, 5 * 64),
 }
-"""Other values of the same sizes, at which the polynomial is compared with the figure."""
+"""Test points: other values of the same sizes, at which the polynomials are compared with the counts."""
 
 
 def head_sharing(n_heads: int, n_kv_heads: int) -> HeadSharing:
@@ -49,118 +50,112 @@ def head_sharing(n_heads: int, n_kv_heads: int) -> HeadSharing:
     return "multi_head" if n_kv_heads == n_heads else "grouped"
 
 
-class Polynomial(NamedTuple):
-    """A sum, affine in each size; some sizes may be fixed already, in the order of ``Evaluate``.
-
-    Attributes:
-        phases: Coefficients, one list for each position of the last layer in the window pattern. The second half of a
-            list holds the slopes of the first half over the next size.
-    """
-
-    phases: tuple[Sequence[int], ...]
-
-    def fix(self, size: int) -> Polynomial:
-        """Return the polynomial with its next size fixed."""
-        half = len(self.phases[0]) // 2
-        return Polynomial(
-            tuple([[a + size * b for a, b in zip(phase[:half], phase[half:], strict=True)] for phase in self.phases])
-        )
-
-    def at(self, n_layers: int) -> int:
-        """Return the sum at ``n_layers >= MIN_LAYERS``, once all other sizes are fixed."""
-        periods, phase = divmod(n_layers - MIN_LAYERS, len(self.phases))
-        start, slope = self.phases[phase]
-        return start + periods * slope
-
-    def is_below(self, other: Polynomial) -> bool:
-        """Return whether no coefficient exceeds the other's; the sum then never does either."""
-        pairs = zip(self.phases, other.phases, strict=True)
-        return all(a <= b for mine, others in pairs for a, b in zip(mine, others, strict=True))
-
-
 class ClosedForm(NamedTuple):
-    """A figure in closed form.
+    """A figure computed from counts, each a polynomial; some sizes may be fixed already, in the order of ``Evaluate``.
 
     Attributes:
-        sums: The polynomials that it is computed from.
-        combine: Computes it from their values; never decreases as one of them grows.
+        coefficients: Values at 0 of the next size, then as many slopes over it; each half is divided in the same way by
+            the sizes that follow. What remains is one number for each count and each position of the last layer in
+            the window pattern.
+        n_counts: Number of counts.
+        period: Length of the window pattern.
+        combine: Computes the figure from the counts; never decreases as one of them grows.
     """
 
-    sums: tuple[Polynomial, ...]
+    coefficients: Sequence[int]
+    n_counts: int = 1
+    period: int = 1
     combine: Callable[[Sequence[int]], Value] = max
 
     def fix(self, size: int) -> ClosedForm:
         """Return the form with its next size fixed."""
-        return ClosedForm(tuple([each.fix(size) for each in self.sums]), self.combine)
+        half = len(self.coefficients) // 2
+        values = zip(self.coefficients[:half], self.coefficients[half:], strict=True)
+        return ClosedForm([a + size * b for a, b in values], self.n_counts, self.period, self.combine)
 
     def at(self, n_layers: int) -> Value:
         """Return the figure at ``n_layers >= MIN_LAYERS``, once all other sizes are fixed."""
-        return self.combine([each.at(n_layers) for each in self.sums])
+        return self.combine(self.counts(n_layers))
+
+    def counts(self, n_layers: int) -> list[int]:
+        """Return the counts at ``n_layers >= MIN_LAYERS``, once all other sizes are fixed."""
+        periods, phase = divmod(n_layers - MIN_LAYERS, self.period)
+        half = len(self.coefficients) // 2
+        starts = self.coefficients[phase : half : self.period]
+        slopes = self.coefficients[half + phase :: self.period]
+        return [start + periods * slope for start, slope in zip(starts, slopes, strict=True)]
 
     def pruned(self) -> ClosedForm:
-        """Return the maximum without the sums that another sum always bounds."""
-        if self.combine is not max:
+        """Return the maximum without the counts that another count bounds everywhere, coefficient by coefficient."""
+        if self.combine is not max or self.n_counts == 1:
             return self
-        kept: list[Polynomial] = []
-        for each in self.sums:
-            if not any(map(each.is_below, kept)):
-                kept = [other for other in kept if not other.is_below(each)] + [each]
-        return ClosedForm(tuple(kept), self.combine)
+        step = self.period
+        parts = [self.coefficients[start : start + step] for start in range(0, len(self.coefficients), step)]
+        by_count = [list(chain.from_iterable(parts[index :: self.n_counts])) for index in range(self.n_counts)]
+
+        def bounds(one: int, other: int) -> bool:
+            return all(a >= b for a, b in zip(by_count[one], by_count[other], strict=True))
+
+        kept: list[int] = []
+        for index in range(self.n_counts):
+            if not any(bounds(other, index) for other in kept):
+                kept = [other for other in kept if not bounds(index, other)] + [index]
+        chosen = (part for index, part in enumerate(parts) if index % self.n_counts in kept)
+        return ClosedForm(list(chain.from_iterable(chosen)), len(kept), self.period, self.combine)
 
 
-def fit_polynomials(evaluate: Evaluate, *, period: int = 1, heads: HeadSharing = "grouped") -> tuple[Polynomial, ...]:
-    """Return the polynomials that equal the sums of ``evaluate``.
+def fit_closed_form(
+    evaluate: Evaluate,
+    *,
+    period: int = 1,
+    heads: HeadSharing = "grouped",
+    combine: Callable[[Sequence[int]], Value] = max,
+) -> ClosedForm:
+    """Return the closed form of the counts that ``evaluate`` returns.
 
     Args:
-        evaluate: Returns the sums.
+        evaluate: Returns the counts.
         period: Length of the window pattern that layers repeat.
         heads: The models to fit.
+        combine: Computes the figure from the counts.
 
     Raises:
-        ArithmeticError: If a sum is not such a polynomial, or decreases as a size grows: it cannot be searched by.
+        ArithmeticError: If a count is not such a polynomial, or decreases as a size grows; such a figure cannot be
+            searched.
     """
     evaluate = cache(_without_sharing(evaluate) if heads == "multi_head" else evaluate)
-    pairs, check = _PAIRS[heads], _CHECK[heads]
-    n_layers = MIN_LAYERS + 3 * period
-    fitted = []
-    for index, expected in enumerate(evaluate(*check, n_layers)):
-        polynomial = Polynomial(tuple(_phase(evaluate, pairs, index, phase, period) for phase in range(period)))
-        fixed = polynomial
-        for size in check:
-            fixed = fixed.fix(size)
-        if fixed.at(n_layers) != expected:
-            raise ArithmeticError("a size enters more than once")
-        if any(coefficient < 0 for phase in polynomial.phases for coefficient in phase):
-            raise ArithmeticError("a figure falls as a size grows")
-        fitted.append(polynomial)
-    return tuple(fitted)
+
+    def by_phase(*sizes: int) -> list[int]:
+        *others, periods = sizes
+        phases = [evaluate(*others, MIN_LAYERS + phase + period * periods) for phase in range(period)]
+        return list(chain.from_iterable(zip(*phases, strict=True)))
+
+    check, n_layers = _CHECK[heads], MIN_LAYERS + 3 * period
+    expected = evaluate(*check, n_layers)
+    form = ClosedForm(_interpolate(by_phase, (*_PAIRS[heads], (0, 1))), len(expected), period, combine)
+    fixed = form
+    for size in check:
+        fixed = fixed.fix(size)
+    if fixed.counts(n_layers) != list(expected):
+        raise ArithmeticError("a size enters more than once")
+    if any(coefficient < 0 for coefficient in form.coefficients):
+        raise ArithmeticError("a figure falls as a size grows")
+    return form
 
 
 def _without_sharing(evaluate: Evaluate) -> Evaluate:
-    """Return the sums of configs in which each query head has a separate key and value head."""
+    """Return the counts of configs in which each query head has a separate key and value head."""
     return lambda d_model, n_heads, _, *others: evaluate(d_model, n_heads, n_heads, *others)
 
 
-def _phase(evaluate: Evaluate, pairs: Sequence[tuple[int, int]], index: int, phase: int, period: int) -> list[int]:
-    """Return the coefficients of one sum for the depths that end at one position of the pattern."""
-
-    def at_periods(*sizes: int) -> int:
-        *others, periods = sizes
-        return evaluate(*others, MIN_LAYERS + phase + period * periods)[index]
-
-    return _coefficients(at_periods, (*pairs, (0, 1)))
-
-
-def _coefficients(
-    evaluate: Callable[..., int], pairs: Sequence[tuple[int, int]], chosen: tuple[int, ...] = ()
-) -> list[int]:
-    """Return the coefficients over the sizes that ``pairs`` holds two values of, the sizes before being ``chosen``."""
+def _interpolate(evaluate: Evaluate, pairs: Sequence[tuple[int, int]], chosen: tuple[int, ...] = ()) -> list[int]:
+    """Return the coefficients over the sizes in ``pairs``; the preceding sizes are fixed to ``chosen``."""
     if not pairs:
-        return [evaluate(*chosen)]
+        return list(evaluate(*chosen))
     (low, high), *rest = pairs
-    at_low = _coefficients(evaluate, rest, (*chosen, low))
+    at_low = _interpolate(evaluate, rest, (*chosen, low))
     if low == high:
         return at_low + [0] * len(at_low)
-    at_high = _coefficients(evaluate, rest, (*chosen, high))
+    at_high = _interpolate(evaluate, rest, (*chosen, high))
     slopes = [(b - a) // (high - low) for a, b in zip(at_low, at_high, strict=True)]
     return [a - low * slope for a, slope in zip(at_low, slopes, strict=True)] + slopes

@@ -1,4 +1,4 @@
-"""The figures that can have a constraint: sums over a config and a function that combines them, in closed form."""
+"""The figures that can have a constraint: counts of a config and a function that combines them, in closed form."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import NamedTuple
 
-from tinylm_cli.analysis.design.closed_form import ClosedForm, HeadSharing, Value, fit_polynomials
+from tinylm_cli.analysis.design.closed_form import ClosedForm, HeadSharing, Value, fit_closed_form
 from tinylm_cli.analysis.design.search_space import SearchSpace, Shape
 from tinylm_cli.analysis.figures import FIGURES
 from tinylm_cli.analysis.flops import forward_flops
@@ -25,11 +25,11 @@ class Measure(NamedTuple):
     """A figure that a search can constrain.
 
     Attributes:
-        sums: Returns the sums that it is computed from, each affine in every size.
+        counts: Returns the counts that it is computed from, each affine in every size.
         combine: Returns the function that computes the figure from them; it is non-decreasing in each.
     """
 
-    sums: Callable[[ModelConfig, SearchSpace], tuple[int, ...]]
+    counts: Callable[[ModelConfig, SearchSpace], tuple[int, ...]]
     combine: Callable[[SearchSpace], Combine] = lambda _: max
 
 
@@ -47,13 +47,16 @@ def closed_forms(space: SearchSpace, names: Sequence[str], d_head: int, *, heads
     def config(d_model: int, n_heads: int, n_kv_heads: int, d_ff: int, n_layers: int) -> ModelConfig:
         return space.config(Shape(d_head, d_model, n_heads, n_kv_heads, d_ff), n_layers)
 
-    forms = []
-    for name in names:
-        measure = MEASURES[name]
-        sums = partial(_sums, measure, space, config)
-        polynomials = fit_polynomials(sums, period=space.period, heads=heads)
-        forms.append(ClosedForm(polynomials, measure.combine(space)).pruned())
-    return forms
+    measures = [MEASURES[name] for name in names]
+    return [
+        fit_closed_form(
+            partial(_counts, measure, space, config),
+            period=space.period,
+            heads=heads,
+            combine=measure.combine(space),
+        ).pruned()
+        for measure in measures
+    ]
 
 
 def measured(name: str, space: SearchSpace, config: ModelConfig) -> Value:
@@ -63,8 +66,8 @@ def measured(name: str, space: SearchSpace, config: ModelConfig) -> Value:
     return FIGURES[name].compute(config, space.setups)
 
 
-def _sums(measure: Measure, space: SearchSpace, config: Callable[..., ModelConfig], *sizes: int) -> tuple[int, ...]:
-    return measure.sums(config(*sizes), space)
+def _counts(measure: Measure, space: SearchSpace, config: Callable[..., ModelConfig], *sizes: int) -> tuple[int, ...]:
+    return measure.counts(config(*sizes), space)
 
 
 def _figure(name: str) -> Measure:
@@ -76,7 +79,7 @@ def _forward_flops(config: ModelConfig, space: SearchSpace) -> tuple[int, ...]:
 
 
 def _per_token(space: SearchSpace) -> Combine:
-    return lambda sums: round(sums[0] / space.seq_len)
+    return lambda counts: round(counts[0] / space.seq_len)
 
 
 def _training_moments(config: ModelConfig, space: SearchSpace) -> tuple[int, ...]:
@@ -98,8 +101,8 @@ def _decode_seconds(space: SearchSpace) -> Combine:
     clock, settings = _clock(space), space.family.config.feed_forward
     routed = () if settings.n_experts is None else (settings.n_experts, settings.top_k)
 
-    def seconds(sums: Sequence[int]) -> float:
-        flops, cache_bytes, dense_bytes, expert_bytes = sums
+    def seconds(counts: Sequence[int]) -> float:
+        flops, cache_bytes, dense_bytes, expert_bytes = counts
         return clock(DecodeStep(ReadWeights(dense_bytes, expert_bytes, *routed), flops, cache_bytes))
 
     return seconds

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from tinylm_cli.analysis.dtypes import INT64_BYTES
 from tinylm_cli.analysis.saved_tensors.attention import attention
 from tinylm_cli.analysis.saved_tensors.feed_forward import experts, feed_forward
 from tinylm_cli.analysis.saved_tensors.norm import norm
-from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
+from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, deduplicated
 from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_pairs
 
 
@@ -49,8 +50,14 @@ def position(run: ForwardPass, windows: set[int | None]) -> Iterator[SavedTensor
             yield SavedTensor(f"ALiBi bias {window}", "position", bias, "tensor")
 
 
+@lru_cache(maxsize=64)
+def saved_by_block(run: ForwardPass, layer: int) -> tuple[SavedTensor, ...]:
+    """Return the tensors that one layer saves without recomputation, its input included."""
+    return deduplicated(block(run, layer))
+
+
 def block(run: ForwardPass, layer: int) -> Iterator[SavedTensor]:
-    """Yield the tensors that one layer saves, its input included; repeated if several operations save the same tensor.
+    """Yield the tensors that one layer saves; repeated if several operations save the same tensor.
 
     Follows ``model/block.py:TransformerBlock.forward``.
     """

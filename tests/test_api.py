@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -218,6 +219,31 @@ def test_a_wrong_choice_suggests_the_nearest() -> None:
     with pytest.raises(tinylm.UsageError, match="convention: expected unique, untied") as raised:
         TINY.params(convention="hubs")  # type: ignore[arg-type]
     assert raised.value.help == "did you mean hub?"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: tinylm.load(3), "name_or_path: expected text or a path, got 3"),  # type: ignore[arg-type]
+        (lambda: tinylm.load("tiny", set=[3]), "set: expected text, a list of text or a dictionary, got"),  # type: ignore[list-item]
+        (lambda: TINY.validate(assert_=[3]), "assert_: expected text or a list of text, got"),  # type: ignore[list-item]
+        (lambda: TINY.compare("small", 3), "others: expected Model, text or a path, got 3"),  # type: ignore[arg-type]
+        (lambda: tinylm.sweep(3, "n_layers=1,2"), "model: expected Model, text or a path, got 3"),  # type: ignore[arg-type]
+        (lambda: tinylm.sweep("tiny", {"n_layers": 3}), "fields: expected text, a list of text or a dictionary"),
+        (lambda: tinylm.design(params="1M", d_model=512), "d_model: expected a range, got 512"),  # type: ignore[arg-type]
+        (lambda: tinylm.design(params="1M", n_layers=range(1, 4)), "n_layers: expected ascending values >= 2"),
+        (lambda: tinylm.design(params="1M", d_head=(64, 32)), "d_head: expected ascending values >= 1"),
+        (lambda: tinylm.design(params="1M", tolerance=-1), "tolerance: expected a number from 0 to 1, got -1"),
+        (lambda: tinylm.design(params="1M", vocab_size=0), "vocab_size: expected an integer from 1 to"),
+        (lambda: TINY.build(seed="x"), "seed: expected an integer from 0 to"),  # type: ignore[arg-type]
+        (lambda: TINY.build(seed=-1), "seed: expected an integer from 0 to"),
+        (lambda: TINY.build(weights=3), "weights: expected text or a path, got 3"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_wrong_argument_is_named(call: Callable[[], object], message: str) -> None:
+    """Whether it is given by position or by keyword."""
+    with pytest.raises(tinylm.UsageError, match=re.escape(message)):
+        call()
 
 
 def test_whole_floats_lists_and_none_are_accepted() -> None:

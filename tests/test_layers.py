@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "render",
     },
     "__main__": {"cli"},
-    "api": {"errors", "config", "reports", "analysis", "interop", "model", "render"},
+    "api": {"errors", "quantities", "config", "reports", "analysis", "interop", "model", "render"},
     "__init__": {"errors", "config", "model", "render", "api"},
 }
 """What each room may import beside itself; the version in the package itself is everybody's."""

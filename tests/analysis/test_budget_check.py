@@ -90,12 +90,12 @@ def test_nominal_error() -> None:
         (
             "total_params < 80M",
             "total_params < 80M does not hold: total_params is 92,736,000, over by 12,736,000 (15.9%)",
-            "n_layers: 10 would fit",
+            "n_layers: 10 satisfies all conditions",
         ),
         (
             "total_params >= 100M",
             "total_params >= 100M does not hold: total_params is 92,736,000, short by 7,264,000 (7.26%)",
-            "n_layers: 14 would fit",
+            "n_layers: 14 satisfies all conditions",
         ),
         (
             "total_params != 92736000",
@@ -130,11 +130,13 @@ def test_what_is_said(asserted: str, message: str, help_: str) -> None:
 
 def test_remedy_satisfies_every_condition() -> None:
     asked = _claims("total_params < 80M", "active_params < 70M", "total_params < 200M")
-    assert [found.help for found in _failures(load_config("base"), *asked)] == ["n_layers: 8 would fit"] * 2
+    assert [found.help for found in _failures(load_config("base"), *asked)] == [
+        "n_layers: 8 satisfies all conditions"
+    ] * 2
     torn = _claims("total_params < 80M", "non_embedding_params > 90M", "kv_cache_bytes < 1kB")
     assert [found.help for found in _failures(load_config("base"), *torn)] == [
-        "n_layers: 10 would satisfy this condition only",
-        "n_layers: 13 would satisfy this condition only",
+        "n_layers: 10 satisfies only this condition",
+        "n_layers: 13 satisfies only this condition",
         "",
     ]
 
@@ -143,7 +145,7 @@ def test_remedy_satisfies_every_condition() -> None:
 def test_stated_need_suffices(limit: str) -> None:
     loaded = load_config("base", [f"budget.max_kv_bytes={limit}"])
     (told,) = _failures(loaded, *budget_conditions(loaded.config))
-    need = told.help.removeprefix("no n_layers alone would fit: this model needs max_kv_bytes: ")
+    need = told.help.removeprefix("no value of n_layers is enough; this model needs max_kv_bytes: ")
     (condition,) = budget_conditions(load_config("base", [f"budget.max_kv_bytes={need}"]).config)
     assert measure(loaded.config, condition).holds
     assert condition.bound < 1.01 * 37_748_736  # type: ignore[operator]

@@ -189,8 +189,8 @@ def _percent(share: float | None) -> str:
 
 def _layers_remedy(layers_for_all: int | None, layers_for_this: int | None) -> str:
     if layers_for_all is not None:
-        return f"n_layers: {layers_for_all} would fit"
-    return f"n_layers: {layers_for_this} would satisfy this condition only" if layers_for_this is not None else ""
+        return f"n_layers: {layers_for_all} satisfies all conditions"
+    return f"n_layers: {layers_for_this} satisfies only this condition" if layers_for_this is not None else ""
 
 
 def _other_remedy(found: Assertion, config: ModelConfig) -> str:
@@ -202,4 +202,4 @@ def _other_remedy(found: Assertion, config: ModelConfig) -> str:
     assert found.value is not None
     field = found.origin.rpartition(".")[2]
     least = rounded_up(int(found.value), FIGURES[found.figure].kind, _unit(found.text))
-    return f"no n_layers alone would fit: this model needs {field}: {least}"
+    return f"no value of n_layers is enough; this model needs {field}: {least}"

@@ -92,20 +92,20 @@ def _decode_read(config: ModelConfig, setups: Setups) -> int:
     return decode_step(config, setups.serving).moved_bytes(1)
 
 
-_EMBEDDINGS = "token embeddings, an untied LM head and learned positions"
+_VOCABULARY = "token embeddings, an untied LM head and learned positions"
 
 FIGURES: dict[str, Figure] = {
     figure.name: figure
     for figure in (
         Figure("total_params", "params", "parameters, each tied tensor counted once", _of_table(total_params)),
         Figure("active_params", "params", "parameters that one token uses", _of_table(active_params)),
-        Figure("embedding_params", "params", f"parameters of {_EMBEDDINGS}", _of_table(_embedding)),
-        Figure("non_embedding_params", "params", f"parameters except {_EMBEDDINGS}", _of_table(non_embedding_params)),
+        Figure("embedding_params", "params", f"parameters of {_VOCABULARY}", _of_table(_embedding)),
+        Figure("non_embedding_params", "params", f"parameters except {_VOCABULARY}", _of_table(non_embedding_params)),
         *map(_component, COMPONENTS),
         Figure("weights_bytes", "bytes", "weights: parameters and buffers", _weights),
-        Figure("kv_cache_bytes", "bytes", "KV cache of the whole batch", _cache),
+        Figure("kv_cache_bytes", "bytes", "KV cache, summed over the batch", _cache),
         Figure("train_bytes_per_gpu", "bytes", "peak memory of training on one GPU, with AdamW by default", _train),
-        Figure("serve_bytes", "bytes", "memory of serving: weights, KV cache and the working memory of a pass", _serve),
+        Figure("serve_bytes", "bytes", "memory to serve: weights, KV cache and the working memory of a pass", _serve),
         Figure("forward_flops_per_token", "flops", "forward FLOPs per token", _per_token(forward_flops)),
         Figure("train_flops_per_token", "flops", "forward and backward FLOPs per token", _per_token(train_flops)),
         Figure("decode_flops_per_token", "flops", "FLOPs of decoding one token of a sequence", _decode),

@@ -221,7 +221,7 @@ def matmul_groups(
 def attended_pairs(seq_len: int, window: int | None) -> int:
     """Return the (query, key) pairs that a causal mask with a window allows: ``Σ min(t, window)`` over t = 1..seq_len.
 
-    The first ``reach`` queries see 1, 2, … ``reach`` keys; each later query sees ``reach``.
+    The first ``reach`` queries attend to 1, 2, … keys; each later query attends to ``reach`` keys.
     """
     reach = min(seq_len, window or seq_len)
     growing = reach * (reach + 1) // 2  # 1 + 2 + … + reach

@@ -17,7 +17,7 @@ from tinylm_cli.analysis.tensor_table import COS_AND_SIN, rotary_pairs
 from tinylm_cli.config.schema import ModelConfig
 
 SLACK = 1 << 16
-"""Allowance for tensors too small to model: indices, tables of one position, temporaries of a short GELU. In bytes."""
+"""Allowance in bytes for tensors too small to model: indices, tables of one position, temporaries of a short GELU."""
 
 MAX_SPLITS, MIN_SPLIT_POSITIONS = 128, 128
 """Flash decoding splits the positions that one token attends to into at most MAX_SPLITS chunks of at least

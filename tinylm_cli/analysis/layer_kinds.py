@@ -1,6 +1,6 @@
-"""Groups of layers with equal cost: by their tensors, and among those by their attention window.
+"""Groups of layers with equal cost: the same tensors and the same attention window.
 
-The time of both groupings does not grow with the number of layers.
+Grouping takes constant time in the number of layers.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def _smallest(config: ModelConfig, before: Mapping[str, int], changes: Iterable[
 
 
 def _of_one(config: ModelConfig, before: Mapping[str, int], field: str) -> Iterator[dict[str, int]]:
-    """Yield the two values of a field, one step apart, between which the count reaches the nominal size."""
+    """Yield the two adjacent values of a field whose counts bracket the nominal size."""
     assert config.nominal_params is not None
     steps = _steps(config, before, field)
     above = bisect_left(steps, config.nominal_params, key=lambda value: _count(config, {field: value}))

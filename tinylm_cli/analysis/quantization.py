@@ -41,7 +41,7 @@ def quantized_weights(config: ModelConfig, dtype: str, quantization: Quantizatio
         https://docs.vllm.ai/projects/llm-compressor/en/latest/guides/compression_schemes/
     """
     if quantization.group_size < 1:
-        message = f"group_size {quantization.group_size} is less than one weight"
+        message = f"group_size must be at least 1, not {quantization.group_size}"
         raise AnalysisError(message, help="give a group_size such as 128")
     total, quantized_params, element_bytes = weights_bytes(config, dtype), 0, DTYPE_BYTES[dtype]
     for section in tensor_table(config):

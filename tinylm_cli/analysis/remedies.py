@@ -40,15 +40,15 @@ def training_remedies(
 ) -> Iterator[Remedy]:
     """Yield changes that make training fit: of each kind, the smallest sufficient change.
 
-    If no smaller batch or length suffices, it is combined with as few as possible of recomputation, 8-bit moments and
-    another layout.
+    If no smaller batch or length suffices alone, it is combined with as few other changes as possible: recomputation,
+    8-bit moments, another layout.
 
     Args:
         setup: The setup that does not fit; its seq_len is not None.
         accelerator: The GPU.
-        need: Returns the least memory that training needs.
+        need: Returns the minimum memory for training.
         accelerators: Candidates for a larger GPU.
-        planned: Returns the memory of the plan that a setup is given, which a remedy states; ``need`` if None.
+        planned: Returns the memory of the selected plan, which a remedy reports; ``need`` if None.
     """
     trials = _Trials(setup, accelerator, need, planned or need)
     stronger: dict[Recompute, tuple[Recompute, ...]] = {"none": ("selective", "full"), "selective": ("full",)}

@@ -79,7 +79,7 @@ class DecodeStep(NamedTuple):
 
 
 def decode_step(config: ModelConfig, setup: ServingSetup) -> DecodeStep:
-    """Return the FLOPs and memory traffic of decoding one token that attends to the setup's length."""
+    """Return the FLOPs and memory traffic of decoding one token at the setup's context length."""
     return DecodeStep(
         decode_weights(config, setup.dtype, setup.quantization),
         decode_flops(config, context_len=setup.length(config)),

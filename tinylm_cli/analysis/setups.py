@@ -23,8 +23,8 @@ https://arxiv.org/abs/2407.21783). PaLM 540B, whose paper defines MFU, reached 4
 KERNEL_EFFICIENCY = 0.55
 """Share of the dense peak that a GPU reaches while it computes a layer, including norms and activations. Communication
 and pipeline bubbles are counted separately. The value reproduces the utilization of Llama 3 405B on H100s (Grattafiori
-et al. 2024, table 4, https://arxiv.org/abs/2407.21783). The published runs in docs/costs.md need 0.47 to 0.72, more for
-wider models."""
+et al. 2024, table 4, https://arxiv.org/abs/2407.21783). To reproduce the published runs in docs/costs.md takes 0.47 to
+0.72; wider models need larger values."""
 
 PREFILL_TOKENS = 8192
 """The default ``max_num_tokens`` of TensorRT-LLM.
@@ -105,7 +105,7 @@ class QuantizationConfig(NamedTuple):
 
     Attributes:
         method: Data type of quantized linear weights, or ``none``.
-        group_size: int4: inputs that share a scale and a zero point, >= 1.
+        group_size: int4: weights that share a scale and a zero point, >= 1.
         head: Whether the LM head is quantized too; a tied head then no longer shares the embedding's storage.
     """
 
@@ -197,7 +197,7 @@ def check_sizes(config: ModelConfig, setup: TrainingSetup | ServingSetup) -> Non
         AnalysisError: If batch_size is below 1, or seq_len outside 1..max_len.
     """
     if setup.batch_size < 1:
-        message = f"batch_size {setup.batch_size} is less than one sequence"
+        message = f"batch_size must be at least 1, not {setup.batch_size}"
         raise AnalysisError(message, help="give a batch_size of 1 or more")
     check_length(config, setup.length(config))
 

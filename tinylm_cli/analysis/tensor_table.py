@@ -61,7 +61,7 @@ class Tensor(NamedTuple):
 
     @property
     def active_elements(self) -> int:
-        """Elements that one token is multiplied with; of stacked experts, only the top_k that it is routed to."""
+        """Elements used by one token; for stacked experts, only the top_k experts it is routed to."""
         if self.experts_per_token is None:
             return self.elements
         n_experts = self.shape[0]

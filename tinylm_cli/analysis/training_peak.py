@@ -69,7 +69,7 @@ def training_timeline(
         yield from _layer(run, table, layer, gradients, saved, expert_parallel)
     gradients = total_params(table) * grad_element_bytes
     if is_first:
-        # the gradient that the look-up gives a tied table, and its sum with the gradient from the head
+        # the embedding-lookup gradient of a tied table, and its sum with the LM-head gradient
         tied = 2 * embedding * element_bytes if config.tie_weights and is_last else 0
         yield PhaseMemory("embedding gradient", gradients, embedding_bytes, tied + residual_stream)
     yield PhaseMemory("optimizer step", gradients, 0, step_bytes)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, wraps
+from inspect import Parameter, signature
 from numbers import Integral, Real
+from os import PathLike
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -15,34 +18,45 @@ from tinylm_cli.errors import UsageError
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_WORDS = {bool: "True or False", int: "an integer", float: "a number", str: "text"}
+_WORDS = {
+    bool: "True or False",
+    int: "an integer",
+    float: "a number",
+    str: "text",
+    range: "a range",
+    PathLike: "a path",
+    Iterable: "a list",
+    Mapping: "a dictionary",
+}
 
 
 class Bounds(NamedTuple):
     """The range of a number, as metadata of an annotation.
 
     Attributes:
-        least: Smallest allowed value.
-        most: Largest allowed value; None for any finite one.
+        minimum: Smallest allowed value.
+        maximum: Largest allowed value.
     """
 
-    least: float
-    most: float | None = None
+    minimum: float
+    maximum: float = math.inf
 
     def __str__(self) -> str:
         """Return the range in words."""
-        return f">= {self.least:g}" if self.most is None else f"from {self.least:g} to {self.most:,}"
+        return f">= {self.minimum:g}" if self.maximum == math.inf else f"from {self.minimum:g} to {self.maximum:,}"
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """Check the keyword arguments of each call of ``function`` against its annotations."""
+    """Check the arguments of each call of ``function`` against its annotations."""
 
     @wraps(function)
     def check_and_call(*args: P.args, **kwargs: P.kwargs) -> R:
-        annotations = _annotations(function)
-        for name, value in kwargs.items():
-            if name in annotations:
-                require(name, value, annotations[name])
+        given, annotations = signature(function).bind(*args, **kwargs), _annotations(function)
+        for name, value in given.arguments.items():
+            kind = given.signature.parameters[name].kind
+            if name in annotations and kind is not Parameter.VAR_KEYWORD:
+                for each in value if kind is Parameter.VAR_POSITIONAL else (value,):
+                    require(name, each, annotations[name])
         return function(*args, **kwargs)
 
     return check_and_call
@@ -63,7 +77,7 @@ def require(name: str, value: object, annotation: Any) -> None:
     if any(_accepts(member, value) for member in members):
         return
     choices = [choice for member in members if get_origin(member) is Literal for choice in get_args(member)]
-    words = [*map(str, choices), *(_words(each) for each in members if get_origin(each) is not Literal)]
+    words = [*map(str, choices), *(_expected(each) for each in members if get_origin(each) is not Literal)]
     expected = _listed([word for word in words if word])
     meant = suggest(value, map(str, choices)) if isinstance(value, str) else None
     raise UsageError(
@@ -90,25 +104,30 @@ def _accepts(member: Any, value: Any) -> bool:
         return isinstance(value, str | int) and not isinstance(value, bool) and value in get_args(member)
     if origin is Annotated:
         number, bounds = get_args(member)
-        return _accepts(number, value) and bounds.least <= value and (bounds.most is None or value <= bounds.most)
-    if origin is tuple:
+        return _accepts(number, value) and bounds.minimum <= value <= bounds.maximum
+    if origin is tuple or (origin is Iterable and isinstance(value, Sequence)):
         listed = isinstance(value, Sequence) and not isinstance(value, str)
         return listed and all(_accepts(get_args(member)[0], each) for each in value)
+    if isinstance(value, Mapping):
+        key, held = get_args(member) if origin is Mapping else (NoneType, NoneType)
+        return all(_accepts(key, each) for each in value) and all(_accepts(held, each) for each in value.values())
     if member in (int, float):
         return isinstance(value, Integral if member is int else Real) and not isinstance(value, bool)
     kind = origin or member
     return isinstance(value, kind) if isinstance(kind, type) else True
 
 
-def _words(member: Any) -> str:
-    """Return what an annotation accepts; empty for None, which a caller rather omits."""
+def _expected(member: Any) -> str:
+    """Return a description of the accepted values; empty for None, which callers omit instead."""
     if member is NoneType:
         return ""
     if get_origin(member) is Annotated:
         number, bounds = get_args(member)
-        return f"{_words(number)} {bounds}"
+        return f"{_expected(number)} {bounds}"
     if get_origin(member) is tuple:
-        return f"a tuple, each {_words(get_args(member)[0])}"
+        return f"a tuple, each {_expected(get_args(member)[0])}"
+    if get_origin(member) is Iterable and get_args(member) == (str,):
+        return "a list of text"
     kind = get_origin(member) or member
     return _WORDS.get(kind) or str(kind.__name__)
 

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
-from tinylm_cli.api.arguments import checked, require
+from tinylm_cli.api.arguments import Bounds, checked, require
 from tinylm_cli.api.setups import SetupFields, read_gpu, setup_changes
 from tinylm_cli.config.blocks import DType
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.quantities import MAX_SEED
 from tinylm_cli.render.report import Report
 from tinylm_cli.reports.compare import CompareReport
 from tinylm_cli.reports.estimate import EstimateReport, Purpose
@@ -33,6 +34,7 @@ Changes = str | Iterable[str] | Mapping[str, Any]
 """Fields to change: ``"n_layers=8"``, several of these, or ``{"n_layers": 8, "norm.kind": "rmsnorm"}``."""
 
 
+@checked
 def load(name_or_path: str | os.PathLike[str], *, set: Changes = ()) -> Model:  # noqa: A002 - the option's name
     """Load and validate a model config.
 
@@ -123,7 +125,7 @@ class Model:
                 with a change.
             gpu: A GPU for which to compare step time, MFU, days, cost and serving.
             hardware: A file that describes further GPUs.
-            plan: How GPUs share the work, as for :meth:`estimate`.
+            plan: Parallel layout, as for :meth:`estimate`.
             setup: As for :meth:`estimate`; by default the settings that all budgets share, and the smallest ``max_len``
                 as ``seq_len``.
 
@@ -168,10 +170,10 @@ class Model:
         Args:
             gpu: A GPU listed by ``tinylm list --hardware``; None omits times.
             hardware: A file that describes further GPUs.
-            plan: How GPUs share the work, as ``--plan`` takes it; None ranks every layout when ``gpu`` is given.
+            plan: Parallel layout, as ``--plan`` takes it; None ranks every layout when ``gpu`` is given.
             purpose: Estimate only ``training`` or only ``serving``, as ``--for`` does.
             by: Breakdown of FLOPs in the displayed report.
-            attention_flops: Whether attention FLOPs count only unmasked query-key pairs, or all T² pairs.
+            attention_flops: ``causal`` counts the query-key pairs that the mask allows; ``full`` counts all T² pairs.
             full: Whether to display the full report instead of the summary; the data is the same.
             setup: Fields of ``TrainingSetup`` and ``ServingSetup`` (``tinylm_cli/analysis/setups.py``), which define
                 the defaults; a common field, such as ``batch_size``, is set in both.
@@ -193,6 +195,7 @@ class Model:
         everything = partial(estimate_full_view, report, by)
         return Report(report, everything if full else partial(estimate_view, report), everything)
 
+    @checked
     def validate(self, *, assert_: str | Iterable[str] = ()) -> Report[FileResult]:
         """Check the config's budget and further assertions; see ``tinylm validate``.
 
@@ -240,6 +243,8 @@ class Model:
 
         name = str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else dtype
         require("dtype", name, DType)
+        require("weights", weights, str | os.PathLike[str] | None)
+        require("seed", seed, Annotated[int, Bounds(0, MAX_SEED)])
         device, stored = usable_device(device), getattr(torch, name)
         if weights is not None:
             return open_model(Path(weights), config=self.config, device=device, dtype=stored)

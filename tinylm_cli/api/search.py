@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Unpack
 
@@ -122,8 +123,8 @@ def design(
         min_decode_tokens_per_second: Minimum decode throughput, summed over the batch.
         gpu: A GPU whose memory the model must fit.
         hardware: A file that describes further GPUs.
-        purpose: Whether the model must fit the GPU for ``training`` or ``serving``, as for ``--for``.
-        plan: How several GPUs share the work; None for tensor parallelism over each node.
+        purpose: Workload that must fit on the GPU: ``training`` or ``serving``.
+        plan: Parallel layout of several GPUs; None for tensor parallelism over each node.
         family: The architecture: ``course``, ``gpt2``, ``llama``, ``qwen3``, ``gemma2``, ``mixtral``, ``qwen3-moe``.
         vocab_size: Vocabulary size; None for the family's.
         max_len: Maximum sequence length; None for the family's.
@@ -141,6 +142,7 @@ def design(
         UsageError: If there is no target or limit, an argument is invalid, or a plan is given for one GPU.
         AnalysisError: If the layout cannot evenly divide any model of the family.
     """
+    from tinylm_cli.analysis.design.closed_form import MIN_LAYERS
     from tinylm_cli.analysis.design.constraints import (
         DECODE_RATE,
         compute_budget,
@@ -162,6 +164,12 @@ def design(
     template = FAMILIES[family]
     accelerator, accelerators = read_gpu(gpu, hardware)
     require("top", top, Annotated[int, Bounds(1, 10_000)])
+    require("tolerance", tolerance, Annotated[float, Bounds(0, 1)])
+    require("vocab_size", vocab_size, Annotated[int, Bounds(1, 10**8)] | None)
+    require("max_len", max_len, Annotated[int, Bounds(1, 10**9)] | None)
+    _require_sizes("d_model", d_model, 2)
+    _require_sizes("n_layers", n_layers, MIN_LAYERS)
+    _require_sizes("d_head", d_head or None, 1)
     n_gpus = checked_fields(setup).get("n_gpus", 1)
     if plan is None and n_gpus > 1:
         plan = node_layout(n_gpus, accelerator)
@@ -222,3 +230,9 @@ def design(
     )
     relaxations = [", ".join(f"{name}={value}" for name, value in each.changes.items()) for each in report.relaxations]
     return Report(report, lambda: design_view(report, relaxations))
+
+
+def _require_sizes(name: str, values: Sequence[int] | None, minimum: int) -> None:
+    """Check the values of one size of the grid: at least one, in ascending order."""
+    if values is not None and (not values or values[0] < minimum or list(values) != sorted(values)):
+        raise UsageError(f"{name}: expected ascending values >= {minimum}, got {reprlib.repr(values)}")

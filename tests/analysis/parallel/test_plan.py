@@ -150,7 +150,7 @@ def test_plan_words(layout: Layout, typed: str) -> None:
         ("llama-3-8b", Layout(tensor=16), "tensor parallelism 16 does not divide attention.n_kv_heads 8"),
         ("llama-3-8b", Layout(pipeline=5), "pipeline parallelism 5 does not divide n_layers 32"),
         ("llama-3-8b", Layout(context=3), "context parallelism 3 does not divide seq_len 2048"),
-        ("llama-3-8b", Layout(data=2, expert=2), "expert parallelism 2 divides experts, but the model has none"),
+        ("llama-3-8b", Layout(data=2, expert=2), "expert parallelism 2 needs a mixture of experts"),
         ("mixtral-8x7b", Layout(data=3, expert=3), "expert parallelism 3 does not divide feed_forward.n_experts 8"),
         ("mixtral-8x7b", Layout(data=2, expert=4), "does not divide the 2 GPUs"),
     ],

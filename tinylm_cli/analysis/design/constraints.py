@@ -21,7 +21,7 @@ TARGETS = ("total_params", "active_params")
 """The figures that usually have a target instead of an upper bound."""
 
 TOLERANCE = 0.02
-"""Maximum relative deviation from a target: sizes are known by two or three digits."""
+"""Default tolerance of a target: nominal sizes have two or three significant digits."""
 
 FITS: dict[Purpose, str] = {"training": "train_bytes_per_gpu", "serving": "serve_bytes"}
 """The figure that the memory of a GPU limits."""
@@ -55,7 +55,7 @@ def fits(accelerator: Accelerator, purpose: Purpose) -> Constraint:
 
 
 def compute_budget(compute_flops: int, train_tokens: int | None) -> ComputeBudget:
-    """Return the size of model that a compute budget trains.
+    """Return the model size that a compute budget affords.
 
     Training takes ``C = 6 · N · D`` FLOPs for N parameters and D tokens. With D given, ``N = C / 6D``; otherwise the
     size is compute-optimal, ``D = 20 · N`` and so ``N = √(C / 120)``.
@@ -76,7 +76,7 @@ def compute_budget(compute_flops: int, train_tokens: int | None) -> ComputeBudge
 
 
 def trained_tokens(compute_flops: int, params: int) -> int:
-    """Return the tokens that a budget trains a model of ``params`` on, at 6 FLOPs per parameter and token."""
+    """Return the tokens for which a budget trains ``params`` parameters, at 6 FLOPs per parameter and token."""
     return compute_flops // (6 * params)
 
 
@@ -87,7 +87,7 @@ def compute_target(budget: ComputeBudget, family: Family, tolerance: float) -> C
 
 
 def searchable(constraint: Constraint, batch_size: int) -> Constraint:
-    """Return the same constraint on a measure, which grows with the model: of a throughput, on the time of a step."""
+    """Convert a constraint to one on a measure, which is non-decreasing: a throughput becomes a maximum step time."""
     if constraint.figure != DECODE_RATE:
         return constraint
     seconds = _longest_step(batch_size, constraint.value)
@@ -95,7 +95,7 @@ def searchable(constraint: Constraint, batch_size: int) -> Constraint:
 
 
 def _longest_step(batch_size: int, tokens_per_second: float) -> float:
-    """Return the longest step that reaches the throughput, regardless of rounding."""
+    """Return the longest step time that reaches the throughput after rounding."""
     seconds = batch_size / tokens_per_second
     while batch_size / math.nextafter(seconds, math.inf) >= tokens_per_second:
         seconds = math.nextafter(seconds, math.inf)

@@ -1,4 +1,4 @@
-"""Search, rank and report: the models of a grid that satisfy every constraint, and one of them as a config."""
+"""Search a grid for the models that satisfy every constraint, rank them and report them."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class DesignRequest(NamedTuple):
 
     Attributes:
         space: The models to search, and how they are trained and served.
-        constraints: At least one. If none is a target, the target is the most parameters that the bounds allow.
-        tolerance: How far below the most parameters a model may be.
+        constraints: At least one. If none is a target, the maximum number of parameters within the bounds becomes it.
+        tolerance: Maximum relative deviation from that maximum.
         top: Designs to return.
         front_only: Whether to return only the Pareto front.
         purpose: Workload that must fit in the memory of the GPU, if one is named.
@@ -58,7 +58,7 @@ class DesignRequest(NamedTuple):
 def find_designs(request: DesignRequest, on_progress: OnProgress = no_progress) -> DesignReport:
     """Return the models that satisfy every constraint, best first; if none match, the failures and relaxations.
 
-    On several GPUs the memory for training is that of the fullest GPU of the layout, computed for each match by itself.
+    On several GPUs, training memory is the maximum over the GPUs of the layout, computed separately for each match.
 
     Args:
         request: The search and its constraints.
@@ -119,7 +119,7 @@ def _check(request: DesignRequest) -> None:
     """Refuse constraints that the search has no closed form for."""
     space, constraints = request.space, request.constraints
     if space.accelerator is None and any(each.figure == DECODE_RATE for each in constraints):
-        raise AnalysisError("a decode throughput is the throughput of a GPU", help="name the GPU")
+        raise AnalysisError("a decode throughput needs a GPU", help="add the GPU")
     if space.training.n_gpus > 1 and not any(each.is_target for each in constraints):
         message = f"a search on {space.training.n_gpus:,} GPUs needs a target for the size of the model"
         raise AnalysisError(message, help="give a number of parameters or a compute budget")
@@ -151,7 +151,7 @@ def _split(space: SearchSpace, constraints: Sequence[Constraint]) -> tuple[list[
 def _with_target(
     request: DesignRequest, space: SearchSpace, constraints: Sequence[Constraint], on_progress: OnProgress
 ) -> list[Constraint]:
-    """Return the constraints; without a target, also the most parameters that they allow, if they allow any model."""
+    """Return the constraints; without a target, add the maximum number of parameters within the bounds, if any."""
     if any(each.is_target for each in constraints):
         return list(constraints)
     name = "total_params"
@@ -186,7 +186,7 @@ def _failures(
 
 
 def _train_bytes(space: SearchSpace, config: ModelConfig) -> int:
-    """Return the bytes that the fullest GPU holds while it trains."""
+    """Return the peak memory of training, the maximum over all GPUs."""
     if space.training.n_gpus == 1:
         return FIGURES[TRAIN_BYTES].compute(config, space.setups)
     return plan_bytes(config, space.training, with_micro_batches(config, space.training, space.layout))
@@ -218,7 +218,7 @@ def _design(request: DesignRequest, rank: int, candidate: Candidate, *, on_front
 
 
 def _train_rate(space: SearchSpace, config: ModelConfig, figures: dict[str, int]) -> float | None:
-    """Return the tokens per second that all GPUs train on: at the utilization given for one, as planned for several."""
+    """Return the training throughput in tokens per second: from the utilization, or from the plan on several GPUs."""
     accelerator, training = space.accelerator, space.training
     if accelerator is None:
         return None

@@ -23,19 +23,19 @@ Changes = dict[str, float | str | bool]
 Match = Callable[[SearchSpace, Sequence[Constraint]], list[Candidate]]
 
 VOCABULARIES = tuple(2**power for power in range(8, 18))
-"""Vocabularies that are tried in place of a larger one."""
+"""Candidate vocabulary sizes smaller than the current one."""
 
 NARROWER_GRIDS = tuple(
     Grid(d_models=(range(step, 128 + 1, step),), n_layers=range(2, 17), aspects=None, d_heads=d_heads)
     for step, d_heads in ((64, (32, 64)), (32, (16, 32)), (16, (16,)), (8, (8,)))
 )
-"""Grids of narrower models than :data:`GRID`, tried in this order."""
+"""Grids with narrower models than :data:`GRID`, in the order of trial."""
 
 
 def find_failures(
     space: SearchSpace, constraints: Sequence[Constraint], on_progress: OnProgress = no_progress
 ) -> list[ConstraintFailure]:
-    """Return the constraints that no model satisfies by themselves; otherwise those that none satisfies with others.
+    """Return the constraints that no model satisfies individually; otherwise those that conflict with the others.
 
     Args:
         space: The models that were searched.
@@ -69,10 +69,10 @@ def find_relaxations(
 ) -> Iterator[Relaxation]:
     """Yield changes after which models match: to one constraint, else to all that fail; then to the search.
 
-    A target moves to its nearest value, and a bound as far as the nearest model needs, both in three digits where those
-    are enough. Where the memory of a GPU is short, full recomputation and the smallest larger GPU follow. Where models
-    are too large, a tied LM head, a smaller vocabulary and a grid of narrower models follow. Each change is searched,
-    and left out if no model matches.
+    A target or bound is relaxed to the value of the nearest model, rounded to three digits if that suffices. If GPU
+    memory is insufficient, the next candidates are full recomputation and the smallest larger GPU; if models are too
+    large, a tied LM head, a smaller vocabulary and a grid of narrower models. Each candidate is tested by a search, and
+    dropped if no model matches.
 
     Args:
         space: The models that were searched.
@@ -118,7 +118,7 @@ def _more_memory(
 
 
 def _smaller_models(space: SearchSpace, constraints: Sequence[Constraint], match: Match) -> Iterator[Relaxation]:
-    """Yield a tied LM head, the largest smaller vocabulary, and the least narrower grid, if models then match."""
+    """Yield a tied LM head, the largest smaller vocabulary, and the first narrower grid, if models then match."""
     if not space.tie_weights:
         yield from _tried({"tie_weights": True}, replace(space, tie_weights=True), constraints, match)
     ways = space.layout.tensor
@@ -137,7 +137,7 @@ def _smaller_models(space: SearchSpace, constraints: Sequence[Constraint], match
 def _tried(
     changes: Changes, space: SearchSpace, constraints: Sequence[Constraint], match: Match
 ) -> Iterator[Relaxation]:
-    """Yield the changes that make these the space and the constraints, if models match then."""
+    """Yield a relaxation with ``changes`` if models match in the changed space."""
     found = match(space, constraints)
     if found:
         first = ranked(found, space.family)[0]

@@ -13,10 +13,11 @@ from tinylm_cli.analysis.design.published_sizes import proportions, usual_propor
 from tinylm_cli.analysis.design.search_space import SearchSpace, Shape
 
 CLOSE = 0.01
-"""Step of the distance from the target: models within the same hundredth rank by their proportions."""
+"""Distances from the target are compared in steps of this size; models in the same step are ranked by their
+proportions."""
 
 TILE = 128
-"""Multiple that the sizes of matrix products are rounded up to: a partly filled tile takes as long as a full one.
+"""GPU tile size: matmul dimensions are rounded up to a multiple, because a partial tile takes as long as a full one.
 
 References:
     NVIDIA 2023, Matrix Multiplication Background User's Guide, "Tile Quantization"
@@ -46,24 +47,27 @@ def ranked(candidates: Iterable[Candidate], family: Family) -> list[Candidate]:
     """Return candidates in order.
 
     1. The distance from the target in hundredths, rounded down.
-    2. In factors of two, added up: how far the proportions are from the usual ones of the family at that size; and what
-       rounding up wastes: d_model and d_ff to multiples of 128, key and value heads to an even number, which two GPUs
-       share (Shoeybi et al. 2019, https://arxiv.org/abs/1909.08053).
-    3. The distance itself, then the shallower model.
+    2. The sum of two penalties in log2: the distance of the proportions from the family's typical ones at this size,
+       and the tile-rounding waste of d_model and d_ff (multiples of 128) and of KV heads (even, so that two GPUs can
+       share them, Shoeybi et al. 2019, https://arxiv.org/abs/1909.08053).
+    3. The exact distance, then the smaller depth.
     """
     return sorted(candidates, key=lambda each: _key(each, family))
 
 
 def front_figures(space: SearchSpace) -> tuple[str, ...]:
-    """Return the figures of the Pareto front: more of the first is better, less of the others.
+    """Return the figures of the Pareto front: the first is maximized, the others are minimized.
 
-    With a GPU the last is the time of a decoding step, without one the bytes that it reads.
+    The last is the time of a decoding step with a GPU, and the bytes read without.
     """
     return "total_params", *COSTS, "decode_read_bytes_per_token" if space.accelerator is None else DECODE_SECONDS
 
 
 def pareto_front(points: Sequence[tuple[Value, ...]]) -> set[tuple[Value, ...]]:
-    """Return the points that no other dominates, by being better in one figure and worse in none."""
+    """Return the points that no other point dominates.
+
+    A point dominates another if it is better in at least one figure and worse in none.
+    """
     kept: list[tuple[Value, ...]] = []
     for point in sorted(set(points), key=lambda values: (-values[0], *values[1:])):
         _, flops, cache, speed = point

@@ -1,4 +1,4 @@
-"""An exact search of the entire space: exactly the models that satisfy the constraints."""
+"""Exact search: returns all models of the space that satisfy the constraints, and no others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinylm_cli.analysis.design.search_space import SearchSpace, Shape
 from tinylm_cli.reports.constraint import Constraint
 
 OnProgress = Callable[[str, int, int], None]
-"""Receives a stage of the work, how many of its items are done, and how many there are."""
+"""Called with the stage's name, the number of completed items and the total."""
 
 
 def no_progress(_stage: str, _done: int, _total: int) -> None:
@@ -42,10 +42,10 @@ def search(
 ) -> Iterator[MatchingShape]:
     """Yield every shape that satisfies all constraints at some depth, with all of those depths.
 
-    Figures never decrease as a size grows; nothing else is assumed. So the depths that satisfy a constraint are
-    consecutive and found by bisection. A wider d_ff never satisfies an upper bound at a depth where a narrower one
-    breaks it: from one d_ff to the next, the depths within the upper bounds only end earlier, and where none is left,
-    none is left for wider ones. Values of d_ff whose deepest model is below a lower bound are skipped together.
+    The search relies only on monotonicity: no figure decreases as a size grows. The depths that satisfy a constraint
+    are therefore consecutive, and bisection finds them. As d_ff grows, the maximum depth within the upper bounds can
+    only decrease; once no depth remains, wider values are skipped. Values of d_ff whose deepest model is below a lower
+    bound are skipped by bisection.
 
     Args:
         space: The models to search.
@@ -66,16 +66,16 @@ def search(
                 constrained, requested = fixed[: len(constraints)], fixed[len(constraints) :]
                 wide, left = d_ffs, depths
                 for lower, form in zip(lowers, constrained, strict=True):
-                    wide = _wide_enough(lower, form, wide, depths[-1])
+                    wide = _d_ffs_above(lower, form, wide, depths[-1])
                 for d_ff in wide:
                     by_depth = [form.fix(d_ff) for form in constrained]
                     for upper, form in zip(uppers, by_depth, strict=True):
-                        left = _shallow_enough(upper, form, left)
+                        left = _depths_below(upper, form, left)
                     if not left:
                         break
                     matching = left
                     for lower, form in zip(lowers, by_depth, strict=True):
-                        matching = _deep_enough(lower, form, matching)
+                        matching = _depths_above(lower, form, matching)
                     if matching:
                         shape = Shape(d_head, d_model, n_heads, n_kv_heads, d_ff)
                         yield MatchingShape(shape, matching, tuple([form.fix(d_ff) for form in requested]))
@@ -83,10 +83,10 @@ def search(
             on_progress("searching", searched, total)
 
 
-def _shallow_enough(upper: Value | None, form: ClosedForm, depths: range) -> range:
-    """Return the first of ``depths``, up to where the figure exceeds the upper bound.
+def _depths_below(upper: Value | None, form: ClosedForm, depths: range) -> range:
+    """Return the prefix of ``depths`` within the upper bound, by galloping search from the deepest.
 
-    Bisected from the deepest on in doubling steps: after a slightly narrower d_ff, the end is near.
+    For adjacent values of d_ff, the results are close.
     """
     if upper is None or not depths or form.at(depths[-1]) <= upper:
         return depths
@@ -99,11 +99,11 @@ def _shallow_enough(upper: Value | None, form: ClosedForm, depths: range) -> ran
     return depths[:0]
 
 
-def _deep_enough(lower: Value, form: ClosedForm, depths: range) -> range:
-    """Return the last of ``depths``, from where the figure reaches the lower bound."""
+def _depths_above(lower: Value, form: ClosedForm, depths: range) -> range:
+    """Return the suffix of ``depths`` that reaches the lower bound."""
     return depths[bisect_left(depths, lower, key=form.at) :] if lower > 0 else depths
 
 
-def _wide_enough(lower: Value, form: ClosedForm, d_ffs: range, deepest: int) -> range:
-    """Return the last of ``d_ffs``, from where the figure of the deepest model reaches the lower bound."""
+def _d_ffs_above(lower: Value, form: ClosedForm, d_ffs: range, deepest: int) -> range:
+    """Return the suffix of ``d_ffs`` whose deepest model reaches the lower bound."""
     return d_ffs[bisect_left(d_ffs, lower, key=lambda d_ff: form.fix(d_ff).at(deepest)) :]

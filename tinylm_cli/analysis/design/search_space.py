@@ -1,4 +1,4 @@
-"""The models that ``tinylm design`` searches: a family over a stated grid of sizes, each choice with its source."""
+"""The search space of ``tinylm design``: a family over a grid of sizes. Each choice cites its source."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from tinylm_cli.reports.constraint import Sizes
 from tinylm_cli.reports.design import GridAxis
 from tinylm_cli.reports.plan import Layout
 
-_NVIDIA = "NVIDIA 2023, Matrix Multiplication Background: tensor cores and tiles take multiples of 64 and 128"
-_KAPLAN = "Kaplan et al. 2020, figure 5, https://arxiv.org/abs/2001.08361: the loss hardly depends on it"
-_LEVINE = "Levine et al. 2020, https://arxiv.org/abs/2006.12467: too many layers for a width waste parameters"
+_NVIDIA = "NVIDIA 2023, Matrix Multiplication Background: multiples of 64 and 128 fill tensor cores and tiles"
+_KAPLAN = "Kaplan et al. 2020, figure 5, https://arxiv.org/abs/2001.08361: the loss depends on it only weakly"
+_LEVINE = "Levine et al. 2020, https://arxiv.org/abs/2006.12467: too many layers for a given width waste parameters"
 _VASWANI = "Vaswani et al. 2017, https://arxiv.org/abs/1706.03762: 4"
 _SHAZEER = "Shazeer 2020, https://arxiv.org/abs/2002.05202: 8/3 with a gate has the parameters of 4 without"
 _DAI = "Dai et al. 2024, https://arxiv.org/abs/2401.06066: many small experts"
 _AINSLIE = "Ainslie et al. 2023, https://arxiv.org/abs/2305.13245"
 _DAO = "Dao 2023, https://arxiv.org/abs/2307.08691: attention kernels are tuned for 64 and 128"
-_SHOEYBI = "Shoeybi et al. 2019, https://arxiv.org/abs/1909.08053: each GPU holds as many heads and columns"
-_NARAYANAN = "Narayanan et al. 2021, https://arxiv.org/abs/2104.04473: stages of as many layers"
+_SHOEYBI = "Shoeybi et al. 2019, https://arxiv.org/abs/1909.08053: every GPU holds the same number of heads and columns"
+_NARAYANAN = "Narayanan et al. 2021, https://arxiv.org/abs/2104.04473: every stage has the same number of layers"
 _ASKED = "asked for"
 
 
@@ -58,7 +58,7 @@ class Grid:
         aspects: Smallest and largest d_model / n_layers; None for any. The loss hardly depends on it over this range
             (Kaplan et al. 2020, figure 5, https://arxiv.org/abs/2001.08361). Narrower models waste layers, wider ones
             width (Levine et al. 2020, https://arxiv.org/abs/2006.12467).
-        d_ff_steps: From each d_model on, the number that d_ff is a multiple of; the widest last. 256 is LLaMA's
+        d_ff_steps: For each minimum d_model, the step of d_ff; in ascending order of d_model. 256 is LLaMA's
             ``multiple_of`` (Touvron et al. 2023, https://arxiv.org/abs/2302.13971).
         d_heads: Dimensions per head; the family's when empty.
     """
@@ -75,7 +75,7 @@ class Grid:
     d_heads: tuple[int, ...] = ()
 
     def depths(self, d_model: int, stages: int = 1) -> range:
-        """Return the depths of a width that ``stages`` divides, in equal steps; perhaps none."""
+        """Return the depths of a width that ``stages`` divides, in equal steps; may be empty."""
         depths = self.n_layers
         if self.aspects is not None:
             smallest, largest = self.aspects
@@ -171,17 +171,17 @@ class SearchSpace:
         return self.grid.d_heads or self.family.d_heads
 
     def heads(self, d_model: int, d_head: int) -> tuple[int, ...]:
-        """Return the numbers of query heads of a width that tensor parallelism divides; perhaps none."""
+        """Return the numbers of query heads of a width that tensor parallelism divides; may be empty."""
         ways = self.layout.tensor
         return tuple(n_heads for n_heads in self.family.heads(d_model, d_head) if n_heads % ways == 0)
 
     def kv_heads(self, n_heads: int) -> tuple[int, ...]:
-        """Return the numbers of key and value heads that tensor parallelism divides; perhaps none."""
+        """Return the numbers of key and value heads that tensor parallelism divides; may be empty."""
         ways = self.layout.tensor
         return tuple(n_kv_heads for n_kv_heads in self.family.kv_heads(n_heads) if n_kv_heads % ways == 0)
 
     def depths(self, d_model: int) -> range:
-        """Return the depths of a width, in equal steps; perhaps none."""
+        """Return the depths of a width, in equal steps; may be empty."""
         return self.grid.depths(d_model, self.layout.pipeline * self.layout.virtual)
 
     def d_ffs(self, d_model: int) -> range:
@@ -252,7 +252,10 @@ class SearchSpace:
 
 
 def node_layout(n_gpus: int, accelerator: Accelerator | None = None) -> Layout:
-    """Return tensor parallelism over each node of GPUs, of 8 without an accelerator; nodes are replicas with ZeRO 1."""
+    """Return the default layout: tensor parallelism within each node, data parallelism with ZeRO 1 across nodes.
+
+    Without an accelerator, a node has 8 GPUs.
+    """
     tensor = gcd(n_gpus, LARGEST_TENSOR_PARALLEL if accelerator is None else accelerator.gpus_per_node)
     return Layout(data=n_gpus // tensor, tensor=tensor, zero=1 if n_gpus > tensor else 0)
 

@@ -20,8 +20,8 @@ _DEPENDENT = {"max_kv_bytes", "max_train_bytes_per_gpu", "max_flops_per_token"}
 def to_config(design: Design, report: DesignReport) -> ModelConfig:
     """Return a design as a config, with the target as nominal_params and the bounds as its budget.
 
-    A budget measures training on one GPU with AdamW and no recomputation, so under other conditions its memory is left
-    out. The memory of a GPU is rounded down to three digits, or to as many as the design needs.
+    A budget assumes training on one GPU with AdamW and without recomputation; under other conditions its memory limit
+    is omitted. The memory of a GPU is rounded down to three digits, or to as many as the design needs.
     """
     sizes = (each for each in report.constraints if each.figure == "total_params" and each.origin == "asked")
     asked = next(sizes, None)
@@ -35,7 +35,7 @@ def to_config(design: Design, report: DesignReport) -> ModelConfig:
 
 
 def _limits(design: Design, report: DesignReport) -> Iterator[tuple[str, Any]]:
-    """Yield the limits of a budget that state the bounds."""
+    """Yield the bounds as budget limits."""
     default = TrainingSetup()
     plain = (report.optimizer, report.recompute, report.n_gpus) == (default.optimizer, default.recompute, 1)
     for field, figure in LIMITS.items():
@@ -50,14 +50,14 @@ def _limits(design: Design, report: DesignReport) -> Iterator[tuple[str, Any]]:
 
 
 def _short_limit(limit: int, figure: str, value: int) -> int:
-    """Return the limit rounded down to the fewest digits, from 3 to 5, that leave room for ``value``."""
+    """Return the limit rounded down to the fewest digits, from 3 to 5, that are at least ``value``."""
     kind = FIGURES[figure].kind
     short = (parse_amount(rounded_down(limit, kind, digits), kind) for digits in (3, 4, 5))
     return next((each for each in short if value <= each), limit)
 
 
 def _conditions(report: DesignReport) -> dict[str, Any]:
-    """Return the conditions that a budget is measured under, without the default ones."""
+    """Return the non-default conditions under which a budget is measured."""
     default = TrainingSetup()
     conditions = {
         "batch_size": (report.batch_size, default.batch_size),

@@ -195,7 +195,7 @@ def ring_seconds(sent_bytes: int, accelerator: Accelerator, members: int, stride
 
 
 def neighbor_seconds(sent_bytes: int, accelerator: Accelerator, members: int, stride: int) -> float:
-    """Return the seconds in which each member sends ``sent_bytes`` to the next; the slowest member crosses nodes."""
+    """Return the seconds for each member to send ``sent_bytes`` to its neighbor; across nodes if any member does."""
     if _members_in_node(accelerator, members, stride) < members:
         return sent_bytes / accelerator.network_bytes_per_second
     return sent_bytes / min(accelerator.link_bytes_per_second, accelerator.one_peer_bytes_per_second)

@@ -115,7 +115,7 @@ def _mismatches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> It
     yield from _stage_mismatches(config, layout)
     replicas = layout.data * layout.context
     if layout.expert > 1 and feed_forward.n_experts is None:
-        message = f"expert parallelism {layout.expert} divides experts, but the model has none"
+        message = f"expert parallelism {layout.expert} needs a mixture of experts"
         yield LayoutMismatch("expert", "feed_forward.n_experts", message, "remove it")
     elif replicas % layout.expert:
         message = f"expert parallelism {layout.expert} does not divide the {replicas} GPUs of data × context"
@@ -139,10 +139,10 @@ def _stage_mismatches(config: ModelConfig, layout: Layout) -> Iterator[LayoutMis
         yield LayoutMismatch("pipeline", "n_layers", f"{what} does not divide n_layers {layers}", remedy)
     if chunks > 1 and (stages == 1 or layout.schedule == "gpipe"):
         yield LayoutMismatch(
-            "virtual", "", "chunks of layers need an interleaved 1f1b pipeline", "use pp=2 or more, without gpipe"
+            "virtual", "", "virtual stages need an interleaved 1f1b pipeline", "use pp=2 or more and schedule=1f1b"
         )
     elif chunks > 1 and layout.micro_batches % stages:
-        message = f"interleaving takes {stages} micro-batches at a time, which does not divide {layout.micro_batches}"
+        message = f"interleaving needs a multiple of {stages} micro-batches, not {layout.micro_batches}"
         yield LayoutMismatch(
             "micro_batches", "", message, f"for example mb={stages * -(-layout.micro_batches // stages)}"
         )

@@ -104,7 +104,7 @@ def _valid_layouts(config: ModelConfig, setup: TrainingSetup, gpus_per_node: int
 
 
 def _dominates(one: Plan, other: Plan) -> bool:
-    """Return whether a plan is at least as fast as another with less memory, or with equal memory and less ZeRO."""
+    """Return whether a plan is as fast as another with less memory, or with equal memory and a lower ZeRO stage."""
     if _cost(one)[0] > _cost(other)[0]:
         return False
     return (one.peak_stage.total_bytes, one.layout.zero) < (other.peak_stage.total_bytes, other.layout.zero)

@@ -1,4 +1,4 @@
-"""The shard of the tensor table that one GPU computes with: the layers of its stage, each tensor sharded."""
+"""The tensors of one GPU: the layers of its pipeline stage, each tensor in its sharded shape."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ROW_PARALLEL = ("o_proj", "down_proj")
 
 
 def missing_layers(config: ModelConfig, layout: Layout) -> int:
-    """Return the number of layers missing to fill every chunk of every stage; valid layouts miss 0, 1 or 2."""
+    """Return how many layers are missing for equal chunks; valid layouts have 0, 1 or 2 missing layers."""
     return -config.n_layers % (layout.pipeline * layout.virtual)
 
 

@@ -54,9 +54,9 @@ def test_what_is_no_readable_file_is_refused(tmp_path: Path) -> None:
         str(tmp_path): "is a folder",
         str(tmp_path / "pipe"): "not a regular file",
         str(tmp_path / "large"): "larger than 256 KiB",
-        "/dev/null/x": "cannot open",
+        "/dev/null/x": "cannot read",
         "a\0b": "not a path",
-        "x" * 5000: "cannot open",
+        "x" * 5000: "cannot read",
     }.items():
         with pytest.raises(InputError, match=reason):
             read_source(reference)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import CapacityError, OutputError, WeightsError
-from tinylm_cli.model import TinyTransformerLM, checkpoint
+from tinylm_cli.model import TinyTransformerLM, checkpoint, safetensors_file
 from tinylm_cli.model.checkpoint import load_model, save_model
 from tinylm_cli.model.initialization import materialize
 
@@ -230,7 +230,7 @@ def test_replaced_while_read(
         path.write_bytes(len(header).to_bytes(8, "little") + header)
         return nullcontext()
 
-    monkeypatch.setattr(checkpoint, "safe_open", opened)
+    monkeypatch.setattr(safetensors_file, "safe_open", opened)
     with pytest.raises(WeightsError, match="is damaged or not a safetensors file") as caught:
         load_model(model.config, folder)
     assert caught.value.help

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import re
-import stat
 import sys
 from bisect import bisect_right
 from functools import cached_property
 
 from tinylm_cli.config.diagnostic_codes import diagnostic, refusal
 from tinylm_cli.errors import ConfigError, InputError, Span
+from tinylm_cli.regular_file import open_regular
 
 MAX_BYTES = 256 * 1024
 STDIN = "<stdin>"
@@ -118,26 +118,19 @@ def _read_stdin() -> bytes:
 
 def _read_file(reference: str) -> bytes:
     try:
-        # non-blocking, to reject a named pipe instead of waiting for it
-        descriptor = os.open(reference, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+        with open_regular(reference) as file:
+            return file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise InputError(f"no such file: {reference}") from error
+    except IsADirectoryError as error:
+        raise InputError(
+            f"{reference} is a folder, not a config", help=f"name a file in it: {reference}/….yaml"
+        ) from error
     except OSError as error:
-        raise InputError(f"cannot open {reference}: {error.strerror}") from error
+        pipe = "to read from a pipe, use --config -" if error.errno == errno.EINVAL else ""
+        raise InputError(f"cannot read {reference}: {error.strerror}", help=pipe) from error
     except ValueError as error:
         raise InputError(f"not a path: {reference}") from error
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
-            raise InputError(f"{reference} is a folder, not a config", help=f"name a file in it: {reference}/….yaml")
-        if not stat.S_ISREG(mode):
-            raise InputError(f"{reference} is not a regular file", help="to read from a pipe, use --config -")
-        with os.fdopen(os.dup(descriptor), "rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot read {reference}: {error.strerror}") from error
-    finally:
-        os.close(descriptor)
 
 
 def _decode(name: str, data: bytes) -> str:

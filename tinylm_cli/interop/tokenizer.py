@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tinylm_cli.errors import InputError, UnableError
 from tinylm_cli.quantities import BYTE_VOCAB_SIZE
+from tinylm_cli.regular_file import read_regular
 
 if TYPE_CHECKING:
     import tokenizers
@@ -117,9 +118,7 @@ def _load(path: Path) -> tokenizers.Tokenizer:
             f"reading {path} needs the tokenizers library", help="pip install 'tinylm-cli[tokenizers]'"
         ) from error
     try:
-        if path.stat().st_size > MAX_TOKENIZER_BYTES:
-            raise InputError(f"{path} is larger than {MAX_TOKENIZER_BYTES // 1024**2} MiB")
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, MAX_TOKENIZER_BYTES).decode("utf-8")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:

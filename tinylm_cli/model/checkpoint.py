@@ -6,23 +6,19 @@ reported by cause instead of by tensor.
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from tinylm_cli.atomic_write import write_folder
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import WeightsError
 from tinylm_cli.model.initialization import fill_buffers, materialize
 from tinylm_cli.model.lm import TinyTransformerLM
-from tinylm_cli.model.safetensors_writer import DTYPES, LazyTensor, write_safetensors
+from tinylm_cli.model.safetensors_file import DTYPES, LazyTensor, SafetensorsFile, TensorInfo, write_safetensors
 from tinylm_cli.model.state_dict import Shape, buffer_dtypes, unique_state_dict
 
 WEIGHTS_FILE = "model.safetensors"
@@ -39,20 +35,6 @@ _SIZES = (
     ("blocks.0.feed_forward.up_proj.weight", ("d_ff", "d_model")),
 )
 """Tensors whose dimensions are config fields."""
-
-
-class TensorInfo(NamedTuple):
-    """Header entry of a tensor in a safetensors file.
-
-    Attributes:
-        dtype: Its dtype as the file format names it.
-        shape: Its shape.
-        offset: Byte offset of its values in the file.
-    """
-
-    dtype: str
-    shape: Shape
-    offset: int
 
 
 def save_model(model: TinyTransformerLM, directory: Path, *, config_text: str, overwrite: bool = False) -> None:
@@ -125,15 +107,12 @@ def load_model(
     device = torch.device(device)
     model = TinyTransformerLM.from_config(config, device="meta")
     try:
-        with path.open("rb") as file:
-            with safe_open(path, framework="pt", device="cpu"):
-                pass  # raises SafetensorError if the file is damaged
-            stored = _header(file, path)
-            dtype = _matching_dtype(stored, model, path=path, dtype=dtype)
-            materialize(model, device=device, dtype=dtype)
-            if device.type != "meta":
-                fill_buffers(model)
-                _read_into(model, file, stored, path)
+        file = SafetensorsFile(path)
+        dtype = _matching_dtype(file.tensors, model, path=path, dtype=dtype)
+        materialize(model, device=device, dtype=dtype)
+        if device.type != "meta":
+            fill_buffers(model)
+            _read_into(model, file)
     except FileNotFoundError as error:
         raise WeightsError(f"{path} does not exist", help=SAVED_FOLDER) from error
     except NotADirectoryError as error:
@@ -142,53 +121,16 @@ def load_model(
         raise WeightsError(f"{path} is a folder, not a file", help=SAVED_FOLDER) from error
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
-    except SafetensorError as error:
-        raise _damaged(path, str(error)) from error
     return model
 
 
-def _header(file: BinaryIO, path: Path) -> dict[str, TensorInfo]:
-    """Return dtype, shape and offset of each tensor from the header of the open file.
-
-    Raises:
-        WeightsError: If the file changed since safetensors validated it.
-    """
-    try:
-        size = int.from_bytes(file.read(8), "little")
-        if size > os.fstat(file.fileno()).st_size:
-            raise ValueError("the header is longer than the file")
-        header = json.loads(file.read(size))
-        start = file.tell()
-        return {
-            name: TensorInfo(
-                str(entry["dtype"]), tuple(map(int, entry["shape"])), start + int(entry["data_offsets"][0])
-            )
-            for name, entry in header.items()
-            if name != "__metadata__"
-        }
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise _damaged(path, str(error)) from error
-
-
-def _damaged(path: Path, why: str) -> WeightsError:
-    return WeightsError(
-        f"{path} is damaged or not a safetensors file: {why}", help="save the model again, or copy the file once more"
-    )
-
-
-def _read_into(model: TinyTransformerLM, file: BinaryIO, stored: Mapping[str, TensorInfo], path: Path) -> None:
-    """Read each tensor of the model from an open file, whose header matches.
-
-    A memory map is not used: its pages would add to the memory of the parameters, its alignment would change the last
-    bits of matmuls, and truncation of the file would kill the process.
-    """
+def _read_into(model: TinyTransformerLM, file: SafetensorsFile) -> None:
+    """Read each tensor of the model from an open file, whose header matches."""
     for name, values in unique_state_dict(model).items():
-        host = values if values.device.type == "cpu" else torch.empty_like(values, device="cpu")
-        file.seek(stored[name].offset)
-        if file.readinto(host.view(-1).view(torch.uint8).numpy().data) != host.nbytes:  # type: ignore[attr-defined]
-            raise WeightsError(f"{path} was truncated while it was read", help="load it again once it is complete")
-        if host is not values:
-            values.copy_(host)
+        if values.device.type == "cpu":
+            file.read_into(name, values)
+        else:
+            values.copy_(file.read(name))
 
 
 def _matching_dtype(

@@ -102,5 +102,11 @@ def test_file_name_that_is_not_unicode(tmp_path: Path) -> None:
     name = os.fsdecode(b"\x80.safetensors")
     (tmp_path / name).write_bytes(DATA)
     (tmp_path / INDEX).write_bytes(index({"a": name}))
-    with pytest.raises(WeightsError, match="its name is not Unicode text"):
+    assert torch.equal(HubFolder(tmp_path).read("a"), WEIGHTS["a"])
+
+
+@pytest.mark.parametrize("name", [INDEX, WEIGHTS_FILE])
+def test_pipe(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(WeightsError, match=r"not a regular file|holds neither"):
         HubFolder(tmp_path)

@@ -17,7 +17,7 @@ from tinylm_cli.interop.tensor_names import TensorNames, replace_prefix
 from tinylm_cli.interop.weights.fused_tensors import Pair, Shape, tensor_pairs
 from tinylm_cli.interop.weights.hub_folder import HubFolder
 from tinylm_cli.model import TinyTransformerLM
-from tinylm_cli.model.safetensors_writer import DTYPES
+from tinylm_cli.model.safetensors_file import DTYPES
 from tinylm_cli.model.state_dict import buffer_dtypes, unique_state_dict
 
 MAX_PROBLEMS = 5

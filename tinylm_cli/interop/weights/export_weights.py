@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tinylm_cli.atomic_write import write_folder
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.config.source import MAX_BYTES
 from tinylm_cli.errors import OutputError
 from tinylm_cli.interop.config_json import CONFIG_FILE
 from tinylm_cli.interop.export_config import ExportedConfig
@@ -20,8 +21,9 @@ from tinylm_cli.interop.weights.fused_tensors import Pair, tensor_pairs
 from tinylm_cli.interop.weights.hub_folder import WEIGHTS_FILE
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.position import LearnedPosition, SinusoidalPosition
-from tinylm_cli.model.safetensors_writer import LazyTensor, write_safetensors
+from tinylm_cli.model.safetensors_file import LazyTensor, write_safetensors
 from tinylm_cli.model.state_dict import buffer_dtypes, unique_state_dict
+from tinylm_cli.regular_file import read_regular
 
 EMBEDDING = "embedding.token_embedding.embedding.weight"
 POSITIONS = "embedding.positional_encoding.weight"
@@ -42,7 +44,7 @@ def require_exported(directory: Path) -> None:
         OutputError: If its config.json lacks ``EXPORT_MARKER``.
     """
     try:
-        document = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))
+        document = json.loads(read_regular(directory / CONFIG_FILE, MAX_BYTES))
     except (FileNotFoundError, NotADirectoryError):  # write_folder reports it
         return
     except (OSError, ValueError, RecursionError):

@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
+
+from torch import Tensor
 
 from tinylm_cli.errors import WeightsError
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from tinylm_cli.model.safetensors_file import MAX_NAME, SafetensorsFile
+from tinylm_cli.regular_file import read_regular
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -19,7 +20,7 @@ MAX_INDEX_BYTES = 64 * 1024**2
 
 
 class StoredTensor(NamedTuple):
-    """Header entry of a stored tensor.
+    """A stored tensor.
 
     Attributes:
         file: The file that holds it.
@@ -27,7 +28,7 @@ class StoredTensor(NamedTuple):
         dtype: Its dtype as the file format names it: ``F32``, ``BF16``.
     """
 
-    file: Path
+    file: SafetensorsFile
     shape: tuple[int, ...]
     dtype: str
 
@@ -39,7 +40,7 @@ class HubFolder:
         folder: Holds ``model.safetensors``, or an index and its shards.
 
     Attributes:
-        tensors: Header entry of each tensor, by name.
+        tensors: Each tensor, by name.
 
     Raises:
         WeightsError: If the files are missing or damaged, lie outside the folder, or differ from the index.
@@ -48,28 +49,27 @@ class HubFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.tensors: dict[str, StoredTensor] = {}
-        self._open: dict[Path, Any] = {}
-        for file, expected in self._files():
-            with _refusals(file):
-                names = self._read_header(file)
-            missing = expected - names.keys()
+        for path, expected in self._files():
+            with _refusals(path):
+                file = SafetensorsFile(path)
+            missing = expected - file.tensors.keys()
             if missing:
-                raise WeightsError(f"{file} does not contain {min(missing)}, although {INDEX} maps it to this file")
-            for name, tensor in names.items():
+                listed = min(missing)[:MAX_NAME]
+                raise WeightsError(f"{path} does not contain {listed}, although {INDEX} maps it to this file")
+            for name, info in file.tensors.items():
                 if name in self.tensors:
-                    raise WeightsError(f"{name} is in both {self.tensors[name].file.name} and {file.name}")
-                self.tensors[name] = tensor
+                    raise WeightsError(f"{name} is in both {self.tensors[name].file.path.name} and {path.name}")
+                self.tensors[name] = StoredTensor(file, info.shape, info.dtype)
 
     def read(self, name: str) -> Tensor:
-        """Read a tensor to the CPU.
+        """Read a tensor of one of the supported dtypes to the CPU.
 
         Raises:
-            WeightsError: If its file no longer holds it.
+            WeightsError: If its file can no longer be read.
         """
         file = self.tensors[name].file
-        with _refusals(file):
-            tensor: Tensor = self._handle(file).get_tensor(name)
-        return tensor
+        with _refusals(file.path):
+            return file.read(name)
 
     def _files(self) -> Iterator[tuple[Path, frozenset[str]]]:
         """Yield each file and the tensor names that the index lists for it."""
@@ -93,42 +93,12 @@ class HubFolder:
                 else "name a model folder",
             )
 
-    def _read_header(self, file: Path) -> dict[str, StoredTensor]:
-        handle = self._handle(file)
-        found = {}
-        for name in handle.keys():  # noqa: SIM118 - not a mapping
-            piece = handle.get_slice(name)
-            found[name] = StoredTensor(file, tuple(piece.get_shape()), str(piece.get_dtype()))
-        return found
-
-    def _handle(self, file: Path) -> Any:
-        from safetensors import safe_open
-
-        if file not in self._open:
-            if not _is_text(str(file)):
-                raise WeightsError(f"cannot read {file}: its name is not Unicode text", help="rename it")
-            if not file.is_file():  # opening a pipe would block
-                raise WeightsError(f"{file} does not exist or is not a regular file")
-            self._open[file] = safe_open(file, framework="pt", device="cpu")
-        return self._open[file]
-
-
-def _is_text(name: str) -> bool:
-    """Return whether a name can be encoded as UTF-8: JSON may hold lone surrogates, and file names any bytes."""
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
 
 def _weight_map(index: Path) -> dict[str, str]:
+    with _refusals(index):
+        data = read_regular(index, MAX_INDEX_BYTES)
     try:
-        if index.stat().st_size > MAX_INDEX_BYTES:
-            raise WeightsError(f"{index} is larger than {MAX_INDEX_BYTES // 1024**2} MiB")
-        document = json.loads(index.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WeightsError(f"cannot read {index}: {error.strerror}") from error
+        document = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{index} is not JSON: {error}") from error
     found = document.get("weight_map") if isinstance(document, dict) else None
@@ -138,15 +108,13 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _refusals(file: Path) -> Iterator[None]:
-    """Convert errors of the safetensors library to WeightsErrors that name the file."""
-    from safetensors import SafetensorError
-
+def _refusals(path: Path) -> Iterator[None]:
+    """Convert errors of the system to WeightsErrors that name the file."""
     try:
         yield
     except FileNotFoundError as error:
-        raise WeightsError(f"{file} does not exist") from error
+        raise WeightsError(f"{path} does not exist") from error
     except OSError as error:
-        raise WeightsError(f"cannot read {file}: {error.strerror or error}") from error
-    except SafetensorError as error:
-        raise WeightsError(f"{file} is damaged or not a safetensors file: {error}") from error
+        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise WeightsError(f"{path} is not a path: {error}") from error

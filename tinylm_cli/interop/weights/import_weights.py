@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.weights.checkpoint import Checkpoint
 from tinylm_cli.model.checkpoint import save_tensors
-from tinylm_cli.model.safetensors_writer import LazyTensor
+from tinylm_cli.model.safetensors_file import LazyTensor
 
 
 class Converted(NamedTuple):

@@ -100,6 +100,8 @@ def _members(annotation: Any) -> Iterator[Any]:
 
 def _accepts(member: Any, value: Any) -> bool:
     origin = get_origin(member)
+    if member is Any:
+        return True
     if origin is Literal:
         return isinstance(value, str | int) and not isinstance(value, bool) and value in get_args(member)
     if origin is Annotated:

@@ -44,7 +44,7 @@ def test_exit_codes_of_main() -> None:
         ([("--assert", "")], ExitCode.UNABLE),
         ([("x.yaml", "d_ff"), ("--assert", "")], ExitCode.UNABLE),
         ([("--assert", ""), (SET, "d_ff")], ExitCode.UNABLE),
-        ([("--params", "d_ff")], ExitCode.FAILED),
+        ([("--params", "d_ff")], ExitCode.UNABLE),
     ],
 )
 def test_exit_code_of_diagnostics(places: list[tuple[str, str]], code: ExitCode) -> None:

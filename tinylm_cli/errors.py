@@ -5,7 +5,7 @@
     TinylmError
     ├── ConfigError        exit 1  the config is invalid; carries every diagnostic
     │                      exit 2  if an option is invalid instead
-    ├── AnalysisError      exit 1  the config is valid but does not allow the request: a sequence longer than max_len
+    ├── AnalysisError      exit 2  the config is valid but does not allow the request: a sequence longer than max_len
     └── UnableError        exit 2  the command could not be carried out
         ├── UsageError             invalid options or arguments
         ├── InputError             unreadable input
@@ -107,7 +107,7 @@ class Diagnostic(NamedTuple):
     @property
     def is_usage(self) -> bool:
         """Whether the error is in an option other than ``--set``, not in the config."""
-        return self.source.startswith("--") and self.source != SET and not self.field
+        return self.source.startswith("--") and self.source != SET
 
 
 class TinylmError(Exception):
@@ -146,8 +146,6 @@ class ConfigError(TinylmError):
 
 class AnalysisError(TinylmError):
     """A valid config that does not allow the request: a sequence longer than max_len, an uneven split."""
-
-    exit_code = ExitCode.FAILED
 
 
 class UnableError(TinylmError):

@@ -129,4 +129,4 @@ def test_sizes_out_of_range(batch_size: int, seq_len: int) -> None:
             load_config("tiny").config, TrainingSetup(batch_size=batch_size, seq_len=seq_len, dtype="float32")
         )
     assert refused.value.help
-    assert refused.value.exit_code == 1
+    assert refused.value.exit_code == 2

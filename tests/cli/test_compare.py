@@ -90,7 +90,7 @@ def test_csv(here: Here) -> None:
         (["", "tiny", "--exit-code"], 2),
         (["tiny", "@n_layers=0"], 1),
         (["tiny", "@n_layers=0", "--exit-code"], 2),
-        (["tiny", "small", "--seq-len", "1025"], 1),
+        (["tiny", "small", "--seq-len", "1025"], 2),
         (["tiny", "small", "--seq-len", "1025", "--exit-code"], 2),
         ([], 2),
     ],
@@ -105,6 +105,16 @@ def test_exit_codes_of_the_process(tinylm: Callable[..., Any], folder: Path) -> 
     (folder / "wrong.yaml").write_text("d_model: 3\n", encoding="utf-8")
     for words, code in ((["tiny"], 0), (["small"], 1), (["wrong.yaml"], 2), (["absent.yaml"], 2), ([""], 2)):
         assert tinylm("compare", "tiny", *words, "--exit-code", cwd=folder).code == code
+
+
+def test_config_option(here: Here) -> None:
+    assert here("compare", "--config", "tiny", "small").out == here("compare", "tiny", "small").out
+    assert here("compare", "small", "--set", "n_layers=8").out == here("compare", "-c", "small", "@n_layers=8").out
+
+
+def test_next_step_repeats_the_conditions(here: Here) -> None:
+    said = here("compare", "tiny", "small", "--gpu", "h100", "--seq-len", "1k", "--price", "2.5").err
+    assert said == "next: tinylm estimate small --seq-len 1k --gpu h100 --price 2.5\n"
 
 
 def test_no_difference(here: Here) -> None:
@@ -275,7 +285,7 @@ def test_one_gpu(here: Here) -> None:
 )
 def test_cluster_options(words: list[str], says: str, here: Here) -> None:
     result = here("compare", "small", "tiny", *words)
-    assert result.code in (1, 2)
+    assert result.code == 2
     assert (result.out, says in " ".join(result.err.split())) == ("", True)
 
 
@@ -386,6 +396,16 @@ class TestChanged:
     )
     def test_exit_codes(self, words: list[str], code: int, here: Here) -> None:
         assert here("compare", "--changed", *words).code == code
+
+    def test_untracked(self, here: Here, folder: Path) -> None:
+        (folder / "new.yaml").write_text((folder / "toy.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+        (folder / "ignored.yaml").write_text("d_model: 3\n", encoding="utf-8")
+        (folder / ".gitignore").write_text("ignored.yaml\n", encoding="utf-8")
+        document = report(here("compare", "--changed", "base", "--format", "json"))
+        added = [each["path"] for each in document["configs"] if each["status"] == "added"]
+        assert added == ["added.yaml", "new.yaml"]
+        only = report(here("compare", "--changed", "base", "new.yaml", "--format", "json"))
+        assert [each["path"] for each in only["configs"]] == ["new.yaml"]
 
     def test_paths(self, here: Here) -> None:
         document = report(here("compare", "--changed", "base", "added.yaml", "removed.yaml", "--format", "json"))

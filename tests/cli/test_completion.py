@@ -54,6 +54,12 @@ QUESTIONS = [
     (["design", "--gpu", "gb2"], ["gb200"]),
     (["estimate", "--optimizer", "adamw_"], ["adamw_8bit"]),
     (["estimate", "--plan", "a"], ["auto"]),
+    (["estimate", "--section", "tr"], ["training_memory", "training_time"]),
+    (["estimate", "--table", "su"], ["summary"]),
+    (["build", "--device", ""], ["cpu", "cuda", "mps"]),
+    (["sweep", "--figure", "tot"], ["total_params"]),
+    (["compare", "--table", "fi"], ["figures", "fields"]),
+    (["design", "--family", "qwen3"], ["qwen3", "qwen3-moe"]),
     (["estimate", "--plan", "tp", "=", "8,z"], ["8,zero="]),
     (["estimate", "--plan", "tp", "=", "8,schedule", "="], ["1f1b", "gpipe"]),
 ]

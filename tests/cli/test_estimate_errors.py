@@ -14,7 +14,7 @@ Here = Callable[..., Any]
 
 def test_seq_len_over_max_len_shows_both_places(here: Here) -> None:
     result = here("estimate", "--config", "toy.yaml", "--set", "max_len=9", "--seq-len", "10")
-    assert result.code == 1
+    assert result.code == 2
     assert "--seq-len 10 is longer than max_len 9" in result.err
     assert "--seq-len:1:11" in result.err
     assert "1 | max_len=9" in result.err
@@ -49,7 +49,7 @@ def test_errors_on_stderr_report_on_stdout(tinylm: Here) -> None:
     short = tinylm("estimate", "--config", "llama-3.1-8b", "--gpu", "rtx-4090", "--gpus", "2", "--full")
     assert (short.code, short.err) == (
         0,
-        "next: tinylm design --family llama --params 8030261248 --vocab-size 128256\n",
+        "next: tinylm estimate llama-3.1-8b --gpu rtx-4090 --gpus 64\n",
     )
     assert "The smallest is" in short.out
     assert "makes it fit" in short.out
@@ -94,6 +94,18 @@ def test_one_error_for_one_degree(gpus: str, plan: str, help_: str, here: Here) 
     assert said.endswith(f"= help: {help_}\n")
 
 
+@pytest.mark.parametrize(("plan", "errors"), [("tp=3,pp=5", 2), ("tp=3,pp=5,cp=7", 3), ("tp=16,pp=2", 1)])
+def test_one_error_for_each_wrong_degree(plan: str, errors: int, here: Here) -> None:
+    assert here("estimate", "tiny", "--gpus", "8", "--plan", plan).err.count("error[") == errors
+
+
+def test_values_are_quoted_as_typed(here: Here) -> None:
+    said = here("estimate", "--seq-len", "8k", columns=200).err
+    assert "--seq-len 8k (8,192 tokens) is longer than max_len 1024 of tiny" in said
+    assert "1 | --seq-len 8k\n" in said
+    assert "1 | --gpus 1e1\n" in here("estimate", "--gpus", "1e1", "--plan", "tp=4").err
+
+
 def test_help_of_a_degree_works(here: Here) -> None:
     for words in ("--gpus 8 --plan tp=8", "--gpus 8 --plan tp=4,pp=2", "--gpus 12 --plan tp=2,pp=3"):
         assert here("estimate", "llama-3-8b", *words.split()).code == 0
@@ -104,6 +116,10 @@ def test_config_as_hardware(here: Here, folder: Path) -> None:
     result = here("estimate", "--gpu", "h100", "--hardware", "mine.yaml")
     assert (result.code, result.out, result.err.count("error")) == (1, "", 1)
     assert "mine.yaml is a model config, not a hardware file" in result.err
+    (folder / "config.json").write_text('{"model_type": "gpt2", "n_embd": 8}', encoding="utf-8")
+    result = here("estimate", "--gpu", "h100", "--hardware", "config.json")
+    assert (result.code, result.out, result.err.count("error")) == (1, "", 1)
+    assert "config.json is a model config, not a hardware file" in result.err
 
 
 def test_dtype_a_gpu_lacks(here: Here) -> None:
@@ -144,7 +160,7 @@ def test_dtype_a_gpu_lacks(here: Here) -> None:
         (["--gpus", "4", "--plan", "pp=2,schedule=gpipe,vp=2"], 2, "use pp=2 or more and schedule=1f1b"),
         (["--serving-seq-len", "1kk"], 2, "for example --serving-seq-len 4k,32k"),
         (["--gpus", "4", "--plan", ""], 2, "an entry of the plan is empty"),
-        (["--gpus", "3", "--plan", "tp=3"], 1, "tensor parallelism 3 does not divide n_heads 4"),
+        (["--gpus", "3", "--plan", "tp=3"], 2, "tensor parallelism 3 does not divide n_heads 4"),
         (["--train-tokens", "many"], 2, "--train-tokens many"),
         (["--train-tokens", "0"], 2, "--train-tokens 0"),
         (["--utilization", "0.5"], 2, "--utilization needs a GPU"),
@@ -155,8 +171,8 @@ def test_dtype_a_gpu_lacks(here: Here) -> None:
         (["--gpus", "4", "--plan", "tp=2", "--global-batch-size", "3"], 2, "for example --global-batch-size 4"),
         (["--gpus", "4", "--plan", "tp=2,mb=3", "--global-batch-size", "4"], 2, "remove mb from the plan"),
         (["--gpus", "4", "--plan", "pp=2,vp=2,mb=3"], 2, "for example mb=4"),
-        (["--gpus", "4", "--plan", "pp=2,vp=2", "--global-batch-size", "6"], 1, "for example mb=4"),
-        (["--gpu", "h100", "--gpus", "5", "--global-batch-size", "7"], 1, "for example a global batch of 5 sequences"),
+        (["--gpus", "4", "--plan", "pp=2,vp=2", "--global-batch-size", "6"], 2, "for example mb=4"),
+        (["--gpu", "h100", "--gpus", "5", "--global-batch-size", "7"], 2, "for example a global batch of 5 sequences"),
         (["--quantize", "int3"], 2, "expected none, int8, float8 or int4"),
         (["--quantize", "int8", "--group-size", "64"], 2, "--group-size needs --quantize int4"),
         (["--quantize-head"], 2, "--quantize-head needs --quantize"),
@@ -165,9 +181,9 @@ def test_dtype_a_gpu_lacks(here: Here) -> None:
         (["--serving-batch-size", "1,x,0"], 2, "--serving-batch-size lists numbers of sequences, not x"),
         (["--serving-batch-size", ""], 2, "--serving-batch-size lists numbers of sequences, not nothing"),
         (["--serving-batch-size", ",".join("1" * 17)], 2, "17 numbers; the most is 16"),
-        (["--serving-seq-len", "1k,2k"], 1, "--serving-seq-len 2k (2,048 tokens) is longer than"),
-        (["--serving-seq-len", "1k,2k"], 1, "write --serving-seq-len 1024 or less, or add --set max_len=2048"),
-        (["--serving-seq-len", "900000k"], 1, "write --serving-seq-len 1024 or less"),
+        (["--serving-seq-len", "1k,2k"], 2, "--serving-seq-len 2k (2,048 tokens) is longer than"),
+        (["--serving-seq-len", "1k,2k"], 2, "write --serving-seq-len 1024 or less, or add --set max_len=2048"),
+        (["--serving-seq-len", "900000k"], 2, "write --serving-seq-len 1024 or less"),
         (["--utilization", "2"], 2, "--utilization 2"),
         (["--for", "serving", "--optimizer", "sgd"], 2, "--optimizer has no effect on serving"),
         (["--for", "serving", "--optimizer", "adamw"], 2, "remove it, or --for serving"),

@@ -83,6 +83,14 @@ def test_text_is_for_bytes_only(here: Here) -> None:
     assert "as text" not in here(*TOY, "--set", "vocab_size=300").out
 
 
+def test_sliding_window_is_noted(here: Here) -> None:
+    said = " ".join(here(*TOY, "--tokens", "1,2", "-n", "40").err.split())
+    assert "Beyond max_len 32 the context window slides" in said
+    assert "--set max_len=41 avoids it" in said
+    assert "slides" not in here(*TOY, "--tokens", "1,2", "-n", "31").err
+    assert "slides" not in here(*TOY, "--tokens", "1,2", "-n", "40", "--set", "max_len=41").err
+
+
 class TestSampling:
     def test_a_seed_repeats_itself(self, here: Here) -> None:
         assert ids(here) == ids(here, "--seed", "0")

@@ -35,6 +35,7 @@ Here = Callable[..., Any]
         (["check", "--meta"], "no such option: --meta", "tinylm build --meta shows a model without values"),
         (["generate", "--meta"], "no such option: --meta", "tinylm build --meta shows a model without values"),
         (["--hlp"], "no such option: --hlp", "did you mean --help?"),
+        (["validate", "--fixx", "tiny"], "no such option: --fixx", "see tinylm validate --help"),
         (["params", "--xyzzy"], "no such option: --xyzzy", "see tinylm params --help"),
         (["params", "-z"], "no such option: -z", "see tinylm params --help"),
         (["params", "--fo"], "no such option: --fo", "did you mean --format?"),
@@ -156,6 +157,17 @@ Here = Callable[..., Any]
             "- names a config, and there is no folder to write",
             "name the folder to write: tinylm export - stdin-hf",
         ),
+        (
+            ["export", "HEAD:toy.yaml"],
+            "HEAD:toy.yaml names a config, and there is no folder to write",
+            "name the folder to write: tinylm export HEAD:toy.yaml HEAD:toy-hf",
+        ),
+        (
+            ["params", "meta-llama/Llama-3-8B"],
+            "no such file: meta-llama/Llama-3-8B",
+            "tinylm downloads nothing; name the folder of a model on this machine",
+        ),
+        (["import", "."], "'.' has no config.json", "name the folder of a Hugging Face model"),
         (["list", "small"], "list got an unexpected argument: small", "see tinylm list --help"),
         (["list", "a", "b"], "list got unexpected arguments: a b", "see tinylm list --help"),
         (

@@ -98,6 +98,13 @@ def test_folders_give_their_yaml_in_order(many: Path, here: Here) -> None:
     assert absolute == [f"{many}/there/deeper/two.yaml", f"{many}/there/one.yml"]
 
 
+def test_a_written_file_is_counted(here: Here, folder: Path) -> None:
+    (folder / "wrong.yaml").write_text("d_model: x\n", encoding="utf-8")
+    said = here("validate", "wrong.yaml", "toy.yaml", "-o", "r.sarif").err
+    assert said == "wrote r.sarif: 5 errors in 2 files\n"
+    assert here("validate", "--config", "toy.yaml").out == here("validate", "toy.yaml").out
+
+
 @pytest.mark.usefixtures("many")
 def test_folder_without_yaml(here: Here) -> None:
     result = here("validate", "empty")

@@ -20,6 +20,7 @@ from tinylm_cli.cli.options import (
     Storage,
     option,
     require_word,
+    typed_words,
 )
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.training_options import (
@@ -67,6 +68,7 @@ DTypeOption = Annotated[
 
 
 def compare(
+    context: typer.Context,
     models: Annotated[
         list[str] | None,
         typer.Argument(
@@ -127,14 +129,17 @@ def compare(
     )
     words = [require_word(word) for word in ([] if config is None else [config]) + (models or [])]
     report: CompareReport | ChangedReport
-    wrong = False
+    wrong, following = False, ""
     try:
         if changed is not None:
-            changes, view, following = _compare_changed(require_word(changed), words, set_ or (), conditions)
+            changes, view = _compare_changed(require_word(changed), words, set_ or (), conditions)
             wrong = any(each.mistake for each in changes.configs)
             report = changes
         else:
-            report, view, following = _compare_named(words, set_ or (), conditions)
+            report, view, model = _compare_named(words, set_ or (), conditions)
+            repeated = ("batch_size", "seq_len", "dtype", "gpu", "gpus", "plan", "hardware", "price", "train_tokens")
+            step = "estimate" if gpu is None else "estimate --gpu"
+            following = next_step("compare", step, model, typed_words(context, repeated))
     except ConfigError as error:
         if exit_code:  # exit code 1 is reserved for differences, as in diff
             error.exit_code = ExitCode.UNABLE
@@ -191,11 +196,10 @@ class _Conditions(NamedTuple):
         return setups, accelerator
 
 
-_Compared = tuple["CompareReport | ChangedReport", Callable[..., "View"], str]
-"""A report, its view given whether it is ``full``, and the next step."""
-
-
-def _compare_named(words: Sequence[str], overrides: Sequence[str], conditions: _Conditions) -> _Compared:
+def _compare_named(
+    words: Sequence[str], overrides: Sequence[str], conditions: _Conditions
+) -> tuple[CompareReport, Callable[..., View], str]:
+    """Return the report, its view given whether it is ``full``, and the words that name the last model."""
     from tinylm_cli.analysis.compare import compare as compare_models
     from tinylm_cli.interop.variants import load_variants, parse_variants
     from tinylm_cli.render.views.compare import compare_view
@@ -208,13 +212,13 @@ def _compare_named(words: Sequence[str], overrides: Sequence[str], conditions: _
     models = [(model, variant.all_changes) for model, variant in zip(loaded, variants, strict=True)]
     report = compare_models(models, setups, accelerator)
     last = variants[-1]
-    following = next_step("compare", "estimate", model_words(last.reference, last.all_changes))
-    return report, partial(compare_view, report), following
+    return report, partial(compare_view, report), model_words(last.reference, last.all_changes)
 
 
 def _compare_changed(
     revision: str, paths: Sequence[str], overrides: Sequence[str], conditions: _Conditions
-) -> tuple[ChangedReport, Callable[..., View], str]:
+) -> tuple[ChangedReport, Callable[..., View]]:
+    """Return the report, and its view given whether it is ``full``."""
     from tinylm_cli.analysis.compare import changed_config
     from tinylm_cli.interop.changed_configs import changed_configs
     from tinylm_cli.render.views.compare import changed_view
@@ -232,4 +236,4 @@ def _compare_changed(
         configs.append(changed_config(file, before, after, setups, accelerator, mistake))
     same = all(each.comparison is not None and each.comparison.same for each in configs)
     report = ChangedReport(revision, commit, same, tuple(configs))
-    return report, partial(changed_view, report), ""
+    return report, partial(changed_view, report)

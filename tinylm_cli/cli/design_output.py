@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from tinylm_cli.cli.design_options import OPTIONS, DesignOptions
-from tinylm_cli.cli.next_steps import export_words, next_step
+from tinylm_cli.cli.next_steps import export_words, model_words, next_step
 from tinylm_cli.cli.options import Output
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.workload_options import DEFAULT_DTYPE
@@ -40,7 +40,9 @@ def design_output(report: DesignReport, options: DesignOptions, to: Output) -> C
     if not report.designs:
         if options.writes_config(to):
             relaxed = [f"Try {' or '.join(relaxations)}."] if relaxations else []
-            raise AnalysisError("no design to write", help=" ".join([*failure_sentences(report), *relaxed]))
+            error = AnalysisError("no design to write", help=" ".join([*failure_sentences(report), *relaxed]))
+            error.exit_code = ExitCode.FAILED
+            raise error
         return output._replace(exit_code=ExitCode.FAILED)
     if not options.writes_config(to):
         words = command(report, options).removeprefix("tinylm design ")
@@ -48,11 +50,12 @@ def design_output(report: DesignReport, options: DesignOptions, to: Output) -> C
         return output._replace(next_step=following)
     chosen = _picked(report, options)
     size = f"{chosen.figures['total_params']:,} parameters"
+    export = export_words(model_words(str(to.file), None), to.file.stem) if to.file else ""
     return output._replace(
         document=to_commented_yaml(
             to_config(chosen, report), f"{size}, rank {chosen.rank} of {command(report, options)}"
         ),
-        next_step=next_step("design --output", "export", export_words(str(to.file)) if to.file else ""),
+        next_step=next_step("design --output", "export", export),
         written=f"rank {chosen.rank} of {report.matches:,}, {size}",
     )
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
 from tinylm_cli.cli.completion import complete_section
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.next_steps import design_words, model_words, next_step
-from tinylm_cli.cli.options import DEFAULT_CONFIG, ConfigOption, ReportOutput, SetOption, option, typed
+from tinylm_cli.cli.next_steps import design_words, export_words, model_words, next_step
+from tinylm_cli.cli.options import DEFAULT_CONFIG, ConfigOption, ReportOutput, SetOption, option, typed, typed_words
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.serving_options import ServingOptions, serving_setup
 from tinylm_cli.cli.training_options import ClusterOptions, TrainingOptions, training_setup
@@ -21,6 +22,7 @@ from tinylm_cli.reports.estimate import Purpose
 from tinylm_cli.reports.flops import AttentionCount
 
 if TYPE_CHECKING:
+    from tinylm_cli.config.schema import ModelConfig
     from tinylm_cli.render.blocks import View
     from tinylm_cli.reports.estimate import EstimateReport
 
@@ -46,6 +48,11 @@ _ONE_PURPOSE: dict[Purpose, frozenset[str]] = {
     "serving": frozenset(field.name for field in fields(ServingOptions)),
 }  # fmt: skip
 """Parameters that have an effect on one purpose only."""
+
+WORKLOAD = {field.name for group in (TrainingOptions, ServingOptions, ClusterOptions) for field in fields(group)} | {
+    "purpose"
+}
+"""Parameters that another estimate repeats."""
 
 
 def estimate(
@@ -98,8 +105,36 @@ def estimate(
         report,
         lambda: _view(report, by, to.format_, section, full=everything),
         to,
-        next_step=next_step("estimate", "design", design_words(loaded.config) if model_words(config, set_) else ""),
+        next_step=_next_step(context, report, loaded.config, model_words(config, set_)),
     )
+
+
+def _next_step(context: typer.Context, report: EstimateReport, config: ModelConfig, model: str) -> str:
+    """Return the command that follows from the verdict: name a GPU, export, make it fit, or search what fits.
+
+    Args:
+        context: The command line, whose workload the next estimate repeats.
+        report: The estimate.
+        config: The model's config.
+        model: The words that name the model; empty for standard input.
+    """
+    if report.accelerator is None:
+        return next_step("estimate", "estimate --gpu", model, typed_words(context, WORKLOAD), "--gpu h100-sxm")
+    estimates = {"training": report.training, "serving": report.serving}
+    purpose, fit = next(
+        ((name, each.fit) for name, each in estimates.items() if each and each.fit and not each.fit.fits), ("", None)
+    )
+    if fit is None:
+        return next_step("estimate --gpu", "export", export_words(model, report.name))
+    if fit.remedies:
+        from tinylm_cli.render.views.remedies import change_words
+
+        changes = " ".join(change_words(each, cast("Purpose", purpose))[0] for each in fit.remedies[0].changes)
+        kept = [name for name, option in typed(context).items() if name in WORKLOAD and option not in changes.split()]
+        return next_step("estimate --gpu, too large", "estimate --gpu", model, typed_words(context, kept), changes)
+    gpu = shlex.join(("--gpu", report.accelerator))
+    serving = "" if purpose == "training" else "--for serving"
+    return next_step("estimate --gpu, too large", "design", gpu, serving, design_words(config))
 
 
 def _require_effect(format_: str, section: str | None, *, full: bool) -> None:

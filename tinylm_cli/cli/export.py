@@ -80,7 +80,9 @@ def export(
     module = request.build()
     with working(f"exporting {loaded.name}"):
         report = replace(report, tensors=export_model(module, exported, directory, overwrite=to.force))
-    return CommandOutput(report, lambda: export_view(report), to, next_step=next_step("export", TRAINING))
+    return CommandOutput(
+        report, lambda: export_view(report), to, next_step=next_step("export", TRAINING, shlex.quote(str(directory)))
+    )
 
 
 def _config_and_folder(words: list[str], config: str | None, weights: Path | None) -> tuple[str | None, Path]:

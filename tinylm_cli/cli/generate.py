@@ -12,7 +12,7 @@ from tinylm_cli.cli.model_options import DeviceOption, ModelOptions, ModelReques
 from tinylm_cli.cli.next_steps import next_step
 from tinylm_cli.cli.options import ABOVE_ZERO, SAMPLING_PANEL, PageOutput, amount_option, number_option, option
 from tinylm_cli.cli.output import CommandOutput
-from tinylm_cli.cli.streams import write_stdout
+from tinylm_cli.cli.streams import print_note, write_stdout
 from tinylm_cli.cli.tokens import prompt_ids, tokenizer_of
 from tinylm_cli.errors import UsageError
 from tinylm_cli.quantities import counted
@@ -88,6 +88,7 @@ def generate(
         decode_bytes(loaded.config, prompt_len=len(prompt), max_new_tokens=max_new_tokens, dtype=request.dtype),
         f"decoding {counted(min(len(prompt) + max_new_tokens - 1, loaded.config.max_len), 'token')}",
     )
+    _note_sliding_window(len(prompt) + max_new_tokens - 1, request)
     module = request.build()
 
     import torch
@@ -123,6 +124,18 @@ def generate(
         to,
         next_step=next_step("generate", "estimate", request.config_words()),
     )
+
+
+def _note_sliding_window(length: int, request: ModelRequest) -> None:
+    """Say that decoding slows down where the sequence outgrows max_len, and what avoids it."""
+    config = request.loaded.config
+    if length > config.max_len:
+        trained = request.weights is not None and config.position.kind == "learned"
+        remedy = "" if trained else f"; --set max_len={length} avoids it"
+        print_note(
+            f"Beyond max_len {config.max_len:,} the context window slides, so that the KV cache is no longer valid and"
+            f" each token takes a pass over {config.max_len:,} tokens{remedy}."
+        )
 
 
 def _collect(steps: Iterable[Tensor], write: Callable[[int], None] | None) -> tuple[int, ...]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinylm_cli.cli.options import DEFAULT_CONFIG
-from tinylm_cli.config.presets import shipped
 
 if TYPE_CHECKING:
     from tinylm_cli.config.schema import ModelConfig
@@ -16,7 +15,8 @@ if TYPE_CHECKING:
 MANY_EXPERTS = 16
 """Largest number of experts of a layer that is nearer to Mixtral's 8 than to the 128 of Qwen3."""
 
-TRAINING = "train it, as examples/train.py does"
+TRAINING = "python examples/train.py"
+"""The training loop of the repository; it takes a config or an exported folder."""
 
 NEXT_STEPS: Mapping[str, tuple[str, ...]] = {
     "list": ("show",),
@@ -34,8 +34,10 @@ NEXT_STEPS: Mapping[str, tuple[str, ...]] = {
     "check": ("forward", "generate"),
     "forward": ("generate", "estimate"),
     "generate": ("estimate",),
-    "compare": ("estimate",),
-    "estimate": ("design",),
+    "compare": ("estimate", "estimate --gpu"),
+    "estimate": ("estimate --gpu",),
+    "estimate --gpu": ("export",),
+    "estimate --gpu, too large": ("estimate --gpu", "design"),
     "design": ("design --output",),
     "design --output": ("export",),
     "export": (TRAINING,),
@@ -62,9 +64,8 @@ def next_step(step: str, following: str, *words: str) -> str:
         The command; empty when the model cannot be named.
     """
     assert following in NEXT_STEPS[step], f"{step} does not lead to {following}"
-    if following == TRAINING:
-        return TRAINING
-    return " ".join(filter(None, ("tinylm", following.split()[0], *words))) if words and words[0] else ""
+    command = TRAINING if following == TRAINING else f"tinylm {following.split()[0]}"
+    return " ".join(filter(None, (command, *words))) if words and words[0] else ""
 
 
 def model_words(config: str | None, overrides: Sequence[str] | None, weights: Path | None = None) -> str:
@@ -86,20 +87,21 @@ def config_words(config: str | None, overrides: Sequence[str] | None, weights: P
     return model_words(config, overrides)
 
 
-def export_words(config: str) -> str:
-    """Return the words that export a config file, or a preset, to a new folder."""
-    return shlex.join((config, f"{config if config in shipped() else Path(config).stem}-hf"))
+def export_words(model: str, name: str) -> str:
+    """Return the words that export a model to a new folder, named after it.
+
+    Args:
+        model: The words that name the model; empty for standard input.
+        name: Its name.
+    """
+    return f"{model} {shlex.quote(f'{name}-hf')}" if model else ""
 
 
 def design_words(config: ModelConfig) -> str:
-    """Return the options that search for designs of the same size as a config, in the family nearest to it."""
-    from tinylm_cli.analysis.params import total_params
-    from tinylm_cli.analysis.tensor_table import tensor_table
-
+    """Return the options that search for designs in the family nearest to a config."""
     family = _family(config)
     chosen = () if family == "course" else ("--family", family)
-    size = ("--params", str(total_params(tensor_table(config))), "--vocab-size", str(config.vocab_size))
-    return shlex.join([*chosen, *size])
+    return shlex.join([*chosen, "--vocab-size", str(config.vocab_size)])
 
 
 def _family(config: ModelConfig) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -260,11 +261,24 @@ class PageOutput(Output):
 
 def typed(context: typer.Context) -> dict[str, str]:
     """Return the options on the command line, by parameter name."""
-    options = {}
+    return {parameter.name or "": parameter.opts[0] for parameter in _typed_parameters(context)}
+
+
+def typed_words(context: typer.Context, names: Collection[str]) -> str:
+    """Return the options on the command line that set the parameters in ``names``, quoted for a shell."""
+    words: list[str] = []
+    for parameter in _typed_parameters(context):
+        value = context.params[parameter.name or ""]
+        if parameter.name in names:
+            is_flag = isinstance(value, bool)
+            words.append((parameter.secondary_opts if value is False else parameter.opts)[0])
+            words += [] if is_flag else [as_typed(value)]
+    return shlex.join(words)
+
+
+def _typed_parameters(context: typer.Context) -> Iterator[Any]:
     for parameter in context.command.params:
-        if parameter.name not in context.params:  # a parameter of the app, shared by all commands
-            continue
         source = context.get_parameter_source(parameter.name or "")
-        if source is not None and source.name == "COMMANDLINE":
-            options[parameter.name or ""] = parameter.opts[0]
-    return options
+        # a parameter of the app, shared by all commands, is not in the params
+        if parameter.name in context.params and source is not None and source.name == "COMMANDLINE":
+            yield parameter

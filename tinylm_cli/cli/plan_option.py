@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tinylm_cli.cli.options import as_typed
 from tinylm_cli.cli.workload_options import written_labels
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic, refusal
 from tinylm_cli.config.source import option_span
@@ -82,7 +83,9 @@ def read_layout(written: str, gpus: int, loaded: LoadedConfig | None, seq_len: i
     layout = cluster.layout(values)
     if loaded is not None:
         found = list(_mismatches(cluster, layout, given, written, sure=not (mistakes or miscounted)))
-        if miscounted is not None:  # the same degree is reported once
+        if miscounted is not None and found and not miscounted.spans:  # the degrees of ``found`` cause it
+            miscounted = None
+        elif miscounted is not None:  # the same degree is reported once
             found = [each for each in found if each.span is None or each.span not in miscounted.spans]
         mistakes += found
     if miscounted is not None:
@@ -116,12 +119,12 @@ def require_shared(layout: Layout, written: str | None, *, batch_size: int, glob
         message = f"{product} × mb {layout.micro_batches} is {made} sequences per step, not {global_batch_size}"
         remedy, wrong = "remove mb from the plan; it follows from the global batch", made != global_batch_size
     else:
-        message = f"{option} {global_batch_size} is not a multiple of {product}"
+        message = f"{option} {as_typed(global_batch_size)} is not a multiple of {product}"
         remedy = f"for example {option} {per_pass * max(round(global_batch_size / per_pass), 1)}"
         wrong = global_batch_size % per_pass != 0
     if wrong:
         labels = () if written is None else (Label(option_span(OPTION, written), "the plan"),)
-        where = option_span(option, str(global_batch_size))
+        where = option_span(option, as_typed(global_batch_size))
         raise refusal([diagnostic("contradiction", message, option, where, help=remedy, labels=labels)])
 
 
@@ -222,7 +225,7 @@ def _miscounted(values: dict[str, Any], written: str, cluster: _Cluster, *, sure
     there = f"there are {gpus}" if taken > gpus or "dp" in degrees else f"{gpus} is not a multiple of that"
     remedy, changed = _recount(values, degrees, cluster)
     spans = tuple(word.span for word in _words(written) if word.key == changed)
-    labels = (Label(option_span("--gpus", str(gpus)), "the number of GPUs"),)
+    labels = (Label(option_span("--gpus", as_typed(gpus)), "the number of GPUs"),)
     mistake = diagnostic(
         "contradiction", f"{product}, but {there}", OPTION, option_span(OPTION, written), help=remedy, labels=labels
     )

@@ -19,7 +19,7 @@ _INVALID_VALUE = re.compile(r"(?P<quote>['\"]?)(?P<value>.*)(?P=quote) is not ",
 OPTION_OF_ANOTHER_COMMAND = {"--meta": "tinylm build --meta shows a model without values"}
 """Options of other commands, with a hint for the command that lacks them."""
 
-OVERWRITES = ("--force",)
+OVERWRITES = ("--force", "--fix")
 """Options that replace files: none is suggested for another word, because a suggestion is soon pasted."""
 
 _EXTRA = re.compile(r"Got unexpected extra argument\(s\) \((?P<arguments>.*)\)", re.DOTALL)

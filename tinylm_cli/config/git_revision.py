@@ -80,10 +80,11 @@ class ChangedFile(NamedTuple):
 
 
 def changed_files(revision: str, paths: Sequence[str] = ()) -> tuple[str, list[ChangedFile]]:
-    """Return the commit to compare with, and the tracked files that have changed since, in git's order.
+    """Return the commit to compare with, and the files that have changed since, in git's order; untracked files last.
 
     The commit is the merge base of ``revision`` and ``HEAD``, as in a pull request: later commits on the
-    branch of ``revision`` do not count as changes. The files are read from the working tree.
+    branch of ``revision`` do not count as changes. The files are read from the working tree;
+    an untracked file that git does not ignore is an added one.
 
     Args:
         revision: A branch, tag or commit.
@@ -106,13 +107,19 @@ def changed_files(revision: str, paths: Sequence[str] = ()) -> tuple[str, list[C
     sha = commit.data.decode("ascii").strip()
     merge_base = _git("merge-base", sha, "HEAD")
     base = merge_base.data.decode("ascii").strip() if merge_base.succeeded else sha
-    top = _git("rev-parse", "--show-toplevel").data.decode("utf-8", "surrogateescape").rstrip("\n")
+    top = _text(_git("rev-parse", "--show-toplevel")).rstrip("\n")
     for path in paths:
         if not os.path.lexists(path) and not _git("cat-file", "-e", f"{base}:./{path}").succeeded:
             raise InputError(f"no such file or folder: {path}", help=f"it did not exist in {revision} either")
     where = [f":(literal){path}" for path in paths] or [":(top)"]
-    listed = _git("diff", "--name-status", "-z", SIMILARITY, base, "--", *where)
-    return base, list(_changes(listed.data.decode("utf-8", "surrogateescape"), base, top))
+    listed = _text(_git("diff", "--name-status", "-z", SIMILARITY, base, "--", *where))
+    untracked = _text(_git("ls-files", "--others", "--exclude-standard", "--full-name", "-z", "--", *where))
+    added = "".join(f"A\0{path}\0" for path in untracked.split("\0") if path)
+    return base, list(_changes(listed + added, base, top))
+
+
+def _text(output: _Output) -> str:
+    return output.data.decode("utf-8", "surrogateescape")
 
 
 def _changes(listed: str, base: str, top: str) -> Iterator[ChangedFile]:
@@ -211,7 +218,7 @@ def _git_error(reference: str, folder: str, message: str) -> InputError:
 
 
 def _suggest_path(revision: str, path: str) -> str:
-    top = Path(_git("rev-parse", "--show-toplevel").data.decode("utf-8", "surrogateescape").rstrip("\n"))
+    top = Path(_text(_git("rev-parse", "--show-toplevel")).rstrip("\n"))
     if _git("cat-file", "-e", f"{revision}:./{path}").succeeded:
         return f"paths are from the top of the repository: did you mean {revision}:./{path}?"
     inner = next((str(each) for each in Path(path).parents if each.name and (top / each / ".git").exists()), "")

@@ -229,7 +229,8 @@ def _is_model_config(root: Node) -> bool:
     """Return whether a mapping has fields of a model config, and no block with fields of an accelerator."""
     from tinylm_cli.config.schema import ModelConfig
 
-    return not _names_hardware(root) and bool((root.entries or {}).keys() & ModelConfig.model_fields.keys())
+    known = {*ModelConfig.model_fields, "model_type", "architectures"}  # of tinylm and of Hugging Face
+    return not _names_hardware(root) and bool((root.entries or {}).keys() & known)
 
 
 def _not_a_table(root: Node | None, source: Source) -> Diagnostic:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -34,6 +35,10 @@ def gallery() -> dict[str, Path]:
     return {name: found[name] for name in sorted(found)}
 
 
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]*(?<!\.yaml)(?<!\.yml)(?<!\.json)")
+"""Matches the name of a model on the Hugging Face Hub, but no config file."""
+
+
 @cache
 def shipped() -> dict[str, Path]:
     """Return every built-in config by name."""
@@ -57,7 +62,12 @@ def _resolve_path(reference: str) -> str:
     """Return a path to read, or raise an error that suggests another name."""
     if not reference:
         raise InputError("the config name is empty", help="is a shell variable unset?")
-    if reference == "-" or "/" in reference or "\0" in reference or _exists(reference):
+    if reference == "-" or "\0" in reference or _exists(reference):
+        return reference
+    if _HUB_NAME.fullmatch(reference):
+        remedy = "tinylm downloads nothing; name the folder of a model on this machine"
+        raise InputError(f"no such file: {reference}", help=remedy)
+    if "/" in reference:
         return reference
     from tinylm_cli.config.suggestions import suggest_config
 

@@ -102,6 +102,8 @@ def import_config(reference: str, overrides: Sequence[str] = ()) -> ImportedConf
     Raises:
         InputError: Also if the file is a tinylm config.
     """
+    if not names_config(reference) and _is_folder(Path(reference)):
+        raise InputError(f"'{reference}' has no {CONFIG_FILE}", help="name the folder of a Hugging Face model")
     written = read_config_text(reference)
     source = written.source
     if not is_hugging_face(written.source, expected=written.as_json):
@@ -127,6 +129,13 @@ def is_model_folder(path: Path) -> bool:
 def _is_saved_folder(path: Path) -> bool:
     """Return whether ``path`` is a folder with weights and config that tinylm wrote."""
     return _is_file(path / SAVED_CONFIG) and _is_file(path / SAVED_WEIGHTS)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name too long, no permission, or a null character
+        return False
 
 
 def _is_file(path: Path) -> bool:

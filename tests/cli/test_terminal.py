@@ -87,10 +87,9 @@ class TestWidth:
         usual = tinylm("params")
         for words in ({"TERMINAL_WIDTH": "abc", "LINES": "x", "COLUMNS": "abc"}, {"COLUMNS": "٣", "LINES": "0"}):
             assert tinylm("params", env=words) == usual
-        for command in COMMANDS:
-            said = tinylm(command, "--help", env={"TERMINAL_WIDTH": "abc", "LINES": "x", "COLUMNS": "-5"})
-            assert (said.code, said.err) == (0, "")
-            assert said.out.startswith(f"Usage: tinylm {command} ")
+        said = tinylm("build", "--help", env={"TERMINAL_WIDTH": "abc", "LINES": "x", "COLUMNS": "-5"})
+        assert (said.code, said.err) == (0, "")
+        assert said.out.startswith("Usage: tinylm build ")
 
     def test_width_of_the_terminal(self, on_terminal: Here) -> None:
         plain = {"NO_COLOR": "1"}
@@ -176,10 +175,14 @@ class TestCharacters:
 class TestProgress:
     SLOW = ("build", "--config", "toy.yaml", "--set", "n_layers=300", "--depth", "0")
 
-    def test_spinner(self, on_terminal: Here) -> None:
-        shown = on_terminal(*self.SLOW).out
-        assert "building toy" in shown
-        assert shown.index("\x1b[?25l") < shown.rindex("\x1b[?25h"), "the cursor comes back"
+    def test_spinner(self, on_terminal: Here, folder: Path) -> None:
+        """Also where the name of the model looks like markup and holds escape sequences."""
+        (folder / "[red]\x1b]2;x[").write_bytes((folder / "toy.yaml").read_bytes())
+        done = on_terminal(*self.SLOW[:2], "./[red]\x1b]2;x[", *self.SLOW[3:])
+        assert done.code == 0
+        assert "building [red]\\x1b]2;x[" in done.out
+        assert "\x1b]2;" not in done.out
+        assert done.out.index("\x1b[?25l") < done.out.rindex("\x1b[?25h"), "the cursor comes back"
         dumb = on_terminal(*self.SLOW, env={"LC_ALL": "C", "NO_COLOR": "1"}).out
         assert dumb.isascii()
         assert "building toy" in dumb
@@ -190,14 +193,6 @@ class TestProgress:
 
     def test_no_spinner_for_quick_work(self, on_terminal: Here) -> None:
         assert "\x1b[?25l" not in on_terminal("params", "--config", "base").out
-
-    def test_markup_in_a_name(self, on_terminal: Here, folder: Path) -> None:
-        text = (folder / "toy.yaml").read_text(encoding="utf-8").replace("n_layers: 3", "n_layers: 300")
-        (folder / "[red]\x1b]2;x[").write_text(text, encoding="utf-8")
-        shown = on_terminal("build", "--config", "./[red]\x1b]2;x[", "--depth", "0")
-        assert shown.code == 0
-        assert "building [red]\\x1b]2;x[" in shown.out
-        assert "\x1b]2;" not in shown.out
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ transformers.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 
 TOLERANCE = 1e-5
-EXAMPLES = 6
+EXAMPLES = 8
 LENGTH = 20
 
 
@@ -86,14 +86,56 @@ def assert_near(found: Tensor, expected: Tensor) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(max_examples=EXAMPLES)
 @given(data=st.data())
-def test_whole_sequences(family: str, data: st.DataObject) -> None:
-    with imported(family, data.draw(configs(family))) as (theirs, _, ours, folder), torch.no_grad():
-        tokens = ids()
-        opened = open_model(folder / "theirs").eval()
-        assert all(map(torch.equal, opened.state_dict().values(), ours.state_dict().values()))
-        assert_near(opened(tokens), theirs(tokens, use_cache=False).logits)
-        assert_near(ours(tokens), theirs(tokens, use_cache=False).logits)
-        assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
+def test_model(family: str, data: st.DataObject) -> None:
+    """Each comparison is made for every example, because random models take longer to build than to compare."""
+    with imported(family, data.draw(configs(family))) as (theirs, loaded, ours, folder), torch.no_grad():
+        compare_whole_sequences(theirs, ours, folder)
+        compare_decoding_with_a_cache(theirs, loaded, ours)
+        export_and_import_again(theirs, loaded, ours, folder)
+
+
+def compare_whole_sequences(theirs: Any, ours: TinyTransformerLM, folder: Path) -> None:
+    tokens = ids()
+    opened = open_model(folder / "theirs").eval()
+    assert all(map(torch.equal, opened.state_dict().values(), ours.state_dict().values()))
+    assert_near(opened(tokens), theirs(tokens, use_cache=False).logits)
+    assert_near(ours(tokens), theirs(tokens, use_cache=False).logits)
+    assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
+
+
+def compare_decoding_with_a_cache(theirs: Any, loaded: LoadedConfig, ours: TinyTransformerLM) -> None:
+    """Past the window, and past the length a rotation was first made for."""
+    read = ids(3)
+    kept = None
+    unread = read
+    whole = loaded.config.position.scaling in ("dynamic", "longrope")  # theirs keeps keys turned in another way
+    for step in decode(ours, read, 12, sampling=SamplingParams(temperature=0.0)):
+        if whole:
+            logits = theirs(read, use_cache=False).logits
+        else:
+            logits, kept = read_on(theirs, unread, kept)
+        assert_near(step.logits, logits[:, -1])
+        unread = step.tokens[:, None]
+        read = torch.cat((read, unread), dim=1)
+
+
+def export_and_import_again(theirs: Any, loaded: LoadedConfig, ours: TinyTransformerLM, folder: Path) -> None:
+    """What is exported loads without a missing or an unexpected tensor, and comes back to the bit."""
+    choice = export_config(loaded.config)
+    assert choice.changes == ()
+    export_model(ours, choice, folder / "out")
+    again, report = transformers.AutoModelForCausalLM.from_pretrained(
+        folder / "out", output_loading_info=True, attn_implementation="eager", experts_implementation="eager"
+    )
+    assert not any(report.values())
+    tokens = ids()
+    assert_near(again.eval()(tokens, use_cache=False).logits, theirs(tokens, use_cache=False).logits)
+    found = import_config(str(folder / "out"))
+    import_weights(found.loaded.config, found.family, folder / "out", folder / "back", config_text="")
+    back = load_model(found.loaded.config, folder / "back")
+    export_model(back, export_config(found.loaded.config), folder / "out-again")
+    for name in ("config.json", "model.safetensors"):
+        assert (folder / "out" / name).read_bytes() == (folder / "out-again" / name).read_bytes()
 
 
 PICTURES: dict[str, Any] = {
@@ -144,47 +186,3 @@ def _rooted(name: str, root: str) -> str:
         return "language_model.lm_head.weight" if older else "lm_head.weight"
     other = name.removeprefix("model.")
     return other if older else f"model.{other}"
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=EXAMPLES)
-@given(data=st.data())
-def test_decoding_with_a_cache(family: str, data: st.DataObject) -> None:
-    """Past the window, and past the length a rotation was first made for."""
-    with imported(family, data.draw(configs(family))) as (theirs, loaded, ours, _), torch.no_grad():
-        read = ids(3)
-        kept = None
-        unread = read
-        whole = loaded.config.position.scaling in ("dynamic", "longrope")  # theirs keeps keys turned in another way
-        for step in decode(ours, read, 12, sampling=SamplingParams(temperature=0.0)):
-            if whole:
-                logits = theirs(read, use_cache=False).logits
-            else:
-                logits, kept = read_on(theirs, unread, kept)
-            assert_near(step.logits, logits[:, -1])
-            unread = step.tokens[:, None]
-            read = torch.cat((read, unread), dim=1)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=EXAMPLES)
-@given(data=st.data())
-def test_export_and_import_again(family: str, data: st.DataObject) -> None:
-    """What is exported loads without a missing or an unexpected tensor, and comes back to the bit."""
-    keys = data.draw(configs(family))
-    with imported(family, keys) as (theirs, loaded, ours, folder), torch.no_grad():
-        choice = export_config(loaded.config)
-        assert choice.changes == ()
-        export_model(ours, choice, folder / "out")
-        again, report = transformers.AutoModelForCausalLM.from_pretrained(
-            folder / "out", output_loading_info=True, attn_implementation="eager", experts_implementation="eager"
-        )
-        assert not any(report.values())
-        tokens = ids()
-        assert_near(again.eval()(tokens, use_cache=False).logits, theirs(tokens, use_cache=False).logits)
-        found = import_config(str(folder / "out"))
-        import_weights(found.loaded.config, found.family, folder / "out", folder / "back", config_text="")
-        back = load_model(found.loaded.config, folder / "back")
-        export_model(back, export_config(found.loaded.config), folder / "out-again")
-        for name in ("config.json", "model.safetensors"):
-            assert (folder / "out" / name).read_bytes() == (folder / "out-again" / name).read_bytes()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import product
 
 import pytest
 import torch
@@ -58,14 +57,11 @@ def test_names_and_statements(make_config: Make) -> None:
     assert max(len(check.name) for check in found) <= 24
 
 
-@pytest.mark.parametrize(
-    ("position", "norm", "tied"),
-    list(product(["sinusoidal", "learned", "none"], ["layernorm", "rmsnorm"], [True, False])),
-)
-def test_every_kind_passes(
-    make_config: Make, check: Callable[..., CheckReport], position: str, norm: str, tied: bool
-) -> None:
+@pytest.mark.parametrize("position", ["sinusoidal", "learned", "none"])
+@pytest.mark.parametrize("norm", ["layernorm", "rmsnorm"])
+def test_every_kind_passes(make_config: Make, check: Callable[..., CheckReport], position: str, norm: str) -> None:
     for number, activation in enumerate(["gelu", "gelu_tanh", "relu", "silu"]):
+        tied = (number % 2 == 0) is (norm == "layernorm")
         report = check(
             make_config(
                 n_layers=2, tie_weights=tied, position={"kind": position}, norm={"kind": norm},

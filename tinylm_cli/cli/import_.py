@@ -24,7 +24,7 @@ from tinylm_cli.render.sanitize import escape_controls
 
 if TYPE_CHECKING:
     from tinylm_cli.interop.load import ImportedConfig
-    from tinylm_cli.interop.weights.import_weights import Converted
+    from tinylm_cli.interop.weights.checkpoint import Checkpoint
 
 
 def import_(
@@ -81,7 +81,7 @@ def import_(
         parts = sorted({name.removeprefix("model.").partition(".")[0] for name in converted.skipped})
         count = counted(len(converted.skipped), "tensor")
         print_note(f"skipped {count} of {' and '.join(parts)}: not part of the language model")
-    print_line(f"wrote {counted(converted.tensors, 'tensor')} and config.yaml to {to.file}")
+    print_line(f"wrote {counted(len(converted.shapes), 'tensor')} and config.yaml to {to.file}")
     following = next_step("import --weights", "check", model_words(None, None, to.file))
     to = replace(to, output=None)
     return CommandOutput(report, lambda: import_view(report), to, document="", next_step=following)
@@ -89,7 +89,7 @@ def import_(
 
 def _convert(
     found: ImportedConfig, path: str, output: Path, text: str, overrides: Sequence[str], *, force: bool
-) -> Converted:
+) -> Checkpoint:
     """Convert the weights in the folder of a config.json."""
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
     with working(f"converting {found.loaded.name}"):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from tinylm_cli.config.dependencies import defaults
-from tinylm_cli.config.schema import ModelConfig, canonical_fields, flatten
+from tinylm_cli.config.schema import ModelConfig, canonical_fields
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.yaml_writer import short_scalar
 from tinylm_cli.errors import ConfigError, UnableError
@@ -50,14 +50,18 @@ def export_config(config: ModelConfig) -> ExportedConfig:
     Raises:
         UnableError: If no family expresses either; names what the nearest family lacks.
     """
-    refusal: UnableError | None = None
+    fields = canonical_fields(config)
     for candidate in (config, *_equivalents(config)):
         try:
-            changes = tuple(_changes(canonical_fields(config), canonical_fields(candidate)))
-            return express(candidate)._replace(changes=changes)
+            exported = express(candidate)
         except UnableError as error:
             refusal = error  # keep the error of the last candidate, which lacks the least
-    assert refusal is not None
+            continue
+        changed = {
+            name: value for name, value in canonical_fields(candidate).items() if value != fields.get(name, value)
+        }
+        changes = tuple(f"{name}: {brief(fields[name])} → {brief(value)}" for name, value in changed.items())
+        return exported._replace(changes=changes)
     raise refusal
 
 
@@ -113,14 +117,6 @@ def _equivalents(config: ModelConfig) -> Iterator[ModelConfig]:
             yield equivalent
 
 
-def _changes(before: dict[str, object], after: dict[str, object]) -> list[str]:
-    return [
-        f"{name}: {brief(before[name])} → {brief(after[name])}"
-        for name in after
-        if name in before and before[name] != after[name]
-    ]
-
-
 class _Candidate(NamedTuple):
     """A family that cannot express all of a model.
 
@@ -161,20 +157,17 @@ def _by_importance(field: str) -> int:
 
 def to_config_json(config: ModelConfig, family: Family) -> dict[str, Any]:
     """Return the config.json of a model in ``family``, even if the family cannot express all of it."""
-    values = canonical_fields(config) | flatten(config.model_dump(include={"attention": {"d_head"}}))
+    values = canonical_fields(config) | {"attention.d_head": config.d_head}
     document: dict[str, Any] = {"architectures": [family.architecture], "model_type": family.model_type}
     tokens = ("bos_token_id", "eos_token_id", "pad_token_id")
     document |= dict.fromkeys(tokens)  # the family's default ids may exceed this vocabulary
     for key, info in family.keys.model_fields.items():
         for name in filled_fields(family.keys, key)[:1]:
-            value = values.get(name) if name != "attention.d_head" else config.d_head
-            document[key] = _activation(str(value), info.default) if name == "feed_forward.activation" else value
+            value = values.get(name)
+            if name == "feed_forward.activation":  # the family's own name of the function, if there are several
+                value = info.default if ACTIVATIONS.get(info.default) == value else _ACTIVATION_NAMES[str(value)]
+            document[key] = value
     return document | family.keys.from_tinylm(config)
-
-
-def _activation(activation: str, usual: Any) -> str:
-    """Return an activation's name in transformers: the family's default if it computes the same function."""
-    return str(usual) if ACTIVATIONS.get(str(usual)) == activation else _ACTIVATION_NAMES[activation]
 
 
 def brief(value: Any) -> str:

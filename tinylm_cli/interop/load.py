@@ -41,7 +41,7 @@ class ImportedConfig(NamedTuple):
         family: Its ``model_type``.
         title: The family's display name.
         ignored: Keys without effect on the model, in file order.
-        assumed: The family's defaults of sizes that neither the file nor an override sets, by dotted field.
+        assumed: Sizes that neither the file nor an override sets, with the family's defaults, by dotted field.
     """
 
     loaded: LoadedConfig
@@ -104,26 +104,22 @@ def import_config(reference: str, overrides: Sequence[str] = ()) -> ImportedConf
     """
     if not names_config(reference) and _is_folder(Path(reference)):
         raise InputError(f"'{reference}' has no {CONFIG_FILE}", help="name the folder of a Hugging Face model")
-    written = read_config_text(reference)
-    source = written.source
-    if not is_hugging_face(written.source, expected=written.as_json):
+    source, as_json, _ = read_config_text(reference)
+    if not is_hugging_face(source, expected=as_json):
         parse_config(source, overrides)
         raise InputError(f"{source.name} is already a tinylm config", help="pass it to any command as CONFIG")
     return _import(source, overrides)
 
 
 def names_config(word: str) -> bool:
-    """Return whether a word names a built-in config, a file, a model folder, or standard input."""
+    """Return whether ``word`` names a built-in config, a file, a model folder, or standard input."""
     path = Path(word)
     return word in shipped() or word == "-" or _is_file(path) or is_model_folder(path) or _is_saved_folder(path)
 
 
 def is_model_folder(path: Path) -> bool:
     """Return whether ``path`` is a folder that holds a config.json."""
-    try:
-        return path.is_dir() and (path / CONFIG_FILE).is_file()
-    except OSError:  # a name too long, or no permission: reading it reports the error
-        return False
+    return _is_file(path / CONFIG_FILE)
 
 
 def _is_saved_folder(path: Path) -> bool:
@@ -141,7 +137,7 @@ def _is_folder(path: Path) -> bool:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a name too long, or no permission
+    except OSError:  # the name is too long or access is denied; reading it reports the error
         return False
 
 

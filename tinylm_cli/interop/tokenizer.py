@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from tinylm_cli.errors import InputError, UnableError
 from tinylm_cli.quantities import BYTE_VOCAB_SIZE
@@ -15,23 +15,6 @@ if TYPE_CHECKING:
 
 TOKENIZER_FILE = "tokenizer.json"
 MAX_TOKENIZER_BYTES = 256 * 1024**2
-
-
-class Tokenizer(Protocol):
-    """Converts text to token ids and back."""
-
-    def encode(self, text: str) -> tuple[int, ...]:
-        """Return the ids of ``text``.
-
-        Raises:
-            InputError: If an id is outside the vocabulary, or the text cannot be encoded.
-        """
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ``ids``."""
-
-    def decoder(self) -> Callable[[int], str]:
-        """Return a stateful function that takes one id at a time, and returns the text that it completes."""
 
 
 class ByteTokenizer:
@@ -46,7 +29,7 @@ class ByteTokenizer:
         return bytes(ids).decode("utf-8", "replace")
 
     def decoder(self) -> Callable[[int], str]:
-        """Return a function that decodes byte by byte."""
+        """Return a stateful function that takes one id at a time, and returns text once its characters are complete."""
         import codecs
 
         decode = codecs.getincrementaldecoder("utf-8")("replace").decode
@@ -74,7 +57,11 @@ class FileTokenizer:
         self._tokenizer = _load(path)
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Return the ids of ``text``, with the special tokens that the tokenizer adds."""
+        """Return the ids of ``text``, with the special tokens that the tokenizer adds.
+
+        Raises:
+            InputError: If an id is outside the vocabulary, or the text cannot be encoded.
+        """
         try:
             ids = tuple(self._tokenizer.encode(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")).ids)
         except Exception as error:  # the library raises plain Exception
@@ -96,6 +83,9 @@ class FileTokenizer:
 
         stream = DecodeStream(skip_special_tokens=True)
         return lambda token: stream.step(self._tokenizer, token) or ""
+
+
+Tokenizer = ByteTokenizer | FileTokenizer
 
 
 def open_tokenizer(path: Path | None, vocab_size: int) -> Tokenizer | None:

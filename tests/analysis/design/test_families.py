@@ -1,10 +1,92 @@
-"""The sizes that each family has."""
+"""The sizes of families: in the grid, and as published, with their parameter counts and rank in a search."""
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import pytest
 
-from tinylm_cli.analysis.design.families import FAMILIES
+from tinylm_cli.analysis.design.constraints import within
+from tinylm_cli.analysis.design.families import FAMILIES, Member
+from tinylm_cli.analysis.design.find_designs import DesignRequest, find_designs
+from tinylm_cli.analysis.design.ranking import proportions, usual_proportions
+from tinylm_cli.analysis.design.search_space import SearchSpace, Shape
+from tinylm_cli.analysis.params import total_params
+from tinylm_cli.analysis.tensor_table import tensor_table
+from tinylm_cli.interop.load import load_config
+
+MEMBERS = {member.name: (family, member) for family, each in FAMILIES.items() for member in each.members}
+OWN = {
+    "tiny": (256, True),
+    "small": (1000, True),
+    "medium": (5000, True),
+    "Llama 3.2 1B": (128256, True),
+    "Llama 3.2 3B": (128256, True),
+    **{f"Qwen3 {size}B": (151936, False) for size in (8, 14, 32)},
+}
+"""The vocabulary of members and whether their head is tied, where that is not what the family's template says."""
+
+NARROW = {"tiny", "small"}
+"""Members whose heads are of 32 dimensions, fewer than the grid has."""
+
+SHIPPED = {
+    "tiny": "tiny",
+    "small": "small",
+    "medium": "medium",
+    "base": "base",
+    "GPT-2": "gpt2",
+    "GPT-2 medium": "gpt2-medium",
+    "GPT-2 large": "gpt2-large",
+    "GPT-2 XL": "gpt2-xl",
+    "Llama 3 8B": "llama-3-8b",
+    "Qwen3 0.6B": "qwen3-0.6b",
+    "Gemma 2 2B": "gemma-2-2b",
+    "Mixtral 8x7B": "mixtral-8x7b",
+    "Qwen3 30B-A3B": "qwen3-30b-a3b",
+}
+"""Members whose config ships."""
+
+
+def space_of(name: str) -> SearchSpace:
+    template = FAMILIES[MEMBERS[name][0]]
+    vocab_size, tied = OWN.get(name, (template.config.vocab_size, template.config.tie_weights))
+    return SearchSpace(template, vocab_size, template.config.max_len, tied)
+
+
+def sizes(member: Member) -> tuple[int, ...]:
+    return astuple(member.sizes)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_member_params(name: str) -> None:
+    member = MEMBERS[name][1]
+    size = member.sizes
+    shape = Shape(size.d_head, size.d_model, size.n_heads, size.n_kv_heads, size.d_ff)
+    config = space_of(name).config(shape, size.n_layers)
+    assert total_params(tensor_table(config)) == member.params
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_member_is_shipped_model(name: str) -> None:
+    found, member = load_config(SHIPPED[name]).config, MEMBERS[name][1]
+    shape = (found.d_model, found.n_layers, found.n_heads, found.n_kv_heads, found.d_head, found.d_expert)
+    assert shape == sizes(member)
+
+
+@pytest.mark.parametrize("name", [name for name in MEMBERS if name not in NARROW])
+def test_member_ranks_first(name: str) -> None:
+    member = MEMBERS[name][1]
+    report = find_designs(DesignRequest(space_of(name), (within("total_params", member.params, 0.01),), top=1))
+    assert report.matches > 10
+    assert astuple(report.designs[0].sizes) == sizes(member)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_members_ascend(family: str) -> None:
+    counts = [member.params for member in FAMILIES[family].members]
+    assert counts == sorted(set(counts))
+    for member in FAMILIES[family].members:
+        assert usual_proportions(FAMILIES[family].members, member.params) == pytest.approx(proportions(member.sizes))
 
 
 @pytest.mark.parametrize(

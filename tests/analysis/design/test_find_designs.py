@@ -21,9 +21,8 @@ from tinylm_cli.analysis.design.constraints import (
     fits,
     within,
 )
-from tinylm_cli.analysis.design.families import FAMILIES
+from tinylm_cli.analysis.design.families import FAMILIES, Member
 from tinylm_cli.analysis.design.find_designs import DesignRequest, find_designs
-from tinylm_cli.analysis.design.published_sizes import Member
 from tinylm_cli.analysis.design.search_space import SearchSpace
 from tinylm_cli.analysis.design.to_config import to_config
 from tinylm_cli.analysis.estimate import estimate

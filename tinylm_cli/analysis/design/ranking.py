@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from math import log2
 from typing import NamedTuple
 
 from tinylm_cli.analysis.design.closed_form import Value
-from tinylm_cli.analysis.design.families import Family
+from tinylm_cli.analysis.design.families import Family, Member
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS
-from tinylm_cli.analysis.design.published_sizes import proportions, usual_proportions
 from tinylm_cli.analysis.design.search_space import SearchSpace, Shape
+from tinylm_cli.reports.constraint import Sizes
 
 CLOSE = 0.01
 """Distances from the target are compared in steps of this size; models in the same step are ranked by their
@@ -27,6 +28,28 @@ COSTS = ("forward_flops_per_token", "kv_cache_bytes")
 """Figures of the Pareto front where less is better, in addition to the decoding time."""
 
 
+class Proportions(NamedTuple):
+    """The proportions of a model, each as a binary logarithm: a difference of one is a factor of two.
+
+    Attributes:
+        aspect: d_model / n_layers.
+        d_ff_ratio: d_ff / d_model, of one expert where there are experts.
+        d_head: Dimensions per head.
+        group: Query heads per key and value head.
+        span: n_heads · d_head / d_model.
+    """
+
+    aspect: float
+    d_ff_ratio: float
+    d_head: float
+    group: float
+    span: float
+
+    def distance(self, other: Proportions) -> float:
+        """Return the sum of the differences, in factors of two."""
+        return sum(abs(mine - theirs) for mine, theirs in zip(self, other, strict=True))
+
+
 class Candidate(NamedTuple):
     """A model that satisfies every constraint.
 
@@ -41,6 +64,35 @@ class Candidate(NamedTuple):
     n_layers: int
     figures: dict[str, Value]
     deviation: float
+
+
+def proportions(sizes: Sizes) -> Proportions:
+    """Return the proportions of a shape."""
+    return Proportions(
+        aspect=log2(sizes.d_model / sizes.n_layers),
+        d_ff_ratio=log2(sizes.d_ff / sizes.d_model),
+        d_head=log2(sizes.d_head),
+        group=log2(sizes.n_heads / sizes.n_kv_heads),
+        span=log2(sizes.n_heads * sizes.d_head / sizes.d_model),
+    )
+
+
+def usual_proportions(members: Sequence[Member], params: float) -> Proportions:
+    """Return the proportions of a family at a size: interpolated between its members, constant beyond them.
+
+    Both the proportions and the size are interpolated as logarithms.
+
+    Args:
+        members: At least one, from small to large.
+        params: The size.
+    """
+    above = bisect_right(members, params, key=lambda member: member.params)
+    if above in (0, len(members)):
+        return proportions(members[max(above - 1, 0)].sizes)
+    small, large = members[above - 1], members[above]
+    share = log2(params / small.params) / log2(large.params / small.params)
+    pairs = zip(proportions(small.sizes), proportions(large.sizes), strict=True)
+    return Proportions(*(low + share * (high - low) for low, high in pairs))
 
 
 def ranked(candidates: Iterable[Candidate], family: Family) -> list[Candidate]:

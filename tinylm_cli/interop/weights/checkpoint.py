@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,18 +20,6 @@ from tinylm_cli.model.safetensors_file import DTYPES
 from tinylm_cli.model.state_dict import buffer_dtypes, unique_state_dict
 
 MAX_PROBLEMS = 5
-
-
-class Source(NamedTuple):
-    """Location of a model tensor, or of one expert's slice, in the checkpoint.
-
-    Attributes:
-        pair: The stored tensor, under its name in the checkpoint.
-        position: Index among the tensors fused in it.
-    """
-
-    pair: Pair
-    position: int
 
 
 class Checkpoint:
@@ -63,10 +50,10 @@ class Checkpoint:
         prefixes = names.skipped_prefixes
         self.skipped = tuple(name for name in self._stored.tensors if prefixes and name.startswith(prefixes))
         self._require_match(names)
-        self._sources: dict[str, list[Source]] = {}
+        self._sources: dict[str, list[tuple[Pair, int]]] = {}  # by model tensor; the number is its index in ``parts``
         for pair in self._pairs:
-            for position, part in enumerate(pair.parts):
-                self._sources.setdefault(part.name, []).append(Source(pair, position))
+            for index, part in enumerate(pair.parts):
+                self._sources.setdefault(part.name, []).append((pair, index))
 
     def dtype(self) -> torch.dtype:
         """Return the common dtype of all weights; buffers may have another.
@@ -87,14 +74,12 @@ class Checkpoint:
 
     def tensor(self, name: str) -> Tensor:
         """Read a model tensor: split from a fused one, or stacked over experts."""
-        sources = self._sources[name]
-        parts = [self._part(source) for source in sources]
-        return parts[0] if sources[0].pair.parts[0].expert is None else torch.stack(parts)
-
-    def _part(self, source: Source) -> Tensor:
-        pair = source.pair
-        shapes = [part.shape for part in pair.parts]
-        return pair.layout.split(self._stored.read(pair.stored), shapes, self._config)[source.position]
+        parts = [
+            pair.layout.split(self._stored.read(pair.stored), [part.shape for part in pair.parts], self._config)[index]
+            for pair, index in self._sources[name]
+        ]
+        (pair, _), *_ = self._sources[name]
+        return parts[0] if pair.parts[0].expert is None else torch.stack(parts)
 
     def _require_match(self, names: TensorNames) -> None:
         problems = list(self._problems(names))

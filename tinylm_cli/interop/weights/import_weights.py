@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.weights.checkpoint import Checkpoint
@@ -12,21 +11,9 @@ from tinylm_cli.model.checkpoint import save_tensors
 from tinylm_cli.model.safetensors_file import LazyTensor
 
 
-class Converted(NamedTuple):
-    """Summary of a conversion.
-
-    Attributes:
-        tensors: Number of tensors written.
-        skipped: Names of stored tensors that belong to other parts of a larger (e.g. multimodal) model.
-    """
-
-    tensors: int
-    skipped: tuple[str, ...]
-
-
 def import_weights(
     config: ModelConfig, family: str, folder: Path, target: Path, *, config_text: str, overwrite: bool = False
-) -> Converted:
+) -> Checkpoint:
     """Convert the weights in ``folder`` and save them with the config, as ``tinylm build --save`` does.
 
     All names, shapes and dtypes are checked before anything is written. Memory holds one tensor at a time.
@@ -39,6 +26,9 @@ def import_weights(
         config_text: The config as YAML, stored verbatim.
         overwrite: Whether to replace a target that holds only a saved model.
 
+    Returns:
+        The checkpoint, with the shapes of the converted tensors and the names of those that were skipped.
+
     Raises:
         WeightsError: If the checkpoint does not match the model.
         OutputError: If the target exists or cannot be written.
@@ -50,4 +40,4 @@ def import_weights(
         for name, shape in checkpoint.shapes.items()
     ]
     save_tensors(planned, target, config_text=config_text, overwrite=overwrite)
-    return Converted(len(planned), checkpoint.skipped)
+    return checkpoint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,9 @@ SAVED_CONFIG = "config.yaml"
 """Name of the config file in a folder written by ``tinylm build --save`` or ``tinylm import --weights``."""
 SAVED_WEIGHTS = "model.safetensors"
 """Name of the weights file in such a folder."""
+
+
+_is_file, _is_folder = os.path.isfile, os.path.isdir  # unlike those of Path, false for a name that is too long
 
 
 class ConfigText(NamedTuple):
@@ -102,7 +106,7 @@ def import_config(reference: str, overrides: Sequence[str] = ()) -> ImportedConf
     Raises:
         InputError: Also if the file is a tinylm config.
     """
-    if not names_config(reference) and _is_folder(Path(reference)):
+    if not names_config(reference) and _is_folder(reference):
         raise InputError(f"'{reference}' has no {CONFIG_FILE}", help="name the folder of a Hugging Face model")
     source, as_json, _ = read_config_text(reference)
     if not is_hugging_face(source, expected=as_json):
@@ -125,20 +129,6 @@ def is_model_folder(path: Path) -> bool:
 def _is_saved_folder(path: Path) -> bool:
     """Return whether ``path`` is a folder with weights and config that tinylm wrote."""
     return _is_file(path / SAVED_CONFIG) and _is_file(path / SAVED_WEIGHTS)
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):  # a name too long, no permission, or a null character
-        return False
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # the name is too long or access is denied; reading it reports the error
-        return False
 
 
 def saved_config(weights: Path) -> str | None:

@@ -31,7 +31,7 @@ from tinylm_cli.config.loader import load_yaml_config
 from tinylm_cli.config.presets import gallery, presets
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
-from tinylm_cli.reports.memory import Device, Optimizer, Recompute
+from tinylm_cli.reports.choices import Device, Optimizer, Recompute
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "accuracy.md"
 LENGTH = 1024

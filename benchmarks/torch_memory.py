@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.model import TinyTransformerLM
-from tinylm_cli.reports.memory import Optimizer
+from tinylm_cli.reports.choices import Optimizer
 
 MakeOptimizer = Callable[[nn.Module], tuple[torch.optim.Optimizer, ...]]
 

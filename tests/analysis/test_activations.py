@@ -13,7 +13,8 @@ from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.interop.load import load_config
-from tinylm_cli.reports.memory import AttentionKernel, LayerActivations
+from tinylm_cli.reports.choices import AttentionKernel
+from tinylm_cli.reports.memory import LayerActivations
 
 GPT: dict[str, Any] = {
     "vocab_size": 1000,

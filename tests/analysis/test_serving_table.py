@@ -15,7 +15,7 @@ from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup
 from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
-from tinylm_cli.reports.memory import AttentionKernel
+from tinylm_cli.reports.choices import AttentionKernel
 
 H100 = load_hardware("h100-sxm")
 

@@ -12,7 +12,8 @@ from tinylm_cli.analysis.tensor_table import tensor_table
 from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.interop.load import load_config
-from tinylm_cli.reports.memory import AttentionKernel, TrainingMemory
+from tinylm_cli.reports.choices import AttentionKernel
+from tinylm_cli.reports.memory import TrainingMemory
 
 LLAMA_PARAMS, LLAMA_TENSORS = 8_030_261_248, 1 + 32 * 9 + 2
 

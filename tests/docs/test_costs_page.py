@@ -25,7 +25,8 @@ from tinylm_cli.render.terminal import Terminal
 from tinylm_cli.render.text import to_text
 from tinylm_cli.render.units import flops
 from tinylm_cli.render.views.remedies import fit_blocks
-from tinylm_cli.reports.memory import AttentionKernel, Optimizer, TrainingMemory
+from tinylm_cli.reports.choices import AttentionKernel, Optimizer
+from tinylm_cli.reports.memory import TrainingMemory
 from tinylm_cli.reports.plan import Layout, Plan
 
 PATH = Path(__file__).resolve().parents[2] / "docs" / "costs.md"

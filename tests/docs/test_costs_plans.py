@@ -13,7 +13,7 @@ from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.render.views.plan import layout_words
-from tinylm_cli.reports.memory import Recompute
+from tinylm_cli.reports.choices import Recompute
 from tinylm_cli.reports.plan import Layout, Plan
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "costs.md"

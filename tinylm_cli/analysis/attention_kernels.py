@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.reports.memory import AttentionKernel, Device, SdpaOverhead
+from tinylm_cli.reports.choices import AttentionKernel, Device
+from tinylm_cli.reports.memory import SdpaOverhead
 
 AttentionBackend = Literal["flash", "fused", "math", "eager"]
 """``flash``: a kernel that materializes neither scores nor masks. ``fused``: torch's fused kernels, which take a mask.

@@ -22,16 +22,15 @@ from tinylm_cli.analysis.training_memory import training_memory
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
+from tinylm_cli.reports.choices import AttentionCount, Purpose
 from tinylm_cli.reports.estimate import (
     EstimateReport,
     EstimateSummary,
-    Purpose,
     ServingEstimate,
     ServingSummary,
     TrainingEstimate,
     TrainingSummary,
 )
-from tinylm_cli.reports.flops import AttentionCount
 from tinylm_cli.reports.memory_fit import Fit
 
 

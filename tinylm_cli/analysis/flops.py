@@ -30,8 +30,8 @@ from tinylm_cli.analysis.params import active_params
 from tinylm_cli.analysis.setups import TrainingSetup, check_length
 from tinylm_cli.analysis.tensor_table import Section, Tensor, TensorTable, tensor_table
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.reports.flops import COMPONENTS, AttentionCount, FlopsComponent, ModelFlops, PartFlops
-from tinylm_cli.reports.memory import Recompute
+from tinylm_cli.reports.choices import AttentionCount, Recompute
+from tinylm_cli.reports.flops import COMPONENTS, FlopsComponent, ModelFlops, PartFlops
 
 FLOPS_PER_ELEMENT = 2
 """One multiply and one add for each weight element and token: FLOPs, not MACs."""

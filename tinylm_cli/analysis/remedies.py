@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup, TrainingSetup
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.errors import AnalysisError
-from tinylm_cli.reports.memory import Quantization, Recompute
+from tinylm_cli.reports.choices import Quantization, Recompute
 from tinylm_cli.reports.memory_fit import Change, Remedy, Value
 from tinylm_cli.reports.plan import Layout, ZeroStage
 

@@ -12,7 +12,7 @@ from tinylm_cli.errors import AnalysisError
 
 if TYPE_CHECKING:
     from tinylm_cli.config.schema import ModelConfig
-    from tinylm_cli.reports.memory import AttentionKernel, Device, Optimizer, Quantization, Recompute
+    from tinylm_cli.reports.choices import AttentionKernel, Device, Optimizer, Quantization, Recompute
     from tinylm_cli.reports.plan import Layout
 
 TYPICAL_UTILIZATION = 0.40

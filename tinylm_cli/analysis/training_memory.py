@@ -16,7 +16,8 @@ from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.analysis.tensor_table import TensorTable, tensor_table
 from tinylm_cli.analysis.training_peak import training_timeline
 from tinylm_cli.config.schema import ModelConfig
-from tinylm_cli.reports.memory import Device, MemoryPart, Optimizer, TrainingMemory
+from tinylm_cli.reports.choices import Device, Optimizer
+from tinylm_cli.reports.memory import MemoryPart, TrainingMemory
 
 
 def training_memory(config: ModelConfig, setup: TrainingSetup) -> TrainingMemory:

@@ -16,9 +16,9 @@ from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.quantities import MAX_SEED
 from tinylm_cli.render.report import Report
+from tinylm_cli.reports.choices import AttentionCount, Purpose
 from tinylm_cli.reports.compare import CompareReport
-from tinylm_cli.reports.estimate import EstimateReport, Purpose
-from tinylm_cli.reports.flops import AttentionCount
+from tinylm_cli.reports.estimate import EstimateReport
 from tinylm_cli.reports.params import Convention, ModelParams, ParamsReport
 from tinylm_cli.reports.plan import Layout
 from tinylm_cli.reports.validate import FileResult, ValidateReport

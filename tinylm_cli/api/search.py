@@ -15,9 +15,8 @@ from tinylm_cli.config.blocks import DType
 from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.errors import UsageError
 from tinylm_cli.render.report import Report
+from tinylm_cli.reports.choices import Optimizer, Purpose, Recompute
 from tinylm_cli.reports.design import DesignReport
-from tinylm_cli.reports.estimate import Purpose
-from tinylm_cli.reports.memory import Optimizer, Recompute
 from tinylm_cli.reports.plan import Layout
 from tinylm_cli.reports.sweep import SweepReport, SweptField
 

@@ -12,7 +12,7 @@ from tinylm_cli.config.amounts import MAX_AMOUNT, AmountKind, parse_amount
 from tinylm_cli.config.blocks import DType
 from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.errors import UsageError
-from tinylm_cli.reports.memory import AttentionKernel, Device, KvCacheDtype, Optimizer, Quantization, Recompute
+from tinylm_cli.reports.choices import AttentionKernel, Device, KvCacheDtype, Optimizer, Quantization, Recompute
 from tinylm_cli.reports.plan import ABBREVIATIONS, Layout
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from tinylm_cli.atomic_write import require_free_file
 from tinylm_cli.cli.completion import complete_config
-from tinylm_cli.cli.help_panels import write_commands, write_options
 from tinylm_cli.cli.options import STDOUT
 from tinylm_cli.cli.streams import stdout_errors
 from tinylm_cli.errors import UsageError
@@ -102,6 +101,8 @@ class Command(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the options in panels."""
+        from tinylm_cli.cli.help_panels import write_options
+
         write_options(self.get_params(ctx), ctx, formatter)
 
 
@@ -115,6 +116,8 @@ class CommandGroup(TyperGroup):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the commands in groups, then the options."""
+        from tinylm_cli.cli.help_panels import write_commands, write_options
+
         write_commands([self.commands[name] for name in self.list_commands(ctx)], formatter)
         write_options(self.get_params(ctx), ctx, formatter)
 

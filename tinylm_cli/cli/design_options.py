@@ -27,7 +27,7 @@ from tinylm_cli.cli.training_options import (
 )
 from tinylm_cli.cli.workload_options import BatchSizeOption, DTypeOption, SeqLenOption
 from tinylm_cli.errors import UsageError
-from tinylm_cli.reports.estimate import Purpose
+from tinylm_cli.reports.choices import Purpose
 
 OPTIONS = {
     "total_params": "--params",

@@ -18,8 +18,7 @@ from tinylm_cli.cli.serving_options import ServingOptions, serving_setup
 from tinylm_cli.cli.training_options import ClusterOptions, TrainingOptions, training_setup
 from tinylm_cli.cli.workload_options import read_gpu
 from tinylm_cli.errors import UsageError
-from tinylm_cli.reports.estimate import Purpose
-from tinylm_cli.reports.flops import AttentionCount
+from tinylm_cli.reports.choices import AttentionCount, Purpose
 
 if TYPE_CHECKING:
     from tinylm_cli.config.schema import ModelConfig

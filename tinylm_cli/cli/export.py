@@ -17,7 +17,6 @@ from tinylm_cli.cli.options import PageOutput, option, parse_path
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.report_value import require_value
-from tinylm_cli.config.git_revision import names_revision
 from tinylm_cli.config.presets import shipped
 from tinylm_cli.errors import UsageError
 
@@ -99,6 +98,7 @@ def _config_and_folder(words: list[str], config: str | None, weights: Path | Non
     if named and config is not None:
         message = f"the config is given twice: {named[0]} and --config {config}"
         raise UsageError(message, help="remove one of them")
+    from tinylm_cli.config.git_revision import names_revision
     from tinylm_cli.interop.load import names_config
 
     directory = parse_path(folder)

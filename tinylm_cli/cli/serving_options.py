@@ -10,7 +10,7 @@ from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.options import SERVING_PANEL, amount_option, amount_parser, option
 from tinylm_cli.cli.workload_options import DEFAULT_DTYPE, fitting_length, require_length
 from tinylm_cli.errors import UsageError
-from tinylm_cli.reports.memory import KvCacheDtype, Quantization
+from tinylm_cli.reports.choices import KvCacheDtype, Quantization
 
 if TYPE_CHECKING:
     from tinylm_cli.cli.training_options import TrainingOptions

@@ -18,7 +18,7 @@ from tinylm_cli.cli.workload_options import (
     read_amount,
 )
 from tinylm_cli.errors import UsageError
-from tinylm_cli.reports.memory import AttentionKernel, Optimizer, Recompute
+from tinylm_cli.reports.choices import AttentionKernel, Optimizer, Recompute
 
 if TYPE_CHECKING:
     from tinylm_cli.config.loader import LoadedConfig

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tinylm_cli.reports.choices import Optimizer, Purpose, Recompute
 from tinylm_cli.reports.constraint import Constraint, ConstraintFailure, Relaxation, Sizes
-from tinylm_cli.reports.estimate import Purpose
-from tinylm_cli.reports.memory import Optimizer, Recompute
 from tinylm_cli.reports.plan import Layout
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from tinylm_cli.reports.flops import ModelFlops
 from tinylm_cli.reports.memory import InferenceMemory, SdpaOverhead, TrainingMemory
@@ -11,9 +10,6 @@ from tinylm_cli.reports.memory_fit import Fit
 from tinylm_cli.reports.plan import Plan
 from tinylm_cli.reports.serving import CacheShape, ServingGrid
 from tinylm_cli.reports.time import ComputeOptimum, ServingTime, TrainingTime
-
-Purpose = Literal["training", "serving"]
-"""The workload that is estimated."""
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from tinylm_cli.reports.memory import Recompute
+from tinylm_cli.reports.choices import AttentionCount, Recompute
 
-AttentionCount = Literal["causal", "full"]
 FlopsComponent = Literal["attention", "attention_scores", "feed_forward", "router", "experts", "lm_head"]
 
 COMPONENTS: tuple[FlopsComponent, ...] = get_args(FlopsComponent)

@@ -6,12 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
-AttentionKernel = Literal["flash", "sdpa", "math"]
-Recompute = Literal["none", "selective", "full"]
-Device = Literal["cuda", "cpu"]
-Optimizer = Literal["adamw", "adamw_8bit", "adafactor", "muon", "sgd", "sgd_momentum"]
-Quantization = Literal["none", "int8", "float8", "int4"]
-KvCacheDtype = Literal["bfloat16", "float16", "float32", "float64", "float8", "int8"]
+from tinylm_cli.reports.choices import AttentionKernel, Device, Optimizer, Quantization, Recompute
+
 TrainingPhase = Literal["loss", "head gradient", "backward", "embedding gradient", "optimizer step"]
 
 

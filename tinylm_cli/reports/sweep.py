@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tinylm_cli.reports.choices import Optimizer, Recompute
 from tinylm_cli.reports.figures import Unit
-from tinylm_cli.reports.memory import Optimizer, Recompute
 
 
 @dataclass(frozen=True)

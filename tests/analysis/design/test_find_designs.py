@@ -34,10 +34,9 @@ from tinylm_cli.config.loader import LoadedConfig
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.interop.load import load_config
+from tinylm_cli.reports.choices import Optimizer, Purpose
 from tinylm_cli.reports.constraint import Constraint, Sizes
 from tinylm_cli.reports.design import Design, DesignReport
-from tinylm_cli.reports.estimate import Purpose
-from tinylm_cli.reports.memory import Optimizer
 from tinylm_cli.reports.plan import Layout
 
 PUBLISHED = {

@@ -15,7 +15,7 @@ from tinylm_cli.analysis.design.search_space import SearchSpace, Shape
 from tinylm_cli.analysis.figures import FIGURES
 from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
 from tinylm_cli.config.hardware import load_hardware
-from tinylm_cli.reports.memory import Optimizer, Recompute
+from tinylm_cli.reports.choices import Optimizer, Recompute
 
 OPTIMIZERS: tuple[Optimizer, ...] = ("adamw", "adafactor", "muon", "sgd", "sgd_momentum")
 RECOMPUTED: tuple[Recompute, ...] = ("none", "selective", "full")

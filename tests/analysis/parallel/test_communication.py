@@ -11,7 +11,7 @@ from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
-from tinylm_cli.reports.memory import Recompute
+from tinylm_cli.reports.choices import Recompute
 from tinylm_cli.reports.plan import Layout, Traffic
 
 Run = tuple[ModelConfig, TrainingSetup]

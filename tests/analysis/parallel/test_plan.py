@@ -16,7 +16,7 @@ from tinylm_cli.cli.plan_option import read_layout
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
 from tinylm_cli.interop.load import load_config
-from tinylm_cli.reports.memory import Optimizer, Recompute
+from tinylm_cli.reports.choices import Optimizer, Recompute
 from tinylm_cli.reports.plan import Layout, ZeroStage
 
 NODE = make_accelerator()

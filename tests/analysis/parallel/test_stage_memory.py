@@ -9,7 +9,7 @@ from tinylm_cli.analysis.parallel.stage_memory import stage_memory
 from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
-from tinylm_cli.reports.memory import AttentionKernel, Recompute
+from tinylm_cli.reports.choices import AttentionKernel, Recompute
 from tinylm_cli.reports.plan import Layout
 
 LLAMA, GEMMA = load_config("llama-3-8b").config, load_config("gemma-2-2b").config

@@ -15,7 +15,7 @@ from tinylm_cli.analysis.setups import TrainingSetup
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
-from tinylm_cli.reports.memory import Recompute
+from tinylm_cli.reports.choices import Recompute
 from tinylm_cli.reports.plan import Layout, Plan
 
 PEAK, EFFICIENCY = 1000 * 10**12, 0.5

@@ -10,9 +10,9 @@ from tinylm_cli.analysis.design.families import Family
 from tinylm_cli.analysis.design.measures import DECODE_SECONDS
 from tinylm_cli.analysis.figures import FIGURES
 from tinylm_cli.config.hardware import Accelerator
+from tinylm_cli.reports.choices import Purpose
 from tinylm_cli.reports.constraint import Constraint, Origin
 from tinylm_cli.reports.design import ComputeBudget
-from tinylm_cli.reports.estimate import Purpose
 
 DECODE_RATE = "decode_tokens_per_second"
 """Decode throughput, summed over the batch: the batch size over ``DECODE_SECONDS``."""

@@ -18,9 +18,9 @@ from tinylm_cli.analysis.roofline import training_time
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
+from tinylm_cli.reports.choices import Purpose
 from tinylm_cli.reports.constraint import Constraint, ConstraintFailure
 from tinylm_cli.reports.design import ComputeBudget, Design, DesignReport
-from tinylm_cli.reports.estimate import Purpose
 
 SHOWN = (
     *("total_params", "active_params", "forward_flops_per_token", "train_flops_per_token"),

@@ -11,7 +11,8 @@ from tinylm_cli.render.units import compact, dollars, duration, integer, percent
 from tinylm_cli.render.views.plan import layout_words, ranking_words
 from tinylm_cli.render.views.record_table import csv_value
 from tinylm_cli.render.views.remedies import change_words
-from tinylm_cli.reports.estimate import EstimateReport, Purpose, ServingSummary, TrainingSummary
+from tinylm_cli.reports.choices import Purpose
+from tinylm_cli.reports.estimate import EstimateReport, ServingSummary, TrainingSummary
 from tinylm_cli.reports.memory_fit import Fit
 
 MOST_REMEDIES = 2

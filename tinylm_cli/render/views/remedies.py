@@ -6,7 +6,7 @@ from tinylm_cli.quantities import Quantity, binary_bytes
 from tinylm_cli.render.blocks import Block, Cell, Note
 from tinylm_cli.render.units import integer
 from tinylm_cli.render.views.record_table import computed, field, only_csv, record_table
-from tinylm_cli.reports.estimate import Purpose
+from tinylm_cli.reports.choices import Purpose
 from tinylm_cli.reports.memory_fit import Change, Fit, Remedy, Value
 from tinylm_cli.reports.plan import Layout
 

@@ -1,0 +1,18 @@
+"""The closed sets of names that options, setups and reports share; importing them costs nothing."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Purpose = Literal["training", "serving"]
+"""The workload that is estimated."""
+
+AttentionKernel = Literal["flash", "sdpa", "math"]
+Recompute = Literal["none", "selective", "full"]
+Device = Literal["cuda", "cpu"]
+Optimizer = Literal["adamw", "adamw_8bit", "adafactor", "muon", "sgd", "sgd_momentum"]
+Quantization = Literal["none", "int8", "float8", "int4"]
+KvCacheDtype = Literal["bfloat16", "float16", "float32", "float64", "float8", "int8"]
+
+AttentionCount = Literal["causal", "full"]
+"""The query-key pairs whose products are counted."""

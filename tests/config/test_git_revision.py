@@ -186,13 +186,66 @@ def test_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "git must be installed" in caught.value.help
 
 
-def test_repository_runs_nothing(repository: Path) -> None:
-    """Filters and viewers of a repository are programs of whoever wrote it."""
-    (repository / ".gitattributes").write_text("*.yaml filter=x diff=x\n", encoding="utf-8")
-    for key in ("filter.x.smudge", "diff.x.textconv", "core.pager", "core.fsmonitor"):
-        git("config", key, "touch ran")
+PROGRAMS = (
+    "core.fsmonitor",
+    "core.pager",
+    "core.sshCommand",
+    "core.alternateRefsCommand",
+    "diff.external",
+    "diff.x.command",
+    "diff.x.textconv",
+    "filter.x.clean",
+    "filter.x.smudge",
+    "filter.x=y.clean",
+    "filter.process.process",
+    "merge.x.driver",
+)
+"""Settings of a repository that name a program."""
+
+
+@pytest.mark.parametrize("attributes", [".gitattributes", ".git/info/attributes"])
+def test_repository_runs_nothing(attributes: str, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Filters, viewers and hooks of a repository are programs of whoever wrote it."""
+    (repository / attributes).write_text(
+        "*.yaml filter=x diff=x\nconfigs/*.yaml filter=x=y\nlarge.yaml filter=process\n", encoding="utf-8"
+    )
+    for hook in ("post-index-change", "post-checkout", "pre-commit"):
+        (repository / ".git" / "hooks" / hook).write_text("#!/bin/sh\ntouch ran\n", encoding="utf-8")
+        (repository / ".git" / "hooks" / hook).chmod(0o755)
+    for key in PROGRAMS:
+        git("config", key, "touch ran; cat")
+    git("config", "filter.x.required", "true")
+    for file in (repository / "large.yaml", repository / "wrong.yaml", repository / "configs" / "mine.yaml"):
+        os.utime(file, (1, 1))  # git compares the content of a file that it does not know to be unchanged
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "safe.directory")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "*")
     assert load_config("HEAD:configs/mine.yaml").config.n_layers == 2
-    assert not (repository / "ran").exists()
+    assert load_config(":configs/mine.yaml").config.n_layers == 3
+    assert "configs/mine.yaml" in {file.path for file in changed_files("HEAD")[1]}
+    assert not list(repository.rglob("ran"))
+
+
+def test_promised_object_is_not_fetched(repository: Path) -> None:
+    """A partial clone fetches what it lacks with a program that its config names."""
+    (blob,) = Path(repository, ".git", "objects").glob(_object_path("HEAD:configs/mine.yaml"))
+    blob.unlink()
+    for key, value in {
+        "core.repositoryFormatVersion": "1",
+        "extensions.partialClone": "origin",
+        "remote.origin.url": "ext::sh -c 'touch ran'",
+        "remote.origin.promisor": "true",
+        "protocol.ext.allow": "always",
+    }.items():
+        git("config", key, value)
+    with pytest.raises(InputError, match=r"cannot read HEAD:configs/mine\.yaml from git"):
+        load_config("HEAD:configs/mine.yaml")
+    assert not list(repository.rglob("ran"))
+
+
+def _object_path(reference: str) -> str:
+    done = subprocess.run(["git", "rev-parse", reference], check=True, capture_output=True, text=True)
+    return f"{done.stdout[:2]}/{done.stdout[2:].strip()}"
 
 
 def test_changed_files(repository: Path) -> None:

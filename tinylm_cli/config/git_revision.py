@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -14,8 +14,19 @@ from typing import Literal, NamedTuple
 from tinylm_cli.config.source import MAX_BYTES, Source, source_of
 from tinylm_cli.errors import InputError
 
-_QUIET = {"LC_ALL": "C", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+_ENVIRONMENT = {
+    "LC_ALL": "C",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ALLOW_PROTOCOL": "none",  # git before 2.45 knows no other way to forbid a lazy fetch
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+}
 """Environment of git: English messages, no fetch, no lock, no prompt."""
+
+_SAFE_CONFIG = {"core.fsmonitor": "false", "core.hooksPath": os.devnull, "core.pager": "", "diff.external": ""}
+"""Settings in place of a repository's, which may name programs to run."""
+
+_FILTER_COMMAND = re.compile(r"filter\..*\.(clean|smudge|process|required)", re.DOTALL | re.IGNORECASE)
 
 _OBJECT = re.compile(r"(?P<name>[0-9a-f]{40,64}) (?P<kind>blob|tree) [0-9]+\n")
 _PARTS = re.compile(r"(?P<revision>(:[0-3])?(\{[^}]*\}|[^:])*):(?P<path>.*)", re.DOTALL)
@@ -60,6 +71,9 @@ def read_revision(reference: str, config_file: str) -> Source:
         _, name = _object(reference, folder)
     return source_of(reference, _git("cat-file", "blob", name).data, path=split_revision(reference)[1])
 
+
+MAX_LIST_BYTES = 16 * 1024**2
+"""Largest list of file names."""
 
 SIMILARITY = "--find-renames=80%"
 """At git's default similarity of 50%, unrelated short configs would count as renamed."""
@@ -112,13 +126,21 @@ def changed_files(revision: str, paths: Sequence[str] = ()) -> tuple[str, list[C
         if not os.path.lexists(path) and not _git("cat-file", "-e", f"{base}:./{path}").succeeded:
             raise InputError(f"no such file or folder: {path}", help=f"it did not exist in {revision} either")
     where = [f":(literal){path}" for path in paths] or [":(top)"]
-    listed = _text(_git("diff", "--name-status", "-z", SIMILARITY, base, "--", *where))
-    untracked = _text(_git("ls-files", "--others", "--exclude-standard", "--full-name", "-z", "--", *where))
-    added = "".join(f"A\0{path}\0" for path in untracked.split("\0") if path)
+    options = ("--name-status", "-z", SIMILARITY, "--no-ext-diff", "--no-textconv", "--ignore-submodules=all")
+    listed = _text(_git("diff", *options, base, "--", *where, settings=_without_filters(), max_bytes=MAX_LIST_BYTES))
+    untracked = ("ls-files", "--others", "--exclude-standard", "--full-name", "-z", "--", *where)
+    added = "".join(f"A\0{path}\0" for path in _text(_git(*untracked, max_bytes=MAX_LIST_BYTES)).split("\0") if path)
     return base, list(_changes(listed + added, base, top))
 
 
 def _text(output: _Output) -> str:
+    """Decode file names.
+
+    Raises:
+        InputError: If the list is truncated.
+    """
+    if len(output.data) > MAX_LIST_BYTES:
+        raise InputError("more files have changed than tinylm compares", help="name the folder of the configs")
     return output.data.decode("utf-8", "surrogateescape")
 
 
@@ -174,18 +196,47 @@ def _object(reference: str, folder: str = "") -> tuple[str, str]:
     raise _git_error(reference, folder, _git("cat-file", "-t", reference).message)
 
 
-def _git(*words: str, asked: str = "") -> _Output:
-    """Run git and return its output, truncated just above the size limit of a config.
+def _without_filters() -> dict[str, str]:
+    """Return settings that disable each clean filter: git runs them on a file to compare it with a revision."""
+    listed = _git("config", "--null", "--name-only", "--get-regexp", r"^filter\.").data.decode(
+        "utf-8", "surrogateescape"
+    )
+    if len(listed) >= MAX_BYTES:
+        raise InputError("git's config has too many filters")
+    names = [name for name in listed.split("\0") if _FILTER_COMMAND.fullmatch(name)]
+    return {name: "false" if name.lower().endswith(".required") else "" for name in names}
 
-    No argument can be mistaken for an option: ``names_revision`` rejects a leading dash.
+
+def _git(
+    *words: str, asked: str = "", settings: Mapping[str, str] | None = None, max_bytes: int = MAX_BYTES
+) -> _Output:
+    """Run git and return its output, truncated just above a size limit.
+
+    It runs no program that the repository's config names. No argument can be parsed as an option, because
+    ``names_revision`` rejects a leading dash.
+
+    Args:
+        words: The arguments of git.
+        asked: A line of standard input.
+        settings: Further config, by key.
+        max_bytes: The limit; by default that of a config.
+
+    References:
+        https://git-scm.com/docs/git-config#ENVIRONMENT
     """
+    environment = {**os.environ, **_ENVIRONMENT}
+    count = environment.get("GIT_CONFIG_COUNT", "")  # a CI job may set safe.directory so
+    first = int(count) if count.isdecimal() else 0
+    for number, (key, value) in enumerate({**_SAFE_CONFIG, **(settings or {})}.items(), first):
+        environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+        environment["GIT_CONFIG_COUNT"] = str(number + 1)
     try:
         process = subprocess.Popen(
             ["git", *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **_QUIET},
+            env=environment,
         )
     except OSError as error:
         raise InputError(f"cannot run git: {error.strerror}") from error
@@ -197,7 +248,7 @@ def _git(*words: str, asked: str = "") -> _Output:
             process.stdin.write(os.fsencode(f"{asked}\n") if asked else b"")
         with suppress(BrokenPipeError):
             process.stdin.close()
-        data = process.stdout.read(MAX_BYTES + 1)
+        data = process.stdout.read(max_bytes + 1)
         process.stdout.close()
         message = process.stderr.read().decode("utf-8", "replace")
     return _Output(process.returncode == 0, data, message)

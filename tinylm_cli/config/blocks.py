@@ -31,6 +31,11 @@ class Block(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
+def optional(example: Any, description: str, **bounds: Any) -> Any:
+    """Declare a field that may be absent; its value then follows from other fields, or is none."""
+    return Field(None, examples=[example], description=description, **bounds)
+
+
 class Requirement(NamedTuple):
     """A condition on another field, without which a field has no effect; an annotation of the field.
 
@@ -95,8 +100,8 @@ Factors = Annotated[tuple[Annotated[float, Field(gt=0, le=1e9)], ...], Field(str
 class Embedding(Block):
     """The token embedding."""
 
-    multiplier: Factor | None = Field(
-        None, examples=[1.0], description="Multiplier of the token embeddings; default: √d_model; 1.0 turns it off."
+    multiplier: Factor | None = optional(
+        1.0, "Multiplier of the token embeddings; default: √d_model; 1.0 turns it off."
     )
     norm: bool = Field(False, description="Normalize the embeddings before the first layer.")
 
@@ -113,10 +118,8 @@ class Position(Block):
         0, ge=0, le=1024, description="Rows of the learned table before position 0 (2 in OPT)."
     )
     theta: Annotated[RopeBase, ROPE] = Field(10_000.0, description="RoPE base frequency.")
-    local_theta: Annotated[RopeBase | None, ROPE, WINDOW] = Field(
-        None,
-        examples=[10_000.0],
-        description="RoPE base frequency of sliding-window layers, which RoPE scaling does not affect; default: theta.",
+    local_theta: Annotated[RopeBase | None, ROPE, WINDOW] = optional(
+        10_000.0, "RoPE base frequency of sliding-window layers, which RoPE scaling does not affect; default: theta."
     )
     rotary_fraction: Annotated[float, ROPE] = Field(
         1.0, gt=0, le=1, description="Fraction of each head's dimensions that RoPE rotates."
@@ -128,15 +131,14 @@ class Position(Block):
     scaling: Annotated[Scaling, ROPE] = Field(
         "none", description="RoPE scaling to context lengths beyond original_max_len."
     )
-    scaling_factor: Annotated[float | None, SCALED] = Field(
-        None,
+    scaling_factor: Annotated[float | None, SCALED] = optional(
+        8.0,
+        "Ratio of the extended to the original context length; longrope uses it only for attention_factor.",
         ge=1,
         le=MAX_FACTOR,
-        examples=[8.0],
-        description="Ratio of the extended to the original context length; longrope uses it only for attention_factor.",
     )
     original_max_len: Annotated[Length | None, _one_of("position.scaling", "dynamic", "llama3", "yarn", "longrope")] = (
-        Field(None, examples=[8192], description="Context length before RoPE scaling.")
+        optional(8192, "Context length before RoPE scaling.")
     )
     low_freq_factor: Annotated[Factor, LLAMA3] = Field(
         1.0, description="llama3: wavelengths above original_max_len / low_freq_factor are fully scaled."
@@ -153,18 +155,14 @@ class Position(Block):
     truncate: Annotated[bool, YARN] = Field(
         True, description="yarn: round the ends of the interpolation ramp to integer pair indices."
     )
-    attention_factor: Annotated[Factor | None, _one_of("position.scaling", "yarn", "longrope")] = Field(
-        None,
-        examples=[1.0],
-        description="yarn, longrope: multiplier of the rotary cosines and sines; default: derived from the scaling.",
+    attention_factor: Annotated[Factor | None, _one_of("position.scaling", "yarn", "longrope")] = optional(
+        1.0, "yarn, longrope: multiplier of the rotary cosines and sines; default: derived from the scaling."
     )
-    short_factors: Annotated[Factors | None, LONGROPE] = Field(
-        None,
-        examples=[(1.0, 1.5)],
-        description="longrope: frequency divisor of each pair, for sequences up to original_max_len.",
+    short_factors: Annotated[Factors | None, LONGROPE] = optional(
+        (1.0, 1.5), "longrope: frequency divisor of each pair, for sequences up to original_max_len."
     )
-    long_factors: Annotated[Factors | None, LONGROPE] = Field(
-        None, examples=[(1.0, 4.0)], description="longrope: frequency divisor of each pair, for longer sequences."
+    long_factors: Annotated[Factors | None, LONGROPE] = optional(
+        (1.0, 4.0), "longrope: frequency divisor of each pair, for longer sequences."
     )
 
     @property
@@ -186,11 +184,7 @@ class Norm(Block):
         description="pre: before each sub-layer; post: on its output, before the residual addition; sandwich: both.",
     )
     weight: bool = Field(True, description="Learn a weight for each dimension.")
-    bias: bool | None = Field(
-        None,
-        examples=[False],
-        description="Learn a bias for each dimension; default: only for layernorm with a weight.",
-    )
+    bias: bool | None = optional(False, "Learn a bias for each dimension; default: only for layernorm with a weight.")
     zero_centered: Annotated[bool, _is_true("norm.weight")] = Field(
         False, description="Store the weight minus 1, initialized to 0, as Gemma does."
     )
@@ -209,25 +203,17 @@ class Attention(Block):
         description="multi_head: MHA, GQA or MQA, by n_kv_heads; latent: multi-head latent attention (MLA), which"
         " caches one compressed vector per token. mha, gqa, mqa and mla are accepted too.",
     )
-    n_kv_heads: Annotated[HeadCount | None, MULTI_HEAD] = Field(
-        None,
-        examples=[2],
-        description="KV heads, each shared by n_heads / n_kv_heads query heads; default: n_heads, or 1 for MQA.",
+    n_kv_heads: Annotated[HeadCount | None, MULTI_HEAD] = optional(
+        2, "KV heads, each shared by n_heads / n_kv_heads query heads; default: n_heads, or 1 for MQA."
     )
-    d_head: Annotated[Dim | None, MULTI_HEAD] = Field(
-        None, examples=[64], description="Dimensions per head; default: d_model / n_heads."
-    )
+    d_head: Annotated[Dim | None, MULTI_HEAD] = optional(64, "Dimensions per head; default: d_model / n_heads.")
     bias: bool = Field(True, description="Whether the Q, K and V projections have biases.")
-    out_bias: bool | None = Field(
-        None, examples=[False], description="Whether the output projection has a bias; default: the value of bias."
-    )
+    out_bias: bool | None = optional(False, "Whether the output projection has a bias; default: the value of bias.")
     qk_norm: Annotated[QkNorm, MULTI_HEAD] = Field(
         "none", description="Normalize queries and keys. per_head: over d_head, weights shared; full: over all heads."
     )
-    window: Annotated[Length | None, MULTI_HEAD] = Field(
-        None,
-        examples=[1024],
-        description="Sliding window of local layers: positions that a token attends to, itself included.",
+    window: Annotated[Length | None, MULTI_HEAD] = optional(
+        1024, "Sliding window of local layers: positions that a token attends to, itself included."
     )
     window_pattern: Annotated[str, WINDOW] = Field(
         "L",
@@ -235,20 +221,16 @@ class Attention(Block):
         examples=["LG"],
         description="Local (L) and global (G) layers, repeated over all layers: L: all local; LG: alternating.",
     )
-    logit_softcap: Factor | None = Field(
-        None, examples=[50.0], description="Soft-cap on the attention scores: cap × tanh(score / cap)."
-    )
-    scale: Factor | None = Field(
-        None, examples=[0.125], description="Multiplier of the attention scores; default: 1/√d_head."
-    )
+    logit_softcap: Factor | None = optional(50.0, "Soft-cap on the attention scores: cap × tanh(score / cap).")
+    scale: Factor | None = optional(0.125, "Multiplier of the attention scores; default: 1/√d_head.")
     sinks: Annotated[bool, MULTI_HEAD] = Field(
         False, description="Attention sinks: a learned logit per head in the softmax, without a value."
     )
     kv_rank: Annotated[Dim, LATENT] = Field(
         512, description="latent: rank of the compressed keys and values cached per token."
     )
-    q_rank: Annotated[Dim | None, LATENT] = Field(
-        None, examples=[1536], description="latent: rank of the compressed queries; default: not compressed."
+    q_rank: Annotated[Dim | None, LATENT] = optional(
+        1536, "latent: rank of the compressed queries; default: not compressed."
     )
     d_nope: Annotated[Dim, LATENT] = Field(128, description="latent: dimensions per head without RoPE.")
     d_rope: Annotated[Dim, LATENT] = Field(
@@ -275,16 +257,12 @@ class FeedForward(Block):
         description="Gate the hidden units: SwiGLU with silu, GeGLU with gelu, ReGLU with relu.",
     )
     bias: bool = Field(True, description="Whether the projections have biases.")
-    clamp: Annotated[Factor | None, _is_true("feed_forward.gated")] = Field(
-        None,
-        examples=[7.0],
-        description="gated: clamp gate and up projections to this bound; add 1 to the up projection (gpt-oss).",
+    clamp: Annotated[Factor | None, _is_true("feed_forward.gated")] = optional(
+        7.0, "gated: clamp gate and up projections to this bound; add 1 to the up projection (gpt-oss)."
     )
-    n_experts: ExpertCount | None = Field(None, examples=[8], description="Routed experts; default: a dense network.")
+    n_experts: ExpertCount | None = optional(8, "Routed experts; default: a dense network.")
     top_k: Annotated[ExpertCount, EXPERTS] = Field(2, description="Routed experts per token.")
-    d_expert: Annotated[HiddenSize | None, EXPERTS] = Field(
-        None, examples=[768], description="Hidden size of an expert; default: d_ff."
-    )
+    d_expert: Annotated[HiddenSize | None, EXPERTS] = optional(768, "Hidden size of an expert; default: d_ff.")
     n_shared_experts: Annotated[int, EXPERTS] = Field(
         0, ge=0, le=MAX_N_EXPERTS, description="Shared experts, which every token uses; stored as one wide expert."
     )
@@ -327,39 +305,25 @@ class Head(Block):
     """The LM head."""
 
     bias: bool = Field(False, description="Whether the LM head has a bias.")
-    logit_softcap: Factor | None = Field(
-        None, examples=[30.0], description="Soft-cap on the logits: cap × tanh(logit / cap)."
-    )
+    logit_softcap: Factor | None = optional(30.0, "Soft-cap on the logits: cap × tanh(logit / cap).")
 
 
 class Budget(Block):
     """Limits on the cost of the model, which ``tinylm validate`` checks, and the conditions under which they hold."""
 
-    max_params: ParameterCount | None = Field(
-        None, examples=["130M"], description="Maximum parameters; tied weights count once."
+    max_params: ParameterCount | None = optional("130M", "Maximum parameters; tied weights count once.")
+    max_active_params: ParameterCount | None = optional("13B", "Maximum parameters that one token uses.")
+    max_kv_bytes: Size | None = optional("24GiB", "Maximum KV cache of the batch. GB is 1000³, GiB is 1024³.")
+    max_train_bytes_per_gpu: Size | None = optional(
+        "80GB", "Maximum memory to train the entire model on one GPU with AdamW."
     )
-    max_active_params: ParameterCount | None = Field(
-        None, examples=["13B"], description="Maximum parameters that one token uses."
+    max_flops_per_token: FlopCount | None = optional("2.5G", "Maximum FLOPs of a forward pass per token.")
+    nominal_tolerance: Annotated[Share | None, _is_set("nominal_params", "125M")] = optional(
+        0.05, "Allowed relative difference between nominal_params and the exact count."
     )
-    max_kv_bytes: Size | None = Field(
-        None, examples=["24GiB"], description="Maximum KV cache of the batch. GB is 1000³, GiB is 1024³."
-    )
-    max_train_bytes_per_gpu: Size | None = Field(
-        None, examples=["80GB"], description="Maximum memory to train the entire model on one GPU with AdamW."
-    )
-    max_flops_per_token: FlopCount | None = Field(
-        None, examples=["2.5G"], description="Maximum FLOPs of a forward pass per token."
-    )
-    nominal_tolerance: Annotated[Share | None, _is_set("nominal_params", "125M")] = Field(
-        None, examples=[0.05], description="Allowed relative difference between nominal_params and the exact count."
-    )
-    batch_size: int | None = Field(
-        None, ge=1, le=MAX_BATCH_SIZE, examples=[8], description="Sequences per batch; default: 1."
-    )
-    seq_len: Length | None = Field(None, examples=[1024], description="Tokens per sequence; default: max_len.")
-    dtype: DType | None = Field(
-        None, examples=["float32"], description="Dtype of weights and KV cache; default: bfloat16."
-    )
+    batch_size: int | None = optional(8, "Sequences per batch; default: 1.", ge=1, le=MAX_BATCH_SIZE)
+    seq_len: Length | None = optional(1024, "Tokens per sequence; default: max_len.")
+    dtype: DType | None = optional("float32", "Dtype of weights and KV cache; default: bfloat16.")
 
 
 BLOCKS: dict[str, type[Block]] = {

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, ValidationError
 
-from tinylm_cli.config.blocks import Block
+from tinylm_cli.config.blocks import Block, optional
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic, refusal
 from tinylm_cli.config.field_types import FieldType, FlopRate, Rate, Size
 from tinylm_cli.config.presets import presets_folder
@@ -39,11 +39,11 @@ class PeakFlops(Block):
     """Dense matmul throughput in FLOP/s (int8: OP/s); a multiply-add counts as 2."""
 
     float32: FlopRate = Field(examples=["66.9 TFLOP/s"], description="Without TF32.")
-    tf32: FlopRate | None = Field(default=None, examples=["494.7 TFLOP/s"], description="float32 rounded to 19 bits.")
-    float16: FlopRate | None = Field(default=None, examples=["989.4 TFLOP/s"], description="Summed in float32.")
-    bfloat16: FlopRate | None = Field(default=None, examples=["989.4 TFLOP/s"], description="Summed in float32.")
-    float8: FlopRate | None = Field(default=None, examples=["1978.9 TFLOP/s"], description="Summed in float32.")
-    int8: FlopRate | None = Field(default=None, examples=["1978.9 TOP/s"], description="Summed in int32.")
+    tf32: FlopRate | None = optional("494.7 TFLOP/s", "float32 rounded to 19 bits.")
+    float16: FlopRate | None = optional("989.4 TFLOP/s", "Summed in float32.")
+    bfloat16: FlopRate | None = optional("989.4 TFLOP/s", "Summed in float32.")
+    float8: FlopRate | None = optional("1978.9 TFLOP/s", "Summed in float32.")
+    int8: FlopRate | None = optional("1978.9 TOP/s", "Summed in int32.")
 
 
 class AcceleratorEntry(Block):
@@ -55,35 +55,25 @@ class AcceleratorEntry(Block):
     title: Line = Field(examples=["NVIDIA H100 SXM5 80 GB"], description="The vendor's name for it.")
     aliases: Names = Field(default=(), examples=[("h100",)], description="Other names for it.")
     memory_bytes: Size = Field(examples=["80 GiB"], description="Memory capacity.")
-    usable_memory_bytes: Size | None = Field(
-        default=None, examples=["79.1 GiB"], description="Memory that the driver reports; default: memory_bytes."
-    )
+    usable_memory_bytes: Size | None = optional("79.1 GiB", "Memory that the driver reports; default: memory_bytes.")
     memory_bytes_per_second: Rate = Field(examples=["3.35 TB/s"], description="Bandwidth between memory and cores.")
     peak_flops_per_second: PeakFlops = Field(description="Dense peak FLOP/s by dtype.")
-    link: Line | None = Field(default=None, examples=["NVLink 4"], description="Interconnect of the GPUs of a node.")
+    link: Line | None = optional("NVLink 4", "Interconnect of the GPUs of a node.")
     link_bytes_per_second: Rate = Field(
         examples=["450 GB/s"],
         description="Bandwidth from one GPU to all others of its node together, in one direction.",
     )
-    peer_bytes_per_second: Rate | None = Field(
-        default=None,
-        examples=["64 GB/s"],
-        description="Bandwidth from one GPU to one other; default: that of the link, as with a switch.",
+    peer_bytes_per_second: Rate | None = optional(
+        "64 GB/s", "Bandwidth from one GPU to one other; default: that of the link, as with a switch."
     )
     gpus_per_node: int = Field(ge=1, le=1_000_000, examples=[8], description="GPUs that the link joins.")
-    network: Line | None = Field(
-        default=None, examples=["a 400 Gb/s port for each GPU"], description="Interconnect between nodes."
-    )
+    network: Line | None = optional("a 400 Gb/s port for each GPU", "Interconnect between nodes.")
     network_bytes_per_second: Rate = Field(
         examples=["400 Gb/s"],
         description="Bandwidth from one GPU to other nodes, in one direction, when all GPUs of its node send.",
     )
-    source: Line | None = Field(
-        default=None, examples=["https://www.nvidia.com/en-us/data-center/h100/"], description="Its datasheet."
-    )
-    date: Month | None = Field(
-        default=None, examples=["2026-11"], description="When its figures were last checked against the source."
-    )
+    source: Line | None = optional("https://www.nvidia.com/en-us/data-center/h100/", "Its datasheet.")
+    date: Month | None = optional("2026-11", "When its figures were last checked against the source.")
 
 
 class Accelerator(AcceleratorEntry):

@@ -27,6 +27,7 @@ from tinylm_cli.config.blocks import (
     Norm,
     Position,
     ResidualBlock,
+    optional,
 )
 from tinylm_cli.config.dependencies import applies
 from tinylm_cli.config.field_types import ParameterCount, Prose, Title
@@ -44,12 +45,8 @@ class ModelConfig(Block):
             contradict each other; the message names every field involved.
     """
 
-    name: Title | None = Field(
-        None, examples=["my-model"], description="Name of the model in every report; default: the file's name."
-    )
-    description: Prose | None = Field(
-        None, examples=["A baseline."], description="A note for readers; no effect on the model."
-    )
+    name: Title | None = optional("my-model", "Name of the model in every report; default: the file's name.")
+    description: Prose | None = optional("A baseline.", "A note for readers; no effect on the model.")
 
     vocab_size: int = Field(
         ge=1,
@@ -81,8 +78,8 @@ class ModelConfig(Block):
     block: ResidualBlock = Field(ResidualBlock(), description="The residual connections of a layer.")
     head: Head = Field(Head(), description="The LM head.")
 
-    nominal_params: ParameterCount | None = Field(
-        None, examples=["125M"], description="Nominal size, e.g. 125M; reports compare it with the exact count."
+    nominal_params: ParameterCount | None = optional(
+        "125M", "Nominal size, e.g. 125M; reports compare it with the exact count."
     )
     budget: Budget = Field(
         Budget(),

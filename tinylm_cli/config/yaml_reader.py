@@ -77,15 +77,13 @@ class _Frame:
         self.start: int = event.start_mark.index
         self.flow = bool(event.flow_style)  # in [ ] or { }
         self.key: str | None = None
-        self.key_span: Span | None = None
-        self.key_counts = True  # False if the value of a wrong key is dropped
+        self.key_span: Span | None = None  # None if the value of a wrong key is dropped
 
 
 class Document:
     """The root node (None for an empty document) and the diagnostics."""
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    def __init__(self) -> None:
         self.root: Node | None = None
         self.diagnostics: list[Diagnostic] = []
 
@@ -110,15 +108,15 @@ def read_yaml(source: Source) -> Document:
 class _Builder:
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.document = Document(source)
+        self.document = Document()
         self.stack: list[_Frame] = []
         self.documents = 0
 
     def build(self) -> Document:
         for number, event in enumerate(self._events()):
             if number == MAX_EVENTS:
-                remedy = "a model config is about a page of YAML"
-                self._fail("too-many-values", f"a config has at most {MAX_EVENTS:,} keys and values", event, remedy)
+                message = f"a config has at most {MAX_EVENTS:,} keys and values"
+                self._fail("too-many-values", message, event, "a model config is about a page of YAML")
             self._take(event)
         return self.document
 
@@ -136,43 +134,33 @@ class _Builder:
             raise refusal(self.document.diagnostics) from error
 
     def _take(self, event: Any) -> None:
-        kind = type(event).__name__
-        if kind == "DocumentStartEvent":
-            self.documents += 1
-            if self.documents > 1:
-                self._fail(
-                    "several-documents",
-                    "a config is one YAML document, and a second starts here",
-                    event,
-                    "keep one document",
-                )
-        elif kind == "MappingStartEvent":
-            self._open(event, Node(self._span(event), entries={}))
-        elif kind == "SequenceStartEvent":
-            self._open(event, Node(self._span(event), items=[]))
-        elif kind in ("MappingEndEvent", "SequenceEndEvent"):
-            self._close(event)
-        elif kind == "ScalarEvent":
-            self._scalar(event)
-        elif kind == "AliasEvent":
-            self._alias(event)
+        match type(event).__name__:
+            case "DocumentStartEvent":
+                self.documents += 1
+                if self.documents > 1:
+                    message = "a config is one YAML document, and a second starts here"
+                    self._fail("several-documents", message, event, "keep one document")
+            case "MappingStartEvent":
+                self._open(event, Node(self._span(event), entries={}))
+            case "SequenceStartEvent":
+                self._open(event, Node(self._span(event), items=[]))
+            case "MappingEndEvent" | "SequenceEndEvent":
+                frame = self.stack.pop()
+                if frame.flow:
+                    frame.node.span = self.source.span(frame.start, event.end_mark.index)
+                self._add(frame.node)
+            case "ScalarEvent":
+                self._scalar(event)
+            case "AliasEvent":
+                message = f"YAML aliases are not supported: {clip(f'*{event.anchor}')}"
+                self._add(self._report("alias", message, Node(self._span(event)), "write the value"))
 
     def _open(self, event: Any, node: Node) -> None:
         self._refuse_decoration(event, node)
         if len(self.stack) == MAX_DEPTH:
-            self._fail(
-                "too-deep",
-                f"a config nests at most {MAX_DEPTH} levels deep",
-                event,
-                "a field belongs at the top level or in one block",
-            )
+            message = f"a config nests at most {MAX_DEPTH} levels deep"
+            self._fail("too-deep", message, event, "a field belongs at the top level or in one block")
         self.stack.append(_Frame(node, event))
-
-    def _close(self, event: Any) -> None:
-        frame = self.stack.pop()
-        if frame.flow:
-            frame.node.span = self.source.span(frame.start, event.end_mark.index)
-        self._add(frame.node)
 
     def _scalar(self, event: Any) -> None:
         node = Node(self._span(event), written=event.value, quoted=event.style is not None)
@@ -180,23 +168,15 @@ class _Builder:
         half = _SURROGATE.search(event.value)
         if half:
             message = f"U+{ord(half.group()):04X} is half of a surrogate pair"
-            self._report("control-character", message, node.span, "write the character itself")
-            node.reported = True
+            self._report("control-character", message, node, "write the character itself")
         elif node.quoted:
             node.scalar = event.value
         else:
             try:
                 node.scalar = resolve_plain(event.value)
             except NumberTooLongError as error:
-                self._report("number-too-long", f"{error}", node.span, "write fewer digits")
-                node.reported = True
+                self._report("number-too-long", f"{error}", node, "write fewer digits")
         self._add(node)
-
-    def _alias(self, event: Any) -> None:
-        self._report(
-            "alias", f"YAML aliases are not supported: {clip(f'*{event.anchor}')}", self._span(event), "write the value"
-        )
-        self._add(Node(self._span(event), reported=True))
 
     def _add(self, node: Node) -> None:
         """Add a finished node to the collection under construction, or make it the root."""
@@ -207,52 +187,54 @@ class _Builder:
         if frame.node.items is not None:
             frame.node.items.append(node)
         elif frame.key is None:
-            self._key(frame, node)
+            frame.key, frame.key_span = node.written, None if self._is_wrong_key(node, frame) else node.span
         else:
-            if frame.key_counts and frame.node.entries is not None and frame.key_span is not None:
+            if frame.key_span is not None and frame.node.entries is not None:
                 if node.is_absent:
                     node.span = frame.key_span
                 frame.node.entries[frame.key] = Entry(frame.key_span, node)
             frame.key = None
 
-    def _key(self, frame: _Frame, node: Node) -> None:
+    def _is_wrong_key(self, node: Node, frame: _Frame) -> bool:
+        """Return whether a key has a diagnostic, and report one that is not a new name."""
         entries = frame.node.entries or {}
-        frame.key, frame.key_span, frame.key_counts = node.written, node.span, not node.reported
         if node.reported:
-            return
+            return True
         if node.entries is not None or node.items is not None:
-            self._report(
-                "key-not-a-name", "a key must be a name, not a list or a mapping", node.span, "write name: value"
-            )
-            frame.key_counts = False
+            message = "a key must be a name, not a list or a mapping"
+            self._report("key-not-a-name", message, node, "write name: value")
         elif node.written == "<<" and not node.quoted:
-            self._report("merge-key", "merge keys (<<) are not supported", node.span, "write the fields out")
-            frame.key_counts = False
+            self._report("merge-key", "merge keys (<<) are not supported", node, "write the fields out")
         elif node.written in entries:
             first = entries[node.written].key_span
             message = f"duplicate key {clip(node.written)}, first set on line {first.line}"
-            self._report("duplicate-key", message, node.span, "remove one of them", Label(first, "first set here"))
-            frame.key_counts = False
+            self._report("duplicate-key", message, node, "remove one of them", Label(first, "first set here"))
+        return node.reported
 
     def _refuse_decoration(self, event: Any, node: Node) -> None:
         start = event.start_mark.index
         if event.anchor is not None:
             anchor = f"&{event.anchor}"
             at = max(self.source.text.find(anchor, start), start)
-            span = self.source.span(at, at + len(anchor))
-            self._report("anchor", f"YAML anchors are not supported: {clip(anchor)}", span, "delete it")
+            place = Node(self.source.span(at, at + len(anchor)))
+            self._report("anchor", f"YAML anchors are not supported: {clip(anchor)}", place, "delete it")
         if event.tag is not None:
             tag = _TAG.search(self.source.text, start)
             written, span = (tag.group(), self.source.span(*tag.span())) if tag else (str(event.tag), node.span)
-            self._report("tag", f"YAML tags are not supported: {clip(written)}", span, "delete it")
+            self._report("tag", f"YAML tags are not supported: {clip(written)}", Node(span), "delete it")
             node.reported = True
 
     def _span(self, event: Any) -> Span:
         return self.source.span(event.start_mark.index, event.end_mark.index)
 
-    def _report(self, code: str, message: str, span: Span, remedy: str, *labels: Label) -> None:
-        self.document.diagnostics.append(diagnostic(code, message, self.source.name, span, help=remedy, labels=labels))
+    def _report(self, code: str, message: str, node: Node, remedy: str, *labels: Label) -> Node:
+        """Report a mistake at the place of ``node``, and return the node, marked as reported."""
+        self.document.diagnostics.append(
+            diagnostic(code, message, self.source.name, node.span, help=remedy, labels=labels)
+        )
+        node.reported = True
+        return node
 
     def _fail(self, code: str, message: str, event: Any, remedy: str) -> None:
-        self._report(code, message, self._span(event), remedy)
+        self._report(code, message, Node(self._span(event)), remedy)
         raise refusal(self.document.diagnostics)

@@ -47,7 +47,7 @@ def diagnose(
     wrong_fields = [detail for detail in details if detail["type"] != "fields_disagree"]
     mistakes = diagnose_fields(wrong_fields, root, source)
     values = _valid_values(plain, set(map(_dotted, wrong_fields)), root)
-    mistakes += [diagnose_rule(problem, root, values, source) for problem in broken_rules(values)]
+    mistakes += [_diagnose_rule(problem, root, values, source) for problem in broken_rules(values)]
     if not keys:
         return mistakes
     from tinylm_cli.config.foreign_keys import name_foreign_keys
@@ -82,11 +82,11 @@ def diagnose_fields(
         assert entry is not None, f"pydantic reported {name}, which the document does not have"
         if error["type"] == "extra_forbidden":
             guesses += 1
-            keys = suggest_fields(path, entry, schema) if guesses <= _MOST_GUESSES else ()
-            meant.update(keys)
+            candidates = _suggest_fields(path, entry, schema) if guesses <= _MOST_GUESSES else ()
+            meant.update(candidates)
             block = find_entry(root, path[:-1])
-            taken = (block.value if block is not None else root).entries or {}
-            found.append(unknown_key(path, entry, keys, taken, schema))
+            siblings = (block.value if block is not None else root).entries or {}
+            found.append(_unknown_key(path, entry, candidates, siblings, schema))
         elif not entry.value.reported:
             item = next((part for part in error["loc"] if isinstance(part, int)), None)
             if item is None:
@@ -110,7 +110,7 @@ def _without_clashes(mistakes: list[Diagnostic]) -> list[Diagnostic]:
     ]
 
 
-def diagnose_rule(problem: Problem, root: Node, values: Mapping[str, Any], source: str) -> Diagnostic:
+def _diagnose_rule(problem: Problem, root: Node, values: Mapping[str, Any], source: str) -> Diagnostic:
     """Return the diagnostic of a broken rule, at its first field in the document, with labels at the others."""
     places = {name: entry for name in problem.fields if (entry := find_entry(root, name.split("."))) is not None}
     labels = [Label(entry.value.span, f"{name} is {scalar(values[name])}") for name, entry in places.items()]
@@ -155,14 +155,14 @@ def _missing(name: str, root: Node, source: str, schema: Schema) -> Diagnostic:
 
 
 def _wrong_value(kind: str, name: str, node: Node, schema: Schema) -> Diagnostic:
-    place = schema.here(name)
+    place, code, fix = schema.here(name), _code(kind, node), None
     if name in schema.blocks:
-        message, remedy = f"{place} must be a block of fields, not {describe(node)}", _block_help(name, node, schema)
-        return diagnostic("wrong-type", message, node.span.source, node.span, field=place, help=remedy)
-    field = schema.fields[name]
-    message = f"{place} must be {field.expected}, not {describe(node)}"
-    remedy, fix = _help_for_value(field, node)
-    return diagnostic(_code(kind, node), message, node.span.source, node.span, field=place, help=remedy, fix=fix)
+        code, expected, remedy = "wrong-type", "a block of fields", _block_help(name, node, schema)
+    else:
+        expected = schema.fields[name].expected
+        remedy, fix = _help_for_value(schema.fields[name], node)
+    message = f"{place} must be {expected}, not {describe(node)}"
+    return diagnostic(code, message, node.span.source, node.span, field=place, help=remedy, fix=fix)
 
 
 def _wrong_item(kind: str, name: str, node: Node, index: int, schema: Schema) -> Diagnostic:
@@ -188,48 +188,41 @@ def _code(kind: str, node: Node) -> str:
 
 def _help_for_value(field: Field, node: Node) -> tuple[str, Fix | None]:
     """Return the help for a wrong value, and its fix if the correction is certain."""
-    on_command_line = node.span.source == SET
-    if node.entries is None and node.items is None:
-        several = expand_choice(node.written, field.name) if isinstance(node.scalar, str) else {}
-        if several:
-            return _compound_help(several, field.name, on_command_line=on_command_line), None
-        if field.choices and isinstance(node.scalar, str):
-            choice = suggest_choice(node.scalar, field.choices)
-            if choice is not None:
-                return f"did you mean {choice}?", value_fix(node, choice, field)
-        value = suggest_value(node.written, field)
-        if value is not None:
-            bare = " without quotes" if node.quoted and value == node.written else ""
-            return f"write {value}{bare}", value_fix(node, value, field)
-    example = f"--set {field.name}={scalar(field.example)}" if on_command_line else _example(field)
+    is_text = isinstance(node.scalar, str)
+    if is_text and (several := expand_choice(node.written, field.name)):
+        return _compound_help(several, field.name, node), None
+    if is_text and field.choices and (choice := suggest_choice(node.written, field.choices)):
+        return f"did you mean {choice}?", value_fix(node, choice, field)
+    value = suggest_value(node.written, field) if node.entries is None and node.items is None else None
+    if value is not None:
+        bare = " without quotes" if node.quoted and value == node.written else ""
+        return f"write {value}{bare}", value_fix(node, value, field)
+    example = _example(field) if node.span.source != SET else f"--set {field.name}={scalar(field.example)}"
     if field.default is None and not field.required and node.written.strip().casefold() in _NOTHING:
         return f"leave {field.name} out, or write for example {example}", None
     return f"for example {example}", None
 
 
-def _compound_help(values: Mapping[str, str], name: str, *, on_command_line: bool) -> str:
+def _compound_help(values: Mapping[str, str], name: str, node: Node) -> str:
     """Return the help for a word that sets several fields of a block."""
     block = name.rpartition(".")[0]
-    if on_command_line:
+    if node.span.source == SET:
         return "write " + " ".join(f"--set {block}.{key}={value}" for key, value in values.items())
     return "write " + ", and ".join(f"{key}: {value}" for key, value in values.items())
 
 
 def _block_help(name: str, node: Node, schema: Schema) -> str:
     """Return the help for a block written as a value, such as ``norm: rmsnorm``."""
-    first = _first(name, schema)
+    first, word = _first(name, schema), node.written.casefold()
     several = expand_choice(node.written, first.name)
     if several:
-        remedy = _compound_help(several, first.name, on_command_line=node.span.source == SET)
+        remedy = _compound_help(several, first.name, node)
         return remedy if node.span.source == SET else f"{remedy}, on lines of their own, indented under {name}:"
-    if first.name == "attention.kind" and node.written.casefold() in ABBREVIATIONS:
-        meant = node.written.casefold()
-    else:
-        meant = suggest_choice(node.written, first.choices) or scalar(first.example)
-    key = first.name.rpartition(".")[2]
+    is_abbreviated = first.name == "attention.kind" and word in ABBREVIATIONS
+    meant = word if is_abbreviated else suggest_choice(node.written, first.choices) or scalar(first.example)
     if node.span.source == SET:
         return f"write --set {first.name}={meant}"
-    return f"write {key}: {meant} on a line of its own, indented under {name}:"
+    return f"write {first.name.rpartition('.')[2]}: {meant} on a line of its own, indented under {name}:"
 
 
 def _first(block: str, schema: Schema) -> Field:
@@ -242,7 +235,7 @@ def _example(field: Field) -> str:
     return f"{field.name.rpartition('.')[2]}: {scalar(field.example)}"
 
 
-def suggest_fields(path: list[str], entry: Entry, schema: Schema) -> tuple[str, ...]:
+def _suggest_fields(path: list[str], entry: Entry, schema: Schema) -> tuple[str, ...]:
     """Return the fields that an unknown key may mean: fields inside it, or fields with a similar name."""
     *parents, key = path
     inside = entry.value.entries
@@ -250,45 +243,34 @@ def suggest_fields(path: list[str], entry: Entry, schema: Schema) -> tuple[str, 
         return suggest_keys(key, ".".join(parents), schema)
     wrapped = tuple(name for name in inside if name in schema.root.model_fields)
     alias = FIELD_ALIASES.get(key.casefold())
-    meant = (
-        () if wrapped else (alias if alias in schema.fields else None, None if parents else suggest_block(key, schema))
-    )
-    return wrapped or tuple(name for name in meant if name)[:1]
+    meant = alias if alias in schema.fields else None if parents else suggest_block(key, schema)
+    return wrapped or ((meant,) if meant else ())
 
 
-def unknown_key(
-    path: list[str], entry: Entry, meant: tuple[str, ...], taken: Collection[str], schema: Schema
+def _unknown_key(
+    path: list[str], entry: Entry, candidates: tuple[str, ...], siblings: Collection[str], schema: Schema
 ) -> Diagnostic:
-    """Return the diagnostic of an unknown key.
-
-    Args:
-        path: The keys down to it.
-        entry: The key and its value.
-        meant: The fields that it may mean, from :func:`suggest_fields`.
-        taken: The keys of its block.
-        schema: The schema of the document.
-    """
+    """Return the diagnostic of the key at ``path``, which may mean any of ``candidates``."""
     *parents, key = path
-    block = ".".join(parents)
+    block, place = ".".join(parents), entry.key_span
     top = f"at the top level of {schema.within}" if schema.within else "at the top level"
-    where = f"in {schema.here(block)}" if block else top
-    message = f"unknown key {clip(key) or 'with no name'} {where}"
-    if entry.value.entries is not None and meant and meant[0] in entry.value.entries:
+    message = f"unknown key {clip(key) or 'with no name'} {f'in {schema.here(block)}' if block else top}"
+    if entry.value.entries is not None and candidates and candidates[0] in entry.value.entries:
         remedy = f"write its fields {top}, without {clip(key)}:"
-    elif meant:
-        remedy = "did you mean " + _location(meant, block, top, dotted=entry.key_span.source == SET)
+    elif candidates:
+        remedy = "did you mean " + _location(candidates, block, top, dotted=place.source == SET)
     elif schema is MODEL and is_ignored_key(key):
         remedy = "remove it: a config describes the architecture only"
     else:
         remedy = _expected_fields(key, block, schema)
+    fix = rename_fix(entry, candidates, path, siblings, schema)
     name = schema.here(".".join(path))
-    fix = rename_fix(entry, meant, path, taken, schema)
-    return diagnostic("unknown-key", message, entry.key_span.source, entry.key_span, field=name, help=remedy, fix=fix)
+    return diagnostic("unknown-key", message, place.source, place, field=name, help=remedy, fix=fix)
 
 
 def _expected_fields(key: str, block: str, schema: Schema) -> str:
     """Return the fields of a block, or the most similar ones of a long block."""
-    if block not in schema.blocks:
+    if not block:
         plain = [name for name in schema.root.model_fields if name not in schema.blocks]
         blocks = f"the block{'s' if len(schema.blocks) > 1 else ''} {', '.join(schema.blocks)}"
         return f"expected one of {', '.join(plain)}, or {blocks}"
@@ -301,12 +283,10 @@ def _expected_fields(key: str, block: str, schema: Schema) -> str:
 
 def _location(names: tuple[str, ...], block: str, top: str, *, dotted: bool) -> str:
     """Return where fields belong, as seen from ``block``: ``kind inside the position or norm block?``."""
-    if dotted:
-        return f"{either(names)}?"
     outer = [name.rpartition(".")[0] for name in names]
     last = names[0].rpartition(".")[2]
-    if outer[0] == block:
-        return f"{last}?"
-    if not outer[0]:
-        return f"{last} {top}?"
+    if dotted:
+        return f"{either(names)}?"
+    if outer[0] in (block, ""):
+        return f"{last}?" if outer[0] == block else f"{last} {top}?"
     return f"{last} inside {'block' if outer == ['block'] else f'the {either(outer)} block'}?"

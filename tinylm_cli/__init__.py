@@ -17,64 +17,36 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False  # what type checkers take for true; importing typing costs more than all of this
 
 if TYPE_CHECKING:
-    from tinylm_cli.api.model import Model, load
-    from tinylm_cli.api.search import design, sweep
-    from tinylm_cli.config.schema import ModelConfig
-    from tinylm_cli.errors import (
-        AnalysisError,
-        CapacityError,
-        ConfigError,
-        Diagnostic,
-        InputError,
-        OutputError,
-        TinylmError,
-        UnableError,
-        UsageError,
-        WeightsError,
-    )
-    from tinylm_cli.model import TinyTransformerLM
-    from tinylm_cli.render.report import Report
+    from tinylm_cli.api.model import Model as Model
+    from tinylm_cli.api.model import load as load
+    from tinylm_cli.api.search import design as design
+    from tinylm_cli.api.search import sweep as sweep
+    from tinylm_cli.config.schema import ModelConfig as ModelConfig
+    from tinylm_cli.errors import AnalysisError as AnalysisError
+    from tinylm_cli.errors import CapacityError as CapacityError
+    from tinylm_cli.errors import ConfigError as ConfigError
+    from tinylm_cli.errors import Diagnostic as Diagnostic
+    from tinylm_cli.errors import InputError as InputError
+    from tinylm_cli.errors import OutputError as OutputError
+    from tinylm_cli.errors import TinylmError as TinylmError
+    from tinylm_cli.errors import UnableError as UnableError
+    from tinylm_cli.errors import UsageError as UsageError
+    from tinylm_cli.errors import WeightsError as WeightsError
+    from tinylm_cli.model import TinyTransformerLM as TinyTransformerLM
+    from tinylm_cli.render.report import Report as Report
 
 _HOMES = {
-    "load": "api.model",
-    "design": "api.search",
-    "sweep": "api.search",
-    "Model": "api.model",
-    "Report": "render.report",
+    **dict.fromkeys(("load", "Model"), "api.model"),
+    **dict.fromkeys(("design", "sweep"), "api.search"),
+    **dict.fromkeys(("AnalysisError", "CapacityError", "ConfigError", "Diagnostic", "InputError"), "errors"),
+    **dict.fromkeys(("OutputError", "TinylmError", "UnableError", "UsageError", "WeightsError"), "errors"),
     "ModelConfig": "config.schema",
     "TinyTransformerLM": "model",
-    "TinylmError": "errors",
-    "ConfigError": "errors",
-    "AnalysisError": "errors",
-    "UnableError": "errors",
-    "UsageError": "errors",
-    "InputError": "errors",
-    "OutputError": "errors",
-    "CapacityError": "errors",
-    "WeightsError": "errors",
-    "Diagnostic": "errors",
+    "Report": "render.report",
 }
 """The module that holds each public name."""
 
-__all__ = [
-    "AnalysisError",
-    "CapacityError",
-    "ConfigError",
-    "Diagnostic",
-    "InputError",
-    "Model",
-    "ModelConfig",
-    "OutputError",
-    "Report",
-    "TinyTransformerLM",
-    "TinylmError",
-    "UnableError",
-    "UsageError",
-    "WeightsError",
-    "design",
-    "load",
-    "sweep",
-]
+__all__ = sorted(_HOMES)
 
 if not TYPE_CHECKING:  # a type checker reads the imports above, and reports a name that is not there
 

@@ -58,24 +58,14 @@ class Span(NamedTuple):
 
 
 class Label(NamedTuple):
-    """A secondary position of a diagnostic.
-
-    Attributes:
-        span: The position.
-        text: A short description of it.
-    """
+    """A secondary position of a diagnostic, and a short description of it."""
 
     span: Span
     text: str
 
 
 class Fix(NamedTuple):
-    """An edit that certainly corrects an error, so that a program may apply it.
-
-    Attributes:
-        span: The text to replace.
-        replacement: The new text.
-    """
+    """An edit that certainly corrects an error, so that a program may apply it: the text to replace, the new text."""
 
     span: Span
     replacement: str

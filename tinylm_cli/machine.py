@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tinylm_cli.errors import CapacityError
 from tinylm_cli.quantities import binary_bytes
@@ -20,8 +20,7 @@ _UNLIMITED = 1 << 60
 """Limits from this value on mean "unlimited": control groups v1 report a number just below 2⁶³."""
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryLimit:
+class MemoryLimit(NamedTuple):
     """A limit on the memory that this process may still allocate.
 
     Attributes:
@@ -46,8 +45,11 @@ def memory_limits(root: Path = Path("/")) -> tuple[MemoryLimit, ...]:
     Returns:
         The limits, in no particular order; empty if none is known.
     """
-    limits = (*_available_ram(root), *_control_groups(root), *_resource_limits(root))
-    return tuple(limits) or tuple(_installed_ram())
+    limits = [*_control_groups(root), *_resource_limits(root)]
+    available_kib = _fields(root / "proc/meminfo").get("MemAvailable")
+    if available_kib is not None:
+        limits.append(MemoryLimit("available RAM", available_kib * 1024))
+    return tuple(limits or _installed_ram())
 
 
 def require_memory(needed_bytes: int, what: str, *, device: str = "cpu", root: Path = Path("/")) -> None:
@@ -71,12 +73,6 @@ def require_memory(needed_bytes: int, what: str, *, device: str = "cpu", root: P
             f" ({tightest.name})",
             help="choose a smaller model or dtype, or free some memory",
         )
-
-
-def _available_ram(root: Path) -> Iterator[MemoryLimit]:
-    available = _fields(root / "proc/meminfo").get("MemAvailable")
-    if available is not None:
-        yield MemoryLimit("available RAM", available * 1024)
 
 
 def _control_groups(root: Path) -> Iterator[MemoryLimit]:
@@ -109,15 +105,12 @@ def _control_groups(root: Path) -> Iterator[MemoryLimit]:
 def _resource_limits(root: Path) -> Iterator[MemoryLimit]:
     """Yield the memory available under each soft resource limit, by the kernel's accounting."""
     status = _fields(root / "proc/self/status")
+    titles = {"Max address space": ("RLIMIT_AS", "VmSize"), "Max data size": ("RLIMIT_DATA", "VmData")}
     for line in _text(root / "proc/self/limits").splitlines():
-        for title, name, used in (
-            ("Max address space", "RLIMIT_AS", "VmSize"),
-            ("Max data size", "RLIMIT_DATA", "VmData"),
-        ):
-            if line.startswith(title) and used in status:
-                soft = line.removeprefix(title).split()[0]
-                if soft.isdigit():
-                    yield MemoryLimit(name, max(int(soft) - status[used] * 1024, 0))
+        for title, (name, used) in titles.items():
+            soft = line.removeprefix(title).split()[0] if line.startswith(title) else ""
+            if used in status and soft.isdigit():
+                yield MemoryLimit(name, max(int(soft) - status[used] * 1024, 0))
 
 
 def _installed_ram() -> Iterator[MemoryLimit]:
@@ -141,9 +134,5 @@ def _number(path: Path) -> int | None:
 
 def _fields(path: Path) -> dict[str, int]:
     """Read ``name: 12 kB`` or ``name 12`` lines; lines without a number are skipped."""
-    fields: dict[str, int] = {}
-    for line in _text(path).splitlines():
-        words = line.split()
-        if len(words) >= 2 and words[1].isdigit():
-            fields[words[0].removesuffix(":")] = int(words[1])
-    return fields
+    lines = (line.split() for line in _text(path).splitlines())
+    return {words[0].removesuffix(":"): int(words[1]) for words in lines if len(words) >= 2 and words[1].isdigit()}

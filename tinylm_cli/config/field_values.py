@@ -51,10 +51,8 @@ def _parse(written: str) -> tuple[str, tuple[str, ...]]:
         raise UsageError(f"{written or 'an empty string'}: expected key=values", help=_EXAMPLE)
     if key not in fields():
         meant = suggest(key, fields())
-        raise UsageError(
-            f"{written}: unknown field {key}",
-            help=f"did you mean {meant}?" if meant else "tinylm schema --format markdown lists the fields",
-        )
+        remedy = f"did you mean {meant}?" if meant else "tinylm schema --format markdown lists the fields"
+        raise UsageError(f"{written}: unknown field {key}", help=remedy)
     found = _RANGE.fullmatch(values.strip())
     if found is None:
         listed = tuple(value.strip() for value in values.split(","))

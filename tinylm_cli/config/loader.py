@@ -50,7 +50,7 @@ class LoadedConfig(NamedTuple):
 
 
 def load_yaml_config(reference: str, overrides: Sequence[str] = ()) -> LoadedConfig:
-    """Load a shipped config by name, a YAML file by path, or standard input by ``-``, with overrides on top.
+    """Load a built-in config by name, a YAML file by path, or standard input by ``-``, with overrides on top.
 
     Raises:
         ConfigError: If the text or an override is wrong; holds every mistake found.
@@ -167,10 +167,6 @@ def _drop_superseded(file_fields: Mapping[str, Any], root: Node) -> None:
     """Drop fields of the file that an override of another field makes ineffective.
 
     With ``attention.kind=latent``, ``n_kv_heads: 8`` of the file is dropped: latent attention has no KV heads.
-
-    Args:
-        file_fields: Dotted fields of the file, before overrides.
-        root: The tree with the overrides in it.
     """
     from tinylm_cli.config.dependencies import REQUIREMENTS, defaults
 
@@ -192,23 +188,14 @@ def _remove(root: Node, name: str) -> None:
 
 
 def _nominal_params_apply(file_fields: dict[str, Any], root: Node, config: ModelConfig) -> bool:
-    """Return whether ``nominal_params`` still applies: it is an override, or no override changes the parameter count.
-
-    Args:
-        file_fields: Dotted fields of the file, before overrides.
-        root: The tree with the overrides in it.
-        config: The resulting config.
-    """
+    """Return whether ``nominal_params`` is an override itself, or no override changes the parameter count."""
     entry = find_entry(root, ["nominal_params"])
     if entry is None or entry.value.span.source == SET:
         return True
     uncounted = _NOT_COUNTED if config.position.kind == "learned" else _NOT_COUNTED | {"max_len"}
-    now = flatten(root.plain())
-    return all(
-        now.get(name, field.default) == file_fields.get(name, field.default)
-        for name, field in fields().items()
-        if name not in uncounted
-    )
+    now, known = flatten(root.plain()), fields()
+    counted = (name for name in known if name not in uncounted)
+    return all(now.get(name, known[name].default) == file_fields.get(name, known[name].default) for name in counted)
 
 
 def _without_nominal_params(config: ModelConfig, root: Node) -> ModelConfig:

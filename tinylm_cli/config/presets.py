@@ -23,16 +23,14 @@ def presets_folder() -> Path:
 @cache
 def presets() -> dict[str, Path]:
     """Return the presets by name, the course's four first, in its order."""
-    found = {path.stem: path for path in presets_folder().glob("*.yaml")}
-    known = [name for name in PRESET_ORDER if name in found]
-    return {name: found[name] for name in [*known, *sorted(found.keys() - known)]}
+    found = {path.stem: path for path in sorted(presets_folder().glob("*.yaml"))}
+    return {name: found[name] for name in dict.fromkeys((*PRESET_ORDER, *found)) if name in found}
 
 
 @cache
 def gallery() -> dict[str, Path]:
     """Return the published models by name, in alphabetical order."""
-    found = {path.stem: path for path in (presets_folder() / "gallery").glob("*.yaml")}
-    return {name: found[name] for name in sorted(found)}
+    return {path.stem: path for path in sorted((presets_folder() / "gallery").glob("*.yaml"))}
 
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]*(?<!\.yaml)(?<!\.yml)(?<!\.json)")

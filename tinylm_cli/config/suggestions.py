@@ -54,9 +54,7 @@ def suggest_config(wrong: str, known: Iterable[str]) -> str | None:
     """Return the preset or file most similar to ``wrong``, regardless of file endings."""
     by_stem = {_stem(name): name for name in known}
     stems = difflib.get_close_matches(_stem(wrong), by_stem, n=1, cutoff=_NEAR_NAME)
-    if stems:
-        return by_stem[stems[0]]
-    near = suggest(wrong, by_stem.values())
+    near = by_stem[stems[0]] if stems else suggest(wrong, by_stem.values())
     return near if near is not None and similarity(_stem(wrong), _stem(near)) >= _NEAR_STEM else None
 
 

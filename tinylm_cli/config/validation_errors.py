@@ -13,8 +13,7 @@ from tinylm_cli.config.attention_kinds import ABBREVIATIONS
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic, either
 from tinylm_cli.config.fields import MODEL, Field, Schema, fields
 from tinylm_cli.config.fixes import rename_fix, value_fix
-from tinylm_cli.config.rope_rules import Problem
-from tinylm_cli.config.rules import broken_rules
+from tinylm_cli.config.rules import Problem, broken_rules
 from tinylm_cli.config.schema import flatten
 from tinylm_cli.config.suggestions import (
     expand_choice,

@@ -33,7 +33,7 @@ else:
 
 
 def construction(options: Options) -> Iterator[Row]:
-    """Time building base against one call that draws as many normal numbers."""
+    """Compare building base with drawing the same number of normal random numbers in one call."""
     import torch
 
     from tinylm_cli.config.loader import load_yaml_config

@@ -1,4 +1,4 @@
-"""CPU time taken by other processes, which makes figures unreliable, above all multithreaded ones."""
+"""CPU time used by other processes, which makes measurements unreliable, especially multithreaded ones."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 STAT = Path("/proc/stat")
 MAX_OTHERS_SHARE = 0.1
-"""Share of the processors' time of other processes from which a warning is printed."""
+"""A warning is printed if other processes use at least this share of CPU time."""
 
 _IDLE = (3, 4)  # idle, iowait
-_COUNTED = 8  # up to steal; guest times are part of the first two
+_COUNTED = 8  # fields up to steal; guest times are included in the first two
 
 
 class CpuContention:

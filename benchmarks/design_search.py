@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tinylm_cli.reports.constraint import Constraint
 
 CANDIDATES_PER_SECOND, SECONDS = 1_000_000, 2.0
-"""A search meets its target at this rate or within this time for the whole search."""
+"""A search must reach this rate, or finish within this time."""
 
 SIZES = {"course": 125_000_000, "llama": 8_000_000_000, "gemma2": 2_600_000_000}
 """Target parameters in a small, a usual and the widest search space."""

@@ -62,7 +62,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Row:
-    """A measurement beside its baseline.
+    """A measurement and its baseline.
 
     Attributes:
         name: The work of tinylm.
@@ -72,7 +72,7 @@ class Row:
         measured: Figures of tinylm.
         baseline: Figures of the baseline; None if the measured figure itself is compared with the target.
         target: Bound on the ratio; None for information only.
-        note: The figure in other words, such as a rate; may be empty.
+        note: The figure in another unit, such as a rate; may be empty.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Row:
 
     @property
     def ratio_of_mins(self) -> float:
-        """The same ratio of the minima, which other processes disturb least."""
+        """The same ratio of the minima, which are least affected by other processes."""
         return self._compare(self.measured.min, self.baseline.min if self.baseline else None)
 
     @property

@@ -76,7 +76,7 @@ def peak_bytes(
     tracker = MemTracker()
     tracker.track_external(model, *steps.optimizers, tokens, targets)
     with warnings.catch_warnings(), tracker, attention_backend_of(math):
-        warnings.simplefilter("ignore")  # about hooks on a model whose output needs no gradient
+        warnings.simplefilter("ignore")  # a warning about hooks on a model whose output needs no gradient
         for _ in range(2):
             steps.take(tokens, targets)
             tracker.reset_mod_stats()

@@ -1,6 +1,6 @@
 """The Python API from a config to generated tokens: ``python examples/model_demo.py``.
 
-Read it from top to bottom. It computes every figure that it prints, the same on every run.
+Read it from top to bottom. Every printed figure is computed and the same in every run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tinylm_cli.model.checkpoint import save_model
 
 def main() -> None:
     """Go through the API, one step after the other."""
-    # 1. Load a config: a preset by its name (or a YAML file by its path), with changes on top. It is frozen and
+    # 1. Load a config: a preset by its name (or a YAML file by its path), with changes. It is frozen and
     # validated: `n_heads=5` would raise an error that names both fields.
     tiny = tinylm.load("tiny", set={"max_len": 256})
     custom = tinylm.load(
@@ -55,9 +55,9 @@ def main() -> None:
     with torch.no_grad():
         changed = model(torch.tensor([[5, 12, 9]]))  # (B, T, V)
     moved = (changed - logits).abs().amax(dim=(0, 2))  # (T), the largest change at each position
-    print(f"causality: positions whose logits moved: {moved.gt(1e-6).nonzero().flatten().tolist()}")
+    print(f"causality: positions whose logits changed: {moved.gt(1e-6).nonzero().flatten().tolist()}")
 
-    # 6. Tying: LM head and embedding are the same tensor, not equal ones.
+    # 6. Tying: LM head and embedding are one tensor, not two equal tensors.
     table = model.embedding.token_embedding.embedding.weight  # (V, D)
     print(f"tying: one tensor: {model.lm_head.weight is table}, saving {table.nbytes:,} bytes")
 
@@ -67,7 +67,7 @@ def main() -> None:
     print(f"greedy: {greedy[0].tolist()}")
     print(f"sampled: {sampled[0].tolist()}")
 
-    # 8. Save and load: a safetensors file beside its config; a tied tensor is stored once.
+    # 8. Save and load: a safetensors file next to its config; a tied tensor is stored once.
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "tiny-model"
         save_model(model, folder, config_text=to_yaml(config))

@@ -1,6 +1,6 @@
 """Draw a real run of tinylm as an SVG: ``python scripts/terminal_svg.py`` rewrites docs/terminal.svg.
 
-The picture holds what the command printed, in the colors it printed. It names fonts that readers have and fetches none.
+The picture shows the command's output in its colors. It uses installed fonts and loads nothing.
 """
 
 from __future__ import annotations

@@ -168,7 +168,7 @@ class TestWeights:
             ),
             (
                 ["--weights", "model", "--dtype", "bfloat16"],
-                "all 51 tensors are float32, not bfloat16\n  = help: use the dtype the weights were saved with",
+                "all 51 tensors are float32, not bfloat16\n  = help: use the dtype with which the weights were saved",
             ),
         ],
     )

@@ -39,7 +39,7 @@ def test_forward_shapes(lines: dict[str, str]) -> None:
 
 
 def test_only_the_changed_position_moves(lines: dict[str, str]) -> None:
-    assert lines["causality"] == "positions whose logits moved: [2]"
+    assert lines["causality"] == "positions whose logits changed: [2]"
 
 
 def test_tying_savings(lines: dict[str, str]) -> None:

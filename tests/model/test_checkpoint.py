@@ -108,10 +108,10 @@ def _remove(tensors: dict[str, Tensor]) -> None:
     ("change", "message"),
     [
         (_remove, "ln_f.bias is missing"),
-        (lambda t: t.update(extra=torch.ones(1)), "extra is unexpected"),
+        (lambda t: t.update(extra=torch.ones(1)), "extra is unknown"),
         (
             lambda t: t.update({"lm_head.weight": t[EMBEDDING].clone()}),
-            "lm_head.weight is unexpected, because the config sets tie_weights",
+            "the file has lm_head.weight, but the config sets tie_weights",
         ),
         (lambda t: t.update({"ln_f.bias": torch.ones(15)}), r"ln_f.bias has shape \(15,\), not \(16,\)"),
         (lambda t: t.update({"ln_f.bias": torch.ones(16).half()}), "ln_f.bias is float16, not float32"),
@@ -133,7 +133,7 @@ def test_mismatches_listed(model: TinyTransformerLM, folder: Path, monkeypatch: 
     with pytest.raises(WeightsError) as caught:
         load_model(model.config, folder)
     assert "ln_f.bias is missing" in caught.value.message
-    assert "2 tensors are unexpected: another, extra" in caught.value.message
+    assert "2 tensors are unknown: another, extra" in caught.value.message
 
 
 def test_a_file_of_integers_is_no_model(model: TinyTransformerLM, folder: Path) -> None:
@@ -184,18 +184,18 @@ def test_truncated_while_read(model: TinyTransformerLM, folder: Path, monkeypatc
         ),
         (
             {"n_layers": 2},
-            r"16 tensors are unexpected, because n_layers is 3 instead of 2: blocks.2.\S+, "
+            r"16 tensors are unknown, because n_layers is 3 instead of 2: blocks.2.\S+, "
             r"blocks.2.\S+, blocks.2.\S+, …$",
         ),
         (
             {"d_model": 24},
-            r"48 tensors have other shapes, because d_model is 16 instead of 24: first "
-            r"embedding.token_embedding.embedding.weight has shape \(23, 16\), not \(23, 24\)$",
+            r"48 tensors have different shapes, because d_model is 16 instead of 24: the first, "
+            r"embedding.token_embedding.embedding.weight, has shape \(23, 16\), not \(23, 24\)$",
         ),
         (
             {"vocab_size": 29, "d_ff": 44},
-            r"10 tensors have other shapes, because vocab_size is 23 instead of 29 and d_ff is 40 instead of 44: "
-            r"first \S+ has",
+            r"10 tensors have different shapes, because vocab_size is 23 instead of 29 and d_ff is 40 instead of 44: "
+            r"the first, \S+, has",
         ),
         ({"tie_weights": False}, "lm_head.weight is missing$"),
     ],
@@ -208,14 +208,14 @@ def test_a_mismatch_is_told_by_its_cause(
     with pytest.raises(WeightsError, match=f"does not match this model: {told}") as caught:
         load_model(config, folder)
     assert len(caught.value.message) < 400
-    assert caught.value.help == "use the config the weights were saved with"
+    assert caught.value.help == "use the config with which the weights were saved"
 
 
 def test_mixed_dtypes(model: TinyTransformerLM, folder: Path) -> None:
     rewrite(folder, lambda t: t.update({name: t[name].half() for name in ("ln_f.weight", "ln_f.bias")}))
     with pytest.raises(WeightsError, match=r"2 tensors are float16, not float32: ln_f.weight, ln_f.bias$") as caught:
         load_model(model.config, folder)
-    assert caught.value.help == "use the dtype the weights were saved with"
+    assert caught.value.help == "use the dtype with which the weights were saved"
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def _cached_positions(end: int, window: int | None, device: torch.device) -> Ten
 def alibi_slopes(n_heads: int) -> tuple[float, ...]:
     """Return the ALiBi slope of each head: ``2^(-8h / H)`` for h = 1..H if H is a power of two.
 
-    Otherwise, the slopes are those of the next lower power of two, then every second slope of the next higher one.
+    Otherwise, the slopes of the next lower power of two, followed by every second slope of the next higher one.
 
     References:
         Press, Smith and Lewis 2022, https://arxiv.org/abs/2108.12409

@@ -158,7 +158,7 @@ def _matching_dtype(
         what = "config" if not other_dtypes else "config and the dtype" if other_tensors else "dtype"
         raise WeightsError(
             f"{path} does not match this model: {'; '.join((*other_tensors, *other_dtypes))}",
-            help=f"use the {what} the weights were saved with",
+            help=f"use the {what} with which the weights were saved",
         )
     return wanted
 
@@ -172,9 +172,9 @@ def _names(stored: Mapping[str, TensorInfo], expected: Mapping[str, Shape], conf
         yield f"{_count(missing, expected)} missing{cause}{_listed(missing)}"
     if "lm_head.weight" in unexpected and config.tie_weights:
         unexpected.remove("lm_head.weight")
-        yield "lm_head.weight is unexpected, because the config sets tie_weights"
+        yield "the file has lm_head.weight, but the config sets tie_weights"
     if unexpected:
-        yield f"{_count(unexpected, stored)} unexpected{cause}{_listed(unexpected)}"
+        yield f"{_count(unexpected, stored)} unknown{cause}{_listed(unexpected)}"
 
 
 def _shapes(stored: Mapping[str, TensorInfo], expected: Mapping[str, Shape], config: ModelConfig) -> Iterator[str]:
@@ -194,7 +194,7 @@ def _shapes(stored: Mapping[str, TensorInfo], expected: Mapping[str, Shape], con
     causes = [f"{field} is {found} instead of {wanted}" for field, (found, wanted) in sizes.items() if found != wanted]
     cause = f", because {' and '.join(causes)}" if causes else ""
     every = "all " if len(other) == len(expected) else ""
-    yield f"{every}{len(other)} tensors have other shapes{cause}: first {other[0]} has {first}"
+    yield f"{every}{len(other)} tensors have different shapes{cause}: the first, {other[0]}, has {first}"
 
 
 def _dtypes(dtypes: Mapping[str, str], wanted: Mapping[str, torch.dtype]) -> Iterator[str]:

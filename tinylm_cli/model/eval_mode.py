@@ -13,7 +13,7 @@ def eval_mode(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Set ``modules`` to evaluation mode, and restore each module's mode afterwards, even after an exception.
 
     Args:
-        modules: All modules of a model, from ``model.modules()``; a caller with a loop lists them once.
+        modules: All modules of a model, from ``model.modules()``; a caller with a loop can compute the list once.
     """
     training = [module for module in modules if module.training]
     for module in training:

@@ -16,7 +16,7 @@ EPSILON = 1e-20
 """Added to the sum of routing weights to avoid division by zero."""
 
 ApplyExpert = Callable[[Tensor, int], Tensor]
-"""Maps vectors (n, in) to (n, out) by the expert of the given index."""
+"""Maps vectors (n, in) to (n, out) with the expert at the given index."""
 
 
 class Router(Linear):
@@ -106,7 +106,7 @@ class ExpertLinear(nn.Module):
         n_experts: Number of experts, E.
         in_features: Size of an input vector.
         out_features: Size of an output vector.
-        bias: Whether each expert adds a learned vector.
+        bias: Whether each expert has a bias.
     """
 
     bias: nn.Parameter | None

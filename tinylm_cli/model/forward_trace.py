@@ -215,7 +215,7 @@ def _traced(model: TinyTransformerLM) -> Iterator[tuple[str, str]]:
             yield f"blocks.{index}.{name}", NORMS[config.norm.kind] if isinstance(part, Norm) else _sub_layer(part)
         yield f"blocks.{index}", f"block {index + 1} of {len(model.blocks)}"
     yield "ln_f", f"final {NORMS[config.norm.kind]}"
-    yield "lm_head", "logits, by the tied embedding" if config.tie_weights else "logits"
+    yield "lm_head", "logits, from the tied embedding" if config.tie_weights else "logits"
 
 
 def _scale(multiplier: float | None) -> str:

@@ -60,7 +60,7 @@ def materialize(model: nn.Module, *, device: torch.device, dtype: torch.dtype) -
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an allocator raised ``error``, rather than code whose message mentions memory."""
+    """Return whether ``error`` is an allocator's out-of-memory error."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)

@@ -19,7 +19,7 @@ class Uninitialized:
     """
 
     def reset_parameters(self) -> None:
-        """Do nothing; the model is initialized as a unit."""
+        """Do nothing; the model is initialized in one pass."""
 
 
 class Linear(Uninitialized, nn.Linear):
@@ -32,7 +32,7 @@ class Linear(Uninitialized, nn.Linear):
     Args:
         in_features: Size of the last dimension of the input.
         out_features: Size of the last dimension of the output.
-        bias: Whether to add a learned vector.
+        bias: Whether to add a learned bias.
     """
 
     def __init__(self, in_features: int, out_features: int, *, bias: bool = True) -> None:

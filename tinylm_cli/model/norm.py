@@ -14,8 +14,8 @@ class Norm(nn.Module):
     Args:
         width: Size of the last dimension.
         eps: Added to the variance.
-        weight: Whether to learn a gain for each dimension.
-        bias: Whether to learn a shift for each dimension.
+        weight: Whether to learn a scale for each dimension.
+        bias: Whether to learn a bias for each dimension.
         zero_centered: Whether the gain is 1 + weight, as in Gemma.
 
     Attributes:

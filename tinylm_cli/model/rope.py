@@ -70,7 +70,7 @@ class RotaryPosition(nn.Module):
         self.frequencies.copy_(self._frequencies(0))
 
     def _apply(self, fn: object, recurse: bool = True) -> RotaryPosition:  # noqa: FBT001, FBT002 - torch's signature
-        """Move with the model, but stay in float32, since half precision would be wrong by full turns."""
+        """Move with the model, but stay in float32: in half precision, angles would be wrong by full turns."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # untyped in torch
         self.rebuild_like(self.frequencies)
         return self
@@ -220,7 +220,7 @@ def _yarn(frequencies: Tensor, position: Position, d_rotary: int) -> Tensor:
 
 
 def _correction_pair(turns: float, position: Position, d_rotary: int) -> float:
-    """Return the fractional index of the pair that makes ``turns`` turns over the original length.
+    """Return the fractional index of the pair that completes ``turns`` rotations over the original length.
 
     References:
         Peng et al. 2023, section 3.2, https://arxiv.org/abs/2309.00071

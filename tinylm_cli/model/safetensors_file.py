@@ -124,7 +124,7 @@ class SafetensorsFile:
     def _damaged(self, reason: str) -> WeightsError:
         return WeightsError(
             f"{self.path} is damaged or not a safetensors file: {reason}",
-            help="save the model again, or copy the file once more",
+            help="save the model again, or copy the file again",
         )
 
 

@@ -16,7 +16,7 @@ class CheckResult:
         name: Stable name, e.g. ``causality-gradient``.
         statement: The property that the check proves, in one line.
         status: ``pass``, ``fail``, or ``skip`` where the check does not apply.
-        measured: The measurement in words, e.g. ``largest leak 0``; for a skip, the reason.
+        measured: The measurement in words, e.g. ``max leak 0``; for a skip, the reason.
         value: The measurement as a number where it is one, else None.
         limit: The most that ``value`` may be, else None.
     """

@@ -79,8 +79,8 @@ def test_the_leak_is_measured(make_context: MakeContext, let_see: LetSee, check:
 @pytest.mark.parametrize(
     ("check", "measured"),
     [
-        (causality_gradient, "no gradient reaches the positions before"),
-        (causality_perturbation, "changing the first token changes no later logit"),
+        (causality_gradient, "no gradient reaches earlier positions"),
+        (causality_perturbation, "changing the first token does not change later logits"),
     ],
     ids=lambda value: getattr(value, "name", None),
 )

@@ -41,7 +41,7 @@ def test_wrong_logits_are_found(
 ) -> None:
     check = logits_shape(alter_logits(make_context(), change))
     assert check.status == "fail"
-    assert check.measured == measured or (measured is None and check.measured.endswith("not finite"))
+    assert check.measured == measured or (measured is None and check.measured.endswith("non-finite"))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -34,7 +34,7 @@ def test_new_weights_guess_evenly(make_context: MakeContext, tied: bool, kind: s
     check = initial_loss(make_context(tie_weights=tied, position={"kind": kind}, seed=seed))
     assert check.status == "pass"
     assert check.measured.startswith("ln 23 + 0.0")
-    assert ("own logit" in check.measured) == tied
+    assert ("input logit" in check.measured) == tied
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -50,7 +50,7 @@ def test_limit_is_tight(make_context: MakeContext, tied: bool, width: int) -> No
 
 def own_logits(figure: str) -> tuple[float, float]:
     """Return the logit measured and the one expected."""
-    found = re.search(r"; own logit (-?[\d.]+), expected ([\d.]+)$", figure)
+    found = re.search(r"; input logit (-?[\d.]+), expected ([\d.]+)$", figure)
     assert found is not None
     return float(found[1]), float(found[2])
 
@@ -110,7 +110,7 @@ def test_a_single_token_needs_no_guess(make_context: MakeContext) -> None:
 def test_all_gradients(make_context: MakeContext, dtype: torch.dtype) -> None:
     check = gradients_finite(make_context(dtype=dtype, d_model=64))
     assert check.status == "pass"
-    assert re.fullmatch(r"\d+ of 48 nonzero, 3 key biases softmax ignores", check.measured)
+    assert re.fullmatch(r"\d+ of 48 nonzero; 3 key biases are exempt \(softmax\)", check.measured)
 
 
 def test_gradients_without_biases(make_context: MakeContext) -> None:

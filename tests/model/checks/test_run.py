@@ -204,7 +204,7 @@ def test_no_unneeded_skips(make_config: Make, check: Callable[..., CheckReport],
 def test_low_softcap(make_config: Make, check: Callable[..., CheckReport]) -> None:
     config = make_config(head={"logit_softcap": 1e-3})
     flat = "head.logit_softcap 0.001 saturates at initialization"
-    blind = "head.logit_softcap 0.001 keeps logits closer together than bfloat16 rounds them"
+    blind = "with head.logit_softcap 0.001, logits differ by less than bfloat16 can represent"
     skipped = {check.name: check.measured for check in check(config).checks if check.status == "skip"}
     assert skipped == {"overfits-one-batch": flat}
     rounded = check(config, dtype=torch.bfloat16)

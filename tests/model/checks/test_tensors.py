@@ -64,14 +64,14 @@ def test_a_tensor_without_a_closed_form(make_context: MakeContext) -> None:
 def test_one_tensor_stays_one(make_context: MakeContext, dtype: torch.dtype) -> None:
     check = tied_identity(make_context(dtype=dtype))
     assert check.status == "pass"
-    assert check.measured == "one tensor, also copied, cast, moved, reloaded"
+    assert check.measured == "one tensor, also after copy, cast, move and reload"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_two_tensors_stay_two(make_context: MakeContext, dtype: torch.dtype) -> None:
     check = untied(make_context(dtype=dtype, tie_weights=False, newly_initialized=False))
     assert check.status == "pass"
-    assert check.measured.startswith("two tensors, also copied")
+    assert check.measured.startswith("two tensors, also after copy")
 
 
 def test_a_head_of_its_own_is_found(make_context: MakeContext) -> None:
@@ -131,7 +131,7 @@ def test_a_tie_made_in_a_file_is_found(make_context: MakeContext, monkeypatch: p
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_seeds_repeat(make_context: MakeContext, dtype: torch.dtype, newly_initialized: bool) -> None:
     check = same_seed(make_context(dtype=dtype, newly_initialized=newly_initialized, seed=5))
-    assert (check.status, check.measured) == ("pass", "52 tensors repeated, 19 others by another seed")
+    assert (check.status, check.measured) == ("pass", "52 tensors identical, 19 differ with another seed")
 
 
 def test_a_seed_that_is_ignored_is_found(make_context: MakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +157,7 @@ def test_a_global_stream_is_found(make_context: MakeContext, monkeypatch: pytest
 
     monkeypatch.setattr(lm, "initialize", draw)
     check = same_seed(make_context())
-    assert (check.status, check.measured) == ("fail", "ln_f.weight differs from one build to the next")
+    assert (check.status, check.measured) == ("fail", "ln_f.weight differs between two builds with the same seed")
 
 
 def test_a_model_changed_since_is_found(make_context: MakeContext) -> None:

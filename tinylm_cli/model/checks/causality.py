@@ -9,7 +9,7 @@ from tinylm_cli.model.checks.check import CheckContext, Outcome, check, max_abs,
 from tinylm_cli.model.lm import TinyTransformerLM
 
 
-@check("causality-gradient", "no logit has a gradient to a later token")
+@check("causality-gradient", "no logit has a gradient with respect to a later token")
 def causality_gradient(context: CheckContext) -> Outcome:
     """Differentiate logits with respect to the output of the embedding.
 
@@ -28,11 +28,11 @@ def causality_gradient(context: CheckContext) -> Outcome:
         flows.append(max_abs(gradient[:, : max(position, 1)]))
     leak = max_abs(*leaks)
     if context.sensitive and not all(flow > 0 for flow in flows):
-        return passed_if(False, "no gradient reaches the positions before", leak, 0.0)
-    return passed_if(leak == 0, f"largest leak {leak:.2g}", leak, 0.0)
+        return passed_if(False, "no gradient reaches earlier positions", leak, 0.0)
+    return passed_if(leak == 0, f"max leak {leak:.2g}", leak, 0.0)
 
 
-@check("causality-perturbation", "changing a token changes no earlier logit")
+@check("causality-perturbation", "changing a token does not change earlier logits")
 def causality_perturbation(context: CheckContext) -> Outcome:
     """Change all tokens after a position, then the first token, and compare logits."""
     tokens, vocab_size = context.tokens, context.config.vocab_size
@@ -54,8 +54,8 @@ def causality_perturbation(context: CheckContext) -> Outcome:
     changed[:, 0] = (changed[:, 0] + 1) % vocab_size
     influence = max_abs((context.logits(changed) - logits)[:, 1:])
     if context.sensitive and not influence > 0:
-        return passed_if(False, "changing the first token changes no later logit", influence)
-    return passed_if(leak <= limit, f"largest change before it {leak:.2g}, after it {influence:.2g}", leak, limit)
+        return passed_if(False, "changing the first token does not change later logits", influence)
+    return passed_if(leak <= limit, f"max change before the token {leak:.2g}, after it {influence:.2g}", leak, limit)
 
 
 def _logits_from_embedding(model: TinyTransformerLM, tokens: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,11 +26,12 @@ MAX_LOGITS = 1 << 24
 TOLERANCE = {torch.float64: 1e-13, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 """Allowed difference between two computations of the same logits, relative to the largest logit.
 
-It allows a few rounding errors in half precision, which accumulates in float32, and some hundred in the others.
+Allows a few rounding errors in half precision, which accumulates in float32, and several hundred in float32 and
+float64.
 """
 
 MIN_SENSITIVE_WIDTH = 64
-"""d_model from which the output of a new block exceeds the rounding error of half precision."""
+"""Minimum d_model at which the output of a newly initialized block exceeds the rounding error of half precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +105,8 @@ class CheckContext:
     def sensitive(self) -> bool:
         """Whether changing a token must change the logits of later tokens.
 
-        The output of a new block is about 0.02² · d_model times its input, which half precision rounds to 0 in a narrow
-        model.
+        In a newly initialized narrow model, half precision rounds the output of a block, about 0.02² · d_model times
+        its input, to 0.
         """
         config, attention = self.config, self.config.attention
         half = self.dtype.itemsize < torch.float32.itemsize
@@ -141,7 +142,7 @@ class CheckContext:
         if cap is None or limit < cap:
             return None
         name = str(self.dtype).removeprefix("torch.")
-        return f"head.logit_softcap {cap:g} keeps logits closer together than {name} rounds them"
+        return f"with head.logit_softcap {cap:g}, logits differ by less than {name} can represent"
 
     def require_memory(self, bytes_per_param: int, what: str) -> None:
         """Raise if work exceeds this machine's memory.

@@ -29,16 +29,16 @@ def logits_shape(context: CheckContext) -> Outcome:
                 False, f"{measured} in {_name(logits.dtype)}, but the weights are in {_name(context.dtype)}"
             )
         if not logits.isfinite().all():
-            return passed_if(False, f"{measured}, {int((~logits.isfinite()).sum())} of them not finite")
+            return passed_if(False, f"{measured}, {int((~logits.isfinite()).sum())} of them non-finite")
     return passed_if(True, measured)
 
 
-@check("cached-equals-uncached", "a KV cache changes neither logits nor tokens")
+@check("cached-equals-uncached", "a KV cache gives the same logits and tokens")
 def cached_equals_uncached(context: CheckContext) -> Outcome:
-    """Decode greedily with and without a cache, from half of each sequence and past a short max_len; then one alone.
+    """Decode greedily with and without a cache, from half of each sequence and past a short max_len; then one row.
 
-    The comparison ends early if the two select different tokens. Either their logits differ by more than the tolerance,
-    and the check fails, or the two largest logits are so close that rounding decides.
+    The comparison ends early if the two select different tokens. If their logits differ by more than the tolerance, the
+    check fails; otherwise the two largest logits are nearly equal, and rounding decides.
     """
     max_len = context.config.max_len
     read = max(1, context.tokens.shape[1] // 2)
@@ -57,19 +57,19 @@ def cached_equals_uncached(context: CheckContext) -> Outcome:
     if reason := context.softcap_hides(limit):
         return skip(reason)
     return passed_if_at_most(
-        max_abs(torch.tensor(differences)), limit, f"{counted(len(differences), 'step')}{slid}, largest difference"
+        max_abs(torch.tensor(differences)), limit, f"{counted(len(differences), 'step')}{slid}, max difference"
     )
 
 
 @check("batch-invariance", "a sequence has the same logits alone and in a batch")
 def batch_invariance(context: CheckContext) -> Outcome:
-    """Run the batch as a unit and row by row."""
+    """Run the batch at once and row by row."""
     logits = context.logits(context.tokens)  # (B, T, V)
     alone = torch.cat([context.logits(row[None]) for row in context.tokens])  # (B, T, V)
     limit = context.tolerance(max_abs(logits))
     if reason := context.softcap_hides(limit):
         return skip(reason)
-    return passed_if_at_most(max_abs(logits - alone), limit, "largest difference")
+    return passed_if_at_most(max_abs(logits - alone), limit, "max difference")
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -17,14 +17,14 @@ STEPS = 8
 LEARNING_RATE = 3e-3
 KEY_BIAS = "k_proj.bias"
 MIN_RELU_UNITS = 64
-"""Number of hidden units of which some are certainly active; ReLU deactivates each with probability 1/2 at most."""
+"""With this many hidden units, one is almost certainly active: ReLU deactivates each with probability at most 1/2."""
 
 
-@check("initial-loss", "the first loss is ln V, plus chance and a tied token")
+@check("initial-loss", "the initial loss is ln V, adjusted for a tied head")
 def initial_loss(context: CheckContext) -> Outcome:
     """Compare the mean loss over all possible next tokens, at least ln V, with its expectation.
 
-    After the final norm a vector has at most length √D, and rows of the LM head are Normal(0, 0.02²). So each logit is
+    After the final norm, a vector has length at most √D, and rows of the LM head are Normal(0, 0.02²). So each logit is
     normal with a variance of at most ``s = 0.02² · D``. The expected loss, E[ln Σ exp(logit)], is then at most
     ``ln V + s/2`` (Jensen's inequality and the mean of a log-normal). Over a finite vocabulary its standard deviation
     is about ``√((e^s - 1) / V)``; six of these are allowed.
@@ -43,7 +43,7 @@ def initial_loss(context: CheckContext) -> Outcome:
     if context.config.tie_weights:
         read = context.tokens[:, :, None].cpu()  # (B, T, 1)
         found, (expected, margin) = float(logits.gather(2, read).mean()), _own_token(context, embedded, residual)
-        measured += f"; own logit {found:.2f}, expected {expected:.2f}"
+        measured += f"; input logit {found:.2f}, expected {expected:.2f}"
         if not abs(found - expected) <= margin:
             return passed_if(False, measured, abs(found - expected), margin)
         others = torch.ones_like(logits, dtype=torch.bool).scatter(2, read, value=False)
@@ -71,12 +71,13 @@ def _logits_and_residuals(context: CheckContext) -> tuple[Tensor, Tensor, Tensor
 def _own_token(context: CheckContext, embedded: Tensor, residual: Tensor) -> tuple[float, float]:
     """Return the mean logit that a new tied head gives to the current input token, and the allowed deviation.
 
-    The final norm reads ``e + r``: e is the embedding of the input token with row w, r the sum of the blocks' outputs,
-    whose matrices are independent of w. The norm divides both by their std σ, so the logit is ``e·w / σ + r·w / σ``.
-    In the course's model e is ``√D · w`` plus positions. The first term is about 1 in the preset tiny and at most about
-    0.02 · D, so a wide tied model starts with a loss far above ln V.
+    The final norm reads ``e + r``: e is the embedding of the input token, computed from row w; r is the sum of the
+    blocks' outputs, which is independent of w. The norm divides both by their std σ, so the logit is
+    ``e·w / σ + r·w / σ``. In the course's model e is ``√D · w`` plus positions. The first term is about 1 in the preset
+    tiny and at most about 0.02 · D, so a wide tied model starts with a loss far above ln V.
 
-    The std of one logit is that of ``r·w / σ``: at most 0.02 · √D, because r is hardly longer than σ √D. Six of these
+    The std of one logit is that of ``r·w / σ``: at most about 0.02 · √D, because the length of r is at
+    most about σ √D. Six of these
     are allowed, and fewer for a mean over several different tokens.
 
     Args:
@@ -100,7 +101,7 @@ def _excess(logits: Tensor) -> float:
     return float((logits.logsumexp(-1) - logits.mean(-1)).mean()) - math.log(logits.shape[-1])
 
 
-@check("gradients-finite", "every gradient is finite, and zero only for a reason")
+@check("gradients-finite", "every gradient is finite, and nonzero where it can be")
 def gradients_finite(context: CheckContext) -> Outcome:
     """Differentiate a random combination of all logits, so that no two cancel, with respect to every parameter.
 
@@ -125,17 +126,17 @@ def gradients_finite(context: CheckContext) -> Outcome:
         bool(gradient.any()) for name, gradient in zip(names, gradients, strict=True) if not name.endswith(KEY_BIAS)
     ]
     unable = len(names) - len(able)
-    ignored = f", {unable} key bias{'' if unable == 1 else 'es'} softmax ignores" if unable else ""
+    ignored = f"; {unable} key bias{' is' if unable == 1 else 'es are'} exempt (softmax)" if unable else ""
     return passed_if(True, f"{sum(able)} of {len(able)} nonzero{ignored}")
 
 
 @check("overfits-one-batch", "a few Adam steps on one batch lower its loss")
 def overfits_one_batch(context: CheckContext) -> Outcome:
-    """Train a copy of the model, in float32 if its dtype is narrower, as in mixed-precision training.
+    """Train a copy of the model, in float32 if its dtype has lower precision, as in mixed-precision training.
 
-    Targets are tokens of the other sequence instead of the next tokens, so that max_len 1 can be learned, too. Adam
-    changes every weight by about the learning rate, and a matrix's output by about the rate times its width; therefore
-    a wider model gets a smaller rate. Weight decay is off, because it would lower the loss without learning.
+    Targets are tokens of the other sequence instead of the next tokens, so that the check also works with max_len 1.
+    Adam changes every weight by about the learning rate, and a matrix's output by about the rate times its width;
+    therefore a wider model gets a smaller rate. Weight decay is off, because it would lower the loss without learning.
 
     References:
         Kingma and Ba 2015 (Adam), https://arxiv.org/abs/1412.6980;

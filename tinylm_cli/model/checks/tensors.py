@@ -25,7 +25,7 @@ MIN_COMPARABLE = 4
 """Number of elements from which two random draws are not equal by chance, even in bfloat16."""
 
 
-@check("closed-form", "tensors and total equal the closed form, name by name")
+@check("closed-form", "all tensors and their total match the closed form")
 def closed_form(context: CheckContext) -> Outcome:
     """Compare the closed form with the parameters of the module."""
     expected = context.closed_form
@@ -46,7 +46,7 @@ def tied_identity(context: CheckContext) -> Outcome:
     for stage, model in _copies(context):
         if model.lm_head.weight is not _embedding(model):
             return passed_if(False, f"two tensors {stage}")
-    return passed_if(True, "one tensor, also copied, cast, moved, reloaded")
+    return passed_if(True, "one tensor, also after copy, cast, move and reload")
 
 
 @check("untied", "LM head and token embedding are different tensors")
@@ -60,10 +60,10 @@ def untied(context: CheckContext) -> Outcome:
     for stage, model in _copies(context):
         if model.lm_head.weight is _embedding(model):
             return passed_if(False, f"one tensor {stage}")
-    return passed_if(True, "two tensors, also copied, cast, moved, reloaded")
+    return passed_if(True, "two tensors, also after copy, cast, move and reload")
 
 
-@check("same-seed", "a seed repeats its weights, another seed changes them")
+@check("same-seed", "equal seeds give equal weights, others do not")
 def same_seed(context: CheckContext) -> Outcome:
     """Build the model again with the same seed, and once with the next seed.
 
@@ -74,20 +74,18 @@ def same_seed(context: CheckContext) -> Outcome:
     first, again = _named(model), _named(_build(context, context.seed))
     for name in {**first, **again}:
         if name not in first or name not in again or not torch.equal(first[name], again[name]):
-            return passed_if(False, f"{name} differs from one build to the next")
+            return passed_if(False, f"{name} differs between two builds with the same seed")
     del again
     other = _named(_build(context, context.seed + 1))
     parameters = [name for name, tensor in first.items() if isinstance(tensor, Parameter) and tensor.dim() > 1]
     drawn = [name for name in parameters if not name.endswith("bias")]  # expert biases are rows of a matrix
     comparable = [name for name in drawn if first[name].numel() >= MIN_COMPARABLE]
     if not comparable:
-        return skip("the tensors are too small to tell two draws apart")
+        return skip("the tensors are too small to distinguish two draws")
     for name in comparable:
         if torch.equal(first[name], other[name]):
             return passed_if(False, f"{name} is the same for seeds {context.seed} and {context.seed + 1}")
-    return passed_if(
-        True, f"{counted(len(first), 'tensor')} repeated, {counted(len(comparable), 'other')} by another seed"
-    )
+    return passed_if(True, f"{counted(len(first), 'tensor')} identical, {len(comparable)} differ with another seed")
 
 
 def _copies(context: CheckContext) -> Iterator[tuple[str, TinyTransformerLM]]:

@@ -89,8 +89,9 @@ def express(config: ModelConfig) -> ExportedConfig:
         if nearest is None or candidate.distance < nearest.distance:
             nearest = candidate
     assert nearest is not None, "gpt2 can write every config, with differences"
+    lacks = nearest.unsupported_fields(config)
     raise UnableError(
-        f"no Hugging Face family can express this model: the nearest, {nearest.family}, {nearest.lacks(config)}",
+        f"no Hugging Face family can express this model: the nearest, {nearest.family}, {lacks}",
         help="change these fields with --set, if the model may change",
     )
 
@@ -136,16 +137,16 @@ class _Candidate(NamedTuple):
         kinds = (kind in self.differences for kind in KINDS)
         return (*kinds, len(self.differences) + len(self.unsupported))
 
-    def lacks(self, config: ModelConfig) -> str:
-        """Return the fields that the family cannot express, as a clause after its name."""
+    def unsupported_fields(self, config: ModelConfig) -> str:
+        """Return a clause that lists the fields that the family cannot express."""
         values = canonical_fields(config) | {PATTERN: config.attention.window_pattern}
-        fields = list(dict.fromkeys(_as_written(field, config) for field in self.differences))
+        fields = list(dict.fromkeys(_field_to_name(field, config) for field in self.differences))
         listed = ", ".join(f"{field} {brief(values[field])}" for field in fields[:_MAX_LISTED])
         more = ", …" if len(fields) > _MAX_LISTED else ""
         return f"does not support {listed}{more}" if fields else f"reports: {self.unsupported[0]}"
 
 
-def _as_written(field: str, config: ModelConfig) -> str:
+def _field_to_name(field: str, config: ModelConfig) -> str:
     """Return the field to name in a message: a window in every layer is named by its size, not its pattern."""
     everywhere = config.attention.window_pattern == defaults()[PATTERN]
     return WINDOW if field == PATTERN and everywhere else field

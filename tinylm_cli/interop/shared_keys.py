@@ -5,9 +5,9 @@
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, NamedTuple
 
-from pydantic import ConfigDict, Field, GetCoreSchemaHandler
+from pydantic import AfterValidator, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic.fields import FieldInfo
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import PydanticCustomError
 
 from tinylm_cli.config.blocks import Block
 from tinylm_cli.config.field_types import FieldType
@@ -52,21 +52,6 @@ class Fills(NamedTuple):
     fields: tuple[str, ...]
 
 
-class _Only(NamedTuple):
-    values: tuple[Any, ...]
-    why: str
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Check the type first, then the value."""
-        return core_schema.nullable_schema(core_schema.no_info_after_validator_function(self._check, handler(source)))
-
-    def _check(self, value: Any) -> Any:
-        if value is not None and not any(type(value) is type(each) and value == each for each in self.values):
-            allowed = " or ".join(map(_written, self.values))
-            raise unsupported(self.why, f"tinylm supports only {{key}}: {allowed}" if allowed else "leave {key} out")
-        return value
-
-
 def only(*values: Any, why: str) -> Any:
     """Return the default of a key for which tinylm can express only these values; null always passes.
 
@@ -74,8 +59,16 @@ def only(*values: Any, why: str) -> Any:
         values: The supported values, the family's default first; empty for a key that must be absent or null.
         why: The reason, shown after "is not supported".
     """
+    allowed = " or ".join(map(_written, values))
+
+    def check(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+        value = None if value is None else validate(value)
+        if value is not None and not any(type(value) is type(each) and value == each for each in values):
+            raise unsupported(why, f"tinylm supports only {{key}}: {allowed}" if allowed else "leave {key} out")
+        return value
+
     field = FieldInfo.from_field(values[0] if values else None)
-    field.metadata += [_Only(values, why), FieldType("text", " or ".join(map(_written, values)) or "null")]
+    field.metadata += [WrapValidator(check), FieldType("text", allowed or "null")]
     return field
 
 
@@ -97,18 +90,12 @@ def fills(*names: str) -> tuple[Any, ...]:
     return (Fills(names), *(bounds if optional else bounds[:-1]))  # the family's default is a better example
 
 
-class _ActivationName:
-    """Validates a name in ``ACTIVATIONS``."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self._check, handler(source))
-
-    def _check(self, name: str) -> str:
-        if name not in ACTIVATIONS:
-            meant = suggest(name, ACTIVATIONS)
-            help_ = f"did you mean {meant}?" if meant else f"the activations are {', '.join(ACTIVATIONS)}"
-            raise unsupported("tinylm does not support this activation", help_)
-        return name
+def _known_activation(name: str) -> str:
+    if name not in ACTIVATIONS:
+        meant = suggest(name, ACTIVATIONS)
+        help_ = f"did you mean {meant}?" if meant else f"the activations are {', '.join(ACTIVATIONS)}"
+        raise unsupported("tinylm does not support this activation", help_)
+    return name
 
 
 class KeyBlock(Block):
@@ -179,12 +166,10 @@ Renormalize = Annotated[bool, *fills("feed_forward.renormalize")]
 ScoreSoftcap = Annotated[float | None, *fills("attention.logit_softcap")]
 Window = Annotated[int | None, *fills("attention.window")]
 LogitSoftcap = Annotated[float | None, *fills("head.logit_softcap")]
-Activation = Annotated[
-    str, Fills(("feed_forward.activation",)), _ActivationName(), FieldType("text", "the name of an activation")
-]
 
 # keys whose meaning depends on other keys; ``to_tinylm`` reads them
-ActivationName = Annotated[str, _ActivationName(), FieldType("text", "the name of an activation")]
+ActivationName = Annotated[str, AfterValidator(_known_activation), FieldType("text", "the name of an activation")]
+Activation = Annotated[ActivationName, Fills(("feed_forward.activation",))]
 Count = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
 OptionalCount = Annotated[int | None, Field(ge=0, le=MAX_NUMBER, examples=[1])]
 OptionalSize = Annotated[int | None, Field(ge=1, le=MAX_NUMBER, examples=[1])]

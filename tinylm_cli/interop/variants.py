@@ -23,7 +23,7 @@ _KEY = r"[A-Za-z_]+(?:\.[A-Za-z_]+)*="
 _CHANGE = re.compile(rf"@(?={_KEY})")
 _NEXT_FIELD = re.compile(rf",(?={_KEY})")
 _PROPOSAL = re.compile(r"([a-z_]+(?:\.[a-z_]+)*)(?:: |=)([^\s,]+)")
-"""A field and value in the help of a diagnostic: ``write position.kind: rope, or attention.kind: multi_head``."""
+"""Matches fields and values in the help of a diagnostic: ``position.kind: rope, or attention.kind: multi_head``."""
 
 _MEANT = re.compile(r"did you mean (\S+)\?")
 

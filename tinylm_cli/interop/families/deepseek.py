@@ -190,26 +190,28 @@ def _scale(d_head: int, factor: float, weight: float) -> float:
 def _with_mscale(keys: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
     """Return the RoPE keys with ``mscale_all_dim`` if the score scale is not 1/√d_head.
 
-    ``mscale`` then encodes the factor on the rotation; if it cannot exactly, ``attention_factor`` is written instead.
+    ``mscale`` then encodes the factor on the rotation, or ``attention_factor`` if ``mscale`` has no exact value.
     """
     factor, scale = config.position.stretch, config.attention.scale
     if scale is None or config.position.scaling != "yarn" or factor <= 1:
         return keys
     per_weight = mscale(factor) - 1.0
     sharper = math.sqrt(scale / config.d_head**-0.5)
-    whole = _weight((sharper - 1.0) / per_weight, scale, lambda weight: _scale(config.d_head, factor, weight))
+    whole = _shortest_float((sharper - 1.0) / per_weight, scale, lambda weight: _scale(config.d_head, factor, weight))
     scaling: dict[str, Any] = {**keys["rope_scaling"], "mscale_all_dim": whole}
     on_rotation = config.position.attention_factor
     if on_rotation is not None and (all_dim := mscale(factor, whole)) > 0:
-        own = _weight((on_rotation * all_dim - 1.0) / per_weight, on_rotation, lambda w: mscale(factor, w) / all_dim)
+        own = _shortest_float(
+            (on_rotation * all_dim - 1.0) / per_weight, on_rotation, lambda w: mscale(factor, w) / all_dim
+        )
         if own != 0 and mscale(factor, own) / all_dim == on_rotation:
             scaling["mscale"] = own
             del scaling["attention_factor"]
     return {**keys, "rope_scaling": scaling}
 
 
-def _weight(estimate: float, wanted: float, read: Callable[[float], float]) -> float:
-    """Return the shortest number near ``estimate`` for which ``read`` returns ``wanted``, or the closest value."""
+def _shortest_float(estimate: float, target: float, read: Callable[[float], float]) -> float:
+    """Return the shortest number near ``estimate`` for which ``read`` returns ``target``, or the closest value."""
     rounded = [round(estimate, digits) for digits in range(1, _DIGITS)]
     beside = [estimate * (1.0 + steps * sys.float_info.epsilon) for steps in range(-_STEPS, _STEPS + 1)]
-    return min([*rounded, *beside], key=lambda weight: abs(read(weight) - wanted))
+    return min([*rounded, *beside], key=lambda weight: abs(read(weight) - target))

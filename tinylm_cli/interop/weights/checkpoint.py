@@ -14,7 +14,7 @@ from tinylm_cli.errors import WeightsError
 from tinylm_cli.interop.families import FAMILIES
 from tinylm_cli.interop.tensor_names import TensorNames, replace_prefix
 from tinylm_cli.interop.weights.fused_tensors import Pair, Shape, tensor_pairs
-from tinylm_cli.interop.weights.hub_folder import HubFolder
+from tinylm_cli.interop.weights.safetensors_folder import SafetensorsFolder
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.safetensors_file import DTYPES
 from tinylm_cli.model.state_dict import buffer_dtypes, unique_state_dict
@@ -43,7 +43,7 @@ class Checkpoint:
         model = TinyTransformerLM.from_config(config, device="meta")
         names = FAMILIES[family].keys.tensor_names_for(config)
         self._config = config
-        self._stored = HubFolder(folder)
+        self._stored = SafetensorsFolder(folder)
         self.shapes: dict[str, Shape] = {name: tuple(t.shape) for name, t in unique_state_dict(model).items()}
         self.buffer_dtypes = buffer_dtypes(model)
         self._pairs = _renamed(list(tensor_pairs(config, names, self.shapes)), names, self._stored)
@@ -111,7 +111,7 @@ class Checkpoint:
             yield f"{name} is not a tensor of this model"
 
 
-def _renamed(expected: list[Pair], names: TensorNames, stored: HubFolder) -> list[Pair]:
+def _renamed(expected: list[Pair], names: TensorNames, stored: SafetensorsFolder) -> list[Pair]:
     """Return the pairs under the names in the checkpoint.
 
     Checkpoints of a larger (e.g. multimodal) model use another name prefix; headless checkpoints omit the prefix.
@@ -126,7 +126,7 @@ def _renamed(expected: list[Pair], names: TensorNames, stored: HubFolder) -> lis
     return [pair._replace(stored=pair.stored.removeprefix(first)) for pair in expected]
 
 
-def _other_head(name: str, embedding: str, stored: HubFolder) -> Iterator[str]:
+def _other_head(name: str, embedding: str, stored: SafetensorsFolder) -> Iterator[str]:
     """Yield the difference, if any, between a stored LM head and the embedding it is tied to (bitwise)."""
     head, table = stored.tensors[name], stored.tensors.get(embedding)
     if table is None or table.dtype not in DTYPES:

@@ -18,7 +18,7 @@ from tinylm_cli.interop.config_json import CONFIG_FILE
 from tinylm_cli.interop.export_config import ExportedConfig
 from tinylm_cli.interop.families import FAMILIES
 from tinylm_cli.interop.weights.fused_tensors import Pair, tensor_pairs
-from tinylm_cli.interop.weights.hub_folder import WEIGHTS_FILE
+from tinylm_cli.interop.weights.safetensors_folder import WEIGHTS_FILE
 from tinylm_cli.model import TinyTransformerLM
 from tinylm_cli.model.position import LearnedPosition, SinusoidalPosition
 from tinylm_cli.model.safetensors_file import LazyTensor, write_safetensors

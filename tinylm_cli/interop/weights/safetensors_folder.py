@@ -6,12 +6,11 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 from torch import Tensor
 
 from tinylm_cli.errors import WeightsError
-from tinylm_cli.model.safetensors_file import MAX_NAME, SafetensorsFile
+from tinylm_cli.model.safetensors_file import MAX_NAME, SafetensorsFile, TensorInfo
 from tinylm_cli.regular_file import read_regular
 
 WEIGHTS_FILE = "model.safetensors"
@@ -19,28 +18,14 @@ INDEX = "model.safetensors.index.json"
 MAX_INDEX_BYTES = 64 * 1024**2
 
 
-class StoredTensor(NamedTuple):
-    """A stored tensor.
-
-    Attributes:
-        file: The file that holds it.
-        shape: Its shape.
-        dtype: Its dtype as the file format names it: ``F32``, ``BF16``.
-    """
-
-    file: SafetensorsFile
-    shape: tuple[int, ...]
-    dtype: str
-
-
-class HubFolder:
+class SafetensorsFolder:
     """The tensors of a folder, by name; values are read on demand.
 
     Args:
         folder: Holds ``model.safetensors``, or an index and its shards.
 
     Attributes:
-        tensors: Each tensor, by name.
+        tensors: Shape and dtype of each tensor, by name.
 
     Raises:
         WeightsError: If the files are missing or damaged, lie outside the folder, or differ from the index.
@@ -48,7 +33,8 @@ class HubFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.tensors: dict[str, StoredTensor] = {}
+        self.tensors: dict[str, TensorInfo] = {}
+        self._file_of: dict[str, SafetensorsFile] = {}
         for path, expected in self._files():
             with _refusals(path):
                 file = SafetensorsFile(path)
@@ -58,8 +44,8 @@ class HubFolder:
                 raise WeightsError(f"{path} does not contain {listed}, although {INDEX} maps it to this file")
             for name, info in file.tensors.items():
                 if name in self.tensors:
-                    raise WeightsError(f"{name} is in both {self.tensors[name].file.path.name} and {path.name}")
-                self.tensors[name] = StoredTensor(file, info.shape, info.dtype)
+                    raise WeightsError(f"{name} is in both {self._file_of[name].path.name} and {path.name}")
+                self.tensors[name], self._file_of[name] = info, file
 
     def read(self, name: str) -> Tensor:
         """Read a tensor of one of the supported dtypes to the CPU.
@@ -67,7 +53,7 @@ class HubFolder:
         Raises:
             WeightsError: If its file can no longer be read.
         """
-        file = self.tensors[name].file
+        file = self._file_of[name]
         with _refusals(file.path):
             return file.read(name)
 
@@ -87,7 +73,7 @@ class HubFolder:
         else:
             pickled = any(self.folder.glob("*.bin"))
             raise WeightsError(
-                f"{self.folder} holds neither {WEIGHTS_FILE} nor {INDEX}",
+                f"{self.folder} contains neither {WEIGHTS_FILE} nor {INDEX}",
                 help="pickled weights are not supported; convert them to safetensors"
                 if pickled
                 else "name a model folder",

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 
 from tinylm_cli.errors import WeightsError
-from tinylm_cli.interop.weights.hub_folder import INDEX, WEIGHTS_FILE, HubFolder
+from tinylm_cli.interop.weights.safetensors_folder import INDEX, WEIGHTS_FILE, SafetensorsFolder
 
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3), "b.c": torch.zeros(0), "d": torch.tensor(1.5, dtype=torch.bfloat16)}
 DATA = save(WEIGHTS)
@@ -36,10 +36,10 @@ def index(weight_map: Any) -> bytes:
     return json.dumps({"weight_map": weight_map}).encode("utf-8")
 
 
-def opened(path: Path) -> HubFolder | None:
+def opened(path: Path) -> SafetensorsFolder | None:
     """Return what the folder holds; None where that is refused on purpose."""
     with contextlib.suppress(WeightsError):
-        return HubFolder(path)
+        return SafetensorsFolder(path)
     return None
 
 
@@ -51,7 +51,7 @@ def test_shards(tmp_path: Path) -> None:
         save_file({name: tensor}, tmp_path / "two" / f"{name}.safetensors")
     (tmp_path / "two" / INDEX).write_bytes(index({name: f"{name}.safetensors" for name in WEIGHTS}))
     for kind in ("one", "two"):
-        found = HubFolder(tmp_path / kind)
+        found = SafetensorsFolder(tmp_path / kind)
         assert found.tensors.keys() == WEIGHTS.keys()
         assert all(torch.equal(found.read(name), tensor) for name, tensor in WEIGHTS.items())
 
@@ -102,11 +102,11 @@ def test_file_name_that_is_not_unicode(tmp_path: Path) -> None:
     name = os.fsdecode(b"\x80.safetensors")
     (tmp_path / name).write_bytes(DATA)
     (tmp_path / INDEX).write_bytes(index({"a": name}))
-    assert torch.equal(HubFolder(tmp_path).read("a"), WEIGHTS["a"])
+    assert torch.equal(SafetensorsFolder(tmp_path).read("a"), WEIGHTS["a"])
 
 
 @pytest.mark.parametrize("name", [INDEX, WEIGHTS_FILE])
 def test_pipe(name: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / name)
-    with pytest.raises(WeightsError, match=r"not a regular file|holds neither"):
-        HubFolder(tmp_path)
+    with pytest.raises(WeightsError, match=r"not a regular file|contains neither"):
+        SafetensorsFolder(tmp_path)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from tinylm_cli.config.git_revision import ChangedFile, changed_files
@@ -47,34 +48,23 @@ def changed_configs(revision: str, paths: Sequence[str] = ()) -> tuple[str, list
     base, files = changed_files(revision, paths)
     configs: list[ChangedConfig] = []
     for file in files:
-        if file.path.endswith(_SUFFIXES) and _is_config(file):
-            try:
-                after = None if file.status == "removed" else load_config(file.path)
-            except ConfigError as error:
-                configs.append(ChangedConfig(file, _before(file), None, error.message))
-            else:
-                configs.append(ChangedConfig(file, _before(file), after))
+        if not (file.path.endswith(_SUFFIXES) and any(map(_CONFIG.search, _texts(file)))):
+            continue
+        before = after = None
+        mistake = ""
+        with suppress(ConfigError, InputError):
+            before = None if file.before is None else load_config(file.before)
+        try:
+            after = None if file.status == "removed" else load_config(file.path)
+        except ConfigError as error:
+            mistake = error.message
+        configs.append(ChangedConfig(file, before, after, mistake))
     return base, configs
 
 
-def _is_config(file: ChangedFile) -> bool:
-    return any(_CONFIG.search(text) for text in _texts(file))
-
-
-def _texts(file: ChangedFile) -> Iterable[str]:
+def _texts(file: ChangedFile) -> Iterator[str]:
     """Yield the new and the old text of a file, without those that cannot be read, such as binary files."""
     for reference in (file.path if file.status != "removed" else None, file.before):
-        if reference is not None:
-            try:
+        with suppress(ConfigError, InputError):
+            if reference is not None:
                 yield read_config_text(reference).source.text
-            except (ConfigError, InputError):
-                continue
-
-
-def _before(file: ChangedFile) -> LoadedConfig | None:
-    if file.before is None:
-        return None
-    try:
-        return load_config(file.before)
-    except (ConfigError, InputError):
-        return None

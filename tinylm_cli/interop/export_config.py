@@ -162,13 +162,14 @@ def to_config_json(config: ModelConfig, family: Family) -> dict[str, Any]:
     document: dict[str, Any] = {"architectures": [family.architecture], "model_type": family.model_type}
     tokens = ("bos_token_id", "eos_token_id", "pad_token_id")
     document |= dict.fromkeys(tokens)  # the family's default ids may exceed this vocabulary
-    for key, info in family.keys.model_fields.items():
-        for name in filled_fields(family.keys, key)[:1]:
+    keys = family.keys
+    for key, info in keys.model_fields.items():
+        for name in filled_fields(keys, key)[:1]:
             value = values.get(name)
             if name == "feed_forward.activation":  # the family's own name of the function, if there are several
                 value = info.default if ACTIVATIONS.get(info.default) == value else _ACTIVATION_NAMES[str(value)]
             document[key] = value
-    return document | family.keys.from_tinylm(config)
+    return document | keys.from_tinylm(config)
 
 
 def brief(value: Any) -> str:

@@ -107,7 +107,11 @@ def _sort(
 def _validate(family: Family, to: Translation, overridden: Collection[str]) -> None:
     """Validate every key with the family's schema."""
     keys, plain = family.keys, to.node.plain()
-    to.wrong |= {key for key, entry in (to.node.entries or {}).items() if _is_reported(entry.value)}
+    to.wrong |= {
+        key
+        for key, entry in (to.node.entries or {}).items()
+        if entry.value.reported or any(item.reported for item in entry.value.items or [])
+    }
     for key in to.wrong:
         plain.pop(key)
     try:
@@ -128,7 +132,7 @@ def _validate(family: Family, to: Translation, overridden: Collection[str]) -> N
             to.unsupported(name, reason["why"], reason["help"].replace("{key}", to.display(name)))
         elif name in schema.blocks and entry is not None:
             _report_not_an_object(to.display(name), entry.value, to)
-        elif not _is_overridden(filled_fields(keys, path[0]), overridden):
+        elif not (filled := filled_fields(keys, path[0])) or not set(filled) <= set(overridden):
             others.append(detail)
         to.wrong.add(name)
         field = schema.fields.get(name)
@@ -147,15 +151,6 @@ def _report_unknown(name: str, entry: Entry, help_: str, to: Translation) -> Non
 def _report_not_an_object(name: str, node: Node, to: Translation) -> None:
     message, help_ = f"{name} must be an object, not {describe(node)}", f'for example "{name}": {{…}}, or null'
     to.report("wrong-type", name, message, node.span, help_)
-
-
-def _is_overridden(filled: tuple[str, ...], overridden: Collection[str]) -> bool:
-    """Return whether overrides set every field that a key maps to."""
-    return bool(filled) and set(filled) <= set(overridden)
-
-
-def _is_reported(node: Node) -> bool:
-    return node.reported or any(item.reported for item in node.items or [])
 
 
 def _repair(plain: dict[str, Any], path: list[str], value: Any) -> None:

@@ -13,7 +13,7 @@ from tinylm_cli.errors import Diagnostic
 from tinylm_cli.interop.families import Family
 from tinylm_cli.interop.family_lookup import find_family
 from tinylm_cli.interop.key_validation import validate_keys
-from tinylm_cli.interop.shared_keys import ACTIVATIONS, filled_fields
+from tinylm_cli.interop.shared_keys import ACTIVATIONS, Keys, filled_fields
 from tinylm_cli.interop.translation import Translation, as_tree
 
 
@@ -49,8 +49,8 @@ def map_config(root: Node, source: str, overridden: Collection[str] = ()) -> Map
     if isinstance(family, Diagnostic):
         return Mapped(None, root, [family])
     to = validate_keys(root, family, source, overridden)
-    _translate(family, to)
-    assumed = _assumed(to, family)
+    _translate(family.keys, to)
+    assumed = _assumed(to, family.keys)
     _drop_derived_defaults(to)
     tree = as_tree(_in_order(to.fields), root.span, to.home)
     return Mapped(family, tree, to.mistakes, tuple(to.ignored), assumed, to.keys)
@@ -65,31 +65,26 @@ def not_an_object(root: Node | None, source: Source) -> Diagnostic:
     return diagnostic("not-a-mapping", message, source.name, root.span, help='for example {"model_type": "llama", …}')
 
 
-def _translate(family: Family, to: Translation) -> None:
-    """Set the tinylm fields from the family's constants, its copied keys and its mapping function."""
-    for field, value in family.keys.constants.items():
+def _translate(keys: type[Keys], to: Translation) -> None:
+    """Set the tinylm fields: the family's constants, then copied keys, then those that depend on several keys."""
+    for field, value in keys.constants.items():
         to.put(field, value)
-    for key in family.keys.model_fields:
-        for field in filled_fields(family.keys, key):
+    for key, info in keys.model_fields.items():
+        for field in filled_fields(keys, key):
             value = getattr(to.values, key)
-            if value is None and not _may_be_absent(field):
-                value = family.keys.model_fields[key].default
+            if value is None and (fields()[field].required or fields()[field].default is not None):
+                value = info.default
             to.put(field, ACTIVATIONS[value] if field == "feed_forward.activation" else value, key)
     to.values.to_tinylm(to)
 
 
-def _may_be_absent(name: str) -> bool:
-    field = fields()[name]
-    return not field.required and field.default is None
-
-
-def _assumed(to: Translation, family: Family) -> dict[str, int]:
+def _assumed(to: Translation, keys: type[Keys]) -> dict[str, int]:
     """Return the sizes that no key of the file sets; their position is that of the family's name."""
     return {
         name: node.scalar
         for name, node in _in_order(to.fields).items()
         if node.span == to.home
-        and name not in family.keys.constants
+        and name not in keys.constants
         and isinstance(node.scalar, int)
         and fields()[name].kind == "integer"
     }

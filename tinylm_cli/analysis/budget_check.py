@@ -102,7 +102,7 @@ def failures(
             span = None
         field = "" if each.origin == ASSERT else each.origin
         layers_for_this = layers_that_fit(loaded.config, [condition]) if layers_for_all is None else None
-        remedy = _layers_remedy(layers_for_all, layers_for_this) or _other_remedy(each, loaded.config)
+        remedy = _remedy(each, loaded.config, layers_for_all, layers_for_this)
         yield diagnostic(code, _message(each, loaded.config), loaded.source, span, field=field, help=remedy)
 
 
@@ -187,19 +187,17 @@ def _percent(share: float | None) -> str:
     return f"{100 * share:.3g}%" if share < 1 else f"{100 * share:,.0f}%"
 
 
-def _layers_remedy(layers_for_all: int | None, layers_for_this: int | None) -> str:
+def _remedy(failed: Assertion, config: ModelConfig, layers_for_all: int | None, layers_for_this: int | None) -> str:
+    """Return a change of n_layers that is enough, otherwise another remedy; empty without one."""
     if layers_for_all is not None:
         return f"n_layers: {layers_for_all} satisfies all conditions"
-    return f"n_layers: {layers_for_this} satisfies only this condition" if layers_for_this is not None else ""
-
-
-def _other_remedy(found: Assertion, config: ModelConfig) -> str:
-    """Return a remedy other than a change of n_layers; empty without one."""
-    if found.figure == NOMINAL_ERROR:
+    if layers_for_this is not None:
+        return f"n_layers: {layers_for_this} satisfies only this condition"
+    if failed.figure == NOMINAL_ERROR:
         return f"write nominal_params: {figure('total_params', config)}"
-    if found.origin == ASSERT:
+    if failed.origin == ASSERT:
         return ""
-    assert found.value is not None
-    field = found.origin.rpartition(".")[2]
-    least = rounded_up(int(found.value), FIGURES[found.figure].kind, _unit(found.text))
+    assert failed.value is not None
+    field = failed.origin.rpartition(".")[2]
+    least = rounded_up(int(failed.value), FIGURES[failed.figure].kind, _unit(failed.text))
     return f"no value of n_layers is enough; this model needs {field}: {least}"

@@ -8,10 +8,10 @@ For one sequence of T tokens a forward pass computes
 - for each layer's attention: ``2 · H · pairs · K`` for the scores Q·Kᵀ and ``2 · H · pairs · K_v`` for the scores times
   V, where ``pairs`` is T² if every pair of query and key counts, and about T² / 2 if only causal pairs do.
 
-A training step adds the backward pass, twice the forward pass: the gradient of each product's input and of its weight.
+A training step adds the backward pass, twice the forward pass: the gradient of each matmul's input and of its weight.
 Norms, activations, softmax, RoPE and the loss are left out, as in torch's FlopCounterMode and PaLM's convention: they
 are a small share of the arithmetic, and their time is bound by memory traffic. Unlike ``6 · N``, this count includes
-attention's products and excludes the embedding tables; ``six_n_ratio`` reports the quotient of the two.
+attention's matmuls and excludes the embedding tables; ``six_n_ratio`` reports the quotient of the two.
 
 Letters: B batch_size, T seq_len, D d_model, H n_heads, K d_head, K_v d_value.
 
@@ -28,7 +28,7 @@ from typing import NamedTuple
 from tinylm_cli.analysis.layer_kinds import group_layers
 from tinylm_cli.analysis.params import active_params
 from tinylm_cli.analysis.setups import TrainingSetup, check_length
-from tinylm_cli.analysis.tensor_table import Section, Tensor, TensorTable, tensor_table
+from tinylm_cli.analysis.tensor_table import Section, TensorTable, tensor_table
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.reports.choices import AttentionCount, Recompute
 from tinylm_cli.reports.flops import COMPONENTS, FlopsComponent, ModelFlops, PartFlops
@@ -37,10 +37,10 @@ FLOPS_PER_ELEMENT = 2
 """One multiply and one add for each weight element and token: FLOPs, not MACs."""
 
 BACKWARD_PER_FORWARD = 2
-"""Backward products per forward product: one for the gradient of its input, one for the gradient of its weight."""
+"""Backward matmuls per forward matmul: one for the gradient of its input, one for the gradient of its weight."""
 
 TRAIN_PER_FORWARD = 1 + BACKWARD_PER_FORWARD
-"""Products of a training step per forward product: the forward one and the two backward ones."""
+"""Matmuls of a training step per forward matmul: the forward one and the two backward ones."""
 
 TRAIN_FLOPS_PER_PARAM = FLOPS_PER_ELEMENT * TRAIN_PER_FORWARD
 """The 6 of ``6 · N``: training FLOPs per parameter and token."""
@@ -207,15 +207,17 @@ def analyze_flops(config: ModelConfig, setup: TrainingSetup, *, attention: Atten
 def matmul_groups(
     config: ModelConfig, *, seq_len: int, attention: AttentionCount = "causal", table: TensorTable | None = None
 ) -> Iterator[MatmulGroup]:
-    """Yield the products of one sequence's forward pass through the model, or through the part in ``table``.
+    """Yield the matmuls of one sequence's forward pass through the model, or through the part in ``table``.
 
     Raises:
         AnalysisError: If seq_len is outside 1..max_len.
     """
     check_length(config, seq_len, "seq_len")
-    causal: PairCount = lambda window: attended_pairs(seq_len, window)  # noqa: E731 - typed, unlike a nested function
-    full: PairCount = lambda _: seq_len**2  # noqa: E731
-    return _matmul_groups(config, seq_len, causal if attention == "causal" else full, absorbed=False, table=table)
+
+    def pairs(window: int | None) -> int:
+        return attended_pairs(seq_len, window) if attention == "causal" else seq_len**2
+
+    return _matmul_groups(config, seq_len, pairs, absorbed=False, table=table)
 
 
 def attended_pairs(seq_len: int, window: int | None) -> int:
@@ -233,33 +235,28 @@ def _matmul_groups(
     config: ModelConfig, tokens: int, pairs: PairCount, *, absorbed: bool, table: TensorTable | None = None
 ) -> Iterator[MatmulGroup]:
     for section in tensor_table(config) if table is None else table:
-        weights = tuple(_weight_products(section, tokens))
+        weights = tuple(_weight_matmuls(section, tokens))
         if section.layers is None:
             yield MatmulGroup(weights[0].name if weights else section.tensors[0].name, 1, weights)
             continue
         groups = group_layers(config, None, section.layers)
         for (window, _), (_, n_layers) in groups.items():
             suffix = "" if len(groups) == 1 else f" window {window}" if window else " global"
-            attention = _attention_products(config, pairs(window), absorbed=absorbed)
+            attention = _attention_matmuls(config, pairs(window), absorbed=absorbed)
             yield MatmulGroup(section.prefix() + suffix, n_layers, (*weights, *attention))
 
 
-def _weight_products(section: Section, tokens: int) -> Iterator[Matmul]:
+def _weight_matmuls(section: Section, tokens: int) -> Iterator[Matmul]:
     """Yield the matmul of each weight matrix with all tokens; an expert's matrix multiplies the tokens routed to it."""
     for tensor in section.tensors:
-        if _is_multiplied(tensor):
+        if tensor.name.endswith(".weight") and len(tensor.shape) > 1 and tensor.component not in _LOOKED_UP:
             component: FlopsComponent = tensor.component  # type: ignore[assignment]  # looked-up tables are skipped
-            flops = (
-                FLOPS_PER_ELEMENT * tokens * tensor.active_elements
-            )  # 2 × T × (out · in), or top_k of the E experts'
+            # 2 × T × (out · in), or top_k of the E experts'
+            flops = FLOPS_PER_ELEMENT * tokens * tensor.active_elements
             yield Matmul(tensor.name.removesuffix(".weight"), component, flops)
 
 
-def _is_multiplied(tensor: Tensor) -> bool:
-    return tensor.name.endswith(".weight") and len(tensor.shape) > 1 and tensor.component not in _LOOKED_UP
-
-
-def _attention_products(config: ModelConfig, pairs: int, *, absorbed: bool) -> Iterator[Matmul]:
+def _attention_matmuls(config: ModelConfig, pairs: int, *, absorbed: bool) -> Iterator[Matmul]:
     """Yield the matmuls inside attention; every query head has its own, even where heads share keys and values."""
     d_key, d_value = config.d_head, config.d_value  # K, K_v
     if absorbed and config.attention.kind == "latent":

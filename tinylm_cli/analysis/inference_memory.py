@@ -1,9 +1,9 @@
-"""Inference memory of one GPU that holds the whole model: weights, KV cache, and the working memory of a pass."""
+"""Inference memory of one GPU that holds the full model: weights, KV cache, and the working memory of a pass."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
+from typing import Any
 
 from tinylm_cli.analysis.attention_kernels import AttentionBackend, attention_backend, has_sliding_window
 from tinylm_cli.analysis.cpu_memory import sampling_bytes
@@ -17,7 +17,7 @@ from tinylm_cli.reports.memory import InferenceMemory, MemoryPart
 
 
 def inference_memory(config: ModelConfig, setup: ServingSetup) -> InferenceMemory:
-    """Return the inference memory of one GPU that holds the whole model.
+    """Return the inference memory of one GPU that holds the full model.
 
     The KV cache holds ``seq_len`` tokens per sequence. Prompts are read one after the other, in chunks of at most
     ``prefill_tokens`` (chunked prefill); the LM head reads the last token only. A decoding step reads one token per
@@ -78,11 +78,7 @@ def largest_batch(config: ModelConfig, setup: ServingSetup, *, available_bytes: 
     Raises:
         AnalysisError: As for :func:`inference_memory`.
     """
-
-    def fits(batch_size: int) -> bool:
-        return inference_memory(config, setup._replace(batch_size=batch_size)).total_bytes <= available_bytes
-
-    return _largest(fits, available_bytes + 1)
+    return _largest(config, setup, "batch_size", available_bytes + 1, available_bytes)
 
 
 def longest_context(config: ModelConfig, setup: ServingSetup, *, available_bytes: int) -> int:
@@ -91,22 +87,20 @@ def longest_context(config: ModelConfig, setup: ServingSetup, *, available_bytes
     Raises:
         AnalysisError: As for :func:`inference_memory`.
     """
-
-    def fits(seq_len: int) -> bool:
-        return inference_memory(config, setup._replace(seq_len=seq_len)).total_bytes <= available_bytes
-
-    return _largest(fits, config.max_len)
+    return _largest(config, setup, "seq_len", config.max_len, available_bytes)
 
 
-def _largest(fits: Callable[[int], bool], limit: int) -> int:
-    """Return the largest number up to ``limit`` that fits, or 0; memory must not decrease with the number.
+def _largest(config: ModelConfig, setup: ServingSetup, field: str, limit: int, available_bytes: int) -> int:
+    """Return the largest value of a field up to ``limit`` that fits, or 0; doubles until one does not, then bisects."""
 
-    Doubles until a number does not fit, then bisects.
-    """
+    def exceeds(value: int) -> bool:
+        changed: dict[str, Any] = {field: value}
+        return inference_memory(config, setup._replace(**changed)).total_bytes > available_bytes
+
     high = 1
-    while high <= limit and fits(high):
+    while high <= limit and not exceeds(high):
         high *= 2
-    return bisect_left(range(high // 2 + 1, min(high, limit + 1)), x=True, key=lambda n: not fits(n)) + high // 2
+    return bisect_left(range(high // 2 + 1, min(high, limit + 1)), x=True, key=exceeds) + high // 2
 
 
 def _prefill_bytes(config: ModelConfig, setup: ServingSetup) -> tuple[int, ...]:

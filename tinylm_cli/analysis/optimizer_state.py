@@ -18,8 +18,8 @@ MOMENTS = 2
 STEP_COUNTER_BYTES = FLOAT32_BYTES
 """Torch keeps one float32 step counter per tensor."""
 
-BLOCK_ELEMENTS = 2048
-"""8-bit moments: elements that share one float32 scale."""
+ELEMENTS_PER_SCALE = 2048
+"""8-bit moments: elements that share one float32 scale (blockwise quantization)."""
 
 MIN_8BIT_ELEMENTS = 4096
 """bitsandbytes keeps the moments of smaller tensors in float32."""
@@ -33,7 +33,7 @@ def optimizer_bytes(table: TensorTable, optimizer: Optimizer, element_bytes: int
 
     - ``adamw``: two moments of each parameter, and a step counter of each tensor.
     - ``sgd``: nothing; ``sgd_momentum``: one moment.
-    - ``adamw_8bit``: two moments of one byte, and a float32 scale of each block; small tensors keep float32 moments.
+    - ``adamw_8bit``: two moments of one byte, and one float32 scale per 2,048 elements; small tensors use float32.
     - ``adafactor``: row and column sums of each matrix's second moment; vectors keep a second moment; no first moment.
     - ``muon``: one moment of each hidden matrix; embeddings, LM head and vectors use adamw.
 
@@ -76,8 +76,8 @@ def _state_bytes(tensor: Tensor, optimizer: Optimizer, element_bytes: int) -> in
         case "adamw_8bit" if tensor.elements < MIN_8BIT_ELEMENTS:
             return MOMENTS * tensor.elements * FLOAT32_BYTES  # state1, state2
         case "adamw_8bit":
-            n_blocks = -(-tensor.elements // BLOCK_ELEMENTS)
-            return MOMENTS * (tensor.elements + n_blocks * FLOAT32_BYTES)  # (state1 + absmax1) + (state2 + absmax2)
+            n_scales = -(-tensor.elements // ELEMENTS_PER_SCALE)
+            return MOMENTS * (tensor.elements + n_scales * FLOAT32_BYTES)  # (state1 + absmax1) + (state2 + absmax2)
         case "adafactor" if len(tensor.shape) < 2:
             return moment + STEP_COUNTER_BYTES  # variance; step
         case "adafactor":

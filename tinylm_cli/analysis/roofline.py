@@ -60,7 +60,7 @@ class DecodeStep(NamedTuple):
     """FLOPs and memory traffic of one decoding step.
 
     Attributes:
-        weights: Weights, read once for the entire batch.
+        weights: Weights, read once for the batch.
         flops_per_sequence: FLOPs of one token of one sequence.
         cache_bytes_per_sequence: KV cache read and written per sequence.
     """

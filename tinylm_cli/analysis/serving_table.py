@@ -27,7 +27,7 @@ def default_seq_lens(max_len: int, seq_len: int) -> tuple[int, ...]:
 
 
 def serving_table(config: ModelConfig, setup: ServingSetup, accelerator: Accelerator | None = None) -> ServingGrid:
-    """Return the memory and speed of each batch size and length, on one GPU that holds the entire model.
+    """Return the memory and speed of each batch size and length, on one GPU that holds the full model.
 
     Args:
         config: A validated config.

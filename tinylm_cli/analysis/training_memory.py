@@ -1,4 +1,4 @@
-"""Training memory of one GPU that holds the whole model: weights, gradients, optimizer, activations, and the peak.
+"""Training memory of one GPU that holds the full model: weights, gradients, optimizer, activations, and the peak.
 
 Shapes: B batch_size, T seq_len, V vocab_size.
 """
@@ -21,7 +21,7 @@ from tinylm_cli.reports.memory import MemoryPart, TrainingMemory
 
 
 def training_memory(config: ModelConfig, setup: TrainingSetup) -> TrainingMemory:
-    """Return the training memory of one GPU that holds the whole model.
+    """Return the training memory of one GPU that holds the full model.
 
     With a 16-bit dtype, the weights, gradients, float32 master weights and AdamW's moments take 2 + 2 + 4 + 8 bytes per
     parameter (Rajbhandari et al. 2020). Without master weights the moments have the dtype of the weights, as in torch.

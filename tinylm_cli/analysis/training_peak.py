@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from tinylm_cli.analysis.layer_kinds import group_layers, uniform_ranges
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.saved_tensors.attention import OUTPUT
-from tinylm_cli.analysis.saved_tensors.model import head, saved_before_layers, saved_by_block
+from tinylm_cli.analysis.saved_tensors.model import head, layer_tensors, saved_before_layers
 from tinylm_cli.analysis.saved_tensors.recompute import saved_by_layer
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor, deduplicated, total_bytes
 from tinylm_cli.analysis.tensor_table import TensorTable
@@ -89,7 +89,7 @@ def _layer(
         expert_parallel: Expert-parallel degree.
     """
     config, grad_element_bytes = run.config, run.setup.grad_element_bytes
-    tensors = saved_by_block(run, layer)
+    tensors = layer_tensors(run, layer)
     own = tensors if run.setup.recompute == "full" else saved_by_layer(run, layer)
     residual_stream = run.tokens * config.d_model * run.element_bytes  # gradient of the residual stream, B × T × D
     if config.has_experts(layer):

@@ -312,7 +312,7 @@ def test_several_gpus_need_a_target() -> None:
 
 
 def test_decode_rate_needs_a_gpu() -> None:
-    with pytest.raises(AnalysisError, match="the throughput of a GPU"):
+    with pytest.raises(AnalysisError, match="a decode throughput needs a GPU"):
         found("llama", decodes_at_least(100), within("total_params", 10**9, 0.02))
 
 

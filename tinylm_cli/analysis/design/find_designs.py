@@ -69,8 +69,8 @@ def find_designs(request: DesignRequest, on_progress: OnProgress = no_progress) 
         UsageError: If the GPU does not support matmuls in the setup's dtype.
     """
     _check(request)
-    space, constraints = request.space, _with_target(request, request.space, request.constraints, on_progress)
-    candidates = _matching(space, constraints, on_progress)
+    space = request.space
+    constraints, candidates = _match(request, space, request.constraints, on_progress)
     figures = front_figures(space)
     front = pareto_front([front_point(each, figures) for each in candidates])
     on_progress("ranking", 0, len(candidates))
@@ -80,7 +80,7 @@ def find_designs(request: DesignRequest, on_progress: OnProgress = no_progress) 
     failures = [] if candidates else _failures(space, constraints, on_progress)
 
     def match(space: SearchSpace, constraints: Sequence[Constraint]) -> list[Candidate]:
-        return _matching(space, _with_target(request, space, constraints, on_progress), on_progress)
+        return _match(request, space, constraints, on_progress)[1]
 
     accelerator, training = space.accelerator, space.training
     alone = training.n_gpus == 1
@@ -125,40 +125,38 @@ def _check(request: DesignRequest) -> None:
         raise AnalysisError(message, help="give a number of parameters or a compute budget")
 
 
-def _matching(space: SearchSpace, constraints: Sequence[Constraint], on_progress: OnProgress) -> list[Candidate]:
-    """Return every model that satisfies all constraints; none without a target among them."""
+def _match(
+    request: DesignRequest, space: SearchSpace, constraints: Sequence[Constraint], on_progress: OnProgress
+) -> tuple[list[Constraint], list[Candidate]]:
+    """Return the constraints, and every model that satisfies all of them.
+
+    Without a target, the maximum number of parameters within the bounds is added; no model matches if there is none.
+    """
+    constraints = list(constraints)
     if not any(each.is_target for each in constraints):
-        return []
+        measures = [searchable(each, space.serving.batch_size) for each in constraints]
+        found = search(space, measures, ["total_params"], on_progress)
+        largest = max((each.forms[0].at(each.depths[-1]) for each in found), default=None)
+        if largest is None:
+            return constraints, []
+        constraints.append(within("total_params", largest, request.tolerance, "largest"))
     closed, planned = _split(space, constraints)
-    found = list(_candidates(space, closed, on_progress))
+    candidates = list(_candidates(space, closed, on_progress))
     if not planned:
-        return found
+        return constraints, candidates
     limit = min(each.value for each in planned)
     fitting = []
-    for index, each in enumerate(found, 1):
+    for index, each in enumerate(candidates, 1):
         if _train_bytes(space, space.config(each.shape, each.n_layers)) <= limit:
             fitting.append(each)
-        on_progress("planning", index, len(found))
-    return fitting
+        on_progress("planning", index, len(candidates))
+    return constraints, fitting
 
 
 def _split(space: SearchSpace, constraints: Sequence[Constraint]) -> tuple[list[Constraint], list[Constraint]]:
     """Return the constraints with closed forms, and those on the memory of a layout of several GPUs."""
     planned = [each for each in constraints if each.figure == TRAIN_BYTES and space.training.n_gpus > 1]
     return [each for each in constraints if each not in planned], planned
-
-
-def _with_target(
-    request: DesignRequest, space: SearchSpace, constraints: Sequence[Constraint], on_progress: OnProgress
-) -> list[Constraint]:
-    """Return the constraints; without a target, add the maximum number of parameters within the bounds, if any."""
-    if any(each.is_target for each in constraints):
-        return list(constraints)
-    name = "total_params"
-    measures = [searchable(each, space.serving.batch_size) for each in constraints]
-    found = search(space, measures, [name], on_progress)
-    most = max((each.forms[0].at(each.depths[-1]) for each in found), default=None)
-    return [*constraints, *([] if most is None else [within(name, most, request.tolerance, "largest")])]
 
 
 def _candidates(space: SearchSpace, constraints: Sequence[Constraint], on_progress: OnProgress) -> Iterator[Candidate]:

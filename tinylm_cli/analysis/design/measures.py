@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache
 from typing import NamedTuple
 
 from tinylm_cli.analysis.design.closed_form import ClosedForm, HeadSharing, Value, fit_closed_form
@@ -50,7 +50,7 @@ def closed_forms(space: SearchSpace, names: Sequence[str], d_head: int, *, heads
     measures = [MEASURES[name] for name in names]
     return [
         fit_closed_form(
-            partial(_counts, measure, space, config),
+            lambda *sizes, measure=measure: measure.counts(config(*sizes), space),
             period=space.period,
             heads=heads,
             combine=measure.combine(space),
@@ -66,10 +66,6 @@ def measured(name: str, space: SearchSpace, config: ModelConfig) -> Value:
     return FIGURES[name].compute(config, space.setups)
 
 
-def _counts(measure: Measure, space: SearchSpace, config: Callable[..., ModelConfig], *sizes: int) -> tuple[int, ...]:
-    return measure.counts(config(*sizes), space)
-
-
 def _figure(name: str) -> Measure:
     return Measure(lambda config, space: (FIGURES[name].compute(config, space.setups),))
 
@@ -82,12 +78,12 @@ def _per_token(space: SearchSpace) -> Combine:
     return lambda counts: round(counts[0] / space.seq_len)
 
 
-def _training_moments(config: ModelConfig, space: SearchSpace) -> tuple[int, ...]:
+def _training_phases(config: ModelConfig, space: SearchSpace) -> tuple[int, ...]:
     memory = training_memory(config, space.training)
-    return tuple(memory.resident_bytes + moment.held_bytes for moment in memory.timeline)
+    return tuple(memory.resident_bytes + phase.held_bytes for phase in memory.timeline)
 
 
-def _serving_moments(config: ModelConfig, space: SearchSpace) -> tuple[int, ...]:
+def _serving_phases(config: ModelConfig, space: SearchSpace) -> tuple[int, ...]:
     return serving_timeline(config, space.serving)
 
 
@@ -121,8 +117,8 @@ MEASURES: dict[str, Measure] = {
     "kv_cache_bytes": _figure("kv_cache_bytes"),
     "decode_read_bytes_per_token": _figure("decode_read_bytes_per_token"),
     "weights_bytes": _figure("weights_bytes"),
-    "train_bytes_per_gpu": Measure(_training_moments),
-    "serve_bytes": Measure(_serving_moments),
+    "train_bytes_per_gpu": Measure(_training_phases),
+    "serve_bytes": Measure(_serving_phases),
     DECODE_SECONDS: Measure(_decoding, _decode_seconds),
 }
 """Every measure by name: names of ``FIGURES``, and a time where there is a GPU."""

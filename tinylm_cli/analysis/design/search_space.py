@@ -52,7 +52,7 @@ class Grid:
 
     Attributes:
         d_models: Widths, finer where they are small. Multiples of 64 fill the tensor cores of a GPU at two bytes per
-            number, and multiples of 128 also the tiles of a matrix product (NVIDIA 2023, Matrix Multiplication
+            number, and multiples of 128 also the tiles of a matmul (NVIDIA 2023, Matrix Multiplication
             Background User's Guide).
         n_layers: Depths.
         aspects: Smallest and largest d_model / n_layers; None for any. The loss hardly depends on it over this range
@@ -233,9 +233,9 @@ class SearchSpace:
         low, high = family.d_ff_ratios
         ratio_source = _DAI if high < 1 else _SHAZEER if family.config.feed_forward.gated else _VASWANI
         yield GridAxis(
-            "d_model", ", ".join(map(_steps, grid.d_models)), _NVIDIA if grid.d_models == GRID.d_models else _ASKED
+            "d_model", ", ".join(map(_range, grid.d_models)), _NVIDIA if grid.d_models == GRID.d_models else _ASKED
         )
-        yield GridAxis("n_layers", _depths(grid.n_layers), _LEVINE if grid.n_layers == GRID.n_layers else _ASKED)
+        yield GridAxis("n_layers", _range(grid.n_layers), _LEVINE if grid.n_layers == GRID.n_layers else _ASKED)
         if grid.aspects is not None:
             yield GridAxis("d_model / n_layers", f"{grid.aspects[0]} to {grid.aspects[1]}", _KAPLAN)
         yield GridAxis("d_head", _either(self.d_heads), _ASKED if grid.d_heads else _DAO)
@@ -267,12 +267,10 @@ def _heads(family: Family) -> str:
     return f"{spans} times d_model / d_head, rounded to a multiple of {family.heads_step}"
 
 
-def _steps(widths: range) -> str:
-    return f"{widths[0]} to {widths[-1]} by {widths.step}" if len(widths) > 1 else str(widths[0])
-
-
-def _depths(depths: range) -> str:
-    return _steps(depths) if depths.step > 1 or len(depths) == 1 else f"{depths[0]} to {depths[-1]}"
+def _range(values: range) -> str:
+    if len(values) == 1:
+        return str(values[0])
+    return f"{values[0]} to {values[-1]}" + (f" by {values.step}" if values.step > 1 else "")
 
 
 def _multiples(steps: Sequence[tuple[int, int]]) -> Iterator[str]:

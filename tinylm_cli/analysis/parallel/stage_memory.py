@@ -165,7 +165,7 @@ def _model_state(config: ModelConfig, setup: TrainingSetup, layout: Layout, stag
 
 
 _saved_by_model = lru_cache(_CACHE_SIZE)(activation_bytes)
-"""The tensors that the whole model saves for one micro-batch."""
+"""The tensors that the full model saves for one micro-batch."""
 
 
 @lru_cache(_CACHE_SIZE)

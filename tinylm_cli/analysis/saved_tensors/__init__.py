@@ -1,6 +1,6 @@
 """Tensors that autograd saves in the forward pass for the backward pass, one by one, in the order of the module.
 
-An operation saves the tensors that its derivative needs: a linear map its input; a product of activations both factors;
+An operation saves the tensors that its derivative needs: a linear map its input; a matmul of activations both factors;
 a norm its input and the statistics of each vector; softmax, ReLU, tanh and sigmoid their output; an addition nothing.
 A tensor that several operations save has one name and counts once.
 

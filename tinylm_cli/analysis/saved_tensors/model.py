@@ -51,12 +51,12 @@ def position(run: ForwardPass, windows: set[int | None]) -> Iterator[SavedTensor
 
 
 @lru_cache(maxsize=64)
-def saved_by_block(run: ForwardPass, layer: int) -> tuple[SavedTensor, ...]:
+def layer_tensors(run: ForwardPass, layer: int) -> tuple[SavedTensor, ...]:
     """Return the tensors that one layer saves without recomputation, its input included."""
-    return deduplicated(block(run, layer))
+    return deduplicated(_layer(run, layer))
 
 
-def block(run: ForwardPass, layer: int) -> Iterator[SavedTensor]:
+def _layer(run: ForwardPass, layer: int) -> Iterator[SavedTensor]:
     """Yield the tensors that one layer saves; repeated if several operations save the same tensor.
 
     Follows ``model/block.py:TransformerBlock.forward``.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinylm_cli.analysis.saved_tensors.model import saved_by_block
+from tinylm_cli.analysis.saved_tensors.model import layer_tensors
 from tinylm_cli.analysis.saved_tensors.saved_tensor import ForwardPass, SavedTensor
 
 
@@ -15,14 +15,14 @@ def saved_by_layer(run: ForwardPass, layer: int) -> tuple[SavedTensor, ...]:
     recompute = run.setup.recompute
     if recompute == "selective":
         flash = run._replace(setup=run.setup._replace(attention_kernel="flash"))
-        return tuple(tensor for tensor in saved_by_block(flash, layer) if not tensor.is_core_attention)
-    tensors = saved_by_block(run, layer)
+        return tuple(tensor for tensor in layer_tensors(flash, layer) if not tensor.is_core_attention)
+    tensors = layer_tensors(run, layer)
     return tensors if recompute == "none" else tuple(tensor for tensor in tensors if tensor.name == "input")
 
 
 def recomputed_by_layer(run: ForwardPass, layer: int) -> tuple[SavedTensor, ...]:
     """Return the tensors that the backward pass of a layer recomputes."""
-    tensors = saved_by_block(run, layer)
+    tensors = layer_tensors(run, layer)
     match run.setup.recompute:
         case "none":
             return ()

@@ -85,10 +85,10 @@ def test_layer_kinds() -> None:
         found = activation_bytes(load_config(name).config, TrainingSetup(batch_size=1, seq_len=8192))
         return [(layer.name, layer.count) for layer in found.layers]
 
-    assert names("gemma-2-2b") == [("blocks, window 4096", 13), ("blocks, full attention", 13)]
-    assert names("gemma-3-1b") == [("blocks, window 512", 22), ("blocks, full attention", 4)]
-    assert names("deepseek-v2-lite") == [("blocks, dense", 1), ("blocks, experts", 26)]
-    assert names("llama-3-8b") == [("blocks", 32)]
+    assert names("gemma-2-2b") == [("layers, window 4096", 13), ("layers, full attention", 13)]
+    assert names("gemma-3-1b") == [("layers, window 512", 22), ("layers, full attention", 4)]
+    assert names("deepseek-v2-lite") == [("layers, dense", 1), ("layers, experts", 26)]
+    assert names("llama-3-8b") == [("layers", 32)]
 
 
 def test_many_layers() -> None:

@@ -59,8 +59,8 @@ def activation_bytes(config: ModelConfig, setup: TrainingSetup, *, context: int 
 
 
 def _name(kind: LayerKind, kinds: Iterable[LayerKind]) -> str:
-    """Return ``blocks`` and the properties that only some of the kinds have: ``blocks, window 4096``."""
-    labels = ["blocks"]
+    """Return ``layers`` and the properties that only some of the kinds have: ``layers, window 4096``."""
+    labels = ["layers"]
     if len({other.window for other in kinds}) > 1:
         labels.append("full attention" if kind.window is None else f"window {kind.window}")
     if len({other.has_experts for other in kinds}) > 1:

@@ -49,7 +49,7 @@ class LayerActivations:
     """Tensors that autograd saves in each layer of one kind.
 
     Attributes:
-        name: ``blocks``, and the properties that only this kind has: ``blocks, window 4096``.
+        name: ``layers``, and the properties that only this kind has: ``layers, window 4096``.
         count: Number of layers of the kind.
         layer_bytes: Bytes that one layer saves.
         recomputed_bytes: Bytes that one layer recomputes and holds during its backward pass.

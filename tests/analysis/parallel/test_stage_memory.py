@@ -71,5 +71,5 @@ def test_sliding_windows() -> None:
         found = activation_bytes(GEMMA, TrainingSetup(seq_len=seq_len), context=context).layers
         return {each.name: each.count for each in found}
 
-    assert layers(8192, 8) == {"blocks, window 4096": 13, "blocks, full attention": 13}
-    assert layers(1024, 1) == {"blocks": 26}
+    assert layers(8192, 8) == {"layers, window 4096": 13, "layers, full attention": 13}
+    assert layers(1024, 1) == {"layers": 26}

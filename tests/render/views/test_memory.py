@@ -42,7 +42,7 @@ def test_what_is_said() -> None:
         "Training memory",
         "2 sequences of 1,024 tokens in bfloat16",
         "The peak is when the loss is differentiated: all activations are in memory.",
-        "one layer of blocks",
+        "one of the layers",
         "optimizer state",
         "786,432 weights are quantized to int4 in groups of 128; matrix products are in bfloat16.",
     ):

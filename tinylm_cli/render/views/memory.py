@@ -145,11 +145,11 @@ def _sections(report: Activations) -> Iterator[_Section]:
 
 def _one_layer(layer: LayerActivations) -> Table:
     columns = (
-        field(f"one layer of {layer.name}", "name", style="name", shrink=True),
+        field(f"one of the {layer.name}", "name", style="name", shrink=True),
         field("bytes", "saved_bytes", binary_bytes),
         field("tensor parallelism divides", "tensor_parallel_bytes", binary_bytes, keep=3),
         field("sequence parallelism too", "sequence_parallel_bytes", binary_bytes, keep=2),
     )
     total = ("total", binary_bytes(layer.layer_bytes), "", "")
-    caption = f"Tensors that one layer of {layer.name} saves for the backward pass"
+    caption = f"Tensors that one of the {layer.name} saves for the backward pass"
     return record_table(layer.parts, columns, total=total, caption=caption)

@@ -182,7 +182,7 @@ def test_front_mark(here: Here) -> None:
     assert "Pareto front (✓): 13 designs" in marked["213"]
     assert marked["213"].count("✓") == 1 + 13
     words = "--params 826112 --vocab-size 256 --d-model 128 --n-layers 4 --d-head 64"
-    assert "1 design that no other beats" in here("design", *words.split(), "--full").out
+    assert "1 design that no other design dominates" in here("design", *words.split(), "--full").out
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ MINE = """mine:
 def test_nothing_found(here: Here, folder: Path) -> None:
     result = here("design", "--params", "900T")
     assert result.code == 1
-    assert "the nearest is 481,229,570,048, at 16384 × 128" in " ".join(result.out.split())
+    assert "the nearest is 481,229,570,048, with d_model 16384 and 128 layers" in " ".join(result.out.split())
     report = json.loads(here("design", "--params", "900T", "--format", "json").out)
     assert (report["designs"], report["matches"]) == ([], 0)
     assert report["failures"][0]["alone"] is True
@@ -384,7 +384,7 @@ def test_several_gpus(here: Here) -> None:
         sizes = design["sizes"]
         assert (sizes["n_heads"] % 8, sizes["n_kv_heads"] % 8, sizes["d_ff"] % 8) == (0, 0, 0)
     shown = here("design", "--compute", "1e21", "--family", "llama", *node, "--top", "1").out
-    assert "Training is on 8 GPUs with the plan tp=8." in shown
+    assert "Training uses 8 GPUs with the plan tp=8." in shown
 
 
 @pytest.mark.parametrize(

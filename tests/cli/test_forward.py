@@ -50,8 +50,8 @@ def test_the_screen_in_outline(here: Here) -> None:
     assert stages == ["stage", "tokens", "embedding", "blocks.0", "blocks.1", "blocks.2", "ln_f", "lm_head"]
     assert lines[blank + 1].split() == ["next", "token", "probability"]
     assert lines[blank + 5] == ""
-    assert re.fullmatch(r"loss 5\.\d{3}; guessing evenly: ln 256 = 5\.545", lines[blank + 6])
-    assert lines[-1].endswith(" tokens per second")
+    assert re.fullmatch(r"loss 5\.\d{3}; uniform prediction: ln 256 = 5\.545", lines[blank + 6])
+    assert lines[-1].endswith(" tokens/s")
     assert page.err == "next: tinylm generate toy.yaml --tokens\n"
 
 

@@ -43,7 +43,7 @@ def test_the_screen_in_outline(here: Here) -> None:
     assert re.fullmatch(r"\d+ \d+ \d+", lines[3])
     assert lines[4].startswith("as text: Hi")
     assert lines[5].startswith("The weights are untrained")
-    assert re.fullmatch(r"3 tokens, length reached, [\d,]+ per second", lines[6])
+    assert re.fullmatch(r"3 tokens, --max-new-tokens reached, [\d,]+ tokens/s", lines[6])
     assert page.err == "next: tinylm estimate toy.yaml\n"
 
 
@@ -59,7 +59,7 @@ def test_as_many_as_were_asked_for(words: list[str], count: int, here: Here) -> 
 
 def test_one_is_not_several(here: Here) -> None:
     assert "prompt of 1 token\n" in here(*TOY, "--tokens", "9").out
-    assert "\n1 token, length reached" in here(*TOY, "-n", "1").out
+    assert "\n1 token, --max-new-tokens reached" in here(*TOY, "-n", "1").out
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_yaml_file(here: Here) -> None:
     done = here("import", "my-qwen", "-o", "qwen.yaml")
     assert (done.code, done.out) == (0, "")
     told = done.err.splitlines()
-    assert told[0].startswith("ignored, without effect on the model: architectures, attention_dropout,")
+    assert told[0].startswith("ignored (no effect on the model): architectures, attention_dropout,")
     assert told[-2:] == ["wrote qwen.yaml", "next: tinylm params qwen.yaml"]
     assert max(map(len, told)) <= 80
     assert load_yaml_config("qwen.yaml").config == load_config("my-qwen").config
@@ -107,14 +107,14 @@ def test_tinylm_config(here: Here) -> None:
 
 def test_assumed_sizes(here: Here, folder: Path) -> None:
     (folder / "bare.json").write_text('{"model_type": "mistral", "hidden_size": 512}', encoding="utf-8")
-    told = "assumed from the defaults of mistral: vocab_size 32,000, n_heads 32, n_layers 32, "
+    told = "family defaults of mistral used for: vocab_size 32,000, n_heads 32, n_layers 32, "
     assert here("import", "bare.json", columns=200).err.startswith(told)
     less = here("import", "bare.json", "--set", "n_heads=16", columns=200)
     assert less.err.startswith(told.replace("n_heads 32, ", ""))
     document = json.loads(here("import", "bare.json", "--format", "json").out)
     assert document["assumed"]["n_layers"] == 32
     assert "d_model" not in document["assumed"]
-    assert "\nAssumed from the defaults of mistral" in here("import", "bare.json", "--format", "markdown").out
+    assert "\nFamily defaults of mistral used for" in here("import", "bare.json", "--format", "markdown").out
 
 
 def test_left_out_weights(here: Here, folder: Path) -> None:

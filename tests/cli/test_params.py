@@ -134,20 +134,20 @@ def test_set(here: Here) -> None:
 
 def test_nominal_size(here: Here) -> None:
     pages = {
-        "4K": "toy is stated as 4K: right within 3.4%.",
-        "5K": "toy is stated as 5K: the true count is 22.7% less.",
-        "3K": "toy is stated as 3K: the true count is 28.8% more.",
-        "1K": "toy is stated as 1K: the true count is 3.9 times that.",
-        "3864": "toy is stated as 3,864: exactly right.",
-        "3865": "toy is stated as 3,865: right within 0.03%.",
+        "4K": "toy has a nominal size of 4K; the exact count is within 3.4%.",
+        "5K": "toy has a nominal size of 5K; the exact count is 22.7% lower.",
+        "3K": "toy has a nominal size of 3K; the exact count is 28.8% higher.",
+        "1K": "toy has a nominal size of 1K; the exact count is 3.9 times as large.",
+        "3864": "toy has a nominal size of 3,864; the exact count equals it.",
+        "3865": "toy has a nominal size of 3,865; the exact count is within 0.03%.",
     }
     for size, sentence in pages.items():
         assert sentence in here("params", "--config", "toy.yaml", "--set", f"nominal_params={size}").out
 
 
 def test_changed_fields_drop_the_nominal_size(here: Here) -> None:
-    assert "stated as" not in here("params", "--config", "toy.yaml", "--set", "n_layers=6").out
-    assert "stated as" in here("params", "--config", "toy.yaml", "--set", "dropout=0.5").out
+    assert "nominal size" not in here("params", "--config", "toy.yaml", "--set", "n_layers=6").out
+    assert "nominal size" in here("params", "--config", "toy.yaml", "--set", "dropout=0.5").out
     assert not {"nominal", "differs"} & set(here("params", "--set", "n_layers=7").out.split())
 
 

@@ -27,7 +27,7 @@ _EXAMPLE = re.compile(
     r"(?<=^```console\n)\$ (?P<command>tinylm [^\n]*)\n(?P<output>.*?)(?=^```$)", re.MULTILINE | re.DOTALL
 )
 _PIPE = re.compile(r"(?P<command>.*) \| (?P<end>head|tail) -(?P<lines>\d+)")
-_TIMING = re.compile(r"^[\d.,e+]+ ms a pass, [\d,]+ tokens per second$|(?<=, )[\d,]+ per second$", re.MULTILINE)
+_TIMING = re.compile(r"^[\d.,e+]+ ms per pass, [\d,]+ tokens/s$|(?<=reached, )[\d,]+ tokens/s$", re.MULTILINE)
 
 
 def _examples() -> list[tuple[Path, str, str]]:

@@ -12,7 +12,7 @@ from tinylm_cli.analysis.setups import KERNEL_EFFICIENCY, TrainingSetup
 from tinylm_cli.config.hardware import load_hardware
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.interop.load import load_config
-from tinylm_cli.render.views.plan import layout_words
+from tinylm_cli.render.views.plan import layout_text
 from tinylm_cli.reports.choices import Recompute
 from tinylm_cli.reports.plan import Layout, Plan
 
@@ -144,7 +144,7 @@ def _line(run: Run) -> str:
     cells = (
         name,
         f"{run.layout.n_gpus:,} × {run.gpu}",
-        layout_words(run.layout),
+        layout_text(run.layout),
         _measured(run.published, run.measure),
         _measured(at_default, run.measure),
         f"{round(run.off, 2) + 0.0:+.0%}".replace("-", "−"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 import typing
 from collections.abc import Callable, Iterator
@@ -95,6 +96,7 @@ def _classes(annotation: Any) -> Iterator[type]:
 def _describe(kind: type) -> str:
     summary, _, attributes = (kind.__doc__ or "").partition("Attributes:")
     meanings = dict(re.findall(r"^ {8}(\w+): (.+?)(?=^ {8}\w|\Z)", attributes, re.MULTILINE | re.DOTALL))
+    meanings |= dict(_comments(kind))
     names = [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else kind._fields  # type: ignore[attr-defined]
     hints = typing.get_type_hints(kind)
     lines = [f"### {kind.__name__}", "", " ".join(summary.split()).replace("``", "`"), ""]
@@ -105,6 +107,19 @@ def _describe(kind: type) -> str:
         meaning = re.sub(r"\b(None|True|False)\b", lambda word: _JSON_WORDS[word[0]], meaning)
         lines.append(f"| `{name}` | {_type_words(hints[name])} | {meaning} |")
     return "\n".join(lines) + "\n"
+
+
+def _comments(kind: type) -> Iterator[tuple[str, str]]:
+    """Yield the name and the comment of each field of a class: the lines above it, or the end of its line."""
+    above: list[str] = []
+    for line in inspect.getsource(kind).splitlines():
+        if comment := re.fullmatch(r" {4}# (.+)", line):
+            above.append(comment[1])
+            continue
+        field = re.fullmatch(r" {4}(\w+): [^#]+?(?:  # (.+))?", line)
+        if field and (meaning := field[2] or " ".join(above)):
+            yield field[1], meaning
+        above.clear()
 
 
 def _type_words(annotation: Any) -> str:

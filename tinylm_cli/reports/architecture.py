@@ -11,47 +11,31 @@ from tinylm_cli.reports.params import ModelParams
 
 @dataclass(frozen=True)
 class ModuleNode:
-    """A module of the built model, or several identical modules.
+    """A module of the built model, or several identical modules."""
 
-    Attributes:
-        name: Attribute name in its parent; dotted if a module that only wraps this one is folded into it; for several
-            modules their indices, e.g. ``0..5`` or ``0, 2, …, 24``; the class name at the root.
-        kind: Class name.
-        count: Number of identical siblings that the node stands for.
-        shape: Shape of its own weight, or None.
-        params: Parameters of all ``count`` modules together; a tied tensor counts at its first module.
-        share: ``params`` over the model's total, 0 to 1.
-        tied_to: Name of the module that owns its weight, or None.
-        settings: Settings that its shapes do not show, by the names of the config: ``n_heads``, ``n_kv_heads`` if
-            fewer, ``kv_rank``, ``n_experts`` and ``top_k``, ``window``.
-        children: Its children; for several modules, the children of one.
-    """
-
+    # Attribute name in its parent; dotted if a module that only wraps this one is folded into it; for several modules
+    # their indices, e.g. ``0..5`` or ``0, 2, …, 24``; the class name at the root.
     name: str
-    kind: str
-    count: int
-    shape: tuple[int, ...] | None
-    params: int
-    share: float
-    tied_to: str | None
+    kind: str  # Class name.
+    count: int  # Number of identical siblings that the node stands for.
+    shape: tuple[int, ...] | None  # Shape of its own weight, or None.
+    params: int  # Parameters of all ``count`` modules together; a tied tensor counts at its first module.
+    share: float  # ``params`` over the model's total, 0 to 1.
+    tied_to: str | None  # Name of the module that owns its weight, or None.
+    # Settings that its shapes do not show, by the names of the config: ``n_heads``, ``n_kv_heads`` if fewer,
+    # ``kv_rank``, ``n_experts`` and ``top_k``, ``window``.
     settings: Mapping[str, int]
-    children: tuple[ModuleNode, ...]
+    children: tuple[ModuleNode, ...]  # Its children; for several modules, the children of one.
 
 
 @dataclass(frozen=True)
 class Proof:
-    """The closed form compared with the built module.
+    """The closed form compared with the built module."""
 
-    Attributes:
-        closed_form_params: Total of the tensor table.
-        instantiated_params: Elements of the module's parameters; a tied parameter counts once.
-        tensors: Named tensors compared.
-        differences: One line for each tensor that is missing on one side or differs in shape; empty if all agree.
-    """
-
-    closed_form_params: int
-    instantiated_params: int
-    tensors: int
+    closed_form_params: int  # Total of the tensor table.
+    instantiated_params: int  # Elements of the module's parameters; a tied parameter counts once.
+    tensors: int  # Named tensors compared.
+    # One line for each tensor that is missing on one side or differs in shape; empty if all agree.
     differences: tuple[str, ...]
 
     @classmethod
@@ -82,24 +66,13 @@ class Proof:
 
 @dataclass(frozen=True)
 class BuildReport:
-    """One built model.
+    """One built model."""
 
-    Attributes:
-        model: Its parameters in closed form.
-        device: Device of its weights: ``cpu``, ``cuda:0``, ``meta``.
-        dtype: Storage type of its weights.
-        seed: Seed of its weights; None on meta, and if they were loaded.
-        weights: Folder the weights were loaded from, or None.
-        saved_to: Folder the model was saved to, or None.
-        architecture: The module tree.
-        proof: Closed form against module.
-    """
-
-    model: ModelParams
-    device: str
-    dtype: str
-    seed: int | None
-    weights: str | None
-    saved_to: str | None
-    architecture: ModuleNode
-    proof: Proof
+    model: ModelParams  # Its parameters in closed form.
+    device: str  # Device of its weights: ``cpu``, ``cuda:0``, ``meta``.
+    dtype: str  # Storage type of its weights.
+    seed: int | None  # Seed of its weights; None on meta, and if they were loaded.
+    weights: str | None  # Folder the weights were loaded from, or None.
+    saved_to: str | None  # Folder the model was saved to, or None.
+    architecture: ModuleNode  # The module tree.
+    proof: Proof  # Closed form against module.

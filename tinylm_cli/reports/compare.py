@@ -11,53 +11,34 @@ FigureUnit = Literal["params", "bytes", "flops", "seconds", "share", "usd", "cou
 
 @dataclass(frozen=True)
 class ComparedModel:
-    """One of the models compared.
+    """One of the models compared."""
 
-    Attributes:
-        name: Unique name in the comparison.
-        source: Source of its config.
-        changes: Changes of the config, each ``key=value``.
-        max_len: Maximum sequence length.
-    """
-
-    name: str
-    source: str
-    changes: tuple[str, ...]
-    max_len: int
+    name: str  # Unique name in the comparison.
+    source: str  # Source of its config.
+    changes: tuple[str, ...]  # Changes of the config, each ``key=value``.
+    max_len: int  # Maximum sequence length.
 
 
 @dataclass(frozen=True)
 class FieldDifference:
-    """A field of the config that differs between models.
+    """A field of the config that differs between models."""
 
-    Attributes:
-        field: Dotted name.
-        values: Its value in each model, defaults filled in; None if it is absent or has no effect.
-    """
-
-    field: str
-    values: tuple[Any, ...]
+    field: str  # Dotted name.
+    values: tuple[Any, ...]  # Its value in each model, defaults filled in; None if it is absent or has no effect.
 
 
 @dataclass(frozen=True)
 class FigureDifference:
-    """A figure of each model.
+    """A figure of each model."""
 
-    Attributes:
-        name: Name of the figure, such as ``total_params`` or ``attention_params``. On the GPUs: ``plan_bytes_per_gpu``
-            (with several GPUs), ``step_seconds``, ``utilization`` (MFU), ``train_tokens``, ``train_seconds``,
-            ``train_usd``; ``largest_batch_size``, ``prefill_seconds``, ``decode_tokens_per_second``.
-        unit: Unit of the values.
-        values: The figure of each model.
-        differences: Value of each model minus the value of the first model.
-        ratios: Value of each model over the value of the first model; None if the latter is 0.
-    """
-
+    # Name of the figure, such as ``total_params`` or ``attention_params``. On the GPUs: ``plan_bytes_per_gpu`` (with
+    # several GPUs), ``step_seconds``, ``utilization`` (MFU), ``train_tokens``, ``train_seconds``, ``train_usd``;
+    # ``largest_batch_size``, ``prefill_seconds``, ``decode_tokens_per_second``.
     name: str
-    unit: FigureUnit
-    values: tuple[float, ...]
-    differences: tuple[float, ...]
-    ratios: tuple[float | None, ...]
+    unit: FigureUnit  # Unit of the values.
+    values: tuple[float, ...]  # The figure of each model.
+    differences: tuple[float, ...]  # Value of each model minus the value of the first model.
+    ratios: tuple[float | None, ...]  # Value of each model over the value of the first model; None if the latter is 0.
 
     @classmethod
     def of(cls, name: str, unit: FigureUnit, values: Sequence[float]) -> Self:
@@ -69,90 +50,54 @@ class FigureDifference:
 
 @dataclass(frozen=True)
 class ClusterComparison:
-    """Training and serving of every model on the same GPUs.
+    """Training and serving of every model on the same GPUs."""
 
-    Attributes:
-        accelerator: The GPU's name.
-        n_gpus: GPUs that train each model; one serves it.
-        plans: The parallel layout of each model, in the syntax of ``--plan``: the requested layout, or the fastest that
-            fits; None with one GPU.
-        training_fits: Whether training of each model fits in the memory of the GPUs.
-        serving_fits: Whether serving of each model fits in the memory of one GPU.
-        figures: Time, cost and memory, including figures that are the same for all models.
-    """
-
-    accelerator: str
-    n_gpus: int
+    accelerator: str  # The GPU's name.
+    n_gpus: int  # GPUs that train each model; one serves it.
+    # The parallel layout of each model, in the syntax of ``--plan``: the requested layout, or the fastest that fits;
+    # None with one GPU.
     plans: tuple[str | None, ...]
-    training_fits: tuple[bool, ...]
-    serving_fits: tuple[bool, ...]
-    figures: tuple[FigureDifference, ...]
+    training_fits: tuple[bool, ...]  # Whether training of each model fits in the memory of the GPUs.
+    serving_fits: tuple[bool, ...]  # Whether serving of each model fits in the memory of one GPU.
+    figures: tuple[FigureDifference, ...]  # Time, cost and memory, including figures that are the same for all models.
 
 
 @dataclass(frozen=True)
 class CompareReport:
-    """Differences between models; equal fields and figures are omitted.
+    """Differences between models; equal fields and figures are omitted."""
 
-    Attributes:
-        models: In the order of the command line; all others are compared with the first.
-        same: Whether no field and no figure differs.
-        batch_size: Sequences per batch, the same for all models.
-        seq_len: Tokens per sequence.
-        dtype: Type of weights, activations and caches.
-        fields: Fields of the config that differ, in the order of the schema.
-        figures: Figures that differ.
-        cluster: Training and serving on named GPUs; None without a GPU.
-    """
-
-    models: tuple[ComparedModel, ...]
-    same: bool
-    batch_size: int
-    seq_len: int
-    dtype: str
-    fields: tuple[FieldDifference, ...]
-    figures: tuple[FigureDifference, ...]
-    cluster: ClusterComparison | None = None
+    models: tuple[ComparedModel, ...]  # In the order of the command line; all others are compared with the first.
+    same: bool  # Whether no field and no figure differs.
+    batch_size: int  # Sequences per batch, the same for all models.
+    seq_len: int  # Tokens per sequence.
+    dtype: str  # Type of weights, activations and caches.
+    fields: tuple[FieldDifference, ...]  # Fields of the config that differ, in the order of the schema.
+    figures: tuple[FigureDifference, ...]  # Figures that differ.
+    cluster: ClusterComparison | None = None  # Training and serving on named GPUs; None without a GPU.
 
 
 @dataclass(frozen=True)
 class ChangedConfig:
-    """A config that has changed since a git revision.
+    """A config that has changed since a git revision."""
 
-    Attributes:
-        path: Path of the file, relative to the current folder.
-        status: Git status of the file, or ``wrong`` if it is not a valid config in the working tree.
-        old_path: Path in the revision, relative to the top of the repository; None unless the file is renamed.
-        before_params: Parameters in the revision; None if the file did not exist or was not a valid config.
-        after_params: Parameters in the working tree; None if the file is removed or wrong.
-        difference_params: ``after_params - before_params``; None unless both are known.
-        ratio: ``after_params / before_params``; None unless both are known.
-        comparison: Comparison of the two versions; None unless both are known.
-        mistake: The first mistake of a wrong config, with its place and the number of others; else empty.
-    """
-
-    path: str
+    path: str  # Path of the file, relative to the current folder.
+    # Git status of the file, or ``wrong`` if it is not a valid config in the working tree.
     status: Literal["added", "removed", "modified", "renamed", "wrong"]
+    # Path in the revision, relative to the top of the repository; None unless the file is renamed.
     old_path: str | None
-    before_params: int | None
-    after_params: int | None
-    difference_params: int | None
-    ratio: float | None
-    comparison: CompareReport | None
-    mistake: str = ""
+    before_params: int | None  # Parameters in the revision; None if the file did not exist or was not a valid config.
+    after_params: int | None  # Parameters in the working tree; None if the file is removed or wrong.
+    difference_params: int | None  # ``after_params - before_params``; None unless both are known.
+    ratio: float | None  # ``after_params / before_params``; None unless both are known.
+    comparison: CompareReport | None  # Comparison of the two versions; None unless both are known.
+    mistake: str = ""  # The first mistake of a wrong config, with its place and the number of others; else empty.
 
 
 @dataclass(frozen=True)
 class ChangedReport:
-    """Every config that has changed since a git revision: the report of ``tinylm compare --changed``.
+    """Every config that has changed since a git revision: the report of ``tinylm compare --changed``."""
 
-    Attributes:
-        revision: The revision as typed.
-        commit: The base commit: the merge base of the revision and HEAD.
-        same: Whether no config differs.
-        configs: In git's order of files.
-    """
-
-    revision: str
-    commit: str
-    same: bool
-    configs: tuple[ChangedConfig, ...]
+    revision: str  # The revision as typed.
+    commit: str  # The base commit: the merge base of the revision and HEAD.
+    same: bool  # Whether no config differs.
+    configs: tuple[ChangedConfig, ...]  # In git's order of files.

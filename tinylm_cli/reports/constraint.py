@@ -14,44 +14,27 @@ Origin = Literal["asked", "gpu_memory", "compute_budget", "largest"]
 
 @dataclass(frozen=True)
 class Sizes:
-    """The shape of a model.
+    """The shape of a model."""
 
-    Attributes:
-        d_model: Width of the residual stream.
-        n_layers: Number of layers.
-        n_heads: Query heads.
-        n_kv_heads: Key and value heads.
-        d_head: Dimensions per head.
-        d_ff: Hidden width of the feed-forward network, or of one expert.
-    """
-
-    d_model: int
-    n_layers: int
-    n_heads: int
-    n_kv_heads: int
-    d_head: int
-    d_ff: int
+    d_model: int  # Width of the residual stream.
+    n_layers: int  # Number of layers.
+    n_heads: int  # Query heads.
+    n_kv_heads: int  # Key and value heads.
+    d_head: int  # Dimensions per head.
+    d_ff: int  # Hidden width of the feed-forward network, or of one expert.
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """A bound on one figure, or a target for it.
+    """A bound on one figure, or a target for it."""
 
-    Attributes:
-        figure: Name of the figure.
-        unit: Its unit.
-        relation: ``at_most`` or ``at_least`` the value, or ``within`` a tolerance of it.
-        value: The bound or the target.
-        tolerance: Maximum relative deviation from the target; null for a bound.
-        origin: ``asked``: an option; ``gpu_memory``: the memory of the GPU; ``compute_budget``:
-            the size that the budget trains; ``largest``: the most parameters that the bounds allow.
-    """
-
-    figure: str
-    unit: ConstraintUnit
-    relation: Relation
-    value: float
-    tolerance: float | None = None
+    figure: str  # Name of the figure.
+    unit: ConstraintUnit  # Its unit.
+    relation: Relation  # ``at_most`` or ``at_least`` the value, or ``within`` a tolerance of it.
+    value: float  # The bound or the target.
+    tolerance: float | None = None  # Maximum relative deviation from the target; null for a bound.
+    # ``asked``: an option; ``gpu_memory``: the memory of the GPU; ``compute_budget``: the size that the budget trains;
+    # ``largest``: the maximum number of parameters within the bounds.
     origin: Origin = "asked"
 
     @cached_property
@@ -84,35 +67,23 @@ class Constraint:
 
 @dataclass(frozen=True)
 class ConstraintFailure:
-    """A constraint that no model of the grid satisfies, by itself or together with others.
+    """A constraint that no model of the grid satisfies, by itself or together with others."""
 
-    Attributes:
-        constraint: The constraint.
-        alone: Whether no model satisfies it even by itself.
-        nearest: The nearest value of its figure. Alone: over the entire grid. Otherwise, for a target: over the models
-            within the bounds; for a bound: over the models that meet the targets.
-        sizes: A model with that value.
-    """
-
-    constraint: Constraint
-    alone: bool
+    constraint: Constraint  # The constraint.
+    alone: bool  # Whether no model satisfies it even by itself.
+    # The nearest value of its figure. Alone: over the entire grid. Otherwise, for a target: over the models within the
+    # bounds; for a bound: over the models that meet the targets.
     nearest: float
-    sizes: Sizes
+    sizes: Sizes  # A model with that value.
 
 
 @dataclass(frozen=True)
 class Relaxation:
-    """One change to the search after which models satisfy every constraint.
+    """One change to the search after which models satisfy every constraint."""
 
-    Attributes:
-        changes: The new value of each constrained figure, or of each field of the search: ``vocab_size``,
-            ``tie_weights``, ``d_model``, ``d_head``, ``n_layers``, ``recompute``, ``accelerator``.
-        sizes: The model that then ranks first.
-        total_params: Its parameters.
-        matches: Number of models that then match.
-    """
-
+    # The new value of each constrained figure, or of each field of the search: ``vocab_size``, ``tie_weights``,
+    # ``d_model``, ``d_head``, ``n_layers``, ``recompute``, ``accelerator``.
     changes: dict[str, float | str | bool]
-    sizes: Sizes
-    total_params: int
-    matches: int
+    sizes: Sizes  # The model that then ranks first.
+    total_params: int  # Its parameters.
+    matches: int  # Number of models that then match.

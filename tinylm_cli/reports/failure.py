@@ -10,30 +10,19 @@ from tinylm_cli.errors import Diagnostic, TinylmError
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a command ended without its report.
+    """The error that ended a command."""
 
-    Attributes:
-        message: The error, in one line.
-        help: The remedy; may be empty.
-        exit_code: The exit status of the process.
-        diagnostics: Every mistake found in the config or in an option; empty for other errors.
-    """
-
-    message: str
-    help: str
-    exit_code: int
-    diagnostics: tuple[Diagnostic, ...]
+    message: str  # The error, in one line.
+    help: str  # The remedy; may be empty.
+    exit_code: int  # The exit status of the process.
+    diagnostics: tuple[Diagnostic, ...]  # Every mistake found in the config or in an option; empty for other errors.
 
 
 @dataclass(frozen=True)
 class FailureReport:
-    """The failure, under a key that no other report has.
+    """The failure, under a key that no other report has."""
 
-    Attributes:
-        error: Why the command ended without its report.
-    """
-
-    error: Failure
+    error: Failure  # Why the command ended without its report.
 
     @classmethod
     def of(cls, error: TinylmError) -> Self:

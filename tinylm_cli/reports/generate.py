@@ -7,27 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class GenerateReport:
-    """A continuation of a prompt.
+    """A continuation of a prompt."""
 
-    Attributes:
-        name: The model's name.
-        source: Source of its config.
-        untrained: Whether the weights were initialized, not loaded.
-        prompt: The ids of the prompt.
-        generated: The generated ids.
-        text: Both decoded, by the folder's tokenizer.json, or as UTF-8 bytes if the vocabulary is bytes (256); else
-            None.
-        stopped: ``length`` or ``stop_token``.
-        milliseconds: Time from first to last token, prompt included.
-        tokens_per_second: Generated tokens over that time.
-    """
-
-    name: str
-    source: str
-    untrained: bool
-    prompt: tuple[int, ...]
-    generated: tuple[int, ...]
+    name: str  # The model's name.
+    source: str  # Source of its config.
+    untrained: bool  # Whether the weights were initialized, not loaded.
+    prompt: tuple[int, ...]  # The ids of the prompt.
+    generated: tuple[int, ...]  # The generated ids.
+    # Both decoded, by the folder's tokenizer.json, or as UTF-8 bytes if the vocabulary is bytes (256); else None.
     text: str | None
-    stopped: str
-    milliseconds: float
-    tokens_per_second: float
+    stopped: str  # ``length`` or ``stop_token``.
+    milliseconds: float  # Time from first to last token, prompt included.
+    tokens_per_second: float  # Generated tokens over that time.

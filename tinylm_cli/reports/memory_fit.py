@@ -12,49 +12,29 @@ Value = int | str | Layout | None
 
 @dataclass(frozen=True)
 class Change:
-    """A change of one field.
+    """A change of one field."""
 
-    Attributes:
-        field: A field of the training or serving setup, or ``accelerator``.
-        before: The current value.
-        after: The new value; for a layout, None searches for the fastest.
-        multiple_of: The values that were tried are multiples of this.
-    """
-
-    field: str
-    before: Value
-    after: Value
-    multiple_of: int = 1
+    field: str  # A field of the training or serving setup, or ``accelerator``.
+    before: Value  # The current value.
+    after: Value  # The new value; for a layout, None searches for the fastest.
+    multiple_of: int = 1  # The values that were tried are multiples of this.
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """The fewest changes that make it fit.
+    """The fewest changes that make it fit."""
 
-    Attributes:
-        changes: The changes.
-        needed_bytes: Memory needed after them; with a search for layouts, that of the fastest plan that fits.
-        capacity_bytes: Memory available after them.
-    """
-
-    changes: tuple[Change, ...]
-    needed_bytes: int
-    capacity_bytes: int
+    changes: tuple[Change, ...]  # The changes.
+    needed_bytes: int  # Memory needed after them; with a search for layouts, that of the fastest plan that fits.
+    capacity_bytes: int  # Memory available after them.
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The memory needed on a GPU, compared with the memory available.
+    """The memory needed on a GPU, compared with the memory available."""
 
-    Attributes:
-        needed_bytes: Memory needed on the GPU that holds most.
-        capacity_bytes: Memory that tensors may take on it.
-        fits: Whether that is enough.
-        remedies: Changes that make it fit, the smallest first; empty if it fits, or if no change that was tried is
-            enough.
-    """
-
-    needed_bytes: int
-    capacity_bytes: int
-    fits: bool
+    needed_bytes: int  # Memory needed on the GPU that holds most.
+    capacity_bytes: int  # Memory that tensors may take on it.
+    fits: bool  # Whether that is enough.
+    # Changes that make it fit, the smallest first; empty if it fits, or if no change that was tried is enough.
     remedies: tuple[Remedy, ...]

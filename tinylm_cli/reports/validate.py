@@ -15,59 +15,36 @@ FigureUnit = Literal["params", "bytes", "flops", "share"]
 
 @dataclass(frozen=True)
 class Assertion:
-    """A condition on one figure of a config, and its result.
+    """A condition on one figure of a config, and its result."""
 
-    Attributes:
-        origin: ``--assert``, or the field of the budget, e.g. ``budget.max_params``.
-        text: The condition as written, e.g. ``total_params < 130M``.
-        figure: Name of the figure.
-        unit: The unit of the figure; ``share`` for nominal_error.
-        value: The measured value; nominal_error without its sign, None without nominal_params.
-        relation: ``<``, ``<=``, ``>``, ``>=``, ``==`` or ``!=``.
-        bound: The bound; None if it is a figure without a value.
-        holds: Whether the condition holds.
-    """
-
-    origin: str
-    text: str
-    figure: str
-    unit: FigureUnit
-    value: int | float | None
-    relation: str
-    bound: int | float | None
-    holds: bool
+    origin: str  # ``--assert``, or the field of the budget, e.g. ``budget.max_params``.
+    text: str  # The condition as written, e.g. ``total_params < 130M``.
+    figure: str  # Name of the figure.
+    unit: FigureUnit  # The unit of the figure; ``share`` for nominal_error.
+    value: int | float | None  # The measured value; nominal_error without its sign, None without nominal_params.
+    relation: str  # ``<``, ``<=``, ``>``, ``>=``, ``==`` or ``!=``.
+    bound: int | float | None  # The bound; None if it is a figure without a value.
+    holds: bool  # Whether the condition holds.
 
 
 @dataclass(frozen=True)
 class FileResult:
-    """The result for one config or hardware file.
+    """The result for one config or hardware file."""
 
-    Attributes:
-        path: Path as given or as found in a folder; ``<stdin>`` for standard input.
-        status: ``valid``; ``failed``, a valid config that fails its budget or an assertion; ``wrong``, with mistakes;
-            or ``unreadable``, with a reason.
-        total_params: Parameters of a valid config, tied weights counted once; else None.
-        reason: Why the file could not be read or written; else empty.
-        help: The remedy; may be empty.
-        diagnostics: Every mistake in the order of the file, or every assertion that fails.
-        assertions: The conditions on a valid config: its budget, then each ``--assert``.
-        accelerators: Number of accelerators in a valid hardware file; None for a config.
-        fixed: Mistakes that ``--fix`` corrected or ``--diff`` would correct; not among ``diagnostics``.
-        diff: The corrections as a unified diff; empty without corrections.
-        written: Whether the corrections were written to the file.
-    """
-
-    path: str
+    path: str  # Path as given or as found in a folder; ``<stdin>`` for standard input.
+    # ``valid``; ``failed``, a valid config that fails its budget or an assertion; ``wrong``, with mistakes; or
+    # ``unreadable``, with a reason.
     status: FileStatus
-    total_params: int | None
-    reason: str
-    help: str
-    diagnostics: tuple[Diagnostic, ...]
-    assertions: tuple[Assertion, ...] = ()
-    accelerators: int | None = None
+    total_params: int | None  # Parameters of a valid config, tied weights counted once; else None.
+    reason: str  # Why the file could not be read or written; else empty.
+    help: str  # The remedy; may be empty.
+    diagnostics: tuple[Diagnostic, ...]  # Every mistake in the order of the file, or every assertion that fails.
+    assertions: tuple[Assertion, ...] = ()  # The conditions on a valid config: its budget, then each ``--assert``.
+    accelerators: int | None = None  # Number of accelerators in a valid hardware file; None for a config.
+    # Mistakes that ``--fix`` corrected or ``--diff`` would correct; not among ``diagnostics``.
     fixed: tuple[Diagnostic, ...] = ()
-    diff: str = ""
-    written: bool = False
+    diff: str = ""  # The corrections as a unified diff; empty without corrections.
+    written: bool = False  # Whether the corrections were written to the file.
 
     @property
     def fixable(self) -> int:
@@ -77,25 +54,15 @@ class FileResult:
 
 @dataclass(frozen=True)
 class ValidateReport:
-    """The results for all files, and the number of files with each status.
+    """The results for all files, and the number of files with each status."""
 
-    Attributes:
-        valid: Valid configs within their budgets, with every assertion satisfied.
-        failed: Valid configs over their budgets or with a failed assertion.
-        wrong: Configs with mistakes.
-        unreadable: Files that could not be read, or not be written by ``--fix``.
-        fixed: Mistakes that ``--fix`` corrected or ``--diff`` would correct.
-        fixable: Remaining mistakes that ``--fix`` can correct.
-        files: The result for each file, in the given order; files of a folder are sorted by path.
-    """
-
-    valid: int
-    failed: int
-    wrong: int
-    unreadable: int
-    fixed: int
-    fixable: int
-    files: tuple[FileResult, ...]
+    valid: int  # Valid configs within their budgets, with every assertion satisfied.
+    failed: int  # Valid configs over their budgets or with a failed assertion.
+    wrong: int  # Configs with mistakes.
+    unreadable: int  # Files that could not be read, or not be written by ``--fix``.
+    fixed: int  # Mistakes that ``--fix`` corrected or ``--diff`` would correct.
+    fixable: int  # Remaining mistakes that ``--fix`` can correct.
+    files: tuple[FileResult, ...]  # The result for each file, in the given order; files of a folder are sorted by path.
 
     @classmethod
     def of(cls, files: Sequence[FileResult]) -> Self:

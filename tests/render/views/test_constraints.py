@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tinylm_cli.config.amounts import UNITS, AmountKind
-from tinylm_cli.render.views.constraints import constraints_words, failure_sentences
+from tinylm_cli.render.views.constraints import constraints_text, failure_sentences
 from tinylm_cli.reports.constraint import Constraint, ConstraintFailure, Sizes
 from tinylm_cli.reports.design import DesignReport
 
@@ -42,7 +42,7 @@ def shown(constraint: Constraint, nearest: float) -> tuple[str, str]:
     (sentence,) = failure_sentences(DesignReport(**{**vars(report), "failures": (failure,)}))
     found = re.fullmatch(
         r"No model in the course grid has at (?:most|least) (.*) (?:per token|of weights|of decoding);"
-        r" the (?:least|most) is (.*), at 64 × 2\.",
+        r" the (?:minimum|maximum) is (.*), with d_model 64 and 2 layers\.",
         sentence,
     )
     assert found is not None, sentence
@@ -94,25 +94,27 @@ def test_targets_and_bounds() -> None:
     cache = limit("kv_cache_bytes", "bytes", 2**20)
     assert list(failure_sentences(report_of(total, active, nearest=101_973_632))) == [
         "No model in the course grid satisfies every constraint.",
-        "With 100M active parameters ± 2%, the nearest to 125M parameters is 101,973,632, at 64 × 2.",
+        "With 100M active parameters ± 2%, the nearest to 125M parameters is 101,973,632,"
+        " with d_model 64 and 2 layers.",
         "course models have no experts: every parameter is active.",
     ]
     assert len(list(failure_sentences(report_of(total, active, nearest=1, n_experts=8)))) == 2
     _, beside = failure_sentences(report_of(total, cache, nearest=7))
-    assert beside == "Within the bounds, the nearest to 125M parameters is 7, at 64 × 2."
+    assert beside == "Within the limits, the nearest to 125M parameters is 7, with d_model 64 and 2 layers."
     _, bound = failure_sentences(report_of(cache, total, nearest=2**21))
     assert bound == (
-        "Too strict: at most 1 MiB of KV cache. Of the models that meet the target, the least is 2.00 MiB, at 64 × 2."
+        "Too strict: at most 1 MiB of KV cache. Among the models that meet the target, the minimum is 2.00 MiB, with"
+        " d_model 64 and 2 layers."
     )
     _, other = failure_sentences(report_of(cache, limit("weights_bytes", "bytes", 9), nearest=2**21))
-    assert "Of the models within the other bounds, the least is 2.00 MiB" in other
+    assert "Among the models within the other limits, the minimum is 2.00 MiB" in other
 
 
 def test_all_constraints() -> None:
     asked = limit("weights_bytes", "bytes", 15 * 10**9), limit("forward_flops_per_token", "flops", 20 * 10**9)
-    assert constraints_words(report_of(*asked)) == "at most 15 GB of weights, at most 20 GFLOP per token"
+    assert constraints_text(report_of(*asked)) == "at most 15 GB of weights, at most 20 GFLOP per token"
 
 
 def test_one_parameter() -> None:
-    assert constraints_words(report_of(params("total_params", 1))) == "1 parameter ± 2%"
-    assert constraints_words(report_of(params("active_params", 2))) == "2 active parameters ± 2%"
+    assert constraints_text(report_of(params("total_params", 1))) == "1 parameter ± 2%"
+    assert constraints_text(report_of(params("active_params", 2))) == "2 active parameters ± 2%"

@@ -41,7 +41,7 @@ def test_what_is_said() -> None:
     for words in (
         "Training memory",
         "2 sequences of 1,024 tokens in bfloat16",
-        "The peak is when the loss is differentiated: all activations are in memory.",
+        "The peak is at the loss gradient, when all activations are in memory.",
         "one of the layers",
         "optimizer state",
         "786,432 weights are quantized to int4 in groups of 128; matrix products are in bfloat16.",

@@ -37,7 +37,7 @@ def test_marks_what_does_not_fit() -> None:
     assert "15.1 GiB  " in shown
     assert "GiB ✗" in shown
     assert "✗ exceeds the 78.6 GiB of h100-sxm" in shown
-    assert "largest 952" in " ".join(shown.split())
+    assert "max batch 952" in " ".join(shown.split())
     assert "✗" not in screen("llama-3-8b", on=None)
     assert "✗" not in screen("tiny", lengths=(64,))
 
@@ -60,4 +60,4 @@ def test_marks_what_bounds_decoding() -> None:
     mixed = " ".join(screen("tiny", lengths=(1, 1024)).split())
     assert "c is compute-bound, all others memory-bound." in mixed
     assert "M c" in mixed
-    assert "all are memory-bound." in screen("llama-3-8b")
+    assert "all batches are memory-bound." in screen("llama-3-8b")

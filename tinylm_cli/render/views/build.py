@@ -1,4 +1,4 @@
-"""The screen of ``tinylm build``."""
+"""The view of ``tinylm build``."""
 
 from __future__ import annotations
 

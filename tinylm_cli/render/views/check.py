@@ -1,4 +1,4 @@
-"""The screen of ``tinylm check``."""
+"""The view of ``tinylm check``."""
 
 from __future__ import annotations
 

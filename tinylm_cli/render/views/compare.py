@@ -1,4 +1,4 @@
-"""View of ``tinylm compare``."""
+"""The view of ``tinylm compare``."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def _plans(report: CompareReport, cluster: ClusterComparison) -> Table:
     rows = (
         (Cell("training fits", "name", "training_fits"), *map(_fits, cluster.training_fits)),
         *plans,
-        (Cell("serving fits one GPU", "name", "serving_fits"), *map(_fits, cluster.serving_fits)),
+        (Cell("serving fits on one GPU", "name", "serving_fits"), *map(_fits, cluster.serving_fits)),
     )
     return Table(columns, rows, name="plans", caption=f"Memory and plans {where}")
 

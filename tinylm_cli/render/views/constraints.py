@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from string import ascii_letters
 
 from tinylm_cli.config.amounts import UNITS, stated
-from tinylm_cli.quantities import binary_bytes
+from tinylm_cli.quantities import binary_bytes, counted
 from tinylm_cli.render.units import amount, compact, integer, three_digits
 from tinylm_cli.reports.constraint import Constraint, ConstraintFailure
 from tinylm_cli.reports.design import DesignReport
@@ -29,7 +29,7 @@ _FAR = 1000
 """Ratio of two amounts from which each is shown in its own unit."""
 
 
-def constraints_words(report: DesignReport) -> str:
+def constraints_text(report: DesignReport) -> str:
     """Return every constraint of a report."""
     return _listed(report.constraints, report)
 
@@ -48,17 +48,17 @@ def failure_sentences(report: DesignReport) -> Iterator[str]:
 
 def _sentence(failure: ConstraintFailure, report: DesignReport, grid: str) -> str:
     constraint, sizes = failure.constraint, failure.sizes
-    best = "most" if constraint.relation == "at_least" else "least"
-    model = f"{_near(constraint, failure.nearest)}, at {sizes.d_model} × {sizes.n_layers}"
+    best = "maximum" if constraint.relation == "at_least" else "minimum"
+    model = f"{_near(constraint, failure.nearest)}, with d_model {sizes.d_model} and {counted(sizes.n_layers, 'layer')}"
     others = [each for each in report.constraints if each != constraint]
     has_targets = any(each.is_target for each in others)
     if failure.alone:
         nearest = "nearest" if constraint.is_target else best
         return f"No model in {grid} has {_words(constraint, report)}; the {nearest} is {model}."
     if not constraint.is_target:
-        beside = "the models that meet the target" if has_targets else "the models within the other bounds"
-        return f"Too strict: {_words(constraint, report)}. Of {beside}, the {best} is {model}."
-    beside = f"With {_listed(others, report)}" if has_targets else "Within the bounds"
+        beside = "the models that meet the target" if has_targets else "the models within the other limits"
+        return f"Too strict: {_words(constraint, report)}. Among {beside}, the {best} is {model}."
+    beside = f"With {_listed(others, report)}" if has_targets else "Within the limits"
     return f"{beside}, the nearest to {_value(constraint)} {_noun(constraint)} is {model}."
 
 

@@ -1,4 +1,4 @@
-"""The screen of ``tinylm design``."""
+"""The view of ``tinylm design``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tinylm_cli.config.amounts import scientific
 from tinylm_cli.quantities import Quantity, binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Heading, Note, Table, View
 from tinylm_cli.render.units import compact, csv_only, flops, integer, signed_percent, three_digits
-from tinylm_cli.render.views.constraints import FIGURE_WORDS, constraints_words, failure_sentences
+from tinylm_cli.render.views.constraints import FIGURE_WORDS, constraints_text, failure_sentences
 from tinylm_cli.render.views.record_table import RecordColumn, computed, field, listed, only_csv, record_table
 from tinylm_cli.reports.constraint import Constraint, Relaxation
 from tinylm_cli.reports.design import ComputeBudget, Design, DesignReport, GridAxis
@@ -27,7 +27,7 @@ def design_view(report: DesignReport, relaxations: Sequence[str] = (), *, full: 
     """
     matches = f"{integer(report.matches)} of {integer(report.candidates)} candidates match"
     return (
-        Heading(f"{report.family}: {constraints_words(report)}", matches),
+        Heading(f"{report.family}: {constraints_text(report)}", matches),
         *_designs(report, full=full),
         *_relaxations(report, relaxations),
         *_assumptions(report),
@@ -50,14 +50,14 @@ def _designs(report: DesignReport, *, full: bool) -> Iterator[Block]:
         yield Note(f"{front}; --full explains it, and the ranking.", "muted")
         return
     yield Note(
-        "Ranked by distance from the target in steps of 1%, then by how usual the proportions are at that size and how"
-        " well they fill hardware tiles.",
+        "Ranked by distance from the target in steps of 1%, then by how typical the proportions are for this size and"
+        " how well dimensions align with hardware tiles.",
         "muted",
     )
     speed = "bytes read per token" if report.accelerator is None else "decoding time"
     yield Note(
-        f"{front} that no other beats in parameters, FLOPs, KV cache and {speed}. None of these figures says how well a"
-        " model learns.",
+        f"{front} that no other design dominates in parameters, FLOPs, KV cache and {speed}. None of these figures"
+        " predicts model quality.",
         "muted",
     )
 
@@ -145,11 +145,11 @@ def _compute(compute: ComputeBudget, constraints: Sequence[Constraint]) -> str:
     """Return the size that a compute budget trains, and the rule."""
     target = next(each for each in constraints if each.origin == "compute_budget")
     size = f"{compact(compute.params)} {FIGURE_WORDS[target.figure]}"
-    budget = f"{scientific(compute.compute_flops)} FLOPs, at 6 per parameter and token,"
+    budget = f"{scientific(compute.compute_flops)} FLOPs, at 6 per parameter per token,"
     ratio = f"{three_digits(compute.tokens_per_param)} per parameter"
     if compute.train_tokens is None:
         return (
-            f"{budget} are compute-optimal for {size} and {compact(compute.tokens)} tokens, {ratio}"
+            f"{budget} are spent optimally on {size} and {compact(compute.tokens)} tokens, {ratio}"
             " (Hoffmann et al. 2022, approaches 1 and 2)."
         )
     return (
@@ -165,7 +165,7 @@ def _assumptions(report: DesignReport) -> Iterator[Note]:
     figures = f"Figures are for {_sequences(report)} in {report.dtype}."
     yield Note(f"{report.title}; {vocabulary}, max_len {length}, {head}. {figures}", "muted")
     if report.layout is not None:
-        yield Note(f"Training is on {counted(report.n_gpus, 'GPU')} with the plan {report.layout.spec}.", "muted")
+        yield Note(f"Training uses {counted(report.n_gpus, 'GPU')} with the plan {report.layout.spec}.", "muted")
     if any(each.figure == "train_bytes_per_gpu" for each in report.constraints):
         recomputes = {"none": "nothing", "selective": "attention", "full": "every layer"}[report.recompute]
         yield Note(f"Training uses {report.optimizer} and recomputes {recomputes}.", "muted")

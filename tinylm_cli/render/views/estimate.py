@@ -31,7 +31,7 @@ SECTIONS: tuple[Section, ...] = get_args(Section)
 
 def estimate_view(report: EstimateReport) -> View:
     """Show the summary: whether training and serving fit, and the main figures of each."""
-    more = Note("--full shows what these figures are made of, --section NAME one part of it.", "muted")
+    more = Note("--full shows the breakdown; --section NAME shows one section of it.", "muted")
     return (Heading(report.name, _model_words(report)), *summary_blocks(report), more)
 
 

@@ -8,9 +8,9 @@ from dataclasses import fields
 from tinylm_cli.quantities import binary_bytes, counted
 from tinylm_cli.render.blocks import Block, Cell, Column, Note, Row, Style, Table
 from tinylm_cli.render.units import compact, dollars, duration, integer, percent, three_digits
-from tinylm_cli.render.views.plan import layout_words, ranking_words
+from tinylm_cli.render.views.plan import layout_text, ranking_text
 from tinylm_cli.render.views.record_table import csv_value
-from tinylm_cli.render.views.remedies import change_words
+from tinylm_cli.render.views.remedies import change_text
 from tinylm_cli.reports.choices import Purpose
 from tinylm_cli.reports.estimate import EstimateReport, ServingSummary, TrainingSummary
 from tinylm_cli.reports.memory_fit import Fit
@@ -55,24 +55,24 @@ def _training_rows(summary: TrainingSummary, report: EstimateReport) -> Iterator
     yield _row("memory", f"{_memory(summary)}, {batch} in {memory.dtype}, {memory.optimizer}")
     if plan is not None:
         tried, fitting = report.training.layouts_tried, len(report.training.alternatives)
-        yield _row("plan", layout_words(plan.layout))
+        yield _row("plan", layout_text(plan.layout))
         yield _row("", f"--plan {plan.layout.spec}", "name")
         if fitting and tried is not None:
-            yield _row("", ranking_words(fitting, tried))
+            yield _row("", ranking_text(fitting, tried))
         yield _row("batch", f"{compact(summary.tokens_per_step)} tokens per optimizer step")
     if summary.fits is False:
         return
     if summary.step_seconds is not None and summary.utilization is not None:
         speed = three_digits(summary.tokens_per_step / summary.step_seconds)
         yield _row("step", f"{duration(summary.step_seconds)} at {percent(summary.utilization)} MFU, {speed} tokens/s")
-    optimal = "" if report.training.tokens_are_given else ", compute-optimal"
+    optimal = "" if report.training.tokens_are_given else " (compute-optimal)"
     tokens = f"{compact(summary.train_tokens)} tokens{optimal}"
     if summary.seconds is not None and summary.gpu_hours is not None:
         cost = f", {dollars(summary.usd)}" if summary.usd is not None else ""
         hours = three_digits(summary.gpu_hours)
-        yield _row("run", f"{duration(summary.seconds)} for {tokens}: {hours} GPU hours{cost}")
+        yield _row("run", f"{duration(summary.seconds)} for {tokens}, {hours} GPU hours{cost}")
     else:
-        yield _row("run", f"{tokens}; --gpu NAME gives time and cost")
+        yield _row("run", f"{tokens}; add --gpu NAME for time and cost")
 
 
 def _serving_rows(summary: ServingSummary, report: EstimateReport) -> Iterator[Row]:
@@ -81,11 +81,15 @@ def _serving_rows(summary: ServingSummary, report: EstimateReport) -> Iterator[R
     yield _row("memory", f"{_memory(summary)}, {batch}")
     yield _row("weights", f"{binary_bytes(summary.weights_bytes)} in {summary.weights_dtype}")
     per_token = binary_bytes(summary.kv_cache_bytes_per_token)
-    cache = f"{per_token} per token, {binary_bytes(summary.kv_cache_bytes)} in all"
+    cache = f"{per_token} per token, {binary_bytes(summary.kv_cache_bytes)} in total"
     yield _row("KV cache", f"{cache}, in {report.serving.memory.cache_dtype}")
     if summary.largest_batch_size is not None:
-        largest = counted(summary.largest_batch_size, "sequence") if summary.largest_batch_size else "not one sequence"
-        yield _row("largest batch", f"{largest} of that length")
+        largest = (
+            counted(summary.largest_batch_size, "sequence")
+            if summary.largest_batch_size
+            else "none: one sequence does not fit"
+        )
+        yield _row("largest batch", f"{largest} of this length")
     if summary.fits and summary.decode_tokens_per_second is not None:
         yield _row("decode", f"at most {three_digits(summary.decode_tokens_per_second)} tokens/s")
 
@@ -94,15 +98,18 @@ def _remedy_rows(fit: Fit | None, purpose: Purpose) -> Iterator[Row]:
     if fit is None or fit.fits:
         return
     for number, remedy in enumerate(fit.remedies[:MOST_REMEDIES]):
-        options = " ".join(change_words(change, purpose)[0] for change in remedy.changes)
+        options = " ".join(change_text(change, purpose)[0] for change in remedy.changes)
         yield _row("" if number else "to fit", f"{options}  ({binary_bytes(remedy.needed_bytes)})", "name")
     if not fit.remedies:
-        yield _row("to fit", "no change that was tried is enough")
+        yield _row("to fit", "no tested change is enough")
 
 
 def _memory(summary: TrainingSummary | ServingSummary) -> str:
     needed = binary_bytes(summary.needed_bytes)
-    return str(needed) if summary.capacity_bytes is None else f"{needed} of {binary_bytes(summary.capacity_bytes)}"
+    if summary.capacity_bytes is None:
+        return str(needed)
+    capacity = binary_bytes(summary.capacity_bytes)
+    return f"{needed} of {capacity}" if summary.fits else f"{needed} needed, {capacity} available"
 
 
 def _row(name: str, words: str, style: Style = "plain") -> Row:

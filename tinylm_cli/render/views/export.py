@@ -1,4 +1,4 @@
-"""The screen of ``tinylm export``."""
+"""The view of ``tinylm export``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinylm_cli.reports.export import ExportReport
 
 def export_view(report: ExportReport) -> View:
     """Show the family, what changed to fit it, the folder, and how to load it."""
-    title = f"as {report.family}" + (", changed with equal logits" if report.rewritten else "")
+    title = f"as {report.family}" + (", rewritten with the same logits" if report.rewritten else "")
     return (
         Heading(report.name, title),
         *(Note(change) for change in report.rewritten),

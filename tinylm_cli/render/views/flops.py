@@ -1,4 +1,4 @@
-"""View of the FLOPs in ``tinylm estimate``."""
+"""The view of the FLOPs in ``tinylm estimate``."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ def _per_token(report: ModelFlops) -> Table:
         recomputed = "every layer's forward pass" if report.recompute == "full" else "attention scores and output"
         rows.append(_row("recomputation", "recompute", again / tokens, again, recomputed))
     note = f"{ratio(report.train_flops / without)} of training without recomputation" if again else ""
-    six_n, usual = report.six_n_flops_per_token, f"usual estimate; both passes are {ratio(report.six_n_ratio)}"
+    six_n, usual = (
+        report.six_n_flops_per_token,
+        f"usual estimate; forward + backward is {ratio(report.six_n_ratio)} of it",
+    )
     cached = f"with {counted(report.seq_len - 1, 'token')} in the cache"
     rows += [
         _row("training", "train", report.train_flops_per_token, report.train_flops, note),

@@ -1,4 +1,4 @@
-"""The screen of ``tinylm forward``."""
+"""The view of ``tinylm forward``."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ def _words(candidate: Candidate) -> str:
 def _notes(report: ForwardReport) -> Iterator[Note]:
     if any(stage.finite is False for stage in report.stages):
         first = next(stage.name for stage in report.stages if stage.finite is False)
-        yield Note(f"Values stop being finite at {first}.", "bad")
+        yield Note(f"The first non-finite values are in the output of {first}.", "bad")
     if report.loss is not None:
         even = f"ln {integer(report.vocab_size)} = {report.uniform_loss:.3f}"
-        yield Note(f"loss {report.loss:.3f}; guessing evenly: {even}")
+        yield Note(f"loss {report.loss:.3f}; uniform prediction: {even}")
     if report.untrained and report.device != "meta":
         yield Note("The weights are untrained: these probabilities are random.", "warn")
     if report.milliseconds is not None and report.tokens_per_second is not None:
         time = f"{report.milliseconds:.3g}" if report.milliseconds < 100 else f"{report.milliseconds:,.0f}"
-        yield Note(f"{time} ms a pass, {report.tokens_per_second:,.0f} tokens per second", "muted")
+        yield Note(f"{time} ms per pass, {report.tokens_per_second:,.0f} tokens/s", "muted")

@@ -1,4 +1,4 @@
-"""The screen of ``tinylm generate``."""
+"""The view of ``tinylm generate``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def generate_view(report: GenerateReport, *, streamed: bool, as_text: bool = Fal
         blocks.append(Note(f"as text: {report.text}"))
     if report.untrained:
         blocks.append(Note("The weights are untrained: these tokens are random.", "warn"))
-    stopped = "stop token reached" if report.stopped == "stop_token" else "length reached"
-    speed = f"{counted(len(report.generated), 'token')}, {stopped}, {report.tokens_per_second:,.0f} per second"
+    stopped = "stop token reached" if report.stopped == "stop_token" else "--max-new-tokens reached"
+    speed = f"{counted(len(report.generated), 'token')}, {stopped}, {report.tokens_per_second:,.0f} tokens/s"
     blocks.append(Note(speed, "muted"))
     return tuple(blocks)

@@ -1,4 +1,4 @@
-"""The screen of ``tinylm list --hardware``."""
+"""The view of ``tinylm list --hardware``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The screen of ``tinylm import``."""
+"""The view of ``tinylm import``."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def import_view(report: ImportReport) -> View:
 def assumed_note(report: ImportReport) -> str:
     """Return the sizes that the file does not give; empty if it gives all."""
     sizes = ", ".join(f"{name} {size:,}" for name, size in report.assumed.items())
-    return f"assumed from the defaults of {report.family}: {sizes}" if sizes else ""
+    return f"family defaults of {report.family} used for: {sizes}" if sizes else ""
 
 
 def ignored_note(report: ImportReport) -> str:
     """Return the keys without effect on the model; empty if there are none."""
-    return f"ignored, without effect on the model: {', '.join(report.ignored)}" if report.ignored else ""
+    return f"ignored (no effect on the model): {', '.join(report.ignored)}" if report.ignored else ""

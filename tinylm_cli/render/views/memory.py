@@ -19,11 +19,11 @@ from tinylm_cli.reports.memory import (
 )
 
 PHASES = {
-    "loss": "when the loss is differentiated: all activations are in memory",
-    "head gradient": "when the gradient of the head is computed",
-    "backward": "inside a layer's backward pass",
-    "embedding gradient": "when the embedding's gradient, the last one, is added",
-    "optimizer step": "when the optimizer updates the weights: all gradients are in memory",
+    "loss": "at the loss gradient, when all activations are in memory",
+    "head gradient": "at the gradient of the LM head",
+    "backward": "in the backward pass of a layer",
+    "embedding gradient": "at the embedding gradient, which is added last",
+    "optimizer step": "at the optimizer step, when all gradients are in memory",
 }
 
 
@@ -49,7 +49,7 @@ def training_memory_blocks(
     attention = ATTENTION[kept.attention_kernel]
     if sdpa_overhead is not None and kept.attention_kernel == "flash":
         reasons = " and ".join(sdpa_overhead.reasons)
-        saves = f" tinylm's own model saves {sdpa_overhead.saves} ({reasons})"
+        saves = f" tinylm's own model saves the {sdpa_overhead.saves} (because of {reasons})"
         attention += f"{saves}; --attention-kernel sdpa counts them."
     notes.append(Note(attention, "muted"))
     if report.foreach_peak_bytes > report.peak_bytes:
@@ -93,12 +93,10 @@ def inference_memory_blocks(
     """Show inference memory, by part."""
     detail = f"{binary_bytes(report.total_bytes)}, {_pass(report.batch_size, report.seq_len)} in {report.dtype}"
     piece = (
-        "a prompt"
-        if report.seq_len <= report.prefill_tokens
-        else f"{integer(report.prefill_tokens)} tokens of a prompt"
+        "prefill" if report.seq_len <= report.prefill_tokens else f"{integer(report.prefill_tokens)} tokens of prefill"
     )
     prefill, decode = binary_bytes(report.prefill_bytes), binary_bytes(report.decode_bytes)
-    notes = [Note(f"Working memory: {prefill} to read {piece}, {decode} for a decoding step.", "muted")]
+    notes = [Note(f"Working memory: {prefill} for {piece}, {decode} for a decoding step.", "muted")]
     if report.quantization != "none":
         groups = f" in groups of {report.group_size}" if report.quantization == "int4" else ""
         rounded = f"{integer(report.quantized_params)} weights are quantized to {report.quantization}{groups}"

@@ -1,4 +1,4 @@
-"""The screens of ``tinylm params``."""
+"""The view of ``tinylm params``."""
 
 from __future__ import annotations
 
@@ -67,23 +67,24 @@ def nominal_sentence(model: ModelParams) -> str:
     assert model.nominal_error is not None
     stated, error = stated_count(model.nominal_params), model.nominal_error
     if error == 0:
-        return f"stated as {stated}: exactly right"
+        return f"has a nominal size of {stated}; the exact count equals it"
     if abs(error) <= NOMINAL_TOLERANCE:
-        return f"stated as {stated}: right within {small_percent(abs(error))}"
+        return f"has a nominal size of {stated}; the exact count is within {small_percent(abs(error))}"
     if error >= 1:
-        return f"stated as {stated}: the true count is {error + 1:,.1f} times that"
-    return f"stated as {stated}: the true count is {abs(error) * 100:.1f}% {'more' if error > 0 else 'less'}"
+        return f"has a nominal size of {stated}; the exact count is {error + 1:,.1f} times as large"
+    more = f"{abs(error) * 100:.1f}% {'higher' if error > 0 else 'lower'}"
+    return f"has a nominal size of {stated}; the exact count is {more}"
 
 
 def tying_blocks(model: ModelParams) -> tuple[Block, ...]:
     """Return the savings from tying, and the nominal size compared with the exact count."""
-    untied = Note("The LM head is not tied; tie_weights: true would share the token embedding.", "muted")
+    untied = Note("The LM head is not tied; tie_weights: true would tie it to the token embedding.", "muted")
     return (_tying(model) if model.tying.saved.params else untied, *_nominal(model))
 
 
 def _nominal(model: ModelParams) -> Iterator[Note]:
     if model.nominal_params is not None:
-        yield Note(f"{model.name} is {nominal_sentence(model)}.", nominal_cell(model).style)
+        yield Note(f"{model.name} {nominal_sentence(model)}.", nominal_cell(model).style)
 
 
 def _tying(model: ModelParams) -> Table:
@@ -127,7 +128,7 @@ def _saved(model: ModelParams) -> str | Cell:
 
 def _flagged(models: Sequence[ModelParams]) -> list[Note]:
     return [
-        Note(f"{model.name} is {nominal_sentence(model)}.", "warn")
+        Note(f"{model.name} {nominal_sentence(model)}.", "warn")
         for model in models
         if model.nominal_error is not None and abs(model.nominal_error) > NOMINAL_TOLERANCE
     ]

@@ -26,7 +26,7 @@ def plan_blocks(plan: Plan, accelerator: str | None) -> tuple[Block, ...]:
     gpus = f"{integer(plan.n_gpus)} × {accelerator}" if accelerator else counted(plan.n_gpus, "GPU")
     memory = memory_stack("memory of each GPU", stage.parts, stage.total_bytes, plan.capacity_bytes, accelerator)
     blocks: list[Block] = [
-        Heading(f"Plan for {gpus}", f"{layout_words(plan.layout)}; {_step_words(plan)}"),
+        Heading(f"Plan for {gpus}", f"{layout_text(plan.layout)}; {_step_words(plan)}"),
         Note(f"--plan {plan.layout.spec}", "name"),
         memory._replace(name="plan", caption="Memory of each GPU"),
     ]
@@ -55,7 +55,7 @@ def ranking_blocks(plans: Sequence[Plan], tried: int, *, every: bool = False) ->
         computed("sent/step", "sent_bytes", _sent, right=True, keep=2),
     )
     table = record_table(shown, columns, name="layouts", caption="Layouts that fit")
-    found = f"{ranking_words(len(plans), tried)}; {_step_words(plans[0])}"
+    found = f"{ranking_text(len(plans), tried)}; {_step_words(plans[0])}"
     more = len(plans) - len(shown)
     notes = [Note(f"{integer(more)} more fit.", "muted")] if more else []
     return (Heading("Layouts", found), table, *notes)
@@ -85,23 +85,23 @@ def _stages(plan: Plan) -> list[Block]:
     """Return the stage with the most memory, the slowest stage, and the share of a step that stages wait."""
     stage, last = plan.peak_stage, plan.layout.pipeline - 1
     in_flight = f"{stage.in_flight:.3g} micro-batch{'' if stage.in_flight == 1 else 'es'} in flight"
-    words = f"Stage {stage.stage} of 0..{last} holds most, with {in_flight}"
+    words = f"Stage {stage.stage} of 0 to {last} needs the most memory, with {in_flight}"
     notes: list[Block] = [Note(f"{words}; the pipeline bubble is {percent(plan.bubble)} of a step.", "muted")]
     if plan.imbalance >= UNEVEN:
-        slowest = f"Stage {plan.slowest_stage} of 0..{last} has {plan.imbalance:.2f} times the FLOPs of the mean stage"
-        why = " because of the LM head; fewer stages reduce this" if plan.slowest_stage == last else ""
-        notes.append(Note(f"{slowest}{why}. All others wait for it.", "warn"))
+        slowest = f"Stage {plan.slowest_stage} has {plan.imbalance:.2f} times the mean FLOPs per stage"
+        why = " because of the LM head" if plan.slowest_stage == last else ""
+        notes.append(Note(f"{slowest}{why}; the other stages wait for it. Fewer stages reduce the imbalance.", "warn"))
     return notes
 
 
-def ranking_words(fitting: int, tried: int) -> str:
+def ranking_text(fitting: int, tried: int) -> str:
     """Return how many layouts the plan is the fastest of."""
     if fitting == 1:
         return f"the only layout that fits ({integer(tried)} tried)"
     return f"fastest of {integer(fitting)} that fit ({integer(tried)} tried)"
 
 
-def layout_words(layout: Layout) -> str:
+def layout_text(layout: Layout) -> str:
     """Return ``dp 2 × tp 8, ZeRO 1``."""
     degrees = {ABBREVIATIONS[field]: getattr(layout, field) for field in _DEGREES if field != "expert"}
     used = [f"{short} {degree}" for short, degree in degrees.items() if degree > 1] or ["dp 1"]
@@ -134,6 +134,6 @@ def _verdict(plan: Plan) -> list[Block]:
     pace = f"{duration(plan.step_seconds)} per step, {speed} tokens/s, {percent(plan.utilization)} MFU"
     assumed = f"Kernels are assumed to reach {percent(plan.kernel_efficiency, 0)} of the peak; compute, communication"
     return [
-        Note(f"It fits, with {spare} to spare: {pace}.", "good"),
+        Note(f"It fits with {spare} to spare: {pace}.", "good"),
         Note(f"{assumed} and bubbles do not overlap.", "muted"),
     ]

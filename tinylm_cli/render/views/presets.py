@@ -1,4 +1,4 @@
-"""The screens of ``tinylm list``, ``tinylm show`` and ``tinylm schema``."""
+"""The views of ``tinylm list``, ``tinylm show`` and ``tinylm schema``."""
 
 from __future__ import annotations
 

@@ -28,14 +28,16 @@ def fit_blocks(
     if fit is None or fit.fits:
         return ()
     over = binary_bytes(fit.needed_bytes - fit.capacity_bytes)
-    sentence = f"It does not fit in {accelerator}: {over} short."
+    sentence = f"It does not fit on {accelerator}: {over} over."
     if layouts_tried is not None:
         none = (
-            "The only layout does not fit" if layouts_tried == 1 else f"None of {integer(layouts_tried)} layouts fits"
+            "The only layout does not fit"
+            if layouts_tried == 1
+            else f"None of the {integer(layouts_tried)} layouts fits"
         )
-        sentence = f"{none} in {accelerator}. The smallest is {over} short."
+        sentence = f"{none} on {accelerator}; the smallest exceeds its memory by {over}."
     if not fit.remedies:
-        return (Note(f"{sentence} No change that was tried makes it fit.", "bad"),)
+        return (Note(f"{sentence} No tested change makes it fit.", "bad"),)
     columns = (
         computed("makes it fit", "changes", lambda remedy: _options(remedy, purpose)),
         field("memory", "needed_bytes", binary_bytes),
@@ -43,12 +45,12 @@ def fit_blocks(
         computed("to spare", None, _spare, right=True, keep=3),
         computed("", None, lambda remedy: _effects(remedy, purpose), wrap=True),
     )
-    caption = f"Changes that make it fit in {accelerator}"
+    caption = f"Changes that make it fit on {accelerator}"
     return (Note(sentence, "bad"), record_table(fit.remedies, columns, name=f"{purpose}_fit", caption=caption))
 
 
 def _options(remedy: Remedy, purpose: Purpose) -> Cell:
-    options = " ".join(change_words(change, purpose)[0] for change in remedy.changes)
+    options = " ".join(change_text(change, purpose)[0] for change in remedy.changes)
     return Cell(options, "name", " ".join(map(_assigned, remedy.changes)))
 
 
@@ -57,7 +59,7 @@ def _spare(remedy: Remedy) -> Quantity:
 
 
 def _effects(remedy: Remedy, purpose: Purpose) -> Cell:
-    return Cell("; ".join(change_words(change, purpose)[1] for change in remedy.changes), "muted")
+    return Cell("; ".join(change_text(change, purpose)[1] for change in remedy.changes), "muted")
 
 
 def _assigned(change: Change) -> str:
@@ -66,7 +68,7 @@ def _assigned(change: Change) -> str:
     return f"{change.field}={after}"
 
 
-def change_words(change: Change, purpose: Purpose) -> tuple[str, str]:
+def change_text(change: Change, purpose: Purpose) -> tuple[str, str]:
     """Return the option that makes a change, and its effect."""
     before, after = change.before, change.after
     prefix = "--serving-" if purpose == "serving" else "--"
@@ -85,7 +87,7 @@ def change_words(change: Change, purpose: Purpose) -> tuple[str, str]:
             return f"{prefix}seq-len {after}", f"the longest that fits{steps}"
         case "n_gpus":
             assert isinstance(before, int)
-            return f"--gpus {after}", f"the fewest of {2 * before:,}, {4 * before:,}, …"
+            return f"--gpus {after}", f"the smallest sufficient number among {2 * before:,}, {4 * before:,}, …"
         case "accelerator":
             return f"--gpu {after}", "the smallest GPU that fits"
         case "layout":

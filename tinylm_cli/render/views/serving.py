@@ -23,23 +23,23 @@ def serving_grid_blocks(
         Heading("Serving", "memory by batch size and sequence length"),
         _cells(grid),
         *_tables(grid, "batch", lambda cell: _memory(cell, pad), pad),
-        Note(cache_words(cache)),
+        Note(cache_text(cache)),
     ]
     if capacity_bytes is None or accelerator is None:
         return tuple(blocks)
     if pad:
         room = f"{binary_bytes(capacity_bytes)} of {accelerator}"
-        blocks.append(Note(f"✗ exceeds the {room}; one GPU serves the whole model.", "warn"))
+        blocks.append(Note(f"✗ exceeds the {room}. One GPU holds the entire model.", "warn"))
     running = [cell.decode.bound for cell in grid.cells if cell.fits and cell.decode is not None]
     if running:
         mixed = len(set(running)) > 1
         blocks += _tables(grid, "tokens/s", lambda cell: _speed(cell, marked=mixed))
-        bound = "c is compute-bound, all others memory-bound" if mixed else f"all are {running[0]}-bound"
+        bound = "c is compute-bound, all others memory-bound" if mixed else f"all batches are {running[0]}-bound"
         blocks.append(Note(f"Upper bounds, summed over the batch; {bound}.", "muted"))
     return tuple(blocks)
 
 
-def cache_words(cache: CacheShape) -> str:
+def cache_text(cache: CacheShape) -> str:
     """Return the kind of a model's KV cache, and its size per token."""
     if cache.kind == "latent":
         kept = f"a latent vector of {cache.kv_rank} and a rotary key of {cache.d_rope}"
@@ -68,7 +68,7 @@ def _tables(
         columns = (
             Column(title, right=True),
             *(Column(integer(grid.seq_lens[index]), right=True) for index in lengths),
-            *([Column("longest", right=True, keep=4)] if longest else []),
+            *([Column("max len", right=True, keep=4)] if longest else []),
         )
         rows: list[Row] = []
         for number, batch in enumerate(grid.batch_sizes):
@@ -76,7 +76,7 @@ def _tables(
             rows.append((Cell(integer(batch), "name"), *row, *([_most(longest[number])] if longest else [])))
         largest = grid.largest_batch_sizes if pad is not None else ()
         most = [_most(each, pad or "") for each in largest[lengths.start : lengths.stop]]
-        total: Row | None = ("largest", *most, *([""] if longest else [])) if most else None
+        total: Row | None = ("max batch", *most, *([""] if longest else [])) if most else None
         caption = f"{'Memory' if pad is not None else 'Tokens decoded per second'} by batch size and length"
         yield Table(columns, tuple(rows), total, name="serving", caption=caption)
 

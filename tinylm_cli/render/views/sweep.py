@@ -1,4 +1,4 @@
-"""The screen of ``tinylm sweep``."""
+"""The view of ``tinylm sweep``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sweep_view(report: SweepReport) -> View:
     """Show the figures of each point, a chart of one figure, and the errors of the invalid points."""
     fields = " and ".join(each.name for each in report.fields)
     return (
-        Heading(f"{report.name} by {fields}", f"{counted(len(report.points), 'config')}, bytes in {report.dtype}"),
+        Heading(f"{report.name} by {fields}", f"{counted(len(report.points), 'config')}, in {report.dtype}"),
         _table(report),
         *_chart(report),
         *_errors(report),

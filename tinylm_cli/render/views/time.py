@@ -36,7 +36,7 @@ def training_time_blocks(time: TrainingTime, *, planned: bool, recomputes: bool)
     table = Table(columns, tuple(rows), name="training_time", caption=f"Training time on {machine}")
     if planned:
         return (table,)
-    again = " It has to cover recomputation, whose FLOPs are not counted here." if recomputes else ""
+    again = " Recomputation takes time, but its FLOPs are not counted in it." if recomputes else ""
     return (table, Note(f"The utilization is an assumption: large runs report 38 to 46%.{again}", "muted"))
 
 
@@ -53,7 +53,7 @@ def compute_optimum_blocks(optimum: ComputeOptimum, *, tokens_are_given: bool) -
     tokens = "20 per parameter (Hoffmann et al. 2022)"
     if not tokens_are_given:
         words = f"{compact(optimum.optimal_tokens)} tokens are compute-optimal, {tokens}; a heavily served model"
-        return (Note(f"{words} repays more training tokens: --train-tokens."),)
+        return (Note(f"{words} repays more (--train-tokens)."),)
     given, ratio = compact(optimum.train_tokens), optimum.optimal_ratio
     if 0.95 <= ratio <= 1.05:
         return (Note(f"{given} tokens are about compute-optimal, {tokens}."),)
@@ -71,7 +71,7 @@ def serving_time_blocks(time: ServingTime) -> tuple[Block, ...]:
     """Return lower bounds on the time of prefill and of a decoding step, and the bottleneck of each."""
     columns = (
         Column(f"serving on {time.accelerator}", shrink=True, key="pass"),
-        Column("least time", right=True, key="seconds"),
+        Column("min time", right=True, key="seconds"),
         Column("tokens/s", right=True, key="tokens_per_second"),
         Column("bound by", key="bound"),
         Column("FLOPs", right=True, keep=2, key="flops"),
@@ -85,13 +85,13 @@ def serving_time_blocks(time: ServingTime) -> tuple[Block, ...]:
         _pass_row(Cell(step, "name", "decode"), time.decode, time.decode_tokens_per_second),
     )
     notes = [
-        f"The GPU computes {time.balance_flops_per_byte:,.0f} FLOPs in {time.dtype} per byte it reads;"
-        " a pass with fewer FLOPs per byte is memory-bound.",
+        f"{time.accelerator} has a machine balance of {time.balance_flops_per_byte:,.0f} FLOPs per byte in"
+        f" {time.dtype}; a pass with a lower arithmetic intensity is memory-bound.",
         _turning_point(time),
     ]
     if time.batch_size > 1:
         notes.insert(0, f"Each sequence decodes at most {three_digits(time.sequence_tokens_per_second)} tokens/s.")
-    table = Table(columns, rows, name="serving_time", caption=f"Least serving time on {time.accelerator}")
+    table = Table(columns, rows, name="serving_time", caption=f"Minimum serving time on {time.accelerator}")
     return (table, *(Note(note, "muted") for note in notes))
 
 

@@ -1,4 +1,4 @@
-"""The screen of ``tinylm validate``."""
+"""The view of ``tinylm validate``."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _value(found: Assertion) -> str:
 
 def _verdict(file: FileResult) -> str:
     if file.status == "failed":
-        return f"fails {len(file.diagnostics)} of {counted(len(file.assertions), 'check')}"
+        return f"fails {len(file.diagnostics)} of {counted(len(file.assertions), 'assertion')}"
     return counted(len(file.diagnostics), "mistake") if file.diagnostics else file.status
 
 
@@ -89,7 +89,7 @@ def _verdict_of_one(only: FileResult) -> Iterator[str]:
     elif only.fixed and not only.written and not only.diagnostics:
         yield f"{only.path} would be valid."
     elif only.total_params is not None:
-        held = f", {counted(len(only.assertions), 'check')} passed" if only.assertions else ""
+        held = f", {counted(len(only.assertions), 'assertion')} passed" if only.assertions else ""
         yield f"{only.path} is valid: {counted(only.total_params, 'parameter')}{held}."
     elif only.accelerators is not None:
         yield f"{only.path} is valid: {counted(only.accelerators, 'accelerator')}."

@@ -413,6 +413,7 @@ def test_folder_equals_its_files(tinylm: Callable[..., Any]) -> None:
     assert mistakes == "\n\n".join(mistakes.split("\n\n        condition")[0] for mistakes, _ in each)
     rows = [" ".join(line.split()) for line in table.splitlines()[1:]]
     for row, (_, verdict) in zip(rows, each, strict=True):
-        assert re.sub(r"(checks?) [\d,]+$", r"\1", row) == verdict.splitlines()[-1].removesuffix(".").replace(": ", " ")
+        last = verdict.splitlines()[-1].removesuffix(".").replace(": ", " ")
+        assert re.sub(r"(assertions?) [\d,]+$", r"\1", row) == last
     failed = sum("over-budget" in {code for code, _ in places} for places in EXPECTED.values())
     assert summary.splitlines()[-1] == f"{len(EXPECTED)} configs: {failed} failed, {len(EXPECTED) - failed} wrong."

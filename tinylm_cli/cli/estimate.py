@@ -126,9 +126,9 @@ def _next_step(context: typer.Context, report: EstimateReport, config: ModelConf
     if fit is None:
         return next_step("estimate --gpu", "export", export_words(model, report.name))
     if fit.remedies:
-        from tinylm_cli.render.views.remedies import change_words
+        from tinylm_cli.render.views.remedies import change_text
 
-        changes = " ".join(change_words(each, cast("Purpose", purpose))[0] for each in fit.remedies[0].changes)
+        changes = " ".join(change_text(each, cast("Purpose", purpose))[0] for each in fit.remedies[0].changes)
         kept = [name for name, option in typed(context).items() if name in WORKLOAD and option not in changes.split()]
         return next_step("estimate --gpu, too large", "estimate --gpu", model, typed_words(context, kept), changes)
     gpu = shlex.join(("--gpu", report.accelerator))

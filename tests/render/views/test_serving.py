@@ -37,7 +37,7 @@ def test_marks_what_does_not_fit() -> None:
     assert "15.1 GiB  " in shown
     assert "GiB ✗" in shown
     assert "✗ exceeds the 78.6 GiB of h100-sxm" in shown
-    assert "max batch 952" in " ".join(shown.split())
+    assert "largest 952" in " ".join(shown.split())
     assert "✗" not in screen("llama-3-8b", on=None)
     assert "✗" not in screen("tiny", lengths=(64,))
 

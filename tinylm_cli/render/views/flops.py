@@ -53,7 +53,7 @@ def _per_token(report: ModelFlops) -> Table:
     note = f"{ratio(report.train_flops / without)} of training without recomputation" if again else ""
     six_n, usual = (
         report.six_n_flops_per_token,
-        f"usual estimate; forward + backward is {ratio(report.six_n_ratio)} of it",
+        f"usual estimate; both passes are {ratio(report.six_n_ratio)}",
     )
     cached = f"with {counted(report.seq_len - 1, 'token')} in the cache"
     rows += [

@@ -68,7 +68,7 @@ def _tables(
         columns = (
             Column(title, right=True),
             *(Column(integer(grid.seq_lens[index]), right=True) for index in lengths),
-            *([Column("max len", right=True, keep=4)] if longest else []),
+            *([Column("longest", right=True, keep=4)] if longest else []),
         )
         rows: list[Row] = []
         for number, batch in enumerate(grid.batch_sizes):
@@ -76,7 +76,7 @@ def _tables(
             rows.append((Cell(integer(batch), "name"), *row, *([_most(longest[number])] if longest else [])))
         largest = grid.largest_batch_sizes if pad is not None else ()
         most = [_most(each, pad or "") for each in largest[lengths.start : lengths.stop]]
-        total: Row | None = ("max batch", *most, *([""] if longest else [])) if most else None
+        total: Row | None = ("largest", *most, *([""] if longest else [])) if most else None
         caption = f"{'Memory' if pad is not None else 'Tokens decoded per second'} by batch size and length"
         yield Table(columns, tuple(rows), total, name="serving", caption=caption)
 

@@ -60,8 +60,8 @@ class Span(NamedTuple):
 class Label(NamedTuple):
     """A secondary position of a diagnostic, and a short description of it."""
 
-    span: Span
-    text: str
+    span: Span  # The position.
+    text: str  # Its description, as in ``d_model is 500``.
 
 
 class Fix(NamedTuple):

@@ -20,18 +20,30 @@ LINES = "one\ntwo\r\n::error::forged\u2028three"
 REORDERED = "gpj.\u202egol\u2066\u200b\u2069"
 MARKUP = "[bold red]x[/nope] `a` *b* <b>&amp;|~ %s %(x)s {0} {x!r} $(id) `id`"
 LONE = "lone\udc80\ud800".encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape")
-HOSTILE = {"escapes": ESCAPES, "lines": LINES, "reordered": REORDERED, "markup": MARKUP, "surrogates": LONE}
+COMMANDS_OF_RUNNERS = (
+    "::error ::forged a ::error::forged ##[error]forged ##vso[task.complete]forged " + "a:: " * 40
+)
+HOSTILE = {
+    "commands": COMMANDS_OF_RUNNERS,
+    "escapes": ESCAPES,
+    "lines": LINES,
+    "reordered": REORDERED,
+    "markup": MARKUP,
+    "surrogates": LONE,
+}
 
 # controls but the line feed, C1, bidi marks and isolates, zero width, separators, lone surrogates
 RAW = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+RUNNER_COMMAND = re.compile(r"^(\s|\x1b\[[0-9;]*m)*::|##(vso|teamcity)?\[", re.MULTILINE)
 FORMATS = ("text", "json", "markdown")
 TABLES = ("csv", "latex")
 
 
 def assert_inert(result: Any) -> None:
+    own_commands = result.out.startswith("::error ")  # --format github; each takes one line
     for stream in (result.out, result.err):
         assert not RAW.search(stream), ascii(RAW.findall(stream))
-        assert not any(line.startswith("::error::forged") for line in stream.splitlines())
+        assert not RUNNER_COMMAND.search(stream) or (own_commands and "\n::error ::forged" not in stream), stream
         assert "unexpected" not in stream
 
 

@@ -130,3 +130,20 @@ def test_blank_lines() -> None:
         r"### a\n\nb\n\n- \*\*x.yaml\*\* wrong-type: m\n",
         to_markdown([Heading("a"), Note("b"), Mistake(Diagnostic("wrong-type", "m", "x.yaml"))]),
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "inert"),
+    [
+        ("ask @someone", "ask &#64;someone"),
+        ("see #12 or o/r#12, GH-12", "see &#35;12 or o/r&#35;12, GH&#45;12"),
+        (
+            "https://example.com, www.example.com, a@example.com",
+            "https&#58;//example.com, www&#46;example.com, a&#64;example.com",
+        ),
+        ("# of layers, a: b, 3 @ 4", "# of layers, a: b, 3 @ 4"),
+    ],
+)
+def test_mentions_and_links(text: str, inert: str) -> None:
+    """GitHub would notify a person, or link an issue or a page, that an outside text names."""
+    assert to_markdown([Note(text)]) == f"{inert}\n"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_cli.render.sanitize import OUR_SIGNS, escape_controls, for_terminal, to_ascii
+from tinylm_cli.render.sanitize import OUR_SIGNS, escape_controls, for_terminal, to_ascii, without_workflow_commands
 from tinylm_cli.render.styled_lines import cell_len, set_cell_size
 from tinylm_cli.render.terminal import Terminal
 
@@ -74,3 +75,26 @@ def test_cell_len_of_wide_characters() -> None:
     assert cell_len("宽") == 2
     assert cell_len("…─×") == 3
     assert cell_len(set_cell_size("宽宽", 3)) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "inert"),
+    [
+        ("::error::x\n", "\\x3a:error::x\n"),
+        ("a\n \t::set-output name=x::y", "a\n \t\\x3a:set-output name=x::y"),
+        ("\x1b[1;31m::error::x", "\x1b[1;31m\\x3a:error::x"),
+        ("say ##[error]x", "say \\x23#[error]x"),
+        ("##vso[task.complete]", "\\x23#vso[task.complete]"),
+        ("###[error]", "#\\x23#[error]"),
+        ("a::b ## title: # x [y]", "a::b ## title: # x [y]"),
+    ],
+)
+def test_workflow_commands(text: str, inert: str) -> None:
+    assert without_workflow_commands(text) == inert
+
+
+@given(st.text(alphabet=":#[vso eror\n\x1bm1"))
+def test_any_workflow_command(text: str) -> None:
+    inert = without_workflow_commands(text)
+    assert not re.search(r"^(\s|\x1b\[[0-9;]*m)*::|##(\[|vso\[)", inert, re.MULTILINE)
+    assert without_workflow_commands(inert) == inert

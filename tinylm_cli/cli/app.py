@@ -112,7 +112,7 @@ def _report_error(error: TinylmError, arguments: Sequence[str]) -> None:
 
             write_stdout(to_json(FailureReport.of(error)))
         case "github":
-            write_stdout(github_failure(error))
+            write_stdout(github_failure(error), commands=True)
         case "sarif":
             from tinylm_cli.render.sarif import sarif_failure
 

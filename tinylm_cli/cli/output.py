@@ -50,7 +50,7 @@ def write_output(outcome: CommandOutput) -> ExitCode:
         write_file(to.file, text, overwrite=to.force)
         print_line(f"wrote {to.file}" + (f": {outcome.written}" if outcome.written else ""))
     else:
-        write_stdout(text)
+        write_stdout(text, commands=to.format_ == "github")
     if outcome.next_step and to.format_ == "text":
         print_line(f"next: {outcome.next_step}")
     return outcome.exit_code

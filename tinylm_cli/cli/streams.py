@@ -11,14 +11,22 @@ class StdoutError(OSError):
     """Standard output cannot be written: its disk is full, or it is closed."""
 
 
-def write_stdout(text: str) -> None:
+def write_stdout(text: str, *, commands: bool = False) -> None:
     """Write to standard output and flush; a character that its encoding lacks is escaped.
+
+    Args:
+        text: The text.
+        commands: Whether it consists of commands for a CI runner, which are disarmed otherwise.
 
     Raises:
         StdoutError: If it cannot be written.
         BrokenPipeError: If its reader has gone.
     """
+    from tinylm_cli.render.sanitize import without_workflow_commands
+
     encoding = sys.stdout.encoding or "utf-8"
+    if not commands:
+        text = without_workflow_commands(text)
     with stdout_errors():
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
@@ -57,8 +65,11 @@ def print_note(text: str) -> None:
 
 def write_stderr(text: str) -> None:
     """Write to standard error; if it is closed or full, the text is lost."""
+    from tinylm_cli.render.sanitize import without_workflow_commands
+
     try:
         encoding = sys.stderr.encoding or "utf-8"
+        text = without_workflow_commands(text)
         sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):

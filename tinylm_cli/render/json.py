@@ -21,8 +21,9 @@ def as_document(report: object) -> dict[str, Any]:
 
 
 def to_document(value: Any) -> str:
-    """Return plain data as ASCII JSON, in which control characters and bidi marks are escapes."""
-    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+    """Return plain data as ASCII JSON, in which control characters, bidi marks and ``##`` are escapes."""
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    return text.replace("##", "#\\u0023")  # only strings contain it; a runner obeys ##[error] anywhere in a line
 
 
 def plain(value: Any) -> Any:

@@ -27,6 +27,8 @@ from tinylm_cli.render.sanitize import escape_controls
 from tinylm_cli.render.stacked_bars import legend
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&])")
+_LIVE = re.compile(r"(?<!\w)@(?=\w)|(?<=\w)@(?=\w+\.)|#(?=[0-9])|(?<=GH)-(?=[0-9])|:(?=//)|(?<=www)\.", re.IGNORECASE)
+"""What GitHub turns into a mention, a link to an issue, or a link."""
 _MARKS: dict[Style, str] = {"strong": "**", "bad": "**"}
 
 
@@ -90,4 +92,5 @@ def _cell(cell: str | Cell | Bar) -> str:
 
 
 def _escape(text: str) -> str:
-    return _SPECIAL.sub(r"\\\1", escape_controls(text))
+    escaped = _SPECIAL.sub(r"\\\1", escape_controls(text))
+    return _LIVE.sub(lambda found: f"&#{ord(found[0])};", escaped)

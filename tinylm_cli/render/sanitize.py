@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from tinylm_cli.render.terminal import Terminal
@@ -59,6 +60,27 @@ def escape_controls(text: str) -> str:
 def for_terminal(text: str, terminal: Terminal) -> str:
     """Return ``text`` escaped, and in ASCII if the terminal shows only ASCII."""
     return escape_controls(text) if terminal.unicode else to_ascii(escape_controls(text))
+
+
+_WORKFLOW_COMMAND = re.compile(
+    r"^((?:[^\S\n]|\x1b\[[0-9;]*m)*):(?=:)"  # GitHub Actions: a line that begins with ::, also after blanks or color
+    r"|#(?=#(?:\[|vso\[|teamcity\[))",  # GitHub Actions, Azure Pipelines, TeamCity: anywhere in a line
+    re.MULTILINE,
+)
+
+
+def without_workflow_commands(text: str) -> str:
+    r"""Return ``text`` with no line that a CI runner would obey, such as ``::error::…`` or ``##[error]…``.
+
+    The first character of such a command becomes an escape, ``\x3a`` or ``\x23``, wherever a line was wrapped.
+
+    References:
+        https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
+        https://learn.microsoft.com/en-us/azure/devops/pipelines/scripts/logging-commands
+    """
+    if "::" not in text and "##" not in text:
+        return text
+    return _WORKFLOW_COMMAND.sub(lambda found: "\\x23" if found[1] is None else f"{found[1]}\\x3a", text)
 
 
 def to_ascii(text: str) -> str:

@@ -20,9 +20,7 @@ LINES = "one\ntwo\r\n::error::forged\u2028three"
 REORDERED = "gpj.\u202egol\u2066\u200b\u2069"
 MARKUP = "[bold red]x[/nope] `a` *b* <b>&amp;|~ %s %(x)s {0} {x!r} $(id) `id`"
 LONE = "lone\udc80\ud800".encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape")
-COMMANDS_OF_RUNNERS = (
-    "::error ::forged a ::error::forged ##[error]forged ##vso[task.complete]forged " + "a:: " * 40
-)
+COMMANDS_OF_RUNNERS = "::error ::forged a ::error::forged ##[error]forged ##vso[task.complete]forged " + "a:: " * 40
 HOSTILE = {
     "commands": COMMANDS_OF_RUNNERS,
     "escapes": ESCAPES,

@@ -64,10 +64,8 @@ def read_revision(reference: str, config_file: str) -> Source:
         raise InputError(f"no such file: {reference}", help="to read it from git, git must be installed")
     kind, name = _object(reference)
     if kind == "tree":
-        folder, reference = (
-            reference,
-            reference + (config_file if reference.endswith((":", "/")) else f"/{config_file}"),
-        )
+        folder, slash = reference, "" if reference.endswith((":", "/")) else "/"
+        reference = f"{folder}{slash}{config_file}"
         _, name = _object(reference, folder)
     return source_of(reference, _git("cat-file", "blob", name).data, path=split_revision(reference)[1])
 
@@ -79,6 +77,9 @@ SIMILARITY = "--find-renames=80%"
 """At git's default similarity of 50%, unrelated short configs would count as renamed."""
 
 
+Status = Literal["added", "removed", "modified", "renamed"]
+
+
 class ChangedFile(NamedTuple):
     """A file that differs between a revision and the working tree.
 
@@ -88,7 +89,7 @@ class ChangedFile(NamedTuple):
         before: Where it was in the revision, ``SHA:path``; None if it is added.
     """
 
-    status: Literal["added", "removed", "modified", "renamed"]
+    status: Status
     path: str
     before: str | None
 
@@ -111,11 +112,9 @@ def changed_files(revision: str, paths: Sequence[str] = ()) -> tuple[str, list[C
         raise InputError(f"cannot read {revision} from git", help="git must be installed")
     commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if not commit.succeeded:
-        inside = _git("rev-parse", "--show-toplevel")
-        if not inside.succeeded:
-            raise InputError(
-                "this folder is not in a git repository", help="run tinylm in one, or name two models to compare"
-            )
+        if not _git("rev-parse", "--show-toplevel").succeeded:
+            help_ = "run tinylm in one, or name two models to compare"
+            raise InputError("this folder is not in a git repository", help=help_)
         remedy = _suggest_revision(revision).replace("did you mean", "did you mean --changed")
         raise InputError(f"git has no revision {revision}", help=remedy or "git branch --all lists branches")
     sha = commit.data.decode("ascii").strip()
@@ -157,12 +156,7 @@ def _changes(listed: str, base: str, top: str) -> Iterator[ChangedFile]:
         yield ChangedFile(_STATUS.get(status[0], "modified"), here, before)
 
 
-_STATUS: dict[str, Literal["added", "removed", "modified", "renamed"]] = {
-    "A": "added",
-    "C": "added",
-    "D": "removed",
-    "R": "renamed",
-}
+_STATUS: dict[str, Status] = {"A": "added", "C": "added", "D": "removed", "R": "renamed"}
 """Maps git's letter for a change to a word; every other letter is a modification."""
 
 
@@ -232,11 +226,7 @@ def _git(
         environment["GIT_CONFIG_COUNT"] = str(number + 1)
     try:
         process = subprocess.Popen(
-            ["git", *words],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
+            ["git", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
         )
     except OSError as error:
         raise InputError(f"cannot run git: {error.strerror}") from error

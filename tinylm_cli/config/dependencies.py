@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -18,27 +18,23 @@ REQUIREMENTS: dict[str, tuple[Requirement, ...]] = {
 """The requirements of each field that has any, as the blocks declare them."""
 
 
-def unmet_requirements(name: str, values: Mapping[str, Any]) -> tuple[Requirement, ...]:
-    """Return the requirements of ``name`` that ``values`` do not meet; none if ``name`` has its default."""
-    return () if values[name] == defaults()[name] else tuple(_unmet(name, values))
+def unmet_requirements(name: str, values: Mapping[str, Any]) -> list[Requirement]:
+    """Return the requirements of ``name`` that ``values`` (dotted name to value) do not meet."""
+    return [need for need in REQUIREMENTS.get(name, ()) if need.field in values and not need.met(values[need.field])]
 
 
 def applies(name: str, values: Mapping[str, Any]) -> bool:
-    """Return whether ``name`` has an effect with ``values`` (dotted name to value)."""
-    return not any(_unmet(name, values))
+    """Return whether ``name`` has an effect with ``values``."""
+    return not unmet_requirements(name, values)
 
 
 def satisfying_values(needs: Iterable[Requirement], values: Mapping[str, Any]) -> dict[str, str]:
     """Return values, by dotted name, that meet ``needs`` and their own requirements in turn."""
     written: dict[str, str] = {}
     for need in needs:
-        written |= satisfying_values(_unmet(need.field, values), values)
+        written |= satisfying_values(unmet_requirements(need.field, values), values)
         written[need.field] = need.example
     return written
-
-
-def _unmet(name: str, values: Mapping[str, Any]) -> Iterator[Requirement]:
-    return (need for need in REQUIREMENTS.get(name, ()) if need.field in values and not need.met(values[need.field]))
 
 
 @cache

@@ -304,7 +304,8 @@ def broken_rules(values: Values) -> Iterator[Problem]:
         with suppress(KeyError):
             yield from rule(values)
     for name in REQUIREMENTS:
-        if name in values and (needs := unmet_requirements(name, values)):
+        is_set = name in values and values[name] != defaults()[name]
+        if is_set and (needs := unmet_requirements(name, values)):
             changes = " and ".join(f"{field}: {value}" for field, value in satisfying_values(needs, values).items())
             yield Problem(
                 "without-effect",

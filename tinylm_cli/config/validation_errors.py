@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -31,6 +32,8 @@ from tinylm_cli.errors import SET, Diagnostic, Fix, Label
 
 _NOTHING = frozenset({"0", "0.0", "-1", "none", "false", "off", "no", "~"})
 """Values that mean "none" in other libraries, where tinylm leaves the field out."""
+_LITERAL = re.compile(r"-?[0-9][0-9.eE+-]*|true|false")
+"""A value that both libraries spell alike; a name may be specific to tinylm."""
 _MOST_LISTED = 6
 _MOST_GUESSES = 50  # a near-match search costs a millisecond, and a hostile file can hold thousands of unknown keys
 
@@ -49,8 +52,6 @@ def diagnose(
     mistakes += [_diagnose_rule(problem, root, values, source) for problem in broken_rules(values)]
     if not keys:
         return mistakes
-    from tinylm_cli.config.foreign_keys import name_foreign_keys
-
     entries = {name: find_entry(root, name.split(".")) for name in keys}
     overridden = {name for name, entry in entries.items() if entry is not None and entry.value.span.source == SET}
     foreign = {name: key for name, key in keys.items() if name not in overridden}
@@ -60,6 +61,39 @@ def diagnose(
         else name_foreign_keys(mistake, foreign)
         for mistake in mistakes
     ]
+
+
+def name_foreign_keys(mistake: Diagnostic, keys: Mapping[str, str]) -> Diagnostic:
+    """Return a diagnostic of another library's config with each dotted field replaced by its key in the file.
+
+    Where the help leaves a field out, it sets the key to null: an absent key has a different default there.
+    """
+    if not keys:
+        return mistake
+    names = "|".join(re.escape(name) for name in sorted(keys, key=len, reverse=True))
+    name = re.compile(rf"(?<![\w.])({names})(?![\w])(?!\.\w)")
+    optional = re.compile(rf"(or )?leave ({names}) out(?![\w])")
+
+    def renamed(text: str) -> str:
+        return name.sub(lambda found: keys[found[1]], text)
+
+    def null(found: re.Match[str]) -> str:
+        field = fields()[found[2]]
+        nullable = not field.required and field.default is None
+        return f"{found[1] or 'write '}{field.name}: null" if nullable else found[0]
+
+    last = mistake.field.rpartition(".")[2]
+    help_ = optional.sub(null, mistake.help)
+    if mistake.field in keys:  # its own example omits the block
+        help_ = re.sub(rf"(?<![\w.]){re.escape(last)}(?=: )", mistake.field, help_)
+    labels = tuple(label._replace(text=renamed(label.text)) for label in mistake.labels)
+    return mistake._replace(
+        message=renamed(mistake.message),
+        help=renamed(help_),
+        labels=labels,
+        field=keys.get(mistake.field, mistake.field),
+        fix=mistake.fix if mistake.fix and _LITERAL.fullmatch(mistake.fix.replacement) else None,
+    )
 
 
 def diagnose_fields(

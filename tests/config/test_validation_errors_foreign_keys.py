@@ -8,7 +8,7 @@ import pytest
 
 from tinylm_cli.config.diagnostic_codes import diagnostic
 from tinylm_cli.config.fields import fields
-from tinylm_cli.config.foreign_keys import name_foreign_keys
+from tinylm_cli.config.validation_errors import name_foreign_keys
 from tinylm_cli.errors import Label, Span
 
 SPAN = Span("config.json", 1, 1, 2, "{")

@@ -31,7 +31,7 @@ def test_all_mistakes_at_once(here: Here) -> None:
         "error[contradiction]: tp 3 is 3 GPUs, but 8 is not a multiple of that",
         "write tp=1, 2 or 4",
         "error[unknown-key]: unknown plan key foo=2 --> --plan:1:13",
-        "error[unknown-gpu]: unknown GPU h100sxm --> --gpu:1:7",
+        'error[unknown-gpu]: unknown GPU "h100sxm" --> --gpu:1:7',
         "did you mean h100-sxm?",
         "error[wrong-type]: --train-tokens 15X: expected a count",
         "for example --train-tokens 15B",

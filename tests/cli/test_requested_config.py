@@ -109,7 +109,7 @@ class TestHuggingFaceFolder:
         (exported / "config.json").write_text('{"model_type": "gpt2", "n_layr": 1}', encoding="utf-8")
         result = here("generate", "--weights", "theirs", "--tokens", "1")
         assert result.code == 1
-        assert "unknown key n_layr" in result.err
+        assert 'unknown key "n_layr"' in result.err
 
     def test_a_file_that_is_damaged(self, here: Here, exported: Path) -> None:
         (exported / "model.safetensors").write_bytes(b"nothing")

@@ -171,7 +171,9 @@ def test_github(here: Here) -> None:
     *lines, summary = here("validate", *given, "--format", "github").out.splitlines()
     assert summary == "3 configs: 1 valid, 1 wrong, 1 unreadable."
     assert [line.partition("::")[2].split(" ")[0] for line in lines] == ["error"] * 3
-    assert lines[0].startswith("::error file=wrong.yaml,line=2,col=1,endColumn=6,title=unknown-key::unknown key d_modl")
+    assert lines[0].startswith(
+        '::error file=wrong.yaml,line=2,col=1,endColumn=6,title=unknown-key::unknown key "d_modl"'
+    )
     assert lines[-1].startswith("::error file=absent.yaml,title=unreadable::")
     assert here("validate", "toy.yaml", "--format", "github").out == "1 config: 1 valid.\n"
 
@@ -275,7 +277,7 @@ def test_wrong_assertion(here: Here) -> None:
     assert told.err.count("error[") == 1
     annotated = here("validate", "held.yaml", "--assert", "params < 1", "--format", "github")
     assert (annotated.code, annotated.err) == (2, told.err)
-    assert annotated.out.startswith("::error title=unknown-figure::unknown figure params; ")
+    assert annotated.out.startswith('::error title=unknown-figure::unknown figure "params"; ')
     assert here("validate", "", "-fgithub").out.startswith("::error::the name of a file or folder is empty")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from tinylm_cli.config.amounts import AmountKind, parse_amount, read_amount, read_share
-from tinylm_cli.config.diagnostic_codes import clip, diagnostic, refusal
+from tinylm_cli.config.diagnostic_codes import clip, diagnostic, quote, refusal
 from tinylm_cli.config.fields import Field, fields
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.suggestions import suggest, suggest_value
@@ -175,4 +175,4 @@ def unknown_figure(wrong: str, known: Iterable[str], place: Span) -> Diagnostic:
     meant = whole if whole in names else suggest(wrong, names)
     listed = f"the figures are {', '.join(names)}"
     remedy = f"did you mean {meant}? {listed[0].upper()}{listed[1:]}" if meant else listed
-    return diagnostic("unknown-figure", f"unknown figure {clip(wrong)}", place.source, place, help=remedy)
+    return diagnostic("unknown-figure", f"unknown figure {quote(wrong)}", place.source, place, help=remedy)

@@ -78,6 +78,11 @@ def clip(text: str) -> str:
     return text if len(text) <= _MOST_QUOTED else f"{text[: _MOST_QUOTED - 1]}…"
 
 
+def quote(text: str) -> str:
+    """Return ``text`` in quotes, shortened, to name in a message what a person wrote."""
+    return f'"{clip(text)}"'
+
+
 def either(words: Sequence[str]) -> str:
     """Return a list of alternatives: ``a, b or c``."""
     *others, last = words

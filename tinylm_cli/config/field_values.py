@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from math import prod
 
+from tinylm_cli.config.diagnostic_codes import quote
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.errors import UsageError
@@ -52,7 +53,7 @@ def _parse(written: str) -> tuple[str, tuple[str, ...]]:
     if key not in fields():
         meant = suggest(key, fields())
         remedy = f"did you mean {meant}?" if meant else "tinylm schema --format markdown lists the fields"
-        raise UsageError(f"{written}: unknown field {key}", help=remedy)
+        raise UsageError(f"unknown field {quote(key)}", help=remedy)
     found = _RANGE.fullmatch(values.strip())
     if found is None:
         listed = tuple(value.strip() for value in values.split(","))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, ValidationError
 
 from tinylm_cli.config.blocks import Block, optional
-from tinylm_cli.config.diagnostic_codes import clip, diagnostic, refusal
+from tinylm_cli.config.diagnostic_codes import clip, diagnostic, quote, refusal
 from tinylm_cli.config.field_types import FieldType, FlopRate, Rate, Size
 from tinylm_cli.config.presets import presets_folder
 from tinylm_cli.config.source import Source, option_span, read_source
@@ -126,7 +126,7 @@ def find_accelerator(table: dict[str, Accelerator], name: str) -> Accelerator:
         meant = suggest(name, [*table, *aliases])
         known = f"the names are {', '.join(table)}; --hardware FILE adds your own"
         remedy = f"did you mean {meant}? {known[0].upper()}{known[1:]}" if meant else known
-        message = f"unknown GPU {clip(name) or '(empty)'}"
+        message = f"unknown GPU {quote(name)}"
         raise refusal([diagnostic("unknown-gpu", message, GPU, option_span(GPU, name), help=remedy)])
     return found
 

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from tinylm_cli.config.aliases import FIELD_ALIASES
 from tinylm_cli.config.attention_kinds import ABBREVIATIONS
-from tinylm_cli.config.diagnostic_codes import clip, diagnostic, either
+from tinylm_cli.config.diagnostic_codes import clip, diagnostic, either, quote
 from tinylm_cli.config.fields import MODEL, Field, Schema, fields
 from tinylm_cli.config.fixes import rename_fix, value_fix
 from tinylm_cli.config.rules import Problem, broken_rules
@@ -287,7 +287,7 @@ def _unknown_key(
     *parents, key = path
     block, place = ".".join(parents), entry.key_span
     top = f"at the top level of {schema.within}" if schema.within else "at the top level"
-    message = f"unknown key {clip(key) or 'with no name'} {f'in {schema.here(block)}' if block else top}"
+    message = f"unknown key {quote(key)} {f'in {schema.here(block)}' if block else top}"
     if entry.value.entries is not None and candidates and candidates[0] in entry.value.entries:
         remedy = f"write its fields {top}, without {clip(key)}:"
     elif candidates:

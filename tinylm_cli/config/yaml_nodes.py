@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from tinylm_cli.config.diagnostic_codes import clip
+from tinylm_cli.config.diagnostic_codes import clip, quote
 from tinylm_cli.errors import Span
 
 _MOST_ITEMS = 20
@@ -61,7 +61,7 @@ def describe(node: Node) -> str:
     if node.items is not None:
         return describe_items(node.items)
     if isinstance(node.scalar, str):
-        return f'"{clip(node.scalar)}"'
+        return quote(node.scalar)
     return clip(node.written) or "an empty value"
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from tinylm_cli.config.diagnostic_codes import clip, diagnostic, refusal
+from tinylm_cli.config.diagnostic_codes import clip, diagnostic, quote, refusal
 from tinylm_cli.config.source import Source
 from tinylm_cli.config.yaml_nodes import Entry, Node, Scalar
 from tinylm_cli.errors import Diagnostic, Label, Span
@@ -207,7 +207,7 @@ class _Builder:
             self._report("merge-key", "merge keys (<<) are not supported", node, "write the fields out")
         elif node.written in entries:
             first = entries[node.written].key_span
-            message = f"duplicate key {clip(node.written)}, first set on line {first.line}"
+            message = f"duplicate key {quote(node.written)}, first set on line {first.line}"
             self._report("duplicate-key", message, node, "remove one of them", Label(first, "first set here"))
         return node.reported
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from tinylm_cli.config.diagnostic_codes import clip
+from tinylm_cli.config.diagnostic_codes import quote
 from tinylm_cli.config.fields import Schema
 from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.config.yaml_nodes import Entry, Node, describe, find_entry
@@ -145,7 +145,7 @@ def _validate(family: Family, to: Translation, overridden: Collection[str]) -> N
 
 
 def _report_unknown(name: str, entry: Entry, help_: str, to: Translation) -> None:
-    to.report("unknown-setting", name, f"unknown key {clip(name)}, which may change the model", entry.key_span, help_)
+    to.report("unknown-setting", name, f"unknown key {quote(name)}, which may change the model", entry.key_span, help_)
 
 
 def _report_not_an_object(name: str, node: Node, to: Translation) -> None:

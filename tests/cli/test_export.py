@@ -133,7 +133,7 @@ def test_folder_of_someone_else(here: Here, toy: Path, theirs: str) -> None:
     (toy / "hub" / "config.json").write_text(theirs, encoding="utf-8")
     done = here("export", "hub", "--config", "toy.yaml", "--force")
     assert done.code == 2
-    assert "was not exported by tinylm" in done.err
+    assert "tinylm did not export" in done.err
     assert (toy / "hub" / "config.json").read_text(encoding="utf-8") == theirs
 
 

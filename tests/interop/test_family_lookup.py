@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from tinylm_cli.config.source import Source
 from tinylm_cli.errors import ConfigError, Diagnostic
 from tinylm_cli.interop.config_json import read_json
 from tinylm_cli.interop.families import FAMILIES
+from tinylm_cli.interop.family_lookup import UNSUPPORTED
 from tinylm_cli.interop.load import load_config
 from tinylm_cli.interop.to_tinylm import map_config
 
@@ -44,6 +47,14 @@ def test_unsupported_family(name: str, changed: Change) -> None:
     (found,) = raised.value.diagnostics
     assert (found.code, found.message) == ("unknown-family", f"the family {name} is not supported")
     assert found.help.startswith("the supported families are bloom, deepseek_v2, ")
+
+
+def test_listed_families() -> None:
+    assert not UNSUPPORTED & FAMILIES.keys()
+    page = (Path(__file__).resolve().parents[2] / "docs" / "architectures.md").read_text(encoding="utf-8")
+    listed = re.search(r"the config\.json of these families: (.*?)\.\s", page, re.DOTALL)
+    assert listed is not None
+    assert re.split(r",\s+|\s+and\s+", listed[1]) == sorted(FAMILIES.keys() - {"gemma3_text"})
 
 
 def test_every_family_of_transformers() -> None:

@@ -50,7 +50,7 @@ def require_exported(directory: Path) -> None:
     except (OSError, ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or not EXPORT_MARKER.items() <= document.items():
-        raise OutputError(f"{directory} holds a model that was not exported by tinylm", help="name another folder")
+        raise OutputError(f"{directory} contains a model that tinylm did not export", help="name another folder")
 
 
 def export_model(

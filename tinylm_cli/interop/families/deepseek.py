@@ -85,7 +85,6 @@ class DeepseekV2Keys(key.LlamaLikeKeys, RopeKeys):
     norm_topk_prob: bool = key.only(False, why="this family's code in transformers does not renormalize")
 
     def to_tinylm(self, to: Translation) -> None:
-        """Map RoPE, the score scale and the experts."""
         super().to_tinylm(to)
         if self.rms_norm_eps != 1e-6:
             why = "norms inside attention always use 1e-6 in this family"
@@ -128,7 +127,6 @@ class DeepseekV2Keys(key.LlamaLikeKeys, RopeKeys):
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        """Return the keys of RoPE, the score scale and the experts."""
         experts = config.feed_forward
         has_experts = experts.n_experts is not None
         return {
@@ -178,7 +176,6 @@ class DeepseekV3Keys(DeepseekV2Keys):
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        """Return the keys of V2 and the pairing."""
         return super().from_tinylm(config) | {"rope_interleave": config.position.pairing == "adjacent"}
 
 

@@ -18,7 +18,7 @@ class FalconKeys(RopeKeys):
 
     vocab_size: key.VocabSize = 65024
     hidden_size: key.DModel = 4544
-    ffn_hidden_size: key.OptionalSize = None
+    ffn_hidden_size: key.OptionalDFF = None
     num_hidden_layers: key.NLayers = 32
     num_attention_heads: key.NHeads = 71
     num_kv_heads: Annotated[int | None, *key.like("attention.n_kv_heads")] = None
@@ -35,12 +35,9 @@ class FalconKeys(RopeKeys):
     apply_residual_connection_post_layernorm: bool = key.only(False, why=key.POST_NORM_RESIDUAL)
 
     def to_tinylm(self, to: Translation) -> None:
-        """Map the feed-forward width, RoPE and either decoder architecture."""
         super().to_tinylm(to)
         if self.ffn_hidden_size is None:
             to.put("d_ff", 4 * self.hidden_size, "hidden_size")
-        else:
-            to.put("d_ff", self.ffn_hidden_size, "ffn_hidden_size")
         if self.new_decoder_architecture:
             self._new_decoder(to)
         else:
@@ -71,7 +68,6 @@ class FalconKeys(RopeKeys):
         new = config.block.parallel and (not config.block.shared_norm or config.n_kv_heads not in (1, config.n_heads))
         return super().from_tinylm(config) | {
             "alibi": False,
-            "ffn_hidden_size": config.d_ff,
             "new_decoder_architecture": new,
             "parallel_attn": config.block.parallel,
             "multi_query": config.n_kv_heads == 1 and not new,

@@ -42,7 +42,6 @@ class GemmaKeys(key.LlamaLikeKeys, RopeKeys):
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        """Return the keys of RoPE and the activation, under both of its names."""
         return super().from_tinylm(config) | dict.fromkeys(("hidden_act", "hidden_activation"), "gelu_pytorch_tanh")
 
 
@@ -76,7 +75,6 @@ class _SandwichKeys(LayerWindowKeys):
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        """Return the keys of windows and the score scale."""
         scale = config.attention.scale
         scalar = config.d_head if scale is None else round(scale**-2)
         return super().from_tinylm(config) | {"query_pre_attn_scalar": scalar}
@@ -144,7 +142,6 @@ class Gemma3TextKeys(_SandwichKeys):
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        """Return the keys of windows, the score scale, and both RoPEs."""
         position = config.position
         return super().from_tinylm(config) | {
             "rope_theta": position.theta,

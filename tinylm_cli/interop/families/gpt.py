@@ -20,7 +20,7 @@ _GPT2_ALIASES = {
 class _GPT2LikeKeys(key.Keys):
     vocab_size: key.VocabSize = 50257
     n_embd: key.DModel = 768
-    n_inner: key.OptionalSize = None
+    n_inner: key.OptionalDFF = None
     n_layer: key.NLayers = 12
     n_head: key.NHeads = 12
     n_positions: key.MaxLen = 1024
@@ -30,11 +30,9 @@ class _GPT2LikeKeys(key.Keys):
     tie_word_embeddings: key.TieWeights = True
 
     def to_tinylm(self, to: Translation) -> None:
-        """Map the feed-forward width: 4 · ``n_embd`` if ``n_inner`` is null."""
+        """Map the feed-forward width if ``n_inner`` is null: 4 · ``n_embd``."""
         if self.n_inner is None:
             to.put("d_ff", 4 * self.n_embd, "n_embd")
-        else:
-            to.put("d_ff", self.n_inner, "n_inner")
 
 
 class GPT2Keys(_GPT2LikeKeys):
@@ -67,15 +65,13 @@ class GPT2Keys(_GPT2LikeKeys):
     scale_attn_by_inverse_layer_idx: bool = key.only(False, why="each layer would divide its scores by its index")
 
     def to_tinylm(self, to: Translation) -> None:
-        """Map the feed-forward width, and scores that are not divided by √d_head."""
         super().to_tinylm(to)
         if self.scale_attn_weights is False:
             to.put("attention.scale", 1.0, "scale_attn_weights")
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        """Return the keys of the feed-forward width and the scale."""
-        return {"n_inner": config.d_ff, "scale_attn_weights": config.attention.scale != 1}
+        return {"scale_attn_weights": config.attention.scale != 1}
 
 
 class GPTJKeys(_GPT2LikeKeys):
@@ -137,8 +133,7 @@ class GPTJKeys(_GPT2LikeKeys):
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        """Return the keys of the feed-forward width and the rotated dimensions."""
-        return {"n_inner": config.d_ff, "rotary_dim": int(config.d_head * config.position.rotary_fraction)}
+        return {"rotary_dim": int(config.d_head * config.position.rotary_fraction)}
 
 
 class GPTNeoXKeys(RopeBlocks):

@@ -54,5 +54,4 @@ class OPTKeys(key.Keys):
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        """Return the keys that differ between OPT models of this shape."""
         return {"word_embed_proj_dim": config.d_model, "do_layer_norm_before": True}

@@ -43,14 +43,12 @@ class PhiKeys(key.LlamaLikeKeys, RopeKeys):
     qk_layernorm: bool | None = False
 
     def to_tinylm(self, to: Translation) -> None:
-        """Map RoPE, and norms on queries and keys."""
         super().to_tinylm(to)
         if self.qk_layernorm:
             to.put("attention.qk_norm", "per_head", "qk_layernorm")
 
     @classmethod
     def from_tinylm(cls, config: ModelConfig) -> dict[str, Any]:
-        """Return the keys of RoPE, and norms on queries and keys."""
         return super().from_tinylm(config) | {"qk_layernorm": config.attention.qk_norm == "per_head"}
 
 

@@ -152,19 +152,19 @@ class TestWeights:
             (["--weights", "absent"], "absent does not exist\n  = help: name a folder that build --save wrote"),
             (
                 ["--weights", "model/model.safetensors"],
-                "takes a folder\n  = help: name the folder that holds it: model",
+                "takes a folder\n  = help: name its folder: model",
             ),
-            (["--weights", "."], ". holds neither config.yaml nor config.json"),
+            (["--weights", "."], ". contains neither config.yaml nor config.json"),
             (["--weights", "toy.yaml"], "toy.yaml is a file, but --weights takes a folder"),
             (["--config", "toy.yaml", "--weights", "absent"], "absent does not exist\n  = help: name a folder"),
             (["--config", "toy.yaml", "--weights", "."], "model.safetensors does not exist\n  = help: choose a folder"),
             (
                 ["--config", "tiny", "--weights", "model"],
-                "model belong to another model: d_model is 8 there, not 128; n_",
+                "model belong to another model: d_model is 8 in its config, not 128; n_",
             ),
             (
                 ["--weights", "model", "--set", "n_layers=1"],
-                "model belong to another model: n_layers is 3 there, not 1\n",
+                "model belong to another model: n_layers is 3 in its config, not 1\n",
             ),
             (
                 ["--weights", "model", "--dtype", "bfloat16"],
@@ -193,7 +193,7 @@ class TestDevice:
             ("abacus", "abacus is not a device"),
             ("", " is not a device"),
             ("cuda:x", "cuda:x is not a device"),
-            ("meta", "meta holds no values"),
+            ("meta", "the meta device has no values"),
             ("cuda:99", "this machine has no usable device cuda:99"),
             ("hpu", "this machine has no usable device hpu"),
             ("privateuseone", "this machine has no usable device privateuseone"),

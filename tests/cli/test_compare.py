@@ -279,7 +279,7 @@ def test_one_gpu(here: Here) -> None:
         (["--train-tokens", "1B"], "--train-tokens needs a GPU"),
         (["--gpu", "h100", "--plan", "tp=2"], "--plan needs several GPUs"),
         (["--price", "2"], "--price needs a GPU"),
-        (["--gpu", "h100", "--gpus", "8", "--plan", "tp=3"], "tp 3 is 3 GPUs, but 8 is not a multiple"),
+        (["--gpu", "h100", "--gpus", "8", "--plan", "tp=3"], "tp 3 uses 3 GPUs, but 8 is not a multiple"),
         (["--gpu", "h1000"], "h1000"),
     ],
 )

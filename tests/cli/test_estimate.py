@@ -120,7 +120,7 @@ class TestSection:
         [
             (["--section", "plan"], "add --gpu NAME and --gpus N"),
             (["--section", "plan", "--gpu", "h100"], "add --gpus N"),
-            (["--section", "serving", "--for", "training"], "--section serving is empty beside --for training"),
+            (["--section", "serving", "--for", "training"], "--section serving cannot be combined with --for training"),
             (["--section", "servin"], "did you mean serving?"),
             (["--section", "serving", "--full"], "remove one of them"),
             (["--section", "serving", "--format", "json"], "--section has no effect on JSON"),

@@ -28,7 +28,7 @@ def test_all_mistakes_at_once(here: Here) -> None:
     said = " ".join(result.err.split())
     for says in (
         "error[contradiction]: --seq-len 99999999 is longer than max_len 1024 of tiny",
-        "error[contradiction]: tp 3 is 3 GPUs, but 8 is not a multiple of that",
+        "error[contradiction]: tp 3 uses 3 GPUs, but 8 is not a multiple of that",
         "write tp=1, 2 or 4",
         "error[unknown-key]: unknown plan key foo=2 --> --plan:1:13",
         'error[unknown-gpu]: unknown GPU "h100sxm" --> --gpu:1:7',
@@ -62,7 +62,7 @@ def test_options_beside_wrong_files(here: Here, folder: Path) -> None:
     assert result.code == 2
     for place in ("--set:1:9", "gpus.yaml:2:3", "--plan:1:16"):
         assert f"--> {place}\n" in result.err
-    assert "tp 4 is 4 GPUs, but 6 is not a multiple of that" in result.err
+    assert "tp 4 uses 4 GPUs, but 6 is not a multiple of that" in result.err
     assert "--seq-len" not in result.err, "nothing is known of the longest sequence"
 
 
@@ -151,7 +151,7 @@ def test_dtype_a_gpu_lacks(here: Here) -> None:
         (["--plan", "tp=2"], 2, "--plan needs several GPUs"),
         (["--gpus", "4", "--plan", "auto"], 2, "--plan auto needs a GPU"),
         (["--gpus", "0"], 2, "--gpus 0"),
-        (["--gpus", "4", "--plan", "tp=8"], 2, "is 8 GPUs, but there are 4"),
+        (["--gpus", "4", "--plan", "tp=8"], 2, "uses 8 GPUs, but --gpus is 4"),
         (["--gpus", "4", "--plan", "tp=2,tp=2"], 2, "tp is given twice"),
         (["--gpus", "4", "--plan", "zero=4"], 2, "zero is one of 0, 1, 2, 3"),
         (["--gpus", "4", "--plan", "tp=x,qq"], 2, "tp must be an integer"),
@@ -176,7 +176,7 @@ def test_dtype_a_gpu_lacks(here: Here) -> None:
         (["--quantize", "int3"], 2, "expected none, int8, float8 or int4"),
         (["--quantize", "int8", "--group-size", "64"], 2, "--group-size needs --quantize int4"),
         (["--quantize-head"], 2, "--quantize-head needs --quantize"),
-        (["--dtype", "float32", "--no-master-weights"], 2, "--no-master-weights applies only to 16-bit weights"),
+        (["--dtype", "float32", "--no-master-weights"], 2, "--no-master-weights needs 16-bit weights"),
         (["--kv-cache-dtype", "int4"], 2, "expected bfloat16, float16, float32"),
         (["--serving-batch-size", "1,x,0"], 2, "--serving-batch-size lists numbers of sequences, not x"),
         (["--serving-batch-size", ""], 2, "--serving-batch-size lists numbers of sequences, not nothing"),

@@ -117,14 +117,18 @@ class TestTokens:
             (
                 ["--tokens", "@long.txt"],
                 "33 tokens are more than max_len 32",
-                "give fewer, or add --set max_len=33",
+                "pass fewer tokens, or add --set max_len=33",
             ),
             (["--text", ""], "the text is empty", 'for example --text "Once upon a time"'),
-            (["--tokens", "1", "--text", "a"], "--tokens, --text and --random cannot be combined", "keep one of them"),
-            (["--tokens", "--random", "1x1"], "--tokens, --text and --random cannot be combined", "keep one of them"),
+            (
+                ["--tokens", "1", "--text", "a"],
+                "--tokens, --text and --random cannot be combined",
+                "remove one of them",
+            ),
+            (["--tokens", "--random", "1x1"], "--tokens, --text and --random cannot be combined", "remove one of them"),
             (
                 ["--text", "a", "--set", "vocab_size=300"],
-                "--text: the model has no tokenizer, and its vocabulary is 300 tokens, not 256 bytes",
+                "--text: the model has no tokenizer, and vocab_size is 300, not 256 (bytes)",
                 "name a folder with a tokenizer.json, or give ids with --tokens",
             ),
             (
@@ -133,7 +137,7 @@ class TestTokens:
                 "for example --random 4x128",
             ),
             (["--random", "0x8"], "--random 0x8: expected BxT, batch size and length", "for example --random 4x128"),
-            (["--random", "1x33"], "33 tokens are more than max_len 32", "give fewer, or add --set max_len=33"),
+            (["--random", "1x33"], "33 tokens are more than max_len 32", "pass fewer tokens, or add --set max_len=33"),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else "",
     )

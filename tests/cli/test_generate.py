@@ -233,7 +233,7 @@ class TestTokenizer:
         assert result.err.startswith("error: model/tokenizer.json is not a tokenizer: Model missing")
         result = here(command, "--weights", model, "--tokens", "5")
         assert result.code == 0, "ids need none"
-        assert result.err.startswith("ids are not decoded: model/tokenizer.json is not a tokenizer")
+        assert result.err.startswith("tokens are shown as ids: model/tokenizer.json is not a tokenizer")
 
     def test_without_the_library(self, model: str, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "tokenizers", None)

@@ -13,7 +13,14 @@ import pytest
 
 from tinylm_cli.analysis.design.families import FAMILIES, Family
 from tinylm_cli.cli.app import COMMANDS
-from tinylm_cli.cli.next_steps import NEXT_STEPS, TRAINING, config_words, design_words, model_words, next_step
+from tinylm_cli.cli.next_steps import (
+    NEXT_STEPS,
+    TRAINING,
+    config_arguments,
+    design_arguments,
+    model_arguments,
+    next_step,
+)
 from tinylm_cli.interop.load import load_config
 
 Here = Callable[..., Any]
@@ -81,20 +88,20 @@ def test_a_step_that_does_not_follow_is_refused() -> None:
 
 
 def test_standard_input_cannot_be_named() -> None:
-    assert next_step("params CONFIG", "build", model_words("-", ["n_layers=2"])) == ""
+    assert next_step("params CONFIG", "build", model_arguments("-", ["n_layers=2"])) == ""
 
 
 def test_words_are_quoted() -> None:
-    assert model_words("my model.yaml", ["norm.kind=rmsnorm"]) == "'my model.yaml' --set norm.kind=rmsnorm"
-    assert model_words("-x.yaml", None) == "--config -x.yaml"
-    assert model_words(None, None) == "tiny"
+    assert model_arguments("my model.yaml", ["norm.kind=rmsnorm"]) == "'my model.yaml' --set norm.kind=rmsnorm"
+    assert model_arguments("-x.yaml", None) == "--config -x.yaml"
+    assert model_arguments(None, None) == "tiny"
 
 
 def test_config_of_weights(tmp_path: Path) -> None:
-    assert config_words(None, None, tmp_path) == str(tmp_path), "a Hugging Face folder"
+    assert config_arguments(None, None, tmp_path) == str(tmp_path), "a Hugging Face folder"
     (tmp_path / "config.yaml").touch()
-    assert config_words(None, None, tmp_path) == str(tmp_path / "config.yaml")
-    assert model_words(None, None, tmp_path) == f"--weights {tmp_path}"
+    assert config_arguments(None, None, tmp_path) == str(tmp_path / "config.yaml")
+    assert model_arguments(None, None, tmp_path) == f"--weights {tmp_path}"
 
 
 @pytest.mark.parametrize(
@@ -107,10 +114,10 @@ def test_config_of_weights(tmp_path: Path) -> None:
     ],
 )
 def test_design_words(name: str, words: str) -> None:
-    assert design_words(load_config(name).config) == words
+    assert design_arguments(load_config(name).config) == words
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def test_family_of_its_members(family: Family) -> None:
-    words = shlex.split(design_words(family.config))
+    words = shlex.split(design_arguments(family.config))
     assert words[: words.index("--vocab-size")] == ([] if family.name == "course" else ["--family", family.name])

@@ -54,9 +54,9 @@ def test_paths(path: str, text: str) -> None:
         ("rows.0.parms", "rows.0 has no parms", "did you mean rows.0.params?"),
         ("parms", "the report has no parms", "did you mean rows.0.params?"),
         ("rows.block.0", "rows has no block", "did you mean rows.blocks.0?"),
-        ("rows.9", "rows has no 9", "it has blocks.0, blocks.0.ln.weight, 0, 1, 2"),
-        ("title.x", "title has no x", "title is one value, and the path ends there"),
-        ("zzz", "the report has no zzz", "it has schema_version, title, rows, sizes"),
+        ("rows.9", "rows has no 9", "the fields are blocks.0, blocks.0.ln.weight, 0, 1, 2"),
+        ("title.x", "title has no x", "title is a single value; end the path there"),
+        ("zzz", "the report has no zzz", "the fields are schema_version, title, rows, sizes"),
         (".title", "the report has no empty word", None),
     ],
 )

@@ -228,7 +228,7 @@ class TestOneTable:
         assert here(*words, "latex").out.count("\\begin{table}") == 1
 
     def test_other_tables_are_named(self, here: Here) -> None:
-        said = "CSV has room for one table; --table picks another: tying.\n"
+        said = "CSV holds one table; choose another with --table: tying.\n"
         assert here("params", "--config", "small", "--format", "csv").err == said
 
     @pytest.mark.parametrize(
@@ -244,4 +244,4 @@ class TestOneTable:
     def test_table_without_a_table_format(self, format_: str, here: Here) -> None:
         result = here("build", "--config", "absent", "--table", "tying", "--format", format_)
         assert result.code == 2
-        assert f"--table is for csv, latex and markdown, not for {format_}" in result.err
+        assert f"--table works with csv, latex and markdown, not with {format_}" in result.err

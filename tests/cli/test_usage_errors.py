@@ -62,7 +62,7 @@ Here = Callable[..., Any]
         ),
         (
             ["build", "--dtype", "bfloat"],
-            "--dtype bfloat: expected float32, bfloat16, float16 or float64",
+            "--dtype bfloat: expected bfloat16, float16, float32 or float64",
             "did you mean bfloat16?",
         ),
         (["params", "--by", "xyzzy"], "--by xyzzy: expected component, layer or tensor", "see tinylm params --help"),
@@ -144,23 +144,23 @@ Here = Callable[..., Any]
         (["export", "a", "b", "-c", "c"], "the config is given twice: a and --config c", "remove one of them"),
         (
             ["export", "base"],
-            "base names a config, and there is no folder to write",
-            "name the folder to write: tinylm export base base-hf",
+            "base is a config, and no output folder is given",
+            "name an output folder: tinylm export base base-hf",
         ),
         (
             ["export", "toy.yaml"],
-            "toy.yaml names a config, and there is no folder to write",
-            "name the folder to write: tinylm export toy.yaml toy-hf",
+            "toy.yaml is a config, and no output folder is given",
+            "name an output folder: tinylm export toy.yaml toy-hf",
         ),
         (
             ["export", "-"],
-            "- names a config, and there is no folder to write",
-            "name the folder to write: tinylm export - stdin-hf",
+            "- is a config, and no output folder is given",
+            "name an output folder: tinylm export - stdin-hf",
         ),
         (
             ["export", "HEAD:toy.yaml"],
-            "HEAD:toy.yaml names a config, and there is no folder to write",
-            "name the folder to write: tinylm export HEAD:toy.yaml HEAD:toy-hf",
+            "HEAD:toy.yaml is a config, and no output folder is given",
+            "name an output folder: tinylm export HEAD:toy.yaml HEAD:toy-hf",
         ),
         (
             ["params", "meta-llama/Llama-3-8B"],

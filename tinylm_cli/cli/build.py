@@ -24,14 +24,16 @@ def build(
     save: Annotated[
         Path | None, option("Write weights and config to a new folder.", metavar="DIR", parser=parse_path)
     ] = None,
-    expand: Annotated[bool, option("Show every block, instead of one for all identical blocks.", "--expand")] = False,
+    expand: Annotated[
+        bool, option("Show every block; by default, identical blocks are shown once.", "--expand")
+    ] = False,
     depth: Annotated[int | None, option("Levels of the tree to show; 3 by default.", metavar="N", min=0)] = None,
     to: ReportOutput,
 ) -> CommandOutput:
     """Build the PyTorch model and prove its parameter count.
 
-    Shows shape, parameters and share of every module, the savings of weight tying, the stated size and the true
-    one, and the proof that closed form and module agree. Exits with 1 if they do not.
+    Shows the shape, parameters and share of every module, the savings from weight tying, the nominal size and the exact
+    count, and the proof that the closed form equals the module. Exits with 1 if it does not.
 
     \b
     Examples:
@@ -43,7 +45,7 @@ def build(
         raise UsageError("--meta builds no weights, so --save has nothing to write", help="remove one of them")
     request = ModelRequest.of(model, device, meta)
     loaded = request.loaded
-    request.require_room()
+    request.require_memory_for()
     if save is not None:
         with working(f"building {loaded.name}"):
             import_torch()
@@ -80,7 +82,7 @@ def build(
         saved = replace(request, options=ModelOptions(weights=save))  # the next command uses the saved folder
         following = next_step("build --save", "forward", *saved.words(), "--tokens")
     else:
-        following = next_step("build", "estimate", request.config_words())
+        following = next_step("build", "estimate", request.config_arguments())
     exit_code = ExitCode.DONE if proof.holds else ExitCode.FAILED
     if depth is None and not expand and to.format_ == "text":
         depth = DEPTH

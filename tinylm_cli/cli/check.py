@@ -1,4 +1,4 @@
-"""``tinylm check``: prove properties of a model on the real module."""
+"""``tinylm check``: test properties of the instantiated model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check(
 ) -> CommandOutput:
     """Test a model's invariants: causality, gradients, KV cache.
 
-    Each check is printed as soon as it is proven; --full adds its measurement. Exits with 1 if one fails.
+    Each check is printed when it completes, with the property and the measured value. Exits with 1 if any check fails.
 
     \b
     Examples:
@@ -38,7 +38,7 @@ def check(
     """
     request = ModelRequest.of(model, device)
     loaded, weights = request.loaded, request.weights
-    request.require_room()
+    request.require_memory_for()
     module = request.build() if weights is not None else None  # new weights are initialized by the checks
 
     from tinylm_cli.analysis.params import total_params

@@ -90,7 +90,7 @@ class Command(TyperCommand):
             if "format_" in ctx.params:
                 _choose_format(ctx)
             if ctx.params.get("table") is not None and ctx.params["format_"] in ("text", "json"):
-                message = f"--table is for csv, latex and markdown, not for {ctx.params['format_']}"
+                message = f"--table works with csv, latex and markdown, not with {ctx.params['format_']}"
                 raise UsageError(message, help="add --format csv")
             _check_force(ctx)
         return rest
@@ -132,7 +132,7 @@ def _positional_config(own: Sequence[Any]) -> Iterator[Any]:
             help=f"{option.help}  [default: {option.default}]" if option.default else option.help,
             autocompletion=lambda _context, _words, incomplete: complete_config(incomplete),
         )
-        option.help, option.metavar, option.show_default = "The same as CONFIG.", "CONFIG", False
+        option.help, option.metavar, option.show_default = "Same as CONFIG.", "CONFIG", False
 
 
 def _typed(ctx: Any, name: str) -> bool:
@@ -191,7 +191,7 @@ def _choose_format(ctx: Any) -> None:
 
 
 def _check_force(ctx: Any) -> None:
-    """Refuse an output file that exists, before any work is done, and ``--force`` without effect.
+    """Reject an output file that exists, before any work is done, and ``--force`` without effect.
 
     Raises:
         OccupiedError: If the file exists and ``--force`` is not given.

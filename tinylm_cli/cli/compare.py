@@ -10,7 +10,7 @@ import typer
 
 from tinylm_cli.cli.completion import complete_variant
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.next_steps import model_words, next_step
+from tinylm_cli.cli.next_steps import model_arguments, next_step
 from tinylm_cli.cli.options import (
     MODEL_PANEL,
     TRAINING_PANEL,
@@ -18,9 +18,9 @@ from tinylm_cli.cli.options import (
     ReportOutput,
     SetOption,
     Storage,
+    explicit_arguments,
     option,
-    require_word,
-    typed_words,
+    require_nonempty,
 )
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.training_options import (
@@ -48,20 +48,20 @@ if TYPE_CHECKING:
 ChangedOption = Annotated[
     str | None,
     option(
-        "Compare every config changed since that git revision, such as origin/main.",
+        "Compare every config that changed since this git revision, such as origin/main.",
         "--changed", panel=MODEL_PANEL, metavar="REV",
     ),
 ]  # fmt: skip
 BatchSizeOption = Annotated[
-    int | None, batch_size_option("Sequences per batch; default: the value in all budgets, else 1.")
+    int | None, batch_size_option("Sequences per batch; default: the value on which all budgets agree, else 1.")
 ]
 SeqLenOption = Annotated[
-    int | None, seq_len_option("Tokens per sequence; default: the value in all budgets, else the smallest max_len.")
+    int | None, seq_len_option("Tokens per sequence; default: as in all budgets, else the smallest max_len.")
 ]
 DTypeOption = Annotated[
     Storage | None,
     option(
-        "Type of weights, activations and caches; default: the value in all budgets, else bfloat16.",
+        "Storage type of weights, activations and caches; default: as in all budgets, else bfloat16.",
         "--dtype", panel=TRAINING_PANEL,
     ),
 ]  # fmt: skip
@@ -94,21 +94,23 @@ def compare(
     hardware: HardwareOption = None,
     price: PriceOption = None,
     train_tokens: TrainTokensOption = None,
-    exit_code: Annotated[bool, option("Exit with 1 if they differ, and with 2 on an error.", "--exit-code")] = False,
+    exit_code: Annotated[
+        bool, option("Exit with 1 if the models differ, and with 2 on an error.", "--exit-code")
+    ] = False,
     full: Annotated[
         bool, option("With --gpu or --changed, show the fields and figures of the models too.", "--full")
     ] = False,
     to: ReportOutput,
 ) -> CommandOutput:
-    """Compare configs, parameters, FLOPs, memory and KV cache.
+    """Compare the configs and costs of models or of config versions.
 
     Shows the fields that differ, including defaults, then parameters, FLOPs, and bytes of weights, KV cache, training
-    and serving, each compared with the first model. With --gpu also step time, MFU, days, cost and serving. A single
-    model is compared with itself changed by @ or --set; with several models, --set changes them all. All models are
-    compared under the same conditions.
+    and serving, each compared with the first model. With --gpu also step time, MFU, days, cost and serving. With a
+    single model, @ or --set makes the variant to compare it with; with several models, --set applies to all of them.
+    All models are compared under the same conditions.
 
-    --changed REV compares each config of the working tree with its version at the merge base of REV and HEAD. A wrong
-    config is listed with its first mistake, and the exit code is 1.
+    --changed REV compares each config of the working tree with its version at the merge base of REV and HEAD. An
+    invalid config is listed with its first mistake, and the command exits with 1.
 
     \b
     Examples:
@@ -127,19 +129,19 @@ def compare(
     conditions = _Conditions(
         batch_size, seq_len, dtype, train_tokens, ClusterOptions(gpu, gpus, plan, hardware, price=price)
     )
-    words = [require_word(word) for word in ([] if config is None else [config]) + (models or [])]
+    words = [require_nonempty(word) for word in ([] if config is None else [config]) + (models or [])]
     report: CompareReport | ChangedReport
     wrong, following = False, ""
     try:
         if changed is not None:
-            changes, view = _compare_changed(require_word(changed), words, set_ or (), conditions)
+            changes, view = _compare_changed(require_nonempty(changed), words, set_ or (), conditions)
             wrong = any(each.mistake for each in changes.configs)
             report = changes
         else:
             report, view, model = _compare_named(words, set_ or (), conditions)
             repeated = ("batch_size", "seq_len", "dtype", "gpu", "gpus", "plan", "hardware", "price", "train_tokens")
             step = "estimate" if gpu is None else "estimate --gpu"
-            following = next_step("compare", step, model, typed_words(context, repeated))
+            following = next_step("compare", step, model, explicit_arguments(context, repeated))
     except ConfigError as error:
         if exit_code:  # exit code 1 is reserved for differences, as in diff
             error.exit_code = ExitCode.UNABLE
@@ -212,7 +214,7 @@ def _compare_named(
     models = [(model, variant.all_changes) for model, variant in zip(loaded, variants, strict=True)]
     report = compare_models(models, setups, accelerator)
     last = variants[-1]
-    return report, partial(compare_view, report), model_words(last.reference, last.all_changes)
+    return report, partial(compare_view, report), model_arguments(last.reference, last.all_changes)
 
 
 def _compare_changed(

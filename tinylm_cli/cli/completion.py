@@ -27,7 +27,7 @@ _BASH = """\
 _tinylm_completion() {
     local IFS=$'\\n'
     COMPREPLY=( $( env COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD _TINYLM_COMPLETE=complete_bash "$1" ) )
-    # a field that waits for its value, or a folder, is not complete yet
+    # no space after a field without a value, or after a folder
     [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=/] ]] && compopt -o nospace 2> /dev/null
     return 0
 }
@@ -48,7 +48,7 @@ def run_completion_option(arguments: Sequence[str]) -> int | None:
         return None
     shell = shell or (arguments[1] if len(arguments) > 1 else _running_shell())
     if shell not in SHELLS:
-        problem = f"{option} {shell}: no such shell" if shell else f"{option}: cannot tell which shell runs"
+        problem = f"{option} {shell}: no such shell" if shell else f"{option}: cannot detect the shell"
         raise UsageError(problem, help=f"the shells are {', '.join(SHELLS)}")
     from typer._completion_shared import get_completion_script, install
 

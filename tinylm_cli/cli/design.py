@@ -35,10 +35,10 @@ _MAX_D_HEAD = 1024
 def design(context: typer.Context, options: DesignOptions, to: ReportOutput) -> CommandOutput:
     """Search for models that meet a size, a budget or a GPU's memory.
 
-    Searches every shape of a stated grid for a number of parameters, within limits. With limits alone, it finds the
-    largest models within them; with --gpu, those that fit in its memory. -o or --pick writes one design as a config
-    instead of the table. If none is found, the command suggests limits to relax and exits with 1. docs/design.md
-    explains the grid and the ranking.
+    Searches a grid of shapes for models that meet a target such as --params, within limits such as --max-kv-bytes. With
+    limits only, it finds the largest models within them; with --gpu, the largest models that fit in GPU memory. -o and
+    --pick write one design as a config instead of the table. If no design is found, the command suggests limits to
+    relax and exits with 1. docs/design.md explains the grid and the ranking.
 
     \b
     Examples:
@@ -70,7 +70,7 @@ def _request(options: DesignOptions) -> DesignRequest:
     from tinylm_cli.analysis.design.find_designs import DesignRequest
     from tinylm_cli.analysis.design.search_space import SearchSpace
     from tinylm_cli.analysis.setups import Setups
-    from tinylm_cli.cli.plan_option import says_micro_batches
+    from tinylm_cli.cli.plan_option import states_micro_batches
 
     family = FAMILIES[options.family]
     member = family.config
@@ -99,7 +99,7 @@ def _request(options: DesignOptions) -> DesignRequest:
         utilization=options.utilization or setups.training.utilization,
         n_gpus=options.gpus,
         layout=layout,
-        derives_micro_batches=options.plan is None or not says_micro_batches(options.plan),
+        derives_micro_batches=options.plan is None or not states_micro_batches(options.plan),
     )
     space = SearchSpace(
         family=family,
@@ -149,7 +149,7 @@ def _compute_budget(options: DesignOptions) -> ComputeBudget | None:
 
 
 def _require_length(options: DesignOptions, max_len: int) -> None:
-    """Refuse a sequence longer than max_len."""
+    """Reject a sequence longer than max_len."""
     seq_len, asked = options.seq_len, options.max_len
     if seq_len is not None and seq_len > max_len:
         labels = (Label(option_span("--max-len", as_typed(asked)), f"max_len is {asked}"),) if asked else ()

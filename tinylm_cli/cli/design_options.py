@@ -96,7 +96,7 @@ FamilyOption = Annotated[
 GpuOption = Annotated[
     str | None,
     option(
-        "GPU whose memory the model must fit; names: tinylm list --hardware.",
+        "GPU in whose memory the model must fit; tinylm list --hardware lists the names.",
         "--gpu", panel=CLUSTER_PANEL, metavar="NAME", complete=complete_gpu,
     ),
 ]  # fmt: skip
@@ -108,7 +108,7 @@ PurposeOption = Annotated[
 ]
 PickOption = Annotated[
     int | None,
-    option("Write the design of that rank as YAML; default with -o: 1.", metavar="RANK", min=1, max=10_000),
+    option("Write the design of this rank as YAML; with -o the default is 1.", metavar="RANK", min=1, max=10_000),
 ]
 
 
@@ -150,7 +150,7 @@ class DesignOptions:
     plan: PlanOption = None
     hardware: HardwareOption = None
     utilization: Annotated[
-        float | None, share_of_peak("--utilization", "MFU of training, as a share of the GPU's peak", 0.4)
+        float | None, share_of_peak("--utilization", "Model FLOPs utilization (MFU) of training", 0.4)
     ] = None
     batch_size: BatchSizeOption = 1
     seq_len: SeqLenOption = None

@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from tinylm_cli.cli.design_options import OPTIONS, DesignOptions
-from tinylm_cli.cli.next_steps import export_words, model_words, next_step
+from tinylm_cli.cli.next_steps import export_arguments, model_arguments, next_step
 from tinylm_cli.cli.options import Output
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.workload_options import DEFAULT_DTYPE
@@ -34,7 +34,7 @@ def design_output(report: DesignReport, options: DesignOptions, to: Output) -> C
     from tinylm_cli.render.views.constraints import failure_sentences
     from tinylm_cli.render.views.design import design_view
 
-    relaxations = [relaxation_words(each, report) for each in report.relaxations]
+    relaxations = [relaxation_options(each, report) for each in report.relaxations]
     full = options.full or to.format_ != "text"
     output = CommandOutput(report, lambda: design_view(report, relaxations, full=full), to)
     if not report.designs:
@@ -50,7 +50,7 @@ def design_output(report: DesignReport, options: DesignOptions, to: Output) -> C
         return output._replace(next_step=following)
     chosen = _picked(report, options)
     size = f"{chosen.figures['total_params']:,} parameters"
-    export = export_words(model_words(str(to.file), None), to.file.stem) if to.file else ""
+    export = export_arguments(model_arguments(str(to.file), None), to.file.stem) if to.file else ""
     return output._replace(
         document=to_commented_yaml(
             to_config(chosen, report), f"{size}, rank {chosen.rank} of {command(report, options)}"
@@ -60,7 +60,7 @@ def design_output(report: DesignReport, options: DesignOptions, to: Output) -> C
     )
 
 
-def relaxation_words(relaxation: Relaxation, report: DesignReport) -> str:
+def relaxation_options(relaxation: Relaxation, report: DesignReport) -> str:
     """Return the options that make the changes of a relaxation."""
     return " ".join(_change_words(name, value, report) for name, value in relaxation.changes.items())
 

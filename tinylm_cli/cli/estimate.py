@@ -11,8 +11,16 @@ import typer
 
 from tinylm_cli.cli.completion import complete_section
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.next_steps import design_words, export_words, model_words, next_step
-from tinylm_cli.cli.options import DEFAULT_CONFIG, ConfigOption, ReportOutput, SetOption, option, typed, typed_words
+from tinylm_cli.cli.next_steps import design_arguments, export_arguments, model_arguments, next_step
+from tinylm_cli.cli.options import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    ReportOutput,
+    SetOption,
+    explicit_arguments,
+    option,
+    typed,
+)
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.serving_options import ServingOptions, serving_setup
 from tinylm_cli.cli.training_options import ClusterOptions, TrainingOptions, training_setup
@@ -30,13 +38,13 @@ By = Literal["component", "layer"]
 SectionOption = Annotated[
     str | None,
     option(
-        "Show one part of --full: summary, flops, training_memory, plan, training_time, inference_memory, serving,"
+        "Show one section of --full: summary, flops, training_memory, plan, training_time, inference_memory, serving,"
         " serving_time.",
         metavar="NAME", complete=complete_section,
     ),
 ]  # fmt: skip
 AttentionFlopsOption = Annotated[
-    AttentionCount, option("Count the query-key pairs of causal attention, or the full square.")
+    AttentionCount, option("Count only the query-key pairs that the causal mask allows, or all pairs.")
 ]
 
 _ONE_PURPOSE: dict[Purpose, frozenset[str]] = {
@@ -69,10 +77,10 @@ def estimate(
     attention_flops: AttentionFlopsOption = "causal",
     to: ReportOutput,
 ) -> CommandOutput:
-    """Say whether a model fits a GPU; estimate FLOPs, KV cache and cost.
+    """Check if a model fits on a GPU; estimate FLOPs, KV cache and cost.
 
-    With --gpu, a workload that does not fit is shown with changes that make it fit. FLOPs count matrix products, a
-    multiply-add being two. --full shows everything.
+    With --gpu, a workload that does not fit comes with changes that make it fit. FLOPs count matrix products; a
+    multiply-add is two FLOPs. --full shows every section.
 
     \b
     Examples:
@@ -104,7 +112,7 @@ def estimate(
         report,
         lambda: _view(report, by, to.format_, section, full=everything),
         to,
-        next_step=_next_step(context, report, loaded.config, model_words(config, set_)),
+        next_step=_next_step(context, report, loaded.config, model_arguments(config, set_)),
     )
 
 
@@ -118,26 +126,28 @@ def _next_step(context: typer.Context, report: EstimateReport, config: ModelConf
         model: The words that name the model; empty for standard input.
     """
     if report.accelerator is None:
-        return next_step("estimate", "estimate --gpu", model, typed_words(context, WORKLOAD), "--gpu h100-sxm")
+        return next_step("estimate", "estimate --gpu", model, explicit_arguments(context, WORKLOAD), "--gpu h100-sxm")
     estimates = {"training": report.training, "serving": report.serving}
     purpose, fit = next(
         ((name, each.fit) for name, each in estimates.items() if each and each.fit and not each.fit.fits), ("", None)
     )
     if fit is None:
-        return next_step("estimate --gpu", "export", export_words(model, report.name))
+        return next_step("estimate --gpu", "export", export_arguments(model, report.name))
     if fit.remedies:
         from tinylm_cli.render.views.remedies import change_text
 
         changes = " ".join(change_text(each, cast("Purpose", purpose))[0] for each in fit.remedies[0].changes)
         kept = [name for name, option in typed(context).items() if name in WORKLOAD and option not in changes.split()]
-        return next_step("estimate --gpu, too large", "estimate --gpu", model, typed_words(context, kept), changes)
+        return next_step(
+            "estimate --gpu, too large", "estimate --gpu", model, explicit_arguments(context, kept), changes
+        )
     gpu = shlex.join(("--gpu", report.accelerator))
     serving = "" if purpose == "training" else "--for serving"
-    return next_step("estimate --gpu, too large", "design", gpu, serving, design_words(config))
+    return next_step("estimate --gpu, too large", "design", gpu, serving, design_arguments(config))
 
 
 def _require_effect(format_: str, section: str | None, *, full: bool) -> None:
-    """Refuse ``--section`` and ``--full`` where they have no effect.
+    """Reject ``--section`` and ``--full`` where they have no effect.
 
     Raises:
         UsageError: If one has none.
@@ -152,7 +162,7 @@ def _require_effect(format_: str, section: str | None, *, full: bool) -> None:
 
 
 def _require_purpose(given: Mapping[str, str], purpose: Purpose | None) -> None:
-    """Refuse options of serving beside ``--for training``, and the other way round.
+    """Reject options of serving beside ``--for training``, and the other way round.
 
     Args:
         given: The options on the command line, from :func:`typed`.
@@ -193,7 +203,7 @@ def _unknown_section(section: str, known: Sequence[str], report: EstimateReport)
         training = section in ("training_memory", "plan", "training_time")
         if (report.training if training else report.serving) is None:
             other = "serving" if training else "training"
-            return UsageError(f"--section {section} is empty beside --for {other}", help="remove --for")
+            return UsageError(f"--section {section} cannot be combined with --for {other}", help="remove --for")
         option = "--gpu NAME and --gpus N" if section == "plan" else "--gpu NAME"
         if section == "plan" and report.accelerator is not None:
             option = "--gpus N"

@@ -34,7 +34,7 @@ def export(
         list[str],
         typer.Argument(
             metavar="[CONFIG] DIR",
-            help="The config, unless --config or --weights names it, and the folder to write.",
+            help="The config (omit it with --config or --weights) and the output folder.",
             autocompletion=complete_word,
         ),
     ],
@@ -44,9 +44,9 @@ def export(
 ) -> CommandOutput:
     """Convert a model to a Hugging Face folder.
 
-    The model is written in the first family that expresses it. If none does, an equivalent model with the same logits
-    is written: sinusoidal positions become learned ones, the factor on the embedding is multiplied into it. A model
-    without such an equivalent is refused.
+    The model is exported as the first model family that can express it. If none can, an equivalent model with the same
+    logits is exported: sinusoidal positions become learned positions, and an embedding multiplier is folded into the
+    embedding. If no equivalent exists, the export fails.
 
     \b
     Examples:
@@ -105,8 +105,8 @@ def _config_and_folder(words: list[str], config: str | None, weights: Path | Non
     if not named and config is None and weights is None and (names_config(folder) or names_revision(folder)):
         meant = shlex.join((folder, f"{_stem(folder)}-hf"))
         raise UsageError(
-            f"{folder} names a config, and there is no folder to write",
-            help=f"name the folder to write: tinylm export {meant}",
+            f"{folder} is a config, and no output folder is given",
+            help=f"name an output folder: tinylm export {meant}",
         )
     return named[0] if named else config, directory
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TokensOption = Annotated[
     str | None,
     option(
-        "Token ids with commas or spaces, @FILE, or - for standard input; bare: 5,12,8.",
+        "Token ids separated by commas or spaces, @FILE, or - for standard input; without a value: 5,12,8.",
         panel=INPUT_PANEL, metavar="IDS|@FILE|-",
     ),
 ]  # fmt: skip
@@ -46,16 +46,18 @@ def forward(
     tokens: TokensOption = None,
     text: TextOption = None,
     random: RandomOption = None,
-    top_k: Annotated[int, option("Candidates for the next token to show; none with --random.", metavar="N", min=1)] = 5,
-    expand: Annotated[bool, option("Show the stages inside every block.", "--expand")] = False,
+    top_k: Annotated[
+        int, option("Number of most likely next tokens to show; none with --random.", metavar="N", min=1)
+    ] = 5,
+    expand: Annotated[bool, option("Show every stage of every block.", "--expand")] = False,
     device: DeviceOption = "cpu",
     meta: MetaOption = False,
     to: ReportOutput,
 ) -> CommandOutput:
     """Run tokens through the model; show what each stage computes.
 
-    Shows shape, mean and standard deviation of every stage's output, the most likely next tokens, the loss and
-    ln(vocab_size), and the time of a pass.
+    Shows the shape, mean and standard deviation of each stage's output, the most likely next tokens, the loss next to
+    ln(vocab_size), and the time of the pass.
 
     \b
     Examples:
@@ -66,7 +68,7 @@ def forward(
       seq 0 99 | tinylm forward --tokens -
     """
     if sum(given is not None for given in (tokens, text, random)) > 1:
-        raise UsageError("--tokens, --text and --random cannot be combined", help="keep one of them")
+        raise UsageError("--tokens, --text and --random cannot be combined", help="remove one of them")
     from tinylm_cli.analysis.cpu_memory import forward_bytes
 
     request = ModelRequest.of(model, device, meta)
@@ -76,7 +78,7 @@ def forward(
     tokenizer = tokenizer_of(loaded.config, model.config, weights, required=required) if decodes or required else None
     batch_size, seq_len, ids = _input(loaded.config, tokens, text, random, tokenizer)
     check_length(seq_len, loaded.config)
-    request.require_room(
+    request.require_memory_for(
         forward_bytes(loaded.config, batch_size=batch_size, seq_len=seq_len, dtype=request.dtype),
         f"a forward pass of {batch_size:,} × {counted(seq_len, 'token')}",
     )
@@ -106,7 +108,7 @@ def forward(
         )
     every = expand or to.format_ == "csv"  # CSV has every stage, as JSON does
     following = (
-        next_step("forward", "estimate", request.config_words())
+        next_step("forward", "estimate", request.config_arguments())
         if meta
         else next_step("forward", "generate", *request.words(), _prompt_words(text))
     )

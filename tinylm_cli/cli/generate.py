@@ -32,14 +32,14 @@ MaxNewTokensOption = Annotated[
 TemperatureOption = Annotated[
     float,
     number_option(
-        "Divides the logits; 0 takes the most likely token and ignores --top-k and --top-p.",
+        "Sampling temperature; 0 takes the most likely token and ignores --top-k and --top-p.",
         "--temperature", least=0, example="0.8", metavar="X", panel=SAMPLING_PANEL,
     ),
 ]  # fmt: skip
 TopPOption = Annotated[
     float | None,
     number_option(
-        "Sample from the fewest tokens whose probabilities sum to P, 0 < P <= 1.",
+        "Sample from the smallest set of tokens whose probabilities sum to at least P.",
         "--top-p", least=ABOVE_ZERO, most=1, example="0.9", metavar="P", panel=SAMPLING_PANEL,
     ),
 ]  # fmt: skip
@@ -56,13 +56,15 @@ def generate(
         int | None, option("Sample from the N most likely tokens.", panel=SAMPLING_PANEL, metavar="N", min=1)
     ] = None,
     top_p: TopPOption = None,
-    stop_token: Annotated[int | None, option("Stop after this id.", panel=SAMPLING_PANEL, metavar="ID")] = None,
+    stop_token: Annotated[
+        int | None, option("Stop after generating this token id.", panel=SAMPLING_PANEL, metavar="ID")
+    ] = None,
     device: DeviceOption = "cpu",
     to: PageOutput,
 ) -> CommandOutput:
     """Generate tokens from a prompt, with a KV cache.
 
-    On a terminal the tokens appear as they are sampled.
+    On a terminal, tokens are printed as they are sampled.
 
     \b
     Examples:
@@ -71,7 +73,7 @@ def generate(
       tinylm generate --weights tiny-model --temperature 0
     """
     if tokens is not None and text is not None:
-        raise UsageError("--tokens and --text cannot be combined", help="keep one of them")
+        raise UsageError("--tokens and --text cannot be combined", help="remove one of them")
     request = ModelRequest.of(model, device)
     loaded, weights = request.loaded, request.weights
     vocab_size = loaded.config.vocab_size
@@ -84,7 +86,7 @@ def generate(
     prompt = prompt_ids(tokens, text, loaded.config, tokenizer)
     from tinylm_cli.analysis.cpu_memory import decode_bytes
 
-    request.require_room(
+    request.require_memory_for(
         decode_bytes(loaded.config, prompt_len=len(prompt), max_new_tokens=max_new_tokens, dtype=request.dtype),
         f"decoding {counted(min(len(prompt) + max_new_tokens - 1, loaded.config.max_len), 'token')}",
     )
@@ -122,7 +124,7 @@ def generate(
         report,
         lambda: generate_view(report, streamed=live, as_text=text is not None),
         to,
-        next_step=next_step("generate", "estimate", request.config_words()),
+        next_step=next_step("generate", "estimate", request.config_arguments()),
     )
 
 

@@ -12,7 +12,7 @@ import typer
 
 from tinylm_cli.atomic_write import require_free_folder
 from tinylm_cli.cli.model_options import import_torch
-from tinylm_cli.cli.next_steps import model_words, next_step
+from tinylm_cli.cli.next_steps import model_arguments, next_step
 from tinylm_cli.cli.options import PageOutput, SetOption, option
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.progress import working
@@ -36,11 +36,11 @@ def import_(
     set_: SetOption = None,
     to: PageOutput,
 ) -> CommandOutput:
-    """Convert a Hugging Face config, and its weights, for tinylm.
+    """Convert a Hugging Face config, and optionally its weights.
 
     Writes a YAML config with only the values that differ from the defaults. Reads local files, downloads nothing, and
-    runs no code from the folder. A setting that no tinylm config can express is an error. Sizes that the file leaves to
-    its family, and keys without effect on the model, are listed on standard error. --weights also converts the
+    runs no code from the folder. A key that a tinylm config cannot express is an error. Sizes that take the family's
+    default, and keys without effect on the model, are listed on standard error. --weights also converts the
     safetensors files of the folder: every name, shape and dtype is checked before anything is written.
 
     \b
@@ -72,7 +72,7 @@ def import_(
         for aside in filter(None, (assumed_note(report), ignored_note(report))):
             print_note(aside)
     if not weights:
-        named = model_words(path, set_) if to.file is None else model_words(str(to.file), None)
+        named = model_arguments(path, set_) if to.file is None else model_arguments(str(to.file), None)
         following = next_step("import", "params CONFIG", named)
         return CommandOutput(report, lambda: import_view(report), to, document=text, next_step=following)
     assert to.file is not None
@@ -82,7 +82,7 @@ def import_(
         count = counted(len(converted.skipped), "tensor")
         print_note(f"skipped {count} of {' and '.join(parts)}: not part of the language model")
     print_line(f"wrote {counted(len(converted.shapes), 'tensor')} and config.yaml to {to.file}")
-    following = next_step("import --weights", "check", model_words(None, None, to.file))
+    following = next_step("import --weights", "check", model_arguments(None, None, to.file))
     to = replace(to, output=None)
     return CommandOutput(report, lambda: import_view(report), to, document="", next_step=following)
 
@@ -101,7 +101,7 @@ def _convert(
         try:
             return import_weights(found.loaded.config, found.family, folder, output, config_text=text, overwrite=force)
         except WeightsError as error:
-            if not overrides or not _holds_what_is_written(path, folder):
+            if not overrides or not _weights_match(path, folder):
                 raise
             blamed = " ".join(f"--set {shlex.quote(override)}" for override in overrides)
             raise WeightsError(
@@ -109,7 +109,7 @@ def _convert(
             ) from error
 
 
-def _holds_what_is_written(path: str, folder: Path) -> bool:
+def _weights_match(path: str, folder: Path) -> bool:
     """Return whether the weights match the config.json without overrides."""
     from tinylm_cli.interop.load import import_config
     from tinylm_cli.interop.weights.checkpoint import Checkpoint

@@ -1,4 +1,4 @@
-"""``tinylm list``: the shipped configs, and the accelerators whose figures ship."""
+"""``tinylm list``: the built-in configs and GPUs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def list_(
     hardware: Annotated[bool, option("List GPUs with their peak FLOP/s and bandwidth.", "--hardware")] = False,
     to: ReportOutput,
 ) -> CommandOutput:
-    """List the presets, published models and GPUs that ship.
+    """List the built-in presets, published models and GPUs.
 
-    Every command takes a preset or a published model by name, and --gpu takes a GPU.
+    Every command accepts the name of a preset or published model; --gpu accepts the name of a GPU.
 
     \b
     Examples:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from tinylm_cli.cli.completion import complete_device
-from tinylm_cli.cli.next_steps import config_words, model_words
-from tinylm_cli.cli.options import DEFAULT_CONFIG, MODEL_PANEL, SetOption, config_option, option, parse_path
+from tinylm_cli.cli.next_steps import config_arguments, model_arguments
+from tinylm_cli.cli.options import DEFAULT_CONFIG, MODEL_PANEL, SetOption, Storage, config_option, option, parse_path
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.requested_config import requested_config
 from tinylm_cli.errors import CapacityError, UsageError
@@ -24,27 +24,24 @@ if TYPE_CHECKING:
     from tinylm_cli.config.loader import LoadedConfig
     from tinylm_cli.model import TinyTransformerLM
 
-DType = Literal["float32", "bfloat16", "float16", "float64"]
-"""Storage types of weights, by their names in torch."""
-
 DeviceOption = Annotated[
     # named, because typer 0.27 takes a metavar that spells the option's name for the option itself
     str, option("cpu, cuda, cuda:1 or mps.", "--device", panel=MODEL_PANEL, metavar="DEVICE", complete=complete_device)
 ]
 DTypeOption = Annotated[
-    DType | None,
-    option(
-        "Storage type of the weights; by default the type in --weights, else float32.", "--dtype", panel=MODEL_PANEL
-    ),
+    Storage | None,
+    option("Storage type of the weights; default: the type in --weights, else float32.", "--dtype", panel=MODEL_PANEL),
 ]
 SeedOption = Annotated[
-    int, option("Seed of new weights and of random tokens.", panel=MODEL_PANEL, metavar="N", min=0, max=MAX_SEED)
+    int, option("Seed for random weights and random tokens.", panel=MODEL_PANEL, metavar="N", min=0, max=MAX_SEED)
 ]
-MetaOption = Annotated[bool, option("Build shapes only, without allocating weights.", "--meta", panel=MODEL_PANEL)]
+MetaOption = Annotated[
+    bool, option("Build on the meta device: shapes only, no weights allocated.", "--meta", panel=MODEL_PANEL)
+]
 WeightsOption = Annotated[
     Path | None,
     option(
-        "Load weights and their config: a folder from build --save, or from Hugging Face.",
+        "Load weights and their config from a folder that build --save wrote, or a Hugging Face folder.",
         panel=MODEL_PANEL, metavar="DIR", parser=parse_path,
     ),
 ]  # fmt: skip
@@ -52,7 +49,7 @@ ModelConfigOption = Annotated[
     str | None,
     config_option(
         "A preset or published model, a YAML file, a model folder, or - for standard input;"
-        f" by default the config in --weights, else {DEFAULT_CONFIG}."
+        f" default: the config in --weights, else {DEFAULT_CONFIG}."
     ),
 ]
 
@@ -108,11 +105,11 @@ class ModelRequest:
         seed = options.seed if self.weights is None else 0  # loaded weights need none
         given = (("--device", self.device, "cpu"), ("--dtype", options.dtype, None), ("--seed", seed, 0))
         build = shlex.join([word for name, value, usual in given if value != usual for word in (name, str(value))])
-        return model_words(options.config, options.set_, self.weights), build
+        return model_arguments(options.config, options.set_, self.weights), build
 
-    def config_words(self) -> str:
+    def config_arguments(self) -> str:
         """Return the words that name the same config to a command that builds nothing."""
-        return config_words(self.options.config, self.options.set_, self.weights)
+        return config_arguments(self.options.config, self.options.set_, self.weights)
 
     def torch_device(self) -> torch.device:
         """Return the device, after allocating a tensor on it.
@@ -130,7 +127,7 @@ class ModelRequest:
 
         device = usable_device(self.device)
         if device.type == "meta":
-            raise UsageError("meta holds no values", help="tinylm build --meta shows shapes without them")
+            raise UsageError("the meta device has no values", help="tinylm build --meta shows shapes without values")
         return device
 
     def torch_dtype(self) -> torch.dtype:
@@ -141,7 +138,7 @@ class ModelRequest:
         assert isinstance(dtype, torch.dtype)
         return dtype
 
-    def require_room(self, working_bytes: int = 0, work: str = "") -> None:
+    def require_memory_for(self, working_bytes: int = 0, work: str = "") -> None:
         """Check that the model and the work with it fit in memory, before torch is imported.
 
         Args:
@@ -197,7 +194,7 @@ class ModelRequest:
             CapacityError: If the model does not fit.
             WeightsError: If the folder does not match this model.
         """
-        self.require_room()
+        self.require_memory_for()
         config = self.loaded.config
         with self._remedies(), working(f"building {self.loaded.name}"):
             device, dtype = self.torch_device(), self.torch_dtype()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tinylm_cli.atomic_write import write_file
-from tinylm_cli.cli.next_steps import model_words, next_step
+from tinylm_cli.cli.next_steps import model_arguments, next_step
 from tinylm_cli.cli.options import DEFAULT_CONFIG, ConfigOption, ForceOption, SetOption
 from tinylm_cli.cli.streams import print_line
 from tinylm_cli.errors import UsageError
@@ -16,7 +16,7 @@ from tinylm_cli.render.sanitize import escape_controls
 
 
 def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the model; NAME.yaml is written.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the model; the file is NAME.yaml.")],
     config: ConfigOption = DEFAULT_CONFIG,
     set_: SetOption = None,
     force: ForceOption = False,
@@ -47,4 +47,4 @@ def new(
     if path.stem in shipped() and path.parent == Path():
         print_line(f"{path.stem} alone names the preset: write {path} for this file")
     print_line("for completion in your editor: tinylm schema --output tinylm.schema.json")
-    print_line(f"next: {next_step('new', 'params CONFIG', model_words(str(path), None))}")
+    print_line(f"next: {next_step('new', 'params CONFIG', model_arguments(str(path), None))}")

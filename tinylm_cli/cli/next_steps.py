@@ -68,7 +68,7 @@ def next_step(step: str, following: str, *words: str) -> str:
     return " ".join(filter(None, (command, *words))) if words and words[0] else ""
 
 
-def model_words(config: str | None, overrides: Sequence[str] | None, weights: Path | None = None) -> str:
+def model_arguments(config: str | None, overrides: Sequence[str] | None, weights: Path | None = None) -> str:
     """Return the words that name the same model to another command; empty if it came from standard input."""
     if config == "-":
         return ""
@@ -79,15 +79,15 @@ def model_words(config: str | None, overrides: Sequence[str] | None, weights: Pa
     return shlex.join([*named, *loaded, *(word for override in overrides or () for word in ("--set", override))])
 
 
-def config_words(config: str | None, overrides: Sequence[str] | None, weights: Path | None = None) -> str:
+def config_arguments(config: str | None, overrides: Sequence[str] | None, weights: Path | None = None) -> str:
     """Return the words that name the same config to a command without ``--weights``."""
     if config is None and weights is not None:
         saved = weights / "config.yaml"
         config = str(saved if saved.is_file() else weights)
-    return model_words(config, overrides)
+    return model_arguments(config, overrides)
 
 
-def export_words(model: str, name: str) -> str:
+def export_arguments(model: str, name: str) -> str:
     """Return the words that export a model to a new folder, named after it.
 
     Args:
@@ -97,7 +97,7 @@ def export_words(model: str, name: str) -> str:
     return f"{model} {shlex.quote(f'{name}-hf')}" if model else ""
 
 
-def design_words(config: ModelConfig) -> str:
+def design_arguments(config: ModelConfig) -> str:
     """Return the options that search for designs in the family nearest to a config."""
     family = _family(config)
     chosen = () if family == "course" else ("--family", family)

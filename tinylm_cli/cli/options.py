@@ -93,7 +93,7 @@ def config_option(words: str) -> Any:
     return option(words, "--config", "-c", panel=MODEL_PANEL, metavar="CONFIG", complete=complete_config)
 
 
-def require_word(word: str) -> str:
+def require_nonempty(word: str) -> str:
     """Return a word that names a file or folder; ``Path`` would take an empty one for the current folder.
 
     Raises:
@@ -110,7 +110,7 @@ def parse_path(written: str) -> Path:
     Raises:
         UsageError: If the word is empty.
     """
-    return Path(require_word(written))
+    return Path(require_nonempty(written))
 
 
 class TypedInt(int):
@@ -217,15 +217,15 @@ FormatOption = Annotated[Format, option(FORMAT_WORDS, "--format", "-f", show_def
 PageFormatOption = Annotated[PageFormat, option(FORMAT_WORDS, "--format", "-f", show_default=False)]
 TableOption = Annotated[
     str | None,
-    option("Write only this table, as csv, latex or markdown.", "--table", metavar="NAME", complete=complete_table),
+    option("Write only this table; with csv, latex or markdown.", "--table", metavar="NAME", complete=complete_table),
 ]
 OutputOption = Annotated[
     Path | None, option("Write to a file, atomically.", "--output", "-o", metavar="FILE", parser=parse_path)
 ]
 GetOption = Annotated[
-    str | None, option("Print one value of the JSON report, by its path, and nothing else.", "--get", metavar="PATH")
+    str | None, option("Print only one value of the JSON report, given by its path.", "--get", metavar="PATH")
 ]
-ForceOption = Annotated[bool, option("Replace what is written, if it exists.", "--force")]
+ForceOption = Annotated[bool, option("Overwrite existing output.", "--force")]
 
 
 @dataclass(frozen=True)
@@ -261,13 +261,13 @@ class PageOutput(Output):
 
 def typed(context: typer.Context) -> dict[str, str]:
     """Return the options on the command line, by parameter name."""
-    return {parameter.name or "": parameter.opts[0] for parameter in _typed_parameters(context)}
+    return {parameter.name or "": parameter.opts[0] for parameter in _explicit_parameters(context)}
 
 
-def typed_words(context: typer.Context, names: Collection[str]) -> str:
+def explicit_arguments(context: typer.Context, names: Collection[str]) -> str:
     """Return the options on the command line that set the parameters in ``names``, quoted for a shell."""
     words: list[str] = []
-    for parameter in _typed_parameters(context):
+    for parameter in _explicit_parameters(context):
         value = context.params[parameter.name or ""]
         if parameter.name in names:
             is_flag = isinstance(value, bool)
@@ -276,7 +276,7 @@ def typed_words(context: typer.Context, names: Collection[str]) -> str:
     return shlex.join(words)
 
 
-def _typed_parameters(context: typer.Context) -> Iterator[Any]:
+def _explicit_parameters(context: typer.Context) -> Iterator[Any]:
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
         # a parameter of the app, shared by all commands, is not in the params

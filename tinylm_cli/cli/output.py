@@ -99,7 +99,7 @@ def _render(view: View, to: Output) -> str:
             from tinylm_cli.render.csv import to_csv as lower
 
             if names := other_tables(view):
-                print_note(f"CSV has room for one table; --table picks another: {', '.join(names)}.")
+                print_note(f"CSV holds one table; choose another with --table: {', '.join(names)}.")
         case "latex":
             from tinylm_cli.render.latex import to_latex as lower
         case _:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from tinylm_cli.cli.next_steps import model_words, next_step
+from tinylm_cli.cli.next_steps import model_arguments, next_step
 from tinylm_cli.cli.options import ReportOutput, SetOption, config_option, option
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.errors import UsageError
@@ -27,7 +27,7 @@ def params(
     explain: Annotated[
         bool, option("Show the formula of each component, with numbers filled in.", "--explain")
     ] = False,
-    convention: Annotated[Convention | None, option("Also count one model by another convention.")] = None,
+    convention: Annotated[Convention | None, option("Also show the count under another convention.")] = None,
     to: ReportOutput,
 ) -> CommandOutput:
     """Count parameters in closed form, by component, layer or tensor.
@@ -67,7 +67,7 @@ def params(
         counted = [analyze_params(each, by=by, expand=expand) for each in loaded]
     report = ParamsReport(tuple(counted))
     following = (
-        next_step("params CONFIG", "build", model_words(config, set_))
+        next_step("params CONFIG", "build", model_arguments(config, set_))
         if config is not None
         else next_step("params", "params CONFIG", "small")
     )

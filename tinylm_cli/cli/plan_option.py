@@ -8,7 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinylm_cli.cli.options import as_typed
-from tinylm_cli.cli.workload_options import written_labels
+from tinylm_cli.cli.workload_options import source_labels
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic, refusal
 from tinylm_cli.config.source import option_span
 from tinylm_cli.config.suggestions import suggest
@@ -31,7 +31,7 @@ _MAX_VALUE = 1_000_000
 CHOICES: dict[str, tuple[str, ...]] = {"zero": ("0", "1", "2", "3"), "schedule": ("1f1b", "gpipe")}
 
 
-class _Word(NamedTuple):
+class _Entry(NamedTuple):
     """One ``key=value`` of a plan, and its place in the option."""
 
     text: str
@@ -68,7 +68,7 @@ def read_layout(written: str, gpus: int, loaded: LoadedConfig | None, seq_len: i
         ConfigError: If the plan is wrong or does not divide the model; holds every mistake, each at its place.
     """
     mistakes: list[Diagnostic] = []
-    given: dict[str, _Word] = {}
+    given: dict[str, _Entry] = {}
     for word in _words(written):
         mistake = _mistake(word, given)
         if mistake is None:
@@ -79,28 +79,28 @@ def read_layout(written: str, gpus: int, loaded: LoadedConfig | None, seq_len: i
         field: word.value if field == "schedule" else int(word.value) for field, word in given.items()
     }
     cluster = _Cluster(gpus, loaded, seq_len)
-    miscounted = _miscounted(values, written, cluster, sure=not mistakes)
+    wrong_count = _wrong_gpu_count(values, written, cluster, sure=not mistakes)
     layout = cluster.layout(values)
     if loaded is not None:
-        found = list(_mismatches(cluster, layout, given, written, sure=not (mistakes or miscounted)))
-        if miscounted is not None and found and not miscounted.spans:  # the degrees of ``found`` cause it
-            miscounted = None
-        elif miscounted is not None:  # the same degree is reported once
-            found = [each for each in found if each.span is None or each.span not in miscounted.spans]
+        found = list(_mismatches(cluster, layout, given, written, sure=not (mistakes or wrong_count)))
+        if wrong_count is not None and found and not wrong_count.spans:  # the degrees of ``found`` cause it
+            wrong_count = None
+        elif wrong_count is not None:  # the same degree is reported once
+            found = [each for each in found if each.span is None or each.span not in wrong_count.spans]
         mistakes += found
-    if miscounted is not None:
-        mistakes.append(miscounted.diagnostic)
+    if wrong_count is not None:
+        mistakes.append(wrong_count.diagnostic)
     if mistakes:
         raise refusal(mistakes)
     return layout
 
 
-def says_micro_batches(written: str) -> bool:
+def states_micro_batches(written: str) -> bool:
     """Return whether a plan states its micro-batches."""
     return any(FIELDS.get(word.key) == "micro_batches" for word in _words(written))
 
 
-def require_shared(layout: Layout, written: str | None, *, batch_size: int, global_batch_size: int) -> None:
+def require_batch_divisible(layout: Layout, written: str | None, *, batch_size: int, global_batch_size: int) -> None:
     """Check that the plan divides the global batch evenly, or makes it up if the plan states ``mb``.
 
     Args:
@@ -114,9 +114,9 @@ def require_shared(layout: Layout, written: str | None, *, batch_size: int, glob
     """
     option, product = "--global-batch-size", f"dp {layout.data} × --batch-size {batch_size}"
     per_pass = layout.data * batch_size
-    if written is not None and says_micro_batches(written):
+    if written is not None and states_micro_batches(written):
         made = per_pass * layout.micro_batches
-        message = f"{product} × mb {layout.micro_batches} is {made} sequences per step, not {global_batch_size}"
+        message = f"{product} × mb {layout.micro_batches} makes {made} sequences per step, not {global_batch_size}"
         remedy, wrong = "remove mb from the plan; it follows from the global batch", made != global_batch_size
     else:
         message = f"{option} {as_typed(global_batch_size)} is not a multiple of {product}"
@@ -128,14 +128,14 @@ def require_shared(layout: Layout, written: str | None, *, batch_size: int, glob
         raise refusal([diagnostic("contradiction", message, option, where, help=remedy, labels=labels)])
 
 
-def _words(written: str) -> Iterator[_Word]:
+def _words(written: str) -> Iterator[_Entry]:
     start = 0
     for word in written.split(","):
-        yield _Word(word.strip(), start + len(word) - len(word.lstrip()), written)
+        yield _Entry(word.strip(), start + len(word) - len(word.lstrip()), written)
         start += len(word) + 1
 
 
-def _mistake(word: _Word, given: dict[str, _Word]) -> Diagnostic | None:
+def _mistake(word: _Entry, given: dict[str, _Entry]) -> Diagnostic | None:
     """Return the mistake in one word, by itself or because a word ``given`` before it is the same."""
     key, value = word.key, word.value
     if key not in FIELDS or "=" not in word.text:
@@ -200,14 +200,14 @@ class _Cluster(NamedTuple):
         ]
 
 
-class _Miscounted(NamedTuple):
+class _WrongGpuCount(NamedTuple):
     """A plan that does not make up the number of GPUs, and the words that its help changes."""
 
     diagnostic: Diagnostic
     spans: tuple[Span, ...]
 
 
-def _miscounted(values: dict[str, Any], written: str, cluster: _Cluster, *, sure: bool) -> _Miscounted | None:
+def _wrong_gpu_count(values: dict[str, Any], written: str, cluster: _Cluster, *, sure: bool) -> _WrongGpuCount | None:
     """Return a diagnostic if the degrees do not make up the number of GPUs.
 
     Args:
@@ -221,18 +221,18 @@ def _miscounted(values: dict[str, Any], written: str, cluster: _Cluster, *, sure
     taken = prod(degrees.values())
     if gpus % taken == 0 and ("dp" not in degrees or taken == gpus or not sure):
         return None
-    product = f"{' × '.join(f'{short} {value}' for short, value in degrees.items())} is {taken} GPUs"
-    there = f"there are {gpus}" if taken > gpus or "dp" in degrees else f"{gpus} is not a multiple of that"
-    remedy, changed = _recount(values, degrees, cluster)
+    product = f"{' × '.join(f'{short} {value}' for short, value in degrees.items())} uses {taken} GPUs"
+    there = f"--gpus is {gpus}" if taken > gpus or "dp" in degrees else f"{gpus} is not a multiple of that"
+    remedy, changed = _suggest_gpu_count(values, degrees, cluster)
     spans = tuple(word.span for word in _words(written) if word.key == changed)
     labels = (Label(option_span("--gpus", as_typed(gpus)), "the number of GPUs"),)
     mistake = diagnostic(
         "contradiction", f"{product}, but {there}", OPTION, option_span(OPTION, written), help=remedy, labels=labels
     )
-    return _Miscounted(mistake, spans)
+    return _WrongGpuCount(mistake, spans)
 
 
-def _recount(values: dict[str, Any], degrees: dict[str, int], cluster: _Cluster) -> tuple[str, str]:
+def _suggest_gpu_count(values: dict[str, Any], degrees: dict[str, int], cluster: _Cluster) -> tuple[str, str]:
     """Return how a plan comes to make up the number of GPUs, and the degree that changes; empty if none does."""
     without = prod(value for short, value in degrees.items() if short != "dp")
     if "dp" in degrees and cluster.gpus % without == 0:
@@ -258,7 +258,7 @@ def _either(short: str, working: Sequence[int]) -> str:
 
 
 def _mismatches(
-    cluster: _Cluster, layout: Layout, given: dict[str, _Word], written: str, *, sure: bool
+    cluster: _Cluster, layout: Layout, given: dict[str, _Entry], written: str, *, sure: bool
 ) -> Iterator[Diagnostic]:
     """Yield the degrees that do not divide sizes of the model, each once, at the word of the plan and in the config.
 
@@ -284,7 +284,7 @@ def _mismatches(
             field=first.config_field,
             help=f"write {_either(ABBREVIATIONS[field], working)}" if working else first.help,
             labels=tuple(
-                label for each in (first, *more) for label in written_labels(cluster.loaded, each.config_field)
+                label for each in (first, *more) for label in source_labels(cluster.loaded, each.config_field)
             ),
         )
 

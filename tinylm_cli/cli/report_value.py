@@ -72,7 +72,7 @@ def _remedy(document: Any, path: str, known: str, entries: Mapping[str, Any]) ->
     if ending is not None:
         return f"did you mean {ending}?"
     if not entries:
-        return f"{known} is one value, and the path ends there"
+        return f"{known} is a single value; end the path there"
     wrong = path[len(known) :].lstrip(".").partition(".")[0]
     near = suggest(wrong, entries)
     if near is not None:
@@ -82,7 +82,7 @@ def _remedy(document: Any, path: str, known: str, entries: Mapping[str, Any]) ->
     if elsewhere is not None:
         return f"did you mean {fields[elsewhere]}?"
     listed = ", ".join(list(entries)[:_MOST_LISTED])
-    return f"it has {listed}{', …' if len(entries) > _MOST_LISTED else ''}"
+    return f"the fields are {listed}{', …' if len(entries) > _MOST_LISTED else ''}"
 
 
 def _paths(document: Any) -> Iterator[str]:

@@ -32,7 +32,7 @@ def requested_config(config: str | None, overrides: Sequence[str], weights: Path
     saved = saved_config(weights)
     if saved is None:
         if config is None:
-            message = f"{weights} holds neither config.yaml nor config.json"
+            message = f"{weights} contains neither config.yaml nor config.json"
             raise InputError(message, help=f"{SAVED_FOLDER}, or name a config")
         return load_config(config, overrides)  # loading compares shapes only
     kept = load_config(saved)
@@ -47,15 +47,15 @@ def requested_config(config: str | None, overrides: Sequence[str], weights: Path
 
 def _require_folder(weights: Path) -> None:
     if not weights.exists():
-        raise InputError(f"{weights} does not exist", help=f"{SAVED_FOLDER}; tinylm build --save {weights} makes one")
+        raise InputError(f"{weights} does not exist", help=f"{SAVED_FOLDER}; tinylm build --save {weights} writes one")
     if not weights.is_dir():
         holds = weights.suffix == ".safetensors"
-        help_ = f"name the folder that holds it: {weights.parent}" if holds else SAVED_FOLDER
+        help_ = f"name its folder: {weights.parent}" if holds else SAVED_FOLDER
         raise InputError(f"{weights} is a file, but --weights takes a folder", help=help_)
 
 
 def _require_same_model(config: ModelConfig, kept: ModelConfig, weights: Path) -> None:
-    """Refuse a config that changes what the saved weights compute, even if shapes fit."""
+    """Reject a config that changes what the saved weights compute, even if shapes fit."""
     differences = list(_differences(config, kept))
     if differences:
         raise UsageError(
@@ -77,4 +77,4 @@ def _differences(config: ModelConfig, kept: ModelConfig) -> Iterator[str]:
     saved = flatten(kept.model_dump())
     for name, value in flatten(config.model_dump()).items():
         if name not in free and value != saved[name]:
-            yield f"{name} is {scalar(saved[name])} there, not {scalar(value)}"
+            yield f"{name} is {scalar(saved[name])} in its config, not {scalar(value)}"

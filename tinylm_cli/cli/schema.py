@@ -11,7 +11,7 @@ from tinylm_cli.cli.output import CommandOutput
 def schema(to: PageOutput) -> CommandOutput:
     """Print the JSON Schema of a config.
 
-    Editors complete and check configs with it. --format markdown prints a reference of all fields.
+    Editors use it to complete and check configs. --format markdown prints a reference of all fields.
 
     \b
     Examples:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 from tinylm_cli.analysis.setups import UNQUANTIZED, QuantizationConfig, ServingSetup
 from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.options import SERVING_PANEL, amount_option, amount_parser, option
-from tinylm_cli.cli.workload_options import DEFAULT_DTYPE, fitting_length, require_length
+from tinylm_cli.cli.workload_options import DEFAULT_DTYPE, require_length, sequence_length
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.choices import KvCacheDtype, Quantization
 
@@ -33,14 +33,16 @@ QuantizeOption = Annotated[
 GroupSizeOption = Annotated[
     int | None,
     option(
-        f"int4: inputs that share a scale; by default {UNQUANTIZED.group_size}.",
+        f"Group size of int4 quantization: weights that share a scale; default: {UNQUANTIZED.group_size}.",
         panel=SERVING_PANEL, metavar="N", min=1,
     ),
 ]  # fmt: skip
 QuantizeHeadOption = Annotated[bool, option("Quantize the LM head too.", "--quantize-head", panel=SERVING_PANEL)]
 KvCacheDtypeOption = Annotated[
     KvCacheDtype | None,
-    option("Type of the KV cache, also float8 and int8; by default --dtype.", panel=SERVING_PANEL, metavar="NAME"),
+    option(
+        "Storage type of the KV cache, also float8 and int8; default: --dtype.", panel=SERVING_PANEL, metavar="NAME"
+    ),
 ]
 PrefillTokensOption = Annotated[
     int,
@@ -52,14 +54,14 @@ PrefillTokensOption = Annotated[
 ServingBatchSizeOption = Annotated[
     str | None,
     option(
-        "Sequences decoded together, by default --batch-size; a list makes the rows of the serving table.",
+        "Sequences decoded together; default: --batch-size; a list such as 1,8,64 sets the rows of the serving table.",
         SERVING_BATCH_SIZE, panel=SERVING_PANEL, metavar="B,B,...",
     ),
 ]  # fmt: skip
 ServingSeqLenOption = Annotated[
     str | None,
     option(
-        "Tokens in the KV cache per sequence, by default --seq-len; a list such as 4k,32k makes its columns.",
+        "Tokens in the KV cache per sequence; default: --seq-len; a list such as 4k,32k sets the columns.",
         SERVING_SEQ_LEN, panel=SERVING_PANEL, metavar="T,T,...",
     ),
 ]  # fmt: skip
@@ -96,7 +98,7 @@ def serving_setup(
     """
     batch_sizes = mistakes.read(_batch_sizes, options.serving_batch_size) or ()
     lengths = mistakes.read(_seq_lens, loaded, options.serving_seq_len) if loaded is not None else None
-    length = mistakes.read(fitting_length, loaded, training.seq_len) if loaded is not None else None
+    length = mistakes.read(sequence_length, loaded, training.seq_len) if loaded is not None else None
     return ServingSetup(
         batch_size=batch_sizes[0] if len(batch_sizes) == 1 else training.batch_size,
         seq_len=lengths[0] if lengths and len(lengths) == 1 else length,
@@ -123,7 +125,7 @@ def _quantization(options: ServingOptions) -> QuantizationConfig:
     return QuantizationConfig(options.quantize, options.group_size or UNQUANTIZED.group_size, options.quantize_head)
 
 
-class _Listed(NamedTuple):
+class _ListItem(NamedTuple):
     """A number of a list, and its place in the option."""
 
     value: int
@@ -157,19 +159,19 @@ def _seq_lens(loaded: LoadedConfig, written: str | None) -> tuple[int, ...]:
 _WANTS = {"count": "numbers of sequences", "length": "numbers of tokens"}
 
 
-def _read(option: str, written: str | None, kind: ListedKind, example: str) -> list[_Listed]:
+def _read(option: str, written: str | None, kind: ListedKind, example: str) -> list[_ListItem]:
     from tinylm_cli.config.diagnostic_codes import clip, diagnostic, refusal
     from tinylm_cli.config.source import option_span
 
     if written is None:
         return []
-    found: list[_Listed] = []
+    found: list[_ListItem] = []
     mistakes, start = [], 0
     for word in written.split(","):
         span = option_span(option, written, start, start + len(word))
         start += len(word) + 1
         try:
-            found.append(_Listed(amount_parser(option, kind, example=example, most=10**9)(word.strip()), span))
+            found.append(_ListItem(amount_parser(option, kind, example=example, most=10**9)(word.strip()), span))
         except UsageError:
             message = f"{option} lists {_WANTS[kind]}, not {clip(word) or 'nothing'}"
             mistakes.append(diagnostic("wrong-type", message, option, span, help=f"for example {option} {example}"))

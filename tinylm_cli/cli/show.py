@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from tinylm_cli.cli.next_steps import model_words, next_step
+from tinylm_cli.cli.next_steps import model_arguments, next_step
 from tinylm_cli.cli.options import DEFAULT_CONFIG, ConfigOption, ReportOutput, SetOption, option
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.errors import UsageError
@@ -49,7 +49,7 @@ def show(
     )
     report = ShowReport(loaded.name, loaded.source, loaded.config.model_dump(), origins)
     text = to_yaml(loaded.config)
-    named = model_words(str(to.file), None) if to.file and not origin else model_words(config, set_)
+    named = model_arguments(str(to.file), None) if to.file and not origin else model_arguments(config, set_)
     return CommandOutput(
         report,
         lambda: show_view(report, text, origin=origin),

@@ -17,8 +17,8 @@ from tinylm_cli.cli.workload_options import (
     BatchSizeOption,
     DTypeOption,
     SeqLenOption,
-    fitting_length,
     require_figure,
+    sequence_length,
 )
 from tinylm_cli.errors import ExitCode, UsageError
 
@@ -39,7 +39,8 @@ def sweep(
         list[str] | None,
         typer.Argument(
             metavar="KEY=VALUES...",
-            help="One or two fields, each with a range, n_layers=4..24:4, or a list, norm.kind=layernorm,rmsnorm.",
+            help="One or two fields with values: a range such as n_layers=4..24:4, or a list such as"
+            " norm.kind=layernorm,rmsnorm.",
             autocompletion=complete_set,
         ),
     ] = None,
@@ -54,9 +55,9 @@ def sweep(
     figure: Annotated[str, option("The figure to chart.", metavar="NAME", complete=complete_figure)] = "total_params",
     to: ReportOutput,
 ) -> CommandOutput:
-    """Vary one or two fields of a config; show how figures change.
+    """Show how figures change as one or two fields of a config vary.
 
-    Every combination of values is one row; an invalid one shows the reason. Exits with 1 if none is valid.
+    Each combination of values is one row; the row of an invalid one shows the error. Exits with 1 if none is valid.
 
     \b
     Examples:
@@ -91,7 +92,7 @@ def sweep(
     written = mistakes.read(read_config_text, config)
     loaded = mistakes.read(parse_config_text, written, overrides) if written is not None else None
     if loaded is not None and not any(each.name == "max_len" for each in swept_fields):
-        mistakes.read(fitting_length, loaded, seq_len)
+        mistakes.read(sequence_length, loaded, seq_len)
     mistakes.read(require_figure, figure, FIGURES)
     mistakes.raise_if_any()
     assert written is not None
@@ -109,7 +110,7 @@ def sweep(
 
 
 def _require_not_set(swept_fields: Sequence[SweptField], overrides: Sequence[str]) -> None:
-    """Refuse ``--set`` of a swept field."""
+    """Reject ``--set`` of a swept field."""
     for override in overrides:
         key = override.partition("=")[0].strip()
         if any(each.name == key for each in swept_fields):

@@ -61,7 +61,7 @@ def tokenizer_of(
     except UnableError as error:
         if required:
             raise
-        print_note(f"ids are not decoded: {error.message}" + (f"; {error.help}" if error.help else ""))
+        print_note(f"tokens are shown as ids: {error.message}" + (f"; {error.help}" if error.help else ""))
         return None
 
 
@@ -99,7 +99,7 @@ def encode_text(text: str, config: ModelConfig, tokenizer: Tokenizer | None) -> 
     """
     if tokenizer is None:
         raise UsageError(
-            f"--text: the model has no tokenizer, and its vocabulary is {config.vocab_size:,} tokens, not 256 bytes",
+            f"--text: the model has no tokenizer, and vocab_size is {config.vocab_size:,}, not 256 (bytes)",
             help="name a folder with a tokenizer.json, or give ids with --tokens",
         )
     ids = tokenizer.encode(text)
@@ -121,7 +121,7 @@ def parse_sizes(given: str) -> tuple[int, int]:
 
 
 def check_length(length: int, config: ModelConfig) -> None:
-    """Refuse a sequence longer than max_len.
+    """Reject a sequence longer than max_len.
 
     Raises:
         UsageError: If ``length`` is over ``max_len``.
@@ -129,7 +129,7 @@ def check_length(length: int, config: ModelConfig) -> None:
     if length > config.max_len:
         raise UsageError(
             f"{length:,} tokens are more than max_len {config.max_len:,}",
-            help=f"give fewer, or add --set max_len={length}",
+            help=f"pass fewer tokens, or add --set max_len={length}",
         )
 
 

@@ -14,8 +14,8 @@ from tinylm_cli.cli.workload_options import (
     BatchSizeOption,
     DTypeOption,
     SeqLenOption,
-    fitting_length,
     read_amount,
+    sequence_length,
 )
 from tinylm_cli.errors import UsageError
 from tinylm_cli.reports.choices import AttentionKernel, Optimizer, Recompute
@@ -48,14 +48,14 @@ def complete_plan(incomplete: str) -> list[str]:
 KernelOption = Annotated[
     AttentionKernel,
     option(
-        "flash writes no scores; sdpa is torch's choice for tinylm's own model; math writes all scores.",
+        "flash materializes no scores, math all of them; sdpa is PyTorch's choice for tinylm's model.",
         "--attention-kernel", panel=TRAINING_PANEL,
     ),
 ]  # fmt: skip
 RecomputeOption = Annotated[
     Recompute,
     option(
-        "Activations that the backward pass computes again: none, attention scores, or entire layers.",
+        "Activation checkpointing: recompute nothing, attention scores, or entire layers.",
         panel=TRAINING_PANEL,
     ),
 ]
@@ -63,23 +63,23 @@ OptimizerOption = Annotated[
     Optimizer, option(f"{', '.join(get_args(Optimizer))}.", panel=TRAINING_PANEL, metavar="NAME")
 ]
 GradDtypeOption = Annotated[
-    Storage | None, option("Type of the gradients; by default --dtype.", panel=TRAINING_PANEL, metavar="NAME")
+    Storage | None, option("Storage type of the gradients; default: --dtype.", panel=TRAINING_PANEL, metavar="NAME")
 ]
 MasterWeightsOption = Annotated[
     bool | None,
     option(
-        "Update a float32 copy of the weights; by default in 16-bit types.",
+        "Keep a float32 master copy of the weights; default: with 16-bit types.",
         "--master-weights/--no-master-weights", panel=TRAINING_PANEL,
     ),
 ]  # fmt: skip
 TrainTokensOption = Annotated[
     str | None,
-    option("Tokens to train on, e.g. 15B; by default 20 per parameter.", panel=TRAINING_PANEL, metavar="COUNT"),
+    option("Tokens to train on, e.g. 15B; default: 20 per parameter.", panel=TRAINING_PANEL, metavar="COUNT"),
 ]
 GlobalBatchSizeOption = Annotated[
     int | None,
     amount_option(
-        "Sequences per optimizer step over all GPUs; by default about 4M tokens.",
+        "Sequences per optimizer step, summed over all GPUs; default: about 4M tokens.",
         "--global-batch-size", "count", most=10**9, example="1024",
     ),
 ]  # fmt: skip
@@ -116,13 +116,13 @@ KernelEfficiencyOption = Annotated[
     float | None,
     share_of_peak(
         "--kernel-efficiency",
-        "Share of the peak that each of several GPUs reaches while computing",
+        "With several GPUs, share of peak FLOP/s that each reaches while computing",
         DEFAULT.kernel_efficiency,
     ),
 ]
 UtilizationOption = Annotated[
     float | None,
-    share_of_peak("--utilization", "Share of the peak that training on one GPU reaches (MFU)", DEFAULT.utilization),
+    share_of_peak("--utilization", "Model FLOPs utilization (MFU) of training on one GPU", DEFAULT.utilization),
 ]
 PriceOption = Annotated[
     float | None,
@@ -176,14 +176,14 @@ def training_setup(
     Raises:
         UsageError: If an option has no effect with the others.
     """
-    from tinylm_cli.cli.plan_option import require_shared, says_micro_batches
+    from tinylm_cli.cli.plan_option import require_batch_divisible, states_micro_batches
 
     require_effect(options, cluster)
-    length = mistakes.read(fitting_length, loaded, options.seq_len) if loaded is not None else None
+    length = mistakes.read(sequence_length, loaded, options.seq_len) if loaded is not None else None
     layout = mistakes.read(_layout, cluster, loaded, length)
     if layout is not None and options.global_batch_size is not None:
         mistakes.read(
-            require_shared,
+            require_batch_divisible,
             layout,
             cluster.plan,
             batch_size=options.batch_size,
@@ -203,7 +203,7 @@ def training_setup(
         master_weights=options.master_weights,
         n_gpus=cluster.gpus,
         layout=layout,
-        derives_micro_batches=cluster.plan is None or not says_micro_batches(cluster.plan),
+        derives_micro_batches=cluster.plan is None or not states_micro_batches(cluster.plan),
         global_batch_size=options.global_batch_size,
         train_tokens=tokens,
         utilization=cluster.utilization or DEFAULT.utilization,
@@ -225,7 +225,7 @@ def _layout(cluster: ClusterOptions, loaded: LoadedConfig | None, seq_len: int |
 
 
 def require_effect(options: TrainingOptions, cluster: ClusterOptions) -> None:
-    """Refuse options that have no effect with the others.
+    """Reject options that have no effect with the others.
 
     Raises:
         UsageError: If there is one.
@@ -244,15 +244,15 @@ def require_effect(options: TrainingOptions, cluster: ClusterOptions) -> None:
     if cluster.plan == AUTO and cluster.gpu is None:
         raise UsageError("--plan auto needs a GPU", help="name the GPU, for example with --gpu h100-sxm")
     if cluster.gpus > 1 and cluster.utilization is not None:
-        message = f"--utilization follows from the plan for {cluster.gpus} GPUs"
+        message = f"--utilization has no effect on {cluster.gpus} GPUs: the plan determines it"
         raise UsageError(
-            message, help="use --kernel-efficiency, the share of the peak that each GPU reaches while it computes"
+            message, help="use --kernel-efficiency, the share of peak that each GPU reaches while computing"
         )
     if cluster.gpus == 1 and cluster.kernel_efficiency is not None:
-        message = "--kernel-efficiency is for several GPUs, whose plan adds communication and bubbles"
+        message = "--kernel-efficiency needs several GPUs"
         raise UsageError(message, help="use --utilization for one GPU, or add --gpus N")
     if cluster.gpus == 1 and options.global_batch_size is not None:
         raise UsageError("--global-batch-size needs several GPUs", help=several)
     if options.master_weights is not None and (options.dtype or DEFAULT_DTYPE) not in ("bfloat16", "float16"):
         word = "--master-weights" if options.master_weights else "--no-master-weights"
-        raise UsageError(f"{word} applies only to 16-bit weights", help="remove it, or choose a 16-bit --dtype")
+        raise UsageError(f"{word} needs 16-bit weights", help="remove it, or choose a 16-bit --dtype")

@@ -14,8 +14,8 @@ import typer
 from tinylm_cli.atomic_write import write_file
 from tinylm_cli.cli.completion import complete_assertion, complete_config
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.next_steps import model_words, next_step
-from tinylm_cli.cli.options import TARGET_PANEL, MoreConfigOption, Output, SetOption, option, require_word
+from tinylm_cli.cli.next_steps import model_arguments, next_step
+from tinylm_cli.cli.options import TARGET_PANEL, MoreConfigOption, Output, SetOption, option, require_nonempty
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.report_value import require_value
 from tinylm_cli.errors import ConfigError, ExitCode, InputError, OutputError, UsageError
@@ -55,23 +55,25 @@ AssertOption = Annotated[
 def validate(
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="FILE...", help="Files, folders, presets, or -.", autocompletion=complete_config),
+        typer.Argument(
+            metavar="FILE...", help="Files, folders, presets, or - for standard input.", autocompletion=complete_config
+        ),
     ] = None,
     *,
     config: MoreConfigOption = None,
     set_: SetOption = None,
     assert_: AssertOption = None,
-    fix: Annotated[bool, option("Correct the files where the correction is certain.", "--fix")] = False,
+    fix: Annotated[bool, option("Apply the corrections that are certain to the files.", "--fix")] = False,
     diff: Annotated[bool, option("Preview --fix as a unified diff.", "--diff")] = False,
     to: ValidateOutput = ValidateOutput(),
 ) -> CommandOutput:
     """Report every mistake in configs at its line; enforce budgets.
 
-    Checks files, folders, presets and hardware files. Exits with 1 if a config is wrong, over its budget or fails an
-    --assert, and with 2 if a file cannot be read.
+    Checks files, folders, presets and hardware files. Exits with 1 if a config is invalid, exceeds its budget or
+    fails an --assert, and with 2 if a file cannot be read.
 
     --fix corrects the mistakes whose correction is certain, such as a misspelled key or a quoted number. Comments,
-    order and line ends stay as they are. --diff previews the change.
+    order and line endings are preserved. --diff previews the change.
 
     \b
     Examples:
@@ -137,7 +139,7 @@ def _next_step(report: ValidateReport, files: Sequence[str], overrides: Sequence
     if report.fixed and not any(each.written or each.path == "<stdin>" for each in report.files):
         return next_step("validate --diff", "validate --fix", shlex.join([*files, "--fix"]))
     models = [each.path for each in report.files if each.total_params is not None and each.path != "<stdin>"]
-    named = model_words(models[0], overrides) if models and report.valid == len(report.files) else ""
+    named = model_arguments(models[0], overrides) if models and report.valid == len(report.files) else ""
     return next_step("validate --fix" if report.fixed else "validate", "params CONFIG", named)
 
 
@@ -149,7 +151,7 @@ def _read_assertions(texts: Sequence[str]) -> tuple[Condition, ...]:
 
 
 def _require_writable(paths: Iterable[str]) -> None:
-    """Refuse to fix anything but a file.
+    """Reject to fix anything but a file.
 
     Raises:
         UsageError: If one is standard input or a file of a git revision.
@@ -172,7 +174,7 @@ def _expand(files: Iterable[str]) -> Iterator[str]:
     from tinylm_cli.interop.load import is_model_folder
 
     seen: set[str] = set()
-    for name in map(require_word, files):
+    for name in map(require_nonempty, files):
         folder = Path(name)
         shown = name in shipped()  # a preset comes first, as for --config
         whole = shown or is_model_folder(folder) or not folder.is_dir()

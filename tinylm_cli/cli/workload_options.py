@@ -29,14 +29,14 @@ def seq_len_option(words: str) -> object:
 
 
 BatchSizeOption = Annotated[int, batch_size_option("Micro-batch: sequences per pass on one GPU.")]
-SeqLenOption = Annotated[int | None, seq_len_option("Tokens per sequence, e.g. 8k; by default max_len.")]
+SeqLenOption = Annotated[int | None, seq_len_option("Tokens per sequence, e.g. 8k; default: max_len.")]
 DTypeOption = Annotated[
     Storage | None,
-    option(f"Type of weights and activations; by default {DEFAULT_DTYPE}.", "--dtype", panel=TRAINING_PANEL),
+    option(f"Storage type of weights and activations; default: {DEFAULT_DTYPE}.", "--dtype", panel=TRAINING_PANEL),
 ]
 
 
-def fitting_length(loaded: LoadedConfig, seq_len: int | None) -> int:
+def sequence_length(loaded: LoadedConfig, seq_len: int | None) -> int:
     """Return the tokens per sequence: the given number, or max_len.
 
     Raises:
@@ -65,11 +65,11 @@ def require_length(
     short = [each for each in models if each.config.max_len < seq_len]
     if short:
         which = " and ".join(dict.fromkeys(f"{each.config.max_len} of {each.name}" for each in short))
-        labels = dict.fromkeys(label for each in short for label in written_labels(each, "max_len"))
+        labels = dict.fromkeys(label for each in short for label in source_labels(each, "max_len"))
         raise too_long(seq_len, which, min(each.config.max_len for each in short), remedy, labels, option, span)
 
 
-def written_labels(loaded: LoadedConfig, field: str) -> tuple[Label, ...]:
+def source_labels(loaded: LoadedConfig, field: str) -> tuple[Label, ...]:
     """Return a label at the place of a field's value; nothing if the config does not state it."""
     from tinylm_cli.config.schema import flatten
     from tinylm_cli.errors import Label

@@ -18,19 +18,12 @@ _CONFIG = re.compile(r"""(?:^|[{,])\s*["']?(?:d_model|model_type)["']?\s*:""", r
 
 
 class ChangedConfig(NamedTuple):
-    """A changed config.
+    """A changed config."""
 
-    Attributes:
-        file: The file, and whether it was added, changed or removed.
-        before: The config in the revision; None if the file did not exist or was not a valid config.
-        after: The config in the working tree; None if the file was removed or is not a valid config.
-        mistake: The first mistake in the working tree's config, with its place; empty without any.
-    """
-
-    file: ChangedFile
-    before: LoadedConfig | None
-    after: LoadedConfig | None
-    mistake: str = ""
+    file: ChangedFile  # The file, and whether it was added, changed or removed.
+    before: LoadedConfig | None  # The config in the revision; None if the file did not exist or was not a valid config.
+    after: LoadedConfig | None  # The config in the working tree; None if the file was removed or is not a valid config.
+    mistake: str = ""  # The first mistake in the working tree's config, with its place; empty without any.
 
 
 def changed_configs(revision: str, paths: Sequence[str] = ()) -> tuple[str, list[ChangedConfig]]:

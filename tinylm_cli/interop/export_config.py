@@ -29,18 +29,12 @@ _ROUNDING = 4 * sys.float_info.epsilon
 
 
 class ExportedConfig(NamedTuple):
-    """The config.json of an exported model.
+    """The config.json of an exported model."""
 
-    Attributes:
-        config: The model's config, or that of an equivalent model.
-        family: The ``model_type`` that expresses it.
-        document: The contents of config.json.
-        changes: Fields in which an equivalent differs, e.g. ``position.kind: sinusoidal → learned``; empty if none.
-    """
-
-    config: ModelConfig
-    family: str
-    document: dict[str, Any]
+    config: ModelConfig  # The model's config, or that of an equivalent model.
+    family: str  # The ``model_type`` that expresses it.
+    document: dict[str, Any]  # The contents of config.json.
+    # Fields in which an equivalent differs, e.g. ``position.kind: sinusoidal → learned``; empty if none.
     changes: tuple[str, ...] = ()
 
 
@@ -119,17 +113,11 @@ def _equivalents(config: ModelConfig) -> Iterator[ModelConfig]:
 
 
 class _Candidate(NamedTuple):
-    """A family that cannot express all of a model.
+    """A family that cannot express all of a model."""
 
-    Attributes:
-        family: Its ``model_type``.
-        differences: Fields that read back differently, in order of importance.
-        unsupported: Messages about values that read back as unsupported.
-    """
-
-    family: str
-    differences: list[str]
-    unsupported: list[str]
+    family: str  # Its ``model_type``.
+    differences: list[str]  # Fields that read back differently, in order of importance.
+    unsupported: list[str]  # Messages about values that read back as unsupported.
 
     @property
     def distance(self) -> tuple[bool | int, ...]:

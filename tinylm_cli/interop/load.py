@@ -24,34 +24,23 @@ _is_file, _is_folder = os.path.isfile, os.path.isdir  # unlike those of Path, fa
 
 
 class ConfigText(NamedTuple):
-    """The text of a config, read but not parsed.
+    """The text of a config, read but not parsed."""
 
-    Attributes:
-        source: The text and the name of its file.
-        as_json: Whether the file name suggests a Hugging Face config.
-        name: The model's name where its config has none: the folder that tinylm wrote; empty for the file's name.
-    """
-
-    source: Source
-    as_json: bool
+    source: Source  # The text and the name of its file.
+    as_json: bool  # Whether the file name suggests a Hugging Face config.
+    # The model's name where its config has none: the folder that tinylm wrote; empty for the file's name.
     name: str = ""
 
 
 class ImportedConfig(NamedTuple):
-    """A Hugging Face config converted to a valid tinylm config.
+    """A Hugging Face config converted to a valid tinylm config."""
 
-    Attributes:
-        loaded: The config. Origins are positions in the JSON; values implied by the family point to ``model_type``.
-        family: Its ``model_type``.
-        title: The family's display name.
-        ignored: Keys without effect on the model, in file order.
-        assumed: Sizes that neither the file nor an override sets, with the family's defaults, by dotted field.
-    """
-
+    # The config. Origins are positions in the JSON; values implied by the family point to ``model_type``.
     loaded: LoadedConfig
-    family: str
-    title: str
-    ignored: tuple[str, ...]
+    family: str  # Its ``model_type``.
+    title: str  # The family's display name.
+    ignored: tuple[str, ...]  # Keys without effect on the model, in file order.
+    # Sizes that neither the file nor an override sets, with the family's defaults, by dotted field.
     assumed: dict[str, int]
 
 

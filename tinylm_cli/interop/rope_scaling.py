@@ -51,18 +51,13 @@ class RopeParameters(KeyBlock):
 
 
 class RopeBlocks(Keys):
-    """Keys of RoPE, except theta and the rotary fraction, which have other names in some families.
+    """Keys of RoPE, except theta and the rotary fraction, which have other names in some families."""
 
-    Attributes:
-        theta_key: The key of theta outside the blocks.
-        fraction_key: The key of the rotary fraction outside the blocks. A family whose code rotates whole heads has no
-            default for it.
-        scaling_names: Scaling types that have another name in this family.
-    """
-
-    theta_key: ClassVar[str] = "rope_theta"
+    theta_key: ClassVar[str] = "rope_theta"  # The key of theta outside the blocks.
+    # The key of the rotary fraction outside the blocks. A family whose code rotates whole heads has no default for
+    # it.
     fraction_key: ClassVar[str] = "partial_rotary_factor"
-    scaling_names: ClassVar[Mapping[str, str]] = {}
+    scaling_names: ClassVar[Mapping[str, str]] = {}  # Scaling types that have another name in this family.
 
     max_position_embeddings: MaxLen = 2048
     original_max_position_embeddings: OptionalSize = None

@@ -43,13 +43,9 @@ def _written(value: Any) -> str:
 
 
 class Fills(NamedTuple):
-    """The tinylm fields that a key is copied to.
+    """The tinylm fields that a key is copied to."""
 
-    Attributes:
-        fields: Their dotted names.
-    """
-
-    fields: tuple[str, ...]
+    fields: tuple[str, ...]  # Their dotted names.
 
 
 def only(*values: Any, why: str) -> Any:
@@ -105,23 +101,16 @@ class KeyBlock(Block):
 
 
 class Keys(KeyBlock):
-    """Base of a family's keys, each with the family's default; holds keys that a decoder-only model must not set.
+    """Base of a family's keys, each with the family's default; holds keys that a decoder-only model must not set."""
 
-    Attributes:
-        constants: tinylm fields with the same value in every model of the family.
-        tensor_names: Its tensor names.
-        aliases: Alternative names of keys.
-        ignored: Keys without effect on the model, in addition to ``HARMLESS``.
-        language_model_key: Key of the object that holds the language model's keys in a multimodal config; else empty.
-            tinylm does not export multimodal configs.
-        ignored_outer_keys: Top-level keys of a multimodal config without effect on the language model.
-    """
-
-    constants: ClassVar[Mapping[str, Any]]
-    tensor_names: ClassVar[TensorNames]
-    aliases: ClassVar[Mapping[str, str]] = {}
-    ignored: ClassVar[Collection[str]] = ()
+    constants: ClassVar[Mapping[str, Any]]  # tinylm fields with the same value in every model of the family.
+    tensor_names: ClassVar[TensorNames]  # Its tensor names.
+    aliases: ClassVar[Mapping[str, str]] = {}  # Alternative names of keys.
+    ignored: ClassVar[Collection[str]] = ()  # Keys without effect on the model, in addition to ``HARMLESS``.
+    # Key of the object that holds the language model's keys in a multimodal config; else empty. tinylm does not
+    # export multimodal configs.
     language_model_key: ClassVar[str] = ""
+    # Top-level keys of a multimodal config without effect on the language model.
     ignored_outer_keys: ClassVar[Collection[str]] = ()
 
     is_encoder_decoder: bool = only(False, why="tinylm models have no encoder")

@@ -27,45 +27,30 @@ class TensorLayout(StrEnum):
 
 
 class Fused(NamedTuple):
-    """One or several tinylm modules or tensors stored as one.
+    """One or several tinylm modules or tensors stored as one."""
 
-    Attributes:
-        names: The tinylm modules or tensors, in storage order.
-        stored: The stored module or tensor.
-        layout: How they are stored.
-    """
-
-    names: tuple[str, ...]
-    stored: str
-    layout: TensorLayout = TensorLayout.plain
+    names: tuple[str, ...]  # The tinylm modules or tensors, in storage order.
+    stored: str  # The stored module or tensor.
+    layout: TensorLayout = TensorLayout.plain  # How they are stored.
 
 
 class TensorNames(NamedTuple):
-    """The tensor names of one family.
+    """The tensor names of one family."""
 
-    Attributes:
-        top_level: Modules outside the layers.
-        prefix: Name prefix of the modules of a layer.
-        layer: Modules of a layer.
-        fused: Modules of a layer that are stored as one module.
-        experts: Modules of a layer with one stored module per expert.
-        tensors: Tensors of a layer that are not the weight or bias of a stored module, such as attention sinks.
-        matrices: Layout of the weights of ``layer``.
-        prefix_maps: Name prefixes mapped to those in checkpoints of a larger (e.g. multimodal) model.
-        skipped_prefixes: Name prefixes of the larger model's other parts, which are not loaded.
-        recomputed_suffixes: Name suffixes of buffers that are recomputed even if the checkpoint stores them, such as
-            causal masks and RoPE frequencies.
-    """
-
-    top_level: dict[str, str]
-    prefix: str
-    layer: dict[str, str]
-    fused: tuple[Fused, ...] = ()
+    top_level: dict[str, str]  # Modules outside the layers.
+    prefix: str  # Name prefix of the modules of a layer.
+    layer: dict[str, str]  # Modules of a layer.
+    fused: tuple[Fused, ...] = ()  # Modules of a layer that are stored as one module.
+    # Modules of a layer with one stored module per expert.
     experts: dict[str, str] = {}  # noqa: RUF012 - read only
+    # Tensors of a layer that are not the weight or bias of a stored module, such as attention sinks.
     tensors: tuple[Fused, ...] = ()
-    matrices: TensorLayout = TensorLayout.plain
+    matrices: TensorLayout = TensorLayout.plain  # Layout of the weights of ``layer``.
+    # Name prefixes mapped to those in checkpoints of a larger (e.g. multimodal) model.
     prefix_maps: tuple[dict[str, str], ...] = ()
-    skipped_prefixes: tuple[str, ...] = ()
+    skipped_prefixes: tuple[str, ...] = ()  # Name prefixes of the larger model's other parts, which are not loaded.
+    # Name suffixes of buffers that are recomputed even if the checkpoint stores them, such as causal masks and RoPE
+    # frequencies.
     recomputed_suffixes: tuple[str, ...] = ("rotary_emb.inv_freq",)
 
     @property

@@ -18,23 +18,14 @@ from tinylm_cli.interop.translation import Translation, as_tree
 
 
 class Mapped(NamedTuple):
-    """A config.json translated to a tinylm config.
+    """A config.json translated to a tinylm config."""
 
-    Attributes:
-        family: Its family; None if it is unknown, which ``mistakes`` reports.
-        root: The tree of the tinylm config.
-        mistakes: Errors in the file, and values that a tinylm config cannot express.
-        ignored: Keys without effect on the model; see ``Translation``.
-        assumed: The family's defaults of sizes that the file does not set, by dotted field.
-        keys: The key that each tinylm field is copied from, by dotted field.
-    """
-
-    family: Family | None
-    root: Node
-    mistakes: list[Diagnostic]
-    ignored: tuple[str, ...] = ()
-    assumed: Mapping[str, int] = {}
-    keys: Mapping[str, str] = {}
+    family: Family | None  # Its family; None if it is unknown, which ``mistakes`` reports.
+    root: Node  # The tree of the tinylm config.
+    mistakes: list[Diagnostic]  # Errors in the file, and values that a tinylm config cannot express.
+    ignored: tuple[str, ...] = ()  # Keys without effect on the model; see ``Translation``.
+    assumed: Mapping[str, int] = {}  # The family's defaults of sizes that the file does not set, by dotted field.
+    keys: Mapping[str, str] = {}  # The key that each tinylm field is copied from, by dotted field.
 
 
 def map_config(root: Node, source: str, overridden: Collection[str] = ()) -> Mapped:

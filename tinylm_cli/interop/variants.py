@@ -35,19 +35,12 @@ MAX_COMPLETING_CHANGES = 3
 
 
 class Variant(NamedTuple):
-    """A config with changes.
+    """A config with changes."""
 
-    Attributes:
-        reference: A preset, a path, ``-``, or a path in a git revision.
-        changes: The changes, each ``key=value``.
-        shared: Changes applied to every compared model, before ``changes``.
-        n_set: Number of trailing ``changes`` given by ``--set`` instead of ``@``.
-    """
-
-    reference: str
-    changes: tuple[str, ...] = ()
-    shared: tuple[str, ...] = ()
-    n_set: int = 0
+    reference: str  # A preset, a path, ``-``, or a path in a git revision.
+    changes: tuple[str, ...] = ()  # The changes, each ``key=value``.
+    shared: tuple[str, ...] = ()  # Changes applied to every compared model, before ``changes``.
+    n_set: int = 0  # Number of trailing ``changes`` given by ``--set`` instead of ``@``.
 
     @property
     def all_changes(self) -> tuple[str, ...]:

@@ -12,50 +12,34 @@ from tinylm_cli.reports.constraint import Sizes
 
 
 class Member(NamedTuple):
-    """A published model.
-
-    Attributes:
-        name: Its name.
-        params: Its parameters, embeddings included.
-        sizes: Its shape.
-    """
+    """A published model."""
 
     name: str
-    params: int
+    params: int  # Its parameters, embeddings included.
     sizes: Sizes
 
 
 @dataclass(frozen=True)
 class Family:
-    """An architecture and the sizes that are searched for it.
-
-    Attributes:
-        name: Its name.
-        member: The config that ships of one model. All models of the family share its fields except the sizes; its
-            vocabulary, longest sequence and tying are the defaults.
-        title: The architecture in a few words.
-        source: Publication of its shape.
-        members: The published sizes, from small to large; ranking compares proportions with theirs.
-        d_heads: Dimensions per head.
-        groups: Query heads per key and value head.
-        d_ff_ratios: Smallest and largest d_ff / d_model: around 4 without a gate (Vaswani et al. 2017,
-            https://arxiv.org/abs/1706.03762), around 8/3 with one, which adds a third matrix (Shazeer 2020,
-            https://arxiv.org/abs/2002.05202).
-        spans: Ratios of n_heads · d_head to d_model where n_heads is chosen independently of d_model; n_heads is then
-            rounded to a multiple of ``heads_step``. Empty where the heads span d_model exactly.
-        heads_step: See ``spans``.
-    """
+    """An architecture and the sizes that are searched for it."""
 
     name: str
+    # The config that ships of one model. All models of the family share its fields except the sizes; its vocabulary,
+    # longest sequence and tying are the defaults.
     member: str
-    title: str
-    source: str
-    members: tuple[Member, ...]
-    d_heads: tuple[int, ...] = (64, 128)
-    groups: tuple[int, ...] = (1,)
+    title: str  # The architecture in a few words.
+    source: str  # Publication of its shape.
+    members: tuple[Member, ...]  # The published sizes, from small to large; ranking compares proportions with theirs.
+    d_heads: tuple[int, ...] = (64, 128)  # Dimensions per head.
+    groups: tuple[int, ...] = (1,)  # Query heads per key and value head.
+    # Smallest and largest d_ff / d_model: around 4 without a gate (Vaswani et al. 2017,
+    # https://arxiv.org/abs/1706.03762), around 8/3 with one, which adds a third matrix (Shazeer 2020,
+    # https://arxiv.org/abs/2002.05202).
     d_ff_ratios: tuple[float, float] = (2.0, 4.0)
+    # Ratios of n_heads · d_head to d_model where n_heads is chosen independently of d_model; n_heads is then rounded
+    # to a multiple of ``heads_step``. Empty where the heads span d_model exactly.
     spans: tuple[float, ...] = ()
-    heads_step: int = 8
+    heads_step: int = 8  # See ``spans``.
 
     @cached_property
     def config(self) -> ModelConfig:

@@ -13,19 +13,12 @@ from tinylm_cli.interop.shared_keys import Keys
 
 
 class Family(NamedTuple):
-    """A family of models.
+    """A family of models."""
 
-    Attributes:
-        model_type: Its name in config.json.
-        keys_class: File and name of the class of its keys.
-        architecture: Class name of the language model in ``architectures``.
-        title: Its display name.
-    """
-
-    model_type: str
-    keys_class: str
-    architecture: str
-    title: str
+    model_type: str  # Its name in config.json.
+    keys_class: str  # File and name of the class of its keys.
+    architecture: str  # Class name of the language model in ``architectures``.
+    title: str  # Its display name.
 
     @property
     def keys(self) -> type[Keys]:

@@ -48,17 +48,14 @@ _NO_EXPERTS: dict[str, Any] = {
 
 
 class DeepseekV2Keys(key.LlamaLikeKeys, RopeKeys):
-    """``DeepseekV2Config``.
-
-    Attributes:
-        topk_methods: The values of ``topk_method`` that the family's code supports, its default first.
-    """
+    """``DeepseekV2Config``."""
 
     constants = {**_LATENT, "feed_forward.router": "softmax"}
     tensor_names = _NAMES
     aliases = {"num_experts": "n_routed_experts"}
     ignored = _IGNORED
 
+    # The values of ``topk_method`` that the family's code supports, its default first.
     topk_methods: ClassVar[tuple[str, ...]] = ("greedy", "group_limited_greedy")
 
     vocab_size: key.VocabSize = 102400

@@ -19,17 +19,13 @@ Shape = tuple[int, ...]
 
 
 class Layout(NamedTuple):
-    """A way to store one or several tensors as one.
+    """A way to store one or several tensors as one."""
 
-    Attributes:
-        stored_shape: Returns the shape of the stored tensor that holds tensors of these shapes.
-        split: Returns the model's tensors, of these shapes, from the stored one.
-        join: Returns the stored tensor that holds these model tensors.
-    """
-
+    # Returns the shape of the stored tensor that holds tensors of these shapes.
     stored_shape: Callable[[Sequence[Shape]], Shape]
+    # Returns the model's tensors, of these shapes, from the stored one.
     split: Callable[[Tensor, Sequence[Shape], ModelConfig], Sequence[Tensor]]
-    join: Callable[[Sequence[Tensor], ModelConfig], Tensor]
+    join: Callable[[Sequence[Tensor], ModelConfig], Tensor]  # Returns the stored tensor that holds these model tensors.
 
 
 def _plain_shape(shapes: Sequence[Shape]) -> Shape:
@@ -92,31 +88,19 @@ LAYOUTS = {
 
 
 class Part(NamedTuple):
-    """A tensor of the model, or its slice for one expert.
+    """A tensor of the model, or its slice for one expert."""
 
-    Attributes:
-        name: Full name of the tensor.
-        expert: Index along its first dimension, or None for the full tensor.
-        shape: Shape of the tensor, or of the slice.
-    """
-
-    name: str
-    expert: int | None
-    shape: Shape
+    name: str  # Full name of the tensor.
+    expert: int | None  # Index along its first dimension, or None for the full tensor.
+    shape: Shape  # Shape of the tensor, or of the slice.
 
 
 class Pair(NamedTuple):
-    """A stored tensor and the model tensors that it holds.
+    """A stored tensor and the model tensors that it holds."""
 
-    Attributes:
-        stored: Name of the stored tensor.
-        parts: The model tensors, in storage order.
-        layout: How they are fused.
-    """
-
-    stored: str
-    parts: tuple[Part, ...]
-    layout: Layout
+    stored: str  # Name of the stored tensor.
+    parts: tuple[Part, ...]  # The model tensors, in storage order.
+    layout: Layout  # How they are fused.
 
     @property
     def stored_shape(self) -> Shape:

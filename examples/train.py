@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 import tinylm_cli as tinylm
 
-STEPS, BATCH_SIZE, SEQ_LEN = 60, 8, 64
+STEPS, BATCH_SIZE, SEQ_LEN = 60, 4, 64
 
 torch.manual_seed(0)
 model = tinylm.load(sys.argv[1] if len(sys.argv) > 1 else "tiny").build(seed=0).train()

@@ -149,6 +149,8 @@ NO_MIRROR = {
     "cli/test_terminal.py": "shows every command at many widths and in many locales",
     "config/test_bad_corpus.py": "validates the files of tests/bad",
     "docs/test_console_examples.py": "runs the console blocks of several pages",
+    "fuzzing/test_checks.py": "gives the fuzzer's own checks sound and unsound outcomes",
+    "fuzzing/test_fuzzing.py": "feeds mutated input to every command",
     "interop/test_parity.py": "compares imported and exported models with transformers",
     "interop/test_short_yaml.py": "writes models of every family short and reads them back",
     "model/test_any_architecture.py": "tries drawn configs on the whole model",

@@ -1,0 +1,221 @@
+"""Feed mutated input to every command and check what comes out: ``python benchmarks/fuzz.py --seed 1 --seconds 60``.
+
+Cases are numbered: ``--seed N --case NUMBER`` repeats one alone, and leaves its files in a folder. Most run in a worker
+process that is replaced now and then; one in fifty runs as a process of its own. Exits with 1 on a finding that
+``tests/fuzzing/known_gaps.py`` does not list.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import multiprocessing
+import re
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.fuzzing.checks import Finding, Outcome, findings
+from tests.fuzzing.inputs import KINDS, Case, make_case
+from tests.fuzzing.known_gaps import KNOWN_GAPS, gap_of
+from tests.fuzzing.run import TIMEOUT, run_here, run_process, write_files
+
+CASES_PER_WORKER = 2000
+CASES_PER_PROCESS = 50
+"""One case in so many runs as a process; of those that import torch, one in ten times as many."""
+
+MAX_DATA_BYTES = 8 * 1024**3
+"""Private memory that a worker may allocate, to spare the machine."""
+
+
+class Result(NamedTuple):
+    """What one case gave."""
+
+    number: int
+    kind: str
+    code: int | None
+    seconds: float
+    peak_bytes: int
+    found: list[Finding]
+
+
+@dataclass
+class Summary:
+    """Totals over all cases."""
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+    gaps: Counter[str] = field(default_factory=Counter)
+    numbers: dict[tuple[str, str, str], list[int]] = field(default_factory=dict)
+    slowest: list[Result] = field(default_factory=list)
+    largest: Result | None = None
+    busy: float = 0.0
+    new: int = 0
+
+    def add(self, result: Result) -> None:
+        """Count a result, and print each new kind of finding once, with the number of its case."""
+        self.kinds[result.kind] += 1
+        self.busy += result.seconds
+        self.codes["no end" if result.code is None else str(result.code)] += 1
+        self.slowest = sorted([*self.slowest, result], key=lambda each: -each.seconds)[:3]
+        if self.largest is None or result.peak_bytes > self.largest.peak_bytes:
+            self.largest = result
+        for finding in result.found:
+            gap = gap_of(result.kind, finding)
+            if gap is not None:
+                self.gaps[gap.reason] += 1
+                continue
+            self.new += 1
+            own = finding.check in ("crash", "exit code", "streams", "document", "place")
+            same = re.sub(r"\d+|'[^']*'|\"[^\"]*\"", "…", finding.detail)[:60] if own else ""
+            numbers = self.numbers.setdefault((result.kind, finding.check, same), [])
+            if not numbers:
+                print(f"case {result.number}  {result.kind}  {finding.check}: {finding.detail[:240]!a}", flush=True)
+            numbers.append(result.number)
+
+    def print(self, seconds: float) -> None:
+        """Print the totals."""
+        total = sum(self.kinds.values())
+        rates = f"{total / max(seconds, 0.001):.0f} a second, {total / max(self.busy, 0.001):.0f} per processor second"
+        print(f"{total:,} inputs in {seconds:.0f} s, {rates} of the commands")
+        print("by kind:", ", ".join(f"{kind} {self.kinds[kind]:,}" for kind in KINDS if self.kinds[kind]))
+        print("exit codes:", ", ".join(f"{code}: {count:,}" for code, count in self.codes.most_common()))
+        slowest = (f"{each.seconds:.1f} s (case {each.number}, {each.kind})" for each in self.slowest)
+        print("slowest:", ", ".join(slowest))
+        if self.largest is not None:
+            size = self.largest.peak_bytes / 1024**2
+            print(f"largest memory: {size:.0f} MiB (case {self.largest.number}, {self.largest.kind})")
+        for gap in KNOWN_GAPS:
+            print(f"known gap, {self.gaps[gap.reason]:,} times: {gap.reason}")
+        for (kind, check, same), numbers in sorted(self.numbers.items(), key=lambda item: -len(item[1])):
+            cases = ", ".join(map(str, numbers[:5]))
+            print(f"found {len(numbers):,} times: {check} of {kind}, cases {cases}{f': {same!a}' if same else ''}")
+        print("nothing new" if not self.new else f"{self.new:,} findings of {len(self.numbers):,} kinds")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run cases until the time is over, and return the exit code."""
+    words = _parser().parse_args(arguments)
+    if words.case is not None:
+        return _repeat(words.seed, words.case, words.kinds)
+    summary = Summary()
+    began = time.monotonic()
+    number = words.first
+    with tempfile.TemporaryDirectory(prefix="tinylm-fuzz-") as folder:
+        worker = Worker(words.seed, words.kinds, Path(folder) / "run")
+        while (time.monotonic() - began < words.seconds) and (
+            words.cases is None or number - words.first < words.cases
+        ):
+            summary.add(worker.result(number))
+            number += 1
+        worker.end()
+    summary.print(time.monotonic() - began)
+    return 1 if summary.new else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="benchmarks/fuzz.py", description=__doc__)
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all cases (default: 0)")
+    parser.add_argument("--seconds", type=float, default=60.0, metavar="S", help="time budget (default: 60)")
+    parser.add_argument("--cases", type=int, metavar="N", help="stop after so many cases")
+    parser.add_argument("--first", type=int, default=0, metavar="NUMBER", help="number of the first case (default: 0)")
+    parser.add_argument("--case", type=int, metavar="NUMBER", help="repeat one case and show its input and its output")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND", help=f"of {', '.join(KINDS)}"
+    )
+    return parser
+
+
+class Worker:
+    """A process that runs cases by number, replaced after many cases or when one does not end."""
+
+    def __init__(self, seed: int, kinds: Sequence[str], folder: Path) -> None:
+        self._seed, self._kinds, self._folder = seed, kinds, folder
+        self._served = 0
+        self._start()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("fork")
+        self._pipe, theirs = context.Pipe()
+        self._process: BaseProcess = context.Process(
+            target=_serve, args=(theirs, self._seed, self._kinds, self._folder), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        self._served = 0
+
+    def result(self, number: int) -> Result:
+        """Run one case; a worker that dies or does not end gives an outcome without exit code."""
+        if self._served >= CASES_PER_WORKER:
+            self.end()
+            self._start()
+        self._served += 1
+        self._pipe.send(number)
+        try:
+            if self._pipe.poll(TIMEOUT + 30):
+                result: Result = self._pipe.recv()
+                return result
+            dead = Outcome(None, "", "")
+        except EOFError:
+            dead = Outcome(-9, "", "", raised="the worker process died")
+        self.end()
+        self._start()
+        case = make_case(self._seed, number, self._kinds)
+        return Result(number, case.kind, dead.code, TIMEOUT, 0, findings(case, dead))
+
+    def end(self) -> None:
+        """Kill the process: it holds nothing worth saving."""
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+
+
+def _serve(pipe: Connection, seed: int, kinds: Sequence[str], folder: Path) -> None:
+    """Answer each case number with its result."""
+    resource.setrlimit(resource.RLIMIT_DATA, (MAX_DATA_BYTES, MAX_DATA_BYTES))
+    gc.freeze()
+    while True:
+        try:
+            number = pipe.recv()
+        except EOFError:
+            return
+        case = make_case(seed, number, kinds)
+        outcome = _run(case, number, folder)
+        pipe.send(Result(number, case.kind, outcome.code, outcome.seconds, outcome.peak_bytes, findings(case, outcome)))
+
+
+def _run(case: Case, number: int, folder: Path) -> Outcome:
+    every = CASES_PER_PROCESS * (10 if case.uses_torch else 1)
+    return (run_process if number % every == 0 else run_here)(case, folder / "case")
+
+
+def _repeat(seed: int, number: int, kinds: Sequence[str]) -> int:
+    """Run one case, as it was run before, and show everything about it."""
+    case = make_case(seed, number, kinds)
+    folder = Path(tempfile.mkdtemp(prefix=f"tinylm-fuzz-{number}-")) / "run"
+    outcome = _run(case, number, folder)
+    found = findings(case, outcome)
+    write_files(case, folder / "case")
+    print(f"kind: {case.kind}\nfiles: {folder / 'case'}\ncommand: {case.script()!s}")
+    for name, data in case.files.items():
+        print(f"{name!a}: {data[:400]!r}")
+    print(f"standard input: {case.stdin!r}\nexit code: {outcome.code}, {outcome.seconds:.2f} s")
+    print(f"standard output:\n{outcome.out[:4000]}\nstandard error:\n{outcome.err[:4000]}\n{outcome.raised}")
+    for finding in found:
+        known = gap_of(case.kind, finding)
+        print(f"{finding.check}: {finding.detail[:400]!a}{f' (known: {known.reason})' if known else ''}")
+    return 1 if any(gap_of(case.kind, each) is None for each in found) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""The fuzzer's script runs its cases, repeats one by its number, and fails only on what is new."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import fuzz
+from benchmarks.fuzz import Worker, main
+from tests.fuzzing.checks import Finding, Outcome
+from tests.fuzzing.inputs import Case
+
+FUZZ = Path(__file__).resolve().parents[2] / "benchmarks" / "fuzz.py"
+
+
+def test_script(tmp_path: Path) -> None:
+    command = [sys.executable, str(FUZZ), "--seed", "1", "--cases", "12", "--kinds", "set", "assertion"]
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "12 inputs in" in done.stdout
+    assert "by kind: set" in done.stdout
+    assert "exit codes:" in done.stdout
+    assert "nothing new" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_case(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seed", "1", "--case", "3", "--kinds", "set"]) == 0
+    said = capsys.readouterr().out
+    assert "kind: set" in said
+    assert "command: tinylm " in said
+
+
+def test_time_budget(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seconds", "0"]) == 0
+    assert "0 inputs" in capsys.readouterr().out
+
+
+def test_findings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A new finding is printed with its number and decides the exit code; a known one is only counted."""
+
+    def found(case: Case, _outcome: Outcome) -> list[Finding]:
+        return [Finding("crash", "KeyError: 'x'"), Finding("word", "an unexpected argument")] if case else []
+
+    monkeypatch.setattr(fuzz, "findings", found)
+    assert main(["--cases", "3", "--first", "5", "--kinds", "set"]) == 1
+    said = capsys.readouterr().out
+    assert said.count('crash: "KeyError') == 1
+    assert "case 5  set  crash" in said
+    assert "found 3 times: crash of set, cases 5, 6, 7" in said
+    assert "word" not in said
+
+
+def test_worker_that_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(*_: Any) -> Outcome:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fuzz, "run_here", die)
+        worker = Worker(0, ["set"], tmp_path / "run")
+        patch.undo()
+        result = worker.result(1)
+    assert result.code == -9
+    assert {finding.check for finding in result.found} >= {"exit code", "crash"}
+    assert worker.result(2).code in (0, 1, 2)
+    worker.end()

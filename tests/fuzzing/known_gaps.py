@@ -1,0 +1,91 @@
+"""Failures of the checks that are known and not mended yet: one entry for each, to be deleted with its cause.
+
+``test_known_gaps`` fails for an entry whose example passes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from tests.fuzzing.checks import Finding
+from tests.fuzzing.inputs import Case
+
+
+class Gap(NamedTuple):
+    """A failure that is not asserted.
+
+    Attributes:
+        check: The check that fails, a key of ``CHECKS``.
+        detail: Regular expression that is searched in the detail of a finding.
+        reason: What is missing.
+        example: An input that fails today; None if it takes too long to try.
+        kinds: The only kinds of input concerned; empty for all.
+    """
+
+    check: str
+    detail: str
+    reason: str
+    example: Case | None
+    kinds: tuple[str, ...] = ()
+
+
+KNOWN_GAPS: tuple[Gap, ...] = (
+    Gap(
+        "word",
+        r"unexpected argument",
+        "the usage error of a surplus argument calls it unexpected",
+        Case("command line", ("params", "tiny", "surplus")),
+    ),
+    Gap(
+        "crash",
+        r"File name too long",
+        "validate resolves a name that is longer than the system allows",
+        Case("command line", ("validate", "x" * 300)),
+    ),
+    Gap(
+        "raw text",
+        "",
+        "completion prints the names of files as they are",
+        Case(
+            "completion",
+            (),
+            {"a\u202eb.yaml": b""},
+            environment={"_TINYLM_COMPLETE": "complete_bash", "COMP_WORDS": "tinylm\nparams\n", "COMP_CWORD": "2"},
+        ),
+        ("completion",),
+    ),
+    Gap(
+        "place",
+        r"the excerpt .* is not in that line",
+        "an excerpt of a config.json shows an escaped surrogate pair as another escape and two spaces",
+        Case(
+            "hugging face",
+            ("import", "m.json", "--format", "json"),
+            {"m.json": b'{"model_type": "llama", "hidden_size": "\\ud83d\\ude00"}'},
+        ),
+    ),
+    Gap(
+        "time",
+        "",
+        "ranking the plans of thousands of GPUs takes seconds",
+        None,
+        ("plan", "command line"),
+    ),
+)
+"""Every failure that is not asserted."""
+
+
+def gap_of(kind: str, finding: Finding) -> Gap | None:
+    """Return the gap that explains a finding; None for a new one."""
+    for gap in KNOWN_GAPS:
+        concerned = not gap.kinds or kind in gap.kinds
+        if concerned and gap.check == finding.check and re.search(gap.detail, finding.detail):
+            return gap
+    return None
+
+
+def new_findings(kind: str, found: Iterable[Finding]) -> list[Finding]:
+    """Return the findings that no known gap explains."""
+    return [finding for finding in found if gap_of(kind, finding) is None]

@@ -1,0 +1,157 @@
+"""Run a case in this process, which takes milliseconds, or in another, as a shell does."""
+
+from __future__ import annotations
+
+import io
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from tests.fuzzing.checks import Outcome
+from tests.fuzzing.inputs import Case
+
+TIMEOUT = 30.0
+"""Seconds after which a command counts as hanging."""
+
+_ENVIRONMENT = {"LC_ALL": "C.UTF-8", "COLUMNS": "80", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+_KEPT = ("PATH", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+_PAGE = resource.getpagesize()
+
+
+class Hang(BaseException):
+    """The time limit of a case; not an Exception, so that no handler of the program stops it."""
+
+
+def write_files(case: Case, folder: Path) -> None:
+    """Write the files of a case into an empty folder; the folder keeps no other file."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, data in case.files.items():
+        path = os.path.join(os.fsencode(folder), name.encode("utf-8", "surrogateescape"))  # noqa: PTH118 - bytes
+        os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - bytes
+        with open(path, "wb") as file:  # noqa: PTH123 - bytes
+            file.write(data)
+
+
+def run_here(case: Case, folder: Path, timeout: float = TIMEOUT) -> Outcome:
+    """Run a case in this process, in ``folder``, which is emptied before.
+
+    Signals, closed streams and the exit of the process are not exercised.
+    """
+    from tinylm_cli.cli.app import run
+
+    write_files(case, folder)
+    code: int | None = None
+    raised = ""
+    before = _resident_bytes()
+    began = time.process_time()
+    with _streams(case.stdin) as (out, err), _environment(case.environment, folder), _alarm(timeout):
+        try:
+            code = int(run(list(case.arguments)))
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        except Hang:
+            code = None
+        except BaseException:
+            code, raised = 2, traceback.format_exc()
+    seconds = time.process_time() - began
+    peak = max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before, 0)
+    return Outcome(code, _decode(out.getvalue()), _decode(err.getvalue()), seconds, peak, raised)
+
+
+def run_process(case: Case, folder: Path, timeout: float = TIMEOUT) -> Outcome:
+    """Run a case as a process of its own, in ``folder``, which is emptied before."""
+    write_files(case, folder)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "tinylm_cli", *(word.encode("utf-8", "surrogateescape") for word in case.arguments)],
+            input=case.stdin,
+            capture_output=True,
+            cwd=folder,
+            env=_variables(case.environment, folder),
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome(None, "", "")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Outcome(done.returncode, _decode(done.stdout), _decode(done.stderr), seconds)
+
+
+def _decode(stream: bytes) -> str:
+    return stream.decode("utf-8", "surrogateescape")
+
+
+def _variables(extra: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Return an environment that is the same on every machine, with the folder as home."""
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    root = str(Path(__file__).resolve().parents[2])
+    return {**kept, **_ENVIRONMENT, "HOME": str(folder), "PYTHONPATH": root, **extra}
+
+
+@contextmanager
+def _streams(stdin: bytes) -> Iterator[tuple[io.BytesIO, io.BytesIO]]:
+    """Replace the standard streams, with the encoding that they have in a UTF-8 locale."""
+    kept = sys.stdin, sys.stdout, sys.stderr
+    out, err = io.BytesIO(), io.BytesIO()
+    sys.stdin = io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8", errors="surrogateescape")
+    sys.stdout = io.TextIOWrapper(out, encoding="utf-8", errors="surrogateescape", write_through=True)
+    sys.stderr = io.TextIOWrapper(err, encoding="utf-8", errors="backslashreplace", write_through=True)
+    ours = sys.stdin, sys.stdout, sys.stderr
+    try:
+        yield out, err
+    finally:
+        sys.stdin, sys.stdout, sys.stderr = kept
+        for stream in ours:
+            stream.detach()
+
+
+@contextmanager
+def _environment(extra: Mapping[str, str], folder: Path) -> Iterator[None]:
+    kept = dict(os.environ)
+    here = Path.cwd()
+    os.environ.clear()
+    os.environ.update(_variables(extra, folder))
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(here)
+        os.environ.clear()
+        os.environ.update(kept)
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Raise ``Hang`` in the block after so many seconds; the parent of a worker watches what no signal interrupts."""
+
+    def ring(_number: int, _frame: FrameType | None) -> None:
+        raise Hang
+
+    kept = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, kept)
+
+
+def _resident_bytes() -> int:
+    """Return the present size of this process, 0 where the system does not tell."""
+    try:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return int(pages) * _PAGE

@@ -1,0 +1,123 @@
+"""Mutated input of every kind through every command, drawn by hypothesis from the fuzzer's generators."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.fuzzing.checks import CHECKS, findings
+from tests.fuzzing.inputs import KINDS, LLAMA, LLAMA_TENSORS, TOY, TOY_TENSORS, Case, encode_json, make_case
+from tests.fuzzing.known_gaps import KNOWN_GAPS, Gap, gap_of, new_findings
+from tests.fuzzing.mutate import safetensors_file
+from tests.fuzzing.run import run_here, run_process
+
+EXAMPLES = {
+    "yaml": 120,
+    "hugging face": 120,
+    "hardware": 60,
+    "command line": 120,
+    "set": 80,
+    "plan": 25,
+    "assertion": 60,
+    "completion": 10,
+    "model command line": 40,
+    "safetensors": 60,
+    "index folder": 40,
+}
+"""Inputs of each kind, half a minute in all."""
+
+
+def _reason(gap: Gap) -> str:
+    return gap.reason
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder whose parent is private too: a command line may name it as ``..``."""
+    return tmp_path_factory.mktemp("fuzzing") / "run" / "case"
+
+
+def cases(kind: str) -> st.SearchStrategy[Case]:
+    """Draw inputs of one kind, from seeds for breadth, and from draws that hypothesis can shrink."""
+    seeded = st.integers(0, 2**32).map(Random)
+    return st.one_of(seeded, seeded, st.randoms(use_true_random=False)).map(KINDS[kind][0])
+
+
+def assert_sound(case: Case, folder: Path) -> None:
+    outcome = run_here(case, folder)
+    new = new_findings(case.kind, findings(case, outcome))
+    assert not new, f"{case.script()}\n{case.files}\n{outcome}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_input(kind: str, folder: Path) -> None:
+    quick = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
+
+    @settings(max_examples=EXAMPLES[kind], suppress_health_check=quick)
+    @given(case=cases(kind))
+    def check(case: Case) -> None:
+        assert_sound(case, folder)
+
+    check()
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_real_processes(number: int, folder: Path) -> None:
+    """What runs in this process runs alike as a process: the same exit code, the same output."""
+    case = make_case(7, number, ("yaml", "hugging face", "command line", "set"))
+    here, process = run_here(case, folder), run_process(case, folder)
+    assert not new_findings(case.kind, findings(case, process))
+    assert (process.code, process.out, process.err) == (here.code, here.out, here.err)
+
+
+def test_cases_are_reproducible() -> None:
+    for number in range(60):
+        assert make_case(3, number) == make_case(3, number)
+    assert make_case(3, 1) != make_case(4, 1)
+
+
+def test_inputs_reach_every_exit_code(folder: Path) -> None:
+    """Mutations leave some inputs valid: wrong ones alone would never reach the reports."""
+    kinds = ("yaml", "hugging face", "set", "assertion")
+    codes = {run_here(make_case(0, number, kinds), folder).code for number in range(60)}
+    assert codes == {0, 1, 2}
+
+
+@pytest.mark.parametrize("kind", ["saved", "hub"])
+def test_weights_are_valid_before_they_are_mutated(kind: str, folder: Path) -> None:
+    tensors = TOY_TENSORS if kind == "saved" else LLAMA_TENSORS
+    config = {"w/config.yaml": TOY.encode()} if kind == "saved" else {"w/config.json": encode_json(LLAMA)}
+    files = {**config, "w/model.safetensors": safetensors_file(tensors)}
+    outcome = run_here(Case("", ("build", "--weights", "w"), files, uses_torch=True), folder)
+    assert outcome.code == 0, outcome
+
+
+def test_command_lines_stay_in_their_folder() -> None:
+    """Commands write where they are told, and search the folders that they are given."""
+    for number in range(400):
+        case = make_case(5, number, ("command line", "model command line"))
+        for word in case.arguments:
+            name = word.partition("=")[2] if word.startswith("-") else word
+            assert not name.startswith("/"), case.arguments
+            assert "../" not in word, case.arguments
+        assert not {"--install-completion", "--debug"} & set(case.arguments)
+
+
+@pytest.mark.parametrize("gap", [gap for gap in KNOWN_GAPS if gap.example is not None], ids=_reason)
+def test_known_gaps(gap: Gap, folder: Path) -> None:
+    """A gap whose example passes is mended: delete its entry from ``known_gaps.py``."""
+    assert gap.check in CHECKS
+    assert gap.example is not None
+    found = findings(gap.example, run_here(gap.example, folder))
+    assert gap in [gap_of(gap.example.kind, each) for each in found], f"mended, delete the gap: {gap.reason}"
+
+
+def test_kinds() -> None:
+    assert EXAMPLES.keys() == KINDS.keys()
+    for generator, share in KINDS.values():
+        assert share > 0
+        assert generator(Random(1)).kind in KINDS

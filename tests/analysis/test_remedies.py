@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.random_configs import small_configs
-from tinylm_cli.analysis.estimate import inference_need, training_need
+from tinylm_cli.analysis.estimate import serving_bytes_needed, training_bytes_needed
 from tinylm_cli.analysis.remedies import Need, inference_remedies, training_remedies
 from tinylm_cli.analysis.setups import QuantizationConfig, ServingSetup, TrainingSetup
 from tinylm_cli.config.hardware import CONTEXT_BYTES, Accelerator, PeakFlops, load_hardware
@@ -50,7 +50,7 @@ def small_gpu(capacity_bytes: int, name: str = "small") -> Accelerator:
 def test_each_is_enough_and_no_part_of_it_is(
     config: ModelConfig, batch_size: int, gpus: int, zero: ZeroStage | None, short: float, trains: bool
 ) -> None:
-    need: Any = partial(training_need if trains else inference_need, config)
+    need: Any = partial(training_bytes_needed if trains else serving_bytes_needed, config)
     layout = Layout(data=gpus, zero=zero) if zero is not None and gpus > 1 else None
     training = TrainingSetup(batch_size, 12, n_gpus=gpus, layout=layout)
     setup: Any = training if trains else ServingSetup(batch_size, 12)

@@ -98,7 +98,7 @@ def _training(
     needed = chosen.peak_stage.total_bytes if chosen is not None else memory.peak_bytes
     fit = time = None
     if accelerator is not None:
-        need, planned = partial(training_need, config), partial(_planned_bytes, config)
+        need, planned = partial(training_bytes_needed, config), partial(_planned_bytes, config)
         remedies = training_remedies(setup, accelerator, need, accelerators, planned)
         capacity = accelerator.capacity_bytes
         fit = Fit(needed, capacity, needed <= capacity, () if needed <= capacity else tuple(remedies))
@@ -131,7 +131,7 @@ def _serving(
     fit = time = None
     if accelerator is not None:
         needed, capacity = memory.total_bytes, accelerator.capacity_bytes
-        remedies = inference_remedies(setup, accelerator, partial(inference_need, config), accelerators)
+        remedies = inference_remedies(setup, accelerator, partial(serving_bytes_needed, config), accelerators)
         fit = Fit(needed, capacity, needed <= capacity, () if needed <= capacity else tuple(remedies))
         time = serving_time(
             accelerator,
@@ -206,7 +206,7 @@ def _plans(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator |
     return plans(config, setup, accelerator)
 
 
-def training_need(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator) -> int:
+def training_bytes_needed(config: ModelConfig, setup: TrainingSetup, accelerator: Accelerator) -> int:
     """Return the peak memory per GPU of training; without a layout, the memory of the smallest plan.
 
     Raises:
@@ -223,13 +223,13 @@ def _planned_bytes(config: ModelConfig, setup: TrainingSetup, accelerator: Accel
     """Return the peak memory per GPU as an estimate states it: without a layout, that of the fastest plan that fits.
 
     Raises:
-        AnalysisError: As :func:`training_need`.
+        AnalysisError: As :func:`training_bytes_needed`.
     """
     if setup.n_gpus == 1 or setup.layout is not None:
-        return training_need(config, setup, accelerator)
+        return training_bytes_needed(config, setup, accelerator)
     return plans(config, setup, accelerator).best.peak_stage.total_bytes
 
 
-def inference_need(config: ModelConfig, setup: ServingSetup, _: Accelerator) -> int:
+def serving_bytes_needed(config: ModelConfig, setup: ServingSetup, _: Accelerator) -> int:
     """Return the memory of serving on one GPU."""
     return inference_memory(config, setup).total_bytes

@@ -51,10 +51,8 @@ def _formula(sections: Iterable[tuple[Section, Sequence[Tensor]]], *, active: bo
             repeats[key] = repeats.get(key, 0) + section.repeats
     parts = []
     for (formula, is_layer), count in repeats.items():
-        if is_layer:
-            parts.append(_times(_counted(count, "layer"), formula))
-        elif count > 1:
-            parts.append(_times(str(count), formula))
+        if is_layer or count > 1:
+            parts.append(_times(_counted(count, "layer") if is_layer else str(count), formula))
         else:
             parts.append(_grouped(formula) if len(repeats) > 1 else formula)
     return " + ".join(parts) or "0"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from decimal import ROUND_FLOOR, Context
 from itertools import chain, islice
 
 from tinylm_cli.analysis.design.closed_form import Value
@@ -30,6 +31,9 @@ NARROWER_GRIDS = tuple(
     for step, d_heads in ((64, (32, 64)), (32, (16, 32)), (16, (16,)), (8, (8,)))
 )
 """Grids with narrower models than :data:`GRID`, in the order of trial."""
+
+
+_THREE_DIGITS_DOWN = Context(prec=3, rounding=ROUND_FLOOR)
 
 
 def find_failures(
@@ -158,21 +162,12 @@ def _relaxed(failure: ConstraintFailure) -> Constraint:
     """Return the failed constraint with a value that the nearest model satisfies, in three digits if those do."""
     constraint, nearest = failure.constraint, failure.nearest
     if constraint.unit == "tokens_per_second":
-        return replace(constraint, value=_three_digits_down(nearest))
+        return replace(constraint, value=float(_THREE_DIGITS_DOWN.create_decimal_from_float(nearest)))
     assert constraint.unit != "seconds"
     kind = AMOUNT_KINDS[constraint.unit]
     round_it = rounded if constraint.is_target else rounded_up
     short = replace(constraint, value=parse_amount(round_it(int(nearest), kind), kind), origin="asked")
     return short if short.distance(nearest) == 0 else replace(short, value=int(nearest))
-
-
-def _three_digits_down(value: float) -> float:
-    """Return a value rounded down to three digits."""
-    digits = float(f"{value:.3g}")
-    if digits <= value:
-        return digits
-    exponent = int(f"{value:.2e}".partition("e")[2])
-    return float(f"{digits - 10.0 ** (exponent - 2):.3g}")
 
 
 def _nearest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from math import ceil
@@ -74,7 +75,7 @@ def stage_memory(config: ModelConfig, setup: TrainingSetup, layout: Layout, stag
     setup = setup.one_pass
     # these fields have no effect on the state
     state_setup = setup._replace(batch_size=1, seq_len=1, recompute="none", attention_kernel="flash")
-    state = _model_state(config, state_setup, replace(layout, micro_batches=1, schedule="1f1b"), stage)
+    params, state = _model_state(config, state_setup, replace(layout, micro_batches=1, schedule="1f1b"), stage)
     in_stage = replace(layout, data=1, zero=0, micro_batches=1, schedule="1f1b")
     embedding_bytes, layer_bytes, head_bytes = _activations(config, setup, in_stage, stage)
     in_flight, at_loss = _in_flight(layout, stage)
@@ -84,15 +85,11 @@ def stage_memory(config: ModelConfig, setup: TrainingSetup, layout: Layout, stag
         + at_loss * head_bytes
     )
     parts = {
-        "weights": state.weights,
-        "master weights": state.master_weights,
-        "optimizer state": state.optimizer,
-        "gradients": state.gradients,
-        "gathered layers": state.gathered,
+        **state,
         "activations": activations,
         "working memory": _working_bytes(config, setup, replace(in_stage, tensor=1), stage) // layout.tensor,
     }
-    return StageMemory(stage, state.params, in_flight, sum(parts.values()), MemoryPart.breakdown(parts))
+    return StageMemory(stage, params, in_flight, sum(parts.values()), MemoryPart.breakdown(parts))
 
 
 def _in_flight(layout: Layout, stage: int) -> tuple[float, int]:
@@ -115,33 +112,19 @@ def _in_flight(layout: Layout, stage: int) -> tuple[float, int]:
     return min(held_chunks / chunks, layout.micro_batches), 1
 
 
-class _ModelState(NamedTuple):
-    """Memory of a GPU that does not depend on the batch; all fields but ``params`` in bytes.
-
-    Attributes:
-        params: Parameters it computes with, before ZeRO shards them.
-        weights: Weights and buffers, such as rotary frequencies.
-        master_weights: The float32 copy that the optimizer updates.
-        optimizer: Optimizer state.
-        gradients: Gradients of all its parameters.
-        gathered: Layers that ZeRO 3 gathers, and the gradients of one layer before reduce-scatter.
-    """
-
-    params: int
-    weights: int
-    master_weights: int
-    optimizer: int
-    gradients: int
-    gathered: int
-
-
 PREFETCHED_LAYERS = 2
 """ZeRO 3 holds the current layer and prefetches the next one."""
 
 
 @lru_cache(_CACHE_SIZE)
-def _model_state(config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int) -> _ModelState:
-    """Return the model state of a GPU of ``stage``; depends only on the dtypes and the optimizer of ``setup``."""
+def _model_state(
+    config: ModelConfig, setup: TrainingSetup, layout: Layout, stage: int
+) -> tuple[int, Mapping[str, int]]:
+    """Return the parameters that a GPU of ``stage`` computes with, and the bytes that do not depend on the batch.
+
+    They depend only on the dtypes and the optimizer of ``setup``. The gathered layers are those that ZeRO 3 gathers,
+    and the gradients of one layer before reduce-scatter.
+    """
     table = stage_table(config, layout, stage)
     element_bytes, grad_element_bytes = setup.element_bytes, setup.grad_element_bytes
     has_master = setup.has_master_weights
@@ -161,7 +144,13 @@ def _model_state(config: ModelConfig, setup: TrainingSetup, layout: Layout, stag
         if layout.zero == 3 and shards > 1:
             gathered += _largest_layer(part) * (PREFETCHED_LAYERS * element_bytes + grad_element_bytes)
     weights += weights_bytes(config, setup.dtype) - total_params(tensor_table(config)) * element_bytes  # buffers
-    return _ModelState(total_params(table), weights, master_weights, state, gradients, gathered)
+    return total_params(table), {
+        "weights": weights,
+        "master weights": master_weights,
+        "optimizer state": state,
+        "gradients": gradients,
+        "gathered layers": gathered,
+    }
 
 
 _saved_by_model = lru_cache(_CACHE_SIZE)(activation_bytes)

@@ -47,16 +47,17 @@ def closed_forms(space: SearchSpace, names: Sequence[str], d_head: int, *, heads
     def config(d_model: int, n_heads: int, n_kv_heads: int, d_ff: int, n_layers: int) -> ModelConfig:
         return space.config(Shape(d_head, d_model, n_heads, n_kv_heads, d_ff), n_layers)
 
-    measures = [MEASURES[name] for name in names]
-    return [
-        fit_closed_form(
-            lambda *sizes, measure=measure: measure.counts(config(*sizes), space),
-            period=space.period,
-            heads=heads,
-            combine=measure.combine(space),
-        ).pruned()
-        for measure in measures
-    ]
+    for name in names:
+        if (name, d_head, heads) not in space.closed_forms:
+            counts, combine = MEASURES[name].counts, MEASURES[name].combine(space)
+            form = fit_closed_form(
+                lambda *sizes, counts=counts: counts(config(*sizes), space),
+                period=space.period,
+                heads=heads,
+                combine=combine,
+            )
+            space.closed_forms[name, d_head, heads] = form.pruned()
+    return [space.closed_forms[name, d_head, heads] for name in names]
 
 
 def measured(name: str, space: SearchSpace, config: ModelConfig) -> Value:

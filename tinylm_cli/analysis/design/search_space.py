@@ -9,6 +9,7 @@ from functools import cached_property
 from math import ceil, floor, gcd, lcm
 from typing import Any, NamedTuple
 
+from tinylm_cli.analysis.design.closed_form import ClosedForm, HeadSharing
 from tinylm_cli.analysis.design.families import Family
 from tinylm_cli.analysis.parallel.layouts import LARGEST_TENSOR_PARALLEL
 from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
@@ -194,6 +195,11 @@ class SearchSpace:
             for d_model in widths:
                 if self.depths(d_model) and self.d_ffs(d_model):
                     yield from ((d_model, n_heads) for n_heads in self.heads(d_model, d_head))
+
+    @cached_property
+    def closed_forms(self) -> dict[tuple[str, int, HeadSharing], ClosedForm]:
+        """Figures fitted so far, by name, dimensions per head and head sharing: several searches need the same."""
+        return {}
 
     @cached_property
     def n_models(self) -> int:

@@ -90,16 +90,9 @@ class SelfAttention(nn.Module):
     def forward(
         self, x: Tensor, mask: AttentionMask, rotation: Rotation | None = None, cache: LayerKVCache | None = None
     ) -> Tensor:
-        """Attend within ``x``, and to the earlier positions in ``cache``.
+        """Attend within ``x`` (B, T, D), and to the earlier positions in ``cache``; return (B, T, D).
 
-        Args:
-            x: Vectors (B, T, D).
-            mask: Which positions each query attends to.
-            rotation: RoPE of these T positions; None without RoPE.
-            cache: Keys and values of earlier positions, with slots for those of ``x``.
-
-        Returns:
-            Vectors (B, T, D).
+        ``rotation`` is the RoPE of these T positions, and None without RoPE. ``cache`` has slots for them.
         """
         q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)  # (B, T, H·K), (B, T, G·K), (B, T, G·K)
         q_norm, k_norm = self.q_norm, self.k_norm

@@ -117,15 +117,9 @@ def alibi_slopes(n_heads: int) -> tuple[float, ...]:
 
 
 def alibi_bias(n_heads: int, queries: Tensor, keys: Tensor) -> Tensor:
-    """Return the bias on each head's scores: minus its slope times the distance from key to query.
+    """Return the bias (1, H, T, S) on each head's scores: minus its slope times the distance from key to query.
 
-    Args:
-        n_heads: H.
-        queries: Positions of the queries (T), floating.
-        keys: Positions of the keys (S), floating.
-
-    Returns:
-        (1, H, T, S).
+    ``queries`` (T) and ``keys`` (S) are floating positions.
 
     References:
         Press, Smith and Lewis 2022, https://arxiv.org/abs/2108.12409

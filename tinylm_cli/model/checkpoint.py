@@ -60,13 +60,7 @@ def save_model(model: TinyTransformerLM, directory: Path, *, config_text: str, o
 
 
 def save_tensors(tensors: Sequence[LazyTensor], directory: Path, *, config_text: str, overwrite: bool = False) -> None:
-    """Save lazily loaded tensors as the weights of a model.
-
-    Args:
-        tensors: Every tensor of the model's :func:`unique_state_dict`.
-        directory: The folder; its parent exists.
-        config_text: The config as YAML, stored verbatim.
-        overwrite: Whether to replace a folder that holds only a saved model.
+    """Save every tensor of a model's :func:`unique_state_dict`, as :func:`save_model` does, loading one at a time.
 
     Raises:
         OutputError: If the folder may not be replaced, or cannot be written.
@@ -137,12 +131,6 @@ def _matching_dtype(
     stored: Mapping[str, TensorInfo], model: TinyTransformerLM, *, path: Path, dtype: torch.dtype | None
 ) -> torch.dtype:
     """Return the dtype of a checkpoint's parameters, if all names, shapes and dtypes match the model.
-
-    Args:
-        stored: The header of the file, by tensor name.
-        model: The model, on any device.
-        path: The file, for error messages.
-        dtype: Required dtype of the parameters; None for any common floating dtype.
 
     Raises:
         WeightsError: If anything differs; lists every kind of mismatch.

@@ -64,10 +64,7 @@ class Router(Linear):
         return self
 
     def route(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Select the experts of N tokens.
-
-        Args:
-            x: Vectors (N, D).
+        """Select the experts of N tokens with vectors ``x`` (N, D).
 
         Returns:
             Indices of experts (N, k), and their weights (N, k) in the dtype of ``x``.
@@ -151,15 +148,9 @@ class Experts(nn.Module):
         self.activation = build_activation(config)
 
     def forward(self, x: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
-        """Return the weighted sum of each token's experts.
+        """Return the weighted sum (N, D) of each token's experts.
 
-        Args:
-            x: Vectors (N, D).
-            indices: Experts of each token (N, k).
-            weights: Weight of each expert's output (N, k).
-
-        Returns:
-            Vectors (N, D).
+        ``x`` are the vectors (N, D), ``indices`` the experts of each token (N, k), ``weights`` their weights (N, k).
         """
         apply_expert = self._per_expert()  # first, so that backward stacks the gradients last, when memory use is low
         order = indices.flatten().argsort(stable=True)  # (N·k), sorted by expert

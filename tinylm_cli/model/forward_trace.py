@@ -57,18 +57,18 @@ def run_forward(
 ) -> ForwardReport:
     """Run ``tokens`` through ``model`` in evaluation mode without gradients, and return a report.
 
+    On meta, the report has shapes without values. ``name``, ``source`` and ``untrained`` (whether the weights were
+    initialized rather than loaded) are repeated in it, and the ids if ``echo_tokens``.
+
     Args:
         model: The model, on any device.
         tokens: Ids (B, T), T <= max_len; moved to the model's device.
-        name: The model's name, for the report.
-        source: Source of its config, for the report.
-        untrained: Whether its weights were initialized rather than loaded, for the report.
+        name: The model's name.
+        source: Source of its config.
+        untrained: Whether its weights are untrained.
         top_k: Number of most likely next tokens to report, >= 0; V is the maximum.
         echo_tokens: Whether the report includes the ids.
         decode: Returns the text of ids, for the candidates; None without a tokenizer.
-
-    Returns:
-        The report; shapes without values on meta.
 
     Raises:
         ValueError: If the tokens are invalid for the model, or top_k is negative.

@@ -84,18 +84,10 @@ class LatentAttention(nn.Module):
     def forward(
         self, x: Tensor, mask: AttentionMask, rotation: Rotation | None, cache: LatentKVCache | None = None
     ) -> Tensor:
-        """Attend within ``x``, and to the earlier positions in ``cache``.
+        """Attend within ``x`` (B, T, D), and to the earlier positions in ``cache``; return (B, T, D).
 
-        Shapes use N = d_nope, R = d_rope, C = kv_rank and V = d_value.
-
-        Args:
-            x: Vectors (B, T, D).
-            mask: Which positions each query attends to.
-            rotation: RoPE of these T positions.
-            cache: Latents and rotated keys of earlier positions, with slots for those of ``x``.
-
-        Returns:
-            Vectors (B, T, D).
+        ``rotation`` is the RoPE of these T positions, and ``cache`` has slots for them. Shapes use N = d_nope,
+        R = d_rope, C = kv_rank and V = d_value.
         """
         assert rotation is not None
         batch, length, _ = x.shape

@@ -96,13 +96,9 @@ class RotaryPosition(nn.Module):
         return x
 
     def rotation(self, start: int, length: int, *, local: bool, dtype: torch.dtype) -> Rotation:
-        """Return the rotation of positions ``start`` to ``start + length``.
+        """Return the rotation of positions ``start`` to ``start + length``, with cosines and sines in ``dtype``.
 
-        Args:
-            start: First position.
-            length: Number of positions, T.
-            local: Whether it is for sliding-window layers, which may have another theta (local_theta).
-            dtype: Type of the cosines and sines.
+        ``local`` is for sliding-window layers, which may have another theta (local_theta).
         """
         device = self.frequencies.device
         scaling_key = self.scaling_key(start + length)
@@ -140,12 +136,7 @@ def rotations(
 ) -> tuple[Rotation | None, ...]:
     """Return the rotation of every layer at positions ``start`` to ``start + length``; None for layers without RoPE.
 
-    Args:
-        position: The module of the config's position block.
-        windows: Sliding window of each layer; None for full attention.
-        start: First position.
-        length: Number of positions, T.
-        dtype: Type of the cosines and sines.
+    ``position`` is the module of the config's position block; ``windows`` are the layers' sliding windows, or None.
     """
     if not isinstance(position, RotaryPosition):
         return (None,) * len(windows)

@@ -61,15 +61,7 @@ class SamplingParams:
         return torch.Generator(device=device).manual_seed(self.seed)
 
     def sample(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Sample one token for each sequence.
-
-        Args:
-            logits: (B, V), of any floating dtype; sampled in float32.
-            generator: The result of :meth:`generator`.
-
-        Returns:
-            Ids (B), int64.
-        """
+        """Sample one token (B), int64, for each sequence from logits (B, V) of any floating dtype, in float32."""
         if self.temperature < GREEDY_BELOW or self.top_k == 1:
             return logits.argmax(-1)  # (B)
         logits = logits.float()  # (B, V)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -145,15 +146,7 @@ class CheckContext:
         return f"with head.logit_softcap {cap:g}, logits differ by less than {name} can represent"
 
     def require_memory(self, bytes_per_param: int, what: str) -> None:
-        """Raise if work exceeds this machine's memory.
-
-        Args:
-            bytes_per_param: Bytes that the work allocates for each parameter.
-            what: The work, as the subject of the message.
-
-        Raises:
-            CapacityError: If it does; gives the bytes needed and available.
-        """
+        """Raise CapacityError if work exceeds this machine's memory; ``what`` names it in the message."""
         require_memory(unique_params(self.model) * bytes_per_param, what, device=self.device.type)
 
 
@@ -173,8 +166,7 @@ def max_abs(*tensors: Tensor) -> float:
     return float(torch.stack(peaks).amax()) if peaks else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The outcome of a measurement; see the fields of :class:`CheckResult`."""
 
     status: Status
@@ -224,7 +216,7 @@ class Check:
         except Exception as error:  # a broken model may raise any exception
             reason = _machine_limit(error)
             outcome = skip(reason) if reason else Outcome("fail", f"{type(error).__name__}: {_first_line(error)}")
-        return CheckResult(self.name, self.statement, outcome.status, outcome.measured, outcome.value, outcome.limit)
+        return CheckResult(self.name, self.statement, *outcome)
 
 
 def check(name: str, statement: str) -> Callable[[Callable[[CheckContext], Outcome]], Check]:

@@ -55,18 +55,9 @@ def run_checks(
 ) -> CheckReport:
     """Run every check on a model, without changing it.
 
-    Args:
-        config: The config of the model.
-        name: Name of the model, for the report.
-        source: Source of its config, for the report.
-        closed_form: The expected parameters.
-        seed: Seed of the initialization.
-        device: Device of a new model; ignored if ``model`` is given.
-        dtype: Storage type of new weights; ignored if ``model`` is given.
-        model: A model with loaded weights; None builds a new one.
-        weights: The folder of the loaded weights, for the report.
-        on_start: Called with each check before it runs.
-        on_result: Called with each result as soon as it is known.
+    With ``model``, the loaded weights of the folder ``weights`` are checked. Without it, a new model is initialized
+    with ``seed``, ``device`` and ``dtype``. ``on_start`` is called with each check before it runs, and ``on_result``
+    with its result. ``name`` and ``source`` of the config are repeated in the report.
 
     Returns:
         The result of every check, in order. A check is skipped if it does not apply or this machine cannot run it, and

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import typer
 from typer.exceptions import TyperException
 
 from tinylm_cli.cli.command import CONFIG_WORD
+from tinylm_cli.config.diagnostic_codes import either
 from tinylm_cli.config.fields import fields
 from tinylm_cli.config.suggestions import suggest
 from tinylm_cli.errors import UsageError
@@ -98,10 +99,9 @@ def _bad_value(error: typer.BadParameter, manual: str) -> UsageError:
     )
 
 
-def _expected_value(kind: Any, choices: Iterable[str]) -> str:
+def _expected_value(kind: Any, choices: Sequence[str]) -> str:
     if choices:
-        *others, last = choices
-        return f"{', '.join(others)} or {last}" if others else last
+        return either(choices)
     noun = "an integer" if kind.name.startswith("int") else "a number"
     low, high = getattr(kind, "min", None), getattr(kind, "max", None)
     if low is not None and high is not None:

@@ -83,9 +83,9 @@ def quote(text: str) -> str:
     return f'"{clip(text)}"'
 
 
-def either(words: Sequence[str]) -> str:
+def either(words: Sequence[object]) -> str:
     """Return a list of alternatives: ``a, b or c``."""
-    *others, last = words
+    *others, last = map(str, words)
     return f"{', '.join(others)} or {last}" if others else last
 
 

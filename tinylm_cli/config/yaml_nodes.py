@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple
 
 from tinylm_cli.config.diagnostic_codes import clip, quote
@@ -13,32 +14,21 @@ _MOST_ITEMS = 20
 Scalar = None | bool | int | float | str
 
 
+@dataclass(slots=True, eq=False)
 class Node:
     """A value and its span: ``entries`` of a mapping, ``items`` of a sequence, else ``scalar``.
 
     ``reported`` marks a value with a diagnostic, which no later check reports again.
     """
 
-    __slots__ = ("entries", "items", "quoted", "reported", "scalar", "span", "written")
-
-    def __init__(
-        self,
-        span: Span,
-        *,
-        scalar: Scalar = None,
-        written: str = "",
-        quoted: bool = False,
-        entries: dict[str, Entry] | None = None,
-        items: list[Node] | None = None,
-        reported: bool = False,
-    ) -> None:
-        self.span = span
-        self.scalar = scalar
-        self.written = written
-        self.quoted = quoted
-        self.entries = entries
-        self.items = items
-        self.reported = reported
+    span: Span
+    _: KW_ONLY
+    scalar: Scalar = None
+    written: str = ""
+    quoted: bool = False
+    entries: dict[str, Entry] | None = None
+    items: list[Node] | None = None
+    reported: bool = False
 
     @property
     def is_absent(self) -> bool:

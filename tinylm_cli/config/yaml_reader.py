@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from tinylm_cli.config.diagnostic_codes import clip, diagnostic, quote, refusal
@@ -80,12 +81,12 @@ class _Frame:
         self.key_span: Span | None = None  # None if the value of a wrong key is dropped
 
 
+@dataclass
 class Document:
     """The root node (None for an empty document) and the diagnostics."""
 
-    def __init__(self) -> None:
-        self.root: Node | None = None
-        self.diagnostics: list[Diagnostic] = []
+    root: Node | None = None
+    diagnostics: list[Diagnostic] = field(default_factory=list)
 
 
 def read_yaml(source: Source) -> Document:

@@ -13,6 +13,7 @@ from tinylm_cli.analysis.design.closed_form import ClosedForm, HeadSharing
 from tinylm_cli.analysis.design.families import Family
 from tinylm_cli.analysis.parallel.layouts import LARGEST_TENSOR_PARALLEL
 from tinylm_cli.analysis.setups import ServingSetup, Setups, TrainingSetup
+from tinylm_cli.config.diagnostic_codes import either
 from tinylm_cli.config.hardware import Accelerator
 from tinylm_cli.config.schema import ModelConfig
 from tinylm_cli.errors import AnalysisError
@@ -244,10 +245,10 @@ class SearchSpace:
         yield GridAxis("n_layers", _range(grid.n_layers), _LEVINE if grid.n_layers == GRID.n_layers else _ASKED)
         if grid.aspects is not None:
             yield GridAxis("d_model / n_layers", f"{grid.aspects[0]} to {grid.aspects[1]}", _KAPLAN)
-        yield GridAxis("d_head", _either(self.d_heads), _ASKED if grid.d_heads else _DAO)
+        yield GridAxis("d_head", either(self.d_heads), _ASKED if grid.d_heads else _DAO)
         yield GridAxis("n_heads", _heads(family), family.source)
         shared = max(family.groups) > 1
-        yield GridAxis("n_heads / n_kv_heads", _either(family.groups), _AINSLIE if shared else family.source)
+        yield GridAxis("n_heads / n_kv_heads", either(family.groups), _AINSLIE if shared else family.source)
         yield GridAxis("d_ff / d_model", f"{low:g} to {high:g}", ratio_source)
         yield GridAxis("d_ff", ", ".join(_multiples(grid.d_ff_steps)), _NVIDIA)
         if self.layout.tensor > 1:
@@ -269,7 +270,7 @@ def node_layout(n_gpus: int, accelerator: Accelerator | None = None) -> Layout:
 def _heads(family: Family) -> str:
     if not family.spans:
         return "d_model / d_head"
-    spans = _either([f"{span:g}" for span in family.spans])
+    spans = either([f"{span:g}" for span in family.spans])
     return f"{spans} times d_model / d_head, rounded to a multiple of {family.heads_step}"
 
 
@@ -282,8 +283,3 @@ def _range(values: range) -> str:
 def _multiples(steps: Sequence[tuple[int, int]]) -> Iterator[str]:
     for start, step in steps:
         yield f"multiples of {step}" + (f" from d_model {start} on" if start else "")
-
-
-def _either(values: Sequence[object]) -> str:
-    *others, last = map(str, values)
-    return f"{', '.join(others)} or {last}" if others else last

@@ -193,15 +193,6 @@ def _unclosed_bracket(error: _ParserError) -> _Explanation:
     return _Explanation(f"expected a comma or {closing} here", help_, opened=error.opened)
 
 
-def _unclosed_quote(error: _ParserError) -> _Explanation:
-    quote = error.source.text[error.opened]
-    return _Explanation("unterminated quote", f"close it with {quote} on the same line", error.opened)
-
-
-def _reserved_sign(error: _ParserError) -> _Explanation:
-    return _Explanation(f"a value cannot begin with {error.token}", "quote it if it is text")
-
-
 def _no_value(error: _ParserError) -> _Explanation:
     token = error.token
     if token.startswith("<") or not token:
@@ -217,10 +208,14 @@ def _bad_escape(error: _ParserError) -> _Explanation:
     return _Explanation(message, "double the backslash, or use single quotes", start, error.at + 1)
 
 
-def _opening_sign(error: _ParserError) -> _Explanation:
-    """A value that starts with ``&``, ``*`` or ``|`` and is not an anchor, an alias or a block scalar."""
-    sign = error.source.text[error.opened]
-    return _Explanation(f"a value cannot begin with {sign}", "quote it if it is text", error.opened)
+def _opening(message: str, help_: str) -> Callable[[_ParserError], _Explanation]:
+    """Return an explanation that points at the start of the unfinished part; ``{}`` is the character there."""
+
+    def explain(error: _ParserError) -> _Explanation:
+        sign = error.source.text[error.opened]
+        return _Explanation(message.format(sign), help_.format(sign), error.opened)
+
+    return explain
 
 
 def _bad_tag(error: _ParserError) -> _Explanation:
@@ -232,15 +227,18 @@ def _undeclared_tag(error: _ParserError) -> _Explanation:
     return _Explanation("YAML tag with an undeclared prefix", "remove the tag", end=tag.end() if tag else None)
 
 
+_UNTERMINATED_QUOTE = _opening("unterminated quote", "close it with {} on the same line")
+_INVALID_SIGN = _opening("a value cannot begin with {}", "quote it if it is text")
+
 _EXPLANATIONS: dict[str, _Explanation | Callable[[_ParserError], _Explanation]] = {
     "mapping values are not allowed": _second_value,
     "could not find expected ':'": _no_colon,
     "expected <block end>": _stray,
     "expected '<document start>'": _document_start,
     "expected ',' or": _unclosed_bracket,
-    "unexpected end of stream": _unclosed_quote,
-    "unexpected document separator": _unclosed_quote,
-    "cannot start any token": _reserved_sign,
+    "unexpected end of stream": _UNTERMINATED_QUOTE,
+    "unexpected document separator": _UNTERMINATED_QUOTE,
+    "cannot start any token": _INVALID_SIGN,
     "expected the node content": _no_value,
     "sequence entries are not allowed": _Explanation(
         "a list cannot start on the line of its key", "write it in brackets: [1.0, 2.0]"
@@ -250,8 +248,6 @@ _EXPLANATIONS: dict[str, _Explanation | Callable[[_ParserError], _Explanation]] 
     "mapping keys are not allowed": _Explanation("a ? that starts no key", "remove it"),
     "undefined tag handle": _undeclared_tag,
     " tag": _bad_tag,
-    " an anchor": _opening_sign,
-    " an alias": _opening_sign,
-    " a block scalar": _opening_sign,
+    **dict.fromkeys((" an anchor", " an alias", " a block scalar"), _INVALID_SIGN),  # that only begin like one
 }
 """By a part of the parser's message or context; the tests check these against ruamel."""

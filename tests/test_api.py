@@ -191,7 +191,7 @@ def test_an_estimate_shows_the_answer_first(here: Callable[..., Any]) -> None:
         ({"batch_size": True}, tinylm.UsageError, "batch_size: .*, got True"),
         ({"seq_len": 0}, tinylm.UsageError, "seq_len: expected an integer >= 1, got 0"),
         ({"n_gpus": "8"}, tinylm.UsageError, "n_gpus: expected an integer from 1 to 1,000,000, got '8'"),
-        ({"dtype": "foo"}, tinylm.UsageError, "dtype: expected float32, bfloat16, float16 or float64, got 'foo'"),
+        ({"dtype": "foo"}, tinylm.UsageError, "dtype: expected bfloat16, float16, float32 or float64, got 'foo'"),
         ({"cache_dtype": "int4"}, tinylm.UsageError, "cache_dtype: .* float8 or int8, got 'int4'"),
         ({"quantization": "int2"}, tinylm.UsageError, "int4 or QuantizationConfig, got 'int2'"),
         ({"utilization": 1.5}, tinylm.UsageError, "utilization: expected a number from 0.001 to 1, got 1.5"),
@@ -343,7 +343,7 @@ def test_build() -> None:
     ("asked", "error", "message"),
     [
         ({"dtype": "int128"}, tinylm.UsageError, "dtype: expected .*, got 'int128'"),
-        ({"dtype": "int8"}, tinylm.UsageError, "dtype: expected float32, bfloat16, float16 or float64, got 'int8'"),
+        ({"dtype": "int8"}, tinylm.UsageError, "dtype: expected bfloat16, float16, float32 or float64, got 'int8'"),
         ({"dtype": torch.int8}, tinylm.UsageError, "got 'int8'"),
         ({"device": "gpu"}, tinylm.UsageError, "gpu is not a device"),
         ({"device": "cuda:99"}, tinylm.UnableError, "no usable device cuda:99"),

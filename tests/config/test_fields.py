@@ -59,7 +59,7 @@ def test_words_say_the_type_and_the_range() -> None:
         "budget.max_kv_bytes": "a size such as 24GiB or 80GB",
         "budget.max_flops_per_token": "a number of operations such as 2.5G or 2.5e9",
         "budget.nominal_tolerance": "a share such as 0.05 or 5%",
-        "budget.dtype": "one of float32, bfloat16, float16, float64",
+        "budget.dtype": "one of bfloat16, float16, float32, float64",
     }
     assert {name: said[name] for name in expected} == expected
 

@@ -232,7 +232,7 @@ class Model:
         Raises:
             CapacityError: If the weights exceed this machine's memory.
             UnableError: If this machine has no such device.
-            UsageError: If ``device`` is not a device, or ``dtype`` not one of float32, bfloat16, float16, float64.
+            UsageError: If ``device`` is not a device, or ``dtype`` not one of bfloat16, float16, float32, float64.
             WeightsError: If the weights do not match this model.
         """
         import torch

@@ -85,7 +85,7 @@ ABBREVIATED = ("mha", "gqa", "mqa", "mla")
 QkNorm = Literal["none", "per_head", "full"]
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"]
 Router = Literal["softmax", "topk_softmax", "sigmoid"]
-DType = Literal["float32", "bfloat16", "float16", "float64"]
+DType = Literal["bfloat16", "float16", "float32", "float64"]
 
 Dim = Annotated[int, Field(ge=1, le=MAX_DIM)]
 Length = Annotated[int, Field(ge=1, le=MAX_LEN)]

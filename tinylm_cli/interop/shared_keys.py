@@ -166,7 +166,7 @@ OptionalSize = Annotated[int | None, Field(ge=1, le=MAX_NUMBER, examples=[1])]
 LayerWindow = Annotated[int | None, *like("attention.window")]
 Number = Annotated[float | None, Field(ge=-MAX_NUMBER, le=MAX_NUMBER, examples=[1.0])]
 Text = Annotated[str | None, FieldType("text", "text")]
-Unread = Annotated[Any, FieldType("text", "text")]
+AnyValue = Annotated[Any, FieldType("text", "text")]
 NumberList = Annotated[list[float] | None, FieldType("numbers", "a list of numbers"), Field(examples=[[1.0]])]
 IntegerList = Annotated[list[int] | None, FieldType("numbers", "a list of integers"), Field(examples=[[0]])]
 LayerTypes = Annotated[

@@ -21,30 +21,21 @@ class Translation:
         source: Name of the file.
         home: Position of the family's name, used for every value that the family implies.
         prefix: Text before each key in messages: ``text_config.``.
-
-    Attributes:
-        node: The object that holds the language model's keys, spelled as in the family's schema.
-        displayed: The file's spelling of a key, where it differs from the schema's.
-        values: The validated keys, defaults included; an instance of the family's ``Keys``.
-        fields: The value and position of each tinylm field, by dotted name.
-        keys: The key that each tinylm field is copied from, by dotted field, spelled as in the file.
-        wrong: Keys that already have a diagnostic; values derived from them are not reported again.
-        ignored: Keys without effect on the model, in file order; then those that other keys make irrelevant.
-        mistakes: Diagnostics so far.
     """
 
     def __init__(self, source: str, home: Span, prefix: str = "") -> None:
         self.source = source
         self.home = home
         self.prefix = prefix
-        self.node = Node(home, entries={})
-        self.displayed: dict[str, str] = {}
-        self.values: Any = None
-        self.fields: dict[str, Node] = {}
-        self.keys: dict[str, str] = {}
-        self.wrong: set[str] = set()
+        self.node = Node(home, entries={})  # The language model's keys, spelled as in the family's schema.
+        self.displayed: dict[str, str] = {}  # The file's spelling of a key, where it differs from the schema's.
+        self.values: Any = None  # The validated keys, defaults included; an instance of the family's ``Keys``.
+        self.fields: dict[str, Node] = {}  # The value and position of each tinylm field, by dotted name.
+        self.keys: dict[str, str] = {}  # The file's key that each tinylm field is copied from, by dotted field.
+        self.wrong: set[str] = set()  # Keys with a diagnostic; values derived from them are not reported again.
+        # Keys without effect on the model, in file order; then those that other keys make irrelevant.
         self.ignored: list[str] = []
-        self.mistakes: list[Diagnostic] = []
+        self.mistakes: list[Diagnostic] = []  # Diagnostics so far.
 
     def is_given(self, key: str) -> bool:
         """Return whether the file sets ``key`` to a value other than null."""

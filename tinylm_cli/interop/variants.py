@@ -220,13 +220,12 @@ def distinct_names(variants: Sequence[Variant], short: Sequence[str]) -> list[st
     shared = {name for name, count in Counter(called.values()).items() if count > 1}
     names = []
     for variant in variants:
-        name = called[variant.reference]
         more = variant.changes[len(first.changes) :]
-        is_first_with_more = more and variant[:2] == (first.reference, (*first.changes, *more))
-        model = variant.reference if name in shared else name
-        names.append(
-            "".join(_typed(more)).removeprefix("@") if is_first_with_more else model + "".join(_typed(variant.changes))
-        )
+        if more and variant[:2] == (first.reference, (*first.changes, *more)):
+            names.append("".join(_typed(more)).removeprefix("@"))
+        else:
+            name = called[variant.reference]
+            names.append("".join((variant.reference if name in shared else name, *_typed(variant.changes))))
     typed = [variant.reference + "".join(_typed(variant.changes)) for variant in variants]
     names = [full if names.count(name) > 1 else name for name, full in zip(names, typed, strict=True)]
     seen: Counter[str] = Counter()

@@ -57,7 +57,7 @@ class _SandwichKeys(LayerWindowKeys):
     num_attention_heads: key.NHeads = 8
     num_key_value_heads: key.NKVHeads = 4
     head_dim: key.DHead = 256
-    hidden_act: key.Unread = None  # without effect: hidden_activation is used instead
+    hidden_act: key.AnyValue = None  # without effect: hidden_activation is used instead
     hidden_activation: key.Activation = "gelu_pytorch_tanh"
     rms_norm_eps: key.NormEps = 1e-6
     tie_word_embeddings: key.TieWeights = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
 
@@ -18,22 +19,13 @@ from tinylm_cli.cli.options import (
     ReportOutput,
     SetOption,
     Storage,
+    argument,
     explicit_arguments,
     option,
     require_nonempty,
 )
 from tinylm_cli.cli.output import CommandOutput
-from tinylm_cli.cli.training_options import (
-    ClusterOptions,
-    GpuOption,
-    GpusOption,
-    HardwareOption,
-    PlanOption,
-    PriceOption,
-    TrainingOptions,
-    TrainTokensOption,
-    training_setup,
-)
+from tinylm_cli.cli.training_options import ClusterOptions, TrainingOptions, TrainTokensOption, training_setup
 from tinylm_cli.cli.workload_options import batch_size_option, read_gpu, require_length, seq_len_option
 from tinylm_cli.errors import ConfigError, ExitCode, UsageError
 
@@ -71,14 +63,12 @@ def compare(
     context: typer.Context,
     models: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="MODEL...",
-            help=(
-                "Presets, published models, files, folders with a config.json, -, or REV:PATH for a file in a git"
-                " revision; MODEL@KEY=VALUE,... changes a model, @KEY=VALUE,... changes the first model. With"
-                " --changed, files and folders to search."
-            ),
-            autocompletion=complete_variant,
+        argument(
+            "Presets, published models, files, folders with a config.json, -, or REV:PATH for a file in a git revision;"
+            " MODEL@KEY=VALUE,... is a model with changes, @KEY=VALUE,... the first model with changes. With"
+            " --changed, files and folders to search.",
+            "MODEL...",
+            complete_variant,
         ),
     ] = None,
     *,
@@ -88,12 +78,8 @@ def compare(
     batch_size: BatchSizeOption = None,
     seq_len: SeqLenOption = None,
     dtype: DTypeOption = None,
-    gpu: GpuOption = None,
-    gpus: GpusOption = 1,
-    plan: PlanOption = None,
-    hardware: HardwareOption = None,
-    price: PriceOption = None,
     train_tokens: TrainTokensOption = None,
+    cluster: ClusterOptions,
     exit_code: Annotated[
         bool, option("Exit with 1 if the models differ, and with 2 on an error.", "--exit-code")
     ] = False,
@@ -123,12 +109,10 @@ def compare(
       tinylm compare old.yaml new.yaml --exit-code
       tinylm compare --changed origin/main configs -f markdown
     """
-    if gpu is None and (gpus > 1 or train_tokens is not None):
-        option = "--train-tokens" if gpus == 1 else "--gpus"
+    if cluster.gpu is None and (cluster.gpus > 1 or train_tokens is not None):
+        option = "--train-tokens" if cluster.gpus == 1 else "--gpus"
         raise UsageError(f"{option} needs a GPU", help="for example --gpu h100-sxm")
-    conditions = _Conditions(
-        batch_size, seq_len, dtype, train_tokens, ClusterOptions(gpu, gpus, plan, hardware, price=price)
-    )
+    conditions = _Conditions(batch_size, seq_len, dtype, train_tokens, cluster)
     words = [require_nonempty(word) for word in ([] if config is None else [config]) + (models or [])]
     report: CompareReport | ChangedReport
     wrong, following = False, ""
@@ -139,8 +123,8 @@ def compare(
             report = changes
         else:
             report, view, model = _compare_named(words, set_ or (), conditions)
-            repeated = ("batch_size", "seq_len", "dtype", "gpu", "gpus", "plan", "hardware", "price", "train_tokens")
-            step = "estimate" if gpu is None else "estimate --gpu"
+            repeated = {*_Conditions._fields, *(field.name for field in fields(ClusterOptions))}
+            step = "estimate" if cluster.gpu is None else "estimate --gpu"
             following = next_step("compare", step, model, explicit_arguments(context, repeated))
     except ConfigError as error:
         if exit_code:  # exit code 1 is reserved for differences, as in diff

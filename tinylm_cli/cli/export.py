@@ -13,7 +13,7 @@ from tinylm_cli.atomic_write import require_free_folder
 from tinylm_cli.cli.completion import complete_config
 from tinylm_cli.cli.model_options import ModelOptions, ModelRequest, import_torch
 from tinylm_cli.cli.next_steps import TRAINING, next_step
-from tinylm_cli.cli.options import PageOutput, option, parse_path
+from tinylm_cli.cli.options import PageOutput, argument, option, parse_path
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.report_value import require_value
@@ -32,10 +32,8 @@ def export(
     model: ModelOptions,
     words: Annotated[
         list[str],
-        typer.Argument(
-            metavar="[CONFIG] DIR",
-            help="The config (omit it with --config or --weights) and the output folder.",
-            autocompletion=complete_word,
+        argument(
+            "The config (omit it with --config or --weights) and the output folder.", "[CONFIG] DIR", complete_word
         ),
     ],
     *,

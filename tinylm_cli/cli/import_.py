@@ -8,12 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from tinylm_cli.atomic_write import require_free_folder
 from tinylm_cli.cli.model_options import import_torch
 from tinylm_cli.cli.next_steps import model_arguments, next_step
-from tinylm_cli.cli.options import PageOutput, SetOption, option
+from tinylm_cli.cli.options import PageOutput, SetOption, argument, option
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.progress import working
 from tinylm_cli.cli.report_value import require_value
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def import_(
-    path: Annotated[str, typer.Argument(metavar="PATH", help="A config.json, the folder that holds it, or -.")],
+    path: Annotated[str, argument("A config.json, the folder that holds it, or -.", "PATH")],
     *,
     weights: Annotated[
         bool, option("Convert the weights too, into the new folder that --output names.", "--weights")

@@ -5,18 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from tinylm_cli.atomic_write import write_file
 from tinylm_cli.cli.next_steps import model_arguments, next_step
-from tinylm_cli.cli.options import DEFAULT_CONFIG, ConfigOption, ForceOption, SetOption
+from tinylm_cli.cli.options import DEFAULT_CONFIG, ConfigOption, ForceOption, SetOption, argument
 from tinylm_cli.cli.streams import print_line
 from tinylm_cli.errors import UsageError
 from tinylm_cli.render.sanitize import escape_controls
 
 
 def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the model; the file is NAME.yaml.")],
+    name: Annotated[str, argument("Name of the model; the file is NAME.yaml.", "NAME")],
     config: ConfigOption = DEFAULT_CONFIG,
     set_: SetOption = None,
     force: ForceOption = False,

@@ -64,6 +64,11 @@ def option(
     return typer.Option(*names, help=words, rich_help_panel=panel, autocompletion=complete, **settings)
 
 
+def argument(words: str, metavar: str, complete: Callable[..., list[str]] | None = None) -> Any:
+    """Return a positional argument, to annotate a parameter with; for the arguments see :func:`option`."""
+    return typer.Argument(metavar=metavar, help=words, autocompletion=complete)
+
+
 def amount_option(
     words: str,
     name: str,
@@ -200,9 +205,8 @@ def _percent(text: str) -> float:
     return math.nan if share is None else share
 
 
-ConfigOption = Annotated[
-    str, config_option("A preset or published model, a YAML file, a model folder, or - for standard input.")
-]
+CONFIG_HELP = "A preset or published model, a YAML file, a model folder, or - for standard input."
+ConfigOption = Annotated[str, config_option(CONFIG_HELP)]
 MoreConfigOption = Annotated[str | None, config_option("The first config, as an option.")]
 """For a command whose arguments begin with a config, or are configs."""
 SetOption = Annotated[

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from tinylm_cli.cli.completion import complete_config, complete_figure, complete_set
 from tinylm_cli.cli.error_collector import ErrorCollector
-from tinylm_cli.cli.options import MoreConfigOption, ReportOutput, SetOption, option
+from tinylm_cli.cli.options import CONFIG_HELP, MoreConfigOption, ReportOutput, SetOption, argument, option
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.training_options import OptimizerOption, RecomputeOption
 from tinylm_cli.cli.workload_options import (
@@ -27,21 +25,14 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    config: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="CONFIG",
-            help="A preset or published model, a YAML file, a model folder, or - for standard input.",
-            autocompletion=complete_config,
-        ),
-    ] = None,
+    config: Annotated[str | None, argument(CONFIG_HELP, "CONFIG", complete_config)] = None,
     fields: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="KEY=VALUES...",
-            help="One or two fields with values: a range such as n_layers=4..24:4, or a list such as"
+        argument(
+            "One or two fields with values: a range such as n_layers=4..24:4, or a list such as"
             " norm.kind=layernorm,rmsnorm.",
-            autocompletion=complete_set,
+            "KEY=VALUES...",
+            complete_set,
         ),
     ] = None,
     *,

@@ -9,13 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
 from tinylm_cli.atomic_write import write_file
 from tinylm_cli.cli.completion import complete_assertion, complete_config
 from tinylm_cli.cli.error_collector import ErrorCollector
 from tinylm_cli.cli.next_steps import model_arguments, next_step
-from tinylm_cli.cli.options import TARGET_PANEL, MoreConfigOption, Output, SetOption, option, require_nonempty
+from tinylm_cli.cli.options import TARGET_PANEL, MoreConfigOption, Output, SetOption, argument, option, require_nonempty
 from tinylm_cli.cli.output import CommandOutput
 from tinylm_cli.cli.report_value import require_value
 from tinylm_cli.errors import ConfigError, ExitCode, InputError, OutputError, UsageError
@@ -55,9 +53,7 @@ AssertOption = Annotated[
 def validate(
     files: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="FILE...", help="Files, folders, presets, or - for standard input.", autocompletion=complete_config
-        ),
+        argument("Files, folders, presets, or - for standard input.", "FILE...", complete_config),
     ] = None,
     *,
     config: MoreConfigOption = None,

@@ -48,7 +48,7 @@ def test_the_gallery_states_what_is_true(here: Here) -> None:
     for model in models:
         assert model["nominal_params"] == model["total_params"]
         assert Path(model["path"]).is_file()
-    assert "exactly right" in here("params", "--config", "gemma-2-2b").out
+    assert "the exact count equals it" in here("params", "--config", "gemma-2-2b").out
     assert here("list", "--gallery").err == "next: tinylm show llama-3-8b --origin\n"
 
 

@@ -185,7 +185,9 @@ class TestInterrupt:
                     waiting.remove((moment, process))
         for process in processes:
             out, said = process.communicate(timeout=60)
-            assert (process.returncode, out, said) == (130, b"", b""), process.args
+            assert (process.returncode, out) == (130, b""), process.args
+            noted = "generate" in str(process.args) and said.startswith(b"Beyond max_len 32 ") and said.endswith(b".\n")
+            assert said == b"" or noted, process.args
         assert sorted(path.name for path in folder.iterdir()) == ["toy.yaml"]
 
     @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])

@@ -30,7 +30,8 @@ def presets() -> dict[str, Path]:
 @cache
 def gallery() -> dict[str, Path]:
     """Return the published models by name, in alphabetical order."""
-    return {path.stem: path for path in sorted((presets_folder() / "gallery").glob("*.yaml"))}
+    found = {path.stem: path for path in (presets_folder() / "gallery").glob("*.yaml")}
+    return {name: found[name] for name in sorted(found)}
 
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]*(?<!\.yaml)(?<!\.yml)(?<!\.json)")

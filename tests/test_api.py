@@ -77,6 +77,13 @@ def test_changes_in_any_form(changes: Changes) -> None:
     assert tinylm.load("tiny", set="n_layers=8").config.n_layers == 8
 
 
+def test_header_names_the_changes() -> None:
+    model = tinylm.load("tiny", set={"d_model": 64})
+    for report in (model.params(), model.estimate()):
+        assert str(report).startswith("tiny@d_model=64  ")
+    assert str(tinylm.load("tiny").params()).startswith("tiny  ")
+
+
 def test_a_path_names_a_file_and_never_a_preset(toy: Path) -> None:
     assert tinylm.load(toy).name == "toy"
     assert tinylm.load("toy.yaml").config == tinylm.load(Path("toy.yaml")).config

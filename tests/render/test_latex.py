@@ -49,7 +49,7 @@ HOSTILE = [
 
 WRITTEN = re.compile(
     r"[A-Za-z0-9 .:;!?/()=+@,'\"-]|\\[{}$&#%_]|\{[][*]\}|\{\}|''"
-    r"|\\(?:textbackslash|textasciicircum|textasciitilde|textasciigrave|textless|textgreater|textbar|ldots)\{\}"
+    r"|\\(?:quad|textbackslash|textasciicircum|textasciitilde|textasciigrave|textless|textgreater|textbar|ldots)\{\}"
     r"|\\(?:ss|ae|AE|o|O|l|L)\{\}|\$(?:-|\\[a-zA-Z]+)\$|~|\\[`'^~\"rcv] ?\{\\?[A-Za-z]\}"
 )
 """Everything that may come of a text: plain signs, and commands that print one."""
@@ -110,7 +110,7 @@ def test_tree() -> None:
     leaf = Branch((Cell("leaf"), "1"))
     tree = Tree((Column("module"), Column("n", right=True)), Branch(("root", "2"), (Branch(("in", "1"), (leaf,)),)))
     rows = to_latex([tree]).splitlines()[8:11]
-    assert rows == [r"    root & 2 \\", r"    \hspace*{1em}in & 1 \\", r"    \hspace*{2em}leaf & 1 \\"]
+    assert rows == [r"    root & 2 \\", r"    \quad{}in & 1 \\", r"    \quad{}\quad{}leaf & 1 \\"]
 
 
 def captions(*blocks: Block) -> list[str]:

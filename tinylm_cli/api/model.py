@@ -81,6 +81,13 @@ class Model:
         """The validated config: frozen, with defaults filled in."""
         return self.loaded.config
 
+    @property
+    def _title(self) -> str:
+        """The name with the changes, for the headings of reports: ``tiny@d_model=64``."""
+        from tinylm_cli.interop.variants import Variant, distinct_names
+
+        return distinct_names([Variant(self.reference, self.changes)], [self.name])[0]
+
     @checked
     def params(
         self,
@@ -107,7 +114,8 @@ class Model:
         from tinylm_cli.render.views.params import params_view
 
         counted = explain_params(self.loaded) if explain else analyze_params(self.loaded, by=by, expand=expand)
-        return Report(counted, lambda: params_view(ParamsReport((counted,)), convention))
+        titled = ParamsReport((replace(counted, name=self._title),))
+        return Report(counted, lambda: params_view(titled, convention))
 
     @checked
     def compare(
@@ -192,8 +200,9 @@ class Model:
         report = estimate(
             self.loaded, setups, accelerator, purpose=purpose, accelerators=accelerators, attention=attention_flops
         )
-        everything = partial(estimate_full_view, report, by)
-        return Report(report, everything if full else partial(estimate_view, report), everything)
+        titled = replace(report, name=self._title)
+        everything = partial(estimate_full_view, titled, by)
+        return Report(report, everything if full else partial(estimate_view, titled), everything)
 
     @checked
     def validate(self, *, assert_: str | Iterable[str] = ()) -> Report[FileResult]:

@@ -79,7 +79,7 @@ def import_(
         parts = sorted({name.removeprefix("model.").partition(".")[0] for name in converted.skipped})
         count = counted(len(converted.skipped), "tensor")
         print_note(f"skipped {count} of {' and '.join(parts)}: not part of the language model")
-    print_line(f"wrote {counted(len(converted.shapes), 'tensor')} and config.yaml to {to.file}")
+    print_line(f"wrote {counted(len(converted.shapes), 'stored tensor')} and config.yaml to {to.file}")
     following = next_step("import --weights", "check", model_arguments(None, None, to.file))
     to = replace(to, output=None)
     return CommandOutput(report, lambda: import_view(report), to, document="", next_step=following)

@@ -1,30 +1,12 @@
-"""Blocks lowered to HTML for notebooks: real tables and drawn bars, without a style sheet or a script."""
+"""Convert blocks to HTML for notebooks: real tables and drawn bars, without a style sheet or a script."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
-from tinylm_cli.render.blocks import (
-    Bar,
-    Block,
-    Cell,
-    Column,
-    Failure,
-    Heading,
-    Listing,
-    Mistake,
-    Note,
-    Row,
-    Stack,
-    StackBar,
-    Style,
-    Table,
-    Tree,
-    drawable,
-    has_content,
-    indented_rows,
-)
+from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Row, Stack, StackBar, Style, drawable
+from tinylm_cli.render.document import DocumentFormat
 from tinylm_cli.render.sanitize import escape_controls
 from tinylm_cli.render.stacked_bars import legend
 
@@ -46,53 +28,46 @@ _RULE = "border-top:1px solid currentColor"
 
 def to_html(blocks: Iterable[Block]) -> str:
     """Return the blocks as one ``<div>``; text from outside is escaped, and its control characters are visible."""
-    lines = [line for block in drawable(blocks) for line in _lower(block)]
+    lines = [line for block in drawable(blocks) for line in _Html().lines(block)]
     return "\n".join(["<div>", *lines, "</div>\n"])
 
 
-def _lower(block: Block) -> Iterator[str]:
-    match block:
-        case Heading(text, detail):
-            yield f"<p><b>{_plain(text)}</b>{'&ensp;' + _styled(detail, 'muted') if detail else ''}</p>"
-        case Note(text, style):
-            yield f"<p>{_styled(text, style)}</p>"
-        case Listing(text):
-            yield "<pre>" + "\n".join(map(_plain, text.splitlines())) + "</pre>"
-        case Mistake(found):
-            place = f":{found.span.line}:{found.span.column}" if found.span else ""
-            remedy = f" ({_plain(found.help)})" if found.help else ""
-            yield f"<p><b>{_plain(found.source)}{place}</b> {found.code}: {_plain(found.message)}{remedy}</p>"
-        case Failure(message, remedy):
-            yield f"<p><b>error</b> {_plain(message)}{f' ({_plain(remedy)})' if remedy else ''}</p>"
-        case Table(columns, rows, total):
-            yield from _table(columns, rows, total)
-        case Tree(columns, root):
-            yield from _table(columns, list(indented_rows(root)))
-        case Stack():
-            full = max(bar.whole.value for bar in [*block.bars, *_limit(block)])
-            yield from (_bar(bar, full) for bar in block.bars)
-            yield from _lower(legend(block, [_swatch(part) for part in range(len(block.parts))]))
+class _Html(DocumentFormat):
+    draws_bars = True
 
+    def heading(self, text: str, detail: str) -> Iterator[str]:
+        yield f"<p><b>{_plain(text)}</b>{'&ensp;' + _styled(detail, 'muted') if detail else ''}</p>"
 
-def _limit(stack: Stack) -> list[StackBar]:
-    return [] if stack.limit is None else [StackBar(stack.limit_name, (), stack.limit)]
+    def note(self, text: str, style: Style) -> Iterator[str]:
+        yield f"<p>{_styled(text, style)}</p>"
 
+    def listing(self, lines: Sequence[str], language: str) -> Iterator[str]:  # noqa: ARG002 - no highlighting
+        yield "<pre>" + "\n".join(map(_plain, lines)) + "</pre>"
 
-def _table(columns: tuple[Column, ...], rows: Iterable[Row], total: Row | None = None) -> Iterator[str]:
-    rows = tuple(rows)
-    kept = [i for i in range(len(columns)) if any(has_content(row[i]) for row in rows)]
-    yield "<table>"
-    if any(columns[i].header for i in kept):
-        heads = (f"<th{_aligned(columns[i])}>{_plain(columns[i].header)}</th>" for i in kept)
-        yield f"<thead><tr>{''.join(heads)}</tr></thead>"
-    yield "<tbody>"
-    for row in rows:
-        yield f"<tr>{''.join(f'<td{_aligned(columns[i])}>{_cell(row[i])}</td>' for i in kept)}</tr>"
-    yield "</tbody>"
-    if total is not None:
-        cells = (f"<td{_aligned(columns[i], _RULE)}><b>{_cell(total[i])}</b></td>" for i in kept)
-        yield f"<tfoot><tr>{''.join(cells)}</tr></tfoot>"
-    yield "</table>"
+    def error(self, place: str, message: str, remedy: str) -> Iterator[str]:
+        yield f"<p><b>{_plain(place)}</b> {_plain(message)}{f' ({_plain(remedy)})' if remedy else ''}</p>"
+
+    def stack(self, stack: Stack) -> Iterator[str]:
+        limit = 0 if stack.limit is None else stack.limit.value
+        full = max(limit, *(bar.whole.value for bar in stack.bars))
+        yield from (_bar(bar, full) for bar in stack.bars)
+        yield from self.lines(legend(stack, [_swatch(part) for part in range(len(stack.parts))]))
+
+    def table(self, columns: Sequence[Column], rows: Sequence[Row], total: Row | None) -> Iterator[str]:
+        yield "<table>"
+        if any(column.header for column in columns):
+            heads = (f"<th{_aligned(column)}>{_plain(column.header)}</th>" for column in columns)
+            yield f"<thead><tr>{''.join(heads)}</tr></thead>"
+        yield "<tbody>"
+        for row in rows:
+            cells = (f"<td{_aligned(column)}>{_cell(cell)}</td>" for column, cell in zip(columns, row, strict=True))
+            yield f"<tr>{''.join(cells)}</tr>"
+        yield "</tbody>"
+        if total is not None:
+            pairs = zip(columns, total, strict=True)
+            cells = (f"<td{_aligned(column, _RULE)}><b>{_cell(cell)}</b></td>" for column, cell in pairs)
+            yield f"<tfoot><tr>{''.join(cells)}</tr></tfoot>"
+        yield "</table>"
 
 
 def _bar(bar: StackBar, full: float) -> str:

@@ -7,27 +7,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from tinylm_cli.render.blocks import (
-    Bar,
-    Block,
-    Branch,
-    Cell,
-    Column,
-    Failure,
-    Heading,
-    Listing,
-    Mistake,
-    Note,
-    Row,
-    Stack,
-    Table,
-    Tree,
-    drawable,
-)
+from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Heading, Row, Stack, Style, Table, Tree, drawable
+from tinylm_cli.render.document import DocumentFormat, cell_text
 from tinylm_cli.render.sanitize import escape_controls, to_ascii
-from tinylm_cli.render.stacked_bars import legend
 
 _PACKAGE = r"% \usepackage{booktabs}"
 
@@ -68,6 +52,7 @@ _SYMBOLS = {
     "✗": r"$\times$",
     "Δ": r"$\Delta$",
     "\N{NO-BREAK SPACE}": "~",
+    "\N{EM SPACE}": r"\quad{}",  # before the name of a node of a tree
 }
 _ACCENTS = {
     "\N{COMBINING GRAVE ACCENT}": "`",
@@ -104,28 +89,34 @@ def to_latex(blocks: Iterable[Block]) -> str:
             detail = (above if isinstance(above, Heading) else first).detail
             parts.append(list(_table(block, _caption(block.caption, first.text, detail), label)))
         else:
-            parts.append(list(_lower(block)))
+            parts.append(list(_Latex().lines(block)))
     return "\n".join("".join(f"{line}\n" for line in part) for part in parts)
 
 
-def _lower(block: Block) -> Iterator[str]:
-    match block:
-        case Heading(text, detail):
-            yield _comment(f"{text}: {detail}" if detail else text)
-        case Note(text):
-            yield _comment(text)
-        case Listing(text):
-            yield from map(_comment, text.splitlines())
-        case Mistake(found):
-            yield _comment(f"{found.source}: {found.code}: {found.message}")
-        case Failure(message):
-            yield _comment(f"error: {message}")
-        case Table(columns, rows, total):
-            yield from _tabular(columns, rows, total)
-        case Tree(columns, root):
-            yield from _tabular(columns, tuple(_tree_rows(root)), None, list(_depths(root, 0)))
-        case Stack():
-            yield from _lower(legend(block))
+class _Latex(DocumentFormat):
+    def heading(self, text: str, detail: str) -> Iterator[str]:
+        yield _comment(f"{text}: {detail}" if detail else text)
+
+    def note(self, text: str, style: Style) -> Iterator[str]:  # noqa: ARG002 - a comment has no style
+        yield _comment(text)
+
+    def listing(self, lines: Sequence[str], language: str) -> Iterator[str]:  # noqa: ARG002
+        yield from map(_comment, lines)
+
+    def error(self, place: str, message: str, remedy: str) -> Iterator[str]:  # noqa: ARG002 - the fact is enough
+        yield _comment(f"{place}: {message}")
+
+    def table(self, columns: Sequence[Column], rows: Sequence[Row], total: Row | None) -> Iterator[str]:
+        yield rf"\begin{{tabular}}{{{''.join(map(_alignment, columns))}}}"
+        yield r"  \toprule"
+        yield _row(latex(column.header) for column in columns)
+        yield r"  \midrule"
+        yield from (_row(map(_cell, row)) for row in rows)
+        if total is not None:
+            yield r"  \midrule"
+            yield _row(map(_cell, total))
+        yield r"  \bottomrule"
+        yield r"\end{tabular}"
 
 
 def _caption(caption: str, subject: str, detail: str) -> str:
@@ -144,7 +135,7 @@ def _table(block: Table | Tree | Stack, caption: str, label: str) -> Iterator[st
         yield rf"  \caption{{{latex(caption)}.}}"
     if label:
         yield rf"  \label{{tab:{label}}}"
-    yield from (f"  {line}" for line in _lower(block))
+    yield from (f"  {line}" for line in _Latex().lines(block))
     yield r"\end{table}"
 
 
@@ -152,39 +143,8 @@ def _comment(text: str) -> str:
     return f"% {to_ascii(escape_controls(text))}".rstrip()
 
 
-def _tabular(
-    columns: tuple[Column, ...], rows: tuple[Row, ...], total: Row | None, depths: list[int] | None = None
-) -> Iterator[str]:
-    """Yield the lines of a table; ``depths`` indents the first cell of each row of a tree."""
-    filled = [i for i in range(len(columns)) if any(_text(row[i]) for row in rows)]
-    yield rf"\begin{{tabular}}{{{''.join(_alignment(columns[i]) for i in filled)}}}"
-    yield r"  \toprule"
-    yield _row(latex(columns[i].header) for i in filled)
-    yield r"  \midrule"
-    for row, depth in zip(rows, depths or [0] * len(rows), strict=True):
-        indent = rf"\hspace*{{{depth}em}}" if depth else ""
-        yield _row((indent if i == 0 else "") + _cell(row[i]) for i in filled)
-    if total is not None:
-        yield r"  \midrule"
-        yield _row(_cell(total[i]) for i in filled)
-    yield r"  \bottomrule"
-    yield r"\end{tabular}"
-
-
 def _alignment(column: Column) -> str:
     return "r" if column.right else _WRAPPED_COLUMN if column.wrap else "l"
-
-
-def _tree_rows(branch: Branch) -> Iterator[Row]:
-    yield branch.cells
-    for child in branch.children:
-        yield from _tree_rows(child)
-
-
-def _depths(branch: Branch, depth: int) -> Iterator[int]:
-    yield depth
-    for child in branch.children:
-        yield from _depths(child, depth + 1)
 
 
 def _row(cells: Iterable[str]) -> str:
@@ -192,12 +152,8 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _cell(cell: str | Cell | Bar) -> str:
-    text = latex(_text(cell))
+    text = latex(cell_text(cell))
     return rf"\textbf{{{text}}}" if text and isinstance(cell, Cell) and cell.style in ("strong", "bad") else text
-
-
-def _text(cell: str | Cell | Bar) -> str:
-    return "" if isinstance(cell, Bar) else cell.text if isinstance(cell, Cell) else cell
 
 
 def latex(text: str) -> str:

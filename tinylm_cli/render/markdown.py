@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from tinylm_cli.render.blocks import (
-    Bar,
-    Block,
-    Cell,
-    Column,
-    Failure,
-    Heading,
-    Listing,
-    Mistake,
-    Note,
-    Row,
-    Stack,
-    Style,
-    Table,
-    Tree,
-    drawable,
-    indented_rows,
-)
+from tinylm_cli.render.blocks import Bar, Block, Cell, Column, Row, Style, drawable
+from tinylm_cli.render.document import DocumentFormat, cell_text
 from tinylm_cli.render.sanitize import escape_controls
-from tinylm_cli.render.stacked_bars import legend
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&])")
 _LIVE = re.compile(r"(?<!\w)@(?=\w)|(?<=\w)@(?=\w+\.)|#(?=[0-9])|(?<=GH)-(?=[0-9])|:(?=//)|(?<=www)\.", re.IGNORECASE)
@@ -34,48 +17,31 @@ _MARKS: dict[Style, str] = {"strong": "**", "bad": "**"}
 
 def to_markdown(blocks: Iterable[Block]) -> str:
     """Return the blocks as Markdown with a final newline; all text is escaped."""
-    return "\n".join("".join(f"{line}\n" for line in _lower(block)) for block in drawable(blocks))
+    convert = _Markdown().lines
+    return "\n".join("".join(f"{line}\n" for line in convert(block)) for block in drawable(blocks))
 
 
-def _lower(block: Block) -> Iterator[str]:
-    match block:
-        case Heading(text, detail):
-            yield f"### {_escape(text)}" + (f" ({_escape(detail)})" if detail else "")
-        case Note(text):
-            yield _escape(text)
-        case Listing(text, language):
-            fence = "`" * max(3, max((len(run) for run in re.findall("`+", text)), default=0) + 1)
-            yield f"{fence}{language}"
-            yield from (escape_controls(line) for line in text.splitlines())
-            yield fence
-        case Mistake(found):
-            place = f":{found.span.line}:{found.span.column}" if found.span else ""
-            remedy = f" ({_escape(found.help)})" if found.help else ""
-            yield f"- **{_escape(found.source)}{place}** {found.code}: {_escape(found.message)}{remedy}"
-        case Failure(message, remedy):
-            yield f"- **error** {_escape(message)}" + (f" ({_escape(remedy)})" if remedy else "")
-        case Table(columns, rows, total):
-            yield from _table(columns, [*rows, *([_strong(total)] if total else [])])
-        case Tree(columns, root):
-            yield from _table(columns, list(indented_rows(root)))
-        case Stack():
-            yield from _lower(legend(block))
+class _Markdown(DocumentFormat):
+    def heading(self, text: str, detail: str) -> Iterator[str]:
+        yield f"### {_escape(text)}" + (f" ({_escape(detail)})" if detail else "")
 
+    def note(self, text: str, style: Style) -> Iterator[str]:  # noqa: ARG002 - Markdown has no colors
+        yield _escape(text)
 
-def _table(columns: tuple[Column, ...], rows: list[Row]) -> Iterator[str]:
-    filled = [i for i in range(len(columns)) if any(_is_text(row[i]) for row in rows)]  # without bars
-    yield _row(_escape(columns[i].header) for i in filled)
-    yield _row("---:" if columns[i].right else "---" for i in filled)
-    for row in rows:
-        yield _row(_cell(row[i]) for i in filled)
+    def listing(self, lines: Sequence[str], language: str) -> Iterator[str]:
+        runs = re.findall("`+", "\n".join(lines))
+        fence = "`" * max(3, max(map(len, runs), default=0) + 1)
+        yield from (f"{fence}{language}", *map(escape_controls, lines), fence)
 
+    def error(self, place: str, message: str, remedy: str) -> Iterator[str]:
+        yield f"- **{_escape(place)}** {_escape(message)}" + (f" ({_escape(remedy)})" if remedy else "")
 
-def _strong(row: Row) -> Row:
-    return tuple(Cell(cell.text if isinstance(cell, Cell) else str(cell), "strong") for cell in row)
-
-
-def _is_text(cell: str | Cell | Bar) -> bool:
-    return not isinstance(cell, Bar) and bool(cell.text if isinstance(cell, Cell) else cell)
+    def table(self, columns: Sequence[Column], rows: Sequence[Row], total: Row | None) -> Iterator[str]:
+        yield _row(_escape(column.header) for column in columns)
+        yield _row("---:" if column.right else "---" for column in columns)
+        strong = [tuple(Cell(cell_text(cell), "strong") for cell in total)] if total else []
+        for row in (*rows, *strong):
+            yield _row(map(_cell, row))
 
 
 def _row(cells: Iterable[str]) -> str:
@@ -83,12 +49,9 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _cell(cell: str | Cell | Bar) -> str:
-    if isinstance(cell, Bar):
-        return ""
-    if isinstance(cell, str):
-        return _escape(cell)
-    mark = _MARKS.get(cell.style, "") if cell.text.strip() else ""
-    return f"{mark}{_escape(cell.text)}{mark}"
+    text = cell_text(cell)
+    mark = _MARKS.get(cell.style, "") if isinstance(cell, Cell) and text.strip() else ""
+    return f"{mark}{_escape(text)}{mark}"
 
 
 def _escape(text: str) -> str:

@@ -12,13 +12,11 @@ from tinylm_cli.reports.export import ExportReport
 def export_view(report: ExportReport) -> View:
     """Show the family, what changed to fit it, the folder, and how to load it."""
     title = f"as {report.family}" + (", rewritten with the same logits" if report.rewritten else "")
+    written = f"Wrote {counted(report.tensors, 'stored tensor')} and config.json to {report.directory}."
     return (
         Heading(report.name, title),
         *(Note(change) for change in report.rewritten),
-        Note(
-            f"Wrote {counted(report.tensors, 'tensor')} and config.json to {report.directory}. Load it in Python:",
-            "good",
-        ),
+        Note(f"{written} Load it in Python:", "good"),
         Listing(loading_code(report.directory), "python"),
     )
 

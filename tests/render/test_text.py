@@ -55,3 +55,13 @@ def test_long_word() -> None:
 def test_trailing_blanks() -> None:
     table = Table((Column("a"), Column("b")), (("x", ""), ("long", "y")))
     assert not re.search(r" \n", to_text([table], Terminal()))
+
+
+def test_note_on_a_column() -> None:
+    """It is there with its column, and not in a terminal too narrow for it."""
+    table = Table((Column("name"), Column("detail", keep=1)), (("x" * 30, "y" * 30),))
+    view = [table, Note("About the detail.", column="detail"), Note("About all.")]
+    assert "About the detail.\nAbout all.\n" in to_text(view, Terminal(80))
+    narrow = to_text(view, Terminal(40))
+    assert "detail" not in narrow
+    assert narrow.endswith("\n\nAbout all.\n")

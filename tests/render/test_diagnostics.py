@@ -67,7 +67,7 @@ def test_two_sources() -> None:
     label = Label(Source("x.yaml", "d_model: 128\n").span(9, 12), "d_model is 128")
     assert diagnostics_text([diagnostic._replace(labels=(label,))], Terminal()) == (
         "error[wrong-type]: m\n --> --set:1:9\n1 | n_heads=5\n  |         ^\n"
-        " ::: x.yaml\n1 | d_model: 128\n  |          --- d_model is 128\n  = help: h\n"
+        " --> x.yaml\n1 | d_model: 128\n  |          --- d_model is 128\n  = help: h\n"
     )
 
 

@@ -93,7 +93,7 @@ def _excerpt(marks: Iterable[Label], source: str, margin: str, terminal: Termina
         here = (mark.span.source, mark.span.line, window.text)
         if here != above:
             if above is not None and here[0] != above[0]:
-                yield line(Cell(f"{margin}::: ", "muted"), Cell(for_terminal(here[0], terminal), "name"))
+                yield line(Cell(f"{margin}--> ", "muted"), Cell(for_terminal(here[0], terminal), "name"))
             yield line(Cell(f"{mark.span.line:>{len(margin)}} | ", "muted"), window.text)
         yield line(Cell(f"{margin} | ", "muted"), *_underline(mark, window, terminal))
         above = here

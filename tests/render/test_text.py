@@ -60,7 +60,7 @@ def test_trailing_blanks() -> None:
 def test_note_on_a_column() -> None:
     """It is there with its column, and not in a terminal too narrow for it."""
     table = Table((Column("name"), Column("detail", keep=1)), (("x" * 30, "y" * 30),))
-    view = [table, Note("About the detail.", column="detail"), Note("About all.")]
+    view: list[Block] = [table, Note("About the detail.", column="detail"), Note("About all.")]
     assert "About the detail.\nAbout all.\n" in to_text(view, Terminal(80))
     narrow = to_text(view, Terminal(40))
     assert "detail" not in narrow

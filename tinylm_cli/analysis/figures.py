@@ -24,19 +24,12 @@ from tinylm_cli.reports.figures import AMOUNT_KINDS, Unit
 
 
 class Figure(NamedTuple):
-    """A named quantity of a model.
+    """A named quantity of a model."""
 
-    Attributes:
-        name: Name in JSON and on the command line, including the unit: ``weights_bytes``, ``train_flops_per_token``.
-        unit: Unit of the values.
-        meaning: Short definition.
-        compute: Computes the value from a config and setups.
-    """
-
-    name: str
-    unit: Unit
-    meaning: str
-    compute: Callable[[ModelConfig, Setups], int]
+    name: str  # name in JSON and on the command line, including the unit: ``weights_bytes``, ``train_flops_per_token``
+    unit: Unit  # unit of the values
+    meaning: str  # short definition
+    compute: Callable[[ModelConfig, Setups], int]  # computes the value from a config and setups
 
     @property
     def kind(self) -> AmountKind:

@@ -53,17 +53,11 @@ PairCount = Callable[[int | None], int]
 
 
 class Matmul(NamedTuple):
-    """A matmul of one layer, summed over heads or experts.
+    """A matmul of one layer, summed over heads or experts."""
 
-    Attributes:
-        name: The module that holds the weight; ``attention.scores`` and ``attention.values`` have no weight.
-        component: The component that owns it.
-        flops: Operations for one sequence.
-    """
-
-    name: str
-    component: FlopsComponent
-    flops: int
+    name: str  # the module that holds the weight; ``attention.scores`` and ``attention.values`` have no weight
+    component: FlopsComponent  # the component that owns it
+    flops: int  # operations for one sequence
 
 
 class MatmulGroup(NamedTuple):

@@ -12,27 +12,17 @@ from tinylm_cli.config.schema import ModelConfig
 
 
 class LayerKind(NamedTuple):
-    """The properties that determine the cost of a layer.
+    """The properties that determine the cost of a layer."""
 
-    Attributes:
-        window: Sliding window in positions, including the query's own; None without a window.
-        has_experts: Whether its feed-forward part is a mixture of experts.
-    """
-
-    window: int | None
-    has_experts: bool
+    window: int | None  # sliding window in positions, including the query's own; None without a window
+    has_experts: bool  # whether its feed-forward part is a mixture of experts
 
 
 class LayerGroup(NamedTuple):
-    """The layers of one kind.
+    """The layers of one kind."""
 
-    Attributes:
-        first: Index of the first layer of the kind.
-        n_layers: Number of layers, >= 1.
-    """
-
-    first: int
-    n_layers: int
+    first: int  # index of the first layer of the kind
+    n_layers: int  # number of layers, >= 1
 
 
 def uniform_ranges(config: ModelConfig) -> Iterator[range]:

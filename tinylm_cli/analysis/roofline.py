@@ -29,19 +29,12 @@ SECONDS_PER_HOUR = 3600
 
 
 class ReadWeights(NamedTuple):
-    """Weights that a decoding step may read.
+    """Weights that a decoding step may read."""
 
-    Attributes:
-        dense_bytes: Weights that every token reads.
-        expert_bytes: Weights of all routed experts.
-        n_experts: E, routed experts per layer.
-        top_k: k, experts per token.
-    """
-
-    dense_bytes: int
-    expert_bytes: int = 0
-    n_experts: int = 1
-    top_k: int = 1
+    dense_bytes: int  # weights that every token reads
+    expert_bytes: int = 0  # weights of all routed experts
+    n_experts: int = 1  # E, routed experts per layer
+    top_k: int = 1  # k, experts per token
 
     def read_bytes(self, tokens: int) -> int:
         """Return the expected bytes that a pass over ``tokens`` reads, with uniformly random routing.
@@ -57,17 +50,11 @@ class ReadWeights(NamedTuple):
 
 
 class DecodeStep(NamedTuple):
-    """FLOPs and memory traffic of one decoding step.
+    """FLOPs and memory traffic of one decoding step."""
 
-    Attributes:
-        weights: Weights, read once for the batch.
-        flops_per_sequence: FLOPs of one token of one sequence.
-        cache_bytes_per_sequence: KV cache read and written per sequence.
-    """
-
-    weights: ReadWeights
-    flops_per_sequence: int
-    cache_bytes_per_sequence: int
+    weights: ReadWeights  # weights, read once for the batch
+    flops_per_sequence: int  # FLOPs of one token of one sequence
+    cache_bytes_per_sequence: int  # KV cache read and written per sequence
 
     def flops(self, batch_size: int) -> int:
         """Return the FLOPs of a step over ``batch_size`` sequences."""

@@ -9,7 +9,7 @@ import pytest
 from tinylm_cli.analysis.design.constraints import within
 from tinylm_cli.analysis.design.families import FAMILIES, Member
 from tinylm_cli.analysis.design.find_designs import DesignRequest, find_designs
-from tinylm_cli.analysis.design.ranking import proportions, usual_proportions
+from tinylm_cli.analysis.design.ranking import proportions, typical_proportions
 from tinylm_cli.analysis.design.search_space import SearchSpace, Shape
 from tinylm_cli.analysis.params import total_params
 from tinylm_cli.analysis.tensor_table import tensor_table
@@ -86,7 +86,7 @@ def test_members_ascend(family: str) -> None:
     counts = [member.params for member in FAMILIES[family].members]
     assert counts == sorted(set(counts))
     for member in FAMILIES[family].members:
-        assert usual_proportions(FAMILIES[family].members, member.params) == pytest.approx(proportions(member.sizes))
+        assert typical_proportions(FAMILIES[family].members, member.params) == pytest.approx(proportions(member.sizes))
 
 
 @pytest.mark.parametrize(

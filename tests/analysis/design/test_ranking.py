@@ -1,4 +1,4 @@
-"""The Pareto front, and the usual proportions of a family."""
+"""The Pareto front, and the typical proportions of a family."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm_cli.analysis.design.families import FAMILIES, Member
-from tinylm_cli.analysis.design.ranking import Proportions, pareto_front, proportions, usual_proportions
+from tinylm_cli.analysis.design.ranking import Proportions, pareto_front, proportions, typical_proportions
 from tinylm_cli.reports.constraint import Sizes
 
 LLAMA = FAMILIES["llama"].members
@@ -27,14 +27,14 @@ def test_front_is_undominated(points: list[tuple[int, ...]]) -> None:
 @given(st.sampled_from(list(pairwise(LLAMA))), st.floats(0.01, 0.99))
 def test_interpolation(pair: tuple[Member, Member], share: float) -> None:
     small, large = pair
-    between = usual_proportions(LLAMA, small.params ** (1 - share) * large.params**share)
+    between = typical_proportions(LLAMA, small.params ** (1 - share) * large.params**share)
     for low, here, high in zip(proportions(small.sizes), between, proportions(large.sizes), strict=True):
         assert here == pytest.approx(low + share * (high - low))
 
 
 def test_no_extrapolation() -> None:
-    assert usual_proportions(LLAMA, 1) == proportions(LLAMA[0].sizes)
-    assert usual_proportions(LLAMA, 10**15) == proportions(LLAMA[-1].sizes)
+    assert typical_proportions(LLAMA, 1) == proportions(LLAMA[0].sizes)
+    assert typical_proportions(LLAMA, 10**15) == proportions(LLAMA[-1].sizes)
 
 
 def test_proportions() -> None:

@@ -47,7 +47,7 @@ class Family:
         return load_yaml_config(self.member).config
 
     def heads(self, d_model: int, d_head: int) -> tuple[int, ...]:
-        """Return the numbers of query heads of ``d_head`` dimensions for a width; perhaps none."""
+        """Return the numbers of query heads of ``d_head`` dimensions for a width; may be empty."""
         if not self.spans:
             return () if d_model % d_head else (d_model // d_head,)
         steps = {max(1, round(span * d_model / (d_head * self.heads_step))) for span in self.spans}
@@ -104,7 +104,7 @@ FAMILIES: dict[str, Family] = {
         Family(
             "qwen3",
             member="qwen3-0.6b",
-            title="Qwen3: as Llama, with normalized queries and keys, and n_heads · d_head independent of d_model",
+            title="Qwen3: like Llama, with normalized queries and keys, and n_heads · d_head independent of d_model",
             source="Qwen Team 2025, https://arxiv.org/abs/2505.09388",
             members=(  # table 1, and the models at https://huggingface.co/Qwen
                 Member("Qwen3 0.6B", 596_049_920, Sizes(1024, 28, 16, 8, 128, 3072)),
@@ -136,7 +136,7 @@ FAMILIES: dict[str, Family] = {
         Family(
             "mixtral",
             member="mixtral-8x7b",
-            title="Mixtral: as Mistral, with 8 experts per layer, 2 active per token",
+            title="Mixtral: like Mistral, with 8 experts per layer, 2 active per token",
             source="Jiang et al. 2024, https://arxiv.org/abs/2401.04088",
             members=(  # table 1, and https://huggingface.co/mistralai
                 Member("Mixtral 8x7B", 46_702_792_704, Sizes(4096, 32, 32, 8, 128, 14336)),

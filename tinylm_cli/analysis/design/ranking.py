@@ -29,21 +29,13 @@ COSTS = ("forward_flops_per_token", "kv_cache_bytes")
 
 
 class Proportions(NamedTuple):
-    """The proportions of a model, each as a binary logarithm: a difference of one is a factor of two.
+    """The proportions of a model, as base-2 logarithms."""
 
-    Attributes:
-        aspect: d_model / n_layers.
-        d_ff_ratio: d_ff / d_model, of one expert where there are experts.
-        d_head: Dimensions per head.
-        group: Query heads per key and value head.
-        span: n_heads · d_head / d_model.
-    """
-
-    aspect: float
-    d_ff_ratio: float
-    d_head: float
-    group: float
-    span: float
+    aspect: float  # d_model / n_layers
+    d_ff_ratio: float  # d_ff / d_model, of one expert where there are experts
+    d_head: float  # dimensions per head
+    group: float  # query heads per key and value head
+    span: float  # n_heads · d_head / d_model
 
     def distance(self, other: Proportions) -> float:
         """Return the sum of the differences, in factors of two."""
@@ -51,19 +43,12 @@ class Proportions(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A model that satisfies every constraint.
+    """A model that satisfies every constraint."""
 
-    Attributes:
-        shape: Its sizes except depth.
-        n_layers: Its depth.
-        figures: The figures that ranking and the front need, by name, ``total_params`` among them.
-        deviation: Signed relative distance from the target; from the farthest of several.
-    """
-
-    shape: Shape
-    n_layers: int
-    figures: dict[str, Value]
-    deviation: float
+    shape: Shape  # its sizes except depth
+    n_layers: int  # its depth
+    figures: dict[str, Value]  # the figures that ranking and the front need, by name, ``total_params`` among them
+    deviation: float  # signed relative distance from the target, of several from the farthest
 
 
 def proportions(sizes: Sizes) -> Proportions:
@@ -77,7 +62,7 @@ def proportions(sizes: Sizes) -> Proportions:
     )
 
 
-def usual_proportions(members: Sequence[Member], params: float) -> Proportions:
+def typical_proportions(members: Sequence[Member], params: float) -> Proportions:
     """Return the proportions of a family at a size: interpolated between its members, constant beyond them.
 
     Both the proportions and the size are interpolated as logarithms.
@@ -136,7 +121,7 @@ def front_point(candidate: Candidate, figures: Sequence[str]) -> tuple[Value, ..
 def _key(candidate: Candidate, family: Family) -> tuple[object, ...]:
     shape, n_layers, distance = candidate.shape, candidate.n_layers, abs(candidate.deviation)
     own = proportions(shape.sizes(n_layers))
-    unusual = own.distance(usual_proportions(family.members, candidate.figures["total_params"]))
+    unusual = own.distance(typical_proportions(family.members, candidate.figures["total_params"]))
     wasted = _rounded_up(shape.d_model, TILE) + _rounded_up(shape.d_ff, TILE) + _rounded_up(shape.n_kv_heads, 2)
     return int(distance / CLOSE), round(unusual + wasted, 9), distance, n_layers, shape
 

@@ -21,17 +21,11 @@ def no_progress(_stage: str, _done: int, _total: int) -> None:
 
 
 class MatchingShape(NamedTuple):
-    """A shape and the depths at which it satisfies every constraint.
+    """A shape and the depths at which it satisfies every constraint."""
 
-    Attributes:
-        shape: Its sizes.
-        depths: At least one, in equal steps.
-        forms: The requested figures as functions of depth.
-    """
-
-    shape: Shape
-    depths: range
-    forms: tuple[ClosedForm, ...]
+    shape: Shape  # its sizes
+    depths: range  # at least one, in equal steps
+    forms: tuple[ClosedForm, ...]  # the requested figures as functions of depth
 
 
 def search(

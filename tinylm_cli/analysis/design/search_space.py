@@ -101,25 +101,15 @@ GRID = Grid()
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Every model that is searched.
+    """Every model that is searched."""
 
-    Attributes:
-        family: The architecture, and the sizes that vary with it.
-        vocab_size: Tokens in the vocabulary.
-        max_len: Longest sequence.
-        tie_weights: Whether the LM head is tied to the embedding.
-        setups: How each model is trained and served.
-        grid: The sizes.
-        accelerator: The GPU, if one is named.
-    """
-
-    family: Family
-    vocab_size: int
-    max_len: int
-    tie_weights: bool
-    setups: Setups = Setups()  # noqa: RUF009 - immutable
-    grid: Grid = GRID
-    accelerator: Accelerator | None = None
+    family: Family  # the architecture, and the sizes that vary with it
+    vocab_size: int  # tokens in the vocabulary
+    max_len: int  # longest sequence
+    tie_weights: bool  # whether the LM head is tied to the embedding
+    setups: Setups = Setups()  # how each model is trained and served  # noqa: RUF009 - immutable
+    grid: Grid = GRID  # the sizes
+    accelerator: Accelerator | None = None  # the GPU, if one is named
 
     def __post_init__(self) -> None:
         """Check the sizes that all models have.

@@ -25,19 +25,12 @@ https://arxiv.org/abs/2407.21783). GPT-3 used 3.2M (Brown et al. 2020, table 2.1
 
 
 class LayoutMismatch(NamedTuple):
-    """A degree of a layout that does not divide a size of the model or the batch.
+    """A degree of a layout that does not divide a size of the model or the batch."""
 
-    Attributes:
-        field: The field of the layout.
-        config_field: The dotted field of the config that it does not divide, ``seq_len``, or empty.
-        message: The degree and the size that it does not divide.
-        help: Valid values.
-    """
-
-    field: str
-    config_field: str
-    message: str
-    help: str
+    field: str  # the field of the layout
+    config_field: str  # the dotted field of the config that it does not divide, ``seq_len``, or empty
+    message: str  # the degree and the size that it does not divide
+    help: str  # valid values
 
 
 def layout_mismatches(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> tuple[LayoutMismatch, ...]:

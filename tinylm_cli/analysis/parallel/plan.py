@@ -48,17 +48,11 @@ def plan(config: ModelConfig, setup: TrainingSetup, layout: Layout, accelerator:
 
 
 class Plans(NamedTuple):
-    """The plans of every layout of a number of GPUs.
+    """The plans of every layout of a number of GPUs."""
 
-    Attributes:
-        fitting: Plans that fit, in order of time per token.
-        smallest: The plan that needs the least memory.
-        tried: Number of layouts.
-    """
-
-    fitting: tuple[Plan, ...]
-    smallest: Plan
-    tried: int
+    fitting: tuple[Plan, ...]  # plans that fit, in order of time per token
+    smallest: Plan  # the plan that needs the least memory
+    tried: int  # number of layouts
 
     @property
     def best(self) -> Plan:

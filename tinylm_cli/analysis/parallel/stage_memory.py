@@ -30,15 +30,10 @@ _AFTER_LAYERS = ("ln_f", "lm_head", "loss")
 
 
 class StageGroup(NamedTuple):
-    """Stages with equal tensors and equal FLOPs.
+    """Stages with equal tensors and equal FLOPs."""
 
-    Attributes:
-        first: The first of them, which has the most micro-batches in flight.
-        n_stages: Number of such stages.
-    """
-
-    first: int
-    n_stages: int
+    first: int  # the first of them, which has the most micro-batches in flight
+    n_stages: int  # number of such stages
 
 
 def peak_stage_memory(config: ModelConfig, setup: TrainingSetup, layout: Layout) -> StageMemory:

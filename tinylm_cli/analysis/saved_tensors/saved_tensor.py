@@ -34,17 +34,11 @@ class SavedTensor(NamedTuple):
 
 
 class ForwardPass(NamedTuple):
-    """The forward pass of one micro-batch.
+    """The forward pass of one micro-batch."""
 
-    Attributes:
-        config: The model.
-        setup: How it is trained.
-        context: Context-parallel degree: GPUs that share each sequence.
-    """
-
-    config: ModelConfig
-    setup: TrainingSetup
-    context: int = 1
+    config: ModelConfig  # the model
+    setup: TrainingSetup  # how it is trained
+    context: int = 1  # context-parallel degree: GPUs that share each sequence
 
     @property
     def seq_len(self) -> int:

@@ -121,32 +121,28 @@ class RopeKeys(RopeBlocks):
     partial_rotary_factor: RotaryFraction = None
 
 
-_FACTOR = {"factor": "scaling_factor"}
-_FACTOR_AND_LENGTH = {**_FACTOR, "original_max_position_embeddings": "original_max_len"}
-_FIELDS: dict[str, dict[str, str]] = {
-    "none": {},
-    "linear": _FACTOR,
-    "dynamic": _FACTOR,
-    "llama3": {**_FACTOR_AND_LENGTH, "low_freq_factor": "low_freq_factor", "high_freq_factor": "high_freq_factor"},
-    "yarn": {
-        **_FACTOR_AND_LENGTH,
-        "beta_fast": "beta_fast",
-        "beta_slow": "beta_slow",
-        "truncate": "truncate",
-        "attention_factor": "attention_factor",
-    },
-    "longrope": {
-        **_FACTOR_AND_LENGTH,
-        "short_factor": "short_factors",
-        "long_factor": "long_factors",
-        "attention_factor": "attention_factor",
-    },
+_LENGTHS = ("factor", "original_max_position_embeddings")
+_READ_BY = {
+    "none": (),
+    "linear": ("factor",),
+    "dynamic": ("factor",),
+    "llama3": (*_LENGTHS, "low_freq_factor", "high_freq_factor"),
+    "yarn": (*_LENGTHS, "beta_fast", "beta_slow", "truncate", "attention_factor"),
+    "longrope": (*_LENGTHS, "short_factor", "long_factor", "attention_factor"),
 }
-"""The keys of a block that each scaling type reads, and their fields in ``position``; transformers ignores others."""
+"""The keys of a block that each scaling type reads; transformers ignores others."""
 
-_READ_ALSO = {"rope_type", "type", "rope_theta", "partial_rotary_factor"}
-_MSCALES = {"mscale", "mscale_all_dim"}
-_SCALINGS = {"default": "none", **{name: name for name in _FIELDS if name != "none"}}
+_FIELD_NAMES = {
+    "factor": "scaling_factor",
+    "original_max_position_embeddings": "original_max_len",
+    "short_factor": "short_factors",
+    "long_factor": "long_factors",
+}
+"""The fields of ``position`` that have another name than their key."""
+
+_READ_ALSO = ("rope_type", "type", "rope_theta", "partial_rotary_factor")
+_MSCALES = ("mscale", "mscale_all_dim")
+_SCALINGS = {"default": "none", **{name: name for name in _READ_BY if name != "none"}}
 _REQUIRED = {
     "llama3": (
         ("low_freq_factor", "high_freq_factor"),
@@ -169,8 +165,7 @@ def rope_scaling(
         help_ = f"did you mean {meant}?" if meant else f"the types are {', '.join(_SCALINGS)}"
         to.unsupported(type_key, "tinylm does not support this RoPE scaling", help_)
         return
-    fields = _FIELDS[scaling]
-    read = fields.keys() | _READ_ALSO | (_MSCALES if scaling == "yarn" else set())
+    read = {*_READ_BY[scaling], *_READ_ALSO, *(_MSCALES if scaling == "yarn" else ())}
     to.ignore(*(f"{at}.{key}" for key in RopeParameters.model_fields if key not in read))
     if "original_max_position_embeddings" not in read:
         to.ignore("original_max_position_embeddings")
@@ -182,11 +177,11 @@ def rope_scaling(
     for key in required:
         if getattr(block, key) is None:
             to.missing(f"{at}.{key}", f"RoPE scaling of type {scaling} requires it", remedy)
-    for key, field in fields.items():
-        if key not in _FACTOR_AND_LENGTH:
-            # transformers treats 0 as absent
+    for key in _READ_BY[scaling]:
+        if key not in _LENGTHS:
+            # transformers treats a beta of 0 as absent
             value = getattr(block, key) or None if key.startswith("beta") else getattr(block, key)
-            to.put(f"position.{field}", value, f"{at}.{key}")
+            to.put(f"position.{_FIELD_NAMES.get(key, key)}", value, f"{at}.{key}")
     if scaling == "yarn" and block.attention_factor is None and block.mscale and block.mscale_all_dim:
         on_rotation = mscale(factor, block.mscale) / (mscale(factor, block.mscale_all_dim) or 1.0)
         to.put("position.attention_factor", on_rotation if on_rotation > 0 else 1.0, f"{at}.mscale")
@@ -229,8 +224,8 @@ def rope_scaling_key(config: ModelConfig) -> dict[str, Any] | None:
     position = config.position
     if position.scaling == "none":
         return None
-    values = {key: getattr(position, field) for key, field in _FIELDS[position.scaling].items()}
-    values = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
-    absent = () if position.attention_factor is not None else ("attention_factor",)
-    written = {key: value for key, value in values.items() if key not in absent}
-    return {"rope_type": position.scaling, **written, "factor": position.stretch}
+    block = {key: getattr(position, _FIELD_NAMES.get(key, key)) for key in _READ_BY[position.scaling]}
+    block = {key: list(value) if isinstance(value, tuple) else value for key, value in block.items()}
+    if position.attention_factor is None:
+        block.pop("attention_factor", None)
+    return {"rope_type": position.scaling, **block, "factor": position.stretch}

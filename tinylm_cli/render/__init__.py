@@ -1,1 +1,1 @@
-"""From a report to its output: a view makes blocks, and each output format lowers blocks once."""
+"""From a report to its output: a view makes blocks, and each output format converts blocks once."""

@@ -1,6 +1,6 @@
 """The blocks of an output document: headings, tables, trees, stacked bars, notes, listings, errors.
 
-A view builds blocks from a report; each output format (text, Markdown, CSV, LaTeX, HTML) lowers them once. Strings in
+A view builds blocks from a report; each output format (text, Markdown, CSV, LaTeX, HTML) converts them once. Strings in
 blocks may come from outside: the formats sanitize them, views do not. A ``Quantity`` is shown as formatted text and
 written to CSV as its number.
 """
@@ -21,17 +21,11 @@ Style = Literal[
 
 
 class Cell(NamedTuple):
-    """A piece of text with a style.
+    """A piece of text with a style."""
 
-    Attributes:
-        text: The shown text; CSV writes the number of a ``Quantity``.
-        style: Its meaning, which color may show.
-        key: The text in CSV, as JSON spells it; ``text`` when empty.
-    """
-
-    text: str
-    style: Style = "plain"
-    key: str = ""
+    text: str  # The shown text; CSV writes the number of a ``Quantity``.
+    style: Style = "plain"  # Its meaning, which color may show.
+    key: str = ""  # The text in CSV, as JSON spells it; ``text`` when empty.
 
 
 class Bar(NamedTuple):
@@ -41,27 +35,19 @@ class Bar(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column of a table.
+    """A column of a table."""
 
-    Attributes:
-        header: Its heading; may be empty.
-        right: Whether it is aligned right, as numbers are.
-        keep: Priority in a narrow terminal: columns below 5 go first, smallest number first; then ``wrap`` columns wrap
-            and ``shrink`` columns are cut; then columns below 9 go; 9 always stays.
-        shrink: Whether its text may be cut in the middle, where names differ least.
-        wrap: Whether its text wraps, or moves under its row if little room is left; it is never cut.
-        key: Its name in CSV, the dotted path of the value in JSON; the heading when empty. A column with None, or with
-            neither, is not in CSV. A column whose heading and cells are empty is in CSV only.
-        group: Positive if a wide table may be split into several, one under another: columns of one group stay side
-            by side, and the columns of group 0 are repeated in each part.
-    """
-
-    header: str
-    right: bool = False
+    header: str  # Its heading; may be empty.
+    right: bool = False  # Whether it is aligned right, as numbers are.
+    # Priority in a narrow terminal; 9 is always kept. ``table_layout.Grid`` has the order of all steps.
     keep: int = 9
-    shrink: bool = False
-    wrap: bool = False
+    shrink: bool = False  # Whether its text may be cut in the middle, where names differ least.
+    wrap: bool = False  # Whether its text wraps, or moves under its row if little room is left; it is never cut.
+    # Its name in CSV, the dotted path of the value in JSON; the heading when empty. A column with None, or with
+    # neither, is not in CSV. A column whose heading and cells are empty is in CSV only.
     key: str | None = ""
+    # Positive if a wide table may be split into several, one under another: columns of one group stay side by side, and
+    # the columns of group 0 are repeated in each part.
     group: int = 0
 
 
@@ -76,24 +62,16 @@ class Heading(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Rows under columns; a table without rows appears in CSV only, as a header.
-
-    Attributes:
-        columns: The columns.
-        rows: Rows of one cell per column.
-        total: A last row under a rule; not in CSV.
-        main: Whether CSV, which holds one table, takes this one of several.
-        name: Its name for ``--table``; empty if it repeats another table. Tables with one name are parts of one table:
-            CSV takes the first.
-        caption: Its caption in LaTeX; the heading when empty.
-    """
+    """Rows under columns; a table without rows appears in CSV only, as a header."""
 
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-    total: Row | None = None
-    main: bool = False
+    rows: tuple[Row, ...]  # Rows of one cell per column.
+    total: Row | None = None  # A last row under a rule; not in CSV.
+    main: bool = False  # Whether CSV, which holds one table, takes this one of several.
+    # Its name for ``--table``; empty if it repeats another table. Tables with one name are parts of one table: CSV
+    # takes the first.
     name: str = ""
-    caption: str = ""
+    caption: str = ""  # Its caption in LaTeX; the heading when empty.
 
 
 class Branch(NamedTuple):
@@ -113,41 +91,24 @@ class Tree(NamedTuple):
 
 
 class StackBar(NamedTuple):
-    """One bar of a ``Stack``.
+    """One bar of a ``Stack``."""
 
-    Attributes:
-        name: Its label; empty if it is the only bar.
-        amounts: One amount for each part, >= 0.
-        whole: Their sum, the length of the bar.
-    """
-
-    name: str
-    amounts: tuple[Quantity, ...]
-    whole: Quantity
+    name: str  # Its label; empty if it is the only bar.
+    amounts: tuple[Quantity, ...]  # One amount for each part, >= 0.
+    whole: Quantity  # Their sum, the length of the bar.
 
 
 class Stack(NamedTuple):
-    """Stacked bars on one scale, with a legend.
+    """Stacked bars on one scale, with a legend."""
 
-    Attributes:
-        title: The quantity that the parts add up to, such as ``memory``.
-        parts: Names of the parts, from left to right.
-        bars: One or more bars.
-        key: Name of an amount in JSON.
-        limit: Position of a mark, such as the memory of a GPU; None for no mark.
-        limit_name: Label of the mark.
-        name: As in :class:`Table`.
-        caption: As in :class:`Table`.
-    """
-
-    title: str
-    parts: tuple[str, ...]
-    bars: tuple[StackBar, ...]
-    key: str = "part_bytes"
-    limit: Quantity | None = None
-    limit_name: str = ""
-    name: str = ""
-    caption: str = ""
+    title: str  # The quantity that the parts add up to, such as ``memory``.
+    parts: tuple[str, ...]  # Names of the parts, from left to right.
+    bars: tuple[StackBar, ...]  # At least one.
+    key: str = "part_bytes"  # Name of an amount in JSON.
+    limit: Quantity | None = None  # Position of a mark, such as the memory of a GPU; None for no mark.
+    limit_name: str = ""  # Label of the mark.
+    name: str = ""  # As in :class:`Table`.
+    caption: str = ""  # As in :class:`Table`.
 
 
 class Note(NamedTuple):

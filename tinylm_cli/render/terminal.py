@@ -12,17 +12,11 @@ DEFAULT_WIDTH = 80
 
 
 class Terminal(NamedTuple):
-    """The capabilities of an output.
+    """The capabilities of an output."""
 
-    Attributes:
-        width: Columns, 40 to 400.
-        color: Whether it shows color.
-        unicode: Whether it shows more than ASCII.
-    """
-
-    width: int = DEFAULT_WIDTH
-    color: bool = False
-    unicode: bool = True
+    width: int = DEFAULT_WIDTH  # Columns, 40 to 400.
+    color: bool = False  # Whether it shows color.
+    unicode: bool = True  # Whether it shows more than ASCII.
 
 
 def terminal_of(stream: TextIO | None, environ: Mapping[str, str] = os.environ) -> Terminal:

@@ -1,4 +1,4 @@
-"""Lower blocks to terminal text: aligned, fitted to the terminal's width, colored by rich."""
+"""Convert blocks to terminal text: aligned, fitted to the terminal's width, colored by rich."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def to_text(blocks: Iterable[Block], terminal: Terminal) -> str:
             headers = frozenset(grid.columns[i].header for grid in grids for i in grid.widths)
             lines.extend(_draw_all(grids, ruled=block.total is not None))
         else:
-            lines.extend(_lower(block, terminal))
+            lines.extend(_lines(block, terminal))
         previous = block
     return paint(lines, terminal)
 
 
-def _lower(block: Block, terminal: Terminal) -> Iterator[Line]:
+def _lines(block: Block, terminal: Terminal) -> Iterator[Line]:
     match block:
         case Heading(text, detail):
             yield from _heading(for_terminal(text, terminal), for_terminal(detail, terminal), terminal.width)
@@ -75,7 +75,7 @@ def _lower(block: Block, terminal: Terminal) -> Iterator[Line]:
             yield from _draw(Grid(columns, list(tree_rows(root)), terminal), ruled=False)
         case Stack():
             keys = yield from bar_lines(block, terminal)
-            yield from _lower(legend(block, keys), terminal)
+            yield from _lines(legend(block, keys), terminal)
 
 
 def _heading(text: str, detail: str, width: int) -> Iterator[Line]:

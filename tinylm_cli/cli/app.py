@@ -90,7 +90,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _needed(arguments: Sequence[str]) -> Sequence[str]:
-    """Return the named command, or all commands if none matches: creating the others takes milliseconds."""
+    """Return only the named command, which saves the milliseconds of creating the others; all if none matches."""
     first = next((word for word in arguments if not word.startswith("-")), "")
     return (first,) if first in COMMANDS and VARIABLE not in os.environ else COMMANDS
 

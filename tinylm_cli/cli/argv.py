@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 BARE_TOKENS = "course"
-"""Value given to a ``--tokens`` without one: the tokens of the course's example."""
+"""Value of a bare ``--tokens``: the course's example."""
 
 _FORMAT = re.compile(r"--format(=|$)|-f")
 _NUMBERS = re.compile(r"-?\d[\d,]*")
@@ -15,7 +15,7 @@ _NUMBERS = re.compile(r"-?\d[\d,]*")
 def normalize(arguments: Sequence[str]) -> list[str]:
     """Return the arguments with ``--debug`` first, spaced token ids joined, and a value for a bare ``--tokens``.
 
-    The course writes ``--tokens 5 12 8``, but the parser gives an option one argument.
+    ``--tokens 5 12 8`` is accepted, although options take one argument.
     """
     prepared: list[str] = []
     waiting = list(arguments)

@@ -11,7 +11,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from tinylm_cli.atomic_write import require_free_file
 from tinylm_cli.cli.completion import complete_config
-from tinylm_cli.cli.options import STDOUT
+from tinylm_cli.cli.options import STDOUT, typed
 from tinylm_cli.cli.streams import stdout_errors
 from tinylm_cli.errors import UsageError
 
@@ -82,8 +82,8 @@ class Command(TyperCommand):
         super().__init__(name, params=[*params, *_positional_config(params)], **settings)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments of the command, then settle the parameters that depend on each other."""
-        with stdout_errors():  # help, which is printed here, fails as all other output does
+        """Parse the arguments of the command, then resolve the parameters that depend on each other."""
+        with stdout_errors():  # --help is printed here; its write errors are those of other output
             rest = super().parse_args(ctx, args)
         if not ctx.resilient_parsing:
             _merge_config(ctx)
@@ -135,12 +135,6 @@ def _positional_config(own: Sequence[Any]) -> Iterator[Any]:
         option.help, option.metavar, option.show_default = "Same as CONFIG.", "CONFIG", False
 
 
-def _typed(ctx: Any, name: str) -> bool:
-    """Return whether a parameter is on the command line."""
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
-
-
 def _merge_config(ctx: Any) -> None:
     """Take the positional config for ``--config``.
 
@@ -150,7 +144,7 @@ def _merge_config(ctx: Any) -> None:
     word = ctx.params.pop(CONFIG_WORD, None)
     if word is None:
         return
-    if _typed(ctx, "config"):
+    if "config" in typed(ctx):
         given = ctx.params["config"]
         raise UsageError(f"the config is given twice: {word} and --config {given}", help="remove one of them")
     ctx.params["config"] = word
@@ -168,13 +162,13 @@ def _choose_format(ctx: Any) -> None:
         raise UsageError("the path of --get is empty", help="is a shell variable unset?")
     if ctx.params["get"] is not None:
         for name, option in (("format_", "--format"), ("table", "--table")):
-            if _typed(ctx, name):
+            if name in typed(ctx):
                 raise UsageError(f"--get prints one value, so {option} has no effect", help="remove one of them")
         ctx.params["format_"] = "json"
         return
     output = ctx.params["output"]
     writes_folder = ctx.params.get("weights") is True
-    if output is None or output == STDOUT or writes_folder or _typed(ctx, "format_"):
+    if output is None or output == STDOUT or writes_folder or "format_" in typed(ctx):
         return
     known = next(parameter.type.choices for parameter in ctx.command.params if parameter.name == "format_")
     suffix, writes_yaml = output.suffix.lower(), ctx.info_name in WRITE_YAML

@@ -62,7 +62,7 @@ def _request(options: DesignOptions) -> DesignRequest:
 
     Raises:
         ConfigError: If options are wrong; holds every mistake found.
-        UsageError: If a range is not one.
+        UsageError: If a range is malformed.
         AnalysisError: If the plan does not divide the family.
     """
     from tinylm_cli.analysis.design.constraints import fits

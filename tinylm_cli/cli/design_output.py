@@ -61,7 +61,7 @@ def design_output(report: DesignReport, options: DesignOptions, to: Output) -> C
 
 
 def relaxation_options(relaxation: Relaxation, report: DesignReport) -> str:
-    """Return the options that make the changes of a relaxation."""
+    """Return a relaxation as command-line options."""
     return " ".join(_change_words(name, value, report) for name, value in relaxation.changes.items())
 
 
@@ -79,7 +79,7 @@ def _change_words(name: str, value: float | str | bool, report: DesignReport) ->
 
 
 def command(report: DesignReport, options: DesignOptions) -> str:
-    """Return the command that makes the same search, with amounts as people type them and without defaults."""
+    """Return the command that repeats this search, in short form: ``125M`` for amounts, defaults omitted."""
     from tinylm_cli.analysis.design.families import FAMILIES
 
     member = FAMILIES[report.family].config

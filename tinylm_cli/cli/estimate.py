@@ -123,7 +123,7 @@ def _next_step(context: typer.Context, report: EstimateReport, config: ModelConf
         context: The command line, whose workload the next estimate repeats.
         report: The estimate.
         config: The model's config.
-        model: The words that name the model; empty for standard input.
+        model: The arguments that name the model; empty for standard input.
     """
     if report.accelerator is None:
         return next_step("estimate", "estimate --gpu", model, explicit_arguments(context, WORKLOAD), "--gpu h100-sxm")
@@ -162,7 +162,7 @@ def _require_effect(format_: str, section: str | None, *, full: bool) -> None:
 
 
 def _require_purpose(given: Mapping[str, str], purpose: Purpose | None) -> None:
-    """Reject options of serving beside ``--for training``, and the other way round.
+    """Reject serving options with ``--for training``, and training options with ``--for serving``.
 
     Args:
         given: The options on the command line, from :func:`typed`.

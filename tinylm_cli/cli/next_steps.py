@@ -1,4 +1,4 @@
-"""The ``next:`` lines: the commands that may follow each command, from choosing a model to training it."""
+"""The ``next:`` lines: a suggested command after each command, from choosing a model to training it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tinylm_cli.config.schema import ModelConfig
 
 MANY_EXPERTS = 16
-"""Largest number of experts of a layer that is nearer to Mixtral's 8 than to the 128 of Qwen3."""
+"""Up to this many experts, the nearest family is Mixtral (8 experts); above it, Qwen3-MoE (128)."""
 
 TRAINING = "python examples/train.py"
 """The training loop of the repository; it takes a config or an exported folder."""
@@ -45,9 +45,9 @@ NEXT_STEPS: Mapping[str, tuple[str, ...]] = {
     "schema": (),
     TRAINING: (),
 }
-"""The steps that may follow each step. A step is a command, with an option where that makes it another job.
+"""Successors of each step. A step is a command, plus an option or a verdict if that changes the task.
 
-No path leads back to a step: a person who follows the lines ends at a training loop.
+The graph has no cycles and ends at a training loop.
 """
 
 
@@ -69,7 +69,7 @@ def next_step(step: str, following: str, *words: str) -> str:
 
 
 def model_arguments(config: str | None, overrides: Sequence[str] | None, weights: Path | None = None) -> str:
-    """Return the words that name the same model to another command; empty if it came from standard input."""
+    """Return the arguments that name the same model to another command; empty for standard input."""
     if config == "-":
         return ""
     if config is None and weights is None:
@@ -80,7 +80,7 @@ def model_arguments(config: str | None, overrides: Sequence[str] | None, weights
 
 
 def config_arguments(config: str | None, overrides: Sequence[str] | None, weights: Path | None = None) -> str:
-    """Return the words that name the same config to a command without ``--weights``."""
+    """Return the arguments that name the same config to a command without ``--weights``."""
     if config is None and weights is not None:
         saved = weights / "config.yaml"
         config = str(saved if saved.is_file() else weights)
@@ -88,10 +88,10 @@ def config_arguments(config: str | None, overrides: Sequence[str] | None, weight
 
 
 def export_arguments(model: str, name: str) -> str:
-    """Return the words that export a model to a new folder, named after it.
+    """Return the arguments that export a model to a new folder, named after it.
 
     Args:
-        model: The words that name the model; empty for standard input.
+        model: The arguments that name the model; empty for standard input.
         name: Its name.
     """
     return f"{model} {shlex.quote(f'{name}-hf')}" if model else ""

@@ -99,7 +99,7 @@ def config_option(words: str) -> Any:
 
 
 def require_nonempty(word: str) -> str:
-    """Return a word that names a file or folder; ``Path`` would take an empty one for the current folder.
+    """Return an argument, a file or folder name; ``Path("")`` would be the current folder.
 
     Raises:
         UsageError: If the word is empty.

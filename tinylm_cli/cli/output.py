@@ -22,7 +22,7 @@ class CommandOutput(NamedTuple):
         report: The record that JSON shows.
         view: Returns the blocks of the other formats; called only for them.
         to: The format, the file, and the one value or table to write.
-        exit_code: Exit status of the process.
+        exit_code: Exit code of the process.
         document: The entire output, for a config, a schema, or a format of one command.
         next_step: The command to suggest next; may be empty.
         written: What the file holds, in a few words, said once it is written; may be empty.

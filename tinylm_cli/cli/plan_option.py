@@ -101,7 +101,7 @@ def states_micro_batches(written: str) -> bool:
 
 
 def require_batch_divisible(layout: Layout, written: str | None, *, batch_size: int, global_batch_size: int) -> None:
-    """Check that the plan divides the global batch evenly, or makes it up if the plan states ``mb``.
+    """Check that the plan divides the global batch evenly, or equals it if the plan states ``mb``.
 
     Args:
         layout: The layout of the plan.
@@ -136,7 +136,7 @@ def _words(written: str) -> Iterator[_Entry]:
 
 
 def _mistake(word: _Entry, given: dict[str, _Entry]) -> Diagnostic | None:
-    """Return the mistake in one word, by itself or because a word ``given`` before it is the same."""
+    """Return the mistake in one entry: invalid, or a duplicate of an entry ``given`` before it."""
     key, value = word.key, word.value
     if key not in FIELDS or "=" not in word.text:
         meant = suggest(key, [*FIELDS, *FIELDS.values()])
@@ -189,7 +189,7 @@ class _Cluster(NamedTuple):
         return layout_mismatches(self.loaded.config, TrainingSetup(seq_len=self.seq_len or layout.context), layout)
 
     def working(self, field: str, values: dict[str, Any]) -> list[int]:
-        """Return the values of one degree that divide the GPUs and the model, beside the other stated degrees."""
+        """Return the values of one degree that divide the GPUs and the model, given the other degrees."""
         others = {name: value for name, value in values.items() if name not in (field, "data")}
         available, remainder = divmod(self.gpus, Layout(**others).n_gpus)
         degrees = [] if remainder else [n for n in range(1, available + 1) if available % n == 0]
@@ -208,7 +208,7 @@ class _WrongGpuCount(NamedTuple):
 
 
 def _wrong_gpu_count(values: dict[str, Any], written: str, cluster: _Cluster, *, sure: bool) -> _WrongGpuCount | None:
-    """Return a diagnostic if the degrees do not make up the number of GPUs.
+    """Return a diagnostic if the degrees do not multiply to the number of GPUs.
 
     Args:
         values: Stated fields of the layout.

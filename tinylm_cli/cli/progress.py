@@ -15,7 +15,6 @@ from tinylm_cli.render.terminal import is_terminal, terminal_of
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
     from rich.status import Status
-    from rich.text import Text
 
 DELAY_SECONDS = 0.5
 
@@ -32,11 +31,13 @@ class Spinner:
 
     def _show(self) -> None:
         from rich.console import Console
+        from rich.text import Text
 
         with self._lock:
             if not self._ended:
                 signs = "dots" if self._terminal.unicode else "line"
-                self._status = Console(stderr=True).status(_unmarked(self._sentence), spinner=signs)
+                # a Text, in which rich reads no markup
+                self._status = Console(stderr=True).status(Text(self._sentence), spinner=signs)
                 self._status.start()
 
     def _end(self) -> None:
@@ -44,13 +45,6 @@ class Spinner:
             self._ended = True
             if self._status is not None:
                 self._status.stop()
-
-
-def _unmarked(sentence: str) -> Text:
-    """Return text whose square brackets rich does not read as markup."""
-    from rich.text import Text
-
-    return Text(sentence)
 
 
 @contextmanager

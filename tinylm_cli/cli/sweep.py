@@ -1,4 +1,4 @@
-"""``tinylm sweep``: the figures of a config while one or two of its fields change."""
+"""``tinylm sweep``: the figures of a config as one or two fields vary."""
 
 from __future__ import annotations
 

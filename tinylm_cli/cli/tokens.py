@@ -46,7 +46,7 @@ def tokenizer_of(
         config: The config of the model.
         reference: ``--config``, which may be a folder.
         weights: ``--weights``, whose tokenizer comes first.
-        required: Whether text is to be encoded. If not, a tokenizer that cannot be used is named in a note.
+        required: Whether text is to be encoded. If not, an unusable tokenizer only causes a note.
 
     Raises:
         UnableError: If it is required and the tokenizers library is not installed.

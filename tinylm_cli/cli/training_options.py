@@ -31,7 +31,7 @@ AUTO = "auto"
 
 
 def complete_plan(incomplete: str) -> list[str]:
-    """Complete the last word of a parallel layout, ``tp=8,z``, and the values that are words."""
+    """Complete the last entry of a parallel layout such as ``tp=8,z``: its key, or a named value."""
     from tinylm_cli.cli.plan_option import CHOICES, FIELDS
 
     *given, last = incomplete.split(",")

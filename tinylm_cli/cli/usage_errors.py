@@ -21,7 +21,7 @@ OPTION_OF_ANOTHER_COMMAND = {"--meta": "tinylm build --meta shows a model withou
 """Options of other commands, with a hint for the command that lacks them."""
 
 OVERWRITES = ("--force", "--fix")
-"""Options that replace files: none is suggested for another word, because a suggestion is soon pasted."""
+"""Options that overwrite files; never suggested as a correction, because suggestions get pasted."""
 
 _EXTRA = re.compile(r"Got unexpected extra argument\(s\) \((?P<arguments>.*)\)", re.DOTALL)
 
@@ -61,7 +61,7 @@ def explain_usage_error(error: TyperException, arguments: Sequence[str], command
 
 
 def _surplus_remedy(surplus: str, error: Any) -> str:
-    """Return a remedy for surplus arguments: another model to compare, or the rest of a name with spaces."""
+    """Return a remedy for extra arguments: more models to compare, or the rest of an unquoted name."""
     named = [parameter.name for parameter in _parameters(error) if parameter.param_type_name == "argument"]
     given = [error.ctx.params[name] for name in named if error.ctx.params.get(name) is not None]
     if named == [CONFIG_WORD]:

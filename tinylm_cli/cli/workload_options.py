@@ -109,7 +109,7 @@ def too_long(
 
 
 def read_amount(option: str, written: str, kind: AmountKind, example: str = "", *, most: int | None = None) -> int:
-    """Return the amount that an option was given, ``15B`` or ``24GiB``.
+    """Parse the amount of an option, such as ``15B``.
 
     Args:
         option: Its name.

@@ -23,7 +23,7 @@ def failure(code: int, **span: object) -> str:
 
 SOUND = [
     (TEXT, Outcome(0, "name  params\n", "next: tinylm build ./m.yaml\n")),
-    (TEXT, Outcome(1, "", "error[unknown-key]: x\n --> ./m.yaml:2:1\n ::: --gpus\n")),
+    (TEXT, Outcome(1, "", "error[unknown-key]: x\n --> ./m.yaml:2:1\n --> --gpus\n")),
     (JSON, Outcome(0, '{"models": []}\n', "")),
     (JSON, Outcome(2, failure(2), "error: x\n")),
     (JSON, Outcome(1, failure(1, line=1, column=13, end_column=15, text="vocab_size: 64"), "error: x\n")),
